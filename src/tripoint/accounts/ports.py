@@ -1,0 +1,142 @@
+"""What front ends hold of accounts: values and the AccountService protocol. The code is service.py."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from tripoint.accounts.sasl import ScramVerifier
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import DeviceId, RoomId, UserId
+
+
+class Account(Struct, frozen=True):
+    """A login of this server. `name` is the localpart; a guest has no password and ends with its session."""
+
+    user_id: UserId
+    name: str
+    guest: bool
+    admin: bool
+    created_ts_ms: int
+    deactivated: bool = False
+    locked: bool = False
+
+
+class Device(Struct, frozen=True):
+    """One client of an account. IRC and XMPP log-ins are key-less devices (docs/mapping.md 4)."""
+
+    user_id: UserId
+    device_id: DeviceId
+    display_name: str | None
+    last_seen_ts_ms: int
+    protocol: str  # matrix | irc | xmpp
+
+
+class LogIn(Struct, frozen=True):
+    """A device that was just opened. Tokens are set for Matrix alone."""
+
+    account: Account
+    device_id: DeviceId
+    access_token: str | None = None
+    refresh_token: str | None = None
+    expires_in_ms: int | None = None
+
+
+class TokenOwner(Struct, frozen=True):
+    account: Account
+    device_id: DeviceId
+
+
+class RosterItem(Struct, frozen=True):
+    """RFC 6121 2.1.2. `subscription`: none | to | from | both | remove; `ask`: a request is pending."""
+
+    jid: str
+    name: str | None
+    subscription: str
+    ask: bool
+    groups: tuple[str, ...]
+    approved: bool = False
+    pending_in: bool = False  # the contact asked for our presence and we have not answered
+
+
+class AccountService(Protocol):
+    """Logins, devices, tokens, account data. Raises AccountRefused; what it returned is on disk."""
+
+    server_name: str
+
+    def user_id(self, name: str) -> UserId: ...
+
+    # -- accounts
+    async def check_name(self, name: str) -> None:
+        """BAD_NAME or NAME_TAKEN where a new account could not have this name; also REGISTRATION_CLOSED."""
+
+    async def register(
+        self, name: str, password: str, *, address: str, registration_token: str | None = None
+    ) -> Account:
+        """Make an account as the configuration allows (open, token, closed). `address` is for limits."""
+
+    async def create_guest(self, nick: str, *, address: str) -> Account:
+        """A guest account (docs/mapping.md 1.9) whose display name is `nick`. GUESTS_OFF, BAD_NAME, NAME_TAKEN."""
+
+    async def rename_guest(self, user_id: UserId, nick: str) -> None: ...
+    async def end_guest(self, user_id: UserId) -> None:
+        """The guest's connection is gone: its rooms are left and the account removed."""
+
+    async def account(self, user_id: UserId) -> Account | None: ...
+    async def is_local_user(self, user_id: UserId) -> bool: ...
+    async def registration_state(self) -> str:
+        """open | token | closed: what register() asks for now."""
+
+    # -- credentials
+    async def check_password(self, name: str, password: str, *, address: str) -> Account:
+        """WRONG_CREDENTIALS (the same for unknown users), DEACTIVATED, LOCKED, RATE_LIMITED."""
+
+    async def scram_verifier(self, name: str, hash_name: str) -> ScramVerifier:
+        """The stored form for SCRAM ("sha256", "sha1"); for unknown users a stable fake that never matches."""
+
+    async def scram_done(self, name: str, success: bool, *, address: str) -> Account:
+        """Called after a SCRAM exchange; counts failures like check_password and raises like it."""
+
+    async def change_password(
+        self, user_id: UserId, password: str, *, keep_device: DeviceId | None, logout_devices: bool = True
+    ) -> None: ...
+    async def deactivate(self, user_id: UserId) -> None: ...
+
+    # -- devices and tokens
+    async def log_in(
+        self,
+        account: Account,
+        *,
+        protocol: str,
+        device_id: str | None = None,
+        display_name: str | None = None,
+        tokens: bool = False,
+        refreshable: bool = False,
+    ) -> LogIn:
+        """Open a device, or open it again. Without `device_id`, a key-less device is made once per account,
+        protocol and `display_name` and used again (docs/mapping.md 4)."""
+
+    async def owner_of_token(self, access_token: str) -> TokenOwner:
+        """UNKNOWN_TOKEN, EXPIRED_TOKEN, DEACTIVATED, LOCKED. From memory once a token was seen."""
+
+    async def refresh(self, refresh_token: str) -> LogIn: ...
+    async def devices(self, user_id: UserId) -> Sequence[Device]: ...
+    async def rename_device(self, user_id: UserId, device_id: str, display_name: str) -> None: ...
+    async def log_out(self, user_id: UserId, device_ids: Sequence[str], *, reason: str = "logged out") -> None: ...
+    async def log_out_all(self, user_id: UserId) -> None: ...
+
+    # -- account data, filters, roster
+    async def account_data(self, user_id: UserId, room_id: RoomId | None, type: str) -> JsonObject | None: ...
+    async def all_account_data(
+        self, user_id: UserId, *, since: int = 0
+    ) -> Mapping[tuple[RoomId | None, str], JsonObject]:
+        """Everything written after stream position `since`."""
+
+    async def set_account_data(
+        self, user_id: UserId, room_id: RoomId | None, type: str, content: JsonObject
+    ) -> None: ...
+    async def add_filter(self, user_id: UserId, definition: JsonObject) -> str: ...
+    async def filter(self, user_id: UserId, filter_id: str) -> JsonObject | None: ...
+    async def roster(self, user_id: UserId) -> Mapping[str, RosterItem]: ...
+    async def set_roster_item(self, user_id: UserId, item: RosterItem) -> None:
+        """Store (or, with subscription `remove`, drop) an item; told as RosterChanged."""

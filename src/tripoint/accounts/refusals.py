@@ -1,0 +1,38 @@
+"""Every way in which an account operation is refused. Closed; each front end maps it whole.
+
+The value is the sentence that the person sees, on every protocol the same.
+"""
+
+from enum import Enum
+
+
+class AccountRefusal(Enum):
+    BAD_NAME = "A name has 1 to 32 of a-z, 0-9, '.', '_' and '-', and begins with a letter"
+    NAME_TAKEN = "That name is taken"
+    REGISTRATION_CLOSED = "This server does not take new accounts; ask its administrator for one"
+    REGISTRATION_TOKEN_NEEDED = "This server asks for a registration token"
+    BAD_REGISTRATION_TOKEN = "That registration token is not valid"
+    BAD_PASSWORD = "That password cannot be used: 1 to 512 characters, none of them a control character"
+    WRONG_CREDENTIALS = "Wrong user name or password"
+    DEACTIVATED = "This account was closed"
+    LOCKED = "This account is locked"
+    GUESTS_OFF = "This server has no guests; log in with an account"
+    TOO_MANY_GUESTS = "Too many guests from your address"
+    UNKNOWN_TOKEN = "This access token is not valid"
+    EXPIRED_TOKEN = "This access token has expired"
+    NO_SUCH_DEVICE = "There is no such device"
+    RATE_LIMITED = "Too many attempts; try again later"
+    TLS_REQUIRED = "A password may only be sent over TLS"
+    SERVER_BUSY = "The server cannot store this right now; nothing was changed"
+
+
+class AccountRefused(Exception):
+    """An account operation was refused; nothing was changed. `retry_after_ms` goes with RATE_LIMITED."""
+
+    def __init__(
+        self, refusal: AccountRefusal, text: str | None = None, *, retry_after_ms: int | None = None
+    ) -> None:
+        self.refusal = refusal
+        self.text = text if text is not None else refusal.value
+        self.retry_after_ms = retry_after_ms
+        super().__init__(self.text)

@@ -1,0 +1,110 @@
+"""What has happened: frozen, serialisable values, told to every session alike after the commit.
+
+Room changes go to whoever watches the room; user changes to whoever serves that user. The order in which a
+room's changes are delivered is the order of their positions, for all protocols.
+"""
+
+from msgspec import Struct
+
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.event import Event
+from tripoint.core.ids import EventId, RoomId, UserId
+from tripoint.rooms.commands import Origin
+
+
+class EventCommitted(Struct, frozen=True, tag=True):
+    """An event is in the room's history. `position` is its place in the server's stream.
+
+    `replaced` is the state event that stood under the same key before (None: there was none, or the event is
+    not state). `origin` is set on the process where the session lives, so it can recognise its echo.
+    """
+
+    position: int
+    room_id: RoomId
+    event: Event
+    replaced: Event | None = None
+    origin: Origin | None = None
+
+
+class TypingChanged(Struct, frozen=True, tag=True):
+    """Who is typing now: the whole set, and who it was before."""
+
+    room_id: RoomId
+    user_ids: frozenset[UserId]
+    before: frozenset[UserId]
+
+
+class ReceiptMoved(Struct, frozen=True, tag=True):
+    """A read marker moved. Private kinds go to sessions of `user_id` alone."""
+
+    position: int
+    room_id: RoomId
+    user_id: UserId
+    event_id: EventId
+    kind: str
+    thread_id: str | None
+    ts_ms: int
+
+
+class DirectoryChanged(Struct, frozen=True, tag=True):
+    """Aliases of the room or its place in the directory changed."""
+
+    room_id: RoomId
+
+
+RoomChange = EventCommitted | TypingChanged | ReceiptMoved | DirectoryChanged
+
+
+class MembershipChanged(Struct, frozen=True, tag=True):
+    """A local user's own membership changed (also told as EventCommitted to the room)."""
+
+    user_id: UserId
+    room_id: RoomId
+    membership: str  # join | invite | leave | ban | knock
+    before: str  # the same, "leave" where there was none
+    change: EventCommitted
+
+
+class PresenceChanged(Struct, frozen=True, tag=True):
+    """A user's aggregated presence (docs/mapping.md 13.7)."""
+
+    user_id: UserId
+    presence: str  # online | unavailable | offline
+    status_msg: str | None
+    last_active_ts_ms: int
+
+
+class ProfileChanged(Struct, frozen=True, tag=True):
+    user_id: UserId
+    field: str
+    value: str | None
+
+
+class AccountDataChanged(Struct, frozen=True, tag=True):
+    """Global (`room_id` None) or per-room account data of a user was written."""
+
+    position: int
+    user_id: UserId
+    room_id: RoomId | None
+    type: str
+    content: JsonObject
+
+
+class RosterChanged(Struct, frozen=True, tag=True):
+    """One item of a user's roster changed: push it (RFC 6121 2.1.6)."""
+
+    user_id: UserId
+    jid: str
+
+
+class SessionsEnded(Struct, frozen=True, tag=True):
+    """Devices of a user are gone: their connections close. Empty `device_ids` means all of them."""
+
+    user_id: UserId
+    device_ids: tuple[str, ...]
+    reason: str
+
+
+UserChange = (
+    MembershipChanged | PresenceChanged | ProfileChanged | AccountDataChanged | RosterChanged | SessionsEnded
+)

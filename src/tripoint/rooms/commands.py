@@ -1,0 +1,235 @@
+"""What can be asked of rooms: frozen, serialisable values, one per intention.
+
+Each names the acting user and the session that asked, so that the session can recognise its own echo in the
+change that follows. What a command does, and how it can be refused, is in writer.py and its neighbours.
+docs/mapping.md says which words of each protocol become which command.
+"""
+
+from enum import Enum
+
+from msgspec import Struct
+
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
+from tripoint.core.power import Rank
+
+
+class Origin(Struct, frozen=True):
+    """The session that asked, and the mark by which it knows its own echo again.
+
+    `session` is unique over all users (user and device for Matrix, the connection's id else). `token` is the
+    transaction id, the stanza id or the label. `once`: a repeated command with the same session and token
+    answers with the first result instead of doing it twice, over a restart too (Matrix transaction ids).
+    `keep`: the token is stored with the event and comes back in history (the `id` of an XMPP stanza).
+    """
+
+    session: str
+    token: str | None = None
+    once: bool = False
+    keep: bool = False
+
+
+class StateDraft(Struct, frozen=True):
+    """A state event to be made: initial state of a new room."""
+
+    type: str
+    state_key: str
+    content: JsonObject
+
+
+class Template(Enum):
+    """Where a room's first power levels and rules come from (docs/mapping.md 7.8)."""
+
+    PRIVATE_CHAT = "private_chat"
+    TRUSTED_PRIVATE_CHAT = "trusted_private_chat"
+    PUBLIC_CHAT = "public_chat"
+    CHANNEL = "channel"  # made by JOIN on IRC: public, history from joining on
+    MUC = "muc"  # made by entering on XMPP: public, shared history
+    TEMPORARY = "temporary"  # made by a guest: never federated, gone with its last member
+
+
+class Command(Struct, frozen=True, tag=True, kw_only=True):
+    """Base of all commands. `actor` is a local user."""
+
+    actor: UserId
+    origin: Origin | None = None
+
+
+class CreateRoom(Command):
+    """Make a room. The actor is its creator and first member.
+
+    `alias_localpart` is folded and published as the canonical alias. `locked` makes the join rule `invite`
+    until UnlockRoom, or ten minutes, as XEP-0045 10.1.1 has it. Refused: ALIAS_TAKEN, BAD_ALIAS,
+    VERSION_UNSUPPORTED, BAD_CONTENT, TOO_MANY_ROOMS, GUESTS_FORBIDDEN, RATE_LIMITED.
+    """
+
+    template: Template = Template.PRIVATE_CHAT
+    alias_localpart: str | None = None
+    name: str | None = None
+    topic: str | None = None
+    invite: tuple[UserId, ...] = ()
+    room_version: str | None = None
+    is_direct: bool = False
+    listed: bool = False
+    creation_content: JsonObject = {}
+    initial_state: tuple[StateDraft, ...] = ()
+    power_levels_override: JsonObject | None = None
+    locked: bool = False
+    nick: str | None = None
+
+
+class UnlockRoom(Command):
+    """Open a room made with `locked`: its join rule becomes what its template says. Owner only."""
+
+    room_id: RoomId
+
+
+class Join(Command):
+    """Become a member. Joining again is not an error: the result names the present member event.
+
+    `nick` becomes the per-room display name where it is free and valid (docs/mapping.md 2.7); NICK_TAKEN if
+    another member holds it. `content` is merged into the member event (Matrix clients may add keys).
+    """
+
+    room_id: RoomId
+    nick: str | None = None
+    reason: str | None = None
+    content: JsonObject = {}
+
+
+class Leave(Command):
+    """Leave, decline an invitation or take back a knock."""
+
+    room_id: RoomId
+    reason: str | None = None
+
+
+class Invite(Command):
+    room_id: RoomId
+    target: UserId
+    reason: str | None = None
+    is_direct: bool = False
+
+
+class Kick(Command):
+    """Remove a member, or take back an invitation."""
+
+    room_id: RoomId
+    target: UserId
+    reason: str | None = None
+
+
+class Ban(Command):
+    room_id: RoomId
+    target: UserId
+    reason: str | None = None
+
+
+class Unban(Command):
+    room_id: RoomId
+    target: UserId
+    reason: str | None = None
+
+
+class Knock(Command):
+    room_id: RoomId
+    reason: str | None = None
+
+
+class SetRoomNick(Command):
+    """Change one's own display name in one room. None takes the override away (docs/mapping.md 2.8)."""
+
+    room_id: RoomId
+    nick: str | None
+
+
+class SendEvent(Command):
+    """Say something: any event that is not state. Content is as Matrix has it."""
+
+    room_id: RoomId
+    type: str
+    content: JsonObject
+
+
+class SendState(Command):
+    """Write any state event. Member events are turned into the membership command they stand for."""
+
+    room_id: RoomId
+    type: str
+    state_key: str
+    content: JsonObject
+
+
+class SetTopic(Command):
+    room_id: RoomId
+    topic: str
+
+
+class Redact(Command):
+    room_id: RoomId
+    event_id: EventId
+    reason: str | None = None
+
+
+class SetRanks(Command):
+    """Grant or take ranks, all in one power_levels event or none (docs/mapping.md 7.1)."""
+
+    room_id: RoomId
+    ranks: tuple[tuple[UserId, Rank], ...]
+
+
+class SetAlias(Command):
+    """Point a local room alias at a room. ALIAS_TAKEN, BAD_ALIAS, POWER_TOO_LOW."""
+
+    alias: RoomAlias
+    room_id: RoomId
+
+
+class DeleteAlias(Command):
+    alias: RoomAlias
+
+
+class SetListed(Command):
+    """Publish a room in this server's directory, or take it off (docs/mapping.md 6.2)."""
+
+    room_id: RoomId
+    listed: bool
+
+
+class SetTyping(Command):
+    room_id: RoomId
+    typing: bool
+    timeout_ms: int = 30_000
+
+
+class SetReceipt(Command):
+    """Move a read marker. `kind`: m.read, m.read.private or m.fully_read; `thread_id` None = unthreaded."""
+
+    room_id: RoomId
+    event_id: EventId
+    kind: str = "m.read"
+    thread_id: str | None = None
+
+
+class OpenDirect(Command):
+    """The canonical direct room of the actor and `target` (docs/mapping.md 15.1), made if there is none.
+
+    The result's room_id is where messages to `target` go; a local target is joined (15.5).
+    """
+
+    target: UserId
+
+
+class SetProfile(Command):
+    """Change the global profile; member events follow in every joined room that showed the old value."""
+
+    field: str  # displayname | avatar_url
+    value: str | None
+
+
+class Done(Struct, frozen=True):
+    """The result of a command, after its transaction was committed."""
+
+    room_id: RoomId | None = None
+    event_id: EventId | None = None
+    created: bool = False  # Join on a new room, or a membership that was not there before

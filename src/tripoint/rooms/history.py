@@ -1,0 +1,78 @@
+"""One history query for all protocols: /messages, CHATHISTORY and MAM are three forms of it.
+
+spec: docs/mapping.md 14.1, 14.2. Which events a viewer may see is visibility.py; reading them is service.py.
+"""
+
+from enum import Enum
+
+from msgspec import Struct
+
+from tripoint.core.event import Event
+from tripoint.core.ids import EventId, RoomId, UserId
+
+
+class Direction(Enum):
+    BACKWARD = "backward"  # from the anchor into the past; results newest first
+    FORWARD = "forward"  # from the anchor towards now; results oldest first
+    AROUND = "around"  # half before, half after the anchor, oldest first; an event anchor itself included
+
+
+class ByPosition(Struct, frozen=True, tag=True):
+    """Between events: `position` itself is behind a forward reader and before a backward one.
+
+    A backward query from position p returns events with position <= p; a forward one those with position > p.
+    """
+
+    position: int
+
+
+class ByEvent(Struct, frozen=True, tag=True):
+    """An event; it is not part of a forward or backward result."""
+
+    event_id: EventId
+
+
+class ByTime(Struct, frozen=True, tag=True):
+    """Milliseconds since 1970, by origin_server_ts."""
+
+    ts_ms: int
+
+
+Anchor = ByPosition | ByEvent | ByTime
+
+
+class HistoryQuery(Struct, frozen=True, kw_only=True):
+    """A page of a room's history as `viewer` may see it.
+
+    `anchor` None is now (backward) or the beginning (forward). `until` ends the page before that anchor.
+    `types` None means all; `not_types` and `senders` narrow further. `limit` counts what is returned.
+    """
+
+    room_id: RoomId
+    viewer: UserId
+    direction: Direction
+    anchor: Anchor | None = None
+    until: Anchor | None = None
+    limit: int = 20
+    types: tuple[str, ...] | None = None
+    not_types: tuple[str, ...] = ()
+    senders: tuple[UserId, ...] | None = None
+    not_senders: tuple[UserId, ...] = ()
+    contains_url: bool | None = None
+
+
+class HistoryItem(Struct, frozen=True):
+    """`token` is the Origin.token that was kept with the event (`keep`), or None."""
+
+    position: int
+    event: Event
+    token: str | None = None
+
+
+class HistoryPage(Struct, frozen=True):
+    """`start` and `end` are positions to page on from (ByPosition); `end` None: nothing more that way."""
+
+    items: tuple[HistoryItem, ...]
+    start: int
+    end: int | None
+    complete: bool = True  # False: history that this server does not hold lies beyond

@@ -1,0 +1,184 @@
+"""What front ends hold: RoomService for commands, RoomReader for questions. Types only; no code.
+
+The implementation is service.py; front ends are given it by runtime and know these protocols alone. What is
+`async` may read the store or wait for a commit; what is not answers from memory.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from tripoint.core.event import Event
+from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
+from tripoint.core.power import PowerLevels, Rank
+from tripoint.core.room_version import RoomVersion
+from tripoint.rooms.commands import Command, Done
+from tripoint.rooms.history import HistoryPage, HistoryQuery
+
+StateMap = Mapping[tuple[str, str], Event]
+
+
+class Member(Struct, frozen=True):
+    """One user's membership of one room, as its member event says."""
+
+    user_id: UserId
+    membership: str  # join | invite | leave | ban | knock
+    displayname: str | None
+    avatar_url: str | None
+    event: Event
+
+
+class RoomView(Protocol):
+    """A room as it is now. A live view: it moves on with every commit, so do not keep what it returned.
+
+    Cheap: every method answers from memory.
+    """
+
+    room_id: RoomId
+    version: RoomVersion
+    last_position: int
+
+    @property
+    def state(self) -> StateMap: ...
+    @property
+    def power(self) -> PowerLevels: ...
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def topic(self) -> str | None: ...
+    @property
+    def topic_event(self) -> Event | None: ...
+    @property
+    def canonical_alias(self) -> RoomAlias | None: ...
+    @property
+    def aliases(self) -> Sequence[RoomAlias]:
+        """Local aliases of the room, the canonical one first."""
+
+    @property
+    def join_rule(self) -> str: ...
+    @property
+    def history_visibility(self) -> str: ...
+    @property
+    def guest_access(self) -> str: ...
+    @property
+    def encrypted(self) -> bool: ...
+    @property
+    def listed(self) -> bool: ...
+    @property
+    def locked(self) -> bool:
+        """Made by a MUC join and not yet configured (XEP-0045 10.1.1)."""
+
+    @property
+    def created_ts_ms(self) -> int: ...
+    def member(self, user_id: UserId) -> Member | None: ...
+    def membership(self, user_id: UserId) -> str:
+        """`leave` for somebody who never was there."""
+
+    def joined(self) -> Mapping[UserId, Member]: ...
+    def joined_count(self) -> int: ...
+    def members(self) -> Mapping[UserId, Member]:
+        """Everybody with a member event, whatever it says."""
+
+    def rank(self, user_id: UserId) -> Rank: ...
+    def may_speak(self, user_id: UserId) -> bool: ...
+
+
+class PublicRoom(Struct, frozen=True):
+    """A row of the directory (docs/mapping.md 6.1)."""
+
+    room_id: RoomId
+    alias: RoomAlias | None
+    name: str | None
+    topic: str | None
+    joined: int
+    join_rule: str
+    world_readable: bool
+    guest_can_join: bool
+    avatar_url: str | None
+    room_type: str | None
+    created_ts_ms: int
+    topic_ts_ms: int | None
+
+
+class Presence(Struct, frozen=True):
+    presence: str  # online | unavailable | offline
+    status_msg: str | None
+    last_active_ts_ms: int
+
+
+class Receipt(Struct, frozen=True):
+    user_id: UserId
+    event_id: EventId
+    kind: str
+    thread_id: str | None
+    ts_ms: int
+    position: int
+
+
+class RoomService(Protocol):
+    """The one door to change anything in rooms."""
+
+    async def do(self, command: Command) -> Done:
+        """Carry out one command; returns after its transaction is on disk.
+
+        Raises Refused, and then nothing was changed. The change is told to all sessions, the asking one too,
+        before this returns.
+        """
+
+
+class RoomReader(Protocol):
+    """Questions about rooms. Refused(NO_SUCH_ROOM) where a room is not known here."""
+
+    async def room(self, room_id: RoomId) -> RoomView: ...
+    def peek(self, room_id: RoomId) -> RoomView | None:
+        """The room if it is in memory (it is, while anybody watches it)."""
+
+    async def resolve_alias(self, alias: RoomAlias) -> RoomId | None: ...
+    async def memberships(self, user_id: UserId) -> Mapping[RoomId, str]:
+        """Rooms of a local user with `join`, `invite`, `knock`, `ban` or `leave` (not forgotten)."""
+
+    def joined_rooms(self, user_id: UserId) -> Sequence[RoomId]:
+        """Joined rooms of a user whose memberships were loaded once (await memberships() at log-in)."""
+
+    def shares_room(self, one: UserId, other: UserId) -> bool: ...
+    async def history(self, query: HistoryQuery) -> HistoryPage: ...
+    async def event(self, room_id: RoomId, event_id: EventId, viewer: UserId) -> Event:
+        """One event that `viewer` may see; Refused(NO_SUCH_EVENT) otherwise."""
+
+    async def public_rooms(self, *, search: str | None, limit: int, offset: int) -> Sequence[PublicRoom]:
+        """Directory rows by falling number of members."""
+
+    async def direct_room(self, one: UserId, other: UserId) -> RoomId | None:
+        """The canonical direct room of two users (docs/mapping.md 15.1), if there is one."""
+
+    async def event_by_token(self, room_id: RoomId, sender: UserId, token: str) -> EventId | None:
+        """The event that `sender` sent with this kept token (the newest, if the token was used again)."""
+
+    def typing(self, room_id: RoomId) -> frozenset[UserId]: ...
+    async def receipts(self, room_id: RoomId) -> Sequence[Receipt]: ...
+    def presence(self, user_id: UserId) -> Presence: ...
+    async def profile(self, user_id: UserId) -> Mapping[str, str]: ...
+
+
+class PresenceService(Protocol):
+    """What live sessions tell of their user; the aggregate comes back as PresenceChanged.
+
+    spec: docs/mapping.md 13.6, 13.7: best of all sessions, active > online > unavailable > offline.
+    """
+
+    def session_up(self, user_id: UserId, session: str) -> None: ...
+    def session_down(self, user_id: UserId, session: str) -> None: ...
+    def set(self, user_id: UserId, session: str, presence: str, status_msg: str | None) -> None:
+        """`presence` is online or unavailable. Every session has its own; an unknown session is added."""
+
+
+class NameTable(Protocol):
+    """Names that a view gave and must give again: nickmap, slugmap (docs/mapping.md 0). Local, persistent.
+
+    `kind` is the table (`muc_nick`, `irc_nick`, `slug`), `scope` a room or an account.
+    """
+
+    async def load_names(self, kind: str, scope: str) -> Mapping[str, str]: ...
+    def put_name(self, kind: str, scope: str, key: str, value: str) -> None:
+        """Kept with the next commit; a lost one is made anew."""

@@ -1,0 +1,57 @@
+"""Every way in which a room, or the server, says no. A closed set that each front end maps whole.
+
+A refusal carries one sentence for the person who asked; IRC, XMPP and Matrix show the same sentence
+(docs/mapping.md, section 25). The numerics, stanza errors and errcodes are not here: they are each front
+end's refusals.py, and a test compares the sets.
+"""
+
+from enum import Enum
+
+
+class Refusal(Enum):
+    """Why something was not done. The value is the sentence shown when the raiser has no better one."""
+
+    BANNED = "You are banned from this room"
+    NOT_INVITED = "You need an invitation to enter this room"
+    WRONG_ROOM_PASSWORD = "This room asks for another password"
+    ROOM_FULL = "This room is full"
+    TOO_MANY_ROOMS = "You are in too many rooms"
+    GUESTS_FORBIDDEN = "Guests may not do this here; log in with an account"
+    NO_SUCH_ROOM = "There is no such room"
+    CREATION_OFF = "There is no such room, and it cannot be created here"
+    NOT_A_LOCAL_ROOM_NAME = "Rooms of another server are not reachable from here yet"
+    ALIAS_TAKEN = "That room name is taken"
+    BAD_ALIAS = "That is not a valid room name"
+    NO_SUCH_ALIAS = "There is no such room name"
+    POWER_TOO_LOW = "You do not have the rights to do this here"
+    SAME_POWER = "They have the same rights as you or more"
+    CANNOT_SPEAK = "You may not speak in this room"
+    NOT_JOINED = "You are not in this room"
+    ALREADY_JOINED = "They are already in this room"
+    TARGET_NOT_JOINED = "They are not in this room"
+    NO_SUCH_USER = "There is no such user"
+    NO_SUCH_EVENT = "There is no such message"
+    NICK_TAKEN = "Somebody else has that nick in this room"
+    BAD_NICK = "That nick cannot be used"
+    REMOTE_TIMEOUT = "The other server did not answer in time"
+    VERSION_UNSUPPORTED = "This server does not know that room version"
+    ENCRYPTED = "End-to-end encrypted: open it in a Matrix client"
+    TOO_LARGE = "That is too large to send"
+    BAD_CONTENT = "That is not well-formed"
+    RATE_LIMITED = "You are sending too fast"
+    NOT_SUPPORTED = "This server does not support that yet"
+    ACCOUNT_SUSPENDED = "Your account is suspended"
+    SERVER_BUSY = "The server cannot store this right now; nothing was changed"
+
+
+class Refused(Exception):
+    """A command was refused and nothing was changed.
+
+    `text` is shown to the person; `retry_after_ms` is set for RATE_LIMITED alone.
+    """
+
+    def __init__(self, refusal: Refusal, text: str | None = None, *, retry_after_ms: int | None = None) -> None:
+        self.refusal = refusal
+        self.text = text if text is not None else refusal.value
+        self.retry_after_ms = retry_after_ms
+        super().__init__(self.text)
