@@ -1,0 +1,404 @@
+"""The server's side of SASL: PLAIN and the SCRAM family, without I/O, clock or randomness.
+
+An exchange takes the client's messages (decoded from base64 by the front end) and returns values:
+a Challenge to send, a question to whoever keeps the accounts (NeedCredentials, CheckPassword), or
+Done. A wrong client is SaslFailed, with a condition that every front end can name in its own words.
+`ScramVerifier` is the stored form of a password.
+
+spec: RFC4422 3, RFC4616 (PLAIN), RFC5802 and RFC7677 (SCRAM), RFC5929 4 (tls-server-end-point).
+Does not know accounts, does not decide who may act for whom (Done carries the authzid as asked).
+PBKDF2 of `ScramVerifier.make` and `verify_cleartext` takes some 30-100 ms: run it off the loop.
+Read next: accounts/ports.py, xmpp/connection.py, irc/connection.py.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal
+
+from msgspec import Struct
+
+from tripoint.core.precis import PrecisError, prepare_opaque, prepare_saslprep
+
+HashName = Literal["sha-1", "sha-256"]
+DEFAULT_ITERATIONS = 100_000  # MAPPING 18.2; RFC7677 3 asks for at least 4096
+
+TLS_SERVER_END_POINT = "tls-server-end-point"
+
+_HASHLIB_NAME: dict[HashName, str] = {"sha-1": "sha1", "sha-256": "sha256"}
+_MECHANISM_HASH: dict[str, HashName] = {"SCRAM-SHA-1": "sha-1", "SCRAM-SHA-256": "sha-256"}
+
+# Nobody's message comes near: names are under 1 KiB, nonces under 100 bytes. PLAIN carries a password.
+MAX_MESSAGE_BYTES = 8192
+
+
+class SaslCondition(Enum):
+    """Why an exchange failed; the values are the XMPP names of RFC6120 6.5."""
+
+    ABORTED = "aborted"
+    INCORRECT_ENCODING = "incorrect-encoding"
+    INVALID_AUTHZID = "invalid-authzid"
+    INVALID_MECHANISM = "invalid-mechanism"
+    MALFORMED_REQUEST = "malformed-request"
+    NOT_AUTHORIZED = "not-authorized"
+
+
+class SaslFailed(Exception):
+    """The exchange is over without success. `text` may be shown to the client; it holds no secret."""
+
+    def __init__(self, condition: SaslCondition, text: str) -> None:
+        super().__init__(text)
+        self.condition = condition
+        self.text = text
+
+
+class PasswordRefused(ValueError):
+    """A password that cannot be stored in SCRAM form; the text says why and may be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """Bytes to send to the client (before base64)."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NeedCredentials:
+    """SCRAM asks for the stored form of this user's password; answer with `exchange.credentials()`.
+
+    For an unknown user, or one without this form, answer with `fake_verifier`: a different answer
+    would tell strangers which accounts exist.
+    """
+
+    username: str
+    hash_name: HashName
+
+
+@dataclass(frozen=True, slots=True)
+class CheckPassword:
+    """PLAIN is complete: the caller verifies the password and decides. Terminal for the exchange."""
+
+    authzid: str
+    authcid: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """SCRAM succeeded: the client knows the password of `authcid`; `data` proves that we know it too."""
+
+    authzid: str
+    authcid: str
+    data: bytes
+
+
+Step = Challenge | NeedCredentials | CheckPassword | Done
+
+
+class ScramVerifier(Struct, frozen=True):
+    """A password as it is stored: enough to verify, useless to log in with. spec: RFC5802 3."""
+
+    hash_name: HashName
+    salt: bytes
+    iterations: int
+    stored_key: bytes
+    server_key: bytes
+
+    @classmethod
+    def make(
+        cls,
+        password: str,
+        salt: bytes,
+        iterations: int = DEFAULT_ITERATIONS,
+        hash_name: HashName = "sha-256",
+    ) -> "ScramVerifier":
+        """Raises PasswordRefused. `salt`: 16 random bytes. Slow on purpose: run off the loop."""
+        salted = _salted_password(prepare_password(password), salt, iterations, hash_name)
+        return cls(
+            hash_name=hash_name,
+            salt=salt,
+            iterations=iterations,
+            stored_key=hashlib.new(
+                _HASHLIB_NAME[hash_name], _hmac(hash_name, salted, b"Client Key")
+            ).digest(),
+            server_key=_hmac(hash_name, salted, b"Server Key"),
+        )
+
+    def verify_cleartext(self, password: str) -> bool:
+        """Whether this is the password. Compares in constant time. Slow on purpose: run off the loop."""
+        try:
+            again = ScramVerifier.make(password, self.salt, self.iterations, self.hash_name)
+        except PasswordRefused:
+            return False
+        return hmac.compare_digest(again.stored_key, self.stored_key)
+
+
+def prepare_password(password: str) -> str:
+    """The form in which a password is hashed; raises PasswordRefused. spec: MAPPING 18.2.
+
+    OpaqueString first; SASLprep must then change nothing, since SCRAM clients of either school have to
+    arrive at the same bytes.
+    """
+    try:
+        opaque = prepare_opaque(password)
+        if prepare_saslprep(opaque) != opaque:
+            raise PasswordRefused("This password holds characters that clients write in different ways")
+    except PrecisError as error:
+        raise PasswordRefused(f"This password cannot be used: {error}") from None
+    return opaque
+
+
+def fake_verifier(
+    username: str, hash_name: HashName, secret: bytes, iterations: int = DEFAULT_ITERATIONS
+) -> ScramVerifier:
+    """A verifier that no password fits, the same each time for the same name and server secret."""
+
+    def derive(label: bytes) -> bytes:
+        return _hmac(hash_name, secret, label + b"\x00" + username.encode())
+
+    return ScramVerifier(hash_name, derive(b"salt")[:16], iterations, derive(b"stored"), derive(b"server"))
+
+
+def _salted_password(prepared: str, salt: bytes, iterations: int, hash_name: HashName) -> bytes:
+    return hashlib.pbkdf2_hmac(_HASHLIB_NAME[hash_name], prepared.encode(), salt, iterations)
+
+
+def _hmac(hash_name: HashName, key: bytes, message: bytes) -> bytes:
+    return hmac.digest(key, message, _HASHLIB_NAME[hash_name])
+
+
+class PlainExchange:
+    """PLAIN: one message, then the caller's verdict. The caller has made sure that TLS is on.
+
+    spec: RFC4616 2: [authzid] NUL authcid NUL passwd
+    """
+
+    mechanism = "PLAIN"
+
+    def receive(self, data: bytes) -> Step:
+        """The client's only message → CheckPassword. Raises SaslFailed."""
+        parts = _decode(data).split("\x00")
+        if len(parts) != 3 or not parts[1] or not parts[2]:
+            raise SaslFailed(SaslCondition.MALFORMED_REQUEST, "PLAIN takes authzid NUL name NUL password")
+        return CheckPassword(authzid=parts[0], authcid=parts[1], password=parts[2])
+
+    def credentials(self, verifier: ScramVerifier) -> Challenge:
+        """PLAIN never asks for credentials; calling this is a bug in the caller."""
+        raise RuntimeError("PLAIN does not ask for credentials")
+
+
+class ScramExchange:
+    """One SCRAM exchange: first message → NeedCredentials → credentials() → Challenge → final → Done.
+
+    `server_nonce` is fresh random printable ASCII without a comma, at least 18 characters.
+    `end_point` is the tls-server-end-point data of this connection, None where it has none.
+    `plus` says whether the chosen mechanism was the -PLUS one, `plus_offered` whether any was offered:
+    a client that says "y" although we offered it sits behind somebody who cut our offer.
+    spec: RFC5802 5, 6, 7
+    """
+
+    def __init__(
+        self,
+        hash_name: HashName,
+        *,
+        server_nonce: str,
+        plus: bool = False,
+        plus_offered: bool = False,
+        end_point: bytes | None = None,
+    ) -> None:
+        self.mechanism = f"SCRAM-{hash_name.upper()}{'-PLUS' if plus else ''}"
+        self._hash_name = hash_name
+        self._server_nonce = server_nonce
+        self._plus = plus
+        self._plus_offered = plus_offered
+        self._end_point = end_point
+        self._state: Literal["first", "credentials", "final", "over"] = "first"
+        self._gs2_header = b""
+        self._authzid = ""
+        self._username = ""
+        self._nonce = ""
+        self._client_first_bare = ""
+        self._server_first = ""
+        self._verifier: ScramVerifier | None = None
+
+    def receive(self, data: bytes) -> Step:
+        """The client's next message. Raises SaslFailed; the exchange is over then."""
+        state, self._state = self._state, "over"
+        if state == "first":
+            return self._first(_decode(data))
+        if state == "final":
+            return self._final(_decode(data))
+        raise SaslFailed(SaslCondition.MALFORMED_REQUEST, "No message was expected")
+
+    def credentials(self, verifier: ScramVerifier) -> Challenge:
+        """Answer NeedCredentials; the Challenge is server-first-message. spec: RFC5802 7."""
+        if self._state != "credentials" or verifier.hash_name != self._hash_name:
+            raise RuntimeError("credentials() answers NeedCredentials, once, with the same hash")
+        self._state = "final"
+        self._verifier = verifier
+        salt = base64.b64encode(verifier.salt).decode()
+        self._server_first = f"r={self._nonce},s={salt},i={verifier.iterations}"
+        return Challenge(self._server_first.encode())
+
+    def _first(self, message: str) -> NeedCredentials:
+        flag, comma, rest = message.partition(",")
+        authzid, comma2, bare = rest.partition(",")
+        if not comma or not comma2:
+            raise _malformed("the GS2 header is not complete")
+        self._check_binding_flag(flag)
+        if authzid:
+            if not authzid.startswith("a="):
+                raise _malformed("the GS2 header holds an unknown field")
+            self._authzid = _unescape(authzid[2:])
+        self._gs2_header = f"{flag},{authzid},".encode()
+        attributes = bare.split(",")
+        if attributes[0].startswith("m="):
+            raise _malformed("mandatory SCRAM extensions are not supported")
+        if len(attributes) < 2 or not attributes[0].startswith("n=") or not attributes[1].startswith("r="):
+            raise _malformed("a name and a nonce are expected")
+        _check_extensions(attributes[2:])
+        client_nonce = attributes[1][2:]
+        if not client_nonce or not all("!" <= char <= "~" for char in client_nonce):
+            raise _malformed("the nonce is not printable ASCII")
+        try:
+            self._username = prepare_saslprep(_unescape(attributes[0][2:]))
+        except PrecisError:
+            raise _malformed("the name is not a prepared string") from None
+        if not self._username:
+            raise _malformed("the name is empty")
+        self._client_first_bare = bare
+        self._nonce = client_nonce + self._server_nonce
+        self._state = "credentials"
+        return NeedCredentials(self._username, self._hash_name)
+
+    def _check_binding_flag(self, flag: str) -> None:
+        """spec: RFC5802 6: the rules that make stripping of -PLUS visible."""
+        if flag == "n":
+            if self._plus:
+                raise _malformed("a -PLUS mechanism needs channel binding")
+        elif flag == "y":
+            if self._plus or self._plus_offered:
+                raise SaslFailed(
+                    SaslCondition.NOT_AUTHORIZED,
+                    "This server supports channel binding and said so; someone changed its offer",
+                )
+        elif flag.startswith("p="):
+            if not self._plus:
+                raise _malformed("channel binding needs a -PLUS mechanism")
+            if flag[2:] != TLS_SERVER_END_POINT or self._end_point is None:
+                raise SaslFailed(
+                    SaslCondition.NOT_AUTHORIZED,
+                    f"Only channel binding {TLS_SERVER_END_POINT} is supported here",
+                )
+        else:
+            raise _malformed("the channel binding flag is unknown")
+
+    def _final(self, message: str) -> Done:
+        verifier = self._verifier
+        assert verifier is not None  # state "final" is only reached through credentials()
+        without_proof, comma, proof_text = message.rpartition(",p=")
+        attributes = without_proof.split(",")
+        if (
+            not comma
+            or len(attributes) < 2
+            or not attributes[0].startswith("c=")
+            or attributes[1][:2] != "r="
+        ):
+            raise _malformed("channel binding, nonce and proof are expected")
+        _check_extensions(attributes[2:])
+        binding = self._gs2_header + (self._end_point or b"" if self._plus else b"")
+        if not hmac.compare_digest(_b64(attributes[0][2:]), binding):
+            raise SaslFailed(
+                SaslCondition.NOT_AUTHORIZED, "The channel binding does not match this connection"
+            )
+        if attributes[1][2:] != self._nonce:
+            raise SaslFailed(SaslCondition.NOT_AUTHORIZED, "The nonce is not the one of this exchange")
+        proof = _b64(proof_text)
+        auth_message = f"{self._client_first_bare},{self._server_first},{without_proof}".encode()
+        signature = _hmac(self._hash_name, verifier.stored_key, auth_message)
+        if len(proof) != len(signature):
+            raise _malformed("the proof has the wrong length")
+        client_key = bytes(a ^ b for a, b in zip(proof, signature, strict=True))
+        stored = hashlib.new(_HASHLIB_NAME[self._hash_name], client_key).digest()
+        if not hmac.compare_digest(stored, verifier.stored_key):
+            raise SaslFailed(SaslCondition.NOT_AUTHORIZED, "The name or the password is wrong")
+        server_signature = _hmac(self._hash_name, verifier.server_key, auth_message)
+        return Done(self._authzid, self._username, b"v=" + base64.b64encode(server_signature))
+
+
+Exchange = PlainExchange | ScramExchange
+
+
+def mechanisms(*, plain: bool, sha1: bool, end_point: bool) -> tuple[str, ...]:
+    """The mechanisms to offer, strongest first. `plain`: TLS is on; `end_point`: binding data is at hand."""
+    hashes: Sequence[str] = ("SCRAM-SHA-256", "SCRAM-SHA-1") if sha1 else ("SCRAM-SHA-256",)
+    offered = [name + "-PLUS" for name in hashes] if end_point else []
+    return (*offered, *hashes, *(("PLAIN",) if plain else ()))
+
+
+def start_exchange(
+    mechanism: str, offered: Sequence[str], *, server_nonce: str, end_point: bytes | None = None
+) -> Exchange:
+    """A fresh exchange for one of the `offered` mechanisms; SaslFailed(INVALID_MECHANISM) for any other."""
+    if mechanism not in offered:
+        raise SaslFailed(SaslCondition.INVALID_MECHANISM, "This mechanism is not offered here")
+    if mechanism == "PLAIN":
+        return PlainExchange()
+    base = mechanism.removesuffix("-PLUS")
+    hash_name = _MECHANISM_HASH.get(base)
+    if hash_name is None:
+        raise SaslFailed(SaslCondition.INVALID_MECHANISM, "This mechanism is not offered here")
+    return ScramExchange(
+        hash_name,
+        server_nonce=server_nonce,
+        plus=mechanism != base,
+        plus_offered=any(name.endswith("-PLUS") for name in offered),
+        end_point=end_point,
+    )
+
+
+def _malformed(what: str) -> SaslFailed:
+    return SaslFailed(SaslCondition.MALFORMED_REQUEST, f"The SASL message is malformed: {what}")
+
+
+def _decode(data: bytes) -> str:
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise _malformed("it is too long")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise _malformed("it is not UTF-8") from None
+
+
+def _b64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise SaslFailed(SaslCondition.INCORRECT_ENCODING, "A field is not base64") from None
+
+
+def _unescape(name: str) -> str:
+    """saslname → name. spec: RFC5802 5.1: "=" other than in =2C and =3D is an error."""
+    plain = name.replace("=2C", "\x00").replace("=3D", "\x01")
+    if "=" in plain or name.count("\x00") or name.count("\x01"):
+        raise _malformed("the name holds a bare '='")
+    return plain.replace("\x00", ",").replace("\x01", "=")
+
+
+def _check_extensions(attributes: Sequence[str]) -> None:
+    """Unknown optional attributes are ignored, but must be attributes. spec: RFC5802 5.1, 7."""
+    for attribute in attributes:
+        if (
+            len(attribute) < 3
+            or not attribute[0].isascii()
+            or not attribute[0].isalpha()
+            or attribute[1] != "="
+        ):
+            raise _malformed("an extension is not attribute=value")
+        if attribute[0] == "m":
+            raise _malformed("mandatory SCRAM extensions are not supported")
