@@ -24,13 +24,13 @@ from msgspec import Struct
 
 from tripoint.core.precis import PrecisError, prepare_opaque, prepare_saslprep
 
-HashName = Literal["sha-1", "sha-256"]
+HashName = Literal["sha1", "sha256"]
 DEFAULT_ITERATIONS = 100_000  # MAPPING 18.2; RFC7677 3 asks for at least 4096
 
 TLS_SERVER_END_POINT = "tls-server-end-point"
 
-_HASHLIB_NAME: dict[HashName, str] = {"sha-1": "sha1", "sha-256": "sha256"}
-_MECHANISM_HASH: dict[str, HashName] = {"SCRAM-SHA-1": "sha-1", "SCRAM-SHA-256": "sha-256"}
+_MECHANISM_HASH: dict[str, HashName] = {"SCRAM-SHA-1": "sha1", "SCRAM-SHA-256": "sha256"}
+_HASH_MECHANISM = {name: mechanism for mechanism, name in _MECHANISM_HASH.items()}
 
 # Nobody's message comes near: names are under 1 KiB, nonces under 100 bytes. PLAIN carries a password.
 MAX_MESSAGE_BYTES = 8192
@@ -115,7 +115,7 @@ class ScramVerifier(Struct, frozen=True):
         password: str,
         salt: bytes,
         iterations: int = DEFAULT_ITERATIONS,
-        hash_name: HashName = "sha-256",
+        hash_name: HashName = "sha256",
     ) -> "ScramVerifier":
         """Raises PasswordRefused. `salt`: 16 random bytes. Slow on purpose: run off the loop."""
         salted = _salted_password(prepare_password(password), salt, iterations, hash_name)
@@ -123,9 +123,7 @@ class ScramVerifier(Struct, frozen=True):
             hash_name=hash_name,
             salt=salt,
             iterations=iterations,
-            stored_key=hashlib.new(
-                _HASHLIB_NAME[hash_name], _hmac(hash_name, salted, b"Client Key")
-            ).digest(),
+            stored_key=hashlib.new(hash_name, _hmac(hash_name, salted, b"Client Key")).digest(),
             server_key=_hmac(hash_name, salted, b"Server Key"),
         )
 
@@ -165,11 +163,11 @@ def fake_verifier(
 
 
 def _salted_password(prepared: str, salt: bytes, iterations: int, hash_name: HashName) -> bytes:
-    return hashlib.pbkdf2_hmac(_HASHLIB_NAME[hash_name], prepared.encode(), salt, iterations)
+    return hashlib.pbkdf2_hmac(hash_name, prepared.encode(), salt, iterations)
 
 
 def _hmac(hash_name: HashName, key: bytes, message: bytes) -> bytes:
-    return hmac.digest(key, message, _HASHLIB_NAME[hash_name])
+    return hmac.digest(key, message, hash_name)
 
 
 class PlainExchange:
@@ -211,7 +209,7 @@ class ScramExchange:
         plus_offered: bool = False,
         end_point: bytes | None = None,
     ) -> None:
-        self.mechanism = f"SCRAM-{hash_name.upper()}{'-PLUS' if plus else ''}"
+        self.mechanism = _HASH_MECHANISM[hash_name] + ("-PLUS" if plus else "")
         self._hash_name = hash_name
         self._server_nonce = server_nonce
         self._plus = plus
@@ -324,7 +322,7 @@ class ScramExchange:
         if len(proof) != len(signature):
             raise _malformed("the proof has the wrong length")
         client_key = bytes(a ^ b for a, b in zip(proof, signature, strict=True))
-        stored = hashlib.new(_HASHLIB_NAME[self._hash_name], client_key).digest()
+        stored = hashlib.new(self._hash_name, client_key).digest()
         if not hmac.compare_digest(stored, verifier.stored_key):
             raise SaslFailed(SaslCondition.NOT_AUTHORIZED, "The name or the password is wrong")
         server_signature = _hmac(self._hash_name, verifier.server_key, auth_message)
