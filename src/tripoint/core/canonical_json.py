@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import orjson
@@ -56,17 +57,17 @@ def encode_checked(value: Json) -> bytes:
         raise CanonicalJsonError(str(error)) from None
 
 
-def check_no_floats(value: Json, _depth: int = MAX_DEPTH) -> None:
+def check_no_floats(value: object, _depth: int = MAX_DEPTH) -> None:
     """Raise CanonicalJsonError if there is a float anywhere. orjson has no option that refuses them.
 
     The specification wants integers without exponent or fraction; 1.0 is refused as 1.5 is.
     """
-    kind = type(value)
-    if kind is dict:
-        values = value.values()  # type: ignore[union-attr]
-    elif kind is list or kind is tuple:  # orjson writes a tuple as an array
+    values: Iterable[object]
+    if isinstance(value, dict):
+        values = value.values()
+    elif isinstance(value, (list, tuple)):  # orjson writes a tuple as an array
         values = value
-    elif kind is float:
+    elif isinstance(value, float):
         raise CanonicalJsonError("a number is not an integer")
     else:
         return
