@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import orjson
 
+from tripoint.core.errors import PeerError
+
 if TYPE_CHECKING:
     Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 else:
@@ -38,7 +40,7 @@ _OPTIONS: Final = (
 )
 
 
-class CanonicalJsonError(ValueError):
+class CanonicalJsonError(PeerError):
     """The value, or the text, has no canonical form: a float, an integer out of range, a lone surrogate, a
     key that is no string, NaN, too deep, not JSON at all."""
 

@@ -15,6 +15,7 @@ from collections.abc import Container
 from typing import Final, NewType
 
 from tripoint.core.confusables import skeleton
+from tripoint.core.errors import PeerError
 
 ServerName = NewType("ServerName", str)
 UserId = NewType("UserId", str)
@@ -40,7 +41,7 @@ _HISTORICAL_SAFE = re.compile(r"[\x21-\x39\x3b-\x7e]+\Z")  # U+0021..U+007E with
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class InvalidId(ValueError):
+class InvalidId(PeerError):
     """A string that is not the identifier it was taken for. The text says why, without quoting the string."""
 
 

@@ -19,13 +19,14 @@ from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 from vodozemac import Ed25519PublicKey, Ed25519Signature
 
 from tripoint.core.canonical_json import CanonicalJsonError, JsonObject, encode
+from tripoint.core.errors import PeerError
 from tripoint.core.ids import ServerName
 
 _VERSION = re.compile(r"[A-Za-z0-9_]{1,64}\Z")
 _PREFIX: Final = "ed25519:"
 
 
-class BadSignature(ValueError):
+class BadSignature(PeerError):
     """No valid signature: missing, of an unknown key, not decodable, or wrong."""
 
 
