@@ -1,0 +1,145 @@
+"""The one door to what lasts: what every store can do, in domain types.
+
+Writes are values (writes.py), submitted in units; reads are coroutines, so that a store on another machine
+fits, and one on this machine answers without a thread hop. Absent is None or empty, never an exception.
+Implementations: sqlite.py, memory.py; tests/contract holds them to this file.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
+from tripoint.store.writes import (
+    PutAccount,
+    PutAccountData,
+    PutDevice,
+    PutReceipt,
+    PutRegistrationToken,
+    PutRoom,
+    PutToken,
+    Write,
+)
+
+
+class StoreError(Exception):
+    """The store could not write (disk full, database gone). Nothing of the unit was stored."""
+
+
+class DatabaseTooNew(StoreError):
+    """The database was written by a newer version of the program."""
+
+
+class StoredEvent(Struct, frozen=True):
+    """A row of the history. `room_key` and `position` as in AddEvent."""
+
+    position: int
+    room_key: int
+    event_id: EventId
+    state_group: int
+    ts_ms: int
+    flags: int
+    token: str | None
+    json: bytes
+
+
+class MembershipRow(Struct, frozen=True):
+    room_key: int
+    room_id: RoomId
+    membership: str
+    position: int
+
+
+Done = Callable[[StoreError | None], None]
+
+
+class Writer(Protocol):
+    """The writing half, shared by rooms and accounts."""
+
+    def submit(self, writes: Sequence[Write], done: Done) -> None:
+        """Queue `writes` as one unit, stored whole or not at all.
+
+        Units are committed in the order of submission, as many as are waiting in one transaction. `done` is
+        called on the loop's thread, in the same order: with None after the commit reached the disk, or with
+        the error. After an error every unit that had been submitted by then has failed too, so nobody builds
+        on something that was not stored.
+        """
+
+
+class RoomStore(Writer, Protocol):
+    """Rooms, events, state."""
+
+    async def load_room(self, room_id: RoomId) -> PutRoom | None: ...
+    async def load_room_by_key(self, room_key: int) -> PutRoom | None: ...
+    async def load_locked_rooms(self) -> Sequence[PutRoom]: ...
+    async def load_listed_rooms(self) -> Sequence[PutRoom]: ...
+    async def load_direct_room(self, pair: str) -> PutRoom | None:
+        """The oldest room with this `direct_pair`."""
+
+    async def load_state(self, group: int) -> Mapping[tuple[str, str], int]:
+        """The whole state of a group: (type, state_key) to the position of its event."""
+
+    async def load_state_chain(self, group: int) -> tuple[int, int]:
+        """(deltas since the last full state, entries of that full state) of a group."""
+
+    async def load_events(self, positions: Sequence[int]) -> Mapping[int, StoredEvent]: ...
+    async def load_event(self, event_id: EventId) -> StoredEvent | None: ...
+    async def load_timeline(
+        self, room_key: int, *, after: int, upto: int, limit: int, backward: bool
+    ) -> Sequence[StoredEvent]:
+        """Events with after < position <= upto; newest first if `backward`, else oldest first."""
+
+    async def load_state_history(self, room_key: int, type: str, state_key: str) -> Sequence[StoredEvent]:
+        """Every event that ever stood under this key, by rising position."""
+
+    async def load_position_at(self, room_key: int, ts_ms: int) -> int:
+        """The highest position whose event's time is before `ts_ms`; 0 if there is none."""
+
+    async def load_event_by_token(self, room_key: int, token: str) -> Sequence[StoredEvent]:
+        """Events kept with this token, newest first."""
+
+    async def load_memberships(self, user_id: UserId) -> Sequence[MembershipRow]: ...
+    async def load_last_position(self, room_key: int) -> int:
+        """Position of the newest event; 0 for an unknown room."""
+
+    async def load_alias(self, alias: RoomAlias) -> RoomId | None: ...
+    async def load_aliases(self, room_key: int) -> Sequence[RoomAlias]: ...
+    async def load_receipts(self, room_key: int) -> Sequence[PutReceipt]: ...
+    async def load_names(self, kind: str, scope: str) -> Mapping[str, str]: ...
+    async def load_maxima(self) -> tuple[int, int, int]:
+        """Highest (position, state group, room key) in use; zeros in a new database."""
+
+    async def load_meta(self, key: str) -> str | None: ...
+    async def load_profile(self, user_id: UserId) -> Mapping[str, str]: ...
+
+
+class AccountStore(Writer, Protocol):
+    """Accounts, credentials, devices, account data."""
+
+    async def load_account(self, user_id: UserId) -> PutAccount | None: ...
+    async def load_account_names(self) -> Sequence[str]:
+        """Localparts of all accounts, guests and closed ones too."""
+
+    async def load_credential(self, user_id: UserId, form: str) -> bytes | None: ...
+    async def load_devices(self, user_id: UserId) -> Sequence[PutDevice]: ...
+    async def load_token(self, token_hash: bytes) -> PutToken | None: ...
+    async def load_tokens(self, user_id: UserId) -> Sequence[PutToken]: ...
+    async def load_profile(self, user_id: UserId) -> Mapping[str, str]: ...
+    async def load_account_data(self, user_id: UserId, since: int) -> Sequence[PutAccountData]:
+        """All of it written after stream position `since`, global and per room."""
+
+    async def load_filter(self, user_id: UserId, filter_id: str) -> bytes | None: ...
+    async def load_roster(self, user_id: UserId) -> Sequence[bytes]: ...
+    async def load_registration_token(self, token: str) -> PutRegistrationToken | None: ...
+    async def load_guests(self) -> Sequence[PutAccount]:
+        """Guests that a stopped server left behind."""
+
+    async def load_meta(self, key: str) -> str | None: ...
+
+
+class Store(RoomStore, AccountStore, Protocol):
+    """Everything, as runtime opens and closes it."""
+
+    async def close(self) -> None:
+        """Write what is queued, then close."""

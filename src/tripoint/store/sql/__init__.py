@@ -1,0 +1,1 @@
+"""What every SQL store shares: how writes become rows and rows become values."""

@@ -1,0 +1,296 @@
+"""Writes to statements and rows, and rows back to values.
+
+Writes of one kind in a transaction go out in one executemany. Kinds that touch several tables (DropRoom,
+DropAccount) first flush what is gathered, so that order is kept where it matters.
+"""
+
+import sqlite3
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+
+from tripoint.core.ids import EventId, RoomId, UserId
+from tripoint.store.writes import (
+    AddEvent,
+    AddStateGroup,
+    DropAccount,
+    DropRoom,
+    PutAccount,
+    PutAccountData,
+    PutAlias,
+    PutCredential,
+    PutDevice,
+    PutFilter,
+    PutMembership,
+    PutMeta,
+    PutName,
+    PutProfile,
+    PutReceipt,
+    PutRegistrationToken,
+    PutRoom,
+    PutRosterItem,
+    PutToken,
+    ReplaceEventJson,
+    StateDelta,
+    Write,
+)
+
+Row = tuple[object, ...]
+
+ROOM_COLUMNS = (
+    "room_key, room_id, version, head_group, extremities, created_ts_ms, listed, temporary,"
+    " locked_until_ms, unlock_join_rule, direct_pair"
+)
+ACCOUNT_COLUMNS = "user_id, name, guest, admin, deactivated, locked, created_ts_ms"
+TOKEN = "SELECT token_hash, user_id, device_id, refresh, expires_ts_ms FROM tokens "
+
+
+def pack_entries(entries: StateDelta, *, full: bool) -> bytes:
+    """State entries as stored: JSON; compressed where it is a whole state."""
+    data = orjson.dumps(entries)
+    return zlib.compress(data, 6) if full else data
+
+
+def unpack_entries(data: Any, *, full: bool) -> StateDelta:
+    entries = orjson.loads(zlib.decompress(data) if full else data)
+    return tuple((type_, state_key, position) for type_, state_key, position in entries)
+
+
+def room(row: Sequence[Any]) -> PutRoom:
+    """A row of rooms, columns as in ROOM_COLUMNS."""
+    return PutRoom(
+        room_key=row[0],
+        room_id=RoomId(row[1]),
+        version=row[2],
+        head_group=row[3],
+        extremities=tuple((EventId(event_id), depth) for event_id, depth in orjson.loads(row[4])),
+        created_ts_ms=row[5],
+        listed=bool(row[6]),
+        temporary=bool(row[7]),
+        locked_until_ms=row[8],
+        unlock_join_rule=row[9],
+        direct_pair=row[10],
+    )
+
+
+def account(row: Sequence[Any]) -> PutAccount:
+    """A row of accounts, columns as in ACCOUNT_COLUMNS."""
+    return PutAccount(
+        UserId(row[0]), row[1], bool(row[2]), bool(row[3]), bool(row[4]), bool(row[5]), row[6]
+    )
+
+
+def token(row: Sequence[Any]) -> PutToken:
+    """A row of tokens, columns as in TOKEN."""
+    return PutToken(bytes(row[0]), UserId(row[1]), row[2], bool(row[3]), row[4])
+
+
+# Kind of write -> (statement, row) for what stays.
+_PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
+    PutRoom: (
+        f"INSERT OR REPLACE INTO rooms ({ROOM_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+        lambda w: (
+            w.room_key,
+            w.room_id,
+            w.version,
+            w.head_group,
+            orjson.dumps(w.extremities).decode(),
+            w.created_ts_ms,
+            w.listed,
+            w.temporary,
+            w.locked_until_ms,
+            w.unlock_join_rule,
+            w.direct_pair,
+        ),
+    ),
+    AddEvent: (
+        "INSERT INTO events (position, room_key, event_id, state_group, ts_ms, flags, type, state_key, token, json)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?)",
+        lambda w: (
+            w.position,
+            w.room_key,
+            w.event_id,
+            w.state_group,
+            w.ts_ms,
+            w.flags,
+            w.type,
+            w.state_key,
+            w.token,
+            w.json,
+        ),
+    ),
+    ReplaceEventJson: (
+        "UPDATE events SET flags = ?, json = ? WHERE position = ?",
+        lambda w: (w.flags, w.json, w.position),
+    ),
+    AddStateGroup: (
+        "INSERT INTO state_groups (state_group, room_key, base, size, entries) VALUES (?,?,?,?,?)",
+        lambda w: (w.group, w.room_key, w.base, len(w.entries), pack_entries(w.entries, full=w.base is None)),
+    ),
+    PutMembership: (
+        "INSERT OR REPLACE INTO memberships (user_id, room_key, membership, position) VALUES (?,?,?,?)",
+        lambda w: (w.user_id, w.room_key, w.membership, w.position),
+    ),
+    PutAlias: (
+        "INSERT OR REPLACE INTO aliases (alias, room_key, creator) VALUES (?,?,?)",
+        lambda w: (w.alias, w.room_key, w.creator),
+    ),
+    PutReceipt: (
+        "INSERT OR REPLACE INTO receipts (room_key, user_id, kind, thread_id, event_id, ts_ms, position)"
+        " VALUES (?,?,?,?,?,?,?)",
+        lambda w: (w.room_key, w.user_id, w.kind, w.thread_id, w.event_id, w.ts_ms, w.position),
+    ),
+    PutAccount: (
+        f"INSERT OR REPLACE INTO accounts ({ACCOUNT_COLUMNS}) VALUES (?,?,?,?,?,?,?)",
+        lambda w: (w.user_id, w.name, w.guest, w.admin, w.deactivated, w.locked, w.created_ts_ms),
+    ),
+    PutCredential: (
+        "INSERT OR REPLACE INTO credentials (user_id, form, data) VALUES (?,?,?)",
+        lambda w: (w.user_id, w.form, w.data),
+    ),
+    PutDevice: (
+        "INSERT OR REPLACE INTO devices (user_id, device_id, protocol, display_name, last_seen_ts_ms)"
+        " VALUES (?,?,?,?,?)",
+        lambda w: (w.user_id, w.device_id, w.protocol, w.display_name, w.last_seen_ts_ms),
+    ),
+    PutToken: (
+        "INSERT OR REPLACE INTO tokens (token_hash, user_id, device_id, refresh, expires_ts_ms)"
+        " VALUES (?,?,?,?,?)",
+        lambda w: (w.token_hash, w.user_id, w.device_id, w.refresh, w.expires_ts_ms),
+    ),
+    PutProfile: (
+        "INSERT OR REPLACE INTO profiles (user_id, field, value) VALUES (?,?,?)",
+        lambda w: (w.user_id, w.field, w.value),
+    ),
+    PutAccountData: (
+        "INSERT OR REPLACE INTO account_data (user_id, room_id, type, content, position) VALUES (?,?,?,?,?)",
+        lambda w: (w.user_id, w.room_id, w.type, w.content, w.position),
+    ),
+    PutFilter: (
+        "INSERT OR REPLACE INTO filters (user_id, filter_id, definition) VALUES (?,?,?)",
+        lambda w: (w.user_id, w.filter_id, w.definition),
+    ),
+    PutRosterItem: (
+        "INSERT OR REPLACE INTO rosters (user_id, jid, data) VALUES (?,?,?)",
+        lambda w: (w.user_id, w.jid, w.data),
+    ),
+    PutRegistrationToken: (
+        "INSERT OR REPLACE INTO registration_tokens (token, uses_left, expires_ts_ms) VALUES (?,?,?)",
+        lambda w: (w.token, w.uses_left, w.expires_ts_ms),
+    ),
+    PutName: (
+        "INSERT OR REPLACE INTO names (kind, scope, key, value) VALUES (?,?,?,?)",
+        lambda w: (w.kind, w.scope, w.key, w.value),
+    ),
+    PutMeta: ("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", lambda w: (w.key, w.value)),
+}
+
+# Kind of write -> (the field that is None to delete, statement, row).
+_DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
+    PutMembership: (
+        "membership",
+        "DELETE FROM memberships WHERE user_id = ? AND room_key = ?",
+        lambda w: (w.user_id, w.room_key),
+    ),
+    PutAlias: ("room_key", "DELETE FROM aliases WHERE alias = ?", lambda w: (w.alias,)),
+    PutCredential: (
+        "data",
+        "DELETE FROM credentials WHERE user_id = ? AND form = ?",
+        lambda w: (w.user_id, w.form),
+    ),
+    PutDevice: (
+        "protocol",
+        "DELETE FROM devices WHERE user_id = ? AND device_id = ?",
+        lambda w: (w.user_id, w.device_id),
+    ),
+    PutToken: ("device_id", "DELETE FROM tokens WHERE token_hash = ?", lambda w: (w.token_hash,)),
+    PutProfile: (
+        "value",
+        "DELETE FROM profiles WHERE user_id = ? AND field = ?",
+        lambda w: (w.user_id, w.field),
+    ),
+    PutRosterItem: (
+        "data",
+        "DELETE FROM rosters WHERE user_id = ? AND jid = ?",
+        lambda w: (w.user_id, w.jid),
+    ),
+}
+
+_DROP_ROOM = tuple(
+    f"DELETE FROM {table} WHERE room_key = ?"
+    for table in ("events", "state_groups", "memberships", "aliases", "receipts", "rooms")
+)
+_DROP_ACCOUNT = tuple(
+    f"DELETE FROM {table} WHERE user_id = ?"
+    for table in (
+        "accounts",
+        "credentials",
+        "devices",
+        "tokens",
+        "profiles",
+        "account_data",
+        "filters",
+        "rosters",
+        "memberships",
+        "receipts",
+    )
+)
+
+
+class _Gathered:
+    """Rows on their way, one list per kind of write; a kind changes its statement only after a flush."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._rows: dict[type, tuple[str, list[Row]]] = {}
+        self._rooms: dict[int, PutRoom] = {}
+
+    def add(self, write: Write) -> None:
+        kind = type(write)
+        if isinstance(write, PutRoom):
+            # Every event moves its room's head: only the last of a transaction needs to be written.
+            self._rooms[write.room_key] = write
+            return
+        delete = _DELETE.get(kind)
+        if delete is not None and getattr(write, delete[0]) is None:
+            statement, row = delete[1], delete[2](write)
+        else:
+            put = _PUT[kind]
+            statement, row = put[0], put[1](write)
+        gathered = self._rows.get(kind)
+        if gathered is not None and gathered[0] == statement:
+            gathered[1].append(row)
+            return
+        if gathered is not None:
+            self._connection.executemany(*gathered)
+        self._rows[kind] = (statement, [row])
+
+    def flush(self) -> None:
+        if self._rooms:
+            statement, make_row = _PUT[PutRoom]
+            self._connection.executemany(statement, [make_row(write) for write in self._rooms.values()])
+            self._rooms = {}
+        for statement, gathered in self._rows.values():
+            self._connection.executemany(statement, gathered)
+        self._rows = {}
+
+    def drop(self, statements: Sequence[str], key: int | UserId) -> None:
+        self.flush()
+        for statement in statements:
+            self._connection.execute(statement, (key,))
+
+
+def execute(connection: sqlite3.Connection, units: Sequence[Sequence[Write]]) -> None:
+    """Carry out the writes of all units, in order, inside the caller's transaction."""
+    gathered = _Gathered(connection)
+    for unit in units:
+        for write in unit:
+            if isinstance(write, DropRoom):
+                gathered.drop(_DROP_ROOM, write.room_key)
+            elif isinstance(write, DropAccount):
+                gathered.drop(_DROP_ACCOUNT, write.user_id)
+            else:
+                gathered.add(write)
+    gathered.flush()

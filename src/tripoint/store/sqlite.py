@@ -1,0 +1,316 @@
+"""The store on SQLite: the default. WAL, synchronous=FULL, one writing thread with group commit.
+
+Reads are answered on the loop's thread over a read-only connection: 20-60 µs for a hot page against 60-90 for
+a thread hop alone. Whatever scans for long does not belong on it. sql/rows.py turns writes into rows.
+Read next: interface.py for what each method promises.
+"""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
+from tripoint.store import schema
+from tripoint.store.group_commit import GroupCommit
+from tripoint.store.interface import DatabaseTooNew, Done, MembershipRow, StoredEvent, StoreError
+from tripoint.store.sql import rows
+from tripoint.store.writes import (
+    PutAccount,
+    PutAccountData,
+    PutDevice,
+    PutReceipt,
+    PutRegistrationToken,
+    PutRoom,
+    PutToken,
+    Write,
+)
+
+_CHAIN = """WITH RECURSIVE chain(base, entries, size, step) AS (
+  SELECT base, entries, size, 0 FROM state_groups WHERE state_group = ?
+  UNION ALL
+  SELECT s.base, s.entries, s.size, chain.step + 1 FROM state_groups s JOIN chain ON s.state_group = chain.base)
+"""
+_EVENT = "SELECT position, room_key, event_id, state_group, ts_ms, flags, token, json FROM events "
+_ROOM = f"SELECT {rows.ROOM_COLUMNS} FROM rooms "
+_ACCOUNT = f"SELECT {rows.ACCOUNT_COLUMNS} FROM accounts "
+
+
+def open_connection(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    """A connection as this server uses it: explicit transactions, WAL, a commit that reached the disk."""
+    mode = "ro" if read_only else "rwc"
+    connection = sqlite3.connect(
+        f"{path.resolve().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,  # the writer's is made on the loop's thread and used on its own thread alone
+        cached_statements=256,
+    )
+    connection.execute("PRAGMA busy_timeout = 5000")
+    if not read_only:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        # Short sort files in memory: a full temporary folder must not fail a commit.
+        connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA cache_size = -16000")
+    return connection
+
+
+def create_schema(connection: sqlite3.Connection) -> None:
+    """Lay out a new database in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in schema.STATEMENTS:
+        connection.execute(statement)
+    connection.execute("INSERT INTO meta (key, value) VALUES ('schema', ?)", (schema.SCHEMA_VERSION,))
+    connection.execute("COMMIT")
+
+
+def schema_version(connection: sqlite3.Connection) -> str | None:
+    """The schema version of a database; None for an empty one."""
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
+    if found is None:
+        return None
+    row = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+    return None if row is None else str(row[0])
+
+
+class SqliteStore:
+    """store.interface.Store on one SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._write = open_connection(path, read_only=False)
+        version = schema_version(self._write)
+        if version is None:
+            create_schema(self._write)
+        elif version > schema.SCHEMA_VERSION:
+            self._write.close()
+            raise DatabaseTooNew(
+                f"{path} has schema {version}; this program knows {schema.SCHEMA_VERSION} and cannot go back"
+            )
+        elif version < schema.SCHEMA_VERSION:
+            self._write.close()
+            # Alembic and SQLAlchemy cost half a second to import: only when there is something to migrate.
+            from tripoint.store.migrations import upgrade
+
+            upgrade(path)
+            self._write = open_connection(path, read_only=False)
+        self._read = open_connection(path, read_only=True)
+        self._commits = GroupCommit(self._apply, opened=lambda: None, closed=self._write.close)
+
+    def submit(self, writes: Sequence[Write], done: Done) -> None:
+        self._commits.submit(writes, done)
+
+    async def close(self) -> None:
+        await self._commits.close()
+        self._read.close()
+
+    def _apply(self, units: Sequence[Sequence[Write]]) -> None:
+        """One transaction. On the writing thread."""
+        connection = self._write
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            rows.execute(connection, units)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    def _all(self, sql: str, *parameters: object) -> list[tuple[object, ...]]:
+        try:
+            return self._read.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(str(error)) from error
+
+    def _one(self, sql: str, *parameters: object) -> tuple[object, ...] | None:
+        found = self._all(sql, *parameters)
+        return found[0] if found else None
+
+    # -- rooms
+
+    async def load_room(self, room_id: RoomId) -> PutRoom | None:
+        row = self._one(_ROOM + "WHERE room_id = ?", room_id)
+        return None if row is None else rows.room(row)
+
+    async def load_room_by_key(self, room_key: int) -> PutRoom | None:
+        row = self._one(_ROOM + "WHERE room_key = ?", room_key)
+        return None if row is None else rows.room(row)
+
+    async def load_locked_rooms(self) -> Sequence[PutRoom]:
+        return [rows.room(row) for row in self._all(_ROOM + "WHERE locked_until_ms IS NOT NULL")]
+
+    async def load_listed_rooms(self) -> Sequence[PutRoom]:
+        return [rows.room(row) for row in self._all(_ROOM + "WHERE listed = 1 ORDER BY room_key")]
+
+    async def load_direct_room(self, pair: str) -> PutRoom | None:
+        row = self._one(_ROOM + "WHERE direct_pair = ? ORDER BY created_ts_ms, room_key LIMIT 1", pair)
+        return None if row is None else rows.room(row)
+
+    async def load_state(self, group: int) -> Mapping[tuple[str, str], int]:
+        chain = self._all(_CHAIN + "SELECT base, entries FROM chain ORDER BY step DESC", group)
+        state: dict[tuple[str, str], int] = {}
+        for base, entries in chain:
+            for type_, state_key, position in rows.unpack_entries(entries, full=base is None):
+                state[type_, state_key] = position
+        return state
+
+    async def load_state_chain(self, group: int) -> tuple[int, int]:
+        chain = self._all(_CHAIN + "SELECT base, size FROM chain ORDER BY step", group)
+        deltas = sum(int(str(size)) for base, size in chain if base is not None)
+        full = int(str(chain[-1][1])) if chain and chain[-1][0] is None else 0
+        return deltas, full
+
+    async def load_events(self, positions: Sequence[int]) -> Mapping[int, StoredEvent]:
+        found: dict[int, StoredEvent] = {}
+        for start in range(0, len(positions), 500):
+            part = positions[start : start + 500]
+            marks = ",".join("?" * len(part))
+            for row in self._all(_EVENT + f"WHERE position IN ({marks})", *part):
+                event = StoredEvent(*row)  # type: ignore[arg-type]  # the columns are the fields, in order
+                found[event.position] = event
+        return found
+
+    async def load_event(self, event_id: EventId) -> StoredEvent | None:
+        row = self._one(_EVENT + "WHERE event_id = ?", event_id)
+        return None if row is None else StoredEvent(*row)  # type: ignore[arg-type]
+
+    async def load_timeline(
+        self, room_key: int, *, after: int, upto: int, limit: int, backward: bool
+    ) -> Sequence[StoredEvent]:
+        order = "DESC" if backward else "ASC"
+        found = self._all(
+            _EVENT + f"WHERE room_key = ? AND position > ? AND position <= ? ORDER BY position {order} LIMIT ?",
+            room_key,
+            after,
+            upto,
+            limit,
+        )
+        return [StoredEvent(*row) for row in found]  # type: ignore[arg-type]
+
+    async def load_state_history(self, room_key: int, type: str, state_key: str) -> Sequence[StoredEvent]:
+        found = self._all(
+            _EVENT + "WHERE room_key = ? AND type = ? AND state_key = ? ORDER BY position",
+            room_key,
+            type,
+            state_key,
+        )
+        return [StoredEvent(*row) for row in found]  # type: ignore[arg-type]
+
+    async def load_position_at(self, room_key: int, ts_ms: int) -> int:
+        row = self._one(
+            "SELECT position FROM events WHERE room_key = ? AND ts_ms < ? ORDER BY ts_ms DESC, position DESC LIMIT 1",
+            room_key,
+            ts_ms,
+        )
+        return 0 if row is None else int(str(row[0]))
+
+    async def load_event_by_token(self, room_key: int, token: str) -> Sequence[StoredEvent]:
+        found = self._all(_EVENT + "WHERE token = ? AND room_key = ? ORDER BY position DESC", token, room_key)
+        return [StoredEvent(*row) for row in found]  # type: ignore[arg-type]
+
+    async def load_memberships(self, user_id: UserId) -> Sequence[MembershipRow]:
+        found = self._all(
+            "SELECT m.room_key, r.room_id, m.membership, m.position FROM memberships m"
+            " JOIN rooms r ON r.room_key = m.room_key WHERE m.user_id = ?",
+            user_id,
+        )
+        return [MembershipRow(*row) for row in found]  # type: ignore[arg-type]
+
+    async def load_last_position(self, room_key: int) -> int:
+        row = self._one("SELECT max(position) FROM events WHERE room_key = ?", room_key)
+        return 0 if row is None or row[0] is None else int(str(row[0]))
+
+    async def load_alias(self, alias: RoomAlias) -> RoomId | None:
+        row = self._one(
+            "SELECT r.room_id FROM aliases a JOIN rooms r ON r.room_key = a.room_key WHERE a.alias = ?", alias
+        )
+        return None if row is None else RoomId(str(row[0]))
+
+    async def load_aliases(self, room_key: int) -> Sequence[RoomAlias]:
+        found = self._all("SELECT alias FROM aliases WHERE room_key = ? ORDER BY alias", room_key)
+        return [RoomAlias(str(row[0])) for row in found]
+
+    async def load_receipts(self, room_key: int) -> Sequence[PutReceipt]:
+        found = self._all(
+            "SELECT room_key, user_id, kind, thread_id, event_id, ts_ms, position FROM receipts"
+            " WHERE room_key = ? ORDER BY position",
+            room_key,
+        )
+        return [PutReceipt(*row) for row in found]  # type: ignore[arg-type]
+
+    async def load_names(self, kind: str, scope: str) -> Mapping[str, str]:
+        found = self._all("SELECT key, value FROM names WHERE kind = ? AND scope = ?", kind, scope)
+        return {str(key): str(value) for key, value in found}
+
+    async def load_maxima(self) -> tuple[int, int, int]:
+        row = self._one(
+            "SELECT max(coalesce((SELECT max(position) FROM events), 0),"
+            "           coalesce((SELECT max(position) FROM receipts), 0),"
+            "           coalesce((SELECT max(position) FROM account_data), 0)),"
+            " coalesce((SELECT max(state_group) FROM state_groups), 0),"
+            " coalesce((SELECT max(room_key) FROM rooms), 0)"
+        )
+        assert row is not None
+        return int(str(row[0])), int(str(row[1])), int(str(row[2]))
+
+    async def load_meta(self, key: str) -> str | None:
+        row = self._one("SELECT value FROM meta WHERE key = ?", key)
+        return None if row is None else str(row[0])
+
+    # -- accounts
+
+    async def load_account(self, user_id: UserId) -> PutAccount | None:
+        row = self._one(_ACCOUNT + "WHERE user_id = ?", user_id)
+        return None if row is None else rows.account(row)
+
+    async def load_account_names(self) -> Sequence[str]:
+        return [str(row[0]) for row in self._all("SELECT name FROM accounts")]
+
+    async def load_guests(self) -> Sequence[PutAccount]:
+        return [rows.account(row) for row in self._all(_ACCOUNT + "WHERE guest = 1")]
+
+    async def load_credential(self, user_id: UserId, form: str) -> bytes | None:
+        row = self._one("SELECT data FROM credentials WHERE user_id = ? AND form = ?", user_id, form)
+        return None if row is None else bytes(row[0])  # type: ignore[call-overload]
+
+    async def load_devices(self, user_id: UserId) -> Sequence[PutDevice]:
+        found = self._all(
+            "SELECT user_id, device_id, protocol, display_name, last_seen_ts_ms FROM devices"
+            " WHERE user_id = ? ORDER BY device_id",
+            user_id,
+        )
+        return [PutDevice(*row) for row in found]  # type: ignore[arg-type]
+
+    async def load_token(self, token_hash: bytes) -> PutToken | None:
+        row = self._one(rows.TOKEN + "WHERE token_hash = ?", token_hash)
+        return None if row is None else rows.token(row)
+
+    async def load_tokens(self, user_id: UserId) -> Sequence[PutToken]:
+        return [rows.token(row) for row in self._all(rows.TOKEN + "WHERE user_id = ?", user_id)]
+
+    async def load_profile(self, user_id: UserId) -> Mapping[str, str]:
+        found = self._all("SELECT field, value FROM profiles WHERE user_id = ?", user_id)
+        return {str(field): str(value) for field, value in found}
+
+    async def load_account_data(self, user_id: UserId, since: int) -> Sequence[PutAccountData]:
+        found = self._all(
+            "SELECT user_id, room_id, type, content, position FROM account_data"
+            " WHERE user_id = ? AND position > ? ORDER BY position",
+            user_id,
+            since,
+        )
+        return [PutAccountData(*row) for row in found]  # type: ignore[arg-type]
+
+    async def load_filter(self, user_id: UserId, filter_id: str) -> bytes | None:
+        row = self._one("SELECT definition FROM filters WHERE user_id = ? AND filter_id = ?", user_id, filter_id)
+        return None if row is None else bytes(row[0])  # type: ignore[call-overload]
+
+    async def load_roster(self, user_id: UserId) -> Sequence[bytes]:
+        found = self._all("SELECT data FROM rosters WHERE user_id = ? ORDER BY jid", user_id)
+        return [bytes(row[0]) for row in found]  # type: ignore[call-overload]
+
+    async def load_registration_token(self, token: str) -> PutRegistrationToken | None:
+        row = self._one(
+            "SELECT token, uses_left, expires_ts_ms FROM registration_tokens WHERE token = ?", token
+        )
+        return None if row is None else PutRegistrationToken(*row)  # type: ignore[arg-type]

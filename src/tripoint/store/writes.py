@@ -1,0 +1,210 @@
+"""Everything that can be written to a store, as frozen values. A unit of them is stored whole or not at all.
+
+Each table is touched by one kind of write, and a value of None deletes, so that writes of one kind can go to
+the database in one statement and still happen in the order in which they were submitted.
+"""
+
+from msgspec import Struct
+
+from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
+
+StateDelta = tuple[tuple[str, str, int], ...]  # (type, state_key, position of the event)
+
+
+class PutRoom(Struct, frozen=True):
+    """A room as this server keeps it. `head_group` is the state group after `extremities`.
+
+    `extremities` are (event id, depth) of the forward extremities. `locked_until_ms`: XEP-0045 10.1.1.
+    `direct_pair`: "user user" of a canonical direct room, sorted.
+    """
+
+    room_key: int
+    room_id: RoomId
+    version: str
+    head_group: int
+    extremities: tuple[tuple[EventId, int], ...]
+    created_ts_ms: int
+    listed: bool
+    temporary: bool
+    locked_until_ms: int | None
+    unlock_join_rule: str | None
+    direct_pair: str | None
+
+
+class DropRoom(Struct, frozen=True):
+    """A temporary room is gone: its events, state, memberships, receipts and aliases with it."""
+
+    room_key: int
+
+
+class AddEvent(Struct, frozen=True):
+    """One event. `position` is its key and its place in the server's stream; `state_group` the state after it.
+
+    `type` and `state_key` are kept as columns for state events alone (None otherwise). `flags`: 0 normal;
+    1 outlier, 2 rejected, 4 soft-failed, 8 redacted.
+    """
+
+    position: int
+    room_key: int
+    event_id: EventId
+    state_group: int
+    ts_ms: int
+    flags: int
+    type: str | None
+    state_key: str | None
+    token: str | None
+    json: bytes
+
+
+class ReplaceEventJson(Struct, frozen=True):
+    """The event's stored form is its redacted one from now on."""
+
+    position: int
+    flags: int
+    json: bytes
+
+
+class AddStateGroup(Struct, frozen=True):
+    """A state: `entries` on top of `base`, or, where base is None, all of it."""
+
+    group: int
+    room_key: int
+    base: int | None
+    entries: StateDelta
+
+
+class PutMembership(Struct, frozen=True):
+    """Where a user stands in a room. `membership` None: forgotten."""
+
+    user_id: UserId
+    room_key: int
+    membership: str | None
+    position: int
+
+
+class PutAlias(Struct, frozen=True):
+    alias: RoomAlias
+    room_key: int | None
+    creator: UserId
+
+
+class PutReceipt(Struct, frozen=True):
+    room_key: int
+    user_id: UserId
+    kind: str
+    thread_id: str  # "" for unthreaded
+    event_id: EventId
+    ts_ms: int
+    position: int
+
+
+class PutAccount(Struct, frozen=True):
+    user_id: UserId
+    name: str
+    guest: bool
+    admin: bool
+    deactivated: bool
+    locked: bool
+    created_ts_ms: int
+
+
+class DropAccount(Struct, frozen=True):
+    """A guest has gone: its account, devices, tokens, data. (Accounts of people are deactivated instead.)"""
+
+    user_id: UserId
+
+
+class PutCredential(Struct, frozen=True):
+    """A stored password form (docs/mapping.md 18.2). `form`: scram-sha-256, scram-sha-1. None deletes."""
+
+    user_id: UserId
+    form: str
+    data: bytes | None
+
+
+class PutDevice(Struct, frozen=True):
+    user_id: UserId
+    device_id: str
+    protocol: str | None  # None deletes the device
+    display_name: str | None
+    last_seen_ts_ms: int
+
+
+class PutToken(Struct, frozen=True):
+    """An access or refresh token, by its SHA-256. `device_id` None deletes it."""
+
+    token_hash: bytes
+    user_id: UserId
+    device_id: str | None
+    refresh: bool
+    expires_ts_ms: int | None
+
+
+class PutProfile(Struct, frozen=True):
+    user_id: UserId
+    field: str
+    value: str | None
+
+
+class PutAccountData(Struct, frozen=True):
+    user_id: UserId
+    room_id: str  # "" for global
+    type: str
+    content: bytes
+    position: int
+
+
+class PutFilter(Struct, frozen=True):
+    user_id: UserId
+    filter_id: str
+    definition: bytes
+
+
+class PutRosterItem(Struct, frozen=True):
+    user_id: UserId
+    jid: str
+    data: bytes | None
+
+
+class PutRegistrationToken(Struct, frozen=True):
+    token: str
+    uses_left: int | None  # None: unlimited
+    expires_ts_ms: int | None
+
+
+class PutName(Struct, frozen=True):
+    """nickmap, slugmap and their kin (docs/mapping.md 0)."""
+
+    kind: str
+    scope: str
+    key: str
+    value: str
+
+
+class PutMeta(Struct, frozen=True):
+    key: str
+    value: str
+
+
+Write = (
+    PutRoom
+    | DropRoom
+    | AddEvent
+    | ReplaceEventJson
+    | AddStateGroup
+    | PutMembership
+    | PutAlias
+    | PutReceipt
+    | PutAccount
+    | DropAccount
+    | PutCredential
+    | PutDevice
+    | PutToken
+    | PutProfile
+    | PutAccountData
+    | PutFilter
+    | PutRosterItem
+    | PutRegistrationToken
+    | PutName
+    | PutMeta
+)
