@@ -1,0 +1,98 @@
+"""What the server says about itself: ISUPPORT tokens, capabilities, case mapping, limits. Pure data.
+
+The values are those of docs/mapping.md section 0; the limits that a client may rely on are the ones that the
+handlers enforce, because both read them here.  spec: Modern IRC "RPL_ISUPPORT", IRCv3 capability-negotiation.
+"""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+
+NICKLEN = 64
+CHANNELLEN = 200
+TOPICLEN = 390
+AWAYLEN = 200
+KICKLEN = 300
+MAX_CHANNELS = 500
+MAX_TARGETS = 10
+MAX_MODES = 20
+CHANTYPES = "#"
+# Rank letter and sign, highest first: MAPPING 7.
+PREFIX_MODES = "qaohv"
+PREFIX_SIGNS = "~&@%+"
+CHANMODES = "beI,k,l,CRScimnpst"
+
+_FOLD = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+def fold(name: str) -> str:
+    """CASEMAPPING=ascii: A-Z only; ``{}|^`` and all beyond ASCII are letters of their own (MAPPING 1.10)."""
+    return name.lower() if name.isascii() else name.translate(_FOLD)
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """One capability that can be asked for. `value` is shown to clients of CAP version 302 and later."""
+
+    name: str
+    spec: str
+    value: str = ""
+
+
+# `sasl` and `draft/account-registration` get their values from the configuration, at start.
+CAPABILITIES: dict[str, Capability] = {
+    capability.name: capability
+    for capability in (
+        Capability("account-notify", "IRCv3 account-notify"),
+        Capability("account-tag", "IRCv3 account-tag"),
+        Capability("away-notify", "IRCv3 away-notify"),
+        Capability("batch", "IRCv3 batch"),
+        Capability("cap-notify", "IRCv3 capability-negotiation"),
+        Capability("draft/account-registration", "IRCv3 account-registration"),
+        Capability("echo-message", "IRCv3 echo-message"),
+        Capability("extended-join", "IRCv3 extended-join"),
+        Capability("invite-notify", "IRCv3 invite-notify"),
+        Capability("labeled-response", "IRCv3 labeled-response"),
+        Capability("message-tags", "IRCv3 message-tags"),
+        Capability("multi-prefix", "IRCv3 multi-prefix"),
+        Capability("no-implicit-names", "IRCv3 no-implicit-names"),
+        # COMPAT: the name under which it was a draft (MAPPING 4.7).
+        Capability("draft/no-implicit-names", "IRCv3 no-implicit-names"),
+        Capability("sasl", "IRCv3 sasl-3.2"),
+        Capability("server-time", "IRCv3 server-time"),
+        Capability("setname", "IRCv3 setname"),
+        Capability("standard-replies", "IRCv3 standard-replies"),
+        Capability("userhost-in-names", "IRCv3 userhost-in-names"),
+    )
+}
+
+
+def isupport_tokens(network: str) -> tuple[str, ...]:
+    """The tokens of RPL_ISUPPORT, in the order in which they are sent.
+
+    Only what is true of this build: MONITOR, SILENCE, CHATHISTORY, MSGREFTYPES, BOT, ELIST and the ban lists
+    of MAPPING 0 appear together with the commands that keep their promise.
+    """
+    return (
+        "CASEMAPPING=ascii",
+        f"CHANTYPES={CHANTYPES}",
+        f"PREFIX=({PREFIX_MODES}){PREFIX_SIGNS}",
+        f"CHANMODES={CHANMODES}",
+        f"MODES={MAX_MODES}",
+        f"CHANLIMIT={CHANTYPES}:{MAX_CHANNELS}",
+        f"TARGMAX=PRIVMSG:{MAX_TARGETS},NOTICE:{MAX_TARGETS},TAGMSG:{MAX_TARGETS},JOIN:,PART:,"
+        f"KICK:{MAX_TARGETS},NAMES:{MAX_TARGETS},WHOIS:{MAX_TARGETS}",
+        f"NICKLEN={NICKLEN}",
+        f"CHANNELLEN={CHANNELLEN}",
+        f"TOPICLEN={TOPICLEN}",
+        f"AWAYLEN={AWAYLEN}",
+        f"KICKLEN={KICKLEN}",
+        "UTF8ONLY",
+        "WHOX",
+        f"NETWORK={network}",
+    )
+
+
+# spec: Modern IRC RPL_ISUPPORT: at most 13 tokens a line.
+ISUPPORT_TOKENS_PER_LINE = 13

@@ -1,0 +1,44 @@
+"""Tables against the published data, and against the lines that carry them."""
+
+import os
+import pathlib
+import re
+
+import pytest
+
+from tripoint.irc import numerics
+from tripoint.irc.tables import CAPABILITIES, ISUPPORT_TOKENS_PER_LINE, isupport_tokens
+from tripoint.irc.wire import build_line
+
+NAMES = {name: value for name, value in vars(numerics).items() if name.startswith(("RPL_", "ERR_"))}
+
+
+def test_numerics_are_three_digits_and_unique() -> None:
+    assert all(re.fullmatch(r"\d{3}", value) for value in NAMES.values())
+    assert len(set(NAMES.values())) == len(NAMES)
+
+
+# Where this server follows Modern IRC, IRCv3 or docs/mapping.md rather than the oldest name in the collection.
+_OWN_NAMES = {"RPL_INVEXLIST", "RPL_ENDOFINVEXLIST", "ERR_CANTCHANGENICK"}
+
+
+def test_numerics_are_named_as_published() -> None:
+    specs = os.environ.get("TRIPOINT_SPECS")
+    if not specs:
+        pytest.skip("TRIPOINT_SPECS is not set")
+    text = (pathlib.Path(specs) / "irc/irc-defs/numerics.yaml").read_text()
+    published = set(re.findall(r'name: "?(\w+)"?\s+numeric: "(\d{3})"', text))
+    unknown = {pair for pair in NAMES.items() if pair not in published and pair[0] not in _OWN_NAMES}
+    assert unknown == set()
+
+
+def test_isupport_fits_its_lines() -> None:
+    tokens = isupport_tokens("a" * 63 + ".example")
+    for at in range(0, len(tokens), ISUPPORT_TOKENS_PER_LINE):
+        part = tokens[at : at + ISUPPORT_TOKENS_PER_LINE]
+        build_line("005", "n" * 64, *part, "are supported by this server", source="s" * 63)
+
+
+def test_the_plain_list_of_capabilities_is_one_line() -> None:
+    # Clients below CAP version 302 cannot read a continued list.
+    build_line("CAP", "n" * 64, "LS", " ".join(CAPABILITIES), source="s" * 40)
