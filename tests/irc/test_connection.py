@@ -397,3 +397,8 @@ def test_garbage_is_answered(data: bytes) -> None:
                 irc.nick_refused()
             if irc.sasl is SaslState.DRIVER:
                 irc.sasl_challenge(b"")
+
+
+def test_a_subcommand_with_spaces_is_not_repeated() -> None:
+    """Found by fuzzing: a trailing parameter is not fit for the middle of the answer."""
+    assert say(connection(), "CAP :a b ") == ["410 * * :Invalid CAP command"]

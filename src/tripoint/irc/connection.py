@@ -207,7 +207,7 @@ class IrcConnection:
             if self._move(PhaseInput.CAP_END):
                 return self._enough()
             return []
-        return [self._numeric(n.ERR_INVALIDCAPCMD, line.params[0][:64], "Invalid CAP command")]
+        return [self._numeric(n.ERR_INVALIDCAPCMD, _echo(line.params[0]), "Invalid CAP command")]
 
     def authenticate(self, line: Line) -> list[Step]:
         """AUTHENTICATE.  spec: IRCv3 sasl-3.1 "The AUTHENTICATE command" """
