@@ -13,7 +13,7 @@ from tripoint.core.auth_rules.not_allowed import NotAllowed
 from tripoint.core.canonical_json import CanonicalJsonError, JsonObject, encode, encode_lenient
 from tripoint.core.event import Event, StateKey
 from tripoint.core.json_view import list_at, object_at, text_at
-from tripoint.core.power import PowerLevels, creator_of
+from tripoint.core.levels import PowerLevels, creator_of
 from tripoint.core.signing import BadSignature, verify
 
 # A third-party invite has one signature and one or two keys. Without a bound an event of 64 KiB could ask for

@@ -12,7 +12,7 @@ from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.event import Event
 from tripoint.core.ids import InvalidId, parse_user_id
 from tripoint.core.json_view import object_at
-from tripoint.core.power import Level, PowerLevels, read_level
+from tripoint.core.levels import Level, PowerLevels, read_level
 
 _NAMED: Final = ("users_default", "events_default", "state_default", "ban", "redact", "kick", "invite")
 

@@ -14,7 +14,7 @@ from tripoint.core.auth_rules.not_allowed import NotAllowed
 from tripoint.core.auth_rules.power_levels import check_power_levels
 from tripoint.core.event import Event, StateKey, create_id_of_room
 from tripoint.core.ids import InvalidId, parse_user_id, server_of
-from tripoint.core.power import CREATE, PowerLevels
+from tripoint.core.levels import CREATE, PowerLevels
 from tripoint.core.room_version import ROOM_VERSIONS
 
 
@@ -47,7 +47,7 @@ def check_event_auth(event: Event, auth_state: Mapping[StateKey, Event]) -> None
         if event.state_key != server_of(event.sender):
             raise NotAllowed("aliases.other_server", "a server can list its own aliases only")
         return
-    levels = PowerLevels.from_state(auth_state)
+    levels = PowerLevels.from_state(auth_state, version)
     # 5.
     if event.type == "m.room.member":
         check_member(event, auth_state, create, levels)

@@ -12,7 +12,7 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event, StateKey
 from tripoint.core.ids import EventId
 from tripoint.core.json_view import object_at, text_at
-from tripoint.core.power import CREATE, POWER_LEVELS
+from tripoint.core.levels import CREATE, POWER_LEVELS
 from tripoint.core.room_version import RoomVersion
 
 _JOIN_RULES: StateKey = ("m.room.join_rules", "")
