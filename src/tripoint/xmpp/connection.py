@@ -1,0 +1,530 @@
+"""One client's stream, from the first byte to the bound resource, as a pure state machine.
+
+Bytes and the driver's answers go in, actions come out: bytes to send, questions for the accounts, stanzas,
+the wish to switch to TLS or to close. The legal order is the table TRANSITIONS in tables.py; whatever is not
+in it ends the stream with the error RFC6120 names. Bytes that arrive before a TLS switch never survive it.
+
+spec: RFC6120 4 (streams), 5 (STARTTLS), 6 (SASL), 7 (bind); XEP-0077 5 (registration before login),
+XEP-0440 (channel binding types), XEP-0474 is not here. Who the peer may be is the driver's business
+(session.py, listener.py); what stanzas mean is c2s/ and muc/.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tripoint.accounts.sasl import (
+    TLS_SERVER_END_POINT,
+    Challenge,
+    CheckPassword,
+    Done,
+    Exchange,
+    NeedCredentials,
+    SaslCondition,
+    SaslFailed,
+    ScramVerifier,
+    mechanisms,
+    start_exchange,
+)
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, prepare_local, unescape_local
+from tripoint.xmpp.tables import (
+    BIND_NS,
+    CHANNEL_BINDING_NS,
+    PRE_APPROVAL_NS,
+    REGISTER_FEATURE_NS,
+    REGISTER_NS,
+    SASL_NS,
+    SESSION_NS,
+    STREAM_ERRORS_NS,
+    TLS_NS,
+    TRANSITIONS,
+    Input,
+    State,
+)
+from tripoint.xmpp.wire import (
+    CLIENT_NS,
+    MAX_STANZA_BYTES,
+    MAX_STANZA_BYTES_UNAUTHENTICATED,
+    STREAMS_NS,
+    Broken,
+    Element,
+    PeerError,
+    StreamClosed,
+    StreamOpened,
+    StreamParser,
+    escape_attribute,
+    escape_text,
+)
+
+# spec: RFC6120 6.4.5: at least 2 and at most 5 attempts
+MAX_SASL_ATTEMPTS = 5
+MAX_REGISTRATIONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What this listener offers. `require_tls`: nothing but TLS is offered before TLS is on.
+
+    `registration`: whether accounts can be made before login, at least with a token (XEP-0077).
+    """
+
+    domain: str
+    starttls: bool
+    require_tls: bool
+    registration: bool
+    scram_sha1: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Bytes to write."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls:
+    """Write out what is waiting, then begin the TLS handshake as server; then call tls_started()."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """SCRAM proved that the peer knows the password of `name`: admit with admitted() or refused()."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrongPassword:
+    """A SCRAM proof did not fit: for whoever counts failures. The peer has been answered."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """An IQ with jabber:iq:register before login; answer with registration_answered()."""
+
+    iq: Element
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """Bind a resource (None: any) and answer with bound() or bind_refused()."""
+
+    iq_id: str
+    resource: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Write out what is waiting and close the TCP connection."""
+
+
+Action = (
+    Send
+    | StartTls
+    | NeedCredentials
+    | CheckPassword
+    | Authenticated
+    | WrongPassword
+    | Registration
+    | Bind
+    | Close
+    | Element
+)
+
+_STANZAS = frozenset({"message", "presence", "iq"})
+_SASL_EMPTY = "="  # spec: RFC6120 6.4.2: a zero-length initial response
+
+
+class ClientConnection:
+    """One c2s connection. Methods return what to do now, in order; none does I/O.
+
+    `new_id` gives fresh random text for stream ids and SCRAM nonces. `end_point` is the channel binding data
+    of a connection that is TLS already (direct TLS), `secure` says that it is.
+    """
+
+    def __init__(
+        self, policy: Policy, new_id: Callable[[], str], *, secure: bool = False, end_point: bytes | None = None
+    ) -> None:
+        self.state = State.AWAIT_HEADER
+        self.secure = secure
+        self.name: str | None = None  # account name once authenticated
+        self.jid: Jid | None = None  # full JID once bound
+        self._policy = policy
+        self._new_id = new_id
+        self._end_point = end_point
+        self._parser = StreamParser(MAX_STANZA_BYTES_UNAUTHENTICATED)
+        self._header_sent = False
+        self._peer_from: str | None = None
+        self._exchange: Exchange | None = None
+        self._trying: str | None = None
+        self._attempts = 0
+        self._registrations = 0
+        self._bind_id = ""
+        self._success_data = b""
+
+    # -- from the peer
+
+    def receive(self, data: bytes) -> list[Action]:
+        """What these bytes lead to. Bytes between <proceed/> and the end of the handshake are dropped."""
+        if self.state in (State.TLS_SWITCH, State.CLOSED):
+            return []
+        actions: list[Action] = []
+        parser = self._parser
+        for event in parser.receive(data):
+            # spec: RFC6120 5.4.3.3: whatever came before the new stream is discarded
+            if self.state in (State.TLS_SWITCH, State.CLOSED) or parser is not self._parser:
+                break
+            try:
+                if isinstance(event, Element):
+                    self._element(event, actions)
+                elif isinstance(event, StreamOpened):
+                    self._header(event, actions)
+                elif isinstance(event, StreamClosed):
+                    actions += self.close()
+                elif isinstance(event, Broken):
+                    actions += self.fail(event.condition, event.text)
+            except PeerError as error:
+                actions += self.fail(error.condition, error.text)
+        return actions
+
+    def _header(self, header: StreamOpened, actions: list[Action]) -> None:
+        self._peer_from = header.from_
+        if header.default_ns != CLIENT_NS:
+            raise PeerError("invalid-namespace", "The content namespace of a client's stream is jabber:client")
+        # spec: RFC6120 4.7.5: a missing version is 0.9, which this server does not speak
+        if header.version is None or header.version.partition(".")[0] != "1":
+            raise PeerError("unsupported-version", "This server speaks XMPP 1.0")
+        if header.to is None:
+            raise PeerError("improper-addressing", "The stream header needs a 'to'")
+        try:
+            host = parse_jid(header.to)
+        except InvalidJid:
+            host = None
+        if host is None or str(host) != self._policy.domain:
+            raise PeerError("host-unknown", f"This server is {self._policy.domain}")
+        if self.state is State.AWAIT_HEADER_AGAIN:
+            self._go(Input.HEADER)
+            features = (
+                f"<bind xmlns='{BIND_NS}'/>"
+                f"<session xmlns='{SESSION_NS}'><optional/></session>"
+                f"<sub xmlns='{PRE_APPROVAL_NS}'/>"
+            )
+        elif self._policy.require_tls and not self.secure:
+            self.state = State.OFFERED_TLS
+            features = f"<starttls xmlns='{TLS_NS}'><required/></starttls>"
+        else:
+            self.state = State.OFFERED_SASL
+            features = self._login_features()
+        actions.append(Send(self._render_header() + f"<stream:features>{features}</stream:features>".encode()))
+
+    def _login_features(self) -> str:
+        parts = []
+        if self._policy.starttls and not self.secure:
+            parts.append(f"<starttls xmlns='{TLS_NS}'/>")
+        offered = "".join(f"<mechanism>{name}</mechanism>" for name in self._offered())
+        parts.append(f"<mechanisms xmlns='{SASL_NS}'>{offered}</mechanisms>")
+        if self._end_point is not None:
+            parts.append(
+                f"<sasl-channel-binding xmlns='{CHANNEL_BINDING_NS}'>"
+                f"<channel-binding type='{TLS_SERVER_END_POINT}'/></sasl-channel-binding>"
+            )
+        if self._policy.registration:
+            parts.append(f"<register xmlns='{REGISTER_FEATURE_NS}'/>")
+        return "".join(parts)
+
+    def _offered(self) -> tuple[str, ...]:
+        # PLAIN without TLS is offered only where the policy lets a login happen without TLS at all: loopback.
+        return mechanisms(
+            plain=True, sha1=self._policy.scram_sha1, end_point=self.secure and self._end_point is not None
+        )
+
+    def _element(self, element: Element, actions: list[Action]) -> None:
+        name, namespace = element.name, element.namespace
+        if self.state is State.BOUND and namespace == CLIENT_NS and name in _STANZAS:
+            self._check_from(element)
+            actions.append(element)
+        elif namespace == SASL_NS:
+            self._sasl(element, actions)
+        elif namespace == TLS_NS and name == "starttls":
+            self._starttls(actions)
+        elif namespace == CLIENT_NS and name in _STANZAS:
+            self._early_stanza(element, actions)
+        else:
+            # spec: RFC6120 4.9.3.24
+            raise PeerError("unsupported-stanza-type", f"<{name}/> is not expected in this stream")
+
+    def _starttls(self, actions: list[Action]) -> None:
+        if not self._policy.starttls or self.secure or (self.state, Input.STARTTLS) not in TRANSITIONS:
+            # spec: RFC6120 5.4.2.2: the failure case closes stream and connection
+            actions.append(Send(f"<failure xmlns='{TLS_NS}'/>".encode()))
+            actions += self.close()
+            return
+        self._go(Input.STARTTLS)
+        self._parser.close()
+        actions.append(Send(f"<proceed xmlns='{TLS_NS}'/>".encode()))
+        actions.append(StartTls())
+
+    def _early_stanza(self, element: Element, actions: list[Action]) -> None:
+        """A stanza before the resource is bound: registration or bind, else not-authorized."""
+        payload = element.first()
+        iq_id = element.get("id")
+        if element.name == "iq" and payload is not None and iq_id is not None:
+            kind = element.get("type")
+            if payload.namespace == REGISTER_NS and payload.name == "query" and kind in ("get", "set"):
+                self._register(element, actions)
+                return
+            if payload.namespace == BIND_NS and payload.name == "bind" and kind == "set":
+                self._require(Input.BIND_IQ)
+                self._go(Input.BIND_IQ)
+                self._bind_id = iq_id
+                actions.append(Bind(iq_id, payload.child_text("resource", BIND_NS) or None))
+                return
+        # spec: RFC6120 4.9.3.12, 7.1
+        raise PeerError("not-authorized", "Log in and bind a resource first")
+
+    def _register(self, element: Element, actions: list[Action]) -> None:
+        if not self._policy.registration:
+            raise PeerError("not-authorized", "This server does not take registrations here")
+        self._require(Input.REGISTER_IQ)
+        self._registrations += 1
+        if self._registrations > MAX_REGISTRATIONS:
+            raise PeerError("policy-violation", "Too many registration requests on one stream")
+        self._go(Input.REGISTER_IQ)
+        actions.append(Registration(element))
+
+    def _check_from(self, element: Element) -> None:
+        """spec: RFC6120 8.1.2.1, 4.9.3.9: a client may name only itself."""
+        claimed = element.attributes.get("from")
+        if claimed is None or self.jid is None:
+            return
+        try:
+            jid = parse_jid(claimed)
+        except InvalidJid:
+            jid = None
+        if jid is None or (jid != self.jid and jid != self.jid.bare):
+            raise PeerError("invalid-from", "The 'from' of a stanza must be your own address")
+
+    # -- SASL
+
+    def _sasl(self, element: Element, actions: list[Action]) -> None:
+        if element.name == "abort" and self.state is State.SASL_WAITS_FOR_PEER:
+            self._exchange = None
+            self._go(Input.ABORT)
+            actions.append(_sasl_failure(SaslCondition.ABORTED.value, "You ended the login"))
+            return
+        try:
+            if element.name == "auth":
+                if self.state is State.OFFERED_TLS:
+                    # spec: RFC6120 6.5.4
+                    actions.append(_sasl_failure("encryption-required", "Switch to TLS first"))
+                    return
+                self._require(Input.AUTH)
+                self._go(Input.AUTH)
+                self._attempts += 1
+                self._trying = None
+                self._exchange = start_exchange(
+                    element.get("mechanism") or "",
+                    self._offered(),
+                    server_nonce=self._new_id(),
+                    end_point=self._end_point,
+                )
+                text = element.text
+                if not text.strip():
+                    # spec: RFC6120 6.4.2: no initial response: ask for it with an empty challenge
+                    self._go(Input.SASL_CHALLENGE)
+                    actions.append(Send(f"<challenge xmlns='{SASL_NS}'/>".encode()))
+                    return
+                self._sasl_message(b"" if text == _SASL_EMPTY else _decode(text), actions)
+            elif element.name == "response":
+                self._require(Input.RESPONSE)
+                self._go(Input.RESPONSE)
+                self._sasl_message(_decode(element.text), actions)
+            else:
+                raise PeerError("unsupported-stanza-type", f"<{element.name}/> is not expected in this stream")
+        except SaslFailed as failed:
+            if self._trying is not None and failed.condition is SaslCondition.NOT_AUTHORIZED:
+                actions.append(WrongPassword(self._trying))
+            actions += self.refused(failed.condition.value, failed.text)
+
+    def _sasl_message(self, data: bytes, actions: list[Action]) -> None:
+        exchange = self._exchange
+        assert exchange is not None  # the table lets a message through only inside an exchange
+        step = exchange.receive(data)
+        if isinstance(step, NeedCredentials):
+            self._trying = self._account_name(step.username)
+            actions.append(NeedCredentials(self._trying, step.hash_name))
+        elif isinstance(step, CheckPassword):
+            self._trying = self._account_name(step.authcid)
+            self._check_authzid(step.authzid)
+            actions.append(CheckPassword("", self._trying, step.password))
+        elif isinstance(step, Done):
+            self._check_authzid(step.authzid)
+            self._success_data = step.data
+            assert self._trying is not None  # NeedCredentials came before
+            actions.append(Authenticated(self._trying))
+        elif isinstance(step, Challenge):
+            self._go(Input.SASL_CHALLENGE)
+            actions.append(_challenge(step.data))
+
+    def _account_name(self, authcid: str) -> str:
+        """The account that a client names; some send their whole bare JID. spec: RFC6120 6.3.7"""
+        local, at, domain = authcid.partition("@")
+        if at and domain.lower() != self._policy.domain:
+            raise SaslFailed(SaslCondition.NOT_AUTHORIZED, f"This server is {self._policy.domain}")
+        try:
+            return unescape_local(prepare_local(local))
+        except InvalidJid:
+            raise SaslFailed(SaslCondition.NOT_AUTHORIZED, "Wrong user name or password") from None
+
+    def _check_authzid(self, authzid: str) -> None:
+        """Nobody acts for somebody else here. spec: RFC6120 6.3.8: the authzid is a bare JID."""
+        if not authzid:
+            return
+        try:
+            jid = parse_jid(authzid)
+        except InvalidJid:
+            raise SaslFailed(SaslCondition.INVALID_AUTHZID, "The address to act for is not an address") from None
+        if jid.resource or jid.domain != self._policy.domain or unescape_local(jid.local) != self._trying:
+            raise SaslFailed(SaslCondition.INVALID_AUTHZID, "You can only log in as yourself")
+
+    # -- from the driver
+
+    def tls_started(self, end_point: bytes | None) -> list[Action]:
+        """The handshake is done; a new stream begins. `end_point` is its tls-server-end-point data."""
+        self._go(Input.TLS_DONE)
+        self.secure = True
+        self._end_point = end_point
+        self._parser = StreamParser(MAX_STANZA_BYTES_UNAUTHENTICATED)
+        self._header_sent = False
+        return []
+
+    def credentials(self, verifier: ScramVerifier) -> list[Action]:
+        """The answer to NeedCredentials."""
+        if self.state is not State.SASL_WAITS_FOR_US or self._exchange is None:
+            return []  # the stream ended while the accounts were asked
+        challenge = self._exchange.credentials(verifier)
+        self._go(Input.SASL_CHALLENGE)
+        return [_challenge(challenge.data)]
+
+    def admitted(self, name: str) -> list[Action]:
+        """The answer to CheckPassword or Authenticated: `name` is who the peer is now."""
+        if self.state is not State.SASL_WAITS_FOR_US:
+            return []
+        self._go(Input.SASL_DONE)
+        self.name = name
+        self._exchange = None
+        data = base64.b64encode(self._success_data).decode()
+        self._success_data = b""
+        # spec: RFC6120 6.4.6: the stream restarts; nothing of the old one is kept
+        self._parser.close()
+        self._parser = StreamParser(MAX_STANZA_BYTES)
+        self._header_sent = False
+        return [Send(f"<success xmlns='{SASL_NS}'>{data}</success>".encode())]
+
+    def refused(self, condition: str, text: str) -> list[Action]:
+        """The login failed. `condition` is of RFC6120 6.5. After too many attempts the stream is closed."""
+        if self.state is not State.SASL_WAITS_FOR_US:
+            return []
+        self._go(Input.SASL_FAILED)
+        self._exchange = None
+        self._success_data = b""
+        actions: list[Action] = [_sasl_failure(condition, text)]
+        if self._attempts >= MAX_SASL_ATTEMPTS:
+            actions += self.fail("policy-violation", "Too many failed logins on one stream")
+        return actions
+
+    def registration_answered(self, reply: bytes) -> list[Action]:
+        """The IQ that answers a Registration."""
+        if self.state is not State.REGISTERING:
+            return []
+        self._go(Input.REGISTER_ANSWERED)
+        return [Send(reply)]
+
+    def bound(self, jid: Jid) -> list[Action]:
+        """The resource is bound to `jid`, a full JID."""
+        if self.state is not State.BIND_WAITS_FOR_US:
+            return []
+        self._go(Input.BIND_DONE)
+        self.jid = jid
+        return [
+            Send(
+                f"<iq type='result' id='{escape_attribute(self._bind_id)}'><bind xmlns='{BIND_NS}'>"
+                f"<jid>{escape_text(str(jid))}</jid></bind></iq>".encode()
+            )
+        ]
+
+    def bind_refused(self, error: str) -> list[Action]:
+        """No resource; `error` is the rendered <error/> element. The client may ask again."""
+        if self.state is not State.BIND_WAITS_FOR_US:
+            return []
+        self._go(Input.BIND_REFUSED)
+        return [Send(f"<iq type='error' id='{escape_attribute(self._bind_id)}'>{error}</iq>".encode())]
+
+    def fail(self, condition: str, text: str) -> list[Action]:
+        """End the stream with an error of RFC6120 4.9.3."""
+        if self.state is State.CLOSED:
+            return []
+        head = b"" if self._header_sent else self._render_header()
+        error = (
+            f"<stream:error><{condition} xmlns='{STREAM_ERRORS_NS}'/>"
+            f"<text xmlns='{STREAM_ERRORS_NS}' xml:lang='en'>{escape_text(text)}</text></stream:error>"
+            f"</stream:stream>"
+        )
+        self._end()
+        return [Send(head + error.encode()), Close()]
+
+    def close(self) -> list[Action]:
+        """End the stream in peace. spec: RFC6120 4.4"""
+        if self.state is State.CLOSED:
+            return []
+        head = b"" if self._header_sent else self._render_header()
+        self._end()
+        return [Send(head + b"</stream:stream>"), Close()]
+
+    def _end(self) -> None:
+        self.state = State.CLOSED
+        self._exchange = None
+        self._parser.close()
+
+    # -- shared
+
+    def _require(self, what: Input) -> None:
+        if (self.state, what) not in TRANSITIONS:
+            # spec: RFC6120 4.9.3.12 and 6.4: nothing else while a step of the negotiation is open
+            condition = "not-authorized" if self.name is None else "policy-violation"
+            raise PeerError(condition, f"{what.value} cannot come now: {self.state.value}")
+
+    def _go(self, what: Input) -> None:
+        self.state = TRANSITIONS[self.state, what]
+
+    def _render_header(self) -> bytes:
+        self._header_sent = True
+        to = f" to='{escape_attribute(self._peer_from)}'" if self._peer_from else ""
+        return (
+            f"<?xml version='1.0'?><stream:stream xmlns='{CLIENT_NS}' xmlns:stream='{STREAMS_NS}' "
+            f"id='{escape_attribute(self._new_id())}' from='{escape_attribute(self._policy.domain)}'{to} "
+            "version='1.0' xml:lang='en'>"
+        ).encode()
+
+
+def _challenge(data: bytes) -> Send:
+    return Send(f"<challenge xmlns='{SASL_NS}'>{base64.b64encode(data).decode()}</challenge>".encode())
+
+
+def _sasl_failure(condition: str, text: str) -> Send:
+    return Send(
+        f"<failure xmlns='{SASL_NS}'><{condition}/><text xml:lang='en'>{escape_text(text)}</text></failure>".encode()
+    )
+
+
+def _decode(text: str) -> bytes:
+    if text == _SASL_EMPTY:
+        return b""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise SaslFailed(SaslCondition.INCORRECT_ENCODING, "The SASL message is not base64") from None

@@ -1,0 +1,130 @@
+"""Names and tables of XMPP: namespaces, the legal order of a stream's negotiation, MUC status codes.
+
+spec: RFC6120 4.3 (negotiation), RFC6121, XEP-0045 16.6 (status codes), XEP-0030 and others as named.
+Nothing here acts. Read next: connection.py, which walks the table.
+"""
+
+from enum import Enum
+from typing import Final
+
+from tripoint.core.vendor import NS
+from tripoint.xmpp.wire import CLIENT_NS, STREAMS_NS
+
+__all__ = ["CLIENT_NS", "STREAMS_NS"]
+
+STREAM_ERRORS_NS: Final = "urn:ietf:params:xml:ns:xmpp-streams"
+STANZA_ERRORS_NS: Final = "urn:ietf:params:xml:ns:xmpp-stanzas"
+TLS_NS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
+SASL_NS: Final = "urn:ietf:params:xml:ns:xmpp-sasl"
+BIND_NS: Final = "urn:ietf:params:xml:ns:xmpp-bind"
+SESSION_NS: Final = "urn:ietf:params:xml:ns:xmpp-session"
+CHANNEL_BINDING_NS: Final = "urn:xmpp:sasl-cb:0"
+PRE_APPROVAL_NS: Final = "urn:xmpp:features:pre-approval"
+ROSTER_NS: Final = "jabber:iq:roster"
+REGISTER_NS: Final = "jabber:iq:register"
+REGISTER_FEATURE_NS: Final = "http://jabber.org/features/iq-register"
+VERSION_NS: Final = "jabber:iq:version"
+PING_NS: Final = "urn:xmpp:ping"
+DISCO_INFO_NS: Final = "http://jabber.org/protocol/disco#info"
+DISCO_ITEMS_NS: Final = "http://jabber.org/protocol/disco#items"
+DATA_FORMS_NS: Final = "jabber:x:data"
+RSM_NS: Final = "http://jabber.org/protocol/rsm"
+DELAY_NS: Final = "urn:xmpp:delay"
+STANZA_ID_NS: Final = "urn:xmpp:sid:0"
+OCCUPANT_ID_NS: Final = "urn:xmpp:occupant-id:0"
+STYLING_NS: Final = "urn:xmpp:styling:0"
+HINTS_NS: Final = "urn:xmpp:hints"
+CONFERENCE_NS: Final = "jabber:x:conference"
+MUC_NS: Final = "http://jabber.org/protocol/muc"
+MUC_USER_NS: Final = "http://jabber.org/protocol/muc#user"
+MUC_ADMIN_NS: Final = "http://jabber.org/protocol/muc#admin"
+MUC_OWNER_NS: Final = "http://jabber.org/protocol/muc#owner"
+MUC_ROOMCONFIG: Final = "http://jabber.org/protocol/muc#roomconfig"
+MUC_ROOMINFO: Final = "http://jabber.org/protocol/muc#roominfo"
+MUC_STABLE_ID_NS: Final = "http://jabber.org/protocol/muc#stable_id"
+MUC_SELF_PING_NS: Final = "http://jabber.org/protocol/muc#self-ping-optimization"
+ERRORS_NS: Final = "urn:xmpp:errors"
+NOTICE_NS: Final = NS + "#notice"
+HISTORY_VISIBILITY_VAR: Final = NS + "#history_visibility"
+FEDERATE_VAR: Final = NS + "#federate"
+
+
+class State(Enum):
+    """Where the negotiation of a client's stream stands."""
+
+    AWAIT_HEADER = "no stream header yet"
+    OFFERED_TLS = "features sent: TLS only"
+    TLS_SWITCH = "proceed sent; bytes are the TLS handshake's"
+    OFFERED_SASL = "features sent: SASL, registration"
+    REGISTERING = "a registration waits for the accounts"
+    SASL_WAITS_FOR_US = "the accounts are asked"
+    SASL_WAITS_FOR_PEER = "a challenge is out"
+    AWAIT_HEADER_AGAIN = "authenticated; the stream restarts"
+    OFFERED_BIND = "features sent: bind"
+    BIND_WAITS_FOR_US = "a resource is being bound"
+    BOUND = "stanzas flow"
+    CLOSED = "over"
+
+
+class Input(Enum):
+    """What may come from the peer, or from the driver on behalf of the accounts."""
+
+    HEADER = "stream header"
+    STARTTLS = "<starttls/>"
+    TLS_DONE = "driver: TLS is on"
+    REGISTER_IQ = "<iq/> with jabber:iq:register"
+    REGISTER_ANSWERED = "driver: registration answered"
+    AUTH = "<auth/>"
+    RESPONSE = "<response/>"
+    ABORT = "<abort/>"
+    SASL_CHALLENGE = "driver: credentials are here, challenge goes out"
+    SASL_FAILED = "driver or exchange: authentication failed"
+    SASL_DONE = "driver: authentication succeeded"
+    BIND_IQ = "<iq/> with bind"
+    BIND_REFUSED = "driver: no resource for this one"
+    BIND_DONE = "driver: the resource is bound"
+    STANZA = "any other stanza"
+
+
+# The whole negotiation. What is not in the table is a violation, answered as connection.py says.
+# spec: RFC6120 4.3, 5.3, 6.3, 7
+TRANSITIONS: Final[dict[tuple[State, Input], State]] = {
+    (State.OFFERED_TLS, Input.STARTTLS): State.TLS_SWITCH,
+    (State.OFFERED_SASL, Input.STARTTLS): State.TLS_SWITCH,
+    (State.TLS_SWITCH, Input.TLS_DONE): State.AWAIT_HEADER,
+    (State.OFFERED_SASL, Input.REGISTER_IQ): State.REGISTERING,
+    (State.REGISTERING, Input.REGISTER_ANSWERED): State.OFFERED_SASL,
+    (State.OFFERED_SASL, Input.AUTH): State.SASL_WAITS_FOR_US,
+    (State.SASL_WAITS_FOR_US, Input.SASL_CHALLENGE): State.SASL_WAITS_FOR_PEER,
+    (State.SASL_WAITS_FOR_PEER, Input.RESPONSE): State.SASL_WAITS_FOR_US,
+    (State.SASL_WAITS_FOR_PEER, Input.ABORT): State.OFFERED_SASL,
+    (State.SASL_WAITS_FOR_US, Input.SASL_FAILED): State.OFFERED_SASL,
+    (State.SASL_WAITS_FOR_US, Input.SASL_DONE): State.AWAIT_HEADER_AGAIN,
+    (State.AWAIT_HEADER_AGAIN, Input.HEADER): State.OFFERED_BIND,
+    (State.OFFERED_BIND, Input.BIND_IQ): State.BIND_WAITS_FOR_US,
+    (State.BIND_WAITS_FOR_US, Input.BIND_REFUSED): State.OFFERED_BIND,
+    (State.BIND_WAITS_FOR_US, Input.BIND_DONE): State.BOUND,
+    (State.BOUND, Input.STANZA): State.BOUND,
+}
+
+
+class Status(Enum):
+    """MUC status codes that this server sends. spec: XEP-0045 16.6.2"""
+
+    NON_ANONYMOUS = "100"
+    CONFIGURATION_CHANGED = "104"
+    SELF_PRESENCE = "110"
+    LOGGED = "170"
+    CREATED = "201"
+    NICK_ASSIGNED = "210"
+    BANNED = "301"
+    NEW_NICK = "303"
+    KICKED = "307"
+    AFFILIATION_REMOVED = "321"
+    SHUTDOWN = "332"
+    TECHNICAL = "333"
+
+
+# spec: XEP-0045 5.1, 5.2 (attributes of <item/>)
+AFFILIATIONS: Final = frozenset({"owner", "admin", "member", "outcast", "none"})
+ROLES: Final = frozenset({"moderator", "participant", "visitor", "none"})
