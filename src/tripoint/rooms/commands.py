@@ -55,7 +55,7 @@ class Command(Struct, frozen=True, tag=True, kw_only=True):
     origin: Origin | None = None
 
 
-class CreateRoom(Command):
+class CreateRoom(Command, frozen=True):
     """Make a room. The actor is its creator and first member.
 
     `alias_localpart` is folded and published as the canonical alias. `locked` makes the join rule `invite`
@@ -78,13 +78,13 @@ class CreateRoom(Command):
     nick: str | None = None
 
 
-class UnlockRoom(Command):
+class UnlockRoom(Command, frozen=True):
     """Open a room made with `locked`: its join rule becomes what its template says. Owner only."""
 
     room_id: RoomId
 
 
-class Join(Command):
+class Join(Command, frozen=True):
     """Become a member. Joining again is not an error: the result names the present member event.
 
     `nick` becomes the per-room display name where it is free and valid (docs/mapping.md 2.7); NICK_TAKEN if
@@ -97,21 +97,21 @@ class Join(Command):
     content: JsonObject = {}
 
 
-class Leave(Command):
+class Leave(Command, frozen=True):
     """Leave, decline an invitation or take back a knock."""
 
     room_id: RoomId
     reason: str | None = None
 
 
-class Invite(Command):
+class Invite(Command, frozen=True):
     room_id: RoomId
     target: UserId
     reason: str | None = None
     is_direct: bool = False
 
 
-class Kick(Command):
+class Kick(Command, frozen=True):
     """Remove a member, or take back an invitation."""
 
     room_id: RoomId
@@ -119,31 +119,31 @@ class Kick(Command):
     reason: str | None = None
 
 
-class Ban(Command):
+class Ban(Command, frozen=True):
     room_id: RoomId
     target: UserId
     reason: str | None = None
 
 
-class Unban(Command):
+class Unban(Command, frozen=True):
     room_id: RoomId
     target: UserId
     reason: str | None = None
 
 
-class Knock(Command):
+class Knock(Command, frozen=True):
     room_id: RoomId
     reason: str | None = None
 
 
-class SetRoomNick(Command):
+class SetRoomNick(Command, frozen=True):
     """Change one's own display name in one room. None takes the override away (docs/mapping.md 2.8)."""
 
     room_id: RoomId
     nick: str | None
 
 
-class SendEvent(Command):
+class SendEvent(Command, frozen=True):
     """Say something: any event that is not state. Content is as Matrix has it."""
 
     room_id: RoomId
@@ -151,7 +151,7 @@ class SendEvent(Command):
     content: JsonObject
 
 
-class SendState(Command):
+class SendState(Command, frozen=True):
     """Write any state event. Member events are turned into the membership command they stand for."""
 
     room_id: RoomId
@@ -160,49 +160,49 @@ class SendState(Command):
     content: JsonObject
 
 
-class SetTopic(Command):
+class SetTopic(Command, frozen=True):
     room_id: RoomId
     topic: str
 
 
-class Redact(Command):
+class Redact(Command, frozen=True):
     room_id: RoomId
     event_id: EventId
     reason: str | None = None
 
 
-class SetRanks(Command):
+class SetRanks(Command, frozen=True):
     """Grant or take ranks, all in one power_levels event or none (docs/mapping.md 7.1)."""
 
     room_id: RoomId
     ranks: tuple[tuple[UserId, Rank], ...]
 
 
-class SetAlias(Command):
+class SetAlias(Command, frozen=True):
     """Point a local room alias at a room. ALIAS_TAKEN, BAD_ALIAS, POWER_TOO_LOW."""
 
     alias: RoomAlias
     room_id: RoomId
 
 
-class DeleteAlias(Command):
+class DeleteAlias(Command, frozen=True):
     alias: RoomAlias
 
 
-class SetListed(Command):
+class SetListed(Command, frozen=True):
     """Publish a room in this server's directory, or take it off (docs/mapping.md 6.2)."""
 
     room_id: RoomId
     listed: bool
 
 
-class SetTyping(Command):
+class SetTyping(Command, frozen=True):
     room_id: RoomId
     typing: bool
     timeout_ms: int = 30_000
 
 
-class SetReceipt(Command):
+class SetReceipt(Command, frozen=True):
     """Move a read marker. `kind`: m.read, m.read.private or m.fully_read; `thread_id` None = unthreaded."""
 
     room_id: RoomId
@@ -211,7 +211,7 @@ class SetReceipt(Command):
     thread_id: str | None = None
 
 
-class OpenDirect(Command):
+class OpenDirect(Command, frozen=True):
     """The canonical direct room of the actor and `target` (docs/mapping.md 15.1), made if there is none.
 
     The result's room_id is where messages to `target` go; a local target is joined (15.5).
@@ -220,7 +220,7 @@ class OpenDirect(Command):
     target: UserId
 
 
-class SetProfile(Command):
+class SetProfile(Command, frozen=True):
     """Change the global profile; member events follow in every joined room that showed the old value."""
 
     field: str  # displayname | avatar_url

@@ -142,9 +142,9 @@ class SqliteStore:
     async def load_listed_rooms(self) -> Sequence[PutRoom]:
         return [rows.room(row) for row in self._all(_ROOM + "WHERE listed = 1 ORDER BY room_key")]
 
-    async def load_direct_room(self, pair: str) -> PutRoom | None:
-        row = self._one(_ROOM + "WHERE direct_pair = ? ORDER BY created_ts_ms, room_key LIMIT 1", pair)
-        return None if row is None else rows.room(row)
+    async def load_direct_rooms(self, pair: str) -> Sequence[PutRoom]:
+        found = self._all(_ROOM + "WHERE direct_pair = ? ORDER BY created_ts_ms, room_key", pair)
+        return [rows.room(row) for row in found]
 
     async def load_state(self, group: int) -> Mapping[tuple[str, str], int]:
         chain = self._all(_CHAIN + "SELECT base, entries FROM chain ORDER BY step DESC", group)
@@ -225,6 +225,10 @@ class SqliteStore:
             "SELECT r.room_id FROM aliases a JOIN rooms r ON r.room_key = a.room_key WHERE a.alias = ?", alias
         )
         return None if row is None else RoomId(str(row[0]))
+
+    async def load_alias_creator(self, alias: RoomAlias) -> UserId | None:
+        row = self._one("SELECT creator FROM aliases WHERE alias = ?", alias)
+        return None if row is None else UserId(str(row[0]))
 
     async def load_aliases(self, room_key: int) -> Sequence[RoomAlias]:
         found = self._all("SELECT alias FROM aliases WHERE room_key = ? ORDER BY alias", room_key)

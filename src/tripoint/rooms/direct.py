@@ -1,0 +1,96 @@
+"""Direct rooms: the one canonical room of two users, found or made.
+
+spec: docs/mapping.md 15.1, 15.2, 15.4, 15.5, 1.9; Matrix client-server module "Direct Messaging"
+"""
+
+from tripoint.core.ids import UserId, server_of
+from tripoint.rooms.commands import CreateRoom, Done, Join, OpenDirect, StateDraft, Template
+from tripoint.rooms.creation import Creation, direct_pair
+from tripoint.rooms.loaded import LoadedRooms
+from tripoint.rooms.membership import Membership, People
+from tripoint.rooms.membership_index import MembershipIndex
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.room import Room
+from tripoint.store.interface import RoomStore
+
+
+class Direct:
+    """The handler of OpenDirect."""
+
+    def __init__(
+        self,
+        rooms: LoadedRooms,
+        store: RoomStore,
+        creation: Creation,
+        membership: Membership,
+        people: People,
+        index: MembershipIndex,
+    ) -> None:
+        self._rooms = rooms
+        self._store = store
+        self._creation = creation
+        self._membership = membership
+        self._people = people
+        self._index = index
+
+    async def open(self, command: OpenDirect) -> Done:
+        actor, target = command.actor, command.target
+        encrypted = False
+        for row in await self._store.load_direct_rooms(direct_pair(actor, target)):
+            room = await self._rooms.get(row.room_id)
+            if not self._both_inside(room, actor, target):
+                continue
+            if room.encrypted:
+                encrypted = True
+                continue
+            for user_id in (actor, target):
+                await self._let_in(room, user_id)
+            return Done(room.room_id)
+        if encrypted:
+            raise Refused(Refusal.ENCRYPTED, f"Your direct room with {target} is end-to-end encrypted")
+        return await self._make(command)
+
+    def _both_inside(self, room: Room, actor: UserId, target: UserId) -> bool:
+        """Both are joined or invited, and nobody else is (docs/mapping.md 15.1)."""
+        return all(room.head_membership(user_id) in ("join", "invite") for user_id in (actor, target)) and (
+            room.joined_count() <= len({actor, target})
+        )
+
+    async def _let_in(self, room: Room, user_id: UserId) -> None:
+        """docs/mapping.md 15.5: local targets join direct rooms of local users by themselves."""
+        if room.head_membership(user_id) == "invite":
+            await self._membership.join(Join(actor=user_id, room_id=room.room_id))
+
+    async def _make(self, command: OpenDirect) -> Done:
+        actor, target = command.actor, command.target
+        if server_of(target) != self._creation.server:
+            raise Refused(Refusal.NOT_SUPPORTED, "This server cannot reach users of other servers yet")
+        if not await self._people.exists(target):
+            raise Refused(Refusal.NO_SUCH_USER, f"There is no user {target}")
+        with_guest = self._people.is_guest(actor) or self._people.is_guest(target)
+        if self._people.is_guest(actor):
+            await self._index.load(actor)
+            await self._index.load(target)
+            if not self._index.share_room(actor, target):
+                raise Refused(Refusal.GUESTS_FORBIDDEN, "Guests may write only to people they share a room with")
+        made = await self._creation.create(
+            CreateRoom(
+                actor=actor,
+                template=Template.TEMPORARY if with_guest else Template.TRUSTED_PRIVATE_CHAT,
+                invite=() if target == actor else (target,),
+                is_direct=True,
+                initial_state=(
+                    StateDraft("m.room.join_rules", "", {"join_rule": "invite"}),
+                    StateDraft("m.room.history_visibility", "", {"history_visibility": "shared"}),
+                ),
+            ),
+            direct_with=target,
+        )
+        assert made.room_id is not None
+        if target != actor:
+            await self._let_in(await self._rooms.get(made.room_id), target)
+        # docs/mapping.md 15.2: m.direct of both.
+        await self._people.mark_direct(actor, target, made.room_id)
+        if target != actor:
+            await self._people.mark_direct(target, actor, made.room_id)
+        return Done(made.room_id, created=True)

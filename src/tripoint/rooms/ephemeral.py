@@ -1,0 +1,145 @@
+"""What is told but not kept in the graph: typing and read markers.
+
+Typing lives in memory and ends by itself; receipts are stored, since clients ask for them after a restart.
+spec: Matrix client-server modules typing_notifications, receipts, read_markers; docs/mapping.md 13.1-13.3
+"""
+
+from collections.abc import Callable, Sequence
+
+from tripoint.bus.interface import Bus
+from tripoint.core.ids import EventId, RoomId, UserId
+from tripoint.rooms.changes import ReceiptMoved, RoomChange, TypingChanged
+from tripoint.rooms.commands import Done, SetReceipt, SetTyping
+from tripoint.rooms.loaded import LoadedRooms
+from tripoint.rooms.ports import Receipt
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.writer import Writer
+from tripoint.store.interface import RoomStore
+from tripoint.store.writes import PutReceipt
+
+# A client that says "typing for an hour" and dies would type for an hour: two minutes are plenty.
+MAX_TYPING_MS = 120_000
+RECEIPT_KINDS = ("m.read", "m.read.private", "m.fully_read")
+
+CallLater = Callable[[float, Callable[[], None]], object]
+
+
+class Typing:
+    """Who is typing where. `call_later(seconds, function)` is the loop's."""
+
+    def __init__(
+        self,
+        rooms: LoadedRooms,
+        room_bus: Bus[RoomChange],
+        clock_ms: Callable[[], int],
+        call_later: CallLater,
+    ) -> None:
+        self._rooms = rooms
+        self._room_bus = room_bus
+        self._clock_ms = clock_ms
+        self._call_later = call_later
+        self._until: dict[RoomId, dict[UserId, int]] = {}
+
+    def now(self, room_id: RoomId) -> frozenset[UserId]:
+        return frozenset(self._until.get(room_id, ()))
+
+    async def set(self, command: SetTyping) -> Done:
+        room = await self._rooms.get(command.room_id)
+        if room.head_membership(command.actor) != "join":
+            raise Refused(Refusal.NOT_JOINED)
+        before = self.now(room.room_id)
+        if command.typing:
+            timeout_ms = max(1, min(command.timeout_ms, MAX_TYPING_MS))
+            self._until.setdefault(room.room_id, {})[command.actor] = self._clock_ms() + timeout_ms
+            self._call_later(timeout_ms / 1000 + 0.01, lambda: self._expire(room.room_id))
+        else:
+            self._drop(room.room_id, [command.actor])
+        self._tell(room.room_id, before)
+        return Done(room.room_id)
+
+    def stop(self, room_id: RoomId, user_id: UserId) -> None:
+        """A message or a departure ends typing."""
+        if user_id in self._until.get(room_id, ()):
+            before = self.now(room_id)
+            self._drop(room_id, [user_id])
+            self._tell(room_id, before)
+
+    def _expire(self, room_id: RoomId) -> None:
+        before = self.now(room_id)
+        now_ms = self._clock_ms()
+        self._drop(room_id, [user for user, until in self._until.get(room_id, {}).items() if until <= now_ms])
+        self._tell(room_id, before)
+
+    def _drop(self, room_id: RoomId, user_ids: Sequence[UserId]) -> None:
+        users = self._until.get(room_id)
+        if users is None:
+            return
+        for user_id in user_ids:
+            users.pop(user_id, None)
+        if not users:
+            del self._until[room_id]
+
+    def _tell(self, room_id: RoomId, before: frozenset[UserId]) -> None:
+        after = self.now(room_id)
+        if after != before:
+            self._room_bus.publish(TypingChanged(room_id, after, before))
+
+
+class Receipts:
+    """Read markers of rooms in memory, written through to the store."""
+
+    def __init__(
+        self, rooms: LoadedRooms, writer: Writer, store: RoomStore, room_bus: Bus[RoomChange]
+    ) -> None:
+        self._rooms = rooms
+        self._writer = writer
+        self._store = store
+        self._room_bus = room_bus
+
+    async def of_room(self, room_id: RoomId) -> Sequence[Receipt]:
+        room = await self._rooms.get(room_id)
+        return [
+            Receipt(row.user_id, row.event_id, row.kind, row.thread_id or None, row.ts_ms, row.position)
+            for row in await self._store.load_receipts(room.room_key)
+        ]
+
+    async def set(self, command: SetReceipt) -> Done:
+        """Refused(BAD_CONTENT) for an unknown kind, NO_SUCH_EVENT for an event that is not in the room."""
+        if command.kind not in RECEIPT_KINDS:
+            raise Refused(Refusal.BAD_CONTENT, f"{command.kind} is no kind of receipt")
+        room = await self._rooms.get(command.room_id)
+        if room.head_membership(command.actor) != "join":
+            raise Refused(Refusal.NOT_JOINED)
+        if not await self._in_room(room.room_key, command.event_id):
+            raise Refused(Refusal.NO_SUCH_EVENT)
+        now_ms = self._writer.signer.clock_ms()
+        position = self._writer.stream.next()
+        await self._writer.write(
+            [
+                PutReceipt(
+                    room.room_key,
+                    command.actor,
+                    command.kind,
+                    command.thread_id or "",
+                    command.event_id,
+                    now_ms,
+                    position,
+                )
+            ]
+        )
+        self._room_bus.publish(
+            ReceiptMoved(
+                position,
+                room.room_id,
+                command.actor,
+                command.event_id,
+                command.kind,
+                command.thread_id,
+                now_ms,
+            )
+        )
+        return Done(room.room_id)
+
+    async def _in_room(self, room_key: int, event_id: EventId) -> bool:
+        stored = await self._store.load_event(event_id)
+        return stored is not None and stored.room_key == room_key

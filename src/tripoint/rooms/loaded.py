@@ -1,0 +1,109 @@
+"""Rooms in memory: loaded when first asked for, kept while somebody watches, let go when memory is needed."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+
+from tripoint.core.event import Event, load_event
+from tripoint.core.ids import RoomId
+from tripoint.core.room_version import get_room_version
+from tripoint.rooms.history import HistoryItem
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.room import Head, Room, StateKey
+from tripoint.store.interface import RoomStore
+from tripoint.store.writes import PutRoom
+
+# Newest events that are read with a room, for the first page of history.
+RECENT_LOADED = 30
+
+
+class LoadedRooms:
+    """The rooms of this process. `is_watched(room_id)` says which may not be let go; `limit` is how many
+    rooms that nobody watches stay in memory."""
+
+    def __init__(self, store: RoomStore, is_watched: Callable[[RoomId], bool], limit: int) -> None:
+        self._store = store
+        self._is_watched = is_watched
+        self._limit = limit
+        self._rooms: OrderedDict[RoomId, Room] = OrderedDict()
+        self._loading: dict[RoomId, asyncio.Future[Room | None]] = {}
+
+    def peek(self, room_id: RoomId) -> Room | None:
+        return self._rooms.get(room_id)
+
+    async def get(self, room_id: RoomId) -> Room:
+        """The room; Refused(NO_SUCH_ROOM) if this server does not have it."""
+        room = self._rooms.get(room_id)
+        if room is not None:
+            self._rooms.move_to_end(room_id)
+            return room
+        loading = self._loading.get(room_id)
+        if loading is None:
+            loading = asyncio.ensure_future(self._load(room_id))
+            self._loading[room_id] = loading
+            loading.add_done_callback(lambda _: self._loading.pop(room_id, None))
+        found = await asyncio.shield(loading)
+        if found is None:
+            raise Refused(Refusal.NO_SUCH_ROOM)
+        return found
+
+    def add(self, room: Room) -> None:
+        """A room that was just made."""
+        self._rooms[room.room_id] = room
+        self._let_go()
+
+    def remove(self, room_id: RoomId) -> None:
+        self._rooms.pop(room_id, None)
+
+    async def _load(self, room_id: RoomId) -> Room | None:
+        row = await self._store.load_room(room_id)
+        if row is None:
+            return None
+        room = await load_room(self._store, row)
+        self.add(room)
+        return room
+
+    def _let_go(self) -> None:
+        if len(self._rooms) <= self._limit:
+            return
+        for room_id, room in list(self._rooms.items()):
+            if len(self._rooms) <= self._limit:
+                return
+            if not room.pending_units and not self._is_watched(room_id):
+                del self._rooms[room_id]
+
+
+async def load_room(store: RoomStore, row: PutRoom) -> Room:
+    """Read a room: its state, its aliases and its newest events."""
+    version = get_room_version(row.version)
+    positions = await store.load_state(row.head_group)
+    stored = await store.load_events(list(positions.values()))
+    state: dict[StateKey, Event] = {}
+    for key, position in positions.items():
+        found = stored[position]
+        state[key] = load_event(found.json, found.event_id, version)
+    deltas, full = await store.load_state_chain(row.head_group)
+    last_position = await store.load_last_position(row.room_key)
+    room = Room(
+        row,
+        version,
+        state,
+        positions=positions,
+        aliases=await store.load_aliases(row.room_key),
+        last_position=last_position,
+        head=Head(dict(row.extremities), row.head_group, deltas, full),
+    )
+    newest = await store.load_timeline(
+        row.room_key, after=0, upto=last_position, limit=RECENT_LOADED, backward=True
+    )
+    for found in reversed(newest):
+        event = load_event(found.json, found.event_id, version)
+        room.recent.append(HistoryItem(found.position, event, plain_token(found.token)))
+    if newest:
+        room.recent_from = newest[-1].position - 1 if len(newest) == RECENT_LOADED else 0
+    return room
+
+
+def plain_token(token: str | None) -> str | None:
+    """A stored token as history gives it back: those of Origin.once are not for readers."""
+    return None if token is None or "\x1f" in token else token

@@ -1,0 +1,259 @@
+"""Membership: joining, leaving, inviting, kicking, banning, knocking, and the name one has in a room.
+
+Each command is one m.room.member event. The checks here exist to say no in words a person understands
+(docs/mapping.md 25); what is allowed is decided by the auth rules of the room's version.
+spec: Matrix client-server "Room membership", rooms/v*.md "Authorization rules" 5
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.event import Event
+from tripoint.core.ids import RoomId, UserId, server_of
+from tripoint.rooms.commands import Ban, Command, Done, Invite, Join, Kick, Knock, Leave, SetRoomNick, Unban
+from tripoint.rooms.loaded import LoadedRooms
+from tripoint.rooms.membership_index import MembershipIndex
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.room import Room, member_of
+from tripoint.rooms.transaction import RoomTransaction
+from tripoint.rooms.writer import Writer
+
+LoadProfile = Callable[[UserId], Awaitable[Mapping[str, str]]]
+
+
+class People:
+    """What membership needs to know of local accounts; filled in by accounts, wired by runtime."""
+
+    def __init__(
+        self,
+        exists: Callable[[UserId], Awaitable[bool]],
+        is_guest: Callable[[UserId], bool],
+        profile: LoadProfile,
+        mark_direct: Callable[[UserId, UserId, RoomId], Awaitable[None]],
+    ) -> None:
+        self.exists = exists
+        self.is_guest = is_guest
+        self.profile = profile
+        self.mark_direct = mark_direct
+
+
+def profile_content(membership: str, profile: Mapping[str, str], nick: str | None = None) -> JsonObject:
+    """The content of a member event for somebody with this profile (docs/mapping.md 2.5)."""
+    content: JsonObject = {"membership": membership}
+    name = nick if nick is not None else profile.get("displayname")
+    if name is not None:
+        content["displayname"] = name
+    if "avatar_url" in profile:
+        content["avatar_url"] = profile["avatar_url"]
+    return content
+
+
+class Membership:
+    """Handlers of the membership commands. `max_rooms` bounds how many rooms an account may be joined to."""
+
+    def __init__(
+        self, rooms: LoadedRooms, writer: Writer, people: People, index: MembershipIndex, max_rooms: int
+    ) -> None:
+        self._rooms = rooms
+        self._writer = writer
+        self._people = people
+        self._index = index
+        self._max_rooms = max_rooms
+
+    async def join(self, command: Join) -> Done:
+        room = await self._rooms.get(command.room_id)
+        actor = command.actor
+        profile = await self._people.profile(actor)
+        await self._index.load(actor)
+        current = room.head_event("m.room.member", actor)
+        membership = room.head_membership(actor)
+        if membership == "join" and current is not None and not command.content:
+            return Done(room.room_id, current.event_id)
+        if membership != "join":
+            if len(self._index.joined(actor)) >= self._max_rooms:
+                raise Refused(Refusal.TOO_MANY_ROOMS, f"You are in {self._max_rooms} rooms; leave one first")
+            self._check_may_enter(room, actor, membership)
+        content = profile_content("join", profile, command.nick)
+        for key, value in command.content.items():
+            content.setdefault(key, value)
+        if command.reason is not None:
+            content["reason"] = command.reason
+        if membership not in ("join", "invite") and room.join_rule in ("restricted", "knock_restricted"):
+            content["join_authorised_via_users_server"] = self._authorising_user(room)
+        transaction = self._writer.begin(room)
+        event = transaction.append(actor, "m.room.member", content, state_key=actor)
+        await self._writer.commit(room, transaction, origin=command.origin)
+        return Done(room.room_id, event.event_id, created=membership != "join")
+
+    def _check_may_enter(self, room: Room, actor: UserId, membership: str) -> None:
+        if membership == "ban":
+            raise Refused(Refusal.BANNED)
+        if self._people.is_guest(actor) and room.guest_access != "can_join":
+            raise Refused(Refusal.GUESTS_FORBIDDEN)
+        if membership == "invite":
+            return
+        rule = room.join_rule
+        if rule in ("restricted", "knock_restricted"):
+            if not self._allowed_elsewhere(room, actor):
+                raise Refused(
+                    Refusal.NOT_INVITED, "You need an invitation, or to be in one of the rooms that give entry"
+                )
+        elif rule != "public":
+            raise Refused(Refusal.NOT_INVITED)
+
+    def _allowed_elsewhere(self, room: Room, actor: UserId) -> bool:
+        """Whether the actor is in a room that gives entry. spec: client-server "Restricted rooms"."""
+        event = room.head_event("m.room.join_rules")
+        allow = event.content.get("allow") if event is not None else None
+        joined = set(self._index.joined(actor))
+        return isinstance(allow, list) and any(
+            isinstance(entry, dict)
+            and entry.get("type") == "m.room_membership"
+            and entry.get("room_id") in joined
+            for entry in allow
+        )
+
+    def _authorising_user(self, room: Room) -> UserId:
+        """A local member who may invite. spec: rooms/v8 "join_authorised_via_users_server"."""
+        power = room.head_power()
+        for user_id in room.joined():
+            if server_of(user_id) == self._writer.signer.server and power.user(user_id) >= power.invite:
+                return user_id
+        raise Refused(Refusal.NOT_INVITED, "Nobody of this server is in the room who could let you in")
+
+    async def leave(self, command: Leave) -> Done:
+        room = await self._rooms.get(command.room_id)
+        if room.head_membership(command.actor) not in ("join", "invite", "knock"):
+            raise Refused(Refusal.NOT_JOINED)
+        return await self._set(room, command, command.actor, "leave", command.reason)
+
+    async def invite(self, command: Invite) -> Done:
+        target = command.target
+        if server_of(target) != self._writer.signer.server:
+            raise Refused(Refusal.NOT_SUPPORTED, "This server cannot invite users of other servers yet")
+        if not await self._people.exists(target):
+            raise Refused(Refusal.NO_SUCH_USER, f"There is no user {target}")
+        profile = await self._people.profile(target)
+        room = await self._rooms.get(command.room_id)
+        self._check_inside(room, command.actor)
+        membership = room.head_membership(target)
+        if membership == "join":
+            raise Refused(Refusal.ALREADY_JOINED)
+        if membership == "ban":
+            raise Refused(Refusal.BANNED, "They are banned from this room")
+        power = room.head_power()
+        if power.user(command.actor) < power.invite:
+            raise Refused(Refusal.POWER_TOO_LOW, "You may not invite to this room")
+        content = profile_content("invite", profile)
+        if command.is_direct:
+            content["is_direct"] = True
+        if command.reason is not None:
+            content["reason"] = command.reason
+        transaction = self._writer.begin(room)
+        event = transaction.append(command.actor, "m.room.member", content, state_key=target)
+        await self._writer.commit(room, transaction, origin=command.origin)
+        return Done(room.room_id, event.event_id, created=True)
+
+    async def kick(self, command: Kick) -> Done:
+        room = await self._rooms.get(command.room_id)
+        self._check_inside(room, command.actor)
+        if room.head_membership(command.target) not in ("join", "invite", "knock"):
+            raise Refused(Refusal.TARGET_NOT_JOINED)
+        self._check_over(room, command.actor, command.target, room.head_power().kick, "kick from")
+        return await self._set(room, command, command.target, "leave", command.reason)
+
+    async def ban(self, command: Ban) -> Done:
+        room = await self._rooms.get(command.room_id)
+        self._check_inside(room, command.actor)
+        self._check_over(room, command.actor, command.target, room.head_power().ban, "ban from")
+        if room.head_membership(command.target) == "ban":
+            event = room.head_event("m.room.member", command.target)
+            return Done(room.room_id, None if event is None else event.event_id)
+        return await self._set(room, command, command.target, "ban", command.reason)
+
+    async def unban(self, command: Unban) -> Done:
+        room = await self._rooms.get(command.room_id)
+        self._check_inside(room, command.actor)
+        if room.head_membership(command.target) != "ban":
+            raise Refused(Refusal.TARGET_NOT_JOINED, "They are not banned from this room")
+        self._check_over(room, command.actor, command.target, room.head_power().ban, "unban in")
+        return await self._set(room, command, command.target, "leave", command.reason)
+
+    async def knock(self, command: Knock) -> Done:
+        room = await self._rooms.get(command.room_id)
+        profile = await self._people.profile(command.actor)
+        membership = room.head_membership(command.actor)
+        if membership == "ban":
+            raise Refused(Refusal.BANNED)
+        if membership in ("join", "invite"):
+            raise Refused(Refusal.ALREADY_JOINED, "You are invited or inside already")
+        if room.join_rule not in ("knock", "knock_restricted"):
+            raise Refused(Refusal.NOT_INVITED, "This room does not take knocks")
+        content = profile_content("knock", profile)
+        if command.reason is not None:
+            content["reason"] = command.reason
+        transaction = self._writer.begin(room)
+        event = transaction.append(command.actor, "m.room.member", content, state_key=command.actor)
+        await self._writer.commit(room, transaction, origin=command.origin)
+        return Done(room.room_id, event.event_id, created=True)
+
+    async def set_room_nick(self, command: SetRoomNick) -> Done:
+        room = await self._rooms.get(command.room_id)
+        profile = await self._people.profile(command.actor)
+        current = room.head_event("m.room.member", command.actor)
+        if current is None or member_of(current).membership != "join":
+            raise Refused(Refusal.NOT_JOINED)
+        nick = command.nick or profile.get("displayname")
+        if member_of(current).displayname == nick:
+            return Done(room.room_id, current.event_id)
+        return await self._rename(room, command, current, nick)
+
+    async def _rename(self, room: Room, command: Command, current: Event, nick: str | None) -> Done:
+        transaction = self._writer.begin(room)
+        event = append_renamed(transaction, current, "displayname", nick)
+        await self._writer.commit(room, transaction, origin=command.origin)
+        return Done(room.room_id, event.event_id)
+
+    async def _set(
+        self, room: Room, command: Command, target: UserId, membership: str, reason: str | None
+    ) -> Done:
+        content: JsonObject = {"membership": membership}
+        if reason is not None:
+            content["reason"] = reason
+        transaction = self._writer.begin(room)
+        event = transaction.append(command.actor, "m.room.member", content, state_key=target)
+        await self._writer.commit(room, transaction, origin=command.origin)
+        return Done(room.room_id, event.event_id, created=True)
+
+    def _check_inside(self, room: Room, actor: UserId) -> None:
+        if room.head_membership(actor) != "join":
+            raise Refused(Refusal.NOT_JOINED)
+
+    def _check_over(self, room: Room, actor: UserId, target: UserId, needed: float, what: str) -> None:
+        """`actor` has level `needed` and more power than `target`."""
+        power = room.head_power()
+        own, theirs = power.user(actor), power.user(target)
+        if own < needed:
+            raise Refused(Refusal.POWER_TOO_LOW, f"You may not {what} this room")
+        if actor != target and theirs >= own:
+            # docs/mapping.md 7.3: the habit of IRC and XMPP differs, so the text says why.
+            level = "the creator's power" if theirs == float("inf") else f"power level {theirs:g}"
+            raise Refused(Refusal.SAME_POWER, f"They have {level}, and you do not have more than that")
+
+
+def append_renamed(transaction: RoomTransaction, current: Event, field: str, value: str | None) -> Event:
+    """A member event that differs from `current` in one profile field alone."""
+    content = dict(current.content)
+    content.pop("reason", None)
+    content.pop("join_authorised_via_users_server", None)
+    if value is None:
+        content.pop(field, None)
+    else:
+        content[field] = value
+    assert current.state_key is not None
+    return transaction.append(UserId(current.state_key), "m.room.member", content, state_key=current.state_key)
+
+
+def room_ids(rooms: Mapping[RoomId, tuple[str, int]], membership: str) -> list[RoomId]:
+    """Rooms in which a user has this membership."""
+    return [room_id for room_id, (what, _) in rooms.items() if what == membership]

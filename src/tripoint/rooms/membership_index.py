@@ -1,0 +1,65 @@
+"""Which rooms a local user is in: in memory for users who are online, on disk for the others."""
+
+from collections.abc import Mapping, Sequence
+
+from tripoint.core.ids import RoomId, ServerName, UserId
+from tripoint.store.interface import RoomStore
+
+
+class MembershipIndex:
+    """user -> room -> (membership, position). A user's rooms are loaded once and kept current by commits."""
+
+    def __init__(self, store: RoomStore, server: ServerName) -> None:
+        self._store = store
+        self._suffix = f":{server}"
+        self._users: dict[UserId, dict[RoomId, tuple[str, int]]] = {}
+        self._joined: dict[UserId, set[RoomId]] = {}
+
+    async def load(self, user_id: UserId) -> Mapping[RoomId, tuple[str, int]]:
+        """Every room of a user with what the user is there."""
+        rooms = self._users.get(user_id)
+        if rooms is not None:
+            return rooms
+        rows = await self._store.load_memberships(user_id)
+        rooms = self._users.get(user_id)  # somebody else may have loaded it, and commits since moved it on
+        if rooms is None:
+            rooms = {row.room_id: (row.membership, row.position) for row in rows}
+            self._users[user_id] = rooms
+            self._joined[user_id] = {room_id for room_id, (what, _) in rooms.items() if what == "join"}
+        return rooms
+
+    def joined(self, user_id: UserId) -> Sequence[RoomId]:
+        """Joined rooms of a user that was loaded; empty for others."""
+        return tuple(self._joined.get(user_id, ()))
+
+    def share_room(self, one: UserId, other: UserId) -> bool:
+        """Whether two loaded users are joined to a room together."""
+        return not self._joined.get(one, set()).isdisjoint(self._joined.get(other, set()))
+
+    def set(self, user_id: UserId, room_id: RoomId, membership: str, position: int) -> None:
+        """A member event was committed. Users that nobody loaded stay on disk."""
+        rooms = self._users.get(user_id)
+        if rooms is None:
+            return
+        rooms[room_id] = (membership, position)
+        if membership == "join":
+            self._joined[user_id].add(room_id)
+        else:
+            self._joined[user_id].discard(room_id)
+
+    def forget(self, user_id: UserId, room_id: RoomId) -> None:
+        rooms = self._users.get(user_id)
+        if rooms is not None:
+            rooms.pop(room_id, None)
+            self._joined[user_id].discard(room_id)
+
+    def forget_room(self, room_id: RoomId) -> None:
+        """A room was deleted."""
+        for user_id, rooms in self._users.items():
+            if rooms.pop(room_id, None) is not None:
+                self._joined[user_id].discard(room_id)
+
+    def unload(self, user_id: UserId) -> None:
+        """The user's last session is gone."""
+        self._users.pop(user_id, None)
+        self._joined.pop(user_id, None)

@@ -1,0 +1,283 @@
+"""Saying things: messages, any state event, topics, redactions, ranks.
+
+spec: Matrix client-server "Sending events to a room", "Redactions"; docs/mapping.md 7.1, 8.1, 10, 11.9
+"""
+
+import asyncio
+from collections import OrderedDict
+
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.event import Event, load_event, redact
+from tripoint.core.ids import EventId, InvalidId, RoomAlias, RoomId, UserId, parse_room_alias, parse_user_id
+from tripoint.core.power import GrantRefused, change_ranks
+from tripoint.rooms.commands import (
+    Ban,
+    Command,
+    Done,
+    Invite,
+    Join,
+    Kick,
+    Knock,
+    Leave,
+    Origin,
+    Redact,
+    SendEvent,
+    SendState,
+    SetRanks,
+    SetTopic,
+    Unban,
+)
+from tripoint.rooms.loaded import LoadedRooms
+from tripoint.rooms.membership import Membership
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.room import Room
+from tripoint.rooms.writer import Writer, stored_token
+from tripoint.store.interface import RoomStore, StoredEvent
+from tripoint.store.writes import ReplaceEventJson
+
+# Repeats of a transaction id come within seconds; older ones are found on disk.
+REMEMBERED_TOKENS = 4096
+FLAG_REDACTED = 8
+
+
+class Messages:
+    """Handlers of what members say. Non-members are refused with NOT_JOINED before anything is built."""
+
+    def __init__(self, rooms: LoadedRooms, writer: Writer, store: RoomStore, membership: Membership) -> None:
+        self._rooms = rooms
+        self._writer = writer
+        self._store = store
+        self._membership = membership
+        self._recent_tokens: OrderedDict[tuple[RoomId, str], asyncio.Future[EventId]] = OrderedDict()
+
+    async def send_event(self, command: SendEvent) -> Done:
+        if command.type == "m.room.redaction":
+            return await self.redact(_as_redaction(command))
+        room = await self._rooms.get(command.room_id)
+        if command.origin is not None and command.origin.once:
+            return await self._send_once(room, command, command.origin)
+        return Done(room.room_id, await self._send(room, command))
+
+    async def _send(self, room: Room, command: SendEvent) -> EventId:
+        self._check_inside(room, command.actor)
+        power = room.head_power()
+        if power.user(command.actor) < power.event(command.type, is_state=False):
+            raise Refused(Refusal.CANNOT_SPEAK)
+        transaction = self._writer.begin(room)
+        event = transaction.append(command.actor, command.type, command.content)
+        await self._writer.commit(room, transaction, origin=command.origin)
+        return event.event_id
+
+    async def _send_once(self, room: Room, command: SendEvent, origin: Origin) -> Done:
+        """Send, unless the same session sent the same token before.
+
+        spec: client-server "Transaction identifiers": the server returns the response of the first request.
+        """
+        token = stored_token(origin)
+        assert token is not None
+        key = (room.room_id, token)
+        sending = self._recent_tokens.get(key)
+        if sending is None:
+            for stored in await self._store.load_event_by_token(room.room_key, token):
+                return Done(room.room_id, stored.event_id)
+            sending = self._recent_tokens.get(key)
+        if sending is None:
+            sending = asyncio.ensure_future(self._send(room, command))
+            self._recent_tokens[key] = sending
+            if len(self._recent_tokens) > REMEMBERED_TOKENS:
+                self._recent_tokens.popitem(last=False)
+        try:
+            return Done(room.room_id, await asyncio.shield(sending))
+        except Refused:
+            # What was refused was not done: the same token may try again.
+            self._recent_tokens.pop(key, None)
+            raise
+
+    async def send_state(self, command: SendState) -> Done:
+        if command.type == "m.room.member":
+            return await self._send_member(command)
+        room = await self._rooms.get(command.room_id)
+        self._check_inside(room, command.actor)
+        if command.type == "m.room.create":
+            raise Refused(Refusal.POWER_TOO_LOW, "A room is created once")
+        if command.type == "m.room.canonical_alias":
+            await self._check_canonical_alias(room, command.content)
+        return await self._put_state(room, command, command.type, command.state_key, command.content)
+
+    async def set_topic(self, command: SetTopic) -> Done:
+        room = await self._rooms.get(command.room_id)
+        self._check_inside(room, command.actor)
+        return await self._put_state(room, command, "m.room.topic", "", topic_content(command.topic))
+
+    async def set_ranks(self, command: SetRanks) -> Done:
+        room = await self._rooms.get(command.room_id)
+        self._check_inside(room, command.actor)
+        power = room.head_power()
+        for user_id, _ in command.ranks:
+            if room.head_membership(user_id) not in ("join", "invite"):
+                raise Refused(Refusal.TARGET_NOT_JOINED)
+        try:
+            content = change_ranks(power, command.actor, dict(command.ranks))
+        except GrantRefused as error:
+            above = any(power.user(user_id) >= power.user(command.actor) for user_id, _ in command.ranks)
+            raise Refused(Refusal.SAME_POWER if above else Refusal.POWER_TOO_LOW, error.reason) from error
+        return await self._put_state(room, command, "m.room.power_levels", "", content)
+
+    async def redact(self, command: Redact) -> Done:
+        """spec: rooms/v3 "Handling redactions": own events, or with the redact level."""
+        room = await self._rooms.get(command.room_id)
+        stored = await self._store.load_event(command.event_id)
+        self._check_inside(room, command.actor)
+        if stored is None or stored.room_key != room.room_key:
+            raise Refused(Refusal.NO_SUCH_EVENT)
+        target = load_event(stored.json, stored.event_id, room.version)
+        power = room.head_power()
+        if target.sender != command.actor and power.user(command.actor) < power.redact:
+            raise Refused(Refusal.POWER_TOO_LOW, "You may only remove your own messages here")
+        content: JsonObject = {}
+        if command.reason is not None:
+            content["reason"] = command.reason
+        if room.version.redacts_in_content:
+            content["redacts"] = command.event_id
+        transaction = self._writer.begin(room)
+        event = transaction.append(command.actor, "m.room.redaction", content, redacts=command.event_id)
+        gone = redact(target)
+        await self._writer.commit(
+            room,
+            transaction,
+            origin=command.origin,
+            writes=[ReplaceEventJson(stored.position, stored.flags | FLAG_REDACTED, gone.json)],
+            on_commit=lambda: room.replace_event(gone),
+        )
+        return Done(room.room_id, event.event_id)
+
+    async def event_by_token(self, room: Room, sender: UserId, token: str) -> StoredEvent | None:
+        """The newest event that `sender` sent with a kept token."""
+        for stored in await self._store.load_event_by_token(room.room_key, token):
+            if load_event(stored.json, stored.event_id, room.version).sender == sender:
+                return stored
+        return None
+
+    async def _put_state(
+        self, room: Room, command: Command, type_: str, state_key: str, content: JsonObject
+    ) -> Done:
+        current = room.head_event(type_, state_key)
+        if current is not None and current.content == content and current.sender == command.actor:
+            # Saying again what stands already makes no event: clients do, and history would fill with it.
+            return Done(room.room_id, current.event_id)
+        power = room.head_power()
+        needed = power.event(type_, is_state=True)
+        if power.user(command.actor) < needed:
+            raise Refused(Refusal.POWER_TOO_LOW, f"Changing {type_} here needs power level {needed:g}")
+        transaction = self._writer.begin(room)
+        event = transaction.append(command.actor, type_, content, state_key=state_key)
+        await self._writer.commit(room, transaction, origin=command.origin)
+        return Done(room.room_id, event.event_id)
+
+    async def _send_member(self, command: SendState) -> Done:
+        """A member event written directly is the membership command that it stands for."""
+        content, actor, room_id = command.content, command.actor, command.room_id
+        try:
+            target = parse_user_id(command.state_key)
+        except InvalidId as error:
+            raise Refused(Refusal.BAD_CONTENT, f"That is no user id: {error}") from error
+        wish, reason_value = content.get("membership"), content.get("reason")
+        reason = reason_value if isinstance(reason_value, str) else None
+        origin = command.origin
+        if wish in ("join", "knock") and target != actor:
+            raise Refused(Refusal.POWER_TOO_LOW, f"Nobody can {wish} for somebody else")
+        if wish == "join":
+            return await self._rejoin(command)
+        if wish == "knock":
+            return await self._membership.knock(Knock(actor=actor, origin=origin, room_id=room_id, reason=reason))
+        if wish == "invite":
+            direct = content.get("is_direct") is True
+            return await self._membership.invite(
+                Invite(
+                    actor=actor, origin=origin, room_id=room_id, target=target, reason=reason, is_direct=direct
+                )
+            )
+        if wish == "ban":
+            return await self._membership.ban(
+                Ban(actor=actor, origin=origin, room_id=room_id, target=target, reason=reason)
+            )
+        if wish == "leave":
+            if target == actor:
+                return await self._membership.leave(
+                    Leave(actor=actor, origin=origin, room_id=room_id, reason=reason)
+                )
+            room = await self._rooms.get(room_id)
+            kind = Unban if room.head_membership(target) == "ban" else Kick
+            do = self._membership.unban if kind is Unban else self._membership.kick
+            return await do(kind(actor=actor, origin=origin, room_id=room_id, target=target, reason=reason))  # type: ignore[arg-type]
+        raise Refused(Refusal.BAD_CONTENT, "membership is join, invite, leave, ban or knock")
+
+    async def _rejoin(self, command: SendState) -> Done:
+        """A member's own join event with other content: that content, as the client wrote it."""
+        room = await self._rooms.get(command.room_id)
+        if room.head_membership(command.actor) != "join":
+            return await self._membership.join(
+                Join(
+                    actor=command.actor,
+                    origin=command.origin,
+                    room_id=command.room_id,
+                    content={key: value for key, value in command.content.items() if key != "membership"},
+                )
+            )
+        transaction = self._writer.begin(room)
+        event = transaction.append(
+            command.actor, "m.room.member", command.content, state_key=command.actor
+        )
+        await self._writer.commit(room, transaction, origin=command.origin)
+        return Done(room.room_id, event.event_id)
+
+    async def _check_canonical_alias(self, room: Room, content: JsonObject) -> None:
+        """spec: m.room.canonical_alias: every alias that is new must be valid and point to this room."""
+        current = room.head_event("m.room.canonical_alias")
+        known = set() if current is None else _aliases_in(current)
+        wished = content.get("alias")
+        alternatives = content.get("alt_aliases", [])
+        if not isinstance(alternatives, list):
+            raise Refused(Refusal.BAD_CONTENT, "alt_aliases is a list")
+        for value in [*([] if wished in (None, "") else [wished]), *alternatives]:
+            if not isinstance(value, str):
+                raise Refused(Refusal.BAD_ALIAS)
+            if value in known:
+                continue
+            try:
+                alias = parse_room_alias(value)
+            except InvalidId as error:
+                raise Refused(Refusal.BAD_ALIAS, f"That is not a valid room name: {error}") from error
+            if await self._store.load_alias(alias) != room.room_id:
+                raise Refused(Refusal.NO_SUCH_ALIAS, f"{alias} does not point to this room")
+
+    def _check_inside(self, room: Room, actor: UserId) -> None:
+        if room.head_membership(actor) != "join":
+            raise Refused(Refusal.NOT_JOINED)
+
+
+def topic_content(topic: str) -> JsonObject:
+    """spec: m.room.topic: `topic`, and the same text as m.topic for clients that read rich topics."""
+    return {"topic": topic, "m.topic": {"m.text": [{"body": topic}]}}
+
+
+def _aliases_in(event: Event) -> set[RoomAlias]:
+    values = [event.content.get("alias")]
+    alternatives = event.content.get("alt_aliases")
+    if isinstance(alternatives, list):
+        values.extend(alternatives)
+    return {RoomAlias(value) for value in values if isinstance(value, str)}
+
+
+def _as_redaction(command: SendEvent) -> Redact:
+    """A redaction sent as an ordinary event (spec: rooms/v11, `redacts` is in its content)."""
+    target, reason = command.content.get("redacts"), command.content.get("reason")
+    if not isinstance(target, str):
+        raise Refused(Refusal.BAD_CONTENT, "A redaction names the event it redacts")
+    return Redact(
+        actor=command.actor,
+        origin=command.origin,
+        room_id=command.room_id,
+        event_id=EventId(target),
+        reason=reason if isinstance(reason, str) else None,
+    )

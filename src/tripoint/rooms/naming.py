@@ -1,0 +1,127 @@
+"""Names of rooms on this server: aliases and the directory.
+
+spec: Matrix client-server "Room aliases", "Listing rooms"; docs/mapping.md 3.3, 6.2
+"""
+
+from msgspec.structs import replace
+
+from tripoint.bus.interface import Bus
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import RoomAlias, RoomId, UserId, server_of
+from tripoint.rooms.changes import DirectoryChanged, RoomChange
+from tripoint.rooms.commands import DeleteAlias, Done, SetAlias, SetListed
+from tripoint.rooms.loaded import LoadedRooms
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.room import Room
+from tripoint.rooms.writer import Writer
+from tripoint.store.interface import RoomStore
+from tripoint.store.writes import PutAlias, Write
+
+
+class Names:
+    """Handlers of alias and directory commands. Names in the making are reserved, so that two rooms made at
+    the same moment cannot have the same one."""
+
+    def __init__(
+        self, rooms: LoadedRooms, writer: Writer, store: RoomStore, room_bus: Bus[RoomChange]
+    ) -> None:
+        self._rooms = rooms
+        self._writer = writer
+        self._store = store
+        self._room_bus = room_bus
+        self._reserved: set[RoomAlias] = set()
+
+    async def reserve(self, alias: RoomAlias) -> None:
+        """Hold a free name until release(). Refused(ALIAS_TAKEN)."""
+        taken = await self._store.load_alias(alias) is not None
+        if taken or alias in self._reserved:
+            raise Refused(Refusal.ALIAS_TAKEN, f"The room name {alias} is taken")
+        self._reserved.add(alias)
+
+    def release(self, alias: RoomAlias) -> None:
+        self._reserved.discard(alias)
+
+    async def set_alias(self, command: SetAlias) -> Done:
+        """Any member may name a room, as long as the name is free."""
+        alias = command.alias
+        if server_of(alias) != self._writer.signer.server:
+            raise Refused(Refusal.BAD_ALIAS, "That name belongs to another server")
+        room = await self._rooms.get(command.room_id)
+        if room.head_membership(command.actor) != "join":
+            raise Refused(Refusal.NOT_JOINED)
+        await self.reserve(alias)
+        try:
+            await self._writer.write([PutAlias(alias, room.room_key, command.actor)])
+        finally:
+            self.release(alias)
+        await self._reload(room)
+        return Done(room.room_id)
+
+    async def delete_alias(self, command: DeleteAlias) -> Done:
+        """Its maker, or who may set the canonical alias, takes a name away.
+
+        spec: DELETE /directory/room: the server may also remove it from m.room.canonical_alias; we do, if the
+        actor has the level.
+        """
+        alias, actor = command.alias, command.actor
+        room_id = await self._store.load_alias(alias)
+        if room_id is None:
+            raise Refused(Refusal.NO_SUCH_ALIAS)
+        room = await self._rooms.get(room_id)
+        power = room.head_power()
+        may = power.user(actor) >= power.event("m.room.canonical_alias", is_state=True)
+        inside = room.head_membership(actor) == "join"
+        creator = await self._store.load_alias_creator(alias)
+        if not (inside and may) and creator != actor:
+            raise Refused(Refusal.POWER_TOO_LOW, "You may not remove this room name")
+        drop: list[Write] = [PutAlias(alias, None, actor)]
+        content = _without(room, alias)
+        if content is not None and inside and may:
+            transaction = self._writer.begin(room)
+            transaction.append(actor, "m.room.canonical_alias", content, state_key="")
+            await self._writer.commit(room, transaction, origin=command.origin, writes=drop)
+        else:
+            await self._writer.write(drop)
+        await self._reload(room)
+        return Done(room.room_id)
+
+    async def set_listed(self, command: SetListed) -> Done:
+        room = await self._rooms.get(command.room_id)
+        self.check_may_list(room, command.actor)
+        if room.row.listed != command.listed:
+            row = replace(room.row, listed=command.listed)
+            await self._writer.commit(room, self._writer.begin(room), row=row)
+            self._room_bus.publish(DirectoryChanged(room.room_id))
+        return Done(room.room_id)
+
+    def check_may_list(self, room: Room, actor: UserId) -> None:
+        """docs/mapping.md 6.2: the level of m.room.canonical_alias, from every side."""
+        if room.head_membership(actor) != "join":
+            raise Refused(Refusal.NOT_JOINED)
+        power = room.head_power()
+        if power.user(actor) < power.event("m.room.canonical_alias", is_state=True):
+            raise Refused(Refusal.POWER_TOO_LOW, "You may not change this room's place in the directory")
+
+    async def resolve(self, alias: RoomAlias) -> RoomId | None:
+        return await self._store.load_alias(alias)
+
+    async def _reload(self, room: Room) -> None:
+        room.set_aliases(await self._store.load_aliases(room.room_key))
+        self._room_bus.publish(DirectoryChanged(room.room_id))
+
+
+def _without(room: Room, alias: RoomAlias) -> JsonObject | None:
+    """The canonical alias content without `alias`; None if it does not name it."""
+    event = room.head_event("m.room.canonical_alias")
+    if event is None:
+        return None
+    content = dict(event.content)
+    alternatives = content.get("alt_aliases")
+    named = False
+    if content.get("alias") == alias:
+        del content["alias"]
+        named = True
+    if isinstance(alternatives, list) and alias in alternatives:
+        content["alt_aliases"] = [other for other in alternatives if other != alias]
+        named = True
+    return content if named else None

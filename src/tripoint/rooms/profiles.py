@@ -1,0 +1,69 @@
+"""Global profiles, and the member events that follow them.
+
+spec: Matrix client-server "Profiles": a change of display name or avatar goes into every joined room;
+docs/mapping.md 2.3, 2.5 (a per-room override stays).
+"""
+
+from collections.abc import Callable
+
+from tripoint.bus.interface import Bus
+from tripoint.core.ids import UserId
+from tripoint.rooms.changes import ProfileChanged, UserChange
+from tripoint.rooms.commands import Done, SetProfile
+from tripoint.rooms.loaded import LoadedRooms
+from tripoint.rooms.membership import People, append_renamed
+from tripoint.rooms.membership_index import MembershipIndex
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.room import member_of
+from tripoint.rooms.writer import Writer
+from tripoint.store.writes import PutProfile
+
+FIELDS = ("displayname", "avatar_url")
+# A display name is copied into a member event of every room: some hundreds of bytes are what others allow.
+MAX_VALUE_BYTES = 1024
+
+
+class Profiles:
+    """The handler of SetProfile. `changed(user_id)` is told after the store took a value."""
+
+    def __init__(
+        self,
+        rooms: LoadedRooms,
+        writer: Writer,
+        people: People,
+        index: MembershipIndex,
+        user_bus: Bus[UserChange],
+        changed: Callable[[UserId, str, str | None], None],
+    ) -> None:
+        self._rooms = rooms
+        self._writer = writer
+        self._people = people
+        self._index = index
+        self._user_bus = user_bus
+        self._changed = changed
+
+    async def set(self, command: SetProfile) -> Done:
+        field, value, user_id = command.field, command.value or None, command.actor
+        if field not in FIELDS:
+            raise Refused(Refusal.NOT_SUPPORTED, f"This server keeps no profile field {field}")
+        if value is not None and len(value.encode("utf-8", "surrogatepass")) > MAX_VALUE_BYTES:
+            raise Refused(Refusal.TOO_LARGE, f"A {field} has at most {MAX_VALUE_BYTES} bytes")
+        before = (await self._people.profile(user_id)).get(field)
+        if before == value:
+            return Done()
+        await self._writer.write([PutProfile(user_id, field, value)])
+        self._changed(user_id, field, value)
+        self._user_bus.publish(ProfileChanged(user_id, field, value))
+        await self._index.load(user_id)
+        for room_id in self._index.joined(user_id):
+            room = await self._rooms.get(room_id)
+            current = room.head_event("m.room.member", user_id)
+            if current is None or member_of(current).membership != "join":
+                continue
+            shown = current.content.get(field)
+            if shown != before:
+                continue  # a per-room value stays
+            transaction = self._writer.begin(room)
+            append_renamed(transaction, current, field, value)
+            await self._writer.commit(room, transaction, origin=command.origin)
+        return Done()

@@ -1,0 +1,279 @@
+"""One room in memory: its committed state, which everybody reads, and its head, which the writer builds on.
+
+Between the moment an event is built and the moment it is on disk, it is in the head alone: readers never see
+what may still be lost. Commits move the committed state up to the head; a failed commit drops the head.
+Read next: transaction.py (building), writer.py (committing).
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+
+from tripoint.core.event import Event
+from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
+from tripoint.core.power import PowerLevels, Rank, rank_of
+from tripoint.core.room_version import RoomVersion
+from tripoint.rooms.history import HistoryItem
+from tripoint.rooms.ports import Member
+from tripoint.store.writes import PutRoom
+
+StateKey = tuple[str, str]
+
+# How many of a room's newest events stay in memory for readers by position: a /sync or a reconnect that is
+# less than this behind never touches the disk. 20 are shown by default; a busy minute is some 100.
+RECENT_EVENTS = 100
+
+_POWER_KEYS = (("m.room.power_levels", ""), ("m.room.create", ""))
+
+
+def member_of(event: Event) -> Member:
+    """A member event as a Member. Fields of the wrong type count as absent: remote events may hold anything."""
+    content = event.content
+    membership, name, avatar = content.get("membership"), content.get("displayname"), content.get("avatar_url")
+    return Member(
+        UserId(event.state_key or ""),
+        membership if isinstance(membership, str) else "leave",
+        name if isinstance(name, str) else None,
+        avatar if isinstance(avatar, str) else None,
+        event,
+    )
+
+
+class Head:
+    """Where the next event goes: forward extremities with their depths, and the state group after them.
+
+    `deltas` and `full` say how long the group's chain is, which decides when the next full state is written.
+    """
+
+    __slots__ = ("deltas", "extremities", "full", "group")
+
+    def __init__(self, extremities: dict[EventId, int], group: int, deltas: int, full: int) -> None:
+        self.extremities = extremities
+        self.group = group
+        self.deltas = deltas
+        self.full = full
+
+    def copy(self) -> "Head":
+        return Head(dict(self.extremities), self.group, self.deltas, self.full)
+
+
+class Room:
+    """A room (rooms.ports.RoomView), plus what the writer needs.
+
+    `row` is the room's own record; `aliases` its local aliases; `state` maps (type, state_key) to events.
+    """
+
+    def __init__(
+        self,
+        row: PutRoom,
+        version: RoomVersion,
+        state: Mapping[StateKey, Event],
+        *,
+        positions: Mapping[StateKey, int],
+        aliases: Iterable[RoomAlias],
+        last_position: int,
+        head: Head,
+    ) -> None:
+        self.row = row
+        self.committed_row = row
+        self.room_id: RoomId = row.room_id
+        self.room_key = row.room_key
+        self.version = version
+        self.last_position = last_position
+        self.state: dict[StateKey, Event] = dict(state)
+        self.state_positions: dict[StateKey, int] = dict(positions)
+        # -- the head: what is built but not yet on disk, on top of `state`
+        self.head = head
+        self.pending: dict[StateKey, tuple[Event, int]] = {}
+        self.pending_units = 0
+        self._committed_head = head.copy()
+        # -- recent history: every event of the room after `recent_from` is in `recent`
+        self.recent: deque[HistoryItem] = deque()
+        self.recent_from = last_position
+        self._alias_set: set[RoomAlias] = set(aliases)
+        self._members: dict[UserId, Member] = {}
+        self._joined: dict[UserId, Member] = {}
+        for (type_, state_key), event in self.state.items():
+            if type_ == "m.room.member":
+                self._set_member(UserId(state_key), event)
+        self._power: PowerLevels | None = None
+        self._head_power: tuple[Event | None, PowerLevels] | None = None
+
+    # -- what everybody reads: the committed room
+
+    @property
+    def power(self) -> PowerLevels:
+        if self._power is None:
+            self._power = PowerLevels.from_state(self.state, self.version)
+        return self._power
+
+    @property
+    def create_event(self) -> Event:
+        return self.state["m.room.create", ""]
+
+    @property
+    def name(self) -> str | None:
+        return self._text("m.room.name", "name")
+
+    @property
+    def topic(self) -> str | None:
+        return self._text("m.room.topic", "topic")
+
+    @property
+    def topic_event(self) -> Event | None:
+        return self.state.get(("m.room.topic", ""))
+
+    @property
+    def canonical_alias(self) -> RoomAlias | None:
+        alias = self._text("m.room.canonical_alias", "alias")
+        return RoomAlias(alias) if alias else None
+
+    @property
+    def aliases(self) -> Sequence[RoomAlias]:
+        canonical = self.canonical_alias
+        return sorted(self._alias_set, key=lambda alias: (alias != canonical, alias))
+
+    @property
+    def join_rule(self) -> str:
+        return self._text("m.room.join_rules", "join_rule") or "invite"
+
+    @property
+    def history_visibility(self) -> str:
+        visibility = self._text("m.room.history_visibility", "history_visibility")
+        # spec: client-server history_visibility: no or an unknown value is treated as shared.
+        return visibility if visibility in ("world_readable", "shared", "invited", "joined") else "shared"
+
+    @property
+    def guest_access(self) -> str:
+        return self._text("m.room.guest_access", "guest_access") or "forbidden"
+
+    @property
+    def encrypted(self) -> bool:
+        return ("m.room.encryption", "") in self.state
+
+    @property
+    def listed(self) -> bool:
+        return self.row.listed
+
+    @property
+    def locked(self) -> bool:
+        return self.row.locked_until_ms is not None
+
+    @property
+    def created_ts_ms(self) -> int:
+        return self.row.created_ts_ms
+
+    def member(self, user_id: UserId) -> Member | None:
+        return self._members.get(user_id)
+
+    def membership(self, user_id: UserId) -> str:
+        member = self._members.get(user_id)
+        return "leave" if member is None else member.membership
+
+    def joined(self) -> Mapping[UserId, Member]:
+        return self._joined
+
+    def joined_count(self) -> int:
+        return len(self._joined)
+
+    def members(self) -> Mapping[UserId, Member]:
+        return self._members
+
+    def rank(self, user_id: UserId) -> Rank:
+        return rank_of(self.power, user_id, self.membership(user_id))
+
+    def may_speak(self, user_id: UserId) -> bool:
+        power = self.power
+        return power.user(user_id) >= power.event("m.room.message", is_state=False)
+
+    def _text(self, type_: str, field: str) -> str | None:
+        event = self.state.get((type_, ""))
+        if event is None:
+            return None
+        value = event.content.get(field)
+        return value if isinstance(value, str) else None
+
+    # -- what the writer builds on: the head
+
+    def head_event(self, type_: str, state_key: str = "") -> Event | None:
+        """The state event under a key after everything that was built so far."""
+        key = (type_, state_key)
+        pending = self.pending.get(key)
+        return self.state.get(key) if pending is None else pending[0]
+
+    def head_positions(self) -> dict[StateKey, int]:
+        """The whole state of the head, as a state group has it."""
+        return self.state_positions | {key: position for key, (_, position) in self.pending.items()}
+
+    def head_membership(self, user_id: UserId) -> str:
+        event = self.head_event("m.room.member", user_id)
+        return "leave" if event is None else member_of(event).membership
+
+    def head_power(self) -> PowerLevels:
+        """Power levels after everything that was built so far."""
+        event = self.head_event("m.room.power_levels")
+        if self._head_power is None or self._head_power[0] is not event:
+            state = {key: found for key in _POWER_KEYS if (found := self.head_event(*key)) is not None}
+            self._head_power = event, PowerLevels.from_state(state, self.version)
+        return self._head_power[1]
+
+    # -- commits
+
+    def committed(self, item: HistoryItem, head: Head) -> Event | None:
+        """An event is on disk: take it into the committed room. Returns the state event that it replaces."""
+        event = item.event
+        self.last_position = item.position
+        self._committed_head = head
+        self._remember(item)
+        if event.state_key is None:
+            return None
+        key = (event.type, event.state_key)
+        replaced = self.state.get(key)
+        self.state[key] = event
+        self.state_positions[key] = item.position
+        pending = self.pending.get(key)
+        if pending is not None and pending[0] is event:
+            del self.pending[key]
+        if event.type == "m.room.member":
+            self._set_member(UserId(event.state_key), event)
+        elif event.type in ("m.room.power_levels", "m.room.create"):
+            self._power = None
+        return replaced
+
+    def discard_pending(self) -> None:
+        """Commits failed: the head goes back to what is on disk."""
+        self.row = self.committed_row
+        self.pending.clear()
+        self.pending_units = 0
+        self.head = self._committed_head.copy()
+        self._head_power = None
+
+    def replace_event(self, event: Event) -> None:
+        """An event of the room was redacted: show its redacted form from memory too."""
+        for index, item in enumerate(self.recent):
+            if item.event.event_id == event.event_id:
+                self.recent[index] = HistoryItem(item.position, event, item.token)
+        if event.state_key is not None:
+            key = (event.type, event.state_key)
+            current = self.state.get(key)
+            if current is not None and current.event_id == event.event_id:
+                self.state[key] = event
+                if event.type == "m.room.member":
+                    self._set_member(UserId(event.state_key), event)
+                self._power = None
+                self._head_power = None
+
+    def set_aliases(self, aliases: Iterable[RoomAlias]) -> None:
+        self._alias_set = set(aliases)
+
+    def _remember(self, item: HistoryItem) -> None:
+        self.recent.append(item)
+        if len(self.recent) > RECENT_EVENTS:
+            self.recent_from = self.recent.popleft().position
+
+    def _set_member(self, user_id: UserId, event: Event) -> None:
+        member = member_of(event)
+        self._members[user_id] = member
+        if member.membership == "join":
+            self._joined[user_id] = member
+        else:
+            self._joined.pop(user_id, None)

@@ -1,0 +1,118 @@
+"""Building events on a room's head: several, or none of them.
+
+A transaction chains events onto the head, checks each against the auth rules, and touches nothing until
+writer.py takes it over. A refusal in the middle therefore leaves no trace.
+"""
+
+from collections.abc import Callable, Mapping
+
+from tripoint.core.auth_rules import NotAllowed, auth_keys_for, check_event_auth
+from tripoint.core.canonical_json import CanonicalJsonError, JsonObject
+from tripoint.core.event import Event, EventDraft, EventTooLarge, InvalidEvent, build_event
+from tripoint.core.ids import EventId, RoomId, ServerName, UserId
+from tripoint.core.power import PowerLevels
+from tripoint.core.room_version import RoomVersion
+from tripoint.core.signing import SigningKey
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.room import Room, StateKey
+
+# spec: server-server-api, PDUs: prev_events holds at most 20 ids.
+MAX_PREV_EVENTS = 20
+
+
+class Signer:
+    """This server's name and key, and the clock that dates its events (milliseconds since 1970)."""
+
+    def __init__(self, server: ServerName, key: SigningKey, clock_ms: Callable[[], int]) -> None:
+        self.server = server
+        self.key = key
+        self.clock_ms = clock_ms
+
+
+class RoomTransaction:
+    """Events on their way into one room. `room` None: the first event makes the room."""
+
+    def __init__(self, signer: Signer, version: RoomVersion, room: Room | None) -> None:
+        self.room = room
+        self.version = version
+        self.events: list[Event] = []
+        self._signer = signer
+        self._now_ms = signer.clock_ms()
+        self._changed: dict[StateKey, Event] = {}
+        self._extremities: Mapping[EventId, int] = {} if room is None else room.head.extremities
+        self._room_id: RoomId | None = None if room is None else room.room_id
+
+    @property
+    def room_id(self) -> RoomId:
+        assert self._room_id is not None, "the create event comes first"
+        return self._room_id
+
+    def name_room(self, room_id: RoomId) -> None:
+        """The id of a new room whose version does not derive it from the create event."""
+        self._room_id = room_id
+
+    def get(self, type_: str, state_key: str = "") -> Event | None:
+        """The state event under a key, this transaction's own included."""
+        found = self._changed.get((type_, state_key))
+        if found is not None:
+            return found
+        return None if self.room is None else self.room.head_event(type_, state_key)
+
+    def power(self) -> PowerLevels:
+        """Power levels, this transaction's own included."""
+        if self.room is not None and ("m.room.power_levels", "") not in self._changed:
+            return self.room.head_power()
+        keys = (("m.room.power_levels", ""), ("m.room.create", ""))
+        state = {key: event for key in keys if (event := self.get(*key)) is not None}
+        return PowerLevels.from_state(state, self.version)
+
+    def append(
+        self,
+        sender: UserId,
+        type_: str,
+        content: JsonObject,
+        *,
+        state_key: str | None = None,
+        redacts: EventId | None = None,
+    ) -> Event:
+        """Build, sign and authorise one event after the ones before it.
+
+        Raises Refused: TOO_LARGE, BAD_CONTENT (not canonical JSON), POWER_TOO_LOW with the rule's own text.
+        """
+        auth_state: dict[StateKey, Event] = {}
+        auth_events: list[EventId] = []
+        for key in auth_keys_for(type_, sender, state_key, content, self.version):
+            event = self.get(*key)
+            if event is not None:
+                auth_state[key] = event
+                auth_events.append(event.event_id)
+        create = self.get("m.room.create")
+        if create is not None:
+            auth_state["m.room.create", ""] = create
+        prev_events = sorted(self._extremities, key=lambda event_id: -self._extremities[event_id])
+        try:
+            event = build_event(
+                EventDraft(type_, sender, content, state_key, redacts),
+                self.version,
+                room_id=self._room_id,
+                prev_events=prev_events[:MAX_PREV_EVENTS],
+                auth_events=auth_events,
+                depth=min(max(self._extremities.values(), default=0) + 1, self.version.max_depth),
+                origin_server_ts=self._now_ms,
+                server=self._signer.server,
+                key=self._signer.key,
+            )
+        except EventTooLarge as error:
+            raise Refused(Refusal.TOO_LARGE, f"That is too large to send: {error}") from error
+        except (InvalidEvent, CanonicalJsonError) as error:
+            raise Refused(Refusal.BAD_CONTENT, f"That is not well-formed: {error}") from error
+        try:
+            check_event_auth(event, auth_state)
+        except NotAllowed as error:
+            raise Refused(Refusal.POWER_TOO_LOW, f"You do not have the rights to do this here ({error})") from error
+        self._extremities = {event.event_id: event.depth}
+        self._room_id = event.room_id
+        if event.state_key is not None:
+            self._changed[event.type, event.state_key] = event
+        self.events.append(event)
+        return event

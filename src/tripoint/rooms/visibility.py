@@ -1,0 +1,71 @@
+"""Which events of a room a user may see, by the history visibility at each event.
+
+spec: Matrix client-server, module history_visibility, "Server behaviour". Visibility and membership over time
+are read from the room's own state history, in stream order, so that a page costs two small queries and not one
+state per event.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from tripoint.core.event import load_event
+from tripoint.core.ids import UserId
+from tripoint.core.room_version import RoomVersion
+from tripoint.rooms.room import Room, member_of
+from tripoint.store.interface import RoomStore, StoredEvent
+
+
+class Sight:
+    """What one user may see of one room. Built by load_sight()."""
+
+    def __init__(
+        self, visibilities: Sequence[tuple[int, str]], memberships: Sequence[tuple[int, str]]
+    ) -> None:
+        self._visibilities = visibilities
+        self._memberships = memberships
+        self._last_join = max((position for position, what in memberships if what == "join"), default=0)
+        # Joined without a break since: everything later is visible.
+        self._since = memberships[-1][0] if memberships and memberships[-1][1] == "join" else None
+
+    def may_see(self, position: int, *, own_member_event: bool = False) -> bool:
+        """Whether the event at `position` is visible.
+
+        spec: module history_visibility: world_readable: always; shared: if joined at the event or at any time
+        since; invited: if invited or joined at the event; joined: if joined at the event.
+        """
+        if own_member_event:
+            return True
+        if self._since is not None and position >= self._since:
+            return True
+        visibility = _at(self._visibilities, position, "shared")
+        if visibility == "world_readable":
+            return True
+        membership = _at(self._memberships, position, "leave")
+        if membership == "join":
+            return True
+        if visibility == "shared":
+            return self._last_join > position
+        return visibility == "invited" and membership == "invite"
+
+
+def _at(changes: Sequence[tuple[int, str]], position: int, before: str) -> str:
+    index = bisect_right(changes, position, key=lambda change: change[0])
+    return changes[index - 1][1] if index else before
+
+
+async def load_sight(store: RoomStore, room: Room, user_id: UserId) -> Sight:
+    """What `user_id` may see of `room`."""
+    visible = await store.load_state_history(room.room_key, "m.room.history_visibility", "")
+    member = await store.load_state_history(room.room_key, "m.room.member", user_id)
+    return Sight(
+        [(stored.position, _visibility(stored, room.version)) for stored in visible],
+        [
+            (stored.position, member_of(load_event(stored.json, stored.event_id, room.version)).membership)
+            for stored in member
+        ],
+    )
+
+
+def _visibility(stored: StoredEvent, version: RoomVersion) -> str:
+    value = load_event(stored.json, stored.event_id, version).content.get("history_visibility")
+    return value if isinstance(value, str) else "shared"

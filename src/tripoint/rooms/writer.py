@@ -1,0 +1,232 @@
+"""Committing: a transaction's events become rows, and after the commit changes that everybody hears of.
+
+The one place where rooms are written, for local commands and (through accept.py, later) remote events alike.
+Events of a room are built on its head at once and committed in groups; see store/group_commit.py.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec.structs import replace
+
+from tripoint.bus.interface import Bus
+from tripoint.core.event import Event
+from tripoint.core.ids import UserId
+from tripoint.core.room_version import RoomVersion
+from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomChange, UserChange
+from tripoint.rooms.commands import Origin
+from tripoint.rooms.history import HistoryItem
+from tripoint.rooms.membership_index import MembershipIndex
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.room import Head, Room, member_of
+from tripoint.rooms.transaction import RoomTransaction, Signer
+from tripoint.store.interface import StoreError
+from tripoint.store.stream import Stream
+from tripoint.store.writes import AddEvent, AddStateGroup, PutMembership, PutRoom, StateDelta, Write
+
+# A group is written whole once its chain of deltas is this long, or half as long as the room's state: reading
+# a state walks at most that many rows, and a join costs one short row.
+MAX_CHAIN = 100
+
+
+class _Item:
+    """One event of a unit, and the head after it."""
+
+    __slots__ = ("event", "head", "position", "token")
+
+    def __init__(self, event: Event, position: int, head: Head, token: str | None) -> None:
+        self.event = event
+        self.position = position
+        self.head = head
+        self.token = token
+
+
+def stored_token(origin: Origin | None) -> str | None:
+    """What is kept with an event so that it is found again: see commands.Origin."""
+    if origin is None or origin.token is None:
+        return None
+    if origin.once:
+        return f"{origin.session}\x1f{origin.token}"
+    return origin.token if origin.keep else None
+
+
+class Writer:
+    """Commits transactions of all rooms of this process.
+
+    `groups` is the highest state group in use. Changes are published on `room_bus` and `user_bus`.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        groups: int,
+        memberships: MembershipIndex,
+        room_bus: Bus[RoomChange],
+        user_bus: Bus[UserChange],
+        signer: Signer,
+    ) -> None:
+        self.stream = stream
+        self.signer = signer
+        self._groups = groups
+        self._memberships = memberships
+        self._room_bus = room_bus
+        self._user_bus = user_bus
+        self._suffix = f":{signer.server}"
+
+    def begin(self, room: Room) -> RoomTransaction:
+        """A transaction on a room's head, dated now. Submit it before anything is awaited."""
+        return RoomTransaction(self.signer, room.version, room)
+
+    def begin_room(self, version: RoomVersion) -> RoomTransaction:
+        """A transaction whose first event makes a new room."""
+        return RoomTransaction(self.signer, version, None)
+
+    def submit(
+        self,
+        room: Room,
+        transaction: RoomTransaction,
+        *,
+        origin: Origin | None = None,
+        writes: Iterable[Write] = (),
+        row: PutRoom | None = None,
+        on_commit: Callable[[], None] | None = None,
+    ) -> "asyncio.Future[None]":
+        """Put a transaction's events on the room's head and queue them; the future is done after the commit.
+
+        `origin` marks the last event, which is the one that was asked for. `writes` go into the same unit,
+        `row` replaces the room's record. `on_commit` runs before the changes are told. On failure the future
+        raises Refused(SERVER_BUSY) and the room is as it was.
+        """
+        unit: list[Write] = []
+        items: list[_Item] = []
+        last = len(transaction.events) - 1
+        for index, event in enumerate(transaction.events):
+            token = stored_token(origin) if index == last else None
+            items.append(self._place(room, event, token, unit))
+        if row is not None:
+            room.row = row
+        room.row = replace(room.row, head_group=room.head.group, extremities=tuple(room.head.extremities.items()))
+        stored_row = room.row
+        unit.append(stored_row)
+        unit.extend(writes)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        room.pending_units += 1
+
+        def done(error: StoreError | None) -> None:
+            if error is not None:
+                room.discard_pending()
+                if not future.done():
+                    future.set_exception(Refused(Refusal.SERVER_BUSY))
+                return
+            room.pending_units -= 1
+            room.committed_row = stored_row
+            changes = self._take(room, items, origin)
+            if on_commit is not None:
+                on_commit()
+            self._tell(changes)
+            if not future.done():
+                future.set_result(None)
+
+        self.stream.submit(unit, done)
+        return future
+
+    async def commit(
+        self,
+        room: Room,
+        transaction: RoomTransaction,
+        *,
+        origin: Origin | None = None,
+        writes: Iterable[Write] = (),
+        row: PutRoom | None = None,
+        on_commit: Callable[[], None] | None = None,
+    ) -> None:
+        """submit() and wait. Who stops waiting does not stop the commit."""
+        future = self.submit(room, transaction, origin=origin, writes=writes, row=row, on_commit=on_commit)
+        await asyncio.shield(future)
+
+    async def write(self, writes: Sequence[Write]) -> None:
+        """Store what is not an event. Raises Refused(SERVER_BUSY)."""
+        try:
+            await self.stream.commit(writes)
+        except StoreError as error:
+            raise Refused(Refusal.SERVER_BUSY) from error
+
+    def _place(self, room: Room, event: Event, token: str | None, unit: list[Write]) -> _Item:
+        """Put one event on the head; its rows go into `unit`."""
+        position = self.stream.next()
+        head = room.head
+        head.extremities = {event.event_id: event.depth}
+        if event.state_key is not None:
+            room.pending[event.type, event.state_key] = (event, position)
+            unit.append(self._new_group(room, event.type, event.state_key, position))
+            if event.type == "m.room.member" and event.state_key.endswith(self._suffix):
+                unit.append(
+                    PutMembership(
+                        UserId(event.state_key), room.room_key, member_of(event).membership, position
+                    )
+                )
+        unit.append(
+            AddEvent(
+                position,
+                room.room_key,
+                event.event_id,
+                head.group,
+                event.origin_server_ts,
+                0,
+                event.type if event.state_key is not None else None,
+                event.state_key,
+                token,
+                event.json,
+            )
+        )
+        return _Item(event, position, head.copy(), token)
+
+    def _new_group(self, room: Room, type_: str, state_key: str, position: int) -> AddStateGroup:
+        """The state after a state event: a delta, or all of it now and then."""
+        self._groups += 1
+        head = room.head
+        base: int | None = head.group
+        entries: StateDelta
+        if head.group == 0 or head.deltas >= max(MAX_CHAIN, head.full // 2):
+            base = None
+            entries = tuple((*key, place) for key, place in room.head_positions().items())
+            head.deltas, head.full = 0, len(entries)
+        else:
+            entries = ((type_, state_key, position),)
+            head.deltas += 1
+        head.group = self._groups
+        return AddStateGroup(self._groups, room.room_key, base, entries)
+
+    def _take(self, room: Room, items: list[_Item], origin: Origin | None) -> list[EventCommitted]:
+        """Move the committed room up; the changes to tell."""
+        changes = []
+        for item in items:
+            token = item.token if origin is not None and origin.keep else None
+            replaced = room.committed(HistoryItem(item.position, item.event, token), item.head)
+            changes.append(
+                EventCommitted(
+                    item.position,
+                    room.room_id,
+                    item.event,
+                    replaced,
+                    origin if item is items[-1] else None,
+                )
+            )
+            event = item.event
+            if event.type == "m.room.member" and event.state_key is not None:
+                membership = member_of(event).membership
+                self._memberships.set(UserId(event.state_key), room.room_id, membership, item.position)
+        return changes
+
+    def _tell(self, changes: list[EventCommitted]) -> None:
+        for change in changes:
+            event = change.event
+            if event.type == "m.room.member" and event.state_key is not None:
+                before = "leave" if change.replaced is None else member_of(change.replaced).membership
+                after = member_of(event).membership
+                # Those who serve the user hear first, so that they watch the room when it is told.
+                if after != before and event.state_key.endswith(self._suffix):
+                    self._user_bus.publish(
+                        MembershipChanged(UserId(event.state_key), change.room_id, after, before, change)
+                    )
+            self._room_bus.publish(change)

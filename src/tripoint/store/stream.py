@@ -1,0 +1,58 @@
+"""The server's stream: every durable change gets the next position, and commits happen in that order.
+
+Positions are handed out on the loop's thread, in the same breath as the unit is submitted, so the order of
+commit is the order of position. `committed` is how far readers may read: everything up to it is on disk.
+One stream per writing process; a reader's place is therefore (writer, number): see StreamPosition.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from tripoint.store.interface import Done, StoreError, Writer
+from tripoint.store.writes import Write
+
+
+class Stream:
+    """Positions and commits of one writer. `last` is the highest position ever used."""
+
+    def __init__(self, writer: Writer, last: int) -> None:
+        self._writer = writer
+        self._last = last
+        self.committed = last
+
+    def next(self) -> int:
+        """The next position. Use it in the unit that is submitted before anything else is awaited."""
+        self._last += 1
+        return self._last
+
+    @property
+    def last(self) -> int:
+        """The highest position handed out."""
+        return self._last
+
+    def submit(self, writes: Sequence[Write], done: Done) -> None:
+        """Writer.submit, and `committed` moves on before `done(None)` is called."""
+        upto = self._last
+
+        def finished(error: StoreError | None) -> None:
+            if error is None and upto > self.committed:
+                self.committed = upto
+            done(error)
+
+        self._writer.submit(writes, finished)
+
+    async def commit(self, writes: Sequence[Write]) -> None:
+        """Store one unit; returns once it is on disk. Raises StoreError, and then nothing was stored."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(error: StoreError | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+        self.submit(writes, done)
+        # Shielded: a caller that goes away does not undo what was submitted.
+        await asyncio.shield(future)
