@@ -136,6 +136,12 @@ class Knock(Command, frozen=True):
     reason: str | None = None
 
 
+class Forget(Command, frozen=True):
+    """Take a room that one has left out of one's own list of rooms."""
+
+    room_id: RoomId
+
+
 class SetRoomNick(Command, frozen=True):
     """Change one's own display name in one room. None takes the override away (docs/mapping.md 2.8)."""
 

@@ -14,7 +14,7 @@ from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
 from tripoint.core.power import PowerLevels, Rank
 from tripoint.core.room_version import RoomVersion
 from tripoint.rooms.commands import Command, Done
-from tripoint.rooms.history import HistoryPage, HistoryQuery
+from tripoint.rooms.history import HistoryItem, HistoryPage, HistoryQuery
 
 StateMap = Mapping[tuple[str, str], Event]
 
@@ -35,9 +35,22 @@ class RoomView(Protocol):
     Cheap: every method answers from memory.
     """
 
-    room_id: RoomId
-    version: RoomVersion
-    last_position: int
+    @property
+    def room_id(self) -> RoomId: ...
+    @property
+    def version(self) -> RoomVersion: ...
+    @property
+    def last_position(self) -> int: ...
+    @property
+    def recent(self) -> Sequence[HistoryItem]:
+        """The newest events, oldest first: all of the room's after position `recent_from`."""
+
+    @property
+    def recent_from(self) -> int: ...
+
+    @property
+    def state_positions(self) -> Mapping[tuple[str, str], int]:
+        """The stream position of each state event."""
 
     @property
     def state(self) -> StateMap: ...
@@ -137,6 +150,12 @@ class RoomReader(Protocol):
     async def resolve_alias(self, alias: RoomAlias) -> RoomId | None: ...
     async def memberships(self, user_id: UserId) -> Mapping[RoomId, str]:
         """Rooms of a local user with `join`, `invite`, `knock`, `ban` or `leave` (not forgotten)."""
+
+    async def membership_positions(self, user_id: UserId) -> Mapping[RoomId, tuple[str, int]]:
+        """As memberships(), with the stream position of the event that made it so."""
+
+    def stream_position(self) -> int:
+        """How far the stream is committed: everything up to it can be read."""
 
     def joined_rooms(self, user_id: UserId) -> Sequence[RoomId]:
         """Joined rooms of a user whose memberships were loaded once (await memberships() at log-in)."""

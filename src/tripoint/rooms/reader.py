@@ -1,0 +1,318 @@
+"""Questions about rooms: the implementation of rooms.ports.RoomReader.
+
+Live rooms answer from memory, the newest history too; older pages come from the store and pass visibility.py.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+
+from tripoint.core.event import Event, load_event
+from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
+from tripoint.core.room_version import RoomVersion
+from tripoint.rooms.ephemeral import Receipts, Typing
+from tripoint.rooms.history import (
+    Anchor,
+    ByEvent,
+    ByPosition,
+    ByTime,
+    Direction,
+    HistoryItem,
+    HistoryPage,
+    HistoryQuery,
+)
+from tripoint.rooms.loaded import LoadedRooms, plain_token
+from tripoint.rooms.membership import LoadProfile
+from tripoint.rooms.membership_index import MembershipIndex
+from tripoint.rooms.messages import Messages
+from tripoint.rooms.ports import Presence, PublicRoom, Receipt, RoomView
+from tripoint.rooms.presence import PresenceBoard
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.room import Room
+from tripoint.rooms.visibility import Sight, load_sight
+from tripoint.store.interface import RoomStore, StoredEvent
+
+# One page looks at no more rows than this, however much a filter leaves out: the reader pages on.
+MAX_SCAN = 2000
+MAX_LIMIT = 1000
+# Parsed events of recently read pages; an event is some 2 kB.
+CACHED_EVENTS = 4096
+
+
+class Reader:
+    """See rooms.ports.RoomReader."""
+
+    def __init__(
+        self,
+        rooms: LoadedRooms,
+        store: RoomStore,
+        index: MembershipIndex,
+        messages: Messages,
+        typing: Typing,
+        receipts: Receipts,
+        presence: PresenceBoard,
+        profile: LoadProfile,
+        committed: Callable[[], int],
+    ) -> None:
+        self._rooms = rooms
+        self._store = store
+        self._index = index
+        self._messages = messages
+        self._typing = typing
+        self._receipts = receipts
+        self._presence = presence
+        self._profile = profile
+        self._committed = committed
+        self._events: OrderedDict[int, tuple[bytes, Event]] = OrderedDict()
+
+    async def room(self, room_id: RoomId) -> RoomView:
+        return await self._rooms.get(room_id)
+
+    def peek(self, room_id: RoomId) -> RoomView | None:
+        return self._rooms.peek(room_id)
+
+    def stream_position(self) -> int:
+        """How far the stream is committed: what a reader may call "now"."""
+        return self._committed()
+
+    async def resolve_alias(self, alias: RoomAlias) -> RoomId | None:
+        return await self._store.load_alias(alias)
+
+    async def memberships(self, user_id: UserId) -> Mapping[RoomId, str]:
+        return {room_id: what for room_id, (what, _) in (await self._index.load(user_id)).items()}
+
+    async def membership_positions(self, user_id: UserId) -> Mapping[RoomId, tuple[str, int]]:
+        return await self._index.load(user_id)
+
+    def joined_rooms(self, user_id: UserId) -> Sequence[RoomId]:
+        return self._index.joined(user_id)
+
+    def shares_room(self, one: UserId, other: UserId) -> bool:
+        return self._index.share_room(one, other)
+
+    def typing(self, room_id: RoomId) -> frozenset[UserId]:
+        return self._typing.now(room_id)
+
+    async def receipts(self, room_id: RoomId) -> Sequence[Receipt]:
+        return await self._receipts.of_room(room_id)
+
+    def presence(self, user_id: UserId) -> Presence:
+        return self._presence.get(user_id)
+
+    async def profile(self, user_id: UserId) -> Mapping[str, str]:
+        return await self._profile(user_id)
+
+    async def direct_room(self, one: UserId, other: UserId) -> RoomId | None:
+        pair = " ".join(sorted((one, other)))
+        for row in await self._store.load_direct_rooms(pair):
+            room = await self._rooms.get(row.room_id)
+            inside = all(room.membership(user_id) in ("join", "invite") for user_id in (one, other))
+            if inside and not room.encrypted:
+                return row.room_id
+        return None
+
+    async def event_by_token(self, room_id: RoomId, sender: UserId, token: str) -> EventId | None:
+        stored = await self._messages.event_by_token(await self._rooms.get(room_id), sender, token)
+        return None if stored is None else stored.event_id
+
+    async def event(self, room_id: RoomId, event_id: EventId, viewer: UserId) -> Event:
+        room = await self._rooms.get(room_id)
+        stored = await self._store.load_event(event_id)
+        if stored is None or stored.room_key != room.room_key:
+            raise Refused(Refusal.NO_SUCH_EVENT)
+        event = self._parsed(stored, room.version)
+        if not (await self._sight(room, viewer)).may_see(stored.position, own_member_event=_own(event, viewer)):
+            raise Refused(Refusal.NO_SUCH_EVENT)
+        return event
+
+    async def public_rooms(self, *, search: str | None, limit: int, offset: int) -> Sequence[PublicRoom]:
+        found = []
+        wanted = search.casefold() if search else None
+        for row in await self._store.load_listed_rooms():
+            entry = _public(await self._rooms.get(row.room_id))
+            texts = (entry.name, entry.topic, entry.alias)
+            if wanted is None or any(wanted in text.casefold() for text in texts if text):
+                found.append(entry)
+        found.sort(key=lambda entry: (-entry.joined, entry.room_id))
+        return found[offset : offset + limit]
+
+    # -- history
+
+    async def history(self, query: HistoryQuery) -> HistoryPage:
+        room = await self._rooms.get(query.room_id)
+        sight = await self._sight(room, query.viewer)
+        limit = max(1, min(query.limit, MAX_LIMIT))
+        if query.direction is Direction.AROUND:
+            return await self._around(room, query, sight, limit)
+        backward = query.direction is Direction.BACKWARD
+        after, upto = await self._bounds(room, query, backward)
+        items, end = await self._page(room, query, sight, after, upto, limit, backward)
+        return HistoryPage(tuple(items), upto if backward else after, end)
+
+    async def _around(self, room: Room, query: HistoryQuery, sight: Sight, limit: int) -> HistoryPage:
+        if query.anchor is None:
+            raise Refused(Refusal.BAD_CONTENT, "Around what?")
+        position = await self._position(room, query.anchor)
+        if isinstance(query.anchor, ByTime):
+            position += 1  # _position() is the last event before that time
+        older, start = await self._page(room, query, sight, 0, position - 1, max(1, limit // 2), True)
+        newer_limit = max(1, limit - len(older))
+        newer, end = await self._page(
+            room, query, sight, position - 1, room.last_position, newer_limit, False
+        )
+        items = (*reversed(older), *newer)
+        return HistoryPage(items, start if start is not None else 0, end)
+
+    async def _bounds(self, room: Room, query: HistoryQuery, backward: bool) -> tuple[int, int]:
+        """(after, upto) of a page: after < position <= upto."""
+        anchor = None if query.anchor is None else await self._position(room, query.anchor)
+        until = None if query.until is None else await self._position(room, query.until)
+        if backward:
+            upto = room.last_position if anchor is None else anchor
+            if isinstance(query.anchor, ByEvent):
+                upto -= 1
+            after = 0 if until is None else until
+            return after, upto
+        after = 0 if anchor is None else anchor
+        upto = room.last_position if until is None else until
+        if isinstance(query.until, ByEvent):
+            upto -= 1
+        return after, upto
+
+    async def _position(self, room: Room, anchor: Anchor) -> int:
+        """The position of an anchor: of the event, or of the last event before the time."""
+        if isinstance(anchor, ByPosition):
+            return anchor.position
+        if isinstance(anchor, ByTime):
+            return await self._store.load_position_at(room.room_key, anchor.ts_ms)
+        stored = await self._store.load_event(anchor.event_id)
+        if stored is None or stored.room_key != room.room_key:
+            raise Refused(Refusal.NO_SUCH_EVENT)
+        return stored.position
+
+    async def _page(
+        self,
+        room: Room,
+        query: HistoryQuery,
+        sight: Sight,
+        after: int,
+        upto: int,
+        limit: int,
+        backward: bool,
+    ) -> tuple[list[HistoryItem], int | None]:
+        """Visible items that match, and where to go on (None: nothing more that way)."""
+        items: list[HistoryItem] = []
+        scanned = 0
+        while True:
+            chunk, more = await self._chunk(room, after, upto, max(20, limit - len(items)), backward)
+            for item in chunk:
+                if backward:
+                    upto = item.position - 1
+                else:
+                    after = item.position
+                event = item.event
+                visible = sight.may_see(item.position, own_member_event=_own(event, query.viewer))
+                if visible and _matches(query, event):
+                    items.append(item)
+                    if len(items) == limit:
+                        return items, upto if backward else after
+            scanned += len(chunk)
+            if not more:
+                return items, None
+            if scanned >= MAX_SCAN:
+                return items, upto if backward else after
+
+    async def _chunk(
+        self, room: Room, after: int, upto: int, count: int, backward: bool
+    ) -> tuple[list[HistoryItem], bool]:
+        """Up to `count` events with after < position <= upto, and whether there may be more that way."""
+        floor = max(after, room.recent_from)
+        if backward:
+            recent = [item for item in reversed(room.recent) if floor < item.position <= upto]
+            if len(recent) >= count:
+                return recent[:count], True
+            if room.recent_from <= after:
+                return recent, False
+        elif after >= room.recent_from:
+            recent = [item for item in room.recent if after < item.position <= upto]
+            return recent[:count], len(recent) > count
+        stored = await self._store.load_timeline(
+            room.room_key, after=after, upto=upto, limit=count, backward=backward
+        )
+        items = [
+            HistoryItem(found.position, self._parsed(found, room.version), plain_token(found.token))
+            for found in stored
+        ]
+        return items, len(stored) == count
+
+    async def _sight(self, room: Room, viewer: UserId) -> Sight:
+        return await load_sight(self._store, room, viewer)
+
+    def _parsed(self, stored: StoredEvent, version: RoomVersion) -> Event:
+        found = self._events.get(stored.position)
+        # The bytes are compared: a redaction replaces what is stored under the same position.
+        if found is not None and found[0] == stored.json:
+            return found[1]
+        event = load_event(stored.json, stored.event_id, version)
+        self._events[stored.position] = (stored.json, event)
+        if len(self._events) > CACHED_EVENTS:
+            self._events.popitem(last=False)
+        return event
+
+
+def _own(event: Event, viewer: UserId) -> bool:
+    """A user always sees the events that moved their own membership."""
+    return event.type == "m.room.member" and event.state_key == viewer
+
+
+def _matches(query: HistoryQuery, event: Event) -> bool:
+    """spec: client-server RoomEventFilter."""
+    if query.types is not None and not any(_glob(pattern, event.type) for pattern in query.types):
+        return False
+    if any(_glob(pattern, event.type) for pattern in query.not_types):
+        return False
+    if query.senders is not None and event.sender not in query.senders:
+        return False
+    if event.sender in query.not_senders:
+        return False
+    if query.contains_url is not None:
+        return isinstance(event.content.get("url"), str) == query.contains_url
+    return True
+
+
+def _glob(pattern: str, type_: str) -> bool:
+    """spec: client-server Filtering: `*` stands for any run of characters."""
+    if "*" not in pattern:
+        return pattern == type_
+    first, *rest = pattern.split("*")
+    if not type_.startswith(first):
+        return False
+    place = len(first)
+    for index, part in enumerate(rest):
+        if index == len(rest) - 1:
+            return len(type_) - len(part) >= place and type_.endswith(part)
+        found = type_.find(part, place)
+        if found < 0:
+            return False
+        place = found + len(part)
+    return True
+
+
+def _public(room: Room) -> PublicRoom:
+    avatar = room.state.get(("m.room.avatar", ""))
+    avatar_url = None if avatar is None else avatar.content.get("url")
+    room_type = room.create_event.content.get("type")
+    topic = room.topic_event
+    return PublicRoom(
+        room_id=room.room_id,
+        alias=room.canonical_alias or (room.aliases[0] if room.aliases else None),
+        name=room.name,
+        topic=room.topic,
+        joined=room.joined_count(),
+        join_rule=room.join_rule,
+        world_readable=room.history_visibility == "world_readable",
+        guest_can_join=room.guest_access == "can_join",
+        avatar_url=avatar_url if isinstance(avatar_url, str) else None,
+        room_type=room_type if isinstance(room_type, str) else None,
+        created_ts_ms=room.created_ts_ms,
+        topic_ts_ms=None if topic is None else topic.origin_server_ts,
+    )

@@ -1,0 +1,137 @@
+"""The room service: the one door through which rooms are changed (rooms.ports.RoomService).
+
+It only dispatches: limits first, then the handler of the command, then what every command of that kind sets
+in motion. The handlers are membership.py, messages.py, creation.py, direct.py, naming.py, ephemeral.py,
+profiles.py; the events they build are committed by writer.py.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tripoint.rooms.commands import (
+    Ban,
+    Command,
+    CreateRoom,
+    DeleteAlias,
+    Done,
+    Forget,
+    Invite,
+    Join,
+    Kick,
+    Knock,
+    Leave,
+    OpenDirect,
+    Redact,
+    SendEvent,
+    SendState,
+    SetAlias,
+    SetListed,
+    SetProfile,
+    SetRanks,
+    SetReceipt,
+    SetRoomNick,
+    SetTopic,
+    SetTyping,
+    Template,
+    Unban,
+    UnlockRoom,
+)
+from tripoint.rooms.creation import Creation
+from tripoint.rooms.direct import Direct
+from tripoint.rooms.ephemeral import Receipts, Typing
+from tripoint.rooms.limits import TokenBuckets
+from tripoint.rooms.membership import Membership, People
+from tripoint.rooms.messages import Messages
+from tripoint.rooms.naming import Names
+from tripoint.rooms.profiles import Profiles
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.removal import Removal
+from tripoint.store.interface import StoreError
+
+# `Any`: each handler takes the command it is registered for, and the table's keys say which.
+Handler = Callable[[Any], Awaitable[Done]]
+
+
+class Limits:
+    """The buckets that commands draw from: what is said, what changes a room, what fills rooms."""
+
+    def __init__(self, events: TokenBuckets, state: TokenBuckets, membership: TokenBuckets) -> None:
+        self.events = events
+        self.state = state
+        self.membership = membership
+
+
+class Service:
+    """Carries out commands. Made and wired by runtime."""
+
+    def __init__(
+        self,
+        *,
+        membership: Membership,
+        messages: Messages,
+        creation: Creation,
+        direct: Direct,
+        names: Names,
+        typing: Typing,
+        receipts: Receipts,
+        profiles: Profiles,
+        removal: Removal,
+        people: People,
+        limits: Limits,
+    ) -> None:
+        self._typing = typing
+        self._removal = removal
+        self._people = people
+        said, state, moved = limits.events, limits.state, limits.membership
+        self._handlers: dict[type[Command], tuple[Handler, TokenBuckets | None]] = {
+            CreateRoom: (creation.create, state),
+            UnlockRoom: (creation.unlock, None),
+            OpenDirect: (direct.open, None),
+            Join: (membership.join, moved),
+            Leave: (membership.leave, None),
+            Invite: (membership.invite, moved),
+            Kick: (membership.kick, moved),
+            Ban: (membership.ban, moved),
+            Unban: (membership.unban, moved),
+            Knock: (membership.knock, moved),
+            SetRoomNick: (membership.set_room_nick, state),
+            Forget: (removal.forget, None),
+            SendEvent: (messages.send_event, said),
+            Redact: (messages.redact, said),
+            SendState: (messages.send_state, state),
+            SetTopic: (messages.set_topic, state),
+            SetRanks: (messages.set_ranks, state),
+            SetAlias: (names.set_alias, state),
+            DeleteAlias: (names.delete_alias, state),
+            SetListed: (names.set_listed, state),
+            SetTyping: (typing.set, None),
+            SetReceipt: (receipts.set, None),
+            SetProfile: (profiles.set, state),
+        }
+
+    async def do(self, command: Command) -> Done:
+        """See rooms.ports.RoomService.do."""
+        handler, bucket = self._handlers[type(command)]
+        if isinstance(command, CreateRoom):
+            self._check_may_create(command)
+        if bucket is not None:
+            bucket.take(command.actor)
+        try:
+            done = await handler(command)
+        except StoreError as error:
+            raise Refused(Refusal.SERVER_BUSY) from error
+        if isinstance(command, SendEvent):
+            # Who has said it is not typing any more (docs/mapping.md 13.1); Matrix clients say so themselves.
+            self._typing.stop(command.room_id, command.actor)
+        elif isinstance(command, Leave):
+            self._typing.stop(command.room_id, command.actor)
+            await self._removal.left(command.room_id)
+        elif isinstance(command, Kick | Ban):
+            self._typing.stop(command.room_id, command.target)
+            await self._removal.left(command.room_id)
+        return done
+
+    def _check_may_create(self, command: CreateRoom) -> None:
+        """docs/mapping.md 1.9: guests make temporary channels and nothing else."""
+        if self._people.is_guest(command.actor) and command.template is not Template.TEMPORARY:
+            raise Refused(Refusal.GUESTS_FORBIDDEN)
