@@ -1,0 +1,150 @@
+"""No, in the words of XMPP: every refusal of the middle as a stanza error, and stanza errors as bytes.
+
+spec: RFC6120 8.3 (stanza errors), docs/mapping.md 25. The sentence in <text/> is the refusal's own, the same on
+every protocol. A test compares the tables with the closed sets that they map.
+"""
+
+from typing import Final
+
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.xmpp.tables import STANZA_ERRORS_NS
+from tripoint.xmpp.wire import escape_text
+
+# spec: RFC6120 8.3.3: the type that goes with each condition, where a handler has no reason for another
+_USUAL_TYPE: Final = {
+    "bad-request": "modify",
+    "conflict": "cancel",
+    "feature-not-implemented": "cancel",
+    "forbidden": "auth",
+    "gone": "cancel",
+    "internal-server-error": "cancel",
+    "item-not-found": "cancel",
+    "jid-malformed": "modify",
+    "not-acceptable": "modify",
+    "not-allowed": "cancel",
+    "not-authorized": "auth",
+    "policy-violation": "modify",
+    "recipient-unavailable": "wait",
+    "redirect": "modify",
+    "registration-required": "auth",
+    "remote-server-not-found": "cancel",
+    "remote-server-timeout": "wait",
+    "resource-constraint": "wait",
+    "service-unavailable": "cancel",
+    "subscription-required": "auth",
+    "undefined-condition": "cancel",
+    "unexpected-request": "wait",
+}
+CONDITIONS: Final = frozenset(_USUAL_TYPE)
+
+REFUSALS: Final[dict[Refusal, str | tuple[str, str]]] = {
+    Refusal.BANNED: "forbidden",
+    Refusal.NOT_INVITED: "registration-required",
+    Refusal.WRONG_ROOM_PASSWORD: "not-authorized",
+    Refusal.ROOM_FULL: ("service-unavailable", "wait"),
+    Refusal.TOO_MANY_ROOMS: "resource-constraint",
+    Refusal.GUESTS_FORBIDDEN: "forbidden",
+    Refusal.NO_SUCH_ROOM: "item-not-found",
+    Refusal.CREATION_OFF: "not-allowed",
+    Refusal.NOT_A_LOCAL_ROOM_NAME: "item-not-found",
+    Refusal.ALIAS_TAKEN: "conflict",
+    Refusal.BAD_ALIAS: "jid-malformed",
+    Refusal.NO_SUCH_ALIAS: "item-not-found",
+    Refusal.POWER_TOO_LOW: "forbidden",
+    Refusal.SAME_POWER: "not-allowed",
+    Refusal.CANNOT_SPEAK: "forbidden",
+    Refusal.NOT_JOINED: "not-acceptable",
+    Refusal.ALREADY_JOINED: "conflict",
+    Refusal.TARGET_NOT_JOINED: "item-not-found",
+    Refusal.NO_SUCH_USER: "item-not-found",
+    Refusal.NO_SUCH_EVENT: "item-not-found",
+    Refusal.NICK_TAKEN: "conflict",
+    Refusal.BAD_NICK: "not-acceptable",
+    Refusal.REMOTE_TIMEOUT: "remote-server-timeout",
+    Refusal.VERSION_UNSUPPORTED: "feature-not-implemented",
+    Refusal.ENCRYPTED: ("not-acceptable", "cancel"),
+    Refusal.TOO_LARGE: "policy-violation",
+    Refusal.BAD_CONTENT: "bad-request",
+    Refusal.RATE_LIMITED: "resource-constraint",
+    Refusal.NOT_SUPPORTED: "feature-not-implemented",
+    Refusal.ACCOUNT_SUSPENDED: "forbidden",
+    Refusal.SERVER_BUSY: ("internal-server-error", "wait"),
+}
+
+ACCOUNT_REFUSALS: Final[dict[AccountRefusal, str | tuple[str, str]]] = {
+    AccountRefusal.BAD_NAME: "not-acceptable",  # docs/mapping.md 1.2
+    AccountRefusal.NAME_TAKEN: "conflict",  # spec: XEP-0077 3.1
+    AccountRefusal.REGISTRATION_CLOSED: "not-allowed",
+    AccountRefusal.REGISTRATION_TOKEN_NEEDED: "not-acceptable",
+    AccountRefusal.BAD_REGISTRATION_TOKEN: "not-acceptable",
+    AccountRefusal.BAD_PASSWORD: "not-acceptable",
+    AccountRefusal.WRONG_CREDENTIALS: "not-authorized",
+    AccountRefusal.DEACTIVATED: "forbidden",
+    AccountRefusal.LOCKED: "forbidden",
+    AccountRefusal.GUESTS_OFF: "not-allowed",
+    AccountRefusal.TOO_MANY_GUESTS: "resource-constraint",
+    AccountRefusal.UNKNOWN_TOKEN: "not-authorized",
+    AccountRefusal.EXPIRED_TOKEN: "not-authorized",
+    AccountRefusal.NO_SUCH_DEVICE: "item-not-found",
+    AccountRefusal.RATE_LIMITED: "resource-constraint",
+    AccountRefusal.TLS_REQUIRED: "policy-violation",
+    AccountRefusal.SERVER_BUSY: ("internal-server-error", "wait"),
+}
+
+# What a refused login is called inside SASL. spec: RFC6120 6.5
+_SASL: Final[dict[AccountRefusal, str]] = {
+    AccountRefusal.DEACTIVATED: "account-disabled",
+    AccountRefusal.LOCKED: "account-disabled",
+    AccountRefusal.RATE_LIMITED: "temporary-auth-failure",
+    AccountRefusal.SERVER_BUSY: "temporary-auth-failure",
+    AccountRefusal.TLS_REQUIRED: "encryption-required",
+    AccountRefusal.BAD_NAME: "not-authorized",
+}
+
+
+class Problem(Exception):
+    """A stanza cannot be answered with a result; whoever dispatched it answers with an error stanza.
+
+    `condition` is of RFC6120 8.3.3. `extra` is more XML inside <error/>, of our own making. `address` is the
+    character data of <gone/> and <redirect/>.
+    """
+
+    def __init__(self, condition: str, text: str, kind: str = "", *, extra: str = "", address: str = "") -> None:
+        super().__init__(text)
+        self.condition = condition
+        self.text = text
+        self.kind = kind
+        self.extra = extra
+        self.address = address
+
+    def render(self, by: str = "") -> str:
+        """The <error/> element. spec: RFC6120 8.3.2"""
+        kind = self.kind or _USUAL_TYPE[self.condition]
+        who = f" by='{by}'" if by else ""
+        inside = escape_text(self.address)
+        named = (
+            f"<{self.condition} xmlns='{STANZA_ERRORS_NS}'>{inside}</{self.condition}>"
+            if inside
+            else f"<{self.condition} xmlns='{STANZA_ERRORS_NS}'/>"
+        )
+        return (
+            f"<error{who} type='{kind}'>{named}"
+            f"<text xmlns='{STANZA_ERRORS_NS}' xml:lang='en'>{escape_text(self.text)}</text>{self.extra}</error>"
+        )
+
+
+def problem_of(refused: Refused | AccountRefused) -> Problem:
+    """The stanza error that says what the middle said."""
+    if isinstance(refused, Refused):
+        answer = REFUSALS[refused.refusal]
+    else:
+        answer = ACCOUNT_REFUSALS[refused.refusal]
+    if isinstance(answer, tuple):
+        return Problem(answer[0], refused.text, answer[1])
+    return Problem(answer, refused.text)
+
+
+def sasl_condition(refused: AccountRefused) -> str:
+    """The name of a failed login in SASL; whatever has no other is not-authorized."""
+    return _SASL.get(refused.refusal, "not-authorized")
