@@ -8,6 +8,7 @@ profiles.py; the events they build are committed by writer.py.
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from tripoint.core.token_bucket import TokenBuckets
 from tripoint.rooms.commands import (
     Ban,
     Command,
@@ -39,7 +40,7 @@ from tripoint.rooms.commands import (
 from tripoint.rooms.creation import Creation
 from tripoint.rooms.direct import Direct
 from tripoint.rooms.ephemeral import Receipts, Typing
-from tripoint.rooms.limits import TokenBuckets
+from tripoint.rooms.limits import Limits
 from tripoint.rooms.membership import Membership, People
 from tripoint.rooms.messages import Messages
 from tripoint.rooms.naming import Names
@@ -50,15 +51,6 @@ from tripoint.store.interface import StoreError
 
 # `Any`: each handler takes the command it is registered for, and the table's keys say which.
 Handler = Callable[[Any], Awaitable[Done]]
-
-
-class Limits:
-    """The buckets that commands draw from: what is said, what changes a room, what fills rooms."""
-
-    def __init__(self, events: TokenBuckets, state: TokenBuckets, membership: TokenBuckets) -> None:
-        self.events = events
-        self.state = state
-        self.membership = membership
 
 
 class Service:
@@ -82,6 +74,7 @@ class Service:
         self._typing = typing
         self._removal = removal
         self._people = people
+        self._limits = limits
         said, state, moved = limits.events, limits.state, limits.membership
         self._handlers: dict[type[Command], tuple[Handler, TokenBuckets | None]] = {
             CreateRoom: (creation.create, state),
@@ -115,7 +108,7 @@ class Service:
         if isinstance(command, CreateRoom):
             self._check_may_create(command)
         if bucket is not None:
-            bucket.take(command.actor)
+            self._limits.take(bucket, command.actor)
         try:
             done = await handler(command)
         except StoreError as error:

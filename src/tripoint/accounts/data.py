@@ -1,0 +1,73 @@
+"""What an account keeps: account data, filters, the roster.
+
+spec: Matrix client-server "Client Config", "Filtering"; RFC6121 2
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+import msgspec
+import orjson
+
+from tripoint.accounts.ports import RosterItem
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.bus.interface import Bus
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import RoomId, UserId
+from tripoint.rooms.changes import AccountDataChanged, RosterChanged, UserChange
+from tripoint.store.interface import AccountStore, StoreError
+from tripoint.store.stream import Stream
+from tripoint.store.writes import PutAccountData, PutFilter, PutRosterItem, Write
+
+
+class AccountData:
+    """Account data, filters and rosters, straight from the store."""
+
+    def __init__(self, store: AccountStore, stream: Stream, user_bus: Bus[UserChange]) -> None:
+        self._store = store
+        self._stream = stream
+        self._user_bus = user_bus
+
+    async def get(self, user_id: UserId, room_id: RoomId | None, type: str) -> JsonObject | None:
+        return (await self.all(user_id, 0)).get((room_id, type))
+
+    async def all(self, user_id: UserId, since: int) -> Mapping[tuple[RoomId | None, str], JsonObject]:
+        return {
+            (RoomId(row.room_id) if row.room_id else None, row.type): orjson.loads(row.content)
+            for row in await self._store.load_account_data(user_id, since)
+        }
+
+    async def set(self, user_id: UserId, room_id: RoomId | None, type: str, content: JsonObject) -> None:
+        position = self._stream.next()
+        await self._commit(PutAccountData(user_id, room_id or "", type, orjson.dumps(content), position))
+        self._user_bus.publish(AccountDataChanged(position, user_id, room_id, type, content))
+
+    async def add_filter(self, user_id: UserId, definition: JsonObject) -> str:
+        """The same definition gets the same id: clients upload theirs at every start."""
+        data = orjson.dumps(definition, option=orjson.OPT_SORT_KEYS)
+        filter_id = hashlib.sha256(data).hexdigest()[:16]
+        if await self._store.load_filter(user_id, filter_id) is None:
+            await self._commit(PutFilter(user_id, filter_id, data))
+        return filter_id
+
+    async def filter(self, user_id: UserId, filter_id: str) -> JsonObject | None:
+        data = await self._store.load_filter(user_id, filter_id)
+        if data is None:
+            return None
+        definition: JsonObject = orjson.loads(data)
+        return definition
+
+    async def roster(self, user_id: UserId) -> Mapping[str, RosterItem]:
+        items = (msgspec.json.decode(data, type=RosterItem) for data in await self._store.load_roster(user_id))
+        return {item.jid: item for item in items}
+
+    async def set_roster_item(self, user_id: UserId, item: RosterItem) -> None:
+        data = None if item.subscription == "remove" else msgspec.json.encode(item)
+        await self._commit(PutRosterItem(user_id, item.jid, data))
+        self._user_bus.publish(RosterChanged(user_id, item.jid))
+
+    async def _commit(self, write: Write) -> None:
+        try:
+            await self._stream.commit([write])
+        except StoreError as error:
+            raise AccountRefused(AccountRefusal.SERVER_BUSY) from error

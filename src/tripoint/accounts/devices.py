@@ -1,0 +1,202 @@
+"""Devices and their tokens: every session is a device of its account.
+
+spec: Matrix client-server "Login", "Refresh", "Device management"; docs/mapping.md 4 (key-less devices)
+Tokens are stored as SHA-256 and never written to a log; those in use are answered from memory.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Callable, Sequence
+
+from tripoint.accounts.ports import Account, Device, LogIn
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.bus.interface import Bus
+from tripoint.core.ids import DeviceId, UserId
+from tripoint.rooms.changes import SessionsEnded, UserChange
+from tripoint.store.interface import AccountStore, StoreError
+from tripoint.store.stream import Stream
+from tripoint.store.writes import PutDevice, PutToken, Write
+
+# 32 characters of 64: 192 bits.
+_TOKEN_BYTES = 24
+# spec: client-server: a device id is an opaque string; longer ones are not ours.
+MAX_DEVICE_ID = 255
+MAX_DISPLAY_NAME = 255
+_CACHED_TOKENS = 100_000
+
+
+def token_hash(token: str) -> bytes:
+    """The form in which a token is stored."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+class LogInTokens:
+    """What a refresh gives: new tokens of the same device."""
+
+    __slots__ = ("access_token", "device_id", "expires_in_ms", "refresh_token")
+
+    def __init__(self, device_id: str, access_token: str, refresh_token: str, expires_in_ms: int) -> None:
+        self.device_id = device_id
+        self.access_token = access_token
+        self.refresh_token = refresh_token
+        self.expires_in_ms = expires_in_ms
+
+
+class Devices:
+    """Devices and tokens of all accounts. `token_life_ms`: how long an access token with a refresh token
+    lives."""
+
+    def __init__(
+        self,
+        store: AccountStore,
+        stream: Stream,
+        user_bus: Bus[UserChange],
+        clock_ms: Callable[[], int],
+        token_life_ms: int,
+    ) -> None:
+        self._store = store
+        self._stream = stream
+        self._user_bus = user_bus
+        self._clock_ms = clock_ms
+        self._token_life_ms = token_life_ms
+        self._tokens: dict[bytes, PutToken] = {}
+
+    async def log_in(
+        self,
+        account: Account,
+        *,
+        protocol: str,
+        device_id: str | None,
+        display_name: str | None,
+        tokens: bool,
+        refreshable: bool,
+    ) -> LogIn:
+        """See AccountService.log_in."""
+        if display_name is not None:
+            display_name = display_name[:MAX_DISPLAY_NAME]
+        known = {row.device_id: row for row in await self._store.load_devices(account.user_id)}
+        if device_id is None:
+            device_id = _new_device_id() if tokens else _keyless_id(protocol, display_name)
+        if not 0 < len(device_id) <= MAX_DEVICE_ID:
+            raise AccountRefused(AccountRefusal.NO_SUCH_DEVICE, "A device id has 1 to 255 characters")
+        writes: list[Write] = []
+        row = known.get(device_id)
+        if row is None or tokens:
+            name = display_name if row is None or display_name is not None else row.display_name
+            writes.append(PutDevice(account.user_id, device_id, protocol, name, self._clock_ms()))
+        if not tokens:
+            await self._commit(writes)
+            return LogIn(account, DeviceId(device_id))
+        if row is not None:
+            # spec: POST /login: tokens that the device had before are invalid from now on.
+            writes.extend(await self._drop_tokens(account.user_id, [device_id]))
+        made, fresh = self._make_tokens(account.user_id, device_id, refreshable)
+        await self._commit([*writes, *fresh])
+        for token in fresh:
+            self._tokens[token.token_hash] = token
+        return LogIn(
+            account,
+            DeviceId(device_id),
+            made[0],
+            made[1] if refreshable else None,
+            self._token_life_ms if refreshable else None,
+        )
+
+    def _make_tokens(
+        self, user_id: UserId, device_id: str, refreshable: bool
+    ) -> tuple[list[str], list[PutToken]]:
+        access = f"tp_{secrets.token_urlsafe(_TOKEN_BYTES)}"
+        expires = self._clock_ms() + self._token_life_ms if refreshable else None
+        made, writes = [access], [PutToken(token_hash(access), user_id, device_id, False, expires)]
+        if refreshable:
+            again = f"tpr_{secrets.token_urlsafe(_TOKEN_BYTES)}"
+            made.append(again)
+            writes.append(PutToken(token_hash(again), user_id, device_id, True, None))
+        return made, writes
+
+    async def find_token(self, access_token: str) -> PutToken:
+        """The row of a valid access token. UNKNOWN_TOKEN, EXPIRED_TOKEN."""
+        digest = token_hash(access_token)
+        row = self._tokens.get(digest)
+        if row is None:
+            row = await self._store.load_token(digest)
+            if row is None or row.refresh or row.device_id is None:
+                raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
+            if len(self._tokens) >= _CACHED_TOKENS:
+                self._tokens.clear()
+            self._tokens[digest] = row
+        if row.refresh:
+            raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
+        if row.expires_ts_ms is not None and row.expires_ts_ms <= self._clock_ms():
+            raise AccountRefused(AccountRefusal.EXPIRED_TOKEN)
+        return row
+
+    async def refresh(self, refresh_token: str) -> tuple[UserId, LogInTokens]:
+        """Trade a refresh token for new tokens; the old ones end.
+
+        spec: POST /refresh. The old refresh token ends at once rather than when the new access token is first
+        used: a client that lost the answer logs in again.
+        """
+        digest = token_hash(refresh_token)
+        row = await self._store.load_token(digest)
+        if row is None or not row.refresh or row.device_id is None:
+            raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
+        drop = await self._drop_tokens(row.user_id, [row.device_id])
+        made, fresh = self._make_tokens(row.user_id, row.device_id, True)
+        await self._commit([*drop, *fresh])
+        return row.user_id, LogInTokens(row.device_id, made[0], made[1], self._token_life_ms)
+
+    async def devices(self, user_id: UserId) -> Sequence[Device]:
+        return [
+            Device(row.user_id, DeviceId(row.device_id), row.display_name, row.last_seen_ts_ms, row.protocol or "")
+            for row in await self._store.load_devices(user_id)
+        ]
+
+    async def rename(self, user_id: UserId, device_id: str, display_name: str) -> None:
+        for row in await self._store.load_devices(user_id):
+            if row.device_id == device_id:
+                name = display_name[:MAX_DISPLAY_NAME]
+                await self._commit([PutDevice(user_id, device_id, row.protocol, name, row.last_seen_ts_ms)])
+                return
+        raise AccountRefused(AccountRefusal.NO_SUCH_DEVICE)
+
+    async def drop(self, user_id: UserId, device_ids: Sequence[str], reason: str) -> None:
+        """End devices: their tokens stop working and their connections close."""
+        known = {row.device_id for row in await self._store.load_devices(user_id)}
+        gone = [device_id for device_id in device_ids if device_id in known]
+        writes: list[Write] = [PutDevice(user_id, device_id, None, None, 0) for device_id in gone]
+        writes.extend(await self._drop_tokens(user_id, gone))
+        await self._commit(writes)
+        if gone:
+            self._user_bus.publish(SessionsEnded(user_id, tuple(gone), reason))
+
+    async def drop_all(self, user_id: UserId, reason: str, keep: str | None = None) -> None:
+        rows = await self._store.load_devices(user_id)
+        await self.drop(user_id, [row.device_id for row in rows if row.device_id != keep], reason)
+
+    async def _drop_tokens(self, user_id: UserId, device_ids: Sequence[str]) -> list[Write]:
+        writes: list[Write] = []
+        for row in await self._store.load_tokens(user_id):
+            if row.device_id in device_ids:
+                self._tokens.pop(row.token_hash, None)
+                writes.append(PutToken(row.token_hash, user_id, None, row.refresh, None))
+        return writes
+
+    async def _commit(self, writes: Sequence[Write]) -> None:
+        if not writes:
+            return
+        try:
+            await self._stream.commit(writes)
+        except StoreError as error:
+            raise AccountRefused(AccountRefusal.SERVER_BUSY) from error
+
+
+def _new_device_id() -> str:
+    """Ten capital letters, as Matrix clients show them."""
+    return "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ") for _ in range(10))
+
+
+def _keyless_id(protocol: str, display_name: str | None) -> str:
+    """The same id for the same kind of client (docs/mapping.md 4)."""
+    label = hashlib.sha256(f"{protocol}\0{display_name or ''}".encode()).hexdigest()[:8].upper()
+    return f"{protocol.upper()}-{label}"

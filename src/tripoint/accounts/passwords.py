@@ -1,0 +1,118 @@
+"""Passwords: stored as SCRAM forms alone, hashed off the loop, and guessed at a price.
+
+spec: docs/mapping.md 18.2, RFC5802, RFC7677. The SCRAM forms also verify clear text, so an attacker who has
+the database finds no weaker form beside them. sasl.py holds the arithmetic.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Literal, TypeVar
+
+import msgspec
+
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.accounts.sasl import PasswordRefused, ScramVerifier, fake_verifier
+from tripoint.core.ids import UserId
+from tripoint.core.token_bucket import Rate, TokenBuckets
+from tripoint.store.interface import AccountStore
+from tripoint.store.writes import PutCredential
+
+HashName = Literal["sha1", "sha256"]
+T = TypeVar("T")
+# PBKDF2 with 100,000 rounds is some 40 ms of a core: two at once leave the loop its share of two cores.
+HASH_THREADS = 2
+# What waits beyond this is refused: hashing is the cheapest way to keep a server busy.
+MAX_WAITING = 64
+
+
+class Passwords:
+    """Makes, stores and checks password forms.
+
+    `secret` makes the fake salts of unknown users stable; `failures` is how often a name or an address may
+    be wrong; `clock_s` is monotonic.
+    """
+
+    def __init__(
+        self,
+        store: AccountStore,
+        *,
+        secret: bytes,
+        iterations: int,
+        scram_sha1: bool,
+        failures: Rate,
+        clock_s: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._secret = secret
+        self._iterations = iterations
+        self._hash_names: tuple[HashName, ...] = ("sha256", "sha1") if scram_sha1 else ("sha256",)
+        self._failures = TokenBuckets(failures)
+        self._clock_s = clock_s
+        self._pool = ThreadPoolExecutor(HASH_THREADS, thread_name_prefix="password")
+        self._waiting = 0
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def forms(self, user_id: UserId, password: str) -> Sequence[PutCredential]:
+        """All stored forms of a new password. AccountRefused(BAD_PASSWORD)."""
+        if not 1 <= len(password) <= 512:
+            raise AccountRefused(AccountRefusal.BAD_PASSWORD)
+        writes = []
+        for hash_name in self._hash_names:
+            make = partial(ScramVerifier.make, password, secrets.token_bytes(16), self._iterations, hash_name)
+            try:
+                verifier = await self._off_loop(make)
+            except PasswordRefused as error:
+                raise AccountRefused(AccountRefusal.BAD_PASSWORD, str(error)) from error
+            writes.append(PutCredential(user_id, _form(hash_name), msgspec.msgpack.encode(verifier)))
+        return writes
+
+    def no_forms(self, user_id: UserId) -> Sequence[PutCredential]:
+        """Writes that take every form away."""
+        return [PutCredential(user_id, _form(name), None) for name in ("sha256", "sha1")]
+
+    async def verifier(self, user_id: UserId, hash_name: str) -> ScramVerifier:
+        """The stored form, or for an unknown user a stable fake that nothing fits."""
+        name: HashName = "sha1" if hash_name == "sha1" else "sha256"
+        data = await self._store.load_credential(user_id, _form(name))
+        if data is None or name not in self._hash_names:
+            return fake_verifier(user_id, name, self._secret, self._iterations)
+        return msgspec.msgpack.decode(data, type=ScramVerifier)
+
+    async def check(self, user_id: UserId, password: str) -> bool:
+        """Whether this is the user's password; takes as long for unknown users."""
+        verifier = await self.verifier(user_id, "sha256")
+        if len(password) > 512:
+            return False
+        return await self._off_loop(lambda: verifier.verify_cleartext(password))
+
+    def check_may_try(self, user_id: UserId, address: str) -> None:
+        """AccountRefused(RATE_LIMITED) where this name or this address was wrong too often."""
+        now_s = self._clock_s()
+        for key in (user_id, address):
+            # A cost next to nothing: only a bucket emptied by failures says no.
+            wait_s = self._failures.take(key, now_s, 0.001)
+            if wait_s > 0:
+                raise AccountRefused(AccountRefusal.RATE_LIMITED, retry_after_ms=int(wait_s * 1000) + 1)
+
+    def failed(self, user_id: UserId, address: str) -> None:
+        now_s = self._clock_s()
+        self._failures.take(user_id, now_s)
+        self._failures.take(address, now_s)
+
+    async def _off_loop(self, work: Callable[[], T]) -> T:
+        if self._waiting >= MAX_WAITING:
+            raise AccountRefused(AccountRefusal.RATE_LIMITED, retry_after_ms=1000)
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finally:
+            self._waiting -= 1
+
+
+def _form(hash_name: HashName) -> str:
+    return f"scram-sha-{hash_name.removeprefix('sha')}"

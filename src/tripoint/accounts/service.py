@@ -1,0 +1,431 @@
+"""Accounts: registration, guests, log-in, the end of an account. Implements accounts.ports.AccountService.
+
+spec: docs/mapping.md 1.2, 1.9, 18; Matrix client-server "Account registration and management"
+Devices and tokens are devices.py, passwords passwords.py, account data and rosters data.py.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from tripoint.accounts.data import AccountData
+from tripoint.accounts.devices import Devices
+from tripoint.accounts.passwords import Passwords
+from tripoint.accounts.ports import Account, Device, LogIn, RosterItem, TokenOwner
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.accounts.sasl import ScramVerifier
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.confusables import skeleton
+from tripoint.core.ids import (
+    DeviceId,
+    InvalidId,
+    RoomId,
+    ServerName,
+    UserId,
+    check_new_account_name,
+    make_user_id,
+    split_user_id,
+)
+from tripoint.store.interface import AccountStore, StoreError
+from tripoint.store.stream import Stream
+from tripoint.store.writes import (
+    DropAccount,
+    PutAccount,
+    PutMeta,
+    PutProfile,
+    PutRegistrationToken,
+    Write,
+)
+
+# docs/mapping.md 1.9: guest accounts are named guest-<n>; nobody registers such a name.
+_GUEST_NAME = re.compile(r"guest-\d+\Z")
+# docs/mapping.md 1.9: what is the server's alone in nicks, and what no line or JID can carry.
+_NOT_IN_GUEST_NICK = re.compile(r"[:~@#!\s\x00-\x1f\x7f]")
+MAX_GUEST_NICK = 64
+
+LeaveRooms = Callable[[UserId], Awaitable[None]]
+Rename = Callable[[UserId, str], Awaitable[None]]
+
+
+class Registration:
+    """How accounts come to be here: what the configuration says. `mode`: open | token | closed."""
+
+    def __init__(self, mode: str, guests: bool, guests_per_address: int) -> None:
+        self.mode = mode
+        self.guests = guests
+        self.guests_per_address = guests_per_address
+
+
+class Accounts:
+    """See accounts.ports.AccountService. Call start() once before anything else.
+
+    `leave_rooms(user_id)` takes a user out of every room and `rename(user_id, nick)` changes the display name
+    in all of them: runtime connects them, since accounts do not write rooms.
+    """
+
+    def __init__(
+        self,
+        server: ServerName,
+        store: AccountStore,
+        stream: Stream,
+        registration: Registration,
+        passwords: Passwords,
+        devices: Devices,
+        data: AccountData,
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self.server_name = server
+        self.leave_rooms: LeaveRooms | None = None
+        self.rename: Rename | None = None
+        self._store = store
+        self._stream = stream
+        self._registration = registration
+        self._passwords = passwords
+        self._devices = devices
+        self._data = data
+        self._clock_ms = clock_ms
+        self._accounts: dict[UserId, Account] = {}
+        self._profiles: dict[UserId, dict[str, str]] = {}
+        self._skeletons: dict[str, str] = {}
+        self._guests: dict[UserId, str] = {}  # guest -> address
+        self._guest_nicks: dict[str, UserId] = {}  # folded nick -> guest
+        self._guest_number = 0
+
+    async def start(self) -> None:
+        """Read the names in use, and end guests that a stopped server left behind."""
+        for name in await self._store.load_account_names():
+            self._skeletons[skeleton(name)] = name
+        self._guest_number = int(await self._store.load_meta("guest_number") or 0)
+        for row in await self._store.load_guests():
+            await self.end_guest(row.user_id)
+
+    def user_id(self, name: str) -> UserId:
+        return make_user_id(name, self.server_name)
+
+    # -- accounts
+
+    async def registration_state(self) -> str:
+        return self._registration.mode
+
+    async def check_name(self, name: str) -> None:
+        if self._registration.mode == "closed":
+            raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
+        self._check_new_name(name)
+
+    def _check_new_name(self, name: str) -> UserId:
+        if skeleton(name) in self._skeletons:
+            raise AccountRefused(AccountRefusal.NAME_TAKEN)
+        try:
+            user_id = check_new_account_name(name, self.server_name)
+        except InvalidId as error:
+            raise AccountRefused(AccountRefusal.BAD_NAME, f"Not a name for an account: {error}") from error
+        if _GUEST_NAME.match(name):
+            raise AccountRefused(AccountRefusal.BAD_NAME, "Names like guest-1 are given to guests")
+        return user_id
+
+    async def register(
+        self, name: str, password: str, *, address: str, registration_token: str | None = None
+    ) -> Account:
+        mode = self._registration.mode
+        if mode == "closed":
+            raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
+        self._check_new_name(name)
+        used: list[Write] = []
+        if mode == "token":
+            used.append(await self.check_registration_token(registration_token))
+        return await self._make(name, password, admin=False, writes=used)
+
+    async def add_account(self, name: str, password: str, *, admin: bool) -> Account:
+        """Make an account whatever the configuration says: the administrator's own way."""
+        return await self._make(name, password, admin=admin, writes=[])
+
+    async def _make(self, name: str, password: str, *, admin: bool, writes: Sequence[Write]) -> Account:
+        user_id = self._check_new_name(name)
+        shape = skeleton(name)
+        self._skeletons[shape] = name  # reserved while the password is hashed
+        try:
+            forms = await self._passwords.forms(user_id, password)
+            row = PutAccount(user_id, name, False, admin, False, False, self._clock_ms())
+            # spec: client-server: a new user's display name is the localpart until they choose one.
+            profile = PutProfile(user_id, "displayname", name)
+            await self._commit([row, *forms, profile, *writes])
+        except BaseException:
+            self._skeletons.pop(shape, None)
+            raise
+        guest = self._guest_nicks.get(name)
+        if guest is not None:
+            # docs/mapping.md 1.9: an account registered under a guest's nick renames the guest.
+            await self.rename_guest(guest, split_user_id(guest)[0])
+        return self._remember(row)
+
+    async def check_registration_token(self, token: str | None) -> Write:
+        """The write that uses up one use of a registration token."""
+        if token is None:
+            raise AccountRefused(AccountRefusal.REGISTRATION_TOKEN_NEEDED)
+        row = await self._store.load_registration_token(token)
+        expired = row is not None and row.expires_ts_ms is not None and row.expires_ts_ms <= self._clock_ms()
+        if row is None or expired or row.uses_left == 0:
+            raise AccountRefused(AccountRefusal.BAD_REGISTRATION_TOKEN)
+        left = None if row.uses_left is None else row.uses_left - 1
+        return PutRegistrationToken(token, left, row.expires_ts_ms)
+
+    async def add_registration_token(self, token: str, uses: int | None, expires_ts_ms: int | None) -> None:
+        await self._commit([PutRegistrationToken(token, uses, expires_ts_ms)])
+
+    async def account(self, user_id: UserId) -> Account | None:
+        account = self._accounts.get(user_id)
+        if account is not None:
+            return account
+        row = await self._store.load_account(user_id)
+        return None if row is None else self._remember(row)
+
+    async def is_local_user(self, user_id: UserId) -> bool:
+        account = await self.account(user_id)
+        return account is not None and not account.deactivated
+
+    def is_guest(self, user_id: UserId) -> bool:
+        return user_id in self._guests
+
+    async def deactivate(self, user_id: UserId) -> None:
+        """Close an account for good: sessions end, rooms are left, credentials and profile go; the name
+        stays taken."""
+        row = await self._store.load_account(user_id)
+        if row is None:
+            raise AccountRefused(AccountRefusal.WRONG_CREDENTIALS)
+        closed = replace(row, deactivated=True)
+        gone: list[Write] = [PutProfile(user_id, field, None) for field in await self.profile(user_id)]
+        await self._commit([closed, *self._passwords.no_forms(user_id)])
+        self._remember(closed)
+        await self._devices.drop_all(user_id, "account closed")
+        if self.leave_rooms is not None:
+            await self.leave_rooms(user_id)
+        if gone:
+            await self._commit(gone)
+        self._profiles.pop(user_id, None)
+
+    def _remember(self, row: PutAccount) -> Account:
+        account = Account(
+            row.user_id, row.name, row.guest, row.admin, row.created_ts_ms, row.deactivated, row.locked
+        )
+        self._accounts[row.user_id] = account
+        return account
+
+    # -- guests
+
+    async def create_guest(self, nick: str, *, address: str) -> Account:
+        if not self._registration.guests:
+            raise AccountRefused(AccountRefusal.GUESTS_OFF)
+        if sum(1 for known in self._guests.values() if known == address) >= self._registration.guests_per_address:
+            raise AccountRefused(AccountRefusal.TOO_MANY_GUESTS)
+        self.check_guest_nick(nick)
+        self._guest_number += 1
+        name = f"guest-{self._guest_number}"
+        user_id = self.user_id(name)
+        row = PutAccount(user_id, name, True, False, False, False, self._clock_ms())
+        self._guests[user_id] = address
+        self._guest_nicks[nick.lower()] = user_id
+        try:
+            number = PutMeta("guest_number", str(self._guest_number))
+            await self._commit([row, PutProfile(user_id, "displayname", nick), number])
+        except BaseException:
+            self._forget_guest(user_id)
+            raise
+        return self._remember(row)
+
+    def check_guest_nick(self, nick: str, user_id: UserId | None = None) -> None:
+        """BAD_NAME or NAME_TAKEN unless a guest (`user_id`, if it is one already) may have this nick."""
+        if not 0 < len(nick) <= MAX_GUEST_NICK or _NOT_IN_GUEST_NICK.search(nick):
+            raise AccountRefused(AccountRefusal.BAD_NAME, "That nick cannot be used")
+        folded = nick.lower()
+        holder = self._guest_nicks.get(folded)
+        if holder is not None and holder != user_id:
+            raise AccountRefused(AccountRefusal.NAME_TAKEN, "That nick is in use")
+        if skeleton(folded) in self._skeletons:
+            raise AccountRefused(AccountRefusal.NAME_TAKEN, "That nick belongs to an account")
+        own = user_id is not None and folded == split_user_id(user_id)[0]
+        if own:
+            return
+        try:
+            # Reserved names and their look-alikes; a nick that is no account name at all is none of them.
+            if folded.isascii() and re.fullmatch(r"[a-z][a-z0-9._-]{0,31}", folded):
+                check_new_account_name(folded, self.server_name)
+        except InvalidId as error:
+            raise AccountRefused(AccountRefusal.BAD_NAME, f"That nick cannot be used: {error}") from error
+
+    async def rename_guest(self, user_id: UserId, nick: str) -> None:
+        self.check_guest_nick(nick, user_id)
+        for folded, holder in list(self._guest_nicks.items()):
+            if holder == user_id:
+                del self._guest_nicks[folded]
+        self._guest_nicks[nick.lower()] = user_id
+        if self.rename is not None:
+            await self.rename(user_id, nick)
+
+    async def end_guest(self, user_id: UserId) -> None:
+        account = await self.account(user_id)
+        if account is None or not account.guest:
+            return
+        if self.leave_rooms is not None:
+            await self.leave_rooms(user_id)
+        position_floor = PutMeta("position_floor", str(self._stream.last))
+        await self._commit([DropAccount(user_id), position_floor])
+        self._forget_guest(user_id)
+
+    def _forget_guest(self, user_id: UserId) -> None:
+        self._guests.pop(user_id, None)
+        self._accounts.pop(user_id, None)
+        self._profiles.pop(user_id, None)
+        for folded, holder in list(self._guest_nicks.items()):
+            if holder == user_id:
+                del self._guest_nicks[folded]
+
+    # -- profiles: written by rooms.profiles, kept here for everybody who asks
+
+    async def profile(self, user_id: UserId) -> Mapping[str, str]:
+        profile = self._profiles.get(user_id)
+        if profile is None:
+            profile = self._profiles[user_id] = dict(await self._store.load_profile(user_id))
+        return profile
+
+    def profile_changed(self, user_id: UserId, field: str, value: str | None) -> None:
+        profile = self._profiles.get(user_id)
+        if profile is None:
+            return
+        if value is None:
+            profile.pop(field, None)
+        else:
+            profile[field] = value
+
+    # -- credentials
+
+    async def check_password(self, name: str, password: str, *, address: str) -> Account:
+        user_id = self.user_id(name)
+        self._passwords.check_may_try(user_id, address)
+        account = await self.account(user_id)
+        if account is not None and account.deactivated:
+            raise AccountRefused(AccountRefusal.DEACTIVATED)
+        right = await self._passwords.check(user_id, password)
+        return self._checked(account if right else None, user_id, address)
+
+    async def scram_verifier(self, name: str, hash_name: str) -> ScramVerifier:
+        return await self._passwords.verifier(self.user_id(name), hash_name)
+
+    async def scram_done(self, name: str, success: bool, *, address: str) -> Account:
+        user_id = self.user_id(name)
+        self._passwords.check_may_try(user_id, address)
+        return self._checked(await self.account(user_id) if success else None, user_id, address)
+
+    def _checked(self, account: Account | None, user_id: UserId, address: str) -> Account:
+        if account is None:
+            self._passwords.failed(user_id, address)
+            raise AccountRefused(AccountRefusal.WRONG_CREDENTIALS)
+        self._check_open(account)
+        return account
+
+    def _check_open(self, account: Account) -> None:
+        if account.deactivated:
+            raise AccountRefused(AccountRefusal.DEACTIVATED)
+        if account.locked:
+            raise AccountRefused(AccountRefusal.LOCKED)
+
+    async def change_password(
+        self, user_id: UserId, password: str, *, keep_device: DeviceId | None, logout_devices: bool = True
+    ) -> None:
+        await self._commit(await self._passwords.forms(user_id, password))
+        if logout_devices:
+            await self._devices.drop_all(user_id, "password changed", keep=keep_device)
+
+    # -- devices and tokens
+
+    async def log_in(
+        self,
+        account: Account,
+        *,
+        protocol: str,
+        device_id: str | None = None,
+        display_name: str | None = None,
+        tokens: bool = False,
+        refreshable: bool = False,
+    ) -> LogIn:
+        self._check_open(account)
+        return await self._devices.log_in(
+            account,
+            protocol=protocol,
+            device_id=device_id,
+            display_name=display_name,
+            tokens=tokens,
+            refreshable=refreshable,
+        )
+
+    async def owner_of_token(self, access_token: str) -> TokenOwner:
+        row = await self._devices.find_token(access_token)
+        account = await self.account(row.user_id)
+        if account is None or row.device_id is None:
+            raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
+        self._check_open(account)
+        return TokenOwner(account, DeviceId(row.device_id))
+
+    async def refresh(self, refresh_token: str) -> LogIn:
+        user_id, made = await self._devices.refresh(refresh_token)
+        account = await self.account(user_id)
+        if account is None:
+            raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
+        self._check_open(account)
+        return LogIn(
+            account, DeviceId(made.device_id), made.access_token, made.refresh_token, made.expires_in_ms
+        )
+
+    async def devices(self, user_id: UserId) -> Sequence[Device]:
+        return await self._devices.devices(user_id)
+
+    async def rename_device(self, user_id: UserId, device_id: str, display_name: str) -> None:
+        await self._devices.rename(user_id, device_id, display_name)
+
+    async def log_out(self, user_id: UserId, device_ids: Sequence[str], *, reason: str = "logged out") -> None:
+        await self._devices.drop(user_id, device_ids, reason)
+
+    async def log_out_all(self, user_id: UserId) -> None:
+        await self._devices.drop_all(user_id, "logged out everywhere")
+
+    # -- account data, filters, roster
+
+    async def account_data(self, user_id: UserId, room_id: RoomId | None, type: str) -> JsonObject | None:
+        return await self._data.get(user_id, room_id, type)
+
+    async def all_account_data(
+        self, user_id: UserId, *, since: int = 0
+    ) -> Mapping[tuple[RoomId | None, str], JsonObject]:
+        return await self._data.all(user_id, since)
+
+    async def set_account_data(
+        self, user_id: UserId, room_id: RoomId | None, type: str, content: JsonObject
+    ) -> None:
+        await self._data.set(user_id, room_id, type, content)
+
+    async def mark_direct(self, user_id: UserId, other: UserId, room_id: RoomId) -> None:
+        """Add a direct room to m.direct. spec: client-server module "Direct Messaging"."""
+        content = dict(await self._data.get(user_id, None, "m.direct") or {})
+        listed = content.get(other)
+        rooms = [room for room in listed if isinstance(room, str)] if isinstance(listed, list) else []
+        if room_id not in rooms:
+            content[other] = [*rooms, room_id]
+            await self._data.set(user_id, None, "m.direct", content)
+
+    async def add_filter(self, user_id: UserId, definition: JsonObject) -> str:
+        return await self._data.add_filter(user_id, definition)
+
+    async def filter(self, user_id: UserId, filter_id: str) -> JsonObject | None:
+        return await self._data.filter(user_id, filter_id)
+
+    async def roster(self, user_id: UserId) -> Mapping[str, RosterItem]:
+        return await self._data.roster(user_id)
+
+    async def set_roster_item(self, user_id: UserId, item: RosterItem) -> None:
+        await self._data.set_roster_item(user_id, item)
+
+    async def _commit(self, writes: Sequence[Write]) -> None:
+        try:
+            await self._stream.commit(writes)
+        except StoreError as error:
+            raise AccountRefused(AccountRefusal.SERVER_BUSY) from error

@@ -1,0 +1,346 @@
+"""The store in memory: for tests and as the plainest reading of interface.py. Nothing lasts.
+
+Units are applied at once and reported on the loop's next turn, in order, as a database would report them.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
+from tripoint.store.interface import Done, MembershipRow, StoredEvent, StoreError
+from tripoint.store.writes import (
+    AddEvent,
+    AddStateGroup,
+    DropAccount,
+    DropRoom,
+    PutAccount,
+    PutAccountData,
+    PutAlias,
+    PutCredential,
+    PutDevice,
+    PutFilter,
+    PutMembership,
+    PutMeta,
+    PutName,
+    PutProfile,
+    PutReceipt,
+    PutRegistrationToken,
+    PutRoom,
+    PutRosterItem,
+    PutToken,
+    ReplaceEventJson,
+    StateDelta,
+    Write,
+)
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class MemoryStore:
+    """store.interface.Store in dictionaries.
+
+    `fail_next(error)` makes the next units fail as a full disk would, for tests of faults.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._error: StoreError | None = None
+        self._closed = False
+        self.rooms: dict[int, PutRoom] = {}
+        self.events: dict[int, StoredEvent] = {}
+        self.event_keys: dict[int, tuple[str | None, str | None]] = {}
+        self.positions: dict[EventId, int] = {}
+        self.groups: dict[int, tuple[int, int | None, StateDelta]] = {}
+        self.memberships: dict[tuple[UserId, int], PutMembership] = {}
+        self.aliases: dict[RoomAlias, PutAlias] = {}
+        self.receipts: dict[tuple[int, UserId, str, str], PutReceipt] = {}
+        self.accounts: dict[UserId, PutAccount] = {}
+        self.credentials: dict[tuple[UserId, str], PutCredential] = {}
+        self.devices: dict[tuple[UserId, str], PutDevice] = {}
+        self.tokens: dict[bytes, PutToken] = {}
+        self.profiles: dict[tuple[UserId, str], PutProfile] = {}
+        self.account_data: dict[tuple[UserId, str, str], PutAccountData] = {}
+        self.filters: dict[tuple[UserId, str], PutFilter] = {}
+        self.rosters: dict[tuple[UserId, str], PutRosterItem] = {}
+        self.registration_tokens: dict[str, PutRegistrationToken] = {}
+        self.names: dict[tuple[str, str], dict[str, str]] = {}
+        self.meta: dict[str, str] = {}
+
+    def fail_next(self, error: StoreError | None) -> None:
+        """Units fail with `error` until this is called with None."""
+        self._error = error
+
+    def submit(self, writes: Sequence[Write], done: Done) -> None:
+        error = StoreError("the store is closed") if self._closed else self._error
+        if error is None:
+            for write in writes:
+                self._apply(write)
+        self._loop.call_soon(done, error)
+
+    async def close(self) -> None:
+        self._closed = True
+
+    def _apply(self, write: Write) -> None:
+        match write:
+            case AddEvent():
+                if write.position in self.events or write.event_id in self.positions:
+                    raise StoreError("event stored twice")
+                self.events[write.position] = StoredEvent(
+                    write.position,
+                    write.room_key,
+                    write.event_id,
+                    write.state_group,
+                    write.ts_ms,
+                    write.flags,
+                    write.token,
+                    write.json,
+                )
+                self.event_keys[write.position] = (write.type, write.state_key)
+                self.positions[write.event_id] = write.position
+            case ReplaceEventJson():
+                old = self.events[write.position]
+                self.events[write.position] = StoredEvent(
+                    old.position,
+                    old.room_key,
+                    old.event_id,
+                    old.state_group,
+                    old.ts_ms,
+                    write.flags,
+                    old.token,
+                    write.json,
+                )
+            case PutRoom():
+                self.rooms[write.room_key] = write
+            case AddStateGroup():
+                self.groups[write.group] = (write.room_key, write.base, write.entries)
+            case PutMembership():
+                _put(self.memberships, (write.user_id, write.room_key), write, write.membership is None)
+            case PutAlias():
+                _put(self.aliases, write.alias, write, write.room_key is None)
+            case PutReceipt():
+                self.receipts[write.room_key, write.user_id, write.kind, write.thread_id] = write
+            case PutAccount():
+                self.accounts[write.user_id] = write
+            case PutCredential():
+                _put(self.credentials, (write.user_id, write.form), write, write.data is None)
+            case PutDevice():
+                _put(self.devices, (write.user_id, write.device_id), write, write.protocol is None)
+            case PutToken():
+                _put(self.tokens, write.token_hash, write, write.device_id is None)
+            case PutProfile():
+                _put(self.profiles, (write.user_id, write.field), write, write.value is None)
+            case PutAccountData():
+                self.account_data[write.user_id, write.room_id, write.type] = write
+            case PutFilter():
+                self.filters[write.user_id, write.filter_id] = write
+            case PutRosterItem():
+                _put(self.rosters, (write.user_id, write.jid), write, write.data is None)
+            case PutRegistrationToken():
+                self.registration_tokens[write.token] = write
+            case PutName():
+                self.names.setdefault((write.kind, write.scope), {})[write.key] = write.value
+            case PutMeta():
+                self.meta[write.key] = write.value
+            case DropRoom():
+                self._drop_room(write.room_key)
+            case DropAccount():
+                self._drop_account(write.user_id)
+
+    def _drop_room(self, room_key: int) -> None:
+        for position in [p for p, event in self.events.items() if event.room_key == room_key]:
+            del self.positions[self.events[position].event_id]
+            del self.events[position], self.event_keys[position]
+        _drop(self.groups, lambda _, group: group[0] == room_key)
+        _drop(self.memberships, lambda key, _: key[1] == room_key)
+        _drop(self.aliases, lambda _, alias: alias.room_key == room_key)
+        _drop(self.receipts, lambda key, _: key[0] == room_key)
+        self.rooms.pop(room_key, None)
+
+    def _drop_account(self, user_id: UserId) -> None:
+        self.accounts.pop(user_id, None)
+        _drop(self.credentials, lambda key, _: key[0] == user_id)
+        _drop(self.devices, lambda key, _: key[0] == user_id)
+        _drop(self.tokens, lambda _, token: token.user_id == user_id)
+        _drop(self.profiles, lambda key, _: key[0] == user_id)
+        _drop(self.account_data, lambda key, _: key[0] == user_id)
+        _drop(self.filters, lambda key, _: key[0] == user_id)
+        _drop(self.rosters, lambda key, _: key[0] == user_id)
+        _drop(self.memberships, lambda key, _: key[0] == user_id)
+        _drop(self.receipts, lambda key, _: key[1] == user_id)
+
+    # -- rooms
+
+    async def load_room(self, room_id: RoomId) -> PutRoom | None:
+        return next((row for row in self.rooms.values() if row.room_id == room_id), None)
+
+    async def load_room_by_key(self, room_key: int) -> PutRoom | None:
+        return self.rooms.get(room_key)
+
+    async def load_locked_rooms(self) -> Sequence[PutRoom]:
+        return [row for row in self.rooms.values() if row.locked_until_ms is not None]
+
+    async def load_listed_rooms(self) -> Sequence[PutRoom]:
+        return [row for _, row in sorted(self.rooms.items()) if row.listed]
+
+    async def load_direct_rooms(self, pair: str) -> Sequence[PutRoom]:
+        found = [row for row in self.rooms.values() if row.direct_pair == pair]
+        return sorted(found, key=lambda row: (row.created_ts_ms, row.room_key))
+
+    def _chain(self, group: int) -> list[tuple[int | None, StateDelta]]:
+        """From the whole state at the bottom up to `group`."""
+        chain = []
+        at: int | None = group
+        while at is not None and at in self.groups:
+            _, base, entries = self.groups[at]
+            chain.append((base, entries))
+            at = base
+        return chain[::-1]
+
+    async def load_state(self, group: int) -> Mapping[tuple[str, str], int]:
+        state: dict[tuple[str, str], int] = {}
+        for _, entries in self._chain(group):
+            for type_, state_key, position in entries:
+                state[type_, state_key] = position
+        return state
+
+    async def load_state_chain(self, group: int) -> tuple[int, int]:
+        chain = self._chain(group)
+        deltas = sum(len(entries) for base, entries in chain if base is not None)
+        return deltas, len(chain[0][1]) if chain and chain[0][0] is None else 0
+
+    async def load_events(self, positions: Sequence[int]) -> Mapping[int, StoredEvent]:
+        return {position: self.events[position] for position in positions if position in self.events}
+
+    async def load_event(self, event_id: EventId) -> StoredEvent | None:
+        position = self.positions.get(event_id)
+        return None if position is None else self.events[position]
+
+    async def load_timeline(
+        self, room_key: int, *, after: int, upto: int, limit: int, backward: bool
+    ) -> Sequence[StoredEvent]:
+        found = [
+            event
+            for position, event in sorted(self.events.items(), reverse=backward)
+            if event.room_key == room_key and after < position <= upto
+        ]
+        return found[:limit]
+
+    async def load_state_history(self, room_key: int, type: str, state_key: str) -> Sequence[StoredEvent]:
+        return [
+            self.events[position]
+            for position, key in sorted(self.event_keys.items())
+            if key == (type, state_key) and self.events[position].room_key == room_key
+        ]
+
+    async def load_position_at(self, room_key: int, ts_ms: int) -> int:
+        found = [
+            (event.ts_ms, position)
+            for position, event in self.events.items()
+            if event.room_key == room_key and event.ts_ms < ts_ms
+        ]
+        return max(found)[1] if found else 0
+
+    async def load_event_by_token(self, room_key: int, token: str) -> Sequence[StoredEvent]:
+        return [
+            event
+            for _, event in sorted(self.events.items(), reverse=True)
+            if event.token == token and event.room_key == room_key
+        ]
+
+    async def load_memberships(self, user_id: UserId) -> Sequence[MembershipRow]:
+        return [
+            MembershipRow(room_key, self.rooms[room_key].room_id, write.membership or "leave", write.position)
+            for (user, room_key), write in self.memberships.items()
+            if user == user_id
+        ]
+
+    async def load_last_position(self, room_key: int) -> int:
+        return max((p for p, event in self.events.items() if event.room_key == room_key), default=0)
+
+    async def load_alias(self, alias: RoomAlias) -> RoomId | None:
+        write = self.aliases.get(alias)
+        return None if write is None or write.room_key is None else self.rooms[write.room_key].room_id
+
+    async def load_alias_creator(self, alias: RoomAlias) -> UserId | None:
+        write = self.aliases.get(alias)
+        return None if write is None else write.creator
+
+    async def load_aliases(self, room_key: int) -> Sequence[RoomAlias]:
+        return sorted(alias for alias, write in self.aliases.items() if write.room_key == room_key)
+
+    async def load_receipts(self, room_key: int) -> Sequence[PutReceipt]:
+        found = [write for key, write in self.receipts.items() if key[0] == room_key]
+        return sorted(found, key=lambda write: write.position)
+
+    async def load_names(self, kind: str, scope: str) -> Mapping[str, str]:
+        return dict(self.names.get((kind, scope), {}))
+
+    async def load_maxima(self) -> tuple[int, int, int]:
+        positions = (
+            *self.events,
+            *(write.position for write in self.receipts.values()),
+            *(write.position for write in self.account_data.values()),
+        )
+        return max(positions, default=0), max(self.groups, default=0), max(self.rooms, default=0)
+
+    async def load_meta(self, key: str) -> str | None:
+        return self.meta.get(key)
+
+    # -- accounts
+
+    async def load_account(self, user_id: UserId) -> PutAccount | None:
+        return self.accounts.get(user_id)
+
+    async def load_account_names(self) -> Sequence[str]:
+        return [write.name for write in self.accounts.values()]
+
+    async def load_guests(self) -> Sequence[PutAccount]:
+        return [write for write in self.accounts.values() if write.guest]
+
+    async def load_credential(self, user_id: UserId, form: str) -> bytes | None:
+        write = self.credentials.get((user_id, form))
+        return None if write is None else write.data
+
+    async def load_devices(self, user_id: UserId) -> Sequence[PutDevice]:
+        return [write for (user, _), write in sorted(self.devices.items()) if user == user_id]
+
+    async def load_token(self, token_hash: bytes) -> PutToken | None:
+        return self.tokens.get(token_hash)
+
+    async def load_tokens(self, user_id: UserId) -> Sequence[PutToken]:
+        return [write for write in self.tokens.values() if write.user_id == user_id]
+
+    async def load_profile(self, user_id: UserId) -> Mapping[str, str]:
+        return {
+            field: write.value
+            for (user, field), write in self.profiles.items()
+            if user == user_id and write.value is not None
+        }
+
+    async def load_account_data(self, user_id: UserId, since: int) -> Sequence[PutAccountData]:
+        found = [w for key, w in self.account_data.items() if key[0] == user_id and w.position > since]
+        return sorted(found, key=lambda write: write.position)
+
+    async def load_filter(self, user_id: UserId, filter_id: str) -> bytes | None:
+        write = self.filters.get((user_id, filter_id))
+        return None if write is None else write.definition
+
+    async def load_roster(self, user_id: UserId) -> Sequence[bytes]:
+        return [w.data for (user, _), w in sorted(self.rosters.items()) if user == user_id and w.data is not None]
+
+    async def load_registration_token(self, token: str) -> PutRegistrationToken | None:
+        return self.registration_tokens.get(token)
+
+
+def _put(table: dict[K, V], key: K, value: V, delete: bool) -> None:
+    if delete:
+        table.pop(key, None)
+    else:
+        table[key] = value
+
+
+def _drop(table: dict[K, V], gone: Callable[[K, V], bool]) -> None:
+    for key in [key for key, value in table.items() if gone(key, value)]:
+        del table[key]
