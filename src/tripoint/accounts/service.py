@@ -27,6 +27,7 @@ from tripoint.core.ids import (
     make_user_id,
     split_user_id,
 )
+from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.store.interface import AccountStore, StoreError
 from tripoint.store.stream import Stream
 from tripoint.store.writes import (
@@ -49,12 +50,25 @@ Rename = Callable[[UserId, str], Awaitable[None]]
 
 
 class Registration:
-    """How accounts come to be here: what the configuration says. `mode`: open | token | closed."""
+    """How accounts come to be here: what the configuration says. `mode`: open | token | closed.
 
-    def __init__(self, mode: str, guests: bool, guests_per_address: int) -> None:
+    `rate` is how often one address may make an account or come as a guest; `clock_s` is monotonic.
+    """
+
+    def __init__(
+        self, mode: str, guests: bool, guests_per_address: int, rate: Rate, clock_s: Callable[[], float]
+    ) -> None:
         self.mode = mode
         self.guests = guests
         self.guests_per_address = guests_per_address
+        self._made = TokenBuckets(rate)
+        self._clock_s = clock_s
+
+    def take(self, address: str) -> None:
+        """One more from this address, or AccountRefused(RATE_LIMITED)."""
+        wait_s = self._made.take(address, self._clock_s())
+        if wait_s > 0:
+            raise AccountRefused(AccountRefusal.RATE_LIMITED, retry_after_ms=int(wait_s * 1000) + 1)
 
 
 class Accounts:
@@ -134,6 +148,7 @@ class Accounts:
         used: list[Write] = []
         if mode == "token":
             used.append(await self.check_registration_token(registration_token))
+        self._registration.take(address)
         return await self._make(name, password, admin=False, writes=used)
 
     async def add_account(self, name: str, password: str, *, admin: bool) -> Account:

@@ -12,7 +12,7 @@ from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.rooms.commands import Origin
 
 
-class EventCommitted(Struct, frozen=True, tag=True):
+class EventCommitted(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     """An event is in the room's history. `position` is its place in the server's stream.
 
     `replaced` is the state event that stood under the same key before (None: there was none, or the event is
@@ -26,7 +26,7 @@ class EventCommitted(Struct, frozen=True, tag=True):
     origin: Origin | None = None
 
 
-class TypingChanged(Struct, frozen=True, tag=True):
+class TypingChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     """Who is typing now: the whole set, and who it was before."""
 
     room_id: RoomId
@@ -34,7 +34,7 @@ class TypingChanged(Struct, frozen=True, tag=True):
     before: frozenset[UserId]
 
 
-class ReceiptMoved(Struct, frozen=True, tag=True):
+class ReceiptMoved(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     """A read marker moved. Private kinds go to sessions of `user_id` alone."""
 
     position: int
@@ -46,7 +46,7 @@ class ReceiptMoved(Struct, frozen=True, tag=True):
     ts_ms: int
 
 
-class DirectoryChanged(Struct, frozen=True, tag=True):
+class DirectoryChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     """Aliases of the room or its place in the directory changed."""
 
     room_id: RoomId
@@ -55,7 +55,7 @@ class DirectoryChanged(Struct, frozen=True, tag=True):
 RoomChange = EventCommitted | TypingChanged | ReceiptMoved | DirectoryChanged
 
 
-class MembershipChanged(Struct, frozen=True, tag=True):
+class MembershipChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     """A local user's own membership changed (also told as EventCommitted to the room)."""
 
     user_id: UserId
@@ -65,7 +65,7 @@ class MembershipChanged(Struct, frozen=True, tag=True):
     change: EventCommitted
 
 
-class PresenceChanged(Struct, frozen=True, tag=True):
+class PresenceChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     """A user's aggregated presence (docs/mapping.md 13.7)."""
 
     user_id: UserId
@@ -74,13 +74,13 @@ class PresenceChanged(Struct, frozen=True, tag=True):
     last_active_ts_ms: int
 
 
-class ProfileChanged(Struct, frozen=True, tag=True):
+class ProfileChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     user_id: UserId
     field: str
     value: str | None
 
 
-class AccountDataChanged(Struct, frozen=True, tag=True):
+class AccountDataChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     """Global (`room_id` None) or per-room account data of a user was written."""
 
     position: int
@@ -90,14 +90,14 @@ class AccountDataChanged(Struct, frozen=True, tag=True):
     content: JsonObject
 
 
-class RosterChanged(Struct, frozen=True, tag=True):
+class RosterChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     """One item of a user's roster changed: push it (RFC 6121 2.1.6)."""
 
     user_id: UserId
     jid: str
 
 
-class SessionsEnded(Struct, frozen=True, tag=True):
+class SessionsEnded(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     """Devices of a user are gone: their connections close. Empty `device_ids` means all of them."""
 
     user_id: UserId

@@ -48,7 +48,7 @@ class Template(Enum):
     TEMPORARY = "temporary"  # made by a guest: never federated, gone with its last member
 
 
-class Command(Struct, frozen=True, tag=True, kw_only=True):
+class Command(Struct, frozen=True, tag=True, tag_field="command", kw_only=True):
     """Base of all commands. `actor` is a local user."""
 
     actor: UserId

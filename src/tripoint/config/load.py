@@ -1,0 +1,205 @@
+"""Reading the configuration: TOML to typed options, with mistakes explained by file, line and fix.
+
+Nothing is guessed: an unknown key or a wrong value stops the start, and all mistakes are told at once.
+"""
+
+import difflib
+import ipaddress
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from tripoint.config.options import LOG_LEVELS, REGISTRATION_MODES, Config
+from tripoint.core.errors import PeerError
+from tripoint.core.ids import ServerName, parse_server_name
+from tripoint.core.room_version import SUPPORTED
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. `mistakes` are sentences with file and line."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        self.mistakes = mistakes
+        super().__init__("\n".join(mistakes))
+
+
+def load_config(path: Path | None) -> Config:
+    """The configuration in `path`; None: all defaults. Raises ConfigError with every mistake."""
+    if path is None:
+        return Config()
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: is not UTF-8 text"]) from error
+    return parse_config(text, str(path))
+
+
+def parse_config(text: str, name: str) -> Config:
+    """The configuration in a TOML text; `name` is the file's name in mistakes."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{name}: not TOML: {error}"]) from error
+    reader = _Reader(text, name)
+    config = reader.read(data)
+    if not reader.mistakes:
+        reader.check(config)
+    if reader.mistakes:
+        raise ConfigError(reader.mistakes)
+    return config
+
+
+class _Reader:
+    """Collects mistakes while it builds the options."""
+
+    def __init__(self, text: str, name: str) -> None:
+        self._lines = text.splitlines()
+        self._name = name
+        self.mistakes: list[str] = []
+
+    def read(self, data: dict[str, Any]) -> Config:
+        tables = {part.name: part for part in fields(Config)}
+        types = get_type_hints(Config)
+        made: dict[str, Any] = {}
+        for key, value in data.items():
+            if key not in tables:
+                self._unknown(None, key, list(tables))
+            elif not isinstance(value, dict):
+                self._mistake(None, key, f"{key} is a table: write [{key}] and its options below")
+            else:
+                made[key] = self._table(key, types[key], value)
+        return Config(**made)
+
+    def _table(self, table: str, cls: type, values: dict[str, Any]) -> Any:
+        types = get_type_hints(cls)
+        known = [option.name for option in fields(cls)]
+        made: dict[str, Any] = {}
+        for key, value in values.items():
+            if key not in known:
+                self._unknown(table, key, known)
+                continue
+            wanted = types[key]
+            if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+            if wanted in (str, bool, int, float):
+                if type(value) is not wanted:
+                    self._mistake(table, key, f"{key} must be {_SAY[wanted]}, not {value!r}")
+                    continue
+            elif not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                self._mistake(table, key, f'{key} must be a list of texts, like ["127.0.0.1:8008"]')
+                continue
+            else:
+                value = tuple(value)
+            made[key] = value
+        return cls(**made)
+
+    def check(self, config: Config) -> None:
+        """What types cannot say."""
+        try:
+            parse_server_name(config.server.name)
+        except PeerError as error:
+            self._mistake("server", "name", f"name is not a server name: {error}")
+        if config.server.default_room_version not in SUPPORTED:
+            self._mistake("server", "default_room_version", f"default_room_version is one of {', '.join(SUPPORTED)}")
+        for key in ("http", "irc", "irc_tls", "xmpp", "xmpp_tls", "metrics"):
+            for address in getattr(config.listen, key):
+                if split_address(address) is None:
+                    self._mistake("listen", key, f'{address!r} is not an address like "127.0.0.1:6667" or "[::]:6667"')
+        for address in config.listen.proxies:
+            if not _is_ip(address):
+                self._mistake("listen", "proxies", f"{address!r} is not an IP address")
+        for network in config.outbound.allow_networks:
+            if not _is_network(network):
+                self._mistake("outbound", "allow_networks", f'{network!r} is not a network like "10.0.0.0/8"')
+        if bool(config.tls.certificate) != bool(config.tls.key):
+            self._mistake("tls", "certificate", "certificate and key are given together or not at all")
+        for key in ("certificate", "key"):
+            path = getattr(config.tls, key)
+            if path and not Path(path).is_file():
+                self._mistake("tls", key, f"{path} does not exist")
+        for path in config.tls.extra_authorities:
+            if not Path(path).is_file():
+                self._mistake("tls", "extra_authorities", f"{path} does not exist")
+        accounts = config.accounts
+        if accounts.registration not in REGISTRATION_MODES:
+            self._mistake("accounts", "registration", f"registration is one of {', '.join(REGISTRATION_MODES)}")
+        if not 10_000 <= accounts.scram_iterations <= 600_000:
+            self._mistake("accounts", "scram_iterations", "scram_iterations is between 10000 and 600000")
+        if config.log.level not in LOG_LEVELS:
+            self._mistake("log", "level", f"level is one of {', '.join(LOG_LEVELS)}")
+        for option in fields(config.limits):
+            if getattr(config.limits, option.name) < 0:
+                self._mistake("limits", option.name, f"{option.name} cannot be negative; 0 means no limit")
+
+    def _unknown(self, table: str | None, key: str, known: list[str]) -> None:
+        close = difflib.get_close_matches(key, known, 1)
+        hint = f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
+        where = f" in [{table}]" if table else ""
+        self._mistake(table, key, f"unknown option {key}{where}{hint}")
+
+    def _mistake(self, table: str | None, key: str, text: str) -> None:
+        self.mistakes.append(f"{self._name}:{self._line(table, key)}: {text}")
+
+    def _line(self, table: str | None, key: str) -> int:
+        """The line on which a key stands; TOML's reader does not tell."""
+        inside = table is None
+        for number, line in enumerate(self._lines, 1):
+            stripped = line.strip()
+            if stripped.startswith("["):
+                name = stripped.strip("[]").strip()
+                if table is None and name == key:
+                    return number
+                inside = table is None or name == table
+            elif inside and stripped.partition("=")[0].strip().strip('"') == key:
+                return number
+        return 1
+
+
+_SAY = {str: 'a text in quotes, like "this"', bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def split_address(address: str) -> tuple[str, int] | None:
+    """("127.0.0.1", 6667) of "127.0.0.1:6667"; None where it is not an address with a port."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        return None
+    host = host.removeprefix("[").removesuffix("]")
+    return (host, int(port)) if host and _is_ip(host) else None
+
+
+def only_loopback(config: Config) -> bool:
+    """Whether every client listener can be reached from this machine alone."""
+    listen = config.listen
+    addresses = (*listen.http, *listen.irc, *listen.irc_tls, *listen.xmpp, *listen.xmpp_tls)
+    parts = [split_address(address) for address in addresses]
+    return all(part is not None and ipaddress.ip_address(part[0]).is_loopback for part in parts)
+
+
+def registration_mode(config: Config) -> str:
+    """open, token or closed: what `auto` comes to."""
+    if config.accounts.registration != "auto":
+        return config.accounts.registration
+    return "open" if only_loopback(config) else "closed"
+
+
+def server_name(config: Config) -> ServerName:
+    return parse_server_name(config.server.name)
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True

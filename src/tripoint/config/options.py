@@ -1,0 +1,137 @@
+"""Every option of the server: frozen, typed, with its own help.
+
+The example file and the manual page are generated from these fields. Defaults are safe ones: everything on
+loopback, so that a server without a file is a server for trying out.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+REGISTRATION_MODES = ("auto", "open", "token", "closed")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def option(help: str, default: Any) -> Any:
+    """A field with its help. Lists are written as tuples."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Who this server is."""
+
+    name: str = option(
+        "The name in user ids (@alice:NAME), on IRC and as XMPP domain. It is in every room's history and "
+        "cannot be changed later.",
+        "localhost",
+    )
+    data_dir: str = option("Where the database, keys and certificates are kept.", "data")
+    default_room_version: str = option("Room version of new rooms: 3 to 12.", "12")
+    motd: str = option("Message of the day on IRC.", "Welcome. One room, three protocols.")
+    public_url: str = option(
+        "The address under which clients reach HTTP, for .well-known/matrix/client; empty: none is given out.", ""
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Addresses and ports, as "host:port"; "[::]:6697" for IPv6. An empty list switches a listener off."""
+
+    http: tuple[str, ...] = option("Matrix clients, plain HTTP (put a TLS proxy in front).", ("127.0.0.1:8008",))
+    irc: tuple[str, ...] = option("IRC without TLS.", ("127.0.0.1:6667",))
+    irc_tls: tuple[str, ...] = option("IRC over TLS.", ("127.0.0.1:6697",))
+    xmpp: tuple[str, ...] = option("XMPP clients, STARTTLS.", ("127.0.0.1:5222",))
+    xmpp_tls: tuple[str, ...] = option("XMPP clients, direct TLS.", ("127.0.0.1:5223",))
+    metrics: tuple[str, ...] = option("Prometheus metrics at /metrics. Keep it private.", ("127.0.0.1:8009",))
+    proxies: tuple[str, ...] = option(
+        "Addresses of reverse proxies whose X-Forwarded-For is believed.", ("127.0.0.1", "::1")
+    )
+    plaintext_passwords: bool = option(
+        "Take passwords over plain connections from this machine. Switch it off when a proxy forwards IRC or "
+        "XMPP here.",
+        True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Certificates. Without them the server makes its own, which clients will ask you about."""
+
+    certificate: str = option("PEM file with the certificate chain; empty: self-made in data_dir.", "")
+    key: str = option("PEM file with its private key.", "")
+    extra_authorities: tuple[str, ...] = option(
+        "PEM files with more certificate authorities to trust on outgoing connections.", ()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """Who may have an account."""
+
+    registration: str = option(
+        "open, token (see `tripoint user invite`), closed; auto: open while every listener is on this machine "
+        "alone, else closed.",
+        "auto",
+    )
+    guests: bool = option("IRC users without an account may come in as guests.", True)
+    guests_per_address: int = option("How many guests one address may have at a time.", 3)
+    scram_sha1: bool = option("Also keep SCRAM-SHA-1 forms of passwords, for old XMPP clients.", True)
+    scram_iterations: int = option("Rounds of password hashing, 10000 to 600000.", 100_000)
+    token_life_s: int = option("Life of Matrix access tokens of clients that can refresh them.", 3600)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one user or one connection may take. A rate of 0 means no limit."""
+
+    events_burst: float = option("Messages an account may send at once.", 10.0)
+    events_per_s: float = option("Messages a second after that.", 1.0)
+    state_burst: float = option("Changes to rooms (topic, modes, new rooms) at once.", 20.0)
+    state_per_s: float = option("Such changes a second after that.", 0.1)
+    membership_burst: float = option("Joins, invitations, kicks at once.", 50.0)
+    membership_per_s: float = option("The same a second after that.", 1.0)
+    login_failures_burst: float = option("Wrong passwords per account or address at once.", 10.0)
+    login_failures_per_s: float = option("Wrong passwords a second after that.", 0.1)
+    registrations_burst: float = option("New accounts per address at once.", 10.0)
+    registrations_per_s: float = option("New accounts a second after that.", 0.02)
+    rooms_per_account: int = option("Rooms an account may be in.", 500)
+    connections_per_address: int = option("IRC and XMPP connections from one address; 0: no limit.", 100)
+    send_queue_bytes: int = option("What may wait for a client that does not read, before it is closed.", 4_194_304)
+    irc_commands_burst: float = option("IRC commands at once, weighted by their cost.", 60.0)
+    irc_commands_per_s: float = option("IRC commands a second after that.", 20.0)
+    xmpp_stanzas_burst: float = option("XMPP stanzas at once.", 200.0)
+    xmpp_stanzas_per_s: float = option("XMPP stanzas a second after that.", 50.0)
+    stanza_bytes: int = option("Largest XMPP stanza.", 262_144)
+    http_body_bytes: int = option("Largest body of an HTTP request that is not an upload.", 1_048_576)
+    http_requests: int = option("HTTP requests that may be answered at the same time.", 10_000)
+    rooms_in_memory: int = option("Rooms kept in memory that nobody is watching.", 2000)
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """Connections that the server makes by itself."""
+
+    allow_networks: tuple[str, ...] = option(
+        "Private networks that may be connected to (CIDR). Empty: public addresses alone.", ()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What is logged. Passwords, tokens and message texts never are."""
+
+    level: str = option("debug, info, warning or error.", "info")
+    json: bool = option("One JSON object a line instead of text.", False)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole file: one table each."""
+
+    server: Server = field(default_factory=Server)
+    listen: Listen = field(default_factory=Listen)
+    tls: Tls = field(default_factory=Tls)
+    accounts: Accounts = field(default_factory=Accounts)
+    limits: Limits = field(default_factory=Limits)
+    outbound: Outbound = field(default_factory=Outbound)
+    log: Log = field(default_factory=Log)

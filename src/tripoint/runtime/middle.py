@@ -1,0 +1,214 @@
+"""The middle of the server, wired: store, rooms, accounts, fan-out. Front ends stand around it.
+
+Tests build it on the store in memory; app.py on the configured one.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from tripoint.accounts.data import AccountData
+from tripoint.accounts.devices import Devices
+from tripoint.accounts.passwords import Passwords
+from tripoint.accounts.service import Accounts, Registration
+from tripoint.bus.local import LocalBus
+from tripoint.config.load import registration_mode, server_name
+from tripoint.config.options import Config
+from tripoint.core.ids import RoomId, UserId
+from tripoint.core.signing import SigningKey
+from tripoint.core.token_bucket import Rate
+from tripoint.fanout.hub import Hub
+from tripoint.rooms.changes import RoomChange, UserChange
+from tripoint.rooms.commands import Leave, SetProfile
+from tripoint.rooms.creation import Creation
+from tripoint.rooms.direct import Direct
+from tripoint.rooms.ephemeral import Receipts, Typing
+from tripoint.rooms.limits import Limits
+from tripoint.rooms.loaded import LoadedRooms
+from tripoint.rooms.membership import Membership, People
+from tripoint.rooms.membership_index import MembershipIndex
+from tripoint.rooms.messages import Messages
+from tripoint.rooms.name_table import StoredNames
+from tripoint.rooms.naming import Names
+from tripoint.rooms.presence import PresenceBoard
+from tripoint.rooms.profiles import Profiles
+from tripoint.rooms.reader import Reader
+from tripoint.rooms.refusals import Refused
+from tripoint.rooms.removal import POSITION_FLOOR, Removal
+from tripoint.rooms.service import Service
+from tripoint.rooms.transaction import Signer
+from tripoint.rooms.writer import Writer
+from tripoint.store.interface import Store, StoreError
+from tripoint.store.stream import Stream
+
+log = structlog.get_logger("tripoint")
+
+
+def clock_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Middle:
+    """What front ends are given."""
+
+    store: Store
+    stream: Stream
+    hub: Hub
+    service: Service
+    reader: Reader
+    accounts: Accounts
+    presence: PresenceBoard
+    name_table: StoredNames
+    creation: Creation
+    loaded: LoadedRooms
+    passwords: Passwords
+
+    async def close(self) -> None:
+        """Write what is queued and close the store."""
+        await self.store.close()
+        self.passwords.close()
+
+
+def report_bug(where: str, error: BaseException) -> None:
+    log.error(where, exc_info=error)
+
+
+async def build_middle(
+    config: Config,
+    store: Store,
+    key: SigningKey,
+    *,
+    secret: bytes,
+    clock: Callable[[], int] = clock_ms,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Middle:
+    """Wire the middle and start it. `secret`: 32 bytes of this server's own, the same at every start."""
+    server = server_name(config)
+    loop = asyncio.get_running_loop()
+    position, group, room_key = await store.load_maxima()
+    position = max(position, int(await store.load_meta(POSITION_FLOOR) or 0))
+    stream = Stream(store, position)
+    hub = Hub(report_bug)
+    room_bus: LocalBus[RoomChange] = LocalBus(lambda error: report_bug("bus.room", error))
+    user_bus: LocalBus[UserChange] = LocalBus(lambda error: report_bug("bus.user", error))
+    room_bus.subscribe(hub.room_changed)
+    user_bus.subscribe(hub.user_changed)
+
+    limits = config.limits
+    passwords = Passwords(
+        store,
+        secret=secret,
+        iterations=config.accounts.scram_iterations,
+        scram_sha1=config.accounts.scram_sha1,
+        failures=Rate(limits.login_failures_burst, limits.login_failures_per_s),
+        clock_s=monotonic,
+    )
+    accounts = Accounts(
+        server,
+        store,
+        stream,
+        Registration(
+            registration_mode(config),
+            config.accounts.guests,
+            config.accounts.guests_per_address,
+            Rate(limits.registrations_burst, limits.registrations_per_s),
+            monotonic,
+        ),
+        passwords,
+        Devices(store, stream, user_bus, clock, config.accounts.token_life_s * 1000),
+        AccountData(store, stream, user_bus),
+        clock,
+    )
+
+    index = MembershipIndex(store, server)
+    signer = Signer(server, key, clock)
+    writer = Writer(stream, group, index, room_bus, user_bus, signer)
+    loaded = LoadedRooms(store, hub.is_watched, limits.rooms_in_memory)
+    people = People(accounts.is_local_user, accounts.is_guest, accounts.profile, accounts.mark_direct)
+    membership = Membership(loaded, writer, people, index, limits.rooms_per_account)
+    messages = Messages(loaded, writer, store, membership)
+    names = Names(loaded, writer, store, room_bus)
+    creation = Creation(
+        loaded,
+        writer,
+        store,
+        people,
+        names,
+        index,
+        room_keys=room_key,
+        default_version=config.server.default_room_version,
+        mint=lambda: secrets.token_urlsafe(24)[:18].replace("-", "a").replace("_", "b"),
+    )
+    typing = Typing(loaded, room_bus, clock, loop.call_later)
+    receipts = Receipts(loaded, writer, store, room_bus)
+    presence = PresenceBoard(user_bus, clock)
+    service = Service(
+        membership=membership,
+        messages=messages,
+        creation=creation,
+        direct=Direct(loaded, store, creation, membership, people, index),
+        names=names,
+        typing=typing,
+        receipts=receipts,
+        profiles=Profiles(loaded, writer, people, index, user_bus, accounts.profile_changed),
+        removal=Removal(loaded, writer, index, room_bus),
+        people=people,
+        limits=Limits(
+            Rate(limits.events_burst, limits.events_per_s),
+            Rate(limits.state_burst, limits.state_per_s),
+            Rate(limits.membership_burst, limits.membership_per_s),
+            monotonic,
+        ),
+    )
+    reader = Reader(
+        loaded,
+        store,
+        index,
+        messages,
+        typing,
+        receipts,
+        presence,
+        accounts.profile,
+        lambda: stream.committed,
+    )
+    accounts.leave_rooms = _leaver(service, index.load, index.unload)
+    accounts.rename = _renamer(service)
+    name_table = StoredNames(store, stream, _name_lost)
+    await accounts.start()
+    return Middle(
+        store, stream, hub, service, reader, accounts, presence, name_table, creation, loaded, passwords
+    )
+
+
+def _name_lost(error: StoreError) -> None:
+    log.warning("names.not_stored", error=str(error))
+
+
+def _leaver(
+    service: Service,
+    memberships: Callable[[UserId], Awaitable[Mapping[RoomId, tuple[str, int]]]],
+    unload: Callable[[UserId], None],
+) -> Callable[[UserId], Awaitable[None]]:
+    async def leave_rooms(user_id: UserId) -> None:
+        for room_id, (membership, _) in list((await memberships(user_id)).items()):
+            if membership in ("join", "invite", "knock"):
+                try:
+                    await service.do(Leave(actor=user_id, room_id=room_id))
+                except Refused as refused:
+                    log.warning("accounts.could_not_leave", room_id=room_id, refusal=refused.refusal.name)
+        unload(user_id)
+
+    return leave_rooms
+
+
+def _renamer(service: Service) -> Callable[[UserId, str], Awaitable[None]]:
+    async def rename(user_id: UserId, nick: str) -> None:
+        await service.do(SetProfile(actor=user_id, field="displayname", value=nick))
+
+    return rename
