@@ -149,9 +149,9 @@ def test_fragment():
         Element("b", "jabber:client"),
     ]
     for wrong in ("</stream:stream><a/>", "<a>", "<!-- -->", "text", "\ud800"):
-        with pytest.raises(wire.PeerError):
+        with pytest.raises(wire.StreamError):
             if not wire.parse_fragment(wrong):
-                raise wire.PeerError("nothing", "")
+                raise wire.StreamError("nothing", "")
 
 
 names = st.from_regex(r"[a-z][a-z0-9]{0,5}", fullmatch=True)

@@ -219,3 +219,22 @@ _SASL_PROHIBITED = (
     stringprep.in_table_c8,
     stringprep.in_table_c9,
 )
+
+
+def is_resourceprep_stable(text: str) -> bool:
+    """Whether Resourceprep, which older XMPP clients apply, takes `text` and leaves it as it is.
+
+    Code points that are newer than Unicode 3.2 pass: those clients leave them alone. spec: RFC3920 B
+    """
+    if text.isascii():
+        return text.isprintable()
+    if any(stringprep.in_table_b1(char) for char in text):
+        return False
+    if unicodedata.normalize("NFKC", text) != text:
+        return False
+    if any(table(char) for char in text for table in _SASL_PROHIBITED):
+        return False
+    if any(map(stringprep.in_table_d1, text)):
+        ends_right = stringprep.in_table_d1(text[0]) and stringprep.in_table_d1(text[-1])
+        return ends_right and not any(map(stringprep.in_table_d2, text))
+    return True

@@ -50,13 +50,13 @@ def nick_of(user_id: str, local_server: str, displayname: str = "", *, machine_m
     return slug_nick(user_id, displayname)
 
 
-def slug_nick(user_id: str, displayname: str = "") -> str:
+def slug_nick(user_id: str, displayname: str = "", *, hash_length: int = 4) -> str:
     """``slug~h4:server``: what stands in for a nick that cannot be shown or is taken (MAPPING 2.2, 2.4)."""
     localpart, _, server = user_id[1:].partition(":")
     name = slug(displayname) or slug(localpart) or "user"
     # A server name can hold a port or brackets; as part of a nick they would break masks and targets.
     host = re.sub(r"[^A-Za-z0-9.-]", "-", server)[:NICKLEN] or "unknown"
-    return f"{name}~{_short_hash(user_id, 4)}:{host}"
+    return f"{name}~{_short_hash(user_id, hash_length)}:{host}"
 
 
 def room_slug(room_id: str, name: str = "", members: tuple[str, ...] = ()) -> str:

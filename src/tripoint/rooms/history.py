@@ -59,14 +59,18 @@ class HistoryQuery(Struct, frozen=True, kw_only=True):
     senders: tuple[UserId, ...] | None = None
     not_senders: tuple[UserId, ...] = ()
     contains_url: bool | None = None
+    with_replaced: bool = False  # fill HistoryItem.replaced, which costs a look-up per state event
 
 
 class HistoryItem(Struct, frozen=True):
-    """`token` is the Origin.token that was kept with the event (`keep`), or None."""
+    """An event of a page. `token` is the Origin.token that was kept with it (`keep`); `replaced` the state
+    event that stood under the same key before; `redacted_because` the redaction, if it was redacted."""
 
     position: int
     event: Event
     token: str | None = None
+    replaced: Event | None = None
+    redacted_because: Event | None = None
 
 
 class HistoryPage(Struct, frozen=True):

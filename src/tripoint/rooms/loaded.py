@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from tripoint.core.event import Event, load_event
 from tripoint.core.ids import RoomId
-from tripoint.core.room_version import get_room_version
+from tripoint.core.room_version import RoomVersion, get_room_version
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Head, Room, StateKey
-from tripoint.store.interface import RoomStore
+from tripoint.store.interface import RoomStore, StoredEvent
 from tripoint.store.writes import PutRoom
 
 # Newest events that are read with a room, for the first page of history.
@@ -97,11 +97,27 @@ async def load_room(store: RoomStore, row: PutRoom) -> Room:
         row.room_key, after=0, upto=last_position, limit=RECENT_LOADED, backward=True
     )
     for found in reversed(newest):
-        event = load_event(found.json, found.event_id, version)
-        room.recent.append(HistoryItem(found.position, event, plain_token(found.token)))
+        room.recent.append(await _recent_item(store, found, version))
     if newest:
         room.recent_from = newest[-1].position - 1 if len(newest) == RECENT_LOADED else 0
     return room
+
+
+async def _recent_item(store: RoomStore, stored: StoredEvent, version: RoomVersion) -> HistoryItem:
+    """A stored event as it would stand in memory had it been committed just now."""
+    event = load_event(stored.json, stored.event_id, version)
+    before = because = None
+    if event.state_key is not None:
+        before = await store.load_state_before(stored.room_key, event.type, event.state_key, stored.position)
+    if stored.redacted_by is not None:
+        because = await store.load_event(stored.redacted_by)
+    return HistoryItem(
+        stored.position,
+        event,
+        plain_token(stored.token),
+        None if before is None else load_event(before.json, before.event_id, version),
+        None if because is None else load_event(because.json, because.event_id, version),
+    )
 
 
 def plain_token(token: str | None) -> str | None:

@@ -146,8 +146,8 @@ class Messages:
             room,
             transaction,
             origin=command.origin,
-            writes=[ReplaceEventJson(stored.position, stored.flags | FLAG_REDACTED, gone.json)],
-            on_commit=lambda: room.replace_event(gone),
+            writes=[ReplaceEventJson(stored.position, stored.flags | FLAG_REDACTED, gone.json, event.event_id)],
+            on_commit=lambda: room.redacted(gone, event),
         )
         return Done(room.room_id, event.event_id)
 

@@ -162,7 +162,7 @@ class RoomReader(Protocol):
 
     def shares_room(self, one: UserId, other: UserId) -> bool: ...
     async def history(self, query: HistoryQuery) -> HistoryPage: ...
-    async def event(self, room_id: RoomId, event_id: EventId, viewer: UserId) -> Event:
+    async def event(self, room_id: RoomId, event_id: EventId, viewer: UserId) -> HistoryItem:
         """One event that `viewer` may see; Refused(NO_SUCH_EVENT) otherwise."""
 
     async def public_rooms(self, *, search: str | None, limit: int, offset: int) -> Sequence[PublicRoom]:

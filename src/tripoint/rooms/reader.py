@@ -6,6 +6,8 @@ Live rooms answer from memory, the newest history too; older pages come from the
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from tripoint.core.event import Event, load_event
 from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
 from tripoint.core.room_version import RoomVersion
@@ -114,15 +116,16 @@ class Reader:
         stored = await self._messages.event_by_token(await self._rooms.get(room_id), sender, token)
         return None if stored is None else stored.event_id
 
-    async def event(self, room_id: RoomId, event_id: EventId, viewer: UserId) -> Event:
+    async def event(self, room_id: RoomId, event_id: EventId, viewer: UserId) -> HistoryItem:
         room = await self._rooms.get(room_id)
         stored = await self._store.load_event(event_id)
         if stored is None or stored.room_key != room.room_key:
             raise Refused(Refusal.NO_SUCH_EVENT)
-        event = self._parsed(stored, room.version)
-        if not (await self._sight(room, viewer)).may_see(stored.position, own_member_event=_own(event, viewer)):
+        item = await self._item(room, stored)
+        sight = await self._sight(room, viewer)
+        if not sight.may_see(stored.position, own_member_event=_own(item.event, viewer)):
             raise Refused(Refusal.NO_SUCH_EVENT)
-        return event
+        return await self._with_replaced(room, item)
 
     async def public_rooms(self, *, search: str | None, limit: int, offset: int) -> Sequence[PublicRoom]:
         found = []
@@ -212,7 +215,7 @@ class Reader:
                 event = item.event
                 visible = sight.may_see(item.position, own_member_event=_own(event, query.viewer))
                 if visible and _matches(query, event):
-                    items.append(item)
+                    items.append(await self._with_replaced(room, item) if query.with_replaced else item)
                     if len(items) == limit:
                         return items, upto if backward else after
             scanned += len(chunk)
@@ -238,11 +241,26 @@ class Reader:
         stored = await self._store.load_timeline(
             room.room_key, after=after, upto=upto, limit=count, backward=backward
         )
-        items = [
-            HistoryItem(found.position, self._parsed(found, room.version), plain_token(found.token))
-            for found in stored
-        ]
-        return items, len(stored) == count
+        return [await self._item(room, found) for found in stored], len(stored) == count
+
+    async def _item(self, room: Room, stored: StoredEvent) -> HistoryItem:
+        because = None
+        if stored.redacted_by is not None:
+            redaction = await self._store.load_event(stored.redacted_by)
+            because = None if redaction is None else self._parsed(redaction, room.version)
+        event = self._parsed(stored, room.version)
+        return HistoryItem(stored.position, event, plain_token(stored.token), None, because)
+
+    async def _with_replaced(self, room: Room, item: HistoryItem) -> HistoryItem:
+        event = item.event
+        if event.state_key is None or item.replaced is not None:
+            return item
+        before = await self._store.load_state_before(
+            room.room_key, event.type, event.state_key, item.position
+        )
+        if before is None:
+            return item
+        return replace(item, replaced=self._parsed(before, room.version))
 
     async def _sight(self, room: Room, viewer: UserId) -> Sight:
         return await load_sight(self._store, room, viewer)

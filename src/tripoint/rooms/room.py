@@ -223,11 +223,12 @@ class Room:
         event = item.event
         self.last_position = item.position
         self._committed_head = head
-        self._remember(item)
         if event.state_key is None:
+            self._remember(item)
             return None
         key = (event.type, event.state_key)
         replaced = self.state.get(key)
+        self._remember(HistoryItem(item.position, event, item.token, replaced))
         self.state[key] = event
         self.state_positions[key] = item.position
         pending = self.pending.get(key)
@@ -247,11 +248,11 @@ class Room:
         self.head = self._committed_head.copy()
         self._head_power = None
 
-    def replace_event(self, event: Event) -> None:
+    def redacted(self, event: Event, because: Event) -> None:
         """An event of the room was redacted: show its redacted form from memory too."""
         for index, item in enumerate(self.recent):
             if item.event.event_id == event.event_id:
-                self.recent[index] = HistoryItem(item.position, event, item.token)
+                self.recent[index] = HistoryItem(item.position, event, item.token, item.replaced, because)
         if event.state_key is not None:
             key = (event.type, event.state_key)
             current = self.state.get(key)

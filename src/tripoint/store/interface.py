@@ -42,6 +42,7 @@ class StoredEvent(Struct, frozen=True):
     flags: int
     token: str | None
     json: bytes
+    redacted_by: EventId | None = None
 
 
 class MembershipRow(Struct, frozen=True):
@@ -92,6 +93,11 @@ class RoomStore(Writer, Protocol):
 
     async def load_state_history(self, room_key: int, type: str, state_key: str) -> Sequence[StoredEvent]:
         """Every event that ever stood under this key, by rising position."""
+
+    async def load_state_before(
+        self, room_key: int, type: str, state_key: str, position: int
+    ) -> StoredEvent | None:
+        """The event that stood under this key before `position`."""
 
     async def load_position_at(self, room_key: int, ts_ms: int) -> int:
         """The highest position whose event's time is before `ts_ms`; 0 if there is none."""

@@ -110,6 +110,7 @@ class MemoryStore:
                     write.flags,
                     old.token,
                     write.json,
+                    write.redacted_by,
                 )
             case PutRoom():
                 self.rooms[write.room_key] = write
@@ -233,6 +234,12 @@ class MemoryStore:
             for position, key in sorted(self.event_keys.items())
             if key == (type, state_key) and self.events[position].room_key == room_key
         ]
+
+    async def load_state_before(
+        self, room_key: int, type: str, state_key: str, position: int
+    ) -> StoredEvent | None:
+        history = await self.load_state_history(room_key, type, state_key)
+        return next((event for event in reversed(history) if event.position < position), None)
 
     async def load_position_at(self, room_key: int, ts_ms: int) -> int:
         found = [

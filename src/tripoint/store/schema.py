@@ -19,7 +19,7 @@ STATEMENTS: tuple[str, ...] = (
     """CREATE TABLE events (
         position INTEGER PRIMARY KEY, room_key INTEGER NOT NULL, event_id TEXT NOT NULL,
         state_group INTEGER NOT NULL, ts_ms INTEGER NOT NULL, flags INTEGER NOT NULL,
-        type TEXT, state_key TEXT, token TEXT, json BLOB NOT NULL)""",
+        type TEXT, state_key TEXT, token TEXT, json BLOB NOT NULL, redacted_by TEXT)""",
     "CREATE UNIQUE INDEX events_id ON events (event_id)",
     "CREATE INDEX events_room ON events (room_key, position)",
     "CREATE INDEX events_time ON events (room_key, ts_ms)",

@@ -30,7 +30,7 @@ _CHAIN = """WITH RECURSIVE chain(base, entries, size, step) AS (
   UNION ALL
   SELECT s.base, s.entries, s.size, chain.step + 1 FROM state_groups s JOIN chain ON s.state_group = chain.base)
 """
-_EVENT = "SELECT position, room_key, event_id, state_group, ts_ms, flags, token, json FROM events "
+_EVENT = "SELECT position, room_key, event_id, state_group, ts_ms, flags, token, json, redacted_by FROM events "
 _ROOM = f"SELECT {rows.ROOM_COLUMNS} FROM rooms "
 _ACCOUNT = f"SELECT {rows.ACCOUNT_COLUMNS} FROM accounts "
 
@@ -195,6 +195,19 @@ class SqliteStore:
             state_key,
         )
         return [StoredEvent(*row) for row in found]  # type: ignore[arg-type]
+
+    async def load_state_before(
+        self, room_key: int, type: str, state_key: str, position: int
+    ) -> StoredEvent | None:
+        row = self._one(
+            _EVENT + "WHERE room_key = ? AND type = ? AND state_key = ? AND position < ?"
+            " ORDER BY position DESC LIMIT 1",
+            room_key,
+            type,
+            state_key,
+            position,
+        )
+        return None if row is None else StoredEvent(*row)  # type: ignore[arg-type]
 
     async def load_position_at(self, room_key: int, ts_ms: int) -> int:
         row = self._one(

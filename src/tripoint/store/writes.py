@@ -57,11 +57,12 @@ class AddEvent(Struct, frozen=True):
 
 
 class ReplaceEventJson(Struct, frozen=True):
-    """The event's stored form is its redacted one from now on."""
+    """The event's stored form is its redacted one from now on, because of the event `redacted_by`."""
 
     position: int
     flags: int
     json: bytes
+    redacted_by: EventId
 
 
 class AddStateGroup(Struct, frozen=True):

@@ -49,8 +49,8 @@ from tripoint.xmpp.wire import (
     STREAMS_NS,
     Broken,
     Element,
-    PeerError,
     StreamClosed,
+    StreamError,
     StreamOpened,
     StreamParser,
     escape_attribute,
@@ -187,25 +187,25 @@ class ClientConnection:
                     actions += self.close()
                 elif isinstance(event, Broken):
                     actions += self.fail(event.condition, event.text)
-            except PeerError as error:
+            except StreamError as error:
                 actions += self.fail(error.condition, error.text)
         return actions
 
     def _header(self, header: StreamOpened, actions: list[Action]) -> None:
         self._peer_from = header.from_
         if header.default_ns != CLIENT_NS:
-            raise PeerError("invalid-namespace", "The content namespace of a client's stream is jabber:client")
+            raise StreamError("invalid-namespace", "The content namespace of a client's stream is jabber:client")
         # spec: RFC6120 4.7.5: a missing version is 0.9, which this server does not speak
         if header.version is None or header.version.partition(".")[0] != "1":
-            raise PeerError("unsupported-version", "This server speaks XMPP 1.0")
+            raise StreamError("unsupported-version", "This server speaks XMPP 1.0")
         if header.to is None:
-            raise PeerError("improper-addressing", "The stream header needs a 'to'")
+            raise StreamError("improper-addressing", "The stream header needs a 'to'")
         try:
             host = parse_jid(header.to)
         except InvalidJid:
             host = None
         if host is None or str(host) != self._policy.domain:
-            raise PeerError("host-unknown", f"This server is {self._policy.domain}")
+            raise StreamError("host-unknown", f"This server is {self._policy.domain}")
         if self.state is State.AWAIT_HEADER_AGAIN:
             self._go(Input.HEADER)
             features = (
@@ -255,7 +255,7 @@ class ClientConnection:
             self._early_stanza(element, actions)
         else:
             # spec: RFC6120 4.9.3.24
-            raise PeerError("unsupported-stanza-type", f"<{name}/> is not expected in this stream")
+            raise StreamError("unsupported-stanza-type", f"<{name}/> is not expected in this stream")
 
     def _starttls(self, actions: list[Action]) -> None:
         if not self._policy.starttls or self.secure or (self.state, Input.STARTTLS) not in TRANSITIONS:
@@ -284,15 +284,15 @@ class ClientConnection:
                 actions.append(Bind(iq_id, payload.child_text("resource", BIND_NS) or None))
                 return
         # spec: RFC6120 4.9.3.12, 7.1
-        raise PeerError("not-authorized", "Log in and bind a resource first")
+        raise StreamError("not-authorized", "Log in and bind a resource first")
 
     def _register(self, element: Element, actions: list[Action]) -> None:
         if not self._policy.registration:
-            raise PeerError("not-authorized", "This server does not take registrations here")
+            raise StreamError("not-authorized", "This server does not take registrations here")
         self._require(Input.REGISTER_IQ)
         self._registrations += 1
         if self._registrations > MAX_REGISTRATIONS:
-            raise PeerError("policy-violation", "Too many registration requests on one stream")
+            raise StreamError("policy-violation", "Too many registration requests on one stream")
         self._go(Input.REGISTER_IQ)
         actions.append(Registration(element))
 
@@ -306,7 +306,7 @@ class ClientConnection:
         except InvalidJid:
             jid = None
         if jid is None or (jid != self.jid and jid != self.jid.bare):
-            raise PeerError("invalid-from", "The 'from' of a stanza must be your own address")
+            raise StreamError("invalid-from", "The 'from' of a stanza must be your own address")
 
     # -- SASL
 
@@ -344,7 +344,7 @@ class ClientConnection:
                 self._go(Input.RESPONSE)
                 self._sasl_message(_decode(element.text), actions)
             else:
-                raise PeerError("unsupported-stanza-type", f"<{element.name}/> is not expected in this stream")
+                raise StreamError("unsupported-stanza-type", f"<{element.name}/> is not expected in this stream")
         except SaslFailed as failed:
             if self._trying is not None and failed.condition is SaslCondition.NOT_AUTHORIZED:
                 actions.append(WrongPassword(self._trying))
@@ -496,7 +496,7 @@ class ClientConnection:
         if (self.state, what) not in TRANSITIONS:
             # spec: RFC6120 4.9.3.12 and 6.4: nothing else while a step of the negotiation is open
             condition = "not-authorized" if self.name is None else "policy-violation"
-            raise PeerError(condition, f"{what.value} cannot come now: {self.state.value}")
+            raise StreamError(condition, f"{what.value} cannot come now: {self.state.value}")
 
     def _go(self, what: Input) -> None:
         self.state = TRANSITIONS[self.state, what]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from tripoint.core.errors import PeerError
 from tripoint.core.ids import (
     InvalidId,
     RoomAlias,
@@ -32,7 +33,7 @@ from tripoint.core.precis import PrecisError, prepare_opaque, prepare_username
 MAX_PART_BYTES: Final = 1023  # spec: RFC7622 3.2, 3.3, 3.4
 
 
-class InvalidJid(ValueError):
+class InvalidJid(PeerError):
     """A string that is not a JID. The text says which part is wrong."""
 
 

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Union
 
+from tripoint.core.errors import PeerError
+
 STREAMS_NS: Final = "http://etherx.jabber.org/streams"
 CLIENT_NS: Final = "jabber:client"
 XML_NS: Final = "http://www.w3.org/XML/1998/namespace"
@@ -128,7 +130,7 @@ class Broken:
 StreamEvent = StreamOpened | StreamClosed | Broken | Element
 
 
-class PeerError(Exception):
+class StreamError(PeerError):
     """The peer broke its grammar or order. `condition` names the stream error that answers it."""
 
     def __init__(self, condition: str, text: str) -> None:
@@ -199,8 +201,8 @@ class StreamParser:
             if data:
                 parser.Parse(data, False)
             if self._fed - self._consumed > self.max_stanza_bytes + _END_TAG_SLACK:
-                raise PeerError("policy-violation", "The stanza is larger than this server takes")
-        except PeerError as error:
+                raise StreamError("policy-violation", "The stanza is larger than this server takes")
+        except StreamError as error:
             self._break(error.condition, error.text)
         except pyexpat.ExpatError as error:
             self._break(*_expat_condition(error.code))
@@ -224,21 +226,21 @@ class StreamParser:
         depth = self._depth = self._depth + 1
         namespace, _, name = raw.rpartition(_SEPARATOR)
         if len(attributes) > 2 * MAX_ATTRIBUTES:
-            raise PeerError("policy-violation", "The element has too many attributes")
+            raise StreamError("policy-violation", "The element has too many attributes")
         if len(raw) > MAX_NAME_CHARS:
-            raise PeerError("policy-violation", "The name of the element is too long")
+            raise StreamError("policy-violation", "The name of the element is too long")
         if namespace == XML_NS:
-            raise PeerError("bad-format", "No element is defined in the XML namespace")
+            raise StreamError("bad-format", "No element is defined in the XML namespace")
         if depth == 1:
             self._open(name, namespace, _attributes(attributes))
             return
         if depth > MAX_DEPTH:
-            raise PeerError("policy-violation", "The XML is nested too deeply")
+            raise StreamError("policy-violation", "The XML is nested too deeply")
         if depth == 2:
             self._elements = 0
         self._elements += 1
         if self._elements > MAX_ELEMENTS:
-            raise PeerError("policy-violation", "The stanza has too many elements")
+            raise StreamError("policy-violation", "The stanza has too many elements")
         element = Element.__new__(Element)
         element.name = name
         element.namespace = namespace
@@ -259,7 +261,7 @@ class StreamParser:
         assert parser is not None  # close() is never called from within Parse()
         end = parser.CurrentByteIndex
         if end - self._consumed > self.max_stanza_bytes:
-            raise PeerError("policy-violation", "The stanza is larger than this server takes")
+            raise StreamError("policy-violation", "The stanza is larger than this server takes")
         if self._depth == 1:
             self._consumed = end
             element = stack.pop()
@@ -267,7 +269,7 @@ class StreamParser:
                 _join_text(element)
             self._events.append(element)
             if len(self._names) > MAX_NAMES:
-                raise PeerError("policy-violation", "The stream uses too many different names")
+                raise StreamError("policy-violation", "The stream uses too many different names")
         else:
             self._over = True
             self._events.append(StreamClosed())
@@ -277,7 +279,7 @@ class StreamParser:
             self._stack[-1].children.append(data)
         elif data.strip(" \t\r\n"):
             # spec: RFC6120 11.7: between stanzas only whitespace may stand
-            raise PeerError("bad-format", "There is text between the stanzas")
+            raise StreamError("bad-format", "There is text between the stanzas")
         elif self._parser is not None:
             self._consumed = self._parser.CurrentByteIndex
 
@@ -285,8 +287,8 @@ class StreamParser:
         if name != "stream" or namespace != STREAMS_NS:
             # spec: RFC6120 4.9.3.10 (invalid-namespace) and 4.9.3.1 (bad-format)
             if namespace != STREAMS_NS:
-                raise PeerError("invalid-namespace", "The stream is not in the stream namespace")
-            raise PeerError("bad-format", "The first element must be a stream header")
+                raise StreamError("invalid-namespace", "The stream is not in the stream namespace")
+            raise StreamError("bad-format", "The first element must be a stream header")
         self._consumed = self._parser.CurrentByteIndex if self._parser is not None else 0
         self._events.append(
             StreamOpened(
@@ -300,23 +302,23 @@ class StreamParser:
 
     def _namespace(self, prefix: str | None, uri: str | None) -> None:
         if uri is not None and _SEPARATOR in uri:
-            raise PeerError("invalid-namespace", "A namespace name holds a space")
+            raise StreamError("invalid-namespace", "A namespace name holds a space")
         if self._depth == 0 and prefix is None:
             self._default_ns = uri
 
     def _declaration(self, version: str, encoding: str | None, standalone: int) -> None:
         # spec: RFC6120 11.6: UTF-8 only, and 4.9.3.22
         if encoding is not None and encoding.upper() not in ("UTF-8", "UTF8"):
-            raise PeerError("unsupported-encoding", "XMPP is written in UTF-8")
+            raise StreamError("unsupported-encoding", "XMPP is written in UTF-8")
 
     def _forbidden_doctype(self, name: str, system: str | None, public: str | None, internal: bool) -> None:
-        raise PeerError("restricted-xml", "A document type declaration is not allowed in XMPP")
+        raise StreamError("restricted-xml", "A document type declaration is not allowed in XMPP")
 
     def _forbidden_comment(self, data: str) -> None:
-        raise PeerError("restricted-xml", "Comments are not allowed in XMPP")
+        raise StreamError("restricted-xml", "Comments are not allowed in XMPP")
 
     def _forbidden_instruction(self, target: str, data: str) -> None:
-        raise PeerError("restricted-xml", "Processing instructions are not allowed in XMPP")
+        raise StreamError("restricted-xml", "Processing instructions are not allowed in XMPP")
 
 
 def _join_text(element: Element) -> None:
@@ -453,7 +455,7 @@ def _render_into(out: list[str], element: Element, default_ns: str) -> None:
 def parse_fragment(text: str) -> list[Element]:
     """The elements of an XML fragment of our own making, read with the rules of the wire.
 
-    Raises PeerError for what a stream would not take. Used for payloads kept with an event.
+    Raises StreamError for what a stream would not take. Used for payloads kept with an event.
     """
     parser = StreamParser()
     head = f"<stream:stream xmlns='{CLIENT_NS}' xmlns:stream='{STREAMS_NS}'>"
@@ -463,7 +465,7 @@ def parse_fragment(text: str) -> list[Element]:
     elements = []
     for event in events:
         if isinstance(event, Broken):
-            raise PeerError(event.condition, event.text)
+            raise StreamError(event.condition, event.text)
         if isinstance(event, Element):
             elements.append(event)
     return elements

@@ -122,8 +122,8 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         ),
     ),
     ReplaceEventJson: (
-        "UPDATE events SET flags = ?, json = ? WHERE position = ?",
-        lambda w: (w.flags, w.json, w.position),
+        "UPDATE events SET flags = ?, json = ?, redacted_by = ? WHERE position = ?",
+        lambda w: (w.flags, w.json, w.redacted_by, w.position),
     ),
     AddStateGroup: (
         "INSERT INTO state_groups (state_group, room_key, base, size, entries) VALUES (?,?,?,?,?)",
