@@ -129,7 +129,7 @@ class PowerLevels:
             level = read_level(self._events[event_type], self._lenient)
             if level is not None:
                 return level
-        return self.named("state_default", 50) if is_state else self.named("events_default", 0)
+        return self.state_default if is_state else self.events_default
 
     def named(self, name: str, default: int) -> int:
         """A top-level level such as `ban`."""
@@ -159,6 +159,14 @@ class PowerLevels:
     def redact(self) -> int:
         """The level for redacting other people's events, beyond that for sending m.room.redaction."""
         return self.named("redact", 50)
+
+    @property
+    def state_default(self) -> int:
+        return self.named("state_default", 50)
+
+    @property
+    def events_default(self) -> int:
+        return self.named("events_default", 0)
 
     @property
     def users_default(self) -> int:
