@@ -178,6 +178,7 @@ class _Reader:
         elif name in ("ul", "ol"):
             self._start_list(tag)
         elif name == "li" and self.lists:
+            self._end_open_item()
             self._start_level(name, self._end_item)
         elif name in _PARAGRAPHS or name == "li":
             self._end_paragraph()
@@ -341,6 +342,17 @@ class _Reader:
         if self.levels[-1]:
             self.lists[-1].append(tuple(self.levels[-1]))
             self.levels[-1] = []
+
+    def _end_open_item(self) -> None:
+        # In HTML an item ends where the next of its list begins.
+        for index in range(len(self.open) - 1, -1, -1):
+            name = self.open[index].name
+            if name in ("ul", "ol"):
+                return
+            if name == "li":
+                while len(self.open) > index:
+                    self._pop()
+                return
 
     def _end_item(self) -> None:
         blocks = self._end_level()
