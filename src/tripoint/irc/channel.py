@@ -1,0 +1,192 @@
+"""One room as its IRC sessions see it: who is attached, what they hear, the NAMES that are sent again and again.
+
+A channel watches its room once for all sessions of this process.  Each change is rendered once per audience
+and appended to every outbox.  A room that is the direct room of two users is no channel for its members: its
+messages are PRIVMSGs between them, and nothing else of it is shown (docs/mapping.md 15).
+spec: docs/mapping.md 4, 5, 7-10.  Read next: tripoint/irc/render.py, tripoint/irc/events.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from tripoint.core.ids import RoomId, UserId
+from tripoint.core.json_view import object_at
+from tripoint.core.power import Rank, rank_of
+from tripoint.irc.outbox import IrcOutbox
+from tripoint.irc.projection import Names, channel_flags, prefix
+from tripoint.irc.render import Outgoing
+from tripoint.irc.tables import NICKLEN
+from tripoint.irc.wire import MAX_BODY_BYTES
+from tripoint.rooms.ports import RoomView
+
+if TYPE_CHECKING:
+    from tripoint.irc.session import IrcSession
+
+
+class Channel:
+    """A room with at least one IRC session in it. `direct` is True for the direct room of two users."""
+
+    def __init__(self, room: RoomView, names: Names, *, direct: bool) -> None:
+        self.room = room
+        self.room_id: RoomId = room.room_id
+        self.direct = direct
+        self.names = names
+        self.name = names.channel(room)
+        self.sessions: dict[str, IrcSession] = {}
+        # What was last told: modes and ranks are announced as differences to these.
+        self.flags = channel_flags(room)
+        self.ranks: dict[UserId, Rank] = {}
+        self.take_ranks()
+        self._audiences: dict[int, dict[IrcOutbox, None]] = {}
+        # Sessions that attached at a position which the watcher has not reached yet: see `catch_up`.
+        self._waiting: list[tuple[int, IrcSession]] = []
+        self._member_lists: dict[tuple[bool, bool], list[str]] = {}
+
+    # --- who hears ---------------------------------------------------------------------------------------
+
+    def attach(self, session: IrcSession) -> None:
+        """From the room's present position on, `session` hears. What it sees of it now is the caller's."""
+        self.sessions[session.id] = session
+        session.channels[self.room_id] = self
+        self._waiting.append((self.room.last_position, session))
+
+    def detach(self, session: IrcSession) -> None:
+        """`session` hears no more; the room's membership is not touched."""
+        if self.sessions.pop(session.id, None) is None:
+            return
+        session.channels.pop(self.room_id, None)
+        boxes = self._audiences.get(session.audience)
+        if boxes is not None:
+            boxes.pop(session.outbox, None)
+            if not boxes:
+                del self._audiences[session.audience]
+        self._waiting = [entry for entry in self._waiting if entry[1] is not session]
+
+    def regroup(self, session: IrcSession, audience: int) -> None:
+        """`session` changed its capabilities."""
+        boxes = self._audiences.get(session.audience)
+        if boxes is not None and session.outbox in boxes:
+            del boxes[session.outbox]
+            if not boxes:
+                del self._audiences[session.audience]
+            self._audiences.setdefault(audience, {})[session.outbox] = None
+
+    def catch_up(self, position: int) -> None:
+        """A change with this position comes next: those who attached before it hear it.
+
+        A session is shown the room as it is when it attaches; changes up to there are still on their way when
+        it attached from within their own delivery, and it must not be told of them again.
+        """
+        if not self._waiting:
+            return
+        later: list[tuple[int, IrcSession]] = []
+        for entry in self._waiting:
+            if entry[0] < position:
+                session = entry[1]
+                self._audiences.setdefault(session.audience, {})[session.outbox] = None
+            else:
+                later.append(entry)
+        self._waiting = later
+
+    def hears(self, session: IrcSession) -> bool:
+        """Whether `session` is attached and hears the change that is being told."""
+        return session.outbox in self._audiences.get(session.audience, ())
+
+    def tell(self, out: Outgoing, skip: IrcOutbox | None = None) -> None:
+        """Append `out` to every outbox but `skip`. This loop is what a busy server does all day."""
+        requires = out.requires
+        for audience, boxes in self._audiences.items():
+            if requires and not audience & requires:
+                continue
+            data = out.form(audience)
+            if skip is None or skip not in boxes:
+                for box in boxes:
+                    box.send(data)
+            else:
+                for box in boxes:
+                    if box is not skip:
+                        box.send(data)
+
+    def settle(self) -> None:
+        """Everything that is committed was told: those who wait hear whatever comes next."""
+        self.catch_up(self.room.last_position + 1)
+
+    # --- NAMES -------------------------------------------------------------------------------------------
+
+    def take_ranks(self) -> dict[UserId, tuple[Rank, Rank]]:
+        """Read the ranks anew; those that changed as user -> (before, now)."""
+        before = self.ranks
+        now: dict[UserId, Rank] = {}
+        room, power = self.room, self.room.power
+        joined = room.joined()
+        candidates: Iterable[str] = joined
+        if rank_of(power, "", "join") in _UNMARKED:
+            # Only who is named in the levels can stand out: a room of ten thousand is not walked.
+            candidates = {*object_at(power.content, "users"), *power.creators, power.creator}
+        for name in candidates:
+            user_id = UserId(name)
+            if user_id in joined and (rank := room.rank(user_id)) not in _UNMARKED:
+                now[user_id] = rank
+        self.ranks = now
+        changed = {}
+        for user_id in before.keys() | now.keys():
+            old, new = before.get(user_id, Rank.PLAIN), now.get(user_id, Rank.PLAIN)
+            if old is not new:
+                changed[user_id] = (old, new)
+        return changed
+
+    def rank(self, user_id: UserId) -> Rank:
+        """The rank as it was last told; PLAIN for everybody without a prefix."""
+        return self.ranks.get(user_id, Rank.PLAIN)
+
+    def members_changed(self) -> None:
+        """Somebody came, went or got another rank: NAMES are made anew when they are asked for."""
+        self._member_lists.clear()
+
+    def member_lines(self, *, multi_prefix: bool, userhost: bool) -> list[str]:
+        """What follows the nick in each RPL_NAMREPLY: ``= #channel :words``, shared by all who ask.
+
+        Lines are filled for the longest nick that an asker can have.
+        """
+        key = (multi_prefix, userhost)
+        lines = self._member_lists.get(key)
+        if lines is None:
+            # spec: RFC2812 5.1 RPL_NAMREPLY: "@" for secret channels, "=" for public ones.
+            symbol = "@" if "s" in self.flags else "="
+            head = f"{symbol} {self.name} :"
+            server = len(self.names.server.encode())
+            room = MAX_BODY_BYTES - server - len(head.encode("utf-8", "replace")) - NICKLEN - len(":  353 ")
+            lines = [head + words for words in _packed(self._member_words(multi_prefix, userhost), room)]
+            self._member_lists[key] = lines
+        return lines
+
+    def _member_words(self, multi_prefix: bool, userhost: bool) -> list[str]:
+        names, ranks = self.names, self.ranks
+        words = []
+        for user_id, member in self.room.joined().items():
+            word = names.nick(user_id, member.displayname)
+            if userhost:
+                word = names.mask(user_id)
+            rank = ranks.get(user_id)
+            words.append(word if rank is None else prefix(rank, multi=multi_prefix) + word)
+        return words
+
+
+_UNMARKED = frozenset({Rank.PLAIN, Rank.UNVOICED, Rank.MUTED, Rank.BANNED})
+
+
+def _packed(words: list[str], room: int) -> list[str]:
+    """Words joined by spaces into as few lines of `room` bytes as there are. Nicks are ASCII."""
+    lines: list[str] = []
+    start, used = 0, 0
+    for at, word in enumerate(words):
+        size = len(word) + 1
+        if used + size > room + 1 and at > start:
+            lines.append(" ".join(words[start:at]))
+            start, used = at, 0
+        used += size
+    if start < len(words):
+        lines.append(" ".join(words[start:]))
+    return lines

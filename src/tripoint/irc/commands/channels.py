@@ -1,0 +1,173 @@
+"""Coming, going and what a channel is called: JOIN, PART, TOPIC, NAMES.
+
+spec: RFC2812 3.2.1, 3.2.2, 3.2.4, 3.2.5; docs/mapping.md 3, 4.1-4.4, 5.1, 8.1, 19.2.
+"""
+
+from __future__ import annotations
+
+from tripoint.core.ids import RoomId
+from tripoint.irc import numerics as n
+from tripoint.irc.channel import Channel
+from tripoint.irc.names import is_channel
+from tripoint.irc.projection import rank_letters
+from tripoint.irc.refusals import IrcRefused
+from tripoint.irc.registry import command
+from tripoint.irc.session import IrcSession, echo
+from tripoint.irc.tables import MAX_TARGETS, fold
+from tripoint.irc.wire import Line
+from tripoint.rooms.commands import CreateRoom, Join, Leave, SetTopic, Template
+from tripoint.rooms.ports import RoomView
+from tripoint.rooms.refusals import Refusal, Refused
+
+
+@command("JOIN", min_params=1, cost=2, spec="RFC2812 3.2.1")
+async def join(session: IrcSession, line: Line) -> None:
+    """JOIN <channel>{,<channel>} [<key>{,<key>}], or JOIN 0, which parts all."""
+    if line.params[0] == "0":
+        for channel in list(session.channels.values()):
+            if not channel.direct:
+                await _leave(session, channel.room_id, channel.name, None)
+        return
+    session.entering = True
+    try:
+        for word in _targets(line.params[0]):
+            try:
+                await _join_one(session, word)
+            except Refused as refused:
+                session.refuse(refused, "JOIN", word)
+            except IrcRefused as refused:
+                session.numeric(refused.numeric, *refused.params)
+    finally:
+        session.entering = False
+
+
+async def _join_one(session: IrcSession, word: str) -> None:
+    network = session.network
+    if not is_channel(word):
+        raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
+    room_id = await network.find_room(word)
+    if room_id is None:
+        await _create(session, word)
+        return
+    if room_id in session.channels:
+        return
+    room = await session.reader.room(room_id)
+    if room.encrypted:
+        # spec: docs/mapping.md 19.2; the account can be a member all the same.
+        text = "End-to-end encrypted: open it in a Matrix client, or see /msg NickServ HELP E2EE"
+        raise Refused(Refusal.ENCRYPTED, text)
+    name = network.names.channel(room)
+    if fold(name) != fold(word):
+        session.numeric(n.ERR_LINKCHANNEL, word, name, "Forwarding to another channel")
+    done = await session.do(Join(actor=session.user_id, room_id=room_id, origin=session.origin()))
+    # Where the account was a member already nothing happened, and this session is let in by hand.
+    await network.enter(session, room)
+    if done.created:
+        _tell_history(session, room, name)
+
+
+async def _create(session: IrcSession, word: str) -> None:
+    """JOIN of a local name that is free makes the channel.  spec: docs/mapping.md 4.3, 4.8"""
+    names = session.names
+    alias = names.alias(word)
+    if alias is None:
+        raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
+    localpart, _, server = alias[1:].partition(":")
+    if server != names.server:
+        raise Refused(Refusal.NOT_A_LOCAL_ROOM_NAME)
+    guest = session.account.guest
+    done = await session.do(
+        CreateRoom(
+            actor=session.user_id,
+            origin=session.origin(),
+            template=Template.TEMPORARY if guest else Template.CHANNEL,
+            alias_localpart=localpart,
+            # IRC's habit: a channel is in LIST unless somebody sets +s.
+            listed=True,
+        )
+    )
+    assert done.room_id is not None
+    channel = session.channels.get(done.room_id)
+    if channel is None:
+        return
+    letters = rank_letters(channel.room.rank(session.user_id), channel.room.power)
+    if letters:
+        words = [channel.name, f"+{letters}", *[session.nick] * (len(letters) - 1), session.nick]
+        session.reply("MODE", *words)
+    _tell_history(session, channel.room, channel.name)
+
+
+def _tell_history(session: IrcSession, room: RoomView, name: str) -> None:
+    """An IRC session's first JOIN is told that history is kept.  spec: docs/mapping.md 8.14"""
+    if not session.told_history:
+        session.told_history = True
+        session.reply("NOTICE", name, f"History is kept here ({room.history_visibility})")
+
+
+@command("PART", min_params=1, spec="RFC2812 3.2.2")
+async def part(session: IrcSession, line: Line) -> None:
+    """PART <channel>{,<channel>} [:<reason>]. Leaves the room, on every protocol."""
+    for word in _targets(line.params[0]):
+        try:
+            room_id = await session.room_named(word)
+            await _leave(session, room_id, word, line.param(1) or None)
+        except IrcRefused as refused:
+            session.numeric(refused.numeric, *refused.params)
+
+
+async def _leave(session: IrcSession, room_id: RoomId, word: str, reason: str | None) -> None:
+    try:
+        await session.do(Leave(actor=session.user_id, room_id=room_id, reason=reason, origin=session.origin()))
+    except Refused as refused:
+        session.refuse(refused, "PART", word)
+
+
+@command("TOPIC", min_params=1, spec="RFC2812 3.2.4")
+async def topic(session: IrcSession, line: Line) -> None:
+    """TOPIC <channel> [:<topic>]. An empty topic takes it away."""
+    channel = session.channel_named(line.params[0])
+    if len(line.params) > 1:
+        await session.do(
+            SetTopic(
+                actor=session.user_id,
+                room_id=channel.room_id,
+                topic=line.params[1],
+                origin=session.origin(),
+            )
+        )
+        return
+    lines = session.network.topic_lines(session, channel)
+    for body in lines:
+        session.shown(body, own=True)
+    if not lines:
+        session.numeric(n.RPL_NOTOPIC, channel.name, "No topic is set")
+
+
+@command("NAMES", spec="RFC2812 3.2.5")
+async def names(session: IrcSession, line: Line) -> None:
+    """NAMES <channel>{,<channel>}. Of rooms that one is not in, only those in the directory."""
+    if not line.param(0):
+        session.numeric(n.RPL_ENDOFNAMES, "*", "End of /NAMES list")
+        return
+    for word in _targets(line.params[0])[:MAX_TARGETS]:
+        channel = session.network.channel_named(word)
+        if channel is None or channel.room_id not in session.channels:
+            channel = await _seen_from_outside(session, word)
+        if channel is None:
+            session.numeric(n.RPL_ENDOFNAMES, echo(word), "End of /NAMES list")
+        else:
+            session.network.show_names(session, channel)
+
+
+async def _seen_from_outside(session: IrcSession, word: str) -> Channel | None:
+    room_id = await session.network.find_room(word)
+    if room_id is None:
+        return None
+    room = await session.reader.room(room_id)
+    inside = room.membership(session.user_id) == "join"
+    return Channel(room, session.names, direct=False) if inside or room.listed else None
+
+
+def _targets(word: str) -> list[str]:
+    """The names in a comma list, each once, in order."""
+    return list(dict.fromkeys(target for target in word.split(",") if target))

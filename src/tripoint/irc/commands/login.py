@@ -1,0 +1,106 @@
+"""Commands about the connection itself, after 001: CAP, AUTHENTICATE, NICK, REGISTER, QUIT and their kin.
+
+What is left of negotiation after registration.  spec: RFC2812 3.1; IRCv3 capability-negotiation,
+account-registration, sasl-3.2; docs/mapping.md 1.9, 2.1, 18.
+"""
+
+from __future__ import annotations
+
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.irc import numerics as n
+from tripoint.irc.identify import register_as
+from tripoint.irc.names import is_nick
+from tripoint.irc.refusals import Failed, IrcRefused
+from tripoint.irc.registry import command
+from tripoint.irc.services import service
+from tripoint.irc.session import IrcSession, echo
+from tripoint.irc.tables import fold
+from tripoint.irc.wire import Line
+
+
+@command("CAP", min_params=1, spec="IRCv3 capability-negotiation")
+async def cap(session: IrcSession, line: Line) -> None:
+    """CAP is legal at any time."""
+    negotiation = session.negotiation
+    negotiation.nick = session.nick
+    for step in negotiation.cap(line):
+        session.step(step)
+    if negotiation.caps != session.caps:
+        session.set_caps(negotiation.caps)
+
+
+@command("AUTHENTICATE", min_params=1, spec="IRCv3 sasl-3.1")
+async def authenticate(session: IrcSession, line: Line) -> None:
+    """Changing the account by SASL is not possible on a live session: 907, as sasl-3.2 allows."""
+    if session.account.guest:
+        text = "SASL is for the start of a connection; use /msg NickServ IDENTIFY, or reconnect"
+        raise IrcRefused(n.ERR_SASLFAIL, text)
+    raise IrcRefused(n.ERR_SASLALREADY, "You have already authenticated using SASL")
+
+
+@command("PASS", spec="RFC2812 3.1.1")
+async def pass_(session: IrcSession, line: Line) -> None:
+    """PASS is for the start of a connection."""
+    raise IrcRefused(n.ERR_ALREADYREGISTERED, "You may not reregister")
+
+
+@command("USER", spec="RFC2812 3.1.3")
+async def user(session: IrcSession, line: Line) -> None:
+    """USER is for the start of a connection."""
+    raise IrcRefused(n.ERR_ALREADYREGISTERED, "You may not reregister")
+
+
+@command("NICK", cost=3, spec="RFC2812 3.1.2")
+async def nick(session: IrcSession, line: Line) -> None:
+    """NICK <nick>: free for guests; the nick of an account is its name (MAPPING 2.1).
+
+    Everybody, we too, hears of it when the guest's display name has changed: network.py.
+    """
+    wish = line.param(0)
+    if not wish:
+        raise IrcRefused(n.ERR_NONICKNAMEGIVEN, "No nickname given")
+    if wish == session.nick:
+        return
+    if not session.account.guest:
+        text = "Nickname is your account name; use SETNAME"
+        raise IrcRefused(n.ERR_CANTCHANGENICK, echo(wish), text)
+    if not is_nick(wish):
+        raise IrcRefused(n.ERR_ERRONEUSNICKNAME, echo(wish), "Erroneous nickname")
+    holder = session.names.user(wish)
+    if holder is not None and holder != session.user_id:
+        raise IrcRefused(n.ERR_NICKNAMEINUSE, wish, "Nickname is already in use")
+    try:
+        await session.accounts.rename_guest(session.user_id, wish)
+    except AccountRefused as refused:
+        numeric = n.ERR_ERRONEUSNICKNAME if refused.refusal is AccountRefusal.BAD_NAME else n.ERR_NICKNAMEINUSE
+        raise IrcRefused(numeric, wish, refused.text) from None
+
+
+@command("REGISTER", min_params=3, cost=4, spec="IRCv3 account-registration")
+async def register(session: IrcSession, line: Line) -> None:
+    """REGISTER <account> {<email> | *} <password>: a guest becomes an account."""
+    name = session.nick if line.params[0] == "*" else line.params[0]
+    if not session.account.guest:
+        text = "You are already logged in"
+        raise Failed("ALREADY_AUTHENTICATED", session.account.name, text=text)
+    if not session.passwords_allowed:
+        raise Failed("TEMPORARILY_UNAVAILABLE", echo(name), text="Passwords need TLS here")
+    await register_as(session, fold(name), line.params[2])
+
+
+@command("NS", min_params=1, cost=2, spec="docs/mapping.md 18.1")
+async def ns(session: IrcSession, line: Line) -> None:
+    """NS <request>: the same as PRIVMSG NickServ :<request>."""
+    await service(session, "NickServ", " ".join(line.params))
+
+
+@command("NICKSERV", min_params=1, cost=2, spec="docs/mapping.md 18.1")
+async def nickserv(session: IrcSession, line: Line) -> None:
+    """The long form of NS."""
+    await ns(session, line)
+
+
+@command("QUIT", cost=0, spec="RFC2812 3.1.7")
+async def quit_(session: IrcSession, line: Line) -> None:
+    """QUIT [:<reason>]. The server answers ERROR and closes; an account stays in its rooms (MAPPING 4.5)."""
+    session.close(line.param(0, "Client quit"))

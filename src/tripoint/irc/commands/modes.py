@@ -1,0 +1,330 @@
+"""MODE: what a channel's modes are, and the ones that can be set.
+
+Ranks (q a o h v) are grants of standing; t, m and R, i, s are state of the room; +b names one user, and so
+does +b ~m:, which mutes.  All ranks of one MODE are one event or none (docs/mapping.md 7.1).
+spec: RFC2812 3.1.5, 3.2.3; Modern IRC "MODE message"; docs/mapping.md 7, 8, 9.1, 9.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from msgspec import Struct
+
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import UserId
+from tripoint.core.json_view import object_at
+from tripoint.core.power import GrantRefused, PowerLevels, Rank, change_ranks, op_is_owner
+from tripoint.irc import numerics as n
+from tripoint.irc.channel import Channel
+from tripoint.irc.events import ban_mask
+from tripoint.irc.projection import RANK_OF_MODE, channel_flags, member_limit
+from tripoint.irc.refusals import IrcRefused
+from tripoint.irc.registry import command
+from tripoint.irc.session import IrcSession, echo
+from tripoint.irc.tables import MAX_MODES, fold
+from tripoint.irc.wire import Line
+from tripoint.rooms.commands import Ban, SendState, SetListed, SetRanks, Unban
+
+LIST_MODES = "beI"
+WITH_ARGUMENT = "qaohvk" + LIST_MODES
+
+
+class Change(Struct, frozen=True):
+    """One letter of a MODE command."""
+
+    on: bool
+    letter: str
+    arg: str | None
+
+
+def parse_changes(words: tuple[str, ...]) -> list[Change]:
+    """``+o-v a b`` as changes in order, at most MAX_MODES. A missing argument is None.  Pure."""
+    changes: list[Change] = []
+    args = list(words[1:])
+    on = True
+    for letter in words[0] if words else "":
+        if letter in "+-":
+            on = letter == "+"
+            continue
+        takes = letter in WITH_ARGUMENT or (letter == "l" and on)
+        changes.append(Change(on, letter, args.pop(0) if takes and args else None))
+        if len(changes) == MAX_MODES:
+            break
+    return changes
+
+
+@command("MODE", min_params=1, spec="RFC2812 3.1.5, 3.2.3")
+async def mode(session: IrcSession, line: Line) -> None:
+    """MODE <channel|nick> [<modes> [<argument>...]]."""
+    target = line.params[0]
+    if not target.startswith("#"):
+        _user_mode(session, line)
+        return
+    channel = session.network.channel_named(target)
+    if channel is None or channel.room_id not in session.channels:
+        room = await session.reader.room(await session.room_named(target))
+        channel = Channel(room, session.names, direct=False)
+    changes = parse_changes(line.params[1:])
+    if not changes:
+        _show_modes(session, channel)
+        return
+    if all(change.letter in LIST_MODES and change.arg is None for change in changes):
+        for letter in dict.fromkeys(change.letter for change in changes):
+            _show_list(session, channel, letter)
+        return
+    await _apply(session, session.channel_named(target), changes)
+
+
+def _user_mode(session: IrcSession, line: Line) -> None:
+    """There are no user modes to set yet; ``MODE <own nick>`` shows that."""
+    if fold(line.params[0]) != fold(session.nick):
+        user_id = session.names.user(line.params[0])
+        if user_id is None:
+            raise IrcRefused(n.ERR_NOSUCHNICK, echo(line.params[0]), "No such nick/channel")
+        raise IrcRefused(n.ERR_USERSDONTMATCH, "Cant change mode for other users")
+    if len(line.params) > 1:
+        raise IrcRefused(n.ERR_UMODEUNKNOWNFLAG, "Unknown MODE flag")
+    session.numeric(n.RPL_UMODEIS, "+")
+
+
+def _show_modes(session: IrcSession, channel: Channel) -> None:
+    room = channel.room
+    flags = channel_flags(room)
+    args = []
+    limit = member_limit(room)
+    if limit is not None and room.membership(session.user_id) == "join":
+        flags += "l"
+        args.append(str(limit))
+    session.numeric(n.RPL_CHANNELMODEIS, channel.name, f"+{flags}", *args)
+    session.numeric(n.RPL_CREATIONTIME, channel.name, str(room.created_ts_ms // 1000))
+
+
+def _show_list(session: IrcSession, channel: Channel, letter: str) -> None:
+    """RPL_BANLIST of the banned and the muted; exemptions are none until they can be set."""
+    names = session.names
+    if letter == "b":
+        for user_id, member in channel.room.members().items():
+            if member.membership == "ban":
+                by, at = names.nick(member.event.sender), member.event.origin_server_ts // 1000
+                session.numeric(n.RPL_BANLIST, channel.name, ban_mask(names, user_id), by, str(at))
+        for user_id in channel.room.joined():
+            if channel.room.rank(user_id) is Rank.MUTED:
+                session.numeric(n.RPL_BANLIST, channel.name, f"~m:{names.nick(user_id)}")
+    end, what = {
+        "b": (n.RPL_ENDOFBANLIST, "Ban"),
+        "e": (n.RPL_ENDOFEXCEPTLIST, "Exception"),
+        "I": (n.RPL_ENDOFINVEXLIST, "Invite Exception"),
+    }[letter]
+    session.numeric(end, channel.name, f"End of Channel {what} List")
+
+
+async def _apply(session: IrcSession, channel: Channel, changes: list[Change]) -> None:
+    """Ranks and levels first, as one event; then the rest in the order in which it was asked for."""
+    ranks: list[Change] = []
+    levels: list[Change] = []
+    rest: list[tuple[Change, Setter]] = []
+    for change in changes:
+        if change.letter in RANK_OF_MODE:
+            ranks.append(change)
+        elif change.letter in "tm":
+            levels.append(change)
+        elif change.letter in _SETTERS:
+            rest.append((change, _SETTERS[change.letter]))
+        elif change.letter in "keIlCcSp":
+            text = f"Mode {change.letter} cannot be set here yet"
+            session.numeric(n.ERR_INVALIDMODEPARAM, channel.name, change.letter, echo(change.arg or "*"), text)
+        else:
+            session.numeric(n.ERR_UNKNOWNMODE, change.letter, "is unknown mode char to me")
+    wishes = await _wishes(session, channel, ranks)
+    if levels:
+        await _write_levels(session, channel, wishes, levels)
+    elif wishes:
+        _warn_owner_level(session, channel, wishes)
+        await session.do(
+            SetRanks(
+                actor=session.user_id,
+                room_id=channel.room_id,
+                ranks=tuple(wishes.items()),
+                origin=session.origin(),
+            )
+        )
+    for change, setter in rest:
+        await setter(session, channel, change)
+
+
+async def _wishes(session: IrcSession, channel: Channel, changes: list[Change]) -> dict[UserId, Rank]:
+    """The rank that each user shall have in the end.  spec: docs/mapping.md 7.2
+
+    ``-x`` of the shown rank takes it away; of any other it does nothing, and that is said.
+    """
+    wishes: dict[UserId, Rank] = {}
+    for change in changes:
+        if change.arg is None:
+            session.numeric(n.ERR_NEEDMOREPARAMS, "MODE", "Not enough parameters")
+            continue
+        user_id = await session.network.find_user(change.arg)
+        if user_id is None:
+            session.numeric(n.ERR_NOSUCHNICK, echo(change.arg), "No such nick/channel")
+            continue
+        if user_id not in channel.room.joined():
+            text = "They aren't on that channel"
+            session.numeric(n.ERR_USERNOTINCHANNEL, echo(change.arg), channel.name, text)
+            continue
+        rank = RANK_OF_MODE[change.letter]
+        present = wishes.get(user_id) or channel.room.rank(user_id)
+        if change.on:
+            # "+qo" as it is announced: the lower letter does not take the higher one back.
+            if not (user_id in wishes and present.above(rank)):
+                wishes[user_id] = rank
+        elif present is rank or (rank is Rank.OP and user_id in wishes):
+            wishes[user_id] = Rank.PLAIN
+        elif not (rank is Rank.OP and present in (Rank.OWNER, Rank.ADMIN) and op_is_owner(channel.room.power)):
+            text = f"They do not have +{change.letter}"
+            session.standard("NOTE", "MODE", "NOT_HELD", channel.name, echo(change.arg), text=text)
+    return wishes
+
+
+def _warn_owner_level(session: IrcSession, channel: Channel, wishes: Mapping[UserId, Rank]) -> None:
+    """spec: docs/mapping.md 7.10"""
+    if Rank.OP in wishes.values() and op_is_owner(channel.room.power):
+        text = "This room has no operators below owner: +o gives +q here"
+        session.standard("WARN", "MODE", "OWNER_LEVEL", channel.name, text=text)
+
+
+async def _write_levels(
+    session: IrcSession, channel: Channel, wishes: Mapping[UserId, Rank], changes: list[Change]
+) -> None:
+    """+t and +m live in the same event as the ranks.  spec: docs/mapping.md 7.1, 8.2, 8.3"""
+    power = channel.room.power
+    try:
+        content = dict(change_ranks(power, session.user_id, wishes))
+    except GrantRefused as refused:
+        raise IrcRefused(n.ERR_CHANOPRIVSNEEDED, channel.name, refused.reason) from None
+    for change in changes:
+        if change.letter == "m":
+            _moderate(content, change.on)
+        else:
+            _protect_topic(content, power, change.on)
+    if content == power.content:
+        return
+    await _send_state(session, channel, "m.room.power_levels", content)
+
+
+def _moderate(content: JsonObject, on: bool) -> None:
+    level = 1 if on else 0
+    content["events_default"] = level
+    events = object_at(content, "events")
+    if "m.room.message" in events:
+        content["events"] = {**events, "m.room.message": level}
+
+
+def _protect_topic(content: JsonObject, power: PowerLevels, on: bool) -> None:
+    level = max(50, power.state_default) if on else power.users_default
+    content["events"] = {**object_at(content, "events"), "m.room.topic": level}
+
+
+async def _send_state(session: IrcSession, channel: Channel, kind: str, content: JsonObject) -> None:
+    await session.do(
+        SendState(
+            actor=session.user_id,
+            room_id=channel.room_id,
+            type=kind,
+            state_key="",
+            content=content,
+            origin=session.origin(),
+        )
+    )
+
+
+async def _invite_only(session: IrcSession, channel: Channel, change: Change) -> None:
+    """+i and -i.  spec: docs/mapping.md 8.4; a restricted room is not opened by a single -i."""
+    rule = channel.room.join_rule
+    if change.on == (rule != "public"):
+        return
+    if not change.on and rule != "invite":
+        key = f"-i {channel.room_id}"
+        if not session.confirms(key):
+            text = f"This room's join rule is {rule}; send MODE {channel.name} -i again to open it to all"
+            session.standard("WARN", "MODE", "CONFIRM", channel.name, text=text)
+            return
+    await _send_state(session, channel, "m.room.join_rules", {"join_rule": "invite" if change.on else "public"})
+
+
+async def _no_guests(session: IrcSession, channel: Channel, change: Change) -> None:
+    """+R: guests may not join.  spec: docs/mapping.md 8.7"""
+    access = "forbidden" if change.on else "can_join"
+    if channel.room.guest_access != access:
+        await _send_state(session, channel, "m.room.guest_access", {"guest_access": access})
+
+
+async def _secret(session: IrcSession, channel: Channel, change: Change) -> None:
+    """+s: not in the directory.  spec: docs/mapping.md 6.2"""
+    if channel.room.listed == change.on:
+        await session.do(
+            SetListed(
+                actor=session.user_id,
+                room_id=channel.room_id,
+                listed=not change.on,
+                origin=session.origin(),
+            )
+        )
+
+
+async def _no_external(session: IrcSession, channel: Channel, change: Change) -> None:
+    """+n is fixed.  spec: docs/mapping.md 8.8"""
+    if not change.on:
+        raise IrcRefused(n.ERR_UNKNOWNMODE, "n", f"is always set on {channel.name}")
+
+
+async def _ban(session: IrcSession, channel: Channel, change: Change) -> None:
+    """+b of one user, by account or by a mask that names one; ``~m:`` mutes.  spec: docs/mapping.md 9.1, 9.6"""
+    mask = change.arg
+    if mask is None:
+        _show_list(session, channel, "b")
+        return
+    mute = mask.startswith(("~m:", "~mute:"))
+    user_id = await _one_user(session, mask)
+    if user_id is None:
+        text = "Only a ban of one user is understood yet: ~a:account, nick!*@* or *!user@server"
+        raise IrcRefused(n.ERR_INVALIDMODEPARAM, channel.name, "b", echo(mask), text)
+    actor, room_id, origin = session.user_id, channel.room_id, session.origin()
+    if mute:
+        rank = Rank.MUTED if change.on else Rank.PLAIN
+        await session.do(SetRanks(actor=actor, room_id=room_id, ranks=((user_id, rank),), origin=origin))
+    elif change.on:
+        await session.do(Ban(actor=actor, room_id=room_id, target=user_id, origin=origin))
+    else:
+        await session.do(Unban(actor=actor, room_id=room_id, target=user_id, origin=origin))
+
+
+async def _one_user(session: IrcSession, mask: str) -> UserId | None:
+    """The user that a mask names, if it names exactly one."""
+    network = session.network
+    if mask.startswith("~"):
+        kind, _, rest = mask[1:].partition(":")
+        if kind in ("m", "mute") and rest.startswith(("~a:", "~account:")):
+            rest = rest.partition(":")[2]
+        return await network.find_user(rest) if kind in ("a", "account", "m", "mute") else None
+    nick, _, user_host = mask.partition("!")
+    if not any(c in nick for c in "*?") and user_host in ("", "*@*", "*"):
+        return await network.find_user(nick)
+    user, at, host = user_host.partition("@")
+    if nick == "*" and user.startswith("guest-") and host == "*":
+        user_id = session.names.local_user(user)
+        return user_id if session.names.is_our_guest(user_id) else None
+    if nick == "*" and at and not any(c in user + host for c in "*?"):
+        name = user if host == session.names.server else f"{user}:{host}"
+        return await network.find_user(name)
+    return None
+
+
+Setter = Callable[[IrcSession, Channel, Change], Awaitable[None]]
+
+_SETTERS: Mapping[str, Setter] = {
+    "b": _ban,
+    "i": _invite_only,
+    "n": _no_external,
+    "R": _no_guests,
+    "s": _secret,
+}

@@ -1,0 +1,220 @@
+"""Who somebody is and whether they are here: WHO, WHOIS, AWAY, SETNAME, USERHOST.
+
+spec: RFC2812 3.6, 4.1, 4.8; IRCv3 whox, setname, away-notify; docs/mapping.md 2.3, 4.7, 13.6, 17.4.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from tripoint.core.ids import UserId
+from tripoint.core.power import Rank
+from tripoint.irc import numerics as n
+from tripoint.irc.channel import Channel
+from tripoint.irc.events import rank_shown
+from tripoint.irc.network import away_text
+from tripoint.irc.projection import prefix
+from tripoint.irc.refusals import Failed, IrcRefused
+from tripoint.irc.registry import command
+from tripoint.irc.render import cut, one_line
+from tripoint.irc.session import IrcSession, echo
+from tripoint.irc.tables import AWAYLEN, MAX_TARGETS, fold
+from tripoint.irc.wire import Line
+from tripoint.rooms.commands import SetProfile
+
+# Rows that WHO of a pattern gives at most: what others use.
+MAX_WHO = 500
+# spec: IRCv3 whox: the order of the fields is fixed.
+WHOX_ORDER = "tcuihsnfdlaor"
+
+
+class WhoRow(Struct, frozen=True):
+    """One user in a WHO reply. `channel` is ``*`` outside a channel."""
+
+    user_id: UserId
+    channel: str
+    flags: str
+    realname: str
+
+
+@command("WHO", spec="RFC2812 3.6.1, IRCv3 whox")
+async def who(session: IrcSession, line: Line) -> None:
+    """WHO <mask> [%<fields>[,<token>]]."""
+    mask = line.param(0, "*")
+    fields, _, token = line.param(1).partition("%")[2].partition(",")
+    whox = "%" in line.param(1)
+    if "t" in fields and not re.fullmatch(r"\d{1,3}", token):
+        token = "0"
+    for row in await _who_rows(session, mask):
+        if whox:
+            session.numeric(n.RPL_WHOSPCRPL, *_whox_words(session, row, fields, token))
+        else:
+            user, host = session.names.username_and_host(row.user_id)
+            nick = session.names.nick(row.user_id)
+            server, realname = session.names.server, f"0 {row.realname}"
+            session.numeric(n.RPL_WHOREPLY, row.channel, user, host, server, nick, row.flags, realname)
+    session.numeric(n.RPL_ENDOFWHO, echo(mask), "End of WHO list")
+
+
+async def _who_rows(session: IrcSession, mask: str) -> list[WhoRow]:
+    if mask.startswith("#"):
+        channel = session.network.channel_named(mask)
+        if channel is None or channel.room_id not in session.channels:
+            return []
+        return [_channel_row(session, channel, user_id) for user_id in channel.room.joined()]
+    if any(c in mask for c in "*?"):
+        return _matching_rows(session, mask)
+    user_id = await session.network.find_user(mask)
+    if user_id is None:
+        return []
+    shared = _shared(session, user_id)
+    if shared:
+        return [_channel_row(session, shared[0], user_id)]
+    profile = await session.reader.profile(user_id)
+    realname = profile.get("displayname") or session.names.nick(user_id)
+    return [WhoRow(user_id, "*", _flags(session, user_id, Rank.PLAIN), one_line(realname))]
+
+
+def _matching_rows(session: IrcSession, mask: str) -> list[WhoRow]:
+    """Users in our channels whose nick matches; nobody can list strangers."""
+    pattern = re.compile(re.escape(fold(mask)).replace(r"\*", ".*").replace(r"\?", "."))
+    rows: dict[UserId, WhoRow] = {}
+    for channel in session.channels.values():
+        if channel.direct:
+            continue
+        for user_id in channel.room.joined():
+            if user_id not in rows and pattern.fullmatch(fold(session.names.nick(user_id))):
+                rows[user_id] = _channel_row(session, channel, user_id)
+                if len(rows) == MAX_WHO:
+                    return list(rows.values())
+    return list(rows.values())
+
+
+def _channel_row(session: IrcSession, channel: Channel, user_id: UserId) -> WhoRow:
+    member = channel.room.member(user_id)
+    nick = session.names.nick(user_id, member.displayname if member else None)
+    realname = (member.displayname if member else None) or nick
+    return WhoRow(user_id, channel.name, _flags(session, user_id, channel.room.rank(user_id)), one_line(realname))
+
+
+def _flags(session: IrcSession, user_id: UserId, rank: Rank) -> str:
+    """``H`` here, ``G`` gone; then the prefixes.  spec: docs/mapping.md 4.7: offline members show G."""
+    here = "H" if session.reader.presence(user_id).presence == "online" else "G"
+    return here + (prefix(rank, multi="multi-prefix" in session.caps) if rank_shown(rank) else "")
+
+
+def _whox_words(session: IrcSession, row: WhoRow, fields: str, token: str) -> list[str]:
+    user, host = session.names.username_and_host(row.user_id)
+    words: Mapping[str, str] = {
+        "t": token,
+        "c": row.channel,
+        "u": user,
+        # Addresses are not shown: spec: IRCv3 whox names this placeholder.
+        "i": "255.255.255.255",
+        "h": host,
+        "s": session.names.server,
+        "n": session.names.nick(row.user_id),
+        "f": row.flags,
+        "d": "0",
+        "l": "0",
+        "a": session.names.account(row.user_id) or "0",
+        "o": "n/a",
+        "r": row.realname,
+    }
+    return [words[letter] for letter in WHOX_ORDER if letter in fields]
+
+
+def _shared(session: IrcSession, user_id: UserId) -> list[Channel]:
+    """Our channels that the user is in."""
+    return [channel for channel in session.channels.values() if not channel.direct and user_id in channel.room.joined()]
+
+
+@command("WHOIS", cost=2, spec="RFC2812 3.6.2")
+async def whois(session: IrcSession, line: Line) -> None:
+    """WHOIS [<server>] <nick>{,<nick>}."""
+    if not line.params:
+        raise IrcRefused(n.ERR_NONICKNAMEGIVEN, "No nickname given")
+    word = line.params[1] if len(line.params) > 1 and line.params[1] else line.params[0]
+    for nick in list(dict.fromkeys(word.split(",")))[:MAX_TARGETS]:
+        user_id = await session.network.find_user(nick) if nick else None
+        if user_id is None:
+            session.numeric(n.ERR_NOSUCHNICK, echo(nick), "No such nick/channel")
+        else:
+            await _whois_one(session, user_id)
+        session.numeric(n.RPL_ENDOFWHOIS, echo(nick), "End of /WHOIS list")
+
+
+async def _whois_one(session: IrcSession, user_id: UserId) -> None:
+    names = session.names
+    nick = names.nick(user_id)
+    user, host = names.username_and_host(user_id)
+    profile = await session.reader.profile(user_id)
+    realname = one_line(profile.get("displayname") or nick)
+    session.numeric(n.RPL_WHOISUSER, nick, user, host, "*", realname or nick)
+    shared = _shared(session, user_id)
+    multi = "multi-prefix" in session.caps
+    # Several lines rather than one cut short: a line has room for some two long channel names.
+    for at in range(0, len(shared), 2):
+        words = [prefix(c.room.rank(user_id), multi=multi) + c.name for c in shared[at : at + 2]]
+        session.numeric(n.RPL_WHOISCHANNELS, nick, " ".join(words))
+    session.numeric(n.RPL_WHOISSERVER, nick, names.server, session.network.title)
+    account = names.account(user_id)
+    if account is not None:
+        session.numeric(n.RPL_WHOISACCOUNT, nick, account, "is logged in as")
+    # spec: docs/mapping.md 17.4: who somebody is on the other protocols.
+    session.numeric(n.RPL_WHOISSPECIAL, nick, f"is {one_line(user_id)}")
+    presence = session.reader.presence(user_id)
+    away = away_text(presence.presence, presence.status_msg)
+    if away is not None:
+        session.numeric(n.RPL_AWAY, nick, away)
+    live = list(session.network.sessions_of(user_id))
+    if live:
+        now = session.network.now_ms()
+        idle = (now - max(other.active_ts_ms for other in live)) // 1000
+        since = min(other.connected_ts_ms for other in live) // 1000
+        session.numeric(n.RPL_WHOISIDLE, nick, str(idle), str(since), "seconds idle, signon time")
+        if all(other.secure for other in live):
+            session.numeric(n.RPL_WHOISSECURE, nick, "is using a secure connection")
+
+
+@command("AWAY", spec="RFC2812 4.1, IRCv3 away-notify")
+async def away(session: IrcSession, line: Line) -> None:
+    """AWAY [:<text>]. Without text: back again.  spec: docs/mapping.md 13.6"""
+    text = cut(one_line(line.param(0)), AWAYLEN)
+    session.away = text or None
+    presence = session.network.presence
+    if text:
+        presence.set(session.user_id, session.id, "unavailable", text)
+        session.numeric(n.RPL_NOWAWAY, "You have been marked as being away")
+    else:
+        presence.set(session.user_id, session.id, "online", None)
+        session.numeric(n.RPL_UNAWAY, "You are no longer marked as being away")
+
+
+@command("SETNAME", min_params=1, cost=2, spec="IRCv3 setname")
+async def setname(session: IrcSession, line: Line) -> None:
+    """SETNAME :<realname>: the global display name.  spec: docs/mapping.md 2.3"""
+    if session.account.guest:
+        raise Failed("CANNOT_CHANGE_REALNAME", text="A guest's display name is its nick")
+    name = line.params[0].strip()
+    if not name:
+        raise Failed("INVALID_REALNAME", text="A display name cannot be empty")
+    await session.do(SetProfile(actor=session.user_id, field="displayname", value=name, origin=session.origin()))
+    if "setname" not in session.caps:
+        session.notice(f"Your display name is now {name}")
+
+
+@command("USERHOST", min_params=1, spec="RFC2812 4.8")
+async def userhost(session: IrcSession, line: Line) -> None:
+    """USERHOST <nick>{ <nick>}, at most five."""
+    words = []
+    for nick in line.params[:5]:
+        user_id = await session.network.find_user(nick)
+        if user_id is not None:
+            user, host = session.names.username_and_host(user_id)
+            here = session.reader.presence(user_id).presence == "online"
+            words.append(f"{session.names.nick(user_id)}={'+' if here else '-'}{user}@{host}")
+    session.numeric(n.RPL_USERHOST, " ".join(words))

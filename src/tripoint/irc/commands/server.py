@@ -1,0 +1,125 @@
+"""About the server: PING, PONG, MOTD, LUSERS, VERSION, LIST.
+
+spec: RFC2812 3.4, 3.7, 3.2.6; Modern IRC "LIST message", ELIST; docs/mapping.md 6.1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from tripoint.irc import numerics as n
+from tripoint.irc.events import topic_text
+from tripoint.irc.refusals import IrcRefused
+from tripoint.irc.registry import command
+from tripoint.irc.session import IrcSession
+from tripoint.irc.tables import fold
+from tripoint.irc.welcome import show_isupport, show_lusers, show_motd, version
+from tripoint.irc.wire import Line
+from tripoint.rooms.ports import PublicRoom
+
+# Rows of LIST; a client that asks for all of a big server gets this many and can narrow its question.
+MAX_LIST = 2000
+
+
+@command("PING", cost=0, spec="RFC2812 3.7.2")
+async def ping(session: IrcSession, line: Line) -> None:
+    """PING <token>."""
+    if not line.param(0):
+        raise IrcRefused(n.ERR_NOORIGIN, "No origin specified")
+    session.reply("PONG", session.names.server, line.params[0])
+
+
+@command("PONG", cost=0, spec="RFC2812 3.7.3")
+async def pong(session: IrcSession, line: Line) -> None:
+    """Any line shows that the client lives; there is nothing to answer."""
+
+
+@command("MOTD", cost=2, spec="RFC2812 3.4.1")
+async def motd(session: IrcSession, line: Line) -> None:
+    """MOTD."""
+    show_motd(session)
+
+
+@command("LUSERS", cost=2, spec="RFC2812 3.4.2")
+async def lusers(session: IrcSession, line: Line) -> None:
+    """LUSERS: counts of this server."""
+    show_lusers(session)
+
+
+@command("VERSION", cost=2, spec="RFC2812 3.4.3")
+async def show_version(session: IrcSession, line: Line) -> None:
+    """VERSION: 351, then what the server supports."""
+    text = "one room, three protocols"
+    session.numeric(n.RPL_VERSION, version(), session.names.server, text)
+    show_isupport(session)
+
+
+Condition = Callable[[PublicRoom, str], bool]
+
+
+@command("LIST", cost=4, spec="RFC2812 3.2.6, Modern IRC LIST")
+async def list_(session: IrcSession, line: Line) -> None:
+    """LIST [<channels or ELIST conditions>]: the rooms in this server's directory."""
+    conditions = parse_elist(line.param(0), session.network.now_ms())
+    session.numeric(n.RPL_LISTSTART, "Channel", "Users  Name")
+    names = session.names
+    for room in await session.reader.public_rooms(search=None, limit=MAX_LIST, offset=0):
+        if room.room_type is not None:
+            continue  # spaces are not channels: docs/mapping.md 22.1
+        name = names.channel_of(room.room_id, room.alias, room.name)
+        if all(condition(room, name) for condition in conditions):
+            session.numeric(n.RPL_LIST, name, str(room.joined), topic_text(room.topic or ""))
+    session.numeric(n.RPL_LISTEND, "End of /LIST")
+
+
+_TIMED = re.compile(r"([CT])([<>])(\d{1,9})", re.ASCII)
+
+
+def parse_elist(text: str, now_ms: int) -> list[Condition]:
+    """ELIST=CMNTU: ``<n`` ``>n`` users, ``C`` and ``T`` minutes since creation and topic, masks, ``!`` masks.
+
+    Plain channel names are masks without wildcards; several masks: any of them.  Pure.
+    """
+    conditions: list[Condition] = []
+    wanted: list[re.Pattern[str]] = []
+    for word in text.split(","):
+        timed = _TIMED.fullmatch(word)
+        if timed:
+            conditions.append(_timed(timed[1], timed[2], int(timed[3]), now_ms))
+        elif word[:1] in ("<", ">") and word[1:].isascii() and word[1:].isdigit():
+            conditions.append(_counted(word[0], int(word[1:])))
+        elif word.startswith("!") and len(word) > 1:
+            conditions.append(_unlike(_mask(word[1:])))
+        elif word:
+            wanted.append(_mask(word))
+    if wanted:
+        conditions.append(lambda _, name: any(mask.fullmatch(fold(name)) for mask in wanted))
+    return conditions
+
+
+def _mask(word: str) -> re.Pattern[str]:
+    return re.compile(re.escape(fold(word)).replace(r"\*", ".*").replace(r"\?", "."))
+
+
+def _unlike(mask: re.Pattern[str]) -> Condition:
+    return lambda _, name: not mask.fullmatch(fold(name))
+
+
+def _counted(sign: str, number: int) -> Condition:
+    if sign == "<":
+        return lambda room, _: room.joined < number
+    return lambda room, _: room.joined > number
+
+
+def _timed(what: str, sign: str, minutes: int, now_ms: int) -> Condition:
+    """``C>60``: created more than an hour ago; ``T<5``: topic changed within five minutes."""
+    border = now_ms - minutes * 60_000
+
+    def check(room: PublicRoom, name: str) -> bool:
+        at = room.created_ts_ms if what == "C" else room.topic_ts_ms
+        if at is None:
+            return False
+        return at < border if sign == ">" else at > border
+
+    return check

@@ -1,0 +1,258 @@
+"""Saying something: PRIVMSG, NOTICE, TAGMSG.
+
+spec: RFC2812 3.3, IRCv3 message-tags "TAGMSG", echo-message, utf8-only; CTCP; docs/mapping.md 10, 11.4, 13.1, 15.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import EventId, RoomId, UserId
+from tripoint.irc import numerics as n
+from tripoint.irc.messages import MESSAGE, TagsTooLarge, content_of, reply_target
+from tripoint.irc.refusals import Failed, IrcRefused
+from tripoint.irc.registry import command
+from tripoint.irc.render import Audience, Outgoing, safe_client_tags
+from tripoint.irc.services import is_service, service
+from tripoint.irc.session import IrcSession, echo
+from tripoint.irc.tables import MAX_TARGETS
+from tripoint.irc.wire import Line
+from tripoint.rooms.commands import OpenDirect, Redact, SendEvent, SetTyping
+from tripoint.rooms.history import Direction, HistoryQuery
+from tripoint.rooms.ports import RoomView
+from tripoint.rooms.refusals import Refusal, Refused
+
+_ACTION = "\x01ACTION "
+
+
+@command("PRIVMSG", spec="RFC2812 3.3.1")
+async def privmsg(session: IrcSession, line: Line) -> None:
+    """PRIVMSG <target>{,<target>} :<text>."""
+    await _speak(session, line)
+
+
+@command("NOTICE", spec="RFC2812 3.3.2")
+async def notice(session: IrcSession, line: Line) -> None:
+    """NOTICE <target>{,<target>} :<text>. Refusals are told as for PRIVMSG (MAPPING 25)."""
+    await _speak(session, line)
+
+
+async def _speak(session: IrcSession, line: Line) -> None:
+    if not line.param(0):
+        raise IrcRefused(n.ERR_NORECIPIENT, f"No recipient given ({line.command})")
+    if not line.param(1):
+        raise IrcRefused(n.ERR_NOTEXTTOSEND, "No text to send")
+    if not line.utf8:
+        # spec: IRCv3 utf8-only; docs/mapping.md 10.9: read as cp1252, and said so.
+        text = "Your message was not UTF-8 and was read as Windows-1252"
+        session.standard("WARN", line.command, "INVALID_UTF8", text=text)
+    session.active_ts_ms = session.network.now_ms()
+    for target in _targets(session, line):
+        try:
+            await _speak_to(session, line, target)
+        except Refused as refused:
+            _refuse(session, refused, line.command, target)
+        except IrcRefused as refused:
+            session.numeric(refused.numeric, *refused.params)
+
+
+async def _speak_to(session: IrcSession, line: Line, target: str) -> None:
+    text = line.params[1]
+    ctcp = text.startswith("\x01") and not text.startswith(_ACTION)
+    if target.startswith("#"):
+        if ctcp:
+            # spec: docs/mapping.md 10.4
+            raise IrcRefused(n.ERR_CANNOTSENDTOCHAN, echo(target), "CTCP works between two people only")
+        room_id = await session.room_named(target)
+        await _send(session, line, room_id, _member_named(session, session.reader.peek(room_id)))
+        return
+    if is_service(target):
+        await service(session, target, text)
+        return
+    user_id = await session.user_named(target)
+    if ctcp:
+        _relay_ctcp(session, line.command, user_id, text)
+        return
+    await _send_direct(session, line, user_id)
+
+
+async def _send_direct(session: IrcSession, line: Line, user_id: UserId) -> None:
+    room_id = await _direct_room(session, user_id)
+    mentions = _member_named(session, session.reader.peek(room_id))
+    try:
+        await _send(session, line, room_id, mentions)
+    except Refused as refused:
+        if refused.refusal is not Refusal.NOT_JOINED:
+            raise
+        # We, or they, have left it since: their next direct room is found or made.
+        session.direct.pop(user_id, None)
+        await _send(session, line, await _direct_room(session, user_id), mentions)
+    presence = session.reader.presence(user_id)
+    if presence.presence == "unavailable" and line.command == "PRIVMSG":
+        session.numeric(n.RPL_AWAY, session.names.nick(user_id), presence.status_msg or "Away")
+
+
+async def _direct_room(session: IrcSession, user_id: UserId) -> RoomId:
+    """The direct room with a user; asked for anew when the peer is no longer in it (15.1)."""
+    known = session.direct.get(user_id)
+    if known is not None:
+        room = session.reader.peek(known)
+        if room is not None and not room.encrypted and room.membership(user_id) == "join":
+            return known
+    done = await session.do(OpenDirect(actor=session.user_id, target=user_id, origin=session.origin()))
+    assert done.room_id is not None
+    session.direct[user_id] = done.room_id
+    await session.network.settled(done.room_id)
+    return done.room_id
+
+
+async def _send(session: IrcSession, line: Line, room_id: RoomId, mentions: Callable[[str], UserId | None]) -> None:
+    try:
+        content = content_of(line.command, line.params[1], line.tags, mentions)
+    except TagsTooLarge:
+        raise IrcRefused(n.ERR_INPUTTOOLONG, "Your client-only tags are over 8 KiB") from None
+    await session.do(
+        SendEvent(actor=session.user_id, room_id=room_id, type=MESSAGE, content=content, origin=session.origin())
+    )
+
+
+def _member_named(session: IrcSession, room: RoomView | None) -> Callable[[str], UserId | None]:
+    """Who in the room has a nick: what makes a word a mention (MAPPING 2.10)."""
+    joined = room.joined() if room is not None else {}
+    user = session.names.user
+
+    def lookup(word: str) -> UserId | None:
+        found = user(word)
+        return found if found is not None and found in joined else None
+
+    return lookup
+
+
+def _relay_ctcp(session: IrcSession, command_name: str, user_id: UserId, text: str) -> None:
+    """Between live IRC sessions only; a user without one does not answer.  spec: docs/mapping.md 10.4"""
+    for other in session.network.sessions_of(user_id):
+        body = f":{session.mask} {command_name} {other.nick} :{text}"
+        other.tell(Outgoing([body], ts_ms=session.network.now_ms()))
+
+
+def _refuse(session: IrcSession, refused: Refused, command_name: str, target: str) -> None:
+    """spec: docs/mapping.md 25: who is not in the room cannot send to it: 404."""
+    if refused.refusal is Refusal.NOT_JOINED and target.startswith("#"):
+        session.numeric(n.ERR_CANNOTSENDTOCHAN, echo(target), refused.text)
+    else:
+        session.refuse(refused, command_name, target)
+
+
+def _targets(session: IrcSession, line: Line) -> list[str]:
+    targets = list(dict.fromkeys(target for target in line.params[0].split(",") if target))
+    if len(targets) > MAX_TARGETS:
+        raise IrcRefused(n.ERR_TOOMANYTARGETS, echo(targets[MAX_TARGETS]), "Too many targets")
+    return targets
+
+
+# --- TAGMSG --------------------------------------------------------------------------------------------
+
+
+@command("TAGMSG", min_params=1, spec="IRCv3 message-tags")
+async def tagmsg(session: IrcSession, line: Line) -> None:
+    """TAGMSG <target>: reactions become events, typing is told, other tags go to live sessions alone."""
+    if "message-tags" not in session.caps:
+        raise IrcRefused(n.ERR_UNKNOWNCOMMAND, "TAGMSG", "Ask for the message-tags capability first")
+    for target in _targets(session, line):
+        try:
+            await _tag(session, line, target)
+        except Refused as refused:
+            _refuse(session, refused, "TAGMSG", target)
+        except IrcRefused as refused:
+            session.numeric(refused.numeric, *refused.params)
+
+
+async def _tag(session: IrcSession, line: Line, target: str) -> None:
+    if target.startswith("#"):
+        room_id = await session.room_named(target)
+        user_id = None
+    else:
+        user_id = await session.user_named(target)
+        room_id = await _direct_room(session, user_id)
+    reply = reply_target(line.tags)
+    reaction, undone = line.tags.get("+draft/react"), line.tags.get("+draft/unreact")
+    if (reaction or undone) and reply is None:
+        text = "A reaction needs +reply with the msgid of a message"
+        raise Failed("INVALID_PARAMS", echo(target), text=text)
+    if reply is not None and reaction:
+        relation: JsonObject = {"rel_type": "m.annotation", "event_id": reply, "key": reaction}
+        await session.do(
+            SendEvent(
+                actor=session.user_id,
+                room_id=room_id,
+                type="m.reaction",
+                content={"m.relates_to": relation},
+                origin=session.origin(),
+            )
+        )
+        return
+    if reply is not None and undone:
+        await _unreact(session, room_id, EventId(reply), undone)
+        return
+    typing = line.tags.get("+typing") or line.tags.get("+draft/typing")
+    if typing:
+        await _type(session, room_id, typing)
+        return
+    _relay_tags(session, line, room_id, user_id)
+
+
+async def _unreact(session: IrcSession, room_id: RoomId, about: EventId, key: str) -> None:
+    """+draft/unreact redacts one's own annotation.  spec: docs/mapping.md 11.5"""
+    page = await session.reader.history(
+        HistoryQuery(
+            room_id=room_id,
+            viewer=session.user_id,
+            direction=Direction.BACKWARD,
+            types=("m.reaction",),
+            senders=(session.user_id,),
+            limit=100,
+        )
+    )
+    wanted: JsonObject = {"rel_type": "m.annotation", "event_id": about, "key": key}
+    for item in page.items:
+        if item.event.content.get("m.relates_to") == wanted:
+            event_id = item.event.event_id
+            await session.do(Redact(actor=session.user_id, room_id=room_id, event_id=event_id, origin=session.origin()))
+            return
+    raise Failed("UNKNOWN_MSGID", about, text="You have not reacted so to that message")
+
+
+async def _type(session: IrcSession, room_id: RoomId, state: str) -> None:
+    """spec: docs/mapping.md 13.1: active counts 6 s, paused 30 s."""
+    seconds = {"active": 6, "paused": 30}.get(state, 0)
+    await session.do(SetTyping(actor=session.user_id, room_id=room_id, typing=seconds > 0, timeout_ms=seconds * 1000))
+
+
+def _relay_tags(session: IrcSession, line: Line, room_id: RoomId, user_id: UserId | None) -> None:
+    """Tags without a meaning in the middle go to those who are here now.  spec: docs/mapping.md 10.0"""
+    tags = safe_client_tags(line.tags.items())
+    channel = session.network.channels.get(room_id)
+    if not tags or channel is None:
+        return
+    if session.user_id not in channel.room.joined():
+        raise Refused(Refusal.NOT_JOINED)
+    if not channel.room.may_speak(session.user_id):
+        raise Refused(Refusal.CANNOT_SPEAK)
+    for other in list(channel.sessions.values()):
+        if other is session and "echo-message" not in session.caps:
+            continue
+        target = channel.name
+        if user_id is not None:
+            target = session.names.nick(user_id) if other.user_id == session.user_id else other.nick
+        out = Outgoing(
+            [f":{session.mask} TAGMSG {target}"],
+            ts_ms=session.network.now_ms(),
+            account=session.names.account(session.user_id),
+            client_tags=tags,
+            requires=int(Audience.TAGS),
+        )
+        if other is session:
+            session.own(out)
+        else:
+            other.tell(out)

@@ -1,0 +1,241 @@
+"""What each committed event says to IRC: event in, lines out. Pure translation; nothing is sent from here.
+
+Every event type that has a form on IRC has one function; what has none says nothing (MAPPING 10.12).
+spec: docs/mapping.md 4, 7.6, 8, 9, 10, 11; RFC2812 3.2, 3.3.  Read next: tripoint/irc/network.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tripoint.core.event import Event
+from tripoint.core.ids import UserId
+from tripoint.core.json_view import object_at, text_at
+from tripoint.core.power import Rank
+from tripoint.irc.channel import Channel
+from tripoint.irc.messages import SPOKEN_TYPES, client_tags_of, spoken_lines
+from tripoint.irc.projection import Names, channel_flags, rank_letters
+from tripoint.irc.render import Audience, Outgoing, cut, fitted, one_line
+from tripoint.irc.tables import KICKLEN, TOPICLEN
+from tripoint.rooms.changes import EventCommitted
+
+_TAGS = int(Audience.TAGS)
+
+
+def joined_line(names: Names, channel: Channel, change: EventCommitted | None, user_id: UserId) -> Outgoing:
+    """JOIN, with account and real name for who has extended-join."""
+    member = channel.room.member(user_id)
+    displayname = member.displayname if member is not None else None
+    nick = names.nick(user_id, displayname)
+    head = f":{names.mask(user_id)} JOIN {channel.name}"
+    account = names.account(user_id)
+    return Outgoing(
+        [head],
+        extended=fitted(f"{head} {account or '*'}", displayname or nick),
+        account=account,
+        ts_ms=change.event.origin_server_ts if change is not None else None,
+    )
+
+
+def parted_line(names: Names, channel_name: str, event: Event, user_id: UserId) -> Outgoing:
+    """PART, with the reason if there is one."""
+    reason = text_at(event.content, "reason")
+    head = f":{names.mask(user_id)} PART {channel_name}"
+    body = fitted(head, reason) if reason else head
+    return Outgoing([body], ts_ms=event.origin_server_ts, account=names.account(user_id))
+
+
+def kicked_line(names: Names, channel_name: str, event: Event, user_id: UserId) -> Outgoing:
+    """KICK by the sender of the event."""
+    reason = text_at(event.content, "reason") or names.nick(event.sender)
+    head = f":{names.mask(event.sender)} KICK {channel_name} {names.nick(user_id)}"
+    return Outgoing(
+        [fitted(head, cut(one_line(reason), KICKLEN))],
+        ts_ms=event.origin_server_ts,
+        account=names.account(event.sender),
+    )
+
+
+def ban_mask(names: Names, user_id: UserId) -> str:
+    """``~a:account``: how a ban of one user is shown (MAPPING 9.1). A guest has no account but its own name."""
+    account = names.account(user_id)
+    return f"~a:{account}" if account else f"*!{names.username_and_host(user_id)[0]}@*"
+
+
+def mode_line(names: Names, channel_name: str, event: Event, modes: str, args: list[str]) -> Outgoing:
+    """MODE set by the sender of the event."""
+    words = " ".join([f":{names.mask(event.sender)}", "MODE", channel_name, modes, *args])
+    return Outgoing([words], ts_ms=event.origin_server_ts, account=names.account(event.sender))
+
+
+def member_event(channel: Channel, change: EventCommitted, quitting: frozenset[UserId]) -> list[Outgoing]:
+    """JOIN, PART, KICK, ban and unban.  spec: docs/mapping.md 4.1, 4.4, 4.11, 9.1, 9.7
+
+    `quitting` are guests whose QUIT was or will be told; their leaving is not told again.
+    """
+    names, event = channel.names, change.event
+    user_id = UserId(event.state_key or "")
+    now = text_at(event.content, "membership") or "leave"
+    before = (text_at(change.replaced.content, "membership") or "leave") if change.replaced else "leave"
+    out: list[Outgoing] = []
+    if now == "join" and before != "join":
+        out.append(joined_line(names, channel, change, user_id))
+        rank = channel.room.rank(user_id)
+        letters = rank_letters(rank, channel.room.power)
+        if letters:
+            channel.ranks[user_id] = rank
+            nick = names.nick(user_id)
+            words = " ".join([f":{names.server}", "MODE", channel.name, f"+{letters}", *[nick] * len(letters)])
+            out.append(Outgoing([words], ts_ms=event.origin_server_ts))
+    elif now == "ban" and before != "ban":
+        out.append(mode_line(names, channel.name, event, "+b", [ban_mask(names, user_id)]))
+        if before == "join":
+            out.append(kicked_line(names, channel.name, event, user_id))
+    elif now != "join" and before == "join":
+        if user_id in quitting:
+            pass
+        elif event.sender == user_id:
+            out.append(parted_line(names, channel.name, event, user_id))
+        else:
+            out.append(kicked_line(names, channel.name, event, user_id))
+    elif before == "ban":
+        out.append(mode_line(names, channel.name, event, "-b", [ban_mask(names, user_id)]))
+    if now != "join":
+        channel.ranks.pop(user_id, None)
+    if (now == "join") != (before == "join"):
+        channel.members_changed()
+    return out
+
+
+def topic_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
+    """TOPIC.  spec: docs/mapping.md 8.1"""
+    names, event = channel.names, change.event
+    head = f":{names.mask(event.sender)} TOPIC {channel.name}"
+    body = fitted(head, topic_text(text_at(event.content, "topic") or ""))
+    return [Outgoing([body], ts_ms=event.origin_server_ts, account=names.account(event.sender))]
+
+
+def topic_text(topic: str) -> str:
+    """A topic as IRC shows it: one line, at most TOPICLEN bytes."""
+    return cut(one_line(topic), TOPICLEN)
+
+
+def mode_events(channel: Channel, change: EventCommitted) -> list[Outgoing]:
+    """What changed in ranks and flags since it was last told.  spec: docs/mapping.md 7.6, 8"""
+    names, event = channel.names, change.event
+    out: list[Outgoing] = []
+    if event.type in ("m.room.power_levels", "m.room.create"):
+        out += _rank_modes(channel, event)
+    before, now = channel.flags, channel_flags(channel.room)
+    if before != now:
+        channel.flags = now
+        channel.members_changed()  # the symbol in NAMES shows +s
+        out.append(mode_line(names, channel.name, event, flag_changes(before, now), []))
+    return out
+
+
+def flag_changes(before: str, now: str) -> str:
+    """``+a-b`` between two sets of flags."""
+    on = "".join(flag for flag in now if flag not in before)
+    off = "".join(flag for flag in before if flag not in now)
+    return (f"+{on}" if on else "") + (f"-{off}" if off else "")
+
+
+def _rank_modes(channel: Channel, event: Event) -> list[Outgoing]:
+    changed = channel.take_ranks()
+    if not changed:
+        return []
+    channel.members_changed()
+    names, power = channel.names, channel.room.power
+    steps: list[tuple[str, str, str]] = []
+    for user_id, (old, new) in changed.items():
+        nick = names.nick(user_id)
+        old_letters, new_letters = rank_letters(old, power), rank_letters(new, power)
+        steps += [("-", letter, nick) for letter in old_letters if letter not in new_letters]
+        steps += [("+", letter, nick) for letter in new_letters if letter not in old_letters]
+    out = []
+    # A long nick is 64 bytes and a line has room for some six of them beside the masks.
+    for at in range(0, len(steps), 4):
+        part = steps[at : at + 4]
+        modes, sign = "", ""
+        for step_sign, letter, _ in part:
+            modes += letter if step_sign == sign else step_sign + letter
+            sign = step_sign
+        out.append(mode_line(names, channel.name, event, modes, [nick for _, _, nick in part]))
+    return out
+
+
+def spoken_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
+    """PRIVMSG and NOTICE to the channel.  spec: docs/mapping.md 10, 11"""
+    return spoken_to(channel.names, change.event, channel.name)
+
+
+def spoken_to(names: Names, event: Event, target: str) -> list[Outgoing]:
+    """What a message says to `target`; nothing if it has no text."""
+    mask = names.mask(event.sender)
+    bodies = spoken_lines(names, event, mask, target)
+    if not bodies:
+        return []
+    return [
+        Outgoing(
+            bodies,
+            ts_ms=event.origin_server_ts,
+            msgid=event.event_id,
+            account=names.account(event.sender),
+            client_tags=client_tags_of(event),
+        )
+    ]
+
+
+def reaction_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
+    """TAGMSG with +draft/react, for clients with message-tags.  spec: docs/mapping.md 11.4"""
+    return reaction_to(channel.names, change.event, channel.name)
+
+
+def reaction_to(names: Names, event: Event, target: str) -> list[Outgoing]:
+    """As `reaction_event`, to any target."""
+    relation = object_at(event.content, "m.relates_to")
+    about, key = text_at(relation, "event_id"), text_at(relation, "key")
+    if not about or not key or text_at(relation, "rel_type") != "m.annotation":
+        return []
+    return [
+        Outgoing(
+            [f":{names.mask(event.sender)} TAGMSG {target}"],
+            ts_ms=event.origin_server_ts,
+            msgid=event.event_id,
+            account=names.account(event.sender),
+            client_tags=(("+reply", about), ("+draft/reply", about), ("+draft/react", key)),
+            requires=_TAGS,
+        )
+    ]
+
+
+def typing_line(names: Names, user_id: UserId, target: str, *, active: bool) -> Outgoing:
+    """+typing.  spec: IRCv3 typing; docs/mapping.md 13.1"""
+    state = "active" if active else "done"
+    return Outgoing(
+        [f":{names.mask(user_id)} TAGMSG {target}"],
+        account=names.account(user_id),
+        client_tags=(("+typing", state), ("+draft/typing", state)),
+        requires=_TAGS,
+    )
+
+
+def rank_shown(rank: Rank) -> bool:
+    """Whether a rank has a prefix."""
+    return rank in (Rank.OWNER, Rank.ADMIN, Rank.OP, Rank.HALFOP, Rank.VOICE)
+
+
+EventForm = Callable[[Channel, EventCommitted], list[Outgoing]]
+
+# Which function speaks for which event type; m.room.member has more to it (network.py).
+FORMS: Mapping[str, EventForm] = {
+    **dict.fromkeys(SPOKEN_TYPES, spoken_event),
+    "m.reaction": reaction_event,
+    "m.room.topic": topic_event,
+    "m.room.power_levels": mode_events,
+    "m.room.join_rules": mode_events,
+    "m.room.guest_access": mode_events,
+    "dev.tripoint.room.irc": mode_events,
+    "dev.tripoint.room.tls_only": mode_events,
+}

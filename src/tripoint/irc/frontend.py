@@ -1,0 +1,254 @@
+"""The IRC front end as runtime sees it: built once, given to listeners, run, drained.
+
+Holds what connections share: the network, the flusher, limits per address, the sweep for silent clients.
+Does not open sockets: runtime does, with `protocol` as the factory.  Read next: tripoint/irc/listener.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import secrets
+from collections.abc import Callable, Coroutine
+
+import structlog
+
+import tripoint.irc.commands  # noqa: F401 - declares every command
+from tripoint.accounts.ports import Account, AccountService
+from tripoint.accounts.refusals import AccountRefused
+from tripoint.accounts.sasl import mechanisms as sasl_mechanisms
+from tripoint.core.ids import ServerName
+from tripoint.fanout.delivery import Flusher
+from tripoint.fanout.hub import Hub
+from tripoint.irc.connection import IrcConnection, Reply
+from tripoint.irc.listener import IrcProtocol
+from tripoint.irc.login import Login, network_of
+from tripoint.irc.network import Network
+from tripoint.irc.options import IrcOptions
+from tripoint.irc.outbox import IrcOutbox
+from tripoint.irc.projection import Names
+from tripoint.irc.session import IrcSession
+from tripoint.irc.tables import CAPABILITIES
+from tripoint.irc.welcome import show_welcome
+from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
+
+log = structlog.get_logger()
+
+# The sweep for silent clients looks this often; timeouts are exact to that.
+SWEEP_S = 5.0
+
+
+class IrcFrontEnd:
+    """All of IRC in this process.
+
+    `now_ms` is the wall clock, `monotonic` the one for timeouts; `secret` (32 bytes, the same at every start)
+    makes guests' hosts.  `registration` tells whether accounts can be made here (open | token | closed).
+    `end_point` gives the tls-server-end-point data of TLS listeners, for channel binding.
+    """
+
+    def __init__(
+        self,
+        server: ServerName,
+        rooms: RoomService,
+        reader: RoomReader,
+        accounts: AccountService,
+        presence: PresenceService,
+        name_table: NameTable,
+        hub: Hub,
+        flusher: Flusher,
+        options: IrcOptions,
+        *,
+        secret: bytes,
+        now_ms: Callable[[], int],
+        monotonic: Callable[[], float],
+        end_point: Callable[[], bytes] | None = None,
+    ) -> None:
+        self.names = Names(server, name_table)
+        self.options = options
+        self.flusher = flusher
+        self.monotonic = monotonic
+        self.accounts = accounts
+        self.network = Network(self.names, rooms, reader, accounts, presence, hub, options, self.spawn, now_ms)
+        self._secret = secret
+        self._end_point = end_point
+        self._registration = "closed"
+        self._protocols: set[IrcProtocol] = set()
+        self._addresses: dict[str, int] = {}
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._run_id = secrets.token_hex(4)
+        self._count = 0
+        self._draining = False
+
+    async def start(self) -> None:
+        """Load what is needed before the first connection."""
+        await self.names.load()
+        self._registration = await self.accounts.registration_state()
+
+    def protocol(self, *, secure: bool) -> IrcProtocol:
+        """The factory for `loop.create_server`."""
+        return IrcProtocol(self, secure=secure)
+
+    async def run(self) -> None:
+        """Look after silent clients until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Ping who is silent, close who did not answer or does not log in.  spec: RFC2812 3.7.2"""
+        now, options = self.monotonic(), self.options
+        for protocol in list(self._protocols):
+            if protocol.session is None:
+                if now - protocol.since > options.registration_timeout_s:
+                    protocol.end("Registration timed out")
+            elif protocol.pinged_at is not None:
+                if now - protocol.pinged_at > options.ping_timeout_s:
+                    protocol.end(f"Ping timeout: {int(now - protocol.heard_at)} seconds")
+            elif now - protocol.heard_at > options.ping_interval_s:
+                protocol.ping(now)
+
+    async def drain(self, reason: str = "Server is shutting down") -> None:
+        """Close every connection and wait for what was begun."""
+        self._draining = True
+        for protocol in list(self._protocols):
+            protocol.end(reason)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def spawn(self, work: Coroutine[object, object, None]) -> None:
+        """Run work in the background; it is owned here and awaited by `drain`."""
+        task: asyncio.Task[object] = asyncio.get_running_loop().create_task(_guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- what connections ask ----------------------------------------------------------------------------
+
+    def admit(self, protocol: IrcProtocol) -> str | None:
+        """Count a new connection; the reason if it may not stay."""
+        self._protocols.add(protocol)
+        self.network.unregistered += 1
+        where = network_of(protocol.address)
+        self._addresses[where] = self._addresses.get(where, 0) + 1
+        limit = self.options.connections_per_address
+        if self._draining:
+            return "Server is shutting down"
+        if limit and self._addresses[where] > limit:
+            return "Too many connections from your address"
+        return None
+
+    def gone(self, protocol: IrcProtocol) -> None:
+        """A connection is closed."""
+        if protocol not in self._protocols:
+            return
+        self._protocols.discard(protocol)
+        if protocol.session is None:
+            self.network.unregistered -= 1
+        where = network_of(protocol.address)
+        left = self._addresses.get(where, 0) - 1
+        if left > 0:
+            self._addresses[where] = left
+        else:
+            self._addresses.pop(where, None)
+
+    def passwords_allowed(self, address: str, secure: bool) -> bool:
+        """Passwords need TLS, but for this machine's own clients (DESIGN 7)."""
+        return secure or (self.options.plaintext_passwords and is_loopback(address))
+
+    def mechanisms(self, *, plain: bool, secure: bool) -> tuple[str, ...]:
+        """SASL mechanisms for one connection, strongest first."""
+        # SCRAM-SHA-1 is for old XMPP clients (MAPPING 18); IRC clients that know SCRAM know SHA-256.
+        return sasl_mechanisms(plain=plain, sha1=False, end_point=secure and self._end_point is not None)
+
+    def offered(self, mechanisms: tuple[str, ...], *, passwords: bool) -> dict[str, str]:
+        """What CAP LS shows on one connection."""
+        offered = {name: capability.value for name, capability in CAPABILITIES.items()}
+        offered["sasl"] = ",".join(mechanisms)
+        if self._registration == "open" and passwords:
+            offered["draft/account-registration"] = "before-connect,custom-account-name"
+        else:
+            del offered["draft/account-registration"]
+        return offered
+
+    def login(
+        self,
+        negotiation: IrcConnection,
+        say: Callable[[Reply], None],
+        mechanisms: tuple[str, ...],
+        address: str,
+        *,
+        secure: bool,
+    ) -> Login:
+        """What drives a connection until 001."""
+        return Login(
+            negotiation,
+            self.accounts,
+            self.names,
+            say,
+            lambda: secrets.token_urlsafe(24),
+            mechanisms=mechanisms,
+            address=address,
+            guest_key=self._secret,
+            end_point=self._end_point() if secure and self._end_point is not None else None,
+        )
+
+    async def begin_session(
+        self,
+        account: Account,
+        negotiation: IrcConnection,
+        outbox: IrcOutbox,
+        close: Callable[[str], None],
+        address: str,
+        *,
+        secure: bool,
+    ) -> IrcSession:
+        """001 and what follows, and the rooms of an account."""
+        device_id = None
+        if not account.guest:
+            device_id = (await self.accounts.log_in(account, protocol="irc", display_name="IRC")).device_id
+        self._count += 1
+        negotiation.accepted(self.names.nick(account.user_id))
+        session = IrcSession(
+            f"irc-{self._run_id}-{self._count}",
+            self.network,
+            account,
+            device_id,
+            outbox,
+            negotiation,
+            close,
+            address=address,
+            secure=secure,
+            passwords_allowed=self.passwords_allowed(address, secure),
+        )
+        self.network.unregistered -= 1
+        self.network.add(session)
+        show_welcome(session)
+        if not account.guest:
+            await self.network.enter_joined_rooms(session)
+        return session
+
+    async def abandon(self, account: Account) -> None:
+        """A connection ended while it was being logged in."""
+        if account.guest:
+            self.names.forget(account.user_id)
+            try:
+                await self.accounts.end_guest(account.user_id)
+            except AccountRefused as refused:
+                log.warning("irc.guest_not_ended", reason=refused.text)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a peer's address is this machine's own."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return bool((mapped or parsed).is_loopback)
+
+
+async def _guarded(work: Coroutine[object, object, None]) -> None:
+    """A bug in background work is reported and ends that work alone."""
+    try:
+        await work
+    except Exception as error:
+        log.error("irc.background_work_failed", exc_info=error)

@@ -1,0 +1,62 @@
+"""A live session becomes another user: a guest logs in, or makes an account.
+
+The client sees PART of its channels, a NICK to the account's name, 900, and is put into the account's rooms;
+those of the guest's channels that let the account in are joined first, so that a temporary one survives.
+Others see the guest quit.  spec: docs/mapping.md 1.9, 4.11, 18.1; IRCv3 account-notify, sasl-3.1 (900).
+"""
+
+from __future__ import annotations
+
+from tripoint.accounts.ports import Account
+from tripoint.irc import numerics as n
+from tripoint.irc.render import Outgoing, fitted
+from tripoint.irc.session import IrcSession
+from tripoint.rooms.commands import Join
+from tripoint.rooms.refusals import Refused
+
+
+async def register_as(session: IrcSession, name: str, password: str) -> None:
+    """Make an account and go on as it. Raises AccountRefused."""
+    nick, mask = session.nick, session.mask
+    session.changing_account = True
+    try:
+        account = await session.accounts.register(name, password, address=session.address)
+        session.reply("REGISTER", "SUCCESS", account.name, "Account successfully registered")
+        await _go_on_as(session, account, nick, mask)
+    finally:
+        session.changing_account = False
+
+
+async def log_in_as(session: IrcSession, account: Account) -> None:
+    """Go on as `account`, whose password was checked. Raises AccountRefused."""
+    await _go_on_as(session, account, session.nick, session.mask)
+
+
+async def _go_on_as(session: IrcSession, account: Account, old_nick: str, old_mask: str) -> None:
+    """`old_nick` and `old_mask` are what the client and others still take for this session's."""
+    network, names = session.network, session.names
+    log_in = await session.accounts.log_in(account, protocol="irc", display_name="IRC")
+    before, was_guest = session.user_id, session.account.guest
+    channels = [channel for channel in session.channels.values() if not channel.direct]
+    others = {other.id: other for channel in channels for other in channel.sessions.values()}
+    others.pop(session.id, None)
+    for channel in channels:
+        session.own(Outgoing([fitted(f":{old_mask} PART {channel.name}", "Logging in")]))
+    network.rename_user(session, account.user_id)
+    session.account, session.device_id = account, log_in.device_id
+    nick = names.nick(account.user_id)
+    if nick != old_nick:
+        session.own(Outgoing([f":{old_mask} NICK {nick}"]))
+    session.numeric(n.RPL_LOGGEDIN, session.mask, account.name, f"You are now logged in as {account.name}")
+    session.entering = True
+    try:
+        for channel in channels:
+            try:
+                await session.do(Join(actor=account.user_id, room_id=channel.room_id, origin=session.origin()))
+            except Refused as refused:
+                session.refuse(refused, "JOIN", channel.name)
+        await network.enter_joined_rooms(session)
+    finally:
+        session.entering = False
+    if was_guest:
+        network.guest_left(before, old_mask, list(others.values()), f"Logged in as {account.name}")

@@ -1,0 +1,211 @@
+"""Sockets: bytes to lines to the login or the session, one line at a time; flood control, pings, limits.
+
+One protocol object per connection. Lines wait in a bounded queue and are worked off by one task, which lives
+only while there is something to do. There is no timer per connection: one sweep looks at all of them.
+spec: RFC2812 3.7.2, 3.7.4; docs/mapping.md 4.11, 24; DESIGN 6.  Read next: tripoint/irc/frontend.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+import structlog
+
+from tripoint.irc import numerics as n
+from tripoint.irc.connection import IrcConnection, Reply
+from tripoint.irc.login import LoggedIn, Login, Rejected
+from tripoint.irc.outbox import IrcOutbox
+from tripoint.irc.registry import COMMANDS
+from tripoint.irc.render import fitted, server_line
+from tripoint.irc.session import IrcSession
+from tripoint.irc.wire import Incoming, Line, LineReader, Malformed, TooLong, build_line, seal
+
+if TYPE_CHECKING:
+    from tripoint.irc.frontend import IrcFrontEnd
+
+log = structlog.get_logger()
+
+# Lines that may wait for a slow command; beyond, the socket is not read until half of them are done.
+MAX_WAITING = 256
+
+
+class IrcProtocol(asyncio.Protocol):
+    """One client's connection. `secure`: it came over TLS."""
+
+    def __init__(self, front: IrcFrontEnd, *, secure: bool) -> None:
+        self._front = front
+        self._secure = secure
+        self._reader = LineReader()
+        self._waiting: deque[Incoming] = deque()
+        self._running = False
+        self._paused = False
+        self._closing = False
+        self._allowance = front.options.commands_burst
+        self._allowance_at = 0.0
+        self.transport: asyncio.Transport | None = None
+        self.outbox: IrcOutbox | None = None
+        self.login: Login | None = None
+        self.session: IrcSession | None = None
+        self.address = ""
+        self.heard_at = 0.0
+        self.pinged_at: float | None = None
+        self.since = 0.0
+
+    # --- asyncio -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        front = self._front
+        self.transport = transport
+        peer = transport.get_extra_info("peername")
+        self.address = str(peer[0]) if isinstance(peer, tuple) and peer else "local"
+        self.since = self.heard_at = self._allowance_at = front.monotonic()
+        self.outbox = IrcOutbox(transport, front.flusher, front.options.sendq_bytes, self._overflowed)
+        refused = front.admit(self)
+        if refused is not None:
+            self._end(refused)
+            return
+        allowed = front.passwords_allowed(self.address, self._secure)
+        mechanisms = front.mechanisms(plain=allowed, secure=self._secure)
+        negotiation = IrcConnection(
+            front.names.server,
+            front.offered(mechanisms, passwords=allowed),
+            mechanisms,
+            passwords_allowed=allowed,
+        )
+        self.login = front.login(negotiation, self._say, mechanisms, self.address, secure=self._secure)
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = self._front.monotonic()
+        self.pinged_at = None
+        if self._closing:
+            return
+        self._waiting.extend(self._reader.receive(data))
+        if not self._running and self._waiting:
+            self._running = True
+            self._front.spawn(self._work())
+        if len(self._waiting) > MAX_WAITING and not self._paused and self.transport is not None:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._waiting.clear()
+        if self.outbox is not None:
+            self.outbox.closed = True
+        self._front.gone(self)
+        if self.session is not None:
+            # spec: RFC2812 3.1.7: an unexpected end shows the reason.
+            self._front.network.remove(self.session, "Connection closed")
+
+    # --- lines -------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        """Work off what waits. Ends when nothing does; a bug in a handler costs its line only."""
+        try:
+            while self._waiting and not self._closing:
+                line = self._waiting.popleft()
+                if self._paused and len(self._waiting) < MAX_WAITING // 2 and self.transport is not None:
+                    self._paused = False
+                    self.transport.resume_reading()
+                delay_s = self._owed(line)
+                if delay_s:
+                    await asyncio.sleep(delay_s)
+                    if self._closing:
+                        return
+                try:
+                    await self._take(line)
+                except Exception as error:
+                    # The top of the connection: a bug is reported and the client gets a polite answer.
+                    command = line.command if isinstance(line, Line) else "*"
+                    log.error("irc.handler_failed", command=command, exc_info=error)
+                    self._numeric(n.ERR_UNKNOWNERROR, command, "The server failed at this; nothing else is lost")
+        finally:
+            self._running = False
+
+    async def _take(self, line: Incoming) -> None:
+        if isinstance(line, TooLong):
+            self._numeric(n.ERR_INPUTTOOLONG, "Input line was too long")
+        elif isinstance(line, Malformed):
+            self._numeric(n.ERR_UNKNOWNERROR, "*", line.reason)
+        elif self.session is not None:
+            await self.session.handle(line)
+        elif self.login is not None:
+            await self._negotiate(self.login, line)
+
+    async def _negotiate(self, login: Login, line: Line) -> None:
+        ended = await login.receive(line)
+        if isinstance(ended, Rejected):
+            self._end(ended.reason)
+        elif isinstance(ended, LoggedIn):
+            assert self.outbox is not None
+            if self._closing:
+                # The client went away while its account was looked up; a guest that was made ends again.
+                await self._front.abandon(ended.account)
+                return
+            self.session = await self._front.begin_session(
+                ended.account, login.negotiation, self.outbox, self._end, self.address, secure=self._secure
+            )
+            if self._closing:
+                self._front.network.remove(self.session, "Connection closed")
+
+    def _owed(self, line: Incoming) -> float:
+        """Seconds that this line has to wait: a token bucket over the costs of commands."""
+        options = self._front.options
+        if options.commands_per_s <= 0:
+            return 0.0
+        now = self._front.monotonic()
+        earned = (now - self._allowance_at) * options.commands_per_s
+        self._allowance = min(options.commands_burst, self._allowance + earned)
+        self._allowance_at = now
+        entry = COMMANDS.get(line.command) if isinstance(line, Line) else None
+        self._allowance -= entry.cost if entry is not None else 1
+        return max(0.0, -self._allowance / options.commands_per_s)
+
+    # --- replies before there is a session ---------------------------------------------------------------
+
+    def _say(self, reply: Reply) -> None:
+        if self.outbox is not None:
+            self.outbox.send(seal(server_line(self._front.names.server, reply.command, reply.params)))
+
+    def _numeric(self, numeric: str, *params: str) -> None:
+        if self.session is not None:
+            self.session.numeric(numeric, *params)
+        elif self.login is not None:
+            self._say(Reply(numeric, (self.login.negotiation.nick, *params)))
+
+    # --- the end -----------------------------------------------------------------------------------------
+
+    def ping(self, now: float) -> None:
+        """Ask whether the client is there."""
+        self.pinged_at = now
+        if self.outbox is not None:
+            self.outbox.send(build_line("PING", self._front.names.server))
+
+    def end(self, reason: str) -> None:
+        """Close from outside: ping timeout, shutdown, a deleted device."""
+        self._end(reason)
+
+    def _end(self, reason: str) -> None:
+        """ERROR, then close; what was sent before goes out first."""
+        if self._closing:
+            return
+        self._closing = True
+        if self.session is not None:
+            self._front.network.remove(self.session, reason)
+        if self.outbox is not None and self.transport is not None:
+            self.outbox.send(seal(fitted("ERROR", f"Closing link: {reason}")))
+            self.outbox.close()
+            self.transport.close()
+
+    def _overflowed(self) -> None:
+        """The client does not read: it loses its connection and nothing else (docs/mapping.md 24)."""
+        if self._closing:
+            return
+        self._closing = True
+        log.info("irc.sendq_exceeded", address=self.address)
+        if self.transport is not None:
+            # spec: docs/mapping.md 24: the reason; it will hardly be read, and the buffer is thrown away.
+            self.transport.abort()

@@ -1,0 +1,258 @@
+"""Drives the negotiation of one connection: asks the accounts what connection.py may not ask itself.
+
+SASL exchanges, PASS, REGISTER before 001, guests.  Ends with an account to be a session of, or with a reason
+to close.  spec: docs/mapping.md 1.9, 18; IRCv3 sasl-3.1, account-registration.  Read next: listener.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from tripoint.accounts.ports import Account, AccountService
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.accounts.sasl import (
+    Challenge,
+    CheckPassword,
+    Done,
+    Exchange,
+    NeedCredentials,
+    SaslCondition,
+    SaslFailed,
+    start_exchange,
+)
+from tripoint.irc import numerics as n
+from tripoint.irc.connection import (
+    Close,
+    Complete,
+    IrcConnection,
+    RegisterAccount,
+    Reply,
+    SaslAbort,
+    SaslResponse,
+    SaslStart,
+    Step,
+)
+from tripoint.irc.projection import Names
+from tripoint.irc.refusals import ACCOUNT_REFUSALS
+from tripoint.irc.tables import fold
+from tripoint.irc.wire import Line
+
+
+class LoggedIn(Struct, frozen=True):
+    """The client is this account, which for a guest was just made."""
+
+    account: Account
+
+
+class Rejected(Struct, frozen=True):
+    """The connection is to be closed."""
+
+    reason: str
+
+
+class Login:
+    """One connection until 001. `say` sends a line; `nonce` gives fresh random text for SCRAM.
+
+    `guest_key` makes guests' hosts out of addresses; `mechanisms` are what the negotiation offers.
+    """
+
+    def __init__(
+        self,
+        negotiation: IrcConnection,
+        accounts: AccountService,
+        names: Names,
+        say: Callable[[Reply], None],
+        nonce: Callable[[], str],
+        *,
+        mechanisms: tuple[str, ...],
+        address: str,
+        guest_key: bytes,
+        end_point: bytes | None,
+    ) -> None:
+        self.negotiation = negotiation
+        self._accounts = accounts
+        self._names = names
+        self._say = say
+        self._nonce = nonce
+        self._mechanisms = mechanisms
+        self._address = address
+        self._guest_key = guest_key
+        self._end_point = end_point
+        self._exchange: Exchange | None = None
+        self._scram_name: str | None = None
+        self._proven: Account | None = None
+        self._account: Account | None = None
+
+    async def receive(self, line: Line) -> LoggedIn | Rejected | None:
+        """Answer one line; None while more is to come."""
+        for step in self.negotiation.receive(line):
+            ended = await self._step(step)
+            if ended is not None:
+                return ended
+        return None
+
+    async def _step(self, step: Step) -> LoggedIn | Rejected | None:
+        if isinstance(step, Reply):
+            self._say(step)
+        elif isinstance(step, SaslStart):
+            self._begin(step.mechanism)
+        elif isinstance(step, SaslResponse):
+            return await self._respond(step.data)
+        elif isinstance(step, SaslAbort):
+            self._exchange = self._proven = None
+        elif isinstance(step, RegisterAccount):
+            await self._register(step)
+        elif isinstance(step, Complete):
+            return await self._complete(step)
+        elif isinstance(step, Close):
+            return Rejected(step.reason)
+        return None
+
+    # --- SASL --------------------------------------------------------------------------------------------
+
+    def _begin(self, mechanism: str) -> None:
+        self._proven = None
+        self._exchange = start_exchange(
+            mechanism, self._mechanisms, server_nonce=self._nonce(), end_point=self._end_point
+        )
+        self._say_all(self.negotiation.sasl_challenge(b""))
+
+    async def _respond(self, data: bytes) -> Rejected | None:
+        try:
+            await self._exchange_step(data)
+        except SaslFailed as failed:
+            return await self._sasl_failed(failed.text)
+        except AccountRefused as refused:
+            return await self._sasl_failed(refused.text, counted=True)
+        return None
+
+    async def _exchange_step(self, data: bytes) -> None:
+        if self._proven is not None:
+            # spec: IRCv3 sasl-3.1: after the server's last message the client still sends an empty one.
+            account, self._proven = self._proven, None
+            if data:
+                raise SaslFailed(SaslCondition.MALFORMED_REQUEST, "SASL authentication failed")
+            self._succeed(account)
+            return
+        if self._exchange is None:
+            raise SaslFailed(SaslCondition.MALFORMED_REQUEST, "SASL authentication failed")
+        step = self._exchange.receive(data)
+        if isinstance(step, NeedCredentials):
+            self._scram_name = step.username
+            verifier = await self._accounts.scram_verifier(fold(step.username), step.hash_name)
+            self._say_all(self.negotiation.sasl_challenge(self._exchange.credentials(verifier).data))
+        elif isinstance(step, Challenge):
+            self._say_all(self.negotiation.sasl_challenge(step.data))
+        elif isinstance(step, CheckPassword):
+            self._check_authzid(step.authzid, step.authcid)
+            name = fold(step.authcid)
+            self._succeed(await self._accounts.check_password(name, step.password, address=self._address))
+        elif isinstance(step, Done):
+            self._check_authzid(step.authzid, step.authcid)
+            name, self._scram_name = fold(step.authcid), None
+            self._proven = await self._accounts.scram_done(name, True, address=self._address)
+            self._say_all(self.negotiation.sasl_challenge(step.data))
+
+    def _check_authzid(self, authzid: str, authcid: str) -> None:
+        """Nobody acts for another here."""
+        if authzid and fold(authzid) != fold(authcid):
+            raise SaslFailed(SaslCondition.INVALID_AUTHZID, "You cannot act for another account")
+
+    def _succeed(self, account: Account) -> None:
+        self._account = account
+        self._exchange = None
+        self._say_all(self.negotiation.sasl_succeeded(account.name))
+
+    async def _sasl_failed(self, text: str, *, counted: bool = False) -> Rejected | None:
+        self._exchange = self._proven = None
+        name, self._scram_name = self._scram_name, None
+        if name is not None and not counted:
+            try:
+                await self._accounts.scram_done(fold(name), False, address=self._address)
+            except AccountRefused as refused:
+                text = refused.text
+        for step in self.negotiation.sasl_failed(text):
+            if isinstance(step, Close):
+                return Rejected(step.reason)
+            if isinstance(step, Reply):
+                self._say(step)
+        return None
+
+    # --- REGISTER, and the end ---------------------------------------------------------------------------
+
+    async def _register(self, step: RegisterAccount) -> None:
+        try:
+            account = await self._accounts.register(fold(step.account), step.password, address=self._address)
+        except AccountRefused as refused:
+            code = ACCOUNT_REFUSALS[refused.refusal].code or "TEMPORARILY_UNAVAILABLE"
+            name = step.account if step.account and " " not in step.account else "*"
+            self._say(Reply("FAIL", ("REGISTER", code, name.lstrip(":")[:100] or "*", refused.text)))
+            return
+        self._account = account
+        self._say_all(self.negotiation.account_made(account.name))
+
+    async def _complete(self, step: Complete) -> LoggedIn | Rejected | None:
+        if self._account is None and step.login is not None:
+            name, password = step.login
+            try:
+                self._account = await self._accounts.check_password(fold(name), password, address=self._address)
+            except AccountRefused as refused:
+                self._say(Reply(n.ERR_PASSWDMISMATCH, (step.nick, refused.text)))
+                return Rejected(refused.text)
+            self._say(self.negotiation.logged_in(self._account.name))
+        if self._account is not None:
+            return LoggedIn(self._account)
+        return await self._as_guest(step.nick)
+
+    async def _as_guest(self, nick: str) -> LoggedIn | Rejected | None:
+        """spec: docs/mapping.md 1.9: any free nick that is nobody's name."""
+        if self._names.user(nick) is not None:
+            self._refuse_nick(nick, n.ERR_NICKNAMEINUSE, "Nickname is already in use")
+            return None
+        try:
+            account = await self._accounts.create_guest(nick, address=self._address)
+        except AccountRefused as refused:
+            if refused.refusal is AccountRefusal.NAME_TAKEN:
+                text = f"{refused.text}; log in with SASL or PASS account:password, or choose another"
+                self._refuse_nick(nick, n.ERR_NICKNAMEINUSE, text)
+                return None
+            if refused.refusal is AccountRefusal.BAD_NAME:
+                self._refuse_nick(nick, n.ERR_ERRONEUSNICKNAME, refused.text)
+                return None
+            # spec: IRCv3 account-registration: "FAIL * ACCOUNT_REQUIRED"
+            self._say(Reply("FAIL", ("*", "ACCOUNT_REQUIRED", refused.text)))
+            return Rejected(refused.text)
+        self._names.set_guest(account.user_id, nick, self._guest_host())
+        return LoggedIn(account)
+
+    def _refuse_nick(self, nick: str, numeric: str, text: str) -> None:
+        self._say(Reply(numeric, ("*", nick, text)))
+        self.negotiation.nick_refused()
+
+    def _guest_host(self) -> str:
+        """``<keyed hash of the /32 or /64>.guest.<server>``: a ban of it bans the address (MAPPING 1.9)."""
+        digest = hmac.new(self._guest_key, network_of(self._address).encode(), hashlib.sha256).hexdigest()
+        return f"{digest[:16]}.guest.{self._names.server}"
+
+    def _say_all(self, steps: list[Step]) -> None:
+        for step in steps:
+            if isinstance(step, Reply):
+                self._say(step)
+
+
+def network_of(address: str) -> str:
+    """The /32 or /64 that an address is counted as. What is no address (a socket path) is itself."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)

@@ -1,0 +1,155 @@
+"""What people say: m.room.message content to PRIVMSG and NOTICE, and back.
+
+spec: docs/mapping.md 2.10, 10.0-10.9, 11.6; CTCP "ACTION".  Codes and splitting are formatting.py's and
+splitting.py's; rich text is core's.  Read next: tripoint/irc/richtext.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.event import Event
+from tripoint.core.json_view import object_at, text_at
+from tripoint.core.message import Mentions as MentionList
+from tripoint.core.message import MessageKind, message_content, view_message
+from tripoint.core.richtext import RoomPill
+from tripoint.core.vendor import V
+from tripoint.irc.formatting import has_codes, strip_codes
+from tripoint.irc.names import channel_of_alias
+from tripoint.irc.projection import Names
+from tripoint.irc.render import is_tag_key, safe_client_tags
+from tripoint.irc.richtext import Mentions, from_irc, mentioned, to_irc
+from tripoint.irc.splitting import split_message
+from tripoint.irc.wire import MAX_BODY_BYTES
+
+MESSAGE: Final = "m.room.message"
+# Types that say something in a line; m.sticker has a body (MAPPING 10.11).
+SPOKEN_TYPES: Final = (MESSAGE, "m.sticker")
+MAX_CLIENT_TAG_BYTES: Final = 8192
+_TAGS_KEY: Final = f"{V}.irc.tags"
+
+_ACTION: Final = "\x01ACTION "
+# Tags with a meaning of their own in the middle; all others are kept as they are (MAPPING 10.0).
+_MAPPED_TAGS: Final = frozenset({"+reply", "+draft/reply", "+typing", "+draft/typing"})
+
+
+# --- out -----------------------------------------------------------------------------------------------
+
+
+def spoken_lines(names: Names, event: Event, mask: str, target: str) -> list[str]:
+    """The line bodies of one message, split where it is long; [] if it says nothing."""
+    content = event.content
+    kind = text_at(content, "msgtype")
+    text = _text_of(names, content)
+    if not text:
+        return []
+    command = "NOTICE" if kind == "m.notice" else "PRIVMSG"
+    head = f":{mask} {command} {target} :"
+    emote = kind == "m.emote"
+    budget = MAX_BODY_BYTES - len(head.encode("utf-8", "replace")) - (len(_ACTION) + 1 if emote else 0)
+    # NUL has no place on a wire, and a leading \x01 would make a CTCP of what was said elsewhere.
+    text = text.replace("\0", "").replace("\r", "\n").lstrip("\x01")
+    lines = split_message(text, budget)
+    return [f"{head}{_ACTION}{line}\x01" for line in lines] if emote else [head + line for line in lines]
+
+
+def _text_of(names: Names, content: JsonObject) -> str:
+    if "url" in content or "file" in content:
+        return _media_text(content, text_at(content, "body") or "")
+    if "formatted_body" not in content and "m.relates_to" not in content:
+        return text_at(content, "body") or ""
+    view = view_message(content)
+    return (
+        ""
+        if view is None
+        else to_irc(view.text, lambda user_id, _: names.nick(user_id), lambda pill: _pill(names, pill))
+    )
+
+
+def _pill(names: Names, pill: RoomPill) -> str:
+    """A room in a text: its channel name where it is an alias that IRC can carry, else the writer's words."""
+    if pill.room.startswith("#"):
+        return channel_of_alias(pill.room, names.server) or pill.text
+    return pill.text
+
+
+def _media_text(content: JsonObject, body: str) -> str:
+    """``filename (type, size)``, then the caption.  spec: docs/mapping.md 12.1; the URL comes with media."""
+    info = object_at(content, "info")
+    filename = text_at(content, "filename") or body or "file"
+    facts = [text_at(info, "mimetype") or ""]
+    size = info.get("size")
+    if isinstance(size, int) and not isinstance(size, bool) and size >= 0:
+        facts.append(f"{size / 1024:.0f} KiB" if size < 1024 * 1024 else f"{size / 1024 / 1024:.1f} MiB")
+    if "file" in content:
+        facts = ["encrypted file"]
+    described = ", ".join(fact for fact in facts if fact)
+    line = f"{filename} ({described})" if described else filename
+    return f"{line}\n{body}" if body and body != filename else line
+
+
+def client_tags_of(event: Event) -> tuple[tuple[str, str], ...]:
+    """Client-only tags of a message: the reply, and what its IRC sender had put on it."""
+    content = event.content
+    if "m.relates_to" not in content and _TAGS_KEY not in content:
+        return ()
+    tags: list[tuple[str, str]] = []
+    reply = text_at(object_at(object_at(content, "m.relates_to"), "m.in_reply_to"), "event_id")
+    if reply and " " not in reply:
+        # spec: docs/mapping.md 0: ratified client tags are sent unprefixed and with draft/.
+        tags += [("+reply", reply), ("+draft/reply", reply)]
+    for key, value in object_at(content, _TAGS_KEY).items():
+        if isinstance(value, str) and key not in _MAPPED_TAGS:
+            tags.append((key, value))
+    return safe_client_tags(tags)
+
+
+# --- in ------------------------------------------------------------------------------------------------
+
+
+class TagsTooLarge(ValueError):
+    """More client-only tags than are kept with a message (MAPPING 10.0)."""
+
+
+def content_of(command: str, text: str, tags: Mapping[str, str], mentions: Mentions) -> JsonObject:
+    """m.room.message content of a PRIVMSG or NOTICE. Raises TagsTooLarge.
+
+    `mentions` tells who in the room has a nick (MAPPING 2.10).
+    """
+    kind = MessageKind.NOTICE if command == "NOTICE" else MessageKind.TEXT
+    if text.startswith(_ACTION):
+        kind, text = MessageKind.EMOTE, text[len(_ACTION) :].removesuffix("\x01")
+    content: JsonObject
+    coded = has_codes(text)
+    found = mentioned(strip_codes(text) if coded else text, mentions)
+    if coded or found:
+        users = tuple(dict.fromkeys(user for _, _, user in found))
+        content = message_content(kind, from_irc(text, found), MentionList(users))
+    else:
+        # An empty m.mentions says that nobody is meant: without it clients would search the text for names.
+        content = {"msgtype": kind.value, "body": text, "m.mentions": {}}
+    if tags:
+        _take_tags(content, tags)
+    return content
+
+
+def _take_tags(content: JsonObject, tags: Mapping[str, str]) -> None:
+    reply = reply_target(tags)
+    if reply:
+        content["m.relates_to"] = {"m.in_reply_to": {"event_id": reply}}
+    kept: JsonObject = {
+        key: value for key, value in tags.items() if key.startswith("+") and key not in _MAPPED_TAGS and is_tag_key(key)
+    }
+    if kept:
+        size = sum(len(key) + len(value.encode()) for key, value in kept.items() if isinstance(value, str))
+        if size > MAX_CLIENT_TAG_BYTES:
+            raise TagsTooLarge
+        content[_TAGS_KEY] = kept
+
+
+def reply_target(tags: Mapping[str, str]) -> str | None:
+    """The event that +reply or +draft/reply names, if it can be one."""
+    target = tags.get("+reply") or tags.get("+draft/reply")
+    return target if target and target.startswith("$") and len(target) <= 255 else None

@@ -1,0 +1,22 @@
+"""What an operator can set about IRC. runtime fills this from the configuration; times are in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class IrcOptions:
+    """Limits and texts. `network` empty: the server name; a rate of 0, or a count of 0: no limit."""
+
+    network: str = ""
+    motd: str = ""
+    sendq_bytes: int = 4 * 1024 * 1024
+    ping_interval_s: float = 120.0
+    ping_timeout_s: float = 60.0
+    registration_timeout_s: float = 60.0
+    commands_burst: float = 60.0
+    commands_per_s: float = 20.0
+    connections_per_address: int = 100
+    autojoin: int = 150
+    plaintext_passwords: bool = True

@@ -1,0 +1,90 @@
+"""The outbox of an IRC session: fan-out's, and able to wait for the end of a labelled command.
+
+spec: IRCv3 labeled-response, batch.  While a labelled command runs, everything for this client is held in
+order, so that the response can be told apart and nothing overtakes anything; then all of it goes out.
+Read next: tripoint/fanout/delivery.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from tripoint.fanout.delivery import ByteWriter, Flusher, Outbox
+from tripoint.irc.wire import build_tags, seal
+
+# A labelled command takes milliseconds; one that takes longer must not collect a busy channel without end.
+MAX_HELD = 10_000
+
+
+class Own(msgspec.Struct, frozen=True):
+    """A line that is part of the response: its body, and its tags before label and batch."""
+
+    body: str
+    tags: list[tuple[str, str]]
+
+
+class IrcOutbox(Outbox):
+    """`send` takes finished lines from anywhere; `respond` takes lines of the running command."""
+
+    __slots__ = ("_held", "_label", "_overflow")
+
+    def __init__(
+        self, transport: ByteWriter, flusher: Flusher, limit_bytes: int, on_overflow: Callable[[], None]
+    ) -> None:
+        super().__init__(transport, flusher, limit_bytes, on_overflow)
+        self._held: list[bytes | Own] | None = None
+        self._label = ""
+        self._overflow = on_overflow
+
+    def send(self, data: bytes) -> None:
+        """Whole lines. They leave at the end of this turn, or behind the response that is being made."""
+        if self._held is None:
+            super().send(data)
+        elif len(self._held) < MAX_HELD:
+            self._held.append(data)
+        elif not self.closed:
+            self.closed = True
+            self._overflow()
+
+    def respond(self, body: str, tags: list[tuple[str, str]]) -> None:
+        """One line of the answer to the running command."""
+        if self._held is None:
+            super().send(seal(body, build_tags(tags)))
+        elif len(self._held) < MAX_HELD:
+            self._held.append(Own(body, tags))
+
+    def begin(self, label: str) -> None:
+        """A command with this label begins."""
+        self._held = []
+        self._label = label
+
+    def end(self, server: str, batch_id: str) -> None:
+        """The command is done: send its response with the label, as a batch if it has several lines.
+
+        spec: IRCv3 labeled-response: exactly one logical message carries the label, an ACK if there is none.
+        """
+        held, self._held = self._held, None
+        if held is None:
+            return
+        label = ("label", self._label)
+        own = sum(isinstance(item, Own) for item in held)
+        opened = False
+        left = own
+        for item in held:
+            if isinstance(item, bytes):
+                super().send(item)
+                continue
+            left -= 1
+            if own == 1:
+                super().send(seal(item.body, build_tags([label, *item.tags])))
+                continue
+            if not opened:
+                super().send(seal(f":{server} BATCH +{batch_id} labeled-response", build_tags([label])))
+                opened = True
+            super().send(seal(item.body, build_tags([("batch", batch_id), *item.tags])))
+            if not left:
+                super().send(seal(f":{server} BATCH -{batch_id}"))
+        if not own:
+            super().send(seal(f":{server} ACK", build_tags([label])))

@@ -1,0 +1,233 @@
+"""Users and rooms of the middle in the words of IRC: nicks, masks, accounts, channel names, prefixes, modes.
+
+Names that depend on something that can change (display names, room names) are kept in the name table and
+never recomputed (MAPPING 0, 2.2, 3.5).  The rules by which names are made are in names.py.
+spec: docs/mapping.md 1, 2, 3, 7, 8.  Read next: tripoint/irc/render.py.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId
+from tripoint.core.json_view import object_at
+from tripoint.core.power import PowerLevels, Rank, moderated, op_is_owner
+from tripoint.core.vendor import V
+from tripoint.irc.names import alias_of_channel, channel_of_alias, nick_of, room_slug, slug_nick
+from tripoint.irc.tables import fold
+from tripoint.rooms.ports import NameTable, RoomView, StateMap
+
+_NICKS: Final = "irc_nick"
+_SLUGS: Final = "slug"
+_SAFE_USERNAME: Final = re.compile(r"[A-Za-z0-9._=/+-]{1,64}")
+
+
+class Names:
+    """Which nick a user has and which channel name a room, and back. One for all IRC sessions."""
+
+    def __init__(self, server: ServerName, table: NameTable) -> None:
+        self.server = server
+        self._table = table
+        self._nicks: dict[UserId, str] = {}
+        self._users: dict[str, UserId] = {}
+        self._masks: dict[UserId, str] = {}
+        self._guests: dict[UserId, str] = {}
+        self._slugs: dict[RoomId, str] = {}
+        self._slug_rooms: dict[str, RoomId] = {}
+
+    async def load(self) -> None:
+        """Take the names that were given in earlier runs."""
+        for user_id, nick in (await self._table.load_names(_NICKS, "")).items():
+            self._keep(UserId(user_id), nick)
+        for room_id, channel in (await self._table.load_names(_SLUGS, "")).items():
+            self._slugs[RoomId(room_id)] = channel
+            self._slug_rooms[fold(channel)] = RoomId(room_id)
+
+    # --- users -------------------------------------------------------------------------------------------
+
+    def nick(self, user_id: UserId, displayname: str | None = None) -> str:
+        """The nick of any user; given once, it stays.  `displayname` matters for slugs alone."""
+        nick = self._nicks.get(user_id)
+        if nick is None:
+            nick = nick_of(user_id, self.server, displayname or "")
+            holder = self._users.get(fold(nick))
+            if holder is not None and holder != user_id:
+                # spec: docs/mapping.md 2.4: the first holder keeps it, the later gets the slug form.
+                nick = slug_nick(user_id, displayname or "", hash_length=8)
+            self._keep(user_id, nick)
+            if "~" in nick:
+                self._table.put_name(_NICKS, "", user_id, nick)
+        return nick
+
+    def user(self, nick: str) -> UserId | None:
+        """Who has this nick, among those that were ever seen here."""
+        return self._users.get(fold(nick))
+
+    def local_user(self, nick: str) -> UserId:
+        """The account that this nick would be; whether there is one is for the account service."""
+        return UserId(f"@{fold(nick)}:{self.server}")
+
+    def mask(self, user_id: UserId) -> str:
+        """``nick!user@host``, the source of the user's lines.  spec: docs/mapping.md 1.1, 1.5, 1.9"""
+        mask = self._masks.get(user_id)
+        if mask is None:
+            nick = self.nick(user_id)
+            username, host = self.username_and_host(user_id)
+            mask = self._masks[user_id] = f"{nick}!{username}@{host}"
+        return mask
+
+    def username_and_host(self, user_id: UserId) -> tuple[str, str]:
+        """What stands after ``!`` and after ``@``. Nothing in them tells an address."""
+        localpart, _, server = user_id[1:].partition(":")
+        username = localpart if _SAFE_USERNAME.fullmatch(localpart) else "user"
+        host = self._guests.get(user_id, server)
+        return username, re.sub(r"[^A-Za-z0-9.-]", "-", host) or "unknown"
+
+    def account(self, user_id: UserId) -> str | None:
+        """The account name as tags and WHOIS show it: the localpart, ``localpart:server`` for remote users."""
+        if user_id in self._guests:
+            return None
+        localpart, _, server = user_id[1:].partition(":")
+        name = localpart if server == self.server else f"{localpart}:{server}"
+        return name if name and name.isascii() and name.isprintable() and " " not in name else self.nick(user_id)
+
+    def set_guest(self, user_id: UserId, nick: str, host: str) -> None:
+        """A guest of ours has, or changes to, this nick."""
+        self.forget(user_id)
+        self._guests[user_id] = host
+        self._keep(user_id, nick)
+
+    def forget(self, user_id: UserId) -> None:
+        """A guest is gone, or its nick changes."""
+        nick = self._nicks.pop(user_id, None)
+        if nick is not None and self._users.get(fold(nick)) == user_id:
+            del self._users[fold(nick)]
+        self._masks.pop(user_id, None)
+        self._guests.pop(user_id, None)
+
+    def is_our_guest(self, user_id: UserId) -> bool:
+        return user_id in self._guests
+
+    def _keep(self, user_id: UserId, nick: str) -> None:
+        self._nicks[user_id] = nick
+        self._users[fold(nick)] = user_id
+        self._masks.pop(user_id, None)
+
+    # --- rooms -------------------------------------------------------------------------------------------
+
+    def channel(self, room: RoomView) -> str:
+        """The channel name: the canonical alias where IRC can carry it, else a slug that stays."""
+        members = tuple(member.displayname or self.nick(user_id) for user_id, member in list(room.joined().items())[:3])
+        return self.channel_of(room.room_id, room.canonical_alias, room.name, members)
+
+    def channel_of(
+        self, room_id: RoomId, alias: RoomAlias | None, name: str | None, members: tuple[str, ...] = ()
+    ) -> str:
+        """As `channel`, for a room of which only this is known."""
+        if alias is not None:
+            channel = channel_of_alias(alias, self.server)
+            if channel is not None:
+                return channel
+        slug = self._slugs.get(room_id)
+        if slug is None:
+            slug = room_slug(room_id, name or "", members)
+            self._slugs[room_id] = slug
+            self._slug_rooms[fold(slug)] = room_id
+            self._table.put_name(_SLUGS, "", room_id, slug)
+        return slug
+
+    def slug_room(self, channel: str) -> RoomId | None:
+        """The room that was given this slug."""
+        return self._slug_rooms.get(fold(channel))
+
+    def alias(self, channel: str) -> str | None:
+        """The alias that a channel name means, not folded; None for a slug and for what is no channel name."""
+        return alias_of_channel(channel, self.server)
+
+
+# --- rank and modes ------------------------------------------------------------------------------------
+
+# Highest first, as in PREFIX; what a rank is announced with (MAPPING 7: `+q` comes as `+qo`).
+MODES_OF_RANK: Final = {
+    Rank.OWNER: "qo",
+    Rank.ADMIN: "ao",
+    Rank.OP: "o",
+    Rank.HALFOP: "h",
+    Rank.VOICE: "v",
+}
+PREFIX_OF_RANK: Final = {
+    Rank.OWNER: "~@",
+    Rank.ADMIN: "&@",
+    Rank.OP: "@",
+    Rank.HALFOP: "%",
+    Rank.VOICE: "+",
+}
+RANK_OF_MODE: Final = {
+    "q": Rank.OWNER,
+    "a": Rank.ADMIN,
+    "o": Rank.OP,
+    "h": Rank.HALFOP,
+    "v": Rank.VOICE,
+}
+
+
+def prefix(rank: Rank, *, multi: bool) -> str:
+    """All prefixes of a rank with `multi-prefix`, else the highest one."""
+    signs = PREFIX_OF_RANK.get(rank, "")
+    return signs if multi else signs[:1]
+
+
+def channel_flags(room: RoomView) -> str:
+    """The flag modes that are on, sorted. ``n`` always is (MAPPING 8.8)."""
+    power = room.power
+    flags = {"n"}
+    if topic_protected(power):
+        flags.add("t")
+    if moderated(power):
+        flags.add("m")
+    # spec: docs/mapping.md 8.4: knock, restricted and knock_restricted show +i too.
+    if room.join_rule != "public":
+        flags.add("i")
+    if room.guest_access != "can_join":
+        flags.add("R")
+    if not room.listed:
+        flags.add("s")
+    flags |= _text_rules(room.state)
+    return "".join(sorted(flags))
+
+
+def _text_rules(state: StateMap) -> set[str]:
+    flags = set()
+    rules = state.get((f"{V}.room.irc", ""))
+    if rules is not None:
+        flags |= {mode for mode, key in (("C", "no_ctcp"), ("c", "no_colour")) if rules.content.get(key) is True}
+    if (f"{V}.room.tls_only", "") in state:
+        flags.add("S")
+    return flags
+
+
+def topic_protected(power: PowerLevels) -> bool:
+    """``+t``: somebody with the default level may not set the topic."""
+    return power.event("m.room.topic", is_state=True) > power.users_default
+
+
+def member_limit(room: RoomView) -> int | None:
+    """``+l``: the limit of members, if the room has one (MAPPING 8.6)."""
+    limits = room.state.get((f"{V}.room.limits", ""))
+    value = limits.content.get("max_members") if limits is not None else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def rank_letters(rank: Rank, power: PowerLevels) -> str:
+    """Mode letters of a rank, with ``qo`` where the room has no op below owner (MAPPING 7.10)."""
+    return "qo" if rank is Rank.OP and op_is_owner(power) else MODES_OF_RANK.get(rank, "")
+
+
+def with_moderated(content: dict[str, object], power: PowerLevels, on: bool) -> None:
+    """Write ``+m`` or ``-m`` into power level content.  spec: docs/mapping.md 8.3"""
+    level = 1 if on else 0
+    content["events_default"] = level
+    events = object_at(power.content, "events")
+    if "m.room.message" in events:
+        content["events"] = {**events, "m.room.message": level}

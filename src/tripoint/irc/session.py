@@ -1,0 +1,284 @@
+"""A logged-in party on one connection: its replies, its labels, the channels that it hears.
+
+Handlers reply through here and never write to a socket: source, nick, label and batch are added in one place.
+A session knows the doors of the middle (rooms, reader, accounts) and the network, which knows the others.
+spec: RFC2812 2.4, IRCv3 labeled-response, standard-replies; docs/mapping.md 4, 24, 25.
+Read next: tripoint/irc/registry.py, tripoint/irc/network.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import structlog
+
+from tripoint.accounts.ports import Account
+from tripoint.accounts.refusals import AccountRefused
+from tripoint.core.errors import PeerError
+from tripoint.core.ids import DeviceId, RoomId, UserId
+from tripoint.irc import numerics as n
+from tripoint.irc.channel import Channel
+from tripoint.irc.connection import IrcConnection, Reply, Step
+from tripoint.irc.names import is_channel
+from tripoint.irc.outbox import IrcOutbox
+from tripoint.irc.refusals import (
+    ACCOUNT_REFUSALS,
+    NAMES_NICK,
+    NAMES_NICK_AND_CHANNEL,
+    NAMES_NOTHING,
+    ROOM_REFUSALS,
+    Failed,
+    IrcRefused,
+    No,
+)
+from tripoint.irc.registry import COMMANDS
+from tripoint.irc.render import Outgoing, audience_of, server_line
+from tripoint.irc.wire import Line, build_tags, seal
+from tripoint.rooms.commands import Command, Done, Origin
+from tripoint.rooms.refusals import Refusal, Refused
+
+if TYPE_CHECKING:
+    from tripoint.irc.network import Network
+
+log = structlog.get_logger()
+
+# spec: IRCv3 labeled-response: "The value MUST NOT exceed 64 bytes."
+MAX_LABEL_BYTES = 64
+_LABEL_CAPS = frozenset({"labeled-response", "batch"})
+# spec: docs/mapping.md 24: excess is delayed up to 10 s, then refused.
+MAX_WAIT_MS = 10_000
+# spec: docs/mapping.md 8.4: "repeated within 60 s it is done"
+CONFIRM_MS = 60_000
+
+
+class IrcSession:
+    """One client of one user. `id` is unique over all sessions and names the origin of its commands."""
+
+    def __init__(
+        self,
+        session_id: str,
+        network: Network,
+        account: Account,
+        device_id: DeviceId | None,
+        outbox: IrcOutbox,
+        negotiation: IrcConnection,
+        close: Callable[[str], None],
+        *,
+        address: str,
+        secure: bool,
+        passwords_allowed: bool,
+    ) -> None:
+        self.id = session_id
+        self.network = network
+        self.names = network.names
+        self.rooms = network.rooms
+        self.reader = network.reader
+        self.accounts = network.accounts
+        self.account = account
+        self.user_id: UserId = account.user_id
+        self.device_id = device_id
+        self.outbox = outbox
+        self.negotiation = negotiation
+        self.caps = negotiation.caps
+        self.audience = audience_of(self.caps)
+        self.close = close
+        self.address = address
+        self.secure = secure
+        self.passwords_allowed = passwords_allowed
+        self.channels: dict[RoomId, Channel] = {}
+        self.direct: dict[UserId, RoomId] = {}
+        self.away: str | None = None
+        self.connected_ts_ms = network.now_ms()
+        self.active_ts_ms = self.connected_ts_ms
+        # True while a command of ours makes us enter rooms: what we are shown then is its response.
+        self.entering = False
+        self.told_history = False
+        # True while this session becomes an account: what the guest is called meanwhile is nobody's business.
+        self.changing_account = False
+        self._batches = 0
+        self._asked = ("", 0)
+
+    @property
+    def nick(self) -> str:
+        return self.names.nick(self.user_id)
+
+    @property
+    def mask(self) -> str:
+        return self.names.mask(self.user_id)
+
+    def origin(self) -> Origin:
+        """The mark by which the network knows our echo."""
+        return Origin(self.id)
+
+    def set_caps(self, caps: frozenset[str]) -> None:
+        """CAP REQ after registration."""
+        audience = audience_of(caps)
+        for channel in self.channels.values():
+            channel.regroup(self, audience)
+        self.caps = caps
+        self.audience = audience
+
+    # --- replies -----------------------------------------------------------------------------------------
+
+    def reply(self, command: str, *params: str) -> None:
+        """A line from the server; the last parameter may hold spaces, and is cut if the line is too long."""
+        self.outbox.respond(server_line(self.names.server, command, params), [])
+
+    def step(self, step: Step) -> None:
+        """What the negotiation has to say after registration: replies alone."""
+        if isinstance(step, Reply):
+            self.reply(step.command, *step.params)
+
+    def numeric(self, numeric: str, *params: str) -> None:
+        """A numeric; the client's nick is added."""
+        self.reply(numeric, self.nick, *params)
+
+    def own(self, out: Outgoing) -> None:
+        """Lines that our running command caused: they are its response, or part of it."""
+        for body, tags in out.lines(self.audience):
+            self.outbox.respond(body, tags)
+
+    def tell(self, out: Outgoing) -> None:
+        """Lines that others caused."""
+        if self.hears(out):
+            self.outbox.send(out.form(self.audience))
+
+    def hears(self, out: Outgoing) -> bool:
+        """Whether this client has the capability that `out` needs."""
+        return not out.requires or bool(self.audience & out.requires)
+
+    def shown(self, body: str, *, own: bool) -> None:
+        """One line from the server, as response or not."""
+        if own:
+            self.outbox.respond(body, [])
+        else:
+            self.outbox.send(seal(body))
+
+    def notice(self, text: str) -> None:
+        """NOTICE from the server to this client."""
+        self.reply("NOTICE", self.nick, text)
+
+    def standard(self, kind: str, command: str, code: str, *context: str, text: str) -> None:
+        """FAIL, WARN or NOTE; a NOTICE with the same text for clients without standard-replies."""
+        if "standard-replies" in self.caps:
+            self.reply(kind, command, code, *context, text)
+        else:
+            self.notice(" ".join([f"{command}:", *context, text]) if command != "*" else text)
+
+    def confirms(self, what: str) -> bool:
+        """True if the client asked the same within the last minute; else this asking is remembered."""
+        now = self.network.now_ms()
+        asked, at = self._asked
+        self._asked = (what, now)
+        return asked == what and now - at <= CONFIRM_MS
+
+    # --- the middle --------------------------------------------------------------------------------------
+
+    async def do(self, command: Command) -> Done:
+        """Carry out a command; wait as MAPPING 24 has it where the account is too fast. Raises Refused."""
+        waited = 0
+        while True:
+            try:
+                return await self.rooms.do(command)
+            except Refused as refused:
+                wait = refused.retry_after_ms or 0
+                if refused.refusal is not Refusal.RATE_LIMITED or not wait or waited + wait > MAX_WAIT_MS:
+                    raise
+                waited += wait
+                await asyncio.sleep(wait / 1000)
+
+    def channel_named(self, word: str) -> Channel:
+        """The channel of this name that we hear. Raises IrcRefused: 403 for no name, 442 if we are not in."""
+        channel = self.network.channel_named(word)
+        if channel is not None and channel.room_id in self.channels and not channel.direct:
+            return channel
+        if not is_channel(word):
+            raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
+        raise IrcRefused(n.ERR_NOTONCHANNEL, echo(word), "You're not on that channel")
+
+    async def room_named(self, word: str) -> RoomId:
+        """The room with this channel name, whether we are in it or not. Raises IrcRefused(403)."""
+        room_id = await self.network.find_room(word)
+        if room_id is None:
+            raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
+        return room_id
+
+    async def user_named(self, word: str) -> UserId:
+        """Who has this nick. Raises IrcRefused(401)."""
+        user_id = await self.network.find_user(word)
+        if user_id is None:
+            raise IrcRefused(n.ERR_NOSUCHNICK, echo(word), "No such nick/channel")
+        return user_id
+
+    # --- one command -------------------------------------------------------------------------------------
+
+    async def handle(self, line: Line) -> None:
+        """Carry out one line, and answer it under its label. Nothing but a bug in here raises."""
+        label = line.tags.get("label", "") if line.tags else ""
+        if not label or not self.caps >= _LABEL_CAPS or len(label.encode()) > MAX_LABEL_BYTES:
+            await self._handle(line)
+            return
+        self._batches += 1
+        self.outbox.begin(label)
+        try:
+            await self._handle(line)
+        finally:
+            self.outbox.end(self.names.server, f"r{self._batches}")
+
+    async def _handle(self, line: Line) -> None:
+        entry = COMMANDS.get(line.command)
+        if entry is None:
+            self.numeric(n.ERR_UNKNOWNCOMMAND, line.command, "Unknown command")
+            return
+        if len(line.params) < entry.min_params:
+            self.numeric(n.ERR_NEEDMOREPARAMS, line.command, "Not enough parameters")
+            return
+        if self.account.guest and not entry.guests:
+            text = "Guests may not do this here; log in with an account"
+            self.standard("FAIL", line.command, "ACCOUNT_REQUIRED", text=text)
+            return
+        try:
+            await entry.handler(self, line)
+        except IrcRefused as refused:
+            self.numeric(refused.numeric, *refused.params)
+        except Failed as failed:
+            self.standard("FAIL", line.command, failed.code, *failed.context, text=failed.text)
+        except Refused as refused:
+            self.refuse(refused, line.command, line.param(0))
+        except AccountRefused as refused:
+            self.say_no(ACCOUNT_REFUSALS[refused.refusal], line.command, (), refused.text)
+        except PeerError as error:
+            # An identifier that is none, made of a word of the client's.
+            self.standard("FAIL", line.command, "INVALID_PARAMS", text=str(error) or "That is not well-formed")
+
+    def refuse(self, refused: Refused, command: str, channel: str, nick: str = "*") -> None:
+        """Say what the middle refused about a channel (and a user in it)."""
+        no = ROOM_REFUSALS[refused.refusal]
+        target = echo(channel)
+        context: tuple[str, ...] = (target,)
+        if no.numeric in NAMES_NICK_AND_CHANNEL:
+            context = (echo(nick), target)
+        elif no.numeric in NAMES_NICK:
+            context = (echo(nick) if nick != "*" else target,)
+        elif no.numeric in NAMES_NOTHING:
+            context = ()
+        self.say_no(no, command, context, refused.text)
+
+    def say_no(self, no: No, command: str, context: tuple[str, ...], text: str) -> None:
+        """FAIL where there is a code and the client reads it, and the numeric where there is one."""
+        if no.code is not None and ("standard-replies" in self.caps or no.numeric is None):
+            self.standard("FAIL", command, no.code, *context, text=text)
+        if no.numeric is not None:
+            self.numeric(no.numeric, *context, text)
+
+
+def echo(word: str) -> str:
+    """A client's word as a middle parameter of our answer; what cannot stand there becomes ``*``."""
+    return word if word and " " not in word and word[0] != ":" and len(word.encode()) <= 250 else "*"
+
+
+def tagged(body: str, tags: list[tuple[str, str]]) -> bytes:
+    """A finished line with tags."""
+    return seal(body, build_tags(tags))

@@ -1,0 +1,71 @@
+"""What a client is told when it is logged in, and when it asks again: 001-005, LUSERS, MOTD.
+
+spec: RFC2812 5.1, Modern IRC "RPL_WELCOME" and what follows.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+
+from tripoint.irc import numerics as n
+from tripoint.irc.session import IrcSession
+from tripoint.irc.tables import CHANMODES, ISUPPORT_TOKENS_PER_LINE, PREFIX_MODES, isupport_tokens
+
+
+def version() -> str:
+    """``tripoint-0.1.0``."""
+    try:
+        return f"tripoint-{installed_version('tripoint-server')}"
+    except PackageNotFoundError:
+        return "tripoint"
+
+
+def show_welcome(session: IrcSession) -> None:
+    """Everything from 001 to the end of the MOTD; after it a client takes itself for connected."""
+    network, server = session.network, session.names.server
+    session.numeric(n.RPL_WELCOME, f"Welcome to the {network.title} network, {session.mask}")
+    session.numeric(n.RPL_YOURHOST, f"Your host is {server}, running version {version()}")
+    started = datetime.fromtimestamp(network.started_ts_ms / 1000, UTC)
+    session.numeric(n.RPL_CREATED, f"This server was started {started:%Y-%m-%d %H:%M} UTC")
+    letters = "".join(sorted(CHANMODES.replace(",", "") + PREFIX_MODES))
+    with_argument = "".join(sorted("beIkl" + PREFIX_MODES))
+    session.numeric(n.RPL_MYINFO, server, version(), "B", letters, with_argument)
+    show_isupport(session)
+    show_lusers(session)
+    show_motd(session)
+
+
+def show_isupport(session: IrcSession) -> None:
+    """RPL_ISUPPORT lines."""
+    tokens = isupport_tokens(session.network.title)
+    for at in range(0, len(tokens), ISUPPORT_TOKENS_PER_LINE):
+        part = tokens[at : at + ISUPPORT_TOKENS_PER_LINE]
+        session.numeric(n.RPL_ISUPPORT, *part, "are supported by this server")
+
+
+def show_lusers(session: IrcSession) -> None:
+    """Counts of this server: its IRC sessions and the channels that they are in."""
+    network = session.network
+    users, most = len(network.sessions), network.most_sessions
+    channels = sum(not channel.direct for channel in network.channels.values())
+    session.numeric(n.RPL_LUSERCLIENT, f"There are {users} users and 0 invisible on 1 servers")
+    session.numeric(n.RPL_LUSEROP, "0", "operator(s) online")
+    session.numeric(n.RPL_LUSERUNKNOWN, str(network.unregistered), "unknown connection(s)")
+    session.numeric(n.RPL_LUSERCHANNELS, str(channels), "channels formed")
+    session.numeric(n.RPL_LUSERME, f"I have {users} clients and 1 servers")
+    session.numeric(n.RPL_LOCALUSERS, str(users), str(most), f"Current local users {users}, max {most}")
+    session.numeric(n.RPL_GLOBALUSERS, str(users), str(most), f"Current global users {users}, max {most}")
+
+
+def show_motd(session: IrcSession) -> None:
+    """RPL_MOTD lines, or ERR_NOMOTD."""
+    text = session.network.options.motd
+    if not text:
+        session.numeric(n.ERR_NOMOTD, "MOTD File is missing")
+        return
+    session.numeric(n.RPL_MOTDSTART, f"- {session.names.server} Message of the day - ")
+    for line in text.splitlines():
+        session.numeric(n.RPL_MOTD, f"- {line}")
+    session.numeric(n.RPL_ENDOFMOTD, "End of /MOTD command.")

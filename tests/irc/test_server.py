@@ -1,0 +1,510 @@
+"""The front end over real sockets: what transcripts cannot say (secrets, clocks, other protocols' messages)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+from dataclasses import replace
+
+from tests.irc.server import CONFIG, OPTIONS, PATIENCE_S, SERVER, Client, TestServer, serve, with_limits
+
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import RoomId, UserId
+from tripoint.rooms.commands import CreateRoom, Invite, Join, SendEvent, SendState, Template
+
+
+def run(scenario: object) -> None:
+    asyncio.run(asyncio.wait_for(scenario, 30))  # type: ignore[arg-type]
+
+
+# --- logging in ----------------------------------------------------------------------------------------
+
+
+async def scram(client: Client, name: str, password: str) -> bytes:
+    """The client's side of SCRAM-SHA-256 (RFC7677); returns the server's last message."""
+    client.send("AUTHENTICATE SCRAM-SHA-256")
+    await client.expect(f":{SERVER} AUTHENTICATE +")
+    first = f"n={name},r=clientnonce"
+    client.send("AUTHENTICATE " + base64.b64encode(f"n,,{first}".encode()).decode())
+    challenge = base64.b64decode((await client.line()).split()[-1]).decode()
+    fields = dict(part.split("=", 1) for part in challenge.split(","))
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(fields["s"]), int(fields["i"]))
+    key = hmac.digest(salted, b"Client Key", "sha256")
+    final = f"c=biws,r={fields['r']}"
+    message = f"{first},{challenge},{final}".encode()
+    signature = hmac.digest(hashlib.sha256(key).digest(), message, "sha256")
+    proof = base64.b64encode(bytes(a ^ b for a, b in zip(key, signature, strict=True))).decode()
+    client.send("AUTHENTICATE " + base64.b64encode(f"{final},p={proof}".encode()).decode())
+    answer = await client.line()
+    if " AUTHENTICATE " not in answer:
+        return answer.encode()
+    assert hmac.compare_digest(
+        base64.b64decode(answer.split()[-1]),
+        b"v=" + base64.b64encode(hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), message, "sha256")),
+    )
+    client.send("AUTHENTICATE +")
+    return (await client.line()).encode()
+
+
+def test_scram_sha_256() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            await server.middle.accounts.register("alice", "pencil", address="x")
+            client = await server.connect()
+            client.send("CAP LS 302", "CAP REQ sasl", "NICK whoever", "USER a 0 * :A")
+            await client.until("ACK")
+            assert b" 904 " in await scram(client, "alice", "wrong")
+            assert b" 904 " in await scram(client, "nobody", "pencil")
+            assert b" 900 " in await scram(client, "alice", "pencil")
+            await client.expect(":* 903 *")
+            client.send("CAP END")
+            # The nick of an account is its name, whatever was asked for.
+            await client.expect(f":{SERVER} 001 alice :*")
+
+    run(scenario())
+
+
+def test_three_wrong_passwords_close_the_connection() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            client = await server.connect()
+            client.send("CAP REQ sasl")
+            await client.line()
+            for _ in range(3):
+                client.send("AUTHENTICATE PLAIN", "AUTHENTICATE " + base64.b64encode(b"\0bob\0x").decode())
+            await client.until("^:example.org ERROR|^ERROR :Closing link: Too many SASL")
+
+    run(scenario())
+
+
+def test_pass_logs_in() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            await server.middle.accounts.register("alice", "pencil", address="x")
+            client = await server.connect()
+            client.send("PASS alice:pencil", "NICK x", "USER a 0 * :A")
+            await client.expect(":* 900 x *", f":{SERVER} 001 alice :*")
+            wrong = await server.connect()
+            wrong.send("PASS alice:pen", "NICK x", "USER a 0 * :A")
+            await wrong.expect(":* 464 x :*", "ERROR :*")
+
+    run(scenario())
+
+
+def test_register_before_connect() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            client = await server.connect()
+            client.send("CAP LS 302")
+            assert "draft/account-registration=before-connect,custom-account-name" in await client.line()
+            client.send("NICK tester", "USER t 0 * :T", "REGISTER * * hunter2", "CAP END")
+            await client.expect(
+                f":{SERVER} REGISTER SUCCESS tester :Account successfully registered",
+                ":* 900 *",
+                f":{SERVER} 001 tester :*",
+            )
+            again = await server.connect()
+            again.send("NICK Tester", "USER t 0 * :T")
+            await again.expect(":* 433 * Tester :*")
+            again.send("NICK tester2", "REGISTER a~b * pw")
+            await again.until(" 376 ")
+
+    run(scenario())
+
+
+def test_reserved_and_lookalike_names_are_refused() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            client = await server.connect()
+            client.send("CAP LS", "NICK gus", "USER t 0 * :T", "REGISTER nickserv * pw")
+            await client.until("FAIL REGISTER BAD_ACCOUNT_NAME nickserv")
+            client.send("REGISTER :a b * pw")
+            await client.until(" 461 ")
+
+    run(scenario())
+
+
+def test_guests_off() -> None:
+    async def scenario() -> None:
+        config = replace(CONFIG, accounts=replace(CONFIG.accounts, guests=False))
+        async with serve(config) as server:
+            client = await server.connect()
+            client.send("NICK gus", "USER g 0 * :G")
+            await client.expect(f":{SERVER} FAIL * ACCOUNT_REQUIRED :*", "ERROR :*")
+
+    run(scenario())
+
+
+def test_an_account_comes_back_into_its_rooms() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            alice = await server.account("alice")
+            await alice.answer("JOIN #tea,#milk", "TOPIC #tea :Kettle")
+            alice.send("QUIT")
+            await alice.until("^ERROR")
+            again = await server.account("alice")
+            lines = await again.answer()
+            assert [line for line in lines if " JOIN " in line] == [
+                ":alice!alice@example.org JOIN #milk",
+                ":alice!alice@example.org JOIN #tea",
+            ] or len(lines) > 4
+            assert any(" 332 alice #tea :Kettle" in line for line in lines)
+
+    run(scenario())
+
+
+# --- messages of other protocols -----------------------------------------------------------------------
+
+
+async def matrix_user(server: TestServer, name: str) -> UserId:
+    return (await server.middle.accounts.register(name, "pw", address="x")).user_id
+
+
+async def room_of(server: TestServer, channel: str) -> RoomId:
+    room_id = await server.front.network.find_room(channel)
+    assert room_id is not None
+    return room_id
+
+
+async def say(server: TestServer, user: UserId, room: RoomId, content: JsonObject) -> None:
+    await server.middle.service.do(SendEvent(actor=user, room_id=room, type="m.room.message", content=content))
+
+
+def test_what_matrix_clients_write() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            bob = await server.account("bob")
+            await bob.answer("JOIN #tea")
+            ann = await matrix_user(server, "ann")
+            room = await room_of(server, "#tea")
+            await server.middle.service.do(Join(actor=ann, room_id=room))
+            await bob.expect(":ann!ann@example.org JOIN #tea")
+            html = '<b>bold</b> <a href="https://matrix.to/#/@bob:example.org">Bobby</a> <a href="https://x.org/">x</a>'
+            sent: list[tuple[JsonObject, list[str]]] = [
+                ({"msgtype": "m.text", "body": "one\n\ntwo"}, ["one", "two"]),
+                (
+                    {
+                        "msgtype": "m.text",
+                        "body": "-",
+                        "format": "org.matrix.custom.html",
+                        "formatted_body": html,
+                    },
+                    ["\x02bold\x0f bob x <https://x.org/>"],
+                ),
+                ({"msgtype": "m.emote", "body": "waves"}, ["\x01ACTION waves\x01"]),
+                # What was said elsewhere cannot become a CTCP or another line here.
+                ({"msgtype": "m.text", "body": "\x01VERSION\x01"}, ["VERSION\x01"]),
+                ({"msgtype": "m.text", "body": "a\r\nQUIT :b"}, ["a", "QUIT :b"]),
+                (
+                    {
+                        "msgtype": "m.image",
+                        "body": "cat.png",
+                        "url": "mxc://x/y",
+                        "info": {"mimetype": "image/png", "size": 2048},
+                    },
+                    ["cat.png (image/png, 2 KiB)"],
+                ),
+            ]
+            for content, lines in sent:
+                await say(server, ann, room, content)
+                await bob.expect(*[f":ann!ann@example.org PRIVMSG #tea :{line}" for line in lines])
+            await say(server, ann, room, {"msgtype": "m.text", "body": "word " * 300})
+            for _ in range(4):
+                assert (await bob.line()).startswith(":ann!ann@example.org PRIVMSG #tea :word word")
+            await say(server, ann, room, {"msgtype": "m.text", "body": "\n".join("x" * 30)})
+            for wanted in ("x", "x", "x", "... [30 lines]"):
+                await bob.expect(f":ann!ann@example.org PRIVMSG #tea :{wanted}")
+            # Nothing to show, nothing shown.
+            for empty in ({}, {"msgtype": "m.text"}, {"msgtype": "m.text", "body": ""}, {"body": 5}):
+                await say(server, ann, room, empty)
+            await bob.quiet()
+
+    run(scenario())
+
+
+def test_a_mention_becomes_a_pill() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            bob = await server.account("bob")
+            await bob.answer("JOIN #tea")
+            ann = await matrix_user(server, "ann")
+            room = await room_of(server, "#tea")
+            await server.middle.service.do(Join(actor=ann, room_id=room))
+            await bob.answer("PRIVMSG #tea :ann: look at annex, @ann")
+            view = server.middle.reader.peek(room)
+            assert view is not None
+            content = server.middle.loaded.peek(room).recent[-1].event.content  # type: ignore[union-attr]
+            pill = '<a href="https://matrix.to/#/@ann:example.org">{}</a>'
+            assert content["m.mentions"] == {"user_ids": ["@ann:example.org"]}
+            assert content["body"] == "ann: look at annex, @ann"
+            html = content["formatted_body"]
+            assert isinstance(html, str)
+            assert html.replace("%40", "@").replace("%3A", ":") == (
+                f"{pill.format('ann')}: look at annex, {pill.format('@ann')}"
+            )
+
+    run(scenario())
+
+
+def test_a_room_without_alias_has_a_slug() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            bob = await server.account("bob")
+            ann = await matrix_user(server, "ann")
+            made = await server.middle.service.do(
+                CreateRoom(actor=ann, template=Template.PUBLIC_CHAT, name="The Tea Room")
+            )
+            assert made.room_id is not None
+            room = await server.middle.service.do(Join(actor=bob_id(server), room_id=made.room_id))
+            assert room.created
+            line = (await bob.until(" JOIN "))[-1]
+            channel = line.split(" JOIN ")[1]
+            assert channel.startswith("#~the-tea-room-")
+            await bob.answer()
+            await say(server, ann, made.room_id, {"msgtype": "m.text", "body": "hi"})
+            await bob.expect(f":ann!ann@example.org PRIVMSG {channel} :hi")
+            # It gets a name: the old channel is left for the new one.
+            await server.middle.service.do(
+                SendState(
+                    actor=ann,
+                    room_id=made.room_id,
+                    type="m.room.name",
+                    state_key="",
+                    content={"name": "Other"},
+                )
+            )
+            await bob.quiet()
+            bob.send(f"PRIVMSG {channel} :hello", f"PART {channel}")
+            await bob.expect(f":bob!bob@example.org PART {channel}")
+
+    run(scenario())
+
+
+def bob_id(server: TestServer) -> UserId:
+    return server.middle.accounts.user_id("bob")
+
+
+def test_an_invitation_over_matrix() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            bob = await server.account("bob")
+            ann = await matrix_user(server, "ann")
+            made = await server.middle.service.do(
+                CreateRoom(actor=ann, template=Template.PRIVATE_CHAT, alias_localpart="den")
+            )
+            assert made.room_id is not None
+            await server.middle.service.do(Invite(actor=ann, room_id=made.room_id, target=bob_id(server)))
+            await bob.expect(":ann!ann@example.org INVITE bob #den")
+            bob.send("INVITE")
+            await bob.expect(f":{SERVER} 336 bob :#den", f":{SERVER} 337 bob :End of /INVITE list")
+            bob.send("JOIN #den")
+            await bob.expect(":bob!bob@example.org JOIN #den")
+
+    run(scenario())
+
+
+def test_an_encrypted_room_is_not_entered() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            bob = await server.account("bob", "standard-replies")
+            await bob.answer("JOIN #tea")
+            room = await room_of(server, "#tea")
+            await server.middle.service.do(
+                SendState(
+                    actor=bob_id(server),
+                    room_id=room,
+                    type="m.room.encryption",
+                    state_key="",
+                    content={"algorithm": "m.megolm.v1.aes-sha2"},
+                )
+            )
+            await bob.expect(
+                f":{SERVER} NOTICE #tea :This room is now end-to-end encrypted: *",
+                ":bob!bob@example.org PART #tea :End-to-end encrypted",
+            )
+            bob.send("JOIN #tea")
+            await bob.expect(f":{SERVER} FAIL JOIN ENCRYPTED #tea :*", f":{SERVER} 477 bob #tea :*")
+            again = await server.account("bob")
+            await again.quiet()
+
+    run(scenario())
+
+
+def test_direct_messages_of_a_matrix_user() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            bob = await server.account("bob")
+            ann = await matrix_user(server, "ann")
+            made = await server.middle.service.do(
+                CreateRoom(
+                    actor=ann,
+                    template=Template.TRUSTED_PRIVATE_CHAT,
+                    is_direct=True,
+                    invite=(bob_id(server),),
+                )
+            )
+            assert made.room_id is not None
+            await server.middle.service.do(Join(actor=bob_id(server), room_id=made.room_id))
+            await say(server, ann, made.room_id, {"msgtype": "m.text", "body": "psst"})
+            await bob.expect(":ann!ann@example.org PRIVMSG bob :psst")
+            bob.send("PRIVMSG ann :what")
+            await bob.quiet()
+            last = server.middle.loaded.peek(made.room_id).recent[-1].event  # type: ignore[union-attr]
+            assert last.content["body"] == "what"
+
+    run(scenario())
+
+
+# --- bad input, slow readers, clocks -------------------------------------------------------------------
+
+
+def test_bad_lines_are_answered_and_the_next_one_is_read() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            bob = await server.account("bob", "standard-replies", "message-tags")
+            await bob.answer("JOIN #tea")
+            bob.send("X" * 600)
+            await bob.expect(f":{SERVER} 417 bob :Input line was too long")
+            bob.send("@" + "a" * 5000 + " PING x")
+            await bob.expect(f":{SERVER} 417 bob :Input line was too long")
+            bob.send_bytes(b"\0\1\2\r\n")
+            await bob.expect(f":{SERVER} 400 bob * :A line must not hold NUL or CR")
+            bob.send_bytes(b"PRIVMSG #tea :caf\xe9\r\n")
+            await bob.expect(f":{SERVER} WARN PRIVMSG INVALID_UTF8 :*")
+            bob.send_bytes(b"\r\n\n \r\n")
+            await bob.quiet()
+            other = await server.account("carl")
+            await other.answer("JOIN #tea")
+            bob.send_bytes(b"PRIVMSG #tea :caf\xe9\n")
+            await other.expect(":bob!bob@example.org PRIVMSG #tea :café")
+
+    run(scenario())
+
+
+def test_a_client_that_does_not_read_loses_its_connection_only() -> None:
+    async def scenario() -> None:
+        options = replace(OPTIONS, sendq_bytes=256 * 1024)
+        async with serve(options=options) as server:
+            bob = await server.account("bob")
+            await bob.answer("JOIN #tea")
+            slow = await server.account("carl")
+            await slow.answer("JOIN #tea")
+            await bob.answer()
+            slow._reader._transport.pause_reading()  # type: ignore[attr-defined]
+            network = server.front.network
+            room = await room_of(server, "#tea")
+            carl = server.middle.accounts.user_id("carl")
+            for _ in range(2000):
+                for _ in range(20):
+                    bob.send("PRIVMSG #tea :" + "x" * 400)
+                await bob.quiet()
+                if not network.sessions_of(carl):
+                    break
+            else:
+                raise AssertionError("the slow reader is still there")
+            view = server.middle.reader.peek(room)
+            assert view is not None
+            assert view.membership(carl) == "join"
+            await bob.quiet()
+
+    run(scenario())
+
+
+class FakeClock:
+    """Seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_silent_clients_are_asked_and_then_closed() -> None:
+    async def scenario() -> None:
+        clock = FakeClock()
+        async with serve(monotonic=clock) as server:
+            bob = await server.account("bob")
+            late = await server.connect()
+            late.send("NICK late", "PING x")
+            await late.line()
+            clock.now += 61
+            server.front.sweep()
+            await late.expect("ERROR :Closing link: Registration timed out")
+            await bob.quiet()
+            clock.now += 121
+            server.front.sweep()
+            await bob.expect(f"PING {SERVER}")
+            bob.send("PONG x")
+            await bob.quiet()
+            clock.now += 121
+            server.front.sweep()
+            await bob.expect(f"PING {SERVER}")
+            clock.now += 61
+            server.front.sweep()
+            await bob.expect("ERROR :Closing link: Ping timeout: *")
+
+    run(scenario())
+
+
+def test_an_account_that_is_too_fast_waits_and_is_then_refused() -> None:
+    async def scenario() -> None:
+        async with serve(with_limits(events_burst=1, events_per_s=0.001)) as server:
+            bob = await server.account("bob", "standard-replies")
+            await bob.answer("JOIN #tea")
+            bob.send("PRIVMSG #tea :one", "PRIVMSG #tea :two")
+            await bob.expect(f":{SERVER} FAIL PRIVMSG RATE_LIMITED #tea :You are sending too fast")
+
+    run(scenario())
+
+
+def test_commands_beyond_the_allowance_wait() -> None:
+    async def scenario() -> None:
+        options = replace(OPTIONS, commands_burst=3, commands_per_s=20)
+        async with serve(options=options) as server:
+            loop = asyncio.get_running_loop()
+            bob = await server.guest("bob")
+            begin = loop.time()
+            await bob.answer(*["VERSION"] * 4)
+            # Eight points of cost, three at once, twenty a second.
+            assert loop.time() - begin > 0.2
+
+    run(scenario())
+
+
+def test_connections_of_one_address_are_limited() -> None:
+    async def scenario() -> None:
+        async with serve(options=replace(OPTIONS, connections_per_address=2)) as server:
+            first = await server.guest("a")
+            await server.guest("b")
+            third = await server.connect()
+            await third.expect("ERROR :Closing link: Too many connections from your address")
+            first.send("QUIT")
+            await first.until("ERROR")
+            await server.guest("c")
+
+    run(scenario())
+
+
+def test_a_logged_out_device_is_closed() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            bob = await server.account("bob")
+            await server.middle.accounts.log_out_all(bob_id(server))
+            await bob.expect("ERROR :Closing link: *")
+
+    run(scenario())
+
+
+def test_draining_tells_everybody() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            bob = await server.account("bob")
+            gus = await server.guest("gus")
+            await asyncio.wait_for(server.front.drain(), PATIENCE_S)
+            await bob.expect("ERROR :Closing link: Server is shutting down")
+            await gus.expect("ERROR :Closing link: Server is shutting down")
+
+    run(scenario())
