@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.core.graph_builder import ALICE, KEY, RoomBuilder
+from tests.core.graph_builder import ALICE, KEY, RoomBuilder, join, powers, rule
 
 from tripoint.core.canonical_json import JsonObject, encode
 from tripoint.core.errors import PeerError
@@ -97,6 +97,29 @@ def test_built_events_are_valid_everywhere(number: str) -> None:
         _ = made.key
 
 
+# (version, id of a create event, id of an m.room.power_levels event): made here, and the same to matrix-synapse 1.163.
+PINNED = [
+    ("3", "$gYz4vvgzy6vucGs6jaVfKmPFu6hCrYxYCWsJHNL6Iuw", "$lnWDiIcKrQBIQrIs14ySJapT5Dv/FZwv0CCN5mRmYSc"),
+    ("4", "$MEjOwtrleYOwHMcAczsDNslKusHUVexzM1eyXtdrek8", "$K25a9CoONuSJcFDzMFarl9-8gNneqWE0tg8j6VF2hZA"),
+    ("5", "$EvtkIyFWx4xnPD5EDKL_R7wzBXaTSMial5EQJCOI1LU", "$9OQCWF3BSAF1zczYPjcyRRwzJe5WVamhxDGBAZ3-RN8"),
+    ("6", "$_K_dViJk44y_NknDH5dOd35WnNWFyAAAZ-iXlTbOhkw", "$E8K_Y7HI5bFNPpxmTz_toaxfRB_BQ-xruZMyf1Tbtng"),
+    ("7", "$y5tHHB4mXD49agYtyxQd-YAnxKKF369VfoBRD38ndXM", "$pCOEBBAvzgFI8b_vh73fJUK_ZhxF61gFeN6zOaURsw0"),
+    ("8", "$opR91ZDtL8rszp4tfglg0z0bm56G26yGwvY5iOFQOSU", "$Qn4FPSqnLqvLD59aJ0aRh9IjBm1ZD1vC1y8bBP9O580"),
+    ("9", "$_qXlypXiDJF00ZBEGVtRipYf5fYVz4lQPRBlUeO9YN8", "$aVhvJU3bAUVXcXQzTPgGEvLBAWixLQgFfjwu0hY6eXE"),
+    ("10", "$9Cr4NlTqY0FEf3hgh6EvcPXJR5iExcydmv1O4HOp2d0", "$X3TSRbztJZ8yASxTFStekRcjs4Be3eMyTe8MYGWznm4"),
+    ("11", "$1J4uChLe6JFg0pTppI9e9z079TB_Kt0crbKY_l8jZes", "$l53ecu7oxnzRJQWd1A4TYReLPq59dB8ynl2b6sPmMMo"),
+    ("12", "$IY8tNN55kq-_D-5Uj_9DekwmHozLRIgolw8U89xsgLk", "$Wr65wVH0kjOlk38cAJwOy7jNc1GQc2eKJfPwwkNRrKU"),
+]
+
+
+@pytest.mark.parametrize(("number", "create", "levels"), PINNED)
+def test_ids_do_not_change(number: str, create: str, levels: str) -> None:
+    room = RoomBuilder(number)
+    users = {} if number == "12" else {ALICE: 100}
+    state = room.line(join(ALICE), rule(ALICE, "public"), powers(ALICE, users=users, invite=1))
+    assert (room.create.event_id, state["m.room.power_levels", ""].event_id) == (create, levels)
+
+
 def test_forms_of_event_ids() -> None:
     # v3: unpadded base64; v4 and later: URL-safe unpadded base64.
     seen = "".join(RoomBuilder("3").make(ALICE, "x", {"n": n}).event_id for n in range(40))
@@ -148,6 +171,7 @@ def test_wrong_callers_are_told() -> None:
         {"auth_events": None}, {"auth_events": ["$x"] * 11}, {"auth_events": ["!x"]}, {"room_id": 1},
         {"content": {"a": 1.5}}, {"content": {"a": 2**53}}, {"content": {"a": "\ud800"}}, {"x": 0.1},
         {"prev_events": ["$" + "x" * 255]},
+        {"event_id": "$x"},
     ],
 )  # fmt: skip
 def test_what_is_no_event(changes: dict[str, Any]) -> None:

@@ -283,6 +283,10 @@ def create_id_of_room(room_id: RoomId) -> EventId:
 
 def _check_format(pdu: JsonObject, version: RoomVersion) -> None:
     """Raise InvalidEvent or InvalidId unless the keys of a PDU have the types and sizes of this version."""
+    # spec: rooms/v3 event format: "the event_id field is no longer included". An event that has one all the same
+    # is dropped by other servers too, and nobody here can take its word for the id.
+    if "event_id" in pdu:
+        raise InvalidEvent("an event of this room version carries no event_id")
     event_type, sender, state_key = pdu.get("type"), pdu.get("sender"), pdu.get("state_key")
     if not isinstance(event_type, str) or not isinstance(sender, str):
         raise InvalidEvent("an event needs a type and a sender")
