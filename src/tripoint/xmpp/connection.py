@@ -74,6 +74,7 @@ class Policy:
     require_tls: bool
     registration: bool
     scram_sha1: bool = True
+    stanza_bytes: int = MAX_STANZA_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,7 +422,7 @@ class ClientConnection:
         self._success_data = b""
         # spec: RFC6120 6.4.6: the stream restarts; nothing of the old one is kept
         self._parser.close()
-        self._parser = StreamParser(MAX_STANZA_BYTES)
+        self._parser = StreamParser(self._policy.stanza_bytes)
         self._header_sent = False
         return [Send(f"<success xmlns='{SASL_NS}'>{data}</success>".encode())]
 

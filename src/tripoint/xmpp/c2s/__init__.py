@@ -1,0 +1,8 @@
+"""What a server does for its own users: roster, presence, one-to-one messages, registration, discovery.
+
+Imports what xmpp may import. Start at users.py. Importing this package fills the registry.
+"""
+
+from tripoint.xmpp.c2s import direct, discovery, presence, registration, roster, server
+
+__all__ = ["direct", "discovery", "presence", "registration", "roster", "server"]

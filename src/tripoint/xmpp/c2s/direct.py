@@ -1,0 +1,306 @@
+"""One-to-one messages: a message with a text goes through the direct room of the two users, so it is kept and
+seen on every protocol; what has no text is passed on as it is.
+
+spec: RFC6121 5, 8.5; docs/mapping.md 15.1-15.7; XEP-0160 (what was missed). Messages to occupants of a room come
+from muc/messages.py through send(). Other resources of the sender hear nothing yet: that is XEP-0280.
+"""
+
+from dataclasses import dataclass
+
+import structlog
+
+from tripoint.core.ids import InvalidId, RoomId, UserId, parse_user_id
+from tripoint.core.message import MessageKind
+from tripoint.core.richtext import Mention, RichText, RoomPill
+from tripoint.fanout.hub import Hub
+from tripoint.rooms.changes import EventCommitted, RoomChange
+from tripoint.rooms.commands import OpenDirect, Origin, SendEvent
+from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
+from tripoint.rooms.ports import RoomView
+from tripoint.rooms.refusals import Refused
+from tripoint.xmpp.c2s.users import LiveUser, Users
+from tripoint.xmpp.jid import Jid, parse_user_jid
+from tripoint.xmpp.messages import content_of, inside_of, text_of
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.registry import At, message
+from tripoint.xmpp.render import Shared, delay
+from tripoint.xmpp.router import stamped
+from tripoint.xmpp.session import Doors, XmppSession
+from tripoint.xmpp.wire import Element, escape_attribute
+
+log = structlog.get_logger()
+
+_MESSAGE = "m.room.message"
+# Rooms of two that are looked up once; a busy server has some thousands of them alive.
+_REMEMBERED_PAIRS = 20_000
+# What a user who was away gets at login; the whole of it is in the room's history.
+_MISSED_PER_ROOM = 100
+_MISSED_ROOMS = 50
+_SEEN = "xmpp_seen"  # name table: account -> stream position up to which its messages were delivered
+
+Pair = tuple[UserId, UserId]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How a message that is being sent is addressed: `to` a full JID, or `from_` an occupant's address."""
+
+    to: str | None = None
+    from_: str | None = None
+    inside: str = ""
+    only: frozenset[str] | None = None  # sessions that know the occupant; the others get the bare address
+
+
+class DirectMessages:
+    """Sends one-to-one messages into direct rooms, and delivers what is said there, wherever it was said."""
+
+    def __init__(self, doors: Doors, users: Users, hub: Hub) -> None:
+        self._doors = doors
+        self._users = users
+        # () stands for "no direct room"; unknown rooms are not in it.
+        self._pairs: dict[RoomId, Pair | tuple[()]] = {}
+        self._undecided: dict[RoomId, list[EventCommitted]] = {}
+        self._routes: dict[tuple[str, str | None], Route] = {}
+        self._last_position = 0
+        hub.watch_all_rooms(self._changed)
+
+    # -- sending
+
+    async def send(self, session: XmppSession, stanza: Element, target: UserId, route: Route) -> None:
+        """A message with a text, from `session` to `target`. Raises Refused, Problem."""
+        said = text_of(stanza)
+        assert said is not None  # the handlers look first
+        content = content_of(stanza, *said)
+        room = (await self._doors.rooms.do(OpenDirect(actor=session.user_id, target=target))).room_id
+        assert room is not None  # OpenDirect always names one
+        self._remember(room, (session.user_id, target))
+        stanza_id = stanza.get("id")
+        key = (session.id, stanza_id)
+        self._routes[key] = route
+        origin = Origin(session.id, stanza_id, keep=stanza_id is not None)
+        try:
+            await self._doors.rooms.do(
+                SendEvent(actor=session.user_id, origin=origin, room_id=room, type=_MESSAGE, content=content)
+            )
+        finally:
+            self._routes.pop(key, None)
+
+    # -- hearing
+
+    def _changed(self, change: RoomChange) -> None:
+        if type(change) is not EventCommitted:
+            return
+        self._last_position = change.position
+        event = change.event
+        if event.type == "m.room.member":
+            self._pairs.pop(change.room_id, None)
+            return
+        if event.type != _MESSAGE:
+            return
+        undecided = self._undecided.get(change.room_id)
+        if undecided is not None:
+            undecided.append(change)
+            return
+        pair = self._pairs.get(change.room_id)
+        if pair is None:
+            self._decide_later(change)
+        elif pair:
+            self._deliver(change, pair)
+
+    def _decide_later(self, change: EventCommitted) -> None:
+        room = self._doors.reader.peek(change.room_id)
+        people = None if room is None else _two_of(room)
+        if people is None:
+            self._remember(change.room_id, ())
+        elif any(self._users.live(user_id) is not None for user_id in people):
+            self._undecided[change.room_id] = [change]
+            self._doors.spawn(self._decide(change.room_id, people))
+
+    async def _decide(self, room_id: RoomId, people: Pair) -> None:
+        try:
+            direct = await self._doors.reader.direct_room(*people) == room_id
+        except Refused:
+            direct = False
+        self._remember(room_id, people if direct else ())
+        for change in self._undecided.pop(room_id, []):
+            if direct:
+                self._deliver(change, people)
+
+    def _remember(self, room_id: RoomId, pair: Pair | tuple[()]) -> None:
+        if len(self._pairs) >= _REMEMBERED_PAIRS:
+            self._pairs.pop(next(iter(self._pairs)))
+        self._pairs[room_id] = pair
+
+    def _deliver(self, change: EventCommitted, pair: Pair) -> None:
+        event = change.event
+        one, other = pair
+        recipient = self._users.live(other if event.sender == one else one)
+        if recipient is None:
+            return
+        inside = inside_of(event.content, self._naming)
+        if inside is None:
+            return
+        origin = change.origin
+        sender = None if origin is None else self._users.by_id(origin.session)
+        route = Route()
+        if origin is not None:
+            route = self._routes.get((origin.session, origin.token), route)
+        from_jid = self._users.jid_of(event.sender) if sender is None else sender.full
+        stanza_id = origin.token if origin is not None and origin.keep and origin.token else event.event_id
+        plain = _chat(from_jid, stanza_id, inside)
+        private = None if route.from_ is None else _chat(route.from_, stanza_id, inside + route.inside)
+        for session in _hearers(recipient, route.to):
+            if private is not None and (route.only is None or session.id in route.only):
+                session.send_shared(private)
+            else:
+                session.send(plain.to(session.to if session.full == route.to else recipient.to))
+
+    def _naming(self, pill: Mention | RoomPill) -> str:
+        return pill.text
+
+    # -- what was missed
+
+    async def show_missed(self, session: XmppSession) -> None:
+        """Messages that came while no resource of the account took any. spec: XEP-0160 3"""
+        user = session.user
+        if user is None or any(o is not session and o.priority >= 0 for o in user.available()):
+            return
+        seen = (await self._doors.names.load_names(_SEEN, session.user_id)).get("position")
+        if seen is None or not seen.isdecimal():
+            return
+        for room_id, peer in await self._direct_rooms(session.user_id):
+            room = self._doors.reader.peek(room_id) or await self._doors.reader.room(room_id)
+            if room.last_position > int(seen):
+                await self._show_missed_in(session, room_id, peer, int(seen))
+
+    async def _show_missed_in(self, session: XmppSession, room_id: RoomId, peer: UserId, seen: int) -> None:
+        page = await self._doors.reader.history(
+            HistoryQuery(
+                room_id=room_id,
+                viewer=session.user_id,
+                direction=Direction.FORWARD,
+                anchor=ByPosition(seen),
+                limit=_MISSED_PER_ROOM,
+                types=(_MESSAGE,),
+                not_senders=(session.user_id,),
+            )
+        )
+        peer_jid = self._users.jid_of(peer)
+        for item in page.items:
+            self._show_late(session, item, peer_jid)
+
+    def _show_late(self, session: XmppSession, item: HistoryItem, peer_jid: str) -> None:
+        inside = inside_of(item.event.content, self._naming)
+        if inside is None:
+            return
+        # spec: XEP-0203 3: `from` is who delays: the server
+        late = delay(self._doors.domains.server, item.event.origin_server_ts)
+        shared = _chat(peer_jid, item.token or item.event.event_id, inside + late)
+        session.send(shared.to(to_bare(session)))
+
+    async def _direct_rooms(self, user_id: UserId) -> list[tuple[RoomId, UserId]]:
+        """Canonical direct rooms, from m.direct (docs/mapping.md 15.2 keeps it for both users)."""
+        found: list[tuple[RoomId, UserId]] = []
+        direct = await self._doors.accounts.account_data(user_id, None, "m.direct") or {}
+        for key in list(direct)[-_MISSED_ROOMS:]:
+            try:
+                peer = parse_user_id(key)
+            except InvalidId:
+                continue
+            room_id = await self._doors.reader.direct_room(user_id, peer)
+            if room_id is not None:
+                found.append((room_id, peer))
+        return found
+
+    def went_silent(self, session: XmppSession) -> None:
+        """A session takes no more messages; if it was the last of its account, note how far it has read."""
+        user = session.user
+        if user is not None and not any(o is not session and o.priority >= 0 for o in user.available()):
+            position = str(self._last_position)
+            if self._last_position:
+                self._doors.names.put_name(_SEEN, session.user_id, "position", position)
+
+
+def to_bare(session: XmppSession) -> bytes:
+    """` to=` with the bare JID of the session's account."""
+    return session.user.to if session.user is not None else session.to
+
+
+def _two_of(room: RoomView) -> Pair | None:
+    """The two people of a room that may be their direct room (one, twice: notes to self)."""
+    if room.canonical_alias is not None or room.joined_count() > 2:
+        return None
+    people = [m.user_id for m in room.members().values() if m.membership in ("join", "invite")]
+    if len(people) == 1:
+        return people[0], people[0]
+    return (people[0], people[1]) if len(people) == 2 else None
+
+
+def _hearers(user: LiveUser, wanted: str | None) -> list[XmppSession]:
+    """All resources that take messages, and the one that was named. spec: RFC6121 8.5.2.1.1, 8.5.3.1"""
+    return [
+        session
+        for session in user.sessions.values()
+        if session.full == wanted or (session.presence is not None and session.priority >= 0)
+    ]
+
+
+def _chat(from_jid: str, stanza_id: str, inside: str) -> Shared:
+    head = f"<message from='{escape_attribute(from_jid)}' type='chat' id='{escape_attribute(stanza_id)}'"
+    return Shared(head.encode(), f">{inside}</message>".encode())
+
+
+# -- handlers
+
+
+@message("chat", "normal", at=(At.USER, At.ACCOUNT), spec="RFC6121 5.2, 8.5")
+async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """To a user: into the direct room if it says something, else straight to his resources."""
+    target = parse_user_jid(jid, session.doors.domains)
+    if target is None:
+        raise Problem("service-unavailable", "There is no such user here")
+    if await session.muc.accept_direct_invitation(session, stanza, target):
+        return
+    said = text_of(stanza)
+    if said is None or not _says_something(said):
+        await _pass_on(session, stanza, jid, target)
+        return
+    await session.direct.send(session, stanza, target, Route(to=str(jid) if jid.resource else None))
+
+
+def _says_something(said: tuple[MessageKind, RichText]) -> bool:
+    return bool(said[1].blocks)
+
+
+async def _pass_on(session: XmppSession, stanza: Element, jid: Jid, target: UserId) -> None:
+    """Chat states, receipts, call signalling: nothing that is kept. spec: RFC6121 8.5.2, 8.5.3"""
+    user = session.users.live(target)
+    if user is None:
+        if not await session.doors.accounts.is_local_user(target):
+            raise Problem("service-unavailable", "There is no such user here")
+        return
+    data = stamped(stanza, session.full)
+    if jid.resource:
+        other = user.sessions.get(jid.resource)
+        if other is not None:
+            other.send(data)
+        return
+    for other in _hearers(user, None):
+        if other is not session:
+            other.send(data)
+
+
+@message("headline", at=(At.USER, At.ACCOUNT), spec="RFC6121 8.5.2.1.1")
+async def headline(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """To whoever is there; nobody stores it."""
+    target = parse_user_jid(jid, session.doors.domains)
+    if target is not None:
+        await _pass_on(session, stanza, jid, target)
+
+
+@message("error", at=(At.USER, At.ACCOUNT), spec="RFC6121 8.5.3.1")
+async def returned_error(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """An error goes to the resource that is named, or nowhere."""
+    other = session.users.session(str(jid)) if jid.resource else None
+    if other is not None:
+        other.send(stamped(stanza, session.full))

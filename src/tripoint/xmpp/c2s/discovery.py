@@ -1,0 +1,78 @@
+"""Service discovery on the server, on accounts and on other users.
+
+spec: XEP-0030 3, 4; RFC6121 11 (what strangers learn). What is advertised comes from the registry. Rooms and the
+MUC service are in muc/discovery.py.
+"""
+
+from tripoint.xmpp.jid import Jid, parse_user_jid
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.registry import At, declare_feature, features_at, iq
+from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.tables import DISCO_INFO_NS, DISCO_ITEMS_NS
+from tripoint.xmpp.wire import Element, escape_attribute
+
+declare_feature(DISCO_INFO_NS, at=(At.SERVER, At.ACCOUNT, At.ROOMS, At.ROOM), spec="XEP-0030 3.1")
+declare_feature(DISCO_ITEMS_NS, at=(At.SERVER, At.ACCOUNT, At.ROOMS, At.ROOM), spec="XEP-0030 4.1")
+
+
+def info(place: At, identities: str, more: tuple[str, ...] = (), forms: str = "") -> str:
+    """A disco#info result: identities, the features of this kind of address and `more`, then forms."""
+    features = sorted({*features_at(place), *more})
+    listed = "".join([f"<feature var='{escape_attribute(feature)}'/>" for feature in features])
+    return f"<query xmlns='{DISCO_INFO_NS}'>{identities}{listed}{forms}</query>"
+
+
+def identity(category: str, kind: str, name: str = "") -> str:
+    named = f" name='{escape_attribute(name)}'" if name else ""
+    return f"<identity category='{category}' type='{kind}'{named}/>"
+
+
+def refuse_nodes(stanza: Element) -> None:
+    """There are no nodes here. spec: XEP-0030 3.2"""
+    query = stanza.first()
+    if query is not None and query.get("node"):
+        raise Problem("item-not-found", "There is no such node")
+
+
+@iq("get", DISCO_INFO_NS, at=(At.SERVER,), spec="XEP-0030 3.1")
+async def server_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """What this server is and can."""
+    refuse_nodes(stanza)
+    return info(At.SERVER, identity("server", "im", "tripoint"))
+
+
+@iq("get", DISCO_ITEMS_NS, at=(At.SERVER,), spec="XEP-0030 4.1")
+async def server_items(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """The services of this server: its rooms."""
+    refuse_nodes(stanza)
+    rooms = escape_attribute(session.doors.domains.rooms)
+    return f"<query xmlns='{DISCO_ITEMS_NS}'><item jid='{rooms}' name='Rooms'/></query>"
+
+
+@iq("get", DISCO_INFO_NS, at=(At.ACCOUNT,), spec="XEP-0030 3.1")
+async def account_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """One's own account."""
+    refuse_nodes(stanza)
+    return info(At.ACCOUNT, identity("account", "registered"))
+
+
+@iq("get", DISCO_ITEMS_NS, at=(At.ACCOUNT,), spec="XEP-0030 4.1")
+async def account_items(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """One's own available resources."""
+    refuse_nodes(stanza)
+    user = session.user
+    sessions = [] if user is None else user.available()
+    items = "".join([f"<item jid='{escape_attribute(other.full)}'/>" for other in sessions])
+    return f"<query xmlns='{DISCO_ITEMS_NS}'>{items}</query>"
+
+
+@iq("get", DISCO_INFO_NS, at=(At.USER,), spec="XEP-0030 3.1, RFC6121 11")
+async def user_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """Another account: answered for those who share presence, else as if there were nobody."""
+    refuse_nodes(stanza)
+    target = parse_user_jid(jid, session.doors.domains)
+    if target is not None:
+        theirs = (await session.users.roster_of(target)).get(session.bare)
+        if theirs is not None and theirs.subscription in ("from", "both"):
+            return info(At.USER, identity("account", "registered"), (DISCO_INFO_NS,))
+    raise Problem("service-unavailable", "This is not offered here")

@@ -1,0 +1,247 @@
+"""Presence between users: initial, later, unavailable, directed, probes and subscriptions.
+
+spec: RFC6121 3, 4; docs/mapping.md 13.6 (what the middle hears), 13.10. Presence in rooms is muc/; the table of
+subscription states is subscriptions.py.
+"""
+
+from tripoint.core.ids import UserId
+from tripoint.xmpp.c2s.subscriptions import inbound, outbound, subscription_of, with_subscription
+from tripoint.xmpp.c2s.users import LiveUser
+from tripoint.xmpp.jid import Jid, parse_jid, parse_user_jid
+from tripoint.xmpp.registry import At, presence
+from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.tables import CLIENT_NS
+from tripoint.xmpp.wire import Element, escape_attribute, render
+
+_SUBSCRIPTIONS = ("subscribe", "subscribed", "unsubscribe", "unsubscribed")
+# docs/mapping.md 13.6: what the middle makes of <show/>
+_PRESENCE_OF_SHOW = {"": "online", "chat": "online", "away": "unavailable", "xa": "unavailable", "dnd": "unavailable"}
+SHOWS = frozenset(_PRESENCE_OF_SHOW)
+# Presence goes to everybody who knows us; what clients put in (caps, avatar hash) is some 300 bytes.
+MAX_PRESENCE_BYTES = 8192
+
+
+def show_of(stanza: Element) -> str:
+    """The <show/> of a presence; an unknown one counts as none. spec: RFC6121 4.7.2.1"""
+    show = (stanza.child_text("show", CLIENT_NS) or "").strip()
+    return show if show in SHOWS else ""
+
+
+def _inside(stanza: Element) -> str:
+    """What a presence says, to be passed on; of a very long one only what RFC 6121 itself defines."""
+    inside = "".join([render(child).decode() for child in stanza.elements()])
+    if len(inside) > MAX_PRESENCE_BYTES:
+        inside = "".join([render(child).decode() for child in stanza.elements() if child.namespace == CLIENT_NS])
+    return inside if len(inside) <= MAX_PRESENCE_BYTES else ""
+
+
+def _priority_of(stanza: Element) -> int:
+    """spec: RFC6121 4.7.2.3: -128 to 127, absent or wrong is 0"""
+    text = (stanza.child_text("priority", CLIENT_NS) or "0").strip()
+    try:
+        number = int(text[:5])
+    except ValueError:
+        return 0
+    return min(max(number, -128), 127)
+
+
+@presence("", at=(At.ACCOUNT,), spec="RFC6121 4.2, 4.4")
+async def became_available(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """Initial presence, or a later one: told to who may know, and the first time answered with theirs."""
+    user = session.user
+    if user is None:
+        return
+    inside = _inside(stanza)
+    first = session.presence is None
+    session.presence = inside
+    was_silent = first or session.priority < 0
+    session.priority = _priority_of(stanza)
+    status = stanza.child_text("status", CLIENT_NS)
+    session.doors.presence.set(
+        session.user_id, session.id, _PRESENCE_OF_SHOW[show_of(stanza)], status[:1000] if status else None
+    )
+    _tell_contacts(session, user, _stanza(session.full, inside))
+    if first:
+        _show_contacts(session, user)
+        _show_requests(session, user)
+        await session.muc.show_invitations(session)
+    if was_silent and session.priority >= 0:
+        await session.direct.show_missed(session)
+
+
+@presence("unavailable", at=(At.ACCOUNT,), spec="RFC6121 4.5")
+async def became_unavailable(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """No longer available, but still connected."""
+    session.muc.leave_all(session)
+    went_away(session, _inside(stanza))
+    session.direct.went_silent(session)
+    session.doors.presence.session_down(session.user_id, session.id)
+
+
+def went_away(session: XmppSession, inside: str = "") -> None:
+    """Unavailable presence to everybody who saw the session as available. spec: RFC6121 4.5.2"""
+    user = session.user
+    if user is None:
+        return
+    stanza = _stanza(session.full, inside, "unavailable")
+    directed, session.directed = session.directed, {}
+    if session.presence is not None:
+        _tell_contacts(session, user, stanza)
+        session.presence = None
+    for jid in directed.values():
+        _deliver(session, jid, stanza)
+
+
+@presence("", "unavailable", at=(At.USER,), spec="RFC6121 4.6")
+async def directed_presence(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """To one user or resource, whether they are subscribed or not. Remembered, so that they hear of the end."""
+    kind = stanza.get("type") or ""
+    inside = _inside(stanza)
+    if kind == "unavailable":
+        session.directed.pop(str(jid), None)
+    elif len(session.directed) < 1000:
+        session.directed[str(jid)] = jid
+    _deliver(session, jid, _stanza(session.full, inside, kind))
+
+
+@presence("probe", at=(At.USER, At.ACCOUNT), spec="RFC6121 4.3.2")
+async def probe(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """A client asks for a contact's presence: answered if the subscription allows it, else with silence."""
+    target = session.users.at(jid)
+    if target is None:
+        return
+    item = target.roster.get(session.bare)
+    if target is session.user or (item is not None and item.subscription in ("from", "both")):
+        for other in target.available():
+            _send(session, _stanza(other.full, other.presence or ""), session.to)
+
+
+@presence(*_SUBSCRIPTIONS, at=(At.USER,), spec="RFC6121 3")
+async def subscription(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """Ask for, grant, refuse or end a subscription."""
+    await handle_subscription(session, stanza.get("type") or "", jid.bare, stanza)
+
+
+async def handle_subscription(session: XmppSession, kind: str, contact: Jid, stanza: Element | None) -> None:
+    """Both sides of a subscription stanza of `session`'s user. `stanza` None: made by the server."""
+    users, bare = session.users, str(contact)
+    roster = await users.roster_of(session.user_id)
+    before = roster.get(bare)
+    state = subscription_of(before)
+    outcome = outbound(kind, state)
+    if outcome.state != state:
+        item = with_subscription(before, bare, outcome.state)
+        await users.put_item(session.user_id, item)
+    if not outcome.pass_on:
+        return
+    target = parse_user_jid(contact, session.doors.domains)
+    if target is None or not await session.doors.accounts.is_local_user(target):
+        return  # spec: RFC6121 8.5.1: silently ignored
+    children = "" if stanza is None else _inside(stanza)
+    await _receive_subscription(session, kind, target, bare, session.bare, children)
+    if kind == "subscribed":
+        # spec: RFC6121 3.1.5: the contact now sees us
+        live = users.live(target)
+        if live is not None and session.user is not None:
+            for mine in session.user.available():
+                _tell_user(live, _stanza(mine.full, mine.presence or ""))
+    elif kind == "unsubscribed" and state.from_:
+        live = users.live(target)
+        if live is not None and session.user is not None:
+            for mine in session.user.available():
+                _tell_user(live, _stanza(mine.full, "", "unavailable"))
+    elif kind == "unsubscribe" and state.to and session.user is not None:
+        live = users.live(target)
+        if live is not None:
+            for theirs in live.available():
+                _tell_user(session.user, _stanza(theirs.full, "", "unavailable"))
+
+
+async def _receive_subscription(
+    session: XmppSession, kind: str, user_id: UserId, own_bare: str, from_bare: str, children: str
+) -> None:
+    """The other side: `user_id` (whose JID is `own_bare`) gets a stanza of `kind` from `from_bare`."""
+    users = session.users
+    roster = await users.roster_of(user_id)
+    before = roster.get(from_bare)
+    state = subscription_of(before)
+    outcome = inbound(kind, state)
+    if outcome.state != state:
+        item = with_subscription(before, from_bare, outcome.state)
+        await users.put_item(user_id, item)
+    live = users.live(user_id)
+    if outcome.pass_on and live is not None:
+        _tell_user(live, _stanza(from_bare, children, kind))
+    if outcome.reply is not None:
+        sender = parse_user_jid(parse_jid(from_bare), session.doors.domains)
+        if sender is not None:
+            await _receive_subscription(session, outcome.reply, sender, from_bare, own_bare, "")
+            other = users.live(sender)
+            if outcome.reply == "subscribed" and live is not None and other is not None:
+                for theirs in live.available():
+                    _tell_user(other, _stanza(theirs.full, theirs.presence or ""))
+
+
+# -- who hears
+
+
+def _stanza(from_jid: str, inside: str, kind: str = "") -> tuple[bytes, bytes]:
+    typed = f" type='{kind}'" if kind else ""
+    return f"<presence from='{escape_attribute(from_jid)}'{typed}".encode(), f">{inside}</presence>".encode()
+
+
+def _send(session: XmppSession, stanza: tuple[bytes, bytes], to: bytes) -> None:
+    session.send(stanza[0] + to + stanza[1])
+
+
+def _tell_user(user: LiveUser, stanza: tuple[bytes, bytes]) -> None:
+    """To all available resources of a user, addressed to the bare JID. spec: RFC6121 8.5.2.1.2"""
+    for session in user.available():
+        _send(session, stanza, user.to)
+
+
+def _tell_contacts(session: XmppSession, user: LiveUser, stanza: tuple[bytes, bytes]) -> None:
+    """spec: RFC6121 4.2.2, 4.4.2: to who is subscribed, and to all own available resources."""
+    _tell_user(user, stanza)
+    for bare, item in user.roster.items():
+        if item.subscription in ("from", "both"):
+            contact = session.users.at(parse_jid(bare))
+            if contact is not None and contact is not user:
+                _tell_user(contact, stanza)
+
+
+def _show_contacts(session: XmppSession, user: LiveUser) -> None:
+    """spec: RFC6121 4.2.2, 4.3: the presence of who is there already."""
+    for other in user.available():
+        if other is not session:
+            _send(session, _stanza(other.full, other.presence or ""), session.to)
+    for bare, item in user.roster.items():
+        if item.subscription not in ("to", "both"):
+            continue
+        contact = session.users.at(parse_jid(bare))
+        if contact is None or contact is user:
+            continue
+        theirs = contact.roster.get(session.bare)
+        if theirs is not None and theirs.subscription in ("from", "both"):
+            for other in contact.available():
+                _send(session, _stanza(other.full, other.presence or ""), session.to)
+
+
+def _show_requests(session: XmppSession, user: LiveUser) -> None:
+    """spec: RFC6121 3.1.3: requests that were not answered come again at every login."""
+    for bare, item in user.roster.items():
+        if item.pending_in:
+            _send(session, _stanza(bare, "", "subscribe"), user.to)
+
+
+def _deliver(session: XmppSession, jid: Jid, stanza: tuple[bytes, bytes]) -> None:
+    """Directed presence to a resource, or to all available ones of a user."""
+    target = session.users.at(jid)
+    if target is None:
+        return
+    if not jid.resource:
+        _tell_user(target, stanza)
+        return
+    other = target.sessions.get(jid.resource)
+    if other is not None:
+        _send(other, stanza, other.to)

@@ -1,0 +1,109 @@
+"""In-band registration: making an account before login, changing the password, ending the account.
+
+spec: XEP-0077 3, 5; docs/mapping.md 1.2, 18. Where the server asks for a registration token, the form of
+XEP-0077 4 carries it in the field `token`.
+"""
+
+from tripoint.accounts.ports import AccountService
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.xmpp.jid import InvalidJid, Jid, prepare_local
+from tripoint.xmpp.refusals import Problem, problem_of
+from tripoint.xmpp.registry import At, iq
+from tripoint.xmpp.render import iq_result, stanza_error
+from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.tables import DATA_FORMS_NS, REGISTER_NS
+from tripoint.xmpp.wire import Element, escape_text
+
+_TOKEN = "token"
+
+
+def form_fields(form: Element) -> dict[str, list[str]]:
+    """The values of a submitted data form, by variable. spec: XEP-0004 3.2"""
+    fields: dict[str, list[str]] = {}
+    for child in form.elements():
+        name = child.get("var")
+        if child.name == "field" and child.namespace == DATA_FORMS_NS and name:
+            fields[name] = [value.text for value in child.elements() if value.name == "value"]
+    return fields
+
+
+async def answer_registration(accounts: AccountService, stanza: Element, address: str) -> bytes:
+    """The answer to a registration IQ on a stream that is not logged in."""
+    try:
+        if stanza.get("type") == "get":
+            return iq_result(stanza, "", await _blank_form(accounts))
+        await _register(accounts, stanza, address)
+        return iq_result(stanza, "")
+    except Problem as problem:
+        return stanza_error(stanza, "", problem)
+    except AccountRefused as refused:
+        return stanza_error(stanza, "", problem_of(refused))
+
+
+async def _blank_form(accounts: AccountService) -> str:
+    state = await accounts.registration_state()
+    if state == "closed":
+        raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
+    if state != "token":
+        return (
+            f"<query xmlns='{REGISTER_NS}'><instructions>Choose a name and a password.</instructions>"
+            "<username/><password/></query>"
+        )
+    instructions = "Choose a name and a password. This server asks for a registration token."
+    return (
+        f"<query xmlns='{REGISTER_NS}'><instructions>{instructions}</instructions><username/><password/>"
+        f"<x xmlns='{DATA_FORMS_NS}' type='form'><title>New account</title>"
+        f"<instructions>{instructions}</instructions>"
+        f"<field type='hidden' var='FORM_TYPE'><value>{REGISTER_NS}</value></field>"
+        "<field type='text-single' label='Name' var='username'><required/></field>"
+        "<field type='text-private' label='Password' var='password'><required/></field>"
+        f"<field type='text-single' label='Registration token' var='{_TOKEN}'><required/></field></x></query>"
+    )
+
+
+async def _register(accounts: AccountService, stanza: Element, address: str) -> None:
+    query = stanza.first()
+    assert query is not None  # the connection lets only jabber:iq:register through
+    form = query.child("x", DATA_FORMS_NS)
+    fields = {} if form is None else form_fields(form)
+    name = query.child_text("username", REGISTER_NS) or "".join(fields.get("username", []))
+    password = query.child_text("password", REGISTER_NS) or "".join(fields.get("password", []))
+    token = "".join(fields.get(_TOKEN, [])) or None
+    if not name or not password:
+        # spec: XEP-0077 3.1
+        raise Problem("not-acceptable", "A name and a password are needed")
+    await accounts.register(_prepared(name), password, address=address, registration_token=token)
+
+
+def _prepared(name: str) -> str:
+    """Clients may write capitals; the JID has none. spec: RFC7622 3.3"""
+    try:
+        return prepare_local(name)
+    except InvalidJid:
+        raise AccountRefused(AccountRefusal.BAD_NAME) from None
+
+
+@iq("get", REGISTER_NS, at=(At.SERVER, At.ACCOUNT), feature=REGISTER_NS, spec="XEP-0077 3.1")
+async def registered(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """Who is logged in has an account."""
+    name = escape_text(session.account.name)
+    return f"<query xmlns='{REGISTER_NS}'><registered/><username>{name}</username><password/></query>"
+
+
+@iq("set", REGISTER_NS, at=(At.SERVER, At.ACCOUNT), spec="XEP-0077 3.2, 3.3")
+async def change_registration(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """A new password, or the end of the account."""
+    query = stanza.first()
+    assert query is not None  # the router has looked
+    accounts = session.doors.accounts
+    if query.child("remove", REGISTER_NS) is not None:
+        await accounts.deactivate(session.user_id)
+        return ""
+    name = query.child_text("username", REGISTER_NS)
+    password = query.child_text("password", REGISTER_NS)
+    if not name or not password:
+        raise Problem("bad-request", "A name and a password are needed")
+    if _prepared(name) != session.account.name:
+        raise Problem("not-allowed", "Only your own password can be changed")
+    await accounts.change_password(session.user_id, password, keep_device=session.device_id)
+    return ""

@@ -1,0 +1,84 @@
+"""The roster: get, set, remove. Storing and pushing is users.py, which holds the rosters of who is online.
+
+spec: RFC6121 2
+"""
+
+from msgspec.structs import replace
+
+from tripoint.accounts.ports import RosterItem
+from tripoint.xmpp.c2s.presence import handle_subscription
+from tripoint.xmpp.c2s.subscriptions import subscription_of
+from tripoint.xmpp.c2s.users import is_shown, render_item
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.registry import At, iq
+from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.tables import ROSTER_NS
+from tripoint.xmpp.wire import Element
+
+# What other servers take; a roster is read whole at every login.
+MAX_ITEMS = 2000
+MAX_GROUPS = 20
+MAX_NAME_BYTES = 1023
+
+
+@iq("get", ROSTER_NS, at=(At.ACCOUNT,), spec="RFC6121 2.1.3")
+async def get_roster(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """The whole roster; from now on this resource gets pushes."""
+    session.interested = True
+    roster = await session.users.roster_of(session.user_id)
+    items = "".join([render_item(item) for item in roster.values() if is_shown(item)])
+    return f"<query xmlns='{ROSTER_NS}'>{items}</query>"
+
+
+@iq("set", ROSTER_NS, at=(At.ACCOUNT,), spec="RFC6121 2.3-2.5")
+async def set_roster(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """Add, change or remove one item. Subscriptions are changed by presence alone."""
+    wished = _read_item(stanza)
+    roster = await session.users.roster_of(session.user_id)
+    current = roster.get(wished.jid)
+    if wished.subscription == "remove":
+        if current is None:
+            raise Problem("item-not-found", "There is no such contact in your roster")
+        await _remove(session, current)
+        return ""
+    if current is None and len(roster) >= MAX_ITEMS:
+        raise Problem("resource-constraint", f"A roster holds at most {MAX_ITEMS} contacts")
+    base = current if current is not None else wished
+    item = replace(base, name=wished.name, groups=wished.groups)
+    await session.users.put_item(session.user_id, item)
+    return ""
+
+
+async def _remove(session: XmppSession, item: RosterItem) -> None:
+    """spec: RFC6121 2.5.2: subscriptions in both directions end with the item."""
+    state = subscription_of(item)
+    contact = parse_jid(item.jid)
+    if state.to or state.asked:
+        await handle_subscription(session, "unsubscribe", contact, None)
+    if state.from_ or state.asks:
+        await handle_subscription(session, "unsubscribed", contact, None)
+    gone = replace(item, subscription="remove", ask=False, approved=False, groups=(), name=None)
+    await session.users.put_item(session.user_id, gone)
+
+
+def _read_item(stanza: Element) -> RosterItem:
+    """spec: RFC6121 2.1.5, 2.3.3: exactly one item; duplicate or too long groups and names are refused."""
+    query = stanza.child("query", ROSTER_NS)
+    items = [] if query is None else [e for e in query.elements() if (e.name, e.namespace) == ("item", ROSTER_NS)]
+    if len(items) != 1:
+        raise Problem("bad-request", "A roster set holds exactly one item")
+    try:
+        jid = parse_jid(items[0].get("jid") or "").bare
+    except InvalidJid as error:
+        raise Problem("jid-malformed", f"The contact's address is not valid: {error}") from None
+    groups = [e.text for e in items[0].elements() if (e.name, e.namespace) == ("group", ROSTER_NS)]
+    if len(set(groups)) != len(groups):
+        raise Problem("bad-request", "A group is named twice")
+    name = items[0].get("name") or ""
+    if len(groups) > MAX_GROUPS or any(not group for group in groups):
+        raise Problem("not-acceptable", "A contact is in too many groups, or in one without a name")
+    if any(len(text.encode()) > MAX_NAME_BYTES for text in (name, *groups)):
+        raise Problem("not-acceptable", "A name or group is too long")
+    kind = "remove" if items[0].get("subscription") == "remove" else "none"
+    return RosterItem(str(jid), name, kind, False, tuple(groups))

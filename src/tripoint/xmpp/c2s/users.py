@@ -1,0 +1,153 @@
+"""Who is on XMPP in this process: users, their resources, their rosters.
+
+spec: RFC6121 2 (roster), 4 (presence). The roster lives with the accounts; that of a user who is online is
+held here and written through. Read next: presence.py, roster.py.
+"""
+
+from collections.abc import Iterator
+
+from tripoint.accounts.ports import AccountService, RosterItem
+from tripoint.core.ids import UserId
+from tripoint.xmpp.jid import Domains, Jid, parse_user_jid, user_jid
+from tripoint.xmpp.render import to_attribute
+from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.tables import ROSTER_NS
+from tripoint.xmpp.wire import escape_attribute, escape_text
+
+# RFC 7622 lets a resource have 1,023 bytes; a client with more than this many is a loop, not a person.
+MAX_RESOURCES = 20
+
+
+class LiveUser:
+    """A user with at least one session. `roster` maps bare JIDs to items."""
+
+    __slots__ = ("bare", "roster", "sessions", "to", "user_id")
+
+    def __init__(self, user_id: UserId, bare: str, roster: dict[str, RosterItem]) -> None:
+        self.user_id = user_id
+        self.bare = bare
+        self.to = to_attribute(bare)
+        self.roster = roster
+        self.sessions: dict[str, XmppSession] = {}  # by resource
+
+    def available(self) -> list[XmppSession]:
+        """Resources that have sent presence."""
+        return [session for session in self.sessions.values() if session.presence is not None]
+
+
+def is_shown(item: RosterItem) -> bool:
+    """Whether the user's clients see this item. spec: RFC6121 2.1.6, 3.1.3
+
+    An item that is there only because somebody asked to see our presence is not shown; it has no name at all,
+    where one that the user made has at least an empty one.
+    """
+    return item.subscription != "none" or item.ask or item.approved or item.name is not None
+
+
+def render_item(item: RosterItem) -> str:
+    """spec: RFC6121 2.1.2"""
+    attributes = f" jid='{escape_attribute(item.jid)}' subscription='{item.subscription}'"
+    if item.name:
+        attributes += f" name='{escape_attribute(item.name)}'"
+    if item.ask:
+        attributes += " ask='subscribe'"
+    if item.approved:
+        attributes += " approved='true'"
+    groups = "".join([f"<group>{escape_text(group)}</group>" for group in item.groups])
+    return f"<item{attributes}>{groups}</item>" if groups else f"<item{attributes}/>"
+
+
+class Users:
+    """All sessions of this process, found by user and by address."""
+
+    def __init__(self, domains: Domains, accounts: AccountService) -> None:
+        self._domains = domains
+        self._accounts = accounts
+        self._users: dict[UserId, LiveUser] = {}
+        self._sessions: dict[str, XmppSession] = {}
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[XmppSession]:
+        return iter(list(self._sessions.values()))
+
+    async def add(self, session: XmppSession) -> None:
+        """A session is bound; from now on it is found."""
+        roster = dict(await self._accounts.roster(session.user_id))
+        user = self._users.get(session.user_id)
+        if user is None:
+            user = self._users[session.user_id] = LiveUser(session.user_id, session.bare, roster)
+        user.sessions[session.jid.resource] = session
+        session.user = user
+        self._sessions[session.id] = session
+
+    def remove(self, session: XmppSession) -> None:
+        """The stream is gone."""
+        self._sessions.pop(session.id, None)
+        user = session.user
+        if user is not None and user.sessions.get(session.jid.resource) is session:
+            del user.sessions[session.jid.resource]
+            if not user.sessions:
+                self._users.pop(user.user_id, None)
+
+    def live(self, user_id: UserId) -> LiveUser | None:
+        return self._users.get(user_id)
+
+    def by_id(self, session_id: str) -> XmppSession | None:
+        return self._sessions.get(session_id)
+
+    def at(self, jid: Jid) -> LiveUser | None:
+        """The user of a JID of ours, if online."""
+        user_id = parse_user_jid(jid, self._domains)
+        return None if user_id is None else self._users.get(user_id)
+
+    def session(self, full: str) -> XmppSession | None:
+        """The session bound to a full JID."""
+        bare, _, resource = full.partition("/")
+        for user in self._candidates(bare):
+            return user.sessions.get(resource)
+        return None
+
+    def _candidates(self, bare: str) -> Iterator[LiveUser]:
+        local, _, domain = bare.partition("@")
+        user = self.at(Jid(local, domain, ""))
+        if user is not None:
+            yield user
+
+    async def roster_of(self, user_id: UserId) -> dict[str, RosterItem]:
+        """The roster of a local user, online or not. Of an online one it is the live one: do not change it."""
+        live = self._users.get(user_id)
+        return live.roster if live is not None else dict(await self._accounts.roster(user_id))
+
+    async def put_item(self, user_id: UserId, item: RosterItem) -> None:
+        """Store one roster item (subscription `remove` drops it) and push it. spec: RFC6121 2.1.6"""
+        await self._accounts.set_roster_item(user_id, item)
+        live = self._users.get(user_id)
+        if live is None:
+            return
+        if item.subscription == "remove":
+            live.roster.pop(item.jid, None)
+        else:
+            live.roster[item.jid] = item
+            if not is_shown(item):
+                return
+        xml = f"<query xmlns='{ROSTER_NS}'>{render_item(item)}</query></iq>"
+        for session in live.sessions.values():
+            if session.interested:
+                session.send(f"<iq type='set' id='push' to='{escape_attribute(session.full)}'>{xml}".encode())
+
+    def shares_presence(self, session: XmppSession, with_: XmppSession) -> bool:
+        """Whether `session` lets `with_` see that it is there: own account, subscription or directed presence.
+
+        spec: RFC6121 8.5.3.1
+        """
+        if session.user_id == with_.user_id or session.user is None:
+            return True
+        item = session.user.roster.get(with_.bare)
+        subscribed = item is not None and item.subscription in ("from", "both")
+        return subscribed or with_.full in session.directed or with_.bare in session.directed
+
+    def jid_of(self, user_id: UserId) -> str:
+        """The bare JID of any user."""
+        return user_jid(user_id, self._domains)

@@ -1,0 +1,264 @@
+"""The XMPP front end as runtime sees it: built once, given to listeners, run, drained.
+
+Holds what connections share: users, rooms, one-to-one messages, the flusher, limits per address, the sweep for
+silent clients. Does not open sockets: runtime does, with `protocol` as the factory. Read next: listener.py.
+"""
+
+import asyncio
+import ipaddress
+import secrets
+import ssl
+from collections.abc import Callable, Coroutine
+from typing import Protocol
+
+import structlog
+
+# Importing the handlers fills the registry.
+import tripoint.xmpp.c2s
+import tripoint.xmpp.muc  # noqa: F401
+from tripoint.accounts.ports import Account, AccountService
+from tripoint.core.ids import ServerName
+from tripoint.fanout.delivery import Flusher, Outbox
+from tripoint.fanout.hub import Hub
+from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
+from tripoint.xmpp.c2s.direct import DirectMessages
+from tripoint.xmpp.c2s.presence import went_away
+from tripoint.xmpp.c2s.users import MAX_RESOURCES, Users
+from tripoint.xmpp.connection import ClientConnection, Policy
+from tripoint.xmpp.jid import Domains, Jid, escape_local
+from tripoint.xmpp.listener import XmppProtocol
+from tripoint.xmpp.muc.service import Muc
+from tripoint.xmpp.options import XmppOptions
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.router import dispatch
+from tripoint.xmpp.session import Doors, XmppSession
+
+log = structlog.get_logger()
+
+# The sweep for silent clients looks this often; timeouts are exact to that.
+SWEEP_S = 5.0
+
+
+class TlsMaterial(Protocol):
+    """The server's certificate: a context to serve with, and its tls-server-end-point data."""
+
+    @property
+    def context(self) -> ssl.SSLContext: ...
+    @property
+    def end_point(self) -> bytes: ...
+
+
+class XmppFrontEnd:
+    """All of XMPP in this process.
+
+    `now_ms` is the wall clock, `monotonic` the one for timeouts; `secret` (32 bytes, the same at every start)
+    makes occupant ids. `tls` None: neither STARTTLS nor channel binding is offered, so only loopback logs in.
+    """
+
+    def __init__(
+        self,
+        server: ServerName,
+        rooms: RoomService,
+        reader: RoomReader,
+        accounts: AccountService,
+        presence: PresenceService,
+        name_table: NameTable,
+        hub: Hub,
+        flusher: Flusher,
+        options: XmppOptions,
+        *,
+        secret: bytes,
+        now_ms: Callable[[], int],
+        monotonic: Callable[[], float],
+        tls: TlsMaterial | None,
+    ) -> None:
+        self.domains = Domains.of(server)
+        self.options = options
+        self.flusher = flusher
+        self.monotonic = monotonic
+        self.accounts = accounts
+        self.tls = tls
+        doors = Doors(
+            self.domains, rooms, reader, accounts, presence, name_table, now_ms, monotonic, self.spawn, secret
+        )
+        self._doors = doors
+        self.users = Users(self.domains, accounts)
+        self.muc = Muc(doors, self.users, hub)
+        self.direct = DirectMessages(doors, self.users, hub)
+        self._registration = "closed"
+        self._protocols: set[XmppProtocol] = set()
+        self._addresses: dict[str, int] = {}
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._run_id = secrets.token_hex(4)
+        self._count = 0
+        self._draining = False
+
+    async def start(self) -> None:
+        """Load what is needed before the first connection."""
+        self._registration = await self.accounts.registration_state()
+
+    def protocol(self, *, secure: bool) -> XmppProtocol:
+        """The factory for `loop.create_server`; `secure` for a listener with TLS from the first byte."""
+        return XmppProtocol(self, secure=secure)
+
+    async def run(self) -> None:
+        """Look after silent clients until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Ping who is silent, close who did not answer or does not log in. spec: RFC6120 4.6, 4.9.3.4"""
+        now, options = self.monotonic(), self.options
+        for protocol in list(self._protocols):
+            if protocol.session is None:
+                if now - protocol.since > options.login_timeout_s:
+                    protocol.end("connection-timeout", "The login took too long")
+            elif protocol.pinged_at is not None:
+                if now - protocol.pinged_at > options.ping_timeout_s:
+                    protocol.end("connection-timeout", "You did not answer")
+            elif now - protocol.heard_at > options.ping_interval_s:
+                protocol.ping(now)
+
+    async def drain(self, reason: str = "The server is shutting down") -> None:
+        """Tell everybody, close every connection and wait for what was begun."""
+        self._draining = True
+        self.muc.shut_down()
+        for protocol in list(self._protocols):
+            protocol.end("system-shutdown", reason)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def spawn(self, work: Coroutine[object, object, None]) -> None:
+        """Run work in the background; it is owned here and awaited by `drain`."""
+        task: asyncio.Task[object] = asyncio.get_running_loop().create_task(_guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- what connections ask
+
+    def new_id(self) -> str:
+        """Random text that nobody guesses: stream ids, nonces, resources."""
+        return secrets.token_urlsafe(18)
+
+    def connection(self, address: str, *, secure: bool) -> ClientConnection:
+        """The state machine for a new connection."""
+        policy = Policy(
+            domain=self.domains.server,
+            starttls=self.tls is not None,
+            require_tls=not (self.options.plaintext_passwords and is_loopback(address)),
+            registration=self._registration != "closed",
+            scram_sha1=self.options.scram_sha1,
+            stanza_bytes=self.options.stanza_bytes,
+        )
+        end_point = self.tls.end_point if secure and self.tls is not None else None
+        return ClientConnection(policy, self.new_id, secure=secure, end_point=end_point)
+
+    def admit(self, protocol: XmppProtocol) -> str | None:
+        """Count a new connection; the reason if it may not stay."""
+        self._protocols.add(protocol)
+        where = network_of(protocol.address)
+        self._addresses[where] = self._addresses.get(where, 0) + 1
+        limit = self.options.connections_per_address
+        if self._draining:
+            return "The server is shutting down"
+        if limit and self._addresses[where] > limit:
+            return "Too many connections from your address"
+        return None
+
+    def gone(self, protocol: XmppProtocol) -> None:
+        """A connection is closed."""
+        if protocol not in self._protocols:
+            return
+        self._protocols.discard(protocol)
+        where = network_of(protocol.address)
+        left = self._addresses.get(where, 0) - 1
+        if left > 0:
+            self._addresses[where] = left
+        else:
+            self._addresses.pop(where, None)
+
+    async def begin_session(
+        self,
+        account: Account,
+        resource: str,
+        outbox: Outbox,
+        on_end: Callable[[str, str], None],
+        on_drained: Callable[[], None],
+    ) -> XmppSession:
+        """Bind a resource. An older session of the same resource gives way.
+
+        spec: RFC6120 7.7.2.2 (3). Raises AccountRefused, or Problem for too many resources.
+        """
+        # docs/mapping.md 4: one device per account and client; clients put random text behind a dot or slash.
+        label = resource.partition(".")[0].partition("/")[0][:40]
+        device = await self.accounts.log_in(account, protocol="xmpp", display_name=f"XMPP ({label})")
+        self._count += 1
+        session = XmppSession(
+            f"xmpp-{self._run_id}-{self._count}",
+            Jid(escape_local(account.name), self.domains.server, resource),
+            account,
+            device.device_id,
+            outbox,
+            self._doors,
+            self.options.stanzas_burst,
+            self.options.stanzas_per_s,
+            users=self.users,
+            muc=self.muc,
+            direct=self.direct,
+            dispatch=dispatch,
+            on_end=on_end,
+            on_drained=on_drained,
+        )
+        user = self.users.live(account.user_id)
+        if user is not None:
+            former = user.sessions.get(resource)
+            if former is not None:
+                former.end("conflict", "Another client took this resource")
+            elif len(user.sessions) >= MAX_RESOURCES:
+                raise Problem("resource-constraint", f"An account has at most {MAX_RESOURCES} resources")
+        # docs/mapping.md 4: what the rooms' presence needs to know at once.
+        await self._doors.reader.memberships(account.user_id)
+        await self.users.add(session)
+        return session
+
+    def end_session(self, session: XmppSession) -> None:
+        """The stream is over: leave the rooms, tell the contacts, forget the resource."""
+        if session.closed:
+            return
+        session.closed = True
+        self.direct.went_silent(session)
+        went_away(session)
+        self.muc.lost(session)
+        self.users.remove(session)
+        self._doors.presence.session_down(session.user_id, session.id)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a peer's address is this machine's own."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return bool((mapped or parsed).is_loopback)
+
+
+def network_of(address: str) -> str:
+    """What counts as one address for limits: the address itself, or the /64 of IPv6."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.version == 6:
+        mapped = parsed.ipv4_mapped
+        return str(mapped) if mapped is not None else str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
+
+
+async def _guarded(work: Coroutine[object, object, None]) -> None:
+    """A bug in background work is reported and ends that work alone."""
+    try:
+        await work
+    except Exception as error:
+        log.error("xmpp.background_work_failed", exc_info=error)

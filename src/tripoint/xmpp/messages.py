@@ -1,0 +1,140 @@
+"""A message stanza as the content of a room's message, and back. Pure.
+
+spec: docs/mapping.md 10.0-10.6, 10.9, 11 (thread); XEP-0245 (/me), XEP-0393, XEP-0071 (reading only).
+What the mapping does not know is kept as XML with the event and given to XMPP readers again; elements that only
+a room or a server may write are taken out on both ways. Who gets it, and from which address: muc/, c2s/direct.py.
+"""
+
+from typing import Final
+
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.json_view import text_at
+from tripoint.core.message import Mentions, MessageKind, message_content, view_message
+from tripoint.core.richtext import RichText, from_html, from_plain, mentioned_users
+from tripoint.core.vendor import V
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.render import body as render_body
+from tripoint.xmpp.styling import Naming, parse_styling, render_styling
+from tripoint.xmpp.tables import (
+    CLIENT_NS,
+    CONFERENCE_NS,
+    DELAY_NS,
+    MUC_ADMIN_NS,
+    MUC_NS,
+    MUC_OWNER_NS,
+    MUC_USER_NS,
+    NOTICE_NS,
+    OCCUPANT_ID_NS,
+    STANZA_ID_NS,
+    STYLING_NS,
+)
+from tripoint.xmpp.wire import Element, StreamError, escape_text, parse_fragment, render
+
+PAYLOAD_KEY: Final = V + ".xmpp.payload"
+THREAD_KEY: Final = V + ".xmpp.thread"
+# docs/mapping.md 10.0: what is kept beside the text is at most 8 KiB.
+MAX_PAYLOAD_BYTES: Final = 8192
+_XHTML_IM_NS: Final = "http://jabber.org/protocol/xhtml-im"
+_XHTML_NS: Final = "http://www.w3.org/1999/xhtml"
+_ADDRESS_NS: Final = "http://jabber.org/protocol/address"
+_CARBONS_NS: Final = "urn:xmpp:carbons:2"
+_LEGACY_DELAY_NS: Final = "jabber:x:delay"
+
+# Written by rooms and servers alone, or said in the text already: never kept, never let through.
+_NOT_PAYLOAD: Final = frozenset(
+    {
+        CLIENT_NS,
+        CONFERENCE_NS,
+        DELAY_NS,
+        MUC_NS,
+        MUC_ADMIN_NS,
+        MUC_OWNER_NS,
+        MUC_USER_NS,
+        NOTICE_NS,
+        OCCUPANT_ID_NS,
+        STYLING_NS,
+        _ADDRESS_NS,
+        _CARBONS_NS,
+        _LEGACY_DELAY_NS,
+        _XHTML_IM_NS,
+    }
+)
+_EMOTE: Final = "/me "
+_INVISIBLE: Final = "\u200b"
+
+
+def is_payload(element: Element) -> bool:
+    """Whether a child of a message is relayed as it is (origin-id is, stanza-id is not)."""
+    if element.namespace == STANZA_ID_NS:
+        return element.name == "origin-id"
+    return element.namespace not in _NOT_PAYLOAD and element.namespace != ""
+
+
+def text_of(stanza: Element) -> tuple[MessageKind, RichText] | None:
+    """Kind and text of a message with a body; None for one without."""
+    text = stanza.child_text("body", CLIENT_NS)
+    if text is None:
+        return None
+    kind = MessageKind.TEXT
+    if stanza.child("notice", NOTICE_NS) is not None:
+        kind = MessageKind.NOTICE
+    if text.startswith(_EMOTE):
+        # spec: XEP-0245 3.1: exactly these four characters at the beginning
+        kind, text = MessageKind.EMOTE, text[len(_EMOTE) :]
+    html = stanza.child("html", _XHTML_IM_NS)
+    marked_up = None if html is None else html.child("body", _XHTML_NS)
+    if marked_up is not None and kind is not MessageKind.EMOTE:
+        return kind, from_html(render(marked_up, _XHTML_NS).decode())
+    if stanza.child("unstyled", STYLING_NS) is not None:
+        return kind, from_plain(text)
+    return kind, parse_styling(text)
+
+
+def content_of(stanza: Element, kind: MessageKind, text: RichText) -> JsonObject:
+    """The content of the m.room.message for a stanza with this text.
+
+    Raises Problem where what would be kept beside the text is too large.
+    """
+    content = message_content(kind, text, Mentions(mentioned_users(text)))
+    thread = stanza.child_text("thread", CLIENT_NS)
+    if thread:
+        content[THREAD_KEY] = thread
+    if len(stanza.children) > 1:
+        kept = "".join([render(child).decode() for child in stanza.elements() if is_payload(child)])
+        if kept:
+            content[PAYLOAD_KEY] = kept
+        if len(kept.encode()) + len(thread or "") > MAX_PAYLOAD_BYTES:
+            raise Problem("policy-violation", "The message carries more than 8 KiB beside its text")
+    return content
+
+
+def inside_of(content: JsonObject, naming: Naming) -> str | None:
+    """What stands inside a message stanza that says this content; None where it says nothing."""
+    view = view_message(content)
+    if view is None:
+        return None
+    styled = render_styling(view.text, naming)
+    text = styled.body
+    if view.kind is MessageKind.EMOTE:
+        text = _EMOTE + text
+    elif text.startswith(_EMOTE):
+        text = _INVISIBLE + text
+    xml = render_body(text, unstyled=styled.unstyled, notice=view.kind is MessageKind.NOTICE)
+    thread = text_at(content, THREAD_KEY)
+    if thread is not None:
+        xml += f"<thread>{escape_text(thread)}</thread>"
+    payload = text_at(content, PAYLOAD_KEY)
+    if payload is not None:
+        xml += _checked_payload(payload)
+    return xml
+
+
+def _checked_payload(payload: str) -> str:
+    """Payload from an event, as it may be sent: the event may be anybody's, so it is read with the wire's rules."""
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        return ""
+    try:
+        elements = parse_fragment(payload)
+    except StreamError:
+        return ""
+    return "".join([render(element).decode() for element in elements if is_payload(element)])

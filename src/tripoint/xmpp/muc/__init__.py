@@ -1,0 +1,9 @@
+"""Rooms as Multi-User Chat (XEP-0045): entering, talking, moderating, configuring, discovering.
+
+Start at service.py (all rooms that somebody is in by XMPP) and view.py (one room). Importing this package fills
+the registry.
+"""
+
+from tripoint.xmpp.muc import admin, discovery, enter, messages, owner
+
+__all__ = ["admin", "discovery", "enter", "messages", "owner"]

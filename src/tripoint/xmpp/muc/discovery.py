@@ -1,0 +1,214 @@
+"""Finding rooms and learning about them: the service, its list, one room, its occupants, one's own nick; pings.
+
+spec: XEP-0045 6, 7.12, XEP-0030, XEP-0059 (paging the list), XEP-0128 (room information form), XEP-0410;
+docs/mapping.md 4.6, 6.1, 6.3.
+"""
+
+from tripoint.core.power import moderated
+from tripoint.rooms.commands import Leave
+from tripoint.rooms.ports import PublicRoom, RoomView
+from tripoint.xmpp.c2s.discovery import identity, info, refuse_nodes
+from tripoint.xmpp.jid import Jid, alias_jid_local, room_id_jid_local
+from tripoint.xmpp.projection import is_public
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.registry import At, declare_feature, iq
+from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.tables import (
+    DATA_FORMS_NS,
+    DISCO_INFO_NS,
+    DISCO_ITEMS_NS,
+    MUC_ROOMINFO,
+    MUC_SELF_PING_NS,
+    PING_NS,
+    REGISTER_NS,
+    RSM_NS,
+)
+from tripoint.xmpp.wire import Element, escape_attribute, escape_text
+
+declare_feature(RSM_NS, at=(At.ROOMS,), spec="XEP-0059 2, for disco#items")
+declare_feature(MUC_SELF_PING_NS, at=(At.ROOM,), spec="XEP-0410 3.3")
+
+PAGE = 50
+MAX_PAGE = 200
+_NICK_NODE = "x-roomuser-item"
+
+
+# -- the service
+
+
+@iq("get", DISCO_INFO_NS, at=(At.ROOMS,), spec="XEP-0045 6.2")
+async def service_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """A place with rooms."""
+    refuse_nodes(stanza)
+    return info(At.ROOMS, identity("conference", "text", "Rooms"))
+
+
+@iq("get", DISCO_ITEMS_NS, at=(At.ROOMS,), spec="XEP-0045 6.3")
+async def list_rooms(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """Published rooms, most members first, in pages. spec: XEP-0059 2.1-2.3; an item's id is its JID."""
+    refuse_nodes(stanza)
+    query = stanza.first()
+    rsm = None if query is None else query.child("set", RSM_NS)
+    wanted, after = PAGE, None
+    if rsm is not None:
+        after = rsm.child_text("after", RSM_NS)
+        text = rsm.child_text("max", RSM_NS) or ""
+        wanted = min(int(text[:6]), MAX_PAGE) if text.isdecimal() and text.isascii() else PAGE
+        if rsm.child("before", RSM_NS) is not None or rsm.child("index", RSM_NS) is not None:
+            raise Problem("feature-not-implemented", "The list of rooms can be read forwards alone")
+    rooms = await session.doors.reader.public_rooms(search=None, limit=100_000, offset=0)
+    named = [(_public_jid(session, room), room) for room in rooms]
+    start = 0
+    if after is not None:
+        places = [number for number, (room_jid, _) in enumerate(named) if room_jid == after]
+        if not places:
+            raise Problem("item-not-found", "The room after which to go on is not in the list any more")
+        start = places[0] + 1
+    page = named[start : start + wanted]
+    items = "".join(
+        [
+            f"<item jid='{escape_attribute(room_jid)}' name='{escape_attribute(_title(room))}'/>"
+            for room_jid, room in page
+        ]
+    )
+    if rsm is None and len(named) <= PAGE:
+        return f"<query xmlns='{DISCO_ITEMS_NS}'>{items}</query>"
+    ends = (
+        f"<first index='{start}'>{escape_text(page[0][0])}</first><last>{escape_text(page[-1][0])}</last>"
+        if page
+        else ""
+    )
+    return (
+        f"<query xmlns='{DISCO_ITEMS_NS}'>{items}<set xmlns='{RSM_NS}'>{ends}<count>{len(named)}</count></set></query>"
+    )
+
+
+def _public_jid(session: XmppSession, room: PublicRoom) -> str:
+    domains = session.doors.domains
+    local = None if room.alias is None else alias_jid_local(room.alias, domains.server)
+    return f"{local or room_id_jid_local(room.room_id)}@{domains.rooms}"
+
+
+def _title(room: PublicRoom) -> str:
+    name = room.name or (room.alias[1:].partition(":")[0] if room.alias is not None else "Room")
+    return f"{name} ({room.joined})"
+
+
+# -- a room
+
+
+@iq("get", DISCO_INFO_NS, at=(At.ROOM,), spec="XEP-0045 6.4")
+async def room_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """What a room is like; also the nick that is reserved for the one who asks (XEP-0045 7.12)."""
+    room = await session.muc.room_for(session, jid)
+    query = stanza.first()
+    node = None if query is None else query.get("node")
+    if node == _NICK_NODE:
+        return await _reserved_nick(session, room)
+    refuse_nodes(stanza)
+    name = room.name or jid.local
+    return info(At.ROOM, identity("conference", "text", name), _kinds(room), _info_form(room))
+
+
+def _kinds(room: RoomView) -> tuple[str, ...]:
+    """spec: XEP-0045 16.3: the room's types as features"""
+    return (
+        "muc_persistent",
+        "muc_nonanonymous",
+        "muc_unsecured",
+        "muc_open" if is_public(room) else "muc_membersonly",
+        "muc_moderated" if moderated(room.power) else "muc_unmoderated",
+        "muc_public" if room.listed else "muc_hidden",
+    )
+
+
+def _info_form(room: RoomView) -> str:
+    """spec: XEP-0045 16.5.4"""
+    power = room.power
+    anybody = power.event("m.room.topic", is_state=True) <= power.users_default
+    fields = [
+        ("muc#roominfo_description", room.topic or ""),
+        ("muc#roominfo_subject", room.topic or ""),
+        ("muc#roominfo_subjectmod", "1" if anybody else "0"),
+        ("muc#roominfo_occupants", str(room.joined_count())),
+    ]
+    listed = "".join([f"<field var='{var}'><value>{escape_text(value)}</value></field>" for var, value in fields])
+    return (
+        f"<x xmlns='{DATA_FORMS_NS}' type='result'><field var='FORM_TYPE' type='hidden'>"
+        f"<value>{MUC_ROOMINFO}</value></field>{listed}</x>"
+    )
+
+
+async def _reserved_nick(session: XmppSession, room: RoomView) -> str:
+    """spec: XEP-0045 7.12: a member's nick is his; nobody else has one reserved."""
+    nick = None
+    if room.membership(session.user_id) == "join":
+        view = await session.muc.open(room)
+        nick = view.nicks.nick(session.user_id)
+        session.muc.close_if_empty(view)
+    inside = "" if nick is None else f"<identity category='conference' type='text' name='{escape_attribute(nick)}'/>"
+    return f"<query xmlns='{DISCO_INFO_NS}' node='{_NICK_NODE}'>{inside}</query>"
+
+
+@iq("get", DISCO_ITEMS_NS, at=(At.ROOM,), spec="XEP-0045 6.5")
+async def room_items(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """The occupants, for those who are inside; for others an empty list."""
+    refuse_nodes(stanza)
+    room = await session.muc.room_for(session, jid)
+    view = session.muc.view(room.room_id)
+    items = ""
+    if view is not None and room.membership(session.user_id) == "join":
+        items = "".join(
+            [f"<item jid='{escape_attribute(who.jid)}'/>" for who in view.occupants.values() if not who.hidden]
+        )
+    return f"<query xmlns='{DISCO_ITEMS_NS}'>{items}</query>"
+
+
+# -- an occupant
+
+
+@iq("get", PING_NS, "ping", at=(At.OCCUPANT,), spec="XEP-0410 3.3")
+async def ping_occupant(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """One's own address: am I still in? Anybody else's: the room answers for them (docs/mapping.md 4.6).
+
+    spec: XEP-0410 3.3: not-acceptable says "you are not in the room".
+    """
+    visit = session.muc.visit(session, jid)
+    if visit.view.with_nick(jid.resource) is None:
+        raise Problem("item-not-found", "Nobody has that nick in this room")
+    return ""
+
+
+@iq("get", DISCO_INFO_NS, at=(At.OCCUPANT,), spec="XEP-0045 6.6")
+async def occupant_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """The room answers for its occupants."""
+    visit = session.muc.visit(session, jid)
+    if visit.view.with_nick(jid.resource) is None:
+        raise Problem("item-not-found", "Nobody has that nick in this room")
+    return info(At.OCCUPANT, identity("client", "pc"), (DISCO_INFO_NS, PING_NS))
+
+
+# -- registration: the way to end a membership
+
+
+@iq("get", REGISTER_NS, at=(At.ROOM,), feature=REGISTER_NS, spec="XEP-0045 7.10")
+async def registration(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """A member is registered with his nick; others become members by entering."""
+    room = await session.muc.room_for(session, jid)
+    if room.membership(session.user_id) != "join":
+        raise Problem("not-allowed", "Enter the room to become a member")
+    view = await session.muc.open(room)
+    nick = view.nicks.nick(session.user_id) or ""
+    session.muc.close_if_empty(view)
+    return f"<query xmlns='{REGISTER_NS}'><registered/><username>{escape_text(nick)}</username></query>"
+
+
+@iq("set", REGISTER_NS, at=(At.ROOM,), spec="XEP-0077 3.2, docs/mapping.md 4.4")
+async def unregister(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """<remove/>: the user leaves for good."""
+    room = await session.muc.room_for(session, jid)
+    query = stanza.first()
+    if query is None or query.child("remove", REGISTER_NS) is None:
+        raise Problem("not-allowed", "Enter the room to become a member")
+    await session.doors.rooms.do(Leave(actor=session.user_id, room_id=room.room_id))
+    return ""

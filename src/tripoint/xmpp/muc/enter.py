@@ -1,0 +1,284 @@
+"""Entering and leaving a room, changing nick and presence in it.
+
+spec: XEP-0045 7.1, 7.2, 7.6, 7.7, 7.14; docs/mapping.md 2.7, 2.8, 3.6, 4.1-4.4, 5.2.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tripoint.core.ids import RoomId
+from tripoint.rooms.commands import CreateRoom, Join, SetRoomNick, Template
+from tripoint.rooms.history import Anchor, ByPosition, ByTime, Direction, HistoryQuery
+from tripoint.rooms.ports import RoomView
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.xmpp.c2s.presence import show_of
+from tripoint.xmpp.jid import Jid, parse_room_local
+from tripoint.xmpp.messages import is_payload
+from tripoint.xmpp.muc.view import MucView
+from tripoint.xmpp.projection import Standing, handle_of, is_valid_nick, nick_key
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.registry import At, presence
+from tripoint.xmpp.render import Shared, item, muc_user, room_presence
+from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.tables import CLIENT_NS, MUC_NS, Status
+from tripoint.xmpp.wire import Element, escape_text, render
+
+# docs/mapping.md 5.2; more than the cap is what an archive is for.
+DEFAULT_HISTORY = 20
+MAX_HISTORY = 100
+MAX_INSIDE_BYTES = 4096
+_MESSAGES = ("m.room.message",)
+
+
+@dataclass(frozen=True, slots=True)
+class WantedHistory:
+    """What <history/> asks for. Milliseconds; None: no limit of that kind. spec: XEP-0045 7.2.14"""
+
+    stanzas: int = DEFAULT_HISTORY
+    chars: int | None = None
+    since_ts_ms: int | None = None
+
+
+def read_history(x: Element, now_ms: int) -> WantedHistory:
+    """The smallest amount that meets every limit that is given; what cannot be read is no limit."""
+    history = x.child("history", MUC_NS)
+    if history is None:
+        return WantedHistory()
+    stanzas = _number(history.get("maxstanzas"))
+    since = [
+        ts for ts in (_since_seconds(history.get("seconds"), now_ms), _date(history.get("since"))) if ts is not None
+    ]
+    limited = stanzas is not None or since
+    return WantedHistory(
+        stanzas=min(stanzas, MAX_HISTORY) if stanzas is not None else MAX_HISTORY if limited else DEFAULT_HISTORY,
+        chars=_number(history.get("maxchars")),
+        since_ts_ms=max(since) if since else None,
+    )
+
+
+def _number(text: str | None) -> int | None:
+    if text is None or not text.strip().isdecimal() or not text.isascii():
+        return None
+    return min(int(text.strip()[:9]), 10**9)
+
+
+def _since_seconds(text: str | None, now_ms: int) -> int | None:
+    seconds = _number(text)
+    return None if seconds is None else now_ms - seconds * 1000
+
+
+def _date(text: str | None) -> int | None:
+    """spec: XEP-0082 3.2"""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return int(at.timestamp() * 1000)
+
+
+def inside_of_presence(stanza: Element) -> str:
+    """What a presence says in a room: show, status and what other extensions put in. spec: XEP-0045 7.7"""
+    show = show_of(stanza)
+    inside = f"<show>{show}</show>" if show else ""
+    status = stanza.child_text("status", CLIENT_NS)
+    if status:
+        inside += f"<status>{escape_text(status[:1000])}</status>"
+    extra = "".join([render(child).decode() for child in stanza.elements() if is_payload(child)])
+    return inside + extra if len(extra) <= MAX_INSIDE_BYTES else inside
+
+
+@presence("", at=(At.ROOM,), spec="XEP-0045 7.2.1")
+async def enter_without_nick(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """A nick is needed."""
+    raise Problem("jid-malformed", "Say under which nick you want to enter: room@service/nick")
+
+
+@presence("", at=(At.OCCUPANT,), spec="XEP-0045 7.2, 7.6, 7.7")
+async def to_occupant(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """Available presence: entering, another nick, or another status, by where the session is already."""
+    x = stanza.child("x", MUC_NS)
+    visit = session.visits.get(str(jid.bare))
+    if visit is None:
+        if x is None:
+            _explain_that_you_are_outside(session, jid)
+        else:
+            await _enter(session, stanza, jid, x)
+    elif x is not None:
+        # spec: XEP-0045 7.2.1: a client that joins again lost its state: show it everything once more.
+        visit.view.forget_visit(visit)
+        await _enter(session, stanza, jid, x)
+    elif jid.resource != visit.occupant.nick:
+        await _change_nick(session, visit.view, jid.resource)
+    else:
+        visit.view.change_presence(visit, inside_of_presence(stanza))
+
+
+@presence("unavailable", at=(At.ROOM, At.OCCUPANT), spec="XEP-0045 7.14")
+async def leave(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """This resource is not in the room any more. docs/mapping.md 4.4: the membership stays."""
+    visit = session.visits.get(str(jid.bare))
+    if visit is not None:
+        status = stanza.child_text("status", CLIENT_NS)
+        inside = f"<status>{escape_text(status[:1000])}</status>" if status else ""
+        visit.view.end_visit(visit, left=True, inside=inside)
+        session.muc.close_if_empty(visit.view)
+
+
+def _explain_that_you_are_outside(session: XmppSession, jid: Jid) -> None:
+    """spec: XEP-0045 7.2.18: presence without <x/> from outside: the client believes to be in the room."""
+    about = item(Standing("none", "none"), reason="You are not in the room.")
+    x = muc_user(about, (Status.SELF_PRESENCE, Status.KICKED, Status.TECHNICAL))
+    session.send_shared(room_presence(str(jid), x, unavailable=True))
+
+
+async def _change_nick(session: XmppSession, view: MucView, nick: str) -> None:
+    """spec: XEP-0045 7.6; docs/mapping.md 2.8. What the others see comes with the committed change."""
+    await _check_nick(session, view, nick)
+    wish = None if nick == handle_of(session.user_id, session.doors.domains.server) else nick
+    await session.doors.rooms.do(SetRoomNick(actor=session.user_id, room_id=view.room.room_id, nick=wish))
+
+
+async def _check_nick(session: XmppSession, view: MucView, nick: str) -> None:
+    """Problem for a nick that is invalid, another member's, or another account's name. docs/mapping.md 2.6"""
+    if not is_valid_nick(nick):
+        raise Problem("not-acceptable", "This nick cannot be used")
+    holder = view.nicks.holder(nick)
+    if holder is not None:
+        if holder != session.user_id:
+            raise Problem("conflict", "Somebody else has that nick in this room")
+        return
+    name = nick.lower()
+    if name != session.account.name and name.isascii() and " " not in name:
+        accounts = session.doors.accounts
+        if await accounts.is_local_user(accounts.user_id(name)):
+            raise Problem("conflict", "That nick is the name of another account")
+
+
+# -- entering
+
+
+async def _enter(session: XmppSession, stanza: Element, jid: Jid, x: Element) -> None:
+    room, created = await _find_or_create(session, jid)
+    view = await session.muc.open(room)
+    user_id = session.user_id
+    try:
+        if view.jid != str(jid.bare):
+            # spec: RFC6120 8.3.3.16; docs/mapping.md 3.6: one room has one address
+            raise Problem("redirect", f"This room is {view.jid}", address=f"xmpp:{view.jid}?join")
+        if room.membership(user_id) != "join":
+            _check_lock(room, session)
+            await _check_nick(session, view, jid.resource)
+            view.expected.add(user_id)
+            await session.doors.rooms.do(
+                Join(actor=user_id, room_id=room.room_id, nick=_wished_nick(session, jid.resource))
+            )
+        else:
+            holder = view.nicks.holder(jid.resource)
+            if holder is not None and holder != user_id:
+                raise Problem("conflict", "Somebody else has that nick in this room")
+        if session.closed or room.membership(user_id) != "join":
+            return
+        codes = [Status.NON_ANONYMOUS, Status.SELF_PRESENCE, Status.LOGGED]
+        if created:
+            codes.append(Status.CREATED)
+        nick = view.nicks.nick(user_id)
+        if nick is not None and nick != jid.resource:
+            codes.append(Status.NICK_ASSIGNED)
+        visit = view.begin_visit(session, inside_of_presence(stanza), tuple(codes), stanza.get("id"))
+    finally:
+        if user_id in view.expected:
+            view.expected.discard(user_id)
+            view.presence_changed(user_id)
+        session.muc.close_if_empty(view)
+    history = await _history(session, view, visit.position, read_history(x, session.doors.now_ms()))
+    view.end_of_entry(visit, history, view.subject())
+
+
+def _wished_nick(session: XmppSession, nick: str) -> str | None:
+    """docs/mapping.md 2.7: the wish becomes the name in this room, unless it is what he is called anyway."""
+    own = handle_of(session.user_id, session.doors.domains.server)
+    return None if nick_key(nick) == nick_key(own) else nick
+
+
+def _check_lock(room: RoomView, session: XmppSession) -> None:
+    # spec: XEP-0045 7.2.10: until it is configured, the room does not exist for others
+    if room.locked and room.membership(session.user_id) != "invite":
+        raise Problem("item-not-found", "This room is not open yet")
+
+
+async def _find_or_create(session: XmppSession, jid: Jid) -> tuple[RoomView, bool]:
+    """The room, made if there is none under this name. docs/mapping.md 4.3"""
+    doors = session.doors
+    room_id = await session.muc.find(jid)
+    created = False
+    if room_id is None:
+        named = parse_room_local(jid.local, doors.domains.server)
+        if named.startswith("!"):
+            raise Problem("item-not-found", "There is no such room")
+        room_id, created = await _create(session, named[1:].rpartition(":")[0], jid)
+    return await doors.reader.room(room_id), created
+
+
+async def _create(session: XmppSession, localpart: str, jid: Jid) -> tuple[RoomId, bool]:
+    """A locked room, whose first occupant configures it. spec: XEP-0045 10.1.1"""
+    if not is_valid_nick(jid.resource):
+        raise Problem("not-acceptable", "This nick cannot be used")
+    own = handle_of(session.user_id, session.doors.domains.server)
+    command = CreateRoom(
+        actor=session.user_id,
+        template=Template.MUC,
+        alias_localpart=localpart,
+        locked=True,
+        nick=None if nick_key(jid.resource) == nick_key(own) else jid.resource,
+    )
+    try:
+        done = await session.doors.rooms.do(command)
+    except Refused as refused:
+        if refused.refusal is not Refusal.ALIAS_TAKEN:
+            raise
+        # Somebody else made it in this moment.
+        room_id = await session.muc.find(jid)
+        if room_id is None:
+            raise
+        return room_id, False
+    assert done.room_id is not None  # CreateRoom always names the room
+    return done.room_id, True
+
+
+async def _history(session: XmppSession, view: MucView, position: int, wanted: WantedHistory) -> list[Shared]:
+    """Up to `position`, oldest first. spec: XEP-0045 7.2.13, 7.2.14: whole stanzas within all limits."""
+    if wanted.stanzas == 0 or wanted.chars == 0:
+        return []
+    until: Anchor | None = None if wanted.since_ts_ms is None else ByTime(wanted.since_ts_ms)
+    try:
+        page = await session.doors.reader.history(
+            HistoryQuery(
+                room_id=view.room.room_id,
+                viewer=session.user_id,
+                direction=Direction.BACKWARD,
+                anchor=ByPosition(position),
+                until=until,
+                limit=wanted.stanzas,
+                types=_MESSAGES,
+            )
+        )
+    except Refused:
+        return []
+    left = wanted.chars
+    newest_first: list[Shared] = []
+    for entry in page.items:
+        if wanted.since_ts_ms is not None and entry.event.origin_server_ts < wanted.since_ts_ms:
+            continue
+        shown = view.history_message(entry)
+        if shown is None:
+            continue
+        if left is not None:
+            left -= len(shown.to(session.to).decode())
+            if left < 0:
+                break
+        newest_first.append(shown)
+    return newest_first[::-1]

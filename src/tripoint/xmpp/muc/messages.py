@@ -1,0 +1,158 @@
+"""Messages to rooms and to occupants: talk, subjects, private messages, invitations and their refusal.
+
+spec: XEP-0045 7.4, 7.5, 7.8.2, 8.1; docs/mapping.md 8.1, 9.9, 9.10, 10, 11, 15.6.
+Everybody, the sender too, sees a message when it is committed: view.py.
+"""
+
+from tripoint.core.ids import UserId
+from tripoint.rooms.commands import Invite, Leave, Origin, SendEvent, SetTopic, SetTyping
+from tripoint.xmpp.c2s.direct import Route
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
+from tripoint.xmpp.messages import content_of, text_of
+from tripoint.xmpp.muc.mentions import link_mentions
+from tripoint.xmpp.muc.view import Visit
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.registry import At, declare_feature, message
+from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.tables import (
+    CLIENT_NS,
+    MUC_NS,
+    MUC_USER_NS,
+    OCCUPANT_ID_NS,
+    STANZA_ID_NS,
+)
+from tripoint.xmpp.wire import Element
+
+declare_feature(MUC_NS, at=(At.ROOMS, At.ROOM), spec="XEP-0045 6.2")
+declare_feature(STANZA_ID_NS, at=(At.ROOM,), spec="XEP-0359 4")
+declare_feature(OCCUPANT_ID_NS, at=(At.ROOMS, At.ROOM), spec="XEP-0421 4")
+
+_CHAT_STATES_NS = "http://jabber.org/protocol/chatstates"
+_TYPING_MS = 30_000
+
+
+@message("groupchat", at=(At.ROOM,), spec="XEP-0045 7.4, 8.1", feature="")
+async def to_room(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """Something said to everybody, or a new subject."""
+    visit = session.muc.visit(session, jid)
+    subject = stanza.child_text("subject", CLIENT_NS)
+    has_body = stanza.child("body", CLIENT_NS) is not None
+    # spec: XEP-0045 8.1: a subject change has no <body/> and no <thread/>
+    if subject is not None and not has_body and stanza.child("thread", CLIENT_NS) is None:
+        await _set_subject(session, visit, stanza, subject)
+    elif has_body:
+        await _say(session, visit, stanza)
+    else:
+        await _without_text(session, visit, stanza)
+
+
+async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
+    said = text_of(stanza)
+    assert said is not None  # the caller has seen the body
+    kind, text = said
+    view = visit.view
+    content = content_of(stanza, kind, link_mentions(text, view.known_names()))
+    await session.doors.rooms.do(
+        SendEvent(
+            actor=session.user_id,
+            origin=_origin(session, stanza),
+            room_id=view.room.room_id,
+            type="m.room.message",
+            content=content,
+        )
+    )
+
+
+def _origin(session: XmppSession, stanza: Element) -> Origin:
+    stanza_id = stanza.get("id")
+    return Origin(session.id, stanza_id, keep=stanza_id is not None)
+
+
+async def _set_subject(session: XmppSession, visit: Visit, stanza: Element, subject: str) -> None:
+    await session.doors.rooms.do(
+        SetTopic(
+            actor=session.user_id,
+            origin=_origin(session, stanza),
+            room_id=visit.view.room.room_id,
+            topic=subject,
+        )
+    )
+
+
+async def _without_text(session: XmppSession, visit: Visit, stanza: Element) -> None:
+    """Chat states are typing (docs/mapping.md 13.1); for anything else a room has no place yet."""
+    state = next((child for child in stanza.elements() if child.namespace == _CHAT_STATES_NS), None)
+    if state is None:
+        raise Problem("feature-not-implemented", "A message to a room needs a text here")
+    await session.doors.rooms.do(
+        SetTyping(
+            actor=session.user_id,
+            room_id=visit.view.room.room_id,
+            typing=state.name == "composing",
+            timeout_ms=_TYPING_MS,
+        )
+    )
+
+
+@message("groupchat", at=(At.OCCUPANT,), spec="XEP-0045 7.5")
+async def groupchat_to_occupant(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """spec: XEP-0045 7.5: the service MUST refuse this."""
+    raise Problem("bad-request", "A message of type groupchat goes to the room, not to one of its occupants")
+
+
+@message("chat", "normal", at=(At.OCCUPANT,), spec="XEP-0045 7.5")
+async def private_message(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """To one occupant: kept in the direct room of the two, delivered from the occupant's address.
+
+    docs/mapping.md 15.6
+    """
+    visit = session.muc.visit(session, jid)
+    view = visit.view
+    who = view.with_nick(jid.resource)
+    if who is None:
+        raise Problem("item-not-found", "Nobody has that nick in this room")
+    if text_of(stanza) is None:
+        return  # chat states and the like of private messages: nothing that is kept
+    route = Route(
+        from_=visit.occupant.jid,
+        inside=f"<x xmlns='{MUC_USER_NS}'/>" + visit.occupant.id_xml,
+        only=frozenset(other.session.id for other in who.visits),
+    )
+    await session.direct.send(session, stanza, who.user_id, route)
+
+
+@message("normal", "chat", at=(At.ROOM,), spec="XEP-0045 7.8.2")
+async def to_room_itself(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """A mediated invitation, or the refusal of one."""
+    x = stanza.child("x", MUC_USER_NS)
+    invites = [] if x is None else [e for e in x.elements() if (e.name, e.namespace) == ("invite", MUC_USER_NS)]
+    decline = None if x is None else x.child("decline", MUC_USER_NS)
+    if invites:
+        await _invite(session, jid, invites)
+    elif decline is not None:
+        await _decline(session, jid, decline)
+    else:
+        raise Problem("bad-request", "A message to the room itself is of type groupchat")
+
+
+async def _invite(session: XmppSession, jid: Jid, invites: list[Element]) -> None:
+    room = await session.muc.room_for(session, jid)
+    targets: list[tuple[UserId, str | None]] = []
+    for invite in invites:
+        try:
+            target = parse_user_jid(parse_jid(invite.get("to") or "").bare, session.doors.domains)
+        except InvalidJid:
+            raise Problem("jid-malformed", "The address of the invited is not valid") from None
+        if target is None:
+            raise Problem("item-not-found", "There is no such user here")
+        targets.append((target, invite.child_text("reason", MUC_USER_NS) or None))
+    for target, reason in targets:
+        await session.doors.rooms.do(Invite(actor=session.user_id, room_id=room.room_id, target=target, reason=reason))
+
+
+async def _decline(session: XmppSession, jid: Jid, decline: Element) -> None:
+    """docs/mapping.md 9.10: the invitation is given back; members hear of it from the room."""
+    room = await session.muc.room_for(session, jid)
+    if room.membership(session.user_id) == "invite":
+        reason = decline.child_text("reason", MUC_USER_NS) or None
+        await session.doors.rooms.do(Leave(actor=session.user_id, room_id=room.room_id, reason=reason))

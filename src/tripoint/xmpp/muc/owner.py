@@ -1,0 +1,196 @@
+"""muc#owner: configuring a room, and opening one that was just made.
+
+spec: XEP-0045 10.1, 10.2, 16.5.3; docs/mapping.md 4.3, 8. Fields that are fixed here are shown as they are and
+ignored when they come back. Destroying a room (10.9) is not there yet and says so.
+"""
+
+from collections.abc import Mapping
+
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.json_view import object_at
+from tripoint.core.power import moderated
+from tripoint.rooms.commands import Command, Leave, SendState, SetListed, SetTopic, UnlockRoom
+from tripoint.rooms.ports import RoomView
+from tripoint.xmpp.c2s.registration import form_fields
+from tripoint.xmpp.jid import Jid
+from tripoint.xmpp.projection import is_public
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.registry import At, iq
+from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.tables import DATA_FORMS_NS, HISTORY_VISIBILITY_VAR, MUC_OWNER_NS, MUC_ROOMCONFIG
+from tripoint.xmpp.wire import Element, escape_attribute, escape_text
+
+_NAME = "muc#roomconfig_roomname"
+_DESCRIPTION = "muc#roomconfig_roomdesc"
+_PUBLIC = "muc#roomconfig_publicroom"
+_MEMBERS_ONLY = "muc#roomconfig_membersonly"
+_MODERATED = "muc#roomconfig_moderatedroom"
+_CHANGE_SUBJECT = "muc#roomconfig_changesubject"
+_VISIBILITIES = {
+    "world_readable": "Anyone, members or not",
+    "shared": "Members, from the beginning",
+    "invited": "Members, from their invitation on",
+    "joined": "Members, from when they entered",
+}
+
+
+@iq("get", MUC_OWNER_NS, at=(At.ROOM,), spec="XEP-0045 10.1.3, 10.2")
+async def configuration(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """The form with the room as it is."""
+    room = await _owned(session, jid)
+    return f"<query xmlns='{MUC_OWNER_NS}'>{_form(room)}</query>"
+
+
+@iq("set", MUC_OWNER_NS, at=(At.ROOM,), spec="XEP-0045 10.1.2, 10.1.3, 10.2, 10.9")
+async def configure(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """Submit or cancel. An empty form opens a new room with its defaults (an instant room)."""
+    room = await _owned(session, jid)
+    query = stanza.first()
+    assert query is not None  # the router has looked
+    if query.child("destroy", MUC_OWNER_NS) is not None:
+        raise Problem("feature-not-implemented", "Rooms cannot be destroyed yet")
+    form = query.child("x", DATA_FORMS_NS)
+    if form is None or form.get("type") not in ("submit", "cancel"):
+        raise Problem("bad-request", "A form of type submit or cancel is expected")
+    if form.get("type") == "cancel":
+        # spec: XEP-0045 10.1.3: who cancels the first configuration does not want the room
+        if room.locked:
+            await session.doors.rooms.do(Leave(actor=session.user_id, room_id=room.room_id))
+        return ""
+    wishes = {var: values[0] for var, values in form_fields(form).items() if values}
+    commands = _commands(session, room, wishes)
+    if room.locked:
+        await session.doors.rooms.do(UnlockRoom(actor=session.user_id, room_id=room.room_id))
+    for command in commands:
+        await session.doors.rooms.do(command)
+    return ""
+
+
+async def _owned(session: XmppSession, jid: Jid) -> RoomView:
+    room = await session.muc.room_for(session, jid)
+    if room.rank(session.user_id).value != "owner" or room.membership(session.user_id) != "join":
+        # spec: XEP-0045 10.2
+        raise Problem("forbidden", "Only owners configure a room")
+    return room
+
+
+# -- the form
+
+
+def _form(room: RoomView) -> str:
+    fields = [
+        _field(_NAME, "text-single", "Name", room.name or ""),
+        _field(_DESCRIPTION, "text-single", "Topic", room.topic or ""),
+        _field(_PUBLIC, "boolean", "Listed in the directory", _bool(room.listed)),
+        _field(
+            _MEMBERS_ONLY, "boolean", "Only invited people may enter", _bool(not is_public(room) and not room.locked)
+        ),
+        _field(_MODERATED, "boolean", "Only those with voice may speak", _bool(moderated(room.power))),
+        _field(_CHANGE_SUBJECT, "boolean", "Everybody may change the topic", _bool(_anybody_sets_topic(room))),
+        _field(
+            HISTORY_VISIBILITY_VAR,
+            "list-single",
+            "Who may read the history",
+            room.history_visibility,
+            "".join(
+                [
+                    f"<option label='{escape_attribute(label)}'><value>{value}</value></option>"
+                    for value, label in _VISIBILITIES.items()
+                ]
+            ),
+        ),
+        # docs/mapping.md 4.8, 8.13, 8.14: these are as they are
+        _field("muc#roomconfig_persistentroom", "boolean", "Stays when everybody has left (always)", "1"),
+        _field("muc#roomconfig_enablelogging", "boolean", "History is kept (always)", "1"),
+        _field(
+            "muc#roomconfig_whois",
+            "list-single",
+            "Who sees addresses (always everybody)",
+            "anyone",
+            "<option label='Everybody'><value>anyone</value></option>",
+        ),
+    ]
+    return (
+        f"<x xmlns='{DATA_FORMS_NS}' type='form'><title>Configuration of the room</title>"
+        f"<field type='hidden' var='FORM_TYPE'><value>{MUC_ROOMCONFIG}</value></field>{''.join(fields)}</x>"
+    )
+
+
+def _field(var: str, kind: str, label: str, value: str, options: str = "") -> str:
+    return (
+        f"<field var='{var}' type='{kind}' label='{escape_attribute(label)}'>"
+        f"<value>{escape_text(value)}</value>{options}</field>"
+    )
+
+
+def _bool(value: bool) -> str:
+    return "1" if value else "0"
+
+
+def _anybody_sets_topic(room: RoomView) -> bool:
+    return room.power.event("m.room.topic", is_state=True) <= room.power.users_default
+
+
+# -- what a form changes
+
+
+def _commands(session: XmppSession, room: RoomView, wishes: Mapping[str, str]) -> list[Command]:
+    """Only what differs from the room as it is. Raises Problem for a value that cannot be."""
+    actor, room_id = session.user_id, room.room_id
+    commands: list[Command] = []
+
+    def state(type_: str, content: JsonObject) -> None:
+        commands.append(SendState(actor=actor, room_id=room_id, type=type_, state_key="", content=content))
+
+    members_only = _wish(wishes, _MEMBERS_ONLY)
+    # A room that is being opened gets the join rule of its template, unless the form says otherwise.
+    if members_only is not None and members_only is not (not is_public(room) and not room.locked):
+        state("m.room.join_rules", {"join_rule": "invite" if members_only else "public"})
+    if _NAME in wishes and wishes[_NAME] != (room.name or ""):
+        state("m.room.name", {"name": wishes[_NAME]} if wishes[_NAME] else {})
+    if _DESCRIPTION in wishes and wishes[_DESCRIPTION] != (room.topic or ""):
+        commands.append(SetTopic(actor=actor, room_id=room_id, topic=wishes[_DESCRIPTION]))
+    visibility = wishes.get(HISTORY_VISIBILITY_VAR)
+    if visibility is not None and visibility != room.history_visibility:
+        if visibility not in _VISIBILITIES:
+            raise Problem("not-acceptable", "There is no such visibility of history")
+        state("m.room.history_visibility", {"history_visibility": visibility})
+    levels = _levels(room, wishes)
+    if levels is not None:
+        state("m.room.power_levels", levels)
+    listed = _wish(wishes, _PUBLIC)
+    if listed is not None and listed is not room.listed:
+        commands.append(SetListed(actor=actor, room_id=room_id, listed=listed))
+    return commands
+
+
+def _levels(room: RoomView, wishes: Mapping[str, str]) -> JsonObject | None:
+    """New power levels for +m and +t, both in one event. docs/mapping.md 8.2, 8.3"""
+    event = room.state.get(("m.room.power_levels", ""))
+    content: JsonObject = {} if event is None else dict(event.content)
+    events = dict(object_at(content, "events"))
+    changed = False
+    moderate = _wish(wishes, _MODERATED)
+    if moderate is not None and moderate is not moderated(room.power):
+        content["events_default"] = 1 if moderate else 0
+        if "m.room.message" in events:
+            events["m.room.message"] = 1 if moderate else 0
+        changed = True
+    anybody = _wish(wishes, _CHANGE_SUBJECT)
+    if anybody is not None and anybody is not _anybody_sets_topic(room):
+        events["m.room.topic"] = room.power.users_default if anybody else max(50, room.power.state_default)
+        changed = True
+    if not changed:
+        return None
+    content["events"] = events
+    return content
+
+
+def _wish(wishes: Mapping[str, str], var: str) -> bool | None:
+    """spec: XEP-0004 3.3: boolean is 0, 1, false or true"""
+    value = wishes.get(var)
+    if value is None:
+        return None
+    if value not in ("0", "1", "false", "true"):
+        raise Problem("not-acceptable", f"{var} is true or false")
+    return value in ("1", "true")

@@ -1,0 +1,211 @@
+"""All rooms that somebody is in by XMPP: opening and closing their views, finding rooms by address, invitations.
+
+Watches the rooms that have a view, and the users who are online. spec: XEP-0045; docs/mapping.md 3, 4, 9.9.
+Read next: view.py, enter.py.
+"""
+
+import asyncio
+
+from tripoint.core.ids import RoomAlias, RoomId, UserId, server_of
+from tripoint.core.json_view import text_at
+from tripoint.fanout.hub import Hub
+from tripoint.rooms.changes import (
+    EventCommitted,
+    MembershipChanged,
+    PresenceChanged,
+    RoomChange,
+    SessionsEnded,
+    UserChange,
+)
+from tripoint.rooms.commands import Invite
+from tripoint.rooms.ports import RoomView
+from tripoint.rooms.refusals import Refused
+from tripoint.xmpp.c2s.users import Users
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_local
+from tripoint.xmpp.muc.view import MucView, Visit
+from tripoint.xmpp.projection import Nicks, room_jid
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.render import invitation
+from tripoint.xmpp.session import Doors, XmppSession
+from tripoint.xmpp.tables import CONFERENCE_NS, Status
+from tripoint.xmpp.wire import Element
+
+_NICKS = "muc_nick"  # name table: room -> user -> nick
+
+
+class Muc:
+    """The MUC service of this process."""
+
+    def __init__(self, doors: Doors, users: Users, hub: Hub) -> None:
+        self._doors = doors
+        self._users = users
+        self._hub = hub
+        self._views: dict[RoomId, MucView] = {}
+        self._opening: dict[RoomId, asyncio.Lock] = {}
+        hub.watch_users(self._user_changed)
+
+    # -- views
+
+    def view(self, room_id: RoomId) -> MucView | None:
+        return self._views.get(room_id)
+
+    async def open(self, room: RoomView) -> MucView:
+        """The view of a room; it lasts while somebody is in it."""
+        lock = self._opening.setdefault(room.room_id, asyncio.Lock())
+        async with lock:
+            view = self._views.get(room.room_id)
+            if view is None:
+                room_id = room.room_id
+                remembered = await self._doors.names.load_names(_NICKS, room_id)
+                nicks = Nicks(
+                    self._doors.domains.server,
+                    remembered,
+                    lambda user_id, nick: self._doors.names.put_name(_NICKS, room_id, user_id, nick),
+                )
+                view = MucView(room, room_jid(room, self._doors.domains), nicks, self._doors)
+                self._views[room_id] = view
+                self._hub.watch_room(room_id, self._room_changed)
+        if not lock.locked():
+            self._opening.pop(room.room_id, None)
+        return view
+
+    def close_if_empty(self, view: MucView) -> None:
+        """Forget a view that nobody looks through."""
+        if view.is_empty and self._views.get(view.room.room_id) is view:
+            del self._views[view.room.room_id]
+            self._hub.unwatch_room(view.room.room_id, self._room_changed)
+
+    def _room_changed(self, change: RoomChange) -> None:
+        view = self._views.get(change.room_id)
+        if view is not None and type(change) is EventCommitted:
+            view.event_committed(change)
+            if view.is_empty:
+                self.close_if_empty(view)
+
+    # -- finding
+
+    def visit(self, session: XmppSession, jid: Jid) -> Visit:
+        """The session's visit to a room; Problem where there is none. spec: XEP-0045 7.4 (not-acceptable)"""
+        visit = session.visits.get(str(jid.bare))
+        if visit is None:
+            raise Problem("not-acceptable", "You are not in this room")
+        return visit
+
+    async def find(self, jid: Jid) -> RoomId | None:
+        """The room that a JID of the service names, whoever is in it."""
+        try:
+            named = parse_room_local(jid.local, self._doors.domains.server)
+        except InvalidJid as error:
+            raise Problem("jid-malformed", str(error)) from None
+        if named.startswith("!"):
+            room_id = RoomId(named)
+            try:
+                await self._doors.reader.room(room_id)
+            except Refused:
+                return None
+            return room_id
+        alias = RoomAlias(named)
+        if server_of(alias) != self._doors.domains.server:
+            raise Problem("item-not-found", "Rooms of another server are not reachable from here yet")
+        return await self._doors.reader.resolve_alias(alias)
+
+    async def room_for(self, session: XmppSession, jid: Jid) -> RoomView:
+        """The room, if the session's user may know of it; item-not-found otherwise.
+
+        A room that is listed, open or has him as member or invitee; nobody learns of others by asking.
+        """
+        room_id = await self.find(jid)
+        room = None if room_id is None else await self._doors.reader.room(room_id)
+        if room is None or not may_know(room, session.user_id):
+            raise Problem("item-not-found", "There is no such room")
+        return room
+
+    # -- leaving
+
+    def leave_all(self, session: XmppSession) -> None:
+        """The session became unavailable: it leaves every room by its own wish."""
+        for visit in list(session.visits.values()):
+            visit.view.end_visit(visit, left=True)
+            self.close_if_empty(visit.view)
+
+    def lost(self, session: XmppSession) -> None:
+        """The stream is gone. docs/mapping.md 4.5"""
+        for visit in list(session.visits.values()):
+            visit.view.end_visit(visit, left=False)
+            self.close_if_empty(visit.view)
+
+    def shut_down(self) -> None:
+        """Tell everybody that the service goes away. spec: XEP-0045 11.2 (332)"""
+        for view in list(self._views.values()):
+            view.close((Status.SHUTDOWN,))
+            self.close_if_empty(view)
+
+    # -- users
+
+    def _user_changed(self, change: UserChange) -> None:
+        if isinstance(change, PresenceChanged):
+            for room_id in self._doors.reader.joined_rooms(change.user_id) if self._views else ():
+                view = self._views.get(room_id)
+                if view is not None:
+                    view.presence_changed(change.user_id)
+        elif isinstance(change, MembershipChanged):
+            if change.membership == "invite":
+                self._tell_invited(change)
+        elif isinstance(change, SessionsEnded):
+            user = self._users.live(change.user_id)
+            for session in [] if user is None else list(user.sessions.values()):
+                if not change.device_ids or session.device_id in change.device_ids:
+                    session.end("not-authorized", change.reason)
+
+    def _tell_invited(self, change: MembershipChanged) -> None:
+        user = self._users.live(change.user_id)
+        room = self._doors.reader.peek(change.room_id)
+        if user is None or room is None or change.change.event.content.get("is_direct") is True:
+            return
+        data = self._invitation(room, change.user_id)
+        for session in user.available():
+            session.send(data)
+
+    def _invitation(self, room: RoomView, user_id: UserId) -> bytes:
+        member = room.member(user_id)
+        assert member is not None  # he is invited
+        return invitation(
+            room_jid(room, self._doors.domains),
+            self._users.jid_of(user_id),
+            self._users.jid_of(member.event.sender),
+            text_at(member.event.content, "reason"),
+        )
+
+    async def show_invitations(self, session: XmppSession) -> None:
+        """Invitations that came while the user was away. docs/mapping.md 9.9"""
+        for room_id, membership in (await self._doors.reader.memberships(session.user_id)).items():
+            if membership == "invite":
+                room = await self._doors.reader.room(room_id)
+                member = room.member(session.user_id)
+                if member is not None and member.event.content.get("is_direct") is not True:
+                    session.send(self._invitation(room, session.user_id))
+
+    async def accept_direct_invitation(self, session: XmppSession, stanza: Element, target: UserId) -> bool:
+        """A direct invitation (XEP-0249) into a room of ours is a real one; True if this was one.
+
+        spec: XEP-0249 2; docs/mapping.md 9.9. The invitee hears of it as of a mediated one.
+        """
+        x = stanza.child("x", CONFERENCE_NS)
+        try:
+            jid = parse_jid(x.get("jid") or "") if x is not None else None
+        except InvalidJid:
+            return False
+        if x is None or jid is None or jid.domain != self._doors.domains.rooms or not jid.local:
+            return False
+        room = await self.room_for(session, jid)
+        await self._doors.rooms.do(
+            Invite(actor=session.user_id, room_id=room.room_id, target=target, reason=x.get("reason") or None)
+        )
+        return True
+
+
+def may_know(room: RoomView, user_id: UserId) -> bool:
+    """Whether a user may learn that this room exists. docs/mapping.md 6.2"""
+    if room.membership(user_id) in ("join", "invite"):
+        return True
+    return not room.locked and (room.listed or room.join_rule in ("public", "knock", "knock_restricted"))

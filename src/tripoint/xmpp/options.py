@@ -1,0 +1,24 @@
+"""What an operator can set about XMPP. runtime fills this from the configuration; times are in seconds."""
+
+from dataclasses import dataclass
+
+from tripoint.xmpp.wire import MAX_STANZA_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class XmppOptions:
+    """Limits. A rate of 0, or a count of 0: no limit. `plaintext_passwords`: logins without TLS from this
+    machine itself."""
+
+    sendq_bytes: int = 4 * 1024 * 1024
+    stanza_bytes: int = MAX_STANZA_BYTES
+    login_timeout_s: float = 60.0
+    # A client that has said nothing for so long is asked; one that does not answer is gone.
+    ping_interval_s: float = 240.0
+    ping_timeout_s: float = 120.0
+    tls_handshake_timeout_s: float = 20.0
+    stanzas_burst: float = 200.0
+    stanzas_per_s: float = 50.0
+    connections_per_address: int = 100
+    scram_sha1: bool = True
+    plaintext_passwords: bool = True

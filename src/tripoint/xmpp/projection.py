@@ -1,0 +1,219 @@
+"""Rooms and users of the middle in the words of XMPP: affiliation and role, nicks in a room, occupant ids.
+
+spec: docs/mapping.md 2.6, 2.7 (nicks), 7 (standing), 8.13 (occupant ids); XEP-0045 5, XEP-0421 4.1.
+Pure. Addresses are in jid.py, stanzas in render.py.
+"""
+
+import hashlib
+import hmac
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tripoint.core.confusables import skeleton
+from tripoint.core.ids import RoomId, ServerName, UserId, split_user_id
+from tripoint.core.power import Rank
+from tripoint.core.precis import PrecisError, is_freeform_char, is_resourceprep_stable, prepare_opaque
+from tripoint.rooms.ports import RoomView
+from tripoint.xmpp.jid import (
+    Domains,
+    alias_jid_local,
+    room_id_jid_local,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What XEP-0045 5 calls affiliation (lasting) and role (this visit). Here both follow the rank."""
+
+    affiliation: str
+    role: str
+
+
+_STANDINGS: Final = {
+    Rank.OWNER: Standing("owner", "moderator"),
+    Rank.ADMIN: Standing("admin", "moderator"),
+    Rank.OP: Standing("admin", "moderator"),
+    Rank.HALFOP: Standing("member", "moderator"),
+    Rank.VOICE: Standing("member", "participant"),
+    Rank.BANNED: Standing("outcast", "none"),
+}
+_ORDINARY_ROLES: Final = {Rank.PLAIN: "participant", Rank.UNVOICED: "visitor", Rank.MUTED: "visitor"}
+
+
+def standing_of(rank: Rank, *, public: bool) -> Standing:
+    """docs/mapping.md 7. Whoever is in a room that is not public is a member of it."""
+    role = _ORDINARY_ROLES.get(rank)
+    if role is not None:
+        return Standing("none" if public else "member", role)
+    return _STANDINGS[rank]
+
+
+def standing_in(room: RoomView, user_id: UserId) -> Standing:
+    """The standing of a joined or banned user."""
+    return standing_of(room.rank(user_id), public=is_public(room))
+
+
+def is_public(room: RoomView) -> bool:
+    """Whether anybody may enter: the opposite of members-only (docs/mapping.md 8.4)."""
+    return room.join_rule == "public"
+
+
+def room_jid(room: RoomView, domains: Domains) -> str:
+    """The bare JID under which a room is entered: its canonical alias, a local one, or its id. mapping 3"""
+    for alias in (room.canonical_alias, *room.aliases):
+        local = None if alias is None else alias_jid_local(alias, domains.server)
+        if local is not None:
+            return f"{local}@{domains.rooms}"
+    return f"{room_id_jid_local(room.room_id)}@{domains.rooms}"
+
+
+def occupant_id(secret: bytes, room_id: RoomId, user_id: UserId) -> str:
+    """The id of a user in one room, for ever the same, telling nothing. spec: XEP-0421 4.1
+
+    `secret` is the server's; its HMAC over the room id is the room's.
+    """
+    room_secret = hmac.digest(secret, room_id.encode(), "sha256")
+    return hmac.new(room_secret, user_id.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
+# -- nicks
+
+# A nick is shown in one line of a list; nobody needs more, and it stands in every stanza of its holder.
+MAX_NICK_BYTES: Final = 250
+_BIDI_CONTROLS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def handle_of(user_id: UserId, server: ServerName) -> str:
+    """The stable handle of a user where a display name cannot serve: localpart, or localpart:server.
+
+    What would not be a nick in it is taken out; if nothing is left, a piece of the id's hash stands for it.
+    """
+    localpart, its_server = split_user_id(user_id)
+    handle = localpart if its_server == server else f"{localpart}:{its_server}"
+    cleaned = clean_nick(handle)
+    if cleaned == handle:
+        return handle
+    digest = hashlib.sha256(user_id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{cleaned or 'user'}~{digest}"
+
+
+def nick_key(nick: str) -> str:
+    """Two nicks with the same key are too alike to be in one room. docs/mapping.md 2.6"""
+    return skeleton(nick.casefold())
+
+
+def is_valid_nick(nick: str) -> bool:
+    """Whether a nick can be used as it is: OpaqueString, Resourceprep, no bidi controls, not too long."""
+    if not nick or nick != nick.strip() or len(nick.encode("utf-8", "surrogatepass")) > MAX_NICK_BYTES:
+        return False
+    try:
+        if prepare_opaque(nick) != nick:
+            return False
+    except PrecisError:
+        return False
+    return is_resourceprep_stable(nick) and not any(char in _BIDI_CONTROLS for char in nick)
+
+
+def clean_nick(name: str) -> str:
+    """`name` without what a nick may not hold; may be empty."""
+    text = unicodedata.normalize("NFKC", name)
+    kept = "".join(
+        " " if unicodedata.category(char) == "Zs" else char
+        for char in text
+        if is_freeform_char(char) and char not in _BIDI_CONTROLS and is_resourceprep_stable(char)
+    )
+    kept = " ".join(kept.split())
+    while len(kept.encode()) > MAX_NICK_BYTES:
+        kept = kept[: MAX_NICK_BYTES // 2] if len(kept) > MAX_NICK_BYTES // 2 else kept[:-1]
+    kept = kept.strip()
+    return kept if is_valid_nick(kept) else ""
+
+
+class Nicks:
+    """Who has which nick in one room. First come, first kept; others' renames never change mine.
+
+    `keep(user_id, nick)` is called when a nick was given, to remember it.
+    """
+
+    def __init__(self, server: ServerName, remembered: Mapping[str, str], keep: Callable[[UserId, str], None]) -> None:
+        self._server = server
+        self._keep = keep
+        self._nicks: dict[UserId, str] = {}
+        self._names: dict[UserId, str | None] = {}
+        self._holders: dict[str, UserId] = {}
+        self._handles: dict[str, UserId] = {}
+        self._remembered = {UserId(user_id): nick for user_id, nick in remembered.items()}
+
+    def nick(self, user_id: UserId) -> str | None:
+        """The nick of somebody who has one now."""
+        return self._nicks.get(user_id)
+
+    def holder(self, nick: str) -> UserId | None:
+        """Whose nick or handle this is, or whose it is too much like."""
+        key = nick_key(nick)
+        return self._holders.get(key) or self._handles.get(key)
+
+    def assign(self, user_id: UserId, displayname: str | None) -> str:
+        """The nick of a member with this display name; the one he has, if the name is the same as before."""
+        current = self._nicks.get(user_id)
+        if current is not None and self._names.get(user_id) == displayname:
+            return current
+        if current is not None:
+            self._holders.pop(nick_key(current), None)
+        nick = self._choose(user_id, displayname)
+        self._nicks[user_id] = nick
+        self._names[user_id] = displayname
+        self._holders[nick_key(nick)] = user_id
+        self._handles[nick_key(handle_of(user_id, self._server))] = user_id
+        if self._remembered.get(user_id) != nick:
+            self._remembered[user_id] = nick
+            self._keep(user_id, nick)
+        return nick
+
+    def release(self, user_id: UserId) -> None:
+        """He has left: the nick is free."""
+        nick = self._nicks.pop(user_id, None)
+        self._names.pop(user_id, None)
+        if nick is not None and self._holders.get(nick_key(nick)) == user_id:
+            del self._holders[nick_key(nick)]
+        self._handles.pop(nick_key(handle_of(user_id, self._server)), None)
+
+    def former(self, user_id: UserId, displayname: str | None) -> str:
+        """The nick under which a message of somebody is shown who may be gone. Gives nothing away for good."""
+        nick = self._nicks.get(user_id) or self._remembered.get(user_id)
+        if nick is not None:
+            return nick
+        wish = displayname if displayname is not None else handle_of(user_id, self._server)
+        holder = self.holder(wish)
+        if is_valid_nick(wish) and (holder is None or holder == user_id):
+            return wish
+        return handle_of(user_id, self._server)
+
+    def _choose(self, user_id: UserId, displayname: str | None) -> str:
+        handle = handle_of(user_id, self._server)
+        if displayname is None:
+            wishes = [handle]
+        else:
+            cleaned = displayname if is_valid_nick(displayname) else clean_nick(displayname)
+            wishes = [cleaned, f"{cleaned} ({handle})"] if cleaned else []
+            wishes.append(handle)
+        remembered = self._remembered.get(user_id)
+        if remembered is not None and remembered in wishes:
+            # He was called so before, when perhaps somebody else had the better name.
+            wishes.insert(0, remembered)
+        for wish in wishes:
+            if self._is_free(wish, user_id):
+                return wish
+        number = 2
+        while not self._is_free(f"{handle} {number}", user_id):
+            number += 1
+        return f"{handle} {number}"
+
+    def _is_free(self, nick: str, user_id: UserId) -> bool:
+        """Nobody here has it, and it is not the handle of another member."""
+        if not is_valid_nick(nick):
+            return False
+        key = nick_key(nick)
+        return self._holders.get(key, user_id) == user_id and self._handles.get(key, user_id) == user_id

@@ -1,0 +1,121 @@
+"""What happens to a stanza: its address decides who answers, the registry which handler.
+
+spec: RFC6120 8.1, 8.2, 10.3-10.5; RFC6121 8. No stanza leaves this server yet: other domains are answered
+with remote-server-not-found. Handlers are declared in c2s/ and muc/; importing those packages fills the table.
+"""
+
+from tripoint.xmpp.jid import Domains, InvalidJid, Jid, parse_jid
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.registry import IQS, MESSAGES, PRESENCES, At
+from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.wire import Element, render
+
+_MESSAGE_TYPES = frozenset({"chat", "error", "groupchat", "headline", "normal"})
+_PRESENCE_TYPES = frozenset(
+    {"", "error", "probe", "subscribe", "subscribed", "unavailable", "unsubscribe", "unsubscribed"}
+)
+
+
+async def dispatch(session: XmppSession, stanza: Element) -> None:
+    """Hand a stanza of a client to its handler. Raises Problem, Refused or AccountRefused for the error reply."""
+    to = stanza.attributes.get("to")
+    if to is None:
+        # spec: RFC6120 10.3: without a 'to' it is for the account itself
+        jid, place = session.jid.bare, At.ACCOUNT
+    else:
+        try:
+            jid = parse_jid(to)
+        except InvalidJid as error:
+            raise Problem("jid-malformed", f"The address is not valid: {error}") from None
+        found = place_of(jid, session.jid, session.doors.domains)
+        if found is None:
+            _unreachable(stanza)
+            return
+        place = found
+    if stanza.name == "message":
+        await _message(session, stanza, jid, place)
+    elif stanza.name == "presence":
+        await _presence(session, stanza, jid, place)
+    else:
+        await _iq(session, stanza, jid, place)
+
+
+def place_of(jid: Jid, own: Jid, domains: Domains) -> At | None:
+    """Which kind of address this is; None for another domain."""
+    if jid.domain == domains.rooms:
+        if not jid.local:
+            return At.ROOMS
+        return At.OCCUPANT if jid.resource else At.ROOM
+    if jid.domain == domains.server:
+        if not jid.local:
+            return At.SERVER
+        return At.ACCOUNT if jid.local == own.local and not jid.resource else At.USER
+    return At.USER if jid.domain == domains.gateway and jid.local else None
+
+
+def _unreachable(stanza: Element) -> None:
+    kind = stanza.get("type")
+    if stanza.name == "presence" and kind not in (None, "subscribe"):
+        return
+    if kind not in ("error", "result"):
+        raise Problem("remote-server-not-found", "This server does not talk to other servers yet")
+
+
+async def _message(session: XmppSession, stanza: Element, jid: Jid, place: At) -> None:
+    kind = stanza.get("type") or "normal"
+    # spec: RFC6121 5.2.2: an unknown type is normal
+    entry = MESSAGES.get((kind if kind in _MESSAGE_TYPES else "normal", place))
+    if entry is not None:
+        await entry.handle(session, stanza, jid)
+    elif kind != "error":
+        raise Problem("service-unavailable", "Nobody takes messages of this type here")
+
+
+async def _presence(session: XmppSession, stanza: Element, jid: Jid, place: At) -> None:
+    kind = stanza.get("type") or ""
+    if kind not in _PRESENCE_TYPES:
+        # spec: RFC6121 4.7.1
+        raise Problem("bad-request", "There is no such type of presence")
+    entry = PRESENCES.get((kind, place))
+    if entry is not None:
+        await entry.handle(session, stanza, jid)
+    elif kind in ("subscribe", ""):
+        raise Problem("service-unavailable", "Nobody takes presence here")
+
+
+async def _iq(session: XmppSession, stanza: Element, jid: Jid, place: At) -> None:
+    kind = stanza.get("type")
+    if stanza.get("id") is None or kind not in ("get", "set", "result", "error"):
+        raise Problem("bad-request", "An IQ needs an id and a type of get, set, result or error")
+    if place is At.USER and jid.resource:
+        _iq_to_resource(session, stanza, jid)
+        return
+    if kind in ("result", "error"):
+        return  # the answer to something that the server asked; it asks nothing yet
+    payload = stanza.first()
+    if payload is None or sum(1 for _ in stanza.elements()) != 1:
+        # spec: RFC6120 8.2.3 rule 5
+        raise Problem("bad-request", "A request holds exactly one element")
+    entry = IQS.get((kind, payload.namespace, payload.name, place))
+    if entry is None:
+        # spec: RFC6120 8.4
+        raise Problem("service-unavailable", "This is not offered here")
+    session.answer(stanza, await entry.handle(session, stanza, jid))
+
+
+def _iq_to_resource(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """spec: RFC6121 8.5.3: to that resource, if it shares presence with the sender; answers always."""
+    target = session.users.session(str(jid))
+    request = stanza.get("type") in ("get", "set")
+    if target is None or (request and not session.users.shares_presence(target, session)):
+        if request:
+            raise Problem("service-unavailable", "There is no such resource, or it does not share its presence")
+        return
+    target.send(stamped(stanza, session.full))
+
+
+def stamped(stanza: Element, from_jid: str) -> bytes:
+    """The stanza as the recipient gets it: `from` is who sent it. spec: RFC6120 8.1.2.1"""
+    attributes = dict(stanza.attributes)
+    attributes["from"] = from_jid
+    return render(Element(stanza.name, stanza.namespace, attributes, stanza.children))

@@ -1,0 +1,217 @@
+"""A logged-in party: one bound resource of one account, its presence, the rooms it is in, its stanzas in order.
+
+Handlers answer through here and never write to a socket. A session knows the doors of the middle (Doors) and
+the two places where sessions meet: Users (presence, roster, one-to-one) and Muc (rooms).
+spec: RFC6120 10.1 (stanzas of one stream are handled in order), RFC6121 4; docs/mapping.md 4.
+Read next: router.py (what happens to a stanza), c2s/users.py, muc/service.py.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from tripoint.accounts.ports import Account, AccountService
+from tripoint.accounts.refusals import AccountRefused
+from tripoint.core.ids import DeviceId, UserId
+from tripoint.fanout.delivery import Outbox
+from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
+from tripoint.rooms.refusals import Refused
+from tripoint.xmpp.jid import Domains, Jid
+from tripoint.xmpp.refusals import Problem, problem_of
+from tripoint.xmpp.render import Shared, iq_result, stanza_error, to_attribute
+from tripoint.xmpp.wire import Element
+
+if TYPE_CHECKING:
+    from tripoint.xmpp.c2s.direct import DirectMessages
+    from tripoint.xmpp.c2s.users import LiveUser, Users
+    from tripoint.xmpp.muc.service import Muc
+    from tripoint.xmpp.muc.view import Visit
+
+log = structlog.get_logger()
+
+# How many stanzas of one stream may wait before its socket is read no further: TCP then holds the sender back.
+BACKLOG_STANZAS = 64
+
+Spawn = Callable[[Coroutine[object, object, None]], None]
+Dispatch = Callable[["XmppSession", Element], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The doors of the middle, and what comes from outside: names, clock, background work.
+
+    `spawn` runs a coroutine and owns it. `secret` is the server's own, stable over restarts; occupant ids are
+    derived from it.
+    """
+
+    domains: Domains
+    rooms: RoomService
+    reader: RoomReader
+    accounts: AccountService
+    presence: PresenceService
+    names: NameTable
+    now_ms: Callable[[], int]
+    monotonic: Callable[[], float]
+    spawn: Spawn
+    secret: bytes
+
+
+class XmppSession:
+    """One bound resource. `id` is unique over all sessions of the process and names the origin of commands."""
+
+    __slots__ = (
+        "_allowance",
+        "_allowance_at",
+        "_backlog",
+        "_burst",
+        "_busy",
+        "_dispatch",
+        "_on_drained",
+        "_per_s",
+        "account",
+        "bare",
+        "closed",
+        "device_id",
+        "direct",
+        "directed",
+        "doors",
+        "full",
+        "id",
+        "interested",
+        "jid",
+        "muc",
+        "on_end",
+        "outbox",
+        "presence",
+        "priority",
+        "to",
+        "user",
+        "user_id",
+        "users",
+        "visits",
+    )
+
+    def __init__(
+        self,
+        session_id: str,
+        jid: Jid,
+        account: Account,
+        device_id: DeviceId,
+        outbox: Outbox,
+        doors: Doors,
+        stanzas_burst: float,
+        stanzas_per_s: float,
+        *,
+        users: "Users",
+        muc: "Muc",
+        direct: "DirectMessages",
+        dispatch: Dispatch,
+        on_end: Callable[[str, str], None],
+        on_drained: Callable[[], None],
+    ) -> None:
+        self.id = session_id
+        self.jid = jid
+        self.full = str(jid)
+        self.bare = str(jid.bare)
+        self.to = to_attribute(self.full)
+        self.account = account
+        self.user_id: UserId = account.user_id
+        self.device_id = device_id
+        self.outbox = outbox
+        self.doors = doors
+        self.users = users
+        self.muc = muc
+        self.direct = direct
+        self.user: LiveUser | None = None  # set by Users.add
+        # Available presence as the others see it (its children); None while not available.
+        self.presence: str | None = None
+        self.priority = 0
+        self.interested = False  # asked for the roster: gets roster pushes
+        self.directed: dict[str, Jid] = {}
+        self.visits: dict[str, Visit] = {}  # by bare room JID
+        self.closed = False
+        # Ends the stream with a stream error of this condition and text.
+        self.on_end = on_end
+        self._on_drained = on_drained
+        self._dispatch = dispatch
+        # A token bucket over stanzas: who sends faster waits. docs/mapping.md 24
+        self._burst = self._allowance = stanzas_burst
+        self._per_s = stanzas_per_s
+        self._allowance_at = doors.monotonic()
+        self._backlog: deque[Element] = deque()
+        self._busy = False
+
+    # -- going out
+
+    def send(self, data: bytes) -> None:
+        """A whole stanza for this client; it leaves at the end of the loop's turn."""
+        self.outbox.send(data)
+
+    def send_shared(self, shared: Shared) -> None:
+        self.outbox.send(shared.head + self.to + shared.tail)
+
+    def answer(self, iq: Element, xml: str = "") -> None:
+        """The result of an IQ."""
+        self.outbox.send(iq_result(iq, self.full, xml))
+
+    def refuse(self, stanza: Element, problem: Problem, by: str = "") -> None:
+        """The error that answers a stanza; errors and results are never answered. spec: RFC6120 8.3.1"""
+        if stanza.get("type") in ("error", "result"):
+            return
+        self.outbox.send(stanza_error(stanza, self.full, problem, by))
+
+    # -- coming in
+
+    def receive(self, stanza: Element) -> bool:
+        """Take a stanza; False asks the listener to read no further until on_drained."""
+        self._backlog.append(stanza)
+        if not self._busy:
+            self._busy = True
+            self.doors.spawn(self._work())
+        return len(self._backlog) < BACKLOG_STANZAS
+
+    async def _work(self) -> None:
+        """Handle what waits, one stanza after the other."""
+        backlog = self._backlog
+        try:
+            while backlog and not self.closed:
+                stanza = backlog.popleft()
+                wait_s = self._owed()
+                if wait_s:
+                    await asyncio.sleep(wait_s)
+                await self._handle(stanza)
+                if len(backlog) == BACKLOG_STANZAS // 2:
+                    self._on_drained()
+        finally:
+            self._busy = False
+            backlog.clear()
+            self._on_drained()
+
+    def _owed(self) -> float:
+        """Seconds that the next stanza has to wait."""
+        if self._per_s <= 0:
+            return 0.0
+        now = self.doors.monotonic()
+        self._allowance = min(self._burst, self._allowance + (now - self._allowance_at) * self._per_s) - 1
+        self._allowance_at = now
+        return max(0.0, -self._allowance / self._per_s)
+
+    async def _handle(self, stanza: Element) -> None:
+        try:
+            await self._dispatch(self, stanza)
+        except Problem as problem:
+            self.refuse(stanza, problem, stanza.get("to") or "")
+        except (Refused, AccountRefused) as refused:
+            self.refuse(stanza, problem_of(refused), stanza.get("to") or "")
+        except Exception:
+            # A bug: told to us with its trace, to the client as what it is. Nothing else of the stream suffers.
+            log.exception("xmpp.handler_failed", stanza=stanza.name, session=self.id)
+            self.refuse(stanza, Problem("internal-server-error", "The server could not do this"))
+
+    def end(self, condition: str, text: str) -> None:
+        """End the stream from our side."""
+        self.on_end(condition, text)

@@ -1,0 +1,260 @@
+"""A whole server with the store in memory and a real XMPP socket, and clients that speak raw XML to it."""
+
+import asyncio
+import base64
+import re
+import ssl
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from tripoint.config.options import Accounts, Config, Limits, Server
+from tripoint.core.ids import ServerName
+from tripoint.core.signing import SigningKey
+from tripoint.fanout.delivery import Flusher
+from tripoint.net.tls import ServerTls
+from tripoint.runtime.middle import Middle, build_middle, clock_ms
+from tripoint.store.memory import MemoryStore
+from tripoint.xmpp.frontend import XmppFrontEnd
+from tripoint.xmpp.options import XmppOptions
+from tripoint.xmpp.wire import Broken, Element, StreamClosed, StreamOpened, StreamParser, render
+
+SERVER = "example.org"
+# Nothing here is about limits unless a test says so.
+NO_LIMITS = Limits(
+    events_burst=1e6,
+    events_per_s=0,
+    state_burst=1e6,
+    state_per_s=0,
+    membership_burst=1e6,
+    membership_per_s=0,
+    registrations_burst=1e6,
+    registrations_per_s=0,
+)
+CONFIG = Config(
+    server=Server(name=SERVER),
+    accounts=Accounts(registration="open", scram_iterations=10_000),
+    limits=NO_LIMITS,
+)
+OPTIONS = XmppOptions(stanzas_per_s=0, connections_per_address=0)
+PATIENCE_S = 5.0
+HEADER = (
+    f"<?xml version='1.0'?><stream:stream to='{SERVER}' xmlns='jabber:client' "
+    "xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"
+)
+
+
+class Client:
+    """One connection: sends XML, waits for stanzas."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._parser = StreamParser()
+        self._waiting: deque[Element] = deque()
+        self._pings = 0
+        self.header: StreamOpened | None = None
+        self.ended = False
+        self.jid = ""
+
+    def send(self, xml: str) -> None:
+        self._writer.write(xml.encode())
+
+    def send_bytes(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    async def stanza(self) -> Element:
+        """The next stanza; EOFError at the end of the stream."""
+        while not self._waiting:
+            if self.ended:
+                raise EOFError
+            data = await asyncio.wait_for(self._reader.read(65536), PATIENCE_S)
+            if not data:
+                self.ended = True
+                continue
+            for event in self._parser.receive(data):
+                if isinstance(event, Element):
+                    self._waiting.append(event)
+                elif isinstance(event, StreamOpened):
+                    self.header = event
+                elif isinstance(event, StreamClosed):
+                    self.ended = True
+                elif isinstance(event, Broken):
+                    raise AssertionError(f"the server sent broken XML: {event} in {data!r}")
+        return self._waiting.popleft()
+
+    async def xml(self) -> str:
+        """The next stanza as text."""
+        return render(await self.stanza()).decode()
+
+    async def expect(self, wanted: str) -> Element:
+        """The next stanza is this one; `…` stands for anything."""
+        try:
+            got = await self.stanza()
+        except (TimeoutError, EOFError) as error:
+            raise AssertionError(f"nothing came where {wanted} was expected") from error
+        text = render(got).decode()
+        pattern = ".*".join(map(re.escape, wanted.split("…")))
+        assert re.fullmatch(pattern, text, re.S), f"there came\n{text}\nwhere this was expected\n{wanted}"
+        return got
+
+    async def quiet(self) -> None:
+        """Nothing has come: what a ping brings is its answer and nothing before it."""
+        self._pings += 1
+        self.send(f"<iq type='get' id='quiet{self._pings}' to='{SERVER}'><ping xmlns='urn:xmpp:ping'/></iq>")
+        await self.expect(f"<iq type='result' id='quiet{self._pings}'…/>")
+
+    async def skip(self) -> list[str]:
+        """Everything that has come so far."""
+        self._pings += 1
+        self.send(f"<iq type='get' id='skip{self._pings}' to='{SERVER}'><ping xmlns='urn:xmpp:ping'/></iq>")
+        got: list[str] = []
+        while True:
+            text = await self.xml()
+            if f"id='skip{self._pings}'" in text:
+                return got
+            got.append(text)
+
+    async def ask(self, xml: str) -> str:
+        """Send an IQ and get its answer, whatever else comes before it."""
+        wanted = re.search(r" id='([^']*)'", xml)
+        assert wanted is not None
+        self.send(xml)
+        while True:
+            got = await self.stanza()
+            if got.name == "iq" and got.get("id") == wanted.group(1) and got.get("type") in ("result", "error"):
+                return render(got).decode()
+
+    async def open(self, header: str = HEADER) -> Element:
+        """Open or restart the stream; the features."""
+        self._parser = StreamParser()
+        self.send(header)
+        return await self.stanza()
+
+    async def log_in(self, name: str, password: str, resource: str) -> None:
+        token = base64.b64encode(f"\0{name}\0{password}".encode()).decode()
+        self.send(f"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{token}</auth>")
+        answer = await self.xml()
+        assert answer.startswith("<success "), answer
+        await self.open()
+        answer = await self.ask(
+            "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
+            f"<resource>{resource}</resource></bind></iq>"
+        )
+        found = re.search(r"<jid>([^<]*)</jid>", answer)
+        assert found is not None, answer
+        self.jid = found.group(1)
+
+    async def join(self, room: str, nick: str, inside: str = "") -> list[str]:
+        """Enter a room; everything up to its subject."""
+        self.send(f"<presence to='{room}/{nick}'><x xmlns='http://jabber.org/protocol/muc'>{inside}</x></presence>")
+        got: list[str] = []
+        while not got or "<subject" not in got[-1]:
+            got.append(await self.xml())
+            assert " type='error'" not in got[-1], got[-1]
+        return got
+
+    async def close(self) -> None:
+        self._writer.close()
+        try:
+            await self._writer.wait_closed()
+        except (ConnectionError, ssl.SSLError):
+            pass
+
+
+class TestServer:
+    """The middle, the XMPP front end and its ports."""
+
+    __test__ = False
+
+    def __init__(self, middle: Middle, front: XmppFrontEnd, port: int, tls_port: int) -> None:
+        self.middle = middle
+        self.front = front
+        self.port = port
+        self.tls_port = tls_port
+        self._clients: list[Client] = []
+
+    async def connect(self) -> Client:
+        client = Client(*await asyncio.open_connection("127.0.0.1", self.port))
+        self._clients.append(client)
+        return client
+
+    async def connect_tls(self, context: ssl.SSLContext) -> Client:
+        client = Client(*await asyncio.open_connection("127.0.0.1", self.tls_port, ssl=context))
+        self._clients.append(client)
+        return client
+
+    async def make_account(self, name: str, password: str = "correct horse") -> None:
+        accounts = self.middle.accounts
+        if await accounts.account(accounts.user_id(name)) is None:
+            await accounts.register(name, password, address="test")
+
+    async def bound(self, name: str, resource: str = "r") -> Client:
+        """A client of an account, which is made if there is none; bound, without presence."""
+        await self.make_account(name)
+        client = await self.connect()
+        await client.open()
+        await client.log_in(name, "correct horse", resource)
+        return client
+
+    async def online(self, name: str, resource: str = "r") -> Client:
+        """As bound(), with initial presence sent and everything that came of it read."""
+        client = await self.bound(name, resource)
+        client.send("<presence/>")
+        await client.skip()
+        return client
+
+    async def close(self) -> None:
+        for client in self._clients:
+            client._writer.close()
+
+
+@asynccontextmanager
+async def serve(
+    config: Config = CONFIG,
+    options: XmppOptions = OPTIONS,
+    monotonic: Callable[[], float] = time.monotonic,
+    tls: ServerTls | None = None,
+) -> AsyncIterator[TestServer]:
+    """A running server; stopped at the end whatever happened."""
+    middle = await build_middle(config, MemoryStore(), SigningKey("ed25519:t", bytes(32)), secret=bytes(32))
+    loop = asyncio.get_running_loop()
+    front = XmppFrontEnd(
+        ServerName(config.server.name),
+        middle.service,
+        middle.reader,
+        middle.accounts,
+        middle.presence,
+        middle.name_table,
+        middle.hub,
+        Flusher(loop.call_soon),
+        options,
+        secret=bytes(32),
+        now_ms=clock_ms,
+        monotonic=monotonic,
+        tls=tls,
+    )
+    await front.start()
+    listener = await loop.create_server(lambda: front.protocol(secure=False), "127.0.0.1", 0)
+    direct = await loop.create_server(
+        lambda: front.protocol(secure=True), "127.0.0.1", 0, ssl=None if tls is None else tls.context
+    )
+    ports = [s.sockets[0].getsockname()[1] for s in (listener, direct)]
+    server = TestServer(middle, front, ports[0], ports[1])
+    try:
+        yield server
+    finally:
+        await server.close()
+        listener.close()
+        direct.close()
+        await asyncio.wait_for(front.drain(), PATIENCE_S)
+        await listener.wait_closed()
+        await direct.wait_closed()
+        await middle.close()
+
+
+def with_limits(**limits: float) -> Config:
+    """The test configuration with these limits."""
+    return replace(CONFIG, limits=replace(NO_LIMITS, **limits))
