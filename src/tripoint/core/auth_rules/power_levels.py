@@ -5,6 +5,7 @@ spec: Matrix rooms/v12 authorisation rules 10 (rule 9 in versions 6 to 11, 10 in
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from tripoint.core.auth_rules.not_allowed import NotAllowed
@@ -49,16 +50,12 @@ def check_power_levels(event: Event, current: PowerLevels) -> None:
         return
     own = current.user(event.sender)
     # 10.6
-    for name in _NAMED:
-        _check_change(name, name in current.content, current.content.get(name), name in new, new.get(name),
-                      own, lenient)  # fmt: skip
+    _check_entries(_NAMED, current.content, new, own, lenient)
     # 10.7, 10.8 (`notifications` from version 6 on)
     tables = ("events", "notifications") if version.notifications_in_auth_rules else ("events",)
     for table in tables:
         before, after = object_at(current.content, table), object_at(new, table)
-        for name in before.keys() | after.keys():
-            _check_change(name, name in before, before.get(name), name in after, after.get(name), own,
-            lenient)
+        _check_entries(before.keys() | after.keys(), before, after, own, lenient)
     # 10.9, 10.10
     _check_users(object_at(current.content, "users"), users, event.sender, own, lenient)
 
@@ -68,22 +65,22 @@ def _check_integers(table: Json, name: str) -> None:
         raise NotAllowed("power_levels.not_integer", f"{name} is not an object of integers")
 
 
-def _check_change(
-    name: str, was: bool, before: Json, stays: bool, after: Json, own: Level, lenient: bool
+def _check_entries(
+    names: Iterable[str], before: JsonObject, after: JsonObject, own: Level, lenient: bool
 ) -> None:
-    """One entry: an alteration needs at least the current and the new value. Compared as levels, not as
-    text."""
-    old = read_level(before, lenient) if was else None
-    new = read_level(after, lenient) if stays else None
-    if stays and new is None:
-        # Reached before version 10 only: the text does not say how to compare what is no level. Nothing does.
-        raise NotAllowed("power_levels.not_integer", f"{name} is not an integer")
-    if old == new:
-        return
-    if old is not None and old > own:
-        raise NotAllowed("power_levels.above_own", f"{name} is above the sender's own power level")
-    if new is not None and new > own:
-        raise NotAllowed("power_levels.above_own", f"{name} would be above the sender's own power level")
+    """Altering an entry needs at least its current and its new value. Compared as levels, not as text."""
+    for name in names:
+        old = read_level(before[name], lenient) if name in before else None
+        new = read_level(after[name], lenient) if name in after else None
+        if new is None and name in after:
+            # Before version 10 only: the text does not say how to compare what is no level. Nothing does.
+            raise NotAllowed("power_levels.not_integer", f"{name} is not an integer")
+        if old == new:
+            continue
+        if old is not None and old > own:
+            raise NotAllowed("power_levels.above_own", f"{name} is above the sender's own power level")
+        if new is not None and new > own:
+            raise NotAllowed("power_levels.above_own", f"{name} would be above the sender's own power level")
 
 
 def _check_users(before: JsonObject, after: JsonObject, sender: str, own: Level, lenient: bool) -> None:
