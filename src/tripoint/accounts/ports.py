@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from tripoint.accounts.sasl import ScramVerifier
 from tripoint.core.canonical_json import JsonObject
-from tripoint.core.ids import DeviceId, RoomId, UserId
+from tripoint.core.ids import DeviceId, RoomId, ServerName, UserId
 
 
 class Account(Struct, frozen=True):
@@ -62,7 +62,8 @@ class RosterItem(Struct, frozen=True):
 class AccountService(Protocol):
     """Logins, devices, tokens, account data. Raises AccountRefused; what it returned is on disk."""
 
-    server_name: str
+    @property
+    def server_name(self) -> ServerName: ...
 
     def user_id(self, name: str) -> UserId: ...
 
@@ -86,6 +87,8 @@ class AccountService(Protocol):
     async def is_local_user(self, user_id: UserId) -> bool: ...
     async def registration_state(self) -> str:
         """open | token | closed: what register() asks for now."""
+
+    async def registration_token_valid(self, token: str) -> bool: ...
 
     # -- credentials
     async def check_password(self, name: str, password: str, *, address: str) -> Account:

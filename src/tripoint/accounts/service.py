@@ -106,13 +106,14 @@ class Accounts:
         self._guest_nicks: dict[str, UserId] = {}  # folded nick -> guest
         self._guest_number = 0
 
-    async def start(self) -> None:
+    async def start(self, *, end_guests: bool) -> None:
         """Read the names in use, and end guests that a stopped server left behind."""
         for name in await self._store.load_account_names():
             self._skeletons[skeleton(name)] = name
         self._guest_number = int(await self._store.load_meta("guest_number") or 0)
-        for row in await self._store.load_guests():
-            await self.end_guest(row.user_id)
+        if end_guests:
+            for row in await self._store.load_guests():
+                await self.end_guest(row.user_id)
 
     def user_id(self, name: str) -> UserId:
         return make_user_id(name, self.server_name)
@@ -184,6 +185,14 @@ class Accounts:
             raise AccountRefused(AccountRefusal.BAD_REGISTRATION_TOKEN)
         left = None if row.uses_left is None else row.uses_left - 1
         return PutRegistrationToken(token, left, row.expires_ts_ms)
+
+    async def registration_token_valid(self, token: str) -> bool:
+        """Whether register() would take this token now."""
+        try:
+            await self.check_registration_token(token)
+        except AccountRefused:
+            return False
+        return True
 
     async def add_registration_token(self, token: str, uses: int | None, expires_ts_ms: int | None) -> None:
         await self._commit([PutRegistrationToken(token, uses, expires_ts_ms)])

@@ -79,6 +79,11 @@ class IrcFrontEnd:
         self._count = 0
         self._draining = False
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected now."""
+        return len(self._protocols)
+
     async def start(self) -> None:
         """Load what is needed before the first connection."""
         await self.names.load()

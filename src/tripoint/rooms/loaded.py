@@ -28,6 +28,9 @@ class LoadedRooms:
         self._rooms: OrderedDict[RoomId, Room] = OrderedDict()
         self._loading: dict[RoomId, asyncio.Future[Room | None]] = {}
 
+    def __len__(self) -> int:
+        return len(self._rooms)
+
     def peek(self, room_id: RoomId) -> Room | None:
         return self._rooms.get(room_id)
 

@@ -26,10 +26,10 @@ from tripoint.rooms.loaded import LoadedRooms, plain_token
 from tripoint.rooms.membership import LoadProfile
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.messages import Messages
-from tripoint.rooms.ports import Presence, PublicRoom, Receipt, RoomView
+from tripoint.rooms.ports import Presence, PublicRoom, Receipt, RoomView, StateMap
 from tripoint.rooms.presence import PresenceBoard
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.rooms.room import Room
+from tripoint.rooms.room import Room, member_of
 from tripoint.rooms.visibility import Sight, load_sight
 from tripoint.store.interface import RoomStore, StoredEvent
 
@@ -137,6 +137,23 @@ class Reader:
                 found.append(entry)
         found.sort(key=lambda entry: (-entry.joined, entry.room_id))
         return found[offset : offset + limit]
+
+    async def readable_state(self, room_id: RoomId, viewer: UserId) -> StateMap:
+        room = await self._rooms.get(room_id)
+        if room.membership(viewer) == "join" or room.history_visibility == "world_readable":
+            return room.state
+        past = await self._store.load_state_history(room.room_key, "m.room.member", viewer)
+        memberships = [member_of(self._parsed(stored, room.version)).membership for stored in past]
+        if "join" not in memberships or memberships[-1] not in ("leave", "ban"):
+            raise Refused(Refusal.NOT_JOINED)
+        # The last departure from being joined; later bans and invitations show nothing new.
+        joined = max(index for index, what in enumerate(memberships) if what == "join")
+        return await self._state_after(room, past[joined + 1])
+
+    async def _state_after(self, room: Room, stored: StoredEvent) -> StateMap:
+        positions = await self._store.load_state(stored.state_group)
+        rows = await self._store.load_events(list(positions.values()))
+        return {key: self._parsed(rows[position], room.version) for key, position in positions.items()}
 
     # -- history
 
@@ -284,9 +301,9 @@ def _own(event: Event, viewer: UserId) -> bool:
 
 def _matches(query: HistoryQuery, event: Event) -> bool:
     """spec: client-server RoomEventFilter."""
-    if query.types is not None and not any(_glob(pattern, event.type) for pattern in query.types):
+    if query.types is not None and not any(glob_match(pattern, event.type) for pattern in query.types):
         return False
-    if any(_glob(pattern, event.type) for pattern in query.not_types):
+    if any(glob_match(pattern, event.type) for pattern in query.not_types):
         return False
     if query.senders is not None and event.sender not in query.senders:
         return False
@@ -297,7 +314,7 @@ def _matches(query: HistoryQuery, event: Event) -> bool:
     return True
 
 
-def _glob(pattern: str, type_: str) -> bool:
+def glob_match(pattern: str, type_: str) -> bool:
     """spec: client-server Filtering: `*` stands for any run of characters."""
     if "*" not in pattern:
         return pattern == type_

@@ -71,6 +71,7 @@ class Service:
         people: People,
         limits: Limits,
     ) -> None:
+        self.refusals: dict[str, int] = {}  # how often each refusal was given, for the metrics
         self._typing = typing
         self._removal = removal
         self._people = people
@@ -104,6 +105,14 @@ class Service:
 
     async def do(self, command: Command) -> Done:
         """See rooms.ports.RoomService.do."""
+        try:
+            return await self._do(command)
+        except Refused as refused:
+            name = refused.refusal.name
+            self.refusals[name] = self.refusals.get(name, 0) + 1
+            raise
+
+    async def _do(self, command: Command) -> Done:
         handler, bucket = self._handlers[type(command)]
         if isinstance(command, CreateRoom):
             self._check_may_create(command)

@@ -85,10 +85,15 @@ async def build_middle(
     key: SigningKey,
     *,
     secret: bytes,
+    end_guests: bool = True,
     clock: Callable[[], int] = clock_ms,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Middle:
-    """Wire the middle and start it. `secret`: 32 bytes of this server's own, the same at every start."""
+    """Wire the middle and start it.
+
+    `secret`: 32 bytes of this server's own, the same at every start. `end_guests`: guests that a stopped
+    server left behind are ended; not where a server may be running beside this process.
+    """
     server = server_name(config)
     loop = asyncio.get_running_loop()
     position, group, room_key = await store.load_maxima()
@@ -180,7 +185,7 @@ async def build_middle(
     accounts.leave_rooms = _leaver(service, index.load, index.unload)
     accounts.rename = _renamer(service)
     name_table = StoredNames(store, stream, _name_lost)
-    await accounts.start()
+    await accounts.start(end_guests=end_guests)
     return Middle(
         store, stream, hub, service, reader, accounts, presence, name_table, creation, loaded, passwords
     )

@@ -93,6 +93,11 @@ class XmppFrontEnd:
         self._count = 0
         self._draining = False
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected now."""
+        return len(self._protocols)
+
     async def start(self) -> None:
         """Load what is needed before the first connection."""
         self._registration = await self.accounts.registration_state()

@@ -1,0 +1,5 @@
+"""python -m tripoint"""
+
+from tripoint.cli.main import main
+
+main()

@@ -1,0 +1,108 @@
+"""What `tripoint` understands. Each command imports what it needs when it runs."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from tripoint import __version__
+from tripoint.config.options import Config
+
+_CONFIG = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Configuration file. Without it: ./tripoint.toml if it exists, else a server on this machine alone.",
+)
+
+
+@click.group()
+@click.version_option(__version__)
+def main() -> None:
+    """tripoint: every room is a Matrix room, an IRC channel and an XMPP multi-user chat."""
+
+
+@main.command()
+@_CONFIG
+def run(config_path: Path | None) -> None:
+    """Run the server until it is told to stop (Ctrl-C, SIGTERM). SIGHUP takes up renewed certificates."""
+    from tripoint.cli.serve import serve
+
+    sys.exit(serve(load(config_path)))
+
+
+@main.command("try")
+def try_() -> None:
+    """Run a server with data that is thrown away afterwards, on free ports of this machine."""
+    from tripoint.cli.serve import try_server
+
+    sys.exit(try_server())
+
+
+@main.group()
+def config() -> None:
+    """Look at the configuration."""
+
+
+@config.command("check")
+@_CONFIG
+def config_check(config_path: Path | None) -> None:
+    """Say what is wrong with the configuration, and how to mend it."""
+    from tripoint.config.load import registration_mode
+
+    loaded = load(config_path)
+    click.echo(f"The configuration is fine: server {loaded.server.name}, registration {registration_mode(loaded)}.")
+
+
+@config.command("example")
+def config_example() -> None:
+    """Print an example file with every option and its default."""
+    from tripoint.config.example import example
+
+    click.echo(example())
+
+
+@main.group()
+def user() -> None:
+    """Accounts. The server may be running or not."""
+
+
+@user.command("add")
+@click.argument("name")
+@click.option("--password", default=None, help="Asked for when not given.")
+@click.option("--admin", is_flag=True, help="An administrator of this server.")
+@_CONFIG
+def user_add(name: str, password: str | None, admin: bool, config_path: Path | None) -> None:
+    """Make the account NAME, whatever the configuration says about registration."""
+    from tripoint.cli.users import add_user
+
+    loaded = load(config_path)
+    if password is None:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    sys.exit(add_user(loaded, name, password, admin=admin))
+
+
+@user.command("invite")
+@click.option("--uses", type=int, default=1, show_default=True, help="How often it may be used; 0: any number.")
+@click.option("--days", type=int, default=30, show_default=True, help="How long it is good for; 0: for ever.")
+@_CONFIG
+def user_invite(uses: int, days: int, config_path: Path | None) -> None:
+    """Make a registration token, for accounts.registration = "token"."""
+    from tripoint.cli.users import add_token
+
+    sys.exit(add_token(load(config_path), uses, days))
+
+
+def load(path: Path | None) -> Config:
+    """The configuration, or the end of the program with every mistake on standard error."""
+    from tripoint.config.load import ConfigError, load_config
+
+    if path is None and Path("tripoint.toml").exists():
+        path = Path("tripoint.toml")
+    try:
+        return load_config(path)
+    except ConfigError as error:
+        for mistake in error.mistakes:
+            click.echo(mistake, err=True)
+        sys.exit(2)

@@ -1,0 +1,72 @@
+"""`tripoint user`: accounts from the command line, beside a running server or without one.
+
+A running server holds the folder's lock, so these commands open the database alone: SQLite lets two
+processes write in turn. What a running server has in memory of accounts is only what it has seen: a new
+account is found when it first logs in.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import click
+
+from tripoint.accounts.refusals import AccountRefused
+from tripoint.accounts.service import Accounts
+from tripoint.config.options import Config
+from tripoint.core.signing import SigningKey
+from tripoint.runtime.middle import build_middle
+from tripoint.store.interface import StoreError
+from tripoint.store.sqlite import SqliteStore
+
+_DAY_MS = 86_400_000
+
+
+def add_user(config: Config, name: str, password: str, *, admin: bool) -> int:
+    """Make an account; returns the exit status."""
+
+    async def work(accounts: Accounts) -> None:
+        account = await accounts.add_account(name, password, admin=admin)
+        click.echo(f"{account.user_id} is made. It works on Matrix, IRC and XMPP alike.")
+
+    return _with_accounts(config, work)
+
+
+def add_token(config: Config, uses: int, days: int) -> int:
+    """Make a registration token and print it; returns the exit status."""
+
+    async def work(accounts: Accounts) -> None:
+        token = secrets.token_urlsafe(12)
+        expires = int(time.time() * 1000) + days * _DAY_MS if days else None
+        await accounts.add_registration_token(token, uses or None, expires)
+        click.echo(token)
+
+    return _with_accounts(config, work)
+
+
+def _with_accounts(config: Config, work: Callable[[Accounts], Awaitable[None]]) -> int:
+    folder = Path(config.server.data_dir)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return asyncio.run(_run(config, folder, work))
+
+
+async def _run(config: Config, folder: Path, work: Callable[[Accounts], Awaitable[None]]) -> int:
+    try:
+        store = SqliteStore(folder / "tripoint.db")
+    except StoreError as error:
+        click.echo(str(error), err=True)
+        return 1
+    # Nothing is signed here, and no guest of a running server may be ended: a key of no account will do.
+    middle = await build_middle(
+        config, store, SigningKey("ed25519:none", bytes(32)), secret=bytes(32), end_guests=False
+    )
+    try:
+        await work(middle.accounts)
+    except AccountRefused as refused:
+        click.echo(refused.text, err=True)
+        return 1
+    finally:
+        await middle.close()
+    return 0

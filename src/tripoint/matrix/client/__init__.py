@@ -1,0 +1,1 @@
+"""Endpoints of the client-server API: one module a family, one class a module."""

@@ -1,0 +1,248 @@
+"""What belongs to an account: profile, account data, filters, devices, push rules as they stand.
+
+spec: Matrix client-server "Profiles", "Client Config", "Filtering", "Device management", module push
+"""
+
+from typing import Any
+
+import orjson
+
+from tripoint.accounts.ports import AccountService, Device
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import RoomId, ServerName, UserId, parse_user_id, server_of
+from tripoint.matrix.client.login import LogInEndpoints
+from tripoint.matrix.errors import EMPTY, MatrixError, bytes_response, json_response, missing
+from tripoint.matrix.push_rules import default_push_rules
+from tripoint.matrix.registry import Auth, Call, endpoint
+from tripoint.matrix.sync.filters import read_filter
+from tripoint.matrix.uia import UserInteractive
+from tripoint.net.http import Response
+from tripoint.rooms.commands import Origin, SetProfile
+from tripoint.rooms.ports import RoomReader, RoomService
+
+# spec: "Client Config": these are the server's to write.
+_SERVER_TYPES = frozenset({"m.fully_read", "m.push_rules"})
+FIELDS = ("displayname", "avatar_url")
+
+
+class ProfileEndpoints:
+    def __init__(
+        self, rooms: RoomService, reader: RoomReader, accounts: AccountService, server: ServerName
+    ) -> None:
+        self._rooms = rooms
+        self._reader = reader
+        self._accounts = accounts
+        self._server = server
+
+    @endpoint(
+        "GET", "/_matrix/client/v3/profile/{userId}", "/_matrix/client/r0/profile/{userId}", auth=Auth.NONE
+    )
+    async def profile(self, call: Call) -> Response:
+        return json_response(dict(await self._profile(call)))
+
+    @endpoint(
+        "GET",
+        "/_matrix/client/v3/profile/{userId}/{keyName}",
+        "/_matrix/client/r0/profile/{userId}/{keyName}",
+        auth=Auth.NONE,
+    )
+    async def field(self, call: Call) -> Response:
+        key = call.path["keyName"]
+        profile = await self._profile(call)
+        if key not in profile:
+            raise MatrixError(404, "M_NOT_FOUND", f"They have no {key}")
+        return json_response({key: profile[key]})
+
+    async def _profile(self, call: Call) -> dict[str, str]:
+        user_id = parse_user_id(call.path["userId"])
+        if server_of(user_id) != self._server or not await self._accounts.is_local_user(user_id):
+            raise MatrixError(404, "M_NOT_FOUND", f"There is no user {user_id} here")
+        return dict(await self._reader.profile(user_id))
+
+    @endpoint(
+        "PUT",
+        "/_matrix/client/v3/profile/{userId}/{keyName}",
+        "/_matrix/client/r0/profile/{userId}/{keyName}",
+    )
+    async def set_field(self, call: Call) -> Response:
+        key = self._own_field(call)
+        body = call.json()
+        if key not in body:
+            raise missing(key)
+        value = body[key]
+        if value is not None and not isinstance(value, str):
+            raise MatrixError(400, "M_BAD_JSON", f"{key} must be a text")
+        await self._set(call, key, value)
+        return EMPTY
+
+    @endpoint("DELETE", "/_matrix/client/v3/profile/{userId}/{keyName}")
+    async def delete_field(self, call: Call) -> Response:
+        await self._set(call, self._own_field(call), None)
+        return EMPTY
+
+    async def _set(self, call: Call, key: str, value: str | None) -> None:
+        await self._rooms.do(
+            SetProfile(actor=call.user_id, origin=Origin(call.session), field=key, value=value)
+        )
+
+    def _own_field(self, call: Call) -> str:
+        if call.path["userId"] != call.user_id:
+            raise MatrixError(403, "M_FORBIDDEN", "You may only change your own profile")
+        key = call.path["keyName"]
+        if key not in FIELDS:
+            raise MatrixError(400, "M_UNRECOGNIZED", f"This server keeps no profile field {key}")
+        return key
+
+
+class AccountDataEndpoints:
+    def __init__(self, accounts: AccountService, reader: RoomReader) -> None:
+        self._accounts = accounts
+        self._reader = reader
+
+    @endpoint(
+        "GET",
+        "/_matrix/client/v3/user/{userId}/account_data/{type}",
+        "/_matrix/client/r0/user/{userId}/account_data/{type}",
+        "/_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}",
+        "/_matrix/client/r0/user/{userId}/rooms/{roomId}/account_data/{type}",
+    )
+    async def get(self, call: Call) -> Response:
+        user_id, room_id, type_ = _whose(call)
+        if type_ == "m.push_rules" and room_id is None:
+            return json_response(default_push_rules(user_id))
+        content = await self._accounts.account_data(user_id, room_id, type_)
+        if content is None and type_ == "m.fully_read" and room_id is not None:
+            content = await self._fully_read(user_id, room_id)
+        if content is None:
+            raise MatrixError(404, "M_NOT_FOUND", f"You have no account data of type {type_}")
+        return bytes_response(orjson.dumps(content))
+
+    async def _fully_read(self, user_id: UserId, room_id: RoomId) -> JsonObject | None:
+        for receipt in await self._reader.receipts(room_id):
+            if receipt.user_id == user_id and receipt.kind == "m.fully_read":
+                return {"event_id": receipt.event_id}
+        return None
+
+    @endpoint(
+        "PUT",
+        "/_matrix/client/v3/user/{userId}/account_data/{type}",
+        "/_matrix/client/r0/user/{userId}/account_data/{type}",
+        "/_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}",
+        "/_matrix/client/r0/user/{userId}/rooms/{roomId}/account_data/{type}",
+    )
+    async def put(self, call: Call) -> Response:
+        user_id, room_id, type_ = _whose(call)
+        if type_ in _SERVER_TYPES:
+            raise MatrixError(405, "M_BAD_JSON", f"{type_} is written by the server")
+        await self._accounts.set_account_data(user_id, room_id, type_, call.json())
+        return EMPTY
+
+    @endpoint("POST", "/_matrix/client/v3/user/{userId}/filter", "/_matrix/client/r0/user/{userId}/filter")
+    async def add_filter(self, call: Call) -> Response:
+        user_id = _own(call)
+        definition = call.json()
+        read_filter(definition)
+        return json_response({"filter_id": await self._accounts.add_filter(user_id, definition)})
+
+    @endpoint(
+        "GET",
+        "/_matrix/client/v3/user/{userId}/filter/{filterId}",
+        "/_matrix/client/r0/user/{userId}/filter/{filterId}",
+    )
+    async def get_filter(self, call: Call) -> Response:
+        definition = await self._accounts.filter(_own(call), call.path["filterId"])
+        if definition is None:
+            raise MatrixError(404, "M_NOT_FOUND", "There is no such filter")
+        return bytes_response(orjson.dumps(definition))
+
+    @endpoint("GET", "/_matrix/client/v3/pushrules")
+    async def push_rules(self, call: Call) -> Response:
+        return json_response(default_push_rules(call.user_id))
+
+    @endpoint("GET", "/_matrix/client/v3/pushrules/global")
+    async def global_push_rules(self, call: Call) -> Response:
+        return json_response(default_push_rules(call.user_id)["global"])
+
+    @endpoint("GET", "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}")
+    async def push_rule(self, call: Call) -> Response:
+        return json_response(_rule(call))
+
+    @endpoint("GET", "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled")
+    async def push_rule_enabled(self, call: Call) -> Response:
+        return json_response({"enabled": _rule(call)["enabled"]})
+
+    @endpoint("GET", "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}/actions")
+    async def push_rule_actions(self, call: Call) -> Response:
+        return json_response({"actions": _rule(call)["actions"]})
+
+
+class DeviceEndpoints:
+    def __init__(self, accounts: AccountService, log_in: LogInEndpoints, uia: UserInteractive) -> None:
+        self._accounts = accounts
+        self._log_in = log_in
+        self._uia = uia
+
+    @endpoint("GET", "/_matrix/client/v3/devices", "/_matrix/client/r0/devices")
+    async def devices(self, call: Call) -> Response:
+        devices = await self._accounts.devices(call.user_id)
+        return json_response({"devices": [_device(device) for device in devices]})
+
+    @endpoint("GET", "/_matrix/client/v3/devices/{deviceId}")
+    async def device(self, call: Call) -> Response:
+        for device in await self._accounts.devices(call.user_id):
+            if device.device_id == call.path["deviceId"]:
+                return json_response(_device(device))
+        raise MatrixError(404, "M_NOT_FOUND", "There is no such device")
+
+    @endpoint("PUT", "/_matrix/client/v3/devices/{deviceId}")
+    async def rename(self, call: Call) -> Response:
+        name = call.json().get("display_name")
+        if isinstance(name, str):
+            await self._accounts.rename_device(call.user_id, call.path["deviceId"], name)
+        return EMPTY
+
+    @endpoint("DELETE", "/_matrix/client/v3/devices/{deviceId}")
+    async def delete(self, call: Call) -> Response:
+        await self._delete(call, [call.path["deviceId"]])
+        return EMPTY
+
+    @endpoint("POST", "/_matrix/client/v3/delete_devices")
+    async def delete_many(self, call: Call) -> Response:
+        wanted = call.json().get("devices")
+        if not isinstance(wanted, list) or not all(isinstance(device, str) for device in wanted):
+            raise missing("devices")
+        await self._delete(call, [device for device in wanted if isinstance(device, str)])
+        return EMPTY
+
+    async def _delete(self, call: Call, device_ids: list[str]) -> None:
+        auth = self._uia.check(
+            call.json_or_empty().get("auth"), ["m.login.password"], f"devices {call.user_id}"
+        )
+        await self._log_in.check_password_stage(call, auth)
+        await self._accounts.log_out(call.user_id, device_ids)
+
+
+def _own(call: Call) -> UserId:
+    if call.path["userId"] != call.user_id:
+        raise MatrixError(403, "M_FORBIDDEN", "That belongs to somebody else")
+    return call.user_id
+
+
+def _whose(call: Call) -> tuple[UserId, RoomId | None, str]:
+    room = call.path.get("roomId")
+    return _own(call), None if room is None else RoomId(room), call.path["type"]
+
+
+def _rule(call: Call) -> dict[str, Any]:
+    for rule in default_push_rules(call.user_id)["global"].get(call.path["kind"], ()):
+        if rule["rule_id"] == call.path["ruleId"]:
+            found: dict[str, Any] = rule
+            return found
+    raise MatrixError(404, "M_NOT_FOUND", "There is no such push rule")
+
+
+def _device(device: Device) -> dict[str, Any]:
+    shown: dict[str, Any] = {"device_id": device.device_id, "last_seen_ts": device.last_seen_ts_ms}
+    if device.display_name is not None:
+        shown["display_name"] = device.display_name
+    return shown

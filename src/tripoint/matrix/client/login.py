@@ -1,0 +1,205 @@
+"""Getting in and out: registration, log-in, refresh, log-out, passwords, the end of an account.
+
+spec: Matrix client-server "Account registration and management", "Login", "User-Interactive Authentication"
+"""
+
+from collections.abc import Callable
+
+from tripoint.accounts.ports import Account, AccountService, LogIn
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import InvalidId, UserId, parse_user_id, split_user_id
+from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response, missing
+from tripoint.matrix.registry import Auth, Call, endpoint
+from tripoint.matrix.uia import UserInteractive
+from tripoint.net.http import Response
+
+
+class LogInEndpoints:
+    """`random_name` makes a localpart for clients that register without one."""
+
+    def __init__(self, accounts: AccountService, uia: UserInteractive, random_name: Callable[[], str]) -> None:
+        self._accounts = accounts
+        self._uia = uia
+        self._random_name = random_name
+
+    @endpoint("GET", "/_matrix/client/v3/login", "/_matrix/client/r0/login", auth=Auth.NONE)
+    async def flows(self, call: Call) -> Response:
+        return json_response({"flows": [{"type": "m.login.password"}]})
+
+    @endpoint("POST", "/_matrix/client/v3/login", "/_matrix/client/r0/login", auth=Auth.NONE)
+    async def log_in(self, call: Call) -> Response:
+        body = call.json()
+        if body.get("type") != "m.login.password":
+            raise MatrixError(400, "M_UNKNOWN", "This server knows log-in by m.login.password alone")
+        password = body.get("password")
+        if not isinstance(password, str):
+            raise missing("password")
+        name = self._localpart(_identifier(body))
+        if name is None:
+            raise MatrixError(403, "M_FORBIDDEN", "Wrong user name or password")
+        account = await self._accounts.check_password(name, password, address=call.request.address)
+        return json_response(await self._open(account, body))
+
+    def _localpart(self, user: str) -> str | None:
+        """The account meant by a localpart or a whole user id; None for another server's."""
+        if not user.startswith("@"):
+            return user.lower()
+        try:
+            localpart, server = split_user_id(parse_user_id(user))
+        except InvalidId:
+            return None
+        return localpart if server == self._accounts.server_name else None
+
+    async def _open(self, account: Account, body: JsonObject) -> JsonObject:
+        device_id, name = body.get("device_id"), body.get("initial_device_display_name")
+        if device_id is not None and not isinstance(device_id, str):
+            raise invalid("device_id must be a text")
+        opened = await self._accounts.log_in(
+            account,
+            protocol="matrix",
+            device_id=device_id or None,
+            display_name=name if isinstance(name, str) else None,
+            tokens=True,
+            refreshable=body.get("refresh_token") is True,
+        )
+        return _log_in_body(opened, self._accounts.server_name)
+
+    @endpoint("POST", "/_matrix/client/v3/refresh", auth=Auth.NONE)
+    async def refresh(self, call: Call) -> Response:
+        token = call.json().get("refresh_token")
+        if not isinstance(token, str):
+            raise missing("refresh_token")
+        opened = await self._accounts.refresh(token)
+        return json_response(
+            {
+                "access_token": opened.access_token or "",
+                "refresh_token": opened.refresh_token or "",
+                "expires_in_ms": opened.expires_in_ms or 0,
+            }
+        )
+
+    @endpoint("POST", "/_matrix/client/v3/logout", "/_matrix/client/r0/logout")
+    async def log_out(self, call: Call) -> Response:
+        await self._accounts.log_out(call.user_id, [call.device_id])
+        return EMPTY
+
+    @endpoint("POST", "/_matrix/client/v3/logout/all")
+    async def log_out_all(self, call: Call) -> Response:
+        await self._accounts.log_out_all(call.user_id)
+        return EMPTY
+
+    @endpoint("GET", "/_matrix/client/v3/account/whoami", "/_matrix/client/r0/account/whoami")
+    async def whoami(self, call: Call) -> Response:
+        return json_response(
+            {"user_id": call.user_id, "device_id": call.device_id, "is_guest": call.caller.account.guest}
+        )
+
+    @endpoint("GET", "/_matrix/client/v3/register/available", auth=Auth.NONE)
+    async def available(self, call: Call) -> Response:
+        name = call.query("username")
+        if name is None:
+            raise missing("username")
+        await self._accounts.check_name(name)
+        return json_response({"available": True})
+
+    @endpoint("GET", "/_matrix/client/v1/register/m.login.registration_token/validity", auth=Auth.NONE)
+    async def token_validity(self, call: Call) -> Response:
+        token = call.query("token")
+        if token is None:
+            raise missing("token")
+        return json_response({"valid": await self._accounts.registration_token_valid(token)})
+
+    @endpoint("POST", "/_matrix/client/v3/register", "/_matrix/client/r0/register", auth=Auth.NONE)
+    async def register(self, call: Call) -> Response:
+        kind = call.query("kind") or "user"
+        if kind == "guest":
+            raise MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "This server has no guests on Matrix")
+        if kind != "user":
+            raise invalid("kind is user or guest")
+        body = call.json()
+        name = body.get("username") or self._random_name()
+        if not isinstance(name, str):
+            raise invalid("username must be a text")
+        name = name.lower()
+        await self._accounts.check_name(name)
+        password, auth = body.get("password"), body.get("auth")
+        mode = await self._accounts.registration_state()
+        stage = "m.login.registration_token" if mode == "token" else "m.login.dummy"
+        if isinstance(auth, dict) and not isinstance(password, str) and auth.get("type") == stage:
+            raise missing("password")
+        done = self._uia.check(auth, [stage], "register")
+        registration_token = done.get("token") if mode == "token" else None
+        if not isinstance(password, str):
+            raise missing("password")
+        account = await self._accounts.register(
+            name,
+            password,
+            address=call.request.address,
+            registration_token=registration_token if isinstance(registration_token, str) else None,
+        )
+        if body.get("inhibit_login") is True:
+            return json_response({"user_id": account.user_id, "home_server": self._accounts.server_name})
+        return json_response(await self._open(account, body))
+
+    @endpoint("POST", "/_matrix/client/v3/account/password")
+    async def change_password(self, call: Call) -> Response:
+        body = call.json()
+        password = body.get("new_password")
+        if not isinstance(password, str):
+            raise missing("new_password")
+        await self._confirm(call, body, "password")
+        await self._accounts.change_password(
+            call.user_id,
+            password,
+            keep_device=call.device_id,
+            logout_devices=body.get("logout_devices", True) is not False,
+        )
+        return EMPTY
+
+    @endpoint("POST", "/_matrix/client/v3/account/deactivate")
+    async def deactivate(self, call: Call) -> Response:
+        await self._confirm(call, call.json_or_empty(), "deactivate")
+        await self._accounts.deactivate(call.user_id)
+        return json_response({"id_server_unbind_result": "no-support"})
+
+    async def _confirm(self, call: Call, body: JsonObject, what: str) -> None:
+        """The caller gives the password once more. spec: "Password-based" UIA stage."""
+        auth = self._uia.check(body.get("auth"), ["m.login.password"], f"{what} {call.user_id}")
+        await self.check_password_stage(call, auth)
+
+    async def check_password_stage(self, call: Call, auth: JsonObject) -> None:
+        password = auth.get("password")
+        user = self._localpart(_identifier(auth))
+        if not isinstance(password, str) or user is None:
+            raise bad_json("m.login.password needs an identifier and a password")
+        if self._accounts.user_id(user) != call.user_id:
+            raise MatrixError(403, "M_FORBIDDEN", "That is not your account")
+        await self._accounts.check_password(user, password, address=call.request.address)
+
+
+def _identifier(body: JsonObject) -> str:
+    """The user of a log-in: identifier, or the deprecated `user`."""
+    identifier = body.get("identifier")
+    if isinstance(identifier, dict):
+        if identifier.get("type") != "m.id.user":
+            raise MatrixError(400, "M_UNKNOWN", "This server knows identifiers of type m.id.user alone")
+        user = identifier.get("user")
+    else:
+        user = body.get("user")
+    if not isinstance(user, str):
+        raise missing("identifier")
+    return user
+
+
+def _log_in_body(opened: LogIn, server: str) -> JsonObject:
+    user_id: UserId = opened.account.user_id
+    body: JsonObject = {
+        "user_id": user_id,
+        "access_token": opened.access_token or "",
+        "device_id": opened.device_id,
+        "home_server": server,
+    }
+    if opened.refresh_token is not None:
+        body["refresh_token"] = opened.refresh_token
+        body["expires_in_ms"] = opened.expires_in_ms or 0
+    return body

@@ -1,0 +1,221 @@
+"""Rooms and who is in them: creating, joining, leaving, inviting, kicking, banning, knocking, forgetting.
+
+spec: Matrix client-server "Creation", "Room membership", "Listing rooms"
+"""
+
+from collections.abc import Sequence
+
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId, parse_room_alias, parse_user_id, server_of
+from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response, missing
+from tripoint.matrix.registry import Call, endpoint
+from tripoint.net.http import Response
+from tripoint.rooms.commands import (
+    Ban,
+    CreateRoom,
+    Forget,
+    Invite,
+    Join,
+    Kick,
+    Knock,
+    Leave,
+    Origin,
+    StateDraft,
+    Template,
+    Unban,
+)
+from tripoint.rooms.ports import RoomReader, RoomService
+
+_PRESETS = {
+    "private_chat": Template.PRIVATE_CHAT,
+    "trusted_private_chat": Template.TRUSTED_PRIVATE_CHAT,
+    "public_chat": Template.PUBLIC_CHAT,
+}
+
+
+class RoomEndpoints:
+    def __init__(self, rooms: RoomService, reader: RoomReader, server: ServerName) -> None:
+        self._rooms = rooms
+        self._reader = reader
+        self._server = server
+
+    @endpoint("POST", "/_matrix/client/v3/createRoom", "/_matrix/client/r0/createRoom")
+    async def create(self, call: Call) -> Response:
+        body = call.json_or_empty()
+        visibility = body.get("visibility", "private")
+        if visibility not in ("public", "private"):
+            raise invalid("visibility is public or private")
+        preset = body.get("preset") or ("public_chat" if visibility == "public" else "private_chat")
+        template = _PRESETS.get(preset) if isinstance(preset, str) else None
+        if template is None:
+            raise invalid("preset is private_chat, trusted_private_chat or public_chat")
+        if body.get("invite_3pid"):
+            raise MatrixError(403, "M_THREEPID_DENIED", "This server invites by user id alone")
+        done = await self._rooms.do(
+            CreateRoom(
+                actor=call.user_id,
+                origin=Origin(call.session),
+                template=template,
+                alias_localpart=_text(body, "room_alias_name"),
+                name=_text(body, "name") or None,
+                topic=_text(body, "topic") or None,
+                invite=tuple(dict.fromkeys(parse_user_id(user) for user in _texts(body, "invite"))),
+                room_version=_text(body, "room_version"),
+                is_direct=body.get("is_direct") is True,
+                listed=visibility == "public",
+                creation_content=_object(body, "creation_content") or {},
+                initial_state=_initial_state(body),
+                power_levels_override=_object(body, "power_level_content_override"),
+            )
+        )
+        return json_response({"room_id": done.room_id or ""})
+
+    @endpoint("POST", "/_matrix/client/v3/join/{roomIdOrAlias}", "/_matrix/client/r0/join/{roomIdOrAlias}")
+    async def join(self, call: Call) -> Response:
+        return await self._join(call, await self._room_id(call.path["roomIdOrAlias"]))
+
+    @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/join", "/_matrix/client/r0/rooms/{roomId}/join")
+    async def join_id(self, call: Call) -> Response:
+        return await self._join(call, RoomId(call.path["roomId"]))
+
+    async def _join(self, call: Call, room_id: RoomId) -> Response:
+        body = call.json_or_empty()
+        if body.get("third_party_signed") is not None:
+            raise MatrixError(403, "M_FORBIDDEN", "This server takes no third-party invitations")
+        await self._rooms.do(
+            Join(actor=call.user_id, origin=Origin(call.session), room_id=room_id, reason=_text(body, "reason"))
+        )
+        return json_response({"room_id": room_id})
+
+    @endpoint("POST", "/_matrix/client/v3/knock/{roomIdOrAlias}")
+    async def knock(self, call: Call) -> Response:
+        body = call.json_or_empty()
+        room_id = await self._room_id(call.path["roomIdOrAlias"])
+        await self._rooms.do(
+            Knock(actor=call.user_id, origin=Origin(call.session), room_id=room_id, reason=_text(body, "reason"))
+        )
+        return json_response({"room_id": room_id})
+
+    async def _room_id(self, name: str) -> RoomId:
+        if name.startswith("!"):
+            return RoomId(name)
+        alias: RoomAlias = parse_room_alias(name)
+        found = await self._reader.resolve_alias(alias)
+        if found is None:
+            local = server_of(alias) == self._server
+            text = f"There is no room {alias}" if local else "Rooms of other servers are not reachable yet"
+            raise MatrixError(404, "M_NOT_FOUND", text)
+        return found
+
+    @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/leave", "/_matrix/client/r0/rooms/{roomId}/leave")
+    async def leave(self, call: Call) -> Response:
+        body = call.json_or_empty()
+        await self._rooms.do(
+            Leave(
+                actor=call.user_id,
+                origin=Origin(call.session),
+                room_id=RoomId(call.path["roomId"]),
+                reason=_text(body, "reason"),
+            )
+        )
+        return EMPTY
+
+    @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/forget", "/_matrix/client/r0/rooms/{roomId}/forget")
+    async def forget(self, call: Call) -> Response:
+        await self._rooms.do(Forget(actor=call.user_id, room_id=RoomId(call.path["roomId"])))
+        return EMPTY
+
+    @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/invite", "/_matrix/client/r0/rooms/{roomId}/invite")
+    async def invite(self, call: Call) -> Response:
+        target, reason = _target(call)
+        await self._rooms.do(
+            Invite(
+                actor=call.user_id,
+                origin=Origin(call.session),
+                room_id=RoomId(call.path["roomId"]),
+                target=target,
+                reason=reason,
+            )
+        )
+        return EMPTY
+
+    @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/kick", "/_matrix/client/r0/rooms/{roomId}/kick")
+    async def kick(self, call: Call) -> Response:
+        target, reason = _target(call)
+        room_id = RoomId(call.path["roomId"])
+        await self._rooms.do(
+            Kick(actor=call.user_id, origin=Origin(call.session), room_id=room_id, target=target, reason=reason)
+        )
+        return EMPTY
+
+    @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/ban", "/_matrix/client/r0/rooms/{roomId}/ban")
+    async def ban(self, call: Call) -> Response:
+        target, reason = _target(call)
+        room_id = RoomId(call.path["roomId"])
+        await self._rooms.do(
+            Ban(actor=call.user_id, origin=Origin(call.session), room_id=room_id, target=target, reason=reason)
+        )
+        return EMPTY
+
+    @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/unban", "/_matrix/client/r0/rooms/{roomId}/unban")
+    async def unban(self, call: Call) -> Response:
+        target, reason = _target(call)
+        room_id = RoomId(call.path["roomId"])
+        await self._rooms.do(
+            Unban(actor=call.user_id, origin=Origin(call.session), room_id=room_id, target=target, reason=reason)
+        )
+        return EMPTY
+
+    @endpoint("GET", "/_matrix/client/v3/joined_rooms", "/_matrix/client/r0/joined_rooms")
+    async def joined_rooms(self, call: Call) -> Response:
+        memberships = await self._reader.memberships(call.user_id)
+        return json_response(
+            {"joined_rooms": [room_id for room_id, membership in memberships.items() if membership == "join"]}
+        )
+
+
+def _target(call: Call) -> tuple[UserId, str | None]:
+    body = call.json()
+    user_id = body.get("user_id")
+    if not isinstance(user_id, str):
+        if "medium" in body:
+            raise MatrixError(403, "M_THREEPID_DENIED", "This server invites by user id alone")
+        raise missing("user_id")
+    return parse_user_id(user_id), _text(body, "reason")
+
+
+def _text(body: JsonObject, key: str) -> str | None:
+    value = body.get(key)
+    if value is not None and not isinstance(value, str):
+        raise bad_json(f"{key} must be a text")
+    return value
+
+
+def _texts(body: JsonObject, key: str) -> Sequence[str]:
+    value = body.get(key, [])
+    texts = [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else None
+    if texts is None or not isinstance(value, list) or len(texts) != len(value):
+        raise bad_json(f"{key} must be a list of texts")
+    return texts
+
+
+def _object(body: JsonObject, key: str) -> JsonObject | None:
+    value = body.get(key)
+    if value is not None and not isinstance(value, dict):
+        raise bad_json(f"{key} must be an object")
+    return value
+
+
+def _initial_state(body: JsonObject) -> tuple[StateDraft, ...]:
+    given = body.get("initial_state", [])
+    if not isinstance(given, list):
+        raise bad_json("initial_state must be a list")
+    drafts = []
+    for entry in given:
+        if not isinstance(entry, dict):
+            raise bad_json("initial_state holds events")
+        type_, state_key, content = entry.get("type"), entry.get("state_key", ""), entry.get("content")
+        if not isinstance(type_, str) or not isinstance(state_key, str) or not isinstance(content, dict):
+            raise bad_json("An initial state event has type, state_key and content")
+        drafts.append(StateDraft(type_, state_key, content))
+    return tuple(drafts)

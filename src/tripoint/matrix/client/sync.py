@@ -1,0 +1,65 @@
+"""GET /sync: its parameters. The work is in matrix/sync/."""
+
+from tripoint.accounts.ports import AccountService
+from tripoint.matrix.errors import MatrixError, bytes_response, invalid
+from tripoint.matrix.presence import DevicePresence
+from tripoint.matrix.registry import Call, endpoint
+from tripoint.matrix.sync.filters import NO_FILTER, SyncFilter, parse_filter_json, read_filter
+from tripoint.matrix.sync.server import SyncServer
+from tripoint.matrix.sync.tokens import parse_token
+from tripoint.net.http import Response
+
+# Clients ask for 30 s; proxies cut connections that are silent for a minute or two.
+MAX_TIMEOUT_MS = 120_000
+
+
+class SyncEndpoints:
+    def __init__(self, server: SyncServer, accounts: AccountService, presence: DevicePresence) -> None:
+        self._server = server
+        self._accounts = accounts
+        self._presence = presence
+        self._filters: dict[str, SyncFilter] = {}
+
+    @endpoint("GET", "/_matrix/client/v3/sync", "/_matrix/client/r0/sync")
+    async def sync(self, call: Call) -> Response:
+        timeout = call.query("timeout") or "0"
+        if not timeout.isdigit():
+            raise invalid("timeout is a number of milliseconds")
+        since_text = call.query("since")
+        since = None if since_text is None else parse_token(since_text, self._server.start)
+        presence = call.query("set_presence") or "online"
+        if presence not in ("online", "unavailable", "offline"):
+            raise invalid("set_presence is online, unavailable or offline")
+        wanted = await self._filter(call)
+        self._presence.synced(call.user_id, call.session, presence)
+        body = await self._server.sync(
+            call.user_id,
+            call.device_id,
+            since,
+            wanted,
+            timeout_s=min(int(timeout), MAX_TIMEOUT_MS) / 1000,
+            full_state=call.query("full_state") == "true",
+            since_text=since_text,
+        )
+        return bytes_response(body)
+
+    async def _filter(self, call: Call) -> SyncFilter:
+        text = call.query("filter")
+        if not text:
+            return NO_FILTER
+        key = text if text.startswith("{") else f"{call.user_id} {text}"
+        known = self._filters.get(key)
+        if known is not None:
+            return known
+        if text.startswith("{"):
+            definition = parse_filter_json(text)
+        else:
+            found = await self._accounts.filter(call.user_id, text)
+            if found is None:
+                raise MatrixError(400, "M_INVALID_PARAM", "There is no such filter")
+            definition = found
+        read = read_filter(definition)
+        if len(self._filters) > 10_000:
+            self._filters.clear()
+        self._filters[key] = read
+        return read

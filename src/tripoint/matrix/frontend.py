@@ -1,0 +1,99 @@
+"""The Matrix front end as runtime sees it: every endpoint, joined to the middle by its ports."""
+
+import secrets
+from collections.abc import Callable
+
+from tripoint.accounts.ports import AccountService
+from tripoint.core.ids import ServerName
+from tripoint.fanout.hub import Hub
+from tripoint.matrix.client.account import AccountDataEndpoints, DeviceEndpoints, ProfileEndpoints
+from tripoint.matrix.client.directory import DirectoryEndpoints
+from tripoint.matrix.client.ephemeral import EphemeralEndpoints
+from tripoint.matrix.client.events import EventEndpoints
+from tripoint.matrix.client.login import LogInEndpoints
+from tripoint.matrix.client.rooms import RoomEndpoints
+from tripoint.matrix.client.server import ServerInfo
+from tripoint.matrix.client.sync import SyncEndpoints
+from tripoint.matrix.listener import Fallback, MatrixListener
+from tripoint.matrix.presence import DevicePresence
+from tripoint.matrix.registry import Router
+from tripoint.matrix.render import Renderer
+from tripoint.matrix.sync.ephemera import Ephemera
+from tripoint.matrix.sync.rooms import RoomChunks
+from tripoint.matrix.sync.server import SyncServer
+from tripoint.matrix.uia import UserInteractive
+from tripoint.rooms.ports import PresenceService, RoomReader, RoomService
+
+# Every class that declares endpoints: docs/specs.toml is checked against them.
+ENDPOINT_CLASSES = (
+    ServerInfo,
+    LogInEndpoints,
+    RoomEndpoints,
+    EventEndpoints,
+    DirectoryEndpoints,
+    ProfileEndpoints,
+    AccountDataEndpoints,
+    DeviceEndpoints,
+    EphemeralEndpoints,
+    SyncEndpoints,
+)
+
+
+class MatrixFrontEnd:
+    """All of Matrix in this process. `listener.handle` answers requests; `sweep` is called every few seconds.
+
+    `now_ms` is the wall clock.
+    """
+
+    def __init__(
+        self,
+        server: ServerName,
+        rooms: RoomService,
+        reader: RoomReader,
+        accounts: AccountService,
+        presence: PresenceService,
+        hub: Hub,
+        *,
+        now_ms: Callable[[], int],
+        public_url: str,
+        default_room_version: str,
+        fallback: Fallback | None = None,
+    ) -> None:
+        renderer = Renderer()
+        ephemera = Ephemera(reader, now_ms)
+        chunks = RoomChunks(reader, renderer)
+        sync = SyncServer(reader, accounts, chunks, ephemera, secrets.token_hex(4))
+        hub.watch_all_rooms(sync.room_changed)
+        hub.watch_users(sync.user_changed)
+        uia = UserInteractive()
+        log_in = LogInEndpoints(accounts, uia, _random_name)
+        self.presence = DevicePresence(presence, now_ms)
+        router = Router()
+        for module in (
+            ServerInfo(public_url, default_room_version),
+            log_in,
+            RoomEndpoints(rooms, reader, server),
+            EventEndpoints(rooms, reader, renderer, sync),
+            DirectoryEndpoints(rooms, reader, server),
+            ProfileEndpoints(rooms, reader, accounts, server),
+            AccountDataEndpoints(accounts, reader),
+            DeviceEndpoints(accounts, log_in, uia),
+            EphemeralEndpoints(rooms, reader, self.presence),
+            SyncEndpoints(sync, accounts, self.presence),
+        ):
+            router.add(module)
+        self.listener = MatrixListener(router, accounts, fallback)
+        self.sync = sync
+
+    def sweep(self) -> None:
+        """End the presence of devices that stopped syncing."""
+        self.presence.sweep()
+
+    def drain(self) -> None:
+        """Answer whoever is waiting, so that connections can close."""
+        self.sync.wake_everybody()
+
+
+def _random_name() -> str:
+    """A localpart for a client that registers without naming one."""
+    return "u" + secrets.token_hex(6)

@@ -1,0 +1,74 @@
+"""One HTTP request to one endpoint: find it, see who calls, answer errors as Matrix does.
+
+spec: Matrix client-server "Using access tokens", "Web Browser Clients"
+"""
+
+from collections.abc import Awaitable, Callable
+
+from tripoint.accounts.ports import AccountService, TokenOwner
+from tripoint.accounts.refusals import AccountRefused
+from tripoint.core.errors import PeerError
+from tripoint.matrix import refusals
+from tripoint.matrix.errors import CORS, MatrixError, invalid
+from tripoint.matrix.registry import Auth, Call, Router
+from tripoint.net.http import Request, Response
+from tripoint.rooms.refusals import Refused
+
+_PREFLIGHT = Response(204, b"", CORS)
+Fallback = Callable[[Request], Awaitable[Response | None]]
+
+
+class MatrixListener:
+    """The handler behind HttpFront. `fallback` may answer paths that are not Matrix's (a web page)."""
+
+    def __init__(self, router: Router, accounts: AccountService, fallback: Fallback | None = None) -> None:
+        self._router = router
+        self._accounts = accounts
+        self._fallback = fallback
+
+    async def handle(self, request: Request) -> Response:
+        try:
+            return await self._handle(request)
+        except MatrixError as error:
+            return error.response()
+        except Refused as refused:
+            return refusals.of_room(refused).response()
+        except AccountRefused as refused:
+            return refusals.of_account(refused).response()
+        except PeerError as error:
+            return invalid(str(error)).response()
+
+    async def _handle(self, request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return _PREFLIGHT
+        if self._fallback is not None and not request.path.startswith("/_matrix/"):
+            answer = await self._fallback(request)
+            if answer is not None:
+                return answer
+        declared, handler, path = self._router.find(request.method, request.path)
+        caller = None
+        if declared.auth is not Auth.NONE:
+            caller = await self._caller(request, required=declared.auth is Auth.TOKEN)
+        return await handler(Call(request, path, caller))
+
+    async def _caller(self, request: Request, *, required: bool) -> TokenOwner | None:
+        """spec: "Using access tokens": the Authorization header, or the deprecated query parameter."""
+        token = None
+        header = request.header(b"authorization")
+        if header is not None:
+            scheme, _, value = header.partition(" ")
+            if scheme.lower() == "bearer":
+                token = value.strip()
+        else:
+            token = request.query("access_token")
+        if not token:
+            if required:
+                raise MatrixError(401, "M_MISSING_TOKEN", "This needs an access token")
+            return None
+        return await self._accounts.owner_of_token(token)
+
+    def too_large(self, request: Request) -> Response:
+        return MatrixError(413, "M_TOO_LARGE", "The request body is too large").response()
+
+    def failed(self, request: Request) -> Response:
+        return MatrixError(500, "M_UNKNOWN", "Something went wrong on the server").response()

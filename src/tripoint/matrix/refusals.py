@@ -1,0 +1,81 @@
+"""No, in Matrix: every refusal of rooms and accounts as status and errcode (docs/mapping.md 25)."""
+
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.matrix.errors import MatrixError
+from tripoint.rooms.refusals import Refusal, Refused
+
+ROOM_ERRORS: dict[Refusal, tuple[int, str]] = {
+    Refusal.BANNED: (403, "M_FORBIDDEN"),
+    Refusal.NOT_INVITED: (403, "M_FORBIDDEN"),
+    Refusal.WRONG_ROOM_PASSWORD: (403, "M_FORBIDDEN"),
+    Refusal.ROOM_FULL: (403, "M_FORBIDDEN"),
+    Refusal.TOO_MANY_ROOMS: (400, "M_RESOURCE_LIMIT_EXCEEDED"),
+    Refusal.GUESTS_FORBIDDEN: (403, "M_GUEST_ACCESS_FORBIDDEN"),
+    Refusal.NO_SUCH_ROOM: (404, "M_NOT_FOUND"),
+    Refusal.CREATION_OFF: (404, "M_NOT_FOUND"),
+    Refusal.NOT_A_LOCAL_ROOM_NAME: (404, "M_NOT_FOUND"),
+    Refusal.ALIAS_TAKEN: (400, "M_ROOM_IN_USE"),
+    Refusal.BAD_ALIAS: (400, "M_INVALID_PARAM"),
+    Refusal.NO_SUCH_ALIAS: (404, "M_NOT_FOUND"),
+    Refusal.POWER_TOO_LOW: (403, "M_FORBIDDEN"),
+    Refusal.SAME_POWER: (403, "M_FORBIDDEN"),
+    Refusal.CANNOT_SPEAK: (403, "M_FORBIDDEN"),
+    Refusal.NOT_JOINED: (403, "M_FORBIDDEN"),
+    Refusal.ALREADY_JOINED: (403, "M_FORBIDDEN"),
+    Refusal.TARGET_NOT_JOINED: (403, "M_FORBIDDEN"),
+    Refusal.NO_SUCH_USER: (404, "M_NOT_FOUND"),
+    Refusal.NO_SUCH_EVENT: (404, "M_NOT_FOUND"),
+    Refusal.NICK_TAKEN: (400, "M_INVALID_PARAM"),
+    Refusal.BAD_NICK: (400, "M_INVALID_PARAM"),
+    Refusal.REMOTE_TIMEOUT: (504, "M_UNKNOWN"),
+    Refusal.VERSION_UNSUPPORTED: (400, "M_UNSUPPORTED_ROOM_VERSION"),
+    Refusal.ENCRYPTED: (403, "M_FORBIDDEN"),
+    Refusal.TOO_LARGE: (413, "M_TOO_LARGE"),
+    Refusal.BAD_CONTENT: (400, "M_BAD_JSON"),
+    Refusal.RATE_LIMITED: (429, "M_LIMIT_EXCEEDED"),
+    Refusal.NOT_SUPPORTED: (400, "M_UNKNOWN"),
+    Refusal.ACCOUNT_SUSPENDED: (403, "M_USER_SUSPENDED"),
+    Refusal.SERVER_BUSY: (503, "M_UNKNOWN"),
+}
+
+ACCOUNT_ERRORS: dict[AccountRefusal, tuple[int, str]] = {
+    AccountRefusal.BAD_NAME: (400, "M_INVALID_USERNAME"),
+    AccountRefusal.NAME_TAKEN: (400, "M_USER_IN_USE"),
+    AccountRefusal.REGISTRATION_CLOSED: (403, "M_FORBIDDEN"),
+    AccountRefusal.REGISTRATION_TOKEN_NEEDED: (401, "M_UNAUTHORIZED"),
+    AccountRefusal.BAD_REGISTRATION_TOKEN: (401, "M_UNAUTHORIZED"),
+    AccountRefusal.BAD_PASSWORD: (400, "M_WEAK_PASSWORD"),
+    AccountRefusal.WRONG_CREDENTIALS: (403, "M_FORBIDDEN"),
+    AccountRefusal.DEACTIVATED: (403, "M_USER_DEACTIVATED"),
+    AccountRefusal.LOCKED: (401, "M_USER_LOCKED"),
+    AccountRefusal.GUESTS_OFF: (403, "M_GUEST_ACCESS_FORBIDDEN"),
+    AccountRefusal.TOO_MANY_GUESTS: (403, "M_FORBIDDEN"),
+    AccountRefusal.UNKNOWN_TOKEN: (401, "M_UNKNOWN_TOKEN"),
+    AccountRefusal.EXPIRED_TOKEN: (401, "M_UNKNOWN_TOKEN"),
+    AccountRefusal.NO_SUCH_DEVICE: (404, "M_NOT_FOUND"),
+    AccountRefusal.RATE_LIMITED: (429, "M_LIMIT_EXCEEDED"),
+    AccountRefusal.TLS_REQUIRED: (403, "M_FORBIDDEN"),
+    AccountRefusal.SERVER_BUSY: (503, "M_UNKNOWN"),
+}
+
+
+def of_room(refused: Refused) -> MatrixError:
+    """The error for something a room refused."""
+    status, errcode = ROOM_ERRORS[refused.refusal]
+    if refused.retry_after_ms is not None:
+        return MatrixError(status, errcode, refused.text, retry_after_ms=refused.retry_after_ms)
+    return MatrixError(status, errcode, refused.text)
+
+
+def of_account(refused: AccountRefused) -> MatrixError:
+    """The error for something that accounts refused."""
+    status, errcode = ACCOUNT_ERRORS[refused.refusal]
+    if refused.refusal is AccountRefusal.LOCKED:
+        # spec: client-server "Account locking": the client keeps its session and tries again.
+        return MatrixError(status, errcode, refused.text, soft_logout=True)
+    if refused.refusal in (AccountRefusal.UNKNOWN_TOKEN, AccountRefusal.EXPIRED_TOKEN):
+        soft = refused.refusal is AccountRefusal.EXPIRED_TOKEN
+        return MatrixError(status, errcode, refused.text, soft_logout=soft)
+    if refused.retry_after_ms is not None:
+        return MatrixError(status, errcode, refused.text, retry_after_ms=refused.retry_after_ms)
+    return MatrixError(status, errcode, refused.text)

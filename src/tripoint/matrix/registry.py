@@ -1,0 +1,187 @@
+"""Endpoints: declared where they are written, found by a trie of path segments.
+
+A module of endpoints is a class with its collaborators in the constructor; @endpoint marks its methods. The
+marks hold what dispatch needs (method, path, who may call), and docs/specs.toml is checked against them.
+spec: Matrix client-server "API standards", "Common error codes"
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeVar
+from urllib.parse import unquote
+
+import orjson
+
+from tripoint.accounts.ports import TokenOwner
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import DeviceId, UserId
+from tripoint.matrix.errors import MatrixError, bad_json, not_json
+from tripoint.net.http import Request, Response
+
+
+class Auth(Enum):
+    """Who may call an endpoint."""
+
+    NONE = "none"
+    TOKEN = "token"
+    OPTIONAL = "optional"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What is known of an endpoint. `paths` hold {names} for single segments."""
+
+    method: str
+    paths: tuple[str, ...]
+    auth: Auth
+
+
+class Call:
+    """One call of an endpoint: the request, its path parameters, who calls."""
+
+    __slots__ = ("_caller", "_json", "path", "request")
+
+    def __init__(self, request: Request, path: dict[str, str], caller: TokenOwner | None) -> None:
+        self.request = request
+        self.path = path
+        self._caller = caller
+        self._json: JsonObject | None = None
+
+    @property
+    def caller(self) -> TokenOwner:
+        """Who calls an endpoint with Auth.TOKEN."""
+        assert self._caller is not None, "this endpoint is declared without a token"
+        return self._caller
+
+    @property
+    def maybe_caller(self) -> TokenOwner | None:
+        return self._caller
+
+    @property
+    def user_id(self) -> UserId:
+        return self.caller.account.user_id
+
+    @property
+    def device_id(self) -> DeviceId:
+        return self.caller.device_id
+
+    @property
+    def session(self) -> str:
+        """The device as a session among those of all protocols (rooms.commands.Origin)."""
+        return f"{self.user_id}/{self.device_id}"
+
+    def query(self, name: str) -> str | None:
+        return self.request.query(name)
+
+    def json(self) -> JsonObject:
+        """The body as a JSON object. M_NOT_JSON or M_BAD_JSON otherwise."""
+        if self._json is None:
+            try:
+                value = orjson.loads(self.request.body)
+            except orjson.JSONDecodeError:
+                raise not_json() from None
+            if not isinstance(value, dict):
+                raise bad_json("The body must be a JSON object")
+            self._json = value
+        return self._json
+
+    def json_or_empty(self) -> JsonObject:
+        """As json(), where a missing body stands for an empty object."""
+        return self.json() if self.request.body.strip() else {}
+
+
+EndpointMethod = Callable[[Any, Call], Awaitable[Response]]
+M = TypeVar("M", bound=EndpointMethod)
+
+
+def endpoint(method: str, *paths: str, auth: Auth = Auth.TOKEN) -> Callable[[M], M]:
+    """Declare a method as endpoint; several paths where several versions are the same thing."""
+
+    def mark(function: M) -> M:
+        function.__dict__.setdefault("endpoints", []).append(Endpoint(method, paths, auth))
+        return function
+
+    return mark
+
+
+class _Node:
+    """One segment of the trie."""
+
+    __slots__ = ("children", "handlers", "names", "wild")
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Node] = {}
+        self.wild: _Node | None = None
+        # method -> (endpoint, bound method, parameter names in order)
+        self.handlers: dict[str, tuple[Endpoint, Callable[[Call], Awaitable[Response]], tuple[str, ...]]] = {}
+
+
+class Router:
+    """All endpoints of a server."""
+
+    def __init__(self) -> None:
+        self._root = _Node()
+
+    def add(self, module: object) -> None:
+        """Take up every declared endpoint of an object."""
+        for function, declared in declared_endpoints(type(module)):
+            bound = getattr(module, function)
+            for one in declared:
+                for path in one.paths:
+                    self._add(one, path, bound)
+
+    def _add(self, declared: Endpoint, path: str, bound: Callable[[Call], Awaitable[Response]]) -> None:
+        node = self._root
+        names = []
+        for segment in path.strip("/").split("/"):
+            if segment.startswith("{"):
+                names.append(segment[1:-1])
+                if node.wild is None:
+                    node.wild = _Node()
+                node = node.wild
+            else:
+                node = node.children.setdefault(segment, _Node())
+        assert declared.method not in node.handlers, f"two handlers for {declared.method} {path}"
+        node.handlers[declared.method] = (declared, bound, tuple(names))
+
+    def find(
+        self, method: str, path: str
+    ) -> tuple[Endpoint, Callable[[Call], Awaitable[Response]], dict[str, str]]:
+        """The endpoint of a request and its path parameters, percent-decoded.
+
+        Raises MatrixError M_UNRECOGNIZED: 404 for an unknown path, 405 for a known one with another method.
+        """
+        values: list[str] = []
+        node = self._walk(self._root, path.strip("/").split("/"), 0, values)
+        if node is None:
+            raise MatrixError(404, "M_UNRECOGNIZED", "This server does not know that address")
+        found = node.handlers.get(method)
+        if found is None:
+            raise MatrixError(405, "M_UNRECOGNIZED", f"{method} is not for this address")
+        declared, bound, names = found
+        return declared, bound, dict(zip(names, map(unquote, values), strict=True))
+
+    def _walk(self, node: _Node, segments: list[str], at: int, values: list[str]) -> _Node | None:
+        if at == len(segments):
+            return node if node.handlers else None
+        child = node.children.get(segments[at])
+        if child is not None:
+            found = self._walk(child, segments, at + 1, values)
+            if found is not None:
+                return found
+        if node.wild is None:
+            return None
+        values.append(segments[at])
+        found = self._walk(node.wild, segments, at + 1, values)
+        if found is None:
+            values.pop()
+        return found
+
+
+def declared_endpoints(cls: type) -> Iterator[tuple[str, list[Endpoint]]]:
+    """(method name, endpoints) of every endpoint that a class declares."""
+    for name in dir(cls):
+        declared = getattr(getattr(cls, name), "endpoints", None)
+        if declared:
+            yield name, declared

@@ -1,0 +1,97 @@
+"""Events as clients see them, as bytes that are made once and shared by everybody who reads.
+
+spec: Matrix client-server "Room event format", definitions ClientEvent, UnsignedData
+"""
+
+from typing import Any
+
+import orjson
+
+from tripoint.core.event import Event
+from tripoint.core.ids import UserId
+from tripoint.rooms.history import HistoryItem
+
+# Rendered events kept; one is some 500 bytes.
+CACHED = 20_000
+
+
+class Renderer:
+    """Client forms of events. `unsigned` of an event is the same for all readers but for transaction_id."""
+
+    def __init__(self) -> None:
+        self._plain: dict[str, tuple[Event, bytes]] = {}
+
+    def head(self, event: Event) -> bytes:
+        """The event without room_id and unsigned, and without its closing brace."""
+        found = self._plain.get(event.event_id)
+        if found is not None and found[0] is event:
+            return found[1]
+        body: dict[str, Any] = {
+            "type": event.type,
+            "sender": event.sender,
+            "event_id": event.event_id,
+            "origin_server_ts": event.origin_server_ts,
+            "content": event.content,
+        }
+        if event.state_key is not None:
+            body["state_key"] = event.state_key
+        if event.redacts is not None:
+            # spec: rooms/v11: clients of older and newer versions find `redacts` in both places.
+            body["redacts"] = event.redacts
+            body["content"] = {**event.content, "redacts": event.redacts}
+        data = orjson.dumps(body)[:-1]
+        if len(self._plain) >= CACHED:
+            for key in list(self._plain)[: CACHED // 2]:
+                del self._plain[key]
+        self._plain[event.event_id] = (event, data)
+        return data
+
+    def state(self, event: Event) -> bytes:
+        """A state event in the `state` of /sync: without room_id."""
+        return self.head(event) + b"}"
+
+    def event(self, event: Event) -> bytes:
+        """An event by itself, with room_id."""
+        return self.head(event) + _room_id(event) + b"}"
+
+    def timeline(self, item: HistoryItem, transaction_id: str | None = None) -> bytes:
+        """An event of a /sync timeline: unsigned, no room_id."""
+        return self.head(item.event) + self._unsigned(item, transaction_id) + b"}"
+
+    def history(self, item: HistoryItem, transaction_id: str | None = None) -> bytes:
+        """An event of /messages and its kin: unsigned and room_id."""
+        return self.head(item.event) + _room_id(item.event) + self._unsigned(item, transaction_id) + b"}"
+
+    def stripped(self, event: Event) -> bytes:
+        """spec: "Stripped state": sender, type, state_key, content; member events may have the time too."""
+        return orjson.dumps(
+            {
+                "type": event.type,
+                "sender": event.sender,
+                "state_key": event.state_key,
+                "content": event.content,
+                "origin_server_ts": event.origin_server_ts,
+                "event_id": event.event_id,
+            }
+        )
+
+    def _unsigned(self, item: HistoryItem, transaction_id: str | None) -> bytes:
+        unsigned: dict[str, Any] = {}
+        if item.replaced is not None:
+            unsigned["prev_content"] = item.replaced.content
+            unsigned["prev_sender"] = item.replaced.sender
+            unsigned["replaces_state"] = item.replaced.event_id
+        if item.redacted_because is not None:
+            unsigned["redacted_because"] = orjson.Fragment(self.event(item.redacted_because))
+        if transaction_id is not None:
+            unsigned["transaction_id"] = transaction_id
+        return b',"unsigned":' + orjson.dumps(unsigned) if unsigned else b""
+
+
+def _room_id(event: Event) -> bytes:
+    return b',"room_id":' + orjson.dumps(event.room_id)
+
+
+def member_event(user_id: UserId) -> tuple[str, str]:
+    """The state key under which a user's membership stands."""
+    return "m.room.member", user_id

@@ -1,0 +1,127 @@
+"""Typing, receipts and presence in a sync.
+
+Typing and presence have a counter of their own (tokens.py); receipts have positions in the stream.
+spec: Matrix client-server modules typing_notifications, receipts, presence
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import orjson
+
+from tripoint.core.ids import RoomId, UserId
+from tripoint.matrix.sync.filters import SyncFilter
+from tripoint.matrix.sync.tokens import SyncToken
+from tripoint.rooms.changes import PresenceChanged, ReceiptMoved, TypingChanged
+from tripoint.rooms.ports import Receipt, RoomReader
+
+_ReceiptKey = tuple[UserId, str, str | None]
+
+
+class Ephemera:
+    """What syncs say of things that are not events. `started_at`: the stream's position at the start."""
+
+    def __init__(self, reader: RoomReader, clock_ms: Callable[[], int]) -> None:
+        self._reader = reader
+        self._clock_ms = clock_ms
+        self.counter = 0
+        self._started_at = reader.stream_position()
+        self._typing: dict[RoomId, int] = {}
+        self._receipts: dict[RoomId, OrderedDict[_ReceiptKey, Receipt]] = {}
+        self._receipt_at: dict[RoomId, int] = {}
+        self._presence: dict[UserId, int] = {}
+
+    def typing_changed(self, change: TypingChanged) -> None:
+        self.counter += 1
+        self._typing[change.room_id] = self.counter
+
+    def presence_changed(self, change: PresenceChanged) -> None:
+        self.counter += 1
+        self._presence.pop(change.user_id, None)
+        self._presence[change.user_id] = self.counter
+
+    def receipt_moved(self, change: ReceiptMoved) -> None:
+        self._receipt_at[change.room_id] = change.position
+        receipts = self._receipts.get(change.room_id)
+        if receipts is None:
+            return
+        key = (change.user_id, change.kind, change.thread_id)
+        receipts.pop(key, None)
+        receipts[key] = Receipt(
+            change.user_id, change.event_id, change.kind, change.thread_id, change.ts_ms, change.position
+        )
+
+    def changed(self, room_id: RoomId, user_id: UserId, since: SyncToken) -> bool:
+        """Whether of_room() would have something to say."""
+        if self._typing.get(room_id, 0) > since.ephemeral:
+            return True
+        return self._receipt_at.get(room_id, self._started_at) > since.position
+
+    async def of_room(
+        self, room_id: RoomId, user_id: UserId, since: SyncToken | None, wanted: SyncFilter
+    ) -> tuple[list[bytes], bytes | None]:
+        """(ephemeral events, the user's own m.fully_read as account data)."""
+        events = []
+        typing_at = self._typing.get(room_id, 0)
+        if typing_at > (since.ephemeral if since is not None else 0) and wanted.ephemeral.wants_type("m.typing"):
+            typing = sorted(self._reader.typing(room_id))
+            if typing or since is not None:
+                events.append(orjson.dumps({"type": "m.typing", "content": {"user_ids": typing}}))
+        marker = None
+        position = since.position if since is not None else 0
+        if since is None or self._receipt_at.get(room_id, self._started_at) > position:
+            receipts = await self._of_room(room_id)
+            found = [receipt for receipt in receipts.values() if receipt.position > position]
+            own = [receipt for receipt in found if receipt.user_id == user_id]
+            content = _receipt_content(found, user_id)
+            if content and wanted.ephemeral.wants_type("m.receipt"):
+                events.append(orjson.dumps({"type": "m.receipt", "content": content}))
+            for receipt in own:
+                if receipt.kind == "m.fully_read":
+                    marker = orjson.dumps({"type": "m.fully_read", "content": {"event_id": receipt.event_id}})
+        return events, marker
+
+    async def _of_room(self, room_id: RoomId) -> OrderedDict[_ReceiptKey, Receipt]:
+        receipts = self._receipts.get(room_id)
+        if receipts is None:
+            loaded = await self._reader.receipts(room_id)
+            receipts = OrderedDict(((r.user_id, r.kind, r.thread_id), r) for r in loaded)
+            self._receipts[room_id] = receipts
+        return receipts
+
+    def presence(self, user_id: UserId, since: SyncToken | None, wanted: SyncFilter) -> list[bytes]:
+        """Presence of people in the same rooms that changed since."""
+        if not wanted.presence.wants_type("m.presence"):
+            return []
+        after = since.ephemeral if since is not None else 0
+        events = []
+        for other in reversed(self._presence):
+            if self._presence[other] <= after:
+                break
+            if other == user_id or self._reader.shares_room(user_id, other):
+                events.append(self._presence_event(other))
+        return events
+
+    def _presence_event(self, user_id: UserId) -> bytes:
+        presence = self._reader.presence(user_id)
+        content: dict[str, object] = {
+            "presence": presence.presence,
+            "last_active_ago": max(0, self._clock_ms() - presence.last_active_ts_ms),
+            "currently_active": presence.presence == "online",
+        }
+        if presence.status_msg is not None:
+            content["status_msg"] = presence.status_msg
+        return orjson.dumps({"type": "m.presence", "sender": user_id, "content": content})
+
+
+def _receipt_content(receipts: list[Receipt], user_id: UserId) -> dict[str, dict[str, dict[str, object]]]:
+    """spec: m.receipt. Private receipts are for their owner alone."""
+    content: dict[str, dict[str, dict[str, object]]] = {}
+    for receipt in receipts:
+        if receipt.kind == "m.fully_read" or (receipt.kind == "m.read.private" and receipt.user_id != user_id):
+            continue
+        data: dict[str, object] = {"ts": receipt.ts_ms}
+        if receipt.thread_id is not None:
+            data["thread_id"] = receipt.thread_id
+        content.setdefault(receipt.event_id, {}).setdefault(receipt.kind, {})[receipt.user_id] = data
+    return content

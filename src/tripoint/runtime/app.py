@@ -1,0 +1,256 @@
+"""A server: the middle and its front ends, started, served, drained.
+
+Order of start: folder, keys, store, middle, front ends, sockets. Order of stop: sockets accept nothing,
+clients are told, what is queued is written, the store closes.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from tripoint.config.load import server_name, split_address
+from tripoint.config.options import Config
+from tripoint.fanout.delivery import Flusher
+from tripoint.irc.frontend import IrcFrontEnd
+from tripoint.irc.options import IrcOptions
+from tripoint.matrix.frontend import MatrixFrontEnd
+from tripoint.net.http import HttpFront
+from tripoint.net.listen import bind
+from tripoint.observe.metrics import Metrics
+from tripoint.rooms.changes import EventCommitted, RoomChange
+from tripoint.runtime.data_dir import DataDir
+from tripoint.runtime.middle import Middle, build_middle, clock_ms, report_bug
+from tripoint.runtime.welcome_page import WelcomePage
+from tripoint.store.interface import Store
+from tripoint.store.sqlite import SqliteStore
+from tripoint.xmpp.frontend import XmppFrontEnd
+from tripoint.xmpp.options import XmppOptions
+
+log = structlog.get_logger("tripoint")
+
+# How often rooms whose MUC lock ran out and Matrix devices that stopped syncing are looked for.
+SWEEP_S = 10.0
+# What a drain waits for requests that are running.
+GRACE_S = 5.0
+
+
+class App:
+    """One server process. start(), then wait, then stop()."""
+
+    def __init__(self, config: Config, folder: DataDir, store: Store | None = None) -> None:
+        self.config = config
+        self.ports: dict[str, list[int]] = {}
+        self._folder = folder
+        self._store = store
+        self._servers: list[asyncio.Server] = []
+        self._fronts: list[HttpFront] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._events: dict[str, int] = {}
+
+    async def start(self) -> None:
+        """Returns once every listener answers."""
+        config, folder = self.config, self._folder
+        server = server_name(config)
+        folder.check_server_name(server)
+        tls = folder.tls(config)
+        self.tls = tls
+        store = self._store if self._store is not None else SqliteStore(folder.database)
+        secret = folder.secret()
+        self.middle = middle = await build_middle(config, store, folder.signing_key(), secret=secret)
+        middle.hub.watch_all_rooms(self._count)
+        flusher = Flusher(asyncio.get_running_loop().call_soon)
+        self.irc = IrcFrontEnd(
+            server,
+            middle.service,
+            middle.reader,
+            middle.accounts,
+            middle.presence,
+            middle.name_table,
+            middle.hub,
+            flusher,
+            _irc_options(config),
+            secret=secret,
+            now_ms=clock_ms,
+            monotonic=time.monotonic,
+            end_point=lambda: tls.end_point,
+        )
+        self.xmpp = XmppFrontEnd(
+            server,
+            middle.service,
+            middle.reader,
+            middle.accounts,
+            middle.presence,
+            middle.name_table,
+            middle.hub,
+            flusher,
+            _xmpp_options(config),
+            tls=tls,
+            secret=secret,
+            now_ms=clock_ms,
+            monotonic=time.monotonic,
+        )
+        page = WelcomePage(config, middle.accounts)
+        self.matrix = MatrixFrontEnd(
+            server,
+            middle.service,
+            middle.reader,
+            middle.accounts,
+            middle.presence,
+            middle.hub,
+            now_ms=clock_ms,
+            public_url=config.server.public_url,
+            default_room_version=config.server.default_room_version,
+            fallback=page.handle,
+        )
+        await self.irc.start()
+        await self.xmpp.start()
+        await self._listen()
+        page.ports = self.ports
+        self._tasks = [
+            asyncio.create_task(self.irc.run()),
+            asyncio.create_task(self.xmpp.run()),
+            asyncio.create_task(self._sweep()),
+        ]
+
+    async def _listen(self) -> None:
+        listen = self.config.listen
+        await self._serve("irc", listen.irc, lambda: self.irc.protocol(secure=False), tls=False)
+        await self._serve("irc_tls", listen.irc_tls, lambda: self.irc.protocol(secure=True), tls=True)
+        await self._serve("xmpp", listen.xmpp, lambda: self.xmpp.protocol(secure=False), tls=False)
+        await self._serve("xmpp_tls", listen.xmpp_tls, lambda: self.xmpp.protocol(secure=True), tls=True)
+        limits = self.config.limits
+        http = HttpFront(
+            self.matrix.listener.handle,
+            body_limit=limits.http_body_bytes,
+            too_large=self.matrix.listener.too_large,
+            failed=self.matrix.listener.failed,
+            report=report_bug,
+            proxies=listen.proxies,
+            max_concurrent=limits.http_requests or None,
+        )
+        await self._serve_http("http", listen.http, http)
+        metrics = HttpFront(
+            self._metrics(self.middle).handle,
+            body_limit=1024,
+            too_large=self.matrix.listener.too_large,
+            failed=self.matrix.listener.failed,
+            report=report_bug,
+        )
+        await self._serve_http("metrics", listen.metrics, metrics)
+
+    async def _serve(
+        self, name: str, addresses: Sequence[str], factory: Callable[[], asyncio.Protocol], *, tls: bool
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        for address in addresses:
+            sock = bind(*_parts(address))
+            context = self.tls.context if tls else None
+            self._servers.append(await loop.create_server(factory, sock=sock, ssl=context, backlog=1024))
+            self.ports.setdefault(name, []).append(sock.getsockname()[1])
+
+    async def _serve_http(self, name: str, addresses: Sequence[str], front: HttpFront) -> None:
+        self._fronts.append(front)
+        for address in addresses:
+            sock = bind(*_parts(address))
+            await front.listen(sock)
+            self.ports.setdefault(name, []).append(sock.getsockname()[1])
+
+    def _count(self, change: RoomChange) -> None:
+        if type(change) is EventCommitted:
+            kind = "message" if change.event.state_key is None else "state"
+            self._events[kind] = self._events.get(kind, 0) + 1
+
+    def _metrics(self, middle: Middle) -> Metrics:
+        metrics = Metrics()
+        metrics.counter("tripoint_events", "Events committed.", "kind", lambda: self._events)
+        metrics.counter(
+            "tripoint_refusals", "Commands refused, by reason.", "refusal", lambda: middle.service.refusals
+        )
+        metrics.gauge(
+            "tripoint_rooms_in_memory", "Rooms in memory.", "state", lambda: {"loaded": float(len(middle.loaded))}
+        )
+        metrics.gauge(
+            "tripoint_commit_backlog",
+            "Positions that were given out and are not on disk yet.",
+            "stream",
+            lambda: {"rooms": float(middle.stream.last - middle.stream.committed)},
+        )
+        metrics.gauge(
+            "tripoint_sessions",
+            "Live connections.",
+            "protocol",
+            lambda: {"irc": float(self.irc.connections), "xmpp": float(self.xmpp.connections)},
+        )
+        return metrics
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                self.matrix.sweep()
+                await self.middle.creation.unlock_due(clock_ms())
+            except Exception as error:  # the sweep goes on; the bug is told
+                report_bug("app.sweep", error)
+
+    def reload_certificate(self) -> None:
+        """SIGHUP: take up renewed certificate files. What cannot be read leaves the old ones in use."""
+        try:
+            self.tls.reload()
+            log.info("tls.reloaded")
+        except (OSError, ValueError) as error:
+            log.error("tls.not_reloaded", error=str(error))
+
+    async def stop(self) -> None:
+        """Drain: nothing new, tell clients, write what is queued, close."""
+        for server in self._servers:
+            server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.matrix.drain()
+        for front in self._fronts:
+            await front.close(GRACE_S)
+        await self.irc.drain()
+        await self.xmpp.drain()
+        await self.middle.close()
+        self._folder.close()
+
+
+def _parts(address: str) -> tuple[str, int]:
+    parts = split_address(address)
+    assert parts is not None, "the configuration was checked"
+    return parts
+
+
+def _irc_options(config: Config) -> IrcOptions:
+    limits = config.limits
+    return IrcOptions(
+        network=config.server.name,
+        motd=config.server.motd,
+        sendq_bytes=limits.send_queue_bytes,
+        commands_burst=limits.irc_commands_burst,
+        commands_per_s=limits.irc_commands_per_s,
+        connections_per_address=limits.connections_per_address,
+        plaintext_passwords=config.listen.plaintext_passwords,
+    )
+
+
+def _xmpp_options(config: Config) -> XmppOptions:
+    limits = config.limits
+    return XmppOptions(
+        sendq_bytes=limits.send_queue_bytes,
+        stanza_bytes=limits.stanza_bytes,
+        stanzas_burst=limits.xmpp_stanzas_burst,
+        stanzas_per_s=limits.xmpp_stanzas_per_s,
+        connections_per_address=limits.connections_per_address,
+        plaintext_passwords=config.listen.plaintext_passwords,
+        scram_sha1=config.accounts.scram_sha1,
+    )
+
+
+def open_app(config: Config) -> App:
+    """A server on the configured folder. Raises DataDirError."""
+    return App(config, DataDir(Path(config.server.data_dir)))

@@ -1,0 +1,112 @@
+"""The page at /: what this server is, how to connect each kind of client, and the first account.
+
+It makes accounts exactly as the protocols do (AccountService.register), so it is closed when they are.
+"""
+
+import html
+from urllib.parse import parse_qs
+
+from tripoint.accounts.ports import AccountService
+from tripoint.accounts.refusals import AccountRefused
+from tripoint.config.options import Config
+from tripoint.net.http import Request, Response
+
+_HEADERS = (
+    (b"content-type", b"text/html; charset=utf-8"),
+    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{server}</title>
+<style>
+body{{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:2rem auto;padding:0 1rem}}
+table{{border-collapse:collapse}}td,th{{text-align:left;padding:.3rem 1rem .3rem 0;vertical-align:top}}
+input{{font:inherit;padding:.3rem;margin:.2rem 0;width:16rem}}
+.say{{border-left:4px solid #888;padding:.3rem 1rem;background:#f4f4f4}}
+</style>
+<h1>{server}</h1>
+<p>A chat server whose every room is at once a Matrix room, an IRC channel and an XMPP multi-user chat.
+One account for all three.</p>
+{say}
+{form}
+<h2>Connect</h2>
+<table>
+<tr><th>Matrix<td>homeserver <code>http://HOST:{http}</code><td>user <code>@name:{server}</code>
+<tr><th>IRC<td><code>HOST/{irc}</code>, TLS <code>{irc_tls}</code>
+<td>SASL account <code>name</code>; or just a nick, as a guest
+<tr><th>XMPP<td><code>HOST:{xmpp}</code>, direct TLS <code>{xmpp_tls}</code><td>JID <code>name@{server}</code>
+</table>
+<p>The room <code>#tea</code> on IRC is <code>#tea:{server}</code> on Matrix and
+<code>tea@rooms.{server}</code> on XMPP.</p>
+"""
+
+_FORM = """<h2>Make an account</h2>
+<form method="post" action="/register">
+<label>Name<br><input name="name" autocomplete="username" required maxlength="32"></label><br>
+<label>Password<br><input name="password" type="password" autocomplete="new-password" required></label><br>
+{token}<button>Make the account</button>
+</form>"""
+
+_TOKEN = '<label>Registration token<br><input name="token" required></label><br>\n'
+
+
+class WelcomePage:
+    """Answers / and /register. `ports` is filled once the listeners are up."""
+
+    def __init__(self, config: Config, accounts: AccountService) -> None:
+        self._server = config.server.name
+        self._accounts = accounts
+        self.ports: dict[str, list[int]] = {}
+
+    async def handle(self, request: Request) -> Response | None:
+        """The answer, or None for an address that is not this page's."""
+        if request.path == "/" and request.method in ("GET", "HEAD"):
+            return await self._page("")
+        if request.path == "/register" and request.method == "POST":
+            return await self._register(request)
+        return None
+
+    async def _register(self, request: Request) -> Response:
+        origin = request.header(b"origin")
+        if origin is not None and origin.split("//")[-1] != request.header(b"host"):
+            return await self._page("That form came from another site.", 403)
+        try:
+            fields = parse_qs(request.body.decode("utf-8"), max_num_fields=10)
+        except (UnicodeDecodeError, ValueError):
+            return await self._page("That form could not be read.", 400)
+        name, password = _first(fields, "name").lower(), _first(fields, "password")
+        try:
+            account = await self._accounts.register(
+                name,
+                password,
+                address=request.address,
+                registration_token=_first(fields, "token") or None,
+            )
+        except AccountRefused as refused:
+            return await self._page(refused.text, 400)
+        return await self._page(f"The account {account.user_id} is made. Log in with any client.")
+
+    async def _page(self, say: str, status: int = 200) -> Response:
+        mode = await self._accounts.registration_state()
+        form = "" if mode == "closed" else _FORM.format(token=_TOKEN if mode == "token" else "")
+        if mode == "closed" and not say:
+            say = "New accounts are made by the administrator: tripoint user add NAME."
+        text = _PAGE.format(
+            server=html.escape(self._server),
+            say=f'<p class="say">{html.escape(say)}</p>' if say else "",
+            form=form,
+            **{name: self._port(name) for name in ("http", "irc", "irc_tls", "xmpp", "xmpp_tls")},
+        )
+        return Response(status, text.encode(), _HEADERS)
+
+    def _port(self, name: str) -> str:
+        ports = self.ports.get(name)
+        return str(ports[0]) if ports else "off"
+
+
+def _first(fields: dict[str, list[str]], name: str) -> str:
+    return fields.get(name, [""])[0]
