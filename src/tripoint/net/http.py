@@ -112,6 +112,7 @@ class HttpFront:
         self._proxies = frozenset(proxies)
         self._config = uvicorn.Config(
             self._asgi,
+            interface="asgi3",
             loop="none",
             http="httptools",
             ws="none",
