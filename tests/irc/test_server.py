@@ -9,7 +9,6 @@ import hmac
 from dataclasses import replace
 
 from tests.irc.server import CONFIG, OPTIONS, PATIENCE_S, SERVER, Client, TestServer, serve, with_limits
-
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import RoomId, UserId
 from tripoint.rooms.commands import CreateRoom, Invite, Join, SendEvent, SendState, Template
@@ -151,6 +150,21 @@ def test_an_account_comes_back_into_its_rooms() -> None:
                 ":alice!alice@example.org JOIN #tea",
             ] or len(lines) > 4
             assert any(" 332 alice #tea :Kettle" in line for line in lines)
+
+    run(scenario())
+
+
+def test_many_who_join_a_new_channel_at_once_are_in_one() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            clients = [await server.guest(f"g{number}") for number in range(8)]
+            for client in clients:
+                client.send("JOIN #rush")
+            for client in clients:
+                await client.until(" 366 ")
+            room = server.middle.reader.peek(await room_of(server, "#rush"))
+            assert room is not None
+            assert room.joined_count() == 8
 
     run(scenario())
 

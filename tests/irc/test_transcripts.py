@@ -10,6 +10,7 @@ import asyncio
 import pathlib
 
 import pytest
+
 from tests.irc.server import Client, TestServer, serve
 
 SCRIPTS = sorted((pathlib.Path(__file__).parent / "transcripts").glob("*.txt"))

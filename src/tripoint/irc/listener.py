@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import structlog
 
@@ -56,13 +56,13 @@ class IrcProtocol(asyncio.Protocol):
     # --- asyncio -----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
         front = self._front
-        self.transport = transport
+        # uvloop's transports have the methods but not the base class.
+        self.transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if isinstance(peer, tuple) and peer else "local"
         self.since = self.heard_at = self._allowance_at = front.monotonic()
-        self.outbox = IrcOutbox(transport, front.flusher, front.options.sendq_bytes, self._overflowed)
+        self.outbox = IrcOutbox(self.transport, front.flusher, front.options.sendq_bytes, self._overflowed)
         refused = front.admit(self)
         if refused is not None:
             self._end(refused)

@@ -5,6 +5,8 @@ spec: RFC2812 3.2.1, 3.2.2, 3.2.4, 3.2.5; docs/mapping.md 3, 4.1-4.4, 5.1, 8.1, 
 
 from __future__ import annotations
 
+import asyncio
+
 from tripoint.core.ids import RoomId
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
@@ -18,6 +20,10 @@ from tripoint.irc.wire import Line
 from tripoint.rooms.commands import CreateRoom, Join, Leave, SetTopic, Template
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
+
+# Making a room takes one commit; a second of looking every 20 ms outlasts a slow disk.
+CREATION_LOOKS = 50
+CREATION_LOOK_S = 0.02
 
 
 @command("JOIN", min_params=1, cost=2, spec="RFC2812 3.2.1")
@@ -47,8 +53,13 @@ async def _join_one(session: IrcSession, word: str) -> None:
         raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
     room_id = await network.find_room(word)
     if room_id is None:
-        await _create(session, word)
-        return
+        try:
+            await _create(session, word)
+            return
+        except Refused as refused:
+            if refused.refusal is not Refusal.ALIAS_TAKEN:
+                raise
+        room_id = await _made_meanwhile(session, word)
     if room_id in session.channels:
         return
     room = await session.reader.room(room_id)
@@ -64,6 +75,16 @@ async def _join_one(session: IrcSession, word: str) -> None:
     await network.enter(session, room)
     if done.created:
         _tell_history(session, room, name)
+
+
+async def _made_meanwhile(session: IrcSession, word: str) -> RoomId:
+    """The room that somebody else is just making under this name: two JOINs at once make one channel."""
+    for _ in range(CREATION_LOOKS):
+        room_id = await session.network.find_room(word)
+        if room_id is not None:
+            return room_id
+        await asyncio.sleep(CREATION_LOOK_S)
+    raise Refused(Refusal.ALIAS_TAKEN)
 
 
 async def _create(session: IrcSession, word: str) -> None:
