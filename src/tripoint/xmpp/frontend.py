@@ -234,9 +234,10 @@ class XmppFrontEnd:
         session.closed = True
         self.direct.went_silent(session)
         went_away(session)
+        # First: the rooms show those who have nobody there as the middle says they are.
+        self._doors.presence.session_down(session.user_id, session.id)
         self.muc.lost(session)
         self.users.remove(session)
-        self._doors.presence.session_down(session.user_id, session.id)
 
 
 def is_loopback(address: str) -> bool:

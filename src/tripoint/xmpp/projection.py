@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tripoint.core.confusables import skeleton
+from tripoint.core.confusables import skeletons
 from tripoint.core.ids import RoomId, ServerName, UserId, split_user_id
 from tripoint.core.power import Rank
 from tripoint.core.precis import PrecisError, is_freeform_char, is_resourceprep_stable, prepare_opaque
@@ -99,9 +99,9 @@ def handle_of(user_id: UserId, server: ServerName) -> str:
     return f"{cleaned or 'user'}~{digest}"
 
 
-def nick_key(nick: str) -> str:
-    """Two nicks with the same key are too alike to be in one room. docs/mapping.md 2.6"""
-    return skeleton(nick.casefold())
+def are_alike(one: str, other: str) -> bool:
+    """Whether two nicks are too alike to be in one room. docs/mapping.md 2.6"""
+    return not skeletons(one).isdisjoint(skeletons(other))
 
 
 def is_valid_nick(nick: str) -> bool:
@@ -152,8 +152,11 @@ class Nicks:
 
     def holder(self, nick: str) -> UserId | None:
         """Whose nick or handle this is, or whose it is too much like."""
-        key = nick_key(nick)
-        return self._holders.get(key) or self._handles.get(key)
+        for key in skeletons(nick):
+            found = self._holders.get(key) or self._handles.get(key)
+            if found is not None:
+                return found
+        return None
 
     def assign(self, user_id: UserId, displayname: str | None) -> str:
         """The nick of a member with this display name; the one he has, if the name is the same as before."""
@@ -161,12 +164,14 @@ class Nicks:
         if current is not None and self._names.get(user_id) == displayname:
             return current
         if current is not None:
-            self._holders.pop(nick_key(current), None)
+            _drop(self._holders, current, user_id)
         nick = self._choose(user_id, displayname)
         self._nicks[user_id] = nick
         self._names[user_id] = displayname
-        self._holders[nick_key(nick)] = user_id
-        self._handles[nick_key(handle_of(user_id, self._server))] = user_id
+        for key in skeletons(nick):
+            self._holders[key] = user_id
+        for key in skeletons(handle_of(user_id, self._server)):
+            self._handles[key] = user_id
         if self._remembered.get(user_id) != nick:
             self._remembered[user_id] = nick
             self._keep(user_id, nick)
@@ -176,9 +181,9 @@ class Nicks:
         """He has left: the nick is free."""
         nick = self._nicks.pop(user_id, None)
         self._names.pop(user_id, None)
-        if nick is not None and self._holders.get(nick_key(nick)) == user_id:
-            del self._holders[nick_key(nick)]
-        self._handles.pop(nick_key(handle_of(user_id, self._server)), None)
+        if nick is not None:
+            _drop(self._holders, nick, user_id)
+            _drop(self._handles, handle_of(user_id, self._server), user_id)
 
     def former(self, user_id: UserId, displayname: str | None) -> str:
         """The nick under which a message of somebody is shown who may be gone. Gives nothing away for good."""
@@ -200,8 +205,8 @@ class Nicks:
             wishes = [cleaned, f"{cleaned} ({handle})"] if cleaned else []
             wishes.append(handle)
         remembered = self._remembered.get(user_id)
-        if remembered is not None and remembered in wishes:
-            # He was called so before, when perhaps somebody else had the better name.
+        if len(wishes) > 2 and remembered == wishes[1]:
+            # He was called so before, when somebody else had the name alone; who left is not a reason to rename.
             wishes.insert(0, remembered)
         for wish in wishes:
             if self._is_free(wish, user_id):
@@ -215,5 +220,13 @@ class Nicks:
         """Nobody here has it, and it is not the handle of another member."""
         if not is_valid_nick(nick):
             return False
-        key = nick_key(nick)
-        return self._holders.get(key, user_id) == user_id and self._handles.get(key, user_id) == user_id
+        return all(
+            self._holders.get(key, user_id) == user_id and self._handles.get(key, user_id) == user_id
+            for key in skeletons(nick)
+        )
+
+
+def _drop(table: dict[str, UserId], nick: str, user_id: UserId) -> None:
+    for key in skeletons(nick):
+        if table.get(key) == user_id:
+            del table[key]

@@ -204,9 +204,9 @@ class XmppSession:
         try:
             await self._dispatch(self, stanza)
         except Problem as problem:
-            self.refuse(stanza, problem, stanza.get("to") or "")
+            self.refuse(stanza, problem, _answering(stanza))
         except (Refused, AccountRefused) as refused:
-            self.refuse(stanza, problem_of(refused), stanza.get("to") or "")
+            self.refuse(stanza, problem_of(refused), _answering(stanza))
         except Exception:
             # A bug: told to us with its trace, to the client as what it is. Nothing else of the stream suffers.
             log.exception("xmpp.handler_failed", stanza=stanza.name, session=self.id)
@@ -215,3 +215,8 @@ class XmppSession:
     def end(self, condition: str, text: str) -> None:
         """End the stream from our side."""
         self.on_end(condition, text)
+
+
+def _answering(stanza: Element) -> str:
+    """Who says no: the bare address of where the stanza went. spec: RFC6120 8.3.2 (by), XEP-0045 7.2.1"""
+    return (stanza.get("to") or "").partition("/")[0]

@@ -48,10 +48,20 @@ def subscription_of(item: RosterItem | None) -> Subscription:
 
 
 def with_subscription(item: RosterItem | None, jid: str, state: Subscription) -> RosterItem:
-    """The roster item with this state; a new one has no name, which keeps it hidden while only `asks` is set."""
+    """The roster item with this state.
+
+    One that is there only because of `asks` has no name at all, which keeps it hidden (users.is_shown); once it
+    was shown it has at least an empty name and stays.
+    """
     base = item if item is not None else RosterItem(jid, None, "none", False, ())
+    shown = state.to or state.from_ or state.asked or state.approved
     return replace_struct(
-        base, subscription=state.name, ask=state.asked, pending_in=state.asks, approved=state.approved
+        base,
+        name="" if base.name is None and shown else base.name,
+        subscription=state.name,
+        ask=state.asked,
+        pending_in=state.asks,
+        approved=state.approved,
     )
 
 

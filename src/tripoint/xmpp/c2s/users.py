@@ -126,11 +126,13 @@ class Users:
         live = self._users.get(user_id)
         if live is None:
             return
+        before = live.roster.get(item.jid)
         if item.subscription == "remove":
             live.roster.pop(item.jid, None)
         else:
             live.roster[item.jid] = item
-            if not is_shown(item):
+            # spec: RFC6121 A.3.1: a request that came in changes nothing that clients see
+            if not is_shown(item) or (before is not None and render_item(before) == render_item(item)):
                 return
         xml = f"<query xmlns='{ROSTER_NS}'>{render_item(item)}</query></iq>"
         for session in live.sessions.values():

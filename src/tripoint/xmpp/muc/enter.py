@@ -15,7 +15,7 @@ from tripoint.xmpp.c2s.presence import show_of
 from tripoint.xmpp.jid import Jid, parse_room_local
 from tripoint.xmpp.messages import is_payload
 from tripoint.xmpp.muc.view import MucView
-from tripoint.xmpp.projection import Standing, handle_of, is_valid_nick, nick_key
+from tripoint.xmpp.projection import Standing, are_alike, handle_of, is_valid_nick
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, presence
 from tripoint.xmpp.render import Shared, item, muc_user, room_presence
@@ -201,7 +201,7 @@ async def _enter(session: XmppSession, stanza: Element, jid: Jid, x: Element) ->
 def _wished_nick(session: XmppSession, nick: str) -> str | None:
     """docs/mapping.md 2.7: the wish becomes the name in this room, unless it is what he is called anyway."""
     own = handle_of(session.user_id, session.doors.domains.server)
-    return None if nick_key(nick) == nick_key(own) else nick
+    return None if are_alike(nick, own) else nick
 
 
 def _check_lock(room: RoomView, session: XmppSession) -> None:
@@ -233,7 +233,7 @@ async def _create(session: XmppSession, localpart: str, jid: Jid) -> tuple[RoomI
         template=Template.MUC,
         alias_localpart=localpart,
         locked=True,
-        nick=None if nick_key(jid.resource) == nick_key(own) else jid.resource,
+        nick=None if are_alike(jid.resource, own) else jid.resource,
     )
     try:
         done = await session.doors.rooms.do(command)
