@@ -6,7 +6,7 @@ spec: RFC6120 3, 4.4, 4.6, 5.4.3, 7; RFC7590. What may come when is connection.p
 """
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import structlog
 
@@ -59,13 +59,14 @@ class XmppProtocol(asyncio.Protocol):
     # -- asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        # uvloop's transports are not subclasses of asyncio.Transport, but do what it says.
+        stream = cast(asyncio.Transport, transport)
         front = self._front
-        self.transport = transport
+        self.transport = stream
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if isinstance(peer, tuple) and peer else "local"
         self.since = self.heard_at = front.monotonic()
-        self.outbox = Outbox(transport, front.flusher, front.options.sendq_bytes, self._overflowed)
+        self.outbox = Outbox(stream, front.flusher, front.options.sendq_bytes, self._overflowed)
         self.connection = front.connection(self.address, secure=self._secure)
         refused = front.admit(self)
         if refused is not None:

@@ -59,6 +59,7 @@ class DirectMessages:
         self._users = users
         # () stands for "no direct room"; unknown rooms are not in it.
         self._pairs: dict[RoomId, Pair | tuple[()]] = {}
+        self._rooms: dict[Pair, RoomId] = {}
         self._undecided: dict[RoomId, list[EventCommitted]] = {}
         self._routes: dict[tuple[str, str | None], Route] = {}
         self._last_position = 0
@@ -71,9 +72,7 @@ class DirectMessages:
         said = text_of(stanza)
         assert said is not None  # the handlers look first
         content = content_of(stanza, *said)
-        room = (await self._doors.rooms.do(OpenDirect(actor=session.user_id, target=target))).room_id
-        assert room is not None  # OpenDirect always names one
-        self._remember(room, (session.user_id, target))
+        room = await self._room(session.user_id, target)
         stanza_id = stanza.get("id")
         key = (session.id, stanza_id)
         self._routes[key] = route
@@ -84,6 +83,21 @@ class DirectMessages:
             )
         finally:
             self._routes.pop(key, None)
+
+    async def _room(self, actor: UserId, target: UserId) -> RoomId:
+        """The direct room of two users. The one found before serves as long as it is still theirs alone."""
+        pair = (actor, target) if actor < target else (target, actor)
+        known = self._rooms.get(pair)
+        room = None if known is None else self._doors.reader.peek(known)
+        if known is not None and room is not None and _is_theirs(room, pair):
+            return known
+        opened = (await self._doors.rooms.do(OpenDirect(actor=actor, target=target))).room_id
+        assert opened is not None  # OpenDirect always names one
+        if len(self._rooms) >= _REMEMBERED_PAIRS:
+            self._rooms.pop(next(iter(self._rooms)))
+        self._rooms[pair] = opened
+        self._remember(opened, pair)
+        return opened
 
     # -- hearing
 
@@ -224,6 +238,12 @@ class DirectMessages:
 def to_bare(session: XmppSession) -> bytes:
     """` to=` with the bare JID of the session's account."""
     return session.user.to if session.user is not None else session.to
+
+
+def _is_theirs(room: RoomView, pair: Pair) -> bool:
+    """Both are inside and nobody else, and it can be read here. docs/mapping.md 15.1"""
+    both = room.membership(pair[0]) == "join" == room.membership(pair[1])
+    return both and room.joined_count() == len(set(pair)) and not room.encrypted
 
 
 def _two_of(room: RoomView) -> Pair | None:
