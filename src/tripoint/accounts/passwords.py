@@ -94,8 +94,7 @@ class Passwords:
         """AccountRefused(RATE_LIMITED) where this name or this address was wrong too often."""
         now_s = self._clock_s()
         for key in (user_id, address):
-            # A cost next to nothing: only a bucket emptied by failures says no.
-            wait_s = self._failures.take(key, now_s, 0.001)
+            wait_s = self._failures.wait_s(key, now_s)
             if wait_s > 0:
                 raise AccountRefused(AccountRefusal.RATE_LIMITED, retry_after_ms=int(wait_s * 1000) + 1)
 

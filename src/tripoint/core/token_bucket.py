@@ -23,6 +23,15 @@ class TokenBuckets:
         self.rate = rate
         self._buckets: dict[str, tuple[float, float]] = {}  # key -> (tokens, at)
 
+    def wait_s(self, key: str, now_s: float) -> float:
+        """Seconds until one token is there; 0 if it is. Takes nothing."""
+        rate = self.rate
+        if rate.per_s <= 0:
+            return 0.0
+        tokens, at = self._buckets.get(key, (rate.burst, now_s))
+        tokens = min(rate.burst, tokens + (now_s - at) * rate.per_s)
+        return max(0.0, (1.0 - tokens) / rate.per_s)
+
     def take(self, key: str, now_s: float, cost: float = 1.0) -> float:
         """Take `cost` tokens and return 0, or take nothing and return the seconds until they are there.
 

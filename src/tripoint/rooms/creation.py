@@ -100,6 +100,7 @@ class Creation:
             raise Refused(Refusal.VERSION_UNSUPPORTED) from error
         profile = await self._people.profile(command.actor)
         await self._index.load(command.actor)
+        self._index.check_one_more(command.actor)
         invited = [(user_id, await self._invitable(user_id)) for user_id in command.invite]
         alias = self._wished_alias(command)
         if alias is not None:

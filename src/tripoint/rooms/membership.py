@@ -49,16 +49,15 @@ def profile_content(membership: str, profile: Mapping[str, str], nick: str | Non
 
 
 class Membership:
-    """Handlers of the membership commands. `max_rooms` bounds how many rooms an account may be joined to."""
+    """Handlers of the membership commands."""
 
     def __init__(
-        self, rooms: LoadedRooms, writer: Writer, people: People, index: MembershipIndex, max_rooms: int
+        self, rooms: LoadedRooms, writer: Writer, people: People, index: MembershipIndex
     ) -> None:
         self._rooms = rooms
         self._writer = writer
         self._people = people
         self._index = index
-        self._max_rooms = max_rooms
 
     async def join(self, command: Join) -> Done:
         room = await self._rooms.get(command.room_id)
@@ -70,8 +69,7 @@ class Membership:
         if membership == "join" and current is not None and not command.content:
             return Done(room.room_id, current.event_id)
         if membership != "join":
-            if len(self._index.joined(actor)) >= self._max_rooms:
-                raise Refused(Refusal.TOO_MANY_ROOMS, f"You are in {self._max_rooms} rooms; leave one first")
+            self._index.check_one_more(actor)
             self._check_may_enter(room, actor, membership)
         content = profile_content("join", profile, command.nick)
         for key, value in command.content.items():

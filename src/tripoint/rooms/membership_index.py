@@ -3,14 +3,19 @@
 from collections.abc import Mapping, Sequence
 
 from tripoint.core.ids import RoomId, ServerName, UserId
+from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.store.interface import RoomStore
 
 
 class MembershipIndex:
-    """user -> room -> (membership, position). A user's rooms are loaded once and kept current by commits."""
+    """user -> room -> (membership, position). A user's rooms are loaded once and kept current by commits.
 
-    def __init__(self, store: RoomStore, server: ServerName) -> None:
+    `max_rooms`: how many rooms an account may be joined to.
+    """
+
+    def __init__(self, store: RoomStore, server: ServerName, max_rooms: int) -> None:
         self._store = store
+        self._max_rooms = max_rooms
         self._suffix = f":{server}"
         self._users: dict[UserId, dict[RoomId, tuple[str, int]]] = {}
         self._joined: dict[UserId, set[RoomId]] = {}
@@ -31,6 +36,11 @@ class MembershipIndex:
     def joined(self, user_id: UserId) -> Sequence[RoomId]:
         """Joined rooms of a user that was loaded; empty for others."""
         return tuple(self._joined.get(user_id, ()))
+
+    def check_one_more(self, user_id: UserId) -> None:
+        """Refused(TOO_MANY_ROOMS) where a loaded user is in as many rooms as an account may be."""
+        if len(self._joined.get(user_id, ())) >= self._max_rooms:
+            raise Refused(Refusal.TOO_MANY_ROOMS, f"You are in {self._max_rooms} rooms; leave one first")
 
     def share_room(self, one: UserId, other: UserId) -> bool:
         """Whether two loaded users are joined to a room together."""

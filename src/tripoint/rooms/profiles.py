@@ -4,6 +4,7 @@ spec: Matrix client-server "Profiles": a change of display name or avatar goes i
 docs/mapping.md 2.3, 2.5 (a per-room override stays).
 """
 
+import asyncio
 from collections.abc import Callable
 
 from tripoint.bus.interface import Bus
@@ -55,6 +56,7 @@ class Profiles:
         self._changed(user_id, field, value)
         self._user_bus.publish(ProfileChanged(user_id, field, value))
         await self._index.load(user_id)
+        commits = []
         for room_id in self._index.joined(user_id):
             room = await self._rooms.get(room_id)
             current = room.head_event("m.room.member", user_id)
@@ -65,5 +67,8 @@ class Profiles:
                 continue  # a per-room value stays
             transaction = self._writer.begin(room)
             append_renamed(transaction, current, field, value)
-            await self._writer.commit(room, transaction, origin=command.origin)
+            commits.append(self._writer.submit(room, transaction, origin=command.origin))
+        if commits:
+            # All rooms at once: they share transactions of the store instead of waiting for one each.
+            await asyncio.gather(*commits)
         return Done()

@@ -30,14 +30,17 @@ class Signer:
 
 
 class RoomTransaction:
-    """Events on their way into one room. `room` None: the first event makes the room."""
+    """Events on their way into one room. `room` None: the first event makes the room. `now_ms`: their time,
+    where it is not simply now."""
 
-    def __init__(self, signer: Signer, version: RoomVersion, room: Room | None) -> None:
+    def __init__(
+        self, signer: Signer, version: RoomVersion, room: Room | None, now_ms: int | None = None
+    ) -> None:
         self.room = room
         self.version = version
         self.events: list[Event] = []
         self._signer = signer
-        self._now_ms = signer.clock_ms()
+        self._now_ms = signer.clock_ms() if now_ms is None else now_ms
         self._changed: dict[StateKey, Event] = {}
         self._extremities: Mapping[EventId, int] = {} if room is None else room.head.extremities
         self._room_id: RoomId | None = None if room is None else room.room_id

@@ -68,6 +68,7 @@ class Writer:
         self.stream = stream
         self.signer = signer
         self._groups = groups
+        self._created_ms = 0
         self._memberships = memberships
         self._room_bus = room_bus
         self._user_bus = user_bus
@@ -78,8 +79,13 @@ class Writer:
         return RoomTransaction(self.signer, room.version, room)
 
     def begin_room(self, version: RoomVersion) -> RoomTransaction:
-        """A transaction whose first event makes a new room."""
-        return RoomTransaction(self.signer, version, None)
+        """A transaction whose first event makes a new room.
+
+        From version 12 on a room's id is the hash of its create event: two rooms of one maker in the same
+        millisecond would be the same room. So creation times of this server never repeat.
+        """
+        self._created_ms = max(self.signer.clock_ms(), self._created_ms + 1)
+        return RoomTransaction(self.signer, version, None, self._created_ms)
 
     def submit(
         self,

@@ -131,12 +131,12 @@ async def build_middle(
         clock,
     )
 
-    index = MembershipIndex(store, server)
+    index = MembershipIndex(store, server, limits.rooms_per_account)
     signer = Signer(server, key, clock)
     writer = Writer(stream, group, index, room_bus, user_bus, signer)
     loaded = LoadedRooms(store, hub.is_watched, limits.rooms_in_memory)
     people = People(accounts.is_local_user, accounts.is_guest, accounts.profile, accounts.mark_direct)
-    membership = Membership(loaded, writer, people, index, limits.rooms_per_account)
+    membership = Membership(loaded, writer, people, index)
     messages = Messages(loaded, writer, store, membership)
     names = Names(loaded, writer, store, room_bus)
     creation = Creation(

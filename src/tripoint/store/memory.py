@@ -75,8 +75,11 @@ class MemoryStore:
     def submit(self, writes: Sequence[Write], done: Done) -> None:
         error = StoreError("the store is closed") if self._closed else self._error
         if error is None:
-            for write in writes:
-                self._apply(write)
+            try:
+                for write in writes:
+                    self._apply(write)
+            except StoreError as broken:
+                error = broken
         self._loop.call_soon(done, error)
 
     async def close(self) -> None:

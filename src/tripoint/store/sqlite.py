@@ -49,6 +49,8 @@ def open_connection(path: Path, *, read_only: bool) -> sqlite3.Connection:
     if not read_only:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        # What was redacted or deleted is overwritten in its page, as long as that costs no extra writing.
+        connection.execute("PRAGMA secure_delete = FAST")
         # Short sort files in memory: a full temporary folder must not fail a commit.
         connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA cache_size = -16000")

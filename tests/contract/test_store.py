@@ -1,0 +1,451 @@
+"""Every store keeps the promises of store/interface.py: the same tests for each implementation."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.middle import run
+from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
+from tripoint.store.interface import Store, StoreError
+from tripoint.store.memory import MemoryStore
+from tripoint.store.sqlite import SqliteStore
+from tripoint.store.stream import Stream
+from tripoint.store.writes import (
+    AddEvent,
+    AddStateGroup,
+    DropAccount,
+    DropRoom,
+    PutAccount,
+    PutAccountData,
+    PutAlias,
+    PutCredential,
+    PutDevice,
+    PutFilter,
+    PutMembership,
+    PutMeta,
+    PutName,
+    PutProfile,
+    PutReceipt,
+    PutRegistrationToken,
+    PutRoom,
+    PutRosterItem,
+    PutToken,
+    ReplaceEventJson,
+    Write,
+)
+
+ALICE, BOB = UserId("@alice:example.org"), UserId("@bob:example.org")
+Test = Callable[[Store], Awaitable[None]]
+
+
+def room(key: int, **changes: object) -> PutRoom:
+    fields: dict[str, object] = {
+        "room_key": key,
+        "room_id": RoomId(f"!room{key}:example.org"),
+        "version": "12",
+        "head_group": 0,
+        "extremities": ((EventId("$a"), 3), (EventId("$b"), 4)),
+        "created_ts_ms": 1000 + key,
+        "listed": False,
+        "temporary": False,
+        "locked_until_ms": None,
+        "unlock_join_rule": None,
+        "direct_pair": None,
+        **changes,
+    }
+    return PutRoom(**fields)  # type: ignore[arg-type]
+
+
+def event(position: int, room_key: int = 1, **changes: object) -> AddEvent:
+    fields: dict[str, object] = {
+        "position": position,
+        "room_key": room_key,
+        "event_id": EventId(f"$event{position}"),
+        "state_group": 1,
+        "ts_ms": position * 10,
+        "flags": 0,
+        "type": None,
+        "state_key": None,
+        "token": None,
+        "json": b'{"n":%d}' % position,
+        **changes,
+    }
+    return AddEvent(**fields)  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def on_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Test], None]:
+    """Run a test on a fresh store of each kind."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Store]:
+        store: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "test.db")
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    def runner(test: Test) -> None:
+        async def work() -> None:
+            async with opened() as store:
+                await test(store)
+
+        run(work)
+
+    return runner
+
+
+async def write(store: Store, *writes: Write) -> None:
+    await Stream(store, 0).commit(writes)
+
+
+OnStore = Callable[[Test], None]
+
+
+def test_rooms_come_back_as_they_were_put(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        one = room(1, listed=True, direct_pair="a b", locked_until_ms=5, unlock_join_rule="public")
+        two = room(2, temporary=True, direct_pair="a b", created_ts_ms=7)
+        await write(store, one, two)
+        assert await store.load_room(one.room_id) == one
+        assert await store.load_room_by_key(2) == two
+        assert await store.load_room(RoomId("!other:example.org")) is None
+        assert await store.load_listed_rooms() == [one]
+        assert await store.load_locked_rooms() == [one]
+        assert await store.load_direct_rooms("a b") == [two, one]
+        newer = room(1, head_group=9, extremities=((EventId("$c"), 5),))
+        await write(store, room(1), newer)
+        assert await store.load_room(one.room_id) == newer
+        assert await store.load_listed_rooms() == []
+
+    on_store(test)
+
+
+def test_events_are_found_by_id_position_time_and_token(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        events = [event(n, room_key=1 + n % 2, token="t" if n in (3, 7) else None) for n in range(1, 11)]
+        await write(store, room(1), room(2), *events)
+        found = await store.load_event(EventId("$event4"))
+        assert found is not None
+        assert (found.position, found.room_key, found.json, found.redacted_by) == (4, 1, b'{"n":4}', None)
+        assert await store.load_event(EventId("$nothing")) is None
+        assert sorted(await store.load_events([2, 3, 99])) == [2, 3]
+        assert await store.load_last_position(1) == 10
+        assert await store.load_last_position(3) == 0
+        # Room 2 holds 1, 3, 5, 7, 9 at times 10, 30, ...
+        assert await store.load_position_at(2, 50) == 3
+        assert await store.load_position_at(2, 51) == 5
+        assert await store.load_position_at(2, 10) == 0
+        assert [e.position for e in await store.load_event_by_token(2, "t")] == [7, 3]
+        assert await store.load_event_by_token(1, "t") == []
+
+    on_store(test)
+
+
+@pytest.mark.parametrize(
+    ("after", "upto", "limit", "backward", "positions"),
+    [
+        (0, 100, 100, False, [1, 2, 3, 4, 5]),
+        (0, 100, 2, False, [1, 2]),
+        (0, 100, 2, True, [5, 4]),
+        (2, 4, 9, False, [3, 4]),
+        (2, 4, 9, True, [4, 3]),
+        (4, 4, 9, True, []),
+    ],
+)
+def test_a_timeline_is_bounded_on_both_sides(
+    on_store: OnStore, after: int, upto: int, limit: int, backward: bool, positions: list[int]
+) -> None:
+    async def test(store: Store) -> None:
+        await write(store, room(1), room(2), *(event(n) for n in range(1, 6)), event(6, room_key=2))
+        found = await store.load_timeline(1, after=after, upto=upto, limit=limit, backward=backward)
+        assert [e.position for e in found] == positions
+
+    on_store(test)
+
+
+def test_state_history_is_kept_per_key(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        await write(
+            store,
+            room(1),
+            event(1, type="m.room.topic", state_key=""),
+            event(2, type="m.room.member", state_key=ALICE),
+            event(3),
+            event(4, type="m.room.topic", state_key=""),
+        )
+        history = await store.load_state_history(1, "m.room.topic", "")
+        assert [e.position for e in history] == [1, 4]
+        before = await store.load_state_before(1, "m.room.topic", "", 4)
+        assert before is not None and before.position == 1
+        assert await store.load_state_before(1, "m.room.topic", "", 1) is None
+
+    on_store(test)
+
+
+def test_a_redacted_event_keeps_its_place(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        await write(store, room(1), event(1, token="kept"))
+        await write(store, ReplaceEventJson(1, 8, b"{}", EventId("$because")))
+        found = await store.load_event(EventId("$event1"))
+        assert found is not None
+        assert (found.json, found.flags, found.redacted_by, found.token) == (b"{}", 8, "$because", "kept")
+
+    on_store(test)
+
+
+def test_state_groups_are_deltas_on_a_whole_state(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        await write(
+            store,
+            AddStateGroup(1, 1, None, (("a", "", 1), ("b", "x", 2))),
+            AddStateGroup(2, 1, 1, (("a", "", 3),)),
+            AddStateGroup(3, 1, 2, (("c", "", 4), ("b", "x", 5))),
+            AddStateGroup(4, 1, 1, (("fork", "", 6),)),
+        )
+        assert await store.load_state(1) == {("a", ""): 1, ("b", "x"): 2}
+        assert await store.load_state(3) == {("a", ""): 3, ("b", "x"): 5, ("c", ""): 4}
+        assert await store.load_state(4) == {("a", ""): 1, ("b", "x"): 2, ("fork", ""): 6}
+        assert await store.load_state(99) == {}
+        assert await store.load_state_chain(1) == (0, 2)
+        assert await store.load_state_chain(3) == (3, 2)
+
+    on_store(test)
+
+
+def test_memberships_aliases_receipts_names(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        tea, cha = RoomAlias("#tea:example.org"), RoomAlias("#cha:example.org")
+        await write(
+            store,
+            room(1),
+            room(2),
+            PutMembership(ALICE, 1, "join", 5),
+            PutMembership(ALICE, 2, "invite", 6),
+            PutMembership(ALICE, 1, "leave", 7),
+            PutAlias(tea, 1, ALICE),
+            PutAlias(cha, 1, BOB),
+            PutReceipt(1, ALICE, "m.read", "", EventId("$1"), 1, 8),
+            PutReceipt(1, ALICE, "m.read", "", EventId("$2"), 2, 9),
+            PutReceipt(1, BOB, "m.read", "$thread", EventId("$1"), 3, 10),
+            PutName("muc_nick", "!room", ALICE, "Al"),
+            PutName("muc_nick", "!room", ALICE, "Ally"),
+            PutMeta("key", "one"),
+            PutMeta("key", "two"),
+        )
+        rows = {row.room_key: row for row in await store.load_memberships(ALICE)}
+        assert (rows[1].membership, rows[1].position, rows[1].room_id) == ("leave", 7, "!room1:example.org")
+        assert rows[2].membership == "invite"
+        assert await store.load_alias(tea) == "!room1:example.org"
+        assert await store.load_alias_creator(cha) == BOB
+        assert await store.load_aliases(1) == [cha, tea]
+        assert [(r.user_id, r.event_id) for r in await store.load_receipts(1)] == [(ALICE, "$2"), (BOB, "$1")]
+        assert await store.load_names("muc_nick", "!room") == {ALICE: "Ally"}
+        assert await store.load_names("muc_nick", "!other") == {}
+        assert await store.load_meta("key") == "two"
+        assert await store.load_meta("nothing") is None
+        await write(store, PutMembership(ALICE, 2, None, 0), PutAlias(tea, None, ALICE))
+        assert [row.room_key for row in await store.load_memberships(ALICE)] == [1]
+        assert await store.load_alias(tea) is None
+        # Put, delete, put in one unit: the last one counts.
+        await write(store, PutAlias(tea, 2, ALICE), PutAlias(tea, None, ALICE), PutAlias(tea, 1, ALICE))
+        assert await store.load_alias(tea) == "!room1:example.org"
+
+    on_store(test)
+
+
+def test_accounts_and_what_they_own(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        alice = PutAccount(ALICE, "alice", False, True, False, False, 5)
+        guest = PutAccount(BOB, "guest-1", True, False, False, False, 6)
+        await write(
+            store,
+            alice,
+            guest,
+            PutCredential(ALICE, "scram-sha-256", b"\0\1"),
+            PutDevice(ALICE, "PHONE", "matrix", "Phone", 1),
+            PutDevice(ALICE, "LAPTOP", "irc", None, 2),
+            PutToken(b"hash", ALICE, "PHONE", False, 99),
+            PutToken(b"other", ALICE, "PHONE", True, None),
+            PutProfile(ALICE, "displayname", "Alice"),
+            PutAccountData(ALICE, "", "m.direct", b"{}", 3),
+            PutAccountData(ALICE, "!r", "m.tag", b'{"a":1}', 4),
+            PutFilter(ALICE, "f", b"{}"),
+            PutRosterItem(ALICE, "b@example.org", b"b"),
+            PutRosterItem(ALICE, "a@example.org", b"a"),
+            PutRegistrationToken("come-in", 2, None),
+        )
+        assert await store.load_account(ALICE) == alice
+        assert sorted(await store.load_account_names()) == ["alice", "guest-1"]
+        assert await store.load_guests() == [guest]
+        assert await store.load_credential(ALICE, "scram-sha-256") == b"\0\1"
+        assert [d.device_id for d in await store.load_devices(ALICE)] == ["LAPTOP", "PHONE"]
+        assert await store.load_token(b"hash") == PutToken(b"hash", ALICE, "PHONE", False, 99)
+        assert len(await store.load_tokens(ALICE)) == 2
+        assert await store.load_profile(ALICE) == {"displayname": "Alice"}
+        assert [d.type for d in await store.load_account_data(ALICE, 0)] == ["m.direct", "m.tag"]
+        assert [d.type for d in await store.load_account_data(ALICE, 3)] == ["m.tag"]
+        assert await store.load_filter(ALICE, "f") == b"{}"
+        assert await store.load_roster(ALICE) == [b"a", b"b"]
+        assert await store.load_registration_token("come-in") == PutRegistrationToken("come-in", 2, None)
+        await write(
+            store,
+            PutCredential(ALICE, "scram-sha-256", None),
+            PutDevice(ALICE, "PHONE", None, None, 0),
+            PutToken(b"hash", ALICE, None, False, None),
+            PutProfile(ALICE, "displayname", None),
+            PutRosterItem(ALICE, "a@example.org", None),
+        )
+        assert await store.load_credential(ALICE, "scram-sha-256") is None
+        assert [d.device_id for d in await store.load_devices(ALICE)] == ["LAPTOP"]
+        assert await store.load_token(b"hash") is None
+        assert await store.load_profile(ALICE) == {}
+        assert await store.load_roster(ALICE) == [b"b"]
+
+    on_store(test)
+
+
+def test_what_is_dropped_leaves_nothing(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        tea = RoomAlias("#tea:example.org")
+        await write(
+            store,
+            PutAccount(BOB, "guest-1", True, False, False, False, 6),
+            PutDevice(BOB, "X", "irc", None, 0),
+            PutProfile(BOB, "displayname", "b"),
+            PutMembership(BOB, 1, "join", 1),
+            room(1),
+            event(1),
+            AddStateGroup(1, 1, None, (("a", "", 1),)),
+            PutAlias(tea, 1, BOB),
+            PutReceipt(1, BOB, "m.read", "", EventId("$1"), 1, 8),
+        )
+        # In one unit with a write that comes before: order is kept.
+        await write(store, PutMembership(BOB, 1, "leave", 2), DropRoom(1), DropAccount(BOB))
+        assert await store.load_room_by_key(1) is None
+        assert await store.load_event(EventId("$event1")) is None
+        assert await store.load_state(1) == {}
+        assert await store.load_alias(tea) is None
+        assert await store.load_receipts(1) == []
+        assert await store.load_memberships(BOB) == []
+        assert await store.load_account(BOB) is None
+        assert await store.load_devices(BOB) == []
+        assert await store.load_profile(BOB) == {}
+
+    on_store(test)
+
+
+def test_maxima_count_everything_with_a_position(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        assert await store.load_maxima() == (0, 0, 0)
+        await write(store, room(3), event(5, room_key=3), AddStateGroup(7, 3, None, ()))
+        assert await store.load_maxima() == (5, 7, 3)
+        await write(store, PutReceipt(3, ALICE, "m.read", "", EventId("$1"), 1, 8))
+        assert (await store.load_maxima())[0] == 8
+        await write(store, PutAccountData(ALICE, "", "t", b"{}", 11))
+        assert (await store.load_maxima())[0] == 11
+
+    on_store(test)
+
+
+def test_units_are_reported_in_order_of_submission(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        await write(store, room(1))
+        done: list[int] = []
+        last = asyncio.get_running_loop().create_future()
+
+        def report(number: int) -> Callable[[StoreError | None], None]:
+            def told(error: StoreError | None) -> None:
+                assert error is None
+                done.append(number)
+                if number == 200:
+                    last.set_result(None)
+
+            return told
+
+        for number in range(1, 201):
+            store.submit([event(number)], report(number))
+        await last
+        assert done == list(range(1, 201))
+        assert await store.load_last_position(1) == 200
+
+    on_store(test)
+
+
+async def _outcomes(store: Store, units: Sequence[Sequence[Write]]) -> list[StoreError | None]:
+    """Submit units at once and wait for all of them."""
+    outcomes: list[StoreError | None] = []
+    finished = asyncio.get_running_loop().create_future()
+
+    def done(error: StoreError | None) -> None:
+        outcomes.append(error)
+        if len(outcomes) == len(units):
+            finished.set_result(None)
+
+    for unit in units:
+        store.submit(unit, done)
+    await finished
+    return outcomes
+
+
+def test_a_unit_that_fails_takes_those_behind_it_along(tmp_path: Path) -> None:
+    """A later event may build on an earlier one, so nothing behind a failure may be stored."""
+
+    async def work() -> None:
+        store = SqliteStore(tmp_path / "test.db")
+        await write(store, room(1), event(1))
+        outcomes = await _outcomes(store, [[event(2)], [event(1)], [event(3)]])
+        assert all(isinstance(outcome, StoreError) for outcome in outcomes)
+        assert await store.load_last_position(1) == 1
+        # Afterwards the store goes on.
+        assert await _outcomes(store, [[event(4)]]) == [None]
+        assert await store.load_last_position(1) == 4
+        await store.close()
+
+    run(work)
+
+
+def test_a_full_disk_is_told_and_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    """SQLite's own page limit gives the error of a full disk: SQLITE_FULL, at the same place."""
+
+    async def work() -> None:
+        store = SqliteStore(tmp_path / "test.db")
+        await write(store, room(1))
+        pages = store._write.execute("PRAGMA page_count").fetchone()[0]
+        store._write.execute(f"PRAGMA max_page_count = {pages + 5}")
+        stored, position = [], 0
+        while True:
+            position += 1
+            outcome = (await _outcomes(store, [[event(position, json=b"x" * 2000)]]))[0]
+            if outcome is not None:
+                break
+            stored.append(position)
+        assert "full" in str(outcome)
+        assert stored
+        store._write.execute("PRAGMA max_page_count = 100000")
+        assert await _outcomes(store, [[event(position + 1)]]) == [None]
+        found = await store.load_timeline(1, after=0, upto=10**6, limit=10**6, backward=False)
+        assert [e.position for e in found] == [*stored, position + 1]
+        await store.close()
+
+    run(work)
+
+
+def test_close_writes_what_is_queued(tmp_path: Path) -> None:
+    async def work() -> None:
+        store = SqliteStore(tmp_path / "test.db")
+        acknowledged: list[StoreError | None] = []
+        store.submit([room(1)], acknowledged.append)
+        store.submit([event(1)], acknowledged.append)
+        await store.close()
+        assert acknowledged == [None, None]
+        again = SqliteStore(tmp_path / "test.db")
+        assert await again.load_last_position(1) == 1
+        await again.close()
+        # A closed store refuses, and says so.
+        assert [type(o) for o in await _outcomes(again, [[event(2)]])] == [StoreError]
+
+    run(work)
