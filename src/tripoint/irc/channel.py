@@ -8,7 +8,7 @@ spec: docs/mapping.md 4, 5, 7-10.  Read next: tripoint/irc/render.py, tripoint/i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from tripoint.core.ids import RoomId, UserId
@@ -23,6 +23,37 @@ from tripoint.rooms.ports import RoomView
 
 if TYPE_CHECKING:
     from tripoint.irc.session import IrcSession
+
+
+Boxes = Mapping[int, dict[IrcOutbox, None]]
+
+
+def spread(out: Outgoing, boxes: Boxes, skip: IrcOutbox | None = None) -> None:
+    """Append `out` to outboxes grouped by audience, all but `skip`. A busy server does this all day."""
+    requires = out.requires
+    for audience, part in boxes.items():
+        if requires and not audience & requires:
+            continue
+        data = out.form(audience)
+        if skip is None or skip not in part:
+            for box in part:
+                box.send(data)
+        else:
+            for box in part:
+                if box is not skip:
+                    box.send(data)
+
+
+def together(channels: Iterable[Channel]) -> Boxes:
+    """Everybody who hears at least one of these channels, once; direct rooms do not count."""
+    found = [channel for channel in channels if not channel.direct]
+    if len(found) == 1:
+        return found[0].boxes()
+    boxes: dict[int, dict[IrcOutbox, None]] = {}
+    for channel in found:
+        for audience, part in channel.boxes().items():
+            boxes.setdefault(audience, {}).update(part)
+    return boxes
 
 
 class Channel:
@@ -42,6 +73,8 @@ class Channel:
         self._audiences: dict[int, dict[IrcOutbox, None]] = {}
         # Sessions that attached at a position which the watcher has not reached yet: see `catch_up`.
         self._waiting: list[tuple[int, IrcSession]] = []
+        # NAMES by capability set: a word per member, and the lines that are made of them.
+        self._member_words: dict[tuple[bool, bool], dict[UserId, str]] = {}
         self._member_lists: dict[tuple[bool, bool], list[str]] = {}
 
     # --- who hears ---------------------------------------------------------------------------------------
@@ -95,19 +128,13 @@ class Channel:
         return session.outbox in self._audiences.get(session.audience, ())
 
     def tell(self, out: Outgoing, skip: IrcOutbox | None = None) -> None:
-        """Append `out` to every outbox but `skip`. This loop is what a busy server does all day."""
-        requires = out.requires
-        for audience, boxes in self._audiences.items():
-            if requires and not audience & requires:
-                continue
-            data = out.form(audience)
-            if skip is None or skip not in boxes:
-                for box in boxes:
-                    box.send(data)
-            else:
-                for box in boxes:
-                    if box is not skip:
-                        box.send(data)
+        """Append `out` to every outbox but `skip`."""
+        spread(out, self._audiences, skip)
+
+    def boxes(self) -> Boxes:
+        """Who hears what is no change of the room (NICK, QUIT, AWAY), by audience. Not to be changed."""
+        self.settle()
+        return self._audiences
 
     def settle(self) -> None:
         """Everything that is committed was told: those who wait hear whatever comes next."""
@@ -137,13 +164,34 @@ class Channel:
                 changed[user_id] = (old, new)
         return changed
 
+    def take_rank(self, user_id: UserId) -> None:
+        """Read the rank of one user who just came."""
+        rank = self.room.rank(user_id)
+        if rank in _UNMARKED:
+            self.ranks.pop(user_id, None)
+        else:
+            self.ranks[user_id] = rank
+
     def rank(self, user_id: UserId) -> Rank:
         """The rank as it was last told; PLAIN for everybody without a prefix."""
         return self.ranks.get(user_id, Rank.PLAIN)
 
     def members_changed(self) -> None:
-        """Somebody came, went or got another rank: NAMES are made anew when they are asked for."""
+        """Names, ranks or the symbol changed: NAMES are made anew when they are asked for."""
         self._member_lists.clear()
+        self._member_words.clear()
+
+    def member_came(self, user_id: UserId) -> None:
+        """One member more: a thousand joins must not write a thousand lists of a thousand words."""
+        self._member_lists.clear()
+        for key, words in self._member_words.items():
+            words[user_id] = self._member_word(user_id, *key)
+
+    def member_went(self, user_id: UserId) -> None:
+        """One member less."""
+        self._member_lists.clear()
+        for words in self._member_words.values():
+            words.pop(user_id, None)
 
     def member_lines(self, *, multi_prefix: bool, userhost: bool) -> list[str]:
         """What follows the nick in each RPL_NAMREPLY: ``= #channel :words``, shared by all who ask.
@@ -158,20 +206,21 @@ class Channel:
             head = f"{symbol} {self.name} :"
             server = len(self.names.server.encode())
             room = MAX_BODY_BYTES - server - len(head.encode("utf-8", "replace")) - NICKLEN - len(":  353 ")
-            lines = [head + words for words in _packed(self._member_words(multi_prefix, userhost), room)]
+            words = self._member_words.get(key)
+            if words is None:
+                words = {user_id: self._member_word(user_id, *key) for user_id in self.room.joined()}
+                self._member_words[key] = words
+            lines = [head + part for part in _packed(list(words.values()), room)]
             self._member_lists[key] = lines
         return lines
 
-    def _member_words(self, multi_prefix: bool, userhost: bool) -> list[str]:
-        names, ranks = self.names, self.ranks
-        words = []
-        for user_id, member in self.room.joined().items():
-            word = names.nick(user_id, member.displayname)
-            if userhost:
-                word = names.mask(user_id)
-            rank = ranks.get(user_id)
-            words.append(word if rank is None else prefix(rank, multi=multi_prefix) + word)
-        return words
+    def _member_word(self, user_id: UserId, multi_prefix: bool, userhost: bool) -> str:
+        member = self.room.member(user_id)
+        word = self.names.nick(user_id, member.displayname if member is not None else None)
+        if userhost:
+            word = self.names.mask(user_id)
+        rank = self.ranks.get(user_id)
+        return word if rank is None else prefix(rank, multi=multi_prefix) + word
 
 
 _UNMARKED = frozenset({Rank.PLAIN, Rank.UNVOICED, Rank.MUTED, Rank.BANNED})

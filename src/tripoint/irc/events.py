@@ -102,8 +102,10 @@ def member_event(channel: Channel, change: EventCommitted, quitting: frozenset[U
         out.append(mode_line(names, channel.name, event, "-b", [ban_mask(names, user_id)]))
     if now != "join":
         channel.ranks.pop(user_id, None)
-    if (now == "join") != (before == "join"):
-        channel.members_changed()
+    if now == "join" and before != "join":
+        channel.member_came(user_id)
+    elif before == "join" and now != "join":
+        channel.member_went(user_id)
     return out
 
 

@@ -38,8 +38,6 @@ async def _go_on_as(session: IrcSession, account: Account, old_nick: str, old_ma
     log_in = await session.accounts.log_in(account, protocol="irc", display_name="IRC")
     before, was_guest = session.user_id, session.account.guest
     channels = [channel for channel in session.channels.values() if not channel.direct]
-    others = {other.id: other for channel in channels for other in channel.sessions.values()}
-    others.pop(session.id, None)
     for channel in channels:
         session.own(Outgoing([fitted(f":{old_mask} PART {channel.name}", "Logging in")]))
     network.rename_user(session, account.user_id)
@@ -59,4 +57,4 @@ async def _go_on_as(session: IrcSession, account: Account, old_nick: str, old_ma
     finally:
         session.entering = False
     if was_guest:
-        network.guest_left(before, old_mask, list(others.values()), f"Logged in as {account.name}")
+        network.guest_left(before, old_mask, channels, session.outbox, f"Logged in as {account.name}")

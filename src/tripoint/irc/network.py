@@ -19,7 +19,7 @@ from tripoint.core.ids import RoomId, UserId, fold_alias_localpart, parse_room_a
 from tripoint.core.json_view import text_at
 from tripoint.fanout.hub import Hub
 from tripoint.irc import numerics as n
-from tripoint.irc.channel import Channel
+from tripoint.irc.channel import Boxes, Channel, spread, together
 from tripoint.irc.events import (
     FORMS,
     flag_changes,
@@ -33,6 +33,7 @@ from tripoint.irc.events import (
 from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.names import is_nick
 from tripoint.irc.options import IrcOptions
+from tripoint.irc.outbox import IrcOutbox
 from tripoint.irc.projection import Names, channel_flags
 from tripoint.irc.render import Audience, Outgoing, fitted
 from tripoint.irc.session import IrcSession
@@ -120,7 +121,7 @@ class Network:
         user_id = session.user_id
         if session.account.guest:
             self._quitting.add(user_id)
-            self._tell_quit(session.mask, [o for o in self._sharing(session) if o is not session], reason)
+            self._tell_quit(session.mask, self._audience_of(session), session.outbox, reason)
         for channel in list(session.channels.values()):
             self._detach(channel, session)
         for undecided in self._deciding.values():
@@ -133,9 +134,9 @@ class Network:
         if session.account.guest:
             self._spawn(self._end_guest(user_id))
 
-    def guest_left(self, user_id: UserId, mask: str, others: Iterable[IrcSession], reason: str) -> None:
-        """The guest that a session was before it logged in quits; `others` shared a channel with it."""
-        self._tell_quit(mask, others, reason)
+    def guest_left(self, user_id: UserId, mask: str, channels: Iterable[Channel], skip: IrcOutbox, reason: str) -> None:
+        """The guest that a session was before it logged in quits `channels`."""
+        self._tell_quit(mask, together(channels), skip, reason)
         self._spawn(self._end_guest(user_id))
 
     async def _end_guest(self, user_id: UserId) -> None:
@@ -169,21 +170,13 @@ class Network:
     def tell_sharing(self, session: IrcSession, out: Outgoing) -> None:
         """Everybody who shares a channel with `session`, it too, once each."""
         session.own(out)
-        for other in self._sharing(session):
-            if other is not session:
-                other.tell(out)
+        spread(out, self._audience_of(session), session.outbox)
 
-    def _sharing(self, session: IrcSession) -> list[IrcSession]:
-        found: dict[str, IrcSession] = {}
-        for channel in session.channels.values():
-            if not channel.direct:
-                found.update(channel.sessions)
-        return list(found.values())
+    def _audience_of(self, session: IrcSession) -> Boxes:
+        return together(session.channels.values())
 
-    def _tell_quit(self, mask: str, others: Iterable[IrcSession], reason: str) -> None:
-        out = Outgoing([fitted(f":{mask} QUIT", reason)], ts_ms=self.now_ms())
-        for other in others:
-            other.tell(out)
+    def _tell_quit(self, mask: str, boxes: Boxes, skip: IrcOutbox, reason: str) -> None:
+        spread(Outgoing([fitted(f":{mask} QUIT", reason)], ts_ms=self.now_ms()), boxes, skip)
 
     # --- finding -----------------------------------------------------------------------------------------
 
@@ -243,10 +236,9 @@ class Network:
             return
         channel = self.channels.get(room.room_id)
         if channel is None and self._may_be_direct(room):
-            self._hub.watch_room(room.room_id, self._room_changed)
-            undecided = self._deciding.setdefault(room.room_id, _Undecided())
+            undecided = self._undecided(room)
             undecided.sessions[session.id] = session
-            await self._decide(room)
+            await undecided.done.wait()
             return
         self._attach(channel or self._open(room, direct=False), session, None)
 
@@ -259,17 +251,21 @@ class Network:
         if channel is not None:
             self._attach(channel, session, change.change)
         elif self._may_be_direct(room):
-            undecided = self._deciding.get(room.room_id)
-            if undecided is None:
-                self._deciding[room.room_id] = undecided = _Undecided()
-                self._hub.watch_room(room.room_id, self._room_changed)
-                self._spawn(self._decide(room))
-            undecided.sessions[session.id] = session
+            self._undecided(room).sessions[session.id] = session
         else:
             self._attach(self._open(room, direct=False), session, change.change)
 
     def _may_be_direct(self, room: RoomView) -> bool:
         return room.canonical_alias is None and 1 <= len(_people(room)) <= 2
+
+    def _undecided(self, room: RoomView) -> _Undecided:
+        """The looking up of what kind of room this is, begun if nobody has begun it."""
+        undecided = self._deciding.get(room.room_id)
+        if undecided is None:
+            self._deciding[room.room_id] = undecided = _Undecided()
+            self._hub.watch_room(room.room_id, self._room_changed)
+            self._spawn(self._decide(room))
+        return undecided
 
     async def _decide(self, room: RoomView) -> None:
         """Whether a room of two is their direct room; what is said meanwhile is kept."""
@@ -288,7 +284,6 @@ class Network:
         undecided = self._deciding.pop(room.room_id, None)
         if undecided is None:
             return
-        undecided.done.set()
         self._hub.unwatch_room(room.room_id, self._room_changed)
         channel = self.channels.get(room.room_id)
         for session in undecided.sessions.values():
@@ -302,6 +297,7 @@ class Network:
                 # State is shown as it is now; what was said in between is still to be told.
                 if isinstance(change, EventCommitted) and change.event.type in SPOKEN_TYPES:
                     self._event(channel, change)
+        undecided.done.set()
 
     async def settled(self, room_id: RoomId) -> None:
         """Wait until it is known whether this room is a direct one, if that is being looked up."""
@@ -328,13 +324,9 @@ class Network:
 
     def _show_channel(self, session: IrcSession, channel: Channel, change: EventCommitted | None, *, own: bool) -> None:
         """JOIN, topic, names: a room as a session first sees it.  spec: docs/mapping.md 5.1, RFC2812 3.2.1"""
-        if session.user_id in channel.room.joined():
-            rank = channel.room.rank(session.user_id)
-            if rank is not channel.rank(session.user_id):
-                channel.take_ranks()
-                channel.members_changed()
         if change is not None:
-            channel.members_changed()
+            channel.take_rank(session.user_id)
+            channel.member_came(session.user_id)
         out = joined_line(self.names, channel, change, session.user_id)
         if own:
             session.own(out)
@@ -598,17 +590,13 @@ class Network:
                 self.tell_sharing(session, Outgoing([f":{old} NICK {nick}"], ts_ms=self.now_ms()))
 
     def _tell_members_once(self, user_id: UserId, out: Outgoing, *, and_self: bool = False) -> None:
-        found: dict[str, IrcSession] = {}
-        for room_id in self.reader.joined_rooms(user_id):
-            channel = self.channels.get(room_id)
-            if channel is not None and not channel.direct:
-                found.update(channel.sessions)
-        for session in self.sessions_of(user_id):
-            found.pop(session.id, None)
-            if and_self:
+        channels = (self.channels.get(room_id) for room_id in self.reader.joined_rooms(user_id))
+        mine = {session.outbox: session for session in self.sessions_of(user_id)}
+        boxes = together(channel for channel in channels if channel is not None)
+        spread(out, {audience: dict.fromkeys(b for b in part if b not in mine) for audience, part in boxes.items()})
+        if and_self:
+            for session in mine.values():
                 session.tell(out)
-        for session in found.values():
-            session.tell(out)
 
 
 class _Undecided:

@@ -40,10 +40,23 @@ class IrcOutbox(Outbox):
 
     def send(self, data: bytes) -> None:
         """Whole lines. They leave at the end of this turn, or behind the response that is being made."""
-        if self._held is None:
-            super().send(data)
-        elif len(self._held) < MAX_HELD:
-            self._held.append(data)
+        if self._held is not None:
+            self._hold(data)
+        elif not self.closed:
+            # The body of Outbox.send again: this is called for every line and reader, and a second call would
+            # be a third of what that costs.
+            chunks = self._chunks
+            if not chunks:
+                dirty = self._flusher.dirty
+                if not dirty:
+                    self._flusher.schedule()
+                dirty.append(self)
+            chunks.append(data)
+
+    def _hold(self, item: bytes | Own) -> None:
+        assert self._held is not None
+        if len(self._held) < MAX_HELD:
+            self._held.append(item)
         elif not self.closed:
             self.closed = True
             self._overflow()
@@ -52,8 +65,8 @@ class IrcOutbox(Outbox):
         """One line of the answer to the running command."""
         if self._held is None:
             super().send(seal(body, build_tags(tags)))
-        elif len(self._held) < MAX_HELD:
-            self._held.append(Own(body, tags))
+        else:
+            self._hold(Own(body, tags))
 
     def begin(self, label: str) -> None:
         """A command with this label begins."""

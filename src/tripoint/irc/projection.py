@@ -8,6 +8,7 @@ spec: docs/mapping.md 1, 2, 3, 7, 8.  Read next: tripoint/irc/render.py.
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Final
 
 from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId
@@ -118,8 +119,12 @@ class Names:
 
     def channel(self, room: RoomView) -> str:
         """The channel name: the canonical alias where IRC can carry it, else a slug that stays."""
-        members = tuple(member.displayname or self.nick(user_id) for user_id, member in list(room.joined().items())[:3])
-        return self.channel_of(room.room_id, room.canonical_alias, room.name, members)
+        alias = room.canonical_alias
+        members: tuple[str, ...] = ()
+        if alias is None and room.room_id not in self._slugs:
+            first = islice(room.joined().items(), 3)
+            members = tuple(member.displayname or self.nick(user_id) for user_id, member in first)
+        return self.channel_of(room.room_id, alias, room.name, members)
 
     def channel_of(
         self, room_id: RoomId, alias: RoomAlias | None, name: str | None, members: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ spec: RFC2812 5.1, Modern IRC "RPL_WELCOME" and what follows.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 
@@ -14,8 +15,9 @@ from tripoint.irc.session import IrcSession
 from tripoint.irc.tables import CHANMODES, ISUPPORT_TOKENS_PER_LINE, PREFIX_MODES, isupport_tokens
 
 
+@cache
 def version() -> str:
-    """``tripoint-0.1.0``."""
+    """``tripoint-0.1.0``. Reading it costs files, so it is done once."""
     try:
         return f"tripoint-{installed_version('tripoint-server')}"
     except PackageNotFoundError:
