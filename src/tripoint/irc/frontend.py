@@ -89,11 +89,6 @@ class IrcFrontEnd:
         await self.names.load()
         self._registration = await self.accounts.registration_state()
 
-    @property
-    def connections(self) -> int:
-        """How many connections are open, logged in or not."""
-        return len(self._protocols)
-
     def protocol(self, *, secure: bool) -> IrcProtocol:
         """The factory for `loop.create_server`."""
         return IrcProtocol(self, secure=secure)
