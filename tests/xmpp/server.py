@@ -46,44 +46,64 @@ HEADER = (
 )
 
 
-class Client:
+class Client(asyncio.Protocol):
     """One connection: sends XML, waits for stanzas."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self) -> None:
         self._parser = StreamParser()
         self._waiting: deque[Element] = deque()
+        self._news = asyncio.Event()
+        self._gone = asyncio.Event()
         self._pings = 0
+        self.transport: asyncio.Transport | None = None
         self.header: StreamOpened | None = None
+        self.broken: Broken | None = None
         self.ended = False
         self.jid = ""
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        for event in self._parser.receive(data):
+            if isinstance(event, Element):
+                self._waiting.append(event)
+            elif isinstance(event, StreamOpened):
+                self.header = event
+            elif isinstance(event, StreamClosed):
+                self.ended = True
+            else:
+                self.broken = event
+        self._news.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended = True
+        self._news.set()
+        self._gone.set()
+
     def send(self, xml: str) -> None:
-        self._writer.write(xml.encode())
+        self.transport.write(xml.encode())
 
     def send_bytes(self, data: bytes) -> None:
-        self._writer.write(data)
+        self.transport.write(data)
+
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        loop = asyncio.get_running_loop()
+        self.transport = await loop.start_tls(self.transport, self, context)
 
     async def stanza(self) -> Element:
         """The next stanza; EOFError at the end of the stream."""
         while not self._waiting:
+            assert self.broken is None, f"the server sent broken XML: {self.broken}"
             if self.ended:
                 raise EOFError
-            data = await asyncio.wait_for(self._reader.read(65536), PATIENCE_S)
-            if not data:
-                self.ended = True
-                continue
-            for event in self._parser.receive(data):
-                if isinstance(event, Element):
-                    self._waiting.append(event)
-                elif isinstance(event, StreamOpened):
-                    self.header = event
-                elif isinstance(event, StreamClosed):
-                    self.ended = True
-                elif isinstance(event, Broken):
-                    raise AssertionError(f"the server sent broken XML: {event} in {data!r}")
+            self._news.clear()
+            await asyncio.wait_for(self._news.wait(), PATIENCE_S)
         return self._waiting.popleft()
+
+    async def lost(self) -> None:
+        """The server has closed the connection."""
+        await asyncio.wait_for(self._gone.wait(), PATIENCE_S)
 
     async def xml(self) -> str:
         """The next stanza as text."""
@@ -157,11 +177,8 @@ class Client:
         return got
 
     async def close(self) -> None:
-        self._writer.close()
-        try:
-            await self._writer.wait_closed()
-        except (ConnectionError, ssl.SSLError):
-            pass
+        self.transport.close()
+        await self.lost()
 
 
 class TestServer:
@@ -177,12 +194,14 @@ class TestServer:
         self._clients: list[Client] = []
 
     async def connect(self) -> Client:
-        client = Client(*await asyncio.open_connection("127.0.0.1", self.port))
-        self._clients.append(client)
-        return client
+        return await self._connect(self.port, None)
 
     async def connect_tls(self, context: ssl.SSLContext) -> Client:
-        client = Client(*await asyncio.open_connection("127.0.0.1", self.tls_port, ssl=context))
+        return await self._connect(self.tls_port, context)
+
+    async def _connect(self, port: int, context: ssl.SSLContext | None) -> Client:
+        loop = asyncio.get_running_loop()
+        _, client = await loop.create_connection(Client, "127.0.0.1", port, ssl=context)
         self._clients.append(client)
         return client
 
@@ -208,7 +227,7 @@ class TestServer:
 
     async def close(self) -> None:
         for client in self._clients:
-            client._writer.close()
+            client.transport.close()
 
 
 @asynccontextmanager

@@ -38,6 +38,24 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
+class _TlsSide(asyncio.Protocol):
+    """Hears what comes out of TLS until the handshake is known to be over.
+
+    The end of a handshake and the first stream header often arrive together, and the header is then delivered
+    before start_tls() returns. Plaintext goes to the XmppProtocol itself, which drops it.
+    """
+
+    def __init__(self, main: "XmppProtocol") -> None:
+        self._main = main
+        self.early: list[bytes] = []
+
+    def data_received(self, data: bytes) -> None:
+        self.early.append(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._main.connection_lost(exc)
+
+
 class XmppProtocol(asyncio.Protocol):
     """One client's connection. `secure`: it came over TLS."""
 
@@ -79,6 +97,8 @@ class XmppProtocol(asyncio.Protocol):
             self._act(self.connection.receive(data))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._gone:
+            return
         self._gone = True
         if self.outbox is not None:
             self.outbox.closed = True
@@ -136,10 +156,11 @@ class XmppProtocol(asyncio.Protocol):
             return
         outbox.flush()
         loop = asyncio.get_running_loop()
+        side = _TlsSide(self)
         try:
             upgraded = await loop.start_tls(
                 transport,
-                self,
+                side,
                 tls.context,
                 server_side=True,
                 ssl_handshake_timeout=self._front.options.tls_handshake_timeout_s,
@@ -147,13 +168,16 @@ class XmppProtocol(asyncio.Protocol):
         except (OSError, TimeoutError) as error:
             # spec: RFC6120 5.4.3.2: a failed handshake ends the connection
             log.debug("xmpp.tls_failed", address=self.address, error=str(error))
-            transport.abort()
-            return
+            upgraded = None
         if upgraded is None or self._gone:
             transport.abort()
+            self.connection_lost(None)
             return
         self.transport = outbox.transport = upgraded
+        upgraded.set_protocol(self)
         self._act(connection.tls_started(tls.end_point))
+        for data in side.early:
+            self.data_received(data)
 
     # -- what the accounts say
 
