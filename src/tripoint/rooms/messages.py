@@ -5,6 +5,7 @@ spec: Matrix client-server "Sending events to a room", "Redactions"; docs/mappin
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event, load_event, redact
@@ -19,7 +20,6 @@ from tripoint.rooms.commands import (
     Kick,
     Knock,
     Leave,
-    Origin,
     Redact,
     SendEvent,
     SendState,
@@ -54,9 +54,7 @@ class Messages:
         if command.type == "m.room.redaction":
             return await self.redact(_as_redaction(command))
         room = await self._rooms.get(command.room_id)
-        if command.origin is not None and command.origin.once:
-            return await self._send_once(room, command, command.origin)
-        return Done(room.room_id, await self._send(room, command))
+        return await self._once(room, command, lambda: self._send(room, command))
 
     async def _send(self, room: Room, command: SendEvent) -> EventId:
         self._check_inside(room, command.actor)
@@ -68,13 +66,14 @@ class Messages:
         await self._writer.commit(room, transaction, origin=command.origin)
         return event.event_id
 
-    async def _send_once(self, room: Room, command: SendEvent, origin: Origin) -> Done:
-        """Send, unless the same session sent the same token before.
+    async def _once(self, room: Room, command: Command, send: Callable[[], Awaitable[EventId]]) -> Done:
+        """Send; where the origin says so, only unless the same session sent the same token before.
 
         spec: client-server "Transaction identifiers": the server returns the response of the first request.
         """
-        token = stored_token(origin)
-        assert token is not None
+        token = stored_token(command.origin)
+        if command.origin is None or not command.origin.once or token is None:
+            return Done(room.room_id, await send())
         key = (room.room_id, token)
         sending = self._recent_tokens.get(key)
         if sending is None:
@@ -82,7 +81,7 @@ class Messages:
                 return Done(room.room_id, stored.event_id)
             sending = self._recent_tokens.get(key)
         if sending is None:
-            sending = asyncio.ensure_future(self._send(room, command))
+            sending = asyncio.ensure_future(send())
             self._recent_tokens[key] = sending
             if len(self._recent_tokens) > REMEMBERED_TOKENS:
                 self._recent_tokens.popitem(last=False)
@@ -126,6 +125,9 @@ class Messages:
     async def redact(self, command: Redact) -> Done:
         """spec: rooms/v3 "Handling redactions": own events, or with the redact level."""
         room = await self._rooms.get(command.room_id)
+        return await self._once(room, command, lambda: self._redact(room, command))
+
+    async def _redact(self, room: Room, command: Redact) -> EventId:
         stored = await self._store.load_event(command.event_id)
         self._check_inside(room, command.actor)
         if stored is None or stored.room_key != room.room_key:
@@ -149,7 +151,7 @@ class Messages:
             writes=[ReplaceEventJson(stored.position, stored.flags | FLAG_REDACTED, gone.json, event.event_id)],
             on_commit=lambda: room.redacted(gone, event),
         )
-        return Done(room.room_id, event.event_id)
+        return event.event_id
 
     async def event_by_token(self, room: Room, sender: UserId, token: str) -> StoredEvent | None:
         """The newest event that `sender` sent with a kept token."""

@@ -1,0 +1,318 @@
+"""Registration, log-in, tokens, log-out, passwords, devices, profiles, account data.
+
+spec: Matrix client-server "Account registration and management", "Login", "User-Interactive Authentication"
+"""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.matrix.client import PASSWORD, Client, Server, matrix, q
+from tests.support.middle import make_config, run
+
+V3 = "/_matrix/client/v3"
+
+
+async def post(server: Server, path: str, body: Any, **query: str) -> tuple[int, Any]:
+    response = await server.request("POST", f"{V3}{path}", body, **query)
+    return response.status, orjson.loads(response.body)
+
+
+def test_registration_asks_for_a_stage_and_takes_it() -> None:
+    """spec: "User-Interactive Authentication API": 401 with flows and a session, then 200."""
+
+    async def work() -> None:
+        async with matrix() as server:
+            status, asked = await post(server, "/register", {"username": "alice", "password": PASSWORD})
+            assert status == 401
+            assert asked["flows"] == [{"stages": ["m.login.dummy"]}]
+            auth = {"type": "m.login.dummy", "session": asked["session"]}
+            body = {"username": "alice", "password": PASSWORD, "auth": auth}
+            status, made = await post(server, "/register", body)
+            assert status == 200
+            assert made["user_id"] == "@alice:example.org"
+            me = await Client(server, made).call("GET", "/account/whoami")
+            assert me == {"user_id": "@alice:example.org", "device_id": made["device_id"], "is_guest": False}
+            # A session is good once.
+            status, again = await post(server, "/register", {**body, "username": "bob"})
+            assert (status, again["errcode"]) == (400, "M_UNKNOWN")
+
+    run(work)
+
+
+def test_what_registration_refuses() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            await server.register("alice")
+            auth = {"type": "m.login.dummy"}
+            for body, query, status, errcode in (
+                ({"username": "alice", "password": PASSWORD, "auth": auth}, {}, 400, "M_USER_IN_USE"),
+                ({"username": "has space", "password": PASSWORD, "auth": auth}, {}, 400, "M_INVALID_USERNAME"),
+                ({"username": "bob", "password": "", "auth": auth}, {}, 400, "M_WEAK_PASSWORD"),
+                ({"username": "bob", "auth": auth}, {}, 400, "M_MISSING_PARAM"),
+                ({}, {"kind": "guest"}, 403, "M_GUEST_ACCESS_FORBIDDEN"),
+            ):
+                got, answer = await post(server, "/register", body, **query)
+                assert (got, answer["errcode"]) == (status, errcode), answer
+            response = await server.request("GET", f"{V3}/register/available", username="alice")
+            assert orjson.loads(response.body)["errcode"] == "M_USER_IN_USE"
+            response = await server.request("GET", f"{V3}/register/available", username="bob")
+            assert orjson.loads(response.body) == {"available": True}
+
+    run(work)
+
+
+def test_registration_by_token() -> None:
+    """spec: "Token-authenticated registration"."""
+
+    async def work() -> None:
+        async with matrix(make_config(registration="token")) as server:
+            await server.party.middle.accounts.add_registration_token("come-in", 1, None)
+            body = {"username": "alice", "password": PASSWORD}
+            status, asked = await post(server, "/register", body)
+            assert (status, asked["flows"]) == (401, [{"stages": ["m.login.registration_token"]}])
+            auth = {"type": "m.login.registration_token", "token": "wrong", "session": asked["session"]}
+            status, answer = await post(server, "/register", {**body, "auth": auth})
+            assert (status, answer["errcode"]) == (401, "M_UNAUTHORIZED")
+            path = "/_matrix/client/v1/register/m.login.registration_token/validity"
+            for token, valid in (("come-in", True), ("wrong", False)):
+                response = await server.request("GET", f"{path}", parameters={"token": token})
+                assert orjson.loads(response.body) == {"valid": valid}
+            auth = {"type": "m.login.registration_token", "token": "come-in"}
+            status, _ = await post(server, "/register", {**body, "auth": auth})
+            assert status == 200
+
+    run(work)
+
+
+@pytest.mark.parametrize("user", ["alice", "Alice", "@alice:example.org"])
+def test_log_in_by_password(user: str) -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            await server.register("alice")
+            body = {
+                "type": "m.login.password",
+                "identifier": {"type": "m.id.user", "user": user},
+                "password": PASSWORD,
+                "device_id": "PHONE",
+                "initial_device_display_name": "Phone",
+            }
+            status, answer = await post(server, "/login", body)
+            assert (status, answer["device_id"]) == (200, "PHONE")
+            first = Client(server, answer)
+            # Logging in again on the same device ends its earlier token.
+            status, answer = await post(server, "/login", body)
+            second = Client(server, answer)
+            assert await first.refused("GET", "/account/whoami") == (401, "M_UNKNOWN_TOKEN")
+            devices = (await second.call("GET", "/devices"))["devices"]
+            assert {d["device_id"]: d.get("display_name") for d in devices}["PHONE"] == "Phone"
+
+    run(work)
+
+
+def test_what_log_in_refuses() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            await server.register("alice")
+            identifier = {"type": "m.id.user", "user": "alice"}
+            for body, status, errcode in (
+                ({"type": "m.login.password", "identifier": identifier, "password": "no"}, 403, "M_FORBIDDEN"),
+                (
+                    {
+                        "type": "m.login.password",
+                        "identifier": {"type": "m.id.user", "user": "@alice:other.org"},
+                        "password": PASSWORD,
+                    },
+                    403,
+                    "M_FORBIDDEN",
+                ),
+                ({"type": "m.login.token", "token": "x"}, 400, "M_UNKNOWN"),
+                ({"type": "m.login.password", "identifier": identifier}, 400, "M_MISSING_PARAM"),
+            ):
+                got, answer = await post(server, "/login", body)
+                assert (got, answer["errcode"]) == (status, errcode), answer
+            response = await server.request("POST", f"{V3}/login", raw=b"{not json")
+            assert (response.status, orjson.loads(response.body)["errcode"]) == (400, "M_NOT_JSON")
+            response = await server.request("POST", f"{V3}/login", raw=b"[]")
+            assert (response.status, orjson.loads(response.body)["errcode"]) == (400, "M_BAD_JSON")
+
+    run(work)
+
+
+def test_refresh_log_out_and_log_out_everywhere() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            made = await post(
+                server,
+                "/register",
+                {
+                    "username": "alice",
+                    "password": PASSWORD,
+                    "auth": {"type": "m.login.dummy"},
+                    "refresh_token": True,
+                },
+            )
+            refresh_token = made[1]["refresh_token"]
+            assert made[1]["expires_in_ms"] == 3_600_000
+            status, fresh = await post(server, "/refresh", {"refresh_token": refresh_token})
+            assert status == 200 and fresh["access_token"] != made[1]["access_token"]
+            client = Client(server, {**made[1], **fresh})
+            other = await post(
+                server,
+                "/login",
+                {
+                    "type": "m.login.password",
+                    "identifier": {"type": "m.id.user", "user": "alice"},
+                    "password": PASSWORD,
+                },
+            )
+            second = Client(server, other[1])
+            await client.call("POST", "/logout", {})
+            assert await client.refused("GET", "/account/whoami") == (401, "M_UNKNOWN_TOKEN")
+            await second.call("POST", "/logout/all", {})
+            assert await second.refused("GET", "/account/whoami") == (401, "M_UNKNOWN_TOKEN")
+
+    run(work)
+
+
+def test_a_password_is_changed_and_an_account_closed_with_the_password() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            asked = await alice.call("POST", "/account/password", {"new_password": "new secret"}, status=401)
+            assert asked["flows"] == [{"stages": ["m.login.password"]}]
+            auth = {
+                "type": "m.login.password",
+                "session": asked["session"],
+                "identifier": {"type": "m.id.user", "user": "alice"},
+                "password": PASSWORD,
+            }
+            await alice.call("POST", "/account/password", {"new_password": "new secret", "auth": auth})
+            await alice.call("GET", "/account/whoami")
+            auth = {**auth, "password": "new secret"}
+            del auth["session"]
+            await alice.call("POST", "/account/deactivate", {"auth": auth})
+            assert await alice.refused("GET", "/account/whoami") == (401, "M_UNKNOWN_TOKEN")
+            identifier = {"type": "m.id.user", "user": "alice"}
+            body = {"type": "m.login.password", "identifier": identifier, "password": "new secret"}
+            assert (await post(server, "/login", body))[1]["errcode"] == "M_USER_DEACTIVATED"
+
+    run(work)
+
+
+def test_devices_are_listed_named_and_deleted() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice", device_id="ONE")
+            await alice.call("PUT", "/devices/ONE", {"display_name": "First"})
+            assert (await alice.call("GET", "/devices/ONE"))["display_name"] == "First"
+            assert await alice.refused("GET", "/devices/TWO") == (404, "M_NOT_FOUND")
+            await alice.call("DELETE", "/devices/ONE", {}, status=401)
+            auth = {
+                "type": "m.login.password",
+                "identifier": {"type": "m.id.user", "user": "alice"},
+                "password": PASSWORD,
+            }
+            await alice.call("DELETE", "/devices/ONE", {"auth": auth})
+            assert await alice.refused("GET", "/account/whoami") == (401, "M_UNKNOWN_TOKEN")
+
+    run(work)
+
+
+def test_profiles_are_public_and_changed_by_their_owner() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob = await server.register("alice"), await server.register("bob")
+            me = q(alice.user_id)
+            await alice.call("PUT", f"/profile/{me}/displayname", {"displayname": "Alice"})
+            await alice.call("PUT", f"/profile/{me}/avatar_url", {"avatar_url": "mxc://example.org/a"})
+            assert await bob.call("GET", f"/profile/{me}") == {
+                "displayname": "Alice",
+                "avatar_url": "mxc://example.org/a",
+            }
+            assert await bob.call("GET", f"/profile/{me}/displayname") == {"displayname": "Alice"}
+            await alice.call("DELETE", f"/profile/{me}/avatar_url")
+            assert await bob.refused("GET", f"/profile/{me}/avatar_url") == (404, "M_NOT_FOUND")
+            change = {"displayname": "Mallory"}
+            assert await bob.refused("PUT", f"/profile/{me}/displayname", change) == (403, "M_FORBIDDEN")
+            assert await bob.refused("GET", f"/profile/{q('@nobody:example.org')}") == (404, "M_NOT_FOUND")
+
+    run(work)
+
+
+def test_account_data_and_filters_are_private() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob = await server.register("alice"), await server.register("bob")
+            me = q(alice.user_id)
+            await alice.call("PUT", f"/user/{me}/account_data/org.example.x", {"a": 1})
+            assert await alice.call("GET", f"/user/{me}/account_data/org.example.x") == {"a": 1}
+            assert await alice.refused("GET", f"/user/{me}/account_data/org.example.y") == (404, "M_NOT_FOUND")
+            assert await bob.refused("GET", f"/user/{me}/account_data/org.example.x") == (403, "M_FORBIDDEN")
+            rules = await alice.refused("PUT", f"/user/{me}/account_data/m.push_rules", {})
+            assert rules == (405, "M_BAD_JSON")
+            definition = {"room": {"timeline": {"limit": 5}}}
+            made = (await alice.call("POST", f"/user/{me}/filter", definition))["filter_id"]
+            assert await alice.call("GET", f"/user/{me}/filter/{made}") == definition
+            assert await bob.refused("GET", f"/user/{me}/filter/{made}") == (403, "M_FORBIDDEN")
+            assert (await alice.refused("POST", f"/user/{me}/filter", {"room": 5}))[1] == "M_BAD_JSON"
+
+    run(work)
+
+
+def test_the_default_push_rules_are_those_of_the_specification() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            rules = (await alice.call("GET", "/pushrules/"))["global"]
+            assert [rule["rule_id"] for rule in rules["override"]][0] == ".m.rule.master"
+            mention = next(r for r in rules["override"] if r["rule_id"] == ".m.rule.is_user_mention")
+            assert mention["conditions"][0]["value"] == alice.user_id
+            one = await alice.call("GET", "/pushrules/global/underride/.m.rule.message")
+            assert one["actions"] == ["notify"]
+
+    run(work)
+
+
+def test_unknown_addresses_methods_and_tokens() -> None:
+    """spec: "Common error codes": M_UNRECOGNIZED with 404 or 405; "Using access tokens"."""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            for method, path, status, errcode in (
+                ("GET", f"{V3}/nothing/here", 404, "M_UNRECOGNIZED"),
+                ("GET", "/_matrix/federation/v1/version", 404, "M_UNRECOGNIZED"),
+                ("DELETE", f"{V3}/sync", 405, "M_UNRECOGNIZED"),
+                ("GET", f"{V3}/sync", 401, "M_MISSING_TOKEN"),
+            ):
+                response = await server.request(method, path)
+                answer = orjson.loads(response.body)
+                assert (response.status, answer["errcode"]) == (status, errcode)
+                assert dict(response.headers)[b"access-control-allow-origin"] == b"*"
+            response = await server.request("GET", f"{V3}/sync", token="tp_made_up")
+            answer = orjson.loads(response.body)
+            assert (response.status, answer["errcode"], answer["soft_logout"]) == (401, "M_UNKNOWN_TOKEN", False)
+            response = await server.request("OPTIONS", f"{V3}/sync")
+            assert response.status == 204
+            assert b"Authorization" in dict(response.headers)[b"access-control-allow-headers"]
+            response = await server.request("GET", f"{V3}/account/whoami", access_token=alice.token)
+            assert response.status == 200
+
+    run(work)
+
+
+def test_what_the_server_says_of_itself() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            response = await server.request("GET", "/_matrix/client/versions")
+            assert "v1.11" in orjson.loads(response.body)["versions"]
+            response = await server.request("GET", "/.well-known/matrix/client")
+            assert orjson.loads(response.body) == {"m.homeserver": {"base_url": "https://chat.example.org"}}
+            alice = await server.register("alice")
+            capabilities = (await alice.call("GET", "/capabilities"))["capabilities"]
+            assert capabilities["m.room_versions"]["default"] == "12"
+            assert "3" in capabilities["m.room_versions"]["available"]
+
+    run(work)
