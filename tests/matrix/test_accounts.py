@@ -266,7 +266,7 @@ def test_the_default_push_rules_are_those_of_the_specification() -> None:
         async with matrix() as server:
             alice = await server.register("alice")
             rules = (await alice.call("GET", "/pushrules/"))["global"]
-            assert [rule["rule_id"] for rule in rules["override"]][0] == ".m.rule.master"
+            assert rules["override"][0]["rule_id"] == ".m.rule.master"
             mention = next(r for r in rules["override"] if r["rule_id"] == ".m.rule.is_user_mention")
             assert mention["conditions"][0]["value"] == alice.user_id
             one = await alice.call("GET", "/pushrules/global/underride/.m.rule.message")
