@@ -189,6 +189,7 @@ class Channel:
 
     def member_went(self, user_id: UserId) -> None:
         """One member less."""
+        self.ranks.pop(user_id, None)
         self._member_lists.clear()
         for words in self._member_words.values():
             words.pop(user_id, None)
@@ -208,7 +209,8 @@ class Channel:
             room = MAX_BODY_BYTES - server - len(head.encode("utf-8", "replace")) - NICKLEN - len(":  353 ")
             words = self._member_words.get(key)
             if words is None:
-                words = {user_id: self._member_word(user_id, *key) for user_id in self.room.joined()}
+                shown = (user_id for user_id in self.room.joined() if user_id not in self.names.gone)
+                words = {user_id: self._member_word(user_id, *key) for user_id in shown}
                 self._member_words[key] = words
             lines = [head + part for part in _packed(list(words.values()), room)]
             self._member_lists[key] = lines

@@ -68,10 +68,10 @@ def mode_line(names: Names, channel_name: str, event: Event, modes: str, args: l
     return Outgoing([words], ts_ms=event.origin_server_ts, account=names.account(event.sender))
 
 
-def member_event(channel: Channel, change: EventCommitted, quitting: frozenset[UserId]) -> list[Outgoing]:
+def member_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
     """JOIN, PART, KICK, ban and unban.  spec: docs/mapping.md 4.1, 4.4, 4.11, 9.1, 9.7
 
-    `quitting` are guests whose QUIT was or will be told; their leaving is not told again.
+    Of a guest who was told to have quit, leaving is not told again.
     """
     names, event = channel.names, change.event
     user_id = UserId(event.state_key or "")
@@ -92,7 +92,7 @@ def member_event(channel: Channel, change: EventCommitted, quitting: frozenset[U
         if before == "join":
             out.append(kicked_line(names, channel.name, event, user_id))
     elif now != "join" and before == "join":
-        if user_id in quitting:
+        if user_id in names.gone:
             pass
         elif event.sender == user_id:
             out.append(parted_line(names, channel.name, event, user_id))

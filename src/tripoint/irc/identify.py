@@ -40,6 +40,8 @@ async def _go_on_as(session: IrcSession, account: Account, old_nick: str, old_ma
     channels = [channel for channel in session.channels.values() if not channel.direct]
     for channel in channels:
         session.own(Outgoing([fitted(f":{old_mask} PART {channel.name}", "Logging in")]))
+    if was_guest:
+        network.guest_left(before, old_mask, channels, session.outbox, f"Logged in as {account.name}")
     network.rename_user(session, account.user_id)
     session.account, session.device_id = account, log_in.device_id
     nick = names.nick(account.user_id)
@@ -56,5 +58,5 @@ async def _go_on_as(session: IrcSession, account: Account, old_nick: str, old_ma
         await network.enter_joined_rooms(session)
     finally:
         session.entering = False
-    if was_guest:
-        network.guest_left(before, old_mask, channels, session.outbox, f"Logged in as {account.name}")
+        if was_guest:
+            network.end_guest(before)

@@ -212,17 +212,15 @@ class Login:
     async def _as_guest(self, nick: str) -> LoggedIn | Rejected | None:
         """spec: docs/mapping.md 1.9: any free nick that is nobody's name."""
         if self._names.user(nick) is not None:
-            self._refuse_nick(nick, n.ERR_NICKNAMEINUSE, "Nickname is already in use")
+            self._refuse_nick(nick, "Nickname is already in use")
             return None
         try:
             account = await self._accounts.create_guest(nick, address=self._address)
         except AccountRefused as refused:
-            if refused.refusal is AccountRefusal.NAME_TAKEN:
+            if refused.refusal in (AccountRefusal.NAME_TAKEN, AccountRefusal.BAD_NAME):
+                # COMPAT: 433 for reserved names too: on 432 irssi gives up, on 433 it tries another nick.
                 text = f"{refused.text}; log in with SASL or PASS account:password, or choose another"
-                self._refuse_nick(nick, n.ERR_NICKNAMEINUSE, text)
-                return None
-            if refused.refusal is AccountRefusal.BAD_NAME:
-                self._refuse_nick(nick, n.ERR_ERRONEUSNICKNAME, refused.text)
+                self._refuse_nick(nick, text)
                 return None
             # spec: IRCv3 account-registration: "FAIL * ACCOUNT_REQUIRED"
             self._say(Reply("FAIL", ("*", "ACCOUNT_REQUIRED", refused.text)))
@@ -230,8 +228,8 @@ class Login:
         self._names.set_guest(account.user_id, nick, self._guest_host())
         return LoggedIn(account)
 
-    def _refuse_nick(self, nick: str, numeric: str, text: str) -> None:
-        self._say(Reply(numeric, ("*", nick, text)))
+    def _refuse_nick(self, nick: str, text: str) -> None:
+        self._say(Reply(n.ERR_NICKNAMEINUSE, ("*", nick, text)))
         self.negotiation.nick_refused()
 
     def _guest_host(self) -> str:

@@ -86,7 +86,6 @@ class Network:
         self.most_sessions = 0
         self._by_user: dict[UserId, dict[str, IrcSession]] = {}
         self._by_name: dict[str, Channel] = {}
-        self._quitting: set[UserId] = set()
         self._deciding: dict[RoomId, _Undecided] = {}
         self._hub = hub
         self._spawn = spawn
@@ -120,7 +119,7 @@ class Network:
             return
         user_id = session.user_id
         if session.account.guest:
-            self._quitting.add(user_id)
+            self.names.gone.add(user_id)
             self._tell_quit(session.mask, self._audience_of(session), session.outbox, reason)
         for channel in list(session.channels.values()):
             self._detach(channel, session)
@@ -135,22 +134,33 @@ class Network:
             self._spawn(self._end_guest(user_id))
 
     def guest_left(self, user_id: UserId, mask: str, channels: Iterable[Channel], skip: IrcOutbox, reason: str) -> None:
-        """The guest that a session was before it logged in quits `channels`."""
+        """The guest that a session was before it logged in quits `channels`.
+
+        To others it is gone at once: who shows up under its nick next is another. In the rooms it stays until
+        `end_guest`, so that they outlive the change.
+        """
+        self.names.gone.add(user_id)
+        channels = list(channels)
+        for channel in channels:
+            channel.member_went(user_id)
         self._tell_quit(mask, together(channels), skip, reason)
+
+    def end_guest(self, user_id: UserId) -> None:
+        """Take a guest that was told to have quit out of its rooms."""
         self._spawn(self._end_guest(user_id))
 
     async def _end_guest(self, user_id: UserId) -> None:
-        self._quitting.add(user_id)
+        self.names.gone.add(user_id)
         try:
             await self.accounts.end_guest(user_id)
         finally:
-            self._quitting.discard(user_id)
+            self.names.gone.discard(user_id)
             self.names.forget(user_id)
 
     def rename_user(self, session: IrcSession, user_id: UserId) -> None:
         """A session goes on as another user (a guest logs in)."""
         if session.account.guest:
-            self._quitting.add(session.user_id)
+            self.names.gone.add(session.user_id)
         mine = self._by_user.get(session.user_id, {})
         mine.pop(session.id, None)
         if not mine:
@@ -424,7 +434,7 @@ class Network:
     def _member_event(self, channel: Channel, change: EventCommitted) -> None:
         event = change.event
         user_id = UserId(event.state_key or "")
-        self._tell(channel, change, member_event(channel, change, frozenset(self._quitting)), spoken=False)
+        self._tell(channel, change, member_event(channel, change), spoken=False)
         membership = text_at(event.content, "membership")
         if membership == "invite":
             self._invited(channel, event, user_id)
@@ -557,7 +567,7 @@ class Network:
 
     def _presence_changed(self, change: PresenceChanged) -> None:
         """AWAY for who asked for it.  spec: IRCv3 away-notify; docs/mapping.md 4.5, 13.6"""
-        if change.user_id in self._quitting:
+        if change.user_id in self.names.gone:
             return
         away = away_text(change.presence, change.status_msg)
         head = f":{self.names.mask(change.user_id)} AWAY"

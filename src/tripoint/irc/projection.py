@@ -34,6 +34,8 @@ class Names:
         self._users: dict[str, UserId] = {}
         self._masks: dict[UserId, str] = {}
         self._guests: dict[UserId, str] = {}
+        # Guests who were told to have quit and have not left their rooms yet: not shown, and not told again.
+        self.gone: set[UserId] = set()
         self._slugs: dict[RoomId, str] = {}
         self._slug_rooms: dict[str, RoomId] = {}
 

@@ -33,7 +33,7 @@ def show_welcome(session: IrcSession) -> None:
     session.numeric(n.RPL_CREATED, f"This server was started {started:%Y-%m-%d %H:%M} UTC")
     letters = "".join(sorted(CHANMODES.replace(",", "") + PREFIX_MODES))
     with_argument = "".join(sorted("beIkl" + PREFIX_MODES))
-    session.numeric(n.RPL_MYINFO, server, version(), "B", letters, with_argument)
+    session.numeric(n.RPL_MYINFO, server, version(), "i", letters, with_argument)
     show_isupport(session)
     show_lusers(session)
     show_motd(session)

@@ -77,15 +77,17 @@ async def mode(session: IrcSession, line: Line) -> None:
 
 
 def _user_mode(session: IrcSession, line: Line) -> None:
-    """There are no user modes to set yet; ``MODE <own nick>`` shows that."""
+    """+i is always on: nobody can list strangers here. Clients ask for it as they connect; others are unknown."""
     if fold(line.params[0]) != fold(session.nick):
         user_id = session.names.user(line.params[0])
         if user_id is None:
             raise IrcRefused(n.ERR_NOSUCHNICK, echo(line.params[0]), "No such nick/channel")
         raise IrcRefused(n.ERR_USERSDONTMATCH, "Cant change mode for other users")
-    if len(line.params) > 1:
+    wished = line.param(1)
+    if wished and wished.strip("+-i"):
         raise IrcRefused(n.ERR_UMODEUNKNOWNFLAG, "Unknown MODE flag")
-    session.numeric(n.RPL_UMODEIS, "+")
+    if not wished or "-" in wished:
+        session.numeric(n.RPL_UMODEIS, "+i")
 
 
 def _show_modes(session: IrcSession, channel: Channel) -> None:
