@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from tripoint.store.interface import StoreError
 
 def serve(config: Config, *, note: str = "") -> int:
     """Run a server; returns the exit status: 0 after a signal, 1 where it could not start."""
+    os.umask(0o077)  # whatever is written here is for its owner alone, also in a folder that was there before
     configure(config.log.level, as_json=config.log.json)
     try:
         import uvloop

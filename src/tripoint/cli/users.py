@@ -6,6 +6,7 @@ account is found when it first logs in.
 """
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -48,6 +49,7 @@ def add_token(config: Config, uses: int, days: int) -> int:
 
 def _with_accounts(config: Config, work: Callable[[Accounts], Awaitable[None]]) -> int:
     folder = Path(config.server.data_dir)
+    os.umask(0o077)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return asyncio.run(_run(config, folder, work))
 

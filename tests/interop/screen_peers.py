@@ -1,0 +1,162 @@
+"""weechat, irssi and profanity, typed at and read like a person would."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.interop.peer import PASSWORD, PATIENCE_S, ROOM, Seen, marked, must_have, until
+from tests.interop.terminal import Terminal
+from tests.support.server import Server
+
+CHANNEL = f"#{ROOM}"
+
+
+class ScreenPeer:
+    """What the three have in common: what is on the screen is what they have seen."""
+
+    program = ""
+    shows_ids = False
+    shows_own_at_once = True
+    terminal: Terminal
+
+    def __init__(self, account: str, home: Path) -> None:
+        self.account = account
+        self.home = home
+
+    @classmethod
+    def check(cls) -> None:
+        must_have(shutil.which(cls.program) and shutil.which("tmux"), f"{cls.program} (in tmux)")
+
+    async def say(self, text: str) -> None:
+        self.terminal.type(text)
+
+    def seen(self) -> list[Seen]:
+        found = []
+        for line in self.terminal.screen().splitlines():
+            found.extend(Seen(text, line.partition(text)[0], None) for text in marked(line))
+        return found
+
+    def topic(self) -> str:
+        return self.terminal.screen()
+
+    def people(self) -> set[str] | None:
+        return None
+
+    async def set_topic(self, topic: str) -> None:
+        self.terminal.type(f"/topic {topic}")
+
+    async def stop(self) -> None:
+        self.terminal.end()
+
+
+class WeechatPeer(ScreenPeer):
+    """WeeChat, with SASL PLAIN over TLS."""
+
+    program = "weechat"
+
+    async def start(self, server: Server) -> None:
+        server.register(self.account, PASSWORD)
+        self.home.mkdir()
+        version = subprocess.run(["weechat", "--version"], capture_output=True, text=True, timeout=10, check=True)
+        tls = "ssl" if int(version.stdout.split(".")[0]) < 4 else "tls"
+        self.terminal = Terminal(self.home, ["weechat", "--dir", str(self.home / "weechat")])
+        await self.terminal.wait_for("WeeChat")
+        for line in (
+            "/mouse disable",
+            "/set weechat.bar.nicklist.hidden on",
+            "/set weechat.bar.buflist.hidden on",
+            "/set irc.look.smart_filter off",
+            "/filter disable",
+            f"/server add tri 127.0.0.1/{server.ports['irc_tls']} -{tls}",
+            f"/set irc.server.tri.{tls}_verify off",
+            f"/set irc.server.tri.nicks {self.account}",
+            "/set irc.server.tri.sasl_mechanism plain",
+            f"/set irc.server.tri.sasl_username {self.account}",
+            f"/set irc.server.tri.sasl_password {PASSWORD}",
+            "/connect tri",
+        ):
+            self.terminal.type(line)
+        await self.terminal.wait_for("SASL authentication successful")
+        await self.terminal.wait_for("Welcome")
+
+    async def join(self) -> None:
+        self.terminal.type(f"/join {CHANNEL}")
+        await self.terminal.wait_for(f"Channel {CHANNEL}:")
+
+    def in_room(self) -> bool:
+        return "You have been kicked" not in self.terminal.screen()
+
+    async def leave(self) -> None:
+        self.terminal.type("/part enough tea")
+        await self.terminal.wait_for("has left #tea")
+
+
+class IrssiPeer(ScreenPeer):
+    """irssi, with SASL PLAIN, in plain text on loopback."""
+
+    program = "irssi"
+
+    async def start(self, server: Server) -> None:
+        server.register(self.account, PASSWORD)
+        self.home.mkdir()
+        config = self.home / "irssi"
+        config.mkdir()
+        (config / "config").write_text(
+            f"""
+            servers = ( {{ address = "127.0.0.1"; chatnet = "tri"; port = "{server.ports["irc"]}"; }} );
+            chatnets = {{ tri = {{ type = "IRC"; nick = "{self.account}"; sasl_mechanism = "PLAIN";
+              sasl_username = "{self.account}"; sasl_password = "{PASSWORD}"; }}; }};
+            settings = {{ core = {{ real_name = "{self.account}"; user_name = "{self.account}"; }};
+              "fe-common/core" = {{ autolog = "no"; }}; }};
+            """
+        )
+        self.terminal = Terminal(self.home, ["irssi", f"--home={config}"])
+        await self.terminal.wait_for("Irssi")
+        self.terminal.type("/connect tri")
+        await self.terminal.wait_for("SASL authentication succe")
+        await self.terminal.wait_for("Welcome")
+
+    async def join(self) -> None:
+        self.terminal.type(f"/join {CHANNEL}")
+        await self.terminal.wait_for(f"Irssi: {CHANNEL}: Total of")
+
+    def in_room(self) -> bool:
+        return "You have been kicked" not in self.terminal.screen()
+
+    async def leave(self) -> None:
+        self.terminal.type("/part enough tea")
+        await until(lambda: CHANNEL not in self.terminal.screen(), self.terminal.shown, PATIENCE_S)
+
+
+class ProfanityPeer(ScreenPeer):
+    """Profanity, over STARTTLS with the server's self-made certificate trusted."""
+
+    program = "profanity"
+
+    async def start(self, server: Server) -> None:
+        server.register(self.account, PASSWORD)
+        self.home.mkdir()
+        self.room = f"{ROOM}@rooms.{server.name}"
+        self.terminal = Terminal(self.home, ["profanity", "--log", "DEBUG"])
+        await self.terminal.wait_for("Profanity")
+        for line in ("/splash off", "/occupants default hide", "/wrap off", "/history off", "/intype off"):
+            self.terminal.type(line)
+        self.terminal.type(
+            f"/connect {self.account}@{server.name} server 127.0.0.1 port {server.ports['xmpp']} tls trust"
+        )
+        await self.terminal.wait_for("Enter password:")
+        self.terminal.type(PASSWORD)
+        await self.terminal.wait_for("logged in successfully")
+
+    async def join(self) -> None:
+        self.terminal.type(f"/join {self.room} nick {self.account}")
+        await self.terminal.wait_for("You have joined the room")
+
+    def in_room(self) -> bool:
+        return "Kicked from room" not in self.terminal.screen()
+
+    async def leave(self) -> None:
+        self.terminal.type("/leave")
+
+    async def set_topic(self, topic: str) -> None:
+        self.terminal.type(f"/subject set {topic}")

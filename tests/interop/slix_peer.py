@@ -1,0 +1,108 @@
+"""slixmpp: an XMPP client library in Python, over STARTTLS trusting the server's self-made certificate."""
+
+import asyncio
+
+from slixmpp import ClientXMPP
+from slixmpp.stanza import Message, Presence
+from tests.interop.peer import PASSWORD, PATIENCE_S, ROOM, Seen, marked, until
+from tests.support.server import Server
+
+
+class SlixPeer:
+    """Registers in-band (XEP-0077), enters by XEP-0045, reads event ids from XEP-0359."""
+
+    shows_ids = True
+    shows_own_at_once = False
+
+    def __init__(self, account: str) -> None:
+        self.account = account
+        self.nick = account
+        self._seen: list[Seen] = []
+        self._topic = ""
+        self.statuses: list[set[str]] = []
+        self._in_room = False
+
+    async def start(self, server: Server) -> None:
+        self.room = f"{ROOM}@rooms.{server.name}"
+        client = ClientXMPP(f"{self.account}@{server.name}/slix", PASSWORD)
+        for plugin in ("xep_0030", "xep_0045", "xep_0077", "xep_0199", "xep_0359"):
+            client.register_plugin(plugin)
+        client.plugin["xep_0077"].force_registration = True
+        client.ca_certs = server.certificate
+        self.client = client
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.registered = False
+        client.add_event_handler("register", self._register)
+        client.add_event_handler("session_start", lambda _: ready.done() or ready.set_result(None))
+        client.add_event_handler("failed_all_auth", lambda _: ready.set_exception(AssertionError("login failed")))
+        client.add_event_handler("groupchat_message", self._message)
+        client.add_event_handler("groupchat_subject", self._subject)
+        client.add_event_handler(f"muc::{self.room}::got_offline", self._gone)
+        client.connect("127.0.0.1", server.ports["xmpp"])
+        await asyncio.wait_for(ready, PATIENCE_S)
+        assert self.registered, "the account was not made in-band"
+        client.send_presence()
+        await client.get_roster()
+
+    async def _register(self, form: object) -> None:
+        answer = self.client.Iq()
+        answer["type"] = "set"
+        answer["register"]["username"] = self.account
+        answer["register"]["password"] = PASSWORD
+        await answer.send()
+        self.registered = True
+
+    async def join(self) -> None:
+        muc = self.client.plugin["xep_0045"]
+        presence, subject, *_ = await muc.join_muc_wait(self.room, self.nick, maxstanzas=0, timeout=PATIENCE_S)
+        codes = set(presence["muc"]["status_codes"])
+        assert 110 in codes, codes
+        self._topic = subject["subject"]
+        self._in_room = True
+
+    def _message(self, stanza: Message) -> None:
+        for text in marked(stanza["body"]):
+            assert str(stanza["stanza_id"]["by"]) == self.room
+            self._seen.append(Seen(text, stanza["from"].resource, stanza["stanza_id"]["id"]))
+
+    def _subject(self, stanza: Message) -> None:
+        self._topic = stanza["subject"]
+
+    def _gone(self, stanza: Presence) -> None:
+        codes = {str(code) for code in stanza["muc"]["status_codes"]}
+        self.statuses.append(codes)
+        if "110" in codes and "303" not in codes:
+            self._in_room = False
+
+    async def say(self, text: str) -> None:
+        self.client.send_message(self.room, text, mtype="groupchat")
+
+    async def set_topic(self, topic: str) -> None:
+        self.client.plugin["xep_0045"].set_subject(self.room, topic)
+
+    async def rename(self, nick: str) -> None:
+        """Change the nick in the room. spec: XEP-0045 7.6"""
+        await self.client.plugin["xep_0045"].set_self_nick(self.room, nick)
+        self.nick = nick
+
+    def seen(self) -> list[Seen]:
+        return list(self._seen)
+
+    def topic(self) -> str:
+        return self._topic
+
+    def people(self) -> set[str] | None:
+        return set(self.client.plugin["xep_0045"].get_roster(self.room) or ())
+
+    def in_room(self) -> bool:
+        return self._in_room
+
+    async def leave(self) -> None:
+        """Unregister from the room, which ends the membership (docs/mapping.md 4.4)."""
+        request = self.client.make_iq_set(ito=self.room)
+        request["register"]["remove"] = True
+        await request.send(timeout=PATIENCE_S)
+        await until(lambda: not self._in_room, lambda: f"still in the room: {self.statuses}")
+
+    async def stop(self) -> None:
+        await asyncio.wait_for(self.client.disconnect(wait=1.0), 5)
