@@ -414,7 +414,7 @@ def test_a_client_that_does_not_read_loses_its_connection_only() -> None:
                 for _ in range(20):
                     bob.send("PRIVMSG #tea :" + "x" * 400)
                 await bob.quiet()
-                if not network.sessions_of(carl):
+                if not network.sessions.of(carl):
                     break
             else:
                 raise AssertionError("the slow reader is still there")

@@ -225,7 +225,7 @@ class IrcFrontEnd:
             passwords_allowed=self.passwords_allowed(address, secure),
         )
         self.network.unregistered -= 1
-        self.network.add(session)
+        self.network.sessions.add(session)
         show_welcome(session)
         if not account.guest:
             await self.network.enter_joined_rooms(session)

@@ -7,6 +7,8 @@ Others see the guest quit.  spec: docs/mapping.md 1.9, 4.11, 18.1; IRCv3 account
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tripoint.accounts.ports import Account
 from tripoint.irc import numerics as n
 from tripoint.irc.render import Outgoing, fitted
@@ -15,13 +17,13 @@ from tripoint.rooms.commands import Join
 from tripoint.rooms.refusals import Refused
 
 
-async def register_as(session: IrcSession, name: str, password: str) -> None:
-    """Make an account and go on as it. Raises AccountRefused."""
+async def register_as(session: IrcSession, name: str, password: str, made: Callable[[Account], None]) -> None:
+    """Make an account, tell it with `made`, and go on as it. Raises AccountRefused."""
     nick, mask = session.nick, session.mask
     session.changing_account = True
     try:
         account = await session.accounts.register(name, password, address=session.address)
-        session.reply("REGISTER", "SUCCESS", account.name, "Account successfully registered")
+        made(account)
         await _go_on_as(session, account, nick, mask)
     finally:
         session.changing_account = False
@@ -42,7 +44,7 @@ async def _go_on_as(session: IrcSession, account: Account, old_nick: str, old_ma
         session.own(Outgoing([fitted(f":{old_mask} PART {channel.name}", "Logging in")]))
     if was_guest:
         network.guest_left(before, old_mask, channels, session.outbox, f"Logged in as {account.name}")
-    network.rename_user(session, account.user_id)
+    network.change_user(session, account.user_id)
     session.account, session.device_id = account, log_in.device_id
     nick = names.nick(account.user_id)
     if nick != old_nick:

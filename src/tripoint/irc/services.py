@@ -64,8 +64,12 @@ async def _register(session: IrcSession, password: str) -> None:
     if not session.account.guest:
         _say(session, "NickServ", f"You are logged in as {session.account.name} already")
         return
-    await register_as(session, fold(session.nick), password)
-    _say(session, "NickServ", f"Account {session.account.name} is made, and you are logged in")
+    await register_as(
+        session,
+        fold(session.nick),
+        password,
+        lambda account: _say(session, "NickServ", f"Account {account.name} is made, and you are logged in"),
+    )
 
 
 async def _identify(session: IrcSession, name: str, password: str) -> None:

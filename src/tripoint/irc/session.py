@@ -94,6 +94,7 @@ class IrcSession:
         self.active_ts_ms = self.connected_ts_ms
         # True while a command of ours makes us enter rooms: what we are shown then is its response.
         self.entering = False
+        self.live = False
         self.told_history = False
         # True while this session becomes an account: what the guest is called meanwhile is nobody's business.
         self.changing_account = False
@@ -191,7 +192,7 @@ class IrcSession:
 
     def channel_named(self, word: str) -> Channel:
         """The channel of this name that we hear. Raises IrcRefused: 403 for no name, 442 if we are not in."""
-        channel = self.network.channel_named(word)
+        channel = self.network.channels.named(word)
         if channel is not None and channel.room_id in self.channels and not channel.direct:
             return channel
         if not is_channel(word):

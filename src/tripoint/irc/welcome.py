@@ -50,8 +50,8 @@ def show_isupport(session: IrcSession) -> None:
 def show_lusers(session: IrcSession) -> None:
     """Counts of this server: its IRC sessions and the channels that they are in."""
     network = session.network
-    users, most = len(network.sessions), network.most_sessions
-    channels = sum(not channel.direct for channel in network.channels.values())
+    users, most = len(network.sessions), network.sessions.most
+    channels = sum(not channel.direct for channel in network.channels.all())
     session.numeric(n.RPL_LUSERCLIENT, f"There are {users} users and 0 invisible on 1 servers")
     session.numeric(n.RPL_LUSEROP, "0", "operator(s) online")
     session.numeric(n.RPL_LUSERUNKNOWN, str(network.unregistered), "unknown connection(s)")

@@ -72,7 +72,7 @@ async def _join_one(session: IrcSession, word: str) -> None:
         session.numeric(n.ERR_LINKCHANNEL, word, name, "Forwarding to another channel")
     done = await session.do(Join(actor=session.user_id, room_id=room_id, origin=session.origin()))
     # Where the account was a member already nothing happened, and this session is let in by hand.
-    await network.enter(session, room)
+    await network.channels.enter(session, room)
     if done.created:
         _tell_history(session, room, name)
 
@@ -157,7 +157,7 @@ async def topic(session: IrcSession, line: Line) -> None:
             )
         )
         return
-    lines = session.network.topic_lines(session, channel)
+    lines = session.network.channels.topic_lines(session, channel)
     for body in lines:
         session.shown(body, own=True)
     if not lines:
@@ -171,13 +171,13 @@ async def names(session: IrcSession, line: Line) -> None:
         session.numeric(n.RPL_ENDOFNAMES, "*", "End of /NAMES list")
         return
     for word in _targets(line.params[0])[:MAX_TARGETS]:
-        channel = session.network.channel_named(word)
+        channel = session.network.channels.named(word)
         if channel is None or channel.room_id not in session.channels:
             channel = await _seen_from_outside(session, word)
         if channel is None:
             session.numeric(n.RPL_ENDOFNAMES, echo(word), "End of /NAMES list")
         else:
-            session.network.show_names(session, channel)
+            session.network.channels.show_names(session, channel)
 
 
 async def _seen_from_outside(session: IrcSession, word: str) -> Channel | None:

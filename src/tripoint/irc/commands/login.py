@@ -6,6 +6,7 @@ account-registration, sasl-3.2; docs/mapping.md 1.9, 2.1, 18.
 
 from __future__ import annotations
 
+from tripoint.accounts.ports import Account
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.irc import numerics as n
 from tripoint.irc.identify import register_as
@@ -85,7 +86,11 @@ async def register(session: IrcSession, line: Line) -> None:
         raise Failed("ALREADY_AUTHENTICATED", session.account.name, text=text)
     if not session.passwords_allowed:
         raise Failed("TEMPORARILY_UNAVAILABLE", echo(name), text="Passwords need TLS here")
-    await register_as(session, fold(name), line.params[2])
+
+    def made(account: Account) -> None:
+        session.reply("REGISTER", "SUCCESS", account.name, "Account successfully registered")
+
+    await register_as(session, fold(name), line.params[2], made)
 
 
 @command("NS", min_params=1, cost=2, spec="docs/mapping.md 18.1")

@@ -61,7 +61,7 @@ async def mode(session: IrcSession, line: Line) -> None:
     if not target.startswith("#"):
         _user_mode(session, line)
         return
-    channel = session.network.channel_named(target)
+    channel = session.network.channels.named(target)
     if channel is None or channel.room_id not in session.channels:
         room = await session.reader.room(await session.room_named(target))
         channel = Channel(room, session.names, direct=False)

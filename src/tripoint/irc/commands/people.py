@@ -15,13 +15,13 @@ from tripoint.core.power import Rank
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
 from tripoint.irc.events import rank_shown
-from tripoint.irc.network import away_text
 from tripoint.irc.projection import prefix
 from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.render import cut, one_line
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import AWAYLEN, MAX_TARGETS, fold
+from tripoint.irc.telling import away_text
 from tripoint.irc.wire import Line
 from tripoint.rooms.commands import SetProfile
 
@@ -61,7 +61,7 @@ async def who(session: IrcSession, line: Line) -> None:
 
 async def _who_rows(session: IrcSession, mask: str) -> list[WhoRow]:
     if mask.startswith("#"):
-        channel = session.network.channel_named(mask)
+        channel = session.network.channels.named(mask)
         if channel is None or channel.room_id not in session.channels:
             return []
         return [_channel_row(session, channel, user_id) for user_id in channel.room.joined()]
@@ -170,7 +170,7 @@ async def _whois_one(session: IrcSession, user_id: UserId) -> None:
     away = away_text(presence.presence, presence.status_msg)
     if away is not None:
         session.numeric(n.RPL_AWAY, nick, away)
-    live = list(session.network.sessions_of(user_id))
+    live = list(session.network.sessions.of(user_id))
     if live:
         now = session.network.now_ms()
         idle = (now - max(other.active_ts_ms for other in live)) // 1000

@@ -103,7 +103,7 @@ async def _direct_room(session: IrcSession, user_id: UserId) -> RoomId:
     done = await session.do(OpenDirect(actor=session.user_id, target=user_id, origin=session.origin()))
     assert done.room_id is not None
     session.direct[user_id] = done.room_id
-    await session.network.settled(done.room_id)
+    await session.network.channels.settled(done.room_id)
     return done.room_id
 
 
@@ -131,7 +131,7 @@ def _member_named(session: IrcSession, room: RoomView | None) -> Callable[[str],
 
 def _relay_ctcp(session: IrcSession, command_name: str, user_id: UserId, text: str) -> None:
     """Between live IRC sessions only; a user without one does not answer.  spec: docs/mapping.md 10.4"""
-    for other in session.network.sessions_of(user_id):
+    for other in session.network.sessions.of(user_id):
         body = f":{session.mask} {command_name} {other.nick} :{text}"
         other.tell(Outgoing([body], ts_ms=session.network.now_ms()))
 

@@ -1,0 +1,263 @@
+"""What the middle tells, told to IRC: changes of rooms and of users become lines to those who hear them.
+
+spec: docs/mapping.md 4.5, 5.3, 9.9, 13, 15.1, 19.3.  What each event says is in events.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tripoint.core.event import Event
+from tripoint.core.ids import UserId
+from tripoint.core.json_view import text_at
+from tripoint.irc.channel import Channel, spread, together
+from tripoint.irc.entrance import Channels, invited_as_direct, people_of
+from tripoint.irc.events import FORMS, flag_changes, member_event, reaction_to, spoken_to, typing_line
+from tripoint.irc.messages import SPOKEN_TYPES
+from tripoint.irc.names import is_nick
+from tripoint.irc.projection import Names, channel_flags
+from tripoint.irc.render import Audience, Outgoing, fitted
+from tripoint.irc.sessions import Sessions
+from tripoint.irc.wire import seal
+from tripoint.rooms.changes import (
+    DirectoryChanged,
+    EventCommitted,
+    MembershipChanged,
+    PresenceChanged,
+    ProfileChanged,
+    RoomChange,
+    SessionsEnded,
+    TypingChanged,
+    UserChange,
+)
+from tripoint.rooms.ports import RoomReader
+
+
+class Teller:
+    """`room_changed` and `user_changed` are called in order of commit and never wait."""
+
+    def __init__(self, names: Names, reader: RoomReader, sessions: Sessions, now_ms: Callable[[], int]) -> None:
+        self._names = names
+        self._reader = reader
+        self._sessions = sessions
+        self._now_ms = now_ms
+        self.channels: Channels
+
+    def room_changed(self, channel: Channel, change: RoomChange) -> None:
+        """A change of an open channel."""
+        if isinstance(change, EventCommitted):
+            self._event(channel, change)
+        elif isinstance(change, TypingChanged):
+            self._typing(channel, change)
+        elif isinstance(change, DirectoryChanged) and not channel.direct:
+            self._directory_changed(channel)
+
+    def _event(self, channel: Channel, change: EventCommitted) -> None:
+        kind = change.event.type
+        if channel.direct:
+            self._direct_event(channel, change)
+        elif kind == "m.room.member":
+            self._member_event(channel, change)
+        elif kind == "m.room.canonical_alias":
+            self._renamed(channel)
+        elif kind == "m.room.encryption":
+            self._encrypted(channel)
+        else:
+            form = FORMS.get(kind)
+            if form is not None:
+                spoken = kind in SPOKEN_TYPES or kind == "m.reaction"
+                self._tell(channel, change, form(channel, change), spoken=spoken)
+
+    def _tell(self, channel: Channel, change: EventCommitted, outs: list[Outgoing], *, spoken: bool) -> None:
+        """The asking session hears it as the answer to its command; without echo-message not what it said."""
+        origin = self._sessions.get(change.origin.session) if change.origin is not None else None
+        if origin is None or not channel.hears(origin):
+            for out in outs:
+                channel.tell(out)
+            return
+        for out in outs:
+            if (not spoken or "echo-message" in origin.caps) and origin.hears(out):
+                origin.own(out)
+            channel.tell(out, origin.outbox)
+
+    def _member_event(self, channel: Channel, change: EventCommitted) -> None:
+        event = change.event
+        user_id = UserId(event.state_key or "")
+        self._tell(channel, change, member_event(channel, change), spoken=False)
+        membership = text_at(event.content, "membership")
+        if membership == "invite":
+            self._invited(channel, event, user_id)
+        if membership != "join":
+            for session in self._sessions.of(user_id):
+                if session.id in channel.sessions:
+                    self.channels.detach(channel, session)
+
+    def _invited(self, channel: Channel, event: Event, user_id: UserId) -> None:
+        """invite-notify, to members who could invite.  spec: docs/mapping.md 9.9, IRCv3 invite-notify"""
+        power = channel.room.power
+        names = self._names
+        out = Outgoing(
+            [f":{names.mask(event.sender)} INVITE {names.nick(user_id)} {channel.name}"],
+            ts_ms=event.origin_server_ts,
+            account=names.account(event.sender),
+            requires=int(Audience.INVITE_NOTIFY),
+        )
+        for session in channel.sessions.values():
+            if session.user_id != user_id and power.user(session.user_id) >= power.invite:
+                session.tell(out)
+
+    def _direct_event(self, channel: Channel, change: EventCommitted) -> None:
+        """A message between two people.  spec: docs/mapping.md 15.1, 5.3"""
+        event = change.event
+        if event.type == "m.room.member":
+            user_id = UserId(event.state_key or "")
+            if text_at(event.content, "membership") != "join":
+                for session in self._sessions.of(user_id):
+                    if session.id in channel.sessions:
+                        self.channels.detach(channel, session)
+            elif len(people_of(channel.room)) > 2:
+                self.channels.reconsider(channel)
+            return
+        make = reaction_to if event.type == "m.reaction" else spoken_to
+        if event.type not in SPOKEN_TYPES and event.type != "m.reaction":
+            return
+        peer = self._peer(channel, event.sender)
+        made: dict[str, list[Outgoing]] = {}
+        origin = change.origin.session if change.origin is not None else None
+        for session in list(channel.sessions.values()):
+            if not channel.hears(session):
+                continue
+            mine = session.user_id == event.sender
+            asked = mine and session.id == origin
+            target = self._names.nick(peer) if mine else session.nick
+            if target not in made:
+                made[target] = make(self._names, event, target)
+            for out in made[target]:
+                if asked and "echo-message" in session.caps and session.hears(out):
+                    session.own(out)
+                # Who writes to himself gets it as the one it was written to, too.
+                if not asked or peer == event.sender:
+                    session.tell(out)
+
+    def _peer(self, channel: Channel, sender: UserId) -> UserId:
+        for user_id in people_of(channel.room):
+            if user_id != sender:
+                return user_id
+        return sender  # notes to oneself, or the other one has left
+
+    def _typing(self, channel: Channel, change: TypingChanged) -> None:
+        for user_id in change.user_ids ^ change.before:
+            active = user_id in change.user_ids
+            if not channel.direct:
+                out = typing_line(self._names, user_id, channel.name, active=active)
+            for session in channel.sessions.values():
+                if session.user_id == user_id:
+                    continue
+                if channel.direct:
+                    out = typing_line(self._names, user_id, session.nick, active=active)
+                session.tell(out)
+
+    def _renamed(self, channel: Channel) -> None:
+        """Another canonical alias: PART the old name and JOIN the new one.  spec: docs/mapping.md 3.7"""
+        old, new = channel.name, self._names.channel(channel.room)
+        if old == new:
+            return
+        self.channels.renamed(channel, old, new)
+        for session in list(channel.sessions.values()):
+            session.tell(Outgoing([fitted(f":{session.mask} PART {old}", f"This channel is now {new}")]))
+            self.channels.show(session, channel, None, own=False)
+
+    def _directory_changed(self, channel: Channel) -> None:
+        """+s and -s: no event says who did it, so the server does.  spec: docs/mapping.md 6.2"""
+        before, now = channel.flags, channel_flags(channel.room)
+        if before != now:
+            channel.flags = now
+            channel.members_changed()
+            words = f":{self._names.server} MODE {channel.name} {flag_changes(before, now)}"
+            channel.tell(Outgoing([words], ts_ms=self._now_ms()))
+
+    def _encrypted(self, channel: Channel) -> None:
+        """The room became encrypted: sessions part, the accounts stay.  spec: docs/mapping.md 19.3"""
+        text = "This room is now end-to-end encrypted: open it in a Matrix client"
+        for session in list(channel.sessions.values()):
+            session.outbox.send(seal(fitted(f":{self._names.server} NOTICE {channel.name}", text)))
+            session.tell(Outgoing([fitted(f":{session.mask} PART {channel.name}", "End-to-end encrypted")]))
+            self.channels.detach(channel, session)
+
+    def user_changed(self, change: UserChange) -> None:
+        if isinstance(change, MembershipChanged):
+            self._membership_changed(change)
+        elif isinstance(change, PresenceChanged):
+            self._presence_changed(change)
+        elif isinstance(change, ProfileChanged):
+            self._profile_changed(change)
+        elif isinstance(change, SessionsEnded):
+            for session in self._sessions.of(change.user_id):
+                if not change.device_ids or session.device_id in change.device_ids:
+                    session.close(change.reason)
+
+    def _membership_changed(self, change: MembershipChanged) -> None:
+        if not self._sessions.of(change.user_id):
+            return
+        if change.membership == "join" and change.before != "join":
+            for session in self._sessions.of(change.user_id):
+                self.channels.entered(session, change)
+        elif change.membership == "invite":
+            room = self._reader.peek(change.room_id)
+            if room is None or invited_as_direct(room):
+                return
+            event, names = change.change.event, self._names
+            line = f":{names.mask(event.sender)} INVITE {names.nick(change.user_id)} {names.channel(room)}"
+            out = Outgoing([line], ts_ms=event.origin_server_ts, account=names.account(event.sender))
+            for session in self._sessions.of(change.user_id):
+                session.tell(out)
+
+    def _presence_changed(self, change: PresenceChanged) -> None:
+        """AWAY for who asked for it.  spec: IRCv3 away-notify; docs/mapping.md 4.5, 13.6"""
+        if change.user_id in self._names.gone:
+            return
+        away = away_text(change.presence, change.status_msg)
+        head = f":{self._names.mask(change.user_id)} AWAY"
+        self._tell_members_once(
+            change.user_id,
+            Outgoing([fitted(head, away) if away else head], requires=int(Audience.AWAY_NOTIFY)),
+        )
+
+    def _profile_changed(self, change: ProfileChanged) -> None:
+        """SETNAME for who asked for it.  spec: IRCv3 setname; docs/mapping.md 2.3, 2.9"""
+        if change.field != "displayname":
+            return
+        if self._names.is_our_guest(change.user_id):
+            self._guest_renamed(change.user_id, change.value or "")
+        else:
+            name = change.value or self._names.nick(change.user_id)
+            line = fitted(f":{self._names.mask(change.user_id)} SETNAME", name)
+            self._tell_members_once(change.user_id, Outgoing([line], requires=int(Audience.SETNAME)), and_self=True)
+
+    def _guest_renamed(self, user_id: UserId, nick: str) -> None:
+        """A guest's display name is its nick.  spec: docs/mapping.md 1.9, RFC2812 3.1.2"""
+        old, host = self._names.mask(user_id), self._names.username_and_host(user_id)[1]
+        if nick == self._names.nick(user_id) or not is_nick(nick):
+            return
+        self._names.set_guest(user_id, nick, host)
+        for session in self._sessions.of(user_id):
+            for channel in session.channels.values():
+                channel.members_changed()
+            if not session.changing_account:
+                self._sessions.tell_sharing(session, Outgoing([f":{old} NICK {nick}"], ts_ms=self._now_ms()))
+
+    def _tell_members_once(self, user_id: UserId, out: Outgoing, *, and_self: bool = False) -> None:
+        channels = (self.channels.get(room_id) for room_id in self._reader.joined_rooms(user_id))
+        mine = {session.outbox: session for session in self._sessions.of(user_id)}
+        boxes = together(channel for channel in channels if channel is not None)
+        spread(out, {audience: dict.fromkeys(b for b in part if b not in mine) for audience, part in boxes.items()})
+        if and_self:
+            for session in mine.values():
+                session.tell(out)
+
+
+def away_text(presence: str, status_msg: str | None) -> str | None:
+    """The AWAY message that a presence amounts to, None for who is here (MAPPING 13.6)."""
+    if presence == "online":
+        return None
+    return (status_msg or "Away") if presence == "unavailable" else "offline"
