@@ -71,8 +71,8 @@ CAPABILITIES: dict[str, Capability] = {
 def isupport_tokens(network: str) -> tuple[str, ...]:
     """The tokens of RPL_ISUPPORT, in the order in which they are sent.
 
-    Only what is true of this build: MONITOR, SILENCE, CHATHISTORY, MSGREFTYPES, BOT, ELIST and the ban lists
-    of MAPPING 0 appear together with the commands that keep their promise.
+    Only what is true of this build: MONITOR, SILENCE, CHATHISTORY, MSGREFTYPES, BOT, EXCEPTS and INVEX of
+    MAPPING 0 appear together with the commands that keep their promise.
     """
     return (
         "CASEMAPPING=ascii",
@@ -88,6 +88,10 @@ def isupport_tokens(network: str) -> tuple[str, ...]:
         f"TOPICLEN={TOPICLEN}",
         f"AWAYLEN={AWAYLEN}",
         f"KICKLEN={KICKLEN}",
+        "MAXLIST=b:500",
+        "EXTBAN=~,am",
+        "ACCOUNTEXTBAN=a,account",
+        "ELIST=CMNTU",
         "UTF8ONLY",
         "WHOX",
         f"NETWORK={network}",
