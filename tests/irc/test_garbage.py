@@ -19,6 +19,8 @@ ODD = (
     "#",
     "#tea",
     "#TEA",
+    "#mine",
+    "#mine",
     "#no",
     "#~x-abcdef",
     "#a:b:c",
@@ -63,9 +65,10 @@ def test_no_command_fails_on_odd_parameters(seed: int) -> None:
     async def run() -> None:
         async with serve() as server:
             watcher = await server.account("alice")
-            await watcher.answer("JOIN #tea")
+            await watcher.answer("JOIN #tea", "MODE #tea -R")
             for kind in (server.account, server.guest):
                 client = await kind("odd" + kind.__name__, "message-tags", "standard-replies")
+                await client.answer("JOIN #tea,#mine")
                 for name in names:
                     lines = []
                     for count in (1, 2, 3, 5):
