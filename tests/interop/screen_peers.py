@@ -57,8 +57,7 @@ class WeechatPeer(ScreenPeer):
     async def start(self, server: Server) -> None:
         server.register(self.account, PASSWORD)
         self.home.mkdir()
-        version = subprocess.run(["weechat", "--version"], capture_output=True, text=True, timeout=10, check=True)
-        tls = "ssl" if int(version.stdout.split(".")[0]) < 4 else "tls"
+        tls = self._word_for_tls()
         self.terminal = Terminal(self.home, ["weechat", "--dir", str(self.home / "weechat")])
         await self.terminal.wait_for("WeeChat")
         for line in (
@@ -78,6 +77,11 @@ class WeechatPeer(ScreenPeer):
             self.terminal.type(line)
         await self.terminal.wait_for("SASL authentication successful")
         await self.terminal.wait_for("Welcome")
+
+    def _word_for_tls(self) -> str:
+        """Versions before 4 say ssl."""
+        version = subprocess.run(["weechat", "--version"], capture_output=True, text=True, timeout=10, check=True)
+        return "ssl" if int(version.stdout.split(".")[0]) < 4 else "tls"
 
     async def join(self) -> None:
         self.terminal.type(f"/join {CHANNEL}")

@@ -6,9 +6,10 @@ one room for the whole file: its tests are one story and run in their order.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pytest
 from tests.interop.irc_peer import IrcPeer
@@ -87,13 +88,21 @@ async def _stop(peers: list[Peer]) -> None:
     await asyncio.gather(*(peer.stop() for peer in peers), return_exceptions=True)
 
 
+P = TypeVar("P", bound=Peer)
+
+
+async def _becomes(peer: P, fact: Callable[[P], object], what: str) -> None:
+    """Wait until something is true of a client; fails with what it has instead."""
+    await until(
+        lambda: fact(peer),
+        lambda: f"{peer.account}: not {what}\npeople: {peer.people()}\ntopic or screen: {peer.topic()[-4000:].strip()}",
+    )
+
+
 async def _all_see(peers: list[Peer], texts: list[str]) -> None:
-    """Until everybody has seen each of these; then nobody may have one twice."""
+    """Until everybody has seen each of these."""
     for peer in peers:
-        await until(
-            lambda peer=peer: {seen.text for seen in peer.seen()} >= set(texts),  # type: ignore[misc]
-            lambda peer=peer: f"{peer.account} lacks {set(texts) - {seen.text for seen in peer.seen()}}",  # type: ignore[misc]
-        )
+        await _becomes(peer, lambda peer: {one.text for one in peer.seen()} >= set(texts), f"all of {texts}")
 
 
 def test_all_are_in_the_room(world: World) -> None:
@@ -101,11 +110,7 @@ def test_all_are_in_the_room(world: World) -> None:
 
     async def check() -> None:
         for peer in world.peers:
-            if peer.people() is not None:
-                await until(
-                    lambda peer=peer: peer.people() == accounts,  # type: ignore[misc]
-                    lambda peer=peer: f"{peer.account} sees {peer.people()}, there are {accounts}",  # type: ignore[misc]
-                )
+            await _becomes(peer, lambda peer: peer.people() in (None, accounts), f"all of {accounts}")
 
     world.runner.run(check())
 
@@ -149,10 +154,7 @@ def test_a_topic_from_each_protocol_reaches_all(world: World) -> None:
         async def check(by: Peer = by, topic: str = topic) -> None:
             await by.set_topic(topic)  # type: ignore[attr-defined]
             for peer in world.peers:
-                await until(
-                    lambda: topic in peer.topic(),
-                    lambda: f"{peer.account} has not the topic {topic!r} of {by.account}:\n{peer.topic()[-3000:]}",
-                )
+                await _becomes(peer, lambda peer: topic in peer.topic(), f"the topic {topic!r} of {by.account}")
 
         world.runner.run(check())
 
@@ -199,16 +201,10 @@ def test_who_is_kicked_on_matrix_is_out_on_irc_and_can_come_back(world: World) -
         await until(lambda: not world.irc.in_room(), lambda: "\n".join(world.irc.lines[-20:]))
         assert world.irc.kicked_by == "nina"
         for peer in (world.nio, world.slix):
-            await until(
-                lambda peer=peer: "ivan" not in (peer.people() or ()),  # type: ignore[misc]
-                lambda peer=peer: f"{peer.account} still sees ivan",  # type: ignore[misc]
-            )
+            await _becomes(peer, lambda peer: "ivan" not in (peer.people() or ()), "without ivan")
         assert {"307"} <= set().union(*world.slix.statuses)
         for screen in world.screens:
-            await until(
-                lambda screen=screen: "no kettles here" in screen.topic(),  # type: ignore[misc]
-                lambda screen=screen: f"{screen.account} does not see the kick:\n{screen.terminal.shown()}",  # type: ignore[misc]
-            )
+            await _becomes(screen, lambda screen: "no kettles here" in screen.topic(), "the kick on the screen")
         await world.irc.join()
         await until(lambda: "ivan" in (world.slix.people() or ()), lambda: f"{world.slix.people()}")
 
