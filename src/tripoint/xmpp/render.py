@@ -143,13 +143,16 @@ def invitation(room: str, user: str, inviter: str, reason: str | None) -> bytes:
 
 
 def _addressed(name: str, stanza: Element, from_jid: str, to_jid: str, kind: str) -> str:
+    """The opening tag of an answer. Nobody is named before login: then `to_jid` is empty."""
     attributes = f" type='{kind}'" if kind else ""
     stanza_id_ = stanza.get("id")
     if stanza_id_ is not None:
         attributes += f" id='{escape_attribute(stanza_id_)}'"
     if from_jid:
         attributes += f" from='{escape_attribute(from_jid)}'"
-    return f"<{name}{attributes} to='{escape_attribute(to_jid)}'>"
+    if to_jid:
+        attributes += f" to='{escape_attribute(to_jid)}'"
+    return f"<{name}{attributes}>"
 
 
 def iq_result(iq: Element, to_jid: str, xml: str = "") -> bytes:

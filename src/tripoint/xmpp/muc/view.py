@@ -18,7 +18,6 @@ from tripoint.core.richtext import Mention, RoomPill
 from tripoint.rooms.changes import EventCommitted
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.ports import RoomView
-from tripoint.rooms.room import member_of
 from tripoint.xmpp.jid import alias_jid_local, user_jid
 from tripoint.xmpp.messages import inside_of
 from tripoint.xmpp.projection import Nicks, Standing, handle_of, occupant_id, standing_in
@@ -405,8 +404,8 @@ class MucView:
     def _member(self, change: EventCommitted) -> None:
         event = change.event
         user_id = UserId(event.state_key or "")
-        now = member_of(event).membership
-        before = "leave" if change.replaced is None else member_of(change.replaced).membership
+        now = _membership(event)
+        before = "leave" if change.replaced is None else _membership(change.replaced)
         if now == "join":
             who = self.occupants.get(user_id)
             if who is None:
@@ -416,7 +415,7 @@ class MucView:
                 if user_id not in self.expected:
                     self._refresh(who, always=True)
             elif before == "join":
-                self._rename(who, member_of(event).displayname)
+                self._rename(who, text_at(event.content, "displayname"))
         elif before == "join":
             self._removed(user_id, now, event)
 
@@ -501,6 +500,10 @@ class MucView:
             x = muc_user(item(Standing(_GONE, _GONE)), (Status.SELF_PRESENCE, *codes))
             visit.session.send_shared(room_presence(who.jid, x + who.id_xml, unavailable=True))
             self.forget_visit(visit)
+
+
+def _membership(event: Event) -> str:
+    return text_at(event.content, "membership") or "leave"
 
 
 _HANDLERS: Final[dict[str, Callable[[MucView, EventCommitted], None]]] = {
