@@ -9,7 +9,7 @@ import re
 import pytest
 
 from tests.xmpp.server import SERVER, Client, TestServer, serve
-from tripoint.core.ids import RoomId, UserId
+from tripoint.core.ids import RoomAlias, RoomId, UserId
 from tripoint.core.power import Rank
 from tripoint.rooms.commands import (
     Ban,
@@ -21,6 +21,7 @@ from tripoint.rooms.commands import (
     OpenDirect,
     SendEvent,
     SendState,
+    SetAlias,
     SetRanks,
     SetRoomNick,
     SetTopic,
@@ -304,14 +305,57 @@ async def test_an_invitation_from_elsewhere(s):
 @scene
 async def test_entering_by_another_name_is_redirected(s):
     """docs/mapping.md 3.6"""
-    from tripoint.core.ids import RoomAlias
-    from tripoint.rooms.commands import SetAlias
-
     await s.do(SetAlias(actor=user("carol"), room_id=s.room_id, alias=RoomAlias(f"#cake:{SERVER}")))
     s.alice.send(
         f"<presence id='j' to='cake@rooms.{SERVER}/alice'><x xmlns='http://jabber.org/protocol/muc'/></presence>"
     )
     await s.alice.expect(f"<presence type='error' id='j' …<redirect …>xmpp:{ROOM}?join</redirect>…")
+
+
+@scene
+async def test_the_canonical_name_changes(s):
+    """docs/mapping.md 3.7: who is inside stays under the old address, who comes enters under the new one."""
+    cake = f"#cake:{SERVER}"
+    await s.do(SetAlias(actor=user("carol"), room_id=s.room_id, alias=RoomAlias(cake)))
+    await s.do(
+        SendState(
+            actor=user("carol"), room_id=s.room_id, type="m.room.canonical_alias", state_key="", content={"alias": cake}
+        )
+    )
+    await s.alice.expect(f"<message from='{ROOM}' …<status code='104'/>…")
+    bob = await s.server.online("bob")
+    new = f"cake@rooms.{SERVER}"
+    got = await bob.join(new, "Bobby")
+    assert [f"'{new}/{nick}'" in stanza for nick, stanza in zip(("carol", "alice", "Bobby"), got, strict=False)] == [
+        True
+    ] * 3
+    await s.alice.expect(f"<presence from='{ROOM}/Bobby' …")
+    await s.say({"msgtype": "m.text", "body": "hi"}, name="bob")
+    await s.alice.expect(f"<message from='{ROOM}/Bobby' …")
+    await bob.expect(f"<message from='{new}/Bobby' …")
+    await s.alice.quiet()
+
+
+@scene
+async def test_the_room_becomes_encrypted(s):
+    """docs/mapping.md 19.2, 19.3"""
+    await s.do(
+        SendState(
+            actor=user("carol"),
+            room_id=s.room_id,
+            type="m.room.encryption",
+            state_key="",
+            content={"algorithm": "m.megolm.v1.aes-sha2"},
+        )
+    )
+    await s.alice.expect(
+        f"<presence from='{ROOM}/alice' type='unavailable' …<reason>This room is now end-to-end encrypted…</reason>"
+        "</item><status code='110'/></x>…"
+    )
+    await s.say({"msgtype": "m.text", "body": "x"})
+    await s.alice.quiet()
+    s.alice.send(f"<presence id='j' to='{ROOM}/alice'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+    await s.alice.expect("<presence type='error' id='j' …<not-acceptable …>…End-to-end encrypted…")
 
 
 @scene

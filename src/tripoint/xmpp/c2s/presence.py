@@ -131,7 +131,7 @@ async def handle_subscription(session: XmppSession, kind: str, contact: Jid, sta
     outcome = outbound(kind, state)
     if outcome.state != state:
         item = with_subscription(before, bare, outcome.state)
-        await users.put_item(session.user_id, item)
+        await users.put_item(session.user_id, item, if_changed=True)
     if not outcome.pass_on:
         return
     target = parse_user_jid(contact, session.doors.domains)
@@ -168,7 +168,7 @@ async def _receive_subscription(
     outcome = inbound(kind, state)
     if outcome.state != state:
         item = with_subscription(before, from_bare, outcome.state)
-        await users.put_item(user_id, item)
+        await users.put_item(user_id, item, if_changed=True)
     live = users.live(user_id)
     if outcome.pass_on and live is not None:
         _tell_user(live, _stanza(from_bare, children, kind))

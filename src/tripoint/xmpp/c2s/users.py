@@ -120,8 +120,11 @@ class Users:
         live = self._users.get(user_id)
         return live.roster if live is not None else dict(await self._accounts.roster(user_id))
 
-    async def put_item(self, user_id: UserId, item: RosterItem) -> None:
-        """Store one roster item (subscription `remove` drops it) and push it. spec: RFC6121 2.1.6"""
+    async def put_item(self, user_id: UserId, item: RosterItem, *, if_changed: bool = False) -> None:
+        """Store one roster item (subscription `remove` drops it) and push it. spec: RFC6121 2.1.6
+
+        `if_changed`: pushed only if clients see a difference; a request that came in is none (RFC6121 A.3.1).
+        """
         await self._accounts.set_roster_item(user_id, item)
         live = self._users.get(user_id)
         if live is None:
@@ -131,8 +134,8 @@ class Users:
             live.roster.pop(item.jid, None)
         else:
             live.roster[item.jid] = item
-            # spec: RFC6121 A.3.1: a request that came in changes nothing that clients see
-            if not is_shown(item) or (before is not None and render_item(before) == render_item(item)):
+            same = before is not None and render_item(before) == render_item(item)
+            if not is_shown(item) or (same and if_changed):
                 return
         xml = f"<query xmlns='{ROSTER_NS}'>{render_item(item)}</query></iq>"
         for session in live.sessions.values():

@@ -155,7 +155,7 @@ async def room_items(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """The occupants, for those who are inside; for others an empty list."""
     refuse_nodes(stanza)
     room = await session.muc.room_for(session, jid)
-    view = session.muc.view(room.room_id)
+    view = session.muc.view(room.room_id, str(jid))
     items = ""
     if view is not None and room.membership(session.user_id) == "join":
         items = "".join(

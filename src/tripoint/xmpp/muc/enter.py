@@ -163,6 +163,9 @@ async def _check_nick(session: XmppSession, view: MucView, nick: str) -> None:
 
 async def _enter(session: XmppSession, stanza: Element, jid: Jid, x: Element) -> None:
     room, created = await _find_or_create(session, jid)
+    if room.encrypted:
+        # docs/mapping.md 19.2
+        raise Refused(Refusal.ENCRYPTED)
     view = await session.muc.open(room)
     user_id = session.user_id
     try:

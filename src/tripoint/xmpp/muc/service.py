@@ -40,44 +40,61 @@ class Muc:
         self._doors = doors
         self._users = users
         self._hub = hub
-        self._views: dict[RoomId, MucView] = {}
+        # By room and address: a room whose canonical alias changed is still visited under the old one by those
+        # who are in it, and entered under the new one (docs/mapping.md 3.7).
+        self._views: dict[RoomId, dict[str, MucView]] = {}
+        self._nicks: dict[RoomId, Nicks] = {}
         self._opening: dict[RoomId, asyncio.Lock] = {}
         hub.watch_users(self._user_changed)
 
     # -- views
 
-    def view(self, room_id: RoomId) -> MucView | None:
-        return self._views.get(room_id)
+    def view(self, room_id: RoomId, jid: str) -> MucView | None:
+        """The view of a room under this address, while somebody is in it."""
+        return self._views.get(room_id, {}).get(jid)
 
     async def open(self, room: RoomView) -> MucView:
-        """The view of a room; it lasts while somebody is in it."""
-        lock = self._opening.setdefault(room.room_id, asyncio.Lock())
+        """The view of a room under the address that it has now; it lasts while somebody is in it."""
+        room_id, jid = room.room_id, room_jid(room, self._doors.domains)
+        lock = self._opening.setdefault(room_id, asyncio.Lock())
         async with lock:
-            view = self._views.get(room.room_id)
+            view = self.view(room_id, jid)
             if view is None:
-                room_id = room.room_id
-                remembered = await self._doors.names.load_names(_NICKS, room_id)
-                nicks = Nicks(
-                    self._doors.domains.server,
-                    remembered,
-                    lambda user_id, nick: self._doors.names.put_name(_NICKS, room_id, user_id, nick),
-                )
-                view = MucView(room, room_jid(room, self._doors.domains), nicks, self._doors)
-                self._views[room_id] = view
-                self._hub.watch_room(room_id, self._room_changed)
+                nicks = self._nicks.get(room_id)
+                if nicks is None:
+                    nicks = self._nicks[room_id] = await self._load_nicks(room_id)
+                view = MucView(room, jid, nicks, self._doors)
+                if room_id not in self._views:
+                    self._hub.watch_room(room_id, self._room_changed)
+                self._views.setdefault(room_id, {})[jid] = view
         if not lock.locked():
-            self._opening.pop(room.room_id, None)
+            self._opening.pop(room_id, None)
         return view
+
+    async def _load_nicks(self, room_id: RoomId) -> Nicks:
+        names = self._doors.names
+        remembered = await names.load_names(_NICKS, room_id)
+        return Nicks(
+            self._doors.domains.server,
+            remembered,
+            lambda user_id, nick: names.put_name(_NICKS, room_id, user_id, nick),
+        )
 
     def close_if_empty(self, view: MucView) -> None:
         """Forget a view that nobody looks through."""
-        if view.is_empty and self._views.get(view.room.room_id) is view:
-            del self._views[view.room.room_id]
-            self._hub.unwatch_room(view.room.room_id, self._room_changed)
+        room_id = view.room.room_id
+        views = self._views.get(room_id, {})
+        if view.is_empty and views.get(view.jid) is view:
+            del views[view.jid]
+            if not views:
+                del self._views[room_id]
+                self._nicks.pop(room_id, None)
+                self._hub.unwatch_room(room_id, self._room_changed)
 
     def _room_changed(self, change: RoomChange) -> None:
-        view = self._views.get(change.room_id)
-        if view is not None and type(change) is EventCommitted:
+        if type(change) is not EventCommitted:
+            return
+        for view in list(self._views.get(change.room_id, {}).values()):
             view.event_committed(change)
             if view.is_empty:
                 self.close_if_empty(view)
@@ -136,7 +153,7 @@ class Muc:
 
     def shut_down(self) -> None:
         """Tell everybody that the service goes away. spec: XEP-0045 11.2 (332)"""
-        for view in list(self._views.values()):
+        for view in [view for views in self._views.values() for view in views.values()]:
             view.close((Status.SHUTDOWN,))
             self.close_if_empty(view)
 
@@ -145,8 +162,7 @@ class Muc:
     def _user_changed(self, change: UserChange) -> None:
         if isinstance(change, PresenceChanged):
             for room_id in self._doors.reader.joined_rooms(change.user_id) if self._views else ():
-                view = self._views.get(room_id)
-                if view is not None:
+                for view in self._views.get(room_id, {}).values():
                     view.presence_changed(change.user_id)
         elif isinstance(change, MembershipChanged):
             if change.membership == "invite":

@@ -483,7 +483,17 @@ class MucView:
                 visit.session.send_shared(shared)
         self.nicks.release(user_id)
 
-    # -- presence and typing of members
+    def _encrypted(self, change: EventCommitted) -> None:
+        """The room became end-to-end encrypted: visits end, memberships stay. docs/mapping.md 19.3"""
+        why = "This room is now end-to-end encrypted: open it in a Matrix client"
+        for visit in [*self._hearing, *self._entering]:
+            who = visit.occupant
+            about = item(Standing(who.standing.affiliation, _GONE), jid=visit.session.full, reason=why)
+            x = muc_user(about, (Status.SELF_PRESENCE,))
+            visit.session.send_shared(room_presence(who.jid, x + who.id_xml, unavailable=True))
+            self.forget_visit(visit)
+
+    # -- presence of members
 
     def presence_changed(self, user_id: UserId) -> None:
         """The aggregated presence of somebody is another one now. docs/mapping.md 13.7"""
@@ -507,6 +517,7 @@ def _membership(event: Event) -> str:
 
 
 _HANDLERS: Final[dict[str, Callable[[MucView, EventCommitted], None]]] = {
+    "m.room.encryption": MucView._encrypted,
     "m.room.member": MucView._member,
     "m.room.power_levels": MucView._ranks,
     "m.room.topic": MucView._topic,
