@@ -233,6 +233,8 @@ def _packed(words: list[str], room: int) -> list[str]:
     lines: list[str] = []
     start, used = 0, 0
     for at, word in enumerate(words):
+        if len(word) > room:
+            word = words[at] = word.partition("!")[0]  # a mask that fits into no line is shown as a nick
         size = len(word) + 1
         if used + size > room + 1 and at > start:
             lines.append(" ".join(words[start:at]))

@@ -16,7 +16,8 @@ from tripoint.irc.channel import Channel
 from tripoint.irc.messages import SPOKEN_TYPES, client_tags_of, spoken_lines
 from tripoint.irc.projection import Names, channel_flags, rank_letters
 from tripoint.irc.render import Audience, Outgoing, cut, fitted, one_line
-from tripoint.irc.tables import KICKLEN, TOPICLEN
+from tripoint.irc.tables import KICKLEN, MAX_MODES, TOPICLEN
+from tripoint.irc.wire import MAX_BODY_BYTES
 from tripoint.rooms.changes import EventCommitted
 
 _TAGS = int(Audience.TAGS)
@@ -156,9 +157,12 @@ def _rank_modes(channel: Channel, event: Event) -> list[Outgoing]:
         steps += [("-", letter, nick) for letter in old_letters if letter not in new_letters]
         steps += [("+", letter, nick) for letter in new_letters if letter not in old_letters]
     out = []
-    # A long nick is 64 bytes and a line has room for some six of them beside the masks.
-    for at in range(0, len(steps), 4):
-        part = steps[at : at + 4]
+    while steps:
+        part: list[tuple[str, str, str]] = []
+        size = len(f":{names.mask(event.sender)} MODE {channel.name} ".encode()) + 2
+        while steps and len(part) < MAX_MODES and size + len(steps[0][2]) + 3 <= MAX_BODY_BYTES:
+            size += len(steps[0][2]) + 3
+            part.append(steps.pop(0))
         modes, sign = "", ""
         for step_sign, letter, _ in part:
             modes += letter if step_sign == sign else step_sign + letter

@@ -34,6 +34,8 @@ from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomSer
 
 log = structlog.get_logger()
 
+# A command that waits for its rate limit is not waited for longer than this when the server stops.
+DRAIN_S = 3.0
 # The sweep for silent clients looks this often; timeouts are exact to that.
 SWEEP_S = 5.0
 
@@ -117,8 +119,11 @@ class IrcFrontEnd:
         self._draining = True
         for protocol in list(self._protocols):
             protocol.end(reason)
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=DRAIN_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Run work in the background; it is owned here and awaited by `drain`."""

@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# Lines that may wait for a slow command; beyond, the socket is not read until half of them are done.
-MAX_WAITING = 256
+# Bytes that may wait for a slow command; beyond, the socket is not read until they are worked off.
+MAX_WAITING_BYTES = 16 * 1024
+# Bytes that are made into lines at a time, before others get their turn: a line object is a hundred times as
+# large as the shortest line, and five hundred PINGs take some milliseconds.
+PARSED_AT_ONCE = 1024
 
 
 class IrcProtocol(asyncio.Protocol):
@@ -38,7 +41,9 @@ class IrcProtocol(asyncio.Protocol):
         self._front = front
         self._secure = secure
         self._reader = LineReader()
-        self._waiting: deque[Incoming] = deque()
+        self._unread: deque[bytes] = deque()
+        self._unread_bytes = 0
+        self._lines: deque[Incoming] = deque()
         self._running = False
         self._paused = False
         self._closing = False
@@ -82,17 +87,19 @@ class IrcProtocol(asyncio.Protocol):
         self.pinged_at = None
         if self._closing:
             return
-        self._waiting.extend(self._reader.receive(data))
-        if not self._running and self._waiting:
+        self._unread.append(data)
+        self._unread_bytes += len(data)
+        if not self._running:
             self._running = True
             self._front.spawn(self._work())
-        if len(self._waiting) > MAX_WAITING and not self._paused and self.transport is not None:
+        if self._unread_bytes > MAX_WAITING_BYTES and not self._paused and self.transport is not None:
             self._paused = True
             self.transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
-        self._waiting.clear()
+        self._unread.clear()
+        self._lines.clear()
         if self.outbox is not None:
             self.outbox.closed = True
         self._front.gone(self)
@@ -105,11 +112,10 @@ class IrcProtocol(asyncio.Protocol):
     async def _work(self) -> None:
         """Work off what waits. Ends when nothing does; a bug in a handler costs its line only."""
         try:
-            while self._waiting and not self._closing:
-                line = self._waiting.popleft()
-                if self._paused and len(self._waiting) < MAX_WAITING // 2 and self.transport is not None:
-                    self._paused = False
-                    self.transport.resume_reading()
+            while not self._closing and (self._lines or self._parse()):
+                line = self._lines.popleft()
+                if not self._lines and self._unread:
+                    await asyncio.sleep(0)
                 delay_s = self._owed(line)
                 if delay_s:
                     await asyncio.sleep(delay_s)
@@ -124,6 +130,20 @@ class IrcProtocol(asyncio.Protocol):
                     self._numeric(n.ERR_UNKNOWNERROR, command, "The server failed at this; nothing else is lost")
         finally:
             self._running = False
+
+    def _parse(self) -> bool:
+        """Make lines of the next bytes until there is one; False if no whole line waits."""
+        while self._unread and not self._lines:
+            data = self._unread.popleft()
+            if len(data) > PARSED_AT_ONCE:
+                self._unread.appendleft(data[PARSED_AT_ONCE:])
+                data = data[:PARSED_AT_ONCE]
+            self._unread_bytes -= len(data)
+            self._lines.extend(self._reader.receive(data))
+        if self._paused and self._unread_bytes < MAX_WAITING_BYTES // 2 and self.transport is not None:
+            self._paused = False
+            self.transport.resume_reading()
+        return bool(self._lines)
 
     async def _take(self, line: Incoming) -> None:
         if isinstance(line, TooLong):

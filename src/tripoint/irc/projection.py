@@ -21,7 +21,10 @@ from tripoint.rooms.ports import NameTable, RoomView, StateMap
 
 _NICKS: Final = "irc_nick"
 _SLUGS: Final = "slug"
-_SAFE_USERNAME: Final = re.compile(r"[A-Za-z0-9._=/+-]{1,64}")
+_SAFE_USERNAME: Final = re.compile(r"[A-Za-z0-9._=/+-]{1,32}")
+_SAFE_ACCOUNT: Final = re.compile(r"[!-9;-~][!-~]{0,99}")
+# A mask is in front of nearly everything: with a nick of 90 bytes and a channel of 200 a line still has room.
+_MAX_HOST: Final = 64
 
 
 class Names:
@@ -85,7 +88,7 @@ class Names:
         localpart, _, server = user_id[1:].partition(":")
         username = localpart if _SAFE_USERNAME.fullmatch(localpart) else "user"
         host = self._guests.get(user_id, server)
-        return username, re.sub(r"[^A-Za-z0-9.-]", "-", host) or "unknown"
+        return username, re.sub(r"[^A-Za-z0-9.-]", "-", host)[:_MAX_HOST] or "unknown"
 
     def account(self, user_id: UserId) -> str | None:
         """The account name as tags and WHOIS show it: the localpart, ``localpart:server`` for remote users."""
@@ -93,7 +96,7 @@ class Names:
             return None
         localpart, _, server = user_id[1:].partition(":")
         name = localpart if server == self.server else f"{localpart}:{server}"
-        return name if name and name.isascii() and name.isprintable() and " " not in name else self.nick(user_id)
+        return name if _SAFE_ACCOUNT.fullmatch(name) else self.nick(user_id)
 
     def set_guest(self, user_id: UserId, nick: str, host: str) -> None:
         """A guest of ours has, or changes to, this nick."""

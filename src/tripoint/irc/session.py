@@ -35,7 +35,7 @@ from tripoint.irc.refusals import (
 )
 from tripoint.irc.registry import COMMANDS
 from tripoint.irc.render import Outgoing, audience_of, server_line
-from tripoint.irc.wire import Line, build_tags, seal
+from tripoint.irc.wire import Line, Unbuildable, build_tags, seal
 from tripoint.rooms.commands import Command, Done, Origin
 from tripoint.rooms.refusals import Refusal, Refused
 
@@ -125,7 +125,13 @@ class IrcSession:
 
     def reply(self, command: str, *params: str) -> None:
         """A line from the server; the last parameter may hold spaces, and is cut if the line is too long."""
-        self.outbox.respond(server_line(self.names.server, command, params), [])
+        try:
+            body = server_line(self.names.server, command, params)
+        except Unbuildable:
+            # The longest channel, nick and host together do not fit beside each other.
+            text = "The answer does not fit into a line"
+            body = server_line(self.names.server, n.ERR_UNKNOWNERROR, (self.nick, command, text))
+        self.outbox.respond(body, [])
 
     def step(self, step: Step) -> None:
         """What the negotiation has to say after registration: replies alone."""
