@@ -181,6 +181,10 @@ def test_register_then_log_in():
         again = await server.connect()
         await again.open()
         await again.log_in("carol", "another password", "r2")
+        # spec: XEP-0077 3.2: the result, then the end of the stream
+        gone = await again.ask("<iq type='set' id='8'><query xmlns='jabber:iq:register'><remove/></query></iq>")
+        assert "type='result'" in gone
+        await again.expect("<stream:error><not-authorized …")
 
     run(test)
 

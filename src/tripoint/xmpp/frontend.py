@@ -191,10 +191,7 @@ class XmppFrontEnd:
         on_end: Callable[[str, str], None],
         on_drained: Callable[[], None],
     ) -> XmppSession:
-        """Bind a resource. An older session of the same resource gives way.
-
-        spec: RFC6120 7.7.2.2 (3). Raises AccountRefused, or Problem for too many resources.
-        """
+        """Bind a resource. Raises AccountRefused, or Problem for too many resources."""
         # docs/mapping.md 4: one device per account and client; clients put random text behind a dot or slash.
         label = resource.partition(".")[0].partition("/")[0][:40]
         device = await self.accounts.log_in(account, protocol="xmpp", display_name=f"XMPP ({label})")
@@ -216,12 +213,8 @@ class XmppFrontEnd:
             on_drained=on_drained,
         )
         user = self.users.live(account.user_id)
-        if user is not None:
-            former = user.sessions.get(resource)
-            if former is not None:
-                former.end("conflict", "Another client took this resource")
-            elif len(user.sessions) >= MAX_RESOURCES:
-                raise Problem("resource-constraint", f"An account has at most {MAX_RESOURCES} resources")
+        if user is not None and resource not in user.sessions and len(user.sessions) >= MAX_RESOURCES:
+            raise Problem("resource-constraint", f"An account has at most {MAX_RESOURCES} resources")
         # docs/mapping.md 4: what the rooms' presence needs to know at once.
         await self._doors.reader.memberships(account.user_id)
         await self.users.add(session)

@@ -70,6 +70,7 @@ class XmppSession:
         "_burst",
         "_busy",
         "_dispatch",
+        "_ending",
         "_on_drained",
         "_per_s",
         "account",
@@ -144,6 +145,7 @@ class XmppSession:
         self._allowance_at = doors.monotonic()
         self._backlog: deque[Element] = deque()
         self._busy = False
+        self._ending: tuple[str, str] | None = None
 
     # -- going out
 
@@ -184,6 +186,9 @@ class XmppSession:
                 if wait_s:
                     await asyncio.sleep(wait_s)
                 await self._handle(stanza)
+                if self._ending is not None:
+                    self.on_end(*self._ending)
+                    break
                 if len(backlog) == BACKLOG_STANZAS // 2:
                     self._on_drained()
         finally:
@@ -213,8 +218,11 @@ class XmppSession:
             self.refuse(stanza, Problem("internal-server-error", "The server could not do this"))
 
     def end(self, condition: str, text: str) -> None:
-        """End the stream from our side."""
-        self.on_end(condition, text)
+        """End the stream from our side; what is being handled is answered first."""
+        if self._busy:
+            self._ending = (condition, text)
+        else:
+            self.on_end(condition, text)
 
 
 def _answering(stanza: Element) -> str:

@@ -73,9 +73,16 @@ class Users:
         return iter(list(self._sessions.values()))
 
     async def add(self, session: XmppSession) -> None:
-        """A session is bound; from now on it is found."""
+        """A session is bound; from now on it is found. An older one of the same resource gives way.
+
+        spec: RFC6120 7.7.2.2 (3)
+        """
         roster = dict(await self._accounts.roster(session.user_id))
         user = self._users.get(session.user_id)
+        former = None if user is None else user.sessions.get(session.jid.resource)
+        if former is not None:
+            former.on_end("conflict", "Another client took this resource")
+            user = self._users.get(session.user_id)  # it is a new one if that was the only session
         if user is None:
             user = self._users[session.user_id] = LiveUser(session.user_id, session.bare, roster)
         user.sessions[session.jid.resource] = session

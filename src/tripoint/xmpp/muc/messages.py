@@ -17,6 +17,7 @@ from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import (
     CLIENT_NS,
     MUC_NS,
+    MUC_STABLE_ID_NS,
     MUC_USER_NS,
     OCCUPANT_ID_NS,
     STANZA_ID_NS,
@@ -25,6 +26,7 @@ from tripoint.xmpp.wire import Element
 
 declare_feature(MUC_NS, at=(At.ROOMS, At.ROOM), spec="XEP-0045 6.2")
 declare_feature(STANZA_ID_NS, at=(At.ROOM,), spec="XEP-0359 4")
+declare_feature(MUC_STABLE_ID_NS, at=(At.ROOM,), spec="XEP-0045 16.3: the id of a message comes back")
 declare_feature(OCCUPANT_ID_NS, at=(At.ROOMS, At.ROOM), spec="XEP-0421 4")
 
 _CHAT_STATES_NS = "http://jabber.org/protocol/chatstates"
@@ -132,7 +134,8 @@ async def to_room_itself(session: XmppSession, stanza: Element, jid: Jid) -> Non
     elif decline is not None:
         await _decline(session, jid, decline)
     else:
-        raise Problem("bad-request", "A message to the room itself is of type groupchat")
+        # Voice requests and approvals (XEP-0045 7.13, 8.6, 9.9) come this way too; they are not there yet.
+        raise Problem("feature-not-implemented", "A message to the room itself is of type groupchat")
 
 
 async def _invite(session: XmppSession, jid: Jid, invites: list[Element]) -> None:

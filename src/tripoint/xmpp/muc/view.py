@@ -107,6 +107,7 @@ class MucView:
         # What the busiest loop of the server needs of each visit, and no more.
         self._hearing: dict[Visit, tuple[Callable[[bytes], None], bytes]] = {}
         self._entering: list[Visit] = []
+        self._names: dict[str, UserId] | None = None
         # Members whose first visit is about to begin: their presence is told then, once.
         self.expected: set[UserId] = set()
         self._lists_all = room.joined_count() <= FULL_LIST_MEMBERS
@@ -126,9 +127,11 @@ class MucView:
 
     def known_names(self) -> dict[str, UserId]:
         """Every word that calls somebody here: nicks and handles (docs/mapping.md 2.10)."""
-        names = {handle_of(user_id, self._doors.domains.server): user_id for user_id in self.occupants}
-        names.update({who.nick: user_id for user_id, who in self.occupants.items()})
-        return names
+        if self._names is None:
+            server = self._doors.domains.server
+            self._names = {handle_of(user_id, server): user_id for user_id in self.occupants}
+            self._names.update({who.nick: user_id for user_id, who in self.occupants.items()})
+        return self._names
 
     def nick_of(self, user_id: UserId) -> str:
         """The nick under which somebody is shown who may have left."""
@@ -174,6 +177,7 @@ class MucView:
         )
         self.occupants[user_id] = who
         self._by_nick[nick] = who
+        self._names = None
         who.presence = self._render_presence(who)
         return who
 
@@ -440,6 +444,7 @@ class MucView:
         if self._by_nick.get(who.nick) is who:
             del self._by_nick[who.nick]
         who.nick, who.jid = nick, f"{self.jid}/{nick}"
+        self._names = None
         self._by_nick[nick] = who
         self._refresh(who, always=True)
 
@@ -447,6 +452,7 @@ class MucView:
         """Left, kicked or banned. spec: XEP-0045 7.14, 8.2, 9.1; docs/mapping.md 9.1, 9.7"""
         self.expected.discard(user_id)
         who = self.occupants.pop(user_id, None)
+        self._names = None
         if who is None:
             self.nicks.release(user_id)
             return
