@@ -79,7 +79,7 @@ def text_of(stanza: Element) -> tuple[MessageKind, RichText] | None:
     if stanza.child("notice", NOTICE_NS) is not None:
         kind = MessageKind.NOTICE
     if text.startswith(_EMOTE):
-        # spec: XEP-0245 3.1: exactly these four characters at the beginning
+        # spec: XEP-0245 2: exactly these four characters at the beginning
         kind, text = MessageKind.EMOTE, text[len(_EMOTE) :]
     html = stanza.child("html", _XHTML_IM_NS)
     marked_up = None if html is None else html.child("body", _XHTML_NS)
