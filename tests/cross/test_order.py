@@ -48,7 +48,8 @@ async def _run(at: World) -> None:
             if person is alice:
                 await person.send(f"PRIVMSG #tea :message {n}")
             elif person is bob:
-                await person.send(f"<message to='tea@{ROOMS}' type='groupchat' id='b{n}'><body>message {n}</body></message>")
+                words = f"<body>message {n}</body>"
+                await person.send(f"<message to='tea@{ROOMS}' type='groupchat' id='b{n}'>{words}</message>")
             else:
                 await person.send(f"say #tea:example.org message {n}")
             await asyncio.sleep(0)
