@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from tests.irc.test_messages import event_of, names
 from tripoint.core.ids import UserId
 from tripoint.core.power import Rank
-from tripoint.irc.channel import Channel, _packed
+from tripoint.irc.channel import Channel
 from tripoint.irc.events import joined_line, kicked_line, mode_line, parted_line, typing_line
+from tripoint.irc.member_list import MemberList
 from tripoint.irc.render import Outgoing
 from tripoint.irc.wire import Line, parse_line
 
@@ -58,11 +59,28 @@ def test_anybody_can_be_shown(one: UserId, other: UserId, channel: str, reason: 
     assert account[0] != ":"
 
 
-@given(st.lists(st.text("ab", min_size=1, max_size=70), max_size=60), st.integers(20, 100))
-def test_names_are_packed_without_loss(words: list[str], room: int) -> None:
-    lines = _packed(list(words), room)
-    assert " ".join(lines).split() == words
-    assert all(len(line) <= room or " " not in line for line in lines)
+ACTIONS = st.lists(st.tuples(st.sampled_from("+-"), st.integers(0, 30), st.text("ab", min_size=1, max_size=70)))
+
+
+@given(ACTIONS, st.integers(20, 100))
+def test_names_are_packed_as_if_at_once(actions: list[tuple[str, int, str]], room: int) -> None:
+    members = MemberList("= #tea :", room)
+    words: dict[int, str] = {}
+    for sign, number, word in actions:
+        word = word[:room]
+        if sign == "+":
+            members.put(UserId(str(number)), word)
+            words[number] = word
+        else:
+            members.drop(UserId(str(number)))
+            words.pop(number, None)
+    lines = members.lines()
+    assert [word for line in lines for word in line.removeprefix("= #tea :").split(" ")] == list(words.values())
+    assert all(len(line) <= len("= #tea :") + room for line in lines)
+    whole = MemberList("= #tea :", room)
+    for number, word in words.items():
+        whole.put(UserId(str(number)), word)
+    assert whole.lines() == lines
 
 
 def test_ranks_with_a_prefix() -> None:

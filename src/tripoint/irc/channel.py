@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tripoint.core.ids import RoomId, UserId
 from tripoint.core.json_view import object_at
 from tripoint.core.power import Rank, rank_of
+from tripoint.irc.member_list import MemberList
 from tripoint.irc.outbox import IrcOutbox
 from tripoint.irc.projection import Names, channel_flags, prefix
 from tripoint.irc.render import Outgoing
@@ -73,9 +74,8 @@ class Channel:
         self._audiences: dict[int, dict[IrcOutbox, None]] = {}
         # Sessions that attached at a position which the watcher has not reached yet: see `catch_up`.
         self._waiting: list[tuple[int, IrcSession]] = []
-        # NAMES by capability set: a word per member, and the lines that are made of them.
-        self._member_words: dict[tuple[bool, bool], dict[UserId, str]] = {}
-        self._member_lists: dict[tuple[bool, bool], list[str]] = {}
+        # NAMES by (multi-prefix, userhost-in-names).
+        self._lists: dict[tuple[bool, bool], MemberList] = {}
 
     # --- who hears ---------------------------------------------------------------------------------------
 
@@ -178,21 +178,18 @@ class Channel:
 
     def members_changed(self) -> None:
         """Names, ranks or the symbol changed: NAMES are made anew when they are asked for."""
-        self._member_lists.clear()
-        self._member_words.clear()
+        self._lists.clear()
 
     def member_came(self, user_id: UserId) -> None:
-        """One member more: a thousand joins must not write a thousand lists of a thousand words."""
-        self._member_lists.clear()
-        for key, words in self._member_words.items():
-            words[user_id] = self._member_word(user_id, *key)
+        """One member more."""
+        for key, members in self._lists.items():
+            members.put(user_id, self._member_word(user_id, *key))
 
     def member_went(self, user_id: UserId) -> None:
         """One member less."""
         self.ranks.pop(user_id, None)
-        self._member_lists.clear()
-        for words in self._member_words.values():
-            words.pop(user_id, None)
+        for members in self._lists.values():
+            members.drop(user_id)
 
     def member_lines(self, *, multi_prefix: bool, userhost: bool) -> list[str]:
         """What follows the nick in each RPL_NAMREPLY: ``= #channel :words``, shared by all who ask.
@@ -200,21 +197,18 @@ class Channel:
         Lines are filled for the longest nick that an asker can have.
         """
         key = (multi_prefix, userhost)
-        lines = self._member_lists.get(key)
-        if lines is None:
+        members = self._lists.get(key)
+        if members is None:
             # spec: RFC2812 5.1 RPL_NAMREPLY: "@" for secret channels, "=" for public ones.
             symbol = "@" if "s" in self.flags else "="
             head = f"{symbol} {self.name} :"
             server = len(self.names.server.encode())
             room = MAX_BODY_BYTES - server - len(head.encode("utf-8", "replace")) - NICKLEN - len(":  353 ")
-            words = self._member_words.get(key)
-            if words is None:
-                shown = (user_id for user_id in self.room.joined() if user_id not in self.names.gone)
-                words = {user_id: self._member_word(user_id, *key) for user_id in shown}
-                self._member_words[key] = words
-            lines = [head + part for part in _packed(list(words.values()), room)]
-            self._member_lists[key] = lines
-        return lines
+            members = self._lists[key] = MemberList(head, room)
+            for user_id in self.room.joined():
+                if user_id not in self.names.gone:
+                    members.put(user_id, self._member_word(user_id, *key))
+        return members.lines()
 
     def _member_word(self, user_id: UserId, multi_prefix: bool, userhost: bool) -> str:
         member = self.room.member(user_id)
@@ -226,20 +220,3 @@ class Channel:
 
 
 _UNMARKED = frozenset({Rank.PLAIN, Rank.UNVOICED, Rank.MUTED, Rank.BANNED})
-
-
-def _packed(words: list[str], room: int) -> list[str]:
-    """Words joined by spaces into as few lines of `room` bytes as there are. Nicks are ASCII."""
-    lines: list[str] = []
-    start, used = 0, 0
-    for at, word in enumerate(words):
-        if len(word) > room:
-            word = words[at] = word.partition("!")[0]  # a mask that fits into no line is shown as a nick
-        size = len(word) + 1
-        if used + size > room + 1 and at > start:
-            lines.append(" ".join(words[start:at]))
-            start, used = at, 0
-        used += size
-    if start < len(words):
-        lines.append(" ".join(words[start:]))
-    return lines
