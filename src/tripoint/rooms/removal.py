@@ -29,9 +29,12 @@ class Removal:
         self._room_bus = room_bus
 
     async def left(self, room_id: RoomId) -> None:
-        """Somebody left: a temporary room without members goes, with its alias and history."""
+        """Somebody left: a temporary room without members goes, with its alias and history.
+
+        So does a room that was never opened (XEP-0045 10.1.3: who cancels the configuration destroys it).
+        """
         room = self._rooms.peek(room_id)
-        if room is None or not room.row.temporary:
+        if room is None or not (room.row.temporary or room.locked):
             return
         if room.joined_count() or room.pending_units:
             return
