@@ -18,6 +18,7 @@ from tripoint.accounts.ports import Account, AccountService
 from tripoint.accounts.refusals import AccountRefused
 from tripoint.core.ids import DeviceId, UserId
 from tripoint.fanout.delivery import Outbox
+from tripoint.rooms.commands import Origin
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
 from tripoint.rooms.refusals import Refused
 from tripoint.xmpp.jid import Domains, Jid
@@ -35,6 +36,8 @@ log = structlog.get_logger()
 
 # How many stanzas of one stream may wait before its socket is read no further: TCP then holds the sender back.
 BACKLOG_STANZAS = 64
+# It is stored with every message; clients use 36 characters, some add a prefix.
+MAX_STANZA_ID = 256
 
 Spawn = Callable[[Coroutine[object, object, None]], None]
 Dispatch = Callable[["XmppSession", Element], Awaitable[None]]
@@ -223,6 +226,17 @@ class XmppSession:
             self._ending = (condition, text)
         else:
             self.on_end(condition, text)
+
+
+def origin_of(session: XmppSession, stanza: Element) -> Origin:
+    """Who asks, and the stanza's id as the mark that is kept with what it becomes. docs/mapping.md 11
+
+    Raises Problem for an id that is longer than anybody's.
+    """
+    stanza_id = stanza.get("id")
+    if stanza_id is not None and len(stanza_id) > MAX_STANZA_ID:
+        raise Problem("policy-violation", f"The id of a stanza has at most {MAX_STANZA_ID} characters here")
+    return Origin(session.id, stanza_id, keep=stanza_id is not None)
 
 
 def _answering(stanza: Element) -> str:

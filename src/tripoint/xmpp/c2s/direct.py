@@ -14,7 +14,7 @@ from tripoint.core.message import MessageKind
 from tripoint.core.richtext import Mention, RichText, RoomPill
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.changes import EventCommitted, RoomChange
-from tripoint.rooms.commands import OpenDirect, Origin, SendEvent
+from tripoint.rooms.commands import OpenDirect, SendEvent
 from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refused
@@ -25,7 +25,7 @@ from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, message
 from tripoint.xmpp.render import Shared, delay
 from tripoint.xmpp.router import stamped
-from tripoint.xmpp.session import Doors, XmppSession
+from tripoint.xmpp.session import Doors, XmppSession, origin_of
 from tripoint.xmpp.wire import Element, escape_attribute
 
 log = structlog.get_logger()
@@ -39,6 +39,7 @@ _MISSED_ROOMS = 50
 _SEEN = "xmpp_seen"  # name table: account -> stream position up to which its messages were delivered
 
 Pair = tuple[UserId, UserId]
+Said = tuple[MessageKind, RichText]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +68,13 @@ class DirectMessages:
 
     # -- sending
 
-    async def send(self, session: XmppSession, stanza: Element, target: UserId, route: Route) -> None:
-        """A message with a text, from `session` to `target`. Raises Refused, Problem."""
-        said = text_of(stanza)
-        assert said is not None  # the handlers look first
+    async def send(self, session: XmppSession, stanza: Element, said: Said, target: UserId, route: Route) -> None:
+        """A message that says something, from `session` to `target`. Raises Refused, Problem."""
         content = content_of(stanza, *said)
         room = await self._room(session.user_id, target)
-        stanza_id = stanza.get("id")
-        key = (session.id, stanza_id)
+        origin = origin_of(session, stanza)
+        key = (session.id, origin.token)
         self._routes[key] = route
-        origin = Origin(session.id, stanza_id, keep=stanza_id is not None)
         try:
             await self._doors.rooms.do(
                 SendEvent(actor=session.user_id, origin=origin, room_id=room, type=_MESSAGE, content=content)
@@ -285,10 +283,10 @@ async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
     if said is None or not _says_something(said):
         await _pass_on(session, stanza, jid, target)
         return
-    await session.direct.send(session, stanza, target, Route(to=str(jid) if jid.resource else None))
+    await session.direct.send(session, stanza, said, target, Route(to=str(jid) if jid.resource else None))
 
 
-def _says_something(said: tuple[MessageKind, RichText]) -> bool:
+def _says_something(said: Said) -> bool:
     return bool(said[1].blocks)
 
 

@@ -5,7 +5,7 @@ Everybody, the sender too, sees a message when it is committed: view.py.
 """
 
 from tripoint.core.ids import UserId
-from tripoint.rooms.commands import Invite, Leave, Origin, SendEvent, SetTopic, SetTyping
+from tripoint.rooms.commands import Invite, Leave, SendEvent, SetTopic, SetTyping
 from tripoint.xmpp.c2s.direct import Route
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.messages import content_of, text_of
@@ -13,7 +13,7 @@ from tripoint.xmpp.muc.mentions import link_mentions
 from tripoint.xmpp.muc.view import Visit
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, message
-from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.session import XmppSession, origin_of
 from tripoint.xmpp.tables import (
     CLIENT_NS,
     MUC_NS,
@@ -57,7 +57,7 @@ async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
     await session.doors.rooms.do(
         SendEvent(
             actor=session.user_id,
-            origin=_origin(session, stanza),
+            origin=origin_of(session, stanza),
             room_id=view.room.room_id,
             type="m.room.message",
             content=content,
@@ -65,16 +65,11 @@ async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
     )
 
 
-def _origin(session: XmppSession, stanza: Element) -> Origin:
-    stanza_id = stanza.get("id")
-    return Origin(session.id, stanza_id, keep=stanza_id is not None)
-
-
 async def _set_subject(session: XmppSession, visit: Visit, stanza: Element, subject: str) -> None:
     await session.doors.rooms.do(
         SetTopic(
             actor=session.user_id,
-            origin=_origin(session, stanza),
+            origin=origin_of(session, stanza),
             room_id=visit.view.room.room_id,
             topic=subject,
         )
@@ -113,14 +108,15 @@ async def private_message(session: XmppSession, stanza: Element, jid: Jid) -> No
     who = view.with_nick(jid.resource)
     if who is None:
         raise Problem("item-not-found", "Nobody has that nick in this room")
-    if text_of(stanza) is None:
+    said = text_of(stanza)
+    if said is None:
         return  # chat states and the like of private messages: nothing that is kept
     route = Route(
         from_=visit.occupant.jid,
         inside=f"<x xmlns='{MUC_USER_NS}'/>" + visit.occupant.id_xml,
         only=frozenset(other.session.id for other in who.visits),
     )
-    await session.direct.send(session, stanza, who.user_id, route)
+    await session.direct.send(session, stanza, said, who.user_id, route)
 
 
 @message("normal", "chat", at=(At.ROOM,), spec="XEP-0045 7.8.2")
