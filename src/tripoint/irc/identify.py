@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from tripoint.accounts.ports import Account
 from tripoint.irc import numerics as n
-from tripoint.irc.render import Outgoing, fitted
+from tripoint.irc.render import Audience, Outgoing, fitted
 from tripoint.irc.session import IrcSession
 from tripoint.rooms.commands import Join
 from tripoint.rooms.refusals import Refused
@@ -58,6 +58,9 @@ async def _go_on_as(session: IrcSession, account: Account, old_nick: str, old_ma
             except Refused as refused:
                 session.refuse(refused, "JOIN", channel.name)
         await network.enter_joined_rooms(session)
+        # spec: IRCv3 account-notify: to all on common channels, and to oneself.
+        line = f":{session.mask} ACCOUNT {account.name}"
+        network.sessions.tell_sharing(session, Outgoing([line], requires=int(Audience.ACCOUNT_NOTIFY)))
     finally:
         session.entering = False
         if was_guest:

@@ -71,5 +71,6 @@ class Sessions:
 
     def tell_sharing(self, session: IrcSession, out: Outgoing) -> None:
         """Everybody who shares a channel with `session`, it too, once each."""
-        session.own(out)
+        if session.hears(out):
+            session.own(out)
         spread(out, together(session.channels.values()), session.outbox)
