@@ -173,8 +173,9 @@ class IrcPerson:
 
 
 class XmppPerson:
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, domain: str = SERVER) -> None:
         self._wire = wire
+        self._domain = domain
         self._parser = StreamParser()
         self._waiting: deque[Element] = deque()
         self._pings = 0
@@ -201,7 +202,7 @@ class XmppPerson:
     async def pending(self) -> list[str]:
         self._pings += 1
         mark = f"pending{self._pings}"
-        await self.send(f"<iq type='get' id='{mark}' to='{SERVER}'><ping xmlns='urn:xmpp:ping'/></iq>")
+        await self.send(f"<iq type='get' id='{mark}' to='{self._domain}'><ping xmlns='urn:xmpp:ping'/></iq>")
         found = []
         while True:
             stanza = await self.stanza()
@@ -212,7 +213,7 @@ class XmppPerson:
     async def _open(self) -> None:
         self._parser = StreamParser()
         await self.send(
-            f"<?xml version='1.0'?><stream:stream to='{SERVER}' xmlns='jabber:client' "
+            f"<?xml version='1.0'?><stream:stream to='{self._domain}' xmlns='jabber:client' "
             "xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"
         )
         await self.stanza()

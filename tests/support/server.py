@@ -6,6 +6,7 @@ Stopped by its pid; a test that fails leaves nothing behind.
 
 import http.client
 import re
+import resource
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,10 +71,11 @@ class Server:
             raise AssertionError(f"the server did not stop within {STOP_S} s") from None
 
 
-def start_server(folder: Path, *, more: str = "") -> Server:
+def start_server(folder: Path, *, more: str = "", file_limit_bytes: int | None = None) -> Server:
     """Start a server whose data is in `folder`; returns once it has printed how to connect.
 
-    `more` is added to its configuration file. Everything not said there is the default.
+    `more` is added to its configuration file. Everything not said there is the default. With
+    `file_limit_bytes` no file of the server may grow beyond that: writes fail as on a full disk.
     """
     # Made by the caller's hand, with a usual mode: the server has to keep what is in it to itself.
     (folder / "data").mkdir(mode=0o755, exist_ok=True)
@@ -89,6 +92,7 @@ def start_server(folder: Path, *, more: str = "") -> Server:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=None if file_limit_bytes is None else partial(_limit_files, file_limit_bytes),
     )
     output: list[str] = []
     ready = threading.Event()
@@ -106,6 +110,11 @@ def start_server(folder: Path, *, more: str = "") -> Server:
     running = re.search(r"tripoint is running as (\S+)\.", text)
     assert running is not None, text
     return Server(process, running.group(1), ports, folder / "data", output)
+
+
+def _limit_files(limit_bytes: int) -> None:
+    """In the child, before it becomes the server. Python ignores SIGXFSZ: a write returns EFBIG."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
 
 
 @contextmanager

@@ -10,8 +10,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
+import structlog
+
 from tripoint.store.interface import Done, StoreError
 from tripoint.store.writes import Write
+
+log = structlog.get_logger()
 
 # A transaction takes at most this many units: it bounds how long the first waits for the last.
 MAX_UNITS = 512
@@ -118,6 +122,7 @@ class GroupCommit:
         with self._lock:
             units = list(self._waiting)
             self._waiting.clear()
+        log.error("store.commit_failed", error=str(error), units=len(units))
         for _, done in units:
             done(error)
         with self._lock:

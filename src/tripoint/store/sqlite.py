@@ -103,8 +103,9 @@ class SqliteStore:
         self._commits.submit(writes, done)
 
     async def close(self) -> None:
-        await self._commits.close()
+        # The writer closes last: the last connection folds the write-ahead log into the database.
         self._read.close()
+        await self._commits.close()
 
     def _apply(self, units: Sequence[Sequence[Write]]) -> None:
         """One transaction. On the writing thread."""
