@@ -150,8 +150,8 @@ async def load_until_killed(server: Server, tag: str, delay_s: float, acknowledg
         asyncio.create_task(load(server, tag, acknowledged)) for load in (matrix_load, irc_load, xmpp_load)
     ]
     before = len(acknowledged)
-    while len(acknowledged) < before + 3 and not any(sender.done() for sender in senders):
-        await asyncio.sleep(0.005)  # noqa: ASYNC110  # until the load is on; bounded by the senders' own patience
+    while len(acknowledged) < before + 3 and not any(sender.done() for sender in senders):  # noqa: ASYNC110  # bounded by the senders' patience
+        await asyncio.sleep(0.005)
     await asyncio.sleep(delay_s)
     os.kill(server.process.pid, signal.SIGKILL)
     results = await asyncio.wait_for(asyncio.gather(*senders, return_exceptions=True), 30)
