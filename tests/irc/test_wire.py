@@ -18,7 +18,6 @@ from tripoint.irc.wire import (
     escape_tag_value,
     parse_line,
     parse_tags,
-    room_for_text,
     unescape_tag_value,
 )
 
@@ -132,13 +131,6 @@ def test_a_flood_without_end_of_line_is_not_kept() -> None:
     assert reader.receive(b"\nPING a\n") == [TooLong("body"), Line("PING", ("a",))]
 
 
-def test_what_came_before_a_tls_switch_is_forgotten() -> None:
-    reader = LineReader()
-    reader.receive(b"PRIVMSG #t :inj")
-    reader.clear()
-    assert reader.receive(b"PING a\n") == [Line("PING", ("a",))]
-
-
 @given(st.binary(max_size=5000))
 def test_garbage_never_raises(raw: bytes) -> None:
     for found in LineReader().receive(raw + b"\n"):
@@ -187,11 +179,3 @@ def test_a_lone_surrogate_becomes_a_question_mark() -> None:
 def test_built_lines_parse_back(text: str) -> None:
     line = parse_line(build_line("PRIVMSG", "#t", text, source="a!b@c").removesuffix(b"\r\n"))
     assert line == Line("PRIVMSG", ("#t", text), "a!b@c")
-
-
-@given(st.integers(1, 300))
-def test_room_for_text_is_exact(length: int) -> None:
-    fixed = ("x" * length, "PRIVMSG", "#tea")
-    room = room_for_text(f":{fixed[0]}", *fixed[1:])
-    full = build_line("PRIVMSG", "#tea", ":" + "a" * (room - 1), source=fixed[0])
-    assert len(full) == MAX_BODY_BYTES + 2

@@ -12,7 +12,6 @@ from itertools import islice
 from typing import Final
 
 from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId
-from tripoint.core.json_view import object_at
 from tripoint.core.power import PowerLevels, Rank, moderated, op_is_owner
 from tripoint.core.vendor import V
 from tripoint.irc.names import alias_of_channel, channel_of_alias, nick_of, room_slug, slug_nick
@@ -232,12 +231,3 @@ def member_limit(room: RoomView) -> int | None:
 def rank_letters(rank: Rank, power: PowerLevels) -> str:
     """Mode letters of a rank, with ``qo`` where the room has no op below owner (MAPPING 7.10)."""
     return "qo" if rank is Rank.OP and op_is_owner(power) else MODES_OF_RANK.get(rank, "")
-
-
-def with_moderated(content: dict[str, object], power: PowerLevels, on: bool) -> None:
-    """Write ``+m`` or ``-m`` into power level content.  spec: docs/mapping.md 8.3"""
-    level = 1 if on else 0
-    content["events_default"] = level
-    events = object_at(power.content, "events")
-    if "m.room.message" in events:
-        content["events"] = {**events, "m.room.message": level}

@@ -35,7 +35,7 @@ from tripoint.irc.refusals import (
 )
 from tripoint.irc.registry import COMMANDS
 from tripoint.irc.render import Outgoing, audience_of, server_line
-from tripoint.irc.wire import Line, Unbuildable, build_tags, seal
+from tripoint.irc.wire import Line, Unbuildable, seal
 from tripoint.rooms.commands import Command, Done, Origin
 from tripoint.rooms.refusals import Refusal, Refused
 
@@ -284,8 +284,3 @@ class IrcSession:
 def echo(word: str) -> str:
     """A client's word as a middle parameter of our answer; what cannot stand there becomes ``*``."""
     return word if word and " " not in word and word[0] != ":" and len(word.encode()) <= 250 else "*"
-
-
-def tagged(body: str, tags: list[tuple[str, str]]) -> bytes:
-    """A finished line with tags."""
-    return seal(body, build_tags(tags))

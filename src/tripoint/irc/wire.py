@@ -94,11 +94,6 @@ class LineReader:
                 self._pending = piece
         return found
 
-    def clear(self) -> None:
-        """Forget what is buffered: bytes that came before a TLS switch must not survive it."""
-        self._pending = b""
-        self._overflow = False
-
 
 def parse_line(raw: bytes) -> Incoming | None:
     """One line without its LF. None for an empty one. Never raises."""
@@ -242,8 +237,3 @@ def seal(text: str, tags: str = "") -> bytes:
     if b" " in head or b"\n" in head or b"\r" in head or b"\0" in head:
         raise Unbuildable("a tag was not escaped")
     return b"@" + head + b" " + body + b"\r\n"
-
-
-def room_for_text(*fixed: str) -> int:
-    """Bytes left for a last parameter after the words `fixed`, its colon and CR LF (MAPPING 10.8)."""
-    return MAX_BODY_BYTES - sum(len(word.encode()) + 1 for word in fixed) - 1
