@@ -73,7 +73,6 @@ class IrcFrontEnd:
         self.network = Network(self.names, rooms, reader, accounts, presence, hub, options, self.spawn, now_ms)
         self._secret = secret
         self._end_point = end_point
-        self._registration = "closed"
         self._protocols: set[IrcProtocol] = set()
         self._addresses: dict[str, int] = {}
         self._tasks: set[asyncio.Task[object]] = set()
@@ -89,7 +88,7 @@ class IrcFrontEnd:
     async def start(self) -> None:
         """Load what is needed before the first connection."""
         await self.names.load()
-        self._registration = await self.accounts.registration_state()
+        self.network.registration = await self.accounts.registration_state()
 
     def protocol(self, *, secure: bool) -> IrcProtocol:
         """The factory for `loop.create_server`."""
@@ -173,7 +172,7 @@ class IrcFrontEnd:
         """What CAP LS shows on one connection."""
         offered = {name: capability.value for name, capability in CAPABILITIES.items()}
         offered["sasl"] = ",".join(mechanisms)
-        if self._registration == "open" and passwords:
+        if self.network.registration == "open" and passwords:
             offered["draft/account-registration"] = "before-connect,custom-account-name"
         else:
             del offered["draft/account-registration"]

@@ -49,6 +49,7 @@ class Network:
         self.now_ms = now_ms
         self.started_ts_ms = now_ms()
         self.unregistered = 0
+        self.registration = "closed"  # open | token | closed: whether accounts can be made here
         self.sessions = Sessions(presence)
         teller = Teller(names, reader, self.sessions, now_ms)
         self.channels = teller.channels = Channels(names, reader, hub, spawn, teller.room_changed)

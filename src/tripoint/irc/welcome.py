@@ -36,6 +36,8 @@ def show_welcome(session: IrcSession) -> None:
     session.numeric(n.RPL_MYINFO, server, version(), "i", letters, with_argument)
     show_isupport(session)
     show_lusers(session)
+    if session.account.guest and session.passwords_allowed and network.registration == "open":
+        session.notice("You are a guest. To keep this nick: /msg NickServ REGISTER <password>")
     show_motd(session)
 
 
