@@ -522,3 +522,31 @@ def test_draining_tells_everybody() -> None:
             await gus.expect("ERROR :Closing link: Server is shutting down")
 
     run(scenario())
+
+
+def test_nothing_is_left_of_guests_who_went() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            alice = await server.account("alice", "away-notify", "invite-notify")
+            await alice.answer("JOIN #tea", "MODE #tea -R")
+            network, names = server.front.network, server.front.names
+            before = (len(names._nicks), len(names._masks), len(names._users))
+            for number in range(5):
+                guest = await server.guest(f"g{number}")
+                await guest.answer("JOIN #tea,#own", "PRIVMSG #tea :hi", f"NICK h{number}", "AWAY :x")
+                await guest.answer("PRIVMSG alice :hello", "PART #tea", "JOIN #tea")
+                guest.send("QUIT")
+                await guest.until("^ERROR")
+            await alice.until(":h4!.* QUIT ")
+            await asyncio.wait_for(server.front.settled(), PATIENCE_S)
+            assert [session.nick for session in network.sessions] == ["alice"]
+            assert not names.gone
+            assert not names._guests
+            assert (len(names._nicks), len(names._masks), len(names._users)) == before
+            assert {channel.name for channel in network.channels.all() if not channel.direct} == {"#tea"}
+            assert alice.nick not in names.gone
+            room = server.middle.reader.peek(await room_of(server, "#tea"))
+            assert room is not None
+            assert room.joined_count() == 1
+
+    run(scenario())

@@ -124,6 +124,11 @@ class IrcFrontEnd:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
+    async def settled(self) -> None:
+        """Wait until nothing runs in the background: for tests."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Run work in the background; it is owned here and awaited by `drain`."""
         task: asyncio.Task[object] = asyncio.get_running_loop().create_task(_guarded(work))
