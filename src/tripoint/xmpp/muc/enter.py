@@ -102,15 +102,11 @@ async def to_occupant(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """Available presence: entering, another nick, or another status, by where the session is already."""
     x = stanza.child("x", MUC_NS)
     visit = session.visits.get(str(jid.bare))
-    if visit is None:
-        if x is None:
-            _explain_that_you_are_outside(session, jid)
-        else:
-            await _enter(session, stanza, jid, x)
-    elif x is not None:
-        # spec: XEP-0045 7.2.1: a client that joins again lost its state: show it everything once more.
-        visit.view.forget_visit(visit)
+    if x is not None:
+        # spec: XEP-0045 7.2.1: a client that joins again lost its state: it is shown everything once more.
         await _enter(session, stanza, jid, x)
+    elif visit is None:
+        _explain_that_you_are_outside(session, jid)
     elif jid.resource != visit.occupant.nick:
         await _change_nick(session, visit.view, jid.resource)
     else:
@@ -167,6 +163,7 @@ async def _enter(session: XmppSession, stanza: Element, jid: Jid, x: Element) ->
         # docs/mapping.md 19.2
         raise Refused(Refusal.ENCRYPTED)
     view = await session.muc.open(room)
+    view.holds += 1
     user_id = session.user_id
     try:
         if view.jid != str(jid.bare):
@@ -191,8 +188,12 @@ async def _enter(session: XmppSession, stanza: Element, jid: Jid, x: Element) ->
         nick = view.nicks.nick(user_id)
         if nick is not None and nick != jid.resource:
             codes.append(Status.NICK_ASSIGNED)
+        former = session.visits.get(view.jid)
+        if former is not None:
+            view.forget_visit(former)
         visit = view.begin_visit(session, inside_of_presence(stanza), tuple(codes), stanza.get("id"))
     finally:
+        view.holds -= 1
         if user_id in view.expected:
             view.expected.discard(user_id)
             view.presence_changed(user_id)

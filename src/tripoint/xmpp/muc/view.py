@@ -110,6 +110,8 @@ class MucView:
         self._names: dict[str, UserId] | None = None
         # Members whose first visit is about to begin: their presence is told then, once.
         self.expected: set[UserId] = set()
+        # How many are on their way in: the view must not be forgotten while they ask for things.
+        self.holds = 0
         self._lists_all = room.joined_count() <= FULL_LIST_MEMBERS
         for user_id in room.joined():
             if self._lists_all or self._is_listed(user_id):
@@ -117,8 +119,8 @@ class MucView:
 
     @property
     def is_empty(self) -> bool:
-        """Nobody is here by XMPP."""
-        return not self._hearing and not self._entering and not self.expected
+        """Nobody is here by XMPP, nor about to be."""
+        return not self._hearing and not self._entering and not self.holds
 
     # -- finding
 
