@@ -33,7 +33,8 @@ DELAY_NS: Final = "urn:xmpp:delay"
 STANZA_ID_NS: Final = "urn:xmpp:sid:0"
 OCCUPANT_ID_NS: Final = "urn:xmpp:occupant-id:0"
 STYLING_NS: Final = "urn:xmpp:styling:0"
-HINTS_NS: Final = "urn:xmpp:hints"
+CHAT_STATES_NS: Final = "http://jabber.org/protocol/chatstates"
+
 CONFERENCE_NS: Final = "jabber:x:conference"
 MUC_NS: Final = "http://jabber.org/protocol/muc"
 MUC_USER_NS: Final = "http://jabber.org/protocol/muc#user"
@@ -43,10 +44,8 @@ MUC_ROOMCONFIG: Final = "http://jabber.org/protocol/muc#roomconfig"
 MUC_ROOMINFO: Final = "http://jabber.org/protocol/muc#roominfo"
 MUC_STABLE_ID_NS: Final = "http://jabber.org/protocol/muc#stable_id"
 MUC_SELF_PING_NS: Final = "http://jabber.org/protocol/muc#self-ping-optimization"
-ERRORS_NS: Final = "urn:xmpp:errors"
 NOTICE_NS: Final = NS + "#notice"
 HISTORY_VISIBILITY_VAR: Final = NS + "#history_visibility"
-FEDERATE_VAR: Final = NS + "#federate"
 
 
 class State(Enum):

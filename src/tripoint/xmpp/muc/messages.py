@@ -15,6 +15,7 @@ from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, message
 from tripoint.xmpp.session import XmppSession, origin_of
 from tripoint.xmpp.tables import (
+    CHAT_STATES_NS,
     CLIENT_NS,
     MUC_NS,
     MUC_STABLE_ID_NS,
@@ -29,7 +30,6 @@ declare_feature(STANZA_ID_NS, at=(At.ROOM,), spec="XEP-0359 4")
 declare_feature(MUC_STABLE_ID_NS, at=(At.ROOM,), spec="XEP-0045 16.3: the id of a message comes back")
 declare_feature(OCCUPANT_ID_NS, at=(At.ROOMS, At.ROOM), spec="XEP-0421 4")
 
-_CHAT_STATES_NS = "http://jabber.org/protocol/chatstates"
 _TYPING_MS = 30_000
 
 
@@ -78,7 +78,7 @@ async def _set_subject(session: XmppSession, visit: Visit, stanza: Element, subj
 
 async def _without_text(session: XmppSession, visit: Visit, stanza: Element) -> None:
     """Chat states are typing (docs/mapping.md 13.1); for anything else a room has no place yet."""
-    state = next((child for child in stanza.elements() if child.namespace == _CHAT_STATES_NS), None)
+    state = next((child for child in stanza.elements() if child.namespace == CHAT_STATES_NS), None)
     if state is None:
         raise Problem("feature-not-implemented", "A message to a room needs a text here")
     await session.doors.rooms.do(

@@ -15,6 +15,7 @@ from tripoint.rooms.changes import (
     PresenceChanged,
     RoomChange,
     SessionsEnded,
+    TypingChanged,
     UserChange,
 )
 from tripoint.rooms.commands import Invite
@@ -92,12 +93,13 @@ class Muc:
                 self._hub.unwatch_room(room_id, self._room_changed)
 
     def _room_changed(self, change: RoomChange) -> None:
-        if type(change) is not EventCommitted:
-            return
         for view in list(self._views.get(change.room_id, {}).values()):
-            view.event_committed(change)
-            if view.is_empty:
-                self.close_if_empty(view)
+            if isinstance(change, EventCommitted):
+                view.event_committed(change)
+                if view.is_empty:
+                    self.close_if_empty(view)
+            elif isinstance(change, TypingChanged):
+                view.typing_changed(change)
 
     # -- finding
 

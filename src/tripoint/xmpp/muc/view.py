@@ -15,7 +15,7 @@ from tripoint.core.ids import RoomAlias, UserId
 from tripoint.core.json_view import text_at
 from tripoint.core.power import Rank
 from tripoint.core.richtext import Mention, RoomPill
-from tripoint.rooms.changes import EventCommitted
+from tripoint.rooms.changes import EventCommitted, TypingChanged
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.ports import RoomView
 from tripoint.xmpp.jid import alias_jid_local, user_jid
@@ -32,7 +32,7 @@ from tripoint.xmpp.render import (
     stanza_id,
 )
 from tripoint.xmpp.session import Doors, XmppSession
-from tripoint.xmpp.tables import MUC_USER_NS, Status
+from tripoint.xmpp.tables import CHAT_STATES_NS, MUC_USER_NS, Status
 from tripoint.xmpp.wire import escape_text
 
 # docs/mapping.md 4.7: beyond this, only those with a rank, those online and those who speak are listed.
@@ -108,6 +108,7 @@ class MucView:
         self._hearing: dict[Visit, tuple[Callable[[bytes], None], bytes]] = {}
         self._entering: list[Visit] = []
         self._names: dict[str, UserId] | None = None
+        self._typing: set[UserId] = set()  # who was told to be typing
         # Members whose first visit is about to begin: their presence is told then, once.
         self.expected: set[UserId] = set()
         # How many are on their way in: the view must not be forgotten while they ask for things.
@@ -348,6 +349,7 @@ class MucView:
         if inside is None:
             return
         who = self._appear(event.sender)
+        self._typing.discard(event.sender)
         origin = change.origin
         # docs/mapping.md 11: an XMPP message keeps its id; others have the id of their event
         its_id = origin.token if origin is not None and origin.keep and origin.token else event.event_id
@@ -453,6 +455,7 @@ class MucView:
     def _removed(self, user_id: UserId, membership: str, event: Event) -> None:
         """Left, kicked or banned. spec: XEP-0045 7.14, 8.2, 9.1; docs/mapping.md 9.1, 9.7"""
         self.expected.discard(user_id)
+        self._typing.discard(user_id)
         who = self.occupants.pop(user_id, None)
         self._names = None
         if who is None:
@@ -510,6 +513,24 @@ class MucView:
             self._refresh(who)
         elif self.room.membership(user_id) == "join" and self._is_listed(user_id):
             self._refresh(self._add(user_id), always=True)
+
+    def typing_changed(self, change: TypingChanged) -> None:
+        """Who types now, as chat states. docs/mapping.md 13.1; XEP-0085 5.5
+
+        A message says by itself that its writer has stopped, so nobody is told a second time.
+        """
+        for user_id in change.user_ids - change.before:
+            self._tell_state(user_id, "composing")
+            self._typing.add(user_id)
+        for user_id in change.before - change.user_ids:
+            if user_id in self._typing:
+                self._typing.discard(user_id)
+                self._tell_state(user_id, "active")
+
+    def _tell_state(self, user_id: UserId, state: str) -> None:
+        who = self.occupants.get(user_id)
+        if who is not None and not who.hidden:
+            self.tell(room_message(who.jid, f"<{state} xmlns='{CHAT_STATES_NS}'/>" + who.id_xml))
 
     def close(self, codes: tuple[Status, ...]) -> None:
         """The service goes away: everybody here is told. spec: XEP-0045 11.2"""

@@ -1,0 +1,36 @@
+"""What is advertised is what is answered: disco comes from the table of handlers."""
+
+import tripoint.xmpp.c2s
+import tripoint.xmpp.muc  # noqa: F401
+from tripoint.xmpp.registry import IQS, MESSAGES, PRESENCES, At, features_at
+
+# Features that promise something else than the answer to a request of their own namespace, and where they stand.
+PROMISES = {
+    "http://jabber.org/protocol/muc": {At.ROOMS, At.ROOM},  # entering and talking: muc/enter.py, muc/messages.py
+    "http://jabber.org/protocol/muc#stable_id": {At.ROOM},
+    "http://jabber.org/protocol/muc#self-ping-optimization": {At.ROOM},
+    "http://jabber.org/protocol/rsm": {At.ROOMS},
+    "urn:xmpp:occupant-id:0": {At.ROOMS, At.ROOM},
+    "urn:xmpp:sid:0": {At.ROOM},
+}
+# What is not there yet must not be promised.
+LATER = ("urn:xmpp:carbons:2", "urn:xmpp:mam:2", "urn:xmpp:http:upload:0", "urn:xmpp:blocking", "vcard-temp")
+
+
+def test_every_feature_is_answered_where_it_is_advertised():
+    for place in At:
+        answered = {namespace for _, namespace, _, at in IQS if at is place}
+        for feature in features_at(place):
+            assert feature in answered or place in PROMISES.get(feature, set()), f"{feature} at {place}"
+            assert feature not in LATER
+
+
+def test_every_handler_says_what_it_follows():
+    for entry in (*IQS.values(), *PRESENCES.values(), *MESSAGES.values()):
+        assert entry.spec.startswith(("RFC", "XEP-")), entry
+        assert entry.handle.__doc__, entry
+
+
+def test_discovery_is_answered_everywhere():
+    for place in (At.SERVER, At.ACCOUNT, At.ROOMS, At.ROOM):
+        assert "http://jabber.org/protocol/disco#info" in features_at(place)
