@@ -4,7 +4,7 @@ import socket
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A bound, non-blocking TCP socket. Raises OSError where the address is taken.
+    """A bound, non-blocking TCP socket. Raises OSError, with the address in its text, where that is taken.
 
     SO_REUSEADDR: a restarted server takes over its ports at once. An IPv6 socket serves IPv6 alone unless it
     is the wildcard, which serves both.
@@ -17,7 +17,7 @@ def bind(host: str, port: int) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host == "::" else 1)
         sock.bind((host, port))
         sock.setblocking(False)
-    except BaseException:
+    except OSError as error:
         sock.close()
-        raise
+        raise OSError(error.errno, f"{host} port {port}: {error.strerror}") from error
     return sock
