@@ -475,3 +475,35 @@ async def test_initial_state_of_a_members_only_room(s):
     await s.alice.skip()
     got = await s.alice.join(f"club@rooms.{SERVER}", "alice")
     assert "affiliation='member' role='participant'" in got[1]
+
+
+@scene
+async def test_a_message_that_is_too_large(s):
+    """docs/mapping.md 10.8: the event limit decides; nothing is cut."""
+    s.alice.send(f"<message type='groupchat' id='big' to='{ROOM}'><body>{'x' * 70_000}</body></message>")
+    await s.alice.expect("<message type='error' id='big' …<policy-violation …")
+    s.alice.send(
+        f"<message type='groupchat' id='kept' to='{ROOM}'><body>x</body><a xmlns='urn:x'>{'y' * 9000}</a></message>"
+    )
+    await s.alice.expect("<message type='error' id='kept' …<policy-violation …")
+    s.alice.send(f"<message type='groupchat' id='{'i' * 300}' to='{ROOM}'><body>x</body></message>")
+    await s.alice.expect("<message type='error' …<policy-violation …")
+    s.alice.send(f"<message type='groupchat' id='fits' to='{ROOM}'><body>{'é' * 20_000}</body></message>")
+    await s.alice.expect("<message …id='fits'…")
+
+
+@scene
+async def test_too_many_messages_are_told_to_wait(s):
+    """docs/mapping.md 24"""
+    from tests.xmpp.server import with_limits
+
+    async with serve(with_limits(events_burst=2, events_per_s=0.001)) as server:
+        alice = await server.online("alice")
+        await alice.join(ROOM, "alice")
+        for number in range(3):
+            alice.send(f"<message type='groupchat' id='m{number}' to='{ROOM}'><body>x</body></message>")
+        await alice.expect("<message …id='m0'…")
+        await alice.expect("<message …id='m1'…")
+        await alice.expect(
+            "<message type='error' id='m2' …<error by='tea@rooms.example.org' type='wait'><resource-constraint …"
+        )

@@ -58,7 +58,7 @@ class Jid:
         return f"{text}/{self.resource}" if self.resource else text
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
 def parse_jid(text: str) -> Jid:
     """The prepared JID. Raises InvalidJid. spec: RFC7622 3.1 (the first "/" and then the first "@" split)."""
     rest, slash, resource = text.partition("/")

@@ -170,9 +170,11 @@ class Nicks:
         self._names[user_id] = displayname
         for key in skeletons(nick):
             self._holders[key] = user_id
-        for key in skeletons(handle_of(user_id, self._server)):
+        handle = handle_of(user_id, self._server)
+        for key in skeletons(handle):
             self._handles[key] = user_id
-        if self._remembered.get(user_id) != nick:
+        # The handle comes out again by itself; only what was chosen needs to be remembered.
+        if self._remembered.get(user_id, handle) != nick:
             self._remembered[user_id] = nick
             self._keep(user_id, nick)
         return nick

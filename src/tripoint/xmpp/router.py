@@ -26,6 +26,8 @@ async def dispatch(session: XmppSession, stanza: Element) -> None:
         try:
             jid = parse_jid(to)
         except InvalidJid as error:
+            # The answer cannot come from an address that is none: without one it comes from the server.
+            del stanza.attributes["to"]
             raise Problem("jid-malformed", f"The address is not valid: {error}") from None
         found = place_of(jid, session.jid, session.doors.domains)
         if found is None:

@@ -6,8 +6,9 @@ subscription states is subscriptions.py.
 
 from tripoint.core.ids import UserId
 from tripoint.xmpp.c2s.subscriptions import inbound, outbound, subscription_of, with_subscription
-from tripoint.xmpp.c2s.users import LiveUser
+from tripoint.xmpp.c2s.users import MAX_ITEMS, LiveUser
 from tripoint.xmpp.jid import Jid, parse_jid, parse_user_jid
+from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, presence
 from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import CLIENT_NS
@@ -19,6 +20,8 @@ _PRESENCE_OF_SHOW = {"": "online", "chat": "online", "away": "unavailable", "xa"
 SHOWS = frozenset(_PRESENCE_OF_SHOW)
 # Presence goes to everybody who knows us; what clients put in (caps, avatar hash) is some 300 bytes.
 MAX_PRESENCE_BYTES = 8192
+# Requests of strangers that wait for an answer, beside a full roster.
+MAX_REQUESTS = 1000
 
 
 def show_of(stanza: Element) -> str:
@@ -130,6 +133,8 @@ async def handle_subscription(session: XmppSession, kind: str, contact: Jid, sta
     state = subscription_of(before)
     outcome = outbound(kind, state)
     if outcome.state != state:
+        if before is None and len(roster) >= MAX_ITEMS:
+            raise Problem("resource-constraint", f"A roster holds at most {MAX_ITEMS} contacts")
         item = with_subscription(before, bare, outcome.state)
         await users.put_item(session.user_id, item, if_changed=True)
     if not outcome.pass_on:
@@ -166,6 +171,8 @@ async def _receive_subscription(
     before = roster.get(from_bare)
     state = subscription_of(before)
     outcome = inbound(kind, state)
+    if before is None and len(roster) >= MAX_ITEMS + MAX_REQUESTS:
+        return  # nobody answers so many; who really wants to can ask again when there is room
     if outcome.state != state:
         item = with_subscription(before, from_bare, outcome.state)
         await users.put_item(user_id, item, if_changed=True)

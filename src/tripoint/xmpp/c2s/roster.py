@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from tripoint.accounts.ports import RosterItem
 from tripoint.xmpp.c2s.presence import handle_subscription
 from tripoint.xmpp.c2s.subscriptions import subscription_of
-from tripoint.xmpp.c2s.users import is_shown, render_item
+from tripoint.xmpp.c2s.users import MAX_ITEMS, is_shown, render_item
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, iq
@@ -16,8 +16,6 @@ from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import ROSTER_NS
 from tripoint.xmpp.wire import Element
 
-# What other servers take; a roster is read whole at every login.
-MAX_ITEMS = 2000
 MAX_GROUPS = 20
 MAX_NAME_BYTES = 1023
 

@@ -16,6 +16,8 @@ from tripoint.xmpp.wire import escape_attribute, escape_text
 
 # RFC 7622 lets a resource have 1,023 bytes; a client with more than this many is a loop, not a person.
 MAX_RESOURCES = 20
+# What other servers take; a roster is read whole at every login.
+MAX_ITEMS = 2000
 
 
 class LiveUser:
