@@ -1,26 +1,24 @@
-"""The HTTP front: our own small request and response, whoever parses the bytes.
+"""The HTTP front: our own small request and response, and the few rules of HTTP/1.1 a server must keep.
 
-Handlers know Request and Response alone. uvicorn's protocol drives them today, embedded in our loop without
-its server; anything that can make a Request may take its place. Bodies are bounded while they are read.
+llhttp (httptools) parses; everything that a peer can grow has a cap and every wait a deadline, which is why
+this is not a ready-made server: see docs/decisions/http.md. One connection answers one request at a time, in
+order; requests behind it wait. TLS, HTTP/2 and compression are the reverse proxy's.
 spec: RFC9110; Matrix client-server "API standards"
 """
 
 import asyncio
 import socket
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import cast
 from urllib.parse import parse_qsl
 
-import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
+import httptools
 
 Header = tuple[bytes, bytes]
-
-# Long polls are held for 30 s and more by the handler; this is the pause between requests on a connection.
-KEEP_ALIVE_S = 120
-# Headers of a request altogether; access tokens and cookies fit many times.
-MAX_HEAD_BYTES = 65_536
 
 
 class Request:
@@ -83,14 +81,29 @@ class Response:
 
 
 Handler = Callable[[Request], Awaitable[Response]]
-TOO_LARGE = Callable[[Request], Response]
+
+
+
+# A request head altogether: access tokens and cookies fit many times.
+MAX_HEAD_BYTES = 65_536
+# Requests that may wait behind the one that is being answered, before the socket is not read any more.
+MAX_PIPELINED = 8
+# Deadlines. A head or the next piece of a body; the pause between two requests; a client that does not read.
+READ_S = 30.0
+KEEP_ALIVE_S = 120.0
+WRITE_S = 60.0
+# How often deadlines are looked at: one sweep for all connections, no timer for each.
+SWEEP_S = 5.0
+
+_REASONS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
 class HttpFront:
     """Serves one handler on any number of sockets.
 
     `too_large` answers a request whose body is over `body_limit`; `failed` answers when the handler raised,
-    after `report` heard of it. `proxies` are the addresses whose X-Forwarded-For is believed.
+    after `report` heard of it. `proxies` are the addresses whose X-Forwarded-For is believed. Beyond
+    `max_connections` (0: no limit) new ones are turned away.
     """
 
     def __init__(
@@ -98,118 +111,77 @@ class HttpFront:
         handler: Handler,
         *,
         body_limit: int,
-        too_large: TOO_LARGE,
+        too_large: Callable[[Request], Response],
         failed: Callable[[Request], Response],
         report: Callable[[str, BaseException], None],
         proxies: Sequence[str] = (),
-        max_concurrent: int | None = None,
+        max_connections: int = 0,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._handler = handler
-        self._body_limit = body_limit
-        self._too_large = too_large
-        self._failed = failed
-        self._report = report
+        self.handler = handler
+        self.body_limit = body_limit
+        self.too_large = too_large
+        self.failed = failed
+        self.report = report
+        self.monotonic = monotonic
+        self.connections: set[HttpConnection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.closing = False
         self._proxies = frozenset(proxies)
-        self._config = uvicorn.Config(
-            self._asgi,
-            interface="asgi3",
-            loop="none",
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            limit_concurrency=max_concurrent,
-            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-        )
-        self._config.load()
-        self._state = ServerState()
+        self._max_connections = max_connections
         self._servers: list[asyncio.Server] = []
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._heads: dict[tuple[int, Sequence[Header]], bytes] = {}
+        self._date = b""
+        self._date_s = 0
 
     async def listen(self, sock: socket.socket) -> None:
         """Serve on a bound socket."""
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(self._protocol, sock=sock, backlog=1024)
-        self._servers.append(server)
+        self._servers.append(await loop.create_server(self.connection, sock=sock, backlog=1024))
 
-    def _protocol(self) -> asyncio.Protocol:
-        return HttpToolsProtocol(config=self._config, server_state=self._state, app_state={})
+    def connection(self) -> "HttpConnection":
+        """The protocol of a new connection."""
+        return HttpConnection(self)
+
+    @property
+    def is_full(self) -> bool:
+        return 0 < self._max_connections < len(self.connections)
 
     async def close(self, grace_s: float) -> None:
-        """Stop accepting, let running requests finish for `grace_s`, then close what is left."""
+        """Accept nothing more, let running requests finish for `grace_s`, then close what is left."""
+        self.closing = True
         for server in self._servers:
             server.close()
-        for connection in list(self._state.connections):
-            connection.shutdown()
-        tasks = list(self._state.tasks)
-        if tasks:
-            await asyncio.wait(tasks, timeout=grace_s)
-        for connection in list(self._state.connections):
-            transport = getattr(connection, "transport", None)
-            if transport is not None:
-                transport.close()
+        for connection in list(self.connections):
+            connection.close_when_idle()
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=grace_s)
+        for connection in list(self.connections):
+            connection.abort()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
 
-    # `Any`: ASGI's own untyped dictionaries end here.
-    async def _asgi(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            return
-        headers: list[Header] = scope["headers"]
-        method: str = scope["method"]
-        body: bytes | None = b""
-        if method not in ("GET", "HEAD", "OPTIONS"):
-            body = await self._read_body(headers, receive)
-        client = scope["client"]
-        request = Request(
-            method,
-            scope["raw_path"].decode("latin-1"),
-            scope["query_string"],
-            headers,
-            body or b"",
-            self._address(client[0] if client else "", headers),
-        )
-        if body is None:
-            response = self._too_large(request)
-        else:
-            try:
-                response = await self._handler(request)
-            except Exception as error:  # a bug: one polite answer, one report
-                self._report("http.handler", error)
-                response = self._failed(request)
-        length = str(len(response.body)).encode()
-        await send(
-            {
-                "type": "http.response.start",
-                "status": response.status,
-                "headers": [*response.headers, (b"content-length", length)],
-            }
-        )
-        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else response.body})
+    def watch(self) -> None:
+        """Look at deadlines while there are connections."""
+        if self._sweeping is None:
+            self._sweeping = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
-    async def _read_body(self, headers: Sequence[Header], receive: Any) -> bytes | None:
-        """The body; None if it is over the limit (what is too large is not read)."""
-        for key, value in headers:
-            if key == b"content-length" and int(value) > self._body_limit:
-                return None
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return b"".join(parts)
-            part = message.get("body", b"")
-            size += len(part)
-            if size > self._body_limit:
-                return None
-            parts.append(part)
-            if not message.get("more_body"):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+    def _sweep(self) -> None:
+        self._sweeping = None
+        self.sweep()
+        if self.connections and not self.closing:
+            self.watch()
 
-    def _address(self, peer: str, headers: Sequence[Header]) -> str:
-        """The client's address: the nearest one that no trusted proxy has."""
+    def sweep(self) -> None:
+        """Close connections whose deadline has passed."""
+        now = self.monotonic()
+        for connection in list(self.connections):
+            if connection.deadline < now:
+                connection.abort()
+
+    def address_of(self, peer: str, headers: Sequence[Header]) -> str:
+        """The client's address: the nearest hop that is no trusted proxy."""
         if peer not in self._proxies:
             return peer
         for key, value in headers:
@@ -218,3 +190,217 @@ class HttpFront:
                     if hop.strip() not in self._proxies:
                         return hop.strip()
         return peer
+
+    def head(self, response: Response) -> bytes:
+        """Status line and headers, up to the ones that differ from answer to answer."""
+        key = (response.status, response.headers)
+        made = self._heads.get(key)
+        if made is None:
+            lines = b"".join(name + b": " + value + b"\r\n" for name, value in response.headers)
+            made = _REASONS.get(response.status, b"HTTP/1.1 %d \r\n" % response.status) + lines
+            if len(self._heads) < 1000:
+                self._heads[key] = made
+        return made
+
+    def date(self) -> bytes:
+        """The Date header, made once a second. spec: RFC9110 6.6.1"""
+        now = int(time.time())
+        if now != self._date_s:
+            self._date_s = now
+            self._date = b"date: " + formatdate(now, usegmt=True).encode() + b"\r\n"
+        return self._date
+
+
+class HttpConnection(asyncio.Protocol):
+    """One connection: bytes to requests, one answer after the other."""
+
+    def __init__(self, front: HttpFront) -> None:
+        self._front = front
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._peer = ""
+        self._url = b""
+        self._headers: list[Header] = []
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._head_bytes = 0
+        self._in_head = True
+        self._too_large = False
+        self._waiting: deque[tuple[Request, bool, bool]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._last = False
+        self._paused = False
+        self.deadline: float = front.monotonic() + READ_S
+
+    # -- asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # A cast and no check: uvloop's transports are no subclasses of asyncio.Transport.
+        self._transport = transport = cast(asyncio.Transport, transport)
+        front = self._front
+        peer = transport.get_extra_info("peername")
+        self._peer = peer[0] if isinstance(peer, tuple) else ""
+        front.connections.add(self)
+        front.watch()
+        if front.is_full or front.closing:
+            transport.write(b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._front.connections.discard(self)
+        self._waiting.clear()
+        if self._task is not None:
+            # Nobody waits for this answer any more: a long poll ends with its connection.
+            self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self._last or self._transport is None or self._transport.is_closing():
+            return
+        if self._in_head:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # No other protocol is spoken here: what came is answered as plain HTTP, what follows is not read.
+            self._last = True
+            return
+        except httptools.HttpParserError:
+            self._refuse(400)
+            return
+        if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(431)
+        elif self._task is None:
+            self.deadline = self._front.monotonic() + READ_S
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        self.deadline = self._front.monotonic() + WRITE_S
+
+    def resume_writing(self) -> None:
+        self.deadline = self._front.monotonic() + KEEP_ALIVE_S
+
+    # -- llhttp
+
+    def on_message_begin(self) -> None:
+        self._url, self._headers, self._body = b"", [], []
+        self._body_bytes, self._too_large, self._in_head = 0, False, True
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_bytes = 0
+        for name, value in self._headers:
+            if name == b"content-length" and int(value) > self._front.body_limit:
+                self._too_large = True
+            elif name == b"expect" and value.lower() == b"100-continue" and not self._too_large:
+                assert self._transport is not None
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self._too_large:
+            # The body is not read: the answer goes out now and the connection ends behind it.
+            self._last = True
+            self._finish(keep_alive=False)
+
+    def on_body(self, body: bytes) -> None:
+        if self._too_large:
+            return
+        self._body_bytes += len(body)
+        if self._body_bytes > self._front.body_limit:
+            self._too_large = self._last = True
+            self._finish(keep_alive=False)
+            return
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        self._in_head = True
+        if not self._too_large:
+            self._finish(keep_alive=self._parser.should_keep_alive())
+
+    # -- answering
+
+    def _finish(self, *, keep_alive: bool) -> None:
+        """A request is complete (or too large): answer it when it is its turn."""
+        path, _, query = self._url.partition(b"?")
+        request = Request(
+            self._parser.get_method().decode("latin-1"),
+            path.decode("latin-1"),
+            query,
+            self._headers,
+            b"".join(self._body),
+            self._front.address_of(self._peer, self._headers),
+        )
+        self._body = []
+        self._waiting.append((request, keep_alive, self._too_large))
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._answer())
+            self._front.tasks.add(self._task)
+            self.deadline = float("inf")
+        elif len(self._waiting) > MAX_PIPELINED and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    async def _answer(self) -> None:
+        """Answer what waits, in order."""
+        front = self._front
+        try:
+            while self._waiting:
+                request, keep_alive, too_large = self._waiting.popleft()
+                if too_large:
+                    response = front.too_large(request)
+                else:
+                    try:
+                        response = await front.handler(request)
+                    except Exception as error:  # a bug: one polite answer, one report
+                        front.report("http.handler", error)
+                        response = front.failed(request)
+                if not self._write(request, response, keep_alive and not front.closing):
+                    return
+        finally:
+            task, self._task = self._task, None
+            if task is not None:
+                front.tasks.discard(task)
+            self.deadline = front.monotonic() + KEEP_ALIVE_S
+            if self._paused and self._transport is not None and not self._transport.is_closing():
+                self._paused = False
+                self._transport.resume_reading()
+
+    def _write(self, request: Request, response: Response, keep_alive: bool) -> bool:
+        """Send an answer; whether the connection goes on."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return False
+        parts = [self._front.head(response), self._front.date()]
+        if response.status not in (204, 304):
+            parts.append(b"content-length: %d\r\n" % len(response.body))
+        parts.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+        if request.method != "HEAD":
+            parts.append(response.body)
+        transport.write(b"".join(parts))
+        if not keep_alive:
+            transport.close()
+        return keep_alive
+
+    def _refuse(self, status: int) -> None:
+        """End a connection that does not speak HTTP as it must."""
+        self._last = True
+        if self._transport is not None and self._task is None:
+            empty = Response(status)
+            self._transport.write(self._front.head(empty) + b"connection: close\r\ncontent-length: 0\r\n\r\n")
+        if self._transport is not None:
+            self._transport.close()
+
+    def close_when_idle(self) -> None:
+        """The server stops: close now, or behind the answer that is being made."""
+        if self._task is None and self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once; what was not sent is lost with the connection."""
+        if self._transport is not None:
+            self._transport.abort()

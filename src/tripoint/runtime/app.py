@@ -129,7 +129,7 @@ class App:
             failed=self.matrix.listener.failed,
             report=report_bug,
             proxies=listen.proxies,
-            max_concurrent=limits.http_requests or None,
+            max_connections=limits.http_connections,
         )
         await self._serve_http("http", listen.http, http)
         metrics = HttpFront(
