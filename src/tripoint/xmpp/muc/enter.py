@@ -14,6 +14,7 @@ from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.c2s.presence import show_of
 from tripoint.xmpp.jid import Jid, parse_room_local
 from tripoint.xmpp.messages import is_payload
+from tripoint.xmpp.muc.events import history_message, subject
 from tripoint.xmpp.muc.view import MucView
 from tripoint.xmpp.projection import Standing, are_alike, handle_of, is_valid_nick
 from tripoint.xmpp.refusals import Problem
@@ -199,7 +200,7 @@ async def _enter(session: XmppSession, stanza: Element, jid: Jid, x: Element) ->
             view.presence_changed(user_id)
         session.muc.close_if_empty(view)
     history = await _history(session, view, visit.position, read_history(x, session.doors.now_ms()))
-    view.end_of_entry(visit, history, view.subject())
+    view.end_of_entry(visit, history, subject(view))
 
 
 def _wished_nick(session: XmppSession, nick: str) -> str | None:
@@ -277,7 +278,7 @@ async def _history(session: XmppSession, view: MucView, position: int, wanted: W
     for entry in page.items:
         if wanted.since_ts_ms is not None and entry.event.origin_server_ts < wanted.since_ts_ms:
             continue
-        shown = view.history_message(entry)
+        shown = history_message(view, entry)
         if shown is None:
             continue
         if left is not None:

@@ -23,6 +23,7 @@ from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refused
 from tripoint.xmpp.c2s.users import Users
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_local
+from tripoint.xmpp.muc.events import tell_event, tell_typing
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.projection import Nicks, room_jid
 from tripoint.xmpp.refusals import Problem
@@ -95,11 +96,11 @@ class Muc:
     def _room_changed(self, change: RoomChange) -> None:
         for view in list(self._views.get(change.room_id, {}).values()):
             if isinstance(change, EventCommitted):
-                view.event_committed(change)
+                tell_event(view, change)
                 if view.is_empty:
                     self.close_if_empty(view)
             elif isinstance(change, TypingChanged):
-                view.typing_changed(change)
+                tell_typing(view, change)
 
     # -- finding
 

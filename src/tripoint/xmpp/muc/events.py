@@ -1,0 +1,229 @@
+"""What each change of a room looks like to those who are in it by XMPP: committed event in, stanzas out.
+
+Every event type that has a form in a MUC has one function; what has none, and no text, says nothing (docs/mapping.md
+10.12). Each change is rendered once and told to all. Who is there, and who hears, is view.py.
+spec: XEP-0045 7.4, 7.6, 7.14, 8-10; XEP-0085; docs/mapping.md 2.8, 5, 7.6, 8.1, 9, 10, 11, 13.1, 19.3.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from tripoint.core.event import Event
+from tripoint.core.ids import UserId
+from tripoint.core.json_view import text_at
+from tripoint.rooms.changes import EventCommitted, TypingChanged
+from tripoint.rooms.history import HistoryItem
+from tripoint.xmpp.messages import inside_of
+from tripoint.xmpp.muc.view import GONE, MucView, Occupant
+from tripoint.xmpp.projection import Standing
+from tripoint.xmpp.render import Shared, delay, item, muc_user, room_message, room_presence, stanza_id
+from tripoint.xmpp.tables import CHAT_STATES_NS, MUC_USER_NS, Status
+from tripoint.xmpp.wire import escape_text
+
+# docs/mapping.md 5: older than this when it is delivered, a message says when it was sent.
+LATE_MS: Final = 30_000
+
+
+def tell_event(view: MucView, change: EventCommitted) -> None:
+    """Everything that is told of an event, to everybody who is there."""
+    if change.position <= view.position:
+        return  # the room was read when this was in it already
+    view.position = change.position
+    event = change.event
+    tell = _FORMS.get(event.type)
+    if tell is not None:
+        tell(view, change)
+    elif not event.is_state:
+        _said(view, change)
+
+
+# -- talk
+
+
+def _said(view: MucView, change: EventCommitted) -> None:
+    event = change.event
+    inside = inside_of(event.content, view.naming)
+    if inside is None:
+        return
+    who = view.appear(event.sender)
+    view.typing.discard(event.sender)
+    origin = change.origin
+    # docs/mapping.md 11: an XMPP message keeps its id; others have the id of their event
+    its_id = origin.token if origin is not None and origin.keep and origin.token else event.event_id
+    late = view.now_ms() - event.origin_server_ts > LATE_MS
+    view.tell(_message(view, who.jid, who.id_xml, event, its_id, inside, late=late))
+
+
+def _message(
+    view: MucView, from_jid: str, id_xml: str, event: Event, its_id: str, inside: str, *, late: bool
+) -> Shared:
+    xml = inside + stanza_id(view.jid, event.event_id) + id_xml
+    if late:
+        xml += delay(view.jid, event.origin_server_ts)
+    return room_message(from_jid, xml, its_id)
+
+
+def _of_sender(view: MucView, event: Event, its_id: str, inside: str, *, late: bool) -> Shared:
+    """A message of somebody who may have left since."""
+    from_jid = f"{view.jid}/{view.nick_of(event.sender)}"
+    return _message(view, from_jid, view.id_xml(event.sender), event, its_id, inside, late=late)
+
+
+def history_message(view: MucView, entry: HistoryItem) -> Shared | None:
+    """A message as history shows it; None for one that says nothing. spec: XEP-0045 7.2.13"""
+    inside = inside_of(entry.event.content, view.naming)
+    if inside is None:
+        return None
+    return _of_sender(view, entry.event, entry.token or entry.event.event_id, inside, late=True)
+
+
+def subject(view: MucView) -> Shared:
+    """The subject as it is shown on entry. spec: XEP-0045 7.2.15"""
+    event = view.room.topic_event
+    if event is None:
+        return room_message(view.jid, "<subject></subject>")
+    return _subject_of(view, event, late=True)
+
+
+def _subject_of(view: MucView, event: Event, *, late: bool) -> Shared:
+    text = text_at(event.content, "topic") or ""
+    return _of_sender(view, event, event.event_id, f"<subject>{escape_text(text)}</subject>", late=late)
+
+
+def _topic(view: MucView, change: EventCommitted) -> None:
+    view.appear(change.event.sender)
+    view.tell(_subject_of(view, change.event, late=False))
+
+
+def tell_typing(view: MucView, change: TypingChanged) -> None:
+    """Who types now, as chat states. spec: XEP-0085 5.5
+
+    A message says by itself that its writer has stopped, so nobody is told a second time.
+    """
+    for user_id in change.user_ids - change.before:
+        view.typing.add(user_id)
+        _tell_state(view, user_id, "composing")
+    for user_id in change.before - change.user_ids:
+        if user_id in view.typing:
+            view.typing.discard(user_id)
+            _tell_state(view, user_id, "active")
+
+
+def _tell_state(view: MucView, user_id: UserId, state: str) -> None:
+    who = view.occupants.get(user_id)
+    if who is not None and not who.hidden:
+        view.tell(room_message(who.jid, f"<{state} xmlns='{CHAT_STATES_NS}'/>" + who.id_xml))
+
+
+# -- the room
+
+
+def _configured(view: MucView, change: EventCommitted) -> None:
+    """spec: XEP-0045 10.2.1"""
+    x = f"<x xmlns='{MUC_USER_NS}'><status code='{Status.CONFIGURATION_CHANGED.value}'/></x>"
+    view.tell(room_message(view.jid, x, change.event.event_id))
+
+
+def _join_rules(view: MucView, change: EventCommitted) -> None:
+    """A change of the configuration, and of who counts as a member. docs/mapping.md 7"""
+    _configured(view, change)
+    view.take_ranks()
+
+
+def _ranks(view: MucView, change: EventCommitted) -> None:
+    view.take_ranks()
+
+
+def _encrypted(view: MucView, change: EventCommitted) -> None:
+    """The room became end-to-end encrypted: visits end, memberships stay. docs/mapping.md 19.3"""
+    why = "This room is now end-to-end encrypted: open it in a Matrix client"
+    for visit in view.visits():
+        who = visit.occupant
+        about = item(Standing(who.standing.affiliation, GONE), jid=visit.session.full, reason=why)
+        x = muc_user(about, (Status.SELF_PRESENCE,))
+        visit.session.send_shared(room_presence(who.jid, x + who.id_xml, unavailable=True))
+        view.forget_visit(visit)
+
+
+# -- members
+
+
+def _member(view: MucView, change: EventCommitted) -> None:
+    event = change.event
+    user_id = UserId(event.state_key or "")
+    now = _membership(event)
+    before = "leave" if change.replaced is None else _membership(change.replaced)
+    if now == "join":
+        who = view.occupants.get(user_id)
+        if who is None:
+            view.came(user_id)
+        elif before == "join":
+            _renamed(view, who, text_at(event.content, "displayname"))
+    elif before == "join":
+        _removed(view, user_id, now, event)
+
+
+def _membership(event: Event) -> str:
+    return text_at(event.content, "membership") or "leave"
+
+
+def _renamed(view: MucView, who: Occupant, displayname: str | None) -> None:
+    """spec: XEP-0045 7.6: unavailable from the old nick with 303, available from the new one."""
+    nick = view.nicks.assign(who.user_id, displayname)
+    if nick == who.nick:
+        return
+    about = item(who.standing, jid=view.shown_jid(who), nick=nick)
+    _tell_gone(view, who, about, (Status.NEW_NICK,))
+    view.rename(who, nick)
+    view.refresh(who, always=True)
+
+
+def _removed(view: MucView, user_id: UserId, membership: str, event: Event) -> None:
+    """Left, kicked or banned. spec: XEP-0045 7.14, 8.2, 9.1; docs/mapping.md 9.1, 9.7"""
+    who = view.remove(user_id)
+    if who is None:
+        return
+    reason = text_at(event.content, "reason")
+    banned = membership == "ban"
+    standing = Standing("outcast" if banned else GONE, GONE)
+    if banned or event.sender != user_id:
+        codes: tuple[Status, ...] = (Status.BANNED if banned else Status.KICKED,)
+        actor = view.nick_of(event.sender)
+        about = item(standing, jid=view.shown_jid(who), actor=actor, reason=reason)
+        _tell_gone(view, who, about, codes)
+    else:
+        status = f"<status>{escape_text(reason)}</status>" if reason else ""
+        _tell_gone(view, who, item(standing, jid=view.shown_jid(who)), (), status)
+    for visit in list(who.visits):
+        waiting = visit.waiting
+        view.forget_visit(visit)
+        # Kicked while the history was being read: he still has to hear that he is out.
+        for shared in (waiting or ())[-1:]:
+            visit.session.send_shared(shared)
+
+
+def _tell_gone(view: MucView, who: Occupant, about: str, codes: tuple[Status, ...], status: str = "") -> None:
+    """Unavailable presence from his present nick; his own visits are told that it is about them (110)."""
+    if who.hidden:
+        return
+    own = tuple(sorted((Status.SELF_PRESENCE, *codes), key=lambda code: code.value))
+    view.tell_of(
+        who,
+        room_presence(who.jid, status + muc_user(about, codes) + who.id_xml, unavailable=True),
+        room_presence(who.jid, status + muc_user(about, own) + who.id_xml, unavailable=True),
+    )
+
+
+_FORMS: Final[dict[str, Callable[[MucView, EventCommitted], None]]] = {
+    "m.room.avatar": _configured,
+    "m.room.canonical_alias": _configured,
+    "m.room.encryption": _encrypted,
+    "m.room.guest_access": _configured,
+    "m.room.history_visibility": _configured,
+    "m.room.join_rules": _join_rules,
+    "m.room.member": _member,
+    "m.room.message": _said,
+    "m.room.name": _configured,
+    "m.room.power_levels": _ranks,
+    "m.room.topic": _topic,
+}
