@@ -45,14 +45,14 @@ TEXTS = st.one_of(
         ]
     ),
 )
-# One string that is read at a glance instead of fifty quoted ones.
-KEYS = st.sampled_from(
-    "membership users events filter room timeline state types limit rooms not_types invite preset visibility "
-    "name topic room_alias_name initial_state creation_content power_level_content_override typing timeout user_id reason auth "
-    "type session password identifier user username room_id content displayname avatar_url alias alt_aliases "
-    "join_rule allow history_visibility m.fully_read thread_id presence status_msg since generic_search_term device_id "
-    "room_version is_direct redacts refresh_token".split()  # noqa: SIM905
-)
+_WORDS = """
+membership users events filter room timeline state types limit rooms not_types invite preset
+visibility name topic room_alias_name initial_state creation_content power_level_content_override
+typing timeout user_id reason auth type session password identifier user username room_id content
+displayname avatar_url alias alt_aliases join_rule allow history_visibility m.fully_read thread_id
+presence status_msg since generic_search_term device_id room_version is_direct redacts refresh_token
+"""
+KEYS = st.sampled_from(_WORDS.split())
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False), TEXTS),
     lambda inner: st.one_of(
