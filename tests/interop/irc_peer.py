@@ -16,8 +16,10 @@ class IrcPeer:
     shows_ids = True
     shows_own_at_once = False
 
-    def __init__(self, account: str) -> None:
+    def __init__(self, account: str, *, registers: bool = True) -> None:
         self.account = account
+        self.registers = registers
+        self.private: list[Seen] = []
         self._seen: list[Seen] = []
         self._topic = ""
         self._names: set[str] = set()
@@ -25,11 +27,14 @@ class IrcPeer:
         self.lines: list[str] = []
 
     async def start(self, server: Server) -> None:
-        server.register(self.account, PASSWORD)
+        if self.registers:
+            server.register(self.account, PASSWORD)
         reactor = AioReactor(loop=asyncio.get_running_loop())
         self.connection = reactor.server()
         self._acknowledged: set[str] = set()
-        for name in ("pubmsg", "topic", "currenttopic", "namreply", "join", "part", "kick", "quit", "nick", "cap"):
+        said = ("pubmsg", "privmsg", "currenttopic", "topic")
+        names = (*said, "namreply", "join", "part", "kick", "quit", "nick", "cap")
+        for name in names:
             self.connection.add_global_handler(name, getattr(self, f"_on_{name}"))
         self.connection.add_global_handler("all_events", self._keep)
         await self.connection.connect(
@@ -51,6 +56,14 @@ class IrcPeer:
         tags = {tag["key"]: tag["value"] for tag in event.tags}
         for text in marked(event.arguments[0]):
             self._seen.append(Seen(text, event.source.nick, tags.get("msgid")))
+
+    def _on_privmsg(self, _: ServerConnection, event: Event) -> None:
+        # echo-message: what this account says to somebody comes back with the target in it
+        self.private += [Seen(text, event.source.nick, None) for text in marked(event.arguments[0])]
+
+    async def tell(self, account: str, text: str) -> None:
+        """A one-to-one message."""
+        self.connection.privmsg(account, text)
 
     def _on_currenttopic(self, _: ServerConnection, event: Event) -> None:
         self._topic = event.arguments[1]

@@ -6,6 +6,7 @@ from nio import (
     AsyncClient,
     AsyncClientConfig,
     JoinResponse,
+    LoginResponse,
     RegisterResponse,
     RoomCreateResponse,
     RoomLeaveResponse,
@@ -20,22 +21,30 @@ from tests.support.server import Server
 
 
 class NioPeer:
-    """Registers by itself. `create` makes the room instead of joining it."""
+    """Registers by itself, or logs in to an account that exists. `create` makes the room instead of joining it."""
 
     shows_ids = True
     shows_own_at_once = False
 
-    def __init__(self, account: str) -> None:
+    def __init__(self, account: str, *, registers: bool = True) -> None:
         self.account = account
+        self.registers = registers
         self.room_id = ""
         self._seen: list[Seen] = []
 
     async def start(self, server: Server) -> None:
+        await self.start_with(server, PASSWORD)
+
+    async def start_with(self, server: Server, password: str) -> None:
         config = AsyncClientConfig(encryption_enabled=False, request_timeout=30)
         self.client = AsyncClient(server.http, self.account, device_id="", config=config)
         self.server = server.name
-        answer = await self.client.register(self.account, PASSWORD, "nio")
-        assert isinstance(answer, RegisterResponse), answer
+        if self.registers:
+            answer = await self.client.register(self.account, password, "nio")
+            assert isinstance(answer, RegisterResponse), answer
+        else:
+            answer = await self.client.login(password, "nio")
+            assert isinstance(answer, LoginResponse), answer
         assert answer.user_id == f"@{self.account}:{server.name}"
         self.client.add_event_callback(self._message, RoomMessageText)
         await self.client.sync(timeout=0, full_state=True)

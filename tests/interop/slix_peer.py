@@ -9,15 +9,17 @@ from tests.support.server import Server
 
 
 class SlixPeer:
-    """Registers in-band (XEP-0077), enters by XEP-0045, reads event ids from XEP-0359."""
+    """Registers in-band (XEP-0077) or logs in, enters by XEP-0045, reads event ids from XEP-0359."""
 
     shows_ids = True
     shows_own_at_once = False
 
-    def __init__(self, account: str) -> None:
+    def __init__(self, account: str, *, registers: bool = True) -> None:
         self.account = account
+        self.registers = registers
         self.nick = account
         self._seen: list[Seen] = []
+        self.private: list[Seen] = []
         self._topic = ""
         self.statuses: list[set[str]] = []
         self._in_room = False
@@ -27,20 +29,22 @@ class SlixPeer:
         client = ClientXMPP(f"{self.account}@{server.name}/slix", PASSWORD)
         for plugin in ("xep_0030", "xep_0045", "xep_0077", "xep_0199", "xep_0359"):
             client.register_plugin(plugin)
-        client.plugin["xep_0077"].force_registration = True
+        client.plugin["xep_0077"].force_registration = self.registers
         client.ca_certs = server.certificate
         self.client = client
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.registered = False
-        client.add_event_handler("register", self._register)
+        if self.registers:
+            client.add_event_handler("register", self._register)
         client.add_event_handler("session_start", lambda _: ready.done() or ready.set_result(None))
         client.add_event_handler("failed_all_auth", lambda _: ready.set_exception(AssertionError("login failed")))
         client.add_event_handler("groupchat_message", self._message)
+        client.add_event_handler("message", self._chat)
         client.add_event_handler("groupchat_subject", self._subject)
         client.add_event_handler(f"muc::{self.room}::got_offline", self._gone)
         client.connect("127.0.0.1", server.ports["xmpp"])
         await asyncio.wait_for(ready, PATIENCE_S)
-        assert self.registered, "the account was not made in-band"
+        assert self.registered == self.registers, "in-band registration"
         client.send_presence()
         await client.get_roster()
 
@@ -64,6 +68,14 @@ class SlixPeer:
         for text in marked(stanza["body"]):
             assert str(stanza["stanza_id"]["by"]) == self.room
             self._seen.append(Seen(text, stanza["from"].resource, stanza["stanza_id"]["id"]))
+
+    def _chat(self, stanza: Message) -> None:
+        if stanza["type"] in ("chat", "normal"):
+            self.private += [Seen(text, stanza["from"].bare, None) for text in marked(stanza["body"])]
+
+    async def tell(self, account: str, text: str) -> None:
+        """A one-to-one message."""
+        self.client.send_message(f"{account}@{self.client.boundjid.domain}", text, mtype="chat")
 
     def _subject(self, stanza: Message) -> None:
         self._topic = stanza["subject"]

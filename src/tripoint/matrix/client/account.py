@@ -242,7 +242,11 @@ def _rule(call: Call) -> dict[str, Any]:
 
 
 def _device(device: Device) -> dict[str, Any]:
-    shown: dict[str, Any] = {"device_id": device.device_id, "last_seen_ts": device.last_seen_ts_ms}
-    if device.display_name is not None:
-        shown["display_name"] = device.display_name
-    return shown
+    # COMPAT: matrix-nio refuses the list unless all four are there; unknown ones are null, as elsewhere. Addresses
+    # are not kept.
+    return {
+        "device_id": device.device_id,
+        "display_name": device.display_name,
+        "last_seen_ip": None,
+        "last_seen_ts": device.last_seen_ts_ms,
+    }
