@@ -287,7 +287,9 @@ class MatrixPerson:
         return found
 
     async def _sync(self, timeout_ms: int) -> None:
-        query = f"since={self._since}&timeout={timeout_ms}"
+        # All of what happened since: a burst of more than the default page would be `limited`, and cut.
+        whole = quote('{"room":{"timeline":{"limit":1000}}}')
+        query = f"since={self._since}&timeout={timeout_ms}&filter={whole}"
         status, body = await asyncio.wait_for(self.call("GET", "/sync", None, query), PATIENCE_S)
         assert status == 200, body
         self._since = body["next_batch"]

@@ -474,6 +474,36 @@ def test_an_account_that_is_too_fast_waits_and_is_then_refused() -> None:
     run(scenario())
 
 
+def test_lines_on_their_way_together_keep_their_order() -> None:
+    async def scenario() -> None:
+        # A small allowance: some of the lines are begun while others wait for it.
+        async with serve(with_limits(events_burst=4, events_per_s=200)) as server:
+            alice = await server.account("alice", "echo-message", "labeled-response", "batch")
+            bob = await server.account("bob")
+            await alice.answer("JOIN #tea,#milk")
+            await bob.answer("JOIN #tea,#milk")
+            await alice.answer()
+            lines = [f"PRIVMSG #tea :line {number}" for number in range(40)]
+            alice.send(*lines, "@label=x PRIVMSG #tea :labelled", "TOPIC #tea :after all", "PART #tea :bye")
+            said = [f":alice!alice@example.org {line}" for line in lines]
+            ended = [
+                ":alice!alice@example.org TOPIC #tea :after all",
+                ":alice!alice@example.org PART #tea :bye",
+            ]
+            await bob.expect(*said, ":alice!alice@example.org PRIVMSG #tea :labelled", *ended)
+            await alice.expect(*said, "@label=x :alice!alice@example.org PRIVMSG #tea :labelled", *ended)
+            alice.send("PRIVMSG #tea :one", "PRIVMSG #milk :two", "PRIVMSG #tea :three", "QUIT")
+            await alice.expect(
+                f":{SERVER} 404 alice #tea :You are not in this room",
+                ":alice!alice@example.org PRIVMSG #milk :two",
+                f":{SERVER} 404 alice #tea :You are not in this room",
+                "ERROR :*",
+            )
+            await bob.expect(":alice!alice@example.org PRIVMSG #milk :two")
+
+    run(scenario())
+
+
 def test_commands_beyond_the_allowance_wait() -> None:
     async def scenario() -> None:
         options = replace(OPTIONS, commands_burst=3, commands_per_s=20)

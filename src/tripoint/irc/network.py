@@ -53,7 +53,7 @@ class Network:
         self.sessions = Sessions(presence)
         teller = Teller(names, reader, self.sessions, now_ms)
         self.channels = teller.channels = Channels(names, reader, hub, spawn, teller.room_changed)
-        self._spawn = spawn
+        self.spawn = spawn
         hub.watch_users(teller.user_changed)
 
     @property
@@ -103,7 +103,7 @@ class Network:
 
     def end_guest(self, user_id: UserId) -> None:
         """Take a guest that was told to have quit out of its rooms."""
-        self._spawn(self._end_guest(user_id))
+        self.spawn(self._end_guest(user_id))
 
     async def _end_guest(self, user_id: UserId) -> None:
         try:

@@ -38,6 +38,11 @@ class IrcOutbox(Outbox):
         self._label = ""
         self._overflow = on_overflow
 
+    @property
+    def holding(self) -> bool:
+        """Whether a labelled command runs."""
+        return self._held is not None
+
     def send(self, data: bytes) -> None:
         """Whole lines. They leave at the end of this turn, or behind the response that is being made."""
         if self._held is not None:

@@ -9,6 +9,7 @@ Read next: tripoint/irc/registry.py, tripoint/irc/network.py.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,8 @@ MAX_LABEL_BYTES = 64
 _LABEL_CAPS = frozenset({"labeled-response", "batch"})
 # spec: docs/mapping.md 24: excess is delayed up to 10 s, then refused.
 MAX_WAIT_MS = 10_000
+# Lines of one client that may be on their way to the disk together.
+MAX_POSTS = 16
 # spec: docs/mapping.md 8.4: "repeated within 60 s it is done"
 CONFIRM_MS = 60_000
 
@@ -99,6 +102,8 @@ class IrcSession:
         # True while this session becomes an account: what the guest is called meanwhile is nobody's business.
         self.changing_account = False
         self._batches = 0
+        self._posts: deque[asyncio.Event] = deque()
+        self._slow = 0  # posts that wait: for the rate, or for one that does
         self._asked = ("", 0)
 
     @property
@@ -194,7 +199,65 @@ class IrcSession:
                 if refused.refusal is not Refusal.RATE_LIMITED or not wait or waited + wait > MAX_WAIT_MS:
                     raise
                 waited += wait
-                await asyncio.sleep(wait / 1000)
+                self._slow += 1
+                try:
+                    await asyncio.sleep(wait / 1000)
+                finally:
+                    self._slow -= 1
+
+    async def post(self, command: Command, refused: Callable[[Refused], None]) -> None:
+        """Begin a command and let the next line be read before it is committed; `refused` hears a no.
+
+        For what is said to channels: a client that sends lines faster than a disk commits has them in one
+        commit instead of one each. What is posted is begun in order, and a room's order is that of beginning
+        (its state is in memory while we hear it); everything but another post waits in `handle` first.
+        Under a label the command is waited for, since its echo is the response.
+        """
+        if self.outbox.holding:
+            await self._posted(command, refused, None)
+            return
+        while len(self._posts) >= MAX_POSTS:
+            await self._posts[0].wait()
+        earlier = self._posts[-1] if self._posts else None
+        done = asyncio.Event()
+        self._posts.append(done)
+        self.network.spawn(self._post(command, refused, earlier, done))
+
+    async def _post(
+        self,
+        command: Command,
+        refused: Callable[[Refused], None],
+        earlier: asyncio.Event | None,
+        done: asyncio.Event,
+    ) -> None:
+        try:
+            await self._posted(command, refused, earlier)
+        finally:
+            done.set()
+            self._posts.remove(done)
+
+    async def _posted(
+        self, command: Command, refused: Callable[[Refused], None], earlier: asyncio.Event | None
+    ) -> None:
+        """One posted command. While any of ours waits for the rate, each waits for the one before it.
+
+        Between the end of a wait and the beginning of the command nobody else runs, so none overtakes.
+        """
+        try:
+            if earlier is not None and self._slow:
+                self._slow += 1
+                try:
+                    await earlier.wait()
+                finally:
+                    self._slow -= 1
+            await self.do(command)
+        except Refused as error:
+            refused(error)
+
+    async def settle(self) -> None:
+        """Wait until everything that was posted is done."""
+        while self._posts:
+            await self._posts[-1].wait()
 
     def channel_named(self, word: str) -> Channel:
         """The channel of this name that we hear. Raises IrcRefused: 403 for no name, 442 if we are not in."""
@@ -223,6 +286,8 @@ class IrcSession:
 
     async def handle(self, line: Line) -> None:
         """Carry out one line, and answer it under its label. Nothing but a bug in here raises."""
+        if self._posts and (line.tags or line.command not in ("PRIVMSG", "NOTICE", "PING", "PONG")):
+            await self.settle()
         label = line.tags.get("label", "") if line.tags else ""
         if not label or not self.caps >= _LABEL_CAPS or len(label.encode()) > MAX_LABEL_BYTES:
             await self._handle(line)

@@ -5,8 +5,6 @@ spec: RFC2812 3.3, IRCv3 message-tags "TAGMSG", echo-message, utf8-only; CTCP; d
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.irc import numerics as n
@@ -14,6 +12,7 @@ from tripoint.irc.messages import MESSAGE, TagsTooLarge, content_of, reply_targe
 from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.render import Audience, Outgoing, safe_client_tags
+from tripoint.irc.richtext import Mentions
 from tripoint.irc.services import is_service, service
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import MAX_TARGETS
@@ -65,7 +64,8 @@ async def _speak_to(session: IrcSession, line: Line, target: str) -> None:
             # spec: docs/mapping.md 10.4
             raise IrcRefused(n.ERR_CANNOTSENDTOCHAN, echo(target), "CTCP works between two people only")
         room_id = await session.room_named(target)
-        await _send(session, line, room_id, _member_named(session, session.reader.peek(room_id)))
+        message = _message(session, line, room_id, _member_named(session, session.reader.peek(room_id)))
+        await session.post(message, lambda refused: _refuse(session, refused, line.command, target))
         return
     if is_service(target):
         await service(session, target, text)
@@ -107,17 +107,19 @@ async def _direct_room(session: IrcSession, user_id: UserId) -> RoomId:
     return done.room_id
 
 
-async def _send(session: IrcSession, line: Line, room_id: RoomId, mentions: Callable[[str], UserId | None]) -> None:
+async def _send(session: IrcSession, line: Line, room_id: RoomId, mentions: Mentions) -> None:
+    await session.do(_message(session, line, room_id, mentions))
+
+
+def _message(session: IrcSession, line: Line, room_id: RoomId, mentions: Mentions) -> SendEvent:
     try:
         content = content_of(line.command, line.params[1], line.tags, mentions)
     except TagsTooLarge:
         raise IrcRefused(n.ERR_INPUTTOOLONG, "Your client-only tags are over 8 KiB") from None
-    await session.do(
-        SendEvent(actor=session.user_id, room_id=room_id, type=MESSAGE, content=content, origin=session.origin())
-    )
+    return SendEvent(actor=session.user_id, room_id=room_id, type=MESSAGE, content=content, origin=session.origin())
 
 
-def _member_named(session: IrcSession, room: RoomView | None) -> Callable[[str], UserId | None]:
+def _member_named(session: IrcSession, room: RoomView | None) -> Mentions:
     """Who in the room has a nick: what makes a word a mention (MAPPING 2.10)."""
     joined = room.joined() if room is not None else {}
     user = session.names.user
