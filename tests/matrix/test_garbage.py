@@ -72,7 +72,7 @@ CALLS = st.lists(
         BODIES,
         st.dictionaries(
             st.sampled_from(["dir", "from", "to", "limit", "filter", "since", "timeout", "format", "kind", "at"]),
-            st.one_of(TEXTS, st.sampled_from(["b", "f", "s1", "s5_x.1", "0", "{}", '{"room":{}}', "10"])),
+            st.one_of(TEXTS, st.sampled_from(["b", "f", "s1-1", "s1-5~x.1", "0", "{}", '{"room":{}}', "10"])),
             max_size=3,
         ),
         st.booleans(),

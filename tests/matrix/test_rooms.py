@@ -172,7 +172,7 @@ def test_messages_are_paged_both_ways() -> None:
             assert [e["event_id"] for e in context["events_after"]] == [said[11], said[12]]
             page = await alice.call("GET", f"{room}/messages", dir="b", limit="2", **{"from": context["start"]})
             assert [e["event_id"] for e in page["chunk"]] == [said[7], said[6]]
-            for query in ({"dir": "x"}, {"dir": "b", "limit": "-1"}, {"dir": "b", "from": "t1"}):
+            for query in ({"dir": "x"}, {"limit": "-1"}, {"from": "t1"}, {"from": "s1"}):
                 assert await alice.refused("GET", f"{room}/messages", **query) == (400, "M_INVALID_PARAM")
 
     run(work)

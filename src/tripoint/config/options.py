@@ -109,7 +109,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
-    """Connections that the server makes by itself."""
+    """Connections that the server makes by itself. There are none yet: these take effect with federation."""
 
     allow_networks: tuple[str, ...] = option(
         "Private networks that may be connected to (CIDR). Empty: public addresses alone.", ()

@@ -13,6 +13,7 @@ from tripoint.core.event import Event
 from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
 from tripoint.core.power import PowerLevels, Rank
 from tripoint.core.room_version import RoomVersion
+from tripoint.core.stream_position import StreamPosition
 from tripoint.rooms.commands import Command, Done
 from tripoint.rooms.history import HistoryItem, HistoryPage, HistoryQuery
 
@@ -154,7 +155,7 @@ class RoomReader(Protocol):
     async def membership_positions(self, user_id: UserId) -> Mapping[RoomId, tuple[str, int]]:
         """As memberships(), with the stream position of the event that made it so."""
 
-    def stream_position(self) -> int:
+    def stream_position(self) -> StreamPosition:
         """How far the stream is committed: everything up to it can be read."""
 
     def joined_rooms(self, user_id: UserId) -> Sequence[RoomId]:

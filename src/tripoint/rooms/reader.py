@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from tripoint.core.event import Event, load_event
 from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
 from tripoint.core.room_version import RoomVersion
+from tripoint.core.stream_position import StreamPosition
 from tripoint.rooms.ephemeral import Receipts, Typing
 from tripoint.rooms.history import (
     Anchor,
@@ -72,9 +73,9 @@ class Reader:
     def peek(self, room_id: RoomId) -> RoomView | None:
         return self._rooms.peek(room_id)
 
-    def stream_position(self) -> int:
+    def stream_position(self) -> StreamPosition:
         """How far the stream is committed: what a reader may call "now"."""
-        return self._committed()
+        return StreamPosition.at(self._committed())
 
     async def resolve_alias(self, alias: RoomAlias) -> RoomId | None:
         return await self._store.load_alias(alias)

@@ -7,6 +7,7 @@ clients are told, what is queued is written, the store closes.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -119,6 +120,10 @@ class App:
         listen = self.config.listen
         await self._serve("irc", listen.irc, lambda: self.irc.protocol(secure=False), tls=False)
         await self._serve("irc_tls", listen.irc_tls, lambda: self.irc.protocol(secure=True), tls=True)
+        if not _is_dns_name(self.config.server.name):
+            # docs/mapping.md 1.6: an XMPP domain is a DNS name without a port.
+            log.warning("xmpp.off", reason="the server name is no plain DNS name", server=self.config.server.name)
+            listen = replace(listen, xmpp=(), xmpp_tls=())
         await self._serve("xmpp", listen.xmpp, lambda: self.xmpp.protocol(secure=False), tls=False)
         await self._serve("xmpp_tls", listen.xmpp_tls, lambda: self.xmpp.protocol(secure=True), tls=True)
         limits = self.config.limits
@@ -223,6 +228,10 @@ def _parts(address: str) -> tuple[str, int]:
     parts = split_address(address)
     assert parts is not None, "the configuration was checked"
     return parts
+
+
+def _is_dns_name(name: str) -> bool:
+    return ":" not in name and not name.replace(".", "").isdigit()
 
 
 def _irc_options(config: Config) -> IrcOptions:

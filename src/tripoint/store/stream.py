@@ -2,7 +2,7 @@
 
 Positions are handed out on the loop's thread, in the same breath as the unit is submitted, so the order of
 commit is the order of position. `committed` is how far readers may read: everything up to it is on disk.
-One stream per writing process; a reader's place is therefore (writer, number): see StreamPosition.
+One stream per writing process; a reader's place is therefore (writer, number): core/stream_position.py.
 """
 
 import asyncio

@@ -25,7 +25,7 @@ class Ephemera:
         self._reader = reader
         self._clock_ms = clock_ms
         self.counter = 0
-        self._started_at = reader.stream_position()
+        self._started_at = reader.stream_position().of()
         self._typing: dict[RoomId, int] = {}
         self._receipts: dict[RoomId, OrderedDict[_ReceiptKey, Receipt]] = {}
         self._receipt_at: dict[RoomId, int] = {}

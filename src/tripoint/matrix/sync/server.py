@@ -80,7 +80,7 @@ class SyncServer:
         self._draining = False
         self._transactions: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._account_data: dict[UserId, int] = {}
-        self._started_at = reader.stream_position()
+        self._started_at = reader.stream_position().of()
         self._known: OrderedDict[tuple[UserId, DeviceId], _Known] = OrderedDict()
 
     # -- changes
