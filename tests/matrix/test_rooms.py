@@ -51,7 +51,7 @@ def test_a_room_is_made_named_found_and_entered() -> None:
         ({"invite": ["bob"]}, 400, "M_INVALID_PARAM"),
         ({"invite": ["@nobody:example.org"]}, 404, "M_NOT_FOUND"),
         ({"initial_state": [{"type": "m.room.topic"}]}, 400, "M_BAD_JSON"),
-        ({"power_level_content_override": {"users": {"@alice:example.org": "much"}}}, 403, "M_FORBIDDEN"),
+        ({"power_level_content_override": {"users": {"@alice:example.org": "much"}}}, 400, "M_INVALID_ROOM_STATE"),
     ],
 )
 def test_rooms_that_cannot_be_made(body: dict[str, object], status: int, errcode: str) -> None:
@@ -143,6 +143,11 @@ def test_state_is_written_and_read() -> None:
             assert {e["state_key"] for e in members["chunk"]} == {alice.user_id, bob.user_id}
             members = await alice.call("GET", f"{room}/members", not_membership="join")
             assert members["chunk"] == []
+            # As it was at a token.
+            page = await alice.call("GET", f"{room}/messages", dir="b", limit="1")
+            members = await alice.call("GET", f"{room}/members", at=page["end"])
+            assert {e["state_key"] for e in members["chunk"]} == {alice.user_id}
+            assert await alice.refused("GET", f"{room}/members", at="x") == (400, "M_INVALID_PARAM")
 
     run(work)
 

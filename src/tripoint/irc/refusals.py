@@ -70,6 +70,7 @@ ROOM_REFUSALS: Mapping[Refusal, No] = {
     Refusal.ENCRYPTED: No(n.ERR_NEEDREGGEDNICK, "ENCRYPTED"),
     Refusal.TOO_LARGE: No(n.ERR_INPUTTOOLONG),
     Refusal.BAD_CONTENT: No(code="INVALID_PARAMS"),
+    Refusal.INVALID_ROOM_STATE: No(code="INVALID_PARAMS"),
     Refusal.RATE_LIMITED: No(code="RATE_LIMITED"),
     Refusal.NOT_SUPPORTED: No(code="NOT_SUPPORTED"),
     Refusal.ACCOUNT_SUSPENDED: No(code="ACCOUNT_SUSPENDED"),

@@ -32,6 +32,7 @@ ROOM_ERRORS: dict[Refusal, tuple[int, str]] = {
     Refusal.ENCRYPTED: (403, "M_FORBIDDEN"),
     Refusal.TOO_LARGE: (413, "M_TOO_LARGE"),
     Refusal.BAD_CONTENT: (400, "M_BAD_JSON"),
+    Refusal.INVALID_ROOM_STATE: (400, "M_INVALID_ROOM_STATE"),
     Refusal.RATE_LIMITED: (429, "M_LIMIT_EXCEEDED"),
     Refusal.NOT_SUPPORTED: (400, "M_UNKNOWN"),
     Refusal.ACCOUNT_SUSPENDED: (403, "M_USER_SUSPENDED"),

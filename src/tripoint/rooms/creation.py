@@ -109,6 +109,11 @@ class Creation:
             room_id = await self._create(
                 command, version, alias, profile_content("join", profile), invited, direct_with
             )
+        except Refused as refused:
+            if refused.refusal is not Refusal.POWER_TOO_LOW:
+                raise
+            # The creator lacks no right: it is the wished state that the rules do not allow.
+            raise Refused(Refusal.INVALID_ROOM_STATE, f"A room cannot begin like that: {refused.text}") from refused
         finally:
             if alias is not None:
                 self._names.release(alias)

@@ -172,9 +172,12 @@ class RoomReader(Protocol):
     async def direct_room(self, one: UserId, other: UserId) -> RoomId | None:
         """The canonical direct room of two users (docs/mapping.md 15.1), if there is one."""
 
-    async def readable_state(self, room_id: RoomId, viewer: UserId) -> StateMap:
+    async def readable_state(self, room_id: RoomId, viewer: UserId, at: int | None = None) -> StateMap:
         """The state that `viewer` may read: as it is for members and in world-readable rooms, as it was when
-        they left for former members. Refused(NOT_JOINED) for everybody else."""
+        they left for former members. Refused(NOT_JOINED) for everybody else.
+
+        With `at`, the state at that stream position instead, as far as the viewer may look back.
+        """
 
     async def event_by_token(self, room_id: RoomId, sender: UserId, token: str) -> EventId | None:
         """The event that `sender` sent with this kept token (the newest, if the token was used again)."""

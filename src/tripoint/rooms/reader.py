@@ -139,10 +139,12 @@ class Reader:
         found.sort(key=lambda entry: (-entry.joined, entry.room_id))
         return found[offset : offset + limit]
 
-    async def readable_state(self, room_id: RoomId, viewer: UserId) -> StateMap:
+    async def readable_state(self, room_id: RoomId, viewer: UserId, at: int | None = None) -> StateMap:
         room = await self._rooms.get(room_id)
         if room.membership(viewer) == "join" or room.history_visibility == "world_readable":
-            return room.state
+            if at is None or at >= room.last_position:
+                return room.state
+            return await self._state_at(room, viewer, at)
         past = await self._store.load_state_history(room.room_key, "m.room.member", viewer)
         memberships = [member_of(self._parsed(stored, room.version)).membership for stored in past]
         if "join" not in memberships or memberships[-1] not in ("leave", "ban"):
@@ -150,6 +152,13 @@ class Reader:
         # The last departure from being joined; later bans and invitations show nothing new.
         joined = max(index for index, what in enumerate(memberships) if what == "join")
         return await self._state_after(room, past[joined + 1])
+
+    async def _state_at(self, room: Room, viewer: UserId, at: int) -> StateMap:
+        """The state after the last event at or before a position; before what the viewer may see, nothing."""
+        before = await self._store.load_timeline(room.room_key, after=0, upto=at, limit=1, backward=True)
+        if not before or not (await self._sight(room, viewer)).may_see(before[0].position):
+            return {}
+        return await self._state_after(room, before[0])
 
     async def _state_after(self, room: Room, stored: StoredEvent) -> StateMap:
         positions = await self._store.load_state(stored.state_group)

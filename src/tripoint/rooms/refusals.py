@@ -38,6 +38,7 @@ class Refusal(Enum):
     ENCRYPTED = "End-to-end encrypted: open it in a Matrix client"
     TOO_LARGE = "That is too large to send"
     BAD_CONTENT = "That is not well-formed"
+    INVALID_ROOM_STATE = "A room cannot begin like that"
     RATE_LIMITED = "You are sending too fast"
     NOT_SUPPORTED = "This server does not support that yet"
     ACCOUNT_SUSPENDED = "Your account is suspended"

@@ -66,6 +66,7 @@ REFUSALS: Final[dict[Refusal, str | tuple[str, str]]] = {
     Refusal.ENCRYPTED: ("not-acceptable", "cancel"),
     Refusal.TOO_LARGE: "policy-violation",
     Refusal.BAD_CONTENT: "bad-request",
+    Refusal.INVALID_ROOM_STATE: "bad-request",
     Refusal.RATE_LIMITED: "resource-constraint",
     Refusal.NOT_SUPPORTED: "feature-not-implemented",
     Refusal.ACCOUNT_SUSPENDED: "forbidden",
