@@ -58,10 +58,10 @@ class WeechatPeer(ScreenPeer):
         server.register(self.account, PASSWORD)
         self.home.mkdir()
         tls = self._word_for_tls()
-        self.terminal = Terminal(self.home, ["weechat", "--dir", str(self.home / "weechat")])
-        await self.terminal.wait_for("WeeChat")
-        for line in (
+        commands = (
             "/mouse disable",
+            # Lines that are typed as fast as these are would be taken for a paste.
+            "/set weechat.look.paste_max_lines -1",
             "/set weechat.bar.nicklist.hidden on",
             "/set weechat.bar.buflist.hidden on",
             "/set irc.look.smart_filter off",
@@ -73,8 +73,9 @@ class WeechatPeer(ScreenPeer):
             f"/set irc.server.tri.sasl_username {self.account}",
             f"/set irc.server.tri.sasl_password {PASSWORD}",
             "/connect tri",
-        ):
-            self.terminal.type(line)
+        )
+        run = [word for command in commands for word in ("--run-command", command)]
+        self.terminal = Terminal(self.home, ["weechat", "--dir", str(self.home / "weechat"), *run])
         await self.terminal.wait_for("SASL authentication successful")
         await self.terminal.wait_for("Welcome")
 
