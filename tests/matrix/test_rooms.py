@@ -18,7 +18,7 @@ def test_a_room_is_made_named_found_and_entered() -> None:
             room_id = await alice.create(
                 preset="public_chat", room_alias_name="Tea", name="Tea", topic="hot", visibility="public"
             )
-            found = await bob.call("GET", f"/directory/room/{q('#tea:example.org')}")
+            found = await bob.call("GET", f"/directory/room/{q('#TEA:example.org')}")
             assert found == {"room_id": room_id, "servers": ["example.org"]}
             listed = await bob.call("GET", "/publicRooms")
             assert listed["total_room_count_estimate"] == 1
@@ -202,5 +202,20 @@ def test_a_redacted_event_says_why() -> None:
                 event_id,
                 event_id,
             )
+
+    run(work)
+
+
+def test_json_that_is_too_deep_is_refused() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            deep: object = {}
+            for _ in range(120):
+                deep = {"a": deep}
+            path = f"/user/{q(alice.user_id)}/account_data/org.example.deep"
+            assert await alice.refused("PUT", path, deep) == (400, "M_BAD_JSON")
+            wide = {"a": [[] for _ in range(500)]}
+            await alice.call("PUT", path, wide)
 
     run(work)

@@ -404,6 +404,50 @@ def test_commands_and_changes_can_travel() -> None:
     run(work)
 
 
+def test_a_room_that_somebody_holds_is_never_loaded_twice() -> None:
+    """Two of one room would both build on its head."""
+
+    async def work() -> None:
+        from dataclasses import replace
+
+        from tests.support.middle import UNLIMITED
+
+        async with party(make_config(replace(UNLIMITED, rooms_in_memory=1))) as p:
+            (alice,) = await p.accounts("alice")
+            first = await p.room(alice)
+            held = await p.middle.loaded.get(first)
+            for _ in range(3):
+                await p.room(alice)
+            assert len(p.middle.loaded) == 1
+            assert await p.middle.loaded.get(first) is held
+            # Forgotten and read again, it is the same room.
+            await p.say(alice, first, "one")
+            state = {key: event.event_id for key, event in held.state.items()}
+            del held
+            await p.room(alice)
+            again = await p.middle.loaded.get(first)
+            assert {key: event.event_id for key, event in again.state.items()} == state
+            await p.say(alice, first, "two")
+
+    run(work)
+
+
+def test_nothing_is_written_into_a_room_that_is_gone() -> None:
+    async def work() -> None:
+        async with party() as p:
+            visitor = await guest(p, "Visitor")
+            made = await p.do(CreateRoom(actor=visitor, template=Template.TEMPORARY))
+            assert made.room_id is not None
+            room = await p.middle.loaded.get(made.room_id)
+            await p.do(Leave(actor=visitor, room_id=made.room_id))
+            assert room.gone
+            with pytest.raises(Refused) as caught:
+                await p.do(Join(actor=visitor, room_id=made.room_id))
+            assert caught.value.refusal is Refusal.NO_SUCH_ROOM
+
+    run(work)
+
+
 def test_registration_modes() -> None:
     async def work() -> None:
         async with party(make_config(registration="closed")) as p:

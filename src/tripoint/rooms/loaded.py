@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from weakref import WeakValueDictionary
 
 from tripoint.core.event import Event, load_event
 from tripoint.core.ids import RoomId
@@ -26,19 +27,26 @@ class LoadedRooms:
         self._is_watched = is_watched
         self._limit = limit
         self._rooms: OrderedDict[RoomId, Room] = OrderedDict()
+        # Every room that somebody still holds, let go or not: there must never be two of one room, since both
+        # would build on its head.
+        self._alive: WeakValueDictionary[RoomId, Room] = WeakValueDictionary()
         self._loading: dict[RoomId, asyncio.Future[Room | None]] = {}
 
     def __len__(self) -> int:
         return len(self._rooms)
 
     def peek(self, room_id: RoomId) -> Room | None:
-        return self._rooms.get(room_id)
+        return self._rooms.get(room_id) or self._alive.get(room_id)
 
     async def get(self, room_id: RoomId) -> Room:
         """The room; Refused(NO_SUCH_ROOM) if this server does not have it."""
         room = self._rooms.get(room_id)
         if room is not None:
             self._rooms.move_to_end(room_id)
+            return room
+        room = self._alive.get(room_id)
+        if room is not None:
+            self.add(room)
             return room
         loading = self._loading.get(room_id)
         if loading is None:
@@ -53,10 +61,15 @@ class LoadedRooms:
     def add(self, room: Room) -> None:
         """A room that was just made."""
         self._rooms[room.room_id] = room
+        self._alive[room.room_id] = room
         self._let_go()
 
     def remove(self, room_id: RoomId) -> None:
+        """The room is gone: who still holds it can write nothing more."""
         self._rooms.pop(room_id, None)
+        room = self._alive.pop(room_id, None)
+        if room is not None:
+            room.gone = True
 
     async def _load(self, room_id: RoomId) -> Room | None:
         row = await self._store.load_room(room_id)

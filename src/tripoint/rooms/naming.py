@@ -7,7 +7,15 @@ from msgspec.structs import replace
 
 from tripoint.bus.interface import Bus
 from tripoint.core.canonical_json import JsonObject
-from tripoint.core.ids import RoomAlias, RoomId, UserId, server_of
+from tripoint.core.ids import (
+    InvalidId,
+    RoomAlias,
+    UserId,
+    fold_alias_localpart,
+    make_room_alias,
+    server_of,
+    split_room_alias,
+)
 from tripoint.rooms.changes import DirectoryChanged, RoomChange
 from tripoint.rooms.commands import DeleteAlias, Done, SetAlias, SetListed
 from tripoint.rooms.loaded import LoadedRooms
@@ -46,6 +54,7 @@ class Names:
         alias = command.alias
         if server_of(alias) != self._writer.signer.server:
             raise Refused(Refusal.BAD_ALIAS, "That name belongs to another server")
+        alias = self.fold(alias)
         room = await self._rooms.get(command.room_id)
         if room.head_membership(command.actor) != "join":
             raise Refused(Refusal.NOT_JOINED)
@@ -63,7 +72,8 @@ class Names:
         spec: DELETE /directory/room: the server may also remove it from m.room.canonical_alias; we do, if the
         actor has the level.
         """
-        alias, actor = command.alias, command.actor
+        actor = command.actor
+        alias = self.fold(command.alias)
         room_id = await self._store.load_alias(alias)
         if room_id is None:
             raise Refused(Refusal.NO_SUCH_ALIAS)
@@ -102,8 +112,13 @@ class Names:
         if power.user(actor) < power.event("m.room.canonical_alias", is_state=True):
             raise Refused(Refusal.POWER_TOO_LOW, "You may not change this room's place in the directory")
 
-    async def resolve(self, alias: RoomAlias) -> RoomId | None:
-        return await self._store.load_alias(alias)
+    def fold(self, alias: RoomAlias) -> RoomAlias:
+        """A local alias as it is stored (docs/mapping.md 3.3). Refused(BAD_ALIAS)."""
+        localpart, server = split_room_alias(alias)
+        try:
+            return make_room_alias(fold_alias_localpart(localpart), server)
+        except InvalidId as error:
+            raise Refused(Refusal.BAD_ALIAS, f"That is not a valid room name: {error}") from error
 
     async def _reload(self, room: Room) -> None:
         room.set_aliases(await self._store.load_aliases(room.room_key))

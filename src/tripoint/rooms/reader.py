@@ -27,6 +27,7 @@ from tripoint.rooms.loaded import LoadedRooms, plain_token
 from tripoint.rooms.membership import LoadProfile
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.messages import Messages
+from tripoint.rooms.naming import Names
 from tripoint.rooms.ports import Presence, PublicRoom, Receipt, RoomView, StateMap
 from tripoint.rooms.presence import PresenceBoard
 from tripoint.rooms.refusals import Refusal, Refused
@@ -50,6 +51,7 @@ class Reader:
         store: RoomStore,
         index: MembershipIndex,
         messages: Messages,
+        names: Names,
         typing: Typing,
         receipts: Receipts,
         presence: PresenceBoard,
@@ -60,6 +62,7 @@ class Reader:
         self._store = store
         self._index = index
         self._messages = messages
+        self._names = names
         self._typing = typing
         self._receipts = receipts
         self._presence = presence
@@ -78,7 +81,10 @@ class Reader:
         return StreamPosition.at(self._committed())
 
     async def resolve_alias(self, alias: RoomAlias) -> RoomId | None:
-        return await self._store.load_alias(alias)
+        try:
+            return await self._store.load_alias(self._names.fold(alias))
+        except Refused:
+            return None
 
     async def memberships(self, user_id: UserId) -> Mapping[RoomId, str]:
         return {room_id: what for room_id, (what, _) in (await self._index.load(user_id)).items()}

@@ -85,6 +85,7 @@ class Room:
         self.head = head
         self.pending: dict[StateKey, tuple[Event, int]] = {}
         self.pending_units = 0
+        self.gone = False  # dropped from the store
         self._committed_head = head.copy()
         # -- recent history: every event of the room after `recent_from` is in `recent`
         self.recent: deque[HistoryItem] = deque()

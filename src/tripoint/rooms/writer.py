@@ -101,8 +101,10 @@ class Writer:
 
         `origin` marks the last event, which is the one that was asked for. `writes` go into the same unit,
         `row` replaces the room's record. `on_commit` runs before the changes are told. On failure the future
-        raises Refused(SERVER_BUSY) and the room is as it was.
+        raises Refused(SERVER_BUSY) and the room is as it was. Refused(NO_SUCH_ROOM) for a room that was dropped.
         """
+        if room.gone:
+            raise Refused(Refusal.NO_SUCH_ROOM)
         unit: list[Write] = []
         items: list[_Item] = []
         last = len(transaction.events) - 1

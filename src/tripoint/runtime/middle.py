@@ -176,6 +176,7 @@ async def build_middle(
         store,
         index,
         messages,
+        names,
         typing,
         receipts,
         presence,
