@@ -8,7 +8,10 @@ import random
 
 import pytest
 
+import tripoint.xmpp.c2s
+import tripoint.xmpp.muc  # noqa: F401
 from tests.xmpp.server import SERVER, TestServer, serve
+from tripoint.xmpp.registry import IQS, At
 from tripoint.xmpp.wire import Element, render
 
 ROOM = f"tea@rooms.{SERVER}"
@@ -161,7 +164,69 @@ def payload(dice: random.Random, depth: int = 0) -> Element:
     return Element(name, namespace, attributes, children)
 
 
+PLACES = {
+    At.SERVER: (SERVER,),
+    At.ACCOUNT: (None, f"alice@{SERVER}"),
+    At.USER: (f"bob@{SERVER}", f"bob@{SERVER}/r"),
+    At.ROOMS: (f"rooms.{SERVER}",),
+    At.ROOM: (ROOM,),
+    At.OCCUPANT: (f"{ROOM}/alice", f"{ROOM}/bob"),
+}
+
+
+def request(dice: random.Random, number: int) -> Element:
+    """An IQ that somebody answers, with odd things in it."""
+    kind, namespace, name, place = dice.choice(sorted(IQS, key=str))
+    inside = payload(dice, 1)
+    inside.namespace = namespace if dice.random() < 0.8 else inside.namespace
+    if dice.random() < 0.7 and name == "query":
+        inside = likely(dice, namespace)
+    children = [inside] if dice.random() < 0.8 else []
+    to = dice.choice(PLACES[place])
+    attributes = {"id": f"n{number}", "type": kind} | ({} if to is None else {"to": to})
+    return Element("iq", "jabber:client", attributes, [Element(name, namespace, {}, children)])
+
+
+def likely(dice: random.Random, namespace: str) -> Element:
+    """What such a request usually holds, so that it gets further."""
+    if namespace.endswith("#owner"):
+        fields = [
+            Element(
+                "field",
+                "jabber:x:data",
+                {"var": dice.choice(VALUES)},
+                [Element("value", "jabber:x:data", {}, [dice.choice(VALUES)])],
+            )
+            for _ in range(3)
+        ]
+        return Element("x", "jabber:x:data", {"type": dice.choice(("submit", "submit", "cancel", "form"))}, fields)
+    whom = dice.choice(({"nick": "bob"}, {"nick": "alice"}, {"jid": f"bob@{SERVER}"}, {"jid": dice.choice(VALUES)}, {}))
+    what = dice.choice(
+        ({"role": dice.choice(VALUES)}, {"affiliation": dice.choice(VALUES)}, {"name": dice.choice(VALUES)})
+    )
+    return Element("item", namespace, whom | what)
+
+
+def talk(dice: random.Random, number: int) -> Element:
+    """Something said in the room, with odd things beside it."""
+    words = Element(dice.choice(("body", "body", "subject")), "jabber:client", {}, [dice.choice(VALUES)])
+    attributes = {"to": ROOM, "type": "groupchat", "id": f"n{number}"}
+    return Element("message", "jabber:client", attributes, [words, payload(dice)])
+
+
+def entry(number: int) -> Element:
+    """Into the room again, for what needs somebody inside."""
+    x = Element("x", "http://jabber.org/protocol/muc")
+    return Element("presence", "jabber:client", {"to": f"{ROOM}/alice", "id": f"n{number}"}, [x])
+
+
 def stanza(dice: random.Random, number: int) -> Element:
+    if dice.random() < 0.5:
+        return request(dice, number)
+    if dice.random() < 0.2:
+        return entry(number)
+    if dice.random() < 0.2:
+        return talk(dice, number)
     name = dice.choice(("iq", "iq", "message", "presence"))
     attributes = {"id": f"n{number}"} if dice.random() < 0.95 else {}
     for key, choices in (("to", TO), ("type", TYPES[name])):

@@ -184,6 +184,7 @@ class DirectMessages:
             room = self._doors.reader.peek(room_id) or await self._doors.reader.room(room_id)
             if room.last_position > int(seen):
                 await self._show_missed_in(session, room_id, peer, int(seen))
+        self._note_seen(session.user_id)
 
     async def _show_missed_in(self, session: XmppSession, room_id: RoomId, peer: UserId, seen: int) -> None:
         page = await self._doors.reader.history(
@@ -228,9 +229,13 @@ class DirectMessages:
         """A session takes no more messages; if it was the last of its account, note how far it has read."""
         user = session.user
         if user is not None and not any(o is not session and o.priority >= 0 for o in user.available()):
-            position = str(self._last_position)
-            if self._last_position:
-                self._doors.names.put_name(_SEEN, session.user_id, "position", position)
+            self._note_seen(session.user_id)
+
+    def _note_seen(self, user_id: UserId) -> None:
+        """From here on messages are missed. Noted at login and at the end: a server that was killed in between
+        shows some messages twice rather than none."""
+        if self._last_position:
+            self._doors.names.put_name(_SEEN, user_id, "position", str(self._last_position))
 
 
 def to_bare(session: XmppSession) -> bytes:

@@ -1,0 +1,153 @@
+"""Message stanzas as content and back; names in a text. spec: docs/mapping.md 2.10, 10; XEP-0245, XEP-0393, XEP-0071"""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tripoint.core.ids import UserId
+from tripoint.core.message import MessageKind
+from tripoint.core.richtext import Mention, from_plain, inline_text, walk_inlines
+from tripoint.xmpp.messages import PAYLOAD_KEY, THREAD_KEY, content_of, inside_of, text_of
+from tripoint.xmpp.muc.mentions import link_mentions
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.wire import Element, parse_fragment, render
+
+NAMES = {
+    "bob": UserId("@bob:example.org"),
+    "Alice in Wonderland": UserId("@alice:example.org"),
+    "alice": UserId("@alice:example.org"),
+    "x": UserId("@x:example.org"),
+    "re.dot": UserId("@dot:example.org"),
+}
+
+
+def stanza(inside: str) -> Element:
+    (element,) = parse_fragment(f"<message type='groupchat'>{inside}</message>")
+    return element
+
+
+def content(inside: str) -> dict:
+    element = stanza(inside)
+    said = text_of(element)
+    assert said is not None
+    return content_of(element, *said)
+
+
+@pytest.mark.parametrize(
+    ("inside", "expected"),
+    [
+        ("<body>hi</body>", {"msgtype": "m.text", "body": "hi"}),
+        ("<body>/me waves</body>", {"msgtype": "m.emote", "body": "waves"}),
+        ("<body>/meow</body>", {"msgtype": "m.text", "body": "/meow"}),
+        ("<body>n</body><notice xmlns='https://tripoint.dev/ns#notice'/>", {"msgtype": "m.notice", "body": "n"}),
+        (
+            "<body>*b*</body>",
+            {
+                "msgtype": "m.text",
+                "body": "b",
+                "format": "org.matrix.custom.html",
+                "formatted_body": "<strong>b</strong>",
+            },
+        ),
+        ("<body>*b*</body><unstyled xmlns='urn:xmpp:styling:0'/>", {"msgtype": "m.text", "body": "*b*"}),
+        (
+            "<body>plain</body><html xmlns='http://jabber.org/protocol/xhtml-im'>"
+            "<body xmlns='http://www.w3.org/1999/xhtml'>a <em>b</em></body></html>",
+            {
+                "msgtype": "m.text",
+                "body": "a b",
+                "format": "org.matrix.custom.html",
+                "formatted_body": "a <em>b</em>",
+            },
+        ),
+        ("<body>x</body><thread>t1</thread>", {"msgtype": "m.text", "body": "x", THREAD_KEY: "t1"}),
+        (
+            "<body>x</body><a xmlns='urn:x'>&lt;</a>",
+            {"msgtype": "m.text", "body": "x", PAYLOAD_KEY: "<a xmlns='urn:x'>&lt;</a>"},
+        ),
+        ("<body>x</body><body xml:lang='de'>y</body>", {"msgtype": "m.text", "body": "x"}),
+    ],
+)
+def test_in(inside, expected):
+    assert content(inside) == expected | {"m.mentions": {}}
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "<body>hi</body>",
+        "<body>/me waves</body>",
+        "<body>*b* _i_ ~s~ `c`</body>",
+        "<body>a &lt;b&gt; &amp;\n\nc</body>",
+        "<body>&gt; q\n&gt; r\nanswer</body>",
+        "<body>```\ncode *x*\n```</body>",
+        "<body>*not*</body><unstyled xmlns='urn:xmpp:styling:0'/>",
+        "<body>n</body><notice xmlns='https://tripoint.dev/ns#notice'/>",
+        "<body>x</body><thread>t1</thread><a xmlns='urn:x' b='c'><d/></a>",
+    ],
+)
+def test_round_trip(inside):
+    """docs/mapping.md 27.2: what XMPP said, XMPP reads."""
+    assert inside_of(content(inside), lambda pill: pill.text) == inside
+
+
+def test_no_body_says_nothing():
+    assert text_of(stanza("<subject>x</subject>")) is None
+    assert inside_of({"msgtype": "m.text"}, lambda pill: pill.text) is None
+
+
+def test_too_much_beside_the_text():
+    with pytest.raises(Problem) as problem:
+        content(f"<body>x</body><a xmlns='urn:x'>{'y' * 8200}</a>")
+    assert problem.value.condition == "policy-violation"
+
+
+@pytest.mark.parametrize(
+    ("text", "called"),
+    [
+        ("bob: hi", ["bob"]),
+        ("bob, hi", ["bob"]),
+        ("hi bob", ["bob"]),
+        ("hi @bob!", ["bob"]),
+        ("(bob)", ["bob"]),
+        ("bob.", ["bob"]),
+        ("ask re.dot", ["re.dot"]),
+        ("Alice in Wonderland: hi", ["Alice in Wonderland"]),
+        ("Alice in Wonderland hi", []),
+        ("bobby bobs xbob", []),
+        ("x marks x", []),  # one letter is no name in a sentence
+        ("x: hi", ["x"]),
+        ("bob alice bob", ["bob", "alice", "bob"]),
+        ("nothing here", []),
+        ("", []),
+    ],
+)
+def test_names_in_a_text(text, called):
+    linked = link_mentions(from_plain(text), NAMES)
+    mentions = [inline for inline in walk_inlines(linked.blocks) if isinstance(inline, Mention)]
+    assert [mention.text for mention in mentions] == called
+    assert all(NAMES[mention.text] == mention.user_id for mention in mentions)
+
+
+@given(st.text(alphabet="bob alice:,@!.x\n", max_size=60))
+def test_linking_changes_no_letter(text):
+    linked = link_mentions(from_plain(text), NAMES)
+    shown = "".join(inline_text(block.inlines) for block in linked.blocks)
+    plain = "".join(inline_text(block.inlines) for block in from_plain(text).blocks)
+    # the @ before a name says that it is one, and goes
+    assert shown.replace("@", "") == plain.replace("@", "")
+
+
+@given(st.text(max_size=60))
+def test_any_body_comes_out_as_xml(text):
+    said = text_of(Element("message", "jabber:client", {}, [Element("body", "jabber:client", {}, [text])]))
+    assert said is not None
+    inside = inside_of(content_of(Element("message", "jabber:client"), *said), lambda pill: pill.text)
+    assert inside is not None
+    for element in parse_fragment(inside):
+        render(element)
+
+
+def test_kinds_are_told_apart():
+    assert text_of(stanza("<body>/me</body>"))[0] is MessageKind.TEXT
+    assert text_of(stanza("<body>/me </body>"))[0] is MessageKind.EMOTE
