@@ -113,8 +113,11 @@ class Names:
             raise Refused(Refusal.POWER_TOO_LOW, "You may not change this room's place in the directory")
 
     def fold(self, alias: RoomAlias) -> RoomAlias:
-        """A local alias as it is stored (docs/mapping.md 3.3). Refused(BAD_ALIAS)."""
+        """A local alias as it is stored (docs/mapping.md 3.3); another server's is its own matter.
+        Refused(BAD_ALIAS)."""
         localpart, server = split_room_alias(alias)
+        if server != self._writer.signer.server:
+            return alias
         try:
             return make_room_alias(fold_alias_localpart(localpart), server)
         except InvalidId as error:
