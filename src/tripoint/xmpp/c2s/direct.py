@@ -179,6 +179,7 @@ class DirectMessages:
             return
         seen = (await self._doors.names.load_names(_SEEN, session.user_id)).get("position")
         if seen is None or not seen.isdecimal():
+            self._note_seen(session.user_id)  # the first time here: nothing was missed yet
             return
         for room_id, peer in await self._direct_rooms(session.user_id):
             room = self._doors.reader.peek(room_id) or await self._doors.reader.room(room_id)
