@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from tests.irc.server import CONFIG, OPTIONS, PATIENCE_S, SERVER, Client, TestServer, serve, with_limits
 from tripoint.core.canonical_json import JsonObject
-from tripoint.core.ids import RoomId, UserId
-from tripoint.rooms.commands import CreateRoom, Invite, Join, SendEvent, SendState, Template
+from tripoint.core.ids import RoomAlias, RoomId, UserId
+from tripoint.rooms.commands import CreateRoom, Invite, Join, SendEvent, SendState, SetAlias, Template
 
 
 def run(scenario: object) -> None:
@@ -298,6 +298,59 @@ def test_a_room_without_alias_has_a_slug() -> None:
 
 def bob_id(server: TestServer) -> UserId:
     return server.middle.accounts.user_id("bob")
+
+
+def test_levels_and_names_set_over_matrix() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            bob = await server.account("bob")
+            await bob.answer("JOIN #tea")
+            ann = await matrix_user(server, "ann")
+            room = await room_of(server, "#tea")
+            do = server.middle.service.do
+            await do(Join(actor=ann, room_id=room))
+            await bob.expect(":ann!ann@example.org JOIN #tea")
+            view = server.middle.reader.peek(room)
+            assert view is not None
+
+            async def state(kind: str, content: JsonObject) -> None:
+                await do(SendState(actor=bob_id(server), room_id=room, type=kind, state_key="", content=content))
+
+            levels = dict(view.power.content)
+            # spec: docs/mapping.md 7.6: shown as the difference of ranks, from who wrote the levels.
+            await state("m.room.power_levels", {**levels, "users": {ann: 60}})
+            await bob.expect(":bob!bob@example.org MODE #tea +o ann")
+            await state("m.room.power_levels", {**levels, "users": {ann: 61}})
+            await state("m.room.power_levels", {**levels, "users": {ann: 25}, "events_default": 5})
+            await bob.expect(":bob!bob@example.org MODE #tea -o+h ann ann", ":bob!bob@example.org MODE #tea +m")
+            await state("m.room.join_rules", {"join_rule": "knock"})
+            await bob.expect(":bob!bob@example.org MODE #tea +i")
+            await state("m.room.topic", {"topic": "one\ntwo" + "x" * 400})
+            line = await bob.line()
+            assert line.startswith(":bob!bob@example.org TOPIC #tea :one | twoxxx")
+            assert line.endswith("...")
+            await do(SetAlias(actor=bob_id(server), alias=RoomAlias("#coffee:example.org"), room_id=room))
+            # spec: docs/mapping.md 3.7
+            await state("m.room.canonical_alias", {"alias": "#coffee:example.org"})
+            await bob.expect(
+                ":bob!bob@example.org PART #tea :This channel is now #coffee",
+                ":bob!bob@example.org JOIN #coffee",
+                ":* 332 bob #coffee :*",
+                ":* 333 bob #coffee bob *",
+                ":* 353 bob = #coffee :~bob %ann",
+                ":* 366 bob #coffee :*",
+            )
+            bob.send("JOIN #tea", "PRIVMSG #coffee :still here")
+            await bob.quiet()
+            carl = await server.account("carl")
+            await state("m.room.join_rules", {"join_rule": "public"})
+            await bob.expect(":bob!bob@example.org MODE #coffee -i")
+            carl.send("JOIN #tea")
+            await carl.expect(
+                ":* 470 carl #tea #coffee :Forwarding to another channel", ":carl!carl@example.org JOIN #coffee"
+            )
+
+    run(scenario())
 
 
 def test_an_invitation_over_matrix() -> None:
