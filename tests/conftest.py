@@ -11,5 +11,5 @@ from hypothesis import HealthCheck, settings
 SLOW = [HealthCheck.too_slow]
 settings.register_profile("quick", max_examples=60, deadline=None, suppress_health_check=SLOW)
 settings.register_profile("ci", max_examples=100, deadline=None, print_blob=True, suppress_health_check=SLOW)
-settings.register_profile("soak", max_examples=20_000, deadline=None, print_blob=True, suppress_health_check=SLOW)
+settings.register_profile("soak", max_examples=5_000, deadline=None, print_blob=True, suppress_health_check=SLOW)
 settings.load_profile(os.environ.get("TRIPOINT_HYPOTHESIS") or ("ci" if os.environ.get("CI") else "quick"))
