@@ -15,6 +15,7 @@ import msgspec
 
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.accounts.sasl import PasswordRefused, ScramVerifier, fake_verifier
+from tripoint.core.addresses import network_of
 from tripoint.core.ids import UserId
 from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.store.interface import AccountStore
@@ -93,7 +94,7 @@ class Passwords:
     def check_may_try(self, user_id: UserId, address: str) -> None:
         """AccountRefused(RATE_LIMITED) where this name or this address was wrong too often."""
         now_s = self._clock_s()
-        for key in (user_id, address):
+        for key in (user_id, network_of(address)):
             wait_s = self._failures.wait_s(key, now_s)
             if wait_s > 0:
                 raise AccountRefused(AccountRefusal.RATE_LIMITED, retry_after_ms=int(wait_s * 1000) + 1)
@@ -101,7 +102,7 @@ class Passwords:
     def failed(self, user_id: UserId, address: str) -> None:
         now_s = self._clock_s()
         self._failures.take(user_id, now_s)
-        self._failures.take(address, now_s)
+        self._failures.take(network_of(address), now_s)
 
     async def _off_loop(self, work: Callable[[], T]) -> T:
         if self._waiting >= MAX_WAITING:

@@ -5,6 +5,7 @@ Devices and tokens are devices.py, passwords passwords.py, account data and rost
 """
 
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.ports import Account, Device, LogIn, RosterItem, TokenOwner
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.accounts.sasl import ScramVerifier
+from tripoint.core.addresses import network_of
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.confusables import skeleton
 from tripoint.core.ids import (
@@ -52,7 +54,8 @@ Rename = Callable[[UserId, str], Awaitable[None]]
 class Registration:
     """How accounts come to be here: what the configuration says. `mode`: open | token | closed.
 
-    `rate` is how often one address may make an account or come as a guest; `clock_s` is monotonic.
+    `guests_per_address` 0 means any number. `rate` is how often one address may make an account or come as a
+    guest; `clock_s` is monotonic.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class Registration:
 
     def take(self, address: str) -> None:
         """One more from this address, or AccountRefused(RATE_LIMITED)."""
-        wait_s = self._made.take(address, self._clock_s())
+        wait_s = self._made.take(network_of(address), self._clock_s())
         if wait_s > 0:
             raise AccountRefused(AccountRefusal.RATE_LIMITED, retry_after_ms=int(wait_s * 1000) + 1)
 
@@ -103,6 +106,7 @@ class Accounts:
         self._profiles: dict[UserId, dict[str, str]] = {}
         self._skeletons: dict[str, str] = {}
         self._guests: dict[UserId, str] = {}  # guest -> address
+        self._guests_at: Counter[str] = Counter()  # address -> how many guests
         self._guest_nicks: dict[str, UserId] = {}  # folded nick -> guest
         self._guest_number = 0
 
@@ -240,7 +244,9 @@ class Accounts:
     async def create_guest(self, nick: str, *, address: str) -> Account:
         if not self._registration.guests:
             raise AccountRefused(AccountRefusal.GUESTS_OFF)
-        if sum(1 for known in self._guests.values() if known == address) >= self._registration.guests_per_address:
+        address = network_of(address)
+        limit = self._registration.guests_per_address
+        if limit and self._guests_at[address] >= limit:
             raise AccountRefused(AccountRefusal.TOO_MANY_GUESTS)
         self.check_guest_nick(nick)
         self._guest_number += 1
@@ -248,6 +254,7 @@ class Accounts:
         user_id = self.user_id(name)
         row = PutAccount(user_id, name, True, False, False, False, self._clock_ms())
         self._guests[user_id] = address
+        self._guests_at[address] += 1
         self._guest_nicks[nick.lower()] = user_id
         try:
             number = PutMeta("guest_number", str(self._guest_number))
@@ -297,7 +304,11 @@ class Accounts:
         self._forget_guest(user_id)
 
     def _forget_guest(self, user_id: UserId) -> None:
-        self._guests.pop(user_id, None)
+        address = self._guests.pop(user_id, None)
+        if address is not None:
+            self._guests_at[address] -= 1
+            if not self._guests_at[address]:
+                del self._guests_at[address]
         self._accounts.pop(user_id, None)
         self._profiles.pop(user_id, None)
         for folded, holder in list(self._guest_nicks.items()):

@@ -7,7 +7,6 @@ Does not open sockets: runtime does, with `protocol` as the factory.  Read next:
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import secrets
 from collections.abc import Callable, Coroutine
 
@@ -17,12 +16,13 @@ import tripoint.irc.commands  # noqa: F401 - declares every command
 from tripoint.accounts.ports import Account, AccountService
 from tripoint.accounts.refusals import AccountRefused
 from tripoint.accounts.sasl import mechanisms as sasl_mechanisms
+from tripoint.core.addresses import is_loopback, network_of
 from tripoint.core.ids import ServerName
 from tripoint.fanout.delivery import Flusher
 from tripoint.fanout.hub import Hub
 from tripoint.irc.connection import IrcConnection, Reply
 from tripoint.irc.listener import IrcProtocol
-from tripoint.irc.login import Login, network_of
+from tripoint.irc.login import Login
 from tripoint.irc.network import Network
 from tripoint.irc.options import IrcOptions
 from tripoint.irc.outbox import IrcOutbox
@@ -249,15 +249,6 @@ class IrcFrontEnd:
             except AccountRefused as refused:
                 log.warning("irc.guest_not_ended", reason=refused.text)
 
-
-def is_loopback(address: str) -> bool:
-    """Whether a peer's address is this machine's own."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return bool((mapped or parsed).is_loopback)
 
 
 async def _guarded(work: Coroutine[object, object, None]) -> None:

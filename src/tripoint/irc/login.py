@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -25,6 +24,7 @@ from tripoint.accounts.sasl import (
     SaslFailed,
     start_exchange,
 )
+from tripoint.core.addresses import network_of
 from tripoint.irc import numerics as n
 from tripoint.irc.connection import (
     Close,
@@ -241,16 +241,3 @@ class Login:
         for step in steps:
             if isinstance(step, Reply):
                 self._say(step)
-
-
-def network_of(address: str) -> str:
-    """The /32 or /64 that an address is counted as. What is no address (a socket path) is itself."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)

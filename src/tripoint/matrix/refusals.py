@@ -18,6 +18,7 @@ ROOM_ERRORS: dict[Refusal, tuple[int, str]] = {
     Refusal.BAD_ALIAS: (400, "M_INVALID_PARAM"),
     Refusal.NO_SUCH_ALIAS: (404, "M_NOT_FOUND"),
     Refusal.POWER_TOO_LOW: (403, "M_FORBIDDEN"),
+    Refusal.RANK_IMPOSSIBLE: (403, "M_FORBIDDEN"),
     Refusal.SAME_POWER: (403, "M_FORBIDDEN"),
     Refusal.CANNOT_SPEAK: (403, "M_FORBIDDEN"),
     Refusal.NOT_JOINED: (403, "M_FORBIDDEN"),

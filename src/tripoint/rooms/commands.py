@@ -79,9 +79,10 @@ class CreateRoom(Command, frozen=True):
 
 
 class UnlockRoom(Command, frozen=True):
-    """Open a room made with `locked`: its join rule becomes what its template says. Owner only."""
+    """Open a room made with `locked`: its join rule becomes `join_rule`, or what its template says. Owner only."""
 
     room_id: RoomId
+    join_rule: str | None = None
 
 
 class Join(Command, frozen=True):

@@ -257,7 +257,7 @@ class Creation:
             raise Refused(Refusal.POWER_TOO_LOW)
         if room.row.locked_until_ms is None:
             return Done(room.room_id)
-        return await self._unlock(room, command.actor)
+        return await self._unlock(room, command.actor, command.join_rule)
 
     async def unlock_due(self, now_ms: int) -> None:
         """Open the rooms whose lock has run out; called now and then by runtime."""
@@ -268,12 +268,11 @@ class Creation:
                 if room.locked and room.head_membership(creator) == "join":
                     await self._unlock(room, creator)
 
-    async def _unlock(self, room: Room, actor: UserId) -> Done:
+    async def _unlock(self, room: Room, actor: UserId, join_rule: str | None = None) -> Done:
         row = room.row
         transaction = self._writer.begin(room)
-        event = transaction.append(
-            actor, "m.room.join_rules", {"join_rule": row.unlock_join_rule or "public"}, state_key=""
-        )
+        rule = join_rule or row.unlock_join_rule or "public"
+        event = transaction.append(actor, "m.room.join_rules", {"join_rule": rule}, state_key="")
         opened = replace(row, locked_until_ms=None, unlock_join_rule=None)
         await self._writer.commit(room, transaction, row=opened)
         return Done(room.room_id, event.event_id)

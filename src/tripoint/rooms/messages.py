@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event, load_event, redact
 from tripoint.core.ids import EventId, InvalidId, RoomAlias, RoomId, UserId, parse_room_alias, parse_user_id
-from tripoint.core.power import GrantRefused, change_ranks
+from tripoint.core.power import GrantRefused, PowerLevels, change_ranks
 from tripoint.rooms.commands import (
     Ban,
     Command,
@@ -118,8 +118,7 @@ class Messages:
         try:
             content = change_ranks(power, command.actor, dict(command.ranks))
         except GrantRefused as error:
-            above = any(power.user(user_id) >= power.user(command.actor) for user_id, _ in command.ranks)
-            raise Refused(Refusal.SAME_POWER if above else Refusal.POWER_TOO_LOW, error.reason) from error
+            raise Refused(_grant_refusal(power, command), error.reason) from error
         return await self._put_state(room, command, "m.room.power_levels", "", content)
 
     async def redact(self, command: Redact) -> Done:
@@ -256,6 +255,16 @@ class Messages:
     def _check_inside(self, room: Room, actor: UserId) -> None:
         if room.head_membership(actor) != "join":
             raise Refused(Refusal.NOT_JOINED)
+
+
+def _grant_refusal(power: PowerLevels, command: SetRanks) -> Refusal:
+    """Which kind of no a refused grant is: no right at all, not above them, or no such rank here (7.0)."""
+    own = power.user(command.actor)
+    if own < power.event("m.room.power_levels", is_state=True):
+        return Refusal.POWER_TOO_LOW
+    if any(user_id != command.actor and power.user(user_id) >= own for user_id, _ in command.ranks):
+        return Refusal.SAME_POWER
+    return Refusal.RANK_IMPOSSIBLE
 
 
 def topic_content(topic: str) -> JsonObject:

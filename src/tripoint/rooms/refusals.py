@@ -24,6 +24,7 @@ class Refusal(Enum):
     BAD_ALIAS = "That is not a valid room name"
     NO_SUCH_ALIAS = "There is no such room name"
     POWER_TOO_LOW = "You do not have the rights to do this here"
+    RANK_IMPOSSIBLE = "That rank cannot be given here"
     SAME_POWER = "They have the same rights as you or more"
     CANNOT_SPEAK = "You may not speak in this room"
     NOT_JOINED = "You are not in this room"

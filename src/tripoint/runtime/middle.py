@@ -16,7 +16,7 @@ from tripoint.accounts.devices import Devices
 from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.service import Accounts, Registration
 from tripoint.bus.local import LocalBus
-from tripoint.config.load import registration_mode, server_name
+from tripoint.config.load import only_loopback, registration_mode, server_name
 from tripoint.config.options import Config
 from tripoint.core.ids import RoomId, UserId
 from tripoint.core.signing import SigningKey
@@ -121,7 +121,8 @@ async def build_middle(
         Registration(
             registration_mode(config),
             config.accounts.guests,
-            config.accounts.guests_per_address,
+            # Where nobody else can come from, the limit would only meet whoever tries the server out.
+            0 if only_loopback(config) else config.accounts.guests_per_address,
             Rate(limits.registrations_burst, limits.registrations_per_s),
             monotonic,
         ),

@@ -54,7 +54,8 @@ class GroupCommit:
             self._waiting.append((writes, done))
             wake, self._idle = self._idle, False
         if wake:
-            self._wake.release()
+            # At the end of this turn of the loop: what else is submitted in it shares the transaction.
+            self._loop.call_soon(self._wake.release)
 
     async def close(self) -> None:
         """Commit what is queued, then end the thread."""

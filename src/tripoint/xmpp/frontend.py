@@ -5,7 +5,6 @@ silent clients. Does not open sockets: runtime does, with `protocol` as the fact
 """
 
 import asyncio
-import ipaddress
 import secrets
 import ssl
 from collections.abc import Callable, Coroutine
@@ -17,6 +16,7 @@ import structlog
 import tripoint.xmpp.c2s
 import tripoint.xmpp.muc  # noqa: F401
 from tripoint.accounts.ports import Account, AccountService
+from tripoint.core.addresses import is_loopback, network_of
 from tripoint.core.ids import ServerName
 from tripoint.fanout.delivery import Flusher, Outbox
 from tripoint.fanout.hub import Hub
@@ -232,27 +232,6 @@ class XmppFrontEnd:
         self.muc.lost(session)
         self.users.remove(session)
 
-
-def is_loopback(address: str) -> bool:
-    """Whether a peer's address is this machine's own."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return bool((mapped or parsed).is_loopback)
-
-
-def network_of(address: str) -> str:
-    """What counts as one address for limits: the address itself, or the /64 of IPv6."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if parsed.version == 6:
-        mapped = parsed.ipv4_mapped
-        return str(mapped) if mapped is not None else str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
 
 
 async def _guarded(work: Coroutine[object, object, None]) -> None:

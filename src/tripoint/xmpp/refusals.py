@@ -52,6 +52,7 @@ REFUSALS: Final[dict[Refusal, str | tuple[str, str]]] = {
     Refusal.BAD_ALIAS: "jid-malformed",
     Refusal.NO_SUCH_ALIAS: "item-not-found",
     Refusal.POWER_TOO_LOW: "forbidden",
+    Refusal.RANK_IMPOSSIBLE: "not-allowed",
     Refusal.SAME_POWER: "not-allowed",
     Refusal.CANNOT_SPEAK: "forbidden",
     Refusal.NOT_JOINED: "not-acceptable",

@@ -60,7 +60,14 @@ async def configure(session: XmppSession, stanza: Element, jid: Jid) -> str:
     wishes = {var: values[0] for var, values in form_fields(form).items() if values}
     commands = _commands(session, room, wishes)
     if room.locked:
-        await session.doors.rooms.do(UnlockRoom(actor=session.user_id, room_id=room.room_id))
+        # The room opens with the rule that the form asks for: it is never public in between.
+        rules = [c for c in commands if isinstance(c, SendState) and c.type == "m.room.join_rules"]
+        rule = rules[0].content.get("join_rule") if rules else None
+        commands = [c for c in commands if c not in rules]
+        opening = UnlockRoom(
+            actor=session.user_id, room_id=room.room_id, join_rule=rule if isinstance(rule, str) else None
+        )
+        await session.doors.rooms.do(opening)
     for command in commands:
         await session.doors.rooms.do(command)
     return ""

@@ -1,0 +1,30 @@
+"""Peers' addresses: which are this machine's own, and which count as one for limits (docs/mapping.md 1.9)."""
+
+import ipaddress
+
+
+def _parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address without its zone, IPv4 where it is only mapped; None for what is no address."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        return parsed.ipv4_mapped
+    return parsed
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a peer's address is this machine's own."""
+    parsed = _parse(address)
+    return parsed is not None and parsed.is_loopback
+
+
+def network_of(address: str) -> str:
+    """The /32 or /64 that an address is counted as. What is no address (a socket path) is itself."""
+    parsed = _parse(address)
+    if parsed is None:
+        return address
+    if parsed.version == 6:
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
