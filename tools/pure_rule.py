@@ -16,7 +16,7 @@ PURE = (
     r"rooms/(commands|changes|refusals|visibility|limits)\.py",
     r"irc/(wire|connection|tables|numerics|formatting|splitting|names|richtext|refusals)\.py",
     r"xmpp/(wire|connection|tables|jid|styling|refusals)\.py",
-    r"matrix/(errors|refusals|render)\.py",
+    r"matrix/(depth|errors|refusals|render)\.py",
     r"matrix/sync/(filters|tokens)\.py",
     r"store/(interface|writes|schema)\.py",
 )

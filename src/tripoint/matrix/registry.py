@@ -16,6 +16,7 @@ import orjson
 from tripoint.accounts.ports import TokenOwner
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import DeviceId, UserId
+from tripoint.matrix.depth import MAX_DEPTH, too_deep
 from tripoint.matrix.errors import MatrixError, bad_json, not_json
 from tripoint.net.http import Request, Response
 
@@ -83,7 +84,7 @@ class Call:
                 raise not_json() from None
             if not isinstance(value, dict):
                 raise bad_json("The body must be a JSON object")
-            if _too_deep(self.request.body, value):
+            if too_deep(self.request.body, value):
                 raise bad_json(f"The body is nested deeper than {MAX_DEPTH} levels")
             self._json = value
         return self._json
@@ -91,27 +92,6 @@ class Call:
     def json_or_empty(self) -> JsonObject:
         """As json(), where a missing body stands for an empty object."""
         return self.json() if self.request.body.strip() else {}
-
-
-# Deeper JSON serves nobody, and whoever writes or walks it later has limits of their own.
-MAX_DEPTH = 100
-
-
-def _too_deep(body: bytes, value: JsonObject) -> bool:
-    """Whether a body is nested deeper than MAX_DEPTH. Most bodies have fewer brackets than that at all."""
-    if body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
-        return False
-    level: list[object] = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
-            if isinstance(inner, dict | list)
-        ]
-        if not level:
-            return False
-    return True
 
 
 EndpointMethod = Callable[[Any, Call], Awaitable[Response]]

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
+from tripoint.matrix.depth import MAX_DEPTH, too_deep
 from tripoint.matrix.errors import bad_json, invalid
 from tripoint.rooms.reader import glob_match
 
@@ -118,6 +119,8 @@ def parse_filter_json(text: str) -> JsonObject:
         raise invalid("filter is neither a filter id nor JSON") from None
     if not isinstance(value, dict):
         raise invalid("filter must be a JSON object")
+    if too_deep(text.encode(), value):
+        raise invalid(f"filter is nested deeper than {MAX_DEPTH} levels")
     return value
 
 
