@@ -50,6 +50,16 @@ class NioPeer:
         await self.client.sync(timeout=0, full_state=True)
         self._task = asyncio.create_task(self.client.sync_forever(timeout=10_000))
 
+    async def pause(self) -> None:
+        """Stop syncing; what was seen and the token stay."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def go_on(self, server: Server) -> None:
+        """Sync from the token that was had, with a server that was started again."""
+        self.client.homeserver = server.http
+        self._task = asyncio.create_task(self.client.sync_forever(timeout=10_000))
+
     async def create(self) -> None:
         answer = await self.client.room_create(alias=ROOM, name="Tea", preset=RoomPreset.public_chat)
         assert isinstance(answer, RoomCreateResponse), answer

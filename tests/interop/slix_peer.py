@@ -56,9 +56,9 @@ class SlixPeer:
         await answer.send()
         self.registered = True
 
-    async def join(self) -> None:
+    async def join(self, history: int = 0) -> None:
         muc = self.client.plugin["xep_0045"]
-        presence, subject, *_ = await muc.join_muc_wait(self.room, self.nick, maxstanzas=0, timeout=PATIENCE_S)
+        presence, subject, *_ = await muc.join_muc_wait(self.room, self.nick, maxstanzas=history, timeout=PATIENCE_S)
         codes = set(presence["muc"]["status_codes"])
         assert 110 in codes, codes
         self._topic = subject["subject"]
