@@ -1,0 +1,142 @@
+"""`tripoint` as somebody at a terminal uses it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import ROOT, running_server, start_server
+
+
+def tripoint(*arguments: str, folder: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tripoint", *arguments],
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT / "src"), "LC_ALL": "C.UTF-8"},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_config_check_and_example(tmp_path: Path) -> None:
+    assert "fine: server localhost, registration open" in tripoint("config", "check", folder=tmp_path).stdout
+    (tmp_path / "tripoint.toml").write_text(tripoint("config", "example", folder=tmp_path).stdout)
+    assert tripoint("config", "check", folder=tmp_path).returncode == 0
+    (tmp_path / "tripoint.toml").write_text('[server]\nnmae = "x"\n')
+    for command in (("config", "check"), ("run",), ("user", "add", "alice", "--password", "x")):
+        done = tripoint(*command, folder=tmp_path)
+        assert done.returncode == 2
+        assert "tripoint.toml:2: unknown option nmae" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_accounts_are_made_before_and_beside_a_running_server(tmp_path: Path) -> None:
+    config = ("--config", str(tmp_path / "tripoint.toml"))
+    (tmp_path / "tripoint.toml").write_text(f'[server]\ndata_dir = "{tmp_path / "data"}"\n')
+    done = tripoint("user", "add", "alice", *config, folder=tmp_path, stdin="secret one\nsecret one\n")
+    assert done.returncode == 0, done.stderr
+    assert "@alice:localhost is made" in done.stdout
+    with running_server(tmp_path, more='[accounts]\nregistration = "token"\n') as server:
+        done = tripoint("user", "add", "bob", "--password", "secret two", "--admin", *config, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        again = tripoint("user", "add", "bob", "--password", "secret two", *config, folder=tmp_path)
+        assert (again.returncode, again.stderr.strip()) == (1, "That name is taken")
+        token = tripoint("user", "invite", *config, folder=tmp_path).stdout.strip()
+        for name, password in (("alice", "secret one"), ("bob", "secret two")):
+            log_in(server.http, name, password)
+        register(server.http, "carol", token)
+        log_in(server.http, "carol", "secret three")
+
+
+def log_in(base: str, name: str, password: str) -> None:
+    status, answer = post(
+        base,
+        "/_matrix/client/v3/login",
+        {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": name}, "password": password},
+    )
+    assert status == 200, answer
+
+
+def register(base: str, name: str, token: str) -> None:
+    auth = {"type": "m.login.registration_token", "token": token}
+    body = {"username": name, "password": "secret three", "auth": auth}
+    assert post(base, "/_matrix/client/v3/register", body)[0] == 200
+    status, answer = post(base, "/_matrix/client/v3/register", {**body, "username": "dave"})
+    assert (status, answer["errcode"]) == (401, "M_UNAUTHORIZED")
+
+
+def post(base: str, path: str, body: object) -> tuple[int, dict[str, object]]:
+    import http.client
+
+    import orjson
+
+    connection = http.client.HTTPConnection(base.removeprefix("http://"), timeout=10)
+    connection.request("POST", path, orjson.dumps(body))
+    response = connection.getresponse()
+    answer = orjson.loads(response.read())
+    connection.close()
+    return response.status, answer
+
+
+def test_one_folder_one_server_one_name(tmp_path: Path) -> None:
+    with running_server(tmp_path):
+        done = tripoint("run", "--config", str(tmp_path / "tripoint.toml"), folder=tmp_path)
+        assert done.returncode == 1
+        assert "is in use by another tripoint" in done.stderr
+    text = (tmp_path / "tripoint.toml").read_text()
+    (tmp_path / "tripoint.toml").write_text(text.replace("[server]\n", '[server]\nname = "other.org"\n'))
+    done = tripoint("run", "--config", str(tmp_path / "tripoint.toml"), folder=tmp_path)
+    assert done.returncode == 1
+    assert "belongs to the server localhost" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_taken_port_is_said(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    with running_server(tmp_path / "one") as server:
+        config = tmp_path / "two" / "tripoint.toml"
+        config.write_text(f'[listen]\nhttp = []\nirc = ["127.0.0.1:{server.ports["irc"]}"]\n')
+        done = tripoint("run", "--config", str(config), folder=tmp_path / "two")
+        assert done.returncode == 1
+        assert str(server.ports["irc"]) in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    server = start_server(tmp_path)
+    os.kill(server.process.pid, number)
+    assert server.process.wait(20) == 0
+    # Cleanly: the log is folded into the database.
+    assert (server.data / "tripoint.db").stat().st_size > 50_000
+    assert not (server.data / "tripoint.db-wal").exists()
+
+
+def test_secrets_are_for_the_owner_alone(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        for name in ("signing.key", "secret", "self-made.key", "tripoint.db"):
+            assert (server.data / name).stat().st_mode & 0o077 == 0, name
+
+
+def test_hangup_reloads_and_goes_on(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        before = server.certificate.read_bytes()
+        os.kill(server.process.pid, signal.SIGHUP)
+        server.register("alice", "secret one")
+        log_in(server.http, "alice", "secret one")
+        assert server.certificate.read_bytes() == before
+
+
+def test_nothing_secret_is_logged(tmp_path: Path) -> None:
+    with running_server(tmp_path, more='[log]\nlevel = "debug"\n') as server:
+        server.register("alice", "very secret words")
+        log_in(server.http, "alice", "very secret words")
+        output = server.output
+    assert "very secret words" not in "".join(output)
+    assert "tp_" not in "".join(output)

@@ -1,0 +1,79 @@
+"""The configuration: what it takes, how mistakes are told, the example that is generated from it."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from tripoint.config.example import example
+from tripoint.config.load import ConfigError, load_config, only_loopback, parse_config, registration_mode
+from tripoint.config.options import Config
+
+
+def test_three_lines_make_a_public_server() -> None:
+    config = parse_config('[server]\nname = "example.org"\n[listen]\nirc_tls = ["[::]:6697"]\n', "t.toml")
+    assert config.server.name == "example.org"
+    assert config.listen.irc_tls == ("[::]:6697",)
+    # Everything else is the default, and registration closes with the first listener that others can reach.
+    assert config.limits == Config().limits
+    assert not only_loopback(config)
+    assert registration_mode(config) == "closed"
+    assert registration_mode(Config()) == "open"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[server]\nnmae = "x"', "t.toml:2: unknown option nmae in [server]; did you mean name?"),
+        ("[sever]\n", "t.toml:1: unknown option sever; did you mean server?"),
+        ("[server]\n\nname = 5", "t.toml:3: name must be a text in quotes"),
+        ('[server]\nname = "no spaces here"', "t.toml:2: name is not a server name"),
+        ('[server]\ndefault_room_version = "1"', "t.toml:2: default_room_version is one of 3, 4"),
+        ('[listen]\nirc = "127.0.0.1:6667"', "t.toml:2: irc must be a list of texts"),
+        ('[listen]\nirc = ["localhost:6667"]', "t.toml:2: 'localhost:6667' is not an address like"),
+        ('[listen]\nirc = ["127.0.0.1"]', "t.toml:2: '127.0.0.1' is not an address like"),
+        ('[listen]\nirc = ["127.0.0.1:66667"]', "t.toml:2: '127.0.0.1:66667' is not an address like"),
+        ('[tls]\ncertificate = "/nowhere/a.pem"', "t.toml:2: certificate and key are given together"),
+        ('[tls]\nextra_authorities = ["/nowhere/a.pem"]', "t.toml:2: /nowhere/a.pem does not exist"),
+        ('[accounts]\nregistration = "maybe"', "t.toml:2: registration is one of auto, open, token, closed"),
+        ("[accounts]\nscram_iterations = 5", "t.toml:2: scram_iterations is between"),
+        ("[limits]\nevents_per_s = -1", "t.toml:2: events_per_s cannot be negative"),
+        ("[limits]\nevents_per_s = true", "t.toml:2: events_per_s must be a number, not True"),
+        ('[outbound]\nallow_networks = ["10.0.0.0/33"]', "t.toml:2: '10.0.0.0/33' is not a network"),
+        ('[log]\nlevel = "loud"', "t.toml:2: level is one of"),
+        ("server = 5", "t.toml:1: server is a table: write [server]"),
+        ("[server", "t.toml: not TOML:"),
+    ],
+)
+def test_mistakes_are_told_with_file_line_and_fix(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, "t.toml")
+    (mistake,) = [m for m in caught.value.mistakes if m.startswith(said)] or [str(caught.value)]
+    assert mistake.startswith(said), mistake
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config('[server]\nnmae = "x"\nmotd = 5\n[limitz]\n', "t.toml")
+    assert len(caught.value.mistakes) == 3
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "nothing.toml")
+    (tmp_path / "latin.toml").write_bytes(b'[server]\nmotd = "caf\xe9"\n')
+    with pytest.raises(ConfigError, match="UTF-8"):
+        load_config(tmp_path / "latin.toml")
+
+
+def test_the_example_says_every_option_and_changes_nothing() -> None:
+    text = example()
+    assert parse_config(text, "example") == Config()
+    # With every option taken in it is still the default.
+    inside = re.sub(r"(?m)^# (\w+ = )", r"\1", text)
+    assert parse_config(inside, "example") == Config()
+    for table in fields(Config):
+        for option in fields(getattr(Config(), table.name)):
+            assert f"# {option.name} = " in text
+            assert option.metadata["help"]
