@@ -244,8 +244,11 @@ def test_guests_make_temporary_channels_that_end_with_them() -> None:
             room = await p.middle.reader.room(made.room_id)
             assert room.state["m.room.create", ""].content["m.federate"] is False
             await p.do(Join(actor=alice, room_id=made.room_id))
-            await p.middle.accounts.end_guest(visitor)
+            await p.middle.accounts.end_guest(visitor, "ran out of tea")
             assert set(room.joined()) == {alice}
+            left = p.room_changes[-1]
+            assert isinstance(left, EventCommitted)
+            assert left.event.content == {"membership": "leave", "reason": "ran out of tea"}
             assert await p.middle.accounts.account(visitor) is None
             await p.do(Leave(actor=alice, room_id=made.room_id))
             assert await p.middle.reader.resolve_alias(TEA) is None

@@ -80,8 +80,8 @@ class AccountService(Protocol):
         """A guest account (docs/mapping.md 1.9) whose display name is `nick`. GUESTS_OFF, BAD_NAME, NAME_TAKEN."""
 
     async def rename_guest(self, user_id: UserId, nick: str) -> None: ...
-    async def end_guest(self, user_id: UserId) -> None:
-        """The guest's connection is gone: its rooms are left and the account removed."""
+    async def end_guest(self, user_id: UserId, reason: str | None = None) -> None:
+        """The guest's connection is gone: its rooms are left, for this reason, and the account removed."""
 
     async def account(self, user_id: UserId) -> Account | None: ...
     async def is_local_user(self, user_id: UserId) -> bool: ...

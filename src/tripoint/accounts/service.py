@@ -47,7 +47,7 @@ _GUEST_NAME = re.compile(r"guest-\d+\Z")
 _NOT_IN_GUEST_NICK = re.compile(r"[:~@#!\s\x00-\x1f\x7f]")
 MAX_GUEST_NICK = 64
 
-LeaveRooms = Callable[[UserId], Awaitable[None]]
+LeaveRooms = Callable[[UserId, str | None], Awaitable[None]]
 Rename = Callable[[UserId, str], Awaitable[None]]
 
 
@@ -77,7 +77,7 @@ class Registration:
 class Accounts:
     """See accounts.ports.AccountService. Call start() once before anything else.
 
-    `leave_rooms(user_id)` takes a user out of every room and `rename(user_id, nick)` changes the display name
+    `leave_rooms(user_id, reason)` takes a user out of every room and `rename(user_id, nick)` changes the display name
     in all of them: runtime connects them, since accounts do not write rooms.
     """
 
@@ -227,7 +227,7 @@ class Accounts:
         self._remember(closed)
         await self._devices.drop_all(user_id, "account closed")
         if self.leave_rooms is not None:
-            await self.leave_rooms(user_id)
+            await self.leave_rooms(user_id, None)
         if gone:
             await self._commit(gone)
         self._profiles.pop(user_id, None)
@@ -293,12 +293,12 @@ class Accounts:
         if self.rename is not None:
             await self.rename(user_id, nick)
 
-    async def end_guest(self, user_id: UserId) -> None:
+    async def end_guest(self, user_id: UserId, reason: str | None = None) -> None:
         account = await self.account(user_id)
         if account is None or not account.guest:
             return
         if self.leave_rooms is not None:
-            await self.leave_rooms(user_id)
+            await self.leave_rooms(user_id, reason)
         position_floor = PutMeta("position_floor", str(self._stream.last))
         await self._commit([DropAccount(user_id), position_floor])
         self._forget_guest(user_id)

@@ -250,7 +250,6 @@ class IrcFrontEnd:
                 log.warning("irc.guest_not_ended", reason=refused.text)
 
 
-
 async def _guarded(work: Coroutine[object, object, None]) -> None:
     """A bug in background work is reported and ends that work alone."""
     try:

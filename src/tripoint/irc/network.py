@@ -81,7 +81,7 @@ class Network:
         self.channels.forget(session)
         self.sessions.remove(session)
         if session.account.guest:
-            self.end_guest(session.user_id)
+            self.end_guest(session.user_id, reason)
 
     def guest_left(self, user_id: UserId, mask: str, channels: Iterable[Channel], skip: IrcOutbox, reason: str) -> None:
         """The guest that a session was before it logged in quits `channels`.
@@ -101,13 +101,13 @@ class Network:
         session.direct.clear()
         self.sessions.change_user(session, user_id)
 
-    def end_guest(self, user_id: UserId) -> None:
-        """Take a guest that was told to have quit out of its rooms."""
-        self.spawn(self._end_guest(user_id))
+    def end_guest(self, user_id: UserId, reason: str | None = None) -> None:
+        """Take a guest that was told to have quit out of its rooms, for this reason (MAPPING 4.11)."""
+        self.spawn(self._end_guest(user_id, reason))
 
-    async def _end_guest(self, user_id: UserId) -> None:
+    async def _end_guest(self, user_id: UserId, reason: str | None) -> None:
         try:
-            await self.accounts.end_guest(user_id)
+            await self.accounts.end_guest(user_id, reason)
         finally:
             self.names.gone.discard(user_id)
             self.names.forget(user_id)

@@ -201,12 +201,12 @@ def _leaver(
     service: Service,
     memberships: Callable[[UserId], Awaitable[Mapping[RoomId, tuple[str, int]]]],
     unload: Callable[[UserId], None],
-) -> Callable[[UserId], Awaitable[None]]:
-    async def leave_rooms(user_id: UserId) -> None:
+) -> Callable[[UserId, str | None], Awaitable[None]]:
+    async def leave_rooms(user_id: UserId, reason: str | None) -> None:
         for room_id, (membership, _) in list((await memberships(user_id)).items()):
             if membership in ("join", "invite", "knock"):
                 try:
-                    await service.do(Leave(actor=user_id, room_id=room_id))
+                    await service.do(Leave(actor=user_id, room_id=room_id, reason=reason))
                 except Refused as refused:
                     log.warning("accounts.could_not_leave", room_id=room_id, refusal=refused.refusal.name)
         unload(user_id)
