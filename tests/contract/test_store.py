@@ -18,6 +18,7 @@ from tripoint.store.writes import (
     AddStateGroup,
     DropAccount,
     DropRoom,
+    PlaceEvent,
     PutAccount,
     PutAccountData,
     PutAlias,
@@ -47,7 +48,7 @@ def room(key: int, **changes: object) -> PutRoom:
         "room_id": RoomId(f"!room{key}:example.org"),
         "version": "12",
         "head_group": 0,
-        "extremities": ((EventId("$a"), 3), (EventId("$b"), 4)),
+        "extremities": ((EventId("$a"), 3, 1), (EventId("$b"), 4, 2)),
         "created_ts_ms": 1000 + key,
         "listed": False,
         "temporary": False,
@@ -61,6 +62,7 @@ def room(key: int, **changes: object) -> PutRoom:
 
 def event(position: int, room_key: int = 1, **changes: object) -> AddEvent:
     fields: dict[str, object] = {
+        "event_key": position,
         "position": position,
         "room_key": room_key,
         "event_id": EventId(f"$event{position}"),
@@ -116,7 +118,7 @@ def test_rooms_come_back_as_they_were_put(on_store: OnStore) -> None:
         assert await store.load_listed_rooms() == [one]
         assert await store.load_locked_rooms() == [one]
         assert await store.load_direct_rooms("a b") == [two, one]
-        newer = room(1, head_group=9, extremities=((EventId("$c"), 5),))
+        newer = room(1, head_group=9, extremities=((EventId("$c"), 5, 9),))
         await write(store, room(1), newer)
         assert await store.load_room(one.room_id) == newer
         assert await store.load_listed_rooms() == []
@@ -193,6 +195,33 @@ def test_a_redacted_event_keeps_its_place(on_store: OnStore) -> None:
         found = await store.load_event(EventId("$event1"))
         assert found is not None
         assert (found.json, found.flags, found.redacted_by, found.token) == (b"{}", 8, "$because", "kept")
+
+    on_store(test)
+
+
+def test_outliers_are_in_no_timeline_until_they_get_a_place(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        topic = {"type": "m.room.topic", "state_key": ""}
+        await write(
+            store,
+            room(1),
+            event(1, **topic),
+            event(2, position=None, flags=1, **topic),
+            event(3, position=-5, **topic),
+            event(4),
+        )
+        timeline = await store.load_timeline(1, after=-100, upto=100, limit=10, backward=False)
+        assert [e.event_key for e in timeline] == [3, 1, 4]
+        assert [e.event_key for e in await store.load_state_history(1, "m.room.topic", "")] == [3, 1]
+        assert await store.load_last_position(1) == 4
+        outlier = await store.load_event(EventId("$event2"))
+        assert outlier is not None and (outlier.position, outlier.flags) == (None, 1)
+        found = await store.load_events_by_id([EventId("$event2"), EventId("$event4"), EventId("$nothing")])
+        assert {event_id: e.event_key for event_id, e in found.items()} == {"$event2": 2, "$event4": 4}
+        await write(store, PlaceEvent(2, 9, 7, 0))
+        timeline = await store.load_timeline(1, after=0, upto=100, limit=10, backward=False)
+        assert [(e.event_key, e.place, e.state_group) for e in timeline] == [(1, 1, 1), (4, 4, 1), (2, 9, 7)]
+        assert (await store.load_maxima())[0] == 9
 
     on_store(test)
 

@@ -170,7 +170,7 @@ def check_database(data: Path) -> None:
     assert lost == (0,)
     heads = connection.execute("SELECT extremities FROM rooms").fetchall()
     for (extremities,) in heads:
-        for event_id, _ in orjson.loads(extremities):
+        for event_id, _, _ in orjson.loads(extremities):
             assert connection.execute("SELECT 1 FROM events WHERE event_id = ?", (event_id,)).fetchone()
     connection.close()
 

@@ -185,6 +185,7 @@ class Creation:
             row,
             version,
             {},
+            keys={},
             positions={},
             aliases=[alias] if alias else [],
             last_position=0,

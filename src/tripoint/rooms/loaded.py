@@ -10,7 +10,7 @@ from tripoint.core.ids import RoomId
 from tripoint.core.room_version import RoomVersion, get_room_version
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.rooms.room import Head, Room, StateKey
+from tripoint.rooms.room import Extremity, Head, Room, StateKey
 from tripoint.store.interface import RoomStore, StoredEvent
 from tripoint.store.writes import PutRoom
 
@@ -92,22 +92,31 @@ class LoadedRooms:
 async def load_room(store: RoomStore, row: PutRoom) -> Room:
     """Read a room: its state, its aliases and its newest events."""
     version = get_room_version(row.version)
-    positions = await store.load_state(row.head_group)
-    stored = await store.load_events(list(positions.values()))
+    keys = await store.load_state(row.head_group)
+    stored = await store.load_events(list(keys.values()))
     state: dict[StateKey, Event] = {}
-    for key, position in positions.items():
-        found = stored[position]
+    positions: dict[StateKey, int] = {}
+    for key, event_key in keys.items():
+        found = stored[event_key]
         state[key] = load_event(found.json, found.event_id, version)
+        # State that came with joining a room elsewhere is in no timeline: it was there from the beginning.
+        positions[key] = found.position or 0
     deltas, full = await store.load_state_chain(row.head_group)
     last_position = await store.load_last_position(row.room_key)
     room = Room(
         row,
         version,
         state,
+        keys=keys,
         positions=positions,
         aliases=await store.load_aliases(row.room_key),
         last_position=last_position,
-        head=Head(dict(row.extremities), row.head_group, deltas, full),
+        head=Head(
+            {event_id: Extremity(depth, group) for event_id, depth, group in row.extremities},
+            row.head_group,
+            deltas,
+            full,
+        ),
     )
     newest = await store.load_timeline(
         row.room_key, after=0, upto=last_position, limit=RECENT_LOADED, backward=True
@@ -115,7 +124,7 @@ async def load_room(store: RoomStore, row: PutRoom) -> Room:
     for found in reversed(newest):
         room.recent.append(await _recent_item(store, found, version))
     if newest:
-        room.recent_from = newest[-1].position - 1 if len(newest) == RECENT_LOADED else 0
+        room.recent_from = newest[-1].place - 1 if len(newest) == RECENT_LOADED else 0
     return room
 
 
@@ -124,11 +133,11 @@ async def _recent_item(store: RoomStore, stored: StoredEvent, version: RoomVersi
     event = load_event(stored.json, stored.event_id, version)
     before = because = None
     if event.state_key is not None:
-        before = await store.load_state_before(stored.room_key, event.type, event.state_key, stored.position)
+        before = await store.load_state_before(stored.room_key, event.type, event.state_key, stored.place)
     if stored.redacted_by is not None:
         because = await store.load_event(stored.redacted_by)
     return HistoryItem(
-        stored.position,
+        stored.place,
         event,
         plain_token(stored.token),
         None if before is None else load_event(before.json, before.event_id, version),

@@ -147,7 +147,7 @@ class Messages:
             room,
             transaction,
             origin=command.origin,
-            writes=[ReplaceEventJson(stored.position, stored.flags | FLAG_REDACTED, gone.json, event.event_id)],
+            writes=[ReplaceEventJson(stored.event_key, stored.flags | FLAG_REDACTED, gone.json, event.event_id)],
             on_commit=lambda: room.redacted(gone, event),
         )
         return event.event_id

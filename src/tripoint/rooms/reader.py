@@ -130,7 +130,7 @@ class Reader:
             raise Refused(Refusal.NO_SUCH_EVENT)
         item = await self._item(room, stored)
         sight = await self._sight(room, viewer)
-        if not sight.may_see(stored.position, own_member_event=_own(item.event, viewer)):
+        if not sight.may_see(stored.place, own_member_event=_own(item.event, viewer)):
             raise Refused(Refusal.NO_SUCH_EVENT)
         return await self._with_replaced(room, item)
 
@@ -162,7 +162,7 @@ class Reader:
     async def _state_at(self, room: Room, viewer: UserId, at: int) -> StateMap:
         """The state after the last event at or before a position; before what the viewer may see, nothing."""
         before = await self._store.load_timeline(room.room_key, after=0, upto=at, limit=1, backward=True)
-        if not before or not (await self._sight(room, viewer)).may_see(before[0].position):
+        if not before or not (await self._sight(room, viewer)).may_see(before[0].place):
             return {}
         return await self._state_after(room, before[0])
 
@@ -223,7 +223,7 @@ class Reader:
         stored = await self._store.load_event(anchor.event_id)
         if stored is None or stored.room_key != room.room_key:
             raise Refused(Refusal.NO_SUCH_EVENT)
-        return stored.position
+        return stored.place
 
     async def _page(
         self,
@@ -282,7 +282,7 @@ class Reader:
             redaction = await self._store.load_event(stored.redacted_by)
             because = None if redaction is None else self._parsed(redaction, room.version)
         event = self._parsed(stored, room.version)
-        return HistoryItem(stored.position, event, plain_token(stored.token), None, because)
+        return HistoryItem(stored.place, event, plain_token(stored.token), None, because)
 
     async def _with_replaced(self, room: Room, item: HistoryItem) -> HistoryItem:
         event = item.event
@@ -299,12 +299,12 @@ class Reader:
         return await load_sight(self._store, room, viewer)
 
     def _parsed(self, stored: StoredEvent, version: RoomVersion) -> Event:
-        found = self._events.get(stored.position)
+        found = self._events.get(stored.event_key)
         # The bytes are compared: a redaction replaces what is stored under the same position.
         if found is not None and found[0] == stored.json:
             return found[1]
         event = load_event(stored.json, stored.event_id, version)
-        self._events[stored.position] = (stored.json, event)
+        self._events[stored.event_key] = (stored.json, event)
         if len(self._events) > CACHED_EVENTS:
             self._events.popitem(last=False)
         return event

@@ -7,6 +7,7 @@ Read next: transaction.py (building), writer.py (committing).
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
@@ -38,19 +39,30 @@ def member_of(event: Event) -> Member:
     )
 
 
+class Extremity(NamedTuple):
+    """A forward extremity: its depth, and the state group after it."""
+
+    depth: int
+    group: int
+
+
 class Head:
-    """Where the next event goes: forward extremities with their depths, and the state group after them.
+    """Where the next event goes: the forward extremities, and the state group after all of them.
 
     `deltas` and `full` say how long the group's chain is, which decides when the next full state is written.
     """
 
     __slots__ = ("deltas", "extremities", "full", "group")
 
-    def __init__(self, extremities: dict[EventId, int], group: int, deltas: int, full: int) -> None:
+    def __init__(self, extremities: dict[EventId, Extremity], group: int, deltas: int, full: int) -> None:
         self.extremities = extremities
         self.group = group
         self.deltas = deltas
         self.full = full
+
+    def rows(self) -> tuple[tuple[EventId, int, int], ...]:
+        """The extremities as they are stored."""
+        return tuple((event_id, at.depth, at.group) for event_id, at in self.extremities.items())
 
     def copy(self) -> "Head":
         return Head(dict(self.extremities), self.group, self.deltas, self.full)
@@ -68,6 +80,7 @@ class Room:
         version: RoomVersion,
         state: Mapping[StateKey, Event],
         *,
+        keys: Mapping[StateKey, int],
         positions: Mapping[StateKey, int],
         aliases: Iterable[RoomAlias],
         last_position: int,
@@ -80,6 +93,8 @@ class Room:
         self.version = version
         self.last_position = last_position
         self.state: dict[StateKey, Event] = dict(state)
+        # The key in the store of each state event, and the position at which it became the state.
+        self.state_keys: dict[StateKey, int] = dict(keys)
         self.state_positions: dict[StateKey, int] = dict(positions)
         # -- the head: what is built but not yet on disk, on top of `state`
         self.head = head
@@ -201,9 +216,9 @@ class Room:
         pending = self.pending.get(key)
         return self.state.get(key) if pending is None else pending[0]
 
-    def head_positions(self) -> dict[StateKey, int]:
+    def head_keys(self) -> dict[StateKey, int]:
         """The whole state of the head, as a state group has it."""
-        return self.state_positions | {key: position for key, (_, position) in self.pending.items()}
+        return self.state_keys | {key: event_key for key, (_, event_key) in self.pending.items()}
 
     def head_membership(self, user_id: UserId) -> str:
         event = self.head_event("m.room.member", user_id)
@@ -231,6 +246,8 @@ class Room:
         replaced = self.state.get(key)
         self._remember(HistoryItem(item.position, event, item.token, replaced))
         self.state[key] = event
+        # An event of this server's stream has its position as its key.
+        self.state_keys[key] = item.position
         self.state_positions[key] = item.position
         pending = self.pending.get(key)
         if pending is not None and pending[0] is event:

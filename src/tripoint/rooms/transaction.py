@@ -42,7 +42,10 @@ class RoomTransaction:
         self._signer = signer
         self._now_ms = signer.clock_ms() if now_ms is None else now_ms
         self._changed: dict[StateKey, Event] = {}
-        self._extremities: Mapping[EventId, int] = {} if room is None else room.head.extremities
+        # The events that the next one comes after, with their depths.
+        self._parents: Mapping[EventId, int] = (
+            {} if room is None else {event_id: at.depth for event_id, at in room.head.extremities.items()}
+        )
         self._room_id: RoomId | None = None if room is None else room.room_id
 
     @property
@@ -92,7 +95,7 @@ class RoomTransaction:
         create = self.get("m.room.create")
         if create is not None:
             auth_state["m.room.create", ""] = create
-        prev_events = sorted(self._extremities, key=lambda event_id: -self._extremities[event_id])
+        prev_events = sorted(self._parents, key=lambda event_id: -self._parents[event_id])
         try:
             event = build_event(
                 EventDraft(type_, sender, content, state_key, redacts),
@@ -100,7 +103,7 @@ class RoomTransaction:
                 room_id=self._room_id,
                 prev_events=prev_events[:MAX_PREV_EVENTS],
                 auth_events=auth_events,
-                depth=min(max(self._extremities.values(), default=0) + 1, self.version.max_depth),
+                depth=min(max(self._parents.values(), default=0) + 1, self.version.max_depth),
                 origin_server_ts=self._now_ms,
                 server=self._signer.server,
                 key=self._signer.key,
@@ -113,7 +116,7 @@ class RoomTransaction:
             check_event_auth(event, auth_state)
         except NotAllowed as error:
             raise Refused(Refusal.POWER_TOO_LOW, f"You do not have the rights to do this here ({error})") from error
-        self._extremities = {event.event_id: event.depth}
+        self._parents = {event.event_id: event.depth}
         self._room_id = event.room_id
         if event.state_key is not None:
             self._changed[event.type, event.state_key] = event

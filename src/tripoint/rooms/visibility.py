@@ -58,9 +58,9 @@ async def load_sight(store: RoomStore, room: Room, user_id: UserId) -> Sight:
     visible = await store.load_state_history(room.room_key, "m.room.history_visibility", "")
     member = await store.load_state_history(room.room_key, "m.room.member", user_id)
     return Sight(
-        [(stored.position, _visibility(stored, room.version)) for stored in visible],
+        [(stored.place, _visibility(stored, room.version)) for stored in visible],
         [
-            (stored.position, member_of(load_event(stored.json, stored.event_id, room.version)).membership)
+            (stored.place, member_of(load_event(stored.json, stored.event_id, room.version)).membership)
             for stored in member
         ],
     )

@@ -18,7 +18,7 @@ from tripoint.rooms.commands import Origin
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.rooms.room import Head, Room, member_of
+from tripoint.rooms.room import Extremity, Head, Room, member_of
 from tripoint.rooms.transaction import RoomTransaction, Signer
 from tripoint.store.interface import StoreError
 from tripoint.store.stream import Stream
@@ -113,7 +113,7 @@ class Writer:
             items.append(self._place(room, event, token, unit))
         if row is not None:
             room.row = row
-        room.row = replace(room.row, head_group=room.head.group, extremities=tuple(room.head.extremities.items()))
+        room.row = replace(room.row, head_group=room.head.group, extremities=room.head.rows())
         stored_row = room.row
         unit.append(stored_row)
         unit.extend(writes)
@@ -163,7 +163,6 @@ class Writer:
         """Put one event on the head; its rows go into `unit`."""
         position = self.stream.next()
         head = room.head
-        head.extremities = {event.event_id: event.depth}
         if event.state_key is not None:
             room.pending[event.type, event.state_key] = (event, position)
             unit.append(self._new_group(room, event.type, event.state_key, position))
@@ -173,8 +172,13 @@ class Writer:
                         UserId(event.state_key), room.room_key, member_of(event).membership, position
                     )
                 )
+        head.extremities = {
+            event_id: at for event_id, at in head.extremities.items() if event_id not in event.prev_events
+        }
+        head.extremities[event.event_id] = Extremity(event.depth, head.group)
         unit.append(
             AddEvent(
+                position,
                 position,
                 room.room_key,
                 event.event_id,
@@ -197,7 +201,7 @@ class Writer:
         entries: StateDelta
         if head.group == 0 or head.deltas >= max(MAX_CHAIN, head.full // 2):
             base = None
-            entries = tuple((*key, place) for key, place in room.head_positions().items())
+            entries = tuple((*key, event_key) for key, event_key in room.head_keys().items())
             head.deltas, head.full = 0, len(entries)
         else:
             entries = ((type_, state_key, position),)

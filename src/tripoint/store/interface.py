@@ -32,9 +32,10 @@ class DatabaseTooNew(StoreError):
 
 
 class StoredEvent(Struct, frozen=True):
-    """A row of the history. `room_key` and `position` as in AddEvent."""
+    """A row of the history, as in AddEvent. Whoever asked for a timeline may rely on a `position`."""
 
-    position: int
+    event_key: int
+    position: int | None
     room_key: int
     event_id: EventId
     state_group: int
@@ -43,6 +44,12 @@ class StoredEvent(Struct, frozen=True):
     token: str | None
     json: bytes
     redacted_by: EventId | None = None
+
+    @property
+    def place(self) -> int:
+        """The position of an event that is in a timeline."""
+        assert self.position is not None, "not in a timeline"
+        return self.position
 
 
 class MembershipRow(Struct, frozen=True):
@@ -79,12 +86,15 @@ class RoomStore(Writer, Protocol):
         """Rooms with this `direct_pair`, the oldest first."""
 
     async def load_state(self, group: int) -> Mapping[tuple[str, str], int]:
-        """The whole state of a group: (type, state_key) to the position of its event."""
+        """The whole state of a group: (type, state_key) to the key of its event."""
 
     async def load_state_chain(self, group: int) -> tuple[int, int]:
         """(deltas since the last full state, entries of that full state) of a group."""
 
-    async def load_events(self, positions: Sequence[int]) -> Mapping[int, StoredEvent]: ...
+    async def load_events(self, event_keys: Sequence[int]) -> Mapping[int, StoredEvent]:
+        """Events by their keys."""
+
+    async def load_events_by_id(self, event_ids: Sequence[EventId]) -> Mapping[EventId, StoredEvent]: ...
     async def load_event(self, event_id: EventId) -> StoredEvent | None: ...
     async def load_timeline(
         self, room_key: int, *, after: int, upto: int, limit: int, backward: bool
@@ -92,7 +102,7 @@ class RoomStore(Writer, Protocol):
         """Events with after < position <= upto; newest first if `backward`, else oldest first."""
 
     async def load_state_history(self, room_key: int, type: str, state_key: str) -> Sequence[StoredEvent]:
-        """Every event that ever stood under this key, by rising position."""
+        """Every event of the timeline that ever stood under this key, by rising position."""
 
     async def load_state_before(
         self, room_key: int, type: str, state_key: str, position: int
@@ -115,7 +125,7 @@ class RoomStore(Writer, Protocol):
     async def load_receipts(self, room_key: int) -> Sequence[PutReceipt]: ...
     async def load_names(self, kind: str, scope: str) -> Mapping[str, str]: ...
     async def load_maxima(self) -> tuple[int, int, int]:
-        """Highest (position, state group, room key) in use; zeros in a new database."""
+        """Highest (position or event key, state group, room key) in use; zeros in a new database."""
 
     async def load_meta(self, key: str) -> str | None: ...
     async def load_profile(self, user_id: UserId) -> Mapping[str, str]: ...

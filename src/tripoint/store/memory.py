@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
 from tripoint.store.interface import Done, MembershipRow, StoredEvent, StoreError
 from tripoint.store.writes import (
@@ -14,6 +16,7 @@ from tripoint.store.writes import (
     AddStateGroup,
     DropAccount,
     DropRoom,
+    PlaceEvent,
     PutAccount,
     PutAccountData,
     PutAlias,
@@ -50,8 +53,8 @@ class MemoryStore:
         self._closed = False
         self.rooms: dict[int, PutRoom] = {}
         self.events: dict[int, StoredEvent] = {}
-        self.event_keys: dict[int, tuple[str | None, str | None]] = {}
-        self.positions: dict[EventId, int] = {}
+        self.state_keys: dict[int, tuple[str | None, str | None]] = {}
+        self.keys: dict[EventId, int] = {}
         self.groups: dict[int, tuple[int, int | None, StateDelta]] = {}
         self.memberships: dict[tuple[UserId, int], PutMembership] = {}
         self.aliases: dict[RoomAlias, PutAlias] = {}
@@ -88,9 +91,10 @@ class MemoryStore:
     def _apply(self, write: Write) -> None:
         match write:
             case AddEvent():
-                if write.position in self.events or write.event_id in self.positions:
+                if write.event_key in self.events or write.event_id in self.keys:
                     raise StoreError("event stored twice")
-                self.events[write.position] = StoredEvent(
+                self.events[write.event_key] = StoredEvent(
+                    write.event_key,
                     write.position,
                     write.room_key,
                     write.event_id,
@@ -100,20 +104,19 @@ class MemoryStore:
                     write.token,
                     write.json,
                 )
-                self.event_keys[write.position] = (write.type, write.state_key)
-                self.positions[write.event_id] = write.position
+                self.state_keys[write.event_key] = (write.type, write.state_key)
+                self.keys[write.event_id] = write.event_key
+            case PlaceEvent():
+                self.events[write.event_key] = replace(
+                    self.events[write.event_key],
+                    position=write.position,
+                    state_group=write.state_group,
+                    flags=write.flags,
+                )
             case ReplaceEventJson():
-                old = self.events[write.position]
-                self.events[write.position] = StoredEvent(
-                    old.position,
-                    old.room_key,
-                    old.event_id,
-                    old.state_group,
-                    old.ts_ms,
-                    write.flags,
-                    old.token,
-                    write.json,
-                    write.redacted_by,
+                old = self.events[write.event_key]
+                self.events[write.event_key] = replace(
+                    old, flags=write.flags, json=write.json, redacted_by=write.redacted_by
                 )
             case PutRoom():
                 self.rooms[write.room_key] = write
@@ -153,9 +156,9 @@ class MemoryStore:
                 self._drop_account(write.user_id)
 
     def _drop_room(self, room_key: int) -> None:
-        for position in [p for p, event in self.events.items() if event.room_key == room_key]:
-            del self.positions[self.events[position].event_id]
-            del self.events[position], self.event_keys[position]
+        for key in [key for key, event in self.events.items() if event.room_key == room_key]:
+            del self.keys[self.events[key].event_id]
+            del self.events[key], self.state_keys[key]
         _drop(self.groups, lambda _, group: group[0] == room_key)
         _drop(self.memberships, lambda key, _: key[1] == room_key)
         _drop(self.aliases, lambda _, alias: alias.room_key == room_key)
@@ -214,50 +217,54 @@ class MemoryStore:
         deltas = sum(len(entries) for base, entries in chain if base is not None)
         return deltas, len(chain[0][1]) if chain and chain[0][0] is None else 0
 
-    async def load_events(self, positions: Sequence[int]) -> Mapping[int, StoredEvent]:
-        return {position: self.events[position] for position in positions if position in self.events}
+    async def load_events(self, event_keys: Sequence[int]) -> Mapping[int, StoredEvent]:
+        return {key: self.events[key] for key in event_keys if key in self.events}
+
+    async def load_events_by_id(self, event_ids: Sequence[EventId]) -> Mapping[EventId, StoredEvent]:
+        return {event_id: self.events[self.keys[event_id]] for event_id in event_ids if event_id in self.keys}
 
     async def load_event(self, event_id: EventId) -> StoredEvent | None:
-        position = self.positions.get(event_id)
-        return None if position is None else self.events[position]
+        key = self.keys.get(event_id)
+        return None if key is None else self.events[key]
+
+    def _timeline(self, room_key: int) -> list[tuple[int, StoredEvent]]:
+        """(position, event) of a room's timeline, by rising position."""
+        placed = [
+            (event.position, event)
+            for event in self.events.values()
+            if event.room_key == room_key and event.position is not None
+        ]
+        return sorted(placed, key=lambda entry: entry[0])
 
     async def load_timeline(
         self, room_key: int, *, after: int, upto: int, limit: int, backward: bool
     ) -> Sequence[StoredEvent]:
-        found = [
-            event
-            for position, event in sorted(self.events.items(), reverse=backward)
-            if event.room_key == room_key and after < position <= upto
-        ]
-        return found[:limit]
+        found = [event for position, event in self._timeline(room_key) if after < position <= upto]
+        return found[::-1][:limit] if backward else found[:limit]
 
     async def load_state_history(self, room_key: int, type: str, state_key: str) -> Sequence[StoredEvent]:
         return [
-            self.events[position]
-            for position, key in sorted(self.event_keys.items())
-            if key == (type, state_key) and self.events[position].room_key == room_key
+            event
+            for _, event in self._timeline(room_key)
+            if self.state_keys[event.event_key] == (type, state_key)
         ]
 
     async def load_state_before(
         self, room_key: int, type: str, state_key: str, position: int
     ) -> StoredEvent | None:
-        history = await self.load_state_history(room_key, type, state_key)
-        return next((event for event in reversed(history) if event.position < position), None)
+        before = [
+            event
+            for place, event in self._timeline(room_key)
+            if place < position and self.state_keys[event.event_key] == (type, state_key)
+        ]
+        return before[-1] if before else None
 
     async def load_position_at(self, room_key: int, ts_ms: int) -> int:
-        found = [
-            (event.ts_ms, position)
-            for position, event in self.events.items()
-            if event.room_key == room_key and event.ts_ms < ts_ms
-        ]
+        found = [(event.ts_ms, place) for place, event in self._timeline(room_key) if event.ts_ms < ts_ms]
         return max(found)[1] if found else 0
 
     async def load_event_by_token(self, room_key: int, token: str) -> Sequence[StoredEvent]:
-        return [
-            event
-            for _, event in sorted(self.events.items(), reverse=True)
-            if event.token == token and event.room_key == room_key
-        ]
+        return [event for _, event in reversed(self._timeline(room_key)) if event.token == token]
 
     async def load_memberships(self, user_id: UserId) -> Sequence[MembershipRow]:
         return [
@@ -267,7 +274,8 @@ class MemoryStore:
         ]
 
     async def load_last_position(self, room_key: int) -> int:
-        return max((p for p, event in self.events.items() if event.room_key == room_key), default=0)
+        timeline = self._timeline(room_key)
+        return timeline[-1][0] if timeline else 0
 
     async def load_alias(self, alias: RoomAlias) -> RoomId | None:
         write = self.aliases.get(alias)
@@ -290,6 +298,7 @@ class MemoryStore:
     async def load_maxima(self) -> tuple[int, int, int]:
         positions = (
             *self.events,
+            *(event.position for event in self.events.values() if event.position is not None),
             *(write.position for write in self.receipts.values()),
             *(write.position for write in self.account_data.values()),
         )

@@ -1,7 +1,7 @@
 """The tables of the newest schema, for a new SQLite database. Old ones are brought here by migrations/.
 
-A test upgrades the first schema step by step and compares it with this file. Positions are small integers so
-that state groups and indexes stay small; a room's key stands for its id in every table.
+A test upgrades the first schema step by step and compares it with this file. Keys and positions are
+small integers so that state groups and indexes stay small; a room's key stands for its id in every table.
 """
 
 SCHEMA_VERSION = "0001"
@@ -17,13 +17,14 @@ STATEMENTS: tuple[str, ...] = (
     "CREATE INDEX rooms_listed ON rooms (room_key) WHERE listed = 1",
     "CREATE INDEX rooms_locked ON rooms (locked_until_ms) WHERE locked_until_ms IS NOT NULL",
     """CREATE TABLE events (
-        position INTEGER PRIMARY KEY, room_key INTEGER NOT NULL, event_id TEXT NOT NULL,
+        event_key INTEGER PRIMARY KEY, position INTEGER, room_key INTEGER NOT NULL, event_id TEXT NOT NULL,
         state_group INTEGER NOT NULL, ts_ms INTEGER NOT NULL, flags INTEGER NOT NULL,
         type TEXT, state_key TEXT, token TEXT, json BLOB NOT NULL, redacted_by TEXT)""",
     "CREATE UNIQUE INDEX events_id ON events (event_id)",
-    "CREATE INDEX events_room ON events (room_key, position)",
-    "CREATE INDEX events_time ON events (room_key, ts_ms)",
-    "CREATE INDEX events_state ON events (room_key, type, state_key, position) WHERE type IS NOT NULL",
+    "CREATE UNIQUE INDEX events_room ON events (room_key, position) WHERE position IS NOT NULL",
+    "CREATE INDEX events_time ON events (room_key, ts_ms) WHERE position IS NOT NULL",
+    """CREATE INDEX events_state ON events (room_key, type, state_key, position)
+        WHERE type IS NOT NULL AND position IS NOT NULL""",
     "CREATE INDEX events_token ON events (token) WHERE token IS NOT NULL",
     """CREATE TABLE state_groups (
         state_group INTEGER PRIMARY KEY, room_key INTEGER NOT NULL, base INTEGER,

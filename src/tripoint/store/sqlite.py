@@ -6,7 +6,7 @@ Read next: interface.py for what each method promises.
 """
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
@@ -30,7 +30,10 @@ _CHAIN = """WITH RECURSIVE chain(base, entries, size, step) AS (
   UNION ALL
   SELECT s.base, s.entries, s.size, chain.step + 1 FROM state_groups s JOIN chain ON s.state_group = chain.base)
 """
-_EVENT = "SELECT position, room_key, event_id, state_group, ts_ms, flags, token, json, redacted_by FROM events "
+_EVENT = (
+    "SELECT event_key, position, room_key, event_id, state_group, ts_ms, flags, token, json, redacted_by"
+    " FROM events "
+)
 _ROOM = f"SELECT {rows.ROOM_COLUMNS} FROM rooms "
 _ACCOUNT = f"SELECT {rows.ACCOUNT_COLUMNS} FROM accounts "
 
@@ -153,8 +156,8 @@ class SqliteStore:
         chain = self._all(_CHAIN + "SELECT base, entries FROM chain ORDER BY step DESC", group)
         state: dict[tuple[str, str], int] = {}
         for base, entries in chain:
-            for type_, state_key, position in rows.unpack_entries(entries, full=base is None):
-                state[type_, state_key] = position
+            for type_, state_key, event_key in rows.unpack_entries(entries, full=base is None):
+                state[type_, state_key] = event_key
         return state
 
     async def load_state_chain(self, group: int) -> tuple[int, int]:
@@ -163,15 +166,19 @@ class SqliteStore:
         full = int(str(chain[-1][1])) if chain and chain[-1][0] is None else 0
         return deltas, full
 
-    async def load_events(self, positions: Sequence[int]) -> Mapping[int, StoredEvent]:
-        found: dict[int, StoredEvent] = {}
-        for start in range(0, len(positions), 500):
-            part = positions[start : start + 500]
+    async def load_events(self, event_keys: Sequence[int]) -> Mapping[int, StoredEvent]:
+        return {event.event_key: event for event in self._events("event_key", event_keys)}
+
+    async def load_events_by_id(self, event_ids: Sequence[EventId]) -> Mapping[EventId, StoredEvent]:
+        return {event.event_id: event for event in self._events("event_id", event_ids)}
+
+    def _events(self, column: str, values: Sequence[int] | Sequence[EventId]) -> Iterator[StoredEvent]:
+        """Events whose `column` has one of `values`, some hundreds at a time."""
+        for start in range(0, len(values), 500):
+            part = values[start : start + 500]
             marks = ",".join("?" * len(part))
-            for row in self._all(_EVENT + f"WHERE position IN ({marks})", *part):
-                event = StoredEvent(*row)  # type: ignore[arg-type]  # the columns are the fields, in order
-                found[event.position] = event
-        return found
+            for row in self._all(_EVENT + f"WHERE {column} IN ({marks})", *part):
+                yield StoredEvent(*row)  # type: ignore[arg-type]  # the columns are the fields, in order
 
     async def load_event(self, event_id: EventId) -> StoredEvent | None:
         row = self._one(_EVENT + "WHERE event_id = ?", event_id)
@@ -192,7 +199,7 @@ class SqliteStore:
 
     async def load_state_history(self, room_key: int, type: str, state_key: str) -> Sequence[StoredEvent]:
         found = self._all(
-            _EVENT + "WHERE room_key = ? AND type = ? AND state_key = ? ORDER BY position",
+            _EVENT + "WHERE room_key = ? AND type = ? AND state_key = ? AND position IS NOT NULL ORDER BY position",
             room_key,
             type,
             state_key,
@@ -214,7 +221,8 @@ class SqliteStore:
 
     async def load_position_at(self, room_key: int, ts_ms: int) -> int:
         row = self._one(
-            "SELECT position FROM events WHERE room_key = ? AND ts_ms < ? ORDER BY ts_ms DESC, position DESC LIMIT 1",
+            "SELECT position FROM events WHERE room_key = ? AND ts_ms < ? AND position IS NOT NULL"
+            " ORDER BY ts_ms DESC, position DESC LIMIT 1",
             room_key,
             ts_ms,
         )
@@ -264,7 +272,8 @@ class SqliteStore:
 
     async def load_maxima(self) -> tuple[int, int, int]:
         row = self._one(
-            "SELECT max(coalesce((SELECT max(position) FROM events), 0),"
+            "SELECT max(coalesce((SELECT max(event_key) FROM events), 0),"
+            "           coalesce((SELECT max(position) FROM events), 0),"
             "           coalesce((SELECT max(position) FROM receipts), 0),"
             "           coalesce((SELECT max(position) FROM account_data), 0)),"
             " coalesce((SELECT max(state_group) FROM state_groups), 0),"

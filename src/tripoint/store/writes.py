@@ -8,21 +8,25 @@ from msgspec import Struct
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
 
-StateDelta = tuple[tuple[str, str, int], ...]  # (type, state_key, position of the event)
+# Flags of an event. An outlier's state before it is not known; a rejected event breaks the rules; a soft-failed
+# one breaks those of the present; a redacted one is stored in its redacted form.
+FLAG_OUTLIER, FLAG_REJECTED, FLAG_SOFT_FAILED, FLAG_REDACTED = 1, 2, 4, 8
+
+StateDelta = tuple[tuple[str, str, int], ...]  # (type, state_key, key of the event)
 
 
 class PutRoom(Struct, frozen=True):
     """A room as this server keeps it. `head_group` is the state group after `extremities`.
 
-    `extremities` are (event id, depth) of the forward extremities. `locked_until_ms`: XEP-0045 10.1.1.
-    `direct_pair`: "user user" of a canonical direct room, sorted.
+    `extremities` are (event id, depth, state group after it) of the forward extremities.
+    `locked_until_ms`: XEP-0045 10.1.1. `direct_pair`: "user user" of a canonical direct room, sorted.
     """
 
     room_key: int
     room_id: RoomId
     version: str
     head_group: int
-    extremities: tuple[tuple[EventId, int], ...]
+    extremities: tuple[tuple[EventId, int, int], ...]
     created_ts_ms: int
     listed: bool
     temporary: bool
@@ -38,13 +42,15 @@ class DropRoom(Struct, frozen=True):
 
 
 class AddEvent(Struct, frozen=True):
-    """One event. `position` is its key and its place in the server's stream; `state_group` the state after it.
+    """One event. `event_key` names it in every table; `position` is its place in the server's stream.
 
-    `type` and `state_key` are kept as columns for state events alone (None otherwise). `flags`: 0 normal;
-    1 outlier, 2 rejected, 4 soft-failed, 8 redacted.
+    `position` None: the event is in no timeline (an outlier, a rejected or a soft-failed event); negative:
+    it was fetched from before what this server had. `state_group` is the state after it. `type` and
+    `state_key` are kept as columns for state events alone (None otherwise). `flags`: see FLAG_*.
     """
 
-    position: int
+    event_key: int
+    position: int | None
     room_key: int
     event_id: EventId
     state_group: int
@@ -56,10 +62,19 @@ class AddEvent(Struct, frozen=True):
     json: bytes
 
 
+class PlaceEvent(Struct, frozen=True):
+    """An event that was stored as an outlier gets its place: what AddEvent would have said of it."""
+
+    event_key: int
+    position: int | None
+    state_group: int
+    flags: int
+
+
 class ReplaceEventJson(Struct, frozen=True):
     """The event's stored form is its redacted one from now on, because of the event `redacted_by`."""
 
-    position: int
+    event_key: int
     flags: int
     json: bytes
     redacted_by: EventId
@@ -191,6 +206,7 @@ Write = (
     PutRoom
     | DropRoom
     | AddEvent
+    | PlaceEvent
     | ReplaceEventJson
     | AddStateGroup
     | PutMembership

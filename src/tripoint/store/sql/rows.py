@@ -17,6 +17,7 @@ from tripoint.store.writes import (
     AddStateGroup,
     DropAccount,
     DropRoom,
+    PlaceEvent,
     PutAccount,
     PutAccountData,
     PutAlias,
@@ -65,7 +66,7 @@ def room(row: Sequence[Any]) -> PutRoom:
         room_id=RoomId(row[1]),
         version=row[2],
         head_group=row[3],
-        extremities=tuple((EventId(event_id), depth) for event_id, depth in orjson.loads(row[4])),
+        extremities=tuple((EventId(event_id), depth, group) for event_id, depth, group in orjson.loads(row[4])),
         created_ts_ms=row[5],
         listed=bool(row[6]),
         temporary=bool(row[7]),
@@ -106,9 +107,10 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         ),
     ),
     AddEvent: (
-        "INSERT INTO events (position, room_key, event_id, state_group, ts_ms, flags, type, state_key, token, json)"
-        " VALUES (?,?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO events (event_key, position, room_key, event_id, state_group, ts_ms, flags, type, state_key,"
+        " token, json) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
         lambda w: (
+            w.event_key,
             w.position,
             w.room_key,
             w.event_id,
@@ -121,9 +123,13 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
             w.json,
         ),
     ),
+    PlaceEvent: (
+        "UPDATE events SET position = ?, state_group = ?, flags = ? WHERE event_key = ?",
+        lambda w: (w.position, w.state_group, w.flags, w.event_key),
+    ),
     ReplaceEventJson: (
-        "UPDATE events SET flags = ?, json = ?, redacted_by = ? WHERE position = ?",
-        lambda w: (w.flags, w.json, w.redacted_by, w.position),
+        "UPDATE events SET flags = ?, json = ?, redacted_by = ? WHERE event_key = ?",
+        lambda w: (w.flags, w.json, w.redacted_by, w.event_key),
     ),
     AddStateGroup: (
         "INSERT INTO state_groups (state_group, room_key, base, size, entries) VALUES (?,?,?,?,?)",
