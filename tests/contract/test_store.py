@@ -60,19 +60,19 @@ def room(key: int, **changes: object) -> PutRoom:
     return PutRoom(**fields)  # type: ignore[arg-type]
 
 
-def event(position: int, room_key: int = 1, **changes: object) -> AddEvent:
+def event(key: int, room_key: int = 1, **changes: object) -> AddEvent:
     fields: dict[str, object] = {
-        "event_key": position,
-        "position": position,
+        "event_key": key,
+        "position": key,
         "room_key": room_key,
-        "event_id": EventId(f"$event{position}"),
+        "event_id": EventId(f"$event{key}"),
         "state_group": 1,
-        "ts_ms": position * 10,
+        "ts_ms": key * 10,
         "flags": 0,
         "type": None,
         "state_key": None,
         "token": None,
-        "json": b'{"n":%d}' % position,
+        "json": b'{"n":%d}' % key,
         **changes,
     }
     return AddEvent(**fields)  # type: ignore[arg-type]

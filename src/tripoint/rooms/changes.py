@@ -26,6 +26,18 @@ class EventCommitted(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     origin: Origin | None = None
 
 
+class StateReset(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
+    """State that changed without an event of its own in the timeline: a resolution of forks decided so.
+
+    `changed` holds (before, after) of each key; None where there is nothing. A state event that was told as
+    EventCommitted and lost the resolution is among them with itself as `before` (docs/mapping.md 5.5).
+    """
+
+    position: int
+    room_id: RoomId
+    changed: tuple[tuple[Event | None, Event | None], ...]
+
+
 class TypingChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     """Who is typing now: the whole set, and who it was before."""
 
@@ -52,7 +64,7 @@ class DirectoryChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"
     room_id: RoomId
 
 
-RoomChange = EventCommitted | TypingChanged | ReceiptMoved | DirectoryChanged
+RoomChange = EventCommitted | StateReset | TypingChanged | ReceiptMoved | DirectoryChanged
 
 
 class MembershipChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):

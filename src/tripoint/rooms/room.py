@@ -98,7 +98,8 @@ class Room:
         self.state_positions: dict[StateKey, int] = dict(positions)
         # -- the head: what is built but not yet on disk, on top of `state`
         self.head = head
-        self.pending: dict[StateKey, tuple[Event, int]] = {}
+        # (event, its key), or None for state that a resolution took away.
+        self.pending: dict[StateKey, tuple[Event, int] | None] = {}
         self.pending_units = 0
         self.gone = False  # dropped from the store
         self._committed_head = head.copy()
@@ -213,12 +214,24 @@ class Room:
     def head_event(self, type_: str, state_key: str = "") -> Event | None:
         """The state event under a key after everything that was built so far."""
         key = (type_, state_key)
-        pending = self.pending.get(key)
-        return self.state.get(key) if pending is None else pending[0]
+        if key not in self.pending:
+            return self.state.get(key)
+        pending = self.pending[key]
+        return None if pending is None else pending[0]
 
     def head_keys(self) -> dict[StateKey, int]:
         """The whole state of the head, as a state group has it."""
-        return self.state_keys | {key: event_key for key, (_, event_key) in self.pending.items()}
+        keys = dict(self.state_keys)
+        for key, pending in self.pending.items():
+            if pending is None:
+                keys.pop(key, None)
+            else:
+                keys[key] = pending[1]
+        return keys
+
+    def pending_events(self) -> list[tuple[Event, int]]:
+        """State events of the head that are not on disk yet, with their keys."""
+        return [pending for pending in self.pending.values() if pending is not None]
 
     def head_membership(self, user_id: UserId) -> str:
         event = self.head_event("m.room.member", user_id)
@@ -257,6 +270,40 @@ class Room:
         elif event.type in ("m.room.power_levels", "m.room.create"):
             self._power = None
         return replaced
+
+    def reset_state(
+        self, changed: Mapping[StateKey, tuple[Event, int] | None], position: int, head: Head
+    ) -> dict[StateKey, Event | None]:
+        """A resolution is on disk: take its state over. Returns what stood there before."""
+        before = {key: self.state.get(key) for key in changed}
+        self._committed_head = head
+        for key, entry in changed.items():
+            if self.pending.get(key, ()) is entry:
+                del self.pending[key]
+            if entry is None:
+                self.state.pop(key, None)
+                self.state_keys.pop(key, None)
+                self.state_positions.pop(key, None)
+            else:
+                self.state[key], self.state_keys[key] = entry
+                self.state_positions[key] = position
+            if key[0] == "m.room.member":
+                self._drop_or_set_member(UserId(key[1]), None if entry is None else entry[0])
+        self._power = None
+        self._head_power = None
+        return before
+
+    def shown(self, item: HistoryItem) -> None:
+        """An event of another server is on disk and in the timeline. Its state came with reset_state()."""
+        self.last_position = item.position
+        self._remember(item)
+
+    def _drop_or_set_member(self, user_id: UserId, event: Event | None) -> None:
+        if event is not None:
+            self._set_member(user_id, event)
+            return
+        self._members.pop(user_id, None)
+        self._joined.pop(user_id, None)
 
     def discard_pending(self) -> None:
         """Commits failed: the head goes back to what is on disk."""

@@ -22,6 +22,7 @@ from tripoint.core.ids import RoomId, UserId
 from tripoint.core.signing import SigningKey
 from tripoint.core.token_bucket import Rate
 from tripoint.fanout.hub import Hub
+from tripoint.rooms.accept import Accept
 from tripoint.rooms.changes import RoomChange, UserChange
 from tripoint.rooms.commands import Leave, SetProfile
 from tripoint.rooms.creation import Creation
@@ -68,6 +69,7 @@ class Middle:
     creation: Creation
     loaded: LoadedRooms
     passwords: Passwords
+    accept: Accept
 
     async def close(self) -> None:
         """Write what is queued and close the store."""
@@ -189,7 +191,18 @@ async def build_middle(
     name_table = StoredNames(store, stream, _name_lost)
     await accounts.start(end_guests=end_guests)
     return Middle(
-        store, stream, hub, service, reader, accounts, presence, name_table, creation, loaded, passwords
+        store,
+        stream,
+        hub,
+        service,
+        reader,
+        accounts,
+        presence,
+        name_table,
+        creation,
+        loaded,
+        passwords,
+        Accept(loaded, writer, store),
     )
 
 

@@ -1,0 +1,337 @@
+"""Events of other servers: the checks on receipt, forks and their resolution, soft failure.
+
+Signatures and hashes were checked before (they need keys and the network); fetching what is missing is
+catch_up's. Everything here works on what the store has and says what it lacks. Events of one room are taken
+one at a time; local commands go on meanwhile, so the last step looks whether the head has moved.
+spec: Matrix server-server-api "Checks performed on receipt of a PDU", "Rejection", "Soft failure"
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from tripoint.core.auth_rules import (
+    NotAllowed,
+    check_auth_events_selection,
+    check_event_auth,
+    needed_keys_of,
+    state_of,
+)
+from tripoint.core.event import Event, create_id_of_room
+from tripoint.core.graph import timeline_order
+from tripoint.core.ids import EventId, RoomId
+from tripoint.rooms.loaded import LoadedRooms
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.room import Head, Room, StateKey
+from tripoint.rooms.states import StateKeys, States, parsed
+from tripoint.rooms.writer import RemotePlace, Writer
+from tripoint.store.interface import RoomStore, StoredEvent
+from tripoint.store.writes import (
+    FLAG_OUTLIER,
+    FLAG_REJECTED,
+    FLAG_SOFT_FAILED,
+    AddEvent,
+    PutRoom,
+    Write,
+)
+
+# How often the last step is done again because local commands moved the head meanwhile.
+MAX_TRIES = 20
+
+
+class Verdict(Enum):
+    """What became of an event."""
+
+    ACCEPTED = "accepted"
+    SOFT_FAILED = "soft_failed"  # kept, not shown, no forward extremity
+    REJECTED = "rejected"  # kept so that it is known, takes part in nothing
+    KNOWN = "known"  # it was there already
+
+
+_VERDICTS = {0: Verdict.ACCEPTED, FLAG_SOFT_FAILED: Verdict.SOFT_FAILED, FLAG_REJECTED: Verdict.REJECTED}
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """An event cannot be judged before these are there."""
+
+    prev_events: frozenset[EventId]
+    auth_events: frozenset[EventId]
+
+
+class Accept:
+    """Takes events of other servers into rooms that this server is in."""
+
+    def __init__(self, rooms: LoadedRooms, writer: Writer, store: RoomStore) -> None:
+        self._rooms = rooms
+        self._writer = writer
+        self._store = store
+        self._states = States(store)
+        self._locks: dict[RoomId, asyncio.Lock] = {}
+
+    async def receive(self, event: Event) -> Verdict | Lacking:
+        """Judge one event and store it with its verdict. Refused(NO_SUCH_ROOM), SERVER_BUSY."""
+        lock = self._locks.setdefault(event.room_id, asyncio.Lock())
+        try:
+            async with lock:
+                return await self._receive(await self._rooms.get(event.room_id), event)
+        finally:
+            if not lock.locked():
+                self._locks.pop(event.room_id, None)
+
+    async def _receive(self, room: Room, event: Event) -> Verdict | Lacking:
+        known = await self._store.load_event(event.event_id)
+        if known is not None and not known.flags & FLAG_OUTLIER:
+            return Verdict.KNOWN
+        if event.type == "m.room.create":
+            # A room has one create event, and who is in the room has it.
+            return Verdict.REJECTED
+        auth = await self._store.load_events_by_id(event.auth_events)
+        prev = await self._store.load_events_by_id(event.prev_events)
+        lacking = Lacking(
+            frozenset(i for i in event.prev_events if i not in prev or prev[i].flags & FLAG_OUTLIER),
+            frozenset(i for i in event.auth_events if i not in auth),
+        )
+        if lacking.prev_events or lacking.auth_events:
+            return lacking
+        before, group = await self._state_before(room, list(prev.values()))
+        # 4. "Passes authorization rules based on the event's auth events, otherwise it is rejected."
+        allowed = await self._allowed_by_auth_events(room, event, list(auth.values()))
+        # 5. "... based on the state before the event, otherwise it is rejected."
+        allowed = allowed and _permits(await self._states.auth_state(before, event), event)
+        for _ in range(MAX_TRIES):
+            place = await self._place(room, event, before, group, allowed, known)
+            if place is not None:
+                await asyncio.shield(self._writer.submit_remote(room, place))
+                return _VERDICTS[place.flags]
+        raise Refused(Refusal.SERVER_BUSY)
+
+    async def _allowed_by_auth_events(self, room: Room, event: Event, rows: Sequence[StoredEvent]) -> bool:
+        events = [parsed(row, room.version) for row in rows]
+        rejected = frozenset(row.event_id for row in rows if row.flags & FLAG_REJECTED)
+        try:
+            check_auth_events_selection(event, events, rejected)
+        except NotAllowed:
+            return False
+        state = state_of(events)
+        if room.version.room_id_is_create_hash:
+            state["m.room.create", ""] = room.create_event
+        return _permits(state, event)
+
+    async def _state_before(self, room: Room, prev: Sequence[StoredEvent]) -> tuple[StateKeys, int | None]:
+        """(state before an event, its group if it is that of one group)."""
+        groups = {row.state_group for row in prev}
+        if len(groups) == 1:
+            (group,) = groups
+            return await self._states.of_group(group), group
+        states = [await self._states.of_group(group) for group in sorted(groups)]
+        return await self._states.resolve(room.version, states, {}), None
+
+    async def _place(
+        self,
+        room: Room,
+        event: Event,
+        before: StateKeys,
+        group: int | None,
+        allowed: bool,
+        known: StoredEvent | None,
+    ) -> RemotePlace | None:
+        """Where the event goes; None if the head moved while this was found out. No await after the check."""
+        head = room.head.rows()
+        own_key = known.event_key if known is not None else -1
+        after = dict(before)
+        if event.state_key is not None and allowed:
+            after[event.type, event.state_key] = own_key
+        flags = 0
+        current: StateKeys | None = None
+        if not allowed:
+            flags = FLAG_REJECTED
+        elif not _permits(_head_state(room, event), event):
+            # 6. "... based on the current state of the room, otherwise it is soft failed."
+            flags = FLAG_SOFT_FAILED
+        else:
+            remaining = {i: at for i, at in room.head.extremities.items() if i not in event.prev_events}
+            if not remaining:
+                current = after
+            else:
+                states = [after]
+                if len(room.head.extremities) == 1:
+                    states.append(room.head_keys())
+                else:
+                    # A fork was made by an event of another server, and that is on disk by now.
+                    states += [await self._states.of_group(at.group) for at in remaining.values()]
+                own = {own_key: event} if own_key in after.values() else {}
+                own |= {key: found for found, key in room.pending_events()}
+                current = await self._states.resolve(room.version, states, own)
+        changed: dict[StateKey, Event | None] = {}
+        if current is not None:
+            changed = await self._changed(room, current, own_key, event)
+        if room.head.rows() != head:
+            return None
+        return RemotePlace(
+            event=event,
+            known_key=None if known is None else known.event_key,
+            flags=flags,
+            own_key=own_key,
+            before=before,
+            before_group=group,
+            after=after,
+            current=current,
+            changed=changed,
+        )
+
+    async def _changed(
+        self, room: Room, current: Mapping[StateKey, int], own_key: int, event: Event
+    ) -> dict[StateKey, Event | None]:
+        """What differs from the room's head: the events that stand there now, None for what is gone."""
+        head = room.head_keys()
+        keys = [key for key in current if head.get(key) != current[key]]
+        rows = await self._store.load_events([current[key] for key in keys if current[key] != own_key])
+        pending = {event_key: found for found, event_key in room.pending_events()}
+        changed: dict[StateKey, Event | None] = {}
+        for key in keys:
+            event_key = current[key]
+            if event_key == own_key:
+                changed[key] = event
+            else:
+                changed[key] = pending.get(event_key) or parsed(rows[event_key], room.version)
+        changed.update({key: None for key in head if key not in current})
+        return changed
+
+    # -- rooms that this server comes into
+
+    async def add_outliers(self, room_key: int, events: Sequence[Event]) -> None:
+        """Store events whose place is not known: auth events, the state that came with joining.
+
+        Each is checked against its own auth events; what fails is kept as rejected. Events that are known
+        stay as they are.
+        """
+        known = await self._store.load_events_by_id([event.event_id for event in events])
+        fresh = {event.event_id: event for event in events if event.event_id not in known}
+        writes, _ = await self._outlier_writes(room_key, list(fresh.values()))
+        if writes:
+            await self._writer.write(writes)
+
+    async def _outlier_writes(
+        self, room_key: int, events: Sequence[Event]
+    ) -> tuple[list[Write], dict[EventId, int]]:
+        """The writes of new outliers and their keys, checked in an order in which auth events come first."""
+        needed = {i for event in events for i in event.auth_events}
+        rows = await self._store.load_events_by_id(list(needed))
+        at_hand = {i: parsed(row, events[0].version) for i, row in rows.items()} if events else {}
+        rejected = {i for i, row in rows.items() if row.flags & FLAG_REJECTED}
+        at_hand.update({event.event_id: event for event in events})
+        writes: list[Write] = []
+        keys: dict[EventId, int] = {}
+        for event in timeline_order(events):
+            flags = FLAG_OUTLIER
+            if not _allowed_outlier(event, at_hand, rejected):
+                flags |= FLAG_REJECTED
+                rejected.add(event.event_id)
+            keys[event.event_id] = key = self._writer.stream.next()
+            writes.append(
+                AddEvent(
+                    key,
+                    None,
+                    room_key,
+                    event.event_id,
+                    0,
+                    event.origin_server_ts,
+                    flags,
+                    event.type if event.state_key is not None else None,
+                    event.state_key,
+                    None,
+                    event.json,
+                )
+            )
+        return writes, keys
+
+    async def start_room(
+        self, join: Event, state: Sequence[Event], auth_chain: Sequence[Event], room_key: int
+    ) -> Room:
+        """Make a room that lives elsewhere, from the state before this server's `join` event.
+
+        Refused(BAD_CONTENT) where the state does not allow the join or has no create event.
+        spec: server-server-api "Joining Rooms": the state and auth chain of a send_join response.
+        """
+        wanted = {event.event_id: event for event in (*auth_chain, *state)}
+        outliers, keys = await self._outlier_writes(room_key, list(wanted.values()))
+        good = [e for e in state if _flags_of(outliers, keys[e.event_id]) == FLAG_OUTLIER]
+        events = state_of(good)
+        if ("m.room.create", "") not in events or not _permits(events, join):
+            raise Refused(Refusal.BAD_CONTENT, "The other server's room does not let this server in")
+        row = PutRoom(
+            room_key=room_key,
+            room_id=join.room_id,
+            version=join.version.id,
+            head_group=0,
+            extremities=(),
+            created_ts_ms=events["m.room.create", ""].origin_server_ts,
+            listed=False,
+            temporary=False,
+            locked_until_ms=None,
+            unlock_join_rule=None,
+            direct_pair=None,
+        )
+        room = Room(
+            row,
+            join.version,
+            events,
+            keys={key: keys[event.event_id] for key, event in events.items()},
+            positions=dict.fromkeys(events, 0),
+            aliases=(),
+            last_position=0,
+            head=Head({}, 0, 0, 0),
+        )
+        place = RemotePlace(
+            event=join,
+            known_key=None,
+            flags=0,
+            own_key=-1,
+            before=dict(room.state_keys),
+            before_group=None,
+            after={**room.state_keys, join.key: -1},
+            current={**room.state_keys, join.key: -1},
+            changed={join.key: join},
+        )
+        await asyncio.shield(
+            self._writer.submit_remote(
+                room, place, writes=outliers, on_commit=lambda: self._rooms.add(room)
+            )
+        )
+        return room
+
+
+def _permits(state: Mapping[StateKey, Event], event: Event) -> bool:
+    try:
+        check_event_auth(event, state)
+    except NotAllowed:
+        return False
+    return True
+
+
+def _head_state(room: Room, event: Event) -> dict[StateKey, Event]:
+    return {key: found for key in needed_keys_of(event) if (found := room.head_event(*key)) is not None}
+
+
+def _allowed_outlier(event: Event, at_hand: Mapping[EventId, Event], rejected: set[EventId]) -> bool:
+    """Whether an outlier passes the rules on its own auth events."""
+    if any(event_id not in at_hand for event_id in event.auth_events):
+        return False
+    events = [at_hand[event_id] for event_id in event.auth_events]
+    try:
+        check_auth_events_selection(event, events, rejected)
+    except NotAllowed:
+        return False
+    state = state_of(events)
+    if event.version.room_id_is_create_hash and event.type != "m.room.create":
+        create = at_hand.get(create_id_of_room(event.room_id))
+        if create is None:
+            return False
+        state["m.room.create", ""] = create
+    return _permits(state, event)
+
+
+def _flags_of(writes: Sequence[Write], key: int) -> int:
+    return next(w.flags for w in writes if isinstance(w, AddEvent) and w.event_key == key)
