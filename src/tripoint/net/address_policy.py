@@ -9,6 +9,7 @@ Read next: outbound.py, which asks for every socket.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -56,6 +57,9 @@ _ISATAP: Final = (0x00005EFE, 0x02005EFE)
 
 class AddressRefused(OSError):
     """This server does not connect to that address. An OSError: connecting failed, as with no route."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(errno.EACCES, reason)
 
 
 class AddressPolicy:

@@ -6,6 +6,7 @@ environment, no compression (a small answer must not become a large one), no red
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -42,12 +43,12 @@ class _Resolver(AbstractResolver):
         try:
             found = await self._addresses(host)
         except RemoteFailed as error:
-            raise OSError(error.reason) from error
+            raise OSError(errno.EAGAIN, error.reason) from error
         allowed = [address for address in found if self._policy.is_allowed(address)]
         if found and not allowed:
             raise AddressRefused(f"{host} has no public address ({', '.join(found[:3])})")
         if not allowed:
-            raise OSError(f"{host} has no address")
+            raise OSError(errno.ENOENT, f"{host} has no address")
         return [
             ResolveResult(
                 hostname=host,
