@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tests.support.middle import Clock, Party, make_config, party, run
+from tests.support.slow_store import SlowStore
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
 from tripoint.core.power import Rank
@@ -22,6 +23,8 @@ from tripoint.rooms.codec import decode_change, decode_command, encode_change, e
 from tripoint.rooms.commands import (
     CreateRoom,
     DeleteAlias,
+    Forget,
+    Invite,
     Join,
     Leave,
     OpenDirect,
@@ -541,5 +544,62 @@ def test_guessing_passwords_has_a_price() -> None:
             assert seen == [AccountRefusal.WRONG_CREDENTIALS] * 10 + [AccountRefusal.RATE_LIMITED] * 2
             clock.now += 60
             await accounts.check_password("alice", "correct horse", address="10.0.0.1")
+
+    run(work)
+
+
+def test_nobody_enters_a_room_whose_end_is_on_its_way_to_the_disk() -> None:
+    async def work() -> None:
+        async with party() as p:
+            (alice,) = await p.accounts("alice")
+            visitor = await guest(p, "visitor")
+            made = await p.do(CreateRoom(actor=visitor, template=Template.TEMPORARY, alias_localpart="brief"))
+            assert made.room_id is not None
+            leaving = asyncio.create_task(p.do(Leave(actor=visitor, room_id=made.room_id)))
+            refused = 0
+            while not leaving.done():
+                try:
+                    await p.do(Join(actor=alice, room_id=made.room_id))
+                    break
+                except Refused as error:
+                    assert error.refusal is Refusal.NO_SUCH_ROOM
+                    refused += 1
+                await asyncio.sleep(0)
+            await leaving
+            if refused:
+                with pytest.raises(Refused):
+                    await p.middle.reader.room(made.room_id)
+            else:
+                assert (await p.middle.reader.room(made.room_id)).joined_count() == 1
+
+    run(work)
+
+
+def test_an_invitation_right_behind_forgetting_stays() -> None:
+    async def work() -> None:
+        async with party() as p:
+            alice, bob = await p.accounts("alice", "bob")
+            room_id = await p.room(alice, bob)
+            await p.do(Leave(actor=bob, room_id=room_id))
+            await p.middle.reader.memberships(bob)
+            await asyncio.gather(
+                p.do(Forget(actor=bob, room_id=room_id)), p.do(Invite(actor=alice, room_id=room_id, target=bob))
+            )
+            assert (await p.middle.reader.memberships(bob))[room_id] == "invite"
+
+    run(work)
+
+
+def test_memberships_that_change_while_they_are_read() -> None:
+    async def work() -> None:
+        store = SlowStore()
+        async with party(store=store) as p:
+            alice, bob = await p.accounts("alice", "bob")
+            rooms = [await p.room(alice) for _ in range(3)]
+            await asyncio.gather(
+                *(p.do(Invite(actor=alice, room_id=room_id, target=bob)) for room_id in rooms),
+                *(p.middle.reader.memberships(bob) for _ in range(3)),
+            )
+            assert await p.middle.reader.memberships(bob) == dict.fromkeys(rooms, "invite")
 
     run(work)

@@ -147,17 +147,29 @@ class Reader:
 
     async def readable_state(self, room_id: RoomId, viewer: UserId, at: int | None = None) -> StateMap:
         room = await self._rooms.get(room_id)
-        if room.membership(viewer) == "join" or room.history_visibility == "world_readable":
-            if at is None or at >= room.last_position:
-                return room.state
-            return await self._state_at(room, viewer, at)
-        past = await self._store.load_state_history(room.room_key, "m.room.member", viewer)
-        memberships = [member_of(self._parsed(stored, room.version)).membership for stored in past]
-        if "join" not in memberships or memberships[-1] not in ("leave", "ban"):
-            raise Refused(Refusal.NOT_JOINED)
-        # The last departure from being joined; later bans and invitations show nothing new.
-        joined = max(index for index, what in enumerate(memberships) if what == "join")
-        return await self._state_after(room, past[joined + 1])
+        if room.history_visibility != "world_readable" and room.membership(viewer) != "join":
+            past = await self._store.load_state_history(room.room_key, "m.room.member", viewer)
+            # What is on disk and not yet told is not yet so.
+            past = [stored for stored in past if stored.position <= room.last_position]
+            memberships = self._memberships(room, past)
+            if "join" not in memberships:
+                raise Refused(Refusal.NOT_JOINED)
+            if memberships[-1] != "join":  # it is, where the viewer came back while this was read
+                # The last departure from being joined; later bans and invitations show nothing new.
+                joined = max(index for index, what in enumerate(memberships) if what == "join")
+                if at is None or at >= past[joined + 1].position:
+                    return await self._state_after(room, past[joined + 1])
+        if at is None or at >= room.last_position:
+            return room.state
+        return await self._state_at(room, viewer, at)
+
+    async def own_memberships(self, room_id: RoomId, user_id: UserId) -> Sequence[tuple[int, str]]:
+        room = await self._rooms.get(room_id)
+        past = await self._store.load_state_history(room.room_key, "m.room.member", user_id)
+        return list(zip((stored.position for stored in past), self._memberships(room, past), strict=True))
+
+    def _memberships(self, room: Room, past: Sequence[StoredEvent]) -> list[str]:
+        return [member_of(self._parsed(stored, room.version)).membership for stored in past]
 
     async def _state_at(self, room: Room, viewer: UserId, at: int) -> StateMap:
         """The state after the last event at or before a position; before what the viewer may see, nothing."""
