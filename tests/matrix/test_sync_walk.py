@@ -158,7 +158,7 @@ def test_what_devices_put_together_is_what_the_server_has(seed: int) -> None:
             clients = list({device.client.user_id: device.client for device in devices}.values())
             rooms = [await dice.choice(clients).create(preset="public_chat") for _ in range(3)]
             for _ in range(STEPS):
-                store.turns = dice.randrange(4)
+                store.before, store.after = dice.randrange(4), dice.randrange(4)
                 doing = [step(dice, clients, rooms) for _ in range(dice.randrange(4))]
                 syncing = [device.sync() for device in devices if dice.random() < 0.15]
                 await asyncio.gather(*doing, *syncing)

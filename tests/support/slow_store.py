@@ -7,11 +7,11 @@ from tripoint.store.memory import MemoryStore
 
 
 class SlowStore(MemoryStore):
-    """The store in memory, whose reads take turns of the loop. `turns` may be changed at any time."""
+    """The store in memory, whose reads take `before` turns of the loop to arrive and `after` to come back."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.turns = 1
+        self.before = self.after = 1
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
@@ -19,10 +19,10 @@ class SlowStore(MemoryStore):
             return found
 
         async def slow(*args: Any, **named: Any) -> Any:
-            for _ in range(self.turns):
+            for _ in range(self.before):
                 await asyncio.sleep(0)
             answer = await found(*args, **named)
-            for _ in range(self.turns):
+            for _ in range(self.after):
                 await asyncio.sleep(0)
             return answer
 
