@@ -18,6 +18,7 @@ PURE = (
     r"xmpp/(wire|connection|tables|jid|styling|refusals)\.py",
     r"matrix/(depth|errors|refusals|render)\.py",
     r"matrix/sync/(filters|tokens)\.py",
+    r"net/(address_policy|resolver)\.py",
     r"store/(interface|writes|schema)\.py",
 )
 IMPURE = frozenset(

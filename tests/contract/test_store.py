@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.middle import run
-from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
+from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.store.interface import Store, StoreError
 from tripoint.store.memory import MemoryStore
 from tripoint.store.sqlite import SqliteStore
@@ -33,6 +33,7 @@ from tripoint.store.writes import (
     PutRegistrationToken,
     PutRoom,
     PutRosterItem,
+    PutServerKey,
     PutToken,
     ReplaceEventJson,
     Write,
@@ -363,6 +364,28 @@ def test_what_is_dropped_leaves_nothing(on_store: OnStore) -> None:
         assert await store.load_account(BOB) is None
         assert await store.load_devices(BOB) == []
         assert await store.load_profile(BOB) == {}
+
+    on_store(test)
+
+
+def test_keys_of_servers_are_replaced_and_forgotten_one_by_one(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        server = ServerName("remote.example")
+        first = PutServerKey(server, "ed25519:b", "AAA", False, 5000, 1000, b'{"n":1}')
+        old = PutServerKey(server, "ed25519:a", "BBB", True, 900, 1000, b'{"n":1}')
+        other = PutServerKey(ServerName("Remote.example"), "ed25519:b", "CCC", False, 1, 1, b"{}")
+        assert await store.load_server_keys(server) == []
+        await write(store, first, old, other)
+        assert await store.load_server_keys(server) == [old, first]
+        # Names of servers are told apart by case.
+        assert await store.load_server_keys(other.server) == [other]
+        again = PutServerKey(server, "ed25519:b", "AAA", False, 9000, 2000, b'{"n":2}')
+        gone = PutServerKey(server, "ed25519:a", None, True, 0, 0, b"")
+        await write(store, again, gone)
+        assert await store.load_server_keys(server) == [again]
+        # In one unit: order is kept.
+        await write(store, old, gone)
+        assert await store.load_server_keys(server) == [again]
 
     on_store(test)
 

@@ -188,7 +188,7 @@ def test_lazy_members_are_those_who_spoke_and_each_only_once() -> None:
     async def work() -> None:
         async with matrix() as server:
             alice, bob, carol = [await server.register(name) for name in ("alice", "bob", "carol")]
-            room_id = await alice.create(preset="public_chat")
+            room_id = await alice.create(preset="public_chat", name="so that it has no heroes")
             await bob.join(room_id)
             await carol.join(room_id)
             for n in range(12):

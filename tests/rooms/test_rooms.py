@@ -1,10 +1,12 @@
 """Making rooms and naming them; direct rooms; temporary channels; guests; what is told but not kept."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from tests.support.middle import Clock, Party, make_config, party, run
+from tests.support.slow_store import SlowStore
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
 from tripoint.core.power import Rank
@@ -22,6 +24,8 @@ from tripoint.rooms.codec import decode_change, decode_command, encode_change, e
 from tripoint.rooms.commands import (
     CreateRoom,
     DeleteAlias,
+    Forget,
+    Invite,
     Join,
     Leave,
     OpenDirect,
@@ -36,6 +40,7 @@ from tripoint.rooms.commands import (
     UnlockRoom,
 )
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.store.sqlite import SqliteStore
 
 TEA = RoomAlias("#tea:example.org")
 
@@ -541,5 +546,60 @@ def test_guessing_passwords_has_a_price() -> None:
             assert seen == [AccountRefusal.WRONG_CREDENTIALS] * 10 + [AccountRefusal.RATE_LIMITED] * 2
             clock.now += 60
             await accounts.check_password("alice", "correct horse", address="10.0.0.1")
+
+    run(work)
+
+
+def test_nobody_enters_a_room_whose_end_is_on_its_way_to_the_disk(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with party(store=SqliteStore(tmp_path / "t.db")) as p:
+            (alice,) = await p.accounts("alice")
+            visitor = await guest(p, "visitor")
+            made = await p.do(CreateRoom(actor=visitor, template=Template.TEMPORARY, alias_localpart="brief"))
+            room_id = made.room_id
+            assert room_id is not None
+            leaving = asyncio.create_task(p.do(Leave(actor=visitor, room_id=room_id)))
+            for _ in range(100_000):
+                if p.middle.loaded.peek(room_id) is None:
+                    break
+                await asyncio.sleep(0)
+            assert not leaving.done()
+            with pytest.raises(Refused) as refused:
+                await p.do(Join(actor=alice, room_id=room_id))
+            assert refused.value.refusal is Refusal.NO_SUCH_ROOM
+            await leaving
+            assert await p.middle.reader.resolve_alias(RoomAlias("#brief:example.org")) is None
+
+    run(work)
+
+
+def test_an_invitation_right_behind_forgetting_stays() -> None:
+    async def work() -> None:
+        async with party() as p:
+            alice, bob = await p.accounts("alice", "bob")
+            room_id = await p.room(alice, bob)
+            await p.do(Leave(actor=bob, room_id=room_id))
+            await p.middle.reader.memberships(bob)
+            await asyncio.gather(
+                p.do(Forget(actor=bob, room_id=room_id)), p.do(Invite(actor=alice, room_id=room_id, target=bob))
+            )
+            assert (await p.middle.reader.memberships(bob))[room_id] == "invite"
+
+    run(work)
+
+
+def test_memberships_that_change_while_they_are_read() -> None:
+    async def work() -> None:
+        store = SlowStore()
+        async with party(store=store) as p:
+            alice, bob = await p.accounts("alice", "bob")
+            rooms = [await p.room(alice) for _ in range(3)]
+            await asyncio.gather(*(p.middle.accounts.profile(user_id) for user_id in (alice, bob)))
+            store.before, store.after = 0, 50
+            await asyncio.gather(
+                *(p.middle.reader.memberships(bob) for _ in range(3)),
+                *(p.do(Invite(actor=alice, room_id=room_id, target=bob)) for room_id in rooms),
+            )
+            assert await p.middle.reader.memberships(bob) == dict.fromkeys(rooms, "invite")
 
     run(work)

@@ -4,7 +4,7 @@ spec: Matrix client-server "Client Config", "Filtering"; RFC6121 2
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 import orjson
@@ -39,8 +39,12 @@ class AccountData:
 
     async def set(self, user_id: UserId, room_id: RoomId | None, type: str, content: JsonObject) -> None:
         position = self._stream.next()
-        await self._commit(PutAccountData(user_id, room_id or "", type, orjson.dumps(content), position))
-        self._user_bus.publish(AccountDataChanged(position, user_id, room_id, type, content))
+        change = AccountDataChanged(position, user_id, room_id, type, content)
+        # Told with the commit: a reader by position who comes between the two would miss it for good.
+        await self._commit(
+            PutAccountData(user_id, room_id or "", type, orjson.dumps(content), position),
+            lambda: self._user_bus.publish(change),
+        )
 
     async def add_filter(self, user_id: UserId, definition: JsonObject) -> str:
         """The same definition gets the same id: clients upload theirs at every start."""
@@ -66,8 +70,8 @@ class AccountData:
         await self._commit(PutRosterItem(user_id, item.jid, data))
         self._user_bus.publish(RosterChanged(user_id, item.jid))
 
-    async def _commit(self, write: Write) -> None:
+    async def _commit(self, write: Write, on_commit: Callable[[], None] | None = None) -> None:
         try:
-            await self._stream.commit([write])
+            await self._stream.commit([write], on_commit)
         except StoreError as error:
             raise AccountRefused(AccountRefusal.SERVER_BUSY) from error

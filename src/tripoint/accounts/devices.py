@@ -80,6 +80,7 @@ class Devices:
         if not 0 < len(device_id) <= MAX_DEVICE_ID:
             raise AccountRefused(AccountRefusal.NO_SUCH_DEVICE, "A device id has 1 to 255 characters")
         writes: list[Write] = []
+        dropped: list[PutToken] = []
         row = known.get(device_id)
         if row is None or tokens:
             name = display_name if row is None or display_name is not None else row.display_name
@@ -89,9 +90,11 @@ class Devices:
             return LogIn(account, DeviceId(device_id))
         if row is not None:
             # spec: POST /login: tokens that the device had before are invalid from now on.
-            writes.extend(await self._drop_tokens(account.user_id, [device_id]))
+            dropped = await self._drop_tokens(account.user_id, [device_id])
+            writes.extend(dropped)
         made, fresh = self._make_tokens(account.user_id, device_id, refreshable)
         await self._commit([*writes, *fresh])
+        self._forget(dropped)
         for token in fresh:
             self._tokens[token.token_hash] = token
         return LogIn(
@@ -144,6 +147,7 @@ class Devices:
         drop = await self._drop_tokens(row.user_id, [row.device_id])
         made, fresh = self._make_tokens(row.user_id, row.device_id, True)
         await self._commit([*drop, *fresh])
+        self._forget(drop)
         return row.user_id, LogInTokens(row.device_id, made[0], made[1], self._token_life_ms)
 
     async def devices(self, user_id: UserId) -> Sequence[Device]:
@@ -165,8 +169,10 @@ class Devices:
         known = {row.device_id for row in await self._store.load_devices(user_id)}
         gone = [device_id for device_id in device_ids if device_id in known]
         writes: list[Write] = [PutDevice(user_id, device_id, None, None, 0) for device_id in gone]
-        writes.extend(await self._drop_tokens(user_id, gone))
+        dropped = await self._drop_tokens(user_id, gone)
+        writes.extend(dropped)
         await self._commit(writes)
+        self._forget(dropped)
         if gone:
             self._user_bus.publish(SessionsEnded(user_id, tuple(gone), reason))
 
@@ -174,8 +180,13 @@ class Devices:
         rows = await self._store.load_devices(user_id)
         await self.drop(user_id, [row.device_id for row in rows if row.device_id != keep], reason)
 
-    async def _drop_tokens(self, user_id: UserId, device_ids: Sequence[str]) -> list[Write]:
-        writes: list[Write] = []
+    def _forget(self, dropped: Sequence[PutToken]) -> None:
+        """Once more, when the disk knows: a request that came in between read the old row and kept it."""
+        for token in dropped:
+            self._tokens.pop(token.token_hash, None)
+
+    async def _drop_tokens(self, user_id: UserId, device_ids: Sequence[str]) -> list[PutToken]:
+        writes: list[PutToken] = []
         for row in await self._store.load_tokens(user_id):
             if row.device_id in device_ids:
                 self._tokens.pop(row.token_hash, None)

@@ -139,7 +139,7 @@ class Network:
     async def find_user(self, word: str) -> UserId | None:
         """Who has this nick: somebody seen before, an account, or a remote user by his literal nick."""
         user_id = self.names.user(word)
-        if user_id is not None:
+        if user_id is not None and user_id not in self.names.gone:
             return user_id
         localpart, colon, server = word.partition(":")
         if colon:

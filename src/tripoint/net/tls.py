@@ -6,6 +6,7 @@ signed (IRC certfp, s2s with fall-back) need another engine behind this same int
 
 import datetime
 import hashlib
+import ipaddress
 import os
 import ssl
 from pathlib import Path
@@ -55,7 +56,8 @@ def end_point_binding(certificate_pem: bytes) -> bytes:
 
 
 def make_self_signed(names: list[str], certificate: Path, key: Path) -> None:
-    """Write a new self-signed certificate for these DNS names, and its key, readable by the owner alone."""
+    """Write a new self-signed certificate for these DNS names or IP addresses, and its key, readable by the owner
+    alone."""
     private = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
     now = datetime.datetime.now(datetime.UTC)
@@ -67,7 +69,7 @@ def make_self_signed(names: list[str], certificate: Path, key: Path) -> None:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=SELF_MADE_DAYS))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_alternative_name(name) for name in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(private, hashes.SHA256())
@@ -81,6 +83,13 @@ def make_self_signed(names: list[str], certificate: Path, key: Path) -> None:
         ),
     )
     certificate.write_bytes(built.public_bytes(serialization.Encoding.PEM))
+
+
+def _alternative_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def write_secret(path: Path, data: bytes) -> None:

@@ -20,6 +20,7 @@ class Origin(Struct, frozen=True):
     `session` is unique over all users (user and device for Matrix, the connection's id else). `token` is the
     transaction id, the stanza id or the label. `once`: a repeated command with the same session and token
     answers with the first result instead of doing it twice, over a restart too (Matrix transaction ids).
+    `scope`: within what a `once` token stands for one request; Matrix: the rest of the request's path.
     `keep`: the token is stored with the event and comes back in history (the `id` of an XMPP stanza).
     """
 
@@ -27,6 +28,7 @@ class Origin(Struct, frozen=True):
     token: str | None = None
     once: bool = False
     keep: bool = False
+    scope: str = ""
 
 
 class StateDraft(Struct, frozen=True):

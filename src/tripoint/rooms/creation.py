@@ -25,7 +25,7 @@ from tripoint.rooms.commands import CreateRoom, Done, StateDraft, Template, Unlo
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership import People, profile_content
 from tripoint.rooms.membership_index import MembershipIndex
-from tripoint.rooms.messages import topic_content
+from tripoint.rooms.messages import aliases_in, topic_content
 from tripoint.rooms.naming import Names
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Head, Room
@@ -245,6 +245,11 @@ class Creation:
         for draft in command.initial_state:
             if draft.type in _NOT_INITIAL:
                 raise Refused(Refusal.BAD_CONTENT, f"{draft.type} cannot be initial state")
+            if draft.type == "m.room.canonical_alias":
+                # As later on: a name must point to the room that shows it, and this room has no other yet.
+                for named in aliases_in(draft.content):
+                    if named != alias:
+                        raise Refused(Refusal.NO_SUCH_ALIAS, f"{named} does not point to this room")
             transaction.append(actor, draft.type, draft.content, state_key=draft.state_key)
         if command.name is not None:
             transaction.append(actor, "m.room.name", {"name": command.name}, state_key="")

@@ -114,32 +114,28 @@ class Receipts:
             raise Refused(Refusal.NO_SUCH_EVENT)
         now_ms = self._writer.signer.clock_ms()
         position = self._writer.stream.next()
-        await self._writer.write(
-            [
-                PutReceipt(
-                    room.room_key,
-                    command.actor,
-                    command.kind,
-                    command.thread_id or "",
-                    command.event_id,
-                    now_ms,
-                    position,
-                )
-            ]
+        change = ReceiptMoved(
+            position,
+            room.room_id,
+            command.actor,
+            command.event_id,
+            command.kind,
+            command.thread_id,
+            now_ms,
         )
-        self._room_bus.publish(
-            ReceiptMoved(
-                position,
-                room.room_id,
-                command.actor,
-                command.event_id,
-                command.kind,
-                command.thread_id,
-                now_ms,
-            )
+        row = PutReceipt(
+            room.room_key,
+            command.actor,
+            command.kind,
+            command.thread_id or "",
+            command.event_id,
+            now_ms,
+            position,
         )
+        # Told with the commit: a reader by position who comes between the two would miss it for good.
+        await self._writer.write([row], lambda: self._room_bus.publish(change))
         return Done(room.room_id)
 
     async def _in_room(self, room_key: int, event_id: EventId) -> bool:
         stored = await self._store.load_event(event_id)
-        return stored is not None and stored.room_key == room_key
+        return stored is not None and stored.room_key == room_key and stored.position is not None

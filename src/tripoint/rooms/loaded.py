@@ -31,6 +31,8 @@ class LoadedRooms:
         # would build on its head.
         self._alive: WeakValueDictionary[RoomId, Room] = WeakValueDictionary()
         self._loading: dict[RoomId, asyncio.Future[Room | None]] = {}
+        # Rooms whose removal is on its way to the disk: loaded now, they would be written to after their end.
+        self._leaving: set[RoomId] = set()
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -48,6 +50,8 @@ class LoadedRooms:
         if room is not None:
             self.add(room)
             return room
+        if room_id in self._leaving:
+            raise Refused(Refusal.NO_SUCH_ROOM)
         loading = self._loading.get(room_id)
         if loading is None:
             loading = asyncio.ensure_future(self._load(room_id))
@@ -65,11 +69,16 @@ class LoadedRooms:
         self._let_go()
 
     def remove(self, room_id: RoomId) -> None:
-        """The room is gone: who still holds it can write nothing more."""
+        """The room is gone: who still holds it can write nothing more. Call removed() when the disk knows."""
+        self._leaving.add(room_id)
         self._rooms.pop(room_id, None)
         room = self._alive.pop(room_id, None)
         if room is not None:
             room.gone = True
+
+    def removed(self, room_id: RoomId) -> None:
+        """The removal is on disk, or has failed and the room may be loaded again."""
+        self._leaving.discard(room_id)
 
     async def _load(self, room_id: RoomId) -> Room | None:
         row = await self._store.load_room(room_id)

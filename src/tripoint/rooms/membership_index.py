@@ -19,16 +19,23 @@ class MembershipIndex:
         self._suffix = f":{server}"
         self._users: dict[UserId, dict[RoomId, tuple[str, int]]] = {}
         self._joined: dict[UserId, set[RoomId]] = {}
+        # user -> what was committed while the user's rows were being read
+        self._arriving: dict[UserId, dict[RoomId, tuple[str, int]]] = {}
 
     async def load(self, user_id: UserId) -> Mapping[RoomId, tuple[str, int]]:
         """Every room of a user with what the user is there."""
         rooms = self._users.get(user_id)
         if rooms is not None:
             return rooms
-        rows = await self._store.load_memberships(user_id)
+        arrived = self._arriving.setdefault(user_id, {})
+        try:
+            rows = await self._store.load_memberships(user_id)
+        finally:
+            if self._arriving.get(user_id) is arrived:
+                del self._arriving[user_id]
         rooms = self._users.get(user_id)  # somebody else may have loaded it, and commits since moved it on
         if rooms is None:
-            rooms = {row.room_id: (row.membership, row.position) for row in rows}
+            rooms = {row.room_id: (row.membership, row.position) for row in rows} | arrived
             self._users[user_id] = rooms
             self._joined[user_id] = {room_id for room_id, (what, _) in rooms.items() if what == "join"}
         return rooms
@@ -50,6 +57,9 @@ class MembershipIndex:
         """A member event was committed. Users that nobody loaded stay on disk."""
         rooms = self._users.get(user_id)
         if rooms is None:
+            arriving = self._arriving.get(user_id)
+            if arriving is not None:
+                arriving[room_id] = (membership, position)
             return
         rooms[room_id] = (membership, position)
         if membership == "join":

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 from tripoint.core.canonical_json import JsonObject
-from tripoint.core.event import Event, load_event, redact
+from tripoint.core.event import load_event, redact
 from tripoint.core.ids import EventId, InvalidId, RoomAlias, RoomId, UserId, parse_room_alias, parse_user_id
 from tripoint.core.power import GrantRefused, PowerLevels, change_ranks
 from tripoint.rooms.commands import (
@@ -83,14 +83,16 @@ class Messages:
         if sending is None:
             sending = asyncio.ensure_future(send())
             self._recent_tokens[key] = sending
+            sending.add_done_callback(lambda done: self._sent(key, done))
             if len(self._recent_tokens) > REMEMBERED_TOKENS:
                 self._recent_tokens.popitem(last=False)
-        try:
-            return Done(room.room_id, await asyncio.shield(sending))
-        except Refused:
-            # What was refused was not done: the same token may try again.
-            self._recent_tokens.pop(key, None)
-            raise
+        return Done(room.room_id, await asyncio.shield(sending))
+
+    def _sent(self, key: tuple[RoomId, str], sending: "asyncio.Future[EventId]") -> None:
+        """What failed was not done: the same token may try again."""
+        failed = sending.cancelled() or sending.exception() is not None
+        if failed and self._recent_tokens.get(key) is sending:
+            del self._recent_tokens[key]
 
     async def send_state(self, command: SendState) -> Done:
         if command.type == "m.room.member":
@@ -129,7 +131,7 @@ class Messages:
     async def _redact(self, room: Room, command: Redact) -> EventId:
         stored = await self._store.load_event(command.event_id)
         self._check_inside(room, command.actor)
-        if stored is None or stored.room_key != room.room_key:
+        if stored is None or stored.room_key != room.room_key or stored.position is None:
             raise Refused(Refusal.NO_SUCH_EVENT)
         target = load_event(stored.json, stored.event_id, room.version)
         power = room.head_power()
@@ -235,7 +237,7 @@ class Messages:
     async def _check_canonical_alias(self, room: Room, content: JsonObject) -> None:
         """spec: m.room.canonical_alias: every alias that is new must be valid and point to this room."""
         current = room.head_event("m.room.canonical_alias")
-        known = set() if current is None else _aliases_in(current)
+        known = set() if current is None else aliases_in(current.content)
         wished = content.get("alias")
         alternatives = content.get("alt_aliases", [])
         if not isinstance(alternatives, list):
@@ -272,12 +274,13 @@ def topic_content(topic: str) -> JsonObject:
     return {"topic": topic, "m.topic": {"m.text": [{"body": topic}]}}
 
 
-def _aliases_in(event: Event) -> set[RoomAlias]:
-    values = [event.content.get("alias")]
-    alternatives = event.content.get("alt_aliases")
+def aliases_in(content: JsonObject) -> set[RoomAlias]:
+    """The room names in the content of an m.room.canonical_alias."""
+    values = [content.get("alias")]
+    alternatives = content.get("alt_aliases")
     if isinstance(alternatives, list):
         values.extend(alternatives)
-    return {RoomAlias(value) for value in values if isinstance(value, str)}
+    return {RoomAlias(value) for value in values if isinstance(value, str) and value}
 
 
 def _as_redaction(command: SendEvent) -> Redact:

@@ -155,6 +155,9 @@ class RoomReader(Protocol):
     async def membership_positions(self, user_id: UserId) -> Mapping[RoomId, tuple[str, int]]:
         """As memberships(), with the stream position of the event that made it so."""
 
+    async def own_memberships(self, room_id: RoomId, user_id: UserId) -> Sequence[tuple[int, str]]:
+        """(position, membership) of every member event of a user in a room, oldest first."""
+
     def stream_position(self) -> StreamPosition:
         """How far the stream is committed: everything up to it can be read."""
 
@@ -176,7 +179,8 @@ class RoomReader(Protocol):
         """The state that `viewer` may read: as it is for members and in world-readable rooms, as it was when
         they left for former members. Refused(NOT_JOINED) for everybody else.
 
-        With `at`, the state at that stream position instead, as far as the viewer may look back.
+        With `at`, the state at that stream position instead, as far as the viewer may look back; for former
+        members no later than when they left.
         """
 
     async def event_by_token(self, room_id: RoomId, sender: UserId, token: str) -> EventId | None:

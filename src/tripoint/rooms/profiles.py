@@ -66,7 +66,10 @@ class Profiles:
             if shown != before:
                 continue  # a per-room value stays
             transaction = self._writer.begin(room)
-            append_renamed(transaction, current, field, value)
+            try:
+                append_renamed(transaction, current, field, value)
+            except Refused:
+                continue  # a member event that has no room for more must not keep the others from changing
             commits.append(self._writer.submit(room, transaction, origin=command.origin))
         if commits:
             # All rooms at once: they share transactions of the store instead of waiting for one each.

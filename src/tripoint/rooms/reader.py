@@ -125,14 +125,19 @@ class Reader:
 
     async def event(self, room_id: RoomId, event_id: EventId, viewer: UserId) -> HistoryItem:
         room = await self._rooms.get(room_id)
-        stored = await self._store.load_event(event_id)
-        if stored is None or stored.room_key != room.room_key:
-            raise Refused(Refusal.NO_SUCH_EVENT)
+        stored = await self._shown_event(room, event_id)
         item = await self._item(room, stored)
         sight = await self._sight(room, viewer)
         if not sight.may_see(stored.place, own_member_event=_own(item.event, viewer)):
             raise Refused(Refusal.NO_SUCH_EVENT)
         return await self._with_replaced(room, item)
+
+    async def _shown_event(self, room: Room, event_id: EventId) -> StoredEvent:
+        """An event of the room's timeline. What was rejected or soft-failed is as if it were not there."""
+        stored = await self._store.load_event(event_id)
+        if stored is None or stored.room_key != room.room_key or stored.position is None:
+            raise Refused(Refusal.NO_SUCH_EVENT)
+        return stored
 
     async def public_rooms(self, *, search: str | None, limit: int, offset: int) -> Sequence[PublicRoom]:
         found = []
@@ -147,17 +152,29 @@ class Reader:
 
     async def readable_state(self, room_id: RoomId, viewer: UserId, at: int | None = None) -> StateMap:
         room = await self._rooms.get(room_id)
-        if room.membership(viewer) == "join" or room.history_visibility == "world_readable":
-            if at is None or at >= room.last_position:
-                return room.state
-            return await self._state_at(room, viewer, at)
-        past = await self._store.load_state_history(room.room_key, "m.room.member", viewer)
-        memberships = [member_of(self._parsed(stored, room.version)).membership for stored in past]
-        if "join" not in memberships or memberships[-1] not in ("leave", "ban"):
-            raise Refused(Refusal.NOT_JOINED)
-        # The last departure from being joined; later bans and invitations show nothing new.
-        joined = max(index for index, what in enumerate(memberships) if what == "join")
-        return await self._state_after(room, past[joined + 1])
+        if room.history_visibility != "world_readable" and room.membership(viewer) != "join":
+            past = await self._store.load_state_history(room.room_key, "m.room.member", viewer)
+            # What is on disk and not yet told is not yet so.
+            past = [stored for stored in past if stored.place <= room.last_position]
+            memberships = self._memberships(room, past)
+            if "join" not in memberships:
+                raise Refused(Refusal.NOT_JOINED)
+            if memberships[-1] != "join":  # it is, where the viewer came back while this was read
+                # The last departure from being joined; later bans and invitations show nothing new.
+                joined = max(index for index, what in enumerate(memberships) if what == "join")
+                if at is None or at >= past[joined + 1].place:
+                    return await self._state_after(room, past[joined + 1])
+        if at is None or at >= room.last_position:
+            return room.state
+        return await self._state_at(room, viewer, at)
+
+    async def own_memberships(self, room_id: RoomId, user_id: UserId) -> Sequence[tuple[int, str]]:
+        room = await self._rooms.get(room_id)
+        past = await self._store.load_state_history(room.room_key, "m.room.member", user_id)
+        return list(zip((stored.place for stored in past), self._memberships(room, past), strict=True))
+
+    def _memberships(self, room: Room, past: Sequence[StoredEvent]) -> list[str]:
+        return [member_of(self._parsed(stored, room.version)).membership for stored in past]
 
     async def _state_at(self, room: Room, viewer: UserId, at: int) -> StateMap:
         """The state after the last event at or before a position; before what the viewer may see, nothing."""
@@ -220,9 +237,7 @@ class Reader:
             return anchor.position
         if isinstance(anchor, ByTime):
             return await self._store.load_position_at(room.room_key, anchor.ts_ms)
-        stored = await self._store.load_event(anchor.event_id)
-        if stored is None or stored.room_key != room.room_key:
-            raise Refused(Refusal.NO_SUCH_EVENT)
+        stored = await self._shown_event(room, anchor.event_id)
         return stored.place
 
     async def _page(

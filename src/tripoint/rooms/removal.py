@@ -42,7 +42,10 @@ class Removal:
         self._index.forget_room(room_id)
         # The highest positions may go with the room: say how far the stream was, so that none is used twice.
         floor = PutMeta(POSITION_FLOOR, str(self._writer.stream.last))
-        await self._writer.write([DropRoom(room.room_key), floor])
+        try:
+            await self._writer.write([DropRoom(room.room_key), floor])
+        finally:
+            self._rooms.removed(room_id)
         self._room_bus.publish(DirectoryChanged(room_id))
 
     async def forget(self, command: Forget) -> Done:
@@ -50,6 +53,9 @@ class Removal:
         room = await self._rooms.get(command.room_id)
         if room.head_membership(command.actor) not in ("leave", "ban"):
             raise Refused(Refusal.ALREADY_JOINED, "Leave the room before you forget it")
-        await self._writer.write([PutMembership(command.actor, room.room_key, None, 0)])
-        self._index.forget(command.actor, room.room_id)
+        # With the commit, so that an invitation that is committed right behind it stays.
+        await self._writer.write(
+            [PutMembership(command.actor, room.room_key, None, 0)],
+            lambda: self._index.forget(command.actor, room.room_id),
+        )
         return Done(room.room_id)

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
 from tripoint.core.power import PowerLevels, Rank, rank_of
@@ -317,7 +319,10 @@ class Room:
         """An event of the room was redacted: show its redacted form from memory too."""
         for index, item in enumerate(self.recent):
             if item.event.event_id == event.event_id:
-                self.recent[index] = HistoryItem(item.position, event, item.token, item.replaced, because)
+                self.recent[index] = replace(item, event=event, redacted_because=because)
+            elif item.replaced is not None and item.replaced.event_id == event.event_id:
+                # What stood before a later change is shown with it (unsigned.prev_content): redacted there too.
+                self.recent[index] = replace(item, replaced=event)
         if event.state_key is not None:
             key = (event.type, event.state_key)
             current = self.state.get(key)

@@ -37,11 +37,20 @@ class Sight:
             return True
         if self._since is not None and position >= self._since:
             return True
-        visibility = _at(self._visibilities, position, "shared")
-        if visibility == "world_readable":
-            return True
+        index = bisect_right(self._visibilities, position, key=lambda change: change[0])
+        visibility = self._visibilities[index - 1][1] if index else "shared"
         membership = _at(self._memberships, position, "leave")
-        if membership == "join":
+        if self._allows(visibility, membership, position):
+            return True
+        # The change of visibility itself: what held before it or after it may allow it.
+        if not index or self._visibilities[index - 1][0] != position:
+            return False
+        before = self._visibilities[index - 2][1] if index > 1 else "shared"
+        return self._allows(before, membership, position)
+
+    def _allows(self, visibility: str, membership: str, position: int) -> bool:
+        """Rules 1 to 5 of the specification."""
+        if visibility == "world_readable" or membership == "join":
             return True
         if visibility == "shared":
             return self._last_join > position
@@ -68,4 +77,5 @@ async def load_sight(store: RoomStore, room: Room, user_id: UserId) -> Sight:
 
 def _visibility(stored: StoredEvent, version: RoomVersion) -> str:
     value = load_event(stored.json, stored.event_id, version).content.get("history_visibility")
-    return value if isinstance(value, str) else "shared"
+    # spec: a value that is not understood counts as shared.
+    return value if value in ("world_readable", "shared", "invited", "joined") else "shared"

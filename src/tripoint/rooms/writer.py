@@ -47,7 +47,8 @@ def stored_token(origin: Origin | None) -> str | None:
     if origin is None or origin.token is None:
         return None
     if origin.once:
-        return f"{origin.session}\x1f{origin.token}"
+        scope = f"{origin.scope}\x1f" if origin.scope else ""
+        return f"{origin.session}\x1f{scope}{origin.token}"
     return origin.token if origin.keep else None
 
 
@@ -325,10 +326,10 @@ class Writer:
         future = self.submit(room, transaction, origin=origin, writes=writes, row=row, on_commit=on_commit)
         await asyncio.shield(future)
 
-    async def write(self, writes: Sequence[Write]) -> None:
-        """Store what is not an event. Raises Refused(SERVER_BUSY)."""
+    async def write(self, writes: Sequence[Write], on_commit: Callable[[], None] | None = None) -> None:
+        """Store what is not an event. `on_commit` as in Stream.commit. Raises Refused(SERVER_BUSY)."""
         try:
-            await self.stream.commit(writes)
+            await self.stream.commit(writes, on_commit)
         except StoreError as error:
             raise Refused(Refusal.SERVER_BUSY) from error
 

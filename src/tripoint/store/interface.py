@@ -10,7 +10,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
+from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
@@ -18,6 +18,7 @@ from tripoint.store.writes import (
     PutReceipt,
     PutRegistrationToken,
     PutRoom,
+    PutServerKey,
     PutToken,
     Write,
 )
@@ -155,7 +156,14 @@ class AccountStore(Writer, Protocol):
     async def load_meta(self, key: str) -> str | None: ...
 
 
-class Store(RoomStore, AccountStore, Protocol):
+class KeyStore(Writer, Protocol):
+    """What is known of other servers' keys."""
+
+    async def load_server_keys(self, server: ServerName) -> Sequence[PutServerKey]:
+        """Every key kept of one server, by key id."""
+
+
+class Store(RoomStore, AccountStore, KeyStore, Protocol):
     """Everything, as runtime opens and closes it."""
 
     async def close(self) -> None:

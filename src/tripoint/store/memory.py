@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
+from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.store.interface import Done, MembershipRow, StoredEvent, StoreError
 from tripoint.store.writes import (
     AddEvent,
@@ -31,6 +31,7 @@ from tripoint.store.writes import (
     PutRegistrationToken,
     PutRoom,
     PutRosterItem,
+    PutServerKey,
     PutToken,
     ReplaceEventJson,
     StateDelta,
@@ -69,6 +70,7 @@ class MemoryStore:
         self.rosters: dict[tuple[UserId, str], PutRosterItem] = {}
         self.registration_tokens: dict[str, PutRegistrationToken] = {}
         self.names: dict[tuple[str, str], dict[str, str]] = {}
+        self.server_keys: dict[tuple[ServerName, str], PutServerKey] = {}
         self.meta: dict[str, str] = {}
 
     def fail_next(self, error: StoreError | None) -> None:
@@ -148,6 +150,8 @@ class MemoryStore:
                 self.registration_tokens[write.token] = write
             case PutName():
                 self.names.setdefault((write.kind, write.scope), {})[write.key] = write.value
+            case PutServerKey():
+                _put(self.server_keys, (write.server, write.key_id), write, write.public_key is None)
             case PutMeta():
                 self.meta[write.key] = write.value
             case DropRoom():
@@ -303,6 +307,9 @@ class MemoryStore:
             *(write.position for write in self.account_data.values()),
         )
         return max(positions, default=0), max(self.groups, default=0), max(self.rooms, default=0)
+
+    async def load_server_keys(self, server: ServerName) -> Sequence[PutServerKey]:
+        return [write for (name, _), write in sorted(self.server_keys.items()) if name == server]
 
     async def load_meta(self, key: str) -> str | None:
         return self.meta.get(key)

@@ -71,4 +71,8 @@ STATEMENTS: tuple[str, ...] = (
     """CREATE TABLE names (
         kind TEXT NOT NULL, scope TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
         PRIMARY KEY (kind, scope, key)) WITHOUT ROWID""",
+    """CREATE TABLE server_keys (
+        server TEXT NOT NULL, key_id TEXT NOT NULL, public_key TEXT NOT NULL, old INTEGER NOT NULL,
+        valid_until_ts_ms INTEGER NOT NULL, fetched_ts_ms INTEGER NOT NULL, document BLOB NOT NULL,
+        PRIMARY KEY (server, key_id)) WITHOUT ROWID""",
 )

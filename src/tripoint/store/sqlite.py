@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
+from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.store import schema
 from tripoint.store.group_commit import GroupCommit
 from tripoint.store.interface import DatabaseTooNew, Done, MembershipRow, StoredEvent, StoreError
@@ -21,6 +21,7 @@ from tripoint.store.writes import (
     PutReceipt,
     PutRegistrationToken,
     PutRoom,
+    PutServerKey,
     PutToken,
     Write,
 )
@@ -281,6 +282,9 @@ class SqliteStore:
         )
         assert row is not None
         return int(str(row[0])), int(str(row[1])), int(str(row[2]))
+
+    async def load_server_keys(self, server: ServerName) -> Sequence[PutServerKey]:
+        return [rows.server_key(row) for row in self._all(rows.SERVER_KEY + "WHERE server = ? ORDER BY key_id", server)]
 
     async def load_meta(self, key: str) -> str | None:
         row = self._one("SELECT value FROM meta WHERE key = ?", key)

@@ -6,7 +6,7 @@ One stream per writing process; a reader's place is therefore (writer, number): 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tripoint.store.interface import Done, StoreError, Writer
 from tripoint.store.writes import Write
@@ -41,11 +41,17 @@ class Stream:
 
         self._writer.submit(writes, finished)
 
-    async def commit(self, writes: Sequence[Write]) -> None:
-        """Store one unit; returns once it is on disk. Raises StoreError, and then nothing was stored."""
+    async def commit(self, writes: Sequence[Write], on_commit: Callable[[], None] | None = None) -> None:
+        """Store one unit; returns once it is on disk. Raises StoreError, and then nothing was stored.
+
+        `on_commit` is called in the same breath as `committed` moves on: what readers by position must know
+        of this unit is said there, since the caller itself runs only later.
+        """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def done(error: StoreError | None) -> None:
+            if error is None and on_commit is not None:
+                on_commit()
             if future.done():
                 return
             if error is None:

@@ -6,7 +6,7 @@ the database in one statement and still happen in the order in which they were s
 
 from msgspec import Struct
 
-from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
+from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 
 # Flags of an event. An outlier's state before it is not known; a rejected event breaks the rules; a soft-failed
 # one breaks those of the present; a redacted one is stored in its redacted form.
@@ -197,6 +197,22 @@ class PutName(Struct, frozen=True):
     value: str
 
 
+class PutServerKey(Struct, frozen=True):
+    """A key of another server, as that server last published it. A `public_key` of None forgets the key.
+
+    `valid_until_ts_ms`: until when signatures by it count; of an old key, when the server stopped using it.
+    `fetched_ts_ms`: when `document` (JSON, the server's own signature in it) was had.
+    """
+
+    server: ServerName
+    key_id: str
+    public_key: str | None
+    old: bool
+    valid_until_ts_ms: int
+    fetched_ts_ms: int
+    document: bytes
+
+
 class PutMeta(Struct, frozen=True):
     key: str
     value: str
@@ -223,5 +239,6 @@ Write = (
     | PutRosterItem
     | PutRegistrationToken
     | PutName
+    | PutServerKey
     | PutMeta
 )

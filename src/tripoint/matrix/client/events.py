@@ -39,7 +39,7 @@ class EventEndpoints:
         done = await self._rooms.do(
             SendEvent(
                 actor=call.user_id,
-                origin=Origin(call.session, path["txnId"], once=True),
+                origin=Origin(call.session, path["txnId"], once=True, scope=_scope(path["eventType"])),
                 room_id=RoomId(path["roomId"]),
                 type=path["eventType"],
                 content=call.json(),
@@ -57,7 +57,7 @@ class EventEndpoints:
         done = await self._rooms.do(
             Redact(
                 actor=call.user_id,
-                origin=Origin(call.session, call.path["txnId"], once=True),
+                origin=Origin(call.session, call.path["txnId"], once=True, scope=f"redact {call.path['eventId']}"),
                 room_id=RoomId(call.path["roomId"]),
                 event_id=EventId(call.path["eventId"]),
                 reason=reason if isinstance(reason, str) else None,
@@ -262,6 +262,12 @@ class EventEndpoints:
         senders = dict.fromkeys(item.event.sender for item in items)
         events = (room.state.get(("m.room.member", sender)) for sender in senders)
         return b",".join(self._renderer.event(event) for event in events if event is not None)
+
+
+def _scope(event_type: str) -> str:
+    """spec: "Transaction identifiers": a repeat has the same path too. It is stored with each event, so the
+    usual case is the short one."""
+    return "" if event_type == "m.room.message" else event_type
 
 
 def _limit(call: Call, default: int) -> int:

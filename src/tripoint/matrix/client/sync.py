@@ -1,5 +1,7 @@
 """GET /sync: its parameters. The work is in matrix/sync/."""
 
+from msgspec.structs import replace
+
 from tripoint.accounts.ports import AccountService
 from tripoint.matrix.errors import MatrixError, bytes_response, invalid
 from tripoint.matrix.presence import DevicePresence
@@ -11,6 +13,8 @@ from tripoint.net.http import Response
 
 # Clients ask for 30 s; proxies cut connections that are silent for a minute or two.
 MAX_TIMEOUT_MS = 120_000
+# Longer filters are read each time: they are rare, and ten thousand of them would fill the memory.
+_KEPT_FILTER = 2048
 
 
 class SyncEndpoints:
@@ -27,10 +31,13 @@ class SyncEndpoints:
             raise invalid("timeout is a number of milliseconds")
         since_text = call.query("since")
         since = None if since_text is None else parse_token(since_text, self._server.start)
+        full_state = _flag(call, "full_state")
         presence = call.query("set_presence") or "online"
         if presence not in ("online", "unavailable", "offline"):
             raise invalid("set_presence is online, unavailable or offline")
         wanted = await self._filter(call)
+        if _flag(call, "use_state_after"):
+            wanted = replace(wanted, state_after=True)
         self._presence.synced(call.user_id, call.session, presence)
         body = await self._server.sync(
             call.user_id,
@@ -38,8 +45,7 @@ class SyncEndpoints:
             since,
             wanted,
             timeout_s=min(int(timeout), MAX_TIMEOUT_MS) / 1000,
-            full_state=call.query("full_state") == "true",
-            since_text=since_text,
+            full_state=full_state,
         )
         return bytes_response(body)
 
@@ -59,7 +65,15 @@ class SyncEndpoints:
                 raise MatrixError(400, "M_INVALID_PARAM", "There is no such filter")
             definition = found
         read = read_filter(definition)
-        if len(self._filters) > 10_000:
-            self._filters.clear()
-        self._filters[key] = read
+        if len(key) <= _KEPT_FILTER:
+            if len(self._filters) > 10_000:
+                self._filters.clear()
+            self._filters[key] = read
         return read
+
+
+def _flag(call: Call, name: str) -> bool:
+    value = call.query(name) or "false"
+    if value not in ("true", "false"):
+        raise invalid(f"{name} is true or false")
+    return value == "true"

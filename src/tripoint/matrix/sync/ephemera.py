@@ -15,6 +15,9 @@ from tripoint.matrix.sync.tokens import SyncToken
 from tripoint.rooms.changes import PresenceChanged, ReceiptMoved, TypingChanged
 from tripoint.rooms.ports import Receipt, RoomReader
 
+# Rooms whose receipts stay in memory; those of the others are read when they are asked for.
+CACHED_ROOMS = 10_000
+
 _ReceiptKey = tuple[UserId, str, str | None]
 
 
@@ -73,9 +76,9 @@ class Ephemera:
             receipts = await self._of_room(room_id)
             found = [receipt for receipt in receipts.values() if receipt.position > position]
             own = [receipt for receipt in found if receipt.user_id == user_id]
-            content = _receipt_content(found, user_id)
-            if content and wanted.ephemeral.wants_type("m.receipt"):
-                events.append(orjson.dumps({"type": "m.receipt", "content": content}))
+            if wanted.ephemeral.wants_type("m.receipt"):
+                for content in _receipt_contents(found, user_id):
+                    events.append(orjson.dumps({"type": "m.receipt", "content": content}))
             for receipt in own:
                 if receipt.kind == "m.fully_read":
                     marker = orjson.dumps({"type": "m.fully_read", "content": {"event_id": receipt.event_id}})
@@ -83,10 +86,15 @@ class Ephemera:
 
     async def _of_room(self, room_id: RoomId) -> OrderedDict[_ReceiptKey, Receipt]:
         receipts = self._receipts.get(room_id)
-        if receipts is None:
+        while receipts is None:
+            at = self._receipt_at.get(room_id)
             loaded = await self._reader.receipts(room_id)
+            if self._receipt_at.get(room_id) != at:
+                continue  # one moved while the others were being read
             receipts = OrderedDict(((r.user_id, r.kind, r.thread_id), r) for r in loaded)
             self._receipts[room_id] = receipts
+            if len(self._receipts) > CACHED_ROOMS:
+                del self._receipts[next(iter(self._receipts))]
         return receipts
 
     def presence(self, user_id: UserId, since: SyncToken | None, wanted: SyncFilter) -> list[bytes]:
@@ -98,6 +106,8 @@ class Ephemera:
         for other in reversed(self._presence):
             if self._presence[other] <= after:
                 break
+            if not wanted.presence.wants_sender(other):
+                continue
             if other == user_id or self._reader.shares_room(user_id, other):
                 events.append(self._presence_event(other))
         return events
@@ -114,14 +124,27 @@ class Ephemera:
         return orjson.dumps({"type": "m.presence", "sender": user_id, "content": content})
 
 
-def _receipt_content(receipts: list[Receipt], user_id: UserId) -> dict[str, dict[str, dict[str, object]]]:
-    """spec: m.receipt. Private receipts are for their owner alone."""
-    content: dict[str, dict[str, dict[str, object]]] = {}
+_ReceiptContent = dict[str, dict[str, dict[str, object]]]
+
+
+def _receipt_contents(receipts: list[Receipt], user_id: UserId) -> list[_ReceiptContent]:
+    """spec: m.receipt. Private receipts are for their owner alone.
+
+    An m.receipt has room for one receipt of a kind per user and event: where a user's receipts of several
+    threads are on the same event, the others go into a second one.
+    """
+    contents: list[_ReceiptContent] = []
     for receipt in receipts:
         if receipt.kind == "m.fully_read" or (receipt.kind == "m.read.private" and receipt.user_id != user_id):
             continue
         data: dict[str, object] = {"ts": receipt.ts_ms}
         if receipt.thread_id is not None:
             data["thread_id"] = receipt.thread_id
-        content.setdefault(receipt.event_id, {}).setdefault(receipt.kind, {})[receipt.user_id] = data
-    return content
+        for content in contents:
+            users = content.setdefault(receipt.event_id, {}).setdefault(receipt.kind, {})
+            if receipt.user_id not in users:
+                users[receipt.user_id] = data
+                break
+        else:
+            contents.append({receipt.event_id: {receipt.kind: {receipt.user_id: data}}})
+    return contents

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
@@ -23,10 +24,24 @@ class EventFilter(Struct, frozen=True):
     senders: tuple[str, ...] | None = None
     not_senders: tuple[str, ...] = ()
     contains_url: bool | None = None
+    rooms: tuple[str, ...] | None = None
+    not_rooms: tuple[str, ...] = ()
 
     @property
     def passes_all(self) -> bool:
         return self == PASS_ALL
+
+    @property
+    def passes_none(self) -> bool:
+        return self.types == () or self.senders == ()
+
+    def in_room(self, room_id: str) -> "EventFilter":
+        """This filter as it stands for one room: without `rooms`, or letting nothing pass."""
+        if self.rooms is None and not self.not_rooms:
+            return self
+        if room_id in self.not_rooms or (self.rooms is not None and room_id not in self.rooms):
+            return PASS_NONE
+        return replace(self, rooms=None, not_rooms=())
 
     def wants_type(self, type_: str) -> bool:
         """Whether events of this type may pass."""
@@ -34,12 +49,11 @@ class EventFilter(Struct, frozen=True):
             return False
         return not any(glob_match(pattern, type_) for pattern in self.not_types)
 
+    def wants_sender(self, sender: str) -> bool:
+        return (self.senders is None or sender in self.senders) and sender not in self.not_senders
+
     def wants(self, event: Event) -> bool:
-        if not self.wants_type(event.type):
-            return False
-        if self.senders is not None and event.sender not in self.senders:
-            return False
-        if event.sender in self.not_senders:
+        if not self.wants_type(event.type) or not self.wants_sender(event.sender):
             return False
         if self.contains_url is None:
             return True
@@ -47,6 +61,7 @@ class EventFilter(Struct, frozen=True):
 
 
 PASS_ALL = EventFilter()
+PASS_NONE = EventFilter(types=())
 
 
 class SyncFilter(Struct, frozen=True):
@@ -65,6 +80,20 @@ class SyncFilter(Struct, frozen=True):
     include_leave: bool = False
     lazy_members: bool = False
     redundant_members: bool = False
+    state_after: bool = False  # GET /sync use_state_after
+    by_room: bool = False  # one of the parts names rooms
+
+    def in_room(self, room_id: str) -> "SyncFilter":
+        """This filter as it stands for one room."""
+        if not self.by_room:
+            return self
+        return replace(
+            self,
+            timeline=self.timeline.in_room(room_id),
+            state=self.state.in_room(room_id),
+            ephemeral=self.ephemeral.in_room(room_id),
+            room_account_data=self.room_account_data.in_room(room_id),
+        )
 
     def wants_room(self, room_id: str) -> bool:
         return (self.rooms is None or room_id in self.rooms) and room_id not in self.not_rooms
@@ -74,7 +103,12 @@ NO_FILTER = SyncFilter()
 
 
 def read_filter(definition: JsonObject) -> SyncFilter:
-    """A filter definition. M_BAD_JSON where a field has the wrong shape."""
+    """A filter definition. M_BAD_JSON where a field has the wrong shape.
+
+    Not here: event_fields (a server may send more), event_format "federation", which is refused.
+    """
+    if definition.get("event_format", "client") != "client":
+        raise invalid("This server gives events in the format client alone")
     room = _object(definition, "room")
     timeline = _object(room, "timeline")
     state = _object(room, "state")
@@ -82,14 +116,16 @@ def read_filter(definition: JsonObject) -> SyncFilter:
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
         raise bad_json("limit must be a number of events")
     rooms = _texts(room, "rooms")
+    ephemeral, account_data = _object(room, "ephemeral"), _object(room, "account_data")
+    parts = (timeline, state, ephemeral, account_data)
     lazy = _flag(state, "lazy_load_members") or _flag(timeline, "lazy_load_members")
     return SyncFilter(
         key=orjson.dumps(definition, option=orjson.OPT_SORT_KEYS).decode(),
         timeline_limit=max(1, min(limit, MAX_TIMELINE)),
         timeline=read_event_filter(timeline),
         state=read_event_filter(state),
-        ephemeral=read_event_filter(_object(room, "ephemeral")),
-        room_account_data=read_event_filter(_object(room, "account_data")),
+        ephemeral=read_event_filter(ephemeral),
+        room_account_data=read_event_filter(account_data),
         account_data=read_event_filter(_object(definition, "account_data")),
         presence=read_event_filter(_object(definition, "presence")),
         rooms=None if rooms is None else frozenset(rooms),
@@ -97,6 +133,7 @@ def read_filter(definition: JsonObject) -> SyncFilter:
         include_leave=_flag(room, "include_leave"),
         lazy_members=lazy,
         redundant_members=_flag(state, "include_redundant_members"),
+        by_room=any("rooms" in part or "not_rooms" in part for part in parts),
     )
 
 
@@ -108,6 +145,8 @@ def read_event_filter(definition: Mapping[str, object]) -> EventFilter:
         senders=_texts(definition, "senders"),
         not_senders=_texts(definition, "not_senders") or (),
         contains_url=url if isinstance(url, bool) else None,
+        rooms=_texts(definition, "rooms"),
+        not_rooms=_texts(definition, "not_rooms") or (),
     )
 
 

@@ -4,7 +4,7 @@ spec: Matrix client-server GET /sync, "Joined Room", "Invited Room", "Left room"
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import orjson
 
@@ -14,7 +14,7 @@ from tripoint.matrix.render import Renderer
 from tripoint.matrix.sync.filters import SyncFilter
 from tripoint.matrix.sync.tokens import page_token
 from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
-from tripoint.rooms.ports import RoomReader, RoomView
+from tripoint.rooms.ports import Member, RoomReader, RoomView, StateMap
 
 # spec: "Room summaries": up to five heroes.
 HEROES = 5
@@ -29,27 +29,107 @@ STRIPPED = (
     ("m.room.encryption", ""),
 )
 _SHARED_CHUNKS = 512
+_COUNTED_ROOMS = 1024
+# A change of these changes the summary.
+_SUMMED_UP = ("m.room.member", "m.room.name", "m.room.canonical_alias")
 
 
 class Timeline:
     """The events of a chunk, oldest first. `limited`: earlier ones were left out; `start` is the position
-    before the first."""
+    before the first. `whole`: without `limited`, every event since then is in it (no filter, nothing hidden)."""
 
-    __slots__ = ("items", "limited", "start")
+    __slots__ = ("items", "limited", "start", "whole")
 
-    def __init__(self, items: Sequence[HistoryItem], limited: bool, start: int) -> None:
+    def __init__(self, items: Sequence[HistoryItem], limited: bool, start: int, *, whole: bool) -> None:
         self.items = items
         self.limited = limited
         self.start = start
+        self.whole = whole
+
+
+class RoomStates:
+    """A room's state around a timeline that ends at position `upto`; the room may have moved on since.
+
+    `present` is the state after it, `start` looks a key up before it.
+    """
+
+    def __init__(self, present: StateMap, timeline: Timeline) -> None:
+        self.present = present
+        self._timeline = timeline
+        self._undone: dict[tuple[str, str], Event | None] | None = None
+
+    @property
+    def undone(self) -> Mapping[tuple[str, str], Event | None]:
+        """What the timeline's first change of each key replaced."""
+        if self._undone is None:
+            self._undone = {}
+            for item in self._timeline.items:
+                event = item.event
+                if event.state_key is not None:
+                    self._undone.setdefault((event.type, event.state_key), item.replaced)
+        return self._undone
+
+    def start(self, key: tuple[str, str]) -> Event | None:
+        """The state event under a key at the start of the timeline."""
+        undone = self.undone
+        return undone[key] if key in undone else self.present.get(key)
+
+    def all_at_start(self) -> list[Event]:
+        """The whole state at the start of the timeline."""
+        undone = self.undone
+        found = []
+        for key, event in self.present.items():
+            before = undone.get(key, event)
+            if before is not None:
+                found.append(before)
+        return found
+
+
+def present_state(room: RoomView, upto: int) -> StateMap:
+    """The room's state at position `upto`: as it is now, with the newest events undone where it has moved on."""
+    if room.last_position <= upto:
+        return room.state
+    state = dict(room.state)
+    for item in reversed(room.recent):
+        if item.position <= upto:
+            break
+        event = item.event
+        if event.state_key is not None:
+            if item.replaced is None:
+                state.pop((event.type, event.state_key), None)
+            else:
+                state[event.type, event.state_key] = item.replaced
+    return state
+
+
+def told_in_full(timeline: Timeline, present: StateMap) -> Timeline:
+    """The timeline from where on it ends in the state `present`.
+
+    Where the reader may not see a change, or filters it out, and sees an older one of the same key, the client
+    would go on believing the older one: the timeline then begins behind that, as a limited one.
+    """
+    if timeline.whole:
+        return timeline
+    last = {item.event.key: item for item in timeline.items if item.event.is_state}
+    outdated = 0
+    for key, item in last.items():
+        event = present.get(key)
+        if event is None or event.event_id != item.event.event_id:
+            outdated = max(outdated, item.position)
+    if not outdated:
+        return timeline
+    items = [item for item in timeline.items if item.position > outdated]
+    return Timeline(items, True, outdated, whole=False)
 
 
 class RoomChunks:
-    """Makes chunks. `transaction_id(event_id, session)` names the sender's own mark on an event."""
+    """Makes chunks."""
 
     def __init__(self, reader: RoomReader, renderer: Renderer) -> None:
         self._reader = reader
         self._renderer = renderer
         self._shared: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
+        self._counted: OrderedDict[RoomId, tuple[int, int, list[UserId], list[UserId]]] = OrderedDict()
 
     async def timeline(
         self, room: RoomView, user_id: UserId, wanted: SyncFilter, *, since: int, upto: int, all_visible: bool
@@ -57,14 +137,20 @@ class RoomChunks:
         """The newest events after `since`, as many as the filter asks for. `all_visible`: the reader was
         joined all the time since then, so memory may answer."""
         limit = wanted.timeline_limit
-        if all_visible and since >= room.recent_from:
-            found = [item for item in room.recent if since < item.position <= upto]
-            if not wanted.timeline.passes_all:
-                found = [item for item in found if wanted.timeline.wants(item.event)]
-            if len(found) > limit:
-                return Timeline(found[-limit:], True, found[-limit].position - 1)
-            return Timeline(found, False, since)
         event_filter = wanted.timeline
+        if event_filter.passes_none:
+            return Timeline((), False, since, whole=False)
+        whole = event_filter.passes_all and all_visible
+        if all_visible and since >= room.recent_from:
+            found = []
+            for item in reversed(room.recent):
+                if item.position <= since:
+                    break
+                if item.position <= upto and (whole or event_filter.wants(item.event)):
+                    found.append(item)
+                    if len(found) > limit:
+                        break
+            return _newest(found, limit, since, whole=whole)
         page = await self._reader.history(
             HistoryQuery(
                 room_id=room.room_id,
@@ -72,7 +158,7 @@ class RoomChunks:
                 direction=Direction.BACKWARD,
                 anchor=ByPosition(upto),
                 until=ByPosition(since),
-                limit=limit,
+                limit=limit + 1,  # one more tells whether the timeline is limited
                 types=event_filter.types,
                 not_types=event_filter.not_types,
                 senders=_users(event_filter.senders),
@@ -81,50 +167,51 @@ class RoomChunks:
                 with_replaced=True,
             )
         )
-        items = page.items[::-1]
-        start = items[0].position - 1 if items and page.end is not None else since
-        return Timeline(items, page.end is not None, start)
+        timeline = _newest(page.items, limit, since, whole=whole)
+        if page.end is not None and not timeline.limited:
+            # The reader stopped looking: there may be more, and paging on from there finds it.
+            return Timeline(timeline.items, True, page.end, whole=whole)
+        return timeline
 
-    def state_before(self, room: RoomView, timeline: Timeline) -> list[Event]:
-        """The whole state at the start of the timeline: the present one with the timeline's changes undone."""
-        undone: dict[tuple[str, str], Event | None] = {}
-        for item in timeline.items:
-            event = item.event
-            if event.state_key is not None:
-                undone.setdefault((event.type, event.state_key), item.replaced)
-        state = []
-        for key, event in room.state.items():
-            if key in undone:
-                before = undone[key]
-                if before is not None:
-                    state.append(before)
-            else:
-                state.append(event)
-        return state
-
-    def state_between(self, room: RoomView, timeline: Timeline, since: int) -> list[Event]:
-        """State that changed after `since` and before the timeline's first event."""
-        if not timeline.limited:
+    def changed(self, room: RoomView, states: RoomStates, timeline: Timeline, since: int, upto: int) -> list[Event]:
+        """State that changed after `since` and that the timeline alone does not tell: before its start, or left
+        out of it by a filter."""
+        if timeline.whole and not timeline.limited:
             return []
-        changed = []
-        in_timeline = {item.event.key: item for item in reversed(timeline.items) if item.event.is_state}
-        for key, position in room.state_positions.items():
-            first = in_timeline.get(key)
-            if first is not None:
-                if first.replaced is not None:
-                    changed.append(first.replaced)
-            elif since < position <= timeline.start:
-                changed.append(room.state[key])
-        return changed
-
-    def lazy(self, state: Iterable[Event], room: RoomView, needed: Iterable[UserId]) -> list[Event]:
-        """State without members, but with those of `needed` (who spoke, who reads)."""
-        kept = [event for event in state if event.type != "m.room.member"]
-        for user_id in dict.fromkeys(needed):
-            event = room.state.get(("m.room.member", user_id))
+        undone = states.undone
+        told = []
+        for key in self._moved(room, since, upto):
+            event = undone[key] if key in undone else states.present.get(key)
             if event is not None:
-                kept.append(event)
-        return kept
+                told.append(event)
+        return told
+
+    def changed_after(self, room: RoomView, states: RoomStates, since: int, upto: int) -> list[Event]:
+        """State that changed after `since`, as it is at the end of the timeline (use_state_after)."""
+        present = states.present
+        return [present[key] for key in self._moved(room, since, upto) if key in present]
+
+    def changed_members(self, room: RoomView, since: int, upto: int) -> set[str]:
+        """User ids whose membership or profile changed after `since`."""
+        return {state_key for type_, state_key in self._moved(room, since, upto) if type_ == "m.room.member"}
+
+    def _moved(self, room: RoomView, since: int, upto: int) -> list[tuple[str, str]]:
+        """Keys of the state that changed after `since`; if again after `upto`, then perhaps only then."""
+        if since >= room.recent_from:
+            keys = (i.event.key for i in room.recent if since < i.position <= upto and i.event.is_state)
+            return list(dict.fromkeys(keys))
+        return [key for key, position in room.state_positions.items() if position > since]
+
+    def sums_changed(self, room: RoomView, since: int) -> bool:
+        """Whether anything that the summary counts or names changed after `since`."""
+        if since >= room.recent_from:
+            for item in reversed(room.recent):
+                if item.position <= since:
+                    return False
+                if item.event.type in _SUMMED_UP and item.event.is_state:
+                    return True
+            return False
+        return any(position > since and key[0] in _SUMMED_UP for key, position in room.state_positions.items())
 
     def joined(
         self,
@@ -136,38 +223,28 @@ class RoomChunks:
         ephemeral: Sequence[bytes],
         account_data: Sequence[bytes],
         transactions: dict[str, str],
-        summary_for: UserId | None,
+        summary: bytes | None,
         share_as: tuple[object, ...] | None,
     ) -> bytes:
         """The chunk of a joined room. With `share_as`, a key that holds for all readers of this same chunk,
         it is kept for the others who were woken by the same event."""
         key = None
-        if share_as is not None and not account_data and not transactions and summary_for is None:
-            key = (room.room_id, *share_as, tuple(event.event_id for event in state), tuple(ephemeral))
+        if share_as is not None and not account_data and not transactions and summary is None:
+            ids = tuple(event.event_id for event in state)
+            key = (room.room_id, *share_as, wanted.state_after, ids, tuple(ephemeral))
             found = self._shared.get(key)
             if found is not None:
                 return found
-        render = self._renderer
-        events = b",".join(
-            render.timeline(item, transactions.get(item.event.event_id)) for item in timeline.items
-        )
-        if not wanted.state.passes_all:
-            state = [event for event in state if wanted.state.wants(event)]
         parts = [
-            b'{"timeline":{"events":[',
-            events,
-            b'],"limited":true,"prev_batch":"' if timeline.limited else b'],"limited":false,"prev_batch":"',
-            page_token(timeline.start).encode(),
-            b'"},"state":{"events":[',
-            b",".join(render.state(event) for event in state),
-            b']},"ephemeral":{"events":[',
+            *self._told(timeline, state, wanted, transactions),
+            b',"ephemeral":{"events":[',
             b",".join(ephemeral),
             b']},"account_data":{"events":[',
             b",".join(account_data),
             b"]}",
         ]
-        if summary_for is not None:
-            parts.append(b',"summary":' + self.summary(room, summary_for))
+        if summary is not None:
+            parts.append(b',"summary":' + summary)
         parts.append(b"}")
         chunk = b"".join(parts)
         if key is not None:
@@ -176,23 +253,69 @@ class RoomChunks:
                 self._shared.popitem(last=False)
         return chunk
 
-    def summary(self, room: RoomView, user_id: UserId) -> bytes:
-        """spec: "RoomSummary": heroes only where the room has no name of its own."""
-        joined = room.joined()
-        invited = sum(1 for member in room.members().values() if member.membership == "invite")
-        summary: dict[str, object] = {
-            "m.joined_member_count": len(joined),
-            "m.invited_member_count": invited,
-        }
+    def left(
+        self,
+        timeline: Timeline,
+        state: Sequence[Event],
+        wanted: SyncFilter,
+        *,
+        account_data: Sequence[bytes],
+        transactions: dict[str, str],
+    ) -> bytes:
+        """The chunk of a room that one has left."""
+        parts = self._told(timeline, state, wanted, transactions)
+        return b"".join((*parts, b',"account_data":{"events":[', b",".join(account_data), b"]}}"))
+
+    def _told(
+        self, timeline: Timeline, state: Sequence[Event], wanted: SyncFilter, transactions: Mapping[str, str]
+    ) -> list[bytes]:
+        """Timeline and state, from the chunk's opening brace on."""
+        render = self._renderer
+        if not wanted.state.passes_all:
+            state = [event for event in state if wanted.state.wants(event)]
+        items = (render.timeline(item, transactions.get(item.event.event_id)) for item in timeline.items)
+        return [
+            b'{"timeline":{"events":[',
+            b",".join(items),
+            b'],"limited":true,"prev_batch":"' if timeline.limited else b'],"limited":false,"prev_batch":"',
+            page_token(timeline.start).encode(),
+            b'"},"state_after":{"events":[' if wanted.state_after else b'"},"state":{"events":[',
+            b",".join(render.state(event) for event in state),
+            b"]}",
+        ]
+
+    def summary(self, room: RoomView, user_id: UserId) -> tuple[bytes, Sequence[UserId]]:
+        """(RoomSummary, its heroes). spec: heroes only where the room has no name of its own."""
+        joined, invited, present, gone = self._count(room)
+        summary: dict[str, object] = {"m.joined_member_count": joined, "m.invited_member_count": invited}
+        heroes: Sequence[UserId] = ()
         if not room.name and not room.canonical_alias:
-            members = room.members()
-            present = [m for m in members.values() if m.membership in ("join", "invite")]
-            others = [m.user_id for m in present if m.user_id != user_id][:HEROES]
-            if not others:
-                gone = [m for m in members.values() if m.membership in ("leave", "ban")]
-                others = [m.user_id for m in gone if m.user_id != user_id][:HEROES]
-            summary["m.heroes"] = others
-        return orjson.dumps(summary)
+            heroes = [hero for hero in present if hero != user_id][:HEROES]
+            if not heroes:
+                heroes = [hero for hero in gone if hero != user_id][:HEROES]
+            summary["m.heroes"] = heroes
+        return orjson.dumps(summary), heroes
+
+    def _count(self, room: RoomView) -> tuple[int, int, list[UserId], list[UserId]]:
+        """(joined, invited, first members inside, first members gone), counted once for all readers."""
+        at = room.last_position
+        known = self._counted.get(room.room_id)
+        if known is not None and known[0] == at:
+            return len(room.joined()), known[1], known[2], known[3]
+        invited = 0
+        inside: list[Member] = []
+        gone: list[Member] = []
+        for member in room.members().values():
+            if member.membership in ("join", "invite"):
+                invited += member.membership == "invite"
+                inside.append(member)
+            elif member.membership in ("leave", "ban"):
+                gone.append(member)
+        firsts = ([m.user_id for m in inside[: HEROES + 1]], [m.user_id for m in gone[: HEROES + 1]])
+        self._counted[room.room_id] = (at, invited, *firsts)
+        if len(self._counted) > _COUNTED_ROOMS:
+            self._counted.popitem(last=False)
+        return len(room.joined()), invited, *firsts
 
     def invited(self, room: RoomView, user_id: UserId) -> bytes:
         """The chunk of a room one is invited to."""
@@ -212,26 +335,57 @@ class RoomChunks:
             events.append(member)
         return b",".join(self._renderer.stripped(event) for event in events)
 
-    def left(self, timeline: Timeline, state: Sequence[Event]) -> bytes:
-        """The chunk of a room that one has left."""
-        render = self._renderer
-        return b"".join(
-            (
-                b'{"timeline":{"events":[',
-                b",".join(render.timeline(item) for item in timeline.items),
-                b'],"limited":true,"prev_batch":"' if timeline.limited else b'],"limited":false,"prev_batch":"',
-                page_token(timeline.start).encode(),
-                b'"},"state":{"events":[',
-                b",".join(render.state(event) for event in state),
-                b']},"account_data":{"events":[]}}',
-            )
-        )
-
     def forget(self, room_id: RoomId) -> None:
         """A message of the room was redacted: chunks that showed it are not given again."""
         for key in [key for key in self._shared if key[0] == room_id]:
             del self._shared[key]
 
 
+def _newest(newest_first: Sequence[HistoryItem], limit: int, since: int, *, whole: bool) -> Timeline:
+    """A timeline of the first `limit` of these."""
+    items = newest_first[:limit][::-1]
+    if len(newest_first) > limit:
+        return Timeline(items, True, items[0].position - 1, whole=whole)
+    return Timeline(items, False, since, whole=whole)
+
+
 def _users(names: Sequence[str] | None) -> tuple[UserId, ...] | None:
     return None if names is None else tuple(UserId(name) for name in names)
+
+
+def lazy_members(
+    state: Sequence[Event],
+    states: RoomStates,
+    timeline: Timeline,
+    wanted: SyncFilter,
+    needed: Sequence[UserId],
+    told: Mapping[UserId, int],
+    since: int | None,
+    changed: Collection[str],
+) -> tuple[list[Event], set[UserId]]:
+    """(state, members that the device knows from now on) for a device that loads members lazily.
+
+    `needed` are members beside the senders of the timeline. `told` says at which position the device was told
+    of a member; `since` None: it is told everything anew, and of members those in `changed`. Otherwise every
+    member in `state` has changed and is told, needed or not.
+    spec: GET /sync: when limited, membership events of the gap are sent whether redundant or not
+    """
+    kept = [
+        event
+        for event in state
+        if event.type != "m.room.member" or since is not None or event.state_key in changed
+    ]
+    there = {event.state_key for event in kept if event.type == "m.room.member"}
+    known = {UserId(key) for key in there if key is not None}
+    after = wanted.state_after
+    for user_id in dict.fromkeys((*(item.event.sender for item in timeline.items), *needed)):
+        if user_id in there:
+            continue
+        if since is not None and not wanted.redundant_members and told.get(user_id, since + 1) <= since:
+            continue
+        key = ("m.room.member", user_id)
+        event = states.present.get(key) if after else states.start(key)
+        if event is not None:
+            kept.append(event)
+            known.add(user_id)
+    return kept, known

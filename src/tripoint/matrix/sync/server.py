@@ -8,16 +8,24 @@ spec: Matrix client-server GET /_matrix/client/v3/sync
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from enum import Enum
 
 import orjson
 
 from tripoint.accounts.ports import AccountService
-from tripoint.core.event import Event
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.ids import DeviceId, RoomId, UserId
 from tripoint.matrix.push_rules import default_push_rules
 from tripoint.matrix.sync.ephemera import Ephemera
 from tripoint.matrix.sync.filters import SyncFilter
-from tripoint.matrix.sync.rooms import RoomChunks, Timeline
+from tripoint.matrix.sync.rooms import (
+    RoomChunks,
+    RoomStates,
+    Timeline,
+    lazy_members,
+    present_state,
+    told_in_full,
+)
 from tripoint.matrix.sync.tokens import SyncToken
 from tripoint.rooms.changes import (
     AccountDataChanged,
@@ -26,10 +34,12 @@ from tripoint.rooms.changes import (
     PresenceChanged,
     ReceiptMoved,
     RoomChange,
+    SessionsEnded,
     TypingChanged,
     UserChange,
 )
 from tripoint.rooms.ports import RoomReader, RoomView
+from tripoint.rooms.refusals import Refusal, Refused
 
 # Transaction ids of recent events: a client asks for its own within seconds.
 _TRANSACTIONS = 10_000
@@ -40,23 +50,21 @@ _ROOMS_PER_TURN = 20
 
 
 class _Known:
-    """Which members a lazy-loading device was told of. What the last answer said counts once the device
-    comes back with its token: an answer may be lost."""
+    """Which members a lazy-loading device was told of, and in the answer up to which position: a device that
+    comes back with an older token (the answer was lost, it kept an older state) is told again."""
 
-    __slots__ = ("members", "pending", "token")
+    __slots__ = ("members",)
 
     def __init__(self) -> None:
-        self.members: dict[RoomId, set[UserId]] = {}
-        self.pending: dict[RoomId, set[UserId]] = {}
-        self.token = ""
+        self.members: dict[RoomId, dict[UserId, int]] = {}
 
-    def came_back(self, token: str | None) -> None:
-        if token is None:
-            self.members = {}
-        elif token == self.token:
-            for room_id, users in self.pending.items():
-                self.members.setdefault(room_id, set()).update(users)
-        self.pending = {}
+
+class _Stay(Enum):
+    """What a joined user has been doing in a room since a token."""
+
+    STAYED = "stayed"  # joined all the time
+    RETURNED = "returned"  # joined then and now, and outside in between
+    CAME = "came"  # outside then
 
 
 class SyncServer:
@@ -75,7 +83,7 @@ class SyncServer:
         self._chunks = chunks
         self._ephemera = ephemera
         self.start = start
-        self._waiting: dict[UserId, set[asyncio.Future[None]]] = {}
+        self._waiting: dict[UserId, dict[asyncio.Future[None], DeviceId]] = {}
         self._to_wake: set[UserId] = set()
         self._draining = False
         self._transactions: OrderedDict[str, tuple[str, str]] = OrderedDict()
@@ -126,6 +134,16 @@ class SyncServer:
         elif isinstance(change, PresenceChanged):
             # Nobody is woken for presence: in a room of a thousand that would be a million answers.
             self._ephemera.presence_changed(change)
+        elif isinstance(change, SessionsEnded):
+            self._end(change)
+
+    def _end(self, change: SessionsEnded) -> None:
+        """Devices were logged out: whoever holds their old token hears no more."""
+        for future, device_id in self._waiting.get(change.user_id, {}).items():
+            if not future.done() and (not change.device_ids or device_id in change.device_ids):
+                future.set_exception(AccountRefused(AccountRefusal.UNKNOWN_TOKEN))
+        for device in change.device_ids:
+            self._known.pop((change.user_id, DeviceId(device)), None)
 
     def _wake(self, user_id: UserId) -> None:
         if user_id not in self._waiting:
@@ -158,18 +176,20 @@ class SyncServer:
         *,
         timeout_s: float,
         full_state: bool,
-        since_text: str | None,
     ) -> bytes:
         """The body of an answer. Waits up to `timeout_s` while there is nothing to say."""
         known = self._known_of(user_id, device_id)
-        known.came_back(since_text)
+        if since is None:
+            known.members.clear()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         while True:
             future: asyncio.Future[None] = loop.create_future()
-            self._waiting.setdefault(user_id, set()).add(future)
+            self._waiting.setdefault(user_id, {})[future] = device_id
             try:
                 body, empty = await self._answer(user_id, device_id, since, wanted, full_state, known)
+                if future.done():
+                    future.result()  # raises where the device was logged out meanwhile
                 left_s = deadline - loop.time()
                 if not empty or since is None or full_state or left_s <= 0 or self._draining:
                     return body
@@ -180,7 +200,7 @@ class SyncServer:
                     timer.cancel()
             finally:
                 futures = self._waiting[user_id]
-                futures.discard(future)
+                del futures[future]
                 if not futures:
                     del self._waiting[user_id]
 
@@ -203,57 +223,53 @@ class SyncServer:
         known: _Known,
     ) -> tuple[bytes, bool]:
         """(body, whether it says nothing)."""
-        upto = SyncToken(self._reader.stream_position(), self._ephemera.counter)
-        position = since.position if since is not None else 0
         memberships = await self._reader.membership_positions(user_id)
-        sections: dict[str, list[bytes]] = {"join": [], "invite": [], "knock": [], "leave": []}
+        # Nothing is awaited from here to the copy of the memberships: they are of this very position.
+        upto = SyncToken(self._reader.stream_position(), self._ephemera.counter)
+        rooms = list(memberships.items())
+        position = since.position if since is not None else 0
         room_data = await self._account_data_since(user_id, since)
+        one = _Answer(user_id, f"{user_id}/{device_id}", since, upto, wanted, full_state, known)
+        sections: dict[str, list[bytes]] = {"join": [], "invite": [], "knock": [], "leave": []}
         count = 0
-        for room_id, (membership, moved) in list(memberships.items()):
-            if not wanted.wants_room(room_id):
-                continue
+        for room_id, (membership, moved) in rooms:
             if membership == "join":
-                room = self._reader.peek(room_id) or await self._reader.room(room_id)
+                if not wanted.wants_room(room_id):
+                    continue
+                room = self._reader.peek(room_id)
                 data = room_data.get(room_id, ())
                 if (
                     since is not None
                     and not full_state
+                    and room is not None
                     and room.last_position <= position
                     and not data
                     and not self._ephemera.changed(room_id, user_id, since)
                 ):
                     continue
-                chunk = await self._joined(
-                    room, user_id, device_id, since, upto, moved, wanted, data, full_state, known
-                )
-                section = "join"
                 count += 1
                 if count % _ROOMS_PER_TURN == 0:
                     await asyncio.sleep(0)
-            elif membership in ("invite", "knock"):
-                if since is not None and moved <= position:
-                    continue
-                room = await self._reader.room(room_id)
-                make = self._chunks.invited if membership == "invite" else self._chunks.knocked
-                chunk, section = make(room, user_id), membership
-            else:
-                if (since is None and not wanted.include_leave) or (since is not None and moved <= position):
-                    continue
-                chunk = await self._left(await self._reader.room(room_id), user_id, position, moved, wanted)
-                section = "leave"
+            elif not wanted.wants_room(room_id) or not one.wants(membership, moved):
+                continue
+            try:
+                chunk = await self._chunk(one, room_id, membership, moved, room_data.get(room_id, ()))
+            except Refused as refused:
+                if refused.refusal is not Refusal.NO_SUCH_ROOM:
+                    raise
+                continue  # it ended just now
             if chunk is not None:
+                section = "leave" if _is_outside(membership) else membership
                 sections[section].append(orjson.dumps(room_id) + b":" + chunk)
         global_data = self._global_account_data(user_id, room_data.get(None, ()), wanted, since is None)
         presence = self._ephemera.presence(user_id, since, wanted)
         empty = not any(sections.values()) and not global_data and not presence
-        next_batch = upto.text(self.start)
-        known.token = next_batch
-        rooms = b",".join(
+        joined = b",".join(
             b'"%s":{%s}' % (name.encode(), b",".join(chunks)) for name, chunks in sections.items() if chunks
         )
-        parts = [b'{"next_batch":"', next_batch.encode(), b'"']
-        if rooms:
-            parts.append(b',"rooms":{' + rooms + b"}")
+        parts = [b'{"next_batch":"', upto.text(self.start).encode(), b'"']
+        if joined:
+            parts.append(b',"rooms":{' + joined + b"}")
         if global_data:
             parts.append(b',"account_data":{"events":[' + b",".join(global_data) + b"]}")
         if presence:
@@ -261,38 +277,72 @@ class SyncServer:
         parts.append(b"}")
         return b"".join(parts), empty
 
-    async def _joined(
-        self,
-        room: RoomView,
-        user_id: UserId,
-        device_id: DeviceId,
-        since: SyncToken | None,
-        upto: SyncToken,
-        moved: int,
-        wanted: SyncFilter,
-        data: Sequence[tuple[str, bytes]],
-        full_state: bool,
-        known: _Known,
+    async def _chunk(
+        self, one: "_Answer", room_id: RoomId, membership: str, moved: int, data: Sequence[tuple[str, bytes]]
     ) -> bytes | None:
-        new = since is None or (moved > since.position and self._newly_joined(room, user_id, since.position))
-        start = 0 if new or since is None else since.position
+        """A room's part of an answer; None where there is nothing to say."""
+        room = self._reader.peek(room_id) or await self._reader.room(room_id)
+        if membership == "join":
+            return await self._joined(one, room, moved, data)
+        if membership == "invite":
+            return self._chunks.invited(room, one.user_id)
+        if membership == "knock":
+            return self._chunks.knocked(room, one.user_id)
+        return await self._left(one, room, moved, data)
+
+    async def _joined(
+        self, one: "_Answer", room: RoomView, moved: int, data: Sequence[tuple[str, bytes]]
+    ) -> bytes | None:
+        since, wanted, user_id, upto = one.since, one.wanted.in_room(room.room_id), one.user_id, one.upto.position
+        position = since.position if since is not None else 0
+        stay, start, inside = (_Stay.CAME, 0, 0) if since is None else (_Stay.STAYED, position, position)
+        if since is not None and moved > position:
+            stay, start, inside = await self._stay(room, user_id, position)
+        whole = stay is not _Stay.STAYED or one.full_state
+        if stay is not _Stay.STAYED and since is not None:
+            # What was kept for the room while the user was outside is news too.
+            data = await self._room_data(user_id, room.room_id)
         timeline = await self._chunks.timeline(
-            room, user_id, wanted, since=start, upto=upto.position, all_visible=not new
+            room, user_id, wanted, since=start, upto=upto, all_visible=stay is _Stay.STAYED
         )
-        if new or full_state:
-            state = self._chunks.state_before(room, timeline)
+        ephemeral, marker = await self._ephemera.of_room(
+            room.room_id, user_id, since if stay is _Stay.STAYED else None, wanted
+        )
+        # Nothing is awaited from here on.
+        present = present_state(room, upto)
+        if not wanted.state_after:
+            timeline = told_in_full(timeline, present)
+        states = RoomStates(present, timeline)
+        if wanted.state_after:
+            full = whole
+            state = [*states.present.values()] if full else self._chunks.changed_after(room, states, start, upto)
+        elif whole:
+            state = states.all_at_start()
         else:
-            state = self._chunks.state_between(room, timeline, start)
+            state = self._chunks.changed(room, states, timeline, start, upto)
+        summary = None
+        heroes: Sequence[UserId] = ()
+        if whole or self._chunks.sums_changed(room, position):
+            summary, heroes = self._chunks.summary(room, user_id)
         if wanted.lazy_members:
-            state = self._lazy(room, user_id, state, timeline, wanted, known, new or full_state)
+            needed = (user_id, *heroes) if whole else heroes
+            told = one.known.members.get(room.room_id, {})
+            # Of a room where the user was before, the device may know members that changed since.
+            changed = self._chunks.changed_members(room, inside, upto) if whole and inside else None
+            state, now_known = lazy_members(
+                state, states, timeline, wanted, needed, told, None if whole else position, changed or ()
+            )
         account_data = [entry for type_, entry in data if wanted.room_account_data.wants_type(type_)]
-        ephemeral, marker = await self._ephemera.of_room(room.room_id, user_id, None if new else since, wanted)
         if marker is not None and wanted.room_account_data.wants_type("m.fully_read"):
             account_data.append(marker)
-        members_moved = any(item.event.type == "m.room.member" for item in timeline.items)
-        if not (timeline.items or state or ephemeral or account_data or new or full_state):
+        if not (timeline.items or timeline.limited or state or ephemeral or account_data or summary):
             return None
-        transactions = self._own_transactions(timeline, f"{user_id}/{device_id}")
+        if wanted.lazy_members:
+            in_timeline = (i.event.state_key for i in timeline.items if i.event.type == "m.room.member")
+            now_known.update(UserId(key) for key in in_timeline if key is not None)
+            members = {} if whole else one.known.members.get(room.room_id, {})
+            members.update(dict.fromkeys(now_known, upto))
+            one.known.members[room.room_id] = members
         return self._chunks.joined(
             room,
             timeline,
@@ -300,46 +350,37 @@ class SyncServer:
             wanted,
             ephemeral=ephemeral,
             account_data=account_data,
-            transactions=transactions,
-            summary_for=user_id if new or members_moved else None,
-            share_as=None if new or full_state else (start, upto.position, wanted.key),
+            transactions=self._own_transactions(timeline, one.session),
+            summary=summary,
+            share_as=None if whole else (start, upto, wanted.key),
         )
 
-    def _newly_joined(self, room: RoomView, user_id: UserId, position: int) -> bool:
-        """Whether the user was outside at `position`. Unknown counts as outside: more state does no harm."""
-        if position < room.recent_from:
-            return True
-        for item in room.recent:
-            event = item.event
-            if item.position > position and event.type == "m.room.member" and event.state_key == user_id:
-                before = item.replaced
-                return before is None or before.content.get("membership") != "join"
-        return True
-
-    def _lazy(
-        self,
-        room: RoomView,
-        user_id: UserId,
-        state: Sequence[Event],
-        timeline: Timeline,
-        wanted: SyncFilter,
-        known: _Known,
-        whole: bool,
-    ) -> list[Event]:
-        """State for a device that loads members lazily: those it needs to show the timeline."""
-        told = set() if whole or wanted.redundant_members else known.members.get(room.room_id, set())
-        needed = [item.event.sender for item in timeline.items]
-        if whole:
-            needed.append(user_id)
-        else:
-            # Member changes in a gap matter to a device that knows the member.
-            needed.extend(UserId(e.state_key or "") for e in state if e.type == "m.room.member")
-        in_timeline = {
-            item.event.state_key for item in timeline.items if item.event.type == "m.room.member"
-        }
-        missing = [user for user in dict.fromkeys(needed) if user not in told and user not in in_timeline]
-        known.pending.setdefault(room.room_id, set()).update(needed)
-        return self._chunks.lazy(state, room, missing)
+    async def _stay(self, room: RoomView, user_id: UserId, position: int) -> tuple[_Stay, int, int]:
+        """What a user who is joined now has been doing since `position`; up to where the user has been told of
+        the room's events, since no timeline tells an event twice; up to where the user knew its state."""
+        if position >= room.recent_from:
+            own = [
+                item
+                for item in room.recent
+                if item.position > position and (item.event.type, item.event.state_key) == ("m.room.member", user_id)
+            ]
+            joined = all(item.event.content.get("membership") == "join" for item in own)
+            before = own[0].replaced if own else None
+            if joined and before is not None and before.content.get("membership") == "join":
+                return _Stay.STAYED, position, position
+        then, told, inside, stayed = "leave", 0, 0, True
+        for at, membership in await self._reader.own_memberships(room.room_id, user_id):
+            if at > position:
+                stayed = stayed and membership == "join"
+            else:
+                if membership in ("leave", "ban"):
+                    told = at  # what came up to here was told with the departure
+                if then == "join" and membership != "join":
+                    inside = at
+                then = membership
+        if then != "join":
+            return _Stay.CAME, told, inside
+        return (_Stay.STAYED if stayed else _Stay.RETURNED), position, position
 
     def _own_transactions(self, timeline: Timeline, session: str) -> dict[str, str]:
         """event id -> transaction id of the events that this device sent."""
@@ -356,13 +397,52 @@ class SyncServer:
         return found[1] if found is not None and found[0] == session else None
 
     async def _left(
-        self, room: RoomView, user_id: UserId, position: int, moved: int, wanted: SyncFilter
+        self, one: "_Answer", room: RoomView, moved: int, data: Sequence[tuple[str, bytes]]
     ) -> bytes:
         """What happened until one left."""
+        since, wanted, user_id = one.since, one.wanted.in_room(room.room_id), one.user_id
+        position = since.position if since is not None else 0
+        then = "leave"
+        for at, membership in await self._reader.own_memberships(room.room_id, user_id):
+            if at <= position:
+                then = membership
         timeline = await self._chunks.timeline(
             room, user_id, wanted, since=position, upto=moved, all_visible=False
         )
-        return self._chunks.left(timeline, [])
+        try:
+            present = await self._reader.readable_state(room.room_id, user_id, moved)
+        except Refused:
+            present = {}  # never inside: there is one's own membership to tell of and nothing else
+        if not wanted.state_after:
+            timeline = told_in_full(timeline, present)
+        states = RoomStates(present, timeline)
+        whole = then != "join"
+        if whole:
+            state = [*present.values()] if wanted.state_after else states.all_at_start()
+        else:
+            before = await self._reader.readable_state(room.room_id, user_id, position)
+            state = []
+            for key, event in present.items():
+                told = event if wanted.state_after else states.start(key)
+                if told is not None and told is not before.get(key):
+                    state.append(told)
+        if wanted.lazy_members:
+            told_before = one.known.members.get(room.room_id, {})
+            state, _ = lazy_members(
+                state, states, timeline, wanted, (user_id,), told_before, None if whole else position, ()
+            )
+        account_data = [entry for type_, entry in data if wanted.room_account_data.wants_type(type_)]
+        transactions = self._own_transactions(timeline, one.session)
+        return self._chunks.left(timeline, state, wanted, account_data=account_data, transactions=transactions)
+
+    async def _room_data(self, user_id: UserId, room_id: RoomId) -> Sequence[tuple[str, bytes]]:
+        """All account data that a user keeps for a room."""
+        data = await self._accounts.all_account_data(user_id)
+        return [
+            (type_, orjson.dumps({"type": type_, "content": content}))
+            for (where, type_), content in data.items()
+            if where == room_id
+        ]
 
     async def _account_data_since(
         self, user_id: UserId, since: SyncToken | None
@@ -386,6 +466,40 @@ class SyncServer:
         if initial and not stored and wanted.account_data.wants_type("m.push_rules"):
             entries.append(orjson.dumps({"type": "m.push_rules", "content": default_push_rules(user_id)}))
         return entries
+
+
+class _Answer:
+    """One answer in the making: whose, from where to where."""
+
+    __slots__ = ("full_state", "known", "session", "since", "upto", "user_id", "wanted")
+
+    def __init__(
+        self,
+        user_id: UserId,
+        session: str,
+        since: SyncToken | None,
+        upto: SyncToken,
+        wanted: SyncFilter,
+        full_state: bool,
+        known: _Known,
+    ) -> None:
+        self.user_id = user_id
+        self.session = session
+        self.since = since
+        self.upto = upto
+        self.wanted = wanted
+        self.full_state = full_state
+        self.known = known
+
+    def wants(self, membership: str, moved: int) -> bool:
+        """Whether to tell of a room that the user is not joined to, where the membership moved at a position."""
+        if self.since is not None:
+            return moved > self.since.position
+        return self.wanted.include_leave or not _is_outside(membership)
+
+
+def _is_outside(membership: str) -> bool:
+    return membership in ("leave", "ban")
 
 
 def _expire(future: "asyncio.Future[None]") -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from tripoint.core.ids import EventId, RoomId, UserId
+from tripoint.core.ids import EventId, RoomId, ServerName, UserId
 from tripoint.store.writes import (
     AddEvent,
     AddStateGroup,
@@ -32,6 +32,7 @@ from tripoint.store.writes import (
     PutRegistrationToken,
     PutRoom,
     PutRosterItem,
+    PutServerKey,
     PutToken,
     ReplaceEventJson,
     StateDelta,
@@ -45,6 +46,9 @@ ROOM_COLUMNS = (
     " locked_until_ms, unlock_join_rule, direct_pair"
 )
 ACCOUNT_COLUMNS = "user_id, name, guest, admin, deactivated, locked, created_ts_ms"
+SERVER_KEY = (
+    "SELECT server, key_id, public_key, old, valid_until_ts_ms, fetched_ts_ms, document FROM server_keys "
+)
 TOKEN = "SELECT token_hash, user_id, device_id, refresh, expires_ts_ms FROM tokens "
 
 
@@ -86,6 +90,11 @@ def account(row: Sequence[Any]) -> PutAccount:
 def token(row: Sequence[Any]) -> PutToken:
     """A row of tokens, columns as in TOKEN."""
     return PutToken(bytes(row[0]), UserId(row[1]), row[2], bool(row[3]), row[4])
+
+
+def server_key(row: Sequence[Any]) -> PutServerKey:
+    """A row of server_keys, columns as in SERVER_KEY."""
+    return PutServerKey(ServerName(row[0]), row[1], row[2], bool(row[3]), row[4], row[5], bytes(row[6]))
 
 
 # Kind of write -> (statement, row) for what stays.
@@ -190,6 +199,19 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR REPLACE INTO names (kind, scope, key, value) VALUES (?,?,?,?)",
         lambda w: (w.kind, w.scope, w.key, w.value),
     ),
+    PutServerKey: (
+        "INSERT OR REPLACE INTO server_keys"
+        " (server, key_id, public_key, old, valid_until_ts_ms, fetched_ts_ms, document) VALUES (?,?,?,?,?,?,?)",
+        lambda w: (
+            w.server,
+            w.key_id,
+            w.public_key,
+            w.old,
+            w.valid_until_ts_ms,
+            w.fetched_ts_ms,
+            w.document,
+        ),
+    ),
     PutMeta: ("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", lambda w: (w.key, w.value)),
 }
 
@@ -221,6 +243,11 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "data",
         "DELETE FROM rosters WHERE user_id = ? AND jid = ?",
         lambda w: (w.user_id, w.jid),
+    ),
+    PutServerKey: (
+        "public_key",
+        "DELETE FROM server_keys WHERE server = ? AND key_id = ?",
+        lambda w: (w.server, w.key_id),
     ),
 }
 

@@ -1,0 +1,160 @@
+"""Requests that this server makes by itself: federation, and whatever else strangers can make it fetch.
+
+Every socket is asked of the address policy at the moment of connecting, every request has a deadline for all of it
+and a limit for its answer, and redirects are few and lead to https alone. Failure is RemoteFailed, with the reason
+for operators. What is asked for and what an answer means is the caller's. Read next: http_client.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urljoin, urlsplit
+
+from tripoint.core.errors import RemoteFailed
+from tripoint.net.address_policy import AddressPolicy
+from tripoint.net.resolver import Route
+
+if TYPE_CHECKING:
+    from tripoint.net.http_client import HttpClient
+
+# What browsers and libraries follow is 20 to 30; nobody needs more than one or two.
+MAX_REDIRECTS: Final = 5
+# One attempt to connect, TLS included; a server has several addresses.
+CONNECT_S: Final = 8.0
+_REDIRECTS: Final = (301, 302, 303, 307, 308)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer whose body was read whole. Header names are in lower case; of several the first counts."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class ConnectFailed(RemoteFailed):
+    """Nothing was sent: the next address may be tried."""
+
+
+def client_context(extra_authorities: Sequence[str] = ()) -> ssl.SSLContext:
+    """TLS for outgoing connections: the system's authorities and those in these PEM files. Raises OSError.
+
+    spec: Matrix server-server-api tls, authentication: a request goes out only after the server has shown a
+    certificate that is valid for its name.
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for path in extra_authorities:
+        context.load_verify_locations(path)
+    return context
+
+
+class Outbound:
+    """The client of one process. `addresses` looks up DNS names (net/dns.py)."""
+
+    def __init__(
+        self,
+        policy: AddressPolicy,
+        addresses: Callable[[str], Awaitable[Sequence[str]]],
+        context: ssl.SSLContext,
+        user_agent: str,
+    ) -> None:
+        self._policy = policy
+        self._addresses = addresses
+        self._context = context
+        self._user_agent = user_agent
+        self._made: HttpClient | None = None
+
+    async def request(
+        self,
+        server: str,
+        route: Route,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        limit_bytes: int,
+        timeout_s: float,
+    ) -> Answer:
+        """One request to a server whose route was resolved. `target`: path and query, percent-encoded.
+
+        The next address is tried as long as nothing was sent. Redirects are answers like others. Raises
+        RemoteFailed, naming `server`.
+        """
+        client = self._client()
+        try:
+            async with asyncio.timeout(timeout_s):
+                failed: ConnectFailed | None = None
+                for at in route.targets:
+                    address = f"[{at.address}]" if ":" in at.address else at.address
+                    try:
+                        return await client.exchange(
+                            server,
+                            method,
+                            f"https://{address}:{at.port}{target}",
+                            headers={**headers, "Host": route.host},
+                            body=body,
+                            tls_name=route.tls_name.rstrip("."),
+                            limit_bytes=limit_bytes,
+                        )
+                    except ConnectFailed as error:
+                        failed = error
+                raise failed or RemoteFailed(server, "it has no address")
+        except TimeoutError:
+            raise RemoteFailed(server, f"no whole answer within {timeout_s:g} s") from None
+
+    async def get(self, url: str, *, limit_bytes: int, timeout_s: float) -> Answer:
+        """GET an https address and follow its redirects. Raises RemoteFailed, naming the first host."""
+        client = self._client()
+        first = urlsplit(url).hostname or url
+        seen: set[str] = set()
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    check_url(first, url)
+                    if url in seen or len(seen) > MAX_REDIRECTS:
+                        raise RemoteFailed(first, "its redirects do not end")
+                    seen.add(url)
+                    answer = await client.exchange(
+                        first, "GET", url, headers={}, body=b"", tls_name=None, limit_bytes=limit_bytes
+                    )
+                    location = answer.headers.get("location")
+                    if answer.status not in _REDIRECTS or location is None:
+                        return answer
+                    try:
+                        url = urljoin(url, location).partition("#")[0]
+                    except ValueError:
+                        raise RemoteFailed(first, "its redirect is no URL") from None
+        except TimeoutError:
+            raise RemoteFailed(first, f"no whole answer within {timeout_s:g} s") from None
+
+    async def close(self) -> None:
+        """Close idle connections; requests that run fail."""
+        if self._made is not None:
+            await self._made.close()
+            self._made = None
+
+    def _client(self) -> HttpClient:
+        if self._made is None:
+            # Here, since aiohttp costs a fifth of a second of CPU that a server without federation need not spend.
+            from tripoint.net.http_client import HttpClient
+
+            self._made = HttpClient(self._policy, self._addresses, self._context, self._user_agent, CONNECT_S)
+        return self._made
+
+
+def check_url(host: str, url: str) -> None:
+    """Raise RemoteFailed, naming `host`, unless a URL is plain https: nothing else is ever fetched."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme == "https" and parts.hostname and parts.port != 0 and "@" not in parts.netloc
+    except ValueError:
+        usable = False
+    if not usable or not url.isprintable():
+        raise RemoteFailed(host, "it leads to something that is no plain https address")
