@@ -77,7 +77,7 @@ class MatrixFrontEnd:
             DirectoryEndpoints(rooms, reader, server),
             ProfileEndpoints(rooms, reader, accounts, server),
             AccountDataEndpoints(accounts, reader),
-            DeviceEndpoints(accounts, log_in, uia),
+            DeviceEndpoints(accounts, log_in),
             EphemeralEndpoints(rooms, reader, self.presence),
             SyncEndpoints(sync, accounts, self.presence),
         ):

@@ -45,7 +45,9 @@ class MatrixListener:
             answer = await self._fallback(request)
             if answer is not None:
                 return answer
-        declared, handler, path = self._router.find(request.method, request.path)
+        # spec: RFC9110 9.3.2: HEAD is GET without the body, which the HTTP front leaves out.
+        method = "GET" if request.method == "HEAD" else request.method
+        declared, handler, path = self._router.find(method, request.path)
         caller = None
         if declared.auth is not Auth.NONE:
             caller = await self._caller(request, required=declared.auth is Auth.TOKEN)

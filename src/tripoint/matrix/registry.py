@@ -5,6 +5,7 @@ marks hold what dispatch needs (method, path, who may call), and docs/specs.toml
 spec: Matrix client-server "API standards", "Common error codes"
 """
 
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -17,8 +18,12 @@ from tripoint.accounts.ports import TokenOwner
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import DeviceId, UserId
 from tripoint.matrix.depth import MAX_DEPTH, too_deep
-from tripoint.matrix.errors import MatrixError, bad_json, not_json
+from tripoint.matrix.errors import MatrixError, bad_json, invalid, not_json
 from tripoint.net.http import Request, Response
+
+
+# As many digits as a canonical JSON integer is sure to hold.
+_NUMBER = re.compile(r"[0-9]{1,15}\Z")
 
 
 class Auth(Enum):
@@ -74,6 +79,15 @@ class Call:
 
     def query(self, name: str) -> str | None:
         return self.request.query(name)
+
+    def number(self, name: str) -> int | None:
+        """A query parameter that is a whole number of at most 15 digits. M_INVALID_PARAM otherwise."""
+        text = self.request.query(name)
+        if text is None or text == "":
+            return None
+        if _NUMBER.match(text) is None:
+            raise invalid(f"{name} must be a whole number")
+        return int(text)
 
     def json(self) -> JsonObject:
         """The body as a JSON object. M_NOT_JSON or M_BAD_JSON otherwise."""

@@ -43,15 +43,25 @@ class UserInteractive:
             self._sessions.pop(session, None)
         return auth
 
-    def _ask(self, stages: Sequence[str], purpose: str) -> MatrixError:
+    def failed(self, stages: Sequence[str], purpose: str, errcode: str, error: str) -> MatrixError:
+        """The 401 for a stage that was tried and not passed: the client may try again."""
+        return self._ask(stages, purpose, errcode, error)
+
+    def _ask(
+        self,
+        stages: Sequence[str],
+        purpose: str,
+        errcode: str = "M_FORBIDDEN",
+        error: str = "This needs authentication",
+    ) -> MatrixError:
         session = secrets.token_urlsafe(18)
         self._sessions[session] = (purpose, self._clock_s() + SESSION_LIFE_S)
         if len(self._sessions) > MAX_SESSIONS:
             self._sessions.popitem(last=False)
         return MatrixError(
             401,
-            "M_FORBIDDEN",
-            "This needs authentication",
+            errcode,
+            error,
             session=session,
             flows=[{"stages": [stage]} for stage in stages],
             params={},

@@ -153,6 +153,8 @@ class Reader:
     async def readable_state(self, room_id: RoomId, viewer: UserId, at: int | None = None) -> StateMap:
         room = await self._rooms.get(room_id)
         if room.history_visibility != "world_readable" and room.membership(viewer) != "join":
+            if room_id not in await self._index.load(viewer):
+                raise Refused(Refusal.NOT_JOINED)  # never there, or forgotten
             past = await self._store.load_state_history(room.room_key, "m.room.member", viewer)
             # What is on disk and not yet told is not yet so.
             past = [stored for stored in past if stored.place <= room.last_position]
@@ -311,7 +313,9 @@ class Reader:
         return replace(item, replaced=self._parsed(before, room.version))
 
     async def _sight(self, room: Room, viewer: UserId) -> Sight:
-        return await load_sight(self._store, room, viewer)
+        # spec: POST /forget: who forgot a room cannot retrieve its history any more, like a stranger.
+        known = room.room_id in await self._index.load(viewer)
+        return await load_sight(self._store, room, viewer if known else None)
 
     def _parsed(self, stored: StoredEvent, version: RoomVersion) -> Event:
         found = self._events.get(stored.event_key)

@@ -62,10 +62,10 @@ def _at(changes: Sequence[tuple[int, str]], position: int, before: str) -> str:
     return changes[index - 1][1] if index else before
 
 
-async def load_sight(store: RoomStore, room: Room, user_id: UserId) -> Sight:
-    """What `user_id` may see of `room`."""
+async def load_sight(store: RoomStore, room: Room, user_id: UserId | None) -> Sight:
+    """What `user_id` may see of `room`; None: somebody who never was there."""
     visible = await store.load_state_history(room.room_key, "m.room.history_visibility", "")
-    member = await store.load_state_history(room.room_key, "m.room.member", user_id)
+    member = () if user_id is None else await store.load_state_history(room.room_key, "m.room.member", user_id)
     return Sight(
         [(stored.place, _visibility(stored, room.version)) for stored in visible],
         [

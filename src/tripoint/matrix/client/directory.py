@@ -1,5 +1,6 @@
 """Room names and the directory. spec: Matrix client-server "Room aliases", "Listing rooms"."""
 
+import re
 from typing import Any
 
 from tripoint.core.ids import RoomAlias, RoomId, ServerName, parse_room_alias, server_of
@@ -8,8 +9,10 @@ from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response
 from tripoint.rooms.commands import DeleteAlias, Origin, SetAlias, SetListed
 from tripoint.rooms.ports import PublicRoom, RoomReader, RoomService
+from tripoint.rooms.refusals import Refusal, Refused
 
 MAX_PAGE = 500
+_PAGE = re.compile(r"[0-9]{1,9}\Z")
 
 
 class DirectoryEndpoints:
@@ -39,9 +42,15 @@ class DirectoryEndpoints:
         if not isinstance(room_id, str):
             raise missing("room_id")
         alias: RoomAlias = parse_room_alias(call.path["roomAlias"])
-        await self._rooms.do(
-            SetAlias(actor=call.user_id, origin=Origin(call.session), alias=alias, room_id=RoomId(room_id))
-        )
+        try:
+            await self._rooms.do(
+                SetAlias(actor=call.user_id, origin=Origin(call.session), alias=alias, room_id=RoomId(room_id))
+            )
+        except Refused as refused:
+            if refused.refusal is Refusal.ALIAS_TAKEN:
+                # spec: PUT /directory/room: 409 here, where createRoom says M_ROOM_IN_USE.
+                raise MatrixError(409, "M_UNKNOWN", refused.text) from refused
+            raise
         return EMPTY
 
     @endpoint("DELETE", "/_matrix/client/v3/directory/room/{roomAlias}")
@@ -73,10 +82,7 @@ class DirectoryEndpoints:
 
     @endpoint("GET", "/_matrix/client/v3/publicRooms", "/_matrix/client/r0/publicRooms", auth=Auth.NONE)
     async def list_rooms(self, call: Call) -> Response:
-        limit = call.query("limit")
-        if limit is not None and not limit.isdigit():
-            raise invalid("limit must be a number")
-        return await self._list(call.query("server"), None, int(limit) if limit else None, call.query("since"))
+        return await self._list(call.query("server"), None, call.number("limit"), call.query("since"))
 
     @endpoint("POST", "/_matrix/client/v3/publicRooms", "/_matrix/client/r0/publicRooms")
     async def search_rooms(self, call: Call) -> Response:
@@ -106,7 +112,7 @@ class DirectoryEndpoints:
     ) -> Response:
         if server is not None and server != self._server:
             raise MatrixError(404, "M_NOT_FOUND", "The directories of other servers are not reachable yet")
-        if since is not None and not since.isdigit():
+        if since and _PAGE.match(since) is None:
             raise invalid("since is not a token of this server")
         offset = int(since) if since else 0
         count = MAX_PAGE if limit is None or limit == 0 else min(limit, MAX_PAGE)

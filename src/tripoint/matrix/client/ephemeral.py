@@ -27,7 +27,7 @@ class EphemeralEndpoints:
         _check_own(call)
         body = call.json()
         typing, timeout = body.get("typing"), body.get("timeout", 30_000)
-        if not isinstance(typing, bool) or not isinstance(timeout, int):
+        if not isinstance(typing, bool) or not isinstance(timeout, int) or isinstance(timeout, bool):
             raise bad_json("typing is true or false, timeout a number of milliseconds")
         await self._rooms.do(
             SetTyping(
@@ -52,6 +52,8 @@ class EphemeralEndpoints:
         thread = call.json_or_empty().get("thread_id")
         if thread is not None and (not isinstance(thread, str) or not thread):
             raise invalid("thread_id must be main or an event id")
+        if thread is not None and kind == "m.fully_read":
+            raise invalid("m.fully_read is for the whole room, not for a thread")
         await self._set(call, kind, call.path["eventId"], thread if isinstance(thread, str) else None)
         return EMPTY
 
@@ -62,10 +64,12 @@ class EphemeralEndpoints:
     )
     async def read_markers(self, call: Call) -> Response:
         body = call.json_or_empty()
-        for kind in _MARKERS:
-            event_id = body.get(kind)
-            if isinstance(event_id, str):
-                await self._set(call, kind, event_id, None)
+        given = {kind: body[kind] for kind in _MARKERS if kind in body}
+        for kind, event_id in given.items():
+            if not isinstance(event_id, str):
+                raise bad_json(f"{kind} must be an event id")
+        for kind, event_id in given.items():
+            await self._set(call, kind, str(event_id), None)
         return EMPTY
 
     async def _set(self, call: Call, kind: str, event_id: str, thread_id: str | None) -> None:

@@ -3,9 +3,11 @@
 spec: Matrix client-server "Sending events to a room", "Getting events for a room", "Redactions"
 """
 
+from collections.abc import Sequence
+
 import orjson
 
-from tripoint.core.ids import EventId, RoomId
+from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.matrix.errors import MatrixError, bytes_response, invalid, json_response
 from tripoint.matrix.registry import Call, endpoint
 from tripoint.matrix.render import Renderer
@@ -14,8 +16,9 @@ from tripoint.matrix.sync.server import SyncServer
 from tripoint.matrix.sync.tokens import page_token, parse_token
 from tripoint.net.http import Response
 from tripoint.rooms.commands import Origin, Redact, SendEvent, SendState
-from tripoint.rooms.history import ByEvent, ByPosition, Direction, HistoryItem, HistoryQuery
-from tripoint.rooms.ports import RoomReader, RoomService, RoomView
+from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
+from tripoint.rooms.ports import RoomReader, RoomService, RoomView, StateMap
+from tripoint.rooms.refusals import Refusal, Refused
 
 MAX_PAGE = 1000
 
@@ -73,24 +76,28 @@ class EventEndpoints:
         "/_matrix/client/r0/rooms/{roomId}/state/{eventType}/{stateKey}",
     )
     async def put_state(self, call: Call) -> Response:
-        done = await self._rooms.do(
-            SendState(
-                actor=call.user_id,
-                origin=Origin(call.session),
-                room_id=RoomId(call.path["roomId"]),
-                type=call.path["eventType"],
-                state_key=call.path.get("stateKey", ""),
-                content=call.json(),
-            )
+        command = SendState(
+            actor=call.user_id,
+            origin=Origin(call.session),
+            room_id=RoomId(call.path["roomId"]),
+            type=call.path["eventType"],
+            state_key=call.path.get("stateKey", ""),
+            content=call.json(),
         )
+        try:
+            done = await self._rooms.do(command)
+        except Refused as refused:
+            if refused.refusal is Refusal.NO_SUCH_ALIAS:
+                # spec: PUT /state: an alias in m.room.canonical_alias that does not point to the room.
+                raise MatrixError(400, "M_BAD_ALIAS", refused.text) from refused
+            raise
         return json_response({"event_id": done.event_id or ""})
 
     # -- state
 
     @endpoint("GET", "/_matrix/client/v3/rooms/{roomId}/state", "/_matrix/client/r0/rooms/{roomId}/state")
     async def state(self, call: Call) -> Response:
-        state = await self._reader.readable_state(RoomId(call.path["roomId"]), call.user_id)
-        events = state.values()
+        events = (await self._state(call)).values()
         return bytes_response(b"[" + b",".join(self._renderer.event(event) for event in events) + b"]")
 
     @endpoint(
@@ -101,7 +108,7 @@ class EventEndpoints:
         "/_matrix/client/r0/rooms/{roomId}/state/{eventType}/{stateKey}",
     )
     async def get_state(self, call: Call) -> Response:
-        state = await self._reader.readable_state(RoomId(call.path["roomId"]), call.user_id)
+        state = await self._state(call)
         event = state.get((call.path["eventType"], call.path.get("stateKey", "")))
         if event is None:
             raise MatrixError(404, "M_NOT_FOUND", "There is no such state in this room")
@@ -112,7 +119,7 @@ class EventEndpoints:
     @endpoint("GET", "/_matrix/client/v3/rooms/{roomId}/members", "/_matrix/client/r0/rooms/{roomId}/members")
     async def members(self, call: Call) -> Response:
         at = self._position(call, "at")
-        state = await self._reader.readable_state(RoomId(call.path["roomId"]), call.user_id, at)
+        state = await self._state(call, at)
         wanted, unwanted = call.query("membership"), call.query("not_membership")
         events = [
             event
@@ -130,9 +137,9 @@ class EventEndpoints:
         "/_matrix/client/r0/rooms/{roomId}/joined_members",
     )
     async def joined_members(self, call: Call) -> Response:
-        room = await self._reader.room(RoomId(call.path["roomId"]))
+        room = await self._room(call)
         if room.membership(call.user_id) != "join":
-            raise MatrixError(403, "M_FORBIDDEN", "You are not in this room")
+            raise _outside()
         joined: dict[str, dict[str, str]] = {}
         for user_id, member in room.joined().items():
             profile = {}
@@ -155,19 +162,14 @@ class EventEndpoints:
         start, end = self._position(call, "from"), self._position(call, "to")
         wanted, lazy = self._event_filter(call)
         page = await self._reader.history(
-            HistoryQuery(
-                room_id=room.room_id,
-                viewer=call.user_id,
-                direction=Direction.BACKWARD if backward else Direction.FORWARD,
-                anchor=None if start is None else ByPosition(start),
-                until=None if end is None else ByPosition(end),
-                limit=_limit(call, 10),
-                types=wanted.types,
-                not_types=wanted.not_types,
-                senders=None if wanted.senders is None else tuple(wanted.senders),  # type: ignore[arg-type]
-                not_senders=tuple(wanted.not_senders),  # type: ignore[arg-type]
-                contains_url=wanted.contains_url,
-                with_replaced=True,
+            _query(
+                room,
+                call.user_id,
+                wanted,
+                Direction.BACKWARD if backward else Direction.FORWARD,
+                start,
+                end,
+                max(1, _limit(call, 10)),
             )
         )
         parts = [
@@ -194,23 +196,20 @@ class EventEndpoints:
         event_id = EventId(call.path["eventId"])
         target = await self._reader.event(room.room_id, event_id, call.user_id)
         limit = _limit(call, 10)
-        wanted, _ = self._event_filter(call)
-        page = await self._reader.history(
-            HistoryQuery(
-                room_id=room.room_id,
-                viewer=call.user_id,
-                direction=Direction.AROUND,
-                anchor=ByEvent(event_id),
-                limit=limit + 1,
-                types=wanted.types,
-                not_types=wanted.not_types,
-                with_replaced=True,
-            )
+        wanted, lazy = self._event_filter(call)
+        here = target.position
+        before, start = await self._side(call, room, wanted, Direction.BACKWARD, here - 1, limit - limit // 2)
+        after, end = await self._side(call, room, wanted, Direction.FORWARD, here, limit // 2)
+        # spec: "The state of the room at the last event returned."
+        last = after[-1].position if after else here
+        shown = await self._reader.readable_state(room.room_id, call.user_id, last)
+        needed = {item.event.sender for item in (target, *before, *after)} if lazy else None
+        state = b",".join(
+            self._renderer.event(event)
+            for event in shown.values()
+            if wanted.wants(event)
+            and (needed is None or event.type != "m.room.member" or event.state_key in needed)
         )
-        before = [item for item in reversed(page.items) if item.position < target.position]
-        after = [item for item in page.items if item.position > target.position]
-        shown = await self._reader.readable_state(room.room_id, call.user_id)
-        state = b",".join(self._renderer.event(event) for event in shown.values())
         parts = (
             b'{"event":',
             self._history(target, call.session),
@@ -221,12 +220,29 @@ class EventEndpoints:
             b'],"state":[',
             state,
             b'],"start":"',
-            page_token(page.start).encode(),
+            page_token(start).encode(),
             b'","end":"',
-            page_token(page.end if page.end is not None else room.last_position).encode(),
+            page_token(end).encode(),
             b'"}',
         )
         return bytes_response(b"".join(parts))
+
+    async def _side(
+        self,
+        call: Call,
+        room: RoomView,
+        wanted: EventFilter,
+        direction: Direction,
+        position: int,
+        limit: int,
+    ) -> tuple[Sequence[HistoryItem], int]:
+        """Up to `limit` events on one side of a position, and from where to page on."""
+        if limit <= 0:
+            return (), position
+        page = await self._reader.history(_query(room, call.user_id, wanted, direction, position, None, limit))
+        last = page.items[-1].position if page.items else position + 1
+        beyond = last - 1 if direction is Direction.BACKWARD else (last if page.items else position)
+        return page.items, beyond if page.end is None else page.end
 
     @endpoint(
         "GET",
@@ -239,10 +255,24 @@ class EventEndpoints:
         return bytes_response(self._history(item, call.session))
 
     async def _history_room(self, call: Call) -> RoomView:
-        room = await self._reader.room(RoomId(call.path["roomId"]))
-        if room.member(call.user_id) is None and room.history_visibility != "world_readable":
-            raise MatrixError(403, "M_FORBIDDEN", "You are not in this room")
+        room = await self._room(call)
+        own = await self._reader.memberships(call.user_id)
+        if room.room_id not in own and room.history_visibility != "world_readable":
+            raise _outside()
         return room
+
+    async def _room(self, call: Call) -> RoomView:
+        """A room to read from. One that is not here is answered as one that is closed: nobody learns which."""
+        try:
+            return await self._reader.room(RoomId(call.path["roomId"]))
+        except Refused as refused:
+            if refused.refusal is Refusal.NO_SUCH_ROOM:
+                raise _outside() from refused
+            raise
+
+    async def _state(self, call: Call, at: int | None = None) -> StateMap:
+        room = await self._room(call)
+        return await self._reader.readable_state(room.room_id, call.user_id, at)
 
     def _history(self, item: HistoryItem, session: str) -> bytes:
         return self._renderer.history(item, self._sync.transaction_id(item.event.event_id, session))
@@ -264,16 +294,43 @@ class EventEndpoints:
         return b",".join(self._renderer.event(event) for event in events if event is not None)
 
 
+def _query(
+    room: RoomView,
+    viewer: UserId,
+    wanted: EventFilter,
+    direction: Direction,
+    start: int | None,
+    end: int | None,
+    limit: int,
+) -> HistoryQuery:
+    """A page of what a RoomEventFilter wants."""
+    wanted = wanted.in_room(room.room_id)
+    return HistoryQuery(
+        room_id=room.room_id,
+        viewer=viewer,
+        direction=direction,
+        anchor=None if start is None else ByPosition(start),
+        until=None if end is None else ByPosition(end),
+        limit=limit,
+        types=wanted.types,
+        not_types=wanted.not_types,
+        senders=None if wanted.senders is None else tuple(map(UserId, wanted.senders)),
+        not_senders=tuple(map(UserId, wanted.not_senders)),
+        contains_url=wanted.contains_url,
+        with_replaced=True,
+    )
+
+
 def _scope(event_type: str) -> str:
     """spec: "Transaction identifiers": a repeat has the same path too. It is stored with each event, so the
     usual case is the short one."""
     return "" if event_type == "m.room.message" else event_type
 
 
+def _outside() -> MatrixError:
+    return MatrixError(403, "M_FORBIDDEN", "You are not in this room")
+
+
 def _limit(call: Call, default: int) -> int:
-    text = call.query("limit")
-    if text is None:
-        return default
-    if not text.isdigit():
-        raise invalid("limit must be a number")
-    return max(1, min(int(text), MAX_PAGE))
+    limit = call.number("limit")
+    return default if limit is None else min(limit, MAX_PAGE)

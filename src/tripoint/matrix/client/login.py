@@ -6,12 +6,15 @@ spec: Matrix client-server "Account registration and management", "Login", "User
 from collections.abc import Callable
 
 from tripoint.accounts.ports import Account, AccountService, LogIn
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import InvalidId, UserId, parse_user_id, split_user_id
 from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response, missing
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.matrix.uia import UserInteractive
 from tripoint.net.http import Response
+
+_BAD_TOKEN = (AccountRefusal.REGISTRATION_TOKEN_NEEDED, AccountRefusal.BAD_REGISTRATION_TOKEN)
 
 
 class LogInEndpoints:
@@ -48,7 +51,8 @@ class LogInEndpoints:
             localpart, server = split_user_id(parse_user_id(user))
         except InvalidId:
             return None
-        return localpart if server == self._accounts.server_name else None
+        # Names of this server have no capitals, whatever a person types.
+        return localpart.lower() if server == self._accounts.server_name else None
 
     async def _open(self, account: Account, body: JsonObject) -> JsonObject:
         device_id, name = body.get("device_id"), body.get("initial_device_display_name")
@@ -131,12 +135,17 @@ class LogInEndpoints:
         registration_token = done.get("token") if mode == "token" else None
         if not isinstance(password, str):
             raise missing("password")
-        account = await self._accounts.register(
-            name,
-            password,
-            address=call.request.address,
-            registration_token=registration_token if isinstance(registration_token, str) else None,
-        )
+        try:
+            account = await self._accounts.register(
+                name,
+                password,
+                address=call.request.address,
+                registration_token=registration_token if isinstance(registration_token, str) else None,
+            )
+        except AccountRefused as refused:
+            if refused.refusal in _BAD_TOKEN:
+                raise self._uia.failed([stage], "register", "M_UNAUTHORIZED", refused.text) from refused
+            raise
         if body.get("inhibit_login") is True:
             return json_response({"user_id": account.user_id, "home_server": self._accounts.server_name})
         return json_response(await self._open(account, body))
@@ -164,17 +173,25 @@ class LogInEndpoints:
 
     async def _confirm(self, call: Call, body: JsonObject, what: str) -> None:
         """The caller gives the password once more. spec: "Password-based" UIA stage."""
-        auth = self._uia.check(body.get("auth"), ["m.login.password"], f"{what} {call.user_id}")
-        await self.check_password_stage(call, auth)
+        await self.check_password_stage(call, body.get("auth"), f"{what} {call.user_id}")
 
-    async def check_password_stage(self, call: Call, auth: JsonObject) -> None:
+    async def check_password_stage(self, call: Call, given: object, purpose: str) -> None:
+        """The stage m.login.password, which is all that `purpose` asks for."""
+        stages = ["m.login.password"]
+        auth = self._uia.check(given, stages, purpose)
         password = auth.get("password")
         user = self._localpart(_identifier(auth))
         if not isinstance(password, str) or user is None:
             raise bad_json("m.login.password needs an identifier and a password")
         if self._accounts.user_id(user) != call.user_id:
             raise MatrixError(403, "M_FORBIDDEN", "That is not your account")
-        await self._accounts.check_password(user, password, address=call.request.address)
+        try:
+            await self._accounts.check_password(user, password, address=call.request.address)
+        except AccountRefused as refused:
+            if refused.refusal is AccountRefusal.WRONG_CREDENTIALS:
+                # spec: a failed stage is 401 with the flows again, not the 403 of /login.
+                raise self._uia.failed(stages, purpose, "M_FORBIDDEN", refused.text) from refused
+            raise
 
 
 def _identifier(body: JsonObject) -> str:

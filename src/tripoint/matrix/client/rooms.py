@@ -13,6 +13,7 @@ from tripoint.net.http import Response
 from tripoint.rooms.commands import (
     Ban,
     CreateRoom,
+    Done,
     Forget,
     Invite,
     Join,
@@ -25,6 +26,7 @@ from tripoint.rooms.commands import (
     Unban,
 )
 from tripoint.rooms.ports import RoomReader, RoomService
+from tripoint.rooms.refusals import Refusal, Refused
 
 _PRESETS = {
     "private_chat": Template.PRIVATE_CHAT,
@@ -51,7 +53,7 @@ class RoomEndpoints:
             raise invalid("preset is private_chat, trusted_private_chat or public_chat")
         if body.get("invite_3pid"):
             raise MatrixError(403, "M_THREEPID_DENIED", "This server invites by user id alone")
-        done = await self._rooms.do(
+        done = await self._create(
             CreateRoom(
                 actor=call.user_id,
                 origin=Origin(call.session),
@@ -69,6 +71,14 @@ class RoomEndpoints:
             )
         )
         return json_response({"room_id": done.room_id or ""})
+
+    async def _create(self, command: CreateRoom) -> Done:
+        try:
+            return await self._rooms.do(command)
+        except Refused as refused:
+            if refused.refusal is Refusal.NO_SUCH_ALIAS:
+                raise MatrixError(400, "M_BAD_ALIAS", refused.text) from refused
+            raise
 
     @endpoint("POST", "/_matrix/client/v3/join/{roomIdOrAlias}", "/_matrix/client/r0/join/{roomIdOrAlias}")
     async def join(self, call: Call) -> Response:
@@ -110,19 +120,31 @@ class RoomEndpoints:
     @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/leave", "/_matrix/client/r0/rooms/{roomId}/leave")
     async def leave(self, call: Call) -> Response:
         body = call.json_or_empty()
-        await self._rooms.do(
-            Leave(
-                actor=call.user_id,
-                origin=Origin(call.session),
-                room_id=RoomId(call.path["roomId"]),
-                reason=_text(body, "reason"),
+        room_id = RoomId(call.path["roomId"])
+        try:
+            await self._rooms.do(
+                Leave(
+                    actor=call.user_id,
+                    origin=Origin(call.session),
+                    room_id=room_id,
+                    reason=_text(body, "reason"),
+                )
             )
-        )
+        except Refused as refused:
+            # Leaving twice is no mistake: a client repeats what it got no answer to.
+            left = (await self._reader.memberships(call.user_id)).get(room_id) == "leave"
+            if refused.refusal is not Refusal.NOT_JOINED or not left:
+                raise
         return EMPTY
 
     @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/forget", "/_matrix/client/r0/rooms/{roomId}/forget")
     async def forget(self, call: Call) -> Response:
-        await self._rooms.do(Forget(actor=call.user_id, room_id=RoomId(call.path["roomId"])))
+        try:
+            await self._rooms.do(Forget(actor=call.user_id, room_id=RoomId(call.path["roomId"])))
+        except Refused as refused:
+            if refused.refusal is Refusal.ALREADY_JOINED:
+                raise MatrixError(400, "M_UNKNOWN", refused.text) from refused
+            raise
         return EMPTY
 
     @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/invite", "/_matrix/client/r0/rooms/{roomId}/invite")

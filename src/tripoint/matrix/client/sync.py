@@ -26,9 +26,7 @@ class SyncEndpoints:
 
     @endpoint("GET", "/_matrix/client/v3/sync", "/_matrix/client/r0/sync")
     async def sync(self, call: Call) -> Response:
-        timeout = call.query("timeout") or "0"
-        if not timeout.isdigit():
-            raise invalid("timeout is a number of milliseconds")
+        timeout_ms = call.number("timeout") or 0
         since_text = call.query("since")
         since = None if since_text is None else parse_token(since_text, self._server.start)
         full_state = _flag(call, "full_state")
@@ -44,7 +42,7 @@ class SyncEndpoints:
             call.device_id,
             since,
             wanted,
-            timeout_s=min(int(timeout), MAX_TIMEOUT_MS) / 1000,
+            timeout_s=min(timeout_ms, MAX_TIMEOUT_MS) / 1000,
             full_state=full_state,
         )
         return bytes_response(body)

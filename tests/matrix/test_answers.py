@@ -1,0 +1,226 @@
+"""The answers of single endpoints where the specification names a status, an errcode or a shape of its own."""
+
+import orjson
+import pytest
+
+from tests.matrix.client import PASSWORD, Client, matrix, q
+from tests.support.middle import run
+
+
+@pytest.mark.parametrize("number", ["²", "x", "-1", "9" * 5000, "1.5"])
+def test_numbers_that_are_none(number: str) -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            room_id = await alice.create()
+            assert await alice.refused("GET", "/sync", timeout=number) == (400, "M_INVALID_PARAM")
+            assert await alice.refused("GET", "/publicRooms", limit=number) == (400, "M_INVALID_PARAM")
+            assert await alice.refused("GET", "/publicRooms", since=number) == (400, "M_INVALID_PARAM")
+            messages = f"/rooms/{q(room_id)}/messages"
+            assert await alice.refused("GET", messages, dir="b", limit=number) == (400, "M_INVALID_PARAM")
+
+    run(work)
+
+
+def test_head_is_get() -> None:
+    """spec: RFC9110 9.3.2"""
+
+    async def work() -> None:
+        async with matrix() as server:
+            answers = [await server.request(method, "/_matrix/client/versions") for method in ("GET", "HEAD")]
+            assert [(a.status, a.headers) for a in answers] == [(200, answers[0].headers)] * 2
+
+    run(work)
+
+
+def test_names_of_rooms() -> None:
+    """spec: PUT /directory/room: 409; PUT /state, m.room.canonical_alias: M_BAD_ALIAS, M_INVALID_PARAM."""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            tea = await alice.create(room_alias_name="tea")
+            other = await alice.create()
+            taken = await alice.refused("PUT", f"/directory/room/{q('#tea:example.org')}", {"room_id": other})
+            assert taken == (409, "M_UNKNOWN")
+            path = f"/rooms/{q(other)}/state/m.room.canonical_alias"
+            assert await alice.refused("PUT", path, {"alias": "#tea:example.org"}) == (400, "M_BAD_ALIAS")
+            assert await alice.refused("PUT", path, {"alias": "tea"}) == (400, "M_INVALID_PARAM")
+            # Nor can a room begin with the name of another one.
+            stolen = [{"type": "m.room.canonical_alias", "content": {"alias": "#tea:example.org"}}]
+            assert await alice.refused("POST", "/createRoom", {"initial_state": stolen}) == (400, "M_BAD_ALIAS")
+            mine = [{"type": "m.room.canonical_alias", "content": {"alias": "#mine:example.org", "x": 1}}]
+            await alice.create(room_alias_name="mine", initial_state=mine)
+            assert (await alice.call("GET", f"/directory/room/{q('#tea:example.org')}"))["room_id"] == tea
+
+    run(work)
+
+
+def test_a_forgotten_room_is_closed_and_leaving_twice_is_no_mistake() -> None:
+    """spec: POST /forget: "the user will no longer be able to retrieve history for this room"."""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob, eve = [await server.register(name) for name in ("alice", "bob", "eve")]
+            room_id = await alice.create(preset="public_chat")
+            room = f"/rooms/{q(room_id)}"
+            await bob.join(room_id)
+            event_id = await alice.say(room_id, "hello")
+            assert await bob.refused("POST", f"{room}/forget", {}) == (400, "M_UNKNOWN")
+            await bob.call("POST", f"{room}/leave", {})
+            await bob.call("POST", f"{room}/leave", {})
+            assert await eve.refused("POST", f"{room}/leave", {}) == (403, "M_FORBIDDEN")
+            for path in (f"{room}/messages", f"{room}/state", f"{room}/members", f"{room}/context/{q(event_id)}"):
+                await bob.call("GET", path, dir="b")
+            await bob.call("POST", f"{room}/forget", {})
+            nowhere = f"/rooms/{q('!nowhere:example.org')}"
+            for path in ("/messages?dir=b", "/state", "/members", "/joined_members", f"/context/{q(event_id)}"):
+                path, _, query = path.partition("?")
+                more = {"dir": "b"} if query else {}
+                assert await bob.refused("GET", f"{room}{path}", **more) == (403, "M_FORBIDDEN")
+                assert await bob.refused("GET", f"{nowhere}{path}", **more) == (403, "M_FORBIDDEN")
+            assert await bob.refused("GET", f"{room}/event/{q(event_id)}") == (404, "M_NOT_FOUND")
+            # Back in the room, it is his history again.
+            await bob.join(room_id)
+            assert (await bob.call("GET", f"{room}/event/{q(event_id)}"))["content"]["body"] == "hello"
+
+    run(work)
+
+
+def test_what_is_around_an_event() -> None:
+    """spec: GET /context: limits, filters, the state at the last event returned."""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob = await server.register("alice"), await server.register("bob")
+            room_id = await alice.create(preset="public_chat")
+            room = f"/rooms/{q(room_id)}"
+            await bob.join(room_id)
+            ids = [await (alice, bob)[n % 2].say(room_id, str(n)) for n in range(10)]
+            await alice.call("PUT", f"{room}/state/m.room.topic", {"topic": "later"})
+
+            async def around(**query: str) -> tuple[list[str], list[str], dict[str, object]]:
+                answer = await alice.call("GET", f"{room}/context/{q(ids[4])}", **query)
+                assert answer["event"]["event_id"] == ids[4]
+                sides = [[e["event_id"] for e in answer[side]] for side in ("events_before", "events_after")]
+                return sides[0], sides[1], answer
+
+            before, after, answer = await around(limit="5")
+            assert (before, after) == ([ids[3], ids[2], ids[1]], ids[5:7])
+            assert "m.room.topic" not in {e["type"] for e in answer["state"]}
+            page = await alice.call("GET", f"{room}/messages", dir="b", limit="1", **{"from": answer["start"]})
+            assert [e["event_id"] for e in page["chunk"]] == [ids[0]]
+            page = await alice.call("GET", f"{room}/messages", dir="f", limit="2", **{"from": answer["end"]})
+            assert [e["event_id"] for e in page["chunk"]] == ids[7:9]
+            assert (await around(limit="0"))[:2] == ([], [])
+            assert (await around(limit="1"))[:2] == ([ids[3]], [])
+            bobs = '{"senders":["@bob:example.org"],"types":["m.room.message"]}'
+            assert (await around(limit="4", filter=bobs))[:2] == ([ids[3], ids[1]], [ids[5], ids[7]])
+            lazy = (await around(limit="0", filter='{"lazy_load_members":true}'))[2]
+            assert {e["state_key"] for e in lazy["state"] if e["type"] == "m.room.member"} == {alice.user_id}
+
+    run(work)
+
+
+def test_a_failed_stage_may_be_tried_again() -> None:
+    """spec: "User-Interactive Authentication API": 401 with the flows again."""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            user = {"type": "m.id.user", "user": "alice"}
+            body = {"auth": {"type": "m.login.password", "identifier": user, "password": "wrong"}}
+            path = f"/_matrix/client/v3/devices/{q(alice.device_id)}"
+            answer = await server.request("DELETE", path, body, token=alice.token)
+            told = orjson.loads(answer.body)
+            assert (answer.status, told["errcode"]) == (401, "M_FORBIDDEN")
+            assert told["flows"] == [{"stages": ["m.login.password"]}]
+            body["auth"] |= {"session": told["session"], "password": PASSWORD}
+            assert (await server.request("DELETE", path, body, token=alice.token)).status == 200
+
+    run(work)
+
+
+def test_receipts_of_several_threads_on_one_event() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob = await server.register("alice"), await server.register("bob")
+            room_id = await alice.create(preset="public_chat")
+            room = f"/rooms/{q(room_id)}"
+            await bob.join(room_id)
+            event_id = await alice.say(room_id, "root")
+            await alice.sync()
+            path = f"{room}/receipt/m.read/{q(event_id)}"
+            for body in ({}, {"thread_id": "main"}, {"thread_id": event_id}):
+                await bob.call("POST", path, body)
+            events = (await alice.sync())["rooms"]["join"][room_id]["ephemeral"]["events"]
+            data = [event["content"][event_id]["m.read"][bob.user_id].get("thread_id") for event in events]
+            assert data == [None, "main", event_id]
+            read = f"{room}/receipt/m.fully_read/{q(event_id)}"
+            assert await bob.refused("POST", read, {"thread_id": "main"}) == (400, "M_INVALID_PARAM")
+            for thread in ("", 5):
+                assert await bob.refused("POST", path, {"thread_id": thread}) == (400, "M_INVALID_PARAM")
+
+    run(work)
+
+
+def test_filters_name_rooms_and_senders_in_each_part() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob = await server.register("alice"), await server.register("bob")
+            one, two = [await alice.create(preset="public_chat") for _ in range(2)]
+            for room_id in (one, two):
+                await bob.join(room_id)
+            await alice.sync()
+            for room_id in (one, two):
+                await bob.say(room_id, "hello")
+                await bob.call("PUT", f"/rooms/{q(room_id)}/typing/{q(bob.user_id)}", {"typing": True, "timeout": 9000})
+            wanted = {
+                "room": {"timeline": {"not_rooms": [one]}, "ephemeral": {"rooms": [one]}},
+                "presence": {"not_senders": [bob.user_id]},
+            }
+            await bob.sync()
+            answer = await alice.sync(filter=orjson.dumps(wanted).decode())
+            told = {
+                room_id: (len(chunk["timeline"]["events"]), len(chunk["ephemeral"]["events"]))
+                for room_id, chunk in answer["rooms"]["join"].items()
+            }
+            assert told == {one: (0, 1), two: (1, 0)}
+            assert bob.user_id not in {e["sender"] for e in answer.get("presence", {}).get("events", [])}
+            user = f"/user/{q(alice.user_id)}/filter"
+            assert await alice.refused("POST", user, {"x": "y" * 20_000}) == (413, "M_TOO_LARGE")
+            assert await alice.refused("POST", user, {"event_format": "federation"}) == (400, "M_INVALID_PARAM")
+
+    run(work)
+
+
+def test_left_rooms_have_the_state_that_the_departed_saw() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob = await server.register("alice"), await server.register("bob")
+            room_id = await alice.create(preset="public_chat", name="Tea")
+            room = f"/rooms/{q(room_id)}"
+            await bob.join(room_id)
+            await bob.sync()
+            await alice.call("PUT", f"{room}/state/m.room.topic", {"topic": "seen"})
+            for n in range(12):
+                await alice.say(room_id, str(n))
+            await bob.call("POST", f"{room}/leave", {})
+            await alice.call("PUT", f"{room}/state/m.room.name", {"name": "Coffee"})
+            since = bob.since
+            chunk = (await bob.sync())["rooms"]["leave"][room_id]
+            assert chunk["timeline"]["limited"] and chunk["timeline"]["events"][-1]["sender"] == bob.user_id
+            assert {e["type"]: e["content"]["topic"] for e in chunk["state"]["events"] if "topic" in e["content"]} == {
+                "m.room.topic": "seen"
+            }
+            assert "m.room.name" not in {e["type"] for e in chunk["state"]["events"]}
+            again = Client(server, {"user_id": bob.user_id, "device_id": bob.device_id, "access_token": bob.token})
+            chunk = (await again.sync(filter='{"room":{"include_leave":true}}'))["rooms"]["leave"][room_id]
+            names = [e["content"]["name"] for e in chunk["state"]["events"] if e["type"] == "m.room.name"]
+            assert names == ["Tea"]
+            again.since = since
+            chunk = (await again.sync(use_state_after="true"))["rooms"]["leave"][room_id]
+            changed = {(e["type"], e["state_key"]) for e in chunk["state_after"]["events"]}
+            assert changed == {("m.room.topic", ""), ("m.room.member", bob.user_id)}
+
+    run(work)
