@@ -41,7 +41,7 @@ def config(folder: Path, *, listening: bool, limits: Limits = LIMITS) -> Config:
         server=Server(name=SERVER, data_dir=str(folder)),
         accounts=Accounts(registration="open", scram_iterations=10_000, guests_per_address=100),
         limits=limits,
-        listen=Listen(http=free, irc=free, irc_tls=free, xmpp=free, xmpp_tls=free, metrics=()),
+        listen=Listen(http=free, irc=free, irc_tls=free, xmpp=free, xmpp_tls=free, federation=(), metrics=()),
     )
 
 

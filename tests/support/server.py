@@ -81,7 +81,7 @@ def start_server(folder: Path, *, more: str = "", file_limit_bytes: int | None =
     (folder / "data").mkdir(mode=0o755, exist_ok=True)
     config = folder / "tripoint.toml"
     listeners = "\n".join(
-        f'{name} = ["127.0.0.1:0"]' for name in ("http", "irc", "irc_tls", "xmpp", "xmpp_tls", "metrics")
+        f'{name} = ["127.0.0.1:0"]' for name in ("http", "irc", "irc_tls", "xmpp", "xmpp_tls", "federation", "metrics")
     )
     config.write_text(f'[server]\ndata_dir = "{folder / "data"}"\n[listen]\n{listeners}\n{more}')
     process = subprocess.Popen(

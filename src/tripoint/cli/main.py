@@ -94,6 +94,20 @@ def user_invite(uses: int, days: int, config_path: Path | None) -> None:
     sys.exit(add_token(load(config_path), uses, days))
 
 
+@main.group()
+def keys() -> None:
+    """The key with which this server signs. Stop the server first."""
+
+
+@keys.command("rotate")
+@_CONFIG
+def keys_rotate(config_path: Path | None) -> None:
+    """Sign with a new key from now on. What the old one signed stays valid: it is published as retired."""
+    from tripoint.cli.keys import rotate
+
+    sys.exit(rotate(load(config_path)))
+
+
 def load(path: Path | None) -> Config:
     """The configuration, or the end of the program with every mistake on standard error."""
     from tripoint.config.load import ConfigError, load_config

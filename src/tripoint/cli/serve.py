@@ -72,7 +72,7 @@ def try_server() -> int:
         config = replace(
             Config(),
             server=Server(data_dir=folder),
-            listen=Listen(http=free, irc=free, irc_tls=free, xmpp=free, xmpp_tls=free, metrics=free),
+            listen=Listen(http=free, irc=free, irc_tls=free, xmpp=free, xmpp_tls=free, federation=free, metrics=free),
         )
         with contextlib.suppress(KeyboardInterrupt):
             return serve(config, note="\nEverything here is thrown away when this server stops.\n")
@@ -103,6 +103,7 @@ def instructions(app: App) -> str:
         f"Matrix   homeserver http://localhost:{port('http')}   user @NAME:{server}",
         f"IRC      localhost {port('irc')} (TLS {port('irc_tls')})   SASL with NAME and password, or a nick as guest",
         f"XMPP     JID NAME@{server}, host localhost, port {port('xmpp')} (direct TLS {port('xmpp_tls')})",
+        f"Servers  other Matrix servers reach this one on port {port('federation')}",
         "",
         f"Join #tea on IRC, #tea:{server} on Matrix, tea@rooms.{server} on XMPP: it is one room.",
         "Stop with Ctrl-C.",

@@ -104,7 +104,7 @@ class _Reader:
             self._mistake("server", "name", f"name is not a server name: {error}")
         if config.server.default_room_version not in SUPPORTED:
             self._mistake("server", "default_room_version", f"default_room_version is one of {', '.join(SUPPORTED)}")
-        for key in ("http", "irc", "irc_tls", "xmpp", "xmpp_tls", "metrics"):
+        for key in ("http", "irc", "irc_tls", "xmpp", "xmpp_tls", "federation", "metrics"):
             for address in getattr(config.listen, key):
                 if split_address(address) is None:
                     self._mistake("listen", key, f'{address!r} is not an address like "127.0.0.1:6667" or "[::]:6667"')
@@ -114,6 +114,11 @@ class _Reader:
         for network in config.outbound.allow_networks:
             if not _is_network(network):
                 self._mistake("outbound", "allow_networks", f'{network!r} is not a network like "10.0.0.0/8"')
+        if config.server.federation_address and not _is_server_name(config.server.federation_address):
+            self._mistake("server", "federation_address", 'federation_address is a name like "matrix.example.org:443"')
+        for notary in config.outbound.key_notaries:
+            if not _is_server_name(notary):
+                self._mistake("outbound", "key_notaries", f"{notary!r} is not a server name")
         if bool(config.tls.certificate) != bool(config.tls.key):
             self._mistake("tls", "certificate", "certificate and key are given together or not at all")
         for key in ("certificate", "key"):
@@ -193,6 +198,14 @@ def _is_ip(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
     except ValueError:
+        return False
+    return True
+
+
+def _is_server_name(text: str) -> bool:
+    try:
+        parse_server_name(text)
+    except PeerError:
         return False
     return True
 

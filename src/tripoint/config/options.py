@@ -32,6 +32,12 @@ class Server:
         "The address under which clients reach HTTP, for .well-known/matrix/client; empty: none is given out.", ""
     )
 
+    federation_address: str = option(
+        "The address at which other servers find this one, as host:port, for .well-known/matrix/server; empty: at "
+        "its own name.",
+        "",
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class Listen:
@@ -42,6 +48,10 @@ class Listen:
     irc_tls: tuple[str, ...] = option("IRC over TLS.", ("127.0.0.1:6697",))
     xmpp: tuple[str, ...] = option("XMPP clients, STARTTLS.", ("127.0.0.1:5222",))
     xmpp_tls: tuple[str, ...] = option("XMPP clients, direct TLS.", ("127.0.0.1:5223",))
+    federation: tuple[str, ...] = option(
+        "Other Matrix servers, TLS; 8448 is where they look first. A proxy that forwards /_matrix to http does too.",
+        ("127.0.0.1:8448",),
+    )
     metrics: tuple[str, ...] = option("Prometheus metrics at /metrics. Keep it private.", ("127.0.0.1:8009",))
     proxies: tuple[str, ...] = option(
         "Addresses of reverse proxies whose X-Forwarded-For is believed.", ("127.0.0.1", "::1")
@@ -109,10 +119,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
-    """Connections that the server makes by itself. There are none yet: these take effect with federation."""
+    """Connections that the server makes by itself, to other Matrix servers."""
 
     allow_networks: tuple[str, ...] = option(
         "Private networks that may be connected to (CIDR). Empty: public addresses alone.", ()
+    )
+    key_notaries: tuple[str, ...] = option(
+        "Matrix servers that are asked for the keys of servers that do not answer. They are believed about whose keys "
+        "these are.",
+        (),
     )
 
 

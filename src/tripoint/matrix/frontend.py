@@ -14,6 +14,10 @@ from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
 from tripoint.matrix.client.server import ServerInfo
 from tripoint.matrix.client.sync import SyncEndpoints
+from tripoint.matrix.federation.server import FederationInfo
+from tripoint.matrix.federation.trust import Trust
+from tripoint.matrix.keys.notary import NotaryEndpoints
+from tripoint.matrix.keys.own import KeyEndpoints
 from tripoint.matrix.listener import Fallback, MatrixListener
 from tripoint.matrix.presence import DevicePresence
 from tripoint.matrix.registry import Router
@@ -36,13 +40,17 @@ ENDPOINT_CLASSES = (
     DeviceEndpoints,
     EphemeralEndpoints,
     SyncEndpoints,
+    FederationInfo,
+    KeyEndpoints,
+    NotaryEndpoints,
 )
 
 
 class MatrixFrontEnd:
     """All of Matrix in this process. `listener.handle` answers requests; `sweep` is called every few seconds.
 
-    `now_ms` is the wall clock.
+    `now_ms` is the wall clock. `trust` is what federation stands on; without it other servers find nothing here.
+    `delegated`: what .well-known/matrix/server says.
     """
 
     def __init__(
@@ -58,6 +66,8 @@ class MatrixFrontEnd:
         public_url: str,
         default_room_version: str,
         fallback: Fallback | None = None,
+        trust: Trust | None = None,
+        delegated: str = "",
     ) -> None:
         renderer = Renderer()
         ephemera = Ephemera(reader, now_ms)
@@ -82,7 +92,14 @@ class MatrixFrontEnd:
             SyncEndpoints(sync, accounts, self.presence),
         ):
             router.add(module)
-        self.listener = MatrixListener(router, accounts, fallback)
+        if trust is not None:
+            for for_servers in (
+                FederationInfo(delegated),
+                KeyEndpoints(trust.own),
+                NotaryEndpoints(trust.own, trust.ring),
+            ):
+                router.add(for_servers)
+        self.listener = MatrixListener(router, accounts, fallback, None if trust is None else trust.gate)
         self.sync = sync
 
     def sweep(self) -> None:

@@ -1,6 +1,6 @@
 """One HTTP request to one endpoint: find it, see who calls, answer errors as Matrix does.
 
-spec: Matrix client-server "Using access tokens", "Web Browser Clients"
+spec: Matrix client-server "Using access tokens", "Web Browser Clients"; server-server-api request-authentication
 """
 
 from collections.abc import Awaitable, Callable
@@ -10,20 +10,33 @@ from tripoint.accounts.refusals import AccountRefused
 from tripoint.core.errors import PeerError
 from tripoint.matrix import refusals
 from tripoint.matrix.errors import CORS, MatrixError, invalid
+from tripoint.matrix.federation.gate import FederationGate
 from tripoint.matrix.registry import Auth, Call, Router
 from tripoint.net.http import Request, Response
 from tripoint.rooms.refusals import Refused
+
+# What the listener for other servers answers; the one for clients answers it too, for servers behind one proxy.
+FEDERATION_PATHS = ("/_matrix/federation/", "/_matrix/key/")
+FEDERATION_DOCUMENT = "/.well-known/matrix/server"
 
 _PREFLIGHT = Response(204, b"", CORS)
 Fallback = Callable[[Request], Awaitable[Response | None]]
 
 
 class MatrixListener:
-    """The handler behind HttpFront. `fallback` may answer paths that are not Matrix's (a web page)."""
+    """The handler behind HttpFront. `fallback` may answer paths that are not Matrix's (a web page); `gate` lets
+    other servers in."""
 
-    def __init__(self, router: Router, accounts: AccountService, fallback: Fallback | None = None) -> None:
+    def __init__(
+        self,
+        router: Router,
+        accounts: AccountService,
+        fallback: Fallback | None = None,
+        gate: FederationGate | None = None,
+    ) -> None:
         self._router = router
         self._accounts = accounts
+        self._gate = gate
         self._fallback = fallback
 
     async def handle(self, request: Request) -> Response:
@@ -38,6 +51,12 @@ class MatrixListener:
         except PeerError as error:
             return invalid(str(error)).response()
 
+    async def handle_federation(self, request: Request) -> Response:
+        """As handle, on a listener that is for other servers alone."""
+        if not request.path.startswith(FEDERATION_PATHS) and request.path != FEDERATION_DOCUMENT:
+            return MatrixError(404, "M_UNRECOGNIZED", "This port is for other servers").response()
+        return await self.handle(request)
+
     async def _handle(self, request: Request) -> Response:
         if request.method == "OPTIONS":
             return _PREFLIGHT
@@ -48,6 +67,10 @@ class MatrixListener:
         # spec: RFC9110 9.3.2: HEAD is GET without the body, which the HTTP front leaves out.
         method = "GET" if request.method == "HEAD" else request.method
         declared, handler, path = self._router.find(method, request.path)
+        if declared.auth is Auth.SERVER:
+            assert self._gate is not None, "endpoints for servers are declared where there is a gate"
+            origin, json = await self._gate.check(request)
+            return await handler(Call(request, path, None, origin=origin, json=json))
         caller = None
         if declared.auth is not Auth.NONE:
             caller = await self._caller(request, required=declared.auth is Auth.TOKEN)

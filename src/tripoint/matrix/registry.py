@@ -16,11 +16,10 @@ import orjson
 
 from tripoint.accounts.ports import TokenOwner
 from tripoint.core.canonical_json import JsonObject
-from tripoint.core.ids import DeviceId, UserId
+from tripoint.core.ids import DeviceId, ServerName, UserId
 from tripoint.matrix.depth import MAX_DEPTH, too_deep
 from tripoint.matrix.errors import MatrixError, bad_json, invalid, not_json
 from tripoint.net.http import Request, Response
-
 
 # As many digits as a canonical JSON integer is sure to hold.
 _NUMBER = re.compile(r"[0-9]{1,15}\Z")
@@ -32,6 +31,7 @@ class Auth(Enum):
     NONE = "none"
     TOKEN = "token"
     OPTIONAL = "optional"
+    SERVER = "server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +46,35 @@ class Endpoint:
 class Call:
     """One call of an endpoint: the request, its path parameters, who calls."""
 
-    __slots__ = ("_caller", "_json", "path", "request")
+    __slots__ = ("_caller", "_json", "_origin", "path", "request")
 
-    def __init__(self, request: Request, path: dict[str, str], caller: TokenOwner | None) -> None:
+    def __init__(
+        self,
+        request: Request,
+        path: dict[str, str],
+        caller: TokenOwner | None,
+        *,
+        origin: ServerName | None = None,
+        json: JsonObject | None = None,
+    ) -> None:
+        """`json`: the body where somebody has read and checked it already."""
         self.request = request
         self.path = path
         self._caller = caller
-        self._json: JsonObject | None = None
+        self._origin = origin
+        self._json = json
 
     @property
     def caller(self) -> TokenOwner:
         """Who calls an endpoint with Auth.TOKEN."""
         assert self._caller is not None, "this endpoint is declared without a token"
         return self._caller
+
+    @property
+    def origin(self) -> ServerName:
+        """Which server calls an endpoint with Auth.SERVER; the request is proven to be its."""
+        assert self._origin is not None, "this endpoint is declared without a server"
+        return self._origin
 
     @property
     def maybe_caller(self) -> TokenOwner | None:

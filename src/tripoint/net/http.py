@@ -8,6 +8,7 @@ spec: RFC9110; Matrix client-server "API standards"
 
 import asyncio
 import socket
+import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -49,6 +50,15 @@ class Request:
             if key == name:
                 return value.decode("latin-1")
         return None
+
+    def headers(self, name: bytes) -> list[str]:
+        """All headers of this lower-case name, in order."""
+        return [value.decode("latin-1") for key, value in self._headers if key == name]
+
+    @property
+    def target(self) -> str:
+        """Path and query as they stood in the request."""
+        return f"{self.path}?{self._query_string.decode('latin-1')}" if self._query_string else self.path
 
     def query(self, name: str) -> str | None:
         """The first query parameter of this name."""
@@ -135,10 +145,10 @@ class HttpFront:
         self._date = b""
         self._date_s = 0
 
-    async def listen(self, sock: socket.socket) -> None:
-        """Serve on a bound socket."""
+    async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Serve on a bound socket, with TLS where there is a context."""
         loop = asyncio.get_running_loop()
-        self._servers.append(await loop.create_server(self.connection, sock=sock, backlog=1024))
+        self._servers.append(await loop.create_server(self.connection, sock=sock, ssl=tls, backlog=1024))
 
     def connection(self) -> "HttpConnection":
         """The protocol of a new connection."""

@@ -42,7 +42,7 @@ class ConnectFailed(RemoteFailed):
 
 
 def client_context(extra_authorities: Sequence[str] = ()) -> ssl.SSLContext:
-    """TLS for outgoing connections: the system's authorities and those in these PEM files. Raises OSError.
+    """TLS for outgoing connections: the system's authorities and those in these PEM files. Raises ValueError.
 
     spec: Matrix server-server-api tls, authentication: a request goes out only after the server has shown a
     certificate that is valid for its name.
@@ -50,7 +50,10 @@ def client_context(extra_authorities: Sequence[str] = ()) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     for path in extra_authorities:
-        context.load_verify_locations(path)
+        try:
+            context.load_verify_locations(path)
+        except OSError as error:
+            raise ValueError(f"{path} holds no certificate authorities: {error}") from error
     return context
 
 

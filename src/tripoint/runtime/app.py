@@ -18,11 +18,14 @@ from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
 from tripoint.irc.options import IrcOptions
 from tripoint.matrix.frontend import MatrixFrontEnd
+from tripoint.net.discovery import Names
+from tripoint.net.dns import Dns
 from tripoint.net.http import HttpFront
 from tripoint.net.listen import bind
 from tripoint.observe.metrics import Metrics
 from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.runtime.data_dir import DataDir
+from tripoint.runtime.federation import build_federation
 from tripoint.runtime.middle import Middle, build_middle, clock_ms, report_bug
 from tripoint.runtime.welcome_page import WelcomePage
 from tripoint.store.interface import Store
@@ -39,10 +42,13 @@ GRACE_S = 5.0
 
 
 class App:
-    """One server process. start(), then wait, then stop()."""
+    """One server process. start(), then wait, then stop(). `names`: where names are looked up; None: in the DNS."""
 
-    def __init__(self, config: Config, folder: DataDir, store: Store | None = None) -> None:
+    def __init__(
+        self, config: Config, folder: DataDir, store: Store | None = None, names: Names | None = None
+    ) -> None:
         self.config = config
+        self._names = names if names is not None else Dns()
         self.ports: dict[str, list[int]] = {}
         self._folder = folder
         self._store = store
@@ -60,7 +66,9 @@ class App:
         self.tls = tls
         store = self._store if self._store is not None else SqliteStore(folder.database)
         secret = folder.secret()
-        self.middle = middle = await build_middle(config, store, folder.signing_key(), secret=secret)
+        key, old_keys = folder.signing_key(), folder.old_keys()
+        self.middle = middle = await build_middle(config, store, key, secret=secret)
+        self.federation = build_federation(config, store, middle.stream, key, old_keys, self._names, clock_ms)
         middle.hub.watch_all_rooms(self._count)
         flusher = Flusher(asyncio.get_running_loop().call_soon)
         self.irc = IrcFrontEnd(
@@ -105,6 +113,8 @@ class App:
             public_url=config.server.public_url,
             default_room_version=config.server.default_room_version,
             fallback=page.handle,
+            trust=self.federation.trust,
+            delegated=config.server.federation_address,
         )
         await self.irc.start()
         await self.xmpp.start()
@@ -137,6 +147,15 @@ class App:
             max_connections=limits.http_connections,
         )
         await self._serve_http("http", listen.http, http)
+        servers = HttpFront(
+            self.matrix.listener.handle_federation,
+            body_limit=limits.http_body_bytes,
+            too_large=self.matrix.listener.too_large,
+            failed=self.matrix.listener.failed,
+            report=report_bug,
+            max_connections=limits.http_connections,
+        )
+        await self._serve_http("federation", listen.federation, servers, tls=True)
         metrics = HttpFront(
             self._metrics(self.middle).handle,
             body_limit=1024,
@@ -156,11 +175,13 @@ class App:
             self._servers.append(await loop.create_server(factory, sock=sock, ssl=context, backlog=1024))
             self.ports.setdefault(name, []).append(sock.getsockname()[1])
 
-    async def _serve_http(self, name: str, addresses: Sequence[str], front: HttpFront) -> None:
+    async def _serve_http(
+        self, name: str, addresses: Sequence[str], front: HttpFront, *, tls: bool = False
+    ) -> None:
         self._fronts.append(front)
         for address in addresses:
             sock = bind(*_parts(address))
-            await front.listen(sock)
+            await front.listen(sock, self.tls.context if tls else None)
             self.ports.setdefault(name, []).append(sock.getsockname()[1])
 
     def _count(self, change: RoomChange) -> None:
@@ -220,6 +241,7 @@ class App:
             await front.close(GRACE_S)
         await self.irc.drain()
         await self.xmpp.drain()
+        await self.federation.close()
         await self.middle.close()
         self._folder.close()
 

@@ -4,13 +4,16 @@ One server at a time uses a folder; the lock goes with the process, so a killed 
 """
 
 import fcntl
+import ipaddress
 import os
 import secrets
 from pathlib import Path
 
 from tripoint.config.options import Config
-from tripoint.core.ids import ServerName
+from tripoint.core.ids import ServerName, parse_server_name
 from tripoint.core.signing import SigningKey
+from tripoint.matrix.keys.document import OldKey
+from tripoint.net.resolver import split_server_name
 from tripoint.net.tls import ServerTls, make_self_signed, write_secret
 
 
@@ -62,6 +65,33 @@ class DataDir:
             write_secret(path, key.to_text().encode() + b"\n")
         return SigningKey.from_text(path.read_text("ascii").strip())
 
+    def old_keys(self) -> list[OldKey]:
+        """Keys that this server signed with before, newest last. Raises DataDirError for a file that is none."""
+        path = self.path / "old_signing_keys"
+        if not path.exists():
+            return []
+        current = self.signing_key().key_id
+        found = []
+        for line in path.read_text("ascii").splitlines():
+            parts = line.split()
+            if len(parts) != 3 or not parts[2].isdigit():
+                raise DataDirError(f"{path}: a line is KEY_ID PUBLIC_KEY RETIRED_MS, and this is not: {line!r}")
+            # A rotation that was cut short lists the key that is still in use.
+            if parts[0] != current:
+                found.append(OldKey(parts[0], parts[1], int(parts[2])))
+        return found
+
+    def rotate_signing_key(self, now_ms: int) -> SigningKey:
+        """Make a new key; the one in use till now is kept, its public half, for what it signed."""
+        old = self.signing_key()
+        lines = [f"{one.key_id} {one.public_key} {one.expired_ts_ms}\n" for one in self.old_keys()]
+        lines.append(f"{old.key_id} {old.verify_key_b64} {now_ms}\n")
+        # First the old one: cut short here, nothing has changed.
+        write_secret(self.path / "old_signing_keys", "".join(lines).encode())
+        key = SigningKey(f"ed25519:a{secrets.token_hex(3)}", secrets.token_bytes(32))
+        write_secret(self.path / "signing.key", key.to_text().encode() + b"\n")
+        return key
+
     def secret(self) -> bytes:
         """32 bytes of this server's own: fake salts, occupant ids, guests' hosts."""
         path = self.path / "secret"
@@ -75,6 +105,14 @@ class DataDir:
             return ServerTls(Path(config.tls.certificate), Path(config.tls.key))
         certificate, key = self.path / "self-made.crt", self.path / "self-made.key"
         if not certificate.exists() or not key.exists():
-            name = config.server.name.split(":")[0]
-            make_self_signed([name, f"rooms.{name}"], certificate, key)
+            name, _ = split_server_name(parse_server_name(config.server.name))
+            make_self_signed([name] if _is_ip(name) else [name, f"rooms.{name}"], certificate, key)
         return ServerTls(certificate, key)
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,33 @@
+"""Who other servers are: our keys, theirs, the way to them, and the gate for their requests, joined up."""
+
+from collections.abc import Callable, Sequence
+
+from tripoint.core.ids import ServerName
+from tripoint.matrix.federation.client import FederationClient, Resolve
+from tripoint.matrix.federation.gate import FederationGate
+from tripoint.matrix.keys.own import OwnKeys
+from tripoint.matrix.keys.ports import KeyStore
+from tripoint.matrix.keys.ring import KeyRing
+from tripoint.net.outbound import Outbound
+
+
+class Trust:
+    """What the federation endpoints and, later, senders and receivers stand on."""
+
+    def __init__(
+        self,
+        own: OwnKeys,
+        store: KeyStore,
+        outbound: Outbound,
+        resolve: Resolve,
+        notaries: Sequence[ServerName],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.own = own
+        self.client = FederationClient(own.server, own.key, outbound, resolve)
+        self.ring = KeyRing(own, store, self.client, notaries, now_ms)
+        self.gate = FederationGate(own.server, self.ring)
+
+    async def close(self) -> None:
+        """Give up what is being fetched."""
+        await self.ring.close()
