@@ -35,10 +35,7 @@ One account for all three.</p>
 {form}
 <h2>Connect</h2>
 <table>
-<tr><th>Matrix<td>homeserver <code>http://HOST:{http}</code><td>user <code>@name:{server}</code>
-<tr><th>IRC<td><code>HOST/{irc}</code>, TLS <code>{irc_tls}</code>
-<td>SASL account <code>name</code>; or just a nick, as a guest
-<tr><th>XMPP<td><code>HOST:{xmpp}</code>, direct TLS <code>{xmpp_tls}</code><td>JID <code>name@{server}</code>
+{rows}
 </table>
 <p>The room <code>#tea</code> on IRC is <code>#tea:{server}</code> on Matrix and
 <code>tea@rooms.{server}</code> on XMPP.</p>
@@ -59,13 +56,14 @@ class WelcomePage:
 
     def __init__(self, config: Config, accounts: AccountService) -> None:
         self._server = config.server.name
+        self._public_url = config.server.public_url
         self._accounts = accounts
         self.ports: dict[str, list[int]] = {}
 
     async def handle(self, request: Request) -> Response | None:
         """The answer, or None for an address that is not this page's."""
         if request.path == "/" and request.method in ("GET", "HEAD"):
-            return await self._page("")
+            return await self._page(request, "")
         if request.path == "/register" and request.method == "POST":
             return await self._register(request)
         return None
@@ -73,11 +71,11 @@ class WelcomePage:
     async def _register(self, request: Request) -> Response:
         origin = request.header(b"origin")
         if origin is not None and origin.split("//")[-1] != request.header(b"host"):
-            return await self._page("That form came from another site.", 403)
+            return await self._page(request, "That form came from another site.", 403)
         try:
             fields = parse_qs(request.body.decode("utf-8"), max_num_fields=10)
         except (UnicodeDecodeError, ValueError):
-            return await self._page("That form could not be read.", 400)
+            return await self._page(request, "That form could not be read.", 400)
         name, password = _first(fields, "name").lower(), _first(fields, "password")
         try:
             account = await self._accounts.register(
@@ -87,10 +85,10 @@ class WelcomePage:
                 registration_token=_first(fields, "token") or None,
             )
         except AccountRefused as refused:
-            return await self._page(refused.text, 400)
-        return await self._page(f"The account {account.user_id} is made. Log in with any client.")
+            return await self._page(request, refused.text, 400)
+        return await self._page(request, f"The account {account.user_id} is made. Log in with any client.")
 
-    async def _page(self, say: str, status: int = 200) -> Response:
+    async def _page(self, request: Request, say: str, status: int = 200) -> Response:
         mode = await self._accounts.registration_state()
         form = "" if mode == "closed" else _FORM.format(token=_TOKEN if mode == "token" else "")
         if mode == "closed" and not say:
@@ -99,13 +97,46 @@ class WelcomePage:
             server=html.escape(self._server),
             say=f'<p class="say">{html.escape(say)}</p>' if say else "",
             form=form,
-            **{name: self._port(name) for name in ("http", "irc", "irc_tls", "xmpp", "xmpp_tls")},
+            rows="\n".join(self._rows(_host_of(request))),
         )
         return Response(status, text.encode(), _HEADERS)
 
-    def _port(self, name: str) -> str:
-        ports = self.ports.get(name)
-        return str(ports[0]) if ports else "off"
+    def _rows(self, host: str) -> list[str]:
+        """A line for each protocol that is spoken here, with the name by which the visitor found this server."""
+        server = html.escape(self._server)
+        found = []
+        if self.ports.get("http"):
+            where = self._public_url or f"http://{host}:{self.ports['http'][0]}"
+            found.append(_row("Matrix", f"homeserver {_code(where)}", f"user {_code(f'@name:{server}')}"))
+        plain, tls = self.ports.get("irc"), self.ports.get("irc_tls")
+        if plain or tls:
+            ports = _both(plain, "", tls, "TLS ")
+            found.append(_row("IRC", f"{_code(host)} {ports}", "SASL account <code>name</code>; or a nick, as guest"))
+        plain, tls = self.ports.get("xmpp"), self.ports.get("xmpp_tls")
+        if plain or tls:
+            ports = _both(plain, "", tls, "direct TLS ")
+            found.append(_row("XMPP", f"{_code(host)} {ports}", f"JID {_code(f'name@{server}')}"))
+        return found
+
+
+def _row(*cells: str) -> str:
+    return f"<tr><th>{cells[0]}" + "".join(f"<td>{cell}" for cell in cells[1:])
+
+
+def _code(text: str) -> str:
+    return f"<code>{html.escape(text)}</code>"
+
+
+def _both(plain: list[int] | None, before_plain: str, tls: list[int] | None, before_tls: str) -> str:
+    parts = [f"{before_plain}port {_code(str(plain[0]))}"] if plain else []
+    parts += [f"{before_tls}port {_code(str(tls[0]))}"] if tls else []
+    return ", ".join(parts)
+
+
+def _host_of(request: Request) -> str:
+    """The name in the Host header without its port; the server is called that by whoever looks."""
+    host = request.header(b"host") or "localhost"
+    return host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() and ":" in host else host
 
 
 def _first(fields: dict[str, list[str]], name: str) -> str:
