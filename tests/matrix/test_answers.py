@@ -222,5 +222,10 @@ def test_left_rooms_have_the_state_that_the_departed_saw() -> None:
             chunk = (await again.sync(use_state_after="true"))["rooms"]["leave"][room_id]
             changed = {(e["type"], e["state_key"]) for e in chunk["state_after"]["events"]}
             assert changed == {("m.room.topic", ""), ("m.room.member", bob.user_id)}
+            # Banned later: that is told, and not the rest again.
+            await alice.call("POST", f"{room}/ban", {"user_id": bob.user_id})
+            chunk = (await bob.sync())["rooms"]["leave"][room_id]
+            assert [e["content"]["membership"] for e in chunk["timeline"]["events"]] == ["ban"]
+            assert chunk["state"]["events"] == []
 
     run(work)

@@ -16,6 +16,7 @@ from tripoint.accounts.ports import AccountService
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.ids import DeviceId, RoomId, UserId
 from tripoint.matrix.push_rules import default_push_rules
+from tripoint.matrix.render import member_event
 from tripoint.matrix.sync.ephemera import Ephemera
 from tripoint.matrix.sync.filters import SyncFilter
 from tripoint.matrix.sync.rooms import (
@@ -402,23 +403,33 @@ class SyncServer:
         """What happened until one left."""
         since, wanted, user_id = one.since, one.wanted.in_room(room.room_id), one.user_id
         position = since.position if since is not None else 0
-        then = "leave"
+        then, entered = "leave", since is None
         for at, membership in await self._reader.own_memberships(room.room_id, user_id):
             if at <= position:
                 then = membership
+            elif at <= moved and membership == "join":
+                entered = True
         timeline = await self._chunks.timeline(
             room, user_id, wanted, since=position, upto=moved, all_visible=False
         )
         try:
-            present = await self._reader.readable_state(room.room_id, user_id, moved)
+            present = dict(await self._reader.readable_state(room.room_id, user_id, moved))
         except Refused:
             present = {}  # never inside: there is one's own membership to tell of and nothing else
+        # The state is that of the departure; what became of the user later (a ban) is told with it.
+        own = member_event(user_id)
+        if room.state_positions.get(own) == moved:
+            present[own] = room.state[own]
         if not wanted.state_after:
             timeline = told_in_full(timeline, present)
         states = RoomStates(present, timeline)
-        whole = then != "join"
+        whole = then != "join" and entered
         if whole:
             state = [*present.values()] if wanted.state_after else states.all_at_start()
+        elif then != "join":
+            # An invitation refused, or outside before: the rest was told then, or is not for this user.
+            event = present.get(own) if wanted.state_after or not timeline.items else None
+            state = [] if event is None else [event]
         else:
             before = await self._reader.readable_state(room.room_id, user_id, position)
             state = []
