@@ -4,11 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.server import ROOT, running_server, start_server
+from tests.support.server import ROOT, Server, running_server, start_server
 
 
 def tripoint(*arguments: str, folder: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -140,3 +141,33 @@ def test_nothing_secret_is_logged(tmp_path: Path) -> None:
         output = server.output
     assert "very secret words" not in "".join(output)
     assert "tp_" not in "".join(output)
+
+
+def test_hangup_takes_up_what_can_change(tmp_path: Path) -> None:
+    with running_server(tmp_path, more='[accounts]\nregistration = "open"\n') as server:
+        server.register("alice", "secret one")
+        path = tmp_path / "tripoint.toml"
+        text = path.read_text()
+        path.write_text(text.replace('registration = "open"', 'registration = "closed"\nscram_iterations = 20000'))
+        hang_up(server, "config.reloaded")
+        body = {"username": "bob", "password": "secret two", "auth": {"type": "m.login.dummy"}}
+        status, answer = post(server.http, "/_matrix/client/v3/register", body)
+        assert (status, answer["errcode"]) == (403, "M_FORBIDDEN")
+        assert any("accounts.scram_iterations" in line for line in server.output)
+        # A mistake leaves everything as it is, and is told.
+        path.write_text(text + "\n[accuonts]\n")
+        hang_up(server, "config.not_reloaded")
+        assert any("did you mean accounts?" in line for line in server.output)
+        path.write_text(text)
+        hang_up(server, "config.reloaded")
+        assert post(server.http, "/_matrix/client/v3/register", body)[0] == 200
+
+
+def hang_up(server: Server, until: str) -> None:
+    """SIGHUP, and wait for its word in the log."""
+    seen = sum(until in line for line in server.output)
+    os.kill(server.process.pid, signal.SIGHUP)
+    deadline = time.monotonic() + 10
+    while sum(until in line for line in server.output) == seen:
+        assert time.monotonic() < deadline, "".join(server.output)
+        time.sleep(0.02)  # the log of another process: there is nothing to await

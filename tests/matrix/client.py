@@ -24,6 +24,9 @@ class Server:
     def __init__(self, p: Party, front: MatrixFrontEnd) -> None:
         self.party = p
         self.front = front
+        # Where requests come from, and whether over TLS.
+        self.address = "127.0.0.1"
+        self.secure = False
 
     async def request(
         self,
@@ -40,7 +43,8 @@ class Server:
         if token is not None:
             headers = (*headers, (b"authorization", f"Bearer {token}".encode()))
         data = raw if raw is not None else (b"" if body is None else orjson.dumps(body))
-        request = Request(method, path, urlencode({**query, **(parameters or {})}).encode(), headers, data, "127.0.0.1")
+        query_string = urlencode({**query, **(parameters or {})}).encode()
+        request = Request(method, path, query_string, headers, data, self.address, self.secure)
         return await self.front.listener.handle(request)
 
     async def register(self, name: str, **body: Any) -> "Client":
@@ -136,6 +140,7 @@ async def matrix(
             now_ms=p.clock.ms,
             public_url="https://chat.example.org",
             default_room_version="12",
+            plaintext_passwords=True,
         )
         yield Server(p, front)
         front.drain()

@@ -316,3 +316,32 @@ def test_what_the_server_says_of_itself() -> None:
             assert "3" in capabilities["m.room_versions"]["available"]
 
     run(work)
+
+
+def test_a_password_crosses_no_network_in_the_clear() -> None:
+    """DESIGN "Safe by default": TLS, or this machine itself."""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            identifier = {"type": "m.id.user", "user": "alice"}
+            log_in = {"type": "m.login.password", "identifier": identifier, "password": PASSWORD}
+            server.address = "203.0.113.7"
+            register = {"username": "bob", "password": PASSWORD, "auth": {"type": "m.login.dummy"}}
+            for path, body in (("/login", log_in), ("/register", register)):
+                status, answer = await post(server, path, body)
+                assert (status, answer["errcode"], answer["error"]) == (
+                    403,
+                    "M_FORBIDDEN",
+                    "A password may only be sent over TLS",
+                )
+            auth = {"type": "m.login.password", "identifier": identifier, "password": PASSWORD}
+            change = {"new_password": "other words", "auth": auth}
+            assert await alice.refused("POST", "/account/password", change) == (403, "M_FORBIDDEN")
+            # A token is another matter: whoever has one got it over TLS.
+            await alice.call("GET", "/account/whoami")
+            server.secure = True
+            assert (await post(server, "/login", log_in))[0] == 200
+            assert (await post(server, "/register", register))[0] == 200
+
+    run(work)

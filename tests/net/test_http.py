@@ -245,6 +245,11 @@ def test_the_address_is_the_nearest_one_that_is_no_proxy() -> None:
         )
         await exchange(made, b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         assert [request.address for request in made.seen] == ["203.0.113.7", "127.0.0.1"]
+        assert [request.secure for request in made.seen] == [False, False]
+        head = b"GET / HTTP/1.1\r\nhost: x\r\nx-forwarded-proto: https\r\nconnection: close\r\n\r\n"
+        await exchange(made, head)
+        assert made.seen[-1].secure
+        assert not made.front.is_secure("198.51.100.1", [(b"x-forwarded-proto", b"https")], False)
 
     on_site(test)
 

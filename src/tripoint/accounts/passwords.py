@@ -55,6 +55,10 @@ class Passwords:
         self._pool = ThreadPoolExecutor(HASH_THREADS, thread_name_prefix="password")
         self._waiting = 0
 
+    def change_rate(self, failures: Rate) -> None:
+        """The configuration was changed."""
+        self._failures.rate = failures
+
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 

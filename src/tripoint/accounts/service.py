@@ -67,6 +67,11 @@ class Registration:
         self._made = TokenBuckets(rate)
         self._clock_s = clock_s
 
+    def change(self, mode: str, guests: bool, guests_per_address: int, rate: Rate) -> None:
+        """The configuration was changed."""
+        self.mode, self.guests, self.guests_per_address = mode, guests, guests_per_address
+        self._made.rate = rate
+
     def take(self, address: str) -> None:
         """One more from this address, or AccountRefused(RATE_LIMITED)."""
         wait_s = self._made.take(network_of(address), self._clock_s())

@@ -26,10 +26,11 @@ def main() -> None:
 @main.command()
 @_CONFIG
 def run(config_path: Path | None) -> None:
-    """Run the server until it is told to stop (Ctrl-C, SIGTERM). SIGHUP takes up renewed certificates."""
+    """Run the server until it is told to stop (Ctrl-C, SIGTERM). SIGHUP takes up renewed certificates and most of
+    a changed configuration."""
     from tripoint.cli.serve import serve
 
-    sys.exit(serve(load(config_path)))
+    sys.exit(serve(load(config_path), found(config_path)))
 
 
 @main.command("try")
@@ -108,14 +109,17 @@ def keys_rotate(config_path: Path | None) -> None:
     sys.exit(rotate(load(config_path)))
 
 
+def found(path: Path | None) -> Path | None:
+    """The configuration file: the one named, or the one of this folder, or none."""
+    return Path("tripoint.toml") if path is None and Path("tripoint.toml").exists() else path
+
+
 def load(path: Path | None) -> Config:
     """The configuration, or the end of the program with every mistake on standard error."""
     from tripoint.config.load import ConfigError, load_config
 
-    if path is None and Path("tripoint.toml").exists():
-        path = Path("tripoint.toml")
     try:
-        return load_config(path)
+        return load_config(found(path))
     except ConfigError as error:
         for mistake in error.mistakes:
             click.echo(mistake, err=True)

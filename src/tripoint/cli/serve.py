@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import click
 
@@ -15,11 +16,13 @@ from tripoint.config.options import Config, Listen, Server
 from tripoint.observe.log import configure
 from tripoint.runtime.app import App, open_app
 from tripoint.runtime.data_dir import DataDirError
+from tripoint.runtime.reload import read_again
 from tripoint.store.interface import StoreError
 
 
-def serve(config: Config, *, note: str = "") -> int:
-    """Run a server; returns the exit status: 0 after a signal, 1 where it could not start."""
+def serve(config: Config, path: Path | None = None, *, note: str = "") -> int:
+    """Run a server; returns the exit status: 0 after a signal, 1 where it could not start. `path` is the file
+    that the configuration came from, read again on SIGHUP."""
     os.umask(0o077)  # whatever is written here is for its owner alone, also in a folder that was there before
     configure(config.log.level, as_json=config.log.json)
     try:
@@ -29,10 +32,10 @@ def serve(config: Config, *, note: str = "") -> int:
     except ImportError:  # plain asyncio works too, slower
         runner = asyncio.Runner()
     with runner:
-        return runner.run(_serve(config, note))
+        return runner.run(_serve(config, path, note))
 
 
-async def _serve(config: Config, note: str) -> int:
+async def _serve(config: Config, path: Path | None, note: str) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -47,7 +50,13 @@ async def _serve(config: Config, note: str) -> int:
     except (DataDirError, StoreError, OSError, ValueError) as error:
         click.echo(_explain(error), err=True)
         return 1
-    loop.add_signal_handler(signal.SIGHUP, app.reload_certificate)
+    reloads: set[asyncio.Task[None]] = set()
+
+    def hang_up() -> None:
+        reloads.add(task := loop.create_task(app.reload(read_again(path, config))))
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
     click.echo(instructions(app) + note)
     sys.stdout.flush()
     await stop.wait()

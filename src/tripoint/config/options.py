@@ -54,11 +54,13 @@ class Listen:
     )
     metrics: tuple[str, ...] = option("Prometheus metrics at /metrics. Keep it private.", ("127.0.0.1:8009",))
     proxies: tuple[str, ...] = option(
-        "Addresses of reverse proxies whose X-Forwarded-For is believed.", ("127.0.0.1", "::1")
+        "Addresses of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed. Passwords from "
+        "elsewhere are taken only where X-Forwarded-Proto says https.",
+        ("127.0.0.1", "::1"),
     )
     plaintext_passwords: bool = option(
         "Take passwords over plain connections from this machine. Switch it off when a proxy forwards IRC or "
-        "XMPP here.",
+        "XMPP here, or HTTP without saying X-Forwarded-For.",
         True,
     )
 

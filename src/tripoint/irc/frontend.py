@@ -94,6 +94,12 @@ class IrcFrontEnd:
         """The factory for `loop.create_server`."""
         return IrcProtocol(self, secure=secure)
 
+    async def reload(self, options: IrcOptions) -> None:
+        """The configuration was changed: connections go by the new options from now on."""
+        self.options = options
+        self.network.options = options
+        self._registration = await self.accounts.registration_state()
+
     async def run(self) -> None:
         """Look after silent clients until cancelled."""
         while True:

@@ -65,6 +65,7 @@ class MatrixFrontEnd:
         now_ms: Callable[[], int],
         public_url: str,
         default_room_version: str,
+        plaintext_passwords: bool,
         fallback: Fallback | None = None,
         trust: Trust | None = None,
         delegated: str = "",
@@ -76,7 +77,7 @@ class MatrixFrontEnd:
         hub.watch_all_rooms(sync.room_changed)
         hub.watch_users(sync.user_changed)
         uia = UserInteractive()
-        log_in = LogInEndpoints(accounts, uia, _random_name)
+        log_in = LogInEndpoints(accounts, uia, _random_name, plaintext_passwords=plaintext_passwords)
         self.presence = DevicePresence(presence, now_ms)
         router = Router()
         for module in (

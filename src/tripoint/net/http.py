@@ -23,9 +23,10 @@ Header = tuple[bytes, bytes]
 
 
 class Request:
-    """One request. `path` is still percent-encoded; `address` is the client's, behind trusted proxies too."""
+    """One request. `path` is still percent-encoded; `address` is the client's, behind trusted proxies too;
+    `secure` says that it came over TLS, to us or to a trusted proxy."""
 
-    __slots__ = ("_headers", "_query", "_query_string", "address", "body", "method", "path")
+    __slots__ = ("_headers", "_query", "_query_string", "address", "body", "method", "path", "secure")
 
     def __init__(
         self,
@@ -35,7 +36,9 @@ class Request:
         headers: Sequence[Header],
         body: bytes,
         address: str,
+        secure: bool = False,
     ) -> None:
+        self.secure = secure
         self.method = method
         self.path = path
         self.body = body
@@ -201,6 +204,12 @@ class HttpFront:
                         return hop.strip()
         return peer
 
+    def is_secure(self, peer: str, headers: Sequence[Header], own_tls: bool) -> bool:
+        """Whether a request came over TLS: to us, or to the proxy that says so."""
+        if own_tls or peer not in self._proxies:
+            return own_tls
+        return any(key == b"x-forwarded-proto" and value.lower() == b"https" for key, value in headers)
+
     def head(self, response: Response) -> bytes:
         """Status line and headers, up to the ones that differ from answer to answer."""
         key = (response.status, response.headers)
@@ -229,6 +238,7 @@ class HttpConnection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._peer = ""
+        self._own_tls = False
         self._url = b""
         self._headers: list[Header] = []
         self._body: list[bytes] = []
@@ -250,6 +260,7 @@ class HttpConnection(asyncio.Protocol):
         front = self._front
         peer = transport.get_extra_info("peername")
         self._peer = peer[0] if isinstance(peer, tuple) else ""
+        self._own_tls = transport.get_extra_info("ssl_object") is not None
         front.connections.add(self)
         front.watch()
         if front.is_full or front.closing:
@@ -344,6 +355,7 @@ class HttpConnection(asyncio.Protocol):
             self._headers,
             b"".join(self._body),
             self._front.address_of(self._peer, self._headers),
+            self._front.is_secure(self._peer, self._headers, self._own_tls),
         )
         self._body = []
         self._waiting.append((request, keep_alive, self._too_large))

@@ -19,6 +19,10 @@ class Limits:
         self.membership = TokenBuckets(membership)
         self._clock_s = clock_s
 
+    def change(self, events: Rate, state: Rate, membership: Rate) -> None:
+        """The configuration was changed."""
+        self.events.rate, self.state.rate, self.membership.rate = events, state, membership
+
     def take(self, buckets: TokenBuckets, user_id: UserId) -> None:
         """Refused(RATE_LIMITED) with the time to wait, or one token less."""
         wait_s = buckets.take(user_id, self._clock_s())

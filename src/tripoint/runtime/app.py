@@ -27,6 +27,7 @@ from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.runtime.data_dir import DataDir
 from tripoint.runtime.federation import build_federation
 from tripoint.runtime.middle import Middle, build_middle, clock_ms, report_bug
+from tripoint.runtime.reload import waiting_for_restart
 from tripoint.runtime.welcome_page import WelcomePage
 from tripoint.store.interface import Store
 from tripoint.store.sqlite import SqliteStore
@@ -112,6 +113,7 @@ class App:
             now_ms=clock_ms,
             public_url=config.server.public_url,
             default_room_version=config.server.default_room_version,
+            plaintext_passwords=config.listen.plaintext_passwords,
             fallback=page.handle,
             trust=self.federation.trust,
             delegated=config.server.federation_address,
@@ -221,13 +223,19 @@ class App:
             except Exception as error:  # the sweep goes on; the bug is told
                 report_bug("app.sweep", error)
 
-    def reload_certificate(self) -> None:
-        """SIGHUP: take up renewed certificate files. What cannot be read leaves the old ones in use."""
+    async def reload(self, config: Config) -> None:
+        """SIGHUP: take up renewed certificates and what can change of the configuration (reload.py)."""
         try:
             self.tls.reload()
             log.info("tls.reloaded")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError) as error:  # what cannot be read leaves the old ones in use
             log.error("tls.not_reloaded", error=str(error))
+        if waiting := waiting_for_restart(self.config, config):
+            log.warning("config.needs_restart", options=waiting)
+        self.middle.reload(config)
+        await self.irc.reload(_irc_options(config))
+        await self.xmpp.reload(_xmpp_options(config))
+        log.info("config.reloaded")
 
     async def stop(self) -> None:
         """Drain: nothing new, tell clients, write what is queued, close."""

@@ -70,6 +70,14 @@ class Middle:
     loaded: LoadedRooms
     passwords: Passwords
     accept: Accept
+    registration: Registration
+    limits: Limits
+
+    def reload(self, config: Config) -> None:
+        """Take up changed limits and registration."""
+        self.registration.change(*_registration(config))
+        self.limits.change(*_rates(config))
+        self.passwords.change_rate(_failures(config))
 
     async def close(self) -> None:
         """Write what is queued and close the store."""
@@ -113,21 +121,15 @@ async def build_middle(
         secret=secret,
         iterations=config.accounts.scram_iterations,
         scram_sha1=config.accounts.scram_sha1,
-        failures=Rate(limits.login_failures_burst, limits.login_failures_per_s),
+        failures=_failures(config),
         clock_s=monotonic,
     )
+    registration = Registration(*_registration(config), monotonic)
     accounts = Accounts(
         server,
         store,
         stream,
-        Registration(
-            registration_mode(config),
-            config.accounts.guests,
-            # Where nobody else can come from, the limit would only meet whoever tries the server out.
-            0 if only_loopback(config) else config.accounts.guests_per_address,
-            Rate(limits.registrations_burst, limits.registrations_per_s),
-            monotonic,
-        ),
+        registration,
         passwords,
         Devices(store, stream, user_bus, clock, config.accounts.token_life_s * 1000),
         AccountData(store, stream, user_bus),
@@ -156,6 +158,7 @@ async def build_middle(
     typing = Typing(loaded, room_bus, clock, loop.call_later)
     receipts = Receipts(loaded, writer, store, room_bus)
     presence = PresenceBoard(user_bus, clock)
+    room_limits = Limits(*_rates(config), monotonic)
     service = Service(
         membership=membership,
         messages=messages,
@@ -167,12 +170,7 @@ async def build_middle(
         profiles=Profiles(loaded, writer, people, index, user_bus, accounts.profile_changed),
         removal=Removal(loaded, writer, index, room_bus),
         people=people,
-        limits=Limits(
-            Rate(limits.events_burst, limits.events_per_s),
-            Rate(limits.state_burst, limits.state_per_s),
-            Rate(limits.membership_burst, limits.membership_per_s),
-            monotonic,
-        ),
+        limits=room_limits,
     )
     reader = Reader(
         loaded,
@@ -203,7 +201,35 @@ async def build_middle(
         loaded,
         passwords,
         Accept(loaded, writer, store),
+        registration,
+        room_limits,
     )
+
+
+def _registration(config: Config) -> tuple[str, bool, int, Rate]:
+    """How accounts come to be: mode, guests, how many of them per address, how often per address."""
+    limits = config.limits
+    return (
+        registration_mode(config),
+        config.accounts.guests,
+        # Where nobody else can come from, the limit would only meet whoever tries the server out.
+        0 if only_loopback(config) else config.accounts.guests_per_address,
+        Rate(limits.registrations_burst, limits.registrations_per_s),
+    )
+
+
+def _rates(config: Config) -> tuple[Rate, Rate, Rate]:
+    """What is said, what changes a room, what fills it."""
+    limits = config.limits
+    return (
+        Rate(limits.events_burst, limits.events_per_s),
+        Rate(limits.state_burst, limits.state_per_s),
+        Rate(limits.membership_burst, limits.membership_per_s),
+    )
+
+
+def _failures(config: Config) -> Rate:
+    return Rate(config.limits.login_failures_burst, config.limits.login_failures_per_s)
 
 
 def _name_lost(error: StoreError) -> None:

@@ -7,8 +7,9 @@ import html
 from urllib.parse import parse_qs
 
 from tripoint.accounts.ports import AccountService
-from tripoint.accounts.refusals import AccountRefused
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.config.options import Config
+from tripoint.core.addresses import is_loopback
 from tripoint.net.http import Request, Response
 
 _HEADERS = (
@@ -56,6 +57,7 @@ class WelcomePage:
 
     def __init__(self, config: Config, accounts: AccountService) -> None:
         self._server = config.server.name
+        self._plaintext_passwords = config.listen.plaintext_passwords
         self._public_url = config.server.public_url
         self._accounts = accounts
         self.ports: dict[str, list[int]] = {}
@@ -72,6 +74,9 @@ class WelcomePage:
         origin = request.header(b"origin")
         if origin is not None and origin.split("//")[-1] != request.header(b"host"):
             return await self._page(request, "That form came from another site.", 403)
+        local = self._plaintext_passwords and is_loopback(request.address)
+        if not (request.secure or local):
+            return await self._page(request, AccountRefusal.TLS_REQUIRED.value, 403)
         try:
             fields = parse_qs(request.body.decode("utf-8"), max_num_fields=10)
         except (UnicodeDecodeError, ValueError):

@@ -106,6 +106,11 @@ class XmppFrontEnd:
         """The factory for `loop.create_server`; `secure` for a listener with TLS from the first byte."""
         return XmppProtocol(self, secure=secure)
 
+    async def reload(self, options: XmppOptions) -> None:
+        """The configuration was changed: connections go by the new options from now on."""
+        self.options = options
+        self._registration = await self.accounts.registration_state()
+
     async def run(self) -> None:
         """Look after silent clients until cancelled."""
         while True:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from tripoint.accounts.ports import Account, AccountService, LogIn
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.core.addresses import is_loopback
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import InvalidId, UserId, parse_user_id, split_user_id
 from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response, missing
@@ -20,7 +21,15 @@ _BAD_TOKEN = (AccountRefusal.REGISTRATION_TOKEN_NEEDED, AccountRefusal.BAD_REGIS
 class LogInEndpoints:
     """`random_name` makes a localpart for clients that register without one."""
 
-    def __init__(self, accounts: AccountService, uia: UserInteractive, random_name: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        accounts: AccountService,
+        uia: UserInteractive,
+        random_name: Callable[[], str],
+        *,
+        plaintext_passwords: bool,
+    ) -> None:
+        self._plaintext_passwords = plaintext_passwords
         self._accounts = accounts
         self._uia = uia
         self._random_name = random_name
@@ -40,6 +49,7 @@ class LogInEndpoints:
         name = self._localpart(_identifier(body))
         if name is None:
             raise MatrixError(403, "M_FORBIDDEN", "Wrong user name or password")
+        self._check_secure(call)
         account = await self._accounts.check_password(name, password, address=call.request.address)
         return json_response(await self._open(account, body))
 
@@ -136,6 +146,7 @@ class LogInEndpoints:
         if not isinstance(password, str):
             raise missing("password")
         try:
+            self._check_secure(call)
             account = await self._accounts.register(
                 name,
                 password,
@@ -175,6 +186,12 @@ class LogInEndpoints:
         """The caller gives the password once more. spec: "Password-based" UIA stage."""
         await self.check_password_stage(call, body.get("auth"), f"{what} {call.user_id}")
 
+    def _check_secure(self, call: Call) -> None:
+        """A password crosses no network in the clear: TLS, or this machine itself (see [listen])."""
+        local = self._plaintext_passwords and is_loopback(call.request.address)
+        if not (call.request.secure or local):
+            raise AccountRefused(AccountRefusal.TLS_REQUIRED)
+
     async def check_password_stage(self, call: Call, given: object, purpose: str) -> None:
         """The stage m.login.password, which is all that `purpose` asks for."""
         stages = ["m.login.password"]
@@ -186,6 +203,7 @@ class LogInEndpoints:
         if self._accounts.user_id(user) != call.user_id:
             raise MatrixError(403, "M_FORBIDDEN", "That is not your account")
         try:
+            self._check_secure(call)
             await self._accounts.check_password(user, password, address=call.request.address)
         except AccountRefused as refused:
             if refused.refusal is AccountRefusal.WRONG_CREDENTIALS:

@@ -1,0 +1,52 @@
+"""SIGHUP: what of a changed configuration is taken up while the server runs, and what waits for a restart.
+
+Certificates, limits, registration, guests and the texts of IRC change at once, for existing connections as
+far as they look. Names, folders, listeners and the like are read once; a change to them is told, not guessed.
+"""
+
+from dataclasses import fields
+from pathlib import Path
+
+import structlog
+
+from tripoint.config.load import ConfigError, load_config
+from tripoint.config.options import Config
+
+log = structlog.get_logger("tripoint")
+
+# What is taken up: whole tables, and single options of others.
+_TABLES = frozenset({"limits"})
+_OPTIONS = frozenset(
+    {
+        ("server", "motd"),
+        ("accounts", "registration"),
+        ("accounts", "guests"),
+        ("accounts", "guests_per_address"),
+        ("listen", "plaintext_passwords"),
+    }
+)
+# Limits that are built in at the start.
+_BUILT_IN = frozenset({"http_body_bytes", "http_connections", "rooms_in_memory", "rooms_per_account"})
+
+
+def read_again(path: Path | None, running: Config) -> Config:
+    """The configuration as the file has it now; the running one where the file has mistakes (they are logged)."""
+    try:
+        return load_config(path)
+    except ConfigError as error:
+        log.error("config.not_reloaded", mistakes=error.mistakes)
+        return running
+
+
+def waiting_for_restart(running: Config, wished: Config) -> list[str]:
+    """The options that differ and cannot be taken up now, as table.option."""
+    waiting = []
+    for table in fields(Config):
+        old, new = getattr(running, table.name), getattr(wished, table.name)
+        for option in fields(old):
+            if getattr(old, option.name) == getattr(new, option.name):
+                continue
+            taken = table.name in _TABLES and option.name not in _BUILT_IN
+            if not taken and (table.name, option.name) not in _OPTIONS:
+                waiting.append(f"{table.name}.{option.name}")
+    return waiting
