@@ -3,6 +3,8 @@
 spec: Matrix client-server "Account registration and management", "Login", "User-Interactive Authentication"
 """
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -10,6 +12,10 @@ import pytest
 
 from tests.matrix.client import PASSWORD, Client, Server, matrix, q
 from tests.support.middle import make_config, run
+from tripoint.accounts.refusals import AccountRefused
+from tripoint.store.interface import Done
+from tripoint.store.memory import MemoryStore
+from tripoint.store.writes import Write
 
 V3 = "/_matrix/client/v3"
 
@@ -80,8 +86,35 @@ def test_registration_by_token() -> None:
                 response = await server.request("GET", f"{path}", parameters={"token": token})
                 assert orjson.loads(response.body) == {"valid": valid}
             auth = {"type": "m.login.registration_token", "token": "come-in"}
-            status, _ = await post(server, "/register", {**body, "auth": auth})
-            assert status == 200
+            # It is for one use, also where two come at the same moment.
+            others = [{**body, "username": name, "auth": auth} for name in ("alice", "bob", "carol")]
+            answers = await asyncio.gather(*(post(server, "/register", other) for other in others))
+            assert sorted(status for status, _ in answers) == [200, 401, 401]
+
+    run(work)
+
+
+def test_a_name_stays_taken_where_nobody_waited_for_the_answer() -> None:
+    async def work() -> None:
+        store = MemoryStore()
+        async with matrix(store=store) as server:
+            accounts = server.party.middle.accounts
+            submit, held, arrived = store.submit, list[tuple[Sequence[Write], Done]](), asyncio.Event()
+
+            def hold(writes: Sequence[Write], done: Done) -> None:
+                held.append((writes, done))
+                arrived.set()
+
+            store.submit = hold  # type: ignore[method-assign]
+            task = asyncio.create_task(accounts.register("alice", PASSWORD, address="127.0.0.1"))
+            await asyncio.wait_for(arrived.wait(), 10)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            submit(*held[0])
+            await asyncio.sleep(0)
+            assert await accounts.is_local_user(accounts.user_id("alice"))
+            with pytest.raises(AccountRefused):
+                await accounts.check_name("alice")
 
     run(work)
 

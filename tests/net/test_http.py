@@ -36,6 +36,8 @@ class Site:
         self.reported: list[BaseException] = []
         self.cancelled = asyncio.Event()
         self.waiting = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.worked = asyncio.Event()
         self.port = 0
         self.front = HttpFront(
             self.handle,
@@ -52,6 +54,14 @@ class Site:
         self.seen.append(request)
         if request.path == "/bug":
             raise RuntimeError("a bug")
+        if request.path == "/work":
+            self.waiting.set()
+            try:
+                await self.go_on.wait()
+                self.worked.set()
+            except asyncio.CancelledError:
+                self.cancelled.set()
+                raise
         if request.path == "/wait":
             self.waiting.set()
             try:
@@ -182,6 +192,24 @@ def test_a_bug_is_one_polite_answer_and_one_report() -> None:
         assert b"HTTP/1.1 500 Internal Server Error" in answer and b"failed" in answer
         assert answer.endswith(b"/after ")
         assert [str(error) for error in made.reported] == ["a bug"]
+
+    on_site(test)
+
+
+def test_work_goes_on_without_its_connection() -> None:
+    async def test(made: Site) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", made.port)
+        writer.write(b"PUT /work HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")
+        await asyncio.wait_for(made.waiting.wait(), PATIENCE_S)
+        (connection,) = made.front.connections
+        connection.abort()
+        for _ in range(1000):
+            if not made.front.connections:
+                break
+            await asyncio.sleep(0)
+        assert not made.front.connections and not made.cancelled.is_set()
+        made.go_on.set()
+        await asyncio.wait_for(made.worked.wait(), PATIENCE_S)
 
     on_site(test)
 

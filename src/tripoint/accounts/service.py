@@ -4,6 +4,7 @@ spec: docs/mapping.md 1.2, 1.9, 18; Matrix client-server "Account registration a
 Devices and tokens are devices.py, passwords passwords.py, account data and rosters data.py.
 """
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -110,6 +111,7 @@ class Accounts:
         self._accounts: dict[UserId, Account] = {}
         self._profiles: dict[UserId, dict[str, str]] = {}
         self._skeletons: dict[str, str] = {}
+        self._with_token = asyncio.Lock()
         self._guests: dict[UserId, str] = {}  # guest -> address
         self._guests_at: Counter[str] = Counter()  # address -> how many guests
         self._guest_nicks: dict[str, UserId] = {}  # folded nick -> guest
@@ -155,11 +157,14 @@ class Accounts:
         if mode == "closed":
             raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
         self._check_new_name(name)
-        used: list[Write] = []
-        if mode == "token":
-            used.append(await self.check_registration_token(registration_token))
-        self._registration.take(address)
-        return await self._make(name, password, admin=False, writes=used)
+        if mode != "token":
+            self._registration.take(address)
+            return await self._make(name, password, admin=False, writes=[])
+        # One after the other: a token for one use must not be read by a second before the first has used it up.
+        async with self._with_token:
+            used = await self.check_registration_token(registration_token)
+            self._registration.take(address)
+            return await self._make(name, password, admin=False, writes=[used])
 
     async def add_account(self, name: str, password: str, *, admin: bool) -> Account:
         """Make an account whatever the configuration says: the administrator's own way."""
@@ -171,11 +176,16 @@ class Accounts:
         self._skeletons[shape] = name  # reserved while the password is hashed
         try:
             forms = await self._passwords.forms(user_id, password)
+        except BaseException:
+            self._skeletons.pop(shape, None)
+            raise
+        try:
             row = PutAccount(user_id, name, False, admin, False, False, self._clock_ms())
             # spec: client-server: a new user's display name is the localpart until they choose one.
             profile = PutProfile(user_id, "displayname", name)
             await self._commit([row, *forms, profile, *writes])
-        except BaseException:
+        except AccountRefused:
+            # Not when cancelled: the commit goes on without us, and the name is taken.
             self._skeletons.pop(shape, None)
             raise
         guest = self._guest_nicks.get(name)

@@ -108,6 +108,8 @@ WRITE_S = 60.0
 # How often deadlines are looked at: one sweep for all connections, no timer for each.
 SWEEP_S = 5.0
 
+# spec: RFC9110 9.2.1: safe methods.
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _REASONS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
@@ -248,6 +250,7 @@ class HttpConnection(asyncio.Protocol):
         self._too_large = False
         self._waiting: deque[tuple[Request, bool, bool]] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._reading = True  # the request that is being answered changes nothing
         self._last = False
         self._paused = False
         self.deadline: float = front.monotonic() + READ_S
@@ -270,8 +273,9 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._front.connections.discard(self)
         self._waiting.clear()
-        if self._task is not None:
-            # Nobody waits for this answer any more: a long poll ends with its connection.
+        if self._task is not None and self._reading:
+            # Nobody waits for this answer any more: a long poll ends with its connection. What changes something
+            # runs to its end, so that nothing stays half done.
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
@@ -373,6 +377,7 @@ class HttpConnection(asyncio.Protocol):
         try:
             while self._waiting:
                 request, keep_alive, too_large = self._waiting.popleft()
+                self._reading = request.method in _READING
                 if too_large:
                     response = front.too_large(request)
                 else:
