@@ -72,15 +72,27 @@ class Accept:
 
     async def receive(self, event: Event) -> Verdict | Lacking:
         """Judge one event and store it with its verdict. Refused(NO_SUCH_ROOM), SERVER_BUSY."""
+        return await self._one_at_a_time(event, None)
+
+    async def receive_after(self, event: Event, state_ids: Sequence[EventId]) -> Verdict | Lacking:
+        """As receive(), for an event before which there is a hole: `state_ids` is the state before it, as
+        another server says. Events of it that are not in the store, or were rejected, do not count."""
+        return await self._one_at_a_time(event, state_ids)
+
+    async def _one_at_a_time(
+        self, event: Event, state_ids: Sequence[EventId] | None
+    ) -> Verdict | Lacking:
         lock = self._locks.setdefault(event.room_id, asyncio.Lock())
         try:
             async with lock:
-                return await self._receive(await self._rooms.get(event.room_id), event)
+                return await self._receive(await self._rooms.get(event.room_id), event, state_ids)
         finally:
             if not lock.locked():
                 self._locks.pop(event.room_id, None)
 
-    async def _receive(self, room: Room, event: Event) -> Verdict | Lacking:
+    async def _receive(
+        self, room: Room, event: Event, state_ids: Sequence[EventId] | None
+    ) -> Verdict | Lacking:
         known = await self._store.load_event(event.event_id)
         if known is not None and not known.flags & FLAG_OUTLIER:
             return Verdict.KNOWN
@@ -93,9 +105,13 @@ class Accept:
             frozenset(i for i in event.prev_events if i not in prev or prev[i].flags & FLAG_OUTLIER),
             frozenset(i for i in event.auth_events if i not in auth),
         )
-        if lacking.prev_events or lacking.auth_events:
+        if lacking.auth_events or (lacking.prev_events and state_ids is None):
             return lacking
-        before, group = await self._state_before(room, list(prev.values()))
+        group: int | None = None
+        if state_ids is not None:
+            before = await self._state_of(room, state_ids)
+        else:
+            before, group = await self._state_before(room, list(prev.values()))
         # 4. "Passes authorization rules based on the event's auth events, otherwise it is rejected."
         allowed = await self._allowed_by_auth_events(room, event, list(auth.values()))
         # 5. "... based on the state before the event, otherwise it is rejected."
@@ -118,6 +134,15 @@ class Accept:
         if room.version.room_id_is_create_hash:
             state["m.room.create", ""] = room.create_event
         return _permits(state, event)
+
+    async def _state_of(self, room: Room, state_ids: Sequence[EventId]) -> StateKeys:
+        """A state that another server named."""
+        state: StateKeys = {}
+        for row in (await self._store.load_events_by_id(list(state_ids))).values():
+            event = parsed(row, room.version)
+            if event.state_key is not None and event.room_id == room.room_id and not row.flags & FLAG_REJECTED:
+                state[event.key] = row.event_key
+        return state
 
     async def _state_before(self, room: Room, prev: Sequence[StoredEvent]) -> tuple[StateKeys, int | None]:
         """(state before an event, its group if it is that of one group)."""
