@@ -44,7 +44,7 @@ class XMatrix:
 
 def is_x_matrix(header: str) -> bool:
     """Whether an Authorization header is of this scheme (case does not matter: RFC9110 11.1)."""
-    return header[:8].lower() in ("x-matrix", "x-matrix ") and header[8:9] in ("", " ", "\t")
+    return header[:8].lower() == "x-matrix" and header[8:9] in ("", " ", "\t")
 
 
 def parse_x_matrix(header: str) -> XMatrix:

@@ -267,8 +267,12 @@ def _signers(objects: Sequence[JsonObject], server: ServerName) -> set[str]:
 
 
 def _is_outdated(document: KeyDocument, known: _Server) -> bool:
-    """Whether the server itself has shown us something newer than what a notary kept."""
-    return any(
-        (int_at(kept.document, "valid_until_ts") or 0) > document.said_valid_until_ts_ms
-        for kept in known.keys.values()
-    )
+    """Whether we have seen something newer than what a notary kept: by its time, or since a key that it calls
+    current has been retired or left out (a document may promise any time)."""
+    for key_id, kept in known.keys.items():
+        if (int_at(kept.document, "valid_until_ts") or 0) > document.said_valid_until_ts_ms:
+            return True
+        shown = document.keys.get(key_id)
+        if shown is not None and not shown.old and (kept.key.old or kept.fetched_ts_ms != known.latest_ms):
+            return True
+    return False
