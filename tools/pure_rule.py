@@ -25,7 +25,7 @@ IMPURE = frozenset(
     {
         *("asyncio", "socket", "ssl", "select", "selectors", "threading", "multiprocessing", "subprocess"),
         *("concurrent", "time", "random", "secrets", "logging", "structlog", "sqlite3", "urllib.request"),
-        *("http.client", "uvicorn", "uvloop", "aiohttp", "os", "tempfile", "shutil"),
+        *("http.client", "httptools", "uvloop", "aiohttp", "os", "tempfile", "shutil"),
     }
 )
 _PURE = re.compile("|".join(f"(?:{pattern})" for pattern in PURE))
