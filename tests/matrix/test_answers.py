@@ -229,3 +229,24 @@ def test_left_rooms_have_the_state_that_the_departed_saw() -> None:
             assert chunk["state"]["events"] == []
 
     run(work)
+
+
+def test_profiles_take_what_the_specification_lets_them_hold() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            profile = f"/profile/{q(alice.user_id)}"
+            path = f"{profile}/avatar_url"
+            for value, errcode in ((None, "M_BAD_JSON"), (5, "M_BAD_JSON"), ("http://x/y", "M_INVALID_PARAM")):
+                assert await alice.refused("PUT", path, {"avatar_url": value}) == (400, errcode)
+            await alice.call("PUT", path, {"avatar_url": "mxc://example.org/abc"})
+            await alice.call("PUT", path, {"avatar_url": ""})
+            assert await alice.call("GET", profile) == {"displayname": "alice"}
+            assert await alice.refused("PUT", f"{profile}/m.tz", {"m.tz": "Europe/Berlin"}) == (403, "M_FORBIDDEN")
+            can = (await alice.call("GET", "/capabilities"))["capabilities"]["m.profile_fields"]
+            assert can == {"enabled": True, "allowed": ["displayname", "avatar_url"]}
+            data = f"/user/{q(alice.user_id)}/rooms/nowhere/account_data/x"
+            assert await alice.refused("PUT", data, {}) == (400, "M_INVALID_PARAM")
+            assert await alice.refused("GET", data) == (400, "M_INVALID_PARAM")
+
+    run(work)

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,11 @@ from tripoint.rooms.commands import (
 )
 from tripoint.rooms.history import ByEvent, Direction, HistoryQuery
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.store.interface import Done as StoreDone
 from tripoint.store.interface import StoreError
 from tripoint.store.memory import MemoryStore
 from tripoint.store.sqlite import SqliteStore
+from tripoint.store.writes import Write
 
 
 def bodies(p: Party) -> list[str]:
@@ -246,6 +249,36 @@ def test_a_store_that_fails_changes_nothing_and_the_room_goes_on() -> None:
             assert last.event.prev_events == (before.event.event_id,)
             done = await p.do(CreateRoom(actor=alice, alias_localpart="lost"))
             assert done.created
+
+    run(work)
+
+
+def test_a_profile_that_half_changed_is_finished_by_the_same_command() -> None:
+    async def work() -> None:
+        store = MemoryStore()
+        async with party(store=store) as p:
+            (alice,) = await p.accounts("alice")
+            rooms = [await p.room(alice) for _ in range(3)]
+            submit, units = store.submit, 0
+
+            def full_disk(writes: Sequence[Write], done: StoreDone) -> None:
+                nonlocal units
+                units += 1
+                store.fail_next(None if units <= 2 else StoreError("database or disk is full"))
+                submit(writes, done)
+
+            store.submit = full_disk  # type: ignore[method-assign]
+            rename = SetProfile(actor=alice, field="displayname", value="Alice")
+            with pytest.raises(Refused):
+                await p.do(rename)
+            assert (await p.middle.reader.profile(alice))["displayname"] == "alice"
+            store.submit = submit  # type: ignore[method-assign]
+            store.fail_next(None)
+            await p.do(rename)
+            assert (await p.middle.reader.profile(alice))["displayname"] == "Alice"
+            for room_id in rooms:
+                member = (await p.middle.reader.room(room_id)).member(alice)
+                assert member is not None and member.displayname == "Alice"
 
     run(work)
 

@@ -68,14 +68,13 @@ class Dns:
         import dns.nameserver
         import dns.resolver
 
-        if self._made is None:
-            self._made = dns.asyncresolver.Resolver(configure=not self._nameservers)
-            if self._nameservers:
-                self._made.nameservers = [
-                    dns.nameserver.Do53Nameserver(address, port) for address, port in self._nameservers
-                ]
-            self._made.cache = dns.resolver.LRUCache(CACHED_ANSWERS)
         try:
+            if self._made is None:
+                made = dns.asyncresolver.Resolver(configure=not self._nameservers)
+                if self._nameservers:
+                    made.nameservers = [dns.nameserver.Do53Nameserver(*server) for server in self._nameservers]
+                made.cache = dns.resolver.LRUCache(CACHED_ANSWERS)
+                self._made = made
             # An absolute name: search domains must not turn a stranger's name into one of ours.
             return await self._made.resolve(
                 dns.name.from_text(name), kind, lifetime=LIFETIME_S, raise_on_no_answer=False, search=False

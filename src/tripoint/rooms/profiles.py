@@ -15,7 +15,7 @@ from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership import People, append_renamed
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.rooms.room import member_of
+from tripoint.rooms.room import Room, member_of
 from tripoint.rooms.writer import Writer
 from tripoint.store.writes import PutProfile
 
@@ -52,26 +52,33 @@ class Profiles:
         before = (await self._people.profile(user_id)).get(field)
         if before == value:
             return Done()
-        await self._writer.write([PutProfile(user_id, field, value)])
-        self._changed(user_id, field, value)
-        self._user_bus.publish(ProfileChanged(user_id, field, value))
         await self._index.load(user_id)
-        commits = []
-        for room_id in self._index.joined(user_id):
-            room = await self._rooms.get(room_id)
-            current = room.head_event("m.room.member", user_id)
-            if current is None or member_of(current).membership != "join":
-                continue
-            shown = current.content.get(field)
-            if shown != before:
-                continue  # a per-room value stays
-            transaction = self._writer.begin(room)
-            try:
-                append_renamed(transaction, current, field, value)
-            except Refused:
-                continue  # a member event that has no room for more must not keep the others from changing
-            commits.append(self._writer.submit(room, transaction, origin=command.origin))
-        if commits:
-            # All rooms at once: they share transactions of the store instead of waiting for one each.
-            await asyncio.gather(*commits)
+        rooms = [await self._rooms.get(room_id) for room_id in self._index.joined(user_id)]
+        # Nothing is awaited until all is submitted. The profile goes last: a unit that fails takes with it all
+        # behind it, so where the profile has changed, every room has; else the same command finishes the rest.
+        commits = [
+            commit for room in rooms if (commit := self._rename(room, command, before, value)) is not None
+        ]
+
+        def changed() -> None:
+            self._changed(user_id, field, value)
+            self._user_bus.publish(ProfileChanged(user_id, field, value))
+
+        await asyncio.gather(*commits, self._writer.write([PutProfile(user_id, field, value)], changed))
         return Done()
+
+    def _rename(
+        self, room: Room, command: SetProfile, before: str | None, value: str | None
+    ) -> "asyncio.Future[None] | None":
+        """Submit the member event that follows in one room; None where there is none to make."""
+        current = room.head_event("m.room.member", command.actor)
+        if room.gone or current is None or member_of(current).membership != "join":
+            return None
+        if current.content.get(command.field) != before:
+            return None  # a per-room value stays
+        transaction = self._writer.begin(room)
+        try:
+            append_renamed(transaction, current, command.field, value)
+        except Refused:
+            return None  # a member event that has no room for more must not keep the others from changing
+        return self._writer.submit(room, transaction, origin=command.origin)

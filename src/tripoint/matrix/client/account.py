@@ -3,6 +3,7 @@
 spec: Matrix client-server "Profiles", "Client Config", "Filtering", "Device management", module push
 """
 
+import re
 from typing import Any
 
 import orjson
@@ -18,10 +19,13 @@ from tripoint.matrix.sync.filters import read_filter
 from tripoint.net.http import Response
 from tripoint.rooms.commands import Origin, SetProfile
 from tripoint.rooms.ports import RoomReader, RoomService
+from tripoint.rooms.profiles import FIELDS
 
 # spec: "Client Config": these are the server's to write.
 _SERVER_TYPES = frozenset({"m.fully_read", "m.push_rules"})
-FIELDS = ("displayname", "avatar_url")
+# spec: appendices "Room IDs", client-server "Matrix Content (MXC) URIs"
+_ROOM_ID = re.compile(r"![^\0]{1,254}\Z")
+_MXC = re.compile(r"mxc://[A-Za-z0-9.:\[\]-]{1,255}/[A-Za-z0-9_-]{1,255}\Z")
 # Kept for good and looked at for every event: the filters of today's clients have some hundred bytes.
 MAX_FILTER_BYTES = 16_384
 
@@ -71,8 +75,11 @@ class ProfileEndpoints:
         if key not in body:
             raise missing(key)
         value = body[key]
-        if value is not None and not isinstance(value, str):
+        # spec: servers may reject null; who wants a field to be gone deletes it.
+        if not isinstance(value, str):
             raise MatrixError(400, "M_BAD_JSON", f"{key} must be a text")
+        if key == "avatar_url" and value and _MXC.match(value) is None:
+            raise invalid("avatar_url must be an mxc:// address")
         await self._set(call, key, value)
         return EMPTY
 
@@ -91,7 +98,7 @@ class ProfileEndpoints:
             raise MatrixError(403, "M_FORBIDDEN", "You may only change your own profile")
         key = call.path["keyName"]
         if key not in FIELDS:
-            raise MatrixError(400, "M_UNRECOGNIZED", f"This server keeps no profile field {key}")
+            raise MatrixError(403, "M_FORBIDDEN", f"This server keeps no profile field {key}")
         return key
 
 
@@ -234,6 +241,8 @@ def _own(call: Call) -> UserId:
 
 def _whose(call: Call) -> tuple[UserId, RoomId | None, str]:
     room = call.path.get("roomId")
+    if room is not None and _ROOM_ID.match(room) is None:
+        raise invalid(f"{room[:100]} is no room id")
     return _own(call), None if room is None else RoomId(room), call.path["type"]
 
 
