@@ -133,6 +133,13 @@ def test_our_own_document_is_what_others_accept() -> None:
     assert found.keys[OLD.key_id].old and found.keys[OLD.key_id].valid_until_ts_ms == NOW - 9
 
 
+def test_our_own_document_is_never_larger_than_what_others_accept() -> None:
+    old = [OldKey(f"ed25519:o{n}", OLD.verify_key_b64, n) for n in range(200)]
+    found = parse_key_document(make_key_document(SERVER, KEY, old, NOW), SERVER, NOW)
+    assert len(found.keys) == MAX_KEYS
+    assert "ed25519:o199" in found.keys and KEY.key_id in found.keys
+
+
 def test_our_own_document_is_renewed_long_before_it_runs_out() -> None:
     """spec: "Originating servers should avoid returning responses that expire in less than an hour"."""
     clock = Clock()

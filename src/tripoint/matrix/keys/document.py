@@ -113,12 +113,9 @@ def _public_key(entry: Json) -> str:
 
 
 def make_key_document(server: ServerName, key: SigningKey, old_keys: Sequence[OldKey], now_ms: int) -> JsonObject:
-    """Our own document, signed."""
-    old: JsonObject = {
-        one.key_id: {"key": one.public_key, "expired_ts": one.expired_ts_ms}
-        for one in old_keys
-        if one.key_id != key.key_id
-    }
+    """Our own document, signed. `old_keys`: newest last; of more than MAX_KEYS in all the oldest are left out."""
+    retired = [one for one in old_keys if one.key_id != key.key_id][1 - MAX_KEYS :]
+    old: JsonObject = {one.key_id: {"key": one.public_key, "expired_ts": one.expired_ts_ms} for one in retired}
     document: JsonObject = {
         "server_name": server,
         "verify_keys": {key.key_id: {"key": key.verify_key_b64}},
