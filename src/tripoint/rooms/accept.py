@@ -23,9 +23,10 @@ from tripoint.core.graph import timeline_order
 from tripoint.core.ids import EventId, RoomId
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.remote_writer import RemotePlace, RemoteWriter
 from tripoint.rooms.room import Head, Room, StateKey
 from tripoint.rooms.states import StateKeys, States, parsed
-from tripoint.rooms.writer import RemotePlace, Writer
+from tripoint.rooms.writer import Writer
 from tripoint.store.interface import RoomStore, StoredEvent
 from tripoint.store.writes import (
     FLAG_OUTLIER,
@@ -63,9 +64,10 @@ class Lacking:
 class Accept:
     """Takes events of other servers into rooms that this server is in."""
 
-    def __init__(self, rooms: LoadedRooms, writer: Writer, store: RoomStore) -> None:
+    def __init__(self, rooms: LoadedRooms, writer: Writer, remote: RemoteWriter, store: RoomStore) -> None:
         self._rooms = rooms
         self._writer = writer
+        self._remote = remote
         self._store = store
         self._states = States(store)
         self._locks: dict[RoomId, asyncio.Lock] = {}
@@ -119,7 +121,7 @@ class Accept:
         for _ in range(MAX_TRIES):
             place = await self._place(room, event, before, group, allowed, known)
             if place is not None:
-                await asyncio.shield(self._writer.submit_remote(room, place))
+                await asyncio.shield(self._remote.submit(room, place))
                 return _VERDICTS[place.flags]
         raise Refused(Refusal.SERVER_BUSY)
 
@@ -321,7 +323,7 @@ class Accept:
             changed={join.key: join},
         )
         await asyncio.shield(
-            self._writer.submit_remote(
+            self._remote.submit(
                 room, place, writes=outliers, on_commit=lambda: self._rooms.add(room)
             )
         )

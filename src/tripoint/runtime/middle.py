@@ -39,8 +39,10 @@ from tripoint.rooms.presence import PresenceBoard
 from tripoint.rooms.profiles import Profiles
 from tripoint.rooms.reader import Reader
 from tripoint.rooms.refusals import Refused
+from tripoint.rooms.remote_writer import RemoteWriter
 from tripoint.rooms.removal import POSITION_FLOOR, Removal
 from tripoint.rooms.service import Service
+from tripoint.rooms.state_groups import StateGroups
 from tripoint.rooms.transaction import Signer
 from tripoint.rooms.writer import Writer
 from tripoint.store.interface import Store, StoreError
@@ -138,7 +140,7 @@ async def build_middle(
 
     index = MembershipIndex(store, server, limits.rooms_per_account)
     signer = Signer(server, key, clock)
-    writer = Writer(stream, group, index, room_bus, user_bus, signer)
+    writer = Writer(stream, StateGroups(group), index, room_bus, user_bus, signer)
     loaded = LoadedRooms(store, hub.is_watched, limits.rooms_in_memory)
     people = People(accounts.is_local_user, accounts.is_guest, accounts.profile, accounts.mark_direct)
     membership = Membership(loaded, writer, people, index)
@@ -200,7 +202,7 @@ async def build_middle(
         creation,
         loaded,
         passwords,
-        Accept(loaded, writer, store),
+        Accept(loaded, writer, RemoteWriter(writer, index, room_bus), store),
         registration,
         room_limits,
     )

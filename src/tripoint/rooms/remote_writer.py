@@ -1,0 +1,163 @@
+"""Committing events of other servers: their place, the states around them, and what a resolution changed.
+
+accept.py has judged them and worked out the states; this puts them on the room's head and tells them. Local
+events are writer.py's, whose queue both share.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tripoint.bus.interface import Bus
+from tripoint.core.event import Event
+from tripoint.core.ids import UserId
+from tripoint.rooms.changes import EventCommitted, RoomChange, StateReset
+from tripoint.rooms.history import HistoryItem
+from tripoint.rooms.membership_index import MembershipIndex
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.room import Extremity, Head, Room, StateKey, member_of
+from tripoint.rooms.writer import Writer
+from tripoint.store.writes import AddEvent, PlaceEvent, PutMembership, Write
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePlace:
+    """An event of another server with its verdict and the states around it (accept.py).
+
+    States map (type, state_key) to event keys; `own_key` stands for this event's own key, which it gets when
+    it is committed. `current` is the room's state from now on, None where the head stays (rejected,
+    soft-failed); `changed` the events in which that differs from the head.
+    """
+
+    event: Event
+    known_key: int | None
+    flags: int
+    own_key: int
+    before: Mapping[StateKey, int]
+    before_group: int | None
+    after: Mapping[StateKey, int]
+    current: Mapping[StateKey, int] | None
+    changed: Mapping[StateKey, Event | None]
+
+
+class RemoteWriter:
+    """Commits what accept.py has judged."""
+
+    def __init__(self, writer: Writer, memberships: MembershipIndex, room_bus: Bus[RoomChange]) -> None:
+        self._writer = writer
+        self._memberships = memberships
+        self._room_bus = room_bus
+        self._suffix = f":{writer.signer.server}"
+
+    def submit(
+        self,
+        room: Room,
+        place: RemotePlace,
+        *,
+        writes: Sequence[Write] = (),
+        on_commit: Callable[[], None] | None = None,
+    ) -> "asyncio.Future[None]":
+        """Queue an event whose states were worked out; the future is done after the commit, as Writer.submit's."""
+        if room.gone:
+            raise Refused(Refusal.NO_SUCH_ROOM)
+        event, head = place.event, room.head
+        unit: list[Write] = list(writes)
+        shown = place.current is not None
+        number = self._writer.stream.next()
+        event_key = number if place.known_key is None else place.known_key
+        position = number if shown else None
+
+        def own(keys: Mapping[StateKey, int]) -> dict[StateKey, int]:
+            return {key: event_key if at == place.own_key else at for key, at in keys.items()}
+
+        after = own(place.after)
+        group = self._writer.groups.holding(room, after, place.before_group, place.before, unit)
+        if place.known_key is None:
+            unit.append(
+                AddEvent(
+                    event_key,
+                    position,
+                    room.room_key,
+                    event.event_id,
+                    group,
+                    event.origin_server_ts,
+                    place.flags,
+                    event.type if event.state_key is not None else None,
+                    event.state_key,
+                    None,
+                    event.json,
+                )
+            )
+        else:
+            unit.append(PlaceEvent(event_key, position, group, place.flags))
+        changed: dict[StateKey, tuple[Event, int] | None] = {}
+        if place.current is not None:
+            current = own(place.current)
+            changed = {
+                key: None if found is None else (found, current[key]) for key, found in place.changed.items()
+            }
+            if current == after:
+                head.group = group
+            else:
+                head.group = self._writer.groups.holding(room, current, head.group, room.head_keys(), unit)
+            head.extremities = {
+                event_id: at for event_id, at in head.extremities.items() if event_id not in event.prev_events
+            }
+            head.extremities[event.event_id] = Extremity(event.depth, group)
+            room.pending.update(changed)
+            unit.extend(self._membership_writes(room, changed, number))
+        new_head = head.copy()
+
+        def committed() -> None:
+            if on_commit is not None:
+                on_commit()
+            if shown:
+                self._tell(room, event, number, changed, new_head)
+
+        return self._writer.queue(room, unit, committed)
+
+    def _membership_writes(
+        self, room: Room, changed: Mapping[StateKey, tuple[Event, int] | None], position: int
+    ) -> list[Write]:
+        """Where local users stand after a change of state."""
+        return [
+            PutMembership(
+                UserId(state_key),
+                room.room_key,
+                "leave" if entry is None else member_of(entry[0]).membership,
+                position,
+            )
+            for (type_, state_key), entry in changed.items()
+            if type_ == "m.room.member" and state_key.endswith(self._suffix)
+        ]
+
+    def _tell(
+        self,
+        room: Room,
+        event: Event,
+        position: int,
+        changed: Mapping[StateKey, tuple[Event, int] | None],
+        head: Head,
+    ) -> None:
+        """Tell an event of another server, and then whatever else its arrival changed."""
+        before = room.reset_state(changed, position, head)
+        key = None if event.state_key is None else event.key
+        replaced = None if key is None else before.get(key, room.state.get(key))
+        if replaced is event:
+            replaced = None
+        room.shown(HistoryItem(position, event, None, replaced))
+        told = EventCommitted(position, room.room_id, event, replaced)
+        for (type_, state_key), entry in changed.items():
+            if type_ == "m.room.member":
+                membership = "leave" if entry is None else member_of(entry[0]).membership
+                self._memberships.set(UserId(state_key), room.room_id, membership, position)
+        self._writer.tell([told])
+        reset: list[tuple[Event | None, Event | None]] = []
+        for changed_key, entry in changed.items():
+            if changed_key != key:
+                reset.append((before[changed_key], None if entry is None else entry[0]))
+        if key is not None and (now := room.state.get(key)) is not event:
+            # It was told and lost the resolution: it is visibly undone.
+            reset.append((event, now))
+        if reset:
+            self._room_bus.publish(StateReset(position, room.room_id, tuple(reset)))
