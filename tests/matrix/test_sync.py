@@ -4,14 +4,18 @@ spec: Matrix client-server "Syncing", "Filtering", "Lazy-loading room members"
 """
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
 
 from tests.matrix.client import Client, matrix, q
-from tests.support.middle import run
+from tests.support.middle import UNLIMITED, make_config, run
+from tripoint.core.ids import RoomId
+from tripoint.store.memory import MemoryStore
 from tripoint.store.sqlite import SqliteStore
+from tripoint.store.writes import PutRoom
 
 LAZY = '{"room":{"state":{"lazy_load_members":true}}}'
 
@@ -321,3 +325,35 @@ def test_presence_of_people_in_the_same_room() -> None:
             assert (await alice.call("GET", path))["presence"] == "offline"
 
     run(work)
+
+
+def test_a_sync_reads_no_room_where_nothing_happened() -> None:
+    """Rooms leave memory; a user who is in many of them must not bring them all back at every sync."""
+
+    async def work() -> None:
+        store = CountingStore()
+        async with matrix(make_config(replace(UNLIMITED, rooms_in_memory=2)), store=store) as server:
+            alice, bob = await server.register("alice"), await server.register("bob")
+            rooms = [await alice.create(preset="public_chat") for _ in range(6)]
+            for room_id in rooms:
+                await bob.join(room_id)
+            await bob.sync()
+            await alice.say(rooms[0], "one")
+            store.loaded.clear()
+            assert list((await bob.sync())["rooms"]["join"]) == [rooms[0]]
+            assert "rooms" not in await bob.sync()
+            assert set(store.loaded) <= {rooms[0]}
+
+    run(work)
+
+
+class CountingStore(MemoryStore):
+    """Remembers which rooms were read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[RoomId] = []
+
+    async def load_room(self, room_id: RoomId) -> PutRoom | None:
+        self.loaded.append(room_id)
+        return await super().load_room(room_id)

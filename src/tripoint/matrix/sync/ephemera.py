@@ -54,11 +54,11 @@ class Ephemera:
             change.user_id, change.event_id, change.kind, change.thread_id, change.ts_ms, change.position
         )
 
-    def changed(self, room_id: RoomId, user_id: UserId, since: SyncToken) -> bool:
-        """Whether of_room() would have something to say."""
-        if self._typing.get(room_id, 0) > since.ephemeral:
+    def changed(self, room_id: RoomId, position: int, counter: int) -> bool:
+        """Whether of_room() may have something to say since this position of the stream and this counter."""
+        if self._typing.get(room_id, 0) > counter:
             return True
-        return self._receipt_at.get(room_id, self._started_at) > since.position
+        return self._receipt_at.get(room_id, self._started_at) > position
 
     async def of_room(
         self, room_id: RoomId, user_id: UserId, since: SyncToken | None, wanted: SyncFilter

@@ -89,6 +89,7 @@ class SyncServer:
         self._draining = False
         self._transactions: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._account_data: dict[UserId, int] = {}
+        self._room_at: dict[RoomId, int] = {}  # the newest event of each room since the start
         self._started_at = reader.stream_position().of()
         self._known: OrderedDict[tuple[UserId, DeviceId], _Known] = OrderedDict()
 
@@ -97,6 +98,7 @@ class SyncServer:
     def room_changed(self, change: RoomChange) -> None:
         """Wake who is in the room."""
         if isinstance(change, EventCommitted):
+            self._room_at[change.room_id] = change.position
             origin = change.origin
             if origin is not None and origin.token is not None and origin.once:
                 self._transactions[change.event.event_id] = (origin.session, origin.token)
@@ -239,13 +241,14 @@ class SyncServer:
                     continue
                 room = self._reader.peek(room_id)
                 data = room_data.get(room_id, ())
+                # A room that is not in memory is not read only to find that nothing happened there.
+                last = self._room_at.get(room_id, self._started_at) if room is None else room.last_position
                 if (
-                    since is not None
-                    and not full_state
-                    and room is not None
-                    and room.last_position <= position
+                    last <= position
                     and not data
-                    and not self._ephemera.changed(room_id, user_id, since)
+                    and since is not None
+                    and not full_state
+                    and not self._ephemera.changed(room_id, position, since.ephemeral)
                 ):
                     continue
                 count += 1
