@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 
 import structlog
 
@@ -16,7 +16,7 @@ import tripoint.irc.commands  # noqa: F401 - declares every command
 from tripoint.accounts.ports import Account, AccountService
 from tripoint.accounts.refusals import AccountRefused
 from tripoint.accounts.sasl import mechanisms as sasl_mechanisms
-from tripoint.core.addresses import is_loopback, network_of
+from tripoint.core.addresses import is_loopback
 from tripoint.core.ids import ServerName
 from tripoint.fanout.delivery import Flusher
 from tripoint.fanout.hub import Hub
@@ -30,6 +30,7 @@ from tripoint.irc.projection import Names
 from tripoint.irc.session import IrcSession
 from tripoint.irc.tables import CAPABILITIES
 from tripoint.irc.welcome import show_welcome
+from tripoint.net.connections import Background, Connections
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
 
 log = structlog.get_logger()
@@ -66,6 +67,9 @@ class IrcFrontEnd:
         end_point: Callable[[], bytes] | None = None,
     ) -> None:
         self.names = Names(server, name_table)
+        self._background = Background("irc")
+        self._connections: Connections[IrcProtocol] = Connections()
+        self.spawn = self._background.spawn
         self.options = options
         self.flusher = flusher
         self.monotonic = monotonic
@@ -73,17 +77,13 @@ class IrcFrontEnd:
         self.network = Network(self.names, rooms, reader, accounts, presence, hub, options, self.spawn, now_ms)
         self._secret = secret
         self._end_point = end_point
-        self._protocols: set[IrcProtocol] = set()
-        self._addresses: dict[str, int] = {}
-        self._tasks: set[asyncio.Task[object]] = set()
         self._run_id = secrets.token_hex(4)
         self._count = 0
-        self._draining = False
 
     @property
     def connections(self) -> int:
         """How many clients are connected now."""
-        return len(self._protocols)
+        return len(self._connections)
 
     async def start(self) -> None:
         """Load what is needed before the first connection."""
@@ -109,7 +109,7 @@ class IrcFrontEnd:
     def sweep(self) -> None:
         """Ping who is silent, close who did not answer or does not log in.  spec: RFC2812 3.7.2"""
         now, options = self.monotonic(), self.options
-        for protocol in list(self._protocols):
+        for protocol in self._connections.all():
             if protocol.session is None:
                 if now - protocol.since > options.registration_timeout_s:
                     protocol.end("Registration timed out")
@@ -121,54 +121,26 @@ class IrcFrontEnd:
 
     async def drain(self, reason: str = "Server is shutting down") -> None:
         """Close every connection and wait for what was begun."""
-        self._draining = True
-        for protocol in list(self._protocols):
+        self._connections.closing = True
+        for protocol in self._connections.all():
             protocol.end(reason)
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=DRAIN_S)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        await self._background.finish(DRAIN_S)
 
     async def settled(self) -> None:
         """Wait until nothing runs in the background: for tests."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-
-    def spawn(self, work: Coroutine[object, object, None]) -> None:
-        """Run work in the background; it is owned here and awaited by `drain`."""
-        task: asyncio.Task[object] = asyncio.get_running_loop().create_task(_guarded(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        await self._background.finish()
 
     # --- what connections ask ----------------------------------------------------------------------------
 
     def admit(self, protocol: IrcProtocol) -> str | None:
         """Count a new connection; the reason if it may not stay."""
-        self._protocols.add(protocol)
         self.network.unregistered += 1
-        where = network_of(protocol.address)
-        self._addresses[where] = self._addresses.get(where, 0) + 1
-        limit = self.options.connections_per_address
-        if self._draining:
-            return "Server is shutting down"
-        if limit and self._addresses[where] > limit:
-            return "Too many connections from your address"
-        return None
+        return self._connections.admit(protocol, protocol.address, self.options.connections_per_address)
 
     def gone(self, protocol: IrcProtocol) -> None:
         """A connection is closed."""
-        if protocol not in self._protocols:
-            return
-        self._protocols.discard(protocol)
-        if protocol.session is None:
+        if self._connections.gone(protocol) and protocol.session is None:
             self.network.unregistered -= 1
-        where = network_of(protocol.address)
-        left = self._addresses.get(where, 0) - 1
-        if left > 0:
-            self._addresses[where] = left
-        else:
-            self._addresses.pop(where, None)
 
     def passwords_allowed(self, address: str, secure: bool) -> bool:
         """Passwords need TLS, but for this machine's own clients (DESIGN 7)."""
@@ -254,11 +226,3 @@ class IrcFrontEnd:
                 await self.accounts.end_guest(account.user_id)
             except AccountRefused as refused:
                 log.warning("irc.guest_not_ended", reason=refused.text)
-
-
-async def _guarded(work: Coroutine[object, object, None]) -> None:
-    """A bug in background work is reported and ends that work alone."""
-    try:
-        await work
-    except Exception as error:
-        log.error("irc.background_work_failed", exc_info=error)

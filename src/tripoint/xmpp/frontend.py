@@ -7,7 +7,7 @@ silent clients. Does not open sockets: runtime does, with `protocol` as the fact
 import asyncio
 import secrets
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
@@ -16,10 +16,11 @@ import structlog
 import tripoint.xmpp.c2s
 import tripoint.xmpp.muc  # noqa: F401
 from tripoint.accounts.ports import Account, AccountService
-from tripoint.core.addresses import is_loopback, network_of
+from tripoint.core.addresses import is_loopback
 from tripoint.core.ids import ServerName
 from tripoint.fanout.delivery import Flusher, Outbox
 from tripoint.fanout.hub import Hub
+from tripoint.net.connections import Background, Connections
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
 from tripoint.xmpp.c2s.direct import DirectMessages
 from tripoint.xmpp.c2s.presence import went_away
@@ -34,6 +35,9 @@ from tripoint.xmpp.router import dispatch
 from tripoint.xmpp.session import Doors, XmppSession
 
 log = structlog.get_logger()
+
+# Work that waits for something is not waited for longer than this when the server stops.
+DRAIN_S = 3.0
 
 # The sweep for silent clients looks this often; timeouts are exact to that.
 SWEEP_S = 5.0
@@ -73,6 +77,9 @@ class XmppFrontEnd:
         tls: TlsMaterial | None,
     ) -> None:
         self.domains = Domains.of(server)
+        self._background = Background("xmpp")
+        self._connections: Connections[XmppProtocol] = Connections()
+        self.spawn = self._background.spawn
         self.options = options
         self.flusher = flusher
         self.monotonic = monotonic
@@ -86,17 +93,13 @@ class XmppFrontEnd:
         self.muc = Muc(doors, self.users, hub)
         self.direct = DirectMessages(doors, self.users, hub)
         self._registration = "closed"
-        self._protocols: set[XmppProtocol] = set()
-        self._addresses: dict[str, int] = {}
-        self._tasks: set[asyncio.Task[object]] = set()
         self._run_id = secrets.token_hex(4)
         self._count = 0
-        self._draining = False
 
     @property
     def connections(self) -> int:
         """How many clients are connected now."""
-        return len(self._protocols)
+        return len(self._connections)
 
     async def start(self) -> None:
         """Load what is needed before the first connection."""
@@ -120,7 +123,7 @@ class XmppFrontEnd:
     def sweep(self) -> None:
         """Ping who is silent, close who did not answer or does not log in. spec: RFC6120 4.6, 4.9.3.4"""
         now, options = self.monotonic(), self.options
-        for protocol in list(self._protocols):
+        for protocol in self._connections.all():
             if protocol.session is None:
                 if now - protocol.since > options.login_timeout_s:
                     protocol.end("connection-timeout", "The login took too long")
@@ -132,18 +135,11 @@ class XmppFrontEnd:
 
     async def drain(self, reason: str = "The server is shutting down") -> None:
         """Tell everybody, close every connection and wait for what was begun."""
-        self._draining = True
+        self._connections.closing = True
         self.muc.shut_down()
-        for protocol in list(self._protocols):
+        for protocol in self._connections.all():
             protocol.end("system-shutdown", reason)
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-
-    def spawn(self, work: Coroutine[object, object, None]) -> None:
-        """Run work in the background; it is owned here and awaited by `drain`."""
-        task: asyncio.Task[object] = asyncio.get_running_loop().create_task(_guarded(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        await self._background.finish(DRAIN_S)
 
     # -- what connections ask
 
@@ -166,27 +162,11 @@ class XmppFrontEnd:
 
     def admit(self, protocol: XmppProtocol) -> str | None:
         """Count a new connection; the reason if it may not stay."""
-        self._protocols.add(protocol)
-        where = network_of(protocol.address)
-        self._addresses[where] = self._addresses.get(where, 0) + 1
-        limit = self.options.connections_per_address
-        if self._draining:
-            return "The server is shutting down"
-        if limit and self._addresses[where] > limit:
-            return "Too many connections from your address"
-        return None
+        return self._connections.admit(protocol, protocol.address, self.options.connections_per_address)
 
     def gone(self, protocol: XmppProtocol) -> None:
         """A connection is closed."""
-        if protocol not in self._protocols:
-            return
-        self._protocols.discard(protocol)
-        where = network_of(protocol.address)
-        left = self._addresses.get(where, 0) - 1
-        if left > 0:
-            self._addresses[where] = left
-        else:
-            self._addresses.pop(where, None)
+        self._connections.gone(protocol)
 
     async def begin_session(
         self,
@@ -236,12 +216,3 @@ class XmppFrontEnd:
         self._doors.presence.session_down(session.user_id, session.id)
         self.muc.lost(session)
         self.users.remove(session)
-
-
-
-async def _guarded(work: Coroutine[object, object, None]) -> None:
-    """A bug in background work is reported and ends that work alone."""
-    try:
-        await work
-    except Exception as error:
-        log.error("xmpp.background_work_failed", exc_info=error)
