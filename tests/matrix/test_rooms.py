@@ -79,6 +79,8 @@ def test_membership_over_http() -> None:
             mine = next(e for e in state if e["type"] == "m.room.member" and e["state_key"] == bob.user_id)
             assert mine["content"] == {"membership": "invite", "displayname": "bob", "reason": "come"}
             assert {"m.room.create", "m.room.join_rules"} <= {e["type"] for e in state}
+            # spec: "Stripped state"
+            assert all(e.keys() == {"type", "sender", "state_key", "content"} for e in state)
             await bob.call("POST", f"{room}/join", {})
             await alice.call("POST", f"{room}/kick", {"user_id": bob.user_id, "reason": "out"})
             answer = await bob.sync()

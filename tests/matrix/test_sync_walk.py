@@ -8,6 +8,7 @@ back from prev_batch. Lazily loaded members: whoever sent something is known.
 import asyncio
 import os
 import random
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -16,9 +17,11 @@ import pytest
 from tests.matrix.client import PASSWORD, Client, Server, matrix, q
 from tests.support.middle import run
 from tests.support.slow_store import SlowStore
+from tripoint.store.sqlite import SqliteStore
 
 SOAK = os.environ.get("TRIPOINT_HYPOTHESIS") == "soak"
 SEEDS = range(200 if SOAK else 6)
+RESTARTS = range(60 if SOAK else 2)
 STEPS = 400 if SOAK else 120
 
 FILTERS: tuple[dict[str, Any], ...] = (
@@ -148,6 +151,25 @@ async def devices_of(server: Server, dice: random.Random, names: list[str]) -> l
     return devices
 
 
+async def walk(dice: random.Random, devices: list[Device], rooms: list[str], store: SlowStore | None) -> None:
+    """A while of life, and what everybody believes at its end."""
+    clients = list({device.client.user_id: device.client for device in devices}.values())
+    while len(rooms) < 3:
+        rooms.append(await dice.choice(clients).create(preset="public_chat"))
+    for _ in range(STEPS):
+        if store is not None:
+            store.before, store.after = dice.randrange(4), dice.randrange(4)
+        doing = [step(dice, clients, rooms) for _ in range(dice.randrange(4))]
+        syncing = [device.sync() for device in devices if dice.random() < 0.15]
+        await asyncio.gather(*doing, *syncing)
+    await asyncio.gather(*(device.sync() for device in devices))
+    for device in devices:
+        await device.check()
+        for room_id, section in device.section.items():
+            if section == "join":
+                await device.check_history(room_id)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_devices_put_together_is_what_the_server_has(seed: int) -> None:
     async def work() -> None:
@@ -155,18 +177,29 @@ def test_what_devices_put_together_is_what_the_server_has(seed: int) -> None:
         store = SlowStore()
         async with matrix(store=store) as server:
             devices = await devices_of(server, dice, ["alice", "bob", "carol"])
-            clients = list({device.client.user_id: device.client for device in devices}.values())
-            rooms = [await dice.choice(clients).create(preset="public_chat") for _ in range(3)]
-            for _ in range(STEPS):
-                store.before, store.after = dice.randrange(4), dice.randrange(4)
-                doing = [step(dice, clients, rooms) for _ in range(dice.randrange(4))]
-                syncing = [device.sync() for device in devices if dice.random() < 0.15]
-                await asyncio.gather(*doing, *syncing)
-            await asyncio.gather(*(device.sync() for device in devices))
-            for device in devices:
-                await device.check()
-                for room_id, section in device.section.items():
-                    if section == "join":
-                        await device.check_history(room_id)
+            await walk(dice, devices, [], store)
+
+    run(work, timeout_s=120)
+
+
+@pytest.mark.parametrize("seed", RESTARTS)
+def test_it_is_so_over_restarts_too(seed: int, tmp_path: Path) -> None:
+    """Some devices are behind when the server stops: their tokens hold, and rooms are read from the disk."""
+
+    async def work() -> None:
+        dice = random.Random(seed)
+        rooms: list[str] = []
+        devices: list[Device] = []
+        for _ in range(3):
+            async with matrix(store=SqliteStore(tmp_path / "t.db")) as server:
+                devices = devices or await devices_of(server, dice, ["alice", "bob", "carol"])
+                for device in devices:
+                    device.client.server = server
+                await walk(dice, devices, rooms, None)
+                clients = [device.client for device in devices]
+                for _ in range(60):
+                    await step(dice, clients, rooms)
+                    if dice.random() < 0.1:
+                        await dice.choice(devices).sync()
 
     run(work, timeout_s=120)

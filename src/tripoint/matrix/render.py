@@ -63,15 +63,13 @@ class Renderer:
         return self.head(item.event) + _room_id(item.event) + self._unsigned(item, transaction_id) + b"}"
 
     def stripped(self, event: Event) -> bytes:
-        """spec: "Stripped state": sender, type, state_key, content; member events may have the time too."""
+        """spec: "Stripped state": sender, type, state_key and content, and nothing else."""
         return orjson.dumps(
             {
                 "type": event.type,
                 "sender": event.sender,
                 "state_key": event.state_key,
                 "content": event.content,
-                "origin_server_ts": event.origin_server_ts,
-                "event_id": event.event_id,
             }
         )
 

@@ -406,9 +406,10 @@ class SyncServer:
         """What happened until one left."""
         since, wanted, user_id = one.since, one.wanted.in_room(room.room_id), one.user_id
         position = since.position if since is not None else 0
-        then, entered = "leave", since is None
+        then, entered, inside = "leave", since is None, 0
         for at, membership in await self._reader.own_memberships(room.room_id, user_id):
             if at <= position:
+                inside = at if then == "join" and membership != "join" else inside
                 then = membership
             elif at <= moved and membership == "join":
                 entered = True
@@ -442,8 +443,11 @@ class SyncServer:
                     state.append(told)
         if wanted.lazy_members:
             told_before = one.known.members.get(room.room_id, {})
+            known = await self._reader.readable_state(room.room_id, user_id, inside - 1) if whole and inside else {}
+            # Of an earlier stay the device may know members that changed since.
+            changed = {key[1] for key, event in known.items() if present.get(key) is not event}
             state, _ = lazy_members(
-                state, states, timeline, wanted, (user_id,), told_before, None if whole else position, ()
+                state, states, timeline, wanted, (user_id,), told_before, None if whole else position, changed
             )
         account_data = [entry for type_, entry in data if wanted.room_account_data.wants_type(type_)]
         transactions = self._own_transactions(timeline, one.session)
