@@ -9,6 +9,7 @@ import pytest
 
 from tests.federation.islands import Island, bring_in, chain_of, islands, make_room
 from tests.support.middle import run
+from tripoint.core.errors import RemoteFailed
 from tripoint.core.event import Event, load_event, parse_event
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId
 from tripoint.rooms import catch_up
@@ -16,7 +17,6 @@ from tripoint.rooms.accept import Verdict
 from tripoint.rooms.catch_up import CatchUp
 from tripoint.rooms.changes import EventCommitted
 from tripoint.rooms.commands import SetTopic
-from tripoint.rooms.remote import RemoteFailed
 
 
 class Neighbour:

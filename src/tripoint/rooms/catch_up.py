@@ -9,12 +9,13 @@ information", POST /get_missing_events, GET /state_ids
 
 from collections.abc import Iterable, Sequence
 
+from tripoint.core.errors import RemoteFailed
 from tripoint.core.event import Event
 from tripoint.core.graph import timeline_order
 from tripoint.core.ids import EventId, RoomId, ServerName
 from tripoint.rooms.accept import Accept, Lacking, Verdict
 from tripoint.rooms.loaded import LoadedRooms
-from tripoint.rooms.remote import RemoteFailed, RemoteServers
+from tripoint.rooms.remote import RemoteServers
 from tripoint.rooms.room import Room
 from tripoint.store.interface import RoomStore
 

@@ -11,16 +11,8 @@ from tripoint.core.event import Event
 from tripoint.core.ids import EventId, RoomId, ServerName
 
 
-class RemoteFailed(Exception):
-    """Another server is slow, gone or wrong. `server` is which; the text is for operators."""
-
-    def __init__(self, server: ServerName, text: str) -> None:
-        self.server = server
-        super().__init__(text)
-
-
 class RemoteServers(Protocol):
-    """Questions to another server about a room that both are in. Each raises RemoteFailed."""
+    """Questions to another server about a room that both are in. Each raises core.errors.RemoteFailed."""
 
     async def missing_events(
         self,
