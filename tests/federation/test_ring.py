@@ -326,6 +326,23 @@ def test_a_notary_cannot_bring_back_what_the_server_has_retired(valid_ms: int, l
     run(work)
 
 
+def test_a_notary_s_older_document_does_not_replace_what_the_server_said() -> None:
+    async def work() -> None:
+        world = with_notary()
+        older = vouched(key_document(FAR, world.clock.ms(), ONE, valid_ms=DAY_MS))
+        world.publish(FAR, ONE, valid_ms=5 * DAY_MS)
+        await current(world)
+        del world.network.published[FAR]
+        world.network.notaries[NOTARY] = [older]
+        world.clock.now += 2 * DAY_MS / 1000
+        world.publish(NOTARY, VOUCHER)
+        assert await current(world, ONE.key_id, "ed25519:unknown") == {ONE.key_id}
+        assert f"{NOTARY} about {FAR}" in world.network.asked
+        assert await current(world) == {ONE.key_id}
+
+    run(work)
+
+
 def test_old_documents_of_a_notary_are_good_for_old_events() -> None:
     async def work() -> None:
         world = with_notary()
@@ -345,7 +362,14 @@ def test_notaries_that_vouch_for_each_other_do_not_wait_for_each_other() -> None
     async def work() -> None:
         second = ServerName("second.example")
         world = World(NOTARY, second)
-        world.network.notaries = {NOTARY: [], second: []}
+        theirs = {NOTARY: VOUCHER, second: key("second", 5)}
+        world.network.notaries = {
+            notary: [
+                sign_json(key_document(about, world.clock.ms(), theirs[about]), notary, theirs[notary])
+                for about in theirs
+            ]
+            for notary in theirs
+        }
         found = await asyncio.gather(*(current(world, server=name) for name in (FAR, NOTARY, second)))
         assert found == [set(), set(), set()]
 

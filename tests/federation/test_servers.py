@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from tests.federation.network import key_document
 from tests.federation.servers import Islands, islands, server
 from tests.net.https import answer, https_server, make_certificate
 from tests.support.middle import run
@@ -241,13 +242,17 @@ def test_answers_of_hostile_servers(tmp_path: Path) -> None:
         app = await made.start(ONE)
         trust = app.federation.trust
         own = trust.own.document().json
+        key = SigningKey("ed25519:a", bytes(32))
+        forger = SigningKey(key.key_id, bytes([1]) * 32)
+        theirs = orjson.dumps(key_document(evil, clock_ms(), key))
         try:
             for speak in (
                 answer(b"{}"),
                 answer(b"[]"),
                 answer(b"\xff"),
                 answer(b"{" * 10_000),
-                answer(b" " * 20_000 + b"{}"),
+                answer(b" " * 20_000 + theirs),
+                answer(orjson.dumps(key_document(evil, clock_ms(), key, signer=forger))),
                 answer(orjson.dumps(own)),
                 answer(orjson.dumps({**own, "server_name": evil})),
                 answer(b"{}", "500 Internal Server Error"),
@@ -258,6 +263,10 @@ def test_answers_of_hostile_servers(tmp_path: Path) -> None:
                     assert await trust.ring.request_keys(evil, ["ed25519:a"]) == {}
                     assert len(running.heads) == 1
                     trust.ring._servers[evil].asked_ms = 0
+            # The same without the tricks is believed.
+            async with https_server(certificate, answer(theirs)) as running:
+                made.table.ports[evil] = running.port
+                assert await trust.ring.request_keys(evil, ["ed25519:a"]) == {"ed25519:a": key.verify_key_b64}
             async with https_server(certificate, answer(b'{"errcode":"M_NO","error":"why"}', "403 No")) as running:
                 made.table.ports[evil] = running.port
                 with pytest.raises(RemoteRefused) as refused:

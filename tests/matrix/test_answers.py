@@ -1,10 +1,13 @@
 """The answers of single endpoints where the specification names a status, an errcode or a shape of its own."""
 
+import asyncio
+
 import orjson
 import pytest
 
 from tests.matrix.client import PASSWORD, Client, matrix, q
 from tests.support.middle import run
+from tripoint.rooms.commands import CreateRoom, Template
 
 
 @pytest.mark.parametrize("number", ["²", "x", "-1", "9" * 5000, "1.5"])
@@ -248,5 +251,31 @@ def test_profiles_take_what_the_specification_lets_them_hold() -> None:
             data = f"/user/{q(alice.user_id)}/rooms/nowhere/account_data/x"
             assert await alice.refused("PUT", data, {}) == (400, "M_INVALID_PARAM")
             assert await alice.refused("GET", data) == (400, "M_INVALID_PARAM")
+
+    run(work)
+
+
+def test_a_room_that_ends_or_is_forgotten_is_told_as_left() -> None:
+    """docs/mapping.md 4.8: a temporary room ends with its last member, whose other devices still show it."""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            p = server.party
+            guest = (await p.middle.accounts.create_guest("visitor", address="127.0.0.1")).user_id
+            made = await p.do(CreateRoom(actor=guest, template=Template.TEMPORARY, alias_localpart="brief"))
+            brief, kept = str(made.room_id), await alice.create()
+            await alice.join(brief)
+            await p.middle.accounts.end_guest(guest)
+            await alice.sync()
+            waiting = asyncio.create_task(alice.sync(timeout=10_000))
+            await asyncio.sleep(0)
+            await alice.call("POST", f"/rooms/{q(brief)}/leave", {})
+            await alice.call("POST", f"/rooms/{q(kept)}/leave", {})
+            await alice.call("POST", f"/rooms/{q(kept)}/forget", {})
+            left = (await waiting)["rooms"]["leave"] | (await alice.sync()).get("rooms", {}).get("leave", {})
+            assert set(left) == {brief, kept}
+            assert left[brief]["timeline"]["events"][-1]["content"] == {"membership": "leave"}
+            assert "rooms" not in await alice.sync()
 
     run(work)

@@ -106,11 +106,7 @@ class Channels:
                 undecided.done.set()
 
     async def _look_up(self, room: RoomView) -> None:
-        people = people_of(room)
-        one, other = people[0], people[-1]
-        direct = (
-            _was_direct(room) or invited_as_direct(room) or await self._reader.direct_room(one, other) == room.room_id
-        )
+        direct = await self._is_direct(room)
         undecided = self._deciding.pop(room.room_id, None)
         if undecided is None:
             return
@@ -128,6 +124,26 @@ class Channels:
                 if isinstance(change, EventCommitted) and change.event.type in SPOKEN_TYPES:
                     self._watcher(channel, change)
         undecided.done.set()
+
+    async def _is_direct(self, room: RoomView) -> bool:
+        """Whether a room of two, or of one, is a direct room."""
+        people = people_of(room)
+        return (
+            _was_direct(room)
+            or invited_as_direct(room)
+            or await self._reader.direct_room(people[0], people[-1]) == room.room_id
+        )
+
+    async def direct_peer(self, room: RoomView, user_id: UserId) -> tuple[bool, UserId | None]:
+        """Whether a room is shown as a direct one, and who the other one of the two is, as long as he is there."""
+        channel = self._open.get(room.room_id)
+        direct = channel.direct if channel is not None else self._may_be_direct(room) and await self._is_direct(room)
+        if not direct:
+            return False, None
+        others = [other for other in people_of(room) if other != user_id]
+        if others:
+            return True, others[0]
+        return True, None if _was_direct(room) else user_id
 
     async def settled(self, room_id: RoomId) -> None:
         """Wait until it is known whether this room is a direct one, if that is being looked up."""

@@ -19,10 +19,14 @@ MAX_HELD = 10_000
 
 
 class Own(msgspec.Struct, frozen=True):
-    """A line that is part of the response: its body, and its tags before label and batch."""
+    """A line that is part of the response: its body, and its tags before label and batch.
+
+    `inner`: it stands in, or closes, a batch that an earlier line of the response opened.
+    """
 
     body: str
     tags: list[tuple[str, str]]
+    inner: bool = False
 
 
 class IrcOutbox(Outbox):
@@ -66,12 +70,12 @@ class IrcOutbox(Outbox):
             self.closed = True
             self._overflow()
 
-    def respond(self, body: str, tags: list[tuple[str, str]]) -> None:
-        """One line of the answer to the running command."""
+    def respond(self, body: str, tags: list[tuple[str, str]], *, inner: bool = False) -> None:
+        """One line of the answer to the running command. `inner` as in Own."""
         if self._held is None:
             super().send(seal(body, build_tags(tags)))
         else:
-            self._hold(Own(body, tags))
+            self._hold(Own(body, tags, inner))
 
     def begin(self, label: str) -> None:
         """A command with this label begins."""
@@ -81,28 +85,31 @@ class IrcOutbox(Outbox):
     def end(self, server: str, batch_id: str) -> None:
         """The command is done: send its response with the label, as a batch if it has several lines.
 
-        spec: IRCv3 labeled-response: exactly one logical message carries the label, an ACK if there is none.
+        spec: IRCv3 labeled-response: exactly one logical message carries the label, an ACK if there is none; a
+        response that is one batch carries it where that opens.
         """
         held, self._held = self._held, None
         if held is None:
             return
         label = ("label", self._label)
-        own = sum(isinstance(item, Own) for item in held)
-        opened = False
-        left = own
+        mine = [item for item in held if isinstance(item, Own)]
+        single = sum(not item.inner for item in mine) == 1
+        left = len(mine)
         for item in held:
             if isinstance(item, bytes):
                 super().send(item)
                 continue
-            left -= 1
-            if own == 1:
-                super().send(seal(item.body, build_tags([label, *item.tags])))
+            if single:
+                tags = item.tags if item.inner else [label, *item.tags]
+                super().send(seal(item.body, build_tags(tags)))
                 continue
-            if not opened:
+            if left == len(mine):
                 super().send(seal(f":{server} BATCH +{batch_id} labeled-response", build_tags([label])))
-                opened = True
-            super().send(seal(item.body, build_tags([("batch", batch_id), *item.tags])))
+            left -= 1
+            # spec: IRCv3 batch: what stands in an inner batch names that one alone.
+            tags = item.tags if item.inner else [("batch", batch_id), *item.tags]
+            super().send(seal(item.body, build_tags(tags)))
             if not left:
                 super().send(seal(f":{server} BATCH -{batch_id}"))
-        if not own:
+        if not mine:
             super().send(seal(f":{server} ACK", build_tags([label])))

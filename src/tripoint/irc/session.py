@@ -152,6 +152,19 @@ class IrcSession:
         for body, tags in out.lines(self.audience):
             self.outbox.respond(body, tags)
 
+    def own_batch(self, kind: str, params: tuple[str, ...], lines: list[tuple[str, list[tuple[str, str]]]]) -> None:
+        """Lines (body, tags) as a batch of this type, for clients without `batch` as they are.  spec: IRCv3 batch"""
+        if "batch" not in self.caps:
+            for body, tags in lines:
+                self.outbox.respond(body, tags)
+            return
+        self._batches += 1
+        name, server = f"b{self._batches}", self.names.server
+        self.outbox.respond(server_line(server, "BATCH", (f"+{name}", kind, *params)), [])
+        for body, tags in lines:
+            self.outbox.respond(body, [("batch", name), *tags], inner=True)
+        self.outbox.respond(server_line(server, "BATCH", (f"-{name}",)), [], inner=True)
+
     def tell(self, out: Outgoing) -> None:
         """Lines that others caused."""
         if self.hears(out):

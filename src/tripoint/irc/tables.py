@@ -17,6 +17,8 @@ KICKLEN = 300
 MAX_CHANNELS = 500
 MAX_TARGETS = 10
 MAX_MODES = 20
+# Lines of one CHATHISTORY answer (MAPPING 0).
+MAX_HISTORY = 100
 CHANTYPES = "#"
 # Rank letter and sign, highest first: MAPPING 7.
 PREFIX_MODES = "qaohv"
@@ -50,6 +52,7 @@ CAPABILITIES: dict[str, Capability] = {
         Capability("batch", "IRCv3 batch"),
         Capability("cap-notify", "IRCv3 capability-negotiation"),
         Capability("draft/account-registration", "IRCv3 account-registration"),
+        Capability("draft/chathistory", "IRCv3 chathistory"),
         Capability("echo-message", "IRCv3 echo-message"),
         Capability("extended-join", "IRCv3 extended-join"),
         Capability("invite-notify", "IRCv3 invite-notify"),
@@ -71,8 +74,8 @@ CAPABILITIES: dict[str, Capability] = {
 def isupport_tokens(network: str) -> tuple[str, ...]:
     """The tokens of RPL_ISUPPORT, in the order in which they are sent.
 
-    Only what is true of this build: MONITOR, SILENCE, CHATHISTORY, MSGREFTYPES, BOT, EXCEPTS and INVEX of
-    MAPPING 0 appear together with the commands that keep their promise.
+    Only what is true of this build: MONITOR, SILENCE, BOT, EXCEPTS and INVEX of MAPPING 0
+    appear together with the commands that keep their promise.
     """
     return (
         "CASEMAPPING=ascii",
@@ -92,6 +95,8 @@ def isupport_tokens(network: str) -> tuple[str, ...]:
         "EXTBAN=~,am",
         "ACCOUNTEXTBAN=a,account",
         "ELIST=CMNTU",
+        f"CHATHISTORY={MAX_HISTORY}",
+        "MSGREFTYPES=msgid,timestamp",
         "UTF8ONLY",
         "WHOX",
         f"NETWORK={network}",

@@ -166,6 +166,9 @@ class RoomReader(Protocol):
 
     def shares_room(self, one: UserId, other: UserId) -> bool: ...
     async def history(self, query: HistoryQuery) -> HistoryPage: ...
+    async def position_before(self, room_id: RoomId, ts_ms: int) -> int:
+        """The position of the last event before this time (ms since 1970), for ByPosition; 0 without one."""
+
     async def event(self, room_id: RoomId, event_id: EventId, viewer: UserId) -> HistoryItem:
         """One event that `viewer` may see; Refused(NO_SUCH_EVENT) otherwise."""
 

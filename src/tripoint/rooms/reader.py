@@ -203,6 +203,9 @@ class Reader:
         items, end = await self._page(room, query, sight, after, upto, limit, backward)
         return HistoryPage(tuple(items), upto if backward else after, end)
 
+    async def position_before(self, room_id: RoomId, ts_ms: int) -> int:
+        return await self._position(await self._rooms.get(room_id), ByTime(ts_ms))
+
     async def _around(self, room: Room, query: HistoryQuery, sight: Sight, limit: int) -> HistoryPage:
         if query.anchor is None:
             raise Refused(Refusal.BAD_CONTENT, "Around what?")

@@ -39,11 +39,14 @@ from tripoint.rooms.changes import (
     TypingChanged,
     UserChange,
 )
+from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.ports import RoomReader, RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 
 # Transaction ids of recent events: a client asks for its own within seconds.
 _TRANSACTIONS = 10_000
+# Departures of all users that are remembered for rooms that end; a device that is online asks within seconds.
+_DEPARTURES = 2_000
 # Devices for which we remember which members they know.
 _LAZY_DEVICES = 20_000
 # A sync that would take longer than this without a pause lets others run in between.
@@ -89,6 +92,8 @@ class SyncServer:
         self._draining = False
         self._transactions: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._account_data: dict[UserId, int] = {}
+        # Newest last. The room may have ended with its last member, or be forgotten on another device.
+        self._departures: OrderedDict[tuple[RoomId, UserId], EventCommitted] = OrderedDict()
         self._room_at: dict[RoomId, int] = {}  # the newest event of each room since the start
         self._started_at = reader.stream_position().of()
         self._known: OrderedDict[tuple[UserId, DeviceId], _Known] = OrderedDict()
@@ -133,6 +138,11 @@ class SyncServer:
             self._account_data[change.user_id] = change.position
             self._wake(change.user_id)
         elif isinstance(change, MembershipChanged):
+            if _is_outside(change.membership):
+                self._departures[change.room_id, change.user_id] = change.change
+                self._departures.move_to_end((change.room_id, change.user_id))
+                if len(self._departures) > _DEPARTURES:
+                    self._departures.popitem(last=False)
             self._wake(change.user_id)
         elif isinstance(change, PresenceChanged):
             # Nobody is woken for presence: in a room of a thousand that would be a million answers.
@@ -265,6 +275,8 @@ class SyncServer:
             if chunk is not None:
                 section = "leave" if _is_outside(membership) else membership
                 sections[section].append(orjson.dumps(room_id) + b":" + chunk)
+        if since is not None:
+            sections["leave"].extend(self._ended(one, memberships))
         global_data = self._global_account_data(user_id, room_data.get(None, ()), wanted, since is None)
         presence = self._ephemera.presence(user_id, since, wanted)
         empty = not any(sections.values()) and not global_data and not presence
@@ -280,6 +292,20 @@ class SyncServer:
             parts.append(b',"presence":{"events":[' + b",".join(presence) + b"]}")
         parts.append(b"}")
         return b"".join(parts), empty
+
+    def _ended(self, one: "_Answer", memberships: Mapping[RoomId, tuple[str, int]]) -> list[bytes]:
+        """Rooms that the user has left since and that are not among the user's rooms any more."""
+        assert one.since is not None
+        chunks = []
+        for (room_id, user_id), change in reversed(self._departures.items()):
+            if change.position <= one.since.position:
+                break
+            if user_id == one.user_id and room_id not in memberships and one.wanted.wants_room(room_id):
+                item = HistoryItem(change.position, change.event, None, change.replaced)
+                timeline = Timeline((item,), False, one.since.position, whole=True)
+                chunk = self._chunks.left(timeline, (), one.wanted, account_data=(), transactions={})
+                chunks.append(orjson.dumps(room_id) + b":" + chunk)
+        return chunks
 
     async def _chunk(
         self, one: "_Answer", room_id: RoomId, membership: str, moved: int, data: Sequence[tuple[str, bytes]]

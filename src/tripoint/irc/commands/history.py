@@ -1,0 +1,255 @@
+"""What was said before: CHATHISTORY, one form of the history query.
+
+A page is a window of the room's stream: events after one position and up to another, read forwards or backwards,
+and always sent oldest first.  What is redacted says nothing any more and is not counted.  Events that are no
+messages (JOIN, MODE and so on: draft/event-playback) are not sent.
+spec: IRCv3 chathistory, batch-chathistory; docs/mapping.md 11.11, 14.1, 14.2, 14.6.
+Read next: tripoint/irc/references.py, tripoint/rooms/paging.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tripoint.core.errors import PeerError
+from tripoint.core.ids import RoomId, UserId
+from tripoint.irc import numerics as n
+from tripoint.irc.events import spoken_to
+from tripoint.irc.messages import SPOKEN_TYPES
+from tripoint.irc.references import Reference, UnknownReferenceType, parse_limit, parse_reference, parse_time
+from tripoint.irc.refusals import Failed, IrcRefused
+from tripoint.irc.registry import command
+from tripoint.irc.render import server_line, server_time
+from tripoint.irc.session import IrcSession, echo
+from tripoint.irc.tables import MAX_HISTORY
+from tripoint.irc.wire import Line
+from tripoint.rooms.history import ByEvent, ByPosition, Direction, HistoryItem, HistoryQuery
+from tripoint.rooms.paging import gather, may_ask_for_history
+from tripoint.rooms.refusals import Refusal, Refused
+
+Tagged = tuple[str, list[tuple[str, str]]]
+
+# Parameters of each subcommand, itself not counted.
+_PARAMS = {"BEFORE": 3, "AFTER": 3, "LATEST": 3, "AROUND": 3, "BETWEEN": 4, "TARGETS": 3}
+_NOT_TO_BE_HAD = "Messages could not be retrieved"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A room as the asking client knows it: a channel, or the direct room with `peer`, named by his nick."""
+
+    room_id: RoomId
+    name: str
+    peer: UserId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Where a reference stands in the stream: after `low` begins what follows it, up to `high` goes what precedes."""
+
+    low: int
+    high: int
+
+
+@command("CHATHISTORY", cost=2, spec="IRCv3 chathistory")
+async def chathistory(session: IrcSession, line: Line) -> None:
+    """CHATHISTORY <subcommand> <target> <reference> [<reference>] <limit>, or TARGETS <time> <time> <limit>."""
+    if "draft/chathistory" not in session.caps:
+        raise IrcRefused(n.ERR_UNKNOWNCOMMAND, "CHATHISTORY", "Ask for the draft/chathistory capability first")
+    asked = line.param(0).upper()
+    params = line.params[1:]
+    wanted = _PARAMS.get(asked)
+    try:
+        if wanted is None:
+            raise PeerError("Unknown command")
+        if len(params) != wanted:
+            raise PeerError("Insufficient parameters" if len(params) < wanted else "Too many parameters")
+        limit = parse_limit(params[-1], MAX_HISTORY)
+    except PeerError as error:
+        raise Failed("INVALID_PARAMS", echo(line.param(0)), text=str(error)) from None
+    if asked == "TARGETS":
+        await _targets(session, params[0], params[1], limit)
+        return
+    references = [_reference(asked, params[0], word) for word in params[1:-1]]
+    place = await _place(session, asked, params[0])
+    lines: list[Tagged] = []
+    if place is not None:
+        try:
+            lines = await _page(session, asked, place, references, limit)
+        except Refused as refused:
+            if refused.refusal is not Refusal.NO_SUCH_EVENT:
+                raise
+            raise Failed("MESSAGE_ERROR", asked, echo(params[0]), text="There is no such message here") from None
+    session.own_batch("chathistory", (place.name if place is not None else params[0],), lines)
+
+
+def _reference(asked: str, target: str, word: str) -> Reference | None:
+    """A reference as it stands in the command; None for ``*``, which LATEST alone takes."""
+    if word == "*" and asked == "LATEST":
+        return None
+    try:
+        return parse_reference(word)
+    except UnknownReferenceType as error:
+        raise Failed("INVALID_MSGREFTYPE", asked, echo(target), text=str(error)) from None
+    except PeerError as error:
+        raise Failed("INVALID_PARAMS", asked, echo(word), text=str(error)) from None
+
+
+# --- which room ----------------------------------------------------------------------------------------
+
+
+async def _place(session: IrcSession, asked: str, target: str) -> Place | None:
+    """The room that a channel name or nick stands for; None where nothing was ever said to somebody.
+
+    Raises Failed(INVALID_TARGET) for what does not exist or may not be read: the two look the same.
+    """
+    place = None
+    if target.startswith("#"):
+        room_id = await session.network.find_room(target)
+        room = None if room_id is None else await session.reader.room(room_id)
+        if room is not None and not room.encrypted and may_ask_for_history(room, session.user_id):
+            place = Place(room.room_id, session.names.channel(room))
+    else:
+        peer = await session.network.find_user(target)
+        if peer is not None:
+            room_id = await session.reader.direct_room(session.user_id, peer)
+            if room_id is None:
+                return None
+            place = Place(room_id, session.names.nick(peer), peer)
+    if place is None:
+        raise Failed("INVALID_TARGET", asked, echo(target), text=_NOT_TO_BE_HAD)
+    return place
+
+
+# --- which messages ------------------------------------------------------------------------------------
+
+
+async def _page(
+    session: IrcSession, asked: str, place: Place, references: list[Reference | None], limit: int
+) -> list[Tagged]:
+    """The lines of one page, oldest first."""
+    now = (await session.reader.room(place.room_id)).last_position
+    at = [await _bounds(session, place, reference) for reference in references if reference is not None]
+    if asked == "BEFORE":
+        return await _window(session, place, 0, at[0].high, Direction.BACKWARD, limit)
+    if asked == "AFTER":
+        return await _window(session, place, at[0].low, now, Direction.FORWARD, limit)
+    if asked == "LATEST":
+        return await _window(session, place, at[0].low if at else 0, now, Direction.BACKWARD, limit)
+    if asked == "AROUND":
+        older = await _window(session, place, 0, at[0].high, Direction.BACKWARD, limit // 2)
+        # What the older half did not need is for the newer one, which begins with what was named.
+        return older + await _window(session, place, at[0].high, now, Direction.FORWARD, max(1, limit - len(older)))
+    first, second = at
+    # spec: chathistory BETWEEN: counted from the first selector, "forwards or backwards in time".
+    if first.low <= second.high:
+        return await _window(session, place, first.low, second.high, Direction.FORWARD, limit)
+    return await _window(session, place, second.low, first.high, Direction.BACKWARD, limit)
+
+
+async def _bounds(session: IrcSession, place: Place, reference: Reference) -> Bounds:
+    """spec: chathistory: every reference is excluded itself (but by AROUND, which begins at `high`)."""
+    reader = session.reader
+    if isinstance(reference, ByEvent):
+        position = (await reader.event(place.room_id, reference.event_id, session.user_id)).position
+        return Bounds(position, position - 1)
+    return Bounds(
+        await reader.position_before(place.room_id, reference.ts_ms + 1),
+        await reader.position_before(place.room_id, reference.ts_ms),
+    )
+
+
+async def _window(
+    session: IrcSession, place: Place, after: int, upto: int, direction: Direction, limit: int
+) -> list[Tagged]:
+    """Up to `limit` lines of what was said after one position and up to another; an event's lines stay together."""
+    if upto <= after or limit < 1:
+        return []
+    low, high = ByPosition(after), ByPosition(upto)
+    backward = direction is Direction.BACKWARD
+    query = HistoryQuery(
+        room_id=place.room_id,
+        viewer=session.user_id,
+        direction=direction,
+        anchor=high if backward else low,
+        until=low if backward else high,
+        types=SPOKEN_TYPES,
+        limit=limit,
+    )
+
+    def show(item: HistoryItem) -> list[Tagged] | None:
+        target = place.name
+        if place.peer is not None and item.event.sender != session.user_id:
+            target = session.nick
+        said = spoken_to(session.names, item.event, target)
+        return [line for out in said for line in out.lines(session.audience)] or None
+
+    page = await gather(session.reader, query, show, len)
+    return [line for lines in page.items for line in lines]
+
+
+# --- which conversations -------------------------------------------------------------------------------
+
+
+async def _targets(session: IrcSession, first: str, second: str, limit: int) -> None:
+    """Channels and people by the time of what was said last.  spec: chathistory "TARGETS"
+
+    The times are excluded, and the limit is counted from the first one, as in BETWEEN.
+    """
+    start, end = (_target_time(word) for word in (first, second))
+    found: list[tuple[int, str]] = []
+    for room_id, membership in (await session.reader.memberships(session.user_id)).items():
+        if membership != "join":
+            continue
+        place = await _known_place(session, room_id)
+        said_ts_ms = None if place is None else await _last_said(session, place)
+        if place is not None and said_ts_ms is not None and min(start, end) < said_ts_ms < max(start, end):
+            found.append((said_ts_ms, place.name))
+    found.sort()
+    found = found[:limit] if start <= end else found[-limit:]
+    server = session.names.server
+    lines: list[Tagged] = [
+        (server_line(server, "CHATHISTORY", ("TARGETS", name, server_time(ts_ms))), []) for ts_ms, name in found
+    ]
+    session.own_batch("draft/chathistory-targets", (), lines)
+
+
+def _target_time(word: str) -> int:
+    kind, _, value = word.partition("=")
+    try:
+        if kind != "timestamp":
+            raise PeerError("Invalid timestamp")
+        return parse_time(value)
+    except PeerError as error:
+        raise Failed("INVALID_PARAMS", "TARGETS", echo(word), text=str(error)) from None
+
+
+async def _known_place(session: IrcSession, room_id: RoomId) -> Place | None:
+    """A joined room as something that can be asked for; None for one that cannot."""
+    room = await session.reader.room(room_id)
+    if room.encrypted:
+        return None
+    direct, peer = await session.network.channels.direct_peer(room, session.user_id)
+    if not direct:
+        return Place(room_id, session.names.channel(room))
+    # Of several direct rooms with somebody his nick stands for one.
+    if peer is None or await session.reader.direct_room(session.user_id, peer) != room_id:
+        return None
+    return Place(room_id, session.names.nick(peer), peer)
+
+
+async def _last_said(session: IrcSession, place: Place) -> int | None:
+    query = HistoryQuery(
+        room_id=place.room_id,
+        viewer=session.user_id,
+        direction=Direction.BACKWARD,
+        types=SPOKEN_TYPES,
+        limit=1,
+    )
+
+    def show(item: HistoryItem) -> int | None:
+        said = spoken_to(session.names, item.event, place.name)
+        return item.event.origin_server_ts if said else None
+
+    page = await gather(session.reader, query, show)
+    return page.items[0] if page.items else None
