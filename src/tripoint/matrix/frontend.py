@@ -14,6 +14,7 @@ from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
 from tripoint.matrix.client.server import ServerInfo
 from tripoint.matrix.client.sync import SyncEndpoints
+from tripoint.matrix.federation.reading import ReadingEndpoints
 from tripoint.matrix.federation.server import FederationInfo
 from tripoint.matrix.federation.trust import Trust
 from tripoint.matrix.keys.notary import NotaryEndpoints
@@ -27,6 +28,7 @@ from tripoint.matrix.sync.rooms import RoomChunks
 from tripoint.matrix.sync.server import SyncServer
 from tripoint.matrix.uia import UserInteractive
 from tripoint.rooms.ports import PresenceService, RoomReader, RoomService
+from tripoint.rooms.serving import Serving
 
 # Every class that declares endpoints: docs/specs.toml is checked against them.
 ENDPOINT_CLASSES = (
@@ -43,13 +45,15 @@ ENDPOINT_CLASSES = (
     FederationInfo,
     KeyEndpoints,
     NotaryEndpoints,
+    ReadingEndpoints,
 )
 
 
 class MatrixFrontEnd:
     """All of Matrix in this process. `listener.handle` answers requests; `sweep` is called every few seconds.
 
-    `now_ms` is the wall clock. `trust` is what federation stands on; without it other servers find nothing here.
+    `now_ms` is the wall clock. `trust` is what federation stands on, `serving` what rooms tell other servers; without
+    them other servers find nothing here.
     `delegated`: what .well-known/matrix/server says.
     """
 
@@ -68,6 +72,7 @@ class MatrixFrontEnd:
         plaintext_passwords: bool,
         fallback: Fallback | None = None,
         trust: Trust | None = None,
+        serving: Serving | None = None,
         delegated: str = "",
     ) -> None:
         renderer = Renderer()
@@ -100,6 +105,8 @@ class MatrixFrontEnd:
                 NotaryEndpoints(trust.own, trust.ring),
             ):
                 router.add(for_servers)
+        if serving is not None:
+            router.add(ReadingEndpoints(serving, server, now_ms))
         self.listener = MatrixListener(router, accounts, fallback, None if trust is None else trust.gate)
         self.sync = sync
 

@@ -116,6 +116,7 @@ class App:
             plaintext_passwords=config.listen.plaintext_passwords,
             fallback=page.handle,
             trust=self.federation.trust,
+            serving=middle.serving,
             delegated=config.server.federation_address,
         )
         await self.irc.start()

@@ -42,6 +42,7 @@ from tripoint.rooms.refusals import Refused
 from tripoint.rooms.remote_writer import RemoteWriter
 from tripoint.rooms.removal import POSITION_FLOOR, Removal
 from tripoint.rooms.service import Service
+from tripoint.rooms.serving import Serving
 from tripoint.rooms.state_groups import StateGroups
 from tripoint.rooms.transaction import Signer
 from tripoint.rooms.writer import Writer
@@ -72,6 +73,7 @@ class Middle:
     loaded: LoadedRooms
     passwords: Passwords
     accept: Accept
+    serving: Serving
     registration: Registration
     limits: Limits
 
@@ -203,6 +205,7 @@ async def build_middle(
         loaded,
         passwords,
         Accept(loaded, writer, RemoteWriter(writer, index, room_bus), store),
+        Serving(loaded, store),
         registration,
         room_limits,
     )
