@@ -235,7 +235,7 @@ class XmppPerson:
 
 
 class MatrixPerson:
-    """Sends `METHOD path [body]`, with `{room}` for the room of an alias: {#tea}. Hears timeline events."""
+    """Sends `METHOD path[?query] [body]`, with `{room}` for the room of an alias: {#tea}. Hears timeline events."""
 
     def __init__(self, world: "World", token: str, user_id: str) -> None:
         self._world = world
@@ -265,7 +265,8 @@ class MatrixPerson:
             assert status == 200, f"{alias}: {found}"
             path = path.replace(f"{{{alias}}}", quote(found["room_id"], safe=""))
         path = re.sub(r"<([^>]*)>", lambda match: quote(match[1], safe=""), path)
-        self.answer = await self.call(method, path, body)
+        path, _, query = path.partition("?")
+        self.answer = await self.call(method, path, body, query)
 
     async def start(self) -> None:
         """Forget what happened so far: later events are heard."""

@@ -40,7 +40,7 @@ def test_a_rotation_that_was_cut_short_changed_nothing(tmp_path: Path) -> None:
     folder.close()
 
 
-@pytest.mark.parametrize("text", ["nonsense\n", "a b c\n", "a b\n", "\n"])
+@pytest.mark.parametrize("text", ["nonsense\n", "a b c\n", "ed25519:a AAAA 5\n", "a b\n", "\n"])
 def test_a_broken_file_stops_the_start(tmp_path: Path, text: str) -> None:
     folder = DataDir(tmp_path)
     (tmp_path / "old_signing_keys").write_text(text)

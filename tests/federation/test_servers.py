@@ -21,6 +21,7 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.errors import RemoteFailed
 from tripoint.core.ids import ServerName
 from tripoint.core.signing import SigningKey, verify_json
+from tripoint.matrix.federation import client
 from tripoint.matrix.federation.auth import sign_request
 from tripoint.matrix.federation.client import RemoteRefused, make_target
 from tripoint.matrix.keys.document import parse_key_document
@@ -267,11 +268,13 @@ def test_answers_of_hostile_servers(tmp_path: Path) -> None:
             async with https_server(certificate, answer(theirs)) as running:
                 made.table.ports[evil] = running.port
                 assert await trust.ring.request_keys(evil, ["ed25519:a"]) == {"ed25519:a": key.verify_key_b64}
-            async with https_server(certificate, answer(b'{"errcode":"M_NO","error":"why"}', "403 No")) as running:
+            no = b'{"errcode":"M_NO","error":"why\\r\\nX"}'
+            async with https_server(certificate, answer(no, "403 No")) as running:
                 made.table.ports[evil] = running.port
                 with pytest.raises(RemoteRefused) as refused:
                     await trust.client.request(evil, "GET", "/x")
                 assert (refused.value.host, refused.value.status, refused.value.errcode) == (evil, 403, "M_NO")
+                assert refused.value.reason == "403 M_NO why  X"
             with pytest.raises(RemoteFailed) as failed:
                 await trust.client.request(evil, "GET", "/x")
             assert failed.value.host == evil
@@ -279,3 +282,38 @@ def test_answers_of_hostile_servers(tmp_path: Path) -> None:
             await made.stop(ONE)
 
     run(work)
+
+
+def test_a_slow_server_holds_up_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that answers a byte now and then, while another is asked; the deadline is for all steps together."""
+    monkeypatch.setattr(client, "KEYS_TIMEOUT_S", 1.0)
+
+    asked = asyncio.Event()
+
+    async def drip(head: bytes, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 10000\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b" ")
+            await asyncio.sleep(0.05)
+
+    async def work() -> None:
+        slow = server("slow.example")
+        (tmp_path / slow).mkdir()
+        certificate = make_certificate(tmp_path, slow)
+        certificate.path.rename(tmp_path / slow / "self-made.crt")
+        certificate.path = tmp_path / slow / "self-made.crt"
+        async with islands(tmp_path, ONE, TWO) as made, https_server(certificate, drip) as running:
+            made.table.ports[slow] = running.port
+            await made.stop(ONE)
+            made.names = (ONE, TWO, slow)
+            await made.start(ONE)
+            one, two = made.apps[ONE].federation.trust, made.apps[TWO].federation.trust
+            waiting = asyncio.create_task(one.ring.request_keys(slow, ["ed25519:a"]))
+            await asked.wait()
+            key = two.own.key
+            assert set(await one.ring.request_keys(TWO, [key.key_id])) == {key.key_id}
+            assert not waiting.done()
+            assert await waiting == {}
+
+    run(work, timeout_s=15)

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -28,7 +29,7 @@ class Client(slixmpp.ClientXMPP):
     def __init__(self, name: str, port: int) -> None:
         super().__init__(f"{name}@{SERVER}/slixmpp", "correct horse")
         self.heard: dict[str, asyncio.Queue] = {}
-        for plugin in ("xep_0030", "xep_0045", "xep_0092", "xep_0199", "xep_0249"):
+        for plugin in ("xep_0030", "xep_0045", "xep_0092", "xep_0199", "xep_0249", "xep_0313"):
             self.register_plugin(plugin)
         self.ssl_context.check_hostname = False
         self.ssl_context.verify_mode = ssl.CERT_NONE
@@ -96,6 +97,45 @@ def test_two_clients_in_a_room(tmp_path):
                 pass
             bob["xep_0045"].leave_muc(ROOM, "bob")
             await alice["xep_0199"].ping(f"{ROOM}/alice", timeout=PATIENCE_S)
+
+    asyncio.run(main())
+
+
+def test_the_archive_of_a_room(tmp_path):
+    """spec: XEP-0313: pages forwards and backwards, a time, a writer, metadata, the form."""
+
+    async def main() -> None:
+        async with clients(tmp_path, "alice", "bob") as (_, alice, bob):
+            muc, mam = alice["xep_0045"], alice["xep_0313"]
+            await muc.join_muc_wait(ROOM, "alice", timeout=PATIENCE_S)
+            form = await muc.get_room_config(ROOM)
+            form["type"] = "submit"
+            await muc.set_room_config(ROOM, form)
+            await bob["xep_0045"].join_muc_wait(ROOM, "bob", timeout=PATIENCE_S)
+            ids = []
+            for number in range(25):
+                sender = (alice, bob)[number % 2]
+                sender.send_message(mto=ROOM, mbody=str(number), mtype="groupchat")
+                heard = await alice.wait("groupchat_message")
+                ids.append(heard.xml.find("{urn:xmpp:sid:0}stanza-id").get("id"))
+
+            async def read(**how):
+                read = [result["mam_result"] async for result in mam.iterate(jid=ROOM, **how)]
+                return [(result["id"], int(result["forwarded"]["stanza"]["body"])) for result in read]
+
+            everything = list(zip(ids, range(25), strict=True))
+            assert await read(rsm={"max": 10}) == everything
+            assert await read(rsm={"max": 7}, reverse=True) == everything[::-1]
+            assert await read(with_jid=bob.boundjid.bare) == everything[1::2]
+            now = datetime.now(UTC)
+            assert await read(start=now + timedelta(hours=1)) == []
+            assert await read(start=now - timedelta(hours=1), end=now + timedelta(hours=1)) == everything
+            metadata = (await mam.get_archive_metadata(ROOM, timeout=PATIENCE_S))["mam_metadata"]
+            assert [metadata["start"]["id"], metadata["end"]["id"]] == [ids[0], ids[-1]]
+            fields = (await mam.get_fields(ROOM, timeout=PATIENCE_S)).get_fields()
+            assert {"with", "start", "end", "before-id", "after-id", "ids"} <= set(fields)
+            info = await alice["xep_0030"].get_info(ROOM, timeout=PATIENCE_S)
+            assert {"urn:xmpp:mam:2", "urn:xmpp:mam:2#extended"} <= set(info["disco_info"]["features"])
 
     asyncio.run(main())
 

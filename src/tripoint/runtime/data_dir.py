@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tripoint.config.options import Config
 from tripoint.core.ids import ServerName, parse_server_name
-from tripoint.core.signing import SigningKey
+from tripoint.core.signing import SigningKey, decode_base64
 from tripoint.matrix.keys.document import OldKey
 from tripoint.net.resolver import split_server_name
 from tripoint.net.tls import ServerTls, make_self_signed, write_secret
@@ -74,7 +74,7 @@ class DataDir:
         found = []
         for line in path.read_text("ascii").splitlines():
             parts = line.split()
-            if len(parts) != 3 or not parts[2].isdigit():
+            if len(parts) != 3 or not parts[2].isdigit() or not _is_key(parts[1]):
                 raise DataDirError(f"{path}: a line is KEY_ID PUBLIC_KEY RETIRED_MS, and this is not: {line!r}")
             # A rotation that was cut short lists the key that is still in use.
             if parts[0] != current:
@@ -108,6 +108,13 @@ class DataDir:
             name, _ = split_server_name(parse_server_name(config.server.name))
             make_self_signed([name] if _is_ip(name) else [name, f"rooms.{name}"], certificate, key)
         return ServerTls(certificate, key)
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return len(decode_base64(text)) == 32
+    except ValueError:
+        return False
 
 
 def _is_ip(text: str) -> bool:

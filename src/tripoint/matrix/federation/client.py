@@ -4,6 +4,7 @@ spec: Matrix server-server-api request-authentication, api-standards. Retrying a
 owns the work; what is in the answers too.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote, urlencode
@@ -23,6 +24,8 @@ LIMIT_BYTES: Final = 1_048_576
 TIMEOUT_S: Final = 20.0
 # A key document has a key or two, and 64 at most. What is kept of strangers should stay small.
 KEYS_LIMIT_BYTES: Final = 16_384
+# Somebody's request waits for these keys, and one of few places (keys/ring.py MAX_FETCHES) is taken meanwhile.
+KEYS_TIMEOUT_S: Final = 10.0
 
 Resolve = Callable[[ServerName], Awaitable[Route]]
 
@@ -33,7 +36,9 @@ class RemoteRefused(RemoteFailed):
     def __init__(self, host: str, status: int, errcode: str, error: str) -> None:
         self.status = status
         self.errcode = errcode
-        super().__init__(host, f"{status} {errcode} {error}".strip()[:300])
+        # It goes to logs and perhaps to users: one line of printable characters.
+        text = "".join(c if c.isprintable() else " " for c in f"{errcode} {error}"[:300])
+        super().__init__(host, f"{status} {text}".strip())
 
 
 def make_target(*segments: str, query: Mapping[str, str | Sequence[str]] | None = None) -> str:
@@ -75,17 +80,22 @@ class FederationClient:
             headers["Authorization"] = sign_request(
                 self._key, self._server, destination, method, target, content
             )
-        route = await self._resolve(destination)
-        answer = await self._outbound.request(
-            destination,
-            route,
-            method,
-            target,
-            headers=headers,
-            body=body,
-            limit_bytes=limit_bytes,
-            timeout_s=timeout_s,
-        )
+        try:
+            # One deadline for everything: a server may be slow in each step of finding it too.
+            async with asyncio.timeout(timeout_s):
+                route = await self._resolve(destination)
+                answer = await self._outbound.request(
+                    destination,
+                    route,
+                    method,
+                    target,
+                    headers=headers,
+                    body=body,
+                    limit_bytes=limit_bytes,
+                    timeout_s=timeout_s,
+                )
+        except TimeoutError:
+            raise RemoteFailed(destination, f"no whole answer within {timeout_s:g} s") from None
         if answer.status != 200:
             raise _refused(destination, answer)
         return _object(destination, answer.body)
@@ -95,7 +105,9 @@ class FederationClient:
     async def server_keys(self, server: ServerName) -> JsonObject:
         """spec: getServerKey. Not signed: who asks does not matter, and would need our keys to check."""
         target = make_target("_matrix", "key", "v2", "server")
-        return await self.request(server, "GET", target, signed=False, limit_bytes=KEYS_LIMIT_BYTES)
+        return await self.request(
+            server, "GET", target, signed=False, timeout_s=KEYS_TIMEOUT_S, limit_bytes=KEYS_LIMIT_BYTES
+        )
 
     async def notary_keys(
         self, notary: ServerName, server: ServerName, minimum_valid_until_ts_ms: int
@@ -103,7 +115,16 @@ class FederationClient:
         """spec: bulkPerspectivesKeyQuery, with no key ids: all keys of the server."""
         content: JsonObject = {"server_keys": {server: {}}}
         target = make_target("_matrix", "key", "v2", "query")
-        answer = await self.request(notary, "POST", target, content, signed=False, limit_bytes=16 * KEYS_LIMIT_BYTES)
+        answer = await self.request(
+            notary,
+            "POST",
+            target,
+            content,
+            signed=False,
+            # The notary may have to ask first.
+            timeout_s=2 * KEYS_TIMEOUT_S,
+            limit_bytes=16 * KEYS_LIMIT_BYTES,
+        )
         found = answer.get("server_keys")
         if not isinstance(found, list):
             raise RemoteFailed(notary, "its answer has no server_keys")

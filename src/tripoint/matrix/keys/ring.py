@@ -39,7 +39,7 @@ PAUSE_MS: Final = 60_000
 FIRST_BACK_OFF_MS: Final = 60_000
 MAX_BACK_OFF_MS: Final = 3_600_000
 # Requests for keys at a time; more wait.
-MAX_FETCHES: Final = 50
+MAX_FETCHES: Final = 200
 
 
 @dataclass(slots=True)

@@ -4,7 +4,6 @@ spec: XEP-0045 7.1, 7.2, 7.6, 7.7, 7.14; docs/mapping.md 2.7, 2.8, 3.6, 4.1-4.4,
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from tripoint.core.ids import RoomId
 from tripoint.rooms.commands import CreateRoom, Join, SetRoomNick, Template
@@ -14,6 +13,7 @@ from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.c2s.presence import show_of
 from tripoint.xmpp.jid import Jid, parse_room_local
 from tripoint.xmpp.messages import is_payload
+from tripoint.xmpp.muc.dates import parse_date
 from tripoint.xmpp.muc.events import history_message, subject
 from tripoint.xmpp.muc.view import MucView
 from tripoint.xmpp.projection import Standing, are_alike, handle_of, is_valid_nick
@@ -69,16 +69,7 @@ def _since_seconds(text: str | None, now_ms: int) -> int | None:
 
 
 def _date(text: str | None) -> int | None:
-    """spec: XEP-0082 3.2"""
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text.strip())
-    except ValueError:
-        return None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return int(at.timestamp() * 1000)
+    return None if text is None else parse_date(text)
 
 
 def inside_of_presence(stanza: Element) -> str:

@@ -17,7 +17,7 @@ from tripoint.xmpp.messages import inside_of
 from tripoint.xmpp.muc.view import GONE, MucView, Occupant
 from tripoint.xmpp.projection import Standing
 from tripoint.xmpp.render import Shared, delay, item, muc_user, room_message, room_presence, stanza_id
-from tripoint.xmpp.tables import CHAT_STATES_NS, MUC_USER_NS, Status
+from tripoint.xmpp.tables import CHAT_STATES_NS, CLIENT_NS, MUC_USER_NS, Status
 from tripoint.xmpp.wire import escape_text
 
 # docs/mapping.md 5: older than this when it is delivered, a message says when it was sent.
@@ -75,6 +75,23 @@ def history_message(view: MucView, entry: HistoryItem) -> Shared | None:
     if inside is None:
         return None
     return _of_sender(view, entry.event, entry.token or entry.event.event_id, inside, late=True)
+
+
+def archived_message(view: MucView, entry: HistoryItem) -> str | None:
+    """A message or subject as the archive forwards it: as it was told live, and who its writer is.
+
+    When it was said stands beside it, in the <forwarded/>. spec: XEP-0313 6.1.2: no `to`; the writer's JID in muc#user
+    """
+    event = entry.event
+    if event.type == "m.room.topic":
+        inside: str | None = f"<subject>{escape_text(text_at(event.content, 'topic') or '')}</subject>"
+    else:
+        inside = None if event.is_state else inside_of(event.content, view.naming)
+    if inside is None or entry.redacted_because is not None:
+        return None
+    inside += muc_user(item(view.standing_of(event.sender), jid=view.bare_jid(event.sender)))
+    shared = _of_sender(view, event, entry.token or event.event_id, inside, late=False)
+    return f"<message xmlns='{CLIENT_NS}'" + shared.to(b"").decode().removeprefix("<message")
 
 
 def subject(view: MucView) -> Shared:

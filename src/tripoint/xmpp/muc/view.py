@@ -175,6 +175,16 @@ class MucView:
         """His address as the others see it: of his latest visit, or the bare one. spec: XEP-0045 7.2.3"""
         return who.visits[-1].session.full if who.visits else user_jid(who.user_id, self._doors.domains)
 
+    def bare_jid(self, user_id: UserId) -> str:
+        """The address of anybody, in the room or not."""
+        return user_jid(user_id, self._doors.domains)
+
+    def standing_of(self, user_id: UserId) -> Standing:
+        """The present standing of somebody who may have left."""
+        if self.room.membership(user_id) in ("join", "ban"):
+            return standing_in(self.room, user_id)
+        return Standing(GONE, GONE)
+
     def now_ms(self) -> int:
         return self._doors.now_ms()
 

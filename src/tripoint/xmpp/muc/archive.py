@@ -1,0 +1,285 @@
+"""The archive of a room: queries, pages, metadata. The id of an archived message is its event id, as everywhere.
+
+One form of the history query: a request is a window of the room's stream, read from one of its ends. What is
+redacted says nothing any more and is left out. Counts and indexes are not given: who may read what differs from
+reader to reader, and counting would read everything. Nobody has preferences about a room's archive.
+spec: XEP-0313 4, 5, 6.1.2, 7; XEP-0059 2; XEP-0297 2; XEP-0441 2; docs/mapping.md 11.11, 14.1, 14.2.
+Read next: archive_query.py (what is asked), tripoint/rooms/paging.py.
+"""
+
+from dataclasses import dataclass
+
+from tripoint.core.ids import EventId, UserId
+from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
+from tripoint.rooms.paging import Gathered, gather, may_ask_for_history
+from tripoint.rooms.ports import RoomView
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.xmpp.c2s.discovery import refuse_nodes
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
+from tripoint.xmpp.muc.archive_query import FIELDS, ArchiveQuery, read_query
+from tripoint.xmpp.muc.events import archived_message
+from tripoint.xmpp.muc.view import MucView
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.registry import At, declare_feature, iq
+from tripoint.xmpp.render import timestamp
+from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.tables import (
+    DATA_FORMS_NS,
+    DATA_VALIDATE_NS,
+    DELAY_NS,
+    FORWARD_NS,
+    MAM_EXTENDED_NS,
+    MAM_NS,
+    RSM_NS,
+)
+from tripoint.xmpp.wire import Element, escape_attribute, escape_text
+
+declare_feature(MAM_EXTENDED_NS, at=(At.ROOM,), spec="XEP-0313 7: ids, flipped pages, metadata")
+
+# A page of long messages ends early: what waits for one client is bounded (send_queue_bytes).
+MAX_PAGE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """One message of the archive; `xml` is the forwarded stanza."""
+
+    position: int
+    event_id: EventId
+    ts_ms: int
+    xml: str
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a request asks about: after one position, up to another, by these writers, between these times."""
+
+    after: int
+    upto: int
+    senders: tuple[UserId, ...] | None
+    start_ts_ms: int | None
+    end_ts_ms: int | None
+
+    def holds(self, position: int, sender: UserId, ts_ms: int) -> bool:
+        return (
+            self.after < position <= self.upto
+            and (self.senders is None or sender in self.senders)
+            and (self.start_ts_ms is None or ts_ms >= self.start_ts_ms)
+            and (self.end_ts_ms is None or ts_ms <= self.end_ts_ms)
+        )
+
+
+@iq("get", MAM_NS, at=(At.ROOM,), feature=MAM_NS, spec="XEP-0313 4.1.5")
+async def form(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """The fields that a query may have."""
+    refuse_nodes(stanza)
+    await _readable_room(session, jid)
+    return f"<query xmlns='{MAM_NS}'>{_FORM}</query>"
+
+
+_FORM = (
+    f"<x xmlns='{DATA_FORMS_NS}' type='form'>"
+    f"<field type='hidden' var='FORM_TYPE'><value>{MAM_NS}</value></field>"
+    + "".join(
+        [
+            # spec: XEP-0313 4.1.5: the list of ids is open to any value.
+            f"<field type='{kind}' var='{var}'>"
+            f"<validate xmlns='{DATA_VALIDATE_NS}' datatype='xs:string'><open/></validate></field>"
+            if kind == "list-multi"
+            else f"<field type='{kind}' var='{var}'/>"
+            for var, kind in FIELDS.items()
+        ]
+    )
+    + "</x>"
+)
+
+
+@iq("set", MAM_NS, at=(At.ROOM,), spec="XEP-0313 4")
+async def query(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """The messages of one page, each in a stanza, and then where the page begins and ends."""
+    refuse_nodes(stanza)
+    asked = read_query(stanza)
+    room = await _readable_room(session, jid)
+    view = await _view(session, room, jid)
+    view.holds += 1
+    try:
+        page = await _page(session, view, asked)
+    finally:
+        view.holds -= 1
+        session.muc.close_if_empty(view)
+    shown = page.items[::-1] if asked.flipped else page.items
+    for archived in shown:
+        session.send(_result(session, view.jid, asked.query_id, archived))
+    ends = ""
+    if page.items:
+        first, last = page.items[0].event_id, page.items[-1].event_id
+        ends = f"<first>{escape_text(first)}</first><last>{escape_text(last)}</last>"
+    complete = "false" if page.more else "true"
+    return f"<fin xmlns='{MAM_NS}' complete='{complete}'><set xmlns='{RSM_NS}'>{ends}</set></fin>"
+
+
+@iq("get", MAM_NS, "metadata", at=(At.ROOM,), spec="XEP-0313 5")
+async def metadata(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """The first and the last message that this reader can see."""
+    room = await _readable_room(session, jid)
+    view = await _view(session, room, jid)
+    view.holds += 1
+    try:
+        window = Window(0, room.last_position, None, None, None)
+        first = await _read(session, view, window, backward=False, limit=1)
+        last = await _read(session, view, window, backward=True, limit=1)
+    finally:
+        view.holds -= 1
+        session.muc.close_if_empty(view)
+    ends = "".join(
+        [
+            f"<{name} id='{escape_attribute(archived.event_id)}' timestamp='{timestamp(archived.ts_ms)}'/>"
+            for name, page in (("start", first), ("end", last))
+            for archived in page.items
+        ]
+    )
+    return f"<metadata xmlns='{MAM_NS}'>{ends}</metadata>"
+
+
+@iq("get set", MAM_NS, "prefs", at=(At.ROOM,), spec="XEP-0441 2.1")
+async def preferences(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """A room keeps everything, for everybody alike."""
+    await _readable_room(session, jid)
+    raise Problem("feature-not-implemented", "A room keeps its whole history; there is nothing to choose")
+
+
+# -- who may read
+
+
+async def _readable_room(session: XmppSession, jid: Jid) -> RoomView:
+    """The room, if the archive is open to the session's user. docs/mapping.md 14.2"""
+    room = await session.muc.room_for(session, jid)
+    if not may_ask_for_history(room, session.user_id):
+        raise Problem("forbidden", "Only members read the history of this room")
+    if room.encrypted:
+        # docs/mapping.md 19.2
+        raise Refused(Refusal.ENCRYPTED)
+    return room
+
+
+async def _view(session: XmppSession, room: RoomView, jid: Jid) -> MucView:
+    address = str(jid.bare)
+    view = session.muc.view(room.room_id, address) or await session.muc.open(room)
+    if view.jid != address:
+        session.muc.close_if_empty(view)
+        # spec: RFC6120 8.3.3.16; docs/mapping.md 3.6: one room has one address, and one archive
+        raise Problem("redirect", f"This room is {view.jid}", address=f"xmpp:{view.jid}")
+    return view
+
+
+# -- reading
+
+
+async def _page(session: XmppSession, view: MucView, asked: ArchiveQuery) -> Gathered[Archived]:
+    senders = None if asked.with_jid is None else _senders(session, view, asked.with_jid)
+    window = await _window(session, view, asked, senders)
+    if asked.ids:
+        return await _by_ids(session, view, asked, window)
+    if senders == () or window.upto <= window.after:
+        return Gathered((), more=False)
+    return await _read(session, view, window, backward=asked.backward, limit=asked.limit)
+
+
+def _senders(session: XmppSession, view: MucView, address: str) -> tuple[UserId, ...] | None:
+    """Whose messages `with` means: an occupant's or a user's; None for the room itself, () for nobody's.
+
+    spec: XEP-0313 4.1.1: "An item in a MUC archive matches if the publisher of the item matches the JID"
+    """
+    try:
+        jid = parse_jid(address)
+    except InvalidJid:
+        raise Problem("jid-malformed", "The address in the field 'with' is not valid") from None
+    if str(jid.bare) == view.jid:
+        if not jid.resource:
+            return None
+        who = view.with_nick(jid.resource)
+        return () if who is None else (who.user_id,)
+    user_id = parse_user_jid(jid.bare, session.doors.domains)
+    return () if user_id is None else (user_id,)
+
+
+async def _window(
+    session: XmppSession, view: MucView, asked: ArchiveQuery, senders: tuple[UserId, ...] | None
+) -> Window:
+    """Everything that limits the request, as one stretch of the stream.
+
+    Raises Refused(NO_SUCH_EVENT) for an id that is not in the archive. spec: XEP-0313 4.1.3, 4.3.2
+    """
+    reader, room = session.doors.reader, view.room
+    after, upto = 0, room.last_position
+    for event_id in (asked.after, asked.after_id):
+        if event_id is not None:
+            after = max(after, (await reader.event(room.room_id, event_id, session.user_id)).position)
+    for event_id in (asked.before, asked.before_id):
+        if event_id is not None:
+            upto = min(upto, (await reader.event(room.room_id, event_id, session.user_id)).position - 1)
+    # Both ends are included. spec: XEP-0313 4.1.2
+    if asked.start_ts_ms is not None:
+        after = max(after, await reader.position_before(room.room_id, asked.start_ts_ms))
+    if asked.end_ts_ms is not None:
+        upto = min(upto, await reader.position_before(room.room_id, asked.end_ts_ms + 1))
+    return Window(after, upto, senders, asked.start_ts_ms, asked.end_ts_ms)
+
+
+async def _read(
+    session: XmppSession, view: MucView, window: Window, *, backward: bool, limit: int
+) -> Gathered[Archived]:
+    low, high = ByPosition(window.after), ByPosition(window.upto)
+    asked = HistoryQuery(
+        room_id=view.room.room_id,
+        viewer=session.user_id,
+        direction=Direction.BACKWARD if backward else Direction.FORWARD,
+        anchor=high if backward else low,
+        until=low if backward else high,
+        senders=window.senders,
+        limit=limit,
+    )
+    bytes_used = 0
+
+    def size(archived: Archived) -> int:
+        nonlocal bytes_used
+        bytes_used += len(archived.xml)
+        return 1 if bytes_used <= MAX_PAGE_BYTES else limit + 1
+
+    return await gather(session.doors.reader, asked, lambda item: _shown(view, window, item), size)
+
+
+async def _by_ids(
+    session: XmppSession, view: MucView, asked: ArchiveQuery, window: Window
+) -> Gathered[Archived]:
+    """spec: XEP-0313 4.1.3: item-not-found if any of them is not in the archive."""
+    found: dict[int, Archived | None] = {}
+    everything = Window(0, view.room.last_position, None, None, None)
+    for event_id in asked.ids:
+        item = await session.doors.reader.event(view.room.room_id, event_id, session.user_id)
+        if _shown(view, everything, item) is None:
+            raise Refused(Refusal.NO_SUCH_EVENT)
+        found[item.position] = _shown(view, window, item)
+    ordered = [archived for _, archived in sorted(found.items()) if archived is not None]
+    page = ordered[-asked.limit :] if asked.backward and asked.limit else ordered[: asked.limit]
+    return Gathered(tuple(page), more=len(page) < len(ordered))
+
+
+def _shown(view: MucView, window: Window, item: HistoryItem) -> Archived | None:
+    event = item.event
+    # Events of other servers can be older than what stands before them in the stream.
+    if not window.holds(item.position, event.sender, event.origin_server_ts):
+        return None
+    xml = archived_message(view, item)
+    return None if xml is None else Archived(item.position, event.event_id, event.origin_server_ts, xml)
+
+
+def _result(session: XmppSession, room_jid: str, query_id: str | None, archived: Archived) -> bytes:
+    """spec: XEP-0313 4.2, 6.1.2 (example 27)"""
+    named = "" if query_id is None else f" queryid='{escape_attribute(query_id)}'"
+    return (
+        f"<message from='{escape_attribute(room_jid)}'{session.to.decode()}>"
+        f"<result xmlns='{MAM_NS}'{named} id='{escape_attribute(archived.event_id)}'>"
+        f"<forwarded xmlns='{FORWARD_NS}'><delay xmlns='{DELAY_NS}' stamp='{timestamp(archived.ts_ms)}'/>"
+        f"{archived.xml}</forwarded></result></message>"
+    ).encode()
