@@ -17,6 +17,8 @@ PURE = (
     r"irc/(wire|connection|tables|numerics|formatting|splitting|names|richtext|refusals)\.py",
     r"xmpp/(wire|connection|tables|jid|styling|refusals)\.py",
     r"matrix/(depth|errors|refusals|render)\.py",
+    r"matrix/federation/auth\.py",
+    r"matrix/keys/(document|ports)\.py",
     r"matrix/sync/(filters|tokens)\.py",
     r"net/(address_policy|resolver)\.py",
     r"store/(interface|writes|schema)\.py",
