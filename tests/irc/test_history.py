@@ -289,3 +289,44 @@ def test_encrypted_rooms_have_no_history_here() -> None:
         assert not [line for line in targets if "TARGETS #tea" in line]
 
     run(work)
+
+
+def test_a_guest_who_is_gone_has_no_account() -> None:
+    """Else whoever reads account tags would take it for somebody who was logged in."""
+
+    async def work(server: TestServer) -> None:
+        alice = await server.account("alice", *CAPS, "account-tag")
+        await alice.answer("JOIN #tea")
+        await alice.answer("MODE #tea -R")
+        guest = await server.guest("zoe")
+        await guest.answer("JOIN #tea")
+        guest.send("PRIVMSG #tea :hi", "QUIT :bye")
+        await alice.until(" QUIT ")
+        await server.front.settled()
+        lines = await alice.answer("CHATHISTORY LATEST #tea * 10")
+        assert "PRIVMSG #tea :hi" in lines[1] and "account=" not in lines[1]
+
+    run(work)
+
+
+def test_what_was_said_last_is_told_of_many_conversations() -> None:
+    async def work(server: TestServer) -> None:
+        alice, bob = await channel(server, "alice", "bob")
+        for number in range(5):
+            await alice.answer(f"JOIN #c{number}")
+            await alice.answer(f"PRIVMSG #c{number} :hello")
+        await bob.answer("PRIVMSG alice :hello")
+        await alice.answer("JOIN #empty")
+
+        async def targets(words: str) -> list[str]:
+            lines = await alice.answer(f"CHATHISTORY TARGETS {words}")
+            assert " draft/chathistory-targets" in lines[0]
+            return [line.split()[4] for line in lines[1:-1]]
+
+        ever, later = "timestamp=2000-01-01T00:00:00.000Z", "timestamp=2100-01-01T00:00:00.000Z"
+        assert await targets(f"{ever} {later} 100") == [*(f"#c{number}" for number in range(5)), "bob"]
+        assert await targets(f"{ever} {later} 2") == ["#c0", "#c1"]
+        assert await targets(f"{later} {ever} 2") == ["#c4", "bob"]
+        assert await targets(f"{later} {later} 2") == []
+
+    run(work)

@@ -21,6 +21,8 @@ from tripoint.rooms.ports import NameTable, RoomView, StateMap
 _NICKS: Final = "irc_nick"
 _SLUGS: Final = "slug"
 _SAFE_USERNAME: Final = re.compile(r"[A-Za-z0-9._=/+-]{1,32}")
+# What guests are called in the middle; nobody registers such a name (MAPPING 1.9).
+_GUEST: Final = re.compile(r"guest-[0-9]+")
 _SAFE_ACCOUNT: Final = re.compile(r"[!-9;-~][!-~]{0,99}")
 # A mask is in front of nearly everything: with a nick of 90 bytes and a channel of 200 a line still has room.
 _MAX_HOST: Final = 64
@@ -90,10 +92,15 @@ class Names:
         return username, re.sub(r"[^A-Za-z0-9.-]", "-", host)[:_MAX_HOST] or "unknown"
 
     def account(self, user_id: UserId) -> str | None:
-        """The account name as tags and WHOIS show it: the localpart, ``localpart:server`` for remote users."""
+        """The account name as tags and WHOIS show it: the localpart, ``localpart:server`` for remote users.
+
+        None for guests, those too who are long gone and speak from history alone (MAPPING 1.9).
+        """
         if user_id in self._guests:
             return None
         localpart, _, server = user_id[1:].partition(":")
+        if server == self.server and _GUEST.fullmatch(localpart):
+            return None
         name = localpart if server == self.server else f"{localpart}:{server}"
         return name if _SAFE_ACCOUNT.fullmatch(name) else self.nick(user_id)
 

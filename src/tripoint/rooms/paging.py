@@ -18,7 +18,7 @@ from tripoint.rooms.ports import RoomReader, RoomView
 
 T = TypeVar("T")
 
-# What is read at once at least: a page of ten in a quiet stretch of joins is not read in steps of ten.
+# What is read at once when the first look was not enough: not in steps of one through a quiet stretch.
 _STEP = 50
 
 
@@ -48,8 +48,10 @@ async def gather(
     limit, anchor = query.limit, query.anchor
     found: list[T] = []
     used = 0
+    least = 1
     while True:
-        step = replace(query, anchor=anchor, limit=max(_STEP, limit - len(found) + 1))
+        step = replace(query, anchor=anchor, limit=max(least, limit - len(found) + 1))
+        least = _STEP
         page = await reader.history(step)
         for item in page.items:
             shown = show(item)

@@ -9,6 +9,7 @@ Read next: tripoint/irc/references.py, tripoint/rooms/paging.py.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from tripoint.core.errors import PeerError
@@ -201,6 +202,7 @@ async def _targets(session: IrcSession, first: str, second: str, limit: int) -> 
     for room_id, membership in (await session.reader.memberships(session.user_id)).items():
         if membership != "join":
             continue
+        await asyncio.sleep(0)  # hundreds of rooms: others have their turn in between
         place = await _known_place(session, room_id)
         said_ts_ms = None if place is None else await _last_said(session, place)
         if place is not None and said_ts_ms is not None and min(start, end) < said_ts_ms < max(start, end):

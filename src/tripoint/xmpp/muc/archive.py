@@ -200,7 +200,8 @@ def _senders(session: XmppSession, view: MucView, address: str) -> tuple[UserId,
         who = view.with_nick(jid.resource)
         return () if who is None else (who.user_id,)
     user_id = parse_user_jid(jid.bare, session.doors.domains)
-    return () if user_id is None else (user_id,)
+    # Who never was a member wrote nothing, and the whole history need not be read for that.
+    return () if user_id is None or view.room.member(user_id) is None else (user_id,)
 
 
 async def _window(
