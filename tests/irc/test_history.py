@@ -305,6 +305,12 @@ def test_a_guest_who_is_gone_has_no_account() -> None:
         await server.front.settled()
         lines = await alice.answer("CHATHISTORY LATEST #tea * 10")
         assert "PRIVMSG #tea :hi" in lines[1] and "account=" not in lines[1]
+        # It is shown under the nick that it had, which is free again.
+        assert " :zoe!guest-1@guest.example.org PRIVMSG " in lines[1]
+        assert "401" in (await alice.answer("PRIVMSG guest-1 :are you there"))[0]
+        another = await server.guest("zoe")
+        assert " :zoe!guest-1@guest.example.org PRIVMSG " in (await alice.answer("CHATHISTORY LATEST #tea * 10"))[1]
+        await another.answer("JOIN #tea")
 
     run(work)
 

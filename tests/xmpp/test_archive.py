@@ -23,7 +23,7 @@ from tripoint.xmpp.wire import CLIENT_NS, Element, escape_text, parse_fragment
 
 ROOM = "tea@rooms.example.org"
 MESSAGES = 300
-# tests/xmpp/test_archive.py pages through more than one page of the server's largest size.
+# More than two pages of the server's largest size.
 assert MESSAGES > 2 * MAX_PAGE
 
 
@@ -285,8 +285,7 @@ def test_a_page_of_very_long_messages_ends_early() -> None:
 
     async def work(server: TestServer) -> None:
         room = await tea(server)
-        for number in range(40):
-            await room.say("alice", f"{number} " + "x" * 60_000)
+        ids = [await room.say("alice", f"{number} " + "\u00e4" * 30_000) for number in range(40)]
         alice = await server.online("alice")
         page = await ask(alice, rsm(100))
         got = list(page.texts)
@@ -295,6 +294,8 @@ def test_a_page_of_very_long_messages_ends_early() -> None:
             page = await ask(alice, rsm(100, f"<after>{page.ids[-1]}</after>"))
             got += page.texts
         assert [text.split()[0] for text in got] == [str(number) for number in range(40)]
+        page = await ask(alice, form(ids=ids) + rsm(100, "<before/>"))
+        assert 1 < len(page.texts) < 20 and not page.complete and page.ids[-1] == ids[-1]
 
     run(work)
 

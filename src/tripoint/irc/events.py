@@ -176,9 +176,9 @@ def spoken_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
     return spoken_to(channel.names, change.event, channel.name)
 
 
-def spoken_to(names: Names, event: Event, target: str) -> list[Outgoing]:
-    """What a message says to `target`; nothing if it has no text."""
-    mask = names.mask(event.sender)
+def spoken_to(names: Names, event: Event, target: str, mask: str | None = None) -> list[Outgoing]:
+    """What a message says to `target`; nothing if it has no text. `mask` is its source, if not the sender's now."""
+    mask = mask or names.mask(event.sender)
     bodies = spoken_lines(names, event, mask, target)
     if not bodies:
         return []

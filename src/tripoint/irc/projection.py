@@ -14,7 +14,7 @@ from typing import Final
 from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId
 from tripoint.core.power import PowerLevels, Rank, moderated, op_is_owner
 from tripoint.core.vendor import V
-from tripoint.irc.names import alias_of_channel, channel_of_alias, nick_of, room_slug, slug_nick
+from tripoint.irc.names import alias_of_channel, channel_of_alias, is_nick, nick_of, room_slug, slug_nick
 from tripoint.irc.tables import fold
 from tripoint.rooms.ports import NameTable, RoomView, StateMap
 
@@ -120,6 +120,17 @@ class Names:
 
     def is_our_guest(self, user_id: UserId) -> bool:
         return user_id in self._guests
+
+    def is_past_guest(self, user_id: UserId) -> bool:
+        """Whether this was a guest of ours, and is one no more."""
+        localpart, _, server = user_id[1:].partition(":")
+        return server == self.server and user_id not in self._guests and _GUEST.fullmatch(localpart) is not None
+
+    def past_guest_mask(self, user_id: UserId, displayname: str | None) -> str:
+        """The source of what a guest who is gone once said; the nick that it had is remembered for nobody."""
+        localpart = user_id[1:].partition(":")[0]
+        nick = displayname if displayname is not None and is_nick(displayname) else localpart
+        return f"{nick}!{localpart}@guest.{self.server}"
 
     def _keep(self, user_id: UserId, nick: str) -> None:
         self._nicks[user_id] = nick

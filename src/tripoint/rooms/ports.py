@@ -166,6 +166,9 @@ class RoomReader(Protocol):
 
     def shares_room(self, one: UserId, other: UserId) -> bool: ...
     async def history(self, query: HistoryQuery) -> HistoryPage: ...
+    async def displayname_at(self, room_id: RoomId, user_id: UserId, position: int) -> str | None:
+        """What a member was called in the room when the event at this position was sent."""
+
     async def position_before(self, room_id: RoomId, ts_ms: int) -> int:
         """The position of the last event before this time (ms since 1970), for ByPosition; 0 without one."""
 

@@ -203,6 +203,11 @@ class Reader:
         items, end = await self._page(room, query, sight, after, upto, limit, backward)
         return HistoryPage(tuple(items), upto if backward else after, end)
 
+    async def displayname_at(self, room_id: RoomId, user_id: UserId, position: int) -> str | None:
+        room = await self._rooms.get(room_id)
+        stored = await self._store.load_state_before(room.room_key, "m.room.member", user_id, position)
+        return None if stored is None else member_of(self._parsed(stored, room.version)).displayname
+
     async def position_before(self, room_id: RoomId, ts_ms: int) -> int:
         return await self._position(await self._rooms.get(room_id), ByTime(ts_ms))
 

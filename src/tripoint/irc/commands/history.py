@@ -45,6 +45,14 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """One message and its lines."""
+
+    item: HistoryItem
+    lines: list[Tagged]
+
+
+@dataclass(frozen=True, slots=True)
 class Bounds:
     """Where a reference stands in the stream: after `low` begins what follows it, up to `high` goes what precedes."""
 
@@ -178,15 +186,34 @@ async def _window(
         limit=limit,
     )
 
-    def show(item: HistoryItem) -> list[Tagged] | None:
-        target = place.name
-        if place.peer is not None and item.event.sender != session.user_id:
-            target = session.nick
-        said = spoken_to(session.names, item.event, target)
-        return [line for out in said for line in out.lines(session.audience)] or None
+    def show(item: HistoryItem) -> Said | None:
+        lines = _lines(session, place, item, _former_mask(session, item, None))
+        return Said(item, lines) if lines else None
 
-    page = await gather(session.reader, query, show, len)
-    return [line for lines in page.items for line in lines]
+    page = await gather(session.reader, query, show, lambda said: len(said.lines))
+    found: list[Tagged] = []
+    for said in page.items:
+        sender, position = said.item.event.sender, said.item.position
+        if session.names.is_past_guest(sender):
+            name = await session.reader.displayname_at(place.room_id, sender, position)
+            found += _lines(session, place, said.item, _former_mask(session, said.item, name))
+        else:
+            found += said.lines
+    return found
+
+
+def _lines(session: IrcSession, place: Place, item: HistoryItem, mask: str | None) -> list[Tagged]:
+    target = place.name
+    if place.peer is not None and item.event.sender != session.user_id:
+        target = session.nick
+    said = spoken_to(session.names, item.event, target, mask)
+    return [line for out in said for line in out.lines(session.audience)]
+
+
+def _former_mask(session: IrcSession, item: HistoryItem, displayname: str | None) -> str | None:
+    """Guests take their nicks along when they go (docs/mapping.md 1.9); history still knows them."""
+    sender = item.event.sender
+    return session.names.past_guest_mask(sender, displayname) if session.names.is_past_guest(sender) else None
 
 
 # --- which conversations -------------------------------------------------------------------------------
@@ -250,7 +277,7 @@ async def _last_said(session: IrcSession, place: Place) -> int | None:
     )
 
     def show(item: HistoryItem) -> int | None:
-        said = spoken_to(session.names, item.event, place.name)
+        said = _lines(session, place, item, _former_mask(session, item, None))
         return item.event.origin_server_ts if said else None
 
     page = await gather(session.reader, query, show)

@@ -7,6 +7,7 @@ spec: XEP-0313 4, 5, 6.1.2, 7; XEP-0059 2; XEP-0297 2; XEP-0441 2; docs/mapping.
 Read next: archive_query.py (what is asked), tripoint/rooms/paging.py.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tripoint.core.ids import EventId, UserId
@@ -240,14 +241,19 @@ async def _read(
         senders=window.senders,
         limit=limit,
     )
-    bytes_used = 0
+    return await gather(session.doors.reader, asked, lambda item: _shown(view, window, item), _sizes(limit))
+
+
+def _sizes(limit: int) -> Callable[[Archived], int]:
+    """What each message counts against `limit`: one, and all of it when the page has become too long."""
+    used = 0
 
     def size(archived: Archived) -> int:
-        nonlocal bytes_used
-        bytes_used += len(archived.xml)
-        return 1 if bytes_used <= MAX_PAGE_BYTES else limit + 1
+        nonlocal used
+        used += len(archived.xml.encode())
+        return 1 if used <= MAX_PAGE_BYTES else limit + 1
 
-    return await gather(session.doors.reader, asked, lambda item: _shown(view, window, item), size)
+    return size
 
 
 async def _by_ids(
@@ -261,9 +267,15 @@ async def _by_ids(
         if _shown(view, everything, item) is None:
             raise Refused(Refusal.NO_SUCH_EVENT)
         found[item.position] = _shown(view, window, item)
-    ordered = [archived for _, archived in sorted(found.items()) if archived is not None]
-    page = ordered[-asked.limit :] if asked.backward and asked.limit else ordered[: asked.limit]
-    return Gathered(tuple(page), more=len(page) < len(ordered))
+    ordered = [archived for _, archived in sorted(found.items(), reverse=asked.backward) if archived is not None]
+    page: list[Archived] = []
+    used, size = 0, _sizes(asked.limit)
+    for archived in ordered:
+        used += size(archived)
+        if used > asked.limit and (page or not asked.limit):
+            break
+        page.append(archived)
+    return Gathered(tuple(page[::-1] if asked.backward else page), more=len(page) < len(ordered))
 
 
 def _shown(view: MucView, window: Window, item: HistoryItem) -> Archived | None:
