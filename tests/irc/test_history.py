@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.irc.server import Client, TestServer, serve
-from tripoint.core.ids import RoomAlias, RoomId, UserId
+from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
 from tripoint.rooms.commands import Redact, SendEvent, SendState
 from tripoint.runtime.middle import clock_ms
 
@@ -334,5 +334,44 @@ def test_what_was_said_last_is_told_of_many_conversations() -> None:
         assert await targets(f"{ever} {later} 2") == ["#c0", "#c1"]
         assert await targets(f"{later} {ever} 2") == ["#c4", "bob"]
         assert await targets(f"{later} {later} 2") == []
+
+    run(work)
+
+
+def test_paging_holds_while_the_room_goes_on() -> None:
+    """New messages come and old ones are redacted between two pages, the one that is paged from among them."""
+
+    async def work(server: TestServer) -> None:
+        (alice,) = await channel(server, "alice")
+        room_id = await room_of(server)
+        ids = [await say(server, "alice", f"m{number}") for number in range(100)]
+        await alice.answer("PING x")
+        got: list[Told] = await ask(alice, "LATEST #tea * 9")
+        redacted: set[str] = set()
+        page = got
+        while page:
+            anchor = page[0]
+            for number in (int(anchor.text[1:]), int(anchor.text[1:]) - 2):
+                if number >= 0:
+                    redacted.add(f"m{number}")
+                    await server.middle.service.do(
+                        Redact(actor=user("alice"), room_id=room_id, event_id=EventId(ids[number]))
+                    )
+            await say(server, "alice", "later")
+            await alice.answer("PING x")
+            page = await ask(alice, f"BEFORE #tea msgid={anchor.msgid} 9")
+            assert not redacted & {line.text for line in page}
+            got = page + got
+        texts = [line.text for line in got]
+        assert len(set(texts)) == len(texts)
+        assert texts == [f"m{number}" for number in range(100) if f"m{number}" in texts]
+        # Missing are those alone that were redacted before their page was asked for.
+        assert {f"m{number}" for number in range(100)} - set(texts) <= redacted
+        forward: list[Told] = await ask(alice, "AFTER #tea timestamp=2000-01-01T00:00:00.000Z 9")
+        while page := await ask(alice, f"AFTER #tea msgid={forward[-1].msgid} 9"):
+            forward += page
+        assert [line.text for line in forward if line.text != "later"] == [
+            f"m{number}" for number in range(100) if f"m{number}" not in redacted
+        ]
 
     run(work)
