@@ -3,6 +3,7 @@
 Live rooms answer from memory, the newest history too; older pages come from the store and pass visibility.py.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
@@ -279,6 +280,8 @@ class Reader:
             scanned += len(chunk)
             if not more:
                 return items, None
+            # A page that leaves out much reads on for long: others have their turn between chunks.
+            await asyncio.sleep(0)
             if scanned >= MAX_SCAN:
                 return items, upto if backward else after
 
