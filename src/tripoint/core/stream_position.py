@@ -32,7 +32,10 @@ class StreamPosition(Struct, frozen=True):
 
     def of(self, writer: int = FIRST_WRITER) -> int:
         """How far `writer` has come."""
-        return next((number for who, number in self.numbers if who == writer), 0)
+        for who, number in self.numbers:
+            if who == writer:
+                return number
+        return 0
 
     def text(self) -> str:
         """As it stands in tokens: 1-4711, or 1-4711.2-12."""

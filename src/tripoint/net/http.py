@@ -73,6 +73,8 @@ class Request:
         if self._query is None:
             self._query = {}
             text = self._query_string.decode("latin-1")
+            if not text:
+                return self._query
             try:
                 pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=100, errors="replace")
             except ValueError:
