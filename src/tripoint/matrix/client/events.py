@@ -256,7 +256,7 @@ class EventEndpoints:
 
     async def _history_room(self, call: Call) -> RoomView:
         room = await self._room(call)
-        own = await self._reader.memberships(call.user_id)
+        own = await self._reader.membership_positions(call.user_id)
         if room.room_id not in own and room.history_visibility != "world_readable":
             raise _outside()
         return room
