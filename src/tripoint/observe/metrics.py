@@ -20,7 +20,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        self._readings: list[tuple[type[Metric], str, str, str, Reading]] = []
+        self._readings: list[tuple[type[GaugeMetricFamily | CounterMetricFamily], str, str, str, Reading]] = []
         self._registry.register(self)
 
     def gauge(self, name: str, help: str, label: str, reading: Reading) -> None:
@@ -33,9 +33,9 @@ class Metrics:
 
     def collect(self) -> Iterable[Metric]:
         for family, name, help_text, label, reading in self._readings:
-            metric = family(name, help_text, labels=[label])  # type: ignore[call-arg]
+            metric = family(name, help_text, labels=[label])
             for value, number in reading().items():
-                metric.add_metric([value], number)  # type: ignore[attr-defined]
+                metric.add_metric([value], number)
             yield metric
 
     async def handle(self, request: Request) -> Response:

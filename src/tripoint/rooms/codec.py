@@ -17,6 +17,7 @@ from tripoint.rooms.commands import Command
 AnyChange = RoomChange | UserChange
 
 
+# msgspec: a hook raises NotImplementedError for a type that it does not know.
 def _encode_hook(value: Any) -> Any:
     if isinstance(value, Event):
         return [value.version.id, value.event_id, value.json.decode()]

@@ -210,9 +210,13 @@ class Messages:
                     Leave(actor=actor, origin=origin, room_id=room_id, reason=reason)
                 )
             room = await self._rooms.get(room_id)
-            kind = Unban if room.head_membership(target) == "ban" else Kick
-            do = self._membership.unban if kind is Unban else self._membership.kick
-            return await do(kind(actor=actor, origin=origin, room_id=room_id, target=target, reason=reason))  # type: ignore[arg-type]
+            if room.head_membership(target) == "ban":
+                return await self._membership.unban(
+                    Unban(actor=actor, origin=origin, room_id=room_id, target=target, reason=reason)
+                )
+            return await self._membership.kick(
+                Kick(actor=actor, origin=origin, room_id=room_id, target=target, reason=reason)
+            )
         raise Refused(Refusal.BAD_CONTENT, "membership is join, invite, leave, ban or knock")
 
     async def _rejoin(self, command: SendState) -> Done:

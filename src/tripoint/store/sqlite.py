@@ -8,6 +8,7 @@ Read next: interface.py for what each method promises.
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.store import schema
@@ -123,13 +124,14 @@ class SqliteStore:
                 connection.execute("ROLLBACK")
             raise
 
-    def _all(self, sql: str, *parameters: object) -> list[tuple[object, ...]]:
+    # Any, as sqlite3 has it: each query names its columns in the order of the fields that they fill.
+    def _all(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         try:
             return self._read.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
             raise StoreError(str(error)) from error
 
-    def _one(self, sql: str, *parameters: object) -> tuple[object, ...] | None:
+    def _one(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:
         found = self._all(sql, *parameters)
         return found[0] if found else None
 
@@ -179,11 +181,11 @@ class SqliteStore:
             part = values[start : start + 500]
             marks = ",".join("?" * len(part))
             for row in self._all(_EVENT + f"WHERE {column} IN ({marks})", *part):
-                yield StoredEvent(*row)  # type: ignore[arg-type]  # the columns are the fields, in order
+                yield StoredEvent(*row)
 
     async def load_event(self, event_id: EventId) -> StoredEvent | None:
         row = self._one(_EVENT + "WHERE event_id = ?", event_id)
-        return None if row is None else StoredEvent(*row)  # type: ignore[arg-type]
+        return None if row is None else StoredEvent(*row)
 
     async def load_timeline(
         self, room_key: int, *, after: int, upto: int, limit: int, backward: bool
@@ -196,7 +198,7 @@ class SqliteStore:
             upto,
             limit,
         )
-        return [StoredEvent(*row) for row in found]  # type: ignore[arg-type]
+        return [StoredEvent(*row) for row in found]
 
     async def load_state_history(self, room_key: int, type: str, state_key: str) -> Sequence[StoredEvent]:
         found = self._all(
@@ -205,7 +207,7 @@ class SqliteStore:
             type,
             state_key,
         )
-        return [StoredEvent(*row) for row in found]  # type: ignore[arg-type]
+        return [StoredEvent(*row) for row in found]
 
     async def load_state_before(
         self, room_key: int, type: str, state_key: str, position: int
@@ -218,7 +220,7 @@ class SqliteStore:
             state_key,
             position,
         )
-        return None if row is None else StoredEvent(*row)  # type: ignore[arg-type]
+        return None if row is None else StoredEvent(*row)
 
     async def load_position_at(self, room_key: int, ts_ms: int) -> int:
         row = self._one(
@@ -231,7 +233,7 @@ class SqliteStore:
 
     async def load_event_by_token(self, room_key: int, token: str) -> Sequence[StoredEvent]:
         found = self._all(_EVENT + "WHERE token = ? AND room_key = ? ORDER BY position DESC", token, room_key)
-        return [StoredEvent(*row) for row in found]  # type: ignore[arg-type]
+        return [StoredEvent(*row) for row in found]
 
     async def load_memberships(self, user_id: UserId) -> Sequence[MembershipRow]:
         found = self._all(
@@ -239,7 +241,7 @@ class SqliteStore:
             " JOIN rooms r ON r.room_key = m.room_key WHERE m.user_id = ?",
             user_id,
         )
-        return [MembershipRow(*row) for row in found]  # type: ignore[arg-type]
+        return [MembershipRow(*row) for row in found]
 
     async def load_last_position(self, room_key: int) -> int:
         row = self._one("SELECT max(position) FROM events WHERE room_key = ?", room_key)
@@ -265,7 +267,7 @@ class SqliteStore:
             " WHERE room_key = ? ORDER BY position",
             room_key,
         )
-        return [PutReceipt(*row) for row in found]  # type: ignore[arg-type]
+        return [PutReceipt(*row) for row in found]
 
     async def load_names(self, kind: str, scope: str) -> Mapping[str, str]:
         found = self._all("SELECT key, value FROM names WHERE kind = ? AND scope = ?", kind, scope)
@@ -304,7 +306,7 @@ class SqliteStore:
 
     async def load_credential(self, user_id: UserId, form: str) -> bytes | None:
         row = self._one("SELECT data FROM credentials WHERE user_id = ? AND form = ?", user_id, form)
-        return None if row is None else bytes(row[0])  # type: ignore[call-overload]
+        return None if row is None else bytes(row[0])
 
     async def load_devices(self, user_id: UserId) -> Sequence[PutDevice]:
         found = self._all(
@@ -312,7 +314,7 @@ class SqliteStore:
             " WHERE user_id = ? ORDER BY device_id",
             user_id,
         )
-        return [PutDevice(*row) for row in found]  # type: ignore[arg-type]
+        return [PutDevice(*row) for row in found]
 
     async def load_token(self, token_hash: bytes) -> PutToken | None:
         row = self._one(rows.TOKEN + "WHERE token_hash = ?", token_hash)
@@ -332,18 +334,18 @@ class SqliteStore:
             user_id,
             since,
         )
-        return [PutAccountData(*row) for row in found]  # type: ignore[arg-type]
+        return [PutAccountData(*row) for row in found]
 
     async def load_filter(self, user_id: UserId, filter_id: str) -> bytes | None:
         row = self._one("SELECT definition FROM filters WHERE user_id = ? AND filter_id = ?", user_id, filter_id)
-        return None if row is None else bytes(row[0])  # type: ignore[call-overload]
+        return None if row is None else bytes(row[0])
 
     async def load_roster(self, user_id: UserId) -> Sequence[bytes]:
         found = self._all("SELECT data FROM rosters WHERE user_id = ? ORDER BY jid", user_id)
-        return [bytes(row[0]) for row in found]  # type: ignore[call-overload]
+        return [bytes(row[0]) for row in found]
 
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None:
         row = self._one(
             "SELECT token, uses_left, expires_ts_ms FROM registration_tokens WHERE token = ?", token
         )
-        return None if row is None else PutRegistrationToken(*row)  # type: ignore[arg-type]
+        return None if row is None else PutRegistrationToken(*row)

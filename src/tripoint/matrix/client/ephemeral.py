@@ -1,5 +1,6 @@
 """Typing, read markers and presence. spec: Matrix client-server modules of these names."""
 
+from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import EventId, RoomId, UserId, parse_user_id
 from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response
 from tripoint.matrix.presence import DevicePresence
@@ -101,13 +102,13 @@ class EphemeralEndpoints:
         if user_id != call.user_id and not self._reader.shares_room(call.user_id, user_id):
             raise MatrixError(403, "M_FORBIDDEN", "You share no room with them")
         presence = self._reader.presence(user_id)
-        body: dict[str, object] = {"presence": presence.presence}
+        body: JsonObject = {"presence": presence.presence}
         if presence.last_active_ts_ms:
             body["last_active_ago"] = self._presence.ago_ms(presence.last_active_ts_ms)
             body["currently_active"] = presence.presence == "online"
         if presence.status_msg is not None:
             body["status_msg"] = presence.status_msg
-        return json_response(body)  # type: ignore[arg-type]
+        return json_response(body)
 
 
 def _check_own(call: Call) -> None:
