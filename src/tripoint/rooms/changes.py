@@ -16,7 +16,8 @@ class EventCommitted(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     """An event is in the room's history. `position` is its place in the server's stream.
 
     `replaced` is the state event that stood under the same key before (None: there was none, or the event is
-    not state). `origin` is set on the process where the session lives, so it can recognise its echo.
+    not state). `origin` is set on the process where the session lives, so it can recognise its echo. `relayed`:
+    the event is another server's, and this server is the one that spreads it (it came by send_join or its kin).
     """
 
     position: int
@@ -24,6 +25,7 @@ class EventCommitted(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     event: Event
     replaced: Event | None = None
     origin: Origin | None = None
+    relayed: bool = False
 
 
 class StateReset(Struct, frozen=True, tag=True, tag_field="kind_of_change"):

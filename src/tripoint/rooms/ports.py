@@ -10,7 +10,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from tripoint.core.event import Event
-from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
+from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.core.power import PowerLevels, Rank
 from tripoint.core.room_version import RoomVersion
 from tripoint.core.stream_position import StreamPosition
@@ -91,6 +91,12 @@ class RoomView(Protocol):
 
     def joined(self) -> Mapping[UserId, Member]: ...
     def joined_count(self) -> int: ...
+    def servers(self) -> Mapping[ServerName, int]:
+        """The servers with joined members, and how many each has."""
+
+    def allows_server(self, server: ServerName) -> bool:
+        """Whether the room's access control list lets a server take part."""
+
     def members(self) -> Mapping[UserId, Member]:
         """Everybody with a member event, whatever it says."""
 

@@ -27,6 +27,7 @@ class Refusal(Enum):
     RANK_IMPOSSIBLE = "That rank cannot be given here"
     SAME_POWER = "They have the same rights as you or more"
     CANNOT_SPEAK = "You may not speak in this room"
+    SERVER_DENIED = "This server is denied here"
     NOT_JOINED = "You are not in this room"
     ALREADY_JOINED = "They are already in this room"
     TARGET_NOT_JOINED = "They are not in this room"

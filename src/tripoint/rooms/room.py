@@ -12,9 +12,10 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from tripoint.core.event import Event
-from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
+from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId, server_of
 from tripoint.core.power import PowerLevels, Rank, rank_of
 from tripoint.core.room_version import RoomVersion
+from tripoint.core.server_acl import ServerAcl
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.ports import Member
 from tripoint.store.writes import PutRoom
@@ -111,6 +112,8 @@ class Room:
         self._alias_set: set[RoomAlias] = set(aliases)
         self._members: dict[UserId, Member] = {}
         self._joined: dict[UserId, Member] = {}
+        self._servers: dict[ServerName, int] = {}
+        self._acl: tuple[Event | None, ServerAcl | None] = (None, None)
         for (type_, state_key), event in self.state.items():
             if type_ == "m.room.member":
                 self._set_member(UserId(state_key), event)
@@ -190,6 +193,18 @@ class Room:
 
     def joined(self) -> Mapping[UserId, Member]:
         return self._joined
+
+    def servers(self) -> Mapping[ServerName, int]:
+        """The servers with joined members, and how many each has."""
+        return self._servers
+
+    def allows_server(self, server: ServerName) -> bool:
+        """Whether the room's access control list lets a server take part."""
+        event = self.state.get(("m.room.server_acl", ""))
+        if self._acl[0] is not event:
+            self._acl = (event, None if event is None else ServerAcl(event.content))
+        acl = self._acl[1]
+        return acl is None or acl.allows(server)
 
     def joined_count(self) -> int:
         return len(self._joined)
@@ -305,7 +320,7 @@ class Room:
             self._set_member(user_id, event)
             return
         self._members.pop(user_id, None)
-        self._joined.pop(user_id, None)
+        self._set_joined(user_id, None)
 
     def discard_pending(self) -> None:
         """Commits failed: the head goes back to what is on disk."""
@@ -344,7 +359,18 @@ class Room:
     def _set_member(self, user_id: UserId, event: Event) -> None:
         member = member_of(event)
         self._members[user_id] = member
-        if member.membership == "join":
+        self._set_joined(user_id, member if member.membership == "join" else None)
+
+    def _set_joined(self, user_id: UserId, member: Member | None) -> None:
+        before = user_id in self._joined
+        if member is not None:
             self._joined[user_id] = member
         else:
             self._joined.pop(user_id, None)
+        if before != (member is not None):
+            server = server_of(user_id)
+            count = self._servers.get(server, 0) + (-1 if before else 1)
+            if count:
+                self._servers[server] = count
+            else:
+                self._servers.pop(server, None)

@@ -23,7 +23,8 @@ MAX_EVENTS = 100
 
 
 class Serving:
-    """Answers other servers. Refused: NO_SUCH_ROOM, NOT_JOINED (no member of that server), NO_SUCH_EVENT."""
+    """Answers other servers. Refused: NO_SUCH_ROOM, NOT_JOINED (no member of that server), SERVER_DENIED,
+    NO_SUCH_EVENT."""
 
     def __init__(self, rooms: LoadedRooms, store: RoomStore) -> None:
         self._rooms = rooms
@@ -105,7 +106,9 @@ class Serving:
     async def _shared(self, server: ServerName, room_id: RoomId) -> Room:
         """The room, if the server has somebody in it."""
         room = await self._rooms.get(room_id)
-        if not any(server_of(user_id) == server for user_id in room.joined()):
+        if not room.allows_server(server):
+            raise Refused(Refusal.SERVER_DENIED, "Your server is denied in this room")
+        if server not in room.servers():
             raise Refused(Refusal.NOT_JOINED, "Your server is not in this room")
         return room
 

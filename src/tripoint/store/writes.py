@@ -9,8 +9,9 @@ from msgspec import Struct
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 
 # Flags of an event. An outlier's state before it is not known; a rejected event breaks the rules; a soft-failed
-# one breaks those of the present; a redacted one is stored in its redacted form.
-FLAG_OUTLIER, FLAG_REJECTED, FLAG_SOFT_FAILED, FLAG_REDACTED = 1, 2, 4, 8
+# one breaks those of the present; a redacted one is stored in its redacted form; a relayed one is another server's
+# and came to us to be spread (send_join and its kin).
+FLAG_OUTLIER, FLAG_REJECTED, FLAG_SOFT_FAILED, FLAG_REDACTED, FLAG_RELAYED = 1, 2, 4, 8, 16
 
 StateDelta = tuple[tuple[str, str, int], ...]  # (type, state_key, key of the event)
 

@@ -55,6 +55,7 @@ REFUSALS: Final[dict[Refusal, str | tuple[str, str]]] = {
     Refusal.RANK_IMPOSSIBLE: "not-allowed",
     Refusal.SAME_POWER: "not-allowed",
     Refusal.CANNOT_SPEAK: "forbidden",
+    Refusal.SERVER_DENIED: "forbidden",
     Refusal.NOT_JOINED: "not-acceptable",
     Refusal.ALREADY_JOINED: "conflict",
     Refusal.TARGET_NOT_JOINED: "item-not-found",
