@@ -11,6 +11,7 @@ from tripoint.core.room_version import RoomVersion, get_room_version
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Extremity, Head, Room, StateKey
+from tripoint.rooms.stripped import unpack_stripped
 from tripoint.store.interface import RoomStore, StoredEvent
 from tripoint.store.writes import PutRoom
 
@@ -61,6 +62,15 @@ class LoadedRooms:
         if found is None:
             raise Refused(Refusal.NO_SUCH_ROOM)
         return found
+
+    async def find(self, room_id: RoomId) -> Room | None:
+        """The room, or None."""
+        try:
+            return await self.get(room_id)
+        except Refused as refused:
+            if refused.refusal is not Refusal.NO_SUCH_ROOM:
+                raise
+            return None
 
     def add(self, room: Room) -> None:
         """A room that was just made."""
@@ -127,6 +137,8 @@ async def load_room(store: RoomStore, row: PutRoom) -> Room:
             full,
         ),
     )
+    if room.outside and (told := await store.load_stripped_state(row.room_key)) is not None:
+        room.recognise(unpack_stripped(told, row.room_id, version))
     newest = await store.load_timeline(
         row.room_key, after=0, upto=last_position, limit=RECENT_LOADED, backward=True
     )

@@ -51,7 +51,7 @@ def stored_token(origin: Origin | None) -> str | None:
 class Writer:
     """Commits transactions of all rooms of this process.
 
-    Changes are published on `room_bus` and `user_bus`.
+    Changes are published on `room_bus` and `user_bus`. `room_keys` is the highest room key in use.
     """
 
     def __init__(
@@ -62,15 +62,23 @@ class Writer:
         room_bus: Bus[RoomChange],
         user_bus: Bus[UserChange],
         signer: Signer,
+        *,
+        room_keys: int = 0,
     ) -> None:
         self.stream = stream
         self.signer = signer
         self.groups = groups
         self._created_ms = 0
+        self._room_keys = room_keys
         self._memberships = memberships
         self._room_bus = room_bus
         self._user_bus = user_bus
         self._suffix = f":{signer.server}"
+
+    def mint_room_key(self) -> int:
+        """The key of a new room."""
+        self._room_keys += 1
+        return self._room_keys
 
     def begin(self, room: Room) -> RoomTransaction:
         """A transaction on a room's head, dated now. Submit it before anything is awaited."""

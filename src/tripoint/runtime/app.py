@@ -17,6 +17,7 @@ from tripoint.config.options import Config
 from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
 from tripoint.irc.options import IrcOptions
+from tripoint.matrix.federation.trust import Federated
 from tripoint.matrix.frontend import MatrixFrontEnd
 from tripoint.net.discovery import Names
 from tripoint.net.dns import Dns
@@ -25,7 +26,7 @@ from tripoint.net.listen import bind
 from tripoint.observe.metrics import Metrics
 from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.runtime.data_dir import DataDir
-from tripoint.runtime.federation import build_federation
+from tripoint.runtime.federation import build_federation, connect
 from tripoint.runtime.middle import Middle, build_middle, clock_ms, report_bug
 from tripoint.runtime.reload import waiting_for_restart
 from tripoint.runtime.welcome_page import WelcomePage
@@ -70,6 +71,7 @@ class App:
         key, old_keys = folder.signing_key(), folder.old_keys()
         self.middle = middle = await build_middle(config, store, key, secret=secret)
         self.federation = build_federation(config, store, middle.stream, key, old_keys, self._names, clock_ms)
+        connect(self.federation, middle)
         middle.hub.watch_all_rooms(self._count)
         flusher = Flusher(asyncio.get_running_loop().call_soon)
         self.irc = IrcFrontEnd(
@@ -115,8 +117,7 @@ class App:
             default_room_version=config.server.default_room_version,
             plaintext_passwords=config.listen.plaintext_passwords,
             fallback=page.handle,
-            trust=self.federation.trust,
-            serving=middle.serving,
+            federated=Federated(self.federation.trust, middle.serving, middle.resident, middle.invitations),
             delegated=config.server.federation_address,
         )
         await self.irc.start()

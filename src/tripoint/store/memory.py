@@ -32,6 +32,7 @@ from tripoint.store.writes import (
     PutRoom,
     PutRosterItem,
     PutServerKey,
+    PutStrippedState,
     PutToken,
     ReplaceEventJson,
     StateDelta,
@@ -71,6 +72,7 @@ class MemoryStore:
         self.registration_tokens: dict[str, PutRegistrationToken] = {}
         self.names: dict[tuple[str, str], dict[str, str]] = {}
         self.server_keys: dict[tuple[ServerName, str], PutServerKey] = {}
+        self.stripped_states: dict[int, PutStrippedState] = {}
         self.meta: dict[str, str] = {}
 
     def fail_next(self, error: StoreError | None) -> None:
@@ -150,6 +152,8 @@ class MemoryStore:
                 self.registration_tokens[write.token] = write
             case PutName():
                 self.names.setdefault((write.kind, write.scope), {})[write.key] = write.value
+            case PutStrippedState():
+                _put(self.stripped_states, write.room_key, write, write.state is None)
             case PutServerKey():
                 _put(self.server_keys, (write.server, write.key_id), write, write.public_key is None)
             case PutMeta():
@@ -167,6 +171,7 @@ class MemoryStore:
         _drop(self.memberships, lambda key, _: key[1] == room_key)
         _drop(self.aliases, lambda _, alias: alias.room_key == room_key)
         _drop(self.receipts, lambda key, _: key[0] == room_key)
+        self.stripped_states.pop(room_key, None)
         self.rooms.pop(room_key, None)
 
     def _drop_account(self, user_id: UserId) -> None:
@@ -243,7 +248,7 @@ class MemoryStore:
     async def load_timeline(
         self, room_key: int, *, after: int, upto: int, limit: int, backward: bool
     ) -> Sequence[StoredEvent]:
-        found = [event for position, event in self._timeline(room_key) if after < position <= upto]
+        found = [event for position, event in self._timeline(room_key) if after < position <= upto and position]
         return found[::-1][:limit] if backward else found[:limit]
 
     async def load_state_history(self, room_key: int, type: str, state_key: str) -> Sequence[StoredEvent]:
@@ -307,6 +312,10 @@ class MemoryStore:
             *(write.position for write in self.account_data.values()),
         )
         return max(positions, default=0), max(self.groups, default=0), max(self.rooms, default=0)
+
+    async def load_stripped_state(self, room_key: int) -> bytes | None:
+        write = self.stripped_states.get(room_key)
+        return None if write is None else write.state
 
     async def load_server_keys(self, server: ServerName) -> Sequence[PutServerKey]:
         return [write for (name, _), write in sorted(self.server_keys.items()) if name == server]

@@ -4,7 +4,7 @@ A test upgrades the first schema step by step and compares it with this file. Ke
 small integers so that state groups and indexes stay small; a room's key stands for its id in every table.
 """
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 
 STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -75,4 +75,5 @@ STATEMENTS: tuple[str, ...] = (
         server TEXT NOT NULL, key_id TEXT NOT NULL, public_key TEXT NOT NULL, old INTEGER NOT NULL,
         valid_until_ts_ms INTEGER NOT NULL, fetched_ts_ms INTEGER NOT NULL, document BLOB NOT NULL,
         PRIMARY KEY (server, key_id)) WITHOUT ROWID""",
+    "CREATE TABLE stripped_states (room_key INTEGER PRIMARY KEY, state BLOB NOT NULL)",
 )

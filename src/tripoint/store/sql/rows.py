@@ -33,6 +33,7 @@ from tripoint.store.writes import (
     PutRoom,
     PutRosterItem,
     PutServerKey,
+    PutStrippedState,
     PutToken,
     ReplaceEventJson,
     StateDelta,
@@ -212,6 +213,10 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
             w.document,
         ),
     ),
+    PutStrippedState: (
+        "INSERT OR REPLACE INTO stripped_states (room_key, state) VALUES (?,?)",
+        lambda w: (w.room_key, w.state),
+    ),
     PutMeta: ("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", lambda w: (w.key, w.value)),
 }
 
@@ -249,11 +254,12 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "DELETE FROM server_keys WHERE server = ? AND key_id = ?",
         lambda w: (w.server, w.key_id),
     ),
+    PutStrippedState: ("state", "DELETE FROM stripped_states WHERE room_key = ?", lambda w: (w.room_key,)),
 }
 
 _DROP_ROOM = tuple(
     f"DELETE FROM {table} WHERE room_key = ?"
-    for table in ("events", "state_groups", "memberships", "aliases", "receipts", "rooms")
+    for table in ("events", "state_groups", "memberships", "aliases", "receipts", "stripped_states", "rooms")
 )
 _DROP_ACCOUNT = tuple(
     f"DELETE FROM {table} WHERE user_id = ?"
