@@ -14,6 +14,7 @@ from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
 from tripoint.matrix.client.server import ServerInfo
 from tripoint.matrix.client.sync import SyncEndpoints
+from tripoint.matrix.federation.intake import TransactionEndpoints
 from tripoint.matrix.federation.reading import ReadingEndpoints
 from tripoint.matrix.federation.server import FederationInfo
 from tripoint.matrix.federation.trust import Trust
@@ -46,14 +47,15 @@ ENDPOINT_CLASSES = (
     KeyEndpoints,
     NotaryEndpoints,
     ReadingEndpoints,
+    TransactionEndpoints,
 )
 
 
 class MatrixFrontEnd:
     """All of Matrix in this process. `listener.handle` answers requests; `sweep` is called every few seconds.
 
-    `now_ms` is the wall clock. `trust` is what federation stands on, `serving` what rooms tell other servers; without
-    them other servers find nothing here.
+    `now_ms` is the wall clock. `trust` is what federation stands on, `serving` what rooms tell other servers,
+    `transactions` what takes their events; without them other servers find nothing here.
     `delegated`: what .well-known/matrix/server says.
     """
 
@@ -73,6 +75,7 @@ class MatrixFrontEnd:
         fallback: Fallback | None = None,
         trust: Trust | None = None,
         serving: Serving | None = None,
+        transactions: TransactionEndpoints | None = None,
         delegated: str = "",
     ) -> None:
         renderer = Renderer()
@@ -107,6 +110,8 @@ class MatrixFrontEnd:
                 router.add(for_servers)
         if serving is not None:
             router.add(ReadingEndpoints(serving, server, now_ms))
+        if transactions is not None:
+            router.add(transactions)
         self.listener = MatrixListener(router, accounts, fallback, None if trust is None else trust.gate)
         self.sync = sync
 

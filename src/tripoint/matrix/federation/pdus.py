@@ -49,7 +49,10 @@ class PduCheck:
         """
         if not isinstance(pdu, dict):
             raise PeerError("a PDU is a JSON object")
-        event = parse_event(pdu, version)
+        return await self.verify(parse_event(pdu, version))
+
+    async def verify(self, event: Event) -> Event:
+        """As check(), of an event whose format was looked at."""
         for server in sorted(required_signers(event)):
             verify_event_signature(event, server, await self._keys(event, server))
         return event if check_content_hash(event) else redact(event)
