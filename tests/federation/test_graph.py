@@ -363,9 +363,13 @@ def test_states_end_equal_whatever_the_order(version: str, seed: int) -> None:
     run(lambda: _walk(version, seed))
 
 
-def test_most_walks_end_together() -> None:
-    """The walks above would say nothing if their servers never met again."""
-    assert met["same ends"] > met["other ends"]
+def test_many_walks_end_together() -> None:
+    """The walks above would say nothing if their servers never met again.
+
+    About half do: where somebody was banned while talking, what was said last stays an end on that server alone.
+    Ids are random, so the share differs from run to run.
+    """
+    assert 4 * met["same ends"] > met["other ends"]
 
 
 @pytest.mark.soak

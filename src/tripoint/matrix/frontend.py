@@ -14,6 +14,7 @@ from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
 from tripoint.matrix.client.server import ServerInfo
 from tripoint.matrix.client.sync import SyncEndpoints
+from tripoint.matrix.federation.intake import TransactionEndpoints
 from tripoint.matrix.federation.inviting import InvitingEndpoints
 from tripoint.matrix.federation.joining import JoiningEndpoints
 from tripoint.matrix.federation.query import QueryEndpoints
@@ -51,6 +52,7 @@ ENDPOINT_CLASSES = (
     JoiningEndpoints,
     InvitingEndpoints,
     QueryEndpoints,
+    TransactionEndpoints,
 )
 
 
@@ -111,6 +113,7 @@ class MatrixFrontEnd:
                 JoiningEndpoints(federated.resident, trust.check),
                 InvitingEndpoints(federated.invitations, trust.check, server),
                 QueryEndpoints(reader, accounts, server),
+                federated.transactions,
             ):
                 router.add(for_servers)
         gate = None if federated is None else federated.trust.gate

@@ -63,6 +63,15 @@ class Accept:
         self._states = States(store)
         self._turns = turns
 
+    async def judged(self, event_ids: Sequence[EventId]) -> Mapping[EventId, Verdict]:
+        """What became of those of these events that were judged before."""
+        rows = await self._store.load_events_by_id(event_ids)
+        return {
+            event_id: _VERDICTS.get(row.flags & (FLAG_SOFT_FAILED | FLAG_REJECTED), Verdict.REJECTED)
+            for event_id, row in rows.items()
+            if not row.flags & FLAG_OUTLIER
+        }
+
     async def receive(self, event: Event, *, relayed: bool = False) -> Verdict | Lacking:
         """Judge one event and store it with its verdict. Refused(NO_SUCH_ROOM), SERVER_BUSY.
 

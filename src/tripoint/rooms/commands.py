@@ -217,12 +217,16 @@ class SetTyping(Command, frozen=True):
 
 
 class SetReceipt(Command, frozen=True):
-    """Move a read marker. `kind`: m.read, m.read.private or m.fully_read; `thread_id` None = unthreaded."""
+    """Move a read marker. `kind`: m.read, m.read.private or m.fully_read; `thread_id` None = unthreaded.
+
+    `ts_ms`: when, where another server says so; None: now.
+    """
 
     room_id: RoomId
     event_id: EventId
     kind: str = "m.read"
     thread_id: str | None = None
+    ts_ms: int | None = None
 
 
 class OpenDirect(Command, frozen=True):

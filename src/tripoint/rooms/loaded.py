@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from weakref import WeakValueDictionary
 
 from tripoint.core.event import Event, load_event
@@ -40,6 +40,10 @@ class LoadedRooms:
 
     def peek(self, room_id: RoomId) -> Room | None:
         return self._rooms.get(room_id) or self._alive.get(room_id)
+
+    def in_memory(self) -> Iterable[Room]:
+        """Every room that is in memory now."""
+        return self._rooms.values()
 
     async def get(self, room_id: RoomId) -> Room:
         """The room; Refused(NO_SUCH_ROOM) if this server does not have it."""

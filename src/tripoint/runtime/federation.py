@@ -9,11 +9,8 @@ from tripoint import __version__
 from tripoint.config.load import server_name
 from tripoint.config.options import Config
 from tripoint.core.canonical_json import decode_object, encode
-from tripoint.core.ids import RoomId, ServerName, parse_server_name
-from tripoint.core.room_version import RoomVersion
+from tripoint.core.ids import ServerName, parse_server_name
 from tripoint.core.signing import SigningKey
-from tripoint.matrix.federation.handshakes import Handshakes
-from tripoint.matrix.federation.questions import Questions
 from tripoint.matrix.federation.trust import Trust
 from tripoint.matrix.keys.document import OldKey, VerifyKey
 from tripoint.matrix.keys.own import OwnKeys
@@ -21,7 +18,6 @@ from tripoint.matrix.keys.ports import KnownKey
 from tripoint.net.address_policy import AddressPolicy
 from tripoint.net.discovery import Discovery, Names
 from tripoint.net.outbound import Outbound, client_context
-from tripoint.runtime.middle import Middle
 from tripoint.store.interface import KeyStore, StoreError
 from tripoint.store.stream import Stream
 from tripoint.store.writes import PutServerKey
@@ -100,15 +96,3 @@ def build_federation(
         now_ms,
     )
     return Federation(trust, outbound, discovery)
-
-
-def connect(federation: Federation, middle: Middle) -> None:
-    """Give the rooms of this server the way to those of others."""
-    trust = federation.trust
-
-    async def version_of(room_id: RoomId) -> RoomVersion:
-        return (await middle.loaded.get(room_id)).version
-
-    middle.door.open(
-        Questions(trust.client, trust.check, version_of), Handshakes(trust.client, trust.check)
-    )

@@ -14,11 +14,14 @@ from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
+    PutDestination,
     PutDevice,
+    PutMissedRoom,
     PutReceipt,
     PutRegistrationToken,
     PutRoom,
     PutServerKey,
+    PutStagedPdu,
     PutToken,
     Write,
 )
@@ -166,7 +169,25 @@ class KeyStore(Writer, Protocol):
         """Every key kept of one server, by key id."""
 
 
-class Store(RoomStore, AccountStore, KeyStore, Protocol):
+class FederationStore(Writer, Protocol):
+    """What other servers have heard, and what of theirs waits."""
+
+    async def load_log(self, after: int, limit: int) -> Sequence[StoredEvent]:
+        """Events of all rooms' timelines that were stored after position `after`, in the order of their keys."""
+
+    async def load_receipts_after(self, position: int) -> Sequence[PutReceipt]:
+        """Receipts of all rooms that moved after a position, in that order."""
+
+    async def load_destinations(self) -> Sequence[PutDestination]: ...
+    async def load_missed_rooms(self) -> Sequence[PutMissedRoom]: ...
+    async def load_staged_rooms(self) -> Sequence[int]:
+        """Keys of the rooms for which PDUs wait."""
+
+    async def load_staged_pdus(self, room_key: int) -> Sequence[PutStagedPdu]:
+        """The PDUs that wait for a room, in the order in which they came."""
+
+
+class Store(RoomStore, AccountStore, KeyStore, FederationStore, Protocol):
     """Everything, as runtime opens and closes it."""
 
     async def close(self) -> None:

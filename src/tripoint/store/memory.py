@@ -21,10 +21,12 @@ from tripoint.store.writes import (
     PutAccountData,
     PutAlias,
     PutCredential,
+    PutDestination,
     PutDevice,
     PutFilter,
     PutMembership,
     PutMeta,
+    PutMissedRoom,
     PutName,
     PutProfile,
     PutReceipt,
@@ -32,6 +34,7 @@ from tripoint.store.writes import (
     PutRoom,
     PutRosterItem,
     PutServerKey,
+    PutStagedPdu,
     PutStrippedState,
     PutToken,
     ReplaceEventJson,
@@ -73,6 +76,9 @@ class MemoryStore:
         self.names: dict[tuple[str, str], dict[str, str]] = {}
         self.server_keys: dict[tuple[ServerName, str], PutServerKey] = {}
         self.stripped_states: dict[int, PutStrippedState] = {}
+        self.destinations: dict[ServerName, PutDestination] = {}
+        self.missed_rooms: dict[tuple[ServerName, int], PutMissedRoom] = {}
+        self.staged: dict[EventId, PutStagedPdu] = {}
         self.meta: dict[str, str] = {}
 
     def fail_next(self, error: StoreError | None) -> None:
@@ -156,6 +162,15 @@ class MemoryStore:
                 _put(self.stripped_states, write.room_key, write, write.state is None)
             case PutServerKey():
                 _put(self.server_keys, (write.server, write.key_id), write, write.public_key is None)
+            case PutDestination():
+                _put(self.destinations, write.server, write, write.position is None)
+            case PutMissedRoom():
+                _put(self.missed_rooms, (write.server, write.room_key), write, write.since is None)
+            case PutStagedPdu():
+                if write.room_key is None:
+                    self.staged.pop(write.event_id, None)
+                else:
+                    self.staged.setdefault(write.event_id, write)
             case PutMeta():
                 self.meta[write.key] = write.value
             case DropRoom():
@@ -172,6 +187,8 @@ class MemoryStore:
         _drop(self.aliases, lambda _, alias: alias.room_key == room_key)
         _drop(self.receipts, lambda key, _: key[0] == room_key)
         self.stripped_states.pop(room_key, None)
+        _drop(self.missed_rooms, lambda key, _: key[1] == room_key)
+        _drop(self.staged, lambda _, staged: staged.room_key == room_key)
         self.rooms.pop(room_key, None)
 
     def _drop_account(self, user_id: UserId) -> None:
@@ -319,6 +336,28 @@ class MemoryStore:
 
     async def load_server_keys(self, server: ServerName) -> Sequence[PutServerKey]:
         return [write for (name, _), write in sorted(self.server_keys.items()) if name == server]
+
+    # -- federation
+
+    async def load_log(self, after: int, limit: int) -> Sequence[StoredEvent]:
+        found = [e for key, e in sorted(self.events.items()) if key > after and e.position is not None]
+        return found[:limit]
+
+    async def load_receipts_after(self, position: int) -> Sequence[PutReceipt]:
+        found = [write for write in self.receipts.values() if write.position > position]
+        return sorted(found, key=lambda write: write.position)
+
+    async def load_destinations(self) -> Sequence[PutDestination]:
+        return [write for _, write in sorted(self.destinations.items())]
+
+    async def load_missed_rooms(self) -> Sequence[PutMissedRoom]:
+        return [write for _, write in sorted(self.missed_rooms.items())]
+
+    async def load_staged_rooms(self) -> Sequence[int]:
+        return sorted({write.room_key for write in self.staged.values() if write.room_key is not None})
+
+    async def load_staged_pdus(self, room_key: int) -> Sequence[PutStagedPdu]:
+        return [write for write in self.staged.values() if write.room_key == room_key]
 
     async def load_meta(self, key: str) -> str | None:
         return self.meta.get(key)

@@ -223,6 +223,38 @@ class PutStrippedState(Struct, frozen=True):
     state: bytes | None
 
 
+class PutDestination(Struct, frozen=True):
+    """How far another server has heard this one. A `position` of None forgets it.
+
+    `position`: what the stream holds up to it was acknowledged. The rest stands while the server does not answer, and
+    is 0 otherwise: since when, when it is tried again (ms since 1970), and after how long (ms) the time before that.
+    """
+
+    server: ServerName
+    position: int | None
+    failing_since_ms: int
+    retry_at_ms: int
+    interval_ms: int
+
+
+class PutMissedRoom(Struct, frozen=True):
+    """Another server lacks what a room holds from position `since` on. None: it lacks nothing any more."""
+
+    server: ServerName
+    room_key: int
+    since: int | None
+
+
+class PutStagedPdu(Struct, frozen=True):
+    """A PDU that was acknowledged and cannot be judged yet; `json` is as it was received. A `room_key` of None
+    forgets it. One that is there already stays as it is."""
+
+    event_id: EventId
+    room_key: int | None
+    origin: ServerName
+    json: bytes
+
+
 class PutMeta(Struct, frozen=True):
     key: str
     value: str
@@ -251,5 +283,8 @@ Write = (
     | PutName
     | PutServerKey
     | PutStrippedState
+    | PutDestination
+    | PutMissedRoom
+    | PutStagedPdu
     | PutMeta
 )

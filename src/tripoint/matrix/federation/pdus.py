@@ -53,7 +53,10 @@ class PduCheck:
         """
         if not isinstance(pdu, dict):
             raise PeerError("a PDU is a JSON object")
-        event = parse_event(pdu, version)
+        return await self.verify(parse_event(pdu, version))
+
+    async def verify(self, event: Event) -> Event:
+        """As check(), of an event whose format was looked at."""
         await self.check_signatures(event)
         return event if check_content_hash(event) else redact(event)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tripoint.core.ids import ServerName
 from tripoint.matrix.federation.client import FederationClient, Resolve
 from tripoint.matrix.federation.gate import FederationGate
+from tripoint.matrix.federation.intake import TransactionEndpoints
 from tripoint.matrix.federation.pdus import PduCheck
 from tripoint.matrix.keys.own import OwnKeys
 from tripoint.matrix.keys.ports import KeyStore
@@ -24,6 +25,7 @@ class Federated:
     serving: Serving
     resident: Resident
     invitations: Invitations
+    transactions: TransactionEndpoints
 
 
 class Trust:
