@@ -18,9 +18,10 @@ from tripoint.core.auth_rules import (
     needed_keys_of,
     state_of,
 )
-from tripoint.core.event import Event, create_id_of_room
-from tripoint.core.graph import timeline_order
+from tripoint.core.event import Event, create_id_of_room, same_event
+from tripoint.core.graph import topological_order
 from tripoint.core.ids import EventId, RoomId
+from tripoint.rooms.ends import ends_with
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.remote_writer import RemotePlace, RemoteWriter
@@ -48,6 +49,7 @@ class Verdict(Enum):
     SOFT_FAILED = "soft_failed"  # kept, not shown, no forward extremity
     REJECTED = "rejected"  # kept so that it is known, takes part in nothing
     KNOWN = "known"  # it was there already
+    CLASHES = "clashes"  # another event has its id (given ids, room versions 1 and 2): dropped
 
 
 _VERDICTS = {0: Verdict.ACCEPTED, FLAG_SOFT_FAILED: Verdict.SOFT_FAILED, FLAG_REJECTED: Verdict.REJECTED}
@@ -96,13 +98,24 @@ class Accept:
         self, room: Room, event: Event, state_ids: Sequence[EventId] | None
     ) -> Verdict | Lacking:
         known = await self._store.load_event(event.event_id)
-        if known is not None and not known.flags & FLAG_OUTLIER:
-            return Verdict.KNOWN
-        if event.type == "m.room.create":
-            # A room has one create event, and who is in the room has it.
+        if known is not None:
+            if known.room_key != room.room_key:
+                return Verdict.CLASHES
+            stored = parsed(known, room.version)
+            if not same_event(stored, event):
+                return Verdict.CLASHES
+            if not known.flags & FLAG_OUTLIER:
+                return Verdict.KNOWN
+            # The copy that is judged is the one that is kept: of the two one may be redacted.
+            event = stored
+        if event.type == "m.room.create" or not event.prev_events:
+            # A room has one create event, who is in the room has it, and nothing else is without a past.
             return Verdict.REJECTED
         auth = await self._store.load_events_by_id(event.auth_events)
         prev = await self._store.load_events_by_id(event.prev_events)
+        if any(row.room_key != room.room_key for row in (*auth.values(), *prev.values())):
+            # Its past is another room's: it has no state in this one, so there is nothing to keep.
+            return Verdict.REJECTED
         lacking = Lacking(
             frozenset(i for i in event.prev_events if i not in prev or prev[i].flags & FLAG_OUTLIER),
             frozenset(i for i in event.auth_events if i not in auth),
@@ -115,7 +128,7 @@ class Accept:
         else:
             before, group = await self._state_before(room, list(prev.values()))
         # 4. "Passes authorization rules based on the event's auth events, otherwise it is rejected."
-        allowed = await self._allowed_by_auth_events(room, event, list(auth.values()))
+        allowed = self._allowed_by_auth_events(room, event, [auth[i] for i in event.auth_events])
         # 5. "... based on the state before the event, otherwise it is rejected."
         allowed = allowed and _permits(await self._states.auth_state(before, event), event)
         for _ in range(MAX_TRIES):
@@ -125,7 +138,7 @@ class Accept:
                 return _VERDICTS[place.flags]
         raise Refused(Refusal.SERVER_BUSY)
 
-    async def _allowed_by_auth_events(self, room: Room, event: Event, rows: Sequence[StoredEvent]) -> bool:
+    def _allowed_by_auth_events(self, room: Room, event: Event, rows: Sequence[StoredEvent]) -> bool:
         events = [parsed(row, room.version) for row in rows]
         rejected = frozenset(row.event_id for row in rows if row.flags & FLAG_REJECTED)
         try:
@@ -178,7 +191,7 @@ class Accept:
             # 6. "... based on the current state of the room, otherwise it is soft failed."
             flags = FLAG_SOFT_FAILED
         else:
-            remaining = {i: at for i, at in room.head.extremities.items() if i not in event.prev_events}
+            remaining = ends_with(room.head.extremities, event)
             if not remaining:
                 current = after
             else:
@@ -243,7 +256,10 @@ class Accept:
     async def _outlier_writes(
         self, room_key: int, events: Sequence[Event]
     ) -> tuple[list[Write], dict[EventId, int]]:
-        """The writes of new outliers and their keys, checked in an order in which auth events come first."""
+        """The writes of new outliers and their keys, checked in an order in which auth events come first.
+
+        Events that permit each other in a circle (a forgery, where ids are given) are not kept at all.
+        """
         needed = {i for event in events for i in event.auth_events}
         rows = await self._store.load_events_by_id(list(needed))
         at_hand = {i: parsed(row, events[0].version) for i, row in rows.items()} if events else {}
@@ -251,7 +267,9 @@ class Accept:
         at_hand.update({event.event_id: event for event in events})
         writes: list[Write] = []
         keys: dict[EventId, int] = {}
-        for event in timeline_order(events):
+        fresh = {event.event_id: event for event in events}
+        for event_id in topological_order(fresh, fresh, lambda event: event.auth_events):
+            event = fresh[event_id]
             flags = FLAG_OUTLIER
             if not _allowed_outlier(event, at_hand, rejected):
                 flags |= FLAG_REJECTED
@@ -283,8 +301,12 @@ class Accept:
         spec: server-server-api "Joining Rooms": the state and auth chain of a send_join response.
         """
         wanted = {event.event_id: event for event in (*auth_chain, *state)}
+        # Given ids (room versions 1 and 2) may be those of events that are known from elsewhere.
+        taken = await self._store.load_events_by_id(list(wanted))
+        wanted = {event_id: event for event_id, event in wanted.items() if event_id not in taken}
         outliers, keys = await self._outlier_writes(room_key, list(wanted.values()))
-        good = [e for e in state if _flags_of(outliers, keys[e.event_id]) == FLAG_OUTLIER]
+        accepted = {w.event_id for w in outliers if isinstance(w, AddEvent) and w.flags == FLAG_OUTLIER}
+        good = [event for event in state if event.event_id in accepted]
         events = state_of(good)
         if ("m.room.create", "") not in events or not _permits(events, join):
             raise Refused(Refusal.BAD_CONTENT, "The other server's room does not let this server in")
@@ -358,7 +380,3 @@ def _allowed_outlier(event: Event, at_hand: Mapping[EventId, Event], rejected: s
             return False
         state["m.room.create", ""] = create
     return _permits(state, event)
-
-
-def _flags_of(writes: Sequence[Write], key: int) -> int:
-    return next(w.flags for w in writes if isinstance(w, AddEvent) and w.event_key == key)

@@ -1,6 +1,6 @@
 """The authorisation rules in their order; members and power levels have files of their own.
 
-spec: Matrix rooms/v12 "Authorisation rules", and v3 to v11 where a field of RoomVersion says so. Rule 3
+spec: Matrix rooms/v12 "Authorisation rules", and v1 to v11 where a field of RoomVersion says so. Rule 3
 (which auth events are cited) is in selection.py. Signatures of servers are checked before, by the caller
 (event.required_signers); those of third-party invites here, since the rule itself asks for them.
 """
