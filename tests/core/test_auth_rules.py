@@ -688,6 +688,29 @@ def test_creators_of_version_12() -> None:
     assert send(old, old_state, BOB, "m.room.topic", {}, "") == "sender.level"
 
 
+@pytest.mark.parametrize("number", ALL)
+def test_levels_under_another_state_key_are_nobodys(number: str) -> None:
+    room = RoomBuilder(number)
+    creator_entry = {} if number == "12" else {ALICE: 100}
+    state = room.line(join(ALICE), rule(ALICE, "public"), join(BOB), powers(ALICE, users={**creator_entry, BOB: 50}))
+    greedy: JsonObject = {"users": {BOB: 90}, "ban": 99}
+    assert send(room, state, BOB, "m.room.power_levels", greedy, "") == "power_levels.above_own"
+    assert send(room, state, BOB, "m.room.power_levels", greedy, "x") == ""
+    # What is no user is refused there too.
+    assert send(room, state, BOB, "m.room.power_levels", {"users": {"bob": 1}}, "x") == "power_levels.users"
+
+
+@pytest.mark.parametrize("number", ["1", "5", "9"])
+def test_tables_that_are_none(number: str) -> None:
+    room = RoomBuilder(number)
+    state = room.line(join(ALICE), rule(ALICE, "public"), powers(ALICE, users={ALICE: 100}))
+    for value in ("50", ["x"], 5, None):
+        verdict = send(room, state, ALICE, "m.room.power_levels", {"users": {ALICE: 100}, "events": value}, "")
+        assert verdict == "power_levels.not_integer"
+    for empty in ({}, [], ""):
+        assert send(room, state, ALICE, "m.room.power_levels", {"users": {ALICE: 100}, "events": empty}, "") == ""
+
+
 # -- Versions 1 and 2
 
 

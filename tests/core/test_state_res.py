@@ -226,12 +226,13 @@ def test_power_events() -> None:
     yes = [
         room.make(ALICE, "m.room.power_levels", {}, ""), room.make(ALICE, "m.room.join_rules", {}, ""),
         room.make(ALICE, "m.room.member", {"membership": "ban"}, BOB),
-        room.make(ALICE, "m.room.member", {"membership": "leave"}, BOB),
+        room.make(ALICE, "m.room.member", {"membership": "leave"}, BOB), room.create,
     ]  # fmt: skip
     no = [
         room.make(ALICE, "m.room.member", {"membership": "leave"}, ALICE),
         room.make(ALICE, "m.room.member", {"membership": "invite"}, BOB),
-        room.make(ALICE, "m.room.topic", {}, ""), room.make(ALICE, "m.room.power_levels", {}), room.create,
+        room.make(ALICE, "m.room.topic", {}, ""), room.make(ALICE, "m.room.power_levels", {}),
+        room.make(ALICE, "m.room.power_levels", {}, "x"), room.make(ALICE, "m.room.join_rules", {}, "x"),
     ]  # fmt: skip
     assert all(map(is_power_event, yes)) and not any(map(is_power_event, no))
 
