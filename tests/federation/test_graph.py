@@ -25,7 +25,7 @@ from tripoint.store.memory import MemoryStore
 from tripoint.store.sqlite import SqliteStore
 from tripoint.store.writes import FLAG_OUTLIER, FLAG_REJECTED
 
-VERSIONS = ("3", "6", "8", "10", "11", "12")
+VERSIONS = ("1", "2", "3", "6", "8", "10", "11", "12")
 
 
 async def trio(servers: list[Island], version: str) -> tuple[RoomId, list[list[UserId]]]:

@@ -31,7 +31,7 @@ from tripoint.rooms.room import Room
 from tripoint.runtime.app import App
 
 ONE, TWO, THREE = server("one.example"), server("two.example"), server("three.example")
-VERSIONS = ("3", "6", "8", "10", "11", "12")
+VERSIONS = ("1", "2", "3", "6", "8", "10", "11", "12")
 
 
 async def account(app: App, name: str) -> UserId:

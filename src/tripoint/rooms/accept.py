@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from tripoint.core.auth_rules import NotAllowed, check_auth_events_selection, needed_keys_of, state_of
-from tripoint.core.event import Event
+from tripoint.core.event import Event, same_event
 from tripoint.core.ids import EventId
+from tripoint.rooms.ends import ends_with
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.outliers import permits
 from tripoint.rooms.refusals import Refusal, Refused
@@ -35,6 +36,7 @@ class Verdict(Enum):
     SOFT_FAILED = "soft_failed"  # kept, not shown, no forward extremity
     REJECTED = "rejected"  # kept so that it is known, takes part in nothing
     KNOWN = "known"  # it was there already
+    CLASHES = "clashes"  # another event has its id (given ids, room versions 1 and 2): dropped
 
 
 _VERDICTS = {
@@ -97,13 +99,24 @@ class Accept:
         self, room: Room, event: Event, state_ids: Sequence[EventId] | None, relayed: bool
     ) -> Verdict | Lacking:
         known = await self._store.load_event(event.event_id)
-        if known is not None and not known.flags & FLAG_OUTLIER:
-            return Verdict.KNOWN
-        if event.type == "m.room.create":
-            # A room has one create event, and who is in the room has it.
+        if known is not None:
+            if known.room_key != room.room_key:
+                return Verdict.CLASHES
+            stored = parsed(known, room.version)
+            if not same_event(stored, event):
+                return Verdict.CLASHES
+            if not known.flags & FLAG_OUTLIER:
+                return Verdict.KNOWN
+            # The copy that is judged is the one that is kept: of the two one may be redacted.
+            event = stored
+        if event.type == "m.room.create" or not event.prev_events:
+            # A room has one create event, who is in the room has it, and nothing else is without a past.
             return Verdict.REJECTED
         auth = await self._store.load_events_by_id(event.auth_events)
         prev = await self._store.load_events_by_id(event.prev_events)
+        if any(row.room_key != room.room_key for row in (*auth.values(), *prev.values())):
+            # Its past is another room's: it has no state in this one, so there is nothing to keep.
+            return Verdict.REJECTED
         lacking = Lacking(
             frozenset(i for i in event.prev_events if i not in prev or prev[i].flags & FLAG_OUTLIER),
             frozenset(i for i in event.auth_events if i not in auth),
@@ -116,7 +129,7 @@ class Accept:
         else:
             before, group = await self._state_before(room, list(prev.values()))
         # 4. "Passes authorization rules based on the event's auth events, otherwise it is rejected."
-        allowed = await self._allowed_by_auth_events(room, event, list(auth.values()))
+        allowed = self._allowed_by_auth_events(room, event, [auth[i] for i in event.auth_events])
         # 5. "... based on the state before the event, otherwise it is rejected."
         allowed = allowed and permits(await self._states.auth_state(before, event), event)
         for _ in range(MAX_TRIES):
@@ -126,7 +139,7 @@ class Accept:
                 return _VERDICTS[place.flags]
         raise Refused(Refusal.SERVER_BUSY)
 
-    async def _allowed_by_auth_events(self, room: Room, event: Event, rows: Sequence[StoredEvent]) -> bool:
+    def _allowed_by_auth_events(self, room: Room, event: Event, rows: Sequence[StoredEvent]) -> bool:
         events = [parsed(row, room.version) for row in rows]
         rejected = frozenset(row.event_id for row in rows if row.flags & FLAG_REJECTED)
         try:
@@ -180,7 +193,7 @@ class Accept:
             # 6. "... based on the current state of the room, otherwise it is soft failed."
             flags = FLAG_SOFT_FAILED
         else:
-            remaining = {i: at for i, at in room.head.extremities.items() if i not in event.prev_events}
+            remaining = ends_with(room.head.extremities, event)
             if not remaining:
                 current = after
             else:

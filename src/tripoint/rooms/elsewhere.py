@@ -14,7 +14,7 @@ import structlog
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.errors import PeerError, RemoteFailed
-from tripoint.core.event import Event, EventDraft, build_event, parse_event
+from tripoint.core.event import Event, EventDraft, build_event, parse_event, reference_text, sign_template
 from tripoint.core.ids import EventId, InvalidId, RoomId, ServerName, UserId, parse_server_name, server_of
 from tripoint.core.json_view import object_at, text_at
 from tripoint.rooms.accept import Accept, Verdict
@@ -197,6 +197,7 @@ class Elsewhere:
             origin_server_ts=self._writer.signer.clock_ms(),
             server=self._server,
             key=self._writer.signer.key,
+            hashes={current.event_id: reference_text(current)},
         )
 
     # -- inviting
@@ -268,19 +269,26 @@ class Elsewhere:
             raise RemoteFailed(server, f"its template cannot be used: {error}") from error
 
     def _signed(self, template: Template, room_id: RoomId, user_id: UserId, content: JsonObject) -> Event:
+        """spec: make_join: the joining server adds or replaces origin_server_ts, event_id, hashes and signature. What
+        the event says is ours too; of the template counts its place in the graph alone."""
+        signer = self._writer.signer
         given = template.event
-        depth = given.get("depth")
-        event = build_event(
-            EventDraft("m.room.member", user_id, content, user_id),
-            template.version,
-            room_id=room_id,
-            prev_events=given.get("prev_events"),  # type: ignore[arg-type]  # parse_event looks at it below
-            auth_events=given.get("auth_events"),  # type: ignore[arg-type]
-            depth=depth if type(depth) is int else 1,
-            origin_server_ts=self._writer.signer.clock_ms(),
-            server=self._server,
-            key=self._writer.signer.key,
-        )
+        prev_events, auth_events, depth = (given.get(k) for k in ("prev_events", "auth_events", "depth"))
+        if type(depth) is not int or not isinstance(prev_events, list) or not isinstance(auth_events, list):
+            raise PeerError("it has no place in the graph")
+        pdu: JsonObject = {
+            "prev_events": prev_events,
+            "auth_events": auth_events,
+            "depth": depth,
+            "type": "m.room.member",
+            "room_id": room_id,
+            "sender": user_id,
+            "state_key": user_id,
+            "content": content,
+            "origin_server_ts": signer.clock_ms(),
+        }
+        event = sign_template(pdu, template.version, server=signer.server, key=signer.key)
+        # Its ids were not looked at yet.
         return parse_event(event.json, template.version)
 
     async def _first_of(

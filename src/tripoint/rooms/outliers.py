@@ -14,7 +14,7 @@ from tripoint.core.auth_rules import (
     check_event_auth,
     state_of,
 )
-from tripoint.core.event import Event, create_id_of_room
+from tripoint.core.event import Event, create_id_of_room, same_event
 from tripoint.core.graph import topological_order
 from tripoint.core.ids import EventId
 from tripoint.rooms.states import parsed
@@ -56,11 +56,16 @@ class OutlierJudge:
         """
         wanted = {event.event_id: event for event in events}
         known = await self._store.load_events_by_id(list(wanted))
-        # A given event id (room versions 1 and 2) may be that of another room's event: it is not ours then.
-        keys = {i: row.event_key for i, row in known.items() if row.room_key == room_key}
-        rejected = {
-            i for i, row in known.items() if row.flags & FLAG_REJECTED or row.room_key != room_key
-        }
+        keys: dict[EventId, int] = {}
+        rejected: set[EventId] = set()
+        for event_id, row in known.items():
+            event = wanted[event_id]
+            # A given id (room versions 1 and 2) may be that of another event: then this one does not count.
+            clashes = row.room_key != room_key or not same_event(parsed(row, event.version), event)
+            if not clashes:
+                keys[event_id] = row.event_key
+            if clashes or row.flags & FLAG_REJECTED:
+                rejected.add(event_id)
         fresh = {i: event for i, event in wanted.items() if i not in known}
         at_hand = await self._at_hand(room_key, fresh, rejected)
         order = topological_order(fresh, fresh, lambda event: event.auth_events)

@@ -12,10 +12,11 @@ from tripoint.bus.interface import Bus
 from tripoint.core.event import Event
 from tripoint.core.ids import UserId
 from tripoint.rooms.changes import EventCommitted, RoomChange, StateReset
+from tripoint.rooms.ends import ends_with, extremity_of
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.rooms.room import Extremity, Head, Room, StateKey, member_of
+from tripoint.rooms.room import Head, Room, StateKey, member_of
 from tripoint.rooms.writer import Writer
 from tripoint.store.writes import FLAG_RELAYED, AddEvent, PlaceEvent, PutMembership, Write
 
@@ -102,9 +103,8 @@ class RemoteWriter:
                 head.group = group
             else:
                 head.group = self._writer.groups.holding(room, current, head.group, room.head_keys(), unit)
-            gone = head.extremities.keys() if place.enters else event.prev_events
-            head.extremities = {i: at for i, at in head.extremities.items() if i not in gone}
-            head.extremities[event.event_id] = Extremity(event.depth, group)
+            head.extremities = {} if place.enters else ends_with(head.extremities, event)
+            head.extremities[event.event_id] = extremity_of(event, group)
             room.pending.update(changed)
             unit.extend(self._membership_writes(room, changed, number))
         new_head = head.copy()

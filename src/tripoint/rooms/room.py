@@ -7,7 +7,6 @@ Read next: transaction.py (building), writer.py (committing).
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -16,6 +15,7 @@ from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId, se
 from tripoint.core.power import PowerLevels, Rank, rank_of
 from tripoint.core.room_version import RoomVersion
 from tripoint.core.server_acl import ServerAcl
+from tripoint.rooms.ends import Extremity
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.ports import Member
 from tripoint.store.writes import PutRoom
@@ -40,13 +40,6 @@ def member_of(event: Event) -> Member:
         avatar if isinstance(avatar, str) else None,
         event,
     )
-
-
-class Extremity(NamedTuple):
-    """A forward extremity: its depth, and the state group after it."""
-
-    depth: int
-    group: int
 
 
 class Head:

@@ -15,10 +15,11 @@ from tripoint.core.ids import UserId
 from tripoint.core.room_version import RoomVersion
 from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomChange, UserChange
 from tripoint.rooms.commands import Origin
+from tripoint.rooms.ends import ends_with, extremity_of
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.rooms.room import Extremity, Head, Room, member_of
+from tripoint.rooms.room import Head, Room, member_of
 from tripoint.rooms.state_groups import StateGroups
 from tripoint.rooms.transaction import RoomTransaction, Signer
 from tripoint.store.interface import StoreError
@@ -190,10 +191,8 @@ class Writer:
                         UserId(event.state_key), room.room_key, member_of(event).membership, position
                     )
                 )
-        head.extremities = {
-            event_id: at for event_id, at in head.extremities.items() if event_id not in event.prev_events
-        }
-        head.extremities[event.event_id] = Extremity(event.depth, head.group)
+        head.extremities = ends_with(head.extremities, event)
+        head.extremities[event.event_id] = extremity_of(event, head.group)
         unit.append(
             AddEvent(
                 position,
