@@ -3,7 +3,8 @@
 spec: Matrix server-server-api "Joining Rooms", "Knocking upon a room", "Inviting to a room", "Leaving Rooms"
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -325,3 +326,66 @@ def test_three_servers_and_a_helper_that_is_not_the_maker(tmp_path: Path) -> Non
     run(work)
 
 
+
+
+async def until(app: App, room_id: RoomId, what: Callable[[Room], bool], timeout_s: float = 10) -> Room:
+    """The room, once it is as wished on this server."""
+    room = await room_of(app, room_id)
+    arrived = asyncio.Event()
+    app.middle.hub.watch_all_rooms(lambda change: arrived.set() if change.room_id == room_id else None)
+    async with asyncio.timeout(timeout_s):
+        while not what(room):
+            await arrived.wait()
+            arrived.clear()
+    return room
+
+
+def last_text(room: Room) -> object:
+    return room.recent[-1].event.content.get("body") if room.recent else None
+
+
+def test_what_is_said_and_done_on_one_server_is_so_on_the_others(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO, THREE) as made:
+            one, two, three = (made.apps[name] for name in (ONE, TWO, THREE))
+            alice, bob, carol = await account(one, "alice"), await account(two, "bob"), await account(three, "carol")
+            room_id = await make_room(one, alice)
+            await two.middle.service.do(Join(actor=bob, room_id=room_id, via=(ONE,)))
+            # The third comes in through the second, and the first hears of it from there.
+            await three.middle.service.do(Join(actor=carol, room_id=room_id, via=(TWO,)))
+            await until(one, room_id, lambda room: room.membership(carol) == "join")
+            for app, who, words in ((one, alice, "from one"), (two, bob, "from two"), (three, carol, "from three")):
+                await app.middle.service.do(
+                    SendEvent(actor=who, room_id=room_id, type="m.room.message", content=text(words))
+                )
+                for other in (one, two, three):
+                    await until(other, room_id, lambda room, words=words: last_text(room) == words)  # type: ignore[misc]
+            await one.middle.service.do(Kick(actor=alice, room_id=room_id, target=bob, reason="enough"))
+            await until(two, room_id, lambda room: room.membership(bob) == "leave")
+            await until(three, room_id, lambda room: room.membership(bob) == "leave")
+            assert await two.middle.reader.memberships(bob) == {room_id: "leave"}
+            await same_state((one, three), room_id)
+            # Back by invitation, and out again.
+            await one.middle.service.do(Invite(actor=alice, room_id=room_id, target=bob))
+            await two.middle.service.do(Join(actor=bob, room_id=room_id))
+            await until(three, room_id, lambda room: room.membership(bob) == "join")
+            await same_state((one, two, three), room_id)
+            await two.middle.service.do(Leave(actor=bob, room_id=room_id, reason="bye"))
+            await until(one, room_id, lambda room: room.membership(bob) == "leave")
+            await until(three, room_id, lambda room: room.membership(bob) == "leave")
+
+    run(work)
+
+
+def test_an_invitation_is_taken_back(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice, bob = await account(one, "alice"), await account(two, "bob")
+            room_id = await make_room(one, alice, template=Template.PRIVATE_CHAT)
+            await one.middle.service.do(Invite(actor=alice, room_id=room_id, target=bob))
+            await one.middle.service.do(Kick(actor=alice, room_id=room_id, target=bob))
+            await until(two, room_id, lambda room: room.membership(bob) == "leave")
+            assert (await refused(two, Join(actor=bob, room_id=room_id))).refusal is Refusal.NOT_INVITED
+
+    run(work)

@@ -92,7 +92,7 @@ class Accept:
         async with self._turns.of(event.room_id):
             room = await self._rooms.get(event.room_id)
             if room.outside:
-                raise Refused(Refusal.NO_SUCH_ROOM)
+                raise Refused(Refusal.NO_SUCH_ROOM, "This server is not in that room")
             return await self._receive(room, event, state_ids, relayed)
 
     async def _receive(

@@ -65,7 +65,7 @@ class Outside:
             replaced = room.committed(HistoryItem(position, event, None), head)
             room.state_keys[event.key] = event_key
             self._index.set(target, room.room_id, membership, position)
-            self._writer.tell([EventCommitted(position, room.room_id, event, replaced)])
+            self._writer.tell([EventCommitted(position, room.room_id, event, replaced, outlier=True)])
 
         await asyncio.shield(self._writer.queue(room, unit, committed))
 

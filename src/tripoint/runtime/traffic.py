@@ -95,7 +95,9 @@ def build_traffic(
     middle.hub.watch_all_rooms(sender.room_changed)
     middle.hub.watch_users(sender.user_changed)
     trust.gate.heard = sender.heard_from
-    transactions = TransactionEndpoints(middle.loaded, middle.accept, staging, check, edus.take)
+    transactions = TransactionEndpoints(
+        server, middle.loaded, middle.accept, staging, check, edus.take, middle.invitations.take_back
+    )
     return Traffic(sender, staging, edus, transactions, [])
 
 
