@@ -20,7 +20,7 @@ from tripoint.irc.projection import Names
 from tripoint.irc.render import fitted
 from tripoint.irc.tables import fold
 from tripoint.irc.wire import seal
-from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomChange
+from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomChange, StateReset
 from tripoint.rooms.ports import RoomReader, RoomView
 
 if TYPE_CHECKING:
@@ -159,21 +159,26 @@ class Channels:
         self._hub.watch_room(room.room_id, self._room_changed)
         return channel
 
-    def _attach(self, channel: Channel, session: IrcSession, change: EventCommitted | None) -> None:
+    def _attach(
+        self, channel: Channel, session: IrcSession, change: EventCommitted | StateReset | None
+    ) -> None:
         channel.attach(session)
         if change is None:
             channel.settle()
         if channel.direct:
             return
-        own = session.entering or (change is not None and _is_origin(session, change))
+        own = session.entering or (isinstance(change, EventCommitted) and _is_origin(session, change))
         self.show(session, channel, change, own=own)
 
-    def show(self, session: IrcSession, channel: Channel, change: EventCommitted | None, *, own: bool) -> None:
+    def show(
+        self, session: IrcSession, channel: Channel, change: EventCommitted | StateReset | None, *, own: bool
+    ) -> None:
         """JOIN, topic, names: a room as a session first sees it.  spec: docs/mapping.md 5.1, RFC2812 3.2.1"""
         if change is not None:
             channel.take_rank(session.user_id)
             channel.member_came(session.user_id)
-        out = joined_line(self._names, channel, change, session.user_id)
+        ts_ms = change.event.origin_server_ts if isinstance(change, EventCommitted) else None
+        out = joined_line(self._names, channel, session.user_id, ts_ms)
         if own:
             session.own(out)
         else:
@@ -254,6 +259,9 @@ class Channels:
         if isinstance(change, EventCommitted):
             channel.catch_up(change.position)
         self._watcher(channel, change)
+        if isinstance(change, EventCommitted | StateReset):
+            # Who came with this event has seen it. A reset can follow at its position, and is news to them.
+            channel.catch_up(change.position + 1)
 
 
 class _Undecided:

@@ -10,7 +10,15 @@ from collections.abc import Callable, Iterable
 
 from tripoint.accounts.ports import AccountService
 from tripoint.core.errors import PeerError
-from tripoint.core.ids import RoomId, UserId, fold_alias_localpart, parse_room_alias, parse_user_id
+from tripoint.core.ids import (
+    RoomAlias,
+    RoomId,
+    UserId,
+    fold_alias_localpart,
+    parse_room_alias,
+    parse_user_id,
+    server_of,
+)
 from tripoint.fanout.hub import Hub
 from tripoint.irc.channel import Boxes, Channel, spread, together
 from tripoint.irc.entrance import Channels, Spawn
@@ -117,14 +125,26 @@ class Network:
 
     # --- finding -----------------------------------------------------------------------------------------
 
-    async def find_room(self, word: str) -> RoomId | None:
-        """The room of this name, whoever is in it."""
+    async def find_room(self, word: str, user_id: UserId) -> RoomId | None:
+        """The room of this name, whoever is in it. No other server is asked.
+
+        A room of another server is found if somebody here hears it, or by the names of those that the user is in.
+        """
         channel = self.channels.named(word)
         if channel is not None:
             return channel.room_id
         slug = self.names.slug_room(word)
         if slug is not None:
             return slug
+        alias = self.alias_named(word)
+        if alias is None:
+            return None
+        if server_of(alias) != self.names.server:
+            return await self.reader.own_room(user_id, alias)
+        return await self.reader.resolve_alias(alias)
+
+    def alias_named(self, word: str) -> RoomAlias | None:
+        """The room alias that a channel name means."""
         alias = self.names.alias(word)
         if alias is None:
             return None
@@ -132,7 +152,7 @@ class Network:
         try:
             if server == self.names.server:
                 alias = f"#{fold_alias_localpart(localpart)}:{server}"
-            return await self.reader.resolve_alias(parse_room_alias(alias))
+            return parse_room_alias(alias)
         except PeerError:
             return None
 

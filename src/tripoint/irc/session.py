@@ -283,7 +283,7 @@ class IrcSession:
 
     async def room_named(self, word: str) -> RoomId:
         """The room with this channel name, whether we are in it or not. Raises IrcRefused(403)."""
-        room_id = await self.network.find_room(word)
+        room_id = await self.network.find_room(word, self.user_id)
         if room_id is None:
             raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
         return room_id

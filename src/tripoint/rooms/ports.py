@@ -155,6 +155,12 @@ class RoomReader(Protocol):
         """The room if it is in memory (it is, while anybody watches it)."""
 
     async def resolve_alias(self, alias: RoomAlias) -> RoomId | None: ...
+    async def own_room(self, user_id: UserId, alias: RoomAlias) -> RoomId | None:
+        """The room with this canonical alias, among those that a local user is in or invited to.
+
+        For rooms of other servers, which keep their names here while those do not answer.
+        """
+
     async def memberships(self, user_id: UserId) -> Mapping[RoomId, str]:
         """Rooms of a local user with `join`, `invite`, `knock`, `ban` or `leave` (not forgotten)."""
 

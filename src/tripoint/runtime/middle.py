@@ -204,7 +204,7 @@ async def build_middle(
         creation,
         loaded,
         passwords,
-        Accept(loaded, writer, RemoteWriter(writer, index, room_bus), store),
+        Accept(loaded, writer, RemoteWriter(writer, index), store),
         Serving(loaded, store),
         registration,
         room_limits,

@@ -51,7 +51,7 @@ async def _join_one(session: IrcSession, word: str) -> None:
     network = session.network
     if not is_channel(word):
         raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
-    room_id = await network.find_room(word)
+    room_id = await network.find_room(word, session.user_id)
     if room_id is None:
         try:
             await _create(session, word)
@@ -80,7 +80,7 @@ async def _join_one(session: IrcSession, word: str) -> None:
 async def _made_meanwhile(session: IrcSession, word: str) -> RoomId:
     """The room that somebody else is just making under this name: two JOINs at once make one channel."""
     for _ in range(CREATION_LOOKS):
-        room_id = await session.network.find_room(word)
+        room_id = await session.network.find_room(word, session.user_id)
         if room_id is not None:
             return room_id
         await asyncio.sleep(CREATION_LOOK_S)
@@ -181,7 +181,7 @@ async def names(session: IrcSession, line: Line) -> None:
 
 
 async def _seen_from_outside(session: IrcSession, word: str) -> Channel | None:
-    room_id = await session.network.find_room(word)
+    room_id = await session.network.find_room(word, session.user_id)
     if room_id is None:
         return None
     room = await session.reader.room(room_id)

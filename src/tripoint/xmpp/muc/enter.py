@@ -5,13 +5,13 @@ spec: XEP-0045 7.1, 7.2, 7.6, 7.7, 7.14; docs/mapping.md 2.7, 2.8, 3.6, 4.1-4.4,
 
 from dataclasses import dataclass
 
-from tripoint.core.ids import RoomId
+from tripoint.core.ids import RoomId, server_of
 from tripoint.rooms.commands import CreateRoom, Join, SetRoomNick, Template
 from tripoint.rooms.history import Anchor, ByPosition, ByTime, Direction, HistoryQuery
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.c2s.presence import show_of
-from tripoint.xmpp.jid import Jid, parse_room_local
+from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.messages import is_payload
 from tripoint.xmpp.muc.dates import parse_date
 from tripoint.xmpp.muc.events import history_message, subject
@@ -209,12 +209,14 @@ def _check_lock(room: RoomView, session: XmppSession) -> None:
 async def _find_or_create(session: XmppSession, jid: Jid) -> tuple[RoomView, bool]:
     """The room, made if there is none under this name. docs/mapping.md 4.3"""
     doors = session.doors
-    room_id = await session.muc.find(jid)
+    room_id = await session.muc.find(session, jid)
     created = False
     if room_id is None:
-        named = parse_room_local(jid.local, doors.domains.server)
+        named = session.muc.named(jid)
         if named.startswith("!"):
             raise Problem("item-not-found", "There is no such room")
+        if server_of(named) != doors.domains.server:
+            raise Refused(Refusal.NOT_A_LOCAL_ROOM_NAME)
         room_id, created = await _create(session, named[1:].rpartition(":")[0], jid)
     return await doors.reader.room(room_id), created
 
@@ -237,7 +239,7 @@ async def _create(session: XmppSession, localpart: str, jid: Jid) -> tuple[RoomI
         if refused.refusal is not Refusal.ALIAS_TAKEN:
             raise
         # Somebody else made it in this moment.
-        room_id = await session.muc.find(jid)
+        room_id = await session.muc.find(session, jid)
         if room_id is None:
             raise
         return room_id, False
