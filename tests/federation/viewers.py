@@ -6,18 +6,21 @@ is on its way.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 from xml.etree import ElementTree
 
 from tests.cross.world import IrcPerson, Pipe, Wire, XmppPerson
-from tests.federation.islands import Island
-from tripoint.core.ids import UserId
+from tests.federation.islands import Island, bring_in
+from tripoint.core.ids import RoomAlias, RoomId, UserId, server_of
 from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
 from tripoint.irc.options import IrcOptions
 from tripoint.irc.projection import channel_flags, prefix
+from tripoint.rooms.commands import Command, Done, Join
 from tripoint.rooms.ports import RoomView
+from tripoint.rooms.refusals import Refused
 from tripoint.xmpp.frontend import XmppFrontEnd
 from tripoint.xmpp.jid import user_jid
 from tripoint.xmpp.options import XmppOptions
@@ -197,25 +200,84 @@ class XmppViewer:
         assert self.subject == (room.topic or "")
 
 
+class Timers:
+    """call_later() on a clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._due: list[tuple[float, Callable[[], None], Timer]] = []
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> "Timer":
+        timer = Timer()
+        self._due.append((self.now + seconds, function, timer))
+        return timer
+
+    def move(self, seconds: float) -> None:
+        self.now += seconds
+        due = [entry for entry in self._due if entry[0] <= self.now]
+        self._due = [entry for entry in self._due if entry[0] > self.now]
+        for _, function, timer in due:
+            if not timer.cancelled:
+                function()
+
+
+class Timer:
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Elsewhere:
+    """The doors of an island's middle, where a room of `host` is found and joined when `answers` is set.
+
+    `refused` is raised instead, if it is set.
+    """
+
+    def __init__(self, island: Island, host: Island, room_id: RoomId) -> None:
+        self._island = island
+        self._host = host
+        self._room_id = room_id
+        self.answers = asyncio.Event()
+        self.asked: list[RoomAlias] = []
+        self.refused: Refused | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._island.party.middle.reader, name)
+
+    async def resolve_alias(self, alias: RoomAlias) -> RoomId | None:
+        if server_of(alias) == self._island.name:
+            return await self._island.party.middle.reader.resolve_alias(alias)
+        self.asked.append(alias)
+        await self.answers.wait()
+        if self.refused is not None:
+            raise self.refused
+        return self._room_id if alias == f"#tea:{self._host.name}" else None
+
+    async def do(self, command: Command) -> Done:
+        room = self._island.party.middle.loaded.peek(self._room_id)
+        if isinstance(command, Join) and command.room_id == self._room_id and room is None:
+            join = await bring_in(self._host, self._island, command.actor, self._room_id)
+            return Done(self._room_id, join.event_id, created=True)
+        return await self._island.party.do(command)
+
+
 @asynccontextmanager
-async def front_ends(island: Island) -> AsyncIterator[tuple[IrcFrontEnd, XmppFrontEnd]]:
+async def front_ends(
+    island: Island, elsewhere: Elsewhere | None = None, timers: Timers | None = None
+) -> AsyncIterator[tuple[IrcFrontEnd, XmppFrontEnd]]:
     """The IRC and XMPP front ends of one server."""
     middle, clock = island.party.middle, island.party.clock
     flusher = Flusher(asyncio.get_running_loop().call_soon)
-    doors = (
-        island.name,
-        middle.service,
-        middle.reader,
-        middle.accounts,
-        middle.presence,
-        middle.name_table,
-        middle.hub,
-        flusher,
-    )
-    irc_options = IrcOptions(motd="Hello.", commands_per_s=0, connections_per_address=0)
-    irc = IrcFrontEnd(*doors, irc_options, secret=bytes(32), now_ms=clock.ms, monotonic=clock.s)
-    xmpp_options = XmppOptions(stanzas_per_s=0, connections_per_address=0)
-    xmpp = XmppFrontEnd(*doors, xmpp_options, secret=bytes(32), now_ms=clock.ms, monotonic=clock.s, tls=None)
+    service: Any = elsewhere or middle.service
+    reader: Any = elsewhere or middle.reader
+    doors = (island.name, service, reader, middle.accounts, middle.presence, middle.name_table, middle.hub, flusher)
+    common: Any = {"secret": bytes(32), "now_ms": clock.ms, "monotonic": clock.s}
+    if timers is not None:
+        common["call_later"] = timers.call_later
+    irc = IrcFrontEnd(*doors, IrcOptions(motd="Hello.", commands_per_s=0, connections_per_address=0), **common)
+    xmpp = XmppFrontEnd(*doors, XmppOptions(stanzas_per_s=0, connections_per_address=0), **common, tls=None)
     await irc.start()
     await xmpp.start()
     try:

@@ -17,7 +17,7 @@ from tripoint.irc.channel import Channel
 from tripoint.irc.events import joined_line, topic_text
 from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.projection import Names
-from tripoint.irc.render import fitted
+from tripoint.irc.render import fitted, server_line
 from tripoint.irc.tables import fold
 from tripoint.irc.wire import seal
 from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomChange, StateReset
@@ -168,6 +168,12 @@ class Channels:
         if channel.direct:
             return
         own = session.entering or (isinstance(change, EventCommitted) and _is_origin(session, change))
+        word = session.waits_for(channel.room_id)
+        if word is not None:
+            own = False  # the command that runs now is another one
+            if fold(word) != fold(channel.name):
+                params = (session.nick, word, channel.name, "Forwarding to another channel")
+                session.shown(server_line(self._names.server, n.ERR_LINKCHANNEL, params), own=False)
         self.show(session, channel, change, own=own)
 
     def show(
@@ -262,6 +268,13 @@ class Channels:
         if isinstance(change, EventCommitted | StateReset):
             # Who came with this event has seen it. A reset can follow at its position, and is news to them.
             channel.catch_up(change.position + 1)
+
+
+def tell_history(session: IrcSession, room: RoomView, name: str) -> None:
+    """An IRC session's first JOIN is told that history is kept.  spec: docs/mapping.md 8.14"""
+    if not session.told_history:
+        session.told_history = True
+        session.reply("NOTICE", name, f"History is kept here ({room.history_visibility})")
 
 
 class _Undecided:

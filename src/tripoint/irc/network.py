@@ -21,7 +21,8 @@ from tripoint.core.ids import (
 )
 from tripoint.fanout.hub import Hub
 from tripoint.irc.channel import Boxes, Channel, spread, together
-from tripoint.irc.entrance import Channels, Spawn
+from tripoint.irc.entrance import Channels, Spawn, tell_history
+from tripoint.irc.joining import Joining
 from tripoint.irc.names import is_nick, nick_of
 from tripoint.irc.options import IrcOptions
 from tripoint.irc.outbox import IrcOutbox
@@ -30,7 +31,9 @@ from tripoint.irc.render import Outgoing, fitted
 from tripoint.irc.session import IrcSession
 from tripoint.irc.sessions import Sessions
 from tripoint.irc.telling import Teller
-from tripoint.rooms.ports import PresenceService, RoomReader, RoomService
+from tripoint.net.connections import CallLater
+from tripoint.rooms.ports import PresenceService, RoomReader, RoomService, RoomView
+from tripoint.rooms.refusals import Refusal, Refused
 
 
 class Network:
@@ -47,6 +50,7 @@ class Network:
         options: IrcOptions,
         spawn: Spawn,
         now_ms: Callable[[], int],
+        call_later: CallLater,
     ) -> None:
         self.names = names
         self.rooms = rooms
@@ -61,6 +65,7 @@ class Network:
         self.sessions = Sessions(presence)
         teller = Teller(names, reader, self.sessions, now_ms)
         self.channels = teller.channels = Channels(names, reader, hub, spawn, teller.room_changed)
+        self.joining = Joining(spawn, call_later, self._entered)
         self.spawn = spawn
         hub.watch_users(teller.user_changed)
 
@@ -68,6 +73,15 @@ class Network:
     def title(self) -> str:
         """The name of the network as clients show it."""
         return self.options.network or self.names.server
+
+    async def _entered(self, session: IrcSession, room: RoomView, word: str, created: bool) -> None:
+        """A room of another server is joined. Where the account was in it already, the session is let in here."""
+        if room.encrypted:
+            raise Refused(Refusal.ENCRYPTED)
+        await self.channels.enter(session, room)
+        if created and session.live:
+            with session.outbox.apart():
+                tell_history(session, room, self.names.channel(room))
 
     # --- coming and going --------------------------------------------------------------------------------
 

@@ -141,6 +141,13 @@ class Muc:
             return await reader.own_room(session.user_id, alias)
         return await reader.resolve_alias(alias)
 
+    async def elsewhere(self, session: XmppSession, jid: Jid) -> RoomAlias | None:
+        """The alias, where a JID names a room of another server that the user is not in."""
+        named = self.named(jid)
+        if named.startswith("!") or server_of(named) == self._doors.domains.server:
+            return None
+        return RoomAlias(named) if await self.find(session, jid) is None else None
+
     async def room_for(self, session: XmppSession, jid: Jid) -> RoomView:
         """The room, if the session's user may know of it; item-not-found otherwise.
 
@@ -156,6 +163,8 @@ class Muc:
 
     def leave_all(self, session: XmppSession) -> None:
         """The session became unavailable: it leaves every room by its own wish."""
+        for waiting in session.waiting.values():
+            waiting.left = True
         for visit in list(session.visits.values()):
             visit.view.end_visit(visit, left=True)
             self.close_if_empty(visit.view)
