@@ -70,7 +70,7 @@ class Accept:
         self._remote = remote
         self._store = store
         self._states = States(store)
-        self._locks: dict[RoomId, asyncio.Lock] = {}
+        self._locks: dict[RoomId, tuple[asyncio.Lock, int]] = {}
 
     async def judged(self, event_ids: Sequence[EventId]) -> Mapping[EventId, Verdict]:
         """What became of those of these events that were judged before."""
@@ -93,13 +93,16 @@ class Accept:
     async def _one_at_a_time(
         self, event: Event, state_ids: Sequence[EventId] | None
     ) -> Verdict | Lacking:
-        lock = self._locks.setdefault(event.room_id, asyncio.Lock())
+        # Counted, not asked whether it is locked: between a release and the next in line it is not.
+        lock, users = self._locks.get(event.room_id) or (asyncio.Lock(), 0)
+        self._locks[event.room_id] = lock, users + 1
         try:
             async with lock:
                 return await self._receive(await self._rooms.get(event.room_id), event, state_ids)
         finally:
-            if not lock.locked():
-                self._locks.pop(event.room_id, None)
+            lock, users = self._locks.pop(event.room_id)
+            if users > 1:
+                self._locks[event.room_id] = lock, users - 1
 
     async def _receive(
         self, room: Room, event: Event, state_ids: Sequence[EventId] | None
