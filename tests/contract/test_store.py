@@ -37,6 +37,7 @@ from tripoint.store.writes import (
     PutRosterItem,
     PutServerKey,
     PutStagedPdu,
+    PutStrippedState,
     PutToken,
     ReplaceEventJson,
     Write,
@@ -506,6 +507,14 @@ def test_close_writes_what_is_queued(tmp_path: Path) -> None:
     run(work)
 
 
+def test_what_is_known_of_rooms_from_outside(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        assert await store.load_stripped_state(1) is None
+        await write(store, PutStrippedState(1, b"[1]"), PutStrippedState(2, b"[2]"))
+        await write(store, PutStrippedState(1, b"[3]"))
+        assert (await store.load_stripped_state(1), await store.load_stripped_state(2)) == (b"[3]", b"[2]")
+        await write(store, PutStrippedState(1, None), DropRoom(2))
+        assert (await store.load_stripped_state(1), await store.load_stripped_state(2)) == (None, None)
 FAR, NEAR = ServerName("far.example"), ServerName("near.example")
 
 
@@ -520,6 +529,14 @@ def test_the_log_of_all_rooms_is_read_by_position(on_store: OnStore) -> None:
     on_store(test)
 
 
+def test_an_event_at_position_0_is_on_no_page_and_still_history(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        state = {"type": "m.room.history_visibility", "state_key": ""}
+        await write(store, event(1, position=0, flags=1, **state), event(2), event(3, position=-5))
+        page = await store.load_timeline(1, after=-10, upto=10, limit=10, backward=False)
+        assert [found.event_key for found in page] == [3, 2]
+        past = await store.load_state_history(1, "m.room.history_visibility", "")
+        assert [found.position for found in past] == [0]
 def test_receipts_of_all_rooms_are_read_by_position(on_store: OnStore) -> None:
     async def test(store: Store) -> None:
         one = PutReceipt(1, ALICE, "m.read", "", EventId("$a"), 1, 7)

@@ -69,8 +69,7 @@ class Voyage:
             there: list[Ship] = []
             for index, ship in enumerate(self.ships):
                 if ship is not host:
-                    key = (await ship.party.middle.store.load_maxima())[2] + 1
-                    join = await bring_in(host.island, ship.island, self.users[index][0], room_id, room_key=key)
+                    join = await bring_in(host.island, ship.island, self.users[index][0], room_id)
                     for other in there:
                         await other.island.deliver(join)
                     there.append(ship)

@@ -17,7 +17,7 @@ from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.room import Room, member_of
 from tripoint.rooms.states import parsed
 from tripoint.store.interface import RoomStore, StoredEvent
-from tripoint.store.writes import FLAG_RELAYED
+from tripoint.store.writes import FLAG_OUTLIER, FLAG_RELAYED
 
 # In order, so that what happens does not depend on how a set happens to be laid out.
 Servers = tuple[ServerName, ...]
@@ -60,7 +60,7 @@ class Audience:
         event = change.event
         if event.type in _MOVING:
             self.forget(change.room_id)
-        if not self._is_ours(event, change.relayed):
+        if change.outlier or not self._is_ours(event, change.relayed):
             return NOBODY
         room = self._rooms.peek(change.room_id)
         if room is None:
@@ -75,7 +75,7 @@ class Audience:
         """An event of the log, and who was to be told of it when it was committed."""
         event = parsed(row, room.version)
         relayed = bool(row.flags & FLAG_RELAYED)
-        if not self._is_ours(event, relayed) or not _federates(room):
+        if row.flags & FLAG_OUTLIER or not self._is_ours(event, relayed) or not _federates(room):
             return event, NOBODY
         there = await self._after(row)
         servers = tuple(one for one in there if self._may_hear(room, one))
@@ -114,7 +114,7 @@ class Audience:
 
 
 def _federates(room: Room) -> bool:
-    return room.create_event.content.get("m.federate") is not False
+    return not room.outside and room.create_event.content.get("m.federate") is not False
 
 
 def _without(servers: Servers, server: ServerName) -> Servers:

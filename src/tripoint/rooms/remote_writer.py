@@ -12,12 +12,13 @@ from tripoint.bus.interface import Bus
 from tripoint.core.event import Event
 from tripoint.core.ids import UserId
 from tripoint.rooms.changes import EventCommitted, RoomChange, StateReset
+from tripoint.rooms.ends import ends_with, extremity_of
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.rooms.room import Extremity, Head, Room, StateKey, member_of
+from tripoint.rooms.room import Head, Room, StateKey, member_of
 from tripoint.rooms.writer import Writer
-from tripoint.store.writes import AddEvent, PlaceEvent, PutMembership, Write
+from tripoint.store.writes import FLAG_RELAYED, AddEvent, PlaceEvent, PutMembership, Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class RemotePlace:
 
     States map (type, state_key) to event keys; `own_key` stands for this event's own key, which it gets when
     it is committed. `current` is the room's state from now on, None where the head stays (rejected,
-    soft-failed); `changed` the events in which that differs from the head.
+    soft-failed); `changed` the events in which that differs from the head. `enters`: the event is this server's
+    way into the room, and what the head was before does not count any more.
     """
 
     event: Event
@@ -38,6 +40,7 @@ class RemotePlace:
     after: Mapping[StateKey, int]
     current: Mapping[StateKey, int] | None
     changed: Mapping[StateKey, Event | None]
+    enters: bool = False
 
 
 class RemoteWriter:
@@ -100,10 +103,8 @@ class RemoteWriter:
                 head.group = group
             else:
                 head.group = self._writer.groups.holding(room, current, head.group, room.head_keys(), unit)
-            head.extremities = {
-                event_id: at for event_id, at in head.extremities.items() if event_id not in event.prev_events
-            }
-            head.extremities[event.event_id] = Extremity(event.depth, group)
+            head.extremities = {} if place.enters else ends_with(head.extremities, event)
+            head.extremities[event.event_id] = extremity_of(event, group)
             room.pending.update(changed)
             unit.extend(self._membership_writes(room, changed, number))
         new_head = head.copy()
@@ -112,7 +113,7 @@ class RemoteWriter:
             if on_commit is not None:
                 on_commit()
             if shown:
-                self._tell(room, event, number, changed, new_head)
+                self._tell(room, place, number, changed, new_head)
 
         return self._writer.queue(room, unit, committed)
 
@@ -134,24 +135,31 @@ class RemoteWriter:
     def _tell(
         self,
         room: Room,
-        event: Event,
+        place: RemotePlace,
         position: int,
         changed: Mapping[StateKey, tuple[Event, int] | None],
         head: Head,
     ) -> None:
         """Tell an event of another server, and then whatever else its arrival changed."""
+        event = place.event
+        if place.enters:
+            room.version = event.version
         before = room.reset_state(changed, position, head)
         key = None if event.state_key is None else event.key
         replaced = None if key is None else before.get(key, room.state.get(key))
         if replaced is event:
             replaced = None
         room.shown(HistoryItem(position, event, None, replaced))
-        told = EventCommitted(position, room.room_id, event, replaced)
+        relayed = bool(place.flags & FLAG_RELAYED)
+        told = EventCommitted(position, room.room_id, event, replaced, relayed=relayed)
         for (type_, state_key), entry in changed.items():
             if type_ == "m.room.member":
                 membership = "leave" if entry is None else member_of(entry[0]).membership
                 self._memberships.set(UserId(state_key), room.room_id, membership, position)
         self._writer.tell([told])
+        if place.enters:
+            # Nobody of this server was inside: there is no earlier picture of the room to correct.
+            return
         reset: list[tuple[Event | None, Event | None]] = []
         for changed_key, entry in changed.items():
             if changed_key != key:

@@ -18,6 +18,7 @@ from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
 from tripoint.irc.options import IrcOptions
 from tripoint.matrix.federation.intake import BODY_BYTES
+from tripoint.matrix.federation.trust import Federated
 from tripoint.matrix.frontend import MatrixFrontEnd
 from tripoint.net.discovery import Names
 from tripoint.net.dns import Dns
@@ -120,9 +121,13 @@ class App:
             default_room_version=config.server.default_room_version,
             plaintext_passwords=config.listen.plaintext_passwords,
             fallback=page.handle,
-            trust=self.federation.trust,
-            serving=middle.serving,
-            transactions=self.traffic.transactions,
+            federated=Federated(
+                self.federation.trust,
+                middle.serving,
+                middle.resident,
+                middle.invitations,
+                self.traffic.transactions,
+            ),
             delegated=config.server.federation_address,
         )
         await self.irc.start()

@@ -16,6 +16,7 @@ from tripoint.core.ids import RoomId, ServerName
 from tripoint.core.room_version import RoomVersion
 from tripoint.matrix.federation.client import FederationClient, make_target
 from tripoint.matrix.federation.edus import EduIntake
+from tripoint.matrix.federation.handshakes import Handshakes
 from tripoint.matrix.federation.intake import TransactionEndpoints
 from tripoint.matrix.federation.pdus import PduCheck
 from tripoint.matrix.federation.questions import V1, Questions
@@ -73,9 +74,10 @@ def build_traffic(
 ) -> Traffic:
     """Wire it; nothing is sent before start()."""
     server = trust.own.server
-    check = PduCheck(trust.ring)
+    check = trust.check
     questions = Questions(trust.client, check, _version_of(middle))
-    catch_up = CatchUp(middle.loaded, middle.accept, middle.store, questions)
+    middle.door.open(questions, Handshakes(trust.client, check))
+    catch_up = CatchUp(middle.loaded, middle.accept, middle.outliers, middle.store, questions)
     staging = Staging(server, middle.loaded, middle.store, middle.stream, _checker(check), catch_up, report)
     outbox = Outbox(
         server, middle.loaded, middle.store, middle.stream, Audience(server, middle.loaded, middle.store)
@@ -93,7 +95,9 @@ def build_traffic(
     middle.hub.watch_all_rooms(sender.room_changed)
     middle.hub.watch_users(sender.user_changed)
     trust.gate.heard = sender.heard_from
-    transactions = TransactionEndpoints(middle.loaded, middle.accept, staging, check, edus.take)
+    transactions = TransactionEndpoints(
+        server, middle.loaded, middle.accept, staging, check, edus.take, middle.invitations.take_back
+    )
     return Traffic(sender, staging, edus, transactions, [])
 
 

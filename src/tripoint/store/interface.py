@@ -103,7 +103,7 @@ class RoomStore(Writer, Protocol):
     async def load_timeline(
         self, room_key: int, *, after: int, upto: int, limit: int, backward: bool
     ) -> Sequence[StoredEvent]:
-        """Events with after < position <= upto; newest first if `backward`, else oldest first."""
+        """Events with after < position <= upto, not that at 0; newest first if `backward`, else oldest first."""
 
     async def load_state_history(self, room_key: int, type: str, state_key: str) -> Sequence[StoredEvent]:
         """Every event of the timeline that ever stood under this key, by rising position."""
@@ -127,6 +127,9 @@ class RoomStore(Writer, Protocol):
     async def load_alias_creator(self, alias: RoomAlias) -> UserId | None: ...
     async def load_aliases(self, room_key: int) -> Sequence[RoomAlias]: ...
     async def load_receipts(self, room_key: int) -> Sequence[PutReceipt]: ...
+    async def load_stripped_state(self, room_key: int) -> bytes | None:
+        """What was told of a room from outside (PutStrippedState)."""
+
     async def load_names(self, kind: str, scope: str) -> Mapping[str, str]: ...
     async def load_maxima(self) -> tuple[int, int, int]:
         """Highest (position or event key, state group, room key) in use; zeros in a new database."""

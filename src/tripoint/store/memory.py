@@ -35,6 +35,7 @@ from tripoint.store.writes import (
     PutRosterItem,
     PutServerKey,
     PutStagedPdu,
+    PutStrippedState,
     PutToken,
     ReplaceEventJson,
     StateDelta,
@@ -74,6 +75,7 @@ class MemoryStore:
         self.registration_tokens: dict[str, PutRegistrationToken] = {}
         self.names: dict[tuple[str, str], dict[str, str]] = {}
         self.server_keys: dict[tuple[ServerName, str], PutServerKey] = {}
+        self.stripped_states: dict[int, PutStrippedState] = {}
         self.destinations: dict[ServerName, PutDestination] = {}
         self.missed_rooms: dict[tuple[ServerName, int], PutMissedRoom] = {}
         self.staged: dict[EventId, PutStagedPdu] = {}
@@ -156,6 +158,8 @@ class MemoryStore:
                 self.registration_tokens[write.token] = write
             case PutName():
                 self.names.setdefault((write.kind, write.scope), {})[write.key] = write.value
+            case PutStrippedState():
+                _put(self.stripped_states, write.room_key, write, write.state is None)
             case PutServerKey():
                 _put(self.server_keys, (write.server, write.key_id), write, write.public_key is None)
             case PutDestination():
@@ -182,6 +186,7 @@ class MemoryStore:
         _drop(self.memberships, lambda key, _: key[1] == room_key)
         _drop(self.aliases, lambda _, alias: alias.room_key == room_key)
         _drop(self.receipts, lambda key, _: key[0] == room_key)
+        self.stripped_states.pop(room_key, None)
         _drop(self.missed_rooms, lambda key, _: key[1] == room_key)
         _drop(self.staged, lambda _, staged: staged.room_key == room_key)
         self.rooms.pop(room_key, None)
@@ -260,7 +265,7 @@ class MemoryStore:
     async def load_timeline(
         self, room_key: int, *, after: int, upto: int, limit: int, backward: bool
     ) -> Sequence[StoredEvent]:
-        found = [event for position, event in self._timeline(room_key) if after < position <= upto]
+        found = [event for position, event in self._timeline(room_key) if after < position <= upto and position]
         return found[::-1][:limit] if backward else found[:limit]
 
     async def load_state_history(self, room_key: int, type: str, state_key: str) -> Sequence[StoredEvent]:
@@ -324,6 +329,10 @@ class MemoryStore:
             *(write.position for write in self.account_data.values()),
         )
         return max(positions, default=0), max(self.groups, default=0), max(self.rooms, default=0)
+
+    async def load_stripped_state(self, room_key: int) -> bytes | None:
+        write = self.stripped_states.get(room_key)
+        return None if write is None else write.state
 
     async def load_server_keys(self, server: ServerName) -> Sequence[PutServerKey]:
         return [write for (name, _), write in sorted(self.server_keys.items()) if name == server]

@@ -195,7 +195,8 @@ class SqliteStore:
     ) -> Sequence[StoredEvent]:
         order = "DESC" if backward else "ASC"
         found = self._all(
-            _EVENT + f"WHERE room_key = ? AND position > ? AND position <= ? ORDER BY position {order} LIMIT ?",
+            _EVENT + "WHERE room_key = ? AND position > ? AND position <= ? AND position != 0"
+            f" ORDER BY position {order} LIMIT ?",
             room_key,
             after,
             upto,
@@ -287,6 +288,10 @@ class SqliteStore:
         )
         assert row is not None
         return int(str(row[0])), int(str(row[1])), int(str(row[2]))
+
+    async def load_stripped_state(self, room_key: int) -> bytes | None:
+        row = self._one("SELECT state FROM stripped_states WHERE room_key = ?", room_key)
+        return None if row is None else bytes(row[0])
 
     async def load_server_keys(self, server: ServerName) -> Sequence[PutServerKey]:
         return [rows.server_key(row) for row in self._all(rows.SERVER_KEY + "WHERE server = ? ORDER BY key_id", server)]

@@ -46,8 +46,9 @@ class AddEvent(Struct, frozen=True):
     """One event. `event_key` names it in every table; `position` is its place in the server's stream.
 
     `position` None: the event is in no timeline (an outlier, a rejected or a soft-failed event); negative:
-    it was fetched from before what this server had. `state_group` is the state after it. `type` and
-    `state_key` are kept as columns for state events alone (None otherwise). `flags`: see FLAG_*.
+    it was fetched from before what this server had; 0: it held before all of that, and is on no page.
+    `state_group` is the state after it. `type` and `state_key` are kept as columns for state events alone (None
+    otherwise). `flags`: see FLAG_*.
     """
 
     event_key: int
@@ -214,6 +215,14 @@ class PutServerKey(Struct, frozen=True):
     document: bytes
 
 
+class PutStrippedState(Struct, frozen=True):
+    """What an invitation or a knock told of a room that this server is not in: a JSON list of stripped state
+    events. None deletes: the room is entered, or gone."""
+
+    room_key: int
+    state: bytes | None
+
+
 class PutDestination(Struct, frozen=True):
     """How far another server has heard this one. A `position` of None forgets it.
 
@@ -273,6 +282,7 @@ Write = (
     | PutRegistrationToken
     | PutName
     | PutServerKey
+    | PutStrippedState
     | PutDestination
     | PutMissedRoom
     | PutStagedPdu

@@ -31,14 +31,15 @@ Resolve = Callable[[ServerName], Awaitable[Route]]
 
 
 class RemoteRefused(RemoteFailed):
-    """The server answered, and the answer is no. `status` and `errcode` ("" where it gave none) say why."""
+    """The server answered, and the answer is no. `status`, `errcode` and `error` ("" where it gave none) say why."""
 
     def __init__(self, host: str, status: int, errcode: str, error: str) -> None:
         self.status = status
         self.errcode = errcode
         # It goes to logs and perhaps to users: one line of printable characters.
-        text = "".join(c if c.isprintable() else " " for c in f"{errcode} {error}"[:300])
-        super().__init__(host, f"{status} {text}".strip())
+        self.error = "".join(c if c.isprintable() else " " for c in error[:300])
+        code = "".join(c if c.isprintable() else " " for c in errcode[:100])
+        super().__init__(host, f"{status} {code} {self.error}".strip())
 
 
 def make_target(*segments: str, query: Mapping[str, str | Sequence[str]] | None = None) -> str:

@@ -25,7 +25,7 @@ from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response
 from tripoint.rooms.accept import Accept, Lacking, Verdict
 from tripoint.rooms.loaded import LoadedRooms
-from tripoint.rooms.refusals import Refused
+from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room
 from tripoint.rooms.staging import Staging
 
@@ -45,7 +45,10 @@ MAX_TXN_ID: Final = 255
 # Fifty events of the largest size and the rest; canonical JSON has no shorter form that is longer here.
 BODY_BYTES: Final = 5 * 1_048_576
 
-_RESULTS = {Verdict.REJECTED: "The rules of the room do not allow this event"}
+_RESULTS = {
+    Verdict.REJECTED: "The rules of the room do not allow this event",
+    Verdict.CLASHES: "There is another event with this id",
+}
 
 # (origin, EDUs): what is told and not kept.
 TakeEdus = Callable[[ServerName, Sequence[JsonObject]], Awaitable[None]]
@@ -53,11 +56,21 @@ Results = dict[EventId, str | None]
 
 
 class TransactionEndpoints:
-    """PUT /send. `take_edus` comes after the PDUs: a receipt may be for one of them."""
+    """PUT /send. `take_edus` comes after the PDUs: a receipt may be for one of them. `take_back` hears of memberships
+    that end in rooms which `server`, this one, is not in."""
 
     def __init__(
-        self, rooms: LoadedRooms, accept: Accept, staging: Staging, check: PduCheck, take_edus: TakeEdus
+        self,
+        server: ServerName,
+        rooms: LoadedRooms,
+        accept: Accept,
+        staging: Staging,
+        check: PduCheck,
+        take_edus: TakeEdus,
+        take_back: Callable[[Event], Awaitable[bool]],
     ) -> None:
+        self._server = server
+        self._take_back = take_back
         self._rooms = rooms
         self._accept = accept
         self._staging = staging
@@ -184,9 +197,14 @@ class TransactionEndpoints:
                 log.info("federation.pdu_dropped", server=origin, event_id=event.event_id, reason=str(error))
                 return f"This event is not signed as it must be: {error}"
             else:
+                # Where this server is not inside, somebody who was invited may not be any more.
+                if not room.is_here(self._server) and await self._take_back(verified):
+                    return None
                 outcome = await self._accept.receive(verified)
                 if not isinstance(outcome, Lacking):
                     return _RESULTS.get(outcome)
+        if room.outside:
+            raise Refused(Refusal.NO_SUCH_ROOM)
         await self._staging.put(room, event.event_id, origin, event.json)
         return None
 

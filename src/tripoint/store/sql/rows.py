@@ -36,6 +36,7 @@ from tripoint.store.writes import (
     PutRosterItem,
     PutServerKey,
     PutStagedPdu,
+    PutStrippedState,
     PutToken,
     ReplaceEventJson,
     StateDelta,
@@ -215,6 +216,10 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
             w.document,
         ),
     ),
+    PutStrippedState: (
+        "INSERT OR REPLACE INTO stripped_states (room_key, state) VALUES (?,?)",
+        lambda w: (w.room_key, w.state),
+    ),
     PutDestination: (
         "INSERT OR REPLACE INTO destinations (server, position, failing_since_ms, retry_at_ms, interval_ms)"
         " VALUES (?,?,?,?,?)",
@@ -265,6 +270,7 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "DELETE FROM server_keys WHERE server = ? AND key_id = ?",
         lambda w: (w.server, w.key_id),
     ),
+    PutStrippedState: ("state", "DELETE FROM stripped_states WHERE room_key = ?", lambda w: (w.room_key,)),
     PutDestination: ("position", "DELETE FROM destinations WHERE server = ?", lambda w: (w.server,)),
     PutMissedRoom: (
         "since",
@@ -282,6 +288,7 @@ _DROP_ROOM = tuple(
         "memberships",
         "aliases",
         "receipts",
+        "stripped_states",
         "missed_rooms",
         "staged_pdus",
         "rooms",
