@@ -72,7 +72,7 @@ async def make_room(at: Island, creator: UserId, version: str) -> RoomId:
     return done.room_id
 
 
-async def bring_in(host: Island, guest: Island, user_id: UserId, room_id: RoomId) -> Event:
+async def bring_in(host: Island, guest: Island, user_id: UserId, room_id: RoomId, room_key: int = 1) -> Event:
     """What make_join and send_join come to: `user_id` of `guest` is joined, and `guest` has the room."""
     room = await host.party.middle.loaded.get(room_id)
     before = list(room.state.values())
@@ -82,7 +82,7 @@ async def bring_in(host: Island, guest: Island, user_id: UserId, room_id: RoomId
     assert await host.deliver(join) is Verdict.ACCEPTED
     chain = await chain_of(host, [e.event_id for e in before], room_id)
     copies = [parse_event(e.json, e.version) for e in before]
-    await guest.party.middle.accept.start_room(join, copies, chain, room_key=1)
+    await guest.party.middle.accept.start_room(join, copies, chain, room_key=room_key)
     return join
 
 

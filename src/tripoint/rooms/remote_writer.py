@@ -115,6 +115,40 @@ class RemoteWriter:
 
         return self._writer.queue(room, unit, committed)
 
+    def submit_next(self, room: Room, event: Event) -> "asyncio.Future[None]":
+        """Queue an event that follows all ends of the room and is allowed there: as submit(), where no state has to
+        be worked out."""
+        if room.gone:
+            raise Refused(Refusal.NO_SUCH_ROOM)
+        unit: list[Write] = []
+        number = self._writer.stream.next()
+        head = room.head
+        changed: dict[StateKey, tuple[Event, int] | None] = {}
+        if event.state_key is not None:
+            changed[event.key] = (event, number)
+            room.pending.update(changed)
+            unit.append(self._writer.groups.after(room, event.type, event.state_key, number))
+            unit.extend(self._membership_writes(room, changed, number))
+        unit.append(
+            AddEvent(
+                number,
+                number,
+                room.room_key,
+                event.event_id,
+                head.group,
+                event.origin_server_ts,
+                0,
+                event.type if event.state_key is not None else None,
+                event.state_key,
+                None,
+                event.json,
+            )
+        )
+        head.extremities = ends_with(head.extremities, event)
+        head.extremities[event.event_id] = extremity_of(event, head.group)
+        new_head = head.copy()
+        return self._writer.queue(room, unit, lambda: self._tell(room, event, number, changed, new_head))
+
     def _membership_writes(
         self, room: Room, changed: Mapping[StateKey, tuple[Event, int] | None], position: int
     ) -> list[Write]:
