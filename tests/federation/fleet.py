@@ -216,6 +216,8 @@ class Ship:
             return DiskStore(self._path)
         if self._store is None:
             self._store = MemoryStore()
+        # It outlives its server, as a disk does.
+        cast(MemoryStore, self._store)._closed = False
         return self._store
 
     async def build(self) -> None:

@@ -331,6 +331,7 @@ class Sender:
                 for lane, _, rows in written:
                     lane.rows_lost(rows)
                 self._dirty |= dirty
+                log.warning("federation.not_stored", what="how far other servers are")
                 return
             self._floor = floor
         for lane in dirty:
