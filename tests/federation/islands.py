@@ -67,8 +67,10 @@ class Island:
         return {key: event.event_id for key, event in room.state.items()}
 
 
-async def make_room(at: Island, creator: UserId, version: str) -> RoomId:
-    done = await at.party.do(CreateRoom(actor=creator, template=Template.CHANNEL, room_version=version))
+async def make_room(at: Island, creator: UserId, version: str, alias: str | None = None) -> RoomId:
+    done = await at.party.do(
+        CreateRoom(actor=creator, template=Template.CHANNEL, room_version=version, alias_localpart=alias)
+    )
     assert done.room_id is not None
     return done.room_id
 

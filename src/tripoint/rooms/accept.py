@@ -17,6 +17,7 @@ from tripoint.core.ids import EventId
 from tripoint.rooms.ends import ends_with
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.outliers import permits
+from tripoint.rooms.redactions import NOTHING, Redacting, Redactions
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.remote_writer import RemotePlace, RemoteWriter
 from tripoint.rooms.room import Room, StateKey
@@ -63,6 +64,7 @@ class Accept:
         self._remote = remote
         self._store = store
         self._states = States(store)
+        self._redactions = Redactions(store, self._states)
         self._turns = turns
 
     async def judged(self, event_ids: Sequence[EventId]) -> Mapping[EventId, Verdict]:
@@ -132,8 +134,9 @@ class Accept:
         allowed = self._allowed_by_auth_events(room, event, [auth[i] for i in event.auth_events])
         # 5. "... based on the state before the event, otherwise it is rejected."
         allowed = allowed and permits(await self._states.auth_state(before, event), event)
+        redacting = await self._redactions.look(room, event, before) if allowed else NOTHING
         for _ in range(MAX_TRIES):
-            place = await self._place(room, event, before, group, allowed, known, relayed)
+            place = await self._place(room, event, before, group, allowed, known, relayed, redacting)
             if place is not None:
                 await asyncio.shield(self._remote.submit(room, place))
                 return _VERDICTS[place.flags]
@@ -178,6 +181,7 @@ class Accept:
         allowed: bool,
         known: StoredEvent | None,
         relayed: bool,
+        redacting: Redacting,
     ) -> RemotePlace | None:
         """Where the event goes; None if the head moved while this was found out. No await after the check."""
         head = room.head.rows()
@@ -221,6 +225,7 @@ class Accept:
             after=after,
             current=current,
             changed=changed,
+            redacting=redacting,
         )
 
     async def _changed(

@@ -72,13 +72,13 @@ RoomChange = EventCommitted | StateReset | TypingChanged | ReceiptMoved | Direct
 
 
 class MembershipChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
-    """A local user's own membership changed (also told as EventCommitted to the room)."""
+    """A local user's own membership changed. `change` is what the room is told next, and says the same."""
 
     user_id: UserId
     room_id: RoomId
     membership: str  # join | invite | leave | ban | knock
     before: str  # the same, "leave" where there was none
-    change: EventCommitted
+    change: EventCommitted | StateReset
 
 
 class PresenceChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):

@@ -171,6 +171,12 @@ class RoomReader(Protocol):
     async def remote_profile(self, user_id: UserId) -> Mapping[str, str]:
         """The profile of another server's user, asked for there. Refused: NO_SUCH_USER, REMOTE_TIMEOUT."""
 
+    async def own_room(self, user_id: UserId, alias: RoomAlias) -> RoomId | None:
+        """The room with this canonical alias, among those that a local user is in or invited to.
+
+        For rooms of other servers, which keep their names here while those do not answer.
+        """
+
     async def memberships(self, user_id: UserId) -> Mapping[RoomId, str]:
         """Rooms of a local user with `join`, `invite`, `knock`, `ban` or `leave` (not forgotten)."""
 

@@ -42,6 +42,11 @@ def member_of(event: Event) -> Member:
     )
 
 
+def membership_of(event: Event | None) -> str:
+    """The membership that a member event gives; `leave` where there is none."""
+    return "leave" if event is None else member_of(event).membership
+
+
 class Head:
     """Where the next event goes: the forward extremities, and the state group after all of them.
 
@@ -308,8 +313,8 @@ class Room:
                 self.state_positions[key] = position
             if key[0] == "m.room.member":
                 self._drop_or_set_member(UserId(key[1]), None if entry is None else entry[0])
-        self._power = None
-        self._head_power = None
+        if any(key in changed for key in _POWER_KEYS):
+            self._power = None
         return before
 
     def shown(self, item: HistoryItem) -> None:

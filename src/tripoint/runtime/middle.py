@@ -162,7 +162,7 @@ async def build_middle(
     loaded = LoadedRooms(store, hub.is_watched, limits.rooms_in_memory)
     people = People(accounts.is_local_user, accounts.is_guest, accounts.profile, accounts.mark_direct)
     turns, door = Turns(), RemoteDoor()
-    remote_writer = RemoteWriter(writer, index, room_bus)
+    remote_writer = RemoteWriter(writer, index)
     accept = Accept(loaded, remote_writer, store, turns)
     outliers = OutlierJudge(writer, store)
     outside = Outside(loaded, writer, index, store)
