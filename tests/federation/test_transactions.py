@@ -17,7 +17,7 @@ from tests.federation.islands import bring_in, make_room
 from tests.federation.virtual import run_virtually
 from tripoint.core.errors import RemoteFailed
 from tripoint.core.ids import RoomId, ServerName, UserId
-from tripoint.rooms.commands import Ban, CreateRoom, Kick, Leave, SendState, SetTopic, Template
+from tripoint.rooms.commands import Ban, CreateRoom, Kick, Leave, SendState, SetTopic, SetTyping, Template
 from tripoint.rooms.outbox import FLOOR
 from tripoint.store.interface import StoreError
 from tripoint.store.memory import MemoryStore
@@ -391,3 +391,55 @@ def test_a_room_that_is_gone_is_no_longer_owed() -> None:
         assert await store.load_destinations() == [] and await store.load_missed_rooms() == []
 
     sailing("a.org", "b.org")(test)
+
+
+def test_a_server_that_is_gone_for_good_and_owed_nothing_is_forgotten() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        room_id, users = await shared(ships)
+        await launch(ships)
+        sea.part("a.org", "b.org")
+        await ships[0].party.do(SetTyping(actor=users[0], room_id=room_id, typing=True))
+        await asyncio.sleep(60)
+        store = ships[0].party.middle.store
+        (row,) = await store.load_destinations()
+        assert row.server == "b.org" and await store.load_missed_rooms() == []
+        # It is asked nothing while there is nothing to say.
+        assert sends(sea, "a.org", "b.org") == 1
+        await asyncio.sleep(25 * 3600)
+        assert sends(sea, "a.org", "b.org") == 1
+        assert await store.load_destinations() == [] and not ships[0].traffic.sender._lanes
+
+    sailing("a.org", "b.org")(test)
+
+
+def test_a_server_that_is_heard_from_comes_before_those_of_which_nothing_is_known() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        room_id, users = await shared(ships)
+        await launch(ships)
+        carry = sea.carry
+
+        async def silent(source: str, target: str, *rest: Any) -> Any:
+            if source == "a.org" and target != "e.org":
+                await asyncio.sleep(60)
+                raise RemoteFailed(target, "no whole answer within 60 s")
+            if source == "a.org" and frozenset((source, target)) in sea.parted:
+                raise RemoteFailed(target, "gone")
+            return await carry(source, target, *rest)
+
+        sea.carry = silent  # type: ignore[method-assign]
+        sea.part("a.org", "e.org")
+        sender = ships[0].traffic.sender
+        sender._retrying.limit = 1
+        await ships[0].party.say(users[0], room_id, "to all of you")
+        await asyncio.sleep(500)
+        assert sender.counts()["down"] == 4
+        sea.heal()
+        # One of the others is being tried for a minute, two more are waiting for their turn.
+        for lane in sender._down:
+            if lane.server != "e.org":
+                sender._enqueue(lane, sender._retrying)
+        await ships[4].party.say(users[4], room_id, "I am here")
+        await asyncio.sleep(70)
+        assert "to all of you" in await bodies(ships[4], room_id)
+
+    sailing("a.org", "b.org", "c.org", "d.org", "e.org")(test)
