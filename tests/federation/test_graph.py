@@ -16,7 +16,7 @@ from tests.federation.islands import Island, islands
 from tests.federation.quarrels import carry, share_power, something, trio
 from tests.support.middle import run
 from tests.support.slow_store import SlowStore
-from tripoint.core.event import EventDraft, build_event
+from tripoint.core.event import EventDraft, build_event, parse_event
 from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.core.power import Rank
 from tripoint.rooms.accept import Lacking, Verdict
@@ -314,6 +314,46 @@ def test_local_commands_go_on_while_events_are_taken_in(tmp_path: Path) -> None:
         again = [SqliteStore(tmp_path / f"{n}.db") for n in range(2)]
         async with islands("a.org", "b.org", stores=again) as (one, two):
             assert await one.state(room_id) == state
+
+    run(work)
+
+
+@pytest.mark.parametrize("version", ["1", "12"])
+def test_events_that_come_together_are_judged_one_by_one(version: str, tmp_path: Path) -> None:
+    """What follows the ends is committed together; what does not waits for it and finds it in the store."""
+
+    async def work() -> None:
+        stores = [SqliteStore(tmp_path / f"{n}.db") for n in range(2)]
+        async with islands("a.org", "b.org", stores=stores) as (one, two):
+            room_id, people = await trio([one, two], version)
+            alice, bob = people[0][0], people[1][0]
+            for number in range(5):
+                await two.party.say(bob, room_id, str(number))
+            first = [parse_event(e.json, e.version) for e in two.outgoing]
+            unknown = [first[3]]
+            assert await one.party.middle.accept.receive_all(unknown) == [
+                Lacking(frozenset({first[2].event_id}), frozenset())
+            ]
+            # A fork in the middle: Alice speaks before the first has come.
+            await one.party.say(alice, room_id, "meanwhile")
+            batch = [first[0], first[1], first[1], first[0], *first[2:], first[4]]
+            accepted, known = Verdict.ACCEPTED, Verdict.KNOWN
+            assert await one.party.middle.accept.receive_all(batch) == [
+                accepted, accepted, known, known, accepted, accepted, accepted, known,
+            ]  # fmt: skip
+            await two.deliver(one.outgoing[-1])
+            two.outgoing.clear()
+            for number in range(3):
+                await two.party.say(bob, room_id, f"later {number}")
+            later = [parse_event(e.json, e.version) for e in two.outgoing]
+            batch = [*later, *later]
+            assert await one.party.middle.accept.receive_all(batch) == [accepted] * 3 + [known] * 3
+            rooms = [await island.party.middle.loaded.get(room_id) for island in (one, two)]
+            assert set(rooms[0].head.extremities) == set(rooms[1].head.extremities) == {later[-1].event_id}
+            told = [c.event.event_id for c in one.party.room_changes if isinstance(c, EventCommitted)]
+            assert [i for i in told if i in {e.event_id for e in (*first, *later)}] == [
+                event.event_id for event in (*first, *later)
+            ]
 
     run(work)
 

@@ -48,6 +48,12 @@ class Redactions:
         self._store = store
         self._states = states
 
+    async def concern(self, event: Event) -> bool:
+        """Whether look() can have anything to say of an event."""
+        if event.type == "m.room.redaction":
+            return True
+        return bool(await self._store.load_waiting_redactions(event.event_id))
+
     async def look(self, room: Room, event: Event, before: Mapping[StateKey, int]) -> Redacting:
         """`before` is the state before the event, which the rules have allowed."""
         if event.type == "m.room.redaction":

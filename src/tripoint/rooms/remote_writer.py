@@ -130,9 +130,43 @@ class RemoteWriter:
             if redacting.target is not None:
                 room.redacted(redacting.target, event)
             if place.current is not None:
-                self._tell(room, place, event, event_key, number, changed, new_head, shown=shown)
+                self._tell(room, event, event_key, number, changed, new_head, place, shown=shown)
 
         return self._writer.queue(room, unit, committed)
+
+    def submit_next(self, room: Room, event: Event) -> "asyncio.Future[None]":
+        """Queue an event that follows all ends of the room and is allowed there: as submit(), where no state has to
+        be worked out."""
+        if room.gone:
+            raise Refused(Refusal.NO_SUCH_ROOM)
+        unit: list[Write] = []
+        number = self._writer.stream.next()
+        head = room.head
+        changed: dict[StateKey, tuple[Event, int] | None] = {}
+        if event.state_key is not None:
+            changed[event.key] = (event, number)
+            room.pending.update(changed)
+            unit.append(self._writer.groups.after(room, event.type, event.state_key, number))
+            unit.extend(self._membership_writes(room, changed, number))
+        unit.append(
+            AddEvent(
+                number,
+                number,
+                room.room_key,
+                event.event_id,
+                head.group,
+                event.origin_server_ts,
+                0,
+                event.type if event.state_key is not None else None,
+                event.state_key,
+                None,
+                event.json,
+            )
+        )
+        head.extremities = ends_with(head.extremities, event)
+        head.extremities[event.event_id] = extremity_of(event, head.group)
+        new_head = head.copy()
+        return self._writer.queue(room, unit, lambda: self._tell(room, event, number, number, changed, new_head))
 
     def _membership_writes(
         self, room: Room, changed: Mapping[StateKey, tuple[Event, int] | None], position: int
@@ -152,14 +186,14 @@ class RemoteWriter:
     def _tell(
         self,
         room: Room,
-        place: RemotePlace,
         event: Event,
         event_key: int,
         position: int,
         changed: Mapping[StateKey, tuple[Event, int] | None],
         head: Head,
+        place: RemotePlace | None = None,
         *,
-        shown: bool,
+        shown: bool = True,
     ) -> None:
         """Tell an event of another server if it is `shown`, and then whatever else its arrival changed.
 
@@ -168,7 +202,7 @@ class RemoteWriter:
         """
         rest = dict(changed)
         replaced: Event | None = None
-        if place.enters:
+        if place is not None and place.enters:
             # Nobody of this server was inside: there is no earlier picture of the room to correct.
             room.version = event.version
             replaced = self._take_state(room, changed, position, head)[event.key]
@@ -185,8 +219,10 @@ class RemoteWriter:
                     # It was told and lost the resolution: it is visibly undone.
                     rest[key] = entry if key in changed else former
         if shown:
-            room.shown(HistoryItem(position, event, None, replaced, place.redacting.because))
-            relayed = bool(place.flags & FLAG_RELAYED)
+            room.shown(
+                HistoryItem(position, event, None, replaced, None if place is None else place.redacting.because)
+            )
+            relayed = place is not None and bool(place.flags & FLAG_RELAYED)
             self._writer.tell([EventCommitted(position, room.room_id, event, replaced, relayed=relayed)])
         before = self._take_state(room, rest, position, head)
         if rest:
