@@ -314,13 +314,13 @@ def test_a_server_has_few_transactions_in_progress() -> None:
         await launch(ships)
         event = await forge(two, room_id, users[1], "held up")
         go_on = asyncio.Event()
-        receive = one.party.middle.accept.receive
+        receive = one.party.middle.accept.receive_all
 
         async def held(*given: Any, **named: Any) -> Any:
             await go_on.wait()
             return await receive(*given, **named)
 
-        one.party.middle.accept.receive = held  # type: ignore[method-assign]
+        one.party.middle.accept.receive_all = held  # type: ignore[method-assign]
         running = [asyncio.ensure_future(put(two, one, str(number), [event.pdu])) for number in range(5)]
         await asyncio.sleep(1)
         refused = [one for one in running if one.done()]

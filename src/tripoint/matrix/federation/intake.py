@@ -8,7 +8,7 @@ spec: Matrix server-server-api sendTransaction, "PDUs", "Server Access Control L
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import orjson
@@ -170,43 +170,60 @@ class TransactionEndpoints:
     ) -> None:
         async with gate:
             judged = await self._accept.judged([event.event_id for event in events])
+            fresh: dict[EventId, Event] = {}
             for event in events:
-                if event.event_id in results:
-                    continue
-                verdict = judged.get(event.event_id)
-                if verdict is not None:
+                if (verdict := judged.get(event.event_id)) is not None:
                     results[event.event_id] = _RESULTS.get(verdict)
-                    continue
-                try:
-                    results[event.event_id] = await self._take_one(origin, room, event, deadline)
-                except Refused as refused:
-                    results[event.event_id] = refused.text
-                # A transaction of fifty events is no reason for the others to wait.
-                await asyncio.sleep(0)
+                else:
+                    fresh.setdefault(event.event_id, event)
+            verified = await self._verify(origin, fresh, results, deadline)
+            try:
+                if not room.is_here(self._server):
+                    verified = [event for event in verified if not await self._is_taken_back(event, results)]
+                outcomes = await self._accept.receive_all(verified)
+                for event, outcome in zip(verified, outcomes, strict=True):
+                    if not isinstance(outcome, Lacking):
+                        results[event.event_id] = _RESULTS.get(outcome)
+                if room.outside and any(event_id not in results for event_id in fresh):
+                    raise Refused(Refusal.NO_SUCH_ROOM)
+                # In the order in which they came: what lacks something, and what was not looked at in time.
+                for event in fresh.values():
+                    if event.event_id not in results:
+                        await self._staging.put(room, event.event_id, origin, event.json)
+                        results[event.event_id] = None
+            except Refused as refused:
+                # What of these is stored is known the next time; the others were not taken.
+                for event_id in fresh:
+                    results.setdefault(event_id, refused.text)
 
-    async def _take_one(self, origin: ServerName, room: Room, event: Event, deadline: float) -> str | None:
-        """What is answered of one event: None where it was taken."""
-        left_s = min(KEYS_S, deadline - asyncio.get_running_loop().time())
-        if left_s > 0:
+    async def _verify(
+        self, origin: ServerName, fresh: Mapping[EventId, Event], results: Results, deadline: float
+    ) -> list[Event]:
+        """The events whose signatures hold. Those that are not signed as they must be have their result; those whose
+        keys are slow are left out."""
+        verified = []
+        for event in fresh.values():
+            left_s = min(KEYS_S, deadline - asyncio.get_running_loop().time())
+            if left_s <= 0:
+                break
             try:
                 async with asyncio.timeout(left_s):
-                    verified = await self._check.verify(event)
+                    verified.append(await self._check.verify(event))
             except TimeoutError:
-                pass
+                continue
             except PeerError as error:
                 log.info("federation.pdu_dropped", server=origin, event_id=event.event_id, reason=str(error))
-                return f"This event is not signed as it must be: {error}"
-            else:
-                # Where this server is not inside, somebody who was invited may not be any more.
-                if not room.is_here(self._server) and await self._take_back(verified):
-                    return None
-                outcome = await self._accept.receive(verified)
-                if not isinstance(outcome, Lacking):
-                    return _RESULTS.get(outcome)
-        if room.outside:
-            raise Refused(Refusal.NO_SUCH_ROOM)
-        await self._staging.put(room, event.event_id, origin, event.json)
-        return None
+                results[event.event_id] = f"This event is not signed as it must be: {error}"
+            # A transaction of fifty events is no reason for the others to wait.
+            await asyncio.sleep(0)
+        return verified
+
+    async def _is_taken_back(self, event: Event, results: Results) -> bool:
+        """Where this server is not inside, somebody who was invited may not be any more."""
+        if not await self._take_back(event):
+            return False
+        results[event.event_id] = None
+        return True
 
 
 def _contents(origin: ServerName, body: JsonObject) -> tuple[Sequence[Json], Sequence[JsonObject]]:
