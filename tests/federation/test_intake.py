@@ -18,6 +18,7 @@ from tests.federation.virtual import run_virtually
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event, EventDraft, build_event
 from tripoint.core.ids import RoomId, ServerName, UserId
+from tripoint.core.token_bucket import Rate
 from tripoint.matrix.federation.client import RemoteRefused
 from tripoint.matrix.federation.intake import BODY_BYTES
 from tripoint.matrix.federation.lanes import MAX_EDUS, MAX_PDUS
@@ -305,6 +306,30 @@ def test_a_flood_for_unknown_rooms_costs_a_log_line_for_each_transaction() -> No
         assert len(one.traffic.transactions._answers) == 1 and not one.traffic.transactions._running
 
     sailing("a.org", "b.org")(test)
+
+
+def test_a_server_that_sends_nothing_of_use_is_asked_to_wait() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        one, two, three = ships
+        room_id, users = await shared(ships)
+        await launch(ships)
+        junk = one.traffic.transactions._junk
+        junk.rate = Rate(200, 10)
+        pdu = (await forge(two, room_id, users[1], "x")).pdu
+        flood = [{**pdu, "room_id": f"!x{i}"} for i in range(MAX_PDUS)]
+        for number in range(4):
+            await put(two, one, str(number), flood)
+        with pytest.raises(RemoteRefused) as refused:
+            await put(two, one, "4", flood)
+        assert (refused.value.status, refused.value.errcode) == (429, "M_LIMIT_EXCEEDED")
+        # Nobody else is, and it is taken again after a while.
+        event = await forge(three, room_id, users[2], "from another")
+        assert await put(three, one, "1", [event.pdu]) == {"pdus": {event.event_id: {}}}
+        await asyncio.sleep(1)
+        event = await forge(two, room_id, users[1], "well")
+        assert await put(two, one, "5", [event.pdu]) == {"pdus": {event.event_id: {}}}
+
+    sailing("a.org", "b.org", "c.org")(test)
 
 
 def test_a_server_has_few_transactions_in_progress() -> None:

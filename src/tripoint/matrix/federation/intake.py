@@ -18,6 +18,7 @@ from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.errors import PeerError
 from tripoint.core.event import Event, parse_event
 from tripoint.core.ids import EventId, RoomId, ServerName
+from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.matrix.errors import MatrixError, bad_json, bytes_response
 from tripoint.matrix.federation.lanes import MAX_EDUS, MAX_PDUS
 from tripoint.matrix.federation.pdus import PduCheck
@@ -42,6 +43,9 @@ ANSWER_S: Final = 30.0
 # Servers whose last answer is kept, in case it did not arrive.
 ANSWERS_KEPT: Final = 1000
 MAX_TXN_ID: Final = 255
+# Events that nobody can use (unknown rooms, no signature, against the rules) which one server may send. Who is in a
+# thousand rooms sends some; who sends nothing else is asked to wait.
+JUNK: Final = Rate(5000, 100)
 # Fifty events of the largest size and the rest; canonical JSON has no shorter form that is longer here.
 BODY_BYTES: Final = 5 * 1_048_576
 
@@ -79,6 +83,7 @@ class TransactionEndpoints:
         self._running: dict[tuple[ServerName, str], asyncio.Future[bytes]] = {}
         self._busy: Counter[ServerName] = Counter()
         self._answers: OrderedDict[ServerName, tuple[str, bytes]] = OrderedDict()
+        self._junk = TokenBuckets(JUNK)
         self.results: Counter[str] = Counter()
 
     @endpoint("PUT", "/_matrix/federation/v1/send/{txnId}", auth=Auth.SERVER)
@@ -93,9 +98,9 @@ class TransactionEndpoints:
         if running is None:
             pdus, edus = _contents(origin, call.json())
             if self._busy[origin] >= MAX_OF_ORIGIN or len(self._running) >= MAX_AT_ONCE:
-                raise MatrixError(
-                    429, "M_LIMIT_EXCEEDED", "Transactions are taken one after the other", retry_after_ms=1000
-                )
+                raise _too_fast("Transactions are taken one after the other", 1.0)
+            if wait_s := self._junk.wait_s(origin, asyncio.get_running_loop().time()):
+                raise _too_fast("Most of what your server sends is of no use here", wait_s)
             running = asyncio.ensure_future(self._take(origin, pdus, edus))
             self._running[origin, txn_id] = running
             self._busy[origin] += 1
@@ -144,8 +149,11 @@ class TransactionEndpoints:
             for room, events in by_room.values():
                 group.create_task(self._take_room(origin, room, events, results, gate, deadline))
         await self._take_edus(origin, edus)
+        refused = sum(1 for error in results.values() if error is not None)
+        for _ in range(dropped.total() + refused):
+            self._junk.take(origin, asyncio.get_running_loop().time())
         self.results["dropped"] += dropped.total()
-        self.results["refused"] += sum(1 for error in results.values() if error is not None)
+        self.results["refused"] += refused
         self.results["taken"] += sum(1 for error in results.values() if error is None)
         return orjson.dumps(
             {"pdus": {event_id: {} if error is None else {"error": error} for event_id, error in results.items()}}
@@ -224,6 +232,10 @@ class TransactionEndpoints:
             return False
         results[event.event_id] = None
         return True
+
+
+def _too_fast(error: str, wait_s: float) -> MatrixError:
+    return MatrixError(429, "M_LIMIT_EXCEEDED", error, retry_after_ms=int(wait_s * 1000) + 1)
 
 
 def _contents(origin: ServerName, body: JsonObject) -> tuple[Sequence[Json], Sequence[JsonObject]]:
