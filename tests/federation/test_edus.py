@@ -7,13 +7,19 @@ import asyncio
 from typing import Any
 
 from tests.federation.fleet import Sea, Ship, launch, with_presence
+from tests.federation.islands import islands
+from tests.federation.quarrels import trio
 from tests.federation.test_intake import put
 from tests.federation.test_transactions import sailing, sends, shared
+from tests.federation.viewers import front_ends, irc_viewer, xmpp_viewer
+from tests.support.middle import run
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId
+from tripoint.matrix.federation.edus import EduIntake
 from tripoint.rooms.changes import PresenceChanged, ReceiptMoved, TypingChanged
 from tripoint.rooms.commands import SetReceipt, SetTyping
 from tripoint.rooms.ports import Receipt
+from tripoint.xmpp.projection import room_jid
 
 
 def typing_now(ship: Ship, room_id: RoomId) -> frozenset[UserId]:
@@ -253,3 +259,33 @@ def test_what_is_not_a_servers_to_say_is_left_out() -> None:
         assert (await receipts(one, room_id))[users[1], None].event_id == event_id
 
     sailing("a.org", "b.org")(test)
+
+
+def test_irc_and_xmpp_see_somebody_of_another_server_type() -> None:
+    async def work() -> None:
+        async with islands("a.org", "b.org", "c.org") as servers:
+            room_id, people = await trio(servers, "12", "tea")
+            here, far = servers[0], people[1][0]
+            middle = here.party.middle
+            async with front_ends(here) as (irc, xmpp):
+                room = await middle.loaded.get(room_id)
+                chatter = await irc_viewer(irc, "alice", irc.names.channel(room))
+                jabberer = await xmpp_viewer(xmpp, "alice", room_jid(room, xmpp.domains))
+                await jabberer.enter()
+                await chatter.look()
+                await jabberer.look()
+                chatter.lines.clear()
+                jabberer.stanzas.clear()
+                intake = EduIntake(middle.loaded, middle.service, None, here.party.clock.ms)
+                await intake.take(ServerName("b.org"), [typing(room_id, far)])
+                await chatter.look()
+                await jabberer.look()
+                assert any("+typing=active" in line and irc.names.nick(far) in line for line in chatter.lines)
+                assert any("composing" in stanza for stanza in jabberer.stanzas)
+                await intake.take(ServerName("b.org"), [typing(room_id, far, False)])
+                await chatter.look()
+                await jabberer.look()
+                assert any("+typing=done" in line for line in chatter.lines)
+                assert any("active" in stanza or "paused" in stanza for stanza in jabberer.stanzas)
+
+    run(work)
