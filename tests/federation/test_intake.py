@@ -24,6 +24,8 @@ from tripoint.matrix.federation.intake import BODY_BYTES
 from tripoint.matrix.federation.lanes import MAX_EDUS, MAX_PDUS
 from tripoint.rooms import staging
 from tripoint.rooms.commands import SendState
+from tripoint.store.interface import StoreError
+from tripoint.store.memory import MemoryStore
 
 
 async def put(
@@ -356,6 +358,31 @@ def test_a_server_has_few_transactions_in_progress() -> None:
         go_on.set()
         answers = [await one for one in running if one not in refused]
         assert answers == [{"pdus": {event.event_id: {}}}] * 2
+
+    sailing("a.org", "b.org")(test)
+
+
+def test_what_cannot_be_stored_is_not_answered_and_comes_again() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        one, two = ships
+        room_id, users = await shared(ships)
+        await launch(ships)
+        store = one.party.middle.store
+        assert isinstance(store, MemoryStore)
+        store.fail_next(StoreError("the disk is full"))
+        event = await forge(two, room_id, users[1], "by hand")
+        gap = await forge(two, room_id, users[1], "with a gap", prev_events=["$" + "z" * 43])
+        for pdu in (event.pdu, gap.pdu):
+            with pytest.raises(RemoteRefused) as refused:
+                await put(two, one, "1", [pdu])
+            assert refused.value.status == 503
+        assert one.traffic.staging.waiting == 0
+        await two.party.say(users[1], room_id, "by itself")
+        await asyncio.sleep(5)
+        store.fail_next(None)
+        assert await put(two, one, "1", [event.pdu]) == {"pdus": {event.event_id: {}}}
+        await asyncio.sleep(60)
+        assert sorted(await bodies(one, room_id)) == ["by hand", "by itself"]
 
     sailing("a.org", "b.org")(test)
 

@@ -211,6 +211,19 @@ def test_nothing_is_ever_neither_acknowledged_nor_waiting_nor_missed(steps: list
             assert (first is not None and at >= first) or at >= rooms.get(room, 10**9)
 
 
+def test_what_was_missed_long_ago_does_not_hold_the_floor_back() -> None:
+    """It is written down: were the floor to go back for it, the next start would read the log of days again."""
+    lane = Lane(FAR)
+    lane.restore_missed(1, 5)
+    lane.add(entry(900, room_key=2))
+    lane.pack()
+    assert lane.next_missed() == (1, 5)
+    assert lane.add_missed([b"{}"], [receipt(7), receipt(8)])
+    assert lane.first_position() == 900
+    lane.failed(1000, 0.5)
+    assert lane.missed == {1: 5, 2: 900} and lane.first_position() is None
+
+
 @pytest.mark.parametrize("edus", [0, 150])
 def test_receipts_of_a_missed_room_are_cut_to_the_newest(edus: int) -> None:
     lane = Lane(FAR)
@@ -219,4 +232,4 @@ def test_receipts_of_a_missed_room_are_cut_to_the_newest(edus: int) -> None:
     assert lane.next_missed() == (1, 1)
     assert lane.add_missed([], [receipt(number) for number in range(edus)])
     assert len(parcel.edus) == min(edus, MAX_EDUS)
-    assert all(edu.position is not None and edu.position >= edus - MAX_EDUS for edu in parcel.edus)
+    assert [edu.content["n"] for edu in parcel.edus] == list(range(max(0, edus - MAX_EDUS), edus))

@@ -19,6 +19,7 @@ from tripoint.core.errors import RemoteFailed
 from tripoint.core.ids import RoomId, ServerName, UserId
 from tripoint.rooms.commands import Ban, CreateRoom, Kick, Leave, SendState, SetTopic, SetTyping, Template
 from tripoint.rooms.outbox import FLOOR
+from tripoint.rooms.transaction import RoomTransaction
 from tripoint.store.interface import StoreError
 from tripoint.store.memory import MemoryStore
 from tripoint.store.writes import DropRoom
@@ -331,6 +332,37 @@ def test_a_kick_is_told_with_what_came_before_it() -> None:
         assert not ships[0].traffic.sender._lanes
 
     sailing("a.org", "b.org")(test)
+
+
+def test_a_farewell_leaves_out_what_was_said_while_nobody_was_there() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        room_id, users = await shared(ships)
+        await launch(ships)
+        one, three = ships[0], ships[2]
+        sea.part("a.org", "b.org")
+        sea.part("b.org", "c.org")
+        await one.party.say(users[0], room_id, "before")
+        await one.party.do(Kick(actor=users[0], room_id=room_id, target=users[1]))
+        await one.party.say(users[0], room_id, "secret")
+        await asyncio.sleep(5)
+        # It comes in again, as the others see it, and is put out again: by then it has heard of neither.
+        room = await one.party.middle.loaded.get(room_id)
+        join = RoomTransaction(ships[1].island.signer, room.version, room).append(
+            users[1], "m.room.member", {"membership": "join"}, state_key=users[1]
+        )
+        for ship in (one, three):
+            await ship.island.deliver(join)
+        await one.party.say(users[0], room_id, "between")
+        await one.party.do(Kick(actor=users[0], room_id=room_id, target=users[1]))
+        await one.party.say(users[0], room_id, "secret too")
+        room = await one.party.middle.loaded.get(room_id)
+        pdus, receipts = await one.traffic.sender._outbox.missed(ships[1].name, room.room_key, 1)
+        assert receipts == ()
+        told = [text for pdu in pdus if (text := said(pdu)) is not None]
+        assert told == ["before", "between"]
+        assert sum(b'"m.room.member"' in pdu and users[1].encode() in pdu for pdu in pdus) == 4
+
+    sailing("a.org", "b.org", "c.org")(test)
 
 
 def test_a_room_that_does_not_federate_tells_nobody() -> None:

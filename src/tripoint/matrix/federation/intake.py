@@ -146,8 +146,13 @@ class TransactionEndpoints:
         gate = asyncio.Semaphore(ROOMS_AT_ONCE)
         deadline = asyncio.get_running_loop().time() + ANSWER_S
         async with asyncio.TaskGroup() as group:
-            for room, events in by_room.values():
+            tasks = [
                 group.create_task(self._take_room(origin, room, events, results, gate, deadline))
+                for room, events in by_room.values()
+            ]
+        if not all(task.result() for task in tasks):
+            # No result of single events, after which the server would not send them again.
+            raise MatrixError(503, "M_UNKNOWN", "This server cannot store events right now")
         await self._take_edus(origin, edus)
         refused = sum(1 for error in results.values() if error is not None)
         for _ in range(dropped.total() + refused):
@@ -175,7 +180,8 @@ class TransactionEndpoints:
         results: Results,
         gate: asyncio.Semaphore,
         deadline: float,
-    ) -> None:
+    ) -> bool:
+        """The results of a room's events. False where they could not be stored: all of it must come again."""
         async with gate:
             judged = await self._accept.judged([event.event_id for event in events])
             fresh: dict[EventId, Event] = {}
@@ -200,9 +206,12 @@ class TransactionEndpoints:
                         await self._staging.put(room, event.event_id, origin, event.json)
                         results[event.event_id] = None
             except Refused as refused:
+                if refused.refusal is Refusal.SERVER_BUSY:
+                    return False
                 # What of these is stored is known the next time; the others were not taken.
                 for event_id in fresh:
                     results.setdefault(event_id, refused.text)
+        return True
 
     async def _verify(
         self, origin: ServerName, fresh: Mapping[EventId, Event], results: Results, deadline: float

@@ -125,9 +125,7 @@ class Sender:
 
     def room_changed(self, change: RoomChange) -> None:
         """A watcher of all rooms (fanout.hub)."""
-        kind = type(change)
-        if kind is EventCommitted:
-            assert isinstance(change, EventCommitted)
+        if isinstance(change, EventCommitted):
             outgoing = self._outbox.committed(change)
             self._seen = max(self._seen, change.position)
             if outgoing is not None:
