@@ -86,6 +86,13 @@ class Audience:
             servers = self._with_target(room, event, before, servers)
         return event, _without(servers, server_of(event.sender)) if relayed else servers
 
+    async def was_there(self, room: Room, row: StoredEvent, server: ServerName) -> bool:
+        """Whether a server had somebody in the room at an event, or the event says that it has not any more."""
+        if server in await self._after(row):
+            return True
+        event = parsed(row, room.version)
+        return event.type == "m.room.member" and server_of(UserId(event.state_key or "")) == server
+
     def _is_ours(self, event: Event, relayed: bool) -> bool:
         return relayed or server_of(event.sender) == self._server
 
