@@ -17,6 +17,7 @@ from tripoint.core.signing import SigningKey
 from tripoint.rooms.accept import Lacking, Verdict
 from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.rooms.commands import CreateRoom, Template
+from tripoint.rooms.remote import Entered
 from tripoint.rooms.transaction import RoomTransaction, Signer
 from tripoint.runtime.middle import build_middle
 from tripoint.store.interface import Store
@@ -66,13 +67,15 @@ class Island:
         return {key: event.event_id for key, event in room.state.items()}
 
 
-async def make_room(at: Island, creator: UserId, version: str) -> RoomId:
-    done = await at.party.do(CreateRoom(actor=creator, template=Template.CHANNEL, room_version=version))
+async def make_room(at: Island, creator: UserId, version: str, alias: str | None = None) -> RoomId:
+    done = await at.party.do(
+        CreateRoom(actor=creator, template=Template.CHANNEL, room_version=version, alias_localpart=alias)
+    )
     assert done.room_id is not None
     return done.room_id
 
 
-async def bring_in(host: Island, guest: Island, user_id: UserId, room_id: RoomId, room_key: int = 1) -> Event:
+async def bring_in(host: Island, guest: Island, user_id: UserId, room_id: RoomId) -> Event:
     """What make_join and send_join come to: `user_id` of `guest` is joined, and `guest` has the room."""
     room = await host.party.middle.loaded.get(room_id)
     before = list(room.state.values())
@@ -82,7 +85,7 @@ async def bring_in(host: Island, guest: Island, user_id: UserId, room_id: RoomId
     assert await host.deliver(join) is Verdict.ACCEPTED
     chain = await chain_of(host, [e.event_id for e in before], room_id)
     copies = [parse_event(e.json, e.version) for e in before]
-    await guest.party.middle.accept.start_room(join, copies, chain, room_key=room_key)
+    await guest.party.middle.entering.enter(Entered(join, tuple(copies), tuple(chain), False, ()))
     return join
 
 

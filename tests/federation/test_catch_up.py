@@ -104,7 +104,8 @@ async def pair(servers: list[Island], version: str = "12") -> tuple[RoomId, User
     one.outgoing.clear()
     middle = two.party.middle
     neighbour = Neighbour(one)
-    return room_id, alice, bob, CatchUp(middle.loaded, middle.accept, middle.store, neighbour), neighbour
+    catching = CatchUp(middle.loaded, middle.accept, middle.outliers, middle.store, neighbour)
+    return room_id, alice, bob, catching, neighbour
 
 
 def shown(island: Island) -> list[str]:

@@ -112,7 +112,7 @@ def test_an_id_is_taken_before_it_is_on_disk(version: str) -> None:
             room_id, alice, bob = await pair(servers, version)
             one, two = servers
             elsewhere = await make_room(one, alice, version)
-            join = await bring_in(one, two, bob, elsewhere, room_key=2)
+            join = await bring_in(one, two, bob, elsewhere)
             one.outgoing.clear()
             first = await forge(two, room_id, bob)
             second = await forge(two, room_id, bob, prev=[first], depth=51)
@@ -140,7 +140,7 @@ def test_an_id_is_taken_in_every_room(version: str) -> None:
             assert await one.deliver(theirs) is Verdict.CLASHES
             # As auth event or outlier neither.
             room = await room_of(one, elsewhere)
-            await one.party.middle.accept.add_outliers(room.room_key, [theirs])
+            await one.party.middle.outliers.add(room.room_key, [theirs])
             stored = await one.party.middle.store.load_event(ours.event_id)
             assert stored is not None and stored.room_key == (await room_of(one, room_id)).room_key
             assert await one.state(elsewhere) == before
@@ -178,7 +178,7 @@ def test_circles_of_given_ids(version: str) -> None:
                 resigned(member, two, event_id=mine, auth_events=[*auth, [its, {"sha256": "x"}]])
                 for mine, its in ((c, d), (d, c))
             ]
-            await accept.add_outliers(room.room_key, ring)
+            await one.party.middle.outliers.add(room.room_key, ring)
             assert not await one.party.middle.store.load_events_by_id([c, d])
             for event in ring:
                 assert isinstance(await one.deliver(event), Lacking)

@@ -15,7 +15,7 @@ from tests.irc.test_messages import event_of, names
 from tripoint.core.ids import UserId
 from tripoint.core.power import Rank
 from tripoint.irc.channel import Channel
-from tripoint.irc.events import joined_line, kicked_line, mode_line, parted_line, typing_line
+from tripoint.irc.events import joined_line, kicked_line, mode_line, parted_line, sender_of, typing_line
 from tripoint.irc.member_list import MemberList
 from tripoint.irc.render import Outgoing
 from tripoint.irc.wire import Line, parse_line
@@ -48,10 +48,11 @@ def test_anybody_can_be_shown(one: UserId, other: UserId, channel: str, reason: 
     member = SimpleNamespace(displayname=name)
     room = SimpleNamespace(member=lambda user_id: member)
     stub = cast(Channel, SimpleNamespace(name=channel, room=room, names=table))
-    check(joined_line(table, stub, None, one), "JOIN", 1)
+    check(joined_line(table, stub, one, None), "JOIN", 1)
     check(parted_line(table, channel, event, one), "PART", 1)
-    check(kicked_line(table, channel, event, one), "KICK", 3)
-    check(mode_line(table, channel, event, "+o", [table.nick(one)]), "MODE", 3)
+    by = sender_of(table, event)
+    check(kicked_line(table, channel, by, one, reason), "KICK", 3)
+    check(mode_line(channel, by, "+o", [table.nick(one)]), "MODE", 3)
     check(typing_line(table, one, channel, active=True), "TAGMSG", 1)
     account = table.account(one)
     assert account is not None

@@ -177,7 +177,7 @@ async def matrix_user(server: TestServer, name: str) -> UserId:
 
 
 async def room_of(server: TestServer, channel: str) -> RoomId:
-    room_id = await server.front.network.find_room(channel)
+    room_id = await server.front.network.find_room(channel, UserId(f"@nobody:{SERVER}"))
     assert room_id is not None
     return room_id
 

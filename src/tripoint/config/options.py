@@ -134,6 +134,17 @@ class Outbound:
 
 
 @dataclass(frozen=True, slots=True)
+class Federation:
+    """What other Matrix servers are told and asked."""
+
+    presence: bool = option(
+        "Tell other servers who is online, and show who is there. It is a message for every change, to every server "
+        "that shares a room with the user.",
+        False,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is logged. Passwords, tokens and message texts never are."""
 
@@ -151,4 +162,5 @@ class Config:
     accounts: Accounts = field(default_factory=Accounts)
     limits: Limits = field(default_factory=Limits)
     outbound: Outbound = field(default_factory=Outbound)
+    federation: Federation = field(default_factory=Federation)
     log: Log = field(default_factory=Log)

@@ -408,6 +408,18 @@ def verify_event_signature(event: Event, server: ServerName, keys: Mapping[str, 
     check_signatures(event.pdu.get("signatures"), server, keys, data)
 
 
+def add_signature(event: Event, server: ServerName, key: SigningKey) -> Event:
+    """A copy of an event with one more signature, as servers give it that let somebody in or take an invitation.
+
+    The id is the same: signatures are not part of it.
+    """
+    signature = key.sign(essential(event.pdu, event.version))
+    own: JsonObject = {**object_at(event.signatures, server), key.key_id: signature}
+    pdu: JsonObject = {**event.pdu, "signatures": {**event.signatures, server: own}}
+    json = encode_checked(pdu) if event.version.strict_json else encode_lenient(pdu)
+    return _event(pdu, json, event.event_id, event.version)
+
+
 def redact_json(pdu: JsonObject, version: RoomVersion) -> JsonObject:
     """A redacted copy of a PDU's JSON. spec: rooms/v1 to v12 redactions"""
     return version.redaction.redact(pdu)

@@ -16,7 +16,7 @@ from tripoint.core.json_view import object_at
 from tripoint.core.power import Rank, rank_of
 from tripoint.irc.member_list import MemberList
 from tripoint.irc.outbox import IrcOutbox
-from tripoint.irc.projection import Names, channel_flags, prefix
+from tripoint.irc.projection import Names, channel_flags, muted_users, prefix
 from tripoint.irc.render import Outgoing
 from tripoint.irc.tables import NICKLEN
 from tripoint.irc.wire import MAX_BODY_BYTES
@@ -71,6 +71,7 @@ class Channel:
         self.flags = channel_flags(room)
         self.ranks: dict[UserId, Rank] = {}
         self.take_ranks()
+        self.muted = muted_users(room.power)
         self._audiences: dict[int, dict[IrcOutbox, None]] = {}
         # Sessions that attached at a position which the watcher has not reached yet: see `catch_up`.
         self._waiting: list[tuple[int, IrcSession]] = []

@@ -17,10 +17,10 @@ from tripoint.irc.channel import Channel
 from tripoint.irc.events import joined_line, topic_text
 from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.projection import Names
-from tripoint.irc.render import fitted
+from tripoint.irc.render import fitted, server_line
 from tripoint.irc.tables import fold
 from tripoint.irc.wire import seal
-from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomChange
+from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomChange, StateReset
 from tripoint.rooms.ports import RoomReader, RoomView
 
 if TYPE_CHECKING:
@@ -159,21 +159,32 @@ class Channels:
         self._hub.watch_room(room.room_id, self._room_changed)
         return channel
 
-    def _attach(self, channel: Channel, session: IrcSession, change: EventCommitted | None) -> None:
+    def _attach(
+        self, channel: Channel, session: IrcSession, change: EventCommitted | StateReset | None
+    ) -> None:
         channel.attach(session)
         if change is None:
             channel.settle()
         if channel.direct:
             return
-        own = session.entering or (change is not None and _is_origin(session, change))
+        own = session.entering or (isinstance(change, EventCommitted) and _is_origin(session, change))
+        word = session.waits_for(channel.room_id)
+        if word is not None:
+            own = False  # the command that runs now is another one
+            if fold(word) != fold(channel.name):
+                params = (session.nick, word, channel.name, "Forwarding to another channel")
+                session.shown(server_line(self._names.server, n.ERR_LINKCHANNEL, params), own=False)
         self.show(session, channel, change, own=own)
 
-    def show(self, session: IrcSession, channel: Channel, change: EventCommitted | None, *, own: bool) -> None:
+    def show(
+        self, session: IrcSession, channel: Channel, change: EventCommitted | StateReset | None, *, own: bool
+    ) -> None:
         """JOIN, topic, names: a room as a session first sees it.  spec: docs/mapping.md 5.1, RFC2812 3.2.1"""
         if change is not None:
             channel.take_rank(session.user_id)
             channel.member_came(session.user_id)
-        out = joined_line(self._names, channel, change, session.user_id)
+        ts_ms = change.event.origin_server_ts if isinstance(change, EventCommitted) else None
+        out = joined_line(self._names, channel, session.user_id, ts_ms)
         if own:
             session.own(out)
         else:
@@ -254,6 +265,16 @@ class Channels:
         if isinstance(change, EventCommitted):
             channel.catch_up(change.position)
         self._watcher(channel, change)
+        if isinstance(change, EventCommitted | StateReset):
+            # Who came with this event has seen it. A reset can follow at its position, and is news to them.
+            channel.catch_up(change.position + 1)
+
+
+def tell_history(session: IrcSession, room: RoomView, name: str) -> None:
+    """An IRC session's first JOIN is told that history is kept.  spec: docs/mapping.md 8.14"""
+    if not session.told_history:
+        session.told_history = True
+        session.reply("NOTICE", name, f"History is kept here ({room.history_visibility})")
 
 
 class _Undecided:

@@ -7,6 +7,7 @@ spec: docs/mapping.md 4, 7.6, 8, 9, 10, 11; RFC2812 3.2, 3.3.  Read next: tripoi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from tripoint.core.event import Event
 from tripoint.core.ids import UserId
@@ -14,7 +15,7 @@ from tripoint.core.json_view import object_at, text_at
 from tripoint.core.power import Rank
 from tripoint.irc.channel import Channel
 from tripoint.irc.messages import SPOKEN_TYPES, client_tags_of, spoken_lines
-from tripoint.irc.projection import Names, channel_flags, rank_letters
+from tripoint.irc.projection import Names, channel_flags, muted_users, rank_letters
 from tripoint.irc.render import Audience, Outgoing, cut, fitted, one_line
 from tripoint.irc.tables import KICKLEN, MAX_MODES, TOPICLEN
 from tripoint.irc.wire import MAX_BODY_BYTES
@@ -23,7 +24,20 @@ from tripoint.rooms.changes import EventCommitted
 _TAGS = int(Audience.TAGS)
 
 
-def joined_line(names: Names, channel: Channel, change: EventCommitted | None, user_id: UserId) -> Outgoing:
+class By(NamedTuple):
+    """Who a line says has done it, and when (ms since 1970)."""
+
+    mask: str
+    account: str | None
+    ts_ms: int
+
+
+def sender_of(names: Names, event: Event) -> By:
+    """The sender of an event."""
+    return By(names.mask(event.sender), names.account(event.sender), event.origin_server_ts)
+
+
+def joined_line(names: Names, channel: Channel, user_id: UserId, ts_ms: int | None) -> Outgoing:
     """JOIN, with account and real name for who has extended-join."""
     member = channel.room.member(user_id)
     displayname = member.displayname if member is not None else None
@@ -34,7 +48,7 @@ def joined_line(names: Names, channel: Channel, change: EventCommitted | None, u
         [head],
         extended=fitted(f"{head} {account or '*'}", displayname or nick),
         account=account,
-        ts_ms=change.event.origin_server_ts if change is not None else None,
+        ts_ms=ts_ms,
     )
 
 
@@ -46,15 +60,10 @@ def parted_line(names: Names, channel_name: str, event: Event, user_id: UserId) 
     return Outgoing([body], ts_ms=event.origin_server_ts, account=names.account(user_id))
 
 
-def kicked_line(names: Names, channel_name: str, event: Event, user_id: UserId) -> Outgoing:
-    """KICK by the sender of the event."""
-    reason = text_at(event.content, "reason") or names.nick(event.sender)
-    head = f":{names.mask(event.sender)} KICK {channel_name} {names.nick(user_id)}"
-    return Outgoing(
-        [fitted(head, cut(one_line(reason), KICKLEN))],
-        ts_ms=event.origin_server_ts,
-        account=names.account(event.sender),
-    )
+def kicked_line(names: Names, channel_name: str, by: By, user_id: UserId, reason: str) -> Outgoing:
+    """KICK."""
+    head = f":{by.mask} KICK {channel_name} {names.nick(user_id)}"
+    return Outgoing([fitted(head, cut(one_line(reason), KICKLEN))], ts_ms=by.ts_ms, account=by.account)
 
 
 def ban_mask(names: Names, user_id: UserId) -> str:
@@ -63,59 +72,76 @@ def ban_mask(names: Names, user_id: UserId) -> str:
     return f"~a:{account}" if account else f"*!{names.username_and_host(user_id)[0]}@*"
 
 
-def mode_line(names: Names, channel_name: str, event: Event, modes: str, args: list[str]) -> Outgoing:
-    """MODE set by the sender of the event."""
-    words = " ".join([f":{names.mask(event.sender)}", "MODE", channel_name, modes, *args])
-    return Outgoing([words], ts_ms=event.origin_server_ts, account=names.account(event.sender))
+def mode_line(channel_name: str, by: By, modes: str, args: list[str]) -> Outgoing:
+    """MODE."""
+    words = " ".join([f":{by.mask}", "MODE", channel_name, modes, *args])
+    return Outgoing([words], ts_ms=by.ts_ms, account=by.account)
 
 
 def member_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
-    """JOIN, PART, KICK, ban and unban.  spec: docs/mapping.md 4.1, 4.4, 4.11, 9.1, 9.7
+    """JOIN, PART, KICK, ban and unban.  spec: docs/mapping.md 4.1, 4.4, 4.11, 9.1, 9.7"""
+    return member_lines(channel, change.replaced, change.event, sender_of(channel.names, change.event))
+
+
+def member_lines(channel: Channel, replaced: Event | None, event: Event | None, by: By) -> list[Outgoing]:
+    """A member event took the place of another. `by` is who did what the user did not do himself.
 
     Of a guest who was told to have quit, leaving is not told again.
     """
-    names, event = channel.names, change.event
-    user_id = UserId(event.state_key or "")
-    now = text_at(event.content, "membership") or "leave"
-    before = (text_at(change.replaced.content, "membership") or "leave") if change.replaced else "leave"
+    names = channel.names
+    some = event or replaced
+    assert some is not None
+    user_id = UserId(some.state_key or "")
+    before, now = membership(replaced), membership(event)
     out: list[Outgoing] = []
+    if (before == "ban") is not (now == "ban"):
+        out.append(mode_line(channel.name, by, "+b" if now == "ban" else "-b", [ban_mask(names, user_id)]))
     if now == "join" and before != "join":
-        out.append(joined_line(names, channel, change, user_id))
-        rank = channel.room.rank(user_id)
-        letters = rank_letters(rank, channel.room.power)
-        if letters:
-            channel.ranks[user_id] = rank
-            nick = names.nick(user_id)
-            words = " ".join([f":{names.server}", "MODE", channel.name, f"+{letters}", *[nick] * len(letters)])
-            out.append(Outgoing([words], ts_ms=event.origin_server_ts))
-    elif now == "ban" and before != "ban":
-        out.append(mode_line(names, channel.name, event, "+b", [ban_mask(names, user_id)]))
-        if before == "join":
-            out.append(kicked_line(names, channel.name, event, user_id))
-    elif now != "join" and before == "join":
-        if user_id in names.gone:
-            pass
-        elif event.sender == user_id:
-            out.append(parted_line(names, channel.name, event, user_id))
-        else:
-            out.append(kicked_line(names, channel.name, event, user_id))
-    elif before == "ban":
-        out.append(mode_line(names, channel.name, event, "-b", [ban_mask(names, user_id)]))
-    if now != "join":
-        channel.ranks.pop(user_id, None)
-    if now == "join" and before != "join":
-        channel.member_came(user_id)
+        out += _came(channel, user_id, by.ts_ms)
     elif before == "join" and now != "join":
+        if user_id not in names.gone or now == "ban":
+            out.append(_went(channel, event, by, user_id))
         channel.member_went(user_id)
     return out
 
 
+def membership(event: Event | None) -> str:
+    """What a member event says; ``leave`` where there is none."""
+    return (text_at(event.content, "membership") if event is not None else None) or "leave"
+
+
+def _came(channel: Channel, user_id: UserId, ts_ms: int) -> list[Outgoing]:
+    """JOIN, and MODE for who comes with a rank."""
+    names = channel.names
+    out = [joined_line(names, channel, user_id, ts_ms)]
+    rank = channel.room.rank(user_id)
+    letters = rank_letters(rank, channel.room.power)
+    if letters:
+        channel.ranks[user_id] = rank
+        by = By(names.server, None, ts_ms)
+        out.append(mode_line(channel.name, by, f"+{letters}", [names.nick(user_id)] * len(letters)))
+    channel.member_came(user_id)
+    return out
+
+
+def _went(channel: Channel, event: Event | None, by: By, user_id: UserId) -> Outgoing:
+    """PART of who left by himself, KICK of the others."""
+    names = channel.names
+    if event is not None and event.sender == user_id and membership(event) != "ban":
+        return parted_line(names, channel.name, event, user_id)
+    reason = text_at(event.content, "reason") if event is not None else None
+    return kicked_line(names, channel.name, by, user_id, reason or by.mask.partition("!")[0])
+
+
 def topic_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
     """TOPIC.  spec: docs/mapping.md 8.1"""
-    names, event = channel.names, change.event
-    head = f":{names.mask(event.sender)} TOPIC {channel.name}"
-    body = fitted(head, topic_text(text_at(event.content, "topic") or ""))
-    return [Outgoing([body], ts_ms=event.origin_server_ts, account=names.account(event.sender))]
+    return [topic_line(channel, sender_of(channel.names, change.event), text_at(change.event.content, "topic") or "")]
+
+
+def topic_line(channel: Channel, by: By, topic: str) -> Outgoing:
+    """TOPIC, empty where there is none any more."""
+    body = fitted(f":{by.mask} TOPIC {channel.name}", topic_text(topic))
+    return Outgoing([body], ts_ms=by.ts_ms, account=by.account)
 
 
 def topic_text(topic: str) -> str:
@@ -125,16 +151,21 @@ def topic_text(topic: str) -> str:
 
 def mode_events(channel: Channel, change: EventCommitted) -> list[Outgoing]:
     """What changed in ranks and flags since it was last told.  spec: docs/mapping.md 7.6, 8"""
-    names, event = channel.names, change.event
+    by = sender_of(channel.names, change.event)
     out: list[Outgoing] = []
-    if event.type in ("m.room.power_levels", "m.room.create"):
-        out += _rank_modes(channel, event)
+    if change.event.type in ("m.room.power_levels", "m.room.create"):
+        out += rank_modes(channel, by)
+    return out + flag_modes(channel, by)
+
+
+def flag_modes(channel: Channel, by: By) -> list[Outgoing]:
+    """MODE for the flags that are not as they were last told."""
     before, now = channel.flags, channel_flags(channel.room)
-    if before != now:
-        channel.flags = now
-        channel.members_changed()  # the symbol in NAMES shows +s
-        out.append(mode_line(names, channel.name, event, flag_changes(before, now), []))
-    return out
+    if before == now:
+        return []
+    channel.flags = now
+    channel.members_changed()  # the symbol in NAMES shows +s
+    return [mode_line(channel.name, by, flag_changes(before, now), [])]
 
 
 def flag_changes(before: str, now: str) -> str:
@@ -144,13 +175,16 @@ def flag_changes(before: str, now: str) -> str:
     return (f"+{on}" if on else "") + (f"-{off}" if off else "")
 
 
-def _rank_modes(channel: Channel, event: Event) -> list[Outgoing]:
+def rank_modes(channel: Channel, by: By) -> list[Outgoing]:
+    """MODE for the ranks, and the entries of muted users, that are not as they were last told."""
     changed = channel.take_ranks()
-    if not changed:
-        return []
-    channel.members_changed()
     names, power = channel.names, channel.room.power
+    muted_before, channel.muted = channel.muted, muted_users(power)
     steps: list[tuple[str, str, str]] = []
+    for user_id in sorted(muted_before ^ channel.muted):
+        steps.append(("+" if user_id in channel.muted else "-", "b", f"~m:{names.nick(user_id)}"))
+    if changed:
+        channel.members_changed()
     for user_id, (old, new) in changed.items():
         nick = names.nick(user_id)
         old_letters, new_letters = rank_letters(old, power), rank_letters(new, power)
@@ -159,7 +193,7 @@ def _rank_modes(channel: Channel, event: Event) -> list[Outgoing]:
     out = []
     while steps:
         part: list[tuple[str, str, str]] = []
-        size = len(f":{names.mask(event.sender)} MODE {channel.name} ".encode()) + 2
+        size = len(f":{by.mask} MODE {channel.name} ".encode()) + 2
         while steps and len(part) < MAX_MODES and size + len(steps[0][2]) + 3 <= MAX_BODY_BYTES:
             size += len(steps[0][2]) + 3
             part.append(steps.pop(0))
@@ -167,7 +201,7 @@ def _rank_modes(channel: Channel, event: Event) -> list[Outgoing]:
         for step_sign, letter, _ in part:
             modes += letter if step_sign == sign else step_sign + letter
             sign = step_sign
-        out.append(mode_line(names, channel.name, event, modes, [nick for _, _, nick in part]))
+        out.append(mode_line(channel.name, by, modes, [nick for _, _, nick in part]))
     return out
 
 

@@ -30,7 +30,7 @@ from tripoint.irc.projection import Names
 from tripoint.irc.session import IrcSession
 from tripoint.irc.tables import CAPABILITIES
 from tripoint.irc.welcome import show_welcome
-from tripoint.net.connections import Background, Connections
+from tripoint.net.connections import Background, CallLater, Connections
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
 
 log = structlog.get_logger()
@@ -45,7 +45,8 @@ class IrcFrontEnd:
     """All of IRC in this process.
 
     `now_ms` is the wall clock, `monotonic` the one for timeouts; `secret` (32 bytes, the same at every start)
-    makes guests' hosts.  `registration` tells whether accounts can be made here (open | token | closed).
+    makes guests' hosts.  `call_later` is the loop's where none is given.  `registration` tells whether accounts
+    can be made here (open | token | closed).
     `end_point` gives the tls-server-end-point data of TLS listeners, for channel binding.
     """
 
@@ -64,6 +65,7 @@ class IrcFrontEnd:
         secret: bytes,
         now_ms: Callable[[], int],
         monotonic: Callable[[], float],
+        call_later: CallLater | None = None,
         end_point: Callable[[], bytes] | None = None,
     ) -> None:
         self.names = Names(server, name_table)
@@ -74,7 +76,18 @@ class IrcFrontEnd:
         self.flusher = flusher
         self.monotonic = monotonic
         self.accounts = accounts
-        self.network = Network(self.names, rooms, reader, accounts, presence, hub, options, self.spawn, now_ms)
+        self.network = Network(
+            self.names,
+            rooms,
+            reader,
+            accounts,
+            presence,
+            hub,
+            options,
+            self.spawn,
+            now_ms,
+            call_later or asyncio.get_running_loop().call_later,
+        )
         self._secret = secret
         self._end_point = end_point
         self._run_id = secrets.token_hex(4)

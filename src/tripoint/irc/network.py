@@ -10,10 +10,19 @@ from collections.abc import Callable, Iterable
 
 from tripoint.accounts.ports import AccountService
 from tripoint.core.errors import PeerError
-from tripoint.core.ids import RoomId, UserId, fold_alias_localpart, parse_room_alias, parse_user_id
+from tripoint.core.ids import (
+    RoomAlias,
+    RoomId,
+    UserId,
+    fold_alias_localpart,
+    parse_room_alias,
+    parse_user_id,
+    server_of,
+)
 from tripoint.fanout.hub import Hub
 from tripoint.irc.channel import Boxes, Channel, spread, together
-from tripoint.irc.entrance import Channels, Spawn
+from tripoint.irc.entrance import Channels, Spawn, tell_history
+from tripoint.irc.joining import Joining
 from tripoint.irc.names import is_nick, nick_of
 from tripoint.irc.options import IrcOptions
 from tripoint.irc.outbox import IrcOutbox
@@ -22,7 +31,9 @@ from tripoint.irc.render import Outgoing, fitted
 from tripoint.irc.session import IrcSession
 from tripoint.irc.sessions import Sessions
 from tripoint.irc.telling import Teller
-from tripoint.rooms.ports import PresenceService, RoomReader, RoomService
+from tripoint.net.connections import CallLater
+from tripoint.rooms.ports import PresenceService, RoomReader, RoomService, RoomView
+from tripoint.rooms.refusals import Refusal, Refused
 
 
 class Network:
@@ -39,6 +50,7 @@ class Network:
         options: IrcOptions,
         spawn: Spawn,
         now_ms: Callable[[], int],
+        call_later: CallLater,
     ) -> None:
         self.names = names
         self.rooms = rooms
@@ -53,6 +65,7 @@ class Network:
         self.sessions = Sessions(presence)
         teller = Teller(names, reader, self.sessions, now_ms)
         self.channels = teller.channels = Channels(names, reader, hub, spawn, teller.room_changed)
+        self.joining = Joining(spawn, call_later, self._entered)
         self.spawn = spawn
         hub.watch_users(teller.user_changed)
 
@@ -60,6 +73,15 @@ class Network:
     def title(self) -> str:
         """The name of the network as clients show it."""
         return self.options.network or self.names.server
+
+    async def _entered(self, session: IrcSession, room: RoomView, word: str, created: bool) -> None:
+        """A room of another server is joined. Where the account was in it already, the session is let in here."""
+        if room.encrypted:
+            raise Refused(Refusal.ENCRYPTED)
+        await self.channels.enter(session, room)
+        if created and session.live:
+            with session.outbox.apart():
+                tell_history(session, room, self.names.channel(room))
 
     # --- coming and going --------------------------------------------------------------------------------
 
@@ -117,14 +139,26 @@ class Network:
 
     # --- finding -----------------------------------------------------------------------------------------
 
-    async def find_room(self, word: str) -> RoomId | None:
-        """The room of this name, whoever is in it."""
+    async def find_room(self, word: str, user_id: UserId) -> RoomId | None:
+        """The room of this name, whoever is in it. No other server is asked.
+
+        A room of another server is found if somebody here hears it, or by the names of those that the user is in.
+        """
         channel = self.channels.named(word)
         if channel is not None:
             return channel.room_id
         slug = self.names.slug_room(word)
         if slug is not None:
             return slug
+        alias = self.alias_named(word)
+        if alias is None:
+            return None
+        if server_of(alias) != self.names.server:
+            return await self.reader.own_room(user_id, alias)
+        return await self.reader.resolve_alias(alias)
+
+    def alias_named(self, word: str) -> RoomAlias | None:
+        """The room alias that a channel name means."""
         alias = self.names.alias(word)
         if alias is None:
             return None
@@ -132,7 +166,7 @@ class Network:
         try:
             if server == self.names.server:
                 alias = f"#{fold_alias_localpart(localpart)}:{server}"
-            return await self.reader.resolve_alias(parse_room_alias(alias))
+            return parse_room_alias(alias)
         except PeerError:
             return None
 

@@ -7,7 +7,8 @@ Read next: tripoint/fanout/delivery.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -32,7 +33,7 @@ class Own(msgspec.Struct, frozen=True):
 class IrcOutbox(Outbox):
     """`send` takes finished lines from anywhere; `respond` takes lines of the running command."""
 
-    __slots__ = ("_held", "_label", "_overflow")
+    __slots__ = ("_apart", "_held", "_label", "_overflow")
 
     def __init__(
         self, transport: ByteWriter, flusher: Flusher, limit_bytes: int, on_overflow: Callable[[], None]
@@ -40,6 +41,7 @@ class IrcOutbox(Outbox):
         super().__init__(transport, flusher, limit_bytes, on_overflow)
         self._held: list[bytes | Own] | None = None
         self._label = ""
+        self._apart = False
         self._overflow = on_overflow
 
     @property
@@ -72,10 +74,19 @@ class IrcOutbox(Outbox):
 
     def respond(self, body: str, tags: list[tuple[str, str]], *, inner: bool = False) -> None:
         """One line of the answer to the running command. `inner` as in Own."""
-        if self._held is None:
-            super().send(seal(body, build_tags(tags)))
+        if self._held is None or self._apart:
+            self.send(seal(body, build_tags(tags)))
         else:
             self._hold(Own(body, tags, inner))
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """What is responded in here answers an earlier command, not the one that runs now. Nothing is awaited."""
+        self._apart = True
+        try:
+            yield
+        finally:
+            self._apart = False
 
     def begin(self, label: str) -> None:
         """A command with this label begins."""

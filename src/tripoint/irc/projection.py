@@ -11,7 +11,8 @@ import re
 from itertools import islice
 from typing import Final
 
-from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId
+from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId, server_of
+from tripoint.core.json_view import object_at
 from tripoint.core.power import PowerLevels, Rank, moderated, op_is_owner
 from tripoint.core.vendor import V
 from tripoint.irc.names import alias_of_channel, channel_of_alias, is_nick, nick_of, room_slug, slug_nick
@@ -42,6 +43,9 @@ class Names:
         self.gone: set[UserId] = set()
         self._slugs: dict[RoomId, str] = {}
         self._slug_rooms: dict[str, RoomId] = {}
+        # Which room has an alias of another server as its channel name. Any room can claim one.
+        self._claimed: dict[str, RoomId] = {}
+        self._claims: dict[RoomId, str] = {}
 
     async def load(self) -> None:
         """Take the names that were given in earlier runs."""
@@ -140,8 +144,14 @@ class Names:
     # --- rooms -------------------------------------------------------------------------------------------
 
     def channel(self, room: RoomView) -> str:
-        """The channel name: the canonical alias where IRC can carry it, else a slug that stays."""
+        """The channel name: the canonical alias where IRC can carry it, else a slug that stays.
+
+        Whoever may set the state of a room can claim any alias: one of ours has to be the room's, one of
+        another server is the first room's that claims it.
+        """
         alias = room.canonical_alias
+        if alias is not None and server_of(alias) == self.server and alias not in room.aliases:
+            alias = None
         members: tuple[str, ...] = ()
         if alias is None and room.room_id not in self._slugs:
             first = islice(room.joined().items(), 3)
@@ -154,7 +164,7 @@ class Names:
         """As `channel`, for a room of which only this is known."""
         if alias is not None:
             channel = channel_of_alias(alias, self.server)
-            if channel is not None:
+            if channel is not None and (server_of(alias) == self.server or self._claim(room_id, channel)):
                 return channel
         slug = self._slugs.get(room_id)
         if slug is None:
@@ -163,6 +173,18 @@ class Names:
             self._slug_rooms[fold(slug)] = room_id
             self._table.put_name(_SLUGS, "", room_id, slug)
         return slug
+
+    def _claim(self, room_id: RoomId, channel: str) -> bool:
+        """Whether a room has this name of another server's, now if not before."""
+        key = fold(channel)
+        if self._claimed.setdefault(key, room_id) != room_id:
+            return False
+        former = self._claims.get(room_id)
+        if former != key:
+            if former is not None:
+                del self._claimed[former]
+            self._claims[room_id] = key
+        return True
 
     def slug_room(self, channel: str) -> RoomId | None:
         """The room that was given this slug."""
@@ -244,6 +266,12 @@ def member_limit(room: RoomView) -> int | None:
     limits = room.state.get((f"{V}.room.limits", ""))
     value = limits.content.get("max_members") if limits is not None else None
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def muted_users(power: PowerLevels) -> frozenset[UserId]:
+    """Who is muted by name, in the room or not: the ``~m:`` entries of the ban list (MAPPING 7, 9.6)."""
+    named = object_at(power.content, "users")
+    return frozenset(UserId(name) for name in named if power.user(name) < 0)
 
 
 def rank_letters(rank: Rank, power: PowerLevels) -> str:

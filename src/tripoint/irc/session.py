@@ -41,6 +41,7 @@ from tripoint.rooms.commands import Command, Done, Origin
 from tripoint.rooms.refusals import Refusal, Refused
 
 if TYPE_CHECKING:
+    from tripoint.irc.joining import Pending
     from tripoint.irc.network import Network
 
 log = structlog.get_logger()
@@ -97,6 +98,8 @@ class IrcSession:
         self.active_ts_ms = self.connected_ts_ms
         # True while a command of ours makes us enter rooms: what we are shown then is its response.
         self.entering = False
+        # Rooms of other servers that this client waits for, by folded name (joining.py).
+        self.pending: dict[str, Pending] = {}
         self.live = False
         self.told_history = False
         # True while this session becomes an account: what the guest is called meanwhile is nobody's business.
@@ -272,6 +275,10 @@ class IrcSession:
         while self._posts:
             await self._posts[-1].wait()
 
+    def waits_for(self, room_id: RoomId) -> str | None:
+        """The name by which this client waits for a room of another server; None if it does not."""
+        return next((one.word for one in self.pending.values() if one.room_id == room_id), None)
+
     def channel_named(self, word: str) -> Channel:
         """The channel of this name that we hear. Raises IrcRefused: 403 for no name, 442 if we are not in."""
         channel = self.network.channels.named(word)
@@ -283,7 +290,7 @@ class IrcSession:
 
     async def room_named(self, word: str) -> RoomId:
         """The room with this channel name, whether we are in it or not. Raises IrcRefused(403)."""
-        room_id = await self.network.find_room(word)
+        room_id = await self.network.find_room(word, self.user_id)
         if room_id is None:
             raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
         return room_id

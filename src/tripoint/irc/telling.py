@@ -17,6 +17,7 @@ from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.names import is_nick
 from tripoint.irc.projection import Names, channel_flags
 from tripoint.irc.render import Audience, Outgoing, fitted
+from tripoint.irc.resets import reset_lines
 from tripoint.irc.sessions import Sessions
 from tripoint.irc.wire import seal
 from tripoint.rooms.changes import (
@@ -27,6 +28,7 @@ from tripoint.rooms.changes import (
     ProfileChanged,
     RoomChange,
     SessionsEnded,
+    StateReset,
     TypingChanged,
     UserChange,
 )
@@ -47,6 +49,8 @@ class Teller:
         """A change of an open channel."""
         if isinstance(change, EventCommitted):
             self._event(channel, change)
+        elif isinstance(change, StateReset):
+            self._reset(channel, change)
         elif isinstance(change, TypingChanged):
             self._typing(channel, change)
         elif isinstance(change, DirectoryChanged) and not channel.direct:
@@ -91,6 +95,23 @@ class Teller:
             for session in self._sessions.of(user_id):
                 if session.id in channel.sessions:
                     self.channels.detach(channel, session)
+
+    def _reset(self, channel: Channel, change: StateReset) -> None:
+        """State that changed without an event.  spec: docs/mapping.md 5.5"""
+        room = channel.room
+        if not channel.direct:
+            for out in reset_lines(channel, change, self._now_ms()):
+                channel.tell(out)
+        for session in list(channel.sessions.values()):
+            if room.membership(session.user_id) != "join":
+                self.channels.detach(channel, session)
+        if channel.direct:
+            if len(people_of(room)) > 2:
+                self.channels.reconsider(channel)
+            return
+        self._renamed(channel)
+        if room.encrypted:
+            self._encrypted(channel)
 
     def _invited(self, channel: Channel, event: Event, user_id: UserId) -> None:
         """invite-notify, to members who could invite.  spec: docs/mapping.md 9.9, IRCv3 invite-notify"""
@@ -206,7 +227,9 @@ class Teller:
             room = self._reader.peek(change.room_id)
             if room is None or invited_as_direct(room):
                 return
-            event, names = change.change.event, self._names
+            invitation = room.member(change.user_id)
+            assert invitation is not None  # it is what was told
+            event, names = invitation.event, self._names
             line = f":{names.mask(event.sender)} INVITE {names.nick(change.user_id)} {names.channel(room)}"
             out = Outgoing([line], ts_ms=event.origin_server_ts, account=names.account(event.sender))
             for session in self._sessions.of(change.user_id):

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Generic, Protocol, TypeVar
 
 import structlog
 
@@ -12,6 +12,16 @@ from tripoint.core.addresses import network_of
 log = structlog.get_logger()
 
 P = TypeVar("P")
+
+
+class Timer(Protocol):
+    """Something that will be called, unless it is cancelled first."""
+
+    def cancel(self) -> None: ...
+
+
+# `call_later(seconds, function)`, as the loop's.
+CallLater = Callable[[float, Callable[[], None]], Timer]
 
 
 class Connections(Generic[P]):

@@ -7,6 +7,7 @@ spec: Matrix server-server-api "Checks performed on receipt of a PDU", "Rejectio
 """
 
 import asyncio
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -18,26 +19,19 @@ from tripoint.core.auth_rules import (
     needed_keys_of,
     state_of,
 )
-from tripoint.core.event import Event, create_id_of_room, same_event
-from tripoint.core.graph import topological_order
+from tripoint.core.event import Event, same_event
 from tripoint.core.ids import EventId, RoomId
 from tripoint.core.levels import CREATE
 from tripoint.rooms.ends import ends_with
 from tripoint.rooms.loaded import LoadedRooms
+from tripoint.rooms.outliers import permits
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.remote_writer import RemotePlace, RemoteWriter
-from tripoint.rooms.room import Head, Room, StateKey
+from tripoint.rooms.room import Room, StateKey
 from tripoint.rooms.states import StateKeys, States, parsed
-from tripoint.rooms.writer import Writer
+from tripoint.rooms.turns import Turns
 from tripoint.store.interface import RoomStore, StoredEvent
-from tripoint.store.writes import (
-    FLAG_OUTLIER,
-    FLAG_REJECTED,
-    FLAG_SOFT_FAILED,
-    AddEvent,
-    PutRoom,
-    Write,
-)
+from tripoint.store.writes import FLAG_OUTLIER, FLAG_REJECTED, FLAG_RELAYED, FLAG_SOFT_FAILED
 
 # How often the last step is done again because local commands moved the head meanwhile.
 MAX_TRIES = 20
@@ -53,7 +47,12 @@ class Verdict(Enum):
     CLASHES = "clashes"  # another event has its id (given ids, room versions 1 and 2): dropped
 
 
-_VERDICTS = {0: Verdict.ACCEPTED, FLAG_SOFT_FAILED: Verdict.SOFT_FAILED, FLAG_REJECTED: Verdict.REJECTED}
+_VERDICTS = {
+    0: Verdict.ACCEPTED,
+    FLAG_RELAYED: Verdict.ACCEPTED,
+    FLAG_SOFT_FAILED: Verdict.SOFT_FAILED,
+    FLAG_REJECTED: Verdict.REJECTED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,65 +63,75 @@ class Lacking:
     auth_events: frozenset[EventId]
 
 
-# What became of an event, and what to wait for before that is told.
-_Outcome = tuple[Verdict | Lacking, "asyncio.Future[None] | None"]
-
-
 class Accept:
     """Takes events of other servers into rooms that this server is in."""
 
-    def __init__(self, rooms: LoadedRooms, writer: Writer, remote: RemoteWriter, store: RoomStore) -> None:
+    def __init__(self, rooms: LoadedRooms, remote: RemoteWriter, store: RoomStore, turns: Turns) -> None:
         self._rooms = rooms
-        self._writer = writer
         self._remote = remote
         self._store = store
         self._states = States(store)
-        self._locks: dict[RoomId, asyncio.Lock] = {}
+        self._turns = turns
         # Events that are judged and not on disk yet, of all rooms, with what is done when they are.
         self._in_flight: dict[EventId, asyncio.Future[None]] = {}
 
-    async def receive(self, event: Event) -> Verdict | Lacking:
-        """Judge one event and store it with its verdict. Refused(NO_SUCH_ROOM), SERVER_BUSY."""
-        (outcome,) = await self.receive_all([event])
+    async def judged(self, event_ids: Sequence[EventId]) -> Mapping[EventId, Verdict]:
+        """What became of those of these events that were judged before."""
+        rows = await self._store.load_events_by_id(event_ids)
+        return {
+            event_id: _VERDICTS.get(row.flags & (FLAG_SOFT_FAILED | FLAG_REJECTED), Verdict.REJECTED)
+            for event_id, row in rows.items()
+            if not row.flags & FLAG_OUTLIER
+        }
+
+    async def receive(self, event: Event, *, relayed: bool = False) -> Verdict | Lacking:
+        """Judge one event and store it with its verdict. Refused(NO_SUCH_ROOM), SERVER_BUSY.
+
+        `relayed`: it is another server's, and this one spreads it (it came by send_join and its kin).
+        """
+        (outcome,) = await self._in_turn(event.room_id, [event], None, relayed)
         return outcome
 
     async def receive_all(self, events: Sequence[Event]) -> list[Verdict | Lacking]:
         """As receive() for each, in order; what simply follows the room's ends is committed together."""
         outcomes: list[Verdict | Lacking] = []
-        commits: list[asyncio.Future[None]] = []
-        for event in events:
-            outcome, commit = await self._one_at_a_time(event, None)
-            outcomes.append(outcome)
-            if commit is not None:
-                commits.append(commit)
-        for commit in commits:
-            await asyncio.shield(commit)
+        for room_id, run in itertools.groupby(events, lambda event: event.room_id):
+            outcomes += await self._in_turn(room_id, list(run), None, relayed=False)
         return outcomes
 
     async def receive_after(self, event: Event, state_ids: Sequence[EventId]) -> Verdict | Lacking:
         """As receive(), for an event before which there is a hole: `state_ids` is the state before it, as
         another server says. Events of it that are not in the store, or were rejected, do not count."""
-        outcome, _ = await self._one_at_a_time(event, state_ids)
+        (outcome,) = await self._in_turn(event.room_id, [event], state_ids, relayed=False)
         return outcome
 
-    async def _one_at_a_time(self, event: Event, state_ids: Sequence[EventId] | None) -> _Outcome:
-        lock = self._locks.setdefault(event.room_id, asyncio.Lock())
-        try:
-            async with lock:
-                room = await self._rooms.get(event.room_id)
+    async def _in_turn(
+        self, room_id: RoomId, events: Sequence[Event], state_ids: Sequence[EventId] | None, relayed: bool
+    ) -> list[Verdict | Lacking]:
+        """Judge events of one room; whoever has the next turn finds them on disk."""
+        outcomes: list[Verdict | Lacking] = []
+        async with self._turns.of(room_id):
+            room = await self._rooms.get(room_id)
+            if room.outside:
+                raise Refused(Refusal.NO_SUCH_ROOM, "This server is not in that room")
+            commits: list[asyncio.Future[None]] = []
+            for event in events:
                 if event.event_id in self._in_flight:
                     await self._on_disk()
                 known = await self._store.load_event(event.event_id)
-                if known is None and state_ids is None:
+                commit = None
+                if known is None and state_ids is None and not relayed:
                     commit = self._receive_next(room, event)
-                    if commit is not None:
-                        return Verdict.ACCEPTED, commit
-                # From here on the store is read: what is judged has to be there.
-                await self._on_disk()
-                return await self._receive(room, event, state_ids, known), None
-        finally:
-            if not lock.locked():
-                self._locks.pop(event.room_id, None)
+                if commit is not None:
+                    commits.append(commit)
+                    outcomes.append(Verdict.ACCEPTED)
+                else:
+                    # From here on the store is read: what was judged has to be there.
+                    await self._on_disk()
+                    outcomes.append(await self._receive(room, event, state_ids, relayed, known))
+            for commit in commits:
+                await asyncio.shield(commit)
+        return outcomes
 
     async def _on_disk(self) -> None:
         if self._in_flight:
@@ -163,7 +172,12 @@ class Accept:
         return commit
 
     async def _receive(
-        self, room: Room, event: Event, state_ids: Sequence[EventId] | None, known: StoredEvent | None
+        self,
+        room: Room,
+        event: Event,
+        state_ids: Sequence[EventId] | None,
+        relayed: bool,
+        known: StoredEvent | None,
     ) -> Verdict | Lacking:
         if known is not None:
             if known.room_key != room.room_key:
@@ -197,9 +211,9 @@ class Accept:
         # 4. "Passes authorization rules based on the event's auth events, otherwise it is rejected."
         allowed = self._allowed_by_auth_events(room, event, [auth[i] for i in event.auth_events])
         # 5. "... based on the state before the event, otherwise it is rejected."
-        allowed = allowed and _permits(await self._states.auth_state(before, event), event)
+        allowed = allowed and permits(await self._states.auth_state(before, event), event)
         for _ in range(MAX_TRIES):
-            place = await self._place(room, event, before, group, allowed, known)
+            place = await self._place(room, event, before, group, allowed, known, relayed)
             if place is not None:
                 if event.event_id in self._in_flight:
                     # Taken meanwhile, by an event of another room.
@@ -220,7 +234,7 @@ class Accept:
         state = state_of(events)
         if room.version.room_id_is_create_hash:
             state["m.room.create", ""] = room.create_event
-        return _permits(state, event)
+        return permits(state, event)
 
     async def _state_of(self, room: Room, state_ids: Sequence[EventId]) -> StateKeys:
         """A state that another server named."""
@@ -248,6 +262,7 @@ class Accept:
         group: int | None,
         allowed: bool,
         known: StoredEvent | None,
+        relayed: bool,
     ) -> RemotePlace | None:
         """Where the event goes; None if the head moved while this was found out. No await after the check."""
         head = room.head.rows()
@@ -255,11 +270,11 @@ class Accept:
         after = dict(before)
         if event.state_key is not None and allowed:
             after[event.type, event.state_key] = own_key
-        flags = 0
+        flags = FLAG_RELAYED if relayed else 0
         current: StateKeys | None = None
         if not allowed:
             flags = FLAG_REJECTED
-        elif not _permits(_head_state(room, event), event):
+        elif not permits(_head_state(room, event), event):
             # 6. "... based on the current state of the room, otherwise it is soft failed."
             flags = FLAG_SOFT_FAILED
         else:
@@ -311,144 +326,6 @@ class Accept:
         changed.update({key: None for key in head if key not in current})
         return changed
 
-    # -- rooms that this server comes into
-
-    async def add_outliers(self, room_key: int, events: Sequence[Event]) -> None:
-        """Store events whose place is not known: auth events, the state that came with joining.
-
-        Each is checked against its own auth events; what fails is kept as rejected. Events that are known
-        stay as they are.
-        """
-        known = await self._store.load_events_by_id([event.event_id for event in events])
-        fresh = {event.event_id: event for event in events if event.event_id not in known}
-        writes, _ = await self._outlier_writes(room_key, list(fresh.values()))
-        if writes:
-            await self._writer.write(writes)
-
-    async def _outlier_writes(
-        self, room_key: int, events: Sequence[Event]
-    ) -> tuple[list[Write], dict[EventId, int]]:
-        """The writes of new outliers and their keys, checked in an order in which auth events come first.
-
-        Events that permit each other in a circle (a forgery, where ids are given) are not kept at all.
-        """
-        needed = {i for event in events for i in event.auth_events}
-        rows = await self._store.load_events_by_id(list(needed))
-        at_hand = {i: parsed(row, events[0].version) for i, row in rows.items()} if events else {}
-        rejected = {i for i, row in rows.items() if row.flags & FLAG_REJECTED}
-        at_hand.update({event.event_id: event for event in events})
-        writes: list[Write] = []
-        keys: dict[EventId, int] = {}
-        fresh = {event.event_id: event for event in events}
-        for event_id in topological_order(fresh, fresh, lambda event: event.auth_events):
-            event = fresh[event_id]
-            flags = FLAG_OUTLIER
-            if not _allowed_outlier(event, at_hand, rejected):
-                flags |= FLAG_REJECTED
-                rejected.add(event.event_id)
-            keys[event.event_id] = key = self._writer.stream.next()
-            writes.append(
-                AddEvent(
-                    key,
-                    None,
-                    room_key,
-                    event.event_id,
-                    0,
-                    event.origin_server_ts,
-                    flags,
-                    event.type if event.state_key is not None else None,
-                    event.state_key,
-                    None,
-                    event.json,
-                )
-            )
-        return writes, keys
-
-    async def start_room(
-        self, join: Event, state: Sequence[Event], auth_chain: Sequence[Event], room_key: int
-    ) -> Room:
-        """Make a room that lives elsewhere, from the state before this server's `join` event.
-
-        Refused(BAD_CONTENT) where the state does not allow the join or has no create event.
-        spec: server-server-api "Joining Rooms": the state and auth chain of a send_join response.
-        """
-        wanted = {event.event_id: event for event in (*auth_chain, *state)}
-        # Given ids (room versions 1 and 2) may be those of events that are known from elsewhere.
-        taken = await self._store.load_events_by_id(list(wanted))
-        wanted = {event_id: event for event_id, event in wanted.items() if event_id not in taken}
-        outliers, keys = await self._outlier_writes(room_key, list(wanted.values()))
-        accepted = {w.event_id for w in outliers if isinstance(w, AddEvent) and w.flags == FLAG_OUTLIER}
-        good = [event for event in state if event.event_id in accepted]
-        events = state_of(good)
-        if ("m.room.create", "") not in events or not _permits(events, join):
-            raise Refused(Refusal.BAD_CONTENT, "The other server's room does not let this server in")
-        row = PutRoom(
-            room_key=room_key,
-            room_id=join.room_id,
-            version=join.version.id,
-            head_group=0,
-            extremities=(),
-            created_ts_ms=events["m.room.create", ""].origin_server_ts,
-            listed=False,
-            temporary=False,
-            locked_until_ms=None,
-            unlock_join_rule=None,
-            direct_pair=None,
-        )
-        room = Room(
-            row,
-            join.version,
-            events,
-            keys={key: keys[event.event_id] for key, event in events.items()},
-            positions=dict.fromkeys(events, 0),
-            aliases=(),
-            last_position=0,
-            head=Head({}, 0, 0, 0),
-        )
-        place = RemotePlace(
-            event=join,
-            known_key=None,
-            flags=0,
-            own_key=-1,
-            before=dict(room.state_keys),
-            before_group=None,
-            after={**room.state_keys, join.key: -1},
-            current={**room.state_keys, join.key: -1},
-            changed={join.key: join},
-        )
-        await asyncio.shield(
-            self._remote.submit(
-                room, place, writes=outliers, on_commit=lambda: self._rooms.add(room)
-            )
-        )
-        return room
-
-
-def _permits(state: Mapping[StateKey, Event], event: Event) -> bool:
-    try:
-        check_event_auth(event, state)
-    except NotAllowed:
-        return False
-    return True
-
 
 def _head_state(room: Room, event: Event) -> dict[StateKey, Event]:
     return {key: found for key in needed_keys_of(event) if (found := room.head_event(*key)) is not None}
-
-
-def _allowed_outlier(event: Event, at_hand: Mapping[EventId, Event], rejected: set[EventId]) -> bool:
-    """Whether an outlier passes the rules on its own auth events."""
-    if any(event_id not in at_hand for event_id in event.auth_events):
-        return False
-    events = [at_hand[event_id] for event_id in event.auth_events]
-    try:
-        check_auth_events_selection(event, events, rejected)
-    except NotAllowed:
-        return False
-    state = state_of(events)
-    if event.version.room_id_is_create_hash and event.type != "m.room.create":
-        create = at_hand.get(create_id_of_room(event.room_id))
-        if create is None:
-            return False
-        state["m.room.create", ""] = create
-    return _permits(state, event)

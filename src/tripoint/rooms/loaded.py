@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from weakref import WeakValueDictionary
 
 from tripoint.core.event import Event, load_event
@@ -12,6 +12,7 @@ from tripoint.rooms.ends import Extremity, extremity_of
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Head, Room, StateKey
+from tripoint.rooms.stripped import unpack_stripped
 from tripoint.store.interface import RoomStore, StoredEvent
 from tripoint.store.writes import PutRoom
 
@@ -41,6 +42,10 @@ class LoadedRooms:
     def peek(self, room_id: RoomId) -> Room | None:
         return self._rooms.get(room_id) or self._alive.get(room_id)
 
+    def in_memory(self) -> Iterable[Room]:
+        """Every room that is in memory now."""
+        return self._rooms.values()
+
     async def get(self, room_id: RoomId) -> Room:
         """The room; Refused(NO_SUCH_ROOM) if this server does not have it."""
         room = self._rooms.get(room_id)
@@ -62,6 +67,15 @@ class LoadedRooms:
         if found is None:
             raise Refused(Refusal.NO_SUCH_ROOM)
         return found
+
+    async def find(self, room_id: RoomId) -> Room | None:
+        """The room, or None."""
+        try:
+            return await self.get(room_id)
+        except Refused as refused:
+            if refused.refusal is not Refusal.NO_SUCH_ROOM:
+                raise
+            return None
 
     def add(self, room: Room) -> None:
         """A room that was just made."""
@@ -128,6 +142,8 @@ async def load_room(store: RoomStore, row: PutRoom) -> Room:
             full,
         ),
     )
+    if room.outside and (told := await store.load_stripped_state(row.room_key)) is not None:
+        room.recognise(unpack_stripped(told, row.room_id, version))
     newest = await store.load_timeline(
         row.room_key, after=0, upto=last_position, limit=RECENT_LOADED, backward=True
     )

@@ -8,17 +8,16 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tripoint.bus.interface import Bus
 from tripoint.core.event import Event
 from tripoint.core.ids import UserId
-from tripoint.rooms.changes import EventCommitted, RoomChange, StateReset
+from tripoint.rooms.changes import EventCommitted, StateReset
 from tripoint.rooms.ends import ends_with, extremity_of
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.rooms.room import Head, Room, StateKey, member_of
+from tripoint.rooms.room import Head, Room, StateKey, membership_of
 from tripoint.rooms.writer import Writer
-from tripoint.store.writes import AddEvent, PlaceEvent, PutMembership, Write
+from tripoint.store.writes import FLAG_RELAYED, AddEvent, PlaceEvent, PutMembership, Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,8 @@ class RemotePlace:
 
     States map (type, state_key) to event keys; `own_key` stands for this event's own key, which it gets when
     it is committed. `current` is the room's state from now on, None where the head stays (rejected,
-    soft-failed); `changed` the events in which that differs from the head.
+    soft-failed); `changed` the events in which that differs from the head. `enters`: the event is this server's
+    way into the room, and what the head was before does not count any more.
     """
 
     event: Event
@@ -39,15 +39,15 @@ class RemotePlace:
     after: Mapping[StateKey, int]
     current: Mapping[StateKey, int] | None
     changed: Mapping[StateKey, Event | None]
+    enters: bool = False
 
 
 class RemoteWriter:
     """Commits what accept.py has judged."""
 
-    def __init__(self, writer: Writer, memberships: MembershipIndex, room_bus: Bus[RoomChange]) -> None:
+    def __init__(self, writer: Writer, memberships: MembershipIndex) -> None:
         self._writer = writer
         self._memberships = memberships
-        self._room_bus = room_bus
         self._suffix = f":{writer.signer.server}"
 
     def submit(
@@ -101,7 +101,7 @@ class RemoteWriter:
                 head.group = group
             else:
                 head.group = self._writer.groups.holding(room, current, head.group, room.head_keys(), unit)
-            head.extremities = ends_with(head.extremities, event)
+            head.extremities = {} if place.enters else ends_with(head.extremities, event)
             head.extremities[event.event_id] = extremity_of(event, group)
             room.pending.update(changed)
             unit.extend(self._membership_writes(room, changed, number))
@@ -111,7 +111,7 @@ class RemoteWriter:
             if on_commit is not None:
                 on_commit()
             if shown:
-                self._tell(room, event, number, changed, new_head)
+                self._tell(room, place, event_key, number, changed, new_head)
 
         return self._writer.queue(room, unit, committed)
 
@@ -147,7 +147,8 @@ class RemoteWriter:
         head.extremities = ends_with(head.extremities, event)
         head.extremities[event.event_id] = extremity_of(event, head.group)
         new_head = head.copy()
-        return self._writer.queue(room, unit, lambda: self._tell(room, event, number, changed, new_head))
+        place = RemotePlace(event, None, 0, number, {}, None, {}, {}, {})
+        return self._writer.queue(room, unit, lambda: self._tell(room, place, number, number, changed, new_head))
 
     def _membership_writes(
         self, room: Room, changed: Mapping[StateKey, tuple[Event, int] | None], position: int
@@ -157,7 +158,7 @@ class RemoteWriter:
             PutMembership(
                 UserId(state_key),
                 room.room_key,
-                "leave" if entry is None else member_of(entry[0]).membership,
+                membership_of(None if entry is None else entry[0]),
                 position,
             )
             for (type_, state_key), entry in changed.items()
@@ -167,30 +168,51 @@ class RemoteWriter:
     def _tell(
         self,
         room: Room,
-        event: Event,
+        place: RemotePlace,
+        event_key: int,
         position: int,
         changed: Mapping[StateKey, tuple[Event, int] | None],
         head: Head,
     ) -> None:
-        """Tell an event of another server, and then whatever else its arrival changed."""
-        before = room.reset_state(changed, position, head)
-        key = None if event.state_key is None else event.key
-        replaced = None if key is None else before.get(key, room.state.get(key))
-        if replaced is event:
-            replaced = None
+        """Tell an event of another server, and then whatever else its arrival changed.
+
+        In two steps, so that whoever hears of a step finds the room as that step leaves it: first as if the
+        event stood, then as the resolution has it.
+        """
+        event = place.event
+        rest = dict(changed)
+        replaced: Event | None = None
+        if place.enters:
+            # Nobody of this server was inside: there is no earlier picture of the room to correct.
+            room.version = event.version
+            replaced = self._take_state(room, changed, position, head)[event.key]
+            rest = {}
+        elif event.state_key is not None:
+            key = event.key
+            entry = rest.pop(key, None)
+            replaced = room.state.get(key)
+            former = None if replaced is None else (replaced, room.state_keys[key])
+            wins = entry is not None and entry[0] is event
+            if key in changed or replaced is None or replaced.event_id != event.event_id:
+                self._take_state(room, {key: entry if wins else (event, event_key)}, position, head)
+                if not wins:
+                    # It was told and lost the resolution: it is visibly undone.
+                    rest[key] = entry if key in changed else former
         room.shown(HistoryItem(position, event, None, replaced))
-        told = EventCommitted(position, room.room_id, event, replaced)
+        relayed = bool(place.flags & FLAG_RELAYED)
+        self._writer.tell([EventCommitted(position, room.room_id, event, replaced, relayed=relayed)])
+        before = self._take_state(room, rest, position, head)
+        if rest:
+            pairs = [(before[key], None if entry is None else entry[0]) for key, entry in rest.items()]
+            self._writer.tell_reset(StateReset(position, room.room_id, tuple(pairs)))
+
+    def _take_state(
+        self, room: Room, changed: Mapping[StateKey, tuple[Event, int] | None], position: int, head: Head
+    ) -> dict[StateKey, Event | None]:
+        """As Room.reset_state, and local users' lists of rooms with it."""
+        before = room.reset_state(changed, position, head)
         for (type_, state_key), entry in changed.items():
             if type_ == "m.room.member":
-                membership = "leave" if entry is None else member_of(entry[0]).membership
+                membership = membership_of(None if entry is None else entry[0])
                 self._memberships.set(UserId(state_key), room.room_id, membership, position)
-        self._writer.tell([told])
-        reset: list[tuple[Event | None, Event | None]] = []
-        for changed_key, entry in changed.items():
-            if changed_key != key:
-                reset.append((before[changed_key], None if entry is None else entry[0]))
-        if key is not None and (now := room.state.get(key)) is not event:
-            # It was told and lost the resolution: it is visibly undone.
-            reset.append((event, now))
-        if reset:
-            self._room_bus.publish(StateReset(position, room.room_id, tuple(reset)))
+        return before

@@ -13,13 +13,13 @@ from tripoint.bus.interface import Bus
 from tripoint.core.event import Event
 from tripoint.core.ids import UserId
 from tripoint.core.room_version import RoomVersion
-from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomChange, UserChange
+from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomChange, StateReset, UserChange
 from tripoint.rooms.commands import Origin
 from tripoint.rooms.ends import ends_with, extremity_of
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.rooms.room import Head, Room, member_of
+from tripoint.rooms.room import Head, Room, member_of, membership_of
 from tripoint.rooms.state_groups import StateGroups
 from tripoint.rooms.transaction import RoomTransaction, Signer
 from tripoint.store.interface import StoreError
@@ -52,7 +52,7 @@ def stored_token(origin: Origin | None) -> str | None:
 class Writer:
     """Commits transactions of all rooms of this process.
 
-    Changes are published on `room_bus` and `user_bus`.
+    Changes are published on `room_bus` and `user_bus`. `room_keys` is the highest room key in use.
     """
 
     def __init__(
@@ -63,15 +63,23 @@ class Writer:
         room_bus: Bus[RoomChange],
         user_bus: Bus[UserChange],
         signer: Signer,
+        *,
+        room_keys: int = 0,
     ) -> None:
         self.stream = stream
         self.signer = signer
         self.groups = groups
         self._created_ms = 0
+        self._room_keys = room_keys
         self._memberships = memberships
         self._room_bus = room_bus
         self._user_bus = user_bus
         self._suffix = f":{signer.server}"
+
+    def mint_room_key(self) -> int:
+        """The key of a new room."""
+        self._room_keys += 1
+        return self._room_keys
 
     def begin(self, room: Room) -> RoomTransaction:
         """A transaction on a room's head, dated now. Submit it before anything is awaited."""
@@ -226,13 +234,26 @@ class Writer:
     def tell(self, changes: list[EventCommitted]) -> None:
         """Tell everybody what is committed."""
         for change in changes:
-            event = change.event
-            if event.type == "m.room.member" and event.state_key is not None:
-                before = "leave" if change.replaced is None else member_of(change.replaced).membership
-                after = member_of(event).membership
-                # Those who serve the user hear first, so that they watch the room when it is told.
-                if after != before and event.state_key.endswith(self._suffix):
-                    self._user_bus.publish(
-                        MembershipChanged(UserId(event.state_key), change.room_id, after, before, change)
-                    )
+            if change.event.type == "m.room.member":
+                self.tell_member(change, change.replaced, change.event)
             self._room_bus.publish(change)
+
+    def tell_member(self, change: EventCommitted | StateReset, before: Event | None, after: Event | None) -> None:
+        """Tell those who serve a local user that a change, which the room hears next, moves him.
+
+        They hear first, so that they watch the room when it is told.
+        """
+        some = after or before
+        if some is None or some.state_key is None or not some.state_key.endswith(self._suffix):
+            return
+        was, now = membership_of(before), membership_of(after)
+        if was != now:
+            self._user_bus.publish(MembershipChanged(UserId(some.state_key), change.room_id, now, was, change))
+
+    def tell_reset(self, reset: StateReset) -> None:
+        """Tell everybody what a resolution changed."""
+        for before, after in reset.changed:
+            some = after or before
+            if some is not None and some.type == "m.room.member":
+                self.tell_member(reset, before, after)
+        self._room_bus.publish(reset)

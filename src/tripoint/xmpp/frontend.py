@@ -20,7 +20,7 @@ from tripoint.core.addresses import is_loopback
 from tripoint.core.ids import ServerName
 from tripoint.fanout.delivery import Flusher, Outbox
 from tripoint.fanout.hub import Hub
-from tripoint.net.connections import Background, Connections
+from tripoint.net.connections import Background, CallLater, Connections
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
 from tripoint.xmpp.c2s.direct import DirectMessages
 from tripoint.xmpp.c2s.presence import went_away
@@ -55,8 +55,9 @@ class TlsMaterial(Protocol):
 class XmppFrontEnd:
     """All of XMPP in this process.
 
-    `now_ms` is the wall clock, `monotonic` the one for timeouts; `secret` (32 bytes, the same at every start)
-    makes occupant ids. `tls` None: neither STARTTLS nor channel binding is offered, so only loopback logs in.
+    `now_ms` is the wall clock, `monotonic` the one for timeouts, `call_later` the loop's where none is given;
+    `secret` (32 bytes, the same at every start) makes occupant ids. `tls` None: neither STARTTLS nor channel
+    binding is offered, so only loopback logs in.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class XmppFrontEnd:
         secret: bytes,
         now_ms: Callable[[], int],
         monotonic: Callable[[], float],
+        call_later: CallLater | None = None,
         tls: TlsMaterial | None,
     ) -> None:
         self.domains = Domains.of(server)
@@ -86,7 +88,17 @@ class XmppFrontEnd:
         self.accounts = accounts
         self.tls = tls
         doors = Doors(
-            self.domains, rooms, reader, accounts, presence, name_table, now_ms, monotonic, self.spawn, secret
+            self.domains,
+            rooms,
+            reader,
+            accounts,
+            presence,
+            name_table,
+            now_ms,
+            monotonic,
+            self.spawn,
+            call_later or asyncio.get_running_loop().call_later,
+            secret,
         )
         self._doors = doors
         self.users = Users(self.domains, accounts)
@@ -140,6 +152,10 @@ class XmppFrontEnd:
         for protocol in self._connections.all():
             protocol.end("system-shutdown", reason)
         await self._background.finish(DRAIN_S)
+
+    async def settled(self) -> None:
+        """Wait until nothing runs in the background: for tests."""
+        await self._background.finish()
 
     # -- what connections ask
 

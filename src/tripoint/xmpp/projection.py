@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tripoint.core.confusables import skeletons
-from tripoint.core.ids import RoomId, ServerName, UserId, split_user_id
+from tripoint.core.ids import RoomId, ServerName, UserId, server_of, split_user_id
 from tripoint.core.power import Rank
 from tripoint.core.precis import PrecisError, is_freeform_char, is_resourceprep_stable, prepare_opaque
 from tripoint.rooms.ports import RoomView
@@ -61,8 +61,13 @@ def is_public(room: RoomView) -> bool:
 
 
 def room_jid(room: RoomView, domains: Domains) -> str:
-    """The bare JID under which a room is entered: its canonical alias, a local one, or its id. mapping 3"""
+    """The bare JID under which a room is entered: its canonical alias, a local one, or its id. mapping 3
+
+    Whoever may set the state of a room can claim any alias as the canonical one; one of ours has to be the room's.
+    """
     for alias in (room.canonical_alias, *room.aliases):
+        if alias is not None and server_of(alias) == domains.server and alias not in room.aliases:
+            continue
         local = None if alias is None else alias_jid_local(alias, domains.server)
         if local is not None:
             return f"{local}@{domains.rooms}"

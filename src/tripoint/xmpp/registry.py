@@ -28,8 +28,9 @@ class At(Enum):
     OCCUPANT = "somebody in a room"
 
 
-# What a handler of an IQ returns is the XML inside the result; it raises Problem for an error.
-IqHandler = Callable[["XmppSession", Element, Jid], Awaitable[str]]
+# What a handler of an IQ returns is the XML inside the result, or None where XmppSession.later() answers; it
+# raises Problem for an error.
+IqHandler = Callable[["XmppSession", Element, Jid], Awaitable[str | None]]
 StanzaHandler = Callable[["XmppSession", Element, Jid], Awaitable[None]]
 
 

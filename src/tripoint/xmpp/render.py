@@ -139,6 +139,12 @@ def invitation(room: str, user: str, inviter: str, reason: str | None) -> bytes:
     ).encode()
 
 
+def direct_invitation(room: str, to_jid: str, reason: str) -> bytes:
+    """A direct invitation from the room itself. spec: XEP-0249 2"""
+    x = f"<x xmlns='{CONFERENCE_NS}' jid='{escape_attribute(room)}' reason='{escape_attribute(reason)}'/>"
+    return f"<message from='{escape_attribute(room)}' to='{escape_attribute(to_jid)}'>{x}</message>".encode()
+
+
 # -- answers
 
 

@@ -102,7 +102,9 @@ async def _iq(session: XmppSession, stanza: Element, jid: Jid, place: At) -> Non
     if entry is None:
         # spec: RFC6120 8.4
         raise Problem("service-unavailable", "This is not offered here")
-    session.answer(stanza, await entry.handle(session, stanza, jid))
+    answer = await entry.handle(session, stanza, jid)
+    if answer is not None:
+        session.answer(stanza, answer)
 
 
 def _iq_to_resource(session: XmppSession, stanza: Element, jid: Jid) -> None:

@@ -18,6 +18,7 @@ from tripoint.accounts.ports import Account, AccountService
 from tripoint.accounts.refusals import AccountRefused
 from tripoint.core.ids import DeviceId, UserId
 from tripoint.fanout.delivery import Outbox
+from tripoint.net.connections import CallLater
 from tripoint.rooms.commands import Origin
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
 from tripoint.rooms.refusals import Refused
@@ -29,6 +30,7 @@ from tripoint.xmpp.wire import Element
 if TYPE_CHECKING:
     from tripoint.xmpp.c2s.direct import DirectMessages
     from tripoint.xmpp.c2s.users import LiveUser, Users
+    from tripoint.xmpp.muc.joining import Waiting
     from tripoint.xmpp.muc.service import Muc
     from tripoint.xmpp.muc.view import Visit
 
@@ -36,6 +38,8 @@ log = structlog.get_logger()
 
 # How many stanzas of one stream may wait before its socket is read no further: TCP then holds the sender back.
 BACKLOG_STANZAS = 64
+# How many questions of one client may wait for other servers.
+MAX_LATER = 20
 # It is stored with every message; clients use 36 characters, some add a prefix.
 MAX_STANZA_ID = 256
 
@@ -47,8 +51,8 @@ Dispatch = Callable[["XmppSession", Element], Awaitable[None]]
 class Doors:
     """The doors of the middle, and what comes from outside: names, clock, background work.
 
-    `spawn` runs a coroutine and owns it. `secret` is the server's own, stable over restarts; occupant ids are
-    derived from it.
+    `spawn` runs a coroutine and owns it; `call_later` is the loop's. `secret` is the server's own, stable over
+    restarts; occupant ids are derived from it.
     """
 
     domains: Domains
@@ -60,6 +64,7 @@ class Doors:
     now_ms: Callable[[], int]
     monotonic: Callable[[], float]
     spawn: Spawn
+    call_later: CallLater
     secret: bytes
 
 
@@ -74,6 +79,7 @@ class XmppSession:
         "_busy",
         "_dispatch",
         "_ending",
+        "_later",
         "_on_drained",
         "_per_s",
         "account",
@@ -97,6 +103,7 @@ class XmppSession:
         "user_id",
         "users",
         "visits",
+        "waiting",
     )
 
     def __init__(
@@ -137,6 +144,8 @@ class XmppSession:
         self.interested = False  # asked for the roster: gets roster pushes
         self.directed: dict[str, Jid] = {}
         self.visits: dict[str, Visit] = {}  # by bare room JID
+        # Rooms of other servers that this client waits to enter, by bare JID (muc/joining.py).
+        self.waiting: dict[str, Waiting] = {}
         self.closed = False
         # Ends the stream with a stream error of this condition and text.
         self.on_end = on_end
@@ -149,6 +158,7 @@ class XmppSession:
         self._backlog: deque[Element] = deque()
         self._busy = False
         self._ending: tuple[str, str] | None = None
+        self._later = 0
 
     # -- going out
 
@@ -209,8 +219,32 @@ class XmppSession:
         return max(0.0, -self._allowance / self._per_s)
 
     async def _handle(self, stanza: Element) -> None:
+        await self._guarded(stanza, self._dispatch(self, stanza))
+
+    def later(self, iq: Element, xml: Coroutine[object, object, str]) -> None:
+        """Answer an IQ with what `xml` gives, when it does; other stanzas do not wait for it.
+
+        For questions that another server has to answer. Problem where too many are open.
+        """
+        if self._later >= MAX_LATER:
+            xml.close()
+            raise Problem("resource-constraint", "You have asked too much that other servers have to answer")
+        self._later += 1
+        self.doors.spawn(self._answer_later(iq, xml))
+
+    async def _answer_later(self, iq: Element, xml: Coroutine[object, object, str]) -> None:
+        async def answer() -> None:
+            self.answer(iq, await xml)
+
         try:
-            await self._dispatch(self, stanza)
+            await self._guarded(iq, answer())
+        finally:
+            self._later -= 1
+
+    async def _guarded(self, stanza: Element, work: Awaitable[None]) -> None:
+        """Do what a stanza asks for; whatever goes wrong answers it."""
+        try:
+            await work
         except Problem as problem:
             self.refuse(stanza, problem, _answering(stanza))
         except (Refused, AccountRefused) as refused:

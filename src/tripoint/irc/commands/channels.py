@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 
-from tripoint.core.ids import RoomId
+from tripoint.core.ids import RoomId, server_of
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
+from tripoint.irc.entrance import tell_history
 from tripoint.irc.names import is_channel
 from tripoint.irc.projection import rank_letters
 from tripoint.irc.refusals import IrcRefused
@@ -18,7 +19,6 @@ from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import MAX_TARGETS, fold
 from tripoint.irc.wire import Line
 from tripoint.rooms.commands import CreateRoom, Join, Leave, SetTopic, Template
-from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 
 # Making a room takes one commit; a second of looking every 20 ms outlasts a slow disk.
@@ -51,7 +51,11 @@ async def _join_one(session: IrcSession, word: str) -> None:
     network = session.network
     if not is_channel(word):
         raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
-    room_id = await network.find_room(word)
+    room_id = await network.find_room(word, session.user_id)
+    alias = network.alias_named(word)
+    if room_id is None and alias is not None and server_of(alias) != network.names.server:
+        network.joining.begin(session, word, alias)
+        return
     if room_id is None:
         try:
             await _create(session, word)
@@ -74,13 +78,13 @@ async def _join_one(session: IrcSession, word: str) -> None:
     # Where the account was a member already nothing happened, and this session is let in by hand.
     await network.channels.enter(session, room)
     if done.created:
-        _tell_history(session, room, name)
+        tell_history(session, room, name)
 
 
 async def _made_meanwhile(session: IrcSession, word: str) -> RoomId:
     """The room that somebody else is just making under this name: two JOINs at once make one channel."""
     for _ in range(CREATION_LOOKS):
-        room_id = await session.network.find_room(word)
+        room_id = await session.network.find_room(word, session.user_id)
         if room_id is not None:
             return room_id
         await asyncio.sleep(CREATION_LOOK_S)
@@ -93,9 +97,7 @@ async def _create(session: IrcSession, word: str) -> None:
     alias = names.alias(word)
     if alias is None:
         raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
-    localpart, _, server = alias[1:].partition(":")
-    if server != names.server:
-        raise Refused(Refusal.NOT_A_LOCAL_ROOM_NAME)
+    localpart = alias[1:].rpartition(":")[0]
     guest = session.account.guest
     done = await session.do(
         CreateRoom(
@@ -115,20 +117,15 @@ async def _create(session: IrcSession, word: str) -> None:
     if letters:
         words = [channel.name, f"+{letters}", *[session.nick] * (len(letters) - 1), session.nick]
         session.reply("MODE", *words)
-    _tell_history(session, channel.room, channel.name)
-
-
-def _tell_history(session: IrcSession, room: RoomView, name: str) -> None:
-    """An IRC session's first JOIN is told that history is kept.  spec: docs/mapping.md 8.14"""
-    if not session.told_history:
-        session.told_history = True
-        session.reply("NOTICE", name, f"History is kept here ({room.history_visibility})")
+    tell_history(session, channel.room, channel.name)
 
 
 @command("PART", min_params=1, spec="RFC2812 3.2.2")
 async def part(session: IrcSession, line: Line) -> None:
     """PART <channel>{,<channel>} [:<reason>]. Leaves the room, on every protocol."""
     for word in _targets(line.params[0]):
+        if session.network.joining.part(session, word, line.param(1) or None):
+            continue
         try:
             room_id = await session.room_named(word)
             await _leave(session, room_id, word, line.param(1) or None)
@@ -181,7 +178,7 @@ async def names(session: IrcSession, line: Line) -> None:
 
 
 async def _seen_from_outside(session: IrcSession, word: str) -> Channel | None:
-    room_id = await session.network.find_room(word)
+    room_id = await session.network.find_room(word, session.user_id)
     if room_id is None:
         return None
     room = await session.reader.room(room_id)

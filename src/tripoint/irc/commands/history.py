@@ -114,7 +114,7 @@ async def _place(session: IrcSession, asked: str, target: str) -> Place | None:
     """
     place = None
     if target.startswith("#"):
-        room_id = await session.network.find_room(target)
+        room_id = await session.network.find_room(target, session.user_id)
         room = None if room_id is None else await session.reader.room(room_id)
         if room is not None and not room.encrypted and may_ask_for_history(room, session.user_id):
             place = Place(room.room_id, session.names.channel(room))

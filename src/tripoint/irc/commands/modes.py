@@ -18,7 +18,7 @@ from tripoint.core.power import GrantRefused, PowerLevels, Rank, change_ranks, o
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
 from tripoint.irc.events import ban_mask
-from tripoint.irc.projection import RANK_OF_MODE, channel_flags, member_limit
+from tripoint.irc.projection import RANK_OF_MODE, channel_flags, member_limit, muted_users
 from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.session import IrcSession, echo
@@ -110,9 +110,8 @@ def _show_list(session: IrcSession, channel: Channel, letter: str) -> None:
             if member.membership == "ban":
                 by, at = names.nick(member.event.sender), member.event.origin_server_ts // 1000
                 session.numeric(n.RPL_BANLIST, channel.name, ban_mask(names, user_id), by, str(at))
-        for user_id in channel.room.joined():
-            if channel.room.rank(user_id) is Rank.MUTED:
-                session.numeric(n.RPL_BANLIST, channel.name, f"~m:{names.nick(user_id)}")
+        for user_id in sorted(muted_users(channel.room.power)):
+            session.numeric(n.RPL_BANLIST, channel.name, f"~m:{names.nick(user_id)}")
     end, what = {
         "b": (n.RPL_ENDOFBANLIST, "Ban"),
         "e": (n.RPL_ENDOFEXCEPTLIST, "Exception"),

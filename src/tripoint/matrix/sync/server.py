@@ -138,7 +138,8 @@ class SyncServer:
             self._account_data[change.user_id] = change.position
             self._wake(change.user_id)
         elif isinstance(change, MembershipChanged):
-            if _is_outside(change.membership):
+            # A resolution that took somebody out has no event for the timeline; the room's state tells it.
+            if _is_outside(change.membership) and isinstance(change.change, EventCommitted):
                 self._departures[change.room_id, change.user_id] = change.change
                 self._departures.move_to_end((change.room_id, change.user_id))
                 if len(self._departures) > _DEPARTURES:

@@ -4,6 +4,7 @@ spec: XEP-0045 6, 7.12, XEP-0030, XEP-0059 (paging the list), XEP-0128 (room inf
 docs/mapping.md 4.6, 6.1, 6.3.
 """
 
+from tripoint.core.ids import RoomAlias
 from tripoint.core.power import moderated
 from tripoint.rooms.commands import Leave
 from tripoint.rooms.ports import PublicRoom, RoomView
@@ -98,8 +99,13 @@ def _title(room: PublicRoom) -> str:
 
 
 @iq("get", DISCO_INFO_NS, at=(At.ROOM,), spec="XEP-0045 6.4")
-async def room_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
+async def room_info(session: XmppSession, stanza: Element, jid: Jid) -> str | None:
     """What a room is like; also the nick that is reserved for the one who asks (XEP-0045 7.12)."""
+    alias = await session.muc.elsewhere(session, jid)
+    if alias is not None:
+        refuse_nodes(stanza)
+        session.later(stanza, _info_elsewhere(session, alias))
+        return None
     room = await session.muc.room_for(session, jid)
     query = stanza.first()
     node = None if query is None else query.get("node")
@@ -108,6 +114,14 @@ async def room_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
     refuse_nodes(stanza)
     name = room.name or jid.local
     return info(At.ROOM, identity("conference", "text", name), _kinds(room), _info_form(room))
+
+
+async def _info_elsewhere(session: XmppSession, alias: RoomAlias) -> str:
+    """A room that this server is not in: that there is one is all that can be said. docs/mapping.md 3.2"""
+    if await session.doors.reader.resolve_alias(alias) is None:
+        raise Problem("item-not-found", "There is no such room")
+    kinds = ("muc_persistent", "muc_nonanonymous", "muc_unsecured")
+    return info(At.ROOM, identity("conference", "text", alias), kinds)
 
 
 def _kinds(room: RoomView) -> tuple[str, ...]:

@@ -5,14 +5,15 @@ spec: XEP-0045 7.1, 7.2, 7.6, 7.7, 7.14; docs/mapping.md 2.7, 2.8, 3.6, 4.1-4.4,
 
 from dataclasses import dataclass
 
-from tripoint.core.ids import RoomId
+from tripoint.core.ids import RoomId, server_of
 from tripoint.rooms.commands import CreateRoom, Join, SetRoomNick, Template
 from tripoint.rooms.history import Anchor, ByPosition, ByTime, Direction, HistoryQuery
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.c2s.presence import show_of
-from tripoint.xmpp.jid import Jid, parse_room_local
+from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.messages import is_payload
+from tripoint.xmpp.muc import joining
 from tripoint.xmpp.muc.dates import parse_date
 from tripoint.xmpp.muc.events import history_message, subject
 from tripoint.xmpp.muc.view import MucView
@@ -40,9 +41,9 @@ class WantedHistory:
     since_ts_ms: int | None = None
 
 
-def read_history(x: Element, now_ms: int) -> WantedHistory:
+def read_history(x: Element | None, now_ms: int) -> WantedHistory:
     """The smallest amount that meets every limit that is given; what cannot be read is no limit."""
-    history = x.child("history", MUC_NS)
+    history = x.child("history", MUC_NS) if x is not None else None
     if history is None:
         return WantedHistory()
     stanzas = _number(history.get("maxstanzas"))
@@ -96,9 +97,17 @@ async def to_occupant(session: XmppSession, stanza: Element, jid: Jid) -> None:
     visit = session.visits.get(str(jid.bare))
     if x is not None:
         # spec: XEP-0045 7.2.1: a client that joins again lost its state: it is shown everything once more.
-        await _enter(session, stanza, jid, x)
+        alias = await session.muc.elsewhere(session, jid)
+        if alias is None:
+            room, created = await _find_or_create(session, jid)
+            await _enter(session, stanza, jid, room, created=created)
+            return
+        if not is_valid_nick(jid.resource):
+            raise Problem("not-acceptable", "This nick cannot be used")
+        joining.begin(session, stanza, jid, alias, _wished_nick(session, jid.resource), _enter)
     elif visit is None:
-        _explain_that_you_are_outside(session, jid)
+        if str(jid.bare) not in session.waiting:
+            _explain_that_you_are_outside(session, jid)
     elif jid.resource != visit.occupant.nick:
         await _change_nick(session, visit.view, jid.resource)
     else:
@@ -109,6 +118,9 @@ async def to_occupant(session: XmppSession, stanza: Element, jid: Jid) -> None:
 async def leave(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """This resource is not in the room any more. docs/mapping.md 4.4: the membership stays."""
     visit = session.visits.get(str(jid.bare))
+    waiting = session.waiting.get(str(jid.bare))
+    if waiting is not None:
+        waiting.left = True
     if visit is not None:
         status = stanza.child_text("status", CLIENT_NS)
         inside = f"<status>{escape_text(status[:1000])}</status>" if status else ""
@@ -149,8 +161,9 @@ async def _check_nick(session: XmppSession, view: MucView, nick: str) -> None:
 # -- entering
 
 
-async def _enter(session: XmppSession, stanza: Element, jid: Jid, x: Element) -> None:
-    room, created = await _find_or_create(session, jid)
+async def _enter(
+    session: XmppSession, stanza: Element, jid: Jid, room: RoomView, *, created: bool = False
+) -> None:
     if room.encrypted:
         # docs/mapping.md 19.2
         raise Refused(Refusal.ENCRYPTED)
@@ -190,7 +203,8 @@ async def _enter(session: XmppSession, stanza: Element, jid: Jid, x: Element) ->
             view.expected.discard(user_id)
             view.presence_changed(user_id)
         session.muc.close_if_empty(view)
-    history = await _history(session, view, visit.position, read_history(x, session.doors.now_ms()))
+    wanted = read_history(stanza.child("x", MUC_NS), session.doors.now_ms())
+    history = await _history(session, view, visit.position, wanted)
     view.end_of_entry(visit, history, subject(view))
 
 
@@ -209,11 +223,11 @@ def _check_lock(room: RoomView, session: XmppSession) -> None:
 async def _find_or_create(session: XmppSession, jid: Jid) -> tuple[RoomView, bool]:
     """The room, made if there is none under this name. docs/mapping.md 4.3"""
     doors = session.doors
-    room_id = await session.muc.find(jid)
+    room_id = await session.muc.find(session, jid)
     created = False
     if room_id is None:
-        named = parse_room_local(jid.local, doors.domains.server)
-        if named.startswith("!"):
+        named = session.muc.named(jid)
+        if named.startswith("!") or server_of(named) != doors.domains.server:
             raise Problem("item-not-found", "There is no such room")
         room_id, created = await _create(session, named[1:].rpartition(":")[0], jid)
     return await doors.reader.room(room_id), created
@@ -237,7 +251,7 @@ async def _create(session: XmppSession, localpart: str, jid: Jid) -> tuple[RoomI
         if refused.refusal is not Refusal.ALIAS_TAKEN:
             raise
         # Somebody else made it in this moment.
-        room_id = await session.muc.find(jid)
+        room_id = await session.muc.find(session, jid)
         if room_id is None:
             raise
         return room_id, False

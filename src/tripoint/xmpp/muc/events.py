@@ -136,9 +136,13 @@ def _tell_state(view: MucView, user_id: UserId, state: str) -> None:
 
 
 def _configured(view: MucView, change: EventCommitted) -> None:
-    """spec: XEP-0045 10.2.1"""
+    tell_configured(view, change.event.event_id)
+
+
+def tell_configured(view: MucView, its_id: str | None) -> None:
+    """The configuration is another one. spec: XEP-0045 10.2.1"""
     x = f"<x xmlns='{MUC_USER_NS}'><status code='{Status.CONFIGURATION_CHANGED.value}'/></x>"
-    view.tell(room_message(view.jid, x, change.event.event_id))
+    view.tell(room_message(view.jid, x, its_id))
 
 
 def _join_rules(view: MucView, change: EventCommitted) -> None:
@@ -152,6 +156,10 @@ def _ranks(view: MucView, change: EventCommitted) -> None:
 
 
 def _encrypted(view: MucView, change: EventCommitted) -> None:
+    tell_encrypted(view)
+
+
+def tell_encrypted(view: MucView) -> None:
     """The room became end-to-end encrypted: visits end, memberships stay. docs/mapping.md 19.3"""
     why = "This room is now end-to-end encrypted: open it in a Matrix client"
     for visit in view.visits():
@@ -167,21 +175,29 @@ def _encrypted(view: MucView, change: EventCommitted) -> None:
 
 def _member(view: MucView, change: EventCommitted) -> None:
     event = change.event
-    user_id = UserId(event.state_key or "")
-    now = _membership(event)
-    before = "leave" if change.replaced is None else _membership(change.replaced)
-    if now == "join":
+    by = None if event.sender == event.state_key else event.sender
+    tell_member(view, change.replaced, event, by)
+
+
+def tell_member(view: MucView, replaced: Event | None, event: Event | None, by: UserId | None) -> None:
+    """A member event took the place of another. `by`: who has done it, None for the user himself or nobody."""
+    some = event or replaced
+    assert some is not None
+    user_id = UserId(some.state_key or "")
+    before, now = membership_of(replaced), membership_of(event)
+    if event is not None and now == "join":
         who = view.occupants.get(user_id)
         if who is None:
             view.came(user_id)
         elif before == "join":
             _renamed(view, who, text_at(event.content, "displayname"))
     elif before == "join":
-        _removed(view, user_id, now, event)
+        _removed(view, user_id, now, event, by)
 
 
-def _membership(event: Event) -> str:
-    return text_at(event.content, "membership") or "leave"
+def membership_of(event: Event | None) -> str:
+    """What a member event says; ``leave`` where there is none."""
+    return (text_at(event.content, "membership") if event is not None else None) or "leave"
 
 
 def _renamed(view: MucView, who: Occupant, displayname: str | None) -> None:
@@ -195,17 +211,17 @@ def _renamed(view: MucView, who: Occupant, displayname: str | None) -> None:
     view.refresh(who, always=True)
 
 
-def _removed(view: MucView, user_id: UserId, membership: str, event: Event) -> None:
+def _removed(view: MucView, user_id: UserId, membership: str, event: Event | None, by: UserId | None) -> None:
     """Left, kicked or banned. spec: XEP-0045 7.14, 8.2, 9.1; docs/mapping.md 9.1, 9.7"""
     who = view.remove(user_id)
     if who is None:
         return
-    reason = text_at(event.content, "reason")
+    reason = text_at(event.content, "reason") if event is not None else None
     banned = membership == "ban"
     standing = Standing("outcast" if banned else GONE, GONE)
-    if banned or event.sender != user_id:
+    if banned or event is None or event.sender != user_id:
         codes: tuple[Status, ...] = (Status.BANNED if banned else Status.KICKED,)
-        actor = view.nick_of(event.sender)
+        actor = None if by is None else view.nick_of(by)
         about = item(standing, jid=view.shown_jid(who), actor=actor, reason=reason)
         _tell_gone(view, who, about, codes)
     else:

@@ -15,6 +15,7 @@ from tripoint.rooms.changes import (
     PresenceChanged,
     RoomChange,
     SessionsEnded,
+    StateReset,
     TypingChanged,
     UserChange,
 )
@@ -24,6 +25,7 @@ from tripoint.rooms.refusals import Refused
 from tripoint.xmpp.c2s.users import Users
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_local
 from tripoint.xmpp.muc.events import tell_event, tell_typing
+from tripoint.xmpp.muc.resets import tell_reset
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.projection import Nicks, room_jid
 from tripoint.xmpp.refusals import Problem
@@ -97,8 +99,10 @@ class Muc:
         for view in list(self._views.get(change.room_id, {}).values()):
             if isinstance(change, EventCommitted):
                 tell_event(view, change)
-                if view.is_empty:
-                    self.close_if_empty(view)
+                self.close_if_empty(view)
+            elif isinstance(change, StateReset):
+                tell_reset(view, change)
+                self.close_if_empty(view)
             elif isinstance(change, TypingChanged):
                 tell_typing(view, change)
 
@@ -111,30 +115,45 @@ class Muc:
             raise Problem("not-acceptable", "You are not in this room")
         return visit
 
-    async def find(self, jid: Jid) -> RoomId | None:
-        """The room that a JID of the service names, whoever is in it."""
+    def named(self, jid: Jid) -> RoomAlias | RoomId:
+        """What a JID of the service says; Problem where it is no name of a room."""
         try:
-            named = parse_room_local(jid.local, self._doors.domains.server)
+            return parse_room_local(jid.local, self._doors.domains.server)
         except InvalidJid as error:
             raise Problem("jid-malformed", str(error)) from None
+
+    async def find(self, session: XmppSession, jid: Jid) -> RoomId | None:
+        """The room that a JID of the service names, whoever is in it. No other server is asked.
+
+        A room of another server is found by the names of those that the user is in.
+        """
+        named = self.named(jid)
+        reader = self._doors.reader
         if named.startswith("!"):
             room_id = RoomId(named)
             try:
-                await self._doors.reader.room(room_id)
+                await reader.room(room_id)
             except Refused:
                 return None
             return room_id
         alias = RoomAlias(named)
         if server_of(alias) != self._doors.domains.server:
-            raise Problem("item-not-found", "Rooms of another server are not reachable from here yet")
-        return await self._doors.reader.resolve_alias(alias)
+            return await reader.own_room(session.user_id, alias)
+        return await reader.resolve_alias(alias)
+
+    async def elsewhere(self, session: XmppSession, jid: Jid) -> RoomAlias | None:
+        """The alias, where a JID names a room of another server that the user is not in."""
+        named = self.named(jid)
+        if named.startswith("!") or server_of(named) == self._doors.domains.server:
+            return None
+        return RoomAlias(named) if await self.find(session, jid) is None else None
 
     async def room_for(self, session: XmppSession, jid: Jid) -> RoomView:
         """The room, if the session's user may know of it; item-not-found otherwise.
 
         A room that is listed, open or has him as member or invitee; nobody learns of others by asking.
         """
-        room_id = await self.find(jid)
+        room_id = await self.find(session, jid)
         room = None if room_id is None else await self._doors.reader.room(room_id)
         if room is None or not may_know(room, session.user_id):
             raise Problem("item-not-found", "There is no such room")
@@ -144,6 +163,8 @@ class Muc:
 
     def leave_all(self, session: XmppSession) -> None:
         """The session became unavailable: it leaves every room by its own wish."""
+        for waiting in session.waiting.values():
+            waiting.left = True
         for visit in list(session.visits.values()):
             visit.view.end_visit(visit, left=True)
             self.close_if_empty(visit.view)
@@ -179,7 +200,8 @@ class Muc:
     def _tell_invited(self, change: MembershipChanged) -> None:
         user = self._users.live(change.user_id)
         room = self._doors.reader.peek(change.room_id)
-        if user is None or room is None or change.change.event.content.get("is_direct") is True:
+        member = None if room is None else room.member(change.user_id)
+        if user is None or room is None or member is None or member.event.content.get("is_direct") is True:
             return
         data = self._invitation(room, change.user_id)
         for session in user.available():

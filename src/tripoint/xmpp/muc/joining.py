@@ -1,0 +1,99 @@
+"""Entering rooms of other servers: they are asked first, and that may take a while.
+
+Meanwhile the client's other stanzas are handled. Who waits longer than clients do is told to come again; the
+join goes on, and when it is done the client is invited.
+spec: docs/mapping.md 3.2, 4.10, 25; XEP-0045 7.2, XEP-0249 2.  Read next: enter.py.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from tripoint.core.ids import RoomAlias
+from tripoint.rooms.commands import Join
+from tripoint.rooms.ports import RoomView
+from tripoint.rooms.refusals import Refused
+from tripoint.xmpp.jid import Jid
+from tripoint.xmpp.refusals import Problem, problem_of
+from tripoint.xmpp.render import direct_invitation
+from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.wire import Element
+
+# spec: docs/mapping.md 4.10: clients give up after a minute
+PATIENCE_S: Final = 55.0
+# Each is a question to another server; a client that enters its bookmarks has a dozen of them.
+MAX_WAITING: Final = 20
+
+Enter = Callable[[XmppSession, Element, Jid, RoomView], Awaitable[None]]
+
+
+class Waiting:
+    """A room that a session waits to enter. `stanza` and `jid` are of its latest try."""
+
+    __slots__ = ("jid", "late", "left", "stanza")
+
+    def __init__(self, stanza: Element, jid: Jid) -> None:
+        self.stanza = stanza
+        self.jid = jid
+        self.late = False  # told that it takes too long
+        self.left = False  # does not want to any more
+
+
+def begin(session: XmppSession, stanza: Element, jid: Jid, alias: RoomAlias, nick: str | None, enter: Enter) -> None:
+    """Ask for the room and join it, in the background; `enter` shows it then. Raises Problem for too many."""
+    key = str(jid.bare)
+    waiting = session.waiting.get(key)
+    if waiting is not None and not waiting.late:
+        waiting.stanza, waiting.jid, waiting.left = stanza, jid, False
+        return
+    if len(session.waiting) >= MAX_WAITING:
+        raise Problem("resource-constraint", f"You are waiting for {MAX_WAITING} rooms of other servers")
+    session.waiting[key] = waiting = Waiting(stanza, jid)
+    session.doors.spawn(_join(session, waiting, alias, nick, enter))
+
+
+async def _join(session: XmppSession, waiting: Waiting, alias: RoomAlias, nick: str | None, enter: Enter) -> None:
+    key = str(waiting.jid.bare)
+
+    def too_late() -> None:
+        waiting.late = True
+        text = "The room's server has not answered yet. You will be invited when it has"
+        session.refuse(waiting.stanza, Problem("remote-server-timeout", text, "wait"), key)
+
+    timer = session.doors.call_later(PATIENCE_S, too_late)
+    try:
+        room = await _ask(session, alias, nick)
+        if session.closed or waiting.left:
+            return  # a member all the same, as who leaves a room is (docs/mapping.md 4.4)
+        if waiting.late:
+            session.send(direct_invitation(key, session.full, "The room's server has answered"))
+        else:
+            timer.cancel()
+            await enter(session, waiting.stanza, waiting.jid, room)
+    except Refused as refused:
+        _refuse(session, waiting, problem_of(refused))
+    except Problem as problem:
+        _refuse(session, waiting, problem)
+    finally:
+        timer.cancel()
+        if session.waiting.get(key) is waiting:
+            del session.waiting[key]
+
+
+async def _ask(session: XmppSession, alias: RoomAlias, nick: str | None) -> RoomView:
+    doors = session.doors
+    room_id = await doors.reader.resolve_alias(alias)
+    if room_id is None:
+        raise Problem("item-not-found", "There is no such room")
+    try:
+        room = await doors.reader.room(room_id)
+        if room.joined_count():
+            return room  # this server is in it already: entering is as everywhere
+    except Refused:
+        pass  # a room that this server does not know
+    await doors.rooms.do(Join(actor=session.user_id, room_id=room_id, nick=nick))
+    return await doors.reader.room(room_id)
+
+
+def _refuse(session: XmppSession, waiting: Waiting, problem: Problem) -> None:
+    if not waiting.late and not session.closed:
+        session.refuse(waiting.stanza, problem, str(waiting.jid.bare))
