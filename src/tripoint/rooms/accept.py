@@ -218,7 +218,7 @@ class Accept:
                 if event.event_id in self._in_flight:
                     # Taken meanwhile, by an event of another room.
                     return Verdict.CLASHES
-                commit = self._remote.submit(room, place)
+                commit = self._remote.submit(room, place, keep=self._states.keep)
                 self._sent(event.event_id, commit)
                 await asyncio.shield(commit)
                 return _VERDICTS[place.flags]
@@ -238,7 +238,7 @@ class Accept:
 
     async def _state_of(self, room: Room, state_ids: Sequence[EventId]) -> StateKeys:
         """A state that another server named."""
-        state: StateKeys = {}
+        state: dict[StateKey, int] = {}
         for row in (await self._store.load_events_by_id(list(state_ids))).values():
             event = parsed(row, room.version)
             if event.state_key is not None and event.room_id == room.room_id and not row.flags & FLAG_REJECTED:
@@ -267,9 +267,9 @@ class Accept:
         """Where the event goes; None if the head moved while this was found out. No await after the check."""
         head = room.head.rows()
         own_key = known.event_key if known is not None else -1
-        after = dict(before)
+        after = before
         if event.state_key is not None and allowed:
-            after[event.type, event.state_key] = own_key
+            after = {**before, event.key: own_key}
         flags = FLAG_RELAYED if relayed else 0
         current: StateKeys | None = None
         if not allowed:
@@ -287,8 +287,9 @@ class Accept:
                     states.append(room.head_keys())
                 else:
                     # A fork was made by an event of another server, and that is on disk by now.
-                    states += [await self._states.of_group(at.group) for at in remaining.values()]
-                own = {own_key: event} if own_key in after.values() else {}
+                    groups = {at.group for at in remaining.values()}
+                    states += [await self._states.of_group(at_group) for at_group in sorted(groups)]
+                own = {} if after is before else {own_key: event}
                 own |= {key: found for found, key in room.pending_events()}
                 current = await self._states.resolve(room.version, states, own)
         changed: dict[StateKey, Event | None] = {}
@@ -313,6 +314,8 @@ class Accept:
     ) -> dict[StateKey, Event | None]:
         """What differs from the room's head: the events that stand there now, None for what is gone."""
         head = room.head_keys()
+        if current == head:
+            return {}
         keys = [key for key in current if head.get(key) != current[key]]
         rows = await self._store.load_events([current[key] for key in keys if current[key] != own_key])
         pending = {event_key: found for found, event_key in room.pending_events()}
