@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from tests.agreement.conflicts import VERSIONS, Case, make_case
-from tests.core.graph_builder import ALICE, Fork, base, ids_of
+from tests.core.graph_builder import ALICE, CAROL, Fork, base, ids_of
 from tests.support.middle import run
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId
@@ -90,6 +90,30 @@ def test_a_large_room_is_not_loaded_for_one_topic(version: str) -> None:
         states = [{key: keys[i] for key, i in ids_of(side.state).items()} for side in sides]
         await States(store).resolve(room.version, states, {})
         assert store.read < 20
+
+    run(work)
+
+
+@pytest.mark.parametrize("version", ["2", "12"])
+def test_a_long_chain_is_read_once_for_many_forks(version: str) -> None:
+    """Somebody changes their name a thousand times and then forks the room."""
+
+    async def work() -> None:
+        room, trunk = base(version)
+        for number in range(1_000):
+            trunk.add(CAROL, "m.room.member", {"membership": "join", "n": number}, CAROL)
+        sides = [trunk.fork() for _ in range(10)]
+        for number, side in enumerate(sides):
+            side.add(CAROL, "m.room.member", {"membership": "join", "fork": number}, CAROL)
+        store, keys = await stored(list(room.events.values()))
+        found = [{key: keys[i] for key, i in ids_of(side.state).items()} for side in sides]
+        states = States(store)
+        for number in range(1, len(found)):
+            sets = [ids_of(side.state) for side in sides[: number + 1]]
+            result = await states.resolve(room.version, found[: number + 1], {})
+            expected = resolve(room.version, sets, room.events)
+            assert result == {key: keys[event_id] for key, event_id in expected.items()}
+        assert store.read < 1_200
 
     run(work)
 

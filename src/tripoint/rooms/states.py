@@ -6,6 +6,7 @@ this loads what it asks for. spec: Matrix rooms/v2, rooms/v12 "State resolution"
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from tripoint.core.auth_rules import needed_keys_of
 from tripoint.core.event import Event, StateKey, create_id_of_room, load_event
@@ -15,13 +16,16 @@ from tripoint.core.levels import CREATE, POWER_LEVELS
 from tripoint.core.room_version import RoomVersion, StateRes
 from tripoint.core.state_res import resolve
 from tripoint.store.interface import RoomStore, StoredEvent
-from tripoint.store.writes import FLAG_REJECTED
+from tripoint.store.writes import FLAG_OUTLIER, FLAG_REJECTED
 
 StateKeys = Mapping[StateKey, int]
 
 # How many entries of states stay in memory, all rooms together: those of twenty ends of a room of 10,000, some 20 MB.
 # A room that is flooded with forks is asked for the states of its ends with every event.
 CACHED_ENTRIES = 250_000
+# Events of auth chains that stay in memory, all rooms together: some 20 MB. Who first makes a long chain and then many
+# forks has it walked with every fork; from memory that is fifty times cheaper.
+CACHED_EVENTS = 10_000
 
 
 class States:
@@ -31,6 +35,7 @@ class States:
         self._store = store
         self._cached: OrderedDict[int, StateKeys] = OrderedDict()
         self._entries = 0
+        self._chains: OrderedDict[EventId, _Judged] = OrderedDict()
 
     async def of_group(self, group: int) -> StateKeys:
         state = self._cached.get(group)
@@ -65,19 +70,39 @@ class States:
         first = unique[0]
         if all(state == first for state in unique[1:]):
             return first
-        return await _Resolution(self._store, version, unique, own).outcome()
+        resolution = _Resolution(self._store, version, unique, own, self._chains)
+        outcome = await resolution.outcome()
+        while len(self._chains) > CACHED_EVENTS:
+            self._chains.popitem(last=False)
+        return outcome
+
+
+class _Judged(NamedTuple):
+    """An event that has its place for good, with its key."""
+
+    event: Event
+    event_key: int
+    room_key: int  # a room that ended and is entered again has other keys
+    rejected: bool
 
 
 class _Resolution:
     """One resolution. It loads what is in question and what that leads to, not the whole state of a large room."""
 
     def __init__(
-        self, store: RoomStore, version: RoomVersion, states: Sequence[StateKeys], own: Mapping[int, Event]
+        self,
+        store: RoomStore,
+        version: RoomVersion,
+        states: Sequence[StateKeys],
+        own: Mapping[int, Event],
+        chains: OrderedDict[EventId, _Judged],
     ) -> None:
         self._store = store
         self._version = version
         self._states = states
         self._own = own
+        self._chains = chains
+        self._room_key: int | None = None
         self._events: dict[EventId, Event] = {}
         self._keys: dict[EventId, int] = {}
         self._ids: dict[int, EventId] = {}
@@ -155,18 +180,30 @@ class _Resolution:
                 # The create event is in nobody's auth_events; the room id names it.
                 wanted.add(create_id_of_room(news[0].room_id))
             wanted -= self._events.keys()
+            at_hand = (self._chains.get(event_id) for event_id in wanted)
+            news = [self._add(judged) for judged in at_hand if judged and judged.room_key == self._room_key]
+            wanted -= self._events.keys()
             found = await self._store.load_events_by_id(list(wanted))
             if len(found) != len(wanted):
                 raise LookupError(f"{len(wanted) - len(found)} events of an auth chain are not in the store")
-            news = [self._take(stored) for stored in found.values()]
+            news += [self._take(stored) for stored in found.values()]
 
     def _take(self, stored: StoredEvent) -> Event:
         event = parsed(stored, self._version)
-        self._events[stored.event_id] = event
-        self._keys[stored.event_id] = stored.event_key
-        self._ids[stored.event_key] = stored.event_id
-        if stored.flags & FLAG_REJECTED:
-            self._rejected.add(stored.event_id)
+        self._room_key = stored.room_key
+        judged = _Judged(event, stored.event_key, stored.room_key, bool(stored.flags & FLAG_REJECTED))
+        if not stored.flags & FLAG_OUTLIER:
+            # An outlier may yet be rejected where its place is.
+            self._chains[stored.event_id] = judged
+        return self._add(judged)
+
+    def _add(self, judged: _Judged) -> Event:
+        event = judged.event
+        self._events[event.event_id] = event
+        self._keys[event.event_id] = judged.event_key
+        self._ids[judged.event_key] = event.event_id
+        if judged.rejected:
+            self._rejected.add(event.event_id)
         return event
 
 
