@@ -3,6 +3,7 @@
 spec: Matrix server-server-api "Checks performed on receipt of a PDU", "Rejection", "Soft failure"; rooms/v2, v12
 """
 
+import asyncio
 import itertools
 import random
 from collections import Counter
@@ -14,6 +15,7 @@ import pytest
 from tests.federation.islands import Island, islands
 from tests.federation.quarrels import carry, share_power, something, trio
 from tests.support.middle import run
+from tests.support.slow_store import SlowStore
 from tripoint.core.event import EventDraft, build_event, parse_event
 from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.core.power import Rank
@@ -59,6 +61,39 @@ def test_what_one_says_the_others_get_in_order(version: str) -> None:
                 assert [item.event.content["body"] for item in page.items] == [str(n) for n in range(9)]
                 room = await island.party.middle.loaded.get(room_id)
                 assert len(room.head.extremities) == 1
+
+    run(work)
+
+
+def test_events_of_one_room_are_judged_one_at_a_time() -> None:
+    """However many wait in line, and whoever comes when one is done: an event that comes often is taken once."""
+
+    async def work() -> None:
+        store = SlowStore()
+        async with islands("a.org", "b.org", stores=[MemoryStore(), store]) as (one, two):
+            room_id, people = await trio([one, two], "12")
+            accept = two.party.middle.accept
+            running = most = 0
+            receive = accept._receive
+
+            async def counted(*given: object) -> Verdict | Lacking:
+                nonlocal running, most
+                running += 1
+                most = max(most, running)
+                try:
+                    return await receive(*given)  # type: ignore[arg-type]
+                finally:
+                    running -= 1
+
+            accept._receive = counted  # type: ignore[method-assign]
+            await one.party.say(people[0][0], room_id, "hello")
+            waiting = [asyncio.ensure_future(two.deliver(one.outgoing[-1])) for _ in range(3)]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            waiting += [asyncio.ensure_future(two.deliver(one.outgoing[-1])) for _ in range(3)]
+            verdicts = await asyncio.gather(*waiting)
+            assert most == 1
+            assert sorted(v.value for v in verdicts if isinstance(v, Verdict)) == ["accepted", *["known"] * 5]
+            assert not accept._turns._rooms
 
     run(work)
 

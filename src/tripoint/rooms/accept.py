@@ -25,6 +25,7 @@ from tripoint.core.levels import CREATE
 from tripoint.rooms.ends import ends_with
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.outliers import permits
+from tripoint.rooms.redactions import NOTHING, Redacting, Redactions
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.remote_writer import RemotePlace, RemoteWriter
 from tripoint.rooms.room import Room, StateKey
@@ -71,6 +72,7 @@ class Accept:
         self._remote = remote
         self._store = store
         self._states = States(store)
+        self._redactions = Redactions(store, self._states)
         self._turns = turns
         # Events that are judged and not on disk yet, of all rooms, with what is done when they are.
         self._in_flight: dict[EventId, asyncio.Future[None]] = {}
@@ -118,10 +120,9 @@ class Accept:
             for event in events:
                 if event.event_id in self._in_flight:
                     await self._on_disk()
+                simple = state_ids is None and not relayed and not await self._redactions.concern(event)
                 known = await self._store.load_event(event.event_id)
-                commit = None
-                if known is None and state_ids is None and not relayed:
-                    commit = self._receive_next(room, event)
+                commit = self._receive_next(room, event) if simple and known is None else None
                 if commit is not None:
                     commits.append(commit)
                     outcomes.append(Verdict.ACCEPTED)
@@ -212,8 +213,9 @@ class Accept:
         allowed = self._allowed_by_auth_events(room, event, [auth[i] for i in event.auth_events])
         # 5. "... based on the state before the event, otherwise it is rejected."
         allowed = allowed and permits(await self._states.auth_state(before, event), event)
+        redacting = await self._redactions.look(room, event, before) if allowed else NOTHING
         for _ in range(MAX_TRIES):
-            place = await self._place(room, event, before, group, allowed, known, relayed)
+            place = await self._place(room, event, before, group, allowed, known, relayed, redacting)
             if place is not None:
                 if event.event_id in self._in_flight:
                     # Taken meanwhile, by an event of another room.
@@ -263,6 +265,7 @@ class Accept:
         allowed: bool,
         known: StoredEvent | None,
         relayed: bool,
+        redacting: Redacting,
     ) -> RemotePlace | None:
         """Where the event goes; None if the head moved while this was found out. No await after the check."""
         head = room.head.rows()
@@ -307,6 +310,7 @@ class Accept:
             after=after,
             current=current,
             changed=changed,
+            redacting=redacting,
         )
 
     async def _changed(

@@ -28,6 +28,7 @@ from tripoint.store.writes import (
     PutMembership,
     PutMeta,
     PutMissedRoom,
+    PutMissingPast,
     PutName,
     PutProfile,
     PutReceipt,
@@ -38,6 +39,7 @@ from tripoint.store.writes import (
     PutStagedPdu,
     PutStrippedState,
     PutToken,
+    PutWaitingRedaction,
     ReplaceEventJson,
     StateDelta,
     Write,
@@ -121,7 +123,7 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
     ),
     AddEvent: (
         "INSERT INTO events (event_key, position, room_key, event_id, state_group, ts_ms, flags, type, state_key,"
-        " token, json) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+        " token, json, redacted_by) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
         lambda w: (
             w.event_key,
             w.position,
@@ -134,6 +136,7 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
             w.state_key,
             w.token,
             w.json,
+            w.redacted_by,
         ),
     ),
     PlaceEvent: (
@@ -216,6 +219,14 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
             w.document,
         ),
     ),
+    PutMissingPast: (
+        "INSERT OR IGNORE INTO missing_past (room_key, event_id, position) VALUES (?,?,?)",
+        lambda w: (w.room_key, w.event_id, w.position),
+    ),
+    PutWaitingRedaction: (
+        "INSERT OR IGNORE INTO waiting_redactions (target, redaction) VALUES (?,?)",
+        lambda w: (w.target, w.redaction),
+    ),
     PutStrippedState: (
         "INSERT OR REPLACE INTO stripped_states (room_key, state) VALUES (?,?)",
         lambda w: (w.room_key, w.state),
@@ -270,6 +281,11 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "DELETE FROM server_keys WHERE server = ? AND key_id = ?",
         lambda w: (w.server, w.key_id),
     ),
+    PutMissingPast: (
+        "position",
+        "DELETE FROM missing_past WHERE room_key = ? AND event_id = ?",
+        lambda w: (w.room_key, w.event_id),
+    ),
     PutStrippedState: ("state", "DELETE FROM stripped_states WHERE room_key = ?", lambda w: (w.room_key,)),
     PutDestination: ("position", "DELETE FROM destinations WHERE server = ?", lambda w: (w.server,)),
     PutMissedRoom: (
@@ -289,6 +305,7 @@ _DROP_ROOM = tuple(
         "aliases",
         "receipts",
         "stripped_states",
+        "missing_past",
         "missed_rooms",
         "staged_pdus",
         "rooms",
