@@ -68,8 +68,12 @@ class RemoteWriter:
         *,
         writes: Sequence[Write] = (),
         on_commit: Callable[[], None] | None = None,
+        keep: Callable[[int, Mapping[StateKey, int]], None] | None = None,
     ) -> "asyncio.Future[None]":
-        """Queue an event whose states were worked out; the future is done after the commit, as Writer.submit's."""
+        """Queue an event whose states were worked out; the future is done after the commit, as Writer.submit's.
+
+        `keep` is told which group has the state after the event.
+        """
         if room.gone:
             raise Refused(Refusal.NO_SUCH_ROOM)
         head, redacting = room.head, NOTHING if place.current is None else place.redacting
@@ -81,11 +85,15 @@ class RemoteWriter:
         event_key = number if place.known_key is None else place.known_key
         position = number if shown else None
 
-        def own(keys: Mapping[StateKey, int]) -> dict[StateKey, int]:
-            return {key: event_key if at == place.own_key else at for key, at in keys.items()}
+        def own(keys: Mapping[StateKey, int]) -> Mapping[StateKey, int]:
+            if event.state_key is None or keys.get(event.key) != place.own_key:
+                return keys
+            return {**keys, event.key: event_key}
 
         after = own(place.after)
         group = self._writer.groups.holding(room, after, place.before_group, place.before, unit)
+        if keep is not None:
+            keep(group, after)
         if place.known_key is None:
             unit.append(
                 AddEvent(
