@@ -277,7 +277,7 @@ def _chat(from_jid: str, stanza_id: str, inside: str) -> Shared:
 # -- handlers
 
 
-@message("chat", "normal", at=(At.USER, At.ACCOUNT), spec="RFC6121 5.2, 8.5")
+@message("chat", "normal", at=(At.USER, At.ACCOUNT, At.REMOTE), spec="RFC6121 5.2, 8.5")
 async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """To a user: into the direct room if it says something, else straight to his resources."""
     target = parse_user_jid(jid, session.doors.domains)
@@ -314,7 +314,7 @@ async def _pass_on(session: XmppSession, stanza: Element, jid: Jid, target: User
             other.send(data)
 
 
-@message("headline", at=(At.USER, At.ACCOUNT), spec="RFC6121 8.5.2.1.1")
+@message("headline", at=(At.USER, At.ACCOUNT, At.REMOTE), spec="RFC6121 8.5.2.1.1")
 async def headline(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """To whoever is there; nobody stores it."""
     target = parse_user_jid(jid, session.doors.domains)
