@@ -4,7 +4,7 @@
 #   make test    every test; real clients that are found on this machine take part (PYTEST="tests/irc -k JOIN")
 #   make check   style, types, the rules of the tree, the index of specifications, generated files
 #   make docs    write the generated pages again
-#   make peers   install the JavaScript client for tests/interop (needs node and npm)
+#   make peers   install the JavaScript client for tests/interop (needs node and npm) and matrix-synapse for tests/agreement
 #   make soak    the long versions of the randomised and fault tests
 #   make fuzz    each fuzz harness for FUZZ_S seconds
 #   make lock    pin requirements/*.in again (UPGRADE=1 for newer versions)
@@ -16,6 +16,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary=:all:
 FUZZ_S ?= 20
 JS := tests/interop/js
+SYNAPSE := .peers/synapse
 # TRIPOINT_SPECS=FOLDER: where the texts of the specifications lie; some tests read vectors from them.
 
 .PHONY: run test check docs peers soak fuzz lock clean
@@ -40,7 +41,7 @@ check: $(VENV)/.test
 docs: $(VENV)/.test
 	$(BIN)/python -m tools.generate
 
-peers: $(JS)/node_modules/.installed
+peers: $(JS)/node_modules/.installed $(SYNAPSE)/.installed
 
 soak: $(VENV)/.test
 	TRIPOINT_HYPOTHESIS=soak $(BIN)/python -m pytest -m "soak or not interop" --timeout=7200 $(PYTEST)
@@ -50,14 +51,14 @@ fuzz: $(VENV)/.fuzz
 
 # One file after the other: each is held to the versions of those before it.
 lock: $(VENV)/.test
-	cd requirements && for name in run build dev interop fuzz; do \
+	cd requirements && for name in run build dev interop fuzz synapse; do \
 	  ../$(BIN)/python -m piptools compile --quiet $(if $(UPGRADE),--upgrade) --generate-hashes --allow-unsafe \
 	    --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	    --output-file $$name.txt $$name.in || exit 1; \
 	done
 
 clean:
-	rm -rf $(VENV) $(JS)/node_modules build dist src/*.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .peers $(JS)/node_modules build dist src/*.egg-info .mypy_cache .ruff_cache .hypothesis
 
 # The stamps: a second run installs nothing until a list of requirements changes.
 
@@ -81,4 +82,9 @@ $(VENV)/.fuzz: $(VENV)/.test requirements/fuzz.txt
 
 $(JS)/node_modules/.installed: $(JS)/package.json $(JS)/package-lock.json
 	cd $(JS) && npm ci --no-audit --no-fund --ignore-scripts
+	touch $@
+
+$(SYNAPSE)/.installed: requirements/synapse.txt
+	$(PYTHON) -m venv --clear $(SYNAPSE)
+	$(SYNAPSE)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary=:all: -r $<
 	touch $@

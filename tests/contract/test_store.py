@@ -23,10 +23,12 @@ from tripoint.store.writes import (
     PutAccountData,
     PutAlias,
     PutCredential,
+    PutDestination,
     PutDevice,
     PutFilter,
     PutMembership,
     PutMeta,
+    PutMissedRoom,
     PutName,
     PutProfile,
     PutReceipt,
@@ -34,6 +36,8 @@ from tripoint.store.writes import (
     PutRoom,
     PutRosterItem,
     PutServerKey,
+    PutStagedPdu,
+    PutStrippedState,
     PutToken,
     ReplaceEventJson,
     Write,
@@ -501,3 +505,77 @@ def test_close_writes_what_is_queued(tmp_path: Path) -> None:
         assert [type(o) for o in await _outcomes(again, [[event(2)]])] == [StoreError]
 
     run(work)
+
+
+def test_what_is_known_of_rooms_from_outside(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        assert await store.load_stripped_state(1) is None
+        await write(store, PutStrippedState(1, b"[1]"), PutStrippedState(2, b"[2]"))
+        await write(store, PutStrippedState(1, b"[3]"))
+        assert (await store.load_stripped_state(1), await store.load_stripped_state(2)) == (b"[3]", b"[2]")
+        await write(store, PutStrippedState(1, None), DropRoom(2))
+        assert (await store.load_stripped_state(1), await store.load_stripped_state(2)) == (None, None)
+FAR, NEAR = ServerName("far.example"), ServerName("near.example")
+
+
+def test_the_log_of_all_rooms_is_read_by_position(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        outlier = event(3, position=None, flags=1)
+        await write(store, event(1), event(2, room_key=2), outlier, event(4), event(5, room_key=2))
+        assert [row.event_key for row in await store.load_log(0, 10)] == [1, 2, 4, 5]
+        assert [row.event_key for row in await store.load_log(1, 2)] == [2, 4]
+        assert await store.load_log(5, 10) == []
+
+    on_store(test)
+
+
+def test_an_event_at_position_0_is_on_no_page_and_still_history(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        state = {"type": "m.room.history_visibility", "state_key": ""}
+        await write(store, event(1, position=0, flags=1, **state), event(2), event(3, position=-5))
+        page = await store.load_timeline(1, after=-10, upto=10, limit=10, backward=False)
+        assert [found.event_key for found in page] == [3, 2]
+        past = await store.load_state_history(1, "m.room.history_visibility", "")
+        assert [found.position for found in past] == [0]
+def test_receipts_of_all_rooms_are_read_by_position(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        one = PutReceipt(1, ALICE, "m.read", "", EventId("$a"), 1, 7)
+        two = PutReceipt(2, BOB, "m.read", "main", EventId("$b"), 2, 9)
+        moved = PutReceipt(1, ALICE, "m.read", "", EventId("$c"), 3, 11)
+        await write(store, one, two, moved)
+        assert await store.load_receipts_after(7) == [two, moved]
+        assert await store.load_receipts_after(11) == []
+
+    on_store(test)
+
+
+def test_destinations_and_what_they_missed(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        near, far = PutDestination(NEAR, 5, 0, 0, 0), PutDestination(FAR, 3, 100, 200, 50)
+        await write(store, near, far, PutMissedRoom(FAR, 2, 4), PutMissedRoom(FAR, 1, 9), PutMissedRoom(NEAR, 1, 8))
+        assert await store.load_destinations() == [far, near]
+        await write(store, PutDestination(NEAR, 6, 0, 0, 0), PutMissedRoom(FAR, 1, 7))
+        assert await store.load_destinations() == [far, PutDestination(NEAR, 6, 0, 0, 0)]
+        assert await store.load_missed_rooms() == [
+            PutMissedRoom(FAR, 1, 7), PutMissedRoom(FAR, 2, 4), PutMissedRoom(NEAR, 1, 8)
+        ]  # fmt: skip
+        await write(store, PutMissedRoom(FAR, 2, None), PutDestination(NEAR, None, 0, 0, 0), DropRoom(1))
+        assert await store.load_missed_rooms() == []
+        assert await store.load_destinations() == [far]
+
+    on_store(test)
+
+
+def test_pdus_wait_in_the_order_in_which_they_came(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        first = PutStagedPdu(EventId("$z"), 1, FAR, b"{}")
+        second = PutStagedPdu(EventId("$a"), 1, NEAR, b"[]")
+        other = PutStagedPdu(EventId("$o"), 2, FAR, b"1")
+        await write(store, first, second, other, PutStagedPdu(EventId("$z"), 1, NEAR, b"changed"))
+        assert await store.load_staged_rooms() == [1, 2]
+        assert await store.load_staged_pdus(1) == [first, second]
+        await write(store, PutStagedPdu(EventId("$z"), None, FAR, b""), DropRoom(2))
+        assert await store.load_staged_pdus(1) == [second]
+        assert await store.load_staged_rooms() == [1]
+
+    on_store(test)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from tripoint.core.auth_rules import auth_keys_for, check_event_auth
 from tripoint.core.canonical_json import JsonObject
-from tripoint.core.event import Event, EventDraft, StateKey, build_event
+from tripoint.core.event import Event, EventDraft, StateKey, build_event, reference_text
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId, server_of
 from tripoint.core.room_version import ROOM_VERSIONS, RoomVersion
 from tripoint.core.signing import SigningKey
+from tripoint.core.state_res import resolve
 
 KEY = SigningKey("ed25519:test", bytes(range(32)))
 ALICE = UserId("@alice:one.example")
@@ -65,6 +67,7 @@ class RoomBuilder:
             origin_server_ts=self.now if at_ms is None else at_ms,
             server=ServerName(server_of(UserId(sender))),
             key=KEY,
+            hashes={event_id: reference_text(found) for event_id, found in self.events.items()},
         )
         self.events[event.event_id] = event
         return event
@@ -98,3 +101,47 @@ def powers(sender: str, **content: object) -> tuple[str, str, JsonObject, str | 
 
 def ids_of(state: Mapping[StateKey, Event]) -> dict[StateKey, EventId]:
     return {key: event.event_id for key, event in state.items()}
+
+
+class Fork:
+    """One side of a room whose servers cannot hear each other: events go onto this side's own state."""
+
+    def __init__(self, room: RoomBuilder, state: Mapping[StateKey, Event], last: Event) -> None:
+        self.room, self.state, self.last = room, dict(state), last
+
+    def add(
+        self,
+        sender: str,
+        event_type: str,
+        content: dict[str, Any],
+        state_key: str | None = "",
+        at_ms: int | None = None,
+    ) -> Event:
+        event = self.room.make(
+            sender, event_type, content, state_key, state=ids_of(self.state), parents=(self.last,), at_ms=at_ms
+        )
+        check_event_auth(event, self.state)
+        if event.is_state:
+            self.state[event.key] = event
+        self.last = event
+        return event
+
+    def fork(self) -> Fork:
+        return Fork(self.room, self.state, self.last)
+
+
+def base(number: str = "12", **power_levels: Any) -> tuple[RoomBuilder, Fork]:
+    """Alice's room with Bob (50) and Carol in it; anybody may join."""
+    room = RoomBuilder(number)
+    users = {BOB: 50} if number == "12" else {ALICE: 100, BOB: 50}
+    state = room.line(
+        join(ALICE), rule(ALICE, "public"), join(BOB), join(CAROL), powers(ALICE, **{"users": users, **power_levels})
+    )
+    return room, Fork(room, state, state[("m.room.power_levels", "")])
+
+
+def merged(room: RoomBuilder, *states: Mapping[StateKey, Event]) -> dict[StateKey, Event]:
+    sets = [ids_of(state) for state in states]
+    result = resolve(room.version, sets, room.events)
+    assert resolve(room.version, sets[::-1], room.events) == result
+    return {key: room.events[event_id] for key, event_id in result.items()}

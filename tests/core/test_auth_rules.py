@@ -30,7 +30,7 @@ from tripoint.core.auth_rules import (
 )
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event, StateKey
-from tripoint.core.ids import ServerName
+from tripoint.core.ids import EventId, ServerName
 from tripoint.core.room_version import ROOM_VERSIONS, SUPPORTED
 from tripoint.core.signing import SigningKey, sign_json
 
@@ -498,7 +498,8 @@ def test_sending(number: str) -> None:
     assert send(room, state, ALICE, "y", {}, ALICE) == ""
     assert send(room, state, ALICE, "y", {}, "@") == "state_key.other_user"
     # Redactions are not decided here from version 3 on.
-    assert send(room, state, BOB, "m.room.redaction", {}, None) == ""
+    first = number in ("1", "2")
+    assert send(room, state, BOB, "m.room.redaction", {}, None) == ("redaction.level" if first else "")
 
 
 @pytest.mark.parametrize("number", ALL)
@@ -687,24 +688,48 @@ def test_creators_of_version_12() -> None:
     assert send(old, old_state, BOB, "m.room.topic", {}, "") == "sender.level"
 
 
+@pytest.mark.parametrize("number", ALL)
+def test_levels_under_another_state_key_are_nobodys(number: str) -> None:
+    room = RoomBuilder(number)
+    creator_entry = {} if number == "12" else {ALICE: 100}
+    state = room.line(join(ALICE), rule(ALICE, "public"), join(BOB), powers(ALICE, users={**creator_entry, BOB: 50}))
+    greedy: JsonObject = {"users": {BOB: 90}, "ban": 99}
+    assert send(room, state, BOB, "m.room.power_levels", greedy, "") == "power_levels.above_own"
+    assert send(room, state, BOB, "m.room.power_levels", greedy, "x") == ""
+    # What is no user is refused there too.
+    assert send(room, state, BOB, "m.room.power_levels", {"users": {"bob": 1}}, "x") == "power_levels.users"
+
+
+@pytest.mark.parametrize("number", ["1", "5", "9"])
+def test_tables_that_are_none(number: str) -> None:
+    room = RoomBuilder(number)
+    state = room.line(join(ALICE), rule(ALICE, "public"), powers(ALICE, users={ALICE: 100}))
+    for value in ("50", ["x"], 5, None):
+        verdict = send(room, state, ALICE, "m.room.power_levels", {"users": {ALICE: 100}, "events": value}, "")
+        assert verdict == "power_levels.not_integer"
+    for empty in ({}, [], ""):
+        assert send(room, state, ALICE, "m.room.power_levels", {"users": {ALICE: 100}, "events": empty}, "") == ""
+
+
 # -- Versions 1 and 2
 
 
-def test_redactions_by_rule_11_of_the_first_versions() -> None:
-    # Their events are not read yet; the rule is there for when they are.
-    version = ROOM_VERSIONS["2"]
-    room = RoomBuilder("3")
+@pytest.mark.parametrize("number", ["1", "2"])
+def test_redactions_by_rule_11_of_the_first_versions(number: str) -> None:
+    room = RoomBuilder(number)
     state = room.line(
         join(ALICE), rule(ALICE, "public"), join(CAROL), powers(ALICE, users={ALICE: 50}, redact=50)
     )
-    event = room.make(CAROL, "m.room.redaction", {}, state=ids_of(state))
-    event.version, event.event_id = version, "$1:two.example"  # type: ignore[assignment]
-    for target, expected in (("$2:two.example", ""), ("$2:one.example", "redaction.level"), (None, "redaction.level")):
-        event.redacts = target  # type: ignore[assignment]
-        assert verdict(event, state) == expected
-    event.sender = ALICE
-    event.redacts = "$2:two.example"  # type: ignore[assignment]
-    assert verdict(event, state) == ""
+
+    def redaction(sender: str, target: str | None) -> str:
+        redacts = None if target is None else EventId(target)
+        return verdict(room.make(sender, "m.room.redaction", {}, state=ids_of(state), redacts=redacts), state)
+
+    assert redaction(CAROL, "$2:two.example") == ""
+    # The domain of the ids is compared, not of the senders; the whole domain.
+    for target in ("$2:one.example", "$2:two.example:8448", "$2", None):
+        assert redaction(CAROL, target) == "redaction.level"
+    assert redaction(ALICE, "$2:two.example") == ""
 
 
 def test_state_of() -> None:

@@ -1,4 +1,4 @@
-"""Events: format, ids, hashes, signatures, redaction.  spec: Matrix server-server-api signing-events, rooms/v3-v12"""
+"""Events: format, ids, hashes, signatures, redaction.  spec: Matrix server-server-api signing-events, rooms/v1-v12"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.core.graph_builder import ALICE, KEY, RoomBuilder, join, powers, rule
+from tests.core.graph_builder import ALICE, KEY, RoomBuilder, ids_of, join, powers, rule
 
 from tripoint.core.canonical_json import JsonObject, encode
 from tripoint.core.errors import PeerError
@@ -18,16 +18,20 @@ from tripoint.core.event import (
     InvalidEvent,
     build_event,
     check_content_hash,
-    content_hash,
     load_event,
+    make_template,
     parse_event,
     redact,
     redact_json,
     reference_id,
+    reference_text,
     required_signers,
     room_id_of_create,
+    same_event,
+    sign_template,
     verify_event_signature,
 )
+from tripoint.core.event_format import content_hash, reference_hash
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId
 from tripoint.core.room_version import ROOM_VERSIONS, SUPPORTED
 from tripoint.core.signing import BadSignature, SigningKey, decode_base64, encode_base64, sign_json
@@ -128,6 +132,92 @@ def test_forms_of_event_ids() -> None:
     assert set("-_") & set(safe) and not set("+/=") & set(safe)
 
 
+OLD = ("1", "2")
+
+
+@pytest.mark.parametrize("number", OLD)
+def test_events_that_carry_their_ids(number: str) -> None:
+    # spec: rooms/v1 event format
+    room = RoomBuilder(number)
+    state = room.line(join(ALICE), rule(ALICE, "public"))
+    event = room.make(ALICE, "m.room.message", {"body": "x"}, state=ids_of(state), parents=tuple(state.values()))
+    pdu = json.loads(event.json)
+    assert pdu["event_id"] == event.event_id and event.event_id.endswith(":one.example")
+    hashes = {i: encode_base64(reference_hash(e.pdu, room.version)) for i, e in room.events.items()}
+    assert pdu["prev_events"] == [[e.event_id, {"sha256": hashes[e.event_id]}] for e in state.values()]
+    assert pdu["auth_events"] == [[i, {"sha256": hashes[i]}] for i in event.auth_events]
+    assert event.prev_events == tuple(e.event_id for e in state.values())
+    # The same draft at the same place has the same id, anything else another one.
+    assert room.make(ALICE, "m.room.message", {"body": "x"}, at_ms=5).event_id != event.event_id
+    # The content hash and the signature cover the id.
+    renamed = parse_event({**pdu, "event_id": "$other:one.example"}, room.version)
+    assert renamed.event_id == "$other:one.example" and not check_content_hash(renamed)
+    with pytest.raises(BadSignature):
+        verify_event_signature(renamed, ONE, KEYS)
+    assert not same_event(renamed, event)
+    assert same_event(redact(event), event)
+    twin = parse_event({**pdu, "origin_server_ts": 5}, room.version)
+    assert twin.event_id == event.event_id and not same_event(twin, event)
+
+
+@pytest.mark.parametrize("number", OLD)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"event_id": None}, {"event_id": 5}, {"event_id": "$hash"}, {"event_id": "x:one.example"},
+        {"event_id": "$:one.example"}, {"event_id": "$x:one example"}, {"event_id": "$" + "x" * 250 + ":a.org"},
+        {"prev_events": ["$x:one.example"]}, {"prev_events": [["$x:one.example"]]},
+        {"prev_events": [["$x:one.example", "sha256"]]}, {"prev_events": [["$x:one.example", {}, {}]]},
+        {"prev_events": [["$x:one.example", {}]] * 21}, {"auth_events": [["$x:one.example", {}]] * 11},
+        {"auth_events": [[5, {}]]}, {"auth_events": [["$hash", {}]]}, {"auth_events": {}}, {"depth": 2**63},
+    ],
+)  # fmt: skip
+def test_what_is_no_event_of_the_first_versions(number: str, changes: JsonObject) -> None:
+    room = RoomBuilder(number)
+    pdu = message(room)
+    parse_event(pdu, room.version)
+    with pytest.raises(InvalidEvent):
+        parse_event({**pdu, **changes}, room.version)
+    with pytest.raises(InvalidEvent):
+        parse_event(message_without(pdu, "event_id"), room.version)
+
+
+@pytest.mark.parametrize("number", OLD)
+def test_the_server_of_the_id_signs_as_well(number: str) -> None:
+    # spec: server-server-api "Validating hashes and signatures on received events"
+    room = RoomBuilder(number)
+    pdu = message(room)
+    assert required_signers(parse_event(pdu, room.version)) == {ONE}
+    elsewhere = {**pdu, "event_id": "$x:three.example"}
+    assert required_signers(parse_event(elsewhere, room.version)) == {ONE, "three.example"}
+    invite: JsonObject = {"membership": "invite", "third_party_invite": {}}
+    member: JsonObject = {**elsewhere, "type": "m.room.member", "state_key": ALICE, "content": invite}
+    assert required_signers(parse_event(member, room.version)) == {"three.example"}
+    assert required_signers(parse_event({**member, "event_id": "$x:one.example"}, room.version)) == {ONE}
+
+
+@pytest.mark.parametrize("number", SUPPORTED)
+def test_a_template_becomes_an_event(number: str) -> None:
+    # spec: server-server-api GET /make_join: the answer lacks hashes, signatures and, in versions 1 and 2, an id
+    room = RoomBuilder(number)
+    make = {
+        "room_id": room.room_id, "prev_events": [room.create.event_id], "auth_events": [room.create.event_id],
+        "depth": 7, "origin_server_ts": 5, "hashes": {room.create.event_id: reference_text(room.create)},
+    }  # fmt: skip
+    draft = EventDraft("m.room.member", ALICE, {"membership": "join"}, ALICE)
+    template = make_template(draft, room.version, **make)  # type: ignore[arg-type]
+    assert not {"event_id", "hashes", "signatures"} & template.keys()
+    forged: JsonObject = {"event_id": "$x:y.example", "hashes": {"sha256": "x"}, "signatures": {}, "unsigned": {}}
+    event = sign_template({**template, **forged}, room.version, server=ONE, key=KEY)
+    assert event == build_event(draft, room.version, server=ONE, key=KEY, **make)  # type: ignore[arg-type]
+    parsed = parse_event(event.json, room.version)
+    assert parsed == event and check_content_hash(parsed)
+    verify_event_signature(parsed, ONE, KEYS)
+    assert b"unsigned" not in event.json
+    with pytest.raises(InvalidEvent):
+        sign_template({**template, "x": 0.5}, room.version, server=ONE, key=KEY)
+
+
 def test_room_id_of_version_12_is_the_create_event() -> None:
     # "The room ID is the event ID of the event with sigil `!` instead of `$`."
     room = RoomBuilder("12")
@@ -155,8 +245,11 @@ def test_wrong_callers_are_told() -> None:
         build_event(draft, room.version, room_id=RoomId("!other"), **common)
     with pytest.raises(ValueError, match="unless it makes one"):
         build_event(EventDraft("m.room.message", ALICE, {}), room.version, room_id=None, **common)
-    with pytest.raises(ValueError, match="cannot be made"):
-        build_event(draft, ROOM_VERSIONS["2"], room_id=room.room_id, **common)
+    old = RoomBuilder("2")
+    draft = EventDraft("m.room.message", ALICE, {})
+    with pytest.raises(KeyError):
+        # Versions 1 and 2 write the hashes of what an event refers to.
+        build_event(draft, old.version, room_id=old.room_id, **{**common, "prev_events": [old.create.event_id]})
 
 
 @pytest.mark.parametrize(
@@ -187,7 +280,7 @@ def test_what_is_no_event(changes: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"null", b"{", b"\xff", b'{"a":1}', b"[" * 5000, b'{"type":"x"}'])
 def test_bytes_that_are_no_event(data: bytes) -> None:
-    for number in ("3", "12"):
+    for number in ("1", "3", "12"):
         with pytest.raises(InvalidEvent):
             parse_event(data, ROOM_VERSIONS[number])
 
@@ -230,7 +323,7 @@ def test_size_of_the_whole() -> None:
 
 @pytest.mark.parametrize("content", [{"a": 1.0}, {"a": {"b": [2**53]}}, {"a": "\udfff"}, {1: 2}])
 def test_contents_that_cannot_be_signed(content: Any) -> None:
-    for number in ("3", "12"):
+    for number in ("1", "3", "12"):
         with pytest.raises(InvalidEvent):
             RoomBuilder(number).make(ALICE, "m.room.message", content)
 
@@ -289,7 +382,7 @@ def test_who_must_sign() -> None:
             required_signers(room.make(ALICE, "m.room.member", content, ALICE))
 
 
-@pytest.mark.parametrize("number", ["3", "4", "5"])
+@pytest.mark.parametrize("number", ["1", "2", "3", "4", "5"])
 def test_old_rooms_take_floats_and_large_numbers(number: str) -> None:
     room = RoomBuilder(number)
     text = json.dumps({**message(room), "content": {"level": 50.57, "big": 2**70}, "depth": 2**63 - 1})
@@ -316,6 +409,8 @@ def test_target_of_a_redaction() -> None:
 
 
 REDACTED = [
+    ("1", "m.room.aliases", {"aliases": ["#a:b"]}, {"aliases": ["#a:b"]}),
+    ("2", "m.room.create", {"creator": "@a:b", "room_version": "2"}, {"creator": "@a:b"}),
     # (version, type, content, what stays)
     ("3", "m.room.aliases", {"aliases": ["#a:b"]}, {"aliases": ["#a:b"]}),
     ("6", "m.room.aliases", {"aliases": ["#a:b"]}, {}),

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import orjson
 
+from tests.federation.servers import Table
 from tests.support.middle import UNLIMITED
 from tripoint.config.options import Accounts, Config, Limits, Listen, Server
 from tripoint.net.http import Request
@@ -389,7 +390,7 @@ class World:
 async def world(folder: Path, *, sockets: bool, limits: Limits = LIMITS) -> AsyncIterator[World]:
     """A running server, stopped at the end whatever happened."""
     store = None if sockets else MemoryStore()
-    app = App(config(folder, listening=sockets, limits=limits), DataDir(folder), store)
+    app = App(config(folder, listening=sockets, limits=limits), DataDir(folder), store, names=Table())
     await app.start()
     made = World(app, sockets=sockets)
     try:

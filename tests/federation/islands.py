@@ -17,6 +17,7 @@ from tripoint.core.signing import SigningKey
 from tripoint.rooms.accept import Lacking, Verdict
 from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.rooms.commands import CreateRoom, Template
+from tripoint.rooms.remote import Entered
 from tripoint.rooms.transaction import RoomTransaction, Signer
 from tripoint.runtime.middle import build_middle
 from tripoint.store.interface import Store
@@ -84,7 +85,7 @@ async def bring_in(host: Island, guest: Island, user_id: UserId, room_id: RoomId
     assert await host.deliver(join) is Verdict.ACCEPTED
     chain = await chain_of(host, [e.event_id for e in before], room_id)
     copies = [parse_event(e.json, e.version) for e in before]
-    await guest.party.middle.accept.start_room(join, copies, chain, room_key=1)
+    await guest.party.middle.entering.enter(Entered(join, tuple(copies), tuple(chain), False, ()))
     return join
 
 

@@ -93,15 +93,19 @@ class Neighbour:
         return [event for i in event_ids if (event := await self._event(i)) is not None]
 
 
-async def pair(servers: list[Island]) -> tuple[RoomId, UserId, UserId, CatchUp, Neighbour]:
+VERSIONS = ("1", "2", "3", "12")
+
+
+async def pair(servers: list[Island], version: str = "12") -> tuple[RoomId, UserId, UserId, CatchUp, Neighbour]:
     one, two = servers
     alice, bob = await one.party.account("alice"), await two.party.account("bob")
-    room_id = await make_room(one, alice, "12")
+    room_id = await make_room(one, alice, version)
     await bring_in(one, two, bob, room_id)
     one.outgoing.clear()
     middle = two.party.middle
     neighbour = Neighbour(one)
-    return room_id, alice, bob, CatchUp(middle.loaded, middle.accept, middle.store, neighbour), neighbour
+    catching = CatchUp(middle.loaded, middle.accept, middle.outliers, middle.store, neighbour)
+    return room_id, alice, bob, catching, neighbour
 
 
 def shown(island: Island) -> list[str]:
@@ -113,11 +117,12 @@ def copy(event: Event) -> Event:
     return parse_event(event.json, event.version)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("missed", [1, 15, 90])
-def test_what_was_missed_is_fetched_and_shown_in_order(missed: int) -> None:
+def test_what_was_missed_is_fetched_and_shown_in_order(missed: int, version: str) -> None:
     async def work() -> None:
         async with islands("a.org", "b.org") as servers:
-            room_id, alice, _, catching, neighbour = await pair(servers)
+            room_id, alice, _, catching, neighbour = await pair(servers, version)
             for number in range(missed):
                 if number % 10 == 3:
                     await servers[0].party.do(SetTopic(actor=alice, room_id=room_id, topic=str(number)))
@@ -133,10 +138,11 @@ def test_what_was_missed_is_fetched_and_shown_in_order(missed: int) -> None:
     run(work)
 
 
-def test_a_gap_too_long_is_bridged_by_the_state_before_its_end() -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_gap_too_long_is_bridged_by_the_state_before_its_end(version: str) -> None:
     async def work() -> None:
         async with islands("a.org", "b.org") as servers:
-            room_id, alice, bob, catching, neighbour = await pair(servers)
+            room_id, alice, bob, catching, neighbour = await pair(servers, version)
             for number in range(200):
                 await servers[0].party.do(SetTopic(actor=alice, room_id=room_id, topic=str(number)))
             await servers[0].party.say(alice, room_id, "last")

@@ -1,389 +1,391 @@
-"""Joining rooms of other servers from IRC and XMPP: what is said while they are asked, and afterwards.
+"""Into rooms of other servers and out of them again, over TLS on loopback between whole servers.
 
-spec: docs/mapping.md 3.2, 4.3, 4.10, 25
+spec: Matrix server-server-api "Joining Rooms", "Knocking upon a room", "Inviting to a room", "Leaving Rooms"
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
-from tests.cross.world import IrcPerson, XmppPerson
-from tests.federation.islands import Island, islands, make_room
-from tests.federation.viewers import Elsewhere, Timers, connect, front_ends
+from tests.federation.servers import islands, server
 from tests.support.middle import run
-from tripoint.core.ids import RoomId, UserId
-from tripoint.irc.frontend import IrcFrontEnd
-from tripoint.irc.joining import MAX_PENDING
-from tripoint.rooms.commands import Leave, SetTopic
+from tripoint.config.options import Outbound
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import RoomAlias, RoomId, UserId
+from tripoint.rooms.commands import (
+    Ban,
+    CreateRoom,
+    Invite,
+    Join,
+    Kick,
+    Knock,
+    Leave,
+    SendEvent,
+    StateDraft,
+    Template,
+)
+from tripoint.rooms.history import Direction, HistoryQuery
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.xmpp.frontend import XmppFrontEnd
-from tripoint.xmpp.muc.joining import MAX_WAITING
+from tripoint.rooms.room import Room
+from tripoint.runtime.app import App
 
-MUC = "xmlns='http://jabber.org/protocol/muc'"
-ROOM = "tea%a.org@rooms.b.org"
-
-
-class Scene:
-    """anna@a.org has the room #tea; alice@b.org is about to join it."""
-
-    def __init__(
-        self,
-        one: Island,
-        two: Island,
-        room_id: RoomId,
-        away: Elsewhere,
-        timers: Timers,
-        irc: IrcFrontEnd,
-        xmpp: XmppFrontEnd,
-    ) -> None:
-        self.one = one
-        self.two = two
-        self.room_id = room_id
-        self.away = away
-        self.timers = timers
-        self.irc = irc
-        self.xmpp = xmpp
-        self.alice = UserId("@alice:b.org")
-
-    async def chatter(self, *caps: str) -> IrcPerson:
-        person = IrcPerson(connect(self.irc))
-        await person.log_in("alice", list(caps))
-        return person
-
-    async def jabberer(self) -> XmppPerson:
-        person = XmppPerson(connect(self.xmpp), "b.org")
-        await person.log_in("alice", [])
-        return person
-
-    async def answer(self, refused: Refused | None = None) -> None:
-        """The other server answers, and everything that waits for it is done."""
-        for _ in range(20):
-            await asyncio.sleep(0)  # what was sent is on its way through the pipe
-        self.away.refused = refused
-        self.away.answers.set()
-        await self.irc.settled()
-        await self.xmpp.settled()
-        self.away.answers.clear()
-
-    async def membership(self) -> str | None:
-        return (await self.two.party.middle.reader.memberships(self.alice)).get(self.room_id)
+ONE, TWO, THREE = server("one.example"), server("two.example"), server("three.example")
+VERSIONS = ("1", "2", "3", "6", "8", "10", "11", "12")
 
 
-@asynccontextmanager
-async def scene() -> AsyncIterator[Scene]:
-    async with islands("a.org", "b.org") as (one, two):
-        (host,) = await one.party.accounts("anna")
-        await two.party.accounts("alice", "bob")
-        room_id = await make_room(one, host, "12", "tea")
-        await one.party.do(SetTopic(actor=host, room_id=room_id, topic="Kettle on"))
-        away, timers = Elsewhere(two, one, room_id), Timers()
-        async with front_ends(two, away, timers) as (irc, xmpp):
-            yield Scene(one, two, room_id, away, timers, irc, xmpp)
+async def account(app: App, name: str) -> UserId:
+    made = await app.middle.accounts.register(name, "correct horse", address="127.0.0.1")
+    return made.user_id
 
 
-JOINED = [
-    ":alice!alice@b.org JOIN #tea:a.org",
-    ":b.org 332 alice #tea:a.org :Kettle on",
-    ":b.org 353 alice @ #tea:a.org :~anna:a.org alice",
-    ":b.org 366 alice #tea:a.org :End of /NAMES list",
-    ":b.org NOTICE #tea:a.org :History is kept here (joined)",
-]
+async def make_room(app: App, creator: UserId, **how: object) -> RoomId:
+    command = CreateRoom(actor=creator, **{"template": Template.PUBLIC_CHAT, **how})  # type: ignore[arg-type]
+    done = await app.middle.service.do(command)
+    assert done.room_id is not None
+    return done.room_id
 
 
-def without_times(lines: list[str]) -> list[str]:
-    return [line for line in lines if " 333 " not in line]
+def rules(join_rule: str, *allowed: RoomId) -> tuple[StateDraft, ...]:
+    content: JsonObject = {"join_rule": join_rule}
+    if allowed:
+        content["allow"] = [{"type": "m.room_membership", "room_id": room_id} for room_id in allowed]
+    return (StateDraft("m.room.join_rules", "", content),)
 
 
-def test_irc_hears_nothing_until_the_room_is_joined() -> None:
+def text(body: str) -> JsonObject:
+    return {"msgtype": "m.text", "body": body}
+
+
+async def room_of(app: App, room_id: RoomId) -> Room:
+    return await app.middle.loaded.get(room_id)
+
+
+async def same_state(apps: Sequence[App], room_id: RoomId) -> None:
+    states = []
+    for app in apps:
+        room = await room_of(app, room_id)
+        states.append({key: event.event_id for key, event in room.state.items()})
+    assert all(state == states[0] for state in states[1:])
+
+
+async def refused(app: App, command: Join | Knock | Invite | Leave) -> Refused:
+    with pytest.raises(Refused) as caught:
+        await app.middle.service.do(command)
+    return caught.value
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_public_room_is_found_by_its_name_and_entered(tmp_path: Path, version: str) -> None:
     async def work() -> None:
-        async with scene() as at:
-            alice = await at.chatter()
-            await alice.send("JOIN #tea:a.org\r\nJOIN #TEA:a.org\r\nAWAY :tea")
-            assert [line.split()[1] for line in await alice.pending()] == ["306"]
-            assert at.away.asked == ["#tea:a.org"]
-            await at.answer()
-            assert without_times(await alice.pending()) == JOINED
-            at.timers.move(10)
-            assert await alice.pending() == []
-            await alice.send("PRIVMSG #tea:a.org :hello\r\nJOIN #tea:a.org")
-            assert await alice.pending() == []
-            assert at.two.outgoing[-1].content["body"] == "hello"
-
-    run(work)
-
-
-def test_irc_is_told_after_five_seconds_that_it_waits() -> None:
-    async def work() -> None:
-        async with scene() as at:
-            alice = await at.chatter("standard-replies")
-            await alice.send("JOIN #tea:a.org")
-            await alice.pending()
-            at.timers.move(4.9)
-            assert await alice.pending() == []
-            at.timers.move(0.1)
-            note = ":b.org NOTE JOIN PENDING #tea:a.org :Asking a.org; you will be in the channel when it has answered"
-            assert await alice.pending() == [note]
-            await at.answer()
-            assert without_times(await alice.pending()) == JOINED
-
-    run(work)
-
-
-def test_a_label_is_answered_at_once_and_what_follows_has_none() -> None:
-    async def work() -> None:
-        async with scene() as at:
-            alice = await at.chatter("standard-replies", "labeled-response", "batch")
-            await alice.send("@label=one JOIN #tea:a.org")
-            (note,) = await alice.pending()
-            assert note.startswith("@label=one :b.org NOTE JOIN PENDING #tea:a.org ")
-            await at.answer()
-            assert without_times(await alice.pending()) == JOINED
-
-    run(work)
-
-
-@pytest.mark.parametrize(
-    ("refusal", "line"),
-    [
-        (Refusal.REMOTE_TIMEOUT, ":b.org 437 alice #tea:a.org :The other server did not answer in time"),
-        (
-            Refusal.REMOTE_FAILED,
-            ":b.org 437 alice #tea:a.org :The other server cannot be reached, or did not let this happen",
-        ),
-        (Refusal.NOT_INVITED, ":b.org 473 alice #tea:a.org :You need an invitation to enter this room"),
-        (Refusal.VERSION_UNSUPPORTED, ":b.org 403 alice #tea:a.org :This server does not know that room version"),
-    ],
-)
-def test_irc_hears_why_it_is_not_let_in(refusal: Refusal, line: str) -> None:
-    async def work() -> None:
-        async with scene() as at:
-            alice = await at.chatter()
-            await alice.send("JOIN #tea:a.org")
-            await at.answer(Refused(refusal))
-            assert await alice.pending() == [line]
-            # Nothing is left of it: it can be tried again.
-            await alice.send("JOIN #tea:a.org")
-            await at.answer()
-            assert without_times(await alice.pending()) == JOINED
-
-    run(work)
-
-
-def test_a_name_that_is_none_there_makes_no_channel_here() -> None:
-    async def work() -> None:
-        async with scene() as at:
-            alice, jabberer = await at.chatter(), await at.jabberer()
-            await alice.send("JOIN #coffee:a.org")
-            await jabberer.send(f"<presence to='coffee%a.org@rooms.b.org/alice'><x {MUC}/></presence>")
-            await at.answer()
-            assert await alice.pending() == [":b.org 403 alice #coffee:a.org :There is no such room"]
-            (error,) = await jabberer.pending()
-            assert "<item-not-found " in error
-            assert await at.two.party.middle.reader.memberships(at.alice) == {}
-
-    run(work)
-
-
-def test_a_part_before_the_room_is_joined_comes_after_it() -> None:
-    async def work() -> None:
-        async with scene() as at:
-            alice = await at.chatter()
-            await alice.send("JOIN #tea:a.org\r\nPART #tea:a.org :changed my mind")
-            assert await alice.pending() == []
-            await at.answer()
-            lines = without_times(await alice.pending())
-            assert lines == [*JOINED, ":alice!alice@b.org PART #tea:a.org :changed my mind"]
-            assert await at.membership() == "leave"
-
-    run(work)
-
-
-def test_the_join_goes_on_without_the_client() -> None:
-    async def work() -> None:
-        async with scene() as at:
-            alice = await at.chatter()
-            await alice.send("JOIN #tea:a.org")
-            await alice.pending()
-            await alice.send("QUIT")
-            with pytest.raises(EOFError):
-                while True:
-                    await alice.next()
-            await at.answer()
-            assert await at.membership() == "join"
-            again = IrcPerson(connect(at.irc))
-            await again.log_in("alice", [])
-            assert without_times(await again.pending()) == JOINED[:-1]
-
-    run(work)
-
-
-def test_a_guest_that_is_gone_joins_nothing() -> None:
-    async def work() -> None:
-        async with scene() as at:
-            guest = IrcPerson(connect(at.irc))
-            await guest.come_as_guest("zoe", [])
-            await guest.send("JOIN #tea:a.org")
-            await guest.pending()
-            await guest.send("QUIT")
-            with pytest.raises(EOFError):
-                while True:
-                    await guest.next()
-            await at.answer()
-            assert at.two.party.middle.loaded.peek(at.room_id) is None
-
-    run(work)
-
-
-def test_nobody_waits_for_any_number_of_rooms() -> None:
-    async def work() -> None:
-        async with scene() as at:
-            alice, jabberer = await at.chatter("standard-replies"), await at.jabberer()
-            for number in range(MAX_PENDING + 1):
-                await alice.send(f"JOIN #r{number}:a.org")
-            (line,) = await alice.pending()
-            assert line.startswith(f":b.org FAIL JOIN RATE_LIMITED #r{MAX_PENDING}:a.org ")
-            for number in range(MAX_WAITING + 1):
-                await jabberer.send(f"<presence to='r{number}%a.org@rooms.b.org/alice'><x {MUC}/></presence>")
-            (error,) = await jabberer.pending()
-            assert f"from='r{MAX_WAITING}%a.org@rooms.b.org/alice'" in error
-            assert "<resource-constraint " in error
-            await at.answer()
-
-    run(work)
-
-
-def test_what_others_say_of_it_never_asks_another_server() -> None:
-    """MODE, NAMES, PRIVMSG and INVITE of a room that we are not in are answered from here."""
-
-    async def work() -> None:
-        async with scene() as at:
-            alice = await at.chatter()
-            await alice.send("MODE #tea:a.org\r\nPRIVMSG #tea:a.org :hi\r\nPART #tea:a.org\r\nNAMES #tea:a.org")
-            assert [line.split()[1] for line in await alice.pending()] == ["403", "403", "403", "366"]
-            assert at.away.asked == []
-
-    run(work)
-
-
-def test_xmpp_enters_when_the_room_is_joined() -> None:
-    async def work() -> None:
-        async with scene() as at:
-            alice = await at.jabberer()
-            await alice.send(f"<presence id='p' to='{ROOM}/Allie'><x {MUC}/></presence>")
-            assert await alice.pending() == []
-            at.timers.move(54.9)
-            assert await alice.pending() == []
-            await at.answer()
-            host, own, subject = await alice.pending()
-            assert f"from='{ROOM}/anna'" in host
-            assert "jid='anna%a.org@matrix.b.org'" in host
-            assert f"from='{ROOM}/alice'" in own
-            assert "<status code='110'/>" in own
-            assert "<subject>Kettle on</subject>" in subject
-            at.timers.move(60)
-            assert await alice.pending() == []
-
-    run(work)
-
-
-def test_xmpp_is_told_to_come_again_and_then_invited() -> None:
-    async def work() -> None:
-        async with scene() as at:
-            alice = await at.jabberer()
-            await alice.send(f"<presence id='p' to='{ROOM}/alice'><x {MUC}/></presence>")
-            await alice.pending()
-            at.timers.move(55)
-            (error,) = await alice.pending()
-            assert f"<presence type='error' id='p' from='{ROOM}/alice'" in error
-            assert "type='wait'><remote-server-timeout " in error
-            await at.answer()
-            (invitation,) = await alice.pending()
-            assert invitation.startswith(f"<message from='{ROOM}' to='alice@b.org/desk'><x ")
-            assert f"xmlns='jabber:x:conference' jid='{ROOM}'" in invitation
-            assert await at.membership() == "join"
-            await alice.send(f"<presence to='{ROOM}/alice'><x {MUC}/></presence>")
-            assert len(await alice.pending()) == 3
-
-    run(work)
-
-
-def test_xmpp_that_left_meanwhile_is_not_shown_the_room() -> None:
-    async def work() -> None:
-        async with scene() as at:
-            alice = await at.jabberer()
-            await alice.send(
-                f"<presence to='{ROOM}/alice'><x {MUC}/></presence><presence type='unavailable' to='{ROOM}/alice'/>"
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice, bob = await account(one, "alice"), await account(two, "bob")
+            room_id = await make_room(one, alice, alias_localpart="tea", topic="Kettle on", room_version=version)
+            assert await two.middle.reader.resolve_alias(RoomAlias(f"#tea:{ONE}")) == room_id
+            assert await two.middle.reader.ways_to(room_id) == (ONE,)
+            done = await two.middle.service.do(Join(actor=bob, room_id=room_id, reason="thirsty"))
+            assert (done.room_id, done.created) == (room_id, True)
+            await same_state((one, two), room_id)
+            room = await room_of(two, room_id)
+            assert room.topic == "Kettle on" and room.membership(bob) == "join"
+            assert await two.middle.reader.memberships(bob) == {room_id: "join"}
+            # What is said now is said in one graph.
+            await two.middle.service.do(
+                SendEvent(actor=bob, room_id=room_id, type="m.room.message", content=text("hi"))
             )
-            assert await alice.pending() == []
-            await at.answer()
-            assert await alice.pending() == []
-            assert await at.membership() == "join"
+            page = await two.middle.reader.history(
+                HistoryQuery(room_id=room_id, viewer=bob, direction=Direction.BACKWARD)
+            )
+            assert [item.event.type for item in page.items] == ["m.room.message", "m.room.member"]
+            # A second user comes in without anybody being asked.
+            carol = await account(two, "carol")
+            await made.stop(ONE)
+            assert (await two.middle.service.do(Join(actor=carol, room_id=room_id))).created
 
     run(work)
 
 
-@pytest.mark.parametrize(
-    ("refusal", "condition"),
-    [
-        (Refusal.REMOTE_TIMEOUT, "type='wait'><remote-server-timeout "),
-        (Refusal.REMOTE_FAILED, "type='cancel'><remote-server-not-found "),
-        (Refusal.NOT_INVITED, "type='auth'><registration-required "),
-    ],
-)
-def test_xmpp_hears_why_it_is_not_let_in(refusal: Refusal, condition: str) -> None:
+def test_a_room_that_was_entered_is_there_after_a_restart(tmp_path: Path) -> None:
     async def work() -> None:
-        async with scene() as at:
-            alice = await at.jabberer()
-            await alice.send(f"<presence id='p' to='{ROOM}/alice'><x {MUC}/></presence>")
-            await at.answer(Refused(refusal))
-            (error,) = await alice.pending()
-            assert f"from='{ROOM}/alice'" in error
-            assert f"<x {MUC}/>" in error
-            assert condition in error
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice, bob = await account(one, "alice"), await account(two, "bob")
+            room_id = await make_room(one, alice, name="Tea")
+            await two.middle.service.do(Join(actor=bob, room_id=room_id, via=(ONE,)))
+            before = dict((await room_of(two, room_id)).state)
+            await made.stop(TWO)
+            two = await made.start(TWO)
+            room = await room_of(two, room_id)
+            assert {key: event.event_id for key, event in room.state.items()} == {
+                key: event.event_id for key, event in before.items()
+            }
+            assert room.is_here(TWO) and room.name == "Tea"
 
     run(work)
 
 
-def test_a_client_that_asks_what_the_room_is_does_not_wait_for_the_answer() -> None:
+def test_who_may_not_come_in_hears_why(tmp_path: Path) -> None:
     async def work() -> None:
-        async with scene() as at:
-            alice = await at.jabberer()
-            for number, room in enumerate((ROOM, "coffee%a.org@rooms.b.org")):
-                query = "<query xmlns='http://jabber.org/protocol/disco#info'/>"
-                await alice.send(f"<iq type='get' id='{number}' to='{room}'>{query}</iq>")
-            assert await alice.pending() == []
-            await at.answer()
-            known, unknown = sorted(await alice.pending())[::-1]
-            assert "type='result' id='0'" in known
-            assert "<identity category='conference' type='text' name='#tea:a.org'/>" in known
-            assert "<item-not-found " in unknown
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice, bob = await account(one, "alice"), await account(two, "bob")
+            private = await make_room(one, alice, template=Template.PRIVATE_CHAT)
+            said = await refused(two, Join(actor=bob, room_id=private, via=(ONE,)))
+            assert said.refusal is Refusal.NOT_INVITED
+            unfederated = await make_room(one, alice, creation_content={"m.federate": False})
+            said = await refused(two, Join(actor=bob, room_id=unfederated, via=(ONE,)))
+            assert said.refusal is Refusal.NOT_INVITED and "own server" in said.text
+            denied = await make_room(
+                one,
+                alice,
+                initial_state=(StateDraft("m.room.server_acl", "", {"allow": ["*"], "deny": [TWO]}),),
+            )
+            said = await refused(two, Join(actor=bob, room_id=denied, via=(ONE,)))
+            assert said.refusal is Refusal.NOT_INVITED and "denied" in said.text
+            banned = await make_room(one, alice)
+            await one.middle.service.do(Ban(actor=alice, room_id=banned, target=bob))
+            assert (await refused(two, Join(actor=bob, room_id=banned, via=(ONE,)))).refusal is Refusal.NOT_INVITED
+            # Nobody who could help is known, or nobody who is asked helps.
+            unknown = RoomId("!" + "a" * 43)
+            assert (await refused(two, Join(actor=bob, room_id=unknown))).refusal is Refusal.NO_SUCH_ROOM
+            said = await refused(two, Join(actor=bob, room_id=unknown, via=(ONE, server("nowhere.example"))))
+            assert said.refusal is Refusal.REMOTE_TIMEOUT
+            assert await two.middle.reader.memberships(bob) == {}
+            assert await two.middle.reader.resolve_alias(RoomAlias(f"#none:{ONE}")) is None
+            with pytest.raises(Refused) as caught:
+                await two.middle.reader.resolve_alias(RoomAlias("#tea:nowhere.example"))
+            assert caught.value.refusal is Refusal.REMOTE_TIMEOUT
 
     run(work)
 
 
-def test_a_room_is_found_by_its_name_while_its_server_is_gone() -> None:
-    """A member comes back to a room of another server without asking it; the last to leave can ask again."""
-
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_invitation_is_told_kept_and_taken(tmp_path: Path, version: str) -> None:
     async def work() -> None:
-        async with scene() as at:
-            alice = await at.jabberer()
-            await alice.send(f"<presence to='{ROOM}/alice'><x {MUC}/></presence>")
-            await at.answer()
-            await alice.pending()
-            await alice.send(f"<presence type='unavailable' to='{ROOM}/alice'/>")
-            await alice.send(f"<presence to='{ROOM}/alice'><x {MUC}/></presence>")
-            assert len(await alice.pending()) == 4
-            chatter = await at.chatter()
-            assert without_times(await chatter.pending()) == JOINED[:-1]
-            assert at.away.asked == ["#tea:a.org"]
-            # docs/mapping.md 21.8: the last local member leaves; what was heard stays, and nobody listens.
-            await at.two.party.do(Leave(actor=at.alice, room_id=at.room_id))
-            assert (await chatter.pending())[-1] == ":alice!alice@b.org PART #tea:a.org"
-            assert "type='unavailable'" in (await alice.pending())[-1]
-            assert not at.two.party.middle.hub.is_watched(at.room_id)
-            page = await at.two.party.middle.loaded.get(at.room_id)
-            assert page.membership(at.alice) == "leave"
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice, bob = await account(one, "alice"), await account(two, "bob")
+            room_id = await make_room(
+                one, alice, template=Template.PRIVATE_CHAT, name="Secret tea", room_version=version
+            )
+            done = await one.middle.service.do(Invite(actor=alice, room_id=room_id, target=bob, reason="come"))
+            room = await room_of(one, room_id)
+            invite = room.state["m.room.member", bob]
+            assert invite.event_id == done.event_id and set(invite.signatures) == {ONE, TWO}
+            assert await two.middle.reader.memberships(bob) == {room_id: "invite"}
+            # It is still there after a restart, with what was told of the room.
+            await made.stop(TWO)
+            two = await made.start(TWO)
+            assert await two.middle.reader.memberships(bob) == {room_id: "invite"}
+            seen = await room_of(two, room_id)
+            assert seen.outside and seen.name == "Secret tea" and seen.membership(bob) == "invite"
+            assert seen.membership(alice) == "join" and not seen.is_here(TWO)
+            said = await refused(two, Invite(actor=bob, room_id=room_id, target=alice))
+            assert said.refusal is Refusal.NOT_JOINED
+            await two.middle.service.do(Join(actor=bob, room_id=room_id))
+            assert await two.middle.reader.memberships(bob) == {room_id: "join"}
+            await same_state((one, two), room_id)
+            assert not seen.outside and seen.is_here(TWO)
+
+    run(work)
+
+
+def test_an_invitation_is_declined_also_where_nobody_hears_it(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice, bob = await account(one, "alice"), await account(two, "bob")
+            rooms = [await make_room(one, alice, template=Template.PRIVATE_CHAT) for _ in range(2)]
+            for room_id in rooms:
+                await one.middle.service.do(Invite(actor=alice, room_id=room_id, target=bob))
+            await two.middle.service.do(Leave(actor=bob, room_id=rooms[0], reason="no"))
+            assert (await room_of(one, rooms[0])).membership(bob) == "leave"
+            assert (await refused(two, Leave(actor=bob, room_id=rooms[0]))).refusal is Refusal.NOT_JOINED
+            await made.stop(ONE)
+            await two.middle.service.do(Leave(actor=bob, room_id=rooms[1]))
+            assert await two.middle.reader.memberships(bob) == {rooms[0]: "leave", rooms[1]: "leave"}
+
+    run(work)
+
+
+@pytest.mark.parametrize("version", ["7", "10", "12"])
+def test_a_knock_is_heard_answered_and_taken_back(tmp_path: Path, version: str) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice, bob = await account(one, "alice"), await account(two, "bob")
+            room_id = await make_room(one, alice, name="Tea", initial_state=rules("knock"), room_version=version)
+            await two.middle.service.do(Knock(actor=bob, room_id=room_id, reason="please", via=(ONE,)))
+            knock = (await room_of(one, room_id)).state["m.room.member", bob]
+            assert knock.content["membership"] == "knock" and knock.content["reason"] == "please"
+            assert (await room_of(two, room_id)).name == "Tea"
+            await two.middle.service.do(Leave(actor=bob, room_id=room_id))
+            assert (await room_of(one, room_id)).membership(bob) == "leave"
+            await two.middle.service.do(Knock(actor=bob, room_id=room_id, via=(ONE,)))
+            await one.middle.service.do(Invite(actor=alice, room_id=room_id, target=bob))
+            assert await two.middle.reader.memberships(bob) == {room_id: "invite"}
+            await two.middle.service.do(Join(actor=bob, room_id=room_id))
+            await same_state((one, two), room_id)
+
+    run(work)
+
+
+@pytest.mark.parametrize("version", ["8", "10", "12"])
+def test_a_restricted_room_takes_members_of_another(tmp_path: Path, version: str) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice, bob = await account(one, "alice"), await account(two, "bob")
+            lobby = await make_room(one, alice, room_version=version)
+            room_id = await make_room(one, alice, initial_state=rules("restricted", lobby), room_version=version)
+            said = await refused(two, Join(actor=bob, room_id=room_id, via=(ONE,)))
+            assert said.refusal is Refusal.NOT_INVITED and "none of the rooms" in said.text
+            await two.middle.service.do(Join(actor=bob, room_id=lobby, via=(ONE,)))
+            await two.middle.service.do(Join(actor=bob, room_id=room_id, via=(ONE,)))
+            join = (await room_of(two, room_id)).state["m.room.member", bob]
+            assert join.content["join_authorised_via_users_server"] == alice
+            assert set(join.signatures) == {ONE, TWO}
+            await same_state((one, two), room_id)
+            # A second user of a server that is inside, where nobody of that server may let anybody in.
+            carol = await account(two, "carol")
+            await two.middle.service.do(Join(actor=carol, room_id=lobby))
+            room = await room_of(two, room_id)
+            assert room.power.user(bob) >= room.power.invite  # so bob can, by the default level
+            await two.middle.service.do(Join(actor=carol, room_id=room_id))
+            assert room.state["m.room.member", carol].content["join_authorised_via_users_server"] == bob
+
+    run(work)
+
+
+def test_a_server_comes_back_into_a_room_that_it_has_left(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice, bob = await account(one, "alice"), await account(two, "bob")
+            room_id = await make_room(one, alice)
+            await two.middle.service.do(Join(actor=bob, room_id=room_id, via=(ONE,)))
+            # The link is cut: what bob does does not reach the others, and the other way round.
+            await one.middle.service.do(Kick(actor=alice, room_id=room_id, target=bob))
+            await two.middle.service.do(Leave(actor=bob, room_id=room_id))
+            assert not (await room_of(two, room_id)).is_here(TWO)
+            await two.middle.service.do(Join(actor=bob, room_id=room_id))
+            await same_state((one, two), room_id)
+            room = await room_of(two, room_id)
+            assert len(room.head.extremities) == 1
+
+    run(work)
+
+
+def test_a_room_is_made_with_somebody_of_another_server(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice, bob = await account(one, "alice"), await account(two, "bob")
+            nobody = UserId(f"@nobody:{TWO}")
+            room_id = await make_room(one, alice, template=Template.TRUSTED_PRIVATE_CHAT, invite=(bob, nobody))
+            room = await room_of(one, room_id)
+            assert room.membership(bob) == "invite" and room.membership(nobody) == "leave"
+            assert await two.middle.reader.memberships(bob) == {room_id: "invite"}
+
+    run(work)
+
+
+def test_profiles_and_directories_of_other_servers(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice = await account(one, "alice")
+            assert (await two.middle.reader.remote_profile(alice))["displayname"] == "alice"
+            with pytest.raises(Refused) as caught:
+                await two.middle.reader.remote_profile(UserId(f"@nobody:{ONE}"))
+            assert caught.value.refusal is Refusal.NO_SUCH_USER
+            listed = await make_room(one, alice, name="Tea", listed=True)
+            await make_room(one, alice, name="Hidden")
+            page = await two.middle.reader.remote_rooms(ONE, {"filter": {"generic_search_term": "te"}})
+            chunk = page["chunk"]
+            assert isinstance(chunk, list) and [r["room_id"] for r in chunk if isinstance(r, dict)] == [listed]
+
+    run(work)
+
+
+def test_three_servers_and_a_helper_that_is_not_the_maker(tmp_path: Path) -> None:
+    async def work() -> None:
+        # The keys of a server that is gone come from one that is believed about them.
+        notary = Outbound(allow_networks=("127.0.0.0/8",), key_notaries=(TWO,))
+        async with islands(tmp_path, ONE, TWO, THREE, start={THREE: {"outbound": notary}}) as made:
+            one, two, three = (made.apps[name] for name in (ONE, TWO, THREE))
+            alice, bob, carol = await account(one, "alice"), await account(two, "bob"), await account(three, "carol")
+            room_id = await make_room(one, alice)
+            await two.middle.service.do(Join(actor=bob, room_id=room_id, via=(ONE,)))
+            await made.stop(ONE)
+            await three.middle.service.do(Join(actor=carol, room_id=room_id, via=(ONE, TWO)))
+            await same_state((two, three), room_id)
+
+    run(work)
+
+
+
+
+async def until(app: App, room_id: RoomId, what: Callable[[Room], bool], timeout_s: float = 10) -> Room:
+    """The room, once it is as wished on this server."""
+    room = await room_of(app, room_id)
+    arrived = asyncio.Event()
+    app.middle.hub.watch_all_rooms(lambda change: arrived.set() if change.room_id == room_id else None)
+    async with asyncio.timeout(timeout_s):
+        while not what(room):
+            await arrived.wait()
+            arrived.clear()
+    return room
+
+
+def last_text(room: Room) -> object:
+    return room.recent[-1].event.content.get("body") if room.recent else None
+
+
+def test_what_is_said_and_done_on_one_server_is_so_on_the_others(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO, THREE) as made:
+            one, two, three = (made.apps[name] for name in (ONE, TWO, THREE))
+            alice, bob, carol = await account(one, "alice"), await account(two, "bob"), await account(three, "carol")
+            room_id = await make_room(one, alice)
+            await two.middle.service.do(Join(actor=bob, room_id=room_id, via=(ONE,)))
+            # The third comes in through the second, and the first hears of it from there.
+            await three.middle.service.do(Join(actor=carol, room_id=room_id, via=(TWO,)))
+            await until(one, room_id, lambda room: room.membership(carol) == "join")
+            for app, who, words in ((one, alice, "from one"), (two, bob, "from two"), (three, carol, "from three")):
+                await app.middle.service.do(
+                    SendEvent(actor=who, room_id=room_id, type="m.room.message", content=text(words))
+                )
+                for other in (one, two, three):
+                    await until(other, room_id, lambda room, words=words: last_text(room) == words)  # type: ignore[misc]
+            await one.middle.service.do(Kick(actor=alice, room_id=room_id, target=bob, reason="enough"))
+            await until(two, room_id, lambda room: room.membership(bob) == "leave")
+            await until(three, room_id, lambda room: room.membership(bob) == "leave")
+            assert await two.middle.reader.memberships(bob) == {room_id: "leave"}
+            await same_state((one, three), room_id)
+            # Back by invitation, and out again.
+            await one.middle.service.do(Invite(actor=alice, room_id=room_id, target=bob))
+            await two.middle.service.do(Join(actor=bob, room_id=room_id))
+            await until(three, room_id, lambda room: room.membership(bob) == "join")
+            await same_state((one, two, three), room_id)
+            await two.middle.service.do(Leave(actor=bob, room_id=room_id, reason="bye"))
+            await until(one, room_id, lambda room: room.membership(bob) == "leave")
+            await until(three, room_id, lambda room: room.membership(bob) == "leave")
+
+    run(work)
+
+
+def test_an_invitation_is_taken_back(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice, bob = await account(one, "alice"), await account(two, "bob")
+            room_id = await make_room(one, alice, template=Template.PRIVATE_CHAT)
+            await one.middle.service.do(Invite(actor=alice, room_id=room_id, target=bob))
+            await one.middle.service.do(Kick(actor=alice, room_id=room_id, target=bob))
+            await until(two, room_id, lambda room: room.membership(bob) == "leave")
+            assert (await refused(two, Join(actor=bob, room_id=room_id))).refusal is Refusal.NOT_INVITED
 
     run(work)

@@ -100,7 +100,7 @@ def test_a_gap_is_filled_over_the_endpoints(missed: int) -> None:
                 )
             await servers[0].party.say(alice, room_id, "last")
             middle = servers[1].party.middle
-            catching = CatchUp(middle.loaded, middle.accept, middle.store, asking)
+            catching = CatchUp(middle.loaded, middle.accept, middle.outliers, middle.store, asking)
             last = servers[0].outgoing[-1]
             copy = parse_event(last.json, last.version)
             assert await catching.take(copy, servers[0].name) is Verdict.ACCEPTED

@@ -1,9 +1,10 @@
 """Message Styling against the examples of XEP-0393, and there and back."""
 
+import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tripoint.core.ids import UserId
@@ -114,7 +115,11 @@ words = st.text(alphabet="ab*_~` >\n", max_size=60)
 
 @given(words)
 def test_nothing_but_directives_is_lost(body):
-    """What is read off a body are directives and quote signs; every other character is still there."""
+    """What is read off a body are directives and quote signs; every other character is still there.
+
+    The line that opens a preformatted block is a directive to its end (XEP-0393 6.1.2), whatever stands in it.
+    """
+    assume(not re.search("```[^\n]", body))
     text = to_plain(parse_styling(body))
     for char in "ab":
         assert text.count(char) == body.count(char)

@@ -26,7 +26,7 @@ class Server:
         "localhost",
     )
     data_dir: str = option("Where the database, keys and certificates are kept.", "data")
-    default_room_version: str = option("Room version of new rooms: 3 to 12.", "12")
+    default_room_version: str = option("Room version of new rooms: 1 to 12.", "12")
     motd: str = option("Message of the day on IRC.", "Welcome. One room, three protocols.")
     public_url: str = option(
         "The address under which clients reach HTTP, for .well-known/matrix/client; empty: none is given out.", ""
@@ -134,6 +134,17 @@ class Outbound:
 
 
 @dataclass(frozen=True, slots=True)
+class Federation:
+    """What other Matrix servers are told and asked."""
+
+    presence: bool = option(
+        "Tell other servers who is online, and show who is there. It is a message for every change, to every server "
+        "that shares a room with the user.",
+        False,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is logged. Passwords, tokens and message texts never are."""
 
@@ -151,4 +162,5 @@ class Config:
     accounts: Accounts = field(default_factory=Accounts)
     limits: Limits = field(default_factory=Limits)
     outbound: Outbound = field(default_factory=Outbound)
+    federation: Federation = field(default_factory=Federation)
     log: Log = field(default_factory=Log)

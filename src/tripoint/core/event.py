@@ -3,20 +3,20 @@
 spec: Matrix server-server-api signing-events, client-server-api size-limits, rooms/v1 to v12 event format.
 An event keeps its PDU as canonical bytes, unknown keys and all, because hashes cover them; typed attributes
 are read from it. `unsigned` is not kept: no hash covers it, and another server's word does not go on under
-our name. Whether an event is allowed in its room is not here. Read next: auth_rules/, graph.py.
+our name. Whether an event is allowed in its room is not here. Read next: event_format.py, auth_rules/.
 """
 
 from __future__ import annotations
 
 import hashlib
-from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import orjson
 from msgspec import Struct
 
 from tripoint.core.canonical_json import (
+    MAX_SAFE_INTEGER,
     CanonicalJsonError,
     JsonObject,
     check_no_floats,
@@ -26,16 +26,29 @@ from tripoint.core.canonical_json import (
     encode_checked,
     encode_lenient,
 )
-from tripoint.core.errors import PeerError
+from tripoint.core.event_format import (
+    MAX_EVENT_BYTES,
+    EventTooLarge,
+    InvalidEvent,
+    check_format,
+    check_lengths,
+    content_hash,
+    create_id_of_room,
+    essential,
+    given_id,
+    id_of_hash,
+    reference_hash,
+    reference_id,
+    references,
+    room_id_of_create,
+    write_references,
+)
 from tripoint.core.ids import (
-    MAX_ID_BYTES,
     EventId,
     InvalidId,
     RoomId,
     ServerName,
     UserId,
-    parse_event_id,
-    parse_room_id,
     parse_user_id,
     server_of,
 )
@@ -43,24 +56,30 @@ from tripoint.core.json_view import object_at, text_at
 from tripoint.core.room_version import EventFormat, EventIdFormat, RoomVersion
 from tripoint.core.signing import BadSignature, SigningKey, check_signatures, decode_base64, encode_base64
 
+__all__ = [
+    "Event",
+    "EventDraft",
+    "EventTooLarge",
+    "InvalidEvent",
+    "StateKey",
+    "build_event",
+    "check_content_hash",
+    "create_id_of_room",
+    "load_event",
+    "make_template",
+    "parse_event",
+    "redact",
+    "redact_json",
+    "reference_id",
+    "reference_text",
+    "required_signers",
+    "room_id_of_create",
+    "same_event",
+    "sign_template",
+    "verify_event_signature",
+]
+
 StateKey: TypeAlias = tuple[str, str]  # (event type, state key)
-
-MAX_EVENT_BYTES: Final = 65536  # spec: client-server-api size-limits, signatures included
-# spec: server-server-api definitions, auth_events and prev_events
-MAX_AUTH_EVENTS: Final = 10
-MAX_PREV_EVENTS: Final = 20
-_MAX_INT64: Final = 2**63 - 1  # room versions 1 to 5: what a store can hold
-
-
-class InvalidEvent(PeerError):
-    """JSON that is no event of this room version. Such an event is dropped.
-
-    spec: server-server-api checks-performed-on-receipt-of-a-pdu 1
-    """
-
-
-class EventTooLarge(InvalidEvent):
-    """Over 65,536 bytes in all, or over 255 in type, state key or one of the ids."""
 
 
 class EventDraft(Struct, frozen=True):
@@ -153,31 +172,57 @@ def build_event(
     origin_server_ts: int,
     server: ServerName,
     key: SigningKey,
+    hashes: Mapping[EventId, str] | None = None,
 ) -> Event:
     """The signed event that a draft becomes at this place of the graph.
 
-    `room_id` is None for the create event of a room whose id is that event's hash, and only there. Raise
-    InvalidEvent if the content has no strict canonical form, EventTooLarge over the size limits; the sender
-    and the other ids are taken as parsed. spec: server-server-api
-    adding-hashes-and-signatures-to-outgoing-events
+    `room_id` is None for the create event of a room whose id is that event's hash, and only there. `hashes`:
+    reference_text of the events named, which versions 1 and 2 write beside the ids. Raise InvalidEvent if the
+    content has no strict canonical form, EventTooLarge over the size limits; the sender and the other ids are
+    taken as parsed. spec: server-server-api adding-hashes-and-signatures-to-outgoing-events
+    """
+    template = make_template(
+        draft,
+        version,
+        room_id=room_id,
+        prev_events=prev_events,
+        auth_events=auth_events,
+        depth=depth,
+        origin_server_ts=origin_server_ts,
+        hashes=hashes,
+    )
+    return sign_template(template, version, server=server, key=key)
+
+
+def make_template(
+    draft: EventDraft,
+    version: RoomVersion,
+    *,
+    room_id: RoomId | None,
+    prev_events: Sequence[EventId],
+    auth_events: Sequence[EventId],
+    depth: int,
+    origin_server_ts: int,
+    hashes: Mapping[EventId, str] | None = None,
+) -> JsonObject:
+    """An event without hashes, signatures and given id, as build_event begins and as the answer to make_join
+    and its kin holds it. Arguments and errors as for build_event. spec: server-server-api GET /make_join
     """
     if draft.room_id is not None and draft.room_id != room_id:
         raise ValueError("the draft is for another room")
-    if version.event_format is not EventFormat.V3:
-        raise ValueError("events of this room version cannot be made here")
     makes_room = version.room_id_is_create_hash and draft.type == "m.room.create"
     if (room_id is None) != makes_room:
         raise ValueError("an event has a room id unless it makes one")
     content = draft.content
     if draft.redacts is not None and version.redacts_in_content:
         content = {**content, "redacts": draft.redacts}
-    _check_lengths(draft.type, draft.state_key)
+    check_lengths(draft.type, draft.state_key)
     pdu: JsonObject = {
-        "auth_events": list(auth_events),
+        "auth_events": write_references(auth_events, version, hashes or {}),
         "content": content,
         "depth": min(depth, version.max_depth),
         "origin_server_ts": origin_server_ts,
-        "prev_events": list(prev_events),
+        "prev_events": write_references(prev_events, version, hashes or {}),
         "sender": draft.sender,
         "type": draft.type,
     }
@@ -187,19 +232,42 @@ def build_event(
         pdu["state_key"] = draft.state_key
     if draft.redacts is not None and not version.redacts_in_content:
         pdu["redacts"] = draft.redacts
+    return pdu
+
+
+def sign_template(template: JsonObject, version: RoomVersion, *, server: ServerName, key: SigningKey) -> Event:
+    """The event that a template becomes when `server` gives it hashes, signature and, in versions 1 and 2, an id.
+
+    The template is taken as checked for format, as make_template leaves it; it is not changed. Raise
+    InvalidEvent or EventTooLarge as build_event.
+    """
+    pdu: JsonObject = {k: v for k, v in template.items() if k not in _MADE_BY_SIGNING}
     try:
-        check_no_floats(content)
+        check_no_floats(pdu)
+        write = encode_checked
+        if isinstance(pdu["depth"], int) and pdu["depth"] > MAX_SAFE_INTEGER:
+            # Until version 5 somebody may have driven the depth to where only the lenient form has a word for
+            # it. All else is as strict as ever, and the room is not silenced.
+            encode_checked({**pdu, "depth": 0})
+            write = encode_lenient
+        if version.event_id_format is EventIdFormat.GIVEN:
+            pdu["event_id"] = given_id(pdu, server)
         # Three encodings: for the content hash; redacted, for signature and id alike; and to keep.
-        pdu["hashes"] = {"sha256": encode_base64(hashlib.sha256(encode_checked(pdu)).digest())}
-        essential = encode_checked(version.redaction.redact(pdu))
-        pdu["signatures"] = {server: {key.key_id: key.sign(essential)}}
-        json = encode_checked(pdu)
+        pdu["hashes"] = {"sha256": encode_base64(hashlib.sha256(write(pdu)).digest())}
+        covered = write(version.redaction.redact(pdu))
+        pdu["signatures"] = {server: {key.key_id: key.sign(covered)}}
+        json = write(pdu)
     except CanonicalJsonError as error:
         raise InvalidEvent(str(error)) from None
     if len(json) > MAX_EVENT_BYTES:
         raise EventTooLarge("the event is over 65536 bytes")
-    event_id = _id_of_hash(hashlib.sha256(essential).digest(), version)
-    return _event(pdu, json, event_id, version)
+    event_id = pdu.get("event_id")
+    if not isinstance(event_id, str):
+        event_id = id_of_hash(hashlib.sha256(covered).digest(), version)
+    return _event(pdu, json, EventId(event_id), version)
+
+
+_MADE_BY_SIGNING = frozenset(("event_id", "hashes", "signatures", "unsigned"))
 
 
 def parse_event(pdu: JsonObject | bytes, version: RoomVersion) -> Event:
@@ -209,8 +277,6 @@ def parse_event(pdu: JsonObject | bytes, version: RoomVersion) -> Event:
     are checked by verify_event_signature, check_content_hash and auth_rules. JSON objects for versions before
     6 must come from decode_lenient. spec: server-server-api checks-performed-on-receipt-of-a-pdu 1
     """
-    if version.event_format is not EventFormat.V3:
-        raise InvalidEvent("events of this room version are not read here")
     try:
         if isinstance(pdu, bytes):
             decoded = decode(pdu) if version.strict_json else decode_lenient(pdu)
@@ -224,7 +290,7 @@ def parse_event(pdu: JsonObject | bytes, version: RoomVersion) -> Event:
         if "unsigned" in pdu:
             pdu = {key: value for key, value in pdu.items() if key != "unsigned"}
             json = encode_version(pdu)
-        _check_format(pdu, version)
+        check_format(pdu, version)
         event = _event(pdu, json, reference_id(pdu, version), version)
         event._pdu = pdu  # its hash and signatures are looked at next
         return event
@@ -260,8 +326,8 @@ def _event(pdu: JsonObject, json: bytes, event_id: EventId, version: RoomVersion
     event.state_key = pdu.get("state_key")  # type: ignore[assignment]
     event.origin_server_ts = pdu["origin_server_ts"]  # type: ignore[assignment]
     event.depth = pdu["depth"]  # type: ignore[assignment]
-    event.prev_events = tuple(pdu["prev_events"])  # type: ignore[arg-type]
-    event.auth_events = tuple(pdu["auth_events"])  # type: ignore[arg-type]
+    event.prev_events = references(pdu["prev_events"], version)
+    event.auth_events = references(pdu["auth_events"], version)
     room_id = pdu.get("room_id")
     event.room_id = RoomId(room_id) if isinstance(room_id, str) else room_id_of_create(event_id)
     event.redacts = None
@@ -269,115 +335,6 @@ def _event(pdu: JsonObject, json: bytes, event_id: EventId, version: RoomVersion
         redacts = text_at(content if version.redacts_in_content else pdu, "redacts")  # type: ignore[arg-type]
         event.redacts = None if redacts is None else EventId(redacts)
     return event
-
-
-def room_id_of_create(event_id: EventId) -> RoomId:
-    """The id of the room that this create event makes. spec: rooms/v12 event format"""
-    return RoomId("!" + event_id[1:])
-
-
-def create_id_of_room(room_id: RoomId) -> EventId:
-    """The create event's id of a room whose id is its hash (version 12 and later)."""
-    return EventId("$" + room_id[1:])
-
-
-def _check_format(pdu: JsonObject, version: RoomVersion) -> None:
-    """Raise InvalidEvent or InvalidId unless the keys of a PDU have the types and sizes of this version."""
-    # spec: rooms/v3 event format: "the event_id field is no longer included". An event that has one all the same
-    # is dropped by other servers too, and nobody here can take its word for the id.
-    if "event_id" in pdu:
-        raise InvalidEvent("an event of this room version carries no event_id")
-    event_type, sender, state_key = pdu.get("type"), pdu.get("sender"), pdu.get("state_key")
-    if not isinstance(event_type, str) or not isinstance(sender, str):
-        raise InvalidEvent("an event needs a type and a sender")
-    if "state_key" in pdu and not isinstance(state_key, str):
-        raise InvalidEvent("state_key is not a string")
-    _check_lengths(event_type, state_key if isinstance(state_key, str) else None)
-    _check_length(sender, "sender")
-    parse_user_id(sender)
-    for name in ("content", "hashes", "signatures"):
-        if not isinstance(pdu.get(name), dict):
-            raise InvalidEvent(f"{name} is not an object")
-    # bool is a kind of int in Python, and not in JSON.
-    depth, timestamp = pdu.get("depth"), pdu.get("origin_server_ts")
-    if type(depth) is not int or not 0 <= depth <= version.max_depth:
-        raise InvalidEvent("depth is not a fitting integer")
-    if type(timestamp) is not int or not -_MAX_INT64 <= timestamp <= _MAX_INT64:
-        raise InvalidEvent("origin_server_ts is not a fitting integer")
-    _check_references(pdu.get("prev_events"), MAX_PREV_EVENTS, "prev_events")
-    _check_references(pdu.get("auth_events"), MAX_AUTH_EVENTS, "auth_events")
-    room_id = pdu.get("room_id")
-    if version.room_id_is_create_hash and event_type == "m.room.create":
-        # spec: rooms/v12 authorisation rule 1.2: a create event with a room_id is rejected.
-        if "room_id" in pdu:
-            raise InvalidEvent("a create event has no room_id")
-        return
-    if not isinstance(room_id, str):
-        raise InvalidEvent("an event needs a room_id")
-    _check_length(room_id, "room_id")
-    parse_room_id(room_id)
-    if (":" in room_id) == version.room_id_is_create_hash:
-        raise InvalidEvent("room_id has not the form of this room version")
-
-
-def _check_lengths(event_type: str, state_key: str | None) -> None:
-    _check_length(event_type, "type")
-    if state_key is not None:
-        _check_length(state_key, "state_key")
-
-
-def _check_length(text: str, what: str) -> None:
-    if len(text) * 4 > MAX_ID_BYTES and len(text.encode("utf-8", "replace")) > MAX_ID_BYTES:
-        raise EventTooLarge(f"{what} is over {MAX_ID_BYTES} bytes")
-
-
-def _check_references(value: object, limit: int, what: str) -> None:
-    if not isinstance(value, list) or len(value) > limit:
-        raise InvalidEvent(f"{what} is not a list of at most {limit}")
-    for item in value:
-        if not isinstance(item, str):
-            raise InvalidEvent(f"{what} holds something that is no id")
-        parse_event_id(item)
-
-
-def reference_hash(pdu: JsonObject, version: RoomVersion) -> bytes:
-    """SHA-256 over the redacted event: 32 bytes.
-
-    spec: server-server-api calculating-the-reference-hash-for-an-event
-    """
-    return hashlib.sha256(_essential(pdu, version)).digest()
-
-
-def reference_id(pdu: JsonObject, version: RoomVersion) -> EventId:
-    """The id of an event whose id is its reference hash (room version 3 and later)."""
-    return _id_of_hash(reference_hash(pdu, version), version)
-
-
-def _essential(pdu: JsonObject, version: RoomVersion) -> bytes:
-    # What the signature and the reference hash cover.
-    redacted = version.redaction.redact(pdu)
-    redacted.pop("signatures", None)
-    redacted.pop("unsigned", None)
-    return encode_checked(redacted) if version.strict_json else encode_lenient(redacted)
-
-
-def _id_of_hash(digest: bytes, version: RoomVersion) -> EventId:
-    # 32 bytes are 43 digits and one "=".
-    alphabet = urlsafe_b64encode if version.event_id_format is EventIdFormat.URLSAFE_HASH else b64encode
-    return EventId("$" + alphabet(digest)[:43].decode())
-
-
-def content_hash(pdu: JsonObject, version: RoomVersion) -> bytes:
-    """SHA-256 over the whole event without `unsigned`, `signatures` and `hashes`: 32 bytes.
-
-    spec: server-server-api calculating-the-content-hash-for-an-event
-    """
-    covered = {key: value for key, value in pdu.items() if key not in _NOT_HASHED}
-    encode_version = encode_checked if version.strict_json else encode_lenient
-    return hashlib.sha256(encode_version(covered)).digest()
-
-
-_NOT_HASHED: Final = frozenset(("unsigned", "signatures", "hashes"))
 
 
 def check_content_hash(event: Event) -> bool:
@@ -394,12 +351,34 @@ def check_content_hash(event: Event) -> bool:
         return False
 
 
-def required_signers(event: Event) -> frozenset[ServerName]:
-    """The servers without whose valid signature an event of room version 3 or later is dropped.
+def reference_text(event: Event) -> str:
+    """What other events of the room write beside this one's id: its reference hash in unpadded base64 in room
+    versions 1 and 2, nothing from 3 on."""
+    if event.version.event_format is not EventFormat.V1:
+        return ""
+    return encode_base64(reference_hash(event.pdu, event.version))
 
-    The sender's, unless the event is a third-party invite, which another server sends; and that of the user
-    who let a restricted join in. spec: server-server-api validating-hashes-and-signatures-on-received-events,
-    rooms/v8 authorisation rule 4.2.1. Raise InvalidEvent if the key names no user.
+
+def same_event(one: Event, other: Event) -> bool:
+    """Whether two events with one id are the same event, redacted or not.
+
+    Where ids are hashes they are. Where they are given (room versions 1 and 2) two servers, or one that lies, can
+    give one id to two events. spec: rooms/v1 event-ids
+    """
+    if one.event_id != other.event_id or one.version is not other.version:
+        return False
+    if one.version.event_id_format is not EventIdFormat.GIVEN or one.json == other.json:
+        return True
+    return reference_hash(one.pdu, one.version) == reference_hash(other.pdu, other.version)
+
+
+def required_signers(event: Event) -> frozenset[ServerName]:
+    """The servers without whose valid signature an event is dropped.
+
+    The sender's, unless the event is a third-party invite, which another server sends; that of the user who let
+    a restricted join in; and in room versions 1 and 2 always that of the server that the event's id names. Raise
+    InvalidEvent if join_authorised_via_users_server names no user. spec: server-server-api
+    validating-hashes-and-signatures-on-received-events, rooms/v8 authorisation rule 4.2.1
     """
     signers = {server_of(event.sender)}
     if event.type == "m.room.member":
@@ -411,6 +390,8 @@ def required_signers(event: Event) -> frozenset[ServerName]:
                 signers.add(server_of(parse_user_id(user or "")))
             except InvalidId:
                 raise InvalidEvent("join_authorised_via_users_server is not a user id") from None
+    if event.version.event_id_format is EventIdFormat.GIVEN:
+        signers.add(server_of(event.event_id))
     return frozenset(signers)
 
 
@@ -421,10 +402,22 @@ def verify_event_signature(event: Event, server: ServerName, keys: Mapping[str, 
     redacted form, so a redacted copy verifies as well. Which servers must have signed: required_signers.
     """
     try:
-        data = _essential(event.pdu, event.version)
+        data = essential(event.pdu, event.version)
     except CanonicalJsonError:
         raise BadSignature("the event has no canonical form") from None
     check_signatures(event.pdu.get("signatures"), server, keys, data)
+
+
+def add_signature(event: Event, server: ServerName, key: SigningKey) -> Event:
+    """A copy of an event with one more signature, as servers give it that let somebody in or take an invitation.
+
+    The id is the same: signatures are not part of it.
+    """
+    signature = key.sign(essential(event.pdu, event.version))
+    own: JsonObject = {**object_at(event.signatures, server), key.key_id: signature}
+    pdu: JsonObject = {**event.pdu, "signatures": {**event.signatures, server: own}}
+    json = encode_checked(pdu) if event.version.strict_json else encode_lenient(pdu)
+    return _event(pdu, json, event.event_id, event.version)
 
 
 def redact_json(pdu: JsonObject, version: RoomVersion) -> JsonObject:

@@ -114,6 +114,19 @@ def parse_event_id(text: str) -> EventId:
     return EventId(text)
 
 
+def parse_given_event_id(text: str) -> EventId:
+    """`$opaque:server`, the id that an event of room version 1 or 2 carries.
+
+    spec: Matrix rooms/v1 event-ids
+    """
+    event_id = parse_event_id(text)
+    opaque, colon, server = text.partition(":")
+    if not colon or len(opaque) < 2:
+        raise InvalidId("event id has no server name")
+    parse_server_name(server)
+    return event_id
+
+
 def parse_room_alias(text: str) -> RoomAlias:
     """`#localpart:server` with any localpart, remote ones included.
 

@@ -1,9 +1,7 @@
 """Room versions as data: each is the version before it with a few choices changed.
 
 spec: Matrix rooms/v1 to v12. Code asks for the choice (`if version.restricted_join`), never for the number.
-Versions 1 and 2 are described here so that federation can take them up; SUPPORTED does not list them, since
-their event format (ids inside the event, hashes beside references) is not read yet.
-Read next: event.py, auth_rules/.
+Read next: event_format.py, auth_rules/.
 """
 
 from __future__ import annotations
@@ -76,8 +74,6 @@ class RoomVersion:
     room_id_is_create_hash: bool
     # Creators have infinite power, content.additional_creators too, and none is in `users` (from v12).
     privileged_creators: bool
-    # Whether this server can be in rooms of this version.
-    supported: bool = True
 
 
 V1: Final = RoomVersion(
@@ -100,7 +96,6 @@ V1: Final = RoomVersion(
     redacts_in_content=False,
     room_id_is_create_hash=False,
     privileged_creators=False,
-    supported=False,
 )
 V2: Final = replace(V1, id="2", state_res=StateRes.V2)
 V3: Final = replace(
@@ -109,7 +104,6 @@ V3: Final = replace(
     event_format=EventFormat.V3,
     event_id_format=EventIdFormat.HASH,
     redaction_in_auth_rules=False,
-    supported=True,
 )
 V4: Final = replace(V3, id="4", event_id_format=EventIdFormat.URLSAFE_HASH)
 V5: Final = replace(V4, id="5", enforce_key_validity=True)
@@ -136,17 +130,18 @@ V12: Final = replace(
 ROOM_VERSIONS: Final[Mapping[str, RoomVersion]] = MappingProxyType(
     {version.id: version for version in (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12)}
 )
-SUPPORTED: Final = tuple(version.id for version in ROOM_VERSIONS.values() if version.supported)
+# In which rooms this server can be: those of every version that it knows.
+SUPPORTED: Final = tuple(ROOM_VERSIONS)
 DEFAULT: Final = "12"
 
 
 class UnknownRoomVersion(LookupError):
-    """A room version that this server does not know, or cannot take part in."""
+    """A room version that this server does not know."""
 
 
 def get_room_version(version_id: str) -> RoomVersion:
-    """The record of a supported room version. Raise UnknownRoomVersion for any other."""
+    """The record of a room version. Raise UnknownRoomVersion where it is not known."""
     version = ROOM_VERSIONS.get(version_id)
-    if version is None or not version.supported:
+    if version is None:
         raise UnknownRoomVersion("this room version is not supported here")
     return version

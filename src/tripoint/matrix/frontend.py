@@ -14,9 +14,13 @@ from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
 from tripoint.matrix.client.server import ServerInfo
 from tripoint.matrix.client.sync import SyncEndpoints
+from tripoint.matrix.federation.intake import TransactionEndpoints
+from tripoint.matrix.federation.inviting import InvitingEndpoints
+from tripoint.matrix.federation.joining import JoiningEndpoints
+from tripoint.matrix.federation.query import QueryEndpoints
 from tripoint.matrix.federation.reading import ReadingEndpoints
 from tripoint.matrix.federation.server import FederationInfo
-from tripoint.matrix.federation.trust import Trust
+from tripoint.matrix.federation.trust import Federated
 from tripoint.matrix.keys.notary import NotaryEndpoints
 from tripoint.matrix.keys.own import KeyEndpoints
 from tripoint.matrix.listener import Fallback, MatrixListener
@@ -28,7 +32,6 @@ from tripoint.matrix.sync.rooms import RoomChunks
 from tripoint.matrix.sync.server import SyncServer
 from tripoint.matrix.uia import UserInteractive
 from tripoint.rooms.ports import PresenceService, RoomReader, RoomService
-from tripoint.rooms.serving import Serving
 
 # Every class that declares endpoints: docs/specs.toml is checked against them.
 ENDPOINT_CLASSES = (
@@ -46,15 +49,18 @@ ENDPOINT_CLASSES = (
     KeyEndpoints,
     NotaryEndpoints,
     ReadingEndpoints,
+    JoiningEndpoints,
+    InvitingEndpoints,
+    QueryEndpoints,
+    TransactionEndpoints,
 )
 
 
 class MatrixFrontEnd:
     """All of Matrix in this process. `listener.handle` answers requests; `sweep` is called every few seconds.
 
-    `now_ms` is the wall clock. `trust` is what federation stands on, `serving` what rooms tell other servers; without
-    them other servers find nothing here.
-    `delegated`: what .well-known/matrix/server says.
+    `now_ms` is the wall clock. Without `federated` other servers find nothing here. `delegated`: what
+    .well-known/matrix/server says.
     """
 
     def __init__(
@@ -71,8 +77,7 @@ class MatrixFrontEnd:
         default_room_version: str,
         plaintext_passwords: bool,
         fallback: Fallback | None = None,
-        trust: Trust | None = None,
-        serving: Serving | None = None,
+        federated: Federated | None = None,
         delegated: str = "",
     ) -> None:
         renderer = Renderer()
@@ -98,16 +103,21 @@ class MatrixFrontEnd:
             SyncEndpoints(sync, accounts, self.presence),
         ):
             router.add(module)
-        if trust is not None:
+        if federated is not None:
+            trust = federated.trust
             for for_servers in (
                 FederationInfo(delegated),
                 KeyEndpoints(trust.own),
                 NotaryEndpoints(trust.own, trust.ring),
+                ReadingEndpoints(federated.serving, server, now_ms),
+                JoiningEndpoints(federated.resident, trust.check),
+                InvitingEndpoints(federated.invitations, trust.check, server),
+                QueryEndpoints(reader, accounts, server),
+                federated.transactions,
             ):
                 router.add(for_servers)
-        if serving is not None:
-            router.add(ReadingEndpoints(serving, server, now_ms))
-        self.listener = MatrixListener(router, accounts, fallback, None if trust is None else trust.gate)
+        gate = None if federated is None else federated.trust.gate
+        self.listener = MatrixListener(router, accounts, fallback, gate)
         self.sync = sync
 
     def sweep(self) -> None:

@@ -118,7 +118,8 @@ _REASONS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode(
 class HttpFront:
     """Serves one handler on any number of sockets.
 
-    `too_large` answers a request whose body is over `body_limit`; `failed` answers when the handler raised,
+    `too_large` answers a request whose body is over `body_limit`, or over what `larger` says of addresses that begin
+    like this; `failed` answers when the handler raised,
     after `report` heard of it. `proxies` are the addresses whose X-Forwarded-For is believed. Beyond
     `max_connections` (0: no limit) new ones are turned away.
     """
@@ -128,6 +129,7 @@ class HttpFront:
         handler: Handler,
         *,
         body_limit: int,
+        larger: Mapping[bytes, int] | None = None,
         too_large: Callable[[Request], Response],
         failed: Callable[[Request], Response],
         report: Callable[[str, BaseException], None],
@@ -136,7 +138,8 @@ class HttpFront:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.handler = handler
-        self.body_limit = body_limit
+        self._body_limit = body_limit
+        self._larger = tuple((larger or {}).items())
         self.too_large = too_large
         self.failed = failed
         self.report = report
@@ -160,6 +163,13 @@ class HttpFront:
     def connection(self) -> "HttpConnection":
         """The protocol of a new connection."""
         return HttpConnection(self)
+
+    def body_limit(self, url: bytes) -> int:
+        """How long a body this address takes."""
+        for prefix, limit in self._larger:
+            if url.startswith(prefix):
+                return max(limit, self._body_limit)
+        return self._body_limit
 
     @property
     def is_full(self) -> bool:
@@ -246,7 +256,7 @@ class HttpConnection(asyncio.Protocol):
         self._url = b""
         self._headers: list[Header] = []
         self._body: list[bytes] = []
-        self._body_bytes = 0
+        self._body_bytes = self._body_limit = 0
         self._head_bytes = 0
         self._in_head = True
         self._too_large = False
@@ -323,8 +333,9 @@ class HttpConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_bytes = 0
+        self._body_limit = self._front.body_limit(self._url)
         for name, value in self._headers:
-            if name == b"content-length" and int(value) > self._front.body_limit:
+            if name == b"content-length" and int(value) > self._body_limit:
                 self._too_large = True
             elif name == b"expect" and value.lower() == b"100-continue" and not self._too_large:
                 assert self._transport is not None
@@ -338,7 +349,7 @@ class HttpConnection(asyncio.Protocol):
         if self._too_large:
             return
         self._body_bytes += len(body)
-        if self._body_bytes > self._front.body_limit:
+        if self._body_bytes > self._body_limit:
             self._too_large = self._last = True
             self._finish(keep_alive=False)
             return

@@ -11,31 +11,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from tripoint.core.auth_rules import (
-    NotAllowed,
-    check_auth_events_selection,
-    check_event_auth,
-    needed_keys_of,
-    state_of,
-)
-from tripoint.core.event import Event, create_id_of_room
-from tripoint.core.graph import timeline_order
-from tripoint.core.ids import EventId, RoomId
+from tripoint.core.auth_rules import NotAllowed, check_auth_events_selection, needed_keys_of, state_of
+from tripoint.core.event import Event, same_event
+from tripoint.core.ids import EventId
+from tripoint.rooms.ends import ends_with
 from tripoint.rooms.loaded import LoadedRooms
+from tripoint.rooms.outliers import permits
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.remote_writer import RemotePlace, RemoteWriter
-from tripoint.rooms.room import Head, Room, StateKey
+from tripoint.rooms.room import Room, StateKey
 from tripoint.rooms.states import StateKeys, States, parsed
-from tripoint.rooms.writer import Writer
+from tripoint.rooms.turns import Turns
 from tripoint.store.interface import RoomStore, StoredEvent
-from tripoint.store.writes import (
-    FLAG_OUTLIER,
-    FLAG_REJECTED,
-    FLAG_SOFT_FAILED,
-    AddEvent,
-    PutRoom,
-    Write,
-)
+from tripoint.store.writes import FLAG_OUTLIER, FLAG_REJECTED, FLAG_RELAYED, FLAG_SOFT_FAILED
 
 # How often the last step is done again because local commands moved the head meanwhile.
 MAX_TRIES = 20
@@ -48,9 +36,15 @@ class Verdict(Enum):
     SOFT_FAILED = "soft_failed"  # kept, not shown, no forward extremity
     REJECTED = "rejected"  # kept so that it is known, takes part in nothing
     KNOWN = "known"  # it was there already
+    CLASHES = "clashes"  # another event has its id (given ids, room versions 1 and 2): dropped
 
 
-_VERDICTS = {0: Verdict.ACCEPTED, FLAG_SOFT_FAILED: Verdict.SOFT_FAILED, FLAG_REJECTED: Verdict.REJECTED}
+_VERDICTS = {
+    0: Verdict.ACCEPTED,
+    FLAG_RELAYED: Verdict.ACCEPTED,
+    FLAG_SOFT_FAILED: Verdict.SOFT_FAILED,
+    FLAG_REJECTED: Verdict.REJECTED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,45 +58,65 @@ class Lacking:
 class Accept:
     """Takes events of other servers into rooms that this server is in."""
 
-    def __init__(self, rooms: LoadedRooms, writer: Writer, remote: RemoteWriter, store: RoomStore) -> None:
+    def __init__(self, rooms: LoadedRooms, remote: RemoteWriter, store: RoomStore, turns: Turns) -> None:
         self._rooms = rooms
-        self._writer = writer
         self._remote = remote
         self._store = store
         self._states = States(store)
-        self._locks: dict[RoomId, asyncio.Lock] = {}
+        self._turns = turns
 
-    async def receive(self, event: Event) -> Verdict | Lacking:
-        """Judge one event and store it with its verdict. Refused(NO_SUCH_ROOM), SERVER_BUSY."""
-        return await self._one_at_a_time(event, None)
+    async def judged(self, event_ids: Sequence[EventId]) -> Mapping[EventId, Verdict]:
+        """What became of those of these events that were judged before."""
+        rows = await self._store.load_events_by_id(event_ids)
+        return {
+            event_id: _VERDICTS.get(row.flags & (FLAG_SOFT_FAILED | FLAG_REJECTED), Verdict.REJECTED)
+            for event_id, row in rows.items()
+            if not row.flags & FLAG_OUTLIER
+        }
+
+    async def receive(self, event: Event, *, relayed: bool = False) -> Verdict | Lacking:
+        """Judge one event and store it with its verdict. Refused(NO_SUCH_ROOM), SERVER_BUSY.
+
+        `relayed`: it is another server's, and this one spreads it (it came by send_join and its kin).
+        """
+        return await self._one_at_a_time(event, None, relayed)
 
     async def receive_after(self, event: Event, state_ids: Sequence[EventId]) -> Verdict | Lacking:
         """As receive(), for an event before which there is a hole: `state_ids` is the state before it, as
         another server says. Events of it that are not in the store, or were rejected, do not count."""
-        return await self._one_at_a_time(event, state_ids)
+        return await self._one_at_a_time(event, state_ids, False)
 
     async def _one_at_a_time(
-        self, event: Event, state_ids: Sequence[EventId] | None
+        self, event: Event, state_ids: Sequence[EventId] | None, relayed: bool
     ) -> Verdict | Lacking:
-        lock = self._locks.setdefault(event.room_id, asyncio.Lock())
-        try:
-            async with lock:
-                return await self._receive(await self._rooms.get(event.room_id), event, state_ids)
-        finally:
-            if not lock.locked():
-                self._locks.pop(event.room_id, None)
+        async with self._turns.of(event.room_id):
+            room = await self._rooms.get(event.room_id)
+            if room.outside:
+                raise Refused(Refusal.NO_SUCH_ROOM, "This server is not in that room")
+            return await self._receive(room, event, state_ids, relayed)
 
     async def _receive(
-        self, room: Room, event: Event, state_ids: Sequence[EventId] | None
+        self, room: Room, event: Event, state_ids: Sequence[EventId] | None, relayed: bool
     ) -> Verdict | Lacking:
         known = await self._store.load_event(event.event_id)
-        if known is not None and not known.flags & FLAG_OUTLIER:
-            return Verdict.KNOWN
-        if event.type == "m.room.create":
-            # A room has one create event, and who is in the room has it.
+        if known is not None:
+            if known.room_key != room.room_key:
+                return Verdict.CLASHES
+            stored = parsed(known, room.version)
+            if not same_event(stored, event):
+                return Verdict.CLASHES
+            if not known.flags & FLAG_OUTLIER:
+                return Verdict.KNOWN
+            # The copy that is judged is the one that is kept: of the two one may be redacted.
+            event = stored
+        if event.type == "m.room.create" or not event.prev_events:
+            # A room has one create event, who is in the room has it, and nothing else is without a past.
             return Verdict.REJECTED
         auth = await self._store.load_events_by_id(event.auth_events)
         prev = await self._store.load_events_by_id(event.prev_events)
+        if any(row.room_key != room.room_key for row in (*auth.values(), *prev.values())):
+            # Its past is another room's: it has no state in this one, so there is nothing to keep.
+            return Verdict.REJECTED
         lacking = Lacking(
             frozenset(i for i in event.prev_events if i not in prev or prev[i].flags & FLAG_OUTLIER),
             frozenset(i for i in event.auth_events if i not in auth),
@@ -115,17 +129,17 @@ class Accept:
         else:
             before, group = await self._state_before(room, list(prev.values()))
         # 4. "Passes authorization rules based on the event's auth events, otherwise it is rejected."
-        allowed = await self._allowed_by_auth_events(room, event, list(auth.values()))
+        allowed = self._allowed_by_auth_events(room, event, [auth[i] for i in event.auth_events])
         # 5. "... based on the state before the event, otherwise it is rejected."
-        allowed = allowed and _permits(await self._states.auth_state(before, event), event)
+        allowed = allowed and permits(await self._states.auth_state(before, event), event)
         for _ in range(MAX_TRIES):
-            place = await self._place(room, event, before, group, allowed, known)
+            place = await self._place(room, event, before, group, allowed, known, relayed)
             if place is not None:
                 await asyncio.shield(self._remote.submit(room, place))
                 return _VERDICTS[place.flags]
         raise Refused(Refusal.SERVER_BUSY)
 
-    async def _allowed_by_auth_events(self, room: Room, event: Event, rows: Sequence[StoredEvent]) -> bool:
+    def _allowed_by_auth_events(self, room: Room, event: Event, rows: Sequence[StoredEvent]) -> bool:
         events = [parsed(row, room.version) for row in rows]
         rejected = frozenset(row.event_id for row in rows if row.flags & FLAG_REJECTED)
         try:
@@ -135,7 +149,7 @@ class Accept:
         state = state_of(events)
         if room.version.room_id_is_create_hash:
             state["m.room.create", ""] = room.create_event
-        return _permits(state, event)
+        return permits(state, event)
 
     async def _state_of(self, room: Room, state_ids: Sequence[EventId]) -> StateKeys:
         """A state that another server named."""
@@ -163,6 +177,7 @@ class Accept:
         group: int | None,
         allowed: bool,
         known: StoredEvent | None,
+        relayed: bool,
     ) -> RemotePlace | None:
         """Where the event goes; None if the head moved while this was found out. No await after the check."""
         head = room.head.rows()
@@ -170,15 +185,15 @@ class Accept:
         after = dict(before)
         if event.state_key is not None and allowed:
             after[event.type, event.state_key] = own_key
-        flags = 0
+        flags = FLAG_RELAYED if relayed else 0
         current: StateKeys | None = None
         if not allowed:
             flags = FLAG_REJECTED
-        elif not _permits(_head_state(room, event), event):
+        elif not permits(_head_state(room, event), event):
             # 6. "... based on the current state of the room, otherwise it is soft failed."
             flags = FLAG_SOFT_FAILED
         else:
-            remaining = {i: at for i, at in room.head.extremities.items() if i not in event.prev_events}
+            remaining = ends_with(room.head.extremities, event)
             if not remaining:
                 current = after
             else:
@@ -226,139 +241,6 @@ class Accept:
         changed.update({key: None for key in head if key not in current})
         return changed
 
-    # -- rooms that this server comes into
-
-    async def add_outliers(self, room_key: int, events: Sequence[Event]) -> None:
-        """Store events whose place is not known: auth events, the state that came with joining.
-
-        Each is checked against its own auth events; what fails is kept as rejected. Events that are known
-        stay as they are.
-        """
-        known = await self._store.load_events_by_id([event.event_id for event in events])
-        fresh = {event.event_id: event for event in events if event.event_id not in known}
-        writes, _ = await self._outlier_writes(room_key, list(fresh.values()))
-        if writes:
-            await self._writer.write(writes)
-
-    async def _outlier_writes(
-        self, room_key: int, events: Sequence[Event]
-    ) -> tuple[list[Write], dict[EventId, int]]:
-        """The writes of new outliers and their keys, checked in an order in which auth events come first."""
-        needed = {i for event in events for i in event.auth_events}
-        rows = await self._store.load_events_by_id(list(needed))
-        at_hand = {i: parsed(row, events[0].version) for i, row in rows.items()} if events else {}
-        rejected = {i for i, row in rows.items() if row.flags & FLAG_REJECTED}
-        at_hand.update({event.event_id: event for event in events})
-        writes: list[Write] = []
-        keys: dict[EventId, int] = {}
-        for event in timeline_order(events):
-            flags = FLAG_OUTLIER
-            if not _allowed_outlier(event, at_hand, rejected):
-                flags |= FLAG_REJECTED
-                rejected.add(event.event_id)
-            keys[event.event_id] = key = self._writer.stream.next()
-            writes.append(
-                AddEvent(
-                    key,
-                    None,
-                    room_key,
-                    event.event_id,
-                    0,
-                    event.origin_server_ts,
-                    flags,
-                    event.type if event.state_key is not None else None,
-                    event.state_key,
-                    None,
-                    event.json,
-                )
-            )
-        return writes, keys
-
-    async def start_room(
-        self, join: Event, state: Sequence[Event], auth_chain: Sequence[Event], room_key: int
-    ) -> Room:
-        """Make a room that lives elsewhere, from the state before this server's `join` event.
-
-        Refused(BAD_CONTENT) where the state does not allow the join or has no create event.
-        spec: server-server-api "Joining Rooms": the state and auth chain of a send_join response.
-        """
-        wanted = {event.event_id: event for event in (*auth_chain, *state)}
-        outliers, keys = await self._outlier_writes(room_key, list(wanted.values()))
-        good = [e for e in state if _flags_of(outliers, keys[e.event_id]) == FLAG_OUTLIER]
-        events = state_of(good)
-        if ("m.room.create", "") not in events or not _permits(events, join):
-            raise Refused(Refusal.BAD_CONTENT, "The other server's room does not let this server in")
-        row = PutRoom(
-            room_key=room_key,
-            room_id=join.room_id,
-            version=join.version.id,
-            head_group=0,
-            extremities=(),
-            created_ts_ms=events["m.room.create", ""].origin_server_ts,
-            listed=False,
-            temporary=False,
-            locked_until_ms=None,
-            unlock_join_rule=None,
-            direct_pair=None,
-        )
-        room = Room(
-            row,
-            join.version,
-            events,
-            keys={key: keys[event.event_id] for key, event in events.items()},
-            positions=dict.fromkeys(events, 0),
-            aliases=(),
-            last_position=0,
-            head=Head({}, 0, 0, 0),
-        )
-        place = RemotePlace(
-            event=join,
-            known_key=None,
-            flags=0,
-            own_key=-1,
-            before=dict(room.state_keys),
-            before_group=None,
-            after={**room.state_keys, join.key: -1},
-            current={**room.state_keys, join.key: -1},
-            changed={join.key: join},
-        )
-        await asyncio.shield(
-            self._remote.submit(
-                room, place, writes=outliers, on_commit=lambda: self._rooms.add(room)
-            )
-        )
-        return room
-
-
-def _permits(state: Mapping[StateKey, Event], event: Event) -> bool:
-    try:
-        check_event_auth(event, state)
-    except NotAllowed:
-        return False
-    return True
-
 
 def _head_state(room: Room, event: Event) -> dict[StateKey, Event]:
     return {key: found for key in needed_keys_of(event) if (found := room.head_event(*key)) is not None}
-
-
-def _allowed_outlier(event: Event, at_hand: Mapping[EventId, Event], rejected: set[EventId]) -> bool:
-    """Whether an outlier passes the rules on its own auth events."""
-    if any(event_id not in at_hand for event_id in event.auth_events):
-        return False
-    events = [at_hand[event_id] for event_id in event.auth_events]
-    try:
-        check_auth_events_selection(event, events, rejected)
-    except NotAllowed:
-        return False
-    state = state_of(events)
-    if event.version.room_id_is_create_hash and event.type != "m.room.create":
-        create = at_hand.get(create_id_of_room(event.room_id))
-        if create is None:
-            return False
-        state["m.room.create", ""] = create
-    return _permits(state, event)
-
-
-def _flags_of(writes: Sequence[Write], key: int) -> int:
-    return next(w.flags for w in writes if isinstance(w, AddEvent) and w.event_key == key)

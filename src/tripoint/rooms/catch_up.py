@@ -15,6 +15,7 @@ from tripoint.core.graph import timeline_order
 from tripoint.core.ids import EventId, RoomId, ServerName
 from tripoint.rooms.accept import Accept, Lacking, Verdict
 from tripoint.rooms.loaded import LoadedRooms
+from tripoint.rooms.outliers import OutlierJudge
 from tripoint.rooms.remote import RemoteServers
 from tripoint.rooms.room import Room
 from tripoint.store.interface import RoomStore
@@ -31,7 +32,15 @@ MAX_ENDS = 10
 class CatchUp:
     """Takes an event in, with whatever it lacks."""
 
-    def __init__(self, rooms: LoadedRooms, accept: Accept, store: RoomStore, remote: RemoteServers) -> None:
+    def __init__(
+        self,
+        rooms: LoadedRooms,
+        accept: Accept,
+        outliers: OutlierJudge,
+        store: RoomStore,
+        remote: RemoteServers,
+    ) -> None:
+        self._outliers = outliers
         self._rooms = rooms
         self._accept = accept
         self._store = store
@@ -99,7 +108,7 @@ class CatchUp:
         state_ids, chain_ids = await self._remote.state_ids(origin, room.room_id, event_id)
         unknown = await self._unknown((*state_ids, *chain_ids))
         fetched = await self._fetch(room.room_id, origin, sorted(unknown), budget)
-        await self._accept.add_outliers(room.room_key, [e for e in fetched if e.room_id == room.room_id])
+        await self._outliers.add(room.room_key, [e for e in fetched if e.room_id == room.room_id])
         await self._accept.receive_after(event, state_ids)
 
     async def _fetch_auth(
@@ -116,7 +125,7 @@ class CatchUp:
             fetched.update(fresh)
             wanted = await self._unknown(i for e in fresh.values() for i in e.auth_events if i not in fetched)
         if fetched:
-            await self._accept.add_outliers(room.room_key, list(fetched.values()))
+            await self._outliers.add(room.room_key, list(fetched.values()))
 
     async def _fetch(
         self, room_id: RoomId, origin: ServerName, event_ids: Sequence[EventId], budget: "_Budget"

@@ -18,6 +18,7 @@ class EventCommitted(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     `replaced` is the state event that stood under the same key before (None: there was none, or the event is
     not state). `origin` is set on the process where the session lives, so it can recognise its echo. `relayed`:
     the event is another server's, and this server is the one that spreads it (it came by send_join or its kin).
+    `outlier`: this server is not in the room, and others spread the event, if anybody does (outside.py).
     """
 
     position: int
@@ -26,6 +27,7 @@ class EventCommitted(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     replaced: Event | None = None
     origin: Origin | None = None
     relayed: bool = False
+    outlier: bool = False
 
 
 class StateReset(Struct, frozen=True, tag=True, tag_field="kind_of_change"):

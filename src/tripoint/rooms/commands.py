@@ -10,7 +10,7 @@ from enum import Enum
 from msgspec import Struct
 
 from tripoint.core.canonical_json import JsonObject
-from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
+from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.core.power import Rank
 
 
@@ -91,13 +91,15 @@ class Join(Command, frozen=True):
     """Become a member. Joining again is not an error: the result names the present member event.
 
     `nick` becomes the per-room display name where it is free and valid (docs/mapping.md 2.7); NICK_TAKEN if
-    another member holds it. `content` is merged into the member event (Matrix clients may add keys).
+    another member holds it. `content` is merged into the member event (Matrix clients may add keys). `via`: servers
+    through which the room may be entered where this one is not in it. Refused besides: REMOTE_TIMEOUT.
     """
 
     room_id: RoomId
     nick: str | None = None
     reason: str | None = None
     content: JsonObject = {}
+    via: tuple[ServerName, ...] = ()
 
 
 class Leave(Command, frozen=True):
@@ -135,8 +137,11 @@ class Unban(Command, frozen=True):
 
 
 class Knock(Command, frozen=True):
+    """Ask to be let in. `via` as for Join."""
+
     room_id: RoomId
     reason: str | None = None
+    via: tuple[ServerName, ...] = ()
 
 
 class Forget(Command, frozen=True):
@@ -212,12 +217,16 @@ class SetTyping(Command, frozen=True):
 
 
 class SetReceipt(Command, frozen=True):
-    """Move a read marker. `kind`: m.read, m.read.private or m.fully_read; `thread_id` None = unthreaded."""
+    """Move a read marker. `kind`: m.read, m.read.private or m.fully_read; `thread_id` None = unthreaded.
+
+    `ts_ms`: when, where another server says so; None: now.
+    """
 
     room_id: RoomId
     event_id: EventId
     kind: str = "m.read"
     thread_id: str | None = None
+    ts_ms: int | None = None
 
 
 class OpenDirect(Command, frozen=True):

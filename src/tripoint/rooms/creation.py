@@ -5,6 +5,7 @@ spec: Matrix client-server createRoom (the order of the first events); docs/mapp
 
 from collections.abc import Callable
 
+import structlog
 from msgspec.structs import replace
 
 from tripoint.core.canonical_json import JsonObject
@@ -22,6 +23,7 @@ from tripoint.core.ids import (
 from tripoint.core.power import preset_power_levels, room_template
 from tripoint.core.room_version import RoomVersion, UnknownRoomVersion, get_room_version
 from tripoint.rooms.commands import CreateRoom, Done, StateDraft, Template, UnlockRoom
+from tripoint.rooms.elsewhere import Elsewhere
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership import People, profile_content
 from tripoint.rooms.membership_index import MembershipIndex
@@ -33,6 +35,8 @@ from tripoint.rooms.transaction import RoomTransaction
 from tripoint.rooms.writer import Writer
 from tripoint.store.interface import RoomStore
 from tripoint.store.writes import PutAlias, PutRoom, Write
+
+log = structlog.get_logger()
 
 # XEP-0045 10.1.1 lets a service choose how long a room stays locked; docs/mapping.md 4.3 says ten minutes.
 LOCK_MS = 10 * 60 * 1000
@@ -58,7 +62,8 @@ _NOT_INITIAL = frozenset({"m.room.create", "m.room.member"})
 
 
 class Creation:
-    """Handlers of CreateRoom and UnlockRoom. `room_keys` is the highest room key in use;
+    """Handlers of CreateRoom and UnlockRoom.
+
     `mint` gives 18 random characters for ids of rooms before version 12."""
 
     def __init__(
@@ -69,8 +74,8 @@ class Creation:
         people: People,
         names: Names,
         index: MembershipIndex,
+        elsewhere: Elsewhere,
         *,
-        room_keys: int,
         default_version: str,
         mint: Callable[[], str],
     ) -> None:
@@ -80,7 +85,7 @@ class Creation:
         self._people = people
         self._names = names
         self._index = index
-        self._room_keys = room_keys
+        self._elsewhere = elsewhere
         self._default_version = default_version
         self._mint = mint
 
@@ -101,7 +106,11 @@ class Creation:
         profile = await self._people.profile(command.actor)
         await self._index.load(command.actor)
         self._index.check_one_more(command.actor)
-        invited = [(user_id, await self._invitable(user_id)) for user_id in command.invite]
+        local = [user_id for user_id in command.invite if server_of(user_id) == self.server]
+        away = [user_id for user_id in command.invite if server_of(user_id) != self.server]
+        if away and command.creation_content.get("m.federate") is False:
+            raise Refused(Refusal.NOT_SUPPORTED, "A room for users of this server alone has no others in it")
+        invited = [(user_id, await self._invitable(user_id)) for user_id in local]
         alias = self._wished_alias(command)
         if alias is not None:
             await self._names.reserve(alias)
@@ -117,12 +126,28 @@ class Creation:
         finally:
             if alias is not None:
                 self._names.release(alias)
+        for user_id in away:
+            await self._invite_away(room_id, command, user_id, direct=direct_with is not None)
         return Done(room_id, created=True)
+
+    async def _invite_away(self, room_id: RoomId, command: CreateRoom, target: UserId, *, direct: bool) -> None:
+        """Invite a user of another server, now that there is a room.
+
+        Where that fails the room stays: its maker sees who is in it and can invite again. A direct room, though,
+        is for nobody else.
+        """
+        content: JsonObject = {"membership": "invite"}
+        if command.is_direct:
+            content["is_direct"] = True
+        try:
+            await self._elsewhere.invite(await self._rooms.get(room_id), command.actor, target, content)
+        except Refused as refused:
+            if direct:
+                raise
+            log.warning("room.not_invited", room_id=room_id, user_id=target, refusal=refused.refusal.name)
 
     async def _invitable(self, user_id: UserId) -> JsonObject:
         """The member content of an invitation to a local user."""
-        if server_of(user_id) != self._writer.signer.server:
-            raise Refused(Refusal.NOT_SUPPORTED, "This server cannot invite users of other servers yet")
         if not await self._people.exists(user_id):
             raise Refused(Refusal.NO_SUCH_USER, f"There is no user {user_id}")
         return profile_content("invite", await self._people.profile(user_id))
@@ -166,10 +191,9 @@ class Creation:
             if command.is_direct:
                 content["is_direct"] = True
             transaction.append(actor, "m.room.member", content, state_key=user_id)
-        self._room_keys += 1
         now_ms = self._writer.signer.clock_ms()
         row = PutRoom(
-            room_key=self._room_keys,
+            room_key=self._writer.mint_room_key(),
             room_id=transaction.room_id,
             version=version.id,
             head_group=0,

@@ -58,14 +58,14 @@ class Direct:
 
     async def _let_in(self, room: Room, user_id: UserId) -> None:
         """docs/mapping.md 15.5: local targets join direct rooms of local users by themselves."""
-        if room.head_membership(user_id) == "invite":
+        local = server_of(user_id) == self._creation.server
+        if local and room.head_membership(user_id) == "invite":
             await self._membership.join(Join(actor=user_id, room_id=room.room_id))
 
     async def _make(self, command: OpenDirect) -> Done:
         actor, target = command.actor, command.target
-        if server_of(target) != self._creation.server:
-            raise Refused(Refusal.NOT_SUPPORTED, "This server cannot reach users of other servers yet")
-        if not await self._people.exists(target):
+        local = server_of(target) == self._creation.server
+        if local and not await self._people.exists(target):
             raise Refused(Refusal.NO_SUCH_USER, f"There is no user {target}")
         with_guest = self._people.is_guest(actor) or self._people.is_guest(target)
         if self._people.is_guest(actor):
@@ -91,6 +91,6 @@ class Direct:
             await self._let_in(await self._rooms.get(made.room_id), target)
         # docs/mapping.md 15.2: m.direct of both.
         await self._people.mark_direct(actor, target, made.room_id)
-        if target != actor:
+        if target != actor and local:
             await self._people.mark_direct(target, actor, made.room_id)
         return Done(made.room_id, created=True)

@@ -112,7 +112,7 @@ class Receipts:
             raise Refused(Refusal.NOT_JOINED)
         if not await self._in_room(room.room_key, command.event_id):
             raise Refused(Refusal.NO_SUCH_EVENT)
-        now_ms = self._writer.signer.clock_ms()
+        ts_ms = self._writer.signer.clock_ms() if command.ts_ms is None else command.ts_ms
         position = self._writer.stream.next()
         change = ReceiptMoved(
             position,
@@ -121,7 +121,7 @@ class Receipts:
             command.event_id,
             command.kind,
             command.thread_id,
-            now_ms,
+            ts_ms,
         )
         row = PutReceipt(
             room.room_key,
@@ -129,7 +129,7 @@ class Receipts:
             command.kind,
             command.thread_id or "",
             command.event_id,
-            now_ms,
+            ts_ms,
             position,
         )
         # Told with the commit: a reader by position who comes between the two would miss it for good.

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from weakref import WeakValueDictionary
 
 from tripoint.core.event import Event, load_event
-from tripoint.core.ids import RoomId
+from tripoint.core.ids import EventId, RoomId
 from tripoint.core.room_version import RoomVersion, get_room_version
+from tripoint.rooms.ends import Extremity, extremity_of
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.rooms.room import Extremity, Head, Room, StateKey
+from tripoint.rooms.room import Head, Room, StateKey
+from tripoint.rooms.stripped import unpack_stripped
 from tripoint.store.interface import RoomStore, StoredEvent
 from tripoint.store.writes import PutRoom
 
@@ -40,6 +42,10 @@ class LoadedRooms:
     def peek(self, room_id: RoomId) -> Room | None:
         return self._rooms.get(room_id) or self._alive.get(room_id)
 
+    def in_memory(self) -> Iterable[Room]:
+        """Every room that is in memory now."""
+        return self._rooms.values()
+
     async def get(self, room_id: RoomId) -> Room:
         """The room; Refused(NO_SUCH_ROOM) if this server does not have it."""
         room = self._rooms.get(room_id)
@@ -61,6 +67,15 @@ class LoadedRooms:
         if found is None:
             raise Refused(Refusal.NO_SUCH_ROOM)
         return found
+
+    async def find(self, room_id: RoomId) -> Room | None:
+        """The room, or None."""
+        try:
+            return await self.get(room_id)
+        except Refused as refused:
+            if refused.refusal is not Refusal.NO_SUCH_ROOM:
+                raise
+            return None
 
     def add(self, room: Room) -> None:
         """A room that was just made."""
@@ -121,12 +136,14 @@ async def load_room(store: RoomStore, row: PutRoom) -> Room:
         aliases=await store.load_aliases(row.room_key),
         last_position=last_position,
         head=Head(
-            {event_id: Extremity(depth, group) for event_id, depth, group in row.extremities},
+            await _extremities(store, row, version),
             row.head_group,
             deltas,
             full,
         ),
     )
+    if room.outside and (told := await store.load_stripped_state(row.room_key)) is not None:
+        room.recognise(unpack_stripped(told, row.room_id, version))
     newest = await store.load_timeline(
         row.room_key, after=0, upto=last_position, limit=RECENT_LOADED, backward=True
     )
@@ -135,6 +152,14 @@ async def load_room(store: RoomStore, row: PutRoom) -> Room:
     if newest:
         room.recent_from = newest[-1].place - 1 if len(newest) == RECENT_LOADED else 0
     return room
+
+
+async def _extremities(store: RoomStore, row: PutRoom, version: RoomVersion) -> dict[EventId, Extremity]:
+    stored = await store.load_events_by_id([event_id for event_id, _, _ in row.extremities])
+    return {
+        event_id: extremity_of(load_event(stored[event_id].json, event_id, version), group)
+        for event_id, _, group in row.extremities
+    }
 
 
 async def _recent_item(store: RoomStore, stored: StoredEvent, version: RoomVersion) -> HistoryItem:

@@ -1,7 +1,8 @@
 """Membership: joining, leaving, inviting, kicking, banning, knocking, and the name one has in a room.
 
 Each command is one m.room.member event. The checks here exist to say no in words a person understands
-(docs/mapping.md 25); what is allowed is decided by the auth rules of the room's version.
+(docs/mapping.md 25); what is allowed is decided by the auth rules of the room's version. Where this server is not
+in the room, elsewhere.py asks one that is.
 spec: Matrix client-server "Room membership", rooms/v*.md "Authorization rules" 5
 """
 
@@ -9,8 +10,9 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
-from tripoint.core.ids import RoomId, UserId, server_of
+from tripoint.core.ids import RoomId, ServerName, UserId, server_of
 from tripoint.rooms.commands import Ban, Command, Done, Invite, Join, Kick, Knock, Leave, SetRoomNick, Unban
+from tripoint.rooms.elsewhere import Elsewhere
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
@@ -48,22 +50,49 @@ def profile_content(membership: str, profile: Mapping[str, str], nick: str | Non
     return content
 
 
+def authorising_user(room: Room, server: ServerName) -> UserId | None:
+    """A member of `server` who may invite. spec: rooms/v8 "join_authorised_via_users_server"."""
+    power = room.head_power()
+    for user_id in room.joined():
+        if server_of(user_id) == server and power.user(user_id) >= power.invite:
+            return user_id
+    return None
+
+
 class Membership:
     """Handlers of the membership commands."""
 
     def __init__(
-        self, rooms: LoadedRooms, writer: Writer, people: People, index: MembershipIndex
+        self,
+        rooms: LoadedRooms,
+        writer: Writer,
+        people: People,
+        index: MembershipIndex,
+        elsewhere: Elsewhere,
     ) -> None:
+        self._elsewhere = elsewhere
         self._rooms = rooms
         self._writer = writer
         self._people = people
         self._index = index
 
     async def join(self, command: Join) -> Done:
-        room = await self._rooms.get(command.room_id)
         actor = command.actor
         profile = await self._people.profile(actor)
         await self._index.load(actor)
+        content = profile_content("join", profile, command.nick)
+        for key, value in command.content.items():
+            content.setdefault(key, value)
+        if command.reason is not None:
+            content["reason"] = command.reason
+        room = await self._elsewhere.present(command.room_id)
+        if room is None:
+            self._check_may_go_elsewhere(command)
+            self._index.check_one_more(actor)
+            event_id = await self._elsewhere.join(command.room_id, actor, content, command.via)
+            if event_id is not None:
+                return Done(command.room_id, event_id, created=True)
+            room = await self._rooms.get(command.room_id)
         current = room.head_event("m.room.member", actor)
         membership = room.head_membership(actor)
         if membership == "join" and current is not None and not command.content:
@@ -71,17 +100,22 @@ class Membership:
         if membership != "join":
             self._index.check_one_more(actor)
             self._check_may_enter(room, actor, membership)
-        content = profile_content("join", profile, command.nick)
-        for key, value in command.content.items():
-            content.setdefault(key, value)
-        if command.reason is not None:
-            content["reason"] = command.reason
         if membership not in ("join", "invite") and room.join_rule in ("restricted", "knock_restricted"):
-            content["join_authorised_via_users_server"] = self._authorising_user(room)
+            authoriser = authorising_user(room, self._writer.signer.server)
+            if authoriser is None:
+                event_id = await self._elsewhere.let_in(room, actor, content)
+                return Done(room.room_id, event_id, created=True)
+            content["join_authorised_via_users_server"] = authoriser
         transaction = self._writer.begin(room)
         event = transaction.append(actor, "m.room.member", content, state_key=actor)
         await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id, created=membership != "join")
+
+    def _check_may_go_elsewhere(self, command: Join | Knock) -> None:
+        """docs/mapping.md 1.9: guests enter rooms that federate only where an op of this server let guests in."""
+        if self._people.is_guest(command.actor):
+            known = command.via or self._elsewhere.ways_to(command.room_id)
+            raise Refused(Refusal.GUESTS_FORBIDDEN if known else Refusal.NO_SUCH_ROOM)
 
     def _check_may_enter(self, room: Room, actor: UserId, membership: str) -> None:
         if membership == "ban":
@@ -111,27 +145,25 @@ class Membership:
             for entry in allow
         )
 
-    def _authorising_user(self, room: Room) -> UserId:
-        """A local member who may invite. spec: rooms/v8 "join_authorised_via_users_server"."""
-        power = room.head_power()
-        for user_id in room.joined():
-            if server_of(user_id) == self._writer.signer.server and power.user(user_id) >= power.invite:
-                return user_id
-        raise Refused(Refusal.NOT_INVITED, "Nobody of this server is in the room who could let you in")
-
     async def leave(self, command: Leave) -> Done:
         room = await self._rooms.get(command.room_id)
         if room.head_membership(command.actor) not in ("join", "invite", "knock"):
             raise Refused(Refusal.NOT_JOINED)
+        if not room.is_here(self._writer.signer.server):
+            content: JsonObject = {"membership": "leave"}
+            if command.reason is not None:
+                content["reason"] = command.reason
+            event_id = await self._elsewhere.leave(room, command.actor, content)
+            return Done(room.room_id, event_id, created=True)
         return await self._set(room, command, command.actor, "leave", command.reason)
 
     async def invite(self, command: Invite) -> Done:
         target = command.target
-        if server_of(target) != self._writer.signer.server:
-            raise Refused(Refusal.NOT_SUPPORTED, "This server cannot invite users of other servers yet")
-        if not await self._people.exists(target):
+        local = server_of(target) == self._writer.signer.server
+        if local and not await self._people.exists(target):
             raise Refused(Refusal.NO_SUCH_USER, f"There is no user {target}")
-        profile = await self._people.profile(target)
+        # What a user of another server is called is for that server to say, once they have joined.
+        profile = await self._people.profile(target) if local else {}
         room = await self._rooms.get(command.room_id)
         self._check_inside(room, command.actor)
         membership = room.head_membership(target)
@@ -147,6 +179,13 @@ class Membership:
             content["is_direct"] = True
         if command.reason is not None:
             content["reason"] = command.reason
+        if not local:
+            if room.create_event.content.get("m.federate") is False:
+                raise Refused(Refusal.NOT_SUPPORTED, "This room is for users of this server alone")
+            if not room.allows_server(server_of(target)):
+                raise Refused(Refusal.SERVER_DENIED, "Their server is denied in this room")
+            event_id = await self._elsewhere.invite(room, command.actor, target, content)
+            return Done(room.room_id, event_id, created=True)
         transaction = self._writer.begin(room)
         event = transaction.append(command.actor, "m.room.member", content, state_key=target)
         await self._writer.commit(room, transaction, origin=command.origin)
@@ -178,8 +217,15 @@ class Membership:
         return await self._set(room, command, command.target, "leave", command.reason)
 
     async def knock(self, command: Knock) -> Done:
-        room = await self._rooms.get(command.room_id)
         profile = await self._people.profile(command.actor)
+        content = profile_content("knock", profile)
+        if command.reason is not None:
+            content["reason"] = command.reason
+        room = await self._elsewhere.present(command.room_id)
+        if room is None:
+            self._check_may_go_elsewhere(command)
+            event_id = await self._elsewhere.knock(command.room_id, command.actor, content, command.via)
+            return Done(command.room_id, event_id, created=True)
         membership = room.head_membership(command.actor)
         if membership == "ban":
             raise Refused(Refusal.BANNED)
@@ -187,9 +233,6 @@ class Membership:
             raise Refused(Refusal.ALREADY_JOINED, "You are invited or inside already")
         if room.join_rule not in ("knock", "knock_restricted"):
             raise Refused(Refusal.NOT_INVITED, "This room does not take knocks")
-        content = profile_content("knock", profile)
-        if command.reason is not None:
-            content["reason"] = command.reason
         transaction = self._writer.begin(room)
         event = transaction.append(command.actor, "m.room.member", content, state_key=command.actor)
         await self._writer.commit(room, transaction, origin=command.origin)

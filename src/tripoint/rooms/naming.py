@@ -10,6 +10,7 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import (
     InvalidId,
     RoomAlias,
+    ServerName,
     UserId,
     fold_alias_localpart,
     make_room_alias,
@@ -111,6 +112,15 @@ class Names:
         power = room.head_power()
         if power.user(actor) < power.event("m.room.canonical_alias", is_state=True):
             raise Refused(Refusal.POWER_TOO_LOW, "You may not change this room's place in the directory")
+
+    @property
+    def server(self) -> ServerName:
+        """This server."""
+        return self._writer.signer.server
+
+    def is_local(self, alias: RoomAlias) -> bool:
+        """Whether it is this server that says where an alias leads."""
+        return server_of(alias) == self.server
 
     def fold(self, alias: RoomAlias) -> RoomAlias:
         """A local alias as it is stored (docs/mapping.md 3.3); another server's is its own matter.

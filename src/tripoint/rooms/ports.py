@@ -9,6 +9,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.core.power import PowerLevels, Rank
@@ -91,6 +92,9 @@ class RoomView(Protocol):
 
     def joined(self) -> Mapping[UserId, Member]: ...
     def joined_count(self) -> int: ...
+    def is_here(self, server: ServerName) -> bool:
+        """Whether `server`, which keeps this room, takes part in it: entering it asks no other server."""
+
     def servers(self) -> Mapping[ServerName, int]:
         """The servers with joined members, and how many each has."""
 
@@ -154,9 +158,24 @@ class RoomReader(Protocol):
     def peek(self, room_id: RoomId) -> RoomView | None:
         """The room if it is in memory (it is, while anybody watches it)."""
 
-    async def resolve_alias(self, alias: RoomAlias) -> RoomId | None: ...
+    async def resolve_alias(self, alias: RoomAlias) -> RoomId | None:
+        """The room that an alias names; one of another server is asked for there. None: there is no such alias.
+
+        Refused(REMOTE_TIMEOUT) where that server gives no usable answer.
+        """
+
+    async def ways_to(self, room_id: RoomId) -> Sequence[ServerName]:
+        """Servers through which a room can be entered, as far as is known here, this one among them if it can."""
+
+    async def remote_rooms(self, server: ServerName, wanted: JsonObject) -> JsonObject:
+        """A page of another server's directory as that server gives it (client-server "Listing rooms").
+        Refused(REMOTE_TIMEOUT)."""
+
+    async def remote_profile(self, user_id: UserId) -> Mapping[str, str]:
+        """The profile of another server's user, asked for there. Refused: NO_SUCH_USER, REMOTE_TIMEOUT."""
+
     async def own_room(self, user_id: UserId, alias: RoomAlias) -> RoomId | None:
-        """The room with this canonical alias, among those that a local user is in or invited to.
+        """The room with this canonical alias, among those that a local user is in.
 
         For rooms of other servers, which keep their names here while those do not answer.
         """

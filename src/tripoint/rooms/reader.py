@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event, load_event
-from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
+from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.core.room_version import RoomVersion
 from tripoint.core.stream_position import StreamPosition
+from tripoint.rooms.abroad import Abroad
 from tripoint.rooms.ephemeral import Receipts, Typing
 from tripoint.rooms.history import (
     Anchor,
@@ -58,7 +60,9 @@ class Reader:
         presence: PresenceBoard,
         profile: LoadProfile,
         committed: Callable[[], int],
+        abroad: Abroad,
     ) -> None:
+        self._abroad = abroad
         self._rooms = rooms
         self._store = store
         self._index = index
@@ -82,6 +86,9 @@ class Reader:
         return StreamPosition.at(self._committed())
 
     async def resolve_alias(self, alias: RoomAlias) -> RoomId | None:
+        if not self._names.is_local(alias):
+            found = await self._abroad.resolve_alias(alias)
+            return None if found is None else found.room_id
         try:
             return await self._store.load_alias(self._names.fold(alias))
         except Refused:
@@ -89,14 +96,22 @@ class Reader:
 
     async def own_room(self, user_id: UserId, alias: RoomAlias) -> RoomId | None:
         for room_id, (membership, _) in list((await self._index.load(user_id)).items()):
-            if membership in ("join", "invite"):
-                try:
-                    room = await self._rooms.get(room_id)
-                except Refused:
-                    continue  # an invitation to a room that this server does not have
-                if room.canonical_alias == alias:
-                    return room_id
+            if membership == "join" and (await self._rooms.get(room_id)).canonical_alias == alias:
+                return room_id
         return None
+
+    async def ways_to(self, room_id: RoomId) -> Sequence[ServerName]:
+        room = await self._rooms.find(room_id)
+        own = self._names.server
+        if room is not None and room.is_here(own):
+            return [own, *sorted((s for s in room.servers() if s != own), key=lambda s: -room.servers()[s])]
+        return self._abroad.ways_to(room_id)
+
+    async def remote_rooms(self, server: ServerName, wanted: JsonObject) -> JsonObject:
+        return await self._abroad.public_rooms(server, wanted)
+
+    async def remote_profile(self, user_id: UserId) -> Mapping[str, str]:
+        return await self._abroad.profile(user_id)
 
     async def memberships(self, user_id: UserId) -> Mapping[RoomId, str]:
         return {room_id: what for room_id, (what, _) in (await self._index.load(user_id)).items()}

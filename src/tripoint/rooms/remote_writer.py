@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from tripoint.core.event import Event
 from tripoint.core.ids import UserId
 from tripoint.rooms.changes import EventCommitted, StateReset
+from tripoint.rooms.ends import ends_with, extremity_of
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.rooms.room import Extremity, Head, Room, StateKey, membership_of
+from tripoint.rooms.room import Head, Room, StateKey, membership_of
 from tripoint.rooms.writer import Writer
-from tripoint.store.writes import AddEvent, PlaceEvent, PutMembership, Write
+from tripoint.store.writes import FLAG_RELAYED, AddEvent, PlaceEvent, PutMembership, Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,8 @@ class RemotePlace:
 
     States map (type, state_key) to event keys; `own_key` stands for this event's own key, which it gets when
     it is committed. `current` is the room's state from now on, None where the head stays (rejected,
-    soft-failed); `changed` the events in which that differs from the head.
+    soft-failed); `changed` the events in which that differs from the head. `enters`: the event is this server's
+    way into the room, and what the head was before does not count any more.
     """
 
     event: Event
@@ -37,6 +39,7 @@ class RemotePlace:
     after: Mapping[StateKey, int]
     current: Mapping[StateKey, int] | None
     changed: Mapping[StateKey, Event | None]
+    enters: bool = False
 
 
 class RemoteWriter:
@@ -98,10 +101,8 @@ class RemoteWriter:
                 head.group = group
             else:
                 head.group = self._writer.groups.holding(room, current, head.group, room.head_keys(), unit)
-            head.extremities = {
-                event_id: at for event_id, at in head.extremities.items() if event_id not in event.prev_events
-            }
-            head.extremities[event.event_id] = Extremity(event.depth, group)
+            head.extremities = {} if place.enters else ends_with(head.extremities, event)
+            head.extremities[event.event_id] = extremity_of(event, group)
             room.pending.update(changed)
             unit.extend(self._membership_writes(room, changed, number))
         new_head = head.copy()
@@ -110,7 +111,7 @@ class RemoteWriter:
             if on_commit is not None:
                 on_commit()
             if shown:
-                self._tell(room, event, event_key, number, changed, new_head)
+                self._tell(room, place, event_key, number, changed, new_head)
 
         return self._writer.queue(room, unit, committed)
 
@@ -132,7 +133,7 @@ class RemoteWriter:
     def _tell(
         self,
         room: Room,
-        event: Event,
+        place: RemotePlace,
         event_key: int,
         position: int,
         changed: Mapping[StateKey, tuple[Event, int] | None],
@@ -141,8 +142,10 @@ class RemoteWriter:
         """Tell an event of another server, and then whatever else its arrival changed.
 
         In two steps, so that whoever hears of a step finds the room as that step leaves it: first as if the
-        event stood, then as the resolution has it.
+        event stood, then as the resolution has it. Where this server enters the room nobody of it was inside,
+        and there is no earlier picture of the room to correct.
         """
+        event = place.event
         rest = dict(changed)
         replaced: Event | None = None
         if event.state_key is not None:
@@ -152,12 +155,19 @@ class RemoteWriter:
             former = None if replaced is None else (replaced, room.state_keys[key])
             wins = entry is not None and entry[0] is event
             if key in changed or replaced is None or replaced.event_id != event.event_id:
-                self._take_state(room, {key: entry if wins else (event, event_key)}, position, head)
+                if not place.enters:
+                    self._take_state(room, {key: entry if wins else (event, event_key)}, position, head)
                 if not wins:
                     # It was told and lost the resolution: it is visibly undone.
                     rest[key] = entry if key in changed else former
+        if place.enters:
+            room.version = event.version
+            self._take_state(room, changed, position, head)
         room.shown(HistoryItem(position, event, None, replaced))
-        self._writer.tell([EventCommitted(position, room.room_id, event, replaced)])
+        relayed = bool(place.flags & FLAG_RELAYED)
+        self._writer.tell([EventCommitted(position, room.room_id, event, replaced, relayed=relayed)])
+        if place.enters:
+            return
         before = self._take_state(room, rest, position, head)
         if rest:
             pairs = [(before[key], None if entry is None else entry[0]) for key, entry in rest.items()]

@@ -7,7 +7,6 @@ Read next: transaction.py (building), writer.py (committing).
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -16,6 +15,7 @@ from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId, se
 from tripoint.core.power import PowerLevels, Rank, rank_of
 from tripoint.core.room_version import RoomVersion
 from tripoint.core.server_acl import ServerAcl
+from tripoint.rooms.ends import Extremity
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.ports import Member
 from tripoint.store.writes import PutRoom
@@ -45,13 +45,6 @@ def member_of(event: Event) -> Member:
 def membership_of(event: Event | None) -> str:
     """The membership that a member event gives; `leave` where there is none."""
     return "leave" if event is None else member_of(event).membership
-
-
-class Extremity(NamedTuple):
-    """A forward extremity: its depth, and the state group after it."""
-
-    depth: int
-    group: int
 
 
 class Head:
@@ -180,6 +173,15 @@ class Room:
     @property
     def listed(self) -> bool:
         return self.row.listed
+
+    def is_here(self, server: ServerName) -> bool:
+        """Whether `server`, which keeps this room, takes part in it: it has somebody inside, or nobody has."""
+        return not self.outside and (server in self._servers or not self._servers)
+
+    @property
+    def outside(self) -> bool:
+        """Known by an invitation or a knock alone: this server has nothing of the room's graph (outside.py)."""
+        return not self._committed_head.extremities
 
     @property
     def locked(self) -> bool:
@@ -319,6 +321,17 @@ class Room:
         """An event of another server is on disk and in the timeline. Its state came with reset_state()."""
         self.last_position = item.position
         self._remember(item)
+
+    def recognise(self, stripped: Mapping[StateKey, Event]) -> None:
+        """What was told of a room that this server is outside of. Events of its own stand over it."""
+        for key, event in stripped.items():
+            if key not in self.state_keys:
+                self.state[key] = event
+                self.state_positions.setdefault(key, 0)
+                if key[0] == "m.room.member":
+                    self._set_member(UserId(key[1]), event)
+        self._power = None
+        self._head_power = None
 
     def _drop_or_set_member(self, user_id: UserId, event: Event | None) -> None:
         if event is not None:

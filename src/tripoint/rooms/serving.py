@@ -48,13 +48,13 @@ class Serving:
         keys = await self._before(room, await self._judged(room, event_id))
         rows = await self._store.load_events(list(keys.values()))
         state = [parsed(row, room.version) for row in rows.values()]
-        return state, await self._chain(room, state)
+        return state, await self.chain_of(room, state)
 
     async def auth_chain(self, server: ServerName, room_id: RoomId, event_id: EventId) -> Sequence[Event]:
         """The auth chain of one event."""
         room = await self._shared(server, room_id)
         stored = await self._judged(room, event_id)
-        return await self._chain(room, [parsed(stored, room.version)])
+        return await self.chain_of(room, [parsed(stored, room.version)])
 
     async def missing(
         self,
@@ -170,7 +170,8 @@ class Serving:
         states = [await self._states.of_group(group) for group in groups]
         return await self._states.resolve(room.version, states, {})
 
-    async def _chain(self, room: Room, events: Sequence[Event]) -> list[Event]:
+    async def chain_of(self, room: Room, events: Sequence[Event]) -> list[Event]:
+        """The auth chain of these events, oldest first."""
         found: dict[EventId, Event] = {}
         wanted = {i for event in events for i in event.auth_events}
         while wanted:

@@ -4,20 +4,25 @@ A transaction chains events onto the head, checks each against the auth rules, a
 writer.py takes it over. A refusal in the middle therefore leaves no trace.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from tripoint.core.auth_rules import NotAllowed, auth_keys_for, check_event_auth
 from tripoint.core.canonical_json import CanonicalJsonError, JsonObject
-from tripoint.core.event import Event, EventDraft, EventTooLarge, InvalidEvent, build_event
+from tripoint.core.event import (
+    Event,
+    EventDraft,
+    EventTooLarge,
+    InvalidEvent,
+    build_event,
+    reference_text,
+)
+from tripoint.core.event_format import MAX_PREV_EVENTS
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId
 from tripoint.core.power import PowerLevels
-from tripoint.core.room_version import RoomVersion
+from tripoint.core.room_version import EventFormat, RoomVersion
 from tripoint.core.signing import SigningKey
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room, StateKey
-
-# spec: server-server-api, PDUs: prev_events holds at most 20 ids.
-MAX_PREV_EVENTS = 20
 
 
 class Signer:
@@ -42,9 +47,9 @@ class RoomTransaction:
         self._signer = signer
         self._now_ms = signer.clock_ms() if now_ms is None else now_ms
         self._changed: dict[StateKey, Event] = {}
-        # The events that the next one comes after, with their depths.
-        self._parents: Mapping[EventId, int] = (
-            {} if room is None else {event_id: at.depth for event_id, at in room.head.extremities.items()}
+        # The events that the next one comes after: depth, and what is written beside the id.
+        self._parents: dict[EventId, tuple[int, str]] = (
+            {} if room is None else {i: (at.depth, at.reference) for i, at in room.head.extremities.items()}
         )
         self._room_id: RoomId | None = None if room is None else room.room_id
 
@@ -101,18 +106,23 @@ class RoomTransaction:
         create = self.get("m.room.create")
         if create is not None:
             auth_state["m.room.create", ""] = create
-        prev_events = sorted(self._parents, key=lambda event_id: -self._parents[event_id])
+        prev_events = sorted(self._parents, key=lambda event_id: -self._parents[event_id][0])[:MAX_PREV_EVENTS]
+        hashes: dict[EventId, str] = {}
+        if self.version.event_format is EventFormat.V1:
+            hashes = {event_id: self._parents[event_id][1] for event_id in prev_events}
+            hashes |= {found.event_id: reference_text(found) for found in auth_state.values()}
         try:
             event = build_event(
                 EventDraft(type_, sender, content, state_key, redacts),
                 self.version,
                 room_id=self._room_id,
-                prev_events=prev_events[:MAX_PREV_EVENTS],
+                prev_events=prev_events,
                 auth_events=auth_events,
-                depth=min(max(self._parents.values(), default=0) + 1, self.version.max_depth),
+                depth=max((depth for depth, _ in self._parents.values()), default=0) + 1,
                 origin_server_ts=self._now_ms,
                 server=self._signer.server,
                 key=self._signer.key,
+                hashes=hashes,
             )
         except EventTooLarge as error:
             raise Refused(Refusal.TOO_LARGE, f"That is too large to send: {error}") from error
@@ -122,7 +132,7 @@ class RoomTransaction:
             check_event_auth(event, auth_state)
         except NotAllowed as error:
             raise Refused(Refusal.POWER_TOO_LOW, f"You do not have the rights to do this here ({error})") from error
-        self._parents = {event.event_id: event.depth}
+        self._parents = {event.event_id: (event.depth, reference_text(event))}
         self._room_id = event.room_id
         if event.state_key is not None:
             self._changed[event.type, event.state_key] = event

@@ -15,10 +15,11 @@ from tripoint.core.ids import UserId
 from tripoint.core.room_version import RoomVersion
 from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomChange, StateReset, UserChange
 from tripoint.rooms.commands import Origin
+from tripoint.rooms.ends import ends_with, extremity_of
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.rooms.room import Extremity, Head, Room, member_of, membership_of
+from tripoint.rooms.room import Head, Room, member_of, membership_of
 from tripoint.rooms.state_groups import StateGroups
 from tripoint.rooms.transaction import RoomTransaction, Signer
 from tripoint.store.interface import StoreError
@@ -51,7 +52,7 @@ def stored_token(origin: Origin | None) -> str | None:
 class Writer:
     """Commits transactions of all rooms of this process.
 
-    Changes are published on `room_bus` and `user_bus`.
+    Changes are published on `room_bus` and `user_bus`. `room_keys` is the highest room key in use.
     """
 
     def __init__(
@@ -62,15 +63,23 @@ class Writer:
         room_bus: Bus[RoomChange],
         user_bus: Bus[UserChange],
         signer: Signer,
+        *,
+        room_keys: int = 0,
     ) -> None:
         self.stream = stream
         self.signer = signer
         self.groups = groups
         self._created_ms = 0
+        self._room_keys = room_keys
         self._memberships = memberships
         self._room_bus = room_bus
         self._user_bus = user_bus
         self._suffix = f":{signer.server}"
+
+    def mint_room_key(self) -> int:
+        """The key of a new room."""
+        self._room_keys += 1
+        return self._room_keys
 
     def begin(self, room: Room) -> RoomTransaction:
         """A transaction on a room's head, dated now. Submit it before anything is awaited."""
@@ -182,10 +191,8 @@ class Writer:
                         UserId(event.state_key), room.room_key, member_of(event).membership, position
                     )
                 )
-        head.extremities = {
-            event_id: at for event_id, at in head.extremities.items() if event_id not in event.prev_events
-        }
-        head.extremities[event.event_id] = Extremity(event.depth, head.group)
+        head.extremities = ends_with(head.extremities, event)
+        head.extremities[event.event_id] = extremity_of(event, head.group)
         unit.append(
             AddEvent(
                 position,

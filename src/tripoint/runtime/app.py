@@ -17,6 +17,8 @@ from tripoint.config.options import Config
 from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
 from tripoint.irc.options import IrcOptions
+from tripoint.matrix.federation.intake import BODY_BYTES
+from tripoint.matrix.federation.trust import Federated
 from tripoint.matrix.frontend import MatrixFrontEnd
 from tripoint.net.discovery import Names
 from tripoint.net.dns import Dns
@@ -28,6 +30,7 @@ from tripoint.runtime.data_dir import DataDir
 from tripoint.runtime.federation import build_federation
 from tripoint.runtime.middle import Middle, build_middle, clock_ms, report_bug
 from tripoint.runtime.reload import waiting_for_restart
+from tripoint.runtime.traffic import build_traffic
 from tripoint.runtime.welcome_page import WelcomePage
 from tripoint.store.interface import Store
 from tripoint.store.sqlite import SqliteStore
@@ -40,6 +43,8 @@ log = structlog.get_logger("tripoint")
 SWEEP_S = 10.0
 # What a drain waits for requests that are running.
 GRACE_S = 5.0
+# A transaction of another server is longer than what clients send.
+LARGER = {b"/_matrix/federation/v1/send/": BODY_BYTES}
 
 
 class App:
@@ -70,6 +75,7 @@ class App:
         key, old_keys = folder.signing_key(), folder.old_keys()
         self.middle = middle = await build_middle(config, store, key, secret=secret)
         self.federation = build_federation(config, store, middle.stream, key, old_keys, self._names, clock_ms)
+        self.traffic = build_traffic(config, middle, self.federation.trust, clock_ms, report_bug)
         middle.hub.watch_all_rooms(self._count)
         flusher = Flusher(asyncio.get_running_loop().call_soon)
         self.irc = IrcFrontEnd(
@@ -115,12 +121,18 @@ class App:
             default_room_version=config.server.default_room_version,
             plaintext_passwords=config.listen.plaintext_passwords,
             fallback=page.handle,
-            trust=self.federation.trust,
-            serving=middle.serving,
+            federated=Federated(
+                self.federation.trust,
+                middle.serving,
+                middle.resident,
+                middle.invitations,
+                self.traffic.transactions,
+            ),
             delegated=config.server.federation_address,
         )
         await self.irc.start()
         await self.xmpp.start()
+        await self.traffic.start()
         await self._listen()
         page.ports = self.ports
         self._tasks = [
@@ -143,6 +155,7 @@ class App:
         http = HttpFront(
             self.matrix.listener.handle,
             body_limit=limits.http_body_bytes,
+            larger=LARGER,
             too_large=self.matrix.listener.too_large,
             failed=self.matrix.listener.failed,
             report=report_bug,
@@ -153,6 +166,7 @@ class App:
         servers = HttpFront(
             self.matrix.listener.handle_federation,
             body_limit=limits.http_body_bytes,
+            larger=LARGER,
             too_large=self.matrix.listener.too_large,
             failed=self.matrix.listener.failed,
             report=report_bug,
@@ -213,6 +227,24 @@ class App:
             "protocol",
             lambda: {"irc": float(self.irc.connections), "xmpp": float(self.xmpp.connections)},
         )
+        metrics.gauge(
+            "tripoint_federation",
+            "Other servers that do not answer, that missed something, that are being sent to; events that wait.",
+            "state",
+            self.traffic.counts,
+        )
+        metrics.counter(
+            "tripoint_federation_transactions",
+            "Transactions to other servers.",
+            "result",
+            lambda: self.traffic.sender.results,
+        )
+        metrics.counter(
+            "tripoint_federation_pdus",
+            "Events that other servers sent.",
+            "result",
+            lambda: self.traffic.transactions.results,
+        )
         return metrics
 
     async def _sweep(self) -> None:
@@ -220,6 +252,7 @@ class App:
             await asyncio.sleep(SWEEP_S)
             try:
                 self.matrix.sweep()
+                self.traffic.edus.sweep()
                 await self.middle.creation.unlock_due(clock_ms())
             except Exception as error:  # the sweep goes on; the bug is told
                 report_bug("app.sweep", error)
@@ -250,6 +283,7 @@ class App:
             await front.close(GRACE_S)
         await self.irc.drain()
         await self.xmpp.drain()
+        await self.traffic.stop()
         await self.federation.close()
         await self.middle.close()
         self._folder.close()

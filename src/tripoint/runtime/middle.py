@@ -22,12 +22,16 @@ from tripoint.core.ids import RoomId, UserId
 from tripoint.core.signing import SigningKey
 from tripoint.core.token_bucket import Rate
 from tripoint.fanout.hub import Hub
+from tripoint.rooms.abroad import Abroad
 from tripoint.rooms.accept import Accept
 from tripoint.rooms.changes import RoomChange, UserChange
 from tripoint.rooms.commands import Leave, SetProfile
 from tripoint.rooms.creation import Creation
 from tripoint.rooms.direct import Direct
+from tripoint.rooms.elsewhere import Elsewhere
+from tripoint.rooms.entering import Entering
 from tripoint.rooms.ephemeral import Receipts, Typing
+from tripoint.rooms.invitations import Invitations
 from tripoint.rooms.limits import Limits
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership import Membership, People
@@ -35,16 +39,21 @@ from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.messages import Messages
 from tripoint.rooms.name_table import StoredNames
 from tripoint.rooms.naming import Names
+from tripoint.rooms.outliers import OutlierJudge
+from tripoint.rooms.outside import Outside
 from tripoint.rooms.presence import PresenceBoard
 from tripoint.rooms.profiles import Profiles
 from tripoint.rooms.reader import Reader
 from tripoint.rooms.refusals import Refused
+from tripoint.rooms.remote import RemoteDoor
 from tripoint.rooms.remote_writer import RemoteWriter
 from tripoint.rooms.removal import POSITION_FLOOR, Removal
+from tripoint.rooms.resident import Resident
 from tripoint.rooms.service import Service
 from tripoint.rooms.serving import Serving
 from tripoint.rooms.state_groups import StateGroups
 from tripoint.rooms.transaction import Signer
+from tripoint.rooms.turns import Turns
 from tripoint.rooms.writer import Writer
 from tripoint.store.interface import Store, StoreError
 from tripoint.store.stream import Stream
@@ -73,7 +82,13 @@ class Middle:
     loaded: LoadedRooms
     passwords: Passwords
     accept: Accept
+    outliers: OutlierJudge
+    entering: Entering
+    elsewhere: Elsewhere
+    invitations: Invitations
+    resident: Resident
     serving: Serving
+    door: RemoteDoor
     registration: Registration
     limits: Limits
 
@@ -84,7 +99,8 @@ class Middle:
         self.passwords.change_rate(_failures(config))
 
     async def close(self) -> None:
-        """Write what is queued and close the store."""
+        """End what is asked of other servers, write what is queued, close the store."""
+        await self.elsewhere.close()
         await self.store.close()
         self.passwords.close()
 
@@ -142,10 +158,17 @@ async def build_middle(
 
     index = MembershipIndex(store, server, limits.rooms_per_account)
     signer = Signer(server, key, clock)
-    writer = Writer(stream, StateGroups(group), index, room_bus, user_bus, signer)
+    writer = Writer(stream, StateGroups(group), index, room_bus, user_bus, signer, room_keys=room_key)
     loaded = LoadedRooms(store, hub.is_watched, limits.rooms_in_memory)
     people = People(accounts.is_local_user, accounts.is_guest, accounts.profile, accounts.mark_direct)
-    membership = Membership(loaded, writer, people, index)
+    turns, door = Turns(), RemoteDoor()
+    remote_writer = RemoteWriter(writer, index)
+    accept = Accept(loaded, remote_writer, store, turns)
+    outliers = OutlierJudge(writer, store)
+    outside = Outside(loaded, writer, index, store)
+    entering = Entering(loaded, writer, remote_writer, outliers, store)
+    elsewhere = Elsewhere(loaded, writer, accept, entering, outside, door, turns)
+    membership = Membership(loaded, writer, people, index, elsewhere)
     messages = Messages(loaded, writer, store, membership)
     names = Names(loaded, writer, store, room_bus)
     creation = Creation(
@@ -155,7 +178,7 @@ async def build_middle(
         people,
         names,
         index,
-        room_keys=room_key,
+        elsewhere,
         default_version=config.server.default_room_version,
         mint=lambda: secrets.token_urlsafe(24)[:18].replace("-", "a").replace("_", "b"),
     )
@@ -187,10 +210,12 @@ async def build_middle(
         presence,
         accounts.profile,
         lambda: stream.committed,
+        Abroad(door, elsewhere, monotonic),
     )
     accounts.leave_rooms = _leaver(service, index.load, index.unload)
     accounts.rename = _renamer(service)
     name_table = StoredNames(store, stream, _name_lost)
+    serving = Serving(loaded, store)
     await accounts.start(end_guests=end_guests)
     return Middle(
         store,
@@ -204,8 +229,14 @@ async def build_middle(
         creation,
         loaded,
         passwords,
-        Accept(loaded, writer, RemoteWriter(writer, index), store),
-        Serving(loaded, store),
+        accept,
+        outliers,
+        entering,
+        elsewhere,
+        Invitations(loaded, writer, accept, outside, people, turns),
+        Resident(loaded, writer, accept, serving),
+        serving,
+        door,
         registration,
         room_limits,
     )

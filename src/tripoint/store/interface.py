@@ -14,11 +14,14 @@ from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
+    PutDestination,
     PutDevice,
+    PutMissedRoom,
     PutReceipt,
     PutRegistrationToken,
     PutRoom,
     PutServerKey,
+    PutStagedPdu,
     PutToken,
     Write,
 )
@@ -100,7 +103,7 @@ class RoomStore(Writer, Protocol):
     async def load_timeline(
         self, room_key: int, *, after: int, upto: int, limit: int, backward: bool
     ) -> Sequence[StoredEvent]:
-        """Events with after < position <= upto; newest first if `backward`, else oldest first."""
+        """Events with after < position <= upto, not that at 0; newest first if `backward`, else oldest first."""
 
     async def load_state_history(self, room_key: int, type: str, state_key: str) -> Sequence[StoredEvent]:
         """Every event of the timeline that ever stood under this key, by rising position."""
@@ -124,6 +127,9 @@ class RoomStore(Writer, Protocol):
     async def load_alias_creator(self, alias: RoomAlias) -> UserId | None: ...
     async def load_aliases(self, room_key: int) -> Sequence[RoomAlias]: ...
     async def load_receipts(self, room_key: int) -> Sequence[PutReceipt]: ...
+    async def load_stripped_state(self, room_key: int) -> bytes | None:
+        """What was told of a room from outside (PutStrippedState)."""
+
     async def load_names(self, kind: str, scope: str) -> Mapping[str, str]: ...
     async def load_maxima(self) -> tuple[int, int, int]:
         """Highest (position or event key, state group, room key) in use; zeros in a new database."""
@@ -163,7 +169,25 @@ class KeyStore(Writer, Protocol):
         """Every key kept of one server, by key id."""
 
 
-class Store(RoomStore, AccountStore, KeyStore, Protocol):
+class FederationStore(Writer, Protocol):
+    """What other servers have heard, and what of theirs waits."""
+
+    async def load_log(self, after: int, limit: int) -> Sequence[StoredEvent]:
+        """Events of all rooms' timelines that were stored after position `after`, in the order of their keys."""
+
+    async def load_receipts_after(self, position: int) -> Sequence[PutReceipt]:
+        """Receipts of all rooms that moved after a position, in that order."""
+
+    async def load_destinations(self) -> Sequence[PutDestination]: ...
+    async def load_missed_rooms(self) -> Sequence[PutMissedRoom]: ...
+    async def load_staged_rooms(self) -> Sequence[int]:
+        """Keys of the rooms for which PDUs wait."""
+
+    async def load_staged_pdus(self, room_key: int) -> Sequence[PutStagedPdu]:
+        """The PDUs that wait for a room, in the order in which they came."""
+
+
+class Store(RoomStore, AccountStore, KeyStore, FederationStore, Protocol):
     """Everything, as runtime opens and closes it."""
 
     async def close(self) -> None:

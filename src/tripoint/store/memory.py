@@ -21,10 +21,12 @@ from tripoint.store.writes import (
     PutAccountData,
     PutAlias,
     PutCredential,
+    PutDestination,
     PutDevice,
     PutFilter,
     PutMembership,
     PutMeta,
+    PutMissedRoom,
     PutName,
     PutProfile,
     PutReceipt,
@@ -32,6 +34,8 @@ from tripoint.store.writes import (
     PutRoom,
     PutRosterItem,
     PutServerKey,
+    PutStagedPdu,
+    PutStrippedState,
     PutToken,
     ReplaceEventJson,
     StateDelta,
@@ -71,6 +75,10 @@ class MemoryStore:
         self.registration_tokens: dict[str, PutRegistrationToken] = {}
         self.names: dict[tuple[str, str], dict[str, str]] = {}
         self.server_keys: dict[tuple[ServerName, str], PutServerKey] = {}
+        self.stripped_states: dict[int, PutStrippedState] = {}
+        self.destinations: dict[ServerName, PutDestination] = {}
+        self.missed_rooms: dict[tuple[ServerName, int], PutMissedRoom] = {}
+        self.staged: dict[EventId, PutStagedPdu] = {}
         self.meta: dict[str, str] = {}
 
     def fail_next(self, error: StoreError | None) -> None:
@@ -150,8 +158,19 @@ class MemoryStore:
                 self.registration_tokens[write.token] = write
             case PutName():
                 self.names.setdefault((write.kind, write.scope), {})[write.key] = write.value
+            case PutStrippedState():
+                _put(self.stripped_states, write.room_key, write, write.state is None)
             case PutServerKey():
                 _put(self.server_keys, (write.server, write.key_id), write, write.public_key is None)
+            case PutDestination():
+                _put(self.destinations, write.server, write, write.position is None)
+            case PutMissedRoom():
+                _put(self.missed_rooms, (write.server, write.room_key), write, write.since is None)
+            case PutStagedPdu():
+                if write.room_key is None:
+                    self.staged.pop(write.event_id, None)
+                else:
+                    self.staged.setdefault(write.event_id, write)
             case PutMeta():
                 self.meta[write.key] = write.value
             case DropRoom():
@@ -167,6 +186,9 @@ class MemoryStore:
         _drop(self.memberships, lambda key, _: key[1] == room_key)
         _drop(self.aliases, lambda _, alias: alias.room_key == room_key)
         _drop(self.receipts, lambda key, _: key[0] == room_key)
+        self.stripped_states.pop(room_key, None)
+        _drop(self.missed_rooms, lambda key, _: key[1] == room_key)
+        _drop(self.staged, lambda _, staged: staged.room_key == room_key)
         self.rooms.pop(room_key, None)
 
     def _drop_account(self, user_id: UserId) -> None:
@@ -243,7 +265,7 @@ class MemoryStore:
     async def load_timeline(
         self, room_key: int, *, after: int, upto: int, limit: int, backward: bool
     ) -> Sequence[StoredEvent]:
-        found = [event for position, event in self._timeline(room_key) if after < position <= upto]
+        found = [event for position, event in self._timeline(room_key) if after < position <= upto and position]
         return found[::-1][:limit] if backward else found[:limit]
 
     async def load_state_history(self, room_key: int, type: str, state_key: str) -> Sequence[StoredEvent]:
@@ -308,8 +330,34 @@ class MemoryStore:
         )
         return max(positions, default=0), max(self.groups, default=0), max(self.rooms, default=0)
 
+    async def load_stripped_state(self, room_key: int) -> bytes | None:
+        write = self.stripped_states.get(room_key)
+        return None if write is None else write.state
+
     async def load_server_keys(self, server: ServerName) -> Sequence[PutServerKey]:
         return [write for (name, _), write in sorted(self.server_keys.items()) if name == server]
+
+    # -- federation
+
+    async def load_log(self, after: int, limit: int) -> Sequence[StoredEvent]:
+        found = [e for key, e in sorted(self.events.items()) if key > after and e.position is not None]
+        return found[:limit]
+
+    async def load_receipts_after(self, position: int) -> Sequence[PutReceipt]:
+        found = [write for write in self.receipts.values() if write.position > position]
+        return sorted(found, key=lambda write: write.position)
+
+    async def load_destinations(self) -> Sequence[PutDestination]:
+        return [write for _, write in sorted(self.destinations.items())]
+
+    async def load_missed_rooms(self) -> Sequence[PutMissedRoom]:
+        return [write for _, write in sorted(self.missed_rooms.items())]
+
+    async def load_staged_rooms(self) -> Sequence[int]:
+        return sorted({write.room_key for write in self.staged.values() if write.room_key is not None})
+
+    async def load_staged_pdus(self, room_key: int) -> Sequence[PutStagedPdu]:
+        return [write for write in self.staged.values() if write.room_key == room_key]
 
     async def load_meta(self, key: str) -> str | None:
         return self.meta.get(key)

@@ -4,7 +4,7 @@ A test upgrades the first schema step by step and compares it with this file. Ke
 small integers so that state groups and indexes stay small; a room's key stands for its id in every table.
 """
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0003"
 
 STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -75,4 +75,18 @@ STATEMENTS: tuple[str, ...] = (
         server TEXT NOT NULL, key_id TEXT NOT NULL, public_key TEXT NOT NULL, old INTEGER NOT NULL,
         valid_until_ts_ms INTEGER NOT NULL, fetched_ts_ms INTEGER NOT NULL, document BLOB NOT NULL,
         PRIMARY KEY (server, key_id)) WITHOUT ROWID""",
+    "CREATE TABLE stripped_states (room_key INTEGER PRIMARY KEY, state BLOB NOT NULL)",
+    # Federation transactions (migration 0002).
+    "CREATE INDEX receipts_position ON receipts (position)",
+    """CREATE TABLE destinations (
+        server TEXT PRIMARY KEY, position INTEGER NOT NULL, failing_since_ms INTEGER NOT NULL,
+        retry_at_ms INTEGER NOT NULL, interval_ms INTEGER NOT NULL) WITHOUT ROWID""",
+    """CREATE TABLE missed_rooms (
+        server TEXT NOT NULL, room_key INTEGER NOT NULL, since INTEGER NOT NULL,
+        PRIMARY KEY (server, room_key)) WITHOUT ROWID""",
+    "CREATE INDEX missed_rooms_room ON missed_rooms (room_key)",
+    """CREATE TABLE staged_pdus (
+        number INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, room_key INTEGER NOT NULL,
+        origin TEXT NOT NULL, json BLOB NOT NULL)""",
+    "CREATE INDEX staged_pdus_room ON staged_pdus (room_key, number)",
 )

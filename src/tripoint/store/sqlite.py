@@ -18,11 +18,14 @@ from tripoint.store.sql import rows
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
+    PutDestination,
     PutDevice,
+    PutMissedRoom,
     PutReceipt,
     PutRegistrationToken,
     PutRoom,
     PutServerKey,
+    PutStagedPdu,
     PutToken,
     Write,
 )
@@ -192,7 +195,8 @@ class SqliteStore:
     ) -> Sequence[StoredEvent]:
         order = "DESC" if backward else "ASC"
         found = self._all(
-            _EVENT + f"WHERE room_key = ? AND position > ? AND position <= ? ORDER BY position {order} LIMIT ?",
+            _EVENT + "WHERE room_key = ? AND position > ? AND position <= ? AND position != 0"
+            f" ORDER BY position {order} LIMIT ?",
             room_key,
             after,
             upto,
@@ -285,8 +289,47 @@ class SqliteStore:
         assert row is not None
         return int(str(row[0])), int(str(row[1])), int(str(row[2]))
 
+    async def load_stripped_state(self, room_key: int) -> bytes | None:
+        row = self._one("SELECT state FROM stripped_states WHERE room_key = ?", room_key)
+        return None if row is None else bytes(row[0])
+
     async def load_server_keys(self, server: ServerName) -> Sequence[PutServerKey]:
         return [rows.server_key(row) for row in self._all(rows.SERVER_KEY + "WHERE server = ? ORDER BY key_id", server)]
+
+    # -- federation
+
+    async def load_log(self, after: int, limit: int) -> Sequence[StoredEvent]:
+        found = self._all(
+            _EVENT + "WHERE event_key > ? AND position IS NOT NULL ORDER BY event_key LIMIT ?", after, limit
+        )
+        return [StoredEvent(*row) for row in found]
+
+    async def load_receipts_after(self, position: int) -> Sequence[PutReceipt]:
+        found = self._all(
+            "SELECT room_key, user_id, kind, thread_id, event_id, ts_ms, position FROM receipts"
+            " WHERE position > ? ORDER BY position",
+            position,
+        )
+        return [PutReceipt(*row) for row in found]
+
+    async def load_destinations(self) -> Sequence[PutDestination]:
+        found = self._all(
+            "SELECT server, position, failing_since_ms, retry_at_ms, interval_ms FROM destinations ORDER BY server"
+        )
+        return [PutDestination(*row) for row in found]
+
+    async def load_missed_rooms(self) -> Sequence[PutMissedRoom]:
+        found = self._all("SELECT server, room_key, since FROM missed_rooms ORDER BY server, room_key")
+        return [PutMissedRoom(*row) for row in found]
+
+    async def load_staged_rooms(self) -> Sequence[int]:
+        return [int(str(row[0])) for row in self._all("SELECT DISTINCT room_key FROM staged_pdus ORDER BY room_key")]
+
+    async def load_staged_pdus(self, room_key: int) -> Sequence[PutStagedPdu]:
+        found = self._all(
+            "SELECT event_id, room_key, origin, json FROM staged_pdus WHERE room_key = ? ORDER BY number", room_key
+        )
+        return [PutStagedPdu(*row) for row in found]
 
     async def load_meta(self, key: str) -> str | None:
         row = self._one("SELECT value FROM meta WHERE key = ?", key)

@@ -46,8 +46,9 @@ class AddEvent(Struct, frozen=True):
     """One event. `event_key` names it in every table; `position` is its place in the server's stream.
 
     `position` None: the event is in no timeline (an outlier, a rejected or a soft-failed event); negative:
-    it was fetched from before what this server had. `state_group` is the state after it. `type` and
-    `state_key` are kept as columns for state events alone (None otherwise). `flags`: see FLAG_*.
+    it was fetched from before what this server had; 0: it held before all of that, and is on no page.
+    `state_group` is the state after it. `type` and `state_key` are kept as columns for state events alone (None
+    otherwise). `flags`: see FLAG_*.
     """
 
     event_key: int
@@ -214,6 +215,46 @@ class PutServerKey(Struct, frozen=True):
     document: bytes
 
 
+class PutStrippedState(Struct, frozen=True):
+    """What an invitation or a knock told of a room that this server is not in: a JSON list of stripped state
+    events. None deletes: the room is entered, or gone."""
+
+    room_key: int
+    state: bytes | None
+
+
+class PutDestination(Struct, frozen=True):
+    """How far another server has heard this one. A `position` of None forgets it.
+
+    `position`: what the stream holds up to it was acknowledged. The rest stands while the server does not answer, and
+    is 0 otherwise: since when, when it is tried again (ms since 1970), and after how long (ms) the time before that.
+    """
+
+    server: ServerName
+    position: int | None
+    failing_since_ms: int
+    retry_at_ms: int
+    interval_ms: int
+
+
+class PutMissedRoom(Struct, frozen=True):
+    """Another server lacks what a room holds from position `since` on. None: it lacks nothing any more."""
+
+    server: ServerName
+    room_key: int
+    since: int | None
+
+
+class PutStagedPdu(Struct, frozen=True):
+    """A PDU that was acknowledged and cannot be judged yet; `json` is as it was received. A `room_key` of None
+    forgets it. One that is there already stays as it is."""
+
+    event_id: EventId
+    room_key: int | None
+    origin: ServerName
+    json: bytes
+
+
 class PutMeta(Struct, frozen=True):
     key: str
     value: str
@@ -241,5 +282,9 @@ Write = (
     | PutRegistrationToken
     | PutName
     | PutServerKey
+    | PutStrippedState
+    | PutDestination
+    | PutMissedRoom
+    | PutStagedPdu
     | PutMeta
 )

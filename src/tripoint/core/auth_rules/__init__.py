@@ -1,6 +1,6 @@
-"""Authorisation rules: whether an event is permitted by a given state. Complete for room versions 3 to 12.
+"""Authorisation rules: whether an event is permitted by a given state. For room versions 1 to 12.
 
-spec: Matrix rooms/v3 to v12 "Authorisation rules", server-server-api auth-events-selection. The numbers in
+spec: Matrix rooms/v1 to v12 "Authorisation rules", server-server-api auth-events-selection. The numbers in
 comments are those of version 12; differences between versions are fields of RoomVersion. Start with rules.py.
 """
 

@@ -54,6 +54,9 @@ def check_power_levels(event: Event, current: PowerLevels) -> None:
     # 10.7, 10.8 (`notifications` from version 6 on)
     tables = ("events", "notifications") if version.notifications_in_auth_rules else ("events",)
     for table in tables:
+        if not isinstance(new.get(table, {}), dict) and new[table] not in ("", []):
+            # Before version 10 only: as with entries below. What is empty holds nothing to compare.
+            raise NotAllowed("power_levels.not_integer", f"{table} is not an object")
         before, after = object_at(current.content, table), object_at(new, table)
         _check_entries(before.keys() | after.keys(), before, after, own, lenient)
     # 10.9, 10.10

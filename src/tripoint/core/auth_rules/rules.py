@@ -1,6 +1,6 @@
 """The authorisation rules in their order; members and power levels have files of their own.
 
-spec: Matrix rooms/v12 "Authorisation rules", and v3 to v11 where a field of RoomVersion says so. Rule 3
+spec: Matrix rooms/v12 "Authorisation rules", and v1 to v11 where a field of RoomVersion says so. Rule 3
 (which auth events are cited) is in selection.py. Signatures of servers are checked before, by the caller
 (event.required_signers); those of third-party invites here, since the rule itself asks for them.
 """
@@ -70,7 +70,10 @@ def check_event_auth(event: Event, auth_state: Mapping[StateKey, Event]) -> None
         raise NotAllowed("state_key.other_user", "state under a user's id can be set by that user only")
     # 10.
     if event.type == "m.room.power_levels":
-        check_power_levels(event, levels)
+        # The previous one is that which it would replace: under another state key there is none, and nothing that
+        # anybody reads is changed.
+        previous = levels if event.state_key == "" else PowerLevels(None, version, creators=levels.creators)
+        check_power_levels(event, previous)
         return
     # (11. of versions 1 and 2)
     if version.redaction_in_auth_rules and event.type == "m.room.redaction":

@@ -1,7 +1,7 @@
 """State resolution: one room state out of several, the same on every server. Pure: load first, then resolve.
 
-spec: Matrix rooms/v2 (algorithm 2), rooms/v12 (2.1). Start with resolve.py; v2.py has the algorithm.
-Algorithm 1 (room version 1) has its place beside it and is not there yet: resolve() says so with ValueError.
+spec: Matrix rooms/v1 (algorithm 1), rooms/v2 (2), rooms/v12 (2.1). Start with resolve.py; v1.py and v2.py have
+the algorithms.
 """
 
 from tripoint.core.graph import MissingEvents

@@ -8,6 +8,7 @@ from tripoint.core.event import Event, StateKey, create_id_of_room
 from tripoint.core.graph import MissingEvents, auth_chain
 from tripoint.core.ids import EventId
 from tripoint.core.room_version import RoomVersion, StateRes
+from tripoint.core.state_res.v1 import missing_v1, resolve_v1
 from tripoint.core.state_res.v2 import resolve_v2
 
 
@@ -24,7 +25,7 @@ def resolve(
     `events` must hold what missing_events names; else MissingEvents is raised. `rejected`: events that were
     rejected, which then permit nothing. `auth_difference`: if the store can tell it without loading whole
     auth chains; then only the events that differ, their chains among themselves, and their own auth events
-    are needed.
+    are needed. Algorithm 1 looks at neither.
     """
     if not state_sets:
         return {}
@@ -32,7 +33,7 @@ def resolve(
     if all(state == first for state in state_sets[1:]):
         return dict(first)
     if version.state_res is StateRes.V1:
-        raise ValueError("state resolution algorithm 1 is not available")
+        return resolve_v1(state_sets, events)
     return resolve_v2(
         state_sets,
         events,
@@ -52,6 +53,8 @@ def missing_events(
     """
     if not state_sets or all(state == state_sets[0] for state in state_sets[1:]):
         return frozenset()
+    if version.state_res is StateRes.V1:
+        return frozenset(missing_v1(state_sets, events))
     ids = {event_id for state in state_sets for event_id in state.values()}
     missing: set[EventId] = set()
     try:

@@ -90,11 +90,15 @@ def separate(
 
 
 def is_power_event(event: Event) -> bool:
-    """An event that might take away somebody's ability to do something."""
+    """An event that might take away somebody's ability to do something.
+
+    The text names types alone. That the state key is empty (nothing looks at others), and that a create event is
+    one too, is how servers do it with which rooms are shared.
+    """
     if event.state_key is None:
         return False
-    if event.type in ("m.room.power_levels", "m.room.join_rules"):
-        return True
+    if event.type in ("m.room.power_levels", "m.room.join_rules", "m.room.create"):
+        return event.state_key == ""
     return (
         event.type == "m.room.member"
         and event.content.get("membership") in ("leave", "ban")

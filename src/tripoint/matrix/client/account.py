@@ -60,7 +60,9 @@ class ProfileEndpoints:
 
     async def _profile(self, call: Call) -> dict[str, str]:
         user_id = parse_user_id(call.path["userId"])
-        if server_of(user_id) != self._server or not await self._accounts.is_local_user(user_id):
+        if server_of(user_id) != self._server:
+            return dict(await self._reader.remote_profile(user_id))
+        if not await self._accounts.is_local_user(user_id):
             raise MatrixError(404, "M_NOT_FOUND", f"There is no user {user_id} here")
         return dict(await self._reader.profile(user_id))
 

@@ -1,18 +1,14 @@
 """Room names and the directory. spec: Matrix client-server "Room aliases", "Listing rooms"."""
 
-import re
-from typing import Any
-
-from tripoint.core.ids import RoomAlias, RoomId, ServerName, parse_room_alias, server_of
-from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response, missing
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import RoomAlias, RoomId, ServerName, parse_room_alias, parse_server_name
+from tripoint.matrix.errors import EMPTY, MatrixError, invalid, json_response, missing
+from tripoint.matrix.public_rooms import check_search, room_page
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response
 from tripoint.rooms.commands import DeleteAlias, Origin, SetAlias, SetListed
-from tripoint.rooms.ports import PublicRoom, RoomReader, RoomService
+from tripoint.rooms.ports import RoomReader, RoomService
 from tripoint.rooms.refusals import Refusal, Refused
-
-MAX_PAGE = 500
-_PAGE = re.compile(r"[0-9]{1,9}\Z")
 
 
 class DirectoryEndpoints:
@@ -31,10 +27,8 @@ class DirectoryEndpoints:
         alias = parse_room_alias(call.path["roomAlias"])
         room_id = await self._reader.resolve_alias(alias)
         if room_id is None:
-            local = server_of(alias) == self._server
-            text = f"There is no room {alias}" if local else "Rooms of other servers are not reachable yet"
-            raise MatrixError(404, "M_NOT_FOUND", text)
-        return json_response({"room_id": room_id, "servers": [self._server]})
+            raise MatrixError(404, "M_NOT_FOUND", f"There is no room {alias}")
+        return json_response({"room_id": room_id, "servers": list(await self._reader.ways_to(room_id))})
 
     @endpoint("PUT", "/_matrix/client/v3/directory/room/{roomAlias}")
     async def set_alias(self, call: Call) -> Response:
@@ -82,71 +76,17 @@ class DirectoryEndpoints:
 
     @endpoint("GET", "/_matrix/client/v3/publicRooms", "/_matrix/client/r0/publicRooms", auth=Auth.NONE)
     async def list_rooms(self, call: Call) -> Response:
-        return await self._list(call.query("server"), None, call.number("limit"), call.query("since"))
+        return await self._list(call, {"limit": call.number("limit"), "since": call.query("since")})
 
     @endpoint("POST", "/_matrix/client/v3/publicRooms", "/_matrix/client/r0/publicRooms")
     async def search_rooms(self, call: Call) -> Response:
-        body = call.json_or_empty()
-        criteria = body.get("filter", {})
-        if not isinstance(criteria, dict):
-            raise bad_json("filter must be an object")
-        search, limit, since = criteria.get("generic_search_term"), body.get("limit"), body.get("since")
-        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
-            raise invalid("limit must be a number")
-        types = criteria.get("room_types")
-        return await self._list(
-            call.query("server"),
-            search if isinstance(search, str) else None,
-            limit if isinstance(limit, int) else None,
-            since if isinstance(since, str) else None,
-            types if isinstance(types, list) else None,
-        )
+        return await self._list(call, check_search(call.json_or_empty()))
 
-    async def _list(
-        self,
-        server: str | None,
-        search: str | None,
-        limit: int | None,
-        since: str | None,
-        types: list[Any] | None = None,
-    ) -> Response:
-        if server is not None and server != self._server:
-            raise MatrixError(404, "M_NOT_FOUND", "The directories of other servers are not reachable yet")
-        if since and _PAGE.match(since) is None:
-            raise invalid("since is not a token of this server")
-        offset = int(since) if since else 0
-        count = MAX_PAGE if limit is None or limit == 0 else min(limit, MAX_PAGE)
-        rows = await self._reader.public_rooms(search=search, limit=1_000_000, offset=0)
-        if types is not None:
-            rows = [row for row in rows if row.room_type in types]
-        page = rows[offset : offset + count]
-        body: dict[str, Any] = {
-            "chunk": [_entry(row) for row in page],
-            "total_room_count_estimate": len(rows),
-        }
-        if offset + count < len(rows):
-            body["next_batch"] = str(offset + count)
-        if offset:
-            body["prev_batch"] = str(max(0, offset - count))
-        return json_response(body)
-
-
-def _entry(row: PublicRoom) -> dict[str, Any]:
-    """spec: PublishedRoomsChunk."""
-    entry: dict[str, Any] = {
-        "room_id": row.room_id,
-        "num_joined_members": row.joined,
-        "world_readable": row.world_readable,
-        "guest_can_join": row.guest_can_join,
-        "join_rule": row.join_rule,
-    }
-    for key, value in (
-        ("canonical_alias", row.alias),
-        ("name", row.name),
-        ("topic", row.topic),
-        ("avatar_url", row.avatar_url),
-        ("room_type", row.room_type),
-    ):
-        if value is not None:
-            entry[key] = value
-    return entry
+    async def _list(self, call: Call, wanted: JsonObject) -> Response:
+        """spec: `server`: "The server to fetch the published room directory from"."""
+        name = call.query("server")
+        if name is None or name == self._server:
+            return json_response(await room_page(self._reader, wanted))
+        asked = ("limit", "since", "filter", "include_all_networks", "third_party_instance_id")
+        passed_on: JsonObject = {key: wanted[key] for key in asked if wanted.get(key) is not None}
+        return json_response(await self._reader.remote_rooms(parse_server_name(name), passed_on))

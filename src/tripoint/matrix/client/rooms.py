@@ -6,7 +6,7 @@ spec: Matrix client-server "Creation", "Room membership", "Listing rooms"
 from collections.abc import Sequence
 
 from tripoint.core.canonical_json import JsonObject
-from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId, parse_room_alias, parse_user_id, server_of
+from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId, parse_room_alias, parse_server_name, parse_user_id
 from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response, missing
 from tripoint.matrix.registry import Call, endpoint
 from tripoint.net.http import Response
@@ -82,18 +82,24 @@ class RoomEndpoints:
 
     @endpoint("POST", "/_matrix/client/v3/join/{roomIdOrAlias}", "/_matrix/client/r0/join/{roomIdOrAlias}")
     async def join(self, call: Call) -> Response:
-        return await self._join(call, await self._room_id(call.path["roomIdOrAlias"]))
+        return await self._join(call, await self._room_id(call.path["roomIdOrAlias"]), _via(call))
 
     @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/join", "/_matrix/client/r0/rooms/{roomId}/join")
     async def join_id(self, call: Call) -> Response:
-        return await self._join(call, RoomId(call.path["roomId"]))
+        return await self._join(call, RoomId(call.path["roomId"]), ())
 
-    async def _join(self, call: Call, room_id: RoomId) -> Response:
+    async def _join(self, call: Call, room_id: RoomId, via: tuple[ServerName, ...]) -> Response:
         body = call.json_or_empty()
         if body.get("third_party_signed") is not None:
             raise MatrixError(403, "M_FORBIDDEN", "This server takes no third-party invitations")
         await self._rooms.do(
-            Join(actor=call.user_id, origin=Origin(call.session), room_id=room_id, reason=_text(body, "reason"))
+            Join(
+                actor=call.user_id,
+                origin=Origin(call.session),
+                room_id=room_id,
+                reason=_text(body, "reason"),
+                via=via,
+            )
         )
         return json_response({"room_id": room_id})
 
@@ -102,7 +108,13 @@ class RoomEndpoints:
         body = call.json_or_empty()
         room_id = await self._room_id(call.path["roomIdOrAlias"])
         await self._rooms.do(
-            Knock(actor=call.user_id, origin=Origin(call.session), room_id=room_id, reason=_text(body, "reason"))
+            Knock(
+                actor=call.user_id,
+                origin=Origin(call.session),
+                room_id=room_id,
+                reason=_text(body, "reason"),
+                via=_via(call),
+            )
         )
         return json_response({"room_id": room_id})
 
@@ -112,9 +124,7 @@ class RoomEndpoints:
         alias: RoomAlias = parse_room_alias(name)
         found = await self._reader.resolve_alias(alias)
         if found is None:
-            local = server_of(alias) == self._server
-            text = f"There is no room {alias}" if local else "Rooms of other servers are not reachable yet"
-            raise MatrixError(404, "M_NOT_FOUND", text)
+            raise MatrixError(404, "M_NOT_FOUND", f"There is no room {alias}")
         return found
 
     @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/leave", "/_matrix/client/r0/rooms/{roomId}/leave")
@@ -204,6 +214,12 @@ def _target(call: Call) -> tuple[UserId, str | None]:
             raise MatrixError(403, "M_THREEPID_DENIED", "This server invites by user id alone")
         raise missing("user_id")
     return parse_user_id(user_id), _text(body, "reason")
+
+
+def _via(call: Call) -> tuple[ServerName, ...]:
+    """spec: `via`, and its deprecated form `server_name`: servers to enter through."""
+    queries = call.request.queries()
+    return tuple(parse_server_name(name) for name in (*queries.get("via", ()), *queries.get("server_name", ())))
 
 
 def _text(body: JsonObject, key: str) -> str | None:

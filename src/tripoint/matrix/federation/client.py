@@ -15,7 +15,7 @@ from tripoint.core.canonical_json import JsonObject, decode_lenient, encode_leni
 from tripoint.core.errors import PeerError, RemoteFailed
 from tripoint.core.ids import ServerName
 from tripoint.core.signing import SigningKey
-from tripoint.matrix.federation.auth import sign_request
+from tripoint.matrix.federation.auth import sign_encoded, sign_request
 from tripoint.net.outbound import Answer, Outbound
 from tripoint.net.resolver import Route
 
@@ -31,14 +31,15 @@ Resolve = Callable[[ServerName], Awaitable[Route]]
 
 
 class RemoteRefused(RemoteFailed):
-    """The server answered, and the answer is no. `status` and `errcode` ("" where it gave none) say why."""
+    """The server answered, and the answer is no. `status`, `errcode` and `error` ("" where it gave none) say why."""
 
     def __init__(self, host: str, status: int, errcode: str, error: str) -> None:
         self.status = status
         self.errcode = errcode
         # It goes to logs and perhaps to users: one line of printable characters.
-        text = "".join(c if c.isprintable() else " " for c in f"{errcode} {error}"[:300])
-        super().__init__(host, f"{status} {text}".strip())
+        self.error = "".join(c if c.isprintable() else " " for c in error[:300])
+        code = "".join(c if c.isprintable() else " " for c in errcode[:100])
+        super().__init__(host, f"{status} {code} {self.error}".strip())
 
 
 def make_target(*segments: str, query: Mapping[str, str | Sequence[str]] | None = None) -> str:
@@ -71,15 +72,40 @@ class FederationClient:
 
         Raises RemoteRefused for other answers, RemoteFailed for none. Numbers are as received.
         """
-        headers = {"Accept": "application/json"}
-        body = b""
-        if content is not None:
-            headers["Content-Type"] = "application/json"
-            body = encode_lenient(content)
+        body = b"" if content is None else encode_lenient(content)
+        authorization = None
         if signed:
-            headers["Authorization"] = sign_request(
-                self._key, self._server, destination, method, target, content
-            )
+            authorization = sign_request(self._key, self._server, destination, method, target, content)
+        return await self._request(destination, method, target, body, authorization, timeout_s, limit_bytes)
+
+    async def put_encoded(
+        self,
+        destination: ServerName,
+        target: str,
+        body: bytes,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        limit_bytes: int = LIMIT_BYTES,
+    ) -> JsonObject:
+        """As request(), signed, with PUT and a body that is canonical JSON already."""
+        authorization = sign_encoded(self._key, self._server, destination, "PUT", target, body)
+        return await self._request(destination, "PUT", target, body, authorization, timeout_s, limit_bytes)
+
+    async def _request(
+        self,
+        destination: ServerName,
+        method: str,
+        target: str,
+        body: bytes,
+        authorization: str | None,
+        timeout_s: float,
+        limit_bytes: int,
+    ) -> JsonObject:
+        headers = {"Accept": "application/json"}
+        if body:
+            headers["Content-Type"] = "application/json"
+        if authorization is not None:
+            headers["Authorization"] = authorization
         try:
             # One deadline for everything: a server may be slow in each step of finding it too.
             async with asyncio.timeout(timeout_s):

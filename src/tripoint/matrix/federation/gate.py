@@ -3,6 +3,8 @@
 spec: Matrix server-server-api request-authentication. What a header says is auth.py's, keys are keys/ring.py's.
 """
 
+from collections.abc import Callable
+
 from tripoint.core.canonical_json import JsonObject, decode_lenient
 from tripoint.core.errors import PeerError
 from tripoint.core.ids import ServerName
@@ -19,6 +21,8 @@ class FederationGate:
     def __init__(self, server: ServerName, ring: KeyRing) -> None:
         self._server = server
         self._ring = ring
+        # Hears of every server whose request was proven to be its: it is up.
+        self.heard: Callable[[ServerName], None] = _nobody_listens
 
     async def check(self, request: Request) -> tuple[ServerName, JsonObject | None]:
         """The server that sent a request, and its body. Raises MatrixError: 401 M_UNAUTHORIZED without proof.
@@ -38,7 +42,12 @@ class FederationGate:
             check_request(credentials, keys, self._server, request.method, request.target, content)
         except PeerError as error:
             raise _unauthorized(str(error)) from None
+        self.heard(origin)
         return origin, content
+
+
+def _nobody_listens(server: ServerName) -> None:
+    pass
 
 
 def _content(request: Request) -> JsonObject | None:

@@ -21,6 +21,8 @@ V1: Final = ("_matrix", "federation", "v1")
 MISSING_LIMIT_BYTES: Final = 2_000_000
 # Ids of the state and auth chain of a room with some hundred thousand members.
 STATE_IDS_LIMIT_BYTES: Final = 20_000_000
+# A hundred events of the largest size.
+BACKFILL_LIMIT_BYTES: Final = 8_000_000
 EVENT_LIMIT_BYTES: Final = 150_000
 # Single events asked for at a time.
 AT_ONCE: Final = 10
@@ -98,6 +100,14 @@ class Questions:
 
         found = await asyncio.gather(*(one(event_id) for event_id in event_ids))
         return [event for events in found for event in events]
+
+    async def backfill(
+        self, server: ServerName, room_id: RoomId, event_ids: Sequence[EventId], limit: int
+    ) -> Sequence[Event]:
+        target = make_target(*V1, "backfill", room_id, query={"v": list(event_ids), "limit": str(limit)})
+        answer = await self._client.request(server, "GET", target, limit_bytes=BACKFILL_LIMIT_BYTES)
+        pdus = _list(server, answer, "pdus")
+        return await self._check.check_all(pdus[:limit], await self._version_of(room_id))
 
 
 def _list(server: ServerName, answer: Mapping[str, Json], key: str) -> list[Json]:

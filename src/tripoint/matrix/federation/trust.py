@@ -1,14 +1,31 @@
 """Who other servers are: our keys, theirs, the way to them, and the gate for their requests, joined up."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from tripoint.core.ids import ServerName
 from tripoint.matrix.federation.client import FederationClient, Resolve
 from tripoint.matrix.federation.gate import FederationGate
+from tripoint.matrix.federation.intake import TransactionEndpoints
+from tripoint.matrix.federation.pdus import PduCheck
 from tripoint.matrix.keys.own import OwnKeys
 from tripoint.matrix.keys.ports import KeyStore
 from tripoint.matrix.keys.ring import KeyRing
 from tripoint.net.outbound import Outbound
+from tripoint.rooms.invitations import Invitations
+from tripoint.rooms.resident import Resident
+from tripoint.rooms.serving import Serving
+
+
+@dataclass(frozen=True, slots=True)
+class Federated:
+    """What the endpoints for other servers are given."""
+
+    trust: "Trust"
+    serving: Serving
+    resident: Resident
+    invitations: Invitations
+    transactions: TransactionEndpoints
 
 
 class Trust:
@@ -27,6 +44,7 @@ class Trust:
         self.client = FederationClient(own.server, own.key, outbound, resolve)
         self.ring = KeyRing(own, store, self.client, notaries, now_ms)
         self.gate = FederationGate(own.server, self.ring)
+        self.check = PduCheck(self.ring)
 
     async def close(self) -> None:
         """Give up what is being fetched."""

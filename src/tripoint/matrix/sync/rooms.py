@@ -15,19 +15,10 @@ from tripoint.matrix.sync.filters import SyncFilter
 from tripoint.matrix.sync.tokens import page_token
 from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import Member, RoomReader, RoomView, StateMap
+from tripoint.rooms.stripped import stripped_of
 
 # spec: "Room summaries": up to five heroes.
 HEROES = 5
-# What an invitee or knocker is shown of a room (spec: "Stripped state").
-STRIPPED = (
-    ("m.room.create", ""),
-    ("m.room.name", ""),
-    ("m.room.avatar", ""),
-    ("m.room.topic", ""),
-    ("m.room.join_rules", ""),
-    ("m.room.canonical_alias", ""),
-    ("m.room.encryption", ""),
-)
 _SHARED_CHUNKS = 512
 _COUNTED_ROOMS = 1024
 # A change of these changes the summary.
@@ -326,13 +317,8 @@ class RoomChunks:
 
     def _stripped(self, room: RoomView, user_id: UserId) -> bytes:
         member = room.state.get(("m.room.member", user_id))
-        keys = list(STRIPPED)
-        events = [room.state[key] for key in keys if key in room.state]
-        if member is not None:
-            inviter = room.state.get(("m.room.member", member.sender))
-            if inviter is not None and inviter is not member:
-                events.append(inviter)
-            events.append(member)
+        people = () if member is None else dict.fromkeys((member.sender, user_id))
+        events = stripped_of(room.state, *people)
         return b",".join(self._renderer.stripped(event) for event in events)
 
     def forget(self, room_id: RoomId) -> None:

@@ -22,10 +22,12 @@ from tripoint.store.writes import (
     PutAccountData,
     PutAlias,
     PutCredential,
+    PutDestination,
     PutDevice,
     PutFilter,
     PutMembership,
     PutMeta,
+    PutMissedRoom,
     PutName,
     PutProfile,
     PutReceipt,
@@ -33,6 +35,8 @@ from tripoint.store.writes import (
     PutRoom,
     PutRosterItem,
     PutServerKey,
+    PutStagedPdu,
+    PutStrippedState,
     PutToken,
     ReplaceEventJson,
     StateDelta,
@@ -212,6 +216,23 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
             w.document,
         ),
     ),
+    PutStrippedState: (
+        "INSERT OR REPLACE INTO stripped_states (room_key, state) VALUES (?,?)",
+        lambda w: (w.room_key, w.state),
+    ),
+    PutDestination: (
+        "INSERT OR REPLACE INTO destinations (server, position, failing_since_ms, retry_at_ms, interval_ms)"
+        " VALUES (?,?,?,?,?)",
+        lambda w: (w.server, w.position, w.failing_since_ms, w.retry_at_ms, w.interval_ms),
+    ),
+    PutMissedRoom: (
+        "INSERT OR REPLACE INTO missed_rooms (server, room_key, since) VALUES (?,?,?)",
+        lambda w: (w.server, w.room_key, w.since),
+    ),
+    PutStagedPdu: (
+        "INSERT OR IGNORE INTO staged_pdus (event_id, room_key, origin, json) VALUES (?,?,?,?)",
+        lambda w: (w.event_id, w.room_key, w.origin, w.json),
+    ),
     PutMeta: ("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", lambda w: (w.key, w.value)),
 }
 
@@ -249,11 +270,29 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "DELETE FROM server_keys WHERE server = ? AND key_id = ?",
         lambda w: (w.server, w.key_id),
     ),
+    PutStrippedState: ("state", "DELETE FROM stripped_states WHERE room_key = ?", lambda w: (w.room_key,)),
+    PutDestination: ("position", "DELETE FROM destinations WHERE server = ?", lambda w: (w.server,)),
+    PutMissedRoom: (
+        "since",
+        "DELETE FROM missed_rooms WHERE server = ? AND room_key = ?",
+        lambda w: (w.server, w.room_key),
+    ),
+    PutStagedPdu: ("room_key", "DELETE FROM staged_pdus WHERE event_id = ?", lambda w: (w.event_id,)),
 }
 
 _DROP_ROOM = tuple(
     f"DELETE FROM {table} WHERE room_key = ?"
-    for table in ("events", "state_groups", "memberships", "aliases", "receipts", "rooms")
+    for table in (
+        "events",
+        "state_groups",
+        "memberships",
+        "aliases",
+        "receipts",
+        "stripped_states",
+        "missed_rooms",
+        "staged_pdus",
+        "rooms",
+    )
 )
 _DROP_ACCOUNT = tuple(
     f"DELETE FROM {table} WHERE user_id = ?"

@@ -1,0 +1,358 @@
+"""Transactions to other servers: who has something to say to whom, one at a time for each destination.
+
+A destination has a lane (lanes.py) while there is something to say or to remember. Lanes with work stand in a queue
+that a bounded number of tasks empties: a lane that was silent is sent at once, what comes while its transaction is on
+the way goes with the next. Servers that do not answer are tried by tasks of their own, so that they take nobody's
+place; there is one clock for all of them (tick) and no timer for each. What is written down, and when: outbox.py.
+spec: Matrix server-server-api "Transactions". docs/decisions/sending.md
+"""
+
+import asyncio
+import random
+import secrets
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from tripoint.core.errors import RemoteFailed
+from tripoint.core.ids import RoomId, ServerName, UserId, server_of
+from tripoint.matrix.federation.edus import presence_edu, receipt_edu, typing_edu
+from tripoint.matrix.federation.lanes import Edu, EduKey, Lane
+from tripoint.rooms.changes import (
+    EventCommitted,
+    PresenceChanged,
+    ReceiptMoved,
+    RoomChange,
+    StateReset,
+    TypingChanged,
+    UserChange,
+)
+from tripoint.rooms.outbox import Outbox, Outgoing, OutgoingReceipt
+
+log = structlog.get_logger()
+
+# Transactions on their way at a time: to servers that answer, and to servers that did not.
+MAX_SENDING: Final = 64
+MAX_RETRYING: Final = 16
+# How often retries are looked at and what is new is written down.
+TICK_S: Final = 1.0
+# A server that asks something is up, and is tried at once; but no more often than this.
+HEARD_MS: Final = 10_000
+# A server that does not answer, and to which nothing is to be said, is remembered this long after its retry was due.
+FORGET_MS: Final = 24 * 60 * 60_000
+# Other servers end somebody's typing by themselves: it is said again while it lasts.
+TYPING_AGAIN_MS: Final = 30_000
+
+# (destination, transaction id, body): returns when the server has acknowledged, raises RemoteFailed.
+Send = Callable[[ServerName, str, bytes], Awaitable[None]]
+# The rooms that a local user is joined to, as far as they are known at once.
+RoomsOf = Callable[[UserId], Sequence[RoomId]]
+
+
+class _Pool:
+    """A queue of lanes and the tasks that empty it."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.ready: deque[Lane] = deque()
+        self.running = 0
+
+
+class Sender:
+    """Sends to all destinations. start(), then room_changed() for every change, tick() now and then, close().
+
+    `presence_of`: whom a user's presence is told through; None: nobody hears of presence.
+    """
+
+    def __init__(
+        self,
+        server: ServerName,
+        outbox: Outbox,
+        send: Send,
+        now_ms: Callable[[], int],
+        report: Callable[[str, BaseException], None],
+        *,
+        presence_of: RoomsOf | None = None,
+        chance: Callable[[], float] = random.random,
+        name: str | None = None,
+    ) -> None:
+        self._server = server
+        self._outbox = outbox
+        self._send = send
+        self._now_ms = now_ms
+        self._report = report
+        self._presence_of = presence_of
+        self._chance = chance
+        # spec: a transaction id is used once: this process's own prefix, and a number.
+        self._prefix = name if name is not None else secrets.token_hex(6)
+        self._number = 0
+        self._lanes: dict[ServerName, Lane] = {}
+        self._dirty: set[Lane] = set()
+        self._down: set[Lane] = set()
+        self._sending, self._retrying = _Pool(MAX_SENDING), _Pool(MAX_RETRYING)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._typing: dict[tuple[RoomId, UserId], int] = {}  # who types here, and when that was last said
+        self._seen = self._floor = 0
+        self._open = False  # between start() and close()
+        self.results: Counter[str] = Counter()
+
+    async def start(self) -> None:
+        """Read what was written down, and the log behind it. Sends what is due."""
+        saved = await self._outbox.load()
+        for row in saved.destinations:
+            lane = self._lane(row.server)
+            lane.restore(row)
+            self._dirty.add(lane)
+            if lane.failing is not None:
+                self._down.add(lane)
+        for missed in saved.missed:
+            if missed.since is not None:
+                self._lane(missed.server).restore_missed(missed.room_key, missed.since)
+        self._seen = max(self._seen, saved.upto)
+        self._floor = saved.floor
+        async for outgoing in self._outbox.events_after(saved.floor, saved.upto):
+            self._offer(outgoing)
+        async for receipt in self._outbox.receipts_after(saved.floor):
+            self._offer_receipt(receipt)
+        self._open = True
+        for lane in list(self._lanes.values()):
+            self._wake(lane)
+
+    # -- what happens
+
+    def room_changed(self, change: RoomChange) -> None:
+        """A watcher of all rooms (fanout.hub)."""
+        kind = type(change)
+        if kind is EventCommitted:
+            assert isinstance(change, EventCommitted)
+            outgoing = self._outbox.committed(change)
+            self._seen = max(self._seen, change.position)
+            if outgoing is not None:
+                self._offer(outgoing)
+        elif isinstance(change, StateReset):
+            self._outbox.forget(change.room_id)
+        elif isinstance(change, ReceiptMoved):
+            self._seen = max(self._seen, change.position)
+            receipt = self._outbox.moved(change)
+            if receipt is not None:
+                self._offer_receipt(receipt)
+
+        elif isinstance(change, TypingChanged):
+            for user_id in change.user_ids ^ change.before:
+                if server_of(user_id) == self._server:
+                    self._tell_typing(change.room_id, user_id, user_id in change.user_ids)
+
+    def user_changed(self, change: UserChange) -> None:
+        """A watcher of all users (fanout.hub)."""
+        if not isinstance(change, PresenceChanged) or self._presence_of is None:
+            return
+        if server_of(change.user_id) == self._server:
+            key, edu = presence_edu(change, self._now_ms())
+            for server in {s for room_id in self._presence_of(change.user_id) for s in self._outbox.servers(room_id)}:
+                self.tell(server, key, edu)
+
+    def _tell_typing(self, room_id: RoomId, user_id: UserId, typing: bool) -> None:
+        servers = self._outbox.servers(room_id)
+        if typing and servers:
+            self._typing[room_id, user_id] = self._now_ms()
+        else:
+            self._typing.pop((room_id, user_id), None)
+        key, edu = typing_edu(room_id, user_id, typing)
+        for server in servers:
+            self.tell(server, key, edu)
+
+    def _offer(self, outgoing: Outgoing) -> None:
+        for server in outgoing.servers:
+            lane = self._lane(server)
+            if outgoing.position > lane.position:
+                lane.add(outgoing)
+                self._dirty.add(lane)
+                self._wake(lane)
+
+    def _offer_receipt(self, receipt: OutgoingReceipt) -> None:
+        key, edu = receipt_edu(receipt)
+        for server in receipt.servers:
+            self.tell(server, key, edu)
+
+    def tell(self, server: ServerName, key: EduKey, edu: Edu) -> None:
+        """Something that is not kept. What was said before under the same key and is still here is replaced."""
+        lane = self._lane(server)
+        lane.add_edu(key, edu)
+        self._dirty.add(lane)
+        self._wake(lane)
+
+    def heard_from(self, server: ServerName) -> None:
+        """A request of another server has come and is proven to be its: it is up."""
+        lane = self._lanes.get(server)
+        if lane is None or lane.failing is None or self._now_ms() - lane.tried_at_ms < HEARD_MS:
+            return
+        if lane.has_work:
+            self._retry(lane)
+        elif not (lane.busy or lane.queued):
+            self._is_up(lane)
+
+    def _lane(self, server: ServerName) -> Lane:
+        lane = self._lanes.get(server)
+        if lane is None:
+            lane = self._lanes[server] = Lane(server)
+        return lane
+
+    # -- sending
+
+    def _wake(self, lane: Lane) -> None:
+        if lane.failing is None and lane.has_work:
+            self._enqueue(lane, self._sending)
+
+    def _retry(self, lane: Lane) -> None:
+        self._enqueue(lane, self._retrying)
+
+    def _enqueue(self, lane: Lane, pool: _Pool) -> None:
+        if lane.busy or lane.queued or not self._open:
+            return
+        lane.queued = True
+        pool.ready.append(lane)
+        if pool.running < pool.limit:
+            pool.running += 1
+            task = asyncio.get_running_loop().create_task(self._work(pool))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, pool: _Pool) -> None:
+        """Send what the lanes of a pool have to say, one transaction each in turn."""
+        try:
+            while pool.ready and self._open:
+                lane = pool.ready.popleft()
+                lane.queued, lane.busy = False, True
+                try:
+                    await self._turn(lane)
+                except Exception as error:  # a bug: this lane waits as after a failure, the others go on
+                    self._report("federation.sender", error)
+                    self._is_down(lane, "a bug here")
+                finally:
+                    lane.busy = False
+                self._wake(lane)
+        finally:
+            pool.running -= 1
+
+    async def _turn(self, lane: Lane) -> None:
+        parcel = lane.pack()
+        lane.tried_at_ms = self._now_ms()
+        while (missed := lane.next_missed()) is not None:
+            pdus, receipts = await self._outbox.missed(lane.server, *missed)
+            if not lane.add_missed(pdus, [receipt_edu(receipt)[1] for receipt in receipts]):
+                lane.leave_missed(missed[0])
+                break
+        self._dirty.add(lane)
+        if not parcel.pdus and not parcel.edus:
+            # It shares none of these rooms any more: there is nothing left to be told, and nobody to be tried.
+            self._is_up(lane)
+            return
+        self._number += 1
+        try:
+            await self._send(
+                lane.server, f"{self._prefix}-{self._number}", parcel.body(self._server, self._now_ms())
+            )
+        except RemoteFailed as failed:
+            self.results["failed"] += 1
+            self._is_down(lane, failed.reason)
+        else:
+            self.results["sent"] += 1
+            self._is_up(lane)
+
+    def _is_up(self, lane: Lane) -> None:
+        if lane.failing is not None and (lane.parcel is None or lane.parcel.pdus or lane.parcel.edus):
+            log.info(
+                "federation.server_is_back",
+                server=lane.server,
+                after_s=(self._now_ms() - lane.failing.since_ms) // 1000,
+                rooms_missed=len(lane.missed),
+            )
+        self._down.discard(lane)
+        self._dirty.add(lane)
+        lane.failing = None
+        if lane.parcel is not None:
+            lane.arrived()
+
+    def _is_down(self, lane: Lane, reason: str) -> None:
+        first = lane.failing is None
+        lane.failed(self._now_ms(), self._chance())
+        self._down.add(lane)
+        self._dirty.add(lane)
+        assert lane.failing is not None, "it has just failed"
+        told = log.warning if first else log.debug
+        retry_in_s = (lane.failing.retry_at_ms - self._now_ms()) // 1000
+        told("federation.server_is_down", server=lane.server, reason=reason, retry_in_s=retry_in_s)
+
+    # -- time
+
+    async def run(self) -> None:
+        """tick() until it is cancelled."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                await self.tick()
+            except Exception as error:  # the clock goes on; the bug is told
+                self._report("federation.tick", error)
+
+    async def tick(self) -> None:
+        """Try again whoever is due, and write down what is new."""
+        now_ms = self._now_ms()
+        for lane in list(self._down):
+            if lane.failing is None or lane.failing.retry_at_ms > now_ms:
+                continue
+            if lane.has_work:
+                self._retry(lane)
+            elif now_ms - lane.failing.retry_at_ms > FORGET_MS and not lane.busy:
+                lane.failing = None
+                self._down.discard(lane)
+                self._dirty.add(lane)
+        for (room_id, user_id), said_ms in list(self._typing.items()):
+            if now_ms - said_ms >= TYPING_AGAIN_MS:
+                self._tell_typing(room_id, user_id, True)
+        await self.write_down()
+
+    async def write_down(self) -> None:
+        """Store how far everybody is; with the next commit, together with whatever else is stored then."""
+        floor = self._seen
+        for lane in self._lanes.values():
+            first = lane.first_position()
+            if first is not None and first <= floor:
+                floor = first - 1
+        dirty, self._dirty = self._dirty, set()
+        written = [(lane, *lane.rows(floor)) for lane in dirty]
+        destinations = [row for _, rows, _ in written for row in rows]
+        missed = [row for _, _, rows in written for row in rows]
+        if floor != self._floor or destinations or missed:
+            if not await self._outbox.save(destinations, missed, floor):
+                for lane, _, rows in written:
+                    lane.rows_lost(rows)
+                self._dirty |= dirty
+                return
+            self._floor = floor
+        for lane in dirty:
+            if lane.is_settled(floor):
+                if self._lanes.get(lane.server) is lane:
+                    del self._lanes[lane.server]
+            elif lane.is_quiet:
+                self._dirty.add(lane)
+
+    async def close(self) -> None:
+        """Stop sending; what did not go out goes out after the next start."""
+        self._open = False
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.write_down()
+
+    # -- for the metrics
+
+    def counts(self) -> Mapping[str, float]:
+        """Destinations by what they are: down, behind (they missed something), sending."""
+        lanes = self._lanes.values()
+        return {
+            "down": float(len(self._down)),
+            "behind": float(sum(1 for lane in lanes if lane.missed and lane.failing is None)),
+            "sending": float(sum(1 for lane in lanes if lane.busy)),
+        }

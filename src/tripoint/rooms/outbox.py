@@ -1,0 +1,227 @@
+"""What other servers are told: the log of this server's rooms, read by position.
+
+There is no queue beside the log. An event goes out as it is committed; after a restart the log is read again from
+the floor, the position up to which everything was acknowledged or is written down as missed; and a server that was
+away gets, for each room of which it missed something, the room's newest events, from which it finds the rest itself.
+Who sends, when and how often is the sender's (matrix/federation/sender.py). docs/decisions/sending.md
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from tripoint.core.ids import EventId, RoomId, ServerName, UserId, server_of
+from tripoint.rooms.audience import Audience, Servers
+from tripoint.rooms.changes import EventCommitted, ReceiptMoved
+from tripoint.rooms.loaded import LoadedRooms
+from tripoint.rooms.refusals import Refused
+from tripoint.rooms.room import Room
+from tripoint.rooms.states import parsed
+from tripoint.store.interface import FederationStore, RoomStore, StoreError
+from tripoint.store.stream import Stream
+from tripoint.store.writes import PutDestination, PutMeta, PutMissedRoom, PutReceipt, Write
+
+FLOOR = "federation_floor"
+# Events of the log that are read at a time.
+PAGE = 500
+# Forward extremities of one room that are sent to a server that missed something in it.
+MAX_ENDS = 10
+
+DestinationRow = PutDestination
+MissedRow = PutMissedRoom
+
+
+class OutboxStore(RoomStore, FederationStore, Protocol):
+    """The parts of the store that are read here."""
+
+
+class Outgoing(Struct, frozen=True):
+    """An event for other servers. `json` is the PDU; `servers` those that are told."""
+
+    position: int
+    room_key: int
+    json: bytes
+    servers: Servers
+
+
+class OutgoingReceipt(Struct, frozen=True):
+    """A public read marker of a local user for other servers."""
+
+    position: int
+    room_key: int
+    room_id: RoomId
+    user_id: UserId
+    thread_id: str | None
+    event_id: EventId
+    ts_ms: int
+    servers: Servers
+
+
+class Saved(Struct, frozen=True):
+    """What was written down of other servers. `floor`: see the module."""
+
+    floor: int
+    upto: int
+    destinations: Sequence[DestinationRow]
+    missed: Sequence[MissedRow]
+
+
+class Outbox:
+    """Reads and writes what sending needs."""
+
+    def __init__(
+        self, server: ServerName, rooms: LoadedRooms, store: OutboxStore, stream: Stream, audience: Audience
+    ) -> None:
+        self._suffix = f":{server}"
+        self._rooms = rooms
+        self._store = store
+        self._stream = stream
+        self._audience = audience
+
+    # -- now
+
+    def committed(self, change: EventCommitted) -> Outgoing | None:
+        """An event that was just committed, if other servers are to be told of it."""
+        servers = self._audience.of(change)
+        room = self._rooms.peek(change.room_id) if servers else None
+        if room is None:
+            return None
+        return Outgoing(change.position, room.room_key, change.event.json, servers)
+
+    def moved(self, change: ReceiptMoved) -> OutgoingReceipt | None:
+        """A receipt that just moved, if other servers are to be told of it."""
+        room = self._rooms.peek(change.room_id)
+        if room is None or not self._is_told(change.user_id, change.kind):
+            return None
+        servers = self._audience.of_room(room)
+        if not servers:
+            return None
+        return OutgoingReceipt(
+            change.position,
+            room.room_key,
+            room.room_id,
+            change.user_id,
+            change.thread_id,
+            change.event_id,
+            change.ts_ms,
+            servers,
+        )
+
+    def servers(self, room_id: RoomId) -> Servers:
+        """The other servers in a room, for what is told and not kept."""
+        room = self._rooms.peek(room_id)
+        return frozenset() if room is None else self._audience.of_room(room)
+
+    def forget(self, room_id: RoomId) -> None:
+        """State changed without an event of its own."""
+        self._audience.forget(room_id)
+
+    # -- the past
+
+    async def load(self) -> Saved:
+        """What was written down before this process began. A server that never sent begins with now."""
+        upto = self._stream.committed
+        floor = await self._store.load_meta(FLOOR)
+        if floor is None:
+            # Written down at once: what is committed from now on is found again.
+            floor = str(upto)
+            await self._stream.commit([PutMeta(FLOOR, floor)])
+        destinations = await self._store.load_destinations()
+        return Saved(int(floor), upto, destinations, await self._store.load_missed_rooms())
+
+    async def events_after(self, floor: int, upto: int) -> AsyncIterator[Outgoing]:
+        """The events of the log that other servers were to be told of."""
+        while True:
+            page = await self._store.load_log(floor, PAGE)
+            for row in page:
+                floor = row.event_key
+                if floor > upto:
+                    return
+                room = await self._room(row.room_key)
+                if room is not None:
+                    event, servers = await self._audience.of_stored(room, row)
+                    if servers:
+                        yield Outgoing(row.place, room.room_key, event.json, servers)
+            if len(page) < PAGE:
+                return
+
+    async def receipts_after(self, floor: int) -> AsyncIterator[OutgoingReceipt]:
+        """The public receipts of local users that moved after a position."""
+        for row in await self._store.load_receipts_after(floor):
+            if self._is_told(row.user_id, row.kind):
+                room = await self._room(row.room_key)
+                if room is not None:
+                    yield self._receipt(row, room)
+
+    async def missed(
+        self, server: ServerName, room_key: int, since: int
+    ) -> tuple[Sequence[bytes], Sequence[OutgoingReceipt]]:
+        """The PDUs and receipts from which a server finds out what it missed in a room since a position.
+
+        The room's forward extremities; where none of its users is there any more, the newest event that says so.
+        """
+        room = await self._room(room_key)
+        if room is None:
+            return (), ()
+        if server not in self._audience.of_room(room):
+            return await self._farewell(room, server, since), ()
+        pdus: Sequence[bytes] = ()
+        if room.last_position >= since:
+            # Events of the head that are not on disk yet go out by themselves when they are.
+            rows = (await self._store.load_events_by_id(list(room.head.extremities))).values()
+            ends = sorted((parsed(row, room.version) for row in rows), key=lambda event: event.depth)
+            pdus = [event.json for event in ends[-MAX_ENDS:]]
+        receipts = [
+            self._receipt(row, room)
+            for row in await self._store.load_receipts(room_key)
+            if row.position >= since and self._is_told(row.user_id, row.kind)
+        ]
+        return pdus, receipts
+
+    async def _farewell(self, room: Room, server: ServerName, since: int) -> Sequence[bytes]:
+        if not room.allows_server(server):
+            return ()
+        suffix = f":{server}"
+        gone = [
+            (room.state_positions[key], event)
+            for key, event in room.state.items()
+            if key[0] == "m.room.member" and key[1].endswith(suffix) and server_of(UserId(key[1])) == server
+        ]
+        newest = max(gone, key=lambda entry: entry[0], default=None)
+        return (newest[1].json,) if newest is not None and newest[0] >= since else ()
+
+    async def save(
+        self, destinations: Sequence[DestinationRow], missed: Sequence[MissedRow], floor: int
+    ) -> bool:
+        """Write down how far others are, in one unit. False where the store could not."""
+        writes: list[Write] = [*destinations, *missed, PutMeta(FLOOR, str(floor))]
+        try:
+            await self._stream.commit(writes)
+        except StoreError:
+            return False
+        return True
+
+    async def _room(self, room_key: int) -> Room | None:
+        row = await self._store.load_room_by_key(room_key)
+        if row is None:
+            return None
+        try:
+            return await self._rooms.get(row.room_id)
+        except Refused:
+            return None
+
+    def _is_told(self, user_id: UserId, kind: str) -> bool:
+        return kind == "m.read" and user_id.endswith(self._suffix)
+
+    def _receipt(self, row: PutReceipt, room: Room) -> OutgoingReceipt:
+        return OutgoingReceipt(
+            row.position,
+            room.room_key,
+            room.room_id,
+            row.user_id,
+            row.thread_id or None,
+            row.event_id,
+            row.ts_ms,
+            self._audience.of_room(room),
+        )

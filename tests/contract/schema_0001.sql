@@ -1,0 +1,70 @@
+-- The first schema, as the program that made it laid it out.
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE rooms (
+        room_key INTEGER PRIMARY KEY, room_id TEXT NOT NULL UNIQUE, version TEXT NOT NULL,
+        head_group INTEGER NOT NULL, extremities TEXT NOT NULL, created_ts_ms INTEGER NOT NULL,
+        listed INTEGER NOT NULL, temporary INTEGER NOT NULL, locked_until_ms INTEGER,
+        unlock_join_rule TEXT, direct_pair TEXT);
+CREATE INDEX rooms_direct ON rooms (direct_pair, created_ts_ms) WHERE direct_pair IS NOT NULL;
+CREATE INDEX rooms_listed ON rooms (room_key) WHERE listed = 1;
+CREATE INDEX rooms_locked ON rooms (locked_until_ms) WHERE locked_until_ms IS NOT NULL;
+CREATE TABLE events (
+        event_key INTEGER PRIMARY KEY, position INTEGER, room_key INTEGER NOT NULL, event_id TEXT NOT NULL,
+        state_group INTEGER NOT NULL, ts_ms INTEGER NOT NULL, flags INTEGER NOT NULL,
+        type TEXT, state_key TEXT, token TEXT, json BLOB NOT NULL, redacted_by TEXT);
+CREATE UNIQUE INDEX events_id ON events (event_id);
+CREATE UNIQUE INDEX events_room ON events (room_key, position) WHERE position IS NOT NULL;
+CREATE INDEX events_time ON events (room_key, ts_ms) WHERE position IS NOT NULL;
+CREATE INDEX events_state ON events (room_key, type, state_key, position)
+        WHERE type IS NOT NULL AND position IS NOT NULL;
+CREATE INDEX events_token ON events (token) WHERE token IS NOT NULL;
+CREATE TABLE state_groups (
+        state_group INTEGER PRIMARY KEY, room_key INTEGER NOT NULL, base INTEGER,
+        size INTEGER NOT NULL, entries BLOB NOT NULL);
+CREATE INDEX state_groups_room ON state_groups (room_key);
+CREATE TABLE memberships (
+        user_id TEXT NOT NULL, room_key INTEGER NOT NULL, membership TEXT NOT NULL, position INTEGER NOT NULL,
+        PRIMARY KEY (user_id, room_key)) WITHOUT ROWID;
+CREATE INDEX memberships_room ON memberships (room_key);
+CREATE TABLE aliases (
+        alias TEXT PRIMARY KEY, room_key INTEGER NOT NULL, creator TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX aliases_room ON aliases (room_key);
+CREATE TABLE receipts (
+        room_key INTEGER NOT NULL, user_id TEXT NOT NULL, kind TEXT NOT NULL, thread_id TEXT NOT NULL,
+        event_id TEXT NOT NULL, ts_ms INTEGER NOT NULL, position INTEGER NOT NULL,
+        PRIMARY KEY (room_key, user_id, kind, thread_id)) WITHOUT ROWID;
+CREATE TABLE accounts (
+        user_id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, guest INTEGER NOT NULL, admin INTEGER NOT NULL,
+        deactivated INTEGER NOT NULL, locked INTEGER NOT NULL, created_ts_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE credentials (
+        user_id TEXT NOT NULL, form TEXT NOT NULL, data BLOB NOT NULL,
+        PRIMARY KEY (user_id, form)) WITHOUT ROWID;
+CREATE TABLE devices (
+        user_id TEXT NOT NULL, device_id TEXT NOT NULL, protocol TEXT NOT NULL, display_name TEXT,
+        last_seen_ts_ms INTEGER NOT NULL, PRIMARY KEY (user_id, device_id)) WITHOUT ROWID;
+CREATE TABLE tokens (
+        token_hash BLOB PRIMARY KEY, user_id TEXT NOT NULL, device_id TEXT NOT NULL, refresh INTEGER NOT NULL,
+        expires_ts_ms INTEGER) WITHOUT ROWID;
+CREATE INDEX tokens_user ON tokens (user_id);
+CREATE TABLE profiles (
+        user_id TEXT NOT NULL, field TEXT NOT NULL, value TEXT NOT NULL,
+        PRIMARY KEY (user_id, field)) WITHOUT ROWID;
+CREATE TABLE account_data (
+        user_id TEXT NOT NULL, room_id TEXT NOT NULL, type TEXT NOT NULL, content BLOB NOT NULL,
+        position INTEGER NOT NULL, PRIMARY KEY (user_id, room_id, type)) WITHOUT ROWID;
+CREATE TABLE filters (
+        user_id TEXT NOT NULL, filter_id TEXT NOT NULL, definition BLOB NOT NULL,
+        PRIMARY KEY (user_id, filter_id)) WITHOUT ROWID;
+CREATE TABLE rosters (
+        user_id TEXT NOT NULL, jid TEXT NOT NULL, data BLOB NOT NULL,
+        PRIMARY KEY (user_id, jid)) WITHOUT ROWID;
+CREATE TABLE registration_tokens (
+        token TEXT PRIMARY KEY, uses_left INTEGER, expires_ts_ms INTEGER) WITHOUT ROWID;
+CREATE TABLE names (
+        kind TEXT NOT NULL, scope TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+        PRIMARY KEY (kind, scope, key)) WITHOUT ROWID;
+CREATE TABLE server_keys (
+        server TEXT NOT NULL, key_id TEXT NOT NULL, public_key TEXT NOT NULL, old INTEGER NOT NULL,
+        valid_until_ts_ms INTEGER NOT NULL, fetched_ts_ms INTEGER NOT NULL, document BLOB NOT NULL,
+        PRIMARY KEY (server, key_id)) WITHOUT ROWID;
+INSERT INTO meta (key, value) VALUES ('schema', '0001');
