@@ -53,6 +53,7 @@ CAPABILITIES: dict[str, Capability] = {
         Capability("cap-notify", "IRCv3 capability-negotiation"),
         Capability("draft/account-registration", "IRCv3 account-registration"),
         Capability("draft/chathistory", "IRCv3 chathistory"),
+        Capability("draft/message-redaction", "IRCv3 message-redaction"),
         Capability("echo-message", "IRCv3 echo-message"),
         Capability("extended-join", "IRCv3 extended-join"),
         Capability("invite-notify", "IRCv3 invite-notify"),

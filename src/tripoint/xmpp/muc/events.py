@@ -14,6 +14,7 @@ from tripoint.core.json_view import text_at
 from tripoint.rooms.changes import EventCommitted, TypingChanged
 from tripoint.rooms.history import HistoryItem
 from tripoint.xmpp.messages import inside_of
+from tripoint.xmpp.muc.retraction import tell_redaction
 from tripoint.xmpp.muc.view import GONE, MucView, Occupant
 from tripoint.xmpp.projection import Standing
 from tripoint.xmpp.render import Shared, delay, item, muc_user, room_message, room_presence, stanza_id
@@ -258,5 +259,6 @@ _FORMS: Final[dict[str, Callable[[MucView, EventCommitted], None]]] = {
     "m.room.message": _said,
     "m.room.name": _configured,
     "m.room.power_levels": _ranks,
+    "m.room.redaction": tell_redaction,
     "m.room.topic": _topic,
 }

@@ -10,6 +10,7 @@ from tripoint.xmpp.c2s.direct import Route
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.messages import content_of, text_of
 from tripoint.xmpp.muc.mentions import link_mentions
+from tripoint.xmpp.muc.retraction import retract
 from tripoint.xmpp.muc.view import Visit
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, message
@@ -21,6 +22,7 @@ from tripoint.xmpp.tables import (
     MUC_STABLE_ID_NS,
     MUC_USER_NS,
     OCCUPANT_ID_NS,
+    RETRACT_NS,
     STANZA_ID_NS,
 )
 from tripoint.xmpp.wire import Element
@@ -37,6 +39,10 @@ _TYPING_MS = 30_000
 async def to_room(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """Something said to everybody, or a new subject."""
     visit = session.muc.visit(session, jid)
+    retracting = stanza.child("retract", RETRACT_NS)
+    if retracting is not None:
+        await retract(session, visit, stanza, retracting)
+        return
     subject = stanza.child_text("subject", CLIENT_NS)
     has_body = stanza.child("body", CLIENT_NS) is not None
     # spec: XEP-0045 8.1: a subject change has no <body/> and no <thread/>
