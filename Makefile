@@ -28,7 +28,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest $(PYTEST)
 
 check: $(VENV)/.test
-	$(BIN)/ruff check src tests tools
+	$(BIN)/ruff check src tests tools bench
 	$(BIN)/mypy --strict -p tripoint
 	$(BIN)/mypy --strict tools
 	$(BIN)/python -m tools.import_rule

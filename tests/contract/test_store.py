@@ -39,6 +39,7 @@ from tripoint.store.writes import (
     PutStagedPdu,
     PutStrippedState,
     PutToken,
+    PutWaitingRedaction,
     ReplaceEventJson,
     Write,
 )
@@ -577,5 +578,19 @@ def test_pdus_wait_in_the_order_in_which_they_came(on_store: OnStore) -> None:
         await write(store, PutStagedPdu(EventId("$z"), None, FAR, b""), DropRoom(2))
         assert await store.load_staged_pdus(1) == [second]
         assert await store.load_staged_rooms() == [1]
+
+    on_store(test)
+
+
+def test_redactions_wait_for_what_they_redact(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        target, one, two = EventId("$t"), EventId("$one"), EventId("$two")
+        assert await store.load_waiting_redactions(target) == []
+        await write(store, PutWaitingRedaction(target, two), PutWaitingRedaction(target, one))
+        await write(store, PutWaitingRedaction(target, one))
+        assert sorted(await store.load_waiting_redactions(target)) == [one, two]
+        await write(store, event(1, event_id=target, flags=8, redacted_by=one))
+        found = await store.load_event(target)
+        assert found is not None and found.redacted_by == one
 
     on_store(test)

@@ -26,6 +26,7 @@ class RoomBuilder:
     def __init__(self, version: str = "12", creator: UserId = ALICE, **create_content: object) -> None:
         self.version: RoomVersion = ROOM_VERSIONS[version]
         self.events: dict[EventId, Event] = {}
+        self._hashes: dict[EventId, str] = {}
         self.now = 1_000
         content: JsonObject = {"room_version": version, **create_content}  # type: ignore[dict-item]
         room_id = None
@@ -67,8 +68,9 @@ class RoomBuilder:
             origin_server_ts=self.now if at_ms is None else at_ms,
             server=ServerName(server_of(UserId(sender))),
             key=KEY,
-            hashes={event_id: reference_text(found) for event_id, found in self.events.items()},
+            hashes=self._hashes,
         )
+        self._hashes[event.event_id] = reference_text(event)
         self.events[event.event_id] = event
         return event
 
@@ -117,9 +119,9 @@ class Fork:
         state_key: str | None = "",
         at_ms: int | None = None,
     ) -> Event:
-        event = self.room.make(
-            sender, event_type, content, state_key, state=ids_of(self.state), parents=(self.last,), at_ms=at_ms
-        )
+        keys = auth_keys_for(event_type, sender, state_key, content, self.room.version)
+        auth = [self.state[key].event_id for key in keys if key in self.state]
+        event = self.room.make(sender, event_type, content, state_key, auth=auth, parents=(self.last,), at_ms=at_ms)
         check_event_auth(event, self.state)
         if event.is_state:
             self.state[event.key] = event

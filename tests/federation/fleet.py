@@ -226,6 +226,8 @@ class Ship:
         middle = await build_middle(
             self._config, store, self.key, secret=bytes(32), clock=clock.ms, monotonic=clock.s
         )
+        # Ids of rooms take part in the order of events: they come from the seed too.
+        middle.creation._mint = lambda: f"{self.sea.rng.getrandbits(64):016x}"
         own = OwnKeys(self.name, self.key, [], clock.ms)
         line = cast(Any, _Line(self.sea, self.name))
         keys = StoredKeys(store, middle.stream)
@@ -310,6 +312,10 @@ async def launch(ships: Sequence[Ship]) -> None:
     """All of them, none before the others can be reached."""
     for ship in ships:
         ship.is_up = True
+    # As servers do that have been in a room together for a while, they know each other's keys.
+    for ship in ships:
+        for other in ships:
+            await ship.trust.ring.request_keys(other.name, [other.key.key_id])
     for ship in ships:
         await ship.launch()
     # What making the rooms said is out of the way.

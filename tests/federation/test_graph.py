@@ -3,6 +3,7 @@
 spec: Matrix server-server-api "Checks performed on receipt of a PDU", "Rejection", "Soft failure"; rooms/v2, v12
 """
 
+import asyncio
 import itertools
 import random
 from collections import Counter
@@ -14,12 +15,13 @@ import pytest
 from tests.federation.islands import Island, islands
 from tests.federation.quarrels import carry, share_power, something, trio
 from tests.support.middle import run
-from tripoint.core.event import EventDraft, build_event
+from tests.support.slow_store import SlowStore
+from tripoint.core.event import EventDraft, build_event, parse_event
 from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.core.power import Rank
 from tripoint.rooms.accept import Lacking, Verdict
 from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomChange, StateReset
-from tripoint.rooms.commands import Ban, Join, SendState, SetRanks, SetTopic
+from tripoint.rooms.commands import Ban, Join, Leave, SendState, SetRanks, SetTopic
 from tripoint.rooms.history import Direction, HistoryQuery
 from tripoint.rooms.refusals import Refused
 from tripoint.rooms.room import Room
@@ -59,6 +61,39 @@ def test_what_one_says_the_others_get_in_order(version: str) -> None:
                 assert [item.event.content["body"] for item in page.items] == [str(n) for n in range(9)]
                 room = await island.party.middle.loaded.get(room_id)
                 assert len(room.head.extremities) == 1
+
+    run(work)
+
+
+def test_events_of_one_room_are_judged_one_at_a_time() -> None:
+    """However many wait in line, and whoever comes when one is done: an event that comes often is taken once."""
+
+    async def work() -> None:
+        store = SlowStore()
+        async with islands("a.org", "b.org", stores=[MemoryStore(), store]) as (one, two):
+            room_id, people = await trio([one, two], "12")
+            accept = two.party.middle.accept
+            running = most = 0
+            receive = accept._receive
+
+            async def counted(*given: object) -> Verdict | Lacking:
+                nonlocal running, most
+                running += 1
+                most = max(most, running)
+                try:
+                    return await receive(*given)  # type: ignore[arg-type]
+                finally:
+                    running -= 1
+
+            accept._receive = counted  # type: ignore[method-assign]
+            await one.party.say(people[0][0], room_id, "hello")
+            waiting = [asyncio.ensure_future(two.deliver(one.outgoing[-1])) for _ in range(3)]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            waiting += [asyncio.ensure_future(two.deliver(one.outgoing[-1])) for _ in range(3)]
+            verdicts = await asyncio.gather(*waiting)
+            assert most == 1
+            assert sorted(v.value for v in verdicts if isinstance(v, Verdict)) == ["accepted", *["known"] * 5]
+            assert not accept._turns._rooms
 
     run(work)
 
@@ -107,7 +142,13 @@ def test_who_is_out_by_a_resolution_hears_of_it_and_so_does_the_index() -> None:
     async def work() -> None:
         async with islands("a.org", "b.org") as (one, two):
             room_id, people = await trio([one, two], "12")
-            alice, bob = people[0][0], people[1][1]
+            alice, (bob, beth) = people[0][0], people[1]
+            # Somebody of bob's server stays inside, so that bob may come back without asking the other one.
+            await two.party.do(Join(actor=beth, room_id=room_id))
+            await two.party.do(Leave(actor=bob, room_id=room_id))
+            for event in two.outgoing:
+                await one.deliver(event)
+            two.outgoing.clear()
             one.party.clock.now += 1
             rule = {"join_rule": "invite"}
             await one.party.do(
@@ -273,6 +314,46 @@ def test_local_commands_go_on_while_events_are_taken_in(tmp_path: Path) -> None:
         again = [SqliteStore(tmp_path / f"{n}.db") for n in range(2)]
         async with islands("a.org", "b.org", stores=again) as (one, two):
             assert await one.state(room_id) == state
+
+    run(work)
+
+
+@pytest.mark.parametrize("version", ["1", "12"])
+def test_events_that_come_together_are_judged_one_by_one(version: str, tmp_path: Path) -> None:
+    """What follows the ends is committed together; what does not waits for it and finds it in the store."""
+
+    async def work() -> None:
+        stores = [SqliteStore(tmp_path / f"{n}.db") for n in range(2)]
+        async with islands("a.org", "b.org", stores=stores) as (one, two):
+            room_id, people = await trio([one, two], version)
+            alice, bob = people[0][0], people[1][0]
+            for number in range(5):
+                await two.party.say(bob, room_id, str(number))
+            first = [parse_event(e.json, e.version) for e in two.outgoing]
+            unknown = [first[3]]
+            assert await one.party.middle.accept.receive_all(unknown) == [
+                Lacking(frozenset({first[2].event_id}), frozenset())
+            ]
+            # A fork in the middle: Alice speaks before the first has come.
+            await one.party.say(alice, room_id, "meanwhile")
+            batch = [first[0], first[1], first[1], first[0], *first[2:], first[4]]
+            accepted, known = Verdict.ACCEPTED, Verdict.KNOWN
+            assert await one.party.middle.accept.receive_all(batch) == [
+                accepted, accepted, known, known, accepted, accepted, accepted, known,
+            ]  # fmt: skip
+            await two.deliver(one.outgoing[-1])
+            two.outgoing.clear()
+            for number in range(3):
+                await two.party.say(bob, room_id, f"later {number}")
+            later = [parse_event(e.json, e.version) for e in two.outgoing]
+            batch = [*later, *later]
+            assert await one.party.middle.accept.receive_all(batch) == [accepted] * 3 + [known] * 3
+            rooms = [await island.party.middle.loaded.get(room_id) for island in (one, two)]
+            assert set(rooms[0].head.extremities) == set(rooms[1].head.extremities) == {later[-1].event_id}
+            told = [c.event.event_id for c in one.party.room_changes if isinstance(c, EventCommitted)]
+            assert [i for i in told if i in {e.event_id for e in (*first, *later)}] == [
+                event.event_id for event in (*first, *later)
+            ]
 
     run(work)
 

@@ -106,6 +106,27 @@ def test_the_first_event_with_an_id_keeps_it(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", GIVEN_IDS)
+def test_an_id_is_taken_before_it_is_on_disk(version: str) -> None:
+    async def work() -> None:
+        async with islands("a.org", "b.org") as servers:
+            room_id, alice, bob = await pair(servers, version)
+            one, two = servers
+            elsewhere = await make_room(one, alice, version)
+            join = await bring_in(one, two, bob, elsewhere)
+            one.outgoing.clear()
+            first = await forge(two, room_id, bob)
+            second = await forge(two, room_id, bob, prev=[first], depth=51)
+            again = resigned(second, two, event_id=first.event_id, prev_events=[[second.event_id, {}]])
+            there = resigned(first, two, room_id=elsewhere, prev_events=[[join.event_id, {}]])
+            accept = one.party.middle.accept
+            batch = [first, second, again, there]
+            outcomes = await accept.receive_all([parse_event(event.json, event.version) for event in batch])
+            assert outcomes == [Verdict.ACCEPTED, Verdict.ACCEPTED, Verdict.CLASHES, Verdict.CLASHES]
+
+    run(work)
+
+
+@pytest.mark.parametrize("version", GIVEN_IDS)
 def test_an_id_is_taken_in_every_room(version: str) -> None:
     async def work() -> None:
         async with islands("a.org", "b.org") as servers:

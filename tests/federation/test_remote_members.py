@@ -15,6 +15,7 @@ from tests.cross.world import IrcPerson, XmppPerson
 from tests.federation.islands import Island, bring_in, islands, make_room
 from tests.federation.viewers import connect, front_ends
 from tests.support.middle import run
+from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
 from tripoint.core.ids import RoomId, UserId
 from tripoint.core.power import Rank
@@ -27,6 +28,7 @@ from tripoint.rooms.commands import (
     Join,
     Kick,
     Leave,
+    Redact,
     SendEvent,
     SendState,
     SetRanks,
@@ -254,6 +256,36 @@ def test_what_comes_late_says_when_it_was_said_and_comes_last() -> None:
                 assert line.startswith("@time=2023-11-14T22:13:20.000Z;")
                 assert f"<delay xmlns='urn:xmpp:delay' from='{ROOM}' stamp='2023-11-14T22:13:20.000Z'/>" in stanza
             assert said_at == 1_700_000_000.0
+
+    run(work)
+
+
+def test_what_a_remote_user_takes_back_is_taken_back_here() -> None:
+    async def work() -> None:
+        async with scene("draft/message-redaction", "message-tags") as at:
+            content: JsonObject = {"msgtype": "m.text", "body": "oops"}
+            said = await at.remote(
+                SendEvent(actor=at.bob, room_id=at.room_id, type="m.room.message", content=content)
+            )
+            reaction: JsonObject = {
+                "m.relates_to": {"rel_type": "m.annotation", "event_id": said.event_id, "key": "+1"}
+            }
+            reacted = await at.remote(
+                SendEvent(actor=at.bob, room_id=at.room_id, type="m.reaction", content=reaction)
+            )
+            await at.heard()
+            await at.remote(Redact(actor=at.bob, room_id=at.room_id, event_id=reacted.event_id))
+            (line,), stanzas = await at.heard()
+            assert line == (
+                f"@+reply={said.event_id};+draft/reply={said.event_id};+draft/unreact=+1 "
+                ":bob:remote.org!bob@remote.org TAGMSG #tea"
+            )
+            assert stanzas == []
+            await at.remote(Redact(actor=at.bob, room_id=at.room_id, event_id=said.event_id, reason="typo"))
+            (line,), (stanza,) = await at.heard()
+            assert line == f":bob:remote.org!bob@remote.org REDACT #tea {said.event_id} :typo"
+            assert f"from='{ROOM}/bob:remote.org'" in stanza
+            assert f"<retract xmlns='urn:xmpp:message-retract:1' id='{said.event_id}'/>" in stanza
 
     run(work)
 

@@ -6,14 +6,15 @@ spec: RFC9110 6.6.1, 9.3.2, 10.1.1, 15.5.14; RFC6585 5 (431)
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.middle import run
-from tripoint.net.http import KEEP_ALIVE_S, MAX_HEAD_BYTES, READ_S, HttpFront, Request, Response
+from tripoint.net import http
+from tripoint.net.http import KEEP_ALIVE_S, MAX_HEAD_BYTES, READ_S, REQUEST_S, HttpFront, Request, Response
 from tripoint.net.listen import bind
 
 PATIENCE_S = 5.0
@@ -344,3 +345,67 @@ def test_garbage_gives_an_error_or_nothing(chunks: list[bytes]) -> None:
     made, transport = asyncio.run(_feed(chunks))
     assert not made.reported
     assert transport.data == b"" or transport.data.startswith(b"HTTP/1.1 ")
+
+
+@pytest.mark.parametrize("head", [b"PUT /x", b"PUT /x HTTP/1.1\r\nhost: x\r\ncontent-length: 900\r\n\r\n"])
+def test_a_request_that_drips_in_has_a_deadline_for_all_of_it(head: bytes) -> None:
+    async def test(made: Site) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", made.port)
+        writer.write(head)
+        pieces = 0
+        while pieces == 0 or made.front.connections:
+            before = taken(made)
+            writer.write(b"x")
+            for _ in range(1000):
+                if taken(made) != before:
+                    break
+                await asyncio.sleep(0.001)
+            pieces += 1
+            made.clock.now += READ_S / 2
+            made.front.sweep()
+            await asyncio.sleep(0.001)
+        assert 2 <= pieces <= REQUEST_S / (READ_S / 2) + 1
+        assert made.front.buffered == 0 and made.seen == []
+        with suppress(ConnectionError):
+            await asyncio.wait_for(reader.read(), PATIENCE_S)
+        writer.close()
+
+    on_site(test)
+
+
+def taken(made: Site) -> int:
+    """Bytes that have arrived of requests that are not complete."""
+    return sum(one._body_bytes + one._head_bytes for one in made.front.connections)
+
+
+def test_bodies_that_are_on_their_way_have_a_bound_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(made: Site) -> None:
+        monkeypatch.setattr(http, "MAX_BUFFERED_BYTES", 1200)
+        _, first = await asyncio.open_connection("127.0.0.1", made.port)
+        first.write(b"PUT /x HTTP/1.1\r\nhost: x\r\ncontent-length: 901\r\n\r\n" + b"a" * 900)
+        for _ in range(200):
+            if made.front.buffered == 900:
+                break
+            await asyncio.sleep(0.001)
+        whole = b"PUT /y HTTP/1.1\r\nhost: x\r\ncontent-length: 900\r\n\r\n" + b"b" * 900
+        assert (await exchange(made, whole)).startswith(b"HTTP/1.1 413 ")
+        first.close()
+        for _ in range(200):
+            if not made.front.buffered:
+                break
+            await asyncio.sleep(0.001)
+        assert b"200 OK" in await exchange(made, whole.replace(b"host", b"connection: close\r\nhost"))
+        assert made.front.buffered == 0
+
+    on_site(test)
+
+
+def test_some_addresses_take_longer_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(made: Site) -> None:
+        monkeypatch.setattr(made.front, "_larger", ((b"/send/", 5000),))
+        tail = b" HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 3000\r\n\r\n" + b"a" * 3000
+        assert b"200 OK" in await exchange(made, b"PUT /send/1" + tail)
+        assert b" 413 " in await exchange(made, b"PUT /other/1" + tail)
+        assert b" 413 " in await exchange(made, b"PUT /send/1" + tail.replace(b"3000", b"5001"))
+
+    on_site(test)

@@ -13,7 +13,6 @@ ROOM_ERRORS: dict[Refusal, tuple[int, str]] = {
     Refusal.GUESTS_FORBIDDEN: (403, "M_GUEST_ACCESS_FORBIDDEN"),
     Refusal.NO_SUCH_ROOM: (404, "M_NOT_FOUND"),
     Refusal.CREATION_OFF: (404, "M_NOT_FOUND"),
-    Refusal.NOT_A_LOCAL_ROOM_NAME: (404, "M_NOT_FOUND"),
     Refusal.ALIAS_TAKEN: (400, "M_ROOM_IN_USE"),
     Refusal.BAD_ALIAS: (400, "M_INVALID_PARAM"),
     Refusal.NO_SUCH_ALIAS: (404, "M_NOT_FOUND"),

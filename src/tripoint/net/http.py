@@ -105,8 +105,12 @@ MAX_HEAD_BYTES = 65_536
 MAX_PIPELINED = 8
 # Deadlines. A head or the next piece of a body; the pause between two requests; a client that does not read.
 READ_S = 30.0
+# A whole request, however busily its pieces drip in: 5 MB on a slow line, and nobody's byte a minute.
+REQUEST_S = 120.0
 KEEP_ALIVE_S = 120.0
 WRITE_S = 60.0
+# Bodies that are on their way, of all connections together. Beyond it the next to grow are turned away.
+MAX_BUFFERED_BYTES = 268_435_456
 # How often deadlines are looked at: one sweep for all connections, no timer for each.
 SWEEP_S = 5.0
 
@@ -151,6 +155,7 @@ class HttpFront:
         self._max_connections = max_connections
         self._servers: list[asyncio.Server] = []
         self._sweeping: asyncio.TimerHandle | None = None
+        self.buffered = 0  # bytes of bodies that are not complete yet
         self._heads: dict[tuple[int, Sequence[Header]], bytes] = {}
         self._date = b""
         self._date_s = 0
@@ -260,6 +265,7 @@ class HttpConnection(asyncio.Protocol):
         self._head_bytes = 0
         self._in_head = True
         self._too_large = False
+        self._latest = float("inf")  # when the request that is coming in must be complete
         self._waiting: deque[tuple[Request, bool, bool]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._reading = True  # the request that is being answered changes nothing
@@ -285,6 +291,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._front.connections.discard(self)
         self._waiting.clear()
+        self._drop_body()
         if self._task is not None and self._reading:
             # Nobody waits for this answer any more: a long poll ends with its connection. What changes something
             # runs to its end, so that nothing stays half done.
@@ -307,7 +314,7 @@ class HttpConnection(asyncio.Protocol):
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(431)
         elif self._task is None:
-            self.deadline = self._front.monotonic() + READ_S
+            self.deadline = min(self._front.monotonic() + READ_S, self._latest)
 
     def eof_received(self) -> bool:
         return False
@@ -321,7 +328,9 @@ class HttpConnection(asyncio.Protocol):
     # -- llhttp
 
     def on_message_begin(self) -> None:
-        self._url, self._headers, self._body = b"", [], []
+        self._drop_body()
+        self._latest = self._front.monotonic() + REQUEST_S
+        self._url, self._headers = b"", []
         self._body_bytes, self._too_large, self._in_head = 0, False, True
 
     def on_url(self, url: bytes) -> None:
@@ -349,14 +358,22 @@ class HttpConnection(asyncio.Protocol):
         if self._too_large:
             return
         self._body_bytes += len(body)
-        if self._body_bytes > self._body_limit:
+        front = self._front
+        if self._body_bytes > self._body_limit or front.buffered + len(body) > MAX_BUFFERED_BYTES:
             self._too_large = self._last = True
             self._finish(keep_alive=False)
             return
+        front.buffered += len(body)
         self._body.append(body)
+
+    def _drop_body(self) -> None:
+        """The body that was coming in is complete, or is not wanted any more."""
+        self._front.buffered -= sum(map(len, self._body))
+        self._body = []
 
     def on_message_complete(self) -> None:
         self._in_head = True
+        self._latest = float("inf")
         if not self._too_large:
             self._finish(keep_alive=self._parser.should_keep_alive())
 
@@ -374,7 +391,7 @@ class HttpConnection(asyncio.Protocol):
             self._front.address_of(self._peer, self._headers),
             self._front.is_secure(self._peer, self._headers, self._own_tls),
         )
-        self._body = []
+        self._drop_body()
         self._waiting.append((request, keep_alive, self._too_large))
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._answer())

@@ -20,7 +20,7 @@ MAX_KEPT = 1000
 
 
 class Abroad:
-    """Asks; Refused(REMOTE_TIMEOUT) where a server gives no usable answer, NOT_A_LOCAL_ROOM_NAME without
+    """Asks; Refused(REMOTE_TIMEOUT) where a server gives no usable answer, NO_SUCH_ROOM without
     federation."""
 
     def __init__(

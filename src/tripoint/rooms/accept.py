@@ -11,12 +11,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from tripoint.core.auth_rules import NotAllowed, check_auth_events_selection, needed_keys_of, state_of
+from tripoint.core.auth_rules import (
+    NotAllowed,
+    check_auth_events_selection,
+    check_event_auth,
+    needed_keys_of,
+    state_of,
+)
 from tripoint.core.event import Event, same_event
 from tripoint.core.ids import EventId
+from tripoint.core.levels import CREATE
 from tripoint.rooms.ends import ends_with
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.outliers import permits
+from tripoint.rooms.redactions import NOTHING, Redacting, Redactions
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.remote_writer import RemotePlace, RemoteWriter
 from tripoint.rooms.room import Room, StateKey
@@ -55,6 +63,10 @@ class Lacking:
     auth_events: frozenset[EventId]
 
 
+# What became of an event, and what to wait for before that is told.
+_Outcome = tuple[Verdict | Lacking, "asyncio.Future[None] | None"]
+
+
 class Accept:
     """Takes events of other servers into rooms that this server is in."""
 
@@ -63,7 +75,10 @@ class Accept:
         self._remote = remote
         self._store = store
         self._states = States(store)
+        self._redactions = Redactions(store, self._states)
         self._turns = turns
+        # Events that are judged and not on disk yet, of all rooms, with what is done when they are.
+        self._in_flight: dict[EventId, asyncio.Future[None]] = {}
 
     async def judged(self, event_ids: Sequence[EventId]) -> Mapping[EventId, Verdict]:
         """What became of those of these events that were judged before."""
@@ -79,26 +94,94 @@ class Accept:
 
         `relayed`: it is another server's, and this one spreads it (it came by send_join and its kin).
         """
-        return await self._one_at_a_time(event, None, relayed)
+        outcome, commit = await self._one_at_a_time(event, None, relayed)
+        if commit is not None:
+            await asyncio.shield(commit)
+        return outcome
+
+    async def receive_all(self, events: Sequence[Event]) -> list[Verdict | Lacking]:
+        """As receive() for each, in order; what simply follows the room's ends is committed together."""
+        outcomes: list[Verdict | Lacking] = []
+        commits: list[asyncio.Future[None]] = []
+        for event in events:
+            outcome, commit = await self._one_at_a_time(event, None, False)
+            outcomes.append(outcome)
+            if commit is not None:
+                commits.append(commit)
+        for commit in commits:
+            await asyncio.shield(commit)
+        return outcomes
 
     async def receive_after(self, event: Event, state_ids: Sequence[EventId]) -> Verdict | Lacking:
         """As receive(), for an event before which there is a hole: `state_ids` is the state before it, as
         another server says. Events of it that are not in the store, or were rejected, do not count."""
-        return await self._one_at_a_time(event, state_ids, False)
+        outcome, _ = await self._one_at_a_time(event, state_ids, False)
+        return outcome
 
     async def _one_at_a_time(
         self, event: Event, state_ids: Sequence[EventId] | None, relayed: bool
-    ) -> Verdict | Lacking:
+    ) -> _Outcome:
         async with self._turns.of(event.room_id):
             room = await self._rooms.get(event.room_id)
             if room.outside:
                 raise Refused(Refusal.NO_SUCH_ROOM, "This server is not in that room")
-            return await self._receive(room, event, state_ids, relayed)
+            if event.event_id in self._in_flight:
+                await self._on_disk()
+            known = await self._store.load_event(event.event_id)
+            if known is None and state_ids is None and not relayed and not await self._redactions.concern(event):
+                commit = self._receive_next(room, event)
+                if commit is not None:
+                    return Verdict.ACCEPTED, commit
+            # From here on the store is read: what is judged has to be there.
+            await self._on_disk()
+            return await self._receive(room, event, state_ids, known, relayed), None
+
+    async def _on_disk(self) -> None:
+        if self._in_flight:
+            await asyncio.wait(list(self._in_flight.values()))
+
+    def _sent(self, event_id: EventId, commit: "asyncio.Future[None]") -> None:
+        self._in_flight[event_id] = commit
+
+        def done(future: "asyncio.Future[None]") -> None:
+            self._in_flight.pop(event_id, None)
+            # Who waits for it is told of a failure; nobody may be waiting any more.
+            future.cancelled() or future.exception()
+
+        commit.add_done_callback(done)
+
+    def _receive_next(self, room: Room, event: Event) -> "asyncio.Future[None] | None":
+        """Take an event that everybody expects: it follows all ends, and cites what is the state there.
+
+        Then the state before it is the current state, and what it cites is that state too: checks 4, 5 and 6 are
+        one. None for any other event, and for what is not allowed: _receive() judges those. Awaits nothing.
+        """
+        if event.event_id in self._in_flight or event.type == "m.room.create" or not event.prev_events:
+            return None
+        if sorted(event.prev_events) != sorted(room.head.extremities):
+            return None
+        state = _head_state(room, event)
+        by_id = {found.event_id: found for found in state.values()}
+        wanted = len(state) - (room.version.room_id_is_create_hash and CREATE in state)
+        if len(event.auth_events) != wanted or any(event_id not in by_id for event_id in event.auth_events):
+            return None
+        try:
+            check_auth_events_selection(event, [by_id[event_id] for event_id in event.auth_events])
+            check_event_auth(event, state)
+        except NotAllowed:
+            return None
+        commit = self._remote.submit_next(room, event)
+        self._sent(event.event_id, commit)
+        return commit
 
     async def _receive(
-        self, room: Room, event: Event, state_ids: Sequence[EventId] | None, relayed: bool
+        self,
+        room: Room,
+        event: Event,
+        state_ids: Sequence[EventId] | None,
+        known: StoredEvent | None,
+        relayed: bool,
     ) -> Verdict | Lacking:
-        known = await self._store.load_event(event.event_id)
         if known is not None:
             if known.room_key != room.room_key:
                 return Verdict.CLASHES
@@ -132,10 +215,16 @@ class Accept:
         allowed = self._allowed_by_auth_events(room, event, [auth[i] for i in event.auth_events])
         # 5. "... based on the state before the event, otherwise it is rejected."
         allowed = allowed and permits(await self._states.auth_state(before, event), event)
+        redacting = await self._redactions.look(room, event, before) if allowed else NOTHING
         for _ in range(MAX_TRIES):
-            place = await self._place(room, event, before, group, allowed, known, relayed)
+            place = await self._place(room, event, before, group, allowed, known, relayed, redacting)
             if place is not None:
-                await asyncio.shield(self._remote.submit(room, place))
+                if event.event_id in self._in_flight:
+                    # Taken meanwhile, by an event of another room.
+                    return Verdict.CLASHES
+                commit = self._remote.submit(room, place)
+                self._sent(event.event_id, commit)
+                await asyncio.shield(commit)
                 return _VERDICTS[place.flags]
         raise Refused(Refusal.SERVER_BUSY)
 
@@ -178,6 +267,7 @@ class Accept:
         allowed: bool,
         known: StoredEvent | None,
         relayed: bool,
+        redacting: Redacting,
     ) -> RemotePlace | None:
         """Where the event goes; None if the head moved while this was found out. No await after the check."""
         head = room.head.rows()
@@ -221,6 +311,7 @@ class Accept:
             after=after,
             current=current,
             changed=changed,
+            redacting=redacting,
         )
 
     async def _changed(

@@ -19,8 +19,9 @@ from tripoint.rooms.states import parsed
 from tripoint.store.interface import RoomStore, StoredEvent
 from tripoint.store.writes import FLAG_OUTLIER, FLAG_RELAYED
 
-Servers = frozenset[ServerName]
-NOBODY: Servers = frozenset()
+# In order, so that what happens does not depend on how a set happens to be laid out.
+Servers = tuple[ServerName, ...]
+NOBODY: Servers = ()
 
 # Events after which the servers of a room are looked at again.
 _MOVING = frozenset(("m.room.member", "m.room.server_acl"))
@@ -50,7 +51,7 @@ class Audience:
         if servers is None:
             servers = NOBODY
             if _federates(room):
-                servers = frozenset(one for one in room.servers() if self._may_hear(room, one))
+                servers = tuple(sorted(one for one in room.servers() if self._may_hear(room, one)))
             self._now[room] = servers
         return servers
 
@@ -68,7 +69,7 @@ class Audience:
         if event.type == "m.room.member":
             before = "leave" if change.replaced is None else member_of(change.replaced).membership
             servers = self._with_target(room, event, before, servers)
-        return servers - {server_of(event.sender)} if change.relayed else servers
+        return _without(servers, server_of(event.sender)) if change.relayed else servers
 
     async def of_stored(self, room: Room, row: StoredEvent) -> tuple[Event, Servers]:
         """An event of the log, and who was to be told of it when it was committed."""
@@ -77,12 +78,12 @@ class Audience:
         if row.flags & FLAG_OUTLIER or not self._is_ours(event, relayed) or not _federates(room):
             return event, NOBODY
         there = await self._after(row)
-        servers = frozenset(one for one in there if self._may_hear(room, one))
+        servers = tuple(one for one in there if self._may_hear(room, one))
         if event.type == "m.room.member" and event.state_key is not None:
             stood = await self._store.load_state_before(row.room_key, event.type, event.state_key, row.place)
             before = "leave" if stood is None else member_of(parsed(stood, room.version)).membership
             servers = self._with_target(room, event, before, servers)
-        return event, servers - {server_of(event.sender)} if relayed else servers
+        return event, _without(servers, server_of(event.sender)) if relayed else servers
 
     def _is_ours(self, event: Event, relayed: bool) -> bool:
         return relayed or server_of(event.sender) == self._server
@@ -95,7 +96,9 @@ class Audience:
         if event.state_key is None or before not in _ENDING or member_of(event).membership in _ENDING:
             return servers
         target = server_of(UserId(event.state_key))
-        return servers | {target} if _federates(room) and self._may_hear(room, target) else servers
+        if target in servers or not _federates(room) or not self._may_hear(room, target):
+            return servers
+        return (*servers, target)
 
     async def _after(self, row: StoredEvent) -> Servers:
         """The servers with joined members in the state after an event. Neighbours in the log share states."""
@@ -104,13 +107,18 @@ class Audience:
             state = await self._store.load_state(row.state_group)
             members = {key: user for (type_, user), key in state.items() if type_ == "m.room.member"}
             rows = await self._store.load_events(list(members))
-            servers = frozenset(server_of(UserId(members[key])) for key, found in rows.items() if _joins(found.json))
+            joined = {server_of(UserId(members[key])) for key, found in rows.items() if _joins(found.json)}
+            servers = tuple(sorted(joined))
             self._of_group = row.state_group, servers
         return servers
 
 
 def _federates(room: Room) -> bool:
     return not room.outside and room.create_event.content.get("m.federate") is not False
+
+
+def _without(servers: Servers, server: ServerName) -> Servers:
+    return tuple(one for one in servers if one != server)
 
 
 def _joins(json: bytes) -> bool:

@@ -46,9 +46,11 @@ class CatchUp:
         self._store = store
         self._remote = remote
 
-    async def take(self, event: Event, origin: ServerName) -> Verdict | None:
+    async def take(self, event: Event, origin: ServerName, *, patient: bool = False) -> Verdict | None:
         """Judge an event that `origin` sent; None if what it lacks was not to be had, and it was dropped.
 
+        `patient`: it may come again. Then a gap that is short and could not be filled (an answer that left
+        something out, a key that was not to be had just now) makes no hole yet.
         Refused(NO_SUCH_ROOM) for a room this server is not in.
         """
         outcome = await self._accept.receive(event)
@@ -57,28 +59,39 @@ class CatchUp:
         room = await self._rooms.get(event.room_id)
         budget = _Budget(MAX_FETCHED)
         try:
-            return await self._fill(room, event, origin, outcome, budget)
+            return await self._fill(room, event, origin, outcome, budget, patient)
         except (RemoteFailed, _Exhausted):
             return None
 
     async def _fill(
-        self, room: Room, event: Event, origin: ServerName, lacking: Lacking, budget: "_Budget"
+        self,
+        room: Room,
+        event: Event,
+        origin: ServerName,
+        lacking: Lacking,
+        budget: "_Budget",
+        patient: bool,
     ) -> Verdict | None:
+        is_long = False
         if lacking.auth_events:
             await self._fetch_auth(room, origin, lacking.auth_events, budget)
         if lacking.prev_events:
-            await self._walk_back(room, event, origin, budget)
+            is_long = await self._walk_back(room, event, origin, budget)
         outcome = await self._accept.receive(event)
+        if isinstance(outcome, Lacking) and patient and not is_long:
+            return None
         if isinstance(outcome, Lacking) and outcome.prev_events and not outcome.auth_events:
             for event_id in sorted(outcome.prev_events)[:MAX_ENDS]:
                 await self._bridge(room, origin, event_id, budget)
             outcome = await self._accept.receive(event)
         return outcome if isinstance(outcome, Verdict) else None
 
-    async def _walk_back(self, room: Room, event: Event, origin: ServerName, budget: "_Budget") -> None:
-        """Ask for the events between our ends and this one, and take them in order."""
+    async def _walk_back(self, room: Room, event: Event, origin: ServerName, budget: "_Budget") -> bool:
+        """Ask for the events between our ends and this one, and take them in order. Whether there are more of them
+        than we ask for."""
         found: dict[EventId, Event] = {}
         latest: Sequence[EventId] = [event.event_id]
+        is_long = True
         for _ in range(MISSING_ROUNDS):
             earliest = list(room.head.extremities)
             got = await self._remote.missing_events(origin, room.room_id, earliest, latest, MISSING_LIMIT)
@@ -88,16 +101,19 @@ class CatchUp:
             wanted = await self._unknown(i for e in (event, *found.values()) for i in e.prev_events)
             ends = [i for i in wanted if i not in found]
             if not fresh or not ends:
+                is_long = False
                 break
             # Go on from the oldest that we got.
             latest = [e.event_id for e in fresh.values() if any(i in ends for i in e.prev_events)]
             if not latest:
+                is_long = False
                 break
         for one in timeline_order(found.values()):
             outcome = await self._accept.receive(one)
             if isinstance(outcome, Lacking) and outcome.auth_events:
                 await self._fetch_auth(room, origin, outcome.auth_events, budget)
                 await self._accept.receive(one)
+        return is_long
 
     async def _bridge(self, room: Room, origin: ServerName, event_id: EventId, budget: "_Budget") -> None:
         """Take in an event before which there is a hole, with the state that `origin` says was before it."""

@@ -33,11 +33,11 @@ from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room
 from tripoint.rooms.writer import Writer, stored_token
 from tripoint.store.interface import RoomStore, StoredEvent
-from tripoint.store.writes import ReplaceEventJson
+from tripoint.store.writes import FLAG_REDACTED, ReplaceEventJson
 
 # Repeats of a transaction id come within seconds; older ones are found on disk.
 REMEMBERED_TOKENS = 4096
-FLAG_REDACTED = 8
+
 
 
 class Messages:

@@ -27,6 +27,8 @@ FLOOR = "federation_floor"
 PAGE = 500
 # Forward extremities of one room that are sent to a server that missed something in it.
 MAX_ENDS = 10
+# Events that are sent to a server that is not in the room any more, up to the one that says so: it may not ask.
+MAX_FAREWELL = 40
 
 DestinationRow = PutDestination
 MissedRow = PutMissedRoom
@@ -111,7 +113,7 @@ class Outbox:
     def servers(self, room_id: RoomId) -> Servers:
         """The other servers in a room, for what is told and not kept."""
         room = self._rooms.peek(room_id)
-        return frozenset() if room is None else self._audience.of_room(room)
+        return () if room is None else self._audience.of_room(room)
 
     def forget(self, room_id: RoomId) -> None:
         """State changed without an event of its own."""
@@ -159,7 +161,8 @@ class Outbox:
     ) -> tuple[Sequence[bytes], Sequence[OutgoingReceipt]]:
         """The PDUs and receipts from which a server finds out what it missed in a room since a position.
 
-        The room's forward extremities; where none of its users is there any more, the newest event that says so.
+        The room's forward extremities; where none of its users is there any more, the newest event that says so and
+        what came before it.
         """
         room = await self._room(room_key)
         if room is None:
@@ -188,8 +191,13 @@ class Outbox:
             for key, event in room.state.items()
             if key[0] == "m.room.member" and key[1].endswith(suffix) and server_of(UserId(key[1])) == server
         ]
-        newest = max(gone, key=lambda entry: entry[0], default=None)
-        return (newest[1].json,) if newest is not None and newest[0] >= since else ()
+        upto, _ = max(gone, key=lambda entry: entry[0], default=(0, None))
+        if upto < since:
+            return ()
+        rows = await self._store.load_timeline(
+            room.room_key, after=since - 1, upto=upto, limit=MAX_FAREWELL, backward=True
+        )
+        return [row.json for row in reversed(rows)]
 
     async def save(
         self, destinations: Sequence[DestinationRow], missed: Sequence[MissedRow], floor: int

@@ -19,7 +19,6 @@ class Refusal(Enum):
     GUESTS_FORBIDDEN = "Guests may not do this here; log in with an account"
     NO_SUCH_ROOM = "There is no such room"
     CREATION_OFF = "There is no such room, and it cannot be created here"
-    NOT_A_LOCAL_ROOM_NAME = "Rooms of other servers are not reachable from here"
     ALIAS_TAKEN = "That room name is taken"
     BAD_ALIAS = "That is not a valid room name"
     NO_SUCH_ALIAS = "There is no such room name"

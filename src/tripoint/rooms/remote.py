@@ -112,7 +112,7 @@ class RemoteRooms(Protocol):
 
 
 class RemoteDoor:
-    """The way to other servers. Closed until federation is there; Refused(NOT_A_LOCAL_ROOM_NAME) while it is closed."""
+    """The way to other servers. Closed until federation is there; Refused(NO_SUCH_ROOM) while it is closed."""
 
     def __init__(self) -> None:
         self._servers: RemoteServers | None = None
@@ -124,11 +124,11 @@ class RemoteDoor:
     @property
     def servers(self) -> RemoteServers:
         if self._servers is None:
-            raise Refused(Refusal.NOT_A_LOCAL_ROOM_NAME)
+            raise Refused(Refusal.NO_SUCH_ROOM, "Rooms of other servers are not reachable from here")
         return self._servers
 
     @property
     def rooms(self) -> RemoteRooms:
         if self._rooms is None:
-            raise Refused(Refusal.NOT_A_LOCAL_ROOM_NAME)
+            raise Refused(Refusal.NO_SUCH_ROOM, "Rooms of other servers are not reachable from here")
         return self._rooms

@@ -8,16 +8,25 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tripoint.core.event import Event
+from tripoint.core.event import Event, redact
 from tripoint.core.ids import UserId
 from tripoint.rooms.changes import EventCommitted, StateReset
 from tripoint.rooms.ends import ends_with, extremity_of
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.membership_index import MembershipIndex
+from tripoint.rooms.redactions import NOTHING, Redacting
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Head, Room, StateKey, membership_of
 from tripoint.rooms.writer import Writer
-from tripoint.store.writes import FLAG_RELAYED, AddEvent, PlaceEvent, PutMembership, Write
+from tripoint.store.writes import (
+    FLAG_REDACTED,
+    FLAG_RELAYED,
+    AddEvent,
+    PlaceEvent,
+    PutMembership,
+    ReplaceEventJson,
+    Write,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +36,8 @@ class RemotePlace:
     States map (type, state_key) to event keys; `own_key` stands for this event's own key, which it gets when
     it is committed. `current` is the room's state from now on, None where the head stays (rejected,
     soft-failed); `changed` the events in which that differs from the head. `enters`: the event is this server's
-    way into the room, and what the head was before does not count any more.
+    way into the room, and what the head was before does not count any more. `redacting`: redactions.py; it counts where
+    the event is accepted.
     """
 
     event: Event
@@ -40,6 +50,7 @@ class RemotePlace:
     current: Mapping[StateKey, int] | None
     changed: Mapping[StateKey, Event | None]
     enters: bool = False
+    redacting: Redacting = NOTHING
 
 
 class RemoteWriter:
@@ -61,9 +72,11 @@ class RemoteWriter:
         """Queue an event whose states were worked out; the future is done after the commit, as Writer.submit's."""
         if room.gone:
             raise Refused(Refusal.NO_SUCH_ROOM)
-        event, head = place.event, room.head
-        unit: list[Write] = list(writes)
-        shown = place.current is not None
+        head, redacting = room.head, NOTHING if place.current is None else place.redacting
+        event = place.event if redacting.because is None else redact(place.event)
+        flags = place.flags if redacting.because is None else place.flags | FLAG_REDACTED
+        unit: list[Write] = [*writes, *redacting.writes]
+        shown = place.current is not None and not redacting.hidden
         number = self._writer.stream.next()
         event_key = number if place.known_key is None else place.known_key
         position = number if shown else None
@@ -82,20 +95,24 @@ class RemoteWriter:
                     event.event_id,
                     group,
                     event.origin_server_ts,
-                    place.flags,
+                    flags,
                     event.type if event.state_key is not None else None,
                     event.state_key,
                     None,
                     event.json,
+                    None if redacting.because is None else redacting.because.event_id,
                 )
             )
         else:
-            unit.append(PlaceEvent(event_key, position, group, place.flags))
+            unit.append(PlaceEvent(event_key, position, group, flags))
+            if redacting.because is not None:
+                unit.append(ReplaceEventJson(event_key, flags, event.json, redacting.because.event_id))
         changed: dict[StateKey, tuple[Event, int] | None] = {}
         if place.current is not None:
             current = own(place.current)
             changed = {
-                key: None if found is None else (found, current[key]) for key, found in place.changed.items()
+                key: None if found is None else (event if found is place.event else found, current[key])
+                for key, found in place.changed.items()
             }
             if current == after:
                 head.group = group
@@ -110,10 +127,46 @@ class RemoteWriter:
         def committed() -> None:
             if on_commit is not None:
                 on_commit()
-            if shown:
-                self._tell(room, place, event_key, number, changed, new_head)
+            if redacting.target is not None:
+                room.redacted(redacting.target, event)
+            if place.current is not None:
+                self._tell(room, event, event_key, number, changed, new_head, place, shown=shown)
 
         return self._writer.queue(room, unit, committed)
+
+    def submit_next(self, room: Room, event: Event) -> "asyncio.Future[None]":
+        """Queue an event that follows all ends of the room and is allowed there: as submit(), where no state has to
+        be worked out."""
+        if room.gone:
+            raise Refused(Refusal.NO_SUCH_ROOM)
+        unit: list[Write] = []
+        number = self._writer.stream.next()
+        head = room.head
+        changed: dict[StateKey, tuple[Event, int] | None] = {}
+        if event.state_key is not None:
+            changed[event.key] = (event, number)
+            room.pending.update(changed)
+            unit.append(self._writer.groups.after(room, event.type, event.state_key, number))
+            unit.extend(self._membership_writes(room, changed, number))
+        unit.append(
+            AddEvent(
+                number,
+                number,
+                room.room_key,
+                event.event_id,
+                head.group,
+                event.origin_server_ts,
+                0,
+                event.type if event.state_key is not None else None,
+                event.state_key,
+                None,
+                event.json,
+            )
+        )
+        head.extremities = ends_with(head.extremities, event)
+        head.extremities[event.event_id] = extremity_of(event, head.group)
+        new_head = head.copy()
+        return self._writer.queue(room, unit, lambda: self._tell(room, event, number, number, changed, new_head))
 
     def _membership_writes(
         self, room: Room, changed: Mapping[StateKey, tuple[Event, int] | None], position: int
@@ -133,41 +186,48 @@ class RemoteWriter:
     def _tell(
         self,
         room: Room,
-        place: RemotePlace,
+        event: Event,
         event_key: int,
         position: int,
         changed: Mapping[StateKey, tuple[Event, int] | None],
         head: Head,
+        place: RemotePlace | None = None,
+        *,
+        shown: bool = True,
     ) -> None:
-        """Tell an event of another server, and then whatever else its arrival changed.
+        """Tell an event of another server if it is `shown`, and then whatever else its arrival changed.
 
         In two steps, so that whoever hears of a step finds the room as that step leaves it: first as if the
-        event stood, then as the resolution has it. Where this server enters the room nobody of it was inside,
-        and there is no earlier picture of the room to correct.
+        event stood, then as the resolution has it.
         """
-        event = place.event
         rest = dict(changed)
         replaced: Event | None = None
-        if event.state_key is not None:
+        if place is not None and place.enters:
+            # Nobody of this server was inside: there is no earlier picture of the room to correct.
+            room.version = event.version
+            replaced = self._take_state(room, changed, position, head)[event.key]
+            rest = {}
+        elif event.state_key is not None:
             key = event.key
             entry = rest.pop(key, None)
             replaced = room.state.get(key)
             former = None if replaced is None else (replaced, room.state_keys[key])
-            wins = entry is not None and entry[0] is event
+            wins = entry is not None and entry[0].event_id == event.event_id
             if key in changed or replaced is None or replaced.event_id != event.event_id:
-                if not place.enters:
-                    self._take_state(room, {key: entry if wins else (event, event_key)}, position, head)
+                self._take_state(room, {key: entry if wins else (event, event_key)}, position, head)
                 if not wins:
                     # It was told and lost the resolution: it is visibly undone.
                     rest[key] = entry if key in changed else former
-        if place.enters:
-            room.version = event.version
-            self._take_state(room, changed, position, head)
-        room.shown(HistoryItem(position, event, None, replaced))
-        relayed = bool(place.flags & FLAG_RELAYED)
-        self._writer.tell([EventCommitted(position, room.room_id, event, replaced, relayed=relayed)])
-        if place.enters:
-            return
+        if shown:
+            room.shown(
+                HistoryItem(position, event, None, replaced, None if place is None else place.redacting.because)
+            )
+            relayed = place is not None and bool(place.flags & FLAG_RELAYED)
+            redacted = None if place is None else place.redacting.original
+            told = EventCommitted(
+                position, room.room_id, event, replaced, relayed=relayed, redacted=redacted
+            )
+            self._writer.tell([told])
         before = self._take_state(room, rest, position, head)
         if rest:
             pairs = [(before[key], None if entry is None else entry[0]) for key, entry in rest.items()]

@@ -33,6 +33,8 @@ MAX_WAITING: Final = 100
 MAX_ROOMS: Final = 32
 # The waits between the tries for one event (s). After the last it is dropped.
 WAITS_S: Final = (1.0, 2.0, 5.0, 15.0, 60.0, 300.0)
+# So many tries must fail before a short gap is left open.
+PATIENT: Final = 5
 # Fetching for one event altogether: a server that answers slowly holds up its room no longer than this.
 TAKE_S: Final = 120.0
 
@@ -47,7 +49,7 @@ class StagingStore(RoomStore, FederationStore, Protocol):
 class TakesEvents(Protocol):
     """catch_up.CatchUp."""
 
-    async def take(self, event: Event, origin: ServerName) -> Verdict | None: ...
+    async def take(self, event: Event, origin: ServerName, *, patient: bool = False) -> Verdict | None: ...
 
 
 class Staging:
@@ -116,8 +118,8 @@ class Staging:
 
     def _ended(self, room_key: int) -> None:
         self._tasks.pop(room_key, None)
-        self._arrived.pop(room_key, None)
-        if self._waiting.get(room_key):
+        if self._arrived.pop(room_key).is_set():
+            # It came when nothing was found any more.
             self._begin(room_key)
 
     async def _work(self, room_key: int) -> None:
@@ -128,6 +130,8 @@ class Staging:
         tries: dict[EventId, tuple[int, float]] = {}  # how often it was tried, and when it is due again
         while staged := await self._store.load_staged_pdus(room_key):
             arrived.clear()
+            # Counted again: what came twice is stored once.
+            self._waiting[room_key] = len(staged)
             for one in staged:
                 attempt, due = tries.get(one.event_id, (0, 0.0))
                 if due > loop.time():
@@ -141,6 +145,7 @@ class Staging:
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(min(due for _, due in tries.values())):
                         await arrived.wait()
+        self._waiting.pop(room_key, None)
 
     async def _settle(self, room_key: int, staged: PutStagedPdu, attempt: int) -> bool:
         """Judge one event. Whether it waits no more: because it was judged, or because it is given up."""
@@ -161,7 +166,9 @@ class Staging:
         try:
             async with asyncio.timeout(TAKE_S):
                 event = await self._check(room, staged.json)
-                return await self._catch_up.take(event, self._whom(room, staged, event, attempt)) is not None
+                server = self._whom(room, staged, event, attempt)
+                patient = attempt < PATIENT
+                return await self._catch_up.take(event, server, patient=patient) is not None
         except TimeoutError:
             return False
         except PeerError as error:

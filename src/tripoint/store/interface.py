@@ -100,6 +100,9 @@ class RoomStore(Writer, Protocol):
 
     async def load_events_by_id(self, event_ids: Sequence[EventId]) -> Mapping[EventId, StoredEvent]: ...
     async def load_event(self, event_id: EventId) -> StoredEvent | None: ...
+    async def load_waiting_redactions(self, target: EventId) -> Sequence[EventId]:
+        """Redactions that came before the event that they name (PutWaitingRedaction)."""
+
     async def load_timeline(
         self, room_key: int, *, after: int, upto: int, limit: int, backward: bool
     ) -> Sequence[StoredEvent]:

@@ -37,6 +37,7 @@ from tripoint.store.writes import (
     PutStagedPdu,
     PutStrippedState,
     PutToken,
+    PutWaitingRedaction,
     ReplaceEventJson,
     StateDelta,
     Write,
@@ -75,6 +76,7 @@ class MemoryStore:
         self.registration_tokens: dict[str, PutRegistrationToken] = {}
         self.names: dict[tuple[str, str], dict[str, str]] = {}
         self.server_keys: dict[tuple[ServerName, str], PutServerKey] = {}
+        self.waiting_redactions: dict[EventId, set[EventId]] = {}
         self.stripped_states: dict[int, PutStrippedState] = {}
         self.destinations: dict[ServerName, PutDestination] = {}
         self.missed_rooms: dict[tuple[ServerName, int], PutMissedRoom] = {}
@@ -113,6 +115,7 @@ class MemoryStore:
                     write.flags,
                     write.token,
                     write.json,
+                    write.redacted_by,
                 )
                 self.state_keys[write.event_key] = (write.type, write.state_key)
                 self.keys[write.event_id] = write.event_key
@@ -158,6 +161,8 @@ class MemoryStore:
                 self.registration_tokens[write.token] = write
             case PutName():
                 self.names.setdefault((write.kind, write.scope), {})[write.key] = write.value
+            case PutWaitingRedaction():
+                self.waiting_redactions.setdefault(write.target, set()).add(write.redaction)
             case PutStrippedState():
                 _put(self.stripped_states, write.room_key, write, write.state is None)
             case PutServerKey():
@@ -261,6 +266,9 @@ class MemoryStore:
             if event.room_key == room_key and event.position is not None
         ]
         return sorted(placed, key=lambda entry: entry[0])
+
+    async def load_waiting_redactions(self, target: EventId) -> Sequence[EventId]:
+        return sorted(self.waiting_redactions.get(target, ()))
 
     async def load_timeline(
         self, room_key: int, *, after: int, upto: int, limit: int, backward: bool

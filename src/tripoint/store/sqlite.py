@@ -190,6 +190,9 @@ class SqliteStore:
         row = self._one(_EVENT + "WHERE event_id = ?", event_id)
         return None if row is None else StoredEvent(*row)
 
+    async def load_waiting_redactions(self, target: EventId) -> Sequence[EventId]:
+        return [row[0] for row in self._all("SELECT redaction FROM waiting_redactions WHERE target = ?", target)]
+
     async def load_timeline(
         self, room_key: int, *, after: int, upto: int, limit: int, backward: bool
     ) -> Sequence[StoredEvent]:

@@ -48,7 +48,7 @@ class AddEvent(Struct, frozen=True):
     `position` None: the event is in no timeline (an outlier, a rejected or a soft-failed event); negative:
     it was fetched from before what this server had; 0: it held before all of that, and is on no page.
     `state_group` is the state after it. `type` and `state_key` are kept as columns for state events alone (None
-    otherwise). `flags`: see FLAG_*.
+    otherwise). `flags`: see FLAG_*. `redacted_by`: the redaction that was here before it.
     """
 
     event_key: int
@@ -62,6 +62,7 @@ class AddEvent(Struct, frozen=True):
     state_key: str | None
     token: str | None
     json: bytes
+    redacted_by: EventId | None = None
 
 
 class PlaceEvent(Struct, frozen=True):
@@ -80,6 +81,13 @@ class ReplaceEventJson(Struct, frozen=True):
     flags: int
     json: bytes
     redacted_by: EventId
+
+
+class PutWaitingRedaction(Struct, frozen=True):
+    """A redaction came before the event that it names."""
+
+    target: EventId
+    redaction: EventId
 
 
 class AddStateGroup(Struct, frozen=True):
@@ -266,6 +274,7 @@ Write = (
     | AddEvent
     | PlaceEvent
     | ReplaceEventJson
+    | PutWaitingRedaction
     | AddStateGroup
     | PutMembership
     | PutAlias

@@ -47,7 +47,6 @@ REFUSALS: Final[dict[Refusal, str | tuple[str, str]]] = {
     Refusal.GUESTS_FORBIDDEN: "forbidden",
     Refusal.NO_SUCH_ROOM: "item-not-found",
     Refusal.CREATION_OFF: "not-allowed",
-    Refusal.NOT_A_LOCAL_ROOM_NAME: "item-not-found",
     Refusal.ALIAS_TAKEN: "conflict",
     Refusal.BAD_ALIAS: "jid-malformed",
     Refusal.NO_SUCH_ALIAS: "item-not-found",

@@ -45,7 +45,10 @@ MAX_TXN_ID: Final = 255
 # Fifty events of the largest size and the rest; canonical JSON has no shorter form that is longer here.
 BODY_BYTES: Final = 5 * 1_048_576
 
-_RESULTS = {Verdict.REJECTED: "The rules of the room do not allow this event"}
+_RESULTS = {
+    Verdict.REJECTED: "The rules of the room do not allow this event",
+    Verdict.CLASHES: "There is another event with this id",
+}
 
 # (origin, EDUs): what is told and not kept.
 TakeEdus = Callable[[ServerName, Sequence[JsonObject]], Awaitable[None]]

@@ -171,7 +171,7 @@ class Lane:
     def next_missed(self) -> tuple[int, int] | None:
         """A room in which something was missed, and since when; None: there is none, or no place for it."""
         parcel = self.parcel
-        if parcel is None or not self.missed or len(parcel.pdus) >= MAX_PDUS - 10 or len(parcel.rooms) >= MAX_PDUS:
+        if parcel is None or not self.missed or len(parcel.pdus) >= MAX_PDUS or len(parcel.rooms) >= MAX_PDUS:
             return None
         room_key = next(iter(self.missed))
         since = self.missed.pop(room_key)
@@ -185,7 +185,7 @@ class Lane:
         assert parcel is not None, "a transaction is being packed"
         if len(parcel.edus) + len(edus) > MAX_EDUS and parcel.edus:
             return False
-        if not all(self._fits(pdu) for pdu in pdus):
+        if len(parcel.pdus) + len(pdus) > MAX_PDUS or not all(self._fits(pdu) for pdu in pdus):
             return False
         parcel.pdus.extend(pdus)
         # Of more receipts than a transaction holds the newest count.

@@ -89,8 +89,9 @@ class Sender:
         self._prefix = name if name is not None else secrets.token_hex(6)
         self._number = 0
         self._lanes: dict[ServerName, Lane] = {}
-        self._dirty: set[Lane] = set()
-        self._down: set[Lane] = set()
+        # Lanes with something to write down, and those that do not answer: sets in the order in which they came.
+        self._dirty: dict[Lane, None] = {}
+        self._down: dict[Lane, None] = {}
         self._sending, self._retrying = _Pool(MAX_SENDING), _Pool(MAX_RETRYING)
         self._tasks: set[asyncio.Task[None]] = set()
         self._typing: dict[tuple[RoomId, UserId], int] = {}  # who types here, and when that was last said
@@ -104,9 +105,9 @@ class Sender:
         for row in saved.destinations:
             lane = self._lane(row.server)
             lane.restore(row)
-            self._dirty.add(lane)
+            self._dirty[lane] = None
             if lane.failing is not None:
-                self._down.add(lane)
+                self._down[lane] = None
         for missed in saved.missed:
             if missed.since is not None:
                 self._lane(missed.server).restore_missed(missed.room_key, missed.since)
@@ -150,7 +151,8 @@ class Sender:
             return
         if server_of(change.user_id) == self._server:
             key, edu = presence_edu(change, self._now_ms())
-            for server in {s for room_id in self._presence_of(change.user_id) for s in self._outbox.servers(room_id)}:
+            rooms = self._presence_of(change.user_id)
+            for server in dict.fromkeys(s for room_id in rooms for s in self._outbox.servers(room_id)):
                 self.tell(server, key, edu)
 
     def _tell_typing(self, room_id: RoomId, user_id: UserId, typing: bool) -> None:
@@ -168,7 +170,7 @@ class Sender:
             lane = self._lane(server)
             if outgoing.position > lane.position:
                 lane.add(outgoing)
-                self._dirty.add(lane)
+                self._dirty[lane] = None
                 self._wake(lane)
 
     def _offer_receipt(self, receipt: OutgoingReceipt) -> None:
@@ -180,7 +182,7 @@ class Sender:
         """Something that is not kept. What was said before under the same key and is still here is replaced."""
         lane = self._lane(server)
         lane.add_edu(key, edu)
-        self._dirty.add(lane)
+        self._dirty[lane] = None
         self._wake(lane)
 
     def heard_from(self, server: ServerName) -> None:
@@ -244,7 +246,7 @@ class Sender:
             if not lane.add_missed(pdus, [receipt_edu(receipt)[1] for receipt in receipts]):
                 lane.leave_missed(missed[0])
                 break
-        self._dirty.add(lane)
+        self._dirty[lane] = None
         if not parcel.pdus and not parcel.edus:
             # It shares none of these rooms any more: there is nothing left to be told, and nobody to be tried.
             self._is_up(lane)
@@ -269,8 +271,8 @@ class Sender:
                 after_s=(self._now_ms() - lane.failing.since_ms) // 1000,
                 rooms_missed=len(lane.missed),
             )
-        self._down.discard(lane)
-        self._dirty.add(lane)
+        self._down.pop(lane, None)
+        self._dirty[lane] = None
         lane.failing = None
         if lane.parcel is not None:
             lane.arrived()
@@ -278,8 +280,8 @@ class Sender:
     def _is_down(self, lane: Lane, reason: str) -> None:
         first = lane.failing is None
         lane.failed(self._now_ms(), self._chance())
-        self._down.add(lane)
-        self._dirty.add(lane)
+        self._down[lane] = None
+        self._dirty[lane] = None
         assert lane.failing is not None, "it has just failed"
         told = log.warning if first else log.debug
         retry_in_s = (lane.failing.retry_at_ms - self._now_ms()) // 1000
@@ -306,8 +308,8 @@ class Sender:
                 self._retry(lane)
             elif now_ms - lane.failing.retry_at_ms > FORGET_MS and not lane.busy:
                 lane.failing = None
-                self._down.discard(lane)
-                self._dirty.add(lane)
+                self._down.pop(lane, None)
+                self._dirty[lane] = None
         for (room_id, user_id), said_ms in list(self._typing.items()):
             if now_ms - said_ms >= TYPING_AGAIN_MS:
                 self._tell_typing(room_id, user_id, True)
@@ -320,7 +322,7 @@ class Sender:
             first = lane.first_position()
             if first is not None and first <= floor:
                 floor = first - 1
-        dirty, self._dirty = self._dirty, set()
+        dirty, self._dirty = self._dirty, {}
         written = [(lane, *lane.rows(floor)) for lane in dirty]
         destinations = [row for _, rows, _ in written for row in rows]
         missed = [row for _, _, rows in written for row in rows]
@@ -336,7 +338,7 @@ class Sender:
                 if self._lanes.get(lane.server) is lane:
                     del self._lanes[lane.server]
             elif lane.is_quiet:
-                self._dirty.add(lane)
+                self._dirty[lane] = None
 
     async def close(self) -> None:
         """Stop sending; what did not go out goes out after the next start."""

@@ -38,6 +38,7 @@ from tripoint.store.writes import (
     PutStagedPdu,
     PutStrippedState,
     PutToken,
+    PutWaitingRedaction,
     ReplaceEventJson,
     StateDelta,
     Write,
@@ -121,7 +122,7 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
     ),
     AddEvent: (
         "INSERT INTO events (event_key, position, room_key, event_id, state_group, ts_ms, flags, type, state_key,"
-        " token, json) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+        " token, json, redacted_by) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
         lambda w: (
             w.event_key,
             w.position,
@@ -134,6 +135,7 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
             w.state_key,
             w.token,
             w.json,
+            w.redacted_by,
         ),
     ),
     PlaceEvent: (
@@ -215,6 +217,10 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
             w.fetched_ts_ms,
             w.document,
         ),
+    ),
+    PutWaitingRedaction: (
+        "INSERT OR IGNORE INTO waiting_redactions (target, redaction) VALUES (?,?)",
+        lambda w: (w.target, w.redaction),
     ),
     PutStrippedState: (
         "INSERT OR REPLACE INTO stripped_states (room_key, state) VALUES (?,?)",
