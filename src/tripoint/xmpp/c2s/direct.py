@@ -19,6 +19,7 @@ from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQu
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refused
 from tripoint.xmpp.c2s.users import LiveUser, Users
+from tripoint.xmpp.corrections import corrected, replacing
 from tripoint.xmpp.jid import Jid, parse_user_jid
 from tripoint.xmpp.messages import content_of, inside_of, text_of
 from tripoint.xmpp.refusals import Problem
@@ -72,6 +73,7 @@ class DirectMessages:
         """A message that says something, from `session` to `target`. Raises Refused, Problem."""
         content = content_of(stanza, *said)
         room = await self._room(session.user_id, target)
+        content = await corrected(session, room, stanza, content)
         origin = origin_of(session, stanza)
         key = (session.id, origin.token)
         self._routes[key] = route
@@ -152,6 +154,7 @@ class DirectMessages:
         inside = inside_of(event.content, self._naming)
         if inside is None:
             return
+        inside += replacing(self._doors.reader.peek(change.room_id), event)
         origin = change.origin
         sender = None if origin is None else self._users.by_id(origin.session)
         route = Route()
@@ -209,6 +212,7 @@ class DirectMessages:
             return
         # spec: XEP-0203 3: `from` is who delays: the server
         late = delay(self._doors.domains.server, item.event.origin_server_ts)
+        inside += replacing(self._doors.reader.peek(item.event.room_id), item.event)
         shared = _chat(peer_jid, item.token or item.event.event_id, inside + late)
         session.send(shared.to(to_bare(session)))
 

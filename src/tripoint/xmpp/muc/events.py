@@ -13,6 +13,7 @@ from tripoint.core.ids import UserId
 from tripoint.core.json_view import text_at
 from tripoint.rooms.changes import EventCommitted, TypingChanged
 from tripoint.rooms.history import HistoryItem
+from tripoint.xmpp.corrections import replacing
 from tripoint.xmpp.messages import inside_of
 from tripoint.xmpp.muc.retraction import tell_redaction
 from tripoint.xmpp.muc.view import GONE, MucView, Occupant
@@ -58,7 +59,7 @@ def _said(view: MucView, change: EventCommitted) -> None:
 def _message(
     view: MucView, from_jid: str, id_xml: str, event: Event, its_id: str, inside: str, *, late: bool
 ) -> Shared:
-    xml = inside + stanza_id(view.jid, event.event_id) + id_xml
+    xml = inside + replacing(view.room, event) + stanza_id(view.jid, event.event_id) + id_xml
     if late:
         xml += delay(view.jid, event.origin_server_ts)
     return room_message(from_jid, xml, its_id)

@@ -7,6 +7,7 @@ Everybody, the sender too, sees a message when it is committed: view.py.
 from tripoint.core.ids import UserId
 from tripoint.rooms.commands import Invite, Leave, SendEvent, SetTopic, SetTyping
 from tripoint.xmpp.c2s.direct import Route
+from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.messages import content_of, text_of
 from tripoint.xmpp.muc.mentions import link_mentions
@@ -60,6 +61,7 @@ async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
     kind, text = said
     view = visit.view
     content = content_of(stanza, kind, link_mentions(text, view.known_names()))
+    content = await corrected(session, view.room.room_id, stanza, content)
     await session.doors.rooms.do(
         SendEvent(
             actor=session.user_id,
