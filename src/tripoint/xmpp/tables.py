@@ -39,6 +39,8 @@ OCCUPANT_ID_NS: Final = "urn:xmpp:occupant-id:0"
 STYLING_NS: Final = "urn:xmpp:styling:0"
 CHAT_STATES_NS: Final = "http://jabber.org/protocol/chatstates"
 
+REACTIONS_NS: Final = "urn:xmpp:reactions:0"
+HINTS_NS: Final = "urn:xmpp:hints"
 CORRECT_NS: Final = "urn:xmpp:message-correct:0"
 RETRACT_NS: Final = "urn:xmpp:message-retract:1"
 MODERATE_NS: Final = "urn:xmpp:message-moderate:1"

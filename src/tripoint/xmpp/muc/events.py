@@ -15,6 +15,7 @@ from tripoint.rooms.changes import EventCommitted, TypingChanged
 from tripoint.rooms.history import HistoryItem
 from tripoint.xmpp.corrections import replacing
 from tripoint.xmpp.messages import inside_of
+from tripoint.xmpp.muc.reactions import REACTION, tell_reaction
 from tripoint.xmpp.muc.retraction import tell_redaction
 from tripoint.xmpp.muc.view import GONE, MucView, Occupant
 from tripoint.xmpp.projection import Standing
@@ -249,7 +250,15 @@ def _tell_gone(view: MucView, who: Occupant, about: str, codes: tuple[Status, ..
     )
 
 
+def _taken_back(view: MucView, change: EventCommitted) -> None:
+    if change.redacted is not None and change.redacted.type == REACTION:
+        tell_reaction(view, change)
+    else:
+        tell_redaction(view, change)
+
+
 _FORMS: Final[dict[str, Callable[[MucView, EventCommitted], None]]] = {
+    REACTION: tell_reaction,
     "m.room.avatar": _configured,
     "m.room.canonical_alias": _configured,
     "m.room.encryption": _encrypted,
@@ -260,6 +269,6 @@ _FORMS: Final[dict[str, Callable[[MucView, EventCommitted], None]]] = {
     "m.room.message": _said,
     "m.room.name": _configured,
     "m.room.power_levels": _ranks,
-    "m.room.redaction": tell_redaction,
+    "m.room.redaction": _taken_back,
     "m.room.topic": _topic,
 }

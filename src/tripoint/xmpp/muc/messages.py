@@ -11,6 +11,7 @@ from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.messages import content_of, text_of
 from tripoint.xmpp.muc.mentions import link_mentions
+from tripoint.xmpp.muc.reactions import react
 from tripoint.xmpp.muc.retraction import retract
 from tripoint.xmpp.muc.view import Visit
 from tripoint.xmpp.refusals import Problem
@@ -23,6 +24,7 @@ from tripoint.xmpp.tables import (
     MUC_STABLE_ID_NS,
     MUC_USER_NS,
     OCCUPANT_ID_NS,
+    REACTIONS_NS,
     RETRACT_NS,
     STANZA_ID_NS,
 )
@@ -43,6 +45,11 @@ async def to_room(session: XmppSession, stanza: Element, jid: Jid) -> None:
     retracting = stanza.child("retract", RETRACT_NS)
     if retracting is not None:
         await retract(session, visit, stanza, retracting)
+        return
+    reactions = stanza.child("reactions", REACTIONS_NS)
+    if reactions is not None:
+        # spec: XEP-0444 3.1, XEP-0428: a body beside them is for those who know no reactions
+        await react(session, visit, reactions)
         return
     subject = stanza.child_text("subject", CLIENT_NS)
     has_body = stanza.child("body", CLIENT_NS) is not None
