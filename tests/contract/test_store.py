@@ -29,6 +29,7 @@ from tripoint.store.writes import (
     PutMembership,
     PutMeta,
     PutMissedRoom,
+    PutMissingPast,
     PutName,
     PutProfile,
     PutReceipt,
@@ -592,5 +593,18 @@ def test_redactions_wait_for_what_they_redact(on_store: OnStore) -> None:
         await write(store, event(1, event_id=target, flags=8, redacted_by=one))
         found = await store.load_event(target)
         assert found is not None and found.redacted_by == one
+
+    on_store(test)
+
+
+def test_where_the_past_goes_on(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        one, two = EventId("$one"), EventId("$two")
+        assert await store.load_missing_past(1) == [] and await store.load_first_position(1) == 0
+        await write(store, PutMissingPast(1, two, 0), PutMissingPast(1, one, -3), PutMissingPast(2, one, 5))
+        assert sorted(await store.load_missing_past(1)) == [one, two]
+        await write(store, PutMissingPast(1, two, None), event(7), event(8, position=-4), DropRoom(2))
+        assert await store.load_missing_past(1) == [one] and await store.load_missing_past(2) == []
+        assert await store.load_first_position(1) == -4
 
     on_store(test)

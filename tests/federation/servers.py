@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tests.support.middle import UNLIMITED
 from tripoint.config.options import Accounts, Config, Listen, Outbound, Server, Tls
 from tripoint.core.ids import ServerName
 from tripoint.matrix.errors import json_response
@@ -63,6 +64,7 @@ class Islands:
             listen=Listen(http=FREE, irc=(), irc_tls=(), xmpp=(), xmpp_tls=(), federation=FREE, metrics=()),
             tls=Tls(extra_authorities=tuple(str(self.folder / one / "self-made.crt") for one in self.names)),
             accounts=Accounts(scram_iterations=10_000),
+            limits=UNLIMITED,
             outbound=Outbound(allow_networks=("127.0.0.0/8",)),
         )
         return replace(config, **changes)  # type: ignore[arg-type]

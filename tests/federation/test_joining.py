@@ -98,7 +98,7 @@ def test_a_public_room_is_found_by_its_name_and_entered(tmp_path: Path, version:
             page = await two.middle.reader.history(
                 HistoryQuery(room_id=room_id, viewer=bob, direction=Direction.BACKWARD)
             )
-            assert [item.event.type for item in page.items] == ["m.room.message", "m.room.member"]
+            assert [item.event.type for item in page.items[:2]] == ["m.room.message", "m.room.member"]
             # A second user comes in without anybody being asked.
             carol = await account(two, "carol")
             await made.stop(ONE)

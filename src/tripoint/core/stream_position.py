@@ -11,7 +11,8 @@ from msgspec import Struct
 from tripoint.core.errors import PeerError
 
 FIRST_WRITER = 1
-_PART = re.compile(r"(\d{1,9})-(\d{1,18})\Z")
+# A number below zero is a place in the past that was fetched from other servers.
+_PART = re.compile(r"(\d{1,9})-(-?\d{1,18})\Z")
 # More writers than this are no cluster but an attack.
 _MAX_WRITERS = 64
 

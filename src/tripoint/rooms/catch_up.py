@@ -8,6 +8,7 @@ information", POST /get_missing_events, GET /state_ids
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from tripoint.core.errors import RemoteFailed
 from tripoint.core.event import Event
@@ -126,6 +127,11 @@ class CatchUp:
         fetched = await self._fetch(room.room_id, origin, sorted(unknown), budget)
         await self._outliers.add(room.room_key, [e for e in fetched if e.room_id == room.room_id])
         await self._accept.receive_after(event, state_ids)
+
+    async def fetch_auth(self, room: Room, origin: ServerName, event_ids: Iterable[EventId], limit: int) -> None:
+        """Have auth events and theirs as outliers, as far as `limit` fetched events go. Raises RemoteFailed."""
+        with suppress(_Exhausted):
+            await self._fetch_auth(room, origin, event_ids, _Budget(limit))
 
     async def _fetch_auth(
         self, room: Room, origin: ServerName, event_ids: Iterable[EventId], budget: "_Budget"

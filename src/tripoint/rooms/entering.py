@@ -18,7 +18,7 @@ from tripoint.rooms.remote_writer import RemotePlace, RemoteWriter
 from tripoint.rooms.room import Head, Room, StateKey
 from tripoint.rooms.writer import Writer
 from tripoint.store.interface import RoomStore
-from tripoint.store.writes import AddEvent, PlaceEvent, PutRoom, PutStrippedState, Write
+from tripoint.store.writes import AddEvent, PlaceEvent, PutMissingPast, PutRoom, PutStrippedState, Write
 
 _VISIBILITY = ("m.room.history_visibility", "")
 # Where the visibility that held before our join stands: before all that this server has (AddEvent).
@@ -74,6 +74,7 @@ class Entering:
         changed[join.key] = join
         if known is None or known.outside:
             _show_visibility(judged, keys.get(_VISIBILITY), writes)
+            writes.extend(PutMissingPast(room_key, event_id, 0) for event_id in join.prev_events)
         place = RemotePlace(
             event=join,
             known_key=None if stored is None else stored.event_key,

@@ -10,6 +10,9 @@ from msgspec import Struct
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId, RoomId, UserId
 
+# A position below every event, those of the fetched past too (backfill.py): the beginning of a room.
+BEGINNING = -(2**62)
+
 
 class Direction(Enum):
     BACKWARD = "backward"  # from the anchor into the past; results newest first
@@ -59,6 +62,7 @@ class HistoryQuery(Struct, frozen=True, kw_only=True):
     senders: tuple[UserId, ...] | None = None
     not_senders: tuple[UserId, ...] = ()
     contains_url: bool | None = None
+    only_here: bool = False  # what this server does not have is asked of nobody
     with_replaced: bool = False  # fill HistoryItem.replaced, which costs a look-up per state event
 
 

@@ -24,10 +24,14 @@ _STEP = 50
 
 @dataclass(frozen=True, slots=True)
 class Gathered(Generic[T]):
-    """`items` oldest first, whichever way was read. `more`: that way there is more to be shown."""
+    """`items` oldest first, whichever way was read. `more`: that way there is more to be shown.
+
+    `complete` False: beyond lies history that this server could not get from others (docs/mapping.md 14.3).
+    """
 
     items: tuple[T, ...]
     more: bool
+    complete: bool = True
 
 
 def _one(_: object) -> int:
@@ -61,8 +65,8 @@ async def gather(
             if used > limit and (found or not limit):
                 return Gathered(_oldest_first(query, found), more=True)
             found.append(shown)
-        if page.end is None:
-            return Gathered(_oldest_first(query, found), more=False)
+        if page.end is None or not page.complete:
+            return Gathered(_oldest_first(query, found), more=False, complete=page.complete)
         anchor = ByPosition(page.end)
         # A long stretch without anything to show must not hold up everybody else.
         await asyncio.sleep(0)

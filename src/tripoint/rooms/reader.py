@@ -6,6 +6,7 @@ Live rooms answer from memory, the newest history too; older pages come from the
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -45,6 +46,17 @@ MAX_LIMIT = 1000
 CACHED_EVENTS = 4096
 
 
+# Pages of the past that one query may have fetched from other servers.
+MAX_FETCHED = 3
+
+
+class Past(Protocol):
+    """backfill.Backfill."""
+
+    async def page(self, room: Room) -> bool: ...
+    async def is_whole(self, room: Room) -> bool: ...
+
+
 class Reader:
     """See rooms.ports.RoomReader."""
 
@@ -73,6 +85,8 @@ class Reader:
         self._presence = presence
         self._profile = profile
         self._committed = committed
+        # Set where there are other servers to ask.
+        self.past: Past | None = None
         self._events: OrderedDict[int, tuple[bytes, Event]] = OrderedDict()
 
     async def room(self, room_id: RoomId) -> RoomView:
@@ -228,7 +242,15 @@ class Reader:
         backward = query.direction is Direction.BACKWARD
         after, upto = await self._bounds(room, query, backward)
         items, end = await self._page(room, query, sight, after, upto, limit, backward)
-        return HistoryPage(tuple(items), upto if backward else after, end)
+        whole = not backward or end is not None or after > room.oldest or await self._is_whole(room)
+        if not whole:
+            # Who comes back later may find more, when another server that is in the room answers.
+            end = min((item.position - 1 for item in items), default=upto)
+        return HistoryPage(tuple(items), upto if backward else after, end, whole)
+
+    async def _is_whole(self, room: Room) -> bool:
+        """Whether nothing lies before what this server has of a room."""
+        return room.oldest == 0 or self.past is None or await self.past.is_whole(room)
 
     async def displayname_at(self, room_id: RoomId, user_id: UserId, position: int) -> str | None:
         room = await self._rooms.get(room_id)
@@ -244,13 +266,13 @@ class Reader:
         position = await self._position(room, query.anchor)
         if isinstance(query.anchor, ByTime):
             position += 1  # _position() is the last event before that time
-        older, start = await self._page(room, query, sight, 0, position - 1, max(1, limit // 2), True)
+        older, start = await self._page(room, query, sight, room.oldest, position - 1, max(1, limit // 2), True)
         newer_limit = max(1, limit - len(older))
         newer, end = await self._page(
             room, query, sight, position - 1, room.last_position, newer_limit, False
         )
         items = (*reversed(older), *newer)
-        return HistoryPage(items, start if start is not None else 0, end)
+        return HistoryPage(items, start if start is not None else room.oldest, end)
 
     async def _bounds(self, room: Room, query: HistoryQuery, backward: bool) -> tuple[int, int]:
         """(after, upto) of a page: after < position <= upto."""
@@ -260,9 +282,9 @@ class Reader:
             upto = room.last_position if anchor is None else anchor
             if isinstance(query.anchor, ByEvent):
                 upto -= 1
-            after = 0 if until is None else until
+            after = room.oldest if until is None else max(until, room.oldest)
             return after, upto
-        after = 0 if anchor is None else anchor
+        after = room.oldest if anchor is None else max(anchor, room.oldest)
         upto = room.last_position if until is None else until
         if isinstance(query.until, ByEvent):
             upto -= 1
@@ -289,7 +311,7 @@ class Reader:
     ) -> tuple[list[HistoryItem], int | None]:
         """Visible items that match, and where to go on (None: nothing more that way)."""
         items: list[HistoryItem] = []
-        scanned = 0
+        scanned = fetched = 0
         while True:
             chunk, more = await self._chunk(room, after, upto, max(20, limit - len(items)), backward)
             for item in chunk:
@@ -305,7 +327,11 @@ class Reader:
                         return items, upto if backward else after
             scanned += len(chunk)
             if not more:
-                return items, None
+                # What lies before all that is here is asked of other servers, where nobody set an end before that.
+                beyond = backward and after == room.oldest < 0 and not query.only_here and fetched < MAX_FETCHED
+                if not beyond or self.past is None or not await self.past.page(room):
+                    return items, None
+                fetched += 1
             # A page that leaves out much reads on for long: others have their turn between chunks.
             await asyncio.sleep(0)
             if scanned >= MAX_SCAN:

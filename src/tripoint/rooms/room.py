@@ -16,7 +16,7 @@ from tripoint.core.power import PowerLevels, Rank, rank_of
 from tripoint.core.room_version import RoomVersion
 from tripoint.core.server_acl import ServerAcl
 from tripoint.rooms.ends import Extremity
-from tripoint.rooms.history import HistoryItem
+from tripoint.rooms.history import BEGINNING, HistoryItem
 from tripoint.rooms.ports import Member
 from tripoint.store.writes import PutRoom
 
@@ -173,6 +173,12 @@ class Room:
     @property
     def listed(self) -> bool:
         return self.row.listed
+
+    @property
+    def oldest(self) -> int:
+        """A position below all that this server has of the room, or may fetch of its past."""
+        began_here = self.state_positions.get(("m.room.create", ""), 0) > 0
+        return 0 if began_here else BEGINNING
 
     def is_here(self, server: ServerName) -> bool:
         """Whether `server`, which keeps this room, takes part in it: it has somebody inside, or nobody has."""

@@ -115,14 +115,14 @@ class Serving:
     async def _rows(self, room: Room, event_ids: Sequence[EventId]) -> list[StoredEvent]:
         """Those of the events that belong to the room's graph as this server has judged it."""
         rows = (await self._store.load_events_by_id(list(event_ids))).values()
-        hidden = FLAG_OUTLIER | FLAG_REJECTED
-        return [row for row in rows if row.room_key == room.room_key and not row.flags & hidden]
+        return [row for row in rows if row.room_key == room.room_key and _in_graph(row)]
 
     async def _judged(self, room: Room, event_id: EventId) -> StoredEvent:
-        rows = await self._rows(room, [event_id])
-        if not rows:
-            raise Refused(Refusal.NO_SUCH_EVENT)
-        return rows[0]
+        """An event around which the state is known."""
+        for row in await self._rows(room, [event_id]):
+            if not row.flags & FLAG_OUTLIER:
+                return row
+        raise Refused(Refusal.NO_SUCH_EVENT)
 
     async def _visible(self, room: Room, server: ServerName, rows: Sequence[StoredEvent]) -> list[Event]:
         """The events, redacted where none of the server's users may see them."""
@@ -131,9 +131,13 @@ class Serving:
         for row in rows:
             event = parsed(row, room.version)
             group = row.state_group
-            if group not in states:
-                states[group] = await self._states.of_group(group)
-            visible = event.is_state or await self._may_see(room, server, states[group])
+            if row.flags & FLAG_OUTLIER:
+                # The state around the fetched past is not known: what hid it from whoever came later hides it still.
+                visible = event.is_state or room.history_visibility in ("shared", "world_readable")
+            else:
+                if group not in states:
+                    states[group] = await self._states.of_group(group)
+                visible = event.is_state or await self._may_see(room, server, states[group])
             shown.append(event if visible else redact(event))
         return shown
 
@@ -162,7 +166,8 @@ class Serving:
         event = parsed(stored, room.version)
         if event.state_key is None:
             return await self._states.of_group(stored.state_group)
-        groups = sorted({row.state_group for row in await self._rows(room, event.prev_events)})
+        prev = await self._rows(room, event.prev_events)
+        groups = sorted({row.state_group for row in prev if not row.flags & FLAG_OUTLIER})
         if not groups:
             # Its past is not here: it came with joining. The state after it without it is what is known.
             after = await self._states.of_group(stored.state_group)
@@ -180,3 +185,10 @@ class Serving:
             found.update(fresh)
             wanted = {i for event in fresh.values() for i in event.auth_events} - found.keys()
         return timeline_order(found.values())
+
+
+def _in_graph(row: StoredEvent) -> bool:
+    """Whether an event stands in a room's graph as this server has it, the fetched past (backfill.py) included."""
+    if row.flags & FLAG_OUTLIER:
+        return row.position is not None and row.position < 0 and not row.flags & FLAG_REJECTED
+    return not row.flags & FLAG_REJECTED

@@ -22,6 +22,9 @@ class Sight:
         self, visibilities: Sequence[tuple[int, str]], memberships: Sequence[tuple[int, str]]
     ) -> None:
         self._visibilities = visibilities
+        # What held before the first change that is known. Where a room was entered with a past that is not here, that
+        # is what stood at the entrance (position 0), until the event that set it is fetched.
+        self._first = visibilities[0][1] if visibilities and visibilities[0][0] == 0 else "shared"
         self._memberships = memberships
         self._last_join = max((position for position, what in memberships if what == "join"), default=0)
         # Joined without a break since: everything later is visible.
@@ -38,14 +41,14 @@ class Sight:
         if self._since is not None and position >= self._since:
             return True
         index = bisect_right(self._visibilities, position, key=lambda change: change[0])
-        visibility = self._visibilities[index - 1][1] if index else "shared"
+        visibility = self._visibilities[index - 1][1] if index else self._first
         membership = _at(self._memberships, position, "leave")
         if self._allows(visibility, membership, position):
             return True
         # The change of visibility itself: what held before it or after it may allow it.
         if not index or self._visibilities[index - 1][0] != position:
             return False
-        before = self._visibilities[index - 2][1] if index > 1 else "shared"
+        before = self._visibilities[index - 2][1] if index > 1 else self._first
         return self._allows(before, membership, position)
 
     def _allows(self, visibility: str, membership: str, position: int) -> bool:

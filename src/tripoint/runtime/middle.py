@@ -72,6 +72,8 @@ class Middle:
 
     store: Store
     stream: Stream
+    writer: Writer
+    monotonic: Callable[[], float]
     hub: Hub
     service: Service
     reader: Reader
@@ -220,6 +222,8 @@ async def build_middle(
     return Middle(
         store,
         stream,
+        writer,
+        monotonic,
         hub,
         service,
         reader,

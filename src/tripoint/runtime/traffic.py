@@ -23,6 +23,7 @@ from tripoint.matrix.federation.questions import V1, Questions
 from tripoint.matrix.federation.sender import Send, Sender
 from tripoint.matrix.federation.trust import Trust
 from tripoint.rooms.audience import Audience
+from tripoint.rooms.backfill import Backfill
 from tripoint.rooms.catch_up import CatchUp
 from tripoint.rooms.outbox import Outbox
 from tripoint.rooms.room import Room
@@ -78,6 +79,9 @@ def build_traffic(
     questions = Questions(trust.client, check, _version_of(middle))
     middle.door.open(questions, Handshakes(trust.client, check))
     catch_up = CatchUp(middle.loaded, middle.accept, middle.outliers, middle.store, questions)
+    middle.reader.past = Backfill(
+        server, middle.writer, middle.outliers, middle.store, questions, catch_up, middle.monotonic
+    )
     staging = Staging(server, middle.loaded, middle.store, middle.stream, _checker(check), catch_up, report)
     outbox = Outbox(
         server, middle.loaded, middle.store, middle.stream, Audience(server, middle.loaded, middle.store)

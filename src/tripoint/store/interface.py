@@ -100,6 +100,12 @@ class RoomStore(Writer, Protocol):
 
     async def load_events_by_id(self, event_ids: Sequence[EventId]) -> Mapping[EventId, StoredEvent]: ...
     async def load_event(self, event_id: EventId) -> StoredEvent | None: ...
+    async def load_missing_past(self, room_key: int) -> Sequence[EventId]:
+        """Where a room's history goes on that this server does not have (PutMissingPast)."""
+
+    async def load_first_position(self, room_key: int) -> int:
+        """Position of the oldest event; 0 for an unknown room."""
+
     async def load_waiting_redactions(self, target: EventId) -> Sequence[EventId]:
         """Redactions that came before the event that they name (PutWaitingRedaction)."""
 

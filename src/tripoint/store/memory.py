@@ -27,6 +27,7 @@ from tripoint.store.writes import (
     PutMembership,
     PutMeta,
     PutMissedRoom,
+    PutMissingPast,
     PutName,
     PutProfile,
     PutReceipt,
@@ -76,6 +77,7 @@ class MemoryStore:
         self.registration_tokens: dict[str, PutRegistrationToken] = {}
         self.names: dict[tuple[str, str], dict[str, str]] = {}
         self.server_keys: dict[tuple[ServerName, str], PutServerKey] = {}
+        self.missing_past: set[tuple[int, EventId]] = set()
         self.waiting_redactions: dict[EventId, set[EventId]] = {}
         self.stripped_states: dict[int, PutStrippedState] = {}
         self.destinations: dict[ServerName, PutDestination] = {}
@@ -163,6 +165,11 @@ class MemoryStore:
                 self.names.setdefault((write.kind, write.scope), {})[write.key] = write.value
             case PutWaitingRedaction():
                 self.waiting_redactions.setdefault(write.target, set()).add(write.redaction)
+            case PutMissingPast():
+                if write.position is not None:
+                    self.missing_past.add((write.room_key, write.event_id))
+                else:
+                    self.missing_past.discard((write.room_key, write.event_id))
             case PutStrippedState():
                 _put(self.stripped_states, write.room_key, write, write.state is None)
             case PutServerKey():
@@ -192,6 +199,7 @@ class MemoryStore:
         _drop(self.aliases, lambda _, alias: alias.room_key == room_key)
         _drop(self.receipts, lambda key, _: key[0] == room_key)
         self.stripped_states.pop(room_key, None)
+        self.missing_past = {entry for entry in self.missing_past if entry[0] != room_key}
         _drop(self.missed_rooms, lambda key, _: key[1] == room_key)
         _drop(self.staged, lambda _, staged: staged.room_key == room_key)
         self.rooms.pop(room_key, None)
@@ -266,6 +274,12 @@ class MemoryStore:
             if event.room_key == room_key and event.position is not None
         ]
         return sorted(placed, key=lambda entry: entry[0])
+
+    async def load_missing_past(self, room_key: int) -> Sequence[EventId]:
+        return sorted(event_id for key, event_id in self.missing_past if key == room_key)
+
+    async def load_first_position(self, room_key: int) -> int:
+        return min((position for position, _ in self._timeline(room_key)), default=0)
 
     async def load_waiting_redactions(self, target: EventId) -> Sequence[EventId]:
         return sorted(self.waiting_redactions.get(target, ()))

@@ -75,6 +75,9 @@ STATEMENTS: tuple[str, ...] = (
         server TEXT NOT NULL, key_id TEXT NOT NULL, public_key TEXT NOT NULL, old INTEGER NOT NULL,
         valid_until_ts_ms INTEGER NOT NULL, fetched_ts_ms INTEGER NOT NULL, document BLOB NOT NULL,
         PRIMARY KEY (server, key_id)) WITHOUT ROWID""",
+    """CREATE TABLE missing_past (
+        room_key INTEGER NOT NULL, event_id TEXT NOT NULL, position INTEGER NOT NULL,
+        PRIMARY KEY (room_key, event_id)) WITHOUT ROWID""",
     """CREATE TABLE waiting_redactions (
         target TEXT NOT NULL, redaction TEXT NOT NULL, PRIMARY KEY (target, redaction)) WITHOUT ROWID""",
     "CREATE TABLE stripped_states (room_key INTEGER PRIMARY KEY, state BLOB NOT NULL)",

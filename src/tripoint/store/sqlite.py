@@ -190,6 +190,13 @@ class SqliteStore:
         row = self._one(_EVENT + "WHERE event_id = ?", event_id)
         return None if row is None else StoredEvent(*row)
 
+    async def load_missing_past(self, room_key: int) -> Sequence[EventId]:
+        return [row[0] for row in self._all("SELECT event_id FROM missing_past WHERE room_key = ?", room_key)]
+
+    async def load_first_position(self, room_key: int) -> int:
+        row = self._one("SELECT min(position) FROM events WHERE room_key = ?", room_key)
+        return 0 if row is None or row[0] is None else int(str(row[0]))
+
     async def load_waiting_redactions(self, target: EventId) -> Sequence[EventId]:
         return [row[0] for row in self._all("SELECT redaction FROM waiting_redactions WHERE target = ?", target)]
 

@@ -90,6 +90,15 @@ class PutWaitingRedaction(Struct, frozen=True):
     redaction: EventId
 
 
+class PutMissingPast(Struct, frozen=True):
+    """An event that lies before all that this server has of the room, named as its parent by the one at `position`.
+    A `position` of None: it came, or nobody has it."""
+
+    room_key: int
+    event_id: EventId
+    position: int | None
+
+
 class AddStateGroup(Struct, frozen=True):
     """A state: `entries` on top of `base`, or, where base is None, all of it."""
 
@@ -275,6 +284,7 @@ Write = (
     | PlaceEvent
     | ReplaceEventJson
     | PutWaitingRedaction
+    | PutMissingPast
     | AddStateGroup
     | PutMembership
     | PutAlias

@@ -24,7 +24,7 @@ from tripoint.irc.render import server_line, server_time
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import MAX_HISTORY
 from tripoint.irc.wire import Line
-from tripoint.rooms.history import ByEvent, ByPosition, Direction, HistoryItem, HistoryQuery
+from tripoint.rooms.history import BEGINNING, ByEvent, ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.paging import gather, may_ask_for_history
 from tripoint.rooms.refusals import Refusal, Refused
 
@@ -140,13 +140,13 @@ async def _page(
     now = (await session.reader.room(place.room_id)).last_position
     at = [await _bounds(session, place, reference) for reference in references if reference is not None]
     if asked == "BEFORE":
-        return await _window(session, place, 0, at[0].high, Direction.BACKWARD, limit)
+        return await _window(session, place, BEGINNING, at[0].high, Direction.BACKWARD, limit)
     if asked == "AFTER":
         return await _window(session, place, at[0].low, now, Direction.FORWARD, limit)
     if asked == "LATEST":
-        return await _window(session, place, at[0].low if at else 0, now, Direction.BACKWARD, limit)
+        return await _window(session, place, at[0].low if at else BEGINNING, now, Direction.BACKWARD, limit)
     if asked == "AROUND":
-        older = await _window(session, place, 0, at[0].high, Direction.BACKWARD, limit // 2)
+        older = await _window(session, place, BEGINNING, at[0].high, Direction.BACKWARD, limit // 2)
         # What the older half did not need is for the newer one, which begins with what was named.
         return older + await _window(session, place, at[0].high, now, Direction.FORWARD, max(1, limit - len(older)))
     first, second = at
@@ -191,6 +191,9 @@ async def _window(
         return Said(item, lines) if lines else None
 
     page = await gather(session.reader, query, show, lambda said: len(said.lines))
+    if not page.complete:
+        text = "Older messages could not be had from other servers"
+        session.standard("NOTE", "CHATHISTORY", "PARTIAL", place.name, text=text)
     found: list[Tagged] = []
     for said in page.items:
         sender, position = said.item.event.sender, said.item.position
@@ -274,6 +277,7 @@ async def _last_said(session: IrcSession, place: Place) -> int | None:
         direction=Direction.BACKWARD,
         types=SPOKEN_TYPES,
         limit=1,
+        only_here=True,
     )
 
     def show(item: HistoryItem) -> int | None:

@@ -234,6 +234,7 @@ async def _unreact(session: IrcSession, room_id: RoomId, about: EventId, key: st
             types=("m.reaction",),
             senders=(session.user_id,),
             limit=100,
+            only_here=True,
         )
     )
     wanted: JsonObject = {"rel_type": "m.annotation", "event_id": about, "key": key}

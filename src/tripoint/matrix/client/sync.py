@@ -29,6 +29,8 @@ class SyncEndpoints:
         timeout_ms = call.number("timeout") or 0
         since_text = call.query("since")
         since = None if since_text is None else parse_token(since_text, self._server.start)
+        if since is not None and since.position < 0:
+            raise invalid("That is no token of /sync")
         full_state = _flag(call, "full_state")
         presence = call.query("set_presence") or "online"
         if presence not in ("online", "unavailable", "offline"):

@@ -28,6 +28,7 @@ from tripoint.store.writes import (
     PutMembership,
     PutMeta,
     PutMissedRoom,
+    PutMissingPast,
     PutName,
     PutProfile,
     PutReceipt,
@@ -218,6 +219,10 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
             w.document,
         ),
     ),
+    PutMissingPast: (
+        "INSERT OR IGNORE INTO missing_past (room_key, event_id, position) VALUES (?,?,?)",
+        lambda w: (w.room_key, w.event_id, w.position),
+    ),
     PutWaitingRedaction: (
         "INSERT OR IGNORE INTO waiting_redactions (target, redaction) VALUES (?,?)",
         lambda w: (w.target, w.redaction),
@@ -276,6 +281,11 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "DELETE FROM server_keys WHERE server = ? AND key_id = ?",
         lambda w: (w.server, w.key_id),
     ),
+    PutMissingPast: (
+        "position",
+        "DELETE FROM missing_past WHERE room_key = ? AND event_id = ?",
+        lambda w: (w.room_key, w.event_id),
+    ),
     PutStrippedState: ("state", "DELETE FROM stripped_states WHERE room_key = ?", lambda w: (w.room_key,)),
     PutDestination: ("position", "DELETE FROM destinations WHERE server = ?", lambda w: (w.server,)),
     PutMissedRoom: (
@@ -295,6 +305,7 @@ _DROP_ROOM = tuple(
         "aliases",
         "receipts",
         "stripped_states",
+        "missing_past",
         "missed_rooms",
         "staged_pdus",
         "rooms",

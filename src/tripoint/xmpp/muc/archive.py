@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tripoint.core.ids import EventId, UserId
-from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
+from tripoint.rooms.history import BEGINNING, ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.paging import Gathered, gather, may_ask_for_history
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
@@ -115,7 +115,7 @@ async def query(session: XmppSession, stanza: Element, jid: Jid) -> str:
     if page.items:
         first, last = page.items[0].event_id, page.items[-1].event_id
         ends = f"<first>{escape_text(first)}</first><last>{escape_text(last)}</last>"
-    complete = "false" if page.more else "true"
+    complete = "false" if page.more or not page.complete else "true"
     return f"<fin xmlns='{MAM_NS}' complete='{complete}'><set xmlns='{RSM_NS}'>{ends}</set></fin>"
 
 
@@ -126,7 +126,7 @@ async def metadata(session: XmppSession, stanza: Element, jid: Jid) -> str:
     view = await _view(session, room, jid)
     view.holds += 1
     try:
-        window = Window(0, room.last_position, None, None, None)
+        window = Window(BEGINNING, room.last_position, None, None, None)
         first = await _read(session, view, window, backward=False, limit=1)
         last = await _read(session, view, window, backward=True, limit=1)
     finally:
@@ -213,7 +213,7 @@ async def _window(
     Raises Refused(NO_SUCH_EVENT) for an id that is not in the archive. spec: XEP-0313 4.1.3, 4.3.2
     """
     reader, room = session.doors.reader, view.room
-    after, upto = 0, room.last_position
+    after, upto = BEGINNING, room.last_position
     for event_id in (asked.after, asked.after_id):
         if event_id is not None:
             after = max(after, (await reader.event(room.room_id, event_id, session.user_id)).position)
@@ -261,7 +261,7 @@ async def _by_ids(
 ) -> Gathered[Archived]:
     """spec: XEP-0313 4.1.3: item-not-found if any of them is not in the archive."""
     found: dict[int, Archived | None] = {}
-    everything = Window(0, view.room.last_position, None, None, None)
+    everything = Window(BEGINNING, view.room.last_position, None, None, None)
     for event_id in asked.ids:
         item = await session.doors.reader.event(view.room.room_id, event_id, session.user_id)
         if _shown(view, everything, item) is None:

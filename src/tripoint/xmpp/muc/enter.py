@@ -274,6 +274,7 @@ async def _history(session: XmppSession, view: MucView, position: int, wanted: W
                 until=until,
                 limit=wanted.stanzas,
                 types=_MESSAGES,
+                only_here=True,
             )
         )
     except Refused:

@@ -1,4 +1,5 @@
-"""Rooms and events of other servers: rooms known from outside, redactions that came before their events."""
+"""Rooms and events of other servers: rooms known from outside, redactions that came before their events,
+what lies before all that is here."""
 
 from alembic import op
 
@@ -6,6 +7,9 @@ revision = "0003"
 down_revision = "0002"
 
 STATEMENTS = (
+    """CREATE TABLE missing_past (
+        room_key INTEGER NOT NULL, event_id TEXT NOT NULL, position INTEGER NOT NULL,
+        PRIMARY KEY (room_key, event_id)) WITHOUT ROWID""",
     """CREATE TABLE waiting_redactions (
         target TEXT NOT NULL, redaction TEXT NOT NULL, PRIMARY KEY (target, redaction)) WITHOUT ROWID""",
     "CREATE TABLE stripped_states (room_key INTEGER PRIMARY KEY, state BLOB NOT NULL)",

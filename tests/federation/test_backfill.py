@@ -1,0 +1,150 @@
+"""A room's past from before this server came into it, over TLS on loopback.
+
+spec: Matrix server-server-api "Backfilling and retrieving missing events"; client-server history_visibility
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.federation.servers import islands, server
+from tests.federation.test_joining import ONE, TWO, account, make_room, room_of, text
+from tests.support.middle import run
+from tripoint.config.options import Outbound
+from tripoint.core.ids import RoomId, UserId
+from tripoint.rooms.commands import Join, Redact, SendEvent, StateDraft
+from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryPage, HistoryQuery
+from tripoint.runtime.app import App
+
+
+async def say(app: App, who: UserId, room_id: RoomId, words: str) -> str:
+    done = await app.middle.service.do(
+        SendEvent(actor=who, room_id=room_id, type="m.room.message", content=text(words))
+    )
+    assert done.event_id is not None
+    return done.event_id
+
+
+async def page(app: App, who: UserId, room_id: RoomId, upto: int | None = None, limit: int = 30) -> HistoryPage:
+    return await app.middle.reader.history(
+        HistoryQuery(
+            room_id=room_id,
+            viewer=who,
+            direction=Direction.BACKWARD,
+            anchor=None if upto is None else ByPosition(upto),
+            limit=limit,
+        )
+    )
+
+
+async def everything(app: App, who: UserId, room_id: RoomId) -> list[HistoryItem]:
+    """All pages, newest first."""
+    items: list[HistoryItem] = []
+    upto = None
+    while True:
+        found = await page(app, who, room_id, upto)
+        items += found.items
+        upto = found.end
+        if upto is None:
+            return items
+
+
+def shared(visibility: str) -> tuple[StateDraft, ...]:
+    return (StateDraft("m.room.history_visibility", "", {"history_visibility": visibility}),)
+
+
+@pytest.mark.parametrize("version", ["1", "10", "12"])
+def test_the_whole_past_is_read_in_pages_and_stays(tmp_path: Path, version: str) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice, bob = await account(one, "alice"), await account(two, "bob")
+            room_id = await make_room(one, alice, room_version=version, topic="first")
+            said = [await say(one, alice, room_id, str(number)) for number in range(250)]
+            await two.middle.service.do(Join(actor=bob, room_id=room_id, via=(ONE,)))
+            theirs, ours = await everything(one, alice, room_id), await everything(two, bob, room_id)
+            assert [item.event.event_id for item in ours] == [item.event.event_id for item in theirs]
+            assert [item.position for item in ours] == sorted((item.position for item in ours), reverse=True)
+            assert ours[-1].event.type == "m.room.create"
+            # It is kept: the other server is not asked again, and the state was not touched by what came late.
+            await made.stop(ONE)
+            await made.stop(TWO)
+            two = await made.start(TWO)
+            assert [i.event.event_id for i in await everything(two, bob, room_id)] == [
+                item.event.event_id for item in theirs
+            ]
+            assert (await room_of(two, room_id)).topic == "first"
+            first = await page(two, bob, room_id, limit=3)
+            assert [item.event.event_id for item in first.items[1:]] == [said[-1], said[-2]]
+
+    run(work)
+
+
+@pytest.mark.parametrize("visibility", ["joined", "invited"])
+def test_what_was_said_before_somebody_came_stays_hidden(tmp_path: Path, visibility: str) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice, bob = await account(one, "alice"), await account(two, "bob")
+            room_id = await make_room(one, alice, initial_state=shared(visibility))
+            hidden = await say(one, alice, room_id, "secret")
+            await two.middle.service.do(Join(actor=bob, room_id=room_id, via=(ONE,)))
+            items = await everything(two, bob, room_id)
+            assert hidden not in [item.event.event_id for item in items]
+            # The store has it without its words.
+            stored = await two.middle.store.load_event(hidden)  # type: ignore[arg-type]
+            assert stored is None or b"secret" not in stored.json
+
+    run(work)
+
+
+def test_what_was_redacted_comes_without_its_words(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice, bob = await account(one, "alice"), await account(two, "bob")
+            room_id = await make_room(one, alice)
+            said = await say(one, alice, room_id, "oops")
+            await one.middle.service.do(Redact(actor=alice, room_id=room_id, event_id=said))  # type: ignore[arg-type]
+            await two.middle.service.do(Join(actor=bob, room_id=room_id, via=(ONE,)))
+            (item,) = [i for i in await everything(two, bob, room_id) if i.event.event_id == said]
+            assert item.event.content == {} and item.redacted_because is not None
+
+    run(work)
+
+
+def test_a_past_that_nobody_gives_is_no_beginning(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice, bob = await account(one, "alice"), await account(two, "bob")
+            room_id = await make_room(one, alice)
+            await say(one, alice, room_id, "before")
+            await two.middle.service.do(Join(actor=bob, room_id=room_id, via=(ONE,)))
+            await made.stop(ONE)
+            found = await page(two, bob, room_id)
+            assert [item.event.type for item in found.items] == ["m.room.member"]
+            assert not found.complete and found.end is not None
+            own = await make_room(two, bob)
+            assert (await page(two, bob, own)).complete
+
+    run(work)
+
+
+def test_the_past_goes_on_from_server_to_server(tmp_path: Path) -> None:
+    async def work() -> None:
+        three = server("three.example")
+        notary = Outbound(allow_networks=("127.0.0.0/8",), key_notaries=(TWO,))
+        async with islands(tmp_path, ONE, TWO, three, start={three: {"outbound": notary}}) as made:
+            one, two, late = made.apps[ONE], made.apps[TWO], made.apps[three]
+            alice, bob, carol = await account(one, "alice"), await account(two, "bob"), await account(late, "carol")
+            room_id = await make_room(one, alice)
+            said = [await say(one, alice, room_id, str(number)) for number in range(5)]
+            await two.middle.service.do(Join(actor=bob, room_id=room_id, via=(ONE,)))
+            await everything(two, bob, room_id)
+            await made.stop(ONE)
+            await late.middle.service.do(Join(actor=carol, room_id=room_id, via=(TWO,)))
+            seen = [item.event.event_id for item in await everything(late, carol, room_id)]
+            assert [event_id for event_id in seen if event_id in said] == said[::-1]
+
+    run(work)
