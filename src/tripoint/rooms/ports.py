@@ -100,6 +100,9 @@ class RoomView(Protocol):
 
     def joined(self) -> Mapping[UserId, Member]: ...
     def joined_count(self) -> int: ...
+    def is_here(self, server: ServerName) -> bool:
+        """Whether `server`, which keeps this room, takes part in it: entering it asks no other server."""
+
     def servers(self) -> Mapping[ServerName, int]:
         """The servers with joined members, and how many each has."""
 
@@ -180,7 +183,7 @@ class RoomReader(Protocol):
         """The profile of another server's user, asked for there. Refused: NO_SUCH_USER, REMOTE_TIMEOUT."""
 
     async def own_room(self, user_id: UserId, alias: RoomAlias) -> RoomId | None:
-        """The room with this canonical alias, among those that a local user is in or invited to.
+        """The room with this canonical alias, among those that a local user is in.
 
         For rooms of other servers, which keep their names here while those do not answer.
         """

@@ -231,7 +231,11 @@ class RemoteWriter:
                 HistoryItem(position, event, None, replaced, None if place is None else place.redacting.because)
             )
             relayed = place is not None and bool(place.flags & FLAG_RELAYED)
-            self._writer.tell([EventCommitted(position, room.room_id, event, replaced, relayed=relayed)])
+            redacted = None if place is None else place.redacting.original
+            told = EventCommitted(
+                position, room.room_id, event, replaced, relayed=relayed, redacted=redacted
+            )
+            self._writer.tell([told])
         before = self._take_state(room, rest, position, head)
         if rest:
             room.reset_position = position
