@@ -102,3 +102,29 @@ def test_an_invitation_from_another_server_is_shown_and_followed(tmp_path: Path)
             assert await until(alice, " JOIN ") == ":bob:two.example!bob@two.example JOIN #tea"
 
     run(work)
+
+
+def test_reactions_of_somebody_who_was_there_before_this_server_came(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            await account(one, "alice")
+            await account(two, "bob")
+            alice = await on_irc(one, "alice", "message-tags", "echo-message")
+            await alice.send("JOIN #tea")
+            bob = await on_xmpp(two, "bob")
+            await bob.send(
+                "<presence to='tea%one.example@rooms.two.example/bob'>"
+                "<x xmlns='http://jabber.org/protocol/muc'/></presence>"
+            )
+            await until(bob, "<subject")
+            await alice.send("PRIVMSG #tea :tea?")
+            msgid = re.search(r"msgid=(\$[^; ]+)", await until(alice, " PRIVMSG "))
+            assert msgid is not None
+            await until(bob, "<body>")
+            for keys in (("👍",), ("👍", "🫖")):
+                await alice.send(f"@+reply={msgid[1]};+draft/react={keys[-1]} TAGMSG #tea")
+                shown = await until(bob, "<reactions ")
+                assert re.findall("<reaction>([^<]*)</reaction>", shown) == list(keys)
+
+    run(work)
