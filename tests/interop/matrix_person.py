@@ -1,15 +1,14 @@
-"""Somebody who uses a Matrix server by plain HTTP, whichever server it is: what was asked, what /sync has told so far."""
+"""Somebody who uses a Matrix server by plain HTTP, whichever it is: what was asked, what /sync has told so far."""
 
 import asyncio
 import itertools
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
 
 import aiohttp
 import pytest
-
 from tests.interop.peer import PASSWORD
 
 PATIENCE_S = 30.0
@@ -45,9 +44,11 @@ class Person:
         self.user_id = f"@{name}:{server.name}"
         self.token = ""
         self.since = ""
-        # What /sync has said: memberships, and by room its events, who types, and whose receipt is at which event.
+        # What /sync has said: memberships, and by room its events (`timeline` with what was paged to, `synced` their
+        # ids without that), who types, and whose receipt is at which event.
         self.membership: dict[str, str] = {}
         self.timeline: dict[str, list[Json]] = defaultdict(list)
+        self.synced: dict[str, list[str]] = defaultdict(list)
         self.typing: dict[str, list[str]] = {}
         self.receipts: dict[str, dict[str, str]] = defaultdict(dict)
 
@@ -118,13 +119,17 @@ class Person:
     async def event(self, room: str, event_id: str) -> Json:
         return await self.call("GET", f"/rooms/{quote(room)}/event/{quote(event_id)}")
 
-    async def history(self, room: str) -> list[Json]:
-        """All events of the room that this person may see, paged from its end to its beginning; oldest first."""
+    async def history(self, room: str, start: str = "", upto: Callable[[Json], bool] | None = None) -> list[Json]:
+        """The events of the room that this person may see, oldest first: paged from its end, or from the token
+        `start`, to its beginning, or to the first event that `upto` is true of."""
         events: list[Json] = []
-        query = {"dir": "b", "limit": "20"}
+        query = {"dir": "b", "limit": "20", **({"from": start} if start else {})}
         while True:
             page = await self.call("GET", f"/rooms/{quote(room)}/messages", **query)
-            events += page["chunk"]
+            for event in page["chunk"]:
+                if upto is not None and upto(event):
+                    return events[::-1]
+                events.append(event)
             if not page.get("end") or page["end"] == query.get("from"):
                 return events[::-1]
             query["from"] = page["end"]
@@ -139,9 +144,21 @@ class Person:
         for membership in ("join", "invite", "knock", "leave"):
             for room_id, room in rooms.get(membership, {}).items():
                 self.membership[room_id] = membership
-                self.timeline[room_id] += room.get("timeline", {}).get("events", [])
+                await self._read(room_id, room.get("timeline", {}))
                 for edu in room.get("ephemeral", {}).get("events", []):
                     self._hear(room_id, edu)
+
+    async def _read(self, room_id: str, timeline: Json) -> None:
+        """As a client does: what a limited timeline leaves out is paged to."""
+        known = {event["event_id"] for event in self.timeline[room_id]}
+        events = timeline.get("events", [])
+        ids = [event["event_id"] for event in events]
+        self.synced[room_id] += ids
+        if timeline.get("limited") and known:
+            missed = await self.history(room_id, timeline["prev_batch"], lambda event: event["event_id"] in known)
+            # Pages follow the graph, and /sync what came when: after a fork they overlap on Synapse.
+            self.timeline[room_id] += [event for event in missed if event["event_id"] not in ids]
+        self.timeline[room_id] += events
 
     def _hear(self, room_id: str, edu: Json) -> None:
         if edu["type"] == "m.typing":
@@ -168,7 +185,7 @@ class Person:
                     room: [f"{e['type']} {e.get('state_key', '')} {e['content'].get('body', '')}" for e in timeline]
                     for room, timeline in self.timeline.items()
                 }
-                pytest.fail(f"{self.user_id} waited in vain: {self.membership}\n{events}\n{self.typing} {self.receipts}")
+                pytest.fail(f"{self.user_id} waits in vain: {self.membership}\n{events}\n{self.typing} {self.receipts}")
             await self.sync()
 
     async def hears(self, room: str, *event_ids: str) -> None:
@@ -191,13 +208,23 @@ async def same_state(room: str, *people: Person, patience_s: float = PATIENCE_S)
         await asyncio.sleep(0.1)
 
 
-async def nothing_lost_nothing_doubled(room: str, event_ids: list[str], *people: Person) -> None:
-    """Everybody's history and what /sync told them have each of these once."""
+async def nothing_lost_nothing_doubled(
+    room: str, event_ids: Sequence[str], *people: Person, patience_s: float = PATIENCE_S
+) -> None:
+    """Everybody's history comes to have each of these, and nothing is twice in it, nor in what /sync told.
+
+    A server may answer with what it has and fill its gaps behind that (Synapse does), so it is asked again.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + patience_s
     for person in people:
-        for where, events in (("history", await person.history(room)), ("sync", person.timeline[room])):
-            found = [event["event_id"] for event in events]
-            twice = {one for one in found if found.count(one) > 1}
+        while True:
+            found = [event["event_id"] for event in await person.history(room)]
+            lost = [one for one in event_ids if one not in found]
+            if not lost:
+                break
+            assert loop.time() < end, f"{person.user_id} has lost {len(lost)} of {len(event_ids)}: {lost}"
+            await asyncio.sleep(0.1)
+        for where, ids in (("history", found), ("sync", person.synced[room])):
+            twice = {one for one in ids if ids.count(one) > 1}
             assert not twice, f"{person.user_id} has in {where} twice: {twice}"
-            if where == "history":
-                lost = [one for one in event_ids if one not in found]
-                assert not lost, f"{person.user_id} has lost {lost} of {len(event_ids)}"

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-
 from tests.interop.matrix_person import Person, Refused, same_state
 from tests.interop.two_servers import SIDES, Side, World, two_servers
 
@@ -285,7 +284,8 @@ def test_typing_and_receipts(world: World, home: Side, version: str) -> None:
         host, guest = await world.pair(home)
         room = await host.create(version)
         await guest.join(room, via=host.server.name)
-        for speaker, listener in ((host, guest), (guest, host)):
+
+        async def heard(speaker: Person, listener: Person) -> None:
             typing = f"/rooms/{quote(room)}/typing/{quote(speaker.user_id)}"
             await speaker.call("PUT", typing, {"typing": True, "timeout": 30_000})
             await listener.until(lambda: speaker.user_id in listener.typing.get(room, []))
@@ -295,6 +295,9 @@ def test_typing_and_receipts(world: World, home: Side, version: str) -> None:
             await listener.hears(room, said)
             await listener.call("POST", f"/rooms/{quote(room)}/receipt/m.read/{quote(said)}", {})
             await speaker.until(lambda: speaker.receipts[room].get(listener.user_id) == said)
+
+        await heard(host, guest)
+        await heard(guest, host)
 
     world.run(story())
 
