@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 from tests.interop.matrix_person import Person, Refused, same_state
-from tests.interop.two_servers import SIDES, Side, World, two_servers
+from tests.interop.two_servers import SIDES, World, two_servers
 
 pytestmark = pytest.mark.interop
 
@@ -33,7 +33,7 @@ async def say_both(room: str, one: Person, other: Person) -> None:
 
 @both_ways
 @pytest.mark.parametrize("version", [str(n) for n in range(1, 13)])
-def test_a_room_of_each_version_is_joined_by_alias_and_spoken_in(world: World, home: Side, version: str) -> None:
+def test_a_room_of_each_version_is_joined_by_alias_and_spoken_in(world: World, home: str, version: str) -> None:
     async def story() -> None:
         host, guest = await world.pair(home)
         name = host.user_id[1:].split(":")[0]
@@ -52,7 +52,7 @@ def test_a_room_of_each_version_is_joined_by_alias_and_spoken_in(world: World, h
 
 @both_ways
 @versions
-def test_joined_by_id_left_and_joined_again(world: World, home: Side, version: str) -> None:
+def test_joined_by_id_left_and_joined_again(world: World, home: str, version: str) -> None:
     async def story() -> None:
         host, guest = await world.pair(home)
         room = await host.create(version)
@@ -76,7 +76,7 @@ def test_joined_by_id_left_and_joined_again(world: World, home: Side, version: s
         "tripoint",
     ],
 )
-def test_what_was_said_while_a_server_was_out_of_the_room_is_read_later(world: World, home: Side) -> None:
+def test_what_was_said_while_a_server_was_out_of_the_room_is_read_later(world: World, home: str) -> None:
     async def story() -> None:
         host, guest = await world.pair(home)
         room = await host.create()
@@ -105,7 +105,7 @@ def membership(person: Person, room: str, of: Person) -> str | None:
 @both_ways
 @versions
 @pytest.mark.parametrize("ending", ["accepted", "rejected", "taken back"])
-def test_an_invitation(world: World, home: Side, version: str, ending: str) -> None:
+def test_an_invitation(world: World, home: str, version: str, ending: str) -> None:
     async def story() -> None:
         host, guest = await world.pair(home)
         room = await host.create(version, preset="private_chat", name="Secret tea")
@@ -131,7 +131,7 @@ def test_an_invitation(world: World, home: Side, version: str, ending: str) -> N
 @both_ways
 @versions
 @pytest.mark.parametrize("ending", ["let in", "taken back", "refused"])
-def test_a_knock(world: World, home: Side, version: str, ending: str) -> None:
+def test_a_knock(world: World, home: str, version: str, ending: str) -> None:
     async def story() -> None:
         host, guest = await world.pair(home)
         rules = {"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "knock"}}
@@ -168,7 +168,7 @@ def test_a_knock(world: World, home: Side, version: str, ending: str) -> None:
 
 @both_ways
 @versions
-def test_a_restricted_room_takes_members_of_another(world: World, home: Side, version: str) -> None:
+def test_a_restricted_room_takes_members_of_another(world: World, home: str, version: str) -> None:
     async def story() -> None:
         host, guest = await world.pair(home)
         lobby = await host.create(version)
@@ -192,7 +192,7 @@ def test_a_restricted_room_takes_members_of_another(world: World, home: Side, ve
 
 @both_ways
 @versions
-def test_kicked_banned_and_unbanned(world: World, home: Side, version: str) -> None:
+def test_kicked_banned_and_unbanned(world: World, home: str, version: str) -> None:
     async def story() -> None:
         host, guest = await world.pair(home)
         room = await host.create(version)
@@ -217,7 +217,7 @@ def test_kicked_banned_and_unbanned(world: World, home: Side, version: str) -> N
 
 @both_ways
 @versions
-def test_the_guest_rules_after_being_given_the_right(world: World, home: Side, version: str) -> None:
+def test_the_guest_rules_after_being_given_the_right(world: World, home: str, version: str) -> None:
     async def story() -> None:
         host, guest = await world.pair(home)
         third = await world.person(home, "third")
@@ -241,7 +241,7 @@ def test_the_guest_rules_after_being_given_the_right(world: World, home: Side, v
 
 @both_ways
 @versions
-def test_edits_reactions_replies_and_redactions(world: World, home: Side, version: str) -> None:
+def test_edits_reactions_replies_and_redactions(world: World, home: str, version: str) -> None:
     async def story() -> None:
         host, guest = await world.pair(home)
         room = await host.create(version)
@@ -279,7 +279,7 @@ def test_edits_reactions_replies_and_redactions(world: World, home: Side, versio
 
 @both_ways
 @versions
-def test_typing_and_receipts(world: World, home: Side, version: str) -> None:
+def test_typing_and_receipts(world: World, home: str, version: str) -> None:
     async def story() -> None:
         host, guest = await world.pair(home)
         room = await host.create(version)
@@ -303,7 +303,7 @@ def test_typing_and_receipts(world: World, home: Side, version: str) -> None:
 
 
 @both_ways
-def test_profiles_and_the_directory(world: World, home: Side) -> None:
+def test_profiles_and_the_directory(world: World, home: str) -> None:
     async def story() -> None:
         host, guest = await world.pair(home)
         await host.call("PUT", f"/profile/{quote(host.user_id)}/displayname", {"displayname": "The Host"})
@@ -335,7 +335,7 @@ def test_profiles_and_the_directory(world: World, home: Side) -> None:
 @both_ways
 @versions
 @pytest.mark.parametrize("visibility", ["shared", "joined"])
-def test_who_comes_late_pages_back(world: World, home: Side, version: str, visibility: str) -> None:
+def test_who_comes_late_pages_back(world: World, home: str, version: str, visibility: str) -> None:
     async def story() -> None:
         host, guest = await world.pair(home)
         content = {"history_visibility": visibility}
@@ -357,7 +357,7 @@ def test_who_comes_late_pages_back(world: World, home: Side, version: str, visib
 
 @both_ways
 @versions
-def test_a_room_that_was_replaced_leads_to_the_new_one(world: World, home: Side, version: str) -> None:
+def test_a_room_that_was_replaced_leads_to_the_new_one(world: World, home: str, version: str) -> None:
     async def story() -> None:
         host, guest = await world.pair(home)
         old = await host.create("9", name="Tea")
@@ -383,7 +383,7 @@ def test_a_room_that_was_replaced_leads_to_the_new_one(world: World, home: Side,
 
 
 @both_ways
-def test_a_large_room_is_entered_and_whole(world: World, home: Side) -> None:
+def test_a_large_room_is_entered_and_whole(world: World, home: str) -> None:
     async def story() -> None:
         host, guest = await world.pair(home)
         room = await host.create()
