@@ -29,7 +29,7 @@ def test_three_lines_make_a_public_server() -> None:
         ("[sever]\n", "t.toml:1: unknown option sever; did you mean server?"),
         ("[server]\n\nname = 5", "t.toml:3: name must be a text in quotes"),
         ('[server]\nname = "no spaces here"', "t.toml:2: name is not a server name"),
-        ('[server]\ndefault_room_version = "13"', "t.toml:2: default_room_version is one of 1, 2"),
+        ('[server]\ndefault_room_version = "0"', "t.toml:2: default_room_version is one of 1, 2"),
         ('[listen]\nirc = "127.0.0.1:6667"', "t.toml:2: irc must be a list of texts"),
         ('[listen]\nirc = ["localhost:6667"]', "t.toml:2: 'localhost:6667' is not an address like"),
         ('[listen]\nirc = ["127.0.0.1"]', "t.toml:2: '127.0.0.1' is not an address like"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -274,6 +275,22 @@ def test_a_long_chain_is_walked_without_recursion() -> None:
     assert len(auth_chain([links[-1].event_id], room.events)) == 2999
     ends = {links[0].event_id, links[-1].event_id}
     assert len(conflicted_subgraph(ends, room.events)) == 3000
+
+
+@pytest.mark.parametrize("number", ["2", "12"])
+def test_a_long_history_of_power_is_walked_once(number: str) -> None:
+    # 2,000 events in conflict, each based on its own power levels in a chain of as many that lost.
+    room, trunk = base(number)
+    won, lost = trunk.fork(), trunk.fork()
+    users = {} if number == "12" else {ALICE: 100}
+    for step in range(2_000):
+        lost.add(ALICE, "m.room.power_levels", {"users": users, "n": step})
+        lost.add(ALICE, "org.example", {}, f"key{step}")
+    won.add(ALICE, "m.room.power_levels", {"users": users, "invite": 1}, at_ms=10**12)
+    started = time.process_time()
+    result = merged(room, won.state, lost.state)
+    assert time.process_time() - started < 5
+    assert len([key for key in result if key[0] == "org.example"]) == 2_000
 
 
 def test_orders_and_ends() -> None:

@@ -4,19 +4,24 @@ spec: Matrix server-server-api "Checks performed on receipt of a PDU"; rooms/v1 
 """
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import pytest
 
+from tests.core.graph_builder import RoomBuilder
 from tests.federation.islands import Island, bring_in, islands, make_room
 from tests.support.middle import run
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event, EventDraft, build_event, load_event, parse_event, redact, reference_text
-from tripoint.core.event_format import essential
+from tripoint.core.event_format import MAX_PREV_EVENTS, essential
 from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.core.room_version import get_room_version
 from tripoint.rooms.accept import Lacking, Verdict
+from tripoint.rooms.ends import Extremity, ends_with, extremity_of
 from tripoint.rooms.room import Room
+from tripoint.store.interface import StoredEvent
+from tripoint.store.memory import MemoryStore
 
 GIVEN_IDS = ("1", "2")
 
@@ -264,3 +269,79 @@ def test_lies_about_depth_and_time_stop_nobody(version: str) -> None:
                 assert event.event_id in ours.prev_events
 
     run(work)
+
+
+class CountingStore(MemoryStore):
+    """Counts the rows that are read."""
+
+    read = 0
+
+    async def load_state(self, group: int) -> Mapping[tuple[str, str], int]:
+        state = await super().load_state(group)
+        self.read += len(state)
+        return state
+
+    async def load_events(self, event_keys: Sequence[int]) -> Mapping[int, StoredEvent]:
+        self.read += len(event_keys)
+        return await super().load_events(event_keys)
+
+    async def load_events_by_id(self, event_ids: Sequence[EventId]) -> Mapping[EventId, StoredEvent]:
+        self.read += len(event_ids)
+        return await super().load_events_by_id(event_ids)
+
+
+@pytest.mark.parametrize("version", ["1", "2", "12"])
+def test_thousands_of_forks_cost_no_more_than_twenty(version: str) -> None:
+    """One sender, one parent, 2,000 events: equivocation, and as many forward extremities as it likes."""
+
+    async def work() -> None:
+        store = CountingStore()
+        async with islands("a.org", "b.org", stores=[store, MemoryStore()]) as servers:
+            room_id, alice, bob = await pair(servers, version)
+            one, two = servers
+            await one.party.say(alice, room_id, "the honest end")
+            honest = one.outgoing[-1]
+            forks = [
+                await forge(two, room_id, bob, "m.room.member", {"membership": "join", "n": n}, state_key=bob, at_ms=n)
+                if n % 2
+                else await forge(two, room_id, bob, content={"n": n}, at_ms=n)
+                for n in range(2_000)
+            ]
+            store.read = 0
+            outcomes = await one.party.middle.accept.receive_all(forks)
+            assert set(outcomes) == {Verdict.ACCEPTED}
+            # Twenty ends with a state of their own, and what these lead to; nothing grows with the number of forks.
+            assert store.read / len(forks) < 100
+            room = await room_of(one, room_id)
+            assert len(room.head.extremities) == MAX_PREV_EVENTS
+            # The flood has pushed out its own.
+            assert honest.event_id in room.head.extremities
+            assert forks[-1].event_id in room.head.extremities
+            # What we say joins them all, and stands where others find it as well.
+            one.outgoing.clear()
+            await one.party.say(alice, room_id, "together again")
+            ours = one.outgoing[-1]
+            assert set(ours.prev_events) >= {honest.event_id, forks[-1].event_id}
+            assert len(room.head.extremities) == 1
+            for event in (honest, *forks[-200:], ours):
+                assert await two.deliver(event) is not Verdict.REJECTED
+            assert await one.state(room_id) == await two.state(room_id)
+
+    run(work, timeout_s=100)
+
+
+def test_a_server_that_floods_pushes_out_its_own_ends() -> None:
+    room = RoomBuilder("12")
+    made = [room.make(f"@u{n}:s{n % 3}.example", "x", {"n": n}) for n in range(18)]
+    ends: dict[EventId, Extremity] = {event.event_id: extremity_of(event, 1) for event in made}
+    flood = [room.make("@h:hostile.example", "x", {"n": n}) for n in range(50)]
+    for event in flood:
+        ends = {**ends_with(ends, event), event.event_id: extremity_of(event, 1)}
+        assert len(ends) <= MAX_PREV_EVENTS
+    # The others lose only what makes them the largest.
+    counts = Counter(end.server for end in ends.values())
+    assert counts == {"s0.example": 5, "s1.example": 5, "s2.example": 5, "hostile.example": 5}
+    assert [i for i, end in ends.items() if end.server == "hostile.example"] == [e.event_id for e in flood[-5:]]
+    # Parents go first, whoever made them.
+    child = room.make("@u0:s0.example", "x", {}, parents=[room.events[i] for i in list(ends)[:15]])
+    assert len(ends_with(ends, child)) == 5

@@ -221,3 +221,28 @@ def test_json_that_is_too_deep_is_refused() -> None:
             await alice.call("PUT", path, wide)
 
     run(work)
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_rooms_of_the_first_versions(version: str) -> None:
+    """Their events carry ids with a server name; for clients they are events like others."""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob = await server.register("alice"), await server.register("bob")
+            room_id = await alice.create(room_version=version, preset="public_chat", name="Old", topic="and dry")
+            await bob.join(room_id)
+            said = (await bob.call("PUT", f"/rooms/{q(room_id)}/send/m.room.message/1", {"body": "hello"}))["event_id"]
+            assert said.startswith("$") and said.endswith(":example.org")
+            found = await alice.call("GET", f"/rooms/{q(room_id)}/event/{q(said)}")
+            assert (found["content"], found["event_id"]) == ({"body": "hello"}, said)
+            create = await alice.call("GET", f"/rooms/{q(room_id)}/state/m.room.create")
+            assert create == {"creator": alice.user_id, "room_version": version}
+            # Everybody may redact what their own server's users said (rooms/v1 rule 11); here, their own.
+            done = await bob.call("PUT", f"/rooms/{q(room_id)}/redact/{q(said)}/2", {"reason": "typo"})
+            assert done["event_id"].endswith(":example.org")
+            assert (await alice.call("GET", f"/rooms/{q(room_id)}/event/{q(said)}"))["content"] == {}
+            page = await alice.call("GET", f"/rooms/{q(room_id)}/messages", dir="b", limit="50")
+            assert [e["event_id"] for e in page["chunk"]][:2] == [done["event_id"], said]
+
+    run(work)

@@ -7,7 +7,8 @@ spec: Matrix server-server-api "Checks performed on receipt of a PDU", "Rejectio
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -19,7 +20,7 @@ from tripoint.core.auth_rules import (
     state_of,
 )
 from tripoint.core.event import Event, same_event
-from tripoint.core.ids import EventId
+from tripoint.core.ids import EventId, RoomId
 from tripoint.core.levels import CREATE
 from tripoint.rooms.ends import ends_with
 from tripoint.rooms.loaded import LoadedRooms
@@ -63,10 +64,6 @@ class Lacking:
     auth_events: frozenset[EventId]
 
 
-# What became of an event, and what to wait for before that is told.
-_Outcome = tuple[Verdict | Lacking, "asyncio.Future[None] | None"]
-
-
 class Accept:
     """Takes events of other servers into rooms that this server is in."""
 
@@ -94,47 +91,48 @@ class Accept:
 
         `relayed`: it is another server's, and this one spreads it (it came by send_join and its kin).
         """
-        outcome, commit = await self._one_at_a_time(event, None, relayed)
-        if commit is not None:
-            await asyncio.shield(commit)
+        (outcome,) = await self._in_turn(event.room_id, [event], None, relayed)
         return outcome
 
     async def receive_all(self, events: Sequence[Event]) -> list[Verdict | Lacking]:
         """As receive() for each, in order; what simply follows the room's ends is committed together."""
         outcomes: list[Verdict | Lacking] = []
-        commits: list[asyncio.Future[None]] = []
-        for event in events:
-            outcome, commit = await self._one_at_a_time(event, None, False)
-            outcomes.append(outcome)
-            if commit is not None:
-                commits.append(commit)
-        for commit in commits:
-            await asyncio.shield(commit)
+        for room_id, run in itertools.groupby(events, lambda event: event.room_id):
+            outcomes += await self._in_turn(room_id, list(run), None, relayed=False)
         return outcomes
 
     async def receive_after(self, event: Event, state_ids: Sequence[EventId]) -> Verdict | Lacking:
         """As receive(), for an event before which there is a hole: `state_ids` is the state before it, as
         another server says. Events of it that are not in the store, or were rejected, do not count."""
-        outcome, _ = await self._one_at_a_time(event, state_ids, False)
+        (outcome,) = await self._in_turn(event.room_id, [event], state_ids, relayed=False)
         return outcome
 
-    async def _one_at_a_time(
-        self, event: Event, state_ids: Sequence[EventId] | None, relayed: bool
-    ) -> _Outcome:
-        async with self._turns.of(event.room_id):
-            room = await self._rooms.get(event.room_id)
+    async def _in_turn(
+        self, room_id: RoomId, events: Sequence[Event], state_ids: Sequence[EventId] | None, relayed: bool
+    ) -> list[Verdict | Lacking]:
+        """Judge events of one room; whoever has the next turn finds them on disk."""
+        outcomes: list[Verdict | Lacking] = []
+        async with self._turns.of(room_id):
+            room = await self._rooms.get(room_id)
             if room.outside:
                 raise Refused(Refusal.NO_SUCH_ROOM, "This server is not in that room")
-            if event.event_id in self._in_flight:
-                await self._on_disk()
-            known = await self._store.load_event(event.event_id)
-            if known is None and state_ids is None and not relayed and not await self._redactions.concern(event):
-                commit = self._receive_next(room, event)
+            commits: list[asyncio.Future[None]] = []
+            for event in events:
+                if event.event_id in self._in_flight:
+                    await self._on_disk()
+                simple = state_ids is None and not relayed and not await self._redactions.concern(event)
+                known = await self._store.load_event(event.event_id)
+                commit = self._receive_next(room, event) if simple and known is None else None
                 if commit is not None:
-                    return Verdict.ACCEPTED, commit
-            # From here on the store is read: what is judged has to be there.
-            await self._on_disk()
-            return await self._receive(room, event, state_ids, known, relayed), None
+                    commits.append(commit)
+                    outcomes.append(Verdict.ACCEPTED)
+                else:
+                    # From here on the store is read: what was judged has to be there.
+                    await self._on_disk()
+                    outcomes.append(await self._receive(room, event, state_ids, relayed, known))
+            for commit in commits:
+                await asyncio.shield(commit)
+        return outcomes
 
     async def _on_disk(self) -> None:
         if self._in_flight:
@@ -179,8 +177,8 @@ class Accept:
         room: Room,
         event: Event,
         state_ids: Sequence[EventId] | None,
-        known: StoredEvent | None,
         relayed: bool,
+        known: StoredEvent | None,
     ) -> Verdict | Lacking:
         if known is not None:
             if known.room_key != room.room_key:
@@ -214,15 +212,16 @@ class Accept:
         # 4. "Passes authorization rules based on the event's auth events, otherwise it is rejected."
         allowed = self._allowed_by_auth_events(room, event, [auth[i] for i in event.auth_events])
         # 5. "... based on the state before the event, otherwise it is rejected."
-        allowed = allowed and permits(await self._states.auth_state(before, event), event)
+        members = _members(parsed(auth[i], room.version) for i in event.auth_events) if room.partial else {}
+        allowed = allowed and permits({**members, **await self._states.auth_state(before, event)}, event)
         redacting = await self._redactions.look(room, event, before) if allowed else NOTHING
         for _ in range(MAX_TRIES):
-            place = await self._place(room, event, before, group, allowed, known, relayed, redacting)
+            place = await self._place(room, event, before, group, allowed, known, relayed, redacting, members)
             if place is not None:
                 if event.event_id in self._in_flight:
                     # Taken meanwhile, by an event of another room.
                     return Verdict.CLASHES
-                commit = self._remote.submit(room, place)
+                commit = self._remote.submit(room, place, keep=self._states.keep)
                 self._sent(event.event_id, commit)
                 await asyncio.shield(commit)
                 return _VERDICTS[place.flags]
@@ -242,7 +241,7 @@ class Accept:
 
     async def _state_of(self, room: Room, state_ids: Sequence[EventId]) -> StateKeys:
         """A state that another server named."""
-        state: StateKeys = {}
+        state: dict[StateKey, int] = {}
         for row in (await self._store.load_events_by_id(list(state_ids))).values():
             event = parsed(row, room.version)
             if event.state_key is not None and event.room_id == room.room_id and not row.flags & FLAG_REJECTED:
@@ -268,18 +267,19 @@ class Accept:
         known: StoredEvent | None,
         relayed: bool,
         redacting: Redacting,
+        members: Mapping[StateKey, Event],
     ) -> RemotePlace | None:
         """Where the event goes; None if the head moved while this was found out. No await after the check."""
         head = room.head.rows()
         own_key = known.event_key if known is not None else -1
-        after = dict(before)
+        after = before
         if event.state_key is not None and allowed:
-            after[event.type, event.state_key] = own_key
+            after = {**before, event.key: own_key}
         flags = FLAG_RELAYED if relayed else 0
         current: StateKeys | None = None
         if not allowed:
             flags = FLAG_REJECTED
-        elif not permits(_head_state(room, event), event):
+        elif not permits({**members, **_head_state(room, event)}, event):
             # 6. "... based on the current state of the room, otherwise it is soft failed."
             flags = FLAG_SOFT_FAILED
         else:
@@ -292,8 +292,9 @@ class Accept:
                     states.append(room.head_keys())
                 else:
                     # A fork was made by an event of another server, and that is on disk by now.
-                    states += [await self._states.of_group(at.group) for at in remaining.values()]
-                own = {own_key: event} if own_key in after.values() else {}
+                    groups = {at.group for at in remaining.values()}
+                    states += [await self._states.of_group(at_group) for at_group in sorted(groups)]
+                own = {} if after is before else {own_key: event}
                 own |= {key: found for found, key in room.pending_events()}
                 current = await self._states.resolve(room.version, states, own)
         changed: dict[StateKey, Event | None] = {}
@@ -319,6 +320,8 @@ class Accept:
     ) -> dict[StateKey, Event | None]:
         """What differs from the room's head: the events that stand there now, None for what is gone."""
         head = room.head_keys()
+        if current == head:
+            return {}
         keys = [key for key in current if head.get(key) != current[key]]
         rows = await self._store.load_events([current[key] for key in keys if current[key] != own_key])
         pending = {event_key: found for found, event_key in room.pending_events()}
@@ -331,6 +334,11 @@ class Accept:
                 changed[key] = pending.get(event_key) or parsed(rows[event_key], room.version)
         changed.update({key: None for key in head if key not in current})
         return changed
+
+
+def _members(events: Iterable[Event]) -> dict[StateKey, Event]:
+    """The member events among those that an event cites: what is known of members while not all are here."""
+    return {event.key: event for event in events if event.type == "m.room.member" and event.is_state}
 
 
 def _head_state(room: Room, event: Event) -> dict[StateKey, Event]:

@@ -36,12 +36,14 @@ class StateReset(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     """State that changed without an event of its own in the timeline: a resolution of forks decided so.
 
     `changed` holds (before, after) of each key; None where there is nothing. A state event that was told as
-    EventCommitted and lost the resolution is among them with itself as `before` (docs/mapping.md 5.5).
+    EventCommitted and lost the resolution is among them with itself as `before` (docs/mapping.md 5.5). `completes`:
+    nothing changed, but what was so all the time is known now (partial.py).
     """
 
     position: int
     room_id: RoomId
     changed: tuple[tuple[Event | None, Event | None], ...]
+    completes: bool = False
 
 
 class TypingChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):

@@ -44,6 +44,14 @@ class RoomView(Protocol):
     @property
     def last_position(self) -> int: ...
     @property
+    def reset_position(self) -> int:
+        """Where state changed last without an event of its own in the timeline (changes.StateReset)."""
+
+    @property
+    def completed_position(self) -> int:
+        """Where the members came that were left out when this server entered the room; 0 if none were."""
+
+    @property
     def recent(self) -> Sequence[HistoryItem]:
         """The newest events, oldest first: all of the room's after position `recent_from`."""
 

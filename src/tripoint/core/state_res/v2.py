@@ -59,8 +59,8 @@ def resolve_v2(
     _iterative_auth_checks(ordered, resolved, events, rejected)
 
     # 3. The other events by mainline ordering, based on the power levels so far.
-    mainline = _mainline(resolved.get(POWER_LEVELS), events)
-    rest = sorted(full - power_ids, key=lambda i: _mainline_rank(events[i], mainline, events))
+    positions: dict[EventId, float] = dict(_mainline(resolved.get(POWER_LEVELS), events))
+    rest = sorted(full - power_ids, key=lambda i: _mainline_rank(events[i], positions, events))
     # 4.
     _iterative_auth_checks(rest, resolved, events, rejected)
 
@@ -180,19 +180,24 @@ def _mainline(event_id: EventId | None, events: Mapping[EventId, Event]) -> dict
 
 
 def _mainline_rank(
-    event: Event, mainline: Mapping[EventId, int], events: Mapping[EventId, Event]
+    event: Event, positions: dict[EventId, float], events: Mapping[EventId, Event]
 ) -> tuple[float, int, EventId]:
-    """What the mainline ordering compares, smallest first."""
+    """What the mainline ordering compares, smallest first.
+
+    `positions`: of the mainline, and of every power levels event that was walked over: none is walked twice.
+    """
     position = _INFINITE
     at = _power_levels_of(event, events)
-    walked: set[EventId] = set()
-    while at is not None and at not in walked:
-        if at in mainline:
-            position = mainline[at]
+    walked: list[EventId] = []
+    while at is not None:
+        if at in positions:
+            position = positions[at]
             break
-        walked.add(at)
+        walked.append(at)
+        positions[at] = _INFINITE  # until it is known; a circle ends here
         _check_loaded((at,), events)
         at = _power_levels_of(events[at], events)
+    positions.update(dict.fromkeys(walked, position))
     # 1. A greater position is smaller: it is based on an earlier event. 2. Time. 3. Id.
     return -position, event.origin_server_ts, event.event_id
 
