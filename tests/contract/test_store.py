@@ -16,6 +16,7 @@ from tripoint.store.stream import Stream
 from tripoint.store.writes import (
     AddEvent,
     AddStateGroup,
+    CompleteStates,
     DropAccount,
     DropRoom,
     PlaceEvent,
@@ -31,6 +32,7 @@ from tripoint.store.writes import (
     PutMissedRoom,
     PutMissingPast,
     PutName,
+    PutPartialRoom,
     PutProfile,
     PutReceipt,
     PutRegistrationToken,
@@ -606,5 +608,30 @@ def test_where_the_past_goes_on(on_store: OnStore) -> None:
         await write(store, PutMissingPast(1, two, None), event(7), event(8, position=-4), DropRoom(2))
         assert await store.load_missing_past(1) == [one] and await store.load_missing_past(2) == []
         assert await store.load_first_position(1) == -4
+
+    on_store(test)
+
+
+def test_states_that_were_not_whole_are_completed(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        join, server = EventId("$join"), ServerName("far.example")
+        await write(
+            store,
+            AddStateGroup(1, 1, None, (("m.room.create", "", 1),)),
+            AddStateGroup(2, 1, 1, (("m.room.member", "@a:x", 2),)),
+            AddStateGroup(3, 1, None, (("m.room.create", "", 1), ("m.room.member", "@a:x", 2))),
+            AddStateGroup(4, 2, None, (("m.room.create", "", 9),)),
+            PutPartialRoom(1, join, (server,)),
+            PutPartialRoom(2, join, ()),
+        )
+        assert await store.load_partial_room(1) == PutPartialRoom(1, join, (server,))
+        assert [found.room_key for found in await store.load_partial_rooms()] == [1, 2]
+        more = (("m.room.member", "@a:x", 7), ("m.room.member", "@b:x", 8))
+        await write(store, CompleteStates(1, more), PutPartialRoom(1, None, ()), DropRoom(2))
+        assert await store.load_partial_rooms() == [] and await store.load_partial_room(1) is None
+        create, a, b = ("m.room.create", ""), ("m.room.member", "@a:x"), ("m.room.member", "@b:x")
+        assert await store.load_state(1) == {create: 1, a: 7, b: 8}
+        assert await store.load_state(2) == await store.load_state(3) == {create: 1, a: 2, b: 8}
+        assert await store.load_state_chain(2) == (1, 3)
 
     on_store(test)

@@ -197,6 +197,7 @@ class Ship:
         self.is_up = False
         self.bugs: list[BaseException] = []
         self.starts = 0
+        self.floor = 0
         self._path = path
         self._config = replace(config, server=Server(name=name))
         self._store: Store | None = None
@@ -216,6 +217,8 @@ class Ship:
             return DiskStore(self._path)
         if self._store is None:
             self._store = MemoryStore()
+        # It outlives its server, as a disk does.
+        cast(MemoryStore, self._store)._closed = False
         return self._store
 
     async def build(self) -> None:
@@ -233,6 +236,7 @@ class Ship:
         keys = StoredKeys(store, middle.stream)
         self.trust = Trust(own, keys, line, cast(Any, _route), [], clock.ms)
         self.traffic = build_traffic(self._config, middle, self.trust, clock.ms, self._bug)
+        self._watch_the_floor()
         rng = self.sea.rng
         self.traffic.sender._chance = rng.random
         self.traffic.sender._prefix = f"{self.name}-{self.starts}"
@@ -242,6 +246,21 @@ class Ship:
         router.add(self.traffic.transactions)
         self.listener = MatrixListener(router, middle.accounts, None, self.trust.gate)
         self.island = Island(self.name, Party(middle, clock), Signer(self.name, self.key, clock.ms))
+
+    def _watch_the_floor(self) -> None:
+        """It never goes back: what is below it is done."""
+        outbox = self.traffic.sender._outbox
+        save = outbox.save
+
+        async def watched(destinations: Any, missed: Any, floor: int) -> bool:
+            if floor < self.floor:
+                self.bugs.append(AssertionError(f"the floor went back from {self.floor} to {floor}"))
+            saved = await save(destinations, missed, floor)
+            if saved:
+                self.floor = floor
+            return saved
+
+        outbox.save = watched  # type: ignore[method-assign]
 
     def _bug(self, where: str, error: BaseException) -> None:
         self.bugs.append(error)

@@ -18,11 +18,14 @@ from tests.federation.virtual import run_virtually
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event, EventDraft, build_event
 from tripoint.core.ids import RoomId, ServerName, UserId
+from tripoint.core.token_bucket import Rate
 from tripoint.matrix.federation.client import RemoteRefused
 from tripoint.matrix.federation.intake import BODY_BYTES
 from tripoint.matrix.federation.lanes import MAX_EDUS, MAX_PDUS
 from tripoint.rooms import staging
 from tripoint.rooms.commands import SendState
+from tripoint.store.interface import StoreError
+from tripoint.store.memory import MemoryStore
 
 
 async def put(
@@ -307,6 +310,30 @@ def test_a_flood_for_unknown_rooms_costs_a_log_line_for_each_transaction() -> No
     sailing("a.org", "b.org")(test)
 
 
+def test_a_server_that_sends_nothing_of_use_is_asked_to_wait() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        one, two, three = ships
+        room_id, users = await shared(ships)
+        await launch(ships)
+        junk = one.traffic.transactions._junk
+        junk.rate = Rate(200, 10)
+        pdu = (await forge(two, room_id, users[1], "x")).pdu
+        flood = [{**pdu, "room_id": f"!x{i}"} for i in range(MAX_PDUS)]
+        for number in range(4):
+            await put(two, one, str(number), flood)
+        with pytest.raises(RemoteRefused) as refused:
+            await put(two, one, "4", flood)
+        assert (refused.value.status, refused.value.errcode) == (429, "M_LIMIT_EXCEEDED")
+        # Nobody else is, and it is taken again after a while.
+        event = await forge(three, room_id, users[2], "from another")
+        assert await put(three, one, "1", [event.pdu]) == {"pdus": {event.event_id: {}}}
+        await asyncio.sleep(1)
+        event = await forge(two, room_id, users[1], "well")
+        assert await put(two, one, "5", [event.pdu]) == {"pdus": {event.event_id: {}}}
+
+    sailing("a.org", "b.org", "c.org")(test)
+
+
 def test_a_server_has_few_transactions_in_progress() -> None:
     async def test(sea: Sea, ships: list[Ship]) -> None:
         one, two = ships
@@ -314,13 +341,13 @@ def test_a_server_has_few_transactions_in_progress() -> None:
         await launch(ships)
         event = await forge(two, room_id, users[1], "held up")
         go_on = asyncio.Event()
-        receive = one.party.middle.accept.receive
+        receive = one.party.middle.accept.receive_all
 
         async def held(*given: Any, **named: Any) -> Any:
             await go_on.wait()
             return await receive(*given, **named)
 
-        one.party.middle.accept.receive = held  # type: ignore[method-assign]
+        one.party.middle.accept.receive_all = held  # type: ignore[method-assign]
         running = [asyncio.ensure_future(put(two, one, str(number), [event.pdu])) for number in range(5)]
         await asyncio.sleep(1)
         refused = [one for one in running if one.done()]
@@ -331,6 +358,31 @@ def test_a_server_has_few_transactions_in_progress() -> None:
         go_on.set()
         answers = [await one for one in running if one not in refused]
         assert answers == [{"pdus": {event.event_id: {}}}] * 2
+
+    sailing("a.org", "b.org")(test)
+
+
+def test_what_cannot_be_stored_is_not_answered_and_comes_again() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        one, two = ships
+        room_id, users = await shared(ships)
+        await launch(ships)
+        store = one.party.middle.store
+        assert isinstance(store, MemoryStore)
+        store.fail_next(StoreError("the disk is full"))
+        event = await forge(two, room_id, users[1], "by hand")
+        gap = await forge(two, room_id, users[1], "with a gap", prev_events=["$" + "z" * 43])
+        for pdu in (event.pdu, gap.pdu):
+            with pytest.raises(RemoteRefused) as refused:
+                await put(two, one, "1", [pdu])
+            assert refused.value.status == 503
+        assert one.traffic.staging.waiting == 0
+        await two.party.say(users[1], room_id, "by itself")
+        await asyncio.sleep(5)
+        store.fail_next(None)
+        assert await put(two, one, "1", [event.pdu]) == {"pdus": {event.event_id: {}}}
+        await asyncio.sleep(60)
+        assert sorted(await bodies(one, room_id)) == ["by hand", "by itself"]
 
     sailing("a.org", "b.org")(test)
 

@@ -63,9 +63,10 @@ async def room_of(app: App, room_id: RoomId) -> Room:
 
 
 async def same_state(apps: Sequence[App], room_id: RoomId) -> None:
+    """Of rooms that were entered, once all of their state is here."""
     states = []
     for app in apps:
-        room = await room_of(app, room_id)
+        room = await until(app, room_id, lambda room: room.partial is None)
         states.append({key: event.event_id for key, event in room.state.items()})
     assert all(state == states[0] for state in states[1:])
 

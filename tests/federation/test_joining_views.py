@@ -148,10 +148,6 @@ def test_a_label_is_answered_at_once_and_what_follows_has_none() -> None:
     ("refusal", "line"),
     [
         (Refusal.REMOTE_TIMEOUT, ":b.org 437 alice #tea:a.org :The other server did not answer in time"),
-        (
-            Refusal.REMOTE_FAILED,
-            ":b.org 437 alice #tea:a.org :The other server cannot be reached, or did not let this happen",
-        ),
         (Refusal.NOT_INVITED, ":b.org 473 alice #tea:a.org :You need an invitation to enter this room"),
         (Refusal.VERSION_UNSUPPORTED, ":b.org 403 alice #tea:a.org :This server does not know that room version"),
     ],
@@ -328,7 +324,6 @@ def test_xmpp_that_left_meanwhile_is_not_shown_the_room() -> None:
     ("refusal", "condition"),
     [
         (Refusal.REMOTE_TIMEOUT, "type='wait'><remote-server-timeout "),
-        (Refusal.REMOTE_FAILED, "type='cancel'><remote-server-not-found "),
         (Refusal.NOT_INVITED, "type='auth'><registration-required "),
     ],
 )

@@ -5,15 +5,24 @@ spec: Matrix server-server-api "Transactions", "PDUs", "Server Access Control Li
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from tests.federation.fleet import Sea, Ship, fleet, launch
 from tests.federation.islands import bring_in, make_room
 from tests.federation.virtual import run_virtually
+from tripoint.core.errors import RemoteFailed
 from tripoint.core.ids import RoomId, ServerName, UserId
-from tripoint.rooms.commands import Ban, Kick, Leave, SendState, SetTopic
+from tripoint.rooms.commands import Ban, CreateRoom, Kick, Leave, SendState, SetTopic, SetTyping, Template
+from tripoint.rooms.outbox import FLOOR
+from tripoint.rooms.transaction import RoomTransaction
+from tripoint.store.interface import StoreError
+from tripoint.store.memory import MemoryStore
+from tripoint.store.writes import DropRoom
 
 
 async def shared(ships: Sequence[Ship], version: str = "12") -> tuple[RoomId, list[UserId]]:
@@ -38,8 +47,6 @@ async def bodies(ship: Ship, room_id: RoomId) -> list[str]:
 
 
 def said(json: bytes) -> str | None:
-    import orjson
-
     body = orjson.loads(json)["content"].get("body")
     return body if isinstance(body, str) else None
 
@@ -205,3 +212,266 @@ def test_after_a_clean_restart_nothing_is_sent_twice_and_nothing_is_lost() -> No
 
     # The store in memory outlives the server here.
     sailing("a.org", "b.org", "c.org")(test)
+
+
+def test_servers_that_are_gone_or_slow_hold_up_nobody() -> None:
+    """Three servers that never answer, and one that takes a minute: the fourth hears at once, again and again."""
+
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        room_id, users = await shared(ships)
+        await launch(ships)
+        carry = sea.carry
+
+        async def slow(source: str, target: str, *rest: Any) -> Any:
+            if target in ("c.org", "d.org", "e.org"):
+                await asyncio.sleep(60)
+                raise RemoteFailed(target, "no whole answer within 60 s")
+            return await carry(source, target, *rest)
+
+        sea.carry = slow  # type: ignore[method-assign]
+        tasks = len(asyncio.all_tasks())
+        for number in range(100):
+            await ships[0].party.say(users[0], room_id, str(number))
+            await asyncio.sleep(30)
+            assert (await bodies(ships[1], room_id))[-1] == str(number)
+        sender = ships[0].traffic.sender
+        assert sum(len(lane.pending) + len(lane.missed) for lane in sender._lanes.values()) <= 3
+        assert len(asyncio.all_tasks()) <= tasks + 6
+        assert sender._sending.running + sender._retrying.running <= 3
+
+    sailing("a.org", "b.org", "c.org", "d.org", "e.org")(test)
+
+
+def test_an_outage_is_logged_once_with_its_server_and_once_when_it_is_over() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        room_id, users = await shared(ships)
+        await launch(ships)
+        with capture_logs() as logs:
+            sea.part("a.org", "b.org")
+            for number in range(20):
+                await ships[0].party.say(users[0], room_id, str(number))
+                await asyncio.sleep(60)
+            sea.heal()
+            await asyncio.sleep(600)
+        told = [entry for entry in logs if entry["log_level"] in ("info", "warning")]
+        assert [entry["event"] for entry in told] == ["federation.server_is_down", "federation.server_is_back"]
+        assert {entry["server"] for entry in told} == {"b.org"}
+        assert not any("19" in str(value) for entry in logs for value in (entry.get("body"), entry.get("content")))
+
+    sailing("a.org", "b.org")(test)
+
+
+def test_retries_stay_apart_over_a_restart() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        room_id, users = await shared(ships)
+        await launch(ships)
+        sea.part("a.org", "b.org")
+        await ships[0].party.say(users[0], room_id, "missed")
+        await asyncio.sleep(2 * 3600)
+        before = sends(sea, "a.org", "b.org")
+        for _ in range(10):
+            await ships[0].stop()
+            await ships[0].build()
+            ships[0].is_up = True
+            await ships[0].launch()
+            await asyncio.sleep(60)
+        assert sends(sea, "a.org", "b.org") <= before + 1
+        (row,) = await ships[0].party.middle.store.load_destinations()
+        assert row.interval_ms > 5 * 60_000
+        sea.heal()
+        await asyncio.sleep(2 * 3600)
+        assert await bodies(ships[1], room_id) == ["missed"]
+        assert await ships[0].party.middle.store.load_destinations() == []
+
+    sailing("a.org", "b.org")(test)
+
+
+def test_a_kill_between_sending_and_writing_down_sends_again_and_doubles_nothing(tmp_path: Path) -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        room_id, users = await shared(ships)
+        await launch(ships)
+        await ships[0].party.say(users[0], room_id, "one")
+        await asyncio.sleep(0.1)
+        assert sends(sea, "a.org", "b.org") == 1
+        await ships[0].kill()
+        await ships[0].build()
+        ships[0].is_up = True
+        await ships[0].launch()
+        await asyncio.sleep(5)
+        assert sends(sea, "a.org", "b.org") == 2
+        assert len({path for *_, path in sea.requests if "/send/" in path}) == 2
+        assert await bodies(ships[1], room_id) == ["one"]
+        await asyncio.sleep(5)
+        await ships[0].kill()
+        await ships[0].build()
+        ships[0].is_up = True
+        await ships[0].launch()
+        await asyncio.sleep(5)
+        assert sends(sea, "a.org", "b.org") == 2
+
+    sailing("a.org", "b.org", folder=tmp_path)(test)
+
+
+def test_a_kick_is_told_with_what_came_before_it() -> None:
+    """Who is put out may not ask any more: it gets what it missed up to there, and nothing behind it."""
+
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        room_id, users = await shared(ships)
+        await launch(ships)
+        sea.part("a.org", "b.org")
+        for number in range(10):
+            await ships[0].party.say(users[0], room_id, str(number))
+        await ships[0].party.do(Kick(actor=users[0], room_id=room_id, target=users[1]))
+        await ships[0].party.say(users[0], room_id, "secret")
+        await asyncio.sleep(30)
+        sea.heal()
+        await asyncio.sleep(400)
+        room = await ships[1].party.middle.loaded.get(room_id)
+        assert room.membership(users[1]) == "leave"
+        assert await bodies(ships[1], room_id) == [str(number) for number in range(10)]
+        assert not ships[0].traffic.sender._lanes
+
+    sailing("a.org", "b.org")(test)
+
+
+def test_a_farewell_leaves_out_what_was_said_while_nobody_was_there() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        room_id, users = await shared(ships)
+        await launch(ships)
+        one, three = ships[0], ships[2]
+        sea.part("a.org", "b.org")
+        sea.part("b.org", "c.org")
+        await one.party.say(users[0], room_id, "before")
+        await one.party.do(Kick(actor=users[0], room_id=room_id, target=users[1]))
+        await one.party.say(users[0], room_id, "secret")
+        await asyncio.sleep(5)
+        # It comes in again, as the others see it, and is put out again: by then it has heard of neither.
+        room = await one.party.middle.loaded.get(room_id)
+        join = RoomTransaction(ships[1].island.signer, room.version, room).append(
+            users[1], "m.room.member", {"membership": "join"}, state_key=users[1]
+        )
+        for ship in (one, three):
+            await ship.island.deliver(join)
+        await one.party.say(users[0], room_id, "between")
+        await one.party.do(Kick(actor=users[0], room_id=room_id, target=users[1]))
+        await one.party.say(users[0], room_id, "secret too")
+        room = await one.party.middle.loaded.get(room_id)
+        pdus, receipts = await one.traffic.sender._outbox.missed(ships[1].name, room.room_key, 1)
+        assert receipts == ()
+        told = [text for pdu in pdus if (text := said(pdu)) is not None]
+        assert told == ["before", "between"]
+        assert sum(b'"m.room.member"' in pdu and users[1].encode() in pdu for pdu in pdus) == 4
+
+    sailing("a.org", "b.org", "c.org")(test)
+
+
+def test_a_room_that_does_not_federate_tells_nobody() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        _, users = await shared(ships)
+        await launch(ships)
+        done = await ships[0].party.do(
+            CreateRoom(actor=users[0], template=Template.CHANNEL, creation_content={"m.federate": False})
+        )
+        assert done.room_id is not None
+        room = await ships[0].party.middle.loaded.get(done.room_id)
+        audience = ships[0].traffic.sender._outbox._audience
+        room._servers[ServerName("b.org")] = 1  # as a member would make it
+        assert audience.of_room(room) == ()
+        await ships[0].party.say(users[0], done.room_id, "among us")
+        await asyncio.sleep(5)
+        assert sends(sea, "a.org", "b.org") == 0
+
+    sailing("a.org", "b.org")(test)
+
+
+def test_a_store_that_is_full_holds_the_floor_back() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        room_id, users = await shared(ships)
+        await launch(ships)
+        store = ships[0].party.middle.store
+        assert isinstance(store, MemoryStore)
+        before = await store.load_meta(FLOOR)
+        await ships[0].party.say(users[0], room_id, "one")
+        store.fail_next(StoreError("full"))
+        await asyncio.sleep(10)
+        assert await store.load_meta(FLOOR) == before
+        store.fail_next(None)
+        await asyncio.sleep(10)
+        assert int(await store.load_meta(FLOOR) or 0) > int(before or 0)
+        assert await store.load_destinations() == [] and not ships[0].traffic.sender._lanes
+
+    sailing("a.org", "b.org")(test)
+
+
+def test_a_room_that_is_gone_is_no_longer_owed() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        room_id, users = await shared(ships)
+        await launch(ships)
+        sea.part("a.org", "b.org")
+        await ships[0].party.say(users[0], room_id, "missed")
+        await asyncio.sleep(5)
+        store, loaded = ships[0].party.middle.store, ships[0].party.middle.loaded
+        room = await loaded.get(room_id)
+        assert await store.load_missed_rooms() != []
+        loaded.remove(room_id)
+        await ships[0].party.middle.stream.commit([DropRoom(room.room_key)])
+        loaded.removed(room_id)
+        assert await store.load_missed_rooms() == []
+        sea.heal()
+        await asyncio.sleep(600)
+        assert not ships[0].traffic.sender._lanes
+        assert await store.load_destinations() == [] and await store.load_missed_rooms() == []
+
+    sailing("a.org", "b.org")(test)
+
+
+def test_a_server_that_is_gone_for_good_and_owed_nothing_is_forgotten() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        room_id, users = await shared(ships)
+        await launch(ships)
+        sea.part("a.org", "b.org")
+        await ships[0].party.do(SetTyping(actor=users[0], room_id=room_id, typing=True))
+        await asyncio.sleep(60)
+        store = ships[0].party.middle.store
+        (row,) = await store.load_destinations()
+        assert row.server == "b.org" and await store.load_missed_rooms() == []
+        # It is asked nothing while there is nothing to say.
+        assert sends(sea, "a.org", "b.org") == 1
+        await asyncio.sleep(25 * 3600)
+        assert sends(sea, "a.org", "b.org") == 1
+        assert await store.load_destinations() == [] and not ships[0].traffic.sender._lanes
+
+    sailing("a.org", "b.org")(test)
+
+
+def test_a_server_that_is_heard_from_comes_before_those_of_which_nothing_is_known() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        room_id, users = await shared(ships)
+        await launch(ships)
+        carry = sea.carry
+
+        async def silent(source: str, target: str, *rest: Any) -> Any:
+            if source == "a.org" and target != "e.org":
+                await asyncio.sleep(60)
+                raise RemoteFailed(target, "no whole answer within 60 s")
+            if source == "a.org" and frozenset((source, target)) in sea.parted:
+                raise RemoteFailed(target, "gone")
+            return await carry(source, target, *rest)
+
+        sea.carry = silent  # type: ignore[method-assign]
+        sea.part("a.org", "e.org")
+        sender = ships[0].traffic.sender
+        sender._retrying.limit = 1
+        await ships[0].party.say(users[0], room_id, "to all of you")
+        await asyncio.sleep(500)
+        assert sender.counts()["down"] == 4
+        sea.heal()
+        # One of the others is being tried for a minute, two more are waiting for their turn.
+        for lane in sender._down:
+            if lane.server != "e.org":
+                sender._enqueue(lane, sender._retrying)
+        await ships[4].party.say(users[4], room_id, "I am here")
+        await asyncio.sleep(70)
+        assert "to all of you" in await bodies(ships[4], room_id)
+
+    sailing("a.org", "b.org", "c.org", "d.org", "e.org")(test)

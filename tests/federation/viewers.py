@@ -250,14 +250,18 @@ class Elsewhere:
         if server_of(alias) == self._island.name:
             return await self._island.party.middle.reader.resolve_alias(alias)
         self.asked.append(alias)
+        await self._answer()
+        return self._room_id if alias == f"#tea:{self._host.name}" else None
+
+    async def _answer(self) -> None:
         await self.answers.wait()
         if self.refused is not None:
             raise self.refused
-        return self._room_id if alias == f"#tea:{self._host.name}" else None
 
     async def do(self, command: Command) -> Done:
         room = self._island.party.middle.loaded.peek(self._room_id)
-        if isinstance(command, Join) and command.room_id == self._room_id and room is None:
+        if isinstance(command, Join) and command.room_id == self._room_id and (room is None or room.outside):
+            await self._answer()
             join = await bring_in(self._host, self._island, command.actor, self._room_id)
             return Done(self._room_id, join.event_id, created=True)
         return await self._island.party.do(command)

@@ -171,6 +171,8 @@ PLACES = {
     At.ROOMS: (f"rooms.{SERVER}",),
     At.ROOM: (ROOM,),
     At.OCCUPANT: (f"{ROOM}/alice", f"{ROOM}/bob"),
+    At.GATEWAY: (f"matrix.{SERVER}",),
+    At.REMOTE: (f"bob%remote.org@matrix.{SERVER}", f"~abc@matrix.{SERVER}/r"),
 }
 
 

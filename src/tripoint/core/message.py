@@ -117,3 +117,34 @@ def message_content(kind: MessageKind, text: RichText, mentions: Mentions = NOBO
         named["room"] = True
     content["m.mentions"] = named
     return content
+
+
+def edit_in(content: JsonObject) -> tuple[str, JsonObject] | None:
+    """(id of the edited event, its new content), where this content is an edit.
+
+    Whether its writer may edit that event is not asked here. spec: client-server "Event replacements"
+    """
+    relation = object_at(content, "m.relates_to")
+    target = text_at(relation, "event_id")
+    new = content.get("m.new_content")
+    if text_at(relation, "rel_type") != "m.replace" or not target or not isinstance(new, dict):
+        return None
+    return target, new
+
+
+def edit_content(target: str, new: JsonObject) -> JsonObject:
+    """Content of an m.room.message that edits `target`: the new content, and a fallback with ``* ``.
+
+    spec: client-server "Event replacements": relations of the new content are ignored, so it has none.
+    """
+    new = {key: value for key, value in new.items() if key != "m.relates_to"}
+    content: JsonObject = {"msgtype": new.get("msgtype"), "body": f"* {text_at(new, 'body') or ''}"}
+    html = text_at(new, "formatted_body")
+    if html is not None:
+        content["format"] = _HTML
+        content["formatted_body"] = f"* {html}"
+    if "m.mentions" in new:
+        content["m.mentions"] = new["m.mentions"]
+    content["m.new_content"] = new
+    content["m.relates_to"] = {"rel_type": "m.replace", "event_id": target}
+    return content

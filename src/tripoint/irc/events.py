@@ -250,6 +250,46 @@ def reaction_to(names: Names, event: Event, target: str) -> list[Outgoing]:
     ]
 
 
+def redaction_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
+    """REDACT, or +draft/unreact where it was a reaction.  spec: docs/mapping.md 11.9, 11.10, 11.12"""
+    return redaction_to(channel.names, change, channel.name)
+
+
+def redaction_to(names: Names, change: EventCommitted, target: str) -> list[Outgoing]:
+    """As `redaction_event`, to any target. Who has not asked for REDACT sees nothing."""
+    event, gone = change.event, change.redacted
+    if gone is None or not is_msgid(gone.event_id):
+        return []
+    mask, account = names.mask(event.sender), names.account(event.sender)
+    if gone.type == "m.reaction":
+        relation = object_at(gone.content, "m.relates_to")
+        about, key = text_at(relation, "event_id"), text_at(relation, "key")
+        if not about or not key:
+            return []
+        return [
+            Outgoing(
+                [f":{mask} TAGMSG {target}"],
+                ts_ms=event.origin_server_ts,
+                account=account,
+                client_tags=(("+reply", about), ("+draft/reply", about), ("+draft/unreact", key)),
+                requires=_TAGS,
+            )
+        ]
+    if gone.type not in SPOKEN_TYPES:
+        return []
+    reason = text_at(event.content, "reason")
+    head = f":{mask} REDACT {target} {gone.event_id}"
+    body = fitted(head, reason) if reason else head
+    return [
+        Outgoing([body], ts_ms=event.origin_server_ts, account=account, requires=int(Audience.REDACTION))
+    ]
+
+
+def is_msgid(event_id: str) -> bool:
+    """Whether an id can stand as a word of a line: in old room versions it is whatever its server wrote."""
+    return event_id.isascii() and event_id.isprintable() and " " not in event_id
+
+
 def typing_line(names: Names, user_id: UserId, target: str, *, active: bool) -> Outgoing:
     """+typing.  spec: IRCv3 typing; docs/mapping.md 13.1"""
     state = "active" if active else "done"
@@ -272,6 +312,7 @@ EventForm = Callable[[Channel, EventCommitted], list[Outgoing]]
 FORMS: Mapping[str, EventForm] = {
     **dict.fromkeys(SPOKEN_TYPES, spoken_event),
     "m.reaction": reaction_event,
+    "m.room.redaction": redaction_event,
     "m.room.topic": topic_event,
     "m.room.power_levels": mode_events,
     "m.room.join_rules": mode_events,

@@ -48,8 +48,11 @@ class Joining:
         self._call_later = call_later
         self._entered = entered
 
-    def begin(self, session: IrcSession, word: str, alias: RoomAlias) -> None:
-        """Ask for the room and join it, in the background. Asking twice is asking once."""
+    def begin(self, session: IrcSession, word: str, named: RoomAlias | RoomId) -> None:
+        """Ask for the room and join it, in the background. Asking twice is asking once.
+
+        `named`: an alias of another server, or a room that one is invited to.
+        """
         key = fold(word)
         if key in session.pending:
             return
@@ -58,8 +61,8 @@ class Joining:
         session.pending[key] = pending = Pending(word)
         if session.outbox.holding:
             # spec: IRCv3 labeled-response: a label has one response, and other commands do not wait for it.
-            _note(session, word, alias)
-        self._spawn(self._join(session, pending, alias))
+            _note(session, word, named)
+        self._spawn(self._join(session, pending, named))
 
     def part(self, session: IrcSession, word: str, reason: str | None) -> bool:
         """PART of a room that is still waited for; False if it is not."""
@@ -69,16 +72,16 @@ class Joining:
         pending.leave, pending.reason = True, reason
         return True
 
-    async def _join(self, session: IrcSession, pending: Pending, alias: RoomAlias) -> None:
+    async def _join(self, session: IrcSession, pending: Pending, named: RoomAlias | RoomId) -> None:
         word = pending.word
 
         def still_waiting() -> None:
             with session.outbox.apart():
-                _note(session, word, alias)
+                _note(session, word, named)
 
         timer = self._call_later(NOTE_AFTER_S, still_waiting)
         try:
-            await self._ask(session, pending, alias)
+            await self._ask(session, pending, named)
         except Refused as refused:
             with session.outbox.apart():
                 session.refuse(refused, "JOIN", word)
@@ -86,8 +89,10 @@ class Joining:
             timer.cancel()
             session.pending.pop(fold(word), None)
 
-    async def _ask(self, session: IrcSession, pending: Pending, alias: RoomAlias) -> None:
-        room_id = await session.reader.resolve_alias(alias)
+    async def _ask(self, session: IrcSession, pending: Pending, named: RoomAlias | RoomId) -> None:
+        room_id: RoomId | None = RoomId(named)
+        if named.startswith("#"):
+            room_id = await session.reader.resolve_alias(RoomAlias(named))
         if room_id is None:
             raise Refused(Refusal.NO_SUCH_ROOM)
         if session.account.guest and not session.live:
@@ -104,6 +109,7 @@ class Joining:
             await session.do(Leave(actor=session.user_id, room_id=room_id, reason=pending.reason))
 
 
-def _note(session: IrcSession, word: str, alias: RoomAlias) -> None:
-    text = f"Asking {server_of(alias)}; you will be in the channel when it has answered"
+def _note(session: IrcSession, word: str, named: RoomAlias | RoomId) -> None:
+    server = server_of(named) if named.startswith("#") else "the room's server"
+    text = f"Asking {server}; you will be in the channel when it has answered"
     session.standard("NOTE", "JOIN", "PENDING", word, text=text)

@@ -13,9 +13,9 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
 from tripoint.core.json_view import object_at, text_at
 from tripoint.core.message import Mentions as MentionList
-from tripoint.core.message import MessageKind, message_content, view_message
+from tripoint.core.message import MessageKind, edit_in, message_content, view_message
 from tripoint.core.richtext import RoomPill
-from tripoint.core.vendor import V
+from tripoint.core.vendor import IRC_VENDOR, V
 from tripoint.irc.formatting import has_codes, strip_codes
 from tripoint.irc.names import channel_of_alias
 from tripoint.irc.projection import Names
@@ -32,7 +32,9 @@ _TAGS_KEY: Final = f"{V}.irc.tags"
 
 _ACTION: Final = "\x01ACTION "
 # Tags with a meaning of their own in the middle; all others are kept as they are (MAPPING 10.0).
-_MAPPED_TAGS: Final = frozenset({"+reply", "+draft/reply", "+typing", "+draft/typing"})
+EDIT_CAPABILITY: Final = f"{IRC_VENDOR}/edit"
+EDIT_TAG: Final = f"+{EDIT_CAPABILITY}"
+_MAPPED_TAGS: Final = frozenset({"+reply", "+draft/reply", "+typing", "+draft/typing", EDIT_TAG})
 
 
 # --- out -----------------------------------------------------------------------------------------------
@@ -41,10 +43,16 @@ _MAPPED_TAGS: Final = frozenset({"+reply", "+draft/reply", "+typing", "+draft/ty
 def spoken_lines(names: Names, event: Event, mask: str, target: str) -> list[str]:
     """The line bodies of one message, split where it is long; [] if it says nothing."""
     content = event.content
+    edit = edit_in(content)
+    if edit is not None:
+        content = edit[1]
     kind = text_at(content, "msgtype")
     text = _text_of(names, content)
     if not text:
         return []
+    if edit is not None:
+        # spec: docs/mapping.md 11.1
+        text = f"* {text}"
     command = "NOTICE" if kind == "m.notice" else "PRIVMSG"
     head = f":{mask} {command} {target} :"
     emote = kind == "m.emote"
@@ -96,6 +104,11 @@ def client_tags_of(event: Event) -> tuple[tuple[str, str], ...]:
     if "m.relates_to" not in content and _TAGS_KEY not in content:
         return ()
     tags: list[tuple[str, str]] = []
+    edit = edit_in(content)
+    if edit is not None:
+        # spec: docs/mapping.md 11.1
+        tags += [(EDIT_TAG, edit[0]), ("+reply", edit[0]), ("+draft/reply", edit[0])]
+        content = edit[1]
     reply = text_at(object_at(object_at(content, "m.relates_to"), "m.in_reply_to"), "event_id")
     if reply and " " not in reply:
         # spec: docs/mapping.md 0: ratified client tags are sent unprefixed and with draft/.

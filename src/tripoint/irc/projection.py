@@ -156,6 +156,12 @@ class Names:
         if alias is None and room.room_id not in self._slugs:
             first = islice(room.joined().items(), 3)
             members = tuple(member.displayname or self.nick(user_id) for user_id, member in first)
+        if alias is not None and not room.is_here(self.server):
+            # An invitation is another server's word; what it claims to be called is not taken from a room of ours.
+            channel = channel_of_alias(alias, self.server)
+            if channel is not None and self._claimed.get(fold(channel), room.room_id) == room.room_id:
+                return channel
+            alias = None
         return self.channel_of(room.room_id, alias, room.name, members)
 
     def channel_of(

@@ -27,6 +27,7 @@ class Audience(IntFlag):
     INVITE_NOTIFY = 32
     SETNAME = 64
     ACCOUNT_NOTIFY = 128
+    REDACTION = 256
 
 
 AUDIENCE_OF_CAP: Final = {
@@ -38,6 +39,7 @@ AUDIENCE_OF_CAP: Final = {
     "invite-notify": Audience.INVITE_NOTIFY,
     "setname": Audience.SETNAME,
     "account-notify": Audience.ACCOUNT_NOTIFY,
+    "draft/message-redaction": Audience.REDACTION,
 }
 
 

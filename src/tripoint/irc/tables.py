@@ -9,6 +9,8 @@ from __future__ import annotations
 import string
 from dataclasses import dataclass
 
+from tripoint.core.vendor import IRC_VENDOR
+
 NICKLEN = 64
 CHANNELLEN = 200
 TOPICLEN = 390
@@ -53,6 +55,7 @@ CAPABILITIES: dict[str, Capability] = {
         Capability("cap-notify", "IRCv3 capability-negotiation"),
         Capability("draft/account-registration", "IRCv3 account-registration"),
         Capability("draft/chathistory", "IRCv3 chathistory"),
+        Capability("draft/message-redaction", "IRCv3 message-redaction"),
         Capability("echo-message", "IRCv3 echo-message"),
         Capability("extended-join", "IRCv3 extended-join"),
         Capability("invite-notify", "IRCv3 invite-notify"),
@@ -66,6 +69,8 @@ CAPABILITIES: dict[str, Capability] = {
         Capability("server-time", "IRCv3 server-time"),
         Capability("setname", "IRCv3 setname"),
         Capability("standard-replies", "IRCv3 standard-replies"),
+        # The project's own: messages tagged with it edit what they name (MAPPING 11.2, 26).
+        Capability(f"{IRC_VENDOR}/edit", "docs/mapping.md 11.2"),
         Capability("userhost-in-names", "IRCv3 userhost-in-names"),
     )
 }

@@ -12,7 +12,7 @@ from tripoint.core.ids import UserId
 from tripoint.core.json_view import text_at
 from tripoint.irc.channel import Channel, spread, together
 from tripoint.irc.entrance import Channels, invited_as_direct, people_of
-from tripoint.irc.events import FORMS, flag_changes, member_event, reaction_to, spoken_to, typing_line
+from tripoint.irc.events import FORMS, flag_changes, member_event, reaction_to, redaction_to, spoken_to, typing_line
 from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.names import is_nick
 from tripoint.irc.projection import Names, channel_flags
@@ -33,6 +33,9 @@ from tripoint.rooms.changes import (
     UserChange,
 )
 from tripoint.rooms.ports import RoomReader
+
+# Who does these hears of it only with echo-message.
+_SPOKEN = frozenset({*SPOKEN_TYPES, "m.reaction", "m.room.redaction"})
 
 
 class Teller:
@@ -69,7 +72,7 @@ class Teller:
         else:
             form = FORMS.get(kind)
             if form is not None:
-                spoken = kind in SPOKEN_TYPES or kind == "m.reaction"
+                spoken = kind in _SPOKEN
                 self._tell(channel, change, form(channel, change), spoken=spoken)
 
     def _tell(self, channel: Channel, change: EventCommitted, outs: list[Outgoing], *, spoken: bool) -> None:
@@ -139,8 +142,7 @@ class Teller:
             elif len(people_of(channel.room)) > 2:
                 self.channels.reconsider(channel)
             return
-        make = reaction_to if event.type == "m.reaction" else spoken_to
-        if event.type not in SPOKEN_TYPES and event.type != "m.reaction":
+        if event.type not in _SPOKEN:
             return
         peer = self._peer(channel, event.sender)
         made: dict[str, list[Outgoing]] = {}
@@ -152,13 +154,21 @@ class Teller:
             asked = mine and session.id == origin
             target = self._names.nick(peer) if mine else session.nick
             if target not in made:
-                made[target] = make(self._names, event, target)
+                made[target] = self._said(change, target)
             for out in made[target]:
                 if asked and "echo-message" in session.caps and session.hears(out):
                     session.own(out)
                 # Who writes to himself gets it as the one it was written to, too.
                 if not asked or peer == event.sender:
                     session.tell(out)
+
+    def _said(self, change: EventCommitted, target: str) -> list[Outgoing]:
+        """What somebody said, did to what was said or took back, to one target."""
+        if change.event.type == "m.reaction":
+            return reaction_to(self._names, change.event, target)
+        if change.event.type == "m.room.redaction":
+            return redaction_to(self._names, change, target)
+        return spoken_to(self._names, change.event, target)
 
     def _peer(self, channel: Channel, sender: UserId) -> UserId:
         for user_id in people_of(channel.room):

@@ -29,7 +29,6 @@ ROOM_ERRORS: dict[Refusal, tuple[int, str]] = {
     Refusal.NICK_TAKEN: (400, "M_INVALID_PARAM"),
     Refusal.BAD_NICK: (400, "M_INVALID_PARAM"),
     Refusal.REMOTE_TIMEOUT: (504, "M_UNKNOWN"),
-    Refusal.REMOTE_FAILED: (502, "M_UNKNOWN"),
     Refusal.VERSION_UNSUPPORTED: (400, "M_UNSUPPORTED_ROOM_VERSION"),
     Refusal.ENCRYPTED: (403, "M_FORBIDDEN"),
     Refusal.TOO_LARGE: (413, "M_TOO_LARGE"),

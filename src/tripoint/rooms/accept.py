@@ -8,7 +8,7 @@ spec: Matrix server-server-api "Checks performed on receipt of a PDU", "Rejectio
 
 import asyncio
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -216,10 +216,11 @@ class Accept:
         # 4. "Passes authorization rules based on the event's auth events, otherwise it is rejected."
         allowed = self._allowed_by_auth_events(room, event, [auth[i] for i in event.auth_events])
         # 5. "... based on the state before the event, otherwise it is rejected."
-        allowed = allowed and permits(await self._states.auth_state(before, event), event)
+        members = _members(parsed(auth[i], room.version) for i in event.auth_events) if room.partial else {}
+        allowed = allowed and permits({**members, **await self._states.auth_state(before, event)}, event)
         redacting = await self._redactions.look(room, event, before) if allowed else NOTHING
         for _ in range(MAX_TRIES):
-            place = await self._place(room, event, before, group, allowed, known, relayed, redacting)
+            place = await self._place(room, event, before, group, allowed, known, relayed, redacting, members)
             if place is not None:
                 if event.event_id in self._in_flight:
                     # Taken meanwhile, by an event of another room.
@@ -270,6 +271,7 @@ class Accept:
         known: StoredEvent | None,
         relayed: bool,
         redacting: Redacting,
+        members: Mapping[StateKey, Event],
     ) -> RemotePlace | None:
         """Where the event goes; None if the head moved while this was found out. No await after the check."""
         head = room.head.rows()
@@ -281,7 +283,7 @@ class Accept:
         current: StateKeys | None = None
         if not allowed:
             flags = FLAG_REJECTED
-        elif not permits(_head_state(room, event), event):
+        elif not permits({**members, **_head_state(room, event)}, event):
             # 6. "... based on the current state of the room, otherwise it is soft failed."
             flags = FLAG_SOFT_FAILED
         else:
@@ -336,6 +338,11 @@ class Accept:
                 changed[key] = pending.get(event_key) or parsed(rows[event_key], room.version)
         changed.update({key: None for key in head if key not in current})
         return changed
+
+
+def _members(events: Iterable[Event]) -> dict[StateKey, Event]:
+    """The member events among those that an event cites: what is known of members while not all are here."""
+    return {event.key: event for event in events if event.type == "m.room.member" and event.is_state}
 
 
 def _head_state(room: Room, event: Event) -> dict[StateKey, Event]:

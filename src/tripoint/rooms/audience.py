@@ -51,7 +51,8 @@ class Audience:
         if servers is None:
             servers = NOBODY
             if _federates(room):
-                servers = tuple(sorted(one for one in room.servers() if self._may_hear(room, one)))
+                there = {*room.servers(), *_told(room)}
+                servers = tuple(sorted(one for one in there if self._may_hear(room, one)))
             self._now[room] = servers
         return servers
 
@@ -78,12 +79,19 @@ class Audience:
         if row.flags & FLAG_OUTLIER or not self._is_ours(event, relayed) or not _federates(room):
             return event, NOBODY
         there = await self._after(row)
-        servers = tuple(one for one in there if self._may_hear(room, one))
+        servers = tuple(one for one in dict.fromkeys((*there, *_told(room))) if self._may_hear(room, one))
         if event.type == "m.room.member" and event.state_key is not None:
             stood = await self._store.load_state_before(row.room_key, event.type, event.state_key, row.place)
             before = "leave" if stood is None else member_of(parsed(stood, room.version)).membership
             servers = self._with_target(room, event, before, servers)
         return event, _without(servers, server_of(event.sender)) if relayed else servers
+
+    async def was_there(self, room: Room, row: StoredEvent, server: ServerName) -> bool:
+        """Whether a server had somebody in the room at an event, or the event says that it has not any more."""
+        if server in await self._after(row):
+            return True
+        event = parsed(row, room.version)
+        return event.type == "m.room.member" and server_of(UserId(event.state_key or "")) == server
 
     def _is_ours(self, event: Event, relayed: bool) -> bool:
         return relayed or server_of(event.sender) == self._server
@@ -115,6 +123,11 @@ class Audience:
 
 def _federates(room: Room) -> bool:
     return not room.outside and room.create_event.content.get("m.federate") is not False
+
+
+def _told(room: Room) -> Servers:
+    """Who is in a room, as other servers said, while its members are not all here."""
+    return () if room.partial is None else room.partial.servers
 
 
 def _without(servers: Servers, server: ServerName) -> Servers:

@@ -19,6 +19,7 @@ class EventCommitted(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     not state). `origin` is set on the process where the session lives, so it can recognise its echo. `relayed`:
     the event is another server's, and this server is the one that spreads it (it came by send_join or its kin).
     `outlier`: this server is not in the room, and others spread the event, if anybody does (outside.py).
+    `redacted`: of a redaction, the event that it took the content of, as it was.
     """
 
     position: int
@@ -27,6 +28,7 @@ class EventCommitted(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     replaced: Event | None = None
     origin: Origin | None = None
     relayed: bool = False
+    redacted: Event | None = None
     outlier: bool = False
 
 
@@ -34,12 +36,14 @@ class StateReset(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     """State that changed without an event of its own in the timeline: a resolution of forks decided so.
 
     `changed` holds (before, after) of each key; None where there is nothing. A state event that was told as
-    EventCommitted and lost the resolution is among them with itself as `before` (docs/mapping.md 5.5).
+    EventCommitted and lost the resolution is among them with itself as `before` (docs/mapping.md 5.5). `completes`:
+    nothing changed, but what was so all the time is known now (partial.py).
     """
 
     position: int
     room_id: RoomId
     changed: tuple[tuple[Event | None, Event | None], ...]
+    completes: bool = False
 
 
 class TypingChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):

@@ -60,6 +60,8 @@ class Elsewhere:
         self._outside = outside
         self._door = door
         self._turns = turns
+        # Told of rooms whose members are not all here; set where there is somebody to fetch them.
+        self.entered_partly: Callable[[RoomId], None] = lambda room_id: None
         self._running: set[asyncio.Task[Any]] = set()
         self._ways: OrderedDict[RoomId, tuple[ServerName, ...]] = OrderedDict()
 
@@ -107,13 +109,17 @@ class Elsewhere:
 
             async def through(server: ServerName) -> EventId:
                 event = await self._proposed(server, room_id, user_id, "join", content)
-                entered = await self._door.rooms.send_join(server, event, omit_members=False)
+                # Who comes back has a state that would have to be told from the new one: it is had whole.
+                new = known is None or known.outside
+                entered = await self._door.rooms.send_join(server, event, omit_members=new)
                 try:
                     await self._entering.enter(entered)
                 except Refused as refused:
                     if refused.refusal is Refusal.BAD_CONTENT:
                         raise RemoteFailed(server, refused.text) from refused
                     raise
+                if entered.members_omitted:
+                    self.entered_partly(room_id)
                 log.info("room.entered", room_id=room_id, user_id=user_id, through=server)
                 return event.event_id
 
@@ -126,7 +132,8 @@ class Elsewhere:
         """
         power = room.head_power()
         able = [u for u in room.joined() if power.user(u) >= power.invite]
-        servers = [s for s in dict.fromkeys(map(server_of, able)) if s != self._server]
+        known = () if room.partial is None else room.partial.servers
+        servers = [s for s in dict.fromkeys((*map(server_of, able), *known)) if s != self._server]
 
         async def through(server: ServerName) -> EventId:
             event = await self._proposed(server, room.room_id, user_id, "join", content)

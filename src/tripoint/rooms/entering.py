@@ -18,7 +18,7 @@ from tripoint.rooms.remote_writer import RemotePlace, RemoteWriter
 from tripoint.rooms.room import Head, Room, StateKey
 from tripoint.rooms.writer import Writer
 from tripoint.store.interface import RoomStore
-from tripoint.store.writes import AddEvent, PlaceEvent, PutMissingPast, PutRoom, PutStrippedState, Write
+from tripoint.store.writes import AddEvent, PlaceEvent, PutMissingPast, PutPartialRoom, PutRoom, PutStrippedState, Write
 
 _VISIBILITY = ("m.room.history_visibility", "")
 # Where the visibility that held before our join stands: before all that this server has (AddEvent).
@@ -75,6 +75,15 @@ class Entering:
         if known is None or known.outside:
             _show_visibility(judged, keys.get(_VISIBILITY), writes)
             writes.extend(PutMissingPast(room_key, event_id, 0) for event_id in join.prev_events)
+        partial = None
+        if entered.members_omitted:
+            partial = PutPartialRoom(room_key, join.event_id, entered.servers)
+            writes.append(partial)
+
+        def committed() -> None:
+            room.partial = partial
+            self._rooms.add(room)
+
         place = RemotePlace(
             event=join,
             known_key=None if stored is None else stored.event_key,
@@ -87,9 +96,7 @@ class Entering:
             changed=changed,
             enters=True,
         )
-        await asyncio.shield(
-            self._remote.submit(room, place, writes=writes, on_commit=lambda: self._rooms.add(room))
-        )
+        await asyncio.shield(self._remote.submit(room, place, writes=writes, on_commit=committed))
         return room
 
     def _is_local_member(self, key: StateKey) -> bool:
@@ -99,9 +106,11 @@ class Entering:
 def _state(entered: Entered, judged: Outliers) -> dict[StateKey, Event]:
     """The state before the join, as far as it passes the rules. Refused(BAD_CONTENT) if it is not good enough."""
     join = entered.event
+    # What the join cites is the state before it as well: members that were left out may be among that.
+    cited = (event for event in entered.auth_chain if event.event_id in join.auth_events)
     good = [
         event
-        for event in entered.state
+        for event in (*cited, *entered.state)
         if event.is_state and event.event_id in judged.keys and event.event_id not in judged.rejected
     ]
     if any(event.room_id != join.room_id for event in good):

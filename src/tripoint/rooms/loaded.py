@@ -144,6 +144,8 @@ async def load_room(store: RoomStore, row: PutRoom) -> Room:
     )
     if room.outside and (told := await store.load_stripped_state(row.room_key)) is not None:
         room.recognise(unpack_stripped(told, row.room_id, version))
+    if room.oldest < 0:
+        room.partial = await store.load_partial_room(row.room_key)
     newest = await store.load_timeline(
         row.room_key, after=0, upto=last_position, limit=RECENT_LOADED, backward=True
     )

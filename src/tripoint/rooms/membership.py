@@ -100,6 +100,10 @@ class Membership:
         if membership != "join":
             self._index.check_one_more(actor)
             self._check_may_enter(room, actor, membership)
+        if membership != "join" and room.partial is not None:
+            # Whether this user is banned may not be known here yet; a server that has all members knows.
+            event_id = await self._elsewhere.let_in(room, actor, content)
+            return Done(room.room_id, event_id, created=True)
         if membership not in ("join", "invite") and room.join_rule in ("restricted", "knock_restricted"):
             authoriser = authorising_user(room, self._writer.signer.server)
             if authoriser is None:

@@ -151,6 +151,7 @@ class Messages:
             origin=command.origin,
             writes=[ReplaceEventJson(stored.event_key, stored.flags | FLAG_REDACTED, gone.json, event.event_id)],
             on_commit=lambda: room.redacted(gone, event),
+            redacted=target,
         )
         return event.event_id
 

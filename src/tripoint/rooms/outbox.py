@@ -197,7 +197,8 @@ class Outbox:
         rows = await self._store.load_timeline(
             room.room_key, after=since - 1, upto=upto, limit=MAX_FAREWELL, backward=True
         )
-        return [row.json for row in reversed(rows)]
+        # What was said while it was out for a time in between is not for it.
+        return [row.json for row in reversed(rows) if await self._audience.was_there(room, row, server)]
 
     async def save(
         self, destinations: Sequence[DestinationRow], missed: Sequence[MissedRow], floor: int

@@ -44,6 +44,14 @@ class RoomView(Protocol):
     @property
     def last_position(self) -> int: ...
     @property
+    def reset_position(self) -> int:
+        """Where state changed last without an event of its own in the timeline (changes.StateReset)."""
+
+    @property
+    def completed_position(self) -> int:
+        """Where the members came that were left out when this server entered the room; 0 if none were."""
+
+    @property
     def recent(self) -> Sequence[HistoryItem]:
         """The newest events, oldest first: all of the room's after position `recent_from`."""
 
@@ -92,6 +100,9 @@ class RoomView(Protocol):
 
     def joined(self) -> Mapping[UserId, Member]: ...
     def joined_count(self) -> int: ...
+    def is_here(self, server: ServerName) -> bool:
+        """Whether `server`, which keeps this room, takes part in it: entering it asks no other server."""
+
     def servers(self) -> Mapping[ServerName, int]:
         """The servers with joined members, and how many each has."""
 
@@ -172,7 +183,7 @@ class RoomReader(Protocol):
         """The profile of another server's user, asked for there. Refused: NO_SUCH_USER, REMOTE_TIMEOUT."""
 
     async def own_room(self, user_id: UserId, alias: RoomAlias) -> RoomId | None:
-        """The room with this canonical alias, among those that a local user is in or invited to.
+        """The room with this canonical alias, among those that a local user is in.
 
         For rooms of other servers, which keep their names here while those do not answer.
         """

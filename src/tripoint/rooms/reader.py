@@ -108,6 +108,12 @@ class Reader:
         except Refused:
             return None
 
+    async def own_room(self, user_id: UserId, alias: RoomAlias) -> RoomId | None:
+        for room_id, (membership, _) in list((await self._index.load(user_id)).items()):
+            if membership == "join" and (await self._rooms.get(room_id)).canonical_alias == alias:
+                return room_id
+        return None
+
     async def ways_to(self, room_id: RoomId) -> Sequence[ServerName]:
         room = await self._rooms.find(room_id)
         own = self._names.server
@@ -120,17 +126,6 @@ class Reader:
 
     async def remote_profile(self, user_id: UserId) -> Mapping[str, str]:
         return await self._abroad.profile(user_id)
-
-    async def own_room(self, user_id: UserId, alias: RoomAlias) -> RoomId | None:
-        for room_id, (membership, _) in list((await self._index.load(user_id)).items()):
-            if membership in ("join", "invite"):
-                try:
-                    room = await self._rooms.get(room_id)
-                except Refused:
-                    continue  # an invitation to a room that this server does not have
-                if room.canonical_alias == alias:
-                    return room_id
-        return None
 
     async def memberships(self, user_id: UserId) -> Mapping[RoomId, str]:
         return {room_id: what for room_id, (what, _) in (await self._index.load(user_id)).items()}

@@ -29,12 +29,14 @@ class Redacting:
     """What there is to a new event that redacts another, or was redacted before it came.
 
     `hidden`: it is a redaction that nobody is shown, since it redacts nothing that is here. `writes` go with it.
-    `target`: the event that it redacts, as it is from now on. `because`: the redaction that came first.
+    `target`: the event that it redacts, as it is from now on; `original`: as it was. `because`: the redaction that
+    came first.
     """
 
     hidden: bool = False
     writes: tuple[Write, ...] = ()
     target: Event | None = None
+    original: Event | None = None
     because: Event | None = None
 
 
@@ -75,7 +77,7 @@ class Redactions:
             return Redacting(hidden=not shown)
         gone = redact(target)
         write = ReplaceEventJson(row.event_key, row.flags | FLAG_REDACTED, gone.json, event.event_id)
-        return Redacting(hidden=not shown, writes=(write,), target=gone)
+        return Redacting(hidden=not shown, writes=(write,), target=gone, original=target)
 
     async def _waiting_for(self, room: Room, event: Event) -> Event | None:
         """A redaction that came before its target and may redact it."""

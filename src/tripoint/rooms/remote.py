@@ -66,6 +66,11 @@ class RemoteServers(Protocol):
     ) -> tuple[Sequence[EventId], Sequence[EventId]]:
         """(state, auth chain) before an event. spec: server-server-api GET /state_ids"""
 
+    async def state(
+        self, server: ServerName, room_id: RoomId, event_id: EventId
+    ) -> tuple[Sequence[Event], Sequence[Event]]:
+        """(state, auth chain) before an event, whole. spec: server-server-api GET /state"""
+
     async def events(
         self, server: ServerName, room_id: RoomId, event_ids: Sequence[EventId]
     ) -> Sequence[Event]:

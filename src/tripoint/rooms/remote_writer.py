@@ -129,7 +129,7 @@ class RemoteWriter:
             head.extremities = {} if place.enters else ends_with(head.extremities, event)
             head.extremities[event.event_id] = extremity_of(event, group)
             room.pending.update(changed)
-            unit.extend(self._membership_writes(room, changed, number))
+            unit.extend(self.membership_writes(room, changed, number))
         new_head = head.copy()
 
         def committed() -> None:
@@ -155,7 +155,7 @@ class RemoteWriter:
             changed[event.key] = (event, number)
             room.pending.update(changed)
             unit.append(self._writer.groups.after(room, event.type, event.state_key, number))
-            unit.extend(self._membership_writes(room, changed, number))
+            unit.extend(self.membership_writes(room, changed, number))
         unit.append(
             AddEvent(
                 number,
@@ -176,7 +176,7 @@ class RemoteWriter:
         new_head = head.copy()
         return self._writer.queue(room, unit, lambda: self._tell(room, event, number, number, changed, new_head))
 
-    def _membership_writes(
+    def membership_writes(
         self, room: Room, changed: Mapping[StateKey, tuple[Event, int] | None], position: int
     ) -> list[Write]:
         """Where local users stand after a change of state."""
@@ -231,9 +231,14 @@ class RemoteWriter:
                 HistoryItem(position, event, None, replaced, None if place is None else place.redacting.because)
             )
             relayed = place is not None and bool(place.flags & FLAG_RELAYED)
-            self._writer.tell([EventCommitted(position, room.room_id, event, replaced, relayed=relayed)])
+            redacted = None if place is None else place.redacting.original
+            told = EventCommitted(
+                position, room.room_id, event, replaced, relayed=relayed, redacted=redacted
+            )
+            self._writer.tell([told])
         before = self._take_state(room, rest, position, head)
         if rest:
+            room.reset_position = position
             pairs = [(before[key], None if entry is None else entry[0]) for key, entry in rest.items()]
             self._writer.tell_reset(StateReset(position, room.room_id, tuple(pairs)))
 
@@ -247,3 +252,37 @@ class RemoteWriter:
                 membership = membership_of(None if entry is None else entry[0])
                 self._memberships.set(UserId(state_key), room.room_id, membership, position)
         return before
+
+    # -- rooms whose state was not whole (partial.py)
+
+    def take_missing(
+        self, room: Room, missing: Mapping[StateKey, tuple[Event, int] | None], position: int
+    ) -> None:
+        """Entries of the state that were so all the time are known from now on. They are on disk."""
+        room.take_missing(missing)
+        for (type_, state_key), entry in missing.items():
+            if type_ == "m.room.member" and entry is not None:
+                self._memberships.set(UserId(state_key), room.room_id, membership_of(entry[0]), position)
+
+    def undo(
+        self, room: Room, key: StateKey, former: tuple[Event, int] | None, writes: Sequence[Write]
+    ) -> "asyncio.Future[None]":
+        """Queue a state that has `former` under a key again, since what stood there was not allowed."""
+        position = self._writer.stream.next()
+        before = room.head_keys()
+        after = {k: at for k, at in before.items() if k != key}
+        if former is not None:
+            after[key] = former[1]
+        unit: list[Write] = list(writes)
+        room.head.group = self._writer.groups.holding(room, after, room.head.group, before, unit)
+        room.pending[key] = former
+        unit.extend(self.membership_writes(room, {key: former}, position))
+        head = room.head.copy()
+
+        def committed() -> None:
+            gone = self._take_state(room, {key: former}, position, head)[key]
+            room.reset_position = position
+            pair = (gone, None if former is None else former[0])
+            self._writer.tell_reset(StateReset(position, room.room_id, (pair,)))
+
+        return self._writer.queue(room, unit, committed)

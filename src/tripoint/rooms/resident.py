@@ -24,6 +24,8 @@ from tripoint.rooms.writer import Writer
 
 # spec: GET /sync "Room summaries": as many members stand for the name of a room that has none.
 HEROES = 5
+# The members of a smaller room are given at once: leaving them out saves nothing that is worth a second answer.
+OMIT_ABOVE = 100
 
 
 class CannotAuthorise(Exception):
@@ -110,6 +112,7 @@ class Resident:
         # The join's own chain as well: of its auth events not all need be in the state.
         own = await self._serving.auth_chain(server, room.room_id, event.event_id)
         chain = [*chain, *(one for one in own if one.event_id not in chain_ids)]
+        omit_members = omit_members and len(room.joined()) > OMIT_ABOVE
         if omit_members:
             named = any(one.key in _NAMES for one in state)
             heroes = () if named else _heroes(state, event.sender)
@@ -140,8 +143,9 @@ class Resident:
 
     async def _room(self, server: ServerName, room_id: RoomId) -> Room:
         room = await self._rooms.get(room_id)
-        if not room.is_here(self._writer.signer.server):
-            raise Refused(Refusal.NO_SUCH_ROOM)
+        if not room.is_here(self._writer.signer.server) or room.partial is not None:
+            # Whose members are not all here cannot tell who may come in: others can.
+            raise Refused(Refusal.NO_SUCH_ROOM, "This server is not fully in that room")
         if room.create_event.content.get("m.federate") is False:
             raise Refused(Refusal.SERVER_DENIED, "This room is for users of its own server alone")
         if not room.allows_server(server):

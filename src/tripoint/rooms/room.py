@@ -18,7 +18,7 @@ from tripoint.core.server_acl import ServerAcl
 from tripoint.rooms.ends import Extremity
 from tripoint.rooms.history import BEGINNING, HistoryItem
 from tripoint.rooms.ports import Member
-from tripoint.store.writes import PutRoom
+from tripoint.store.writes import PutPartialRoom, PutRoom
 
 StateKey = tuple[str, str]
 
@@ -102,6 +102,11 @@ class Room:
         # (event, its key), or None for state that a resolution took away.
         self.pending: dict[StateKey, tuple[Event, int] | None] = {}
         self.pending_units = 0
+        # Where state changed last without an event of its own (changes.StateReset).
+        self.reset_position = 0
+        # How it was entered, while its members are not all here (partial.py), and where they came.
+        self.partial: PutPartialRoom | None = None
+        self.completed_position = 0
         self.gone = False  # dropped from the store
         self._committed_head = head.copy()
         # -- recent history: every event of the room after `recent_from` is in `recent`
@@ -322,6 +327,22 @@ class Room:
         if any(key in changed for key in _POWER_KEYS):
             self._power = None
         return before
+
+    def take_missing(self, missing: Mapping[StateKey, tuple[Event, int] | None]) -> None:
+        """What was the state all the time, and is known from now on."""
+        for key, entry in missing.items():
+            if entry is None or key in self.state:
+                continue
+            self.state[key], self.state_keys[key] = entry
+            self.state_positions[key] = 0
+            if key[0] == "m.room.member":
+                self._set_member(UserId(key[1]), entry[0])
+        self._power = None
+        self._head_power = None
+
+    def forget_event(self, event_id: EventId) -> None:
+        """An event is in no timeline any more."""
+        self.recent = deque(item for item in self.recent if item.event.event_id != event_id)
 
     def shown(self, item: HistoryItem) -> None:
         """An event of another server is on disk and in the timeline. Its state came with reset_state()."""

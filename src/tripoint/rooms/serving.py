@@ -45,6 +45,8 @@ class Serving:
     ) -> tuple[Sequence[Event], Sequence[Event]]:
         """(state before an event, auth chain of that state)."""
         room = await self._shared(server, room_id)
+        if room.partial is not None:
+            raise Refused(Refusal.NO_SUCH_EVENT, "This server does not have the whole state of that room yet")
         keys = await self._before(room, await self._judged(room, event_id))
         rows = await self._store.load_events(list(keys.values()))
         state = [parsed(row, room.version) for row in rows.values()]

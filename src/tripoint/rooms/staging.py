@@ -88,9 +88,10 @@ class Staging:
         return sum(self._waiting.values())
 
     async def put(self, room: Room, event_id: EventId, origin: ServerName, json: bytes) -> None:
-        """Store a PDU that is to be judged later; returns when it is on disk. Refused(SERVER_BUSY)."""
+        """Store a PDU that is to be judged later; returns when it is on disk. Refused: RATE_LIMITED
+        where the room has its share, SERVER_BUSY."""
         if self._waiting.get(room.room_key, 0) >= MAX_WAITING:
-            raise Refused(Refusal.SERVER_BUSY, "Too many events of this room wait for what they lack")
+            raise Refused(Refusal.RATE_LIMITED, "Too many events of this room wait for what they lack")
         self._waiting[room.room_key] = self._waiting.get(room.room_key, 0) + 1
         try:
             await self._stream.commit([PutStagedPdu(event_id, room.room_key, origin, json)])

@@ -88,8 +88,14 @@ class RoomTransaction:
     ) -> Event:
         """Build, sign and authorise one event after the ones before it.
 
-        Raises Refused: TOO_LARGE, BAD_CONTENT (not canonical JSON), POWER_TOO_LOW with the rule's own text.
+        Raises Refused: TOO_LARGE, BAD_CONTENT (not canonical JSON), POWER_TOO_LOW with the rule's own text,
+        SERVER_DENIED where the room's access control list keeps this server out. Leaving is always possible.
         """
+        server = self._signer.server
+        leaves = type_ == "m.room.member" and content.get("membership") == "leave" and state_key == sender
+        if self.room is not None and not leaves and not self.room.allows_server(server):
+            # spec: docs/mapping.md 21.7: nobody would take it; the room can be read
+            raise Refused(Refusal.SERVER_DENIED, f"This server ({server}) is denied in this room")
         auth_state: dict[StateKey, Event] = {}
         auth_events: list[EventId] = []
         for key in auth_keys_for(type_, sender, state_key, content, self.version):

@@ -103,12 +103,14 @@ class Writer:
         writes: Iterable[Write] = (),
         row: PutRoom | None = None,
         on_commit: Callable[[], None] | None = None,
+        redacted: Event | None = None,
     ) -> "asyncio.Future[None]":
         """Put a transaction's events on the room's head and queue them; the future is done after the commit.
 
-        `origin` marks the last event, which is the one that was asked for. `writes` go into the same unit,
-        `row` replaces the room's record. `on_commit` runs before the changes are told. On failure the future
-        raises Refused(SERVER_BUSY) and the room is as it was. Refused(NO_SUCH_ROOM) for a room that was dropped.
+        `origin` marks the last event, which is the one that was asked for; `redacted` is told with it. `writes` go
+        into the same unit, `row` replaces the room's record. `on_commit` runs before the changes are told. On
+        failure the future raises Refused(SERVER_BUSY) and the room is as it was. Refused(NO_SUCH_ROOM) for a room
+        that was dropped.
         """
         if room.gone:
             raise Refused(Refusal.NO_SUCH_ROOM)
@@ -123,7 +125,7 @@ class Writer:
         unit.extend(writes)
 
         def committed() -> None:
-            changes = self._take(room, items, origin)
+            changes = self._take(room, items, origin, redacted)
             if on_commit is not None:
                 on_commit()
             self.tell(changes)
@@ -166,9 +168,12 @@ class Writer:
         writes: Iterable[Write] = (),
         row: PutRoom | None = None,
         on_commit: Callable[[], None] | None = None,
+        redacted: Event | None = None,
     ) -> None:
         """submit() and wait. Who stops waiting does not stop the commit."""
-        future = self.submit(room, transaction, origin=origin, writes=writes, row=row, on_commit=on_commit)
+        future = self.submit(
+            room, transaction, origin=origin, writes=writes, row=row, on_commit=on_commit, redacted=redacted
+        )
         await asyncio.shield(future)
 
     async def write(self, writes: Sequence[Write], on_commit: Callable[[], None] | None = None) -> None:
@@ -210,7 +215,9 @@ class Writer:
         )
         return _Item(event, position, head.copy(), token)
 
-    def _take(self, room: Room, items: list[_Item], origin: Origin | None) -> list[EventCommitted]:
+    def _take(
+        self, room: Room, items: list[_Item], origin: Origin | None, redacted: Event | None
+    ) -> list[EventCommitted]:
         """Move the committed room up; the changes to tell."""
         changes = []
         for item in items:
@@ -223,6 +230,7 @@ class Writer:
                     item.event,
                     replaced,
                     origin if item is items[-1] else None,
+                    redacted=redacted if item is items[-1] else None,
                 )
             )
             event = item.event

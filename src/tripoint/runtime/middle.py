@@ -73,6 +73,8 @@ class Middle:
     store: Store
     stream: Stream
     writer: Writer
+    remote_writer: RemoteWriter
+    turns: Turns
     monotonic: Callable[[], float]
     hub: Hub
     service: Service
@@ -223,6 +225,8 @@ async def build_middle(
         store,
         stream,
         writer,
+        remote_writer,
+        turns,
         monotonic,
         hub,
         service,

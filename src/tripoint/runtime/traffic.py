@@ -26,6 +26,7 @@ from tripoint.rooms.audience import Audience
 from tripoint.rooms.backfill import Backfill
 from tripoint.rooms.catch_up import CatchUp
 from tripoint.rooms.outbox import Outbox
+from tripoint.rooms.partial import Completion
 from tripoint.rooms.room import Room
 from tripoint.rooms.staging import Staging
 from tripoint.runtime.middle import Middle
@@ -42,6 +43,7 @@ class Traffic:
 
     sender: Sender
     staging: Staging
+    completion: Completion
     edus: EduIntake
     transactions: TransactionEndpoints
     _tasks: list[asyncio.Task[None]]
@@ -49,6 +51,7 @@ class Traffic:
     async def start(self) -> None:
         """Take up what the last process left."""
         await self.staging.start()
+        await self.completion.start()
         await self.sender.start()
         self._tasks.append(asyncio.get_running_loop().create_task(self.sender.run()))
 
@@ -59,6 +62,7 @@ class Traffic:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.transactions.close()
         await self.staging.close()
+        await self.completion.close()
         await self.sender.close()
 
     def counts(self) -> Mapping[str, float]:
@@ -82,6 +86,18 @@ def build_traffic(
     middle.reader.past = Backfill(
         server, middle.writer, middle.outliers, middle.store, questions, catch_up, middle.monotonic
     )
+    completion = Completion(
+        server,
+        middle.loaded,
+        middle.writer,
+        middle.remote_writer,
+        middle.outliers,
+        middle.store,
+        questions,
+        middle.turns,
+        report,
+    )
+    middle.elsewhere.entered_partly = completion.begin
     staging = Staging(server, middle.loaded, middle.store, middle.stream, _checker(check), catch_up, report)
     outbox = Outbox(
         server, middle.loaded, middle.store, middle.stream, Audience(server, middle.loaded, middle.store)
@@ -102,7 +118,7 @@ def build_traffic(
     transactions = TransactionEndpoints(
         server, middle.loaded, middle.accept, staging, check, edus.take, middle.invitations.take_back
     )
-    return Traffic(sender, staging, edus, transactions, [])
+    return Traffic(sender, staging, completion, edus, transactions, [])
 
 
 def _version_of(middle: Middle) -> Callable[[RoomId], Awaitable[RoomVersion]]:

@@ -17,6 +17,7 @@ from tripoint.store.writes import (
     PutDestination,
     PutDevice,
     PutMissedRoom,
+    PutPartialRoom,
     PutReceipt,
     PutRegistrationToken,
     PutRoom,
@@ -100,6 +101,10 @@ class RoomStore(Writer, Protocol):
 
     async def load_events_by_id(self, event_ids: Sequence[EventId]) -> Mapping[EventId, StoredEvent]: ...
     async def load_event(self, event_id: EventId) -> StoredEvent | None: ...
+    async def load_partial_room(self, room_key: int) -> PutPartialRoom | None:
+        """How a room was entered whose state is not whole yet."""
+
+    async def load_partial_rooms(self) -> Sequence[PutPartialRoom]: ...
     async def load_missing_past(self, room_key: int) -> Sequence[EventId]:
         """Where a room's history goes on that this server does not have (PutMissingPast)."""
 

@@ -14,6 +14,7 @@ from tripoint.store.interface import Done, MembershipRow, StoredEvent, StoreErro
 from tripoint.store.writes import (
     AddEvent,
     AddStateGroup,
+    CompleteStates,
     DropAccount,
     DropRoom,
     PlaceEvent,
@@ -29,6 +30,7 @@ from tripoint.store.writes import (
     PutMissedRoom,
     PutMissingPast,
     PutName,
+    PutPartialRoom,
     PutProfile,
     PutReceipt,
     PutRegistrationToken,
@@ -42,6 +44,7 @@ from tripoint.store.writes import (
     ReplaceEventJson,
     StateDelta,
     Write,
+    completed,
 )
 
 K = TypeVar("K")
@@ -77,6 +80,7 @@ class MemoryStore:
         self.registration_tokens: dict[str, PutRegistrationToken] = {}
         self.names: dict[tuple[str, str], dict[str, str]] = {}
         self.server_keys: dict[tuple[ServerName, str], PutServerKey] = {}
+        self.partial_rooms: dict[int, PutPartialRoom] = {}
         self.missing_past: set[tuple[int, EventId]] = set()
         self.waiting_redactions: dict[EventId, set[EventId]] = {}
         self.stripped_states: dict[int, PutStrippedState] = {}
@@ -165,6 +169,12 @@ class MemoryStore:
                 self.names.setdefault((write.kind, write.scope), {})[write.key] = write.value
             case PutWaitingRedaction():
                 self.waiting_redactions.setdefault(write.target, set()).add(write.redaction)
+            case PutPartialRoom():
+                _put(self.partial_rooms, write.room_key, write, write.join is None)
+            case CompleteStates():
+                for group, (room_key, base, entries) in self.groups.items():
+                    if room_key == write.room_key and base is None:
+                        self.groups[group] = (room_key, base, completed(entries, write.entries))
             case PutMissingPast():
                 if write.position is not None:
                     self.missing_past.add((write.room_key, write.event_id))
@@ -199,6 +209,7 @@ class MemoryStore:
         _drop(self.aliases, lambda _, alias: alias.room_key == room_key)
         _drop(self.receipts, lambda key, _: key[0] == room_key)
         self.stripped_states.pop(room_key, None)
+        self.partial_rooms.pop(room_key, None)
         self.missing_past = {entry for entry in self.missing_past if entry[0] != room_key}
         _drop(self.missed_rooms, lambda key, _: key[1] == room_key)
         _drop(self.staged, lambda _, staged: staged.room_key == room_key)
@@ -274,6 +285,12 @@ class MemoryStore:
             if event.room_key == room_key and event.position is not None
         ]
         return sorted(placed, key=lambda entry: entry[0])
+
+    async def load_partial_room(self, room_key: int) -> PutPartialRoom | None:
+        return self.partial_rooms.get(room_key)
+
+    async def load_partial_rooms(self) -> Sequence[PutPartialRoom]:
+        return [write for _, write in sorted(self.partial_rooms.items())]
 
     async def load_missing_past(self, room_key: int) -> Sequence[EventId]:
         return sorted(event_id for key, event_id in self.missing_past if key == room_key)

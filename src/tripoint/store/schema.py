@@ -78,6 +78,8 @@ STATEMENTS: tuple[str, ...] = (
     """CREATE TABLE missing_past (
         room_key INTEGER NOT NULL, event_id TEXT NOT NULL, position INTEGER NOT NULL,
         PRIMARY KEY (room_key, event_id)) WITHOUT ROWID""",
+    """CREATE TABLE partial_rooms (
+        room_key INTEGER PRIMARY KEY, join_event TEXT NOT NULL, servers TEXT NOT NULL)""",
     """CREATE TABLE waiting_redactions (
         target TEXT NOT NULL, redaction TEXT NOT NULL, PRIMARY KEY (target, redaction)) WITHOUT ROWID""",
     "CREATE TABLE stripped_states (room_key INTEGER PRIMARY KEY, state BLOB NOT NULL)",

@@ -21,6 +21,7 @@ from tripoint.store.writes import (
     PutDestination,
     PutDevice,
     PutMissedRoom,
+    PutPartialRoom,
     PutReceipt,
     PutRegistrationToken,
     PutRoom,
@@ -189,6 +190,13 @@ class SqliteStore:
     async def load_event(self, event_id: EventId) -> StoredEvent | None:
         row = self._one(_EVENT + "WHERE event_id = ?", event_id)
         return None if row is None else StoredEvent(*row)
+
+    async def load_partial_room(self, room_key: int) -> PutPartialRoom | None:
+        row = self._one(rows.PARTIAL_ROOM + "WHERE room_key = ?", room_key)
+        return None if row is None else rows.partial_room(row)
+
+    async def load_partial_rooms(self) -> Sequence[PutPartialRoom]:
+        return [rows.partial_room(row) for row in self._all(rows.PARTIAL_ROOM + "ORDER BY room_key")]
 
     async def load_missing_past(self, room_key: int) -> Sequence[EventId]:
         return [row[0] for row in self._all("SELECT event_id FROM missing_past WHERE room_key = ?", room_key)]

@@ -90,6 +90,28 @@ class PutWaitingRedaction(Struct, frozen=True):
     redaction: EventId
 
 
+class PutPartialRoom(Struct, frozen=True):
+    """A room that was entered without all of its members. `join` is the event by which, `servers` who is in it as
+    far as other servers said. A `join` of None: its state is whole."""
+
+    room_key: int
+    join: EventId | None
+    servers: tuple[ServerName, ...]
+
+
+class CompleteStates(Struct, frozen=True):
+    """Every state of a room has these entries too, where it has nothing else under their keys."""
+
+    room_key: int
+    entries: StateDelta
+
+
+def completed(entries: StateDelta, more: StateDelta) -> StateDelta:
+    """A whole state with the entries of CompleteStates."""
+    there = {(type_, state_key) for type_, state_key, _ in entries}
+    return (*entries, *(entry for entry in more if (entry[0], entry[1]) not in there))
+
+
 class PutMissingPast(Struct, frozen=True):
     """An event that lies before all that this server has of the room, named as its parent by the one at `position`.
     A `position` of None: it came, or nobody has it."""
@@ -285,6 +307,8 @@ Write = (
     | ReplaceEventJson
     | PutWaitingRedaction
     | PutMissingPast
+    | PutPartialRoom
+    | CompleteStates
     | AddStateGroup
     | PutMembership
     | PutAlias

@@ -9,7 +9,7 @@ from typing import Final
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.json_view import text_at
-from tripoint.core.message import Mentions, MessageKind, message_content, view_message
+from tripoint.core.message import Mentions, MessageKind, edit_in, message_content, view_message
 from tripoint.core.richtext import RichText, from_html, from_plain, mentioned_users
 from tripoint.core.vendor import V
 from tripoint.xmpp.refusals import Problem
@@ -18,13 +18,17 @@ from tripoint.xmpp.styling import Naming, parse_styling, render_styling
 from tripoint.xmpp.tables import (
     CLIENT_NS,
     CONFERENCE_NS,
+    CORRECT_NS,
     DELAY_NS,
+    MODERATE_NS,
     MUC_ADMIN_NS,
     MUC_NS,
     MUC_OWNER_NS,
     MUC_USER_NS,
     NOTICE_NS,
     OCCUPANT_ID_NS,
+    REACTIONS_NS,
+    RETRACT_NS,
     STANZA_ID_NS,
     STYLING_NS,
 )
@@ -45,13 +49,17 @@ _NOT_PAYLOAD: Final = frozenset(
     {
         CLIENT_NS,
         CONFERENCE_NS,
+        CORRECT_NS,
         DELAY_NS,
         MUC_NS,
         MUC_ADMIN_NS,
         MUC_OWNER_NS,
         MUC_USER_NS,
+        MODERATE_NS,
         NOTICE_NS,
         OCCUPANT_ID_NS,
+        REACTIONS_NS,
+        RETRACT_NS,
         STYLING_NS,
         _ADDRESS_NS,
         _CARBONS_NS,
@@ -109,7 +117,13 @@ def content_of(stanza: Element, kind: MessageKind, text: RichText) -> JsonObject
 
 
 def inside_of(content: JsonObject, naming: Naming) -> str | None:
-    """What stands inside a message stanza that says this content; None where it says nothing."""
+    """What stands inside a message stanza that says this content; None where it says nothing.
+
+    Of an edit the new content is said; the <replace/> that goes with it is corrections.py's.
+    """
+    edit = edit_in(content)
+    if edit is not None:
+        content = edit[1]
     view = view_message(content)
     if view is None:
         return None

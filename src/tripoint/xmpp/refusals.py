@@ -63,7 +63,6 @@ REFUSALS: Final[dict[Refusal, str | tuple[str, str]]] = {
     Refusal.NICK_TAKEN: "conflict",
     Refusal.BAD_NICK: "not-acceptable",
     Refusal.REMOTE_TIMEOUT: "remote-server-timeout",
-    Refusal.REMOTE_FAILED: "remote-server-not-found",
     Refusal.VERSION_UNSUPPORTED: "feature-not-implemented",
     Refusal.ENCRYPTED: ("not-acceptable", "cancel"),
     Refusal.TOO_LARGE: "policy-violation",

@@ -26,6 +26,8 @@ class At(Enum):
     ROOMS = "the MUC service"
     ROOM = "a room"
     OCCUPANT = "somebody in a room"
+    GATEWAY = "the service of users of other Matrix servers"
+    REMOTE = "a user of another Matrix server"
 
 
 # What a handler of an IQ returns is the XML inside the result, or None where XmppSession.later() answers; it

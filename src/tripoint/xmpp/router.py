@@ -52,7 +52,9 @@ def place_of(jid: Jid, own: Jid, domains: Domains) -> At | None:
         if not jid.local:
             return At.SERVER
         return At.ACCOUNT if jid.local == own.local and not jid.resource else At.USER
-    return At.USER if jid.domain == domains.gateway and jid.local else None
+    if jid.domain == domains.gateway:
+        return At.REMOTE if jid.local else At.GATEWAY
+    return None
 
 
 def _unreachable(stanza: Element) -> None:

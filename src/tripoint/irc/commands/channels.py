@@ -67,6 +67,9 @@ async def _join_one(session: IrcSession, word: str) -> None:
     if room_id in session.channels:
         return
     room = await session.reader.room(room_id)
+    if not room.is_here(network.names.server):
+        network.joining.begin(session, word, room_id)
+        return
     if room.encrypted:
         # spec: docs/mapping.md 19.2; the account can be a member all the same.
         text = "End-to-end encrypted: open it in a Matrix client, or see /msg NickServ HELP E2EE"

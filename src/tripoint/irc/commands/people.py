@@ -1,4 +1,4 @@
-"""Who somebody is and whether they are here: WHO, WHOIS, AWAY, SETNAME, USERHOST.
+"""Who somebody is and whether they are here: WHO, WHOIS, AWAY, SETNAME, USERHOST, ISON.
 
 spec: RFC2812 3.6, 4.1, 4.8; IRCv3 whox, setname, away-notify; docs/mapping.md 2.3, 4.7, 13.6, 17.4.
 """
@@ -27,6 +27,8 @@ from tripoint.rooms.commands import SetProfile
 
 # Rows that WHO of a pattern gives at most: what others use.
 MAX_WHO = 500
+# Nicks that one ISON asks for: more than a line of short ones holds.
+MAX_ISON = 100
 # spec: IRCv3 whox: the order of the fields is fixed.
 WHOX_ORDER = "tcuihsnfdlaor"
 
@@ -218,3 +220,14 @@ async def userhost(session: IrcSession, line: Line) -> None:
             here = session.reader.presence(user_id).presence == "online"
             words.append(f"{session.names.nick(user_id)}={'+' if here else '-'}{user}@{host}")
     session.numeric(n.RPL_USERHOST, " ".join(words))
+
+
+@command("ISON", min_params=1, spec="RFC2812 4.9")
+async def ison(session: IrcSession, line: Line) -> None:
+    """ISON <nick>{ <nick>}: those of them who are here. Of a remote user whose presence is not known: not here."""
+    here = []
+    for nick in [nick for word in line.params for nick in word.split()][:MAX_ISON]:
+        user_id = await session.network.find_user(nick)
+        if user_id is not None and session.reader.presence(user_id).presence != "offline":
+            here.append(session.names.nick(user_id))
+    session.numeric(n.RPL_ISON, " ".join(dict.fromkeys(here)))

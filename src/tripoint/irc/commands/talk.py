@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import EventId, RoomId, UserId
+from tripoint.core.message import edit_content, edit_in
 from tripoint.irc import numerics as n
-from tripoint.irc.messages import MESSAGE, TagsTooLarge, content_of, reply_target
+from tripoint.irc.messages import EDIT_CAPABILITY, EDIT_TAG, MESSAGE, TagsTooLarge, content_of, reply_target
 from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.render import Audience, Outgoing, safe_client_tags
@@ -64,7 +65,7 @@ async def _speak_to(session: IrcSession, line: Line, target: str) -> None:
             # spec: docs/mapping.md 10.4
             raise IrcRefused(n.ERR_CANNOTSENDTOCHAN, echo(target), "CTCP works between two people only")
         room_id = await session.room_named(target)
-        message = _message(session, line, room_id, _member_named(session, session.reader.peek(room_id)))
+        message = await _message(session, line, room_id, _member_named(session, session.reader.peek(room_id)))
         await session.post(message, lambda refused: _refuse(session, refused, line.command, target))
         return
     if is_service(target):
@@ -108,15 +109,34 @@ async def _direct_room(session: IrcSession, user_id: UserId) -> RoomId:
 
 
 async def _send(session: IrcSession, line: Line, room_id: RoomId, mentions: Mentions) -> None:
-    await session.do(_message(session, line, room_id, mentions))
+    await session.do(await _message(session, line, room_id, mentions))
 
 
-def _message(session: IrcSession, line: Line, room_id: RoomId, mentions: Mentions) -> SendEvent:
+async def _message(session: IrcSession, line: Line, room_id: RoomId, mentions: Mentions) -> SendEvent:
     try:
         content = content_of(line.command, line.params[1], line.tags, mentions)
     except TagsTooLarge:
         raise IrcRefused(n.ERR_INPUTTOOLONG, "Your client-only tags are over 8 KiB") from None
+    if EDIT_TAG in line.tags and EDIT_CAPABILITY in session.caps:
+        content = edit_content(await _edited(session, room_id, line.tags[EDIT_TAG]), content)
     return SendEvent(actor=session.user_id, room_id=room_id, type=MESSAGE, content=content, origin=session.origin())
+
+
+async def _edited(session: IrcSession, room_id: RoomId, msgid: str) -> EventId:
+    """The message that an edit is of: one's own; of an edit, what that edits.  spec: docs/mapping.md 11.2, 11.3"""
+    try:
+        item = await session.reader.event(room_id, EventId(msgid), session.user_id)
+    except Refused as refused:
+        if refused.refusal is not Refusal.NO_SUCH_EVENT:
+            raise
+        raise Failed("UNKNOWN_MSGID", echo(msgid), text=refused.text) from refused
+    event = item.event
+    if event.type != MESSAGE or item.redacted_because is not None:
+        raise Failed("UNKNOWN_MSGID", echo(msgid), text="There is no such message")
+    if event.sender != session.user_id:
+        raise Failed("EDIT_FORBIDDEN", echo(msgid), text="You can edit your own messages only")
+    edit = edit_in(event.content)
+    return event.event_id if edit is None else EventId(edit[0])
 
 
 def _member_named(session: IrcSession, room: RoomView | None) -> Mentions:

@@ -24,16 +24,15 @@ from tripoint.core.json_view import list_at, object_at, text_at
 from tripoint.core.room_version import SUPPORTED, UnknownRoomVersion, get_room_version
 from tripoint.matrix.federation.client import RemoteRefused, make_target
 from tripoint.matrix.federation.pdus import PduCheck
-from tripoint.matrix.federation.questions import Client
+from tripoint.matrix.federation.questions import STATE_LIMIT_BYTES, Client
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.remote import Entered, NamedRoom, Template
 
 V1 = ("_matrix", "federation", "v1")
 V2 = ("_matrix", "federation", "v2")
 
-# A room of 10,000 members with its auth chain is some 25 MB; what is read in is held in memory several times over.
-STATE_LIMIT_BYTES = 100_000_000
-STATE_TIMEOUT_S = 60.0
+# How long a server may take to put a room's state together. Who waits for the join gives up soon after.
+JOIN_TIMEOUT_S = 60.0
 # So many such answers are read at a time.
 STATES_AT_ONCE = 2
 MAX_SERVERS = 1000
@@ -79,7 +78,7 @@ class Handshakes:
                     "PUT",
                     target,
                     event.pdu,
-                    timeout_s=STATE_TIMEOUT_S,
+                    timeout_s=JOIN_TIMEOUT_S,
                     limit_bytes=STATE_LIMIT_BYTES,
                 )
             except RemoteRefused as refused:

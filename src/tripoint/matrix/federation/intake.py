@@ -8,7 +8,7 @@ spec: Matrix server-server-api sendTransaction, "PDUs", "Server Access Control L
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import orjson
@@ -18,6 +18,7 @@ from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.errors import PeerError
 from tripoint.core.event import Event, parse_event
 from tripoint.core.ids import EventId, RoomId, ServerName
+from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.matrix.errors import MatrixError, bad_json, bytes_response
 from tripoint.matrix.federation.lanes import MAX_EDUS, MAX_PDUS
 from tripoint.matrix.federation.pdus import PduCheck
@@ -42,6 +43,9 @@ ANSWER_S: Final = 30.0
 # Servers whose last answer is kept, in case it did not arrive.
 ANSWERS_KEPT: Final = 1000
 MAX_TXN_ID: Final = 255
+# Events that nobody can use (unknown rooms, no signature, against the rules) which one server may send. Who is in a
+# thousand rooms sends some; who sends nothing else is asked to wait.
+JUNK: Final = Rate(5000, 100)
 # Fifty events of the largest size and the rest; canonical JSON has no shorter form that is longer here.
 BODY_BYTES: Final = 5 * 1_048_576
 
@@ -79,6 +83,7 @@ class TransactionEndpoints:
         self._running: dict[tuple[ServerName, str], asyncio.Future[bytes]] = {}
         self._busy: Counter[ServerName] = Counter()
         self._answers: OrderedDict[ServerName, tuple[str, bytes]] = OrderedDict()
+        self._junk = TokenBuckets(JUNK)
         self.results: Counter[str] = Counter()
 
     @endpoint("PUT", "/_matrix/federation/v1/send/{txnId}", auth=Auth.SERVER)
@@ -93,9 +98,9 @@ class TransactionEndpoints:
         if running is None:
             pdus, edus = _contents(origin, call.json())
             if self._busy[origin] >= MAX_OF_ORIGIN or len(self._running) >= MAX_AT_ONCE:
-                raise MatrixError(
-                    429, "M_LIMIT_EXCEEDED", "Transactions are taken one after the other", retry_after_ms=1000
-                )
+                raise _too_fast("Transactions are taken one after the other", 1.0)
+            if wait_s := self._junk.wait_s(origin, asyncio.get_running_loop().time()):
+                raise _too_fast("Most of what your server sends is of no use here", wait_s)
             running = asyncio.ensure_future(self._take(origin, pdus, edus))
             self._running[origin, txn_id] = running
             self._busy[origin] += 1
@@ -141,11 +146,19 @@ class TransactionEndpoints:
         gate = asyncio.Semaphore(ROOMS_AT_ONCE)
         deadline = asyncio.get_running_loop().time() + ANSWER_S
         async with asyncio.TaskGroup() as group:
-            for room, events in by_room.values():
+            tasks = [
                 group.create_task(self._take_room(origin, room, events, results, gate, deadline))
+                for room, events in by_room.values()
+            ]
+        if not all(task.result() for task in tasks):
+            # No result of single events, after which the server would not send them again.
+            raise MatrixError(503, "M_UNKNOWN", "This server cannot store events right now")
         await self._take_edus(origin, edus)
+        refused = sum(1 for error in results.values() if error is not None)
+        for _ in range(dropped.total() + refused):
+            self._junk.take(origin, asyncio.get_running_loop().time())
         self.results["dropped"] += dropped.total()
-        self.results["refused"] += sum(1 for error in results.values() if error is not None)
+        self.results["refused"] += refused
         self.results["taken"] += sum(1 for error in results.values() if error is None)
         return orjson.dumps(
             {"pdus": {event_id: {} if error is None else {"error": error} for event_id, error in results.items()}}
@@ -167,46 +180,71 @@ class TransactionEndpoints:
         results: Results,
         gate: asyncio.Semaphore,
         deadline: float,
-    ) -> None:
+    ) -> bool:
+        """The results of a room's events. False where they could not be stored: all of it must come again."""
         async with gate:
             judged = await self._accept.judged([event.event_id for event in events])
+            fresh: dict[EventId, Event] = {}
             for event in events:
-                if event.event_id in results:
-                    continue
-                verdict = judged.get(event.event_id)
-                if verdict is not None:
+                if (verdict := judged.get(event.event_id)) is not None:
                     results[event.event_id] = _RESULTS.get(verdict)
-                    continue
-                try:
-                    results[event.event_id] = await self._take_one(origin, room, event, deadline)
-                except Refused as refused:
-                    results[event.event_id] = refused.text
-                # A transaction of fifty events is no reason for the others to wait.
-                await asyncio.sleep(0)
+                else:
+                    fresh.setdefault(event.event_id, event)
+            verified = await self._verify(origin, fresh, results, deadline)
+            try:
+                if not room.is_here(self._server):
+                    verified = [event for event in verified if not await self._is_taken_back(event, results)]
+                outcomes = await self._accept.receive_all(verified)
+                for event, outcome in zip(verified, outcomes, strict=True):
+                    if not isinstance(outcome, Lacking):
+                        results[event.event_id] = _RESULTS.get(outcome)
+                if room.outside and any(event_id not in results for event_id in fresh):
+                    raise Refused(Refusal.NO_SUCH_ROOM)
+                # In the order in which they came: what lacks something, and what was not looked at in time.
+                for event in fresh.values():
+                    if event.event_id not in results:
+                        await self._staging.put(room, event.event_id, origin, event.json)
+                        results[event.event_id] = None
+            except Refused as refused:
+                if refused.refusal is Refusal.SERVER_BUSY:
+                    return False
+                # What of these is stored is known the next time; the others were not taken.
+                for event_id in fresh:
+                    results.setdefault(event_id, refused.text)
+        return True
 
-    async def _take_one(self, origin: ServerName, room: Room, event: Event, deadline: float) -> str | None:
-        """What is answered of one event: None where it was taken."""
-        left_s = min(KEYS_S, deadline - asyncio.get_running_loop().time())
-        if left_s > 0:
+    async def _verify(
+        self, origin: ServerName, fresh: Mapping[EventId, Event], results: Results, deadline: float
+    ) -> list[Event]:
+        """The events whose signatures hold. Those that are not signed as they must be have their result; those whose
+        keys are slow are left out."""
+        verified = []
+        for event in fresh.values():
+            left_s = min(KEYS_S, deadline - asyncio.get_running_loop().time())
+            if left_s <= 0:
+                break
             try:
                 async with asyncio.timeout(left_s):
-                    verified = await self._check.verify(event)
+                    verified.append(await self._check.verify(event))
             except TimeoutError:
-                pass
+                continue
             except PeerError as error:
                 log.info("federation.pdu_dropped", server=origin, event_id=event.event_id, reason=str(error))
-                return f"This event is not signed as it must be: {error}"
-            else:
-                # Where this server is not inside, somebody who was invited may not be any more.
-                if not room.is_here(self._server) and await self._take_back(verified):
-                    return None
-                outcome = await self._accept.receive(verified)
-                if not isinstance(outcome, Lacking):
-                    return _RESULTS.get(outcome)
-        if room.outside:
-            raise Refused(Refusal.NO_SUCH_ROOM)
-        await self._staging.put(room, event.event_id, origin, event.json)
-        return None
+                results[event.event_id] = f"This event is not signed as it must be: {error}"
+            # A transaction of fifty events is no reason for the others to wait.
+            await asyncio.sleep(0)
+        return verified
+
+    async def _is_taken_back(self, event: Event, results: Results) -> bool:
+        """Where this server is not inside, somebody who was invited may not be any more."""
+        if not await self._take_back(event):
+            return False
+        results[event.event_id] = None
+        return True
+
+
+def _too_fast(error: str, wait_s: float) -> MatrixError:
+    return MatrixError(429, "M_LIMIT_EXCEEDED", error, retry_after_ms=int(wait_s * 1000) + 1)
 
 
 def _contents(origin: ServerName, body: JsonObject) -> tuple[Sequence[Json], Sequence[JsonObject]]:

@@ -188,8 +188,8 @@ class Lane:
         if len(parcel.pdus) + len(pdus) > MAX_PDUS or not all(self._fits(pdu) for pdu in pdus):
             return False
         parcel.pdus.extend(pdus)
-        # Of more receipts than a transaction holds the newest count.
-        parcel.edus.extend(edus[-MAX_EDUS:])
+        # Of more receipts than a transaction holds the newest count. Without their positions: the room is written down.
+        parcel.edus.extend(Edu(edu.kind, edu.content) for edu in edus[-MAX_EDUS:])
         return True
 
     def leave_missed(self, room_key: int) -> None:

@@ -24,6 +24,9 @@ STATE_IDS_LIMIT_BYTES: Final = 20_000_000
 # A hundred events of the largest size.
 BACKFILL_LIMIT_BYTES: Final = 8_000_000
 EVENT_LIMIT_BYTES: Final = 150_000
+# A room of 10,000 members with its auth chain is some 25 MB; what is read in is held in memory several times over.
+STATE_LIMIT_BYTES: Final = 100_000_000
+STATE_TIMEOUT_S: Final = 120.0
 # Single events asked for at a time.
 AT_ONCE: Final = 10
 
@@ -81,6 +84,17 @@ class Questions:
         target = make_target(*V1, "state_ids", room_id, query={"event_id": event_id})
         answer = await self._client.request(server, "GET", target, limit_bytes=STATE_IDS_LIMIT_BYTES)
         return _ids(server, answer, "pdu_ids"), _ids(server, answer, "auth_chain_ids")
+
+    async def state(
+        self, server: ServerName, room_id: RoomId, event_id: EventId
+    ) -> tuple[Sequence[Event], Sequence[Event]]:
+        target = make_target(*V1, "state", room_id, query={"event_id": event_id})
+        answer = await self._client.request(
+            server, "GET", target, timeout_s=STATE_TIMEOUT_S, limit_bytes=STATE_LIMIT_BYTES
+        )
+        version = await self._version_of(room_id)
+        state = await self._check.check_all(_list(server, answer, "pdus"), version)
+        return state, await self._check.check_all(_list(server, answer, "auth_chain"), version)
 
     async def events(
         self, server: ServerName, room_id: RoomId, event_ids: Sequence[EventId]

@@ -125,9 +125,7 @@ class Sender:
 
     def room_changed(self, change: RoomChange) -> None:
         """A watcher of all rooms (fanout.hub)."""
-        kind = type(change)
-        if kind is EventCommitted:
-            assert isinstance(change, EventCommitted)
+        if isinstance(change, EventCommitted):
             outgoing = self._outbox.committed(change)
             self._seen = max(self._seen, change.position)
             if outgoing is not None:
@@ -191,7 +189,8 @@ class Sender:
         if lane is None or lane.failing is None or self._now_ms() - lane.tried_at_ms < HEARD_MS:
             return
         if lane.has_work:
-            self._retry(lane)
+            # Before those of which nothing is known.
+            self._enqueue(lane, self._retrying, first=True)
         elif not (lane.busy or lane.queued):
             self._is_up(lane)
 
@@ -207,14 +206,14 @@ class Sender:
         if lane.failing is None and lane.has_work:
             self._enqueue(lane, self._sending)
 
-    def _retry(self, lane: Lane) -> None:
-        self._enqueue(lane, self._retrying)
-
-    def _enqueue(self, lane: Lane, pool: _Pool) -> None:
+    def _enqueue(self, lane: Lane, pool: _Pool, *, first: bool = False) -> None:
         if lane.busy or lane.queued or not self._open:
             return
         lane.queued = True
-        pool.ready.append(lane)
+        if first:
+            pool.ready.appendleft(lane)
+        else:
+            pool.ready.append(lane)
         if pool.running < pool.limit:
             pool.running += 1
             task = asyncio.get_running_loop().create_task(self._work(pool))
@@ -305,7 +304,7 @@ class Sender:
             if lane.failing is None or lane.failing.retry_at_ms > now_ms:
                 continue
             if lane.has_work:
-                self._retry(lane)
+                self._enqueue(lane, self._retrying)
             elif now_ms - lane.failing.retry_at_ms > FORGET_MS and not lane.busy:
                 lane.failing = None
                 self._down.pop(lane, None)
@@ -331,6 +330,7 @@ class Sender:
                 for lane, _, rows in written:
                     lane.rows_lost(rows)
                 self._dirty |= dirty
+                log.warning("federation.not_stored", what="how far other servers are")
                 return
             self._floor = floor
         for lane in dirty:

@@ -131,7 +131,8 @@ class RoomChunks:
         event_filter = wanted.timeline
         if event_filter.passes_none:
             return Timeline((), False, since, whole=False)
-        whole = event_filter.passes_all and all_visible
+        # State that changed without an event is not in the timeline.
+        whole = event_filter.passes_all and all_visible and room.reset_position <= since
         if all_visible and since >= room.recent_from:
             found = []
             for item in reversed(room.recent):
@@ -188,14 +189,16 @@ class RoomChunks:
 
     def _moved(self, room: RoomView, since: int, upto: int) -> list[tuple[str, str]]:
         """Keys of the state that changed after `since`; if again after `upto`, then perhaps only then."""
-        if since >= room.recent_from:
+        if since >= room.recent_from and since >= room.reset_position:
             keys = (i.event.key for i in room.recent if since < i.position <= upto and i.event.is_state)
             return list(dict.fromkeys(keys))
         return [key for key, position in room.state_positions.items() if position > since]
 
     def sums_changed(self, room: RoomView, since: int) -> bool:
         """Whether anything that the summary counts or names changed after `since`."""
-        if since >= room.recent_from:
+        if room.completed_position > since:
+            return True
+        if since >= room.recent_from and since >= room.reset_position:
             for item in reversed(room.recent):
                 if item.position <= since:
                     return False
@@ -289,7 +292,7 @@ class RoomChunks:
 
     def _count(self, room: RoomView) -> tuple[int, int, list[UserId], list[UserId]]:
         """(joined, invited, first members inside, first members gone), counted once for all readers."""
-        at = room.last_position
+        at = max(room.last_position, room.reset_position, room.completed_position)
         known = self._counted.get(room.room_id)
         if known is not None and known[0] == at:
             return len(room.joined()), known[1], known[2], known[3]

@@ -36,6 +36,7 @@ from tripoint.rooms.changes import (
     ReceiptMoved,
     RoomChange,
     SessionsEnded,
+    StateReset,
     TypingChanged,
     UserChange,
 )
@@ -111,6 +112,9 @@ class SyncServer:
                     self._transactions.popitem(last=False)
             if change.event.type == "m.room.redaction":
                 self._chunks.forget(change.room_id)
+        elif isinstance(change, StateReset):
+            self._room_at[change.room_id] = change.position
+            self._chunks.forget(change.room_id)
         elif isinstance(change, TypingChanged):
             self._ephemera.typing_changed(change)
         elif isinstance(change, ReceiptMoved):
@@ -253,7 +257,9 @@ class SyncServer:
                 room = self._reader.peek(room_id)
                 data = room_data.get(room_id, ())
                 # A room that is not in memory is not read only to find that nothing happened there.
-                last = self._room_at.get(room_id, self._started_at) if room is None else room.last_position
+                last = self._room_at.get(room_id, self._started_at)
+                if room is not None:
+                    last = max(room.last_position, room.reset_position, room.completed_position)
                 if (
                     last <= position
                     and not data
@@ -329,7 +335,9 @@ class SyncServer:
         stay, start, inside = (_Stay.CAME, 0, 0) if since is None else (_Stay.STAYED, position, position)
         if since is not None and moved > position:
             stay, start, inside = await self._stay(room, user_id, position)
-        whole = stay is not _Stay.STAYED or one.full_state
+        # Members that came late are told whoever wants them all.
+        late = not wanted.lazy_members and position < room.completed_position <= upto
+        whole = stay is not _Stay.STAYED or one.full_state or late
         if stay is not _Stay.STAYED and since is not None:
             # What was kept for the room while the user was outside is news too.
             data = await self._room_data(user_id, room.room_id)

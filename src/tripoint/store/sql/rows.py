@@ -15,6 +15,7 @@ from tripoint.core.ids import EventId, RoomId, ServerName, UserId
 from tripoint.store.writes import (
     AddEvent,
     AddStateGroup,
+    CompleteStates,
     DropAccount,
     DropRoom,
     PlaceEvent,
@@ -30,6 +31,7 @@ from tripoint.store.writes import (
     PutMissedRoom,
     PutMissingPast,
     PutName,
+    PutPartialRoom,
     PutProfile,
     PutReceipt,
     PutRegistrationToken,
@@ -43,6 +45,7 @@ from tripoint.store.writes import (
     ReplaceEventJson,
     StateDelta,
     Write,
+    completed,
 )
 
 Row = tuple[object, ...]
@@ -55,6 +58,7 @@ ACCOUNT_COLUMNS = "user_id, name, guest, admin, deactivated, locked, created_ts_
 SERVER_KEY = (
     "SELECT server, key_id, public_key, old, valid_until_ts_ms, fetched_ts_ms, document FROM server_keys "
 )
+PARTIAL_ROOM = "SELECT room_key, join_event, servers FROM partial_rooms "
 TOKEN = "SELECT token_hash, user_id, device_id, refresh, expires_ts_ms FROM tokens "
 
 
@@ -96,6 +100,11 @@ def account(row: Sequence[Any]) -> PutAccount:
 def token(row: Sequence[Any]) -> PutToken:
     """A row of tokens, columns as in TOKEN."""
     return PutToken(bytes(row[0]), UserId(row[1]), row[2], bool(row[3]), row[4])
+
+
+def partial_room(row: Sequence[Any]) -> PutPartialRoom:
+    """A row of partial_rooms, columns as in PARTIAL_ROOM."""
+    return PutPartialRoom(row[0], EventId(row[1]), tuple(ServerName(name) for name in orjson.loads(row[2])))
 
 
 def server_key(row: Sequence[Any]) -> PutServerKey:
@@ -219,6 +228,10 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
             w.document,
         ),
     ),
+    PutPartialRoom: (
+        "INSERT OR REPLACE INTO partial_rooms (room_key, join_event, servers) VALUES (?,?,?)",
+        lambda w: (w.room_key, w.join, orjson.dumps(w.servers).decode()),
+    ),
     PutMissingPast: (
         "INSERT OR IGNORE INTO missing_past (room_key, event_id, position) VALUES (?,?,?)",
         lambda w: (w.room_key, w.event_id, w.position),
@@ -281,6 +294,7 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "DELETE FROM server_keys WHERE server = ? AND key_id = ?",
         lambda w: (w.server, w.key_id),
     ),
+    PutPartialRoom: ("join", "DELETE FROM partial_rooms WHERE room_key = ?", lambda w: (w.room_key,)),
     PutMissingPast: (
         "position",
         "DELETE FROM missing_past WHERE room_key = ? AND event_id = ?",
@@ -306,6 +320,7 @@ _DROP_ROOM = tuple(
         "receipts",
         "stripped_states",
         "missing_past",
+        "partial_rooms",
         "missed_rooms",
         "staged_pdus",
         "rooms",
@@ -371,6 +386,17 @@ class _Gathered:
             self._connection.execute(statement, (key,))
 
 
+def _complete(connection: sqlite3.Connection, write: CompleteStates) -> None:
+    """Only whole states are written anew: the others are deltas on them."""
+    select = "SELECT state_group, entries FROM state_groups WHERE room_key = ? AND base IS NULL"
+    for group, data in connection.execute(select, (write.room_key,)).fetchall():
+        entries = completed(unpack_entries(data, full=True), write.entries)
+        connection.execute(
+            "UPDATE state_groups SET size = ?, entries = ? WHERE state_group = ?",
+            (len(entries), pack_entries(entries, full=True), group),
+        )
+
+
 def execute(connection: sqlite3.Connection, units: Sequence[Sequence[Write]]) -> None:
     """Carry out the writes of all units, in order, inside the caller's transaction."""
     gathered = _Gathered(connection)
@@ -378,6 +404,9 @@ def execute(connection: sqlite3.Connection, units: Sequence[Sequence[Write]]) ->
         for write in unit:
             if isinstance(write, DropRoom):
                 gathered.drop(_DROP_ROOM, write.room_key)
+            elif isinstance(write, CompleteStates):
+                gathered.flush()
+                _complete(connection, write)
             elif isinstance(write, DropAccount):
                 gathered.drop(_DROP_ACCOUNT, write.user_id)
             else:

@@ -19,6 +19,7 @@ from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQu
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refused
 from tripoint.xmpp.c2s.users import LiveUser, Users
+from tripoint.xmpp.corrections import corrected, replacing
 from tripoint.xmpp.jid import Jid, parse_user_jid
 from tripoint.xmpp.messages import content_of, inside_of, text_of
 from tripoint.xmpp.refusals import Problem
@@ -72,6 +73,7 @@ class DirectMessages:
         """A message that says something, from `session` to `target`. Raises Refused, Problem."""
         content = content_of(stanza, *said)
         room = await self._room(session.user_id, target)
+        content = await corrected(session, room, stanza, content)
         origin = origin_of(session, stanza)
         key = (session.id, origin.token)
         self._routes[key] = route
@@ -152,6 +154,7 @@ class DirectMessages:
         inside = inside_of(event.content, self._naming)
         if inside is None:
             return
+        inside += replacing(self._doors.reader.peek(change.room_id), event)
         origin = change.origin
         sender = None if origin is None else self._users.by_id(origin.session)
         route = Route()
@@ -209,6 +212,7 @@ class DirectMessages:
             return
         # spec: XEP-0203 3: `from` is who delays: the server
         late = delay(self._doors.domains.server, item.event.origin_server_ts)
+        inside += replacing(self._doors.reader.peek(item.event.room_id), item.event)
         shared = _chat(peer_jid, item.token or item.event.event_id, inside + late)
         session.send(shared.to(to_bare(session)))
 
@@ -277,7 +281,7 @@ def _chat(from_jid: str, stanza_id: str, inside: str) -> Shared:
 # -- handlers
 
 
-@message("chat", "normal", at=(At.USER, At.ACCOUNT), spec="RFC6121 5.2, 8.5")
+@message("chat", "normal", at=(At.USER, At.ACCOUNT, At.REMOTE), spec="RFC6121 5.2, 8.5")
 async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """To a user: into the direct room if it says something, else straight to his resources."""
     target = parse_user_jid(jid, session.doors.domains)
@@ -314,7 +318,7 @@ async def _pass_on(session: XmppSession, stanza: Element, jid: Jid, target: User
             other.send(data)
 
 
-@message("headline", at=(At.USER, At.ACCOUNT), spec="RFC6121 8.5.2.1.1")
+@message("headline", at=(At.USER, At.ACCOUNT, At.REMOTE), spec="RFC6121 8.5.2.1.1")
 async def headline(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """To whoever is there; nobody stores it."""
     target = parse_user_jid(jid, session.doors.domains)

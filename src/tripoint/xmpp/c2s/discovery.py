@@ -43,10 +43,12 @@ async def server_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
 
 @iq("get", DISCO_ITEMS_NS, at=(At.SERVER,), spec="XEP-0030 4.1")
 async def server_items(session: XmppSession, stanza: Element, jid: Jid) -> str:
-    """The services of this server: its rooms."""
+    """The services of this server: its rooms, and the users of other Matrix servers."""
     refuse_nodes(stanza)
-    rooms = escape_attribute(session.doors.domains.rooms)
-    return f"<query xmlns='{DISCO_ITEMS_NS}'><item jid='{rooms}' name='Rooms'/></query>"
+    domains = session.doors.domains
+    services = ((domains.rooms, "Rooms"), (domains.gateway, "Users of other Matrix servers"))
+    items = "".join([f"<item jid='{escape_attribute(jid)}' name='{name}'/>" for jid, name in services])
+    return f"<query xmlns='{DISCO_ITEMS_NS}'>{items}</query>"
 
 
 @iq("get", DISCO_INFO_NS, at=(At.ACCOUNT,), spec="XEP-0030 3.1")

@@ -18,13 +18,16 @@ except PackageNotFoundError:  # run from a source tree that was never installed
     _VERSION = "unknown"
 
 
-@iq("get", PING_NS, "ping", at=(At.SERVER, At.ACCOUNT, At.ROOMS, At.ROOM), feature=PING_NS, spec="XEP-0199 4.2")
+_PINGED = (At.SERVER, At.ACCOUNT, At.ROOMS, At.ROOM, At.GATEWAY)
+
+
+@iq("get", PING_NS, "ping", at=_PINGED, feature=PING_NS, spec="XEP-0199 4.2")
 async def ping(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """Are you there? Yes."""
     return ""
 
 
-@iq("get", VERSION_NS, at=(At.SERVER, At.ROOMS), feature=VERSION_NS, spec="XEP-0092 3")
+@iq("get", VERSION_NS, at=(At.SERVER, At.ROOMS, At.GATEWAY), feature=VERSION_NS, spec="XEP-0092 3")
 async def software_version(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """Name and version of the software; the operating system is nobody's business."""
     return f"<query xmlns='{VERSION_NS}'><name>tripoint</name><version>{escape_text(_VERSION)}</version></query>"

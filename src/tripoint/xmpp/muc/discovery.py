@@ -101,10 +101,10 @@ def _title(room: PublicRoom) -> str:
 @iq("get", DISCO_INFO_NS, at=(At.ROOM,), spec="XEP-0045 6.4")
 async def room_info(session: XmppSession, stanza: Element, jid: Jid) -> str | None:
     """What a room is like; also the nick that is reserved for the one who asks (XEP-0045 7.12)."""
-    alias = await session.muc.elsewhere(session, jid)
-    if alias is not None:
+    named = await session.muc.elsewhere(session, jid)
+    if named is not None and named.startswith("#"):
         refuse_nodes(stanza)
-        session.later(stanza, _info_elsewhere(session, alias))
+        session.later(stanza, _info_elsewhere(session, RoomAlias(named)))
         return None
     room = await session.muc.room_for(session, jid)
     query = stanza.first()

@@ -97,14 +97,14 @@ async def to_occupant(session: XmppSession, stanza: Element, jid: Jid) -> None:
     visit = session.visits.get(str(jid.bare))
     if x is not None:
         # spec: XEP-0045 7.2.1: a client that joins again lost its state: it is shown everything once more.
-        alias = await session.muc.elsewhere(session, jid)
-        if alias is None:
+        named = await session.muc.elsewhere(session, jid)
+        if named is None:
             room, created = await _find_or_create(session, jid)
             await _enter(session, stanza, jid, room, created=created)
             return
         if not is_valid_nick(jid.resource):
             raise Problem("not-acceptable", "This nick cannot be used")
-        joining.begin(session, stanza, jid, alias, _wished_nick(session, jid.resource), _enter)
+        joining.begin(session, stanza, jid, named, _wished_nick(session, jid.resource), _enter)
     elif visit is None:
         if str(jid.bare) not in session.waiting:
             _explain_that_you_are_outside(session, jid)

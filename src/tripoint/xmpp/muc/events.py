@@ -13,7 +13,10 @@ from tripoint.core.ids import UserId
 from tripoint.core.json_view import text_at
 from tripoint.rooms.changes import EventCommitted, TypingChanged
 from tripoint.rooms.history import HistoryItem
+from tripoint.xmpp.corrections import replacing
 from tripoint.xmpp.messages import inside_of
+from tripoint.xmpp.muc.reactions import REACTION, tell_reaction
+from tripoint.xmpp.muc.retraction import tell_redaction
 from tripoint.xmpp.muc.view import GONE, MucView, Occupant
 from tripoint.xmpp.projection import Standing
 from tripoint.xmpp.render import Shared, delay, item, muc_user, room_message, room_presence, stanza_id
@@ -57,7 +60,7 @@ def _said(view: MucView, change: EventCommitted) -> None:
 def _message(
     view: MucView, from_jid: str, id_xml: str, event: Event, its_id: str, inside: str, *, late: bool
 ) -> Shared:
-    xml = inside + stanza_id(view.jid, event.event_id) + id_xml
+    xml = inside + replacing(view.room, event) + stanza_id(view.jid, event.event_id) + id_xml
     if late:
         xml += delay(view.jid, event.origin_server_ts)
     return room_message(from_jid, xml, its_id)
@@ -247,7 +250,15 @@ def _tell_gone(view: MucView, who: Occupant, about: str, codes: tuple[Status, ..
     )
 
 
+def _taken_back(view: MucView, change: EventCommitted) -> None:
+    if change.redacted is not None and change.redacted.type == REACTION:
+        tell_reaction(view, change)
+    else:
+        tell_redaction(view, change)
+
+
 _FORMS: Final[dict[str, Callable[[MucView, EventCommitted], None]]] = {
+    REACTION: tell_reaction,
     "m.room.avatar": _configured,
     "m.room.canonical_alias": _configured,
     "m.room.encryption": _encrypted,
@@ -258,5 +269,6 @@ _FORMS: Final[dict[str, Callable[[MucView, EventCommitted], None]]] = {
     "m.room.message": _said,
     "m.room.name": _configured,
     "m.room.power_levels": _ranks,
+    "m.room.redaction": _taken_back,
     "m.room.topic": _topic,
 }

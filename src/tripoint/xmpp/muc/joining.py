@@ -8,7 +8,7 @@ spec: docs/mapping.md 3.2, 4.10, 25; XEP-0045 7.2, XEP-0249 2.  Read next: enter
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from tripoint.core.ids import RoomAlias
+from tripoint.core.ids import RoomAlias, RoomId
 from tripoint.rooms.commands import Join
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refused
@@ -23,6 +23,8 @@ PATIENCE_S: Final = 55.0
 # Each is a question to another server; a client that enters its bookmarks has a dozen of them.
 MAX_WAITING: Final = 20
 
+# An alias of another server, or a room that one is invited to.
+Named = RoomAlias | RoomId
 Enter = Callable[[XmppSession, Element, Jid, RoomView], Awaitable[None]]
 
 
@@ -38,7 +40,7 @@ class Waiting:
         self.left = False  # does not want to any more
 
 
-def begin(session: XmppSession, stanza: Element, jid: Jid, alias: RoomAlias, nick: str | None, enter: Enter) -> None:
+def begin(session: XmppSession, stanza: Element, jid: Jid, named: Named, nick: str | None, enter: Enter) -> None:
     """Ask for the room and join it, in the background; `enter` shows it then. Raises Problem for too many."""
     key = str(jid.bare)
     waiting = session.waiting.get(key)
@@ -48,10 +50,10 @@ def begin(session: XmppSession, stanza: Element, jid: Jid, alias: RoomAlias, nic
     if len(session.waiting) >= MAX_WAITING:
         raise Problem("resource-constraint", f"You are waiting for {MAX_WAITING} rooms of other servers")
     session.waiting[key] = waiting = Waiting(stanza, jid)
-    session.doors.spawn(_join(session, waiting, alias, nick, enter))
+    session.doors.spawn(_join(session, waiting, named, nick, enter))
 
 
-async def _join(session: XmppSession, waiting: Waiting, alias: RoomAlias, nick: str | None, enter: Enter) -> None:
+async def _join(session: XmppSession, waiting: Waiting, named: Named, nick: str | None, enter: Enter) -> None:
     key = str(waiting.jid.bare)
 
     def too_late() -> None:
@@ -61,7 +63,7 @@ async def _join(session: XmppSession, waiting: Waiting, alias: RoomAlias, nick: 
 
     timer = session.doors.call_later(PATIENCE_S, too_late)
     try:
-        room = await _ask(session, alias, nick)
+        room = await _ask(session, named, nick)
         if session.closed or waiting.left:
             return  # a member all the same, as who leaves a room is (docs/mapping.md 4.4)
         if waiting.late:
@@ -79,15 +81,17 @@ async def _join(session: XmppSession, waiting: Waiting, alias: RoomAlias, nick: 
             del session.waiting[key]
 
 
-async def _ask(session: XmppSession, alias: RoomAlias, nick: str | None) -> RoomView:
+async def _ask(session: XmppSession, named: Named, nick: str | None) -> RoomView:
     doors = session.doors
-    room_id = await doors.reader.resolve_alias(alias)
+    room_id: RoomId | None = RoomId(named)
+    if named.startswith("#"):
+        room_id = await doors.reader.resolve_alias(RoomAlias(named))
     if room_id is None:
         raise Problem("item-not-found", "There is no such room")
     try:
         room = await doors.reader.room(room_id)
-        if room.joined_count():
-            return room  # this server is in it already: entering is as everywhere
+        if room.is_here(doors.domains.server):
+            return room  # entering is as everywhere
     except Refused:
         pass  # a room that this server does not know
     await doors.rooms.do(Join(actor=session.user_id, room_id=room_id, nick=nick))

@@ -7,9 +7,12 @@ Everybody, the sender too, sees a message when it is committed: view.py.
 from tripoint.core.ids import UserId
 from tripoint.rooms.commands import Invite, Leave, SendEvent, SetTopic, SetTyping
 from tripoint.xmpp.c2s.direct import Route
+from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.messages import content_of, text_of
 from tripoint.xmpp.muc.mentions import link_mentions
+from tripoint.xmpp.muc.reactions import react
+from tripoint.xmpp.muc.retraction import retract
 from tripoint.xmpp.muc.view import Visit
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, message
@@ -21,6 +24,8 @@ from tripoint.xmpp.tables import (
     MUC_STABLE_ID_NS,
     MUC_USER_NS,
     OCCUPANT_ID_NS,
+    REACTIONS_NS,
+    RETRACT_NS,
     STANZA_ID_NS,
 )
 from tripoint.xmpp.wire import Element
@@ -37,6 +42,15 @@ _TYPING_MS = 30_000
 async def to_room(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """Something said to everybody, or a new subject."""
     visit = session.muc.visit(session, jid)
+    retracting = stanza.child("retract", RETRACT_NS)
+    if retracting is not None:
+        await retract(session, visit, stanza, retracting)
+        return
+    reactions = stanza.child("reactions", REACTIONS_NS)
+    if reactions is not None:
+        # spec: XEP-0444 3.1, XEP-0428: a body beside them is for those who know no reactions
+        await react(session, visit, reactions)
+        return
     subject = stanza.child_text("subject", CLIENT_NS)
     has_body = stanza.child("body", CLIENT_NS) is not None
     # spec: XEP-0045 8.1: a subject change has no <body/> and no <thread/>
@@ -54,6 +68,7 @@ async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
     kind, text = said
     view = visit.view
     content = content_of(stanza, kind, link_mentions(text, view.known_names()))
+    content = await corrected(session, view.room.room_id, stanza, content)
     await session.doors.rooms.do(
         SendEvent(
             actor=session.user_id,

@@ -141,12 +141,14 @@ class Muc:
             return await reader.own_room(session.user_id, alias)
         return await reader.resolve_alias(alias)
 
-    async def elsewhere(self, session: XmppSession, jid: Jid) -> RoomAlias | None:
-        """The alias, where a JID names a room of another server that the user is not in."""
+    async def elsewhere(self, session: XmppSession, jid: Jid) -> RoomAlias | RoomId | None:
+        """What a JID names, where another server has to be asked for the room: an alias, or an invitation's room."""
         named = self.named(jid)
-        if named.startswith("!") or server_of(named) == self._doors.domains.server:
-            return None
-        return RoomAlias(named) if await self.find(session, jid) is None else None
+        server = self._doors.domains.server
+        room_id = await self.find(session, jid)
+        if room_id is not None:
+            return None if (await self._doors.reader.room(room_id)).is_here(server) else room_id
+        return named if named.startswith("#") and server_of(named) != server else None
 
     async def room_for(self, session: XmppSession, jid: Jid) -> RoomView:
         """The room, if the session's user may know of it; item-not-found otherwise.

@@ -80,7 +80,7 @@ class MucView:
         self.nicks = nicks
         self.position = room.last_position
         self.occupants: dict[UserId, Occupant] = {}
-        self._doors = doors
+        self.doors = doors
         self._by_nick: dict[str, Occupant] = {}
         # What the busiest loop of the server needs of each visit, and no more.
         self._hearing: dict[Visit, tuple[Callable[[bytes], None], bytes]] = {}
@@ -109,7 +109,7 @@ class MucView:
     def known_names(self) -> dict[str, UserId]:
         """Every word that calls somebody here: nicks and handles (docs/mapping.md 2.10)."""
         if self._names is None:
-            server = self._doors.domains.server
+            server = self.doors.domains.server
             self._names = {handle_of(user_id, server): user_id for user_id in self.occupants}
             self._names.update({who.nick: user_id for user_id, who in self.occupants.items()})
         return self._names
@@ -128,9 +128,9 @@ class MucView:
             who = self.occupants.get(pill.user_id)
             return pill.text if who is None else who.nick
         if pill.room.startswith("#"):
-            local = alias_jid_local(RoomAlias(pill.room), self._doors.domains.server)
+            local = alias_jid_local(RoomAlias(pill.room), self.doors.domains.server)
             if local is not None:
-                return f"xmpp:{local}@{self._doors.domains.rooms}?join"
+                return f"xmpp:{local}@{self.doors.domains.rooms}?join"
         return pill.text
 
     # -- occupants
@@ -138,7 +138,7 @@ class MucView:
     def _is_listed(self, user_id: UserId) -> bool:
         return (
             self.room.rank(user_id).above(Rank.PLAIN)
-            or self._doors.reader.presence(user_id).presence != "offline"
+            or self.doors.reader.presence(user_id).presence != "offline"
             or user_id in self.expected
         )
 
@@ -164,7 +164,7 @@ class MucView:
             # spec: XEP-0045 7.2.8: several resources, one occupant: the latest presence stands for all.
             inside = who.visits[-1].inside
         else:
-            now = self._doors.reader.presence(who.user_id)
+            now = self.doors.reader.presence(who.user_id)
             inside = _SHOW_OF[now.presence]
             if now.status_msg:
                 inside += f"<status>{escape_text(now.status_msg)}</status>"
@@ -173,11 +173,11 @@ class MucView:
 
     def shown_jid(self, who: Occupant) -> str:
         """His address as the others see it: of his latest visit, or the bare one. spec: XEP-0045 7.2.3"""
-        return who.visits[-1].session.full if who.visits else user_jid(who.user_id, self._doors.domains)
+        return who.visits[-1].session.full if who.visits else user_jid(who.user_id, self.doors.domains)
 
     def bare_jid(self, user_id: UserId) -> str:
         """The address of anybody, in the room or not."""
-        return user_jid(user_id, self._doors.domains)
+        return user_jid(user_id, self.doors.domains)
 
     def standing_of(self, user_id: UserId) -> Standing:
         """The present standing of somebody who may have left."""
@@ -186,11 +186,11 @@ class MucView:
         return Standing(GONE, GONE)
 
     def now_ms(self) -> int:
-        return self._doors.now_ms()
+        return self.doors.now_ms()
 
     def id_xml(self, user_id: UserId) -> str:
         """The <occupant-id/> of anybody who is or was here."""
-        return occupant(occupant_id(self._doors.secret, self.room.room_id, user_id))
+        return occupant(occupant_id(self.doors.secret, self.room.room_id, user_id))
 
     # -- telling
 

@@ -1,5 +1,5 @@
 """Rooms and events of other servers: rooms known from outside, redactions that came before their events,
-what lies before all that is here."""
+what lies before all that is here, rooms whose members are not all here."""
 
 from alembic import op
 
@@ -10,6 +10,8 @@ STATEMENTS = (
     """CREATE TABLE missing_past (
         room_key INTEGER NOT NULL, event_id TEXT NOT NULL, position INTEGER NOT NULL,
         PRIMARY KEY (room_key, event_id)) WITHOUT ROWID""",
+    """CREATE TABLE partial_rooms (
+        room_key INTEGER PRIMARY KEY, join_event TEXT NOT NULL, servers TEXT NOT NULL)""",
     """CREATE TABLE waiting_redactions (
         target TEXT NOT NULL, redaction TEXT NOT NULL, PRIMARY KEY (target, redaction)) WITHOUT ROWID""",
     "CREATE TABLE stripped_states (room_key INTEGER PRIMARY KEY, state BLOB NOT NULL)",

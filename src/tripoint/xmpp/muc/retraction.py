@@ -1,0 +1,103 @@
+"""Taking back what was said in a room: by its writer, or by a moderator; and how both look to who is there.
+
+spec: XEP-0424 3, 5; XEP-0425 3; docs/mapping.md 11.9, 11.10, 11.13. The archive leaves out what is gone (11.11).
+"""
+
+from tripoint.core.ids import EventId
+from tripoint.core.json_view import text_at
+from tripoint.rooms.changes import EventCommitted
+from tripoint.rooms.commands import Redact
+from tripoint.rooms.history import HistoryItem
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.xmpp.jid import Jid
+from tripoint.xmpp.muc.view import MucView, Visit
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.registry import At, iq
+from tripoint.xmpp.render import body, room_message, stanza_id
+from tripoint.xmpp.session import XmppSession, origin_of
+from tripoint.xmpp.tables import FALLBACK_NS, MODERATE_NS, RETRACT_NS
+from tripoint.xmpp.wire import Element, escape_attribute, escape_text
+
+_MESSAGE = "m.room.message"
+_FALLBACK = "/me removed a message, which your client does not support"
+
+
+async def retract(session: XmppSession, visit: Visit, stanza: Element, element: Element) -> None:
+    """A message with <retract/>: one of the sender's own is gone. spec: XEP-0424 3, 5.1 (the id is the stanza-id)"""
+    found = await _message(session, visit.view, element)
+    if found.event.sender != session.user_id:
+        raise Problem("forbidden", "Only its writer retracts a message; who may, moderates it")
+    await session.doors.rooms.do(
+        Redact(
+            actor=session.user_id,
+            origin=origin_of(session, stanza),
+            room_id=visit.view.room.room_id,
+            event_id=found.event.event_id,
+        )
+    )
+
+
+@iq("set", MODERATE_NS, "moderate", at=(At.ROOM,), feature=MODERATE_NS, spec="XEP-0425 3")
+async def moderate(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """Anybody's message, by who may."""
+    visit = session.muc.visit(session, jid)
+    element = stanza.first()
+    assert element is not None  # the registry has seen it
+    if element.child("retract", RETRACT_NS) is None:
+        raise Problem("feature-not-implemented", "Moderating a message is retracting it")
+    found = await _message(session, visit.view, element)
+    await session.doors.rooms.do(
+        Redact(
+            actor=session.user_id,
+            room_id=visit.view.room.room_id,
+            event_id=found.event.event_id,
+            reason=element.child_text("reason", MODERATE_NS) or None,
+        )
+    )
+    return ""
+
+
+async def _message(session: XmppSession, view: MucView, element: Element) -> HistoryItem:
+    """The message that an element names by its stanza-id."""
+    try:
+        found = await session.doors.reader.event(
+            view.room.room_id, EventId(element.get("id") or ""), session.user_id
+        )
+    except Refused as refused:
+        if refused.refusal is not Refusal.NO_SUCH_EVENT:
+            raise
+        found = None
+    if found is None or found.event.type != _MESSAGE or found.redacted_because is not None:
+        raise Problem("item-not-found", "There is no such message")
+    return found
+
+
+def tell_redaction(view: MucView, change: EventCommitted) -> None:
+    """Gone is what was said: by its writer from his nick, by a moderator from the room."""
+    event, gone = change.event, change.redacted
+    if gone is None or gone.type != _MESSAGE:
+        return
+    origin = change.origin
+    its_id = origin.token if origin is not None and origin.keep and origin.token else event.event_id
+    named = escape_attribute(gone.event_id)
+    mark = stanza_id(view.jid, event.event_id)
+    if event.sender == gone.sender:
+        who = view.appear(event.sender)
+        xml = (
+            f"<retract xmlns='{RETRACT_NS}' id='{named}'/><fallback xmlns='{FALLBACK_NS}' for='{RETRACT_NS}'/>"
+            + body(_FALLBACK)
+            + mark
+            + who.id_xml
+        )
+        view.tell(room_message(who.jid, xml, its_id))
+        return
+    reason = text_at(event.content, "reason")
+    by = escape_attribute(f"{view.jid}/{view.nick_of(event.sender)}")
+    xml = (
+        f"<retract xmlns='{RETRACT_NS}' id='{named}'><moderated xmlns='{MODERATE_NS}' by='{by}'>"
+        f"{view.id_xml(event.sender)}</moderated>"
+        + (f"<reason>{escape_text(reason)}</reason>" if reason else "")
+        + "</retract>"
+        + mark
+    )
+    view.tell(room_message(view.jid, xml, its_id))

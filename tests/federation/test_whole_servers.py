@@ -1,0 +1,104 @@
+"""Two whole servers over TLS on loopback, and people on IRC and XMPP of both in one room.
+
+spec: docs/mapping.md 1.5, 3.2, 4.10, 9.9; Matrix server-server-api "Joining Rooms", "Inviting to a room", "PUT /send"
+"""
+
+import asyncio
+import re
+from pathlib import Path
+
+from tests.cross.world import IrcPerson, XmppPerson
+from tests.federation.servers import islands, server
+from tests.federation.test_joining import account
+from tests.federation.viewers import connect
+from tests.support.middle import run
+from tripoint.runtime.app import App
+
+ONE, TWO = server("one.example"), server("two.example")
+
+
+async def on_irc(app: App, name: str, *caps: str) -> IrcPerson:
+    person = IrcPerson(connect(app.irc))
+    await person.log_in(name, list(caps))
+    return person
+
+
+async def on_xmpp(app: App, name: str) -> XmppPerson:
+    person = XmppPerson(connect(app.xmpp), app.config.server.name)
+    await person.log_in(name, [])
+    return person
+
+
+async def until(person: IrcPerson | XmppPerson, pattern: str) -> str:
+    """The first thing that comes and holds this."""
+    async with asyncio.timeout(10):
+        while True:
+            came = await person.next()
+            if re.search(pattern, came):
+                return came
+
+
+def test_everybody_is_in_one_room(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            await account(one, "alice")
+            await account(two, "bob")
+            await account(two, "carol")
+            alice = await on_irc(one, "alice")
+            await alice.send("JOIN #tea\r\nTOPIC #tea :Kettle on")
+            await until(alice, " TOPIC #tea ")
+
+            bob = await on_irc(two, "bob", "message-tags")
+            await bob.send("JOIN #tea:one.example")
+            assert await until(bob, " JOIN ") == ":bob!bob@two.example JOIN #tea:one.example"
+            assert (await until(bob, " 332 ")).endswith(" 332 bob #tea:one.example :Kettle on")
+            assert await until(alice, " JOIN ") == ":bob:two.example!bob@two.example JOIN #tea"
+
+            carol = await on_xmpp(two, "carol")
+            await carol.send(
+                "<presence to='tea%one.example@rooms.two.example/carol'>"
+                "<x xmlns='http://jabber.org/protocol/muc'/></presence>"
+            )
+            assert "<subject>Kettle on</subject>" in await until(carol, "<subject")
+            assert await until(alice, " JOIN ") == ":carol:two.example!carol@two.example JOIN #tea"
+
+            await alice.send("PRIVMSG #tea :hello \x02all\x02")
+            assert (await until(bob, " PRIVMSG ")).endswith(
+                " :alice:one.example!alice@one.example PRIVMSG #tea:one.example :hello \x02all\x0f"
+            )
+            said = await until(carol, "<body>")
+            assert "from='tea%one.example@rooms.two.example/alice'" in said
+            assert "<body>hello *all*</body>" in said
+            await carol.send(
+                "<message type='groupchat' id='c1' to='tea%one.example@rooms.two.example'><body>hi</body></message>"
+            )
+            assert (await until(alice, " PRIVMSG ")) == ":carol:two.example!carol@two.example PRIVMSG #tea :hi"
+
+            await alice.send("KICK #tea bob:two.example :later")
+            assert await until(bob, " KICK ") == (
+                ":alice:one.example!alice@one.example KICK #tea:one.example bob :later"
+            )
+            assert "<status code='307'/>" in await until(carol, "type='unavailable'")
+
+    run(work)
+
+
+def test_an_invitation_from_another_server_is_shown_and_followed(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            await account(one, "alice")
+            await account(two, "bob")
+            alice, bob, jabber_bob = await on_irc(one, "alice"), await on_irc(two, "bob"), await on_xmpp(two, "bob")
+            await alice.send("JOIN #tea\r\nMODE #tea +i\r\nINVITE bob:two.example #tea")
+            await until(alice, " 341 ")
+            assert await until(bob, " INVITE ") == ":alice:one.example!alice@one.example INVITE bob #tea:one.example"
+            invitation = await until(jabber_bob, "<invite ")
+            assert "from='alice%one.example@matrix.two.example'" in invitation
+            assert "jid='tea%one.example@rooms.two.example'" in invitation
+            await bob.send("JOIN #tea:one.example")
+            assert await until(bob, " JOIN ") == ":bob!bob@two.example JOIN #tea:one.example"
+            assert await until(alice, " JOIN ") == ":bob:two.example!bob@two.example JOIN #tea"
+
+    run(work)
