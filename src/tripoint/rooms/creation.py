@@ -302,9 +302,9 @@ class Creation:
         row = room.row
         transaction = self._writer.begin(room)
         rule = join_rule or row.unlock_join_rule or "public"
-        event = transaction.append(actor, "m.room.join_rules", {"join_rule": rule}, state_key="")
+        transaction.append(actor, "m.room.join_rules", {"join_rule": rule}, state_key="")
         opened = replace(row, locked_until_ms=None, unlock_join_rule=None)
-        await self._writer.commit(room, transaction, row=opened)
+        event = await self._writer.commit(room, transaction, row=opened)
         return Done(room.room_id, event.event_id)
 
 

@@ -111,8 +111,8 @@ class Membership:
                 return Done(room.room_id, event_id, created=True)
             content["join_authorised_via_users_server"] = authoriser
         transaction = self._writer.begin(room)
-        event = transaction.append(actor, "m.room.member", content, state_key=actor)
-        await self._writer.commit(room, transaction, origin=command.origin)
+        transaction.append(actor, "m.room.member", content, state_key=actor)
+        event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id, created=membership != "join")
 
     def _check_may_go_elsewhere(self, command: Join | Knock) -> None:
@@ -191,8 +191,8 @@ class Membership:
             event_id = await self._elsewhere.invite(room, command.actor, target, content)
             return Done(room.room_id, event_id, created=True)
         transaction = self._writer.begin(room)
-        event = transaction.append(command.actor, "m.room.member", content, state_key=target)
-        await self._writer.commit(room, transaction, origin=command.origin)
+        transaction.append(command.actor, "m.room.member", content, state_key=target)
+        event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id, created=True)
 
     async def kick(self, command: Kick) -> Done:
@@ -238,8 +238,8 @@ class Membership:
         if room.join_rule not in ("knock", "knock_restricted"):
             raise Refused(Refusal.NOT_INVITED, "This room does not take knocks")
         transaction = self._writer.begin(room)
-        event = transaction.append(command.actor, "m.room.member", content, state_key=command.actor)
-        await self._writer.commit(room, transaction, origin=command.origin)
+        transaction.append(command.actor, "m.room.member", content, state_key=command.actor)
+        event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id, created=True)
 
     async def set_room_nick(self, command: SetRoomNick) -> Done:
@@ -255,8 +255,8 @@ class Membership:
 
     async def _rename(self, room: Room, command: Command, current: Event, nick: str | None) -> Done:
         transaction = self._writer.begin(room)
-        event = append_renamed(transaction, current, "displayname", nick)
-        await self._writer.commit(room, transaction, origin=command.origin)
+        append_renamed(transaction, current, "displayname", nick)
+        event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id)
 
     async def _set(
@@ -266,8 +266,8 @@ class Membership:
         if reason is not None:
             content["reason"] = reason
         transaction = self._writer.begin(room)
-        event = transaction.append(command.actor, "m.room.member", content, state_key=target)
-        await self._writer.commit(room, transaction, origin=command.origin)
+        transaction.append(command.actor, "m.room.member", content, state_key=target)
+        event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id, created=True)
 
     def _check_inside(self, room: Room, actor: UserId) -> None:

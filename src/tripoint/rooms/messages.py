@@ -62,8 +62,8 @@ class Messages:
         if power.user(command.actor) < power.event(command.type, is_state=False):
             raise Refused(Refusal.CANNOT_SPEAK)
         transaction = self._writer.begin(room)
-        event = transaction.append(command.actor, command.type, command.content)
-        await self._writer.commit(room, transaction, origin=command.origin)
+        transaction.append(command.actor, command.type, command.content)
+        event = await self._writer.commit(room, transaction, origin=command.origin)
         return event.event_id
 
     async def _once(self, room: Room, command: Command, send: Callable[[], Awaitable[EventId]]) -> Done:
@@ -145,7 +145,7 @@ class Messages:
         transaction = self._writer.begin(room)
         event = transaction.append(command.actor, "m.room.redaction", content, redacts=command.event_id)
         gone = redact(target)
-        await self._writer.commit(
+        event = await self._writer.commit(
             room,
             transaction,
             origin=command.origin,
@@ -174,8 +174,8 @@ class Messages:
         if power.user(command.actor) < needed:
             raise Refused(Refusal.POWER_TOO_LOW, f"Changing {type_} here needs power level {needed:g}")
         transaction = self._writer.begin(room)
-        event = transaction.append(command.actor, type_, content, state_key=state_key)
-        await self._writer.commit(room, transaction, origin=command.origin)
+        transaction.append(command.actor, type_, content, state_key=state_key)
+        event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id)
 
     async def _send_member(self, command: SendState) -> Done:
@@ -233,10 +233,10 @@ class Messages:
                 )
             )
         transaction = self._writer.begin(room)
-        event = transaction.append(
+        transaction.append(
             command.actor, "m.room.member", command.content, state_key=command.actor
         )
-        await self._writer.commit(room, transaction, origin=command.origin)
+        event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id)
 
     async def _check_canonical_alias(self, room: Room, content: JsonObject) -> None:

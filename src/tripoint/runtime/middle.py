@@ -41,6 +41,7 @@ from tripoint.rooms.name_table import StoredNames
 from tripoint.rooms.naming import Names
 from tripoint.rooms.outliers import OutlierJudge
 from tripoint.rooms.outside import Outside
+from tripoint.rooms.policy import Policy
 from tripoint.rooms.presence import PresenceBoard
 from tripoint.rooms.profiles import Profiles
 from tripoint.rooms.reader import Reader
@@ -162,12 +163,13 @@ async def build_middle(
 
     index = MembershipIndex(store, server, limits.rooms_per_account)
     signer = Signer(server, key, clock)
-    writer = Writer(stream, StateGroups(group), index, room_bus, user_bus, signer, room_keys=room_key)
+    turns, door = Turns(), RemoteDoor()
+    writer = Writer(stream, StateGroups(group), index, room_bus, user_bus, signer, room_keys=room_key, turns=turns)
     loaded = LoadedRooms(store, hub.is_watched, limits.rooms_in_memory)
     people = People(accounts.is_local_user, accounts.is_guest, accounts.profile, accounts.mark_direct)
-    turns, door = Turns(), RemoteDoor()
     remote_writer = RemoteWriter(writer, index)
     accept = Accept(loaded, remote_writer, store, turns)
+    writer.policy = accept.policy = Policy(door)
     outliers = OutlierJudge(writer, store)
     outside = Outside(loaded, writer, index, store)
     entering = Entering(loaded, writer, remote_writer, outliers, store)
