@@ -24,6 +24,7 @@ from tripoint.matrix.federation.trust import Federated
 from tripoint.matrix.keys.notary import NotaryEndpoints
 from tripoint.matrix.keys.own import KeyEndpoints
 from tripoint.matrix.listener import Fallback, MatrixListener
+from tripoint.matrix.openid import OpenIdEndpoints
 from tripoint.matrix.presence import DevicePresence
 from tripoint.matrix.registry import Router
 from tripoint.matrix.render import Renderer
@@ -52,6 +53,7 @@ ENDPOINT_CLASSES = (
     JoiningEndpoints,
     InvitingEndpoints,
     QueryEndpoints,
+    OpenIdEndpoints,
     TransactionEndpoints,
 )
 
@@ -59,8 +61,8 @@ ENDPOINT_CLASSES = (
 class MatrixFrontEnd:
     """All of Matrix in this process. `listener.handle` answers requests; `sweep` is called every few seconds.
 
-    `now_ms` is the wall clock. Without `federated` other servers find nothing here. `delegated`: what
-    .well-known/matrix/server says.
+    `now_ms` is the wall clock, `secret` 32 bytes of this server's own. Without `federated` other servers find
+    nothing here. `delegated`: what .well-known/matrix/server says.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class MatrixFrontEnd:
         now_ms: Callable[[], int],
         public_url: str,
         default_room_version: str,
+        secret: bytes,
         plaintext_passwords: bool,
         fallback: Fallback | None = None,
         federated: Federated | None = None,
@@ -101,6 +104,7 @@ class MatrixFrontEnd:
             DeviceEndpoints(accounts, log_in),
             EphemeralEndpoints(rooms, reader, self.presence),
             SyncEndpoints(sync, accounts, self.presence),
+            OpenIdEndpoints(server, accounts, secret, now_ms),
         ):
             router.add(module)
         if federated is not None:

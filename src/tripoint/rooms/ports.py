@@ -214,6 +214,10 @@ class RoomReader(Protocol):
     async def event(self, room_id: RoomId, event_id: EventId, viewer: UserId) -> HistoryItem:
         """One event that `viewer` may see; Refused(NO_SUCH_EVENT) otherwise."""
 
+    async def event_at(self, room_id: RoomId, ts_ms: int, viewer: UserId, *, forward: bool) -> HistoryItem:
+        """The event nearest to a time, at or after it (`forward`) or at or before it; Refused(NO_SUCH_EVENT) where
+        there is none that `viewer` may see."""
+
     async def public_rooms(self, *, search: str | None, limit: int, offset: int) -> Sequence[PublicRoom]:
         """Directory rows by falling number of members."""
 
