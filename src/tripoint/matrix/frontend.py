@@ -13,6 +13,7 @@ from tripoint.matrix.client.events import EventEndpoints
 from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
 from tripoint.matrix.client.server import ServerInfo
+from tripoint.matrix.client.spaces import SpaceClientEndpoints
 from tripoint.matrix.client.sync import SyncEndpoints
 from tripoint.matrix.federation.intake import TransactionEndpoints
 from tripoint.matrix.federation.inviting import InvitingEndpoints
@@ -20,6 +21,7 @@ from tripoint.matrix.federation.joining import JoiningEndpoints
 from tripoint.matrix.federation.query import QueryEndpoints
 from tripoint.matrix.federation.reading import ReadingEndpoints
 from tripoint.matrix.federation.server import FederationInfo
+from tripoint.matrix.federation.spaces import SpaceEndpoints
 from tripoint.matrix.federation.trust import Federated
 from tripoint.matrix.keys.notary import NotaryEndpoints
 from tripoint.matrix.keys.own import KeyEndpoints
@@ -54,6 +56,8 @@ ENDPOINT_CLASSES = (
     InvitingEndpoints,
     QueryEndpoints,
     OpenIdEndpoints,
+    SpaceClientEndpoints,
+    SpaceEndpoints,
     TransactionEndpoints,
 )
 
@@ -105,6 +109,7 @@ class MatrixFrontEnd:
             EphemeralEndpoints(rooms, reader, self.presence),
             SyncEndpoints(sync, accounts, self.presence),
             OpenIdEndpoints(server, accounts, secret, now_ms),
+            SpaceClientEndpoints(reader),
         ):
             router.add(module)
         if federated is not None:
@@ -117,6 +122,7 @@ class MatrixFrontEnd:
                 JoiningEndpoints(federated.resident, trust.check),
                 InvitingEndpoints(federated.invitations, trust.check, server),
                 QueryEndpoints(reader, accounts, server),
+                SpaceEndpoints(reader),
                 federated.transactions,
             ):
                 router.add(for_servers)

@@ -175,6 +175,15 @@ class RoomReader(Protocol):
     async def ways_to(self, room_id: RoomId) -> Sequence[ServerName]:
         """Servers through which a room can be entered, as far as is known here, this one among them if it can."""
 
+    async def is_here(self, room_id: RoomId) -> bool:
+        """Whether this server takes part in a room, so that it knows what the room is like now."""
+
+    async def remote_space(
+        self, room_id: RoomId, via: Sequence[ServerName], *, suggested_only: bool
+    ) -> JsonObject:
+        """A room and what lies below it, as one of these servers, or of those known to be in it, describes it
+        (server-server GET /hierarchy). Refused: NO_SUCH_ROOM, REMOTE_TIMEOUT."""
+
     async def remote_rooms(self, server: ServerName, wanted: JsonObject) -> JsonObject:
         """A page of another server's directory as that server gives it (client-server "Listing rooms").
         Refused(REMOTE_TIMEOUT)."""

@@ -123,6 +123,15 @@ class Reader:
             return [own, *sorted((s for s in room.servers() if s != own), key=lambda s: -room.servers()[s])]
         return self._abroad.ways_to(room_id)
 
+    async def is_here(self, room_id: RoomId) -> bool:
+        room = await self._rooms.find(room_id)
+        return room is not None and room.is_here(self._names.server)
+
+    async def remote_space(
+        self, room_id: RoomId, via: Sequence[ServerName], *, suggested_only: bool
+    ) -> JsonObject:
+        return await self._abroad.space(room_id, via, suggested_only=suggested_only)
+
     async def remote_rooms(self, server: ServerName, wanted: JsonObject) -> JsonObject:
         return await self._abroad.public_rooms(server, wanted)
 
