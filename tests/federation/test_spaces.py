@@ -65,11 +65,12 @@ def test_a_space_is_walked_over_two_servers(tmp_path: Path) -> None:
             theirs = await make_room(two, bob, name="Theirs")
             await put_child(one, alice, space, milk, ONE, order="b")
             await put_child(one, alice, space, tea, ONE, order="a", suggested=True)
-            await put_child(one, alice, space, secret, ONE)
-            await put_child(one, alice, space, members, ONE)
-            await put_child(one, alice, space, under, ONE)
+            await put_child(one, alice, space, secret, ONE, order="c")
+            await put_child(one, alice, space, members, ONE, order="d")
+            await put_child(one, alice, space, under, ONE, order="e")
+            # What has no order comes last.
             await put_child(one, alice, space, theirs, TWO)
-            await put_child(one, alice, under, deep, ONE)
+            await put_child(one, alice, under, deep, ONE, order="a")
             await put_child(one, alice, under, space, ONE)
             everything = [space, tea, milk, secret, members, under, deep, theirs]
             assert await below(one, alice, space) == everything
