@@ -97,9 +97,15 @@ def member_lines(channel: Channel, replaced: Event | None, event: Event | None, 
     if (before == "ban") is not (now == "ban"):
         out.append(mode_line(channel.name, by, "+b" if now == "ban" else "-b", [ban_mask(names, user_id)]))
     if now == "join" and before != "join":
-        out += _came(channel, user_id, by.ts_ms)
+        if channel.shows(user_id) or channel.room.rank(user_id).above(Rank.PLAIN):
+            out += _came(channel, user_id, by.ts_ms)
     elif before == "join" and now != "join":
-        if user_id not in names.gone or now == "ban":
+        by_himself = event is not None and event.sender == user_id and now != "ban"
+        if not channel.shows(user_id) and not by_himself:
+            # Who did it sees that it was done; the others hear who that was.
+            out.append(joined_line(names, channel, user_id, by.ts_ms))
+            channel.member_came(user_id)
+        if channel.shows(user_id) and (user_id not in names.gone or now == "ban"):
             out.append(_went(channel, event, by, user_id))
         channel.member_went(user_id)
     return out
@@ -108,6 +114,13 @@ def member_lines(channel: Channel, replaced: Event | None, event: Event | None, 
 def membership(event: Event | None) -> str:
     """What a member event says; ``leave`` where there is none."""
     return (text_at(event.content, "membership") if event is not None else None) or "leave"
+
+
+def appearing(channel: Channel, user_id: UserId, ts_ms: int) -> list[Outgoing]:
+    """JOIN of a member of a huge room who is not shown yet and does something now.  spec: docs/mapping.md 4.7"""
+    if channel.shows(user_id) or user_id not in channel.room.joined():
+        return []
+    return _came(channel, user_id, ts_ms)
 
 
 def _came(channel: Channel, user_id: UserId, ts_ms: int) -> list[Outgoing]:
@@ -185,12 +198,15 @@ def rank_modes(channel: Channel, by: By) -> list[Outgoing]:
         steps.append(("+" if user_id in channel.muted else "-", "b", f"~m:{names.nick(user_id)}"))
     if changed:
         channel.members_changed()
+    out = []
     for user_id, (old, new) in changed.items():
+        if not channel.shows(user_id) and user_id in channel.room.joined():
+            out.append(joined_line(names, channel, user_id, by.ts_ms))
+            channel.member_came(user_id)
         nick = names.nick(user_id)
         old_letters, new_letters = rank_letters(old, power), rank_letters(new, power)
         steps += [("-", letter, nick) for letter in old_letters if letter not in new_letters]
         steps += [("+", letter, nick) for letter in new_letters if letter not in old_letters]
-    out = []
     while steps:
         part: list[tuple[str, str, str]] = []
         size = len(f":{by.mask} MODE {channel.name} ".encode()) + 2

@@ -186,7 +186,11 @@ async def _seen_from_outside(session: IrcSession, word: str) -> Channel | None:
         return None
     room = await session.reader.room(room_id)
     inside = room.membership(session.user_id) == "join"
-    return Channel(room, session.names, direct=False) if inside or room.listed else None
+    if not inside and not room.listed:
+        return None
+    channel = Channel(room, session.names, direct=False)
+    channel.take_shown(session.reader, session.network.now_ms())
+    return channel
 
 
 def _targets(word: str) -> list[str]:
