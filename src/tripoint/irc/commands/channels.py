@@ -100,7 +100,7 @@ async def _create(session: IrcSession, word: str) -> None:
     alias = names.alias(word)
     if alias is None:
         raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
-    localpart = alias[1:].rpartition(":")[0]
+    localpart = alias[1:].partition(":")[0]
     guest = session.account.guest
     done = await session.do(
         CreateRoom(
