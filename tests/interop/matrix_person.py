@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 import aiohttp
 import pytest
-
 from tests.interop.peer import PASSWORD
 
 PATIENCE_S = 30.0

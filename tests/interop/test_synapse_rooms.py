@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-
 from tests.interop.matrix_person import Person, Refused, same_state
 from tests.interop.two_servers import SIDES, Side, World, two_servers
 

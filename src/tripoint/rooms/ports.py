@@ -85,6 +85,10 @@ class RoomView(Protocol):
     @property
     def guest_access(self) -> str: ...
     @property
+    def direct_pair(self) -> tuple[UserId, UserId] | None:
+        """The two users whose direct room this was made as (docs/mapping.md 15.1), in or not; equal: notes to self."""
+
+    @property
     def encrypted(self) -> bool: ...
     @property
     def listed(self) -> bool: ...
