@@ -20,6 +20,7 @@ from tripoint.xmpp.muc.retraction import tell_redaction
 from tripoint.xmpp.muc.view import GONE, MucView, Occupant
 from tripoint.xmpp.projection import Standing
 from tripoint.xmpp.render import Shared, delay, item, muc_user, room_message, room_presence, stanza_id
+from tripoint.xmpp.replies import Answer, among_recent, answer_of
 from tripoint.xmpp.tables import CHAT_STATES_NS, CLIENT_NS, MUC_USER_NS, Status
 from tripoint.xmpp.wire import escape_text
 
@@ -45,7 +46,7 @@ def tell_event(view: MucView, change: EventCommitted) -> None:
 
 def _said(view: MucView, change: EventCommitted) -> None:
     event = change.event
-    inside = inside_of(event.content, view.naming)
+    inside = inside_of(event.content, view.naming, _answer(view, event))
     if inside is None:
         return
     who = view.appear(event.sender)
@@ -55,6 +56,16 @@ def _said(view: MucView, change: EventCommitted) -> None:
     its_id = origin.token if origin is not None and origin.keep and origin.token else event.event_id
     late = view.now_ms() - event.origin_server_ts > LATE_MS
     view.tell(_message(view, who.jid, who.id_xml, event, its_id, inside, late=late))
+
+
+def _answer(view: MucView, event: Event) -> Answer | None:
+    """What a message answers. docs/mapping.md 11.6"""
+
+    def who(answered: Event) -> tuple[str, str]:
+        nick = view.nick_of(answered.sender)
+        return f"{view.jid}/{nick}", nick
+
+    return answer_of(event.content, among_recent(view.room), who, by_event=True)
 
 
 def _message(
@@ -74,7 +85,7 @@ def _of_sender(view: MucView, event: Event, its_id: str, inside: str, *, late: b
 
 def history_message(view: MucView, entry: HistoryItem) -> Shared | None:
     """A message as history shows it; None for one that says nothing. spec: XEP-0045 7.2.13"""
-    inside = inside_of(entry.event.content, view.naming)
+    inside = inside_of(entry.event.content, view.naming, _answer(view, entry.event))
     if inside is None:
         return None
     return _of_sender(view, entry.event, entry.token or entry.event.event_id, inside, late=True)
@@ -89,7 +100,7 @@ def archived_message(view: MucView, entry: HistoryItem) -> str | None:
     if event.type == "m.room.topic":
         inside: str | None = f"<subject>{escape_text(text_at(event.content, 'topic') or '')}</subject>"
     else:
-        inside = None if event.is_state else inside_of(event.content, view.naming)
+        inside = None if event.is_state else inside_of(event.content, view.naming, _answer(view, event))
     if inside is None or entry.redacted_because is not None:
         return None
     inside += muc_user(item(view.standing_of(event.sender), jid=view.bare_jid(event.sender)))
