@@ -12,16 +12,17 @@ from typing import NamedTuple
 from tripoint.core.event import Event
 from tripoint.core.ids import UserId
 from tripoint.core.json_view import object_at, text_at
+from tripoint.core.message import edit_content, edit_in
 from tripoint.core.power import Rank
 from tripoint.core.relations import NOTHING, relation_in
 from tripoint.irc.channel import Channel
 from tripoint.irc.lead import NEAR_EVENTS, NO_LEAD, Lead
-from tripoint.irc.messages import SPOKEN_TYPES, client_tags_of, spoken_lines, text_of
+from tripoint.irc.messages import SPOKEN_TYPES, client_tags_of, content_lines, spoken_lines, text_of
 from tripoint.irc.projection import Names, channel_flags, muted_users, rank_letters
 from tripoint.irc.render import Audience, Outgoing, cut, fitted, one_line
 from tripoint.irc.tables import KICKLEN, MAX_MODES, TOPICLEN
 from tripoint.irc.wire import MAX_BODY_BYTES
-from tripoint.rooms.answers import recent_item
+from tripoint.rooms.answers import content_now, recent_item
 from tripoint.rooms.changes import EventCommitted
 from tripoint.rooms.ports import RoomView
 
@@ -249,7 +250,7 @@ def spoken_to(
             ts_ms=event.origin_server_ts,
             msgid=event.event_id,
             account=names.account(event.sender),
-            client_tags=client_tags_of(event),
+            client_tags=client_tags_of(event.content),
         )
     ]
 
@@ -295,11 +296,13 @@ def reaction_to(names: Names, event: Event, target: str) -> list[Outgoing]:
 
 def redaction_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
     """REDACT, or +draft/unreact where it was a reaction.  spec: docs/mapping.md 11.9, 11.10, 11.12"""
-    return redaction_to(channel.names, change, channel.name)
+    return redaction_to(channel.names, change, channel.name, channel.room)
 
 
-def redaction_to(names: Names, change: EventCommitted, target: str) -> list[Outgoing]:
-    """As `redaction_event`, to any target. Who has not asked for REDACT sees nothing."""
+def redaction_to(names: Names, change: EventCommitted, target: str, room: RoomView) -> list[Outgoing]:
+    """As `redaction_event`, to any target. Who has not asked for REDACT sees nothing, but the text that is back where
+    an edit is gone.
+    """
     event, gone = change.event, change.redacted
     if gone is None or not is_msgid(gone.event_id):
         return []
@@ -320,6 +323,21 @@ def redaction_to(names: Names, change: EventCommitted, target: str) -> list[Outg
         ]
     if gone.type not in SPOKEN_TYPES:
         return []
+    edit = edit_in(gone.content)
+    now = None if edit is None else content_now(room, edit[0])
+    if now is not None and now[0].event.sender == gone.sender:
+        # spec: docs/mapping.md 11.12: the writer says what he said before.
+        content = edit_content(now[0].event.event_id, now[1])
+        author = names.mask(gone.sender)
+        return [
+            Outgoing(
+                content_lines(names, content, author, target),
+                ts_ms=event.origin_server_ts,
+                msgid=event.event_id,
+                account=names.account(gone.sender),
+                client_tags=client_tags_of(content),
+            )
+        ]
     reason = text_at(event.content, "reason")
     head = f":{mask} REDACT {target} {gone.event_id}"
     body = fitted(head, reason) if reason else head

@@ -45,7 +45,11 @@ _MAPPED_TAGS: Final = frozenset({"+reply", "+draft/reply", "+typing", "+draft/ty
 
 def spoken_lines(names: Names, event: Event, mask: str, target: str, lead: Lead = NO_LEAD) -> list[str]:
     """The line bodies of one message, split where it is long; [] if it says nothing."""
-    content = event.content
+    return content_lines(names, event.content, mask, target, lead)
+
+
+def content_lines(names: Names, content: JsonObject, mask: str, target: str, lead: Lead = NO_LEAD) -> list[str]:
+    """As `spoken_lines`, of the content of a message."""
     edit = edit_in(content)
     if edit is not None:
         content = edit[1]
@@ -102,9 +106,8 @@ def _media_text(content: JsonObject, body: str) -> str:
     return f"{line}\n{body}" if body and body != filename else line
 
 
-def client_tags_of(event: Event) -> tuple[tuple[str, str], ...]:
+def client_tags_of(content: JsonObject) -> tuple[tuple[str, str], ...]:
     """Client-only tags of a message: the reply, and what its IRC sender had put on it."""
-    content = event.content
     if "m.relates_to" not in content and _TAGS_KEY not in content:
         return ()
     tags: list[tuple[str, str]] = []

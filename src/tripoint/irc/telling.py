@@ -192,7 +192,7 @@ class Teller:
         if change.event.type == "m.reaction":
             return reaction_to(self._names, change.event, target)
         if change.event.type == "m.room.redaction":
-            return redaction_to(self._names, change, target)
+            return redaction_to(self._names, change, target, channel.room)
         return spoken_to(self._names, change.event, target, room=channel.room)
 
     def _peer(self, channel: Channel, sender: UserId) -> UserId:

@@ -22,6 +22,8 @@ from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import CLIENT_NS, FALLBACK_NS, REPLY_NS
 from tripoint.xmpp.wire import Element, escape_attribute
 
+Find = Callable[[str], HistoryItem | None]
+
 _QUOTED_LINES: Final = 4
 _QUOTED_CHARS: Final = 300
 MAX_ID: Final = 1024
@@ -96,7 +98,7 @@ def _number(text: str | None) -> int | None:
 
 def answer_of(
     content: JsonObject,
-    find: Callable[[str], HistoryItem | None],
+    find: Find,
     who: Callable[[Event], tuple[str, str | None]],
     *,
     by_event: bool,
@@ -116,7 +118,7 @@ def answer_of(
     return Answer(its_id, to, quoted)
 
 
-def among_recent(room: RoomView | None) -> Callable[[str], HistoryItem | None]:
+def among_recent(room: RoomView | None) -> Find:
     """Finds messages among the newest ones of a room."""
 
     def find(event_id: str) -> HistoryItem | None:
