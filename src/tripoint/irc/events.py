@@ -12,14 +12,19 @@ from typing import NamedTuple
 from tripoint.core.event import Event
 from tripoint.core.ids import UserId
 from tripoint.core.json_view import object_at, text_at
+from tripoint.core.message import edit_content, edit_in
 from tripoint.core.power import Rank
+from tripoint.core.relations import NOTHING, relation_in
 from tripoint.irc.channel import Channel
-from tripoint.irc.messages import SPOKEN_TYPES, client_tags_of, spoken_lines
+from tripoint.irc.lead import NEAR_EVENTS, NO_LEAD, Lead
+from tripoint.irc.messages import SPOKEN_TYPES, client_tags_of, content_lines, spoken_lines, text_of
 from tripoint.irc.projection import Names, channel_flags, muted_users, rank_letters
 from tripoint.irc.render import Audience, Outgoing, cut, fitted, one_line
 from tripoint.irc.tables import KICKLEN, MAX_MODES, TOPICLEN
 from tripoint.irc.wire import MAX_BODY_BYTES
+from tripoint.rooms.answers import content_now, recent_item
 from tripoint.rooms.changes import EventCommitted
+from tripoint.rooms.ports import RoomView
 
 _TAGS = int(Audience.TAGS)
 
@@ -223,24 +228,47 @@ def rank_modes(channel: Channel, by: By) -> list[Outgoing]:
 
 def spoken_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
     """PRIVMSG and NOTICE to the channel.  spec: docs/mapping.md 10, 11"""
-    return spoken_to(channel.names, change.event, channel.name)
+    return spoken_to(channel.names, change.event, channel.name, room=channel.room)
 
 
-def spoken_to(names: Names, event: Event, target: str, mask: str | None = None) -> list[Outgoing]:
-    """What a message says to `target`; nothing if it has no text. `mask` is its source, if not the sender's now."""
+def spoken_to(
+    names: Names, event: Event, target: str, mask: str | None = None, room: RoomView | None = None
+) -> list[Outgoing]:
+    """What a message says to `target`; nothing if it has no text. `mask` is its source, if not the sender's now.
+
+    In `room` is looked for what it answers, for clients without tags.
+    """
     mask = mask or names.mask(event.sender)
     bodies = spoken_lines(names, event, mask, target)
     if not bodies:
         return []
+    lead = NO_LEAD if room is None else _lead(names, event, room)
     return [
         Outgoing(
             bodies,
+            untagged=spoken_lines(names, event, mask, target, lead) if lead is not NO_LEAD else None,
             ts_ms=event.origin_server_ts,
             msgid=event.event_id,
             account=names.account(event.sender),
-            client_tags=client_tags_of(event),
+            client_tags=client_tags_of(event.content),
         )
     ]
+
+
+def _lead(names: Names, event: Event, room: RoomView) -> Lead:
+    """What a message refers to, in words.  spec: docs/mapping.md 11.6, 11.7"""
+    relation = relation_in(event.content)
+    if relation is NOTHING:
+        return NO_LEAD
+    found = None if relation.answers is None else recent_item(room, relation.answers)
+    if found is None:
+        return Lead(relation.thread) if relation.thread is not None else NO_LEAD
+    item, age = found
+    answered = item.event
+    if answered.sender == event.sender and age <= NEAR_EVENTS:
+        return Lead(relation.thread) if relation.thread is not None else NO_LEAD
+    quoted = text_of(names, answered.content) if age > NEAR_EVENTS and item.redacted_because is None else None
+    return Lead(relation.thread, names.nick(answered.sender), quoted)
 
 
 def reaction_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
@@ -268,11 +296,13 @@ def reaction_to(names: Names, event: Event, target: str) -> list[Outgoing]:
 
 def redaction_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
     """REDACT, or +draft/unreact where it was a reaction.  spec: docs/mapping.md 11.9, 11.10, 11.12"""
-    return redaction_to(channel.names, change, channel.name)
+    return redaction_to(channel.names, change, channel.name, channel.room)
 
 
-def redaction_to(names: Names, change: EventCommitted, target: str) -> list[Outgoing]:
-    """As `redaction_event`, to any target. Who has not asked for REDACT sees nothing."""
+def redaction_to(names: Names, change: EventCommitted, target: str, room: RoomView) -> list[Outgoing]:
+    """As `redaction_event`, to any target. Who has not asked for REDACT sees nothing, but the text that is back where
+    an edit is gone.
+    """
     event, gone = change.event, change.redacted
     if gone is None or not is_msgid(gone.event_id):
         return []
@@ -293,6 +323,21 @@ def redaction_to(names: Names, change: EventCommitted, target: str) -> list[Outg
         ]
     if gone.type not in SPOKEN_TYPES:
         return []
+    edit = edit_in(gone.content)
+    now = None if edit is None else content_now(room, edit[0])
+    if now is not None and now[0].event.sender == gone.sender:
+        # spec: docs/mapping.md 11.12: the writer says what he said before.
+        content = edit_content(now[0].event.event_id, now[1])
+        author = names.mask(gone.sender)
+        return [
+            Outgoing(
+                content_lines(names, content, author, target),
+                ts_ms=event.origin_server_ts,
+                msgid=event.event_id,
+                account=names.account(gone.sender),
+                client_tags=client_tags_of(content),
+            )
+        ]
     reason = text_at(event.content, "reason")
     head = f":{mask} REDACT {target} {gone.event_id}"
     body = fitted(head, reason) if reason else head

@@ -179,7 +179,7 @@ class Teller:
             asked = mine and session.id == origin
             target = self._names.nick(peer) if mine else session.nick
             if target not in made:
-                made[target] = self._said(change, target)
+                made[target] = self._said(channel, change, target)
             for out in made[target]:
                 if asked and "echo-message" in session.caps and session.hears(out):
                     session.own(out)
@@ -187,13 +187,13 @@ class Teller:
                 if not asked or peer == event.sender:
                     session.tell(out)
 
-    def _said(self, change: EventCommitted, target: str) -> list[Outgoing]:
+    def _said(self, channel: Channel, change: EventCommitted, target: str) -> list[Outgoing]:
         """What somebody said, did to what was said or took back, to one target."""
         if change.event.type == "m.reaction":
             return reaction_to(self._names, change.event, target)
         if change.event.type == "m.room.redaction":
-            return redaction_to(self._names, change, target)
-        return spoken_to(self._names, change.event, target)
+            return redaction_to(self._names, change, target, channel.room)
+        return spoken_to(self._names, change.event, target, room=channel.room)
 
     def _peer(self, channel: Channel, sender: UserId) -> UserId:
         for user_id in people_of(channel.room):
