@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
 from tripoint.core.ids import RoomId, ServerName, UserId, server_of
-from tripoint.rooms.commands import Ban, Command, Done, Invite, Join, Kick, Knock, Leave, SetRoomNick, Unban
+from tripoint.rooms.commands import Ban, Command, Done, Invite, Join, Kick, Knock, Leave, MaskList, SetRoomNick, Unban
 from tripoint.rooms.elsewhere import Elsewhere
 from tripoint.rooms.loaded import LoadedRooms
+from tripoint.rooms.masks import MASKS, ban_that_meets, meets_list
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room, member_of
@@ -59,6 +60,22 @@ def authorising_user(room: Room, server: ServerName) -> UserId | None:
     return None
 
 
+def _welcome_by_mask(room: Room, command: Join) -> bool:
+    """Whether a room that asks for invitations needs none from the actor (docs/mapping.md 9.5).
+
+    As long as a member of this server who may invite stands behind the list: it is in his name that we let in.
+    """
+    if room.join_rule == "public" or not meets_list(room, MaskList.INVITE, command.actor, command.guise):
+        return False
+    setter = room.state[MASKS, ""].sender
+    power = room.head_power()
+    return (
+        server_of(setter) == server_of(command.actor)
+        and room.head_membership(setter) == "join"
+        and power.user(setter) >= power.invite
+    )
+
+
 class Membership:
     """Handlers of the membership commands."""
 
@@ -99,18 +116,23 @@ class Membership:
             return Done(room.room_id, current.event_id)
         if membership != "join":
             self._index.check_one_more(actor)
-            self._check_may_enter(room, actor, membership)
+            self._check_may_enter(room, command, membership)
         if membership != "join" and room.partial is not None:
             # Whether this user is banned may not be known here yet; a server that has all members knows.
             event_id = await self._elsewhere.let_in(room, actor, content)
             return Done(room.room_id, event_id, created=True)
-        if membership not in ("join", "invite") and room.join_rule in ("restricted", "knock_restricted"):
+        transaction = self._writer.begin(room)
+        if membership not in ("join", "invite") and _welcome_by_mask(room, command):
+            # docs/mapping.md 9.5: the mask stands for an invitation by the one who set it.
+            transaction.append(
+                room.state[MASKS, ""].sender, "m.room.member", profile_content("invite", profile), state_key=actor
+            )
+        elif membership not in ("join", "invite") and room.join_rule in ("restricted", "knock_restricted"):
             authoriser = authorising_user(room, self._writer.signer.server)
             if authoriser is None:
                 event_id = await self._elsewhere.let_in(room, actor, content)
                 return Done(room.room_id, event_id, created=True)
             content["join_authorised_via_users_server"] = authoriser
-        transaction = self._writer.begin(room)
         transaction.append(actor, "m.room.member", content, state_key=actor)
         event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id, created=membership != "join")
@@ -121,12 +143,17 @@ class Membership:
             known = command.via or self._elsewhere.ways_to(command.room_id)
             raise Refused(Refusal.GUESTS_FORBIDDEN if known else Refusal.NO_SUCH_ROOM)
 
-    def _check_may_enter(self, room: Room, actor: UserId, membership: str) -> None:
+    def _check_may_enter(self, room: Room, command: Join, membership: str) -> None:
+        actor = command.actor
         if membership == "ban":
             raise Refused(Refusal.BANNED)
         if self._people.is_guest(actor) and room.guest_access != "can_join":
             raise Refused(Refusal.GUESTS_FORBIDDEN)
         if membership == "invite":
+            return
+        if ban_that_meets(room, actor, command.guise) is not None:
+            raise Refused(Refusal.BANNED)
+        if _welcome_by_mask(room, command):
             return
         rule = room.join_rule
         if rule in ("restricted", "knock_restricted"):

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import load_event, redact
 from tripoint.core.ids import EventId, InvalidId, RoomAlias, RoomId, UserId, parse_room_alias, parse_user_id
-from tripoint.core.power import GrantRefused, PowerLevels, change_ranks
+from tripoint.core.power import GrantRefused, PowerLevels, change_levels, change_ranks
 from tripoint.rooms.commands import (
     Ban,
     Command,
@@ -23,6 +23,7 @@ from tripoint.rooms.commands import (
     Redact,
     SendEvent,
     SendState,
+    SetLevels,
     SetRanks,
     SetTopic,
     Unban,
@@ -103,12 +104,12 @@ class Messages:
             raise Refused(Refusal.POWER_TOO_LOW, "A room is created once")
         if command.type == "m.room.canonical_alias":
             await self._check_canonical_alias(room, command.content)
-        return await self._put_state(room, command, command.type, command.state_key, command.content)
+        return await self.put_state(room, command, command.type, command.state_key, command.content)
 
     async def set_topic(self, command: SetTopic) -> Done:
         room = await self._rooms.get(command.room_id)
         self._check_inside(room, command.actor)
-        return await self._put_state(room, command, "m.room.topic", "", topic_content(command.topic))
+        return await self.put_state(room, command, "m.room.topic", "", topic_content(command.topic))
 
     async def set_ranks(self, command: SetRanks) -> Done:
         room = await self._rooms.get(command.room_id)
@@ -121,7 +122,21 @@ class Messages:
             content = change_ranks(power, command.actor, dict(command.ranks))
         except GrantRefused as error:
             raise Refused(_grant_refusal(power, command), error.reason) from error
-        return await self._put_state(room, command, "m.room.power_levels", "", content)
+        return await self.put_state(room, command, "m.room.power_levels", "", content)
+
+    async def set_levels(self, command: SetLevels) -> Done:
+        room = await self._rooms.get(command.room_id)
+        self._check_inside(room, command.actor)
+        power = room.head_power()
+        try:
+            content = change_levels(power, command.actor, dict(command.levels))
+        except GrantRefused as error:
+            own = power.user(command.actor)
+            above = any(u != command.actor and power.user(u) >= own for u, _ in command.levels)
+            raise Refused(Refusal.SAME_POWER if above else Refusal.POWER_TOO_LOW, error.reason) from error
+        if content == power.content:
+            return Done(room.room_id)
+        return await self.put_state(room, command, "m.room.power_levels", "", content)
 
     async def redact(self, command: Redact) -> Done:
         """spec: rooms/v3 "Handling redactions": own events, or with the redact level."""
@@ -162,9 +177,10 @@ class Messages:
                 return stored
         return None
 
-    async def _put_state(
+    async def put_state(
         self, room: Room, command: Command, type_: str, state_key: str, content: JsonObject
     ) -> Done:
+        """Write one state event; none where the same stands there by the same hand. Refused(POWER_TOO_LOW)."""
         current = room.head_event(type_, state_key)
         if current is not None and current.content == content and current.sender == command.actor:
             # Saying again what stands already makes no event: clients do, and history would fill with it.

@@ -113,6 +113,9 @@ class RoomView(Protocol):
     def allows_server(self, server: ServerName) -> bool:
         """Whether the room's access control list lets a server take part."""
 
+    def user_rules(self) -> Sequence[Event]:
+        """The room's own m.policy.rule.user events, those that were taken back too."""
+
     def members(self) -> Mapping[UserId, Member]:
         """Everybody with a member event, whatever it says."""
 

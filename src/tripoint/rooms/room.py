@@ -27,6 +27,7 @@ StateKey = tuple[str, str]
 # less than this behind never touches the disk. 20 are shown by default; a busy minute is some 100.
 RECENT_EVENTS = 100
 
+USER_RULE = "m.policy.rule.user"
 _POWER_KEYS = (("m.room.power_levels", ""), ("m.room.create", ""))
 
 
@@ -125,6 +126,7 @@ class Room:
         self._joined: dict[UserId, Member] = {}
         self._servers: dict[ServerName, int] = {}
         self._acl: tuple[Event | None, ServerAcl | None] = (None, None)
+        self._rules: tuple[Event, ...] | None = None
         for (type_, state_key), event in self.state.items():
             if type_ == "m.room.member":
                 self._set_member(UserId(state_key), event)
@@ -239,6 +241,12 @@ class Room:
         acl = self._acl[1]
         return acl is None or acl.allows(server)
 
+    def user_rules(self) -> tuple[Event, ...]:
+        """The room's own rules about users (m.policy.rule.user). A room is searched for them once per change."""
+        if self._rules is None:
+            self._rules = tuple(event for (type_, _), event in self.state.items() if type_ == USER_RULE)
+        return self._rules
+
     def joined_count(self) -> int:
         return len(self._joined)
 
@@ -324,6 +332,8 @@ class Room:
             self._set_member(UserId(event.state_key), event)
         elif event.type in ("m.room.power_levels", "m.room.create"):
             self._power = None
+        elif event.type == USER_RULE:
+            self._rules = None
         return replaced
 
     def reset_state(
@@ -346,6 +356,7 @@ class Room:
                 self._drop_or_set_member(UserId(key[1]), None if entry is None else entry[0])
         if any(key in changed for key in _POWER_KEYS):
             self._power = None
+        self._rules = None
         return before
 
     def take_missing(self, missing: Mapping[StateKey, tuple[Event, int] | None]) -> None:
@@ -358,6 +369,7 @@ class Room:
             if key[0] == "m.room.member":
                 self._set_member(UserId(key[1]), entry[0])
         self._power = None
+        self._rules = None
         self._head_power = None
 
     def forget_event(self, event_id: EventId) -> None:
@@ -411,6 +423,7 @@ class Room:
                 if event.type == "m.room.member":
                     self._set_member(UserId(event.state_key), event)
                 self._power = None
+                self._rules = None
                 self._head_power = None
 
     def set_aliases(self, aliases: Iterable[RoomAlias]) -> None:

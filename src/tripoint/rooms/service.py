@@ -26,7 +26,9 @@ from tripoint.rooms.commands import (
     SendEvent,
     SendState,
     SetAlias,
+    SetLevels,
     SetListed,
+    SetMask,
     SetProfile,
     SetRanks,
     SetReceipt,
@@ -41,6 +43,7 @@ from tripoint.rooms.creation import Creation
 from tripoint.rooms.direct import Direct
 from tripoint.rooms.ephemeral import Receipts, Typing
 from tripoint.rooms.limits import Limits
+from tripoint.rooms.masks import Masks
 from tripoint.rooms.membership import Membership, People
 from tripoint.rooms.messages import Messages
 from tripoint.rooms.naming import Names
@@ -61,6 +64,7 @@ class Service:
         *,
         membership: Membership,
         messages: Messages,
+        masks: Masks,
         creation: Creation,
         direct: Direct,
         names: Names,
@@ -95,6 +99,8 @@ class Service:
             SendState: (messages.send_state, state),
             SetTopic: (messages.set_topic, state),
             SetRanks: (messages.set_ranks, state),
+            SetLevels: (messages.set_levels, state),
+            SetMask: (masks.set, state),
             SetAlias: (names.set_alias, state),
             DeleteAlias: (names.delete_alias, state),
             SetListed: (names.set_listed, state),

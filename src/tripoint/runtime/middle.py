@@ -34,6 +34,7 @@ from tripoint.rooms.ephemeral import Receipts, Typing
 from tripoint.rooms.invitations import Invitations
 from tripoint.rooms.limits import Limits
 from tripoint.rooms.loaded import LoadedRooms
+from tripoint.rooms.masks import Masks
 from tripoint.rooms.membership import Membership, People
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.messages import Messages
@@ -55,6 +56,7 @@ from tripoint.rooms.serving import Serving
 from tripoint.rooms.state_groups import StateGroups
 from tripoint.rooms.transaction import Signer
 from tripoint.rooms.turns import Turns
+from tripoint.rooms.warden import Warden
 from tripoint.rooms.writer import Writer
 from tripoint.store.interface import Store, StoreError
 from tripoint.store.stream import Stream
@@ -96,6 +98,7 @@ class Middle:
     door: RemoteDoor
     registration: Registration
     limits: Limits
+    warden: Warden
 
     def reload(self, config: Config) -> None:
         """Take up changed limits and registration."""
@@ -105,6 +108,7 @@ class Middle:
 
     async def close(self) -> None:
         """End what is asked of other servers, write what is queued, close the store."""
+        await self.warden.close()
         await self.elsewhere.close()
         await self.store.close()
         self.passwords.close()
@@ -195,6 +199,7 @@ async def build_middle(
     service = Service(
         membership=membership,
         messages=messages,
+        masks=Masks(loaded, messages.put_state, server),
         creation=creation,
         direct=Direct(loaded, store, creation, membership, people, index),
         names=names,
@@ -222,6 +227,8 @@ async def build_middle(
     accounts.rename = _renamer(service)
     name_table = StoredNames(store, stream, _name_lost)
     serving = Serving(loaded, store)
+    warden = Warden(server, loaded, membership.ban)
+    hub.watch_all_rooms(warden.room_changed)
     await accounts.start(end_guests=end_guests)
     return Middle(
         store,
@@ -249,6 +256,7 @@ async def build_middle(
         door,
         registration,
         room_limits,
+        warden,
     )
 
 

@@ -1,8 +1,8 @@
 """MODE: what a channel's modes are, and the ones that can be set.
 
-Ranks (q a o h v) are grants of standing; t, m and R, i, s are state of the room; +b names one user, and so
-does +b ~m:, which mutes.  All ranks of one MODE are one event or none (docs/mapping.md 7.1).
-spec: RFC2812 3.1.5, 3.2.3; Modern IRC "MODE message"; docs/mapping.md 7, 8, 9.1, 9.6.
+Ranks (q a o h v) are grants of standing; t, m and R, i, s are state of the room.  All ranks of one MODE are one
+event or none (docs/mapping.md 7.1).  The lists (b e I) are in tripoint/irc/masks.py.
+spec: RFC2812 3.1.5, 3.2.3; Modern IRC "MODE message"; docs/mapping.md 7, 8.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from tripoint.core.json_view import object_at
 from tripoint.core.power import GrantRefused, PowerLevels, Rank, change_ranks, op_is_owner
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
-from tripoint.irc.events import ban_mask
-from tripoint.irc.projection import RANK_OF_MODE, channel_flags, member_limit, muted_users
+from tripoint.irc.masks import change_list, show_list
+from tripoint.irc.projection import RANK_OF_MODE, channel_flags, member_limit
 from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import MAX_MODES, fold
 from tripoint.irc.wire import Line
-from tripoint.rooms.commands import Ban, SendState, SetListed, SetRanks, Unban
+from tripoint.rooms.commands import SendState, SetListed, SetRanks
 
 LIST_MODES = "beI"
 WITH_ARGUMENT = "qaohvk" + LIST_MODES
@@ -71,7 +71,7 @@ async def mode(session: IrcSession, line: Line) -> None:
         return
     if all(change.letter in LIST_MODES and change.arg is None for change in changes):
         for letter in dict.fromkeys(change.letter for change in changes):
-            _show_list(session, channel, letter)
+            show_list(session, channel, letter)
         return
     await _apply(session, session.channel_named(target), changes)
 
@@ -102,24 +102,6 @@ def _show_modes(session: IrcSession, channel: Channel) -> None:
     session.numeric(n.RPL_CREATIONTIME, channel.name, str(room.created_ts_ms // 1000))
 
 
-def _show_list(session: IrcSession, channel: Channel, letter: str) -> None:
-    """RPL_BANLIST of the banned and the muted; exemptions are none until they can be set."""
-    names = session.names
-    if letter == "b":
-        for user_id, member in channel.room.members().items():
-            if member.membership == "ban":
-                by, at = names.nick(member.event.sender), member.event.origin_server_ts // 1000
-                session.numeric(n.RPL_BANLIST, channel.name, ban_mask(names, user_id), by, str(at))
-        for user_id in sorted(muted_users(channel.room.power)):
-            session.numeric(n.RPL_BANLIST, channel.name, f"~m:{names.nick(user_id)}")
-    end, what = {
-        "b": (n.RPL_ENDOFBANLIST, "Ban"),
-        "e": (n.RPL_ENDOFEXCEPTLIST, "Exception"),
-        "I": (n.RPL_ENDOFINVEXLIST, "Invite Exception"),
-    }[letter]
-    session.numeric(end, channel.name, f"End of Channel {what} List")
-
-
 async def _apply(session: IrcSession, channel: Channel, changes: list[Change]) -> None:
     """Ranks and levels first, as one event; then the rest in the order in which it was asked for."""
     ranks: list[Change] = []
@@ -132,7 +114,7 @@ async def _apply(session: IrcSession, channel: Channel, changes: list[Change]) -
             levels.append(change)
         elif change.letter in _SETTERS:
             rest.append((change, _SETTERS[change.letter]))
-        elif change.letter in "keIlCcSp":
+        elif change.letter in "klCcSp":
             text = f"Mode {change.letter} cannot be set here yet"
             session.numeric(n.ERR_INVALIDMODEPARAM, channel.name, change.letter, echo(change.arg or "*"), text)
         else:
@@ -278,52 +260,15 @@ async def _no_external(session: IrcSession, channel: Channel, change: Change) ->
         raise IrcRefused(n.ERR_UNKNOWNMODE, "n", f"is always set on {channel.name}")
 
 
-async def _ban(session: IrcSession, channel: Channel, change: Change) -> None:
-    """+b of one user, by account or by a mask that names one; ``~m:`` mutes.  spec: docs/mapping.md 9.1, 9.6"""
-    mask = change.arg
-    if mask is None:
-        _show_list(session, channel, "b")
-        return
-    mute = mask.startswith(("~m:", "~mute:"))
-    user_id = await _one_user(session, mask)
-    if user_id is None:
-        text = "Only a ban of one user is understood yet: ~a:account, nick!*@* or *!user@server"
-        raise IrcRefused(n.ERR_INVALIDMODEPARAM, channel.name, "b", echo(mask), text)
-    actor, room_id, origin = session.user_id, channel.room_id, session.origin()
-    if mute:
-        rank = Rank.MUTED if change.on else Rank.PLAIN
-        await session.do(SetRanks(actor=actor, room_id=room_id, ranks=((user_id, rank),), origin=origin))
-    elif change.on:
-        await session.do(Ban(actor=actor, room_id=room_id, target=user_id, origin=origin))
-    else:
-        await session.do(Unban(actor=actor, room_id=room_id, target=user_id, origin=origin))
-
-
-async def _one_user(session: IrcSession, mask: str) -> UserId | None:
-    """The user that a mask names, if it names exactly one."""
-    network = session.network
-    if mask.startswith("~"):
-        kind, _, rest = mask[1:].partition(":")
-        if kind in ("m", "mute") and rest.startswith(("~a:", "~account:")):
-            rest = rest.partition(":")[2]
-        return await network.find_user(rest) if kind in ("a", "account", "m", "mute") else None
-    nick, _, user_host = mask.partition("!")
-    if not any(c in nick for c in "*?") and user_host in ("", "*@*", "*"):
-        return await network.find_user(nick)
-    user, at, host = user_host.partition("@")
-    if nick == "*" and user.startswith("guest-") and host == "*":
-        user_id = session.names.local_user(user)
-        return user_id if session.names.is_our_guest(user_id) else None
-    if nick == "*" and at and not any(c in user + host for c in "*?"):
-        name = user if host == session.names.server else f"{user}:{host}"
-        return await network.find_user(name)
-    return None
+async def _mask(session: IrcSession, channel: Channel, change: Change) -> None:
+    """+b, +e and +I.  spec: docs/mapping.md 9"""
+    await change_list(session, channel, change.letter, change.arg, on=change.on)
 
 
 Setter = Callable[[IrcSession, Channel, Change], Awaitable[None]]
 
 _SETTERS: Mapping[str, Setter] = {
-    "b": _ban,
+    **dict.fromkeys(LIST_MODES, _mask),
     "i": _invite_only,
     "n": _no_external,
     "R": _no_guests,

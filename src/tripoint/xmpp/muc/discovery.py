@@ -8,6 +8,7 @@ from tripoint.core.ids import RoomAlias
 from tripoint.core.power import moderated
 from tripoint.rooms.commands import Leave
 from tripoint.rooms.ports import PublicRoom, RoomView
+from tripoint.xmpp import adhoc
 from tripoint.xmpp.c2s.discovery import identity, info, refuse_nodes
 from tripoint.xmpp.jid import Jid, alias_jid_local, room_id_jid_local
 from tripoint.xmpp.projection import is_public
@@ -15,6 +16,7 @@ from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
 from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import (
+    ADHOC_NS,
     DATA_FORMS_NS,
     DISCO_INFO_NS,
     DISCO_ITEMS_NS,
@@ -111,6 +113,8 @@ async def room_info(session: XmppSession, stanza: Element, jid: Jid) -> str | No
     node = None if query is None else query.get("node")
     if node == _NICK_NODE:
         return await _reserved_nick(session, room)
+    if node and (about := adhoc.node_info(At.ROOM, node)) is not None:
+        return about
     refuse_nodes(stanza)
     name = room.name or jid.local
     return info(At.ROOM, identity("conference", "text", name), _kinds(room), _info_form(room))
@@ -166,7 +170,10 @@ async def _reserved_nick(session: XmppSession, room: RoomView) -> str:
 
 @iq("get", DISCO_ITEMS_NS, at=(At.ROOM,), spec="XEP-0045 6.5")
 async def room_items(session: XmppSession, stanza: Element, jid: Jid) -> str:
-    """The occupants, for those who are inside; for others an empty list."""
+    """The occupants, for those who are inside, for others an empty list; or the room's commands."""
+    query = stanza.first()
+    if query is not None and query.get("node") == ADHOC_NS:
+        return adhoc.list_of(At.ROOM, jid)
     refuse_nodes(stanza)
     room = await session.muc.room_for(session, jid)
     view = session.muc.view(room.room_id, str(jid))
