@@ -132,3 +132,29 @@ def test_people_of_two_servers_talk_directly(tmp_path: Path) -> None:
             assert rooms[0] is not None and rooms[0] == rooms[1]
 
     run(work)
+
+
+def test_reactions_of_somebody_who_was_there_before_this_server_came(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            await account(one, "alice")
+            await account(two, "bob")
+            alice = await on_irc(one, "alice", "message-tags", "echo-message")
+            await alice.send("JOIN #tea")
+            bob = await on_xmpp(two, "bob")
+            await bob.send(
+                "<presence to='tea%one.example@rooms.two.example/bob'>"
+                "<x xmlns='http://jabber.org/protocol/muc'/></presence>"
+            )
+            await until(bob, "<subject")
+            await alice.send("PRIVMSG #tea :tea?")
+            msgid = re.search(r"msgid=(\$[^; ]+)", await until(alice, " PRIVMSG "))
+            assert msgid is not None
+            await until(bob, "<body>")
+            for keys in (("👍",), ("👍", "🫖")):
+                await alice.send(f"@+reply={msgid[1]};+draft/react={keys[-1]} TAGMSG #tea")
+                shown = await until(bob, "<reactions ")
+                assert re.findall("<reaction>([^<]*)</reaction>", shown) == list(keys)
+
+    run(work)

@@ -1,9 +1,9 @@
-"""Somebody who uses a Matrix server by plain HTTP, whichever server it is: what was asked, what /sync has told so far."""
+"""Somebody who uses a Matrix server by plain HTTP, whichever it is: what was asked, what /sync has told so far."""
 
 import asyncio
 import itertools
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -44,9 +44,11 @@ class Person:
         self.user_id = f"@{name}:{server.name}"
         self.token = ""
         self.since = ""
-        # What /sync has said: memberships, and by room its events, who types, and whose receipt is at which event.
+        # What /sync has said: memberships, and by room its events (`timeline` with what was paged to, `synced` their
+        # ids without that), who types, and whose receipt is at which event.
         self.membership: dict[str, str] = {}
         self.timeline: dict[str, list[Json]] = defaultdict(list)
+        self.synced: dict[str, list[str]] = defaultdict(list)
         self.typing: dict[str, list[str]] = {}
         self.receipts: dict[str, dict[str, str]] = defaultdict(dict)
 
@@ -81,49 +83,53 @@ class Person:
 
     async def join(self, room: str, via: str | None = None) -> str:
         query = {"server_name": via, "via": via} if via else {}
-        return str((await self.call("POST", f"/join/{q(room)}", {}, **query))["room_id"])
+        return str((await self.call("POST", f"/join/{quoted(room)}", {}, **query))["room_id"])
 
     async def knock(self, room: str, via: str) -> None:
-        await self.call("POST", f"/knock/{q(room)}", {"reason": "please"}, server_name=via, via=via)
+        await self.call("POST", f"/knock/{quoted(room)}", {"reason": "please"}, server_name=via, via=via)
 
     async def leave(self, room: str) -> None:
-        await self.call("POST", f"/rooms/{q(room)}/leave", {})
+        await self.call("POST", f"/rooms/{quoted(room)}/leave", {})
 
     async def act(self, what: str, room: str, target: "Person") -> None:
         """`what`: invite, kick, ban, unban."""
-        await self.call("POST", f"/rooms/{q(room)}/{what}", {"user_id": target.user_id})
+        await self.call("POST", f"/rooms/{quoted(room)}/{what}", {"user_id": target.user_id})
 
     async def send(self, room: str, content: Json | str, kind: str = "m.room.message") -> str:
         body = {"msgtype": "m.text", "body": content} if isinstance(content, str) else content
-        path = f"/rooms/{q(room)}/send/{kind}/t{next(_transactions)}"
+        path = f"/rooms/{quoted(room)}/send/{kind}/t{next(_transactions)}"
         return str((await self.call("PUT", path, body))["event_id"])
 
     async def redact(self, room: str, event_id: str) -> str:
-        path = f"/rooms/{q(room)}/redact/{q(event_id)}/t{next(_transactions)}"
+        path = f"/rooms/{quoted(room)}/redact/{quoted(event_id)}/t{next(_transactions)}"
         return str((await self.call("PUT", path, {"reason": "oops"}))["event_id"])
 
     async def set_state(self, room: str, kind: str, content: Json, key: str = "") -> str:
-        path = f"/rooms/{q(room)}/state/{kind}/{q(key)}"
+        path = f"/rooms/{quoted(room)}/state/{kind}/{quoted(key)}"
         return str((await self.call("PUT", path, content))["event_id"])
 
     async def state_content(self, room: str, kind: str, key: str = "") -> Json:
-        return await self.call("GET", f"/rooms/{q(room)}/state/{kind}/{q(key)}")
+        return await self.call("GET", f"/rooms/{quoted(room)}/state/{kind}/{quoted(key)}")
 
     async def state(self, room: str) -> dict[tuple[str, str], str]:
         """Ids of the current state by (type, state key)."""
-        events: Any = await self.call("GET", f"/rooms/{q(room)}/state")
+        events: Any = await self.call("GET", f"/rooms/{quoted(room)}/state")
         return {(event["type"], event["state_key"]): event["event_id"] for event in events}
 
     async def event(self, room: str, event_id: str) -> Json:
-        return await self.call("GET", f"/rooms/{q(room)}/event/{q(event_id)}")
+        return await self.call("GET", f"/rooms/{quoted(room)}/event/{quoted(event_id)}")
 
-    async def history(self, room: str) -> list[Json]:
-        """All events of the room that this person may see, paged from its end to its beginning; oldest first."""
+    async def history(self, room: str, start: str = "", upto: Callable[[Json], bool] | None = None) -> list[Json]:
+        """The events of the room that this person may see, oldest first: paged from its end, or from the token
+        `start`, to its beginning, or to the first event that `upto` is true of."""
         events: list[Json] = []
-        query = {"dir": "b", "limit": "20"}
+        query = {"dir": "b", "limit": "20", **({"from": start} if start else {})}
         while True:
-            page = await self.call("GET", f"/rooms/{q(room)}/messages", **query)
-            events += page["chunk"]
+            page = await self.call("GET", f"/rooms/{quoted(room)}/messages", **query)
+            for event in page["chunk"]:
+                if upto is not None and upto(event):
+                    return events[::-1]
+                events.append(event)
             if not page.get("end") or page["end"] == query.get("from"):
                 return events[::-1]
             query["from"] = page["end"]
@@ -138,9 +144,21 @@ class Person:
         for membership in ("join", "invite", "knock", "leave"):
             for room_id, room in rooms.get(membership, {}).items():
                 self.membership[room_id] = membership
-                self.timeline[room_id] += room.get("timeline", {}).get("events", [])
+                await self._read(room_id, room.get("timeline", {}))
                 for edu in room.get("ephemeral", {}).get("events", []):
                     self._hear(room_id, edu)
+
+    async def _read(self, room_id: str, timeline: Json) -> None:
+        """As a client does: what a limited timeline leaves out is paged to."""
+        known = {event["event_id"] for event in self.timeline[room_id]}
+        events = timeline.get("events", [])
+        ids = [event["event_id"] for event in events]
+        self.synced[room_id] += ids
+        if timeline.get("limited") and known:
+            missed = await self.history(room_id, timeline["prev_batch"], lambda event: event["event_id"] in known)
+            # Pages follow the graph, and /sync what came when: after a fork they overlap on Synapse.
+            self.timeline[room_id] += [event for event in missed if event["event_id"] not in ids]
+        self.timeline[room_id] += events
 
     def _hear(self, room_id: str, edu: Json) -> None:
         if edu["type"] == "m.typing":
@@ -167,7 +185,7 @@ class Person:
                     room: [f"{e['type']} {e.get('state_key', '')} {e['content'].get('body', '')}" for e in timeline]
                     for room, timeline in self.timeline.items()
                 }
-                pytest.fail(f"{self.user_id} waited in vain: {self.membership}\n{events}\n{self.typing} {self.receipts}")
+                pytest.fail(f"{self.user_id} waits in vain: {self.membership}\n{events}\n{self.typing} {self.receipts}")
             await self.sync()
 
     async def hears(self, room: str, *event_ids: str) -> None:
@@ -190,18 +208,28 @@ async def same_state(room: str, *people: Person, patience_s: float = PATIENCE_S)
         await asyncio.sleep(0.1)
 
 
-async def nothing_lost_nothing_doubled(room: str, event_ids: list[str], *people: Person) -> None:
-    """Everybody's history and what /sync told them have each of these once."""
+async def nothing_lost_nothing_doubled(
+    room: str, event_ids: Sequence[str], *people: Person, patience_s: float = PATIENCE_S
+) -> None:
+    """Everybody's history comes to have each of these, and nothing is twice in it, nor in what /sync told.
+
+    A server may answer with what it has and fill its gaps behind that (Synapse does), so it is asked again.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + patience_s
     for person in people:
-        for where, events in (("history", await person.history(room)), ("sync", person.timeline[room])):
-            found = [event["event_id"] for event in events]
-            twice = {one for one in found if found.count(one) > 1}
+        while True:
+            found = [event["event_id"] for event in await person.history(room)]
+            lost = [one for one in event_ids if one not in found]
+            if not lost:
+                break
+            assert loop.time() < end, f"{person.user_id} has lost {len(lost)} of {len(event_ids)}: {lost}"
+            await asyncio.sleep(0.1)
+        for where, ids in (("history", found), ("sync", person.synced[room])):
+            twice = {one for one in ids if ids.count(one) > 1}
             assert not twice, f"{person.user_id} has in {where} twice: {twice}"
-            if where == "history":
-                lost = [one for one in event_ids if one not in found]
-                assert not lost, f"{person.user_id} has lost {lost} of {len(event_ids)}"
 
 
-def q(text: str) -> str:
-    """A part of a path, whole: event ids of room version 3 hold slashes."""
+def quoted(text: str) -> str:
+    """One part of a path: the event ids of room version 3 hold `/`."""
     return quote(text, safe="")

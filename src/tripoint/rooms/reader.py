@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event, load_event
-from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
+from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId, server_of
 from tripoint.core.room_version import RoomVersion
 from tripoint.core.stream_position import StreamPosition
 from tripoint.rooms.abroad import Abroad
@@ -408,6 +408,9 @@ class Reader:
         return replace(item, replaced=self._parsed(before, room.version))
 
     async def _sight(self, room: Room, viewer: UserId) -> Sight:
+        if server_of(viewer) != self._names.server:
+            # Nobody of another server reads here. What one of them has said is asked for those who are here.
+            return await load_sight(self._store, room, viewer)
         # spec: POST /forget: who forgot a room cannot retrieve its history any more, like a stranger.
         known = room.room_id in await self._index.load(viewer)
         return await load_sight(self._store, room, viewer if known else None)
