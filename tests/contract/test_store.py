@@ -37,6 +37,7 @@ from tripoint.store.writes import (
     PutReceipt,
     PutRegistrationToken,
     PutRoom,
+    PutRoomPassword,
     PutRosterItem,
     PutServerKey,
     PutStagedPdu,
@@ -519,6 +520,22 @@ def test_what_is_known_of_rooms_from_outside(on_store: OnStore) -> None:
         assert (await store.load_stripped_state(1), await store.load_stripped_state(2)) == (b"[3]", b"[2]")
         await write(store, PutStrippedState(1, None), DropRoom(2))
         assert (await store.load_stripped_state(1), await store.load_stripped_state(2)) == (None, None)
+
+    on_store(test)
+
+
+def test_room_passwords_last_as_long_as_the_room(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        assert await store.load_room_password(1) is None
+        await write(store, PutRoomPassword(1, b"v1", b"{}"), PutRoomPassword(2, b"v2", b"{}"))
+        await write(store, PutRoomPassword(1, b"v3", b'{"join_rule":"public"}'))
+        assert await store.load_room_password(1) == PutRoomPassword(1, b"v3", b'{"join_rule":"public"}')
+        await write(store, PutRoomPassword(1, None, b""), DropRoom(2))
+        assert (await store.load_room_password(1), await store.load_room_password(2)) == (None, None)
+
+    on_store(test)
+
+
 FAR, NEAR = ServerName("far.example"), ServerName("near.example")
 
 

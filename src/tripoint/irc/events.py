@@ -18,7 +18,7 @@ from tripoint.core.relations import NOTHING, relation_in
 from tripoint.irc.channel import Channel
 from tripoint.irc.lead import NEAR_EVENTS, NO_LEAD, Lead
 from tripoint.irc.messages import SPOKEN_TYPES, client_tags_of, content_lines, spoken_lines, text_of
-from tripoint.irc.projection import Names, channel_flags, muted_users, rank_letters
+from tripoint.irc.projection import Names, channel_args, channel_flags, muted_users, rank_letters
 from tripoint.irc.render import Audience, Outgoing, cut, fitted, one_line
 from tripoint.irc.tables import KICKLEN, MAX_MODES, TOPICLEN
 from tripoint.irc.wire import MAX_BODY_BYTES
@@ -28,6 +28,7 @@ from tripoint.rooms.commands import MaskList
 from tripoint.rooms.masks import ACL, MASKS, mask_differences
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.room import USER_RULE
+from tripoint.rooms.settings import LIMITS, TEXT_RULES
 
 _TAGS = int(Audience.TAGS)
 
@@ -198,13 +199,19 @@ def mask_lines(channel: Channel, before: Event | None, after: Event | None, by: 
 
 
 def flag_modes(channel: Channel, by: By) -> list[Outgoing]:
-    """MODE for the flags that are not as they were last told."""
+    """MODE for the flags, the key and the limit that are not as they were last told."""
     before, now = channel.flags, channel_flags(channel.room)
-    if before == now:
+    args_before, args_now = channel.args, channel_args(channel.room)
+    if before == now and args_before == args_now:
         return []
-    channel.flags = now
+    channel.flags, channel.args = now, args_now
     channel.members_changed()  # the symbol in NAMES shows +s
-    return [mode_line(channel.name, by, flag_changes(before, now), [])]
+    put = [letter for letter, arg in args_now.items() if args_before.get(letter) != arg]
+    # spec: RFC2812 3.2.3: taking the key away has a parameter, taking the limit away has none.
+    gone = [letter for letter in args_before if letter not in args_now]
+    flags = flag_changes(before + "".join(gone), now + "".join(put))
+    words = [args_now[letter] for letter in put] + [args_before[letter] for letter in gone if letter == "k"]
+    return [mode_line(channel.name, by, flags, words)]
 
 
 def flag_changes(before: str, now: str) -> str:
@@ -411,6 +418,6 @@ FORMS: Mapping[str, EventForm] = {
     USER_RULE: mask_event,
     ACL: mask_event,
     MASKS: mask_event,
-    "dev.tripoint.room.irc": mode_events,
-    "dev.tripoint.room.tls_only": mode_events,
+    LIMITS: mode_events,
+    TEXT_RULES: mode_events,
 }

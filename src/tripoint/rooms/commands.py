@@ -31,6 +31,15 @@ class Origin(Struct, frozen=True):
     scope: str = ""
 
 
+class Secret(Struct, frozen=True):
+    """A password on its way. It does not show itself in a trace or a log."""
+
+    value: str
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
+
+
 class StateDraft(Struct, frozen=True):
     """A state event to be made: initial state of a new room."""
 
@@ -103,6 +112,7 @@ class Join(Command, frozen=True):
     content: JsonObject = {}
     via: tuple[ServerName, ...] = ()
     guise: str | None = None
+    password: Secret | None = None
 
 
 class Leave(Command, frozen=True):
@@ -203,6 +213,17 @@ class SetLevels(Command, frozen=True):
 
     room_id: RoomId
     levels: tuple[tuple[UserId, int | None], ...]
+
+
+class SetPassword(Command, frozen=True):
+    """Let a password give entry to the room, another one than before, or none any more.
+
+    Without one the join rule is again what it was before. Refused: BAD_CONTENT, NOT_SUPPORTED (the room's version),
+    POWER_TOO_LOW, NOT_JOINED.
+    """
+
+    room_id: RoomId
+    password: Secret | None
 
 
 class MaskList(Enum):

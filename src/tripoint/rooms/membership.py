@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
-from tripoint.core.ids import RoomId, ServerName, UserId, server_of
-from tripoint.rooms.commands import Ban, Command, Done, Invite, Join, Kick, Knock, Leave, MaskList, SetRoomNick, Unban
+from tripoint.core.ids import RoomId, UserId, server_of
+from tripoint.rooms.commands import Ban, Command, Done, Invite, Join, Kick, Knock, Leave, SetRoomNick, Unban
 from tripoint.rooms.elsewhere import Elsewhere
+from tripoint.rooms.entry import Entry, Way, authorising_user
 from tripoint.rooms.loaded import LoadedRooms
-from tripoint.rooms.masks import MASKS, ban_that_meets, meets_list
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room, member_of
@@ -51,31 +51,6 @@ def profile_content(membership: str, profile: Mapping[str, str], nick: str | Non
     return content
 
 
-def authorising_user(room: Room, server: ServerName) -> UserId | None:
-    """A member of `server` who may invite. spec: rooms/v8 "join_authorised_via_users_server"."""
-    power = room.head_power()
-    for user_id in room.joined():
-        if server_of(user_id) == server and power.user(user_id) >= power.invite:
-            return user_id
-    return None
-
-
-def _welcome_by_mask(room: Room, command: Join) -> bool:
-    """Whether a room that asks for invitations needs none from the actor (docs/mapping.md 9.5).
-
-    As long as a member of this server who may invite stands behind the list: it is in his name that we let in.
-    """
-    if room.join_rule == "public" or not meets_list(room, MaskList.INVITE, command.actor, command.guise):
-        return False
-    setter = room.state[MASKS, ""].sender
-    power = room.head_power()
-    return (
-        server_of(setter) == server_of(command.actor)
-        and room.head_membership(setter) == "join"
-        and power.user(setter) >= power.invite
-    )
-
-
 class Membership:
     """Handlers of the membership commands."""
 
@@ -86,8 +61,10 @@ class Membership:
         people: People,
         index: MembershipIndex,
         elsewhere: Elsewhere,
+        entry: Entry,
     ) -> None:
         self._elsewhere = elsewhere
+        self._entry = entry
         self._rooms = rooms
         self._writer = writer
         self._people = people
@@ -116,18 +93,19 @@ class Membership:
             return Done(room.room_id, current.event_id)
         if membership != "join":
             self._index.check_one_more(actor)
-            self._check_may_enter(room, command, membership)
+        way = Way()
+        if membership != "join":
+            way = await self._entry.way_in(room, command)
+            membership = room.head_membership(actor)  # checking a password takes a moment
         if membership != "join" and room.partial is not None:
             # Whether this user is banned may not be known here yet; a server that has all members knows.
             event_id = await self._elsewhere.let_in(room, actor, content)
             return Done(room.room_id, event_id, created=True)
         transaction = self._writer.begin(room)
-        if membership not in ("join", "invite") and _welcome_by_mask(room, command):
-            # docs/mapping.md 9.5: the mask stands for an invitation by the one who set it.
-            transaction.append(
-                room.state[MASKS, ""].sender, "m.room.member", profile_content("invite", profile), state_key=actor
-            )
-        elif membership not in ("join", "invite") and room.join_rule in ("restricted", "knock_restricted"):
+        if way.invited_by is not None:
+            invitation = profile_content("invite", profile)
+            transaction.append(way.invited_by, "m.room.member", invitation, state_key=actor)
+        elif way.authorised:
             authoriser = authorising_user(room, self._writer.signer.server)
             if authoriser is None:
                 event_id = await self._elsewhere.let_in(room, actor, content)
@@ -142,39 +120,6 @@ class Membership:
         if self._people.is_guest(command.actor):
             known = command.via or self._elsewhere.ways_to(command.room_id)
             raise Refused(Refusal.GUESTS_FORBIDDEN if known else Refusal.NO_SUCH_ROOM)
-
-    def _check_may_enter(self, room: Room, command: Join, membership: str) -> None:
-        actor = command.actor
-        if membership == "ban":
-            raise Refused(Refusal.BANNED)
-        if self._people.is_guest(actor) and room.guest_access != "can_join":
-            raise Refused(Refusal.GUESTS_FORBIDDEN)
-        if membership == "invite":
-            return
-        if ban_that_meets(room, actor, command.guise) is not None:
-            raise Refused(Refusal.BANNED)
-        if _welcome_by_mask(room, command):
-            return
-        rule = room.join_rule
-        if rule in ("restricted", "knock_restricted"):
-            if not self._allowed_elsewhere(room, actor):
-                raise Refused(
-                    Refusal.NOT_INVITED, "You need an invitation, or to be in one of the rooms that give entry"
-                )
-        elif rule != "public":
-            raise Refused(Refusal.NOT_INVITED)
-
-    def _allowed_elsewhere(self, room: Room, actor: UserId) -> bool:
-        """Whether the actor is in a room that gives entry. spec: client-server "Restricted rooms"."""
-        event = room.head_event("m.room.join_rules")
-        allow = event.content.get("allow") if event is not None else None
-        joined = set(self._index.joined(actor))
-        return isinstance(allow, list) and any(
-            isinstance(entry, dict)
-            and entry.get("type") == "m.room_membership"
-            and entry.get("room_id") in joined
-            for entry in allow
-        )
 
     async def leave(self, command: Leave) -> Done:
         room = await self._rooms.get(command.room_id)

@@ -30,8 +30,10 @@ from tripoint.rooms.commands import (
 )
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership import Membership
+from tripoint.rooms.pace import Pace
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room
+from tripoint.rooms.settings import text_rule, without_colours
 from tripoint.rooms.writer import Writer, stored_token
 from tripoint.store.interface import RoomStore, StoredEvent
 from tripoint.store.writes import FLAG_REDACTED, ReplaceEventJson
@@ -49,6 +51,7 @@ class Messages:
         self._writer = writer
         self._store = store
         self._membership = membership
+        self._pace = Pace(writer.signer.clock_ms)
         self._recent_tokens: OrderedDict[tuple[RoomId, str], asyncio.Future[EventId]] = OrderedDict()
 
     async def send_event(self, command: SendEvent) -> Done:
@@ -62,9 +65,11 @@ class Messages:
         power = room.head_power()
         if power.user(command.actor) < power.event(command.type, is_state=False):
             raise Refused(Refusal.CANNOT_SPEAK)
-        transaction = self._writer.begin(room)
-        transaction.append(command.actor, command.type, command.content)
-        event = await self._writer.commit(room, transaction, origin=command.origin)
+        content = without_colours(command.content) if text_rule(room.state, "no_colour") else command.content
+        with self._pace.one_message(room, command):
+            transaction = self._writer.begin(room)
+            transaction.append(command.actor, command.type, content)
+            event = await self._writer.commit(room, transaction, origin=command.origin)
         return event.event_id
 
     async def _once(self, room: Room, command: Command, send: Callable[[], Awaitable[EventId]]) -> Done:

@@ -250,6 +250,15 @@ class Room:
     def joined_count(self) -> int:
         return len(self._joined)
 
+    def head_joined_count(self) -> int:
+        """How many are joined after everything that was built so far."""
+        count = len(self._joined)
+        for (type_, state_key), pending in self.pending.items():
+            if type_ == "m.room.member":
+                now = pending is not None and member_of(pending[0]).membership == "join"
+                count += now - (UserId(state_key) in self._joined)
+        return count
+
     def members(self) -> Mapping[UserId, Member]:
         return self._members
 

@@ -29,6 +29,7 @@ from tripoint.rooms.commands import (
     SetLevels,
     SetListed,
     SetMask,
+    SetPassword,
     SetProfile,
     SetRanks,
     SetReceipt,
@@ -50,6 +51,7 @@ from tripoint.rooms.naming import Names
 from tripoint.rooms.profiles import Profiles
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.removal import Removal
+from tripoint.rooms.room_passwords import RoomPasswords
 from tripoint.store.interface import StoreError
 
 # `Any`: each handler takes the command it is registered for, and the table's keys say which.
@@ -65,6 +67,7 @@ class Service:
         membership: Membership,
         messages: Messages,
         masks: Masks,
+        passwords: RoomPasswords,
         creation: Creation,
         direct: Direct,
         names: Names,
@@ -100,6 +103,7 @@ class Service:
             SetTopic: (messages.set_topic, state),
             SetRanks: (messages.set_ranks, state),
             SetLevels: (messages.set_levels, state),
+            SetPassword: (passwords.set, state),
             SetMask: (masks.set, state),
             SetAlias: (names.set_alias, state),
             DeleteAlias: (names.delete_alias, state),

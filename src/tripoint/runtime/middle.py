@@ -30,6 +30,7 @@ from tripoint.rooms.creation import Creation
 from tripoint.rooms.direct import Direct
 from tripoint.rooms.elsewhere import Elsewhere
 from tripoint.rooms.entering import Entering
+from tripoint.rooms.entry import Entry
 from tripoint.rooms.ephemeral import Receipts, Typing
 from tripoint.rooms.invitations import Invitations
 from tripoint.rooms.limits import Limits
@@ -51,6 +52,7 @@ from tripoint.rooms.remote import RemoteDoor
 from tripoint.rooms.remote_writer import RemoteWriter
 from tripoint.rooms.removal import POSITION_FLOOR, Removal
 from tripoint.rooms.resident import Resident
+from tripoint.rooms.room_passwords import RoomPasswords
 from tripoint.rooms.service import Service
 from tripoint.rooms.serving import Serving
 from tripoint.rooms.state_groups import StateGroups
@@ -178,7 +180,9 @@ async def build_middle(
     outside = Outside(loaded, writer, index, store)
     entering = Entering(loaded, writer, remote_writer, outliers, store)
     elsewhere = Elsewhere(loaded, writer, accept, entering, outside, door, turns)
-    membership = Membership(loaded, writer, people, index, elsewhere)
+    room_passwords = RoomPasswords(loaded, writer, store)
+    entry = Entry(server, index, people.is_guest, room_passwords)
+    membership = Membership(loaded, writer, people, index, elsewhere, entry)
     messages = Messages(loaded, writer, store, membership)
     names = Names(loaded, writer, store, room_bus)
     creation = Creation(
@@ -199,6 +203,7 @@ async def build_middle(
     service = Service(
         membership=membership,
         messages=messages,
+        passwords=room_passwords,
         masks=Masks(loaded, messages.put_state, server),
         creation=creation,
         direct=Direct(loaded, store, creation, membership, people, index),

@@ -21,6 +21,7 @@ from tripoint.store.writes import (
     PutReceipt,
     PutRegistrationToken,
     PutRoom,
+    PutRoomPassword,
     PutServerKey,
     PutStagedPdu,
     PutToken,
@@ -149,6 +150,7 @@ class RoomStore(Writer, Protocol):
     async def load_stripped_state(self, room_key: int) -> bytes | None:
         """What was told of a room from outside (PutStrippedState)."""
 
+    async def load_room_password(self, room_key: int) -> PutRoomPassword | None: ...
     async def load_names(self, kind: str, scope: str) -> Mapping[str, str]: ...
     async def load_maxima(self) -> tuple[int, int, int]:
         """Highest (position or event key, state group, room key) in use; zeros in a new database."""

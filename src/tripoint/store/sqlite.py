@@ -25,6 +25,7 @@ from tripoint.store.writes import (
     PutReceipt,
     PutRegistrationToken,
     PutRoom,
+    PutRoomPassword,
     PutServerKey,
     PutStagedPdu,
     PutToken,
@@ -319,6 +320,10 @@ class SqliteStore:
         )
         assert row is not None
         return int(str(row[0])), int(str(row[1])), int(str(row[2]))
+
+    async def load_room_password(self, room_key: int) -> PutRoomPassword | None:
+        row = self._one("SELECT verifier, before FROM kv_password WHERE room_key = ?", room_key)
+        return None if row is None else PutRoomPassword(room_key, row[0], row[1])
 
     async def load_stripped_state(self, room_key: int) -> bytes | None:
         row = self._one("SELECT state FROM stripped_states WHERE room_key = ?", room_key)

@@ -18,13 +18,15 @@ from tripoint.core.power import GrantRefused, PowerLevels, Rank, change_ranks, o
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
 from tripoint.irc.masks import change_list, show_list
-from tripoint.irc.projection import RANK_OF_MODE, channel_flags, member_limit
+from tripoint.irc.projection import RANK_OF_MODE, TEXT_RULES_OF_MODE, channel_args, channel_flags, invite_only
 from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import MAX_MODES, fold
 from tripoint.irc.wire import Line
-from tripoint.rooms.commands import SendState, SetListed, SetRanks
+from tripoint.rooms.commands import Secret, SendState, SetListed, SetPassword, SetRanks
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.settings import LIMITS, MAX_LIMIT, TEXT_RULES, limit_content, member_limit, text_rule
 
 LIST_MODES = "beI"
 WITH_ARGUMENT = "qaohvk" + LIST_MODES
@@ -92,13 +94,9 @@ def _user_mode(session: IrcSession, line: Line) -> None:
 
 def _show_modes(session: IrcSession, channel: Channel) -> None:
     room = channel.room
-    flags = channel_flags(room)
-    args = []
-    limit = member_limit(room)
-    if limit is not None and room.membership(session.user_id) == "join":
-        flags += "l"
-        args.append(str(limit))
-    session.numeric(n.RPL_CHANNELMODEIS, channel.name, f"+{flags}", *args)
+    args = channel_args(room) if room.membership(session.user_id) == "join" else {}
+    modes = channel_flags(room) + "".join(args)
+    session.numeric(n.RPL_CHANNELMODEIS, channel.name, f"+{modes}", *args.values())
     session.numeric(n.RPL_CREATIONTIME, channel.name, str(room.created_ts_ms // 1000))
 
 
@@ -114,7 +112,7 @@ async def _apply(session: IrcSession, channel: Channel, changes: list[Change]) -
             levels.append(change)
         elif change.letter in _SETTERS:
             rest.append((change, _SETTERS[change.letter]))
-        elif change.letter in "klCcSp":
+        elif change.letter in "S":
             text = f"Mode {change.letter} cannot be set here yet"
             session.numeric(n.ERR_INVALIDMODEPARAM, channel.name, change.letter, echo(change.arg or "*"), text)
         else:
@@ -223,7 +221,7 @@ async def _send_state(session: IrcSession, channel: Channel, kind: str, content:
 async def _invite_only(session: IrcSession, channel: Channel, change: Change) -> None:
     """+i and -i.  spec: docs/mapping.md 8.4; a restricted room is not opened by a single -i."""
     rule = channel.room.join_rule
-    if change.on == (rule != "public"):
+    if change.on == invite_only(channel.room):
         return
     if not change.on and rule != "invite":
         key = f"-i {channel.room_id}"
@@ -265,6 +263,49 @@ async def _mask(session: IrcSession, channel: Channel, change: Change) -> None:
     await change_list(session, channel, change.letter, change.arg, on=change.on)
 
 
+async def _key(session: IrcSession, channel: Channel, change: Change) -> None:
+    """+k and -k.  spec: docs/mapping.md 8.5; what the key is goes nowhere but to the room service"""
+    if change.on and not change.arg:
+        raise IrcRefused(n.ERR_INVALIDMODEPARAM, channel.name, "k", "*", "A key is needed")
+    password = Secret(change.arg) if change.on and change.arg else None
+    had_one = "k" in channel.args
+    try:
+        await session.do(
+            SetPassword(
+                actor=session.user_id, room_id=channel.room_id, password=password, origin=session.origin()
+            )
+        )
+    except Refused as refused:
+        if refused.refusal is not Refusal.BAD_CONTENT:
+            raise
+        raise IrcRefused(n.ERR_INVALIDMODEPARAM, channel.name, "k", "*", refused.text) from None
+    if password is not None and had_one:
+        # Nothing in the room says that it is another one, so nobody is told but who did it.
+        session.standard("NOTE", "MODE", "KEY_CHANGED", channel.name, text="The key of this channel is another one now")
+
+
+async def _limit(session: IrcSession, channel: Channel, change: Change) -> None:
+    """+l and -l.  spec: docs/mapping.md 8.6"""
+    limit = None
+    if change.on:
+        word = change.arg or ""
+        limit = int(word) if word.isascii() and word.isdecimal() and len(word) < 8 else 0
+        if not 0 < limit <= MAX_LIMIT:
+            text = f"A limit is a number from 1 to {MAX_LIMIT}"
+            raise IrcRefused(n.ERR_INVALIDMODEPARAM, channel.name, "l", echo(word), text)
+    if member_limit(channel.room) != limit:
+        await _send_state(session, channel, LIMITS, limit_content(limit))
+
+
+async def _text_rule(session: IrcSession, channel: Channel, change: Change) -> None:
+    """+C and +c.  spec: docs/mapping.md 8.19"""
+    rule, state = TEXT_RULES_OF_MODE[change.letter], channel.room.state
+    if text_rule(state, rule) is not change.on:
+        event = state.get((TEXT_RULES, ""))
+        content: JsonObject = {} if event is None else dict(event.content)
+        await _send_state(session, channel, TEXT_RULES, {**content, rule: change.on})
+
+
 Setter = Callable[[IrcSession, Channel, Change], Awaitable[None]]
 
 _SETTERS: Mapping[str, Setter] = {
@@ -272,5 +313,8 @@ _SETTERS: Mapping[str, Setter] = {
     "i": _invite_only,
     "n": _no_external,
     "R": _no_guests,
-    "s": _secret,
+    "k": _key,
+    "l": _limit,
+    **dict.fromkeys("sp", _secret),  # docs/mapping.md 8.9: +p is +s
+    **dict.fromkeys(TEXT_RULES_OF_MODE, _text_rule),
 }

@@ -6,7 +6,7 @@ spec: XEP-0045 7.1, 7.2, 7.6, 7.7, 7.14; docs/mapping.md 2.7, 2.8, 3.6, 4.1-4.4,
 from dataclasses import dataclass
 
 from tripoint.core.ids import RoomId, server_of
-from tripoint.rooms.commands import CreateRoom, Join, SetRoomNick, Template
+from tripoint.rooms.commands import CreateRoom, Join, Secret, SetRoomNick, Template
 from tripoint.rooms.history import Anchor, ByPosition, ByTime, Direction, HistoryQuery
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
@@ -179,7 +179,12 @@ async def _enter(
             await _check_nick(session, view, jid.resource)
             view.expected.add(user_id)
             await session.doors.rooms.do(
-                Join(actor=user_id, room_id=room.room_id, nick=_wished_nick(session, jid.resource))
+                Join(
+                    actor=user_id,
+                    room_id=room.room_id,
+                    nick=_wished_nick(session, jid.resource),
+                    password=_password(stanza),
+                )
             )
         else:
             holder = view.nicks.holder(jid.resource)
@@ -212,6 +217,13 @@ def _wished_nick(session: XmppSession, nick: str) -> str | None:
     """docs/mapping.md 2.7: the wish becomes the name in this room, unless it is what he is called anyway."""
     own = handle_of(session.user_id, session.doors.domains.server)
     return None if are_alike(nick, own) else nick
+
+
+def _password(stanza: Element) -> Secret | None:
+    """spec: XEP-0045 7.2.5"""
+    x = stanza.child("x", MUC_NS)
+    text = x.child_text("password", MUC_NS) if x is not None else None
+    return Secret(text) if text else None
 
 
 def _check_lock(room: RoomView, session: XmppSession) -> None:
