@@ -4,10 +4,9 @@ The servers find each other by SRV and speak TLS; people on both use the client 
 """
 
 from collections.abc import Iterator
-from urllib.parse import quote
 
 import pytest
-from tests.interop.matrix_person import Person, Refused, same_state
+from tests.interop.matrix_person import Person, Refused, quoted, same_state
 from tests.interop.two_servers import SIDES, World, two_servers
 
 pytestmark = pytest.mark.interop
@@ -286,14 +285,14 @@ def test_typing_and_receipts(world: World, home: str, version: str) -> None:
         await guest.join(room, via=host.server.name)
 
         async def heard(speaker: Person, listener: Person) -> None:
-            typing = f"/rooms/{quote(room)}/typing/{quote(speaker.user_id)}"
+            typing = f"/rooms/{quoted(room)}/typing/{quoted(speaker.user_id)}"
             await speaker.call("PUT", typing, {"typing": True, "timeout": 30_000})
             await listener.until(lambda: speaker.user_id in listener.typing.get(room, []))
             await speaker.call("PUT", typing, {"typing": False})
             await listener.until(lambda: speaker.user_id not in listener.typing.get(room, []))
             said = await speaker.send(room, "read me")
             await listener.hears(room, said)
-            await listener.call("POST", f"/rooms/{quote(room)}/receipt/m.read/{quote(said)}", {})
+            await listener.call("POST", f"/rooms/{quoted(room)}/receipt/m.read/{quoted(said)}", {})
             await speaker.until(lambda: speaker.receipts[room].get(listener.user_id) == said)
 
         await heard(host, guest)
@@ -306,11 +305,11 @@ def test_typing_and_receipts(world: World, home: str, version: str) -> None:
 def test_profiles_and_the_directory(world: World, home: str) -> None:
     async def story() -> None:
         host, guest = await world.pair(home)
-        await host.call("PUT", f"/profile/{quote(host.user_id)}/displayname", {"displayname": "The Host"})
-        profile = await guest.call("GET", f"/profile/{quote(host.user_id)}")
+        await host.call("PUT", f"/profile/{quoted(host.user_id)}/displayname", {"displayname": "The Host"})
+        profile = await guest.call("GET", f"/profile/{quoted(host.user_id)}")
         assert profile["displayname"] == "The Host"
         with pytest.raises(Refused) as caught:
-            await guest.call("GET", f"/profile/{quote('@nobody:' + host.server.name)}")
+            await guest.call("GET", f"/profile/{quoted('@nobody:' + host.server.name)}")
         assert caught.value.status == 404
         room = await host.create(name=f"Listed {host.user_id}", visibility="public", topic="All welcome")
         page = await guest.call(
@@ -320,7 +319,7 @@ def test_profiles_and_the_directory(world: World, home: str) -> None:
         assert found[room]["num_joined_members"] == 1 and found[room]["topic"] == "All welcome"
         await guest.join(room, via=host.server.name)
         # A name that changes while somebody of the other server is there is told to it.
-        await host.call("PUT", f"/profile/{quote(host.user_id)}/displayname", {"displayname": "Renamed"})
+        await host.call("PUT", f"/profile/{quoted(host.user_id)}/displayname", {"displayname": "Renamed"})
         await guest.until(
             lambda: any(
                 event["content"].get("displayname") == "Renamed"
@@ -364,7 +363,7 @@ def test_a_room_that_was_replaced_leads_to_the_new_one(world: World, home: str, 
         await guest.join(old, via=host.server.name)
         await guest.until(lambda: guest.membership.get(old) == "join")
         if home == "synapse":
-            done = await host.call("POST", f"/rooms/{quote(old)}/upgrade", {"new_version": version})
+            done = await host.call("POST", f"/rooms/{quoted(old)}/upgrade", {"new_version": version})
             new = done["replacement_room"]
         else:
             # There is no /upgrade here yet; what a client can do itself is done by hand.
@@ -393,7 +392,7 @@ def test_a_large_room_is_entered_and_whole(world: World, home: str) -> None:
         await guest.join(room, via=host.server.name)
         await say_both(room, host, guest)
         await same_state(room, host, guest)
-        members = await guest.call("GET", f"/rooms/{quote(room)}/joined_members")
+        members = await guest.call("GET", f"/rooms/{quoted(room)}/joined_members")
         assert len(members["joined"]) == 152
         # Whoever came in was given the room without its members, and got them afterwards.
         if home == "tripoint":

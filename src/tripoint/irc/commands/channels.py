@@ -11,6 +11,7 @@ from tripoint.core.ids import RoomId, server_of
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
 from tripoint.irc.entrance import tell_history
+from tripoint.irc.masks import guise
 from tripoint.irc.names import is_channel
 from tripoint.irc.projection import rank_letters
 from tripoint.irc.refusals import IrcRefused
@@ -18,7 +19,7 @@ from tripoint.irc.registry import command
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import MAX_TARGETS, fold
 from tripoint.irc.wire import Line
-from tripoint.rooms.commands import CreateRoom, Join, Leave, SetTopic, Template
+from tripoint.rooms.commands import CreateRoom, Join, Leave, Secret, SetTopic, Template
 from tripoint.rooms.refusals import Refusal, Refused
 
 # Making a room takes one commit; a second of looking every 20 ms outlasts a slow disk.
@@ -36,9 +37,10 @@ async def join(session: IrcSession, line: Line) -> None:
         return
     session.entering = True
     try:
+        keys = dict(zip(line.params[0].split(","), line.param(1).split(","), strict=False))
         for word in _targets(line.params[0]):
             try:
-                await _join_one(session, word)
+                await _join_one(session, word, keys.get(word) or None)
             except Refused as refused:
                 session.refuse(refused, "JOIN", word)
             except IrcRefused as refused:
@@ -47,7 +49,7 @@ async def join(session: IrcSession, line: Line) -> None:
         session.entering = False
 
 
-async def _join_one(session: IrcSession, word: str) -> None:
+async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
     network = session.network
     if not is_channel(word):
         raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
@@ -77,7 +79,15 @@ async def _join_one(session: IrcSession, word: str) -> None:
     name = network.names.channel(room)
     if fold(name) != fold(word):
         session.numeric(n.ERR_LINKCHANNEL, word, name, "Forwarding to another channel")
-    done = await session.do(Join(actor=session.user_id, room_id=room_id, origin=session.origin()))
+    done = await session.do(
+        Join(
+            actor=session.user_id,
+            room_id=room_id,
+            guise=guise(session),
+            password=None if key is None else Secret(key),
+            origin=session.origin(),
+        )
+    )
     # Where the account was a member already nothing happened, and this session is let in by hand.
     await network.channels.enter(session, room)
     if done.created:
@@ -100,7 +110,7 @@ async def _create(session: IrcSession, word: str) -> None:
     alias = names.alias(word)
     if alias is None:
         raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
-    localpart = alias[1:].rpartition(":")[0]
+    localpart = alias[1:].partition(":")[0]
     guest = session.account.guest
     done = await session.do(
         CreateRoom(
@@ -186,7 +196,11 @@ async def _seen_from_outside(session: IrcSession, word: str) -> Channel | None:
         return None
     room = await session.reader.room(room_id)
     inside = room.membership(session.user_id) == "join"
-    return Channel(room, session.names, direct=False) if inside or room.listed else None
+    if not inside and not room.listed:
+        return None
+    channel = Channel(room, session.names, direct=False)
+    channel.take_shown(session.reader, session.network.now_ms())
+    return channel
 
 
 def _targets(word: str) -> list[str]:

@@ -6,6 +6,7 @@ spec: docs/mapping.md 5.5, 21.5; XEP-0045 8.1, 8.2, 9.1, 10.2.1.  Read next: eve
 """
 
 from tripoint.rooms.changes import StateReset
+from tripoint.rooms.settings import LIMITS, SLOW
 from tripoint.xmpp.muc.events import membership_of, tell_configured, tell_encrypted, tell_member
 from tripoint.xmpp.muc.view import MucView
 from tripoint.xmpp.render import room_message
@@ -13,6 +14,8 @@ from tripoint.xmpp.wire import escape_text
 
 _CONFIGURATION = frozenset(
     {
+        LIMITS,
+        SLOW,
         "m.room.avatar",
         "m.room.canonical_alias",
         "m.room.guest_access",
@@ -27,6 +30,9 @@ def tell_reset(view: MucView, change: StateReset) -> None:
     """Presence of who goes, comes or ranks otherwise, the subject, 104: nobody is named as having done it."""
     if change.position < view.position:
         return  # the room was read when it was so already
+    if change.completes:
+        view.completed()
+        return
     members = [pair for pair in change.changed if any(e is not None and e.type == "m.room.member" for e in pair)]
     # Who goes goes first: his nick may be theirs who come.
     for before, after in sorted(members, key=lambda pair: membership_of(pair[1]) == "join"):
