@@ -331,6 +331,21 @@ def test_profiles_and_the_directory(world: World, home: str) -> None:
     world.run(story())
 
 
+def test_somebody_on_synapse_asks_for_keys_and_is_told_that_there_are_none(world: World) -> None:
+    async def story() -> None:
+        host, guest = await world.pair("synapse")
+        room = await host.create()
+        await guest.join(room, via=host.server.name)
+        for number in range(2):
+            found = await host.call("POST", "/keys/query", {"device_keys": {guest.user_id: []}})
+            assert (found["device_keys"].get(guest.user_id, {}), found["failures"]) == ({}, {}), f"time {number}"
+        wanted = {"one_time_keys": {guest.user_id: {"NONE": "signed_curve25519"}}}
+        claimed = await host.call("POST", "/keys/claim", wanted)
+        assert (claimed["one_time_keys"], claimed["failures"]) == ({}, {})
+
+    world.run(story())
+
+
 @both_ways
 @versions
 @pytest.mark.parametrize("visibility", ["shared", "joined"])
