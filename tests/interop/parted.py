@@ -75,7 +75,7 @@ async def a_demotion_that_crosses_with_what_the_demoted_does(world: World, home:
     world.restore()
     await meet_again(room, host, guest)
     await same_state(room, host, guest)
-    # State resolution puts the power first: what the guest did beside it does not stand, on either server.
+    # From version 2 on state resolution puts the power first: what the guest did beside it stands on neither server.
     for person in (host, guest):
         assert ("m.room.topic", "") not in await person.state(room)
         with pytest.raises(Refused):

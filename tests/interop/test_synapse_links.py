@@ -10,6 +10,8 @@ pytestmark = pytest.mark.interop
 
 both_ways = pytest.mark.parametrize("home", SIDES)
 versions = pytest.mark.parametrize("version", ("10", "12"))
+# One for each algorithm of state resolution.
+algorithms = pytest.mark.parametrize("version", ("1", "10", "12"))
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +21,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @both_ways
-@versions
+@algorithms
 def test_what_both_did_while_they_were_parted_becomes_one_room(world: World, home: str, version: str) -> None:
     world.run(parted.what_both_did_while_they_were_parted_becomes_one_room(world, home, version))
 

@@ -128,7 +128,7 @@ def test_an_invitation(world: World, home: str, version: str, ending: str) -> No
 
 
 @both_ways
-@versions
+@pytest.mark.parametrize("version", ("7", *VERSIONS))
 @pytest.mark.parametrize("ending", ["let in", "taken back", "refused"])
 def test_a_knock(world: World, home: str, version: str, ending: str) -> None:
     async def story() -> None:
@@ -166,7 +166,7 @@ def test_a_knock(world: World, home: str, version: str, ending: str) -> None:
 
 
 @both_ways
-@versions
+@pytest.mark.parametrize("version", ("8", *VERSIONS))
 def test_a_restricted_room_takes_members_of_another(world: World, home: str, version: str) -> None:
     async def story() -> None:
         host, guest = await world.pair(home)
