@@ -17,7 +17,7 @@ from tripoint.core.power import Rank
 from tripoint.core.relations import NOTHING, relation_in
 from tripoint.irc.channel import Channel
 from tripoint.irc.lead import NEAR_EVENTS, NO_LEAD, Lead
-from tripoint.irc.messages import SPOKEN_TYPES, client_tags_of, content_lines, spoken_lines, text_of
+from tripoint.irc.messages import SPOKEN_TYPES, batch_of, client_tags_of, content_lines, spoken_lines, text_of
 from tripoint.irc.projection import Names, channel_flags, muted_users, rank_letters
 from tripoint.irc.render import Audience, Outgoing, cut, fitted, one_line
 from tripoint.irc.tables import KICKLEN, MAX_MODES, TOPICLEN
@@ -246,6 +246,7 @@ def spoken_to(
     return [
         Outgoing(
             bodies,
+            batch=batch_of(names, event, mask, target) if len(bodies) > 1 else None,
             untagged=spoken_lines(names, event, mask, target, lead) if lead is not NO_LEAD else None,
             ts_ms=event.origin_server_ts,
             msgid=event.event_id,

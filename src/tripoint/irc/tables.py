@@ -21,6 +21,9 @@ MAX_TARGETS = 10
 MAX_MODES = 20
 # Lines of one CHATHISTORY answer (MAPPING 0).
 MAX_HISTORY = 100
+# A message of several lines, both ways (MAPPING 10.7).
+MULTILINE_MAX_BYTES = 16_384
+MULTILINE_MAX_LINES = 128
 CHANTYPES = "#"
 # Rank letter and sign, highest first: MAPPING 7.
 PREFIX_MODES = "qaohv"
@@ -56,6 +59,11 @@ CAPABILITIES: dict[str, Capability] = {
         Capability("draft/account-registration", "IRCv3 account-registration"),
         Capability("draft/chathistory", "IRCv3 chathistory"),
         Capability("draft/message-redaction", "IRCv3 message-redaction"),
+        Capability(
+            "draft/multiline",
+            "IRCv3 multiline",
+            f"max-bytes={MULTILINE_MAX_BYTES},max-lines={MULTILINE_MAX_LINES}",
+        ),
         Capability("echo-message", "IRCv3 echo-message"),
         Capability("extended-join", "IRCv3 extended-join"),
         Capability("invite-notify", "IRCv3 invite-notify"),

@@ -46,10 +46,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One message and its lines."""
+    """One message and its lines; those that stand in a batch of their own are counted as one."""
 
     item: HistoryItem
     lines: list[Tagged]
+
+    @property
+    def size(self) -> int:
+        return 1 if any(tags and tags[0][0] == "batch" for _, tags in self.lines) else len(self.lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +194,7 @@ async def _window(
         lines = _lines(session, place, item, _former_mask(session, item, None))
         return Said(item, lines) if lines else None
 
-    page = await gather(session.reader, query, show, lambda said: len(said.lines))
+    page = await gather(session.reader, query, show, lambda said: said.size)
     if not page.complete:
         text = "Older messages could not be had from other servers"
         session.standard("NOTE", "CHATHISTORY", "PARTIAL", place.name, text=text)
