@@ -97,7 +97,8 @@ def test_register_before_connect() -> None:
         async with serve() as server:
             client = await server.connect()
             client.send("CAP LS 302")
-            assert "draft/account-registration=before-connect,custom-account-name" in await client.line()
+            offered = await client.until(r" CAP \* LS :?[^*]")
+            assert "draft/account-registration=before-connect,custom-account-name" in " ".join(offered)
             client.send("NICK tester", "USER t 0 * :T", "REGISTER * * hunter2", "CAP END")
             await client.expect(
                 f":{SERVER} REGISTER SUCCESS tester :Account successfully registered",

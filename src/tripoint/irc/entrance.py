@@ -25,6 +25,7 @@ from tripoint.rooms.listing import CUT_NOTE
 from tripoint.rooms.ports import RoomReader, RoomView
 
 if TYPE_CHECKING:
+    from tripoint.irc.markers import ReadMarkers
     from tripoint.irc.session import IrcSession
 
 Spawn = Callable[[Coroutine[object, object, None]], None]
@@ -52,6 +53,7 @@ class Channels:
         self._open: dict[RoomId, Channel] = {}
         self._by_name: dict[str, Channel] = {}
         self._deciding: dict[RoomId, _Undecided] = {}
+        self.markers: ReadMarkers
 
     def get(self, room_id: RoomId) -> Channel | None:
         """The open channel of a room."""
@@ -200,6 +202,7 @@ class Channels:
             session.own(out)
         else:
             session.tell(out)
+        self.markers.show(session, channel, own=own)
         # spec: docs/mapping.md 5.1: 331 is never sent on JOIN.
         for body in self.topic_lines(session, channel):
             session.shown(body, own=own)

@@ -23,6 +23,8 @@ from tripoint.fanout.hub import Hub
 from tripoint.irc.channel import Boxes, Channel, spread, together
 from tripoint.irc.entrance import Channels, Spawn, tell_history
 from tripoint.irc.joining import Joining
+from tripoint.irc.markers import CAPABILITY as READ_MARKER
+from tripoint.irc.markers import ReadMarkers
 from tripoint.irc.names import is_nick, nick_of
 from tripoint.irc.options import IrcOptions
 from tripoint.irc.outbox import IrcOutbox
@@ -67,6 +69,9 @@ class Network:
         self.channels = teller.channels = Channels(
             names, reader, hub, spawn, teller.room_changed, now_ms
         )
+        self.markers = self.channels.markers = ReadMarkers(names, reader, spawn)
+        self.markers.channels = self.channels
+        hub.watch_all_rooms(self.markers.changed)
         self.joining = Joining(spawn, call_later, self._entered)
         self.spawn = spawn
         hub.watch_users(teller.user_changed)
@@ -93,6 +98,8 @@ class Network:
         views = [await self.reader.room(room_id) for room_id, is_in in memberships.items() if is_in == "join"]
         views.sort(key=lambda view: view.last_position, reverse=True)
         for view in reversed(views[: self.options.autojoin]):
+            if READ_MARKER in session.caps:
+                await self.markers.load(session.user_id, view.room_id)
             await self.channels.enter(session, view)
 
     def remove(self, session: IrcSession, reason: str) -> None:

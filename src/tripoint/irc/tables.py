@@ -64,6 +64,7 @@ CAPABILITIES: dict[str, Capability] = {
             "IRCv3 multiline",
             f"max-bytes={MULTILINE_MAX_BYTES},max-lines={MULTILINE_MAX_LINES}",
         ),
+        Capability("draft/read-marker", "IRCv3 read-marker"),
         Capability("echo-message", "IRCv3 echo-message"),
         Capability("extended-join", "IRCv3 extended-join"),
         Capability("invite-notify", "IRCv3 invite-notify"),
