@@ -634,3 +634,21 @@ def test_nothing_is_left_of_guests_who_went() -> None:
             assert room.joined_count() == 1
 
     run(scenario())
+
+
+def test_a_monitor_list_has_an_end() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            alice = await server.account("alice")
+            nicks = [f"n{number}" for number in range(105)]
+            alice.send(f"MONITOR + {','.join(nicks[:60])}", f"MONITOR + {','.join(nicks[60:])}")
+            full = (await alice.until(" 734 "))[-1]
+            assert full == f":{SERVER} 734 alice 100 {','.join(nicks[100:])} :Monitor list is full."
+            answer = await alice.answer("MONITOR L")
+            assert sum(line.count(",") + 1 for line in answer if " 732 " in line) == 100
+            # It ends with the connection: nobody is told any more.
+            alice.send("QUIT")
+            await alice.until("ERROR")
+            assert not server.front.network.monitors._watchers
+
+    run(scenario())

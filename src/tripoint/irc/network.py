@@ -25,6 +25,7 @@ from tripoint.irc.entrance import Channels, Spawn, tell_history
 from tripoint.irc.joining import Joining
 from tripoint.irc.markers import CAPABILITY as READ_MARKER
 from tripoint.irc.markers import ReadMarkers
+from tripoint.irc.monitors import Monitors
 from tripoint.irc.names import is_nick, nick_of
 from tripoint.irc.options import IrcOptions
 from tripoint.irc.outbox import IrcOutbox
@@ -65,7 +66,8 @@ class Network:
         self.unregistered = 0
         self.registration = "closed"  # open | token | closed: whether accounts can be made here
         self.sessions = Sessions(presence)
-        teller = Teller(names, reader, self.sessions, now_ms)
+        self.monitors = Monitors(names, reader)
+        teller = Teller(names, reader, self.sessions, self.monitors, now_ms)
         self.channels = teller.channels = Channels(
             names, reader, hub, spawn, teller.room_changed, now_ms
         )
@@ -110,6 +112,7 @@ class Network:
             self.names.gone.add(session.user_id)
             self._tell_quit(session.mask, together(session.channels.values()), session.outbox, reason)
         self.channels.forget(session)
+        self.monitors.forget(session)
         self.sessions.remove(session)
         if session.account.guest:
             self.end_guest(session.user_id, reason)

@@ -98,6 +98,7 @@ class IrcSession:
         self.channels: dict[RoomId, Channel] = {}
         self.direct: dict[UserId, RoomId] = {}
         self.away: str | None = None
+        self.monitored: dict[str, str] = {}  # folded nick -> nick as it was given (monitors.py)
         self.connected_ts_ms = network.now_ms()
         self.active_ts_ms = self.connected_ts_ms
         # True while a command of ours makes us enter rooms: what we are shown then is its response.
