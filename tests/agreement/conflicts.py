@@ -179,6 +179,9 @@ class Maker:
                 ("m.room.redaction", ""), ("m.room.name", ""),
             ]
         )  # fmt: skip
+        if type_ == "m.room.redaction" and self.rules.redaction_in_auth_rules:
+            # Without a target it is allowed by Synapse, and not by the text.
+            return False
         return self.put(side, sender, type_, {"n": n, "join_rule": "public"}, state_key, force)
 
     def levels(self, side: Side, target: str) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from tripoint.store.writes import (
     PutReceipt,
     PutRegistrationToken,
     PutRoom,
+    PutRoomPassword,
     PutRosterItem,
     PutServerKey,
     PutStagedPdu,
@@ -519,6 +520,22 @@ def test_what_is_known_of_rooms_from_outside(on_store: OnStore) -> None:
         assert (await store.load_stripped_state(1), await store.load_stripped_state(2)) == (b"[3]", b"[2]")
         await write(store, PutStrippedState(1, None), DropRoom(2))
         assert (await store.load_stripped_state(1), await store.load_stripped_state(2)) == (None, None)
+
+    on_store(test)
+
+
+def test_room_passwords_last_as_long_as_the_room(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        assert await store.load_room_password(1) is None
+        await write(store, PutRoomPassword(1, b"v1", b"{}"), PutRoomPassword(2, b"v2", b"{}"))
+        await write(store, PutRoomPassword(1, b"v3", b'{"join_rule":"public"}'))
+        assert await store.load_room_password(1) == PutRoomPassword(1, b"v3", b'{"join_rule":"public"}')
+        await write(store, PutRoomPassword(1, None, b""), DropRoom(2))
+        assert (await store.load_room_password(1), await store.load_room_password(2)) == (None, None)
+
+    on_store(test)
+
+
 FAR, NEAR = ServerName("far.example"), ServerName("near.example")
 
 
@@ -633,5 +650,23 @@ def test_states_that_were_not_whole_are_completed(on_store: OnStore) -> None:
         assert await store.load_state(1) == {create: 1, a: 7, b: 8}
         assert await store.load_state(2) == await store.load_state(3) == {create: 1, a: 2, b: 8}
         assert await store.load_state_chain(2) == (1, 3)
+
+    on_store(test)
+
+
+def test_events_near_a_time(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        await write(
+            store, event(1), event(2), event(3, ts_ms=20), event(4, position=-7, ts_ms=5), event(5, position=None)
+        )
+        await write(store, event(6, position=0, flags=1, ts_ms=20), event(7, room_key=2, ts_ms=20))
+
+        async def near(ts_ms: int, *, forward: bool, limit: int = 10) -> list[int]:
+            found = await store.load_events_at(1, ts_ms, forward=forward, limit=limit)
+            return [row.event_key for row in found]
+
+        assert await near(20, forward=True) == [2, 3] and await near(20, forward=False) == [3, 2, 1, 4]
+        assert await near(6, forward=True, limit=1) == [1] and await near(6, forward=False) == [4]
+        assert await near(21, forward=True) == await near(4, forward=False) == []
 
     on_store(test)

@@ -429,3 +429,23 @@ def test_any_names_at_all(localparts: list[str], name: str | None) -> None:
             assert len(stanzas) >= 2 * len(nicks)
 
     run(work)
+
+
+def test_who_meets_a_mask_is_banned_by_its_setter_and_by_nobody_else() -> None:
+    """docs/mapping.md 9.3: his own server does not know of masks."""
+
+    async def work() -> None:
+        async with scene() as at:
+            await at.remote(Leave(actor=at.bob, room_id=at.room_id))
+            await at.irc.send("MODE #tea +b bob*:remote.org!*@*")
+            await at.heard()
+            for event in at.one.outgoing:
+                await at.two.deliver(event)
+            room = await at.one.party.middle.reader.room(at.room_id)
+            await bring_in(at.one, at.two, at.bob, at.room_id)
+            await at.heard()
+            assert room.membership(at.bob) == "ban"
+            ban = room.state["m.room.member", at.bob]
+            assert (ban.sender, ban.content["reason"]) == (at.alice, "Banned by mask: bob*!*@remote.org")
+
+    run(work)

@@ -413,8 +413,12 @@ def add_signature(event: Event, server: ServerName, key: SigningKey) -> Event:
 
     The id is the same: signatures are not part of it.
     """
-    signature = key.sign(essential(event.pdu, event.version))
-    own: JsonObject = {**object_at(event.signatures, server), key.key_id: signature}
+    return with_signatures(event, server, {key.key_id: key.sign(essential(event.pdu, event.version))})
+
+
+def with_signatures(event: Event, server: ServerName, signatures: Mapping[str, str]) -> Event:
+    """A copy of an event with signatures (key id to signature) of one more server, or more of the same. Unchecked."""
+    own: JsonObject = {**object_at(event.signatures, server), **signatures}
     pdu: JsonObject = {**event.pdu, "signatures": {**event.signatures, server: own}}
     json = encode_checked(pdu) if event.version.strict_json else encode_lenient(pdu)
     return _event(pdu, json, event.event_id, event.version)

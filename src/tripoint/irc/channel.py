@@ -16,7 +16,7 @@ from tripoint.core.json_view import object_at
 from tripoint.core.power import Rank, rank_of
 from tripoint.irc.member_list import MemberList
 from tripoint.irc.outbox import IrcOutbox
-from tripoint.irc.projection import Names, channel_flags, muted_users, prefix
+from tripoint.irc.projection import Names, channel_args, channel_flags, muted_users, prefix
 from tripoint.irc.render import Outgoing
 from tripoint.irc.tables import NICKLEN
 from tripoint.irc.wire import MAX_BODY_BYTES
@@ -74,6 +74,7 @@ class Channel:
         self.sessions: dict[str, IrcSession] = {}
         # What was last told: modes and ranks are announced as differences to these.
         self.flags = channel_flags(room)
+        self.args = channel_args(room)
         self.ranks: dict[UserId, Rank] = {}
         self.shown: set[UserId] | None = None
         self.take_ranks()

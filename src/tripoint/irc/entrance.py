@@ -143,6 +143,7 @@ class Channels:
         return (
             _was_direct(room)
             or invited_as_direct(room)
+            or room.direct_pair is not None
             or await self._reader.direct_room(people[0], people[-1]) == room.room_id
         )
 
@@ -155,6 +156,9 @@ class Channels:
         others = [other for other in people_of(room) if other != user_id]
         if others:
             return True, others[0]
+        if room.direct_pair is not None and not _was_direct(room):
+            # The other one, of another server, is not invited yet.
+            return True, next((one for one in room.direct_pair if one != user_id), user_id)
         return True, None if _was_direct(room) else user_id
 
     async def settled(self, room_id: RoomId) -> None:

@@ -18,13 +18,17 @@ from tripoint.core.relations import NOTHING, relation_in
 from tripoint.irc.channel import Channel
 from tripoint.irc.lead import NEAR_EVENTS, NO_LEAD, Lead
 from tripoint.irc.messages import SPOKEN_TYPES, batch_of, client_tags_of, content_lines, spoken_lines, text_of
-from tripoint.irc.projection import Names, channel_flags, muted_users, rank_letters
+from tripoint.irc.projection import Names, channel_args, channel_flags, muted_users, rank_letters
 from tripoint.irc.render import Audience, Outgoing, cut, fitted, one_line
 from tripoint.irc.tables import KICKLEN, MAX_MODES, TOPICLEN
 from tripoint.irc.wire import MAX_BODY_BYTES
 from tripoint.rooms.answers import content_now, recent_item
 from tripoint.rooms.changes import EventCommitted
+from tripoint.rooms.commands import MaskList
+from tripoint.rooms.masks import ACL, MASKS, mask_differences
 from tripoint.rooms.ports import RoomView
+from tripoint.rooms.room import USER_RULE
+from tripoint.rooms.settings import LIMITS, TEXT_RULES
 
 _TAGS = int(Audience.TAGS)
 
@@ -176,14 +180,38 @@ def mode_events(channel: Channel, change: EventCommitted) -> list[Outgoing]:
     return out + flag_modes(channel, by)
 
 
+_LETTERS = {MaskList.BAN: "b", MaskList.EXEMPT: "e", MaskList.INVITE: "I"}
+
+
+def mask_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
+    """MODE for what came onto a list of masks, or off it.  spec: docs/mapping.md 9.2, 9.3, 9.5"""
+    return mask_lines(channel, change.replaced, change.event, sender_of(channel.names, change.event))
+
+
+def mask_lines(channel: Channel, before: Event | None, after: Event | None, by: By) -> list[Outgoing]:
+    """As `mask_event`, for one event in the place of another. What no line can hold is left out."""
+    steps = [
+        ("+" if on else "-", _LETTERS[which], mask)
+        for which, on, mask in mask_differences(before, after)
+        if mask.isprintable() and " " not in mask and not mask.startswith(":")
+    ]
+    return step_lines(channel, by, steps)
+
+
 def flag_modes(channel: Channel, by: By) -> list[Outgoing]:
-    """MODE for the flags that are not as they were last told."""
+    """MODE for the flags, the key and the limit that are not as they were last told."""
     before, now = channel.flags, channel_flags(channel.room)
-    if before == now:
+    args_before, args_now = channel.args, channel_args(channel.room)
+    if before == now and args_before == args_now:
         return []
-    channel.flags = now
+    channel.flags, channel.args = now, args_now
     channel.members_changed()  # the symbol in NAMES shows +s
-    return [mode_line(channel.name, by, flag_changes(before, now), [])]
+    put = [letter for letter, arg in args_now.items() if args_before.get(letter) != arg]
+    # spec: RFC2812 3.2.3: taking the key away has a parameter, taking the limit away has none.
+    gone = [letter for letter in args_before if letter not in args_now]
+    flags = flag_changes(before + "".join(gone), now + "".join(put))
+    words = [args_now[letter] for letter in put] + [args_before[letter] for letter in gone if letter == "k"]
+    return [mode_line(channel.name, by, flags, words)]
 
 
 def flag_changes(before: str, now: str) -> str:
@@ -212,11 +240,20 @@ def rank_modes(channel: Channel, by: By) -> list[Outgoing]:
         old_letters, new_letters = rank_letters(old, power), rank_letters(new, power)
         steps += [("-", letter, nick) for letter in old_letters if letter not in new_letters]
         steps += [("+", letter, nick) for letter in new_letters if letter not in old_letters]
+    return [*out, *step_lines(channel, by, steps)]
+
+
+def step_lines(channel: Channel, by: By, steps: list[tuple[str, str, str]]) -> list[Outgoing]:
+    """MODE lines of (sign, letter, argument), as many in one as it holds."""
+    out = []
+    steps = list(steps)
     while steps:
         part: list[tuple[str, str, str]] = []
         size = len(f":{by.mask} MODE {channel.name} ".encode()) + 2
-        while steps and len(part) < MAX_MODES and size + len(steps[0][2]) + 3 <= MAX_BODY_BYTES:
-            size += len(steps[0][2]) + 3
+        while steps and len(part) < MAX_MODES and (
+            not part or size + len(steps[0][2].encode()) + 3 <= MAX_BODY_BYTES
+        ):
+            size += len(steps[0][2].encode()) + 3
             part.append(steps.pop(0))
         modes, sign = "", ""
         for step_sign, letter, _ in part:
@@ -379,6 +416,9 @@ FORMS: Mapping[str, EventForm] = {
     "m.room.power_levels": mode_events,
     "m.room.join_rules": mode_events,
     "m.room.guest_access": mode_events,
-    "dev.tripoint.room.irc": mode_events,
-    "dev.tripoint.room.tls_only": mode_events,
+    USER_RULE: mask_event,
+    ACL: mask_event,
+    MASKS: mask_event,
+    LIMITS: mode_events,
+    TEXT_RULES: mode_events,
 }

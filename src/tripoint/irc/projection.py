@@ -14,10 +14,10 @@ from typing import Final
 from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId, server_of
 from tripoint.core.json_view import object_at
 from tripoint.core.power import PowerLevels, Rank, moderated, op_is_owner
-from tripoint.core.vendor import V
 from tripoint.irc.names import alias_of_channel, channel_of_alias, is_nick, nick_of, room_slug, slug_nick
 from tripoint.irc.tables import fold
-from tripoint.rooms.ports import NameTable, RoomView, StateMap
+from tripoint.rooms.ports import NameTable, RoomView
+from tripoint.rooms.settings import asks_password, member_limit, text_rule
 
 _NICKS: Final = "irc_nick"
 _SLUGS: Final = "slug"
@@ -233,6 +233,14 @@ def prefix(rank: Rank, *, multi: bool) -> str:
     return signs if multi else signs[:1]
 
 
+TEXT_RULES_OF_MODE: Final = {"C": "no_ctcp", "c": "no_colour"}
+
+
+def invite_only(room: RoomView) -> bool:
+    """``+i``: every join rule but `public`, unless it is a key that opens (MAPPING 8.4, 8.5)."""
+    return room.join_rule != "public" and not asks_password(room.state)
+
+
 def channel_flags(room: RoomView) -> str:
     """The flag modes that are on, sorted. ``n`` always is (MAPPING 8.8)."""
     power = room.power
@@ -242,24 +250,14 @@ def channel_flags(room: RoomView) -> str:
     if moderated(power):
         flags.add("m")
     # spec: docs/mapping.md 8.4: knock, restricted and knock_restricted show +i too.
-    if room.join_rule != "public":
+    if invite_only(room):
         flags.add("i")
     if room.guest_access != "can_join":
         flags.add("R")
     if not room.listed:
         flags.add("s")
-    flags |= _text_rules(room.state)
+    flags |= {letter for letter, rule in TEXT_RULES_OF_MODE.items() if text_rule(room.state, rule)}
     return "".join(sorted(flags))
-
-
-def _text_rules(state: StateMap) -> set[str]:
-    flags = set()
-    rules = state.get((f"{V}.room.irc", ""))
-    if rules is not None:
-        flags |= {mode for mode, key in (("C", "no_ctcp"), ("c", "no_colour")) if rules.content.get(key) is True}
-    if (f"{V}.room.tls_only", "") in state:
-        flags.add("S")
-    return flags
 
 
 def topic_protected(power: PowerLevels) -> bool:
@@ -267,11 +265,15 @@ def topic_protected(power: PowerLevels) -> bool:
     return power.event("m.room.topic", is_state=True) > power.users_default
 
 
-def member_limit(room: RoomView) -> int | None:
-    """``+l``: the limit of members, if the room has one (MAPPING 8.6)."""
-    limits = room.state.get((f"{V}.room.limits", ""))
-    value = limits.content.get("max_members") if limits is not None else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+def channel_args(room: RoomView) -> dict[str, str]:
+    """The modes that are on and have a parameter; of a key, that there is one (MAPPING 8.5)."""
+    args = {}
+    if asks_password(room.state):
+        args["k"] = "*"
+    limit = member_limit(room)
+    if limit is not None:
+        args["l"] = str(limit)
+    return args
 
 
 def muted_users(power: PowerLevels) -> frozenset[UserId]:

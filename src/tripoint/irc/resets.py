@@ -8,7 +8,7 @@ spec: docs/mapping.md 5.5, 21.5.  Read next: tripoint/irc/events.py.
 from __future__ import annotations
 
 from tripoint.irc.channel import Channel
-from tripoint.irc.events import By, flag_modes, member_lines, membership, rank_modes, topic_line
+from tripoint.irc.events import By, flag_modes, mask_lines, member_lines, membership, rank_modes, topic_line
 from tripoint.irc.render import Outgoing
 from tripoint.rooms.changes import StateReset
 
@@ -22,6 +22,7 @@ def reset_lines(channel: Channel, change: StateReset, ts_ms: int) -> list[Outgoi
     gone: list[Outgoing] = []
     came: list[Outgoing] = []
     topic: list[Outgoing] = []
+    masks: list[Outgoing] = []
     for before, after in change.changed:
         some = after or before
         if some is None:
@@ -31,5 +32,7 @@ def reset_lines(channel: Channel, change: StateReset, ts_ms: int) -> list[Outgoi
             (came if membership(after) == "join" else gone).extend(lines)
         elif some.key == ("m.room.topic", ""):
             topic.append(topic_line(channel, by, channel.room.topic or ""))
+        else:
+            masks += mask_lines(channel, before, after, by)
     # Who goes goes first: a nick or a rank may pass to who comes.
-    return [*gone, *came, *rank_modes(channel, by), *flag_modes(channel, by), *topic]
+    return [*gone, *came, *rank_modes(channel, by), *flag_modes(channel, by), *masks, *topic]

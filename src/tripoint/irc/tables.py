@@ -91,7 +91,7 @@ CAPABILITIES: dict[str, Capability] = {
 def isupport_tokens(network: str) -> tuple[str, ...]:
     """The tokens of RPL_ISUPPORT, in the order in which they are sent.
 
-    Only what is true of this build: SILENCE, BOT, EXCEPTS and INVEX of MAPPING 0
+    Only what is true of this build: SILENCE and BOT of MAPPING 0
     appear together with the commands that keep their promise.
     """
     return (
@@ -108,7 +108,9 @@ def isupport_tokens(network: str) -> tuple[str, ...]:
         f"TOPICLEN={TOPICLEN}",
         f"AWAYLEN={AWAYLEN}",
         f"KICKLEN={KICKLEN}",
-        "MAXLIST=b:500",
+        "MAXLIST=beI:500",
+        "EXCEPTS=e",
+        "INVEX=I",
         "EXTBAN=~,am",
         "ACCOUNTEXTBAN=a,account",
         "ELIST=CMNTU",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tripoint.core.event import Event
-from tripoint.core.ids import UserId
+from tripoint.core.ids import UserId, server_of
 from tripoint.core.json_view import text_at
 from tripoint.irc.channel import Channel, spread, together
 from tripoint.irc.entrance import Channels, invited_as_direct, people_of
@@ -266,15 +266,27 @@ class Teller:
                 self.channels.entered(session, change)
         elif change.membership == "invite":
             room = self._reader.peek(change.room_id)
-            if room is None or invited_as_direct(room):
+            if room is None:
                 return
             invitation = room.member(change.user_id)
             assert invitation is not None  # it is what was told
             event, names = invitation.event, self._names
+            if invited_as_direct(room):
+                if server_of(event.sender) != names.server:
+                    self._wants_to_talk(change.user_id, event.sender)
+                return
             line = f":{names.mask(event.sender)} INVITE {names.nick(change.user_id)} {names.channel(room)}"
             out = Outgoing([line], ts_ms=event.origin_server_ts, account=names.account(event.sender))
             for session in self._sessions.of(change.user_id):
                 session.tell(out)
+
+    def _wants_to_talk(self, user_id: UserId, other: UserId) -> None:
+        """Somebody of another server opened a direct room; nobody enters by himself.  spec: docs/mapping.md 15.5"""
+        nick = self._names.nick(other)
+        text = f"{nick} would like to talk to you. Write to {nick} to accept"
+        line = f":{self._names.server} NOTICE {self._names.nick(user_id)} :{text}"
+        for session in self._sessions.of(user_id):
+            session.tell(Outgoing([line]))
 
     def _presence_changed(self, change: PresenceChanged) -> None:
         """AWAY for who asked for it.  spec: IRCv3 away-notify; docs/mapping.md 4.5, 13.6, 13.9"""

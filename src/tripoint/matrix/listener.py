@@ -16,7 +16,7 @@ from tripoint.net.http import Request, Response
 from tripoint.rooms.refusals import Refused
 
 # What the listener for other servers answers; the one for clients answers it too, for servers behind one proxy.
-FEDERATION_PATHS = ("/_matrix/federation/", "/_matrix/key/")
+FEDERATION_PATHS = ("/_matrix/federation/", "/_matrix/key/", "/_matrix/policy/")
 FEDERATION_DOCUMENT = "/.well-known/matrix/server"
 
 _PREFLIGHT = Response(204, b"", CORS)

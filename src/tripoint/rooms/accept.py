@@ -25,6 +25,7 @@ from tripoint.core.levels import CREATE
 from tripoint.rooms.ends import ends_with
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.outliers import permits
+from tripoint.rooms.policy import POLICY, Policy
 from tripoint.rooms.redactions import NOTHING, Redacting, Redactions
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.remote_writer import RemotePlace, RemoteWriter
@@ -36,6 +37,8 @@ from tripoint.store.writes import FLAG_OUTLIER, FLAG_REJECTED, FLAG_RELAYED, FLA
 
 # How often the last step is done again because local commands moved the head meanwhile.
 MAX_TRIES = 20
+# Events that are taken one after the other without giving others a turn: some 3 ms.
+IN_LOOP = 20
 
 
 class Verdict(Enum):
@@ -64,6 +67,19 @@ class Lacking:
     auth_events: frozenset[EventId]
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How an event came: the state before it as another server gave it, where there is a hole; whether this server
+    spreads it; whether the room's policy server recommends it."""
+
+    state_ids: Sequence[EventId] | None = None
+    relayed: bool = False
+    recommended: bool = True
+
+
+SIMPLE = Arrival()
+
+
 class Accept:
     """Takes events of other servers into rooms that this server is in."""
 
@@ -74,6 +90,8 @@ class Accept:
         self._states = States(store)
         self._redactions = Redactions(store, self._states)
         self._turns = turns
+        # Set where there are policy servers to ask.
+        self.policy: Policy | None = None
         # Events that are judged and not on disk yet, of all rooms, with what is done when they are.
         self._in_flight: dict[EventId, asyncio.Future[None]] = {}
 
@@ -117,19 +135,27 @@ class Accept:
             if room.outside:
                 raise Refused(Refusal.NO_SUCH_ROOM, "This server is not in that room")
             commits: list[asyncio.Future[None]] = []
-            for event in events:
+            for number, event in enumerate(events, 1):
+                if number % IN_LOOP == 0:
+                    await asyncio.sleep(0)
+                recommended = True
+                if self.policy is not None and POLICY in room.state:
+                    signed = await self.policy.recommended(room, event)
+                    recommended, event = signed is not None, signed or event
                 if event.event_id in self._in_flight:
                     await self._on_disk()
-                simple = state_ids is None and not relayed and not await self._redactions.concern(event)
+                how = Arrival(state_ids, relayed, recommended)
+                simple = how == SIMPLE and not await self._redactions.concern(event)
                 known = await self._store.load_event(event.event_id)
                 commit = self._receive_next(room, event) if simple and known is None else None
                 if commit is not None:
                     commits.append(commit)
                     outcomes.append(Verdict.ACCEPTED)
                 else:
-                    # From here on the store is read: what was judged has to be there.
+                    # From here on the store is read: what was judged or built has to be there.
                     await self._on_disk()
-                    outcomes.append(await self._receive(room, event, state_ids, relayed, known))
+                    await room.settled()
+                    outcomes.append(await self._receive(room, event, how, known))
             for commit in commits:
                 await asyncio.shield(commit)
         return outcomes
@@ -173,13 +199,9 @@ class Accept:
         return commit
 
     async def _receive(
-        self,
-        room: Room,
-        event: Event,
-        state_ids: Sequence[EventId] | None,
-        relayed: bool,
-        known: StoredEvent | None,
+        self, room: Room, event: Event, how: Arrival, known: StoredEvent | None
     ) -> Verdict | Lacking:
+        state_ids = how.state_ids
         if known is not None:
             if known.room_key != room.room_key:
                 return Verdict.CLASHES
@@ -216,7 +238,7 @@ class Accept:
         allowed = allowed and permits({**members, **await self._states.auth_state(before, event)}, event)
         redacting = await self._redactions.look(room, event, before) if allowed else NOTHING
         for _ in range(MAX_TRIES):
-            place = await self._place(room, event, before, group, allowed, known, relayed, redacting, members)
+            place = await self._place(room, event, before, group, allowed, known, how, redacting, members)
             if place is not None:
                 if event.event_id in self._in_flight:
                     # Taken meanwhile, by an event of another room.
@@ -265,7 +287,7 @@ class Accept:
         group: int | None,
         allowed: bool,
         known: StoredEvent | None,
-        relayed: bool,
+        how: Arrival,
         redacting: Redacting,
         members: Mapping[StateKey, Event],
     ) -> RemotePlace | None:
@@ -275,12 +297,12 @@ class Accept:
         after = before
         if event.state_key is not None and allowed:
             after = {**before, event.key: own_key}
-        flags = FLAG_RELAYED if relayed else 0
+        flags = FLAG_RELAYED if how.relayed else 0
         current: StateKeys | None = None
         if not allowed:
             flags = FLAG_REJECTED
-        elif not permits({**members, **_head_state(room, event)}, event):
-            # 6. "... based on the current state of the room, otherwise it is soft failed."
+        elif not how.recommended or not permits({**members, **_head_state(room, event)}, event):
+            # 6. "... based on the current state of the room, otherwise it is soft failed."; 7. the policy server.
             flags = FLAG_SOFT_FAILED
         else:
             remaining = ends_with(room.head.extremities, event)

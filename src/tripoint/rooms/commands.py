@@ -31,6 +31,15 @@ class Origin(Struct, frozen=True):
     scope: str = ""
 
 
+class Secret(Struct, frozen=True):
+    """A password on its way. It does not show itself in a trace or a log."""
+
+    value: str
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
+
+
 class StateDraft(Struct, frozen=True):
     """A state event to be made: initial state of a new room."""
 
@@ -90,6 +99,8 @@ class UnlockRoom(Command, frozen=True):
 class Join(Command, frozen=True):
     """Become a member. Joining again is not an error: the result names the present member event.
 
+    `guise`: how IRC shows the actor where the user id does not say it, `@nick:host`; masks are held against it too.
+
     `nick` becomes the per-room display name where it is free and valid (docs/mapping.md 2.7); NICK_TAKEN if
     another member holds it. `content` is merged into the member event (Matrix clients may add keys). `via`: servers
     through which the room may be entered where this one is not in it. Refused besides: REMOTE_TIMEOUT.
@@ -100,6 +111,8 @@ class Join(Command, frozen=True):
     reason: str | None = None
     content: JsonObject = {}
     via: tuple[ServerName, ...] = ()
+    guise: str | None = None
+    password: Secret | None = None
 
 
 class Leave(Command, frozen=True):
@@ -190,6 +203,49 @@ class SetRanks(Command, frozen=True):
 
     room_id: RoomId
     ranks: tuple[tuple[UserId, Rank], ...]
+
+
+class SetLevels(Command, frozen=True):
+    """Write the exact power levels of users, all in one event or none (docs/mapping.md 7.7). None takes an entry away.
+
+    Refused: POWER_TOO_LOW, SAME_POWER, NOT_JOINED.
+    """
+
+    room_id: RoomId
+    levels: tuple[tuple[UserId, int | None], ...]
+
+
+class SetPassword(Command, frozen=True):
+    """Let a password give entry to the room, another one than before, or none any more.
+
+    Without one the join rule is again what it was before. Refused: BAD_CONTENT, NOT_SUPPORTED (the room's version),
+    POWER_TOO_LOW, NOT_JOINED.
+    """
+
+    room_id: RoomId
+    password: Secret | None
+
+
+class MaskList(Enum):
+    """The three lists of masks of a room (docs/mapping.md 9.2, 9.3, 9.5)."""
+
+    BAN = "ban"
+    EXEMPT = "exempt"  # whom bans by mask do not meet
+    INVITE = "invite"  # who needs no invitation
+
+
+class SetMask(Command, frozen=True):
+    """Put a mask on a list of the room, or take it off. Bans of one user are Ban and Unban.
+
+    A ban of a whole server is an entry of the access control list where the actor may write that, and a rule of
+    the room otherwise. What is there already, or is not, changes nothing. Refused: BAD_MASK, NO_SUCH_MASK,
+    LIST_FULL, POWER_TOO_LOW, NOT_JOINED.
+    """
+
+    room_id: RoomId
+    list: MaskList
+    mask: str
+    on: bool = True
 
 
 class SetAlias(Command, frozen=True):

@@ -216,6 +216,8 @@ class Elsewhere:
         """
         transaction = self._writer.begin(room)
         event = transaction.append(actor, "m.room.member", content, state_key=target)
+        if self._writer.policy is not None:
+            event = await self._writer.policy.signed(room, event)
         return await self._to_the_end(self._invite(room, event, server_of(target)))
 
     async def _invite(self, room: Room, event: Event, server: ServerName) -> EventId:

@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
-from tripoint.core.ids import RoomId, ServerName, UserId, server_of
+from tripoint.core.ids import RoomId, UserId, server_of
 from tripoint.rooms.commands import Ban, Command, Done, Invite, Join, Kick, Knock, Leave, SetRoomNick, Unban
 from tripoint.rooms.elsewhere import Elsewhere
+from tripoint.rooms.entry import Entry, Way, authorising_user
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
@@ -50,15 +51,6 @@ def profile_content(membership: str, profile: Mapping[str, str], nick: str | Non
     return content
 
 
-def authorising_user(room: Room, server: ServerName) -> UserId | None:
-    """A member of `server` who may invite. spec: rooms/v8 "join_authorised_via_users_server"."""
-    power = room.head_power()
-    for user_id in room.joined():
-        if server_of(user_id) == server and power.user(user_id) >= power.invite:
-            return user_id
-    return None
-
-
 class Membership:
     """Handlers of the membership commands."""
 
@@ -69,8 +61,10 @@ class Membership:
         people: People,
         index: MembershipIndex,
         elsewhere: Elsewhere,
+        entry: Entry,
     ) -> None:
         self._elsewhere = elsewhere
+        self._entry = entry
         self._rooms = rooms
         self._writer = writer
         self._people = people
@@ -99,20 +93,26 @@ class Membership:
             return Done(room.room_id, current.event_id)
         if membership != "join":
             self._index.check_one_more(actor)
-            self._check_may_enter(room, actor, membership)
+        way = Way()
+        if membership != "join":
+            way = await self._entry.way_in(room, command)
+            membership = room.head_membership(actor)  # checking a password takes a moment
         if membership != "join" and room.partial is not None:
             # Whether this user is banned may not be known here yet; a server that has all members knows.
             event_id = await self._elsewhere.let_in(room, actor, content)
             return Done(room.room_id, event_id, created=True)
-        if membership not in ("join", "invite") and room.join_rule in ("restricted", "knock_restricted"):
+        transaction = self._writer.begin(room)
+        if way.invited_by is not None:
+            invitation = profile_content("invite", profile)
+            transaction.append(way.invited_by, "m.room.member", invitation, state_key=actor)
+        elif way.authorised:
             authoriser = authorising_user(room, self._writer.signer.server)
             if authoriser is None:
                 event_id = await self._elsewhere.let_in(room, actor, content)
                 return Done(room.room_id, event_id, created=True)
             content["join_authorised_via_users_server"] = authoriser
-        transaction = self._writer.begin(room)
-        event = transaction.append(actor, "m.room.member", content, state_key=actor)
-        await self._writer.commit(room, transaction, origin=command.origin)
+        transaction.append(actor, "m.room.member", content, state_key=actor)
+        event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id, created=membership != "join")
 
     def _check_may_go_elsewhere(self, command: Join | Knock) -> None:
@@ -120,34 +120,6 @@ class Membership:
         if self._people.is_guest(command.actor):
             known = command.via or self._elsewhere.ways_to(command.room_id)
             raise Refused(Refusal.GUESTS_FORBIDDEN if known else Refusal.NO_SUCH_ROOM)
-
-    def _check_may_enter(self, room: Room, actor: UserId, membership: str) -> None:
-        if membership == "ban":
-            raise Refused(Refusal.BANNED)
-        if self._people.is_guest(actor) and room.guest_access != "can_join":
-            raise Refused(Refusal.GUESTS_FORBIDDEN)
-        if membership == "invite":
-            return
-        rule = room.join_rule
-        if rule in ("restricted", "knock_restricted"):
-            if not self._allowed_elsewhere(room, actor):
-                raise Refused(
-                    Refusal.NOT_INVITED, "You need an invitation, or to be in one of the rooms that give entry"
-                )
-        elif rule != "public":
-            raise Refused(Refusal.NOT_INVITED)
-
-    def _allowed_elsewhere(self, room: Room, actor: UserId) -> bool:
-        """Whether the actor is in a room that gives entry. spec: client-server "Restricted rooms"."""
-        event = room.head_event("m.room.join_rules")
-        allow = event.content.get("allow") if event is not None else None
-        joined = set(self._index.joined(actor))
-        return isinstance(allow, list) and any(
-            isinstance(entry, dict)
-            and entry.get("type") == "m.room_membership"
-            and entry.get("room_id") in joined
-            for entry in allow
-        )
 
     async def leave(self, command: Leave) -> Done:
         room = await self._rooms.get(command.room_id)
@@ -191,8 +163,8 @@ class Membership:
             event_id = await self._elsewhere.invite(room, command.actor, target, content)
             return Done(room.room_id, event_id, created=True)
         transaction = self._writer.begin(room)
-        event = transaction.append(command.actor, "m.room.member", content, state_key=target)
-        await self._writer.commit(room, transaction, origin=command.origin)
+        transaction.append(command.actor, "m.room.member", content, state_key=target)
+        event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id, created=True)
 
     async def kick(self, command: Kick) -> Done:
@@ -238,8 +210,8 @@ class Membership:
         if room.join_rule not in ("knock", "knock_restricted"):
             raise Refused(Refusal.NOT_INVITED, "This room does not take knocks")
         transaction = self._writer.begin(room)
-        event = transaction.append(command.actor, "m.room.member", content, state_key=command.actor)
-        await self._writer.commit(room, transaction, origin=command.origin)
+        transaction.append(command.actor, "m.room.member", content, state_key=command.actor)
+        event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id, created=True)
 
     async def set_room_nick(self, command: SetRoomNick) -> Done:
@@ -255,8 +227,8 @@ class Membership:
 
     async def _rename(self, room: Room, command: Command, current: Event, nick: str | None) -> Done:
         transaction = self._writer.begin(room)
-        event = append_renamed(transaction, current, "displayname", nick)
-        await self._writer.commit(room, transaction, origin=command.origin)
+        append_renamed(transaction, current, "displayname", nick)
+        event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id)
 
     async def _set(
@@ -266,8 +238,8 @@ class Membership:
         if reason is not None:
             content["reason"] = reason
         transaction = self._writer.begin(room)
-        event = transaction.append(command.actor, "m.room.member", content, state_key=target)
-        await self._writer.commit(room, transaction, origin=command.origin)
+        transaction.append(command.actor, "m.room.member", content, state_key=target)
+        event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id, created=True)
 
     def _check_inside(self, room: Room, actor: UserId) -> None:

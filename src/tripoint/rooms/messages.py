@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import load_event, redact
 from tripoint.core.ids import EventId, InvalidId, RoomAlias, RoomId, UserId, parse_room_alias, parse_user_id
-from tripoint.core.power import GrantRefused, PowerLevels, change_ranks
+from tripoint.core.power import GrantRefused, PowerLevels, change_levels, change_ranks
 from tripoint.rooms.commands import (
     Ban,
     Command,
@@ -23,14 +23,17 @@ from tripoint.rooms.commands import (
     Redact,
     SendEvent,
     SendState,
+    SetLevels,
     SetRanks,
     SetTopic,
     Unban,
 )
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership import Membership
+from tripoint.rooms.pace import Pace
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room
+from tripoint.rooms.settings import text_rule, without_colours
 from tripoint.rooms.writer import Writer, stored_token
 from tripoint.store.interface import RoomStore, StoredEvent
 from tripoint.store.writes import FLAG_REDACTED, ReplaceEventJson
@@ -48,6 +51,7 @@ class Messages:
         self._writer = writer
         self._store = store
         self._membership = membership
+        self._pace = Pace(writer.signer.clock_ms)
         self._recent_tokens: OrderedDict[tuple[RoomId, str], asyncio.Future[EventId]] = OrderedDict()
 
     async def send_event(self, command: SendEvent) -> Done:
@@ -61,9 +65,11 @@ class Messages:
         power = room.head_power()
         if power.user(command.actor) < power.event(command.type, is_state=False):
             raise Refused(Refusal.CANNOT_SPEAK)
-        transaction = self._writer.begin(room)
-        event = transaction.append(command.actor, command.type, command.content)
-        await self._writer.commit(room, transaction, origin=command.origin)
+        content = without_colours(command.content) if text_rule(room.state, "no_colour") else command.content
+        with self._pace.one_message(room, command):
+            transaction = self._writer.begin(room)
+            transaction.append(command.actor, command.type, content)
+            event = await self._writer.commit(room, transaction, origin=command.origin)
         return event.event_id
 
     async def _once(self, room: Room, command: Command, send: Callable[[], Awaitable[EventId]]) -> Done:
@@ -103,12 +109,12 @@ class Messages:
             raise Refused(Refusal.POWER_TOO_LOW, "A room is created once")
         if command.type == "m.room.canonical_alias":
             await self._check_canonical_alias(room, command.content)
-        return await self._put_state(room, command, command.type, command.state_key, command.content)
+        return await self.put_state(room, command, command.type, command.state_key, command.content)
 
     async def set_topic(self, command: SetTopic) -> Done:
         room = await self._rooms.get(command.room_id)
         self._check_inside(room, command.actor)
-        return await self._put_state(room, command, "m.room.topic", "", topic_content(command.topic))
+        return await self.put_state(room, command, "m.room.topic", "", topic_content(command.topic))
 
     async def set_ranks(self, command: SetRanks) -> Done:
         room = await self._rooms.get(command.room_id)
@@ -121,7 +127,21 @@ class Messages:
             content = change_ranks(power, command.actor, dict(command.ranks))
         except GrantRefused as error:
             raise Refused(_grant_refusal(power, command), error.reason) from error
-        return await self._put_state(room, command, "m.room.power_levels", "", content)
+        return await self.put_state(room, command, "m.room.power_levels", "", content)
+
+    async def set_levels(self, command: SetLevels) -> Done:
+        room = await self._rooms.get(command.room_id)
+        self._check_inside(room, command.actor)
+        power = room.head_power()
+        try:
+            content = change_levels(power, command.actor, dict(command.levels))
+        except GrantRefused as error:
+            own = power.user(command.actor)
+            above = any(u != command.actor and power.user(u) >= own for u, _ in command.levels)
+            raise Refused(Refusal.SAME_POWER if above else Refusal.POWER_TOO_LOW, error.reason) from error
+        if content == power.content:
+            return Done(room.room_id)
+        return await self.put_state(room, command, "m.room.power_levels", "", content)
 
     async def redact(self, command: Redact) -> Done:
         """spec: rooms/v3 "Handling redactions": own events, or with the redact level."""
@@ -145,7 +165,7 @@ class Messages:
         transaction = self._writer.begin(room)
         event = transaction.append(command.actor, "m.room.redaction", content, redacts=command.event_id)
         gone = redact(target)
-        await self._writer.commit(
+        event = await self._writer.commit(
             room,
             transaction,
             origin=command.origin,
@@ -162,9 +182,10 @@ class Messages:
                 return stored
         return None
 
-    async def _put_state(
+    async def put_state(
         self, room: Room, command: Command, type_: str, state_key: str, content: JsonObject
     ) -> Done:
+        """Write one state event; none where the same stands there by the same hand. Refused(POWER_TOO_LOW)."""
         current = room.head_event(type_, state_key)
         if current is not None and current.content == content and current.sender == command.actor:
             # Saying again what stands already makes no event: clients do, and history would fill with it.
@@ -174,8 +195,8 @@ class Messages:
         if power.user(command.actor) < needed:
             raise Refused(Refusal.POWER_TOO_LOW, f"Changing {type_} here needs power level {needed:g}")
         transaction = self._writer.begin(room)
-        event = transaction.append(command.actor, type_, content, state_key=state_key)
-        await self._writer.commit(room, transaction, origin=command.origin)
+        transaction.append(command.actor, type_, content, state_key=state_key)
+        event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id)
 
     async def _send_member(self, command: SendState) -> Done:
@@ -233,10 +254,10 @@ class Messages:
                 )
             )
         transaction = self._writer.begin(room)
-        event = transaction.append(
+        transaction.append(
             command.actor, "m.room.member", command.content, state_key=command.actor
         )
-        await self._writer.commit(room, transaction, origin=command.origin)
+        event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id)
 
     async def _check_canonical_alias(self, room: Room, content: JsonObject) -> None:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 
 from tripoint.bus.interface import Bus
+from tripoint.core.event import Event
 from tripoint.core.ids import UserId
 from tripoint.rooms.changes import ProfileChanged, UserChange
 from tripoint.rooms.commands import Done, SetProfile
@@ -69,7 +70,7 @@ class Profiles:
 
     def _rename(
         self, room: Room, command: SetProfile, before: str | None, value: str | None
-    ) -> "asyncio.Future[None] | None":
+    ) -> "asyncio.Future[Event] | None":
         """Submit the member event that follows in one room; None where there is none to make."""
         current = room.head_event("m.room.member", command.actor)
         if room.gone or current is None or member_of(current).membership != "join":
@@ -81,4 +82,4 @@ class Profiles:
             append_renamed(transaction, current, command.field, value)
         except Refused:
             return None  # a member event that has no room for more must not keep the others from changing
-        return self._writer.submit(room, transaction, origin=command.origin)
+        return asyncio.ensure_future(self._writer.commit(room, transaction, origin=command.origin))

@@ -26,12 +26,16 @@ class Refusal(Enum):
     RANK_IMPOSSIBLE = "That rank cannot be given here"
     SAME_POWER = "They have the same rights as you or more"
     CANNOT_SPEAK = "You may not speak in this room"
+    SLOW_MODE = "Slow mode: wait before you say more"
     SERVER_DENIED = "This server is denied here"
     NOT_JOINED = "You are not in this room"
     ALREADY_JOINED = "They are already in this room"
     TARGET_NOT_JOINED = "They are not in this room"
     NO_SUCH_USER = "There is no such user"
     NO_SUCH_EVENT = "There is no such message"
+    BAD_MASK = "That mask cannot be used"
+    NO_SUCH_MASK = "That mask is not in the list"
+    LIST_FULL = "The list is full"
     NICK_TAKEN = "Somebody else has that nick in this room"
     BAD_NICK = "That nick cannot be used"
     REMOTE_TIMEOUT = "The other server did not answer in time"
@@ -49,7 +53,7 @@ class Refusal(Enum):
 class Refused(Exception):
     """A command was refused and nothing was changed.
 
-    `text` is shown to the person; `retry_after_ms` is set for RATE_LIMITED alone.
+    `text` is shown to the person; `retry_after_ms` is set for RATE_LIMITED and SLOW_MODE.
     """
 
     def __init__(self, refusal: Refusal, text: str | None = None, *, retry_after_ms: int | None = None) -> None:

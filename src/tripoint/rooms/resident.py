@@ -14,8 +14,8 @@ from tripoint.core.ids import RoomId, ServerName, UserId, server_of
 from tripoint.core.json_view import text_at
 from tripoint.core.room_version import RoomVersion
 from tripoint.rooms.accept import Accept, Verdict
+from tripoint.rooms.entry import authorising_user
 from tripoint.rooms.loaded import LoadedRooms
-from tripoint.rooms.membership import authorising_user
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room, member_of
 from tripoint.rooms.serving import Serving
@@ -81,6 +81,8 @@ class Resident:
                 content["join_authorised_via_users_server"] = authoriser
         transaction = self._writer.begin(room)
         event = transaction.append(user_id, "m.room.member", content, state_key=user_id)
+        # What comes back cites what is on disk by then.
+        await room.settled()
         signed = ("hashes", "signatures", "event_id")
         return {key: value for key, value in event.pdu.items() if key not in signed}, room.version
 

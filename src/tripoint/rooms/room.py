@@ -5,6 +5,7 @@ what may still be lost. Commits move the committed state up to the head; a faile
 Read next: transaction.py (building), writer.py (committing).
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -26,6 +27,7 @@ StateKey = tuple[str, str]
 # less than this behind never touches the disk. 20 are shown by default; a busy minute is some 100.
 RECENT_EVENTS = 100
 
+USER_RULE = "m.policy.rule.user"
 _POWER_KEYS = (("m.room.power_levels", ""), ("m.room.create", ""))
 
 
@@ -45,6 +47,11 @@ def member_of(event: Event) -> Member:
 def membership_of(event: Event | None) -> str:
     """The membership that a member event gives; `leave` where there is none."""
     return "leave" if event is None else member_of(event).membership
+
+
+def direct_pair(one: UserId, other: UserId) -> str:
+    """The key of two users' direct rooms, the same from both sides."""
+    return " ".join(sorted((one, other)))
 
 
 class Head:
@@ -102,6 +109,8 @@ class Room:
         # (event, its key), or None for state that a resolution took away.
         self.pending: dict[StateKey, tuple[Event, int] | None] = {}
         self.pending_units = 0
+        # Done when everything is on disk that was built so far (Writer.queue).
+        self.last_unit: asyncio.Future[None] | None = None
         # Where state changed last without an event of its own (changes.StateReset).
         self.reset_position = 0
         # How it was entered, while its members are not all here (partial.py), and where they came.
@@ -117,6 +126,7 @@ class Room:
         self._joined: dict[UserId, Member] = {}
         self._servers: dict[ServerName, int] = {}
         self._acl: tuple[Event | None, ServerAcl | None] = (None, None)
+        self._rules: tuple[Event, ...] | None = None
         for (type_, state_key), event in self.state.items():
             if type_ == "m.room.member":
                 self._set_member(UserId(state_key), event)
@@ -172,6 +182,13 @@ class Room:
         return self._text("m.room.guest_access", "guest_access") or "forbidden"
 
     @property
+    def direct_pair(self) -> tuple[UserId, UserId] | None:
+        if self.row.direct_pair is None:
+            return None
+        one, _, other = self.row.direct_pair.partition(" ")
+        return UserId(one), UserId(other)
+
+    @property
     def encrypted(self) -> bool:
         return ("m.room.encryption", "") in self.state
 
@@ -224,8 +241,23 @@ class Room:
         acl = self._acl[1]
         return acl is None or acl.allows(server)
 
+    def user_rules(self) -> tuple[Event, ...]:
+        """The room's own rules about users (m.policy.rule.user). A room is searched for them once per change."""
+        if self._rules is None:
+            self._rules = tuple(event for (type_, _), event in self.state.items() if type_ == USER_RULE)
+        return self._rules
+
     def joined_count(self) -> int:
         return len(self._joined)
+
+    def head_joined_count(self) -> int:
+        """How many are joined after everything that was built so far."""
+        count = len(self._joined)
+        for (type_, state_key), pending in self.pending.items():
+            if type_ == "m.room.member":
+                now = pending is not None and member_of(pending[0]).membership == "join"
+                count += now - (UserId(state_key) in self._joined)
+        return count
 
     def members(self) -> Mapping[UserId, Member]:
         return self._members
@@ -282,6 +314,11 @@ class Room:
 
     # -- commits
 
+    async def settled(self) -> None:
+        """Wait until what was built so far is on disk, or has failed."""
+        if self.last_unit is not None and not self.last_unit.done():
+            await asyncio.wait([self.last_unit])
+
     def committed(self, item: HistoryItem, head: Head) -> Event | None:
         """An event is on disk: take it into the committed room. Returns the state event that it replaces."""
         event = item.event
@@ -304,6 +341,8 @@ class Room:
             self._set_member(UserId(event.state_key), event)
         elif event.type in ("m.room.power_levels", "m.room.create"):
             self._power = None
+        elif event.type == USER_RULE:
+            self._rules = None
         return replaced
 
     def reset_state(
@@ -326,6 +365,7 @@ class Room:
                 self._drop_or_set_member(UserId(key[1]), None if entry is None else entry[0])
         if any(key in changed for key in _POWER_KEYS):
             self._power = None
+        self._rules = None
         return before
 
     def take_missing(self, missing: Mapping[StateKey, tuple[Event, int] | None]) -> None:
@@ -338,6 +378,7 @@ class Room:
             if key[0] == "m.room.member":
                 self._set_member(UserId(key[1]), entry[0])
         self._power = None
+        self._rules = None
         self._head_power = None
 
     def forget_event(self, event_id: EventId) -> None:
@@ -391,6 +432,7 @@ class Room:
                 if event.type == "m.room.member":
                     self._set_member(UserId(event.state_key), event)
                 self._power = None
+                self._rules = None
                 self._head_power = None
 
     def set_aliases(self, aliases: Iterable[RoomAlias]) -> None:

@@ -26,7 +26,10 @@ from tripoint.rooms.commands import (
     SendEvent,
     SendState,
     SetAlias,
+    SetLevels,
     SetListed,
+    SetMask,
+    SetPassword,
     SetProfile,
     SetRanks,
     SetReceipt,
@@ -41,12 +44,14 @@ from tripoint.rooms.creation import Creation
 from tripoint.rooms.direct import Direct
 from tripoint.rooms.ephemeral import Receipts, Typing
 from tripoint.rooms.limits import Limits
+from tripoint.rooms.masks import Masks
 from tripoint.rooms.membership import Membership, People
 from tripoint.rooms.messages import Messages
 from tripoint.rooms.naming import Names
 from tripoint.rooms.profiles import Profiles
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.removal import Removal
+from tripoint.rooms.room_passwords import RoomPasswords
 from tripoint.store.interface import StoreError
 
 # `Any`: each handler takes the command it is registered for, and the table's keys say which.
@@ -61,6 +66,8 @@ class Service:
         *,
         membership: Membership,
         messages: Messages,
+        masks: Masks,
+        passwords: RoomPasswords,
         creation: Creation,
         direct: Direct,
         names: Names,
@@ -95,6 +102,9 @@ class Service:
             SendState: (messages.send_state, state),
             SetTopic: (messages.set_topic, state),
             SetRanks: (messages.set_ranks, state),
+            SetLevels: (messages.set_levels, state),
+            SetPassword: (passwords.set, state),
+            SetMask: (masks.set, state),
             SetAlias: (names.set_alias, state),
             DeleteAlias: (names.delete_alias, state),
             SetListed: (names.set_listed, state),

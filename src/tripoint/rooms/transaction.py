@@ -52,6 +52,7 @@ class RoomTransaction:
             {} if room is None else {i: (at.depth, at.reference) for i, at in room.head.extremities.items()}
         )
         self._room_id: RoomId | None = None if room is None else room.room_id
+        self._began = () if room is None else room.head.rows()
 
     @property
     def room_id(self) -> RoomId:
@@ -76,6 +77,20 @@ class RoomTransaction:
         keys = (("m.room.power_levels", ""), ("m.room.create", ""))
         state = {key: event for key in keys if (event := self.get(*key)) is not None}
         return PowerLevels.from_state(state, self.version)
+
+    @property
+    def is_on_head(self) -> bool:
+        """Whether the room's head is still where this began."""
+        return self.room is None or self._began == self.room.head.rows()
+
+    def again(self) -> "RoomTransaction":
+        """The same events on the head as it is now. Raises Refused as append() does."""
+        other = RoomTransaction(self._signer, self.version, self.room, self._now_ms)
+        for event in self.events:
+            other.append(
+                event.sender, event.type, event.content, state_key=event.state_key, redacts=event.redacts
+            )
+        return other
 
     def append(
         self,

@@ -18,13 +18,18 @@ from tripoint.rooms.commands import Origin
 from tripoint.rooms.ends import ends_with, extremity_of
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.membership_index import MembershipIndex
+from tripoint.rooms.policy import Policy, policy_server_of
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Head, Room, member_of, membership_of
 from tripoint.rooms.state_groups import StateGroups
 from tripoint.rooms.transaction import RoomTransaction, Signer
+from tripoint.rooms.turns import Turns
 from tripoint.store.interface import StoreError
 from tripoint.store.stream import Stream
-from tripoint.store.writes import AddEvent, PutMembership, PutRoom, Write
+from tripoint.store.writes import AddEvent, PutMembership, PutRoom, ReplaceEventJson, Write
+
+# How often a policy server is asked about the same, because the room moved on meanwhile.
+MAX_TRIES = 3
 
 
 class _Item:
@@ -53,6 +58,7 @@ class Writer:
     """Commits transactions of all rooms of this process.
 
     Changes are published on `room_bus` and `user_bus`. `room_keys` is the highest room key in use.
+    `turns` are those of remote events.
     """
 
     def __init__(
@@ -65,7 +71,11 @@ class Writer:
         signer: Signer,
         *,
         room_keys: int = 0,
+        turns: Turns | None = None,
     ) -> None:
+        self._turns = turns if turns is not None else Turns()
+        # Set where there are policy servers to ask.
+        self.policy: Policy | None = None
         self.stream = stream
         self.signer = signer
         self.groups = groups
@@ -143,6 +153,7 @@ class Writer:
         unit.append(stored_row)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         room.pending_units += 1
+        room.last_unit = future
 
         def done(error: StoreError | None) -> None:
             if error is not None:
@@ -169,12 +180,42 @@ class Writer:
         row: PutRoom | None = None,
         on_commit: Callable[[], None] | None = None,
         redacted: Event | None = None,
-    ) -> None:
-        """submit() and wait. Who stops waiting does not stop the commit."""
+    ) -> Event:
+        """submit() and wait; the last event as it was committed. Who stops waiting does not stop the commit.
+
+        A room with a policy server has it asked first; then the events may have moved behind what came meanwhile.
+        Refused besides: what the policy server says, REMOTE_TIMEOUT.
+        """
+        if transaction.events and self.policy is not None and policy_server_of(room) is not None:
+            async with self._turns.of(room.room_id):
+                began = transaction.events
+                transaction = await self._recommended(room, transaction)
+                writes = _pointing_to(transaction.events, began, writes)
+                future = self.submit(
+                    room, transaction, origin=origin, writes=writes, row=row, on_commit=on_commit, redacted=redacted
+                )
+            await asyncio.shield(future)
+            return transaction.events[-1]
         future = self.submit(
             room, transaction, origin=origin, writes=writes, row=row, on_commit=on_commit, redacted=redacted
         )
         await asyncio.shield(future)
+        return transaction.events[-1] if transaction.events else room.create_event
+
+    async def _recommended(self, room: Room, transaction: RoomTransaction) -> RoomTransaction:
+        """The events with the signatures of the room's policy server, on the room's head.
+
+        Others of the room wait for the same turn, so the head stays where it is, but for what was on its way.
+        """
+        assert self.policy is not None
+        for _ in range(MAX_TRIES):
+            if not transaction.is_on_head:
+                transaction = transaction.again()
+            signed = [await self.policy.signed(room, event) for event in transaction.events]
+            if transaction.is_on_head:
+                transaction.events = signed
+                return transaction
+        raise Refused(Refusal.SERVER_BUSY)
 
     async def write(self, writes: Sequence[Write], on_commit: Callable[[], None] | None = None) -> None:
         """Store what is not an event. `on_commit` as in Stream.commit. Raises Refused(SERVER_BUSY)."""
@@ -265,3 +306,14 @@ class Writer:
             if some is not None and some.type == "m.room.member":
                 self.tell_member(reset, before, after)
         self._room_bus.publish(reset)
+
+
+def _pointing_to(events: Sequence[Event], began: Sequence[Event], writes: Iterable[Write]) -> list[Write]:
+    """The writes that go with events, where those were built again and have other ids."""
+    ids = {old.event_id: new.event_id for old, new in zip(began, events, strict=True)}
+    return [
+        replace(write, redacted_by=ids.get(write.redacted_by, write.redacted_by))
+        if isinstance(write, ReplaceEventJson)
+        else write
+        for write in writes
+    ]

@@ -30,10 +30,12 @@ from tripoint.rooms.creation import Creation
 from tripoint.rooms.direct import Direct
 from tripoint.rooms.elsewhere import Elsewhere
 from tripoint.rooms.entering import Entering
+from tripoint.rooms.entry import Entry
 from tripoint.rooms.ephemeral import Receipts, Typing
 from tripoint.rooms.invitations import Invitations
 from tripoint.rooms.limits import Limits
 from tripoint.rooms.loaded import LoadedRooms
+from tripoint.rooms.masks import Masks
 from tripoint.rooms.membership import Membership, People
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.messages import Messages
@@ -41,6 +43,7 @@ from tripoint.rooms.name_table import StoredNames
 from tripoint.rooms.naming import Names
 from tripoint.rooms.outliers import OutlierJudge
 from tripoint.rooms.outside import Outside
+from tripoint.rooms.policy import Policy
 from tripoint.rooms.presence import PresenceBoard
 from tripoint.rooms.profiles import Profiles
 from tripoint.rooms.reader import Reader
@@ -49,11 +52,13 @@ from tripoint.rooms.remote import RemoteDoor
 from tripoint.rooms.remote_writer import RemoteWriter
 from tripoint.rooms.removal import POSITION_FLOOR, Removal
 from tripoint.rooms.resident import Resident
+from tripoint.rooms.room_passwords import RoomPasswords
 from tripoint.rooms.service import Service
 from tripoint.rooms.serving import Serving
 from tripoint.rooms.state_groups import StateGroups
 from tripoint.rooms.transaction import Signer
 from tripoint.rooms.turns import Turns
+from tripoint.rooms.warden import Warden
 from tripoint.rooms.writer import Writer
 from tripoint.store.interface import Store, StoreError
 from tripoint.store.stream import Stream
@@ -95,6 +100,7 @@ class Middle:
     door: RemoteDoor
     registration: Registration
     limits: Limits
+    warden: Warden
 
     def reload(self, config: Config) -> None:
         """Take up changed limits and registration."""
@@ -104,6 +110,7 @@ class Middle:
 
     async def close(self) -> None:
         """End what is asked of other servers, write what is queued, close the store."""
+        await self.warden.close()
         await self.elsewhere.close()
         await self.store.close()
         self.passwords.close()
@@ -162,17 +169,20 @@ async def build_middle(
 
     index = MembershipIndex(store, server, limits.rooms_per_account)
     signer = Signer(server, key, clock)
-    writer = Writer(stream, StateGroups(group), index, room_bus, user_bus, signer, room_keys=room_key)
+    turns, door = Turns(), RemoteDoor()
+    writer = Writer(stream, StateGroups(group), index, room_bus, user_bus, signer, room_keys=room_key, turns=turns)
     loaded = LoadedRooms(store, hub.is_watched, limits.rooms_in_memory)
     people = People(accounts.is_local_user, accounts.is_guest, accounts.profile, accounts.mark_direct)
-    turns, door = Turns(), RemoteDoor()
     remote_writer = RemoteWriter(writer, index)
     accept = Accept(loaded, remote_writer, store, turns)
+    writer.policy = accept.policy = Policy(door)
     outliers = OutlierJudge(writer, store)
     outside = Outside(loaded, writer, index, store)
     entering = Entering(loaded, writer, remote_writer, outliers, store)
     elsewhere = Elsewhere(loaded, writer, accept, entering, outside, door, turns)
-    membership = Membership(loaded, writer, people, index, elsewhere)
+    room_passwords = RoomPasswords(loaded, writer, store)
+    entry = Entry(server, index, people.is_guest, room_passwords)
+    membership = Membership(loaded, writer, people, index, elsewhere, entry)
     messages = Messages(loaded, writer, store, membership)
     names = Names(loaded, writer, store, room_bus)
     creation = Creation(
@@ -193,6 +203,8 @@ async def build_middle(
     service = Service(
         membership=membership,
         messages=messages,
+        passwords=room_passwords,
+        masks=Masks(loaded, messages.put_state, server),
         creation=creation,
         direct=Direct(loaded, store, creation, membership, people, index),
         names=names,
@@ -220,6 +232,8 @@ async def build_middle(
     accounts.rename = _renamer(service)
     name_table = StoredNames(store, stream, _name_lost)
     serving = Serving(loaded, store)
+    warden = Warden(server, loaded, membership.ban)
+    hub.watch_all_rooms(warden.room_changed)
     await accounts.start(end_guests=end_guests)
     return Middle(
         store,
@@ -247,6 +261,7 @@ async def build_middle(
         door,
         registration,
         room_limits,
+        warden,
     )
 
 

@@ -21,6 +21,7 @@ from tripoint.store.writes import (
     PutReceipt,
     PutRegistrationToken,
     PutRoom,
+    PutRoomPassword,
     PutServerKey,
     PutStagedPdu,
     PutToken,
@@ -130,6 +131,11 @@ class RoomStore(Writer, Protocol):
     async def load_position_at(self, room_key: int, ts_ms: int) -> int:
         """The highest position whose event's time is before `ts_ms`; 0 if there is none."""
 
+    async def load_events_at(
+        self, room_key: int, ts_ms: int, *, forward: bool, limit: int
+    ) -> Sequence[StoredEvent]:
+        """Events of the timeline at or after a time (`forward`), or at or before it; the nearest first."""
+
     async def load_event_by_token(self, room_key: int, token: str) -> Sequence[StoredEvent]:
         """Events kept with this token, newest first."""
 
@@ -144,6 +150,7 @@ class RoomStore(Writer, Protocol):
     async def load_stripped_state(self, room_key: int) -> bytes | None:
         """What was told of a room from outside (PutStrippedState)."""
 
+    async def load_room_password(self, room_key: int) -> PutRoomPassword | None: ...
     async def load_names(self, kind: str, scope: str) -> Mapping[str, str]: ...
     async def load_maxima(self) -> tuple[int, int, int]:
         """Highest (position or event key, state group, room key) in use; zeros in a new database."""

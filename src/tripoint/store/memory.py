@@ -35,6 +35,7 @@ from tripoint.store.writes import (
     PutReceipt,
     PutRegistrationToken,
     PutRoom,
+    PutRoomPassword,
     PutRosterItem,
     PutServerKey,
     PutStagedPdu,
@@ -83,6 +84,7 @@ class MemoryStore:
         self.partial_rooms: dict[int, PutPartialRoom] = {}
         self.missing_past: set[tuple[int, EventId]] = set()
         self.waiting_redactions: dict[EventId, set[EventId]] = {}
+        self.room_passwords: dict[int, PutRoomPassword] = {}
         self.stripped_states: dict[int, PutStrippedState] = {}
         self.destinations: dict[ServerName, PutDestination] = {}
         self.missed_rooms: dict[tuple[ServerName, int], PutMissedRoom] = {}
@@ -180,6 +182,8 @@ class MemoryStore:
                     self.missing_past.add((write.room_key, write.event_id))
                 else:
                     self.missing_past.discard((write.room_key, write.event_id))
+            case PutRoomPassword():
+                _put(self.room_passwords, write.room_key, write, write.verifier is None)
             case PutStrippedState():
                 _put(self.stripped_states, write.room_key, write, write.state is None)
             case PutServerKey():
@@ -208,6 +212,7 @@ class MemoryStore:
         _drop(self.memberships, lambda key, _: key[1] == room_key)
         _drop(self.aliases, lambda _, alias: alias.room_key == room_key)
         _drop(self.receipts, lambda key, _: key[0] == room_key)
+        self.room_passwords.pop(room_key, None)
         self.stripped_states.pop(room_key, None)
         self.partial_rooms.pop(room_key, None)
         self.missing_past = {entry for entry in self.missing_past if entry[0] != room_key}
@@ -328,6 +333,17 @@ class MemoryStore:
         found = [(event.ts_ms, place) for place, event in self._timeline(room_key) if event.ts_ms < ts_ms]
         return max(found)[1] if found else 0
 
+    async def load_events_at(
+        self, room_key: int, ts_ms: int, *, forward: bool, limit: int
+    ) -> Sequence[StoredEvent]:
+        timeline = sorted(
+            ((event.ts_ms, position, event) for position, event in self._timeline(room_key) if position),
+            key=lambda entry: entry[:2],
+            reverse=not forward,
+        )
+        found = [event for at, _, event in timeline if (at >= ts_ms if forward else at <= ts_ms)]
+        return found[:limit]
+
     async def load_event_by_token(self, room_key: int, token: str) -> Sequence[StoredEvent]:
         return [event for _, event in reversed(self._timeline(room_key)) if event.token == token]
 
@@ -368,6 +384,9 @@ class MemoryStore:
             *(write.position for write in self.account_data.values()),
         )
         return max(positions, default=0), max(self.groups, default=0), max(self.rooms, default=0)
+
+    async def load_room_password(self, room_key: int) -> PutRoomPassword | None:
+        return self.room_passwords.get(room_key)
 
     async def load_stripped_state(self, room_key: int) -> bytes | None:
         write = self.stripped_states.get(room_key)

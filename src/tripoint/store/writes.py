@@ -238,6 +238,15 @@ class PutName(Struct, frozen=True):
     value: str
 
 
+class PutRoomPassword(Struct, frozen=True):
+    """What is kept of a room's password (docs/mapping.md 8.5), and the content of the join rules before there was one
+    (JSON). A `verifier` of None: the room has no password any more."""
+
+    room_key: int
+    verifier: bytes | None
+    before: bytes
+
+
 class PutServerKey(Struct, frozen=True):
     """A key of another server, as that server last published it. A `public_key` of None forgets the key.
 
@@ -324,6 +333,7 @@ Write = (
     | PutRosterItem
     | PutRegistrationToken
     | PutName
+    | PutRoomPassword
     | PutServerKey
     | PutStrippedState
     | PutDestination

@@ -16,6 +16,7 @@ from tripoint.core.ids import RoomId, ServerName, UserId, server_of, split_user_
 from tripoint.core.power import Rank
 from tripoint.core.precis import PrecisError, is_freeform_char, is_resourceprep_stable, prepare_opaque
 from tripoint.rooms.ports import RoomView
+from tripoint.rooms.settings import asks_password
 from tripoint.xmpp.jid import (
     Domains,
     alias_jid_local,
@@ -56,8 +57,8 @@ def standing_in(room: RoomView, user_id: UserId) -> Standing:
 
 
 def is_public(room: RoomView) -> bool:
-    """Whether anybody may enter: the opposite of members-only (docs/mapping.md 8.4)."""
-    return room.join_rule == "public"
+    """Whether anybody may enter, who knows the password if there is one: the opposite of members-only (mapping 8.4)."""
+    return room.join_rule == "public" or asks_password(room.state)
 
 
 def room_jid(room: RoomView, domains: Domains) -> str:

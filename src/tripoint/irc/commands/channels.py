@@ -12,6 +12,7 @@ from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
 from tripoint.irc.entrance import tell_history
 from tripoint.irc.markers import CAPABILITY as READ_MARKER
+from tripoint.irc.masks import guise
 from tripoint.irc.names import is_channel
 from tripoint.irc.projection import rank_letters
 from tripoint.irc.refusals import IrcRefused
@@ -19,7 +20,7 @@ from tripoint.irc.registry import command
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import MAX_TARGETS, fold
 from tripoint.irc.wire import Line
-from tripoint.rooms.commands import CreateRoom, Join, Leave, SetTopic, Template
+from tripoint.rooms.commands import CreateRoom, Join, Leave, Secret, SetTopic, Template
 from tripoint.rooms.refusals import Refusal, Refused
 
 # Making a room takes one commit; a second of looking every 20 ms outlasts a slow disk.
@@ -37,9 +38,10 @@ async def join(session: IrcSession, line: Line) -> None:
         return
     session.entering = True
     try:
+        keys = dict(zip(line.params[0].split(","), line.param(1).split(","), strict=False))
         for word in _targets(line.params[0]):
             try:
-                await _join_one(session, word)
+                await _join_one(session, word, keys.get(word) or None)
             except Refused as refused:
                 session.refuse(refused, "JOIN", word)
             except IrcRefused as refused:
@@ -48,7 +50,7 @@ async def join(session: IrcSession, line: Line) -> None:
         session.entering = False
 
 
-async def _join_one(session: IrcSession, word: str) -> None:
+async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
     network = session.network
     if not is_channel(word):
         raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
@@ -80,7 +82,15 @@ async def _join_one(session: IrcSession, word: str) -> None:
         session.numeric(n.ERR_LINKCHANNEL, word, name, "Forwarding to another channel")
     if READ_MARKER in session.caps:
         await network.markers.load(session.user_id, room_id)
-    done = await session.do(Join(actor=session.user_id, room_id=room_id, origin=session.origin()))
+    done = await session.do(
+        Join(
+            actor=session.user_id,
+            room_id=room_id,
+            guise=guise(session),
+            password=None if key is None else Secret(key),
+            origin=session.origin(),
+        )
+    )
     # Where the account was a member already nothing happened, and this session is let in by hand.
     await network.channels.enter(session, room)
     if done.created:
@@ -103,7 +113,7 @@ async def _create(session: IrcSession, word: str) -> None:
     alias = names.alias(word)
     if alias is None:
         raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
-    localpart = alias[1:].rpartition(":")[0]
+    localpart = alias[1:].partition(":")[0]
     guest = session.account.guest
     done = await session.do(
         CreateRoom(

@@ -1,8 +1,8 @@
 """MODE: what a channel's modes are, and the ones that can be set.
 
-Ranks (q a o h v) are grants of standing; t, m and R, i, s are state of the room; +b names one user, and so
-does +b ~m:, which mutes.  All ranks of one MODE are one event or none (docs/mapping.md 7.1).
-spec: RFC2812 3.1.5, 3.2.3; Modern IRC "MODE message"; docs/mapping.md 7, 8, 9.1, 9.6.
+Ranks (q a o h v) are grants of standing; t, m and R, i, s are state of the room.  All ranks of one MODE are one
+event or none (docs/mapping.md 7.1).  The lists (b e I) are in tripoint/irc/masks.py.
+spec: RFC2812 3.1.5, 3.2.3; Modern IRC "MODE message"; docs/mapping.md 7, 8.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from tripoint.core.json_view import object_at
 from tripoint.core.power import GrantRefused, PowerLevels, Rank, change_ranks, op_is_owner
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
-from tripoint.irc.events import ban_mask
-from tripoint.irc.projection import RANK_OF_MODE, channel_flags, member_limit, muted_users
+from tripoint.irc.masks import change_list, show_list
+from tripoint.irc.projection import RANK_OF_MODE, TEXT_RULES_OF_MODE, channel_args, channel_flags, invite_only
 from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import MAX_MODES, fold
 from tripoint.irc.wire import Line
-from tripoint.rooms.commands import Ban, SendState, SetListed, SetRanks, Unban
+from tripoint.rooms.commands import Secret, SendState, SetListed, SetPassword, SetRanks
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.settings import LIMITS, MAX_LIMIT, TEXT_RULES, limit_content, member_limit, text_rule
 
 LIST_MODES = "beI"
 WITH_ARGUMENT = "qaohvk" + LIST_MODES
@@ -71,7 +73,7 @@ async def mode(session: IrcSession, line: Line) -> None:
         return
     if all(change.letter in LIST_MODES and change.arg is None for change in changes):
         for letter in dict.fromkeys(change.letter for change in changes):
-            _show_list(session, channel, letter)
+            show_list(session, channel, letter)
         return
     await _apply(session, session.channel_named(target), changes)
 
@@ -92,32 +94,10 @@ def _user_mode(session: IrcSession, line: Line) -> None:
 
 def _show_modes(session: IrcSession, channel: Channel) -> None:
     room = channel.room
-    flags = channel_flags(room)
-    args = []
-    limit = member_limit(room)
-    if limit is not None and room.membership(session.user_id) == "join":
-        flags += "l"
-        args.append(str(limit))
-    session.numeric(n.RPL_CHANNELMODEIS, channel.name, f"+{flags}", *args)
+    args = channel_args(room) if room.membership(session.user_id) == "join" else {}
+    modes = channel_flags(room) + "".join(args)
+    session.numeric(n.RPL_CHANNELMODEIS, channel.name, f"+{modes}", *args.values())
     session.numeric(n.RPL_CREATIONTIME, channel.name, str(room.created_ts_ms // 1000))
-
-
-def _show_list(session: IrcSession, channel: Channel, letter: str) -> None:
-    """RPL_BANLIST of the banned and the muted; exemptions are none until they can be set."""
-    names = session.names
-    if letter == "b":
-        for user_id, member in channel.room.members().items():
-            if member.membership == "ban":
-                by, at = names.nick(member.event.sender), member.event.origin_server_ts // 1000
-                session.numeric(n.RPL_BANLIST, channel.name, ban_mask(names, user_id), by, str(at))
-        for user_id in sorted(muted_users(channel.room.power)):
-            session.numeric(n.RPL_BANLIST, channel.name, f"~m:{names.nick(user_id)}")
-    end, what = {
-        "b": (n.RPL_ENDOFBANLIST, "Ban"),
-        "e": (n.RPL_ENDOFEXCEPTLIST, "Exception"),
-        "I": (n.RPL_ENDOFINVEXLIST, "Invite Exception"),
-    }[letter]
-    session.numeric(end, channel.name, f"End of Channel {what} List")
 
 
 async def _apply(session: IrcSession, channel: Channel, changes: list[Change]) -> None:
@@ -132,7 +112,7 @@ async def _apply(session: IrcSession, channel: Channel, changes: list[Change]) -
             levels.append(change)
         elif change.letter in _SETTERS:
             rest.append((change, _SETTERS[change.letter]))
-        elif change.letter in "keIlCcSp":
+        elif change.letter in "S":
             text = f"Mode {change.letter} cannot be set here yet"
             session.numeric(n.ERR_INVALIDMODEPARAM, channel.name, change.letter, echo(change.arg or "*"), text)
         else:
@@ -241,7 +221,7 @@ async def _send_state(session: IrcSession, channel: Channel, kind: str, content:
 async def _invite_only(session: IrcSession, channel: Channel, change: Change) -> None:
     """+i and -i.  spec: docs/mapping.md 8.4; a restricted room is not opened by a single -i."""
     rule = channel.room.join_rule
-    if change.on == (rule != "public"):
+    if change.on == invite_only(channel.room):
         return
     if not change.on and rule != "invite":
         key = f"-i {channel.room_id}"
@@ -278,54 +258,63 @@ async def _no_external(session: IrcSession, channel: Channel, change: Change) ->
         raise IrcRefused(n.ERR_UNKNOWNMODE, "n", f"is always set on {channel.name}")
 
 
-async def _ban(session: IrcSession, channel: Channel, change: Change) -> None:
-    """+b of one user, by account or by a mask that names one; ``~m:`` mutes.  spec: docs/mapping.md 9.1, 9.6"""
-    mask = change.arg
-    if mask is None:
-        _show_list(session, channel, "b")
-        return
-    mute = mask.startswith(("~m:", "~mute:"))
-    user_id = await _one_user(session, mask)
-    if user_id is None:
-        text = "Only a ban of one user is understood yet: ~a:account, nick!*@* or *!user@server"
-        raise IrcRefused(n.ERR_INVALIDMODEPARAM, channel.name, "b", echo(mask), text)
-    actor, room_id, origin = session.user_id, channel.room_id, session.origin()
-    if mute:
-        rank = Rank.MUTED if change.on else Rank.PLAIN
-        await session.do(SetRanks(actor=actor, room_id=room_id, ranks=((user_id, rank),), origin=origin))
-    elif change.on:
-        await session.do(Ban(actor=actor, room_id=room_id, target=user_id, origin=origin))
-    else:
-        await session.do(Unban(actor=actor, room_id=room_id, target=user_id, origin=origin))
+async def _mask(session: IrcSession, channel: Channel, change: Change) -> None:
+    """+b, +e and +I.  spec: docs/mapping.md 9"""
+    await change_list(session, channel, change.letter, change.arg, on=change.on)
 
 
-async def _one_user(session: IrcSession, mask: str) -> UserId | None:
-    """The user that a mask names, if it names exactly one."""
-    network = session.network
-    if mask.startswith("~"):
-        kind, _, rest = mask[1:].partition(":")
-        if kind in ("m", "mute") and rest.startswith(("~a:", "~account:")):
-            rest = rest.partition(":")[2]
-        return await network.find_user(rest) if kind in ("a", "account", "m", "mute") else None
-    nick, _, user_host = mask.partition("!")
-    if not any(c in nick for c in "*?") and user_host in ("", "*@*", "*"):
-        return await network.find_user(nick)
-    user, at, host = user_host.partition("@")
-    if nick == "*" and user.startswith("guest-") and host == "*":
-        user_id = session.names.local_user(user)
-        return user_id if session.names.is_our_guest(user_id) else None
-    if nick == "*" and at and not any(c in user + host for c in "*?"):
-        name = user if host == session.names.server else f"{user}:{host}"
-        return await network.find_user(name)
-    return None
+async def _key(session: IrcSession, channel: Channel, change: Change) -> None:
+    """+k and -k.  spec: docs/mapping.md 8.5; what the key is goes nowhere but to the room service"""
+    if change.on and not change.arg:
+        raise IrcRefused(n.ERR_INVALIDMODEPARAM, channel.name, "k", "*", "A key is needed")
+    password = Secret(change.arg) if change.on and change.arg else None
+    had_one = "k" in channel.args
+    try:
+        await session.do(
+            SetPassword(
+                actor=session.user_id, room_id=channel.room_id, password=password, origin=session.origin()
+            )
+        )
+    except Refused as refused:
+        if refused.refusal is not Refusal.BAD_CONTENT:
+            raise
+        raise IrcRefused(n.ERR_INVALIDMODEPARAM, channel.name, "k", "*", refused.text) from None
+    if password is not None and had_one:
+        # Nothing in the room says that it is another one, so nobody is told but who did it.
+        session.standard("NOTE", "MODE", "KEY_CHANGED", channel.name, text="The key of this channel is another one now")
+
+
+async def _limit(session: IrcSession, channel: Channel, change: Change) -> None:
+    """+l and -l.  spec: docs/mapping.md 8.6"""
+    limit = None
+    if change.on:
+        word = change.arg or ""
+        limit = int(word) if word.isascii() and word.isdecimal() and len(word) < 8 else 0
+        if not 0 < limit <= MAX_LIMIT:
+            text = f"A limit is a number from 1 to {MAX_LIMIT}"
+            raise IrcRefused(n.ERR_INVALIDMODEPARAM, channel.name, "l", echo(word), text)
+    if member_limit(channel.room) != limit:
+        await _send_state(session, channel, LIMITS, limit_content(limit))
+
+
+async def _text_rule(session: IrcSession, channel: Channel, change: Change) -> None:
+    """+C and +c.  spec: docs/mapping.md 8.19"""
+    rule, state = TEXT_RULES_OF_MODE[change.letter], channel.room.state
+    if text_rule(state, rule) is not change.on:
+        event = state.get((TEXT_RULES, ""))
+        content: JsonObject = {} if event is None else dict(event.content)
+        await _send_state(session, channel, TEXT_RULES, {**content, rule: change.on})
 
 
 Setter = Callable[[IrcSession, Channel, Change], Awaitable[None]]
 
 _SETTERS: Mapping[str, Setter] = {
-    "b": _ban,
+    **dict.fromkeys(LIST_MODES, _mask),
     "i": _invite_only,
     "n": _no_external,
     "R": _no_guests,
-    "s": _secret,
+    "k": _key,
+    "l": _limit,
+    **dict.fromkeys("sp", _secret),  # docs/mapping.md 8.9: +p is +s
+    **dict.fromkeys(TEXT_RULES_OF_MODE, _text_rule),
 }

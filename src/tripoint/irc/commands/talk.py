@@ -115,6 +115,11 @@ async def _direct_room(session: IrcSession, user_id: UserId) -> RoomId:
     assert done.room_id is not None
     session.direct[user_id] = done.room_id
     await session.network.channels.settled(done.room_id)
+    room = session.reader.peek(done.room_id)
+    if done.created and room is not None and room.membership(user_id) == "invite":
+        # docs/mapping.md 15.5: what is said now is read when they have come in.
+        nick = session.names.nick(user_id)
+        session.standard("NOTE", "PRIVMSG", "PENDING", nick, text=f"{nick} reads this when they accept to talk to you")
     return done.room_id
 
 

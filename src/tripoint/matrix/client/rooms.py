@@ -21,12 +21,14 @@ from tripoint.rooms.commands import (
     Knock,
     Leave,
     Origin,
+    Secret,
     StateDraft,
     Template,
     Unban,
 )
 from tripoint.rooms.ports import RoomReader, RoomService
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.settings import PASSWORD
 
 _PRESETS = {
     "private_chat": Template.PRIVATE_CHAT,
@@ -92,6 +94,7 @@ class RoomEndpoints:
         body = call.json_or_empty()
         if body.get("third_party_signed") is not None:
             raise MatrixError(403, "M_FORBIDDEN", "This server takes no third-party invitations")
+        password = _text(body, PASSWORD)  # docs/mapping.md 8.5
         await self._rooms.do(
             Join(
                 actor=call.user_id,
@@ -99,6 +102,7 @@ class RoomEndpoints:
                 room_id=room_id,
                 reason=_text(body, "reason"),
                 via=via,
+                password=None if password is None else Secret(password),
             )
         )
         return json_response({"room_id": room_id})

@@ -36,6 +36,7 @@ JOIN_TIMEOUT_S = 60.0
 # So many such answers are read at a time.
 STATES_AT_ONCE = 2
 MAX_SERVERS = 1000
+SIGNATURES_LIMIT_BYTES = 65_536
 # Membership events that are sent to be signed, and what is refused there, are quick to make.
 TIMEOUT_S = 20.0
 
@@ -161,6 +162,25 @@ class Handshakes:
                 raise Refused(Refusal.NO_SUCH_USER, f"There is no user {user_id}") from refused
             raise
         return {key: value for key, value in answer.items() if isinstance(value, str)}
+
+    async def hierarchy(self, server: ServerName, room_id: RoomId, *, suggested_only: bool) -> JsonObject:
+        query = {"suggested_only": "true" if suggested_only else "false"}
+        try:
+            return await self._client.request(server, "GET", make_target(*V1, "hierarchy", room_id, query=query))
+        except RemoteRefused as refused:
+            if refused.status in (403, 404):
+                raise Refused(Refusal.NO_SUCH_ROOM) from refused
+            raise
+
+    async def policy_signatures(self, server: ServerName, event: Event) -> JsonObject:
+        target = make_target("_matrix", "policy", "v1", "sign")
+        try:
+            return await self._client.request(server, "POST", target, event.pdu, limit_bytes=SIGNATURES_LIMIT_BYTES)
+        except RemoteRefused as refused:
+            if refused.errcode == "M_FORBIDDEN":
+                text = refused.error or "The policy server of this room does not recommend that"
+                raise Refused(Refusal.CANNOT_SPEAK, text) from refused
+            raise
 
     async def public_rooms(self, server: ServerName, wanted: JsonObject) -> JsonObject:
         answer = await self._client.request(server, "POST", make_target(*V1, "publicRooms"), wanted)

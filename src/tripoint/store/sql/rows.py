@@ -36,6 +36,7 @@ from tripoint.store.writes import (
     PutReceipt,
     PutRegistrationToken,
     PutRoom,
+    PutRoomPassword,
     PutRosterItem,
     PutServerKey,
     PutStagedPdu,
@@ -240,6 +241,10 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR IGNORE INTO waiting_redactions (target, redaction) VALUES (?,?)",
         lambda w: (w.target, w.redaction),
     ),
+    PutRoomPassword: (
+        "INSERT OR REPLACE INTO kv_password (room_key, verifier, before) VALUES (?,?,?)",
+        lambda w: (w.room_key, w.verifier, w.before),
+    ),
     PutStrippedState: (
         "INSERT OR REPLACE INTO stripped_states (room_key, state) VALUES (?,?)",
         lambda w: (w.room_key, w.state),
@@ -300,6 +305,7 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "DELETE FROM missing_past WHERE room_key = ? AND event_id = ?",
         lambda w: (w.room_key, w.event_id),
     ),
+    PutRoomPassword: ("verifier", "DELETE FROM kv_password WHERE room_key = ?", lambda w: (w.room_key,)),
     PutStrippedState: ("state", "DELETE FROM stripped_states WHERE room_key = ?", lambda w: (w.room_key,)),
     PutDestination: ("position", "DELETE FROM destinations WHERE server = ?", lambda w: (w.server,)),
     PutMissedRoom: (
@@ -318,6 +324,7 @@ _DROP_ROOM = tuple(
         "memberships",
         "aliases",
         "receipts",
+        "kv_password",
         "stripped_states",
         "missing_past",
         "partial_rooms",

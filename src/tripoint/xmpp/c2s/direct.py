@@ -298,6 +298,9 @@ def _two_of(room: RoomView) -> Pair | None:
     if room.canonical_alias is not None or room.joined_count() > 2:
         return None
     people = [m.user_id for m in room.members().values() if m.membership in ("join", "invite")]
+    if len(people) <= 1 and room.direct_pair is not None:
+        # The other one, of another server, is not invited yet.
+        return room.direct_pair
     if len(people) == 1:
         return people[0], people[0]
     return (people[0], people[1]) if len(people) == 2 else None

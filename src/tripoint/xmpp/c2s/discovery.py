@@ -4,11 +4,12 @@ spec: XEP-0030 3, 4; RFC6121 11 (what strangers learn). What is advertised comes
 MUC service are in muc/discovery.py.
 """
 
+from tripoint.xmpp import adhoc
 from tripoint.xmpp.jid import Jid, parse_user_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, features_at, iq
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.tables import DISCO_INFO_NS, DISCO_ITEMS_NS
+from tripoint.xmpp.tables import ADHOC_NS, DISCO_INFO_NS, DISCO_ITEMS_NS
 from tripoint.xmpp.wire import Element, escape_attribute
 
 declare_feature(DISCO_INFO_NS, at=(At.SERVER, At.ACCOUNT, At.ROOMS, At.ROOM), spec="XEP-0030 3.1")
@@ -37,13 +38,20 @@ def refuse_nodes(stanza: Element) -> None:
 @iq("get", DISCO_INFO_NS, at=(At.SERVER,), spec="XEP-0030 3.1")
 async def server_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """What this server is and can."""
+    query = stanza.first()
+    node = None if query is None else query.get("node")
+    if node and (about := adhoc.node_info(At.SERVER, node)) is not None:
+        return about
     refuse_nodes(stanza)
     return info(At.SERVER, identity("server", "im", "tripoint"))
 
 
 @iq("get", DISCO_ITEMS_NS, at=(At.SERVER,), spec="XEP-0030 4.1")
 async def server_items(session: XmppSession, stanza: Element, jid: Jid) -> str:
-    """The services of this server: its rooms, and the users of other Matrix servers."""
+    """The services of this server: its rooms, and the users of other Matrix servers; or its commands."""
+    query = stanza.first()
+    if query is not None and query.get("node") == ADHOC_NS:
+        return adhoc.list_of(At.SERVER, jid)
     refuse_nodes(stanza)
     domains = session.doors.domains
     services = ((domains.rooms, "Rooms"), (domains.gateway, "Users of other Matrix servers"))

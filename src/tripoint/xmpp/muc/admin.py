@@ -7,8 +7,10 @@ it may be done is the room's business. All ranks of one request are one power_le
 from dataclasses import dataclass
 
 from tripoint.core.ids import UserId
+from tripoint.core.masks import mask_of_server
 from tripoint.core.power import Rank, moderated
-from tripoint.rooms.commands import Ban, Command, Invite, Kick, SetRanks, Unban
+from tripoint.rooms.commands import Ban, Command, Invite, Kick, MaskList, SetMask, SetRanks, Unban
+from tripoint.rooms.masks import ACL, texts_of
 from tripoint.rooms.ports import RoomView
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.muc.view import MucView
@@ -18,7 +20,7 @@ from tripoint.xmpp.registry import At, iq
 from tripoint.xmpp.render import item
 from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import AFFILIATIONS, MUC_ADMIN_NS, ROLES
-from tripoint.xmpp.wire import Element
+from tripoint.xmpp.wire import Element, escape_attribute
 
 MAX_ITEMS = 100
 _HALFOP_KICK_LEVEL = 25  # docs/mapping.md 7: halfop is level 25, so it means something only where that may kick
@@ -89,6 +91,12 @@ def _with_affiliation(session: XmppSession, room: RoomView, affiliation: str) ->
                     reason=reason if isinstance(reason, str) else None,
                 ).replace(" role='none'", "", 1)
             )
+    if affiliation == "outcast":
+        found += [
+            f"<item affiliation='outcast' jid='{escape_attribute(host)}'/>"
+            for host in texts_of(room.state.get((ACL, "")), "deny")
+            if not set(host) & set("*?")
+        ]
     return "".join(found)
 
 
@@ -99,9 +107,14 @@ def _with_affiliation(session: XmppSession, room: RoomView, affiliation: str) ->
 async def change_users(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """Kick, ban, grant and revoke. Nothing is done unless every item can be read."""
     view = session.muc.visit(session, jid).view
-    wishes = [_read(session, view, element) for element in _items(stanza)]
+    items = _items(stanza)
+    servers = [server for element in items if (server := _server(session, element)) is not None]
+    wishes = [_read(session, view, element) for element in items if _server(session, element) is None]
     ranks: dict[UserId, Rank] = {}
-    commands: list[Command] = []
+    commands: list[Command] = [
+        SetMask(actor=session.user_id, room_id=view.room.room_id, list=MaskList.BAN, mask=mask_of_server(host), on=on)
+        for host, on in servers
+    ]
     for wish in wishes:
         _plan(session, view.room, wish, ranks, commands)
     if ranks:
@@ -111,6 +124,19 @@ async def change_users(session: XmppSession, stanza: Element, jid: Jid) -> str:
     for command in commands:
         await session.doors.rooms.do(command)
     return ""
+
+
+def _server(session: XmppSession, element: Element) -> tuple[str, bool] | None:
+    """A domain as outcast, or not any more: a ban of everybody of a server. docs/mapping.md 9.2"""
+    try:
+        jid = parse_jid(element.get("jid") or "")
+    except InvalidJid:
+        return None
+    if jid.local or jid.resource:
+        return None
+    if element.get("affiliation") not in ("outcast", "none"):
+        raise Problem("not-allowed", "A whole server can be outcast or none")
+    return jid.domain, element.get("affiliation") == "outcast"
 
 
 def _read(session: XmppSession, view: MucView, element: Element) -> Wish:

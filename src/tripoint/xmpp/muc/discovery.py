@@ -8,6 +8,8 @@ from tripoint.core.ids import RoomAlias
 from tripoint.core.power import moderated
 from tripoint.rooms.commands import Leave
 from tripoint.rooms.ports import PublicRoom, RoomView
+from tripoint.rooms.settings import asks_password, slow_mode_s
+from tripoint.xmpp import adhoc
 from tripoint.xmpp.c2s.discovery import identity, info, refuse_nodes
 from tripoint.xmpp.jid import Jid, alias_jid_local, room_id_jid_local
 from tripoint.xmpp.projection import is_public
@@ -15,6 +17,7 @@ from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
 from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import (
+    ADHOC_NS,
     DATA_FORMS_NS,
     DISCO_INFO_NS,
     DISCO_ITEMS_NS,
@@ -31,6 +34,7 @@ declare_feature(MUC_SELF_PING_NS, at=(At.ROOM,), spec="XEP-0410 3.3")
 
 PAGE = 50
 MAX_PAGE = 200
+_SLOW_MODE = "muc#roominfo_slow_mode_duration"
 _NICK_NODE = "x-roomuser-item"
 
 
@@ -111,6 +115,8 @@ async def room_info(session: XmppSession, stanza: Element, jid: Jid) -> str | No
     node = None if query is None else query.get("node")
     if node == _NICK_NODE:
         return await _reserved_nick(session, room)
+    if node and (about := adhoc.node_info(At.ROOM, node)) is not None:
+        return about
     refuse_nodes(stanza)
     name = room.name or jid.local
     return info(At.ROOM, identity("conference", "text", name), _kinds(room), _info_form(room))
@@ -129,7 +135,7 @@ def _kinds(room: RoomView) -> tuple[str, ...]:
     return (
         "muc_persistent",
         "muc_nonanonymous",
-        "muc_unsecured",
+        "muc_passwordprotected" if asks_password(room.state) else "muc_unsecured",
         "muc_open" if is_public(room) else "muc_membersonly",
         "muc_moderated" if moderated(room.power) else "muc_unmoderated",
         "muc_public" if room.listed else "muc_hidden",
@@ -146,10 +152,12 @@ def _info_form(room: RoomView) -> str:
         ("muc#roominfo_subjectmod", "1" if anybody else "0"),
         ("muc#roominfo_occupants", str(room.joined_count())),
     ]
+    # spec: XEP-0500 5.2: this field has to have a type
+    slow = f"<field var='{_SLOW_MODE}' type='text-single'><value>{slow_mode_s(room)}</value></field>"
     listed = "".join([f"<field var='{var}'><value>{escape_text(value)}</value></field>" for var, value in fields])
     return (
         f"<x xmlns='{DATA_FORMS_NS}' type='result'><field var='FORM_TYPE' type='hidden'>"
-        f"<value>{MUC_ROOMINFO}</value></field>{listed}</x>"
+        f"<value>{MUC_ROOMINFO}</value></field>{slow}{listed}</x>"
     )
 
 
@@ -166,7 +174,10 @@ async def _reserved_nick(session: XmppSession, room: RoomView) -> str:
 
 @iq("get", DISCO_ITEMS_NS, at=(At.ROOM,), spec="XEP-0045 6.5")
 async def room_items(session: XmppSession, stanza: Element, jid: Jid) -> str:
-    """The occupants, for those who are inside; for others an empty list."""
+    """The occupants, for those who are inside, for others an empty list; or the room's commands."""
+    query = stanza.first()
+    if query is not None and query.get("node") == ADHOC_NS:
+        return adhoc.list_of(At.ROOM, jid)
     refuse_nodes(stanza)
     room = await session.muc.room_for(session, jid)
     view = session.muc.view(room.room_id, str(jid))

@@ -6,7 +6,7 @@ spec: XEP-0045 7.1, 7.2, 7.6, 7.7, 7.14; docs/mapping.md 2.7, 2.8, 3.6, 4.1-4.4,
 from dataclasses import dataclass
 
 from tripoint.core.ids import RoomId, server_of
-from tripoint.rooms.commands import CreateRoom, Join, SetRoomNick, Template
+from tripoint.rooms.commands import CreateRoom, Join, Secret, SetRoomNick, Template
 from tripoint.rooms.history import Anchor, ByPosition, ByTime, Direction, HistoryQuery
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
@@ -179,7 +179,12 @@ async def _enter(
             await _check_nick(session, view, jid.resource)
             view.expected.add(user_id)
             await session.doors.rooms.do(
-                Join(actor=user_id, room_id=room.room_id, nick=_wished_nick(session, jid.resource))
+                Join(
+                    actor=user_id,
+                    room_id=room.room_id,
+                    nick=_wished_nick(session, jid.resource),
+                    password=_password(stanza),
+                )
             )
         else:
             holder = view.nicks.holder(jid.resource)
@@ -214,6 +219,13 @@ def _wished_nick(session: XmppSession, nick: str) -> str | None:
     return None if are_alike(nick, own) else nick
 
 
+def _password(stanza: Element) -> Secret | None:
+    """spec: XEP-0045 7.2.5"""
+    x = stanza.child("x", MUC_NS)
+    text = x.child_text("password", MUC_NS) if x is not None else None
+    return Secret(text) if text else None
+
+
 def _check_lock(room: RoomView, session: XmppSession) -> None:
     # spec: XEP-0045 7.2.10: until it is configured, the room does not exist for others
     if room.locked and room.membership(session.user_id) != "invite":
@@ -229,7 +241,7 @@ async def _find_or_create(session: XmppSession, jid: Jid) -> tuple[RoomView, boo
         named = session.muc.named(jid)
         if named.startswith("!") or server_of(named) != doors.domains.server:
             raise Problem("item-not-found", "There is no such room")
-        room_id, created = await _create(session, named[1:].rpartition(":")[0], jid)
+        room_id, created = await _create(session, named[1:].partition(":")[0], jid)
     return await doors.reader.room(room_id), created
 
 

@@ -13,6 +13,7 @@ from tripoint.core.ids import UserId
 from tripoint.core.json_view import text_at
 from tripoint.rooms.changes import EventCommitted, TypingChanged
 from tripoint.rooms.history import HistoryItem
+from tripoint.rooms.settings import LIMITS, SLOW
 from tripoint.xmpp.corrections import replacing
 from tripoint.xmpp.messages import inside_of
 from tripoint.xmpp.muc.reactions import tell_reaction
@@ -296,6 +297,8 @@ def _taken_back(view: MucView, change: EventCommitted) -> None:
 
 _FORMS: Final[dict[str, Callable[[MucView, EventCommitted], None]]] = {
     REACTION: tell_reaction,
+    LIMITS: _configured,
+    SLOW: _configured,
     "m.room.avatar": _configured,
     "m.room.canonical_alias": _configured,
     "m.room.encryption": _encrypted,

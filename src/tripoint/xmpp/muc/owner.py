@@ -9,15 +9,26 @@ from collections.abc import Mapping
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.json_view import object_at
 from tripoint.core.power import moderated
-from tripoint.rooms.commands import Command, Leave, SendState, SetListed, SetTopic, UnlockRoom
+from tripoint.rooms.commands import Command, Leave, Secret, SendState, SetListed, SetPassword, SetTopic, UnlockRoom
 from tripoint.rooms.ports import RoomView
+from tripoint.rooms.settings import (
+    LIMITS,
+    MAX_LIMIT,
+    MAX_SLOW_S,
+    SLOW,
+    asks_password,
+    limit_content,
+    member_limit,
+    slow_content,
+    slow_mode_s,
+)
 from tripoint.xmpp.c2s.registration import form_fields
 from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.projection import is_public
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, iq
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.tables import DATA_FORMS_NS, HISTORY_VISIBILITY_VAR, MUC_OWNER_NS, MUC_ROOMCONFIG
+from tripoint.xmpp.tables import DATA_FORMS_NS, DATA_VALIDATE_NS, HISTORY_VISIBILITY_VAR, MUC_OWNER_NS, MUC_ROOMCONFIG
 from tripoint.xmpp.wire import Element, escape_attribute, escape_text
 
 _NAME = "muc#roomconfig_roomname"
@@ -26,6 +37,10 @@ _PUBLIC = "muc#roomconfig_publicroom"
 _MEMBERS_ONLY = "muc#roomconfig_membersonly"
 _MODERATED = "muc#roomconfig_moderatedroom"
 _CHANGE_SUBJECT = "muc#roomconfig_changesubject"
+_WITH_PASSWORD = "muc#roomconfig_passwordprotectedroom"
+_SECRET = "muc#roomconfig_roomsecret"
+_MAX_USERS = "muc#roomconfig_maxusers"
+_SLOW = "muc#roomconfig_slow_mode_duration"
 _VISIBILITIES = {
     "world_readable": "Anyone, members or not",
     "shared": "Members, from the beginning",
@@ -63,6 +78,8 @@ async def configure(session: XmppSession, stanza: Element, jid: Jid) -> str:
         # The room opens with the rule that the form asks for: it is never public in between.
         rules = [c for c in commands if isinstance(c, SendState) and c.type == "m.room.join_rules"]
         rule = rules[0].content.get("join_rule") if rules else None
+        if any(isinstance(c, SetPassword) and c.password is not None for c in commands):
+            rule = "invite"
         commands = [c for c in commands if c not in rules]
         opening = UnlockRoom(
             actor=session.user_id, room_id=room.room_id, join_rule=rule if isinstance(rule, str) else None
@@ -94,6 +111,19 @@ def _form(room: RoomView) -> str:
         ),
         _field(_MODERATED, "boolean", "Only those with voice may speak", _bool(moderated(room.power))),
         _field(_CHANGE_SUBJECT, "boolean", "Everybody may change the topic", _bool(_anybody_sets_topic(room))),
+        _field(_WITH_PASSWORD, "boolean", "A password gives entry", _bool(asks_password(room.state))),
+        # docs/mapping.md 8.5: it is written and never read back
+        _field(_SECRET, "text-private", "The password, to set another one", ""),
+        _field(
+            _MAX_USERS,
+            "list-single",
+            "How many may be in",
+            str(member_limit(room) or "none"),
+            "".join([f"<option label='{one}'><value>{one}</value></option>" for one in _user_limits(room)]),
+        ),
+        f"<field var='{_SLOW}' type='text-single' label='Seconds between two messages of one person (0: any)'>"
+        f"<validate xmlns='{DATA_VALIDATE_NS}' datatype='xs:integer'><range min='0' max='{MAX_SLOW_S}'/></validate>"
+        f"<value>{slow_mode_s(room)}</value></field>",
         _field(
             HISTORY_VISIBILITY_VAR,
             "list-single",
@@ -153,6 +183,7 @@ def _commands(session: XmppSession, room: RoomView, wishes: Mapping[str, str]) -
     # A room that is being opened gets the join rule of its template, unless the form says otherwise.
     if members_only is not None and members_only is not (not is_public(room) and not room.locked):
         state("m.room.join_rules", {"join_rule": "invite" if members_only else "public"})
+    commands += _access(session, room, wishes, members_only)
     if _NAME in wishes and wishes[_NAME] != (room.name or ""):
         state("m.room.name", {"name": wishes[_NAME]} if wishes[_NAME] else {})
     if _DESCRIPTION in wishes and wishes[_DESCRIPTION] != (room.topic or ""):
@@ -169,6 +200,48 @@ def _commands(session: XmppSession, room: RoomView, wishes: Mapping[str, str]) -
     if listed is not None and listed is not room.listed:
         commands.append(SetListed(actor=actor, room_id=room_id, listed=listed))
     return commands
+
+
+def _access(
+    session: XmppSession, room: RoomView, wishes: Mapping[str, str], members_only: bool | None
+) -> list[Command]:
+    """Password, limit, slow mode. docs/mapping.md 8.5, 8.6, 8.18"""
+    actor, room_id = session.user_id, room.room_id
+    commands: list[Command] = []
+    with_password, secret = _wish(wishes, _WITH_PASSWORD), wishes.get(_SECRET) or None
+    has_one = asks_password(room.state)
+    if with_password and members_only:
+        text = "A room asks for a password or for an invitation; who is invited needs no password"
+        raise Problem("not-acceptable", text)
+    if with_password and secret is not None:
+        commands.append(SetPassword(actor=actor, room_id=room_id, password=Secret(secret)))
+    elif with_password and not has_one:
+        raise Problem("not-acceptable", "A password is needed")
+    elif with_password is False and has_one and not members_only:
+        commands.append(SetPassword(actor=actor, room_id=room_id, password=None))
+    if _MAX_USERS in wishes:
+        limit = None if wishes[_MAX_USERS] in ("none", "0", "") else _whole(wishes, _MAX_USERS, MAX_LIMIT)
+        if limit != member_limit(room):
+            content = limit_content(limit)
+            commands.append(SendState(actor=actor, room_id=room_id, type=LIMITS, state_key="", content=content))
+    if _SLOW in wishes and (seconds := _whole(wishes, _SLOW, MAX_SLOW_S)) != slow_mode_s(room):
+        content = slow_content(seconds)
+        commands.append(SendState(actor=actor, room_id=room_id, type=SLOW, state_key="", content=content))
+    return commands
+
+
+def _whole(wishes: Mapping[str, str], var: str, most: int) -> int:
+    text = wishes[var].strip()
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) <= most):
+        raise Problem("not-acceptable", f"{var} is a whole number up to {most}")
+    return int(text)
+
+
+def _user_limits(room: RoomView) -> list[str]:
+    """spec: XEP-0045 10.1.3, example: a list, with what is set now in it"""
+    present = member_limit(room)
+    usual = {10, 20, 50, 100, 500, 1000} | ({present} if present is not None else set())
+    return ["none", *(str(one) for one in sorted(usual))]
 
 
 def _levels(room: RoomView, wishes: Mapping[str, str]) -> JsonObject | None:

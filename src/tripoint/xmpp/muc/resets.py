@@ -6,6 +6,7 @@ spec: docs/mapping.md 5.5, 21.5; XEP-0045 8.1, 8.2, 9.1, 10.2.1.  Read next: eve
 """
 
 from tripoint.rooms.changes import StateReset
+from tripoint.rooms.settings import LIMITS, SLOW
 from tripoint.xmpp.muc.events import membership_of, tell_configured, tell_encrypted, tell_member
 from tripoint.xmpp.muc.view import MucView
 from tripoint.xmpp.render import room_message
@@ -13,6 +14,8 @@ from tripoint.xmpp.wire import escape_text
 
 _CONFIGURATION = frozenset(
     {
+        LIMITS,
+        SLOW,
         "m.room.avatar",
         "m.room.canonical_alias",
         "m.room.guest_access",

@@ -27,7 +27,7 @@ from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_local
 from tripoint.xmpp.muc.events import tell_event, tell_typing
 from tripoint.xmpp.muc.resets import tell_reset
 from tripoint.xmpp.muc.view import MucView, Visit
-from tripoint.xmpp.projection import Nicks, room_jid
+from tripoint.xmpp.projection import Nicks, is_public, room_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import invitation
 from tripoint.xmpp.session import Doors, XmppSession
@@ -251,4 +251,5 @@ def may_know(room: RoomView, user_id: UserId) -> bool:
     """Whether a user may learn that this room exists. docs/mapping.md 6.2"""
     if room.membership(user_id) in ("join", "invite"):
         return True
-    return not room.locked and (room.listed or room.join_rule in ("public", "knock", "knock_restricted"))
+    open_to_strangers = is_public(room) or room.join_rule in ("knock", "knock_restricted")
+    return not room.locked and (room.listed or open_to_strangers)

@@ -1,0 +1,82 @@
+"""What the project's own state says of a room: limit of members, slow mode, text without colours, password.
+
+Read from any room's state, whoever wrote it: what is not of the right type is not there. Each is enforced by servers
+of this kind alone; others show the events and do nothing.
+spec: docs/mapping.md 8.5, 8.6, 8.18, 8.19, 26. Pure. Who enforces what: entry.py, messages.py, room_passwords.py.
+"""
+
+import re
+from typing import Final
+
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.event import Event
+from tripoint.core.json_view import text_at
+from tripoint.core.vendor import V
+from tripoint.rooms.ports import RoomView, StateMap
+
+LIMITS: Final = f"{V}.room.limits"
+SLOW: Final = f"{V}.room.slow"
+TEXT_RULES: Final = f"{V}.room.irc"
+PASSWORD: Final = f"{V}.password"
+# A day: longer is a room that is moderated.
+MAX_SLOW_S: Final = 86_400
+MAX_LIMIT: Final = 1_000_000
+_TAG: Final = re.compile(r"<[^<>]*>")
+_COLOUR: Final = re.compile(r"""\s+(?:data-mx-(?:bg-)?color|color)\s*=\s*("[^"]*"|'[^']*'|[^\s>]*)""", re.IGNORECASE)
+
+
+def _number(state: StateMap, type_: str, key: str, most: int) -> int | None:
+    event = state.get((type_, ""))
+    value = event.content.get(key) if event is not None else None
+    return min(value, most) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def member_limit(room: RoomView) -> int | None:
+    """``+l``, maxusers: how many may be in (docs/mapping.md 8.6); None: as many as like."""
+    return _number(room.state, LIMITS, "max_members", MAX_LIMIT)
+
+
+def limit_content(limit: int | None) -> JsonObject:
+    """The content of LIMITS."""
+    return {} if limit is None else {"max_members": limit}
+
+
+def slow_mode_s(room: RoomView) -> int:
+    """Seconds between two messages of one person; 0: as fast as they like (docs/mapping.md 8.18)."""
+    return _number(room.state, SLOW, "seconds", MAX_SLOW_S) or 0
+
+
+def slow_content(seconds: int) -> JsonObject:
+    """The content of SLOW."""
+    return {"seconds": seconds} if seconds else {}
+
+
+def text_rule(state: StateMap, rule: str) -> bool:
+    """Whether `no_ctcp` or `no_colour` holds (docs/mapping.md 8.19)."""
+    event = state.get((TEXT_RULES, ""))
+    return event is not None and event.content.get(rule) is True
+
+
+def asks_password(state: StateMap) -> bool:
+    """``+k``: whether a password gives entry (docs/mapping.md 8.5)."""
+    return rule_asks_password(state.get(("m.room.join_rules", "")))
+
+
+def rule_asks_password(event: Event | None) -> bool:
+    """As asks_password, of the join rules alone."""
+    if event is None or text_at(event.content, "join_rule") not in ("restricted", "knock_restricted"):
+        return False
+    allow = event.content.get("allow")
+    return isinstance(allow, list) and any(isinstance(one, dict) and one.get("type") == PASSWORD for one in allow)
+
+
+def without_colours(content: JsonObject) -> JsonObject:
+    """The content of a message without colours, that of an edit inside it too. The same object if it has none."""
+    found = dict(content)
+    html = content.get("formatted_body")
+    if isinstance(html, str):
+        found["formatted_body"] = _TAG.sub(lambda tag: _COLOUR.sub("", tag.group()), html)
+    edited = content.get("m.new_content")
+    if isinstance(edited, dict):
+        found["m.new_content"] = without_colours(edited)
+    return content if found == content else found

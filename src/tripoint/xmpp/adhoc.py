@@ -1,0 +1,199 @@
+"""Ad-hoc commands: what has no protocol of its own on XMPP, offered as forms that any client can show.
+
+A command is declared where it is written, with @adhoc; lists, information and dispatch are made from that. Each is
+done in one go or with one form, and the server keeps nothing in between: what a form says is judged when it comes.
+spec: XEP-0050 2, 3; XEP-0004 3. Read next: muc/commands.py.
+"""
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tripoint.xmpp.c2s.registration import form_fields
+from tripoint.xmpp.jid import Jid
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.registry import At, declare_feature, iq
+from tripoint.xmpp.tables import ADHOC_NS, DATA_FORMS_NS, DISCO_INFO_NS, DISCO_ITEMS_NS
+from tripoint.xmpp.wire import Element, escape_attribute, escape_text
+
+if TYPE_CHECKING:
+    from tripoint.xmpp.session import XmppSession
+
+# A session id is echoed; nobody needs a longer one than ours.
+_MAX_SESSION_ID = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The command needs more: a form, whose fields are XML as field() makes it."""
+
+    title: str
+    fields: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The command is done. `text` says what was; `columns` and `rows` are a table to show."""
+
+    text: str = ""
+    title: str = ""
+    columns: Sequence[tuple[str, str]] = ()
+    rows: Sequence[Sequence[str]] = ()
+
+
+Fields = Mapping[str, list[str]]
+# `fields` is what the form says, None before there was one.
+Handle = Callable[["XmppSession", Jid, Fields | None], Awaitable[Ask | Told]]
+
+
+@dataclass(frozen=True, slots=True)
+class AdhocEntry:
+    """One command at one kind of address."""
+
+    node: str
+    name: str
+    spec: str
+    handle: Handle
+
+
+_COMMANDS: Final[dict[tuple[str, At], AdhocEntry]] = {}
+_PLACES: Final = (At.SERVER, At.ROOM)
+declare_feature(ADHOC_NS, at=_PLACES, spec="XEP-0050 2.1")
+
+
+def adhoc(node: str, name: str, *, at: At, spec: str) -> Callable[[Handle], Handle]:
+    """Declare a command."""
+
+    def declare(handle: Handle) -> Handle:
+        assert at in _PLACES, "commands are listed at these addresses alone"
+        assert (node, at) not in _COMMANDS, f"two commands for {node}"
+        _COMMANDS[node, at] = AdhocEntry(node, name, spec, handle)
+        return handle
+
+    return declare
+
+
+def field(
+    var: str, kind: str, label: str, value: str = "", options: Sequence[tuple[str, str]] = (), *, required: bool = False
+) -> str:
+    """A field of a form; `options` are (value, label). spec: XEP-0004 3.2"""
+    return (
+        f"<field var='{escape_attribute(var)}' type='{kind}' label='{escape_attribute(label)}'>"
+        + ("<required/>" if required else "")
+        + (f"<value>{escape_text(value)}</value>" if value else "")
+        + "".join(
+            f"<option label='{escape_attribute(shown)}'><value>{escape_text(one)}</value></option>"
+            for one, shown in options
+        )
+        + "</field>"
+    )
+
+
+def one(fields: Fields, var: str) -> str:
+    """What a field says, without the spaces around it; "" if it says nothing."""
+    return "".join(fields.get(var, [])[:1]).strip()
+
+
+# -- finding commands
+
+
+def list_of(place: At, jid: Jid) -> str:
+    """The answer to disco#items on the node of all commands. spec: XEP-0050 2.2"""
+    found = [entry for (_, at), entry in sorted(_COMMANDS.items(), key=lambda pair: pair[0][0]) if at is place]
+    address = escape_attribute(str(jid))
+    items = "".join(
+        f"<item jid='{address}' node='{escape_attribute(entry.node)}' name='{escape_attribute(entry.name)}'/>"
+        for entry in found
+    )
+    return f"<query xmlns='{DISCO_ITEMS_NS}' node='{ADHOC_NS}'>{items}</query>"
+
+
+def node_info(place: At, node: str) -> str | None:
+    """The answer to disco#info on a command, or on the node of all; None for another node. spec: XEP-0050 2.2"""
+    entry = _COMMANDS.get((node, place))
+    if node == ADHOC_NS:
+        about = "<identity category='automation' type='command-list'/>"
+    elif entry is not None:
+        about = f"<identity category='automation' type='command-node' name='{escape_attribute(entry.name)}'/>"
+        about += f"<feature var='{ADHOC_NS}'/><feature var='{DATA_FORMS_NS}'/>"
+    else:
+        return None
+    return f"<query xmlns='{DISCO_INFO_NS}' node='{escape_attribute(node)}'>{about}</query>"
+
+
+# -- carrying them out
+
+
+@iq("set", ADHOC_NS, "command", at=(At.SERVER,), spec="XEP-0050 2.4")
+async def at_server(session: "XmppSession", stanza: Element, jid: Jid) -> str:
+    """A command of the server."""
+    return await _execute(session, stanza, jid, At.SERVER)
+
+
+@iq("set", ADHOC_NS, "command", at=(At.ROOM,), spec="XEP-0050 2.4")
+async def at_room(session: "XmppSession", stanza: Element, jid: Jid) -> str:
+    """A command of a room."""
+    return await _execute(session, stanza, jid, At.ROOM)
+
+
+async def _execute(session: "XmppSession", stanza: Element, jid: Jid, place: At) -> str:
+    command = stanza.first()
+    assert command is not None  # the router has looked
+    entry = _COMMANDS.get((command.get("node") or "", place))
+    if entry is None:
+        # spec: XEP-0050 4, table: an unknown node
+        raise Problem("item-not-found", "There is no such command here")
+    session_id = (command.get("sessionid") or "")[:_MAX_SESSION_ID] or secrets.token_urlsafe(12)
+    action = command.get("action") or "execute"
+    if action == "cancel":
+        return _command(entry, session_id, "canceled", "")
+    if action not in ("execute", "complete", "next"):
+        raise _bad("bad-action", "There is nothing to go back to")
+    form = command.child("x", DATA_FORMS_NS)
+    answer = await entry.handle(session, jid, None if form is None else _fields(form))
+    if isinstance(answer, Ask):
+        xml = (
+            "<actions execute='complete'><complete/></actions>"
+            f"<x xmlns='{DATA_FORMS_NS}' type='form'><title>{escape_text(answer.title)}</title>{answer.fields}</x>"
+        )
+        return _command(entry, session_id, "executing", xml)
+    note = f"<note type='info'>{escape_text(answer.text)}</note>" if answer.text else ""
+    return _command(entry, session_id, "completed", note + _table(answer))
+
+
+def _fields(form: Element) -> dict[str, list[str]]:
+    if form.get("type") != "submit":
+        raise _bad("bad-payload", "A form of type submit is expected")
+    return form_fields(form)
+
+
+def _bad(condition: str, text: str) -> Problem:
+    """spec: XEP-0050 4, "Possible Errors" """
+    return Problem("bad-request", text, extra=f"<{condition} xmlns='{ADHOC_NS}'/>")
+
+
+def _command(entry: AdhocEntry, session_id: str, status: str, inside: str) -> str:
+    return (
+        f"<command xmlns='{ADHOC_NS}' node='{escape_attribute(entry.node)}' "
+        f"sessionid='{escape_attribute(session_id)}' status='{status}'>{inside}</command>"
+    )
+
+
+def _table(told: Told) -> str:
+    """spec: XEP-0004 3.4"""
+    if not told.columns:
+        return ""
+    names = [name for name, _ in told.columns]
+    reported = "".join(f"<field var='{name}' label='{escape_attribute(label)}'/>" for name, label in told.columns)
+    items = "".join(
+        "<item>"
+        + "".join(
+            f"<field var='{name}'><value>{escape_text(value)}</value></field>"
+            for name, value in zip(names, row, strict=True)
+        )
+        + "</item>"
+        for row in told.rows
+    )
+    title = f"<title>{escape_text(told.title)}</title>" if told.title else ""
+    return f"<x xmlns='{DATA_FORMS_NS}' type='result'>{title}<reported>{reported}</reported>{items}</x>"
