@@ -7,6 +7,7 @@ spec: docs/mapping.md 4, 7.6, 8, 9, 10, 11; RFC2812 3.2, 3.3.  Read next: tripoi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from tripoint.core.event import Event
@@ -269,17 +270,24 @@ def spoken_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
 
 
 def spoken_to(
-    names: Names, event: Event, target: str, mask: str | None = None, room: RoomView | None = None
+    names: Names,
+    event: Event,
+    target: str,
+    mask: str | None = None,
+    room: RoomView | None = None,
+    stamp: str = "",
 ) -> list[Outgoing]:
     """What a message says to `target`; nothing if it has no text. `mask` is its source, if not the sender's now.
 
-    In `room` is looked for what it answers, for clients without tags.
+    In `room` is looked for what it answers, for clients without tags. `stamp` stands before the text.
     """
     mask = mask or names.mask(event.sender)
-    bodies = spoken_lines(names, event, mask, target)
+    bodies = spoken_lines(names, event, mask, target, Lead(stamp=stamp) if stamp else NO_LEAD)
     if not bodies:
         return []
     lead = NO_LEAD if room is None else _lead(names, event, room)
+    if stamp and lead is not NO_LEAD:
+        lead = replace(lead, stamp=stamp)
     return [
         Outgoing(
             bodies,

@@ -25,6 +25,7 @@ from tripoint.irc.entrance import Channels, Spawn, tell_history
 from tripoint.irc.joining import Joining
 from tripoint.irc.markers import CAPABILITY as READ_MARKER
 from tripoint.irc.markers import ReadMarkers
+from tripoint.irc.missed import Missed
 from tripoint.irc.monitors import Monitors
 from tripoint.irc.names import is_nick, nick_of
 from tripoint.irc.options import IrcOptions
@@ -35,7 +36,7 @@ from tripoint.irc.session import IrcSession
 from tripoint.irc.sessions import Sessions
 from tripoint.irc.telling import Teller
 from tripoint.net.connections import CallLater
-from tripoint.rooms.ports import PresenceService, RoomReader, RoomService, RoomView
+from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService, RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 
 
@@ -54,6 +55,7 @@ class Network:
         spawn: Spawn,
         now_ms: Callable[[], int],
         call_later: CallLater,
+        name_table: NameTable,
     ) -> None:
         self.names = names
         self.rooms = rooms
@@ -73,6 +75,7 @@ class Network:
         )
         self.markers = self.channels.markers = ReadMarkers(names, reader, spawn)
         self.markers.channels = self.channels
+        self.missed = self.channels.missed = Missed(reader, name_table, self.markers)
         hub.watch_all_rooms(self.markers.changed)
         self.joining = Joining(spawn, call_later, self._entered)
         self.spawn = spawn
@@ -96,6 +99,7 @@ class Network:
 
     async def enter_joined_rooms(self, session: IrcSession) -> None:
         """Show a new session the rooms of its user: the most recent ones, up to the limit (MAPPING 4.2)."""
+        await self.missed.begin(session)
         memberships = await self.reader.memberships(session.user_id)
         views = [await self.reader.room(room_id) for room_id, is_in in memberships.items() if is_in == "join"]
         views.sort(key=lambda view: view.last_position, reverse=True)
@@ -114,6 +118,8 @@ class Network:
         self.channels.forget(session)
         self.monitors.forget(session)
         self.sessions.remove(session)
+        if not session.account.guest and not self.sessions.of(session.user_id):
+            self.missed.note(session.user_id)
         if session.account.guest:
             self.end_guest(session.user_id, reason)
 

@@ -98,6 +98,8 @@ class IrcSession:
         self.channels: dict[RoomId, Channel] = {}
         self.direct: dict[UserId, RoomId] = {}
         self.away: str | None = None
+        # For clients without CHATHISTORY: the stream position since which they missed things (missed.py).
+        self.missed_since: int | None = None
         self.monitored: dict[str, str] = {}  # folded nick -> nick as it was given (monitors.py)
         self.connected_ts_ms = network.now_ms()
         self.active_ts_ms = self.connected_ts_ms

@@ -13,14 +13,14 @@ import asyncio
 from dataclasses import dataclass
 
 from tripoint.core.errors import PeerError
-from tripoint.core.ids import RoomId, UserId
+from tripoint.core.ids import RoomId
 from tripoint.irc import numerics as n
-from tripoint.irc.events import spoken_to
 from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.references import Reference, UnknownReferenceType, parse_limit, parse_reference, parse_time
 from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.render import server_line, server_time
+from tripoint.irc.replay import Place, Tagged, former_mask, said_lines
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import MAX_HISTORY
 from tripoint.irc.wire import Line
@@ -28,20 +28,9 @@ from tripoint.rooms.history import BEGINNING, ByEvent, ByPosition, Direction, Hi
 from tripoint.rooms.paging import gather, may_ask_for_history
 from tripoint.rooms.refusals import Refusal, Refused
 
-Tagged = tuple[str, list[tuple[str, str]]]
-
 # Parameters of each subcommand, itself not counted.
 _PARAMS = {"BEFORE": 3, "AFTER": 3, "LATEST": 3, "AROUND": 3, "BETWEEN": 4, "TARGETS": 3}
 _NOT_TO_BE_HAD = "Messages could not be retrieved"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A room as the asking client knows it: a channel, or the direct room with `peer`, named by his nick."""
-
-    room_id: RoomId
-    name: str
-    peer: UserId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +180,7 @@ async def _window(
     )
 
     def show(item: HistoryItem) -> Said | None:
-        lines = _lines(session, place, item, _former_mask(session, item, None))
+        lines = said_lines(session, place, item, former_mask(session, item, None))
         return Said(item, lines) if lines else None
 
     page = await gather(session.reader, query, show, lambda said: said.size)
@@ -203,24 +192,10 @@ async def _window(
         sender, position = said.item.event.sender, said.item.position
         if session.names.is_past_guest(sender):
             name = await session.reader.displayname_at(place.room_id, sender, position)
-            found += _lines(session, place, said.item, _former_mask(session, said.item, name))
+            found += said_lines(session, place, said.item, former_mask(session, said.item, name))
         else:
             found += said.lines
     return found
-
-
-def _lines(session: IrcSession, place: Place, item: HistoryItem, mask: str | None) -> list[Tagged]:
-    target = place.name
-    if place.peer is not None and item.event.sender != session.user_id:
-        target = session.nick
-    said = spoken_to(session.names, item.event, target, mask, session.reader.peek(place.room_id))
-    return [line for out in said for line in out.lines(session.audience)]
-
-
-def _former_mask(session: IrcSession, item: HistoryItem, displayname: str | None) -> str | None:
-    """Guests take their nicks along when they go (docs/mapping.md 1.9); history still knows them."""
-    sender = item.event.sender
-    return session.names.past_guest_mask(sender, displayname) if session.names.is_past_guest(sender) else None
 
 
 # --- which conversations -------------------------------------------------------------------------------
@@ -285,7 +260,7 @@ async def _last_said(session: IrcSession, place: Place) -> int | None:
     )
 
     def show(item: HistoryItem) -> int | None:
-        said = _lines(session, place, item, _former_mask(session, item, None))
+        said = said_lines(session, place, item, former_mask(session, item, None))
         return item.event.origin_server_ts if said else None
 
     page = await gather(session.reader, query, show)
