@@ -190,13 +190,17 @@ def mask_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
 
 
 def mask_lines(channel: Channel, before: Event | None, after: Event | None, by: By) -> list[Outgoing]:
-    """As `mask_event`, for one event in the place of another. What no line can hold is left out."""
-    steps = [
+    """As `mask_event`, for one event in the place of another."""
+    return step_lines(channel.name, by, mask_steps(before, after))
+
+
+def mask_steps(before: Event | None, after: Event | None) -> list[tuple[str, str, str]]:
+    """(sign, letter, mask) of what differs between two lists. What no line can hold is left out."""
+    return [
         ("+" if on else "-", _LETTERS[which], mask)
         for which, on, mask in mask_differences(before, after)
         if mask.isprintable() and " " not in mask and not mask.startswith(":")
     ]
-    return step_lines(channel, by, steps)
 
 
 def flag_modes(channel: Channel, by: By) -> list[Outgoing]:
@@ -241,16 +245,16 @@ def rank_modes(channel: Channel, by: By) -> list[Outgoing]:
         old_letters, new_letters = rank_letters(old, power), rank_letters(new, power)
         steps += [("-", letter, nick) for letter in old_letters if letter not in new_letters]
         steps += [("+", letter, nick) for letter in new_letters if letter not in old_letters]
-    return [*out, *step_lines(channel, by, steps)]
+    return [*out, *step_lines(channel.name, by, steps)]
 
 
-def step_lines(channel: Channel, by: By, steps: list[tuple[str, str, str]]) -> list[Outgoing]:
+def step_lines(channel_name: str, by: By, steps: list[tuple[str, str, str]]) -> list[Outgoing]:
     """MODE lines of (sign, letter, argument), as many in one as it holds."""
     out = []
     steps = list(steps)
     while steps:
         part: list[tuple[str, str, str]] = []
-        size = len(f":{by.mask} MODE {channel.name} ".encode()) + 2
+        size = len(f":{by.mask} MODE {channel_name} ".encode()) + 2
         while steps and len(part) < MAX_MODES and (
             not part or size + len(steps[0][2].encode()) + 3 <= MAX_BODY_BYTES
         ):
@@ -260,7 +264,7 @@ def step_lines(channel: Channel, by: By, steps: list[tuple[str, str, str]]) -> l
         for step_sign, letter, _ in part:
             modes += letter if step_sign == sign else step_sign + letter
             sign = step_sign
-        out.append(mode_line(channel.name, by, modes, [nick for _, _, nick in part]))
+        out.append(mode_line(channel_name, by, modes, [nick for _, _, nick in part]))
     return out
 
 
@@ -384,12 +388,19 @@ def redaction_to(names: Names, change: EventCommitted, target: str, room: RoomVi
                 client_tags=client_tags_of(content),
             )
         ]
+    return [redact_line(names, event, target, gone.event_id)]
+
+
+def redact_line(names: Names, event: Event, target: str, msgid: str) -> Outgoing:
+    """REDACT, for who has asked for it. `event` is the redaction."""
     reason = text_at(event.content, "reason")
-    head = f":{mask} REDACT {target} {gone.event_id}"
-    body = fitted(head, reason) if reason else head
-    return [
-        Outgoing([body], ts_ms=event.origin_server_ts, account=account, requires=int(Audience.REDACTION))
-    ]
+    head = f":{names.mask(event.sender)} REDACT {target} {msgid}"
+    return Outgoing(
+        [fitted(head, reason) if reason else head],
+        ts_ms=event.origin_server_ts,
+        account=names.account(event.sender),
+        requires=int(Audience.REDACTION),
+    )
 
 
 def is_msgid(event_id: str) -> bool:

@@ -60,6 +60,7 @@ CAPABILITIES: dict[str, Capability] = {
         Capability("cap-notify", "IRCv3 capability-negotiation"),
         Capability("draft/account-registration", "IRCv3 account-registration"),
         Capability("draft/chathistory", "IRCv3 chathistory"),
+        Capability("draft/event-playback", "IRCv3 chathistory"),
         Capability("draft/message-redaction", "IRCv3 message-redaction"),
         Capability(
             "draft/multiline",
