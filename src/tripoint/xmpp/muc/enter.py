@@ -11,10 +11,10 @@ from tripoint.rooms.history import Anchor, ByPosition, ByTime, Direction, Histor
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.c2s.presence import show_of
+from tripoint.xmpp.dates import parse_date
 from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.messages import is_payload
 from tripoint.xmpp.muc import joining
-from tripoint.xmpp.muc.dates import parse_date
 from tripoint.xmpp.muc.events import history_message, subject
 from tripoint.xmpp.muc.view import MucView
 from tripoint.xmpp.projection import Standing, are_alike, handle_of, is_valid_nick
