@@ -97,6 +97,7 @@ def isupport_tokens(network: str) -> tuple[str, ...]:
         f"AWAYLEN={AWAYLEN}",
         f"KICKLEN={KICKLEN}",
         "MAXLIST=beI:500",
+        "KNOCK",
         "EXCEPTS=e",
         "INVEX=I",
         "EXTBAN=~,am",

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from tripoint.core.event import Event
 from tripoint.core.ids import UserId
 from tripoint.core.json_view import text_at
+from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel, spread, together
 from tripoint.irc.entrance import Channels, invited_as_direct, people_of
 from tripoint.irc.events import FORMS, flag_changes, member_event, reaction_to, redaction_to, spoken_to, typing_line
 from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.names import is_nick
 from tripoint.irc.projection import Names, channel_flags
-from tripoint.irc.render import Audience, Outgoing, fitted
+from tripoint.irc.render import Audience, Outgoing, fitted, one_line
 from tripoint.irc.resets import reset_lines
 from tripoint.irc.sessions import Sessions
 from tripoint.irc.wire import seal
@@ -94,6 +95,8 @@ class Teller:
         membership = text_at(event.content, "membership")
         if membership == "invite":
             self._invited(channel, event, user_id)
+        elif membership == "knock":
+            self._knocked(channel, event, user_id)
         if membership != "join":
             for session in self._sessions.of(user_id):
                 if session.id in channel.sessions:
@@ -129,6 +132,15 @@ class Teller:
         for session in channel.sessions.values():
             if session.user_id != user_id and power.user(session.user_id) >= power.invite:
                 session.tell(out)
+
+    def _knocked(self, channel: Channel, event: Event, user_id: UserId) -> None:
+        """RPL_KNOCK, to members who could invite.  spec: docs/mapping.md 9.11"""
+        power, names, name = channel.room.power, self._names, channel.name
+        why = text_at(event.content, "reason") or "has asked for an invitation"
+        for session in channel.sessions.values():
+            if power.user(session.user_id) >= power.invite:
+                words = f":{names.server} {n.RPL_KNOCK} {session.nick} {name} {names.mask(user_id)}"
+                session.tell(Outgoing([fitted(words, one_line(why))], ts_ms=event.origin_server_ts))
 
     def _direct_event(self, channel: Channel, change: EventCommitted) -> None:
         """A message between two people.  spec: docs/mapping.md 15.1, 5.3"""
@@ -244,6 +256,20 @@ class Teller:
             out = Outgoing([line], ts_ms=event.origin_server_ts, account=names.account(event.sender))
             for session in self._sessions.of(change.user_id):
                 session.tell(out)
+
+        elif change.before == "knock" and change.membership in ("leave", "ban"):
+            self._turned_away(change)
+
+    def _turned_away(self, change: MembershipChanged) -> None:
+        """A knock was declined: said in words, since no line says it.  spec: docs/mapping.md 9.11"""
+        room = self._reader.peek(change.room_id)
+        member = None if room is None else room.member(change.user_id)
+        if room is None or member is None or member.event.sender == change.user_id:
+            return
+        name = self._names.channel(room)
+        for session in self._sessions.of(change.user_id):
+            head, text = f":{self._names.server} NOTICE {session.nick}", f"You were not let into {name}"
+            session.tell(Outgoing([fitted(head, text)], ts_ms=member.event.origin_server_ts))
 
     def _presence_changed(self, change: PresenceChanged) -> None:
         """AWAY for who asked for it.  spec: IRCv3 away-notify; docs/mapping.md 4.5, 13.6"""

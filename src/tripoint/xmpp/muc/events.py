@@ -17,6 +17,7 @@ from tripoint.rooms.settings import LIMITS, SLOW
 from tripoint.xmpp.corrections import replacing
 from tripoint.xmpp.messages import inside_of
 from tripoint.xmpp.muc.reactions import REACTION, tell_reaction
+from tripoint.xmpp.muc.registering import tell_knock
 from tripoint.xmpp.muc.retraction import tell_redaction
 from tripoint.xmpp.muc.view import GONE, MucView, Occupant
 from tripoint.xmpp.projection import Standing
@@ -179,6 +180,10 @@ def tell_encrypted(view: MucView) -> None:
 
 def _member(view: MucView, change: EventCommitted) -> None:
     event = change.event
+    if membership_of(event) == "knock":
+        knocker = view.room.member(UserId(event.state_key or ""))
+        if knocker is not None and knocker.event is event:
+            tell_knock(view, knocker)
     by = None if event.sender == event.state_key else event.sender
     tell_member(view, change.replaced, event, by)
 

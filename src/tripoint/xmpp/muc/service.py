@@ -29,7 +29,7 @@ from tripoint.xmpp.muc.resets import tell_reset
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.projection import Nicks, is_public, room_jid
 from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.render import invitation
+from tripoint.xmpp.render import body, invitation, room_message
 from tripoint.xmpp.session import Doors, XmppSession
 from tripoint.xmpp.tables import CONFERENCE_NS, Status
 from tripoint.xmpp.wire import Element
@@ -193,6 +193,8 @@ class Muc:
         elif isinstance(change, MembershipChanged):
             if change.membership == "invite":
                 self._tell_invited(change)
+            elif change.before == "knock" and change.membership in ("leave", "ban"):
+                self._tell_turned_away(change)
         elif isinstance(change, SessionsEnded):
             user = self._users.live(change.user_id)
             for session in [] if user is None else list(user.sessions.values()):
@@ -208,6 +210,16 @@ class Muc:
         data = self._invitation(room, change.user_id)
         for session in user.available():
             session.send(data)
+
+    def _tell_turned_away(self, change: MembershipChanged) -> None:
+        """A knock was declined; XEP-0045 has no word for it, so it is said in plain ones. docs/mapping.md 9.11"""
+        user, room = self._users.live(change.user_id), self._doors.reader.peek(change.room_id)
+        member = None if room is None else room.member(change.user_id)
+        if user is None or room is None or member is None or member.event.sender == change.user_id:
+            return
+        told = room_message(room_jid(room, self._doors.domains), body("You were not let in"), kind="normal")
+        for session in user.available():
+            session.send_shared(told)
 
     def _invitation(self, room: RoomView, user_id: UserId) -> bytes:
         member = room.member(user_id)
