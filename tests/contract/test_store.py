@@ -23,6 +23,7 @@ from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
     PutAlias,
+    PutClosedRoom,
     PutCredential,
     PutDestination,
     PutDevice,
@@ -520,6 +521,16 @@ def test_what_is_known_of_rooms_from_outside(on_store: OnStore) -> None:
         assert (await store.load_stripped_state(1), await store.load_stripped_state(2)) == (b"[3]", b"[2]")
         await write(store, PutStrippedState(1, None), DropRoom(2))
         assert (await store.load_stripped_state(1), await store.load_stripped_state(2)) == (None, None)
+
+    on_store(test)
+
+
+def test_a_closed_room_stays_closed(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        assert list(await store.load_closed_rooms()) == []
+        await write(store, PutClosedRoom(RoomId("!b:x")), PutClosedRoom(RoomId("!a:x")), PutClosedRoom(RoomId("!b:x")))
+        await write(store, DropRoom(1))
+        assert list(await store.load_closed_rooms()) == ["!a:x", "!b:x"]
 
     on_store(test)
 

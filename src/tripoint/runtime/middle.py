@@ -25,6 +25,7 @@ from tripoint.fanout.hub import Hub
 from tripoint.rooms.abroad import Abroad
 from tripoint.rooms.accept import Accept
 from tripoint.rooms.changes import RoomChange, UserChange
+from tripoint.rooms.closing import Closing
 from tripoint.rooms.commands import Leave, SetProfile
 from tripoint.rooms.creation import Creation
 from tripoint.rooms.direct import Direct
@@ -33,6 +34,7 @@ from tripoint.rooms.entering import Entering
 from tripoint.rooms.entry import Entry
 from tripoint.rooms.ephemeral import Receipts, Typing
 from tripoint.rooms.invitations import Invitations
+from tripoint.rooms.keeping import Keeping
 from tripoint.rooms.limits import Limits
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.masks import Masks
@@ -200,10 +202,14 @@ async def build_middle(
     receipts = Receipts(loaded, writer, store, room_bus)
     presence = PresenceBoard(user_bus, clock)
     room_limits = Limits(*_rates(config), monotonic)
+    closing = Closing(loaded, writer, store, room_bus)
+    await closing.start()
     service = Service(
         membership=membership,
         messages=messages,
         passwords=room_passwords,
+        closing=closing,
+        keeping=Keeping(loaded, writer, people.is_guest),
         masks=Masks(loaded, messages.put_state, server),
         creation=creation,
         direct=Direct(loaded, store, creation, membership, people, index),
@@ -255,7 +261,7 @@ async def build_middle(
         outliers,
         entering,
         elsewhere,
-        Invitations(loaded, writer, accept, outside, people, turns),
+        Invitations(loaded, writer, accept, outside, people, turns, closing.is_closed),
         Resident(loaded, writer, accept, serving),
         serving,
         door,

@@ -60,7 +60,7 @@ async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
         return
     if room_id is None:
         try:
-            await _create(session, word)
+            await create_channel(session, word)
             return
         except Refused as refused:
             if refused.refusal is not Refusal.ALIAS_TAKEN:
@@ -104,8 +104,8 @@ async def _made_meanwhile(session: IrcSession, word: str) -> RoomId:
     raise Refused(Refusal.ALIAS_TAKEN)
 
 
-async def _create(session: IrcSession, word: str) -> None:
-    """JOIN of a local name that is free makes the channel.  spec: docs/mapping.md 4.3, 4.8"""
+async def create_channel(session: IrcSession, word: str, *, federate: bool = True) -> None:
+    """JOIN of a local name that is free makes the channel.  spec: docs/mapping.md 4.3, 4.8, 8.15"""
     names = session.names
     alias = names.alias(word)
     if alias is None:
@@ -120,6 +120,7 @@ async def _create(session: IrcSession, word: str) -> None:
             alias_localpart=localpart,
             # IRC's habit: a channel is in LIST unless somebody sets +s.
             listed=True,
+            creation_content={} if federate else {"m.federate": False},
         )
     )
     assert done.room_id is not None

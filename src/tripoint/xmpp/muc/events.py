@@ -23,7 +23,7 @@ from tripoint.xmpp.muc.view import GONE, MucView, Occupant
 from tripoint.xmpp.projection import Standing
 from tripoint.xmpp.render import Shared, delay, item, muc_user, room_message, room_presence, stanza_id
 from tripoint.xmpp.tables import CHAT_STATES_NS, CLIENT_NS, MUC_USER_NS, Status
-from tripoint.xmpp.wire import escape_text
+from tripoint.xmpp.wire import escape_attribute, escape_text
 
 # docs/mapping.md 5: older than this when it is delivered, a message says when it was sent.
 LATE_MS: Final = 30_000
@@ -172,6 +172,17 @@ def tell_encrypted(view: MucView) -> None:
         about = item(Standing(who.standing.affiliation, GONE), jid=visit.session.full, reason=why)
         x = muc_user(about, (Status.SELF_PRESENCE,))
         visit.session.send_shared(room_presence(who.jid, x + who.id_xml, unavailable=True))
+        view.forget_visit(visit)
+
+
+def tell_closed(view: MucView, reason: str | None, venue: str | None) -> None:
+    """The room is being closed: one unavailable presence to everybody who is there. spec: XEP-0045 10.9"""
+    at = "" if venue is None else f" jid='{escape_attribute(venue)}'"
+    why = f"<reason>{escape_text(reason)}</reason>" if reason else ""
+    destroy = f"<destroy{at}>{why}</destroy>" if why else f"<destroy{at}/>"
+    for visit in view.visits():
+        x = muc_user(item(Standing(GONE, GONE)) + destroy, (Status.SELF_PRESENCE,))
+        visit.session.send_shared(room_presence(visit.occupant.jid, x, unavailable=True))
         view.forget_visit(visit)
 
 

@@ -14,6 +14,7 @@ from tripoint.rooms.changes import (
     MembershipChanged,
     PresenceChanged,
     RoomChange,
+    RoomClosed,
     SessionsEnded,
     StateReset,
     TypingChanged,
@@ -23,8 +24,8 @@ from tripoint.rooms.commands import Invite
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refused
 from tripoint.xmpp.c2s.users import Users
-from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_local
-from tripoint.xmpp.muc.events import tell_event, tell_typing
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_local, room_id_jid_local
+from tripoint.xmpp.muc.events import tell_closed, tell_event, tell_typing
 from tripoint.xmpp.muc.resets import tell_reset
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.projection import Nicks, is_public, room_jid
@@ -105,6 +106,18 @@ class Muc:
                 self.close_if_empty(view)
             elif isinstance(change, TypingChanged):
                 tell_typing(view, change)
+            elif isinstance(change, RoomClosed):
+                tell_closed(view, change.reason, self._venue(change.replacement))
+                self.close_if_empty(view)
+
+    def _venue(self, room_id: RoomId | None) -> str | None:
+        """The address of the room that takes the place of another, as far as it is known now."""
+        if room_id is None:
+            return None
+        room = self._doors.reader.peek(room_id)
+        if room is None:
+            return f"{room_id_jid_local(room_id)}@{self._doors.domains.rooms}"
+        return room_jid(room, self._doors.domains)
 
     # -- finding
 
