@@ -90,7 +90,7 @@ def test_one_folder_one_server_one_name(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert "is in use by another tripoint" in done.stderr
     text = (tmp_path / "tripoint.toml").read_text()
-    (tmp_path / "tripoint.toml").write_text(text.replace("[server]\n", '[server]\nname = "other.org"\n'))
+    (tmp_path / "tripoint.toml").write_text(text.replace('name = "localhost"', 'name = "other.org"'))
     done = tripoint("run", "--config", str(tmp_path / "tripoint.toml"), folder=tmp_path)
     assert done.returncode == 1
     assert "belongs to the server localhost" in done.stderr

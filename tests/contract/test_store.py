@@ -663,3 +663,21 @@ def test_states_that_were_not_whole_are_completed(on_store: OnStore) -> None:
         assert await store.load_state_chain(2) == (1, 3)
 
     on_store(test)
+
+
+def test_events_near_a_time(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        await write(
+            store, event(1), event(2), event(3, ts_ms=20), event(4, position=-7, ts_ms=5), event(5, position=None)
+        )
+        await write(store, event(6, position=0, flags=1, ts_ms=20), event(7, room_key=2, ts_ms=20))
+
+        async def near(ts_ms: int, *, forward: bool, limit: int = 10) -> list[int]:
+            found = await store.load_events_at(1, ts_ms, forward=forward, limit=limit)
+            return [row.event_key for row in found]
+
+        assert await near(20, forward=True) == [2, 3] and await near(20, forward=False) == [3, 2, 1, 4]
+        assert await near(6, forward=True, limit=1) == [1] and await near(6, forward=False) == [4]
+        assert await near(21, forward=True) == await near(4, forward=False) == []
+
+    on_store(test)

@@ -78,6 +78,8 @@ async def play(at: World, text: str) -> None:
             continue
         who, protocol, sign, rest = [*raw.split(None, 3), ""][:4]
         rest = rest.replace("\\x02", "\x02").replace("\\x1d", "\x1d").replace("\\x01", "\x01")
+        if rest.startswith("<"):
+            rest = rest.replace("\\n", "\n")
         try:
             await _step(at, people, names, (who, protocol), sign, rest)
         except (AssertionError, TimeoutError, EOFError) as error:

@@ -12,6 +12,8 @@ from tests.federation.test_joining import ONE, TWO, account, make_room, room_of,
 from tests.support.middle import run
 from tripoint.config.options import Outbound
 from tripoint.core.ids import RoomId, UserId
+from tripoint.matrix.federation.client import make_target
+from tripoint.matrix.federation.questions import V1
 from tripoint.rooms.commands import Join, Redact, SendEvent, StateDraft
 from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryPage, HistoryQuery
 from tripoint.runtime.app import App
@@ -146,5 +148,28 @@ def test_the_past_goes_on_from_server_to_server(tmp_path: Path) -> None:
             await late.middle.service.do(Join(actor=carol, room_id=room_id, via=(TWO,)))
             seen = [item.event.event_id for item in await everything(late, carol, room_id)]
             assert [event_id for event_id in seen if event_id in said] == said[::-1]
+
+    run(work)
+
+
+def test_a_time_in_the_past_is_found_also_before_this_server_came(tmp_path: Path) -> None:
+    """spec: client-server and server-server getEventByTimestamp"""
+
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice, bob = await account(one, "alice"), await account(two, "bob")
+            room_id = await make_room(one, alice)
+            said = [await say(one, alice, room_id, str(number)) for number in range(120)]
+            await two.middle.service.do(Join(actor=bob, room_id=room_id, via=(ONE,)))
+            for event_id in (said[3], said[-1]):
+                stored = await one.middle.store.load_event(event_id)  # type: ignore[arg-type]
+                assert stored is not None
+                target = make_target(*V1, "timestamp_to_event", room_id, query={"ts": str(stored.ts_ms), "dir": "b"})
+                answer = await two.federation.trust.client.request(ONE, "GET", target)
+                here = await two.middle.reader.event_at(room_id, stored.ts_ms, bob, forward=False)
+                assert answer["origin_server_ts"] == here.event.origin_server_ts == stored.ts_ms
+                # Several in one millisecond: the last of them, from either side.
+                assert answer["event_id"] == here.event.event_id
 
     run(work)

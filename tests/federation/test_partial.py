@@ -5,17 +5,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.cross.world import IrcPerson, World, XmppPerson
 from tests.federation.servers import Islands, islands, server
 from tests.federation.test_joining import ONE, TWO, account, make_room, refused, room_of, same_state, text, until
 from tests.support.middle import run
 from tripoint.core.event import EventDraft, build_event
 from tripoint.core.ids import RoomId, UserId
-from tripoint.rooms import resident
+from tripoint.rooms import listing, resident
 from tripoint.rooms.accept import Verdict
 from tripoint.rooms.changes import StateReset
 from tripoint.rooms.commands import Ban, Join, Kick, Leave, SendEvent, SetTopic
 from tripoint.rooms.room import Room
 from tripoint.runtime.app import App
+from tripoint.xmpp.projection import room_jid
 
 THREE = server("three.example")
 
@@ -173,5 +175,58 @@ def test_what_a_banned_user_said_meanwhile_does_not_stand(tmp_path: Path) -> Non
                 stored = await two.middle.store.load_event(forged.event_id)
             assert stored is not None and stored.position is None
             assert forged.event_id not in [item.event.event_id for item in room.recent]
+
+    run(work)
+
+
+@pytest.mark.parametrize("most", (1000, 5), ids=("small", "huge"))
+def test_what_clients_see_when_a_room_becomes_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """docs/mapping.md 4.7: nobody joins; who is listed is told anew, of a huge room those who matter."""
+    monkeypatch.setattr(listing, "FULL_LIST_MEMBERS", most)
+
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice = await account(one, "alice")
+            await account(two, "bob")
+            room_id = await make_room(one, alice, name="Tea")
+            people = await crowd(one, room_id, 20)
+            gate = hold(made, TWO)
+            seen = World(two, sockets=False)
+            chatter, jabberer = IrcPerson(await seen.connect("irc")), XmppPerson(await seen.connect("xmpp"), TWO)
+            await chatter.log_in("bob", [])
+            await jabberer.log_in("bob", [])
+            await two.middle.service.do(Join(actor=UserId(f"@bob:{TWO}"), room_id=room_id, via=(ONE,)))
+            room = await room_of(two, room_id)
+            channel = two.irc.names.channel(room)
+            before = await chatter.pending()
+            assert any(line.endswith(f" 366 bob {channel} :End of /NAMES list") for line in before)
+            jid = room_jid(room, two.xmpp.domains)
+            enter = f"<presence to='{jid}/bob'><x xmlns='http://jabber.org/protocol/muc'/></presence>"
+            await jabberer.send(enter)
+            await jabberer.pending()
+            gate.set()
+            await until(two, room_id, whole)
+            lines = await chatter.pending()
+            listed = " ".join(line.partition(f" {channel} :")[2] for line in lines if " 353 " in line).split()
+            presences = [stanza for stanza in await jabberer.pending() if stanza.startswith("<presence")]
+            assert not [line for line in lines if " JOIN " in line]
+            if most == 1000:
+                assert len(room.joined()) == 22 and len(presences) >= 15
+                assert f"user7:{ONE}" in " ".join(lines) and not [line for line in lines if "NOTICE" in line]
+                return
+            assert 2 <= len(listed) < 8 and len(presences) < 5
+            assert [line for line in lines if f"NOTICE {channel} :This room has 22 members" in line]
+            # Who says something is shown first.
+            await one.middle.service.do(
+                SendEvent(actor=people[7], room_id=room_id, type="m.room.message", content=text("hi"))
+            )
+            await until(two, room_id, lambda room: room.recent[-1].event.content.get("body") == "hi")
+            came, said = await chatter.pending()
+            assert came.endswith(f" JOIN {channel}") and said.endswith(f" PRIVMSG {channel} :hi")
+            shown, heard = await jabberer.pending()
+            assert shown.startswith("<presence ") and "<body>hi</body>" in heard
 
     run(work)

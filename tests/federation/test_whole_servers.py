@@ -12,6 +12,7 @@ from tests.federation.servers import islands, server
 from tests.federation.test_joining import account
 from tests.federation.viewers import connect
 from tests.support.middle import run
+from tripoint.core.ids import UserId
 from tripoint.runtime.app import App
 
 ONE, TWO = server("one.example"), server("two.example")
@@ -100,5 +101,60 @@ def test_an_invitation_from_another_server_is_shown_and_followed(tmp_path: Path)
             await bob.send("JOIN #tea:one.example")
             assert await until(bob, " JOIN ") == ":bob!bob@two.example JOIN #tea:one.example"
             assert await until(alice, " JOIN ") == ":bob:two.example!bob@two.example JOIN #tea"
+
+    run(work)
+
+
+def test_people_of_two_servers_talk_directly(tmp_path: Path) -> None:
+    """spec: docs/mapping.md 15.1, 15.2, 15.5"""
+
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            await account(one, "alice")
+            await account(two, "bob")
+            # They know each other from a room: a nick is somebody who is seen.
+            alice, bob = await on_irc(one, "alice"), await on_irc(two, "bob", "standard-replies")
+            await alice.send("JOIN #tea")
+            await until(alice, " 366 ")
+            await bob.send("JOIN #tea:one.example")
+            await until(alice, " JOIN ")
+            await bob.send("PRIVMSG alice:one.example :psst")
+            assert "NOTE PRIVMSG PENDING alice:one.example :" in await until(bob, " NOTE ")
+            wish = await until(alice, " NOTICE ")
+            assert wish.startswith(":one.example NOTICE alice :bob:two.example would like to talk to you.")
+            await alice.send("PRIVMSG bob:two.example :yes?")
+            assert await until(bob, " PRIVMSG ") == ":alice:one.example!alice@one.example PRIVMSG bob :yes?"
+            await bob.send("PRIVMSG alice:one.example :hear this")
+            assert await until(alice, "hear this") == ":bob:two.example!bob@two.example PRIVMSG alice :hear this"
+            bobs, alices = (UserId("@bob:two.example"), UserId("@alice:one.example"))
+            rooms = [await app.middle.reader.direct_room(alices, bobs) for app in (one, two)]
+            assert rooms[0] is not None and rooms[0] == rooms[1]
+
+    run(work)
+
+
+def test_reactions_of_somebody_who_was_there_before_this_server_came(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            await account(one, "alice")
+            await account(two, "bob")
+            alice = await on_irc(one, "alice", "message-tags", "echo-message")
+            await alice.send("JOIN #tea")
+            bob = await on_xmpp(two, "bob")
+            await bob.send(
+                "<presence to='tea%one.example@rooms.two.example/bob'>"
+                "<x xmlns='http://jabber.org/protocol/muc'/></presence>"
+            )
+            await until(bob, "<subject")
+            await alice.send("PRIVMSG #tea :tea?")
+            msgid = re.search(r"msgid=(\$[^; ]+)", await until(alice, " PRIVMSG "))
+            assert msgid is not None
+            await until(bob, "<body>")
+            for keys in (("👍",), ("👍", "🫖")):
+                await alice.send(f"@+reply={msgid[1]};+draft/react={keys[-1]} TAGMSG #tea")
+                shown = await until(bob, "<reactions ")
+                assert re.findall("<reaction>([^<]*)</reaction>", shown) == list(keys)
 
     run(work)

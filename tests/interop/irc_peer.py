@@ -1,6 +1,7 @@
 """The Python package `irc`: an IRC client library of the classic kind, with message tags."""
 
 import asyncio
+from collections.abc import Sequence
 
 from irc.client import Event, ServerConnection
 from irc.client_aio import AioReactor
@@ -16,9 +17,13 @@ class IrcPeer:
     shows_ids = True
     shows_own_at_once = False
 
-    def __init__(self, account: str, *, registers: bool = True) -> None:
+    def __init__(
+        self, account: str, *, registers: bool = True, channel: str = CHANNEL, capabilities: Sequence[str] = ()
+    ) -> None:
         self.account = account
         self.registers = registers
+        self.channel = channel
+        self.capabilities = ("message-tags", "server-time", "echo-message", *capabilities)
         self.private: list[Seen] = []
         self._seen: list[Seen] = []
         self._topic = ""
@@ -41,12 +46,13 @@ class IrcPeer:
             "127.0.0.1", server.ports["irc"], self.account, password=f"{self.account}:{PASSWORD}"
         )
         await until(self.connection.is_connected, lambda: "\n".join(self.lines))
-        self.connection.cap("REQ", "message-tags", "server-time", "echo-message")
+        self.connection.cap("REQ", *self.capabilities)
         self.connection.cap("END")
         await until(lambda: "message-tags" in self._acknowledged, lambda: "\n".join(self.lines))
 
     def _keep(self, _: ServerConnection, event: Event) -> None:
-        self.lines.append(f"{event.type} {event.source} {event.target} {event.arguments}")
+        tags = ";".join(f"{tag['key']}={tag['value']}" for tag in event.tags or ())
+        self.lines.append(f"@{tags} {event.type} {event.source} {event.target} {event.arguments}")
 
     def _on_cap(self, _: ServerConnection, event: Event) -> None:
         if event.arguments[0] == "ACK":
@@ -98,14 +104,14 @@ class IrcPeer:
         self._names.discard(nick)
 
     async def join(self) -> None:
-        self.connection.join(CHANNEL)
+        self.connection.join(self.channel)
         await until(self.in_room, lambda: "\n".join(self.lines))
 
     async def say(self, text: str) -> None:
-        self.connection.privmsg(CHANNEL, text)
+        self.connection.privmsg(self.channel, text)
 
     async def set_topic(self, topic: str) -> None:
-        self.connection.topic(CHANNEL, topic)
+        self.connection.topic(self.channel, topic)
 
     def seen(self) -> list[Seen]:
         return list(self._seen)
@@ -120,7 +126,7 @@ class IrcPeer:
         return self.account in self._names
 
     async def leave(self) -> None:
-        self.connection.part(CHANNEL, message="enough tea")
+        self.connection.part(self.channel, message="enough tea")
         await until(lambda: not self.in_room(), lambda: "\n".join(self.lines), PATIENCE_S)
 
     async def stop(self) -> None:

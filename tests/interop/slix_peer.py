@@ -4,6 +4,8 @@ import asyncio
 
 from slixmpp import ClientXMPP
 from slixmpp.stanza import Message, Presence
+from slixmpp.xmlstream.handler import Callback
+from slixmpp.xmlstream.matcher import MatchXPath
 from tests.interop.peer import PASSWORD, PATIENCE_S, ROOM, Seen, marked, until
 from tests.support.server import Server
 
@@ -14,8 +16,12 @@ class SlixPeer:
     shows_ids = True
     shows_own_at_once = False
 
-    def __init__(self, account: str, *, registers: bool = True) -> None:
+    def __init__(self, account: str, *, registers: bool = True, room: str = ROOM) -> None:
+        """`room`: its localpart; tea%other.example is #tea of another server."""
         self.account = account
+        self._localpart = room
+        # Every message as it came, also those without a body.
+        self.stanzas: list[str] = []
         self.registers = registers
         self.nick = account
         self._seen: list[Seen] = []
@@ -25,7 +31,7 @@ class SlixPeer:
         self._in_room = False
 
     async def start(self, server: Server) -> None:
-        self.room = f"{ROOM}@rooms.{server.name}"
+        self.room = f"{self._localpart}@rooms.{server.name}"
         client = ClientXMPP(f"{self.account}@{server.name}/slix", PASSWORD)
         for plugin in ("xep_0030", "xep_0045", "xep_0077", "xep_0199", "xep_0359"):
             client.register_plugin(plugin)
@@ -41,6 +47,8 @@ class SlixPeer:
         client.add_event_handler("groupchat_message", self._message)
         client.add_event_handler("message", self._chat)
         client.add_event_handler("groupchat_subject", self._subject)
+        every = Callback("every message", MatchXPath("{jabber:client}message"), self._keep)
+        client.register_handler(every)
         client.add_event_handler(f"muc::{self.room}::got_offline", self._gone)
         client.connect("127.0.0.1", server.ports["xmpp"])
         await asyncio.wait_for(ready, PATIENCE_S)
@@ -68,6 +76,9 @@ class SlixPeer:
         for text in marked(stanza["body"]):
             assert str(stanza["stanza_id"]["by"]) == self.room
             self._seen.append(Seen(text, stanza["from"].resource, stanza["stanza_id"]["id"]))
+
+    def _keep(self, stanza: Message) -> None:
+        self.stanzas.append(str(stanza))
 
     def _chat(self, stanza: Message) -> None:
         if stanza["type"] in ("chat", "normal"):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event, EventDraft, build_event
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId
+from tripoint.core.relations import Relation
 from tripoint.core.room_version import get_room_version
 from tripoint.core.signing import SigningKey
 from tripoint.irc.events import spoken_to
@@ -112,7 +113,7 @@ def test_mentions_are_words(text: str, users: list[UserId]) -> None:
 
 def test_replies_and_unknown_tags_are_kept() -> None:
     tags = {"+draft/reply": "$abc", "+typing": "active", "+x/y": "1", "label": "l", "+bad key": "1"}
-    content = content_of("PRIVMSG", "hi", tags, nobody)
+    content = content_of("PRIVMSG", "hi", tags, nobody, Relation("$abc"))
     assert content["m.relates_to"] == {"m.in_reply_to": {"event_id": "$abc"}}
     assert content["dev.tripoint.irc.tags"] == {"+x/y": "1"}
     out = spoken_to(names(), event_of(content), "#tea")[0]

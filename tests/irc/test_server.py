@@ -9,6 +9,7 @@ import hmac
 from dataclasses import replace
 
 from tests.irc.server import CONFIG, OPTIONS, PATIENCE_S, SERVER, Client, TestServer, serve, with_limits
+from tripoint.config.options import Server
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import RoomAlias, RoomId, UserId
 from tripoint.rooms.commands import CreateRoom, Invite, Join, SendEvent, SendState, SetAlias, Template
@@ -165,6 +166,17 @@ def test_many_who_join_a_new_channel_at_once_are_in_one() -> None:
             room = server.middle.reader.peek(await room_of(server, "#rush"))
             assert room is not None
             assert room.joined_count() == 8
+
+    run(scenario())
+
+
+def test_a_channel_of_a_server_whose_name_has_a_port() -> None:
+    async def scenario() -> None:
+        async with serve(replace(CONFIG, server=Server(name="127.0.0.1:8448"))) as server:
+            client = await server.guest("anna")
+            client.send("JOIN #tea")
+            await client.until(" 366 ")
+            assert await server.middle.reader.resolve_alias(RoomAlias("#tea:127.0.0.1:8448")) is not None
 
     run(scenario())
 

@@ -140,6 +140,7 @@ async def matrix(
             now_ms=p.clock.ms,
             public_url="https://chat.example.org",
             default_room_version="12",
+            secret=bytes(32),
             plaintext_passwords=True,
         )
         yield Server(p, front)

@@ -7,6 +7,8 @@ import pytest
 
 from tests.matrix.client import PASSWORD, Client, matrix, q
 from tests.support.middle import run
+from tripoint.core.ids import ServerName
+from tripoint.matrix.openid import OpenIdEndpoints
 from tripoint.rooms.commands import CreateRoom, Template
 
 
@@ -277,5 +279,61 @@ def test_a_room_that_ends_or_is_forgotten_is_told_as_left() -> None:
             assert set(left) == {brief, kept}
             assert left[brief]["timeline"]["events"][-1]["content"] == {"membership": "leave"}
             assert "rooms" not in await alice.sync()
+
+    run(work)
+
+
+def test_the_event_nearest_to_a_time() -> None:
+    """spec: getEventByTimestamp"""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob = await server.register("alice"), await server.register("bob")
+            room_id = await alice.create(preset="public_chat")
+            said = []
+            for _ in range(3):
+                server.party.clock.now += 100
+                said.append((await alice.say(room_id, "words"), server.party.clock.ms()))
+            path = f"/_matrix/client/v1/rooms/{q(room_id)}/timestamp_to_event"
+
+            async def near(who: Client, ts: int, way: str) -> tuple[int, str | None]:
+                parameters = {"ts": str(ts), "dir": way}
+                answer = await server.request("GET", path, token=who.token, parameters=parameters)
+                return answer.status, orjson.loads(answer.body).get("event_id")
+
+            middle = said[1][1]
+            assert await near(alice, middle, "b") == await near(alice, middle, "f") == (200, said[1][0])
+            assert await near(alice, middle - 1, "f") == (200, said[1][0])
+            assert await near(alice, middle - 1, "b") == (200, said[0][0])
+            assert await near(alice, said[2][1] + 1, "f") == (404, None)
+            assert await near(alice, 0, "b") == (404, None)
+            assert (await near(bob, middle, "b"))[0] == 404
+            assert (await near(alice, 5, "x"))[0] == 400
+
+    run(work)
+
+
+def test_who_somebody_is_for_another_service() -> None:
+    """spec: client-server and server-server "OpenID\""""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            path = f"/user/{q(alice.user_id)}/openid/request_token"
+            token = await alice.call("POST", path, {})
+            assert (token["matrix_server_name"], token["token_type"]) == ("example.org", "Bearer")
+            other = f"/user/{q('@bob:example.org')}/openid/request_token"
+            assert await alice.refused("POST", other, {}) == (403, "M_FORBIDDEN")
+            # It opens nothing else.
+            assert (await server.request("GET", "/_matrix/client/v3/sync", token=token["access_token"])).status == 401
+            userinfo = "/_matrix/federation/v1/openid/userinfo"
+            endpoints = OpenIdEndpoints(ServerName("example.org"), server.party.middle.accounts, bytes(32), lambda: 0)
+            assert endpoints._owner(token["access_token"]) == alice.user_id
+            flipped = ("A" if token["access_token"][0] != "A" else "B") + token["access_token"][1:]
+            for given, status in ((token["access_token"], 200), (flipped, 401), ("ü", 401), ("A", 401), ("", 400)):
+                assert (await server.request("GET", userinfo, parameters={"access_token": given})).status == status
+            server.party.clock.now += token["expires_in"]
+            late = await server.request("GET", userinfo, parameters={"access_token": token["access_token"]})
+            assert late.status == 401
 
     run(work)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,11 +39,13 @@ class Server:
     ports: dict[str, int]
     data: Path
     output: list[str] = field(default_factory=list)
+    # What a client has to trust instead of the certificate that the server made for itself.
+    authority: Path | None = None
 
     @property
     def certificate(self) -> Path:
-        """What a client has to trust: the certificate that the server made for itself."""
-        return self.data / "self-made.crt"
+        """What a client has to trust."""
+        return self.authority or self.data / "self-made.crt"
 
     @property
     def http(self) -> str:
@@ -71,23 +73,35 @@ class Server:
             raise AssertionError(f"the server did not stop within {STOP_S} s") from None
 
 
-def start_server(folder: Path, *, more: str = "", file_limit_bytes: int | None = None) -> Server:
+def start_server(
+    folder: Path,
+    *,
+    name: str = "localhost",
+    more: str = "",
+    federation: str = "127.0.0.1:0",
+    inside: Sequence[str] = (),
+    file_limit_bytes: int | None = None,
+) -> Server:
     """Start a server whose data is in `folder`; returns once it has printed how to connect.
 
-    `more` is added to its configuration file. Everything not said there is the default. With
-    `file_limit_bytes` no file of the server may grow beyond that: writes fail as on a full disk.
+    `more` is added to its configuration file. Everything not said there is the default. `federation`: where it
+    listens for other servers. `inside` stands before its command. With `file_limit_bytes` no file of the server may
+    grow beyond that: writes fail as on a full disk.
     """
     # Made by the caller's hand, with a usual mode: the server has to keep what is in it to itself.
     (folder / "data").mkdir(mode=0o755, exist_ok=True)
     config = folder / "tripoint.toml"
     listeners = "\n".join(
-        f'{name} = ["127.0.0.1:0"]' for name in ("http", "irc", "irc_tls", "xmpp", "xmpp_tls", "federation", "metrics")
+        f'{listener} = ["127.0.0.1:0"]' for listener in ("http", "irc", "irc_tls", "xmpp", "xmpp_tls", "metrics")
     )
-    config.write_text(f'[server]\ndata_dir = "{folder / "data"}"\n[listen]\n{listeners}\n{more}')
+    config.write_text(
+        f'[server]\nname = "{name}"\ndata_dir = "{folder / "data"}"\n'
+        f'[listen]\nfederation = ["{federation}"]\n{listeners}\n{more}'
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "tripoint", "run", "--config", str(config)],
+        [*inside, sys.executable, "-m", "tripoint", "run", "--config", str(config)],
         cwd=folder,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT / "src"), "LC_ALL": "C.UTF-8"},
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(ROOT / "src"), "LC_ALL": "C.UTF-8"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -103,10 +117,10 @@ def start_server(folder: Path, *, more: str = "", file_limit_bytes: int | None =
         raise AssertionError("the server did not start:\n" + "".join(output))
     text = "".join(output)
     ports = {}
-    for name, pattern in _PORTS.items():
+    for listener, pattern in _PORTS.items():
         found = re.search(pattern, text, re.MULTILINE)
-        assert found is not None, f"the server does not say its {name} port:\n{text}"
-        ports[name] = int(found.group(1))
+        assert found is not None, f"the server does not say its {listener} port:\n{text}"
+        ports[listener] = int(found.group(1))
     running = re.search(r"tripoint is running as (\S+)\.", text)
     assert running is not None, text
     return Server(process, running.group(1), ports, folder / "data", output)

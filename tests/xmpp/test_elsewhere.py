@@ -11,6 +11,7 @@ import pytest
 from tests.xmpp.server import SERVER, Client, TestServer, serve
 from tripoint.core.ids import RoomAlias, RoomId, UserId
 from tripoint.core.power import Rank
+from tripoint.rooms import listing
 from tripoint.rooms.commands import (
     Ban,
     CreateRoom,
@@ -28,7 +29,6 @@ from tripoint.rooms.commands import (
     StateDraft,
     Template,
 )
-from tripoint.xmpp.muc import view as muc_view
 
 ROOM = f"tea@rooms.{SERVER}"
 PAYLOAD = "dev.tripoint.xmpp.payload"
@@ -385,7 +385,7 @@ async def test_an_encrypted_message_says_nothing_here(s):
 
 def test_a_large_room_lists_who_matters(monkeypatch):
     """docs/mapping.md 4.7: in a large room those with a rank, those online and those who speak are listed."""
-    monkeypatch.setattr(muc_view, "FULL_LIST_MEMBERS", 3)
+    monkeypatch.setattr(listing, "FULL_LIST_MEMBERS", 3)
 
     @scene
     async def test(s):
@@ -399,6 +399,7 @@ def test_a_large_room_lists_who_matters(monkeypatch):
         got = await bob.join(ROOM, "bob")
         nicks = [re.search(r"/([^']*)'", stanza).group(1) for stanza in got if stanza.startswith("<presence")]
         assert nicks == ["carol", "alice", "bob"]
+        await bob.expect(f"<message from='{ROOM}' type='normal' to='bob@{SERVER}/r'><body>This room has 6 members: …")
         await s.say({"msgtype": "m.text", "body": "hi"}, name="eve")
         await bob.expect(f"<presence from='{ROOM}/eve' …")
         await bob.expect("<message …<body>hi</body>…")

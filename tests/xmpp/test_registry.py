@@ -12,6 +12,8 @@ PROMISES = {
     "http://jabber.org/protocol/rsm": {At.ROOMS},
     "urn:xmpp:mam:2#extended": {At.ROOM},  # muc/archive.py: ids, flipped pages, metadata
     "urn:xmpp:occupant-id:0": {At.ROOMS, At.ROOM},
+    "urn:xmpp:message-retract:1#tombstone": {At.ROOM, At.ACCOUNT},  # what archives give
+    "urn:xmpp:reply:0": {At.ROOM},  # replies.py
     "urn:xmpp:sid:0": {At.ROOM},
 }
 # What is not there yet must not be promised.

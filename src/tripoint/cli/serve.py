@@ -111,10 +111,16 @@ def instructions(app: App) -> str:
         "",
         f"Matrix   homeserver http://localhost:{port('http')}   user @NAME:{server}",
         f"IRC      localhost {port('irc')} (TLS {port('irc_tls')})   SASL with NAME and password, or a nick as guest",
-        f"XMPP     JID NAME@{server}, host localhost, port {port('xmpp')} (direct TLS {port('xmpp_tls')})",
+    ]
+    room = f"Join #tea on IRC, #tea:{server} on Matrix"
+    if ports.get("xmpp") or ports.get("xmpp_tls"):
+        where = f"host localhost, port {port('xmpp')} (direct TLS {port('xmpp_tls')})"
+        lines.append(f"XMPP     JID NAME@{server}, {where}")
+        room += f", tea@rooms.{server} on XMPP"
+    lines += [
         f"Servers  other Matrix servers reach this one on port {port('federation')}",
         "",
-        f"Join #tea on IRC, #tea:{server} on Matrix, tea@rooms.{server} on XMPP: it is one room.",
+        f"{room}: it is one room.",
         "Stop with Ctrl-C.",
     ]
     return "\n".join(lines)

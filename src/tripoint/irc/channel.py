@@ -20,7 +20,8 @@ from tripoint.irc.projection import Names, channel_args, channel_flags, muted_us
 from tripoint.irc.render import Outgoing
 from tripoint.irc.tables import NICKLEN
 from tripoint.irc.wire import MAX_BODY_BYTES
-from tripoint.rooms.ports import RoomView
+from tripoint.rooms.listing import listed_members, lists_all
+from tripoint.rooms.ports import RoomReader, RoomView
 
 if TYPE_CHECKING:
     from tripoint.irc.session import IrcSession
@@ -58,7 +59,11 @@ def together(channels: Iterable[Channel]) -> Boxes:
 
 
 class Channel:
-    """A room with at least one IRC session in it. `direct` is True for the direct room of two users."""
+    """A room with at least one IRC session in it. `direct` is True for the direct room of two users.
+
+    `shown` is who is in the NAMES of a huge room, None where everybody is (MAPPING 4.7); it is so until
+    `take_shown` was asked.
+    """
 
     def __init__(self, room: RoomView, names: Names, *, direct: bool) -> None:
         self.room = room
@@ -71,6 +76,7 @@ class Channel:
         self.flags = channel_flags(room)
         self.args = channel_args(room)
         self.ranks: dict[UserId, Rank] = {}
+        self.shown: set[UserId] | None = None
         self.take_ranks()
         self.muted = muted_users(room.power)
         self._audiences: dict[int, dict[IrcOutbox, None]] = {}
@@ -142,6 +148,20 @@ class Channel:
         """Everything that is committed was told: those who wait hear whatever comes next."""
         self.catch_up(self.room.last_position + 1)
 
+    # --- who is shown ------------------------------------------------------------------------------------
+
+    def take_shown(self, reader: RoomReader, now_ms: int) -> None:
+        """Read anew who is shown: everybody, or of a huge room those who matter, and who was shown before."""
+        if lists_all(self.room):
+            self.shown = None
+            return
+        before = self.shown or set()
+        self.shown = {*listed_members(self.room, reader.presence, now_ms), *(before & self.room.joined().keys())}
+
+    def shows(self, user_id: UserId) -> bool:
+        """Whether sessions here know this member."""
+        return self.shown is None or user_id in self.shown
+
     # --- NAMES -------------------------------------------------------------------------------------------
 
     def take_ranks(self) -> dict[UserId, tuple[Rank, Rank]]:
@@ -183,13 +203,17 @@ class Channel:
         self._lists.clear()
 
     def member_came(self, user_id: UserId) -> None:
-        """One member more."""
+        """One member more, or one who is shown from now on."""
+        if self.shown is not None:
+            self.shown.add(user_id)
         for key, members in self._lists.items():
             members.put(user_id, self._member_word(user_id, *key))
 
     def member_went(self, user_id: UserId) -> None:
         """One member less."""
         self.ranks.pop(user_id, None)
+        if self.shown is not None:
+            self.shown.discard(user_id)
         for members in self._lists.values():
             members.drop(user_id)
 
@@ -208,7 +232,7 @@ class Channel:
             room = MAX_BODY_BYTES - server - len(head.encode("utf-8", "replace")) - NICKLEN - len(":  353 ")
             members = self._lists[key] = MemberList(head, room)
             for user_id in self.room.joined():
-                if user_id not in self.names.gone:
+                if user_id not in self.names.gone and self.shows(user_id):
                     members.put(user_id, self._member_word(user_id, *key))
         return members.lines()
 

@@ -21,6 +21,7 @@ from tripoint.irc.render import fitted, server_line
 from tripoint.irc.tables import fold
 from tripoint.irc.wire import seal
 from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomChange, StateReset
+from tripoint.rooms.listing import CUT_NOTE
 from tripoint.rooms.ports import RoomReader, RoomView
 
 if TYPE_CHECKING:
@@ -33,8 +34,17 @@ Watcher = Callable[[Channel, RoomChange], None]
 class Channels:
     """All open channels of this process. `watcher` is told of every change of theirs, in order."""
 
-    def __init__(self, names: Names, reader: RoomReader, hub: Hub, spawn: Spawn, watcher: Watcher) -> None:
+    def __init__(
+        self,
+        names: Names,
+        reader: RoomReader,
+        hub: Hub,
+        spawn: Spawn,
+        watcher: Watcher,
+        now_ms: Callable[[], int],
+    ) -> None:
         self._names = names
+        self._now_ms = now_ms
         self._reader = reader
         self._hub = hub
         self._spawn = spawn
@@ -131,6 +141,7 @@ class Channels:
         return (
             _was_direct(room)
             or invited_as_direct(room)
+            or room.direct_pair is not None
             or await self._reader.direct_room(people[0], people[-1]) == room.room_id
         )
 
@@ -143,6 +154,9 @@ class Channels:
         others = [other for other in people_of(room) if other != user_id]
         if others:
             return True, others[0]
+        if room.direct_pair is not None and not _was_direct(room):
+            # The other one, of another server, is not invited yet.
+            return True, next((one for one in room.direct_pair if one != user_id), user_id)
         return True, None if _was_direct(room) else user_id
 
     async def settled(self, room_id: RoomId) -> None:
@@ -153,6 +167,7 @@ class Channels:
 
     def _new(self, room: RoomView, *, direct: bool) -> Channel:
         channel = Channel(room, self._names, direct=direct)
+        channel.take_shown(self._reader, self._now_ms())
         self._open[room.room_id] = channel
         if not direct:
             self._by_name[fold(channel.name)] = channel
@@ -192,8 +207,17 @@ class Channels:
         # spec: docs/mapping.md 5.1: 331 is never sent on JOIN.
         for body in self.topic_lines(session, channel):
             session.shown(body, own=own)
-        if not ({"no-implicit-names", "draft/no-implicit-names"} & session.caps):
-            self.show_names(session, channel, own=own)
+        self.show_list(session, channel, own=own)
+
+    def show_list(self, session: IrcSession, channel: Channel, *, own: bool) -> None:
+        """NAMES for who has not asked to be spared them, and once why they are short.  spec: docs/mapping.md 4.7"""
+        if {"no-implicit-names", "draft/no-implicit-names"} & session.caps:
+            return
+        self.show_names(session, channel, own=own)
+        if channel.shown is not None and channel.room_id not in session.told_cut:
+            session.told_cut.add(channel.room_id)
+            text = CUT_NOTE.format(count=channel.room.joined_count())
+            session.shown(fitted(f":{self._names.server} NOTICE {channel.name}", text), own=own)
 
     def topic_lines(self, session: IrcSession, channel: Channel) -> list[str]:
         """RPL_TOPIC and RPL_TOPICWHOTIME, or nothing without a topic."""

@@ -12,16 +12,21 @@ from typing import NamedTuple
 from tripoint.core.event import Event
 from tripoint.core.ids import UserId
 from tripoint.core.json_view import object_at, text_at
+from tripoint.core.message import edit_content, edit_in
 from tripoint.core.power import Rank
+from tripoint.core.relations import NOTHING, relation_in
 from tripoint.irc.channel import Channel
-from tripoint.irc.messages import SPOKEN_TYPES, client_tags_of, spoken_lines
+from tripoint.irc.lead import NEAR_EVENTS, NO_LEAD, Lead
+from tripoint.irc.messages import SPOKEN_TYPES, client_tags_of, content_lines, spoken_lines, text_of
 from tripoint.irc.projection import Names, channel_args, channel_flags, muted_users, rank_letters
 from tripoint.irc.render import Audience, Outgoing, cut, fitted, one_line
 from tripoint.irc.tables import KICKLEN, MAX_MODES, TOPICLEN
 from tripoint.irc.wire import MAX_BODY_BYTES
+from tripoint.rooms.answers import content_now, recent_item
 from tripoint.rooms.changes import EventCommitted
 from tripoint.rooms.commands import MaskList
 from tripoint.rooms.masks import ACL, MASKS, mask_differences
+from tripoint.rooms.ports import RoomView
 from tripoint.rooms.room import USER_RULE
 from tripoint.rooms.settings import LIMITS, TEXT_RULES
 
@@ -101,9 +106,15 @@ def member_lines(channel: Channel, replaced: Event | None, event: Event | None, 
     if (before == "ban") is not (now == "ban"):
         out.append(mode_line(channel.name, by, "+b" if now == "ban" else "-b", [ban_mask(names, user_id)]))
     if now == "join" and before != "join":
-        out += _came(channel, user_id, by.ts_ms)
+        if channel.shows(user_id) or channel.room.rank(user_id).above(Rank.PLAIN):
+            out += _came(channel, user_id, by.ts_ms)
     elif before == "join" and now != "join":
-        if user_id not in names.gone or now == "ban":
+        by_himself = event is not None and event.sender == user_id and now != "ban"
+        if not channel.shows(user_id) and not by_himself:
+            # Who did it sees that it was done; the others hear who that was.
+            out.append(joined_line(names, channel, user_id, by.ts_ms))
+            channel.member_came(user_id)
+        if channel.shows(user_id) and (user_id not in names.gone or now == "ban"):
             out.append(_went(channel, event, by, user_id))
         channel.member_went(user_id)
     return out
@@ -112,6 +123,13 @@ def member_lines(channel: Channel, replaced: Event | None, event: Event | None, 
 def membership(event: Event | None) -> str:
     """What a member event says; ``leave`` where there is none."""
     return (text_at(event.content, "membership") if event is not None else None) or "leave"
+
+
+def appearing(channel: Channel, user_id: UserId, ts_ms: int) -> list[Outgoing]:
+    """JOIN of a member of a huge room who is not shown yet and does something now.  spec: docs/mapping.md 4.7"""
+    if channel.shows(user_id) or user_id not in channel.room.joined():
+        return []
+    return _came(channel, user_id, ts_ms)
 
 
 def _came(channel: Channel, user_id: UserId, ts_ms: int) -> list[Outgoing]:
@@ -213,12 +231,16 @@ def rank_modes(channel: Channel, by: By) -> list[Outgoing]:
         steps.append(("+" if user_id in channel.muted else "-", "b", f"~m:{names.nick(user_id)}"))
     if changed:
         channel.members_changed()
+    out = []
     for user_id, (old, new) in changed.items():
+        if not channel.shows(user_id) and user_id in channel.room.joined():
+            out.append(joined_line(names, channel, user_id, by.ts_ms))
+            channel.member_came(user_id)
         nick = names.nick(user_id)
         old_letters, new_letters = rank_letters(old, power), rank_letters(new, power)
         steps += [("-", letter, nick) for letter in old_letters if letter not in new_letters]
         steps += [("+", letter, nick) for letter in new_letters if letter not in old_letters]
-    return step_lines(channel, by, steps)
+    return [*out, *step_lines(channel, by, steps)]
 
 
 def step_lines(channel: Channel, by: By, steps: list[tuple[str, str, str]]) -> list[Outgoing]:
@@ -243,24 +265,47 @@ def step_lines(channel: Channel, by: By, steps: list[tuple[str, str, str]]) -> l
 
 def spoken_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
     """PRIVMSG and NOTICE to the channel.  spec: docs/mapping.md 10, 11"""
-    return spoken_to(channel.names, change.event, channel.name)
+    return spoken_to(channel.names, change.event, channel.name, room=channel.room)
 
 
-def spoken_to(names: Names, event: Event, target: str, mask: str | None = None) -> list[Outgoing]:
-    """What a message says to `target`; nothing if it has no text. `mask` is its source, if not the sender's now."""
+def spoken_to(
+    names: Names, event: Event, target: str, mask: str | None = None, room: RoomView | None = None
+) -> list[Outgoing]:
+    """What a message says to `target`; nothing if it has no text. `mask` is its source, if not the sender's now.
+
+    In `room` is looked for what it answers, for clients without tags.
+    """
     mask = mask or names.mask(event.sender)
     bodies = spoken_lines(names, event, mask, target)
     if not bodies:
         return []
+    lead = NO_LEAD if room is None else _lead(names, event, room)
     return [
         Outgoing(
             bodies,
+            untagged=spoken_lines(names, event, mask, target, lead) if lead is not NO_LEAD else None,
             ts_ms=event.origin_server_ts,
             msgid=event.event_id,
             account=names.account(event.sender),
-            client_tags=client_tags_of(event),
+            client_tags=client_tags_of(event.content),
         )
     ]
+
+
+def _lead(names: Names, event: Event, room: RoomView) -> Lead:
+    """What a message refers to, in words.  spec: docs/mapping.md 11.6, 11.7"""
+    relation = relation_in(event.content)
+    if relation is NOTHING:
+        return NO_LEAD
+    found = None if relation.answers is None else recent_item(room, relation.answers)
+    if found is None:
+        return Lead(relation.thread) if relation.thread is not None else NO_LEAD
+    item, age = found
+    answered = item.event
+    if answered.sender == event.sender and age <= NEAR_EVENTS:
+        return Lead(relation.thread) if relation.thread is not None else NO_LEAD
+    quoted = text_of(names, answered.content) if age > NEAR_EVENTS and item.redacted_because is None else None
+    return Lead(relation.thread, names.nick(answered.sender), quoted)
 
 
 def reaction_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
@@ -288,11 +333,13 @@ def reaction_to(names: Names, event: Event, target: str) -> list[Outgoing]:
 
 def redaction_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
     """REDACT, or +draft/unreact where it was a reaction.  spec: docs/mapping.md 11.9, 11.10, 11.12"""
-    return redaction_to(channel.names, change, channel.name)
+    return redaction_to(channel.names, change, channel.name, channel.room)
 
 
-def redaction_to(names: Names, change: EventCommitted, target: str) -> list[Outgoing]:
-    """As `redaction_event`, to any target. Who has not asked for REDACT sees nothing."""
+def redaction_to(names: Names, change: EventCommitted, target: str, room: RoomView) -> list[Outgoing]:
+    """As `redaction_event`, to any target. Who has not asked for REDACT sees nothing, but the text that is back where
+    an edit is gone.
+    """
     event, gone = change.event, change.redacted
     if gone is None or not is_msgid(gone.event_id):
         return []
@@ -313,6 +360,21 @@ def redaction_to(names: Names, change: EventCommitted, target: str) -> list[Outg
         ]
     if gone.type not in SPOKEN_TYPES:
         return []
+    edit = edit_in(gone.content)
+    now = None if edit is None else content_now(room, edit[0])
+    if now is not None and now[0].event.sender == gone.sender:
+        # spec: docs/mapping.md 11.12: the writer says what he said before.
+        content = edit_content(now[0].event.event_id, now[1])
+        author = names.mask(gone.sender)
+        return [
+            Outgoing(
+                content_lines(names, content, author, target),
+                ts_ms=event.origin_server_ts,
+                msgid=event.event_id,
+                account=names.account(gone.sender),
+                client_tags=client_tags_of(content),
+            )
+        ]
     reason = text_at(event.content, "reason")
     head = f":{mask} REDACT {target} {gone.event_id}"
     body = fitted(head, reason) if reason else head

@@ -14,9 +14,11 @@ from tripoint.core.event import Event
 from tripoint.core.json_view import object_at, text_at
 from tripoint.core.message import Mentions as MentionList
 from tripoint.core.message import MessageKind, edit_in, message_content, view_message
+from tripoint.core.relations import NOTHING, Relation, relation_in
 from tripoint.core.richtext import RoomPill
 from tripoint.core.vendor import IRC_VENDOR, V
 from tripoint.irc.formatting import has_codes, strip_codes
+from tripoint.irc.lead import NO_LEAD, Lead
 from tripoint.irc.names import channel_of_alias
 from tripoint.irc.projection import Names
 from tripoint.irc.render import is_tag_key, safe_client_tags
@@ -34,20 +36,25 @@ _ACTION: Final = "\x01ACTION "
 # Tags with a meaning of their own in the middle; all others are kept as they are (MAPPING 10.0).
 EDIT_CAPABILITY: Final = f"{IRC_VENDOR}/edit"
 EDIT_TAG: Final = f"+{EDIT_CAPABILITY}"
-_MAPPED_TAGS: Final = frozenset({"+reply", "+draft/reply", "+typing", "+draft/typing", EDIT_TAG})
+THREAD_TAG: Final = f"+{IRC_VENDOR}/thread"
+_MAPPED_TAGS: Final = frozenset({"+reply", "+draft/reply", "+typing", "+draft/typing", EDIT_TAG, THREAD_TAG})
 
 
 # --- out -----------------------------------------------------------------------------------------------
 
 
-def spoken_lines(names: Names, event: Event, mask: str, target: str) -> list[str]:
+def spoken_lines(names: Names, event: Event, mask: str, target: str, lead: Lead = NO_LEAD) -> list[str]:
     """The line bodies of one message, split where it is long; [] if it says nothing."""
-    content = event.content
+    return content_lines(names, event.content, mask, target, lead)
+
+
+def content_lines(names: Names, content: JsonObject, mask: str, target: str, lead: Lead = NO_LEAD) -> list[str]:
+    """As `spoken_lines`, of the content of a message."""
     edit = edit_in(content)
     if edit is not None:
         content = edit[1]
     kind = text_at(content, "msgtype")
-    text = _text_of(names, content)
+    text = text_of(names, content)
     if not text:
         return []
     if edit is not None:
@@ -59,11 +66,12 @@ def spoken_lines(names: Names, event: Event, mask: str, target: str) -> list[str
     budget = MAX_BODY_BYTES - len(head.encode("utf-8", "replace")) - (len(_ACTION) + 1 if emote else 0)
     # NUL has no place on a wire, and a leading \x01 would make a CTCP of what was said elsewhere.
     text = text.replace("\0", "").replace("\r", "\n").lstrip("\x01")
-    lines = split_message(text, budget)
+    lines = split_message(lead.before(text, emote=emote), budget)
     return [f"{head}{_ACTION}{line}\x01" for line in lines] if emote else [head + line for line in lines]
 
 
-def _text_of(names: Names, content: JsonObject) -> str:
+def text_of(names: Names, content: JsonObject) -> str:
+    """What a message says, with codes, in one or more lines."""
     if "url" in content or "file" in content:
         return _media_text(content, text_at(content, "body") or "")
     if "formatted_body" not in content and "m.relates_to" not in content:
@@ -98,9 +106,8 @@ def _media_text(content: JsonObject, body: str) -> str:
     return f"{line}\n{body}" if body and body != filename else line
 
 
-def client_tags_of(event: Event) -> tuple[tuple[str, str], ...]:
+def client_tags_of(content: JsonObject) -> tuple[tuple[str, str], ...]:
     """Client-only tags of a message: the reply, and what its IRC sender had put on it."""
-    content = event.content
     if "m.relates_to" not in content and _TAGS_KEY not in content:
         return ()
     tags: list[tuple[str, str]] = []
@@ -109,7 +116,10 @@ def client_tags_of(event: Event) -> tuple[tuple[str, str], ...]:
         # spec: docs/mapping.md 11.1
         tags += [(EDIT_TAG, edit[0]), ("+reply", edit[0]), ("+draft/reply", edit[0])]
         content = edit[1]
-    reply = text_at(object_at(object_at(content, "m.relates_to"), "m.in_reply_to"), "event_id")
+    relation = relation_in(content)
+    if relation.thread and " " not in relation.thread:
+        tags.append((THREAD_TAG, relation.thread))
+    reply = relation.reply or relation.thread
     if reply and " " not in reply:
         # spec: docs/mapping.md 0: ratified client tags are sent unprefixed and with draft/.
         tags += [("+reply", reply), ("+draft/reply", reply)]
@@ -126,10 +136,12 @@ class TagsTooLarge(ValueError):
     """More client-only tags than are kept with a message (MAPPING 10.0)."""
 
 
-def content_of(command: str, text: str, tags: Mapping[str, str], mentions: Mentions) -> JsonObject:
+def content_of(
+    command: str, text: str, tags: Mapping[str, str], mentions: Mentions, relation: Relation = NOTHING
+) -> JsonObject:
     """m.room.message content of a PRIVMSG or NOTICE. Raises TagsTooLarge.
 
-    `mentions` tells who in the room has a nick (MAPPING 2.10).
+    `mentions` tells who in the room has a nick (MAPPING 2.10); `relation` is what the tags refer to.
     """
     kind = MessageKind.NOTICE if command == "NOTICE" else MessageKind.TEXT
     if text.startswith(_ACTION):
@@ -143,15 +155,14 @@ def content_of(command: str, text: str, tags: Mapping[str, str], mentions: Menti
     else:
         # An empty m.mentions says that nobody is meant: without it clients would search the text for names.
         content = {"msgtype": kind.value, "body": text, "m.mentions": {}}
+    if relation is not NOTHING:
+        content["m.relates_to"] = relation.content()
     if tags:
         _take_tags(content, tags)
     return content
 
 
 def _take_tags(content: JsonObject, tags: Mapping[str, str]) -> None:
-    reply = reply_target(tags)
-    if reply:
-        content["m.relates_to"] = {"m.in_reply_to": {"event_id": reply}}
     kept: JsonObject = {
         key: value for key, value in tags.items() if key.startswith("+") and key not in _MAPPED_TAGS and is_tag_key(key)
     }
@@ -164,5 +175,13 @@ def _take_tags(content: JsonObject, tags: Mapping[str, str]) -> None:
 
 def reply_target(tags: Mapping[str, str]) -> str | None:
     """The event that +reply or +draft/reply names, if it can be one."""
-    target = tags.get("+reply") or tags.get("+draft/reply")
-    return target if target and target.startswith("$") and len(target) <= 255 else None
+    return _event_named(tags.get("+reply") or tags.get("+draft/reply"))
+
+
+def thread_target(tags: Mapping[str, str]) -> str | None:
+    """The root of the thread that is named, if it can be one."""
+    return _event_named(tags.get(THREAD_TAG))
+
+
+def _event_named(word: str | None) -> str | None:
+    return word if word and word.startswith("$") and len(word.encode()) <= 255 else None

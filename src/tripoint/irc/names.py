@@ -56,13 +56,13 @@ def slug_nick(user_id: str, displayname: str = "", *, hash_length: int = 4) -> s
     name = slug(displayname) or slug(localpart) or "user"
     # A server name can hold a port or brackets; as part of a nick they would break masks and targets.
     host = re.sub(r"[^A-Za-z0-9.-]", "-", server)[:NICKLEN] or "unknown"
-    return f"{name}~{_short_hash(user_id, hash_length)}:{host}"
+    return f"{name}~{short_hash(user_id, hash_length)}:{host}"
 
 
 def room_slug(room_id: str, name: str = "", members: tuple[str, ...] = ()) -> str:
     """``#~slug-b6`` for a room without an alias that IRC can show.  spec: MAPPING 3.5, 15.3"""
     text = slug(name) or "+".join(found for found in map(slug, members[:3]) if found) or "room"
-    return f"#~{text[: 3 * _SLUG_LENGTH]}-{_short_hash(room_id, 6)}"
+    return f"#~{text[: 3 * _SLUG_LENGTH]}-{short_hash(room_id, 6)}"
 
 
 def channel_of_alias(alias: str, local_server: str) -> str | None:
@@ -112,6 +112,7 @@ def _looks_machine_made(localpart: str) -> bool:
     return len(localpart) > _MACHINE_LENGTH or 2 * digits >= len(localpart)
 
 
-def _short_hash(text: str, length: int) -> str:
+def short_hash(text: str, length: int) -> str:
+    """The first characters of a hash, lower-case letters and digits, that tells names apart."""
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
     return base64.b32encode(digest).decode("ascii").lower()[:length]

@@ -64,7 +64,9 @@ class Network:
         self.registration = "closed"  # open | token | closed: whether accounts can be made here
         self.sessions = Sessions(presence)
         teller = Teller(names, reader, self.sessions, now_ms)
-        self.channels = teller.channels = Channels(names, reader, hub, spawn, teller.room_changed)
+        self.channels = teller.channels = Channels(
+            names, reader, hub, spawn, teller.room_changed, now_ms
+        )
         self.joining = Joining(spawn, call_later, self._entered)
         self.spawn = spawn
         hub.watch_users(teller.user_changed)

@@ -6,7 +6,7 @@ spec: docs/mapping.md 4, 18.1, 19; IRCv3 account-registration for the same over 
 from __future__ import annotations
 
 from tripoint.irc.identify import log_in_as, register_as
-from tripoint.irc.services import Request, service_command
+from tripoint.irc.services import Request, service_command, usages
 from tripoint.irc.tables import fold
 
 _ABOUT = "NickServ keeps accounts. An account works on IRC, XMPP and Matrix alike."
@@ -21,17 +21,7 @@ MAX_SHOWN = 50
 @service_command("NickServ", "HELP", "[E2EE]: what I know; about encrypted rooms")
 async def help_(request: Request) -> None:
     """HELP, and HELP E2EE."""
-    if request.word(0).upper() == "E2EE":
-        lines: tuple[str, ...] = _E2EE
-    else:
-        lines = (
-            _ABOUT,
-            "REGISTER <password> [<email>]: make an account of your present nick",
-            "IDENTIFY [<account>] <password>: log in",
-            "PASSWD <old password> <new password>: change your password",
-            "SESSIONS [END <id>]: show your sessions, or end one",
-            "HELP E2EE: about encrypted rooms",
-        )
+    lines = _E2EE if request.word(0).upper() == "E2EE" else (_ABOUT, *usages("NickServ"))
     for line in lines:
         request.say(line)
 

@@ -60,11 +60,22 @@ _FORMS: Final = _TAGS | _TIME | _ACCOUNT | _JOIN
 class Outgoing:
     """One thing that is said, as one or more lines, in every form in which somebody may want it.
 
-    `bodies` are lines without tags and CR LF; the first of them carries the message id (MAPPING 11).
+    `bodies` are lines without tags and CR LF; the first of them carries the message id (MAPPING 11). `untagged` are
+    the lines for clients without message-tags, where they differ.
     `requires` is the capability without which a session does not get it at all.
     """
 
-    __slots__ = ("_account", "_bodies", "_client_tags", "_extended", "_forms", "_msgid", "_ts_ms", "requires")
+    __slots__ = (
+        "_account",
+        "_bodies",
+        "_client_tags",
+        "_extended",
+        "_forms",
+        "_msgid",
+        "_ts_ms",
+        "_untagged",
+        "requires",
+    )
 
     def __init__(
         self,
@@ -75,9 +86,11 @@ class Outgoing:
         account: str | None = None,
         client_tags: tuple[tuple[str, str], ...] = (),
         extended: str | None = None,
+        untagged: list[str] | None = None,
         requires: int = 0,
     ) -> None:
         self._bodies = bodies
+        self._untagged = untagged
         self._ts_ms = ts_ms
         self._msgid = msgid
         self._account = account
@@ -98,7 +111,9 @@ class Outgoing:
     def lines(self, audience: int) -> list[tuple[str, list[tuple[str, str]]]]:
         """Bodies with their tags, for whoever must add tags of his own (labels, batches)."""
         first = self._tags(audience)
-        bodies = self._bodies if not (audience & _JOIN) or self._extended is None else [self._extended]
+        bodies = self._bodies if audience & _TAGS or self._untagged is None else self._untagged
+        if audience & _JOIN and self._extended is not None:
+            bodies = [self._extended]
         rest = [tag for tag in first if tag[0] in ("time", "account")]
         return [(body, list(rest if at else first)) for at, body in enumerate(bodies)]
 

@@ -94,14 +94,19 @@ async def service(session: IrcSession, target: str, text: str) -> None:
 
 
 def _help(session: IrcSession, name: str, command: str) -> None:
-    own = [entry for (service, _), entry in COMMANDS.items() if service == name]
+    own = usages(name)
     if not own:
         say(session, name, f"{name} cannot do anything yet on this server")
     elif command.upper() in ("", "HELP"):
-        for entry in own:
-            say(session, name, _line(entry))
+        for line in own:
+            say(session, name, line)
     else:
         say(session, name, f"I do not know that. /msg {name} HELP lists what I know")
+
+
+def usages(name: str) -> list[str]:
+    """What HELP lists for a service."""
+    return [_line(entry) for (service, _), entry in COMMANDS.items() if service == name]
 
 
 def _line(entry: Entry) -> str:

@@ -102,6 +102,7 @@ class IrcSession:
         self.pending: dict[str, Pending] = {}
         self.live = False
         self.told_history = False
+        self.told_cut: set[RoomId] = set()  # huge rooms of which it was told that not everybody is listed
         # True while this session becomes an account: what the guest is called meanwhile is nobody's business.
         self.changing_account = False
         self._batches = 0

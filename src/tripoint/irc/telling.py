@@ -8,12 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tripoint.core.event import Event
-from tripoint.core.ids import UserId
+from tripoint.core.ids import UserId, server_of
 from tripoint.core.json_view import text_at
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel, spread, together
 from tripoint.irc.entrance import Channels, invited_as_direct, people_of
-from tripoint.irc.events import FORMS, flag_changes, member_event, reaction_to, redaction_to, spoken_to, typing_line
+from tripoint.irc.events import (
+    FORMS,
+    appearing,
+    flag_changes,
+    member_event,
+    reaction_to,
+    redaction_to,
+    spoken_to,
+    typing_line,
+)
 from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.names import is_nick
 from tripoint.irc.projection import Names, channel_flags
@@ -78,6 +87,9 @@ class Teller:
 
     def _tell(self, channel: Channel, change: EventCommitted, outs: list[Outgoing], *, spoken: bool) -> None:
         """The asking session hears it as the answer to its command; without echo-message not what it said."""
+        if channel.shown is not None and outs:
+            for out in appearing(channel, change.event.sender, change.event.origin_server_ts):
+                channel.tell(out)
         origin = self._sessions.get(change.origin.session) if change.origin is not None else None
         if origin is None or not channel.hears(origin):
             for out in outs:
@@ -91,8 +103,11 @@ class Teller:
     def _member_event(self, channel: Channel, change: EventCommitted) -> None:
         event = change.event
         user_id = UserId(event.state_key or "")
-        self._tell(channel, change, member_event(channel, change), spoken=False)
         membership = text_at(event.content, "membership")
+        cut = channel.shown if membership == "join" else None
+        if cut is not None and self._reader.presence(user_id).presence != "offline":
+            cut.add(user_id)
+        self._tell(channel, change, member_event(channel, change), spoken=False)
         if membership == "invite":
             self._invited(channel, event, user_id)
         elif membership == "knock":
@@ -105,7 +120,9 @@ class Teller:
     def _reset(self, channel: Channel, change: StateReset) -> None:
         """State that changed without an event.  spec: docs/mapping.md 5.5"""
         room = channel.room
-        if not channel.direct:
+        if change.completes and not channel.direct:
+            self._completed(channel)
+        elif not channel.direct:
             for out in reset_lines(channel, change, self._now_ms()):
                 channel.tell(out)
         for session in list(channel.sessions.values()):
@@ -118,6 +135,14 @@ class Teller:
         self._renamed(channel)
         if room.encrypted:
             self._encrypted(channel)
+
+    def _completed(self, channel: Channel) -> None:
+        """Members who were there all the time are known now: nobody has joined, the list is another one (4.7)."""
+        channel.take_shown(self._reader, self._now_ms())
+        channel.take_ranks()
+        channel.members_changed()
+        for session in channel.sessions.values():
+            self.channels.show_list(session, channel, own=False)
 
     def _invited(self, channel: Channel, event: Event, user_id: UserId) -> None:
         """invite-notify, to members who could invite.  spec: docs/mapping.md 9.9, IRCv3 invite-notify"""
@@ -166,7 +191,7 @@ class Teller:
             asked = mine and session.id == origin
             target = self._names.nick(peer) if mine else session.nick
             if target not in made:
-                made[target] = self._said(change, target)
+                made[target] = self._said(channel, change, target)
             for out in made[target]:
                 if asked and "echo-message" in session.caps and session.hears(out):
                     session.own(out)
@@ -174,13 +199,13 @@ class Teller:
                 if not asked or peer == event.sender:
                     session.tell(out)
 
-    def _said(self, change: EventCommitted, target: str) -> list[Outgoing]:
+    def _said(self, channel: Channel, change: EventCommitted, target: str) -> list[Outgoing]:
         """What somebody said, did to what was said or took back, to one target."""
         if change.event.type == "m.reaction":
             return reaction_to(self._names, change.event, target)
         if change.event.type == "m.room.redaction":
-            return redaction_to(self._names, change, target)
-        return spoken_to(self._names, change.event, target)
+            return redaction_to(self._names, change, target, channel.room)
+        return spoken_to(self._names, change.event, target, room=channel.room)
 
     def _peer(self, channel: Channel, sender: UserId) -> UserId:
         for user_id in people_of(channel.room):
@@ -190,6 +215,8 @@ class Teller:
 
     def _typing(self, channel: Channel, change: TypingChanged) -> None:
         for user_id in change.user_ids ^ change.before:
+            if not channel.shows(user_id):
+                continue
             active = user_id in change.user_ids
             if not channel.direct:
                 out = typing_line(self._names, user_id, channel.name, active=active)
@@ -247,16 +274,19 @@ class Teller:
                 self.channels.entered(session, change)
         elif change.membership == "invite":
             room = self._reader.peek(change.room_id)
-            if room is None or invited_as_direct(room):
+            if room is None:
                 return
             invitation = room.member(change.user_id)
             assert invitation is not None  # it is what was told
             event, names = invitation.event, self._names
+            if invited_as_direct(room):
+                if server_of(event.sender) != names.server:
+                    self._wants_to_talk(change.user_id, event.sender)
+                return
             line = f":{names.mask(event.sender)} INVITE {names.nick(change.user_id)} {names.channel(room)}"
             out = Outgoing([line], ts_ms=event.origin_server_ts, account=names.account(event.sender))
             for session in self._sessions.of(change.user_id):
                 session.tell(out)
-
         elif change.before == "knock" and change.membership in ("leave", "ban"):
             self._turned_away(change)
 
@@ -271,10 +301,24 @@ class Teller:
             head, text = f":{self._names.server} NOTICE {session.nick}", f"You were not let into {name}"
             session.tell(Outgoing([fitted(head, text)], ts_ms=member.event.origin_server_ts))
 
+    def _wants_to_talk(self, user_id: UserId, other: UserId) -> None:
+        """Somebody of another server opened a direct room; nobody enters by himself.  spec: docs/mapping.md 15.5"""
+        nick = self._names.nick(other)
+        text = f"{nick} would like to talk to you. Write to {nick} to accept"
+        line = f":{self._names.server} NOTICE {self._names.nick(user_id)} :{text}"
+        for session in self._sessions.of(user_id):
+            session.tell(Outgoing([line]))
+
     def _presence_changed(self, change: PresenceChanged) -> None:
         """AWAY for who asked for it.  spec: IRCv3 away-notify; docs/mapping.md 4.5, 13.6"""
         if change.user_id in self._names.gone:
             return
+        if change.presence != "offline":
+            for room_id in self._reader.joined_rooms(change.user_id):
+                channel = self.channels.get(room_id)
+                if channel is not None and channel.shown is not None:
+                    for out in appearing(channel, change.user_id, self._now_ms()):
+                        spread(out, channel.boxes())
         away = away_text(change.presence, change.status_msg)
         head = f":{self._names.mask(change.user_id)} AWAY"
         self._tell_members_once(

@@ -13,6 +13,7 @@ from tripoint.matrix.client.events import EventEndpoints
 from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
 from tripoint.matrix.client.server import ServerInfo
+from tripoint.matrix.client.spaces import SpaceClientEndpoints
 from tripoint.matrix.client.sync import SyncEndpoints
 from tripoint.matrix.federation.intake import TransactionEndpoints
 from tripoint.matrix.federation.inviting import InvitingEndpoints
@@ -20,10 +21,12 @@ from tripoint.matrix.federation.joining import JoiningEndpoints
 from tripoint.matrix.federation.query import QueryEndpoints
 from tripoint.matrix.federation.reading import ReadingEndpoints
 from tripoint.matrix.federation.server import FederationInfo
+from tripoint.matrix.federation.spaces import SpaceEndpoints
 from tripoint.matrix.federation.trust import Federated
 from tripoint.matrix.keys.notary import NotaryEndpoints
 from tripoint.matrix.keys.own import KeyEndpoints
 from tripoint.matrix.listener import Fallback, MatrixListener
+from tripoint.matrix.openid import OpenIdEndpoints
 from tripoint.matrix.presence import DevicePresence
 from tripoint.matrix.registry import Router
 from tripoint.matrix.render import Renderer
@@ -52,6 +55,9 @@ ENDPOINT_CLASSES = (
     JoiningEndpoints,
     InvitingEndpoints,
     QueryEndpoints,
+    OpenIdEndpoints,
+    SpaceClientEndpoints,
+    SpaceEndpoints,
     TransactionEndpoints,
 )
 
@@ -59,8 +65,8 @@ ENDPOINT_CLASSES = (
 class MatrixFrontEnd:
     """All of Matrix in this process. `listener.handle` answers requests; `sweep` is called every few seconds.
 
-    `now_ms` is the wall clock. Without `federated` other servers find nothing here. `delegated`: what
-    .well-known/matrix/server says.
+    `now_ms` is the wall clock, `secret` 32 bytes of this server's own. Without `federated` other servers find
+    nothing here. `delegated`: what .well-known/matrix/server says.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class MatrixFrontEnd:
         now_ms: Callable[[], int],
         public_url: str,
         default_room_version: str,
+        secret: bytes,
         plaintext_passwords: bool,
         fallback: Fallback | None = None,
         federated: Federated | None = None,
@@ -101,6 +108,8 @@ class MatrixFrontEnd:
             DeviceEndpoints(accounts, log_in),
             EphemeralEndpoints(rooms, reader, self.presence),
             SyncEndpoints(sync, accounts, self.presence),
+            OpenIdEndpoints(server, accounts, secret, now_ms),
+            SpaceClientEndpoints(reader),
         ):
             router.add(module)
         if federated is not None:
@@ -113,6 +122,7 @@ class MatrixFrontEnd:
                 JoiningEndpoints(federated.resident, trust.check),
                 InvitingEndpoints(federated.invitations, trust.check, server),
                 QueryEndpoints(reader, accounts, server),
+                SpaceEndpoints(reader),
                 federated.transactions,
             ):
                 router.add(for_servers)

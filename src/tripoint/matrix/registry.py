@@ -18,7 +18,7 @@ from tripoint.accounts.ports import TokenOwner
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import DeviceId, ServerName, UserId
 from tripoint.matrix.depth import MAX_DEPTH, too_deep
-from tripoint.matrix.errors import MatrixError, bad_json, invalid, not_json
+from tripoint.matrix.errors import MatrixError, bad_json, invalid, missing, not_json
 from tripoint.net.http import Request, Response
 
 # As many digits as a canonical JSON integer is sure to hold.
@@ -218,3 +218,13 @@ def declared_endpoints(cls: type) -> Iterator[tuple[str, list[Endpoint]]]:
         declared = getattr(getattr(cls, name), "endpoints", None)
         if declared:
             yield name, declared
+
+
+def time_and_direction(call: Call) -> tuple[int, bool]:
+    """`ts` (ms) and whether `dir` is forwards. spec: getEventByTimestamp. Raises MatrixError."""
+    ts_ms, direction = call.number("ts"), call.query("dir")
+    if ts_ms is None:
+        raise missing("ts")
+    if direction not in ("f", "b"):
+        raise invalid("dir is f or b")
+    return ts_ms, direction == "f"

@@ -17,6 +17,9 @@ from tripoint.rooms.remote import NamedRoom, RemoteDoor
 
 KEPT_S = 60.0
 MAX_KEPT = 1000
+SPACE_KEPT_S = 300.0
+# Each may be a megabyte.
+MAX_SPACES = 50
 
 
 class Abroad:
@@ -29,6 +32,7 @@ class Abroad:
         self._door = door
         self._elsewhere = elsewhere
         self._monotonic = monotonic
+        self._spaces: OrderedDict[tuple[RoomId, bool], tuple[float, JsonObject]] = OrderedDict()
         self._aliases: OrderedDict[RoomAlias, tuple[float, NamedRoom]] = OrderedDict()
 
     async def resolve_alias(self, alias: RoomAlias) -> NamedRoom | None:
@@ -52,6 +56,29 @@ class Abroad:
         # The server that gave the name is likely to be in the room, and known to answer.
         self._elsewhere.remember(found.room_id, tuple(dict.fromkeys((own, *found.servers))))
         return found
+
+    async def space(
+        self, room_id: RoomId, via: Sequence[ServerName], *, suggested_only: bool
+    ) -> JsonObject:
+        """A room and what lies below it, from the first server that says. Kept for a while, as the specification
+        asks. Refused: NO_SUCH_ROOM, REMOTE_TIMEOUT."""
+        key = (room_id, suggested_only)
+        kept = self._spaces.get(key)
+        if kept is not None and kept[0] > self._monotonic():
+            return kept[1]
+        refused = Refused(Refusal.NO_SUCH_ROOM)
+        for server in dict.fromkeys((*via, *self.ways_to(room_id))):
+            try:
+                found = await self._door.rooms.hierarchy(server, room_id, suggested_only=suggested_only)
+            except RemoteFailed as failed:
+                refused = _unreachable(failed)
+                continue
+            self._spaces[key] = (self._monotonic() + SPACE_KEPT_S, found)
+            self._spaces.move_to_end(key)
+            if len(self._spaces) > MAX_SPACES:
+                self._spaces.popitem(last=False)
+            return found
+        raise refused
 
     def ways_to(self, room_id: RoomId) -> Sequence[ServerName]:
         """Servers through which a room can be entered, as an alias told lately."""

@@ -152,8 +152,9 @@ class Accept:
                     commits.append(commit)
                     outcomes.append(Verdict.ACCEPTED)
                 else:
-                    # From here on the store is read: what was judged has to be there.
+                    # From here on the store is read: what was judged or built has to be there.
                     await self._on_disk()
+                    await room.settled()
                     outcomes.append(await self._receive(room, event, how, known))
             for commit in commits:
                 await asyncio.shield(commit)

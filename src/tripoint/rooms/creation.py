@@ -30,7 +30,7 @@ from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.messages import aliases_in, topic_content
 from tripoint.rooms.naming import Names
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.rooms.room import Head, Room
+from tripoint.rooms.room import Head, Room, direct_pair
 from tripoint.rooms.transaction import RoomTransaction
 from tripoint.rooms.writer import Writer
 from tripoint.store.interface import RoomStore
@@ -306,8 +306,3 @@ class Creation:
         opened = replace(row, locked_until_ms=None, unlock_join_rule=None)
         event = await self._writer.commit(room, transaction, row=opened)
         return Done(room.room_id, event.event_id)
-
-
-def direct_pair(one: UserId, other: UserId) -> str:
-    """The key of two users' direct rooms, the same from both sides."""
-    return " ".join(sorted((one, other)))

@@ -5,12 +5,12 @@ spec: docs/mapping.md 15.1, 15.2, 15.4, 15.5, 1.9; Matrix client-server module "
 
 from tripoint.core.ids import UserId, server_of
 from tripoint.rooms.commands import CreateRoom, Done, Join, OpenDirect, StateDraft, Template
-from tripoint.rooms.creation import Creation, direct_pair
+from tripoint.rooms.creation import Creation
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership import Membership, People
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.rooms.room import Room
+from tripoint.rooms.room import Room, direct_pair
 from tripoint.store.interface import RoomStore
 
 

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 
 from tripoint.core.canonical_json import Json
 from tripoint.core.event import Event
-from tripoint.core.ids import RoomId, ServerName, UserId
-from tripoint.core.room_version import RoomVersion
+from tripoint.core.ids import ServerName, UserId
 from tripoint.rooms.changes import EventCommitted
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership_index import MembershipIndex
-from tripoint.rooms.room import Head, Room, member_of
+from tripoint.rooms.room import Head, Room, direct_pair, member_of
 from tripoint.rooms.stripped import pack_stripped, unpack_stripped
 from tripoint.rooms.writer import Writer
 from tripoint.store.interface import RoomStore
@@ -38,7 +37,7 @@ class Outside:
         `told`: stripped state that came with it; None: what was known stays. Signatures were checked.
         """
         packed = None if told is None else pack_stripped(told, member=event.sender, server=self._server)
-        room = await self._room(event.room_id, event.version, packed)
+        room = await self._room(event, packed)
         stored = await self._store.load_event(event.event_id)
         if stored is not None and stored.position is not None:
             return  # it came before, and was told
@@ -73,17 +72,21 @@ class Outside:
     def _server(self) -> ServerName:
         return self._writer.signer.server
 
-    async def _room(self, room_id: RoomId, version: RoomVersion, told: bytes | None) -> Room:
-        room = await self._rooms.find(room_id) or self._new(room_id, version)
+    async def _room(self, event: Event, told: bytes | None) -> Room:
+        room_id, version = event.room_id, event.version
+        room = await self._rooms.find(room_id) or self._new(event)
         if told is not None and room.outside:
             room.recognise(unpack_stripped(told, room_id, version))
         return room
 
-    def _new(self, room_id: RoomId, version: RoomVersion) -> Room:
+    def _new(self, event: Event) -> Room:
+        # docs/mapping.md 15.1: whoever is written to directly finds the same room from the other side.
+        target = UserId(event.state_key or "")
+        direct = event.content.get("is_direct") is True and event.sender != target
         row = PutRoom(
             room_key=self._writer.mint_room_key(),
-            room_id=room_id,
-            version=version.id,
+            room_id=event.room_id,
+            version=event.version.id,
             head_group=0,
             extremities=(),
             created_ts_ms=self._writer.signer.clock_ms(),
@@ -91,7 +94,7 @@ class Outside:
             temporary=False,
             locked_until_ms=None,
             unlock_join_rule=None,
-            direct_pair=None,
+            direct_pair=direct_pair(event.sender, target) if direct else None,
         )
         head = Head({}, 0, 0, 0)
-        return Room(row, version, {}, keys={}, positions={}, aliases=(), last_position=0, head=head)
+        return Room(row, event.version, {}, keys={}, positions={}, aliases=(), last_position=0, head=head)

@@ -6,7 +6,7 @@ Visibility is applied below, in the reader. spec: docs/mapping.md 11.11, 14.1, 1
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -43,11 +43,13 @@ async def gather(
     query: HistoryQuery,
     show: Callable[[HistoryItem], T | None],
     size: Callable[[T], int] = _one,
+    prepare: Callable[[Sequence[HistoryItem]], Awaitable[None]] | None = None,
 ) -> Gathered[T]:
     """What `show` makes of a backward or forward query, up to `query.limit`; what it makes None of is left out.
 
     `size` is what one thing counts against the limit; a single one that is larger is still shown. A limit of 0
-    only tells whether there is anything. Raises Refused as RoomReader.history does.
+    only tells whether there is anything. `prepare` is awaited for events before they are shown. Raises Refused as
+    RoomReader.history does.
     """
     limit, anchor = query.limit, query.anchor
     found: list[T] = []
@@ -57,6 +59,8 @@ async def gather(
         step = replace(query, anchor=anchor, limit=max(least, limit - len(found) + 1))
         least = _STEP
         page = await reader.history(step)
+        if prepare is not None:
+            await prepare(page.items)
         for item in page.items:
             shown = show(item)
             if shown is None:

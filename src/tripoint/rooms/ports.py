@@ -85,6 +85,10 @@ class RoomView(Protocol):
     @property
     def guest_access(self) -> str: ...
     @property
+    def direct_pair(self) -> tuple[UserId, UserId] | None:
+        """The two users whose direct room this was made as (docs/mapping.md 15.1), in or not; equal: notes to self."""
+
+    @property
     def encrypted(self) -> bool: ...
     @property
     def listed(self) -> bool: ...
@@ -178,6 +182,15 @@ class RoomReader(Protocol):
     async def ways_to(self, room_id: RoomId) -> Sequence[ServerName]:
         """Servers through which a room can be entered, as far as is known here, this one among them if it can."""
 
+    async def is_here(self, room_id: RoomId) -> bool:
+        """Whether this server takes part in a room, so that it knows what the room is like now."""
+
+    async def remote_space(
+        self, room_id: RoomId, via: Sequence[ServerName], *, suggested_only: bool
+    ) -> JsonObject:
+        """A room and what lies below it, as one of these servers, or of those known to be in it, describes it
+        (server-server GET /hierarchy). Refused: NO_SUCH_ROOM, REMOTE_TIMEOUT."""
+
     async def remote_rooms(self, server: ServerName, wanted: JsonObject) -> JsonObject:
         """A page of another server's directory as that server gives it (client-server "Listing rooms").
         Refused(REMOTE_TIMEOUT)."""
@@ -216,6 +229,10 @@ class RoomReader(Protocol):
 
     async def event(self, room_id: RoomId, event_id: EventId, viewer: UserId) -> HistoryItem:
         """One event that `viewer` may see; Refused(NO_SUCH_EVENT) otherwise."""
+
+    async def event_at(self, room_id: RoomId, ts_ms: int, viewer: UserId, *, forward: bool) -> HistoryItem:
+        """The event nearest to a time, at or after it (`forward`) or at or before it; Refused(NO_SUCH_EVENT) where
+        there is none that `viewer` may see."""
 
     async def public_rooms(self, *, search: str | None, limit: int, offset: int) -> Sequence[PublicRoom]:
         """Directory rows by falling number of members."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event, load_event
-from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
+from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId, server_of
 from tripoint.core.room_version import RoomVersion
 from tripoint.core.stream_position import StreamPosition
 from tripoint.rooms.abroad import Abroad
@@ -48,6 +48,8 @@ CACHED_EVENTS = 4096
 
 # Pages of the past that one query may have fetched from other servers.
 MAX_FETCHED = 3
+# Events around a time that are looked at for one that may be seen.
+NEAR = 50
 
 
 class Past(Protocol):
@@ -121,6 +123,15 @@ class Reader:
             return [own, *sorted((s for s in room.servers() if s != own), key=lambda s: -room.servers()[s])]
         return self._abroad.ways_to(room_id)
 
+    async def is_here(self, room_id: RoomId) -> bool:
+        room = await self._rooms.find(room_id)
+        return room is not None and room.is_here(self._names.server)
+
+    async def remote_space(
+        self, room_id: RoomId, via: Sequence[ServerName], *, suggested_only: bool
+    ) -> JsonObject:
+        return await self._abroad.space(room_id, via, suggested_only=suggested_only)
+
     async def remote_rooms(self, server: ServerName, wanted: JsonObject) -> JsonObject:
         return await self._abroad.public_rooms(server, wanted)
 
@@ -172,6 +183,27 @@ class Reader:
         if not sight.may_see(stored.place, own_member_event=_own(item.event, viewer)):
             raise Refused(Refusal.NO_SUCH_EVENT)
         return await self._with_replaced(room, item)
+
+    async def event_at(self, room_id: RoomId, ts_ms: int, viewer: UserId, *, forward: bool) -> HistoryItem:
+        room = await self._rooms.get(room_id)
+        await self._have_past(room, ts_ms)
+        sight = await self._sight(room, viewer)
+        for stored in await self._store.load_events_at(room.room_key, ts_ms, forward=forward, limit=NEAR):
+            item = await self._item(room, stored)
+            if sight.may_see(stored.place, own_member_event=_own(item.event, viewer)):
+                return item
+        raise Refused(Refusal.NO_SUCH_EVENT, "There is no message that way")
+
+    async def _have_past(self, room: Room, ts_ms: int) -> None:
+        """Have the room's past up to a time, as far as a few pages go."""
+        for _ in range(MAX_FETCHED):
+            first = await self._store.load_timeline(
+                room.room_key, after=room.oldest, upto=room.last_position, limit=1, backward=False
+            )
+            if not first or first[0].ts_ms <= ts_ms or room.oldest == 0 or self.past is None:
+                return
+            if not await self.past.page(room):
+                return
 
     async def _shown_event(self, room: Room, event_id: EventId) -> StoredEvent:
         """An event of the room's timeline. What was rejected or soft-failed is as if it were not there."""
@@ -376,6 +408,9 @@ class Reader:
         return replace(item, replaced=self._parsed(before, room.version))
 
     async def _sight(self, room: Room, viewer: UserId) -> Sight:
+        if server_of(viewer) != self._names.server:
+            # Nobody of another server reads here. What one of them has said is asked for those who are here.
+            return await load_sight(self._store, room, viewer)
         # spec: POST /forget: who forgot a room cannot retrieve its history any more, like a stranger.
         known = room.room_id in await self._index.load(viewer)
         return await load_sight(self._store, room, viewer if known else None)

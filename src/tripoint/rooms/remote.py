@@ -112,6 +112,10 @@ class RemoteRooms(Protocol):
     async def profile(self, user_id: UserId) -> Mapping[str, str]:
         """The texts of a profile. Refused(NO_SUCH_USER). spec: GET /query/profile"""
 
+    async def hierarchy(self, server: ServerName, room_id: RoomId, *, suggested_only: bool) -> JsonObject:
+        """A room and its children as a server describes them, unchecked. Refused(NO_SUCH_ROOM) where it does not.
+        spec: GET /hierarchy"""
+
     async def policy_signatures(self, server: ServerName, event: Event) -> JsonObject:
         """Signatures by which a policy server recommends an event, unchecked: server to key id to signature.
         Refused(CANNOT_SPEAK) in its words where it does not. spec: POST /sign"""

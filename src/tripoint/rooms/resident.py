@@ -81,6 +81,8 @@ class Resident:
                 content["join_authorised_via_users_server"] = authoriser
         transaction = self._writer.begin(room)
         event = transaction.append(user_id, "m.room.member", content, state_key=user_id)
+        # What comes back cites what is on disk by then.
+        await room.settled()
         signed = ("hashes", "signatures", "event_id")
         return {key: value for key, value in event.pdu.items() if key not in signed}, room.version
 

@@ -5,6 +5,7 @@ what may still be lost. Commits move the committed state up to the head; a faile
 Read next: transaction.py (building), writer.py (committing).
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -46,6 +47,11 @@ def member_of(event: Event) -> Member:
 def membership_of(event: Event | None) -> str:
     """The membership that a member event gives; `leave` where there is none."""
     return "leave" if event is None else member_of(event).membership
+
+
+def direct_pair(one: UserId, other: UserId) -> str:
+    """The key of two users' direct rooms, the same from both sides."""
+    return " ".join(sorted((one, other)))
 
 
 class Head:
@@ -103,6 +109,8 @@ class Room:
         # (event, its key), or None for state that a resolution took away.
         self.pending: dict[StateKey, tuple[Event, int] | None] = {}
         self.pending_units = 0
+        # Done when everything is on disk that was built so far (Writer.queue).
+        self.last_unit: asyncio.Future[None] | None = None
         # Where state changed last without an event of its own (changes.StateReset).
         self.reset_position = 0
         # How it was entered, while its members are not all here (partial.py), and where they came.
@@ -172,6 +180,13 @@ class Room:
     @property
     def guest_access(self) -> str:
         return self._text("m.room.guest_access", "guest_access") or "forbidden"
+
+    @property
+    def direct_pair(self) -> tuple[UserId, UserId] | None:
+        if self.row.direct_pair is None:
+            return None
+        one, _, other = self.row.direct_pair.partition(" ")
+        return UserId(one), UserId(other)
 
     @property
     def encrypted(self) -> bool:
@@ -298,6 +313,11 @@ class Room:
         return self._head_power[1]
 
     # -- commits
+
+    async def settled(self) -> None:
+        """Wait until what was built so far is on disk, or has failed."""
+        if self.last_unit is not None and not self.last_unit.done():
+            await asyncio.wait([self.last_unit])
 
     def committed(self, item: HistoryItem, head: Head) -> Event | None:
         """An event is on disk: take it into the committed room. Returns the state event that it replaces."""

@@ -58,6 +58,18 @@ class Serving:
         stored = await self._judged(room, event_id)
         return await self.chain_of(room, [parsed(stored, room.version)])
 
+    async def event_at(
+        self, server: ServerName, room_id: RoomId, ts_ms: int, *, forward: bool
+    ) -> tuple[EventId, int]:
+        """(id, time) of the event nearest to a time that users of the server may see."""
+        room = await self._shared(server, room_id)
+        rows = await self._store.load_events_at(room.room_key, ts_ms, forward=forward, limit=MAX_EVENTS)
+        for row in rows:
+            (event,) = await self._visible(room, server, [row])
+            if event.is_state or event.json == row.json:
+                return row.event_id, row.ts_ms
+        raise Refused(Refusal.NO_SUCH_EVENT, "There is no event that way")
+
     async def missing(
         self,
         server: ServerName,

@@ -69,13 +69,14 @@ async def load_sight(store: RoomStore, room: Room, user_id: UserId | None) -> Si
     """What `user_id` may see of `room`; None: somebody who never was there."""
     visible = await store.load_state_history(room.room_key, "m.room.history_visibility", "")
     member = () if user_id is None else await store.load_state_history(room.room_key, "m.room.member", user_id)
-    return Sight(
-        [(stored.place, _visibility(stored, room.version)) for stored in visible],
-        [
-            (stored.place, member_of(load_event(stored.json, stored.event_id, room.version)).membership)
-            for stored in member
-        ],
-    )
+    memberships = [
+        (stored.place, member_of(load_event(stored.json, stored.event_id, room.version)).membership)
+        for stored in member
+    ]
+    if user_id is not None and not memberships and room.membership(user_id) == "join":
+        # Somebody of another server who was inside when this server came: the join has no place in what is here.
+        memberships = [(0, "join")]
+    return Sight([(stored.place, _visibility(stored, room.version)) for stored in visible], memberships)
 
 
 def _visibility(stored: StoredEvent, version: RoomVersion) -> str:

@@ -153,6 +153,7 @@ class Writer:
         unit.append(stored_row)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         room.pending_units += 1
+        room.last_unit = future
 
         def done(error: StoreError | None) -> None:
             if error is not None:

@@ -119,6 +119,7 @@ class App:
             now_ms=clock_ms,
             public_url=config.server.public_url,
             default_room_version=config.server.default_room_version,
+            secret=secret,
             plaintext_passwords=config.listen.plaintext_passwords,
             fallback=page.handle,
             federated=Federated(

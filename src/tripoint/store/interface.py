@@ -131,6 +131,11 @@ class RoomStore(Writer, Protocol):
     async def load_position_at(self, room_key: int, ts_ms: int) -> int:
         """The highest position whose event's time is before `ts_ms`; 0 if there is none."""
 
+    async def load_events_at(
+        self, room_key: int, ts_ms: int, *, forward: bool, limit: int
+    ) -> Sequence[StoredEvent]:
+        """Events of the timeline at or after a time (`forward`), or at or before it; the nearest first."""
+
     async def load_event_by_token(self, room_key: int, token: str) -> Sequence[StoredEvent]:
         """Events kept with this token, newest first."""
 

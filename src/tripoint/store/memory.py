@@ -337,6 +337,17 @@ class MemoryStore:
         found = [(event.ts_ms, place) for place, event in self._timeline(room_key) if event.ts_ms < ts_ms]
         return max(found)[1] if found else 0
 
+    async def load_events_at(
+        self, room_key: int, ts_ms: int, *, forward: bool, limit: int
+    ) -> Sequence[StoredEvent]:
+        timeline = sorted(
+            ((event.ts_ms, position, event) for position, event in self._timeline(room_key) if position),
+            key=lambda entry: entry[:2],
+            reverse=not forward,
+        )
+        found = [event for at, _, event in timeline if (at >= ts_ms if forward else at <= ts_ms)]
+        return found[:limit]
+
     async def load_event_by_token(self, room_key: int, token: str) -> Sequence[StoredEvent]:
         return [event for _, event in reversed(self._timeline(room_key)) if event.token == token]
 

@@ -254,6 +254,19 @@ class SqliteStore:
         )
         return 0 if row is None else int(str(row[0]))
 
+    async def load_events_at(
+        self, room_key: int, ts_ms: int, *, forward: bool, limit: int
+    ) -> Sequence[StoredEvent]:
+        sign, order = (">=", "ASC") if forward else ("<=", "DESC")
+        found = self._all(
+            _EVENT + f"WHERE room_key = ? AND ts_ms {sign} ? AND position IS NOT NULL AND position != 0"
+            f" ORDER BY ts_ms {order}, position {order} LIMIT ?",
+            room_key,
+            ts_ms,
+            limit,
+        )
+        return [StoredEvent(*row) for row in found]
+
     async def load_event_by_token(self, room_key: int, token: str) -> Sequence[StoredEvent]:
         found = self._all(_EVENT + "WHERE token = ? AND room_key = ? ORDER BY position DESC", token, room_key)
         return [StoredEvent(*row) for row in found]

@@ -5,8 +5,9 @@ spec: XEP-0308 3, 4; docs/mapping.md 11.1-11.3. The events' own form is core.mes
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
-from tripoint.core.ids import EventId, RoomId
+from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.core.message import edit_content, edit_in
+from tripoint.rooms.answers import recent_item
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.session import XmppSession
@@ -45,19 +46,21 @@ async def _own_message(session: XmppSession, room_id: RoomId, its_id: str) -> Ev
 
 
 def replacing(room: RoomView | None, event: Event) -> str:
-    """The <replace/> of an edit: it names the `id` attribute under which clients know the first message.
+    """The <replace/> of an event, if it is an edit."""
+    edit = edit_in(event.content)
+    return "" if edit is None else replacing_message(room, edit[0], event.sender)
+
+
+def replacing_message(room: RoomView | None, target: str, sender: UserId) -> str:
+    """The <replace/> of an edit of `target`: it names the `id` attribute under which clients know the first message.
 
     That is looked for among the room's newest events; an older message is named by its event id. What would edit
     the message of another is none: nobody here writes such an event, but other servers may.
     """
-    edit = edit_in(event.content)
-    if edit is None:
-        return ""
-    named = edit[0]
-    for item in reversed(room.recent if room is not None else ()):
-        if item.event.event_id == edit[0]:
-            if item.event.sender != event.sender:
-                return ""
-            named = item.token or named
-            break
+    named = target
+    found = None if room is None else recent_item(room, target)
+    if found is not None:
+        if found[0].event.sender != sender:
+            return ""
+        named = found[0].token or named
     return f"<replace xmlns='{CORRECT_NS}' id='{escape_attribute(named)}'/>"

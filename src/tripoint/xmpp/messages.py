@@ -1,25 +1,29 @@
 """A message stanza as the content of a room's message, and back. Pure.
 
-spec: docs/mapping.md 10.0-10.6, 10.9, 11 (thread); XEP-0245 (/me), XEP-0393, XEP-0071 (reading only).
+spec: docs/mapping.md 10.0-10.6, 10.9, 11.6-11.8; XEP-0245 (/me), XEP-0393, XEP-0071 (reading only).
 What the mapping does not know is kept as XML with the event and given to XMPP readers again; elements that only
 a room or a server may write are taken out on both ways. Who gets it, and from which address: muc/, c2s/direct.py.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.json_view import text_at
 from tripoint.core.message import Mentions, MessageKind, edit_in, message_content, view_message
+from tripoint.core.relations import NOTHING, Relation, relation_in
 from tripoint.core.richtext import RichText, from_html, from_plain, mentioned_users
 from tripoint.core.vendor import V
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import body as render_body
+from tripoint.xmpp.replies import Answer, without_fallback
 from tripoint.xmpp.styling import Naming, parse_styling, render_styling
 from tripoint.xmpp.tables import (
     CLIENT_NS,
     CONFERENCE_NS,
     CORRECT_NS,
     DELAY_NS,
+    FALLBACK_NS,
     MODERATE_NS,
     MUC_ADMIN_NS,
     MUC_NS,
@@ -28,6 +32,7 @@ from tripoint.xmpp.tables import (
     NOTICE_NS,
     OCCUPANT_ID_NS,
     REACTIONS_NS,
+    REPLY_NS,
     RETRACT_NS,
     STANZA_ID_NS,
     STYLING_NS,
@@ -59,6 +64,7 @@ _NOT_PAYLOAD: Final = frozenset(
         NOTICE_NS,
         OCCUPANT_ID_NS,
         REACTIONS_NS,
+        REPLY_NS,
         RETRACT_NS,
         STYLING_NS,
         _ADDRESS_NS,
@@ -75,14 +81,19 @@ def is_payload(element: Element) -> bool:
     """Whether a child of a message is relayed as it is (origin-id is, stanza-id is not)."""
     if element.namespace == STANZA_ID_NS:
         return element.name == "origin-id"
+    if element.namespace == FALLBACK_NS:
+        return element.get("for") != REPLY_NS
     return element.namespace not in _NOT_PAYLOAD and element.namespace != ""
 
 
-def text_of(stanza: Element) -> tuple[MessageKind, RichText] | None:
-    """Kind and text of a message with a body; None for one without."""
+def text_of(stanza: Element, relation: Relation = NOTHING) -> tuple[MessageKind, RichText] | None:
+    """Kind and text of a message with a body; None for one without. What is answered is not said again."""
     text = stanza.child_text("body", CLIENT_NS)
     if text is None:
         return None
+    whole = text
+    if relation.answers is not None:
+        text = without_fallback(stanza, text)
     kind = MessageKind.TEXT
     if stanza.child("notice", NOTICE_NS) is not None:
         kind = MessageKind.NOTICE
@@ -91,20 +102,22 @@ def text_of(stanza: Element) -> tuple[MessageKind, RichText] | None:
         kind, text = MessageKind.EMOTE, text[len(_EMOTE) :]
     html = stanza.child("html", _XHTML_IM_NS)
     marked_up = None if html is None else html.child("body", _XHTML_NS)
-    if marked_up is not None and kind is not MessageKind.EMOTE:
+    if marked_up is not None and kind is not MessageKind.EMOTE and text == whole:
         return kind, from_html(render(marked_up, _XHTML_NS).decode())
     if stanza.child("unstyled", STYLING_NS) is not None:
         return kind, from_plain(text)
     return kind, parse_styling(text)
 
 
-def content_of(stanza: Element, kind: MessageKind, text: RichText) -> JsonObject:
+def content_of(stanza: Element, kind: MessageKind, text: RichText, relation: Relation = NOTHING) -> JsonObject:
     """The content of the m.room.message for a stanza with this text.
 
     Raises Problem where what would be kept beside the text is too large.
     """
     content = message_content(kind, text, Mentions(mentioned_users(text)))
-    thread = stanza.child_text("thread", CLIENT_NS)
+    thread = stanza.child_text("thread", CLIENT_NS) if relation.thread is None else None
+    if relation is not NOTHING:
+        content["m.relates_to"] = relation.content()
     if thread:
         content[THREAD_KEY] = thread
     if len(stanza.children) > 1:
@@ -116,12 +129,14 @@ def content_of(stanza: Element, kind: MessageKind, text: RichText) -> JsonObject
     return content
 
 
-def inside_of(content: JsonObject, naming: Naming) -> str | None:
+def inside_of(content: JsonObject, naming: Naming, answer: Answer | None = None) -> str | None:
     """What stands inside a message stanza that says this content; None where it says nothing.
 
+    `answer` is what it answers, for readers to see.
     Of an edit the new content is said; the <replace/> that goes with it is corrections.py's.
     """
     edit = edit_in(content)
+    relation = relation_in(content)
     if edit is not None:
         content = edit[1]
     view = view_message(content)
@@ -133,8 +148,15 @@ def inside_of(content: JsonObject, naming: Naming) -> str | None:
         text = _EMOTE + text
     elif text.startswith(_EMOTE):
         text = _INVISIBLE + text
+    if answer is not None and view.kind is MessageKind.EMOTE:
+        # spec: XEP-0245 2: nothing may stand before the /me
+        answer = replace(answer, quoted="")
+    if answer is not None:
+        text = answer.quoted + text
     xml = render_body(text, unstyled=styled.unstyled, notice=view.kind is MessageKind.NOTICE)
-    thread = text_at(content, THREAD_KEY)
+    if answer is not None:
+        xml += answer.xml()
+    thread = relation.thread or text_at(content, THREAD_KEY)
     if thread is not None:
         xml += f"<thread>{escape_text(thread)}</thread>"
     payload = text_at(content, PAYLOAD_KEY)

@@ -104,7 +104,7 @@ def room_presence(occupant_jid: str, xml: str, *, unavailable: bool = False, sta
 
 
 def room_message(from_jid: str, xml: str, stanza_id: str | None = None, kind: str = "groupchat") -> Shared:
-    """A message from a room or an occupant; `xml` is everything inside."""
+    """A message from a room or an occupant, of type groupchat to everybody there; `xml` is everything inside."""
     named = "" if stanza_id is None else f" id='{escape_attribute(stanza_id)}'"
     return Shared(
         f"<message from='{escape_attribute(from_jid)}' type='{kind}'{named}".encode(),

@@ -110,7 +110,7 @@ async def create_channel(session: IrcSession, word: str, *, federate: bool = Tru
     alias = names.alias(word)
     if alias is None:
         raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
-    localpart = alias[1:].rpartition(":")[0]
+    localpart = alias[1:].partition(":")[0]
     guest = session.account.guest
     done = await session.do(
         CreateRoom(
@@ -197,7 +197,11 @@ async def _seen_from_outside(session: IrcSession, word: str) -> Channel | None:
         return None
     room = await session.reader.room(room_id)
     inside = room.membership(session.user_id) == "join"
-    return Channel(room, session.names, direct=False) if inside or room.listed else None
+    if not inside and not room.listed:
+        return None
+    channel = Channel(room, session.names, direct=False)
+    channel.take_shown(session.reader, session.network.now_ms())
+    return channel
 
 
 def _targets(word: str) -> list[str]:

@@ -209,7 +209,7 @@ def _lines(session: IrcSession, place: Place, item: HistoryItem, mask: str | Non
     target = place.name
     if place.peer is not None and item.event.sender != session.user_id:
         target = session.nick
-    said = spoken_to(session.names, item.event, target, mask)
+    said = spoken_to(session.names, item.event, target, mask, session.reader.peek(place.room_id))
     return [line for out in said for line in out.lines(session.audience)]
 
 

@@ -66,7 +66,7 @@ async def _who_rows(session: IrcSession, mask: str) -> list[WhoRow]:
         channel = session.network.channels.named(mask)
         if channel is None or channel.room_id not in session.channels:
             return []
-        return [_channel_row(session, channel, user_id) for user_id in channel.room.joined()]
+        return [_channel_row(session, channel, user_id) for user_id in channel.room.joined() if channel.shows(user_id)]
     if any(c in mask for c in "*?"):
         return _matching_rows(session, mask)
     user_id = await session.network.find_user(mask)

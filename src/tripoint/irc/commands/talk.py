@@ -8,8 +8,17 @@ from __future__ import annotations
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.core.message import edit_content, edit_in
+from tripoint.core.relations import NOTHING
 from tripoint.irc import numerics as n
-from tripoint.irc.messages import EDIT_CAPABILITY, EDIT_TAG, MESSAGE, TagsTooLarge, content_of, reply_target
+from tripoint.irc.messages import (
+    EDIT_CAPABILITY,
+    EDIT_TAG,
+    MESSAGE,
+    TagsTooLarge,
+    content_of,
+    reply_target,
+    thread_target,
+)
 from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.render import Audience, Outgoing, safe_client_tags
@@ -18,6 +27,7 @@ from tripoint.irc.services import is_service, service
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import MAX_TARGETS
 from tripoint.irc.wire import Line
+from tripoint.rooms.answers import answering
 from tripoint.rooms.commands import OpenDirect, Redact, SendEvent, SetTyping
 from tripoint.rooms.history import Direction, HistoryQuery
 from tripoint.rooms.ports import RoomView
@@ -105,6 +115,11 @@ async def _direct_room(session: IrcSession, user_id: UserId) -> RoomId:
     assert done.room_id is not None
     session.direct[user_id] = done.room_id
     await session.network.channels.settled(done.room_id)
+    room = session.reader.peek(done.room_id)
+    if done.created and room is not None and room.membership(user_id) == "invite":
+        # docs/mapping.md 15.5: what is said now is read when they have come in.
+        nick = session.names.nick(user_id)
+        session.standard("NOTE", "PRIVMSG", "PENDING", nick, text=f"{nick} reads this when they accept to talk to you")
     return done.room_id
 
 
@@ -113,8 +128,12 @@ async def _send(session: IrcSession, line: Line, room_id: RoomId, mentions: Ment
 
 
 async def _message(session: IrcSession, line: Line, room_id: RoomId, mentions: Mentions) -> SendEvent:
+    relation = NOTHING
+    reply, thread = reply_target(line.tags), thread_target(line.tags)
+    if reply is not None or thread is not None:
+        relation = await answering(session.reader, room_id, session.user_id, reply=reply, thread=thread)
     try:
-        content = content_of(line.command, line.params[1], line.tags, mentions)
+        content = content_of(line.command, line.params[1], line.tags, mentions, relation)
     except TagsTooLarge:
         raise IrcRefused(n.ERR_INPUTTOOLONG, "Your client-only tags are over 8 KiB") from None
     if EDIT_TAG in line.tags and EDIT_CAPABILITY in session.caps:

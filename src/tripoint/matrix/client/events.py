@@ -9,7 +9,7 @@ import orjson
 
 from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.matrix.errors import MatrixError, bytes_response, invalid, json_response
-from tripoint.matrix.registry import Call, endpoint
+from tripoint.matrix.registry import Call, endpoint, time_and_direction
 from tripoint.matrix.render import Renderer
 from tripoint.matrix.sync.filters import PASS_ALL, EventFilter, parse_filter_json, read_event_filter
 from tripoint.matrix.sync.server import SyncServer
@@ -185,6 +185,12 @@ class EventEndpoints:
             parts.append(b',"state":[' + self._members_of(room, page.items) + b"]")
         parts.append(b"}")
         return bytes_response(b"".join(parts))
+
+    @endpoint("GET", "/_matrix/client/v1/rooms/{roomId}/timestamp_to_event")
+    async def timestamp_to_event(self, call: Call) -> Response:
+        ts_ms, forward = time_and_direction(call)
+        item = await self._reader.event_at(RoomId(call.path["roomId"]), ts_ms, call.user_id, forward=forward)
+        return json_response({"event_id": item.event.event_id, "origin_server_ts": item.event.origin_server_ts})
 
     @endpoint(
         "GET",

@@ -163,6 +163,15 @@ class Handshakes:
             raise
         return {key: value for key, value in answer.items() if isinstance(value, str)}
 
+    async def hierarchy(self, server: ServerName, room_id: RoomId, *, suggested_only: bool) -> JsonObject:
+        query = {"suggested_only": "true" if suggested_only else "false"}
+        try:
+            return await self._client.request(server, "GET", make_target(*V1, "hierarchy", room_id, query=query))
+        except RemoteRefused as refused:
+            if refused.status in (403, 404):
+                raise Refused(Refusal.NO_SUCH_ROOM) from refused
+            raise
+
     async def policy_signatures(self, server: ServerName, event: Event) -> JsonObject:
         target = make_target("_matrix", "policy", "v1", "sign")
         try:

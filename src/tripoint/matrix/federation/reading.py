@@ -1,6 +1,6 @@
 """Endpoints by which other servers read rooms that they are in.
 
-spec: Matrix server-server-api getEvent, getRoomState, getRoomStateIds, getEventAuth, backfillRoom,
+spec: Matrix server-server-api getEvent, getEventByTimestamp, getRoomState, getRoomStateIds, getEventAuth, backfillRoom,
 getMissingPreviousEvents. What may be told is rooms/serving.py's.
 """
 
@@ -10,7 +10,7 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId, RoomId, ServerName
 from tripoint.matrix.errors import bad_json, bytes_response, invalid, json_response, missing
-from tripoint.matrix.registry import Auth, Call, endpoint
+from tripoint.matrix.registry import Auth, Call, endpoint, time_and_direction
 from tripoint.net.http import Response
 from tripoint.rooms.serving import MAX_EVENTS, Serving
 
@@ -55,6 +55,14 @@ class ReadingEndpoints:
             call.origin, RoomId(call.path["roomId"]), EventId(call.path["eventId"])
         )
         return bytes_response(b'{"auth_chain":[' + _pdus(chain) + b"]}")
+
+    @endpoint("GET", "/_matrix/federation/v1/timestamp_to_event/{roomId}", auth=Auth.SERVER)
+    async def timestamp_to_event(self, call: Call) -> Response:
+        ts_ms, forward = time_and_direction(call)
+        event_id, at = await self._serving.event_at(
+            call.origin, RoomId(call.path["roomId"]), ts_ms, forward=forward
+        )
+        return json_response({"event_id": event_id, "origin_server_ts": at})
 
     @endpoint("GET", "/_matrix/federation/v1/backfill/{roomId}", auth=Auth.SERVER)
     async def backfill(self, call: Call) -> Response:

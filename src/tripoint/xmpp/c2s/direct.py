@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from tripoint.core.event import Event
 from tripoint.core.ids import InvalidId, RoomId, UserId, parse_user_id
 from tripoint.core.message import MessageKind
 from tripoint.core.richtext import Mention, RichText, RoomPill
@@ -25,6 +26,7 @@ from tripoint.xmpp.messages import content_of, inside_of, text_of
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, message
 from tripoint.xmpp.render import Shared, delay
+from tripoint.xmpp.replies import Answer, among_recent, answer_of, relation_of
 from tripoint.xmpp.router import stamped
 from tripoint.xmpp.session import Doors, XmppSession, origin_of
 from tripoint.xmpp.wire import Element, escape_attribute
@@ -71,8 +73,11 @@ class DirectMessages:
 
     async def send(self, session: XmppSession, stanza: Element, said: Said, target: UserId, route: Route) -> None:
         """A message that says something, from `session` to `target`. Raises Refused, Problem."""
-        content = content_of(stanza, *said)
         room = await self._room(session.user_id, target)
+        relation = await relation_of(session, room, stanza, (target, session.user_id))
+        if relation.answers is not None:
+            said = text_of(stanza, relation) or said
+        content = content_of(stanza, *said, relation)
         content = await corrected(session, room, stanza, content)
         origin = origin_of(session, stanza)
         key = (session.id, origin.token)
@@ -151,7 +156,7 @@ class DirectMessages:
         recipient = self._users.live(other if event.sender == one else one)
         if recipient is None:
             return
-        inside = inside_of(event.content, self._naming)
+        inside = inside_of(event.content, self._naming, self._answer(event))
         if inside is None:
             return
         inside += replacing(self._doors.reader.peek(change.room_id), event)
@@ -169,6 +174,12 @@ class DirectMessages:
                 session.send_shared(private)
             else:
                 session.send(plain.to(session.to if session.full == route.to else recipient.to))
+
+    def _answer(self, event: Event) -> Answer | None:
+        def who(answered: Event) -> tuple[str, None]:
+            return self._users.jid_of(answered.sender), None
+
+        return answer_of(event.content, among_recent(self._doors.reader.peek(event.room_id)), who, by_event=False)
 
     def _naming(self, pill: Mention | RoomPill) -> str:
         return pill.text
@@ -207,7 +218,7 @@ class DirectMessages:
             self._show_late(session, item, peer_jid)
 
     def _show_late(self, session: XmppSession, item: HistoryItem, peer_jid: str) -> None:
-        inside = inside_of(item.event.content, self._naming)
+        inside = inside_of(item.event.content, self._naming, self._answer(item.event))
         if inside is None:
             return
         # spec: XEP-0203 3: `from` is who delays: the server
@@ -259,6 +270,9 @@ def _two_of(room: RoomView) -> Pair | None:
     if room.canonical_alias is not None or room.joined_count() > 2:
         return None
     people = [m.user_id for m in room.members().values() if m.membership in ("join", "invite")]
+    if len(people) <= 1 and room.direct_pair is not None:
+        # The other one, of another server, is not invited yet.
+        return room.direct_pair
     if len(people) == 1:
         return people[0], people[0]
     return (people[0], people[1]) if len(people) == 2 else None

@@ -1,7 +1,7 @@
 """The archive of a room: queries, pages, metadata. The id of an archived message is its event id, as everywhere.
 
-One form of the history query: a request is a window of the room's stream, read from one of its ends. What is
-redacted says nothing any more and is left out. Counts and indexes are not given: who may read what differs from
+One form of the history query: a request is a window of the room's stream, read from one of its ends. Of what is
+redacted a tombstone is left. Counts and indexes are not given: who may read what differs from
 reader to reader, and counting would read everything. Nobody has preferences about a room's archive.
 spec: XEP-0313 4, 5, 6.1.2, 7; XEP-0059 2; XEP-0297 2; XEP-0441 2; docs/mapping.md 11.11, 14.1, 14.2.
 Read next: archive_query.py (what is asked), tripoint/rooms/paging.py.
@@ -22,6 +22,7 @@ from tripoint.xmpp.muc.events import archived_message
 from tripoint.xmpp.muc.view import MucView
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
+from tripoint.xmpp.related import Related
 from tripoint.xmpp.render import timestamp
 from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import (
@@ -241,7 +242,14 @@ async def _read(
         senders=window.senders,
         limit=limit,
     )
-    return await gather(session.doors.reader, asked, lambda item: _shown(view, window, item), _sizes(limit))
+    related = Related(session.doors.reader, view.room.room_id, session.user_id)
+    return await gather(
+        session.doors.reader,
+        asked,
+        lambda item: _shown(view, window, item, related),
+        _sizes(limit),
+        related.look_up,
+    )
 
 
 def _sizes(limit: int) -> Callable[[Archived], int]:
@@ -262,11 +270,13 @@ async def _by_ids(
     """spec: XEP-0313 4.1.3: item-not-found if any of them is not in the archive."""
     found: dict[int, Archived | None] = {}
     everything = Window(BEGINNING, view.room.last_position, None, None, None)
+    related = Related(session.doors.reader, view.room.room_id, session.user_id)
     for event_id in asked.ids:
         item = await session.doors.reader.event(view.room.room_id, event_id, session.user_id)
-        if _shown(view, everything, item) is None:
+        await related.look_up((item,))
+        if _shown(view, everything, item, related) is None:
             raise Refused(Refusal.NO_SUCH_EVENT)
-        found[item.position] = _shown(view, window, item)
+        found[item.position] = _shown(view, window, item, related)
     ordered = [archived for _, archived in sorted(found.items(), reverse=asked.backward) if archived is not None]
     page: list[Archived] = []
     used, size = 0, _sizes(asked.limit)
@@ -278,12 +288,12 @@ async def _by_ids(
     return Gathered(tuple(page[::-1] if asked.backward else page), more=len(page) < len(ordered))
 
 
-def _shown(view: MucView, window: Window, item: HistoryItem) -> Archived | None:
+def _shown(view: MucView, window: Window, item: HistoryItem, related: Related) -> Archived | None:
     event = item.event
     # Events of other servers can be older than what stands before them in the stream.
     if not window.holds(item.position, event.sender, event.origin_server_ts):
         return None
-    xml = archived_message(view, item)
+    xml = archived_message(view, item, related)
     return None if xml is None else Archived(item.position, event.event_id, event.origin_server_ts, xml)
 
 

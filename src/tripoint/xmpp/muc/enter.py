@@ -243,7 +243,7 @@ async def _find_or_create(session: XmppSession, jid: Jid) -> tuple[RoomView, boo
         named = session.muc.named(jid)
         if named.startswith("!") or server_of(named) != doors.domains.server:
             raise Problem("item-not-found", "There is no such room")
-        room_id, created = await _create(session, named[1:].rpartition(":")[0], jid)
+        room_id, created = await _create(session, named[1:].partition(":")[0], jid)
     return await doors.reader.room(room_id), created
 
 

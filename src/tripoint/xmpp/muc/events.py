@@ -16,12 +16,15 @@ from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.settings import LIMITS, SLOW
 from tripoint.xmpp.corrections import replacing
 from tripoint.xmpp.messages import inside_of
-from tripoint.xmpp.muc.reactions import REACTION, tell_reaction
+from tripoint.xmpp.muc.reactions import tell_reaction
 from tripoint.xmpp.muc.registering import tell_knock
-from tripoint.xmpp.muc.retraction import tell_redaction
+from tripoint.xmpp.muc.retraction import retraction, tell_redaction, tombstone
 from tripoint.xmpp.muc.view import GONE, MucView, Occupant
 from tripoint.xmpp.projection import Standing
+from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_xml
+from tripoint.xmpp.related import Related
 from tripoint.xmpp.render import Shared, delay, item, muc_user, room_message, room_presence, stanza_id
+from tripoint.xmpp.replies import Answer, Find, among_recent, answer_of
 from tripoint.xmpp.tables import CHAT_STATES_NS, CLIENT_NS, MUC_USER_NS, Status
 from tripoint.xmpp.wire import escape_attribute, escape_text
 
@@ -47,7 +50,7 @@ def tell_event(view: MucView, change: EventCommitted) -> None:
 
 def _said(view: MucView, change: EventCommitted) -> None:
     event = change.event
-    inside = inside_of(event.content, view.naming)
+    inside = inside_of(event.content, view.naming, _answer(view, event))
     if inside is None:
         return
     who = view.appear(event.sender)
@@ -57,6 +60,16 @@ def _said(view: MucView, change: EventCommitted) -> None:
     its_id = origin.token if origin is not None and origin.keep and origin.token else event.event_id
     late = view.now_ms() - event.origin_server_ts > LATE_MS
     view.tell(_message(view, who.jid, who.id_xml, event, its_id, inside, late=late))
+
+
+def _answer(view: MucView, event: Event, find: Find | None = None) -> Answer | None:
+    """What a message answers. docs/mapping.md 11.6"""
+
+    def who(answered: Event) -> tuple[str, str]:
+        nick = view.nick_of(answered.sender)
+        return f"{view.jid}/{nick}", nick
+
+    return answer_of(event.content, find or among_recent(view.room), who, by_event=True)
 
 
 def _message(
@@ -76,26 +89,50 @@ def _of_sender(view: MucView, event: Event, its_id: str, inside: str, *, late: b
 
 def history_message(view: MucView, entry: HistoryItem) -> Shared | None:
     """A message as history shows it; None for one that says nothing. spec: XEP-0045 7.2.13"""
-    inside = inside_of(entry.event.content, view.naming)
+    inside = inside_of(entry.event.content, view.naming, _answer(view, entry.event))
     if inside is None:
         return None
     return _of_sender(view, entry.event, entry.token or entry.event.event_id, inside, late=True)
 
 
-def archived_message(view: MucView, entry: HistoryItem) -> str | None:
-    """A message or subject as the archive forwards it: as it was told live, and who its writer is.
+def archived_message(view: MucView, entry: HistoryItem, related: Related) -> str | None:
+    """An event as the archive forwards it: as it was told live, and who its writer is; None if it says nothing.
 
-    When it was said stands beside it, in the <forwarded/>. spec: XEP-0313 6.1.2: no `to`; the writer's JID in muc#user
+    What is gone has a tombstone, and what took it away is there too. A reaction is the whole set that its writer has
+    now. When it was said stands beside it, in the <forwarded/>.
+    spec: XEP-0313 6.1.2: no `to`; the writer's JID in muc#user; XEP-0424 4; docs/mapping.md 11.11
     """
     event = entry.event
-    if event.type == "m.room.topic":
-        inside: str | None = f"<subject>{escape_text(text_at(event.content, 'topic') or '')}</subject>"
+    its_id = entry.token or event.event_id
+    if event.type == "m.room.redaction":
+        gone = None if event.redacts is None else related.find(event.redacts)
+        if gone is None or gone.event.type != "m.room.message":
+            return None
+        return _in_archive(retraction(view, event, gone.event, its_id))
+    if entry.redacted_because is not None:
+        if event.type != "m.room.message":
+            return None
+        because = related.find(entry.redacted_because.event_id)
+        by = entry.redacted_because.event_id if because is None or because.token is None else because.token
+        inside: str | None = tombstone(view, event, entry.redacted_because, by)
+    elif event.type == "m.room.topic":
+        inside = f"<subject>{escape_text(text_at(event.content, 'topic') or '')}</subject>"
+    elif event.type == REACTION:
+        about = reacted_to(event)
+        inside = None
+        if about is not None and not is_word(about[1]):
+            inside = reactions_xml(about[0], related.reactions(event.sender, about[0]))
+    elif event.is_state:
+        return None
     else:
-        inside = None if event.is_state else inside_of(event.content, view.naming)
-    if inside is None or entry.redacted_because is not None:
+        inside = inside_of(event.content, view.naming, _answer(view, event, related.find))
+    if inside is None:
         return None
     inside += muc_user(item(view.standing_of(event.sender), jid=view.bare_jid(event.sender)))
-    shared = _of_sender(view, event, entry.token or event.event_id, inside, late=False)
+    return _in_archive(_of_sender(view, event, its_id, inside, late=False))
+
+
+def _in_archive(shared: Shared) -> str:
     return f"<message xmlns='{CLIENT_NS}'" + shared.to(b"").decode().removeprefix("<message")
 
 

@@ -17,6 +17,7 @@ from tripoint.xmpp.muc.retraction import retract
 from tripoint.xmpp.muc.view import Visit
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, message
+from tripoint.xmpp.replies import relation_of
 from tripoint.xmpp.session import XmppSession, origin_of
 from tripoint.xmpp.tables import (
     CHAT_STATES_NS,
@@ -26,6 +27,7 @@ from tripoint.xmpp.tables import (
     MUC_USER_NS,
     OCCUPANT_ID_NS,
     REACTIONS_NS,
+    REPLY_NS,
     RETRACT_NS,
     STANZA_ID_NS,
 )
@@ -35,6 +37,7 @@ declare_feature(MUC_NS, at=(At.ROOMS, At.ROOM), spec="XEP-0045 6.2")
 declare_feature(STANZA_ID_NS, at=(At.ROOM,), spec="XEP-0359 4")
 declare_feature(MUC_STABLE_ID_NS, at=(At.ROOM,), spec="XEP-0045 16.3: the id of a message comes back")
 declare_feature(OCCUPANT_ID_NS, at=(At.ROOMS, At.ROOM), spec="XEP-0421 4")
+declare_feature(REPLY_NS, at=(At.ROOM,), spec="XEP-0461 2")
 
 _TYPING_MS = 30_000
 
@@ -64,11 +67,12 @@ async def to_room(session: XmppSession, stanza: Element, jid: Jid) -> None:
 
 
 async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
-    said = text_of(stanza)
+    view = visit.view
+    relation = await relation_of(session, view.room.room_id, stanza)
+    said = text_of(stanza, relation)
     assert said is not None  # the caller has seen the body
     kind, text = said
-    view = visit.view
-    content = content_of(stanza, kind, link_mentions(text, view.known_names()))
+    content = content_of(stanza, kind, link_mentions(text, view.known_names()), relation)
     content = await corrected(session, view.room.room_id, stanza, content)
     await session.doors.rooms.do(
         SendEvent(

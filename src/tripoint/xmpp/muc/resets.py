@@ -30,6 +30,9 @@ def tell_reset(view: MucView, change: StateReset) -> None:
     """Presence of who goes, comes or ranks otherwise, the subject, 104: nobody is named as having done it."""
     if change.position < view.position:
         return  # the room was read when it was so already
+    if change.completes:
+        view.completed()
+        return
     members = [pair for pair in change.changed if any(e is not None and e.type == "m.room.member" for e in pair)]
     # Who goes goes first: his nick may be theirs who come.
     for before, after in sorted(members, key=lambda pair: membership_of(pair[1]) == "join"):

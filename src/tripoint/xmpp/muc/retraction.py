@@ -1,25 +1,33 @@
 """Taking back what was said in a room: by its writer, or by a moderator; and how both look to who is there.
 
-spec: XEP-0424 3, 5; XEP-0425 3; docs/mapping.md 11.9, 11.10, 11.13. The archive leaves out what is gone (11.11).
+spec: XEP-0424 3, 5; XEP-0425 3; docs/mapping.md 11.9, 11.10, 11.13. In the archive a
+tombstone stands for what is gone (11.11).
 """
 
+from tripoint.core.event import Event
 from tripoint.core.ids import EventId
 from tripoint.core.json_view import text_at
+from tripoint.core.message import edit_in
+from tripoint.rooms.answers import content_now
 from tripoint.rooms.changes import EventCommitted
 from tripoint.rooms.commands import Redact
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.xmpp.corrections import replacing_message
 from tripoint.xmpp.jid import Jid
+from tripoint.xmpp.messages import inside_of
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.registry import At, iq
-from tripoint.xmpp.render import body, room_message, stanza_id
+from tripoint.xmpp.registry import At, declare_feature, iq
+from tripoint.xmpp.render import Shared, body, room_message, stanza_id, timestamp
 from tripoint.xmpp.session import XmppSession, origin_of
-from tripoint.xmpp.tables import FALLBACK_NS, MODERATE_NS, RETRACT_NS
+from tripoint.xmpp.tables import FALLBACK_NS, MODERATE_NS, RETRACT_NS, TOMBSTONE_FEATURE
 from tripoint.xmpp.wire import Element, escape_attribute, escape_text
 
+declare_feature(TOMBSTONE_FEATURE, at=(At.ROOM,), spec="XEP-0424 4")
+
 _MESSAGE = "m.room.message"
-_FALLBACK = "/me removed a message, which your client does not support"
+RETRACT_FALLBACK = "/me removed a message, which your client does not support"
 
 
 async def retract(session: XmppSession, visit: Visit, stanza: Element, element: Element) -> None:
@@ -73,31 +81,61 @@ async def _message(session: XmppSession, view: MucView, element: Element) -> His
 
 
 def tell_redaction(view: MucView, change: EventCommitted) -> None:
-    """Gone is what was said: by its writer from his nick, by a moderator from the room."""
+    """Gone is what was said: by its writer from his nick, by a moderator from the room. Of an edit, the text before
+    it is back (docs/mapping.md 11.12).
+    """
     event, gone = change.event, change.redacted
     if gone is None or gone.type != _MESSAGE:
         return
     origin = change.origin
     its_id = origin.token if origin is not None and origin.keep and origin.token else event.event_id
+    edit = edit_in(gone.content)
+    now = None if edit is None else content_now(view.room, edit[0])
+    if now is not None and now[0].event.sender == gone.sender:
+        former = inside_of(now[1], view.naming)
+        if former is not None:
+            who = view.appear(gone.sender)
+            xml = former + replacing_message(view.room, now[0].event.event_id, gone.sender)
+            view.tell(room_message(who.jid, xml + stanza_id(view.jid, event.event_id) + who.id_xml, its_id))
+            return
+    if event.sender == gone.sender:
+        view.appear(event.sender)
+    view.tell(retraction(view, event, gone, its_id))
+
+
+def retraction(view: MucView, event: Event, gone: Event, its_id: str) -> Shared:
+    """A redaction as a message. spec: XEP-0424 3, XEP-0425 3.1"""
     named = escape_attribute(gone.event_id)
     mark = stanza_id(view.jid, event.event_id)
     if event.sender == gone.sender:
-        who = view.appear(event.sender)
         xml = (
             f"<retract xmlns='{RETRACT_NS}' id='{named}'/><fallback xmlns='{FALLBACK_NS}' for='{RETRACT_NS}'/>"
-            + body(_FALLBACK)
+            + body(RETRACT_FALLBACK)
             + mark
-            + who.id_xml
+            + view.id_xml(event.sender)
         )
-        view.tell(room_message(who.jid, xml, its_id))
-        return
+        return room_message(f"{view.jid}/{view.nick_of(event.sender)}", xml, its_id)
+    xml = f"<retract xmlns='{RETRACT_NS}' id='{named}'>{_moderated(view, event)}</retract>{mark}"
+    return room_message(view.jid, xml, its_id)
+
+
+def _moderated(view: MucView, event: Event) -> str:
     reason = text_at(event.content, "reason")
     by = escape_attribute(f"{view.jid}/{view.nick_of(event.sender)}")
-    xml = (
-        f"<retract xmlns='{RETRACT_NS}' id='{named}'><moderated xmlns='{MODERATE_NS}' by='{by}'>"
-        f"{view.id_xml(event.sender)}</moderated>"
-        + (f"<reason>{escape_text(reason)}</reason>" if reason else "")
-        + "</retract>"
-        + mark
+    return f"<moderated xmlns='{MODERATE_NS}' by='{by}'>{view.id_xml(event.sender)}</moderated>" + (
+        f"<reason>{escape_text(reason)}</reason>" if reason else ""
     )
-    view.tell(room_message(view.jid, xml, its_id))
+
+
+def tombstone(view: MucView, gone: Event, because: Event, its_id: str) -> str:
+    """What stands in the archive for a message that is gone; `its_id` is that of the retraction.
+
+    spec: XEP-0424 4, XEP-0425 4
+    """
+    moderated = "" if because.sender == gone.sender else _moderated(view, because)
+    stamp = timestamp(because.origin_server_ts)
+    return (
+        f"<retracted xmlns='{RETRACT_NS}' id='{escape_attribute(its_id)}' stamp='{stamp}'>{moderated}</retracted>"
+        if moderated
+        else f"<retracted xmlns='{RETRACT_NS}' id='{escape_attribute(its_id)}' stamp='{stamp}'/>"
+    )

@@ -12,22 +12,22 @@ from typing import Final
 from tripoint.core.ids import RoomAlias, UserId
 from tripoint.core.power import Rank
 from tripoint.core.richtext import Mention, RoomPill
+from tripoint.rooms.listing import CUT_NOTE, is_listed, listed_members, lists_all
 from tripoint.rooms.ports import RoomView
 from tripoint.xmpp.jid import alias_jid_local, user_jid
 from tripoint.xmpp.projection import Nicks, Standing, handle_of, occupant_id, standing_in
 from tripoint.xmpp.render import (
     Shared,
+    body,
     item,
     muc_user,
     occupant,
+    room_message,
     room_presence,
 )
 from tripoint.xmpp.session import Doors, XmppSession
 from tripoint.xmpp.tables import Status
 from tripoint.xmpp.wire import escape_text
-
-# docs/mapping.md 4.7: beyond this, only those with a rank, those online and those who speak are listed.
-FULL_LIST_MEMBERS: Final = 1000
 
 _SHOW_OF: Final = {
     "online": "",
@@ -60,7 +60,7 @@ class Visit:
     While `waiting` is a list, the session is still being shown the room: what happens goes there.
     """
 
-    __slots__ = ("inside", "occupant", "position", "session", "view", "waiting")
+    __slots__ = ("inside", "occupant", "position", "session", "told_cut", "view", "waiting")
 
     def __init__(self, view: "MucView", session: XmppSession, who: Occupant, inside: str, position: int) -> None:
         self.view = view
@@ -69,6 +69,7 @@ class Visit:
         self.inside = inside
         self.position = position
         self.waiting: list[Shared] | None = []
+        self.told_cut = False
 
 
 class MucView:
@@ -91,10 +92,9 @@ class MucView:
         self.expected: set[UserId] = set()
         # How many are on their way in: the view must not be forgotten while they ask for things.
         self.holds = 0
-        self._lists_all = room.joined_count() <= FULL_LIST_MEMBERS
-        for user_id in room.joined():
-            if self._lists_all or self._is_listed(user_id):
-                self._add(user_id)
+        self._lists_all = lists_all(room)
+        for user_id in self._listed():
+            self._add(user_id)
 
     @property
     def is_empty(self) -> bool:
@@ -135,12 +135,31 @@ class MucView:
 
     # -- occupants
 
+    def _listed(self) -> Iterable[UserId]:
+        """Everybody, or of a huge room those who matter. docs/mapping.md 4.7"""
+        if self._lists_all:
+            return list(self.room.joined())
+        return listed_members(self.room, self.doors.reader.presence, self.now_ms())
+
     def _is_listed(self, user_id: UserId) -> bool:
-        return (
-            self.room.rank(user_id).above(Rank.PLAIN)
-            or self.doors.reader.presence(user_id).presence != "offline"
-            or user_id in self.expected
-        )
+        return user_id in self.expected or is_listed(self.room, user_id, self.doors.reader.presence)
+
+    def completed(self) -> None:
+        """Members who were there all the time are known now (rooms/partial.py): who is listed is told."""
+        self._lists_all = lists_all(self.room)
+        for user_id in self._listed():
+            if user_id not in self.occupants:
+                self.appear(user_id)
+        for visit in self._hearing:
+            self.tell_cut(visit)
+
+    def tell_cut(self, visit: Visit) -> None:
+        """In a huge room, once: that not everybody is listed. docs/mapping.md 4.7, 10.13"""
+        if self._lists_all or visit.told_cut:
+            return
+        visit.told_cut = True
+        xml = body(CUT_NOTE.format(count=self.room.joined_count()))
+        visit.session.send_shared(room_message(self.jid, xml, kind="normal"))
 
     def _add(self, user_id: UserId) -> Occupant:
         member = self.room.member(user_id)
@@ -282,6 +301,7 @@ class MucView:
         visit.waiting = None
         self._entering.remove(visit)
         self._hearing[visit] = (session.outbox.send, session.to)
+        self.tell_cut(visit)
 
     def change_presence(self, visit: Visit, inside: str) -> None:
         """A visit says something else about itself. spec: XEP-0045 7.7"""
