@@ -13,7 +13,7 @@ from tripoint.irc.channel import Channel
 from tripoint.irc.entrance import tell_history
 from tripoint.irc.masks import guise
 from tripoint.irc.names import is_channel
-from tripoint.irc.projection import rank_letters
+from tripoint.irc.projection import rank_letters, shown_rank
 from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.session import IrcSession, echo
@@ -127,7 +127,7 @@ async def create_channel(session: IrcSession, word: str, *, federate: bool = Tru
     channel = session.channels.get(done.room_id)
     if channel is None:
         return
-    letters = rank_letters(channel.room.rank(session.user_id), channel.room.power)
+    letters = rank_letters(shown_rank(channel.room, session.user_id))
     if letters:
         words = [channel.name, f"+{letters}", *[session.nick] * (len(letters) - 1), session.nick]
         session.reply("MODE", *words)
