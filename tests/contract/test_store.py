@@ -525,6 +525,17 @@ def test_what_is_known_of_rooms_from_outside(on_store: OnStore) -> None:
     on_store(test)
 
 
+def test_account_data_of_one_type_is_read_of_everybody(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        global_, other = PutAccountData(BOB, "", "t", b"{}", 1), PutAccountData(ALICE, "", "t", b'{"a":1}', 3)
+        await write(store, global_, PutAccountData(BOB, "!r", "t", b"{}", 2), PutAccountData(BOB, "", "u", b"{}", 4))
+        await write(store, other)
+        assert list(await store.load_account_data_of_type("t")) == [other, global_]
+        assert list(await store.load_account_data_of_type("v")) == []
+
+    on_store(test)
+
+
 def test_a_closed_room_stays_closed(on_store: OnStore) -> None:
     async def test(store: Store) -> None:
         assert list(await store.load_closed_rooms()) == []

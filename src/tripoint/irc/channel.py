@@ -139,6 +139,15 @@ class Channel:
         """Append `out` to every outbox but `skip`."""
         spread(out, self._audiences, skip)
 
+    def tell_but(self, out: Outgoing, deaf: frozenset[UserId], skip: IrcOutbox | None = None) -> None:
+        """As `tell`, but to nobody of `deaf`, who have blocked the one it comes from (MAPPING 16.3)."""
+        if not deaf:
+            self.tell(out, skip)
+            return
+        for session in self.sessions.values():
+            if session.user_id not in deaf and session.outbox is not skip and self.hears(session):
+                session.tell(out)
+
     def boxes(self) -> Boxes:
         """Who hears what is no change of the room (NICK, QUIT, AWAY), by audience. Not to be changed."""
         self.settle()

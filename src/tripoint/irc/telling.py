@@ -45,6 +45,7 @@ from tripoint.rooms.changes import (
 from tripoint.rooms.ports import RoomReader
 
 # Who does these hears of it only with echo-message.
+_NOBODY: frozenset[UserId] = frozenset()
 _SPOKEN = frozenset({*SPOKEN_TYPES, "m.reaction", "m.room.redaction"})
 
 
@@ -91,14 +92,15 @@ class Teller:
             for out in appearing(channel, change.event.sender, change.event.origin_server_ts):
                 channel.tell(out)
         origin = self._sessions.get(change.origin.session) if change.origin is not None else None
+        deaf = self._reader.blockers(change.event.sender) if spoken else _NOBODY
         if origin is None or not channel.hears(origin):
             for out in outs:
-                channel.tell(out)
+                channel.tell_but(out, deaf)
             return
         for out in outs:
             if (not spoken or "echo-message" in origin.caps) and origin.hears(out):
                 origin.own(out)
-            channel.tell(out, origin.outbox)
+            channel.tell_but(out, deaf, origin.outbox)
 
     def _member_event(self, channel: Channel, change: EventCommitted) -> None:
         event = change.event
@@ -185,7 +187,7 @@ class Teller:
         made: dict[str, list[Outgoing]] = {}
         origin = change.origin.session if change.origin is not None else None
         for session in list(channel.sessions.values()):
-            if not channel.hears(session):
+            if not channel.hears(session) or self._reader.blocks(session.user_id, event.sender):
                 continue
             mine = session.user_id == event.sender
             asked = mine and session.id == origin
@@ -221,7 +223,7 @@ class Teller:
             if not channel.direct:
                 out = typing_line(self._names, user_id, channel.name, active=active)
             for session in channel.sessions.values():
-                if session.user_id == user_id:
+                if session.user_id == user_id or self._reader.blocks(session.user_id, user_id):
                     continue
                 if channel.direct:
                     out = typing_line(self._names, user_id, session.nick, active=active)
@@ -279,6 +281,8 @@ class Teller:
             invitation = room.member(change.user_id)
             assert invitation is not None  # it is what was told
             event, names = invitation.event, self._names
+            if self._reader.blocks(change.user_id, event.sender):
+                return  # docs/mapping.md 16.3
             if invited_as_direct(room):
                 if server_of(event.sender) != names.server:
                     self._wants_to_talk(change.user_id, event.sender)

@@ -245,6 +245,17 @@ class SetPassword(Command, frozen=True):
     password: Secret | None
 
 
+class BlockUsers(Command, frozen=True):
+    """Hear no more of users, or of all whom masks mean, or hear of them again (docs/mapping.md 16).
+
+    Refused: BAD_MASK, LIST_FULL.
+    """
+
+    users: tuple[UserId, ...] = ()
+    masks: tuple[str, ...] = ()
+    on: bool = True
+
+
 class MaskList(Enum):
     """The three lists of masks of a room (docs/mapping.md 9.2, 9.3, 9.5)."""
 

@@ -9,9 +9,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tripoint.core.token_bucket import TokenBuckets
+from tripoint.rooms.blocking import Blocks
 from tripoint.rooms.closing import Closing
 from tripoint.rooms.commands import (
     Ban,
+    BlockUsers,
     CloseRoom,
     Command,
     CreateRoom,
@@ -73,6 +75,7 @@ class Service:
         masks: Masks,
         passwords: RoomPasswords,
         closing: Closing,
+        blocks: Blocks,
         keeping: Keeping,
         creation: Creation,
         direct: Direct,
@@ -112,6 +115,7 @@ class Service:
             SetLevels: (messages.set_levels, state),
             CloseRoom: (closing.close, state),
             KeepRoom: (keeping.keep, state),
+            BlockUsers: (blocks.change, state),
             SetPassword: (passwords.set, state),
             SetMask: (masks.set, state),
             SetAlias: (names.set_alias, state),

@@ -175,6 +175,9 @@ class AccountStore(Writer, Protocol):
     async def load_account_data(self, user_id: UserId, since: int) -> Sequence[PutAccountData]:
         """All of it written after stream position `since`, global and per room."""
 
+    async def load_account_data_of_type(self, type: str) -> Sequence[PutAccountData]:
+        """Global account data of one type, of all accounts."""
+
     async def load_filter(self, user_id: UserId, filter_id: str) -> bytes | None: ...
     async def load_roster(self, user_id: UserId) -> Sequence[bytes]: ...
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None: ...

@@ -462,6 +462,9 @@ class MemoryStore:
         found = [w for key, w in self.account_data.items() if key[0] == user_id and w.position > since]
         return sorted(found, key=lambda write: write.position)
 
+    async def load_account_data_of_type(self, type: str) -> Sequence[PutAccountData]:
+        return [data for (_, room_id, kind), data in sorted(self.account_data.items()) if (room_id, kind) == ("", type)]
+
     async def load_filter(self, user_id: UserId, filter_id: str) -> bytes | None:
         write = self.filters.get((user_id, filter_id))
         return None if write is None else write.definition

@@ -418,6 +418,14 @@ class SqliteStore:
         )
         return [PutAccountData(*row) for row in found]
 
+    async def load_account_data_of_type(self, type: str) -> Sequence[PutAccountData]:
+        found = self._all(
+            "SELECT user_id, room_id, type, content, position FROM account_data"
+            " WHERE room_id = '' AND type = ? ORDER BY user_id",
+            type,
+        )
+        return [PutAccountData(*row) for row in found]
+
     async def load_filter(self, user_id: UserId, filter_id: str) -> bytes | None:
         row = self._one("SELECT definition FROM filters WHERE user_id = ? AND filter_id = ?", user_id, filter_id)
         return None if row is None else bytes(row[0])

@@ -18,7 +18,7 @@ from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.rooms.commands import OpenDirect, SendEvent
 from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import RoomView
-from tripoint.rooms.refusals import Refused
+from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.c2s.users import LiveUser, Users
 from tripoint.xmpp.corrections import corrected, replacing
 from tripoint.xmpp.jid import Jid, parse_user_jid
@@ -154,7 +154,7 @@ class DirectMessages:
         event = change.event
         one, other = pair
         recipient = self._users.live(other if event.sender == one else one)
-        if recipient is None:
+        if recipient is None or self._doors.reader.blocks(recipient.user_id, event.sender):
             return
         inside = inside_of(event.content, self._naming, self._answer(event))
         if inside is None:
@@ -317,6 +317,11 @@ def _says_something(said: Said) -> bool:
 async def _pass_on(session: XmppSession, stanza: Element, jid: Jid, target: UserId) -> None:
     """Chat states, receipts, call signalling: nothing that is kept. spec: RFC6121 8.5.2, 8.5.3"""
     user = session.users.live(target)
+    if session.doors.reader.blocks(session.user_id, target):
+        raise Refused(Refusal.BLOCKED)
+    if session.doors.reader.blocks(target, session.user_id):
+        # spec: XEP-0191 3.3: as if he was not there
+        raise Problem("service-unavailable", "There is nobody who takes this")
     if user is None:
         if not await session.doors.accounts.is_local_user(target):
             raise Problem("service-unavailable", "There is no such user here")

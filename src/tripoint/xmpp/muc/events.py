@@ -39,10 +39,12 @@ def tell_event(view: MucView, change: EventCommitted) -> None:
     view.position = change.position
     event = change.event
     tell = _FORMS.get(event.type)
-    if tell is not None:
-        tell(view, change)
-    elif not event.is_state:
-        _said(view, change)
+    if event.is_state:
+        if tell is not None:
+            tell(view, change)
+        return
+    with view.unheard_by(view.doors.reader.blockers(event.sender)):
+        (tell or _said)(view, change)
 
 
 # -- talk
@@ -170,7 +172,9 @@ def tell_typing(view: MucView, change: TypingChanged) -> None:
 
 def _tell_state(view: MucView, user_id: UserId, state: str) -> None:
     who = view.occupants.get(user_id)
-    if who is not None and not who.hidden:
+    if who is None or who.hidden:
+        return
+    with view.unheard_by(view.doors.reader.blockers(user_id)):
         view.tell(room_message(who.jid, f"<{state} xmlns='{CHAT_STATES_NS}'/>" + who.id_xml))
 
 

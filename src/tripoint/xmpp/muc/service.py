@@ -220,6 +220,8 @@ class Muc:
         member = None if room is None else room.member(change.user_id)
         if user is None or room is None or member is None or member.event.content.get("is_direct") is True:
             return
+        if self._doors.reader.blocks(change.user_id, member.event.sender):
+            return  # docs/mapping.md 16.3
         data = self._invitation(room, change.user_id)
         for session in user.available():
             session.send(data)
@@ -250,7 +252,8 @@ class Muc:
             if membership == "invite":
                 room = await self._doors.reader.room(room_id)
                 member = room.member(session.user_id)
-                if member is not None and member.event.content.get("is_direct") is not True:
+                blocked = member is not None and self._doors.reader.blocks(session.user_id, member.event.sender)
+                if member is not None and not blocked and member.event.content.get("is_direct") is not True:
                     session.send(self._invitation(room, session.user_id))
 
     async def accept_direct_invitation(self, session: XmppSession, stanza: Element, target: UserId) -> bool:
