@@ -23,6 +23,7 @@ from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
     PutAlias,
+    PutClosedRoom,
     PutCredential,
     PutDestination,
     PutDevice,
@@ -520,6 +521,27 @@ def test_what_is_known_of_rooms_from_outside(on_store: OnStore) -> None:
         assert (await store.load_stripped_state(1), await store.load_stripped_state(2)) == (b"[3]", b"[2]")
         await write(store, PutStrippedState(1, None), DropRoom(2))
         assert (await store.load_stripped_state(1), await store.load_stripped_state(2)) == (None, None)
+
+    on_store(test)
+
+
+def test_account_data_of_one_type_is_read_of_everybody(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        global_, other = PutAccountData(BOB, "", "t", b"{}", 1), PutAccountData(ALICE, "", "t", b'{"a":1}', 3)
+        await write(store, global_, PutAccountData(BOB, "!r", "t", b"{}", 2), PutAccountData(BOB, "", "u", b"{}", 4))
+        await write(store, other)
+        assert list(await store.load_account_data_of_type("t")) == [other, global_]
+        assert list(await store.load_account_data_of_type("v")) == []
+
+    on_store(test)
+
+
+def test_a_closed_room_stays_closed(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        assert list(await store.load_closed_rooms()) == []
+        await write(store, PutClosedRoom(RoomId("!b:x")), PutClosedRoom(RoomId("!a:x")), PutClosedRoom(RoomId("!b:x")))
+        await write(store, DropRoom(1))
+        assert list(await store.load_closed_rooms()) == ["!a:x", "!b:x"]
 
     on_store(test)
 

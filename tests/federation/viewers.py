@@ -17,7 +17,7 @@ from tripoint.core.ids import RoomAlias, RoomId, UserId, server_of
 from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
 from tripoint.irc.options import IrcOptions
-from tripoint.irc.projection import channel_flags, prefix
+from tripoint.irc.projection import channel_flags, prefix, shown_rank
 from tripoint.rooms.commands import Command, Done, Join
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refused
@@ -124,7 +124,7 @@ class IrcViewer:
         if not self.inside:
             assert names.user(self.nick) not in room.joined()
             return
-        members = {names.nick(user): prefix(room.rank(user), multi=True) for user in room.joined()}
+        members = {names.nick(user): prefix(shown_rank(room, user), multi=True) for user in room.joined()}
         assert self.members == members
         assert self.topic == (room.topic or "")
         assert self.flags == channel_flags(room)

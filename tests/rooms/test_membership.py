@@ -3,6 +3,8 @@
 spec: docs/mapping.md 4, 9, 25; Matrix client-server "Room membership"
 """
 
+import asyncio
+
 import pytest
 
 from tests.support.middle import Party, party, run
@@ -225,5 +227,23 @@ def test_too_many_rooms() -> None:
             assert await refused(p, CreateRoom(actor=alice)) is Refusal.TOO_MANY_ROOMS
             await p.do(Leave(actor=alice, room_id=rooms[0]))
             await p.do(Join(actor=alice, room_id=third))
+
+    run(work)
+
+
+def test_who_joins_from_two_places_at_once_is_inside_for_both() -> None:
+    """The second is told so when the first one's join is on disk, not before."""
+
+    async def work() -> None:
+        async with party() as p:
+            alice, bob = await p.accounts("alice", "bob")
+            room_id = await p.room(alice)
+            room = await p.middle.reader.room(room_id)
+
+            async def come() -> str:
+                await p.do(Join(actor=bob, room_id=room_id))
+                return room.membership(bob)
+
+            assert await asyncio.gather(come(), come(), come()) == ["join"] * 3
 
     run(work)

@@ -16,7 +16,7 @@ from tripoint.core.json_view import object_at
 from tripoint.core.power import Rank, rank_of
 from tripoint.irc.member_list import MemberList
 from tripoint.irc.outbox import IrcOutbox
-from tripoint.irc.projection import Names, channel_args, channel_flags, muted_users, prefix
+from tripoint.irc.projection import Names, channel_args, channel_flags, muted_users, prefix, shown_rank
 from tripoint.irc.render import Outgoing
 from tripoint.irc.tables import NICKLEN
 from tripoint.irc.wire import MAX_BODY_BYTES
@@ -139,6 +139,15 @@ class Channel:
         """Append `out` to every outbox but `skip`."""
         spread(out, self._audiences, skip)
 
+    def tell_but(self, out: Outgoing, deaf: frozenset[UserId], skip: IrcOutbox | None = None) -> None:
+        """As `tell`, but to nobody of `deaf`, who have blocked the one it comes from (MAPPING 16.3)."""
+        if not deaf:
+            self.tell(out, skip)
+            return
+        for session in self.sessions.values():
+            if session.user_id not in deaf and session.outbox is not skip and self.hears(session):
+                session.tell(out)
+
     def boxes(self) -> Boxes:
         """Who hears what is no change of the room (NICK, QUIT, AWAY), by audience. Not to be changed."""
         self.settle()
@@ -176,7 +185,7 @@ class Channel:
             candidates = {*object_at(power.content, "users"), *power.creators, power.creator}
         for name in candidates:
             user_id = UserId(name)
-            if user_id in joined and (rank := room.rank(user_id)) not in _UNMARKED:
+            if user_id in joined and (rank := shown_rank(room, user_id)) not in _UNMARKED:
                 now[user_id] = rank
         self.ranks = now
         changed = {}
@@ -188,7 +197,7 @@ class Channel:
 
     def take_rank(self, user_id: UserId) -> None:
         """Read the rank of one user who just came."""
-        rank = self.room.rank(user_id)
+        rank = shown_rank(self.room, user_id)
         if rank in _UNMARKED:
             self.ranks.pop(user_id, None)
         else:

@@ -19,7 +19,7 @@ from tripoint.core.relations import NOTHING, relation_in
 from tripoint.irc.channel import Channel
 from tripoint.irc.lead import NEAR_EVENTS, NO_LEAD, Lead
 from tripoint.irc.messages import SPOKEN_TYPES, batch_of, client_tags_of, content_lines, spoken_lines, text_of
-from tripoint.irc.projection import Names, channel_args, channel_flags, muted_users, rank_letters
+from tripoint.irc.projection import Names, channel_args, channel_flags, muted_users, rank_letters, shown_rank
 from tripoint.irc.render import Audience, Outgoing, cut, fitted, one_line
 from tripoint.irc.tables import KICKLEN, MAX_MODES, TOPICLEN
 from tripoint.irc.wire import MAX_BODY_BYTES
@@ -137,8 +137,8 @@ def _came(channel: Channel, user_id: UserId, ts_ms: int) -> list[Outgoing]:
     """JOIN, and MODE for who comes with a rank."""
     names = channel.names
     out = [joined_line(names, channel, user_id, ts_ms)]
-    rank = channel.room.rank(user_id)
-    letters = rank_letters(rank, channel.room.power)
+    rank = shown_rank(channel.room, user_id)
+    letters = rank_letters(rank)
     if letters:
         channel.ranks[user_id] = rank
         by = By(names.server, None, ts_ms)
@@ -242,7 +242,7 @@ def rank_modes(channel: Channel, by: By) -> list[Outgoing]:
             out.append(joined_line(names, channel, user_id, by.ts_ms))
             channel.member_came(user_id)
         nick = names.nick(user_id)
-        old_letters, new_letters = rank_letters(old, power), rank_letters(new, power)
+        old_letters, new_letters = rank_letters(old), rank_letters(new)
         steps += [("-", letter, nick) for letter in old_letters if letter not in new_letters]
         steps += [("+", letter, nick) for letter in new_letters if letter not in old_letters]
     return [*out, *step_lines(channel.name, by, steps)]

@@ -29,7 +29,7 @@ from tripoint.irc.events import (
     topic_text,
 )
 from tripoint.irc.messages import SPOKEN_TYPES
-from tripoint.irc.projection import Names, rank_letters
+from tripoint.irc.projection import Names, as_shown, rank_letters
 from tripoint.irc.render import Outgoing, fitted
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.masks import MASKS
@@ -94,8 +94,8 @@ def _ranks(names: Names, room: RoomView, target: str, item: HistoryItem) -> list
     before, now = (room.power.with_content(event.content) for event in (item.replaced, item.event))
     steps: list[tuple[str, str, str]] = []
     for name in dict.fromkeys((*object_at(before.content, "users"), *object_at(now.content, "users"))):
-        old = rank_letters(rank_of(before, name, "join"), before)
-        new = rank_letters(rank_of(now, name, "join"), now)
+        old = rank_letters(as_shown(rank_of(before, name, "join"), before))
+        new = rank_letters(as_shown(rank_of(now, name, "join"), now))
         nick = names.nick(UserId(name))
         steps += [("-", letter, nick) for letter in old if letter not in new]
         steps += [("+", letter, nick) for letter in new if letter not in old]

@@ -282,6 +282,16 @@ def muted_users(power: PowerLevels) -> frozenset[UserId]:
     return frozenset(UserId(name) for name in named if power.user(name) < 0)
 
 
-def rank_letters(rank: Rank, power: PowerLevels) -> str:
-    """Mode letters of a rank, with ``qo`` where the room has no op below owner (MAPPING 7.10)."""
-    return "qo" if rank is Rank.OP and op_is_owner(power) else MODES_OF_RANK.get(rank, "")
+def shown_rank(room: RoomView, user_id: UserId) -> Rank:
+    """The rank of a member as IRC shows it."""
+    return as_shown(room.rank(user_id), room.power)
+
+
+def as_shown(rank: Rank, power: PowerLevels) -> Rank:
+    """Where the room has no op below owner, ops are owners (MAPPING 7.10)."""
+    return Rank.OWNER if rank is Rank.OP and op_is_owner(power) else rank
+
+
+def rank_letters(rank: Rank) -> str:
+    """Mode letters with which a shown rank is announced."""
+    return MODES_OF_RANK.get(rank, "")

@@ -1,29 +1,70 @@
-"""NickServ: making an account and logging in, by talking to somebody who is not there.
+"""Services: talking to somebody who is not there. Their commands are declared where they are written.
 
-Services answer; they are no users of any room (docs/mapping.md 18.1).  What they cannot do yet they say.
-spec: docs/mapping.md 18.1; IRCv3 account-registration for the same over REGISTER.
+They answer by NOTICE; they are no users of any room (docs/mapping.md 18.1). What they do is asked of the middle like
+everything else, and what it refuses they say in its words.
+spec: docs/mapping.md 18.1.  Read next: tripoint/irc/nickserv.py, tripoint/irc/chanserv.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
 from tripoint.accounts.refusals import AccountRefused
-from tripoint.irc.identify import log_in_as, register_as
+from tripoint.core.errors import PeerError
+from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.render import fitted
 from tripoint.irc.session import IrcSession
 from tripoint.irc.tables import fold
+from tripoint.rooms.refusals import Refused
 
 SERVICES = ("NickServ", "ChanServ", "OperServ")
+_FOLDED = {fold(name): name for name in SERVICES}
 
-_HELP = (
-    "NickServ keeps accounts. An account works on IRC, XMPP and Matrix alike.",
-    "REGISTER <password> [<email>]: make an account of your present nick",
-    "IDENTIFY [<account>] <password>: log in",
-    "HELP E2EE: about encrypted rooms",
-)
-_HELP_E2EE = (
-    "Encrypted rooms can only be read in a client that holds the keys, which this server does not.",
-    "Open them in a Matrix client with the same account; you stay a member while you are here.",
-)
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request to a service: `words` are what follows the command, `rest` the same as it was written."""
+
+    session: IrcSession
+    service: str
+    words: tuple[str, ...]
+    rest: str
+
+    def word(self, index: int) -> str:
+        """A word, or "" where there is none."""
+        return self.words[index] if index < len(self.words) else ""
+
+    def say(self, text: str) -> None:
+        """A line of the answer."""
+        say(self.session, self.service, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One command of a service, and its line in HELP. `min_words`: fewer are answered with that line."""
+
+    service: str
+    name: str
+    usage: str
+    min_words: int
+    handle: Callable[[Request], Awaitable[None]]
+
+
+COMMANDS: dict[tuple[str, str], Entry] = {}
+
+
+def service_command(
+    service: str, name: str, usage: str, *, min_words: int = 0
+) -> Callable[[Callable[[Request], Awaitable[None]]], Callable[[Request], Awaitable[None]]]:
+    """Declare a command. `usage` is what HELP shows: the words that follow, a colon, what it does."""
+
+    def declare(handle: Callable[[Request], Awaitable[None]]) -> Callable[[Request], Awaitable[None]]:
+        assert (service, name) not in COMMANDS, f"two handlers for {service} {name}"
+        COMMANDS[service, name] = Entry(service, name, usage, min_words, handle)
+        return handle
+
+    return declare
 
 
 def is_service(target: str) -> bool:
@@ -31,59 +72,49 @@ def is_service(target: str) -> bool:
     return fold(target) in _FOLDED
 
 
-_FOLDED = {fold(name): name for name in SERVICES}
-
-
 async def service(session: IrcSession, target: str, text: str) -> None:
     """One request to a service."""
     name = _FOLDED[fold(target)]
-    if name != "NickServ":
-        _say(session, name, f"{name} cannot do anything yet on this server")
-        return
-    words = text.split()
-    command = words[0].upper() if words else "HELP"
+    command, _, rest = text.strip().partition(" ")
+    words = tuple(rest.split())
+    entry = COMMANDS.get((name, command.upper()))
     try:
-        if command == "REGISTER" and len(words) >= 2:
-            await _register(session, words[1])
-        elif command == "IDENTIFY" and len(words) >= 2:
-            account = words[1] if len(words) > 2 else session.nick
-            await _identify(session, account, words[-1] if len(words) > 2 else words[1])
-        elif command == "HELP":
-            for line in _HELP_E2EE if words[1:2] == ["E2EE"] else _HELP:
-                _say(session, name, line)
+        if entry is None:
+            _help(session, name, command)
+        elif len(words) < entry.min_words:
+            say(session, name, f"Usage: {_line(entry)}")
         else:
-            _say(session, name, "I do not know that. /msg NickServ HELP lists what I know")
-    except AccountRefused as refused:
-        _say(session, name, refused.text)
+            await entry.handle(Request(session, name, words, rest.strip()))
+    except (AccountRefused, Refused) as refused:
+        say(session, name, refused.text)
+    except IrcRefused as refused:
+        say(session, name, refused.params[-1])
+    except PeerError as error:
+        say(session, name, str(error) or "That is not well-formed")
 
 
-async def _register(session: IrcSession, password: str) -> None:
-    if not session.passwords_allowed:
-        _say(session, "NickServ", "Passwords need TLS here: connect to the TLS port")
-        return
-    if not session.account.guest:
-        _say(session, "NickServ", f"You are logged in as {session.account.name} already")
-        return
-    await register_as(
-        session,
-        fold(session.nick),
-        password,
-        lambda account: _say(session, "NickServ", f"Account {account.name} is made, and you are logged in"),
-    )
+def _help(session: IrcSession, name: str, command: str) -> None:
+    own = usages(name)
+    if not own:
+        say(session, name, f"{name} cannot do anything yet on this server")
+    elif command.upper() in ("", "HELP"):
+        for line in own:
+            say(session, name, line)
+    else:
+        say(session, name, f"I do not know that. /msg {name} HELP lists what I know")
 
 
-async def _identify(session: IrcSession, name: str, password: str) -> None:
-    if not session.passwords_allowed:
-        _say(session, "NickServ", "Passwords need TLS here: connect to the TLS port")
-        return
-    account = await session.accounts.check_password(fold(name), password, address=session.address)
-    if account.user_id == session.user_id:
-        _say(session, "NickServ", "You are logged in already")
-        return
-    await log_in_as(session, account)
-    _say(session, "NickServ", f"You are now logged in as {account.name}")
+def usages(name: str) -> list[str]:
+    """What HELP lists for a service."""
+    return [_line(entry) for (service, _), entry in COMMANDS.items() if service == name]
 
 
-def _say(session: IrcSession, name: str, text: str) -> None:
+def _line(entry: Entry) -> str:
+    words, _, about = entry.usage.partition(": ")
+    return f"{entry.name} {words}: {about}" if words else f"{entry.name}: {about}"
+
+
+def say(session: IrcSession, name: str, text: str) -> None:
+    """One line from a service."""
     source = f":{name}!{name}@services.{session.names.server}"
     session.outbox.respond(fitted(f"{source} NOTICE {session.nick}", text), [])

@@ -16,6 +16,7 @@ CHANNELLEN = 200
 TOPICLEN = 390
 AWAYLEN = 200
 KICKLEN = 300
+MAX_SILENCED = 100
 MAX_CHANNELS = 500
 MAX_TARGETS = 10
 MAX_MODES = 20
@@ -92,7 +93,7 @@ CAPABILITIES: dict[str, Capability] = {
 def isupport_tokens(network: str) -> tuple[str, ...]:
     """The tokens of RPL_ISUPPORT, in the order in which they are sent.
 
-    Only what is true of this build: SILENCE and BOT of MAPPING 0
+    Only what is true of this build: BOT of MAPPING 0
     appear together with the commands that keep their promise.
     """
     return (
@@ -110,6 +111,8 @@ def isupport_tokens(network: str) -> tuple[str, ...]:
         f"AWAYLEN={AWAYLEN}",
         f"KICKLEN={KICKLEN}",
         "MAXLIST=beI:500",
+        "KNOCK",
+        f"SILENCE={MAX_SILENCED}",
         "EXCEPTS=e",
         "INVEX=I",
         "EXTBAN=~,am",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from tripoint.core.event import Event
 from tripoint.core.ids import UserId, server_of
 from tripoint.core.json_view import text_at
+from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel, spread, together
 from tripoint.irc.entrance import Channels, invited_as_direct, people_of
 from tripoint.irc.events import (
@@ -26,7 +27,7 @@ from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.monitors import Monitors
 from tripoint.irc.names import is_nick
 from tripoint.irc.projection import Names, channel_flags
-from tripoint.irc.render import Audience, Outgoing, fitted
+from tripoint.irc.render import Audience, Outgoing, fitted, one_line
 from tripoint.irc.resets import reset_lines
 from tripoint.irc.sessions import Sessions
 from tripoint.irc.wire import seal
@@ -45,6 +46,7 @@ from tripoint.rooms.changes import (
 from tripoint.rooms.ports import RoomReader
 
 # Who does these hears of it only with echo-message.
+_NOBODY: frozenset[UserId] = frozenset()
 _SPOKEN = frozenset({*SPOKEN_TYPES, "m.reaction", "m.room.redaction"})
 
 
@@ -94,14 +96,15 @@ class Teller:
             for out in appearing(channel, change.event.sender, change.event.origin_server_ts):
                 channel.tell(out)
         origin = self._sessions.get(change.origin.session) if change.origin is not None else None
+        deaf = self._reader.blockers(change.event.sender) if spoken else _NOBODY
         if origin is None or not channel.hears(origin):
             for out in outs:
-                channel.tell(out)
+                channel.tell_but(out, deaf)
             return
         for out in outs:
             if (not spoken or "echo-message" in origin.caps) and origin.hears(out):
                 origin.own(out)
-            channel.tell(out, origin.outbox)
+            channel.tell_but(out, deaf, origin.outbox)
 
     def _member_event(self, channel: Channel, change: EventCommitted) -> None:
         event = change.event
@@ -113,6 +116,8 @@ class Teller:
         self._tell(channel, change, member_event(channel, change), spoken=False)
         if membership == "invite":
             self._invited(channel, event, user_id)
+        elif membership == "knock":
+            self._knocked(channel, event, user_id)
         if membership != "join":
             for session in self._sessions.of(user_id):
                 if session.id in channel.sessions:
@@ -159,6 +164,15 @@ class Teller:
             if session.user_id != user_id and power.user(session.user_id) >= power.invite:
                 session.tell(out)
 
+    def _knocked(self, channel: Channel, event: Event, user_id: UserId) -> None:
+        """RPL_KNOCK, to members who could invite.  spec: docs/mapping.md 9.11"""
+        power, names, name = channel.room.power, self._names, channel.name
+        why = text_at(event.content, "reason") or "has asked for an invitation"
+        for session in channel.sessions.values():
+            if power.user(session.user_id) >= power.invite:
+                words = f":{names.server} {n.RPL_KNOCK} {session.nick} {name} {names.mask(user_id)}"
+                session.tell(Outgoing([fitted(words, one_line(why))], ts_ms=event.origin_server_ts))
+
     def _direct_event(self, channel: Channel, change: EventCommitted) -> None:
         """A message between two people.  spec: docs/mapping.md 15.1, 5.3"""
         event = change.event
@@ -177,7 +191,7 @@ class Teller:
         made: dict[str, list[Outgoing]] = {}
         origin = change.origin.session if change.origin is not None else None
         for session in list(channel.sessions.values()):
-            if not channel.hears(session):
+            if not channel.hears(session) or self._reader.blocks(session.user_id, event.sender):
                 continue
             mine = session.user_id == event.sender
             asked = mine and session.id == origin
@@ -213,7 +227,7 @@ class Teller:
             if not channel.direct:
                 out = typing_line(self._names, user_id, channel.name, active=active)
             for session in channel.sessions.values():
-                if session.user_id == user_id:
+                if session.user_id == user_id or self._reader.blocks(session.user_id, user_id):
                     continue
                 if channel.direct:
                     out = typing_line(self._names, user_id, session.nick, active=active)
@@ -271,6 +285,8 @@ class Teller:
             invitation = room.member(change.user_id)
             assert invitation is not None  # it is what was told
             event, names = invitation.event, self._names
+            if self._reader.blocks(change.user_id, event.sender):
+                return  # docs/mapping.md 16.3
             if invited_as_direct(room):
                 if server_of(event.sender) != names.server:
                     self._wants_to_talk(change.user_id, event.sender)
@@ -279,6 +295,19 @@ class Teller:
             out = Outgoing([line], ts_ms=event.origin_server_ts, account=names.account(event.sender))
             for session in self._sessions.of(change.user_id):
                 session.tell(out)
+        elif change.before == "knock" and change.membership in ("leave", "ban"):
+            self._turned_away(change)
+
+    def _turned_away(self, change: MembershipChanged) -> None:
+        """A knock was declined: said in words, since no line says it.  spec: docs/mapping.md 9.11"""
+        room = self._reader.peek(change.room_id)
+        member = None if room is None else room.member(change.user_id)
+        if room is None or member is None or member.event.sender == change.user_id:
+            return
+        name = self._names.channel(room)
+        for session in self._sessions.of(change.user_id):
+            head, text = f":{self._names.server} NOTICE {session.nick}", f"You were not let into {name}"
+            session.tell(Outgoing([fitted(head, text)], ts_ms=member.event.origin_server_ts))
 
     def _wants_to_talk(self, user_id: UserId, other: UserId) -> None:
         """Somebody of another server opened a direct room; nobody enters by himself.  spec: docs/mapping.md 15.5"""

@@ -72,7 +72,18 @@ class DirectoryChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"
     room_id: RoomId
 
 
-RoomChange = EventCommitted | StateReset | TypingChanged | ReceiptMoved | DirectoryChanged
+class RoomClosed(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
+    """The room is being closed (rooms/closing.py): everybody is about to go, for this reason.
+
+    `replacement`: the room that takes its place.
+    """
+
+    room_id: RoomId
+    reason: str | None
+    replacement: RoomId | None
+
+
+RoomChange = EventCommitted | StateReset | TypingChanged | ReceiptMoved | DirectoryChanged | RoomClosed
 
 
 class MembershipChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):

@@ -192,6 +192,25 @@ class SetTopic(Command, frozen=True):
     topic: str
 
 
+class CloseRoom(Command, frozen=True):
+    """Shut a room for good: everybody whom the actor may put out goes, and all users of this server; its names and its
+    place in the directory go; nobody of this server gets in any more (docs/mapping.md 4.9).
+
+    `replacement`: the room that takes its place, for a tombstone. Refused: POWER_TOO_LOW, NOT_JOINED.
+    """
+
+    room_id: RoomId
+    reason: str | None = None
+    replacement: RoomId | None = None
+
+
+class KeepRoom(Command, frozen=True):
+    """Make a temporary channel permanent, with the actor as its owner, as long as the guest who made it is there
+    (docs/mapping.md 4.8). Refused: POWER_TOO_LOW, NOT_JOINED, NOT_SUPPORTED."""
+
+    room_id: RoomId
+
+
 class Redact(Command, frozen=True):
     room_id: RoomId
     event_id: EventId
@@ -224,6 +243,17 @@ class SetPassword(Command, frozen=True):
 
     room_id: RoomId
     password: Secret | None
+
+
+class BlockUsers(Command, frozen=True):
+    """Hear no more of users, or of all whom masks mean, or hear of them again (docs/mapping.md 16).
+
+    Refused: BAD_MASK, LIST_FULL.
+    """
+
+    users: tuple[UserId, ...] = ()
+    masks: tuple[str, ...] = ()
+    on: bool = True
 
 
 class MaskList(Enum):

@@ -4,6 +4,7 @@ spec: docs/mapping.md 15.1, 15.2, 15.4, 15.5, 1.9; Matrix client-server module "
 """
 
 from tripoint.core.ids import UserId, server_of
+from tripoint.rooms.blocking import Blocks
 from tripoint.rooms.commands import CreateRoom, Done, Join, OpenDirect, StateDraft, Template
 from tripoint.rooms.creation import Creation
 from tripoint.rooms.loaded import LoadedRooms
@@ -25,6 +26,7 @@ class Direct:
         membership: Membership,
         people: People,
         index: MembershipIndex,
+        blocks: Blocks,
     ) -> None:
         self._rooms = rooms
         self._store = store
@@ -32,9 +34,12 @@ class Direct:
         self._membership = membership
         self._people = people
         self._index = index
+        self._blocks = blocks
 
     async def open(self, command: OpenDirect) -> Done:
         actor, target = command.actor, command.target
+        if self._blocks.blocks(actor, target):
+            raise Refused(Refusal.BLOCKED)
         encrypted = False
         for row in await self._store.load_direct_rooms(direct_pair(actor, target)):
             room = await self._rooms.get(row.room_id)

@@ -3,11 +3,11 @@
 spec: Matrix server-server-api PUT /invite; docs/mapping.md 9.9. How local users invite is membership.py's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tripoint.core.canonical_json import Json
 from tripoint.core.event import Event, add_signature
-from tripoint.core.ids import UserId, server_of
+from tripoint.core.ids import RoomId, UserId, server_of
 from tripoint.rooms.accept import Accept
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership import People
@@ -29,7 +29,9 @@ class Invitations:
         outside: Outside,
         people: People,
         turns: Turns,
+        is_closed: Callable[[RoomId], bool],
     ) -> None:
+        self._is_closed = is_closed
         self._rooms = rooms
         self._writer = writer
         self._accept = accept
@@ -40,9 +42,12 @@ class Invitations:
     async def receive(self, event: Event, told: Sequence[Json]) -> Event:
         """Tell a local user of an invitation whose signatures were checked; it comes back signed by this server.
 
-        `told`: the room's stripped state. Refused: NO_SUCH_USER, GUESTS_FORBIDDEN, ALREADY_JOINED.
+        `told`: the room's stripped state. Refused: NO_SUCH_USER, GUESTS_FORBIDDEN, ALREADY_JOINED,
+        NO_SUCH_ROOM (it was closed here).
         """
         target = UserId(event.state_key or "")
+        if self._is_closed(event.room_id):
+            raise Refused(Refusal.NO_SUCH_ROOM, "This room was closed here")
         if not await self._people.exists(target):
             raise Refused(Refusal.NO_SUCH_USER, f"There is no user {target}")
         if self._people.is_guest(target):

@@ -90,6 +90,9 @@ class Membership:
         current = room.head_event("m.room.member", actor)
         membership = room.head_membership(actor)
         if membership == "join" and current is not None and not command.content:
+            if room.membership(actor) != "join":
+                # Another session's join is on its way to the disk; what is written in order comes after it.
+                await self._writer.write([])
             return Done(room.room_id, current.event_id)
         if membership != "join":
             self._index.check_one_more(actor)

@@ -11,6 +11,7 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import load_event, redact
 from tripoint.core.ids import EventId, InvalidId, RoomAlias, RoomId, UserId, parse_room_alias, parse_user_id
 from tripoint.core.power import GrantRefused, PowerLevels, change_levels, change_ranks
+from tripoint.rooms.blocking import Blocks
 from tripoint.rooms.commands import (
     Ban,
     Command,
@@ -46,11 +47,14 @@ REMEMBERED_TOKENS = 4096
 class Messages:
     """Handlers of what members say. Non-members are refused with NOT_JOINED before anything is built."""
 
-    def __init__(self, rooms: LoadedRooms, writer: Writer, store: RoomStore, membership: Membership) -> None:
+    def __init__(
+        self, rooms: LoadedRooms, writer: Writer, store: RoomStore, membership: Membership, blocks: Blocks
+    ) -> None:
         self._rooms = rooms
         self._writer = writer
         self._store = store
         self._membership = membership
+        self._blocks = blocks
         self._pace = Pace(writer.signer.clock_ms)
         self._recent_tokens: OrderedDict[tuple[RoomId, str], asyncio.Future[EventId]] = OrderedDict()
 
@@ -65,6 +69,9 @@ class Messages:
         power = room.head_power()
         if power.user(command.actor) < power.event(command.type, is_state=False):
             raise Refused(Refusal.CANNOT_SPEAK)
+        pair = room.direct_pair or ()
+        if command.actor in pair and any(self._blocks.blocks(command.actor, other) for other in pair):
+            raise Refused(Refusal.BLOCKED)
         content = without_colours(command.content) if text_rule(room.state, "no_colour") else command.content
         with self._pace.one_message(room, command):
             transaction = self._writer.begin(room)

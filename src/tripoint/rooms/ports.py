@@ -15,6 +15,7 @@ from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.core.power import PowerLevels, Rank
 from tripoint.core.room_version import RoomVersion
 from tripoint.core.stream_position import StreamPosition
+from tripoint.rooms.blocking import BlockList
 from tripoint.rooms.commands import Command, Done
 from tripoint.rooms.history import HistoryItem, HistoryPage, HistoryQuery
 
@@ -219,6 +220,13 @@ class RoomReader(Protocol):
     def joined_rooms(self, user_id: UserId) -> Sequence[RoomId]:
         """Joined rooms of a user whose memberships were loaded once (await memberships() at log-in)."""
 
+    def blocks(self, viewer: UserId, sender: UserId) -> bool:
+        """Whether `viewer` is not to hear of what `sender` says and does (docs/mapping.md 16)."""
+
+    def blockers(self, sender: UserId) -> frozenset[UserId]:
+        """The accounts that have blocked this user; nearly always none."""
+
+    def block_list(self, user_id: UserId) -> BlockList: ...
     def shares_room(self, one: UserId, other: UserId) -> bool: ...
     async def history(self, query: HistoryQuery) -> HistoryPage: ...
     async def displayname_at(self, room_id: RoomId, user_id: UserId, position: int) -> str | None:

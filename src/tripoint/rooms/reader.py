@@ -16,6 +16,7 @@ from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId, se
 from tripoint.core.room_version import RoomVersion
 from tripoint.core.stream_position import StreamPosition
 from tripoint.rooms.abroad import Abroad
+from tripoint.rooms.blocking import BlockList, Blocks
 from tripoint.rooms.ephemeral import Receipts, Typing
 from tripoint.rooms.history import (
     Anchor,
@@ -75,7 +76,9 @@ class Reader:
         profile: LoadProfile,
         committed: Callable[[], int],
         abroad: Abroad,
+        blocks: Blocks,
     ) -> None:
+        self._blocks = blocks
         self._abroad = abroad
         self._rooms = rooms
         self._store = store
@@ -90,6 +93,15 @@ class Reader:
         # Set where there are other servers to ask.
         self.past: Past | None = None
         self._events: OrderedDict[int, tuple[bytes, Event]] = OrderedDict()
+
+    def blocks(self, viewer: UserId, sender: UserId) -> bool:
+        return self._blocks.blocks(viewer, sender)
+
+    def blockers(self, sender: UserId) -> frozenset[UserId]:
+        return self._blocks.blockers(sender)
+
+    def block_list(self, user_id: UserId) -> BlockList:
+        return self._blocks.of(user_id)
 
     async def room(self, room_id: RoomId) -> RoomView:
         return await self._rooms.get(room_id)
@@ -353,7 +365,7 @@ class Reader:
                     after = item.position
                 event = item.event
                 visible = sight.may_see(item.position, own_member_event=_own(event, query.viewer))
-                if visible and _matches(query, event):
+                if visible and _matches(query, event) and not self._is_blocked(query.viewer, event):
                     items.append(await self._with_replaced(room, item) if query.with_replaced else item)
                     if len(items) == limit:
                         return items, upto if backward else after
@@ -368,6 +380,10 @@ class Reader:
             await asyncio.sleep(0)
             if scanned >= MAX_SCAN:
                 return items, upto if backward else after
+
+    def _is_blocked(self, viewer: UserId, event: Event) -> bool:
+        """State is the room's, whoever wrote it. spec: client-server "Ignoring Users" """
+        return event.state_key is None and self._blocks.blocks(viewer, event.sender)
 
     async def _chunk(
         self, room: Room, after: int, upto: int, count: int, backward: bool

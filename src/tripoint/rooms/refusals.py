@@ -36,6 +36,7 @@ class Refusal(Enum):
     BAD_MASK = "That mask cannot be used"
     NO_SUCH_MASK = "That mask is not in the list"
     LIST_FULL = "The list is full"
+    BLOCKED = "You have blocked them; unblock them to write to them"
     NICK_TAKEN = "Somebody else has that nick in this room"
     BAD_NICK = "That nick cannot be used"
     REMOTE_TIMEOUT = "The other server did not answer in time"

@@ -9,8 +9,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tripoint.core.token_bucket import TokenBuckets
+from tripoint.rooms.blocking import Blocks
+from tripoint.rooms.closing import Closing
 from tripoint.rooms.commands import (
     Ban,
+    BlockUsers,
+    CloseRoom,
     Command,
     CreateRoom,
     DeleteAlias,
@@ -18,6 +22,7 @@ from tripoint.rooms.commands import (
     Forget,
     Invite,
     Join,
+    KeepRoom,
     Kick,
     Knock,
     Leave,
@@ -43,6 +48,7 @@ from tripoint.rooms.commands import (
 from tripoint.rooms.creation import Creation
 from tripoint.rooms.direct import Direct
 from tripoint.rooms.ephemeral import Receipts, Typing
+from tripoint.rooms.keeping import Keeping
 from tripoint.rooms.limits import Limits
 from tripoint.rooms.masks import Masks
 from tripoint.rooms.membership import Membership, People
@@ -68,6 +74,9 @@ class Service:
         messages: Messages,
         masks: Masks,
         passwords: RoomPasswords,
+        closing: Closing,
+        blocks: Blocks,
+        keeping: Keeping,
         creation: Creation,
         direct: Direct,
         names: Names,
@@ -83,6 +92,7 @@ class Service:
         self._removal = removal
         self._people = people
         self._limits = limits
+        self._closing = closing
         said, state, moved = limits.events, limits.state, limits.membership
         self._handlers: dict[type[Command], tuple[Handler, TokenBuckets | None]] = {
             CreateRoom: (creation.create, state),
@@ -103,6 +113,9 @@ class Service:
             SetTopic: (messages.set_topic, state),
             SetRanks: (messages.set_ranks, state),
             SetLevels: (messages.set_levels, state),
+            CloseRoom: (closing.close, state),
+            KeepRoom: (keeping.keep, state),
+            BlockUsers: (blocks.change, state),
             SetPassword: (passwords.set, state),
             SetMask: (masks.set, state),
             SetAlias: (names.set_alias, state),
@@ -126,6 +139,7 @@ class Service:
         handler, bucket = self._handlers[type(command)]
         if isinstance(command, CreateRoom):
             self._check_may_create(command)
+        self._closing.check(command)
         if bucket is not None:
             self._limits.take(bucket, command.actor)
         try:
@@ -135,7 +149,7 @@ class Service:
         if isinstance(command, SendEvent):
             # Who has said it is not typing any more (docs/mapping.md 13.1); Matrix clients say so themselves.
             self._typing.stop(command.room_id, command.actor)
-        elif isinstance(command, Leave):
+        elif isinstance(command, Leave | CloseRoom):
             self._typing.stop(command.room_id, command.actor)
             await self._removal.left(command.room_id)
         elif isinstance(command, Kick | Ban):

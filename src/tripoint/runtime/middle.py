@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+import orjson
 import structlog
 
 from tripoint.accounts.data import AccountData
@@ -24,7 +25,9 @@ from tripoint.core.token_bucket import Rate
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.abroad import Abroad
 from tripoint.rooms.accept import Accept
+from tripoint.rooms.blocking import IGNORED, MASKS, Blocks
 from tripoint.rooms.changes import RoomChange, UserChange
+from tripoint.rooms.closing import Closing
 from tripoint.rooms.commands import Leave, SetProfile
 from tripoint.rooms.creation import Creation
 from tripoint.rooms.direct import Direct
@@ -33,6 +36,7 @@ from tripoint.rooms.entering import Entering
 from tripoint.rooms.entry import Entry
 from tripoint.rooms.ephemeral import Receipts, Typing
 from tripoint.rooms.invitations import Invitations
+from tripoint.rooms.keeping import Keeping
 from tripoint.rooms.limits import Limits
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.masks import Masks
@@ -144,7 +148,6 @@ async def build_middle(
     room_bus: LocalBus[RoomChange] = LocalBus(lambda error: report_bug("bus.room", error))
     user_bus: LocalBus[UserChange] = LocalBus(lambda error: report_bug("bus.user", error))
     room_bus.subscribe(hub.room_changed)
-    user_bus.subscribe(hub.user_changed)
 
     limits = config.limits
     passwords = Passwords(
@@ -167,6 +170,12 @@ async def build_middle(
         clock,
     )
 
+    blocks = Blocks(accounts.set_account_data)
+    for kind in (IGNORED, MASKS):
+        for stored in await store.load_account_data_of_type(kind):
+            blocks.take(stored.user_id, kind, orjson.loads(stored.content))
+    user_bus.subscribe(blocks.user_changed)
+    user_bus.subscribe(hub.user_changed)
     index = MembershipIndex(store, server, limits.rooms_per_account)
     signer = Signer(server, key, clock)
     turns, door = Turns(), RemoteDoor()
@@ -183,7 +192,7 @@ async def build_middle(
     room_passwords = RoomPasswords(loaded, writer, store)
     entry = Entry(server, index, people.is_guest, room_passwords)
     membership = Membership(loaded, writer, people, index, elsewhere, entry)
-    messages = Messages(loaded, writer, store, membership)
+    messages = Messages(loaded, writer, store, membership, blocks)
     names = Names(loaded, writer, store, room_bus)
     creation = Creation(
         loaded,
@@ -200,13 +209,18 @@ async def build_middle(
     receipts = Receipts(loaded, writer, store, room_bus)
     presence = PresenceBoard(user_bus, clock)
     room_limits = Limits(*_rates(config), monotonic)
+    closing = Closing(loaded, writer, store, room_bus)
+    await closing.start()
     service = Service(
         membership=membership,
         messages=messages,
         passwords=room_passwords,
+        closing=closing,
+        blocks=blocks,
+        keeping=Keeping(loaded, writer, people.is_guest),
         masks=Masks(loaded, messages.put_state, server),
         creation=creation,
-        direct=Direct(loaded, store, creation, membership, people, index),
+        direct=Direct(loaded, store, creation, membership, people, index, blocks),
         names=names,
         typing=typing,
         receipts=receipts,
@@ -227,6 +241,7 @@ async def build_middle(
         accounts.profile,
         lambda: stream.committed,
         Abroad(door, elsewhere, monotonic),
+        blocks,
     )
     accounts.leave_rooms = _leaver(service, index.load, index.unload)
     accounts.rename = _renamer(service)
@@ -255,7 +270,7 @@ async def build_middle(
         outliers,
         entering,
         elsewhere,
-        Invitations(loaded, writer, accept, outside, people, turns),
+        Invitations(loaded, writer, accept, outside, people, turns, closing.is_closed),
         Resident(loaded, writer, accept, serving),
         serving,
         door,

@@ -21,6 +21,7 @@ from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
     PutAlias,
+    PutClosedRoom,
     PutCredential,
     PutDestination,
     PutDevice,
@@ -84,6 +85,7 @@ class MemoryStore:
         self.partial_rooms: dict[int, PutPartialRoom] = {}
         self.missing_past: set[tuple[int, EventId]] = set()
         self.waiting_redactions: dict[EventId, set[EventId]] = {}
+        self.closed_rooms: set[RoomId] = set()
         self.room_passwords: dict[int, PutRoomPassword] = {}
         self.stripped_states: dict[int, PutStrippedState] = {}
         self.destinations: dict[ServerName, PutDestination] = {}
@@ -182,6 +184,8 @@ class MemoryStore:
                     self.missing_past.add((write.room_key, write.event_id))
                 else:
                     self.missing_past.discard((write.room_key, write.event_id))
+            case PutClosedRoom():
+                self.closed_rooms.add(write.room_id)
             case PutRoomPassword():
                 _put(self.room_passwords, write.room_key, write, write.verifier is None)
             case PutStrippedState():
@@ -385,6 +389,9 @@ class MemoryStore:
         )
         return max(positions, default=0), max(self.groups, default=0), max(self.rooms, default=0)
 
+    async def load_closed_rooms(self) -> Sequence[RoomId]:
+        return sorted(self.closed_rooms)
+
     async def load_room_password(self, room_key: int) -> PutRoomPassword | None:
         return self.room_passwords.get(room_key)
 
@@ -454,6 +461,9 @@ class MemoryStore:
     async def load_account_data(self, user_id: UserId, since: int) -> Sequence[PutAccountData]:
         found = [w for key, w in self.account_data.items() if key[0] == user_id and w.position > since]
         return sorted(found, key=lambda write: write.position)
+
+    async def load_account_data_of_type(self, type: str) -> Sequence[PutAccountData]:
+        return [data for (_, room_id, kind), data in sorted(self.account_data.items()) if (room_id, kind) == ("", type)]
 
     async def load_filter(self, user_id: UserId, filter_id: str) -> bytes | None:
         write = self.filters.get((user_id, filter_id))

@@ -84,6 +84,7 @@ STATEMENTS: tuple[str, ...] = (
         target TEXT NOT NULL, redaction TEXT NOT NULL, PRIMARY KEY (target, redaction)) WITHOUT ROWID""",
     "CREATE TABLE stripped_states (room_key INTEGER PRIMARY KEY, state BLOB NOT NULL)",
     "CREATE TABLE kv_password (room_key INTEGER PRIMARY KEY, verifier BLOB NOT NULL, before BLOB NOT NULL)",
+    "CREATE TABLE closed_rooms (room_id TEXT PRIMARY KEY) WITHOUT ROWID",
     # Federation transactions (migration 0002).
     "CREATE INDEX receipts_position ON receipts (position)",
     """CREATE TABLE destinations (

@@ -321,6 +321,9 @@ class SqliteStore:
         assert row is not None
         return int(str(row[0])), int(str(row[1])), int(str(row[2]))
 
+    async def load_closed_rooms(self) -> Sequence[RoomId]:
+        return [RoomId(row[0]) for row in self._all("SELECT room_id FROM closed_rooms ORDER BY room_id")]
+
     async def load_room_password(self, room_key: int) -> PutRoomPassword | None:
         row = self._one("SELECT verifier, before FROM kv_password WHERE room_key = ?", room_key)
         return None if row is None else PutRoomPassword(room_key, row[0], row[1])
@@ -412,6 +415,14 @@ class SqliteStore:
             " WHERE user_id = ? AND position > ? ORDER BY position",
             user_id,
             since,
+        )
+        return [PutAccountData(*row) for row in found]
+
+    async def load_account_data_of_type(self, type: str) -> Sequence[PutAccountData]:
+        found = self._all(
+            "SELECT user_id, room_id, type, content, position FROM account_data"
+            " WHERE room_id = '' AND type = ? ORDER BY user_id",
+            type,
         )
         return [PutAccountData(*row) for row in found]
 

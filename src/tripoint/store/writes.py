@@ -238,6 +238,12 @@ class PutName(Struct, frozen=True):
     value: str
 
 
+class PutClosedRoom(Struct, frozen=True):
+    """Nobody of this server gets into a room any more, now that it was closed. It stays so when the room is dropped."""
+
+    room_id: RoomId
+
+
 class PutRoomPassword(Struct, frozen=True):
     """What is kept of a room's password (docs/mapping.md 8.5), and the content of the join rules before there was one
     (JSON). A `verifier` of None: the room has no password any more."""
@@ -333,6 +339,7 @@ Write = (
     | PutRosterItem
     | PutRegistrationToken
     | PutName
+    | PutClosedRoom
     | PutRoomPassword
     | PutServerKey
     | PutStrippedState

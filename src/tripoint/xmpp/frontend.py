@@ -22,6 +22,7 @@ from tripoint.fanout.delivery import Flusher, Outbox
 from tripoint.fanout.hub import Hub
 from tripoint.net.connections import Background, CallLater, Connections
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
+from tripoint.xmpp.c2s.blocking import BlockPushes
 from tripoint.xmpp.c2s.direct import DirectMessages
 from tripoint.xmpp.c2s.presence import went_away
 from tripoint.xmpp.c2s.users import MAX_RESOURCES, Users
@@ -104,6 +105,8 @@ class XmppFrontEnd:
         self.users = Users(self.domains, accounts)
         self.muc = Muc(doors, self.users, hub)
         self.direct = DirectMessages(doors, self.users, hub)
+        self._blocking = BlockPushes(doors, self.users)
+        hub.watch_users(self._blocking.user_changed)
         self._registration = "closed"
         self._run_id = secrets.token_hex(4)
         self._count = 0
@@ -219,6 +222,7 @@ class XmppFrontEnd:
         # docs/mapping.md 4: what the rooms' presence needs to know at once.
         await self._doors.reader.memberships(account.user_id)
         await self.users.add(session)
+        self._blocking.began(session)
         return session
 
     def end_session(self, session: XmppSession) -> None:
@@ -232,3 +236,4 @@ class XmppFrontEnd:
         self._doors.presence.session_down(session.user_id, session.id)
         self.muc.lost(session)
         self.users.remove(session)
+        self._blocking.ended(session)

@@ -8,7 +8,7 @@ from typing import Final
 
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.xmpp.tables import STANZA_ERRORS_NS
+from tripoint.xmpp.tables import BLOCKING_ERRORS_NS, STANZA_ERRORS_NS
 from tripoint.xmpp.wire import escape_text
 
 # spec: RFC6120 8.3.3: the type that goes with each condition, where a handler has no reason for another
@@ -64,6 +64,7 @@ REFUSALS: Final[dict[Refusal, str | tuple[str, str]]] = {
     Refusal.BAD_MASK: "not-acceptable",
     Refusal.NO_SUCH_MASK: "item-not-found",
     Refusal.LIST_FULL: "resource-constraint",
+    Refusal.BLOCKED: ("not-acceptable", "cancel"),  # spec: XEP-0191 3.3
     Refusal.NICK_TAKEN: "conflict",
     Refusal.BAD_NICK: "not-acceptable",
     Refusal.REMOTE_TIMEOUT: "remote-server-timeout",
@@ -146,8 +147,9 @@ def problem_of(refused: Refused | AccountRefused) -> Problem:
         answer = REFUSALS[refused.refusal]
     else:
         answer = ACCOUNT_REFUSALS[refused.refusal]
+    extra = f"<blocked xmlns='{BLOCKING_ERRORS_NS}'/>" if refused.refusal is Refusal.BLOCKED else ""
     if isinstance(answer, tuple):
-        return Problem(answer[0], refused.text, answer[1])
+        return Problem(answer[0], refused.text, answer[1], extra=extra)
     return Problem(answer, refused.text)
 
 

@@ -4,6 +4,7 @@ spec: RFC6120 8.1, 8.2, 10.3-10.5; RFC6121 8. No stanza leaves this server yet: 
 with remote-server-not-found. Handlers are declared in c2s/ and muc/; importing those packages fills the table.
 """
 
+from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.jid import Domains, InvalidJid, Jid, parse_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import IQS, MESSAGES, PRESENCES, At
@@ -113,6 +114,11 @@ def _iq_to_resource(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """spec: RFC6121 8.5.3: to that resource, if it shares presence with the sender; answers always."""
     target = session.users.session(str(jid))
     request = stanza.get("type") in ("get", "set")
+    blocks = session.doors.reader.blocks
+    if target is not None and blocks(session.user_id, target.user_id) and request:
+        raise Refused(Refusal.BLOCKED)
+    if target is not None and blocks(target.user_id, session.user_id):
+        target = None
     if target is None or (request and not session.users.shares_presence(target, session)):
         if request:
             raise Problem("service-unavailable", "There is no such resource, or it does not share its presence")

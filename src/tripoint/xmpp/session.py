@@ -84,6 +84,7 @@ class XmppSession:
         "_per_s",
         "account",
         "bare",
+        "blocklist",
         "carbons",
         "closed",
         "device_id",
@@ -147,6 +148,8 @@ class XmppSession:
         self.directed: dict[str, Jid] = {}
         self.visits: dict[str, Visit] = {}  # by bare room JID
         # Rooms of other servers that this client waits to enter, by bare JID (muc/joining.py).
+        # Asked for its list of blocked people, and hears when that changes (XEP-0191 3.3).
+        self.blocklist = False
         self.waiting: dict[str, Waiting] = {}
         self.closed = False
         # Ends the stream with a stream error of this condition and text.

@@ -14,7 +14,7 @@ from tripoint.irc.entrance import tell_history
 from tripoint.irc.markers import CAPABILITY as READ_MARKER
 from tripoint.irc.masks import guise
 from tripoint.irc.names import is_channel
-from tripoint.irc.projection import rank_letters
+from tripoint.irc.projection import rank_letters, shown_rank
 from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.session import IrcSession, echo
@@ -61,7 +61,7 @@ async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
         return
     if room_id is None:
         try:
-            await _create(session, word)
+            await create_channel(session, word)
             return
         except Refused as refused:
             if refused.refusal is not Refusal.ALIAS_TAKEN:
@@ -107,8 +107,8 @@ async def _made_meanwhile(session: IrcSession, word: str) -> RoomId:
     raise Refused(Refusal.ALIAS_TAKEN)
 
 
-async def _create(session: IrcSession, word: str) -> None:
-    """JOIN of a local name that is free makes the channel.  spec: docs/mapping.md 4.3, 4.8"""
+async def create_channel(session: IrcSession, word: str, *, federate: bool = True) -> None:
+    """JOIN of a local name that is free makes the channel.  spec: docs/mapping.md 4.3, 4.8, 8.15"""
     names = session.names
     alias = names.alias(word)
     if alias is None:
@@ -123,13 +123,14 @@ async def _create(session: IrcSession, word: str) -> None:
             alias_localpart=localpart,
             # IRC's habit: a channel is in LIST unless somebody sets +s.
             listed=True,
+            creation_content={} if federate else {"m.federate": False},
         )
     )
     assert done.room_id is not None
     channel = session.channels.get(done.room_id)
     if channel is None:
         return
-    letters = rank_letters(channel.room.rank(session.user_id), channel.room.power)
+    letters = rank_letters(shown_rank(channel.room, session.user_id))
     if letters:
         words = [channel.name, f"+{letters}", *[session.nick] * (len(letters) - 1), session.nick]
         session.reply("MODE", *words)

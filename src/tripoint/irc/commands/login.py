@@ -13,7 +13,6 @@ from tripoint.irc.identify import register_as
 from tripoint.irc.names import is_nick
 from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
-from tripoint.irc.services import service
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import fold
 from tripoint.irc.wire import Line
@@ -91,18 +90,6 @@ async def register(session: IrcSession, line: Line) -> None:
         session.reply("REGISTER", "SUCCESS", account.name, "Account successfully registered")
 
     await register_as(session, fold(name), line.params[2], made)
-
-
-@command("NS", min_params=1, cost=2, spec="docs/mapping.md 18.1")
-async def ns(session: IrcSession, line: Line) -> None:
-    """NS <request>: the same as PRIVMSG NickServ :<request>."""
-    await service(session, "NickServ", " ".join(line.params))
-
-
-@command("NICKSERV", min_params=1, cost=2, spec="docs/mapping.md 18.1")
-async def nickserv(session: IrcSession, line: Line) -> None:
-    """The long form of NS."""
-    await ns(session, line)
 
 
 @command("QUIT", cost=0, spec="RFC2812 3.1.7")

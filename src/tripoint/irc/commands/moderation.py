@@ -27,7 +27,8 @@ async def kick(session: IrcSession, line: Line) -> None:
         if user_id is None:
             session.numeric(n.ERR_NOSUCHNICK, echo(nick), "No such nick/channel")
             continue
-        if user_id not in channel.room.joined():
+        membership = channel.room.membership(user_id)
+        if membership not in ("join", "invite", "knock"):
             session.numeric(n.ERR_USERNOTINCHANNEL, echo(nick), channel.name, "They aren't on that channel")
             continue
         try:
@@ -42,6 +43,11 @@ async def kick(session: IrcSession, line: Line) -> None:
             )
         except Refused as refused:
             session.refuse(refused, "KICK", channel.name, nick)
+            continue
+        if membership != "join":
+            # No line says it to the channel, so it is said to who did it (docs/mapping.md 9.10, 9.11).
+            text = "Their knock is declined" if membership == "knock" else "Their invitation is taken back"
+            session.standard("NOTE", "KICK", "TAKEN_BACK", channel.name, echo(nick), text=text)
 
 
 @command("INVITE", cost=2, spec="RFC2812 3.2.7")

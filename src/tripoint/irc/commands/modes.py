@@ -158,12 +158,17 @@ async def _wishes(session: IrcSession, channel: Channel, changes: list[Change]) 
             # "+qo" as it is announced: the lower letter does not take the higher one back.
             if not (user_id in wishes and present.above(rank)):
                 wishes[user_id] = rank
-        elif present is rank or (rank is Rank.OP and user_id in wishes):
+        elif present is rank or (rank is Rank.OP and user_id in wishes) or _is_shown_as_owner(channel, present, rank):
             wishes[user_id] = Rank.PLAIN
         elif not (rank is Rank.OP and present in (Rank.OWNER, Rank.ADMIN) and op_is_owner(channel.room.power)):
             text = f"They do not have +{change.letter}"
             session.standard("NOTE", "MODE", "NOT_HELD", channel.name, echo(change.arg), text=text)
     return wishes
+
+
+def _is_shown_as_owner(channel: Channel, present: Rank, taken: Rank) -> bool:
+    """-q of an op who is shown as an owner.  spec: docs/mapping.md 7.10"""
+    return present is Rank.OP and taken is Rank.OWNER and op_is_owner(channel.room.power)
 
 
 def _warn_owner_level(session: IrcSession, channel: Channel, wishes: Mapping[UserId, Rank]) -> None:

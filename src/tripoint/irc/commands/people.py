@@ -15,7 +15,7 @@ from tripoint.core.power import Rank
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
 from tripoint.irc.events import rank_shown
-from tripoint.irc.projection import prefix
+from tripoint.irc.projection import prefix, shown_rank
 from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.render import cut, one_line
@@ -99,7 +99,8 @@ def _channel_row(session: IrcSession, channel: Channel, user_id: UserId) -> WhoR
     member = channel.room.member(user_id)
     nick = session.names.nick(user_id, member.displayname if member else None)
     realname = (member.displayname if member else None) or nick
-    return WhoRow(user_id, channel.name, _flags(session, user_id, channel.room.rank(user_id)), one_line(realname))
+    flags = _flags(session, user_id, shown_rank(channel.room, user_id))
+    return WhoRow(user_id, channel.name, flags, one_line(realname))
 
 
 def _flags(session: IrcSession, user_id: UserId, rank: Rank) -> str:
@@ -160,7 +161,7 @@ async def _whois_one(session: IrcSession, user_id: UserId) -> None:
     multi = "multi-prefix" in session.caps
     # Several lines rather than one cut short: a line has room for some two long channel names.
     for at in range(0, len(shared), 2):
-        words = [prefix(c.room.rank(user_id), multi=multi) + c.name for c in shared[at : at + 2]]
+        words = [prefix(shown_rank(c.room, user_id), multi=multi) + c.name for c in shared[at : at + 2]]
         session.numeric(n.RPL_WHOISCHANNELS, nick, " ".join(words))
     session.numeric(n.RPL_WHOISSERVER, nick, names.server, session.network.title)
     account = names.account(user_id)

@@ -172,6 +172,8 @@ def _member_named(session: IrcSession, room: RoomView | None) -> Mentions:
 
 def _relay_ctcp(session: IrcSession, command_name: str, user_id: UserId, text: str) -> None:
     """Between live IRC sessions only; a user without one does not answer.  spec: docs/mapping.md 10.4"""
+    if session.reader.blocks(user_id, session.user_id):
+        return  # as if nobody was there (MAPPING 16.3)
     for other in session.network.sessions.of(user_id):
         body = f":{session.mask} {command_name} {other.nick} :{text}"
         other.tell(Outgoing([body], ts_ms=session.network.now_ms()))

@@ -67,14 +67,18 @@ class Ephemera:
         events = []
         typing_at = self._typing.get(room_id, 0)
         if typing_at > (since.ephemeral if since is not None else 0) and wanted.ephemeral.wants_type("m.typing"):
-            typing = sorted(self._reader.typing(room_id))
+            typing = sorted(u for u in self._reader.typing(room_id) if not self._reader.blocks(user_id, u))
             if typing or since is not None:
                 events.append(orjson.dumps({"type": "m.typing", "content": {"user_ids": typing}}))
         marker = None
         position = since.position if since is not None else 0
         if since is None or self._receipt_at.get(room_id, self._started_at) > position:
             receipts = await self._of_room(room_id)
-            found = [receipt for receipt in receipts.values() if receipt.position > position]
+            found = [
+                receipt
+                for receipt in receipts.values()
+                if receipt.position > position and not self._reader.blocks(user_id, receipt.user_id)
+            ]
             own = [receipt for receipt in found if receipt.user_id == user_id]
             if wanted.ephemeral.wants_type("m.receipt"):
                 for content in _receipt_contents(found, user_id):
@@ -106,7 +110,7 @@ class Ephemera:
         for other in reversed(self._presence):
             if self._presence[other] <= after:
                 break
-            if not wanted.presence.wants_sender(other):
+            if not wanted.presence.wants_sender(other) or self._reader.blocks(user_id, other):
                 continue
             if other == user_id or self._reader.shares_room(user_id, other):
                 events.append(self._presence_event(other))

@@ -131,14 +131,18 @@ class RoomChunks:
         event_filter = wanted.timeline
         if event_filter.passes_none:
             return Timeline((), False, since, whole=False)
-        # State that changed without an event is not in the timeline.
-        whole = event_filter.passes_all and all_visible and room.reset_position <= since
+        # Nothing of whom one has blocked. State that changed without an event is not in the timeline.
+        picky = self._blocks_any(user_id)
+        whole = event_filter.passes_all and all_visible and room.reset_position <= since and not picky
         if all_visible and since >= room.recent_from:
             found = []
             for item in reversed(room.recent):
                 if item.position <= since:
                     break
-                if item.position <= upto and (whole or event_filter.wants(item.event)):
+                event = item.event
+                if picky and event.state_key is None and self._reader.blocks(user_id, event.sender):
+                    continue
+                if item.position <= upto and (whole or event_filter.wants(event)):
                     found.append(item)
                     if len(found) > limit:
                         break
@@ -164,6 +168,10 @@ class RoomChunks:
             # The reader stopped looking: there may be more, and paging on from there finds it.
             return Timeline(timeline.items, True, page.end, whole=whole)
         return timeline
+
+    def _blocks_any(self, user_id: UserId) -> bool:
+        blocked = self._reader.block_list(user_id)
+        return bool(blocked.users or blocked.masks)
 
     def changed(self, room: RoomView, states: RoomStates, timeline: Timeline, since: int, upto: int) -> list[Event]:
         """State that changed after `since` and that the timeline alone does not tell: before its start, or left

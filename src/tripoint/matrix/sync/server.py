@@ -28,6 +28,7 @@ from tripoint.matrix.sync.rooms import (
     told_in_full,
 )
 from tripoint.matrix.sync.tokens import SyncToken
+from tripoint.rooms.blocking import EMPTY
 from tripoint.rooms.changes import (
     AccountDataChanged,
     EventCommitted,
@@ -322,6 +323,9 @@ class SyncServer:
         if membership == "join":
             return await self._joined(one, room, moved, data)
         if membership == "invite":
+            invitation = room.member(one.user_id)
+            if invitation is not None and self._reader.blocks(one.user_id, invitation.event.sender):
+                return None
             return self._chunks.invited(room, one.user_id)
         if membership == "knock":
             return self._chunks.knocked(room, one.user_id)
@@ -391,7 +395,7 @@ class SyncServer:
             account_data=account_data,
             transactions=self._own_transactions(timeline, one.session),
             summary=summary,
-            share_as=None if whole else (start, upto, wanted.key),
+            share_as=None if whole or self._reader.block_list(user_id) != EMPTY else (start, upto, wanted.key),
         )
 
     async def _stay(self, room: RoomView, user_id: UserId, position: int) -> tuple[_Stay, int, int]:

@@ -22,6 +22,7 @@ from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
     PutAlias,
+    PutClosedRoom,
     PutCredential,
     PutDestination,
     PutDevice,
@@ -241,6 +242,7 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR IGNORE INTO waiting_redactions (target, redaction) VALUES (?,?)",
         lambda w: (w.target, w.redaction),
     ),
+    PutClosedRoom: ("INSERT OR IGNORE INTO closed_rooms (room_id) VALUES (?)", lambda w: (w.room_id,)),
     PutRoomPassword: (
         "INSERT OR REPLACE INTO kv_password (room_key, verifier, before) VALUES (?,?,?)",
         lambda w: (w.room_key, w.verifier, w.before),

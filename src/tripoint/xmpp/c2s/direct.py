@@ -17,7 +17,7 @@ from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.rooms.commands import OpenDirect, SendEvent
 from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import RoomView
-from tripoint.rooms.refusals import Refused
+from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.c2s.carbons import copy_to, is_private
 from tripoint.xmpp.c2s.conversation import MESSAGE, said, taken_back
 from tripoint.xmpp.c2s.relating import relate
@@ -186,6 +186,8 @@ class DirectMessages:
         one, other = pair
         target = other if writer == one else one
         recipient, own = self._users.live(target), self._users.live(writer)
+        if self._doors.reader.blocks(target, writer):
+            recipient = None
         if recipient is None and own is None:
             return
         origin, event_id = change.origin, change.event.event_id
@@ -343,6 +345,11 @@ async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
 async def _pass_on(session: XmppSession, stanza: Element, jid: Jid, target: UserId) -> None:
     """Chat states, receipts, call signalling: nothing that is kept. spec: RFC6121 8.5.2, 8.5.3; XEP-0280 6.1"""
     user = session.users.live(target)
+    if session.doors.reader.blocks(session.user_id, target):
+        raise Refused(Refusal.BLOCKED)
+    if session.doors.reader.blocks(target, session.user_id):
+        # spec: XEP-0191 3.3: as if he was not there
+        raise Problem("service-unavailable", "There is nobody who takes this")
     if user is None and not await session.doors.accounts.is_local_user(target):
         raise Problem("service-unavailable", "There is no such user here")
     data = stamped(stanza, session.full)

@@ -111,7 +111,7 @@ async def directed_presence(session: XmppSession, stanza: Element, jid: Jid) -> 
 async def probe(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """A client asks for a contact's presence: answered if the subscription allows it, else with silence."""
     target = session.users.at(jid)
-    if target is None:
+    if target is None or _apart(session, target):
         return
     item = target.roster.get(session.bare)
     if target is session.user or (item is not None and item.subscription in ("from", "both")):
@@ -142,6 +142,8 @@ async def handle_subscription(session: XmppSession, kind: str, contact: Jid, sta
     target = parse_user_jid(contact, session.doors.domains)
     if target is None or not await session.doors.accounts.is_local_user(target):
         return  # spec: RFC6121 8.5.1: silently ignored
+    if session.doors.reader.blocks(target, session.user_id):
+        return  # spec: XEP-0191 3.3: no answer, no error
     children = "" if stanza is None else _inside(stanza)
     await _receive_subscription(session, kind, target, bare, session.bare, children)
     if kind == "subscribed":
@@ -213,8 +215,14 @@ def _tell_contacts(session: XmppSession, user: LiveUser, stanza: tuple[bytes, by
     for bare, item in user.roster.items():
         if item.subscription in ("from", "both"):
             contact = session.users.at(parse_jid(bare))
-            if contact is not None and contact is not user:
+            if contact is not None and contact is not user and not _apart(session, contact):
                 _tell_user(contact, stanza)
+
+
+def _apart(session: XmppSession, other: LiveUser) -> bool:
+    """Whether one of the two has blocked the other: neither sees whether the other is there. spec: XEP-0191 3.3"""
+    blocks = session.doors.reader.blocks
+    return blocks(session.user_id, other.user_id) or blocks(other.user_id, session.user_id)
 
 
 def _show_contacts(session: XmppSession, user: LiveUser) -> None:
@@ -226,7 +234,7 @@ def _show_contacts(session: XmppSession, user: LiveUser) -> None:
         if item.subscription not in ("to", "both"):
             continue
         contact = session.users.at(parse_jid(bare))
-        if contact is None or contact is user:
+        if contact is None or contact is user or _apart(session, contact):
             continue
         theirs = contact.roster.get(session.bare)
         if theirs is not None and theirs.subscription in ("from", "both"):
@@ -244,7 +252,7 @@ def _show_requests(session: XmppSession, user: LiveUser) -> None:
 def _deliver(session: XmppSession, jid: Jid, stanza: tuple[bytes, bytes]) -> None:
     """Directed presence to a resource, or to all available ones of a user."""
     target = session.users.at(jid)
-    if target is None:
+    if target is None or _apart(session, target):
         return
     if not jid.resource:
         _tell_user(target, stanza)

@@ -6,7 +6,6 @@ docs/mapping.md 4.6, 6.1, 6.3.
 
 from tripoint.core.ids import RoomAlias
 from tripoint.core.power import moderated
-from tripoint.rooms.commands import Leave
 from tripoint.rooms.ports import PublicRoom, RoomView
 from tripoint.rooms.settings import asks_password, slow_mode_s
 from tripoint.xmpp import adhoc
@@ -24,7 +23,6 @@ from tripoint.xmpp.tables import (
     MUC_ROOMINFO,
     MUC_SELF_PING_NS,
     PING_NS,
-    REGISTER_NS,
     RSM_NS,
 )
 from tripoint.xmpp.wire import Element, escape_attribute, escape_text
@@ -211,29 +209,3 @@ async def occupant_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
     if visit.view.with_nick(jid.resource) is None:
         raise Problem("item-not-found", "Nobody has that nick in this room")
     return info(At.OCCUPANT, identity("client", "pc"), (DISCO_INFO_NS, PING_NS))
-
-
-# -- registration: the way to end a membership
-
-
-@iq("get", REGISTER_NS, at=(At.ROOM,), feature=REGISTER_NS, spec="XEP-0045 7.10")
-async def registration(session: XmppSession, stanza: Element, jid: Jid) -> str:
-    """A member is registered with his nick; others become members by entering."""
-    room = await session.muc.room_for(session, jid)
-    if room.membership(session.user_id) != "join":
-        raise Problem("not-allowed", "Enter the room to become a member")
-    view = await session.muc.open(room)
-    nick = view.nicks.nick(session.user_id) or ""
-    session.muc.close_if_empty(view)
-    return f"<query xmlns='{REGISTER_NS}'><registered/><username>{escape_text(nick)}</username></query>"
-
-
-@iq("set", REGISTER_NS, at=(At.ROOM,), spec="XEP-0077 3.2, docs/mapping.md 4.4")
-async def unregister(session: XmppSession, stanza: Element, jid: Jid) -> str:
-    """<remove/>: the user leaves for good."""
-    room = await session.muc.room_for(session, jid)
-    query = stanza.first()
-    if query is None or query.child("remove", REGISTER_NS) is None:
-        raise Problem("not-allowed", "Enter the room to become a member")
-    await session.doors.rooms.do(Leave(actor=session.user_id, room_id=room.room_id))
-    return ""

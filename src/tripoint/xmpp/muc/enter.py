@@ -16,6 +16,7 @@ from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.messages import is_payload
 from tripoint.xmpp.muc import joining
 from tripoint.xmpp.muc.events import history_message, subject
+from tripoint.xmpp.muc.registering import show_knocks
 from tripoint.xmpp.muc.view import MucView
 from tripoint.xmpp.projection import Standing, are_alike, handle_of, is_valid_nick
 from tripoint.xmpp.refusals import Problem
@@ -211,6 +212,7 @@ async def _enter(
     wanted = read_history(stanza.child("x", MUC_NS), session.doors.now_ms())
     history = await _history(session, view, visit.position, wanted)
     view.end_of_entry(visit, history, subject(view))
+    show_knocks(view, visit)
 
 
 def _wished_nick(session: XmppSession, nick: str) -> str | None:

@@ -17,6 +17,7 @@ from tripoint.rooms.settings import LIMITS, SLOW
 from tripoint.xmpp.corrections import replacing
 from tripoint.xmpp.messages import inside_of
 from tripoint.xmpp.muc.reactions import tell_reaction
+from tripoint.xmpp.muc.registering import tell_knock
 from tripoint.xmpp.muc.retraction import retraction, tell_redaction, tombstone
 from tripoint.xmpp.muc.view import GONE, MucView, Occupant
 from tripoint.xmpp.projection import Standing
@@ -25,7 +26,7 @@ from tripoint.xmpp.related import Related
 from tripoint.xmpp.render import Shared, delay, item, muc_user, room_message, room_presence, stanza_id
 from tripoint.xmpp.replies import Answer, Find, among_recent, answer_of
 from tripoint.xmpp.tables import CHAT_STATES_NS, CLIENT_NS, MUC_USER_NS, Status
-from tripoint.xmpp.wire import escape_text
+from tripoint.xmpp.wire import escape_attribute, escape_text
 
 # docs/mapping.md 5: older than this when it is delivered, a message says when it was sent.
 LATE_MS: Final = 30_000
@@ -38,10 +39,12 @@ def tell_event(view: MucView, change: EventCommitted) -> None:
     view.position = change.position
     event = change.event
     tell = _FORMS.get(event.type)
-    if tell is not None:
-        tell(view, change)
-    elif not event.is_state:
-        _said(view, change)
+    if event.is_state:
+        if tell is not None:
+            tell(view, change)
+        return
+    with view.unheard_by(view.doors.reader.blockers(event.sender)):
+        (tell or _said)(view, change)
 
 
 # -- talk
@@ -169,7 +172,9 @@ def tell_typing(view: MucView, change: TypingChanged) -> None:
 
 def _tell_state(view: MucView, user_id: UserId, state: str) -> None:
     who = view.occupants.get(user_id)
-    if who is not None and not who.hidden:
+    if who is None or who.hidden:
+        return
+    with view.unheard_by(view.doors.reader.blockers(user_id)):
         view.tell(room_message(who.jid, f"<{state} xmlns='{CHAT_STATES_NS}'/>" + who.id_xml))
 
 
@@ -211,11 +216,26 @@ def tell_encrypted(view: MucView) -> None:
         view.forget_visit(visit)
 
 
+def tell_closed(view: MucView, reason: str | None, venue: str | None) -> None:
+    """The room is being closed: one unavailable presence to everybody who is there. spec: XEP-0045 10.9"""
+    at = "" if venue is None else f" jid='{escape_attribute(venue)}'"
+    why = f"<reason>{escape_text(reason)}</reason>" if reason else ""
+    destroy = f"<destroy{at}>{why}</destroy>" if why else f"<destroy{at}/>"
+    for visit in view.visits():
+        x = muc_user(item(Standing(GONE, GONE)) + destroy, (Status.SELF_PRESENCE,))
+        visit.session.send_shared(room_presence(visit.occupant.jid, x, unavailable=True))
+        view.forget_visit(visit)
+
+
 # -- members
 
 
 def _member(view: MucView, change: EventCommitted) -> None:
     event = change.event
+    if membership_of(event) == "knock":
+        knocker = view.room.member(UserId(event.state_key or ""))
+        if knocker is not None and knocker.event is event:
+            tell_knock(view, knocker)
     by = None if event.sender == event.state_key else event.sender
     tell_member(view, change.replaced, event, by)
 

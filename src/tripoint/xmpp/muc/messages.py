@@ -13,6 +13,7 @@ from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.messages import content_of, text_of
 from tripoint.xmpp.muc.mentions import link_mentions
 from tripoint.xmpp.muc.reactions import react
+from tripoint.xmpp.muc.registering import approve, is_approval
 from tripoint.xmpp.muc.retraction import retract
 from tripoint.xmpp.muc.view import Visit
 from tripoint.xmpp.refusals import Problem
@@ -143,7 +144,7 @@ async def private_message(session: XmppSession, stanza: Element, jid: Jid) -> No
 
 @message("normal", "chat", at=(At.ROOM,), spec="XEP-0045 7.8.2")
 async def to_room_itself(session: XmppSession, stanza: Element, jid: Jid) -> None:
-    """A mediated invitation, or the refusal of one."""
+    """A mediated invitation, the refusal of one, or the answer about somebody who knocked."""
     x = stanza.child("x", MUC_USER_NS)
     invites = [] if x is None else [e for e in x.elements() if (e.name, e.namespace) == ("invite", MUC_USER_NS)]
     decline = None if x is None else x.child("decline", MUC_USER_NS)
@@ -151,6 +152,8 @@ async def to_room_itself(session: XmppSession, stanza: Element, jid: Jid) -> Non
         await _invite(session, jid, invites)
     elif decline is not None:
         await _decline(session, jid, decline)
+    elif is_approval(stanza):
+        await approve(session, stanza, jid)
     else:
         # Voice requests and approvals (XEP-0045 7.13, 8.6, 9.9) come this way too; they are not there yet.
         raise Problem("feature-not-implemented", "A message to the room itself is of type groupchat")

@@ -1,7 +1,7 @@
 """muc#owner: configuring a room, and opening one that was just made.
 
 spec: XEP-0045 10.1, 10.2, 16.5.3; docs/mapping.md 4.3, 8. Fields that are fixed here are shown as they are and
-ignored when they come back. Destroying a room (10.9) is not there yet and says so.
+ignored when they come back.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,17 @@ from collections.abc import Mapping
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.json_view import object_at
 from tripoint.core.power import moderated
-from tripoint.rooms.commands import Command, Leave, Secret, SendState, SetListed, SetPassword, SetTopic, UnlockRoom
+from tripoint.rooms.commands import (
+    CloseRoom,
+    Command,
+    Leave,
+    Secret,
+    SendState,
+    SetListed,
+    SetPassword,
+    SetTopic,
+    UnlockRoom,
+)
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.settings import (
     LIMITS,
@@ -23,7 +33,7 @@ from tripoint.rooms.settings import (
     slow_mode_s,
 )
 from tripoint.xmpp.c2s.registration import form_fields
-from tripoint.xmpp.jid import Jid
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid
 from tripoint.xmpp.projection import is_public
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, iq
@@ -62,8 +72,10 @@ async def configure(session: XmppSession, stanza: Element, jid: Jid) -> str:
     room = await _owned(session, jid)
     query = stanza.first()
     assert query is not None  # the router has looked
-    if query.child("destroy", MUC_OWNER_NS) is not None:
-        raise Problem("feature-not-implemented", "Rooms cannot be destroyed yet")
+    destroy = query.child("destroy", MUC_OWNER_NS)
+    if destroy is not None:
+        await _destroy(session, room, destroy)
+        return ""
     form = query.child("x", DATA_FORMS_NS)
     if form is None or form.get("type") not in ("submit", "cancel"):
         raise Problem("bad-request", "A form of type submit or cancel is expected")
@@ -88,6 +100,23 @@ async def configure(session: XmppSession, stanza: Element, jid: Jid) -> str:
     for command in commands:
         await session.doors.rooms.do(command)
     return ""
+
+
+async def _destroy(session: XmppSession, room: RoomView, destroy: Element) -> None:
+    """spec: XEP-0045 10.9; docs/mapping.md 4.9. What the occupants are told comes with the change."""
+    reason, venue = destroy.child_text("reason", MUC_OWNER_NS) or None, destroy.get("jid")
+    replacement = None
+    if venue:
+        try:
+            jid = parse_jid(venue)
+        except InvalidJid:
+            raise Problem("jid-malformed", "The address of the other room is not valid") from None
+        replacement = await session.muc.find(session, jid) if jid.domain == session.doors.domains.rooms else None
+        if replacement is None or replacement == room.room_id:
+            raise Problem("item-not-found", "There is no such room to take the place of this one")
+    await session.doors.rooms.do(
+        CloseRoom(actor=session.user_id, room_id=room.room_id, reason=reason, replacement=replacement)
+    )
 
 
 async def _owned(session: XmppSession, jid: Jid) -> RoomView:

@@ -14,6 +14,7 @@ from tripoint.rooms.changes import (
     MembershipChanged,
     PresenceChanged,
     RoomChange,
+    RoomClosed,
     SessionsEnded,
     StateReset,
     TypingChanged,
@@ -23,13 +24,13 @@ from tripoint.rooms.commands import Invite
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refused
 from tripoint.xmpp.c2s.users import Users
-from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_local
-from tripoint.xmpp.muc.events import tell_event, tell_typing
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_local, room_id_jid_local
+from tripoint.xmpp.muc.events import tell_closed, tell_event, tell_typing
 from tripoint.xmpp.muc.resets import tell_reset
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.projection import Nicks, is_public, room_jid
 from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.render import invitation
+from tripoint.xmpp.render import body, invitation, room_message
 from tripoint.xmpp.session import Doors, XmppSession
 from tripoint.xmpp.tables import CONFERENCE_NS, Status
 from tripoint.xmpp.wire import Element
@@ -105,6 +106,18 @@ class Muc:
                 self.close_if_empty(view)
             elif isinstance(change, TypingChanged):
                 tell_typing(view, change)
+            elif isinstance(change, RoomClosed):
+                tell_closed(view, change.reason, self._venue(change.replacement))
+                self.close_if_empty(view)
+
+    def _venue(self, room_id: RoomId | None) -> str | None:
+        """The address of the room that takes the place of another, as far as it is known now."""
+        if room_id is None:
+            return None
+        room = self._doors.reader.peek(room_id)
+        if room is None:
+            return f"{room_id_jid_local(room_id)}@{self._doors.domains.rooms}"
+        return room_jid(room, self._doors.domains)
 
     # -- finding
 
@@ -193,6 +206,8 @@ class Muc:
         elif isinstance(change, MembershipChanged):
             if change.membership == "invite":
                 self._tell_invited(change)
+            elif change.before == "knock" and change.membership in ("leave", "ban"):
+                self._tell_turned_away(change)
         elif isinstance(change, SessionsEnded):
             user = self._users.live(change.user_id)
             for session in [] if user is None else list(user.sessions.values()):
@@ -205,9 +220,21 @@ class Muc:
         member = None if room is None else room.member(change.user_id)
         if user is None or room is None or member is None or member.event.content.get("is_direct") is True:
             return
+        if self._doors.reader.blocks(change.user_id, member.event.sender):
+            return  # docs/mapping.md 16.3
         data = self._invitation(room, change.user_id)
         for session in user.available():
             session.send(data)
+
+    def _tell_turned_away(self, change: MembershipChanged) -> None:
+        """A knock was declined; XEP-0045 has no word for it, so it is said in plain ones. docs/mapping.md 9.11"""
+        user, room = self._users.live(change.user_id), self._doors.reader.peek(change.room_id)
+        member = None if room is None else room.member(change.user_id)
+        if user is None or room is None or member is None or member.event.sender == change.user_id:
+            return
+        told = room_message(room_jid(room, self._doors.domains), body("You were not let in"), kind="normal")
+        for session in user.available():
+            session.send_shared(told)
 
     def _invitation(self, room: RoomView, user_id: UserId) -> bytes:
         member = room.member(user_id)
@@ -225,7 +252,8 @@ class Muc:
             if membership == "invite":
                 room = await self._doors.reader.room(room_id)
                 member = room.member(session.user_id)
-                if member is not None and member.event.content.get("is_direct") is not True:
+                blocked = member is not None and self._doors.reader.blocks(session.user_id, member.event.sender)
+                if member is not None and not blocked and member.event.content.get("is_direct") is not True:
                     session.send(self._invitation(room, session.user_id))
 
     async def accept_direct_invitation(self, session: XmppSession, stanza: Element, target: UserId) -> bool:

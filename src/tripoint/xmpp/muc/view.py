@@ -6,7 +6,8 @@ room's changes look like is events.py; commands are in enter.py, messages.py, ad
 spec: XEP-0045 7.1, 7.2, 7.7, 7.14; docs/mapping.md 2.6-2.9, 4.4-4.7, 5.2, 7, 13.7.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from tripoint.core.ids import RoomAlias, UserId
@@ -78,6 +79,7 @@ class MucView:
     def __init__(self, room: RoomView, jid: str, nicks: Nicks, doors: Doors) -> None:
         self.room = room
         self.jid = jid
+        self._deaf: frozenset[UserId] = frozenset()
         self.nicks = nicks
         self.position = room.last_position
         self.occupants: dict[UserId, Occupant] = {}
@@ -217,13 +219,33 @@ class MucView:
         """Every session that is here, those to whom the room is still being shown too."""
         return [*self._hearing, *self._entering]
 
+    @contextmanager
+    def unheard_by(self, users: frozenset[UserId]) -> Iterator[None]:
+        """What is said meanwhile is by somebody whom these have blocked; who is there they see. docs/mapping.md 16.3"""
+        self._deaf = users
+        try:
+            yield
+        finally:
+            self._deaf = frozenset()
+
     def tell(self, shared: Shared) -> None:
         """To every visit. This loop is what a busy room does all day."""
         head, tail = shared
+        if self._deaf and head.startswith(b"<message"):
+            self._tell_but(shared)
+            return
         for send, to in self._hearing.values():
             send(head + to + tail)
         for visit in self._entering:
             if visit.waiting is not None:
+                visit.waiting.append(shared)
+
+    def _tell_but(self, shared: Shared) -> None:
+        for visit, (send, to) in self._hearing.items():
+            if visit.session.user_id not in self._deaf:
+                send(shared.to(to))
+        for visit in self._entering:
+            if visit.waiting is not None and visit.session.user_id not in self._deaf:
                 visit.waiting.append(shared)
 
     def tell_of(self, who: Occupant, others: Shared, himself: Shared) -> None:

@@ -1,6 +1,6 @@
 """Rooms and events of other servers: rooms known from outside, redactions that came before their events,
 what lies before all that is here, rooms whose members are not all here.
-Passwords of rooms."""
+Passwords of rooms; closed rooms."""
 
 from alembic import op
 
@@ -17,6 +17,7 @@ STATEMENTS = (
         target TEXT NOT NULL, redaction TEXT NOT NULL, PRIMARY KEY (target, redaction)) WITHOUT ROWID""",
     "CREATE TABLE stripped_states (room_key INTEGER PRIMARY KEY, state BLOB NOT NULL)",
     "CREATE TABLE kv_password (room_key INTEGER PRIMARY KEY, verifier BLOB NOT NULL, before BLOB NOT NULL)",
+    "CREATE TABLE closed_rooms (room_id TEXT PRIMARY KEY) WITHOUT ROWID",
 )
 
 

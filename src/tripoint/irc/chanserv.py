@@ -1,0 +1,270 @@
+"""ChanServ: what a channel is and who owns it; settings that have no mode of their own.
+
+Nothing is kept here: each command asks the middle for what Matrix and XMPP clients ask by events and forms.
+spec: docs/mapping.md 4.8, 4.9, 7.7, 8.14-8.18, 9.2-9.5, 9.10, 18.
+"""
+
+from __future__ import annotations
+
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import EventId, RoomId, UserId
+from tripoint.core.json_view import object_at, text_at
+from tripoint.core.power import Rank, rank_of
+from tripoint.irc.channel import Channel
+from tripoint.irc.commands.channels import create_channel
+from tripoint.irc.events import ban_mask
+from tripoint.irc.projection import channel_args, channel_flags
+from tripoint.irc.services import Request, service_command
+from tripoint.rooms.commands import (
+    CloseRoom,
+    KeepRoom,
+    Leave,
+    MaskList,
+    SendState,
+    SetLevels,
+    SetRanks,
+)
+from tripoint.rooms.masks import listed_masks, texts_of
+from tripoint.rooms.ports import RoomView
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.settings import MAX_SLOW_S, SLOW, slow_content, slow_mode_s
+
+_VISIBILITIES = ("world_readable", "shared", "invited", "joined")
+# An owner of a room that has no creators with power of their own; docs/mapping.md 7.
+OWNER_LEVEL = 100
+MAX_LINES = 50
+
+
+async def _room(request: Request) -> RoomView:
+    """The room that a request names, as far as the asker may know of it."""
+    session = request.session
+    room = await session.reader.room(await session.room_named(request.word(0)))
+    inside = room.membership(session.user_id) in ("join", "invite")
+    if not inside and not room.listed and room.join_rule != "public":
+        raise Refused(Refusal.NO_SUCH_ROOM)
+    return room
+
+
+def _inside(request: Request) -> Channel:
+    """The channel that a request names, for who is in it. Raises IrcRefused."""
+    return request.session.channel_named(request.word(0))
+
+
+async def _user(request: Request, word: str) -> UserId:
+    return await request.session.user_named(word)
+
+
+@service_command("ChanServ", "INFO", "<channel>: what it is, who owns it, what its modes do not show", min_words=1)
+async def info(request: Request) -> None:
+    """INFO <channel>."""
+    room, names = await _room(request), request.session.names
+    args = channel_args(room)
+    say = request.say
+    say(f"{names.channel(room)}: {room.name or 'no name'}; {room.joined_count()} members; id {room.room_id}")
+    say(f"Topic: {room.topic}" if room.topic else "No topic is set")
+    owners = [user_id for user_id in room.joined() if room.rank(user_id) is Rank.OWNER]
+    say("Owners: " + (", ".join(names.nick(user_id) for user_id in owners[:MAX_LINES]) or "nobody who is here"))
+    say(f"Modes: +{channel_flags(room)}{''.join(args)}; who enters: {room.join_rule}; version {room.version.id}")
+    say(f"History: {room.history_visibility}")
+    slow = slow_mode_s(room)
+    if slow:
+        say(f"Slow mode: {slow} seconds between two messages")
+    waiting = [user_id for user_id, member in room.members().items() if member.membership == "knock"]
+    if waiting and room.membership(request.session.user_id) == "join":
+        say("Asking to enter: " + ", ".join(names.nick(user_id) for user_id in waiting[:MAX_LINES]))
+    _tell_levels(request, room)
+
+
+def _tell_levels(request: Request, room: RoomView) -> None:
+    """Rights that no mode shows.  spec: docs/mapping.md 7.9"""
+    power = room.power
+    request.say(
+        f"Levels: invite {power.invite:g}, kick {power.kick:g}, ban {power.ban:g}, redact {power.redact:g}, "
+        f"state {power.state_default:g}, speak {power.event('m.room.message', is_state=False):g}"
+    )
+    levels = object_at(power.content, "events")
+    if levels:
+        told = ", ".join(f"{kind} {level}" for kind, level in sorted(levels.items()) if isinstance(level, int))
+        request.say(f"By event: {told}")
+
+
+@service_command("ChanServ", "OP", "<channel> [<nick>]: give operator status", min_words=1)
+async def op(request: Request) -> None:
+    """OP <channel> [<nick>]."""
+    await _set_rank(request, Rank.OP)
+
+
+@service_command("ChanServ", "DEOP", "<channel> [<nick>]: take every status away", min_words=1)
+async def deop(request: Request) -> None:
+    """DEOP <channel> [<nick>]."""
+    await _set_rank(request, Rank.PLAIN)
+
+
+async def _set_rank(request: Request, rank: Rank) -> None:
+    session, channel = request.session, _inside(request)
+    user_id = await _user(request, request.word(1)) if request.word(1) else session.user_id
+    await session.do(SetRanks(actor=session.user_id, room_id=channel.room_id, ranks=((user_id, rank),)))
+    request.say("Done")
+
+
+@service_command("ChanServ", "LEVEL", "<channel> <nick> [<level>]: show or set an exact power level", min_words=2)
+async def level(request: Request) -> None:
+    """LEVEL <channel> <nick> [<level>].  spec: docs/mapping.md 7.7"""
+    session, channel = request.session, _inside(request)
+    user_id = await _user(request, request.word(1))
+    if request.word(2):
+        try:
+            number = int(request.word(2))
+        except ValueError:
+            request.say("A power level is a whole number")
+            return
+        await session.do(SetLevels(actor=session.user_id, room_id=channel.room_id, levels=((user_id, number),)))
+    shown = channel.room.power.user(user_id)
+    text = "made this room: no number is above theirs" if shown == float("inf") else f"has power level {shown:g}"
+    request.say(f"{session.names.nick(user_id)} {text}")
+
+
+@service_command("ChanServ", "SET", "<channel> HISTORY|SLOW <value>: who reads; seconds between messages", min_words=3)
+async def set_(request: Request) -> None:
+    """SET <channel> HISTORY <visibility>; SET <channel> SLOW <seconds>.  spec: docs/mapping.md 8.14, 8.18"""
+    session, channel = request.session, _inside(request)
+    what, value = request.word(1).upper(), request.word(2).lower()
+    if what == "HISTORY":
+        if value not in _VISIBILITIES:
+            request.say(f"HISTORY is one of {', '.join(_VISIBILITIES)}")
+            return
+        kind, content = "m.room.history_visibility", _visibility(value)
+    elif what == "SLOW":
+        if not (value.isascii() and value.isdecimal() and len(value) < 7 and int(value) <= MAX_SLOW_S):
+            request.say(f"SLOW is a number of seconds up to {MAX_SLOW_S}, or 0")
+            return
+        kind, content = SLOW, slow_content(int(value))
+    else:
+        request.say("HISTORY and SLOW can be set")
+        return
+    await session.do(
+        SendState(actor=session.user_id, room_id=channel.room_id, type=kind, state_key="", content=content)
+    )
+    request.say(f"{what} of {channel.name} is now {value}")
+
+
+def _visibility(value: str) -> JsonObject:
+    return {"history_visibility": value}
+
+
+@service_command("ChanServ", "MASKS", "<channel>: all lists of masks", min_words=1)
+async def masks(request: Request) -> None:
+    """MASKS <channel>."""
+    room, names = _inside(request).room, request.session.names
+    lines = [
+        f"b {ban_mask(names, user_id)} by {names.nick(member.event.sender)}"
+        for user_id, member in room.members().items()
+        if member.membership == "ban"
+    ]
+    for letter, which in (("b", MaskList.BAN), ("e", MaskList.EXEMPT), ("I", MaskList.INVITE)):
+        lines += [f"{letter} {one.mask} by {names.nick(one.sender)}" for one in listed_masks(room, which)]
+    for line in lines[:MAX_LINES]:
+        request.say(line)
+    request.say(f"End of masks ({len(lines)})")
+
+
+@service_command("ChanServ", "PINS", "<channel>: pinned messages", min_words=1)
+async def pins(request: Request) -> None:
+    """PINS <channel>.  spec: docs/mapping.md 8.16"""
+    session, room = request.session, _inside(request).room
+    shown = 0
+    for event_id in texts_of(room.state.get(("m.room.pinned_events", "")), "pinned")[-MAX_LINES:]:
+        try:
+            item = await session.reader.event(room.room_id, EventId(event_id), session.user_id)
+        except Refused:
+            continue
+        if item.redacted_because is None:
+            text = (text_at(item.event.content, "body") or "").partition("\n")[0]
+            request.say(f"<{session.names.nick(item.event.sender)}> {text}")
+            shown += 1
+    request.say(f"End of pinned messages ({shown})")
+
+
+@service_command("ChanServ", "WHOIS", "<channel> <nick>: what somebody is called there, and may do", min_words=2)
+async def whois(request: Request) -> None:
+    """WHOIS <channel> <nick>.  spec: docs/mapping.md 2.5"""
+    session, room = request.session, _inside(request).room
+    user_id = await _user(request, request.word(1))
+    member = room.member(user_id)
+    if member is None or member.membership != "join":
+        raise Refused(Refusal.TARGET_NOT_JOINED)
+    rank = rank_of(room.power, user_id, "join")
+    name = member.displayname or session.names.nick(user_id)
+    request.say(f"{session.names.nick(user_id)} is {user_id}, called {name} in this channel; rank: {rank.value}")
+
+
+@service_command("ChanServ", "CREATE", "<channel> [LOCALONLY]: make it, for this server alone", min_words=1)
+async def create(request: Request) -> None:
+    """CREATE <channel> [LOCALONLY].  spec: docs/mapping.md 8.15"""
+    session = request.session
+    if session.account.guest:
+        raise Refused(Refusal.GUESTS_FORBIDDEN)
+    local_only = request.word(1).upper() == "LOCALONLY"
+    if request.word(1) and not local_only:
+        request.say("LOCALONLY is all that can be said of it")
+        return
+    await create_channel(session, request.word(0), federate=not local_only)
+    request.say(f"{request.word(0)} is made" + (", for users of this server alone" if local_only else ""))
+
+
+@service_command("ChanServ", "REGISTER", "<channel>: keep a guest's channel, as its owner", min_words=1)
+async def register(request: Request) -> None:
+    """REGISTER <channel>.  spec: docs/mapping.md 4.8"""
+    session, channel = request.session, _inside(request)
+    await session.do(KeepRoom(actor=session.user_id, room_id=channel.room_id))
+    request.say(f"{channel.name} stays from now on, and you are its owner")
+
+
+@service_command("ChanServ", "DECLINE", "<channel>: give an invitation back, or a knock up", min_words=1)
+async def decline(request: Request) -> None:
+    """DECLINE <channel>.  spec: docs/mapping.md 9.10"""
+    session = request.session
+    room_id: RoomId = await session.room_named(request.word(0))
+    if (await session.reader.memberships(session.user_id)).get(room_id) not in ("invite", "knock"):
+        request.say("You are not invited to that channel")
+        return
+    await session.do(Leave(actor=session.user_id, room_id=room_id))
+    request.say("Done")
+
+
+@service_command("ChanServ", "DROP", "<channel> [<reason>]: close a channel for good", min_words=1)
+async def drop(request: Request) -> None:
+    """DROP <channel> [<reason>], twice.  spec: docs/mapping.md 4.9"""
+    session, channel = request.session, _inside(request)
+    name = channel.name
+    if rank_of(channel.room.power, session.user_id, "join") is not Rank.OWNER:
+        raise Refused(Refusal.POWER_TOO_LOW, "Only an owner closes a room")
+    if not session.confirms(f"drop {channel.room_id}"):
+        request.say(f"This puts everybody out of {name} and closes it for good; say it again within a minute")
+        return
+    reason = request.rest.partition(" ")[2].strip() or None
+    await session.do(CloseRoom(actor=session.user_id, room_id=channel.room_id, reason=reason))
+    request.say(f"{name} is closed")
+
+
+@service_command("ChanServ", "TRANSFER", "<channel> <nick>: hand your channel over", min_words=2)
+async def transfer(request: Request) -> None:
+    """TRANSFER <channel> <nick>: they become owner, you an ordinary member, in one event."""
+    session, channel = request.session, _inside(request)
+    user_id = await _user(request, request.word(1))
+    power = channel.room.power
+    if user_id not in channel.room.joined():
+        raise Refused(Refusal.TARGET_NOT_JOINED)
+    if session.user_id in power.creators:
+        # What a creator may is of the room itself and no level; only a new room has other creators (21.4).
+        text = "You made this room, and a maker's rights cannot be handed over; give +q instead"
+        raise Refused(Refusal.NOT_SUPPORTED, text)
+    own = power.user(session.user_id)
+    level = max(OWNER_LEVEL, int(own))
+    await session.do(
+        SetLevels(
+            actor=session.user_id, room_id=channel.room_id, levels=((user_id, level), (session.user_id, None))
+        )
+    )
+    request.say(f"{channel.name} is now {session.names.nick(user_id)}'s")
+

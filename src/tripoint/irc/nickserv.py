@@ -1,0 +1,97 @@
+"""NickServ: one's account: made, logged into, its password, its sessions.
+
+spec: docs/mapping.md 4, 18.1, 19; IRCv3 account-registration for the same over REGISTER.
+"""
+
+from __future__ import annotations
+
+from tripoint.irc.identify import log_in_as, register_as
+from tripoint.irc.services import Request, service_command, usages
+from tripoint.irc.tables import fold
+
+_ABOUT = "NickServ keeps accounts. An account works on IRC, XMPP and Matrix alike."
+_E2EE = (
+    "Encrypted rooms can only be read in a client that holds the keys, which this server does not.",
+    "Open them in a Matrix client with the same account; you stay a member while you are here.",
+)
+_TLS = "Passwords need TLS here: connect to the TLS port"
+MAX_SHOWN = 50
+
+
+@service_command("NickServ", "HELP", "[E2EE]: what I know; about encrypted rooms")
+async def help_(request: Request) -> None:
+    """HELP, and HELP E2EE."""
+    lines = _E2EE if request.word(0).upper() == "E2EE" else (_ABOUT, *usages("NickServ"))
+    for line in lines:
+        request.say(line)
+
+
+@service_command("NickServ", "REGISTER", "<password> [<email>]: make an account of your present nick", min_words=1)
+async def register(request: Request) -> None:
+    """REGISTER <password> [<email>]."""
+    session = request.session
+    if not session.passwords_allowed:
+        request.say(_TLS)
+        return
+    if not session.account.guest:
+        request.say(f"You are logged in as {session.account.name} already")
+        return
+    await register_as(
+        session,
+        fold(session.nick),
+        request.word(0),
+        lambda account: request.say(f"Account {account.name} is made, and you are logged in"),
+    )
+
+
+@service_command("NickServ", "IDENTIFY", "[<account>] <password>: log in", min_words=1)
+async def identify(request: Request) -> None:
+    """IDENTIFY [<account>] <password>."""
+    session = request.session
+    if not session.passwords_allowed:
+        request.say(_TLS)
+        return
+    name = request.word(0) if len(request.words) > 1 else session.nick
+    account = await session.accounts.check_password(fold(name), request.words[-1], address=session.address)
+    if account.user_id == session.user_id:
+        request.say("You are logged in already")
+        return
+    await log_in_as(session, account)
+    request.say(f"You are now logged in as {account.name}")
+
+
+@service_command("NickServ", "PASSWD", "<old password> <new password>: change your password", min_words=2)
+async def change_password(request: Request) -> None:
+    """PASSWD <old> <new>. Other sessions end (docs/mapping.md 18.2)."""
+    session = request.session
+    if session.account.guest:
+        request.say("You have no account here; REGISTER makes one")
+        return
+    if not session.passwords_allowed:
+        request.say(_TLS)
+        return
+    await session.accounts.check_password(session.account.name, request.word(0), address=session.address)
+    await session.accounts.change_password(session.user_id, request.word(1), keep_device=session.device_id)
+    request.say("Your password is changed; your other sessions have ended")
+
+
+@service_command("NickServ", "SESSIONS", "[END <id>]: show your sessions, or end one")
+async def sessions(request: Request) -> None:
+    """SESSIONS; SESSIONS END <id>: the devices of the account (docs/mapping.md 4)."""
+    session = request.session
+    if session.account.guest:
+        request.say("You have no account here; this is your only session")
+        return
+    devices = await session.accounts.devices(session.user_id)
+    if request.word(0).upper() == "END":
+        wanted = request.word(1)
+        if wanted not in {device.device_id for device in devices}:
+            request.say("You have no such session; SESSIONS lists them")
+            return
+        await session.accounts.log_out(session.user_id, [wanted], reason="Ended by yourself")
+        request.say(f"Session {wanted} has ended")
+        return
+    for device in devices[:MAX_SHOWN]:
+        here = " (this one)" if device.device_id == session.device_id else ""
+        request.say(f"{device.device_id}: {device.display_name or device.protocol}{here}")
+    request.say(f"End of sessions ({len(devices)})")

@@ -1,0 +1,153 @@
+"""Whom everybody has blocked: one list per account, whichever protocol wrote it, known without waiting.
+
+The list of users is Matrix's m.ignored_user_list; masks and whole servers, which that has no place for, stand beside
+it. What somebody blocked says, types, reads and where he invites to does not reach the account, on any protocol; who
+is in which room stays visible. Only the accounts that block somebody are in memory.
+spec: docs/mapping.md 16; Matrix client-server-api "Ignoring Users"; XEP-0191.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from msgspec import Struct
+
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import RoomId, UserId
+from tripoint.core.json_view import object_at
+from tripoint.core.masks import MaskRefused, Matcher, parse_mask
+from tripoint.core.vendor import V
+from tripoint.rooms.changes import AccountDataChanged, UserChange
+from tripoint.rooms.commands import BlockUsers, Done
+from tripoint.rooms.refusals import Refusal, Refused
+
+IGNORED = "m.ignored_user_list"
+MASKS = f"{V}.block_masks"
+# docs/mapping.md 0 (SILENCE=100) for masks; users are as many as people can dislike.
+MAX_MASKS = 100
+MAX_USERS = 5000
+
+SetAccountData = Callable[[UserId, RoomId | None, str, JsonObject], Awaitable[None]]
+
+
+class BlockList(Struct, frozen=True):
+    """Whom an account has blocked, in the order in which it did."""
+
+    users: tuple[UserId, ...] = ()
+    masks: tuple[str, ...] = ()
+
+
+EMPTY = BlockList()
+
+
+class Blocks:
+    """All lists; take() each stored one, then hear of changes. The handler of BlockUsers."""
+
+    def __init__(self, set_account_data: SetAccountData) -> None:
+        self._set_account_data = set_account_data
+        self._content: dict[tuple[UserId, str], JsonObject] = {}
+        self._lists: dict[UserId, tuple[BlockList, frozenset[UserId], Matcher]] = {}
+
+    def take(self, user_id: UserId, type_: str, content: JsonObject) -> None:
+        """Account data of one of the two types, as it is now."""
+        if content:
+            self._content[user_id, type_] = content
+        else:
+            self._content.pop((user_id, type_), None)
+        found = self._read(user_id)
+        if found == EMPTY:
+            self._lists.pop(user_id, None)
+        else:
+            matcher = Matcher(_entities(found.masks))
+            self._lists[user_id] = found, frozenset(found.users), matcher
+
+    def user_changed(self, change: UserChange) -> None:
+        """Hears of every user's changes, before the front ends do."""
+        if isinstance(change, AccountDataChanged) and change.room_id is None and change.type in (IGNORED, MASKS):
+            self.take(change.user_id, change.type, change.content)
+
+    def of(self, user_id: UserId) -> BlockList:
+        """Whom an account has blocked."""
+        found = self._lists.get(user_id)
+        return EMPTY if found is None else found[0]
+
+    def blocks(self, viewer: UserId, sender: UserId) -> bool:
+        """Whether `viewer` is not to hear of what `sender` does. Called for every message and reader."""
+        found = self._lists.get(viewer)
+        if found is None or viewer == sender:
+            return False
+        return sender in found[1] or found[2].meets(sender)
+
+    def has_any(self, viewer: UserId) -> bool:
+        """Whether an account blocks anybody."""
+        return viewer in self._lists
+
+    def blockers(self, sender: UserId) -> frozenset[UserId]:
+        """Accounts that have blocked this user."""
+        if not self._lists:
+            return _NOBODY
+        return frozenset(viewer for viewer in self._lists if self.blocks(viewer, sender))
+
+    async def change(self, command: BlockUsers) -> Done:
+        """See commands.BlockUsers."""
+        users, masks = _edited(self.of(command.actor), command)
+        if len(masks) > MAX_MASKS or len(users) > MAX_USERS:
+            raise Refused(Refusal.LIST_FULL, "Your list of blocked people is full")
+        before = self.of(command.actor)
+        if users != before.users:
+            content = self._content.get((command.actor, IGNORED), {})
+            known = object_at(content, "ignored_users")
+            ignored: JsonObject = {user_id: known.get(user_id, {}) for user_id in users}
+            await self._set_account_data(command.actor, None, IGNORED, {**content, "ignored_users": ignored})
+        if masks != before.masks:
+            await self._set_account_data(command.actor, None, MASKS, {"masks": list(masks)})
+        return Done()
+
+    def _read(self, user_id: UserId) -> BlockList:
+        ignored = object_at(self._content.get((user_id, IGNORED), {}), "ignored_users")
+        masks = self._content.get((user_id, MASKS), {}).get("masks")
+        texts = [one for one in masks if isinstance(one, str)] if isinstance(masks, list) else []
+        return BlockList(tuple(UserId(one) for one in list(ignored)[:MAX_USERS]), tuple(texts[:MAX_MASKS]))
+
+
+_NOBODY: frozenset[UserId] = frozenset()
+
+
+def _edited(present: BlockList, command: BlockUsers) -> tuple[tuple[UserId, ...], tuple[str, ...]]:
+    users, masks = dict.fromkeys(present.users), dict.fromkeys(present.masks)
+    for user_id in command.users:
+        if user_id == command.actor:
+            raise Refused(Refusal.BAD_MASK, "You cannot block yourself")
+        if command.on:
+            users[user_id] = None
+        else:
+            users.pop(user_id, None)
+    for text in command.masks:
+        try:
+            mask = parse_mask(text)
+        except MaskRefused as error:
+            if command.on:
+                raise Refused(Refusal.BAD_MASK, error.reason) from None
+            masks.pop(text, None)
+            continue
+        if command.on and Matcher([mask.entity]).meets(command.actor):
+            raise Refused(Refusal.BAD_MASK, "That would block yourself")
+        if command.on:
+            masks[mask.text] = None
+        else:
+            masks.pop(mask.text, None)
+    return tuple(users), tuple(masks)
+
+
+def _entities(masks: Iterable[str]) -> list[str]:
+    found = []
+    for text in masks:
+        try:
+            found.append(parse_mask(text).entity)
+        except MaskRefused:
+            continue
+    return found
+
+
+def others_of(pair: str | None, user_id: UserId) -> Sequence[UserId]:
+    """The other one of a direct room's pair ("user user"), if `user_id` is one of the two."""
+    both = [] if pair is None else [UserId(one) for one in pair.split(" ")]
+    return [one for one in both if one != user_id] if user_id in both else []
