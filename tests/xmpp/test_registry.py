@@ -17,7 +17,7 @@ PROMISES = {
     "urn:xmpp:sid:0": {At.ROOM},
 }
 # What is not there yet must not be promised.
-LATER = ("urn:xmpp:carbons:2", "urn:xmpp:http:upload:0", "urn:xmpp:blocking", "vcard-temp")
+LATER = ("urn:xmpp:carbons:2", "urn:xmpp:http:upload:0", "vcard-temp")
 
 
 def test_every_feature_is_answered_where_it_is_advertised():
