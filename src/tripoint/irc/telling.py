@@ -114,6 +114,8 @@ class Teller:
             self._invited(channel, event, user_id)
         elif membership == "knock":
             self._knocked(channel, event, user_id)
+        elif change.replaced is not None and text_at(change.replaced.content, "membership") == "invite":
+            self._declined(channel, event, change.replaced)
         if membership != "join":
             for session in self._sessions.of(user_id):
                 if session.id in channel.sessions:
@@ -159,6 +161,18 @@ class Teller:
         for session in channel.sessions.values():
             if session.user_id != user_id and power.user(session.user_id) >= power.invite:
                 session.tell(out)
+
+    def _declined(self, channel: Channel, event: Event, invitation: Event) -> None:
+        """An invitation is given back: said to who invited, since no line says it.  spec: docs/mapping.md 9.10"""
+        if event.sender != event.state_key or text_at(event.content, "membership") != "leave":
+            return
+        names, reason = self._names, text_at(event.content, "reason")
+        text = f"{names.nick(event.sender)} declined your invitation to {channel.name}"
+        for session in self._sessions.of(invitation.sender):
+            if session.id in channel.sessions:
+                head = f":{names.server} NOTICE {session.nick}"
+                line = fitted(head, one_line(f"{text}: {reason}" if reason else text))
+                session.tell(Outgoing([line], ts_ms=event.origin_server_ts))
 
     def _knocked(self, channel: Channel, event: Event, user_id: UserId) -> None:
         """RPL_KNOCK, to members who could invite.  spec: docs/mapping.md 9.11"""

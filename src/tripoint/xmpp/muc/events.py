@@ -236,8 +236,25 @@ def _member(view: MucView, change: EventCommitted) -> None:
         knocker = view.room.member(UserId(event.state_key or ""))
         if knocker is not None and knocker.event is event:
             tell_knock(view, knocker)
+    elif membership_of(change.replaced) == "invite" and membership_of(event) == "leave":
+        _declined(view, change)
     by = None if event.sender == event.state_key else event.sender
     tell_member(view, change.replaced, event, by)
+
+
+def _declined(view: MucView, change: EventCommitted) -> None:
+    """An invitation is given back: who invited hears so from the room. spec: XEP-0045 7.8.2; docs/mapping.md 9.10"""
+    event, invitation = change.event, change.replaced
+    if invitation is None or event.sender != event.state_key:
+        return
+    reason = text_at(event.content, "reason")
+    why = f"<reason>{escape_text(reason)}</reason>" if reason else ""
+    who = escape_attribute(view.bare_jid(event.sender))
+    x = f"<x xmlns='{MUC_USER_NS}'><decline from='{who}'>{why}</decline></x>"
+    told = room_message(view.jid, x, event.event_id, kind="normal")
+    for visit in view.visits():
+        if visit.session.user_id == invitation.sender:
+            visit.session.send_shared(told)
 
 
 def tell_member(view: MucView, replaced: Event | None, event: Event | None, by: UserId | None) -> None:
