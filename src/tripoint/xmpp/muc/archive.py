@@ -15,6 +15,7 @@ from tripoint.rooms.history import BEGINNING, ByPosition, Direction, HistoryItem
 from tripoint.rooms.paging import Gathered, gather, may_ask_for_history
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.settings import tls_only
 from tripoint.xmpp.c2s.discovery import refuse_nodes
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.muc.archive_query import FIELDS, ArchiveQuery, read_query
@@ -161,6 +162,8 @@ async def _readable_room(session: XmppSession, jid: Jid) -> RoomView:
     if room.encrypted:
         # docs/mapping.md 19.2
         raise Refused(Refusal.ENCRYPTED)
+    if tls_only(room) and not session.secure:
+        raise Refused(Refusal.TLS_NEEDED)
     return room
 
 
