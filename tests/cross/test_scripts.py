@@ -28,7 +28,11 @@ NAMES = dict[str, str]
 def matches(wanted: str, got: str, names: NAMES) -> bool:
     """Whether `got` is what the script says; ids that stand here for the first time are remembered."""
     if wanted.startswith("{"):
-        return holds(orjson.loads(wanted), orjson.loads(got), names)
+        found = dict(names)
+        if not holds(orjson.loads(wanted), orjson.loads(got), found):
+            return False
+        names.update(found)
+        return True
     return _text(wanted, got, names)
 
 

@@ -118,7 +118,7 @@ def copy(event: Event) -> Event:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("missed", [1, 15, 90])
+@pytest.mark.parametrize("missed", [1, 15, 90, 350])
 def test_what_was_missed_is_fetched_and_shown_in_order(missed: int, version: str) -> None:
     async def work() -> None:
         async with islands("a.org", "b.org") as servers:
@@ -139,7 +139,11 @@ def test_what_was_missed_is_fetched_and_shown_in_order(missed: int, version: str
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_gap_too_long_is_bridged_by_the_state_before_its_end(version: str) -> None:
+def test_of_a_gap_too_long_the_newest_are_had_after_the_state_before_them(
+    version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catch_up, "MAX_MISSED", 100)
+
     async def work() -> None:
         async with islands("a.org", "b.org") as servers:
             room_id, alice, bob, catching, neighbour = await pair(servers, version)
@@ -149,7 +153,9 @@ def test_a_gap_too_long_is_bridged_by_the_state_before_its_end(version: str) -> 
             last = servers[0].outgoing[-1]
             assert await catching.take(copy(last), servers[0].name) is Verdict.ACCEPTED
             assert "state_ids" in neighbour.asked
-            assert shown(servers[1])[-1] == last.event_id
+            had = shown(servers[1])
+            assert had[-101:] == [event.event_id for event in servers[0].outgoing[-101:]]
+            assert servers[0].outgoing[0].event_id not in had
             assert len(neighbour.asked) < 40
             # What comes next needs nothing more, and both sides can speak.
             neighbour.asked.clear()

@@ -206,10 +206,18 @@ def neighbourhood(folder: Path) -> Iterator[Neighbourhood]:
     try:
         protocol: Callable[[], _Dns] = lambda: _Dns(address, made.links)
         transport, _ = made.do(made.loop.create_datagram_endpoint(protocol, (address, 53)))
-        yield made
-        for name in made.links:
-            made.cut(name)
-        made.loop.call_soon_threadsafe(transport.close)
+        try:
+            yield made
+        finally:
+            for name in made.links:
+                made.cut(name)
+            made.do(_close(transport))
     finally:
         made.loop.call_soon_threadsafe(made.loop.stop)
         thread.join(10)
+        made.loop.close()
+
+
+async def _close(transport: asyncio.BaseTransport) -> None:
+    transport.close()
+    await asyncio.sleep(0)  # closed in the next turn of the loop

@@ -1,23 +1,17 @@
-"""matrix-synapse and tripoint with the link between them cut, and each of them killed: both end with the same room.
+"""matrix-synapse and tripoint with the link between them cut, and each of them killed."""
 
-Nothing that was acknowledged to somebody is lost, nothing is there twice, and the state is one. spec: Matrix
-server-server-api "Transactions", "PDUs", room versions "State resolution"
-"""
-
-import asyncio
 from collections.abc import Iterator
 
-import aiohttp
 import pytest
-from tests.interop.matrix_person import Person, Refused, nothing_lost_nothing_doubled, same_state
-from tests.interop.peer import until
-from tests.interop.two_servers import SIDES, SYNAPSE, TRIPOINT, Side, World, two_servers
+from tests.interop import parted
+from tests.interop.two_servers import SIDES, World, two_servers
 
 pytestmark = pytest.mark.interop
 
-VERSIONS = ("10", "12")
-# Waits between tries double from ten seconds here; a server that is heard from is tried at once.
-PATIENCE_S = 60.0
+both_ways = pytest.mark.parametrize("home", SIDES)
+versions = pytest.mark.parametrize("version", ("10", "12"))
+# One for each algorithm of state resolution.
+algorithms = pytest.mark.parametrize("version", ("1", "10", "12"))
 
 
 @pytest.fixture(scope="module")
@@ -26,143 +20,24 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield made
 
 
-both_ways = pytest.mark.parametrize("home", SIDES)
-versions = pytest.mark.parametrize("version", VERSIONS)
-
-
-async def room_of_two(world: World, home: Side, version: str) -> tuple[str, Person, Person]:
-    """A room with both servers in it, where the guest may set topic and name, and kick."""
-    host, guest = await world.pair(home)
-    levels = {"users": {guest.user_id: 50} if version == "12" else {guest.user_id: 50, host.user_id: 100}}
-    room = await host.create(version, power_level_content_override=levels)
-    await guest.join(room, via=host.server.name)
-    await guest.hears(room, await host.send(room, "all here"))
-    await host.hears(room, await guest.send(room, "yes"))
-    return room, host, guest
-
-
-def cut(world: World) -> None:
-    for name in (SYNAPSE, TRIPOINT):
-        world.town.cut(name)
-
-
-def restore(world: World) -> None:
-    for name in (SYNAPSE, TRIPOINT):
-        world.town.restore(name)
-
-
-async def meet_again(room: str, *people: Person) -> None:
-    """Somebody speaks on each side, and all have heard it."""
-    said = [await person.send(room, f"{person.user_id} is here") for person in people]
-    for person in people:
-        await person.until(lambda person=person: all(person.has(room, one) for one in said), PATIENCE_S)  # type: ignore[misc]
+@both_ways
+@algorithms
+def test_what_both_did_while_they_were_parted_becomes_one_room(world: World, home: str, version: str) -> None:
+    world.run(parted.what_both_did_while_they_were_parted_becomes_one_room(world, home, version))
 
 
 @both_ways
 @versions
-def test_what_both_did_while_they_were_parted_becomes_one_room(world: World, home: Side, version: str) -> None:
-    async def story() -> None:
-        room, host, guest = await room_of_two(world, home, version)
-        third = await world.person(home, "third")
-        await third.join(room)
-        await guest.until(lambda: any(e.get("state_key") == third.user_id for e in guest.timeline[room]))
-        cut(world)
-        kept = []
-        for number in range(5):
-            kept.append(await host.send(room, f"here {number}"))
-            kept.append(await guest.send(room, f"there {number}"))
-        # Each side rules: topics that cross, names that cross, a kick that crosses with what the kicked one does.
-        kept.append(await host.set_state(room, "m.room.topic", {"topic": "of the host"}))
-        kept.append(await guest.set_state(room, "m.room.topic", {"topic": "of the guest"}))
-        kept.append(await guest.set_state(room, "m.room.name", {"name": "Theirs"}))
-        kept.append(await host.set_state(room, "m.room.name", {"name": "Ours"}))
-        await guest.act("kick", room, third)
-        kept.append(await third.send(room, "still here, as far as this server knows"))
-        levels = await host.state_content(room, "m.room.power_levels")
-        levels["events"] = {**levels.get("events", {}), "m.room.avatar": 100}
-        kept.append(await host.set_state(room, "m.room.power_levels", levels))
-        restore(world)
-        await meet_again(room, host, guest)
-        await same_state(room, host, guest)
-        states = [await person.state(room) for person in (host, guest)]
-        assert states[0]["m.room.topic", ""] in kept and states[0] == states[1]
-        await nothing_lost_nothing_doubled(room, kept[:10], host, guest)
-        assert (await host.state_content(room, "m.room.member", third.user_id))["membership"] == "leave"
-
-    world.run(story())
+def test_a_demotion_that_crosses_with_what_the_demoted_does(world: World, home: str, version: str) -> None:
+    world.run(parted.a_demotion_that_crosses_with_what_the_demoted_does(world, home, version))
 
 
 @both_ways
-@versions
-def test_a_demotion_that_crosses_with_what_the_demoted_does(world: World, home: Side, version: str) -> None:
-    async def story() -> None:
-        room, host, guest = await room_of_two(world, home, version)
-        cut(world)
-        levels = await host.state_content(room, "m.room.power_levels")
-        levels["users"].pop(guest.user_id)
-        await host.set_state(room, "m.room.power_levels", levels)
-        await guest.set_state(room, "m.room.topic", {"topic": "while I may"})
-        await guest.set_state(room, "m.room.topic", {"topic": "twice"})
-        restore(world)
-        await meet_again(room, host, guest)
-        await same_state(room, host, guest)
-        # State resolution puts the power first: what the guest did beside it does not stand, on either server.
-        for person in (host, guest):
-            assert ("m.room.topic", "") not in await person.state(room)
-            with pytest.raises(Refused):
-                await guest.set_state(room, "m.room.topic", {"topic": "no more"})
-
-    world.run(story())
-
-
-@both_ways
-def test_a_long_silence_is_caught_up_with(world: World, home: Side) -> None:
-    async def story() -> None:
-        room, host, guest = await room_of_two(world, home, "12")
-        cut(world)
-        kept = [await host.send(room, f"unheard {number}") for number in range(120)]
-        restore(world)
-        await meet_again(room, host, guest)
-        await same_state(room, host, guest)
-        await nothing_lost_nothing_doubled(room, kept, host, guest)
-
-    world.run(story())
-
-
-async def speak_until_dead(person: Person, room: str, kept: list[str], enough: asyncio.Event) -> None:
-    """One message after the other until the server is gone; `kept`: what was acknowledged."""
-    try:
-        for number in range(500):
-            kept.append(await person.send(room, f"{person.user_id} {number}"))
-            if number == 10:
-                enough.set()
-    except (aiohttp.ClientError, TimeoutError, OSError):
-        pass
-    finally:
-        enough.set()
+def test_a_long_silence_is_caught_up_with(world: World, home: str) -> None:
+    world.run(parted.a_long_silence_is_caught_up_with(world, home))
 
 
 @pytest.mark.parametrize("killed", SIDES)
 @both_ways
-def test_one_is_killed_while_both_speak(world: World, home: Side, killed: Side) -> None:
-    async def story() -> None:
-        room, host, guest = await room_of_two(world, home, "12")
-        victim, other = (host, guest) if killed == home else (guest, host)
-        kept: list[str] = []
-        enough = asyncio.Event()
-        server = world.synapse if killed == "synapse" else world.tripoint
-        async with asyncio.TaskGroup() as group:
-            group.create_task(speak_until_dead(victim, room, kept, enough))
-            speaking = group.create_task(speak_until_dead(other, room, kept, asyncio.Event()))
-            await asyncio.wait_for(enough.wait(), 30)
-            await asyncio.to_thread(server.kill)
-            # The other goes on alone for a while.
-            heard = len(kept)
-            await until(lambda: len(kept) >= heard + 10, lambda: f"{len(kept) - heard} said since the kill")
-            speaking.cancel()
-        await asyncio.to_thread(server.start)
-        await meet_again(room, host, guest)
-        await same_state(room, host, guest)
-        await nothing_lost_nothing_doubled(room, kept, host, guest)
-
-    world.run(story())
+def test_one_is_killed_while_both_speak(world: World, home: str, killed: str) -> None:
+    world.run(parted.one_is_killed_while_both_speak(world, home, killed))

@@ -98,7 +98,8 @@ def test_register_before_connect() -> None:
         async with serve() as server:
             client = await server.connect()
             client.send("CAP LS 302")
-            assert "draft/account-registration=before-connect,custom-account-name" in await client.line()
+            offered = await client.until(r" CAP \* LS :?[^*]")
+            assert "draft/account-registration=before-connect,custom-account-name" in " ".join(offered)
             client.send("NICK tester", "USER t 0 * :T", "REGISTER * * hunter2", "CAP END")
             await client.expect(
                 f":{SERVER} REGISTER SUCCESS tester :Account successfully registered",
@@ -643,5 +644,23 @@ def test_nothing_is_left_of_guests_who_went() -> None:
             room = server.middle.reader.peek(await room_of(server, "#tea"))
             assert room is not None
             assert room.joined_count() == 1
+
+    run(scenario())
+
+
+def test_a_monitor_list_has_an_end() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            alice = await server.account("alice")
+            nicks = [f"n{number}" for number in range(105)]
+            alice.send(f"MONITOR + {','.join(nicks[:60])}", f"MONITOR + {','.join(nicks[60:])}")
+            full = (await alice.until(" 734 "))[-1]
+            assert full == f":{SERVER} 734 alice 100 {','.join(nicks[100:])} :Monitor list is full."
+            answer = await alice.answer("MONITOR L")
+            assert sum(line.count(",") + 1 for line in answer if " 732 " in line) == 100
+            # It ends with the connection: nobody is told any more.
+            alice.send("QUIT")
+            await alice.until("ERROR")
+            assert not server.front.network.monitors._watchers
 
     run(scenario())

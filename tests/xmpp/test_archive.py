@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tests.xmpp.server import Client, TestServer, serve
 from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
 from tripoint.rooms.commands import CreateRoom, Join, Leave, Redact, SendEvent, SendState, Template
-from tripoint.xmpp.muc.archive_query import FIELDS, MAX_PAGE, ArchiveQuery, read_query
-from tripoint.xmpp.muc.dates import parse_date
+from tripoint.xmpp.archive_query import FIELDS, MAX_PAGE, ArchiveQuery, read_query
+from tripoint.xmpp.dates import parse_date
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.tables import DATA_FORMS_NS, MAM_NS, RSM_NS
 from tripoint.xmpp.wire import CLIENT_NS, Element, escape_text, parse_fragment

@@ -282,7 +282,7 @@ async def test_direct_messages_from_elsewhere(s):
         )
     )
     await s.alice.expect(
-        f"<message from='dave@{SERVER}' type='chat' id='$…' to='alice@{SERVER}'><body>psst</body></message>"
+        f"<message from='dave@{SERVER}' type='chat' id='$…' to='alice@{SERVER}'><body>psst</body><stanza-id …"
     )
     await s.alice.quiet()
 

@@ -10,14 +10,15 @@ PROMISES = {
     "http://jabber.org/protocol/muc#stable_id": {At.ROOM},
     "http://jabber.org/protocol/muc#self-ping-optimization": {At.ROOM},
     "http://jabber.org/protocol/rsm": {At.ROOMS},
-    "urn:xmpp:mam:2#extended": {At.ROOM},  # muc/archive.py: ids, flipped pages, metadata
+    "urn:xmpp:carbons:2": {At.SERVER, At.ACCOUNT},  # c2s/carbons.py: asked of the account
+    "urn:xmpp:mam:2#extended": {At.ROOM, At.ACCOUNT},  # muc/archive.py: ids, flipped pages, metadata
     "urn:xmpp:occupant-id:0": {At.ROOMS, At.ROOM},
     "urn:xmpp:message-retract:1#tombstone": {At.ROOM, At.ACCOUNT},  # what archives give
     "urn:xmpp:reply:0": {At.ROOM},  # replies.py
     "urn:xmpp:sid:0": {At.ROOM},
 }
 # What is not there yet must not be promised.
-LATER = ("urn:xmpp:carbons:2", "urn:xmpp:http:upload:0", "vcard-temp")
+LATER = ("urn:xmpp:http:upload:0", "vcard-temp")
 
 
 def test_every_feature_is_answered_where_it_is_advertised():

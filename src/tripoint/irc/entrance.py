@@ -18,6 +18,7 @@ from tripoint.irc.events import joined_line, topic_text
 from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.projection import Names
 from tripoint.irc.render import fitted, server_line
+from tripoint.irc.replay import Place
 from tripoint.irc.tables import fold
 from tripoint.irc.wire import seal
 from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomChange, StateReset
@@ -26,6 +27,8 @@ from tripoint.rooms.ports import RoomReader, RoomView
 from tripoint.rooms.settings import tls_only
 
 if TYPE_CHECKING:
+    from tripoint.irc.markers import ReadMarkers
+    from tripoint.irc.missed import Missed
     from tripoint.irc.session import IrcSession
 
 Spawn = Callable[[Coroutine[object, object, None]], None]
@@ -58,6 +61,8 @@ class Channels:
         self._open: dict[RoomId, Channel] = {}
         self._by_name: dict[str, Channel] = {}
         self._deciding: dict[RoomId, _Undecided] = {}
+        self.markers: ReadMarkers
+        self.missed: Missed
 
     def get(self, room_id: RoomId) -> Channel | None:
         """The open channel of a room."""
@@ -78,13 +83,26 @@ class Channels:
         """
         if is_closed_to(room, session) or room.room_id in session.channels or not session.live:
             return
+        missed = await self.missed.load(session, room)
+        if room.room_id in session.channels or not session.live:
+            return
         channel = self._open.get(room.room_id)
         if channel is None and self._may_be_direct(room):
             undecided = self._undecided(room)
             undecided.sessions[session.id] = session
             await undecided.done.wait()
-            return
-        self._attach(channel or self._new(room, direct=False), session, None)
+        else:
+            self._attach(channel or self._new(room, direct=False), session, None)
+        channel = session.channels.get(room.room_id)
+        if channel is not None and missed:
+            self.missed.show(session, self._place(session, channel), missed)
+
+    def _place(self, session: IrcSession, channel: Channel) -> Place:
+        if not channel.direct:
+            return Place(channel.room_id, channel.name)
+        others = [user_id for user_id in people_of(channel.room) if user_id != session.user_id]
+        peer = others[0] if others else session.user_id
+        return Place(channel.room_id, self._names.nick(peer), peer)
 
     def entered(self, session: IrcSession, change: MembershipChanged) -> None:
         """As `enter`, from within the delivery of the join."""
@@ -210,6 +228,7 @@ class Channels:
             session.own(out)
         else:
             session.tell(out)
+        self.markers.show(session, channel, own=own)
         # spec: docs/mapping.md 5.1: 331 is never sent on JOIN.
         for body in self.topic_lines(session, channel):
             session.shown(body, own=own)

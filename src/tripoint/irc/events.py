@@ -7,6 +7,7 @@ spec: docs/mapping.md 4, 7.6, 8, 9, 10, 11; RFC2812 3.2, 3.3.  Read next: tripoi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from tripoint.core.event import Event
@@ -17,7 +18,7 @@ from tripoint.core.power import Rank
 from tripoint.core.relations import NOTHING, relation_in
 from tripoint.irc.channel import Channel
 from tripoint.irc.lead import NEAR_EVENTS, NO_LEAD, Lead
-from tripoint.irc.messages import SPOKEN_TYPES, client_tags_of, content_lines, spoken_lines, text_of
+from tripoint.irc.messages import SPOKEN_TYPES, batch_of, client_tags_of, content_lines, spoken_lines, text_of
 from tripoint.irc.projection import Names, channel_args, channel_flags, muted_users, rank_letters, shown_rank
 from tripoint.irc.render import Audience, Outgoing, cut, fitted, one_line
 from tripoint.irc.tables import KICKLEN, MAX_MODES, TOPICLEN
@@ -189,13 +190,17 @@ def mask_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
 
 
 def mask_lines(channel: Channel, before: Event | None, after: Event | None, by: By) -> list[Outgoing]:
-    """As `mask_event`, for one event in the place of another. What no line can hold is left out."""
-    steps = [
+    """As `mask_event`, for one event in the place of another."""
+    return step_lines(channel.name, by, mask_steps(before, after))
+
+
+def mask_steps(before: Event | None, after: Event | None) -> list[tuple[str, str, str]]:
+    """(sign, letter, mask) of what differs between two lists. What no line can hold is left out."""
+    return [
         ("+" if on else "-", _LETTERS[which], mask)
         for which, on, mask in mask_differences(before, after)
         if mask.isprintable() and " " not in mask and not mask.startswith(":")
     ]
-    return step_lines(channel, by, steps)
 
 
 def flag_modes(channel: Channel, by: By) -> list[Outgoing]:
@@ -240,16 +245,16 @@ def rank_modes(channel: Channel, by: By) -> list[Outgoing]:
         old_letters, new_letters = rank_letters(old), rank_letters(new)
         steps += [("-", letter, nick) for letter in old_letters if letter not in new_letters]
         steps += [("+", letter, nick) for letter in new_letters if letter not in old_letters]
-    return [*out, *step_lines(channel, by, steps)]
+    return [*out, *step_lines(channel.name, by, steps)]
 
 
-def step_lines(channel: Channel, by: By, steps: list[tuple[str, str, str]]) -> list[Outgoing]:
+def step_lines(channel_name: str, by: By, steps: list[tuple[str, str, str]]) -> list[Outgoing]:
     """MODE lines of (sign, letter, argument), as many in one as it holds."""
     out = []
     steps = list(steps)
     while steps:
         part: list[tuple[str, str, str]] = []
-        size = len(f":{by.mask} MODE {channel.name} ".encode()) + 2
+        size = len(f":{by.mask} MODE {channel_name} ".encode()) + 2
         while steps and len(part) < MAX_MODES and (
             not part or size + len(steps[0][2].encode()) + 3 <= MAX_BODY_BYTES
         ):
@@ -259,7 +264,7 @@ def step_lines(channel: Channel, by: By, steps: list[tuple[str, str, str]]) -> l
         for step_sign, letter, _ in part:
             modes += letter if step_sign == sign else step_sign + letter
             sign = step_sign
-        out.append(mode_line(channel.name, by, modes, [nick for _, _, nick in part]))
+        out.append(mode_line(channel_name, by, modes, [nick for _, _, nick in part]))
     return out
 
 
@@ -269,20 +274,28 @@ def spoken_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
 
 
 def spoken_to(
-    names: Names, event: Event, target: str, mask: str | None = None, room: RoomView | None = None
+    names: Names,
+    event: Event,
+    target: str,
+    mask: str | None = None,
+    room: RoomView | None = None,
+    stamp: str = "",
 ) -> list[Outgoing]:
     """What a message says to `target`; nothing if it has no text. `mask` is its source, if not the sender's now.
 
-    In `room` is looked for what it answers, for clients without tags.
+    In `room` is looked for what it answers, for clients without tags. `stamp` stands before the text.
     """
     mask = mask or names.mask(event.sender)
-    bodies = spoken_lines(names, event, mask, target)
+    bodies = spoken_lines(names, event, mask, target, Lead(stamp=stamp) if stamp else NO_LEAD)
     if not bodies:
         return []
     lead = NO_LEAD if room is None else _lead(names, event, room)
+    if stamp and lead is not NO_LEAD:
+        lead = replace(lead, stamp=stamp)
     return [
         Outgoing(
             bodies,
+            batch=batch_of(names, event, mask, target) if len(bodies) > 1 else None,
             untagged=spoken_lines(names, event, mask, target, lead) if lead is not NO_LEAD else None,
             ts_ms=event.origin_server_ts,
             msgid=event.event_id,
@@ -375,12 +388,19 @@ def redaction_to(names: Names, change: EventCommitted, target: str, room: RoomVi
                 client_tags=client_tags_of(content),
             )
         ]
+    return [redact_line(names, event, target, gone.event_id)]
+
+
+def redact_line(names: Names, event: Event, target: str, msgid: str) -> Outgoing:
+    """REDACT, for who has asked for it. `event` is the redaction."""
     reason = text_at(event.content, "reason")
-    head = f":{mask} REDACT {target} {gone.event_id}"
-    body = fitted(head, reason) if reason else head
-    return [
-        Outgoing([body], ts_ms=event.origin_server_ts, account=account, requires=int(Audience.REDACTION))
-    ]
+    head = f":{names.mask(event.sender)} REDACT {target} {msgid}"
+    return Outgoing(
+        [fitted(head, reason) if reason else head],
+        ts_ms=event.origin_server_ts,
+        account=names.account(event.sender),
+        requires=int(Audience.REDACTION),
+    )
 
 
 def is_msgid(event_id: str) -> bool:

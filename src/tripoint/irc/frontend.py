@@ -87,6 +87,7 @@ class IrcFrontEnd:
             self.spawn,
             now_ms,
             call_later or asyncio.get_running_loop().call_later,
+            name_table,
         )
         self._secret = secret
         self._end_point = end_point

@@ -20,11 +20,14 @@ _QUOTED_CHARS: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """`thread` is the root; `nick` whose message is answered, `quoted` what it says where that is long ago."""
+    """`stamp` stands before everything, as it is. `thread` is the root; `nick` whose message is answered, `quoted`
+    what it says where that is long ago.
+    """
 
     thread: str | None = None
     nick: str | None = None
     quoted: str | None = None
+    stamp: str = ""
 
     def before(self, text: str, *, emote: bool) -> str:
         """`text` with what leads to it. An emote begins with who acts: it gets the thread alone."""
@@ -34,7 +37,9 @@ class Lead:
             if self.quoted:
                 quoted = strip_codes(one_line(self.quoted))[:_QUOTED_CHARS]
                 text = f"> {self.nick}: {quoted}\n{text}"
-        return text if self.thread is None else f"[{short_hash(self.thread, 4)}] {text}"
+        if self.thread is not None:
+            text = f"[{short_hash(self.thread, 4)}] {text}"
+        return self.stamp + text
 
 
 NO_LEAD: Final = Lead()

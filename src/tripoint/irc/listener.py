@@ -180,6 +180,8 @@ class IrcProtocol(asyncio.Protocol):
         earned = (now - self._allowance_at) * options.commands_per_s
         self._allowance = min(options.commands_burst, self._allowance + earned)
         self._allowance_at = now
+        if isinstance(line, Line) and self.session is not None and self.session.in_batch(line):
+            return 0.0  # docs/mapping.md 24: the lines of one message cost one token
         entry = COMMANDS.get(line.command) if isinstance(line, Line) else None
         self._allowance -= entry.cost if entry is not None else 1
         return max(0.0, -self._allowance / options.commands_per_s)

@@ -7,7 +7,7 @@ splitting.py's; rich text is core's.  Read next: tripoint/irc/richtext.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
@@ -17,11 +17,12 @@ from tripoint.core.message import MessageKind, edit_in, message_content, view_me
 from tripoint.core.relations import NOTHING, Relation, relation_in
 from tripoint.core.richtext import RoomPill
 from tripoint.core.vendor import IRC_VENDOR, V
-from tripoint.irc.formatting import has_codes, strip_codes
+from tripoint.irc.formatting import RESET, has_codes, strip_codes
 from tripoint.irc.lead import NO_LEAD, Lead
-from tripoint.irc.names import channel_of_alias
+from tripoint.irc.multiline import pieces
+from tripoint.irc.names import channel_of_alias, short_hash
 from tripoint.irc.projection import Names
-from tripoint.irc.render import is_tag_key, safe_client_tags
+from tripoint.irc.render import Batch, is_tag_key, safe_client_tags
 from tripoint.irc.richtext import Mentions, from_irc, mentioned, to_irc
 from tripoint.irc.splitting import split_message
 from tripoint.irc.wire import MAX_BODY_BYTES
@@ -50,13 +51,45 @@ def spoken_lines(names: Names, event: Event, mask: str, target: str, lead: Lead 
 
 def content_lines(names: Names, content: JsonObject, mask: str, target: str, lead: Lead = NO_LEAD) -> list[str]:
     """As `spoken_lines`, of the content of a message."""
+    spoken = _spoken(names, content, mask, target)
+    if spoken is None:
+        return []
+    lines = split_message(lead.before(spoken.text, emote=spoken.emote), spoken.budget)
+    if spoken.emote:
+        return [f"{spoken.head}{_ACTION}{line}\x01" for line in lines]
+    return [spoken.head + line for line in lines]
+
+
+def batch_of(names: Names, event: Event, mask: str, target: str) -> Batch | None:
+    """A message of several lines as one, for clients with multiline; None if it has one, or too many.
+
+    spec: IRCv3 multiline; docs/mapping.md 10.7
+    """
+    spoken = _spoken(names, event.content, mask, target)
+    if spoken is None:
+        return None
+    text = f"{_ACTION}{spoken.text}\x01" if spoken.emote else spoken.text
+    found = pieces(text, spoken.budget)
+    return None if found is None else Batch(f"m{short_hash(event.event_id, 12)}", mask, target, spoken.head, found)
+
+
+class _Spoken(NamedTuple):
+    """What a message says: `head` is a line up to its text, which has room for `budget` bytes."""
+
+    head: str
+    text: str
+    budget: int
+    emote: bool
+
+
+def _spoken(names: Names, content: JsonObject, mask: str, target: str) -> _Spoken | None:
     edit = edit_in(content)
     if edit is not None:
         content = edit[1]
     kind = text_at(content, "msgtype")
     text = text_of(names, content)
     if not text:
-        return []
+        return None
     if edit is not None:
         # spec: docs/mapping.md 11.1
         text = f"* {text}"
@@ -65,9 +98,8 @@ def content_lines(names: Names, content: JsonObject, mask: str, target: str, lea
     emote = kind == "m.emote"
     budget = MAX_BODY_BYTES - len(head.encode("utf-8", "replace")) - (len(_ACTION) + 1 if emote else 0)
     # NUL has no place on a wire, and a leading \x01 would make a CTCP of what was said elsewhere.
-    text = text.replace("\0", "").replace("\r", "\n").lstrip("\x01")
-    lines = split_message(lead.before(text, emote=emote), budget)
-    return [f"{head}{_ACTION}{line}\x01" for line in lines] if emote else [head + line for line in lines]
+    text = text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n").lstrip("\x01")
+    return _Spoken(head, text, budget, emote) if text.strip("\n") else None
 
 
 def text_of(names: Names, content: JsonObject) -> str:
@@ -147,6 +179,8 @@ def content_of(
     if text.startswith(_ACTION):
         kind, text = MessageKind.EMOTE, text[len(_ACTION) :].removesuffix("\x01")
     content: JsonObject
+    if "\n" in text and has_codes(text):
+        text = text.replace("\n", f"{RESET}\n")  # codes hold to the end of a line
     coded = has_codes(text)
     found = mentioned(strip_codes(text) if coded else text, mentions)
     if coded or found:

@@ -23,6 +23,10 @@ from tripoint.fanout.hub import Hub
 from tripoint.irc.channel import Boxes, Channel, spread, together
 from tripoint.irc.entrance import Channels, Spawn, tell_history
 from tripoint.irc.joining import Joining
+from tripoint.irc.markers import CAPABILITY as READ_MARKER
+from tripoint.irc.markers import ReadMarkers
+from tripoint.irc.missed import Missed
+from tripoint.irc.monitors import Monitors
 from tripoint.irc.names import is_nick, nick_of
 from tripoint.irc.options import IrcOptions
 from tripoint.irc.outbox import IrcOutbox
@@ -32,7 +36,7 @@ from tripoint.irc.session import IrcSession
 from tripoint.irc.sessions import Sessions
 from tripoint.irc.telling import Teller
 from tripoint.net.connections import CallLater
-from tripoint.rooms.ports import PresenceService, RoomReader, RoomService, RoomView
+from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService, RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 
 
@@ -51,6 +55,7 @@ class Network:
         spawn: Spawn,
         now_ms: Callable[[], int],
         call_later: CallLater,
+        name_table: NameTable,
     ) -> None:
         self.names = names
         self.rooms = rooms
@@ -63,10 +68,15 @@ class Network:
         self.unregistered = 0
         self.registration = "closed"  # open | token | closed: whether accounts can be made here
         self.sessions = Sessions(presence)
-        teller = Teller(names, reader, self.sessions, now_ms)
+        self.monitors = Monitors(names, reader)
+        teller = Teller(names, reader, self.sessions, self.monitors, now_ms)
         self.channels = teller.channels = Channels(
             names, reader, hub, spawn, teller.room_changed, now_ms
         )
+        self.markers = self.channels.markers = ReadMarkers(names, reader, spawn)
+        self.markers.channels = self.channels
+        self.missed = self.channels.missed = Missed(reader, name_table, self.markers)
+        hub.watch_all_rooms(self.markers.changed)
         self.joining = Joining(spawn, call_later, self._entered)
         self.spawn = spawn
         hub.watch_users(teller.user_changed)
@@ -89,10 +99,13 @@ class Network:
 
     async def enter_joined_rooms(self, session: IrcSession) -> None:
         """Show a new session the rooms of its user: the most recent ones, up to the limit (MAPPING 4.2)."""
+        await self.missed.begin(session)
         memberships = await self.reader.memberships(session.user_id)
         views = [await self.reader.room(room_id) for room_id, is_in in memberships.items() if is_in == "join"]
         views.sort(key=lambda view: view.last_position, reverse=True)
         for view in reversed(views[: self.options.autojoin]):
+            if READ_MARKER in session.caps:
+                await self.markers.load(session.user_id, view.room_id)
             await self.channels.enter(session, view)
 
     def remove(self, session: IrcSession, reason: str) -> None:
@@ -103,7 +116,10 @@ class Network:
             self.names.gone.add(session.user_id)
             self._tell_quit(session.mask, together(session.channels.values()), session.outbox, reason)
         self.channels.forget(session)
+        self.monitors.forget(session)
         self.sessions.remove(session)
+        if not session.account.guest and not self.sessions.of(session.user_id):
+            self.missed.note(session.user_id)
         if session.account.guest:
             self.end_guest(session.user_id, reason)
 

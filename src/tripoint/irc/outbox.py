@@ -93,8 +93,10 @@ class IrcOutbox(Outbox):
         self._held = []
         self._label = label
 
-    def end(self, server: str, batch_id: str) -> None:
+    def end(self, server: str, batch_id: str, *, answered: bool = True) -> None:
         """The command is done: send its response with the label, as a batch if it has several lines.
+
+        `answered` False: it has no response yet, not even an ACK.
 
         spec: IRCv3 labeled-response: exactly one logical message carries the label, an ACK if there is none; a
         response that is one batch carries it where that opens.
@@ -122,5 +124,5 @@ class IrcOutbox(Outbox):
             super().send(seal(item.body, build_tags(tags)))
             if not left:
                 super().send(seal(f":{server} BATCH -{batch_id}"))
-        if not mine:
+        if not mine and answered:
             super().send(seal(f":{server} ACK", build_tags([label])))

@@ -285,9 +285,13 @@ def muted_users(power: PowerLevels) -> frozenset[UserId]:
 
 
 def shown_rank(room: RoomView, user_id: UserId) -> Rank:
-    """The rank as IRC shows it: where the room has no op below owner, ops are owners (MAPPING 7.10)."""
-    rank = room.rank(user_id)
-    return Rank.OWNER if rank is Rank.OP and op_is_owner(room.power) else rank
+    """The rank of a member as IRC shows it."""
+    return as_shown(room.rank(user_id), room.power)
+
+
+def as_shown(rank: Rank, power: PowerLevels) -> Rank:
+    """Where the room has no op below owner, ops are owners (MAPPING 7.10)."""
+    return Rank.OWNER if rank is Rank.OP and op_is_owner(power) else rank
 
 
 def rank_letters(rank: Rank) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import IntFlag
-from typing import Final
+from typing import Final, NamedTuple
 
 from tripoint.irc.wire import MAX_TAG_DATA_BYTES, Unbuildable, build_tags, seal
 
@@ -28,6 +28,7 @@ class Audience(IntFlag):
     SETNAME = 64
     ACCOUNT_NOTIFY = 128
     REDACTION = 256
+    MULTILINE = 512  # with batch, without which it is nothing
 
 
 AUDIENCE_OF_CAP: Final = {
@@ -43,10 +44,14 @@ AUDIENCE_OF_CAP: Final = {
 }
 
 
+_MULTILINE_CAPS: Final = frozenset({"draft/multiline", "batch"})
+
+
 def audience_of(caps: Iterable[str]) -> int:
     """The audience of a session with these capabilities, as a plain int (IntFlag arithmetic is slow)."""
-    mask = 0
-    for cap in caps:
+    names = frozenset(caps)
+    mask = int(Audience.MULTILINE) if names >= _MULTILINE_CAPS else 0
+    for cap in names:
         mask |= int(AUDIENCE_OF_CAP.get(cap, 0))
     return mask
 
@@ -54,19 +59,43 @@ def audience_of(caps: Iterable[str]) -> int:
 _TAGS, _TIME, _ACCOUNT, _JOIN = (
     int(flag) for flag in (Audience.TAGS, Audience.TIME, Audience.ACCOUNT, Audience.EXTENDED_JOIN)
 )
-_FORMS: Final = _TAGS | _TIME | _ACCOUNT | _JOIN
+_MULTILINE: Final = int(Audience.MULTILINE)
+_FORMS: Final = _TAGS | _TIME | _ACCOUNT | _JOIN | _MULTILINE
+
+
+class Batch(NamedTuple):
+    """A message of several lines: `head` is everything of a line before its text, `reference` a name for the batch.
+
+    spec: IRCv3 multiline
+    """
+
+    reference: str
+    mask: str
+    target: str
+    head: str
+    pieces: list[tuple[str, bool]]
+
+    def lines(self, tags: list[tuple[str, str]]) -> list[tuple[str, list[tuple[str, str]]]]:
+        """Bodies with their tags; those of the message stand where the batch is opened."""
+        inside = [("batch", self.reference)]
+        found = [(f":{self.mask} BATCH +{self.reference} draft/multiline {self.target}", tags)]
+        for text, goes_on in self.pieces:
+            found.append((self.head + text, [*inside, ("draft/multiline-concat", "")] if goes_on else inside))
+        found.append((f":{self.mask} BATCH -{self.reference}", []))
+        return found
 
 
 class Outgoing:
     """One thing that is said, as one or more lines, in every form in which somebody may want it.
 
     `bodies` are lines without tags and CR LF; the first of them carries the message id (MAPPING 11). `untagged` are
-    the lines for clients without message-tags, where they differ.
+    the lines for clients without message-tags, where they differ. `batch` is the whole for clients with multiline.
     `requires` is the capability without which a session does not get it at all.
     """
 
     __slots__ = (
         "_account",
+        "_batch",
         "_bodies",
         "_client_tags",
         "_extended",
@@ -87,10 +116,12 @@ class Outgoing:
         client_tags: tuple[tuple[str, str], ...] = (),
         extended: str | None = None,
         untagged: list[str] | None = None,
+        batch: Batch | None = None,
         requires: int = 0,
     ) -> None:
         self._bodies = bodies
         self._untagged = untagged
+        self._batch = batch
         self._ts_ms = ts_ms
         self._msgid = msgid
         self._account = account
@@ -108,9 +139,15 @@ class Outgoing:
             self._forms[key] = data
         return data
 
+    def is_batch(self, audience: int) -> bool:
+        """Whether what `lines` gives for this audience is a batch: the first line opens it, the last closes it."""
+        return self._batch is not None and bool(audience & _MULTILINE)
+
     def lines(self, audience: int) -> list[tuple[str, list[tuple[str, str]]]]:
         """Bodies with their tags, for whoever must add tags of his own (labels, batches)."""
         first = self._tags(audience)
+        if self._batch is not None and audience & _MULTILINE:
+            return self._batch.lines(first)
         bodies = self._bodies if audience & _TAGS or self._untagged is None else self._untagged
         if audience & _JOIN and self._extended is not None:
             bodies = [self._extended]

@@ -55,7 +55,7 @@ def mentioned(text: str, mentions: Mentions) -> list[tuple[int, int, UserId]]:
 
 
 def from_irc(text: str, found: Sequence[tuple[int, int, UserId]] = ()) -> RichText:
-    """Rich text of one line. `found` are mentions by place in the text without codes."""
+    """Rich text of a message. `found` are mentions by place in the text without codes."""
     inlines: list[Inline] = []
     at = 0
     spans = list(found)
@@ -77,7 +77,11 @@ def from_irc(text: str, found: Sequence[tuple[int, int, UserId]] = ()) -> RichTe
                 start = taken
                 continue
             stop = min(end, spans[0][0] - at) if spans else end
-            inlines.append(Run(part[start:stop], neutral))
+            for number, line in enumerate(part[start:stop].split("\n")):
+                if number:
+                    inlines.append(Break())
+                if line:
+                    inlines.append(Run(line, neutral))
             start = stop
         at += end
     return RichText((Paragraph(tuple(inlines)),)) if inlines else RichText()

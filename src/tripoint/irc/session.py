@@ -22,6 +22,8 @@ from tripoint.core.ids import DeviceId, RoomId, UserId
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
 from tripoint.irc.connection import IrcConnection, Reply, Step
+from tripoint.irc.multiline import BATCH_TYPE as MULTILINE
+from tripoint.irc.multiline import Collected
 from tripoint.irc.names import is_channel
 from tripoint.irc.outbox import IrcOutbox
 from tripoint.irc.refusals import (
@@ -55,6 +57,8 @@ MAX_WAIT_MS = 10_000
 MAX_POSTS = 16
 # spec: docs/mapping.md 8.4: "repeated within 60 s it is done"
 CONFIRM_MS = 60_000
+# A client writes all lines of a batch at once; a minute is for slow networks.
+BATCH_MS = 60_000
 
 
 class IrcSession:
@@ -94,12 +98,17 @@ class IrcSession:
         self.channels: dict[RoomId, Channel] = {}
         self.direct: dict[UserId, RoomId] = {}
         self.away: str | None = None
+        # For clients without CHATHISTORY: the stream position since which they missed things (missed.py).
+        self.missed_since: int | None = None
+        self.monitored: dict[str, str] = {}  # folded nick -> nick as it was given (monitors.py)
         self.connected_ts_ms = network.now_ms()
         self.active_ts_ms = self.connected_ts_ms
         # True while a command of ours makes us enter rooms: what we are shown then is its response.
         self.entering = False
         # Rooms of other servers that this client waits for, by folded name (joining.py).
         self.pending: dict[str, Pending] = {}
+        # The batch that the client has opened and not closed yet (commands/batch.py).
+        self.collected: Collected | None = None
         self.live = False
         self.told_history = False
         self.told_cut: set[RoomId] = set()  # huge rooms of which it was told that not everybody is listed
@@ -153,11 +162,15 @@ class IrcSession:
 
     def own(self, out: Outgoing) -> None:
         """Lines that our running command caused: they are its response, or part of it."""
-        for body, tags in out.lines(self.audience):
-            self.outbox.respond(body, tags)
+        batched = out.is_batch(self.audience)
+        for at, (body, tags) in enumerate(out.lines(self.audience)):
+            self.outbox.respond(body, tags, inner=batched and at > 0)
 
     def own_batch(self, kind: str, params: tuple[str, ...], lines: list[tuple[str, list[tuple[str, str]]]]) -> None:
-        """Lines (body, tags) as a batch of this type, for clients without `batch` as they are.  spec: IRCv3 batch"""
+        """Lines (body, tags) as a batch of this type, for clients without `batch` as they are.  spec: IRCv3 batch
+
+        What is in a batch of its own already stays there.
+        """
         if "batch" not in self.caps:
             for body, tags in lines:
                 self.outbox.respond(body, tags)
@@ -166,7 +179,8 @@ class IrcSession:
         name, server = f"b{self._batches}", self.names.server
         self.outbox.respond(server_line(server, "BATCH", (f"+{name}", kind, *params)), [])
         for body, tags in lines:
-            self.outbox.respond(body, [("batch", name), *tags], inner=True)
+            nested = bool(tags) and tags[0][0] == "batch"
+            self.outbox.respond(body, tags if nested else [("batch", name), *tags], inner=True)
         self.outbox.respond(server_line(server, "BATCH", (f"-{name}",)), [], inner=True)
 
     def tell(self, out: Outgoing) -> None:
@@ -307,18 +321,49 @@ class IrcSession:
 
     async def handle(self, line: Line) -> None:
         """Carry out one line, and answer it under its label. Nothing but a bug in here raises."""
+        if "batch" in line.tags and MULTILINE in self.caps and line.command != "BATCH":
+            self._collect(line)
+            return
         if self._posts and (line.tags or line.command not in ("PRIVMSG", "NOTICE", "PING", "PONG")):
             await self.settle()
         label = line.tags.get("label", "") if line.tags else ""
+        if line.command == "BATCH" and line.param(0).startswith("-") and self.collected is not None:
+            # The label of a batch stands where it was opened, and its response comes when it is whole.
+            label = self.collected.tags.get("label", "")
         if not label or not self.caps >= _LABEL_CAPS or len(label.encode()) > MAX_LABEL_BYTES:
             await self._handle(line)
             return
         self._batches += 1
         self.outbox.begin(label)
+        whole = True
         try:
             await self._handle(line)
+            opened = line.command == "BATCH" and line.param(0).startswith("+") and self.collected is not None
+            whole = not opened or (self.collected is not None and self.collected.failed)
         finally:
-            self.outbox.end(self.names.server, f"r{self._batches}")
+            self.outbox.end(self.names.server, f"r{self._batches}", answered=whole)
+
+    def in_batch(self, line: Line) -> bool:
+        """Whether a line is a part of the message that is being collected: it costs nothing beside the whole."""
+        return self.collected is not None and line.tags.get("batch") == self.collected.reference
+
+    def _collect(self, line: Line) -> None:
+        """A line that belongs to a batch.  spec: IRCv3 client-batch "Errors": after one, the rest is ignored."""
+        collected = self.collected
+        try:
+            if collected is None or not self.in_batch(line):
+                raise Failed("MULTILINE_INVALID", text="There is no such batch")
+            if collected.failed:
+                return
+            if self.network.now_ms() - collected.opened_ms > BATCH_MS:
+                collected.failed = True
+                raise Failed("TIMEOUT", collected.reference, text="The batch was open for too long")
+            collected.add(line)
+        except Failed as failed:
+            if collected is not None:
+                collected.failed = True
+            context = [echo(word) for word in failed.context]
+            self.standard("FAIL", "BATCH", failed.code, *context, text=failed.text)
 
     async def _handle(self, line: Line) -> None:
         entry = COMMANDS.get(line.command)

@@ -56,6 +56,17 @@ def split_line(text: str, budget: int) -> list[str]:
             return lines
 
 
+def fitting(text: str, budget: int) -> int:
+    """How many characters make a piece of at most `budget` bytes that ends at a good place: behind a space, if any."""
+    cut = _fit(text, max(budget, 64))
+    if cut == len(text):
+        return cut
+    if text[cut - 1] == " ":
+        return cut
+    cut = _better_cut(text, cut - 1)
+    return cut + 1 if text[cut] == " " else cut
+
+
 def _fit(text: str, budget: int) -> int:
     """How many characters fit into `budget` bytes."""
     if len(text) <= budget and len(text.encode("utf-8", "replace")) <= budget:

@@ -22,6 +22,11 @@ MAX_TARGETS = 10
 MAX_MODES = 20
 # Lines of one CHATHISTORY answer (MAPPING 0).
 MAX_HISTORY = 100
+# Nicks that one connection watches (MAPPING 0).
+MAX_MONITOR = 100
+# A message of several lines, both ways (MAPPING 10.7).
+MULTILINE_MAX_BYTES = 16_384
+MULTILINE_MAX_LINES = 128
 CHANTYPES = "#"
 # Rank letter and sign, highest first: MAPPING 7.
 PREFIX_MODES = "qaohv"
@@ -56,8 +61,16 @@ CAPABILITIES: dict[str, Capability] = {
         Capability("cap-notify", "IRCv3 capability-negotiation"),
         Capability("draft/account-registration", "IRCv3 account-registration"),
         Capability("draft/chathistory", "IRCv3 chathistory"),
+        Capability("draft/event-playback", "IRCv3 chathistory"),
         Capability("draft/message-redaction", "IRCv3 message-redaction"),
+        Capability(
+            "draft/multiline",
+            "IRCv3 multiline",
+            f"max-bytes={MULTILINE_MAX_BYTES},max-lines={MULTILINE_MAX_LINES}",
+        ),
+        Capability("draft/read-marker", "IRCv3 read-marker"),
         Capability("echo-message", "IRCv3 echo-message"),
+        Capability("extended-monitor", "IRCv3 extended-monitor"),
         Capability("extended-join", "IRCv3 extended-join"),
         Capability("invite-notify", "IRCv3 invite-notify"),
         Capability("labeled-response", "IRCv3 labeled-response"),
@@ -80,7 +93,7 @@ CAPABILITIES: dict[str, Capability] = {
 def isupport_tokens(network: str) -> tuple[str, ...]:
     """The tokens of RPL_ISUPPORT, in the order in which they are sent.
 
-    Only what is true of this build: MONITOR and BOT of MAPPING 0
+    Only what is true of this build: BOT of MAPPING 0
     appear together with the commands that keep their promise.
     """
     return (
@@ -107,6 +120,7 @@ def isupport_tokens(network: str) -> tuple[str, ...]:
         "ELIST=CMNTU",
         f"CHATHISTORY={MAX_HISTORY}",
         "MSGREFTYPES=msgid,timestamp",
+        f"MONITOR={MAX_MONITOR}",
         "UTF8ONLY",
         "WHOX",
         f"NETWORK={network}",

@@ -25,6 +25,7 @@ from tripoint.irc.events import (
     typing_line,
 )
 from tripoint.irc.messages import SPOKEN_TYPES
+from tripoint.irc.monitors import Monitors
 from tripoint.irc.names import is_nick
 from tripoint.irc.projection import Names, channel_flags
 from tripoint.irc.render import Audience, Outgoing, fitted, one_line
@@ -58,8 +59,11 @@ _SPOKEN = frozenset({*SPOKEN_TYPES, "m.reaction", "m.room.redaction"})
 class Teller:
     """`room_changed` and `user_changed` are called in order of commit and never wait."""
 
-    def __init__(self, names: Names, reader: RoomReader, sessions: Sessions, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, names: Names, reader: RoomReader, sessions: Sessions, monitors: Monitors, now_ms: Callable[[], int]
+    ) -> None:
         self._names = names
+        self._monitors = monitors
         self._reader = reader
         self._sessions = sessions
         self._now_ms = now_ms
@@ -349,7 +353,8 @@ class Teller:
             session.tell(Outgoing([line]))
 
     def _presence_changed(self, change: PresenceChanged) -> None:
-        """AWAY for who asked for it.  spec: IRCv3 away-notify; docs/mapping.md 4.5, 13.6"""
+        """AWAY for who asked for it.  spec: IRCv3 away-notify; docs/mapping.md 4.5, 13.6, 13.9"""
+        self._monitors.refresh(self._names.nick(change.user_id))
         if change.user_id in self._names.gone:
             return
         if change.presence != "offline":
@@ -382,6 +387,8 @@ class Teller:
         if nick == self._names.nick(user_id) or not is_nick(nick):
             return
         self._names.set_guest(user_id, nick, host)
+        self._monitors.refresh(old.partition("!")[0])
+        self._monitors.refresh(nick)
         for session in self._sessions.of(user_id):
             for channel in session.channels.values():
                 channel.members_changed()
@@ -395,6 +402,10 @@ class Teller:
         spread(out, {audience: dict.fromkeys(b for b in part if b not in mine) for audience, part in boxes.items()})
         if and_self:
             for session in mine.values():
+                session.tell(out)
+        for session in self._monitors.extended(user_id):
+            # spec: IRCv3 extended-monitor: who shares a channel has heard it.
+            if session.outbox not in mine and not any(session.outbox in part for part in boxes.values()):
                 session.tell(out)
 
 

@@ -15,6 +15,7 @@ from tripoint.matrix.client.rooms import RoomEndpoints
 from tripoint.matrix.client.server import ServerInfo
 from tripoint.matrix.client.spaces import SpaceClientEndpoints
 from tripoint.matrix.client.sync import SyncEndpoints
+from tripoint.matrix.federation.devices import DeviceListEndpoints
 from tripoint.matrix.federation.intake import TransactionEndpoints
 from tripoint.matrix.federation.inviting import InvitingEndpoints
 from tripoint.matrix.federation.joining import JoiningEndpoints
@@ -55,6 +56,7 @@ ENDPOINT_CLASSES = (
     JoiningEndpoints,
     InvitingEndpoints,
     QueryEndpoints,
+    DeviceListEndpoints,
     OpenIdEndpoints,
     SpaceClientEndpoints,
     SpaceEndpoints,
@@ -122,6 +124,7 @@ class MatrixFrontEnd:
                 JoiningEndpoints(federated.resident, trust.check),
                 InvitingEndpoints(federated.invitations, trust.check, server),
                 QueryEndpoints(reader, accounts, server),
+                DeviceListEndpoints(accounts, server),
                 SpaceEndpoints(reader),
                 federated.transactions,
             ):

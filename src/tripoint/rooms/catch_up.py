@@ -1,14 +1,16 @@
 """Filling gaps: an event came whose past this server lacks.
 
-First the events in between are asked for; where the gap is too long for that, the state before its far end,
-and the timeline keeps a hole that back-pagination may fill. The work for one event is bounded: a hostile
-server can waste no more than that, and what could not be judged is dropped, to come again or not.
+First the events in between are asked for, however long it was (a night's talk is some thousand). Where the gap is
+too long even for that, the newest of them are taken in after the state that was before them, and the timeline keeps
+a hole. The work for one event is bounded: a hostile server can waste no more than that, and what could not be judged
+is dropped, to come again or not.
 spec: Matrix server-server-api "Checks performed on receipt of a PDU", "Retrieving event authorization
 information", POST /get_missing_events, GET /state_ids
 """
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from tripoint.core.errors import RemoteFailed
 from tripoint.core.event import Event
@@ -21,9 +23,11 @@ from tripoint.rooms.remote import RemoteServers
 from tripoint.rooms.room import Room
 from tripoint.store.interface import RoomStore
 
-# What servers give at most in one answer of /get_missing_events; more rounds than this and the gap is long.
-MISSING_LIMIT = 20
-MISSING_ROUNDS = 5
+# What is asked for in one /get_missing_events: servers give 20 (Synapse) to 100 (this one).
+MISSING_LIMIT = 100
+# Events of one gap, and their JSON: they are held in memory until the far end is reached.
+MAX_MISSED = 5_000
+MAX_MISSED_BYTES = 8_000_000
 # Events that one incoming event may make us fetch one by one: state and auth events of a large room.
 MAX_FETCHED = 20_000
 # Ends of one gap whose state is asked for.
@@ -77,7 +81,11 @@ class CatchUp:
         if lacking.auth_events:
             await self._fetch_auth(room, origin, lacking.auth_events, budget)
         if lacking.prev_events:
-            is_long = await self._walk_back(room, event, origin, budget)
+            between = await self._walk_back(room, event, origin, budget)
+            is_long = bool(between.beyond)
+            for event_id in sorted(between.beyond)[:MAX_ENDS]:
+                await self._bridge(room, origin, event_id, budget)
+            await self._take_in_order(room, between.events, origin, budget)
         outcome = await self._accept.receive(event)
         if isinstance(outcome, Lacking) and patient and not is_long:
             return None
@@ -87,34 +95,35 @@ class CatchUp:
             outcome = await self._accept.receive(event)
         return outcome if isinstance(outcome, Verdict) else None
 
-    async def _walk_back(self, room: Room, event: Event, origin: ServerName, budget: "_Budget") -> bool:
-        """Ask for the events between our ends and this one, and take them in order. Whether there are more of them
-        than we ask for."""
+    async def _walk_back(self, room: Room, event: Event, origin: ServerName, budget: "_Budget") -> "_Between":
+        """Ask for the events between our ends and this one, newest first, until there are no more or too many."""
         found: dict[EventId, Event] = {}
-        latest: Sequence[EventId] = [event.event_id]
-        is_long = True
-        for _ in range(MISSING_ROUNDS):
-            earliest = list(room.head.extremities)
+        size = 0
+        # Those whose parents are still wanted: the oldest that we have, and where a fork was not answered whole.
+        waiting = [event]
+        while True:
+            earliest, latest = list(room.head.extremities), [e.event_id for e in waiting[-MISSING_LIMIT:]]
             got = await self._remote.missing_events(origin, room.room_id, earliest, latest, MISSING_LIMIT)
             fresh = {e.event_id: e for e in got if e.room_id == room.room_id and e.event_id not in found}
             budget.take(len(fresh))
             found.update(fresh)
-            wanted = await self._unknown(i for e in (event, *found.values()) for i in e.prev_events)
-            ends = [i for i in wanted if i not in found]
-            if not fresh or not ends:
-                is_long = False
-                break
-            # Go on from the oldest that we got.
-            latest = [e.event_id for e in fresh.values() if any(i in ends for i in e.prev_events)]
-            if not latest:
-                is_long = False
-                break
-        for one in timeline_order(found.values()):
+            size += sum(len(e.json) for e in fresh.values())
+            waiting += fresh.values()
+            parents = await self._unknown({i for e in waiting for i in e.prev_events} - found.keys())
+            waiting = [e for e in waiting if not parents.isdisjoint(e.prev_events)]
+            if not fresh or not waiting:
+                return _Between(list(found.values()), frozenset())
+            if len(found) >= MAX_MISSED or size >= MAX_MISSED_BYTES:
+                return _Between(list(found.values()), frozenset(parents))
+
+    async def _take_in_order(
+        self, room: Room, events: Iterable[Event], origin: ServerName, budget: "_Budget"
+    ) -> None:
+        for one in timeline_order(events):
             outcome = await self._accept.receive(one)
             if isinstance(outcome, Lacking) and outcome.auth_events:
                 await self._fetch_auth(room, origin, outcome.auth_events, budget)
                 await self._accept.receive(one)
-        return is_long
 
     async def _bridge(self, room: Room, origin: ServerName, event_id: EventId, budget: "_Budget") -> None:
         """Take in an event before which there is a hole, with the state that `origin` says was before it."""
@@ -160,6 +169,14 @@ class CatchUp:
     async def _unknown(self, event_ids: Iterable[EventId]) -> set[EventId]:
         wanted = set(event_ids)
         return wanted - (await self._store.load_events_by_id(list(wanted))).keys()
+
+
+@dataclass(frozen=True, slots=True)
+class _Between:
+    """The events of a gap, or the newest of them where it is too long: then `beyond` are those before them."""
+
+    events: Sequence[Event]
+    beyond: frozenset[EventId]
 
 
 class _Exhausted(Exception):

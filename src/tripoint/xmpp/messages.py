@@ -19,6 +19,7 @@ from tripoint.xmpp.render import body as render_body
 from tripoint.xmpp.replies import Answer, without_fallback
 from tripoint.xmpp.styling import Naming, parse_styling, render_styling
 from tripoint.xmpp.tables import (
+    CARBONS_NS,
     CLIENT_NS,
     CONFERENCE_NS,
     CORRECT_NS,
@@ -46,12 +47,12 @@ MAX_PAYLOAD_BYTES: Final = 8192
 _XHTML_IM_NS: Final = "http://jabber.org/protocol/xhtml-im"
 _XHTML_NS: Final = "http://www.w3.org/1999/xhtml"
 _ADDRESS_NS: Final = "http://jabber.org/protocol/address"
-_CARBONS_NS: Final = "urn:xmpp:carbons:2"
 _LEGACY_DELAY_NS: Final = "jabber:x:delay"
 
 # Written by rooms and servers alone, or said in the text already: never kept, never let through.
 _NOT_PAYLOAD: Final = frozenset(
     {
+        CARBONS_NS,
         CLIENT_NS,
         CONFERENCE_NS,
         CORRECT_NS,
@@ -68,7 +69,6 @@ _NOT_PAYLOAD: Final = frozenset(
         RETRACT_NS,
         STYLING_NS,
         _ADDRESS_NS,
-        _CARBONS_NS,
         _LEGACY_DELAY_NS,
         _XHTML_IM_NS,
     }

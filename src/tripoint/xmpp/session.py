@@ -85,6 +85,7 @@ class XmppSession:
         "account",
         "bare",
         "blocklist",
+        "carbons",
         "closed",
         "device_id",
         "direct",
@@ -144,6 +145,7 @@ class XmppSession:
         # Available presence as the others see it (its children); None while not available.
         self.presence: str | None = None
         self.priority = 0
+        self.carbons = False  # wants copies of what other resources send and get
         self.interested = False  # asked for the roster: gets roster pushes
         self.directed: dict[str, Jid] = {}
         self.visits: dict[str, Visit] = {}  # by bare room JID

@@ -11,6 +11,7 @@ from tripoint.core.ids import RoomId, server_of
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
 from tripoint.irc.entrance import tell_history
+from tripoint.irc.markers import CAPABILITY as READ_MARKER
 from tripoint.irc.masks import guise
 from tripoint.irc.names import is_channel
 from tripoint.irc.projection import rank_letters, shown_rank
@@ -82,6 +83,8 @@ async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
     name = network.names.channel(room)
     if fold(name) != fold(word):
         session.numeric(n.ERR_LINKCHANNEL, word, name, "Forwarding to another channel")
+    if READ_MARKER in session.caps:
+        await network.markers.load(session.user_id, room_id)
     done = await session.do(
         Join(
             actor=session.user_id,

@@ -2,7 +2,7 @@
 
 A page is a window of the room's stream: events after one position and up to another, read forwards or backwards,
 and always sent oldest first.  What is redacted says nothing any more and is not counted.  Events that are no
-messages (JOIN, MODE and so on: draft/event-playback) are not sent.
+messages (JOIN, MODE and so on) are for clients with draft/event-playback: playback.py.
 spec: IRCv3 chathistory, batch-chathistory; docs/mapping.md 11.11, 14.1, 14.2, 14.6.
 Read next: tripoint/irc/references.py, tripoint/rooms/paging.py.
 """
@@ -10,18 +10,22 @@ Read next: tripoint/irc/references.py, tripoint/rooms/paging.py.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tripoint.core.errors import PeerError
-from tripoint.core.ids import RoomId, UserId
+from tripoint.core.event import Event
+from tripoint.core.ids import EventId, RoomId
 from tripoint.irc import numerics as n
 from tripoint.irc.entrance import is_closed_to
-from tripoint.irc.events import spoken_to
 from tripoint.irc.messages import SPOKEN_TYPES
+from tripoint.irc.playback import CAPABILITY as PLAYBACK
+from tripoint.irc.playback import played, played_types
 from tripoint.irc.references import Reference, UnknownReferenceType, parse_limit, parse_reference, parse_time
 from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.render import server_line, server_time
+from tripoint.irc.replay import Place, Tagged, former_mask, said_lines
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import MAX_HISTORY
 from tripoint.irc.wire import Line
@@ -29,28 +33,21 @@ from tripoint.rooms.history import BEGINNING, ByEvent, ByPosition, Direction, Hi
 from tripoint.rooms.paging import gather, may_ask_for_history
 from tripoint.rooms.refusals import Refusal, Refused
 
-Tagged = tuple[str, list[tuple[str, str]]]
-
 # Parameters of each subcommand, itself not counted.
 _PARAMS = {"BEFORE": 3, "AFTER": 3, "LATEST": 3, "AROUND": 3, "BETWEEN": 4, "TARGETS": 3}
 _NOT_TO_BE_HAD = "Messages could not be retrieved"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A room as the asking client knows it: a channel, or the direct room with `peer`, named by his nick."""
-
-    room_id: RoomId
-    name: str
-    peer: UserId | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Said:
-    """One message and its lines."""
+    """One message and its lines; those that stand in a batch of their own are counted as one."""
 
     item: HistoryItem
     lines: list[Tagged]
+
+    @property
+    def size(self) -> int:
+        return 1 if any(tags and tags[0][0] == "batch" for _, tags in self.lines) else len(self.lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,41 +180,53 @@ async def _window(
         direction=direction,
         anchor=high if backward else low,
         until=low if backward else high,
-        types=SPOKEN_TYPES,
+        types=played_types(direct=place.peer is not None) if PLAYBACK in session.caps else SPOKEN_TYPES,
+        with_replaced=PLAYBACK in session.caps,
         limit=limit,
     )
+    gone: dict[EventId, Event] = {}
 
     def show(item: HistoryItem) -> Said | None:
-        lines = _lines(session, place, item, _former_mask(session, item, None))
+        if item.event.type in SPOKEN_TYPES:
+            lines = said_lines(session, place, item, former_mask(session, item, None))
+        else:
+            lines = _played(session, place, item, gone)
         return Said(item, lines) if lines else None
 
-    page = await gather(session.reader, query, show, lambda said: len(said.lines))
+    async def look_up(items: Sequence[HistoryItem]) -> None:
+        for item in items:
+            target = item.event.redacts
+            if target is not None and target not in gone:
+                try:
+                    gone[target] = (await session.reader.event(place.room_id, target, session.user_id)).event
+                except Refused as refused:
+                    if refused.refusal is not Refusal.NO_SUCH_EVENT:
+                        raise
+
+    page = await gather(session.reader, query, show, lambda said: said.size, look_up)
     if not page.complete:
         text = "Older messages could not be had from other servers"
         session.standard("NOTE", "CHATHISTORY", "PARTIAL", place.name, text=text)
     found: list[Tagged] = []
     for said in page.items:
         sender, position = said.item.event.sender, said.item.position
-        if session.names.is_past_guest(sender):
+        if said.item.event.type in SPOKEN_TYPES and session.names.is_past_guest(sender):
             name = await session.reader.displayname_at(place.room_id, sender, position)
-            found += _lines(session, place, said.item, _former_mask(session, said.item, name))
+            found += said_lines(session, place, said.item, former_mask(session, said.item, name))
         else:
             found += said.lines
     return found
 
 
-def _lines(session: IrcSession, place: Place, item: HistoryItem, mask: str | None) -> list[Tagged]:
-    target = place.name
-    if place.peer is not None and item.event.sender != session.user_id:
-        target = session.nick
-    said = spoken_to(session.names, item.event, target, mask, session.reader.peek(place.room_id))
-    return [line for out in said for line in out.lines(session.audience)]
-
-
-def _former_mask(session: IrcSession, item: HistoryItem, displayname: str | None) -> str | None:
-    """Guests take their nicks along when they go (docs/mapping.md 1.9); history still knows them."""
-    sender = item.event.sender
-    return session.names.past_guest_mask(sender, displayname) if session.names.is_past_guest(sender) else None
+def _played(session: IrcSession, place: Place, item: HistoryItem, gone: Mapping[EventId, Event]) -> list[Tagged]:
+    """The lines of an event that is no message, as far as the client reads them."""
+    room = session.reader.peek(place.room_id)
+    if room is None:
+        return []
+    event = item.event
+    target = place.name if place.peer is None or event.sender == session.user_id else session.nick
+    outs = played(session.names, room, target, item, None if event.redacts is None else gone.get(event.redacts))
+    return [line for out in outs if session.hears(out) for line in out.lines(session.audience)]
 
 
 # --- which conversations -------------------------------------------------------------------------------
@@ -282,7 +291,7 @@ async def _last_said(session: IrcSession, place: Place) -> int | None:
     )
 
     def show(item: HistoryItem) -> int | None:
-        said = _lines(session, place, item, _former_mask(session, item, None))
+        said = said_lines(session, place, item, former_mask(session, item, None))
         return item.event.origin_server_ts if said else None
 
     page = await gather(session.reader, query, show)

@@ -17,11 +17,10 @@ from tripoint.matrix.federation.client import make_target
 from tripoint.matrix.federation.pdus import PduCheck
 
 V1: Final = ("_matrix", "federation", "v1")
-# Twenty events of the largest size, and what is around them.
-MISSING_LIMIT_BYTES: Final = 2_000_000
+# A hundred events of the largest size.
+MISSING_LIMIT_BYTES: Final = 8_000_000
 # Ids of the state and auth chain of a room with some hundred thousand members.
 STATE_IDS_LIMIT_BYTES: Final = 20_000_000
-# A hundred events of the largest size.
 BACKFILL_LIMIT_BYTES: Final = 8_000_000
 EVENT_LIMIT_BYTES: Final = 150_000
 # A room of 10,000 members with its auth chain is some 25 MB; what is read in is held in memory several times over.

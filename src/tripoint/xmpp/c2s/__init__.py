@@ -3,6 +3,28 @@
 Imports what xmpp may import. Start at users.py. Importing this package fills the registry.
 """
 
-from tripoint.xmpp.c2s import blocking, direct, discovery, gateway, presence, registration, roster, server
+from tripoint.xmpp.c2s import (
+    archive,
+    blocking,
+    carbons,
+    direct,
+    discovery,
+    gateway,
+    presence,
+    registration,
+    roster,
+    server,
+)
 
-__all__ = ["blocking", "direct", "discovery", "gateway", "presence", "registration", "roster", "server"]
+__all__ = [
+    "archive",
+    "blocking",
+    "carbons",
+    "direct",
+    "discovery",
+    "gateway",
+    "presence",
+    "registration",
+    "roster",
+    "server",
+]

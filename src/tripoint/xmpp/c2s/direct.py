@@ -2,38 +2,41 @@
 seen on every protocol; what has no text is passed on as it is.
 
 spec: RFC6121 5, 8.5; docs/mapping.md 15.1-15.7; XEP-0160 (what was missed). Messages to occupants of a room come
-from muc/messages.py through send(). Other resources of the sender hear nothing yet: that is XEP-0280.
+from muc/messages.py through send(). What is said of earlier messages is relating.py's, copies are carbons.py's.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
-from tripoint.core.event import Event
-from tripoint.core.ids import InvalidId, RoomId, UserId, parse_user_id
+from tripoint.core.ids import EventId, InvalidId, RoomId, UserId, parse_user_id
 from tripoint.core.message import MessageKind
-from tripoint.core.richtext import Mention, RichText, RoomPill
+from tripoint.core.richtext import RichText
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.rooms.commands import OpenDirect, SendEvent
 from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.xmpp.c2s.carbons import copy_to, is_private
+from tripoint.xmpp.c2s.conversation import MESSAGE, said, taken_back
+from tripoint.xmpp.c2s.relating import relate
 from tripoint.xmpp.c2s.users import LiveUser, Users
-from tripoint.xmpp.corrections import corrected, replacing
+from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.jid import Jid, parse_user_jid
-from tripoint.xmpp.messages import content_of, inside_of, text_of
+from tripoint.xmpp.messages import content_of, text_of
+from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_of, reactions_xml
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, message
-from tripoint.xmpp.render import Shared, delay
-from tripoint.xmpp.replies import Answer, among_recent, answer_of, relation_of
+from tripoint.xmpp.render import Shared, delay, stanza_id, to_attribute
+from tripoint.xmpp.replies import relation_of
 from tripoint.xmpp.router import stamped
 from tripoint.xmpp.session import Doors, XmppSession, origin_of
 from tripoint.xmpp.wire import Element, escape_attribute
 
 log = structlog.get_logger()
 
-_MESSAGE = "m.room.message"
+_TOLD = frozenset({MESSAGE, REACTION, "m.room.redaction"})
 # Rooms of two that are looked up once; a busy server has some thousands of them alive.
 _REMEMBERED_PAIRS = 20_000
 # What a user who was away gets at login; the whole of it is in the room's history.
@@ -53,6 +56,7 @@ class Route:
     from_: str | None = None
     inside: str = ""
     only: frozenset[str] | None = None  # sessions that know the occupant; the others get the bare address
+    private: bool = False  # no copies (XEP-0280 9)
 
 
 class DirectMessages:
@@ -71,20 +75,20 @@ class DirectMessages:
 
     # -- sending
 
-    async def send(self, session: XmppSession, stanza: Element, said: Said, target: UserId, route: Route) -> None:
+    async def send(self, session: XmppSession, stanza: Element, text: Said, target: UserId, route: Route) -> None:
         """A message that says something, from `session` to `target`. Raises Refused, Problem."""
         room = await self._room(session.user_id, target)
         relation = await relation_of(session, room, stanza, (target, session.user_id))
         if relation.answers is not None:
-            said = text_of(stanza, relation) or said
-        content = content_of(stanza, *said, relation)
+            text = text_of(stanza, relation) or text
+        content = content_of(stanza, *text, relation)
         content = await corrected(session, room, stanza, content)
         origin = origin_of(session, stanza)
         key = (session.id, origin.token)
-        self._routes[key] = route
+        self._routes[key] = replace(route, private=is_private(stanza))
         try:
             await self._doors.rooms.do(
-                SendEvent(actor=session.user_id, origin=origin, room_id=room, type=_MESSAGE, content=content)
+                SendEvent(actor=session.user_id, origin=origin, room_id=room, type=MESSAGE, content=content)
             )
         finally:
             self._routes.pop(key, None)
@@ -114,7 +118,7 @@ class DirectMessages:
         if event.type == "m.room.member":
             self._pairs.pop(change.room_id, None)
             return
-        if event.type != _MESSAGE:
+        if event.type not in _TOLD:
             return
         undecided = self._undecided.get(change.room_id)
         if undecided is not None:
@@ -151,38 +155,64 @@ class DirectMessages:
         self._pairs[room_id] = pair
 
     def _deliver(self, change: EventCommitted, pair: Pair) -> None:
-        event = change.event
+        event, gone = change.event, change.redacted
+        reaction = gone if gone is not None and gone.type == REACTION else event if event.type == REACTION else None
+        if reaction is not None:
+            about = reacted_to(reaction)
+            if about is not None and not is_word(about[1]):
+                self._doors.spawn(self._deliver_reactions(change, pair, reaction.sender, about[0]))
+            return
+        room = self._doors.reader.peek(change.room_id)
+        inside = None
+        if event.type == MESSAGE:
+            inside = said(self._doors.domains, event, room)
+        elif gone is not None:
+            inside = taken_back(event, gone, room)
+        if inside is not None:
+            self._hand_out(change, pair, event.sender, inside)
+
+    async def _deliver_reactions(self, change: EventCommitted, pair: Pair, writer: UserId, target: str) -> None:
+        """The whole set that somebody has on a message now. docs/mapping.md 11.4"""
+        reader = self._doors.reader
+        try:
+            about = await reader.event(change.room_id, EventId(target), writer)
+            present = await reactions_of(reader, change.room_id, writer)
+        except Refused:
+            return  # he is gone, or the message
+        self._hand_out(change, pair, writer, reactions_xml(about.token or target, present.get(target, ())))
+
+    def _hand_out(self, change: EventCommitted, pair: Pair, writer: UserId, inside: str) -> None:
+        """A message of `writer` to the other of the two, with copies. spec: RFC6121 8.5, XEP-0280 7, 8"""
         one, other = pair
-        recipient = self._users.live(other if event.sender == one else one)
-        if recipient is None or self._doors.reader.blocks(recipient.user_id, event.sender):
+        target = other if writer == one else one
+        recipient, own = self._users.live(target), self._users.live(writer)
+        if self._doors.reader.blocks(target, writer):
+            recipient = None
+        if recipient is None and own is None:
             return
-        inside = inside_of(event.content, self._naming, self._answer(event))
-        if inside is None:
-            return
-        inside += replacing(self._doors.reader.peek(change.room_id), event)
-        origin = change.origin
+        origin, event_id = change.origin, change.event.event_id
         sender = None if origin is None else self._users.by_id(origin.session)
         route = Route()
         if origin is not None:
             route = self._routes.get((origin.session, origin.token), route)
-        from_jid = self._users.jid_of(event.sender) if sender is None else sender.full
-        stanza_id = origin.token if origin is not None and origin.keep and origin.token else event.event_id
-        plain = _chat(from_jid, stanza_id, inside)
-        private = None if route.from_ is None else _chat(route.from_, stanza_id, inside + route.inside)
-        for session in _hearers(recipient, route.to):
-            if private is not None and (route.only is None or session.id in route.only):
-                session.send_shared(private)
-            else:
-                session.send(plain.to(session.to if session.full == route.to else recipient.to))
-
-    def _answer(self, event: Event) -> Answer | None:
-        def who(answered: Event) -> tuple[str, None]:
-            return self._users.jid_of(answered.sender), None
-
-        return answer_of(event.content, among_recent(self._doors.reader.peek(event.room_id)), who, by_event=False)
-
-    def _naming(self, pill: Mention | RoomPill) -> str:
-        return pill.text
+        from_jid = self._users.jid_of(writer) if sender is None else sender.full
+        its_id = origin.token if origin is not None and origin.keep and origin.token else event_id
+        heard: set[XmppSession] = set() if sender is None else {sender}
+        if recipient is not None:
+            marked = inside + stanza_id(recipient.bare, event_id)
+            plain = _chat(from_jid, its_id, marked)
+            occupant = None if route.from_ is None else _chat(route.from_, its_id, marked + route.inside)
+            for session in _hearers(recipient, route.to):
+                heard.add(session)
+                if occupant is not None and (route.only is None or session.id in route.only):
+                    session.send_shared(occupant)
+                else:
+                    session.send(plain.to(session.to if session.full == route.to else recipient.to))
+            if not route.private:
+                copy_to(recipient, "received", plain.to(to_attribute(route.to or recipient.bare)), heard)
+        if own is not None and not route.private:
+            sent = _chat(from_jid, its_id, inside + stanza_id(own.bare, event_id))
+            copy_to(own, "sent", sent.to(to_attribute(route.to or self._users.jid_of(target))), heard)
 
     # -- what was missed
 
@@ -195,7 +225,7 @@ class DirectMessages:
         if seen is None or not seen.isdecimal():
             self._note_seen(session.user_id)  # the first time here: nothing was missed yet
             return
-        for room_id, peer in await self._direct_rooms(session.user_id):
+        for room_id, peer in await self.direct_rooms(session.user_id):
             room = self._doors.reader.peek(room_id) or await self._doors.reader.room(room_id)
             if room.last_position > int(seen):
                 await self._show_missed_in(session, room_id, peer, int(seen))
@@ -209,7 +239,7 @@ class DirectMessages:
                 direction=Direction.FORWARD,
                 anchor=ByPosition(seen),
                 limit=_MISSED_PER_ROOM,
-                types=(_MESSAGE,),
+                types=(MESSAGE,),
                 not_senders=(session.user_id,),
             )
         )
@@ -218,20 +248,20 @@ class DirectMessages:
             self._show_late(session, item, peer_jid)
 
     def _show_late(self, session: XmppSession, item: HistoryItem, peer_jid: str) -> None:
-        inside = inside_of(item.event.content, self._naming, self._answer(item.event))
+        inside = said(self._doors.domains, item.event, self._doors.reader.peek(item.event.room_id))
         if inside is None:
             return
         # spec: XEP-0203 3: `from` is who delays: the server
-        late = delay(self._doors.domains.server, item.event.origin_server_ts)
-        inside += replacing(self._doors.reader.peek(item.event.room_id), item.event)
+        late = stanza_id(session.bare, item.event.event_id)
+        late += delay(self._doors.domains.server, item.event.origin_server_ts)
         shared = _chat(peer_jid, item.token or item.event.event_id, inside + late)
         session.send(shared.to(to_bare(session)))
 
-    async def _direct_rooms(self, user_id: UserId) -> list[tuple[RoomId, UserId]]:
-        """Canonical direct rooms, from m.direct (docs/mapping.md 15.2 keeps it for both users)."""
+    async def direct_rooms(self, user_id: UserId, most: int = _MISSED_ROOMS) -> list[tuple[RoomId, UserId]]:
+        """The newest canonical direct rooms, from m.direct (docs/mapping.md 15.2 keeps it for both users)."""
         found: list[tuple[RoomId, UserId]] = []
         direct = await self._doors.accounts.account_data(user_id, None, "m.direct") or {}
-        for key in list(direct)[-_MISSED_ROOMS:]:
+        for key in list(direct)[-most:]:
             try:
                 peer = parse_user_id(key)
             except InvalidId:
@@ -287,8 +317,8 @@ def _hearers(user: LiveUser, wanted: str | None) -> list[XmppSession]:
     ]
 
 
-def _chat(from_jid: str, stanza_id: str, inside: str) -> Shared:
-    head = f"<message from='{escape_attribute(from_jid)}' type='chat' id='{escape_attribute(stanza_id)}'"
+def _chat(from_jid: str, its_id: str, inside: str) -> Shared:
+    head = f"<message from='{escape_attribute(from_jid)}' type='chat' id='{escape_attribute(its_id)}'"
     return Shared(head.encode(), f">{inside}</message>".encode())
 
 
@@ -303,38 +333,39 @@ async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
         raise Problem("service-unavailable", "There is no such user here")
     if await session.muc.accept_direct_invitation(session, stanza, target):
         return
-    said = text_of(stanza)
-    if said is None or not _says_something(said):
+    if await relate(session, stanza, target):
+        return
+    text = text_of(stanza)
+    if text is None or not text[1].blocks:
         await _pass_on(session, stanza, jid, target)
         return
-    await session.direct.send(session, stanza, said, target, Route(to=str(jid) if jid.resource else None))
-
-
-def _says_something(said: Said) -> bool:
-    return bool(said[1].blocks)
+    await session.direct.send(session, stanza, text, target, Route(to=str(jid) if jid.resource else None))
 
 
 async def _pass_on(session: XmppSession, stanza: Element, jid: Jid, target: UserId) -> None:
-    """Chat states, receipts, call signalling: nothing that is kept. spec: RFC6121 8.5.2, 8.5.3"""
+    """Chat states, receipts, call signalling: nothing that is kept. spec: RFC6121 8.5.2, 8.5.3; XEP-0280 6.1"""
     user = session.users.live(target)
     if session.doors.reader.blocks(session.user_id, target):
         raise Refused(Refusal.BLOCKED)
     if session.doors.reader.blocks(target, session.user_id):
         # spec: XEP-0191 3.3: as if he was not there
         raise Problem("service-unavailable", "There is nobody who takes this")
-    if user is None:
-        if not await session.doors.accounts.is_local_user(target):
-            raise Problem("service-unavailable", "There is no such user here")
-        return
+    if user is None and not await session.doors.accounts.is_local_user(target):
+        raise Problem("service-unavailable", "There is no such user here")
     data = stamped(stanza, session.full)
-    if jid.resource:
-        other = user.sessions.get(jid.resource)
-        if other is not None:
-            other.send(data)
-        return
-    for other in _hearers(user, None):
-        if other is not session:
-            other.send(data)
+    heard = {session}
+    if user is not None:
+        named = user.sessions.get(jid.resource) if jid.resource else None
+        hearers = _hearers(user, None) if not jid.resource else [] if named is None else [named]
+        for other in hearers:
+            if other is not session or named is session:
+                other.send(data)
+            heard.add(other)
+    if stanza.get("type") == "chat" and not is_private(stanza):
+        if user is not None:
+            copy_to(user, "received", data, heard)
+        if session.user is not None:
+            copy_to(session.user, "sent", data, heard)
 
 
 @message("headline", at=(At.USER, At.ACCOUNT, At.REMOTE), spec="RFC6121 8.5.2.1.1")

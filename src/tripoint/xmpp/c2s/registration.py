@@ -6,6 +6,7 @@ XEP-0077 4 carries it in the field `token`.
 
 from tripoint.accounts.ports import AccountService
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.xmpp.forms import form_fields as form_fields
 from tripoint.xmpp.jid import InvalidJid, Jid, prepare_local
 from tripoint.xmpp.refusals import Problem, problem_of
 from tripoint.xmpp.registry import At, iq
@@ -15,16 +16,6 @@ from tripoint.xmpp.tables import DATA_FORMS_NS, REGISTER_NS
 from tripoint.xmpp.wire import Element, escape_text
 
 _TOKEN = "token"
-
-
-def form_fields(form: Element) -> dict[str, list[str]]:
-    """The values of a submitted data form, by variable. spec: XEP-0004 3.2"""
-    fields: dict[str, list[str]] = {}
-    for child in form.elements():
-        name = child.get("var")
-        if child.name == "field" and child.namespace == DATA_FORMS_NS and name:
-            fields[name] = [value.text for value in child.elements() if value.name == "value"]
-    return fields
 
 
 async def answer_registration(accounts: AccountService, stanza: Element, address: str) -> bytes:

@@ -4,97 +4,40 @@ One form of the history query: a request is a window of the room's stream, read 
 redacted a tombstone is left. Counts and indexes are not given: who may read what differs from
 reader to reader, and counting would read everything. Nobody has preferences about a room's archive.
 spec: XEP-0313 4, 5, 6.1.2, 7; XEP-0059 2; XEP-0297 2; XEP-0441 2; docs/mapping.md 11.11, 14.1, 14.2.
-Read next: archive_query.py (what is asked), tripoint/rooms/paging.py.
+Read next: tripoint/xmpp/archives.py, tripoint/rooms/paging.py.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 
-from tripoint.core.ids import EventId, UserId
+from tripoint.core.ids import UserId
 from tripoint.rooms.history import BEGINNING, ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.paging import Gathered, gather, may_ask_for_history
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.settings import tls_only
+from tripoint.xmpp.archive_query import ArchiveQuery, read_query
+from tripoint.xmpp.archives import FORM, Archived, Window, cut_to, metadata_xml, send_page, sizes
 from tripoint.xmpp.c2s.discovery import refuse_nodes
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
-from tripoint.xmpp.muc.archive_query import FIELDS, ArchiveQuery, read_query
 from tripoint.xmpp.muc.events import archived_message
 from tripoint.xmpp.muc.view import MucView
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
 from tripoint.xmpp.related import Related
-from tripoint.xmpp.render import timestamp
 from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import (
-    DATA_FORMS_NS,
-    DATA_VALIDATE_NS,
-    DELAY_NS,
-    FORWARD_NS,
     MAM_EXTENDED_NS,
     MAM_NS,
-    RSM_NS,
 )
-from tripoint.xmpp.wire import Element, escape_attribute, escape_text
+from tripoint.xmpp.wire import Element
 
 declare_feature(MAM_EXTENDED_NS, at=(At.ROOM,), spec="XEP-0313 7: ids, flipped pages, metadata")
-
-# A page of long messages ends early: what waits for one client is bounded (send_queue_bytes).
-MAX_PAGE_BYTES = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Archived:
-    """One message of the archive; `xml` is the forwarded stanza."""
-
-    position: int
-    event_id: EventId
-    ts_ms: int
-    xml: str
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What a request asks about: after one position, up to another, by these writers, between these times."""
-
-    after: int
-    upto: int
-    senders: tuple[UserId, ...] | None
-    start_ts_ms: int | None
-    end_ts_ms: int | None
-
-    def holds(self, position: int, sender: UserId, ts_ms: int) -> bool:
-        return (
-            self.after < position <= self.upto
-            and (self.senders is None or sender in self.senders)
-            and (self.start_ts_ms is None or ts_ms >= self.start_ts_ms)
-            and (self.end_ts_ms is None or ts_ms <= self.end_ts_ms)
-        )
-
 
 @iq("get", MAM_NS, at=(At.ROOM,), feature=MAM_NS, spec="XEP-0313 4.1.5")
 async def form(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """The fields that a query may have."""
     refuse_nodes(stanza)
     await _readable_room(session, jid)
-    return f"<query xmlns='{MAM_NS}'>{_FORM}</query>"
-
-
-_FORM = (
-    f"<x xmlns='{DATA_FORMS_NS}' type='form'>"
-    f"<field type='hidden' var='FORM_TYPE'><value>{MAM_NS}</value></field>"
-    + "".join(
-        [
-            # spec: XEP-0313 4.1.5: the list of ids is open to any value.
-            f"<field type='{kind}' var='{var}'>"
-            f"<validate xmlns='{DATA_VALIDATE_NS}' datatype='xs:string'><open/></validate></field>"
-            if kind == "list-multi"
-            else f"<field type='{kind}' var='{var}'/>"
-            for var, kind in FIELDS.items()
-        ]
-    )
-    + "</x>"
-)
+    return FORM
 
 
 @iq("set", MAM_NS, at=(At.ROOM,), spec="XEP-0313 4")
@@ -110,15 +53,7 @@ async def query(session: XmppSession, stanza: Element, jid: Jid) -> str:
     finally:
         view.holds -= 1
         session.muc.close_if_empty(view)
-    shown = page.items[::-1] if asked.flipped else page.items
-    for archived in shown:
-        session.send(_result(session, view.jid, asked.query_id, archived))
-    ends = ""
-    if page.items:
-        first, last = page.items[0].event_id, page.items[-1].event_id
-        ends = f"<first>{escape_text(first)}</first><last>{escape_text(last)}</last>"
-    complete = "false" if page.more or not page.complete else "true"
-    return f"<fin xmlns='{MAM_NS}' complete='{complete}'><set xmlns='{RSM_NS}'>{ends}</set></fin>"
+    return send_page(session, view.jid, asked, page)
 
 
 @iq("get", MAM_NS, "metadata", at=(At.ROOM,), spec="XEP-0313 5")
@@ -134,14 +69,7 @@ async def metadata(session: XmppSession, stanza: Element, jid: Jid) -> str:
     finally:
         view.holds -= 1
         session.muc.close_if_empty(view)
-    ends = "".join(
-        [
-            f"<{name} id='{escape_attribute(archived.event_id)}' timestamp='{timestamp(archived.ts_ms)}'/>"
-            for name, page in (("start", first), ("end", last))
-            for archived in page.items
-        ]
-    )
-    return f"<metadata xmlns='{MAM_NS}'>{ends}</metadata>"
+    return metadata_xml(first, last)
 
 
 @iq("get set", MAM_NS, "prefs", at=(At.ROOM,), spec="XEP-0441 2.1")
@@ -250,21 +178,9 @@ async def _read(
         session.doors.reader,
         asked,
         lambda item: _shown(view, window, item, related),
-        _sizes(limit),
+        sizes(limit),
         related.look_up,
     )
-
-
-def _sizes(limit: int) -> Callable[[Archived], int]:
-    """What each message counts against `limit`: one, and all of it when the page has become too long."""
-    used = 0
-
-    def size(archived: Archived) -> int:
-        nonlocal used
-        used += len(archived.xml.encode())
-        return 1 if used <= MAX_PAGE_BYTES else limit + 1
-
-    return size
 
 
 async def _by_ids(
@@ -280,15 +196,7 @@ async def _by_ids(
         if _shown(view, everything, item, related) is None:
             raise Refused(Refusal.NO_SUCH_EVENT)
         found[item.position] = _shown(view, window, item, related)
-    ordered = [archived for _, archived in sorted(found.items(), reverse=asked.backward) if archived is not None]
-    page: list[Archived] = []
-    used, size = 0, _sizes(asked.limit)
-    for archived in ordered:
-        used += size(archived)
-        if used > asked.limit and (page or not asked.limit):
-            break
-        page.append(archived)
-    return Gathered(tuple(page[::-1] if asked.backward else page), more=len(page) < len(ordered))
+    return cut_to((one for one in found.values() if one is not None), asked.limit, backward=asked.backward)
 
 
 def _shown(view: MucView, window: Window, item: HistoryItem, related: Related) -> Archived | None:
@@ -298,14 +206,3 @@ def _shown(view: MucView, window: Window, item: HistoryItem, related: Related) -
         return None
     xml = archived_message(view, item, related)
     return None if xml is None else Archived(item.position, event.event_id, event.origin_server_ts, xml)
-
-
-def _result(session: XmppSession, room_jid: str, query_id: str | None, archived: Archived) -> bytes:
-    """spec: XEP-0313 4.2, 6.1.2 (example 27)"""
-    named = "" if query_id is None else f" queryid='{escape_attribute(query_id)}'"
-    return (
-        f"<message from='{escape_attribute(room_jid)}'{session.to.decode()}>"
-        f"<result xmlns='{MAM_NS}'{named} id='{escape_attribute(archived.event_id)}'>"
-        f"<forwarded xmlns='{FORWARD_NS}'><delay xmlns='{DELAY_NS}' stamp='{timestamp(archived.ts_ms)}'/>"
-        f"{archived.xml}</forwarded></result></message>"
-    ).encode()

@@ -12,10 +12,10 @@ from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.settings import tls_only
 from tripoint.xmpp.c2s.presence import show_of
+from tripoint.xmpp.dates import parse_date
 from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.messages import is_payload
 from tripoint.xmpp.muc import joining
-from tripoint.xmpp.muc.dates import parse_date
 from tripoint.xmpp.muc.events import history_message, subject
 from tripoint.xmpp.muc.registering import show_knocks
 from tripoint.xmpp.muc.view import MucView

@@ -7,6 +7,7 @@ Everybody, the sender too, sees a message when it is committed: view.py.
 from tripoint.core.ids import UserId
 from tripoint.rooms.commands import Invite, Leave, SendEvent, SetTopic, SetTyping
 from tripoint.xmpp.c2s.direct import Route
+from tripoint.xmpp.c2s.relating import relate
 from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.messages import content_of, text_of
@@ -128,6 +129,8 @@ async def private_message(session: XmppSession, stanza: Element, jid: Jid) -> No
     who = view.with_nick(jid.resource)
     if who is None:
         raise Problem("item-not-found", "Nobody has that nick in this room")
+    if await relate(session, stanza, who.user_id):
+        return
     said = text_of(stanza)
     if said is None:
         return  # chat states and the like of private messages: nothing that is kept

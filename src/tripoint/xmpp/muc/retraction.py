@@ -19,15 +19,15 @@ from tripoint.xmpp.messages import inside_of
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
-from tripoint.xmpp.render import Shared, body, room_message, stanza_id, timestamp
+from tripoint.xmpp.render import Shared, room_message, stanza_id, timestamp
+from tripoint.xmpp.retractions import retract_xml, retracted_xml
 from tripoint.xmpp.session import XmppSession, origin_of
-from tripoint.xmpp.tables import FALLBACK_NS, MODERATE_NS, RETRACT_NS, TOMBSTONE_FEATURE
+from tripoint.xmpp.tables import MODERATE_NS, RETRACT_NS, TOMBSTONE_FEATURE
 from tripoint.xmpp.wire import Element, escape_attribute, escape_text
 
 declare_feature(TOMBSTONE_FEATURE, at=(At.ROOM,), spec="XEP-0424 4")
 
 _MESSAGE = "m.room.message"
-RETRACT_FALLBACK = "/me removed a message, which your client does not support"
 
 
 async def retract(session: XmppSession, visit: Visit, stanza: Element, element: Element) -> None:
@@ -105,18 +105,12 @@ def tell_redaction(view: MucView, change: EventCommitted) -> None:
 
 def retraction(view: MucView, event: Event, gone: Event, its_id: str) -> Shared:
     """A redaction as a message. spec: XEP-0424 3, XEP-0425 3.1"""
-    named = escape_attribute(gone.event_id)
     mark = stanza_id(view.jid, event.event_id)
     if event.sender == gone.sender:
-        xml = (
-            f"<retract xmlns='{RETRACT_NS}' id='{named}'/><fallback xmlns='{FALLBACK_NS}' for='{RETRACT_NS}'/>"
-            + body(RETRACT_FALLBACK)
-            + mark
-            + view.id_xml(event.sender)
-        )
+        xml = retract_xml(gone.event_id) + mark + view.id_xml(event.sender)
         return room_message(f"{view.jid}/{view.nick_of(event.sender)}", xml, its_id)
-    xml = f"<retract xmlns='{RETRACT_NS}' id='{named}'>{_moderated(view, event)}</retract>{mark}"
-    return room_message(view.jid, xml, its_id)
+    opening = f"<retract xmlns='{RETRACT_NS}' id='{escape_attribute(gone.event_id)}'>"
+    return room_message(view.jid, f"{opening}{_moderated(view, event)}</retract>{mark}", its_id)
 
 
 def _moderated(view: MucView, event: Event) -> str:
@@ -133,9 +127,4 @@ def tombstone(view: MucView, gone: Event, because: Event, its_id: str) -> str:
     spec: XEP-0424 4, XEP-0425 4
     """
     moderated = "" if because.sender == gone.sender else _moderated(view, because)
-    stamp = timestamp(because.origin_server_ts)
-    return (
-        f"<retracted xmlns='{RETRACT_NS}' id='{escape_attribute(its_id)}' stamp='{stamp}'>{moderated}</retracted>"
-        if moderated
-        else f"<retracted xmlns='{RETRACT_NS}' id='{escape_attribute(its_id)}' stamp='{stamp}'/>"
-    )
+    return retracted_xml(its_id, timestamp(because.origin_server_ts), moderated)

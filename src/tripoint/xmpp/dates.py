@@ -1,4 +1,4 @@
-"""Dates and times as clients write them. Pure.  spec: XEP-0082 3.2.  Read next: enter.py, archive_query.py."""
+"""Dates and times as clients write them. Pure.  spec: XEP-0082 3.2.  Read next: archive_query.py."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final

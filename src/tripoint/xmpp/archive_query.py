@@ -1,6 +1,6 @@
 """What a client asks of an archive: the form, the page, the order. Pure.
 
-spec: XEP-0313 4.1, 4.3; XEP-0059 2; XEP-0082 3.2.  Read next: archive.py, which answers.
+spec: XEP-0313 4.1, 4.3; XEP-0059 2; XEP-0082 3.2.  Read next: archives.py, muc/archive.py, c2s/archive.py.
 """
 
 from collections.abc import Mapping
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from tripoint.core.ids import EventId
-from tripoint.xmpp.c2s.registration import form_fields
-from tripoint.xmpp.muc.dates import parse_date
+from tripoint.xmpp.dates import parse_date
+from tripoint.xmpp.forms import form_fields
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.tables import DATA_FORMS_NS, MAM_NS, RSM_NS
 from tripoint.xmpp.wire import Element

@@ -1,0 +1,88 @@
+"""What an account's clients without CHATHISTORY missed: shown when they attach to a room.
+
+Up to 50 lines since the account's read marker, or since its last IRC client went, whichever is later; where there is
+neither, nobody missed anything yet. spec: docs/mapping.md 5.1, 14.4.  Read next: entrance.py, markers.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tripoint.core.ids import UserId
+from tripoint.irc.markers import ReadMarkers
+from tripoint.irc.messages import SPOKEN_TYPES
+from tripoint.irc.replay import Place, Tagged, former_mask, said_lines
+from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
+from tripoint.rooms.paging import gather
+from tripoint.rooms.ports import NameTable, RoomReader, RoomView
+
+if TYPE_CHECKING:
+    from tripoint.irc.session import IrcSession
+
+_SEEN: Final = "irc_seen"  # name table: account -> stream position up to which its IRC clients were told everything
+MAX_LINES: Final = 50
+# A busy room moves on while it is read; this often the rest is read too.
+_TRIES: Final = 20
+
+
+class Missed:
+    """Reads what is to be shown, and notes how far clients have heard."""
+
+    def __init__(self, reader: RoomReader, table: NameTable, markers: ReadMarkers) -> None:
+        self._reader = reader
+        self._table = table
+        self._markers = markers
+
+    async def begin(self, session: IrcSession) -> None:
+        """A session begins: since when it missed things."""
+        if not session.account.guest and "draft/chathistory" not in session.caps:
+            seen = (await self._table.load_names(_SEEN, session.user_id)).get("position")
+            session.missed_since = int(seen) if seen is not None and seen.isdecimal() else 0
+        self.note(session.user_id)
+
+    def note(self, user_id: UserId) -> None:
+        """From here on things are missed. Noted at login and at the end: after a crash some lines come twice."""
+        self._table.put_name(_SEEN, user_id, "position", str(self._reader.stream_position().of()))
+
+    async def load(self, session: IrcSession, room: RoomView) -> list[HistoryItem]:
+        """What was said in a room meanwhile, oldest first, up to where the room is when this returns."""
+        if session.missed_since is None:
+            return []
+        marker_ts_ms = await self._markers.load(session.user_id, room.room_id)
+        since = session.missed_since
+        if marker_ts_ms is not None:
+            since = max(since, await self._reader.position_before(room.room_id, marker_ts_ms + 1))
+        found: list[HistoryItem] = []
+        for _ in range(_TRIES if since else 0):
+            upto = room.last_position
+            if upto <= since:
+                break
+            query = HistoryQuery(
+                room_id=room.room_id,
+                viewer=session.user_id,
+                direction=Direction.BACKWARD,
+                anchor=ByPosition(upto),
+                until=ByPosition(since),
+                types=SPOKEN_TYPES,
+                limit=MAX_LINES,
+                only_here=True,
+            )
+            found += (await gather(self._reader, query, _unless_redacted)).items
+            since = upto
+        return found[-MAX_LINES:]
+
+    def show(self, session: IrcSession, place: Place, items: list[HistoryItem]) -> None:
+        """Lines with their times, in a batch for who knows batches."""
+        stamped = "server-time" not in session.caps
+        lines: list[Tagged] = []
+        for item in reversed(items):
+            more = said_lines(session, place, item, former_mask(session, item, None), stamped=stamped)
+            if lines and len(lines) + len(more) > MAX_LINES:
+                break
+            lines[:0] = more
+        if lines:
+            session.own_batch("chathistory", (place.name,), lines)
+
+
+def _unless_redacted(item: HistoryItem) -> HistoryItem | None:
+    return item if item.redacted_because is None else None

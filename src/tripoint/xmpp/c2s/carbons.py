@@ -1,0 +1,49 @@
+"""Copies of one-to-one messages for the other resources of those who write and get them.
+
+spec: XEP-0280 4-9; docs/mapping.md 5.3. What is copied: messages of type chat, and of type normal with a text, between
+two users, from whatever protocol; nothing of rooms, which tell every resource themselves.
+"""
+
+from collections.abc import Set
+
+from tripoint.xmpp.c2s.users import LiveUser
+from tripoint.xmpp.jid import Jid
+from tripoint.xmpp.registry import At, declare_feature, iq
+from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.tables import CARBONS_NS, CLIENT_NS, FORWARD_NS
+from tripoint.xmpp.wire import Element, escape_attribute
+
+declare_feature(CARBONS_NS, at=(At.SERVER, At.ACCOUNT), spec="XEP-0280 3")
+
+
+@iq("set", CARBONS_NS, "enable", at=(At.ACCOUNT, At.SERVER), spec="XEP-0280 4, 10.1")
+async def enable(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """From now on this resource gets copies."""
+    session.carbons = True
+    return ""
+
+
+@iq("set", CARBONS_NS, "disable", at=(At.ACCOUNT, At.SERVER), spec="XEP-0280 5, 10.1")
+async def disable(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """No more copies."""
+    session.carbons = False
+    return ""
+
+
+def is_private(stanza: Element) -> bool:
+    """Whether the sender wants no copies of a message. spec: XEP-0280 9"""
+    return stanza.child("private", CARBONS_NS) is not None
+
+
+def copy_to(user: LiveUser, kind: str, message: bytes, heard: Set[XmppSession]) -> None:
+    """A copy for every resource that wants them and is not among those that heard it.
+
+    `kind` is sent or received, `message` what was sent. spec: XEP-0280 7, 8: copies come from the account's own bare
+    address.
+    """
+    for session in user.sessions.values():
+        if session.carbons and session not in heard:
+            forwarded = message.decode().replace("<message ", f"<message xmlns='{CLIENT_NS}' ", 1)
+            inside = f"<{kind} xmlns='{CARBONS_NS}'><forwarded xmlns='{FORWARD_NS}'>{forwarded}</forwarded></{kind}>"
+            head = f"<message from='{escape_attribute(session.bare)}' type='chat'"
+            session.send(head.encode() + session.to + f">{inside}</message>".encode())

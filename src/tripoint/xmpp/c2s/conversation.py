@@ -1,0 +1,47 @@
+"""What the events of a direct room are between two XMPP users: event in, the inside of a message out.
+
+Messages are named by their `id`: the sender's own where XMPP gave one, else the event id. What somebody took away of
+the other's is not told: clients must not believe it. spec: XEP-0308, XEP-0424 3, 5; XEP-0444 3; docs/mapping.md 11, 15.
+Read next: direct.py (live), archive.py.
+"""
+
+from tripoint.core.event import Event
+from tripoint.core.message import edit_in
+from tripoint.core.richtext import Mention, RoomPill
+from tripoint.rooms.answers import content_now
+from tripoint.rooms.ports import RoomView
+from tripoint.xmpp.corrections import replacing, replacing_message
+from tripoint.xmpp.jid import Domains, user_jid
+from tripoint.xmpp.messages import inside_of
+from tripoint.xmpp.replies import Find, among_recent, answer_of
+from tripoint.xmpp.retractions import retract_xml
+
+MESSAGE = "m.room.message"
+
+
+def _naming(pill: Mention | RoomPill) -> str:
+    return pill.text
+
+
+def said(domains: Domains, event: Event, room: RoomView | None, find: Find | None = None) -> str | None:
+    """What a message says; None for nothing. `find` gives what it answers, without it the room's newest events."""
+
+    def who(answered: Event) -> tuple[str, None]:
+        return user_jid(answered.sender, domains), None
+
+    answer = answer_of(event.content, find or among_recent(room), who, by_event=False)
+    inside = inside_of(event.content, _naming, answer)
+    return None if inside is None else inside + replacing(room, event)
+
+
+def taken_back(event: Event, gone: Event, room: RoomView | None, find: Find | None = None) -> str | None:
+    """What a redaction of a message says; `gone` is what it took away, as it was. Of an edit, the text before it."""
+    if gone.type != MESSAGE or gone.sender != event.sender:
+        return None
+    edit = edit_in(gone.content)
+    now = None if edit is None or room is None else content_now(room, edit[0])
+    former = None if now is None or now[0].event.sender != gone.sender else inside_of(now[1], _naming)
+    if now is not None and former is not None:
+        return former + replacing_message(room, now[0].event.event_id, gone.sender)
+    item = (find or among_recent(room))(gone.event_id)
+    return retract_xml(gone.event_id if item is None else item.token or gone.event_id)
