@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.federation.servers import islands, server
-from tests.federation.test_joining import ONE, TWO, account, make_room, room_of, text
+from tests.federation.test_joining import ONE, TWO, account, last_text, make_room, room_of, same_state, text, until
 from tests.support.middle import run
 from tripoint.config.options import Outbound
 from tripoint.core.ids import RoomId, UserId
 from tripoint.matrix.federation.client import make_target
 from tripoint.matrix.federation.questions import V1
-from tripoint.rooms.commands import Join, Redact, SendEvent, StateDraft
+from tripoint.rooms.commands import Join, Leave, Redact, SendEvent, SetTopic, StateDraft
 from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryPage, HistoryQuery
 from tripoint.runtime.app import App
 
@@ -171,5 +171,35 @@ def test_a_time_in_the_past_is_found_also_before_this_server_came(tmp_path: Path
                 assert answer["origin_server_ts"] == here.event.origin_server_ts == stored.ts_ms
                 # Several in one millisecond: the last of them, from either side.
                 assert answer["event_id"] == here.event.event_id
+
+    run(work)
+
+
+@pytest.mark.parametrize("visibility", ["shared", "joined"])
+@pytest.mark.parametrize("version", ["1", "10", "12"])
+def test_what_was_said_while_a_server_was_out_of_the_room_stands_in_its_place(
+    tmp_path: Path, version: str, visibility: str
+) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice, bob = await account(one, "alice"), await account(two, "bob")
+            room_id = await make_room(one, alice, room_version=version, initial_state=shared(visibility))
+            await two.middle.service.do(Join(actor=bob, room_id=room_id, via=(ONE,)))
+            before = await say(two, bob, room_id, "before")
+            await until(one, room_id, lambda room: last_text(room) == "before")
+            await two.middle.service.do(Leave(actor=bob, room_id=room_id))
+            await until(one, room_id, lambda room: room.membership(bob) == "leave")
+            missed = [await say(one, alice, room_id, f"missed {number}") for number in range(150)]
+            await one.middle.service.do(SetTopic(actor=alice, room_id=room_id, topic="meanwhile"))
+            await two.middle.service.do(Join(actor=bob, room_id=room_id))
+            after = await say(two, bob, room_id, "after")
+            found = [item.event.event_id for item in await everything(two, bob, room_id)][::-1]
+            assert len(found) == len(set(found))
+            said = [one for one in found if one in {before, *missed, after}]
+            assert said == ([before, *missed, after] if visibility == "shared" else [before, after])
+            room = await room_of(two, room_id)
+            assert room.topic == "meanwhile" and len(room.head.extremities) == 1
+            await same_state((one, two), room_id)
 
     run(work)

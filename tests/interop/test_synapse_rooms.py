@@ -68,13 +68,7 @@ def test_joined_by_id_left_and_joined_again(world: World, home: str, version: st
     world.run(story())
 
 
-@pytest.mark.parametrize(
-    "home",
-    [
-        pytest.param("synapse", marks=pytest.mark.xfail(strict=True, reason="a hole in the middle is not filled")),
-        "tripoint",
-    ],
-)
+@both_ways
 def test_what_was_said_while_a_server_was_out_of_the_room_is_read_later(world: World, home: str) -> None:
     async def story() -> None:
         host, guest = await world.pair(home)

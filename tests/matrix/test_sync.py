@@ -357,3 +357,44 @@ class CountingStore(MemoryStore):
     async def load_room(self, room_id: RoomId) -> PutRoom | None:
         self.loaded.append(room_id)
         return await super().load_room(room_id)
+
+
+def test_ignored_people_are_not_in_it() -> None:
+    """spec: "Ignoring Users": no events that are not state, no invitations; the room's readers share nothing less."""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob, eve = [await server.register(name) for name in ("alice", "bob", "eve")]
+            room_id = await alice.create(preset="public_chat")
+            for one in (bob, eve):
+                await one.join(room_id)
+            before = {one: (await one.sync())["next_batch"] for one in (alice, bob)}
+            path = f"/user/{q(alice.user_id)}/account_data/m.ignored_user_list"
+            await alice.call("PUT", path, {"ignored_users": {eve.user_id: {}}})
+            said = await eve.say(room_id, "pest")
+            room = f"/rooms/{q(room_id)}"
+            await eve.call("PUT", f"{room}/typing/{q(eve.user_id)}", {"typing": True, "timeout": 10_000})
+            await eve.call("POST", f"{room}/receipt/m.read/{q(said)}", {})
+            await bob.say(room_id, "peace")
+            den = await eve.create(invite=[alice.user_id, bob.user_id])
+            hers = await alice.sync(since=before[alice])
+            his = await bob.sync(since=before[bob])
+
+            def bodies(answer: dict[str, object]) -> list[str]:
+                events = answer["rooms"]["join"][room_id]["timeline"]["events"]  # type: ignore[index]
+                return [e["content"]["body"] for e in events]
+
+            assert (bodies(hers), bodies(his)) == (["peace"], ["pest", "peace"])
+            assert den in his["rooms"]["invite"]
+            assert den not in hers["rooms"].get("invite", {})
+            told = orjson.dumps(hers["rooms"]["join"][room_id]["ephemeral"])
+            assert eve.user_id.encode() not in told
+            assert eve.user_id.encode() in orjson.dumps(his["rooms"]["join"][room_id]["ephemeral"])
+            # From the beginning too, and her state is there.
+            alice.since = None
+            whole = (await alice.sync(filter='{"room":{"timeline":{"limit":50}}}'))["rooms"]["join"][room_id]
+            assert "pest" not in str(whole)
+            members = [e["state_key"] for e in whole["timeline"]["events"] if e["type"] == "m.room.member"]
+            assert eve.user_id in members
+
+    run(work)

@@ -24,6 +24,7 @@ from tripoint.irc.wire import seal
 from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomChange, StateReset
 from tripoint.rooms.listing import CUT_NOTE
 from tripoint.rooms.ports import RoomReader, RoomView
+from tripoint.rooms.settings import tls_only
 
 if TYPE_CHECKING:
     from tripoint.irc.markers import ReadMarkers
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 
 Spawn = Callable[[Coroutine[object, object, None]], None]
 Watcher = Callable[[Channel, RoomChange], None]
+
+
+def is_closed_to(room: RoomView, session: IrcSession) -> bool:
+    """Whether a member's session does not hear the room all the same.  spec: docs/mapping.md 8.10, 19.2"""
+    return room.encrypted or (tls_only(room) and not session.secure)
 
 
 class Channels:
@@ -73,9 +79,9 @@ class Channels:
     async def enter(self, session: IrcSession, room: RoomView) -> None:
         """Let `session` hear a room that its user has joined, and show the room to it.
 
-        Encrypted rooms are not entered (MAPPING 19.2).
+        Encrypted rooms are not entered (MAPPING 19.2), and rooms for TLS alone not without (8.10).
         """
-        if room.encrypted or room.room_id in session.channels or not session.live:
+        if is_closed_to(room, session) or room.room_id in session.channels or not session.live:
             return
         missed = await self.missed.load(session, room)
         if room.room_id in session.channels or not session.live:
@@ -101,7 +107,7 @@ class Channels:
     def entered(self, session: IrcSession, change: MembershipChanged) -> None:
         """As `enter`, from within the delivery of the join."""
         room = self._reader.peek(change.room_id)
-        if room is None or room.encrypted or room.room_id in session.channels:
+        if room is None or is_closed_to(room, session) or room.room_id in session.channels:
             return
         channel = self._open.get(room.room_id)
         if channel is not None:

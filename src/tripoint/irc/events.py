@@ -29,7 +29,7 @@ from tripoint.rooms.commands import MaskList
 from tripoint.rooms.masks import ACL, MASKS, mask_differences
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.room import USER_RULE
-from tripoint.rooms.settings import LIMITS, TEXT_RULES
+from tripoint.rooms.settings import LIMITS, TEXT_RULES, TLS_ONLY
 
 _TAGS = int(Audience.TAGS)
 
@@ -440,4 +440,5 @@ FORMS: Mapping[str, EventForm] = {
     MASKS: mask_event,
     LIMITS: mode_events,
     TEXT_RULES: mode_events,
+    TLS_ONLY: mode_events,
 }

@@ -17,7 +17,7 @@ from tripoint.core.power import PowerLevels, Rank, moderated, op_is_owner
 from tripoint.irc.names import alias_of_channel, channel_of_alias, is_nick, nick_of, room_slug, slug_nick
 from tripoint.irc.tables import fold
 from tripoint.rooms.ports import NameTable, RoomView
-from tripoint.rooms.settings import asks_password, member_limit, text_rule
+from tripoint.rooms.settings import asks_password, member_limit, text_rule, tls_only
 
 _NICKS: Final = "irc_nick"
 _SLUGS: Final = "slug"
@@ -256,6 +256,8 @@ def channel_flags(room: RoomView) -> str:
         flags.add("R")
     if not room.listed:
         flags.add("s")
+    if tls_only(room):
+        flags.add("S")
     flags |= {letter for letter, rule in TEXT_RULES_OF_MODE.items() if text_rule(room.state, rule)}
     return "".join(sorted(flags))
 

@@ -6,6 +6,7 @@ spec: docs/mapping.md 4.5, 5.3, 9.9, 13, 15.1, 19.3.  What each event says is in
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tripoint.core.event import Event
 from tripoint.core.ids import UserId, server_of
@@ -44,6 +45,11 @@ from tripoint.rooms.changes import (
     UserChange,
 )
 from tripoint.rooms.ports import RoomReader
+from tripoint.rooms.refusals import Refusal
+from tripoint.rooms.settings import TLS_ONLY, tls_only
+
+if TYPE_CHECKING:
+    from tripoint.irc.session import IrcSession
 
 # Who does these hears of it only with echo-message.
 _NOBODY: frozenset[UserId] = frozenset()
@@ -89,6 +95,8 @@ class Teller:
             if form is not None:
                 spoken = kind in _SPOKEN
                 self._tell(channel, change, form(channel, change), spoken=spoken)
+            if kind == TLS_ONLY:
+                self._for_tls_alone(channel)
 
     def _tell(self, channel: Channel, change: EventCommitted, outs: list[Outgoing], *, spoken: bool) -> None:
         """The asking session hears it as the answer to its command; without echo-message not what it said."""
@@ -118,6 +126,8 @@ class Teller:
             self._invited(channel, event, user_id)
         elif membership == "knock":
             self._knocked(channel, event, user_id)
+        elif change.replaced is not None and text_at(change.replaced.content, "membership") == "invite":
+            self._declined(channel, event, change.replaced)
         if membership != "join":
             for session in self._sessions.of(user_id):
                 if session.id in channel.sessions:
@@ -141,6 +151,7 @@ class Teller:
         self._renamed(channel)
         if room.encrypted:
             self._encrypted(channel)
+        self._for_tls_alone(channel)
 
     def _completed(self, channel: Channel) -> None:
         """Members who were there all the time are known now: nobody has joined, the list is another one (4.7)."""
@@ -163,6 +174,18 @@ class Teller:
         for session in channel.sessions.values():
             if session.user_id != user_id and power.user(session.user_id) >= power.invite:
                 session.tell(out)
+
+    def _declined(self, channel: Channel, event: Event, invitation: Event) -> None:
+        """An invitation is given back: said to who invited, since no line says it.  spec: docs/mapping.md 9.10"""
+        if event.sender != event.state_key or text_at(event.content, "membership") != "leave":
+            return
+        names, reason = self._names, text_at(event.content, "reason")
+        text = f"{names.nick(event.sender)} declined your invitation to {channel.name}"
+        for session in self._sessions.of(invitation.sender):
+            if session.id in channel.sessions:
+                head = f":{names.server} NOTICE {session.nick}"
+                line = fitted(head, one_line(f"{text}: {reason}" if reason else text))
+                session.tell(Outgoing([line], ts_ms=event.origin_server_ts))
 
     def _knocked(self, channel: Channel, event: Event, user_id: UserId) -> None:
         """RPL_KNOCK, to members who could invite.  spec: docs/mapping.md 9.11"""
@@ -256,9 +279,21 @@ class Teller:
         """The room became encrypted: sessions part, the accounts stay.  spec: docs/mapping.md 19.3"""
         text = "This room is now end-to-end encrypted: open it in a Matrix client"
         for session in list(channel.sessions.values()):
-            session.outbox.send(seal(fitted(f":{self._names.server} NOTICE {channel.name}", text)))
-            session.tell(Outgoing([fitted(f":{session.mask} PART {channel.name}", "End-to-end encrypted")]))
-            self.channels.detach(channel, session)
+            self._see_out(channel, session, text, "End-to-end encrypted")
+
+    def _for_tls_alone(self, channel: Channel) -> None:
+        """+S: sessions without TLS part, the accounts stay.  spec: docs/mapping.md 8.10"""
+        if not tls_only(channel.room):
+            return
+        for session in list(channel.sessions.values()):
+            if not session.secure:
+                self._see_out(channel, session, Refusal.TLS_NEEDED.value, "TLS only")
+
+    def _see_out(self, channel: Channel, session: IrcSession, text: str, reason: str) -> None:
+        """One session hears the channel no more, for a reason that is not its user's."""
+        session.outbox.send(seal(fitted(f":{self._names.server} NOTICE {channel.name}", text)))
+        session.tell(Outgoing([fitted(f":{session.mask} PART {channel.name}", reason)]))
+        self.channels.detach(channel, session)
 
     def user_changed(self, change: UserChange) -> None:
         if isinstance(change, MembershipChanged):

@@ -104,12 +104,16 @@ class Accept:
             if not row.flags & FLAG_OUTLIER
         }
 
-    async def receive(self, event: Event, *, relayed: bool = False) -> Verdict | Lacking:
+    async def receive(self, event: Event, *, relayed: bool = False, held: bool = False) -> Verdict | Lacking:
         """Judge one event and store it with its verdict. Refused(NO_SUCH_ROOM), SERVER_BUSY.
 
         `relayed`: it is another server's, and this one spreads it (it came by send_join and its kin).
+        `held`: the caller has the room's turn.
         """
-        (outcome,) = await self._in_turn(event.room_id, [event], None, relayed)
+        if held:
+            (outcome,) = await self._judge(event.room_id, [event], None, relayed)
+        else:
+            (outcome,) = await self._in_turn(event.room_id, [event], None, relayed)
         return outcome
 
     async def receive_all(self, events: Sequence[Event]) -> list[Verdict | Lacking]:
@@ -129,35 +133,40 @@ class Accept:
         self, room_id: RoomId, events: Sequence[Event], state_ids: Sequence[EventId] | None, relayed: bool
     ) -> list[Verdict | Lacking]:
         """Judge events of one room; whoever has the next turn finds them on disk."""
-        outcomes: list[Verdict | Lacking] = []
         async with self._turns.of(room_id):
-            room = await self._rooms.get(room_id)
-            if room.outside:
-                raise Refused(Refusal.NO_SUCH_ROOM, "This server is not in that room")
-            commits: list[asyncio.Future[None]] = []
-            for number, event in enumerate(events, 1):
-                if number % IN_LOOP == 0:
-                    await asyncio.sleep(0)
-                recommended = True
-                if self.policy is not None and POLICY in room.state:
-                    signed = await self.policy.recommended(room, event)
-                    recommended, event = signed is not None, signed or event
-                if event.event_id in self._in_flight:
-                    await self._on_disk()
-                how = Arrival(state_ids, relayed, recommended)
-                simple = how == SIMPLE and not await self._redactions.concern(event)
-                known = await self._store.load_event(event.event_id)
-                commit = self._receive_next(room, event) if simple and known is None else None
-                if commit is not None:
-                    commits.append(commit)
-                    outcomes.append(Verdict.ACCEPTED)
-                else:
-                    # From here on the store is read: what was judged or built has to be there.
-                    await self._on_disk()
-                    await room.settled()
-                    outcomes.append(await self._receive(room, event, how, known))
-            for commit in commits:
-                await asyncio.shield(commit)
+            return await self._judge(room_id, events, state_ids, relayed)
+
+    async def _judge(
+        self, room_id: RoomId, events: Sequence[Event], state_ids: Sequence[EventId] | None, relayed: bool
+    ) -> list[Verdict | Lacking]:
+        outcomes: list[Verdict | Lacking] = []
+        room = await self._rooms.get(room_id)
+        if room.outside:
+            raise Refused(Refusal.NO_SUCH_ROOM, "This server is not in that room")
+        commits: list[asyncio.Future[None]] = []
+        for number, event in enumerate(events, 1):
+            if number % IN_LOOP == 0:
+                await asyncio.sleep(0)
+            recommended = True
+            if self.policy is not None and POLICY in room.state:
+                signed = await self.policy.recommended(room, event)
+                recommended, event = signed is not None, signed or event
+            if event.event_id in self._in_flight:
+                await self._on_disk()
+            how = Arrival(state_ids, relayed, recommended)
+            simple = how == SIMPLE and not await self._redactions.concern(event)
+            known = await self._store.load_event(event.event_id)
+            commit = self._receive_next(room, event) if simple and known is None else None
+            if commit is not None:
+                commits.append(commit)
+                outcomes.append(Verdict.ACCEPTED)
+            else:
+                # From here on the store is read: what was judged or built has to be there.
+                await self._on_disk()
+                await room.settled()
+                outcomes.append(await self._receive(room, event, how, known))
+        for commit in commits:
+            await asyncio.shield(commit)
         return outcomes
 
     async def _on_disk(self) -> None:

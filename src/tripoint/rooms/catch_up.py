@@ -68,6 +68,18 @@ class CatchUp:
         except (RemoteFailed, _Exhausted):
             return None
 
+    async def fill_absence(self, room: Room, join: Event, origin: ServerName) -> None:
+        """Take in what was said while this server was out of a room into which `join` brings it back.
+
+        Called with the room's turn held, between the answer of `origin` and the entrance. What was taken in before a
+        failure stays. An absence that is too long leaves a hole. Raises RemoteFailed.
+        """
+        budget = _Budget(MAX_FETCHED)
+        with suppress(_Exhausted):
+            between = await self._walk_back(room, join, origin, budget)
+            if not between.beyond:
+                await self._take_in_order(room, between.events, origin, budget, held=True)
+
     async def _fill(
         self,
         room: Room,
@@ -117,13 +129,13 @@ class CatchUp:
                 return _Between(list(found.values()), frozenset(parents))
 
     async def _take_in_order(
-        self, room: Room, events: Iterable[Event], origin: ServerName, budget: "_Budget"
+        self, room: Room, events: Iterable[Event], origin: ServerName, budget: "_Budget", *, held: bool = False
     ) -> None:
         for one in timeline_order(events):
-            outcome = await self._accept.receive(one)
+            outcome = await self._accept.receive(one, held=held)
             if isinstance(outcome, Lacking) and outcome.auth_events:
                 await self._fetch_auth(room, origin, outcome.auth_events, budget)
-                await self._accept.receive(one)
+                await self._accept.receive(one, held=held)
 
     async def _bridge(self, room: Room, origin: ServerName, event_id: EventId, budget: "_Budget") -> None:
         """Take in an event before which there is a hole, with the state that `origin` says was before it."""

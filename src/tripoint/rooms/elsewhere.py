@@ -37,6 +37,8 @@ MAX_SERVERS = 10
 HANDSHAKE_S = 80.0
 # A leave that nobody takes within this becomes ours alone: who wants out is out.
 LEAVE_S = 15.0
+# Whoever comes back waits so long for what was said in between.
+ABSENCE_S = 20.0
 REMEMBERED_ROOMS = 1000
 
 
@@ -62,6 +64,8 @@ class Elsewhere:
         self._turns = turns
         # Told of rooms whose members are not all here; set where there is somebody to fetch them.
         self.entered_partly: Callable[[RoomId], None] = lambda room_id: None
+        # Fetches what was said in a room while this server was out of it (CatchUp.fill_absence).
+        self.coming_back: Callable[[Room, Event, ServerName], Awaitable[None]] | None = None
         self._running: set[asyncio.Task[Any]] = set()
         self._ways: OrderedDict[RoomId, tuple[ServerName, ...]] = OrderedDict()
 
@@ -112,6 +116,8 @@ class Elsewhere:
                 # Who comes back has a state that would have to be told from the new one: it is had whole.
                 new = known is None or known.outside
                 entered = await self._door.rooms.send_join(server, event, omit_members=new)
+                if known is not None and not known.outside:
+                    await self._fill_absence(known, entered.event, server)
                 try:
                     await self._entering.enter(entered)
                 except Refused as refused:
@@ -124,6 +130,16 @@ class Elsewhere:
                 return event.event_id
 
             return await self._first_of(self._servers(room_id, known, user_id, via), through)
+
+    async def _fill_absence(self, room: Room, join: Event, server: ServerName) -> None:
+        if self.coming_back is None:
+            return
+        try:
+            async with asyncio.timeout(ABSENCE_S):
+                await self.coming_back(room, join, server)
+        except (RemoteFailed, Refused, TimeoutError) as error:
+            # We are in already, as the others see it: what is missing is a hole in the history and no more.
+            log.info("room.absence_not_filled", room_id=room.room_id, server=server, reason=str(error))
 
     async def let_in(self, room: Room, user_id: UserId, content: JsonObject) -> EventId:
         """Join a room that this server is in and cannot let its own user into: a server that can signs for it.

@@ -1,4 +1,5 @@
-"""What the project's own state says of a room: limit of members, slow mode, text without colours, password.
+"""What the project's own state says of a room: limit of members, slow mode, text without colours, password,
+TLS.
 
 Read from any room's state, whoever wrote it: what is not of the right type is not there. Each is enforced by servers
 of this kind alone; others show the events and do nothing.
@@ -17,6 +18,7 @@ from tripoint.rooms.ports import RoomView, StateMap
 LIMITS: Final = f"{V}.room.limits"
 SLOW: Final = f"{V}.room.slow"
 TEXT_RULES: Final = f"{V}.room.irc"
+TLS_ONLY: Final = f"{V}.room.tls_only"
 PASSWORD: Final = f"{V}.password"
 # A day: longer is a room that is moderated.
 MAX_SLOW_S: Final = 86_400
@@ -49,6 +51,12 @@ def slow_mode_s(room: RoomView) -> int:
 def slow_content(seconds: int) -> JsonObject:
     """The content of SLOW."""
     return {"seconds": seconds} if seconds else {}
+
+
+def tls_only(room: RoomView) -> bool:
+    """``+S``: whether only connections with TLS may hear the room (docs/mapping.md 8.10)."""
+    event = room.state.get((TLS_ONLY, ""))
+    return event is not None and event.content.get("required") is True
 
 
 def text_rule(state: StateMap, rule: str) -> bool:

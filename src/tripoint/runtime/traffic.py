@@ -98,6 +98,7 @@ def build_traffic(
         report,
     )
     middle.elsewhere.entered_partly = completion.begin
+    middle.elsewhere.coming_back = catch_up.fill_absence
     staging = Staging(server, middle.loaded, middle.store, middle.stream, _checker(check), catch_up, report)
     outbox = Outbox(
         server, middle.loaded, middle.store, middle.stream, Audience(server, middle.loaded, middle.store)

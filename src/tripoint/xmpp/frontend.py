@@ -194,6 +194,8 @@ class XmppFrontEnd:
         outbox: Outbox,
         on_end: Callable[[str, str], None],
         on_drained: Callable[[], None],
+        *,
+        secure: bool,
     ) -> XmppSession:
         """Bind a resource. Raises AccountRefused, or Problem for too many resources."""
         # docs/mapping.md 4: one device per account and client; clients put random text behind a dot or slash.
@@ -215,6 +217,7 @@ class XmppFrontEnd:
             dispatch=dispatch,
             on_end=on_end,
             on_drained=on_drained,
+            secure=secure,
         )
         user = self.users.live(account.user_id)
         if user is not None and resource not in user.sessions and len(user.sessions) >= MAX_RESOURCES:

@@ -223,7 +223,9 @@ class XmppProtocol(asyncio.Protocol):
             self._act(connection.bind_refused(Problem("bad-request", str(error)).render()))
             return
         try:
-            session = await front.begin_session(account, resource, self.outbox, self._end, self._drained)
+            session = await front.begin_session(
+                account, resource, self.outbox, self._end, self._drained, secure=connection.secure
+            )
         except (AccountRefused, Problem) as refused:
             self._act(connection.bind_refused(Problem("resource-constraint", refused.text, "cancel").render()))
             return

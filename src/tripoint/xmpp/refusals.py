@@ -65,6 +65,7 @@ REFUSALS: Final[dict[Refusal, str | tuple[str, str]]] = {
     Refusal.NO_SUCH_MASK: "item-not-found",
     Refusal.LIST_FULL: "resource-constraint",
     Refusal.BLOCKED: ("not-acceptable", "cancel"),  # spec: XEP-0191 3.3
+    Refusal.TLS_NEEDED: ("policy-violation", "cancel"),
     Refusal.NICK_TAKEN: "conflict",
     Refusal.BAD_NICK: "not-acceptable",
     Refusal.REMOTE_TIMEOUT: "remote-server-timeout",

@@ -100,6 +100,7 @@ class XmppSession:
         "outbox",
         "presence",
         "priority",
+        "secure",
         "to",
         "user",
         "user_id",
@@ -125,6 +126,7 @@ class XmppSession:
         dispatch: Dispatch,
         on_end: Callable[[str, str], None],
         on_drained: Callable[[], None],
+        secure: bool,
     ) -> None:
         self.id = session_id
         self.jid = jid
@@ -150,6 +152,7 @@ class XmppSession:
         # Rooms of other servers that this client waits to enter, by bare JID (muc/joining.py).
         # Asked for its list of blocked people, and hears when that changes (XEP-0191 3.3).
         self.blocklist = False
+        self.secure = secure
         self.waiting: dict[str, Waiting] = {}
         self.closed = False
         # Ends the stream with a stream error of this condition and text.

@@ -22,6 +22,7 @@ from tripoint.irc.tables import MAX_TARGETS, fold
 from tripoint.irc.wire import Line
 from tripoint.rooms.commands import CreateRoom, Join, Leave, Secret, SetTopic, Template
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.settings import tls_only
 
 # Making a room takes one commit; a second of looking every 20 ms outlasts a slow disk.
 CREATION_LOOKS = 50
@@ -77,6 +78,8 @@ async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
         # spec: docs/mapping.md 19.2; the account can be a member all the same.
         text = "End-to-end encrypted: open it in a Matrix client, or see /msg NickServ HELP E2EE"
         raise Refused(Refusal.ENCRYPTED, text)
+    if tls_only(room) and not session.secure:
+        raise Refused(Refusal.TLS_NEEDED)
     name = network.names.channel(room)
     if fold(name) != fold(word):
         session.numeric(n.ERR_LINKCHANNEL, word, name, "Forwarding to another channel")

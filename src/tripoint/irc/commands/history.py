@@ -17,6 +17,7 @@ from tripoint.core.errors import PeerError
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId, RoomId
 from tripoint.irc import numerics as n
+from tripoint.irc.entrance import is_closed_to
 from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.playback import CAPABILITY as PLAYBACK
 from tripoint.irc.playback import played, played_types
@@ -113,7 +114,7 @@ async def _place(session: IrcSession, asked: str, target: str) -> Place | None:
     if target.startswith("#"):
         room_id = await session.network.find_room(target, session.user_id)
         room = None if room_id is None else await session.reader.room(room_id)
-        if room is not None and not room.encrypted and may_ask_for_history(room, session.user_id):
+        if room is not None and not is_closed_to(room, session) and may_ask_for_history(room, session.user_id):
             place = Place(room.room_id, session.names.channel(room))
     else:
         peer = await session.network.find_user(target)

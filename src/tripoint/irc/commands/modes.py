@@ -26,7 +26,16 @@ from tripoint.irc.tables import MAX_MODES, fold
 from tripoint.irc.wire import Line
 from tripoint.rooms.commands import Secret, SendState, SetListed, SetPassword, SetRanks
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.rooms.settings import LIMITS, MAX_LIMIT, TEXT_RULES, limit_content, member_limit, text_rule
+from tripoint.rooms.settings import (
+    LIMITS,
+    MAX_LIMIT,
+    TEXT_RULES,
+    TLS_ONLY,
+    limit_content,
+    member_limit,
+    text_rule,
+    tls_only,
+)
 
 LIST_MODES = "beI"
 WITH_ARGUMENT = "qaohvk" + LIST_MODES
@@ -112,9 +121,6 @@ async def _apply(session: IrcSession, channel: Channel, changes: list[Change]) -
             levels.append(change)
         elif change.letter in _SETTERS:
             rest.append((change, _SETTERS[change.letter]))
-        elif change.letter in "S":
-            text = f"Mode {change.letter} cannot be set here yet"
-            session.numeric(n.ERR_INVALIDMODEPARAM, channel.name, change.letter, echo(change.arg or "*"), text)
         else:
             session.numeric(n.ERR_UNKNOWNMODE, change.letter, "is unknown mode char to me")
     wishes = await _wishes(session, channel, ranks)
@@ -302,6 +308,14 @@ async def _limit(session: IrcSession, channel: Channel, change: Change) -> None:
         await _send_state(session, channel, LIMITS, limit_content(limit))
 
 
+async def _tls_only(session: IrcSession, channel: Channel, change: Change) -> None:
+    """+S and -S.  spec: docs/mapping.md 8.10"""
+    if change.on and not session.secure:
+        raise IrcRefused(n.ERR_INVALIDMODEPARAM, channel.name, "S", "*", "Your own connection is without TLS")
+    if tls_only(channel.room) is not change.on:
+        await _send_state(session, channel, TLS_ONLY, {"required": True} if change.on else {})
+
+
 async def _text_rule(session: IrcSession, channel: Channel, change: Change) -> None:
     """+C and +c.  spec: docs/mapping.md 8.19"""
     rule, state = TEXT_RULES_OF_MODE[change.letter], channel.room.state
@@ -320,6 +334,7 @@ _SETTERS: Mapping[str, Setter] = {
     "R": _no_guests,
     "k": _key,
     "l": _limit,
+    "S": _tls_only,
     **dict.fromkeys("sp", _secret),  # docs/mapping.md 8.9: +p is +s
     **dict.fromkeys(TEXT_RULES_OF_MODE, _text_rule),
 }

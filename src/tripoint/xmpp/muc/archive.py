@@ -13,6 +13,7 @@ from tripoint.rooms.history import BEGINNING, ByPosition, Direction, HistoryItem
 from tripoint.rooms.paging import Gathered, gather, may_ask_for_history
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.settings import tls_only
 from tripoint.xmpp.archive_query import ArchiveQuery, read_query
 from tripoint.xmpp.archives import FORM, Archived, Window, cut_to, metadata_xml, send_page, sizes
 from tripoint.xmpp.c2s.discovery import refuse_nodes
@@ -89,6 +90,8 @@ async def _readable_room(session: XmppSession, jid: Jid) -> RoomView:
     if room.encrypted:
         # docs/mapping.md 19.2
         raise Refused(Refusal.ENCRYPTED)
+    if tls_only(room) and not session.secure:
+        raise Refused(Refusal.TLS_NEEDED)
     return room
 
 

@@ -10,6 +10,7 @@ from tripoint.rooms.commands import CreateRoom, Join, Secret, SetRoomNick, Templ
 from tripoint.rooms.history import Anchor, ByPosition, ByTime, Direction, HistoryQuery
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.settings import tls_only
 from tripoint.xmpp.c2s.presence import show_of
 from tripoint.xmpp.dates import parse_date
 from tripoint.xmpp.jid import Jid
@@ -168,6 +169,8 @@ async def _enter(
     if room.encrypted:
         # docs/mapping.md 19.2
         raise Refused(Refusal.ENCRYPTED)
+    if tls_only(room) and not session.secure:
+        raise Refused(Refusal.TLS_NEEDED)
     view = await session.muc.open(room)
     view.holds += 1
     user_id = session.user_id

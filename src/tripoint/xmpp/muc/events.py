@@ -13,13 +13,14 @@ from tripoint.core.ids import UserId
 from tripoint.core.json_view import text_at
 from tripoint.rooms.changes import EventCommitted, TypingChanged
 from tripoint.rooms.history import HistoryItem
-from tripoint.rooms.settings import LIMITS, SLOW
+from tripoint.rooms.refusals import Refusal
+from tripoint.rooms.settings import LIMITS, SLOW, TLS_ONLY, tls_only
 from tripoint.xmpp.corrections import replacing
 from tripoint.xmpp.messages import inside_of
 from tripoint.xmpp.muc.reactions import tell_reaction
 from tripoint.xmpp.muc.registering import tell_knock
 from tripoint.xmpp.muc.retraction import retraction, tell_redaction, tombstone
-from tripoint.xmpp.muc.view import GONE, MucView, Occupant
+from tripoint.xmpp.muc.view import GONE, MucView, Occupant, Visit
 from tripoint.xmpp.projection import Standing
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_xml
 from tripoint.xmpp.related import Related
@@ -207,8 +208,22 @@ def _encrypted(view: MucView, change: EventCommitted) -> None:
 
 def tell_encrypted(view: MucView) -> None:
     """The room became end-to-end encrypted: visits end, memberships stay. docs/mapping.md 19.3"""
-    why = "This room is now end-to-end encrypted: open it in a Matrix client"
-    for visit in view.visits():
+    _see_out(view, view.visits(), "This room is now end-to-end encrypted: open it in a Matrix client")
+
+
+def _for_tls_alone(view: MucView, change: EventCommitted) -> None:
+    _configured(view, change)
+    tell_tls_only(view)
+
+
+def tell_tls_only(view: MucView) -> None:
+    """Visits without TLS end where the room is for TLS alone; memberships stay. docs/mapping.md 8.10"""
+    if tls_only(view.room):
+        _see_out(view, [visit for visit in view.visits() if not visit.session.secure], Refusal.TLS_NEEDED.value)
+
+
+def _see_out(view: MucView, visits: list[Visit], why: str) -> None:
+    for visit in visits:
         who = visit.occupant
         about = item(Standing(who.standing.affiliation, GONE), jid=visit.session.full, reason=why)
         x = muc_user(about, (Status.SELF_PRESENCE,))
@@ -236,8 +251,25 @@ def _member(view: MucView, change: EventCommitted) -> None:
         knocker = view.room.member(UserId(event.state_key or ""))
         if knocker is not None and knocker.event is event:
             tell_knock(view, knocker)
+    elif membership_of(change.replaced) == "invite" and membership_of(event) == "leave":
+        _declined(view, change)
     by = None if event.sender == event.state_key else event.sender
     tell_member(view, change.replaced, event, by)
+
+
+def _declined(view: MucView, change: EventCommitted) -> None:
+    """An invitation is given back: who invited hears so from the room. spec: XEP-0045 7.8.2; docs/mapping.md 9.10"""
+    event, invitation = change.event, change.replaced
+    if invitation is None or event.sender != event.state_key:
+        return
+    reason = text_at(event.content, "reason")
+    why = f"<reason>{escape_text(reason)}</reason>" if reason else ""
+    who = escape_attribute(view.bare_jid(event.sender))
+    x = f"<x xmlns='{MUC_USER_NS}'><decline from='{who}'>{why}</decline></x>"
+    told = room_message(view.jid, x, event.event_id, kind="normal")
+    for visit in view.visits():
+        if visit.session.user_id == invitation.sender:
+            visit.session.send_shared(told)
 
 
 def tell_member(view: MucView, replaced: Event | None, event: Event | None, by: UserId | None) -> None:
@@ -318,6 +350,7 @@ def _taken_back(view: MucView, change: EventCommitted) -> None:
 _FORMS: Final[dict[str, Callable[[MucView, EventCommitted], None]]] = {
     REACTION: tell_reaction,
     LIMITS: _configured,
+    TLS_ONLY: _for_tls_alone,
     SLOW: _configured,
     "m.room.avatar": _configured,
     "m.room.canonical_alias": _configured,

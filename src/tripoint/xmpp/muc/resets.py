@@ -6,8 +6,8 @@ spec: docs/mapping.md 5.5, 21.5; XEP-0045 8.1, 8.2, 9.1, 10.2.1.  Read next: eve
 """
 
 from tripoint.rooms.changes import StateReset
-from tripoint.rooms.settings import LIMITS, SLOW
-from tripoint.xmpp.muc.events import membership_of, tell_configured, tell_encrypted, tell_member
+from tripoint.rooms.settings import LIMITS, SLOW, TLS_ONLY
+from tripoint.xmpp.muc.events import membership_of, tell_configured, tell_encrypted, tell_member, tell_tls_only
 from tripoint.xmpp.muc.view import MucView
 from tripoint.xmpp.render import room_message
 from tripoint.xmpp.wire import escape_text
@@ -16,6 +16,7 @@ _CONFIGURATION = frozenset(
     {
         LIMITS,
         SLOW,
+        TLS_ONLY,
         "m.room.avatar",
         "m.room.canonical_alias",
         "m.room.guest_access",
@@ -45,3 +46,4 @@ def tell_reset(view: MucView, change: StateReset) -> None:
         tell_configured(view, None)
     if "m.room.encryption" in types and view.room.encrypted:
         tell_encrypted(view)
+    tell_tls_only(view)
