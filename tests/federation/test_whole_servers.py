@@ -158,3 +158,31 @@ def test_reactions_of_somebody_who_was_there_before_this_server_came(tmp_path: P
                 assert re.findall("<reaction>([^<]*)</reaction>", shown) == list(keys)
 
     run(work)
+
+
+def test_servers_that_do_not_answer_are_named(tmp_path: Path) -> None:
+    """spec: docs/mapping.md 21.1"""
+
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            await account(one, "alice")
+            await account(two, "bob")
+            alice, bob = await on_irc(one, "alice"), await on_irc(two, "bob")
+            await alice.send("JOIN #tea")
+            await until(alice, " 366 ")
+            await bob.send("JOIN #tea:one.example")
+            await until(alice, " JOIN ")
+            await alice.send("CS INFO #tea")
+            assert "does not answer" not in "".join([await until(alice, " NOTICE ") for _ in range(4)])
+            await made.stop(TWO)
+            await alice.send("PRIVMSG #tea :are you there?")
+            while one.middle.reader.failing_since(TWO) is None:  # noqa: ASYNC110 (nothing on the wire says so)
+                await asyncio.sleep(0.02)
+            await alice.send("CS INFO #tea")
+            assert re.search(
+                r"NOTICE alice :two\.example does not answer since \d{4}-\S+Z: what is said here waits for it",
+                await until(alice, "does not answer"),
+            )
+
+    run(work)

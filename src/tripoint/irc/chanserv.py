@@ -14,6 +14,7 @@ from tripoint.irc.channel import Channel
 from tripoint.irc.commands.channels import create_channel
 from tripoint.irc.events import ban_mask
 from tripoint.irc.projection import channel_args, channel_flags
+from tripoint.irc.render import server_time
 from tripoint.irc.services import Request, service_command
 from tripoint.rooms.commands import (
     CloseRoom,
@@ -72,7 +73,15 @@ async def info(request: Request) -> None:
     waiting = [user_id for user_id, member in room.members().items() if member.membership == "knock"]
     if waiting and room.membership(request.session.user_id) == "join":
         say("Asking to enter: " + ", ".join(names.nick(user_id) for user_id in waiting[:MAX_LINES]))
+    _tell_lagging(request, room)
     _tell_levels(request, room)
+
+
+def _tell_lagging(request: Request, room: RoomView) -> None:
+    """Servers that do not hear what is said now.  spec: docs/mapping.md 21.1"""
+    lagging = sorted(request.session.reader.lagging(room).items(), key=lambda entry: entry[1])
+    for server, since_ms in lagging[:MAX_LINES]:
+        request.say(f"{server} does not answer since {server_time(since_ms)}: what is said here waits for it")
 
 
 def _tell_levels(request: Request, room: RoomView) -> None:

@@ -227,6 +227,10 @@ class RoomReader(Protocol):
         """The accounts that have blocked this user; nearly always none."""
 
     def block_list(self, user_id: UserId) -> BlockList: ...
+    def lagging(self, room: RoomView) -> Mapping[ServerName, int]:
+        """The servers of a room that do not answer, and since when (ms). What is said waits for them (docs/mapping.md
+        21.1)."""
+
     def shares_room(self, one: UserId, other: UserId) -> bool: ...
     async def history(self, query: HistoryQuery) -> HistoryPage: ...
     async def displayname_at(self, room_id: RoomId, user_id: UserId, position: int) -> str | None:

@@ -92,6 +92,7 @@ class Reader:
         self._committed = committed
         # Set where there are other servers to ask.
         self.past: Past | None = None
+        self.failing_since: Callable[[ServerName], int | None] = lambda server: None
         self._events: OrderedDict[int, tuple[bytes, Event]] = OrderedDict()
 
     def blocks(self, viewer: UserId, sender: UserId) -> bool:
@@ -102,6 +103,10 @@ class Reader:
 
     def block_list(self, user_id: UserId) -> BlockList:
         return self._blocks.of(user_id)
+
+    def lagging(self, room: RoomView) -> Mapping[ServerName, int]:
+        found = {server: self.failing_since(server) for server in room.servers()}
+        return {server: since for server, since in found.items() if since is not None}
 
     async def room(self, room_id: RoomId) -> RoomView:
         return await self._rooms.get(room_id)

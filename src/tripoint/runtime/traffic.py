@@ -112,6 +112,7 @@ def build_traffic(
         report,
         presence_of=middle.reader.joined_rooms if presence else None,
     )
+    middle.reader.failing_since = sender.failing_since
     edus = EduIntake(middle.loaded, middle.service, middle.presence if presence else None, now_ms)
     middle.hub.watch_all_rooms(sender.room_changed)
     middle.hub.watch_users(sender.user_changed)

@@ -194,6 +194,11 @@ class Sender:
         elif not (lane.busy or lane.queued):
             self._is_up(lane)
 
+    def failing_since(self, server: ServerName) -> int | None:
+        """When a server stopped answering (ms); None: it answers, or there was nothing to tell it."""
+        lane = self._lanes.get(server)
+        return None if lane is None or lane.failing is None else lane.failing.since_ms
+
     def _lane(self, server: ServerName) -> Lane:
         lane = self._lanes.get(server)
         if lane is None:
