@@ -160,6 +160,31 @@ def test_reactions_of_somebody_who_was_there_before_this_server_came(tmp_path: P
     run(work)
 
 
+def test_whoever_invites_to_a_slow_server_is_not_held_up(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            await account(one, "alice")
+            await account(two, "bob")
+            alice = await on_irc(one, "alice")
+            await alice.send("JOIN #tea")
+            await until(alice, " 366 ")
+            rooms = one.middle.door.rooms
+            ask, answers = rooms.invite, asyncio.Event()
+
+            async def slow(*asked: object) -> object:
+                await answers.wait()
+                return await ask(*asked)  # type: ignore[arg-type]
+
+            rooms.invite = slow  # type: ignore[method-assign, assignment]
+            await alice.send("INVITE bob:two.example #tea\r\nPING on")
+            await until(alice, " PONG ")
+            answers.set()
+            assert await until(alice, " 341 ") == ":one.example 341 alice bob:two.example :#tea"
+
+    run(work)
+
+
 def test_servers_that_do_not_answer_are_named(tmp_path: Path) -> None:
     """spec: docs/mapping.md 21.1"""
 

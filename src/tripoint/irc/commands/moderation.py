@@ -5,7 +5,9 @@ spec: RFC2812 3.2.7, 3.2.8; docs/mapping.md 9.7, 9.9.  Who may kick whom is the 
 
 from __future__ import annotations
 
+from tripoint.core.ids import UserId, server_of
 from tripoint.irc import numerics as n
+from tripoint.irc.channel import Channel
 from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.session import IrcSession, echo
@@ -63,11 +65,32 @@ async def invite(session: IrcSession, line: Line) -> None:
     channel = session.channel_named(word)
     if user_id in channel.room.joined():
         raise IrcRefused(n.ERR_USERONCHANNEL, echo(nick), channel.name, "is already on channel")
+    asked = Invite(actor=session.user_id, room_id=channel.room_id, target=user_id, origin=session.origin())
+    if server_of(user_id) == session.names.server or session.outbox.holding:
+        _answer_invite(session, channel, nick, user_id, await _refused(session, asked))
+    else:
+        session.network.spawn(_invite_abroad(session, channel, nick, asked))
+
+
+async def _refused(session: IrcSession, asked: Invite) -> Refused | None:
     try:
-        await session.do(
-            Invite(actor=session.user_id, room_id=channel.room_id, target=user_id, origin=session.origin())
-        )
+        await session.do(asked)
     except Refused as refused:
+        return refused
+    return None
+
+
+async def _invite_abroad(session: IrcSession, channel: Channel, nick: str, asked: Invite) -> None:
+    """Their server is asked first, which may take a while: the client's other commands go on meanwhile."""
+    refused = await _refused(session, asked)
+    with session.outbox.apart():
+        _answer_invite(session, channel, nick, asked.target, refused)
+
+
+def _answer_invite(
+    session: IrcSession, channel: Channel, nick: str, user_id: UserId, refused: Refused | None
+) -> None:
+    if refused is not None:
         session.refuse(refused, "INVITE", channel.name, nick)
         return
     # spec: RFC2812 5.1 as every server sends it: the nick first, then the channel.
