@@ -6,7 +6,7 @@ XEP-0077 4 carries it in the field `token`.
 
 from tripoint.accounts.ports import AccountService
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
-from tripoint.xmpp.forms import form_fields as form_fields
+from tripoint.xmpp.forms import form_fields
 from tripoint.xmpp.jid import InvalidJid, Jid, prepare_local
 from tripoint.xmpp.refusals import Problem, problem_of
 from tripoint.xmpp.registry import At, iq

@@ -32,7 +32,7 @@ from tripoint.rooms.settings import (
     slow_content,
     slow_mode_s,
 )
-from tripoint.xmpp.c2s.registration import form_fields
+from tripoint.xmpp.forms import form_fields
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid
 from tripoint.xmpp.projection import is_public
 from tripoint.xmpp.refusals import Problem

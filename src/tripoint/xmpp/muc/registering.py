@@ -11,7 +11,7 @@ from tripoint.rooms.commands import Invite, Kick, Knock, Leave
 from tripoint.rooms.ports import Member, RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.adhoc import field, one
-from tripoint.xmpp.c2s.registration import form_fields
+from tripoint.xmpp.forms import form_fields
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.refusals import Problem
