@@ -117,8 +117,9 @@ def instructions(app: App) -> str:
         where = f"host localhost, port {port('xmpp')} (direct TLS {port('xmpp_tls')})"
         lines.append(f"XMPP     JID NAME@{server}, {where}")
         room += f", tea@rooms.{server} on XMPP"
+    if ports.get("federation"):
+        lines.append(f"Servers  other Matrix servers reach this one on port {port('federation')}")
     lines += [
-        f"Servers  other Matrix servers reach this one on port {port('federation')}",
         "",
         f"{room}: it is one room.",
         "Stop with Ctrl-C.",
