@@ -4,7 +4,7 @@ spec: XEP-0280 4-9; docs/mapping.md 5.3. What is copied: messages of type chat, 
 two users, from whatever protocol; nothing of rooms, which tell every resource themselves.
 """
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 
 from tripoint.xmpp.c2s.users import LiveUser
 from tripoint.xmpp.jid import Jid
@@ -35,15 +35,19 @@ def is_private(stanza: Element) -> bool:
     return stanza.child("private", CARBONS_NS) is not None
 
 
-def copy_to(user: LiveUser, kind: str, message: bytes, heard: Set[XmppSession]) -> None:
-    """A copy for every resource that wants them and is not among those that heard it.
+def wants_copies(user: LiveUser, heard: Set[XmppSession]) -> list[XmppSession]:
+    """The resources that asked for copies and are not among those that heard it."""
+    return [session for session in user.sessions.values() if session.carbons and session not in heard]
+
+
+def copy_to(sessions: Iterable[XmppSession], kind: str, message: bytes) -> None:
+    """A copy for each of these.
 
     `kind` is sent or received, `message` what was sent. spec: XEP-0280 7, 8: copies come from the account's own bare
     address.
     """
-    for session in user.sessions.values():
-        if session.carbons and session not in heard:
-            forwarded = message.decode().replace("<message ", f"<message xmlns='{CLIENT_NS}' ", 1)
-            inside = f"<{kind} xmlns='{CARBONS_NS}'><forwarded xmlns='{FORWARD_NS}'>{forwarded}</forwarded></{kind}>"
-            head = f"<message from='{escape_attribute(session.bare)}' type='chat'"
-            session.send(head.encode() + session.to + f">{inside}</message>".encode())
+    for session in sessions:
+        forwarded = message.decode().replace("<message ", f"<message xmlns='{CLIENT_NS}' ", 1)
+        inside = f"<{kind} xmlns='{CARBONS_NS}'><forwarded xmlns='{FORWARD_NS}'>{forwarded}</forwarded></{kind}>"
+        head = f"<message from='{escape_attribute(session.bare)}' type='chat'"
+        session.send(head.encode() + session.to + f">{inside}</message>".encode())

@@ -18,7 +18,7 @@ from tripoint.rooms.commands import OpenDirect, SendEvent
 from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.xmpp.c2s.carbons import copy_to, is_private
+from tripoint.xmpp.c2s.carbons import copy_to, is_private, wants_copies
 from tripoint.xmpp.c2s.conversation import MESSAGE, said, taken_back
 from tripoint.xmpp.c2s.relating import relate
 from tripoint.xmpp.c2s.users import LiveUser, Users
@@ -85,7 +85,7 @@ class DirectMessages:
         content = await corrected(session, room, stanza, content)
         origin = origin_of(session, stanza)
         key = (session.id, origin.token)
-        self._routes[key] = replace(route, private=is_private(stanza))
+        self._routes[key] = replace(route, private=True) if is_private(stanza) else route
         try:
             await self._doors.rooms.do(
                 SendEvent(actor=session.user_id, origin=origin, room_id=room, type=MESSAGE, content=content)
@@ -208,11 +208,11 @@ class DirectMessages:
                     session.send_shared(occupant)
                 else:
                     session.send(plain.to(session.to if session.full == route.to else recipient.to))
-            if not route.private:
-                copy_to(recipient, "received", plain.to(to_attribute(route.to or recipient.bare)), heard)
-        if own is not None and not route.private:
+            if not route.private and (wanting := wants_copies(recipient, heard)):
+                copy_to(wanting, "received", plain.to(to_attribute(route.to or recipient.bare)))
+        if own is not None and not route.private and (wanting := wants_copies(own, heard)):
             sent = _chat(from_jid, its_id, inside + stanza_id(own.bare, event_id))
-            copy_to(own, "sent", sent.to(to_attribute(route.to or self._users.jid_of(target))), heard)
+            copy_to(wanting, "sent", sent.to(to_attribute(route.to or self._users.jid_of(target))))
 
     # -- what was missed
 
@@ -363,9 +363,9 @@ async def _pass_on(session: XmppSession, stanza: Element, jid: Jid, target: User
             heard.add(other)
     if stanza.get("type") == "chat" and not is_private(stanza):
         if user is not None:
-            copy_to(user, "received", data, heard)
+            copy_to(wants_copies(user, heard), "received", data)
         if session.user is not None:
-            copy_to(session.user, "sent", data, heard)
+            copy_to(wants_copies(session.user, heard), "sent", data)
 
 
 @message("headline", at=(At.USER, At.ACCOUNT, At.REMOTE), spec="RFC6121 8.5.2.1.1")
