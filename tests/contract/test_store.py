@@ -44,6 +44,7 @@ from tripoint.store.writes import (
     PutStagedPdu,
     PutStrippedState,
     PutToken,
+    PutUnanswered,
     PutWaitingRedaction,
     ReplaceEventJson,
     Write,
@@ -605,6 +606,19 @@ def test_destinations_and_what_they_missed(on_store: OnStore) -> None:
         await write(store, PutMissedRoom(FAR, 2, None), PutDestination(NEAR, None, 0, 0, 0), DropRoom(1))
         assert await store.load_missed_rooms() == []
         assert await store.load_destinations() == [far]
+
+    on_store(test)
+
+
+def test_the_transaction_that_a_server_did_not_answer(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        await write(store, PutUnanswered(NEAR, "x-1", b"one"), PutUnanswered(FAR, "x-2", b"two"))
+        await write(store, PutUnanswered(NEAR, "x-3", b"three"))
+        assert await store.load_unanswered_ids() == [(FAR, "x-2"), (NEAR, "x-3")]
+        assert await store.load_unanswered(NEAR) == b"three"
+        await write(store, PutUnanswered(NEAR, None, b""))
+        assert await store.load_unanswered_ids() == [(FAR, "x-2")]
+        assert await store.load_unanswered(NEAR) is None
 
     on_store(test)
 

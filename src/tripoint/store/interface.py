@@ -205,6 +205,12 @@ class FederationStore(Writer, Protocol):
 
     async def load_destinations(self) -> Sequence[PutDestination]: ...
     async def load_missed_rooms(self) -> Sequence[PutMissedRoom]: ...
+    async def load_unanswered_ids(self) -> Sequence[tuple[ServerName, str]]:
+        """Servers that did not answer a transaction, and its id; ordered by their names."""
+
+    async def load_unanswered(self, server: ServerName) -> bytes | None:
+        """The body of the transaction that a server did not answer."""
+
     async def load_staged_rooms(self) -> Sequence[int]:
         """Keys of the rooms for which PDUs wait."""
 

@@ -42,6 +42,7 @@ from tripoint.store.writes import (
     PutStagedPdu,
     PutStrippedState,
     PutToken,
+    PutUnanswered,
     PutWaitingRedaction,
     ReplaceEventJson,
     StateDelta,
@@ -90,6 +91,7 @@ class MemoryStore:
         self.stripped_states: dict[int, PutStrippedState] = {}
         self.destinations: dict[ServerName, PutDestination] = {}
         self.missed_rooms: dict[tuple[ServerName, int], PutMissedRoom] = {}
+        self.unanswered: dict[ServerName, PutUnanswered] = {}
         self.staged: dict[EventId, PutStagedPdu] = {}
         self.meta: dict[str, str] = {}
 
@@ -196,6 +198,8 @@ class MemoryStore:
                 _put(self.destinations, write.server, write, write.position is None)
             case PutMissedRoom():
                 _put(self.missed_rooms, (write.server, write.room_key), write, write.since is None)
+            case PutUnanswered():
+                _put(self.unanswered, write.server, write, write.txn_id is None)
             case PutStagedPdu():
                 if write.room_key is None:
                     self.staged.pop(write.event_id, None)
@@ -417,6 +421,13 @@ class MemoryStore:
 
     async def load_missed_rooms(self) -> Sequence[PutMissedRoom]:
         return [write for _, write in sorted(self.missed_rooms.items())]
+
+    async def load_unanswered_ids(self) -> Sequence[tuple[ServerName, str]]:
+        return [(server, write.txn_id or "") for server, write in sorted(self.unanswered.items())]
+
+    async def load_unanswered(self, server: ServerName) -> bytes | None:
+        write = self.unanswered.get(server)
+        return write.body if write is not None else None
 
     async def load_staged_rooms(self) -> Sequence[int]:
         return sorted({write.room_key for write in self.staged.values() if write.room_key is not None})

@@ -4,7 +4,7 @@ A test upgrades the first schema step by step and compares it with this file. Ke
 small integers so that state groups and indexes stay small; a room's key stands for its id in every table.
 """
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 
 STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -94,6 +94,8 @@ STATEMENTS: tuple[str, ...] = (
         server TEXT NOT NULL, room_key INTEGER NOT NULL, since INTEGER NOT NULL,
         PRIMARY KEY (server, room_key)) WITHOUT ROWID""",
     "CREATE INDEX missed_rooms_room ON missed_rooms (room_key)",
+    """CREATE TABLE unanswered_transactions (
+        server TEXT PRIMARY KEY, txn_id TEXT NOT NULL, body BLOB NOT NULL)""",
     """CREATE TABLE staged_pdus (
         number INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, room_key INTEGER NOT NULL,
         origin TEXT NOT NULL, json BLOB NOT NULL)""",

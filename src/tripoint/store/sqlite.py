@@ -361,6 +361,14 @@ class SqliteStore:
         found = self._all("SELECT server, room_key, since FROM missed_rooms ORDER BY server, room_key")
         return [PutMissedRoom(*row) for row in found]
 
+    async def load_unanswered_ids(self) -> Sequence[tuple[ServerName, str]]:
+        found = self._all("SELECT server, txn_id FROM unanswered_transactions ORDER BY server")
+        return [(ServerName(str(server)), str(txn_id)) for server, txn_id in found]
+
+    async def load_unanswered(self, server: ServerName) -> bytes | None:
+        row = self._one("SELECT body FROM unanswered_transactions WHERE server = ?", server)
+        return None if row is None else bytes(row[0])
+
     async def load_staged_rooms(self) -> Sequence[int]:
         return [int(str(row[0])) for row in self._all("SELECT DISTINCT room_key FROM staged_pdus ORDER BY room_key")]
 

@@ -299,6 +299,15 @@ class PutMissedRoom(Struct, frozen=True):
     since: int | None
 
 
+class PutUnanswered(Struct, frozen=True):
+    """A transaction that was sent to another server and is sent again until it is acknowledged: the newest of each
+    server. A `txn_id` of None forgets it."""
+
+    server: ServerName
+    txn_id: str | None
+    body: bytes
+
+
 class PutStagedPdu(Struct, frozen=True):
     """A PDU that was acknowledged and cannot be judged yet; `json` is as it was received. A `room_key` of None
     forgets it. One that is there already stays as it is."""
@@ -345,6 +354,7 @@ Write = (
     | PutStrippedState
     | PutDestination
     | PutMissedRoom
+    | PutUnanswered
     | PutStagedPdu
     | PutMeta
 )

@@ -43,6 +43,7 @@ from tripoint.store.writes import (
     PutStagedPdu,
     PutStrippedState,
     PutToken,
+    PutUnanswered,
     PutWaitingRedaction,
     ReplaceEventJson,
     StateDelta,
@@ -260,6 +261,10 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR REPLACE INTO missed_rooms (server, room_key, since) VALUES (?,?,?)",
         lambda w: (w.server, w.room_key, w.since),
     ),
+    PutUnanswered: (
+        "INSERT OR REPLACE INTO unanswered_transactions (server, txn_id, body) VALUES (?,?,?)",
+        lambda w: (w.server, w.txn_id, w.body),
+    ),
     PutStagedPdu: (
         "INSERT OR IGNORE INTO staged_pdus (event_id, room_key, origin, json) VALUES (?,?,?,?)",
         lambda w: (w.event_id, w.room_key, w.origin, w.json),
@@ -314,6 +319,11 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "since",
         "DELETE FROM missed_rooms WHERE server = ? AND room_key = ?",
         lambda w: (w.server, w.room_key),
+    ),
+    PutUnanswered: (
+        "txn_id",
+        "DELETE FROM unanswered_transactions WHERE server = ?",
+        lambda w: (w.server,),
     ),
     PutStagedPdu: ("room_key", "DELETE FROM staged_pdus WHERE event_id = ?", lambda w: (w.event_id,)),
 }
