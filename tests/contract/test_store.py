@@ -750,7 +750,8 @@ def test_media_rows(on_store: OnStore) -> None:
 def test_media_of_other_servers(on_store: OnStore) -> None:
     async def test(store: Store) -> None:
         far = [media(name, server=THERE, uploader=None, used_ts_ms=used) for name, used in (("a", 30), ("b", 10))]
-        await write(store, media("a"), *far)
+        bad = media("c", server=THERE, uploader=None, used_ts_ms=1, quarantined=True)
+        await write(store, media("a"), *far, bad)
         assert list(await store.load_cached_media(HERE, 10)) == far[::-1]
         assert list(await store.load_cached_media(HERE, 1)) == [far[1]]
         assert await store.load_cached_bytes(HERE) == 200

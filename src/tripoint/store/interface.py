@@ -231,10 +231,11 @@ class MediaStore(Writer, Protocol):
         """Names whose files have not come in time."""
 
     async def load_cached_media(self, own: ServerName, limit: int) -> Sequence[PutMedia]:
-        """Files of other servers than `own`, the one that was asked for longest ago first."""
+        """Files of other servers than `own`, the one that was asked for longest ago first. Without those that are
+        quarantined: forgotten, they would be fetched again."""
 
     async def load_cached_bytes(self, own: ServerName) -> int:
-        """How much of other servers' files is kept."""
+        """How much of other servers' files is kept, counted like that."""
 
     async def load_media_link(self, link: str) -> PutMediaLink | None: ...
     async def load_media_links(self, server: ServerName, media_id: str) -> Sequence[PutMediaLink]:

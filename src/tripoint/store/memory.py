@@ -458,11 +458,14 @@ class MemoryStore:
         ]
 
     async def load_cached_media(self, own: ServerName, limit: int) -> Sequence[PutMedia]:
-        found = [write for write in self.media.values() if write.uploader is None and write.server != own]
-        return sorted(found, key=lambda write: (write.used_ts_ms, write.server, write.media_id))[:limit]
+        found = sorted(self._cached(own), key=lambda write: (write.used_ts_ms, write.server, write.media_id))
+        return found[:limit]
 
     async def load_cached_bytes(self, own: ServerName) -> int:
-        return sum(write.size for write in self.media.values() if write.uploader is None and write.server != own)
+        return sum(write.size for write in self._cached(own))
+
+    def _cached(self, own: ServerName) -> Sequence[PutMedia]:
+        return [w for w in self.media.values() if w.uploader is None and w.server != own and not w.quarantined]
 
     async def load_media_link(self, link: str) -> PutMediaLink | None:
         return self.media_links.get(link)

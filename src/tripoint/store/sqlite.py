@@ -395,11 +395,11 @@ class SqliteStore:
         return [rows.media(row) for row in self._all(rows.MEDIA + where, now_ms)]
 
     async def load_cached_media(self, own: ServerName, limit: int) -> Sequence[PutMedia]:
-        where = "WHERE uploader IS NULL AND server != ? ORDER BY used_ts_ms, server, media_id LIMIT ?"
+        where = rows.CACHED + "ORDER BY used_ts_ms, server, media_id LIMIT ?"
         return [rows.media(row) for row in self._all(rows.MEDIA + where, own, limit)]
 
     async def load_cached_bytes(self, own: ServerName) -> int:
-        row = self._one("SELECT coalesce(sum(size), 0) FROM media WHERE uploader IS NULL AND server != ?", own)
+        row = self._one("SELECT coalesce(sum(size), 0) FROM media " + rows.CACHED, own)
         assert row is not None
         return int(str(row[0]))
 

@@ -67,6 +67,7 @@ MEDIA = (
     "SELECT server, media_id, content, type, filename, size, uploader, created_ts_ms, used_ts_ms, expires_ts_ms,"
     " quarantined FROM media "
 )
+CACHED = "WHERE uploader IS NULL AND server != ? AND quarantined = 0 "
 MEDIA_LINK = "SELECT link, server, media_id, subject, filename FROM media_links "
 TOKEN = "SELECT token_hash, user_id, device_id, refresh, expires_ts_ms FROM tokens "
 

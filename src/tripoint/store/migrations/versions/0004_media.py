@@ -13,7 +13,7 @@ STATEMENTS = (
     "CREATE INDEX media_content ON media (content) WHERE content IS NOT NULL",
     "CREATE INDEX media_uploader ON media (uploader, size) WHERE uploader IS NOT NULL",
     "CREATE INDEX media_expires ON media (expires_ts_ms) WHERE content IS NULL",
-    "CREATE INDEX media_cached ON media (used_ts_ms, server, size) WHERE uploader IS NULL",
+    "CREATE INDEX media_cached ON media (used_ts_ms, server, size) WHERE uploader IS NULL AND quarantined = 0",
     """CREATE TABLE media_links (
         link TEXT PRIMARY KEY, server TEXT NOT NULL, media_id TEXT NOT NULL, subject TEXT NOT NULL,
         filename TEXT NOT NULL) WITHOUT ROWID""",
