@@ -20,6 +20,8 @@ from tripoint.store.writes import (
     PutAccountData,
     PutDestination,
     PutDevice,
+    PutMedia,
+    PutMediaLink,
     PutMissedRoom,
     PutPartialRoom,
     PutReceipt,
@@ -377,6 +379,49 @@ class SqliteStore:
             "SELECT event_id, room_key, origin, json FROM staged_pdus WHERE room_key = ? ORDER BY number", room_key
         )
         return [PutStagedPdu(*row) for row in found]
+
+    # -- media
+
+    async def load_media(self, server: ServerName, media_id: str) -> PutMedia | None:
+        row = self._one(rows.MEDIA + "WHERE server = ? AND media_id = ?", server, media_id)
+        return None if row is None else rows.media(row)
+
+    async def is_content_kept(self, content: str) -> bool:
+        return self._one("SELECT 1 FROM media WHERE content = ? LIMIT 1", content) is not None
+
+    async def load_uploaded_bytes(self, user_id: UserId) -> int:
+        row = self._one("SELECT coalesce(sum(size), 0) FROM media WHERE uploader = ?", user_id)
+        assert row is not None
+        return int(str(row[0]))
+
+    async def load_pending_media(self, user_id: UserId) -> Sequence[PutMedia]:
+        where = "WHERE uploader = ? AND content IS NULL ORDER BY created_ts_ms, media_id"
+        return [rows.media(row) for row in self._all(rows.MEDIA + where, user_id)]
+
+    async def load_lapsed_media(self, now_ms: int) -> Sequence[PutMedia]:
+        where = "WHERE content IS NULL AND expires_ts_ms <= ? ORDER BY server, media_id"
+        return [rows.media(row) for row in self._all(rows.MEDIA + where, now_ms)]
+
+    async def load_cached_media(self, own: ServerName, limit: int) -> Sequence[PutMedia]:
+        where = rows.CACHED + "ORDER BY used_ts_ms, server, media_id LIMIT ?"
+        return [rows.media(row) for row in self._all(rows.MEDIA + where, own, limit)]
+
+    async def load_cached_bytes(self, own: ServerName) -> int:
+        row = self._one("SELECT coalesce(sum(size), 0) FROM media " + rows.CACHED, own)
+        assert row is not None
+        return int(str(row[0]))
+
+    async def load_media_link(self, link: str) -> PutMediaLink | None:
+        row = self._one(rows.MEDIA_LINK + "WHERE link = ?", link)
+        return None if row is None else PutMediaLink(*row)
+
+    async def load_media_links(self, server: ServerName, media_id: str) -> Sequence[PutMediaLink]:
+        where = "WHERE server = ? AND media_id = ? ORDER BY subject, link"
+        return [PutMediaLink(*row) for row in self._all(rows.MEDIA_LINK + where, server, media_id)]
+
+    async def has_local_member(self, room_key: int) -> bool:
+        where = "WHERE room_key = ? AND membership = 'join' LIMIT 1"
+        return self._one("SELECT 1 FROM memberships " + where, room_key) is not None
 
     async def load_meta(self, key: str) -> str | None:
         row = self._one("SELECT value FROM meta WHERE key = ?", key)
