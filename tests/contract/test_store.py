@@ -35,6 +35,8 @@ from tripoint.store.writes import (
     PutMissedRoom,
     PutMissingPast,
     PutName,
+    PutNode,
+    PutNodeItem,
     PutPartialRoom,
     PutProfile,
     PutReceipt,
@@ -799,5 +801,28 @@ def test_whether_a_local_user_is_in_a_room(on_store: OnStore) -> None:
         assert await store.has_local_member(1)
         await write(store, PutMembership(BOB, 1, "leave", 3))
         assert not await store.has_local_member(1)
+def test_what_is_published(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        def item(item_id: str, position: int, payload: bytes | None = b"<x/>", node: str = "tune") -> PutNodeItem:
+            return PutNodeItem(ALICE, node, item_id, position, "alice@example.org/r", 5, payload)
+
+        assert await store.load_nodes(ALICE) == [] and await store.load_node(ALICE, "tune") is None
+        assert await store.load_published_bytes(ALICE) == 0
+        tune, mood = PutNode(ALICE, "tune", b"{}"), PutNode(ALICE, "mood", b"{}")
+        await write(store, tune, mood, PutNode(BOB, "tune", b"[]"), item("a", 1), item("b", 2), item("c", 3))
+        await write(store, item("a", 4, b"<a/>"), item("z", 5, b"<long/>", "mood"))
+        assert await store.load_nodes(ALICE) == [mood, tune]
+        assert await store.load_node(BOB, "tune") == PutNode(BOB, "tune", b"[]")
+        assert await store.load_node_items(ALICE, "tune", 2) == [item("a", 4, b"<a/>"), item("c", 3)]
+        assert await store.load_node_item(ALICE, "tune", "b") == item("b", 2)
+        assert await store.load_node_item(BOB, "tune", "b") is None
+        assert await store.load_published_bytes(ALICE) == 3 * 4 + 7
+        assert (await store.load_maxima())[0] == 5
+        await write(store, item("a", 4, None), PutNode(ALICE, "mood", None))
+        assert [row.item_id for row in await store.load_node_items(ALICE, "tune", 10)] == ["c", "b"]
+        assert await store.load_nodes(ALICE) == [tune]
+        await write(store, DropAccount(ALICE))
+        assert await store.load_nodes(ALICE) == [] and await store.load_node_items(ALICE, "tune", 10) == []
+        assert await store.load_nodes(BOB) == [PutNode(BOB, "tune", b"[]")]
 
     on_store(test)

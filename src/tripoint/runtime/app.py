@@ -106,6 +106,7 @@ class App:
             middle.hub,
             flusher,
             _xmpp_options(config),
+            nodes=middle.nodes,
             tls=tls,
             secret=secret,
             now_ms=clock_ms,

@@ -19,6 +19,8 @@ from tripoint.store.writes import (
     PutMedia,
     PutMediaLink,
     PutMissedRoom,
+    PutNode,
+    PutNodeItem,
     PutPartialRoom,
     PutReceipt,
     PutRegistrationToken,
@@ -182,6 +184,17 @@ class AccountStore(Writer, Protocol):
 
     async def load_filter(self, user_id: UserId, filter_id: str) -> bytes | None: ...
     async def load_roster(self, user_id: UserId) -> Sequence[bytes]: ...
+    async def load_nodes(self, user_id: UserId) -> Sequence[PutNode]:
+        """The nodes of an account, by name."""
+
+    async def load_node(self, user_id: UserId, node: str) -> PutNode | None: ...
+    async def load_node_items(self, user_id: UserId, node: str, limit: int) -> Sequence[PutNodeItem]:
+        """Items of a node, the newest first."""
+
+    async def load_node_item(self, user_id: UserId, node: str, item_id: str) -> PutNodeItem | None: ...
+    async def load_published_bytes(self, user_id: UserId) -> int:
+        """How much the payloads of all items of an account take."""
+
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None: ...
     async def load_guests(self) -> Sequence[PutAccount]:
         """Guests that a stopped server left behind."""

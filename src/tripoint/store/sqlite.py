@@ -23,6 +23,8 @@ from tripoint.store.writes import (
     PutMedia,
     PutMediaLink,
     PutMissedRoom,
+    PutNode,
+    PutNodeItem,
     PutPartialRoom,
     PutReceipt,
     PutRegistrationToken,
@@ -316,7 +318,8 @@ class SqliteStore:
             "SELECT max(coalesce((SELECT max(event_key) FROM events), 0),"
             "           coalesce((SELECT max(position) FROM events), 0),"
             "           coalesce((SELECT max(position) FROM receipts), 0),"
-            "           coalesce((SELECT max(position) FROM account_data), 0)),"
+            "           coalesce((SELECT max(position) FROM account_data), 0),"
+            "           coalesce((SELECT max(position) FROM node_items), 0)),"
             " coalesce((SELECT max(state_group) FROM state_groups), 0),"
             " coalesce((SELECT max(room_key) FROM rooms), 0)"
         )
@@ -486,6 +489,30 @@ class SqliteStore:
     async def load_roster(self, user_id: UserId) -> Sequence[bytes]:
         found = self._all("SELECT data FROM rosters WHERE user_id = ? ORDER BY jid", user_id)
         return [bytes(row[0]) for row in found]
+
+    async def load_nodes(self, user_id: UserId) -> Sequence[PutNode]:
+        found = self._all("SELECT user_id, node, config FROM nodes WHERE user_id = ? ORDER BY node", user_id)
+        return [PutNode(*row) for row in found]
+
+    async def load_node(self, user_id: UserId, node: str) -> PutNode | None:
+        row = self._one("SELECT user_id, node, config FROM nodes WHERE user_id = ? AND node = ?", user_id, node)
+        return None if row is None else PutNode(*row)
+
+    async def load_node_items(self, user_id: UserId, node: str, limit: int) -> Sequence[PutNodeItem]:
+        found = self._all(
+            rows.NODE_ITEM + "WHERE user_id = ? AND node = ? ORDER BY position DESC LIMIT ?", user_id, node, limit
+        )
+        return [PutNodeItem(*row) for row in found]
+
+    async def load_node_item(self, user_id: UserId, node: str, item_id: str) -> PutNodeItem | None:
+        row = self._one(
+            rows.NODE_ITEM + "WHERE user_id = ? AND node = ? AND item_id = ?", user_id, node, item_id
+        )
+        return None if row is None else PutNodeItem(*row)
+
+    async def load_published_bytes(self, user_id: UserId) -> int:
+        row = self._one("SELECT coalesce(sum(length(payload)), 0) FROM node_items WHERE user_id = ?", user_id)
+        return 0 if row is None else int(str(row[0]))
 
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None:
         row = self._one(
