@@ -200,6 +200,9 @@ def test_state_history_is_kept_per_key(on_store: OnStore) -> None:
         before = await store.load_state_before(1, "m.room.topic", "", 4)
         assert before is not None and before.position == 1
         assert await store.load_state_before(1, "m.room.topic", "", 1) is None
+        for after, upto, wanted in ((0, 9, [1, 4]), (1, 4, [1, 4]), (2, 3, [1]), (4, 9, [4]), (5, 4, [4]), (0, 0, [])):
+            changes = await store.load_state_changes(1, "m.room.topic", "", after=after, upto=upto)
+            assert [e.position for e in changes] == wanted
 
     on_store(test)
 
