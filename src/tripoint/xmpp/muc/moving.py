@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tripoint.core.ids import UserId
+from tripoint.rooms.chain import Chain, open_chain
 from tripoint.rooms.ports import RoomReader, RoomView
 from tripoint.rooms.refusals import Refusal
 from tripoint.rooms.settings import tls_only
@@ -17,6 +18,7 @@ from tripoint.xmpp.muc.events import subject, tell_destroyed
 from tripoint.xmpp.muc.view import GONE, MucView, Occupant, Visit
 from tripoint.xmpp.projection import Standing
 from tripoint.xmpp.render import Shared, item, muc_user, room_message, room_presence
+from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import MUC_USER_NS, Status
 
 UPGRADED: Final = "This room was upgraded"
@@ -105,6 +107,15 @@ def _send(visit: Visit, shared: Shared) -> None:
         visit.session.send_shared(shared)
     else:
         visit.waiting.append(shared)
+
+
+async def chain_of(session: XmppSession, room: RoomView) -> Chain:
+    """The history of a room for one session: that of the rooms whose place it has taken with it."""
+
+    def is_open(older: RoomView) -> bool:
+        return not older.encrypted and (session.secure or not tls_only(older))
+
+    return await open_chain(session.doors.reader, room.room_id, session.user_id, is_open)
 
 
 def turn_away(view: MucView, visits: Sequence[Visit], reason: str, venue: str | None) -> None:
