@@ -109,7 +109,7 @@ class XmppFrontEnd:
         self.users = Users(self.domains, accounts)
         self.muc = Muc(doors, self.users, hub)
         self.direct = DirectMessages(doors, self.users, hub)
-        self.pep = Pep(doors, self.users, nodes, hub)
+        self.pep = Pep(doors, self.users, self.muc, self.direct, nodes, hub)
         self._blocking = BlockPushes(doors, self.users)
         hub.watch_users(self._blocking.user_changed)
         self._registration = "closed"
@@ -246,3 +246,4 @@ class XmppFrontEnd:
         self.muc.lost(session)
         self.users.remove(session)
         self._blocking.ended(session)
+        self.pep.ended(session)

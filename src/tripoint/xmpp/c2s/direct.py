@@ -257,6 +257,13 @@ class DirectMessages:
         shared = _chat(peer_jid, item.token or item.event.event_id, inside + late)
         session.send(shared.to(to_bare(session)))
 
+    async def is_direct(self, room: RoomView) -> bool:
+        """Whether a room is what two people's one-to-one messages go to, so that it is no MUC for them."""
+        people = _two_of(room)
+        if people is None:
+            return False
+        return room.direct_pair is not None or await self._doors.reader.direct_room(*people) == room.room_id
+
     async def direct_rooms(self, user_id: UserId, most: int = _MISSED_ROOMS) -> list[tuple[RoomId, UserId]]:
         """The newest canonical direct rooms, from m.direct (docs/mapping.md 15.2 keeps it for both users)."""
         found: list[tuple[RoomId, UserId]] = []
