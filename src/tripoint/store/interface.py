@@ -16,6 +16,8 @@ from tripoint.store.writes import (
     PutAccountData,
     PutDestination,
     PutDevice,
+    PutMedia,
+    PutMediaLink,
     PutMissedRoom,
     PutNode,
     PutNodeItem,
@@ -218,6 +220,12 @@ class FederationStore(Writer, Protocol):
 
     async def load_destinations(self) -> Sequence[PutDestination]: ...
     async def load_missed_rooms(self) -> Sequence[PutMissedRoom]: ...
+    async def load_unanswered_ids(self) -> Sequence[tuple[ServerName, str]]:
+        """Servers that did not answer a transaction, and its id; ordered by their names."""
+
+    async def load_unanswered(self, server: ServerName) -> bytes | None:
+        """The body of the transaction that a server did not answer."""
+
     async def load_staged_rooms(self) -> Sequence[int]:
         """Keys of the rooms for which PDUs wait."""
 
@@ -225,7 +233,39 @@ class FederationStore(Writer, Protocol):
         """The PDUs that wait for a room, in the order in which they came."""
 
 
-class Store(RoomStore, AccountStore, KeyStore, FederationStore, Protocol):
+class MediaStore(Writer, Protocol):
+    """What is known of files. Their bytes are not here (media/disk.py)."""
+
+    async def load_media(self, server: ServerName, media_id: str) -> PutMedia | None: ...
+    async def is_content_kept(self, content: str) -> bool:
+        """Whether any name still stands for these bytes."""
+
+    async def load_uploaded_bytes(self, user_id: UserId) -> int:
+        """How much a user has uploaded, what was announced and has not come included."""
+
+    async def load_pending_media(self, user_id: UserId) -> Sequence[PutMedia]:
+        """Names that a user has got for files that have not come, the oldest first."""
+
+    async def load_lapsed_media(self, now_ms: int) -> Sequence[PutMedia]:
+        """Names whose files have not come in time."""
+
+    async def load_cached_media(self, own: ServerName, limit: int) -> Sequence[PutMedia]:
+        """Files of other servers than `own`, the one that was asked for longest ago first. Without those that are
+        quarantined: forgotten, they would be fetched again."""
+
+    async def load_cached_bytes(self, own: ServerName) -> int:
+        """How much of other servers' files is kept, counted like that."""
+
+    async def load_media_link(self, link: str) -> PutMediaLink | None: ...
+    async def load_media_links(self, server: ServerName, media_id: str) -> Sequence[PutMediaLink]:
+        """All links to a file, by their subjects."""
+
+    async def load_event(self, event_id: EventId) -> StoredEvent | None: ...
+    async def has_local_member(self, room_key: int) -> bool:
+        """Whether a user of this server is joined to a room."""
+
+
+class Store(RoomStore, AccountStore, KeyStore, FederationStore, MediaStore, Protocol):
     """Everything, as runtime opens and closes it."""
 
     async def close(self) -> None:

@@ -26,6 +26,8 @@ from tripoint.store.writes import (
     PutDestination,
     PutDevice,
     PutFilter,
+    PutMedia,
+    PutMediaLink,
     PutMembership,
     PutMeta,
     PutMissedRoom,
@@ -44,6 +46,7 @@ from tripoint.store.writes import (
     PutStagedPdu,
     PutStrippedState,
     PutToken,
+    PutUnanswered,
     PutWaitingRedaction,
     ReplaceEventJson,
     StateDelta,
@@ -94,7 +97,10 @@ class MemoryStore:
         self.stripped_states: dict[int, PutStrippedState] = {}
         self.destinations: dict[ServerName, PutDestination] = {}
         self.missed_rooms: dict[tuple[ServerName, int], PutMissedRoom] = {}
+        self.unanswered: dict[ServerName, PutUnanswered] = {}
         self.staged: dict[EventId, PutStagedPdu] = {}
+        self.media: dict[tuple[ServerName, str], PutMedia] = {}
+        self.media_links: dict[str, PutMediaLink] = {}
         self.meta: dict[str, str] = {}
 
     def fail_next(self, error: StoreError | None) -> None:
@@ -205,11 +211,20 @@ class MemoryStore:
                 _put(self.destinations, write.server, write, write.position is None)
             case PutMissedRoom():
                 _put(self.missed_rooms, (write.server, write.room_key), write, write.since is None)
+            case PutUnanswered():
+                _put(self.unanswered, write.server, write, write.txn_id is None)
             case PutStagedPdu():
                 if write.room_key is None:
                     self.staged.pop(write.event_id, None)
                 else:
                     self.staged.setdefault(write.event_id, write)
+            case PutMedia():
+                _put(self.media, (write.server, write.media_id), write, write.type is None)
+            case PutMediaLink():
+                if write.server is None:
+                    self.media_links.pop(write.link, None)
+                else:
+                    self.media_links.setdefault(write.link, write)
             case PutMeta():
                 self.meta[write.key] = write.value
             case DropRoom():
@@ -430,11 +445,60 @@ class MemoryStore:
     async def load_missed_rooms(self) -> Sequence[PutMissedRoom]:
         return [write for _, write in sorted(self.missed_rooms.items())]
 
+    async def load_unanswered_ids(self) -> Sequence[tuple[ServerName, str]]:
+        return [(server, write.txn_id or "") for server, write in sorted(self.unanswered.items())]
+
+    async def load_unanswered(self, server: ServerName) -> bytes | None:
+        write = self.unanswered.get(server)
+        return write.body if write is not None else None
+
     async def load_staged_rooms(self) -> Sequence[int]:
         return sorted({write.room_key for write in self.staged.values() if write.room_key is not None})
 
     async def load_staged_pdus(self, room_key: int) -> Sequence[PutStagedPdu]:
         return [write for write in self.staged.values() if write.room_key == room_key]
+
+    # -- media
+
+    async def load_media(self, server: ServerName, media_id: str) -> PutMedia | None:
+        return self.media.get((server, media_id))
+
+    async def is_content_kept(self, content: str) -> bool:
+        return any(write.content == content for write in self.media.values())
+
+    async def load_uploaded_bytes(self, user_id: UserId) -> int:
+        return sum(write.size for write in self.media.values() if write.uploader == user_id)
+
+    async def load_pending_media(self, user_id: UserId) -> Sequence[PutMedia]:
+        found = [write for write in self.media.values() if write.uploader == user_id and write.content is None]
+        return sorted(found, key=lambda write: (write.created_ts_ms, write.media_id))
+
+    async def load_lapsed_media(self, now_ms: int) -> Sequence[PutMedia]:
+        return [
+            write
+            for _, write in sorted(self.media.items())
+            if write.content is None and write.expires_ts_ms is not None and write.expires_ts_ms <= now_ms
+        ]
+
+    async def load_cached_media(self, own: ServerName, limit: int) -> Sequence[PutMedia]:
+        found = sorted(self._cached(own), key=lambda write: (write.used_ts_ms, write.server, write.media_id))
+        return found[:limit]
+
+    async def load_cached_bytes(self, own: ServerName) -> int:
+        return sum(write.size for write in self._cached(own))
+
+    def _cached(self, own: ServerName) -> Sequence[PutMedia]:
+        return [w for w in self.media.values() if w.uploader is None and w.server != own and not w.quarantined]
+
+    async def load_media_link(self, link: str) -> PutMediaLink | None:
+        return self.media_links.get(link)
+
+    async def load_media_links(self, server: ServerName, media_id: str) -> Sequence[PutMediaLink]:
+        found = [write for write in self.media_links.values() if (write.server, write.media_id) == (server, media_id)]
+        return sorted(found, key=lambda write: (write.subject, write.link))
+
+    async def has_local_member(self, room_key: int) -> bool:
+        return any(key == room_key and row.membership == "join" for (_, key), row in self.memberships.items())
 
     async def load_meta(self, key: str) -> str | None:
         return self.meta.get(key)

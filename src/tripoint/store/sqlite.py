@@ -20,6 +20,8 @@ from tripoint.store.writes import (
     PutAccountData,
     PutDestination,
     PutDevice,
+    PutMedia,
+    PutMediaLink,
     PutMissedRoom,
     PutNode,
     PutNodeItem,
@@ -364,6 +366,14 @@ class SqliteStore:
         found = self._all("SELECT server, room_key, since FROM missed_rooms ORDER BY server, room_key")
         return [PutMissedRoom(*row) for row in found]
 
+    async def load_unanswered_ids(self) -> Sequence[tuple[ServerName, str]]:
+        found = self._all("SELECT server, txn_id FROM unanswered_transactions ORDER BY server")
+        return [(ServerName(str(server)), str(txn_id)) for server, txn_id in found]
+
+    async def load_unanswered(self, server: ServerName) -> bytes | None:
+        row = self._one("SELECT body FROM unanswered_transactions WHERE server = ?", server)
+        return None if row is None else bytes(row[0])
+
     async def load_staged_rooms(self) -> Sequence[int]:
         return [int(str(row[0])) for row in self._all("SELECT DISTINCT room_key FROM staged_pdus ORDER BY room_key")]
 
@@ -372,6 +382,49 @@ class SqliteStore:
             "SELECT event_id, room_key, origin, json FROM staged_pdus WHERE room_key = ? ORDER BY number", room_key
         )
         return [PutStagedPdu(*row) for row in found]
+
+    # -- media
+
+    async def load_media(self, server: ServerName, media_id: str) -> PutMedia | None:
+        row = self._one(rows.MEDIA + "WHERE server = ? AND media_id = ?", server, media_id)
+        return None if row is None else rows.media(row)
+
+    async def is_content_kept(self, content: str) -> bool:
+        return self._one("SELECT 1 FROM media WHERE content = ? LIMIT 1", content) is not None
+
+    async def load_uploaded_bytes(self, user_id: UserId) -> int:
+        row = self._one("SELECT coalesce(sum(size), 0) FROM media WHERE uploader = ?", user_id)
+        assert row is not None
+        return int(str(row[0]))
+
+    async def load_pending_media(self, user_id: UserId) -> Sequence[PutMedia]:
+        where = "WHERE uploader = ? AND content IS NULL ORDER BY created_ts_ms, media_id"
+        return [rows.media(row) for row in self._all(rows.MEDIA + where, user_id)]
+
+    async def load_lapsed_media(self, now_ms: int) -> Sequence[PutMedia]:
+        where = "WHERE content IS NULL AND expires_ts_ms <= ? ORDER BY server, media_id"
+        return [rows.media(row) for row in self._all(rows.MEDIA + where, now_ms)]
+
+    async def load_cached_media(self, own: ServerName, limit: int) -> Sequence[PutMedia]:
+        where = rows.CACHED + "ORDER BY used_ts_ms, server, media_id LIMIT ?"
+        return [rows.media(row) for row in self._all(rows.MEDIA + where, own, limit)]
+
+    async def load_cached_bytes(self, own: ServerName) -> int:
+        row = self._one("SELECT coalesce(sum(size), 0) FROM media " + rows.CACHED, own)
+        assert row is not None
+        return int(str(row[0]))
+
+    async def load_media_link(self, link: str) -> PutMediaLink | None:
+        row = self._one(rows.MEDIA_LINK + "WHERE link = ?", link)
+        return None if row is None else PutMediaLink(*row)
+
+    async def load_media_links(self, server: ServerName, media_id: str) -> Sequence[PutMediaLink]:
+        where = "WHERE server = ? AND media_id = ? ORDER BY subject, link"
+        return [PutMediaLink(*row) for row in self._all(rows.MEDIA_LINK + where, server, media_id)]
+
+    async def has_local_member(self, room_key: int) -> bool:
+        where = "WHERE room_key = ? AND membership = 'join' LIMIT 1"
+        return self._one("SELECT 1 FROM memberships " + where, room_key) is not None
 
     async def load_meta(self, key: str) -> str | None:
         row = self._one("SELECT value FROM meta WHERE key = ?", key)

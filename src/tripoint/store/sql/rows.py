@@ -27,6 +27,8 @@ from tripoint.store.writes import (
     PutDestination,
     PutDevice,
     PutFilter,
+    PutMedia,
+    PutMediaLink,
     PutMembership,
     PutMeta,
     PutMissedRoom,
@@ -45,6 +47,7 @@ from tripoint.store.writes import (
     PutStagedPdu,
     PutStrippedState,
     PutToken,
+    PutUnanswered,
     PutWaitingRedaction,
     ReplaceEventJson,
     StateDelta,
@@ -64,6 +67,12 @@ SERVER_KEY = (
 )
 PARTIAL_ROOM = "SELECT room_key, join_event, servers FROM partial_rooms "
 NODE_ITEM = "SELECT user_id, node, item_id, position, publisher, ts_ms, payload FROM node_items "
+MEDIA = (
+    "SELECT server, media_id, content, type, filename, size, uploader, created_ts_ms, used_ts_ms, expires_ts_ms,"
+    " quarantined FROM media "
+)
+CACHED = "WHERE uploader IS NULL AND server != ? AND quarantined = 0 "
+MEDIA_LINK = "SELECT link, server, media_id, subject, filename FROM media_links "
 TOKEN = "SELECT token_hash, user_id, device_id, refresh, expires_ts_ms FROM tokens "
 
 
@@ -110,6 +119,12 @@ def token(row: Sequence[Any]) -> PutToken:
 def partial_room(row: Sequence[Any]) -> PutPartialRoom:
     """A row of partial_rooms, columns as in PARTIAL_ROOM."""
     return PutPartialRoom(row[0], EventId(row[1]), tuple(ServerName(name) for name in orjson.loads(row[2])))
+
+
+def media(row: Sequence[Any]) -> PutMedia:
+    """A row of media, columns as in MEDIA."""
+    named = dict(zip(PutMedia.__struct_fields__, row, strict=True))
+    return PutMedia(**{**named, "quarantined": bool(row[10])})
 
 
 def server_key(row: Sequence[Any]) -> PutServerKey:
@@ -272,9 +287,34 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR REPLACE INTO missed_rooms (server, room_key, since) VALUES (?,?,?)",
         lambda w: (w.server, w.room_key, w.since),
     ),
+    PutUnanswered: (
+        "INSERT OR REPLACE INTO unanswered_transactions (server, txn_id, body) VALUES (?,?,?)",
+        lambda w: (w.server, w.txn_id, w.body),
+    ),
     PutStagedPdu: (
         "INSERT OR IGNORE INTO staged_pdus (event_id, room_key, origin, json) VALUES (?,?,?,?)",
         lambda w: (w.event_id, w.room_key, w.origin, w.json),
+    ),
+    PutMedia: (
+        "INSERT OR REPLACE INTO media (server, media_id, content, type, filename, size, uploader, created_ts_ms,"
+        " used_ts_ms, expires_ts_ms, quarantined) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+        lambda w: (
+            w.server,
+            w.media_id,
+            w.content,
+            w.type,
+            w.filename,
+            w.size,
+            w.uploader,
+            w.created_ts_ms,
+            w.used_ts_ms,
+            w.expires_ts_ms,
+            w.quarantined,
+        ),
+    ),
+    PutMediaLink: (
+        "INSERT OR IGNORE INTO media_links (link, server, media_id, subject, filename) VALUES (?,?,?,?,?)",
+        lambda w: (w.link, w.server, w.media_id, w.subject, w.filename),
     ),
     PutMeta: ("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", lambda w: (w.key, w.value)),
 }
@@ -333,6 +373,17 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "DELETE FROM missed_rooms WHERE server = ? AND room_key = ?",
         lambda w: (w.server, w.room_key),
     ),
+    PutUnanswered: (
+        "txn_id",
+        "DELETE FROM unanswered_transactions WHERE server = ?",
+        lambda w: (w.server,),
+    ),
+    PutMedia: (
+        "type",
+        "DELETE FROM media WHERE server = ? AND media_id = ?",
+        lambda w: (w.server, w.media_id),
+    ),
+    PutMediaLink: ("server", "DELETE FROM media_links WHERE link = ?", lambda w: (w.link,)),
     PutStagedPdu: ("room_key", "DELETE FROM staged_pdus WHERE event_id = ?", lambda w: (w.event_id,)),
 }
 

@@ -24,6 +24,7 @@ from tripoint.xmpp.c2s.relating import relate
 from tripoint.xmpp.c2s.users import LiveUser, Users
 from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.jid import Jid, parse_user_jid
+from tripoint.xmpp.links import link_rooms
 from tripoint.xmpp.messages import content_of, text_of
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_of, reactions_xml
 from tripoint.xmpp.refusals import Problem
@@ -81,7 +82,8 @@ class DirectMessages:
         relation = await relation_of(session, room, stanza, (target, session.user_id))
         if relation.answers is not None:
             text = text_of(stanza, relation) or text
-        content = content_of(stanza, *text, relation)
+        kind, words = text
+        content = content_of(stanza, kind, link_rooms(words, self._doors.domains), relation)
         content = await corrected(session, room, stanza, content)
         origin = origin_of(session, stanza)
         key = (session.id, origin.token)

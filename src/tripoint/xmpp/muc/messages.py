@@ -10,6 +10,7 @@ from tripoint.xmpp.c2s.direct import Route
 from tripoint.xmpp.c2s.relating import relate
 from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
+from tripoint.xmpp.links import link_rooms
 from tripoint.xmpp.messages import content_of, text_of
 from tripoint.xmpp.muc.mentions import link_mentions
 from tripoint.xmpp.muc.reactions import react
@@ -73,7 +74,8 @@ async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
     said = text_of(stanza, relation)
     assert said is not None  # the caller has seen the body
     kind, text = said
-    content = content_of(stanza, kind, link_mentions(text, view.known_names()), relation)
+    text = link_rooms(link_mentions(text, view.known_names()), view.doors.domains)
+    content = content_of(stanza, kind, text, relation)
     content = await corrected(session, view.room.room_id, stanza, content)
     await session.doors.rooms.do(
         SendEvent(
