@@ -288,6 +288,8 @@ def test_memberships_aliases_receipts_names(on_store: OnStore) -> None:
         assert await store.load_alias_creator(cha) == BOB
         assert await store.load_aliases(1) == [cha, tea]
         assert [(r.user_id, r.event_id) for r in await store.load_receipts(1)] == [(ALICE, "$2"), (BOB, "$1")]
+        assert [(r.user_id, r.event_id) for r in await store.load_own_receipts(1, BOB)] == [(BOB, "$1")]
+        assert await store.load_own_receipts(2, BOB) == []
         assert await store.load_names("muc_nick", "!room") == {ALICE: "Ally"}
         assert await store.load_names("muc_nick", "!other") == {}
         assert await store.load_meta("key") == "two"

@@ -14,6 +14,7 @@ from tripoint.rooms.changes import (
     EventCommitted,
     MembershipChanged,
     PresenceChanged,
+    ReceiptMoved,
     RoomChange,
     RoomClosed,
     SessionsEnded,
@@ -27,6 +28,7 @@ from tripoint.rooms.refusals import Refused
 from tripoint.xmpp.c2s.users import Users
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_local, room_id_jid_local
 from tripoint.xmpp.muc.events import tell_closed, tell_configured, tell_event, tell_typing
+from tripoint.xmpp.muc.markers import tell_displayed
 from tripoint.xmpp.muc.resets import tell_reset
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.projection import Nicks, is_public, room_jid
@@ -107,6 +109,8 @@ class Muc:
                 self.close_if_empty(view)
             elif isinstance(change, TypingChanged):
                 tell_typing(view, change)
+            elif isinstance(change, ReceiptMoved):
+                tell_displayed(view, change)
             elif isinstance(change, DirectoryChanged):
                 if view.take_settings():
                     tell_configured(view, None)
@@ -144,6 +148,10 @@ class Muc:
 
         A room of another server is found by the names of those that the user is in.
         """
+        return await self.find_for(session.user_id, jid)
+
+    async def find_for(self, user_id: UserId, jid: Jid) -> RoomId | None:
+        """As find(), for a user who need not be here."""
         named = self.named(jid)
         reader = self._doors.reader
         if named.startswith("!"):
@@ -155,7 +163,7 @@ class Muc:
             return room_id
         alias = RoomAlias(named)
         if server_of(alias) != self._doors.domains.server:
-            return await reader.own_room(session.user_id, alias)
+            return await reader.own_room(user_id, alias)
         return await reader.resolve_alias(alias)
 
     async def elsewhere(self, session: XmppSession, jid: Jid) -> RoomAlias | RoomId | None:

@@ -90,18 +90,12 @@ class Bookmarks:
         """All bookmarks of an account by their addresses, the newest last."""
         stored = {item.item_id: item for item in await self._pep.stored.items(user_id, BOOKMARKS_NS)}
         joined: dict[str, Conference] = {}
-        positions = await self._doors.reader.membership_positions(user_id)
-        for room_id, (membership, _) in sorted(positions.items(), key=lambda row: row[1][1]):
-            if membership != "join":
-                continue
-            room = await self._doors.reader.room(room_id)
-            if await self._is_shown(room, user_id):
-                jid = room_jid(room, self._doors.domains)
-                kept = stored.pop(jid, None)
-                kept = stored.pop(room_id, kept)
-                joined[jid] = self._now(room, user_id, kept)
-                if self._users.live(user_id) is not None:
-                    self._told.setdefault(user_id, {}).setdefault(room_id, (jid, ""))
+        for jid, room in (await self.rooms(user_id)).items():
+            kept = stored.pop(jid, None)
+            kept = stored.pop(room.room_id, kept)
+            joined[jid] = self._now(room, user_id, kept)
+            if self._users.live(user_id) is not None:
+                self._told.setdefault(user_id, {}).setdefault(room.room_id, (jid, ""))
         others: dict[str, Conference] = {}
         for key, item in list(stored.items())[::-1]:
             conference = stored_conference(item.payload)
@@ -109,6 +103,17 @@ class Bookmarks:
             if jid_of_left is not None:
                 others[jid_of_left] = conference
         return {**others, **joined}
+
+    async def rooms(self, user_id: UserId) -> dict[str, RoomView]:
+        """The rooms that an account is in and that are shown on XMPP, by their addresses, the newest last."""
+        found: dict[str, RoomView] = {}
+        positions = await self._doors.reader.membership_positions(user_id)
+        for room_id, (membership, _) in sorted(positions.items(), key=lambda row: row[1][1]):
+            if membership == "join":
+                room = await self._doors.reader.room(room_id)
+                if await self.is_shown(room, user_id):
+                    found[room_jid(room, self._doors.domains)] = room
+        return found
 
     async def _jid_of_left(self, room_id: RoomId, conference: Conference) -> str | None:
         """The address of a room that is bookmarked and not entered; None for one that was left meanwhile."""
@@ -119,8 +124,8 @@ class Bookmarks:
         except Refused:
             return None
 
-    async def _is_shown(self, room: RoomView, user_id: UserId) -> bool:
-        """docs/mapping.md 4.2, 15.1, 19.2, 22.1"""
+    async def is_shown(self, room: RoomView, user_id: UserId) -> bool:
+        """Whether a room that an account is in is one on XMPP. docs/mapping.md 4.2, 15.1, 19.2, 22.1"""
         if room.membership(user_id) != "join" or room.encrypted:
             return False
         create = room.state.get(("m.room.create", ""))
@@ -313,7 +318,7 @@ class Bookmarks:
         except Refused:
             return None
         jid = room_jid(room, self._doors.domains)
-        if await self._is_shown(room, user_id):
+        if await self.is_shown(room, user_id):
             if kept is None:
                 kept = await self._pep.stored.item(user_id, BOOKMARKS_NS, jid)
             return jid, self._now(room, user_id, kept)

@@ -17,6 +17,7 @@ from tripoint.fanout.hub import Hub
 from tripoint.rooms.changes import NodeChanged, UserChange
 from tripoint.xmpp.pep.bookmarks import Bookmarks
 from tripoint.xmpp.pep.capabilities import Capabilities
+from tripoint.xmpp.pep.displayed import Displayed
 from tripoint.xmpp.pep.notify import Notifier, changed, last_item
 from tripoint.xmpp.pep.old_bookmarks import OldBookmarks
 from tripoint.xmpp.refusals import Problem
@@ -67,7 +68,8 @@ class Pep:
         self._live: dict[str, LiveNode] = {}
         self.bookmarks = Bookmarks(doors, users, muc, direct, self, hub)
         self.old_bookmarks = OldBookmarks(users, self.bookmarks, self)
-        for live in (self.bookmarks, self.old_bookmarks):
+        self.displayed = Displayed(doors, users, muc, direct, self.bookmarks, self.notifier, hub)
+        for live in (self.bookmarks, self.old_bookmarks, self.displayed):
             self._live[live.name] = live
         hub.watch_users(self._user_changed)
 
@@ -75,6 +77,7 @@ class Pep:
         """A session is gone."""
         if self._users.live(session.user_id) is None:
             self.bookmarks.ended(session.user_id)
+            self.displayed.ended(session.user_id)
 
     def live(self, node: str) -> LiveNode | None:
         """The view of this name."""
