@@ -16,7 +16,7 @@ PURE = (
     r"rooms/(commands|changes|refusals|visibility|limits|succession|inheritance)\.py",
     r"irc/(wire|connection|tables|numerics|formatting|splitting|names|richtext|refusals)\.py",
     r"xmpp/(wire|connection|tables|jid|styling|refusals|caps)\.py",
-    r"xmpp/pep/settings\.py",
+    r"xmpp/pep/(settings|conference)\.py",
     r"matrix/(depth|errors|refusals|render)\.py",
     r"matrix/federation/auth\.py",
     r"matrix/keys/(document|ports)\.py",

@@ -185,6 +185,9 @@ class Reader:
     async def receipts(self, room_id: RoomId) -> Sequence[Receipt]:
         return await self._receipts.of_room(room_id)
 
+    async def own_receipts(self, room_id: RoomId, user_id: UserId) -> Sequence[Receipt]:
+        return await self._receipts.of_user(room_id, user_id)
+
     def presence(self, user_id: UserId) -> Presence:
         return self._presence.get(user_id)
 
