@@ -28,11 +28,15 @@ from tripoint.store.writes import (
     PutDestination,
     PutDevice,
     PutFilter,
+    PutMedia,
+    PutMediaLink,
     PutMembership,
     PutMeta,
     PutMissedRoom,
     PutMissingPast,
     PutName,
+    PutNode,
+    PutNodeItem,
     PutPartialRoom,
     PutProfile,
     PutReceipt,
@@ -44,6 +48,7 @@ from tripoint.store.writes import (
     PutStagedPdu,
     PutStrippedState,
     PutToken,
+    PutUnanswered,
     PutWaitingRedaction,
     ReplaceEventJson,
     Write,
@@ -195,6 +200,9 @@ def test_state_history_is_kept_per_key(on_store: OnStore) -> None:
         before = await store.load_state_before(1, "m.room.topic", "", 4)
         assert before is not None and before.position == 1
         assert await store.load_state_before(1, "m.room.topic", "", 1) is None
+        for after, upto, wanted in ((0, 9, [1, 4]), (1, 4, [1, 4]), (2, 3, [1]), (4, 9, [4]), (5, 4, [4]), (0, 0, [])):
+            changes = await store.load_state_changes(1, "m.room.topic", "", after=after, upto=upto)
+            assert [e.position for e in changes] == wanted
 
     on_store(test)
 
@@ -609,6 +617,19 @@ def test_destinations_and_what_they_missed(on_store: OnStore) -> None:
     on_store(test)
 
 
+def test_the_transaction_that_a_server_did_not_answer(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        await write(store, PutUnanswered(NEAR, "x-1", b"one"), PutUnanswered(FAR, "x-2", b"two"))
+        await write(store, PutUnanswered(NEAR, "x-3", b"three"))
+        assert await store.load_unanswered_ids() == [(FAR, "x-2"), (NEAR, "x-3")]
+        assert await store.load_unanswered(NEAR) == b"three"
+        await write(store, PutUnanswered(NEAR, None, b""))
+        assert await store.load_unanswered_ids() == [(FAR, "x-2")]
+        assert await store.load_unanswered(NEAR) is None
+
+    on_store(test)
+
+
 def test_pdus_wait_in_the_order_in_which_they_came(on_store: OnStore) -> None:
     async def test(store: Store) -> None:
         first = PutStagedPdu(EventId("$z"), 1, FAR, b"{}")
@@ -690,5 +711,121 @@ def test_events_near_a_time(on_store: OnStore) -> None:
         assert await near(20, forward=True) == [2, 3] and await near(20, forward=False) == [3, 2, 1, 4]
         assert await near(6, forward=True, limit=1) == [1] and await near(6, forward=False) == [4]
         assert await near(21, forward=True) == await near(4, forward=False) == []
+
+    on_store(test)
+
+
+HERE, THERE = ServerName("example.org"), ServerName("there.example")
+
+
+def media(media_id: str, **changes: object) -> PutMedia:
+    fields: dict[str, object] = {
+        "server": HERE,
+        "media_id": media_id,
+        "content": f"hash-of-{media_id}",
+        "type": "image/png",
+        "filename": "tea.png",
+        "size": 100,
+        "uploader": ALICE,
+        "created_ts_ms": 1000,
+        "used_ts_ms": 1000,
+        **changes,
+    }
+    return PutMedia(**fields)  # type: ignore[arg-type]
+
+
+def test_media_rows(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        rows = [
+            media("a"),
+            media("b", content="hash-of-a", filename=None, size=50, quarantined=True),
+            media("c", content=None, size=7, expires_ts_ms=5000, created_ts_ms=3),
+            media("d", content=None, size=0, expires_ts_ms=6000, created_ts_ms=2),
+            media("e", uploader=BOB, size=1),
+        ]
+        await write(store, *rows)
+        for row in rows:
+            assert await store.load_media(HERE, row.media_id) == row
+        assert await store.load_media(HERE, "x") is None
+        assert await store.load_media(THERE, "a") is None
+        assert await store.load_uploaded_bytes(ALICE) == 157
+        assert await store.load_uploaded_bytes(UserId("@nobody:example.org")) == 0
+        assert list(await store.load_pending_media(ALICE)) == [rows[3], rows[2]]
+        assert list(await store.load_lapsed_media(4999)) == []
+        assert list(await store.load_lapsed_media(5000)) == [rows[2]]
+        assert await store.is_content_kept("hash-of-a")
+        # Written again, it is another state of the same file; with no type it is gone.
+        await write(store, media("c", size=9), media("a", type=None))
+        assert await store.load_media(HERE, "c") == media("c", size=9)
+        assert await store.load_media(HERE, "a") is None
+        assert list(await store.load_pending_media(ALICE)) == [rows[3]]
+        assert await store.is_content_kept("hash-of-a"), "b has the same bytes"
+        await write(store, media("b", type=None))
+        assert not await store.is_content_kept("hash-of-a")
+
+    on_store(test)
+
+
+def test_media_of_other_servers(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        far = [media(name, server=THERE, uploader=None, used_ts_ms=used) for name, used in (("a", 30), ("b", 10))]
+        bad = media("c", server=THERE, uploader=None, used_ts_ms=1, quarantined=True)
+        await write(store, media("a"), *far, bad)
+        assert list(await store.load_cached_media(HERE, 10)) == far[::-1]
+        assert list(await store.load_cached_media(HERE, 1)) == [far[1]]
+        assert await store.load_cached_bytes(HERE) == 200
+        assert await store.load_cached_bytes(THERE) == 0
+
+    on_store(test)
+
+
+def test_media_links(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        one = PutMediaLink("l1", HERE, "a", "$event", "tea.png")
+        upload = PutMediaLink("l2", HERE, "a", "", "tea.png")
+        other = PutMediaLink("l3", HERE, "b", "$event", "b.png")
+        await write(store, one, upload, other)
+        assert await store.load_media_link("l1") == one
+        assert await store.load_media_link("none") is None
+        assert list(await store.load_media_links(HERE, "a")) == [upload, one]
+        # A link leads where it led when it was first given out.
+        await write(store, PutMediaLink("l1", HERE, "b", "$other", "x.png"))
+        assert await store.load_media_link("l1") == one
+        await write(store, PutMediaLink("l1", None, "a", "$event", ""))
+        assert await store.load_media_link("l1") is None
+
+    on_store(test)
+
+
+def test_whether_a_local_user_is_in_a_room(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        assert not await store.has_local_member(1)
+        await write(store, room(1), PutMembership(ALICE, 1, "invite", 1), PutMembership(BOB, 1, "join", 2))
+        assert await store.has_local_member(1)
+        await write(store, PutMembership(BOB, 1, "leave", 3))
+        assert not await store.has_local_member(1)
+def test_what_is_published(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        def item(item_id: str, position: int, payload: bytes | None = b"<x/>", node: str = "tune") -> PutNodeItem:
+            return PutNodeItem(ALICE, node, item_id, position, "alice@example.org/r", 5, payload)
+
+        assert await store.load_nodes(ALICE) == [] and await store.load_node(ALICE, "tune") is None
+        assert await store.load_published_bytes(ALICE) == 0
+        tune, mood = PutNode(ALICE, "tune", b"{}"), PutNode(ALICE, "mood", b"{}")
+        await write(store, tune, mood, PutNode(BOB, "tune", b"[]"), item("a", 1), item("b", 2), item("c", 3))
+        await write(store, item("a", 4, b"<a/>"), item("z", 5, b"<long/>", "mood"))
+        assert await store.load_nodes(ALICE) == [mood, tune]
+        assert await store.load_node(BOB, "tune") == PutNode(BOB, "tune", b"[]")
+        assert await store.load_node_items(ALICE, "tune", 2) == [item("a", 4, b"<a/>"), item("c", 3)]
+        assert await store.load_node_item(ALICE, "tune", "b") == item("b", 2)
+        assert await store.load_node_item(BOB, "tune", "b") is None
+        assert await store.load_published_bytes(ALICE) == 3 * 4 + 7
+        assert (await store.load_maxima())[0] == 5
+        await write(store, item("a", 4, None), PutNode(ALICE, "mood", None))
+        assert [row.item_id for row in await store.load_node_items(ALICE, "tune", 10)] == ["c", "b"]
+        assert await store.load_nodes(ALICE) == [tune]
+        await write(store, DropAccount(ALICE))
+        assert await store.load_nodes(ALICE) == [] and await store.load_node_items(ALICE, "tune", 10) == []
+        assert await store.load_nodes(BOB) == [PutNode(BOB, "tune", b"[]")]
 
     on_store(test)

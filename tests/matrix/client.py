@@ -1,18 +1,21 @@
 """Matrix clients for tests: requests straight into the listener, without sockets, as any HTTP front would."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import orjson
 
-from tests.support.middle import SERVER, Clock, Party, party
+from tests.support.middle import SERVER, Clock, Party, make_config, party
 from tripoint.config.options import Config
 from tripoint.core.ids import ServerName
 from tripoint.matrix.frontend import MatrixFrontEnd
 from tripoint.net.http import Request, Response
+from tripoint.runtime.media import MediaParts, build_media
 from tripoint.store.interface import Store
 
 PASSWORD = "correct horse"
@@ -21,9 +24,10 @@ PASSWORD = "correct horse"
 class Server:
     """A Matrix front end on a middle in memory."""
 
-    def __init__(self, p: Party, front: MatrixFrontEnd) -> None:
+    def __init__(self, p: Party, front: MatrixFrontEnd, media: MediaParts) -> None:
         self.party = p
         self.front = front
+        self.media = media
         # Where requests come from, and whether over TLS.
         self.address = "127.0.0.1"
         self.secure = False
@@ -126,10 +130,22 @@ def q(text: str) -> str:
 
 
 @asynccontextmanager
+async def files(config: Config, p: Party) -> AsyncIterator[MediaParts]:
+    """Media on a throw-away folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        media = build_media(config, p.middle, Path(folder), p.clock.ms)
+        try:
+            yield media
+        finally:
+            await media.close()
+
+
+@asynccontextmanager
 async def matrix(
     config: Config | None = None, store: Store | None = None, clock: Clock | None = None
 ) -> AsyncIterator[Server]:
-    async with party(config, store, clock) as p:
+    config = config or make_config()
+    async with party(config, store, clock) as p, files(config, p) as media:
         front = MatrixFrontEnd(
             ServerName(SERVER),
             p.middle.service,
@@ -137,12 +153,13 @@ async def matrix(
             p.middle.accounts,
             p.middle.presence,
             p.middle.hub,
+            media.ports,
             now_ms=p.clock.ms,
             public_url="https://chat.example.org",
             default_room_version="12",
             secret=bytes(32),
             plaintext_passwords=True,
         )
-        yield Server(p, front)
+        yield Server(p, front, media)
         front.drain()
         await asyncio.sleep(0)

@@ -8,6 +8,7 @@ import pytest
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.irc import refusals as irc
 from tripoint.matrix import refusals as matrix
+from tripoint.media.refusals import MediaRefusal, MediaRefused
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp import refusals as xmpp
 
@@ -41,6 +42,11 @@ def test_an_account_says_the_same_on_matrix_and_xmpp(refusal: AccountRefusal) ->
     assert "Because &amp; so</text>" in xmpp.problem_of(refused).render()
 
 
+@pytest.mark.parametrize("refusal", MediaRefusal)
+def test_media_are_refused_on_matrix_with_their_own_sentence(refusal: MediaRefusal) -> None:
+    assert matrix.of_media(MediaRefused(refusal, "Because & so")).error == "Because & so"
+
+
 @pytest.mark.parametrize("table", [irc.ROOM_REFUSALS, irc.ACCOUNT_REFUSALS])
 def test_irc_has_a_numeric_or_a_code_for_each(table: dict[object, irc.No]) -> None:
     for no in table.values():
@@ -50,6 +56,6 @@ def test_irc_has_a_numeric_or_a_code_for_each(table: dict[object, irc.No]) -> No
 
 
 def test_sentences_are_sentences() -> None:
-    for refusal in (*Refusal, *AccountRefusal):
+    for refusal in (*Refusal, *AccountRefusal, *MediaRefusal):
         assert refusal.value[0].isupper()
         assert not refusal.value.endswith(".")

@@ -250,6 +250,7 @@ async def serve(
         middle.hub,
         Flusher(loop.call_soon),
         options,
+        nodes=middle.nodes,
         secret=bytes(32),
         now_ms=clock_ms,
         monotonic=monotonic,

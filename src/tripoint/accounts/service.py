@@ -55,6 +55,7 @@ _KEPT_ALONG = ("m.tag", f"{V}.irc.autojoin")
 
 LeaveRooms = Callable[[UserId, str | None], Awaitable[None]]
 Rename = Callable[[UserId, str], Awaitable[None]]
+Unpublish = Callable[[UserId], Awaitable[None]]
 
 
 class Registration:
@@ -89,7 +90,8 @@ class Accounts:
     """See accounts.ports.AccountService. Call start() once before anything else.
 
     `leave_rooms(user_id, reason)` takes a user out of every room and `rename(user_id, nick)` changes the display name
-    in all of them: runtime connects them, since accounts do not write rooms.
+    in all of them: runtime connects them, since accounts do not write rooms. `unpublish(user_id)` takes away what a
+    closed account has published (nodes.py).
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Accounts:
         self.server_name = server
         self.leave_rooms: LeaveRooms | None = None
         self.rename: Rename | None = None
+        self.unpublish: Unpublish | None = None
         self._store = store
         self._stream = stream
         self._registration = registration
@@ -248,6 +251,8 @@ class Accounts:
         await self._devices.drop_all(user_id, "account closed")
         if self.leave_rooms is not None:
             await self.leave_rooms(user_id, None)
+        if self.unpublish is not None:
+            await self.unpublish(user_id)
         if gone:
             await self._commit(gone)
         self._profiles.pop(user_id, None)

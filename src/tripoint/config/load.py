@@ -138,6 +138,9 @@ class _Reader:
         for option in fields(config.limits):
             if getattr(config.limits, option.name) < 0:
                 self._mistake("limits", option.name, f"{option.name} cannot be negative; 0 means no limit")
+        for key in ("upload_bytes", "account_bytes", "remote_file_bytes", "cache_bytes"):
+            if getattr(config.media, key) < 0:
+                self._mistake("media", key, f"{key} cannot be negative")
 
     def _unknown(self, table: str | None, key: str, known: list[str]) -> None:
         close = difflib.get_close_matches(key, known, 1)

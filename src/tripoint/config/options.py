@@ -120,6 +120,18 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Media:
+    """Files that people send each other."""
+
+    upload_bytes: int = option("Largest file that may be uploaded.", 52_428_800)
+    account_bytes: int = option("What one account may have uploaded altogether; 0: no limit.", 10_737_418_240)
+    remote_file_bytes: int = option("Largest file that is fetched from another server.", 104_857_600)
+    cache_bytes: int = option(
+        "What is kept of other servers' files; those that were asked for longest ago go first.", 10_737_418_240
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Outbound:
     """Connections that the server makes by itself, to other Matrix servers."""
 
@@ -161,6 +173,7 @@ class Config:
     tls: Tls = field(default_factory=Tls)
     accounts: Accounts = field(default_factory=Accounts)
     limits: Limits = field(default_factory=Limits)
+    media: Media = field(default_factory=Media)
     outbound: Outbound = field(default_factory=Outbound)
     federation: Federation = field(default_factory=Federation)
     log: Log = field(default_factory=Log)

@@ -19,7 +19,7 @@ from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.projection import Names
 from tripoint.irc.render import Outgoing, fitted, server_line
 from tripoint.irc.replay import Place
-from tripoint.irc.tables import fold
+from tripoint.irc.tables import CHANNEL_RENAME, fold
 from tripoint.irc.wire import seal
 from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomChange, StateReset
 from tripoint.rooms.listing import CUT_NOTE
@@ -305,13 +305,19 @@ class Channels:
         channel.members_changed()
         self._by_name[fold(new)] = channel
 
-    def take_name(self, channel: Channel) -> None:
-        """Another name than was told: PART the old one and JOIN the new one.  spec: docs/mapping.md 3.7"""
+    def take_name(self, channel: Channel, by: str) -> None:
+        """Another name than was told: RENAME; for clients without it PART the old one and JOIN the new one.
+
+        `by`: the mask of who did it, or the server. spec: IRCv3 channel-rename "Fallback"; docs/mapping.md 3.7
+        """
         old, new = channel.name, self._names.channel(channel.room)
         if old == new:
             return
         self.renamed(channel, old, new)
         for session in list(channel.sessions.values()):
+            if CHANNEL_RENAME in session.caps:
+                session.tell(Outgoing([f":{by} RENAME {old} {new} :"]))
+                continue
             session.tell(Outgoing([fitted(f":{session.mask} PART {old}", f"This channel is now {new}")]))
             self.show(session, channel, None, own=False)
 

@@ -153,7 +153,7 @@ class Moving:
         by = By(self._names.server, None, self._now_ms())
         for out in (*rank_modes(channel, by), *flag_modes(channel, by)):
             channel.tell(out)
-        self.channels.take_name(channel)
+        self.channels.take_name(channel, self._names.server)
 
     def moved(self, change: RoomMoved) -> None:
         """A user is a member of both rooms, and it turns out that one has taken the place of the other."""
@@ -172,7 +172,7 @@ class Moving:
             session.tell(Outgoing([fitted(f":{session.mask} PART {old.name}", UPGRADED)]))
             self.inherit_name(room)
             self.channels.detach(old, session)
-            self.channels.take_name(channel)
+            self.channels.take_name(channel, self._names.server)
 
     # -- who comes later
 

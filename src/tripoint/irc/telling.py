@@ -91,7 +91,7 @@ class Teller:
         elif kind == "m.room.member":
             self._member_event(channel, change)
         elif kind == "m.room.canonical_alias":
-            self._renamed(channel)
+            self._renamed(channel, self._names.mask(change.event.sender))
         elif kind == "m.room.encryption":
             self._encrypted(channel)
         else:
@@ -152,7 +152,7 @@ class Teller:
             if len(people_of(room)) > 2:
                 self.channels.reconsider(channel)
             return
-        self._renamed(channel)
+        self._renamed(channel, self._names.server)
         if room.encrypted:
             self._encrypted(channel)
         self._for_tls_alone(channel)
@@ -260,10 +260,10 @@ class Teller:
                     out = typing_line(self._names, user_id, session.nick, active=active)
                 session.tell(out)
 
-    def _renamed(self, channel: Channel) -> None:
+    def _renamed(self, channel: Channel, by: str) -> None:
         """Another canonical alias. A room that was replaced is left under the name that it had."""
         if not self.moving.is_left(channel):
-            self.channels.take_name(channel)
+            self.channels.take_name(channel, by)
 
     def _directory_changed(self, channel: Channel) -> None:
         """+s and -s: no event says who did it, so the server does.  spec: docs/mapping.md 6.2"""

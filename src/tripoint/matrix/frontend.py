@@ -11,6 +11,7 @@ from tripoint.matrix.client.directory import DirectoryEndpoints
 from tripoint.matrix.client.ephemeral import EphemeralEndpoints
 from tripoint.matrix.client.events import EventEndpoints
 from tripoint.matrix.client.login import LogInEndpoints
+from tripoint.matrix.client.media import MediaEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
 from tripoint.matrix.client.server import ServerInfo
 from tripoint.matrix.client.spaces import SpaceClientEndpoints
@@ -35,6 +36,7 @@ from tripoint.matrix.sync.ephemera import Ephemera
 from tripoint.matrix.sync.rooms import RoomChunks
 from tripoint.matrix.sync.server import SyncServer
 from tripoint.matrix.uia import UserInteractive
+from tripoint.media.ports import Media
 from tripoint.rooms.ports import PresenceService, RoomReader, RoomService
 
 # Every class that declares endpoints: docs/specs.toml is checked against them.
@@ -49,6 +51,7 @@ ENDPOINT_CLASSES = (
     DeviceEndpoints,
     EphemeralEndpoints,
     SyncEndpoints,
+    MediaEndpoints,
     FederationInfo,
     KeyEndpoints,
     NotaryEndpoints,
@@ -79,6 +82,7 @@ class MatrixFrontEnd:
         accounts: AccountService,
         presence: PresenceService,
         hub: Hub,
+        media: Media,
         *,
         now_ms: Callable[[], int],
         public_url: str,
@@ -112,6 +116,7 @@ class MatrixFrontEnd:
             SyncEndpoints(sync, accounts, self.presence),
             OpenIdEndpoints(server, accounts, secret, now_ms),
             SpaceClientEndpoints(reader),
+            MediaEndpoints(media, server),
         ):
             router.add(module)
         if federated is not None:

@@ -12,6 +12,7 @@ from tripoint.matrix import refusals
 from tripoint.matrix.errors import CORS, MatrixError, invalid
 from tripoint.matrix.federation.gate import FederationGate
 from tripoint.matrix.registry import Auth, Call, Router
+from tripoint.media.refusals import MediaRefused
 from tripoint.net.http import Request, Response
 from tripoint.rooms.refusals import Refused
 
@@ -48,6 +49,8 @@ class MatrixListener:
             return refusals.of_room(refused).response()
         except AccountRefused as refused:
             return refusals.of_account(refused).response()
+        except MediaRefused as refused:
+            return refusals.of_media(refused).response()
         except PeerError as error:
             return invalid(str(error)).response()
 

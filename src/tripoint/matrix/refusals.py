@@ -1,7 +1,8 @@
-"""No, in Matrix: every refusal of rooms and accounts as status and errcode (docs/mapping.md 25)."""
+"""No, in Matrix: every refusal of rooms, accounts and media as status and errcode (docs/mapping.md 25)."""
 
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.matrix.errors import MatrixError
+from tripoint.media.refusals import MediaRefusal, MediaRefused
 from tripoint.rooms.refusals import Refusal, Refused
 
 ROOM_ERRORS: dict[Refusal, tuple[int, str]] = {
@@ -65,6 +66,32 @@ ACCOUNT_ERRORS: dict[AccountRefusal, tuple[int, str]] = {
     AccountRefusal.TLS_REQUIRED: (403, "M_FORBIDDEN"),
     AccountRefusal.SERVER_BUSY: (503, "M_UNKNOWN"),
 }
+
+# spec: client-server-api content-repo, its endpoints and "Security considerations"
+MEDIA_ERRORS: dict[MediaRefusal, tuple[int, str]] = {
+    MediaRefusal.TOO_LARGE: (413, "M_TOO_LARGE"),
+    MediaRefusal.QUOTA: (403, "M_FORBIDDEN"),
+    MediaRefusal.TOO_MANY_PENDING: (429, "M_LIMIT_EXCEEDED"),
+    MediaRefusal.GUEST: (403, "M_GUEST_ACCESS_FORBIDDEN"),
+    MediaRefusal.NOT_FOUND: (404, "M_NOT_FOUND"),
+    MediaRefusal.NOT_YET_UPLOADED: (504, "M_NOT_YET_UPLOADED"),
+    MediaRefusal.ALREADY_UPLOADED: (409, "M_CANNOT_OVERWRITE_MEDIA"),
+    MediaRefusal.NOT_YOURS: (403, "M_FORBIDDEN"),
+    MediaRefusal.NOT_ANNOUNCED: (400, "M_INVALID_PARAM"),
+    MediaRefusal.NO_THUMBNAIL: (400, "M_UNKNOWN"),
+    MediaRefusal.IMAGE_TOO_LARGE: (413, "M_TOO_LARGE"),
+    MediaRefusal.REMOTE_TOO_LARGE: (502, "M_TOO_LARGE"),
+    MediaRefusal.REMOTE_FAILED: (502, "M_UNKNOWN"),
+    MediaRefusal.SERVER_BUSY: (503, "M_UNKNOWN"),
+}
+
+
+def of_media(refused: MediaRefused) -> MatrixError:
+    """The error for something about a file."""
+    status, errcode = MEDIA_ERRORS[refused.refusal]
+    if refused.retry_after_ms is not None:
+        return MatrixError(status, errcode, refused.text, retry_after_ms=refused.retry_after_ms)
+    return MatrixError(status, errcode, refused.text)
 
 
 def of_room(refused: Refused) -> MatrixError:

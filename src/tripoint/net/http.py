@@ -2,7 +2,8 @@
 
 llhttp (httptools) parses; everything that a peer can grow has a cap and every wait a deadline, which is why
 this is not a ready-made server: see docs/decisions/http.md. One connection answers one request at a time, in
-order; requests behind it wait. TLS, HTTP/2 and compression are the reverse proxy's.
+order; requests behind it wait. Bodies are held whole, but for uploads and files, which go in pieces (http_body.py).
+TLS, HTTP/2 and compression are the reverse proxy's.
 spec: RFC9110; Matrix client-server "API standards"
 """
 
@@ -19,14 +20,17 @@ from urllib.parse import parse_qsl
 
 import httptools
 
+from tripoint.net.http_body import BodyStream, BodyTooLarge, ClientGone, Pieces
+
 Header = tuple[bytes, bytes]
 
 
 class Request:
     """One request. `path` is still percent-encoded; `address` is the client's, behind trusted proxies too;
-    `secure` says that it came over TLS, to us or to a trusted proxy."""
+    `secure` says that it came over TLS, to us or to a trusted proxy. `stream` is the body where the front was told to
+    hand it over in pieces; `body` is empty then."""
 
-    __slots__ = ("_headers", "_query", "_query_string", "address", "body", "method", "path", "secure")
+    __slots__ = ("_headers", "_query", "_query_string", "address", "body", "method", "path", "secure", "stream")
 
     def __init__(
         self,
@@ -37,8 +41,10 @@ class Request:
         body: bytes,
         address: str,
         secure: bool = False,
+        stream: BodyStream | None = None,
     ) -> None:
         self.secure = secure
+        self.stream = stream
         self.method = method
         self.path = path
         self.body = body
@@ -85,14 +91,21 @@ class Request:
 
 
 class Response:
-    """Status, headers and the whole body. content-length is added."""
+    """Status, headers and the whole body, or its `pieces`. content-length is added."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "headers", "pieces", "status")
 
-    def __init__(self, status: int, body: bytes = b"", headers: Sequence[Header] = ()) -> None:
+    def __init__(
+        self, status: int, body: bytes = b"", headers: Sequence[Header] = (), *, pieces: Pieces | None = None
+    ) -> None:
         self.status = status
         self.body = body
         self.headers = headers
+        self.pieces = pieces
+
+    @property
+    def length(self) -> int:
+        return len(self.body) if self.pieces is None else self.pieces.length
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -107,6 +120,10 @@ MAX_PIPELINED = 8
 READ_S = 30.0
 # A whole request, however busily its pieces drip in: 5 MB on a slow line, and nobody's byte a minute.
 REQUEST_S = 120.0
+# The same for a body that is taken in pieces: a large file on a slow line.
+UPLOAD_S = 3600.0
+# How long a client may go on sending a body that nobody wants, so that it comes to read why.
+LINGER_S = 10.0
 KEEP_ALIVE_S = 120.0
 WRITE_S = 60.0
 # Bodies that are on their way, of all connections together. Beyond it the next to grow are turned away.
@@ -123,9 +140,9 @@ class HttpFront:
     """Serves one handler on any number of sockets.
 
     `too_large` answers a request whose body is over `body_limit`, or over what `larger` says of addresses that begin
-    like this; `failed` answers when the handler raised,
-    after `report` heard of it. `proxies` are the addresses whose X-Forwarded-For is believed. Beyond
-    `max_connections` (0: no limit) new ones are turned away.
+    like this; bodies of those under `streamed` are handed over in pieces, up to their limit. `failed` answers when
+    the handler raised, after `report` heard of it. `proxies` are the addresses whose X-Forwarded-For is believed.
+    Beyond `max_connections` (0: no limit) new ones are turned away.
     """
 
     def __init__(
@@ -134,6 +151,7 @@ class HttpFront:
         *,
         body_limit: int,
         larger: Mapping[bytes, int] | None = None,
+        streamed: Mapping[bytes, int] | None = None,
         too_large: Callable[[Request], Response],
         failed: Callable[[Request], Response],
         report: Callable[[str, BaseException], None],
@@ -144,6 +162,7 @@ class HttpFront:
         self.handler = handler
         self._body_limit = body_limit
         self._larger = tuple((larger or {}).items())
+        self._streamed = tuple((streamed or {}).items())
         self.too_large = too_large
         self.failed = failed
         self.report = report
@@ -175,6 +194,10 @@ class HttpFront:
             if url.startswith(prefix):
                 return max(limit, self._body_limit)
         return self._body_limit
+
+    def stream_limit(self, url: bytes) -> int | None:
+        """How long a body this address takes in pieces; None: it takes none so."""
+        return next((limit for prefix, limit in self._streamed if url.startswith(prefix)), None)
 
     @property
     def is_full(self) -> bool:
@@ -236,7 +259,7 @@ class HttpFront:
         if made is None:
             lines = b"".join(name + b": " + value + b"\r\n" for name, value in response.headers)
             made = _REASONS.get(response.status, b"HTTP/1.1 %d \r\n" % response.status) + lines
-            if len(self._heads) < 1000:
+            if response.pieces is None and len(self._heads) < 1000:
                 self._heads[key] = made
         return made
 
@@ -265,12 +288,17 @@ class HttpConnection(asyncio.Protocol):
         self._head_bytes = 0
         self._in_head = True
         self._too_large = False
+        self._stream: BodyStream | None = None  # the body that is coming in, where it is taken in pieces
+        self._expects = False  # its client waits for 100 Continue
+        self._lingering = False
         self._latest = float("inf")  # when the request that is coming in must be complete
         self._waiting: deque[tuple[Request, bool, bool]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._reading = True  # the request that is being answered changes nothing
         self._last = False
+        self._crowded = False  # as many requests wait as may
         self._paused = False
+        self._writable: asyncio.Future[None] | None = None  # waited for where the client does not read
         self.deadline: float = front.monotonic() + READ_S
 
     # -- asyncio
@@ -290,15 +318,20 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._front.connections.discard(self)
-        self._waiting.clear()
         self._drop_body()
+        for body in (self._stream, *(request.stream for request, _, _ in self._waiting)):
+            if body is not None:
+                body.fail(ClientGone())
+        self._waiting.clear()
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_exception(ClientGone())
         if self._task is not None and self._reading:
             # Nobody waits for this answer any more: a long poll ends with its connection. What changes something
             # runs to its end, so that nothing stays half done.
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
-        if self._last or self._transport is None or self._transport.is_closing():
+        if self._last or self._lingering or self._transport is None or self._transport.is_closing():
             return
         if self._in_head:
             self._head_bytes += len(data)
@@ -313,17 +346,26 @@ class HttpConnection(asyncio.Protocol):
             return
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(431)
-        elif self._task is None:
-            self.deadline = min(self._front.monotonic() + READ_S, self._latest)
+        elif self._task is None or self._stream is not None:
+            self._expect_more()
+
+    def _expect_more(self) -> None:
+        """The next piece has to come; where the reader of a body is behind, nobody waits for the client."""
+        behind = self._stream is not None and self._stream.is_full
+        self.deadline = float("inf") if behind else min(self._front.monotonic() + READ_S, self._latest)
 
     def eof_received(self) -> bool:
         return False
 
     def pause_writing(self) -> None:
         self.deadline = self._front.monotonic() + WRITE_S
+        self._writable = asyncio.get_running_loop().create_future()
 
     def resume_writing(self) -> None:
-        self.deadline = self._front.monotonic() + KEEP_ALIVE_S
+        self.deadline = float("inf") if self._task is not None else self._front.monotonic() + KEEP_ALIVE_S
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
 
     # -- llhttp
 
@@ -342,19 +384,60 @@ class HttpConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_bytes = 0
-        self._body_limit = self._front.body_limit(self._url)
+        streamed = self._front.stream_limit(self._url)
+        self._body_limit = self._front.body_limit(self._url) if streamed is None else streamed
+        self._expects = False
+        declared = None
         for name, value in self._headers:
-            if name == b"content-length" and int(value) > self._body_limit:
-                self._too_large = True
-            elif name == b"expect" and value.lower() == b"100-continue" and not self._too_large:
-                assert self._transport is not None
-                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if self._too_large:
+            if name == b"content-length":
+                declared = int(value)
+                self._too_large = self._too_large or declared > self._body_limit
+            elif name == b"expect" and value.lower() == b"100-continue":
+                self._expects = True
+        if streamed is not None:
+            self._take_in_pieces(streamed, declared)
+            return
+        if not self._too_large:
+            self._continue()
+        else:
             # The body is not read: the answer goes out now and the connection ends behind it.
             self._last = True
             self._finish(keep_alive=False)
 
+    def _take_in_pieces(self, limit: int, declared: int | None) -> None:
+        """Hand a request over before its body is there."""
+        self._latest = self._front.monotonic() + UPLOAD_S
+        self._stream = BodyStream(
+            limit, declared, started=self._continue, full=self._set_reading, drained=self._set_reading
+        )
+        if self._too_large:
+            self._stream.fail(BodyTooLarge())
+        self._finish(keep_alive=self._parser.should_keep_alive())
+        self._too_large = False
+        self._expect_more()
+
+    def _continue(self) -> None:
+        """spec: RFC9110 10.1.1: whoever asked is told to send the body."""
+        if self._expects and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._expects = False
+
+    def _set_reading(self) -> None:
+        """Read from the socket, or not, as long as too much waits here already."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        paused = self._crowded or (self._stream is not None and self._stream.is_full)
+        if paused != self._paused:
+            self._paused = paused
+            (transport.pause_reading if paused else transport.resume_reading)()
+        if self._stream is not None:
+            self._expect_more()
+
     def on_body(self, body: bytes) -> None:
+        if self._stream is not None:
+            self._stream.feed(body)
+            return
         if self._too_large:
             return
         self._body_bytes += len(body)
@@ -374,6 +457,12 @@ class HttpConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self._in_head = True
         self._latest = float("inf")
+        if self._stream is not None:
+            self._stream.end()
+            self._stream = None
+            if self._task is not None:
+                self.deadline = float("inf")
+            return
         if not self._too_large:
             self._finish(keep_alive=self._parser.should_keep_alive())
 
@@ -390,6 +479,7 @@ class HttpConnection(asyncio.Protocol):
             b"".join(self._body),
             self._front.address_of(self._peer, self._headers),
             self._front.is_secure(self._peer, self._headers, self._own_tls),
+            self._stream,
         )
         self._drop_body()
         self._waiting.append((request, keep_alive, self._too_large))
@@ -397,9 +487,9 @@ class HttpConnection(asyncio.Protocol):
             self._task = asyncio.get_running_loop().create_task(self._answer())
             self._front.tasks.add(self._task)
             self.deadline = float("inf")
-        elif len(self._waiting) > MAX_PIPELINED and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
+        elif len(self._waiting) > MAX_PIPELINED and not self._crowded:
+            self._crowded = True
+            self._set_reading()
 
     async def _answer(self) -> None:
         """Answer what waits, in order."""
@@ -413,35 +503,75 @@ class HttpConnection(asyncio.Protocol):
                 else:
                     try:
                         response = await front.handler(request)
+                    except ClientGone:
+                        return
+                    except BodyTooLarge:
+                        response = front.too_large(request)
                     except Exception as error:  # a bug: one polite answer, one report
                         front.report("http.handler", error)
                         response = front.failed(request)
-                if not self._write(request, response, keep_alive and not front.closing):
-                    return
+                unread = request.stream is not None and not request.stream.complete
+                goes_on = keep_alive and not front.closing and not unread
+                try:
+                    if not await self._send(request, response, goes_on):
+                        if unread:
+                            self._linger()
+                        elif self._transport is not None:
+                            self._transport.close()
+                        return
+                finally:
+                    if response.pieces is not None:
+                        response.pieces.close()
         finally:
             task, self._task = self._task, None
             if task is not None:
                 front.tasks.discard(task)
-            self.deadline = front.monotonic() + KEEP_ALIVE_S
-            if self._paused and self._transport is not None and not self._transport.is_closing():
-                self._paused = False
-                self._transport.resume_reading()
+            self.deadline = front.monotonic() + (LINGER_S if self._lingering else KEEP_ALIVE_S)
+            self._crowded = False
+            self._set_reading()
 
-    def _write(self, request: Request, response: Response, keep_alive: bool) -> bool:
+    def _linger(self) -> None:
+        """The answer is out and the body still comes. Closing now would reset the connection under the answer, so what
+        comes is thrown away until the client closes, or for LINGER_S."""
+        self._lingering = True
+        self._stream = None
+
+    async def _send(self, request: Request, response: Response, keep_alive: bool) -> bool:
         """Send an answer; whether the connection goes on."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return False
         parts = [self._front.head(response), self._front.date()]
         if response.status not in (204, 304):
-            parts.append(b"content-length: %d\r\n" % len(response.body))
+            parts.append(b"content-length: %d\r\n" % response.length)
         parts.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
         if request.method != "HEAD":
             parts.append(response.body)
         transport.write(b"".join(parts))
-        if not keep_alive:
-            transport.close()
+        if response.pieces is not None and request.method != "HEAD":
+            return await self._send_pieces(transport, response.pieces) and keep_alive
         return keep_alive
+
+    async def _send_pieces(self, transport: asyncio.Transport, pieces: Pieces) -> bool:
+        """Send a body while it is read, no faster than the client takes it; whether all of it was sent."""
+        left = pieces.length
+        try:
+            async for piece in pieces:
+                left -= len(piece)
+                transport.write(piece)
+                if self._writable is not None:
+                    await self._writable
+                if transport.is_closing() or left < 0:
+                    break
+        except ClientGone:
+            return False
+        except Exception as error:
+            self._front.report("http.pieces", error)
+        if left == 0:
+            return True
+        # Its length was promised: a connection that breaks tells the client that this is not all.
+        transport.abort()
+        return False
 
     def _refuse(self, status: int) -> None:
         """End a connection that does not speak HTTP as it must."""

@@ -206,13 +206,15 @@ class Following:
         elif not succeeds(new, old):
             self._refuse(people, old, target, NOT_ITS_PLACE, stays=True)
             return
-        if new is None:
-            return
+        if new is None or await newest(old, self._elsewhere.present) is old:
+            return  # nobody is in it, or the rooms follow each other in a ring
         await self._take_over(old, new)
         await self._bring(old, new, [one for one in people if new.head_membership(one) != "join"])
         for one in here:
             if new.membership(one) == "join":
                 await self._settle(one, old, new)
+        if replacement_of(new) is not None:
+            self._note(new.room_id, None)  # it was replaced itself before anybody came
 
     async def _enter(self, old: Room, target: RoomId, people: Sequence[UserId]) -> Room | None:
         """Be the first of this server in the new room. None: nobody got in."""

@@ -28,6 +28,8 @@ from tripoint.observe.metrics import Metrics
 from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.runtime.data_dir import DataDir
 from tripoint.runtime.federation import build_federation
+from tripoint.runtime.media import SWEEP_S as MEDIA_SWEEP_S
+from tripoint.runtime.media import build_media
 from tripoint.runtime.middle import Middle, build_middle, clock_ms, report_bug
 from tripoint.runtime.reload import waiting_for_restart
 from tripoint.runtime.traffic import build_traffic
@@ -77,6 +79,7 @@ class App:
         self.federation = build_federation(config, store, middle.stream, key, old_keys, self._names, clock_ms)
         self.traffic = build_traffic(config, middle, self.federation.trust, clock_ms, report_bug)
         middle.hub.watch_all_rooms(self._count)
+        self.media = build_media(config, middle, folder.media, clock_ms)
         flusher = Flusher(asyncio.get_running_loop().call_soon)
         self.irc = IrcFrontEnd(
             server,
@@ -103,6 +106,7 @@ class App:
             middle.hub,
             flusher,
             _xmpp_options(config),
+            nodes=middle.nodes,
             tls=tls,
             secret=secret,
             now_ms=clock_ms,
@@ -116,6 +120,7 @@ class App:
             middle.accounts,
             middle.presence,
             middle.hub,
+            self.media.ports,
             now_ms=clock_ms,
             public_url=config.server.public_url,
             default_room_version=config.server.default_room_version,
@@ -140,6 +145,7 @@ class App:
             asyncio.create_task(self.irc.run()),
             asyncio.create_task(self.xmpp.run()),
             asyncio.create_task(self._sweep()),
+            asyncio.create_task(self._sweep_media()),
         ]
 
     async def _listen(self) -> None:
@@ -157,6 +163,7 @@ class App:
             self.matrix.listener.handle,
             body_limit=limits.http_body_bytes,
             larger=LARGER,
+            streamed={b"/_matrix/media/v3/upload": self.config.media.upload_bytes},
             too_large=self.matrix.listener.too_large,
             failed=self.matrix.listener.failed,
             report=report_bug,
@@ -258,6 +265,14 @@ class App:
             except Exception as error:  # the sweep goes on; the bug is told
                 report_bug("app.sweep", error)
 
+    async def _sweep_media(self) -> None:
+        while True:
+            try:
+                await self.media.library.sweep()
+            except Exception as error:  # the sweep goes on; the bug is told
+                report_bug("app.sweep_media", error)
+            await asyncio.sleep(MEDIA_SWEEP_S)
+
     async def reload(self, config: Config) -> None:
         """SIGHUP: take up renewed certificates and what can change of the configuration (reload.py)."""
         try:
@@ -268,6 +283,7 @@ class App:
         if waiting := waiting_for_restart(self.config, config):
             log.warning("config.needs_restart", options=waiting)
         self.middle.reload(config)
+        self.media.reload(config)
         await self.irc.reload(_irc_options(config))
         await self.xmpp.reload(_xmpp_options(config))
         log.info("config.reloaded")
@@ -285,6 +301,7 @@ class App:
         await self.irc.drain()
         await self.xmpp.drain()
         await self.traffic.stop()
+        await self.media.close()
         await self.federation.close()
         await self.middle.close()
         self._folder.close()

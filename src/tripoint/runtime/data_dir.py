@@ -44,6 +44,10 @@ class DataDir:
     def database(self) -> Path:
         return self.path / "tripoint.db"
 
+    @property
+    def media(self) -> Path:
+        return self.path / "media"
+
     def check_server_name(self, server: ServerName) -> None:
         """The name is in every event: refuse to start under another one."""
         path = self.path / "server_name"

@@ -15,7 +15,7 @@ from tripoint.config.options import Config
 log = structlog.get_logger("tripoint")
 
 # What is taken up: whole tables, and single options of others.
-_TABLES = frozenset({"limits"})
+_TABLES = frozenset({"limits", "media"})
 _OPTIONS = frozenset(
     {
         ("server", "motd"),
@@ -26,7 +26,7 @@ _OPTIONS = frozenset(
     }
 )
 # Limits that are built in at the start.
-_BUILT_IN = frozenset({"http_body_bytes", "http_connections", "rooms_in_memory", "rooms_per_account"})
+_BUILT_IN = frozenset({"http_body_bytes", "http_connections", "rooms_in_memory", "rooms_per_account", "upload_bytes"})
 
 
 def read_again(path: Path | None, running: Config) -> Config:

@@ -16,7 +16,11 @@ from tripoint.store.writes import (
     PutAccountData,
     PutDestination,
     PutDevice,
+    PutMedia,
+    PutMediaLink,
     PutMissedRoom,
+    PutNode,
+    PutNodeItem,
     PutPartialRoom,
     PutReceipt,
     PutRegistrationToken,
@@ -123,6 +127,11 @@ class RoomStore(Writer, Protocol):
     async def load_state_history(self, room_key: int, type: str, state_key: str) -> Sequence[StoredEvent]:
         """Every event of the timeline that ever stood under this key, by rising position."""
 
+    async def load_state_changes(
+        self, room_key: int, type: str, state_key: str, *, after: int, upto: int
+    ) -> Sequence[StoredEvent]:
+        """As load_state_history: the events at positions after < position <= upto, and the last one before those."""
+
     async def load_state_before(
         self, room_key: int, type: str, state_key: str, position: int
     ) -> StoredEvent | None:
@@ -147,6 +156,9 @@ class RoomStore(Writer, Protocol):
     async def load_alias_creator(self, alias: RoomAlias) -> UserId | None: ...
     async def load_aliases(self, room_key: int) -> Sequence[RoomAlias]: ...
     async def load_receipts(self, room_key: int) -> Sequence[PutReceipt]: ...
+    async def load_own_receipts(self, room_key: int, user_id: UserId) -> Sequence[PutReceipt]:
+        """A user's receipts in a room, by position."""
+
     async def load_stripped_state(self, room_key: int) -> bytes | None:
         """What was told of a room from outside (PutStrippedState)."""
 
@@ -180,6 +192,17 @@ class AccountStore(Writer, Protocol):
 
     async def load_filter(self, user_id: UserId, filter_id: str) -> bytes | None: ...
     async def load_roster(self, user_id: UserId) -> Sequence[bytes]: ...
+    async def load_nodes(self, user_id: UserId) -> Sequence[PutNode]:
+        """The nodes of an account, by name."""
+
+    async def load_node(self, user_id: UserId, node: str) -> PutNode | None: ...
+    async def load_node_items(self, user_id: UserId, node: str, limit: int) -> Sequence[PutNodeItem]:
+        """Items of a node, the newest first."""
+
+    async def load_node_item(self, user_id: UserId, node: str, item_id: str) -> PutNodeItem | None: ...
+    async def load_published_bytes(self, user_id: UserId) -> int:
+        """How much the payloads of all items of an account take."""
+
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None: ...
     async def load_guests(self) -> Sequence[PutAccount]:
         """Guests that a stopped server left behind."""
@@ -205,6 +228,12 @@ class FederationStore(Writer, Protocol):
 
     async def load_destinations(self) -> Sequence[PutDestination]: ...
     async def load_missed_rooms(self) -> Sequence[PutMissedRoom]: ...
+    async def load_unanswered_ids(self) -> Sequence[tuple[ServerName, str]]:
+        """Servers that did not answer a transaction, and its id; ordered by their names."""
+
+    async def load_unanswered(self, server: ServerName) -> bytes | None:
+        """The body of the transaction that a server did not answer."""
+
     async def load_staged_rooms(self) -> Sequence[int]:
         """Keys of the rooms for which PDUs wait."""
 
@@ -212,7 +241,39 @@ class FederationStore(Writer, Protocol):
         """The PDUs that wait for a room, in the order in which they came."""
 
 
-class Store(RoomStore, AccountStore, KeyStore, FederationStore, Protocol):
+class MediaStore(Writer, Protocol):
+    """What is known of files. Their bytes are not here (media/disk.py)."""
+
+    async def load_media(self, server: ServerName, media_id: str) -> PutMedia | None: ...
+    async def is_content_kept(self, content: str) -> bool:
+        """Whether any name still stands for these bytes."""
+
+    async def load_uploaded_bytes(self, user_id: UserId) -> int:
+        """How much a user has uploaded, what was announced and has not come included."""
+
+    async def load_pending_media(self, user_id: UserId) -> Sequence[PutMedia]:
+        """Names that a user has got for files that have not come, the oldest first."""
+
+    async def load_lapsed_media(self, now_ms: int) -> Sequence[PutMedia]:
+        """Names whose files have not come in time."""
+
+    async def load_cached_media(self, own: ServerName, limit: int) -> Sequence[PutMedia]:
+        """Files of other servers than `own`, the one that was asked for longest ago first. Without those that are
+        quarantined: forgotten, they would be fetched again."""
+
+    async def load_cached_bytes(self, own: ServerName) -> int:
+        """How much of other servers' files is kept, counted like that."""
+
+    async def load_media_link(self, link: str) -> PutMediaLink | None: ...
+    async def load_media_links(self, server: ServerName, media_id: str) -> Sequence[PutMediaLink]:
+        """All links to a file, by their subjects."""
+
+    async def load_event(self, event_id: EventId) -> StoredEvent | None: ...
+    async def has_local_member(self, room_key: int) -> bool:
+        """Whether a user of this server is joined to a room."""
+
+
+class Store(RoomStore, AccountStore, KeyStore, FederationStore, MediaStore, Protocol):
     """Everything, as runtime opens and closes it."""
 
     async def close(self) -> None:

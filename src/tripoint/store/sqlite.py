@@ -20,7 +20,11 @@ from tripoint.store.writes import (
     PutAccountData,
     PutDestination,
     PutDevice,
+    PutMedia,
+    PutMediaLink,
     PutMissedRoom,
+    PutNode,
+    PutNodeItem,
     PutPartialRoom,
     PutReceipt,
     PutRegistrationToken,
@@ -232,6 +236,21 @@ class SqliteStore:
         )
         return [StoredEvent(*row) for row in found]
 
+    async def load_state_changes(
+        self, room_key: int, type: str, state_key: str, *, after: int, upto: int
+    ) -> Sequence[StoredEvent]:
+        before = await self.load_state_before(room_key, type, state_key, after + 1)
+        found = self._all(
+            _EVENT + "WHERE room_key = ? AND type = ? AND state_key = ? AND position > ? AND position <= ?"
+            " ORDER BY position",
+            room_key,
+            type,
+            state_key,
+            after,
+            upto,
+        )
+        return [*([] if before is None else [before]), *(StoredEvent(*row) for row in found)]
+
     async def load_state_before(
         self, room_key: int, type: str, state_key: str, position: int
     ) -> StoredEvent | None:
@@ -305,6 +324,15 @@ class SqliteStore:
         )
         return [PutReceipt(*row) for row in found]
 
+    async def load_own_receipts(self, room_key: int, user_id: UserId) -> Sequence[PutReceipt]:
+        found = self._all(
+            "SELECT room_key, user_id, kind, thread_id, event_id, ts_ms, position FROM receipts"
+            " WHERE room_key = ? AND user_id = ? ORDER BY position",
+            room_key,
+            user_id,
+        )
+        return [PutReceipt(*row) for row in found]
+
     async def load_names(self, kind: str, scope: str) -> Mapping[str, str]:
         found = self._all("SELECT key, value FROM names WHERE kind = ? AND scope = ?", kind, scope)
         return {str(key): str(value) for key, value in found}
@@ -314,7 +342,8 @@ class SqliteStore:
             "SELECT max(coalesce((SELECT max(event_key) FROM events), 0),"
             "           coalesce((SELECT max(position) FROM events), 0),"
             "           coalesce((SELECT max(position) FROM receipts), 0),"
-            "           coalesce((SELECT max(position) FROM account_data), 0)),"
+            "           coalesce((SELECT max(position) FROM account_data), 0),"
+            "           coalesce((SELECT max(position) FROM node_items), 0)),"
             " coalesce((SELECT max(state_group) FROM state_groups), 0),"
             " coalesce((SELECT max(room_key) FROM rooms), 0)"
         )
@@ -361,6 +390,14 @@ class SqliteStore:
         found = self._all("SELECT server, room_key, since FROM missed_rooms ORDER BY server, room_key")
         return [PutMissedRoom(*row) for row in found]
 
+    async def load_unanswered_ids(self) -> Sequence[tuple[ServerName, str]]:
+        found = self._all("SELECT server, txn_id FROM unanswered_transactions ORDER BY server")
+        return [(ServerName(str(server)), str(txn_id)) for server, txn_id in found]
+
+    async def load_unanswered(self, server: ServerName) -> bytes | None:
+        row = self._one("SELECT body FROM unanswered_transactions WHERE server = ?", server)
+        return None if row is None else bytes(row[0])
+
     async def load_staged_rooms(self) -> Sequence[int]:
         return [int(str(row[0])) for row in self._all("SELECT DISTINCT room_key FROM staged_pdus ORDER BY room_key")]
 
@@ -369,6 +406,49 @@ class SqliteStore:
             "SELECT event_id, room_key, origin, json FROM staged_pdus WHERE room_key = ? ORDER BY number", room_key
         )
         return [PutStagedPdu(*row) for row in found]
+
+    # -- media
+
+    async def load_media(self, server: ServerName, media_id: str) -> PutMedia | None:
+        row = self._one(rows.MEDIA + "WHERE server = ? AND media_id = ?", server, media_id)
+        return None if row is None else rows.media(row)
+
+    async def is_content_kept(self, content: str) -> bool:
+        return self._one("SELECT 1 FROM media WHERE content = ? LIMIT 1", content) is not None
+
+    async def load_uploaded_bytes(self, user_id: UserId) -> int:
+        row = self._one("SELECT coalesce(sum(size), 0) FROM media WHERE uploader = ?", user_id)
+        assert row is not None
+        return int(str(row[0]))
+
+    async def load_pending_media(self, user_id: UserId) -> Sequence[PutMedia]:
+        where = "WHERE uploader = ? AND content IS NULL ORDER BY created_ts_ms, media_id"
+        return [rows.media(row) for row in self._all(rows.MEDIA + where, user_id)]
+
+    async def load_lapsed_media(self, now_ms: int) -> Sequence[PutMedia]:
+        where = "WHERE content IS NULL AND expires_ts_ms <= ? ORDER BY server, media_id"
+        return [rows.media(row) for row in self._all(rows.MEDIA + where, now_ms)]
+
+    async def load_cached_media(self, own: ServerName, limit: int) -> Sequence[PutMedia]:
+        where = rows.CACHED + "ORDER BY used_ts_ms, server, media_id LIMIT ?"
+        return [rows.media(row) for row in self._all(rows.MEDIA + where, own, limit)]
+
+    async def load_cached_bytes(self, own: ServerName) -> int:
+        row = self._one("SELECT coalesce(sum(size), 0) FROM media " + rows.CACHED, own)
+        assert row is not None
+        return int(str(row[0]))
+
+    async def load_media_link(self, link: str) -> PutMediaLink | None:
+        row = self._one(rows.MEDIA_LINK + "WHERE link = ?", link)
+        return None if row is None else PutMediaLink(*row)
+
+    async def load_media_links(self, server: ServerName, media_id: str) -> Sequence[PutMediaLink]:
+        where = "WHERE server = ? AND media_id = ? ORDER BY subject, link"
+        return [PutMediaLink(*row) for row in self._all(rows.MEDIA_LINK + where, server, media_id)]
+
+    async def has_local_member(self, room_key: int) -> bool:
+        where = "WHERE room_key = ? AND membership = 'join' LIMIT 1"
+        return self._one("SELECT 1 FROM memberships " + where, room_key) is not None
 
     async def load_meta(self, key: str) -> str | None:
         row = self._one("SELECT value FROM meta WHERE key = ?", key)
@@ -433,6 +513,30 @@ class SqliteStore:
     async def load_roster(self, user_id: UserId) -> Sequence[bytes]:
         found = self._all("SELECT data FROM rosters WHERE user_id = ? ORDER BY jid", user_id)
         return [bytes(row[0]) for row in found]
+
+    async def load_nodes(self, user_id: UserId) -> Sequence[PutNode]:
+        found = self._all("SELECT user_id, node, config FROM nodes WHERE user_id = ? ORDER BY node", user_id)
+        return [PutNode(*row) for row in found]
+
+    async def load_node(self, user_id: UserId, node: str) -> PutNode | None:
+        row = self._one("SELECT user_id, node, config FROM nodes WHERE user_id = ? AND node = ?", user_id, node)
+        return None if row is None else PutNode(*row)
+
+    async def load_node_items(self, user_id: UserId, node: str, limit: int) -> Sequence[PutNodeItem]:
+        found = self._all(
+            rows.NODE_ITEM + "WHERE user_id = ? AND node = ? ORDER BY position DESC LIMIT ?", user_id, node, limit
+        )
+        return [PutNodeItem(*row) for row in found]
+
+    async def load_node_item(self, user_id: UserId, node: str, item_id: str) -> PutNodeItem | None:
+        row = self._one(
+            rows.NODE_ITEM + "WHERE user_id = ? AND node = ? AND item_id = ?", user_id, node, item_id
+        )
+        return None if row is None else PutNodeItem(*row)
+
+    async def load_published_bytes(self, user_id: UserId) -> int:
+        row = self._one("SELECT coalesce(sum(length(payload)), 0) FROM node_items WHERE user_id = ?", user_id)
+        return 0 if row is None else int(str(row[0]))
 
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None:
         row = self._one(

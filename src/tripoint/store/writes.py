@@ -166,7 +166,7 @@ class PutAccount(Struct, frozen=True):
 
 
 class DropAccount(Struct, frozen=True):
-    """A guest has gone: its account, devices, tokens, data. (Accounts of people are deactivated instead.)"""
+    """A guest has gone: its account, devices, tokens, data, nodes. (Accounts of people are deactivated instead.)"""
 
     user_id: UserId
 
@@ -221,6 +221,30 @@ class PutRosterItem(Struct, frozen=True):
     user_id: UserId
     jid: str
     data: bytes | None
+
+
+class PutNode(Struct, frozen=True):
+    """A node of what an account publishes (XEP-0163), by its configuration (JSON). None deletes it; its items go by
+    writes of their own."""
+
+    user_id: UserId
+    node: str
+    config: bytes | None
+
+
+class PutNodeItem(Struct, frozen=True):
+    """An item of a node. `position`: its place among the node's items, the newest last; `payload`: XML. None deletes.
+
+    `publisher`: the full JID that published it.
+    """
+
+    user_id: UserId
+    node: str
+    item_id: str
+    position: int
+    publisher: str
+    ts_ms: int
+    payload: bytes | None
 
 
 class PutRegistrationToken(Struct, frozen=True):
@@ -299,6 +323,15 @@ class PutMissedRoom(Struct, frozen=True):
     since: int | None
 
 
+class PutUnanswered(Struct, frozen=True):
+    """A transaction that was sent to another server and is sent again until it is acknowledged: the newest of each
+    server. A `txn_id` of None forgets it."""
+
+    server: ServerName
+    txn_id: str | None
+    body: bytes
+
+
 class PutStagedPdu(Struct, frozen=True):
     """A PDU that was acknowledged and cannot be judged yet; `json` is as it was received. A `room_key` of None
     forgets it. One that is there already stays as it is."""
@@ -307,6 +340,38 @@ class PutStagedPdu(Struct, frozen=True):
     room_key: int | None
     origin: ServerName
     json: bytes
+
+
+class PutMedia(Struct, frozen=True):
+    """A file by its mxc:// name, of this server or of another. A `type` of None: there is no such file any more.
+
+    `content` is the SHA-256 of its bytes (hex), None until they have come: `expires_ts_ms` is when the name lapses if
+    they do not. `size` is in bytes; before they have come, what was announced of it (0: nothing). `filename` is as
+    given at the upload. `uploader` None: another server's. `used_ts_ms`: when it was last asked for, within a day.
+    """
+
+    server: ServerName
+    media_id: str
+    content: str | None
+    type: str | None
+    filename: str | None
+    size: int
+    uploader: UserId | None
+    created_ts_ms: int
+    used_ts_ms: int
+    expires_ts_ms: int | None = None
+    quarantined: bool = False
+
+
+class PutMediaLink(Struct, frozen=True):
+    """A capability URL of a file (docs/mapping.md 12.2): for whoever was shown `subject`, an event id, or "" for
+    whoever uploaded it. A `server` of None: the link leads nowhere any more. One that is there already stays."""
+
+    link: str
+    server: ServerName | None
+    media_id: str
+    subject: str
+    filename: str
 
 
 class PutMeta(Struct, frozen=True):
@@ -337,6 +402,8 @@ Write = (
     | PutAccountData
     | PutFilter
     | PutRosterItem
+    | PutNode
+    | PutNodeItem
     | PutRegistrationToken
     | PutName
     | PutClosedRoom
@@ -345,6 +412,9 @@ Write = (
     | PutStrippedState
     | PutDestination
     | PutMissedRoom
+    | PutUnanswered
     | PutStagedPdu
+    | PutMedia
+    | PutMediaLink
     | PutMeta
 )

@@ -14,7 +14,9 @@ import structlog
 
 # Importing the handlers fills the registry.
 import tripoint.xmpp.c2s
-import tripoint.xmpp.muc  # noqa: F401
+import tripoint.xmpp.muc
+import tripoint.xmpp.pep  # noqa: F401
+from tripoint.accounts.nodes import Nodes
 from tripoint.accounts.ports import Account, AccountService
 from tripoint.core.addresses import is_loopback
 from tripoint.core.ids import ServerName
@@ -24,6 +26,7 @@ from tripoint.net.connections import Background, CallLater, Connections
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
 from tripoint.xmpp.c2s.blocking import BlockPushes
 from tripoint.xmpp.c2s.direct import DirectMessages
+from tripoint.xmpp.c2s.markers import DirectMarkers
 from tripoint.xmpp.c2s.presence import went_away
 from tripoint.xmpp.c2s.users import MAX_RESOURCES, Users
 from tripoint.xmpp.connection import ClientConnection, Policy
@@ -31,6 +34,7 @@ from tripoint.xmpp.jid import Domains, Jid, escape_local
 from tripoint.xmpp.listener import XmppProtocol
 from tripoint.xmpp.muc.service import Muc
 from tripoint.xmpp.options import XmppOptions
+from tripoint.xmpp.pep.service import Pep
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.router import dispatch
 from tripoint.xmpp.session import Doors, XmppSession
@@ -73,6 +77,7 @@ class XmppFrontEnd:
         flusher: Flusher,
         options: XmppOptions,
         *,
+        nodes: Nodes,
         secret: bytes,
         now_ms: Callable[[], int],
         monotonic: Callable[[], float],
@@ -105,6 +110,8 @@ class XmppFrontEnd:
         self.users = Users(self.domains, accounts)
         self.muc = Muc(doors, self.users, hub)
         self.direct = DirectMessages(doors, self.users, hub)
+        self._markers = DirectMarkers(doors, self.users, self.direct, hub)
+        self.pep = Pep(doors, self.users, self.muc, self.direct, nodes, hub)
         self._blocking = BlockPushes(doors, self.users)
         hub.watch_users(self._blocking.user_changed)
         self._registration = "closed"
@@ -214,6 +221,7 @@ class XmppFrontEnd:
             users=self.users,
             muc=self.muc,
             direct=self.direct,
+            pep=self.pep,
             dispatch=dispatch,
             on_end=on_end,
             on_drained=on_drained,
@@ -240,3 +248,4 @@ class XmppFrontEnd:
         self.muc.lost(session)
         self.users.remove(session)
         self._blocking.ended(session)
+        self.pep.ended(session)

@@ -69,6 +69,8 @@ def _unreachable(stanza: Element) -> None:
 async def _message(session: XmppSession, stanza: Element, jid: Jid, place: At) -> None:
     kind = stanza.get("type") or "normal"
     # spec: RFC6121 5.2.2: an unknown type is normal
+    if len(stanza.children) > 1:
+        await session.pep.displayed.assist(session, stanza, jid)
     entry = MESSAGES.get((kind if kind in _MESSAGE_TYPES else "normal", place))
     if entry is not None:
         await entry.handle(session, stanza, jid)
@@ -96,7 +98,9 @@ async def _iq(session: XmppSession, stanza: Element, jid: Jid, place: At) -> Non
         _iq_to_resource(session, stanza, jid)
         return
     if kind in ("result", "error"):
-        return  # the answer to something that the server asked; it asks nothing yet
+        if place in (At.ACCOUNT, At.SERVER):
+            session.pep.capabilities.answered(session, stanza)
+        return
     payload = stanza.first()
     if payload is None or sum(1 for _ in stanza.elements()) != 1:
         # spec: RFC6120 8.2.3 rule 5

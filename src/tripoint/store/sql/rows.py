@@ -27,11 +27,15 @@ from tripoint.store.writes import (
     PutDestination,
     PutDevice,
     PutFilter,
+    PutMedia,
+    PutMediaLink,
     PutMembership,
     PutMeta,
     PutMissedRoom,
     PutMissingPast,
     PutName,
+    PutNode,
+    PutNodeItem,
     PutPartialRoom,
     PutProfile,
     PutReceipt,
@@ -43,6 +47,7 @@ from tripoint.store.writes import (
     PutStagedPdu,
     PutStrippedState,
     PutToken,
+    PutUnanswered,
     PutWaitingRedaction,
     ReplaceEventJson,
     StateDelta,
@@ -61,6 +66,13 @@ SERVER_KEY = (
     "SELECT server, key_id, public_key, old, valid_until_ts_ms, fetched_ts_ms, document FROM server_keys "
 )
 PARTIAL_ROOM = "SELECT room_key, join_event, servers FROM partial_rooms "
+MEDIA = (
+    "SELECT server, media_id, content, type, filename, size, uploader, created_ts_ms, used_ts_ms, expires_ts_ms,"
+    " quarantined FROM media "
+)
+CACHED = "WHERE uploader IS NULL AND server != ? AND quarantined = 0 "
+MEDIA_LINK = "SELECT link, server, media_id, subject, filename FROM media_links "
+NODE_ITEM = "SELECT user_id, node, item_id, position, publisher, ts_ms, payload FROM node_items "
 TOKEN = "SELECT token_hash, user_id, device_id, refresh, expires_ts_ms FROM tokens "
 
 
@@ -107,6 +119,12 @@ def token(row: Sequence[Any]) -> PutToken:
 def partial_room(row: Sequence[Any]) -> PutPartialRoom:
     """A row of partial_rooms, columns as in PARTIAL_ROOM."""
     return PutPartialRoom(row[0], EventId(row[1]), tuple(ServerName(name) for name in orjson.loads(row[2])))
+
+
+def media(row: Sequence[Any]) -> PutMedia:
+    """A row of media, columns as in MEDIA."""
+    named = dict(zip(PutMedia.__struct_fields__, row, strict=True))
+    return PutMedia(**{**named, "quarantined": bool(row[10])})
 
 
 def server_key(row: Sequence[Any]) -> PutServerKey:
@@ -209,6 +227,15 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR REPLACE INTO rosters (user_id, jid, data) VALUES (?,?,?)",
         lambda w: (w.user_id, w.jid, w.data),
     ),
+    PutNode: (
+        "INSERT OR REPLACE INTO nodes (user_id, node, config) VALUES (?,?,?)",
+        lambda w: (w.user_id, w.node, w.config),
+    ),
+    PutNodeItem: (
+        "INSERT OR REPLACE INTO node_items (user_id, node, item_id, position, publisher, ts_ms, payload)"
+        " VALUES (?,?,?,?,?,?,?)",
+        lambda w: (w.user_id, w.node, w.item_id, w.position, w.publisher, w.ts_ms, w.payload),
+    ),
     PutRegistrationToken: (
         "INSERT OR REPLACE INTO registration_tokens (token, uses_left, expires_ts_ms) VALUES (?,?,?)",
         lambda w: (w.token, w.uses_left, w.expires_ts_ms),
@@ -260,9 +287,34 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR REPLACE INTO missed_rooms (server, room_key, since) VALUES (?,?,?)",
         lambda w: (w.server, w.room_key, w.since),
     ),
+    PutUnanswered: (
+        "INSERT OR REPLACE INTO unanswered_transactions (server, txn_id, body) VALUES (?,?,?)",
+        lambda w: (w.server, w.txn_id, w.body),
+    ),
     PutStagedPdu: (
         "INSERT OR IGNORE INTO staged_pdus (event_id, room_key, origin, json) VALUES (?,?,?,?)",
         lambda w: (w.event_id, w.room_key, w.origin, w.json),
+    ),
+    PutMedia: (
+        "INSERT OR REPLACE INTO media (server, media_id, content, type, filename, size, uploader, created_ts_ms,"
+        " used_ts_ms, expires_ts_ms, quarantined) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+        lambda w: (
+            w.server,
+            w.media_id,
+            w.content,
+            w.type,
+            w.filename,
+            w.size,
+            w.uploader,
+            w.created_ts_ms,
+            w.used_ts_ms,
+            w.expires_ts_ms,
+            w.quarantined,
+        ),
+    ),
+    PutMediaLink: (
+        "INSERT OR IGNORE INTO media_links (link, server, media_id, subject, filename) VALUES (?,?,?,?,?)",
+        lambda w: (w.link, w.server, w.media_id, w.subject, w.filename),
     ),
     PutMeta: ("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", lambda w: (w.key, w.value)),
 }
@@ -296,6 +348,12 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "DELETE FROM rosters WHERE user_id = ? AND jid = ?",
         lambda w: (w.user_id, w.jid),
     ),
+    PutNode: ("config", "DELETE FROM nodes WHERE user_id = ? AND node = ?", lambda w: (w.user_id, w.node)),
+    PutNodeItem: (
+        "payload",
+        "DELETE FROM node_items WHERE user_id = ? AND node = ? AND item_id = ?",
+        lambda w: (w.user_id, w.node, w.item_id),
+    ),
     PutServerKey: (
         "public_key",
         "DELETE FROM server_keys WHERE server = ? AND key_id = ?",
@@ -315,6 +373,17 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "DELETE FROM missed_rooms WHERE server = ? AND room_key = ?",
         lambda w: (w.server, w.room_key),
     ),
+    PutUnanswered: (
+        "txn_id",
+        "DELETE FROM unanswered_transactions WHERE server = ?",
+        lambda w: (w.server,),
+    ),
+    PutMedia: (
+        "type",
+        "DELETE FROM media WHERE server = ? AND media_id = ?",
+        lambda w: (w.server, w.media_id),
+    ),
+    PutMediaLink: ("server", "DELETE FROM media_links WHERE link = ?", lambda w: (w.link,)),
     PutStagedPdu: ("room_key", "DELETE FROM staged_pdus WHERE event_id = ?", lambda w: (w.event_id,)),
 }
 
@@ -346,6 +415,8 @@ _DROP_ACCOUNT = tuple(
         "account_data",
         "filters",
         "rosters",
+        "nodes",
+        "node_items",
         "memberships",
         "receipts",
     )

@@ -21,10 +21,12 @@ from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.succession import replacement_of
 from tripoint.xmpp.c2s.carbons import copy_to, is_private, wants_copies
 from tripoint.xmpp.c2s.conversation import MESSAGE, said, taken_back
+from tripoint.xmpp.c2s.markers import displayed, send_receipt, take_request
 from tripoint.xmpp.c2s.relating import relate
 from tripoint.xmpp.c2s.users import LiveUser, Users
 from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.jid import Jid, parse_user_jid
+from tripoint.xmpp.links import link_rooms
 from tripoint.xmpp.messages import content_of, text_of
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_of, reactions_xml
 from tripoint.xmpp.refusals import Problem
@@ -78,11 +80,13 @@ class DirectMessages:
 
     async def send(self, session: XmppSession, stanza: Element, text: Said, target: UserId, route: Route) -> None:
         """A message that says something, from `session` to `target`. Raises Refused, Problem."""
+        wants_receipt = take_request(stanza)
         room = await self._room(session.user_id, target)
         relation = await relation_of(session, room, stanza, (target, session.user_id))
         if relation.answers is not None:
             text = text_of(stanza, relation) or text
-        content = content_of(stanza, *text, relation)
+        kind, words = text
+        content = content_of(stanza, kind, link_rooms(words, self._doors.domains), relation)
         content = await corrected(session, room, stanza, content)
         origin = origin_of(session, stanza)
         key = (session.id, origin.token)
@@ -93,6 +97,8 @@ class DirectMessages:
             )
         finally:
             self._routes.pop(key, None)
+        if wants_receipt is not None:
+            send_receipt(session, (stanza.get("to") or session.bare).partition("/")[0], wants_receipt)
 
     async def _room(self, actor: UserId, target: UserId) -> RoomId:
         """The direct room of two users. The one found before serves as long as it is still theirs alone."""
@@ -258,6 +264,20 @@ class DirectMessages:
         shared = _chat(peer_jid, item.token or item.event.event_id, inside + late)
         session.send(shared.to(to_bare(session)))
 
+    async def is_direct(self, room: RoomView) -> bool:
+        """Whether a room is what two people's one-to-one messages go to, so that it is no MUC for them."""
+        people = _two_of(room)
+        if people is None:
+            return False
+        return room.direct_pair is not None or await self._doors.reader.direct_room(*people) == room.room_id
+
+    async def peer_in(self, room: RoomView, user_id: UserId) -> UserId | None:
+        """Whom `user_id` talks to in this room one to one (himself, where he keeps notes there)."""
+        people = _two_of(room)
+        if people is None or user_id not in people or not await self.is_direct(room):
+            return None
+        return people[0] if people[1] == user_id else people[1]
+
     async def direct_rooms(self, user_id: UserId, most: int = _MISSED_ROOMS) -> list[tuple[RoomId, UserId]]:
         """The newest canonical direct rooms, from m.direct (docs/mapping.md 15.2 keeps it for both users)."""
         found: list[tuple[RoomId, UserId]] = []
@@ -335,7 +355,7 @@ async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
         raise Problem("service-unavailable", "There is no such user here")
     if await session.muc.accept_direct_invitation(session, stanza, target):
         return
-    if await relate(session, stanza, target):
+    if await relate(session, stanza, target) or await displayed(session, stanza, target):
         return
     text = text_of(stanza)
     if text is None or not text[1].blocks:

@@ -1,11 +1,11 @@
-"""Service discovery on the server, on accounts and on other users.
+"""Service discovery on the server, and what all answers have in common.
 
-spec: XEP-0030 3, 4; RFC6121 11 (what strangers learn). What is advertised comes from the registry. Rooms and the
-MUC service are in muc/discovery.py.
+spec: XEP-0030 3, 4. What is advertised comes from the registry. Rooms and the MUC service are in muc/discovery.py,
+accounts in pep/discovery.py.
 """
 
 from tripoint.xmpp import adhoc
-from tripoint.xmpp.jid import Jid, parse_user_jid
+from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, features_at, iq
 from tripoint.xmpp.session import XmppSession
@@ -57,32 +57,3 @@ async def server_items(session: XmppSession, stanza: Element, jid: Jid) -> str:
     services = ((domains.rooms, "Rooms"), (domains.gateway, "Users of other Matrix servers"))
     items = "".join([f"<item jid='{escape_attribute(jid)}' name='{name}'/>" for jid, name in services])
     return f"<query xmlns='{DISCO_ITEMS_NS}'>{items}</query>"
-
-
-@iq("get", DISCO_INFO_NS, at=(At.ACCOUNT,), spec="XEP-0030 3.1")
-async def account_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
-    """One's own account."""
-    refuse_nodes(stanza)
-    return info(At.ACCOUNT, identity("account", "registered"))
-
-
-@iq("get", DISCO_ITEMS_NS, at=(At.ACCOUNT,), spec="XEP-0030 4.1")
-async def account_items(session: XmppSession, stanza: Element, jid: Jid) -> str:
-    """One's own available resources."""
-    refuse_nodes(stanza)
-    user = session.user
-    sessions = [] if user is None else user.available()
-    items = "".join([f"<item jid='{escape_attribute(other.full)}'/>" for other in sessions])
-    return f"<query xmlns='{DISCO_ITEMS_NS}'>{items}</query>"
-
-
-@iq("get", DISCO_INFO_NS, at=(At.USER,), spec="XEP-0030 3.1, RFC6121 11")
-async def user_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
-    """Another account: answered for those who share presence, else as if there were nobody."""
-    refuse_nodes(stanza)
-    target = parse_user_jid(jid, session.doors.domains)
-    if target is not None:
-        theirs = (await session.users.roster_of(target)).get(session.bare)
-        if theirs is not None and theirs.subscription in ("from", "both"):
-            return info(At.USER, identity("account", "registered"), (DISCO_INFO_NS,))
-    raise Problem("service-unavailable", "This is not offered here")

@@ -107,7 +107,7 @@ async def to_occupant(session: XmppSession, stanza: Element, jid: Jid) -> None:
             return
         if not is_valid_nick(jid.resource):
             raise Problem("not-acceptable", "This nick cannot be used")
-        joining.begin(session, stanza, jid, named, _wished_nick(session, jid.resource), _enter)
+        joining.begin(session, stanza, jid, named, wished_nick(session, jid.resource), _enter)
     elif visit is None:
         if str(jid.bare) not in session.waiting:
             _explain_that_you_are_outside(session, jid)
@@ -140,12 +140,12 @@ def _explain_that_you_are_outside(session: XmppSession, jid: Jid) -> None:
 
 async def _change_nick(session: XmppSession, view: MucView, nick: str) -> None:
     """spec: XEP-0045 7.6; docs/mapping.md 2.8. What the others see comes with the committed change."""
-    await _check_nick(session, view, nick)
+    await check_nick(session, view, nick)
     wish = None if nick == handle_of(session.user_id, session.doors.domains.server) else nick
     await session.doors.rooms.do(SetRoomNick(actor=session.user_id, room_id=view.room.room_id, nick=wish))
 
 
-async def _check_nick(session: XmppSession, view: MucView, nick: str) -> None:
+async def check_nick(session: XmppSession, view: MucView, nick: str) -> None:
     """Problem for a nick that is invalid, another member's, or another account's name. docs/mapping.md 2.6"""
     if not is_valid_nick(nick):
         raise Problem("not-acceptable", "This nick cannot be used")
@@ -181,13 +181,13 @@ async def _enter(
             raise Problem("redirect", f"This room is {view.jid}", address=f"xmpp:{view.jid}?join")
         if room.membership(user_id) != "join":
             _check_lock(room, session)
-            await _check_nick(session, view, jid.resource)
+            await check_nick(session, view, jid.resource)
             view.expected.add(user_id)
             await session.doors.rooms.do(
                 Join(
                     actor=user_id,
                     room_id=room.room_id,
-                    nick=_wished_nick(session, jid.resource),
+                    nick=wished_nick(session, jid.resource),
                     password=_password(stanza),
                 )
             )
@@ -219,7 +219,7 @@ async def _enter(
     show_knocks(view, visit)
 
 
-def _wished_nick(session: XmppSession, nick: str) -> str | None:
+def wished_nick(session: XmppSession, nick: str) -> str | None:
     """docs/mapping.md 2.7: the wish becomes the name in this room, unless it is what he is called anyway."""
     own = handle_of(session.user_id, session.doors.domains.server)
     return None if are_alike(nick, own) else nick

@@ -10,7 +10,10 @@ from tripoint.xmpp.c2s.direct import Route
 from tripoint.xmpp.c2s.relating import relate
 from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
+from tripoint.xmpp.links import link_rooms
+from tripoint.xmpp.markers import displayed_in
 from tripoint.xmpp.messages import content_of, text_of
+from tripoint.xmpp.muc.markers import displayed
 from tripoint.xmpp.muc.mentions import link_mentions
 from tripoint.xmpp.muc.reactions import react
 from tripoint.xmpp.muc.registering import approve, is_approval
@@ -56,6 +59,10 @@ async def to_room(session: XmppSession, stanza: Element, jid: Jid) -> None:
         # spec: XEP-0444 3.1, XEP-0428: a body beside them is for those who know no reactions
         await react(session, visit, reactions)
         return
+    marked = displayed_in(stanza)
+    if marked is not None:
+        await displayed(session, visit, stanza, marked)
+        return
     subject = stanza.child_text("subject", CLIENT_NS)
     has_body = stanza.child("body", CLIENT_NS) is not None
     # spec: XEP-0045 8.1: a subject change has no <body/> and no <thread/>
@@ -73,7 +80,8 @@ async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
     said = text_of(stanza, relation)
     assert said is not None  # the caller has seen the body
     kind, text = said
-    content = content_of(stanza, kind, link_mentions(text, view.known_names()), relation)
+    text = link_rooms(link_mentions(text, view.known_names()), view.doors.domains)
+    content = content_of(stanza, kind, text, relation)
     content = await corrected(session, view.room.room_id, stanza, content)
     await session.doors.rooms.do(
         SendEvent(

@@ -11,10 +11,12 @@ from tripoint.core.ids import RoomAlias, RoomId, UserId, server_of
 from tripoint.core.json_view import text_at
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.changes import (
+    DirectoryChanged,
     EventCommitted,
     MembershipChanged,
     MoveRefused,
     PresenceChanged,
+    ReceiptMoved,
     RoomChange,
     RoomClosed,
     RoomMoved,
@@ -29,7 +31,8 @@ from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.succession import predecessor_of, replacement_of, succeeds
 from tripoint.xmpp.c2s.users import Users
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_local, room_id_jid_local
-from tripoint.xmpp.muc.events import tell_closed, tell_event, tell_typing
+from tripoint.xmpp.muc.events import tell_closed, tell_configured, tell_event, tell_typing
+from tripoint.xmpp.muc.markers import tell_displayed
 from tripoint.xmpp.muc.moving import CLOSING, UPGRADED, go_over, is_left, stay, turn_away
 from tripoint.xmpp.muc.resets import tell_reset
 from tripoint.xmpp.muc.view import MucView, Visit
@@ -148,6 +151,11 @@ class Muc:
                 self.close_if_empty(view)
             elif isinstance(change, TypingChanged):
                 tell_typing(view, change)
+            elif isinstance(change, ReceiptMoved):
+                tell_displayed(view, change)
+            elif isinstance(change, DirectoryChanged):
+                if view.take_settings():
+                    tell_configured(view, None)
             elif isinstance(change, RoomClosed):
                 tell_closed(view, change.reason, self._venue(change.replacement))
                 self.close_if_empty(view)
@@ -182,7 +190,11 @@ class Muc:
 
         A room of another server is found by the names of those that the user is in.
         """
-        room_id = await self._named_room(session, jid)
+        return await self.find_for(session.user_id, jid)
+
+    async def find_for(self, user_id: UserId, jid: Jid) -> RoomId | None:
+        """As find(), for a user who need not be here."""
+        room_id = await self._named_room(user_id, jid)
         try:
             # Where it was replaced its address means the room that took its place.
             return None if room_id is None else await self._doors.reader.newest(room_id)
@@ -191,7 +203,7 @@ class Muc:
                 raise
             return room_id
 
-    async def _named_room(self, session: XmppSession, jid: Jid) -> RoomId | None:
+    async def _named_room(self, user_id: UserId, jid: Jid) -> RoomId | None:
         named = self.named(jid)
         reader = self._doors.reader
         if named.startswith("!"):
@@ -203,7 +215,7 @@ class Muc:
             return room_id
         alias = RoomAlias(named)
         if server_of(alias) != self._doors.domains.server:
-            return await reader.own_room(session.user_id, alias)
+            return await reader.own_room(user_id, alias)
         return await reader.resolve_alias(alias)
 
     async def elsewhere(self, session: XmppSession, jid: Jid) -> RoomAlias | RoomId | None:

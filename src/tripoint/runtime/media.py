@@ -1,0 +1,62 @@
+"""Media, wired: disk, names, thumbnails; and the sweep that forgets what has had its time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tripoint.config.load import server_name
+from tripoint.config.options import Config
+from tripoint.media.disk import Disk
+from tripoint.media.library import CacheLimits, Library
+from tripoint.media.ports import Media
+from tripoint.media.shelf import Shelf
+from tripoint.media.thumbnails import ImageWorker, Thumbnails
+from tripoint.media.uploads import UploadLimits, Uploads
+from tripoint.runtime.middle import Middle
+
+# Files of other servers that are asked for go on being sent while the older are thrown out: an hour is often enough.
+SWEEP_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class MediaParts:
+    """What the app starts and stops of it. `ports` is what front ends are given."""
+
+    disk: Disk
+    uploads: Uploads
+    library: Library
+    worker: ImageWorker
+    ports: Media
+
+    async def close(self) -> None:
+        """Give up what is being fetched and made. The listeners take nothing any more."""
+        await self.library.close()
+        await self.worker.close()
+        self.disk.close()
+
+    def reload(self, config: Config) -> None:
+        """Take up changed limits; the largest upload is built into the HTTP front."""
+        self.uploads.limits = UploadLimits(self.uploads.limits.file_bytes, config.media.account_bytes)
+        self.library.limits = _cache_limits(config)
+
+
+def build_media(config: Config, middle: Middle, folder: Path, now_ms: Callable[[], int]) -> MediaParts:
+    """Wire it on a folder of its own. Raises OSError where the folder cannot be used."""
+    server = server_name(config)
+    disk = Disk(folder)
+    disk.start()
+    shelf = Shelf(middle.store, middle.stream, disk)
+    uploads = Uploads(server, middle.store, shelf, disk, _upload_limits(config), middle.accounts.is_guest, now_ms)
+    library = Library(server, middle.store, shelf, disk, _cache_limits(config), now_ms)
+    uploads.arrived = library.arrived
+    worker = ImageWorker()
+    thumbnails = Thumbnails(disk, worker)
+    return MediaParts(disk, uploads, library, worker, Media(uploads, library, thumbnails))
+
+
+def _upload_limits(config: Config) -> UploadLimits:
+    return UploadLimits(config.media.upload_bytes, config.media.account_bytes)
+
+
+def _cache_limits(config: Config) -> CacheLimits:
+    return CacheLimits(config.media.remote_file_bytes, config.media.cache_bytes)
