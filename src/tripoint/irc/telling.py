@@ -96,8 +96,7 @@ class Teller:
             self._encrypted(channel)
         else:
             form = FORMS.get(kind)
-            # What closes a room that was replaced is not for those who are about to go over.
-            if form is not None and not (change.event.is_state and self.moving.is_left(channel.room)):
+            if form is not None and not (kind == "m.room.power_levels" and self.moving.is_left(channel)):
                 spoken = kind in _SPOKEN
                 self._tell(channel, change, form(channel, change), spoken=spoken)
             if kind == TLS_ONLY:
@@ -263,7 +262,7 @@ class Teller:
 
     def _renamed(self, channel: Channel, by: str) -> None:
         """Another canonical alias. A room that was replaced is left under the name that it had."""
-        if not self.moving.is_left(channel.room):
+        if not self.moving.is_left(channel):
             self.channels.take_name(channel, by)
 
     def _directory_changed(self, channel: Channel) -> None:

@@ -33,7 +33,7 @@ from tripoint.xmpp.c2s.users import Users
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_local, room_id_jid_local
 from tripoint.xmpp.muc.events import tell_closed, tell_configured, tell_event, tell_typing
 from tripoint.xmpp.muc.markers import tell_displayed
-from tripoint.xmpp.muc.moving import UPGRADED, go_over, is_left, turn_away
+from tripoint.xmpp.muc.moving import CLOSING, UPGRADED, go_over, is_left, stay, turn_away
 from tripoint.xmpp.muc.resets import tell_reset
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.projection import Nicks, is_public, room_jid
@@ -120,6 +120,7 @@ class Muc:
         for view in list(self._views.get(change.old, {}).values()):
             visits = [visit for visit in view.visits() if visit.session.user_id == change.user_id]
             if change.stays:
+                stay(view, change.new)
                 told = room_message(view.jid, body(change.text), kind="normal")
                 for visit in visits:
                     visit.session.send_shared(told)
@@ -141,7 +142,8 @@ class Muc:
     def _room_changed(self, change: RoomChange) -> None:
         for view in list(self._views.get(change.room_id, {}).values()):
             if isinstance(change, EventCommitted):
-                if not self._closes_what_is_left(view, change):
+                # What closes a room that was replaced is not for those who are about to go over.
+                if change.event.type not in CLOSING or not is_left(view):
                     tell_event(view, change)
                 self.close_if_empty(view)
             elif isinstance(change, StateReset):
@@ -157,11 +159,6 @@ class Muc:
             elif isinstance(change, RoomClosed):
                 tell_closed(view, change.reason, self._venue(change.replacement))
                 self.close_if_empty(view)
-
-    def _closes_what_is_left(self, view: MucView, change: EventCommitted) -> bool:
-        """Whether a change is for those alone who stay in a room that was replaced, and not for who is about to go."""
-        event = change.event
-        return event.is_state and event.type != "m.room.member" and is_left(view.room, self._doors.reader)
 
     def _venue(self, room_id: RoomId | None) -> str | None:
         """The address of the room that takes the place of another, as far as it is known now."""
