@@ -8,6 +8,7 @@ from tripoint.core.ids import UserId
 from tripoint.rooms.commands import Invite, Leave, SendEvent, SetTopic, SetTyping
 from tripoint.xmpp.c2s.direct import Route
 from tripoint.xmpp.c2s.relating import relate
+from tripoint.xmpp.c2s.upload import pasted
 from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.messages import content_of, text_of
@@ -27,6 +28,7 @@ from tripoint.xmpp.tables import (
     MUC_STABLE_ID_NS,
     MUC_USER_NS,
     OCCUPANT_ID_NS,
+    OOB_NS,
     REACTIONS_NS,
     REPLY_NS,
     RETRACT_NS,
@@ -61,7 +63,7 @@ async def to_room(session: XmppSession, stanza: Element, jid: Jid) -> None:
     # spec: XEP-0045 8.1: a subject change has no <body/> and no <thread/>
     if subject is not None and not has_body and stanza.child("thread", CLIENT_NS) is None:
         await _set_subject(session, visit, stanza, subject)
-    elif has_body:
+    elif has_body or stanza.child("x", OOB_NS) is not None:
         await _say(session, visit, stanza)
     else:
         await _without_text(session, visit, stanza)
@@ -70,10 +72,14 @@ async def to_room(session: XmppSession, stanza: Element, jid: Jid) -> None:
 async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
     view = visit.view
     relation = await relation_of(session, view.room.room_id, stanza)
-    said = text_of(stanza, relation)
-    assert said is not None  # the caller has seen the body
-    kind, text = said
-    content = content_of(stanza, kind, link_mentions(text, view.known_names()), relation)
+    content = await pasted(session, stanza, relation)
+    if content is None:
+        said = text_of(stanza, relation)
+        if said is None:
+            await _without_text(session, visit, stanza)
+            return
+        kind, text = said
+        content = content_of(stanza, kind, link_mentions(text, view.known_names()), relation)
     content = await corrected(session, view.room.room_id, stanza, content)
     await session.doors.rooms.do(
         SendEvent(
