@@ -252,10 +252,10 @@ class Ship:
         outbox = self.traffic.sender._outbox
         save = outbox.save
 
-        async def watched(destinations: Any, missed: Any, floor: int) -> bool:
+        async def watched(rows: Any, floor: int) -> bool:
             if floor < self.floor:
                 self.bugs.append(AssertionError(f"the floor went back from {self.floor} to {floor}"))
-            saved = await save(destinations, missed, floor)
+            saved = await save(rows, floor)
             if saved:
                 self.floor = floor
             return saved

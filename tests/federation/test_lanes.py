@@ -24,7 +24,7 @@ from tripoint.matrix.federation.lanes import (
     Lane,
     next_failing,
 )
-from tripoint.rooms.outbox import DestinationRow, MissedRow, Outgoing
+from tripoint.rooms.outbox import DestinationRow, MissedRow, Outgoing, UnansweredRow
 
 FAR = ServerName("far.example")
 
@@ -66,7 +66,7 @@ def test_a_transaction_holds_so_much_and_is_canonical() -> None:
     sizes = []
     while lane.has_work:
         parcel = lane.pack()
-        body = parcel.body(ServerName("here.example"), 5)
+        body = parcel.seal("x-1", ServerName("here.example"), 5)
         assert encode(orjson.loads(body)) == body
         sizes.append((len(parcel.pdus), len(parcel.edus)))
         lane.arrived()
@@ -80,7 +80,7 @@ def test_large_events_make_short_transactions() -> None:
         lane.add(entry(position, size=65_000))
     while lane.has_work:
         parcel = lane.pack()
-        assert 0 < len(parcel.body(FAR, 5)) < lanes.MAX_BODY_BYTES + 10_000
+        assert 0 < len(parcel.seal("x-1", FAR, 5)) < lanes.MAX_BODY_BYTES + 10_000
         lane.arrived()
     assert lane.position == 101
 
@@ -149,30 +149,101 @@ def test_only_what_differs_from_the_floor_is_written_down() -> None:
     assert lane.first_position() == 5
     lane.arrived()
     assert lane.first_position() is None
-    assert lane.rows(5) == ([], []) and lane.is_settled(5)
+    assert lane.rows(5) == ([], [], []) and lane.is_settled(5)
     # Others hold the floor back.
-    assert lane.rows(3) == ([DestinationRow(FAR, 5, 0, 0, 0)], []) and not lane.is_settled(3)
-    assert lane.rows(3) == ([], [])
-    assert lane.rows(5) == ([DestinationRow(FAR, None, 0, 0, 0)], []) and lane.is_settled(5)
+    assert lane.rows(3) == ([DestinationRow(FAR, 5, 0, 0, 0)], [], []) and not lane.is_settled(3)
+    assert lane.rows(3) == ([], [], [])
+    assert lane.rows(5) == ([DestinationRow(FAR, None, 0, 0, 0)], [], []) and lane.is_settled(5)
     lane.add(entry(6))
     lane.pack()
     lane.failed(1000, 0.5)
-    destinations, missed = lane.rows(6)
+    destinations, missed, _ = lane.rows(6)
     assert destinations == [DestinationRow(FAR, 5, 1000, 1000 + FIRST_WAIT_MS, FIRST_WAIT_MS)]
     assert missed == [MissedRow(FAR, 1, 6)]
     # On its way it stays written down; a store that failed is asked again.
     lane.pack()
     lane.next_missed()
-    lane.rows_lost(missed)
+    lane.rows_lost(missed, [])
     assert lane.rows(6)[1] == [MissedRow(FAR, 1, 6)]
     lane.add_missed([b"{}"], [])
     lane.failing = None
     lane.arrived()
-    assert lane.rows(6) == ([DestinationRow(FAR, None, 0, 0, 0)], [MissedRow(FAR, 1, None)])
+    assert lane.rows(6) == ([DestinationRow(FAR, None, 0, 0, 0)], [MissedRow(FAR, 1, None)], [])
     assert lane.is_settled(6)
 
 
-STEPS = st.tuples(st.sampled_from(("add", "edu", "pack", "arrived", "failed")), st.integers(0, 3))
+HERE = ServerName("here.example")
+
+
+def test_one_that_was_not_acknowledged_comes_again_as_it_was() -> None:
+    """spec: "must wait and retry for a 200 OK response before sending a transaction with a different txnId"."""
+    lane = Lane(FAR)
+    for at in (5, 6):
+        lane.add(entry(at, room_key=at))
+    lane.add_edu(("r",), receipt(7, 7))
+    lane.add_edu(("t",), Edu("m.typing", {}))
+    lane.pack().seal("x-1", HERE, 99)
+    lane.add(entry(8, room_key=6))
+    lane.failed(1000, 0.5)
+    lane.add(entry(9, room_key=7))
+    # Were it never to arrive, this would be missed.
+    assert lane.missed == {5: 5, 6: 6, 7: 7} and lane.first_position() is None
+    kept = lane.unanswered
+    assert kept is not None and kept.txn_id == "x-1" and kept.body is not None
+    body = orjson.loads(kept.body)
+    # Nobody types for minutes.
+    assert len(body["pdus"]) == 2 and [edu["edu_type"] for edu in body["edus"]] == ["m.receipt"]
+    assert body["origin_server_ts"] == 99 and encode(body) == kept.body
+    # Written down, it takes no memory; it fails again, and stays the same.
+    row = UnansweredRow(FAR, "x-1", kept.body)
+    assert lane.rows(9)[2] == [row] and lane.rows(9)[2] == []
+    lane.rows_written([row])
+    lane.failed(2000, 0.5)
+    assert lane.unanswered is kept and kept.body is None and lane.has_work
+    # It arrives: what it did not hold is missed.
+    lane.failing = None
+    lane.arrived_at_last()
+    assert lane.missed == {6: 8, 7: 9}
+    _, missed, unanswered = lane.rows(9)
+    assert sorted(missed, key=lambda m: m.room_key) == [
+        MissedRow(FAR, 5, None), MissedRow(FAR, 6, 8), MissedRow(FAR, 7, 9)
+    ]  # fmt: skip
+    assert unanswered == [UnansweredRow(FAR, None, b"")]
+
+
+def test_a_room_that_lacks_more_than_the_transaction_held_stays_missed() -> None:
+    lane = Lane(FAR)
+    lane.restore_missed(1, 3)
+    lane.add_edu(("r",), receipt(7, 1))
+    lane.pack().seal("x-1", HERE, 99)
+    lane.failed(1000, 0.5)
+    lane.failing = None
+    lane.arrived_at_last()
+    assert lane.missed == {1: 3}
+
+
+def test_nothing_is_kept_of_what_is_not_worth_saying_later() -> None:
+    lane = Lane(FAR)
+    lane.add_edu(("t",), Edu("m.typing", {}))
+    lane.pack().seal("x-1", HERE, 99)
+    lane.failed(1000, 0.5)
+    assert lane.unanswered is None and not lane.has_work
+
+
+def test_one_that_could_not_be_written_down_is_due_again_and_a_given_up_one_forgotten() -> None:
+    lane = Lane(FAR)
+    lane.add(entry(5))
+    lane.pack().seal("x-1", HERE, 99)
+    lane.hold()
+    _, missed, unanswered = lane.rows(5)
+    assert unanswered and lane.first_position() is None
+    lane.rows_lost(missed, unanswered)
+    assert lane.rows(5)[1:] == (missed, unanswered)
+    lane.give_up()
+    assert lane.rows(5)[2] == [UnansweredRow(FAR, None, b"")] and lane.missed == {1: 5}
+
+
+STEPS = st.tuples(st.sampled_from(("add", "edu", "pack", "again", "arrived", "failed", "given up")), st.integers(0, 3))
 
 
 @given(st.lists(STEPS, max_size=60))
@@ -180,6 +251,7 @@ def test_nothing_is_ever_neither_acknowledged_nor_waiting_nor_missed(steps: list
     """The promise of the floor: whatever is above it waits, is on its way, was acknowledged or is written down."""
     lane, position, unsaid = Lane(FAR), 0, {}
     on_the_way: dict[int, int] = {}
+    held: dict[int, int] = {}
     for step, room_key in steps:
         if step in ("add", "edu"):
             position += 1
@@ -188,13 +260,21 @@ def test_nothing_is_ever_neither_acknowledged_nor_waiting_nor_missed(steps: list
                 lane.add(entry(position, room_key))
             else:
                 lane.add_edu(("r", str(position)), receipt(position, room_key))
-        elif step == "pack" and lane.parcel is None:
+        elif step == "again" and lane.unanswered is not None:
+            lane.failing = None
+            lane.arrived_at_last()
+            for done in held:
+                unsaid.pop(done, None)
+        elif step == "given up":
+            lane.give_up()
+        elif step == "pack" and lane.parcel is None and lane.unanswered is None:
             parcel = lane.pack()
             while lane.next_missed() is not None:
                 lane.add_missed([b"{}"], [])
             on_the_way = {e.position: e.room_key for e in parcel.entries}
             on_the_way |= {e.position: e.room_key for e in parcel.edus if e.position is not None}
             on_the_way |= {p: room for p, room in unsaid.items() if p >= parcel.rooms.get(room, 10**9)}
+            parcel.seal("x", HERE, 1)
         elif step == "arrived" and lane.parcel is not None:
             lane.failing = None
             lane.arrived()
@@ -202,6 +282,7 @@ def test_nothing_is_ever_neither_acknowledged_nor_waiting_nor_missed(steps: list
                 unsaid.pop(done, None)
         elif step == "failed" and lane.parcel is not None:
             lane.failed(1000, 0.5)
+            held = dict(on_the_way) if lane.unanswered is not None else {}
         first = lane.first_position()
         for at, room in unsaid.items():
             rooms = dict(lane.missed)

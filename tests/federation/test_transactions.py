@@ -17,6 +17,7 @@ from tests.federation.islands import bring_in, make_room
 from tests.federation.virtual import run_virtually
 from tripoint.core.errors import RemoteFailed
 from tripoint.core.ids import RoomId, ServerName, UserId
+from tripoint.matrix.federation.client import RemoteRefused
 from tripoint.rooms.commands import Ban, CreateRoom, Kick, Leave, SendState, SetTopic, SetTyping, Template
 from tripoint.rooms.outbox import FLOOR
 from tripoint.rooms.transaction import RoomTransaction
@@ -129,10 +130,83 @@ def test_a_server_that_was_away_gets_what_it_missed_without_everything_being_sen
         before = sends(sea, "a.org", "b.org")
         await asyncio.sleep(400)
         assert await bodies(ships[1], room_id) == [str(number) for number in range(60)]
-        assert sends(sea, "a.org", "b.org") == before + 1
+        # The one that was not answered, and the end of the room.
+        assert sends(sea, "a.org", "b.org") == before + 2
         assert sender.counts()["down"] == 0
 
     sailing("a.org", "b.org", "c.org")(test)
+
+
+def test_what_was_not_answered_is_sent_again_under_its_own_id_before_anything_else() -> None:
+    """spec: "The sending server must wait and retry for a 200 OK response before sending a transaction with a
+    different txnId to the receiving server." """
+
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        room_id, users = await shared(ships)
+        await launch(ships)
+        sea.part("a.org", "b.org")
+        await ships[0].party.say(users[0], room_id, "one")
+        await asyncio.sleep(60)
+        await ships[0].party.say(users[0], room_id, "two")
+        await asyncio.sleep(60)
+        # Over a restart too.
+        await ships[0].stop()
+        await ships[0].build()
+        await ships[0].launch()
+        await asyncio.sleep(600)
+        tried = {path for source, _, _, path in sea.requests if source == "a.org" and "/send/" in path}
+        assert len(tried) == 1 and sends(sea, "a.org", "b.org") >= 4
+        sea.heal()
+        await asyncio.sleep(600)
+        assert await bodies(ships[1], room_id) == ["one", "two"]
+        after = [path for source, _, _, path in sea.requests if source == "a.org" and "/send/" in path]
+        assert set(after[:-1]) == tried and after[-1] not in tried
+        store = ships[0].party.middle.store
+        assert await store.load_unanswered_ids() == [] and await store.load_missed_rooms() == []
+
+    sailing("a.org", "b.org")(test)
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_transaction_that_will_never_be_taken_is_given_up_and_its_rooms_told_anew(status: int) -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        room_id, users = await shared(ships)
+        await launch(ships)
+        sender = ships[0].traffic.sender
+        send, tried = sender._send, list[str]()
+
+        async def refused_once(server: ServerName, txn_id: str, body: bytes) -> None:
+            tried.append(txn_id)
+            if len(tried) == 1:
+                raise RemoteRefused(server, status, "M_TOO_LARGE", "no")
+            await send(server, txn_id, body)
+
+        sender._send = refused_once
+        await ships[0].party.say(users[0], room_id, "one")
+        await asyncio.sleep(30)
+        assert await bodies(ships[1], room_id) == ["one"] and len(set(tried)) == 2
+        assert await ships[0].party.middle.store.load_unanswered_ids() == []
+
+    sailing("a.org", "b.org")(test)
+
+
+def test_what_was_on_its_way_at_the_end_of_the_process_keeps_its_id() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        room_id, users = await shared(ships)
+        await launch(ships)
+        sea.weather.delay_s = 30
+        await ships[0].party.say(users[0], room_id, "one")
+        await asyncio.sleep(0.1)
+        await ships[0].stop()
+        sea.weather.delay_s = 0
+        await ships[0].build()
+        await ships[0].launch()
+        await asyncio.sleep(60)
+        paths = [path for source, _, _, path in sea.requests if source == "a.org" and "/send/" in path]
+        assert len(paths) >= 2 and paths[0] == paths[1]
+        assert await bodies(ships[1], room_id) == ["one"]
+
+    sailing("a.org", "b.org")(test)
 
 
 def test_a_request_of_a_server_shows_that_it_is_back() -> None:

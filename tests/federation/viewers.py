@@ -287,7 +287,8 @@ async def front_ends(
     if timers is not None:
         common["call_later"] = timers.call_later
     irc = IrcFrontEnd(*doors, IrcOptions(motd="Hello.", commands_per_s=0, connections_per_address=0), **common)
-    xmpp = XmppFrontEnd(*doors, XmppOptions(stanzas_per_s=0, connections_per_address=0), **common, tls=None)
+    options = XmppOptions(stanzas_per_s=0, connections_per_address=0)
+    xmpp = XmppFrontEnd(*doors, options, **common, tls=None, nodes=middle.nodes)
     await irc.start()
     await xmpp.start()
     try:

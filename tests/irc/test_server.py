@@ -354,6 +354,7 @@ def test_levels_and_names_set_over_matrix() -> None:
                 ":* 366 bob #coffee :*",
             )
             bob.send("JOIN #tea", "PRIVMSG #coffee :still here")
+            await bob.expect(":* 470 bob #tea #coffee :You are on that channel already, by its other name")
             await bob.quiet()
             carl = await server.account("carl")
             await state("m.room.join_rules", {"join_rule": "public"})

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tripoint.irc import numerics
-from tripoint.irc.connection import NEEDS_VALUE
+from tripoint.irc.connection import ONLY_FROM_302
 from tripoint.irc.tables import CAPABILITIES, ISUPPORT_TOKENS_PER_LINE, isupport_tokens
 from tripoint.irc.wire import build_line
 
@@ -42,5 +42,5 @@ def test_isupport_fits_its_lines() -> None:
 
 def test_the_plain_list_of_capabilities_is_one_line() -> None:
     # Clients below CAP version 302 cannot read a continued list.
-    words = [name for name in CAPABILITIES if name not in NEEDS_VALUE]
+    words = [name for name in CAPABILITIES if name not in ONLY_FROM_302]
     build_line("CAP", "n" * 64, "LS", " ".join(words), source="s" * 40)

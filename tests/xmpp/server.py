@@ -256,6 +256,7 @@ async def serve(
         media.ports,
         Flusher(loop.call_soon),
         options,
+        nodes=middle.nodes,
         secret=bytes(32),
         now_ms=clock_ms,
         monotonic=monotonic,

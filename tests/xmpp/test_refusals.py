@@ -1,8 +1,16 @@
 """Every way of saying no has its form on XMPP, and every form is one that RFC 6120 knows."""
 
-from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused, NodeRefusal, NodeRefused
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.xmpp.refusals import ACCOUNT_REFUSALS, CONDITIONS, REFUSALS, Problem, problem_of, sasl_condition
+from tripoint.xmpp.refusals import (
+    ACCOUNT_REFUSALS,
+    CONDITIONS,
+    NODE_REFUSALS,
+    REFUSALS,
+    Problem,
+    problem_of,
+    sasl_condition,
+)
 from tripoint.xmpp.wire import parse_fragment
 
 TYPES = {"auth", "cancel", "continue", "modify", "wait"}
@@ -19,10 +27,15 @@ SASL = {
 def test_the_sets_are_the_same():
     assert set(REFUSALS) == set(Refusal)
     assert set(ACCOUNT_REFUSALS) == set(AccountRefusal)
+    assert set(NODE_REFUSALS) == set(NodeRefusal)
 
 
 def test_each_is_a_stanza_error_with_its_text():
-    refused = [*(Refused(r) for r in Refusal), *(AccountRefused(r) for r in AccountRefusal)]
+    refused = [
+        *(Refused(r) for r in Refusal),
+        *(AccountRefused(r) for r in AccountRefusal),
+        *(NodeRefused(r) for r in NodeRefusal),
+    ]
     for each in refused:
         (error,) = parse_fragment(problem_of(each).render("room@rooms.example"))
         condition = error.first()

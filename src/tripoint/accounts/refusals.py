@@ -1,9 +1,13 @@
 """Every way in which an account operation is refused. Closed; each front end maps it whole.
 
+What concerns what an account publishes (nodes.py) is NodeRefusal; only XMPP can ask for that.
+
 The value is the sentence that the person sees, on every protocol the same.
 """
 
 from enum import Enum
+
+from tripoint.core.nodes import MAX_BYTES, MAX_NODES, MAX_PAYLOAD_BYTES
 
 
 class AccountRefusal(Enum):
@@ -36,3 +40,27 @@ class AccountRefused(Exception):
         self.text = text if text is not None else refusal.value
         self.retry_after_ms = retry_after_ms
         super().__init__(self.text)
+
+
+class NodeRefusal(Enum):
+    """Why not. The sentence is for the person who asked."""
+
+    NO_SUCH_NODE = "There is no such node"
+    NO_SUCH_ITEM = "There is no such item"
+    NODE_EXISTS = "There is a node of this name already"
+    PRECONDITION = "The node is not configured as you say it must be"
+    NOT_PERSISTENT = "The node does not keep its items"
+    BAD_NAME = "A node or an item needs a name of at most 1023 bytes"
+    TOO_MANY_NODES = f"An account has at most {MAX_NODES} nodes"
+    PAYLOAD_TOO_BIG = f"An item has at most {MAX_PAYLOAD_BYTES} bytes"
+    FULL = f"All that an account publishes has at most {MAX_BYTES} bytes"
+    BUSY = "The server cannot store this now"
+
+
+class NodeRefused(Exception):
+    """A request about a node was refused; nothing was changed."""
+
+    def __init__(self, refusal: NodeRefusal) -> None:
+        super().__init__(refusal.value)
+        self.refusal = refusal
+        self.text = refusal.value

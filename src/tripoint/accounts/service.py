@@ -50,6 +50,7 @@ MAX_GUEST_NICK = 64
 
 LeaveRooms = Callable[[UserId, str | None], Awaitable[None]]
 Rename = Callable[[UserId, str], Awaitable[None]]
+Unpublish = Callable[[UserId], Awaitable[None]]
 
 
 class Registration:
@@ -84,7 +85,8 @@ class Accounts:
     """See accounts.ports.AccountService. Call start() once before anything else.
 
     `leave_rooms(user_id, reason)` takes a user out of every room and `rename(user_id, nick)` changes the display name
-    in all of them: runtime connects them, since accounts do not write rooms.
+    in all of them: runtime connects them, since accounts do not write rooms. `unpublish(user_id)` takes away what a
+    closed account has published (nodes.py).
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Accounts:
         self.server_name = server
         self.leave_rooms: LeaveRooms | None = None
         self.rename: Rename | None = None
+        self.unpublish: Unpublish | None = None
         self._store = store
         self._stream = stream
         self._registration = registration
@@ -243,6 +246,8 @@ class Accounts:
         await self._devices.drop_all(user_id, "account closed")
         if self.leave_rooms is not None:
             await self.leave_rooms(user_id, None)
+        if self.unpublish is not None:
+            await self.unpublish(user_id)
         if gone:
             await self._commit(gone)
         self._profiles.pop(user_id, None)

@@ -24,6 +24,7 @@ __all__ = [
     "Level",
     "PowerLevels",
     "Rank",
+    "anybody_sets_topic",
     "change_levels",
     "change_ranks",
     "grant",
@@ -83,6 +84,11 @@ def _speak(levels: PowerLevels) -> int:
 def moderated(levels: PowerLevels) -> bool:
     """Whether ordinary members need voice (`+m`). docs/mapping.md 8.3"""
     return _speak(levels) > 0
+
+
+def anybody_sets_topic(levels: PowerLevels) -> bool:
+    """Whether who has no rank may change the topic. docs/mapping.md 8.2"""
+    return levels.event("m.room.topic", is_state=True) <= levels.users_default
 
 
 def op_is_owner(levels: PowerLevels) -> bool:

@@ -189,7 +189,7 @@ class Channel:
                 now[user_id] = rank
         self.ranks = now
         changed = {}
-        for user_id in before.keys() | now.keys():
+        for user_id in sorted(before.keys() | now.keys()):
             old, new = before.get(user_id, Rank.PLAIN), now.get(user_id, Rank.PLAIN)
             if old is not new:
                 changed[user_id] = (old, new)

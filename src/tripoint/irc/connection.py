@@ -24,8 +24,9 @@ from tripoint.irc.names import is_nick
 from tripoint.irc.wire import MAX_BODY_BYTES, Line
 
 CAP_VALUES_VERSION = 302
-# spec: IRCv3 multiline: useless without its value, which older clients are not shown; their list has one line.
-NEEDS_VALUE = frozenset({"draft/multiline"})
+# Older clients have one line for the whole list. multiline is useless without its value, which they are not shown;
+# renaming came long after 302, and is asked for by nobody else.
+ONLY_FROM_302 = frozenset({"draft/multiline", "draft/channel-rename"})
 # spec: IRCv3 sasl-3.1: chunks of 400 bytes; "the server MAY place a limit on the total length of a response".
 SASL_CHUNK = 400
 SASL_MAX_RESPONSE = 8 * SASL_CHUNK
@@ -287,7 +288,7 @@ class IrcConnection:
             self.caps |= {"cap-notify"} & self._offered.keys()
             words = [f"{name}={value}" if value else name for name, value in self._offered.items()]
         else:
-            words = [name for name in self._offered if name not in NEEDS_VALUE]
+            words = [name for name in self._offered if name not in ONLY_FROM_302]
         return self._cap_list("LS", words, multiline=version >= CAP_VALUES_VERSION)
 
     def _cap_list(self, subcommand: str, words: list[str], *, multiline: bool) -> list[Step]:

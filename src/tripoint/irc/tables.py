@@ -33,6 +33,8 @@ PREFIX_MODES = "qaohv"
 PREFIX_SIGNS = "~&@%+"
 CHANMODES = "beI,k,l,CRScimnpst"
 
+CHANNEL_RENAME = "draft/channel-rename"
+
 _FOLD = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
@@ -60,6 +62,7 @@ CAPABILITIES: dict[str, Capability] = {
         Capability("batch", "IRCv3 batch"),
         Capability("cap-notify", "IRCv3 capability-negotiation"),
         Capability("draft/account-registration", "IRCv3 account-registration"),
+        Capability(CHANNEL_RENAME, "IRCv3 channel-rename"),
         Capability("draft/chathistory", "IRCv3 chathistory"),
         Capability("draft/event-playback", "IRCv3 chathistory"),
         Capability("draft/message-redaction", "IRCv3 message-redaction"),

@@ -31,6 +31,7 @@ from tripoint.irc.projection import Names, channel_flags
 from tripoint.irc.render import Audience, Outgoing, fitted, one_line
 from tripoint.irc.resets import reset_lines
 from tripoint.irc.sessions import Sessions
+from tripoint.irc.tables import CHANNEL_RENAME
 from tripoint.irc.wire import seal
 from tripoint.rooms.changes import (
     DirectoryChanged,
@@ -87,7 +88,7 @@ class Teller:
         elif kind == "m.room.member":
             self._member_event(channel, change)
         elif kind == "m.room.canonical_alias":
-            self._renamed(channel)
+            self._renamed(channel, self._names.mask(change.event.sender))
         elif kind == "m.room.encryption":
             self._encrypted(channel)
         else:
@@ -148,7 +149,7 @@ class Teller:
             if len(people_of(room)) > 2:
                 self.channels.reconsider(channel)
             return
-        self._renamed(channel)
+        self._renamed(channel, self._names.server)
         if room.encrypted:
             self._encrypted(channel)
         self._for_tls_alone(channel)
@@ -256,13 +257,19 @@ class Teller:
                     out = typing_line(self._names, user_id, session.nick, active=active)
                 session.tell(out)
 
-    def _renamed(self, channel: Channel) -> None:
-        """Another canonical alias: PART the old name and JOIN the new one.  spec: docs/mapping.md 3.7"""
+    def _renamed(self, channel: Channel, by: str) -> None:
+        """Another canonical alias: RENAME; for clients without it PART the old name and JOIN the new one.
+
+        spec: IRCv3 channel-rename "Fallback"; docs/mapping.md 3.7
+        """
         old, new = channel.name, self._names.channel(channel.room)
         if old == new:
             return
         self.channels.renamed(channel, old, new)
         for session in list(channel.sessions.values()):
+            if CHANNEL_RENAME in session.caps:
+                session.tell(Outgoing([f":{by} RENAME {old} {new} :"]))
+                continue
             session.tell(Outgoing([fitted(f":{session.mask} PART {old}", f"This channel is now {new}")]))
             self.channels.show(session, channel, None, own=False)
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId, RoomId, UserId
+from tripoint.core.nodes import NodeConfig, NodeItem
 from tripoint.rooms.commands import Origin
 
 
@@ -136,6 +137,28 @@ class SessionsEnded(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     reason: str
 
 
+class NodeChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
+    """What a user publishes changed (accounts/nodes.py); `config` is the node's, of a deleted one as it was.
+
+    `published` are new items, the newest last, `retracted` ids of items that are gone. `purged`: all items are gone;
+    `deleted`: the node is.
+    """
+
+    user_id: UserId
+    node: str
+    config: NodeConfig
+    published: tuple[NodeItem, ...] = ()
+    retracted: tuple[str, ...] = ()
+    purged: bool = False
+    deleted: bool = False
+
+
 UserChange = (
-    MembershipChanged | PresenceChanged | ProfileChanged | AccountDataChanged | RosterChanged | SessionsEnded
+    MembershipChanged
+    | PresenceChanged
+    | ProfileChanged
+    | AccountDataChanged
+    | RosterChanged
+    | SessionsEnded
+    | NodeChanged
 )

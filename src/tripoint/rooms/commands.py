@@ -289,6 +289,14 @@ class DeleteAlias(Command, frozen=True):
     alias: RoomAlias
 
 
+class RenameRoom(Command, frozen=True):
+    """Give a room another canonical alias of this server, which is made if it is free; the one before stays as an
+    alternative (docs/mapping.md 3.7). NOT_JOINED, ALIAS_TAKEN, BAD_ALIAS, POWER_TOO_LOW."""
+
+    room_id: RoomId
+    alias: RoomAlias
+
+
 class SetListed(Command, frozen=True):
     """Publish a room in this server's directory, or take it off (docs/mapping.md 6.2)."""
 

@@ -257,8 +257,15 @@ class Membership:
             raise Refused(Refusal.POWER_TOO_LOW, f"You may not {what} this room")
         if actor != target and theirs >= own:
             # docs/mapping.md 7.3: the habit of IRC and XMPP differs, so the text says why.
-            level = "the creator's power" if theirs == float("inf") else f"power level {theirs:g}"
-            raise Refused(Refusal.SAME_POWER, f"They have {level}, and you do not have more than that")
+            raise Refused(Refusal.SAME_POWER, _not_above(own, theirs, what))
+
+
+def _not_above(own: float, theirs: float, what: str) -> str:
+    if theirs == float("inf"):
+        return f"They made this room: nobody can {what.split()[0]} them"
+    if theirs == own:
+        return f"They have the same power level ({own:g}) as you"
+    return f"They have a higher power level ({theirs:g}) than you ({own:g})"
 
 
 def append_renamed(transaction: RoomTransaction, current: Event, field: str, value: str | None) -> Event:

@@ -134,6 +134,8 @@ class Messages:
             content = change_ranks(power, command.actor, dict(command.ranks))
         except GrantRefused as error:
             raise Refused(_grant_refusal(power, command), error.reason) from error
+        if content == power.content:
+            return Done(room.room_id)
         return await self.put_state(room, command, "m.room.power_levels", "", content)
 
     async def set_levels(self, command: SetLevels) -> Done:

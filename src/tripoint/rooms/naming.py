@@ -18,7 +18,7 @@ from tripoint.core.ids import (
     split_room_alias,
 )
 from tripoint.rooms.changes import DirectoryChanged, RoomChange
-from tripoint.rooms.commands import DeleteAlias, Done, SetAlias, SetListed
+from tripoint.rooms.commands import DeleteAlias, Done, RenameRoom, SetAlias, SetListed
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room
@@ -96,6 +96,28 @@ class Names:
         await self._reload(room)
         return Done(room.room_id)
 
+    async def rename(self, command: RenameRoom) -> Done:
+        """The alias comes first: who is told of the event can go by it."""
+        if not self.is_local(command.alias):
+            raise Refused(Refusal.BAD_ALIAS, "That name belongs to another server")
+        alias = self.fold(command.alias)
+        room = await self._rooms.get(command.room_id)
+        if room.head_membership(command.actor) != "join":
+            raise Refused(Refusal.NOT_JOINED)
+        power = room.head_power()
+        if power.user(command.actor) < power.event("m.room.canonical_alias", is_state=True):
+            raise Refused(Refusal.POWER_TOO_LOW, "You may not rename this room")
+        event = room.head_event("m.room.canonical_alias")
+        content = {} if event is None else dict(event.content)
+        if content.get("alias") == alias:
+            return Done(room.room_id)
+        if await self._store.load_alias(alias) != room.room_id:
+            await self.set_alias(SetAlias(actor=command.actor, alias=alias, room_id=room.room_id))
+        transaction = self._writer.begin(room)
+        transaction.append(command.actor, "m.room.canonical_alias", _renamed(content, alias), state_key="")
+        done = await self._writer.commit(room, transaction, origin=command.origin)
+        return Done(room.room_id, done.event_id)
+
     async def set_listed(self, command: SetListed) -> Done:
         room = await self._rooms.get(command.room_id)
         self.check_may_list(room, command.actor)
@@ -136,6 +158,15 @@ class Names:
     async def _reload(self, room: Room) -> None:
         room.set_aliases(await self._store.load_aliases(room.room_key))
         self._room_bus.publish(DirectoryChanged(room.room_id))
+
+
+def _renamed(content: JsonObject, alias: RoomAlias) -> JsonObject:
+    """The content with another canonical alias; the one before is an alternative."""
+    before, others = content.get("alias"), content.get("alt_aliases")
+    alternatives = [other for other in others if other != alias] if isinstance(others, list) else []
+    if isinstance(before, str) and before and before not in alternatives:
+        alternatives.insert(0, before)
+    return {**content, "alias": alias, "alt_aliases": alternatives}
 
 
 def _without(room: Room, alias: RoomAlias) -> JsonObject | None:

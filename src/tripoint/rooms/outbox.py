@@ -20,7 +20,7 @@ from tripoint.rooms.room import Room
 from tripoint.rooms.states import parsed
 from tripoint.store.interface import FederationStore, RoomStore, StoreError
 from tripoint.store.stream import Stream
-from tripoint.store.writes import PutDestination, PutMeta, PutMissedRoom, PutReceipt, Write
+from tripoint.store.writes import PutDestination, PutMeta, PutMissedRoom, PutReceipt, PutUnanswered, Write
 
 FLOOR = "federation_floor"
 # Events of the log that are read at a time.
@@ -32,6 +32,8 @@ MAX_FAREWELL = 40
 
 DestinationRow = PutDestination
 MissedRow = PutMissedRoom
+UnansweredRow = PutUnanswered
+OutboxRow = DestinationRow | MissedRow | UnansweredRow
 
 
 class OutboxStore(RoomStore, FederationStore, Protocol):
@@ -61,12 +63,14 @@ class OutgoingReceipt(Struct, frozen=True):
 
 
 class Saved(Struct, frozen=True):
-    """What was written down of other servers. `floor`: see the module."""
+    """What was written down of other servers. `floor`: see the module. `unanswered`: servers, and the ids of the
+    transactions that they did not answer."""
 
     floor: int
     upto: int
     destinations: Sequence[DestinationRow]
     missed: Sequence[MissedRow]
+    unanswered: Sequence[tuple[ServerName, str]]
 
 
 class Outbox:
@@ -130,7 +134,12 @@ class Outbox:
             floor = str(upto)
             await self._stream.commit([PutMeta(FLOOR, floor)])
         destinations = await self._store.load_destinations()
-        return Saved(int(floor), upto, destinations, await self._store.load_missed_rooms())
+        missed, unanswered = await self._store.load_missed_rooms(), await self._store.load_unanswered_ids()
+        return Saved(int(floor), upto, destinations, missed, unanswered)
+
+    async def unanswered(self, server: ServerName) -> bytes | None:
+        """The body of the transaction that a server did not answer, as it was sent; None: there is none any more."""
+        return await self._store.load_unanswered(server)
 
     async def events_after(self, floor: int, upto: int) -> AsyncIterator[Outgoing]:
         """The events of the log that other servers were to be told of."""
@@ -200,11 +209,9 @@ class Outbox:
         # What was said while it was out for a time in between is not for it.
         return [row.json for row in reversed(rows) if await self._audience.was_there(room, row, server)]
 
-    async def save(
-        self, destinations: Sequence[DestinationRow], missed: Sequence[MissedRow], floor: int
-    ) -> bool:
+    async def save(self, rows: Sequence[OutboxRow], floor: int) -> bool:
         """Write down how far others are, in one unit. False where the store could not."""
-        writes: list[Write] = [*destinations, *missed, PutMeta(FLOOR, str(floor))]
+        writes: list[Write] = [*rows, PutMeta(FLOOR, str(floor))]
         try:
             await self._stream.commit(writes)
         except StoreError:

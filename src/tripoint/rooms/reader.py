@@ -196,7 +196,7 @@ class Reader:
         room = await self._rooms.get(room_id)
         stored = await self._shown_event(room, event_id)
         item = await self._item(room, stored)
-        sight = await self._sight(room, viewer)
+        sight = await self._sight(room, viewer, stored.place)
         if not sight.may_see(stored.place, own_member_event=_own(item.event, viewer)):
             raise Refused(Refusal.NO_SUCH_EVENT)
         return await self._with_replaced(room, item)
@@ -204,8 +204,9 @@ class Reader:
     async def event_at(self, room_id: RoomId, ts_ms: int, viewer: UserId, *, forward: bool) -> HistoryItem:
         room = await self._rooms.get(room_id)
         await self._have_past(room, ts_ms)
-        sight = await self._sight(room, viewer)
-        for stored in await self._store.load_events_at(room.room_key, ts_ms, forward=forward, limit=NEAR):
+        near = await self._store.load_events_at(room.room_key, ts_ms, forward=forward, limit=NEAR)
+        sight = await self._sight(room, viewer, min((stored.place for stored in near), default=0))
+        for stored in near:
             item = await self._item(room, stored)
             if sight.may_see(stored.place, own_member_event=_own(item.event, viewer)):
                 return item
@@ -271,7 +272,7 @@ class Reader:
     async def _state_at(self, room: Room, viewer: UserId, at: int) -> StateMap:
         """The state after the last event at or before a position; before what the viewer may see, nothing."""
         before = await self._store.load_timeline(room.room_key, after=0, upto=at, limit=1, backward=True)
-        if not before or not (await self._sight(room, viewer)).may_see(before[0].place):
+        if not before or not (await self._sight(room, viewer, before[0].place)).may_see(before[0].place):
             return {}
         return await self._state_after(room, before[0])
 
@@ -363,6 +364,8 @@ class Reader:
         scanned = fetched = 0
         while True:
             chunk, more = await self._chunk(room, after, upto, max(20, limit - len(items)), backward)
+            if chunk:
+                await sight.reach(min(chunk[0].position, chunk[-1].position))
             for item in chunk:
                 if backward:
                     upto = item.position - 1
@@ -428,7 +431,14 @@ class Reader:
             return item
         return replace(item, replaced=self._parsed(before, room.version))
 
-    async def _sight(self, room: Room, viewer: UserId) -> Sight:
+    async def _sight(self, room: Room, viewer: UserId, low: int | None = None) -> Sight:
+        """What somebody may see, from a position on if it is known."""
+        sight = await self._any_sight(room, viewer)
+        if low is not None:
+            await sight.reach(low)
+        return sight
+
+    async def _any_sight(self, room: Room, viewer: UserId) -> Sight:
         if server_of(viewer) != self._names.server:
             # Nobody of another server reads here. What one of them has said is asked for those who are here.
             return await load_sight(self._store, room, viewer)

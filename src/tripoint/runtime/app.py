@@ -111,6 +111,7 @@ class App:
             self.media.ports,
             flusher,
             _xmpp_options(config),
+            nodes=middle.nodes,
             tls=tls,
             secret=secret,
             now_ms=clock_ms,

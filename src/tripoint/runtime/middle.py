@@ -14,6 +14,7 @@ import structlog
 
 from tripoint.accounts.data import AccountData
 from tripoint.accounts.devices import Devices
+from tripoint.accounts.nodes import Nodes
 from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.service import Accounts, Registration
 from tripoint.bus.local import LocalBus
@@ -89,6 +90,7 @@ class Middle:
     service: Service
     reader: Reader
     accounts: Accounts
+    nodes: Nodes
     presence: PresenceBoard
     name_table: StoredNames
     creation: Creation
@@ -245,6 +247,8 @@ async def build_middle(
     )
     accounts.leave_rooms = _leaver(service, index.load, index.unload)
     accounts.rename = _renamer(service)
+    nodes = Nodes(store, stream, user_bus, clock)
+    accounts.unpublish = nodes.drop_all
     name_table = StoredNames(store, stream, _name_lost)
     serving = Serving(loaded, store)
     warden = Warden(server, loaded, membership.ban)
@@ -261,6 +265,7 @@ async def build_middle(
         service,
         reader,
         accounts,
+        nodes,
         presence,
         name_table,
         creation,

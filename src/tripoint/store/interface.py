@@ -19,6 +19,8 @@ from tripoint.store.writes import (
     PutMedia,
     PutMediaLink,
     PutMissedRoom,
+    PutNode,
+    PutNodeItem,
     PutPartialRoom,
     PutReceipt,
     PutRegistrationToken,
@@ -125,6 +127,11 @@ class RoomStore(Writer, Protocol):
     async def load_state_history(self, room_key: int, type: str, state_key: str) -> Sequence[StoredEvent]:
         """Every event of the timeline that ever stood under this key, by rising position."""
 
+    async def load_state_changes(
+        self, room_key: int, type: str, state_key: str, *, after: int, upto: int
+    ) -> Sequence[StoredEvent]:
+        """As load_state_history: the events at positions after < position <= upto, and the last one before those."""
+
     async def load_state_before(
         self, room_key: int, type: str, state_key: str, position: int
     ) -> StoredEvent | None:
@@ -182,6 +189,17 @@ class AccountStore(Writer, Protocol):
 
     async def load_filter(self, user_id: UserId, filter_id: str) -> bytes | None: ...
     async def load_roster(self, user_id: UserId) -> Sequence[bytes]: ...
+    async def load_nodes(self, user_id: UserId) -> Sequence[PutNode]:
+        """The nodes of an account, by name."""
+
+    async def load_node(self, user_id: UserId, node: str) -> PutNode | None: ...
+    async def load_node_items(self, user_id: UserId, node: str, limit: int) -> Sequence[PutNodeItem]:
+        """Items of a node, the newest first."""
+
+    async def load_node_item(self, user_id: UserId, node: str, item_id: str) -> PutNodeItem | None: ...
+    async def load_published_bytes(self, user_id: UserId) -> int:
+        """How much the payloads of all items of an account take."""
+
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None: ...
     async def load_guests(self) -> Sequence[PutAccount]:
         """Guests that a stopped server left behind."""
@@ -207,6 +225,12 @@ class FederationStore(Writer, Protocol):
 
     async def load_destinations(self) -> Sequence[PutDestination]: ...
     async def load_missed_rooms(self) -> Sequence[PutMissedRoom]: ...
+    async def load_unanswered_ids(self) -> Sequence[tuple[ServerName, str]]:
+        """Servers that did not answer a transaction, and its id; ordered by their names."""
+
+    async def load_unanswered(self, server: ServerName) -> bytes | None:
+        """The body of the transaction that a server did not answer."""
+
     async def load_staged_rooms(self) -> Sequence[int]:
         """Keys of the rooms for which PDUs wait."""
 

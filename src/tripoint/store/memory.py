@@ -33,6 +33,8 @@ from tripoint.store.writes import (
     PutMissedRoom,
     PutMissingPast,
     PutName,
+    PutNode,
+    PutNodeItem,
     PutPartialRoom,
     PutProfile,
     PutReceipt,
@@ -44,6 +46,7 @@ from tripoint.store.writes import (
     PutStagedPdu,
     PutStrippedState,
     PutToken,
+    PutUnanswered,
     PutWaitingRedaction,
     ReplaceEventJson,
     StateDelta,
@@ -81,6 +84,8 @@ class MemoryStore:
         self.account_data: dict[tuple[UserId, str, str], PutAccountData] = {}
         self.filters: dict[tuple[UserId, str], PutFilter] = {}
         self.rosters: dict[tuple[UserId, str], PutRosterItem] = {}
+        self.nodes: dict[tuple[UserId, str], PutNode] = {}
+        self.node_items: dict[tuple[UserId, str, str], PutNodeItem] = {}
         self.registration_tokens: dict[str, PutRegistrationToken] = {}
         self.names: dict[tuple[str, str], dict[str, str]] = {}
         self.server_keys: dict[tuple[ServerName, str], PutServerKey] = {}
@@ -92,6 +97,7 @@ class MemoryStore:
         self.stripped_states: dict[int, PutStrippedState] = {}
         self.destinations: dict[ServerName, PutDestination] = {}
         self.missed_rooms: dict[tuple[ServerName, int], PutMissedRoom] = {}
+        self.unanswered: dict[ServerName, PutUnanswered] = {}
         self.staged: dict[EventId, PutStagedPdu] = {}
         self.media: dict[tuple[ServerName, str], PutMedia] = {}
         self.media_links: dict[str, PutMediaLink] = {}
@@ -171,6 +177,11 @@ class MemoryStore:
                 self.filters[write.user_id, write.filter_id] = write
             case PutRosterItem():
                 _put(self.rosters, (write.user_id, write.jid), write, write.data is None)
+            case PutNode():
+                _put(self.nodes, (write.user_id, write.node), write, write.config is None)
+            case PutNodeItem():
+                key = (write.user_id, write.node, write.item_id)
+                _put(self.node_items, key, write, write.payload is None)
             case PutRegistrationToken():
                 self.registration_tokens[write.token] = write
             case PutName():
@@ -200,6 +211,8 @@ class MemoryStore:
                 _put(self.destinations, write.server, write, write.position is None)
             case PutMissedRoom():
                 _put(self.missed_rooms, (write.server, write.room_key), write, write.since is None)
+            case PutUnanswered():
+                _put(self.unanswered, write.server, write, write.txn_id is None)
             case PutStagedPdu():
                 if write.room_key is None:
                     self.staged.pop(write.event_id, None)
@@ -244,6 +257,8 @@ class MemoryStore:
         _drop(self.account_data, lambda key, _: key[0] == user_id)
         _drop(self.filters, lambda key, _: key[0] == user_id)
         _drop(self.rosters, lambda key, _: key[0] == user_id)
+        _drop(self.nodes, lambda key, _: key[0] == user_id)
+        _drop(self.node_items, lambda key, _: key[0] == user_id)
         _drop(self.memberships, lambda key, _: key[0] == user_id)
         _drop(self.receipts, lambda key, _: key[1] == user_id)
 
@@ -334,6 +349,13 @@ class MemoryStore:
             if self.state_keys[event.event_key] == (type, state_key)
         ]
 
+    async def load_state_changes(
+        self, room_key: int, type: str, state_key: str, *, after: int, upto: int
+    ) -> Sequence[StoredEvent]:
+        past = await self.load_state_history(room_key, type, state_key)
+        before = [event for event in past if event.place <= after][-1:]
+        return before + [event for event in past if after < event.place <= upto]
+
     async def load_state_before(
         self, room_key: int, type: str, state_key: str, position: int
     ) -> StoredEvent | None:
@@ -397,6 +419,7 @@ class MemoryStore:
             *(event.position for event in self.events.values() if event.position is not None),
             *(write.position for write in self.receipts.values()),
             *(write.position for write in self.account_data.values()),
+            *(write.position for write in self.node_items.values()),
         )
         return max(positions, default=0), max(self.groups, default=0), max(self.rooms, default=0)
 
@@ -428,6 +451,13 @@ class MemoryStore:
 
     async def load_missed_rooms(self) -> Sequence[PutMissedRoom]:
         return [write for _, write in sorted(self.missed_rooms.items())]
+
+    async def load_unanswered_ids(self) -> Sequence[tuple[ServerName, str]]:
+        return [(server, write.txn_id or "") for server, write in sorted(self.unanswered.items())]
+
+    async def load_unanswered(self, server: ServerName) -> bytes | None:
+        write = self.unanswered.get(server)
+        return write.body if write is not None else None
 
     async def load_staged_rooms(self) -> Sequence[int]:
         return sorted({write.room_key for write in self.staged.values() if write.room_key is not None})
@@ -524,6 +554,22 @@ class MemoryStore:
 
     async def load_roster(self, user_id: UserId) -> Sequence[bytes]:
         return [w.data for (user, _), w in sorted(self.rosters.items()) if user == user_id and w.data is not None]
+
+    async def load_nodes(self, user_id: UserId) -> Sequence[PutNode]:
+        return [write for (user, _), write in sorted(self.nodes.items()) if user == user_id]
+
+    async def load_node(self, user_id: UserId, node: str) -> PutNode | None:
+        return self.nodes.get((user_id, node))
+
+    async def load_node_items(self, user_id: UserId, node: str, limit: int) -> Sequence[PutNodeItem]:
+        found = [write for key, write in self.node_items.items() if key[:2] == (user_id, node)]
+        return sorted(found, key=lambda write: -write.position)[:limit]
+
+    async def load_node_item(self, user_id: UserId, node: str, item_id: str) -> PutNodeItem | None:
+        return self.node_items.get((user_id, node, item_id))
+
+    async def load_published_bytes(self, user_id: UserId) -> int:
+        return sum(len(write.payload or b"") for key, write in self.node_items.items() if key[0] == user_id)
 
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None:
         return self.registration_tokens.get(token)

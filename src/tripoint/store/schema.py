@@ -4,7 +4,7 @@ A test upgrades the first schema step by step and compares it with this file. Ke
 small integers so that state groups and indexes stay small; a room's key stands for its id in every table.
 """
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0006"
 
 STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -94,11 +94,13 @@ STATEMENTS: tuple[str, ...] = (
         server TEXT NOT NULL, room_key INTEGER NOT NULL, since INTEGER NOT NULL,
         PRIMARY KEY (server, room_key)) WITHOUT ROWID""",
     "CREATE INDEX missed_rooms_room ON missed_rooms (room_key)",
+    """CREATE TABLE unanswered_transactions (
+        server TEXT PRIMARY KEY, txn_id TEXT NOT NULL, body BLOB NOT NULL)""",
     """CREATE TABLE staged_pdus (
         number INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, room_key INTEGER NOT NULL,
         origin TEXT NOT NULL, json BLOB NOT NULL)""",
     "CREATE INDEX staged_pdus_room ON staged_pdus (room_key, number)",
-    # Media (migration 0004).
+    # Media (migration 0005).
     """CREATE TABLE media (
         server TEXT NOT NULL, media_id TEXT NOT NULL, content TEXT, type TEXT NOT NULL, filename TEXT,
         size INTEGER NOT NULL, uploader TEXT, created_ts_ms INTEGER NOT NULL, used_ts_ms INTEGER NOT NULL,
@@ -111,4 +113,14 @@ STATEMENTS: tuple[str, ...] = (
         link TEXT PRIMARY KEY, server TEXT NOT NULL, media_id TEXT NOT NULL, subject TEXT NOT NULL,
         filename TEXT NOT NULL) WITHOUT ROWID""",
     "CREATE INDEX media_links_media ON media_links (server, media_id, subject)",
+    # What accounts publish (migration 0006).
+    """CREATE TABLE nodes (
+        user_id TEXT NOT NULL, node TEXT NOT NULL, config BLOB NOT NULL,
+        PRIMARY KEY (user_id, node)) WITHOUT ROWID""",
+    """CREATE TABLE node_items (
+        user_id TEXT NOT NULL, node TEXT NOT NULL, item_id TEXT NOT NULL, position INTEGER NOT NULL,
+        publisher TEXT NOT NULL, ts_ms INTEGER NOT NULL, payload BLOB NOT NULL,
+        PRIMARY KEY (user_id, node, item_id))""",
+    "CREATE INDEX node_items_order ON node_items (user_id, node, position)",
+    "CREATE INDEX node_items_position ON node_items (position)",
 )

@@ -23,6 +23,8 @@ from tripoint.store.writes import (
     PutMedia,
     PutMediaLink,
     PutMissedRoom,
+    PutNode,
+    PutNodeItem,
     PutPartialRoom,
     PutReceipt,
     PutRegistrationToken,
@@ -234,6 +236,21 @@ class SqliteStore:
         )
         return [StoredEvent(*row) for row in found]
 
+    async def load_state_changes(
+        self, room_key: int, type: str, state_key: str, *, after: int, upto: int
+    ) -> Sequence[StoredEvent]:
+        before = await self.load_state_before(room_key, type, state_key, after + 1)
+        found = self._all(
+            _EVENT + "WHERE room_key = ? AND type = ? AND state_key = ? AND position > ? AND position <= ?"
+            " ORDER BY position",
+            room_key,
+            type,
+            state_key,
+            after,
+            upto,
+        )
+        return [*([] if before is None else [before]), *(StoredEvent(*row) for row in found)]
+
     async def load_state_before(
         self, room_key: int, type: str, state_key: str, position: int
     ) -> StoredEvent | None:
@@ -316,7 +333,8 @@ class SqliteStore:
             "SELECT max(coalesce((SELECT max(event_key) FROM events), 0),"
             "           coalesce((SELECT max(position) FROM events), 0),"
             "           coalesce((SELECT max(position) FROM receipts), 0),"
-            "           coalesce((SELECT max(position) FROM account_data), 0)),"
+            "           coalesce((SELECT max(position) FROM account_data), 0),"
+            "           coalesce((SELECT max(position) FROM node_items), 0)),"
             " coalesce((SELECT max(state_group) FROM state_groups), 0),"
             " coalesce((SELECT max(room_key) FROM rooms), 0)"
         )
@@ -362,6 +380,14 @@ class SqliteStore:
     async def load_missed_rooms(self) -> Sequence[PutMissedRoom]:
         found = self._all("SELECT server, room_key, since FROM missed_rooms ORDER BY server, room_key")
         return [PutMissedRoom(*row) for row in found]
+
+    async def load_unanswered_ids(self) -> Sequence[tuple[ServerName, str]]:
+        found = self._all("SELECT server, txn_id FROM unanswered_transactions ORDER BY server")
+        return [(ServerName(str(server)), str(txn_id)) for server, txn_id in found]
+
+    async def load_unanswered(self, server: ServerName) -> bytes | None:
+        row = self._one("SELECT body FROM unanswered_transactions WHERE server = ?", server)
+        return None if row is None else bytes(row[0])
 
     async def load_staged_rooms(self) -> Sequence[int]:
         return [int(str(row[0])) for row in self._all("SELECT DISTINCT room_key FROM staged_pdus ORDER BY room_key")]
@@ -478,6 +504,30 @@ class SqliteStore:
     async def load_roster(self, user_id: UserId) -> Sequence[bytes]:
         found = self._all("SELECT data FROM rosters WHERE user_id = ? ORDER BY jid", user_id)
         return [bytes(row[0]) for row in found]
+
+    async def load_nodes(self, user_id: UserId) -> Sequence[PutNode]:
+        found = self._all("SELECT user_id, node, config FROM nodes WHERE user_id = ? ORDER BY node", user_id)
+        return [PutNode(*row) for row in found]
+
+    async def load_node(self, user_id: UserId, node: str) -> PutNode | None:
+        row = self._one("SELECT user_id, node, config FROM nodes WHERE user_id = ? AND node = ?", user_id, node)
+        return None if row is None else PutNode(*row)
+
+    async def load_node_items(self, user_id: UserId, node: str, limit: int) -> Sequence[PutNodeItem]:
+        found = self._all(
+            rows.NODE_ITEM + "WHERE user_id = ? AND node = ? ORDER BY position DESC LIMIT ?", user_id, node, limit
+        )
+        return [PutNodeItem(*row) for row in found]
+
+    async def load_node_item(self, user_id: UserId, node: str, item_id: str) -> PutNodeItem | None:
+        row = self._one(
+            rows.NODE_ITEM + "WHERE user_id = ? AND node = ? AND item_id = ?", user_id, node, item_id
+        )
+        return None if row is None else PutNodeItem(*row)
+
+    async def load_published_bytes(self, user_id: UserId) -> int:
+        row = self._one("SELECT coalesce(sum(length(payload)), 0) FROM node_items WHERE user_id = ?", user_id)
+        return 0 if row is None else int(str(row[0]))
 
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None:
         row = self._one(

@@ -166,7 +166,7 @@ class PutAccount(Struct, frozen=True):
 
 
 class DropAccount(Struct, frozen=True):
-    """A guest has gone: its account, devices, tokens, data. (Accounts of people are deactivated instead.)"""
+    """A guest has gone: its account, devices, tokens, data, nodes. (Accounts of people are deactivated instead.)"""
 
     user_id: UserId
 
@@ -221,6 +221,30 @@ class PutRosterItem(Struct, frozen=True):
     user_id: UserId
     jid: str
     data: bytes | None
+
+
+class PutNode(Struct, frozen=True):
+    """A node of what an account publishes (XEP-0163), by its configuration (JSON). None deletes it; its items go by
+    writes of their own."""
+
+    user_id: UserId
+    node: str
+    config: bytes | None
+
+
+class PutNodeItem(Struct, frozen=True):
+    """An item of a node. `position`: its place among the node's items, the newest last; `payload`: XML. None deletes.
+
+    `publisher`: the full JID that published it.
+    """
+
+    user_id: UserId
+    node: str
+    item_id: str
+    position: int
+    publisher: str
+    ts_ms: int
+    payload: bytes | None
 
 
 class PutRegistrationToken(Struct, frozen=True):
@@ -299,6 +323,15 @@ class PutMissedRoom(Struct, frozen=True):
     since: int | None
 
 
+class PutUnanswered(Struct, frozen=True):
+    """A transaction that was sent to another server and is sent again until it is acknowledged: the newest of each
+    server. A `txn_id` of None forgets it."""
+
+    server: ServerName
+    txn_id: str | None
+    body: bytes
+
+
 class PutStagedPdu(Struct, frozen=True):
     """A PDU that was acknowledged and cannot be judged yet; `json` is as it was received. A `room_key` of None
     forgets it. One that is there already stays as it is."""
@@ -369,6 +402,8 @@ Write = (
     | PutAccountData
     | PutFilter
     | PutRosterItem
+    | PutNode
+    | PutNodeItem
     | PutRegistrationToken
     | PutName
     | PutClosedRoom
@@ -377,6 +412,7 @@ Write = (
     | PutStrippedState
     | PutDestination
     | PutMissedRoom
+    | PutUnanswered
     | PutStagedPdu
     | PutMedia
     | PutMediaLink

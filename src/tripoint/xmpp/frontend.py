@@ -14,7 +14,9 @@ import structlog
 
 # Importing the handlers fills the registry.
 import tripoint.xmpp.c2s
-import tripoint.xmpp.muc  # noqa: F401
+import tripoint.xmpp.muc
+import tripoint.xmpp.pep  # noqa: F401
+from tripoint.accounts.nodes import Nodes
 from tripoint.accounts.ports import Account, AccountService
 from tripoint.core.addresses import is_loopback
 from tripoint.core.ids import ServerName
@@ -32,6 +34,7 @@ from tripoint.xmpp.jid import Domains, Jid, escape_local
 from tripoint.xmpp.listener import XmppProtocol
 from tripoint.xmpp.muc.service import Muc
 from tripoint.xmpp.options import XmppOptions
+from tripoint.xmpp.pep.service import Pep
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.router import dispatch
 from tripoint.xmpp.session import Doors, XmppSession
@@ -75,6 +78,7 @@ class XmppFrontEnd:
         flusher: Flusher,
         options: XmppOptions,
         *,
+        nodes: Nodes,
         secret: bytes,
         now_ms: Callable[[], int],
         monotonic: Callable[[], float],
@@ -108,6 +112,7 @@ class XmppFrontEnd:
         self.users = Users(self.domains, accounts)
         self.muc = Muc(doors, self.users, hub)
         self.direct = DirectMessages(doors, self.users, hub)
+        self.pep = Pep(doors, self.users, nodes, hub)
         self._blocking = BlockPushes(doors, self.users)
         hub.watch_users(self._blocking.user_changed)
         self._registration = "closed"
@@ -217,6 +222,7 @@ class XmppFrontEnd:
             users=self.users,
             muc=self.muc,
             direct=self.direct,
+            pep=self.pep,
             dispatch=dispatch,
             on_end=on_end,
             on_drained=on_drained,

@@ -6,10 +6,10 @@ every protocol. A test compares the tables with the closed sets that they map.
 
 from typing import Final
 
-from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused, NodeRefusal, NodeRefused
 from tripoint.media.refusals import MediaRefusal, MediaRefused
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.xmpp.tables import BLOCKING_ERRORS_NS, STANZA_ERRORS_NS
+from tripoint.xmpp.tables import BLOCKING_ERRORS_NS, PUBSUB_ERRORS_NS, STANZA_ERRORS_NS
 from tripoint.xmpp.wire import escape_text
 
 # spec: RFC6120 8.3.3: the type that goes with each condition, where a handler has no reason for another
@@ -118,6 +118,20 @@ MEDIA_REFUSALS: Final[dict[MediaRefusal, str | tuple[str, str]]] = {
     MediaRefusal.SERVER_BUSY: ("internal-server-error", "wait"),
 }
 
+# Condition, type, and the element of XEP-0060 that says more. spec: XEP-0060 7.1.3, 7.1.5, 7.2.3, 8.1
+NODE_REFUSALS: Final[dict[NodeRefusal, tuple[str, str, str]]] = {
+    NodeRefusal.NO_SUCH_NODE: ("item-not-found", "cancel", ""),
+    NodeRefusal.NO_SUCH_ITEM: ("item-not-found", "cancel", ""),
+    NodeRefusal.NODE_EXISTS: ("conflict", "cancel", ""),
+    NodeRefusal.PRECONDITION: ("conflict", "cancel", "precondition-not-met"),
+    NodeRefusal.NOT_PERSISTENT: ("feature-not-implemented", "cancel", "unsupported"),
+    NodeRefusal.BAD_NAME: ("not-acceptable", "modify", ""),
+    NodeRefusal.TOO_MANY_NODES: ("not-allowed", "cancel", "max-nodes-exceeded"),
+    NodeRefusal.PAYLOAD_TOO_BIG: ("not-acceptable", "modify", "payload-too-big"),
+    NodeRefusal.FULL: ("not-allowed", "cancel", "max-items-exceeded"),
+    NodeRefusal.BUSY: ("internal-server-error", "wait", ""),
+}
+
 # What a refused login is called inside SASL. spec: RFC6120 6.5
 _SASL: Final[dict[AccountRefusal, str]] = {
     AccountRefusal.DEACTIVATED: "account-disabled",
@@ -160,8 +174,14 @@ class Problem(Exception):
         )
 
 
-def problem_of(refused: Refused | AccountRefused | MediaRefused) -> Problem:
+def problem_of(refused: Refused | AccountRefused | NodeRefused | MediaRefused) -> Problem:
     """The stanza error that says what the middle said."""
+    if isinstance(refused, NodeRefused):
+        condition, kind, detail = NODE_REFUSALS[refused.refusal]
+        # spec: XEP-0060 7.2.3.5: which feature the node would need
+        feature = " feature='persistent-items'" if detail == "unsupported" else ""
+        more = f"<{detail} xmlns='{PUBSUB_ERRORS_NS}'{feature}/>" if detail else ""
+        return Problem(condition, refused.text, kind, extra=more)
     if isinstance(refused, Refused):
         answer = REFUSALS[refused.refusal]
     elif isinstance(refused, MediaRefused):

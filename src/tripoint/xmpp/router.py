@@ -96,7 +96,9 @@ async def _iq(session: XmppSession, stanza: Element, jid: Jid, place: At) -> Non
         _iq_to_resource(session, stanza, jid)
         return
     if kind in ("result", "error"):
-        return  # the answer to something that the server asked; it asks nothing yet
+        if place in (At.ACCOUNT, At.SERVER):
+            session.pep.capabilities.answered(session, stanza)
+        return
     payload = stanza.first()
     if payload is None or sum(1 for _ in stanza.elements()) != 1:
         # spec: RFC6120 8.2.3 rule 5

@@ -1,7 +1,7 @@
 """A logged-in party: one bound resource of one account, its presence, the rooms it is in, its stanzas in order.
 
 Handlers answer through here and never write to a socket. A session knows the doors of the middle (Doors) and
-the two places where sessions meet: Users (presence, roster, one-to-one) and Muc (rooms).
+the places where sessions meet: Users (presence, roster, one-to-one), Muc (rooms), Pep (what accounts publish).
 spec: RFC6120 10.1 (stanzas of one stream are handled in order), RFC6121 4; docs/mapping.md 4.
 Read next: router.py (what happens to a stanza), c2s/users.py, muc/service.py.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from tripoint.accounts.ports import Account, AccountService
-from tripoint.accounts.refusals import AccountRefused
+from tripoint.accounts.refusals import AccountRefused, NodeRefused
 from tripoint.core.attachment import Attachment
 from tripoint.core.ids import DeviceId, EventId, UserId
 from tripoint.fanout.delivery import Outbox
@@ -34,9 +34,11 @@ from tripoint.xmpp.wire import Element
 if TYPE_CHECKING:
     from tripoint.xmpp.c2s.direct import DirectMessages
     from tripoint.xmpp.c2s.users import LiveUser, Users
+    from tripoint.xmpp.caps import Caps
     from tripoint.xmpp.muc.joining import Waiting
     from tripoint.xmpp.muc.service import Muc
     from tripoint.xmpp.muc.view import Visit
+    from tripoint.xmpp.pep.service import Pep
 
 log = structlog.get_logger()
 
@@ -94,6 +96,8 @@ class XmppSession:
         "account",
         "bare",
         "blocklist",
+        "caps",
+        "caps_query",
         "carbons",
         "closed",
         "device_id",
@@ -107,6 +111,7 @@ class XmppSession:
         "muc",
         "on_end",
         "outbox",
+        "pep",
         "presence",
         "priority",
         "secure",
@@ -116,6 +121,7 @@ class XmppSession:
         "users",
         "visits",
         "waiting",
+        "wants",
     )
 
     def __init__(
@@ -132,6 +138,7 @@ class XmppSession:
         users: "Users",
         muc: "Muc",
         direct: "DirectMessages",
+        pep: "Pep",
         dispatch: Dispatch,
         on_end: Callable[[str, str], None],
         on_drained: Callable[[], None],
@@ -150,6 +157,7 @@ class XmppSession:
         self.users = users
         self.muc = muc
         self.direct = direct
+        self.pep = pep
         self.user: LiveUser | None = None  # set by Users.add
         # Available presence as the others see it (its children); None while not available.
         self.presence: str | None = None
@@ -158,10 +166,15 @@ class XmppSession:
         self.interested = False  # asked for the roster: gets roster pushes
         self.directed: dict[str, Jid] = {}
         self.visits: dict[str, Visit] = {}  # by bare room JID
-        # Rooms of other servers that this client waits to enter, by bare JID (muc/joining.py).
+        # What its presence says of its features, the id of the question what these are, and the nodes that it wants to
+        # hear of (pep/capabilities.py).
+        self.caps: Caps | None = None
+        self.caps_query: str | None = None
+        self.wants: frozenset[str] = frozenset()
         # Asked for its list of blocked people, and hears when that changes (XEP-0191 3.3).
         self.blocklist = False
         self.secure = secure
+        # Rooms of other servers that this client waits to enter, by bare JID (muc/joining.py).
         self.waiting: dict[str, Waiting] = {}
         self.closed = False
         # Ends the stream with a stream error of this condition and text.
@@ -264,7 +277,7 @@ class XmppSession:
             await work
         except Problem as problem:
             self.refuse(stanza, problem, _answering(stanza))
-        except (Refused, AccountRefused, MediaRefused) as refused:
+        except (Refused, AccountRefused, NodeRefused, MediaRefused) as refused:
             self.refuse(stanza, problem_of(refused), _answering(stanza))
         except Exception:
             # A bug: told to us with its trace, to the client as what it is. Nothing else of the stream suffers.

@@ -68,9 +68,12 @@ async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
             if refused.refusal is not Refusal.ALIAS_TAKEN:
                 raise
         room_id = await _made_meanwhile(session, word)
-    if room_id in session.channels:
-        return
     room = await session.reader.room(room_id)
+    if room_id in session.channels:
+        name = network.names.channel(room)
+        if fold(name) != fold(word):
+            session.numeric(n.ERR_LINKCHANNEL, word, name, "You are on that channel already, by its other name")
+        return
     if not room.is_here(network.names.server):
         network.joining.begin(session, word, room_id)
         return

@@ -146,6 +146,7 @@ async def _wishes(session: IrcSession, channel: Channel, changes: list[Change]) 
     ``-x`` of the shown rank takes it away; of any other it does nothing, and that is said.
     """
     wishes: dict[UserId, Rank] = {}
+    not_held: list[tuple[Change, UserId]] = []
     for change in changes:
         if change.arg is None:
             session.numeric(n.ERR_NEEDMOREPARAMS, "MODE", "Not enough parameters")
@@ -166,9 +167,13 @@ async def _wishes(session: IrcSession, channel: Channel, changes: list[Change]) 
                 wishes[user_id] = rank
         elif present is rank or (rank is Rank.OP and user_id in wishes) or _is_shown_as_owner(channel, present, rank):
             wishes[user_id] = Rank.PLAIN
-        elif not (rank is Rank.OP and present in (Rank.OWNER, Rank.ADMIN) and op_is_owner(channel.room.power)):
+        else:
+            not_held.append((change, user_id))
+    for change, user_id in not_held:
+        # "-oq" as it is announced: the higher letter took it away.
+        if user_id not in wishes:
             text = f"They do not have +{change.letter}"
-            session.standard("NOTE", "MODE", "NOT_HELD", channel.name, echo(change.arg), text=text)
+            session.standard("NOTE", "MODE", "NOT_HELD", channel.name, echo(change.arg or ""), text=text)
     return wishes
 
 

@@ -6,14 +6,14 @@ one entry for each room, whatever is said there. spec: Matrix server-server-api 
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from msgspec import Struct
 
 from tripoint.core.canonical_json import JsonObject, encode_lenient
 from tripoint.core.ids import ServerName
-from tripoint.rooms.outbox import DestinationRow, MissedRow, Outgoing
+from tripoint.rooms.outbox import DestinationRow, MissedRow, Outgoing, UnansweredRow
 
 # spec: "they can have at most 50 PDUs and 100 EDUs".
 MAX_PDUS: Final = 50
@@ -27,6 +27,8 @@ FIRST_WAIT_MS: Final = 10_000
 RECENT_WAIT_MS: Final = 5 * 60_000
 LONGEST_WAIT_MS: Final = 60 * 60_000
 RECENT_MS: Final = 60 * 60_000
+# What is true for seconds: it is not said again when the transaction that held it is.
+FLEETING: Final = frozenset({"m.typing", "m.presence"})
 
 EduKey = tuple[str, ...]
 
@@ -61,32 +63,58 @@ def next_failing(before: Failing | None, now_ms: int, chance: float) -> Failing:
 
 
 class Parcel:
-    """One transaction on its way, and what it takes back with it if it does not arrive."""
+    """One transaction on its way, and what it takes back with it if it does not arrive.
 
-    __slots__ = ("edus", "entries", "pdus", "rooms")
+    `txn_id`, `origin` and `sent_at_ms` are set by seal(), when nothing more goes into it.
+    """
+
+    __slots__ = ("edus", "entries", "origin", "pdus", "rooms", "sent_at_ms", "txn_id")
 
     def __init__(self) -> None:
         self.entries: list[Outgoing] = []
         self.rooms: dict[int, int] = {}
         self.pdus: list[bytes] = []
         self.edus: list[Edu] = []
+        self.txn_id = ""
+        self.origin = ServerName("")
+        self.sent_at_ms = 0
 
-    def body(self, server: ServerName, now_ms: int) -> bytes:
-        """The transaction as canonical JSON. Stored events are canonical as they are."""
+    def seal(self, txn_id: str, origin: ServerName, now_ms: int) -> bytes:
+        """Give it its id; the transaction as canonical JSON. Stored events are canonical as they are."""
+        self.txn_id, self.origin, self.sent_at_ms = txn_id, origin, now_ms
+        return self.body(self.edus)
+
+    def body(self, edus: Sequence[Edu]) -> bytes:
         return b'{"edus":[%s],"origin":%s,"origin_server_ts":%d,"pdus":[%s]}' % (
-            b",".join(edu.encoded() for edu in self.edus),
-            encode_lenient(server),
-            now_ms,
+            b",".join(edu.encoded() for edu in edus),
+            encode_lenient(self.origin),
+            self.sent_at_ms,
             b",".join(self.pdus),
         )
+
+
+class Unanswered:
+    """A transaction that was sent and not acknowledged: it comes before any other, under its own id.
+
+    `body` is None where it was written down, and is to be read again. `rooms`: those that it tells of, with the
+    position from which the server lacks something there even when it has arrived (None: nothing). What it tells of
+    counts as missed all the same, so that nothing is lost with it.
+    """
+
+    __slots__ = ("body", "rooms", "txn_id")
+
+    def __init__(self, txn_id: str, body: bytes | None, rooms: Iterable[int] = ()) -> None:
+        self.txn_id = txn_id
+        self.body = body
+        self.rooms: dict[int, int | None] = dict.fromkeys(rooms)
 
 
 class Lane:
     """See the module. Positions of the log say how far the server is."""
 
     __slots__ = (
-        "_changed_rooms", "_pdu_bytes", "_row", "_row_lost", "busy", "edus", "failing", "missed", "parcel", "pending",
-        "position", "queued", "server", "tried_at_ms",
+        "_changed_rooms", "_changed_unanswered", "_pdu_bytes", "_row", "_row_lost", "busy", "edus", "failing", "missed",
+        "parcel", "pending", "position", "queued", "server", "tried_at_ms", "unanswered",
     )  # fmt: skip
 
     def __init__(self, server: ServerName) -> None:
@@ -97,16 +125,18 @@ class Lane:
         self.edus: dict[EduKey, Edu] = {}
         self.failing: Failing | None = None
         self.parcel: Parcel | None = None
+        self.unanswered: Unanswered | None = None
         self.busy = self.queued = False
         self.tried_at_ms = 0
         self._changed_rooms: set[int] = set()
+        self._changed_unanswered = False
         self._row: DestinationRow | None = None
         self._row_lost = False
         self._pdu_bytes = 0
 
     @property
     def has_work(self) -> bool:
-        return bool(self.pending or self.missed or self.edus)
+        return bool(self.unanswered or self.pending or self.missed or self.edus)
 
     @property
     def is_quiet(self) -> bool:
@@ -121,6 +151,10 @@ class Lane:
 
     def restore_missed(self, room_key: int, since: int) -> None:
         self.missed[room_key] = since
+
+    def restore_unanswered(self, txn_id: str) -> None:
+        """What it told of is not known any more: that is told twice, and known there by its ids."""
+        self.unanswered = Unanswered(txn_id, None)
 
     # -- what is to be said
 
@@ -147,6 +181,9 @@ class Lane:
         if known is None or since < known:
             self.missed[room_key] = since
             self._changed_rooms.add(room_key)
+        if self.unanswered is not None and room_key in self.unanswered.rooms:
+            after = self.unanswered.rooms[room_key]
+            self.unanswered.rooms[room_key] = since if after is None else min(since, after)
 
     def _fall_behind(self) -> None:
         for entry in self.pending:
@@ -209,20 +246,54 @@ class Lane:
         if parcel.entries:
             self.position = max(self.position, parcel.entries[-1].position)
 
+    def arrived_at_last(self) -> None:
+        """The one that was unanswered was acknowledged."""
+        unanswered, self.unanswered = self.unanswered, None
+        assert unanswered is not None, "a transaction was not answered"
+        self._changed_unanswered = True
+        self._changed_rooms.update(unanswered.rooms)
+        for room_key, after in unanswered.rooms.items():
+            if after is None:
+                self.missed.pop(room_key, None)
+            else:
+                self.missed[room_key] = after
+
+    def give_up(self) -> None:
+        """Nothing will come of the one that is unanswered. What it told of is missed."""
+        self._changed_unanswered = self._changed_unanswered or self.unanswered is not None
+        self.unanswered = None
+
     def failed(self, now_ms: int, chance: float) -> None:
         """It was not: everything that waits is missed from now on, and what nobody keeps is dropped."""
-        parcel, self.parcel = self.parcel, None
         self.failing = next_failing(self.failing, now_ms, chance)
-        if parcel is not None:
-            for room_key, since in parcel.rooms.items():
-                self._miss(room_key, since)
-            for entry in parcel.entries:
-                self._miss(entry.room_key, entry.position)
-        for edu in (*(parcel.edus if parcel is not None else ()), *self.edus.values()):
+        self.hold()
+        for edu in self.edus.values():
             if edu.position is not None:
                 self._miss(edu.room_key, edu.position)
         self.edus.clear()
         self._fall_behind()
+
+    def hold(self) -> None:
+        """What is on its way may have arrived, or not: it is unanswered, if it was sent at all."""
+        parcel, self.parcel = self.parcel, None
+        if parcel is None:
+            return
+        edus = [edu for edu in parcel.edus if edu.kind not in FLEETING]
+        rooms = {*parcel.rooms, *(entry.room_key for entry in parcel.entries)}
+        rooms |= {edu.room_key for edu in edus if edu.position is not None}
+        # One that is missed beside it lacks something that came before.
+        rooms -= self.missed.keys()
+        for room_key, since in parcel.rooms.items():
+            self._miss(room_key, since)
+        for entry in parcel.entries:
+            self._miss(entry.room_key, entry.position)
+        for edu in edus:
+            if edu.position is not None:
+                self._miss(edu.room_key, edu.position)
+        if not parcel.txn_id or not (parcel.pdus or edus):
+            return
+        self.unanswered = Unanswered(parcel.txn_id, parcel.body(edus), rooms)
+        self._changed_unanswered = True
 
     # -- what is written down
 
@@ -236,7 +307,7 @@ class Lane:
         found += [edu.position for edu in waiting if edu.position is not None]
         return min(found, default=None)
 
-    def rows(self, floor: int) -> tuple[list[DestinationRow], list[MissedRow]]:
+    def rows(self, floor: int) -> tuple[list[DestinationRow], list[MissedRow], list[UnansweredRow]]:
         """What has to be written down with this floor."""
         failing = self.failing
         row = None
@@ -258,14 +329,26 @@ class Lane:
                 since = on_the_way[room_key] if since is None else min(since, on_the_way[room_key])
             missed.append(MissedRow(self.server, room_key, since))
         self._changed_rooms.clear()
-        return destinations, missed
+        held = []
+        if self._changed_unanswered:
+            self._changed_unanswered = False
+            kept = self.unanswered
+            held.append(UnansweredRow(self.server, kept.txn_id if kept else None, (kept and kept.body) or b""))
+        return destinations, missed, held
 
-    def rows_lost(self, missed: Sequence[MissedRow]) -> None:
+    def rows_written(self, unanswered: Sequence[UnansweredRow]) -> None:
+        """A body that is written down is not kept here: a thousand servers may be away."""
+        for row in unanswered:
+            if self.unanswered is not None and self.unanswered.txn_id == row.txn_id:
+                self.unanswered.body = None
+
+    def rows_lost(self, missed: Sequence[MissedRow], unanswered: Sequence[UnansweredRow]) -> None:
         """They could not be written: they are due again."""
         self._row_lost = True
         self._changed_rooms.update(row.room_key for row in missed)
+        self._changed_unanswered = self._changed_unanswered or bool(unanswered)
 
     def is_settled(self, floor: int) -> bool:
         """Whether nothing of it needs to be remembered."""
-        written = self._row is None and not self._row_lost and not self._changed_rooms
+        written = self._row is None and not (self._row_lost or self._changed_rooms or self._changed_unanswered)
         return written and self.is_quiet and self.position <= floor

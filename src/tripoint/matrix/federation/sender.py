@@ -18,8 +18,9 @@ import structlog
 
 from tripoint.core.errors import RemoteFailed
 from tripoint.core.ids import RoomId, ServerName, UserId, server_of
+from tripoint.matrix.federation.client import RemoteRefused
 from tripoint.matrix.federation.edus import presence_edu, receipt_edu, typing_edu
-from tripoint.matrix.federation.lanes import Edu, EduKey, Lane
+from tripoint.matrix.federation.lanes import Edu, EduKey, Lane, Parcel
 from tripoint.rooms.changes import (
     EventCommitted,
     PresenceChanged,
@@ -29,7 +30,7 @@ from tripoint.rooms.changes import (
     TypingChanged,
     UserChange,
 )
-from tripoint.rooms.outbox import Outbox, Outgoing, OutgoingReceipt
+from tripoint.rooms.outbox import Outbox, OutboxRow, Outgoing, OutgoingReceipt
 
 log = structlog.get_logger()
 
@@ -44,6 +45,9 @@ HEARD_MS: Final = 10_000
 FORGET_MS: Final = 24 * 60 * 60_000
 # Other servers end somebody's typing by themselves: it is said again while it lasts.
 TYPING_AGAIN_MS: Final = 30_000
+
+# Answers that say that this very transaction will never be taken: what it held is told in another way.
+HOPELESS: Final = frozenset({400, 413})
 
 # (destination, transaction id, body): returns when the server has acknowledged, raises RemoteFailed.
 Send = Callable[[ServerName, str, bytes], Awaitable[None]]
@@ -111,6 +115,8 @@ class Sender:
         for missed in saved.missed:
             if missed.since is not None:
                 self._lane(missed.server).restore_missed(missed.room_key, missed.since)
+        for server, txn_id in saved.unanswered:
+            self._lane(server).restore_unanswered(txn_id)
         self._seen = max(self._seen, saved.upto)
         self._floor = saved.floor
         async for outgoing in self._outbox.events_after(saved.floor, saved.upto):
@@ -243,32 +249,47 @@ class Sender:
             pool.running -= 1
 
     async def _turn(self, lane: Lane) -> None:
-        parcel = lane.pack()
         lane.tried_at_ms = self._now_ms()
+        unanswered = lane.unanswered
+        if unanswered is not None:
+            # spec: "must wait and retry for a 200 OK response before sending a transaction with a different txnId".
+            txn_id, body = unanswered.txn_id, unanswered.body or await self._outbox.unanswered(lane.server)
+            if body is None:
+                lane.give_up()
+                return
+        else:
+            parcel = await self._pack(lane)
+            if not parcel.pdus and not parcel.edus:
+                # It shares none of these rooms any more: there is nothing left to be told, and nobody to be tried.
+                self._is_up(lane)
+                return
+            self._number += 1
+            txn_id = f"{self._prefix}-{self._number}"
+            body = parcel.seal(txn_id, self._server, self._now_ms())
+        try:
+            await self._send(lane.server, txn_id, body)
+        except RemoteFailed as failed:
+            self.results["failed"] += 1
+            self._is_down(lane, failed.reason)
+            if isinstance(failed, RemoteRefused) and failed.status in HOPELESS:
+                lane.give_up()
+        else:
+            self.results["sent"] += 1
+            self._is_up(lane)
+
+    async def _pack(self, lane: Lane) -> Parcel:
+        parcel = lane.pack()
         while (missed := lane.next_missed()) is not None:
             pdus, receipts = await self._outbox.missed(lane.server, *missed)
             if not lane.add_missed(pdus, [receipt_edu(receipt)[1] for receipt in receipts]):
                 lane.leave_missed(missed[0])
                 break
         self._dirty[lane] = None
-        if not parcel.pdus and not parcel.edus:
-            # It shares none of these rooms any more: there is nothing left to be told, and nobody to be tried.
-            self._is_up(lane)
-            return
-        self._number += 1
-        try:
-            await self._send(
-                lane.server, f"{self._prefix}-{self._number}", parcel.body(self._server, self._now_ms())
-            )
-        except RemoteFailed as failed:
-            self.results["failed"] += 1
-            self._is_down(lane, failed.reason)
-        else:
-            self.results["sent"] += 1
-            self._is_up(lane)
+        return parcel
 
     def _is_up(self, lane: Lane) -> None:
-        if lane.failing is not None and (lane.parcel is None or lane.parcel.pdus or lane.parcel.edus):
+        answered = lane.unanswered is not None or lane.parcel is None or lane.parcel.pdus or lane.parcel.edus
+        if lane.failing is not None and answered:
             log.info(
                 "federation.server_is_back",
                 server=lane.server,
@@ -278,7 +299,9 @@ class Sender:
         self._down.pop(lane, None)
         self._dirty[lane] = None
         lane.failing = None
-        if lane.parcel is not None:
+        if lane.unanswered is not None:
+            lane.arrived_at_last()
+        elif lane.parcel is not None:
             lane.arrived()
 
     def _is_down(self, lane: Lane, reason: str) -> None:
@@ -328,16 +351,19 @@ class Sender:
                 floor = first - 1
         dirty, self._dirty = self._dirty, {}
         written = [(lane, *lane.rows(floor)) for lane in dirty]
-        destinations = [row for _, rows, _ in written for row in rows]
-        missed = [row for _, _, rows in written for row in rows]
-        if floor != self._floor or destinations or missed:
-            if not await self._outbox.save(destinations, missed, floor):
-                for lane, _, rows in written:
-                    lane.rows_lost(rows)
+        rows: list[OutboxRow] = []
+        for _, destinations, missed, unanswered in written:
+            rows += [*destinations, *missed, *unanswered]
+        if floor != self._floor or rows:
+            if not await self._outbox.save(rows, floor):
+                for lane, _, missed, unanswered in written:
+                    lane.rows_lost(missed, unanswered)
                 self._dirty |= dirty
                 log.warning("federation.not_stored", what="how far other servers are")
                 return
             self._floor = floor
+            for lane, _, _, unanswered in written:
+                lane.rows_written(unanswered)
         for lane in dirty:
             if lane.is_settled(floor):
                 if self._lanes.get(lane.server) is lane:
@@ -351,6 +377,10 @@ class Sender:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for lane in self._lanes.values():
+            if lane.parcel is not None:
+                lane.hold()
+                self._dirty[lane] = None
         await self.write_down()
 
     # -- for the metrics

@@ -34,6 +34,8 @@ from tripoint.store.writes import (
     PutMissedRoom,
     PutMissingPast,
     PutName,
+    PutNode,
+    PutNodeItem,
     PutPartialRoom,
     PutProfile,
     PutReceipt,
@@ -45,6 +47,7 @@ from tripoint.store.writes import (
     PutStagedPdu,
     PutStrippedState,
     PutToken,
+    PutUnanswered,
     PutWaitingRedaction,
     ReplaceEventJson,
     StateDelta,
@@ -69,6 +72,7 @@ MEDIA = (
 )
 CACHED = "WHERE uploader IS NULL AND server != ? AND quarantined = 0 "
 MEDIA_LINK = "SELECT link, server, media_id, subject, filename FROM media_links "
+NODE_ITEM = "SELECT user_id, node, item_id, position, publisher, ts_ms, payload FROM node_items "
 TOKEN = "SELECT token_hash, user_id, device_id, refresh, expires_ts_ms FROM tokens "
 
 
@@ -223,6 +227,15 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR REPLACE INTO rosters (user_id, jid, data) VALUES (?,?,?)",
         lambda w: (w.user_id, w.jid, w.data),
     ),
+    PutNode: (
+        "INSERT OR REPLACE INTO nodes (user_id, node, config) VALUES (?,?,?)",
+        lambda w: (w.user_id, w.node, w.config),
+    ),
+    PutNodeItem: (
+        "INSERT OR REPLACE INTO node_items (user_id, node, item_id, position, publisher, ts_ms, payload)"
+        " VALUES (?,?,?,?,?,?,?)",
+        lambda w: (w.user_id, w.node, w.item_id, w.position, w.publisher, w.ts_ms, w.payload),
+    ),
     PutRegistrationToken: (
         "INSERT OR REPLACE INTO registration_tokens (token, uses_left, expires_ts_ms) VALUES (?,?,?)",
         lambda w: (w.token, w.uses_left, w.expires_ts_ms),
@@ -273,6 +286,10 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
     PutMissedRoom: (
         "INSERT OR REPLACE INTO missed_rooms (server, room_key, since) VALUES (?,?,?)",
         lambda w: (w.server, w.room_key, w.since),
+    ),
+    PutUnanswered: (
+        "INSERT OR REPLACE INTO unanswered_transactions (server, txn_id, body) VALUES (?,?,?)",
+        lambda w: (w.server, w.txn_id, w.body),
     ),
     PutStagedPdu: (
         "INSERT OR IGNORE INTO staged_pdus (event_id, room_key, origin, json) VALUES (?,?,?,?)",
@@ -331,6 +348,12 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "DELETE FROM rosters WHERE user_id = ? AND jid = ?",
         lambda w: (w.user_id, w.jid),
     ),
+    PutNode: ("config", "DELETE FROM nodes WHERE user_id = ? AND node = ?", lambda w: (w.user_id, w.node)),
+    PutNodeItem: (
+        "payload",
+        "DELETE FROM node_items WHERE user_id = ? AND node = ? AND item_id = ?",
+        lambda w: (w.user_id, w.node, w.item_id),
+    ),
     PutServerKey: (
         "public_key",
         "DELETE FROM server_keys WHERE server = ? AND key_id = ?",
@@ -349,6 +372,11 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "since",
         "DELETE FROM missed_rooms WHERE server = ? AND room_key = ?",
         lambda w: (w.server, w.room_key),
+    ),
+    PutUnanswered: (
+        "txn_id",
+        "DELETE FROM unanswered_transactions WHERE server = ?",
+        lambda w: (w.server,),
     ),
     PutMedia: (
         "type",
@@ -387,6 +415,8 @@ _DROP_ACCOUNT = tuple(
         "account_data",
         "filters",
         "rosters",
+        "nodes",
+        "node_items",
         "memberships",
         "receipts",
     )

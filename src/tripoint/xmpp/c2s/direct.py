@@ -25,6 +25,7 @@ from tripoint.xmpp.c2s.upload import pasted
 from tripoint.xmpp.c2s.users import LiveUser, Users
 from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.jid import Jid, parse_user_jid
+from tripoint.xmpp.links import link_rooms
 from tripoint.xmpp.messages import content_of, text_of
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_of, reactions_xml
 from tripoint.xmpp.refusals import Problem
@@ -82,7 +83,10 @@ class DirectMessages:
         relation = await relation_of(session, room, stanza, (target, session.user_id))
         if relation.answers is not None:
             text = text_of(stanza, relation) or text
-        content = await pasted(session, stanza, relation) or content_of(stanza, *text, relation)
+        content = await pasted(session, stanza, relation)
+        if content is None:
+            kind, words = text
+            content = content_of(stanza, kind, link_rooms(words, self._doors.domains), relation)
         content = await corrected(session, room, stanza, content)
         origin = origin_of(session, stanza)
         key = (session.id, origin.token)

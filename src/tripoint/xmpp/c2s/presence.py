@@ -64,6 +64,7 @@ async def became_available(session: XmppSession, stanza: Element, jid: Jid) -> N
         session.user_id, session.id, _PRESENCE_OF_SHOW[show_of(stanza)], status[:1000] if status else None
     )
     _tell_contacts(session, user, _stanza(session.full, inside))
+    session.pep.capabilities.heard(session, stanza)
     if first:
         _show_contacts(session, user)
         _show_requests(session, user)
@@ -152,6 +153,10 @@ async def handle_subscription(session: XmppSession, kind: str, contact: Jid, sta
         if live is not None and session.user is not None:
             for mine in session.user.available():
                 _tell_user(live, _stanza(mine.full, mine.presence or ""))
+        if live is not None:
+            # spec: XEP-0163 4.3.4: and hears of what we publish
+            for theirs in live.available():
+                await session.pep.show_last(theirs, session.user_id, theirs.wants)
     elif kind == "unsubscribed" and state.from_:
         live = users.live(target)
         if live is not None and session.user is not None:

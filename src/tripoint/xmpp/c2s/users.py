@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from tripoint.accounts.ports import AccountService, RosterItem
 from tripoint.core.ids import UserId
-from tripoint.xmpp.jid import Domains, Jid, parse_user_jid, user_jid
+from tripoint.xmpp.jid import Domains, Jid, parse_jid, parse_user_jid, user_jid
 from tripoint.xmpp.render import to_attribute
 from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import ROSTER_NS
@@ -110,6 +110,14 @@ class Users:
         """The user of a JID of ours, if online."""
         user_id = parse_user_jid(jid, self._domains)
         return None if user_id is None else self._users.get(user_id)
+
+    def by_bare(self, bare: str) -> LiveUser | None:
+        """The user of a bare JID of ours that stands in a roster, if online."""
+        return self.at(parse_jid(bare))
+
+    def user_of(self, bare: str) -> UserId | None:
+        """Who a bare JID that stands in a roster is, on any Matrix server; None for other servers' JIDs."""
+        return parse_user_jid(parse_jid(bare), self._domains)
 
     def session(self, full: str) -> XmppSession | None:
         """The session bound to a full JID."""

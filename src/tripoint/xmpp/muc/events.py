@@ -205,6 +205,8 @@ def _join_rules(view: MucView, change: EventCommitted) -> None:
 
 
 def _ranks(view: MucView, change: EventCommitted) -> None:
+    if view.take_settings():
+        tell_configured(view, change.event.event_id)
     view.take_ranks()
 
 

@@ -22,9 +22,9 @@ def link_mentions(text: RichText, names: Mapping[str, UserId]) -> RichText:
     changed = False
     for number, block in enumerate(text.blocks):
         if isinstance(block, Paragraph):
-            inlines = _linked(block.inlines, names, first=number == 0)
-            changed = changed or len(inlines) != len(block.inlines)
-            blocks.append(Paragraph(tuple(inlines)))
+            inlines = tuple(_linked(block.inlines, names, first=number == 0))
+            changed = changed or inlines != block.inlines
+            blocks.append(Paragraph(inlines))
         else:
             blocks.append(block)
     return RichText(tuple(blocks)) if changed else text

@@ -11,6 +11,7 @@ from tripoint.xmpp.c2s.relating import relate
 from tripoint.xmpp.c2s.upload import pasted
 from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
+from tripoint.xmpp.links import link_rooms
 from tripoint.xmpp.messages import content_of, text_of
 from tripoint.xmpp.muc.mentions import link_mentions
 from tripoint.xmpp.muc.reactions import react
@@ -79,7 +80,8 @@ async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
             await _without_text(session, visit, stanza)
             return
         kind, text = said
-        content = content_of(stanza, kind, link_mentions(text, view.known_names()), relation)
+        text = link_rooms(link_mentions(text, view.known_names()), view.doors.domains)
+        content = content_of(stanza, kind, text, relation)
     content = await corrected(session, view.room.room_id, stanza, content)
     await session.doors.rooms.do(
         SendEvent(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.json_view import object_at
-from tripoint.core.power import moderated
+from tripoint.core.power import anybody_sets_topic, moderated
 from tripoint.rooms.commands import (
     CloseRoom,
     Command,
@@ -139,7 +139,7 @@ def _form(room: RoomView) -> str:
             _MEMBERS_ONLY, "boolean", "Only invited people may enter", _bool(not is_public(room) and not room.locked)
         ),
         _field(_MODERATED, "boolean", "Only those with voice may speak", _bool(moderated(room.power))),
-        _field(_CHANGE_SUBJECT, "boolean", "Everybody may change the topic", _bool(_anybody_sets_topic(room))),
+        _field(_CHANGE_SUBJECT, "boolean", "Everybody may change the topic", _bool(anybody_sets_topic(room.power))),
         _field(_WITH_PASSWORD, "boolean", "A password gives entry", _bool(asks_password(room.state))),
         # docs/mapping.md 8.5: it is written and never read back
         _field(_SECRET, "text-private", "The password, to set another one", ""),
@@ -191,10 +191,6 @@ def _field(var: str, kind: str, label: str, value: str, options: str = "") -> st
 
 def _bool(value: bool) -> str:
     return "1" if value else "0"
-
-
-def _anybody_sets_topic(room: RoomView) -> bool:
-    return room.power.event("m.room.topic", is_state=True) <= room.power.users_default
 
 
 # -- what a form changes
@@ -286,7 +282,7 @@ def _levels(room: RoomView, wishes: Mapping[str, str]) -> JsonObject | None:
             events["m.room.message"] = 1 if moderate else 0
         changed = True
     anybody = _wish(wishes, _CHANGE_SUBJECT)
-    if anybody is not None and anybody is not _anybody_sets_topic(room):
+    if anybody is not None and anybody is not anybody_sets_topic(room.power):
         events["m.room.topic"] = room.power.users_default if anybody else max(50, room.power.state_default)
         changed = True
     if not changed:

@@ -42,7 +42,7 @@ def tell_reset(view: MucView, change: StateReset) -> None:
     types = {event.type for pair in change.changed for event in pair if event is not None}
     if "m.room.topic" in types:
         view.tell(room_message(view.jid, f"<subject>{escape_text(view.room.topic or '')}</subject>"))
-    if types & _CONFIGURATION:
+    if view.take_settings() or types & _CONFIGURATION:
         tell_configured(view, None)
     if "m.room.encryption" in types and view.room.encrypted:
         tell_encrypted(view)

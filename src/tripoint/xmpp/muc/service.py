@@ -10,6 +10,7 @@ from tripoint.core.ids import RoomAlias, RoomId, UserId, server_of
 from tripoint.core.json_view import text_at
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.changes import (
+    DirectoryChanged,
     EventCommitted,
     MembershipChanged,
     PresenceChanged,
@@ -25,7 +26,7 @@ from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refused
 from tripoint.xmpp.c2s.users import Users
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_local, room_id_jid_local
-from tripoint.xmpp.muc.events import tell_closed, tell_event, tell_typing
+from tripoint.xmpp.muc.events import tell_closed, tell_configured, tell_event, tell_typing
 from tripoint.xmpp.muc.resets import tell_reset
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.projection import Nicks, is_public, room_jid
@@ -106,6 +107,9 @@ class Muc:
                 self.close_if_empty(view)
             elif isinstance(change, TypingChanged):
                 tell_typing(view, change)
+            elif isinstance(change, DirectoryChanged):
+                if view.take_settings():
+                    tell_configured(view, None)
             elif isinstance(change, RoomClosed):
                 tell_closed(view, change.reason, self._venue(change.replacement))
                 self.close_if_empty(view)

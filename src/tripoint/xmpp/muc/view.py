@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from tripoint.core.ids import RoomAlias, UserId
-from tripoint.core.power import Rank
+from tripoint.core.power import Rank, anybody_sets_topic, moderated
 from tripoint.core.richtext import Mention, RoomPill
 from tripoint.rooms.listing import CUT_NOTE, is_listed, listed_members, lists_all
 from tripoint.rooms.ports import RoomView
@@ -95,6 +95,7 @@ class MucView:
         # How many are on their way in: the view must not be forgotten while they ask for things.
         self.holds = 0
         self._lists_all = lists_all(room)
+        self._settings = _settings(room)
         for user_id in self._listed():
             self._add(user_id)
 
@@ -406,6 +407,11 @@ class MucView:
                 who.standing = standing
                 self.refresh(who)
 
+    def take_settings(self) -> bool:
+        """Whether what the configuration form makes of levels and of the directory is another than it was."""
+        before, self._settings = self._settings, _settings(self.room)
+        return before != self._settings
+
     # -- presence of members
 
     def presence_changed(self, user_id: UserId) -> None:
@@ -423,3 +429,7 @@ class MucView:
             x = muc_user(item(Standing(GONE, GONE)), (Status.SELF_PRESENCE, *codes))
             visit.session.send_shared(room_presence(who.jid, x + who.id_xml, unavailable=True))
             self.forget_visit(visit)
+
+
+def _settings(room: RoomView) -> tuple[bool, ...]:
+    return moderated(room.power), anybody_sets_topic(room.power), room.listed

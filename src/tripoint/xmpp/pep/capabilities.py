@@ -1,0 +1,72 @@
+"""What clients want to hear of: their presence names a hash of their features, and each hash is asked about once.
+
+What is asked goes out as an IQ from the account's bare address; nothing waits for the answer. An answer that does not
+hash to what was promised counts for the session that gave it, and for nobody else.
+spec: XEP-0115 5.4, 6; XEP-0060 9.2. Read next: tripoint/xmpp/caps.py.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from tripoint.xmpp.caps import Caps, can_check, caps_in, is_as_promised, wanted_nodes
+from tripoint.xmpp.tables import DISCO_INFO_NS
+from tripoint.xmpp.wire import Element, escape_attribute
+
+if TYPE_CHECKING:
+    from tripoint.xmpp.session import XmppSession
+
+# Versions of clients; one has some hundred bytes.
+_REMEMBERED: Final = 5000
+
+# Called when what a session wants is known, with what it wanted before.
+Wants = Callable[["XmppSession", frozenset[str]], None]
+
+
+class Capabilities:
+    """What is known of clients' features in this process; lost ones are asked for again."""
+
+    def __init__(self, wants: Wants) -> None:
+        self._wants = wants
+        self._known: OrderedDict[tuple[str, str], frozenset[str]] = OrderedDict()
+        self._count = 0
+
+    def heard(self, session: "XmppSession", presence: Element) -> None:
+        """Available presence of a client. One without <c/> says nothing new."""
+        caps = caps_in(presence)
+        if caps is None or (caps == session.caps and session.wants):
+            return
+        session.caps = caps
+        known = self._known.get((caps.hash or "", caps.ver))
+        if known is not None:
+            session.caps_query = None
+            self._set(session, known)
+        else:
+            self._ask(session, caps)
+
+    def answered(self, session: "XmppSession", iq: Element) -> None:
+        """The answer to what was asked last, or to something else."""
+        caps = session.caps
+        if session.caps_query is None or iq.get("id") != session.caps_query or caps is None:
+            return
+        session.caps_query = None
+        query = iq.child("query", DISCO_INFO_NS)
+        if iq.get("type") != "result" or query is None:
+            return
+        wanted = wanted_nodes(query)
+        if can_check(caps) and is_as_promised(query, caps):
+            self._known[caps.hash or "", caps.ver] = wanted
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        self._set(session, wanted)
+
+    def _set(self, session: "XmppSession", wanted: frozenset[str]) -> None:
+        before, session.wants = session.wants, wanted
+        self._wants(session, before)
+
+    def _ask(self, session: "XmppSession", caps: Caps) -> None:
+        self._count += 1
+        session.caps_query = f"caps-{self._count}"
+        head = f"<iq type='get' from='{escape_attribute(session.bare)}' id='{session.caps_query}'"
+        node = escape_attribute(f"{caps.node}#{caps.ver}")
+        session.send(head.encode() + session.to + f"><query xmlns='{DISCO_INFO_NS}' node='{node}'/></iq>".encode())

@@ -1,0 +1,120 @@
+"""Telling what was published: who hears of a change, and what it looks like.
+
+The owner's own resources and the contacts who may see the owner's presence hear of it, where their clients have said
+that they want to (XEP-0163 4). What is told is not kept for anybody: who comes later gets the newest item.
+spec: XEP-0060 7.1.2.1, 7.2.2.1, 8.4.2, 8.5.2; XEP-0163 4.3. Read next: capabilities.py.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from tripoint.accounts.ports import RosterItem
+from tripoint.core.ids import UserId
+from tripoint.core.nodes import Access, NodeConfig, NodeItem
+from tripoint.rooms.changes import NodeChanged
+from tripoint.xmpp.render import delay
+from tripoint.xmpp.tables import PUBSUB_EVENT_NS
+from tripoint.xmpp.wire import escape_attribute
+
+if TYPE_CHECKING:
+    from tripoint.xmpp.c2s.users import LiveUser, Users
+    from tripoint.xmpp.session import Doors, XmppSession
+
+
+def item_xml(item: NodeItem, *, payload: bool = True) -> str:
+    """An <item/>; its payload says its own namespace."""
+    head = f"<item id='{escape_attribute(item.item_id)}'"
+    return f"{head}>{item.payload}</item>" if payload else f"{head}/>"
+
+
+def published(node: str, items: tuple[NodeItem, ...], *, payload: bool = True) -> str:
+    """spec: XEP-0060 7.1.2.1, 7.1.2.2"""
+    return _items(node, "".join([item_xml(item, payload=payload) for item in items]))
+
+
+def retracted(node: str, item_ids: tuple[str, ...]) -> str:
+    """spec: XEP-0060 7.2.2.1"""
+    return _items(node, "".join([f"<retract id='{escape_attribute(item_id)}'/>" for item_id in item_ids]))
+
+
+def changed(change: NodeChanged) -> str:
+    """The inside of the notification of a change; empty where the node is not set to tell."""
+    node, config = change.node, change.config
+    if change.deleted:
+        return _event(f"<delete node='{escape_attribute(node)}'/>") if config.notify_delete else ""
+    if change.purged:
+        return _event(f"<purge node='{escape_attribute(node)}'/>") if config.notify_retract else ""
+    if change.retracted:
+        return retracted(node, change.retracted) if config.notify_retract else ""
+    return published(node, change.published, payload=config.deliver_payloads)
+
+
+def last_item(node: str, item: NodeItem, by: str) -> str:
+    """The newest item, for who has just come. spec: XEP-0163 4.3.4"""
+    return published(node, (item,)) + delay(by, item.ts_ms)
+
+
+def _items(node: str, inside: str) -> str:
+    return _event(f"<items node='{escape_attribute(node)}'>{inside}</items>")
+
+
+def _event(inside: str) -> str:
+    return f"<event xmlns='{PUBSUB_EVENT_NS}'>{inside}</event>"
+
+
+class Notifier:
+    """Sends notifications to the sessions of this process."""
+
+    def __init__(self, doors: "Doors", users: "Users") -> None:
+        self._doors = doors
+        self._users = users
+
+    async def tell(self, owner: UserId, node: str, config: NodeConfig, xml: str) -> None:
+        """Tell everybody who may hear of a node and wants to; `xml` is the inside of the message."""
+        sessions = self._own(owner, node)
+        if config.access is not Access.WHITELIST:
+            sessions += self._contacts(owner, node, config, await self._users.roster_of(owner))
+        self._send(sessions, owner, xml)
+
+    def tell_owner(self, owner: UserId, node: str, xml: str) -> None:
+        """Tell the owner's own clients that want to hear of a node."""
+        self._send(self._own(owner, node), owner, xml)
+
+    def send(self, session: "XmppSession", owner: UserId, xml: str) -> None:
+        """Tell one session."""
+        self._send([session], owner, xml)
+
+    def hears(self, owner: UserId, node: str) -> bool:
+        """Whether a client of the owner is here that wants to hear of a node."""
+        return bool(self._own(owner, node))
+
+    def _send(self, sessions: "list[XmppSession]", owner: UserId, xml: str) -> None:
+        # spec: XEP-0163 4.3.1: from the bare address, to full ones
+        head = f"<message from='{escape_attribute(self._users.jid_of(owner))}' type='headline'".encode()
+        tail = f">{xml}</message>".encode()
+        for session in sessions:
+            session.send(head + session.to + tail)
+
+    def _own(self, owner: UserId, node: str) -> "list[XmppSession]":
+        user = self._users.live(owner)
+        return [] if user is None else _wanting(user, node)
+
+    def _contacts(
+        self, owner: UserId, node: str, config: NodeConfig, roster: Mapping[str, RosterItem]
+    ) -> "list[XmppSession]":
+        found: list[XmppSession] = []
+        blocks = self._doors.reader.blocks
+        for bare, item in roster.items():
+            if item.subscription not in ("from", "both"):
+                continue
+            if config.access is Access.ROSTER and set(item.groups).isdisjoint(config.groups):
+                continue
+            contact = self._users.by_bare(bare)
+            if contact is None or blocks(owner, contact.user_id) or blocks(contact.user_id, owner):
+                continue
+            found += _wanting(contact, node)
+        return found
+
+
+def _wanting(user: "LiveUser", node: str) -> "list[XmppSession]":
+    return [session for session in user.available() if node in session.wants]

@@ -1,0 +1,162 @@
+"""What accounts publish, as XMPP clients meet it: stored nodes and nodes that are views, and who may read them.
+
+A node is what a client put there (accounts/nodes.py) or a live view of what the middle knows anyway (LiveNode): then
+nothing is stored twice, and what comes from other protocols is told like what a client published.
+spec: XEP-0163, XEP-0060 4.5, XEP-0223. Read next: requests.py (what can be asked), notify.py (who hears).
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
+
+from tripoint.accounts.nodes import Nodes
+from tripoint.accounts.refusals import NodeRefusal, NodeRefused
+from tripoint.core.ids import UserId
+from tripoint.core.nodes import MAX_ITEMS, Access, NodeConfig, NodeItem, SendLast
+from tripoint.fanout.hub import Hub
+from tripoint.rooms.changes import NodeChanged, UserChange
+from tripoint.xmpp.pep.capabilities import Capabilities
+from tripoint.xmpp.pep.notify import Notifier, changed, last_item
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.tables import PUBSUB_ERRORS_NS
+from tripoint.xmpp.wire import Element
+
+if TYPE_CHECKING:
+    from tripoint.xmpp.c2s.users import Users
+    from tripoint.xmpp.session import Doors, XmppSession
+
+# Nodes that are kept for other uses and are nobody's to see (privately.py).
+HIDDEN: Final = frozenset({"jabber:iq:private"})
+# How many contacts' nodes are looked up before other work gets its turn.
+_AT_ONCE: Final = 20
+
+
+class LiveNode(Protocol):
+    """A node that every account has, whose items are made of something else."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def config(self) -> NodeConfig: ...
+    async def items(self, user_id: UserId, limit: int) -> Sequence[NodeItem]:
+        """The newest items, the newest first."""
+
+    async def item(self, user_id: UserId, item_id: str) -> NodeItem | None: ...
+    async def publish(self, session: "XmppSession", item_id: str | None, payload: Element) -> str:
+        """Do what the item means; its id. Whoever has to hear of it hears by the change that comes of it."""
+
+    async def retract(self, session: "XmppSession", item_id: str) -> None:
+        """Undo what the item stands for. NodeRefused(NO_SUCH_ITEM)."""
+
+
+class Pep:
+    """All nodes of this server's accounts."""
+
+    def __init__(self, doors: "Doors", users: "Users", nodes: Nodes, hub: Hub) -> None:
+        self.stored = nodes
+        self.notifier = Notifier(doors, users)
+        self.capabilities = Capabilities(self._wants)
+        self._doors = doors
+        self._users = users
+        self._live: dict[str, LiveNode] = {}
+        hub.watch_users(self._user_changed)
+
+    def add(self, node: LiveNode) -> None:
+        """Another node that is a view."""
+        self._live[node.name] = node
+
+    def live(self, node: str) -> LiveNode | None:
+        """The view of this name."""
+        return self._live.get(node)
+
+    # -- reading
+
+    async def nodes(self, user_id: UserId) -> Mapping[str, NodeConfig]:
+        """All nodes of an account."""
+        stored = await self.stored.nodes(user_id)
+        found = {node: config for node, config in stored.items() if node not in HIDDEN}
+        return {**found, **{node: live.config for node, live in self._live.items()}}
+
+    async def config(self, user_id: UserId, node: str) -> NodeConfig:
+        """The settings of a node. NodeRefused(NO_SUCH_NODE)."""
+        live = self._live.get(node)
+        found = live.config if live is not None else await self.stored.node(user_id, node)
+        if found is None or node in HIDDEN:
+            raise NodeRefused(NodeRefusal.NO_SUCH_NODE)
+        return found
+
+    async def items(self, user_id: UserId, node: str, limit: int = MAX_ITEMS) -> Sequence[NodeItem]:
+        """The newest items, the newest first."""
+        live = self._live.get(node)
+        return await (self.stored.items(user_id, node, limit) if live is None else live.items(user_id, limit))
+
+    async def item(self, user_id: UserId, node: str, item_id: str) -> NodeItem | None:
+        """One item."""
+        live = self._live.get(node)
+        return await (self.stored.item(user_id, node, item_id) if live is None else live.item(user_id, item_id))
+
+    async def may_read(self, owner: UserId, config: NodeConfig, viewer: "XmppSession") -> bool:
+        """Whether somebody may read a node. spec: XEP-0060 4.5"""
+        if viewer.user_id == owner:
+            return True
+        blocks = self._doors.reader.blocks
+        if config.access is Access.WHITELIST or blocks(owner, viewer.user_id):
+            return False
+        if config.access is Access.OPEN:
+            return True
+        item = (await self._users.roster_of(owner)).get(viewer.bare)
+        if item is None:
+            return False
+        if config.access is Access.ROSTER:
+            return not set(item.groups).isdisjoint(config.groups)
+        return item.subscription in ("from", "both")
+
+    async def check_may_read(self, owner: UserId, config: NodeConfig, viewer: "XmppSession") -> None:
+        """Problem unless somebody may read a node. spec: XEP-0060 6.5.9.6-6.5.9.8"""
+        if await self.may_read(owner, config, viewer):
+            return
+        if config.access is Access.PRESENCE:
+            raise _closed("not-authorized", "presence-subscription-required", "Only who may see its owner's presence")
+        if config.access is Access.ROSTER:
+            raise _closed("not-authorized", "not-in-roster-group", "Only some of its owner's contacts")
+        raise _closed("not-allowed", "closed-node", "Only its owner")
+
+    # -- telling
+
+    def _user_changed(self, change: UserChange) -> None:
+        """See fanout.hub."""
+        if isinstance(change, NodeChanged) and change.node not in self._live and change.node not in HIDDEN:
+            xml = changed(change)
+            if xml:
+                self._doors.spawn(self.notifier.tell(change.user_id, change.node, change.config, xml))
+
+    def _wants(self, session: "XmppSession", before: frozenset[str]) -> None:
+        """It is known what a client wants to hear of: it gets the newest items. spec: XEP-0163 4.3.4"""
+        news = session.wants - before
+        if news:
+            self._doors.spawn(self._show_all(session, news))
+
+    async def _show_all(self, session: "XmppSession", wanted: frozenset[str]) -> None:
+        await self.show_last(session, session.user_id, wanted)
+        roster = session.user.roster if session.user is not None else {}
+        seen = [bare for bare, item in roster.items() if item.subscription in ("to", "both")]
+        for number, bare in enumerate(seen):
+            owner = self._users.user_of(bare)
+            if owner is not None and await self._doors.accounts.is_local_user(owner):
+                await self.show_last(session, owner, wanted)
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    async def show_last(self, session: "XmppSession", owner: UserId, wanted: frozenset[str]) -> None:
+        """The newest item of each of these nodes, as far as `session` may see it."""
+        for node, config in (await self.nodes(owner)).items():
+            if node not in wanted or config.send_last is not SendLast.ON_SUB_AND_PRESENCE or session.closed:
+                continue
+            if await self.may_read(owner, config, session):
+                found = await self.items(owner, node, 1)
+                if found:
+                    self.notifier.send(session, owner, last_item(node, found[0], self._doors.domains.server))
+
+
+def _closed(condition: str, detail: str, who: str) -> Problem:
+    return Problem(condition, f"{who} may read this", extra=f"<{detail} xmlns='{PUBSUB_ERRORS_NS}'/>")
