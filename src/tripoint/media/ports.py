@@ -147,4 +147,8 @@ class RemoteMedia(Protocol):
 
 
 class NoSuchFile(Exception):
-    """The server that the file is of says that there is none."""
+    """The server that the file is of says that there is none, or (`not_yet`) that it has not come yet."""
+
+    def __init__(self, *, not_yet: bool = False) -> None:
+        super().__init__("not yet" if not_yet else "not found")
+        self.not_yet = not_yet

@@ -18,6 +18,7 @@ from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
 from tripoint.irc.options import IrcOptions
 from tripoint.matrix.federation.intake import BODY_BYTES
+from tripoint.matrix.federation.media import FileFetcher
 from tripoint.matrix.federation.trust import Federated
 from tripoint.matrix.frontend import MatrixFrontEnd
 from tripoint.media.links import UPLOAD_PATH
@@ -83,6 +84,7 @@ class App:
         self.traffic = build_traffic(config, middle, self.federation.trust, clock_ms, report_bug)
         middle.hub.watch_all_rooms(self._count)
         self.media = build_media(config, middle, folder.media, secret=secret, now_ms=clock_ms)
+        self.media.library.remote = FileFetcher(self.federation.trust.client, self.federation.outbound)
         flusher = Flusher(asyncio.get_running_loop().call_soon)
         self.irc = IrcFrontEnd(
             server,
