@@ -177,9 +177,9 @@ class OddServer:
             return Response(200, b"from of old", ((b"content-type", b"text/plain"),))
 
         download.__dict__.update(FileServingEndpoints.download.__dict__)
-        old.__dict__.update(MediaEndpoints.frozen.__dict__)
+        old.__dict__.update(MediaEndpoints.old_download.__dict__)
         monkeypatch.setattr(FileServingEndpoints, "download", download)
-        monkeypatch.setattr(MediaEndpoints, "frozen", old)
+        monkeypatch.setattr(MediaEndpoints, "old_download", old)
         # The deprecated address is on the port for clients; here other servers find it on theirs.
         monkeypatch.setattr(listener, "FEDERATION_PATHS", (*listener.FEDERATION_PATHS, "/_matrix/media/"))
 

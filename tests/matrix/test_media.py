@@ -168,8 +168,12 @@ def test_what_downloads_are_refused() -> None:
             assert await error_of(response) == (401, "M_MISSING_TOKEN")
             # Without a token nothing is had, even of what is there.
             for old in ("download", "thumbnail"):
-                response = await server.request("GET", f"{MEDIA}/{old}/{name_of(uri)}")
+                size = {"width": "32", "height": "32"}
+                response = await server.request("GET", f"{MEDIA}/{old}/{name_of(uri)}", parameters=size)
                 assert await error_of(response) == (404, "M_NOT_FOUND")
+            # Clients that show their token at the old address have it.
+            response = await server.request("GET", f"{MEDIA}/download/{name_of(uri)}/", token=alice.token)
+            assert await body_of(response) == b"x"
 
     run(work)
 
