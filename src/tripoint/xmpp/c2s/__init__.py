@@ -14,6 +14,7 @@ from tripoint.xmpp.c2s import (
     registration,
     roster,
     server,
+    vcard,
 )
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "registration",
     "roster",
     "server",
+    "vcard",
 ]
