@@ -13,7 +13,7 @@ from tools.source import ROOT, SRC, imports_of, python_files, report
 PURE = (
     r"core/.*",
     r"accounts/(sasl|refusals)\.py",
-    r"rooms/(commands|changes|refusals|visibility|limits)\.py",
+    r"rooms/(commands|changes|refusals|visibility|limits|succession|inheritance)\.py",
     r"irc/(wire|connection|tables|numerics|formatting|splitting|names|richtext|refusals)\.py",
     r"xmpp/(wire|connection|tables|jid|styling|refusals|caps|vcards)\.py",
     r"xmpp/pep/(settings|conference)\.py",

@@ -200,6 +200,9 @@ def test_state_history_is_kept_per_key(on_store: OnStore) -> None:
         before = await store.load_state_before(1, "m.room.topic", "", 4)
         assert before is not None and before.position == 1
         assert await store.load_state_before(1, "m.room.topic", "", 1) is None
+        for after, upto, wanted in ((0, 9, [1, 4]), (1, 4, [1, 4]), (2, 3, [1]), (4, 9, [4]), (5, 4, [4]), (0, 0, [])):
+            changes = await store.load_state_changes(1, "m.room.topic", "", after=after, upto=upto)
+            assert [e.position for e in changes] == wanted
 
     on_store(test)
 
@@ -288,8 +291,6 @@ def test_memberships_aliases_receipts_names(on_store: OnStore) -> None:
         assert await store.load_alias_creator(cha) == BOB
         assert await store.load_aliases(1) == [cha, tea]
         assert [(r.user_id, r.event_id) for r in await store.load_receipts(1)] == [(ALICE, "$2"), (BOB, "$1")]
-        assert [(r.user_id, r.event_id) for r in await store.load_own_receipts(1, BOB)] == [(BOB, "$1")]
-        assert await store.load_own_receipts(2, BOB) == []
         assert await store.load_names("muc_nick", "!room") == {ALICE: "Ally"}
         assert await store.load_names("muc_nick", "!other") == {}
         assert await store.load_meta("key") == "two"
@@ -714,33 +715,6 @@ def test_events_near_a_time(on_store: OnStore) -> None:
     on_store(test)
 
 
-def test_what_is_published(on_store: OnStore) -> None:
-    async def test(store: Store) -> None:
-        def item(item_id: str, position: int, payload: bytes | None = b"<x/>", node: str = "tune") -> PutNodeItem:
-            return PutNodeItem(ALICE, node, item_id, position, "alice@example.org/r", 5, payload)
-
-        assert await store.load_nodes(ALICE) == [] and await store.load_node(ALICE, "tune") is None
-        assert await store.load_published_bytes(ALICE) == 0
-        tune, mood = PutNode(ALICE, "tune", b"{}"), PutNode(ALICE, "mood", b"{}")
-        await write(store, tune, mood, PutNode(BOB, "tune", b"[]"), item("a", 1), item("b", 2), item("c", 3))
-        await write(store, item("a", 4, b"<a/>"), item("z", 5, b"<long/>", "mood"))
-        assert await store.load_nodes(ALICE) == [mood, tune]
-        assert await store.load_node(BOB, "tune") == PutNode(BOB, "tune", b"[]")
-        assert await store.load_node_items(ALICE, "tune", 2) == [item("a", 4, b"<a/>"), item("c", 3)]
-        assert await store.load_node_item(ALICE, "tune", "b") == item("b", 2)
-        assert await store.load_node_item(BOB, "tune", "b") is None
-        assert await store.load_published_bytes(ALICE) == 3 * 4 + 7
-        assert (await store.load_maxima())[0] == 5
-        await write(store, item("a", 4, None), PutNode(ALICE, "mood", None))
-        assert [row.item_id for row in await store.load_node_items(ALICE, "tune", 10)] == ["c", "b"]
-        assert await store.load_nodes(ALICE) == [tune]
-        await write(store, DropAccount(ALICE))
-        assert await store.load_nodes(ALICE) == [] and await store.load_node_items(ALICE, "tune", 10) == []
-        assert await store.load_nodes(BOB) == [PutNode(BOB, "tune", b"[]")]
-
-    on_store(test)
-
-
 HERE, THERE = ServerName("example.org"), ServerName("there.example")
 
 
@@ -830,5 +804,28 @@ def test_whether_a_local_user_is_in_a_room(on_store: OnStore) -> None:
         assert await store.has_local_member(1)
         await write(store, PutMembership(BOB, 1, "leave", 3))
         assert not await store.has_local_member(1)
+def test_what_is_published(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        def item(item_id: str, position: int, payload: bytes | None = b"<x/>", node: str = "tune") -> PutNodeItem:
+            return PutNodeItem(ALICE, node, item_id, position, "alice@example.org/r", 5, payload)
+
+        assert await store.load_nodes(ALICE) == [] and await store.load_node(ALICE, "tune") is None
+        assert await store.load_published_bytes(ALICE) == 0
+        tune, mood = PutNode(ALICE, "tune", b"{}"), PutNode(ALICE, "mood", b"{}")
+        await write(store, tune, mood, PutNode(BOB, "tune", b"[]"), item("a", 1), item("b", 2), item("c", 3))
+        await write(store, item("a", 4, b"<a/>"), item("z", 5, b"<long/>", "mood"))
+        assert await store.load_nodes(ALICE) == [mood, tune]
+        assert await store.load_node(BOB, "tune") == PutNode(BOB, "tune", b"[]")
+        assert await store.load_node_items(ALICE, "tune", 2) == [item("a", 4, b"<a/>"), item("c", 3)]
+        assert await store.load_node_item(ALICE, "tune", "b") == item("b", 2)
+        assert await store.load_node_item(BOB, "tune", "b") is None
+        assert await store.load_published_bytes(ALICE) == 3 * 4 + 7
+        assert (await store.load_maxima())[0] == 5
+        await write(store, item("a", 4, None), PutNode(ALICE, "mood", None))
+        assert [row.item_id for row in await store.load_node_items(ALICE, "tune", 10)] == ["c", "b"]
+        assert await store.load_nodes(ALICE) == [tune]
+        await write(store, DropAccount(ALICE))
+        assert await store.load_nodes(ALICE) == [] and await store.load_node_items(ALICE, "tune", 10) == []
+        assert await store.load_nodes(BOB) == [PutNode(BOB, "tune", b"[]")]
 
     on_store(test)

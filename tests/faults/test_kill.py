@@ -55,6 +55,9 @@ class Http:
         length = int(re.search(rb"content-length: (\d+)", top.lower())[1])  # type: ignore[index]
         return int(top.split(b" ", 2)[1]), orjson.loads(await self._reader.readexactly(length))
 
+    def close(self) -> None:
+        self._writer.close()
+
 
 async def http(server: Server) -> Http:
     return Http(*await asyncio.open_connection("127.0.0.1", server.ports["http"]))

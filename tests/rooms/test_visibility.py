@@ -3,13 +3,19 @@
 spec: Matrix client-server module history_visibility; docs/mapping.md 14.2
 """
 
+import random
+from collections.abc import Sequence
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.middle import Party, party, run
 from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.rooms.commands import Invite, Join, Leave, SendState, SetTopic
 from tripoint.rooms.history import Direction, HistoryQuery
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.visibility import Sight
 
 
 async def set_visibility(p: Party, actor: UserId, room_id: RoomId, visibility: str) -> None:
@@ -123,5 +129,35 @@ def test_state_is_for_members_and_for_former_members_as_it_was() -> None:
                 assert caught.value.refusal is Refusal.NOT_JOINED
             await set_visibility(p, alice, room_id, "world_readable")
             assert await topic(dave) == "now"
+
+    run(work)
+
+
+VISIBILITIES = st.sampled_from(("world_readable", "shared", "invited", "joined"))
+CHANGES = st.lists(st.sampled_from(("join", "leave", "invite", "ban")), max_size=8)
+
+
+PLACES = st.lists(st.integers(1, 30), min_size=1, max_size=5)
+
+
+@given(st.lists(VISIBILITIES, max_size=4), CHANGES, PLACES, st.randoms(use_true_random=False))
+def test_who_is_inside_sees_the_same_with_what_a_page_needs_as_with_everything(
+    visibilities: list[str], changes: list[str], places: list[int], dice: random.Random
+) -> None:
+    free = list(range(1, 31))
+    dice.shuffle(free)
+    past = list(zip(sorted(free[: len(changes) + 1]), [*changes, "join"], strict=True))
+    history = list(zip(sorted(free[-len(visibilities) :] if visibilities else []), visibilities, strict=True))
+    whole = Sight(history, past)
+
+    async def load(low: int, upto: int) -> Sequence[tuple[int, str]]:
+        return [change for change in past if change[0] <= low][-1:] + [c for c in past if low < c[0] <= upto]
+
+    async def work() -> None:
+        since = past[-1][0]
+        some = Sight(history, [(since, "join")], low=since, load=load)
+        for place in places:
+            await some.reach(place)
+            assert some.may_see(place) == whole.may_see(place)
 
     run(work)

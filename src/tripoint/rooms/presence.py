@@ -13,6 +13,8 @@ from tripoint.rooms.ports import Presence
 
 _ORDER = ("offline", "unavailable", "online")
 _OFFLINE = Presence("offline", None, 0)
+# What the ids of sessions begin with whose clients see rooms as IRC and XMPP have them.
+_VIEWS = ("irc-", "xmpp-")
 
 
 class PresenceBoard:
@@ -26,6 +28,10 @@ class PresenceBoard:
 
     def get(self, user_id: UserId) -> Presence:
         return self._aggregate.get(user_id, _OFFLINE)
+
+    def is_on_a_view(self, user_id: UserId) -> bool:
+        """Whether somebody is connected by IRC or XMPP, whatever he says of his presence."""
+        return any(session.startswith(_VIEWS) for session in self._sessions.get(user_id, ()))
 
     def session_up(self, user_id: UserId, session: str) -> None:
         self.set(user_id, session, "online", None)

@@ -38,6 +38,7 @@ from tripoint.rooms.ports import Presence, PublicRoom, Receipt, RoomView, StateM
 from tripoint.rooms.presence import PresenceBoard
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room, member_of
+from tripoint.rooms.succession import lineage, newest
 from tripoint.rooms.visibility import Sight, load_sight
 from tripoint.store.interface import RoomStore, StoredEvent
 
@@ -130,8 +131,9 @@ class Reader:
 
     async def own_room(self, user_id: UserId, alias: RoomAlias) -> RoomId | None:
         for room_id, (membership, _) in list((await self._index.load(user_id)).items()):
-            if membership == "join" and (await self._rooms.get(room_id)).canonical_alias == alias:
-                return room_id
+            if membership == "join" and (room := await self._rooms.get(room_id)).canonical_alias == alias:
+                # Where the room was replaced both may have the name.
+                return (await newest(room, self._present)).room_id
         return None
 
     async def ways_to(self, room_id: RoomId) -> Sequence[ServerName]:
@@ -144,6 +146,16 @@ class Reader:
     async def is_here(self, room_id: RoomId) -> bool:
         room = await self._rooms.find(room_id)
         return room is not None and room.is_here(self._names.server)
+
+    async def newest(self, room_id: RoomId) -> RoomId:
+        return (await newest(await self._rooms.get(room_id), self._present)).room_id
+
+    async def lineage(self, room_id: RoomId) -> Sequence[RoomView]:
+        return await lineage(await self._rooms.get(room_id), self._rooms.find)
+
+    async def _present(self, room_id: RoomId) -> Room | None:
+        room = await self._rooms.find(room_id)
+        return room if room is not None and room.is_here(self._names.server) else None
 
     async def remote_space(
         self, room_id: RoomId, via: Sequence[ServerName], *, suggested_only: bool
@@ -191,7 +203,7 @@ class Reader:
         for row in await self._store.load_direct_rooms(pair):
             room = await self._rooms.get(row.room_id)
             inside = all(room.membership(user_id) in ("join", "invite") for user_id in (one, other))
-            if inside and not room.encrypted:
+            if inside and not room.encrypted and await newest(room, self._present) is room:
                 return row.room_id
         return None
 
@@ -203,7 +215,7 @@ class Reader:
         room = await self._rooms.get(room_id)
         stored = await self._shown_event(room, event_id)
         item = await self._item(room, stored)
-        sight = await self._sight(room, viewer)
+        sight = await self._sight(room, viewer, stored.place)
         if not sight.may_see(stored.place, own_member_event=_own(item.event, viewer)):
             raise Refused(Refusal.NO_SUCH_EVENT)
         return await self._with_replaced(room, item)
@@ -211,8 +223,9 @@ class Reader:
     async def event_at(self, room_id: RoomId, ts_ms: int, viewer: UserId, *, forward: bool) -> HistoryItem:
         room = await self._rooms.get(room_id)
         await self._have_past(room, ts_ms)
-        sight = await self._sight(room, viewer)
-        for stored in await self._store.load_events_at(room.room_key, ts_ms, forward=forward, limit=NEAR):
+        near = await self._store.load_events_at(room.room_key, ts_ms, forward=forward, limit=NEAR)
+        sight = await self._sight(room, viewer, min((stored.place for stored in near), default=0))
+        for stored in near:
             item = await self._item(room, stored)
             if sight.may_see(stored.place, own_member_event=_own(item.event, viewer)):
                 return item
@@ -278,7 +291,7 @@ class Reader:
     async def _state_at(self, room: Room, viewer: UserId, at: int) -> StateMap:
         """The state after the last event at or before a position; before what the viewer may see, nothing."""
         before = await self._store.load_timeline(room.room_key, after=0, upto=at, limit=1, backward=True)
-        if not before or not (await self._sight(room, viewer)).may_see(before[0].place):
+        if not before or not (await self._sight(room, viewer, before[0].place)).may_see(before[0].place):
             return {}
         return await self._state_after(room, before[0])
 
@@ -370,6 +383,8 @@ class Reader:
         scanned = fetched = 0
         while True:
             chunk, more = await self._chunk(room, after, upto, max(20, limit - len(items)), backward)
+            if chunk:
+                await sight.reach(min(chunk[0].position, chunk[-1].position))
             for item in chunk:
                 if backward:
                     upto = item.position - 1
@@ -435,7 +450,14 @@ class Reader:
             return item
         return replace(item, replaced=self._parsed(before, room.version))
 
-    async def _sight(self, room: Room, viewer: UserId) -> Sight:
+    async def _sight(self, room: Room, viewer: UserId, low: int | None = None) -> Sight:
+        """What somebody may see, from a position on if it is known."""
+        sight = await self._any_sight(room, viewer)
+        if low is not None:
+            await sight.reach(low)
+        return sight
+
+    async def _any_sight(self, room: Room, viewer: UserId) -> Sight:
         if server_of(viewer) != self._names.server:
             # Nobody of another server reads here. What one of them has said is asked for those who are here.
             return await load_sight(self._store, room, viewer)

@@ -6,7 +6,7 @@ state per event.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from tripoint.core.event import load_event
 from tripoint.core.ids import UserId
@@ -14,21 +14,44 @@ from tripoint.core.room_version import RoomVersion
 from tripoint.rooms.room import Room, member_of
 from tripoint.store.interface import RoomStore, StoredEvent
 
+# With these whoever is joined sees everything that was there before.
+_OPEN = frozenset({"shared", "world_readable"})
+
 
 class Sight:
-    """What one user may see of one room. Built by load_sight()."""
+    """What one user may see of one room. Built by load_sight(); reach() before may_see() is asked of some events.
+
+    `memberships`: (position, what it became) from `low` on, or from before it; `low` 0: all of them.
+    """
 
     def __init__(
-        self, visibilities: Sequence[tuple[int, str]], memberships: Sequence[tuple[int, str]]
+        self,
+        visibilities: Sequence[tuple[int, str]],
+        memberships: Sequence[tuple[int, str]],
+        *,
+        low: int | None = None,
+        load: Callable[[int, int], Awaitable[Sequence[tuple[int, str]]]] | None = None,
     ) -> None:
         self._visibilities = visibilities
         # What held before the first change that is known. Where a room was entered with a past that is not here, that
         # is what stood at the entrance (position 0), until the event that set it is fetched.
         self._first = visibilities[0][1] if visibilities and visibilities[0][0] == 0 else "shared"
         self._memberships = memberships
+        self._low = low
+        self._load = load
         self._last_join = max((position for position, what in memberships if what == "join"), default=0)
         # Joined without a break since: everything later is visible.
         self._since = memberships[-1][0] if memberships and memberships[-1][1] == "join" else None
+
+    async def reach(self, low: int) -> None:
+        """Know the memberships from position `low` on. Somebody who came and went for years has thousands: only those
+        that a page needs are read."""
+        if self._low is None or self._load is None or low >= self._low:
+            return
+        if self._first in _OPEN and all(visibility in _OPEN for _, visibility in self._visibilities):
+            return
+        self._memberships = [*await self._load(low, self._low - 1), *self._memberships]
+        self._low = low
 
     def may_see(self, position: int, *, own_member_event: bool = False) -> bool:
         """Whether the event at `position` is visible.
@@ -68,15 +91,28 @@ def _at(changes: Sequence[tuple[int, str]], position: int, before: str) -> str:
 async def load_sight(store: RoomStore, room: Room, user_id: UserId | None) -> Sight:
     """What `user_id` may see of `room`; None: somebody who never was there."""
     visible = await store.load_state_history(room.room_key, "m.room.history_visibility", "")
-    member = () if user_id is None else await store.load_state_history(room.room_key, "m.room.member", user_id)
-    memberships = [
-        (stored.place, member_of(load_event(stored.json, stored.event_id, room.version)).membership)
-        for stored in member
-    ]
-    if user_id is not None and not memberships and room.membership(user_id) == "join":
-        # Somebody of another server who was inside when this server came: the join has no place in what is here.
-        memberships = [(0, "join")]
-    return Sight([(stored.place, _visibility(stored, room.version)) for stored in visible], memberships)
+    visibilities = [(stored.place, _visibility(stored, room.version)) for stored in visible]
+    if user_id is None:
+        return Sight(visibilities, ())
+
+    def memberships(past: Sequence[StoredEvent]) -> list[tuple[int, str]]:
+        return [
+            (stored.place, member_of(load_event(stored.json, stored.event_id, room.version)).membership)
+            for stored in past
+        ]
+
+    async def load(low: int, upto: int) -> Sequence[tuple[int, str]]:
+        return memberships(
+            await store.load_state_changes(room.room_key, "m.room.member", user_id, after=low, upto=upto)
+        )
+
+    if room.membership(user_id) == "join":
+        # Position 0: somebody of another server who was inside when this server came.
+        since = room.state_positions.get(("m.room.member", user_id), 0)
+        return Sight(visibilities, [(since, "join")], low=since, load=load)
+    return Sight(
+        visibilities, memberships(await store.load_state_history(room.room_key, "m.room.member", user_id))
+    )
 
 
 def _visibility(stored: StoredEvent, version: RoomVersion) -> str:

@@ -127,6 +127,11 @@ class RoomStore(Writer, Protocol):
     async def load_state_history(self, room_key: int, type: str, state_key: str) -> Sequence[StoredEvent]:
         """Every event of the timeline that ever stood under this key, by rising position."""
 
+    async def load_state_changes(
+        self, room_key: int, type: str, state_key: str, *, after: int, upto: int
+    ) -> Sequence[StoredEvent]:
+        """As load_state_history: the events at positions after < position <= upto, and the last one before those."""
+
     async def load_state_before(
         self, room_key: int, type: str, state_key: str, position: int
     ) -> StoredEvent | None:

@@ -349,6 +349,13 @@ class MemoryStore:
             if self.state_keys[event.event_key] == (type, state_key)
         ]
 
+    async def load_state_changes(
+        self, room_key: int, type: str, state_key: str, *, after: int, upto: int
+    ) -> Sequence[StoredEvent]:
+        past = await self.load_state_history(room_key, type, state_key)
+        before = [event for event in past if event.place <= after][-1:]
+        return before + [event for event in past if after < event.place <= upto]
+
     async def load_state_before(
         self, room_key: int, type: str, state_key: str, position: int
     ) -> StoredEvent | None:

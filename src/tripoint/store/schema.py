@@ -100,7 +100,7 @@ STATEMENTS: tuple[str, ...] = (
         number INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, room_key INTEGER NOT NULL,
         origin TEXT NOT NULL, json BLOB NOT NULL)""",
     "CREATE INDEX staged_pdus_room ON staged_pdus (room_key, number)",
-    # Media (migration 0004).
+    # Media (migration 0005).
     """CREATE TABLE media (
         server TEXT NOT NULL, media_id TEXT NOT NULL, content TEXT, type TEXT NOT NULL, filename TEXT,
         size INTEGER NOT NULL, uploader TEXT, created_ts_ms INTEGER NOT NULL, used_ts_ms INTEGER NOT NULL,

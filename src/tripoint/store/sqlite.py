@@ -236,6 +236,21 @@ class SqliteStore:
         )
         return [StoredEvent(*row) for row in found]
 
+    async def load_state_changes(
+        self, room_key: int, type: str, state_key: str, *, after: int, upto: int
+    ) -> Sequence[StoredEvent]:
+        before = await self.load_state_before(room_key, type, state_key, after + 1)
+        found = self._all(
+            _EVENT + "WHERE room_key = ? AND type = ? AND state_key = ? AND position > ? AND position <= ?"
+            " ORDER BY position",
+            room_key,
+            type,
+            state_key,
+            after,
+            upto,
+        )
+        return [*([] if before is None else [before]), *(StoredEvent(*row) for row in found)]
+
     async def load_state_before(
         self, room_key: int, type: str, state_key: str, position: int
     ) -> StoredEvent | None:

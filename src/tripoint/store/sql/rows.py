@@ -66,13 +66,13 @@ SERVER_KEY = (
     "SELECT server, key_id, public_key, old, valid_until_ts_ms, fetched_ts_ms, document FROM server_keys "
 )
 PARTIAL_ROOM = "SELECT room_key, join_event, servers FROM partial_rooms "
-NODE_ITEM = "SELECT user_id, node, item_id, position, publisher, ts_ms, payload FROM node_items "
 MEDIA = (
     "SELECT server, media_id, content, type, filename, size, uploader, created_ts_ms, used_ts_ms, expires_ts_ms,"
     " quarantined FROM media "
 )
 CACHED = "WHERE uploader IS NULL AND server != ? AND quarantined = 0 "
 MEDIA_LINK = "SELECT link, server, media_id, subject, filename FROM media_links "
+NODE_ITEM = "SELECT user_id, node, item_id, position, publisher, ts_ms, payload FROM node_items "
 TOKEN = "SELECT token_hash, user_id, device_id, refresh, expires_ts_ms FROM tokens "
 
 

@@ -18,6 +18,7 @@ from tripoint.rooms.commands import OpenDirect, SendEvent
 from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.succession import replacement_of
 from tripoint.xmpp.c2s.carbons import copy_to, is_private, wants_copies
 from tripoint.xmpp.c2s.conversation import MESSAGE, said, taken_back
 from tripoint.xmpp.c2s.markers import displayed, send_receipt, take_request
@@ -312,7 +313,8 @@ def to_bare(session: XmppSession) -> bytes:
 def _is_theirs(room: RoomView, pair: Pair) -> bool:
     """Both are inside and nobody else, and it can be read here. docs/mapping.md 15.1"""
     both = room.membership(pair[0]) == "join" == room.membership(pair[1])
-    return both and room.joined_count() == len(set(pair)) and not room.encrypted
+    alone = room.joined_count() == len(set(pair))
+    return both and alone and not room.encrypted and replacement_of(room) is None
 
 
 def _two_of(room: RoomView) -> Pair | None:

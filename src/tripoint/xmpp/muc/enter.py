@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tripoint.core.ids import RoomId, server_of
 from tripoint.rooms.commands import CreateRoom, Join, Secret, SetRoomNick, Template
-from tripoint.rooms.history import Anchor, ByPosition, ByTime, Direction, HistoryQuery
+from tripoint.rooms.history import Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.settings import tls_only
@@ -17,6 +17,7 @@ from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.messages import is_payload
 from tripoint.xmpp.muc import joining
 from tripoint.xmpp.muc.events import history_message, subject
+from tripoint.xmpp.muc.moving import chain_of
 from tripoint.xmpp.muc.registering import show_knocks
 from tripoint.xmpp.muc.view import MucView
 from tripoint.xmpp.projection import Standing, are_alike, handle_of, is_valid_nick
@@ -280,25 +281,23 @@ async def _history(session: XmppSession, view: MucView, position: int, wanted: W
     """Up to `position`, oldest first. spec: XEP-0045 7.2.13, 7.2.14: whole stanzas within all limits."""
     if wanted.stanzas == 0 or wanted.chars == 0:
         return []
-    until: Anchor | None = None if wanted.since_ts_ms is None else ByTime(wanted.since_ts_ms)
+    chain = await chain_of(session, view.room)
+    after = chain.beginning if wanted.since_ts_ms is None else await chain.before_time(wanted.since_ts_ms)
+    query = HistoryQuery(
+        room_id=view.room.room_id,
+        viewer=session.user_id,
+        direction=Direction.BACKWARD,
+        limit=wanted.stanzas,
+        types=_MESSAGES,
+        only_here=True,
+    )
     try:
-        page = await session.doors.reader.history(
-            HistoryQuery(
-                room_id=view.room.room_id,
-                viewer=session.user_id,
-                direction=Direction.BACKWARD,
-                anchor=ByPosition(position),
-                until=until,
-                limit=wanted.stanzas,
-                types=_MESSAGES,
-                only_here=True,
-            )
-        )
+        page = await chain.gather(query, after, (position, *chain.now[1:]), _spoken)
     except Refused:
         return []
     left = wanted.chars
     newest_first: list[Shared] = []
-    for entry in page.items:
+    for entry in reversed(page.items):
         if wanted.since_ts_ms is not None and entry.event.origin_server_ts < wanted.since_ts_ms:
             continue
         shown = history_message(view, entry)
@@ -310,3 +309,7 @@ async def _history(session: XmppSession, view: MucView, position: int, wanted: W
                 break
         newest_first.append(shown)
     return newest_first[::-1]
+
+
+def _spoken(room: RoomView, item: HistoryItem) -> HistoryItem:
+    return item
