@@ -9,7 +9,7 @@ from enum import Enum
 
 from msgspec import Struct
 
-from tripoint.core.canonical_json import JsonObject
+from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.core.power import Rank
 
@@ -362,10 +362,14 @@ class OpenDirect(Command, frozen=True):
 
 
 class SetProfile(Command, frozen=True):
-    """Change the global profile; member events follow in every joined room that showed the old value."""
+    """Change the global profile. `field`: displayname, avatar_url, whose value is a text and which member events follow
+    in every joined room that showed the old value; or any other (core/profile.py). None takes it away.
 
-    field: str  # displayname | avatar_url
-    value: str | None
+    Refused: BAD_CONTENT, TOO_LARGE.
+    """
+
+    field: str
+    value: Json | None
 
 
 class Done(Struct, frozen=True):

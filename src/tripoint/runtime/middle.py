@@ -193,7 +193,9 @@ async def build_middle(
     turns, door = Turns(), RemoteDoor()
     writer = Writer(stream, StateGroups(group), index, room_bus, user_bus, signer, room_keys=room_key, turns=turns)
     loaded = LoadedRooms(store, hub.is_watched, limits.rooms_in_memory)
-    people = People(accounts.is_local_user, accounts.is_guest, accounts.profile, accounts.mark_direct)
+    people = People(
+        accounts.is_local_user, accounts.is_guest, accounts.profile, accounts.mark_direct, accounts.stored_profile
+    )
     remote_writer = RemoteWriter(writer, index)
     accept = Accept(loaded, remote_writer, store, turns)
     writer.policy = accept.policy = Policy(door)
@@ -287,7 +289,7 @@ async def build_middle(
         typing,
         receipts,
         presence,
-        accounts.profile,
+        accounts.stored_profile,
         lambda: stream.committed,
         Abroad(door, elsewhere, monotonic),
         blocks,
