@@ -15,13 +15,13 @@ PURE = (
     r"accounts/(sasl|refusals)\.py",
     r"rooms/(commands|changes|refusals|visibility|limits|succession|inheritance)\.py",
     r"irc/(wire|connection|tables|numerics|formatting|splitting|names|richtext|refusals)\.py",
-    r"xmpp/(wire|connection|tables|jid|styling|refusals|caps)\.py",
+    r"xmpp/(wire|connection|tables|jid|styling|refusals|caps|vcards)\.py",
     r"xmpp/pep/(settings|conference)\.py",
     r"matrix/(depth|errors|refusals|render)\.py",
     r"matrix/federation/auth\.py",
     r"matrix/keys/(document|ports)\.py",
     r"matrix/sync/(filters|tokens)\.py",
-    r"net/(address_policy|resolver)\.py",
+    r"net/(address_policy|resolver|multipart)\.py",
     r"store/(interface|writes|schema)\.py",
 )
 IMPURE = frozenset(

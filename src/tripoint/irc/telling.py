@@ -324,9 +324,10 @@ class Teller:
             event, names = invitation.event, self._names
             if self._reader.blocks(change.user_id, event.sender):
                 return  # docs/mapping.md 16.3
-            if invited_as_direct(room):
-                if server_of(event.sender) != names.server:
-                    self._wants_to_talk(change.user_id, event.sender)
+            if invited_as_direct(room) and len(people_of(room)) <= 2:
+                # Of this server's people he enters by himself (rooms/direct_invitations.py).
+                if server_of(event.sender) != names.server or room.encrypted:
+                    self._wants_to_talk(change.user_id, event.sender, encrypted=room.encrypted)
                 return
             line = f":{names.mask(event.sender)} INVITE {names.nick(change.user_id)} {names.channel(room)}"
             out = Outgoing([line], ts_ms=event.origin_server_ts, account=names.account(event.sender))
@@ -346,10 +347,15 @@ class Teller:
             head, text = f":{self._names.server} NOTICE {session.nick}", f"You were not let into {name}"
             session.tell(Outgoing([fitted(head, text)], ts_ms=member.event.origin_server_ts))
 
-    def _wants_to_talk(self, user_id: UserId, other: UserId) -> None:
-        """Somebody of another server opened a direct room; nobody enters by himself.  spec: docs/mapping.md 15.5"""
+    def _wants_to_talk(self, user_id: UserId, other: UserId, *, encrypted: bool) -> None:
+        """Somebody of another server opened a direct room, or it is encrypted; nobody enters by himself.
+
+        spec: docs/mapping.md 15.5, 19.2
+        """
         nick = self._names.nick(other)
         text = f"{nick} would like to talk to you. Write to {nick} to accept"
+        if encrypted:
+            text = f"{nick} would like to talk to you, end-to-end encrypted: open it in a Matrix client"
         line = f":{self._names.server} NOTICE {self._names.nick(user_id)} :{text}"
         for session in self._sessions.of(user_id):
             session.tell(Outgoing([line]))
@@ -376,10 +382,11 @@ class Teller:
         """SETNAME for who asked for it.  spec: IRCv3 setname; docs/mapping.md 2.3, 2.9"""
         if change.field != "displayname":
             return
+        shown = change.value if isinstance(change.value, str) else ""
         if self._names.is_our_guest(change.user_id):
-            self._guest_renamed(change.user_id, change.value or "")
+            self._guest_renamed(change.user_id, shown)
         else:
-            name = change.value or self._names.nick(change.user_id)
+            name = shown or self._names.nick(change.user_id)
             line = fitted(f":{self._names.mask(change.user_id)} SETNAME", name)
             self._tell_members_once(change.user_id, Outgoing([line], requires=int(Audience.SETNAME)), and_self=True)
 

@@ -33,11 +33,13 @@ class People:
         is_guest: Callable[[UserId], bool],
         profile: LoadProfile,
         mark_direct: Callable[[UserId, UserId, RoomId], Awaitable[None]],
+        stored_profile: LoadProfile,
     ) -> None:
         self.exists = exists
         self.is_guest = is_guest
         self.profile = profile
         self.mark_direct = mark_direct
+        self.stored_profile = stored_profile
 
 
 def profile_content(membership: str, profile: Mapping[str, str], nick: str | None = None) -> JsonObject:

@@ -33,6 +33,7 @@ from tripoint.rooms.closing import Closing
 from tripoint.rooms.commands import Leave, SetProfile
 from tripoint.rooms.creation import Creation
 from tripoint.rooms.direct import Direct
+from tripoint.rooms.direct_invitations import DirectInvitations
 from tripoint.rooms.elsewhere import Elsewhere
 from tripoint.rooms.entering import Entering
 from tripoint.rooms.entry import Entry
@@ -112,6 +113,7 @@ class Middle:
     warden: Warden
     upgrading: Upgrading
     following: Following
+    direct_invitations: DirectInvitations
 
     def reload(self, config: Config) -> None:
         """Take up changed limits and registration."""
@@ -122,6 +124,7 @@ class Middle:
     async def close(self) -> None:
         """End what is asked of other servers, write what is queued, close the store."""
         await self.warden.close()
+        await self.direct_invitations.close()
         await self.following.close()
         await self.upgrading.close()
         await self.elsewhere.close()
@@ -190,7 +193,9 @@ async def build_middle(
     turns, door = Turns(), RemoteDoor()
     writer = Writer(stream, StateGroups(group), index, room_bus, user_bus, signer, room_keys=room_key, turns=turns)
     loaded = LoadedRooms(store, hub.is_watched, limits.rooms_in_memory)
-    people = People(accounts.is_local_user, accounts.is_guest, accounts.profile, accounts.mark_direct)
+    people = People(
+        accounts.is_local_user, accounts.is_guest, accounts.profile, accounts.mark_direct, accounts.stored_profile
+    )
     remote_writer = RemoteWriter(writer, index)
     accept = Accept(loaded, remote_writer, store, turns)
     writer.policy = accept.policy = Policy(door)
@@ -250,6 +255,10 @@ async def build_middle(
         keep_along=_keeper(accounts),
         clock_s=monotonic,
     )
+    direct_invitations = DirectInvitations(
+        server, loaded, membership, people, blocks, presence.is_on_a_view
+    )
+    hub.watch_users(direct_invitations.user_changed)
     hub.watch_all_rooms(following.room_changed)
     hub.watch_users(following.user_changed)
     service = Service(
@@ -269,6 +278,7 @@ async def build_middle(
         removal=Removal(loaded, writer, index, room_bus),
         upgrading=upgrading,
         following=following,
+        direct_invitations=direct_invitations,
         people=people,
         limits=room_limits,
     )
@@ -281,7 +291,7 @@ async def build_middle(
         typing,
         receipts,
         presence,
-        accounts.profile,
+        accounts.stored_profile,
         lambda: stream.committed,
         Abroad(door, elsewhere, monotonic),
         blocks,
@@ -325,6 +335,7 @@ async def build_middle(
         warden,
         upgrading,
         following,
+        direct_invitations,
     )
 
 

@@ -14,6 +14,8 @@ from tripoint.xmpp.c2s import (
     registration,
     roster,
     server,
+    upload,
+    vcard,
 )
 
 __all__ = [
@@ -27,4 +29,6 @@ __all__ = [
     "registration",
     "roster",
     "server",
+    "upload",
+    "vcard",
 ]

@@ -25,7 +25,7 @@ from tripoint.rooms.changes import (
     TypingChanged,
     UserChange,
 )
-from tripoint.rooms.commands import Invite
+from tripoint.rooms.commands import AcceptDirect, Invite
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.succession import predecessor_of, replacement_of, succeeds
@@ -293,15 +293,30 @@ class Muc:
         user = self._users.live(change.user_id)
         room = self._doors.reader.peek(change.room_id)
         member = None if room is None else room.member(change.user_id)
-        if user is None or room is None or member is None or member.event.content.get("is_direct") is True:
-            return
-        if member.membership != "invite":
+        if user is None or room is None or member is None or member.membership != "invite":
             return  # he is inside with the same commit
-        if self._doors.reader.blocks(change.user_id, member.event.sender):
-            return  # docs/mapping.md 16.3
-        data = self._invitation(room, change.user_id)
-        for session in user.available():
-            session.send(data)
+        data = self._told_of_invitation(room, change.user_id)
+        if data is not None:
+            for session in user.available():
+                session.send(data)
+
+    def _told_of_invitation(self, room: RoomView, user_id: UserId) -> bytes | None:
+        """An invitation as it is shown; None: it is not."""
+        member = room.member(user_id)
+        if member is None or self._doors.reader.blocks(user_id, member.event.sender):
+            return None  # docs/mapping.md 16.3
+        people = sum(other.membership in ("join", "invite") for other in room.members().values())
+        if member.event.content.get("is_direct") is not True or people > 2:
+            return self._invitation(room, user_id)
+        if server_of(member.event.sender) == self._doors.domains.server and not room.encrypted:
+            return None  # he enters by himself (rooms/direct_invitations.py)
+        # docs/mapping.md 15.5, 19.2
+        text = "I would like to talk to you. Write to me to accept"
+        if room.encrypted:
+            text = "I would like to talk to you, end-to-end encrypted: open it in a Matrix client"
+        return room_message(self._users.jid_of(member.event.sender), body(text), kind="chat").to(
+            self._users.jid_of(user_id).encode()
+        )
 
     def _tell_turned_away(self, change: MembershipChanged) -> None:
         """A knock was declined; XEP-0045 has no word for it, so it is said in plain ones. docs/mapping.md 9.11"""
@@ -323,15 +338,20 @@ class Muc:
             text_at(member.event.content, "reason"),
         )
 
-    async def show_invitations(self, session: XmppSession) -> None:
-        """Invitations that came while the user was away. docs/mapping.md 9.9"""
-        for room_id, membership in (await self._doors.reader.memberships(session.user_id)).items():
-            if membership == "invite":
-                room = await self._doors.reader.room(room_id)
-                member = room.member(session.user_id)
-                blocked = member is not None and self._doors.reader.blocks(session.user_id, member.event.sender)
-                if member is not None and not blocked and member.event.content.get("is_direct") is not True:
-                    session.send(self._invitation(room, session.user_id))
+    async def show_invitations(self, session: XmppSession) -> list[RoomId]:
+        """Invitations that came while the user was away; those of people here who want to talk are accepted, and are
+        what is returned. docs/mapping.md 9.9, 15.5"""
+        user_id = session.user_id
+        memberships = await self._doors.reader.memberships(user_id)
+        accepted = []
+        for room_id in [room_id for room_id, membership in memberships.items() if membership == "invite"]:
+            if (await self._doors.rooms.do(AcceptDirect(actor=user_id, room_id=room_id))).created:
+                accepted.append(room_id)
+                continue
+            data = self._told_of_invitation(await self._doors.reader.room(room_id), user_id)
+            if data is not None:
+                session.send(data)
+        return accepted
 
     async def accept_direct_invitation(self, session: XmppSession, stanza: Element, target: UserId) -> bool:
         """A direct invitation (XEP-0249) into a room of ours is a real one; True if this was one.
