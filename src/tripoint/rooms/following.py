@@ -53,8 +53,8 @@ QUEUE: Final = 1000
 AT_ONCE: Final = 50
 # Members who try to be the first in a room that this server is not in; what keeps out three keeps out all.
 MAX_FIRST: Final = 3
-# How long an invitation into a room of other servers may take that follows a tombstone; how soon and how often it is
-# tried again with one.
+# How long an invitation into a room of other servers may take that follows a tombstone, and into one of ours; the same
+# is how soon, and how often, it is tried again with one.
 GRACE_S: Final = 5.0
 AGAIN_S: Final = 1.0
 TRIES: Final = 3
@@ -202,7 +202,9 @@ class Following:
         if whom is not None and whom[1] != target:
             return  # he came into a room that only says that it has taken the place of his
         new = await self._elsewhere.present(target)
-        here = [one for one in old.joined() if server_of(one) == self._server and (whom is None or one == whom[0])]
+        here: list[UserId] = [one for one in old.joined() if server_of(one) == self._server] if whom is None else []
+        if whom is not None and old.membership(whom[0]) == "join":
+            here.append(whom[0])
         people = [
             one for one in here if self._is_on_a_view(one) and (new is None or new.head_membership(one) != "join")
         ]
@@ -218,7 +220,7 @@ class Following:
         for one in here:
             if new.membership(one) == "join":
                 await self._settle(one, old, new)
-        if replacement_of(new) is not None:
+        if whom is None and replacement_of(new) is not None:
             self._note(new.room_id, None)  # it was replaced itself before anybody came
 
     async def _enter(self, old: Room, target: RoomId, people: Sequence[UserId]) -> Room | None:
@@ -239,13 +241,13 @@ class Following:
 
     def _kept_out(self, user_id: UserId, old: Room, target: RoomId, refused: Refused) -> None:
         """Somebody may not enter the new room. Whoever replaces a room that is not open invites its members when it is
-        there: where another server did it, that may be on its way."""
+        there: that may be on its way."""
         key, new = (user_id, target), self._rooms.peek(target)
         ours = new is not None and not new.outside and server_of(new.create_event.sender) == self._server
         if key in self._hoping:
             return
         tries = self._tries.pop(key, 0)
-        if refused.refusal is not Refusal.NOT_INVITED or ours or tries >= TRIES or len(self._hoping) >= QUEUE:
+        if refused.refusal is not Refusal.NOT_INVITED or tries >= TRIES or len(self._hoping) >= QUEUE:
             self._refuse((user_id,), old, target, refused.text, stays=refused.refusal in _UNKNOWN)
             return
         # Whoever invites asks us first: an invitation that is known here may not count there yet.
@@ -260,7 +262,7 @@ class Following:
                 self._tries.pop(key, None)
                 self._refuse((user_id,), old, target, refused.text, stays=False)
 
-        timer = asyncio.get_running_loop().call_later(AGAIN_S if invited else GRACE_S, waited)
+        timer = asyncio.get_running_loop().call_later(AGAIN_S if invited or ours else GRACE_S, waited)
         self._hoping[key] = (old.room_id, timer)
 
     async def _first(self, old: Room, target: RoomId, user_id: UserId) -> Room:
