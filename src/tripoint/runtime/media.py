@@ -64,7 +64,7 @@ def build_media(
     uploads.arrived = library.arrived
     worker = ImageWorker()
     thumbnails = Thumbnails(disk, worker)
-    links = Links(middle.store, middle.stream, secret, origin(config))
+    links = Links(server, middle.store, middle.stream, secret, origin(config))
     plaintext = config.listen.plaintext_passwords
 
     def password_allowed(request: Request) -> bool:
