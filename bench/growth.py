@@ -221,6 +221,7 @@ async def grow(what: str, stages: list[int], fill: Callable[[People, int, int], 
         columns, so_far = [], 0
         for stage in stages:
             so_far = await fill(people, so_far, stage)
+            await measure(people)  # what filling has left to be done is not the operations'
             columns.append(await measure(people))
         print(f"{'us of CPU each, with so many ' + what:34}" + "".join(f"{stage:>10,}" for stage in stages))
         for name in OPERATIONS:

@@ -13,10 +13,10 @@ from tools.source import ROOT, SRC, imports_of, python_files, report
 PURE = (
     r"core/.*",
     r"accounts/(sasl|refusals)\.py",
-    r"rooms/(commands|changes|refusals|visibility|limits)\.py",
+    r"rooms/(commands|changes|refusals|visibility|limits|succession|inheritance)\.py",
     r"irc/(wire|connection|tables|numerics|formatting|splitting|names|richtext|refusals)\.py",
     r"xmpp/(wire|connection|tables|jid|styling|refusals|caps)\.py",
-    r"xmpp/pep/settings\.py",
+    r"xmpp/pep/(settings|conference)\.py",
     r"matrix/(depth|errors|refusals|render)\.py",
     r"matrix/federation/auth\.py",
     r"matrix/keys/(document|ports)\.py",

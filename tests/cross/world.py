@@ -237,8 +237,11 @@ class XmppPerson:
             await self.pending()
 
 
+_ALIAS = re.compile(r"\{(#[^}]*)\}")
+
+
 class MatrixPerson:
-    """Sends `METHOD path[?query] [body]`, with `{room}` for the room of an alias: {#tea}. Hears timeline events."""
+    """Sends `METHOD path[?query] [body]`, with `{#tea}` for the room of an alias in both. Hears timeline events."""
 
     def __init__(self, world: "World", token: str, user_id: str) -> None:
         self._world = world
@@ -262,14 +265,20 @@ class MatrixPerson:
             method = "PUT"
         else:
             method, path, *rest = text.split(" ", 2)
-            body = orjson.loads(rest[0]) if rest else None
-        for alias in re.findall(r"\{(#[^}]*)\}", path):
-            status, found = await self.call("GET", f"/directory/room/{quote(alias, safe='')}")
-            assert status == 200, f"{alias}: {found}"
-            path = path.replace(f"{{{alias}}}", quote(found["room_id"], safe=""))
+            written = rest[0] if rest else ""
+            for alias in _ALIAS.findall(written):
+                written = written.replace(f"{{{alias}}}", await self._room(alias))
+            body = orjson.loads(written) if rest else None
+        for alias in _ALIAS.findall(path):
+            path = path.replace(f"{{{alias}}}", quote(await self._room(alias), safe=""))
         path = re.sub(r"<([^>]*)>", lambda match: quote(match[1], safe=""), path)
         path, _, query = path.partition("?")
         self.answer = await self.call(method, path, body, query)
+
+    async def _room(self, alias: str) -> str:
+        status, found = await self.call("GET", f"/directory/room/{quote(alias, safe='')}")
+        assert status == 200, f"{alias}: {found}"
+        return str(found["room_id"])
 
     async def start(self) -> None:
         """Forget what happened so far: later events are heard."""

@@ -17,6 +17,12 @@ PROMISES = {
     "urn:xmpp:message-retract:1#tombstone": {At.ROOM, At.ACCOUNT},  # what archives give
     "urn:xmpp:reply:0": {At.ROOM},  # replies.py
     "urn:xmpp:sid:0": {At.ROOM},
+    "urn:xmpp:mds:server-assist:0": {At.ACCOUNT},  # pep/displayed.py
+    "urn:xmpp:chat-markers:0": {At.ROOM},  # muc/markers.py
+    "urn:xmpp:receipts": {At.ACCOUNT},  # c2s/markers.py
+    "urn:xmpp:bookmarks:1#compat": {At.ACCOUNT},  # pep/bookmarks.py
+    "urn:xmpp:bookmarks:1#compat-pep": {At.ACCOUNT},
+    "urn:xmpp:bookmarks-conversion:0": {At.ACCOUNT},
 }
 # What is not there yet must not be promised.
 LATER = ("vcard-temp",)

@@ -31,6 +31,7 @@ from tripoint.core.ids import (
     split_user_id,
 )
 from tripoint.core.token_bucket import Rate, TokenBuckets
+from tripoint.core.vendor import V
 from tripoint.store.interface import AccountStore, StoreError
 from tripoint.store.stream import Stream
 from tripoint.store.writes import (
@@ -47,6 +48,10 @@ _GUEST_NAME = re.compile(r"guest-\d+\Z")
 # docs/mapping.md 1.9: what is the server's alone in nicks, and what no line or JID can carry.
 _NOT_IN_GUEST_NICK = re.compile(r"[:~@#!\s\x00-\x1f\x7f]")
 MAX_GUEST_NICK = 64
+
+# Account data about a room that says nothing about single messages of it. Push rules are as they come with an account
+# yet, so there are none about one room.
+_KEPT_ALONG = ("m.tag", f"{V}.irc.autojoin")
 
 LeaveRooms = Callable[[UserId, str | None], Awaitable[None]]
 Rename = Callable[[UserId, str], Awaitable[None]]
@@ -466,6 +471,26 @@ class Accounts:
         if room_id not in rooms:
             content[other] = [*rooms, room_id]
             await self._data.set(user_id, None, "m.direct", content)
+
+    async def keep_along(self, user_id: UserId, old: RoomId, new: RoomId) -> None:
+        """A room was replaced: what the user has kept about it is kept about the one that took its place.
+
+        spec: client-server "Room Upgrades": "the server should automatically transfer/replicate some of the user's
+        personalized settings such as notifications, tags". What is there already is left alone.
+        """
+        kept = await self._data.all(user_id, 0)
+        for type_ in _KEPT_ALONG:
+            content = kept.get((old, type_))
+            if content is not None and (new, type_) not in kept:
+                await self._data.set(user_id, new, type_, content)
+        direct = dict(kept.get((None, "m.direct"), {}))
+        changed = False
+        for other, listed in direct.items():
+            if isinstance(listed, list) and old in listed and new not in listed:
+                direct[other] = [*listed, new]
+                changed = True
+        if changed:
+            await self._data.set(user_id, None, "m.direct", direct)
 
     async def add_filter(self, user_id: UserId, definition: JsonObject) -> str:
         return await self._data.add_filter(user_id, definition)

@@ -8,7 +8,7 @@ spec: docs/mapping.md 4, 5, 7-10.  Read next: tripoint/irc/render.py, tripoint/i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tripoint.core.ids import RoomId, UserId
@@ -82,6 +82,10 @@ class Channel:
         self._audiences: dict[int, dict[IrcOutbox, None]] = {}
         # Sessions that attached at a position which the watcher has not reached yet: see `catch_up`.
         self._waiting: list[tuple[int, IrcSession]] = []
+        # The room that this one leads to and that nobody goes over to (moving.py).
+        self.stays_before: RoomId | None = None
+        # What whoever comes from the room whose place this one took is told, by where the two rooms were (moving.py).
+        self.arrival: tuple[tuple[RoomId, int, int], Sequence[Outgoing] | None] | None = None
         # NAMES by (multi-prefix, userhost-in-names).
         self._lists: dict[tuple[bool, bool], MemberList] = {}
 

@@ -7,7 +7,7 @@ spec: docs/mapping.md 4.8, 4.9, 7.7, 8.14-8.18, 9.2-9.5, 9.10, 18.
 from __future__ import annotations
 
 from tripoint.core.canonical_json import JsonObject
-from tripoint.core.ids import EventId, RoomId, UserId
+from tripoint.core.ids import EventId, RoomId, UserId, server_of
 from tripoint.core.json_view import object_at, text_at
 from tripoint.core.power import Rank, rank_of
 from tripoint.irc.channel import Channel
@@ -24,6 +24,7 @@ from tripoint.rooms.commands import (
     SendState,
     SetLevels,
     SetRanks,
+    UpgradeRoom,
 )
 from tripoint.rooms.masks import listed_masks, texts_of
 from tripoint.rooms.ports import RoomView
@@ -258,16 +259,19 @@ async def drop(request: Request) -> None:
 
 @service_command("ChanServ", "TRANSFER", "<channel> <nick>: hand your channel over", min_words=2)
 async def transfer(request: Request) -> None:
-    """TRANSFER <channel> <nick>: they become owner, you an ordinary member, in one event."""
+    """TRANSFER <channel> <nick>: they become owner, you an ordinary member, in one event.
+
+    A creator of version 12 has his power from the room itself: the room is replaced by one that the other has made,
+    and everybody goes there (docs/mapping.md 18, 21.4). That is asked for twice.
+    """
     session, channel = request.session, _inside(request)
     user_id = await _user(request, request.word(1))
     power = channel.room.power
     if user_id not in channel.room.joined():
         raise Refused(Refusal.TARGET_NOT_JOINED)
     if session.user_id in power.creators:
-        # What a creator may is of the room itself and no level; only a new room has other creators (21.4).
-        text = "You made this room, and a maker's rights cannot be handed over; give +q instead"
-        raise Refused(Refusal.NOT_SUPPORTED, text)
+        await _transfer_by_upgrade(request, channel, user_id)
+        return
     own = power.user(session.user_id)
     level = max(OWNER_LEVEL, int(own))
     await session.do(
@@ -276,4 +280,27 @@ async def transfer(request: Request) -> None:
         )
     )
     request.say(f"{channel.name} is now {session.names.nick(user_id)}'s")
+
+
+async def _transfer_by_upgrade(request: Request, channel: Channel, user_id: UserId) -> None:
+    session, name = request.session, channel.name
+    nick = session.names.nick(user_id)
+    if user_id == session.user_id:
+        request.say(f"{name} is yours already")
+        return
+    if server_of(user_id) != session.names.server:
+        text = "A maker's rights go to somebody with an account here alone; give +q instead"
+        raise Refused(Refusal.NOT_SUPPORTED, text)
+    if not session.confirms(f"transfer {channel.room_id} {user_id}"):
+        request.say(
+            f"You made this room: {nick} has to make a new one in its place, and everybody moves there. "
+            "Say it again within a minute"
+        )
+        return
+    # Other makers stay what they are.
+    others = tuple(UserId(one) for one in sorted(channel.room.power.creators - {session.user_id, user_id}))
+    await session.do(
+        UpgradeRoom(actor=session.user_id, room_id=channel.room_id, owner=user_id, creators=others)
+    )
+    request.say(f"{name} is now {nick}'s")
 

@@ -17,9 +17,9 @@ from tripoint.irc.channel import Channel
 from tripoint.irc.events import joined_line, topic_text
 from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.projection import Names
-from tripoint.irc.render import fitted, server_line
+from tripoint.irc.render import Outgoing, fitted, server_line
 from tripoint.irc.replay import Place
-from tripoint.irc.tables import fold
+from tripoint.irc.tables import CHANNEL_RENAME, fold
 from tripoint.irc.wire import seal
 from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomChange, StateReset
 from tripoint.rooms.listing import CUT_NOTE
@@ -29,6 +29,7 @@ from tripoint.rooms.settings import tls_only
 if TYPE_CHECKING:
     from tripoint.irc.markers import ReadMarkers
     from tripoint.irc.missed import Missed
+    from tripoint.irc.moving import Moving
     from tripoint.irc.session import IrcSession
 
 Spawn = Callable[[Coroutine[object, object, None]], None]
@@ -63,6 +64,7 @@ class Channels:
         self._deciding: dict[RoomId, _Undecided] = {}
         self.markers: ReadMarkers
         self.missed: Missed
+        self.moving: Moving
 
     def get(self, room_id: RoomId) -> Channel | None:
         """The open channel of a room."""
@@ -97,6 +99,13 @@ class Channels:
         if channel is not None and missed:
             self.missed.show(session, self._place(session, channel), missed)
 
+    async def show_missed(self, session: IrcSession, room: RoomView) -> None:
+        """What a session missed in the rooms whose place the one has taken that it is in."""
+        missed = await self.missed.load(session, room, former=True)
+        channel = session.channels.get(room.room_id)
+        if channel is not None and missed:
+            self.missed.show(session, self._place(session, channel), missed)
+
     def _place(self, session: IrcSession, channel: Channel) -> Place:
         if not channel.direct:
             return Place(channel.room_id, channel.name)
@@ -107,7 +116,12 @@ class Channels:
     def entered(self, session: IrcSession, change: MembershipChanged) -> None:
         """As `enter`, from within the delivery of the join."""
         room = self._reader.peek(change.room_id)
-        if room is None or is_closed_to(room, session) or room.room_id in session.channels:
+        if room is None or room.room_id in session.channels:
+            return
+        former = self.moving.former(session, room)
+        if former is not None:
+            self.moving.move(session, former, room, change.change)
+        if is_closed_to(room, session) or room.room_id in session.channels:
             return
         channel = self._open.get(room.room_id)
         if channel is not None:
@@ -189,7 +203,12 @@ class Channels:
         if undecided is not None:
             await undecided.done.wait()
 
+    def opened(self, room: RoomView) -> Channel:
+        """The channel of a room, opened if nobody hears it yet."""
+        return self._open.get(room.room_id) or self._new(room, direct=False)
+
     def _new(self, room: RoomView, *, direct: bool) -> Channel:
+        self.moving.inherit_name(room)
         channel = Channel(room, self._names, direct=direct)
         channel.take_shown(self._reader, self._now_ms())
         self._open[room.room_id] = channel
@@ -285,6 +304,22 @@ class Channels:
         channel.name = new
         channel.members_changed()
         self._by_name[fold(new)] = channel
+
+    def take_name(self, channel: Channel, by: str) -> None:
+        """Another name than was told: RENAME; for clients without it PART the old one and JOIN the new one.
+
+        `by`: the mask of who did it, or the server. spec: IRCv3 channel-rename "Fallback"; docs/mapping.md 3.7
+        """
+        old, new = channel.name, self._names.channel(channel.room)
+        if old == new:
+            return
+        self.renamed(channel, old, new)
+        for session in list(channel.sessions.values()):
+            if CHANNEL_RENAME in session.caps:
+                session.tell(Outgoing([f":{by} RENAME {old} {new} :"]))
+                continue
+            session.tell(Outgoing([fitted(f":{session.mask} PART {old}", f"This channel is now {new}")]))
+            self.show(session, channel, None, own=False)
 
     def forget(self, session: IrcSession) -> None:
         """A session that ends hears nothing any more."""

@@ -181,7 +181,7 @@ def mode_events(channel: Channel, change: EventCommitted) -> list[Outgoing]:
     return out + flag_modes(channel, by)
 
 
-_LETTERS = {MaskList.BAN: "b", MaskList.EXEMPT: "e", MaskList.INVITE: "I"}
+LETTERS = {MaskList.BAN: "b", MaskList.EXEMPT: "e", MaskList.INVITE: "I"}
 
 
 def mask_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
@@ -197,26 +197,40 @@ def mask_lines(channel: Channel, before: Event | None, after: Event | None, by: 
 def mask_steps(before: Event | None, after: Event | None) -> list[tuple[str, str, str]]:
     """(sign, letter, mask) of what differs between two lists. What no line can hold is left out."""
     return [
-        ("+" if on else "-", _LETTERS[which], mask)
+        ("+" if on else "-", LETTERS[which], mask)
         for which, on, mask in mask_differences(before, after)
-        if mask.isprintable() and " " not in mask and not mask.startswith(":")
+        if is_mask_shown(mask)
     ]
+
+
+def is_mask_shown(mask: str) -> bool:
+    """Whether a line can hold a mask: it is what any server wrote."""
+    return mask.isprintable() and " " not in mask and not mask.startswith(":")
 
 
 def flag_modes(channel: Channel, by: By) -> list[Outgoing]:
     """MODE for the flags, the key and the limit that are not as they were last told."""
-    before, now = channel.flags, channel_flags(channel.room)
-    args_before, args_now = channel.args, channel_args(channel.room)
-    if before == now and args_before == args_now:
+    before, now = (channel.flags, channel.args), (channel_flags(channel.room), channel_args(channel.room))
+    if before == now:
         return []
-    channel.flags, channel.args = now, args_now
+    channel.flags, channel.args = now
     channel.members_changed()  # the symbol in NAMES shows +s
+    return flag_line(channel.name, by, before, now)
+
+
+def flag_line(
+    channel_name: str, by: By, before: tuple[str, dict[str, str]], now: tuple[str, dict[str, str]]
+) -> list[Outgoing]:
+    """MODE from one pair of flags and arguments to another; nothing where they are alike."""
+    if before == now:
+        return []
+    args_before, args_now = before[1], now[1]
     put = [letter for letter, arg in args_now.items() if args_before.get(letter) != arg]
     # spec: RFC2812 3.2.3: taking the key away has a parameter, taking the limit away has none.
     gone = [letter for letter in args_before if letter not in args_now]
-    flags = flag_changes(before + "".join(gone), now + "".join(put))
+    flags = flag_changes(before[0] + "".join(gone), now[0] + "".join(put))
     words = [args_now[letter] for letter in put] + [args_before[letter] for letter in gone if letter == "k"]
-    return [mode_line(channel.name, by, flags, words)]
+    return [mode_line(channel_name, by, flags, words)]
 
 
 def flag_changes(before: str, now: str) -> str:

@@ -46,8 +46,8 @@ class ReadMarkers:
         key = (user_id, room_id)
         if key not in self._known:
             newest: int | None = None
-            for receipt in await self._reader.receipts(room_id):
-                if receipt.user_id == user_id and _counts(receipt.kind, receipt.thread_id):
+            for receipt in await self._reader.own_receipts(room_id, user_id):
+                if _counts(receipt.kind, receipt.thread_id):
                     newest = _later(newest, await self._time_of(room_id, receipt.event_id, user_id))
             self._keep(key, _later(self._known.get(key), newest))
         return self._known.get(key)

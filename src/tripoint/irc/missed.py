@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tripoint.core.ids import UserId
+from tripoint.core.ids import RoomId, UserId
+from tripoint.irc.entrance import is_closed_to
 from tripoint.irc.markers import ReadMarkers
 from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.replay import Place, Tagged, former_mask, said_lines
-from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
-from tripoint.rooms.paging import gather
+from tripoint.rooms.chain import open_chain
+from tripoint.rooms.history import Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import NameTable, RoomReader, RoomView
 
 if TYPE_CHECKING:
@@ -44,32 +45,45 @@ class Missed:
         """From here on things are missed. Noted at login and at the end: after a crash some lines come twice."""
         self._table.put_name(_SEEN, user_id, "position", str(self._reader.stream_position().of()))
 
-    async def load(self, session: IrcSession, room: RoomView) -> list[HistoryItem]:
-        """What was said in a room meanwhile, oldest first, up to where the room is when this returns."""
+    async def load(self, session: IrcSession, room: RoomView, *, former: bool = False) -> list[HistoryItem]:
+        """What was said in a room meanwhile, oldest first, up to where the room is when this returns.
+
+        `former`: in the rooms alone whose place it has taken, where the session hears this one already.
+        """
         if session.missed_since is None:
             return []
-        marker_ts_ms = await self._markers.load(session.user_id, room.room_id)
-        since = session.missed_since
-        if marker_ts_ms is not None:
-            since = max(since, await self._reader.position_before(room.room_id, marker_ts_ms + 1))
+        # What was said before the room was replaced was missed too (docs/mapping.md 21.4).
+        chain = await open_chain(
+            self._reader, room.room_id, session.user_id, lambda older: not is_closed_to(older, session)
+        )
+        since = tuple([await self._since(session.user_id, one.room_id, session.missed_since) for one in chain.rooms])
+        if former:
+            since = (chain.now[0], *since[1:])
         found: list[HistoryItem] = []
-        for _ in range(_TRIES if since else 0):
-            upto = room.last_position
-            if upto <= since:
+        query = HistoryQuery(
+            room_id=room.room_id,
+            viewer=session.user_id,
+            direction=Direction.BACKWARD,
+            types=SPOKEN_TYPES,
+            limit=MAX_LINES,
+            only_here=True,
+        )
+        for _ in range(_TRIES if session.missed_since else 0):
+            upto = chain.now
+            if all(low >= high for low, high in zip(since, upto, strict=True)):
                 break
-            query = HistoryQuery(
-                room_id=room.room_id,
-                viewer=session.user_id,
-                direction=Direction.BACKWARD,
-                anchor=ByPosition(upto),
-                until=ByPosition(since),
-                types=SPOKEN_TYPES,
-                limit=MAX_LINES,
-                only_here=True,
-            )
-            found += (await gather(self._reader, query, _unless_redacted)).items
-            since = upto
+            found += (await chain.gather(query, since, upto, _unless_redacted)).items
+            since = (max(since[0], upto[0]), *upto[1:])
+            if former:
+                break
         return found[-MAX_LINES:]
+
+    async def _since(self, user_id: UserId, room_id: RoomId, missed_since: int) -> int:
+        """The stream position since which a user missed what was said in a room."""
+        marker_ts_ms = await self._markers.load(user_id, room_id)
+        if marker_ts_ms is None:
+            return missed_since
+        return max(missed_since, await self._reader.position_before(room_id, marker_ts_ms + 1))
 
     def show(self, session: IrcSession, place: Place, items: list[HistoryItem]) -> None:
         """Lines with their times, in a batch for who knows batches."""
@@ -84,5 +98,5 @@ class Missed:
             session.own_batch("chathistory", (place.name,), lines)
 
 
-def _unless_redacted(item: HistoryItem) -> HistoryItem | None:
+def _unless_redacted(room: RoomView, item: HistoryItem) -> HistoryItem | None:
     return item if item.redacted_because is None else None

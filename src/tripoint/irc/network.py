@@ -27,6 +27,7 @@ from tripoint.irc.markers import CAPABILITY as READ_MARKER
 from tripoint.irc.markers import ReadMarkers
 from tripoint.irc.missed import Missed
 from tripoint.irc.monitors import Monitors
+from tripoint.irc.moving import Moving
 from tripoint.irc.names import is_nick, nick_of
 from tripoint.irc.options import IrcOptions
 from tripoint.irc.outbox import IrcOutbox
@@ -39,6 +40,7 @@ from tripoint.media.ports import Media
 from tripoint.net.connections import CallLater
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService, RoomView
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.succession import replacement_of
 
 
 class Network:
@@ -76,6 +78,8 @@ class Network:
         self.channels = teller.channels = Channels(
             names, reader, hub, spawn, teller.room_changed, now_ms
         )
+        self.moving = teller.moving = self.channels.moving = Moving(names, reader, self.sessions, now_ms)
+        self.moving.channels = self.channels
         self.markers = self.channels.markers = ReadMarkers(names, reader, spawn)
         self.markers.channels = self.channels
         self.missed = self.channels.missed = Missed(reader, name_table, self.markers)
@@ -107,6 +111,10 @@ class Network:
         views = [await self.reader.room(room_id) for room_id, is_in in memberships.items() if is_in == "join"]
         views.sort(key=lambda view: view.last_position, reverse=True)
         for view in reversed(views[: self.options.autojoin]):
+            if replacement_of(view) is not None:
+                # It may lead on, and where to may be for another server to say.
+                self.spawn(self.moving.go_along(session, view))
+                continue
             if READ_MARKER in session.caps:
                 await self.markers.load(session.user_id, view.room_id)
             await self.channels.enter(session, view)
@@ -165,6 +173,19 @@ class Network:
 
         A room of another server is found if somebody here hears it, or by the names of those that the user is in.
         """
+        channel = self.channels.named(word)
+        if channel is not None and replacement_of(channel.room) is None:
+            return channel.room_id  # nearly always
+        room_id = await self._named(word, user_id)
+        try:
+            # Where it was replaced its name means the room that took its place.
+            return None if room_id is None else await self.reader.newest(room_id)
+        except Refused as refused:
+            if refused.refusal is not Refusal.NO_SUCH_ROOM:
+                raise
+            return room_id
+
+    async def _named(self, word: str, user_id: UserId) -> RoomId | None:
         channel = self.channels.named(word)
         if channel is not None:
             return channel.room_id

@@ -19,6 +19,7 @@ from tripoint.irc.tables import fold
 from tripoint.media.ports import FileLinks
 from tripoint.rooms.ports import NameTable, RoomView
 from tripoint.rooms.settings import asks_password, member_limit, text_rule, tls_only
+from tripoint.rooms.succession import predecessor_of
 
 _NICKS: Final = "irc_nick"
 _SLUGS: Final = "slug"
@@ -154,6 +155,9 @@ class Names:
         alias = room.canonical_alias
         if alias is not None and server_of(alias) == self.server and alias not in room.aliases:
             alias = None
+        if alias is None and predecessor_of(room) is not None and room.aliases:
+            # Names of this server move with a room that another server replaced; what it is called there may not.
+            alias = room.aliases[0]
         members: tuple[str, ...] = ()
         if alias is None and room.room_id not in self._slugs:
             first = islice(room.joined().items(), 3)
@@ -193,6 +197,26 @@ class Names:
                 del self._claimed[former]
             self._claims[room_id] = key
         return True
+
+    def hand_on(self, old: RoomView, new: RoomView, shown: str | None) -> None:
+        """`new` has taken the place of `old`: it goes by its name, unless it has one that IRC can carry.
+
+        `shown`: what `old` is called where somebody hears it. A name of this server is an alias, and moved with it.
+        """
+        claim = self._claims.pop(old.room_id, None)
+        if claim is not None:
+            self._claims[new.room_id] = self._claims.get(new.room_id, claim)
+            self._claimed[claim] = new.room_id
+        name = self._slugs.get(old.room_id) if shown is None else shown
+        alias = None if name is None else alias_of_channel(name, self.server)
+        is_ours = alias is not None and server_of(RoomAlias(alias)) == self.server
+        own = new.canonical_alias
+        has_one = own is not None and channel_of_alias(own, self.server) is not None
+        if name is None or is_ours or has_one or new.room_id in self._slugs:
+            return
+        self._slugs[new.room_id] = name
+        self._slug_rooms[fold(name)] = new.room_id
+        self._table.put_name(_SLUGS, "", new.room_id, name)
 
     def slug_room(self, channel: str) -> RoomId | None:
         """The room that was given this slug."""

@@ -38,6 +38,7 @@ from tripoint.irc.refusals import (
 )
 from tripoint.irc.registry import COMMANDS
 from tripoint.irc.render import Outgoing, audience_of, server_line
+from tripoint.irc.tables import fold
 from tripoint.irc.wire import Line, Unbuildable, seal
 from tripoint.rooms.commands import Command, Done, Origin
 from tripoint.rooms.refusals import Refusal, Refused
@@ -299,6 +300,10 @@ class IrcSession:
         channel = self.network.channels.named(word)
         if channel is not None and channel.room_id in self.channels and not channel.direct:
             return channel
+        for own in self.channels.values():
+            # Where a room was replaced some hear the old one a moment longer than others.
+            if not own.direct and fold(own.name) == fold(word):
+                return own
         if not is_channel(word):
             raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
         raise IrcRefused(n.ERR_NOTONCHANNEL, echo(word), "You're not on that channel")

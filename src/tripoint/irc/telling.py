@@ -26,20 +26,22 @@ from tripoint.irc.events import (
 )
 from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.monitors import Monitors
+from tripoint.irc.moving import Moving
 from tripoint.irc.names import is_nick
 from tripoint.irc.projection import Names, channel_flags
 from tripoint.irc.render import Audience, Outgoing, fitted, one_line
 from tripoint.irc.resets import reset_lines
 from tripoint.irc.sessions import Sessions
-from tripoint.irc.tables import CHANNEL_RENAME
 from tripoint.irc.wire import seal
 from tripoint.rooms.changes import (
     DirectoryChanged,
     EventCommitted,
     MembershipChanged,
+    MoveRefused,
     PresenceChanged,
     ProfileChanged,
     RoomChange,
+    RoomMoved,
     SessionsEnded,
     StateReset,
     TypingChanged,
@@ -69,6 +71,7 @@ class Teller:
         self._sessions = sessions
         self._now_ms = now_ms
         self.channels: Channels
+        self.moving: Moving
 
     def room_changed(self, channel: Channel, change: RoomChange) -> None:
         """A change of an open channel."""
@@ -93,7 +96,7 @@ class Teller:
             self._encrypted(channel)
         else:
             form = FORMS.get(kind)
-            if form is not None:
+            if form is not None and not (kind == "m.room.power_levels" and self.moving.is_left(channel)):
                 spoken = kind in _SPOKEN
                 self._tell(channel, change, form(channel, change), spoken=spoken)
             if kind == TLS_ONLY:
@@ -258,20 +261,9 @@ class Teller:
                 session.tell(out)
 
     def _renamed(self, channel: Channel, by: str) -> None:
-        """Another canonical alias: RENAME; for clients without it PART the old name and JOIN the new one.
-
-        spec: IRCv3 channel-rename "Fallback"; docs/mapping.md 3.7
-        """
-        old, new = channel.name, self._names.channel(channel.room)
-        if old == new:
-            return
-        self.channels.renamed(channel, old, new)
-        for session in list(channel.sessions.values()):
-            if CHANNEL_RENAME in session.caps:
-                session.tell(Outgoing([f":{by} RENAME {old} {new} :"]))
-                continue
-            session.tell(Outgoing([fitted(f":{session.mask} PART {old}", f"This channel is now {new}")]))
-            self.channels.show(session, channel, None, own=False)
+        """Another canonical alias. A room that was replaced is left under the name that it had."""
+        if not self.moving.is_left(channel):
+            self.channels.take_name(channel, by)
 
     def _directory_changed(self, channel: Channel) -> None:
         """+s and -s: no event says who did it, so the server does.  spec: docs/mapping.md 6.2"""
@@ -305,6 +297,10 @@ class Teller:
     def user_changed(self, change: UserChange) -> None:
         if isinstance(change, MembershipChanged):
             self._membership_changed(change)
+        elif isinstance(change, RoomMoved):
+            self.moving.moved(change)
+        elif isinstance(change, MoveRefused):
+            self.moving.refused(change)
         elif isinstance(change, PresenceChanged):
             self._presence_changed(change)
         elif isinstance(change, ProfileChanged):
@@ -322,16 +318,16 @@ class Teller:
                 self.channels.entered(session, change)
         elif change.membership == "invite":
             room = self._reader.peek(change.room_id)
-            if room is None:
-                return
-            invitation = room.member(change.user_id)
-            assert invitation is not None  # it is what was told
+            invitation = None if room is None else room.member(change.user_id)
+            if room is None or invitation is None or invitation.membership != "invite":
+                return  # he is inside with the same commit
             event, names = invitation.event, self._names
             if self._reader.blocks(change.user_id, event.sender):
                 return  # docs/mapping.md 16.3
-            if invited_as_direct(room):
-                if server_of(event.sender) != names.server:
-                    self._wants_to_talk(change.user_id, event.sender)
+            if invited_as_direct(room) and len(people_of(room)) <= 2:
+                # Of this server's people he enters by himself (rooms/direct_invitations.py).
+                if server_of(event.sender) != names.server or room.encrypted:
+                    self._wants_to_talk(change.user_id, event.sender, encrypted=room.encrypted)
                 return
             line = f":{names.mask(event.sender)} INVITE {names.nick(change.user_id)} {names.channel(room)}"
             out = Outgoing([line], ts_ms=event.origin_server_ts, account=names.account(event.sender))
@@ -351,10 +347,15 @@ class Teller:
             head, text = f":{self._names.server} NOTICE {session.nick}", f"You were not let into {name}"
             session.tell(Outgoing([fitted(head, text)], ts_ms=member.event.origin_server_ts))
 
-    def _wants_to_talk(self, user_id: UserId, other: UserId) -> None:
-        """Somebody of another server opened a direct room; nobody enters by himself.  spec: docs/mapping.md 15.5"""
+    def _wants_to_talk(self, user_id: UserId, other: UserId, *, encrypted: bool) -> None:
+        """Somebody of another server opened a direct room, or it is encrypted; nobody enters by himself.
+
+        spec: docs/mapping.md 15.5, 19.2
+        """
         nick = self._names.nick(other)
         text = f"{nick} would like to talk to you. Write to {nick} to accept"
+        if encrypted:
+            text = f"{nick} would like to talk to you, end-to-end encrypted: open it in a Matrix client"
         line = f":{self._names.server} NOTICE {self._names.nick(user_id)} :{text}"
         for session in self._sessions.of(user_id):
             session.tell(Outgoing([line]))

@@ -97,6 +97,28 @@ class MembershipChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change
     change: EventCommitted | StateReset
 
 
+class RoomMoved(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
+    """For a local user, a member of both, room `old` is room `new` from now on (docs/mapping.md 21.4): what he has
+    kept about the one is kept about the other. Told once for each user and pair of rooms."""
+
+    user_id: UserId
+    old: RoomId
+    new: RoomId
+
+
+class MoveRefused(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
+    """A local user did not get from a room that was replaced into the one that took its place; `text` says why.
+
+    `stays`: it may not have been replaced at all, or it cannot be known now: the old room is still what he has.
+    """
+
+    user_id: UserId
+    old: RoomId
+    new: RoomId
+    text: str
+    stays: bool
+
+
 class PresenceChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     """A user's aggregated presence (docs/mapping.md 13.7)."""
 
@@ -155,6 +177,8 @@ class NodeChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
 
 UserChange = (
     MembershipChanged
+    | RoomMoved
+    | MoveRefused
     | PresenceChanged
     | ProfileChanged
     | AccountDataChanged

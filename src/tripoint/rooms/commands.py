@@ -103,7 +103,8 @@ class Join(Command, frozen=True):
 
     `nick` becomes the per-room display name where it is free and valid (docs/mapping.md 2.7); NICK_TAKEN if
     another member holds it. `content` is merged into the member event (Matrix clients may add keys). `via`: servers
-    through which the room may be entered where this one is not in it. Refused besides: REMOTE_TIMEOUT.
+    through which the room may be entered where this one is not in it. `whole`: such a room is entered with all of its
+    members, however long that takes. Refused besides: REMOTE_TIMEOUT.
     """
 
     room_id: RoomId
@@ -113,6 +114,7 @@ class Join(Command, frozen=True):
     via: tuple[ServerName, ...] = ()
     guise: str | None = None
     password: Secret | None = None
+    whole: bool = False
 
 
 class Leave(Command, frozen=True):
@@ -202,6 +204,33 @@ class CloseRoom(Command, frozen=True):
     room_id: RoomId
     reason: str | None = None
     replacement: RoomId | None = None
+
+
+class UpgradeRoom(Command, frozen=True):
+    """Put a new room in the place of another one: its state, names and people go over, the old one leads to it.
+
+    `room_version` None: the version that the room has. `creators`: who is a creator beside its maker, where the
+    version knows that. `owner`: a member of this server who makes the new room instead of the actor; the actor keeps
+    no rights of his own there then. The result's room_id is the new room. Asked again by who has done it, it names the
+    room that is there. Refused: VERSION_UNSUPPORTED, POWER_TOO_LOW, NOT_JOINED, NOT_SUPPORTED, BAD_CONTENT,
+    INVALID_ROOM_STATE, SERVER_BUSY (not all of the room is known here yet), and what sending events is refused with.
+    """
+
+    room_id: RoomId
+    room_version: str | None = None
+    creators: tuple[UserId, ...] = ()
+    owner: UserId | None = None
+
+
+class FollowRoom(Command, frozen=True):
+    """Go where a room leads that was replaced (docs/mapping.md 21.4): the actor, a member of it, joins the room that
+    took its place, and the next one if that was replaced too.
+
+    The result's room_id is where it ended: `room_id` itself where no room says that it has taken its place. Refused as
+    Join, where the rules keep the actor out.
+    """
+
+    room_id: RoomId
 
 
 class KeepRoom(Command, frozen=True):

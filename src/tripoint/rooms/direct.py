@@ -12,6 +12,7 @@ from tripoint.rooms.membership import Membership, People
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room, direct_pair
+from tripoint.rooms.succession import newest
 from tripoint.store.interface import RoomStore
 
 
@@ -47,6 +48,8 @@ class Direct:
                 continue
             if room.encrypted:
                 encrypted = True
+                continue
+            if await newest(room, self._rooms.find) is not room:
                 continue
             for user_id in (actor, target):
                 await self._let_in(room, user_id)

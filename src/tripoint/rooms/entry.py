@@ -55,9 +55,10 @@ class Entry:
         if asked and room.head_membership(command.actor) != "invite":
             assert command.password is not None
             right = await self._passwords.is_right(room, command.password)
-        return self._decide(room, command, right)
+        return self.decide(room, command, right)
 
-    def _decide(self, room: Room, command: Join, knows_password: bool) -> Way:
+    def decide(self, room: Room, command: Join, knows_password: bool = False) -> Way:
+        """As way_in, of somebody of whom it is known whether he knows the room's password."""
         actor, membership = command.actor, room.head_membership(command.actor)
         if membership == "ban":
             raise Refused(Refusal.BANNED)

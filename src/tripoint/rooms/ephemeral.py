@@ -103,6 +103,13 @@ class Receipts:
             for row in await self._store.load_receipts(room.room_key)
         ]
 
+    async def of_user(self, room_id: RoomId, user_id: UserId) -> Sequence[Receipt]:
+        room = await self._rooms.get(room_id)
+        return [
+            Receipt(row.user_id, row.event_id, row.kind, row.thread_id or None, row.ts_ms, row.position)
+            for row in await self._store.load_own_receipts(room.room_key, user_id)
+        ]
+
     async def set(self, command: SetReceipt) -> Done:
         """Refused(BAD_CONTENT) for an unknown kind, NO_SUCH_EVENT for an event that is not in the room."""
         if command.kind not in RECEIPT_KINDS:

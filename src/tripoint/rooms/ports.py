@@ -186,6 +186,14 @@ class RoomReader(Protocol):
     async def is_here(self, room_id: RoomId) -> bool:
         """Whether this server takes part in a room, so that it knows what the room is like now."""
 
+    async def newest(self, room_id: RoomId) -> RoomId:
+        """The room that has taken the place of this one, and so on, as far as this server takes part in them; this one
+        itself where nothing has (rooms/succession.py, docs/mapping.md 21.4). Nobody is joined to anything."""
+
+    async def lineage(self, room_id: RoomId) -> Sequence[RoomView]:
+        """A room and those whose place it has taken, one after the other, the newest first: where its history goes on.
+        What of them somebody may read is decided at each."""
+
     async def remote_space(
         self, room_id: RoomId, via: Sequence[ServerName], *, suggested_only: bool
     ) -> JsonObject:
@@ -265,6 +273,9 @@ class RoomReader(Protocol):
 
     def typing(self, room_id: RoomId) -> frozenset[UserId]: ...
     async def receipts(self, room_id: RoomId) -> Sequence[Receipt]: ...
+    async def own_receipts(self, room_id: RoomId, user_id: UserId) -> Sequence[Receipt]:
+        """The receipts of one user in a room."""
+
     def presence(self, user_id: UserId) -> Presence: ...
     async def profile(self, user_id: UserId) -> Mapping[str, str]: ...
 
@@ -275,7 +286,9 @@ class PresenceService(Protocol):
     spec: docs/mapping.md 13.6, 13.7: best of all sessions, active > online > unavailable > offline.
     """
 
-    def session_up(self, user_id: UserId, session: str) -> None: ...
+    def session_up(self, user_id: UserId, session: str) -> None:
+        """`session` begins with its protocol and a dash: `irc-`, `xmpp-`."""
+
     def session_down(self, user_id: UserId, session: str) -> None: ...
     def set(self, user_id: UserId, session: str, presence: str, status_msg: str | None) -> None:
         """`presence` is online or unavailable. Every session has its own; an unknown session is added."""

@@ -13,6 +13,8 @@ from tripoint.rooms.ports import Presence
 
 _ORDER = ("offline", "unavailable", "online")
 _OFFLINE = Presence("offline", None, 0)
+# What the ids of sessions begin with whose clients see rooms as IRC and XMPP have them.
+_VIEWS = ("irc-", "xmpp-")
 
 
 class PresenceBoard:
@@ -23,9 +25,15 @@ class PresenceBoard:
         self._clock_ms = clock_ms
         self._sessions: dict[UserId, dict[str, tuple[str, str | None]]] = {}
         self._aggregate: dict[UserId, Presence] = {}
+        # Told who has come by IRC or XMPP and was there by neither.
+        self.came: Callable[[UserId], None] = lambda _: None
 
     def get(self, user_id: UserId) -> Presence:
         return self._aggregate.get(user_id, _OFFLINE)
+
+    def is_on_a_view(self, user_id: UserId) -> bool:
+        """Whether somebody is connected by IRC or XMPP, whatever he says of his presence."""
+        return any(session.startswith(_VIEWS) for session in self._sessions.get(user_id, ()))
 
     def session_up(self, user_id: UserId, session: str) -> None:
         self.set(user_id, session, "online", None)
@@ -39,8 +47,11 @@ class PresenceBoard:
         self._update(user_id)
 
     def set(self, user_id: UserId, session: str, presence: str, status_msg: str | None) -> None:
+        comes = session.startswith(_VIEWS) and not self.is_on_a_view(user_id)
         self._sessions.setdefault(user_id, {})[session] = (presence, status_msg)
         self._update(user_id)
+        if comes:
+            self.came(user_id)
 
     def _update(self, user_id: UserId) -> None:
         before = self._aggregate.get(user_id)

@@ -37,6 +37,7 @@ from tripoint.rooms.ports import Presence, PublicRoom, Receipt, RoomView, StateM
 from tripoint.rooms.presence import PresenceBoard
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room, member_of
+from tripoint.rooms.succession import lineage, newest
 from tripoint.rooms.visibility import Sight, load_sight
 from tripoint.store.interface import RoomStore, StoredEvent
 
@@ -129,8 +130,9 @@ class Reader:
 
     async def own_room(self, user_id: UserId, alias: RoomAlias) -> RoomId | None:
         for room_id, (membership, _) in list((await self._index.load(user_id)).items()):
-            if membership == "join" and (await self._rooms.get(room_id)).canonical_alias == alias:
-                return room_id
+            if membership == "join" and (room := await self._rooms.get(room_id)).canonical_alias == alias:
+                # Where the room was replaced both may have the name.
+                return (await newest(room, self._present)).room_id
         return None
 
     async def ways_to(self, room_id: RoomId) -> Sequence[ServerName]:
@@ -143,6 +145,16 @@ class Reader:
     async def is_here(self, room_id: RoomId) -> bool:
         room = await self._rooms.find(room_id)
         return room is not None and room.is_here(self._names.server)
+
+    async def newest(self, room_id: RoomId) -> RoomId:
+        return (await newest(await self._rooms.get(room_id), self._present)).room_id
+
+    async def lineage(self, room_id: RoomId) -> Sequence[RoomView]:
+        return await lineage(await self._rooms.get(room_id), self._rooms.find)
+
+    async def _present(self, room_id: RoomId) -> Room | None:
+        room = await self._rooms.find(room_id)
+        return room if room is not None and room.is_here(self._names.server) else None
 
     async def remote_space(
         self, room_id: RoomId, via: Sequence[ServerName], *, suggested_only: bool
@@ -173,6 +185,9 @@ class Reader:
     async def receipts(self, room_id: RoomId) -> Sequence[Receipt]:
         return await self._receipts.of_room(room_id)
 
+    async def own_receipts(self, room_id: RoomId, user_id: UserId) -> Sequence[Receipt]:
+        return await self._receipts.of_user(room_id, user_id)
+
     def presence(self, user_id: UserId) -> Presence:
         return self._presence.get(user_id)
 
@@ -184,7 +199,7 @@ class Reader:
         for row in await self._store.load_direct_rooms(pair):
             room = await self._rooms.get(row.room_id)
             inside = all(room.membership(user_id) in ("join", "invite") for user_id in (one, other))
-            if inside and not room.encrypted:
+            if inside and not room.encrypted and await newest(room, self._present) is room:
                 return row.room_id
         return None
 

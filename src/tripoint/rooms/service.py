@@ -19,6 +19,7 @@ from tripoint.rooms.commands import (
     CreateRoom,
     DeleteAlias,
     Done,
+    FollowRoom,
     Forget,
     Invite,
     Join,
@@ -45,10 +46,12 @@ from tripoint.rooms.commands import (
     Template,
     Unban,
     UnlockRoom,
+    UpgradeRoom,
 )
 from tripoint.rooms.creation import Creation
 from tripoint.rooms.direct import Direct
 from tripoint.rooms.ephemeral import Receipts, Typing
+from tripoint.rooms.following import Following
 from tripoint.rooms.keeping import Keeping
 from tripoint.rooms.limits import Limits
 from tripoint.rooms.masks import Masks
@@ -59,6 +62,7 @@ from tripoint.rooms.profiles import Profiles
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.removal import Removal
 from tripoint.rooms.room_passwords import RoomPasswords
+from tripoint.rooms.upgrading import Upgrading
 from tripoint.store.interface import StoreError
 
 # `Any`: each handler takes the command it is registered for, and the table's keys say which.
@@ -85,6 +89,8 @@ class Service:
         receipts: Receipts,
         profiles: Profiles,
         removal: Removal,
+        upgrading: Upgrading,
+        following: Following,
         people: People,
         limits: Limits,
     ) -> None:
@@ -116,6 +122,8 @@ class Service:
             SetLevels: (messages.set_levels, state),
             CloseRoom: (closing.close, state),
             KeepRoom: (keeping.keep, state),
+            UpgradeRoom: (upgrading.upgrade, state),
+            FollowRoom: (following.follow, None),
             BlockUsers: (blocks.change, state),
             SetPassword: (passwords.set, state),
             SetMask: (masks.set, state),
@@ -141,6 +149,8 @@ class Service:
         handler, bucket = self._handlers[type(command)]
         if isinstance(command, CreateRoom):
             self._check_may_create(command)
+        if isinstance(command, UpgradeRoom) and self._people.is_guest(command.actor):
+            raise Refused(Refusal.GUESTS_FORBIDDEN)
         self._closing.check(command)
         if bucket is not None:
             self._limits.take(bucket, command.actor)

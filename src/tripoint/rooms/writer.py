@@ -6,6 +6,7 @@ Events of a room are built on its head at once and committed in groups; see stor
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from msgspec.structs import replace
 
@@ -30,6 +31,15 @@ from tripoint.store.writes import AddEvent, PutMembership, PutRoom, ReplaceEvent
 
 # How often a policy server is asked about the same, because the room moved on meanwhile.
 MAX_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is committed of one room, where several rooms change together. `row` as in Writer.submit."""
+
+    room: Room
+    transaction: RoomTransaction
+    row: PutRoom | None = None
 
 
 class _Item:
@@ -148,27 +158,63 @@ class Writer:
         `committed` runs once they are on disk. On failure the future raises Refused(SERVER_BUSY), and the head
         goes back to what is on disk.
         """
-        room.row = replace(room.row, head_group=room.head.group, extremities=room.head.rows())
-        stored_row = room.row
-        unit.append(stored_row)
+        return self._queue((room,), unit, committed)
+
+    def _queue(
+        self, rooms: Sequence[Room], unit: list[Write], committed: Callable[[], None]
+    ) -> "asyncio.Future[None]":
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        room.pending_units += 1
-        room.last_unit = future
+        stored_rows: list[PutRoom] = []
+        for room in rooms:
+            room.row = replace(room.row, head_group=room.head.group, extremities=room.head.rows())
+            stored_rows.append(room.row)
+            room.pending_units += 1
+            room.last_unit = future
+        unit.extend(stored_rows)
 
         def done(error: StoreError | None) -> None:
             if error is not None:
-                room.discard_pending()
+                for room in rooms:
+                    room.discard_pending()
                 if not future.done():
                     future.set_exception(Refused(Refusal.SERVER_BUSY))
                 return
-            room.pending_units -= 1
-            room.committed_row = stored_row
+            for room, stored_row in zip(rooms, stored_rows, strict=True):
+                room.pending_units -= 1
+                room.committed_row = stored_row
             committed()
             if not future.done():
                 future.set_result(None)
 
         self.stream.submit(unit, done)
         return future
+
+    async def commit_together(
+        self, parts: Sequence[Part], *, writes: Iterable[Write] = (), on_commit: Callable[[], None] | None = None
+    ) -> None:
+        """Events of several rooms as one unit: all of them are stored, or none. Told room after room, in this order.
+
+        `on_commit` runs when every room has moved and nothing was told yet. Refused as by commit(); policy servers
+        are the caller's to ask (recommended()).
+        """
+        if any(part.room.gone for part in parts):
+            raise Refused(Refusal.NO_SUCH_ROOM)
+        unit: list[Write] = []
+        placed: list[tuple[Room, list[_Item]]] = []
+        for part in parts:
+            placed.append((part.room, [self._place(part.room, e, None, unit) for e in part.transaction.events]))
+            if part.row is not None:
+                part.room.row = part.row
+        unit.extend(writes)
+
+        def committed() -> None:
+            changes = [self._take(room, items, None, None) for room, items in placed]
+            if on_commit is not None:
+                on_commit()
+            for some in changes:
+                self.tell(some)
+
+        await asyncio.shield(self._queue([part.room for part in parts], unit, committed))
 
     async def commit(
         self,
@@ -189,7 +235,7 @@ class Writer:
         if transaction.events and self.policy is not None and policy_server_of(room) is not None:
             async with self._turns.of(room.room_id):
                 began = transaction.events
-                transaction = await self._recommended(room, transaction)
+                transaction = await self.recommended(room, transaction)
                 writes = _pointing_to(transaction.events, began, writes)
                 future = self.submit(
                     room, transaction, origin=origin, writes=writes, row=row, on_commit=on_commit, redacted=redacted
@@ -202,12 +248,14 @@ class Writer:
         await asyncio.shield(future)
         return transaction.events[-1] if transaction.events else room.create_event
 
-    async def _recommended(self, room: Room, transaction: RoomTransaction) -> RoomTransaction:
-        """The events with the signatures of the room's policy server, on the room's head.
+    async def recommended(self, room: Room, transaction: RoomTransaction) -> RoomTransaction:
+        """The events with the signatures of the room's policy server, if it has one, on the room's head.
 
-        Others of the room wait for the same turn, so the head stays where it is, but for what was on its way.
+        Called with the room's turn held: others wait for it, so the head stays where it is, but for what was on its
+        way.
         """
-        assert self.policy is not None
+        if self.policy is None or policy_server_of(room) is None:
+            return transaction
         for _ in range(MAX_TRIES):
             if not transaction.is_on_head:
                 transaction = transaction.again()

@@ -16,6 +16,7 @@ from tripoint.accounts.data import AccountData
 from tripoint.accounts.devices import Devices
 from tripoint.accounts.nodes import Nodes
 from tripoint.accounts.passwords import Passwords
+from tripoint.accounts.refusals import AccountRefused
 from tripoint.accounts.service import Accounts, Registration
 from tripoint.bus.local import LocalBus
 from tripoint.config.load import only_loopback, registration_mode, server_name
@@ -32,10 +33,12 @@ from tripoint.rooms.closing import Closing
 from tripoint.rooms.commands import Leave, SetProfile
 from tripoint.rooms.creation import Creation
 from tripoint.rooms.direct import Direct
+from tripoint.rooms.direct_invitations import DirectInvitations
 from tripoint.rooms.elsewhere import Elsewhere
 from tripoint.rooms.entering import Entering
 from tripoint.rooms.entry import Entry
 from tripoint.rooms.ephemeral import Receipts, Typing
+from tripoint.rooms.following import Following
 from tripoint.rooms.invitations import Invitations
 from tripoint.rooms.keeping import Keeping
 from tripoint.rooms.limits import Limits
@@ -52,7 +55,7 @@ from tripoint.rooms.policy import Policy
 from tripoint.rooms.presence import PresenceBoard
 from tripoint.rooms.profiles import Profiles
 from tripoint.rooms.reader import Reader
-from tripoint.rooms.refusals import Refused
+from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.remote import RemoteDoor
 from tripoint.rooms.remote_writer import RemoteWriter
 from tripoint.rooms.removal import POSITION_FLOOR, Removal
@@ -63,6 +66,7 @@ from tripoint.rooms.serving import Serving
 from tripoint.rooms.state_groups import StateGroups
 from tripoint.rooms.transaction import Signer
 from tripoint.rooms.turns import Turns
+from tripoint.rooms.upgrading import Upgrading
 from tripoint.rooms.warden import Warden
 from tripoint.rooms.writer import Writer
 from tripoint.store.interface import Store, StoreError
@@ -107,6 +111,9 @@ class Middle:
     registration: Registration
     limits: Limits
     warden: Warden
+    upgrading: Upgrading
+    following: Following
+    direct_invitations: DirectInvitations
 
     def reload(self, config: Config) -> None:
         """Take up changed limits and registration."""
@@ -117,6 +124,9 @@ class Middle:
     async def close(self) -> None:
         """End what is asked of other servers, write what is queued, close the store."""
         await self.warden.close()
+        await self.direct_invitations.close()
+        await self.following.close()
+        await self.upgrading.close()
         await self.elsewhere.close()
         await self.store.close()
         self.passwords.close()
@@ -196,6 +206,10 @@ async def build_middle(
     membership = Membership(loaded, writer, people, index, elsewhere, entry)
     messages = Messages(loaded, writer, store, membership, blocks)
     names = Names(loaded, writer, store, room_bus)
+
+    def mint() -> str:
+        return secrets.token_urlsafe(24)[:18].replace("-", "a").replace("_", "b")
+
     creation = Creation(
         loaded,
         writer,
@@ -205,7 +219,7 @@ async def build_middle(
         index,
         elsewhere,
         default_version=config.server.default_room_version,
-        mint=lambda: secrets.token_urlsafe(24)[:18].replace("-", "a").replace("_", "b"),
+        mint=mint,
     )
     typing = Typing(loaded, room_bus, clock, loop.call_later)
     receipts = Receipts(loaded, writer, store, room_bus)
@@ -213,6 +227,37 @@ async def build_middle(
     room_limits = Limits(*_rates(config), monotonic)
     closing = Closing(loaded, writer, store, room_bus)
     await closing.start()
+    upgrading = Upgrading(
+        loaded,
+        writer,
+        store,
+        people,
+        elsewhere,
+        room_bus,
+        is_on_a_view=presence.is_on_a_view,
+        turns=turns,
+        mint=mint,
+    )
+    following = Following(
+        server,
+        loaded,
+        writer,
+        store,
+        membership,
+        entry,
+        elsewhere,
+        room_bus,
+        user_bus,
+        is_on_a_view=presence.is_on_a_view,
+        is_closed=closing.is_closed,
+        keep_along=_keeper(accounts),
+        clock_s=monotonic,
+    )
+    direct_invitations = DirectInvitations(server, loaded, index, membership, blocks, presence.is_on_a_view)
+    presence.came = direct_invitations.came
+    hub.watch_users(direct_invitations.user_changed)
+    hub.watch_all_rooms(following.room_changed)
+    hub.watch_users(following.user_changed)
     service = Service(
         membership=membership,
         messages=messages,
@@ -228,6 +273,8 @@ async def build_middle(
         receipts=receipts,
         profiles=Profiles(loaded, writer, people, index, user_bus, accounts.profile_changed),
         removal=Removal(loaded, writer, index, room_bus),
+        upgrading=upgrading,
+        following=following,
         people=people,
         limits=room_limits,
     )
@@ -282,6 +329,9 @@ async def build_middle(
         registration,
         room_limits,
         warden,
+        upgrading,
+        following,
+        direct_invitations,
     )
 
 
@@ -330,6 +380,16 @@ def _leaver(
         unload(user_id)
 
     return leave_rooms
+
+
+def _keeper(accounts: Accounts) -> Callable[[UserId, RoomId, RoomId], Awaitable[None]]:
+    async def keep_along(user_id: UserId, old: RoomId, new: RoomId) -> None:
+        try:
+            await accounts.keep_along(user_id, old, new)
+        except AccountRefused as refused:
+            raise Refused(Refusal.SERVER_BUSY, refused.text) from refused
+
+    return keep_along
 
 
 def _renamer(service: Service) -> Callable[[UserId, str], Awaitable[None]]:

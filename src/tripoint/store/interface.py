@@ -156,6 +156,9 @@ class RoomStore(Writer, Protocol):
     async def load_alias_creator(self, alias: RoomAlias) -> UserId | None: ...
     async def load_aliases(self, room_key: int) -> Sequence[RoomAlias]: ...
     async def load_receipts(self, room_key: int) -> Sequence[PutReceipt]: ...
+    async def load_own_receipts(self, room_key: int, user_id: UserId) -> Sequence[PutReceipt]:
+        """A user's receipts in a room, by position."""
+
     async def load_stripped_state(self, room_key: int) -> bytes | None:
         """What was told of a room from outside (PutStrippedState)."""
 

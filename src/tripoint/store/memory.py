@@ -410,6 +410,9 @@ class MemoryStore:
         found = [write for key, write in self.receipts.items() if key[0] == room_key]
         return sorted(found, key=lambda write: write.position)
 
+    async def load_own_receipts(self, room_key: int, user_id: UserId) -> Sequence[PutReceipt]:
+        return [write for write in await self.load_receipts(room_key) if write.user_id == user_id]
+
     async def load_names(self, kind: str, scope: str) -> Mapping[str, str]:
         return dict(self.names.get((kind, scope), {}))
 

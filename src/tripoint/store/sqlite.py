@@ -324,6 +324,15 @@ class SqliteStore:
         )
         return [PutReceipt(*row) for row in found]
 
+    async def load_own_receipts(self, room_key: int, user_id: UserId) -> Sequence[PutReceipt]:
+        found = self._all(
+            "SELECT room_key, user_id, kind, thread_id, event_id, ts_ms, position FROM receipts"
+            " WHERE room_key = ? AND user_id = ? ORDER BY position",
+            room_key,
+            user_id,
+        )
+        return [PutReceipt(*row) for row in found]
+
     async def load_names(self, kind: str, scope: str) -> Mapping[str, str]:
         found = self._all("SELECT key, value FROM names WHERE kind = ? AND scope = ?", kind, scope)
         return {str(key): str(value) for key, value in found}

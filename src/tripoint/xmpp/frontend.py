@@ -27,6 +27,7 @@ from tripoint.net.connections import Background, CallLater, Connections
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
 from tripoint.xmpp.c2s.blocking import BlockPushes
 from tripoint.xmpp.c2s.direct import DirectMessages
+from tripoint.xmpp.c2s.markers import DirectMarkers
 from tripoint.xmpp.c2s.presence import went_away
 from tripoint.xmpp.c2s.users import MAX_RESOURCES, Users
 from tripoint.xmpp.connection import ClientConnection, Policy
@@ -112,7 +113,8 @@ class XmppFrontEnd:
         self.users = Users(self.domains, accounts)
         self.muc = Muc(doors, self.users, hub)
         self.direct = DirectMessages(doors, self.users, hub)
-        self.pep = Pep(doors, self.users, nodes, hub)
+        self._markers = DirectMarkers(doors, self.users, self.direct, hub)
+        self.pep = Pep(doors, self.users, self.muc, self.direct, nodes, hub)
         self._blocking = BlockPushes(doors, self.users)
         hub.watch_users(self._blocking.user_changed)
         self._registration = "closed"
@@ -249,3 +251,4 @@ class XmppFrontEnd:
         self.muc.lost(session)
         self.users.remove(session)
         self._blocking.ended(session)
+        self.pep.ended(session)

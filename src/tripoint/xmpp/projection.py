@@ -152,6 +152,14 @@ class Nicks:
         self._handles: dict[str, UserId] = {}
         self._remembered = {UserId(user_id): nick for user_id, nick in remembered.items()}
 
+    def heir(self, keep: Callable[[UserId, str], None]) -> "Nicks":
+        """The nicks of a room that takes the place of this one: who comes over is called what he was called."""
+        known = {**self._remembered, **self._nicks}
+        heir = Nicks(self._server, {str(user_id): nick for user_id, nick in known.items()}, keep)
+        for user_id, nick in self._remembered.items():
+            keep(user_id, nick)
+        return heir
+
     def nick(self, user_id: UserId) -> str | None:
         """The nick of somebody who has one now."""
         return self._nicks.get(user_id)

@@ -69,6 +69,8 @@ def _unreachable(stanza: Element) -> None:
 async def _message(session: XmppSession, stanza: Element, jid: Jid, place: At) -> None:
     kind = stanza.get("type") or "normal"
     # spec: RFC6121 5.2.2: an unknown type is normal
+    if len(stanza.children) > 1:
+        await session.pep.displayed.assist(session, stanza, jid)
     entry = MESSAGES.get((kind if kind in _MESSAGE_TYPES else "normal", place))
     if entry is not None:
         await entry.handle(session, stanza, jid)

@@ -96,6 +96,7 @@ class XmppSession:
         "account",
         "bare",
         "blocklist",
+        "bookmarks_seen",
         "caps",
         "caps_query",
         "carbons",
@@ -171,6 +172,8 @@ class XmppSession:
         self.caps: Caps | None = None
         self.caps_query: str | None = None
         self.wants: frozenset[str] = frozenset()
+        # The bookmarks that its list had when it last got it (pep/old_bookmarks.py).
+        self.bookmarks_seen: frozenset[str] = frozenset()
         # Asked for its list of blocked people, and hears when that changes (XEP-0191 3.3).
         self.blocklist = False
         self.secure = secure

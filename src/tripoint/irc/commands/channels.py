@@ -23,6 +23,7 @@ from tripoint.irc.wire import Line
 from tripoint.rooms.commands import CreateRoom, Join, Leave, Secret, SetTopic, Template
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.settings import tls_only
+from tripoint.rooms.succession import replacement_of
 
 # Making a room takes one commit; a second of looking every 20 ms outlasts a slow disk.
 CREATION_LOOKS = 50
@@ -76,6 +77,10 @@ async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
         return
     if not room.is_here(network.names.server):
         network.joining.begin(session, word, room_id)
+        return
+    if replacement_of(room) is not None and room.membership(session.user_id) == "join":
+        # It leads to a room of which nothing is known here; it may take a while to find out.
+        network.spawn(network.moving.go_along(session, room))
         return
     if room.encrypted:
         # spec: docs/mapping.md 19.2; the account can be a member all the same.

@@ -1,9 +1,9 @@
 """What was said before: CHATHISTORY, one form of the history query.
 
-A page is a window of the room's stream: events after one position and up to another, read forwards or backwards,
-and always sent oldest first.  What is redacted says nothing any more and is not counted.  Events that are no
+A page is a window of the channel's history: events after one cut and up to another (rooms/chain.py), read forwards or
+backwards, and always sent oldest first.  What is redacted says nothing any more and is not counted.  Events that are no
 messages (JOIN, MODE and so on) are for clients with draft/event-playback: playback.py.
-spec: IRCv3 chathistory, batch-chathistory; docs/mapping.md 11.11, 14.1, 14.2, 14.6.
+spec: IRCv3 chathistory, batch-chathistory; docs/mapping.md 11.11, 14.1, 14.2, 14.6, 21.4.
 Read next: tripoint/irc/references.py, tripoint/rooms/paging.py.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tripoint.core.errors import PeerError
 from tripoint.core.event import Event
@@ -29,8 +29,10 @@ from tripoint.irc.replay import Place, Tagged, former_mask, said_lines
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import MAX_HISTORY
 from tripoint.irc.wire import Line
-from tripoint.rooms.history import BEGINNING, ByEvent, ByPosition, Direction, HistoryItem, HistoryQuery
-from tripoint.rooms.paging import gather, may_ask_for_history
+from tripoint.rooms.chain import Chain, Cut, open_chain
+from tripoint.rooms.history import ByEvent, Direction, HistoryItem, HistoryQuery
+from tripoint.rooms.paging import may_ask_for_history
+from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 
 # Parameters of each subcommand, itself not counted.
@@ -40,8 +42,9 @@ _NOT_TO_BE_HAD = "Messages could not be retrieved"
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One message and its lines; those that stand in a batch of their own are counted as one."""
+    """One message, in the room where it was said, and its lines; those in a batch of their own are counted as one."""
 
+    where: Place
     item: HistoryItem
     lines: list[Tagged]
 
@@ -52,10 +55,10 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Where a reference stands in the stream: after `low` begins what follows it, up to `high` goes what precedes."""
+    """Where a reference stands: after `low` begins what follows it, up to `high` goes what precedes."""
 
-    low: int
-    high: int
+    low: Cut
+    high: Cut
 
 
 @command("CHATHISTORY", cost=2, spec="IRCv3 chathistory")
@@ -134,85 +137,81 @@ async def _place(session: IrcSession, asked: str, target: str) -> Place | None:
 async def _page(
     session: IrcSession, asked: str, place: Place, references: list[Reference | None], limit: int
 ) -> list[Tagged]:
-    """The lines of one page, oldest first."""
-    now = (await session.reader.room(place.room_id)).last_position
-    at = [await _bounds(session, place, reference) for reference in references if reference is not None]
+    """The lines of one page, oldest first. Where the room was replaced, the page goes on in the one before (21.4)."""
+    chain = await open_chain(
+        session.reader, place.room_id, session.user_id, lambda older: not is_closed_to(older, session)
+    )
+    at = [await _bounds(chain, reference) for reference in references if reference is not None]
+    begin, now = chain.beginning, chain.now
     if asked == "BEFORE":
-        return await _window(session, place, BEGINNING, at[0].high, Direction.BACKWARD, limit)
+        return await _window(session, place, chain, begin, at[0].high, Direction.BACKWARD, limit)
     if asked == "AFTER":
-        return await _window(session, place, at[0].low, now, Direction.FORWARD, limit)
+        return await _window(session, place, chain, at[0].low, now, Direction.FORWARD, limit)
     if asked == "LATEST":
-        return await _window(session, place, at[0].low if at else BEGINNING, now, Direction.BACKWARD, limit)
+        return await _window(session, place, chain, at[0].low if at else begin, now, Direction.BACKWARD, limit)
     if asked == "AROUND":
-        older = await _window(session, place, BEGINNING, at[0].high, Direction.BACKWARD, limit // 2)
+        older = await _window(session, place, chain, begin, at[0].high, Direction.BACKWARD, limit // 2)
         # What the older half did not need is for the newer one, which begins with what was named.
-        return older + await _window(session, place, at[0].high, now, Direction.FORWARD, max(1, limit - len(older)))
+        rest = max(1, limit - len(older))
+        return older + await _window(session, place, chain, at[0].high, now, Direction.FORWARD, rest)
     first, second = at
     # spec: chathistory BETWEEN: counted from the first selector, "forwards or backwards in time".
-    if first.low <= second.high:
-        return await _window(session, place, first.low, second.high, Direction.FORWARD, limit)
-    return await _window(session, place, second.low, first.high, Direction.BACKWARD, limit)
+    if all(low <= high for low, high in zip(first.low, second.high, strict=True)):
+        return await _window(session, place, chain, first.low, second.high, Direction.FORWARD, limit)
+    return await _window(session, place, chain, second.low, first.high, Direction.BACKWARD, limit)
 
 
-async def _bounds(session: IrcSession, place: Place, reference: Reference) -> Bounds:
+async def _bounds(chain: Chain, reference: Reference) -> Bounds:
     """spec: chathistory: every reference is excluded itself (but by AROUND, which begins at `high`)."""
-    reader = session.reader
     if isinstance(reference, ByEvent):
-        position = (await reader.event(place.room_id, reference.event_id, session.user_id)).position
-        return Bounds(position, position - 1)
-    return Bounds(
-        await reader.position_before(place.room_id, reference.ts_ms + 1),
-        await reader.position_before(place.room_id, reference.ts_ms),
-    )
+        return Bounds(await chain.after(reference.event_id), await chain.before(reference.event_id))
+    return Bounds(await chain.before_time(reference.ts_ms + 1), await chain.before_time(reference.ts_ms))
 
 
 async def _window(
-    session: IrcSession, place: Place, after: int, upto: int, direction: Direction, limit: int
+    session: IrcSession, place: Place, chain: Chain, after: Cut, upto: Cut, direction: Direction, limit: int
 ) -> list[Tagged]:
-    """Up to `limit` lines of what was said after one position and up to another; an event's lines stay together."""
-    if upto <= after or limit < 1:
+    """Up to `limit` lines of what was said after one cut and up to another; an event's lines stay together."""
+    if limit < 1:
         return []
-    low, high = ByPosition(after), ByPosition(upto)
-    backward = direction is Direction.BACKWARD
     query = HistoryQuery(
         room_id=place.room_id,
         viewer=session.user_id,
         direction=direction,
-        anchor=high if backward else low,
-        until=low if backward else high,
         types=played_types(direct=place.peer is not None) if PLAYBACK in session.caps else SPOKEN_TYPES,
         with_replaced=PLAYBACK in session.caps,
         limit=limit,
     )
     gone: dict[EventId, Event] = {}
 
-    def show(item: HistoryItem) -> Said | None:
+    def show(room: RoomView, item: HistoryItem) -> Said | None:
+        where = replace(place, room_id=room.room_id)
         if item.event.type in SPOKEN_TYPES:
-            lines = said_lines(session, place, item, former_mask(session, item, None))
+            lines = said_lines(session, where, item, former_mask(session, item, None))
         else:
-            lines = _played(session, place, item, gone)
-        return Said(item, lines) if lines else None
+            lines = _played(session, where, item, gone)
+        return Said(where, item, lines) if lines else None
 
-    async def look_up(items: Sequence[HistoryItem]) -> None:
+    async def look_up(room: RoomView, items: Sequence[HistoryItem]) -> None:
         for item in items:
             target = item.event.redacts
             if target is not None and target not in gone:
                 try:
-                    gone[target] = (await session.reader.event(place.room_id, target, session.user_id)).event
+                    gone[target] = (await session.reader.event(room.room_id, target, session.user_id)).event
                 except Refused as refused:
                     if refused.refusal is not Refusal.NO_SUCH_EVENT:
                         raise
 
-    page = await gather(session.reader, query, show, lambda said: said.size, look_up)
+    page = await chain.gather(query, after, upto, show, lambda said: said.size, look_up)
     if not page.complete:
         text = "Older messages could not be had from other servers"
         session.standard("NOTE", "CHATHISTORY", "PARTIAL", place.name, text=text)
     found: list[Tagged] = []
     for said in page.items:
-        sender, position = said.item.event.sender, said.item.position
+        sender, position, where = said.item.event.sender, said.item.position, said.where
         if said.item.event.type in SPOKEN_TYPES and session.names.is_past_guest(sender):
-            name = await session.reader.displayname_at(place.room_id, sender, position)
-            found += said_lines(session, place, said.item, former_mask(session, said.item, name))
+            name = await session.reader.displayname_at(where.room_id, sender, position)
+            found += said_lines(session, where, said.item, former_mask(session, said.item, name))
         else:
             found += said.lines
     return found
@@ -239,9 +238,13 @@ async def _targets(session: IrcSession, first: str, second: str, limit: int) -> 
     """
     start, end = (_target_time(word) for word in (first, second))
     found: list[tuple[int, str]] = []
-    for room_id, membership in (await session.reader.memberships(session.user_id)).items():
+    memberships = await session.reader.memberships(session.user_id)
+    for room_id, membership in memberships.items():
         if membership != "join":
             continue
+        newest = await session.reader.newest(room_id)
+        if newest != room_id and memberships.get(newest) == "join":
+            continue  # it is a part of that one's history
         await asyncio.sleep(0)  # hundreds of rooms: others have their turn in between
         place = await _known_place(session, room_id)
         said_ts_ms = None if place is None else await _last_said(session, place)
@@ -290,9 +293,13 @@ async def _last_said(session: IrcSession, place: Place) -> int | None:
         only_here=True,
     )
 
-    def show(item: HistoryItem) -> int | None:
-        said = said_lines(session, place, item, former_mask(session, item, None))
+    def show(room: RoomView, item: HistoryItem) -> int | None:
+        where = replace(place, room_id=room.room_id)
+        said = said_lines(session, where, item, former_mask(session, item, None))
         return item.event.origin_server_ts if said else None
 
-    page = await gather(session.reader, query, show)
+    chain = await open_chain(
+        session.reader, place.room_id, session.user_id, lambda older: not is_closed_to(older, session)
+    )
+    page = await chain.gather(query, chain.beginning, chain.now, show)
     return page.items[0] if page.items else None

@@ -32,6 +32,7 @@ from tripoint.rooms.commands import OpenDirect, Redact, SendEvent, SetTyping
 from tripoint.rooms.history import Direction, HistoryQuery
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.succession import replacement_of
 
 _ACTION = "\x01ACTION "
 
@@ -109,7 +110,8 @@ async def _direct_room(session: IrcSession, user_id: UserId) -> RoomId:
     known = session.direct.get(user_id)
     if known is not None:
         room = session.reader.peek(known)
-        if room is not None and not room.encrypted and room.membership(user_id) == "join":
+        usable = room is not None and not room.encrypted and replacement_of(room) is None
+        if room is not None and usable and room.membership(user_id) == "join":
             return known
     done = await session.do(OpenDirect(actor=session.user_id, target=user_id, origin=session.origin()))
     assert done.room_id is not None

@@ -25,6 +25,7 @@ from tripoint.rooms.commands import (
     StateDraft,
     Template,
     Unban,
+    UpgradeRoom,
 )
 from tripoint.rooms.ports import RoomReader, RoomService
 from tripoint.rooms.refusals import Refusal, Refused
@@ -201,6 +202,23 @@ class RoomEndpoints:
             Unban(actor=call.user_id, origin=Origin(call.session), room_id=room_id, target=target, reason=reason)
         )
         return EMPTY
+
+    @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/upgrade", "/_matrix/client/r0/rooms/{roomId}/upgrade")
+    async def upgrade(self, call: Call) -> Response:
+        body = call.json()
+        version = _text(body, "new_version")
+        if version is None:
+            raise missing("new_version")
+        done = await self._rooms.do(
+            UpgradeRoom(
+                actor=call.user_id,
+                origin=Origin(call.session),
+                room_id=RoomId(call.path["roomId"]),
+                room_version=version,
+                creators=tuple(dict.fromkeys(parse_user_id(user) for user in _texts(body, "additional_creators"))),
+            )
+        )
+        return json_response({"replacement_room": done.room_id or ""})
 
     @endpoint("GET", "/_matrix/client/v3/joined_rooms", "/_matrix/client/r0/joined_rooms")
     async def joined_rooms(self, call: Call) -> Response:

@@ -166,10 +166,11 @@ async def _conversations(session: XmppSession, with_jid: str | None) -> list[_Co
             rooms = [(room_id, peer)]
     found = []
     for room_id, peer in rooms:
-        room = await doors.reader.room(room_id)
-        # docs/mapping.md 19.2; one that is left is nobody's conversation any more
-        if not room.encrypted and room.membership(session.user_id) == "join":
-            found.append(_Conversation(session, room, peer))
+        # Where it was replaced both are the conversation (docs/mapping.md 21.4).
+        for room in await doors.reader.lineage(room_id):
+            # docs/mapping.md 19.2; one that is left is nobody's conversation any more
+            if not room.encrypted and room.membership(session.user_id) == "join":
+                found.append(_Conversation(session, room, peer))
     return found
 
 
@@ -187,12 +188,13 @@ async def _window(session: XmppSession, asked: ArchiveQuery) -> Window:
 
 async def _item(session: XmppSession, event_id: EventId) -> tuple[RoomId, HistoryItem]:
     reader = session.doors.reader
-    for room_id, _ in await session.direct.direct_rooms(session.user_id, MAX_ROOMS):
-        try:
-            return room_id, await reader.event(room_id, event_id, session.user_id)
-        except Refused as refused:
-            if refused.refusal is not Refusal.NO_SUCH_EVENT:
-                raise
+    for newest, _ in await session.direct.direct_rooms(session.user_id, MAX_ROOMS):
+        for room in await reader.lineage(newest):
+            try:
+                return room.room_id, await reader.event(room.room_id, event_id, session.user_id)
+            except Refused as refused:
+                if refused.refusal is not Refusal.NO_SUCH_EVENT:
+                    raise
     raise Refused(Refusal.NO_SUCH_EVENT)
 
 

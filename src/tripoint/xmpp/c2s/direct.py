@@ -18,8 +18,10 @@ from tripoint.rooms.commands import OpenDirect, SendEvent
 from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.succession import replacement_of
 from tripoint.xmpp.c2s.carbons import copy_to, is_private, wants_copies
 from tripoint.xmpp.c2s.conversation import MESSAGE, caption, said, taken_back
+from tripoint.xmpp.c2s.markers import displayed, send_receipt, take_request
 from tripoint.xmpp.c2s.relating import relate
 from tripoint.xmpp.c2s.upload import pasted
 from tripoint.xmpp.c2s.users import LiveUser, Users
@@ -79,6 +81,7 @@ class DirectMessages:
 
     async def send(self, session: XmppSession, stanza: Element, text: Said, target: UserId, route: Route) -> None:
         """A message that says something, from `session` to `target`. Raises Refused, Problem."""
+        wants_receipt = take_request(stanza)
         room = await self._room(session.user_id, target)
         relation = await relation_of(session, room, stanza, (target, session.user_id))
         if relation.answers is not None:
@@ -97,6 +100,8 @@ class DirectMessages:
             )
         finally:
             self._routes.pop(key, None)
+        if wants_receipt is not None:
+            send_receipt(session, (stanza.get("to") or session.bare).partition("/")[0], wants_receipt)
 
     async def _room(self, actor: UserId, target: UserId) -> RoomId:
         """The direct room of two users. The one found before serves as long as it is still theirs alone."""
@@ -276,6 +281,20 @@ class DirectMessages:
         shared = _chat(peer_jid, item.token or item.event.event_id, inside + late)
         session.send(shared.to(to_bare(session)))
 
+    async def is_direct(self, room: RoomView) -> bool:
+        """Whether a room is what two people's one-to-one messages go to, so that it is no MUC for them."""
+        people = _two_of(room)
+        if people is None:
+            return False
+        return room.direct_pair is not None or await self._doors.reader.direct_room(*people) == room.room_id
+
+    async def peer_in(self, room: RoomView, user_id: UserId) -> UserId | None:
+        """Whom `user_id` talks to in this room one to one (himself, where he keeps notes there)."""
+        people = _two_of(room)
+        if people is None or user_id not in people or not await self.is_direct(room):
+            return None
+        return people[0] if people[1] == user_id else people[1]
+
     async def direct_rooms(self, user_id: UserId, most: int = _MISSED_ROOMS) -> list[tuple[RoomId, UserId]]:
         """The newest canonical direct rooms, from m.direct (docs/mapping.md 15.2 keeps it for both users)."""
         found: list[tuple[RoomId, UserId]] = []
@@ -311,7 +330,8 @@ def to_bare(session: XmppSession) -> bytes:
 def _is_theirs(room: RoomView, pair: Pair) -> bool:
     """Both are inside and nobody else, and it can be read here. docs/mapping.md 15.1"""
     both = room.membership(pair[0]) == "join" == room.membership(pair[1])
-    return both and room.joined_count() == len(set(pair)) and not room.encrypted
+    alone = room.joined_count() == len(set(pair))
+    return both and alone and not room.encrypted and replacement_of(room) is None
 
 
 def _two_of(room: RoomView) -> Pair | None:
@@ -352,7 +372,7 @@ async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
         raise Problem("service-unavailable", "There is no such user here")
     if await session.muc.accept_direct_invitation(session, stanza, target):
         return
-    if await relate(session, stanza, target):
+    if await relate(session, stanza, target) or await displayed(session, stanza, target):
         return
     text = text_of(stanza)
     if text is None or not text[1].blocks:

@@ -25,7 +25,7 @@ async def relate(session: XmppSession, stanza: Element, peer: UserId) -> bool:
     element = retracting if retracting is not None else reactions
     assert element is not None
     room_id = await session.doors.reader.direct_room(session.user_id, peer)
-    found = None if room_id is None else await _message(session, room_id, element.get("id") or "", peer)
+    found = None if room_id is None else await message_named(session, room_id, element.get("id") or "", peer)
     if room_id is None or found is None:
         raise Problem("item-not-found", "There is no such message")
     event = found.event
@@ -44,7 +44,8 @@ async def relate(session: XmppSession, stanza: Element, peer: UserId) -> bool:
     return True
 
 
-async def _message(session: XmppSession, room_id: RoomId, named: str, peer: UserId) -> HistoryItem | None:
+async def message_named(session: XmppSession, room_id: RoomId, named: str, peer: UserId) -> HistoryItem | None:
+    """The message of a conversation that an id means."""
     reader = session.doors.reader
     event_id = None
     for user_id in (session.user_id, peer):

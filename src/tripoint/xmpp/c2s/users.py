@@ -100,6 +100,10 @@ class Users:
             if not user.sessions:
                 self._users.pop(user.user_id, None)
 
+    def everybody(self) -> list[UserId]:
+        """Who is here."""
+        return list(self._users)
+
     def live(self, user_id: UserId) -> LiveUser | None:
         return self._users.get(user_id)
 

@@ -1,16 +1,21 @@
 """The archive of a room: queries, pages, metadata. The id of an archived message is its event id, as everywhere.
 
-One form of the history query: a request is a window of the room's stream, read from one of its ends. Of what is
+One form of the history query: a request is a stretch of the room's history, read from one of its ends; that of a room
+which was replaced before is the older part of it. Of what is
 redacted a tombstone is left. Counts and indexes are not given: who may read what differs from
 reader to reader, and counting would read everything. Nobody has preferences about a room's archive.
-spec: XEP-0313 4, 5, 6.1.2, 7; XEP-0059 2; XEP-0297 2; XEP-0441 2; docs/mapping.md 11.11, 14.1, 14.2.
+spec: XEP-0313 4, 5, 6.1.2, 7; XEP-0059 2; XEP-0297 2; XEP-0441 2; docs/mapping.md 11.11, 14.1, 14.2, 21.4.
 Read next: tripoint/xmpp/archives.py, tripoint/rooms/paging.py.
 """
 
 
-from tripoint.core.ids import UserId
-from tripoint.rooms.history import BEGINNING, ByPosition, Direction, HistoryItem, HistoryQuery
-from tripoint.rooms.paging import Gathered, gather, may_ask_for_history
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tripoint.core.ids import RoomId, UserId
+from tripoint.rooms.chain import Chain, Cut, earlier, later
+from tripoint.rooms.history import Direction, HistoryItem, HistoryQuery
+from tripoint.rooms.paging import Gathered, may_ask_for_history
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.settings import tls_only
@@ -19,6 +24,7 @@ from tripoint.xmpp.archives import FORM, Archived, Window, cut_to, metadata_xml,
 from tripoint.xmpp.c2s.discovery import refuse_nodes
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.muc.events import archived_message
+from tripoint.xmpp.muc.moving import chain_of
 from tripoint.xmpp.muc.view import MucView
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
@@ -63,9 +69,10 @@ async def metadata(session: XmppSession, stanza: Element, jid: Jid) -> str:
     view = await _view(session, room, jid)
     view.holds += 1
     try:
-        window = Window(BEGINNING, room.last_position, None, None, None)
-        first = await _read(session, view, window, backward=False, limit=1)
-        last = await _read(session, view, window, backward=True, limit=1)
+        chain = await chain_of(session, room)
+        window = _Stretch(chain.beginning, chain.now)
+        first = await _read(session, view, chain, window, backward=False, limit=1)
+        last = await _read(session, view, chain, window, backward=True, limit=1)
     finally:
         view.holds -= 1
         session.muc.close_if_empty(view)
@@ -110,12 +117,13 @@ async def _view(session: XmppSession, room: RoomView, jid: Jid) -> MucView:
 
 async def _page(session: XmppSession, view: MucView, asked: ArchiveQuery) -> Gathered[Archived]:
     senders = None if asked.with_jid is None else _senders(session, view, asked.with_jid)
-    window = await _window(session, view, asked, senders)
+    chain = await chain_of(session, view.room)
+    window = await _window(chain, asked, senders)
     if asked.ids:
-        return await _by_ids(session, view, asked, window)
-    if senders == () or window.upto <= window.after:
+        return await _by_ids(session, view, chain, asked, window)
+    if senders == ():
         return Gathered((), more=False)
-    return await _read(session, view, window, backward=asked.backward, limit=asked.limit)
+    return await _read(session, view, chain, window, backward=asked.backward, limit=asked.limit)
 
 
 def _senders(session: XmppSession, view: MucView, address: str) -> tuple[UserId, ...] | None:
@@ -137,72 +145,108 @@ def _senders(session: XmppSession, view: MucView, address: str) -> tuple[UserId,
     return () if user_id is None or view.room.member(user_id) is None else (user_id,)
 
 
-async def _window(
-    session: XmppSession, view: MucView, asked: ArchiveQuery, senders: tuple[UserId, ...] | None
-) -> Window:
-    """Everything that limits the request, as one stretch of the stream.
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """A window over all rooms of the archive: after one cut, up to another; the rest as in Window."""
+
+    after: Cut
+    upto: Cut
+    senders: tuple[UserId, ...] | None = None
+    start_ts_ms: int | None = None
+    end_ts_ms: int | None = None
+
+    def within(self, index: int) -> Window:
+        """What is in it of one room."""
+        return Window(self.after[index], self.upto[index], self.senders, self.start_ts_ms, self.end_ts_ms)
+
+
+async def _window(chain: Chain, asked: ArchiveQuery, senders: tuple[UserId, ...] | None) -> _Stretch:
+    """Everything that limits the request, as one stretch of the history.
 
     Raises Refused(NO_SUCH_EVENT) for an id that is not in the archive. spec: XEP-0313 4.1.3, 4.3.2
     """
-    reader, room = session.doors.reader, view.room
-    after, upto = BEGINNING, room.last_position
+    after, upto = chain.beginning, chain.now
     for event_id in (asked.after, asked.after_id):
         if event_id is not None:
-            after = max(after, (await reader.event(room.room_id, event_id, session.user_id)).position)
+            after = later(after, await chain.after(event_id))
     for event_id in (asked.before, asked.before_id):
         if event_id is not None:
-            upto = min(upto, (await reader.event(room.room_id, event_id, session.user_id)).position - 1)
+            upto = earlier(upto, await chain.before(event_id))
     # Both ends are included. spec: XEP-0313 4.1.2
     if asked.start_ts_ms is not None:
-        after = max(after, await reader.position_before(room.room_id, asked.start_ts_ms))
+        after = later(after, await chain.before_time(asked.start_ts_ms))
     if asked.end_ts_ms is not None:
-        upto = min(upto, await reader.position_before(room.room_id, asked.end_ts_ms + 1))
-    return Window(after, upto, senders, asked.start_ts_ms, asked.end_ts_ms)
+        upto = earlier(upto, await chain.before_time(asked.end_ts_ms + 1))
+    return _Stretch(after, upto, senders, asked.start_ts_ms, asked.end_ts_ms)
+
+
+class _Relations:
+    """What the events of each room refer to."""
+
+    def __init__(self, session: XmppSession) -> None:
+        self._session = session
+        self._rooms: dict[RoomId, Related] = {}
+
+    def of(self, room: RoomView) -> Related:
+        related = self._rooms.get(room.room_id)
+        if related is None:
+            reader, viewer = self._session.doors.reader, self._session.user_id
+            related = self._rooms[room.room_id] = Related(reader, room.room_id, viewer)
+        return related
+
+    async def look_up(self, room: RoomView, items: Sequence[HistoryItem]) -> None:
+        await self.of(room).look_up(items)
 
 
 async def _read(
-    session: XmppSession, view: MucView, window: Window, *, backward: bool, limit: int
+    session: XmppSession, view: MucView, chain: Chain, window: _Stretch, *, backward: bool, limit: int
 ) -> Gathered[Archived]:
-    low, high = ByPosition(window.after), ByPosition(window.upto)
     asked = HistoryQuery(
         room_id=view.room.room_id,
         viewer=session.user_id,
         direction=Direction.BACKWARD if backward else Direction.FORWARD,
-        anchor=high if backward else low,
-        until=low if backward else high,
         senders=window.senders,
         limit=limit,
     )
-    related = Related(session.doors.reader, view.room.room_id, session.user_id)
-    return await gather(
-        session.doors.reader,
+    relations = _Relations(session)
+    return await chain.gather(
         asked,
-        lambda item: _shown(view, window, item, related),
+        window.after,
+        window.upto,
+        lambda room, item: _shown(view, chain, window, room, item, relations.of(room)),
         sizes(limit),
-        related.look_up,
+        relations.look_up,
     )
 
 
 async def _by_ids(
-    session: XmppSession, view: MucView, asked: ArchiveQuery, window: Window
+    session: XmppSession, view: MucView, chain: Chain, asked: ArchiveQuery, window: _Stretch
 ) -> Gathered[Archived]:
     """spec: XEP-0313 4.1.3: item-not-found if any of them is not in the archive."""
-    found: dict[int, Archived | None] = {}
-    everything = Window(BEGINNING, view.room.last_position, None, None, None)
-    related = Related(session.doors.reader, view.room.room_id, session.user_id)
+    found: list[tuple[tuple[int, int], Archived]] = []
+    everything = _Stretch(chain.beginning, chain.now)
+    relations = _Relations(session)
     for event_id in asked.ids:
-        item = await session.doors.reader.event(view.room.room_id, event_id, session.user_id)
-        await related.look_up((item,))
-        if _shown(view, everything, item, related) is None:
+        room, item = await chain.find(event_id)
+        await relations.look_up(room, (item,))
+        related = relations.of(room)
+        if _shown(view, chain, everything, room, item, related) is None:
             raise Refused(Refusal.NO_SUCH_EVENT)
-        found[item.position] = _shown(view, window, item, related)
-    return cut_to((one for one in found.values() if one is not None), asked.limit, backward=asked.backward)
+        one = _shown(view, chain, window, room, item, related)
+        if one is not None:
+            found.append(((-chain.rooms.index(room), item.position), one))
+    found.sort(key=lambda entry: entry[0])
+    in_order = [replace(one, position=place) for place, (_, one) in enumerate(found)]
+    return cut_to(in_order, asked.limit, backward=asked.backward)
 
 
-def _shown(view: MucView, window: Window, item: HistoryItem, related: Related) -> Archived | None:
+def _shown(
+    view: MucView, chain: Chain, window: _Stretch, room: RoomView, item: HistoryItem, related: Related
+) -> Archived | None:
     event = item.event
     # Events of other servers can be older than what stands before them in the stream.
-    if not window.holds(item.position, event.sender, event.origin_server_ts):
+    within = window.within(chain.rooms.index(room))
+    if not within.holds(item.position, event.sender, event.origin_server_ts):
         return None
     xml = archived_message(view, item, related)
     return None if xml is None else Archived(item.position, event.event_id, event.origin_server_ts, xml)

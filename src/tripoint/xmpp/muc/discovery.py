@@ -5,6 +5,7 @@ docs/mapping.md 4.6, 6.1, 6.3.
 """
 
 from tripoint.core.ids import RoomAlias
+from tripoint.core.message import edit_in
 from tripoint.core.power import moderated
 from tripoint.rooms.ports import PublicRoom, RoomView
 from tripoint.rooms.settings import asks_password, slow_mode_s
@@ -34,6 +35,9 @@ PAGE = 50
 MAX_PAGE = 200
 _SLOW_MODE = "muc#roominfo_slow_mode_duration"
 _NICK_NODE = "x-roomuser-item"
+_ACTIVITY = "{urn:xmpp:muc-activity}message-activity"
+_HOUR_MS = 3_600_000
+_DAY_MS = 24 * _HOUR_MS
 
 
 # -- the service
@@ -117,7 +121,8 @@ async def room_info(session: XmppSession, stanza: Element, jid: Jid) -> str | No
         return about
     refuse_nodes(stanza)
     name = room.name or jid.local
-    return info(At.ROOM, identity("conference", "text", name), _kinds(room), _info_form(room))
+    form = _info_form(room, session.doors.now_ms())
+    return info(At.ROOM, identity("conference", "text", name), _kinds(room), form)
 
 
 async def _info_elsewhere(session: XmppSession, alias: RoomAlias) -> str:
@@ -140,7 +145,7 @@ def _kinds(room: RoomView) -> tuple[str, ...]:
     )
 
 
-def _info_form(room: RoomView) -> str:
+def _info_form(room: RoomView, now_ms: int) -> str:
     """spec: XEP-0045 16.5.4"""
     power = room.power
     anybody = power.event("m.room.topic", is_state=True) <= power.users_default
@@ -150,6 +155,9 @@ def _info_form(room: RoomView) -> str:
         ("muc#roominfo_subjectmod", "1" if anybody else "0"),
         ("muc#roominfo_occupants", str(room.joined_count())),
     ]
+    if room.listed and room.join_rule == "public":
+        # spec: XEP-0502 9: of rooms alone that anybody finds and enters
+        fields.append((_ACTIVITY, f"{messages_per_hour(room, now_ms):.2f}"))
     # spec: XEP-0500 5.2: this field has to have a type
     slow = f"<field var='{_SLOW_MODE}' type='text-single'><value>{slow_mode_s(room)}</value></field>"
     listed = "".join([f"<field var='{var}'><value>{escape_text(value)}</value></field>" for var, value in fields])
@@ -157,6 +165,23 @@ def _info_form(room: RoomView) -> str:
         f"<x xmlns='{DATA_FORMS_NS}' type='result'><field var='FORM_TYPE' type='hidden'>"
         f"<value>{MUC_ROOMINFO}</value></field>{slow}{listed}</x>"
     )
+
+
+def messages_per_hour(room: RoomView, now_ms: int) -> float:
+    """How much is said, by what is in memory: the last day, or less where more was said than that.
+
+    spec: XEP-0502 4, 5: messages with a text, without corrections
+    """
+    recent = [item.event for item in room.recent]
+    since_ms = now_ms - _DAY_MS
+    if recent and room.recent_from:
+        since_ms = max(since_ms, recent[0].origin_server_ts)
+    said = [
+        event
+        for event in recent
+        if event.type == "m.room.message" and event.origin_server_ts >= since_ms and edit_in(event.content) is None
+    ]
+    return len(said) * _HOUR_MS / max(now_ms - since_ms, _HOUR_MS)
 
 
 async def _reserved_nick(session: XmppSession, room: RoomView) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tripoint.core.ids import RoomId, server_of
 from tripoint.rooms.commands import CreateRoom, Join, Secret, SetRoomNick, Template
-from tripoint.rooms.history import Anchor, ByPosition, ByTime, Direction, HistoryQuery
+from tripoint.rooms.history import Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.settings import tls_only
@@ -17,6 +17,7 @@ from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.messages import is_payload
 from tripoint.xmpp.muc import joining
 from tripoint.xmpp.muc.events import history_message, subject
+from tripoint.xmpp.muc.moving import chain_of
 from tripoint.xmpp.muc.registering import show_knocks
 from tripoint.xmpp.muc.view import MucView
 from tripoint.xmpp.projection import Standing, are_alike, handle_of, is_valid_nick
@@ -106,7 +107,7 @@ async def to_occupant(session: XmppSession, stanza: Element, jid: Jid) -> None:
             return
         if not is_valid_nick(jid.resource):
             raise Problem("not-acceptable", "This nick cannot be used")
-        joining.begin(session, stanza, jid, named, _wished_nick(session, jid.resource), _enter)
+        joining.begin(session, stanza, jid, named, wished_nick(session, jid.resource), _enter)
     elif visit is None:
         if str(jid.bare) not in session.waiting:
             _explain_that_you_are_outside(session, jid)
@@ -139,12 +140,12 @@ def _explain_that_you_are_outside(session: XmppSession, jid: Jid) -> None:
 
 async def _change_nick(session: XmppSession, view: MucView, nick: str) -> None:
     """spec: XEP-0045 7.6; docs/mapping.md 2.8. What the others see comes with the committed change."""
-    await _check_nick(session, view, nick)
+    await check_nick(session, view, nick)
     wish = None if nick == handle_of(session.user_id, session.doors.domains.server) else nick
     await session.doors.rooms.do(SetRoomNick(actor=session.user_id, room_id=view.room.room_id, nick=wish))
 
 
-async def _check_nick(session: XmppSession, view: MucView, nick: str) -> None:
+async def check_nick(session: XmppSession, view: MucView, nick: str) -> None:
     """Problem for a nick that is invalid, another member's, or another account's name. docs/mapping.md 2.6"""
     if not is_valid_nick(nick):
         raise Problem("not-acceptable", "This nick cannot be used")
@@ -180,13 +181,13 @@ async def _enter(
             raise Problem("redirect", f"This room is {view.jid}", address=f"xmpp:{view.jid}?join")
         if room.membership(user_id) != "join":
             _check_lock(room, session)
-            await _check_nick(session, view, jid.resource)
+            await check_nick(session, view, jid.resource)
             view.expected.add(user_id)
             await session.doors.rooms.do(
                 Join(
                     actor=user_id,
                     room_id=room.room_id,
-                    nick=_wished_nick(session, jid.resource),
+                    nick=wished_nick(session, jid.resource),
                     password=_password(stanza),
                 )
             )
@@ -218,7 +219,7 @@ async def _enter(
     show_knocks(view, visit)
 
 
-def _wished_nick(session: XmppSession, nick: str) -> str | None:
+def wished_nick(session: XmppSession, nick: str) -> str | None:
     """docs/mapping.md 2.7: the wish becomes the name in this room, unless it is what he is called anyway."""
     own = handle_of(session.user_id, session.doors.domains.server)
     return None if are_alike(nick, own) else nick
@@ -280,25 +281,23 @@ async def _history(session: XmppSession, view: MucView, position: int, wanted: W
     """Up to `position`, oldest first. spec: XEP-0045 7.2.13, 7.2.14: whole stanzas within all limits."""
     if wanted.stanzas == 0 or wanted.chars == 0:
         return []
-    until: Anchor | None = None if wanted.since_ts_ms is None else ByTime(wanted.since_ts_ms)
+    chain = await chain_of(session, view.room)
+    after = chain.beginning if wanted.since_ts_ms is None else await chain.before_time(wanted.since_ts_ms)
+    query = HistoryQuery(
+        room_id=view.room.room_id,
+        viewer=session.user_id,
+        direction=Direction.BACKWARD,
+        limit=wanted.stanzas,
+        types=_MESSAGES,
+        only_here=True,
+    )
     try:
-        page = await session.doors.reader.history(
-            HistoryQuery(
-                room_id=view.room.room_id,
-                viewer=session.user_id,
-                direction=Direction.BACKWARD,
-                anchor=ByPosition(position),
-                until=until,
-                limit=wanted.stanzas,
-                types=_MESSAGES,
-                only_here=True,
-            )
-        )
+        page = await chain.gather(query, after, (position, *chain.now[1:]), _spoken)
     except Refused:
         return []
     left = wanted.chars
     newest_first: list[Shared] = []
-    for entry in page.items:
+    for entry in reversed(page.items):
         if wanted.since_ts_ms is not None and entry.event.origin_server_ts < wanted.since_ts_ms:
             continue
         shown = history_message(view, entry)
@@ -310,3 +309,7 @@ async def _history(session: XmppSession, view: MucView, position: int, wanted: W
                 break
         newest_first.append(shown)
     return newest_first[::-1]
+
+
+def _spoken(room: RoomView, item: HistoryItem) -> HistoryItem:
+    return item

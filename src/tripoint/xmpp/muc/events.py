@@ -241,13 +241,18 @@ def _see_out(view: MucView, visits: list[Visit], why: str) -> None:
 
 def tell_closed(view: MucView, reason: str | None, venue: str | None) -> None:
     """The room is being closed: one unavailable presence to everybody who is there. spec: XEP-0045 10.9"""
+    for visit in view.visits():
+        tell_destroyed(view, visit, reason, venue)
+
+
+def tell_destroyed(view: MucView, visit: Visit, reason: str | None, venue: str | None) -> None:
+    """For one session the room is gone, and where it went. spec: XEP-0045 10.9"""
     at = "" if venue is None else f" jid='{escape_attribute(venue)}'"
     why = f"<reason>{escape_text(reason)}</reason>" if reason else ""
     destroy = f"<destroy{at}>{why}</destroy>" if why else f"<destroy{at}/>"
-    for visit in view.visits():
-        x = muc_user(item(Standing(GONE, GONE)) + destroy, (Status.SELF_PRESENCE,))
-        visit.session.send_shared(room_presence(visit.occupant.jid, x, unavailable=True))
-        view.forget_visit(visit)
+    x = muc_user(item(Standing(GONE, GONE)) + destroy, (Status.SELF_PRESENCE,))
+    visit.session.send_shared(room_presence(visit.occupant.jid, x, unavailable=True))
+    view.forget_visit(visit)
 
 
 # -- members

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from tripoint.core.ids import RoomAlias, RoomId
-from tripoint.rooms.commands import Join
+from tripoint.rooms.commands import FollowRoom, Join
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refused
+from tripoint.rooms.succession import replacement_of
 from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.refusals import Problem, problem_of
 from tripoint.xmpp.render import direct_invitation
@@ -88,14 +89,23 @@ async def _ask(session: XmppSession, named: Named, nick: str | None) -> RoomView
         room_id = await doors.reader.resolve_alias(RoomAlias(named))
     if room_id is None:
         raise Problem("item-not-found", "There is no such room")
+    known: RoomView | None = None
     try:
-        room = await doors.reader.room(room_id)
-        if room.is_here(doors.domains.server):
-            return room  # entering is as everywhere
+        known = await doors.reader.room(room_id)
     except Refused:
         pass  # a room that this server does not know
+    if known is not None and known.is_here(doors.domains.server):
+        return await _where_it_leads(session, known)  # entering is as everywhere
     await doors.rooms.do(Join(actor=session.user_id, room_id=room_id, nick=nick))
     return await doors.reader.room(room_id)
+
+
+async def _where_it_leads(session: XmppSession, room: RoomView) -> RoomView:
+    """A room that was replaced leads its members to the one that took its place. docs/mapping.md 21.4"""
+    if replacement_of(room) is None or room.membership(session.user_id) != "join":
+        return room
+    done = await session.doors.rooms.do(FollowRoom(actor=session.user_id, room_id=room.room_id))
+    return room if done.room_id is None else await session.doors.reader.room(done.room_id)
 
 
 def _refuse(session: XmppSession, waiting: Waiting, problem: Problem) -> None:

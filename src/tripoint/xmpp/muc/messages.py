@@ -12,7 +12,9 @@ from tripoint.xmpp.c2s.upload import pasted
 from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.links import link_rooms
+from tripoint.xmpp.markers import displayed_in
 from tripoint.xmpp.messages import content_of, text_of
+from tripoint.xmpp.muc.markers import displayed
 from tripoint.xmpp.muc.mentions import link_mentions
 from tripoint.xmpp.muc.reactions import react
 from tripoint.xmpp.muc.registering import approve, is_approval
@@ -58,6 +60,10 @@ async def to_room(session: XmppSession, stanza: Element, jid: Jid) -> None:
     if reactions is not None:
         # spec: XEP-0444 3.1, XEP-0428: a body beside them is for those who know no reactions
         await react(session, visit, reactions)
+        return
+    marked = displayed_in(stanza)
+    if marked is not None:
+        await displayed(session, visit, stanza, marked)
         return
     subject = stanza.child_text("subject", CLIENT_NS)
     has_body = stanza.child("body", CLIENT_NS) is not None

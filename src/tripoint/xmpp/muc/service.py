@@ -5,6 +5,7 @@ Read next: view.py, enter.py.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from tripoint.core.ids import RoomAlias, RoomId, UserId, server_of
 from tripoint.core.json_view import text_at
@@ -13,9 +14,12 @@ from tripoint.rooms.changes import (
     DirectoryChanged,
     EventCommitted,
     MembershipChanged,
+    MoveRefused,
     PresenceChanged,
+    ReceiptMoved,
     RoomChange,
     RoomClosed,
+    RoomMoved,
     SessionsEnded,
     StateReset,
     TypingChanged,
@@ -23,10 +27,13 @@ from tripoint.rooms.changes import (
 )
 from tripoint.rooms.commands import Invite
 from tripoint.rooms.ports import RoomView
-from tripoint.rooms.refusals import Refused
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.succession import predecessor_of, replacement_of, succeeds
 from tripoint.xmpp.c2s.users import Users
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_local, room_id_jid_local
 from tripoint.xmpp.muc.events import tell_closed, tell_configured, tell_event, tell_typing
+from tripoint.xmpp.muc.markers import tell_displayed
+from tripoint.xmpp.muc.moving import CLOSING, UPGRADED, go_over, is_left, stay, turn_away
 from tripoint.xmpp.muc.resets import tell_reset
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.projection import Nicks, is_public, room_jid
@@ -37,6 +44,7 @@ from tripoint.xmpp.tables import CONFERENCE_NS, Status
 from tripoint.xmpp.wire import Element
 
 _NICKS = "muc_nick"  # name table: room -> user -> nick
+_ROOT = "muc_root"  # name table: room -> "root" -> the room from which occupants' ids are made
 
 
 class Muc:
@@ -69,22 +77,56 @@ class Muc:
                 nicks = self._nicks.get(room_id)
                 if nicks is None:
                     nicks = self._nicks[room_id] = await self._load_nicks(room_id)
-                view = MucView(room, jid, nicks, self._doors)
-                if room_id not in self._views:
-                    self._hub.watch_room(room_id, self._room_changed)
-                self._views.setdefault(room_id, {})[jid] = view
+                root = (await self._doors.names.load_names(_ROOT, room_id)).get("root")
+                view = self._add(MucView(room, jid, nicks, self._doors, None if root is None else RoomId(root)))
         if not lock.locked():
             self._opening.pop(room_id, None)
         return view
 
+    def _add(self, view: MucView) -> MucView:
+        room_id = view.room.room_id
+        if room_id not in self._views:
+            self._hub.watch_room(room_id, self._room_changed)
+        self._views.setdefault(room_id, {})[view.jid] = view
+        return view
+
     async def _load_nicks(self, room_id: RoomId) -> Nicks:
-        names = self._doors.names
-        remembered = await names.load_names(_NICKS, room_id)
-        return Nicks(
-            self._doors.domains.server,
-            remembered,
-            lambda user_id, nick: names.put_name(_NICKS, room_id, user_id, nick),
-        )
+        remembered = await self._doors.names.load_names(_NICKS, room_id)
+        return Nicks(self._doors.domains.server, remembered, self._keeper(room_id))
+
+    def _keeper(self, room_id: RoomId) -> Callable[[UserId, str], None]:
+        return lambda user_id, nick: self._doors.names.put_name(_NICKS, room_id, user_id, nick)
+
+    # -- rooms that took the place of others
+
+    def _go_over(self, old_id: RoomId | None, room: RoomView) -> None:
+        """Who is in the old room by XMPP, and a member of this one, is in this one under the same address."""
+        for old in list(self._views.get(old_id, {}).values()) if old_id is not None else ():
+            if not succeeds(room, old.room):
+                continue
+            new = self.view(room.room_id, old.jid)
+            if new is None:
+                nicks = self._nicks.get(room.room_id)
+                if nicks is None:
+                    nicks = self._nicks[room.room_id] = old.nicks.heir(self._keeper(room.room_id))
+                if old.root != room.room_id:
+                    self._doors.names.put_name(_ROOT, room.room_id, "root", old.root)
+                new = self._add(MucView(room, old.jid, nicks, self._doors, old.root))
+            go_over(old, new)
+            self.close_if_empty(old)
+            self.close_if_empty(new)
+
+    def _not_taken_along(self, change: MoveRefused) -> None:
+        for view in list(self._views.get(change.old, {}).values()):
+            visits = [visit for visit in view.visits() if visit.session.user_id == change.user_id]
+            if change.stays:
+                stay(view, change.new)
+                told = room_message(view.jid, body(change.text), kind="normal")
+                for visit in visits:
+                    visit.session.send_shared(told)
+            else:
+                turn_away(view, visits, f"{UPGRADED}: {change.text}", self._venue(change.new))
+                self.close_if_empty(view)
 
     def close_if_empty(self, view: MucView) -> None:
         """Forget a view that nobody looks through."""
@@ -100,13 +142,17 @@ class Muc:
     def _room_changed(self, change: RoomChange) -> None:
         for view in list(self._views.get(change.room_id, {}).values()):
             if isinstance(change, EventCommitted):
-                tell_event(view, change)
+                # What closes a room that was replaced is not for those who are about to go over.
+                if change.event.type not in CLOSING or not is_left(view):
+                    tell_event(view, change)
                 self.close_if_empty(view)
             elif isinstance(change, StateReset):
                 tell_reset(view, change)
                 self.close_if_empty(view)
             elif isinstance(change, TypingChanged):
                 tell_typing(view, change)
+            elif isinstance(change, ReceiptMoved):
+                tell_displayed(view, change)
             elif isinstance(change, DirectoryChanged):
                 if view.take_settings():
                     tell_configured(view, None)
@@ -144,6 +190,20 @@ class Muc:
 
         A room of another server is found by the names of those that the user is in.
         """
+        return await self.find_for(session.user_id, jid)
+
+    async def find_for(self, user_id: UserId, jid: Jid) -> RoomId | None:
+        """As find(), for a user who need not be here."""
+        room_id = await self._named_room(user_id, jid)
+        try:
+            # Where it was replaced its address means the room that took its place.
+            return None if room_id is None else await self._doors.reader.newest(room_id)
+        except Refused as refused:
+            if refused.refusal is not Refusal.NO_SUCH_ROOM:
+                raise
+            return room_id
+
+    async def _named_room(self, user_id: UserId, jid: Jid) -> RoomId | None:
         named = self.named(jid)
         reader = self._doors.reader
         if named.startswith("!"):
@@ -155,7 +215,7 @@ class Muc:
             return room_id
         alias = RoomAlias(named)
         if server_of(alias) != self._doors.domains.server:
-            return await reader.own_room(session.user_id, alias)
+            return await reader.own_room(user_id, alias)
         return await reader.resolve_alias(alias)
 
     async def elsewhere(self, session: XmppSession, jid: Jid) -> RoomAlias | RoomId | None:
@@ -164,7 +224,9 @@ class Muc:
         server = self._doors.domains.server
         room_id = await self.find(session, jid)
         if room_id is not None:
-            return None if (await self._doors.reader.room(room_id)).is_here(server) else room_id
+            room = await self._doors.reader.room(room_id)
+            leads_on = replacement_of(room) is not None and room.membership(session.user_id) == "join"
+            return room_id if leads_on or not room.is_here(server) else None
         return named if named.startswith("#") and server_of(named) != server else None
 
     async def room_for(self, session: XmppSession, jid: Jid) -> RoomView:
@@ -207,8 +269,17 @@ class Muc:
             for room_id in self._doors.reader.joined_rooms(change.user_id) if self._views else ():
                 for view in self._views.get(room_id, {}).values():
                     view.presence_changed(change.user_id)
+        elif isinstance(change, RoomMoved):
+            room = self._doors.reader.peek(change.new)
+            if room is not None:
+                self._go_over(change.old, room)
+        elif isinstance(change, MoveRefused):
+            self._not_taken_along(change)
         elif isinstance(change, MembershipChanged):
-            if change.membership == "invite":
+            room = self._doors.reader.peek(change.room_id)
+            if change.membership == "join" and room is not None:
+                self._go_over(predecessor_of(room), room)
+            elif change.membership == "invite":
                 self._tell_invited(change)
             elif change.before == "knock" and change.membership in ("leave", "ban"):
                 self._tell_turned_away(change)
@@ -222,13 +293,30 @@ class Muc:
         user = self._users.live(change.user_id)
         room = self._doors.reader.peek(change.room_id)
         member = None if room is None else room.member(change.user_id)
-        if user is None or room is None or member is None or member.event.content.get("is_direct") is True:
-            return
-        if self._doors.reader.blocks(change.user_id, member.event.sender):
-            return  # docs/mapping.md 16.3
-        data = self._invitation(room, change.user_id)
-        for session in user.available():
-            session.send(data)
+        if user is None or room is None or member is None or member.membership != "invite":
+            return  # he is inside with the same commit
+        data = self._told_of_invitation(room, change.user_id)
+        if data is not None:
+            for session in user.available():
+                session.send(data)
+
+    def _told_of_invitation(self, room: RoomView, user_id: UserId) -> bytes | None:
+        """An invitation as it is shown; None: it is not."""
+        member = room.member(user_id)
+        if member is None or self._doors.reader.blocks(user_id, member.event.sender):
+            return None  # docs/mapping.md 16.3
+        people = sum(other.membership in ("join", "invite") for other in room.members().values())
+        if member.event.content.get("is_direct") is not True or people > 2:
+            return self._invitation(room, user_id)
+        if server_of(member.event.sender) == self._doors.domains.server and not room.encrypted:
+            return None  # he enters by himself (rooms/direct_invitations.py)
+        # docs/mapping.md 15.5, 19.2
+        text = "I would like to talk to you. Write to me to accept"
+        if room.encrypted:
+            text = "I would like to talk to you, end-to-end encrypted: open it in a Matrix client"
+        return room_message(self._users.jid_of(member.event.sender), body(text), kind="chat").to(
+            self._users.jid_of(user_id).encode()
+        )
 
     def _tell_turned_away(self, change: MembershipChanged) -> None:
         """A knock was declined; XEP-0045 has no word for it, so it is said in plain ones. docs/mapping.md 9.11"""
@@ -254,11 +342,9 @@ class Muc:
         """Invitations that came while the user was away. docs/mapping.md 9.9"""
         for room_id, membership in (await self._doors.reader.memberships(session.user_id)).items():
             if membership == "invite":
-                room = await self._doors.reader.room(room_id)
-                member = room.member(session.user_id)
-                blocked = member is not None and self._doors.reader.blocks(session.user_id, member.event.sender)
-                if member is not None and not blocked and member.event.content.get("is_direct") is not True:
-                    session.send(self._invitation(room, session.user_id))
+                data = self._told_of_invitation(await self._doors.reader.room(room_id), session.user_id)
+                if data is not None:
+                    session.send(data)
 
     async def accept_direct_invitation(self, session: XmppSession, stanza: Element, target: UserId) -> bool:
         """A direct invitation (XEP-0249) into a room of ours is a real one; True if this was one.

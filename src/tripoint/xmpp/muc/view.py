@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from tripoint.core.ids import RoomAlias, UserId
+from tripoint.core.ids import RoomAlias, RoomId, UserId
 from tripoint.core.power import Rank, anybody_sets_topic, moderated
 from tripoint.core.richtext import Mention, RoomPill
 from tripoint.rooms.listing import CUT_NOTE, is_listed, listed_members, lists_all
@@ -74,11 +74,18 @@ class Visit:
 
 
 class MucView:
-    """A room with at least one visit. `jid` is the bare JID under which it is visited."""
+    """A room with at least one visit. `jid` is the bare JID under which it is visited.
 
-    def __init__(self, room: RoomView, jid: str, nicks: Nicks, doors: Doors) -> None:
+    `root`: the room from which the ids of occupants are made: the first one that was known by this address here, where
+    rooms were replaced (docs/mapping.md 21.4), so that the same person stays the same for clients.
+    """
+
+    def __init__(self, room: RoomView, jid: str, nicks: Nicks, doors: Doors, root: RoomId | None = None) -> None:
         self.room = room
         self.jid = jid
+        self.root = root or room.room_id
+        # The room that this one leads to and that nobody goes over to (moving.py).
+        self.stays_before: RoomId | None = None
         self._deaf: frozenset[UserId] = frozenset()
         self.nicks = nicks
         self.position = room.last_position
@@ -212,7 +219,7 @@ class MucView:
 
     def id_xml(self, user_id: UserId) -> str:
         """The <occupant-id/> of anybody who is or was here."""
-        return occupant(occupant_id(self.doors.secret, self.room.room_id, user_id))
+        return occupant(occupant_id(self.doors.secret, self.root, user_id))
 
     # -- telling
 
@@ -313,6 +320,26 @@ class MucView:
         self._entering.append(visit)
         session.visits[self.jid] = visit
         return visit
+
+    def take_over(self, session: XmppSession, inside: str) -> Visit:
+        """`session` hears live from now on; what it sees of the room, and who sees it, is the caller's (moving.py)."""
+        who = self.occupants.get(session.user_id) or self._add(session.user_id)
+        visit = Visit(self, session, who, inside, self.position)
+        visit.waiting = None
+        who.visits.append(visit)
+        who.hidden = False
+        self._hearing[visit] = (session.outbox.send, session.to)
+        session.visits[self.jid] = visit
+        return visit
+
+    def present_anew(self, who: Occupant) -> Shared:
+        """His presence as it is now; it counts as told."""
+        who.presence = self._render_presence(who)
+        return who.presence
+
+    def own_presence(self, who: Occupant) -> Shared:
+        """His presence as he sees it himself."""
+        return self._render_presence(who, (Status.SELF_PRESENCE,))
 
     def end_of_entry(self, visit: Visit, history: Iterable[Shared], subject: Shared) -> None:
         """History, subject, what happened meanwhile; from now on the visit hears live. spec: XEP-0045 7.1"""

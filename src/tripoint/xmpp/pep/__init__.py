@@ -4,6 +4,6 @@ Imports what xmpp may import. Start at service.py, then requests.py. Nodes that 
 somebody is in, what he has read, what he is called) are files of their own. Importing this package fills the registry.
 """
 
-from tripoint.xmpp.pep import requests
+from tripoint.xmpp.pep import discovery, private, requests
 
-__all__ = ["requests"]
+__all__ = ["discovery", "private", "requests"]

@@ -126,7 +126,7 @@ async def _publish(session: XmppSession, envelope: Element, request: Element, ow
     wanted = _settings(options, known_only=True)
     live = session.pep.live(node)
     if live is not None:
-        if _applied(live.config, wanted) != live.config:
+        if not _fits(live.config, wanted):
             raise NodeRefused(NodeRefusal.PRECONDITION)
         item_id = await live.publish(session, item_id, payloads[0])
     else:
@@ -188,7 +188,7 @@ async def _configure(session: XmppSession, envelope: Element, request: Element, 
     wanted = _settings(request, known_only=False)
     if session.pep.live(node) is None:
         await session.pep.stored.configure(owner, node, wanted)
-    elif _applied(config, wanted) != config:
+    elif not _fits(config, wanted):
         raise Problem("not-acceptable", "What this node shows is everywhere the same; it cannot be set up otherwise")
     return ""
 
@@ -267,6 +267,12 @@ def _settings(element: Element | None, *, known_only: bool) -> dict[str, object]
 
 def _applied(config: NodeConfig, wanted: dict[str, object]) -> NodeConfig:
     return replace(config, **wanted)
+
+
+def _fits(config: NodeConfig, wanted: dict[str, object]) -> bool:
+    """Whether a node that is a view has these settings. How many items it has is not for a client to say: some ask for
+    numbers of their own (COMPAT: clients from before `max`)."""
+    return _applied(config, {**wanted, "max_items": config.max_items}) == config
 
 
 def _elements(request: Element, name: str) -> list[Element]:

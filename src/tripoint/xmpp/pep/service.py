@@ -15,18 +15,23 @@ from tripoint.core.ids import UserId
 from tripoint.core.nodes import MAX_ITEMS, Access, NodeConfig, NodeItem, SendLast
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.changes import NodeChanged, UserChange
+from tripoint.xmpp.pep.bookmarks import Bookmarks
 from tripoint.xmpp.pep.capabilities import Capabilities
+from tripoint.xmpp.pep.displayed import Displayed
 from tripoint.xmpp.pep.notify import Notifier, changed, last_item
+from tripoint.xmpp.pep.old_bookmarks import OldBookmarks
 from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.tables import PUBSUB_ERRORS_NS
+from tripoint.xmpp.tables import BOOKMARKS_NS, OLD_BOOKMARKS_NS, PRIVATE_NS, PUBSUB_ERRORS_NS
 from tripoint.xmpp.wire import Element
 
 if TYPE_CHECKING:
+    from tripoint.xmpp.c2s.direct import DirectMessages
     from tripoint.xmpp.c2s.users import Users
+    from tripoint.xmpp.muc.service import Muc
     from tripoint.xmpp.session import Doors, XmppSession
 
-# Nodes that are kept for other uses and are nobody's to see (privately.py).
-HIDDEN: Final = frozenset({"jabber:iq:private"})
+# Nodes that are kept for other uses and are nobody's to see (private.py).
+HIDDEN: Final = frozenset({PRIVATE_NS})
 # How many contacts' nodes are looked up before other work gets its turn.
 _AT_ONCE: Final = 20
 
@@ -52,18 +57,27 @@ class LiveNode(Protocol):
 class Pep:
     """All nodes of this server's accounts."""
 
-    def __init__(self, doors: "Doors", users: "Users", nodes: Nodes, hub: Hub) -> None:
+    def __init__(
+        self, doors: "Doors", users: "Users", muc: "Muc", direct: "DirectMessages", nodes: Nodes, hub: Hub
+    ) -> None:
         self.stored = nodes
         self.notifier = Notifier(doors, users)
         self.capabilities = Capabilities(self._wants)
         self._doors = doors
         self._users = users
         self._live: dict[str, LiveNode] = {}
+        self.bookmarks = Bookmarks(doors, users, muc, direct, self, hub)
+        self.old_bookmarks = OldBookmarks(users, self.bookmarks, self)
+        self.displayed = Displayed(doors, users, muc, direct, self.bookmarks, self.notifier, hub)
+        for live in (self.bookmarks, self.old_bookmarks, self.displayed):
+            self._live[live.name] = live
         hub.watch_users(self._user_changed)
 
-    def add(self, node: LiveNode) -> None:
-        """Another node that is a view."""
-        self._live[node.name] = node
+    def ended(self, session: "XmppSession") -> None:
+        """A session is gone."""
+        if self._users.live(session.user_id) is None:
+            self.bookmarks.ended(session.user_id)
+            self.displayed.ended(session.user_id)
 
     def live(self, node: str) -> LiveNode | None:
         """The view of this name."""
@@ -122,6 +136,15 @@ class Pep:
         raise _closed("not-allowed", "closed-node", "Only its owner")
 
     # -- telling
+
+    def hears_bookmarks(self, user_id: UserId) -> bool:
+        """Whether a client is here that wants to hear of bookmarks, in one form or the other."""
+        return self.notifier.hears(user_id, BOOKMARKS_NS) or self.notifier.hears(user_id, OLD_BOOKMARKS_NS)
+
+    def bookmarks_told(self, user_id: UserId) -> None:
+        """A bookmark changed: the list of all has changed too."""
+        if self.notifier.hears(user_id, OLD_BOOKMARKS_NS):
+            self._doors.spawn(self.old_bookmarks.tell(user_id))
 
     def _user_changed(self, change: UserChange) -> None:
         """See fanout.hub."""
