@@ -7,8 +7,9 @@ spec: Matrix client-server-api "Room Upgrades", POST /upgrade; docs/mapping.md 2
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 from msgspec.structs import replace
@@ -100,13 +101,14 @@ class Upgrading:
         self._mint = mint
         # Upgrades of one room, one after the other; not the turns of remote events, which go on.
         self._own_turns = Turns()
-        self._inviting: set[asyncio.Task[None]] = set()
+        # What comes behind a unit; it goes on, whoever has stopped waiting for it.
+        self._finishing: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """End the invitations that are on their way."""
-        for task in self._inviting:
+        for task in self._finishing:
             task.cancel()
-        await asyncio.gather(*self._inviting, return_exceptions=True)
+        await asyncio.gather(*self._finishing, return_exceptions=True)
 
     async def upgrade(self, command: UpgradeRoom) -> Done:
         """See commands.UpgradeRoom."""
@@ -119,13 +121,17 @@ class Upgrading:
             if done is not None:
                 return Done(done)
             new = await self._replace(plan)
-            await self._write_the_rest(plan, new)
+            await asyncio.shield(self._begin(self._write_the_rest(plan, new)))
         if plan.away:
-            task = asyncio.ensure_future(self._invite_away(plan, new))
-            self._inviting.add(task)
-            task.add_done_callback(self._inviting.discard)
+            self._begin(self._invite_away(plan, new))
         log.info("room.upgraded", room_id=room.room_id, replacement=new.room_id, version=plan.version.id)
         return Done(new.room_id, created=True)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.ensure_future(work)
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+        return task
 
     # -- whether
 
