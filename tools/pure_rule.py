@@ -21,7 +21,7 @@ PURE = (
     r"matrix/federation/auth\.py",
     r"matrix/keys/(document|ports)\.py",
     r"matrix/sync/(filters|tokens)\.py",
-    r"net/(address_policy|resolver)\.py",
+    r"net/(address_policy|resolver|multipart)\.py",
     r"store/(interface|writes|schema)\.py",
 )
 IMPURE = frozenset(

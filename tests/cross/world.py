@@ -18,8 +18,9 @@ from urllib.parse import quote
 import orjson
 
 from tests.federation.servers import Table
+from tests.support.media import ORIGIN, body_of
 from tests.support.middle import UNLIMITED
-from tripoint.config.options import Accounts, Config, Limits, Listen, Server
+from tripoint.config.options import Accounts, Config, Limits, Listen, Media, Server
 from tripoint.net.http import Request
 from tripoint.runtime.app import App
 from tripoint.runtime.data_dir import DataDir
@@ -42,6 +43,7 @@ def config(folder: Path, *, listening: bool, limits: Limits = LIMITS) -> Config:
         server=Server(name=SERVER, data_dir=str(folder)),
         accounts=Accounts(registration="open", scram_iterations=10_000, guests_per_address=100),
         limits=limits,
+        media=Media(public_url=ORIGIN, upload_bytes=5_000_000),
         listen=Listen(http=free, irc=free, irc_tls=free, xmpp=free, xmpp_tls=free, federation=(), metrics=()),
     )
 
@@ -388,6 +390,28 @@ class World:
         writer.close()
         top, _, rest = answer.partition(b"\r\n\r\n")
         return int(top.split(b" ", 2)[1]), orjson.loads(rest)
+
+    async def web(
+        self, method: str, url: str, data: bytes = b"", headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Any request: an address that was given out, or a path. (status, headers, body)"""
+        target = url.removeprefix(ORIGIN)
+        sent = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+        if not self._sockets:
+            path, _, query = target.partition("?")
+            request = Request(method, path, query.encode(), sent, data, "127.0.0.1")
+            response = await self.app.matrix.listener.handle(request)
+            found = {name.decode(): value.decode() for name, value in response.headers}
+            return response.status, found, await body_of(response)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.app.ports["http"][0])
+        lines = b"".join(name + b": " + value + b"\r\n" for name, value in sent)
+        head = f"{method} {target} HTTP/1.1\r\nhost: {SERVER}\r\nconnection: close\r\ncontent-length: {len(data)}\r\n"
+        writer.write(head.encode() + lines + b"\r\n" + data)
+        answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
+        writer.close()
+        top, _, body = answer.partition(b"\r\n\r\n")
+        first, *rest = top.decode().split("\r\n")
+        return int(first.split(" ", 2)[1]), dict(line.split(": ", 1) for line in rest), body
 
     async def close(self) -> None:
         for wire in self._wires:

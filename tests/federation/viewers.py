@@ -7,12 +7,14 @@ is on its way.
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from xml.etree import ElementTree
 
 from tests.cross.world import IrcPerson, Pipe, Wire, XmppPerson
 from tests.federation.islands import Island, bring_in
+from tests.support.media import files
+from tests.support.middle import make_config
 from tripoint.core.ids import RoomAlias, RoomId, UserId, server_of
 from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
@@ -273,11 +275,14 @@ async def front_ends(
     island: Island, elsewhere: Elsewhere | None = None, timers: Timers | None = None
 ) -> AsyncIterator[tuple[IrcFrontEnd, XmppFrontEnd]]:
     """The IRC and XMPP front ends of one server."""
+    stack = AsyncExitStack()
+    media = (await stack.enter_async_context(files(make_config(), island.party))).ports
     middle, clock = island.party.middle, island.party.clock
     flusher = Flusher(asyncio.get_running_loop().call_soon)
     service: Any = elsewhere or middle.service
     reader: Any = elsewhere or middle.reader
-    doors = (island.name, service, reader, middle.accounts, middle.presence, middle.name_table, middle.hub, flusher)
+    accounts, presence, table = middle.accounts, middle.presence, middle.name_table
+    doors = (island.name, service, reader, accounts, presence, table, middle.hub, media, flusher)
     common: Any = {"secret": bytes(32), "now_ms": clock.ms, "monotonic": clock.s}
     if timers is not None:
         common["call_later"] = timers.call_later
@@ -291,6 +296,7 @@ async def front_ends(
     finally:
         await irc.drain()
         await xmpp.drain()
+        await stack.aclose()
 
 
 def connect(front: IrcFrontEnd | XmppFrontEnd) -> Wire:

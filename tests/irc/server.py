@@ -7,15 +7,17 @@ import base64
 import re
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
+from tests.support.media import beside
 from tripoint.config.options import Accounts, Config, Limits, Server
 from tripoint.core.ids import ServerName
 from tripoint.core.signing import SigningKey
 from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
 from tripoint.irc.options import IrcOptions
+from tripoint.runtime.media import MediaParts
 from tripoint.runtime.middle import Middle, build_middle, clock_ms
 from tripoint.store.memory import MemoryStore
 
@@ -108,8 +110,9 @@ class TestServer:
 
     __test__ = False
 
-    def __init__(self, middle: Middle, front: IrcFrontEnd, port: int) -> None:
+    def __init__(self, middle: Middle, front: IrcFrontEnd, port: int, media: MediaParts) -> None:
         self.middle = middle
+        self.media = media
         self.front = front
         self.port = port
         self._clients: list[Client] = []
@@ -161,6 +164,8 @@ async def serve(
 ) -> AsyncIterator[TestServer]:
     """A running server; stopped at the end whatever happened."""
     middle = await build_middle(config, MemoryStore(), SigningKey("ed25519:t", bytes(32)), secret=bytes(32))
+    stack = AsyncExitStack()
+    media = await stack.enter_async_context(beside(config, middle, clock_ms))
     loop = asyncio.get_running_loop()
     front = IrcFrontEnd(
         ServerName(config.server.name),
@@ -170,6 +175,7 @@ async def serve(
         middle.presence,
         middle.name_table,
         middle.hub,
+        media.ports,
         Flusher(loop.call_soon),
         options,
         secret=bytes(32),
@@ -179,7 +185,7 @@ async def serve(
     await front.start()
     listener = await loop.create_server(lambda: front.protocol(secure=False), "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
-    server = TestServer(middle, front, port)
+    server = TestServer(middle, front, port, media)
     try:
         yield server
     finally:
@@ -187,6 +193,7 @@ async def serve(
         listener.close()
         await asyncio.wait_for(front.drain(), PATIENCE_S)
         await listener.wait_closed()
+        await stack.aclose()
         await middle.close()
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tripoint.core.attachment import Attachment
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event, EventDraft, build_event
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId
@@ -36,8 +37,17 @@ class NoTable:
         pass
 
 
+class NoFiles:
+    """Where this server does not know its own address."""
+
+    upload_url = None
+
+    def url(self, event_id: EventId, attachment: Attachment) -> str | None:
+        return None
+
+
 def names() -> Names:
-    return Names(SERVER, NoTable())
+    return Names(SERVER, NoTable(), NoFiles())
 
 
 def event_of(content: JsonObject, kind: str = "m.room.message") -> Event:

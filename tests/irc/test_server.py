@@ -231,7 +231,7 @@ def test_what_matrix_clients_write() -> None:
                         "url": "mxc://x/y",
                         "info": {"mimetype": "image/png", "size": 2048},
                     },
-                    ["cat.png (image/png, 2 KiB)"],
+                    ["cat.png (image/png, 2.0 KiB) https://files.example.org/m/*/cat.png"],
                 ),
             ]
             for content, lines in sent:

@@ -1,21 +1,20 @@
 """Matrix clients for tests: requests straight into the listener, without sockets, as any HTTP front would."""
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import orjson
 
+from tests.support.media import files
 from tests.support.middle import SERVER, Clock, Party, make_config, party
 from tripoint.config.options import Config
 from tripoint.core.ids import ServerName
 from tripoint.matrix.frontend import MatrixFrontEnd
 from tripoint.net.http import Request, Response
-from tripoint.runtime.media import MediaParts, build_media
+from tripoint.runtime.media import MediaParts
 from tripoint.store.interface import Store
 
 PASSWORD = "correct horse"
@@ -127,17 +126,6 @@ class Client:
 def q(text: str) -> str:
     """A path segment."""
     return quote(text, safe="")
-
-
-@asynccontextmanager
-async def files(config: Config, p: Party) -> AsyncIterator[MediaParts]:
-    """Media on a throw-away folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        media = build_media(config, p.middle, Path(folder), p.clock.ms)
-        try:
-            yield media
-        finally:
-            await media.close()
 
 
 @asynccontextmanager

@@ -13,9 +13,11 @@ import orjson
 import pytest
 from PIL import Image
 
-from tests.matrix.client import Client, Server, matrix
+from tests.matrix.client import Client, matrix
+from tests.support.media import body_of
 from tests.support.middle import Clock, make_config, run
 from tripoint.config.options import Config, Media
+from tripoint.core.mxc import parse_mxc
 from tripoint.media.uploads import MAX_PENDING, PENDING_MS
 from tripoint.net.http import Response
 
@@ -32,17 +34,6 @@ def picture(width: int, height: int, kind: str = "PNG", mode: str = "RGB") -> by
     made = io.BytesIO()
     Image.new(mode, (width, height), (200, 30, 30, 128)[: len(mode)]).save(made, kind)
     return made.getvalue()
-
-
-async def body_of(response: Response) -> bytes:
-    if response.pieces is None:
-        return response.body
-    try:
-        data = b"".join([piece async for piece in response.pieces])
-        assert len(data) == response.pieces.length
-        return data
-    finally:
-        response.pieces.close()
 
 
 def headers_of(response: Response) -> dict[str, str]:
@@ -177,8 +168,12 @@ def test_what_downloads_are_refused() -> None:
             assert await error_of(response) == (401, "M_MISSING_TOKEN")
             # Without a token nothing is had, even of what is there.
             for old in ("download", "thumbnail"):
-                response = await server.request("GET", f"{MEDIA}/{old}/{name_of(uri)}")
+                size = {"width": "32", "height": "32"}
+                response = await server.request("GET", f"{MEDIA}/{old}/{name_of(uri)}", parameters=size)
                 assert await error_of(response) == (404, "M_NOT_FOUND")
+            # Clients that show their token at the old address have it.
+            response = await server.request("GET", f"{MEDIA}/download/{name_of(uri)}/", token=alice.token)
+            assert await body_of(response) == b"x"
 
     run(work)
 
@@ -380,16 +375,7 @@ def test_a_quarantined_file_is_not_there() -> None:
         async with matrix() as server:
             alice = await server.register("alice")
             uri = await upload(alice, b"bad")
-            await quarantine(server, uri)
+            assert await server.media.shelf.quarantine(parse_mxc(uri))
             assert await error_of(await get(alice, f"download/{name_of(uri)}")) == (404, "M_NOT_FOUND")
 
     run(work)
-
-
-async def quarantine(server: Server, uri: str) -> None:
-    from msgspec.structs import replace
-
-    store = server.party.middle.store
-    row = await store.load_media(*name_of(uri).split("/"))  # type: ignore[arg-type]
-    assert row is not None
-    await server.party.middle.stream.commit([replace(row, quarantined=True)])

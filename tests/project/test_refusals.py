@@ -8,6 +8,7 @@ import pytest
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.irc import refusals as irc
 from tripoint.matrix import refusals as matrix
+from tripoint.media import web
 from tripoint.media.refusals import MediaRefusal, MediaRefused
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp import refusals as xmpp
@@ -43,8 +44,11 @@ def test_an_account_says_the_same_on_matrix_and_xmpp(refusal: AccountRefusal) ->
 
 
 @pytest.mark.parametrize("refusal", MediaRefusal)
-def test_media_are_refused_on_matrix_with_their_own_sentence(refusal: MediaRefusal) -> None:
-    assert matrix.of_media(MediaRefused(refusal, "Because & so")).error == "Because & so"
+def test_media_are_refused_with_their_own_sentence(refusal: MediaRefusal) -> None:
+    refused = MediaRefused(refusal, "Because & so")
+    assert matrix.of_media(refused).error == "Because & so"
+    assert "Because &amp; so</text>" in xmpp.problem_of(refused).render()
+    assert 400 <= web.STATUSES[refusal] < 600
 
 
 @pytest.mark.parametrize("table", [irc.ROOM_REFUSALS, irc.ACCOUNT_REFUSALS])

@@ -7,14 +7,16 @@ import ssl
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
+from tests.support.media import beside
 from tripoint.config.options import Accounts, Config, Limits, Server
 from tripoint.core.ids import ServerName
 from tripoint.core.signing import SigningKey
 from tripoint.fanout.delivery import Flusher
 from tripoint.net.tls import ServerTls
+from tripoint.runtime.media import MediaParts
 from tripoint.runtime.middle import Middle, build_middle, clock_ms
 from tripoint.store.memory import MemoryStore
 from tripoint.xmpp.frontend import XmppFrontEnd
@@ -186,8 +188,9 @@ class TestServer:
 
     __test__ = False
 
-    def __init__(self, middle: Middle, front: XmppFrontEnd, port: int, tls_port: int) -> None:
+    def __init__(self, middle: Middle, front: XmppFrontEnd, port: int, tls_port: int, media: MediaParts) -> None:
         self.middle = middle
+        self.media = media
         self.front = front
         self.port = port
         self.tls_port = tls_port
@@ -239,6 +242,8 @@ async def serve(
 ) -> AsyncIterator[TestServer]:
     """A running server; stopped at the end whatever happened."""
     middle = await build_middle(config, MemoryStore(), SigningKey("ed25519:t", bytes(32)), secret=bytes(32))
+    stack = AsyncExitStack()
+    media = await stack.enter_async_context(beside(config, middle, clock_ms))
     loop = asyncio.get_running_loop()
     front = XmppFrontEnd(
         ServerName(config.server.name),
@@ -248,6 +253,7 @@ async def serve(
         middle.presence,
         middle.name_table,
         middle.hub,
+        media.ports,
         Flusher(loop.call_soon),
         options,
         nodes=middle.nodes,
@@ -262,7 +268,7 @@ async def serve(
         lambda: front.protocol(secure=True), "127.0.0.1", 0, ssl=None if tls is None else tls.context
     )
     ports = [s.sockets[0].getsockname()[1] for s in (listener, direct)]
-    server = TestServer(middle, front, ports[0], ports[1])
+    server = TestServer(middle, front, ports[0], ports[1], media)
     try:
         yield server
     finally:
@@ -272,6 +278,7 @@ async def serve(
         await asyncio.wait_for(front.drain(), PATIENCE_S)
         await listener.wait_closed()
         await direct.wait_closed()
+        await stack.aclose()
         await middle.close()
 
 

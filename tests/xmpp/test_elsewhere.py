@@ -203,7 +203,10 @@ async def test_power_levels_from_elsewhere(s):
             "<body>*bold* alice</body>",
         ),
         ({"msgtype": "m.notice", "body": "n"}, "<body>n</body><notice xmlns='https://tripoint.dev/ns#notice'/>"),
-        ({"msgtype": "m.image", "body": "cat.png", "url": "mxc://x/y"}, "<body>cat.png</body>"),
+        (
+            {"msgtype": "m.image", "body": "cat.png", "url": "no mxc name"},
+            "<body>cat.png</body><unstyled xmlns='urn:xmpp:styling:0'/>",
+        ),
         ({"msgtype": "m.text", "body": "x", PAYLOAD: "<a xmlns='urn:x'>y</a>"}, "<body>x</body><a xmlns='urn:x'>y</a>"),
         # what a room alone may say, and what would break out, is left out
         (

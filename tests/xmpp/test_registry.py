@@ -24,8 +24,6 @@ PROMISES = {
     "urn:xmpp:bookmarks:1#compat-pep": {At.ACCOUNT},
     "urn:xmpp:bookmarks-conversion:0": {At.ACCOUNT},
 }
-# What is not there yet must not be promised.
-LATER = ("urn:xmpp:http:upload:0",)
 
 
 def test_every_feature_is_answered_where_it_is_advertised():
@@ -37,7 +35,6 @@ def test_every_feature_is_answered_where_it_is_advertised():
             if place is At.ACCOUNT and feature.partition("#")[0] == pubsub:
                 feature = pubsub
             assert feature in answered or place in PROMISES.get(feature, set()), f"{feature} at {place}"
-            assert feature not in LATER
 
 
 def test_every_handler_says_what_it_follows():

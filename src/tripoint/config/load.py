@@ -9,6 +9,7 @@ import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
+from urllib.parse import urlsplit
 
 from tripoint.config.options import LOG_LEVELS, REGISTRATION_MODES, Config
 from tripoint.core.errors import PeerError
@@ -138,6 +139,9 @@ class _Reader:
         for option in fields(config.limits):
             if getattr(config.limits, option.name) < 0:
                 self._mistake("limits", option.name, f"{option.name} cannot be negative; 0 means no limit")
+        for table, url in (("server", config.server.public_url), ("media", config.media.public_url)):
+            if url and not _is_base_url(url):
+                self._mistake(table, "public_url", 'public_url is an address like "https://chat.example.org"')
         for key in ("upload_bytes", "account_bytes", "remote_file_bytes", "cache_bytes"):
             if getattr(config.media, key) < 0:
                 self._mistake("media", key, f"{key} cannot be negative")
@@ -211,6 +215,15 @@ def _is_server_name(text: str) -> bool:
     except PeerError:
         return False
     return True
+
+
+def _is_base_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    fits = parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment
+    return bool(fits) and "@" not in parts.netloc and text.isascii() and text.isprintable() and " " not in text
 
 
 def _is_network(text: str) -> bool:

@@ -123,6 +123,12 @@ class Limits:
 class Media:
     """Files that people send each other."""
 
+    public_url: str = option(
+        "Where links to files begin, for IRC and XMPP, as https://files.example.org; a name of its own keeps what "
+        "people upload away from what your site stores in browsers. Empty: server.public_url. Without either, a "
+        "server that only this machine reaches uses its own port, and others show files without links.",
+        "",
+    )
     upload_bytes: int = option("Largest file that may be uploaded.", 52_428_800)
     account_bytes: int = option("What one account may have uploaded altogether; 0: no limit.", 10_737_418_240)
     remote_file_bytes: int = option("Largest file that is fetched from another server.", 104_857_600)

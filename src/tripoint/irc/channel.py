@@ -82,6 +82,8 @@ class Channel:
         self._audiences: dict[int, dict[IrcOutbox, None]] = {}
         # Sessions that attached at a position which the watcher has not reached yet: see `catch_up`.
         self._waiting: list[tuple[int, IrcSession]] = []
+        # The room that this one leads to and that nobody goes over to (moving.py).
+        self.stays_before: RoomId | None = None
         # What whoever comes from the room whose place this one took is told, by where the two rooms were (moving.py).
         self.arrival: tuple[tuple[RoomId, int, int], Sequence[Outgoing] | None] | None = None
         # NAMES by (multi-prefix, userhost-in-names).

@@ -101,6 +101,13 @@ class Channels:
         if channel is not None and missed:
             self.missed.show(session, self._place(session, channel), missed)
 
+    async def show_missed(self, session: IrcSession, room: RoomView) -> None:
+        """What a session missed in the rooms whose place the one has taken that it is in."""
+        missed = await self.missed.load(session, room, former=True)
+        channel = session.channels.get(room.room_id)
+        if channel is not None and missed:
+            self.missed.show(session, self._place(session, channel), missed)
+
     def _place(self, session: IrcSession, channel: Channel) -> Place:
         if not channel.direct:
             return Place(channel.room_id, channel.name)

@@ -331,7 +331,8 @@ def _lead(names: Names, event: Event, room: RoomView) -> Lead:
     answered = item.event
     if answered.sender == event.sender and age <= NEAR_EVENTS:
         return Lead(relation.thread) if relation.thread is not None else NO_LEAD
-    quoted = text_of(names, answered.content) if age > NEAR_EVENTS and item.redacted_because is None else None
+    far = age > NEAR_EVENTS and item.redacted_because is None
+    quoted = text_of(names, answered.event_id, answered.content) if far else None
     return Lead(relation.thread, names.nick(answered.sender), quoted)
 
 
@@ -395,7 +396,7 @@ def redaction_to(names: Names, change: EventCommitted, target: str, room: RoomVi
         author = names.mask(gone.sender)
         return [
             Outgoing(
-                content_lines(names, content, author, target),
+                content_lines(names, now[0].event.event_id, content, author, target),
                 ts_ms=event.origin_server_ts,
                 msgid=event.event_id,
                 account=names.account(gone.sender),

@@ -30,6 +30,7 @@ from tripoint.irc.projection import Names
 from tripoint.irc.session import IrcSession
 from tripoint.irc.tables import CAPABILITIES
 from tripoint.irc.welcome import show_welcome
+from tripoint.media.ports import Media
 from tripoint.net.connections import Background, CallLater, Connections
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
 
@@ -59,6 +60,7 @@ class IrcFrontEnd:
         presence: PresenceService,
         name_table: NameTable,
         hub: Hub,
+        media: Media,
         flusher: Flusher,
         options: IrcOptions,
         *,
@@ -68,7 +70,7 @@ class IrcFrontEnd:
         call_later: CallLater | None = None,
         end_point: Callable[[], bytes] | None = None,
     ) -> None:
-        self.names = Names(server, name_table)
+        self.names = Names(server, name_table, media.links)
         self._background = Background("irc")
         self._connections: Connections[IrcProtocol] = Connections()
         self.spawn = self._background.spawn
@@ -88,6 +90,7 @@ class IrcFrontEnd:
             now_ms,
             call_later or asyncio.get_running_loop().call_later,
             name_table,
+            media,
         )
         self._secret = secret
         self._end_point = end_point

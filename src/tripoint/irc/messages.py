@@ -1,6 +1,6 @@
 """What people say: m.room.message content to PRIVMSG and NOTICE, and back.
 
-spec: docs/mapping.md 2.10, 10.0-10.9, 11.6; CTCP "ACTION".  Codes and splitting are formatting.py's and
+spec: docs/mapping.md 2.10, 10.0-10.9, 11.6, 12.1; CTCP "ACTION".  Codes and splitting are formatting.py's and
 splitting.py's; rich text is core's.  Read next: tripoint/irc/richtext.py.
 """
 
@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from tripoint.core.attachment import attachment_in
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
+from tripoint.core.ids import EventId
 from tripoint.core.json_view import object_at, text_at
 from tripoint.core.message import Mentions as MentionList
 from tripoint.core.message import MessageKind, edit_in, message_content, view_message
@@ -46,12 +48,14 @@ _MAPPED_TAGS: Final = frozenset({"+reply", "+draft/reply", "+typing", "+draft/ty
 
 def spoken_lines(names: Names, event: Event, mask: str, target: str, lead: Lead = NO_LEAD) -> list[str]:
     """The line bodies of one message, split where it is long; [] if it says nothing."""
-    return content_lines(names, event.content, mask, target, lead)
+    return content_lines(names, event.event_id, event.content, mask, target, lead)
 
 
-def content_lines(names: Names, content: JsonObject, mask: str, target: str, lead: Lead = NO_LEAD) -> list[str]:
-    """As `spoken_lines`, of the content of a message."""
-    spoken = _spoken(names, content, mask, target)
+def content_lines(
+    names: Names, event_id: EventId, content: JsonObject, mask: str, target: str, lead: Lead = NO_LEAD
+) -> list[str]:
+    """As `spoken_lines`, of the content of a message; `event_id` is of the event that has it."""
+    spoken = _spoken(names, event_id, content, mask, target)
     if spoken is None:
         return []
     lines = split_message(lead.before(spoken.text, emote=spoken.emote), spoken.budget)
@@ -65,7 +69,7 @@ def batch_of(names: Names, event: Event, mask: str, target: str) -> Batch | None
 
     spec: IRCv3 multiline; docs/mapping.md 10.7
     """
-    spoken = _spoken(names, event.content, mask, target)
+    spoken = _spoken(names, event.event_id, event.content, mask, target)
     if spoken is None:
         return None
     text = f"{_ACTION}{spoken.text}\x01" if spoken.emote else spoken.text
@@ -82,12 +86,12 @@ class _Spoken(NamedTuple):
     emote: bool
 
 
-def _spoken(names: Names, content: JsonObject, mask: str, target: str) -> _Spoken | None:
+def _spoken(names: Names, event_id: EventId, content: JsonObject, mask: str, target: str) -> _Spoken | None:
     edit = edit_in(content)
     if edit is not None:
         content = edit[1]
     kind = text_at(content, "msgtype")
-    text = text_of(names, content)
+    text = text_of(names, event_id, content)
     if not text:
         return None
     if edit is not None:
@@ -102,10 +106,19 @@ def _spoken(names: Names, content: JsonObject, mask: str, target: str) -> _Spoke
     return _Spoken(head, text, budget, emote) if text.strip("\n") else None
 
 
-def text_of(names: Names, content: JsonObject) -> str:
+def text_of(names: Names, event_id: EventId, content: JsonObject) -> str:
     """What a message says, with codes, in one or more lines."""
-    if "url" in content or "file" in content:
-        return _media_text(content, text_at(content, "body") or "")
+    attachment = attachment_in(content) if "url" in content or "file" in content else None
+    if attachment is None:
+        return _words_of(names, content)
+    # spec: docs/mapping.md 12.1, 12.6
+    url = names.files.url(event_id, attachment)
+    line = attachment.described if url is None else f"{attachment.described} {url}"
+    return f"{line}\n{_words_of(names, content)}" if attachment.has_caption else line
+
+
+def _words_of(names: Names, content: JsonObject) -> str:
+    """The text of a message, or the caption of a file."""
     if "formatted_body" not in content and "m.relates_to" not in content:
         return text_at(content, "body") or ""
     view = view_message(content)
@@ -121,21 +134,6 @@ def _pill(names: Names, pill: RoomPill) -> str:
     if pill.room.startswith("#"):
         return channel_of_alias(pill.room, names.server) or pill.text
     return pill.text
-
-
-def _media_text(content: JsonObject, body: str) -> str:
-    """``filename (type, size)``, then the caption.  spec: docs/mapping.md 12.1; the URL comes with media."""
-    info = object_at(content, "info")
-    filename = text_at(content, "filename") or body or "file"
-    facts = [text_at(info, "mimetype") or ""]
-    size = info.get("size")
-    if isinstance(size, int) and not isinstance(size, bool) and size >= 0:
-        facts.append(f"{size / 1024:.0f} KiB" if size < 1024 * 1024 else f"{size / 1024 / 1024:.1f} MiB")
-    if "file" in content:
-        facts = ["encrypted file"]
-    described = ", ".join(fact for fact in facts if fact)
-    line = f"{filename} ({described})" if described else filename
-    return f"{line}\n{body}" if body and body != filename else line
 
 
 def client_tags_of(content: JsonObject) -> tuple[tuple[str, str], ...]:
@@ -169,11 +167,17 @@ class TagsTooLarge(ValueError):
 
 
 def content_of(
-    command: str, text: str, tags: Mapping[str, str], mentions: Mentions, relation: Relation = NOTHING
+    command: str,
+    text: str,
+    tags: Mapping[str, str],
+    mentions: Mentions,
+    relation: Relation = NOTHING,
+    file: JsonObject | None = None,
 ) -> JsonObject:
     """m.room.message content of a PRIVMSG or NOTICE. Raises TagsTooLarge.
 
-    `mentions` tells who in the room has a nick (MAPPING 2.10); `relation` is what the tags refer to.
+    `mentions` tells who in the room has a nick (MAPPING 2.10); `relation` is what the tags refer to; `file` is the
+    content of the file that the text is the address of.
     """
     kind = MessageKind.NOTICE if command == "NOTICE" else MessageKind.TEXT
     if text.startswith(_ACTION):
@@ -182,8 +186,10 @@ def content_of(
     if "\n" in text and has_codes(text):
         text = text.replace("\n", f"{RESET}\n")  # codes hold to the end of a line
     coded = has_codes(text)
-    found = mentioned(strip_codes(text) if coded else text, mentions)
-    if coded or found:
+    found = mentioned(strip_codes(text) if coded else text, mentions) if file is None else []
+    if file is not None:
+        content = dict(file)
+    elif coded or found:
         users = tuple(dict.fromkeys(user for _, _, user in found))
         content = message_content(kind, from_irc(text, found), MentionList(users))
     else:

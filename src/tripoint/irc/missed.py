@@ -45,8 +45,11 @@ class Missed:
         """From here on things are missed. Noted at login and at the end: after a crash some lines come twice."""
         self._table.put_name(_SEEN, user_id, "position", str(self._reader.stream_position().of()))
 
-    async def load(self, session: IrcSession, room: RoomView) -> list[HistoryItem]:
-        """What was said in a room meanwhile, oldest first, up to where the room is when this returns."""
+    async def load(self, session: IrcSession, room: RoomView, *, former: bool = False) -> list[HistoryItem]:
+        """What was said in a room meanwhile, oldest first, up to where the room is when this returns.
+
+        `former`: in the rooms alone whose place it has taken, where the session hears this one already.
+        """
         if session.missed_since is None:
             return []
         # What was said before the room was replaced was missed too (docs/mapping.md 21.4).
@@ -54,6 +57,8 @@ class Missed:
             self._reader, room.room_id, session.user_id, lambda older: not is_closed_to(older, session)
         )
         since = tuple([await self._since(session.user_id, one.room_id, session.missed_since) for one in chain.rooms])
+        if former:
+            since = (chain.now[0], *since[1:])
         found: list[HistoryItem] = []
         query = HistoryQuery(
             room_id=room.room_id,
@@ -68,7 +73,9 @@ class Missed:
             if all(low >= high for low, high in zip(since, upto, strict=True)):
                 break
             found += (await chain.gather(query, since, upto, _unless_redacted)).items
-            since = upto
+            since = (max(since[0], upto[0]), *upto[1:])
+            if former:
+                break
         return found[-MAX_LINES:]
 
     async def _since(self, user_id: UserId, room_id: RoomId, missed_since: int) -> int:

@@ -19,8 +19,10 @@ from tripoint.irc.events import (
     By,
     ban_mask,
     flag_line,
+    flag_modes,
     is_mask_shown,
     joined_line,
+    rank_modes,
     step_lines,
     topic_line,
 )
@@ -56,11 +58,11 @@ class Moving:
         self._now_ms = now_ms
         self.channels: Channels
 
-    def is_left(self, room: RoomView) -> bool:
-        """Whether another room, known here, has taken the place of this one."""
-        named = replacement_of(room)
-        new = None if named is None else self._reader.peek(named)
-        return new is not None and succeeds(new, room)
+    def is_left(self, channel: Channel) -> bool:
+        """Whether another room has taken the place of a channel's, or it is being found out: what happens to it is not
+        for those who are about to go over."""
+        named = replacement_of(channel.room)
+        return named is not None and channel.stays_before != named
 
     def former(self, session: IrcSession, room: RoomView) -> Channel | None:
         """The channel of this session whose place a room has taken."""
@@ -129,6 +131,9 @@ class Moving:
     def refused(self, change: MoveRefused) -> None:
         """Somebody was not taken along."""
         old = self.channels.get(change.old)
+        if old is not None and change.stays and old.stays_before != change.new:
+            old.stays_before = change.new
+            self._catch_up(old)
         for session in [] if old is None else self._sessions.of(change.user_id):
             if old is None or session.id not in old.sessions:
                 continue
@@ -140,6 +145,15 @@ class Moving:
                 session.tell(self._notice(old.name, change.text))
             else:
                 self._turn_away(session, old, change.text)
+
+    def _catch_up(self, channel: Channel) -> None:
+        """Nobody goes over: what was not told meanwhile is told now."""
+        if channel.direct:
+            return
+        by = By(self._names.server, None, self._now_ms())
+        for out in (*rank_modes(channel, by), *flag_modes(channel, by)):
+            channel.tell(out)
+        self.channels.take_name(channel, self._names.server)
 
     def moved(self, change: RoomMoved) -> None:
         """A user is a member of both rooms, and it turns out that one has taken the place of the other."""
@@ -174,7 +188,10 @@ class Moving:
             return
         found: RoomId = done.room_id or room.room_id
         view = await self._reader.room(found)
-        if view.membership(session.user_id) == "join":
+        if found in session.channels:
+            # He was shown it as he joined: what he missed was said before that, in the rooms that it was.
+            await self.channels.show_missed(session, view)
+        elif view.membership(session.user_id) == "join":
             await self.channels.enter(session, view)
 
 

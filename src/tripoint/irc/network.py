@@ -37,6 +37,7 @@ from tripoint.irc.render import Outgoing, fitted
 from tripoint.irc.session import IrcSession
 from tripoint.irc.sessions import Sessions
 from tripoint.irc.telling import Teller
+from tripoint.media.ports import Media
 from tripoint.net.connections import CallLater
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService, RoomView
 from tripoint.rooms.refusals import Refusal, Refused
@@ -59,11 +60,13 @@ class Network:
         now_ms: Callable[[], int],
         call_later: CallLater,
         name_table: NameTable,
+        media: Media,
     ) -> None:
         self.names = names
         self.rooms = rooms
         self.reader = reader
         self.accounts = accounts
+        self.media = media
         self.presence = presence
         self.options = options
         self.now_ms = now_ms

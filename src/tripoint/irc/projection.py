@@ -16,6 +16,7 @@ from tripoint.core.json_view import object_at
 from tripoint.core.power import PowerLevels, Rank, moderated, op_is_owner
 from tripoint.irc.names import alias_of_channel, channel_of_alias, is_nick, nick_of, room_slug, slug_nick
 from tripoint.irc.tables import fold
+from tripoint.media.ports import FileLinks
 from tripoint.rooms.ports import NameTable, RoomView
 from tripoint.rooms.settings import asks_password, member_limit, text_rule, tls_only
 from tripoint.rooms.succession import predecessor_of
@@ -31,10 +32,11 @@ _MAX_HOST: Final = 64
 
 
 class Names:
-    """Which nick a user has and which channel name a room, and back. One for all IRC sessions."""
+    """Which nick a user has and which channel name a room, and back; what address a file. One for all IRC sessions."""
 
-    def __init__(self, server: ServerName, table: NameTable) -> None:
+    def __init__(self, server: ServerName, table: NameTable, files: FileLinks) -> None:
         self.server = server
+        self.files = files
         self._table = table
         self._nicks: dict[UserId, str] = {}
         self._users: dict[str, UserId] = {}

@@ -102,8 +102,8 @@ CAPABILITIES: dict[str, Capability] = {
 }
 
 
-def isupport_tokens(network: str) -> tuple[str, ...]:
-    """The tokens of RPL_ISUPPORT, in the order in which they are sent.
+def isupport_tokens(network: str, upload_url: str | None = None) -> tuple[str, ...]:
+    """The tokens of RPL_ISUPPORT, in the order in which they are sent. `upload_url`: where files are uploaded.
 
     Only what is true of this build: BOT of MAPPING 0
     appear together with the commands that keep their promise.
@@ -136,6 +136,8 @@ def isupport_tokens(network: str) -> tuple[str, ...]:
         "UTF8ONLY",
         "WHOX",
         f"NETWORK={network}",
+        # The name that clients know it by; its draft is of another form (docs/mapping.md 12.3).
+        *(() if upload_url is None else (f"soju.im/FILEHOST={upload_url}",)),
     )
 
 

@@ -99,8 +99,7 @@ class Teller:
             self._encrypted(channel)
         else:
             form = FORMS.get(kind)
-            # What closes a room that was replaced is not for those who are about to go over.
-            if form is not None and not (change.event.is_state and self.moving.is_left(channel.room)):
+            if form is not None and not (kind == "m.room.power_levels" and self.moving.is_left(channel)):
                 spoken = kind in _SPOKEN
                 self._tell(channel, change, form(channel, change), spoken=spoken)
             if kind == TLS_ONLY:
@@ -266,7 +265,7 @@ class Teller:
 
     def _renamed(self, channel: Channel, by: str) -> None:
         """Another canonical alias. A room that was replaced is left under the name that it had."""
-        if not self.moving.is_left(channel.room):
+        if not self.moving.is_left(channel):
             self.channels.take_name(channel, by)
 
     def _directory_changed(self, channel: Channel) -> None:
@@ -328,9 +327,10 @@ class Teller:
             event, names = invitation.event, self._names
             if self._reader.blocks(change.user_id, event.sender):
                 return  # docs/mapping.md 16.3
-            if invited_as_direct(room):
-                if server_of(event.sender) != names.server:
-                    self._wants_to_talk(change.user_id, event.sender)
+            if invited_as_direct(room) and len(people_of(room)) <= 2:
+                # Of this server's people he enters by himself (rooms/direct_invitations.py).
+                if server_of(event.sender) != names.server or room.encrypted:
+                    self._wants_to_talk(change.user_id, event.sender, encrypted=room.encrypted)
                 return
             line = f":{names.mask(event.sender)} INVITE {names.nick(change.user_id)} {names.channel(room)}"
             out = Outgoing([line], ts_ms=event.origin_server_ts, account=names.account(event.sender))
@@ -350,10 +350,15 @@ class Teller:
             head, text = f":{self._names.server} NOTICE {session.nick}", f"You were not let into {name}"
             session.tell(Outgoing([fitted(head, text)], ts_ms=member.event.origin_server_ts))
 
-    def _wants_to_talk(self, user_id: UserId, other: UserId) -> None:
-        """Somebody of another server opened a direct room; nobody enters by himself.  spec: docs/mapping.md 15.5"""
+    def _wants_to_talk(self, user_id: UserId, other: UserId, *, encrypted: bool) -> None:
+        """Somebody of another server opened a direct room, or it is encrypted; nobody enters by himself.
+
+        spec: docs/mapping.md 15.5, 19.2
+        """
         nick = self._names.nick(other)
         text = f"{nick} would like to talk to you. Write to {nick} to accept"
+        if encrypted:
+            text = f"{nick} would like to talk to you, end-to-end encrypted: open it in a Matrix client"
         line = f":{self._names.server} NOTICE {self._names.nick(user_id)} :{text}"
         for session in self._sessions.of(user_id):
             session.tell(Outgoing([line]))

@@ -49,7 +49,7 @@ def show_welcome(session: IrcSession, metadata: list[str] | None = None) -> None
 
 def show_isupport(session: IrcSession) -> None:
     """RPL_ISUPPORT lines."""
-    tokens = isupport_tokens(session.network.title)
+    tokens = isupport_tokens(session.network.title, session.network.media.links.upload_url)
     for at in range(0, len(tokens), ISUPPORT_TOKENS_PER_LINE):
         part = tokens[at : at + ISUPPORT_TOKENS_PER_LINE]
         session.numeric(n.RPL_ISUPPORT, *part, "are supported by this server")

@@ -20,6 +20,7 @@ from tripoint.matrix.federation.devices import DeviceListEndpoints
 from tripoint.matrix.federation.intake import TransactionEndpoints
 from tripoint.matrix.federation.inviting import InvitingEndpoints
 from tripoint.matrix.federation.joining import JoiningEndpoints
+from tripoint.matrix.federation.media import FileServingEndpoints
 from tripoint.matrix.federation.query import QueryEndpoints
 from tripoint.matrix.federation.reading import ReadingEndpoints
 from tripoint.matrix.federation.server import FederationInfo
@@ -64,6 +65,7 @@ ENDPOINT_CLASSES = (
     SpaceClientEndpoints,
     SpaceEndpoints,
     TransactionEndpoints,
+    FileServingEndpoints,
 )
 
 
@@ -131,6 +133,7 @@ class MatrixFrontEnd:
                 QueryEndpoints(reader, accounts, server),
                 DeviceListEndpoints(accounts, server),
                 SpaceEndpoints(reader),
+                FileServingEndpoints(media, server),
                 federated.transactions,
             ):
                 router.add(for_servers)

@@ -92,13 +92,6 @@ class Disk:
             await asyncio.wait([future])
             raise
 
-    def _later(self, work: Callable[[], object]) -> None:
-        """Do something on a thread that nobody waits for."""
-        try:
-            self._pool.submit(work)
-        except RuntimeError:  # the pool was closed: the server stops
-            work()
-
     # -- files
 
     async def receive(self, pieces: AsyncIterable[bytes], limit_bytes: int) -> Incoming:
@@ -135,7 +128,7 @@ class Disk:
         finally:
             os.close(descriptor)
             if not kept:
-                self._later(partial(path.unlink, missing_ok=True))
+                await self.off_loop(partial(path.unlink, missing_ok=True))
 
     async def place(self, incoming: Incoming) -> None:
         """Put what has come in its place. Durable when it returns. Raises OSError."""

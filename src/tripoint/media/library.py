@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -27,8 +28,9 @@ log = structlog.get_logger("tripoint.media")
 # spec: timeout_ms: "SHOULD impose a maximum value".
 MAX_WAIT_MS: Final = 60_000
 MAX_WAITING: Final = 1000
-# Files of other servers that are fetched at a time.
+# Files of other servers that are fetched at a time, and of one of them: a slow one does not take every turn.
 MAX_FETCHES: Final = 16
+MAX_PER_SERVER: Final = 4
 # A file that could not be had is not asked for again so soon; nor are more such names remembered.
 FAILED_MS: Final = 60_000
 MAX_FAILED: Final = 10_000
@@ -67,6 +69,7 @@ class Library:
         self._waiting: dict[Mxc, set[asyncio.Future[None]]] = {}
         self._fetches: dict[Mxc, asyncio.Task[File]] = {}
         self._turns = asyncio.Semaphore(MAX_FETCHES)
+        self._turns_of: WeakValueDictionary[ServerName, asyncio.Semaphore] = WeakValueDictionary()
         self._failed: dict[Mxc, tuple[int, MediaRefusal]] = {}
 
     async def close(self) -> None:
@@ -160,14 +163,16 @@ class Library:
         if task.cancelled():
             return
         error = task.exception()
-        if isinstance(error, MediaRefused) and error.refusal is not MediaRefusal.SERVER_BUSY:
+        passing = (MediaRefusal.SERVER_BUSY, MediaRefusal.NOT_YET_UPLOADED)
+        if isinstance(error, MediaRefused) and error.refusal not in passing:
             while len(self._failed) >= MAX_FAILED:
                 del self._failed[next(iter(self._failed))]
             self._failed[mxc] = (self._now_ms() + FAILED_MS, error.refusal)
 
     async def _fetch(self, mxc: Mxc) -> File:
         assert self.remote is not None
-        async with self._turns:
+        turns_of_server = self._turns_of.setdefault(mxc.server, asyncio.Semaphore(MAX_PER_SERVER))
+        async with turns_of_server, self._turns:
             try:
                 async with self.remote.fetch(mxc) as found:
                     incoming = await self._disk.receive(found.pieces, self.limits.file_bytes)
@@ -177,8 +182,9 @@ class Library:
                         clean_filename(found.filename), incoming.size, None, now, now,
                     )  # fmt: skip
                     await self._shelf.keep(incoming, row)
-            except NoSuchFile:
-                raise MediaRefused(MediaRefusal.NOT_FOUND) from None
+            except NoSuchFile as error:
+                missing = MediaRefusal.NOT_YET_UPLOADED if error.not_yet else MediaRefusal.NOT_FOUND
+                raise MediaRefused(missing) from None
             except FileTooLarge:
                 raise MediaRefused(MediaRefusal.REMOTE_TOO_LARGE) from None
             except RemoteFailed as error:

@@ -5,7 +5,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from tripoint.core.ids import UserId
+from tripoint.core.attachment import Attachment
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import EventId, UserId
 from tripoint.core.mxc import Mxc
 from tripoint.media.disk import OpenFile
 
@@ -49,9 +51,15 @@ class UploadService(Protocol):
         """Keep a file. `declared`: how long it is, if that is known before it comes."""
 
     async def create(
-        self, user_id: UserId, *, type: str | None = None, filename: str | None = None, size: int = 0
+        self,
+        user_id: UserId,
+        *,
+        type: str | None = None,
+        filename: str | None = None,
+        size: int = 0,
+        lasts_ms: int = 86_400_000,
     ) -> Pending:
-        """A name for a file that comes later. With a `size`, exactly so much has to come."""
+        """A name for a file that comes later, within `lasts_ms`. With a `size`, exactly so much has to come."""
 
     async def upload_to(
         self,
@@ -83,6 +91,33 @@ class ThumbnailService(Protocol):
         """A picture at least so large, or cut to that shape, and its type; None where the file itself is the best."""
 
 
+class FileLinks(Protocol):
+    """Addresses of files for people without a token (docs/mapping.md 12.2)."""
+
+    def url(self, event_id: EventId, attachment: Attachment) -> str | None:
+        """The address of a file in an event, for whoever is shown the event. None where there is none."""
+
+    @property
+    def upload_url(self) -> str | None:
+        """Where files are uploaded by HTTP POST; None where this server does not know its own address."""
+
+    def slot_url(self, mxc: Mxc, filename: str | None) -> str:
+        """Where the file for a name that was created is put by HTTP PUT."""
+
+    async def upload_link(self, mxc: Mxc, filename: str | None) -> str:
+        """The address of an uploaded file for its uploader. Raises MediaRefused(SERVER_BUSY)."""
+
+    def is_link(self, text: str) -> bool:
+        """Whether a text is exactly an address as this server gives them out."""
+
+
+class Received(Protocol):
+    """What people paste: addresses that become files in messages."""
+
+    async def content(self, url: str, user_id: UserId) -> JsonObject | None:
+        """The content of the message that is the file which a user uploaded to this address; None for any other."""
+
+
 @dataclass(frozen=True, slots=True)
 class Media:
     """All of it, as a front end is given it."""
@@ -90,6 +125,8 @@ class Media:
     uploads: UploadService
     library: FileLibrary
     thumbnails: ThumbnailService
+    links: FileLinks
+    received: Received
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,4 +147,8 @@ class RemoteMedia(Protocol):
 
 
 class NoSuchFile(Exception):
-    """The server that the file is of says that there is none."""
+    """The server that the file is of says that there is none, or (`not_yet`) that it has not come yet."""
+
+    def __init__(self, *, not_yet: bool = False) -> None:
+        super().__init__("not yet" if not_yet else "not found")
+        self.not_yet = not_yet

@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 
 import structlog
+from msgspec.structs import replace
 
 from tripoint.core.mxc import Mxc
 from tripoint.media.disk import Disk, Incoming
@@ -65,6 +66,15 @@ class Shelf:
         await self.commit(gone(row))
         if row.content is not None:
             await self._sweep_out(row.content)
+
+    async def quarantine(self, mxc: Mxc, *, on: bool = True) -> bool:
+        """Give a file out to nobody any more, or again; False where there is no such file. The bytes stay, and with
+        them the evidence; another server's file is not fetched again."""
+        row = await self._store.load_media(mxc.server, mxc.media_id)
+        if row is None:
+            return False
+        await self.commit(replace(row, quarantined=on))
+        return True
 
     async def _sweep_out(self, content: str) -> None:
         async with self._sweeping:

@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from tripoint.core.ids import ServerName, UserId
-from tripoint.core.media_types import clean_filename, clean_type
+from tripoint.core.media_types import UNKNOWN_TYPE, clean_filename, clean_type
 from tripoint.core.mxc import Mxc
 from tripoint.media.disk import Disk, FileTooLarge, Incoming
 from tripoint.media.ports import File, Pending
@@ -87,7 +87,13 @@ class Uploads:
         return await self._keep(user_id, incoming, row, already=0)
 
     async def create(
-        self, user_id: UserId, *, type: str | None = None, filename: str | None = None, size: int = 0
+        self,
+        user_id: UserId,
+        *,
+        type: str | None = None,
+        filename: str | None = None,
+        size: int = 0,
+        lasts_ms: int = PENDING_MS,
     ) -> Pending:
         self._check_may(user_id)
         if size > self.limits.file_bytes:
@@ -100,7 +106,7 @@ class Uploads:
         await self._check_quota(user_id, size)
         row = PutMedia(
             self._server, _new_id(), None, clean_type(type), clean_filename(filename), size, user_id, now, now,
-            expires_ts_ms=now + PENDING_MS,
+            expires_ts_ms=now + lasts_ms,
         )  # fmt: skip
         await self._shelf.commit(row)
         return _pending(row)
@@ -141,11 +147,14 @@ class Uploads:
         finally:
             self._filling.discard(mxc)
 
-    async def announced(self, mxc: Mxc) -> Pending | None:
-        """What a name of this server is waiting for; None where it waits for nothing."""
+    async def owner(self, mxc: Mxc, type: str | None) -> UserId | None:
+        """Who got this name, to put a file there that says it is of this type. NOT_ANNOUNCED for another type."""
         row = await self._store.load_media(mxc.server, mxc.media_id)
-        waits = row is not None and row.content is None and (row.expires_ts_ms or 0) > self._now_ms()
-        return _pending(row) if row is not None and waits else None
+        if row is None:
+            return None
+        if type is not None and UNKNOWN_TYPE not in (row.type, clean_type(type)) and clean_type(type) != row.type:
+            raise MediaRefused(MediaRefusal.NOT_ANNOUNCED)
+        return row.uploader
 
     async def _announced(self, user_id: UserId, mxc: Mxc) -> PutMedia:
         row = await self._store.load_media(mxc.server, mxc.media_id) if mxc.server == self._server else None

@@ -331,7 +331,7 @@ class HttpConnection(asyncio.Protocol):
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
-        if self._last or self._lingering or self._transport is None or self._transport.is_closing():
+        if self._last or self._transport is None or self._transport.is_closing():
             return
         if self._in_head:
             self._head_bytes += len(data)
@@ -346,7 +346,7 @@ class HttpConnection(asyncio.Protocol):
             return
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(431)
-        elif self._task is None or self._stream is not None:
+        elif not self._lingering and (self._task is None or self._stream is not None):
             self._expect_more()
 
     def _expect_more(self) -> None:
@@ -435,6 +435,8 @@ class HttpConnection(asyncio.Protocol):
             self._expect_more()
 
     def on_body(self, body: bytes) -> None:
+        if self._lingering:
+            return
         if self._stream is not None:
             self._stream.feed(body)
             return
@@ -457,6 +459,11 @@ class HttpConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self._in_head = True
         self._latest = float("inf")
+        if self._lingering:
+            self._last = True
+            if self._transport is not None:
+                self._transport.close()
+            return
         if self._stream is not None:
             self._stream.end()
             self._stream = None
@@ -532,9 +539,11 @@ class HttpConnection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """The answer is out and the body still comes. Closing now would reset the connection under the answer, so what
-        comes is thrown away until the client closes, or for LINGER_S."""
+        comes is thrown away until its end, or for LINGER_S."""
         self._lingering = True
         self._stream = None
+        if self._transport is not None and not self._transport.is_closing() and self._transport.can_write_eof():
+            self._transport.write_eof()
 
     async def _send(self, request: Request, response: Response, keep_alive: bool) -> bool:
         """Send an answer; whether the connection goes on."""

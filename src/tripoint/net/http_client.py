@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 import aiohttp
@@ -18,7 +19,7 @@ from yarl import URL
 
 from tripoint.core.errors import RemoteFailed
 from tripoint.net.address_policy import AddressPolicy, AddressRefused
-from tripoint.net.outbound import Answer, ConnectFailed
+from tripoint.net.outbound import Answer, ConnectFailed, OpenAnswer
 
 # Sockets at a time, and to one place; further requests wait, within their deadline.
 MAX_CONNECTIONS: Final = 500
@@ -109,27 +110,23 @@ class HttpClient:
         `tls_name`: for what the certificate must be valid where that is not the host in `url`; connections are
         pooled by it too. An answer over `limit_bytes` is a failure: half of it would be worth nothing.
         """
+        async with self.opened(server, method, url, headers=headers, body=body, tls_name=tls_name) as answer:
+            return await answer.whole(server, limit_bytes)
+
+    @asynccontextmanager
+    async def opened(
+        self, server: str, method: str, url: str, *, headers: Mapping[str, str], body: bytes, tls_name: str | None
+    ) -> AsyncIterator[OpenAnswer]:
+        """As exchange(), the body to be read while this is open. What is not read then is not wanted."""
         try:
-            async with self._session.request(
+            response = await self._session.request(
                 method,
                 URL(url, encoded=True),
                 headers=headers,
                 data=body or None,
                 server_hostname=tls_name,
                 allow_redirects=False,
-            ) as response:
-                first: dict[str, str] = {}
-                for name, value in response.headers.items():
-                    first.setdefault(name.lower(), value)
-                chunks: list[bytes] = []
-                size = 0
-                async for chunk in response.content.iter_chunked(_CHUNK):
-                    size += len(chunk)
-                    if size > limit_bytes:
-                        response.close()
-                        raise RemoteFailed(server, f"its answer is over {limit_bytes} bytes")
-                    chunks.append(chunk)
-                return Answer(response.status, b"".join(chunks), first)
+            )
         except aiohttp.ClientConnectorCertificateError as error:
             raise ConnectFailed(server, f"its certificate is not valid: {error.certificate_error}") from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
@@ -137,6 +134,24 @@ class HttpClient:
         except (aiohttp.ClientError, ValueError, OSError) as error:
             # ValueError: a header or URL that aiohttp cannot take; OSError: the connection broke.
             raise RemoteFailed(server, f"{type(error).__name__}: {error}") from error
+        first: dict[str, str] = {}
+        for name, value in response.headers.items():
+            first.setdefault(name.lower(), value)
+        try:
+            yield OpenAnswer(response.status, first, _pieces(server, response))
+        finally:
+            if response.content.at_eof():
+                response.release()
+            else:
+                response.close()
 
     async def close(self) -> None:
         await self._session.close()
+
+
+async def _pieces(server: str, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in response.content.iter_chunked(_CHUNK):
+            yield chunk
+    except (aiohttp.ClientError, ValueError, OSError) as error:
+        raise RemoteFailed(server, f"{type(error).__name__}: {error}") from error

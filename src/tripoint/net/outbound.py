@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit
@@ -35,6 +36,26 @@ class Answer:
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAnswer:
+    """An answer whose body is still to be read, once. Reading it raises RemoteFailed."""
+
+    status: int
+    headers: Mapping[str, str]
+    pieces: AsyncIterator[bytes]
+
+    async def whole(self, server: str, limit_bytes: int) -> Answer:
+        """All of it. Raises RemoteFailed naming `server`, where it is over `limit_bytes` too."""
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in self.pieces:
+            size += len(chunk)
+            if size > limit_bytes:
+                raise RemoteFailed(server, f"its answer is over {limit_bytes} bytes")
+            chunks.append(chunk)
+        return Answer(self.status, b"".join(chunks), self.headers)
 
 
 class ConnectFailed(RemoteFailed):
@@ -90,32 +111,61 @@ class Outbound:
         The next address is tried as long as nothing was sent. Redirects are answers like others. Raises
         RemoteFailed, naming `server`.
         """
+        async with self.open(
+            server, route, method, target, headers=headers, body=body, timeout_s=timeout_s
+        ) as answer:
+            return await answer.whole(server, limit_bytes)
+
+    @asynccontextmanager
+    async def open(
+        self,
+        server: str,
+        route: Route,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        timeout_s: float,
+    ) -> AsyncIterator[OpenAnswer]:
+        """As request(), for a body that is read in pieces. `timeout_s` is for all that happens while this is open."""
         client = self._client()
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s), AsyncExitStack() as stack:
                 failed: ConnectFailed | None = None
+                answer: OpenAnswer | None = None
                 for at in route.targets:
                     address = f"[{at.address}]" if ":" in at.address else at.address
                     try:
-                        return await client.exchange(
-                            server,
-                            method,
-                            f"https://{address}:{at.port}{target}",
-                            headers={**headers, "Host": route.host},
-                            body=body,
-                            tls_name=route.tls_name.rstrip("."),
-                            limit_bytes=limit_bytes,
+                        answer = await stack.enter_async_context(
+                            client.opened(
+                                server,
+                                method,
+                                f"https://{address}:{at.port}{target}",
+                                headers={**headers, "Host": route.host},
+                                body=body,
+                                tls_name=route.tls_name.rstrip("."),
+                            )
                         )
+                        break
                     except ConnectFailed as error:
                         failed = error
-                raise failed or RemoteFailed(server, "it has no address")
+                if answer is None:
+                    raise failed or RemoteFailed(server, "it has no address")
+                yield answer
         except TimeoutError:
             raise RemoteFailed(server, f"no whole answer within {timeout_s:g} s") from None
 
     async def get(self, url: str, *, limit_bytes: int, timeout_s: float) -> Answer:
         """GET an https address and follow its redirects. Raises RemoteFailed, naming the first host."""
+        async with self.open_url(url, timeout_s=timeout_s) as answer:
+            return await answer.whole(_host_in(url), limit_bytes)
+
+    @asynccontextmanager
+    async def open_url(self, url: str, *, timeout_s: float) -> AsyncIterator[OpenAnswer]:
+        """As get(), for a body that is read in pieces."""
         client = self._client()
-        first = urlsplit(url).hostname or url
+        first = _host_in(url)
         seen: set[str] = set()
         try:
             async with asyncio.timeout(timeout_s):
@@ -124,12 +174,11 @@ class Outbound:
                     if url in seen or len(seen) > MAX_REDIRECTS:
                         raise RemoteFailed(first, "its redirects do not end")
                     seen.add(url)
-                    answer = await client.exchange(
-                        first, "GET", url, headers={}, body=b"", tls_name=None, limit_bytes=limit_bytes
-                    )
-                    location = answer.headers.get("location")
-                    if answer.status not in _REDIRECTS or location is None:
-                        return answer
+                    async with client.opened(first, "GET", url, headers={}, body=b"", tls_name=None) as answer:
+                        location = answer.headers.get("location")
+                        if answer.status not in _REDIRECTS or location is None:
+                            yield answer
+                            return
                     try:
                         url = urljoin(url, location).partition("#")[0]
                     except ValueError:
@@ -150,6 +199,14 @@ class Outbound:
 
             self._made = HttpClient(self._policy, self._addresses, self._context, self._user_agent, CONNECT_S)
         return self._made
+
+
+def _host_in(url: str) -> str:
+    """For whom to blame; what is no URL is refused by check_url."""
+    try:
+        return urlsplit(url).hostname or url
+    except ValueError:
+        return url
 
 
 def check_url(host: str, url: str) -> None:

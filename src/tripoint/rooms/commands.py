@@ -103,7 +103,8 @@ class Join(Command, frozen=True):
 
     `nick` becomes the per-room display name where it is free and valid (docs/mapping.md 2.7); NICK_TAKEN if
     another member holds it. `content` is merged into the member event (Matrix clients may add keys). `via`: servers
-    through which the room may be entered where this one is not in it. Refused besides: REMOTE_TIMEOUT.
+    through which the room may be entered where this one is not in it. `whole`: such a room is entered with all of its
+    members, however long that takes. Refused besides: REMOTE_TIMEOUT.
     """
 
     room_id: RoomId
@@ -113,6 +114,7 @@ class Join(Command, frozen=True):
     via: tuple[ServerName, ...] = ()
     guise: str | None = None
     password: Secret | None = None
+    whole: bool = False
 
 
 class Leave(Command, frozen=True):

@@ -94,16 +94,23 @@ class Elsewhere:
     # -- joining
 
     async def join(
-        self, room_id: RoomId, user_id: UserId, content: JsonObject, via: Sequence[ServerName]
+        self,
+        room_id: RoomId,
+        user_id: UserId,
+        content: JsonObject,
+        via: Sequence[ServerName],
+        *,
+        whole: bool = False,
     ) -> EventId | None:
-        """Bring this server into a room, as a join of `user_id`. None: somebody else did it meanwhile.
+        """Bring this server into a room, as a join of `user_id`; with `whole` with all of its members at once, who may
+        come later otherwise. None: somebody else did it meanwhile.
 
         Refused: NO_SUCH_ROOM where no server is known that is in it, REMOTE_TIMEOUT, what a server in it says.
         """
-        return await self._to_the_end(self._join(room_id, user_id, content, via))
+        return await self._to_the_end(self._join(room_id, user_id, content, via, whole=whole))
 
     async def _join(
-        self, room_id: RoomId, user_id: UserId, content: JsonObject, via: Sequence[ServerName]
+        self, room_id: RoomId, user_id: UserId, content: JsonObject, via: Sequence[ServerName], *, whole: bool
     ) -> EventId | None:
         # Events of the room that come while we enter wait for the same turn, and find the room when they get it.
         async with self._turns.of(room_id):
@@ -115,7 +122,7 @@ class Elsewhere:
                 event = await self._proposed(server, room_id, user_id, "join", content)
                 # Who comes back has a state that would have to be told from the new one: it is had whole.
                 new = known is None or known.outside
-                entered = await self._door.rooms.send_join(server, event, omit_members=new)
+                entered = await self._door.rooms.send_join(server, event, omit_members=new and not whole)
                 if known is not None and not known.outside:
                     await self._fill_absence(known, entered.event, server)
                 try:

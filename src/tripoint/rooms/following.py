@@ -53,6 +53,10 @@ QUEUE: Final = 1000
 AT_ONCE: Final = 50
 # Members who try to be the first in a room that this server is not in; what keeps out three keeps out all.
 MAX_FIRST: Final = 3
+# How long an invitation into a room of other servers may take that follows a tombstone.
+GRACE_S: Final = 5.0
+# Larger rooms are entered without waiting for all members: of those nobody is shown everybody (rooms/listing.py).
+WHOLE_UPTO: Final = 1000
 # A chain of rooms costs a join for every link, and whoever makes rooms can make another: a community that moves its
 # rooms at once is let through, somebody who goes on and on is not.
 PACE: Final = Rate(60, 1 / 60)
@@ -111,8 +115,10 @@ class Following:
         self._keep_along = keep_along
         self._clock_s = clock_s
         self._pace = TokenBuckets(PACE)
-        # Rooms to look after, and for whom: None is for everybody who is there.
-        self._waiting: dict[tuple[RoomId, UserId | None], None] = {}
+        # Rooms to look after; and where it is for one user alone, he and the room that he came into.
+        self._waiting: dict[tuple[RoomId, tuple[UserId, RoomId] | None], None] = {}
+        # Who may be about to be invited: (user, new room) -> old room, and what is done when nobody does.
+        self._hoping: dict[tuple[UserId, RoomId], tuple[RoomId, asyncio.TimerHandle]] = {}
         self._busy: set[RoomId] = set()
         self._workers: set[asyncio.Task[None]] = set()
         self._settling: set[tuple[UserId, RoomId]] = set()
@@ -130,18 +136,25 @@ class Following:
             self._note(change.room_id, None)
 
     def user_changed(self, change: UserChange) -> None:
-        """Somebody came into a room that may have taken the place of one of his."""
-        if isinstance(change, MembershipChanged) and change.membership == "join":
+        """Somebody came into a room that may have taken the place of one of his, or is invited into it."""
+        if not isinstance(change, MembershipChanged):
+            return
+        if change.membership == "join":
             room = self._rooms.peek(change.room_id)
             old = None if room is None else predecessor_of(room)
             if old is not None:
-                self._note(old, change.user_id)
+                self._note(old, (change.user_id, change.room_id))
+        elif change.membership == "invite":
+            hoped = self._hoping.pop((change.user_id, change.room_id), None)
+            if hoped is not None:
+                hoped[1].cancel()
+                self._note(hoped[0], (change.user_id, change.room_id))
 
-    def _note(self, room_id: RoomId, user_id: UserId | None) -> None:
+    def _note(self, room_id: RoomId, whom: tuple[UserId, RoomId] | None) -> None:
         if len(self._waiting) >= QUEUE:
             log.warning("room.not_followed_now", room_id=room_id)
             return
-        self._waiting[room_id, user_id] = None
+        self._waiting[room_id, whom] = None
         if len(self._workers) < WORKERS:
             worker = asyncio.ensure_future(self._work())
             self._workers.add(worker)
@@ -151,6 +164,8 @@ class Following:
         """End what is running; the rooms themselves say what is left to do."""
         for worker in self._workers:
             worker.cancel()
+        for _, timer in self._hoping.values():
+            timer.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
 
     async def settled(self) -> None:
@@ -161,10 +176,10 @@ class Following:
     async def _work(self) -> None:
         while (item := next((one for one in self._waiting if one[0] not in self._busy), None)) is not None:
             del self._waiting[item]
-            room_id, user_id = item
+            room_id, whom = item
             self._busy.add(room_id)
             try:
-                await self._look_after(room_id, user_id)
+                await self._look_after(room_id, whom)
             except (Refused, StoreError) as error:
                 log.warning("room.not_followed", room_id=room_id, reason=str(error))
             except Exception:  # the others have their turn; the bug is told
@@ -174,30 +189,32 @@ class Following:
 
     # -- a room
 
-    async def _look_after(self, room_id: RoomId, user_id: UserId | None) -> None:
+    async def _look_after(self, room_id: RoomId, whom: tuple[UserId, RoomId] | None) -> None:
         old = await self._rooms.find(room_id)
         target = None if old is None else replacement_of(old)
         if old is None or target is None or self._is_closed(room_id):
             return
+        if whom is not None and whom[1] != target:
+            return  # he came into a room that only says that it has taken the place of his
         new = await self._elsewhere.present(target)
-        if user_id is not None:
-            if new is not None and succeeds(new, old):
-                await self._settle(user_id, old, new)
-            return
-        here = [one for one in old.joined() if server_of(one) == self._server]
-        people = [one for one in here if self._is_on_a_view(one)]
+        here = [one for one in old.joined() if server_of(one) == self._server and (whom is None or one == whom[0])]
+        people = [
+            one for one in here if self._is_on_a_view(one) and (new is None or new.head_membership(one) != "join")
+        ]
         if new is None:
             new = await self._enter(old, target, people)
         elif not succeeds(new, old):
             self._refuse(people, old, target, NOT_ITS_PLACE, stays=True)
             return
-        if new is None:
-            return
+        if new is None or await newest(old, self._elsewhere.present) is old:
+            return  # nobody is in it, or the rooms follow each other in a ring
         await self._take_over(old, new)
         await self._bring(old, new, [one for one in people if new.head_membership(one) != "join"])
         for one in here:
             if new.membership(one) == "join":
                 await self._settle(one, old, new)
+        if replacement_of(new) is not None:
+            self._note(new.room_id, None)  # it was replaced itself before anybody came
 
     async def _enter(self, old: Room, target: RoomId, people: Sequence[UserId]) -> Room | None:
         """Be the first of this server in the new room. None: nobody got in."""
@@ -212,16 +229,35 @@ class Following:
                 if error.refusal in _UNKNOWN:
                     self._refuse(people[number:], old, target, error.text, stays=True)
                     return None
-                self._refuse((user_id,), old, target, error.text, stays=False)
+                self._kept_out(user_id, old, target, error)
         return None
+
+    def _kept_out(self, user_id: UserId, old: Room, target: RoomId, refused: Refused) -> None:
+        """Somebody may not enter the new room. Whoever replaces a room that is not open invites its members when it is
+        there: where another server did it, that may be on its way."""
+        text, new = refused.text, self._rooms.peek(target)
+        ours = new is not None and not new.outside and server_of(new.create_event.sender) == self._server
+        key = (user_id, target)
+        if refused.refusal is not Refusal.NOT_INVITED or ours or key in self._hoping or len(self._hoping) >= QUEUE:
+            self._refuse((user_id,), old, target, text, stays=refused.refusal in _UNKNOWN)
+            return
+
+        def nobody_did() -> None:
+            self._hoping.pop(key, None)
+            self._refuse((user_id,), old, target, text, stays=False)
+
+        timer = asyncio.get_running_loop().call_later(GRACE_S, nobody_did)
+        self._hoping[key] = (old.room_id, timer)
 
     async def _first(self, old: Room, target: RoomId, user_id: UserId) -> Room:
         """Join a room that this server is not in; it has to be what the old room says."""
         self._take_pace(user_id)
         tombstone = old.state[TOMBSTONE]
         nick = _own_nick(old, user_id)
+        # Who goes over is in a room that works meanwhile, and would be told that everybody has left.
+        whole = old.joined_count() <= WHOLE_UPTO
         await self._membership.join(
-            Join(actor=user_id, room_id=target, via=(server_of(tombstone.sender),), nick=nick)
+            Join(actor=user_id, room_id=target, via=(server_of(tombstone.sender),), nick=nick, whole=whole)
         )
         new = await self._rooms.get(target)
         if succeeds(new, old):
@@ -259,7 +295,7 @@ class Following:
                     transaction.append(way.invited_by, "m.room.member", content, state_key=user_id)
                 transaction.append(user_id, "m.room.member", carried_member(member, "join"), state_key=user_id)
             except Refused as refused:
-                self._refuse((user_id,), old, new.room_id, refused.text, stays=refused.refusal in _UNKNOWN)
+                self._kept_out(user_id, old, new.room_id, refused)
         if transaction.events:
             try:
                 await self._writer.commit(new, transaction)
@@ -272,7 +308,7 @@ class Following:
         try:
             await self._join(old, new, user_id)
         except Refused as refused:
-            self._refuse((user_id,), old, new.room_id, refused.text, stays=refused.refusal in _UNKNOWN)
+            self._kept_out(user_id, old, new.room_id, refused)
 
     async def _join(self, old: Room, new: Room, user_id: UserId) -> None:
         self._take_pace(user_id)

@@ -3,12 +3,14 @@
 spec: Matrix server-server-api PUT /invite; docs/mapping.md 9.9. How local users invite is membership.py's.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from tripoint.core.canonical_json import Json
 from tripoint.core.event import Event, add_signature
-from tripoint.core.ids import RoomId, UserId, server_of
-from tripoint.rooms.accept import Accept
+from tripoint.core.ids import RoomId, ServerName, UserId, server_of
+from tripoint.rooms.accept import Accept, Lacking
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership import People
 from tripoint.rooms.outside import Outside
@@ -16,6 +18,9 @@ from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import member_of
 from tripoint.rooms.turns import Turns
 from tripoint.rooms.writer import Writer
+
+# Who invites waits for our answer; what is not there by then comes with the next event of the room.
+CATCH_UP_S = 10.0
 
 
 class Invitations:
@@ -38,6 +43,8 @@ class Invitations:
         self._outside = outside
         self._people = people
         self._turns = turns
+        # Takes in an event and what it lacks (CatchUp.take); set where there are other servers to ask.
+        self.catch_up: Callable[[Event, ServerName], Awaitable[object]] | None = None
 
     async def receive(self, event: Event, told: Sequence[Json]) -> Event:
         """Tell a local user of an invitation whose signatures were checked; it comes back signed by this server.
@@ -61,9 +68,20 @@ class Invitations:
                     raise Refused(Refusal.ALREADY_JOINED)
                 await self._outside.take(signed, told)
                 return signed
-        # We are in the room: the invitation is an event like any other, and comes with a transaction too.
-        await self._accept.receive(signed)
+        await self._take_in(signed)
         return signed
+
+    async def _take_in(self, signed: Event) -> None:
+        """We are in the room: the invitation is an event like any other.
+
+        It comes with a transaction too, but not where we have entered just now: its server knew us outside then, and
+        nobody sends us what was before.
+        """
+        if not isinstance(await self._accept.receive(signed), Lacking) or self.catch_up is None:
+            return
+        with suppress(TimeoutError, Refused):
+            async with asyncio.timeout(CATCH_UP_S):
+                await self.catch_up(signed, server_of(signed.sender))
 
     async def take_back(self, event: Event) -> bool:
         """A membership event of a local user came for a room that this server is not in: an invitation is taken

@@ -85,7 +85,9 @@ class Membership:
         if room is None:
             self._check_may_go_elsewhere(command)
             self._index.check_one_more(actor)
-            event_id = await self._elsewhere.join(command.room_id, actor, content, command.via)
+            event_id = await self._elsewhere.join(
+                command.room_id, actor, content, command.via, whole=command.whole
+            )
             if event_id is not None:
                 return Done(command.room_id, event_id, created=True)
             room = await self._rooms.get(command.room_id)

@@ -6,23 +6,25 @@ clients are told, what is queued is written, the store closes.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
-from tripoint.config.load import server_name, split_address
+from tripoint.config.load import only_loopback, server_name, split_address
 from tripoint.config.options import Config
 from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
 from tripoint.irc.options import IrcOptions
 from tripoint.matrix.federation.intake import BODY_BYTES
+from tripoint.matrix.federation.media import FileFetcher
 from tripoint.matrix.federation.trust import Federated
 from tripoint.matrix.frontend import MatrixFrontEnd
+from tripoint.media.links import UPLOAD_PATH
 from tripoint.net.discovery import Names
 from tripoint.net.dns import Dns
-from tripoint.net.http import HttpFront
+from tripoint.net.http import HttpFront, Request, Response
 from tripoint.net.listen import bind
 from tripoint.observe.metrics import Metrics
 from tripoint.rooms.changes import EventCommitted, RoomChange
@@ -47,6 +49,8 @@ SWEEP_S = 10.0
 GRACE_S = 5.0
 # A transaction of another server is longer than what clients send.
 LARGER = {b"/_matrix/federation/v1/send/": BODY_BYTES}
+# What is taken in pieces.
+UPLOADS = (b"/_matrix/media/v3/upload", UPLOAD_PATH.encode())
 
 
 class App:
@@ -79,7 +83,8 @@ class App:
         self.federation = build_federation(config, store, middle.stream, key, old_keys, self._names, clock_ms)
         self.traffic = build_traffic(config, middle, self.federation.trust, clock_ms, report_bug)
         middle.hub.watch_all_rooms(self._count)
-        self.media = build_media(config, middle, folder.media, clock_ms)
+        self.media = build_media(config, middle, folder.media, secret=secret, now_ms=clock_ms)
+        self.media.library.remote = FileFetcher(self.federation.trust.client, self.federation.outbound)
         flusher = Flusher(asyncio.get_running_loop().call_soon)
         self.irc = IrcFrontEnd(
             server,
@@ -89,6 +94,7 @@ class App:
             middle.presence,
             middle.name_table,
             middle.hub,
+            self.media.ports,
             flusher,
             _irc_options(config),
             secret=secret,
@@ -104,6 +110,7 @@ class App:
             middle.presence,
             middle.name_table,
             middle.hub,
+            self.media.ports,
             flusher,
             _xmpp_options(config),
             nodes=middle.nodes,
@@ -126,7 +133,7 @@ class App:
             default_room_version=config.server.default_room_version,
             secret=secret,
             plaintext_passwords=config.listen.plaintext_passwords,
-            fallback=page.handle,
+            fallback=self._pages(page),
             federated=Federated(
                 self.federation.trust,
                 middle.serving,
@@ -141,12 +148,23 @@ class App:
         await self.traffic.start()
         await self._listen()
         page.ports = self.ports
+        if not self.media.links.origin and only_loopback(config) and self.ports.get("http"):
+            self.media.links.origin = f"http://localhost:{self.ports['http'][0]}"
         self._tasks = [
             asyncio.create_task(self.irc.run()),
             asyncio.create_task(self.xmpp.run()),
             asyncio.create_task(self._sweep()),
             asyncio.create_task(self._sweep_media()),
         ]
+
+    def _pages(self, page: WelcomePage) -> Callable[[Request], Awaitable[Response | None]]:
+        """What is behind addresses that are not Matrix's."""
+
+        async def handle(request: Request) -> Response | None:
+            answer = await self.media.pages.handle(request)
+            return answer if answer is not None else await page.handle(request)
+
+        return handle
 
     async def _listen(self) -> None:
         listen = self.config.listen
@@ -163,8 +181,8 @@ class App:
             self.matrix.listener.handle,
             body_limit=limits.http_body_bytes,
             larger=LARGER,
-            streamed={b"/_matrix/media/v3/upload": self.config.media.upload_bytes},
-            too_large=self.matrix.listener.too_large,
+            streamed=dict.fromkeys(UPLOADS, self.config.media.upload_bytes),
+            too_large=lambda request: self.media.pages.too_large(request) or self.matrix.listener.too_large(request),
             failed=self.matrix.listener.failed,
             report=report_bug,
             proxies=listen.proxies,

@@ -6,12 +6,17 @@ from pathlib import Path
 
 from tripoint.config.load import server_name
 from tripoint.config.options import Config
+from tripoint.core.addresses import is_loopback
 from tripoint.media.disk import Disk
 from tripoint.media.library import CacheLimits, Library
+from tripoint.media.links import Links
 from tripoint.media.ports import Media
+from tripoint.media.received import ReceivedLinks
 from tripoint.media.shelf import Shelf
 from tripoint.media.thumbnails import ImageWorker, Thumbnails
 from tripoint.media.uploads import UploadLimits, Uploads
+from tripoint.media.web import MediaPages
+from tripoint.net.http import Request
 from tripoint.runtime.middle import Middle
 
 # Files of other servers that are asked for go on being sent while the older are thrown out: an hour is often enough.
@@ -23,9 +28,12 @@ class MediaParts:
     """What the app starts and stops of it. `ports` is what front ends are given."""
 
     disk: Disk
+    shelf: Shelf
     uploads: Uploads
     library: Library
     worker: ImageWorker
+    links: Links
+    pages: MediaPages
     ports: Media
 
     async def close(self) -> None:
@@ -40,8 +48,13 @@ class MediaParts:
         self.library.limits = _cache_limits(config)
 
 
-def build_media(config: Config, middle: Middle, folder: Path, now_ms: Callable[[], int]) -> MediaParts:
-    """Wire it on a folder of its own. Raises OSError where the folder cannot be used."""
+def build_media(
+    config: Config, middle: Middle, folder: Path, *, secret: bytes, now_ms: Callable[[], int]
+) -> MediaParts:
+    """Wire it on a folder of its own. Raises OSError where the folder cannot be used.
+
+    `secret`: 32 bytes of this server's own, the same at every start.
+    """
     server = server_name(config)
     disk = Disk(folder)
     disk.start()
@@ -51,7 +64,21 @@ def build_media(config: Config, middle: Middle, folder: Path, now_ms: Callable[[
     uploads.arrived = library.arrived
     worker = ImageWorker()
     thumbnails = Thumbnails(disk, worker)
-    return MediaParts(disk, uploads, library, worker, Media(uploads, library, thumbnails))
+    links = Links(middle.store, middle.stream, secret, origin(config))
+    plaintext = config.listen.plaintext_passwords
+
+    def password_allowed(request: Request) -> bool:
+        return request.secure or (plaintext and is_loopback(request.address))
+
+    pages = MediaPages(server, links, library, uploads, middle.accounts, password_allowed)
+    received = ReceivedLinks(links, library, thumbnails)
+    ports = Media(uploads, library, thumbnails, links, received)
+    return MediaParts(disk, shelf, uploads, library, worker, links, pages, ports)
+
+
+def origin(config: Config) -> str:
+    """Where links to files begin, "" where nobody has said it."""
+    return (config.media.public_url or config.server.public_url).rstrip("/")
 
 
 def _upload_limits(config: Config) -> UploadLimits:

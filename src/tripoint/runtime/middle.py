@@ -33,6 +33,7 @@ from tripoint.rooms.closing import Closing
 from tripoint.rooms.commands import Leave, SetProfile
 from tripoint.rooms.creation import Creation
 from tripoint.rooms.direct import Direct
+from tripoint.rooms.direct_invitations import DirectInvitations
 from tripoint.rooms.elsewhere import Elsewhere
 from tripoint.rooms.entering import Entering
 from tripoint.rooms.entry import Entry
@@ -112,6 +113,7 @@ class Middle:
     warden: Warden
     upgrading: Upgrading
     following: Following
+    direct_invitations: DirectInvitations
 
     def reload(self, config: Config) -> None:
         """Take up changed limits and registration."""
@@ -122,6 +124,7 @@ class Middle:
     async def close(self) -> None:
         """End what is asked of other servers, write what is queued, close the store."""
         await self.warden.close()
+        await self.direct_invitations.close()
         await self.following.close()
         await self.upgrading.close()
         await self.elsewhere.close()
@@ -252,6 +255,9 @@ async def build_middle(
         keep_along=_keeper(accounts),
         clock_s=monotonic,
     )
+    direct_invitations = DirectInvitations(server, loaded, index, membership, blocks, presence.is_on_a_view)
+    presence.came = direct_invitations.came
+    hub.watch_users(direct_invitations.user_changed)
     hub.watch_all_rooms(following.room_changed)
     hub.watch_users(following.user_changed)
     service = Service(
@@ -327,6 +333,7 @@ async def build_middle(
         warden,
         upgrading,
         following,
+        direct_invitations,
     )
 
 

@@ -99,6 +99,7 @@ def build_traffic(
     )
     middle.elsewhere.entered_partly = completion.begin
     middle.elsewhere.coming_back = catch_up.fill_absence
+    middle.invitations.catch_up = catch_up.take
     staging = Staging(server, middle.loaded, middle.store, middle.stream, _checker(check), catch_up, report)
     outbox = Outbox(
         server, middle.loaded, middle.store, middle.stream, Audience(server, middle.loaded, middle.store)

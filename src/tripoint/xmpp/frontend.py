@@ -22,6 +22,7 @@ from tripoint.core.addresses import is_loopback
 from tripoint.core.ids import ServerName
 from tripoint.fanout.delivery import Flusher, Outbox
 from tripoint.fanout.hub import Hub
+from tripoint.media.ports import Media
 from tripoint.net.connections import Background, CallLater, Connections
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
 from tripoint.xmpp.c2s.blocking import BlockPushes
@@ -74,6 +75,7 @@ class XmppFrontEnd:
         presence: PresenceService,
         name_table: NameTable,
         hub: Hub,
+        media: Media,
         flusher: Flusher,
         options: XmppOptions,
         *,
@@ -105,6 +107,7 @@ class XmppFrontEnd:
             self.spawn,
             call_later or asyncio.get_running_loop().call_later,
             secret,
+            media,
         )
         self._doors = doors
         self.users = Users(self.domains, accounts)

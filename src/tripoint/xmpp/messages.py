@@ -8,12 +8,14 @@ a room or a server may write are taken out on both ways. Who gets it, and from w
 from dataclasses import replace
 from typing import Final
 
+from tripoint.core.attachment import attachment_in
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.json_view import text_at
 from tripoint.core.message import Mentions, MessageKind, edit_in, message_content, view_message
 from tripoint.core.relations import NOTHING, Relation, relation_in
 from tripoint.core.richtext import RichText, from_html, from_plain, mentioned_users
 from tripoint.core.vendor import V
+from tripoint.xmpp.files import UrlOf, file_inside
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import body as render_body
 from tripoint.xmpp.replies import Answer, without_fallback
@@ -109,6 +111,21 @@ def text_of(stanza: Element, relation: Relation = NOTHING) -> tuple[MessageKind,
     return kind, parse_styling(text)
 
 
+def file_content(stanza: Element, file: JsonObject, caption: str, relation: Relation = NOTHING) -> JsonObject:
+    """The content of the message for a stanza that is a file (media.ports.Received). What stands beside the address
+    says the same, but for a caption."""
+    content = dict(file)
+    if caption:
+        said = message_content(MessageKind.TEXT, parse_styling(caption))
+        content |= {key: value for key, value in said.items() if key != "msgtype"}
+    if relation is not NOTHING:
+        content["m.relates_to"] = relation.content()
+    thread = stanza.child_text("thread", CLIENT_NS) if relation.thread is None else None
+    if thread:
+        content[THREAD_KEY] = thread[:MAX_PAYLOAD_BYTES]
+    return content
+
+
 def content_of(stanza: Element, kind: MessageKind, text: RichText, relation: Relation = NOTHING) -> JsonObject:
     """The content of the m.room.message for a stanza with this text.
 
@@ -129,10 +146,18 @@ def content_of(stanza: Element, kind: MessageKind, text: RichText, relation: Rel
     return content
 
 
-def inside_of(content: JsonObject, naming: Naming, answer: Answer | None = None) -> str | None:
+def inside_of(
+    content: JsonObject,
+    naming: Naming,
+    answer: Answer | None = None,
+    url_of: UrlOf | None = None,
+    *,
+    whole: bool = True,
+) -> str | None:
     """What stands inside a message stanza that says this content; None where it says nothing.
 
-    `answer` is what it answers, for readers to see.
+    `answer` is what it answers, for readers to see. `url_of` gives the addresses of files. Without `whole` the caption
+    of a file is left out: it is caption_of().
     Of an edit the new content is said; the <replace/> that goes with it is corrections.py's.
     """
     edit = edit_in(content)
@@ -140,6 +165,13 @@ def inside_of(content: JsonObject, naming: Naming, answer: Answer | None = None)
     if edit is not None:
         content = edit[1]
     view = view_message(content)
+    attachment = attachment_in(content)
+    if attachment is not None:
+        caption = render_styling(view.text, naming).body if view is not None and attachment.has_caption else ""
+        url = None if url_of is None else url_of(attachment)
+        xml = file_inside(attachment, url, caption if whole else "")
+        # The body has to be the address alone, so what is answered is not quoted before it.
+        return xml + _around(content, relation, None if answer is None else replace(answer, quoted=""))
     if view is None:
         return None
     styled = render_styling(view.text, naming)
@@ -154,20 +186,37 @@ def inside_of(content: JsonObject, naming: Naming, answer: Answer | None = None)
     if answer is not None:
         text = answer.quoted + text
     xml = render_body(text, unstyled=styled.unstyled, notice=view.kind is MessageKind.NOTICE)
-    if answer is not None:
-        xml += answer.xml()
+    return xml + _around(content, relation, answer) + _payload_of(content)
+
+
+def caption_of(content: JsonObject, naming: Naming) -> str | None:
+    """What stands inside the message with the caption of a file, behind the one with the file; None without one.
+
+    spec: docs/mapping.md 12.1
+    """
+    edit = edit_in(content)
+    if edit is not None:
+        content = edit[1]
+    attachment, view = attachment_in(content), view_message(content)
+    if attachment is None or view is None or not attachment.has_caption:
+        return None
+    styled = render_styling(view.text, naming)
+    return render_body(styled.body, unstyled=styled.unstyled)
+
+
+def _around(content: JsonObject, relation: Relation, answer: Answer | None) -> str:
+    """What a message refers to."""
+    xml = "" if answer is None else answer.xml()
     thread = relation.thread or text_at(content, THREAD_KEY)
     if thread is not None:
         xml += f"<thread>{escape_text(thread)}</thread>"
-    payload = text_at(content, PAYLOAD_KEY)
-    if payload is not None:
-        xml += _checked_payload(payload)
     return xml
 
 
-def _checked_payload(payload: str) -> str:
+def _payload_of(content: JsonObject) -> str:
     """Payload from an event, as it may be sent: the event may be anybody's, so it is read with the wire's rules."""
-    if len(payload) > MAX_PAYLOAD_BYTES:
+    payload = text_at(content, PAYLOAD_KEY)
+    if payload is None or len(payload) > MAX_PAYLOAD_BYTES:
         return ""
     try:
         elements = parse_fragment(payload)

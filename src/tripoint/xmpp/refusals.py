@@ -7,6 +7,7 @@ every protocol. A test compares the tables with the closed sets that they map.
 from typing import Final
 
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused, NodeRefusal, NodeRefused
+from tripoint.media.refusals import MediaRefusal, MediaRefused
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.tables import BLOCKING_ERRORS_NS, PUBSUB_ERRORS_NS, STANZA_ERRORS_NS
 from tripoint.xmpp.wire import escape_text
@@ -100,6 +101,23 @@ ACCOUNT_REFUSALS: Final[dict[AccountRefusal, str | tuple[str, str]]] = {
     AccountRefusal.SERVER_BUSY: ("internal-server-error", "wait"),
 }
 
+MEDIA_REFUSALS: Final[dict[MediaRefusal, str | tuple[str, str]]] = {
+    MediaRefusal.TOO_LARGE: "not-acceptable",  # spec: XEP-0363 6
+    MediaRefusal.QUOTA: "resource-constraint",
+    MediaRefusal.TOO_MANY_PENDING: "resource-constraint",
+    MediaRefusal.GUEST: "forbidden",
+    MediaRefusal.NOT_FOUND: "item-not-found",
+    MediaRefusal.NOT_YET_UPLOADED: "unexpected-request",
+    MediaRefusal.ALREADY_UPLOADED: "conflict",
+    MediaRefusal.NOT_YOURS: "forbidden",
+    MediaRefusal.NOT_ANNOUNCED: "bad-request",
+    MediaRefusal.NO_THUMBNAIL: "not-acceptable",
+    MediaRefusal.IMAGE_TOO_LARGE: "not-acceptable",
+    MediaRefusal.REMOTE_TOO_LARGE: "not-acceptable",
+    MediaRefusal.REMOTE_FAILED: "remote-server-timeout",
+    MediaRefusal.SERVER_BUSY: ("internal-server-error", "wait"),
+}
+
 # Condition, type, and the element of XEP-0060 that says more. spec: XEP-0060 7.1.3, 7.1.5, 7.2.3, 8.1
 NODE_REFUSALS: Final[dict[NodeRefusal, tuple[str, str, str]]] = {
     NodeRefusal.NO_SUCH_NODE: ("item-not-found", "cancel", ""),
@@ -156,7 +174,7 @@ class Problem(Exception):
         )
 
 
-def problem_of(refused: Refused | AccountRefused | NodeRefused) -> Problem:
+def problem_of(refused: Refused | AccountRefused | NodeRefused | MediaRefused) -> Problem:
     """The stanza error that says what the middle said."""
     if isinstance(refused, NodeRefused):
         condition, kind, detail = NODE_REFUSALS[refused.refusal]
@@ -166,6 +184,8 @@ def problem_of(refused: Refused | AccountRefused | NodeRefused) -> Problem:
         return Problem(condition, refused.text, kind, extra=more)
     if isinstance(refused, Refused):
         answer = REFUSALS[refused.refusal]
+    elif isinstance(refused, MediaRefused):
+        answer = MEDIA_REFUSALS[refused.refusal]
     else:
         answer = ACCOUNT_REFUSALS[refused.refusal]
     extra = f"<blocked xmlns='{BLOCKING_ERRORS_NS}'/>" if refused.refusal is Refusal.BLOCKED else ""

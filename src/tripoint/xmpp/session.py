@@ -10,14 +10,18 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
 from tripoint.accounts.ports import Account, AccountService
 from tripoint.accounts.refusals import AccountRefused, NodeRefused
-from tripoint.core.ids import DeviceId, UserId
+from tripoint.core.attachment import Attachment
+from tripoint.core.ids import DeviceId, EventId, UserId
 from tripoint.fanout.delivery import Outbox
+from tripoint.media.ports import Media
+from tripoint.media.refusals import MediaRefused
 from tripoint.net.connections import CallLater
 from tripoint.rooms.commands import Origin
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
@@ -68,6 +72,11 @@ class Doors:
     spawn: Spawn
     call_later: CallLater
     secret: bytes
+    media: Media
+
+    def url_of(self, event_id: EventId) -> Callable[[Attachment], str | None]:
+        """Gives the addresses of the files of one event."""
+        return partial(self.media.links.url, event_id)
 
 
 class XmppSession:
@@ -271,7 +280,7 @@ class XmppSession:
             await work
         except Problem as problem:
             self.refuse(stanza, problem, _answering(stanza))
-        except (Refused, AccountRefused, NodeRefused) as refused:
+        except (Refused, AccountRefused, NodeRefused, MediaRefused) as refused:
             self.refuse(stanza, problem_of(refused), _answering(stanza))
         except Exception:
             # A bug: told to us with its trace, to the client as what it is. Nothing else of the stream suffers.

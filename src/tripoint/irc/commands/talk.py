@@ -134,8 +134,12 @@ async def _message(session: IrcSession, line: Line, room_id: RoomId, mentions: M
     reply, thread = reply_target(line.tags), thread_target(line.tags)
     if reply is not None or thread is not None:
         relation = await answering(session.reader, room_id, session.user_id, reply=reply, thread=thread)
+    file = None
+    if session.network.media.links.is_link(line.params[1]):
+        # spec: docs/mapping.md 12.3
+        file = await session.network.media.received.content(line.params[1], session.user_id)
     try:
-        content = content_of(line.command, line.params[1], line.tags, mentions, relation)
+        content = content_of(line.command, line.params[1], line.tags, mentions, relation, file)
     except TagsTooLarge:
         raise IrcRefused(n.ERR_INPUTTOOLONG, "Your client-only tags are over 8 KiB") from None
     if EDIT_TAG in line.tags and EDIT_CAPABILITY in session.caps:

@@ -1,7 +1,7 @@
 """Uploading, downloading and thumbnails. spec: Matrix client-server-api content-repo
 
 The deprecated addresses that ask for no token are frozen, as the specification has it: what is uploaded here is newer
-than the freeze, so nothing is found there. URL previews are not there.
+than the freeze, so nothing is found there. Whoever shows a token has the file all the same. URL previews are not there.
 """
 
 from tripoint.core.canonical_json import JsonObject
@@ -90,7 +90,10 @@ class MediaEndpoints:
     )
     async def download(self, call: Call) -> Response:
         """spec: getContentAuthed, getContentOverrideNameAuthed"""
-        file = await self._library.find(_mxc(call), wait_ms=wait_ms(call))
+        return await self._download(call, fetch=True)
+
+    async def _download(self, call: Call, *, fetch: bool) -> Response:
+        file = await self._library.find(_mxc(call), wait_ms=wait_ms(call), fetch=fetch)
         named = clean_filename(call.path.get("fileName")) or file.filename
         try:
             part = parse_range(call.request.header(b"range"), file.size)
@@ -107,8 +110,11 @@ class MediaEndpoints:
     @endpoint("GET", "/_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}")
     async def thumbnail(self, call: Call) -> Response:
         """spec: getContentThumbnailAuthed"""
+        return await self._thumbnail(call, fetch=True)
+
+    async def _thumbnail(self, call: Call, *, fetch: bool) -> Response:
         width, height, crop = wanted_size(call)
-        file = await self._library.find(_mxc(call), wait_ms=wait_ms(call))
+        file = await self._library.find(_mxc(call), wait_ms=wait_ms(call), fetch=fetch)
         made = await self._thumbnails.thumbnail(file, width, height, crop=crop)
         pieces, content_type = (await self._library.open(file), file.type) if made is None else made
         return Response(200, headers=thumbnail_headers(content_type), pieces=pieces)
@@ -117,13 +123,27 @@ class MediaEndpoints:
         "GET",
         "/_matrix/media/v3/download/{serverName}/{mediaId}",
         "/_matrix/media/v3/download/{serverName}/{mediaId}/{fileName}",
-        "/_matrix/media/v3/thumbnail/{serverName}/{mediaId}",
-        auth=Auth.NONE,
+        auth=Auth.OPTIONAL,
     )
-    async def frozen(self, call: Call) -> Response:
-        """spec: content-repo "By Matrix 1.12, servers SHOULD freeze the deprecated, unauthenticated, endpoints\""""
-        _mxc(call)
+    async def old_download(self, call: Call) -> Response:
+        """COMPAT: matrix-nio 0.26 asks here, with its token; getContent knows none."""
+        return await self._download(call, fetch=_from_of_old(call))
+
+    @endpoint("GET", "/_matrix/media/v3/thumbnail/{serverName}/{mediaId}", auth=Auth.OPTIONAL)
+    async def old_thumbnail(self, call: Call) -> Response:
+        """As old_download."""
+        return await self._thumbnail(call, fetch=_from_of_old(call))
+
+
+def _from_of_old(call: Call) -> bool:
+    """Whether another server's file may be fetched for a deprecated request; M_NOT_FOUND for one without a token.
+
+    spec: content-repo "By Matrix 1.12, servers SHOULD freeze the deprecated, unauthenticated, endpoints"
+    """
+    _mxc(call)
+    if call.maybe_caller is None:
         raise MatrixError(404, "M_NOT_FOUND", "Files are had from /_matrix/client/v1/media, with an access token")
+    return call.query("allow_remote") != "false"
 
 
 def _mxc(call: Call) -> Mxc:

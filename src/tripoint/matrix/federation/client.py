@@ -5,7 +5,8 @@ owns the work; what is in the answers too.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -16,7 +17,7 @@ from tripoint.core.errors import PeerError, RemoteFailed
 from tripoint.core.ids import ServerName
 from tripoint.core.signing import SigningKey
 from tripoint.matrix.federation.auth import sign_encoded, sign_request
-from tripoint.net.outbound import Answer, Outbound
+from tripoint.net.outbound import Answer, OpenAnswer, Outbound
 from tripoint.net.resolver import Route
 
 # An answer that is not meant to be large; those with a room's state say so themselves.
@@ -90,6 +91,27 @@ class FederationClient:
         """As request(), signed, with PUT and a body that is canonical JSON already."""
         authorization = sign_encoded(self._key, self._server, destination, "PUT", target, body)
         return await self._request(destination, "PUT", target, body, authorization, timeout_s, limit_bytes)
+
+    @asynccontextmanager
+    async def open(
+        self, destination: ServerName, target: str, *, signed: bool = True, timeout_s: float
+    ) -> AsyncIterator[OpenAnswer]:
+        """GET something that is no JSON, to be read in pieces while this is open; whatever the status is.
+
+        Raises RemoteFailed, while it is read too. `timeout_s` is for all of it.
+        """
+        headers = {}
+        if signed:
+            headers["Authorization"] = sign_request(self._key, self._server, destination, "GET", target, None)
+        try:
+            async with asyncio.timeout(timeout_s):
+                route = await self._resolve(destination)
+        except TimeoutError:
+            raise RemoteFailed(destination, f"not found within {timeout_s:g} s") from None
+        async with self._outbound.open(
+            destination, route, "GET", target, headers=headers, timeout_s=timeout_s
+        ) as answer:
+            yield answer
 
     async def _request(
         self,

@@ -14,6 +14,7 @@ from tripoint.xmpp.c2s import (
     registration,
     roster,
     server,
+    upload,
     vcard,
 )
 
@@ -28,5 +29,6 @@ __all__ = [
     "registration",
     "roster",
     "server",
+    "upload",
     "vcard",
 ]

@@ -111,7 +111,7 @@ class _Conversation:
             target = related.find(about[0])
             its_id = about[0] if target is None or target.token is None else target.token
             return reactions_xml(its_id, related.reactions(event.sender, about[0]))
-        return said(self._session.doors.domains, event, self.room, related.find)
+        return said(self._session.doors, event, self.room, related.find)
 
 
 @iq("get", MAM_NS, at=(At.ACCOUNT,), feature=MAM_NS, spec="XEP-0313 4.1.5")

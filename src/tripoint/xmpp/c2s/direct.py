@@ -20,9 +20,10 @@ from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.succession import replacement_of
 from tripoint.xmpp.c2s.carbons import copy_to, is_private, wants_copies
-from tripoint.xmpp.c2s.conversation import MESSAGE, said, taken_back
+from tripoint.xmpp.c2s.conversation import MESSAGE, caption, said, taken_back
 from tripoint.xmpp.c2s.markers import displayed, send_receipt, take_request
 from tripoint.xmpp.c2s.relating import relate
+from tripoint.xmpp.c2s.upload import pasted
 from tripoint.xmpp.c2s.users import LiveUser, Users
 from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.jid import Jid, parse_user_jid
@@ -85,8 +86,10 @@ class DirectMessages:
         relation = await relation_of(session, room, stanza, (target, session.user_id))
         if relation.answers is not None:
             text = text_of(stanza, relation) or text
-        kind, words = text
-        content = content_of(stanza, kind, link_rooms(words, self._doors.domains), relation)
+        content = await pasted(session, stanza, relation)
+        if content is None:
+            kind, words = text
+            content = content_of(stanza, kind, link_rooms(words, self._doors.domains), relation)
         content = await corrected(session, room, stanza, content)
         origin = origin_of(session, stanza)
         key = (session.id, origin.token)
@@ -170,13 +173,16 @@ class DirectMessages:
                 self._doors.spawn(self._deliver_reactions(change, pair, reaction.sender, about[0]))
             return
         room = self._doors.reader.peek(change.room_id)
-        inside = None
+        inside = behind = None
         if event.type == MESSAGE:
-            inside = said(self._doors.domains, event, room)
+            inside = said(self._doors, event, room, whole=False)
+            behind = caption(event)
         elif gone is not None:
-            inside = taken_back(event, gone, room)
+            inside = taken_back(self._doors, event, gone, room)
         if inside is not None:
             self._hand_out(change, pair, event.sender, inside)
+        if behind is not None:
+            self._hand_out(change, pair, event.sender, behind, is_caption=True)
 
     async def _deliver_reactions(self, change: EventCommitted, pair: Pair, writer: UserId, target: str) -> None:
         """The whole set that somebody has on a message now. docs/mapping.md 11.4"""
@@ -188,8 +194,13 @@ class DirectMessages:
             return  # he is gone, or the message
         self._hand_out(change, pair, writer, reactions_xml(about.token or target, present.get(target, ())))
 
-    def _hand_out(self, change: EventCommitted, pair: Pair, writer: UserId, inside: str) -> None:
-        """A message of `writer` to the other of the two, with copies. spec: RFC6121 8.5, XEP-0280 7, 8"""
+    def _hand_out(
+        self, change: EventCommitted, pair: Pair, writer: UserId, inside: str, *, is_caption: bool = False
+    ) -> None:
+        """A message of `writer` to the other of the two, with copies. spec: RFC6121 8.5, XEP-0280 7, 8
+
+        The second message of an event, a caption, is not named after the event (docs/mapping.md 11).
+        """
         one, other = pair
         target = other if writer == one else one
         recipient, own = self._users.live(target), self._users.live(writer)
@@ -204,9 +215,15 @@ class DirectMessages:
             route = self._routes.get((origin.session, origin.token), route)
         from_jid = self._users.jid_of(writer) if sender is None else sender.full
         its_id = origin.token if origin is not None and origin.keep and origin.token else event_id
+        if is_caption:
+            its_id += "-caption"
+
+        def named(by: str) -> str:
+            return inside if is_caption else inside + stanza_id(by, event_id)
+
         heard: set[XmppSession] = set() if sender is None else {sender}
         if recipient is not None:
-            marked = inside + stanza_id(recipient.bare, event_id)
+            marked = named(recipient.bare)
             plain = _chat(from_jid, its_id, marked)
             occupant = None if route.from_ is None else _chat(route.from_, its_id, marked + route.inside)
             for session in _hearers(recipient, route.to):
@@ -218,7 +235,7 @@ class DirectMessages:
             if not route.private and (wanting := wants_copies(recipient, heard)):
                 copy_to(wanting, "received", plain.to(to_attribute(route.to or recipient.bare)))
         if own is not None and not route.private and (wanting := wants_copies(own, heard)):
-            sent = _chat(from_jid, its_id, inside + stanza_id(own.bare, event_id))
+            sent = _chat(from_jid, its_id, named(own.bare))
             copy_to(wanting, "sent", sent.to(to_attribute(route.to or self._users.jid_of(target))))
 
     # -- what was missed
@@ -255,7 +272,7 @@ class DirectMessages:
             self._show_late(session, item, peer_jid)
 
     def _show_late(self, session: XmppSession, item: HistoryItem, peer_jid: str) -> None:
-        inside = said(self._doors.domains, item.event, self._doors.reader.peek(item.event.room_id))
+        inside = said(self._doors, item.event, self._doors.reader.peek(item.event.room_id))
         if inside is None:
             return
         # spec: XEP-0203 3: `from` is who delays: the server

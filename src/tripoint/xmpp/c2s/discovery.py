@@ -5,20 +5,23 @@ accounts in pep/discovery.py.
 """
 
 from tripoint.xmpp import adhoc
+from tripoint.xmpp.c2s import upload
 from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, features_at, iq
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.tables import ADHOC_NS, DISCO_INFO_NS, DISCO_ITEMS_NS
+from tripoint.xmpp.tables import ADHOC_NS, DISCO_INFO_NS, DISCO_ITEMS_NS, UPLOAD_NS
 from tripoint.xmpp.wire import Element, escape_attribute
 
 declare_feature(DISCO_INFO_NS, at=(At.SERVER, At.ACCOUNT, At.ROOMS, At.ROOM), spec="XEP-0030 3.1")
 declare_feature(DISCO_ITEMS_NS, at=(At.SERVER, At.ACCOUNT, At.ROOMS, At.ROOM), spec="XEP-0030 4.1")
 
 
-def info(place: At, identities: str, more: tuple[str, ...] = (), forms: str = "") -> str:
-    """A disco#info result: identities, the features of this kind of address and `more`, then forms."""
-    features = sorted({*features_at(place), *more})
+def info(
+    place: At, identities: str, more: tuple[str, ...] = (), forms: str = "", without: tuple[str, ...] = ()
+) -> str:
+    """A disco#info result: identities, the features of this kind of address, `more` and `without`, then forms."""
+    features = sorted({*features_at(place), *more} - {*without})
     listed = "".join([f"<feature var='{escape_attribute(feature)}'/>" for feature in features])
     return f"<query xmlns='{DISCO_INFO_NS}'>{identities}{listed}{forms}</query>"
 
@@ -43,7 +46,11 @@ async def server_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
     if node and (about := adhoc.node_info(At.SERVER, node)) is not None:
         return about
     refuse_nodes(stanza)
-    return info(At.SERVER, identity("server", "im", "tripoint"))
+    media = session.doors.media
+    identities = identity("server", "im", "tripoint")
+    if media.links.upload_url is None:
+        return info(At.SERVER, identities, without=(UPLOAD_NS,))
+    return info(At.SERVER, identities + upload.IDENTITY, forms=upload.limit_form(media.uploads.limit_bytes))
 
 
 @iq("get", DISCO_ITEMS_NS, at=(At.SERVER,), spec="XEP-0030 4.1")

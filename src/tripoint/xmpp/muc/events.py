@@ -16,7 +16,7 @@ from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.refusals import Refusal
 from tripoint.rooms.settings import LIMITS, SLOW, TLS_ONLY, tls_only
 from tripoint.xmpp.corrections import replacing
-from tripoint.xmpp.messages import inside_of
+from tripoint.xmpp.messages import caption_of, inside_of
 from tripoint.xmpp.muc.reactions import tell_reaction
 from tripoint.xmpp.muc.registering import tell_knock
 from tripoint.xmpp.muc.retraction import retraction, tell_redaction, tombstone
@@ -53,7 +53,8 @@ def tell_event(view: MucView, change: EventCommitted) -> None:
 
 def _said(view: MucView, change: EventCommitted) -> None:
     event = change.event
-    inside = inside_of(event.content, view.naming, _answer(view, event))
+    url_of = view.doors.url_of(event.event_id)
+    inside = inside_of(event.content, view.naming, _answer(view, event), url_of, whole=False)
     if inside is None:
         return
     who = view.appear(event.sender)
@@ -63,6 +64,9 @@ def _said(view: MucView, change: EventCommitted) -> None:
     its_id = origin.token if origin is not None and origin.keep and origin.token else event.event_id
     late = view.now_ms() - event.origin_server_ts > LATE_MS
     view.tell(_message(view, who.jid, who.id_xml, event, its_id, inside, late=late))
+    caption = caption_of(event.content, view.naming)
+    if caption is not None:
+        view.tell(room_message(who.jid, caption + who.id_xml, f"{its_id}-caption"))
 
 
 def _answer(view: MucView, event: Event, find: Find | None = None) -> Answer | None:
@@ -92,10 +96,11 @@ def _of_sender(view: MucView, event: Event, its_id: str, inside: str, *, late: b
 
 def history_message(view: MucView, entry: HistoryItem) -> Shared | None:
     """A message as history shows it; None for one that says nothing. spec: XEP-0045 7.2.13"""
-    inside = inside_of(entry.event.content, view.naming, _answer(view, entry.event))
+    event = entry.event
+    inside = inside_of(event.content, view.naming, _answer(view, event), view.doors.url_of(event.event_id))
     if inside is None:
         return None
-    return _of_sender(view, entry.event, entry.token or entry.event.event_id, inside, late=True)
+    return _of_sender(view, event, entry.token or event.event_id, inside, late=True)
 
 
 def archived_message(view: MucView, entry: HistoryItem, related: Related) -> str | None:
@@ -128,7 +133,8 @@ def archived_message(view: MucView, entry: HistoryItem, related: Related) -> str
     elif event.is_state:
         return None
     else:
-        inside = inside_of(event.content, view.naming, _answer(view, event, related.find))
+        url_of = view.doors.url_of(event.event_id)
+        inside = inside_of(event.content, view.naming, _answer(view, event, related.find), url_of)
     if inside is None:
         return None
     inside += muc_user(item(view.standing_of(event.sender), jid=view.bare_jid(event.sender)))

@@ -8,6 +8,7 @@ from tripoint.core.ids import UserId
 from tripoint.rooms.commands import Invite, Leave, SendEvent, SetTopic, SetTyping
 from tripoint.xmpp.c2s.direct import Route
 from tripoint.xmpp.c2s.relating import relate
+from tripoint.xmpp.c2s.upload import pasted
 from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.links import link_rooms
@@ -30,6 +31,7 @@ from tripoint.xmpp.tables import (
     MUC_STABLE_ID_NS,
     MUC_USER_NS,
     OCCUPANT_ID_NS,
+    OOB_NS,
     REACTIONS_NS,
     REPLY_NS,
     RETRACT_NS,
@@ -68,7 +70,7 @@ async def to_room(session: XmppSession, stanza: Element, jid: Jid) -> None:
     # spec: XEP-0045 8.1: a subject change has no <body/> and no <thread/>
     if subject is not None and not has_body and stanza.child("thread", CLIENT_NS) is None:
         await _set_subject(session, visit, stanza, subject)
-    elif has_body:
+    elif has_body or stanza.child("x", OOB_NS) is not None:
         await _say(session, visit, stanza)
     else:
         await _without_text(session, visit, stanza)
@@ -77,11 +79,15 @@ async def to_room(session: XmppSession, stanza: Element, jid: Jid) -> None:
 async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
     view = visit.view
     relation = await relation_of(session, view.room.room_id, stanza)
-    said = text_of(stanza, relation)
-    assert said is not None  # the caller has seen the body
-    kind, text = said
-    text = link_rooms(link_mentions(text, view.known_names()), view.doors.domains)
-    content = content_of(stanza, kind, text, relation)
+    content = await pasted(session, stanza, relation)
+    if content is None:
+        said = text_of(stanza, relation)
+        if said is None:
+            await _without_text(session, visit, stanza)
+            return
+        kind, text = said
+        text = link_rooms(link_mentions(text, view.known_names()), view.doors.domains)
+        content = content_of(stanza, kind, text, relation)
     content = await corrected(session, view.room.room_id, stanza, content)
     await session.doors.rooms.do(
         SendEvent(

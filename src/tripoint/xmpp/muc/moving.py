@@ -8,12 +8,12 @@ spec: docs/mapping.md 21.4; XEP-0045 7.6, 10.2.1, 10.9. Who goes over is decided
 from collections.abc import Sequence
 from typing import Final
 
-from tripoint.core.ids import UserId
+from tripoint.core.ids import RoomId, UserId
 from tripoint.rooms.chain import Chain, open_chain
-from tripoint.rooms.ports import RoomReader, RoomView
+from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal
 from tripoint.rooms.settings import tls_only
-from tripoint.rooms.succession import replacement_of, succeeds
+from tripoint.rooms.succession import replacement_of
 from tripoint.xmpp.muc.events import subject, tell_destroyed
 from tripoint.xmpp.muc.view import GONE, MucView, Occupant, Visit
 from tripoint.xmpp.projection import Standing
@@ -22,13 +22,21 @@ from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import MUC_USER_NS, Status
 
 UPGRADED: Final = "This room was upgraded"
+# State by which a room that was replaced is closed.
+CLOSING: Final = frozenset({"m.room.power_levels", "m.room.canonical_alias"})
 
 
-def is_left(room: RoomView, reader: RoomReader) -> bool:
-    """Whether another room, known here, has taken the place of this one."""
-    named = replacement_of(room)
-    new = None if named is None else reader.peek(named)
-    return new is not None and succeeds(new, room)
+def is_left(view: MucView) -> bool:
+    """Whether another room has taken the place of this one, or it is being found out."""
+    named = replacement_of(view.room)
+    return named is not None and view.stays_before != named
+
+
+def stay(view: MucView, replacement: RoomId) -> None:
+    """Nobody goes over to the room that this one leads to: what was not told meanwhile is told now."""
+    if view.stays_before != replacement:
+        view.stays_before = replacement
+        view.take_ranks()
 
 
 def go_over(old: MucView, new: MucView) -> None:

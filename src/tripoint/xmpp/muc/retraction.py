@@ -92,7 +92,7 @@ def tell_redaction(view: MucView, change: EventCommitted) -> None:
     edit = edit_in(gone.content)
     now = None if edit is None else content_now(view.room, edit[0])
     if now is not None and now[0].event.sender == gone.sender:
-        former = inside_of(now[1], view.naming)
+        former = inside_of(now[1], view.naming, url_of=view.doors.url_of(now[0].event.event_id))
         if former is not None:
             who = view.appear(gone.sender)
             xml = former + replacing_message(view.room, now[0].event.event_id, gone.sender)

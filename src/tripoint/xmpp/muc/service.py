@@ -33,7 +33,7 @@ from tripoint.xmpp.c2s.users import Users
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_local, room_id_jid_local
 from tripoint.xmpp.muc.events import tell_closed, tell_configured, tell_event, tell_typing
 from tripoint.xmpp.muc.markers import tell_displayed
-from tripoint.xmpp.muc.moving import UPGRADED, go_over, is_left, turn_away
+from tripoint.xmpp.muc.moving import CLOSING, UPGRADED, go_over, is_left, stay, turn_away
 from tripoint.xmpp.muc.resets import tell_reset
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.projection import Nicks, is_public, room_jid
@@ -120,6 +120,7 @@ class Muc:
         for view in list(self._views.get(change.old, {}).values()):
             visits = [visit for visit in view.visits() if visit.session.user_id == change.user_id]
             if change.stays:
+                stay(view, change.new)
                 told = room_message(view.jid, body(change.text), kind="normal")
                 for visit in visits:
                     visit.session.send_shared(told)
@@ -141,7 +142,8 @@ class Muc:
     def _room_changed(self, change: RoomChange) -> None:
         for view in list(self._views.get(change.room_id, {}).values()):
             if isinstance(change, EventCommitted):
-                if not self._closes_what_is_left(view, change):
+                # What closes a room that was replaced is not for those who are about to go over.
+                if change.event.type not in CLOSING or not is_left(view):
                     tell_event(view, change)
                 self.close_if_empty(view)
             elif isinstance(change, StateReset):
@@ -157,11 +159,6 @@ class Muc:
             elif isinstance(change, RoomClosed):
                 tell_closed(view, change.reason, self._venue(change.replacement))
                 self.close_if_empty(view)
-
-    def _closes_what_is_left(self, view: MucView, change: EventCommitted) -> bool:
-        """Whether a change is for those alone who stay in a room that was replaced, and not for who is about to go."""
-        event = change.event
-        return event.is_state and event.type != "m.room.member" and is_left(view.room, self._doors.reader)
 
     def _venue(self, room_id: RoomId | None) -> str | None:
         """The address of the room that takes the place of another, as far as it is known now."""
@@ -296,15 +293,30 @@ class Muc:
         user = self._users.live(change.user_id)
         room = self._doors.reader.peek(change.room_id)
         member = None if room is None else room.member(change.user_id)
-        if user is None or room is None or member is None or member.event.content.get("is_direct") is True:
-            return
-        if member.membership != "invite":
+        if user is None or room is None or member is None or member.membership != "invite":
             return  # he is inside with the same commit
-        if self._doors.reader.blocks(change.user_id, member.event.sender):
-            return  # docs/mapping.md 16.3
-        data = self._invitation(room, change.user_id)
-        for session in user.available():
-            session.send(data)
+        data = self._told_of_invitation(room, change.user_id)
+        if data is not None:
+            for session in user.available():
+                session.send(data)
+
+    def _told_of_invitation(self, room: RoomView, user_id: UserId) -> bytes | None:
+        """An invitation as it is shown; None: it is not."""
+        member = room.member(user_id)
+        if member is None or self._doors.reader.blocks(user_id, member.event.sender):
+            return None  # docs/mapping.md 16.3
+        people = sum(other.membership in ("join", "invite") for other in room.members().values())
+        if member.event.content.get("is_direct") is not True or people > 2:
+            return self._invitation(room, user_id)
+        if server_of(member.event.sender) == self._doors.domains.server and not room.encrypted:
+            return None  # he enters by himself (rooms/direct_invitations.py)
+        # docs/mapping.md 15.5, 19.2
+        text = "I would like to talk to you. Write to me to accept"
+        if room.encrypted:
+            text = "I would like to talk to you, end-to-end encrypted: open it in a Matrix client"
+        return room_message(self._users.jid_of(member.event.sender), body(text), kind="chat").to(
+            self._users.jid_of(user_id).encode()
+        )
 
     def _tell_turned_away(self, change: MembershipChanged) -> None:
         """A knock was declined; XEP-0045 has no word for it, so it is said in plain ones. docs/mapping.md 9.11"""
@@ -330,11 +342,9 @@ class Muc:
         """Invitations that came while the user was away. docs/mapping.md 9.9"""
         for room_id, membership in (await self._doors.reader.memberships(session.user_id)).items():
             if membership == "invite":
-                room = await self._doors.reader.room(room_id)
-                member = room.member(session.user_id)
-                blocked = member is not None and self._doors.reader.blocks(session.user_id, member.event.sender)
-                if member is not None and not blocked and member.event.content.get("is_direct") is not True:
-                    session.send(self._invitation(room, session.user_id))
+                data = self._told_of_invitation(await self._doors.reader.room(room_id), session.user_id)
+                if data is not None:
+                    session.send(data)
 
     async def accept_direct_invitation(self, session: XmppSession, stanza: Element, target: UserId) -> bool:
         """A direct invitation (XEP-0249) into a room of ours is a real one; True if this was one.

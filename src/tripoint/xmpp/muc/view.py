@@ -84,6 +84,8 @@ class MucView:
         self.room = room
         self.jid = jid
         self.root = root or room.room_id
+        # The room that this one leads to and that nobody goes over to (moving.py).
+        self.stays_before: RoomId | None = None
         self._deaf: frozenset[UserId] = frozenset()
         self.nicks = nicks
         self.position = room.last_position
