@@ -17,6 +17,8 @@ PROMISES = {
     "urn:xmpp:message-retract:1#tombstone": {At.ROOM, At.ACCOUNT},  # what archives give
     "urn:xmpp:reply:0": {At.ROOM},  # replies.py
     "urn:xmpp:sid:0": {At.ROOM},
+    "vcard-temp": {At.ROOMS},  # muc/vcard.py: of its rooms
+    "urn:xmpp:pep-vcard-conversion:0": {At.ACCOUNT},  # pep/avatars.py
     "urn:xmpp:mds:server-assist:0": {At.ACCOUNT},  # pep/displayed.py
     "urn:xmpp:chat-markers:0": {At.ROOM},  # muc/markers.py
     "urn:xmpp:receipts": {At.ACCOUNT},  # c2s/markers.py

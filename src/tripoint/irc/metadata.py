@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from tripoint.core.attachment import attachment_in
 from tripoint.core.canonical_json import Json
-from tripoint.core.ids import UserId, server_of
+from tripoint.core.ids import InvalidId, UserId, server_of
+from tripoint.core.mxc import parse_mxc
 from tripoint.core.profile import is_profile_key
 from tripoint.core.vendor import V
 from tripoint.irc import numerics as n
@@ -24,6 +26,7 @@ from tripoint.irc.projection import Names
 from tripoint.irc.render import server_line
 from tripoint.irc.sessions import Sessions
 from tripoint.irc.wire import Unbuildable, build_tags, seal
+from tripoint.media.ports import FileLinks
 from tripoint.rooms.changes import EventCommitted, ProfileChanged, RoomChange
 from tripoint.rooms.ports import RoomReader
 
@@ -38,7 +41,11 @@ SYNC_AT_ONCE: Final = 100
 RETRY_AFTER_S: Final = 4
 NAME: Final = "display-name"
 AVATAR: Final = "avatar"
+_SHOWN: Final = {NAME: "displayname", AVATAR: "avatar_url"}
 _KEY: Final = re.compile(r"[a-z0-9_./-]{1,200}\Z")
+ROOM_AVATAR: Final = "m.room.avatar"
+# State of a room that is a key of its channel.
+_ROOM_KEYS: Final = {"m.room.name": NAME, ROOM_AVATAR: AVATAR}
 _OURS: Final = f"{V}.irc."
 # How many people's profiles are read before others get their turn.
 _AT_ONCE: Final = 50
@@ -53,20 +60,17 @@ def is_key(word: str) -> bool:
 
 def field_of(key: str) -> str | None:
     """The profile's field that a key is; None for what a profile has no place for."""
-    if key == NAME:
-        return "displayname"
-    if key == AVATAR:
-        return None  # a picture that is here, not a text
+    if key in _SHOWN:
+        return _SHOWN[key]
     field = key if "." in key and key[0].isalpha() else f"{_OURS}{key}"
-    return field if is_profile_key(field) and field != "avatar_url" else None
+    return field if is_profile_key(field) else None
 
 
 def key_of(field: str) -> str | None:
-    """The key that a field of a profile is; None where IRC has no form for it (an avatar is no text)."""
-    if field == "displayname":
-        return NAME
-    if field == "avatar_url":
-        return None
+    """The key that a field of a profile is; None where IRC has no form for it."""
+    for key, shown in _SHOWN.items():
+        if shown == field:
+            return key
     key = field.removeprefix(_OURS)
     return key if is_key(key) else None
 
@@ -76,22 +80,23 @@ def value_of(value: Json) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-def values_of(profile: Mapping[str, Json]) -> Values:
-    """A profile as keys and values."""
-    keyed = ((key_of(field), value) for field, value in profile.items())
-    return {key: value_of(value) for key, value in keyed if key is not None}
-
-
 class Metadata:
     """Reads metadata, and tells sessions of this process of changes."""
 
     def __init__(
-        self, names: Names, reader: RoomReader, sessions: Sessions, monitors: Monitors, spawn: Spawn
+        self,
+        names: Names,
+        reader: RoomReader,
+        sessions: Sessions,
+        monitors: Monitors,
+        links: FileLinks,
+        spawn: Spawn,
     ) -> None:
         self._names = names
         self._reader = reader
         self._sessions = sessions
         self._monitors = monitors
+        self._links = links
         self._spawn = spawn
         self.channels: Channels
         self._count = 0
@@ -101,12 +106,23 @@ class Metadata:
     async def of_user(self, user_id: UserId) -> Values:
         """A user's keys. Of other servers' users the name alone is known here, by the rooms that they are in."""
         if server_of(user_id) == self._names.server:
-            return values_of(await self._reader.whole_profile(user_id))
+            profile = await self._reader.whole_profile(user_id)
+            keyed = ((key_of(field), self._shown(user_id, field, value)) for field, value in profile.items())
+            return {key: value for key, value in keyed if key is not None and value is not None}
         for channel in self.channels.all():
             member = channel.room.member(user_id)
             if member is not None and member.displayname is not None:
                 return {NAME: member.displayname}
         return {}
+
+    def _shown(self, user_id: UserId, field: str, value: Json) -> str | None:
+        """A field's value as it is shown: a picture by an address that leads to it (docs/mapping.md 12.2)."""
+        if field != "avatar_url":
+            return value_of(value)
+        try:
+            return self._links.profile_url(user_id, parse_mxc(str(value)))
+        except InvalidId:
+            return None
 
     async def own_lines(self, session: IrcSession) -> list[str] | None:
         """METADATA lines of a client's own user, for its welcome; None where it has not asked for metadata."""
@@ -119,8 +135,14 @@ class Metadata:
 
     def of_channel(self, channel: Channel) -> Values:
         """A channel's keys."""
-        name = channel.room.name
-        return {} if name is None else {NAME: name}
+        name, avatar = channel.room.name, channel.room.state.get((ROOM_AVATAR, ""))
+        found = {} if name is None else {NAME: name}
+        picture = None if avatar is None else attachment_in(avatar.content)
+        if avatar is not None and picture is not None and picture.mxc is not None:
+            url = self._links.url(avatar.event_id, picture)
+            if url is not None:
+                found[AVATAR] = url
+        return found
 
     # --- telling -----------------------------------------------------------------------------------------
 
@@ -181,7 +203,8 @@ class Metadata:
         key = key_of(change.field)
         if key is None or self._names.is_our_guest(change.user_id):
             return
-        value = "" if change.value is None else value_of(change.value)
+        shown = None if change.value is None else self._shown(change.user_id, change.field, change.value)
+        value = shown or ""
         line = self.line(self._names.mask(change.user_id), self._names.nick(change.user_id), key, value)
         if line is None:
             return
@@ -195,13 +218,17 @@ class Metadata:
             self._tell(session, key, line)
 
     def room_changed(self, channel: Channel, change: RoomChange) -> None:
-        """Tell who is in a channel that it is called otherwise."""
-        if not isinstance(change, EventCommitted) or change.event.type != "m.room.name" or channel.direct:
+        """Tell who is in a channel that it is called otherwise, or has another picture."""
+        if not isinstance(change, EventCommitted) or channel.direct:
             return
-        line = self.line(self._names.mask(change.event.sender), channel.name, NAME, channel.room.name or "")
+        key = _ROOM_KEYS.get(change.event.type)
+        if key is None:
+            return
+        value = self.of_channel(channel).get(key, "")
+        line = self.line(self._names.mask(change.event.sender), channel.name, key, value)
         for session in channel.sessions.values() if line is not None else ():
             if change.origin is None or change.origin.session != session.id:
-                self._tell(session, NAME, line or "")
+                self._tell(session, key, line or "")
 
     def _tell(self, session: IrcSession, key: str, line: str) -> None:
         if CAPABILITY in session.caps and key in session.subscribed and session.changing_metadata != key:

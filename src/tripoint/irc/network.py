@@ -82,7 +82,7 @@ class Network:
         self.moving = teller.moving = self.channels.moving = Moving(names, reader, self.sessions, now_ms)
         self.moving.channels = self.channels
         self.metadata = teller.metadata = self.channels.metadata = Metadata(
-            names, reader, self.sessions, self.monitors, spawn
+            names, reader, self.sessions, self.monitors, media.links, spawn
         )
         self.metadata.channels = self.channels
         self.markers = self.channels.markers = ReadMarkers(names, reader, spawn)

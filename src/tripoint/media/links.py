@@ -1,8 +1,9 @@
 """Capability URLs: how a file in a message is reached by whoever was shown the message, without a token.
 
 A link belongs to one file in one event, and leads somewhere as long as that event does: it is not redacted, somebody
-of this server is in its room, the file is not quarantined. Whoever uploads a file by XMPP or IRC gets a link of his
-own, which goes with the first message with the file that is redacted.
+of this server is in its room, the file is not quarantined; or to the picture of a profile, as long as it is that.
+Whoever uploads a file by XMPP or IRC gets a link of his own, which goes with the first message with the file that is
+redacted.
 spec: docs/mapping.md 12.2-12.4, 27.7. Read next: web.py.
 """
 
@@ -63,6 +64,10 @@ class Links:
         if not self.origin or attachment.mxc is None:
             return None
         return self._given(attachment.mxc, event_id, attachment.filename)
+
+    def profile_url(self, user_id: UserId, mxc: Mxc) -> str | None:
+        """The link to the picture of a local user's profile, as long as it is that; None where there is none."""
+        return self._given(mxc, user_id, "avatar") if self.origin else None
 
     @property
     def upload_url(self) -> str | None:
@@ -148,8 +153,13 @@ class Links:
         if row is None or row.server is None:
             return None
         mxc = make_mxc(row.server, row.media_id)
-        holds = await self._shows(EventId(row.subject), mxc) if row.subject else await self._upload_holds(mxc)
-        return (mxc, row.filename) if holds else None
+        return (mxc, row.filename) if await self._holds(row.subject, mxc) else None
+
+    async def _holds(self, subject: str, mxc: Mxc) -> bool:
+        """Whether what a link was given out for is still so: an event, a user's profile, or an upload ("")."""
+        if subject.startswith("@"):
+            return (await self._store.load_profile(UserId(subject))).get("avatar_url") == str(mxc)
+        return await self._shows(EventId(subject), mxc) if subject else await self._upload_holds(mxc)
 
     async def _shows(self, event_id: EventId, mxc: Mxc) -> bool:
         """Whether an event is still there for somebody of this server, with this file in it."""
@@ -168,7 +178,7 @@ class Links:
     async def _upload_holds(self, mxc: Mxc) -> bool:
         """Whether no message with an uploaded file was redacted."""
         for row in (await self._store.load_media_links(mxc.server, mxc.media_id))[:_MAX_SUBJECTS]:
-            if row.subject and await self._is_redacted(EventId(row.subject)):
+            if row.subject.startswith("$") and await self._is_redacted(EventId(row.subject)):
                 return False
         return True
 

@@ -97,6 +97,9 @@ class FileLinks(Protocol):
     def url(self, event_id: EventId, attachment: Attachment) -> str | None:
         """The address of a file in an event, for whoever is shown the event. None where there is none."""
 
+    def profile_url(self, user_id: UserId, mxc: Mxc) -> str | None:
+        """The address of the picture of a local user's profile. None where there is none."""
+
     @property
     def upload_url(self) -> str | None:
         """Where files are uploaded by HTTP POST; None where this server does not know its own address."""

@@ -237,6 +237,7 @@ class XmppFrontEnd:
         await self._doors.reader.memberships(account.user_id)
         await self.users.add(session)
         self._blocking.began(session)
+        self.pep.began(session)
         return session
 
     def end_session(self, session: XmppSession) -> None:

@@ -106,6 +106,7 @@ class XmppSession:
         "directed",
         "doors",
         "full",
+        "hides_photo",
         "id",
         "interested",
         "jid",
@@ -172,6 +173,7 @@ class XmppSession:
         self.caps: Caps | None = None
         self.caps_query: str | None = None
         self.wants: frozenset[str] = frozenset()
+        self.hides_photo = False  # wants its avatar not to be named in its presence (c2s/photos.py)
         # The bookmarks that its list had when it last got it (pep/old_bookmarks.py).
         self.bookmarks_seen: frozenset[str] = frozenset()
         # Asked for its list of blocked people, and hears when that changes (XEP-0191 3.3).

@@ -10,9 +10,10 @@ from typing import Final
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import UserId
+from tripoint.core.json_view import text_at
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
-from tripoint.irc.metadata import CAPABILITY, NAME, Values, field_of, is_key
+from tripoint.irc.metadata import AVATAR, CAPABILITY, NAME, ROOM_AVATAR, Values, field_of, is_key
 from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.render import server_line
@@ -135,6 +136,9 @@ async def _set(session: IrcSession, target: _Target, words: tuple[str, ...]) -> 
     if value is not None and key not in values and len(values) >= MAX_METADATA_KEYS:
         raise Failed("LIMIT_REACHED", target.name, text=f"You may set {MAX_METADATA_KEYS} keys")
     await _write(session, target, key, value)
+    if key == AVATAR and value is not None:
+        # What it leads to is the same; the address is the one of the profile or the channel from now on.
+        value = (await _values(session, target)).get(key, value)
     if value is None:
         session.numeric(n.RPL_KEYNOTSET, target.name, key, "key not set")
     else:
@@ -145,8 +149,8 @@ def _check_may_set(session: IrcSession, target: _Target, key: str) -> None:
     """KEY_NO_PERMISSION for what is another's, and for what has no place in a profile or a room."""
     text = None
     if target.channel is not None:
-        if key != NAME:
-            text = f"Of a channel {NAME} can be set"
+        if key not in (NAME, AVATAR):
+            text = f"Of a channel {NAME} and {AVATAR} can be set"
     elif target.user_id != session.user_id:
         text = "You may set your own metadata alone"
     elif field_of(key) is None:
@@ -160,14 +164,16 @@ def _check_may_set(session: IrcSession, target: _Target, key: str) -> None:
 async def _write(session: IrcSession, target: _Target, key: str, value: str | None) -> None:
     session.changing_metadata = key
     try:
+        if key == AVATAR and value is not None:
+            value = await _uploaded(session, value)
         if target.channel is not None:
-            content: JsonObject = {} if value is None else {"name": value}
+            content: JsonObject = {} if value is None else {"url" if key == AVATAR else "name": value}
             await session.do(
                 SendState(
                     actor=session.user_id,
                     origin=session.origin(),
                     room_id=target.channel.room_id,
-                    type="m.room.name",
+                    type=ROOM_AVATAR if key == AVATAR else "m.room.name",
                     state_key="",
                     content=content,
                 )
@@ -187,8 +193,17 @@ async def _write(session: IrcSession, target: _Target, key: str, value: str | No
         session.changing_metadata = None
 
 
+async def _uploaded(session: IrcSession, url: str) -> str:
+    """The mxc:// name of a picture that the client has uploaded and got this address for."""
+    content = await session.network.media.received.content(url, session.user_id)
+    mxc = None if content is None else text_at(content, "url")
+    if mxc is None:
+        raise Failed("VALUE_INVALID", text="Upload the picture to this server, and set the address that you get")
+    return mxc
+
+
 async def _clear(session: IrcSession, target: _Target, words: tuple[str, ...]) -> None:
-    """All keys but the name, by which everybody is called everywhere."""
+    """All keys but the name, by which everybody is called everywhere. The picture goes with them."""
     if target.user_id != session.user_id or session.account.guest:
         raise Failed("KEY_NO_PERMISSION", target.name, "*", text="You may clear your own metadata alone")
     lines: list[_Tagged] = []

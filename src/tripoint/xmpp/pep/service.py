@@ -15,6 +15,7 @@ from tripoint.core.ids import UserId
 from tripoint.core.nodes import MAX_ITEMS, Access, NodeConfig, NodeItem, SendLast
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.changes import NodeChanged, UserChange
+from tripoint.xmpp.pep.avatars import Avatars
 from tripoint.xmpp.pep.bookmarks import Bookmarks
 from tripoint.xmpp.pep.capabilities import Capabilities
 from tripoint.xmpp.pep.displayed import Displayed
@@ -22,6 +23,7 @@ from tripoint.xmpp.pep.nick import Nick
 from tripoint.xmpp.pep.notify import Notifier, changed, last_item
 from tripoint.xmpp.pep.old_bookmarks import OldBookmarks
 from tripoint.xmpp.pep.vcard4 import shown_card4
+from tripoint.xmpp.pictures import Pictures
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.tables import BOOKMARKS_NS, OLD_BOOKMARKS_NS, PRIVATE_NS, PUBSUB_ERRORS_NS, VCARD4_NODE, VCARD_NS
 from tripoint.xmpp.wire import Element
@@ -72,9 +74,15 @@ class Pep:
         self.old_bookmarks = OldBookmarks(users, self.bookmarks, self)
         self.displayed = Displayed(doors, users, muc, direct, self.bookmarks, self.notifier, hub)
         self.nick = Nick(doors, users, self.notifier, hub)
-        for live in (self.bookmarks, self.old_bookmarks, self.displayed, self.nick):
+        self.avatars = Avatars(doors, users, nodes, self.notifier, Pictures(doors.media), hub)
+        views: tuple[LiveNode, ...] = (self.bookmarks, self.old_bookmarks, self.displayed, self.nick)
+        for live in (*views, self.avatars.metadata, self.avatars.data):
             self._live[live.name] = live
         hub.watch_users(self._user_changed)
+
+    def began(self, session: "XmppSession") -> None:
+        """A session was bound."""
+        self.avatars.began(session)
 
     def ended(self, session: "XmppSession") -> None:
         """A session is gone."""
