@@ -262,6 +262,21 @@ def test_17_2_the_picture_of_an_occupant(at_table: AtTable) -> None:
     at_table(test)
 
 
+def test_17_1_who_is_in_a_room_by_other_protocols(at_table: AtTable) -> None:
+    async def test(t: Table) -> None:
+        ann = await t.at.person("ann", "matrix", "account", [])
+        data, mxc = picture(), await t.upload(picture())
+        await ann.send(f'PUT /profile/<@ann:example.org>/avatar_url {{"avatar_url": "{mxc}"}}')
+        photo = f"<x xmlns='vcard-temp:x:update'><photo>{sha1(data)}</photo></x>"
+        await t.heard(t.bob, f"^<presence from='tea@{ROOMS}/ann'.*{photo}")
+        # who comes later sees it at once
+        dora = await t.at.person("dora", "xmpp", "account", [])
+        await dora.send(f"<presence to='tea@{ROOMS}/dora'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+        assert photo in await t.heard(dora, f"^<presence from='tea@{ROOMS}/ann'")
+
+    at_table(test)
+
+
 def test_8_12_the_picture_of_a_room(at_table: AtTable) -> None:
     async def test(t: Table) -> None:
         data = picture(colour=(50, 60, 70))

@@ -27,6 +27,8 @@ MAX_BYTES: Final = 96 * 1024
 _THUMBNAIL: Final = 96
 # Pictures that are in memory, by their names; people online have some hundred of them.
 _REMEMBERED: Final = 200
+# Names of pictures, which presence in rooms has for everybody there.
+_NAMED: Final = 50_000
 # How many are asked for at once beside what somebody waits for.
 _LEARNING: Final = 20
 # How a picture begins. What it is called by who sends it says less.
@@ -87,11 +89,12 @@ class Pictures:
     def __init__(self, media: Media) -> None:
         self._media = media
         self._known: OrderedDict[str, Picture] = OrderedDict()
+        self._ids: OrderedDict[str, str] = OrderedDict()
         self._learning: set[str] = set()
 
-    def known(self, mxc: str | None) -> Picture | None:
-        """A picture that was looked at lately."""
-        return None if mxc is None else self._known.get(mxc)
+    def known_id(self, mxc: str | None) -> str | None:
+        """The name of a picture that has been looked at."""
+        return None if mxc is None else self._ids.get(mxc)
 
     async def of(self, mxc: str | None) -> Picture | None:
         """The picture of this name; None for none, and for what is no picture or cannot be had.
@@ -109,6 +112,9 @@ class Pictures:
             if known is None:
                 return None
             self._known[mxc] = known
+            self._ids[mxc] = known.id
+            if len(self._ids) > _NAMED:
+                self._ids.popitem(last=False)
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         self._known.move_to_end(mxc)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tripoint.xmpp.muc.service import Muc
     from tripoint.xmpp.muc.view import Visit
     from tripoint.xmpp.pep.service import Pep
+    from tripoint.xmpp.pictures import Pictures
 
 log = structlog.get_logger()
 
@@ -73,6 +74,7 @@ class Doors:
     call_later: CallLater
     secret: bytes
     media: Media
+    pictures: "Pictures"
 
     def url_of(self, event_id: EventId) -> Callable[[Attachment], str | None]:
         """Gives the addresses of the files of one event."""

@@ -48,7 +48,7 @@ async def get_remote_card(session: XmppSession, stanza: Element, jid: Jid) -> st
 
 async def _remote_card(session: XmppSession, target: UserId) -> str:
     profile = await session.doors.reader.remote_profile(target)
-    picture = await session.pep.avatars.pictures.of(text_at(profile, "avatar_url"))
+    picture = await session.doors.pictures.of(text_at(profile, "avatar_url"))
     return _rendered(card_of(None, profile, None if picture is None else picture.photo()))
 
 

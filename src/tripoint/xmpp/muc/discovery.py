@@ -149,15 +149,14 @@ def _kinds(room: RoomView) -> tuple[str, ...]:
 
 async def _avatar_hash(session: XmppSession, room: RoomView) -> str | None:
     """The hash of the room's picture; one of another server is named when it has been seen here. spec: XEP-0486 3.3"""
-    mxc, pictures = avatar_of(room), session.pep.avatars.pictures
+    mxc, pictures = avatar_of(room), session.doors.pictures
     if mxc is None:
         return None
     if mxc.startswith(f"mxc://{session.doors.domains.server}/"):
         await pictures.of(mxc)
-    elif pictures.known(mxc) is None:
+    elif pictures.known_id(mxc) is None:
         session.doors.spawn(pictures.learn(mxc))
-    picture = pictures.known(mxc)
-    return None if picture is None else picture.id
+    return pictures.known_id(mxc)
 
 
 def _info_form(room: RoomView, now_ms: int, avatar_hash: str | None) -> str:

@@ -45,7 +45,7 @@ async def set_room_card(session: XmppSession, stanza: Element, jid: Jid) -> str:
     picture = photo_in(card)
     content: JsonObject = {}
     if picture is not None:
-        mxc = await session.pep.avatars.pictures.keep(session.user_id, picture)
+        mxc = await session.doors.pictures.keep(session.user_id, picture)
         content = {"url": mxc, "info": {"mimetype": picture.type, "size": len(picture.data)}}
     elif avatar_of(room) is None:
         return ""
@@ -76,5 +76,5 @@ async def get_occupant_card(session: XmppSession, stanza: Element, jid: Jid) -> 
 
 
 async def _card(session: XmppSession, profile: JsonObject, mxc: str | None) -> str:
-    picture = await session.pep.avatars.pictures.of(mxc)
+    picture = await session.doors.pictures.of(mxc)
     return render(card_of(None, profile, None if picture is None else picture.photo())).decode()

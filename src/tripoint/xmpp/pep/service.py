@@ -23,7 +23,6 @@ from tripoint.xmpp.pep.nick import Nick
 from tripoint.xmpp.pep.notify import Notifier, changed, last_item
 from tripoint.xmpp.pep.old_bookmarks import OldBookmarks
 from tripoint.xmpp.pep.vcard4 import shown_card4
-from tripoint.xmpp.pictures import Pictures
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.tables import BOOKMARKS_NS, OLD_BOOKMARKS_NS, PRIVATE_NS, PUBSUB_ERRORS_NS, VCARD4_NODE, VCARD_NS
 from tripoint.xmpp.wire import Element
@@ -74,7 +73,7 @@ class Pep:
         self.old_bookmarks = OldBookmarks(users, self.bookmarks, self)
         self.displayed = Displayed(doors, users, muc, direct, self.bookmarks, self.notifier, hub)
         self.nick = Nick(doors, users, self.notifier, hub)
-        self.avatars = Avatars(doors, users, nodes, self.notifier, Pictures(doors.media), hub)
+        self.avatars = Avatars(doors, users, nodes, self.notifier, doors.pictures, hub)
         views: tuple[LiveNode, ...] = (self.bookmarks, self.old_bookmarks, self.displayed, self.nick)
         for live in (*views, self.avatars.metadata, self.avatars.data):
             self._live[live.name] = live
