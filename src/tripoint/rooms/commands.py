@@ -222,6 +222,13 @@ class UpgradeRoom(Command, frozen=True):
     owner: UserId | None = None
 
 
+class AcceptDirect(Command, frozen=True):
+    """Enter a direct room that a local, unblocked user has invited into, if that is what this room is; for who comes
+    by IRC or XMPP (docs/mapping.md 15.5). `created` says that he has entered with it."""
+
+    room_id: RoomId
+
+
 class FollowRoom(Command, frozen=True):
     """Go where a room leads that was replaced (docs/mapping.md 21.4): the actor, a member of it, joins the room that
     took its place, and the next one if that was replaced too.

@@ -25,8 +25,6 @@ class PresenceBoard:
         self._clock_ms = clock_ms
         self._sessions: dict[UserId, dict[str, tuple[str, str | None]]] = {}
         self._aggregate: dict[UserId, Presence] = {}
-        # Told who has come by IRC or XMPP and was there by neither.
-        self.came: Callable[[UserId], None] = lambda _: None
 
     def get(self, user_id: UserId) -> Presence:
         return self._aggregate.get(user_id, _OFFLINE)
@@ -47,11 +45,8 @@ class PresenceBoard:
         self._update(user_id)
 
     def set(self, user_id: UserId, session: str, presence: str, status_msg: str | None) -> None:
-        comes = session.startswith(_VIEWS) and not self.is_on_a_view(user_id)
         self._sessions.setdefault(user_id, {})[session] = (presence, status_msg)
         self._update(user_id)
-        if comes:
-            self.came(user_id)
 
     def _update(self, user_id: UserId) -> None:
         before = self._aggregate.get(user_id)

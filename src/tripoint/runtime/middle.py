@@ -255,8 +255,9 @@ async def build_middle(
         keep_along=_keeper(accounts),
         clock_s=monotonic,
     )
-    direct_invitations = DirectInvitations(server, loaded, index, membership, blocks, presence.is_on_a_view)
-    presence.came = direct_invitations.came
+    direct_invitations = DirectInvitations(
+        server, loaded, membership, people, blocks, presence.is_on_a_view
+    )
     hub.watch_users(direct_invitations.user_changed)
     hub.watch_all_rooms(following.room_changed)
     hub.watch_users(following.user_changed)
@@ -277,6 +278,7 @@ async def build_middle(
         removal=Removal(loaded, writer, index, room_bus),
         upgrading=upgrading,
         following=following,
+        direct_invitations=direct_invitations,
         people=people,
         limits=room_limits,
     )

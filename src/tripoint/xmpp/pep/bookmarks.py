@@ -344,7 +344,7 @@ class Bookmarks:
 
 
 def _keys(room: RoomView, jid: str) -> tuple[str, ...]:
-    """Under what a room's bookmark may be kept: its id, the address that was given, the room that was there before."""
+    """Under what a bookmark may be kept: the room's id, the address that was given, the room that it replaced."""
     older = predecessor_of(room)
     return (room.room_id, jid) if older is None else (room.room_id, jid, older)
 
