@@ -28,6 +28,7 @@ from tripoint.rooms.settings import tls_only
 
 if TYPE_CHECKING:
     from tripoint.irc.markers import ReadMarkers
+    from tripoint.irc.metadata import Metadata
     from tripoint.irc.missed import Missed
     from tripoint.irc.moving import Moving
     from tripoint.irc.session import IrcSession
@@ -63,6 +64,7 @@ class Channels:
         self._by_name: dict[str, Channel] = {}
         self._deciding: dict[RoomId, _Undecided] = {}
         self.markers: ReadMarkers
+        self.metadata: Metadata
         self.missed: Missed
         self.moving: Moving
 
@@ -260,6 +262,7 @@ class Channels:
         for body in self.topic_lines(session, channel):
             session.shown(body, own=own)
         self.show_list(session, channel, own=own)
+        self.metadata.show(session, channel)
 
     def show_list(self, session: IrcSession, channel: Channel, *, own: bool) -> None:
         """NAMES for who has not asked to be spared them, and once why they are short.  spec: docs/mapping.md 4.7"""

@@ -25,6 +25,7 @@ from tripoint.irc.events import (
     typing_line,
 )
 from tripoint.irc.messages import SPOKEN_TYPES
+from tripoint.irc.metadata import Metadata
 from tripoint.irc.monitors import Monitors
 from tripoint.irc.moving import Moving
 from tripoint.irc.names import is_nick
@@ -71,10 +72,12 @@ class Teller:
         self._sessions = sessions
         self._now_ms = now_ms
         self.channels: Channels
+        self.metadata: Metadata
         self.moving: Moving
 
     def room_changed(self, channel: Channel, change: RoomChange) -> None:
         """A change of an open channel."""
+        self.metadata.room_changed(channel, change)
         if isinstance(change, EventCommitted):
             self._event(channel, change)
         elif isinstance(change, StateReset):
@@ -379,7 +382,8 @@ class Teller:
         )
 
     def _profile_changed(self, change: ProfileChanged) -> None:
-        """SETNAME for who asked for it.  spec: IRCv3 setname; docs/mapping.md 2.3, 2.9"""
+        """SETNAME and METADATA for who asked for them.  spec: IRCv3 setname; docs/mapping.md 2.3, 2.9, 17.3"""
+        self.metadata.profile_changed(change)
         if change.field != "displayname":
             return
         shown = change.value if isinstance(change.value, str) else ""

@@ -269,6 +269,7 @@ class MediaStore(Writer, Protocol):
         """All links to a file, by their subjects."""
 
     async def load_event(self, event_id: EventId) -> StoredEvent | None: ...
+    async def load_profile(self, user_id: UserId) -> Mapping[str, str]: ...
     async def has_local_member(self, room_key: int) -> bool:
         """Whether a user of this server is joined to a room."""
 
