@@ -11,11 +11,11 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING
 
 from tripoint.core.ids import RoomId, UserId
+from tripoint.core.in_words import is_spoken
 from tripoint.fanout.hub import Hub
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
 from tripoint.irc.events import joined_line, topic_text
-from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.projection import Names
 from tripoint.irc.render import Outgoing, fitted, server_line
 from tripoint.irc.replay import Place
@@ -179,7 +179,7 @@ class Channels:
             channel.settle()
             for change in undecided.changes:
                 # State is shown as it is now; what was said in between is still to be told.
-                if isinstance(change, EventCommitted) and change.event.type in SPOKEN_TYPES:
+                if isinstance(change, EventCommitted) and is_spoken(change.event):
                     self._watcher(channel, change)
         undecided.done.set()
 

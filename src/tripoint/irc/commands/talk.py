@@ -25,7 +25,7 @@ from tripoint.irc.render import Audience, Outgoing, safe_client_tags
 from tripoint.irc.richtext import Mentions
 from tripoint.irc.services import is_service, service
 from tripoint.irc.session import IrcSession, echo
-from tripoint.irc.tables import MAX_TARGETS
+from tripoint.irc.tables import MAX_TARGETS, PREFIX_SIGNS
 from tripoint.irc.wire import Line
 from tripoint.rooms.answers import answering
 from tripoint.rooms.commands import OpenDirect, Redact, SendEvent, SetTyping
@@ -79,6 +79,9 @@ async def _speak_to(session: IrcSession, line: Line, target: str) -> None:
         message = await _message(session, line, room_id, _member_named(session, session.reader.peek(room_id)))
         await session.post(message, lambda refused: _refuse(session, refused, line.command, target))
         return
+    if target[:1] in PREFIX_SIGNS and target[1:2] == "#":
+        # spec: docs/mapping.md 10.10; STATUSMSG is not in ISUPPORT
+        raise IrcRefused(n.ERR_CANNOTSENDTOCHAN, echo(target), "Use a separate room")
     if is_service(target):
         await service(session, target, text)
         return
