@@ -15,6 +15,7 @@ from tripoint.core.power import Rank, anybody_sets_topic, moderated
 from tripoint.core.richtext import Mention, RoomPill
 from tripoint.rooms.listing import CUT_NOTE, is_listed, listed_members, lists_all
 from tripoint.rooms.ports import RoomView
+from tripoint.rooms.succession import replacement_of
 from tripoint.xmpp.c2s.photos import photo_xml
 from tripoint.xmpp.jid import alias_jid_local, user_jid
 from tripoint.xmpp.projection import Nicks, Standing, handle_of, occupant_id, standing_in
@@ -85,8 +86,8 @@ class MucView:
         self.room = room
         self.jid = jid
         self.root = root or room.room_id
-        # The room that this one leads to and that nobody goes over to (moving.py).
-        self.stays_before: RoomId | None = None
+        # The room that this one leads to and that nobody goes over to (moving.py): who enters it all the same stays.
+        self.stays_before: RoomId | None = replacement_of(room)
         self._deaf: frozenset[UserId] = frozenset()
         self.nicks = nicks
         self.position = room.last_position
