@@ -247,9 +247,28 @@ def test_profiles_take_what_the_specification_lets_them_hold() -> None:
             await alice.call("PUT", path, {"avatar_url": "mxc://example.org/abc"})
             await alice.call("PUT", path, {"avatar_url": ""})
             assert await alice.call("GET", profile) == {"displayname": "alice"}
-            assert await alice.refused("PUT", f"{profile}/m.tz", {"m.tz": "Europe/Berlin"}) == (403, "M_FORBIDDEN")
+            await alice.call("PUT", f"{profile}/m.tz", {"m.tz": "Europe/Berlin"})
+            pronouns = [{"language": "en", "summary": "they/them"}]
+            await alice.call("PUT", f"{profile}/org.example.pronouns", {"org.example.pronouns": pronouns})
+            whole = {"displayname": "alice", "m.tz": "Europe/Berlin", "org.example.pronouns": pronouns}
+            assert await alice.call("GET", profile) == whole
+            assert await alice.call("GET", f"{profile}/org.example.pronouns") == {"org.example.pronouns": pronouns}
+            for key, value, error in (
+                ("m.tz", 1, "M_BAD_JSON"),
+                ("org.example.none", None, "M_BAD_JSON"),
+                ("Org.Example", "x", "M_INVALID_PARAM"),
+                ("a" * 256, "x", "M_KEY_TOO_LARGE"),
+                ("org.example.long", "x" * 60_001, "M_PROFILE_TOO_LARGE"),
+            ):
+                assert await alice.refused("PUT", f"{profile}/{key}", {key: value}) == (400, error)
+            await alice.call("PUT", f"{profile}/org.example.long", {"org.example.long": "x" * 59_000})
+            more = {"org.example.more": "x" * 2000}
+            assert await alice.refused("PUT", f"{profile}/org.example.more", more) == (400, "M_PROFILE_TOO_LARGE")
+            for key in ("org.example.long", "org.example.pronouns", "m.tz", "org.example.never"):
+                await alice.call("DELETE", f"{profile}/{key}")
+            assert await alice.call("GET", profile) == {"displayname": "alice"}
             can = (await alice.call("GET", "/capabilities"))["capabilities"]["m.profile_fields"]
-            assert can == {"enabled": True, "allowed": ["displayname", "avatar_url"]}
+            assert can == {"enabled": True}
             data = f"/user/{q(alice.user_id)}/rooms/nowhere/account_data/x"
             assert await alice.refused("PUT", data, {}) == (400, "M_INVALID_PARAM")
             assert await alice.refused("GET", data) == (400, "M_INVALID_PARAM")

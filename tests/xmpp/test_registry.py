@@ -25,7 +25,7 @@ PROMISES = {
     "urn:xmpp:bookmarks-conversion:0": {At.ACCOUNT},
 }
 # What is not there yet must not be promised.
-LATER = ("vcard-temp",)
+LATER = ("urn:xmpp:push:0",)
 
 
 def test_every_feature_is_answered_where_it_is_advertised():

@@ -30,6 +30,7 @@ from tripoint.core.ids import (
     make_user_id,
     split_user_id,
 )
+from tripoint.core.profile import SHOWN
 from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.core.vendor import V
 from tripoint.store.interface import AccountStore, StoreError
@@ -245,7 +246,7 @@ class Accounts:
         if row is None:
             raise AccountRefused(AccountRefusal.WRONG_CREDENTIALS)
         closed = replace(row, deactivated=True)
-        gone: list[Write] = [PutProfile(user_id, field, None) for field in await self.profile(user_id)]
+        gone: list[Write] = [PutProfile(user_id, field, None) for field in await self.stored_profile(user_id)]
         await self._commit([closed, *self._passwords.no_forms(user_id)])
         self._remember(closed)
         await self._devices.drop_all(user_id, "account closed")
@@ -343,6 +344,11 @@ class Accounts:
     # -- profiles: written by rooms.profiles, kept here for everybody who asks
 
     async def profile(self, user_id: UserId) -> Mapping[str, str]:
+        """What rooms show of a profile."""
+        return {key: value for key, value in (await self.stored_profile(user_id)).items() if key in SHOWN}
+
+    async def stored_profile(self, user_id: UserId) -> Mapping[str, str]:
+        """All fields, as core/profile.py stores them."""
         profile = self._profiles.get(user_id)
         if profile is None:
             profile = self._profiles[user_id] = dict(await self._store.load_profile(user_id))

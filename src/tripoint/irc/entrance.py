@@ -106,6 +106,14 @@ class Channels:
         if channel is not None and missed:
             self.missed.show(session, self._place(session, channel), missed)
 
+    async def show_opened(self, session: IrcSession, room: RoomView) -> None:
+        """What was said in a direct room before the session's user entered it just now."""
+        await self.settled(room.room_id)
+        items = await self.missed.before_joining(session, room)
+        channel = session.channels.get(room.room_id)
+        if channel is not None and items:
+            self.missed.show(session, self._place(session, channel), items)
+
     def _place(self, session: IrcSession, channel: Channel) -> Place:
         if not channel.direct:
             return Place(channel.room_id, channel.name)

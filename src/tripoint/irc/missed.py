@@ -14,7 +14,7 @@ from tripoint.irc.markers import ReadMarkers
 from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.replay import Place, Tagged, former_mask, said_lines
 from tripoint.rooms.chain import open_chain
-from tripoint.rooms.history import Direction, HistoryItem, HistoryQuery
+from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import NameTable, RoomReader, RoomView
 
 if TYPE_CHECKING:
@@ -77,6 +77,21 @@ class Missed:
             if former:
                 break
         return found[-MAX_LINES:]
+
+    async def before_joining(self, session: IrcSession, room: RoomView) -> list[HistoryItem]:
+        """What was said before the user has joined, oldest first."""
+        at = room.state_positions.get(("m.room.member", session.user_id), 0)
+        query = HistoryQuery(
+            room_id=room.room_id,
+            viewer=session.user_id,
+            direction=Direction.BACKWARD,
+            anchor=ByPosition(at),
+            types=SPOKEN_TYPES,
+            limit=MAX_LINES,
+            only_here=True,
+        )
+        page = await self._reader.history(query)
+        return [item for item in reversed(page.items) if item.redacted_because is None]
 
     async def _since(self, user_id: UserId, room_id: RoomId, missed_since: int) -> int:
         """The stream position since which a user missed what was said in a room."""

@@ -38,6 +38,7 @@ from tripoint.irc.sessions import Sessions
 from tripoint.irc.telling import Teller
 from tripoint.media.ports import Media
 from tripoint.net.connections import CallLater
+from tripoint.rooms.commands import AcceptDirect
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService, RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.succession import replacement_of
@@ -108,6 +109,8 @@ class Network:
         """Show a new session the rooms of its user: the most recent ones, up to the limit (MAPPING 4.2)."""
         await self.missed.begin(session)
         memberships = await self.reader.memberships(session.user_id)
+        for room_id in [room_id for room_id, is_in in memberships.items() if is_in == "invite"]:
+            await self._talk_along(session, room_id)
         views = [await self.reader.room(room_id) for room_id, is_in in memberships.items() if is_in == "join"]
         views.sort(key=lambda view: view.last_position, reverse=True)
         for view in reversed(views[: self.options.autojoin]):
@@ -118,6 +121,12 @@ class Network:
             if READ_MARKER in session.caps:
                 await self.markers.load(session.user_id, view.room_id)
             await self.channels.enter(session, view)
+
+    async def _talk_along(self, session: IrcSession, room_id: RoomId) -> None:
+        """Somebody here wrote while there was no client to be written to: what was said is shown (MAPPING 15.5)."""
+        done = await session.do(AcceptDirect(actor=session.user_id, room_id=room_id))
+        if done.created and session.live:
+            await self.channels.show_opened(session, await self.reader.room(room_id))
 
     def remove(self, session: IrcSession, reason: str) -> None:
         """The connection is gone. A guest quits everywhere; an account stays a member (MAPPING 4.5, 4.11)."""

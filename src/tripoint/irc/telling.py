@@ -382,10 +382,11 @@ class Teller:
         """SETNAME for who asked for it.  spec: IRCv3 setname; docs/mapping.md 2.3, 2.9"""
         if change.field != "displayname":
             return
+        shown = change.value if isinstance(change.value, str) else ""
         if self._names.is_our_guest(change.user_id):
-            self._guest_renamed(change.user_id, change.value or "")
+            self._guest_renamed(change.user_id, shown)
         else:
-            name = change.value or self._names.nick(change.user_id)
+            name = shown or self._names.nick(change.user_id)
             line = fitted(f":{self._names.mask(change.user_id)} SETNAME", name)
             self._tell_members_once(change.user_id, Outgoing([line], requires=int(Audience.SETNAME)), and_self=True)
 

@@ -6,7 +6,7 @@ for a short while, since a join by name asks twice: for the room, and for the wa
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.errors import RemoteFailed
@@ -84,7 +84,7 @@ class Abroad:
         """Servers through which a room can be entered, as an alias told lately."""
         return self._elsewhere.ways_to(room_id)
 
-    async def profile(self, user_id: UserId) -> Mapping[str, str]:
+    async def profile(self, user_id: UserId) -> JsonObject:
         """The profile of another server's user. Refused(NO_SUCH_USER) where there is none."""
         try:
             return await self._door.rooms.profile(user_id)

@@ -6,7 +6,7 @@ room's changes are delivered is the order of their positions, for all protocols.
 
 from msgspec import Struct
 
-from tripoint.core.canonical_json import JsonObject
+from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.core.nodes import NodeConfig, NodeItem
@@ -131,7 +131,7 @@ class PresenceChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change")
 class ProfileChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     user_id: UserId
     field: str
-    value: str | None
+    value: Json | None
 
 
 class AccountDataChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):

@@ -6,12 +6,16 @@ docs/mapping.md says which words of each protocol become which command.
 """
 
 from enum import Enum
+from typing import Final
 
 from msgspec import Struct
 
-from tripoint.core.canonical_json import JsonObject
+from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.core.power import Rank
+
+# What the ids of sessions begin with whose clients see rooms as IRC and XMPP have them.
+VIEWS: Final = ("irc-", "xmpp-")
 
 
 class Origin(Struct, frozen=True):
@@ -222,6 +226,13 @@ class UpgradeRoom(Command, frozen=True):
     owner: UserId | None = None
 
 
+class AcceptDirect(Command, frozen=True):
+    """Enter a direct room that a local, unblocked user has invited into, if that is what this room is; for who comes
+    by IRC or XMPP (docs/mapping.md 15.5). `created` says that he has entered with it."""
+
+    room_id: RoomId
+
+
 class FollowRoom(Command, frozen=True):
     """Go where a room leads that was replaced (docs/mapping.md 21.4): the actor, a member of it, joins the room that
     took its place, and the next one if that was replaced too.
@@ -362,10 +373,14 @@ class OpenDirect(Command, frozen=True):
 
 
 class SetProfile(Command, frozen=True):
-    """Change the global profile; member events follow in every joined room that showed the old value."""
+    """Change the global profile. `field`: displayname, avatar_url, whose value is a text and which member events follow
+    in every joined room that showed the old value; or any other (core/profile.py). None takes it away.
 
-    field: str  # displayname | avatar_url
-    value: str | None
+    Refused: BAD_CONTENT, TOO_LARGE.
+    """
+
+    field: str
+    value: Json | None
 
 
 class Done(Struct, frozen=True):

@@ -33,11 +33,13 @@ class People:
         is_guest: Callable[[UserId], bool],
         profile: LoadProfile,
         mark_direct: Callable[[UserId, UserId, RoomId], Awaitable[None]],
+        stored_profile: LoadProfile,
     ) -> None:
         self.exists = exists
         self.is_guest = is_guest
         self.profile = profile
         self.mark_direct = mark_direct
+        self.stored_profile = stored_profile
 
 
 def profile_content(membership: str, profile: Mapping[str, str], nick: str | None = None) -> JsonObject:
@@ -142,7 +144,7 @@ class Membership:
         target = command.target
         local = server_of(target) == self._writer.signer.server
         if local and not await self._people.exists(target):
-            raise Refused(Refusal.NO_SUCH_USER, f"There is no user {target}")
+            raise Refused(Refusal.NO_SUCH_USER)
         # What a user of another server is called is for that server to say, once they have joined.
         profile = await self._people.profile(target) if local else {}
         room = await self._rooms.get(command.room_id)

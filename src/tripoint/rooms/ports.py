@@ -204,7 +204,7 @@ class RoomReader(Protocol):
         """A page of another server's directory as that server gives it (client-server "Listing rooms").
         Refused(REMOTE_TIMEOUT)."""
 
-    async def remote_profile(self, user_id: UserId) -> Mapping[str, str]:
+    async def remote_profile(self, user_id: UserId) -> JsonObject:
         """The profile of another server's user, asked for there. Refused: NO_SUCH_USER, REMOTE_TIMEOUT."""
 
     async def own_room(self, user_id: UserId, alias: RoomAlias) -> RoomId | None:
@@ -277,7 +277,12 @@ class RoomReader(Protocol):
         """The receipts of one user in a room."""
 
     def presence(self, user_id: UserId) -> Presence: ...
-    async def profile(self, user_id: UserId) -> Mapping[str, str]: ...
+    async def profile(self, user_id: UserId) -> Mapping[str, str]:
+        """What rooms show of a local user's profile: displayname and avatar_url, where they are set."""
+
+    async def whole_profile(self, user_id: UserId) -> JsonObject:
+        """Every field of a local user's profile (core/profile.py)."""
+
 
 
 class PresenceService(Protocol):

@@ -9,12 +9,11 @@ from collections.abc import Callable
 from tripoint.bus.interface import Bus
 from tripoint.core.ids import UserId
 from tripoint.rooms.changes import PresenceChanged, UserChange
+from tripoint.rooms.commands import VIEWS
 from tripoint.rooms.ports import Presence
 
 _ORDER = ("offline", "unavailable", "online")
 _OFFLINE = Presence("offline", None, 0)
-# What the ids of sessions begin with whose clients see rooms as IRC and XMPP have them.
-_VIEWS = ("irc-", "xmpp-")
 
 
 class PresenceBoard:
@@ -25,15 +24,13 @@ class PresenceBoard:
         self._clock_ms = clock_ms
         self._sessions: dict[UserId, dict[str, tuple[str, str | None]]] = {}
         self._aggregate: dict[UserId, Presence] = {}
-        # Told who has come by IRC or XMPP and was there by neither.
-        self.came: Callable[[UserId], None] = lambda _: None
 
     def get(self, user_id: UserId) -> Presence:
         return self._aggregate.get(user_id, _OFFLINE)
 
     def is_on_a_view(self, user_id: UserId) -> bool:
         """Whether somebody is connected by IRC or XMPP, whatever he says of his presence."""
-        return any(session.startswith(_VIEWS) for session in self._sessions.get(user_id, ()))
+        return any(session.startswith(VIEWS) for session in self._sessions.get(user_id, ()))
 
     def session_up(self, user_id: UserId, session: str) -> None:
         self.set(user_id, session, "online", None)
@@ -47,11 +44,8 @@ class PresenceBoard:
         self._update(user_id)
 
     def set(self, user_id: UserId, session: str, presence: str, status_msg: str | None) -> None:
-        comes = session.startswith(_VIEWS) and not self.is_on_a_view(user_id)
         self._sessions.setdefault(user_id, {})[session] = (presence, status_msg)
         self._update(user_id)
-        if comes:
-            self.came(user_id)
 
     def _update(self, user_id: UserId) -> None:
         before = self._aggregate.get(user_id)

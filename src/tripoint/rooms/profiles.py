@@ -1,4 +1,4 @@
-"""Global profiles, and the member events that follow them.
+"""Global profiles, and the member events that follow their display names and avatars.
 
 spec: Matrix client-server "Profiles": a change of display name or avatar goes into every joined room;
 docs/mapping.md 2.3, 2.5 (a per-room override stays).
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from tripoint.bus.interface import Bus
 from tripoint.core.event import Event
 from tripoint.core.ids import UserId
+from tripoint.core.profile import MAX_PROFILE_BYTES, SHOWN, is_profile_key, profile_bytes, stored_value
 from tripoint.rooms.changes import ProfileChanged, UserChange
 from tripoint.rooms.commands import Done, SetProfile
 from tripoint.rooms.loaded import LoadedRooms
@@ -20,7 +21,6 @@ from tripoint.rooms.room import Room, member_of
 from tripoint.rooms.writer import Writer
 from tripoint.store.writes import PutProfile
 
-FIELDS = ("displayname", "avatar_url")
 # A display name is copied into a member event of every room: some hundreds of bytes are what others allow.
 MAX_VALUE_BYTES = 1024
 
@@ -45,9 +45,12 @@ class Profiles:
         self._changed = changed
 
     async def set(self, command: SetProfile) -> Done:
-        field, value, user_id = command.field, command.value or None, command.actor
-        if field not in FIELDS:
-            raise Refused(Refusal.NOT_SUPPORTED, f"This server keeps no profile field {field}")
+        field, user_id = command.field, command.actor
+        if field not in SHOWN:
+            return await self._set_other(command)
+        value = command.value or None
+        if value is not None and not isinstance(value, str):
+            raise Refused(Refusal.BAD_CONTENT, f"A {field} is a text")
         if value is not None and len(value.encode("utf-8", "surrogatepass")) > MAX_VALUE_BYTES:
             raise Refused(Refusal.TOO_LARGE, f"A {field} has at most {MAX_VALUE_BYTES} bytes")
         before = (await self._people.profile(user_id)).get(field)
@@ -66,6 +69,26 @@ class Profiles:
             self._user_bus.publish(ProfileChanged(user_id, field, value))
 
         await asyncio.gather(*commits, self._writer.write([PutProfile(user_id, field, value)], changed))
+        return Done()
+
+    async def _set_other(self, command: SetProfile) -> Done:
+        """A field that stands in the profile alone."""
+        field, user_id = command.field, command.actor
+        if not is_profile_key(field):
+            raise Refused(Refusal.BAD_CONTENT, "That is no name for a field of a profile")
+        stored = dict(await self._people.stored_profile(user_id))
+        before = stored.pop(field, None)
+        value = None if command.value is None else stored_value(field, command.value)
+        if before == value:
+            return Done()
+        if value is not None and profile_bytes({**stored, field: value}) > MAX_PROFILE_BYTES:
+            raise Refused(Refusal.TOO_LARGE, f"A profile has at most {MAX_PROFILE_BYTES} bytes")
+
+        def changed() -> None:
+            self._changed(user_id, field, value)
+            self._user_bus.publish(ProfileChanged(user_id, field, command.value))
+
+        await self._writer.write([PutProfile(user_id, field, value)], changed)
         return Done()
 
     def _rename(

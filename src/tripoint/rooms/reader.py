@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event, load_event
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId, server_of
+from tripoint.core.profile import SHOWN, read_profile
 from tripoint.core.room_version import RoomVersion
 from tripoint.core.stream_position import StreamPosition
 from tripoint.rooms.abroad import Abroad
@@ -164,7 +165,7 @@ class Reader:
     async def remote_rooms(self, server: ServerName, wanted: JsonObject) -> JsonObject:
         return await self._abroad.public_rooms(server, wanted)
 
-    async def remote_profile(self, user_id: UserId) -> Mapping[str, str]:
+    async def remote_profile(self, user_id: UserId) -> JsonObject:
         return await self._abroad.profile(user_id)
 
     async def memberships(self, user_id: UserId) -> Mapping[RoomId, str]:
@@ -192,7 +193,10 @@ class Reader:
         return self._presence.get(user_id)
 
     async def profile(self, user_id: UserId) -> Mapping[str, str]:
-        return await self._profile(user_id)
+        return {key: value for key, value in (await self._profile(user_id)).items() if key in SHOWN}
+
+    async def whole_profile(self, user_id: UserId) -> JsonObject:
+        return read_profile(await self._profile(user_id))
 
     async def direct_room(self, one: UserId, other: UserId) -> RoomId | None:
         pair = " ".join(sorted((one, other)))

@@ -5,7 +5,7 @@ fit comes redacted), but nothing else: accept.py judges it. Each question raises
 there is no usable answer; those that a server may refuse say in their text what a refusal becomes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -109,8 +109,8 @@ class RemoteRooms(Protocol):
     async def resolve_alias(self, alias: RoomAlias) -> NamedRoom | None:
         """None: the server says that there is no such alias. spec: GET /query/directory"""
 
-    async def profile(self, user_id: UserId) -> Mapping[str, str]:
-        """The texts of a profile. Refused(NO_SUCH_USER). spec: GET /query/profile"""
+    async def profile(self, user_id: UserId) -> JsonObject:
+        """A profile as its server gives it, unchecked. Refused(NO_SUCH_USER). spec: GET /query/profile"""
 
     async def hierarchy(self, server: ServerName, room_id: RoomId, *, suggested_only: bool) -> JsonObject:
         """A room and its children as a server describes them, unchecked. Refused(NO_SUCH_ROOM) where it does not.

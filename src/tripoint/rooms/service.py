@@ -12,6 +12,7 @@ from tripoint.core.token_bucket import TokenBuckets
 from tripoint.rooms.blocking import Blocks
 from tripoint.rooms.closing import Closing
 from tripoint.rooms.commands import (
+    AcceptDirect,
     Ban,
     BlockUsers,
     CloseRoom,
@@ -50,6 +51,7 @@ from tripoint.rooms.commands import (
 )
 from tripoint.rooms.creation import Creation
 from tripoint.rooms.direct import Direct
+from tripoint.rooms.direct_invitations import DirectInvitations
 from tripoint.rooms.ephemeral import Receipts, Typing
 from tripoint.rooms.following import Following
 from tripoint.rooms.keeping import Keeping
@@ -91,6 +93,7 @@ class Service:
         removal: Removal,
         upgrading: Upgrading,
         following: Following,
+        direct_invitations: DirectInvitations,
         people: People,
         limits: Limits,
     ) -> None:
@@ -123,6 +126,7 @@ class Service:
             CloseRoom: (closing.close, state),
             KeepRoom: (keeping.keep, state),
             UpgradeRoom: (upgrading.upgrade, state),
+            AcceptDirect: (direct_invitations.accept, None),
             FollowRoom: (following.follow, None),
             BlockUsers: (blocks.change, state),
             SetPassword: (passwords.set, state),

@@ -193,7 +193,9 @@ async def build_middle(
     turns, door = Turns(), RemoteDoor()
     writer = Writer(stream, StateGroups(group), index, room_bus, user_bus, signer, room_keys=room_key, turns=turns)
     loaded = LoadedRooms(store, hub.is_watched, limits.rooms_in_memory)
-    people = People(accounts.is_local_user, accounts.is_guest, accounts.profile, accounts.mark_direct)
+    people = People(
+        accounts.is_local_user, accounts.is_guest, accounts.profile, accounts.mark_direct, accounts.stored_profile
+    )
     remote_writer = RemoteWriter(writer, index)
     accept = Accept(loaded, remote_writer, store, turns)
     writer.policy = accept.policy = Policy(door)
@@ -253,8 +255,9 @@ async def build_middle(
         keep_along=_keeper(accounts),
         clock_s=monotonic,
     )
-    direct_invitations = DirectInvitations(server, loaded, index, membership, blocks, presence.is_on_a_view)
-    presence.came = direct_invitations.came
+    direct_invitations = DirectInvitations(
+        server, loaded, membership, people, blocks, presence.is_on_a_view
+    )
     hub.watch_users(direct_invitations.user_changed)
     hub.watch_all_rooms(following.room_changed)
     hub.watch_users(following.user_changed)
@@ -275,6 +278,7 @@ async def build_middle(
         removal=Removal(loaded, writer, index, room_bus),
         upgrading=upgrading,
         following=following,
+        direct_invitations=direct_invitations,
         people=people,
         limits=room_limits,
     )
@@ -287,7 +291,7 @@ async def build_middle(
         typing,
         receipts,
         presence,
-        accounts.profile,
+        accounts.stored_profile,
         lambda: stream.committed,
         Abroad(door, elsewhere, monotonic),
         blocks,

@@ -9,8 +9,9 @@ from typing import Any
 import orjson
 
 from tripoint.accounts.ports import AccountService, Device
-from tripoint.core.canonical_json import JsonObject
+from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.ids import RoomId, ServerName, UserId, parse_user_id, server_of
+from tripoint.core.profile import MAX_KEY_BYTES, SHOWN, TIME_ZONE, is_profile_key
 from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.errors import EMPTY, MatrixError, bytes_response, invalid, json_response, missing
 from tripoint.matrix.push_rules import default_push_rules
@@ -19,7 +20,7 @@ from tripoint.matrix.sync.filters import read_filter
 from tripoint.net.http import Response
 from tripoint.rooms.commands import Origin, SetProfile
 from tripoint.rooms.ports import RoomReader, RoomService
-from tripoint.rooms.profiles import FIELDS
+from tripoint.rooms.refusals import Refusal, Refused
 
 # spec: "Client Config": these are the server's to write.
 _SERVER_TYPES = frozenset({"m.fully_read", "m.push_rules"})
@@ -43,7 +44,7 @@ class ProfileEndpoints:
         "GET", "/_matrix/client/v3/profile/{userId}", "/_matrix/client/r0/profile/{userId}", auth=Auth.NONE
     )
     async def profile(self, call: Call) -> Response:
-        return json_response(dict(await self._profile(call)))
+        return json_response(await self._profile(call))
 
     @endpoint(
         "GET",
@@ -58,13 +59,13 @@ class ProfileEndpoints:
             raise MatrixError(404, "M_NOT_FOUND", f"They have no {key}")
         return json_response({key: profile[key]})
 
-    async def _profile(self, call: Call) -> dict[str, str]:
+    async def _profile(self, call: Call) -> JsonObject:
         user_id = parse_user_id(call.path["userId"])
         if server_of(user_id) != self._server:
-            return dict(await self._reader.remote_profile(user_id))
+            return _checked(await self._reader.remote_profile(user_id))
         if not await self._accounts.is_local_user(user_id):
-            raise MatrixError(404, "M_NOT_FOUND", f"There is no user {user_id} here")
-        return dict(await self._reader.profile(user_id))
+            raise MatrixError(404, "M_NOT_FOUND", Refusal.NO_SUCH_USER.value)
+        return await self._reader.whole_profile(user_id)
 
     @endpoint(
         "PUT",
@@ -78,9 +79,9 @@ class ProfileEndpoints:
             raise missing(key)
         value = body[key]
         # spec: servers may reject null; who wants a field to be gone deletes it.
-        if not isinstance(value, str):
-            raise MatrixError(400, "M_BAD_JSON", f"{key} must be a text")
-        if key == "avatar_url" and value and _MXC.match(value) is None:
+        if value is None or (key in (*SHOWN, TIME_ZONE) and not isinstance(value, str)):
+            raise MatrixError(400, "M_BAD_JSON", f"{key} must be a text" if value is not None else "null is no value")
+        if key == "avatar_url" and value and _MXC.match(str(value)) is None:
             raise invalid("avatar_url must be an mxc:// address")
         await self._set(call, key, value)
         return EMPTY
@@ -90,18 +91,33 @@ class ProfileEndpoints:
         await self._set(call, self._own_field(call), None)
         return EMPTY
 
-    async def _set(self, call: Call, key: str, value: str | None) -> None:
-        await self._rooms.do(
-            SetProfile(actor=call.user_id, origin=Origin(call.session), field=key, value=value)
-        )
+    async def _set(self, call: Call, key: str, value: Json | None) -> None:
+        command = SetProfile(actor=call.user_id, origin=Origin(call.session), field=key, value=value)
+        try:
+            await self._rooms.do(command)
+        except Refused as refused:
+            if refused.refusal is not Refusal.TOO_LARGE or key in SHOWN:
+                raise
+            raise MatrixError(400, "M_PROFILE_TOO_LARGE", refused.text) from refused
 
     def _own_field(self, call: Call) -> str:
         if call.path["userId"] != call.user_id:
             raise MatrixError(403, "M_FORBIDDEN", "You may only change your own profile")
         key = call.path["keyName"]
-        if key not in FIELDS:
-            raise MatrixError(403, "M_FORBIDDEN", f"This server keeps no profile field {key}")
+        if len(key.encode()) > MAX_KEY_BYTES:
+            raise MatrixError(400, "M_KEY_TOO_LARGE", f"The name of a field has at most {MAX_KEY_BYTES} bytes")
+        if not is_profile_key(key):
+            raise invalid("That is no name for a field of a profile")
         return key
+
+
+def _checked(profile: JsonObject) -> JsonObject:
+    """A profile of another server, without what clients cannot take for one."""
+    return {
+        key: value
+        for key, value in profile.items()
+        if is_profile_key(key) and (key not in SHOWN or isinstance(value, str))
+    }
 
 
 class AccountDataEndpoints:

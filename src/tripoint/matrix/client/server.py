@@ -7,7 +7,6 @@ from tripoint.core.room_version import DEFAULT, SUPPORTED
 from tripoint.matrix.errors import MatrixError, json_response
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response
-from tripoint.rooms.profiles import FIELDS as PROFILE_FIELDS
 
 # Versions whose endpoints exist here or answer M_UNRECOGNIZED as they may; docs/specs.toml has the list.
 VERSIONS = ("v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12")
@@ -27,7 +26,7 @@ class ServerInfo:
                         "default": default_room_version,
                         "available": dict.fromkeys(SUPPORTED, "stable"),
                     },
-                    "m.profile_fields": {"enabled": True, "allowed": list(PROFILE_FIELDS)},
+                    "m.profile_fields": {"enabled": True},
                     "m.set_displayname": {"enabled": True},
                     "m.set_avatar_url": {"enabled": True},
                     "m.3pid_changes": {"enabled": False},

@@ -5,7 +5,7 @@ spec: Matrix server-server-api "Joining Rooms", "Knocking upon a room", "Invitin
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.errors import PeerError, RemoteFailed
@@ -153,15 +153,14 @@ class Handshakes:
             raise RemoteFailed(server, "its answer names no room") from None
         return NamedRoom(room_id, _servers(answer, "servers") or (server,))
 
-    async def profile(self, user_id: UserId) -> Mapping[str, str]:
+    async def profile(self, user_id: UserId) -> JsonObject:
         target = make_target(*V1, "query", "profile", query={"user_id": user_id})
         try:
-            answer = await self._client.request(server_of(user_id), "GET", target)
+            return await self._client.request(server_of(user_id), "GET", target)
         except RemoteRefused as refused:
             if refused.status in (403, 404):
-                raise Refused(Refusal.NO_SUCH_USER, f"There is no user {user_id}") from refused
+                raise Refused(Refusal.NO_SUCH_USER) from refused
             raise
-        return {key: value for key, value in answer.items() if isinstance(value, str)}
 
     async def hierarchy(self, server: ServerName, room_id: RoomId, *, suggested_only: bool) -> JsonObject:
         query = {"suggested_only": "true" if suggested_only else "false"}

@@ -43,7 +43,7 @@ class QueryEndpoints:
             raise invalid(str(error)) from error
         if server_of(user_id) != self._server or not await self._accounts.is_local_user(user_id):
             raise MatrixError(404, "M_NOT_FOUND", "There is no such user here")
-        profile = await self._reader.profile(user_id)
+        profile = await self._reader.whole_profile(user_id)
         field = call.query("field")
         body: JsonObject = {key: value for key, value in profile.items() if field in (None, key)}
         return json_response(body)

@@ -15,6 +15,7 @@ from tripoint.xmpp.c2s import (
     roster,
     server,
     upload,
+    vcard,
 )
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "roster",
     "server",
     "upload",
+    "vcard",
 ]

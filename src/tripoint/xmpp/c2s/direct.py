@@ -5,6 +5,7 @@ spec: RFC6121 5, 8.5; docs/mapping.md 15.1-15.7; XEP-0160 (what was missed). Mes
 from muc/messages.py through send(). What is said of earlier messages is relating.py's, copies are carbons.py's.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import structlog
@@ -240,19 +241,20 @@ class DirectMessages:
 
     # -- what was missed
 
-    async def show_missed(self, session: XmppSession) -> None:
-        """Messages that came while no resource of the account took any. spec: XEP-0160 3"""
+    async def show_missed(self, session: XmppSession, opened: Collection[RoomId]) -> None:
+        """Messages that came while no resource of the account took any; all of those in rooms that were `opened` just
+        now. spec: XEP-0160 3"""
         user = session.user
         if user is None or any(o is not session and o.priority >= 0 for o in user.available()):
             return
         seen = (await self._doors.names.load_names(_SEEN, session.user_id)).get("position")
-        if seen is None or not seen.isdecimal():
-            self._note_seen(session.user_id)  # the first time here: nothing was missed yet
-            return
+        # The first time here nothing was missed yet.
+        known = int(seen) if seen is not None and seen.isdecimal() else None
         for room_id, peer in await self.direct_rooms(session.user_id):
+            since = 0 if room_id in opened else known
             room = self._doors.reader.peek(room_id) or await self._doors.reader.room(room_id)
-            if room.last_position > int(seen):
-                await self._show_missed_in(session, room_id, peer, int(seen))
+            if since is not None and room.last_position > since:
+                await self._show_missed_in(session, room_id, peer, since)
         self._note_seen(session.user_id)
 
     async def _show_missed_in(self, session: XmppSession, room_id: RoomId, peer: UserId, seen: int) -> None:

@@ -4,7 +4,7 @@ spec: RFC6121 3, 4; docs/mapping.md 13.6 (what the middle hears), 13.10. Presenc
 subscription states is subscriptions.py.
 """
 
-from tripoint.core.ids import UserId
+from tripoint.core.ids import RoomId, UserId
 from tripoint.xmpp.c2s.subscriptions import inbound, outbound, subscription_of, with_subscription
 from tripoint.xmpp.c2s.users import MAX_ITEMS, LiveUser
 from tripoint.xmpp.jid import Jid, parse_jid, parse_user_jid
@@ -56,6 +56,7 @@ async def became_available(session: XmppSession, stanza: Element, jid: Jid) -> N
         return
     inside = _inside(stanza)
     first = session.presence is None
+    opened: list[RoomId] = []
     session.presence = inside
     was_silent = first or session.priority < 0
     session.priority = _priority_of(stanza)
@@ -68,9 +69,9 @@ async def became_available(session: XmppSession, stanza: Element, jid: Jid) -> N
     if first:
         _show_contacts(session, user)
         _show_requests(session, user)
-        await session.muc.show_invitations(session)
+        opened = await session.muc.show_invitations(session)
     if was_silent and session.priority >= 0:
-        await session.direct.show_missed(session)
+        await session.direct.show_missed(session, opened)
 
 
 @presence("unavailable", at=(At.ACCOUNT,), spec="RFC6121 4.5")

@@ -25,7 +25,7 @@ from tripoint.rooms.changes import (
     TypingChanged,
     UserChange,
 )
-from tripoint.rooms.commands import Invite
+from tripoint.rooms.commands import AcceptDirect, Invite
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.succession import predecessor_of, replacement_of, succeeds
@@ -38,7 +38,7 @@ from tripoint.xmpp.muc.resets import tell_reset
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.projection import Nicks, is_public, room_jid
 from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.render import body, invitation, room_message
+from tripoint.xmpp.render import body, invitation, room_message, to_attribute
 from tripoint.xmpp.session import Doors, XmppSession
 from tripoint.xmpp.tables import CONFERENCE_NS, Status
 from tripoint.xmpp.wire import Element
@@ -315,7 +315,7 @@ class Muc:
         if room.encrypted:
             text = "I would like to talk to you, end-to-end encrypted: open it in a Matrix client"
         return room_message(self._users.jid_of(member.event.sender), body(text), kind="chat").to(
-            self._users.jid_of(user_id).encode()
+            to_attribute(self._users.jid_of(user_id))
         )
 
     def _tell_turned_away(self, change: MembershipChanged) -> None:
@@ -338,13 +338,20 @@ class Muc:
             text_at(member.event.content, "reason"),
         )
 
-    async def show_invitations(self, session: XmppSession) -> None:
-        """Invitations that came while the user was away. docs/mapping.md 9.9"""
-        for room_id, membership in (await self._doors.reader.memberships(session.user_id)).items():
-            if membership == "invite":
-                data = self._told_of_invitation(await self._doors.reader.room(room_id), session.user_id)
-                if data is not None:
-                    session.send(data)
+    async def show_invitations(self, session: XmppSession) -> list[RoomId]:
+        """Invitations that came while the user was away; those of people here who want to talk are accepted, and are
+        what is returned. docs/mapping.md 9.9, 15.5"""
+        user_id = session.user_id
+        memberships = await self._doors.reader.memberships(user_id)
+        accepted = []
+        for room_id in [room_id for room_id, membership in memberships.items() if membership == "invite"]:
+            if (await self._doors.rooms.do(AcceptDirect(actor=user_id, room_id=room_id))).created:
+                accepted.append(room_id)
+                continue
+            data = self._told_of_invitation(await self._doors.reader.room(room_id), user_id)
+            if data is not None:
+                session.send(data)
+        return accepted
 
     async def accept_direct_invitation(self, session: XmppSession, stanza: Element, target: UserId) -> bool:
         """A direct invitation (XEP-0249) into a room of ours is a real one; True if this was one.

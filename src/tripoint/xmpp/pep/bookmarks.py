@@ -27,6 +27,7 @@ from tripoint.rooms.changes import (
 from tripoint.rooms.commands import Join, Leave, Secret
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.succession import predecessor_of, replacement_of
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid
 from tripoint.xmpp.muc.enter import check_nick, wished_nick
 from tripoint.xmpp.pep.conference import Conference, read_conference, stored_conference
@@ -91,8 +92,8 @@ class Bookmarks:
         stored = {item.item_id: item for item in await self._pep.stored.items(user_id, BOOKMARKS_NS)}
         joined: dict[str, Conference] = {}
         for jid, room in (await self.rooms(user_id)).items():
-            kept = stored.pop(jid, None)
-            kept = stored.pop(room.room_id, kept)
+            found = [item for key in _keys(room, jid) if (item := stored.pop(key, None)) is not None]
+            kept = found[0] if found else None
             joined[jid] = self._now(room, user_id, kept)
             if self._users.live(user_id) is not None:
                 self._told.setdefault(user_id, {}).setdefault(room.room_id, (jid, ""))
@@ -125,8 +126,11 @@ class Bookmarks:
             return None
 
     async def is_shown(self, room: RoomView, user_id: UserId) -> bool:
-        """Whether a room that an account is in is one on XMPP. docs/mapping.md 4.2, 15.1, 19.2, 22.1"""
+        """Whether a room that an account is in is one on XMPP. docs/mapping.md 4.2, 15.1, 19.2, 21.4, 22.1"""
         if room.membership(user_id) != "join" or room.encrypted:
+            return False
+        heir = replacement_of(room)
+        if heir is not None and heir in self._doors.reader.joined_rooms(user_id):
             return False
         create = room.state.get(("m.room.create", ""))
         if create is not None and create.content.get("type") == "m.space":
@@ -301,7 +305,8 @@ class Bookmarks:
         now = await self._bookmark_of(user_id, room_id)
         told = self._told.get(user_id, {})
         before = told.pop(room_id, None)
-        if before is not None and (now is None or now[0] != before[0]):
+        if before is not None and (now is None or now[0] != before[0]) and before[0] not in await self.rooms(user_id):
+            # Else another room is there now: one that took the place of this one (docs/mapping.md 21.4).
             self._tell_gone(user_id, before[0])
         if now is None:
             return
@@ -312,16 +317,15 @@ class Bookmarks:
             self._tell(user_id, jid, conference)
 
     async def _bookmark_of(self, user_id: UserId, room_id: RoomId) -> tuple[str, Conference] | None:
-        kept = await self._pep.stored.item(user_id, BOOKMARKS_NS, room_id)
         try:
             room = await self._doors.reader.room(room_id)
         except Refused:
             return None
         jid = room_jid(room, self._doors.domains)
         if await self.is_shown(room, user_id):
-            if kept is None:
-                kept = await self._pep.stored.item(user_id, BOOKMARKS_NS, jid)
-            return jid, self._now(room, user_id, kept)
+            found = [await self._pep.stored.item(user_id, BOOKMARKS_NS, key) for key in _keys(room, jid)]
+            return jid, self._now(room, user_id, next((item for item in found if item is not None), None))
+        kept = await self._pep.stored.item(user_id, BOOKMARKS_NS, room_id)
         if kept is None or stored_conference(kept.payload).autojoin:
             return None
         return jid, stored_conference(kept.payload)
@@ -337,6 +341,12 @@ class Bookmarks:
             del told[room_id]
         self._pep.notifier.tell_owner(user_id, BOOKMARKS_NS, retracted(BOOKMARKS_NS, (jid,)))
         self._pep.bookmarks_told(user_id)
+
+
+def _keys(room: RoomView, jid: str) -> tuple[str, ...]:
+    """Under what a bookmark may be kept: the room's id, the address that was given, the room that it replaced."""
+    older = predecessor_of(room)
+    return (room.room_id, jid) if older is None else (room.room_id, jid, older)
 
 
 def _room_address(item_id: str | None) -> Jid:

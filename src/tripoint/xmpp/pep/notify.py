@@ -50,8 +50,8 @@ def changed(change: NodeChanged) -> str:
 
 
 def last_item(node: str, item: NodeItem, by: str) -> str:
-    """The newest item, for who has just come. spec: XEP-0163 4.3.4"""
-    return published(node, (item,)) + delay(by, item.ts_ms)
+    """The newest item, for who has just come, and since when it is there if that is known. spec: XEP-0163 4.3.4"""
+    return published(node, (item,)) + (delay(by, item.ts_ms) if item.ts_ms else "")
 
 
 def _items(node: str, inside: str) -> str:

@@ -13,16 +13,17 @@ from msgspec.structs import replace
 
 from tripoint.accounts.refusals import NodeRefusal, NodeRefused
 from tripoint.core.ids import UserId
-from tripoint.core.nodes import MAX_ITEMS, NodeConfig, NodeItem
+from tripoint.core.nodes import MAX_ITEMS, Access, NodeConfig, NodeItem
 from tripoint.xmpp.forms import form_fields
 from tripoint.xmpp.jid import Jid, parse_user_jid
 from tripoint.xmpp.pep.notify import item_xml
 from tripoint.xmpp.pep.service import HIDDEN
 from tripoint.xmpp.pep.settings import config_form, read_settings
+from tripoint.xmpp.pep.vcard4 import take_card4
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.tables import DATA_FORMS_NS, PUBSUB_ERRORS_NS, PUBSUB_NS, PUBSUB_OWNER_NS
+from tripoint.xmpp.tables import DATA_FORMS_NS, PUBSUB_ERRORS_NS, PUBSUB_NS, PUBSUB_OWNER_NS, VCARD4_NODE
 from tripoint.xmpp.wire import Element, escape_attribute, render
 
 # spec: XEP-0060 10, XEP-0163 6.1
@@ -134,6 +135,8 @@ async def _publish(session: XmppSession, envelope: Element, request: Element, ow
         payload = render(payloads[0], _NOWHERE).decode()
         item = NodeItem(item_id, payload, session.full, 0)
         await session.pep.stored.publish(owner, _own(node), item, wanted=wanted)
+        if node == VCARD4_NODE:
+            await take_card4(session, payloads[0])
     published = f"<item id='{escape_attribute(item_id)}'/>"
     return _enveloped(f"<publish node='{escape_attribute(node)}'>{published}</publish>")
 
@@ -271,8 +274,12 @@ def _applied(config: NodeConfig, wanted: dict[str, object]) -> NodeConfig:
 
 def _fits(config: NodeConfig, wanted: dict[str, object]) -> bool:
     """Whether a node that is a view has these settings. How many items it has is not for a client to say: some ask for
-    numbers of their own (COMPAT: clients from before `max`)."""
-    return _applied(config, {**wanted, "max_items": config.max_items}) == config
+    numbers of their own (COMPAT: clients from before `max`). A node that everybody reads serves who wants contacts to
+    read it (COMPAT: clients ask so for names and avatars, which Matrix shows to everybody)."""
+    asked = {**wanted, "max_items": config.max_items}
+    if config.access is Access.OPEN and asked.get("access") is Access.PRESENCE:
+        del asked["access"]
+    return _applied(config, asked) == config
 
 
 def _elements(request: Element, name: str) -> list[Element]:

@@ -18,10 +18,12 @@ from tripoint.rooms.changes import NodeChanged, UserChange
 from tripoint.xmpp.pep.bookmarks import Bookmarks
 from tripoint.xmpp.pep.capabilities import Capabilities
 from tripoint.xmpp.pep.displayed import Displayed
+from tripoint.xmpp.pep.nick import Nick
 from tripoint.xmpp.pep.notify import Notifier, changed, last_item
 from tripoint.xmpp.pep.old_bookmarks import OldBookmarks
+from tripoint.xmpp.pep.vcard4 import shown_card4
 from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.tables import BOOKMARKS_NS, OLD_BOOKMARKS_NS, PRIVATE_NS, PUBSUB_ERRORS_NS
+from tripoint.xmpp.tables import BOOKMARKS_NS, OLD_BOOKMARKS_NS, PRIVATE_NS, PUBSUB_ERRORS_NS, VCARD4_NODE, VCARD_NS
 from tripoint.xmpp.wire import Element
 
 if TYPE_CHECKING:
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
     from tripoint.xmpp.muc.service import Muc
     from tripoint.xmpp.session import Doors, XmppSession
 
-# Nodes that are kept for other uses and are nobody's to see (private.py).
-HIDDEN: Final = frozenset({PRIVATE_NS})
+# Nodes that are kept for other uses and are nobody's to see (private.py, c2s/vcard.py).
+HIDDEN: Final = frozenset({PRIVATE_NS, VCARD_NS})
 # How many contacts' nodes are looked up before other work gets its turn.
 _AT_ONCE: Final = 20
 
@@ -69,7 +71,8 @@ class Pep:
         self.bookmarks = Bookmarks(doors, users, muc, direct, self, hub)
         self.old_bookmarks = OldBookmarks(users, self.bookmarks, self)
         self.displayed = Displayed(doors, users, muc, direct, self.bookmarks, self.notifier, hub)
-        for live in (self.bookmarks, self.old_bookmarks, self.displayed):
+        self.nick = Nick(doors, users, self.notifier, hub)
+        for live in (self.bookmarks, self.old_bookmarks, self.displayed, self.nick):
             self._live[live.name] = live
         hub.watch_users(self._user_changed)
 
@@ -102,12 +105,18 @@ class Pep:
     async def items(self, user_id: UserId, node: str, limit: int = MAX_ITEMS) -> Sequence[NodeItem]:
         """The newest items, the newest first."""
         live = self._live.get(node)
-        return await (self.stored.items(user_id, node, limit) if live is None else live.items(user_id, limit))
+        if live is not None:
+            return await live.items(user_id, limit)
+        found = await self.stored.items(user_id, node, limit)
+        return found if node != VCARD4_NODE else [await shown_card4(self._doors, user_id, item) for item in found]
 
     async def item(self, user_id: UserId, node: str, item_id: str) -> NodeItem | None:
         """One item."""
         live = self._live.get(node)
-        return await (self.stored.item(user_id, node, item_id) if live is None else live.item(user_id, item_id))
+        if live is not None:
+            return await live.item(user_id, item_id)
+        found = await self.stored.item(user_id, node, item_id)
+        return found if found is None or node != VCARD4_NODE else await shown_card4(self._doors, user_id, found)
 
     async def may_read(self, owner: UserId, config: NodeConfig, viewer: "XmppSession") -> bool:
         """Whether somebody may read a node. spec: XEP-0060 4.5"""
