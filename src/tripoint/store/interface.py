@@ -69,6 +69,8 @@ class MembershipRow(Struct, frozen=True):
     position: int
 
 
+MEDIA_BLOCK = 4096
+
 Done = Callable[[StoreError | None], None]
 
 
@@ -249,7 +251,8 @@ class MediaStore(Writer, Protocol):
         """Whether any name still stands for these bytes."""
 
     async def load_uploaded_bytes(self, user_id: UserId) -> int:
-        """How much a user has uploaded, what was announced and has not come included."""
+        """How much a user has uploaded, what was announced and has not come included. Each file counts as MEDIA_BLOCK
+        bytes at least, since that is what it takes: nobody fills a disk with files of one byte."""
 
     async def load_pending_media(self, user_id: UserId) -> Sequence[PutMedia]:
         """Names that a user has got for files that have not come, the oldest first."""
