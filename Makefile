@@ -35,6 +35,7 @@ check: $(VENV)/.test
 	$(BIN)/python -m tools.pure_rule
 	$(BIN)/python -m tools.layout_rule
 	$(BIN)/python -m tools.word_rule
+	$(BIN)/python -m tools.rows_rule
 	$(BIN)/python -m tools.specs_index
 	$(BIN)/python -m tools.generate --check
 

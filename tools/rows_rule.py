@@ -37,7 +37,7 @@ def rows_of(mapping: str) -> Iterator[str]:
             if first in NAMED_BY:
                 named = True
             elif named and not first.startswith("---"):
-                yield f"{section} {first}"
+                yield f"{section} {first}".replace(",", "")
         else:
             named = False
 

@@ -2,9 +2,13 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -52,6 +56,32 @@ def test_accounts_are_made_before_and_beside_a_running_server(tmp_path: Path) ->
             log_in(server.http, name, password)
         register(server.http, "carol", token)
         log_in(server.http, "carol", "secret three")
+
+
+def test_a_file_is_taken_away_from_a_running_server_and_given_back(tmp_path: Path) -> None:
+    config = ("--config", str(tmp_path / "tripoint.toml"))
+    with running_server(tmp_path) as server:
+        server.register("alice", "correct horse")
+        account = b64encode(b"alice:correct horse").decode()
+        request = urllib.request.Request(f"{server.http}/upload", b"bad", {"Authorization": f"Basic {account}"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            url = answer.headers["Location"]
+        assert url.startswith(f"http://localhost:{server.ports['http']}/m/")
+        database = sqlite3.connect(server.data / "tripoint.db")
+        (mxc,) = database.execute("SELECT 'mxc://' || server || '/' || media_id FROM media").fetchone()
+        database.close()
+        statuses = []
+        for more in ((), ("--release",)):
+            statuses.append(tripoint("media", "quarantine", mxc, *more, *config, folder=tmp_path).returncode)
+            try:
+                with urllib.request.urlopen(url.replace("localhost", "127.0.0.1"), timeout=10) as answer:
+                    statuses.append(answer.status)
+            except urllib.error.HTTPError as error:
+                statuses.append(error.code)
+        assert statuses == [0, 404, 0, 200]
+        for wrong, said in (("mxc://localhost/none", "not known here"), ("nonsense", "no name of a file")):
+            done = tripoint("media", "quarantine", wrong, *config, folder=tmp_path)
+            assert done.returncode != 0 and said in done.stderr and "Traceback" not in done.stderr
 
 
 def log_in(base: str, name: str, password: str) -> None:

@@ -441,3 +441,20 @@ def test_27_2_a_file_sent_on_by_the_address_that_was_shown_is_text(at_tea: AtTea
         assert (await tea.event())["content"]["body"] == url
 
     at_tea(test)
+
+
+def test_10_8_the_whole_of_a_message_that_irc_cuts(at_tea: AtTea) -> None:
+    async def test(tea: Tea) -> None:
+        text = "\n".join(f"line {number} of <many> é" for number in range(20))
+        event_id = await tea.say({"msgtype": "m.text", "body": text})
+        lines = [await tea.irc.next() for _ in range(4)]
+        url = url_in(lines[3])
+        assert lines[2].endswith(":line 2 of <many> é") and lines[3].endswith(f":... [20 lines] {url}")
+        status, headers, body = await tea.at.web("GET", url)
+        assert (status, body.decode()) == (200, text + "\n")
+        assert headers["content-type"] == "text/plain; charset=utf-8"
+        assert headers["x-content-type-options"] == "nosniff"
+        await tea.matrix.send(f"PUT /rooms/{{{ALIAS}}}/redact/<{event_id}>/r1 {{}}")
+        assert (await tea.get(url))[0] == 404
+
+    at_tea(test)

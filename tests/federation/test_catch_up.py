@@ -217,3 +217,40 @@ def test_the_work_for_one_event_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
             assert len(neighbour.asked) <= 5
 
     run(work)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("patient", [True, False])
+def test_what_was_done_while_we_came_in_is_taken_in_beside_our_join(version: str, patient: bool) -> None:
+    """A server that is busy with its room lets somebody in and goes on from where it was: our join is a fork of that.
+
+    What it goes on from is state to us, from before our time, and nothing that anybody would send.
+    """
+
+    async def work() -> None:
+        async with islands("a.org", "b.org") as servers:
+            one, two = servers
+            alice, bob = await one.party.account("alice"), await two.party.account("bob")
+            room_id = await make_room(one, alice, version)
+            room = await one.party.middle.loaded.get(room_id)
+            aside = one.party.middle.writer.begin(room)
+            topic = aside.append(alice, "m.room.topic", {"topic": "while you came in"}, state_key="")
+            join = await bring_in(one, two, bob, room_id)
+            assert topic.prev_events == join.prev_events
+            await one.deliver(topic)
+            middle = two.party.middle
+            neighbour = Neighbour(one)
+            catching = CatchUp(middle.loaded, middle.accept, middle.outliers, middle.store, neighbour)
+            said = await one.party.say(alice, room_id, "welcome")
+            (message,) = [event for event in one.outgoing if event.event_id == said]
+            assert set(message.prev_events) == {topic.event_id, join.event_id}
+            assert await catching.take(copy(message), one.name, patient=patient) is Verdict.ACCEPTED
+            assert (await middle.loaded.get(room_id)).topic == "while you came in"
+            assert await two.state(room_id) == await one.state(room_id)
+            assert shown(two)[-2:] == [topic.event_id, said]
+            # And what follows that alone.
+            again = aside.append(alice, "m.room.name", {"name": "Tea"}, state_key="")
+            await one.deliver(again)
+            assert await catching.take(copy(again), one.name, patient=patient) is Verdict.ACCEPTED
+
+    run(work)

@@ -154,6 +154,14 @@ def test_the_oldest_files_of_others_go_first(tmp_path: Path) -> None:
         assert sum(here) == 2
         assert await b.middle.store.load_cached_bytes(server(B)) == 2000
         await b.media.library.find(parse_mxc(own))
+        # Bytes that somebody took away are noticed, and fetched again with the next question.
+        kept = await b.media.library.find(names[here.index(True)])
+        b.media.disk.remove(kept.content)
+        with pytest.raises(MediaRefused):
+            await b.media.library.open(kept)
+        opened = await b.media.library.open(await b.media.library.find(kept.mxc))
+        assert opened.length == 1000
+        opened.close()
         # What is gone is fetched again.
         assert (await b.media.library.find(names[here.index(False)])).size == 1000
 

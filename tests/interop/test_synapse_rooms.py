@@ -371,15 +371,8 @@ def test_a_room_that_was_replaced_leads_to_the_new_one(world: World, home: str, 
         old = await host.create("9", name="Tea")
         await guest.join(old, via=host.server.name)
         await guest.until(lambda: guest.membership.get(old) == "join")
-        if home == "synapse":
-            done = await host.call("POST", f"/rooms/{quoted(old)}/upgrade", {"new_version": version})
-            new = done["replacement_room"]
-        else:
-            # There is no /upgrade here yet; what a client can do itself is done by hand.
-            last = await host.send(old, "moving")
-            new = await host.create(version, creation_content={"predecessor": {"room_id": old, "event_id": last}})
-            tombstone = {"body": "moved", "replacement_room": new}
-            await host.set_state(old, "m.room.tombstone", tombstone)
+        done = await host.call("POST", f"/rooms/{quoted(old)}/upgrade", {"new_version": version})
+        new = done["replacement_room"]
         await guest.until(lambda: any(event["type"] == "m.room.tombstone" for event in guest.timeline[old]))
         assert (await guest.state_content(old, "m.room.tombstone"))["replacement_room"] == new
         await guest.join(new, via=host.server.name)

@@ -132,4 +132,4 @@ def test_a_split_keeps_every_character_but_spaces(text: str, budget: int) -> Non
 def test_a_very_long_text_is_cut_short_with_a_pointer() -> None:
     text = "\n".join(f"line {number}" for number in range(20))
     assert split_message(text, 400) == ["line 0", "line 1", "line 2", "... [20 lines]"]
-    assert split_message(text, 400, "https://x/m/1")[-1] == "... [20 lines] https://x/m/1"
+    assert split_message(text, 400, lambda: "https://x/m/1")[-1] == "... [20 lines] https://x/m/1"

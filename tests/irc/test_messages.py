@@ -45,6 +45,9 @@ class NoFiles:
     def url(self, event_id: EventId, attachment: Attachment) -> str | None:
         return None
 
+    def text_url(self, event_id: EventId) -> str | None:
+        return None
+
 
 def names() -> Names:
     return Names(SERVER, NoTable(), NoFiles())

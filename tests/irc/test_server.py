@@ -241,7 +241,7 @@ def test_what_matrix_clients_write() -> None:
             for _ in range(4):
                 assert (await bob.line()).startswith(":ann!ann@example.org PRIVMSG #tea :word word")
             await say(server, ann, room, {"msgtype": "m.text", "body": "\n".join("x" * 30)})
-            for wanted in ("x", "x", "x", "... [30 lines]"):
+            for wanted in ("x", "x", "x", "... [30 lines] https://files.example.org/m/*/message.txt"):
                 await bob.expect(f":ann!ann@example.org PRIVMSG #tea :{wanted}")
             # Nothing to show, nothing shown.
             for empty in ({}, {"msgtype": "m.text"}, {"msgtype": "m.text", "body": ""}, {"body": 5}):

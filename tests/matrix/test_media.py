@@ -6,6 +6,7 @@ spec: Matrix client-server-api content-repo
 import asyncio
 import hashlib
 import io
+import signal
 import zlib
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.support.media import body_of
 from tests.support.middle import Clock, make_config, run
 from tripoint.config.options import Config, Media
 from tripoint.core.mxc import parse_mxc
+from tripoint.media.library import LAPSED_MS
 from tripoint.media.uploads import MAX_PENDING, PENDING_MS
 from tripoint.net.http import Response
 
@@ -221,6 +223,7 @@ def test_a_name_lapses_and_is_forgotten() -> None:
             clock.now += PENDING_MS / 1000 + 1
             assert await error_of(await put(alice, uri, b"late")) == (404, "M_NOT_FOUND")
             assert await error_of(await get(alice, f"download/{name_of(uri)}")) == (404, "M_NOT_FOUND")
+            clock.now += LAPSED_MS / 1000
             await server.media.library.sweep()
             assert await server.party.middle.store.load_media(*name_of(uri).split("/")) is None  # type: ignore[arg-type]
 
@@ -285,8 +288,9 @@ def test_a_thumbnail_keeps_what_is_transparent_and_is_made_once() -> None:
             first = await body_of(response)
             with Image.open(io.BytesIO(first)) as image:
                 assert (image.mode, image.size) == ("RGBA", (96, 96))
-            await server.media.worker.close()
-            server.media.worker.do = None  # type: ignore[method-assign,assignment]  # whoever asks it now fails
+            worker = server.media.thumbnails._worker
+            await worker.close()
+            worker.do = None  # type: ignore[method-assign,assignment]  # whoever asks it now fails
             assert await body_of(await thumbnail(alice, uri, 96, 96)) == first
 
     run(work)
@@ -377,5 +381,63 @@ def test_a_quarantined_file_is_not_there() -> None:
             uri = await upload(alice, b"bad")
             assert await server.media.shelf.quarantine(parse_mxc(uri))
             assert await error_of(await get(alice, f"download/{name_of(uri)}")) == (404, "M_NOT_FOUND")
+
+    run(work)
+
+
+def test_a_room_full_of_clients_has_a_thumbnail_made_once() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            uri = await upload(alice, picture(500, 500))
+            worker = server.media.thumbnails._worker
+            jobs: list[dict[str, Any]] = []
+            do = worker.do
+
+            async def counted(job: dict[str, Any]) -> dict[str, Any]:
+                jobs.append(job)
+                return await do(job)
+
+            worker.do = counted  # type: ignore[method-assign]
+            answers = await asyncio.gather(*(thumbnail(alice, uri, 96, 96) for _ in range(50)))
+            assert len({await body_of(answer) for answer in answers}) == 1
+            assert len(jobs) == 1
+
+    run(work)
+
+
+def test_a_worker_that_dies_or_hangs_costs_one_thumbnail(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            one, two = await upload(alice, picture(500, 500)), await upload(alice, picture(501, 500))
+            await body_of(await thumbnail(alice, one, 32, 32))
+            process = server.media.thumbnails._worker._process
+            assert process is not None
+            process.kill()
+            await process.wait()
+            await body_of(await thumbnail(alice, one, 96, 96))
+            await body_of(await thumbnail(alice, two, 32, 32))
+            process = server.media.thumbnails._worker._process
+            assert process is not None
+            process.send_signal(signal.SIGSTOP)
+            monkeypatch.setattr("tripoint.media.thumbnails.JOB_S", 0.3)
+            assert await error_of(await thumbnail(alice, two, 96, 96)) == (400, "M_UNKNOWN")
+            monkeypatch.setattr("tripoint.media.thumbnails.JOB_S", 20.0)
+            await body_of(await thumbnail(alice, two, 96, 96))
+            assert process.returncode is not None, "the one that hung is killed"
+
+    run(work)
+
+
+def test_a_file_whose_bytes_are_lost_is_not_forgotten() -> None:
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            uri = await upload(alice, b"here")
+            server.media.disk.remove(hashlib.sha256(b"here").hexdigest())
+            assert await error_of(await get(alice, f"download/{name_of(uri)}")) == (404, "M_NOT_FOUND")
+            assert await server.party.middle.store.load_media(*name_of(uri).split("/"))  # type: ignore[arg-type]
 
     run(work)

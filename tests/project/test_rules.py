@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tools import import_rule, layout_rule, pure_rule, word_rule
+from tools import import_rule, layout_rule, pure_rule, rows_rule, word_rule
 from tools.source import ROOT
 
 
@@ -123,3 +123,38 @@ def test_ordinary_text_is_not() -> None:
 
 def test_every_shell_script_stops_at_a_failure() -> None:
     assert "set -euo pipefail" in (ROOT / ".ci" / "run").read_text("utf-8")
+
+
+def test_every_row_of_the_mapping_is_played_or_named() -> None:
+    assert rows_rule.findings() == []
+
+
+def test_rows_are_found_by_number_and_by_name() -> None:
+    mapping = """
+## 8. Modes
+|8.1|Topic|
+* 8.2 **More**
+## 20. Calls
+|20.1|Call|
+## 21. Federation
+|21.3|Split|
+|21.4|Upgrade|
+## 25. Errors
+| Cause | Matrix |
+|---|---|
+|banned|403|
+|full, too many|403|
+
+|not a row|of it|
+"""
+    assert list(rows_rule.rows_of(mapping)) == ["8.1", "8.2", "21.4", "25 banned", "25 full too many"]
+
+
+def test_a_row_must_be_played_or_named_and_not_both() -> None:
+    covered, missing = {"1.1": "a.txt", "1.2": "b.txt", "9.9": "c.txt"}, {"1.2": "later", "1.3": ""}
+    found = list(rows_rule.differences(["1.1", "1.2", "1.3", "1.4"], covered, missing))
+    assert len(found) == 4
+    assert any("1.4" in line and "no script" in line for line in found)
+    assert any("1.2" in line and "stands in" in line for line in found)
+    assert any("no row 9.9" in line for line in found)
+    assert any("1.3" in line and "does not say why" in line for line in found)

@@ -12,6 +12,7 @@ from tests.support.middle import Party, party, run
 from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
 from tripoint.core.power import Rank
 from tripoint.core.room_version import ROOM_VERSIONS
+from tripoint.rooms import upgrading
 from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomMoved
 from tripoint.rooms.commands import (
     Ban,
@@ -454,5 +455,30 @@ def test_who_leaves_the_old_room_stays_in_the_new_one() -> None:
             await p.do(Leave(actor=bob, room_id=old_id))
             assert new.membership(bob) == "join"
             await p.do(SetAlias(actor=bob, room_id=new.room_id, alias=RoomAlias("#pot:example.org")))
+
+    run(work)
+
+
+def test_large_rooms_go_over_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upgrading, "MAX_MEMBERS", 5)
+
+    async def work() -> None:
+        async with party() as p:
+            alice, *people = await p.accounts("alice", *(f"user{number}" for number in range(45)))
+            banned, members = people[:22], people[22:]
+            old_id = await p.room(alice, template=Template.PRIVATE_CHAT)
+            for one in members:
+                await p.do(Invite(actor=alice, room_id=old_id, target=one))
+                await p.do(Join(actor=one, room_id=old_id))
+            for one in banned:
+                await p.do(Ban(actor=alice, room_id=old_id, target=one))
+            here = members[-8:]
+            for number, one in enumerate(here):
+                p.middle.presence.session_up(one, f"irc-{number}")
+            new = await upgrade(p, alice, old_id)
+            await p.middle.following.settled()
+            assert {new.membership(one) for one in banned} == {"ban"}
+            assert {new.membership(one) for one in members[:-8]} == {"invite"}
+            assert {new.membership(one) for one in here} == {"join"}
 
     run(work)

@@ -96,6 +96,23 @@ def user_invite(uses: int, days: int, config_path: Path | None) -> None:
 
 
 @main.group()
+def media() -> None:
+    """Files that people uploaded. The server may be running or not."""
+
+
+@media.command("quarantine")
+@click.argument("mxc")
+@click.option("--release", is_flag=True, help="Give it out again.")
+@_CONFIG
+def media_quarantine(mxc: str, release: bool, config_path: Path | None) -> None:
+    """Give the file MXC (mxc://server/id) out to nobody any more: not by Matrix, not by links, not to other
+    servers. Its bytes stay on disk."""
+    from tripoint.cli.media import quarantine
+
+    sys.exit(quarantine(load(config_path), mxc, on=not release))
+
+
+@main.group()
 def keys() -> None:
     """The key with which this server signs. Stop the server first."""
 

@@ -27,7 +27,7 @@ _NUMERICS = {
     "I": (n.RPL_INVEXLIST, n.RPL_ENDOFINVEXLIST, "Invite Exception"),
 }
 _MASK_REFUSALS = frozenset({Refusal.BAD_MASK, Refusal.NO_SUCH_MASK})
-_NO_SUCH_USER = "There is no such user"
+_NO_SUCH_USER = Refusal.NO_SUCH_USER.value
 
 
 def show_list(session: IrcSession, channel: Channel, letter: str) -> None:

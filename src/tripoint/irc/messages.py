@@ -58,7 +58,8 @@ def content_lines(
     spoken = _spoken(names, event_id, content, mask, target)
     if spoken is None:
         return []
-    lines = split_message(lead.before(spoken.text, emote=spoken.emote), spoken.budget)
+    text = lead.before(spoken.text, emote=spoken.emote)
+    lines = split_message(text, spoken.budget, lambda: names.files.text_url(event_id))
     if spoken.emote:
         return [f"{spoken.head}{_ACTION}{line}\x01" for line in lines]
     return [spoken.head + line for line in lines]

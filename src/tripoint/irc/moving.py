@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from tripoint.irc.session import IrcSession
 
 UPGRADED: Final = "This room was upgraded"
+NOT_ALONG: Final = f"{UPGRADED}, and you are not in the new one"
 # People that come and go with it; beyond that a client is quicker with the list of those who are there.
 MAX_STEPS: Final = 50
 
@@ -89,7 +90,7 @@ class Moving:
             channels.detach(old, session)
             return
         if (closed := _closed_to(room, session)) is not None:
-            self._turn_away(session, old, closed)
+            self._turn_away(session, old, f"{UPGRADED}: {closed}")
             return
         channel = channels.opened(room)
         channel.attach(session)
@@ -115,14 +116,16 @@ class Moving:
             new.arrival = (key, differences(old, new, self._now_ms()))
         return new.arrival[1]
 
+    def _say_no(self, session: IrcSession, name: str, text: str) -> None:
+        words = f":{self._names.server} {n.ERR_NOSUCHCHANNEL} {session.nick} {name}"
+        session.outbox.send(seal(fitted(words, one_line(text))))
+
     def _notice(self, name: str, text: str) -> Outgoing:
         return Outgoing([fitted(f":{self._names.server} NOTICE {name}", one_line(text))], ts_ms=self._now_ms())
 
-    def _turn_away(self, session: IrcSession, old: Channel, why: str) -> None:
-        """The session is in the old channel no more, and not in the new one."""
-        text = one_line(f"{UPGRADED}, and you are not in the new one: {why}")
-        words = f":{self._names.server} {n.ERR_NOSUCHCHANNEL} {session.nick} {old.name}"
-        session.outbox.send(seal(fitted(words, text)))
+    def _turn_away(self, session: IrcSession, old: Channel, text: str) -> None:
+        """The session is in the old channel no more, and does not hear the new one."""
+        self._say_no(session, old.name, text)
         session.tell(Outgoing([fitted(f":{session.mask} PART {old.name}", UPGRADED)]))
         self.channels.detach(old, session)
 
@@ -144,7 +147,7 @@ class Moving:
             elif change.stays:
                 session.tell(self._notice(old.name, change.text))
             else:
-                self._turn_away(session, old, change.text)
+                self._turn_away(session, old, f"{NOT_ALONG}: {change.text}")
 
     def _catch_up(self, channel: Channel) -> None:
         """Nobody goes over: what was not told meanwhile is told now."""
@@ -181,10 +184,7 @@ class Moving:
         try:
             done = await session.do(FollowRoom(actor=session.user_id, room_id=room.room_id))
         except Refused as refused:
-            name = self._names.channel(room)
-            text = one_line(f"{UPGRADED}, and you are not in the new one: {refused.text}")
-            words = f":{self._names.server} {n.ERR_NOSUCHCHANNEL} {session.nick} {name}"
-            session.outbox.send(seal(fitted(words, text)))
+            self._say_no(session, self._names.channel(room), f"{NOT_ALONG}: {refused.text}")
             return
         found: RoomId = done.room_id or room.room_id
         view = await self._reader.room(found)

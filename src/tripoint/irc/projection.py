@@ -207,7 +207,7 @@ class Names:
         if claim is not None:
             self._claims[new.room_id] = self._claims.get(new.room_id, claim)
             self._claimed[claim] = new.room_id
-        name = self._slugs.get(old.room_id) if shown is None else shown
+        name = shown if shown is not None else self._slugs.get(old.room_id, claim)
         alias = None if name is None else alias_of_channel(name, self.server)
         is_ours = alias is not None and server_of(RoomAlias(alias)) == self.server
         own = new.canonical_alias

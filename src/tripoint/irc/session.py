@@ -308,21 +308,21 @@ class IrcSession:
             if not own.direct and fold(own.name) == fold(word):
                 return own
         if not is_channel(word):
-            raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
-        raise IrcRefused(n.ERR_NOTONCHANNEL, echo(word), "You're not on that channel")
+            raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), Refusal.NO_SUCH_ROOM.value)
+        raise IrcRefused(n.ERR_NOTONCHANNEL, echo(word), Refusal.NOT_JOINED.value)
 
     async def room_named(self, word: str) -> RoomId:
         """The room with this channel name, whether we are in it or not. Raises IrcRefused(403)."""
         room_id = await self.network.find_room(word, self.user_id)
         if room_id is None:
-            raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
+            raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), Refusal.NO_SUCH_ROOM.value)
         return room_id
 
     async def user_named(self, word: str) -> UserId:
         """Who has this nick. Raises IrcRefused(401)."""
         user_id = await self.network.find_user(word)
         if user_id is None:
-            raise IrcRefused(n.ERR_NOSUCHNICK, echo(word), "No such nick/channel")
+            raise IrcRefused(n.ERR_NOSUCHNICK, echo(word), Refusal.NO_SUCH_USER.value)
         return user_id
 
     # --- one command -------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ spec: docs/mapping.md 10.7, 10.8.  The line limit itself is in wire.py.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 
 from tripoint.irc.formatting import PLAIN, apply_code, has_codes, switch_codes
 
@@ -20,11 +21,11 @@ _LOOK_BACK = 80
 _ZERO_WIDTH_JOINER = "\u200d"
 
 
-def split_message(text: str, budget: int, url: str | None = None) -> list[str]:
+def split_message(text: str, budget: int, url_of_whole: Callable[[], str | None] = lambda: None) -> list[str]:
     """The lines of one message: its own line breaks (blank ones dropped) and then each cut to `budget` bytes.
 
-    Beyond MAX_LINES lines or MAX_BYTES bytes only the first three are given, and then ``... [N lines]`` with
-    `url`, where the whole text can be read, if there is one.
+    Beyond MAX_LINES lines or MAX_BYTES bytes only the first three are given, and then ``... [N lines]`` with where
+    the whole text can be read, if there is such a place.
     """
     if "\n" not in text and len(text) * 4 <= budget:
         return [text] if text else []
@@ -33,7 +34,7 @@ def split_message(text: str, budget: int, url: str | None = None) -> list[str]:
         if piece.strip():
             lines += split_line(piece.rstrip("\r"), budget)
     if len(lines) > MAX_LINES or sum(len(line.encode("utf-8", "replace")) for line in lines) > MAX_BYTES:
-        rest = f"... [{len(lines)} lines]"
+        rest, url = f"... [{len(lines)} lines]", url_of_whole()
         return [*lines[:LINES_BEFORE_POINTER], f"{rest} {url}" if url else rest]
     return lines
 

@@ -36,6 +36,8 @@ FAILED_MS: Final = 60_000
 MAX_FAILED: Final = 10_000
 # When a cached file was last asked for is written down this exactly.
 USED_MS: Final = 86_400_000
+# A name is forgotten this long after it has lapsed: an upload that began in time may still run (net.http UPLOAD_S).
+LAPSED_MS: Final = 7_200_000
 _SWEEP_ROWS: Final = 100
 
 
@@ -102,6 +104,9 @@ class Library:
             raise MediaRefused(MediaRefusal.SERVER_BUSY) from error
         if opened is None:
             log.error("media.bytes_missing", mxc=str(file.mxc), content=file.content)
+            row = await self._store.load_media(file.mxc.server, file.mxc.media_id)
+            if row is not None and row.uploader is None and not row.quarantined:
+                await self._shelf.drop(row)  # the next who asks makes this server fetch it again
             raise MediaRefused(MediaRefusal.NOT_FOUND)
         return opened
 
@@ -200,7 +205,7 @@ class Library:
 
     async def sweep(self) -> None:
         """Forget names whose files did not come, and cached files beyond what is kept."""
-        for row in await self._store.load_lapsed_media(self._now_ms()):
+        for row in await self._store.load_lapsed_media(self._now_ms() - LAPSED_MS):
             await self._shelf.drop(row)
         while (over := await self._store.load_cached_bytes(self._server) - self.limits.bytes) > 0:
             rows = await self._store.load_cached_media(self._server, _SWEEP_ROWS)

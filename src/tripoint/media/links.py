@@ -1,10 +1,10 @@
 """Capability URLs: how a file in a message is reached by whoever was shown the message, without a token.
 
 A link belongs to one file in one event, and leads somewhere as long as that event does: it is not redacted, somebody
-of this server is in its room, the file is not quarantined; or to the picture of a profile, as long as it is that.
-Whoever uploads a file by XMPP or IRC gets a link of his own, which goes with the first message with the file that is
-redacted.
-spec: docs/mapping.md 12.2-12.4, 27.7. Read next: web.py.
+of this server is in its room, the file is not quarantined; or to the picture of a profile, as long as it is that. A
+message that is too long for IRC has a link to its text, on the same terms. Whoever uploads a file by XMPP or IRC gets a
+link of his own, which goes with the first message with the file that is redacted.
+spec: docs/mapping.md 10.8, 12.2-12.4, 17.1, 27.7. Read next: web.py.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ import hmac
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -20,9 +21,9 @@ import structlog
 from tripoint.core.attachment import Attachment, attachment_in
 from tripoint.core.canonical_json import JsonObject, decode_lenient
 from tripoint.core.errors import PeerError
-from tripoint.core.ids import EventId, UserId
+from tripoint.core.ids import EventId, ServerName, UserId
 from tripoint.core.media_types import clean_filename
-from tripoint.core.message import edit_in
+from tripoint.core.message import edit_in, view_message
 from tripoint.core.mxc import Mxc, make_mxc
 from tripoint.media.refusals import MediaRefusal, MediaRefused
 from tripoint.store.interface import MediaStore, StoredEvent, StoreError
@@ -42,6 +43,25 @@ _REMEMBERED: Final = 20_000
 _MAX_SUBJECTS: Final = 1000
 
 
+# The name under which a text is found.
+_TEXT_NAME: Final = "message.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedFile:
+    """What a link leads to: a file, and what it is called."""
+
+    mxc: Mxc
+    filename: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedText:
+    """What a link leads to: the text of a message."""
+
+    text: str
+
+
 class Links:
     """media.ports.FileLinks. `origin` ("https://files.example.org") is set when it is known; "" gives no links out.
 
@@ -49,8 +69,9 @@ class Links:
     the same whenever the event is shown, and no one else can make it.
     """
 
-    def __init__(self, store: MediaStore, stream: Stream, secret: bytes, origin: str) -> None:
+    def __init__(self, server: ServerName, store: MediaStore, stream: Stream, secret: bytes, origin: str) -> None:
         self.origin = origin
+        self._server = server
         self._store = store
         self._stream = stream
         self._key = hmac.digest(secret, b"media links", "sha256")
@@ -63,11 +84,22 @@ class Links:
         """The link to a file in an event; None where there is none."""
         if not self.origin or attachment.mxc is None:
             return None
-        return self._given(attachment.mxc, event_id, attachment.filename)
+        mxc, name = attachment.mxc, attachment.filename
+        link = self._link(mxc, event_id)
+        return self._given(PutMediaLink(link, mxc.server, mxc.media_id, event_id, name))
+
+    def text_url(self, event_id: EventId) -> str | None:
+        """The link to the text of a message; None where there is none."""
+        if not self.origin:
+            return None
+        # A file has an id; a text has none.
+        return self._given(PutMediaLink(self._code(f"text {event_id}"), self._server, "", event_id, _TEXT_NAME))
 
     def profile_url(self, user_id: UserId, mxc: Mxc) -> str | None:
         """The link to the picture of a local user's profile, as long as it is that; None where there is none."""
-        return self._given(mxc, user_id, "avatar") if self.origin else None
+        if not self.origin:
+            return None
+        return self._given(PutMediaLink(self._link(mxc, user_id), mxc.server, mxc.media_id, user_id, "avatar"))
 
     @property
     def upload_url(self) -> str | None:
@@ -90,14 +122,13 @@ class Links:
     def is_slot(self, mxc: Mxc, key: str) -> bool:
         return hmac.compare_digest(self._slot(mxc).encode(), key.encode("utf-8", "replace"))
 
-    def _given(self, mxc: Mxc, subject: str, filename: str) -> str:
-        link = self._link(mxc, subject)
-        if link not in self._lately:
+    def _given(self, row: PutMediaLink) -> str:
+        if row.link not in self._lately:
             while len(self._lately) >= _REMEMBERED:
                 del self._lately[next(iter(self._lately))]
-            row = self._lately[link] = PutMediaLink(link, mxc.server, mxc.media_id, subject, filename)
-            self._stream.submit([row], self._noted(link))
-        return self._address(link, filename)
+            self._lately[row.link] = row
+            self._stream.submit([row], self._noted(row.link))
+        return self._address(row.link, row.filename)
 
     def _noted(self, link: str) -> Callable[[StoreError | None], None]:
         def done(error: StoreError | None) -> None:
@@ -145,35 +176,42 @@ class Links:
         media = await self._store.load_media(row.server, row.media_id)
         return make_mxc(row.server, row.media_id) if media is not None and media.uploader == user_id else None
 
-    async def target(self, link: str) -> tuple[Mxc, str] | None:
-        """The file that a link leads to now, and what it is called; None where it leads nowhere any more."""
+    async def target(self, link: str) -> LinkedFile | LinkedText | None:
+        """What a link leads to now; None where it leads nowhere any more."""
         row = self._lately.get(link)
         if row is None and _LINK.match(link):
             row = await self._store.load_media_link(link)
         if row is None or row.server is None:
             return None
+        if not row.media_id:
+            content = await self._shown(EventId(row.subject))
+            view = None if content is None else view_message(content)
+            return None if view is None else LinkedText(view.body)
         mxc = make_mxc(row.server, row.media_id)
-        return (mxc, row.filename) if await self._holds(row.subject, mxc) else None
+        return LinkedFile(mxc, row.filename) if await self._holds(row.subject, mxc) else None
 
     async def _holds(self, subject: str, mxc: Mxc) -> bool:
         """Whether what a link was given out for is still so: an event, a user's profile, or an upload ("")."""
+        if not subject:
+            return await self._upload_holds(mxc)
         if subject.startswith("@"):
             return (await self._store.load_profile(UserId(subject))).get("avatar_url") == str(mxc)
-        return await self._shows(EventId(subject), mxc) if subject else await self._upload_holds(mxc)
+        content = await self._shown(EventId(subject))
+        attachment = None if content is None else attachment_in(content)
+        return attachment is not None and attachment.mxc == mxc
 
-    async def _shows(self, event_id: EventId, mxc: Mxc) -> bool:
-        """Whether an event is still there for somebody of this server, with this file in it."""
+    async def _shown(self, event_id: EventId) -> JsonObject | None:
+        """The content of an event (of an edit, the new one), as long as it is there for somebody of this server."""
         event = await self._store.load_event(event_id)
         if event is None or event.position is None or event.flags & FLAG_REDACTED:
-            return False
+            return None
+        if not await self._store.has_local_member(event.room_key):
+            return None
         content = _content(event)
-        attachment = attachment_in(content)
-        if attachment is None or attachment.mxc != mxc:
-            return False
         edit = edit_in(content)
-        if edit is not None and await self._is_redacted(EventId(edit[0])):
-            return False
-        return await self._store.has_local_member(event.room_key)
+        if edit is None:
+            return content
+        return None if await self._is_redacted(EventId(edit[0])) else edit[1]
 
     async def _upload_holds(self, mxc: Mxc) -> bool:
         """Whether no message with an uploaded file was redacted."""

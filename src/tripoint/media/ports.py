@@ -97,6 +97,9 @@ class FileLinks(Protocol):
     def url(self, event_id: EventId, attachment: Attachment) -> str | None:
         """The address of a file in an event, for whoever is shown the event. None where there is none."""
 
+    def text_url(self, event_id: EventId) -> str | None:
+        """The address of the whole text of a message, for whoever is shown a part of it."""
+
     def profile_url(self, user_id: UserId, mxc: Mxc) -> str | None:
         """The address of the picture of a local user's profile. None where there is none."""
 

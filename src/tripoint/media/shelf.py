@@ -45,21 +45,24 @@ class Shelf:
         content = incoming.content
         self._arriving[content] += 1
         self._doomed.discard(content)
-        kept = False
+        refused: MediaRefused | None = None
         try:
             await self._disk.place(incoming)
+            # Whoever is cancelled here leaves the bytes: their name may be on its way to the disk.
             await self.commit(row)
-            kept = True
         except OSError as error:
             log.error("media.not_written", error=str(error))
             await self._disk.discard(incoming)
             raise MediaRefused(MediaRefusal.SERVER_BUSY) from error
+        except MediaRefused as error:
+            refused = error
         finally:
             self._arriving[content] -= 1
             if not self._arriving[content]:
                 del self._arriving[content]
-            if not kept:
-                await self._sweep_out(content)
+        if refused is not None:
+            await self._sweep_out(content)
+            raise refused
 
     async def drop(self, row: PutMedia) -> None:
         """Take a name away, and the bytes if no other name stands for them."""

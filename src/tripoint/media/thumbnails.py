@@ -26,8 +26,11 @@ IMAGE_TYPES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/w
 MAX_SOURCE_BYTES: Final = 50_000_000
 # What one picture may take; the process is killed then.
 JOB_S: Final = 20.0
-# Jobs that may wait for it.
+# Jobs that may wait for it, and how long.
 MAX_WAITING: Final = 200
+WAIT_S: Final = 60.0
+# What a message may wait for the size of its picture.
+MEASURE_S: Final = 5.0
 MAX_SMALL: Final = 10_000
 # It ends when nothing was asked for so long.
 IDLE_S: Final = 60.0
@@ -44,15 +47,22 @@ class ImageWorker:
         self._idle: asyncio.TimerHandle | None = None
 
     async def do(self, job: dict[str, Any]) -> dict[str, Any]:
-        """The worker's answer. MediaRefused(NO_THUMBNAIL) where it died of the job or took too long."""
+        """The worker's answer. MediaRefused(NO_THUMBNAIL) where it died of the job or took too long, SERVER_BUSY where
+        others were before."""
         if self._waiting >= MAX_WAITING:
             raise MediaRefused(MediaRefusal.SERVER_BUSY)
         self._waiting += 1
         try:
-            async with self._turn:
-                return await self._do(job)
+            async with asyncio.timeout(WAIT_S):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise MediaRefused(MediaRefusal.SERVER_BUSY) from None
         finally:
             self._waiting -= 1
+        try:
+            return await self._do(job)
+        finally:
+            self._turn.release()
 
     async def _do(self, job: dict[str, Any]) -> dict[str, Any]:
         if self._idle is not None:
@@ -121,6 +131,7 @@ class Thumbnails:
         self._worker = worker
         # Pictures that are no larger than a thumbnail, so that they need not be looked at again.
         self._small: dict[tuple[str, str], None] = {}
+        self._making: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def thumbnail(self, file: File, width: int, height: int, *, crop: bool) -> tuple[OpenFile, str] | None:
         if bare_type(file.type) not in IMAGE_TYPES:
@@ -133,9 +144,51 @@ class Thumbnails:
         name = f"{size[0]}x{size[1]}-{'crop' if crop else 'scale'}"
         if (file.content, name) in self._small:
             return None
-        found = await self._open(file, name)
-        if found is not None:
-            return found
+        try:
+            found = await self._open(file, name)
+            if found is not None:
+                return found
+            await self._made(file, size, name, crop=crop)
+            return await self._open(file, name)
+        except OSError as error:
+            log.error("media.no_thumbnail", mxc=str(file.mxc), error=str(error))
+            raise MediaRefused(MediaRefusal.SERVER_BUSY) from error
+
+    async def measure(self, file: File) -> tuple[int, int] | None:
+        """Width and height of a picture; None for what is none, or too large a one, or where it would take long:
+        somebody's message waits for it."""
+        if bare_type(file.type) not in IMAGE_TYPES or file.size > MAX_SOURCE_BYTES:
+            return None
+        try:
+            async with asyncio.timeout(MEASURE_S):
+                answer = await self._worker.do({"source": str(self._disk.path(file.content))})
+        except (MediaRefused, TimeoutError):
+            return None
+        return None if "error" in answer else (answer["width"], answer["height"])
+
+    async def close(self) -> None:
+        """Give up what is being made."""
+        tasks = list(self._making.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._worker.close()
+
+    async def _made(self, file: File, size: tuple[int, int], name: str, *, crop: bool) -> None:
+        """Make a thumbnail once, however many ask for it at a time: everybody in a room does, when a picture comes."""
+        key = (file.content, name)
+        task = self._making.get(key)
+        if task is None:
+            task = self._making[key] = asyncio.get_running_loop().create_task(self._make(file, size, name, crop=crop))
+            task.add_done_callback(lambda done: self._making_ended(key, done))
+        await asyncio.shield(task)
+
+    def _making_ended(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
+        del self._making[key]
+        if not task.cancelled():
+            task.exception()  # whoever waits has it; nobody may
+
+    async def _make(self, file: File, size: tuple[int, int], name: str, *, crop: bool) -> None:
         job = {"source": str(self._disk.path(file.content)), "width": size[0], "height": size[1], "crop": crop}
         made = self._disk.side_path()
         try:
@@ -144,25 +197,14 @@ class Thumbnails:
                 raise MediaRefused(MediaRefusal.IMAGE_TOO_LARGE)
             if "error" in answer:
                 raise MediaRefused(MediaRefusal.NO_THUMBNAIL)
-            if answer["type"] is None:
-                while len(self._small) >= MAX_SMALL:
-                    del self._small[next(iter(self._small))]
-                self._small[file.content, name] = None
-                return None
-            await self._disk.place_thumbnail(made, file.content, f"{name}.{_SUFFIXES[answer['type']]}")
+            if answer["type"] is not None:
+                await self._disk.place_thumbnail(made, file.content, f"{name}.{_SUFFIXES[answer['type']]}")
+                return
+            while len(self._small) >= MAX_SMALL:
+                del self._small[next(iter(self._small))]
+            self._small[file.content, name] = None
         finally:
             made.unlink(missing_ok=True)
-        return await self._open(file, name)
-
-    async def measure(self, file: File) -> tuple[int, int] | None:
-        """Width and height of a picture; None for what is none, or too large a one."""
-        if bare_type(file.type) not in IMAGE_TYPES or file.size > MAX_SOURCE_BYTES:
-            return None
-        try:
-            answer = await self._worker.do({"source": str(self._disk.path(file.content))})
-        except MediaRefused:
-            return None
-        return None if "error" in answer else (answer["width"], answer["height"])
 
     async def _open(self, file: File, name: str) -> tuple[OpenFile, str] | None:
         folder = self._disk.thumbnail_folder(file.content)

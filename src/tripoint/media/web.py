@@ -1,6 +1,6 @@
 """The pages of files: what capability URLs lead to, and uploads for IRC and XMPP clients.
 
-    GET  /m/LINK/NAME          a file in a message (docs/mapping.md 12.2)
+    GET  /m/LINK/NAME          a file in a message (docs/mapping.md 12.2), or its text (10.8)
     POST /upload               IRC's FILEHOST: Basic or Bearer, answers 201 with Location (12.3)
     PUT  /upload/ID/KEY/NAME   an XMPP slot (XEP-0363 4)
 
@@ -18,7 +18,7 @@ from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.ids import ServerName, UserId
 from tripoint.core.media_types import content_disposition, disposition_filename
 from tripoint.core.mxc import make_mxc
-from tripoint.media.links import PATH, UPLOAD_PATH, Links
+from tripoint.media.links import PATH, UPLOAD_PATH, LinkedText, Links
 from tripoint.media.ports import FileLibrary
 from tripoint.media.refusals import MediaRefusal, MediaRefused
 from tripoint.media.uploads import Uploads
@@ -100,8 +100,9 @@ class MediaPages:
         target = await self._links.target(link)
         if target is None:
             return _plain(404, MediaRefusal.NOT_FOUND.value)
-        mxc, filename = target
-        file = await self._library.find(mxc, wait_ms=_WAIT_MS)
+        if isinstance(target, LinkedText):
+            return _plain(200, target.text)
+        file = await self._library.find(target.mxc, wait_ms=_WAIT_MS)
         tag = f'"{file.content[:32]}"'
         # Asked again every time: what was redacted must not come from a cache.
         kept: tuple[Header, ...] = ((b"cache-control", b"private, no-cache"), (b"etag", tag.encode()))
@@ -113,7 +114,7 @@ class MediaPages:
             return Response(416, headers=((b"content-range", b"bytes */%d" % file.size), *_SAFE))
         headers: tuple[Header, ...] = (
             (b"content-type", file.type.encode("ascii")),
-            (b"content-disposition", content_disposition(file.type, filename).encode("ascii")),
+            (b"content-disposition", content_disposition(file.type, target.filename).encode("ascii")),
             (b"accept-ranges", b"bytes"),
             *kept,
             *_SAFE,

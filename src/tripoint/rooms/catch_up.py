@@ -99,7 +99,8 @@ class CatchUp:
                 await self._bridge(room, origin, event_id, budget)
             await self._take_in_order(room, between.events, origin, budget)
         outcome = await self._accept.receive(event)
-        if isinstance(outcome, Lacking) and patient and not is_long:
+        forks = isinstance(outcome, Lacking) and await self._forks_before_us(outcome)
+        if isinstance(outcome, Lacking) and patient and not is_long and not forks:
             return None
         if isinstance(outcome, Lacking) and outcome.prev_events and not outcome.auth_events:
             for event_id in sorted(outcome.prev_events)[:MAX_ENDS]:
@@ -131,11 +132,24 @@ class CatchUp:
     async def _take_in_order(
         self, room: Room, events: Iterable[Event], origin: ServerName, budget: "_Budget", *, held: bool = False
     ) -> None:
+        ends = 0
         for one in timeline_order(events):
             outcome = await self._accept.receive(one, held=held)
             if isinstance(outcome, Lacking) and outcome.auth_events:
                 await self._fetch_auth(room, origin, outcome.auth_events, budget)
-                await self._accept.receive(one, held=held)
+                outcome = await self._accept.receive(one, held=held)
+            if isinstance(outcome, Lacking) and not held and ends < MAX_ENDS and await self._forks_before_us(outcome):
+                ends += 1
+                await self._bridge(room, origin, one.event_id, budget)
+
+    async def _forks_before_us(self, lacking: Lacking) -> bool:
+        """Whether an event follows what was before this server came into the room, beside the join by which it came.
+
+        Then nobody sends what it lacks, since that is here: as a part of the state that came with the join.
+        """
+        if lacking.auth_events or not lacking.prev_events:
+            return False
+        return not await self._unknown(lacking.prev_events)
 
     async def _bridge(self, room: Room, origin: ServerName, event_id: EventId, budget: "_Budget") -> None:
         """Take in an event before which there is a hole, with the state that `origin` says was before it."""

@@ -6,12 +6,16 @@ docs/mapping.md says which words of each protocol become which command.
 """
 
 from enum import Enum
+from typing import Final
 
 from msgspec import Struct
 
 from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.core.power import Rank
+
+# What the ids of sessions begin with whose clients see rooms as IRC and XMPP have them.
+VIEWS: Final = ("irc-", "xmpp-")
 
 
 class Origin(Struct, frozen=True):

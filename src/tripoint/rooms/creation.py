@@ -149,7 +149,7 @@ class Creation:
     async def _invitable(self, user_id: UserId) -> JsonObject:
         """The member content of an invitation to a local user."""
         if not await self._people.exists(user_id):
-            raise Refused(Refusal.NO_SUCH_USER, f"There is no user {user_id}")
+            raise Refused(Refusal.NO_SUCH_USER)
         return profile_content("invite", await self._people.profile(user_id))
 
     def _wished_alias(self, command: CreateRoom) -> RoomAlias | None:

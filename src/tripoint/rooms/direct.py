@@ -74,7 +74,7 @@ class Direct:
         actor, target = command.actor, command.target
         local = server_of(target) == self._creation.server
         if local and not await self._people.exists(target):
-            raise Refused(Refusal.NO_SUCH_USER, f"There is no user {target}")
+            raise Refused(Refusal.NO_SUCH_USER)
         with_guest = self._people.is_guest(actor) or self._people.is_guest(target)
         if self._people.is_guest(actor):
             await self._index.load(actor)

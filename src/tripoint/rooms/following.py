@@ -53,8 +53,11 @@ QUEUE: Final = 1000
 AT_ONCE: Final = 50
 # Members who try to be the first in a room that this server is not in; what keeps out three keeps out all.
 MAX_FIRST: Final = 3
-# How long an invitation into a room of other servers may take that follows a tombstone.
+# How long an invitation into a room of other servers may take that follows a tombstone, and into one of ours; the same
+# is how soon, and how often, it is tried again with one.
 GRACE_S: Final = 5.0
+AGAIN_S: Final = 1.0
+TRIES: Final = 3
 # Larger rooms are entered without waiting for all members: of those nobody is shown everybody (rooms/listing.py).
 WHOLE_UPTO: Final = 1000
 # A chain of rooms costs a join for every link, and whoever makes rooms can make another: a community that moves its
@@ -119,6 +122,7 @@ class Following:
         self._waiting: dict[tuple[RoomId, tuple[UserId, RoomId] | None], None] = {}
         # Who may be about to be invited: (user, new room) -> old room, and what is done when nobody does.
         self._hoping: dict[tuple[UserId, RoomId], tuple[RoomId, asyncio.TimerHandle]] = {}
+        self._tries: dict[tuple[UserId, RoomId], int] = {}
         self._busy: set[RoomId] = set()
         self._workers: set[asyncio.Task[None]] = set()
         self._settling: set[tuple[UserId, RoomId]] = set()
@@ -140,6 +144,7 @@ class Following:
         if not isinstance(change, MembershipChanged):
             return
         if change.membership == "join":
+            self._tries.pop((change.user_id, change.room_id), None)
             room = self._rooms.peek(change.room_id)
             old = None if room is None else predecessor_of(room)
             if old is not None:
@@ -197,7 +202,9 @@ class Following:
         if whom is not None and whom[1] != target:
             return  # he came into a room that only says that it has taken the place of his
         new = await self._elsewhere.present(target)
-        here = [one for one in old.joined() if server_of(one) == self._server and (whom is None or one == whom[0])]
+        here: list[UserId] = [one for one in old.joined() if server_of(one) == self._server] if whom is None else []
+        if whom is not None and old.membership(whom[0]) == "join":
+            here.append(whom[0])
         people = [
             one for one in here if self._is_on_a_view(one) and (new is None or new.head_membership(one) != "join")
         ]
@@ -213,7 +220,7 @@ class Following:
         for one in here:
             if new.membership(one) == "join":
                 await self._settle(one, old, new)
-        if replacement_of(new) is not None:
+        if whom is None and replacement_of(new) is not None:
             self._note(new.room_id, None)  # it was replaced itself before anybody came
 
     async def _enter(self, old: Room, target: RoomId, people: Sequence[UserId]) -> Room | None:
@@ -234,19 +241,28 @@ class Following:
 
     def _kept_out(self, user_id: UserId, old: Room, target: RoomId, refused: Refused) -> None:
         """Somebody may not enter the new room. Whoever replaces a room that is not open invites its members when it is
-        there: where another server did it, that may be on its way."""
-        text, new = refused.text, self._rooms.peek(target)
+        there: that may be on its way."""
+        key, new = (user_id, target), self._rooms.peek(target)
         ours = new is not None and not new.outside and server_of(new.create_event.sender) == self._server
-        key = (user_id, target)
-        if refused.refusal is not Refusal.NOT_INVITED or ours or key in self._hoping or len(self._hoping) >= QUEUE:
-            self._refuse((user_id,), old, target, text, stays=refused.refusal in _UNKNOWN)
+        if key in self._hoping:
             return
+        tries = self._tries.pop(key, 0)
+        if refused.refusal is not Refusal.NOT_INVITED or tries >= TRIES or len(self._hoping) >= QUEUE:
+            self._refuse((user_id,), old, target, refused.text, stays=refused.refusal in _UNKNOWN)
+            return
+        # Whoever invites asks us first: an invitation that is known here may not count there yet.
+        invited = new is not None and new.head_membership(user_id) == "invite"
+        self._tries[key] = tries + 1
 
-        def nobody_did() -> None:
+        def waited() -> None:
             self._hoping.pop(key, None)
-            self._refuse((user_id,), old, target, text, stays=False)
+            if invited:
+                self._note(old.room_id, key)
+            else:
+                self._tries.pop(key, None)
+                self._refuse((user_id,), old, target, refused.text, stays=False)
 
-        timer = asyncio.get_running_loop().call_later(GRACE_S, nobody_did)
+        timer = asyncio.get_running_loop().call_later(AGAIN_S if invited or ours else GRACE_S, waited)
         self._hoping[key] = (old.room_id, timer)
 
     async def _first(self, old: Room, target: RoomId, user_id: UserId) -> Room:

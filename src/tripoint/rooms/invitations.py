@@ -56,7 +56,7 @@ class Invitations:
         if self._is_closed(event.room_id):
             raise Refused(Refusal.NO_SUCH_ROOM, "This room was closed here")
         if not await self._people.exists(target):
-            raise Refused(Refusal.NO_SUCH_USER, f"There is no user {target}")
+            raise Refused(Refusal.NO_SUCH_USER)
         if self._people.is_guest(target):
             raise Refused(Refusal.GUESTS_FORBIDDEN, "Guests cannot be invited to rooms of other servers")
         signer = self._writer.signer

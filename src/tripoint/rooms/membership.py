@@ -144,7 +144,7 @@ class Membership:
         target = command.target
         local = server_of(target) == self._writer.signer.server
         if local and not await self._people.exists(target):
-            raise Refused(Refusal.NO_SUCH_USER, f"There is no user {target}")
+            raise Refused(Refusal.NO_SUCH_USER)
         # What a user of another server is called is for that server to say, once they have joined.
         profile = await self._people.profile(target) if local else {}
         room = await self._rooms.get(command.room_id)

@@ -13,6 +13,7 @@ from tripoint.core.ids import EventId, InvalidId, RoomAlias, RoomId, UserId, par
 from tripoint.core.power import GrantRefused, PowerLevels, change_levels, change_ranks
 from tripoint.rooms.blocking import Blocks
 from tripoint.rooms.commands import (
+    VIEWS,
     Ban,
     Command,
     Done,
@@ -69,6 +70,10 @@ class Messages:
         power = room.head_power()
         if power.user(command.actor) < power.event(command.type, is_state=False):
             raise Refused(Refusal.CANNOT_SPEAK)
+        in_the_clear = command.origin is not None and command.origin.session.startswith(VIEWS)
+        if in_the_clear and room.head_event("m.room.encryption") is not None:
+            # docs/mapping.md 19.2, 27.10: not even where the room became so a moment ago.
+            raise Refused(Refusal.ENCRYPTED)
         pair = room.direct_pair or ()
         if command.actor in pair and any(self._blocks.blocks(command.actor, other) for other in pair):
             raise Refused(Refusal.BLOCKED)

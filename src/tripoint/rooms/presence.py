@@ -9,12 +9,11 @@ from collections.abc import Callable
 from tripoint.bus.interface import Bus
 from tripoint.core.ids import UserId
 from tripoint.rooms.changes import PresenceChanged, UserChange
+from tripoint.rooms.commands import VIEWS
 from tripoint.rooms.ports import Presence
 
 _ORDER = ("offline", "unavailable", "online")
 _OFFLINE = Presence("offline", None, 0)
-# What the ids of sessions begin with whose clients see rooms as IRC and XMPP have them.
-_VIEWS = ("irc-", "xmpp-")
 
 
 class PresenceBoard:
@@ -31,7 +30,7 @@ class PresenceBoard:
 
     def is_on_a_view(self, user_id: UserId) -> bool:
         """Whether somebody is connected by IRC or XMPP, whatever he says of his presence."""
-        return any(session.startswith(_VIEWS) for session in self._sessions.get(user_id, ()))
+        return any(session.startswith(VIEWS) for session in self._sessions.get(user_id, ()))
 
     def session_up(self, user_id: UserId, session: str) -> None:
         self.set(user_id, session, "online", None)

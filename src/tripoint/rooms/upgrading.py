@@ -52,9 +52,9 @@ log = structlog.get_logger()
 TEXT = "This room was upgraded"
 # Events that are built before others have their turn.
 AT_ONCE = 20
-# Member events of the unit that makes the room. Bans beyond them follow right behind; people follow by themselves.
-MAX_BANS = 1000
-MAX_PEOPLE = 500
+# Member events of the unit that makes the room: bans, invitations and those who come along, of each so many. What is
+# beyond that follows right behind.
+MAX_MEMBERS = 500
 # Members of other servers who are invited by us where the new room is not open; their clients may do more.
 MAX_INVITED_AWAY = 100
 
@@ -68,7 +68,8 @@ class _Plan:
     command: UpgradeRoom
     owner: UserId
     creators: tuple[UserId, ...]
-    rest: list[Member] = field(default_factory=list)  # bans that come after the unit
+    # Member events that the unit has no place for: bans, invitations.
+    rest: list[tuple[UserId, JsonObject]] = field(default_factory=list)
     away: list[Member] = field(default_factory=list)  # who is invited over federation afterwards
 
 
@@ -118,7 +119,7 @@ class Upgrading:
             if done is not None:
                 return Done(done)
             new = await self._replace(plan)
-            await self._ban_the_rest(plan, new)
+            await self._write_the_rest(plan, new)
         if plan.away:
             task = asyncio.ensure_future(self._invite_away(plan, new))
             self._inviting.add(task)
@@ -237,38 +238,35 @@ class Upgrading:
         steps: list[tuple[UserId, str, str, JsonObject]] = [
             (owner, draft.type, draft.state_key, draft.content) for draft in inherited_state(old, version)
         ]
-        bans = bans_of(old)
-        plan.rest = bans[MAX_BANS:]
-        steps += [(owner, "m.room.member", ban.user_id, ban_content(ban)) for ban in bans[:MAX_BANS]]
+        bans = [(ban.user_id, ban_content(ban)) for ban in bans_of(old)]
         here, away = people_to_invite(old, server, owner)
-        is_open = join_rules_for(old, version).get("join_rule") == "public"
-        invited = [] if is_open else here[:MAX_PEOPLE]
-        if not is_open:
+        here.sort(key=lambda one: not self._comes_along(plan, one))
+        invitations: list[tuple[UserId, JsonObject]] = []
+        if join_rules_for(old, version).get("join_rule") != "public":
+            invitations = [(one.user_id, carried_member(one, "invite")) for one in here]
             plan.away = away[:MAX_INVITED_AWAY]
-        steps += [(owner, "m.room.member", one.user_id, carried_member(one, "invite")) for one in invited]
+        plan.rest = bans[MAX_MEMBERS:] + invitations[MAX_MEMBERS:]
+        for user_id, content in bans[:MAX_MEMBERS] + invitations[:MAX_MEMBERS]:
+            steps.append((owner, "m.room.member", user_id, content))
         handed_over = None if owner == plan.command.actor else plan.command.actor
         levels = inherited_levels(old, version, owner, creators, handed_over)
         steps.append((owner, POWER, "", levels))
-        steps += [
-            (one.user_id, "m.room.member", one.user_id, carried_member(one, "join")) for one in self._along(plan, here)
-        ]
+        along = [one for one in here[:MAX_MEMBERS] if self._comes_along(plan, one)]
+        steps += [(one.user_id, "m.room.member", one.user_id, carried_member(one, "join")) for one in along]
         for number, (sender, type_, state_key, content) in enumerate(steps):
             transaction.append(sender, type_, content, state_key=state_key)
             if number % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
         return transaction
 
-    def _along(self, plan: _Plan, here: Sequence[Member]) -> list[Member]:
-        """Members of this server who are in the new room from its beginning: its maker's fellows on IRC and XMPP."""
-        guests_enter = plan.old.guest_access == "can_join"
-        along = [
-            one
-            for one in here[:MAX_PEOPLE]
-            if one.user_id == plan.command.actor
-            or (self._is_on_a_view(one.user_id) and (guests_enter or not self._people.is_guest(one.user_id)))
-        ]
-        # Somebody may have left while this was built.
-        return [one for one in along if plan.old.head_membership(one.user_id) == "join"]
+    def _comes_along(self, plan: _Plan, one: Member) -> bool:
+        """Whether a member of this server is in the new room from its beginning, by its maker's side."""
+        if plan.old.head_membership(one.user_id) != "join":
+            return False
+        if one.user_id == plan.command.actor:
+            return True
+        enters = plan.old.guest_access == "can_join" or not self._people.is_guest(one.user_id)
+        return enters and self._is_on_a_view(one.user_id)
 
     def _closing(self, plan: _Plan, new: RoomId) -> RoomTransaction:
         """The old room leads to the new one, and is left to those who have rights there."""
@@ -302,13 +300,14 @@ class Upgrading:
 
     # -- afterwards
 
-    async def _ban_the_rest(self, plan: _Plan, new: Room) -> None:
-        """Bans that the first unit had no place for."""
+    async def _write_the_rest(self, plan: _Plan, new: Room) -> None:
+        """Bans and invitations that the first unit had no place for."""
         for start in range(0, len(plan.rest), AT_ONCE):
             transaction = self._writer.begin(new)
-            for ban in plan.rest[start : start + AT_ONCE]:
-                if new.head_membership(ban.user_id) != "ban":
-                    transaction.append(plan.owner, "m.room.member", ban_content(ban), state_key=ban.user_id)
+            for user_id, content in plan.rest[start : start + AT_ONCE]:
+                wanted = ("leave",) if content["membership"] == "invite" else ("leave", "invite", "join", "knock")
+                if new.head_membership(user_id) in wanted:
+                    transaction.append(plan.owner, "m.room.member", content, state_key=user_id)
             if transaction.events:
                 await self._writer.commit(new, transaction)
             await asyncio.sleep(0)

@@ -31,7 +31,7 @@ class MediaParts:
     shelf: Shelf
     uploads: Uploads
     library: Library
-    worker: ImageWorker
+    thumbnails: Thumbnails
     links: Links
     pages: MediaPages
     ports: Media
@@ -39,7 +39,7 @@ class MediaParts:
     async def close(self) -> None:
         """Give up what is being fetched and made. The listeners take nothing any more."""
         await self.library.close()
-        await self.worker.close()
+        await self.thumbnails.close()
         self.disk.close()
 
     def reload(self, config: Config) -> None:
@@ -62,9 +62,8 @@ def build_media(
     uploads = Uploads(server, middle.store, shelf, disk, _upload_limits(config), middle.accounts.is_guest, now_ms)
     library = Library(server, middle.store, shelf, disk, _cache_limits(config), now_ms)
     uploads.arrived = library.arrived
-    worker = ImageWorker()
-    thumbnails = Thumbnails(disk, worker)
-    links = Links(middle.store, middle.stream, secret, origin(config))
+    thumbnails = Thumbnails(disk, ImageWorker())
+    links = Links(server, middle.store, middle.stream, secret, origin(config))
     plaintext = config.listen.plaintext_passwords
 
     def password_allowed(request: Request) -> bool:
@@ -73,7 +72,7 @@ def build_media(
     pages = MediaPages(server, links, library, uploads, middle.accounts, password_allowed)
     received = ReceivedLinks(links, library, thumbnails)
     ports = Media(uploads, library, thumbnails, links, received)
-    return MediaParts(disk, shelf, uploads, library, worker, links, pages, ports)
+    return MediaParts(disk, shelf, uploads, library, thumbnails, links, pages, ports)
 
 
 def origin(config: Config) -> str:

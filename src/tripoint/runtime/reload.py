@@ -26,7 +26,12 @@ _OPTIONS = frozenset(
     }
 )
 # Limits that are built in at the start.
-_BUILT_IN = frozenset({"http_body_bytes", "http_connections", "rooms_in_memory", "rooms_per_account", "upload_bytes"})
+_BUILT_IN = frozenset(
+    {
+        *("http_body_bytes", "http_connections", "rooms_in_memory", "rooms_per_account"),
+        *("upload_bytes", "public_url"),
+    }
+)
 
 
 def read_again(path: Path | None, running: Config) -> Config:

@@ -55,7 +55,7 @@ async def join(session: IrcSession, line: Line) -> None:
 async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
     network = session.network
     if not is_channel(word):
-        raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
+        raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), Refusal.NO_SUCH_ROOM.value)
     room_id = await network.find_room(word, session.user_id)
     alias = network.alias_named(word)
     if room_id is None and alias is not None and server_of(alias) != network.names.server:
@@ -123,7 +123,7 @@ async def create_channel(session: IrcSession, word: str, *, federate: bool = Tru
     names = session.names
     alias = names.alias(word)
     if alias is None:
-        raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), "No such channel")
+        raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), Refusal.NO_SUCH_ROOM.value)
     localpart = alias[1:].partition(":")[0]
     guest = session.account.guest
     done = await session.do(

@@ -14,7 +14,7 @@ from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import MAX_TARGETS
 from tripoint.irc.wire import Line
 from tripoint.rooms.commands import Invite, Kick
-from tripoint.rooms.refusals import Refused
+from tripoint.rooms.refusals import Refusal, Refused
 
 
 @command("KICK", min_params=2, cost=2, spec="RFC2812 3.2.8")
@@ -27,11 +27,11 @@ async def kick(session: IrcSession, line: Line) -> None:
     for nick in nicks:
         user_id = await session.network.find_user(nick)
         if user_id is None:
-            session.numeric(n.ERR_NOSUCHNICK, echo(nick), "No such nick/channel")
+            session.numeric(n.ERR_NOSUCHNICK, echo(nick), Refusal.NO_SUCH_USER.value)
             continue
         membership = channel.room.membership(user_id)
         if membership not in ("join", "invite", "knock"):
-            session.numeric(n.ERR_USERNOTINCHANNEL, echo(nick), channel.name, "They aren't on that channel")
+            session.numeric(n.ERR_USERNOTINCHANNEL, echo(nick), channel.name, Refusal.TARGET_NOT_JOINED.value)
             continue
         try:
             await session.do(

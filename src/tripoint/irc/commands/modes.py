@@ -92,7 +92,7 @@ def _user_mode(session: IrcSession, line: Line) -> None:
     if fold(line.params[0]) != fold(session.nick):
         user_id = session.names.user(line.params[0])
         if user_id is None:
-            raise IrcRefused(n.ERR_NOSUCHNICK, echo(line.params[0]), "No such nick/channel")
+            raise IrcRefused(n.ERR_NOSUCHNICK, echo(line.params[0]), Refusal.NO_SUCH_USER.value)
         raise IrcRefused(n.ERR_USERSDONTMATCH, "Cant change mode for other users")
     wished = line.param(1)
     if wished and wished.strip("+-i"):
@@ -153,10 +153,10 @@ async def _wishes(session: IrcSession, channel: Channel, changes: list[Change]) 
             continue
         user_id = await session.network.find_user(change.arg)
         if user_id is None:
-            session.numeric(n.ERR_NOSUCHNICK, echo(change.arg), "No such nick/channel")
+            session.numeric(n.ERR_NOSUCHNICK, echo(change.arg), Refusal.NO_SUCH_USER.value)
             continue
         if user_id not in channel.room.joined():
-            text = "They aren't on that channel"
+            text = Refusal.TARGET_NOT_JOINED.value
             session.numeric(n.ERR_USERNOTINCHANNEL, echo(change.arg), channel.name, text)
             continue
         rank = RANK_OF_MODE[change.letter]

@@ -24,6 +24,7 @@ from tripoint.irc.tables import AWAYLEN, MAX_TARGETS, fold
 from tripoint.irc.telling import away_text
 from tripoint.irc.wire import Line
 from tripoint.rooms.commands import SetProfile
+from tripoint.rooms.refusals import Refusal
 
 # Rows that WHO of a pattern gives at most: what others use.
 MAX_WHO = 500
@@ -144,7 +145,7 @@ async def whois(session: IrcSession, line: Line) -> None:
     for nick in list(dict.fromkeys(word.split(",")))[:MAX_TARGETS]:
         user_id = await session.network.find_user(nick) if nick else None
         if user_id is None:
-            session.numeric(n.ERR_NOSUCHNICK, echo(nick), "No such nick/channel")
+            session.numeric(n.ERR_NOSUCHNICK, echo(nick), Refusal.NO_SUCH_USER.value)
         else:
             await _whois_one(session, user_id)
         session.numeric(n.RPL_ENDOFWHOIS, echo(nick), "End of /WHOIS list")

@@ -26,7 +26,7 @@ async def silence(session: IrcSession, line: Line) -> None:
     on, mask = word[0] == "+", word[1:]
     user_id = await named_by(session, mask) if mask else None
     if user_id is None and ("!" not in mask and "@" not in mask and not set(mask) & set("*?")):
-        raise IrcRefused(n.ERR_NOSUCHNICK, echo(mask), "No such nick/channel")
+        raise IrcRefused(n.ERR_NOSUCHNICK, echo(mask), Refusal.NO_SUCH_USER.value)
     users, masks = ((), (mask,)) if user_id is None else ((user_id,), ())
     try:
         await session.do(BlockUsers(actor=session.user_id, users=users, masks=masks, on=on, origin=session.origin()))

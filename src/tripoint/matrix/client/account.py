@@ -64,7 +64,7 @@ class ProfileEndpoints:
         if server_of(user_id) != self._server:
             return _checked(await self._reader.remote_profile(user_id))
         if not await self._accounts.is_local_user(user_id):
-            raise MatrixError(404, "M_NOT_FOUND", f"There is no user {user_id} here")
+            raise MatrixError(404, "M_NOT_FOUND", Refusal.NO_SUCH_USER.value)
         return await self._reader.whole_profile(user_id)
 
     @endpoint(

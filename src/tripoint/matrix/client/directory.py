@@ -27,7 +27,7 @@ class DirectoryEndpoints:
         alias = parse_room_alias(call.path["roomAlias"])
         room_id = await self._reader.resolve_alias(alias)
         if room_id is None:
-            raise MatrixError(404, "M_NOT_FOUND", f"There is no room {alias}")
+            raise MatrixError(404, "M_NOT_FOUND", Refusal.NO_SUCH_ROOM.value)
         return json_response({"room_id": room_id, "servers": list(await self._reader.ways_to(room_id))})
 
     @endpoint("PUT", "/_matrix/client/v3/directory/room/{roomAlias}")

@@ -129,7 +129,7 @@ class RoomEndpoints:
         alias: RoomAlias = parse_room_alias(name)
         found = await self._reader.resolve_alias(alias)
         if found is None:
-            raise MatrixError(404, "M_NOT_FOUND", f"There is no room {alias}")
+            raise MatrixError(404, "M_NOT_FOUND", Refusal.NO_SUCH_ROOM.value)
         return found
 
     @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/leave", "/_matrix/client/r0/rooms/{roomId}/leave")

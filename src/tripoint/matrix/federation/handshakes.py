@@ -159,7 +159,7 @@ class Handshakes:
             return await self._client.request(server_of(user_id), "GET", target)
         except RemoteRefused as refused:
             if refused.status in (403, 404):
-                raise Refused(Refusal.NO_SUCH_USER, f"There is no user {user_id}") from refused
+                raise Refused(Refusal.NO_SUCH_USER) from refused
             raise
 
     async def hierarchy(self, server: ServerName, room_id: RoomId, *, suggested_only: bool) -> JsonObject:

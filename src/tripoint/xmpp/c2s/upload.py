@@ -14,6 +14,7 @@ from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.messages import file_content
 from tripoint.xmpp.refusals import Problem, problem_of
 from tripoint.xmpp.registry import At, iq
+from tripoint.xmpp.render import timestamp
 from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import DATA_FORMS_NS, UPLOAD_NS
 from tripoint.xmpp.wire import Element, escape_attribute
@@ -45,18 +46,24 @@ async def request_slot(session: XmppSession, stanza: Element, jid: Jid) -> str:
             lasts_ms=SLOT_MS,
         )
     except MediaRefused as refused:
-        if refused.refusal is not MediaRefusal.TOO_LARGE:
-            raise
-        # spec: XEP-0363 6, example 11
-        problem = problem_of(refused)
-        most = f"<max-file-size>{uploads.limit_bytes}</max-file-size>"
-        extra = f"<file-too-large xmlns='{UPLOAD_NS}'>{most}</file-too-large>"
-        raise Problem(problem.condition, problem.text, problem.kind, extra=extra) from refused
+        raise _refusal(session, refused) from refused
     get = await links.upload_link(pending.mxc, filename)
     put = links.slot_url(pending.mxc, filename)
     return (
         f"<slot xmlns='{UPLOAD_NS}'><put url='{escape_attribute(put)}'/><get url='{escape_attribute(get)}'/></slot>"
     )
+
+
+def _refusal(session: XmppSession, refused: MediaRefused) -> Problem:
+    """spec: XEP-0363 6, examples 11 and 12"""
+    problem, extra = problem_of(refused), ""
+    if refused.refusal is MediaRefusal.TOO_LARGE:
+        most = f"<max-file-size>{session.doors.media.uploads.limit_bytes}</max-file-size>"
+        extra = f"<file-too-large xmlns='{UPLOAD_NS}'>{most}</file-too-large>"
+    elif refused.retry_after_ms is not None:
+        again = timestamp(session.doors.now_ms() + refused.retry_after_ms)
+        extra = f"<retry xmlns='{UPLOAD_NS}' stamp='{again}'/>"
+    return Problem(problem.condition, problem.text, problem.kind, extra=extra)
 
 
 def limit_form(limit_bytes: int) -> str:

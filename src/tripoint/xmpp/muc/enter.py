@@ -209,7 +209,7 @@ async def _enter(
             codes.append(Status.NICK_ASSIGNED)
         former = session.visits.get(view.jid)
         if former is not None:
-            view.forget_visit(former)
+            former.view.forget_visit(former)
         visit = view.begin_visit(session, inside_of_presence(session, stanza), tuple(codes), stanza.get("id"))
     finally:
         view.holds -= 1

@@ -38,7 +38,7 @@ from tripoint.xmpp.muc.resets import tell_reset
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.projection import Nicks, is_public, room_jid
 from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.render import body, invitation, room_message
+from tripoint.xmpp.render import body, invitation, room_message, to_attribute
 from tripoint.xmpp.session import Doors, XmppSession
 from tripoint.xmpp.tables import CONFERENCE_NS, Status
 from tripoint.xmpp.wire import Element
@@ -328,7 +328,7 @@ class Muc:
         if room.encrypted:
             text = "I would like to talk to you, end-to-end encrypted: open it in a Matrix client"
         return room_message(self._users.jid_of(member.event.sender), body(text), kind="chat").to(
-            self._users.jid_of(user_id).encode()
+            to_attribute(self._users.jid_of(user_id))
         )
 
     def _tell_turned_away(self, change: MembershipChanged) -> None:
