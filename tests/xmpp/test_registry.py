@@ -17,6 +17,7 @@ PROMISES = {
     "urn:xmpp:message-retract:1#tombstone": {At.ROOM, At.ACCOUNT},  # what archives give
     "urn:xmpp:reply:0": {At.ROOM},  # replies.py
     "urn:xmpp:sid:0": {At.ROOM},
+    "http://jabber.org/protocol/muc#request": {At.ROOM},  # muc/voice.py
     "vcard-temp": {At.ROOMS},  # muc/vcard.py: of its rooms
     "urn:xmpp:pep-vcard-conversion:0": {At.ACCOUNT},  # pep/avatars.py
     "urn:xmpp:mds:server-assist:0": {At.ACCOUNT},  # pep/displayed.py

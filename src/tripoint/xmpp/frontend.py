@@ -131,6 +131,7 @@ class XmppFrontEnd:
     async def start(self) -> None:
         """Load what is needed before the first connection."""
         self._registration = await self.accounts.registration_state()
+        await self.pep.start()
 
     def protocol(self, *, secure: bool) -> XmppProtocol:
         """The factory for `loop.create_server`; `secure` for a listener with TLS from the first byte."""

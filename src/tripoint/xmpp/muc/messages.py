@@ -20,6 +20,7 @@ from tripoint.xmpp.muc.reactions import react
 from tripoint.xmpp.muc.registering import approve, is_approval
 from tripoint.xmpp.muc.retraction import retract
 from tripoint.xmpp.muc.view import Visit
+from tripoint.xmpp.muc.voice import is_voice_form, voice_form
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, message
 from tripoint.xmpp.replies import relation_of
@@ -158,7 +159,7 @@ async def private_message(session: XmppSession, stanza: Element, jid: Jid) -> No
 
 @message("normal", "chat", at=(At.ROOM,), spec="XEP-0045 7.8.2")
 async def to_room_itself(session: XmppSession, stanza: Element, jid: Jid) -> None:
-    """A mediated invitation, the refusal of one, or the answer about somebody who knocked."""
+    """A mediated invitation, the refusal of one, the answer about somebody who knocked, a request for voice."""
     x = stanza.child("x", MUC_USER_NS)
     invites = [] if x is None else [e for e in x.elements() if (e.name, e.namespace) == ("invite", MUC_USER_NS)]
     decline = None if x is None else x.child("decline", MUC_USER_NS)
@@ -168,8 +169,9 @@ async def to_room_itself(session: XmppSession, stanza: Element, jid: Jid) -> Non
         await _decline(session, jid, decline)
     elif is_approval(stanza):
         await approve(session, stanza, jid)
+    elif is_voice_form(stanza):
+        await voice_form(session, stanza, jid)
     else:
-        # Voice requests and approvals (XEP-0045 7.13, 8.6, 9.9) come this way too; they are not there yet.
         raise Problem("feature-not-implemented", "A message to the room itself is of type groupchat")
 
 

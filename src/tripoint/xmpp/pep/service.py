@@ -79,6 +79,10 @@ class Pep:
             self._live[live.name] = live
         hub.watch_users(self._user_changed)
 
+    async def start(self) -> None:
+        """Load what is needed before the first connection."""
+        await self.bookmarks.start()
+
     def began(self, session: "XmppSession") -> None:
         """A session was bound."""
         self.avatars.began(session)
