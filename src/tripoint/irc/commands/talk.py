@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import EventId, RoomId, UserId
-from tripoint.core.message import edit_content, edit_in
+from tripoint.core.message import EVERYBODY, call_everybody, edit_content, edit_in
 from tripoint.core.relations import NOTHING
 from tripoint.irc import numerics as n
 from tripoint.irc.messages import (
@@ -145,6 +145,9 @@ async def _message(session: IrcSession, line: Line, room_id: RoomId, mentions: M
         content = content_of(line.command, line.params[1], line.tags, mentions, relation, file)
     except TagsTooLarge:
         raise IrcRefused(n.ERR_INPUTTOOLONG, "Your client-only tags are over 8 KiB") from None
+    room = session.reader.peek(room_id) if EVERYBODY in line.params[1] else None
+    if room is not None and room.power.may_call_everybody(session.user_id):
+        call_everybody(content)
     if EDIT_TAG in line.tags and EDIT_CAPABILITY in session.caps:
         content = edit_content(await _edited(session, room_id, line.tags[EDIT_TAG]), content)
     return SendEvent(actor=session.user_id, room_id=room_id, type=MESSAGE, content=content, origin=session.origin())

@@ -5,6 +5,7 @@ Everybody, the sender too, sees a message when it is committed: view.py.
 """
 
 from tripoint.core.ids import UserId
+from tripoint.core.message import call_everybody
 from tripoint.rooms.commands import Invite, Leave, SendEvent, SetTopic, SetTyping
 from tripoint.xmpp.c2s.direct import Route
 from tripoint.xmpp.c2s.relating import relate
@@ -89,6 +90,8 @@ async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
         kind, text = said
         text = link_rooms(link_mentions(text, view.known_names()), view.doors.domains)
         content = content_of(stanza, kind, text, relation)
+    if view.room.power.may_call_everybody(session.user_id):
+        call_everybody(content)
     content = await corrected(session, view.room.room_id, stanza, content)
     await session.doors.rooms.do(
         SendEvent(
