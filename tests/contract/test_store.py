@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.middle import run
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
-from tripoint.store.interface import Store, StoreError
+from tripoint.store.interface import MEDIA_BLOCK, Store, StoreError
 from tripoint.store.memory import MemoryStore
 from tripoint.store.sqlite import SqliteStore
 from tripoint.store.stream import Stream
@@ -748,7 +748,9 @@ def test_media_rows(on_store: OnStore) -> None:
             assert await store.load_media(HERE, row.media_id) == row
         assert await store.load_media(HERE, "x") is None
         assert await store.load_media(THERE, "a") is None
-        assert await store.load_uploaded_bytes(ALICE) == 157
+        assert await store.load_uploaded_bytes(ALICE) == 4 * MEDIA_BLOCK
+        await write(store, media("large", size=MEDIA_BLOCK + 1))
+        assert await store.load_uploaded_bytes(ALICE) == 5 * MEDIA_BLOCK + 1
         assert await store.load_uploaded_bytes(UserId("@nobody:example.org")) == 0
         assert list(await store.load_pending_media(ALICE)) == [rows[3], rows[2]]
         assert list(await store.load_lapsed_media(4999)) == []
@@ -815,6 +817,7 @@ def test_what_is_published(on_store: OnStore) -> None:
         await write(store, tune, mood, PutNode(BOB, "tune", b"[]"), item("a", 1), item("b", 2), item("c", 3))
         await write(store, item("a", 4, b"<a/>"), item("z", 5, b"<long/>", "mood"))
         assert await store.load_nodes(ALICE) == [mood, tune]
+        assert await store.load_node_owners("tune") == [ALICE, BOB] and await store.load_node_owners("x") == []
         assert await store.load_node(BOB, "tune") == PutNode(BOB, "tune", b"[]")
         assert await store.load_node_items(ALICE, "tune", 2) == [item("a", 4, b"<a/>"), item("c", 3)]
         assert await store.load_node_item(ALICE, "tune", "b") == item("b", 2)

@@ -8,7 +8,8 @@ A script is lines of `who protocol sign text`:
   ~   comes, perhaps after other things
   -   nothing has come
   .   what came so far does not matter
-  ?   the status (and a part of the body) of the last Matrix answer
+  ?   the status (and a part of the body) of the last Matrix answer, or of what the last address on the web answered:
+      `who web > METHOD address [type filename text]`, with the account's password or token
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.cross.world import PATIENCE_S, MatrixPerson, Person, World, world
+from tests.cross.world import PATIENCE_S, MatrixPerson, Person, WebPerson, World, world
 
 SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.txt"))
 NAMES = dict[str, str]
@@ -119,9 +120,14 @@ async def _step(
     elif sign == ".":
         await person.pending()
     elif sign == "?":
+        wanted, _, part = rest.partition(" ")
+        if isinstance(person, WebPerson):
+            code, text = person.answer
+            assert code == int(wanted), f"{code} {text}"
+            assert not part or matches(part, text, names), text
+            return
         assert isinstance(person, MatrixPerson)
         status, body = person.answer
-        wanted, _, part = rest.partition(" ")
         assert status == int(wanted), f"{status} {body}"
         assert not part or holds(orjson.loads(part), body, names), f"{body}"
     else:

@@ -20,6 +20,7 @@ import orjson
 from tests.federation.servers import Table
 from tests.support.media import ORIGIN, body_of
 from tests.support.middle import UNLIMITED
+from tripoint.accounts.ports import Account
 from tripoint.config.options import Accounts, Config, Limits, Listen, Media, Server
 from tripoint.net.http import Request
 from tripoint.runtime.app import App
@@ -317,6 +318,38 @@ class MatrixPerson:
             self._events.append(orjson.dumps({"invited_to": room_id, "sender": mine[0]["sender"]}).decode())
 
 
+class WebPerson:
+    """Sends `METHOD address [type filename text]`, with the account's password, or its token where Matrix is asked.
+
+    Nothing comes by itself.
+    """
+
+    def __init__(self, world: "World", name: str, token: str) -> None:
+        self._world = world
+        self._basic = "Basic " + base64.b64encode(f"{name}:{PASSWORD}".encode()).decode()
+        self._bearer = f"Bearer {token}"
+        self.answer: tuple[int, str] = (0, "")
+
+    async def send(self, text: str) -> None:
+        method, url, *more = text.split(" ", 4)
+        headers = {"authorization": self._bearer if url.startswith("/_matrix/") else self._basic}
+        body = b""
+        if more:
+            kind, filename, words = more
+            headers |= {"content-type": kind, "content-disposition": f'attachment; filename="{filename}"'}
+            body = words.encode()
+        if url.startswith(f"{ORIGIN}/m/"):
+            del headers["authorization"]
+        status, _, answer = await self._world.web(method, url, body, headers)
+        self.answer = (status, answer.decode("utf-8", "replace").removesuffix("\n"))
+
+    async def next(self) -> str:
+        raise TimeoutError
+
+    async def pending(self) -> list[str]:
+        return []
+
+
 class World:
     """A server; `sockets` says whether people come over real ones."""
 
@@ -330,6 +363,12 @@ class World:
         accounts = self.app.middle.accounts
         if await accounts.account(accounts.user_id(name)) is None:
             await accounts.register(name, PASSWORD, address="127.0.0.1")
+
+    async def _known(self, name: str) -> Account:
+        accounts = self.app.middle.accounts
+        account = await accounts.account(accounts.user_id(name))
+        assert account is not None
+        return account
 
     async def connect(self, protocol: str) -> Wire:
         """A new connection to the plain port of irc or xmpp."""
@@ -362,6 +401,12 @@ class World:
             someone = MatrixPerson(self, answer["access_token"], answer["user_id"])
             await someone.start()
             return someone
+        if protocol == "web":
+            opened = await self.app.middle.accounts.log_in(
+                await self._known(name), protocol="matrix", device_id="WEB", tokens=True
+            )
+            assert opened.access_token is not None
+            return WebPerson(self, name, opened.access_token)
         wire = await self.connect(protocol)
         if protocol == "irc":
             chatter = IrcPerson(wire)

@@ -133,20 +133,20 @@ def test_parts_of_a_file() -> None:
 
 def test_what_uploads_are_refused() -> None:
     async def work() -> None:
-        async with matrix(with_media(upload_bytes=1000, account_bytes=1500)) as server:
+        async with matrix(with_media(upload_bytes=10_000, account_bytes=15_000)) as server:
             alice = await server.register("alice")
             limit = await get(alice, "config")
-            assert orjson.loads(limit.body) == {"m.upload.size": 1000}
+            assert orjson.loads(limit.body) == {"m.upload.size": 10_000}
 
             async def post(data: bytes, token: str | None = alice.token) -> tuple[int, str]:
                 return await error_of(await server.request("POST", f"{MEDIA}/upload", raw=data, token=token))
 
-            assert await post(b"x" * 1001) == (413, "M_TOO_LARGE")
+            assert await post(b"x" * 10_001) == (413, "M_TOO_LARGE")
             assert await post(b"x", token=None) == (401, "M_MISSING_TOKEN")
             assert await post(b"x", token="wrong") == (401, "M_UNKNOWN_TOKEN")
-            await upload(alice, b"x" * 1000)
-            assert await post(b"x" * 501) == (403, "M_FORBIDDEN")
-            await upload(alice, b"x" * 500)
+            await upload(alice, b"x" * 10_000)
+            assert await post(b"x" * 5001) == (403, "M_FORBIDDEN")
+            await upload(alice, b"x" * 5000)
             # Nothing of what was refused is left.
             assert list(server.media.disk.side_path().parent.iterdir()) == []
 

@@ -69,6 +69,8 @@ class MembershipRow(Struct, frozen=True):
     position: int
 
 
+MEDIA_BLOCK = 4096
+
 Done = Callable[[StoreError | None], None]
 
 
@@ -200,6 +202,9 @@ class AccountStore(Writer, Protocol):
         """Items of a node, the newest first."""
 
     async def load_node_item(self, user_id: UserId, node: str, item_id: str) -> PutNodeItem | None: ...
+    async def load_node_owners(self, node: str) -> Sequence[UserId]:
+        """The accounts that have a node of this name."""
+
     async def load_published_bytes(self, user_id: UserId) -> int:
         """How much the payloads of all items of an account take."""
 
@@ -249,7 +254,8 @@ class MediaStore(Writer, Protocol):
         """Whether any name still stands for these bytes."""
 
     async def load_uploaded_bytes(self, user_id: UserId) -> int:
-        """How much a user has uploaded, what was announced and has not come included."""
+        """How much a user has uploaded, what was announced and has not come included. Each file counts as MEDIA_BLOCK
+        bytes at least, since that is what it takes: nobody fills a disk with files of one byte."""
 
     async def load_pending_media(self, user_id: UserId) -> Sequence[PutMedia]:
         """Names that a user has got for files that have not come, the oldest first."""
@@ -269,6 +275,7 @@ class MediaStore(Writer, Protocol):
         """All links to a file, by their subjects."""
 
     async def load_event(self, event_id: EventId) -> StoredEvent | None: ...
+    async def load_profile(self, user_id: UserId) -> Mapping[str, str]: ...
     async def has_local_member(self, room_key: int) -> bool:
         """Whether a user of this server is joined to a room."""
 

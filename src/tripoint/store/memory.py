@@ -10,7 +10,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
-from tripoint.store.interface import Done, MembershipRow, StoredEvent, StoreError
+from tripoint.store.interface import MEDIA_BLOCK, Done, MembershipRow, StoredEvent, StoreError
 from tripoint.store.writes import (
     AddEvent,
     AddStateGroup,
@@ -477,7 +477,7 @@ class MemoryStore:
         return any(write.content == content for write in self.media.values())
 
     async def load_uploaded_bytes(self, user_id: UserId) -> int:
-        return sum(write.size for write in self.media.values() if write.uploader == user_id)
+        return sum(max(write.size, MEDIA_BLOCK) for write in self.media.values() if write.uploader == user_id)
 
     async def load_pending_media(self, user_id: UserId) -> Sequence[PutMedia]:
         found = [write for write in self.media.values() if write.uploader == user_id and write.content is None]
@@ -570,6 +570,9 @@ class MemoryStore:
 
     async def load_node_item(self, user_id: UserId, node: str, item_id: str) -> PutNodeItem | None:
         return self.node_items.get((user_id, node, item_id))
+
+    async def load_node_owners(self, node: str) -> Sequence[UserId]:
+        return sorted(user for user, name in self.nodes if name == node)
 
     async def load_published_bytes(self, user_id: UserId) -> int:
         return sum(len(write.payload or b"") for key, write in self.node_items.items() if key[0] == user_id)

@@ -13,7 +13,7 @@ from typing import Any
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.store import schema
 from tripoint.store.group_commit import GroupCommit
-from tripoint.store.interface import DatabaseTooNew, Done, MembershipRow, StoredEvent, StoreError
+from tripoint.store.interface import MEDIA_BLOCK, DatabaseTooNew, Done, MembershipRow, StoredEvent, StoreError
 from tripoint.store.sql import rows
 from tripoint.store.writes import (
     PutAccount,
@@ -417,7 +417,7 @@ class SqliteStore:
         return self._one("SELECT 1 FROM media WHERE content = ? LIMIT 1", content) is not None
 
     async def load_uploaded_bytes(self, user_id: UserId) -> int:
-        row = self._one("SELECT coalesce(sum(size), 0) FROM media WHERE uploader = ?", user_id)
+        row = self._one("SELECT coalesce(sum(max(size, ?)), 0) FROM media WHERE uploader = ?", MEDIA_BLOCK, user_id)
         assert row is not None
         return int(str(row[0]))
 
@@ -533,6 +533,9 @@ class SqliteStore:
             rows.NODE_ITEM + "WHERE user_id = ? AND node = ? AND item_id = ?", user_id, node, item_id
         )
         return None if row is None else PutNodeItem(*row)
+
+    async def load_node_owners(self, node: str) -> Sequence[UserId]:
+        return [UserId(row[0]) for row in self._all("SELECT user_id FROM nodes WHERE node = ? ORDER BY user_id", node)]
 
     async def load_published_bytes(self, user_id: UserId) -> int:
         row = self._one("SELECT coalesce(sum(length(payload)), 0) FROM node_items WHERE user_id = ?", user_id)
