@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
+from tests.support.middle import party
 
 from tripoint.accounts import nodes as nodes_module
 from tripoint.accounts.nodes import Nodes
@@ -12,8 +14,10 @@ from tripoint.bus.local import LocalBus
 from tripoint.core.ids import UserId
 from tripoint.core.nodes import Access, NodeConfig, NodeItem
 from tripoint.rooms.changes import NodeChanged, UserChange
+from tripoint.rooms.commands import SetProfile
 from tripoint.store.interface import StoreError
 from tripoint.store.memory import MemoryStore
+from tripoint.store.sqlite import SqliteStore
 from tripoint.store.stream import Stream
 
 ALICE, BOB = UserId("@alice:example.org"), UserId("@bob:example.org")
@@ -144,3 +148,34 @@ def test_what_could_not_be_stored_is_not_told() -> None:
         assert await desk.ids() == ["a"]
 
     on_desk(work)
+
+
+def test_a_closed_account_publishes_nothing() -> None:
+    async def work() -> None:
+        async with party() as p:
+            alice = await p.account("alice")
+            await p.middle.nodes.publish(alice, "n", NodeItem("a", "<x/>", "alice@example.org/r", 0))
+            await p.do(SetProfile(actor=alice, field="m.tz", value="UTC"))
+            await p.middle.accounts.deactivate(alice)
+            assert await p.middle.nodes.nodes(alice) == {} and await p.middle.nodes.items(alice, "n") == []
+            assert await p.middle.store.load_profile(alice) == {}
+
+    asyncio.run(work())
+
+
+def test_what_was_published_is_there_after_a_restart(tmp_path: Path) -> None:
+    async def work() -> None:
+        path = tmp_path / "tripoint.db"
+        async with party(store=SqliteStore(path)) as p:
+            alice = await p.account("alice")
+            for item_id in ("a", "b"):
+                item = NodeItem(item_id, f"<{item_id}/>", "alice@example.org/r", 0)
+                await p.middle.nodes.publish(alice, "n", item, wanted={"max_items": 2, "access": Access.OPEN})
+        async with party(store=SqliteStore(path)) as p:
+            assert await p.middle.nodes.node(alice, "n") == NodeConfig(Access.OPEN, max_items=2)
+            await p.middle.nodes.publish(alice, "n", NodeItem("c", "<c/>", "alice@example.org/r", 0))
+            found = await p.middle.nodes.items(alice, "n")
+            assert [(item.item_id, item.payload) for item in found] == [("c", "<c/>"), ("b", "<b/>")]
+            assert await p.middle.nodes.owners("n") == [alice]
+
+    asyncio.run(work())

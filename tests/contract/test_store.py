@@ -817,6 +817,7 @@ def test_what_is_published(on_store: OnStore) -> None:
         await write(store, tune, mood, PutNode(BOB, "tune", b"[]"), item("a", 1), item("b", 2), item("c", 3))
         await write(store, item("a", 4, b"<a/>"), item("z", 5, b"<long/>", "mood"))
         assert await store.load_nodes(ALICE) == [mood, tune]
+        assert await store.load_node_owners("tune") == [ALICE, BOB] and await store.load_node_owners("x") == []
         assert await store.load_node(BOB, "tune") == PutNode(BOB, "tune", b"[]")
         assert await store.load_node_items(ALICE, "tune", 2) == [item("a", 4, b"<a/>"), item("c", 3)]
         assert await store.load_node_item(ALICE, "tune", "b") == item("b", 2)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import UserId
-from tripoint.core.message import Mentions, MessageKind, message_content, read_mentions, view_message
+from tripoint.core.message import Mentions, MessageKind, call_everybody, message_content, read_mentions, view_message
 from tripoint.core.richtext import RichText, from_html, from_plain, to_plain
 
 BOB = UserId("@bob:x.org")
@@ -103,3 +104,21 @@ json_values = st.recursive(
 def test_any_content_can_be_viewed(content: Any) -> None:
     view = view_message(content)
     assert (view is None) == (type(content.get("body")) is not str)
+
+
+@pytest.mark.parametrize(
+    ("body", "everybody"),
+    [
+        ("@room", True),
+        ("tea, @room!", True),
+        ("@rooms", False),
+        ("me@room.example", False),
+        ("@room-service", False),
+        ("@@room", False),
+        ("", False),
+    ],
+)
+def test_everybody_is_called_by_a_word(body: str, everybody: bool) -> None:
+    content: JsonObject = {"body": body, "m.mentions": {"user_ids": ["@a:b"]}}
+    call_everybody(content)
+    assert content["m.mentions"] == {"user_ids": ["@a:b"]} | ({"room": True} if everybody else {})

@@ -1,12 +1,15 @@
 """A client that nobody here wrote: slixmpp logs in with SCRAM over STARTTLS, uses rooms, roster and messages."""
 
 import asyncio
+import hashlib
+import io
 import ssl
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from PIL import Image
 
 from tests.xmpp.server import OPTIONS, SERVER, serve
 from tripoint.net.tls import ServerTls, make_self_signed
@@ -26,10 +29,10 @@ PATIENCE_S = 10
 class Client(slixmpp.ClientXMPP):
     """Collects what it hears; `wait` gives the next event of a kind."""
 
-    def __init__(self, name: str, port: int) -> None:
+    def __init__(self, name: str, port: int, plugins: tuple[str, ...] = (), events: tuple[str, ...] = ()) -> None:
         super().__init__(f"{name}@{SERVER}/slixmpp", "correct horse")
         self.heard: dict[str, asyncio.Queue] = {}
-        for plugin in ("xep_0030", "xep_0045", "xep_0092", "xep_0199", "xep_0249", "xep_0313"):
+        for plugin in ("xep_0030", "xep_0045", "xep_0092", "xep_0199", "xep_0249", "xep_0313", *plugins):
             self.register_plugin(plugin)
         self.ssl_context.check_hostname = False
         self.ssl_context.verify_mode = ssl.CERT_NONE
@@ -41,6 +44,7 @@ class Client(slixmpp.ClientXMPP):
             "message",
             "groupchat_subject",
             "groupchat_invite",
+            *events,
         ):
             self.heard[event] = asyncio.Queue()
             self.add_event_handler(event, self.heard[event].put_nowait)
@@ -51,14 +55,14 @@ class Client(slixmpp.ClientXMPP):
 
 
 @asynccontextmanager
-async def clients(tmp_path, *names):
+async def clients(tmp_path, *names, plugins=(), events=()):
     make_self_signed([SERVER], tmp_path / "cert.pem", tmp_path / "key.pem")
     tls = ServerTls(tmp_path / "cert.pem", tmp_path / "key.pem")
     async with serve(tls=tls, options=replace(OPTIONS, plaintext_passwords=False)) as server:
         made = []
         for name in names:
             await server.make_account(name)
-            made.append(Client(name, server.port))
+            made.append(Client(name, server.port, plugins, events))
         try:
             for client in made:
                 await client.wait("session_start")
@@ -187,3 +191,74 @@ def test_a_wrong_password_is_told(tmp_path):
                 alice.abort()
 
     asyncio.run(main())
+
+
+PEP = ("xep_0048", "xep_0049", "xep_0054", "xep_0084", "xep_0153", "xep_0163", "xep_0172", "xep_0402", "xep_0490")
+PEP_EVENTS = ("avatar_metadata_publish", "user_nick_publish", "pubsub_publish", "pubsub_retract", "vcard_avatar_update")
+
+
+def test_what_accounts_publish(tmp_path):
+    """spec: XEP-0163: avatars, nicks, bookmarks, read states, private storage, as slixmpp has them"""
+
+    async def main() -> None:
+        async with clients(tmp_path, "alice", "bob", plugins=PEP, events=PEP_EVENTS) as (server, alice, bob):
+            for client, other in ((alice, "bob"), (bob, "alice")):
+                client.auto_authorize = client.auto_subscribe = True
+                client.send_presence_subscription(f"{other}@{SERVER}")
+                client["xep_0163"].add_interest(["urn:xmpp:bookmarks:1"])
+            await asyncio.sleep(0)
+            for client in (alice, bob):
+                await client["xep_0199"].ping(SERVER, timeout=PATIENCE_S)
+                await client["xep_0115"].update_caps(broadcast=False)
+                client.send_presence()
+                await client["xep_0199"].ping(SERVER, timeout=PATIENCE_S)
+
+            # a nick and an avatar reach the contact
+            await alice["xep_0172"].publish_nick("Al", timeout=PATIENCE_S)
+            while (await bob.wait("user_nick_publish"))["pubsub_event"]["items"]["item"]["nick"]["nick"] != "Al":
+                pass
+            made = io.BytesIO()
+            Image.new("RGB", (40, 40), (1, 2, 3)).save(made, "PNG")
+            data = made.getvalue()
+            name = hashlib.sha1(data).hexdigest()
+            avatars = alice["xep_0084"]
+            await avatars.publish_avatar(data, timeout=PATIENCE_S)
+            info = {"id": name, "type": "image/png", "bytes": len(data)}
+            await avatars.publish_avatar_metadata(items=[info], timeout=PATIENCE_S)
+            while (await bob.wait("avatar_metadata_publish"))["pubsub_event"]["items"]["item"]["id"] != name:
+                pass
+            got = await bob["xep_0084"].retrieve_avatar(f"alice@{SERVER}", name, timeout=PATIENCE_S)
+            assert got["pubsub"]["items"]["item"]["avatar_data"]["value"] == data
+            card = (await bob["xep_0054"].get_vcard(f"alice@{SERVER}", cached=False, timeout=PATIENCE_S))["vcard_temp"]
+            assert card["FN"] == "Al" and card["PHOTO"]["BINVAL"] == data
+
+            # a room that is entered is bookmarked, in both forms, and left when the bookmark goes
+            muc = alice["xep_0045"]
+            await muc.join_muc_wait(ROOM, "alice", timeout=PATIENCE_S)
+            form = await muc.get_room_config(ROOM)
+            form["type"] = "submit"
+            await muc.set_room_config(ROOM, form)
+            alice.send_message(mto=ROOM, mbody="one", mtype="groupchat")
+            stanza_id = (await alice.wait("groupchat_message")).xml.find("{urn:xmpp:sid:0}stanza-id").get("id")
+            found = await alice["xep_0060"].get_items(alice.boundjid.bare, "urn:xmpp:bookmarks:1", timeout=PATIENCE_S)
+            (item,) = found["pubsub"]["items"]
+            assert item["id"] == ROOM and item["conference"]["autojoin"] and item["conference"]["nick"] == "Al"
+            old = await alice["xep_0048"].get_bookmarks(timeout=PATIENCE_S)
+            listed = old["private"]["bookmarks"]["conferences"]
+            assert [(one["jid"], one["autojoin"]) for one in listed] == [(ROOM, True)]
+            mds = alice["xep_0490"]
+            await mds.flag_chat(ROOM, stanza_id, timeout=PATIENCE_S)
+            (state,) = (await mds.catch_up(timeout=PATIENCE_S))["pubsub"]["items"]
+            assert state["id"] == ROOM and state["displayed"]["stanza_id"]["id"] == stanza_id
+            await alice["xep_0060"].retract(
+                alice.boundjid.bare, "urn:xmpp:bookmarks:1", ROOM, notify="true", timeout=PATIENCE_S
+            )
+            gone = (await alice.wait("pubsub_retract"))["pubsub_event"]["items"]["retract"]["id"]
+            assert gone == ROOM
+            assert set((await server.middle.reader.memberships(alice_id(server))).values()) == {"leave"}
+
+    asyncio.run(main())
+
+
+def alice_id(server):
+    return server.middle.accounts.user_id("alice")

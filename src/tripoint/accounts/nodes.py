@@ -58,6 +58,10 @@ class Nodes:
         row = await self._store.load_node(user_id, node)
         return None if row is None else _config(row)
 
+    async def owners(self, node: str) -> Sequence[UserId]:
+        """The accounts that have a node of this name."""
+        return await self._store.load_node_owners(node)
+
     async def items(self, user_id: UserId, node: str, limit: int = MAX_ITEMS) -> Sequence[NodeItem]:
         """The newest items of a node, the newest first."""
         return [_item(row) for row in await self._store.load_node_items(user_id, node, limit)]

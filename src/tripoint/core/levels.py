@@ -138,6 +138,10 @@ class PowerLevels:
         level = read_level(self.content[name], self._lenient)
         return default if level is None else level
 
+    def may_call_everybody(self, user_id: str) -> bool:
+        """Whether somebody's `@room` is heard. spec: user-and-room-mentions, m.room.power_levels `notifications`"""
+        return self.user(user_id) >= self.notification("room")
+
     def notification(self, name: str) -> int:
         """The level for a kind of notification (`room` for @room), 50 unless set."""
         level = read_level(object_at(self.content, "notifications").get(name), self._lenient)

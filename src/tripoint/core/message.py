@@ -6,6 +6,7 @@ to 10.3. Files, places and other kinds are OTHER here: their body stands for the
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -40,6 +41,8 @@ class Mentions:
 
 
 NOBODY: Final = Mentions()
+EVERYBODY: Final = "@room"
+_EVERYBODY: Final = re.compile(r"(?<![\w@.])@room(?![\w@-])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,15 @@ def read_mentions(content: JsonObject) -> Mentions:
         except InvalidId:
             continue
     return Mentions(tuple(users), mentions.get("room") is True)
+
+
+def call_everybody(content: JsonObject) -> None:
+    """Say in m.mentions that everybody is meant, where the text does: a word `@room`. Who may do so is not asked here.
+
+    spec: user-and-room-mentions; docs/mapping.md 2.11
+    """
+    if _EVERYBODY.search(text_at(content, "body") or ""):
+        content["m.mentions"] = {**object_at(content, "m.mentions"), "room": True}
 
 
 def message_content(kind: MessageKind, text: RichText, mentions: Mentions = NOBODY) -> JsonObject:

@@ -22,6 +22,7 @@ from tripoint.irc.tables import NICKLEN
 from tripoint.irc.wire import MAX_BODY_BYTES
 from tripoint.rooms.listing import listed_members, lists_all
 from tripoint.rooms.ports import RoomReader, RoomView
+from tripoint.rooms.succession import replacement_of
 
 if TYPE_CHECKING:
     from tripoint.irc.session import IrcSession
@@ -82,8 +83,8 @@ class Channel:
         self._audiences: dict[int, dict[IrcOutbox, None]] = {}
         # Sessions that attached at a position which the watcher has not reached yet: see `catch_up`.
         self._waiting: list[tuple[int, IrcSession]] = []
-        # The room that this one leads to and that nobody goes over to (moving.py).
-        self.stays_before: RoomId | None = None
+        # The room that this one leads to and that nobody goes over to (moving.py): who enters it all the same stays.
+        self.stays_before: RoomId | None = replacement_of(room)
         # What whoever comes from the room whose place this one took is told, by where the two rooms were (moving.py).
         self.arrival: tuple[tuple[RoomId, int, int], Sequence[Outgoing] | None] | None = None
         # NAMES by (multi-prefix, userhost-in-names).

@@ -11,11 +11,11 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING
 
 from tripoint.core.ids import RoomId, UserId
+from tripoint.core.in_words import is_spoken
 from tripoint.fanout.hub import Hub
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
 from tripoint.irc.events import joined_line, topic_text
-from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.projection import Names
 from tripoint.irc.render import Outgoing, fitted, server_line
 from tripoint.irc.replay import Place
@@ -28,6 +28,7 @@ from tripoint.rooms.settings import tls_only
 
 if TYPE_CHECKING:
     from tripoint.irc.markers import ReadMarkers
+    from tripoint.irc.metadata import Metadata
     from tripoint.irc.missed import Missed
     from tripoint.irc.moving import Moving
     from tripoint.irc.session import IrcSession
@@ -63,6 +64,7 @@ class Channels:
         self._by_name: dict[str, Channel] = {}
         self._deciding: dict[RoomId, _Undecided] = {}
         self.markers: ReadMarkers
+        self.metadata: Metadata
         self.missed: Missed
         self.moving: Moving
 
@@ -177,7 +179,7 @@ class Channels:
             channel.settle()
             for change in undecided.changes:
                 # State is shown as it is now; what was said in between is still to be told.
-                if isinstance(change, EventCommitted) and change.event.type in SPOKEN_TYPES:
+                if isinstance(change, EventCommitted) and is_spoken(change.event):
                     self._watcher(channel, change)
         undecided.done.set()
 
@@ -260,6 +262,7 @@ class Channels:
         for body in self.topic_lines(session, channel):
             session.shown(body, own=own)
         self.show_list(session, channel, own=own)
+        self.metadata.show(session, channel)
 
     def show_list(self, session: IrcSession, channel: Channel, *, own: bool) -> None:
         """NAMES for who has not asked to be spared them, and once why they are short.  spec: docs/mapping.md 4.7"""

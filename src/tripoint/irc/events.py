@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 from tripoint.core.event import Event
 from tripoint.core.ids import UserId
+from tripoint.core.in_words import SPOKEN_TYPES
 from tripoint.core.json_view import object_at, text_at
 from tripoint.core.message import edit_content, edit_in
 from tripoint.core.power import Rank
 from tripoint.core.relations import NOTHING, relation_in
 from tripoint.irc.channel import Channel
 from tripoint.irc.lead import NEAR_EVENTS, NO_LEAD, Lead
-from tripoint.irc.messages import SPOKEN_TYPES, batch_of, client_tags_of, content_lines, spoken_lines, text_of
+from tripoint.irc.messages import batch_of, client_tags_of, content_lines, spoken_lines, text_of
 from tripoint.irc.projection import Names, channel_args, channel_flags, muted_users, rank_letters, shown_rank
 from tripoint.irc.render import Audience, Outgoing, cut, fitted, one_line
 from tripoint.irc.tables import KICKLEN, MAX_MODES, TOPICLEN
@@ -443,7 +444,6 @@ EventForm = Callable[[Channel, EventCommitted], list[Outgoing]]
 
 # Which function speaks for which event type; m.room.member has more to it (network.py).
 FORMS: Mapping[str, EventForm] = {
-    **dict.fromkeys(SPOKEN_TYPES, spoken_event),
     "m.reaction": reaction_event,
     "m.room.redaction": redaction_event,
     "m.room.topic": topic_event,

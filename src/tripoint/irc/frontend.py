@@ -230,7 +230,7 @@ class IrcFrontEnd:
         )
         self.network.unregistered -= 1
         self.network.sessions.add(session)
-        show_welcome(session)
+        show_welcome(session, await self.network.metadata.own_lines(session))
         if not account.guest:
             await self.network.enter_joined_rooms(session)
         return session

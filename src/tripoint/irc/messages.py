@@ -13,6 +13,7 @@ from tripoint.core.attachment import attachment_in
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId
+from tripoint.core.in_words import in_words
 from tripoint.core.json_view import object_at, text_at
 from tripoint.core.message import Mentions as MentionList
 from tripoint.core.message import MessageKind, edit_in, message_content, view_message
@@ -30,8 +31,6 @@ from tripoint.irc.splitting import split_message
 from tripoint.irc.wire import MAX_BODY_BYTES
 
 MESSAGE: Final = "m.room.message"
-# Types that say something in a line; m.sticker has a body (MAPPING 10.11).
-SPOKEN_TYPES: Final = (MESSAGE, "m.sticker")
 MAX_CLIENT_TAG_BYTES: Final = 8192
 _TAGS_KEY: Final = f"{V}.irc.tags"
 
@@ -109,6 +108,7 @@ def _spoken(names: Names, event_id: EventId, content: JsonObject, mask: str, tar
 
 def text_of(names: Names, event_id: EventId, content: JsonObject) -> str:
     """What a message says, with codes, in one or more lines."""
+    content = in_words(content)
     attachment = attachment_in(content) if "url" in content or "file" in content else None
     if attachment is None:
         return _words_of(names, content)

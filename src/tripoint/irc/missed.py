@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from tripoint.core.ids import RoomId, UserId
 from tripoint.irc.entrance import is_closed_to
 from tripoint.irc.markers import ReadMarkers
-from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.replay import Place, Tagged, former_mask, said_lines
 from tripoint.rooms.chain import open_chain
 from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
@@ -64,7 +63,7 @@ class Missed:
             room_id=room.room_id,
             viewer=session.user_id,
             direction=Direction.BACKWARD,
-            types=SPOKEN_TYPES,
+            spoken=True,
             limit=MAX_LINES,
             only_here=True,
         )
@@ -86,7 +85,7 @@ class Missed:
             viewer=session.user_id,
             direction=Direction.BACKWARD,
             anchor=ByPosition(at),
-            types=SPOKEN_TYPES,
+            spoken=True,
             limit=MAX_LINES,
             only_here=True,
         )

@@ -82,11 +82,13 @@ class Monitors:
             shown = session.monitored[key] if user_id is None else self._names.mask(user_id)
             session.outbox.send(seal(server_line(self._names.server, numeric, (session.nick, shown))))
 
+    def watching(self, user_id: UserId) -> list[IrcSession]:
+        """Sessions that watch this user."""
+        return list(self._watchers.get(fold(self._names.nick(user_id)), {}).values()) if self._watchers else []
+
     def extended(self, user_id: UserId) -> Iterator[IrcSession]:
         """Sessions that watch this user and want to know more than whether he is here."""
-        if not self._watchers:
-            return
-        for session in list(self._watchers.get(fold(self._names.nick(user_id)), {}).values()):
+        for session in self.watching(user_id):
             if EXTENDED in session.caps:
                 yield session
 

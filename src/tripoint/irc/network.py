@@ -25,6 +25,7 @@ from tripoint.irc.entrance import Channels, Spawn, tell_history
 from tripoint.irc.joining import Joining
 from tripoint.irc.markers import CAPABILITY as READ_MARKER
 from tripoint.irc.markers import ReadMarkers
+from tripoint.irc.metadata import Metadata
 from tripoint.irc.missed import Missed
 from tripoint.irc.monitors import Monitors
 from tripoint.irc.moving import Moving
@@ -81,6 +82,10 @@ class Network:
         )
         self.moving = teller.moving = self.channels.moving = Moving(names, reader, self.sessions, now_ms)
         self.moving.channels = self.channels
+        self.metadata = teller.metadata = self.channels.metadata = Metadata(
+            names, reader, self.sessions, self.monitors, media.links, spawn
+        )
+        self.metadata.channels = self.channels
         self.markers = self.channels.markers = ReadMarkers(names, reader, spawn)
         self.markers.channels = self.channels
         self.missed = self.channels.missed = Missed(reader, name_table, self.markers)

@@ -11,6 +11,7 @@ from typing import Final
 
 from tripoint.core.event import Event
 from tripoint.core.ids import UserId
+from tripoint.core.in_words import SPOKEN_TYPES
 from tripoint.core.json_view import object_at, text_at
 from tripoint.core.power import rank_of
 from tripoint.irc.events import (
@@ -28,7 +29,6 @@ from tripoint.irc.events import (
     step_lines,
     topic_text,
 )
-from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.projection import Names, as_shown, rank_letters
 from tripoint.irc.render import Outgoing, fitted
 from tripoint.rooms.history import HistoryItem
@@ -55,7 +55,7 @@ def played(names: Names, room: RoomView, target: str, item: HistoryItem, gone: E
 
 def played_types(*, direct: bool) -> tuple[str, ...]:
     """Which events are asked for: of a conversation of two only what is done to messages."""
-    about_messages = (*SPOKEN_TYPES, "m.reaction", "m.room.redaction")
+    about_messages = ("m.reaction", "m.room.redaction")
     return about_messages if direct else (*about_messages, *_FORMS)
 
 

@@ -102,6 +102,9 @@ class IrcSession:
         # For clients without CHATHISTORY: the stream position since which they missed things (missed.py).
         self.missed_since: int | None = None
         self.monitored: dict[str, str] = {}  # folded nick -> nick as it was given (monitors.py)
+        # Keys of metadata that this client hears of, and the one that its running command changes (metadata.py).
+        self.subscribed: dict[str, None] = {}
+        self.changing_metadata: str | None = None
         self.connected_ts_ms = network.now_ms()
         self.active_ts_ms = self.connected_ts_ms
         # True while a command of ours makes us enter rooms: what we are shown then is its response.

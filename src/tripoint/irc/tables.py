@@ -27,6 +27,10 @@ MAX_MONITOR = 100
 # A message of several lines, both ways (MAPPING 10.7).
 MULTILINE_MAX_BYTES = 16_384
 MULTILINE_MAX_LINES = 128
+# Keys that one client hears of, that one user has, and how long their values are as he sets them.
+MAX_METADATA_SUBS = 50
+MAX_METADATA_KEYS = 50
+MAX_METADATA_BYTES = 300
 CHANTYPES = "#"
 # Rank letter and sign, highest first: MAPPING 7.
 PREFIX_MODES = "qaohv"
@@ -66,6 +70,11 @@ CAPABILITIES: dict[str, Capability] = {
         Capability("draft/chathistory", "IRCv3 chathistory"),
         Capability("draft/event-playback", "IRCv3 chathistory"),
         Capability("draft/message-redaction", "IRCv3 message-redaction"),
+        Capability(
+            "draft/metadata-2",
+            "IRCv3 metadata",
+            f"max-subs={MAX_METADATA_SUBS},max-keys={MAX_METADATA_KEYS},max-value-bytes={MAX_METADATA_BYTES}",
+        ),
         Capability(
             "draft/multiline",
             "IRCv3 multiline",

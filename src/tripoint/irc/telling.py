@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tripoint.core.event import Event
 from tripoint.core.ids import UserId, server_of
+from tripoint.core.in_words import is_spoken
 from tripoint.core.json_view import text_at
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel, spread, together
@@ -21,10 +22,11 @@ from tripoint.irc.events import (
     member_event,
     reaction_to,
     redaction_to,
+    spoken_event,
     spoken_to,
     typing_line,
 )
-from tripoint.irc.messages import SPOKEN_TYPES
+from tripoint.irc.metadata import Metadata
 from tripoint.irc.monitors import Monitors
 from tripoint.irc.moving import Moving
 from tripoint.irc.names import is_nick
@@ -56,7 +58,8 @@ if TYPE_CHECKING:
 
 # Who does these hears of it only with echo-message.
 _NOBODY: frozenset[UserId] = frozenset()
-_SPOKEN = frozenset({*SPOKEN_TYPES, "m.reaction", "m.room.redaction"})
+# What is done to messages, and is not told to whom its sender is blocked by.
+_DEEDS = frozenset({"m.reaction", "m.room.redaction"})
 
 
 class Teller:
@@ -71,10 +74,12 @@ class Teller:
         self._sessions = sessions
         self._now_ms = now_ms
         self.channels: Channels
+        self.metadata: Metadata
         self.moving: Moving
 
     def room_changed(self, channel: Channel, change: RoomChange) -> None:
         """A change of an open channel."""
+        self.metadata.room_changed(channel, change)
         if isinstance(change, EventCommitted):
             self._event(channel, change)
         elif isinstance(change, StateReset):
@@ -95,9 +100,9 @@ class Teller:
         elif kind == "m.room.encryption":
             self._encrypted(channel)
         else:
-            form = FORMS.get(kind)
+            form = spoken_event if is_spoken(change.event) else FORMS.get(kind)
             if form is not None and not (kind == "m.room.power_levels" and self.moving.is_left(channel)):
-                spoken = kind in _SPOKEN
+                spoken = form is spoken_event or kind in _DEEDS
                 self._tell(channel, change, form(channel, change), spoken=spoken)
             if kind == TLS_ONLY:
                 self._for_tls_alone(channel)
@@ -212,7 +217,7 @@ class Teller:
             elif len(people_of(channel.room)) > 2:
                 self.channels.reconsider(channel)
             return
-        if event.type not in _SPOKEN:
+        if event.type not in _DEEDS and not is_spoken(event):
             return
         peer = self._peer(channel, event.sender)
         made: dict[str, list[Outgoing]] = {}
@@ -379,7 +384,8 @@ class Teller:
         )
 
     def _profile_changed(self, change: ProfileChanged) -> None:
-        """SETNAME for who asked for it.  spec: IRCv3 setname; docs/mapping.md 2.3, 2.9"""
+        """SETNAME and METADATA for who asked for them.  spec: IRCv3 setname; docs/mapping.md 2.3, 2.9, 17.3"""
+        self.metadata.profile_changed(change)
         if change.field != "displayname":
             return
         shown = change.value if isinstance(change.value, str) else ""

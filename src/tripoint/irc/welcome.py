@@ -24,8 +24,11 @@ def version() -> str:
         return "tripoint"
 
 
-def show_welcome(session: IrcSession) -> None:
-    """Everything from 001 to the end of the MOTD; after it a client takes itself for connected."""
+def show_welcome(session: IrcSession, metadata: list[str] | None = None) -> None:
+    """Everything from 001 to the end of the MOTD; after it a client takes itself for connected.
+
+    `metadata`: METADATA lines about the client itself; None where it has not asked for any.
+    """
     network, server = session.network, session.names.server
     session.numeric(n.RPL_WELCOME, f"Welcome to the {network.title} network, {session.mask}")
     session.numeric(n.RPL_YOURHOST, f"Your host is {server}, running version {version()}")
@@ -38,6 +41,9 @@ def show_welcome(session: IrcSession) -> None:
     show_lusers(session)
     if session.account.guest and session.passwords_allowed and network.registration == "open":
         session.notice("You are a guest. To keep this nick: /msg NickServ REGISTER <password>")
+    if metadata is not None:
+        # spec: IRCv3 metadata: before the end of the MOTD, an empty batch where there is none
+        session.own_batch("metadata", (session.nick,), [(line, []) for line in metadata])
     show_motd(session)
 
 

@@ -1,10 +1,10 @@
 """Capability URLs: how a file in a message is reached by whoever was shown the message, without a token.
 
 A link belongs to one file in one event, and leads somewhere as long as that event does: it is not redacted, somebody
-of this server is in its room, the file is not quarantined. A message that is too long for IRC has a link to its text,
-on the same terms. Whoever uploads a file by XMPP or IRC gets a link of his
-own, which goes with the first message with the file that is redacted.
-spec: docs/mapping.md 10.8, 12.2-12.4, 27.7. Read next: web.py.
+of this server is in its room, the file is not quarantined; or to the picture of a profile, as long as it is that. A
+message that is too long for IRC has a link to its text, on the same terms. Whoever uploads a file by XMPP or IRC gets a
+link of his own, which goes with the first message with the file that is redacted.
+spec: docs/mapping.md 10.8, 12.2-12.4, 17.1, 27.7. Read next: web.py.
 """
 
 import hashlib
@@ -95,6 +95,12 @@ class Links:
         # A file has an id; a text has none.
         return self._given(PutMediaLink(self._code(f"text {event_id}"), self._server, "", event_id, _TEXT_NAME))
 
+    def profile_url(self, user_id: UserId, mxc: Mxc) -> str | None:
+        """The link to the picture of a local user's profile, as long as it is that; None where there is none."""
+        if not self.origin:
+            return None
+        return self._given(PutMediaLink(self._link(mxc, user_id), mxc.server, mxc.media_id, user_id, "avatar"))
+
     @property
     def upload_url(self) -> str | None:
         """Where files are uploaded by HTTP POST."""
@@ -177,17 +183,22 @@ class Links:
             row = await self._store.load_media_link(link)
         if row is None or row.server is None:
             return None
-        content = await self._shown(EventId(row.subject)) if row.subject else None
         if not row.media_id:
+            content = await self._shown(EventId(row.subject))
             view = None if content is None else view_message(content)
             return None if view is None else LinkedText(view.body)
         mxc = make_mxc(row.server, row.media_id)
-        if row.subject:
-            attachment = None if content is None else attachment_in(content)
-            holds = attachment is not None and attachment.mxc == mxc
-        else:
-            holds = await self._upload_holds(mxc)
-        return LinkedFile(mxc, row.filename) if holds else None
+        return LinkedFile(mxc, row.filename) if await self._holds(row.subject, mxc) else None
+
+    async def _holds(self, subject: str, mxc: Mxc) -> bool:
+        """Whether what a link was given out for is still so: an event, a user's profile, or an upload ("")."""
+        if not subject:
+            return await self._upload_holds(mxc)
+        if subject.startswith("@"):
+            return (await self._store.load_profile(UserId(subject))).get("avatar_url") == str(mxc)
+        content = await self._shown(EventId(subject))
+        attachment = None if content is None else attachment_in(content)
+        return attachment is not None and attachment.mxc == mxc
 
     async def _shown(self, event_id: EventId) -> JsonObject | None:
         """The content of an event (of an edit, the new one), as long as it is there for somebody of this server."""
@@ -205,7 +216,7 @@ class Links:
     async def _upload_holds(self, mxc: Mxc) -> bool:
         """Whether no message with an uploaded file was redacted."""
         for row in (await self._store.load_media_links(mxc.server, mxc.media_id))[:_MAX_SUBJECTS]:
-            if row.subject and await self._is_redacted(EventId(row.subject)):
+            if row.subject.startswith("$") and await self._is_redacted(EventId(row.subject)):
                 return False
         return True
 

@@ -100,6 +100,9 @@ class FileLinks(Protocol):
     def text_url(self, event_id: EventId) -> str | None:
         """The address of the whole text of a message, for whoever is shown a part of it."""
 
+    def profile_url(self, user_id: UserId, mxc: Mxc) -> str | None:
+        """The address of the picture of a local user's profile. None where there is none."""
+
     @property
     def upload_url(self) -> str | None:
         """Where files are uploaded by HTTP POST; None where this server does not know its own address."""

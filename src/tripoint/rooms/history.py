@@ -48,7 +48,8 @@ class HistoryQuery(Struct, frozen=True, kw_only=True):
     """A page of a room's history as `viewer` may see it.
 
     `anchor` None is now (backward) or the beginning (forward). `until` ends the page before that anchor.
-    `types` None means all; `not_types` and `senders` narrow further. `limit` counts what is returned.
+    `types` None means all, with `spoken` none besides what says something (core/in_words.py); `not_types` and `senders`
+    narrow further. `limit` counts what is returned.
     """
 
     room_id: RoomId
@@ -58,6 +59,7 @@ class HistoryQuery(Struct, frozen=True, kw_only=True):
     until: Anchor | None = None
     limit: int = 20
     types: tuple[str, ...] | None = None
+    spoken: bool = False
     not_types: tuple[str, ...] = ()
     senders: tuple[UserId, ...] | None = None
     not_senders: tuple[UserId, ...] = ()

@@ -76,6 +76,7 @@ class Profiles:
         field, user_id = command.field, command.actor
         if not is_profile_key(field):
             raise Refused(Refusal.BAD_CONTENT, "That is no name for a field of a profile")
+        await self._index.load(user_id)  # whoever is told of the change asks where the user is
         stored = dict(await self._people.stored_profile(user_id))
         before = stored.pop(field, None)
         value = None if command.value is None else stored_value(field, command.value)

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event, load_event
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId, server_of
+from tripoint.core.in_words import is_spoken
 from tripoint.core.profile import SHOWN, read_profile
 from tripoint.core.room_version import RoomVersion
 from tripoint.core.stream_position import StreamPosition
@@ -484,8 +485,10 @@ def _own(event: Event, viewer: UserId) -> bool:
 
 def _matches(query: HistoryQuery, event: Event) -> bool:
     """spec: client-server RoomEventFilter."""
-    if query.types is not None and not any(glob_match(pattern, event.type) for pattern in query.types):
-        return False
+    if query.types is not None or query.spoken:
+        said = query.spoken and is_spoken(event)
+        if not said and not any(glob_match(pattern, event.type) for pattern in query.types or ()):
+            return False
     if any(glob_match(pattern, event.type) for pattern in query.not_types):
         return False
     if query.senders is not None and event.sender not in query.senders:

@@ -202,6 +202,9 @@ class AccountStore(Writer, Protocol):
         """Items of a node, the newest first."""
 
     async def load_node_item(self, user_id: UserId, node: str, item_id: str) -> PutNodeItem | None: ...
+    async def load_node_owners(self, node: str) -> Sequence[UserId]:
+        """The accounts that have a node of this name."""
+
     async def load_published_bytes(self, user_id: UserId) -> int:
         """How much the payloads of all items of an account take."""
 
@@ -272,6 +275,7 @@ class MediaStore(Writer, Protocol):
         """All links to a file, by their subjects."""
 
     async def load_event(self, event_id: EventId) -> StoredEvent | None: ...
+    async def load_profile(self, user_id: UserId) -> Mapping[str, str]: ...
     async def has_local_member(self, room_key: int) -> bool:
         """Whether a user of this server is joined to a room."""
 

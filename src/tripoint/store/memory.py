@@ -571,6 +571,9 @@ class MemoryStore:
     async def load_node_item(self, user_id: UserId, node: str, item_id: str) -> PutNodeItem | None:
         return self.node_items.get((user_id, node, item_id))
 
+    async def load_node_owners(self, node: str) -> Sequence[UserId]:
+        return sorted(user for user, name in self.nodes if name == node)
+
     async def load_published_bytes(self, user_id: UserId) -> int:
         return sum(len(write.payload or b"") for key, write in self.node_items.items() if key[0] == user_id)
 

@@ -534,6 +534,9 @@ class SqliteStore:
         )
         return None if row is None else PutNodeItem(*row)
 
+    async def load_node_owners(self, node: str) -> Sequence[UserId]:
+        return [UserId(row[0]) for row in self._all("SELECT user_id FROM nodes WHERE node = ? ORDER BY user_id", node)]
+
     async def load_published_bytes(self, user_id: UserId) -> int:
         row = self._one("SELECT coalesce(sum(length(payload)), 0) FROM node_items WHERE user_id = ?", user_id)
         return 0 if row is None else int(str(row[0]))

@@ -36,6 +36,7 @@ from tripoint.xmpp.listener import XmppProtocol
 from tripoint.xmpp.muc.service import Muc
 from tripoint.xmpp.options import XmppOptions
 from tripoint.xmpp.pep.service import Pep
+from tripoint.xmpp.pictures import Pictures
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.router import dispatch
 from tripoint.xmpp.session import Doors, XmppSession
@@ -108,6 +109,7 @@ class XmppFrontEnd:
             call_later or asyncio.get_running_loop().call_later,
             secret,
             media,
+            Pictures(media),
         )
         self._doors = doors
         self.users = Users(self.domains, accounts)
@@ -129,6 +131,7 @@ class XmppFrontEnd:
     async def start(self) -> None:
         """Load what is needed before the first connection."""
         self._registration = await self.accounts.registration_state()
+        await self.pep.start()
 
     def protocol(self, *, secure: bool) -> XmppProtocol:
         """The factory for `loop.create_server`; `secure` for a listener with TLS from the first byte."""
@@ -237,6 +240,7 @@ class XmppFrontEnd:
         await self._doors.reader.memberships(account.user_id)
         await self.users.add(session)
         self._blocking.began(session)
+        self.pep.began(session)
         return session
 
     def end_session(self, session: XmppSession) -> None:

@@ -10,12 +10,14 @@ from typing import Final
 
 from tripoint.core.attachment import attachment_in
 from tripoint.core.canonical_json import JsonObject
+from tripoint.core.in_words import in_words
 from tripoint.core.json_view import text_at
 from tripoint.core.message import Mentions, MessageKind, edit_in, message_content, view_message
 from tripoint.core.relations import NOTHING, Relation, relation_in
 from tripoint.core.richtext import RichText, from_html, from_plain, mentioned_users
 from tripoint.core.vendor import V
 from tripoint.xmpp.files import UrlOf, file_inside
+from tripoint.xmpp.places import geoloc
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import body as render_body
 from tripoint.xmpp.replies import Answer, without_fallback
@@ -164,6 +166,7 @@ def inside_of(
     relation = relation_in(content)
     if edit is not None:
         content = edit[1]
+    content = in_words(content)
     view = view_message(content)
     attachment = attachment_in(content)
     if attachment is not None:
@@ -186,7 +189,7 @@ def inside_of(
     if answer is not None:
         text = answer.quoted + text
     xml = render_body(text, unstyled=styled.unstyled, notice=view.kind is MessageKind.NOTICE)
-    return xml + _around(content, relation, answer) + _payload_of(content)
+    return xml + geoloc(content) + _around(content, relation, answer) + _payload_of(content)
 
 
 def caption_of(content: JsonObject, naming: Naming) -> str | None:

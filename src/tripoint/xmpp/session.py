@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tripoint.xmpp.muc.service import Muc
     from tripoint.xmpp.muc.view import Visit
     from tripoint.xmpp.pep.service import Pep
+    from tripoint.xmpp.pictures import Pictures
 
 log = structlog.get_logger()
 
@@ -73,6 +74,7 @@ class Doors:
     call_later: CallLater
     secret: bytes
     media: Media
+    pictures: "Pictures"
 
     def url_of(self, event_id: EventId) -> Callable[[Attachment], str | None]:
         """Gives the addresses of the files of one event."""
@@ -106,6 +108,7 @@ class XmppSession:
         "directed",
         "doors",
         "full",
+        "hides_photo",
         "id",
         "interested",
         "jid",
@@ -172,6 +175,7 @@ class XmppSession:
         self.caps: Caps | None = None
         self.caps_query: str | None = None
         self.wants: frozenset[str] = frozenset()
+        self.hides_photo = False  # wants its avatar not to be named in its presence (c2s/photos.py)
         # The bookmarks that its list had when it last got it (pep/old_bookmarks.py).
         self.bookmarks_seen: frozenset[str] = frozenset()
         # Asked for its list of blocked people, and hears when that changes (XEP-0191 3.3).

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from tripoint.core.errors import PeerError
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId, RoomId
+from tripoint.core.in_words import is_spoken
 from tripoint.irc import numerics as n
 from tripoint.irc.entrance import is_closed_to
-from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.playback import CAPABILITY as PLAYBACK
 from tripoint.irc.playback import played, played_types
 from tripoint.irc.references import Reference, UnknownReferenceType, parse_limit, parse_reference, parse_time
@@ -178,7 +178,8 @@ async def _window(
         room_id=place.room_id,
         viewer=session.user_id,
         direction=direction,
-        types=played_types(direct=place.peer is not None) if PLAYBACK in session.caps else SPOKEN_TYPES,
+        types=played_types(direct=place.peer is not None) if PLAYBACK in session.caps else None,
+        spoken=True,
         with_replaced=PLAYBACK in session.caps,
         limit=limit,
     )
@@ -186,7 +187,7 @@ async def _window(
 
     def show(room: RoomView, item: HistoryItem) -> Said | None:
         where = replace(place, room_id=room.room_id)
-        if item.event.type in SPOKEN_TYPES:
+        if is_spoken(item.event):
             lines = said_lines(session, where, item, former_mask(session, item, None))
         else:
             lines = _played(session, where, item, gone)
@@ -209,7 +210,7 @@ async def _window(
     found: list[Tagged] = []
     for said in page.items:
         sender, position, where = said.item.event.sender, said.item.position, said.where
-        if said.item.event.type in SPOKEN_TYPES and session.names.is_past_guest(sender):
+        if is_spoken(said.item.event) and session.names.is_past_guest(sender):
             name = await session.reader.displayname_at(where.room_id, sender, position)
             found += said_lines(session, where, said.item, former_mask(session, said.item, name))
         else:
@@ -288,7 +289,7 @@ async def _last_said(session: IrcSession, place: Place) -> int | None:
         room_id=place.room_id,
         viewer=session.user_id,
         direction=Direction.BACKWARD,
-        types=SPOKEN_TYPES,
+        spoken=True,
         limit=1,
         only_here=True,
     )

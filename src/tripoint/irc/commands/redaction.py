@@ -6,8 +6,8 @@ spec: IRCv3 message-redaction; docs/mapping.md 11.9, 11.10, 11.13, 25. What read
 from __future__ import annotations
 
 from tripoint.core.ids import EventId, RoomId
+from tripoint.core.in_words import is_spoken
 from tripoint.irc import numerics as n
-from tripoint.irc.messages import SPOKEN_TYPES
 from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.session import IrcSession, echo
@@ -28,7 +28,7 @@ async def redact(session: IrcSession, line: Line) -> None:
     try:
         item = await session.reader.event(room_id, EventId(msgid), session.user_id)
         # spec: IRCv3 message-redaction: the id "MUST be a PRIVMSG, NOTICE, or TAGMSG".
-        if item.event.type not in (*SPOKEN_TYPES, "m.reaction") or item.redacted_because is not None:
+        if not (is_spoken(item.event) or item.event.type == "m.reaction") or item.redacted_because is not None:
             raise Refused(Refusal.NO_SUCH_EVENT)
         reason = line.param(2) or None
         await session.do(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import EventId, RoomId, UserId
-from tripoint.core.message import edit_content, edit_in
+from tripoint.core.message import EVERYBODY, call_everybody, edit_content, edit_in
 from tripoint.core.relations import NOTHING
 from tripoint.irc import numerics as n
 from tripoint.irc.messages import (
@@ -25,7 +25,7 @@ from tripoint.irc.render import Audience, Outgoing, safe_client_tags
 from tripoint.irc.richtext import Mentions
 from tripoint.irc.services import is_service, service
 from tripoint.irc.session import IrcSession, echo
-from tripoint.irc.tables import MAX_TARGETS
+from tripoint.irc.tables import MAX_TARGETS, PREFIX_SIGNS
 from tripoint.irc.wire import Line
 from tripoint.rooms.answers import answering
 from tripoint.rooms.commands import OpenDirect, Redact, SendEvent, SetTyping
@@ -79,6 +79,9 @@ async def _speak_to(session: IrcSession, line: Line, target: str) -> None:
         message = await _message(session, line, room_id, _member_named(session, session.reader.peek(room_id)))
         await session.post(message, lambda refused: _refuse(session, refused, line.command, target))
         return
+    if target[:1] in PREFIX_SIGNS and target[1:2] == "#":
+        # spec: docs/mapping.md 10.10; STATUSMSG is not in ISUPPORT
+        raise IrcRefused(n.ERR_CANNOTSENDTOCHAN, echo(target), "Use a separate room")
     if is_service(target):
         await service(session, target, text)
         return
@@ -142,6 +145,9 @@ async def _message(session: IrcSession, line: Line, room_id: RoomId, mentions: M
         content = content_of(line.command, line.params[1], line.tags, mentions, relation, file)
     except TagsTooLarge:
         raise IrcRefused(n.ERR_INPUTTOOLONG, "Your client-only tags are over 8 KiB") from None
+    room = session.reader.peek(room_id) if EVERYBODY in line.params[1] else None
+    if room is not None and room.power.may_call_everybody(session.user_id):
+        call_everybody(content)
     if EDIT_TAG in line.tags and EDIT_CAPABILITY in session.caps:
         content = edit_content(await _edited(session, room_id, line.tags[EDIT_TAG]), content)
     return SendEvent(actor=session.user_id, room_id=room_id, type=MESSAGE, content=content, origin=session.origin())

@@ -5,6 +5,7 @@ subscription states is subscriptions.py.
 """
 
 from tripoint.core.ids import RoomId, UserId
+from tripoint.xmpp.c2s.photos import is_update, photo_for
 from tripoint.xmpp.c2s.subscriptions import inbound, outbound, subscription_of, with_subscription
 from tripoint.xmpp.c2s.users import MAX_ITEMS, LiveUser
 from tripoint.xmpp.jid import Jid, parse_jid, parse_user_jid
@@ -30,9 +31,14 @@ def show_of(stanza: Element) -> str:
     return show if show in SHOWS else ""
 
 
+def _said(session: XmppSession, stanza: Element) -> str:
+    """What a client's available presence says, with its avatar."""
+    return _inside(stanza) + photo_for(session, stanza)
+
+
 def _inside(stanza: Element) -> str:
     """What a presence says, to be passed on; of a very long one only what RFC 6121 itself defines."""
-    inside = "".join([render(child).decode() for child in stanza.elements()])
+    inside = "".join([render(child).decode() for child in stanza.elements() if not is_update(child)])
     if len(inside) > MAX_PRESENCE_BYTES:
         inside = "".join([render(child).decode() for child in stanza.elements() if child.namespace == CLIENT_NS])
     return inside if len(inside) <= MAX_PRESENCE_BYTES else ""
@@ -54,7 +60,7 @@ async def became_available(session: XmppSession, stanza: Element, jid: Jid) -> N
     user = session.user
     if user is None:
         return
-    inside = _inside(stanza)
+    inside = _said(session, stanza)
     first = session.presence is None
     opened: list[RoomId] = []
     session.presence = inside
@@ -83,6 +89,19 @@ async def became_unavailable(session: XmppSession, stanza: Element, jid: Jid) ->
     session.doors.presence.session_down(session.user_id, session.id)
 
 
+def show_photo(user: LiveUser, xml: str) -> None:
+    """The avatar is another one, or is known now: everybody who sees the user's presence hears of it, in rooms too."""
+    before, user.photo = user.photo, xml
+    for session in list(user.sessions.values()) if before != xml else ():
+        if session.hides_photo:
+            continue
+        if session.presence is not None:
+            session.presence = session.presence.removesuffix(before) + xml
+            _tell_contacts(session, user, _stanza(session.full, session.presence))
+        for visit in list(session.visits.values()):
+            visit.view.change_presence(visit, visit.inside.removesuffix(before) + xml)
+
+
 def went_away(session: XmppSession, inside: str = "") -> None:
     """Unavailable presence to everybody who saw the session as available. spec: RFC6121 4.5.2"""
     user = session.user
@@ -101,7 +120,7 @@ def went_away(session: XmppSession, inside: str = "") -> None:
 async def directed_presence(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """To one user or resource, whether they are subscribed or not. Remembered, so that they hear of the end."""
     kind = stanza.get("type") or ""
-    inside = _inside(stanza)
+    inside = _inside(stanza) if kind else _said(session, stanza)
     if kind == "unavailable":
         session.directed.pop(str(jid), None)
     elif len(session.directed) < 1000:

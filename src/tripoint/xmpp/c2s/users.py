@@ -23,13 +23,14 @@ MAX_ITEMS = 2000
 class LiveUser:
     """A user with at least one session. `roster` maps bare JIDs to items."""
 
-    __slots__ = ("bare", "roster", "sessions", "to", "user_id")
+    __slots__ = ("bare", "photo", "roster", "sessions", "to", "user_id")
 
     def __init__(self, user_id: UserId, bare: str, roster: dict[str, RosterItem]) -> None:
         self.user_id = user_id
         self.bare = bare
         self.to = to_attribute(bare)
         self.roster = roster
+        self.photo = ""  # what presence says of the avatar, where it is known that there is or was one (photos.py)
         self.sessions: dict[str, XmppSession] = {}  # by resource
 
     def available(self) -> list[XmppSession]:

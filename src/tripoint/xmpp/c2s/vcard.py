@@ -7,9 +7,11 @@ spec: XEP-0054 3; docs/mapping.md 2.3, 17. Rooms and occupants are muc/vcard.py'
 from typing import Final
 
 from tripoint.core.ids import UserId
+from tripoint.core.json_view import text_at
 from tripoint.core.nodes import Access, NodeConfig, NodeItem, SendLast
 from tripoint.rooms.commands import SetProfile
 from tripoint.xmpp.jid import Jid, parse_user_jid
+from tripoint.xmpp.pictures import photo_in
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, iq
 from tripoint.xmpp.session import XmppSession
@@ -30,7 +32,8 @@ async def get_card(session: XmppSession, stanza: Element, jid: Jid) -> str:
     if target is None or blocked or not await session.doors.accounts.is_local_user(target):
         raise Problem("service-unavailable", "There is no such user here")
     profile = await session.doors.reader.whole_profile(target)
-    return _rendered(card_of(await _stored(session, target), profile))
+    avatar = await session.pep.avatars.of(target)
+    return _rendered(card_of(await _stored(session, target), profile, None if avatar is None else avatar.photo()))
 
 
 @iq("get", VCARD_NS, "vCard", at=(At.REMOTE,), feature=VCARD_NS, spec="XEP-0054 3.3")
@@ -44,16 +47,23 @@ async def get_remote_card(session: XmppSession, stanza: Element, jid: Jid) -> st
 
 
 async def _remote_card(session: XmppSession, target: UserId) -> str:
-    return _rendered(card_of(None, await session.doors.reader.remote_profile(target)))
+    profile = await session.doors.reader.remote_profile(target)
+    picture = await session.doors.pictures.of(text_at(profile, "avatar_url"))
+    return _rendered(card_of(None, profile, None if picture is None else picture.photo()))
 
 
 @iq("set", VCARD_NS, "vCard", at=(At.ACCOUNT,), spec="XEP-0054 3.2")
 async def set_card(session: XmppSession, stanza: Element, jid: Jid) -> str:
-    """A whole new card; the name in it is the display name from now on."""
+    """A whole new card; the name in it is the display name from now on, the picture the avatar. spec: XEP-0398 3.2"""
     card = stanza.first()
     assert card is not None  # the router has looked
-    item = NodeItem(_CARD, render(card, " ").decode(), session.full, 0)
+    photo = photo_in(card)
+    rest = [child for child in card.elements() if child.name != "PHOTO"]
+    kept = Element(card.name, card.namespace, card.attributes, [*rest])
+    item = NodeItem(_CARD, render(kept, " ").decode(), session.full, 0)
     await session.pep.stored.publish(session.user_id, VCARD_NS, item, default=_CONFIG)
+    if photo is not None:
+        await session.pep.avatars.set(session.user_id, photo)
     name = full_name(card)
     if name is not None:
         await session.doors.rooms.do(SetProfile(actor=session.user_id, field="displayname", value=name))

@@ -184,7 +184,7 @@ def _plan(session: XmppSession, room: RoomView, wish: Wish, ranks: dict[UserId, 
     if wish.role == "none":
         commands.append(Kick(actor=actor, room_id=room_id, target=user_id, reason=wish.reason))
     elif wish.role is not None:
-        ranks[user_id] = _rank_of_role(room, user_id, wish.role)
+        ranks[user_id] = rank_of_role(room, user_id, wish.role)
     elif wish.affiliation == "outcast":
         commands.append(Ban(actor=actor, room_id=room_id, target=user_id, reason=wish.reason))
     elif wish.affiliation == "owner":
@@ -217,7 +217,7 @@ def _plan_member(
         commands.append(Invite(actor=session.user_id, room_id=room.room_id, target=user_id, reason=wish.reason))
 
 
-def _rank_of_role(room: RoomView, user_id: UserId, role: str) -> Rank:
+def rank_of_role(room: RoomView, user_id: UserId, role: str) -> Rank:
     """docs/mapping.md 7.4: a role is for a visit in XEP-0045; here it lasts."""
     levels = room.power
     if role == "moderator":

@@ -12,6 +12,7 @@ from tripoint.rooms.settings import asks_password, slow_mode_s
 from tripoint.xmpp import adhoc
 from tripoint.xmpp.c2s.discovery import identity, info, refuse_nodes
 from tripoint.xmpp.jid import Jid, alias_jid_local, room_id_jid_local
+from tripoint.xmpp.muc.vcard import avatar_of
 from tripoint.xmpp.projection import is_public
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
@@ -35,6 +36,7 @@ PAGE = 50
 MAX_PAGE = 200
 _SLOW_MODE = "muc#roominfo_slow_mode_duration"
 _NICK_NODE = "x-roomuser-item"
+_AVATAR_HASH = "muc#roominfo_avatarhash"
 _ACTIVITY = "{urn:xmpp:muc-activity}message-activity"
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
@@ -121,7 +123,7 @@ async def room_info(session: XmppSession, stanza: Element, jid: Jid) -> str | No
         return about
     refuse_nodes(stanza)
     name = room.name or jid.local
-    form = _info_form(room, session.doors.now_ms())
+    form = _info_form(room, session.doors.now_ms(), await _avatar_hash(session, room))
     return info(At.ROOM, identity("conference", "text", name), _kinds(room), form)
 
 
@@ -145,7 +147,19 @@ def _kinds(room: RoomView) -> tuple[str, ...]:
     )
 
 
-def _info_form(room: RoomView, now_ms: int) -> str:
+async def _avatar_hash(session: XmppSession, room: RoomView) -> str | None:
+    """The hash of the room's picture; one of another server is named when it has been seen here. spec: XEP-0486 3.3"""
+    mxc, pictures = avatar_of(room), session.doors.pictures
+    if mxc is None:
+        return None
+    if mxc.startswith(f"mxc://{session.doors.domains.server}/"):
+        await pictures.of(mxc)
+    elif pictures.known_id(mxc) is None:
+        session.doors.spawn(pictures.learn(mxc))
+    return pictures.known_id(mxc)
+
+
+def _info_form(room: RoomView, now_ms: int, avatar_hash: str | None) -> str:
     """spec: XEP-0045 16.5.4"""
     power = room.power
     anybody = power.event("m.room.topic", is_state=True) <= power.users_default
@@ -155,6 +169,8 @@ def _info_form(room: RoomView, now_ms: int) -> str:
         ("muc#roominfo_subjectmod", "1" if anybody else "0"),
         ("muc#roominfo_occupants", str(room.joined_count())),
     ]
+    if avatar_hash is not None:
+        fields.append((_AVATAR_HASH, avatar_hash))
     if room.listed and room.join_rule == "public":
         # spec: XEP-0502 9: of rooms alone that anybody finds and enters
         fields.append((_ACTIVITY, f"{messages_per_hour(room, now_ms):.2f}"))

@@ -11,6 +11,7 @@ from tripoint.rooms.history import Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.settings import tls_only
+from tripoint.xmpp.c2s.photos import is_update, photo_for
 from tripoint.xmpp.c2s.presence import show_of
 from tripoint.xmpp.dates import parse_date
 from tripoint.xmpp.jid import Jid
@@ -76,15 +77,18 @@ def _date(text: str | None) -> int | None:
     return None if text is None else parse_date(text)
 
 
-def inside_of_presence(stanza: Element) -> str:
-    """What a presence says in a room: show, status and what other extensions put in. spec: XEP-0045 7.7"""
+def inside_of_presence(session: XmppSession, stanza: Element) -> str:
+    """What a presence says in a room: show, status, what other extensions put in, the avatar. spec: XEP-0045 7.7"""
     show = show_of(stanza)
     inside = f"<show>{show}</show>" if show else ""
     status = stanza.child_text("status", CLIENT_NS)
     if status:
         inside += f"<status>{escape_text(status[:1000])}</status>"
-    extra = "".join([render(child).decode() for child in stanza.elements() if is_payload(child)])
-    return inside + extra if len(extra) <= MAX_INSIDE_BYTES else inside
+    extra = "".join(
+        [render(child).decode() for child in stanza.elements() if is_payload(child) and not is_update(child)]
+    )
+    inside = inside + extra if len(extra) <= MAX_INSIDE_BYTES else inside
+    return inside + photo_for(session, stanza)
 
 
 @presence("", at=(At.ROOM,), spec="XEP-0045 7.2.1")
@@ -114,7 +118,7 @@ async def to_occupant(session: XmppSession, stanza: Element, jid: Jid) -> None:
     elif jid.resource != visit.occupant.nick:
         await _change_nick(session, visit.view, jid.resource)
     else:
-        visit.view.change_presence(visit, inside_of_presence(stanza))
+        visit.view.change_presence(visit, inside_of_presence(session, stanza))
 
 
 @presence("unavailable", at=(At.ROOM, At.OCCUPANT), spec="XEP-0045 7.14")
@@ -206,7 +210,7 @@ async def _enter(
         former = session.visits.get(view.jid)
         if former is not None:
             former.view.forget_visit(former)
-        visit = view.begin_visit(session, inside_of_presence(stanza), tuple(codes), stanza.get("id"))
+        visit = view.begin_visit(session, inside_of_presence(session, stanza), tuple(codes), stanza.get("id"))
     finally:
         view.holds -= 1
         if user_id in view.expected:

@@ -5,6 +5,7 @@ Everybody, the sender too, sees a message when it is committed: view.py.
 """
 
 from tripoint.core.ids import UserId
+from tripoint.core.message import call_everybody
 from tripoint.rooms.commands import Invite, Leave, SendEvent, SetTopic, SetTyping
 from tripoint.xmpp.c2s.direct import Route
 from tripoint.xmpp.c2s.relating import relate
@@ -20,6 +21,7 @@ from tripoint.xmpp.muc.reactions import react
 from tripoint.xmpp.muc.registering import approve, is_approval
 from tripoint.xmpp.muc.retraction import retract
 from tripoint.xmpp.muc.view import Visit
+from tripoint.xmpp.muc.voice import is_voice_form, voice_form
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, message
 from tripoint.xmpp.replies import relation_of
@@ -88,6 +90,8 @@ async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
         kind, text = said
         text = link_rooms(link_mentions(text, view.known_names()), view.doors.domains)
         content = content_of(stanza, kind, text, relation)
+    if view.room.power.may_call_everybody(session.user_id):
+        call_everybody(content)
     content = await corrected(session, view.room.room_id, stanza, content)
     await session.doors.rooms.do(
         SendEvent(
@@ -158,7 +162,7 @@ async def private_message(session: XmppSession, stanza: Element, jid: Jid) -> No
 
 @message("normal", "chat", at=(At.ROOM,), spec="XEP-0045 7.8.2")
 async def to_room_itself(session: XmppSession, stanza: Element, jid: Jid) -> None:
-    """A mediated invitation, the refusal of one, or the answer about somebody who knocked."""
+    """A mediated invitation, the refusal of one, the answer about somebody who knocked, a request for voice."""
     x = stanza.child("x", MUC_USER_NS)
     invites = [] if x is None else [e for e in x.elements() if (e.name, e.namespace) == ("invite", MUC_USER_NS)]
     decline = None if x is None else x.child("decline", MUC_USER_NS)
@@ -168,8 +172,9 @@ async def to_room_itself(session: XmppSession, stanza: Element, jid: Jid) -> Non
         await _decline(session, jid, decline)
     elif is_approval(stanza):
         await approve(session, stanza, jid)
+    elif is_voice_form(stanza):
+        await voice_form(session, stanza, jid)
     else:
-        # Voice requests and approvals (XEP-0045 7.13, 8.6, 9.9) come this way too; they are not there yet.
         raise Problem("feature-not-implemented", "A message to the room itself is of type groupchat")
 
 

@@ -32,7 +32,7 @@ from tripoint.rooms.succession import predecessor_of, replacement_of, succeeds
 from tripoint.xmpp.c2s.users import Users
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_local, room_id_jid_local
 from tripoint.xmpp.muc.events import tell_closed, tell_configured, tell_event, tell_typing
-from tripoint.xmpp.muc.markers import tell_displayed
+from tripoint.xmpp.muc.markers import MAX_MEMBERS, tell_displayed
 from tripoint.xmpp.muc.moving import CLOSING, UPGRADED, go_over, is_left, stay, turn_away
 from tripoint.xmpp.muc.resets import tell_reset
 from tripoint.xmpp.muc.view import MucView, Visit
@@ -88,7 +88,18 @@ class Muc:
         if room_id not in self._views:
             self._hub.watch_room(room_id, self._room_changed)
         self._views.setdefault(room_id, {})[view.jid] = view
+        self._look_at_pictures(view)
         return view
+
+    def _look_at_pictures(self, view: MucView) -> None:
+        if view.room.joined_count() <= MAX_MEMBERS and (unknown := view.unknown_pictures()):
+            self._doors.spawn(self._learn_pictures(view, unknown))
+
+    async def _learn_pictures(self, view: MucView, unknown: list[tuple[UserId, str]]) -> None:
+        """Pictures of those who are in a room by other protocols, for presence to name them. docs/mapping.md 17.1"""
+        for user_id, mxc in unknown:
+            if await self._doors.pictures.of(mxc) is not None:
+                view.presence_changed(user_id)
 
     async def _load_nicks(self, room_id: RoomId) -> Nicks:
         remembered = await self._doors.names.load_names(_NICKS, room_id)
@@ -145,6 +156,8 @@ class Muc:
                 # What closes a room that was replaced is not for those who are about to go over.
                 if change.event.type not in CLOSING or not is_left(view):
                     tell_event(view, change)
+                    if change.event.type == "m.room.member":
+                        self._look_at_pictures(view)
                 self.close_if_empty(view)
             elif isinstance(change, StateReset):
                 tell_reset(view, change)

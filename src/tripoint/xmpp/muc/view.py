@@ -15,6 +15,8 @@ from tripoint.core.power import Rank, anybody_sets_topic, moderated
 from tripoint.core.richtext import Mention, RoomPill
 from tripoint.rooms.listing import CUT_NOTE, is_listed, listed_members, lists_all
 from tripoint.rooms.ports import RoomView
+from tripoint.rooms.succession import replacement_of
+from tripoint.xmpp.c2s.photos import photo_xml
 from tripoint.xmpp.jid import alias_jid_local, user_jid
 from tripoint.xmpp.projection import Nicks, Standing, handle_of, occupant_id, standing_in
 from tripoint.xmpp.render import (
@@ -84,8 +86,8 @@ class MucView:
         self.room = room
         self.jid = jid
         self.root = root or room.room_id
-        # The room that this one leads to and that nobody goes over to (moving.py).
-        self.stays_before: RoomId | None = None
+        # The room that this one leads to and that nobody goes over to (moving.py): who enters it all the same stays.
+        self.stays_before: RoomId | None = replacement_of(room)
         self._deaf: frozenset[UserId] = frozenset()
         self.nicks = nicks
         self.position = room.last_position
@@ -197,6 +199,9 @@ class MucView:
             inside = _SHOW_OF[now.presence]
             if now.status_msg:
                 inside += f"<status>{escape_text(now.status_msg)}</status>"
+            member = self.room.member(who.user_id)
+            picture = self.doors.pictures.known_id(None if member is None else member.avatar_url)
+            inside += "" if picture is None else photo_xml(picture)
         x = muc_user(item(who.standing, jid=self.shown_jid(who)), codes)
         return room_presence(who.jid, inside + x + who.id_xml, stanza_id=echo)
 
@@ -440,6 +445,17 @@ class MucView:
         return before != self._settings
 
     # -- presence of members
+
+    def unknown_pictures(self) -> list[tuple[UserId, str]]:
+        """Who is here by other protocols with a picture of this server that nobody has looked at yet (mapping 17.1)."""
+        found: list[tuple[UserId, str]] = []
+        here = f"mxc://{self.doors.domains.server}/"
+        for who in self.occupants.values():
+            member = None if who.visits or who.hidden else self.room.member(who.user_id)
+            mxc = None if member is None else member.avatar_url
+            if mxc is not None and mxc.startswith(here) and self.doors.pictures.known_id(mxc) is None:
+                found.append((who.user_id, mxc))
+        return found
 
     def presence_changed(self, user_id: UserId) -> None:
         """The aggregated presence of somebody is another one now. docs/mapping.md 13.7"""

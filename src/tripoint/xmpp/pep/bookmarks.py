@@ -72,8 +72,14 @@ class Bookmarks:
         self._told: dict[UserId, dict[RoomId, tuple[str, str]]] = {}
         # Rooms that are being entered or left because of a bookmark: told once, by who does it.
         self._quiet: set[tuple[UserId, RoomId]] = set()
+        # Accounts of which bookmarks are kept: of all others nothing has to be looked up when they enter a room.
+        self._keeping: set[UserId] = set()
         hub.watch_users(self._user_changed)
         hub.watch_all_rooms(self._room_changed)
+
+    async def start(self) -> None:
+        """Read whose bookmarks are kept."""
+        self._keeping.update(await self._pep.stored.owners(BOOKMARKS_NS))
 
     # -- reading
 
@@ -251,11 +257,16 @@ class Bookmarks:
     def _user_changed(self, change: UserChange) -> None:
         """See fanout.hub."""
         if isinstance(change, NodeChanged):
-            if change.node == BOOKMARKS_NS and change.published and self._hears(change.user_id):
-                for item in change.published:
+            if change.node == BOOKMARKS_NS and change.published:
+                self._keeping.add(change.user_id)
+                for item in change.published if self._hears(change.user_id) else ():
                     self._doors.spawn(self._tell_kept(change.user_id, item))
-        elif isinstance(change, MembershipChanged) and "join" in (change.membership, change.before):
-            self._doors.spawn(self._came_or_went(change))
+        elif isinstance(change, MembershipChanged) and self._concerns(change):
+            self._doors.spawn(self._came_or_went(change, quiet=(change.user_id, change.room_id) in self._quiet))
+
+    def _concerns(self, change: MembershipChanged) -> bool:
+        moved = "join" in (change.membership, change.before)
+        return moved and (change.user_id in self._keeping or self._hears(change.user_id))
 
     def _room_changed(self, change: RoomChange) -> None:
         """See fanout.hub: what shows in bookmarks of everybody who is in the room and here."""
@@ -272,9 +283,8 @@ class Bookmarks:
             if room is not None and room.membership(user_id) == "join" and self._hears(user_id):
                 self._doors.spawn(self._tell_room(user_id, change.room_id))
 
-    async def _came_or_went(self, change: MembershipChanged) -> None:
+    async def _came_or_went(self, change: MembershipChanged, *, quiet: bool) -> None:
         user_id, room_id = change.user_id, change.room_id
-        quiet = (user_id, room_id) in self._quiet
         if change.membership == "join":
             await self._adopt(user_id, room_id)
         if not quiet and self._hears(user_id):

@@ -6,6 +6,7 @@ something that no XMPP client has seen (a change of state) is shown at the last 
 spec: XEP-0490; docs/mapping.md 13.3. Read next: bookmarks.py (which rooms are shown).
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -41,6 +42,8 @@ _KINDS: Final = ("m.read", "m.read.private", "m.fully_read")
 _MESSAGE: Final = "m.room.message"
 # One-to-one conversations that are looked up: those that the archive has too.
 _DIRECT: Final = 500
+# How many rooms are looked up before others get their turn.
+_AT_ONCE: Final = 20
 
 
 class Displayed:
@@ -74,8 +77,10 @@ class Displayed:
     async def items(self, user_id: UserId, limit: int) -> Sequence[NodeItem]:
         """See LiveNode."""
         found: list[tuple[int, NodeItem]] = []
-        for jid, room in (await self._bookmarks.rooms(user_id)).items():
+        for number, (jid, room) in enumerate((await self._bookmarks.rooms(user_id)).items()):
             found += await self._shown(user_id, room.room_id, jid, by=jid)
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
         for room_id, peer in await self._direct.direct_rooms(user_id, _DIRECT):
             own = self._users.jid_of(user_id)
             found += await self._shown(user_id, room_id, self._users.jid_of(peer), by=own)

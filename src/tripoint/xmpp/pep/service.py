@@ -15,6 +15,7 @@ from tripoint.core.ids import UserId
 from tripoint.core.nodes import MAX_ITEMS, Access, NodeConfig, NodeItem, SendLast
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.changes import NodeChanged, UserChange
+from tripoint.xmpp.pep.avatars import Avatars
 from tripoint.xmpp.pep.bookmarks import Bookmarks
 from tripoint.xmpp.pep.capabilities import Capabilities
 from tripoint.xmpp.pep.displayed import Displayed
@@ -72,9 +73,19 @@ class Pep:
         self.old_bookmarks = OldBookmarks(users, self.bookmarks, self)
         self.displayed = Displayed(doors, users, muc, direct, self.bookmarks, self.notifier, hub)
         self.nick = Nick(doors, users, self.notifier, hub)
-        for live in (self.bookmarks, self.old_bookmarks, self.displayed, self.nick):
+        self.avatars = Avatars(doors, users, nodes, self.notifier, doors.pictures, hub)
+        views: tuple[LiveNode, ...] = (self.bookmarks, self.old_bookmarks, self.displayed, self.nick)
+        for live in (*views, self.avatars.metadata, self.avatars.data):
             self._live[live.name] = live
         hub.watch_users(self._user_changed)
+
+    async def start(self) -> None:
+        """Load what is needed before the first connection."""
+        await self.bookmarks.start()
+
+    def began(self, session: "XmppSession") -> None:
+        """A session was bound."""
+        self.avatars.began(session)
 
     def ended(self, session: "XmppSession") -> None:
         """A session is gone."""
