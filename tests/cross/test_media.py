@@ -10,6 +10,7 @@ import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pytest
@@ -458,3 +459,32 @@ def test_10_8_the_whole_of_a_message_that_irc_cuts(at_tea: AtTea) -> None:
         assert (await tea.get(url))[0] == 404
 
     at_tea(test)
+
+
+@pytest.mark.parametrize("target", ["#den", "cleo"])
+@pytest.mark.parametrize("sockets", [False, True], ids=["memory", "sockets"])
+def test_27_7_an_upload_that_nobody_was_shown_goes_with_its_message_too(
+    tmp_path: Path, sockets: bool, target: str
+) -> None:
+    """Without an echo, and with nobody else on IRC or XMPP, the writer has the address of the upload alone."""
+
+    async def work() -> None:
+        async with world(tmp_path / "data", sockets=sockets) as at:
+            await at.person("cleo", "matrix", "account", [])
+            ann = await at.person("ann", "irc", "account", [])
+            await ann.send("JOIN #den")
+            await ann.pending()
+            matrix: Any = await at.person("ann", "matrix", "account", [])
+            _, headers, _ = await at.web("POST", "/upload", b"x", basic("ann"))
+            await ann.send(f"PRIVMSG {target} :{headers['location']}")
+            event: dict[str, Any] = {}
+            while event.get("content", {}).get("msgtype") != "m.file":
+                event = orjson.loads(await matrix.next())
+            assert (await at.web("GET", headers["location"]))[0] == 200
+            _, found = await matrix.call("GET", "/joined_rooms")
+            for room_id in found["joined_rooms"]:
+                path = f"/rooms/{quote(room_id, safe='')}/redact/{quote(event['event_id'], safe='')}/r1"
+                await matrix.call("PUT", path, {})
+            assert (await at.web("GET", headers["location"]))[0] == 404
+
+    asyncio.run(asyncio.wait_for(work(), 60))

@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.middle import run
-from tripoint.net import http
-from tripoint.net.http import KEEP_ALIVE_S, MAX_HEAD_BYTES, READ_S, REQUEST_S, HttpFront, Request, Response
+from tripoint.net import http_connection
+from tripoint.net.http import Request, Response
+from tripoint.net.http_connection import KEEP_ALIVE_S, MAX_HEAD_BYTES, READ_S, REQUEST_S
+from tripoint.net.http_front import HttpFront
 from tripoint.net.listen import bind
 
 PATIENCE_S = 5.0
@@ -380,7 +382,7 @@ def taken(made: Site) -> int:
 
 def test_bodies_that_are_on_their_way_have_a_bound_together(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(made: Site) -> None:
-        monkeypatch.setattr(http, "MAX_BUFFERED_BYTES", 1200)
+        monkeypatch.setattr(http_connection, "MAX_BUFFERED_BYTES", 1200)
         _, first = await asyncio.open_connection("127.0.0.1", made.port)
         first.write(b"PUT /x HTTP/1.1\r\nhost: x\r\ncontent-length: 901\r\n\r\n" + b"a" * 900)
         for _ in range(200):

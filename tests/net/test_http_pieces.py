@@ -10,8 +10,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.support.middle import run
-from tripoint.net.http import LINGER_S, READ_S, HttpFront, Request, Response
+from tripoint.net.http import Request, Response
 from tripoint.net.http_body import HIGH_BYTES, BodyStream, BodyTooLarge, ClientGone, parse_range
+from tripoint.net.http_connection import LINGER_S, READ_S
+from tripoint.net.http_front import HttpFront
 from tripoint.net.listen import bind
 
 PATIENCE_S = 5.0

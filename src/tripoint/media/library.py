@@ -36,7 +36,7 @@ FAILED_MS: Final = 60_000
 MAX_FAILED: Final = 10_000
 # When a cached file was last asked for is written down this exactly.
 USED_MS: Final = 86_400_000
-# A name is forgotten this long after it has lapsed: an upload that began in time may still run (net.http UPLOAD_S).
+# A name is forgotten this long after it has lapsed: an upload that began in time may still run (UPLOAD_S).
 LAPSED_MS: Final = 7_200_000
 _SWEEP_ROWS: Final = 100
 

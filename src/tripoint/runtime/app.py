@@ -24,7 +24,8 @@ from tripoint.matrix.frontend import MatrixFrontEnd
 from tripoint.media.links import UPLOAD_PATH
 from tripoint.net.discovery import Names
 from tripoint.net.dns import Dns
-from tripoint.net.http import HttpFront, Request, Response
+from tripoint.net.http import Request, Response
+from tripoint.net.http_front import HttpFront
 from tripoint.net.listen import bind
 from tripoint.observe.metrics import Metrics
 from tripoint.rooms.changes import EventCommitted, RoomChange
