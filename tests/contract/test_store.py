@@ -37,6 +37,7 @@ from tripoint.store.writes import (
     PutName,
     PutNode,
     PutNodeItem,
+    PutNodeSubscription,
     PutPartialRoom,
     PutProfile,
     PutReceipt,
@@ -817,6 +818,12 @@ def test_what_is_published(on_store: OnStore) -> None:
         await write(store, tune, mood, PutNode(BOB, "tune", b"[]"), item("a", 1), item("b", 2), item("c", 3))
         await write(store, item("a", 4, b"<a/>"), item("z", 5, b"<long/>", "mood"))
         assert await store.load_nodes(ALICE) == [mood, tune]
+        sub = PutNodeSubscription(ALICE, "tune", "bob@example.org", BOB)
+        other = PutNodeSubscription(ALICE, "mood", "bob@example.org/r", BOB)
+        await write(store, sub, other, PutNodeSubscription(BOB, "tune", "a", ALICE))
+        assert await store.load_node_subscriptions(ALICE) == [other, sub]
+        await write(store, PutNodeSubscription(ALICE, "mood", "bob@example.org/r", None))
+        assert await store.load_node_subscriptions(ALICE) == [sub]
         assert await store.load_node_owners("tune") == [ALICE, BOB] and await store.load_node_owners("x") == []
         assert await store.load_node(BOB, "tune") == PutNode(BOB, "tune", b"[]")
         assert await store.load_node_items(ALICE, "tune", 2) == [item("a", 4, b"<a/>"), item("c", 3)]
@@ -829,6 +836,7 @@ def test_what_is_published(on_store: OnStore) -> None:
         assert await store.load_nodes(ALICE) == [tune]
         await write(store, DropAccount(ALICE))
         assert await store.load_nodes(ALICE) == [] and await store.load_node_items(ALICE, "tune", 10) == []
+        assert await store.load_node_subscriptions(ALICE) == []
         assert await store.load_nodes(BOB) == [PutNode(BOB, "tune", b"[]")]
 
     on_store(test)

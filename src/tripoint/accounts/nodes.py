@@ -15,11 +15,21 @@ from msgspec.structs import replace
 from tripoint.accounts.refusals import NodeRefusal, NodeRefused
 from tripoint.bus.interface import Bus
 from tripoint.core.ids import UserId
-from tripoint.core.nodes import MAX_BYTES, MAX_ITEMS, MAX_NAME_BYTES, MAX_NODES, MAX_PAYLOAD_BYTES, NodeConfig, NodeItem
+from tripoint.core.nodes import (
+    MAX_BYTES,
+    MAX_ITEMS,
+    MAX_NAME_BYTES,
+    MAX_NODES,
+    MAX_PAYLOAD_BYTES,
+    MAX_SUBSCRIPTIONS,
+    NodeConfig,
+    NodeItem,
+    Subscription,
+)
 from tripoint.rooms.changes import NodeChanged, UserChange
 from tripoint.store.interface import AccountStore, StoreError
 from tripoint.store.stream import Stream
-from tripoint.store.writes import PutNode, PutNodeItem, Write
+from tripoint.store.writes import PutNode, PutNodeItem, PutNodeSubscription, Write
 
 # Settings that a request names, by the fields of NodeConfig.
 Settings = Mapping[str, object]
@@ -156,13 +166,41 @@ class Nodes:
         """Take a node away, with its items. NO_SUCH_NODE."""
         async with self._turn(user_id):
             config = await self._existing(user_id, node)
-            writes = [PutNode(user_id, node, None), *await self._no_items(user_id, node)]
+            writes: list[Write] = [PutNode(user_id, node, None), *await self._no_items(user_id, node)]
+            writes += [
+                PutNodeSubscription(user_id, node, subscription.jid, None)
+                for subscription in await self.subscriptions(user_id)
+                if subscription.node == node
+            ]
             await self._commit(writes, NodeChanged(user_id, node, config, deleted=True))
 
     async def drop_all(self, user_id: UserId) -> None:
         """The account is closed: nothing of it is published any more."""
         for node in await self.nodes(user_id):
             await self.delete(user_id, node)
+
+    # -- subscriptions
+
+    async def subscriptions(self, user_id: UserId) -> Sequence[Subscription]:
+        """Who asked to hear of nodes of an account."""
+        rows = await self._store.load_node_subscriptions(user_id)
+        return [Subscription(row.node, row.jid, row.subscriber) for row in rows if row.subscriber is not None]
+
+    async def subscribe(self, user_id: UserId, subscription: Subscription) -> None:
+        """Somebody hears of a node of `user_id` from now on. TOO_MANY_SUBSCRIPTIONS."""
+        async with self._turn(user_id):
+            present = await self.subscriptions(user_id)
+            if subscription not in present and len(present) >= MAX_SUBSCRIPTIONS:
+                raise NodeRefused(NodeRefusal.TOO_MANY_SUBSCRIPTIONS)
+            row = PutNodeSubscription(user_id, subscription.node, subscription.jid, subscription.subscriber)
+            await self._commit([row], None)
+
+    async def unsubscribe(self, user_id: UserId, subscription: Subscription) -> None:
+        """Somebody hears of it no more. NOT_SUBSCRIBED."""
+        async with self._turn(user_id):
+            if subscription not in await self.subscriptions(user_id):
+                raise NodeRefused(NodeRefusal.NOT_SUBSCRIBED)
+            await self._commit([PutNodeSubscription(user_id, subscription.node, subscription.jid, None)], None)
 
     # -- parts
 

@@ -7,7 +7,7 @@ The value is the sentence that the person sees, on every protocol the same.
 
 from enum import Enum
 
-from tripoint.core.nodes import MAX_BYTES, MAX_NODES, MAX_PAYLOAD_BYTES
+from tripoint.core.nodes import MAX_BYTES, MAX_NODES, MAX_PAYLOAD_BYTES, MAX_SUBSCRIPTIONS
 
 
 class AccountRefusal(Enum):
@@ -53,6 +53,8 @@ class NodeRefusal(Enum):
     BAD_NAME = "A node or an item needs a name of at most 1023 bytes"
     TOO_MANY_NODES = f"An account has at most {MAX_NODES} nodes"
     PAYLOAD_TOO_BIG = f"An item has at most {MAX_PAYLOAD_BYTES} bytes"
+    NOT_SUBSCRIBED = "There is no such subscription"
+    TOO_MANY_SUBSCRIPTIONS = f"The nodes of an account have at most {MAX_SUBSCRIPTIONS} subscriptions"
     FULL = f"All that an account publishes has at most {MAX_BYTES} bytes"
     BUSY = "The server cannot store this now"
 

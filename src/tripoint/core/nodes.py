@@ -7,12 +7,15 @@ from enum import Enum
 
 from msgspec import Struct
 
+from tripoint.core.ids import UserId
+
 # What one account may publish. OMEMO's older form has a node for each device; avatars are the largest payloads.
 MAX_NODES = 500
 MAX_ITEMS = 1000
 MAX_PAYLOAD_BYTES = 128 * 1024
 MAX_BYTES = 16 * 1024 * 1024
 MAX_NAME_BYTES = 1023
+MAX_SUBSCRIPTIONS = 1000
 
 
 class Access(Enum):
@@ -45,6 +48,14 @@ class NodeConfig(Struct, frozen=True):
     notify_delete: bool = False
     title: str = ""
     type: str = ""
+
+
+class Subscription(Struct, frozen=True):
+    """A local user who asked to hear of a node, at an address with a resource or without."""
+
+    node: str
+    jid: str
+    subscriber: UserId
 
 
 class NodeItem(Struct, frozen=True):

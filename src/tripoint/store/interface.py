@@ -21,6 +21,7 @@ from tripoint.store.writes import (
     PutMissedRoom,
     PutNode,
     PutNodeItem,
+    PutNodeSubscription,
     PutPartialRoom,
     PutReceipt,
     PutRegistrationToken,
@@ -202,6 +203,9 @@ class AccountStore(Writer, Protocol):
         """Items of a node, the newest first."""
 
     async def load_node_item(self, user_id: UserId, node: str, item_id: str) -> PutNodeItem | None: ...
+    async def load_node_subscriptions(self, user_id: UserId) -> Sequence[PutNodeSubscription]:
+        """All subscriptions to nodes of an account, by node and address."""
+
     async def load_node_owners(self, node: str) -> Sequence[UserId]:
         """The accounts that have a node of this name."""
 

@@ -35,6 +35,7 @@ from tripoint.store.writes import (
     PutName,
     PutNode,
     PutNodeItem,
+    PutNodeSubscription,
     PutPartialRoom,
     PutProfile,
     PutReceipt,
@@ -85,6 +86,7 @@ class MemoryStore:
         self.filters: dict[tuple[UserId, str], PutFilter] = {}
         self.rosters: dict[tuple[UserId, str], PutRosterItem] = {}
         self.nodes: dict[tuple[UserId, str], PutNode] = {}
+        self.node_subscriptions: dict[tuple[UserId, str, str], PutNodeSubscription] = {}
         self.node_items: dict[tuple[UserId, str, str], PutNodeItem] = {}
         self.registration_tokens: dict[str, PutRegistrationToken] = {}
         self.names: dict[tuple[str, str], dict[str, str]] = {}
@@ -179,6 +181,9 @@ class MemoryStore:
                 _put(self.rosters, (write.user_id, write.jid), write, write.data is None)
             case PutNode():
                 _put(self.nodes, (write.user_id, write.node), write, write.config is None)
+            case PutNodeSubscription():
+                subscription = (write.user_id, write.node, write.jid)
+                _put(self.node_subscriptions, subscription, write, write.subscriber is None)
             case PutNodeItem():
                 key = (write.user_id, write.node, write.item_id)
                 _put(self.node_items, key, write, write.payload is None)
@@ -259,6 +264,7 @@ class MemoryStore:
         _drop(self.rosters, lambda key, _: key[0] == user_id)
         _drop(self.nodes, lambda key, _: key[0] == user_id)
         _drop(self.node_items, lambda key, _: key[0] == user_id)
+        _drop(self.node_subscriptions, lambda key, _: key[0] == user_id)
         _drop(self.memberships, lambda key, _: key[0] == user_id)
         _drop(self.receipts, lambda key, _: key[1] == user_id)
 
@@ -570,6 +576,9 @@ class MemoryStore:
 
     async def load_node_item(self, user_id: UserId, node: str, item_id: str) -> PutNodeItem | None:
         return self.node_items.get((user_id, node, item_id))
+
+    async def load_node_subscriptions(self, user_id: UserId) -> Sequence[PutNodeSubscription]:
+        return [write for key, write in sorted(self.node_subscriptions.items()) if key[0] == user_id]
 
     async def load_node_owners(self, node: str) -> Sequence[UserId]:
         return sorted(user for user, name in self.nodes if name == node)

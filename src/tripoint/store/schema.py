@@ -4,7 +4,7 @@ A test upgrades the first schema step by step and compares it with this file. Ke
 small integers so that state groups and indexes stay small; a room's key stands for its id in every table.
 """
 
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0007"
 
 STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -123,4 +123,7 @@ STATEMENTS: tuple[str, ...] = (
         PRIMARY KEY (user_id, node, item_id))""",
     "CREATE INDEX node_items_order ON node_items (user_id, node, position)",
     "CREATE INDEX node_items_position ON node_items (position)",
+    """CREATE TABLE node_subscriptions (
+        user_id TEXT NOT NULL, node TEXT NOT NULL, jid TEXT NOT NULL, subscriber TEXT NOT NULL,
+        PRIMARY KEY (user_id, node, jid)) WITHOUT ROWID""",
 )

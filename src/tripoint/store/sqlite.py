@@ -25,6 +25,7 @@ from tripoint.store.writes import (
     PutMissedRoom,
     PutNode,
     PutNodeItem,
+    PutNodeSubscription,
     PutPartialRoom,
     PutReceipt,
     PutRegistrationToken,
@@ -533,6 +534,12 @@ class SqliteStore:
             rows.NODE_ITEM + "WHERE user_id = ? AND node = ? AND item_id = ?", user_id, node, item_id
         )
         return None if row is None else PutNodeItem(*row)
+
+    async def load_node_subscriptions(self, user_id: UserId) -> Sequence[PutNodeSubscription]:
+        columns = "user_id, node, jid, subscriber"
+        query = f"SELECT {columns} FROM node_subscriptions WHERE user_id = ? ORDER BY node, jid"
+        found = self._all(query, user_id)
+        return [PutNodeSubscription(*row) for row in found]
 
     async def load_node_owners(self, node: str) -> Sequence[UserId]:
         return [UserId(row[0]) for row in self._all("SELECT user_id FROM nodes WHERE node = ? ORDER BY user_id", node)]

@@ -247,6 +247,16 @@ class PutNodeItem(Struct, frozen=True):
     payload: bytes | None
 
 
+class PutNodeSubscription(Struct, frozen=True):
+    """Somebody hears of a node because he asked to (XEP-0060 6.1): the local user `subscriber` at the address `jid`,
+    with a resource or without. A `subscriber` of None deletes."""
+
+    user_id: UserId
+    node: str
+    jid: str
+    subscriber: UserId | None
+
+
 class PutRegistrationToken(Struct, frozen=True):
     token: str
     uses_left: int | None  # None: unlimited
@@ -404,6 +414,7 @@ Write = (
     | PutRosterItem
     | PutNode
     | PutNodeItem
+    | PutNodeSubscription
     | PutRegistrationToken
     | PutName
     | PutClosedRoom

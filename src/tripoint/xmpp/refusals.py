@@ -128,6 +128,8 @@ NODE_REFUSALS: Final[dict[NodeRefusal, tuple[str, str, str]]] = {
     NodeRefusal.BAD_NAME: ("not-acceptable", "modify", ""),
     NodeRefusal.TOO_MANY_NODES: ("not-allowed", "cancel", "max-nodes-exceeded"),
     NodeRefusal.PAYLOAD_TOO_BIG: ("not-acceptable", "modify", "payload-too-big"),
+    NodeRefusal.NOT_SUBSCRIBED: ("unexpected-request", "cancel", "not-subscribed"),  # spec: XEP-0060 6.2.3.2
+    NodeRefusal.TOO_MANY_SUBSCRIPTIONS: ("policy-violation", "wait", "too-many-subscriptions"),
     NodeRefusal.FULL: ("not-allowed", "cancel", "max-items-exceeded"),
     NodeRefusal.BUSY: ("internal-server-error", "wait", ""),
 }

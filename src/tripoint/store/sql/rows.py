@@ -36,6 +36,7 @@ from tripoint.store.writes import (
     PutName,
     PutNode,
     PutNodeItem,
+    PutNodeSubscription,
     PutPartialRoom,
     PutProfile,
     PutReceipt,
@@ -236,6 +237,10 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         " VALUES (?,?,?,?,?,?,?)",
         lambda w: (w.user_id, w.node, w.item_id, w.position, w.publisher, w.ts_ms, w.payload),
     ),
+    PutNodeSubscription: (
+        "INSERT OR REPLACE INTO node_subscriptions (user_id, node, jid, subscriber) VALUES (?,?,?,?)",
+        lambda w: (w.user_id, w.node, w.jid, w.subscriber),
+    ),
     PutRegistrationToken: (
         "INSERT OR REPLACE INTO registration_tokens (token, uses_left, expires_ts_ms) VALUES (?,?,?)",
         lambda w: (w.token, w.uses_left, w.expires_ts_ms),
@@ -354,6 +359,11 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "DELETE FROM node_items WHERE user_id = ? AND node = ? AND item_id = ?",
         lambda w: (w.user_id, w.node, w.item_id),
     ),
+    PutNodeSubscription: (
+        "subscriber",
+        "DELETE FROM node_subscriptions WHERE user_id = ? AND node = ? AND jid = ?",
+        lambda w: (w.user_id, w.node, w.jid),
+    ),
     PutServerKey: (
         "public_key",
         "DELETE FROM server_keys WHERE server = ? AND key_id = ?",
@@ -417,6 +427,7 @@ _DROP_ACCOUNT = tuple(
         "rosters",
         "nodes",
         "node_items",
+        "node_subscriptions",
         "memberships",
         "receipts",
     )

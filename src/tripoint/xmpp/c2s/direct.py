@@ -102,7 +102,8 @@ class DirectMessages:
         finally:
             self._routes.pop(key, None)
         if wants_receipt is not None:
-            send_receipt(session, (stanza.get("to") or session.bare).partition("/")[0], wants_receipt)
+            to = stanza.get("to") or session.bare
+            send_receipt(session, to if route.from_ is not None else to.partition("/")[0], wants_receipt)
 
     async def _room(self, actor: UserId, target: UserId) -> RoomId:
         """The direct room of two users. The one found before serves as long as it is still theirs alone."""

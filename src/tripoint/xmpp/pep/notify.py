@@ -1,20 +1,24 @@
 """Telling what was published: who hears of a change, and what it looks like.
 
 The owner's own resources and the contacts who may see the owner's presence hear of it, where their clients have said
-that they want to (XEP-0163 4). What is told is not kept for anybody: who comes later gets the newest item.
+that they want to (XEP-0163 4), and who subscribed. What is told is not kept for anybody: who comes later gets the
+newest item.
 spec: XEP-0060 7.1.2.1, 7.2.2.1, 8.4.2, 8.5.2; XEP-0163 4.3. Read next: capabilities.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tripoint.accounts.ports import RosterItem
 from tripoint.core.ids import UserId
-from tripoint.core.nodes import Access, NodeConfig, NodeItem
+from tripoint.core.nodes import Access, NodeConfig, NodeItem, Subscription
 from tripoint.rooms.changes import NodeChanged
 from tripoint.xmpp.render import delay
 from tripoint.xmpp.tables import PUBSUB_EVENT_NS
 from tripoint.xmpp.wire import escape_attribute
+
+Subscriptions = Callable[[UserId], Awaitable[Sequence[Subscription]]]
+MayRead = Callable[[UserId, NodeConfig, "XmppSession"], Awaitable[bool]]
 
 if TYPE_CHECKING:
     from tripoint.xmpp.c2s.users import LiveUser, Users
@@ -65,16 +69,31 @@ def _event(inside: str) -> str:
 class Notifier:
     """Sends notifications to the sessions of this process."""
 
-    def __init__(self, doors: "Doors", users: "Users") -> None:
+    def __init__(self, doors: "Doors", users: "Users", subscriptions: Subscriptions, may_read: MayRead) -> None:
         self._doors = doors
         self._users = users
+        self._subscriptions = subscriptions
+        self._may_read = may_read
 
     async def tell(self, owner: UserId, node: str, config: NodeConfig, xml: str) -> None:
         """Tell everybody who may hear of a node and wants to; `xml` is the inside of the message."""
         sessions = self._own(owner, node)
         if config.access is not Access.WHITELIST:
             sessions += self._contacts(owner, node, config, await self._users.roster_of(owner))
+        for session in await self._subscribers(owner, node, config):
+            if session not in sessions:
+                sessions.append(session)
         self._send(sessions, owner, xml)
+
+    async def _subscribers(self, owner: UserId, node: str, config: NodeConfig) -> "list[XmppSession]":
+        """Who asked to hear of it, whatever his client says of its interests. spec: XEP-0163 4, XEP-0060 6.1"""
+        found: list[XmppSession] = []
+        for one in await self._subscriptions(owner):
+            user = self._users.live(one.subscriber) if one.node == node else None
+            for session in () if user is None else user.available():
+                if one.jid in (session.bare, session.full) and await self._may_read(owner, config, session):
+                    found.append(session)
+        return found
 
     def tell_owner(self, owner: UserId, node: str, xml: str) -> None:
         """Tell the owner's own clients that want to hear of a node."""

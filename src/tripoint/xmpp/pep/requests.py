@@ -1,8 +1,9 @@
 """What can be asked of an account's nodes: publish, retract, read; create, configure, purge and delete.
 
 Writing is the owner's alone. Whoever may see the owner's presence need not subscribe: subscriptions are automatic
-(XEP-0163 4.1); explicit ones, affiliations and nodes inside nodes are not there.
-spec: XEP-0060 6.5, 7, 8.1-8.5; XEP-0163 3, 5. Read next: service.py, settings.py.
+(XEP-0163 4.1). Who does it nevertheless, or may read without seeing the presence, hears whatever his client says of its
+interests. Affiliations and nodes inside nodes are not there.
+spec: XEP-0060 5.6, 6.1, 6.2, 6.5, 7, 8.1-8.5; XEP-0163 3, 5. Read next: service.py, settings.py.
 """
 
 import secrets
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 
 from tripoint.accounts.refusals import NodeRefusal, NodeRefused
 from tripoint.core.ids import UserId
-from tripoint.core.nodes import MAX_ITEMS, Access, NodeConfig, NodeItem
+from tripoint.core.nodes import MAX_ITEMS, Access, NodeConfig, NodeItem, Subscription
 from tripoint.xmpp.forms import form_fields
 from tripoint.xmpp.jid import Jid, parse_user_jid
 from tripoint.xmpp.pep.notify import item_xml
@@ -32,6 +33,7 @@ _FEATURES: Final = (
     *("config-node", "config-node-max", "create-and-configure", "create-nodes", "delete-items", "delete-nodes"),
     *("filtered-notifications", "item-ids", "last-published", "meta-data", "persistent-items", "publish"),
     *("publish-options", "purge-nodes", "retract-items", "retrieve-default", "retrieve-items"),
+    *("retrieve-subscriptions", "subscribe"),
 )
 for _feature in _FEATURES:
     declare_feature(f"{PUBSUB_NS}#{_feature}", at=(At.ACCOUNT,), spec="XEP-0060 10")
@@ -63,9 +65,7 @@ async def _answer(
         raise Problem("bad-request", "Say what is to be done")
     found = requests.get((stanza.get("type") or "", request.name))
     if found is None:
-        feature = _UNSUPPORTED.get(request.name, request.name)
-        detail = f"<unsupported xmlns='{PUBSUB_ERRORS_NS}' feature='{escape_attribute(feature)}'/>"
-        raise Problem("feature-not-implemented", "This is not offered here", extra=detail)
+        raise _unsupported(_UNSUPPORTED.get(request.name, request.name))
     handle, owners_alone = found
     owner = parse_user_jid(jid, session.doors.domains)
     if owner is None or not await session.doors.accounts.is_local_user(owner):
@@ -104,6 +104,53 @@ def _limit(request: Element) -> int:
     if not text.isdecimal() or not text.isascii() or int(text[:9]) == 0:
         raise Problem("bad-request", "max_items is a number above 0")
     return min(int(text[:9]), MAX_ITEMS)
+
+
+# -- subscribing
+
+
+async def _subscribe(session: XmppSession, envelope: Element, request: Element, owner: UserId) -> str:
+    """spec: XEP-0060 6.1"""
+    node = _node(request)
+    config = await session.pep.config(owner, node)
+    await session.pep.check_may_read(owner, config, session)
+    if config.access is Access.WHITELIST and session.pep.live(node) is not None:
+        raise _unsupported("subscribe")
+    subscription = _subscription(session, node, request)
+    await session.pep.stored.subscribe(owner, subscription)
+    await session.pep.show_last(session, owner, frozenset((node,)), asked=True)
+    return _enveloped(_subscribed(subscription))
+
+
+async def _unsubscribe(session: XmppSession, envelope: Element, request: Element, owner: UserId) -> str:
+    """spec: XEP-0060 6.2"""
+    await session.pep.stored.unsubscribe(owner, _subscription(session, _node(request), request))
+    return ""
+
+
+async def _subscriptions(session: XmppSession, envelope: Element, request: Element, owner: UserId) -> str:
+    """One's own, at all nodes of the account or at one. spec: XEP-0060 5.6"""
+    node = request.get("node")
+    mine = [
+        one
+        for one in await session.pep.stored.subscriptions(owner)
+        if one.subscriber == session.user_id and node in (None, one.node)
+    ]
+    at = "" if node is None else f" node='{escape_attribute(node)}'"
+    return _enveloped(f"<subscriptions{at}>{''.join(map(_subscribed, mine))}</subscriptions>")
+
+
+def _subscription(session: XmppSession, node: str, request: Element) -> Subscription:
+    """spec: XEP-0060 6.1.3.1: nobody subscribes anybody else"""
+    jid = request.get("jid") or ""
+    if jid.partition("/")[0] != session.bare:
+        raise _bad("invalid-jid", "Subscribe your own address")
+    return Subscription(node, jid, session.user_id)
+
+
+def _subscribed(subscription: Subscription) -> str:
+    node, jid = escape_attribute(subscription.node), escape_attribute(subscription.jid)
+    return f"<subscription node='{node}' jid='{jid}' subscription='subscribed'/>"
 
 
 # -- publishing
@@ -219,6 +266,9 @@ _REQUESTS: Final[dict[tuple[str, str], tuple[Request, bool]]] = {
     ("set", "publish"): (_publish, True),
     ("set", "retract"): (_retract, True),
     ("set", "create"): (_create, True),
+    ("set", "subscribe"): (_subscribe, False),
+    ("set", "unsubscribe"): (_unsubscribe, False),
+    ("get", "subscriptions"): (_subscriptions, False),
 }
 _OWNER_REQUESTS: Final[dict[tuple[str, str], tuple[Request, bool]]] = {
     ("get", "configure"): (_configuration, True),
@@ -229,8 +279,7 @@ _OWNER_REQUESTS: Final[dict[tuple[str, str], tuple[Request, bool]]] = {
 }
 # What the feature is called that a request would need. spec: XEP-0060 6.1.3.10 and its kin
 _UNSUPPORTED: Final = {
-    "unsubscribe": "subscribe",
-    "subscriptions": "retrieve-subscriptions",
+    "subscriptions": "manage-subscriptions",
     "affiliations": "retrieve-affiliations",
     "options": "subscription-options",
 }
@@ -292,6 +341,11 @@ def _enveloped(xml: str) -> str:
 
 def _owner_enveloped(xml: str) -> str:
     return f"<pubsub xmlns='{PUBSUB_OWNER_NS}'>{xml}</pubsub>"
+
+
+def _unsupported(feature: str) -> Problem:
+    detail = f"<unsupported xmlns='{PUBSUB_ERRORS_NS}' feature='{escape_attribute(feature)}'/>"
+    return Problem("feature-not-implemented", "This is not offered here", extra=detail)
 
 
 def _bad(detail: str, text: str, condition: str = "bad-request") -> Problem:

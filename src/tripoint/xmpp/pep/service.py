@@ -64,7 +64,7 @@ class Pep:
         self, doors: "Doors", users: "Users", muc: "Muc", direct: "DirectMessages", nodes: Nodes, hub: Hub
     ) -> None:
         self.stored = nodes
-        self.notifier = Notifier(doors, users)
+        self.notifier = Notifier(doors, users, nodes.subscriptions, self.may_read)
         self.capabilities = Capabilities(self._wants)
         self._doors = doors
         self._users = users
@@ -190,10 +190,13 @@ class Pep:
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
 
-    async def show_last(self, session: "XmppSession", owner: UserId, wanted: frozenset[str]) -> None:
-        """The newest item of each of these nodes, as far as `session` may see it."""
+    async def show_last(
+        self, session: "XmppSession", owner: UserId, wanted: frozenset[str], *, asked: bool = False
+    ) -> None:
+        """The newest item of each of these nodes, as far as `session` may see it. `asked`: it has just subscribed."""
+        when = (SendLast.ON_SUB, SendLast.ON_SUB_AND_PRESENCE) if asked else (SendLast.ON_SUB_AND_PRESENCE,)
         for node, config in (await self.nodes(owner)).items():
-            if node not in wanted or config.send_last is not SendLast.ON_SUB_AND_PRESENCE or session.closed:
+            if node not in wanted or config.send_last not in when or session.closed:
                 continue
             if await self.may_read(owner, config, session):
                 found = await self.items(owner, node, 1)
