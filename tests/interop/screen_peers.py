@@ -162,7 +162,7 @@ class IrssiPeer(ScreenPeer):
 
     async def go_away(self) -> None:
         self.terminal.type("/disconnect")
-        await self.terminal.wait_for("Disconnected from")
+        await until(lambda: f"tri/{CHANNEL}" not in self.terminal.screen(), self.terminal.shown)
 
     async def come_back(self) -> None:
         """The server puts the account back into its channels."""
@@ -182,11 +182,13 @@ class ProfanityPeer(ScreenPeer):
         self.room = f"{ROOM}@rooms.{server.name}"
         self.terminal = Terminal(self.home, ["profanity", "--log", "DEBUG"])
         await self.terminal.wait_for("Profanity")
-        for line in ("/splash off", "/occupants default hide", "/wrap off", "/history off", "/intype off"):
+        settings = ("/splash off", "/occupants default hide", "/wrap off", "/history off", "/intype off")
+        # Who comes and goes is shown, as the terminal clients of IRC do.
+        for line in (*settings, "/presence room online"):
             self.terminal.type(line)
-        self.terminal.type(
-            f"/connect {self.account}@{server.name} server 127.0.0.1 port {server.ports['xmpp']} tls trust"
-        )
+        address = f"server 127.0.0.1 port {server.ports['xmpp']}"
+        self._connect = f"/connect {self.account}@{server.name} {address} tls trust"
+        self.terminal.type(self._connect)
         await self.terminal.wait_for("Enter password:")
         self.terminal.type(PASSWORD)
         await self.terminal.wait_for("logged in successfully")
@@ -207,3 +209,16 @@ class ProfanityPeer(ScreenPeer):
 
     async def set_topic(self, topic: str) -> None:
         self.terminal.type(f"/subject set {topic}")
+
+    async def go_away(self) -> None:
+        self.terminal.type("/disconnect")
+        await self.terminal.wait_for("logged out successfully")
+
+    async def come_back(self) -> None:
+        """It enters what is bookmarked by itself: the rooms of the account."""
+        self.terminal.type(self._connect)
+        await self.terminal.wait_for("Enter password:")
+        self.terminal.type(PASSWORD)
+        await self.terminal.wait_for(f"Autojoined {self.room}")
+        self.terminal.type("/win 2")
+        await self.terminal.wait_for("You have joined the room")

@@ -6,15 +6,17 @@ everybody's own screen or state is looked at: what has happened is there, once, 
 room for the whole file: its tests are one story and run in their order. spec: docs/mapping.md 2.10, 5, 11, 12, 14
 """
 
+from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
-from tests.interop.evening import Evening, an_evening
+from tests.interop.evening import ANY, Evening, an_evening
 from tests.interop.js_peer import JsPeer
 from tests.interop.nio_peer import NioPeer
-from tests.interop.peer import Peer, all_see, becomes
-from tests.interop.screen_peers import IrssiPeer, ProfanityPeer, WeechatPeer
+from tests.interop.peer import Peer, all_see, becomes, marked
+from tests.interop.screen_peers import IrssiPeer, ProfanityPeer, ScreenPeer, WeechatPeer
 from tests.interop.test_media import addresses, fetched, picture
 
 pytestmark = pytest.mark.interop
@@ -221,3 +223,82 @@ def test_a_picture_is_an_address_where_there_are_no_pictures(evening: Evening) -
             await becomes(jess, lambda one: any(event["id"] == event_id for event in one.timeline), "shown it")
 
     evening.runner.run(story())
+
+
+def test_who_was_away_finds_what_was_said_and_nobody_else_notices(evening: Evening) -> None:
+    """A client that ends its connection is still in the room: nothing is shown to others, and nothing is lost."""
+
+    async def story() -> None:
+        for number, screen in enumerate(evening.screens, 30):
+            missed = [f"says-nina-{number}", f"says-sam-{number}", f"says-jess-{number}"][: 3 if evening.jess else 2]
+            had = Counter(screen.lines())
+            counts = {one.account: len(missed) for one in evening.screens} | {screen.account: ANY}
+            async with evening.only(**counts):
+                await screen.go_away()
+                await evening.still()
+                await _say_without(evening, screen, missed)
+                await screen.come_back()
+                await all_see([screen], missed)
+            if screen is evening.petra:
+                # Another window, with the newest twenty.
+                assert [one.text for one in screen.seen()][-len(missed) :] == missed, screen.terminal.shown()
+            else:
+                new = [text for line in (Counter(screen.lines()) - had).elements() for text in marked(line)]
+                assert new == missed, f"{screen.account}: {new}\n{screen.terminal.shown()}"
+
+    evening.runner.run(story())
+
+
+async def _say_without(evening: Evening, absent: ScreenPeer, texts: list[str]) -> None:
+    for peer, text in zip((evening.nina, evening.sam, evening.jess), texts, strict=False):
+        assert peer is not None
+        await peer.say(text)
+        await all_see([one for one in evening.everybody if one is not absent], [text])
+
+
+def test_who_leaves_is_seen_to_leave_and_to_return(evening: Evening) -> None:
+    """Two lines for everybody who shows such; nothing of the room comes meanwhile to who is out of it."""
+
+    async def story() -> None:
+        for number, screen in enumerate(evening.on_irc, 40):
+            meanwhile, after = [f"says-nina-{number}", f"says-sam-{number}"], f"says-{screen.account}-{number}"
+            counts = {one.account: 2 + len(meanwhile) + 1 for one in evening.screens} | {screen.account: ANY}
+            async with evening.only(**counts):
+                await screen.leave()
+                await becomes(evening.nina, partial(_has, screen.account, False), "without them")
+                await _say_without(evening, screen, meanwhile)
+                assert not {one.text for one in screen.seen()} & set(meanwhile), screen.terminal.shown()
+                await screen.join()
+                await becomes(evening.nina, partial(_has, screen.account, True), "with them again")
+                await screen.say(after)
+                await all_see(evening.everybody, [after])
+
+    evening.runner.run(story())
+
+
+def _has(account: str, here: bool, nina: NioPeer) -> bool:
+    return (account in (nina.people() or ())) is here
+
+
+def test_paging_back_shows_the_whole_evening_once(evening: Evening) -> None:
+    """The same messages in the same order under the same ids: by Matrix with both libraries, by MAM on XMPP."""
+    order = [(one.text, one.msgid) for one in evening.nina.seen()]
+
+    async def story() -> None:
+        events = await evening.nina.page_back()
+        assert (events[-1].source["type"], len(events)) == ("m.room.create", len({one.event_id for one in events}))
+        said = [one.source for one in reversed(events) if one.source["type"] == "m.room.message"]
+        said = [one for one in said if "m.new_content" not in one["content"]]
+        assert [(text, one["event_id"]) for one in said for text in marked(one["content"]["body"])] == order
+        archived = await evening.sam.page_back()
+        assert [(one.text, one.msgid) for one in archived] == order
+        if evening.jess is not None:
+            await evening.jess.page_back()
+            assert [(one.text, one.msgid) for one in evening.jess.seen()] == order
+
+    evening.runner.run(story())
+
+
+def test_nothing_went_wrong_inside(evening: Evening) -> None:
+    bad = [line for line in evening.server.output if "Traceback" in line or "[error" in line]
+    assert bad == [], "".join(evening.server.output[-80:])
