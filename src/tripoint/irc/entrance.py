@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tripoint.core.ids import RoomId, UserId
 from tripoint.core.in_words import is_spoken
@@ -365,11 +365,21 @@ class Channels:
             channel.catch_up(change.position + 1)
 
 
+# Matrix's words for who reads what, which ChanServ SET HISTORY takes, in words that say it.
+_WHO_READS: Final = {
+    "joined": "members read what was said while they were here",
+    "invited": "members read what was said since they were invited",
+    "shared": "members read all of it",
+    "world_readable": "anybody reads all of it",
+}
+
+
 def tell_history(session: IrcSession, room: RoomView, name: str) -> None:
-    """An IRC session's first JOIN is told that history is kept.  spec: docs/mapping.md 8.14"""
+    """An IRC session's first JOIN is told that history is kept, and for whom.  spec: docs/mapping.md 8.14"""
     if not session.told_history:
         session.told_history = True
-        session.reply("NOTICE", name, f"History is kept here ({room.history_visibility})")
+        visibility = room.history_visibility
+        session.reply("NOTICE", name, f"History is kept here ({visibility}): {_WHO_READS[visibility]}")
 
 
 class _Undecided:
