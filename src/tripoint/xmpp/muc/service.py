@@ -316,7 +316,7 @@ class Muc:
     def _told_of_invitation(self, room: RoomView, user_id: UserId) -> bytes | None:
         """An invitation as it is shown; None: it is not."""
         member = room.member(user_id)
-        if member is None or self._doors.reader.blocks(user_id, member.event.sender):
+        if member is None or self._doors.reader.hides_invitation(user_id, member.event.sender):
             return None  # docs/mapping.md 16.3
         people = sum(other.membership in ("join", "invite") for other in room.members().values())
         if member.event.content.get("is_direct") is not True or people > 2:
