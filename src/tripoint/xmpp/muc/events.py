@@ -10,6 +10,7 @@ from typing import Final
 
 from tripoint.core.event import Event
 from tripoint.core.ids import UserId
+from tripoint.core.in_words import SPOKEN_TYPES
 from tripoint.core.json_view import text_at
 from tripoint.rooms.changes import EventCommitted, TypingChanged
 from tripoint.rooms.history import HistoryItem
@@ -114,11 +115,11 @@ def archived_message(view: MucView, entry: HistoryItem, related: Related) -> str
     its_id = entry.token or event.event_id
     if event.type == "m.room.redaction":
         gone = None if event.redacts is None else related.find(event.redacts)
-        if gone is None or gone.event.type != "m.room.message":
+        if gone is None or gone.event.type not in SPOKEN_TYPES:
             return None
         return _in_archive(retraction(view, event, gone.event, its_id))
     if entry.redacted_because is not None:
-        if event.type != "m.room.message":
+        if event.type not in SPOKEN_TYPES:
             return None
         because = related.find(entry.redacted_because.event_id)
         by = entry.redacted_because.event_id if because is None or because.token is None else because.token

@@ -6,6 +6,7 @@ tombstone stands for what is gone (11.11).
 
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId
+from tripoint.core.in_words import is_spoken
 from tripoint.core.json_view import text_at
 from tripoint.core.message import edit_in
 from tripoint.rooms.answers import content_now
@@ -26,8 +27,6 @@ from tripoint.xmpp.tables import MODERATE_NS, RETRACT_NS, TOMBSTONE_FEATURE
 from tripoint.xmpp.wire import Element, escape_attribute, escape_text
 
 declare_feature(TOMBSTONE_FEATURE, at=(At.ROOM,), spec="XEP-0424 4")
-
-_MESSAGE = "m.room.message"
 
 
 async def retract(session: XmppSession, visit: Visit, stanza: Element, element: Element) -> None:
@@ -75,7 +74,7 @@ async def _message(session: XmppSession, view: MucView, element: Element) -> His
         if refused.refusal is not Refusal.NO_SUCH_EVENT:
             raise
         found = None
-    if found is None or found.event.type != _MESSAGE or found.redacted_because is not None:
+    if found is None or not is_spoken(found.event) or found.redacted_because is not None:
         raise Problem("item-not-found", "There is no such message")
     return found
 
@@ -85,7 +84,7 @@ def tell_redaction(view: MucView, change: EventCommitted) -> None:
     it is back (docs/mapping.md 11.12).
     """
     event, gone = change.event, change.redacted
-    if gone is None or gone.type != _MESSAGE:
+    if gone is None or not is_spoken(gone):
         return
     origin = change.origin
     its_id = origin.token if origin is not None and origin.keep and origin.token else event.event_id
