@@ -11,7 +11,7 @@ from tripoint.core.json_view import text_at
 from tripoint.core.message import edit_in
 from tripoint.rooms.answers import content_now
 from tripoint.rooms.changes import EventCommitted
-from tripoint.rooms.commands import Redact
+from tripoint.rooms.commands import Origin, Redact
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.corrections import replacing_message
@@ -56,6 +56,7 @@ async def moderate(session: XmppSession, stanza: Element, jid: Jid) -> str:
     await session.doors.rooms.do(
         Redact(
             actor=session.user_id,
+            origin=Origin(session.id),
             room_id=visit.view.room.room_id,
             event_id=found.event.event_id,
             reason=element.child_text("reason", MODERATE_NS) or None,
@@ -79,6 +80,14 @@ async def _message(session: XmppSession, view: MucView, element: Element) -> His
     return found
 
 
+def id_told(change: EventCommitted) -> str:
+    """The `id` of the message that tells an event: XMPP's own stays; else that of the event. docs/mapping.md 11,
+    XEP-0045 7.4 (stable_id)
+    """
+    origin = change.origin
+    return origin.token if origin is not None and origin.keep and origin.token else change.event.event_id
+
+
 def tell_redaction(view: MucView, change: EventCommitted) -> None:
     """Gone is what was said: by its writer from his nick, by a moderator from the room. Of an edit, the text before
     it is back (docs/mapping.md 11.12).
@@ -86,8 +95,7 @@ def tell_redaction(view: MucView, change: EventCommitted) -> None:
     event, gone = change.event, change.redacted
     if gone is None or not is_spoken(gone):
         return
-    origin = change.origin
-    its_id = origin.token if origin is not None and origin.keep and origin.token else event.event_id
+    its_id = id_told(change)
     edit = edit_in(gone.content)
     now = None if edit is None else content_now(view.room, edit[0])
     if now is not None and now[0].event.sender == gone.sender:
