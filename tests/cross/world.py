@@ -465,9 +465,12 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path, *, sockets: bool, limits: Limits = LIMITS) -> AsyncIterator[World]:
-    """A running server, stopped at the end whatever happened."""
-    store = None if sockets else MemoryStore()
+async def world(
+    folder: Path, *, sockets: bool, limits: Limits = LIMITS, store: MemoryStore | None = None
+) -> AsyncIterator[World]:
+    """A running server, stopped at the end whatever happened. `store` stands in for the one in memory."""
+    if not sockets and store is None:
+        store = MemoryStore()
     app = App(config(folder, listening=sockets, limits=limits), DataDir(folder), store, names=Table())
     await app.start()
     made = World(app, sockets=sockets)
