@@ -329,13 +329,16 @@ class Scene:
 
     # -- acting
 
-    async def both(self, first: tuple[str, str], second: tuple[str, str]) -> tuple[Answer, Answer]:
-        """Two actions, each (name, protocol), sent in one turn of the loop; what each actor was answered."""
-        acts = [asyncio.ensure_future(self.act(name, protocol)) for name, protocol in (first, second)]
-        async with asyncio.timeout(PATIENCE_S):
-            one, other = await asyncio.gather(*acts)
-        self.story.append(f"{first}: {one}\n{second}: {other}")
-        return one, other
+    async def at_once(self, *wishes: tuple[str, str]) -> list[Answer]:
+        """Actions, each (name, protocol), sent in one turn of the loop; what each actor was answered."""
+        acts = [asyncio.ensure_future(self.act(name, protocol)) for name, protocol in wishes]
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await asyncio.gather(*acts)
+        finally:
+            for wish, act in zip(wishes, acts, strict=True):
+                cut_off = act.cancelled() or not act.done()
+                self.story.append(f"{wish}: {'no answer' if cut_off else act.exception() or act.result()}")
 
     async def act(self, name: str, protocol: str) -> Answer:
         """Do it, and wait for the answer that its protocol has for it: nothing is silent."""

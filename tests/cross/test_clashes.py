@@ -6,6 +6,7 @@ spec: docs/mapping.md 25, 27.4; Matrix client-server errors, RFC2812 5.2, XEP-00
 """
 
 import asyncio
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,7 +167,8 @@ def test_at_the_same_moment(pair: Pair, tmp_path: Path) -> None:
                         try:
                             await _play(scene, pair, p, q, swapped=swapped)
                         except (AssertionError, TimeoutError) as error:
-                            raise AssertionError(_told(scene, pair, p, q, error)) from error
+                            what = f"{pair.first} by {p}, {pair.second} by {q}"
+                            raise AssertionError(_told(scene, what, error)) from error
 
     asyncio.run(asyncio.wait_for(work(), 120))
 
@@ -175,15 +177,54 @@ async def _play(scene: Scene, pair: Pair, p: str, q: str, *, swapped: bool) -> N
     await scene.open(*pair.before)
     first, second = (pair.first, p), (pair.second, q)
     if swapped:
-        other, one = await scene.both(second, first)
+        other, one = await scene.at_once(second, first)
     else:
-        one, other = await scene.both(first, second)
+        one, other = await scene.at_once(first, second)
     await scene.settle()
     room = await scene.check()
     if pair.after is not None:
         pair.after(scene, room, one, other)
 
 
-def _told(scene: Scene, pair: Pair, p: str, q: str, error: BaseException) -> str:
+def _told(scene: Scene, what: str, error: BaseException) -> str:
     lines = "\n".join([*scene.story, *scene.irc.lines, *scene.xmpp.stanzas])
-    return f"{pair.first} by {p}, {pair.second} by {q}: {type(error).__name__} {error}\n{lines}"
+    return f"{what}: {type(error).__name__} {error}\n{lines}"
+
+
+def _some(dice: random.Random) -> list[tuple[str, str]]:
+    """Two to four actions, each by another client: one connection does one thing after the other."""
+    wishes: dict[tuple[str, str], tuple[str, str]] = {}
+    for _ in range(dice.choice((2, 2, 3, 4))):
+        name = dice.choice(tuple(ACTIONS))
+        protocol = dice.choice(tuple(ACTIONS[name].ways))
+        wishes[ACTIONS[name].who, protocol] = (name, protocol)
+    return list(wishes.values())
+
+
+@pytest.mark.parametrize(
+    ("seed", "scenes"),
+    [
+        *[(seed, 12) for seed in range(10)],
+        *[pytest.param(seed, 300, marks=pytest.mark.soak) for seed in range(10, 30)],
+    ],
+)
+def test_anything_at_the_same_moment(seed: int, scenes: int, tmp_path: Path) -> None:
+    async def work() -> None:
+        dice, store = random.Random(seed), SlowStore()
+        async with world(tmp_path / "data", sockets=False, store=store) as at:
+            with no_bugs():
+                cast = Cast(at)
+                await cast.come()
+                for number in range(scenes):
+                    store.before, store.after = dice.randrange(4), dice.randrange(4)
+                    scene = Scene(cast)
+                    wishes = _some(dice)
+                    try:
+                        await scene.open(*dice.choice(((), (), ("alice CS DROP #ROOM gone",))))
+                        await scene.at_once(*wishes)
+                        await scene.settle()
+                        await scene.check()
+                    except (AssertionError, TimeoutError) as error:
+                        raise AssertionError(_told(scene, f"scene {number}", error)) from error
+
+    asyncio.run(asyncio.wait_for(work(), 60 + scenes))
