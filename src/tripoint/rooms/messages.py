@@ -37,6 +37,7 @@ from tripoint.rooms.pace import Pace
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room
 from tripoint.rooms.settings import text_rule, without_colours
+from tripoint.rooms.succession import TOMBSTONE, UPGRADED, replacement_in
 from tripoint.rooms.writer import Writer, stored_token
 from tripoint.store.interface import RoomStore, StoredEvent
 from tripoint.store.writes import FLAG_REDACTED, ReplaceEventJson
@@ -69,6 +70,8 @@ class Messages:
 
     async def _send(self, room: Room, command: SendEvent) -> EventId:
         self._check_inside(room, command.actor)
+        if command.type == "m.room.message":
+            self._check_not_moved(room, command)
         power = room.head_power()
         if power.user(command.actor) < power.event(command.type, is_state=False):
             raise Refused(Refusal.CANNOT_SPEAK)
@@ -127,6 +130,7 @@ class Messages:
     async def set_topic(self, command: SetTopic) -> Done:
         room = await self._rooms.get(command.room_id)
         self._check_inside(room, command.actor)
+        self._check_not_moved(room, command)
         return await self.put_state(room, command, "m.room.topic", "", topic_content(command.topic))
 
     async def set_ranks(self, command: SetRanks) -> Done:
@@ -310,6 +314,19 @@ class Messages:
         if room.closing:
             # Nobody who is about to go would see it come back.
             raise Refused(Refusal.NO_SUCH_ROOM, CLOSED)
+
+
+    def _check_not_moved(self, room: Room, command: Command) -> None:
+        """Views are in the room that took this one's place as soon as it is there, and hear nothing of this one: what
+        was on its way meanwhile, of somebody who still may speak here, is not said to nobody (docs/mapping.md 21.4).
+        """
+        tombstone = room.head_event(*TOMBSTONE)
+        named = replacement_in(tombstone, room.room_id)
+        if named is None or not _by_a_view(command):
+            return
+        new, is_told = self._rooms.peek(named), room.state.get(TOMBSTONE) is tombstone
+        if not is_told or (new is not None and new.head_membership(command.actor) == "join"):
+            raise Refused(Refusal.NOT_JOINED, UPGRADED)
 
 
 def _by_a_view(command: Command) -> bool:
