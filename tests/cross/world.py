@@ -214,7 +214,7 @@ class XmppPerson:
                 return found
             found.append(render(stanza).decode())
 
-    async def _open(self) -> None:
+    async def open(self) -> None:
         self._parser = StreamParser()
         await self.send(
             f"<?xml version='1.0'?><stream:stream to='{self._domain}' xmlns='jabber:client' "
@@ -223,11 +223,11 @@ class XmppPerson:
         await self.stanza()
 
     async def log_in(self, name: str, caps: list[str]) -> None:
-        await self._open()
+        await self.open()
         secret = base64.b64encode(f"\0{name}\0{PASSWORD}".encode()).decode()
         await self.send(f"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{secret}</auth>")
         assert (await self.stanza()).name == "success"
-        await self._open()
+        await self.open()
         await self.send(
             "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
             "<resource>desk</resource></bind></iq>"
@@ -252,12 +252,14 @@ class MatrixPerson:
         self._events: deque[str] = deque()
         self._txn = 0
         self.answer: Any = None
+        self.asked = ""
 
     async def call(self, method: str, path: str, body: Any = None, query: str = "") -> tuple[int, Any]:
         return await self._world.http(method, path, body, self._token, query)
 
     async def send(self, text: str) -> None:
         """`say ALIAS text`, or `METHOD path [body]`; the answer stands in `answer` (status, body)."""
+        self.asked = text
         if text.startswith("say "):
             _, alias, words = text.split(" ", 2)
             self._txn += 1
@@ -465,9 +467,12 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path, *, sockets: bool, limits: Limits = LIMITS) -> AsyncIterator[World]:
-    """A running server, stopped at the end whatever happened."""
-    store = None if sockets else MemoryStore()
+async def world(
+    folder: Path, *, sockets: bool, limits: Limits = LIMITS, store: MemoryStore | None = None
+) -> AsyncIterator[World]:
+    """A running server, stopped at the end whatever happened. `store` stands in for the one in memory."""
+    if not sockets and store is None:
+        store = MemoryStore()
     app = App(config(folder, listening=sockets, limits=limits), DataDir(folder), store, names=Table())
     await app.start()
     made = World(app, sockets=sockets)

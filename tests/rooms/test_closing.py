@@ -1,5 +1,7 @@
 """Closing rooms, and keeping those that were to end.  spec: docs/mapping.md 4.8, 4.9"""
 
+import asyncio
+
 import pytest
 
 from tests.support.middle import Party, party, run
@@ -28,6 +30,35 @@ async def refused(p: Party, command: Command) -> Refusal:
     with pytest.raises(Refused) as caught:
         await p.do(command)
     return caught.value.refusal
+
+
+def test_nothing_is_said_while_everybody_is_put_out() -> None:
+    """Whatever turn of the loop it comes in: what is committed is told before the room is closed."""
+
+    async def work() -> None:
+        async with party() as p:
+            alice, bob = await p.accounts("alice", "bob")
+            for turns in range(8):
+                room_id = await p.room(alice, bob)
+                p.room_changes.clear()
+                closing = asyncio.ensure_future(p.do(CloseRoom(actor=alice, room_id=room_id)))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                said = None
+                try:
+                    said = await p.say(bob, room_id, "wait")
+                except Refused as refused_:
+                    assert refused_.refusal in (Refusal.NO_SUCH_ROOM, Refusal.NOT_JOINED)
+                await closing
+                told = [
+                    change.event.event_id if isinstance(change, EventCommitted) else "closed"
+                    for change in p.room_changes
+                    if isinstance(change, RoomClosed)
+                    or (isinstance(change, EventCommitted) and change.event.type == "m.room.message")
+                ]
+                assert told == (["closed"] if said is None else [said, "closed"])
+
+    run(work)
 
 
 def test_everybody_goes_whoever_he_is_and_nobody_comes_back() -> None:

@@ -218,6 +218,29 @@ def test_a_redaction_removes_the_text_from_memory_and_from_disk(tmp_path: Path) 
     assert b"regrettable" not in (tmp_path / "t.db").read_bytes()
 
 
+def test_what_is_taken_away_twice_is_told_once() -> None:
+    """At the same moment and later; a view hears that it is gone, Matrix has its event."""
+
+    async def work() -> None:
+        async with party() as p:
+            alice, bob = await p.accounts("alice", "bob")
+            room_id = await p.room(alice, bob)
+            said = EventId(await p.say(bob, room_id, "regrettable"))
+
+            def redaction(by: UserId, session: str) -> Redact:
+                return Redact(actor=by, room_id=room_id, event_id=said, origin=Origin(session))
+
+            both = (redaction(alice, "alice/DEVICE"), redaction(bob, "irc-1"))
+            first, second = await asyncio.gather(*(p.do(one) for one in both), return_exceptions=True)
+            assert not isinstance(first, BaseException)
+            assert isinstance(second, Refused) and second.refusal is Refusal.NO_SUCH_EVENT
+            assert (await p.do(redaction(bob, "bob/DEVICE"))).event_id != first.event_id
+            told = [c for c in p.room_changes if isinstance(c, EventCommitted) and c.event.type == "m.room.redaction"]
+            assert [change.redacted is None for change in told] == [False, True]
+
+    run(work)
+
+
 def test_a_store_that_fails_changes_nothing_and_the_room_goes_on() -> None:
     async def work() -> None:
         store = MemoryStore()

@@ -27,6 +27,7 @@ from tripoint.rooms.commands import (
     Forget,
     Invite,
     Join,
+    Kick,
     Leave,
     OpenDirect,
     Origin,
@@ -303,6 +304,26 @@ def test_a_profile_goes_into_every_room_that_showed_it() -> None:
             with pytest.raises(Refused) as caught:
                 await p.do(SetProfile(actor=bob, field="displayname", value="x" * 2000))
             assert caught.value.refusal is Refusal.TOO_LARGE
+
+    run(work)
+
+
+def test_who_is_kicked_while_he_takes_another_name_stays_out() -> None:
+    """Whatever turn of the loop the kick comes in: a member event with the new name would be a join."""
+
+    async def work() -> None:
+        async with party() as p:
+            alice, bob = await p.accounts("alice", "bob")
+            for turns in range(12):
+                room_id = await p.room(alice, bob)
+                naming = asyncio.ensure_future(
+                    p.do(SetProfile(actor=bob, field="displayname", value=f"Bob {turns}"))
+                )
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await p.do(Kick(actor=alice, room_id=room_id, target=bob))
+                await naming
+                assert (await p.middle.reader.room(room_id)).membership(bob) == "leave", turns
 
     run(work)
 

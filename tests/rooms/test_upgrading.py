@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.middle import Party, party, run
+from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import EventId, RoomAlias, RoomId, UserId
 from tripoint.core.power import Rank
 from tripoint.core.room_version import ROOM_VERSIONS
@@ -24,7 +25,9 @@ from tripoint.rooms.commands import (
     Leave,
     MaskList,
     OpenDirect,
+    Origin,
     Secret,
+    SendEvent,
     SendState,
     SetAlias,
     SetMask,
@@ -68,6 +71,35 @@ async def tea(p: Party, owner: UserId, version: str = "11", **more: object) -> R
     )
     assert done.room_id is not None
     return done.room_id
+
+
+def test_who_is_in_the_new_room_says_nothing_to_nobody_in_the_old_one() -> None:
+    """A view hears nothing of the old room any more; Matrix clients do, and whoever has the level may still speak."""
+
+    async def work() -> None:
+        async with party() as p:
+            alice, bob, carol = await p.accounts("alice", "bob", "carol")
+            old_id = await tea(p, alice)
+            for one in (bob, carol):
+                await p.do(Join(actor=one, room_id=old_id))
+            await p.do(SetRanks(actor=alice, room_id=old_id, ranks=((bob, Rank.ADMIN), (carol, Rank.ADMIN))))
+            new = await upgrade(p, alice, old_id)
+            await p.do(Join(actor=bob, room_id=new.room_id))
+
+            def saying(who: UserId, session: str) -> SendEvent:
+                content: JsonObject = {"msgtype": "m.text", "body": "where are you?"}
+                origin = Origin(session)
+                return SendEvent(actor=who, room_id=old_id, type="m.room.message", content=content, origin=origin)
+
+            for session in ("xmpp-1", "irc-1"):
+                assert await refused(p, saying(bob, session)) is Refusal.NOT_JOINED
+                topic = SetTopic(actor=bob, room_id=old_id, topic="here?", origin=Origin(session))
+                assert await refused(p, topic) is Refusal.NOT_JOINED
+            await p.do(saying(bob, "@bob:example.org/DEVICE"))
+            # Who did not come along is still there.
+            await p.do(saying(carol, "irc-2"))
+
+    run(work)
 
 
 @pytest.mark.parametrize("version", ["1", "6", "10", "11", "12"])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tripoint.core.event import Event
 from tripoint.core.ids import UserId
-from tripoint.core.in_words import SPOKEN_TYPES
+from tripoint.core.in_words import is_spoken
 from tripoint.core.json_view import object_at, text_at
 from tripoint.core.message import edit_content, edit_in
 from tripoint.core.power import Rank
@@ -387,7 +387,7 @@ def redaction_to(names: Names, change: EventCommitted, target: str, room: RoomVi
                 requires=_TAGS,
             )
         ]
-    if gone.type not in SPOKEN_TYPES:
+    if not is_spoken(gone):
         return []
     edit = edit_in(gone.content)
     now = None if edit is None else content_now(room, edit[0])

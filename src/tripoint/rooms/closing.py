@@ -87,13 +87,18 @@ class Closing:
             self._closed.add(room.room_id)
             self._room_bus.publish(RoomClosed(room.room_id, command.reason, command.replacement))
 
-        await self._writer.commit(
-            room,
-            transaction,
-            row=replace(room.row, listed=False, locked_until_ms=None, unlock_join_rule=None),
-            writes=[PutClosedRoom(room.room_id)],
-            on_commit=shut,
-        )
+        room.closing = True
+        try:
+            await self._writer.commit(
+                room,
+                transaction,
+                row=replace(room.row, listed=False, locked_until_ms=None, unlock_join_rule=None),
+                writes=[PutClosedRoom(room.room_id)],
+                on_commit=shut,
+            )
+        except Refused:
+            room.closing = False
+            raise
 
     async def _put_out(self, room: Room, command: CloseRoom, people: list[UserId]) -> None:
         """Kick whom the actor may; of this server's others, each leaves in his own name."""

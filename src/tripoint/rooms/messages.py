@@ -12,6 +12,7 @@ from tripoint.core.event import load_event, redact
 from tripoint.core.ids import EventId, InvalidId, RoomAlias, RoomId, UserId, parse_room_alias, parse_user_id
 from tripoint.core.power import GrantRefused, PowerLevels, change_levels, change_ranks
 from tripoint.rooms.blocking import Blocks
+from tripoint.rooms.closing import TEXT as CLOSED
 from tripoint.rooms.commands import (
     VIEWS,
     Ban,
@@ -36,6 +37,7 @@ from tripoint.rooms.pace import Pace
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room
 from tripoint.rooms.settings import text_rule, without_colours
+from tripoint.rooms.succession import TOMBSTONE, UPGRADED, replacement_in
 from tripoint.rooms.writer import Writer, stored_token
 from tripoint.store.interface import RoomStore, StoredEvent
 from tripoint.store.writes import FLAG_REDACTED, ReplaceEventJson
@@ -58,6 +60,7 @@ class Messages:
         self._blocks = blocks
         self._pace = Pace(writer.signer.clock_ms)
         self._recent_tokens: OrderedDict[tuple[RoomId, str], asyncio.Future[EventId]] = OrderedDict()
+        self._redacting: set[EventId] = set()  # what somebody takes away in this moment
 
     async def send_event(self, command: SendEvent) -> Done:
         if command.type == "m.room.redaction":
@@ -67,11 +70,12 @@ class Messages:
 
     async def _send(self, room: Room, command: SendEvent) -> EventId:
         self._check_inside(room, command.actor)
+        if command.type == "m.room.message":
+            self._check_not_moved(room, command)
         power = room.head_power()
         if power.user(command.actor) < power.event(command.type, is_state=False):
             raise Refused(Refusal.CANNOT_SPEAK)
-        in_the_clear = command.origin is not None and command.origin.session.startswith(VIEWS)
-        if in_the_clear and room.head_event("m.room.encryption") is not None:
+        if _by_a_view(command) and room.head_event("m.room.encryption") is not None:
             # docs/mapping.md 19.2, 27.10: not even where the room became so a moment ago.
             raise Refused(Refusal.ENCRYPTED)
         pair = room.direct_pair or ()
@@ -126,6 +130,7 @@ class Messages:
     async def set_topic(self, command: SetTopic) -> Done:
         room = await self._rooms.get(command.room_id)
         self._check_inside(room, command.actor)
+        self._check_not_moved(room, command)
         return await self.put_state(room, command, "m.room.topic", "", topic_content(command.topic))
 
     async def set_ranks(self, command: SetRanks) -> Done:
@@ -167,6 +172,10 @@ class Messages:
         self._check_inside(room, command.actor)
         if stored is None or stored.room_key != room.room_key or stored.position is None:
             raise Refused(Refusal.NO_SUCH_EVENT)
+        # Taken away twice, it is told once: Matrix has both events in the graph, a view hears that it is gone.
+        again = bool(stored.flags & FLAG_REDACTED) or command.event_id in self._redacting
+        if again and _by_a_view(command):
+            raise Refused(Refusal.NO_SUCH_EVENT)
         target = load_event(stored.json, stored.event_id, room.version)
         power = room.head_power()
         if target.sender != command.actor and power.user(command.actor) < power.redact:
@@ -179,14 +188,19 @@ class Messages:
         transaction = self._writer.begin(room)
         event = transaction.append(command.actor, "m.room.redaction", content, redacts=command.event_id)
         gone = redact(target)
-        event = await self._writer.commit(
-            room,
-            transaction,
-            origin=command.origin,
-            writes=[ReplaceEventJson(stored.event_key, stored.flags | FLAG_REDACTED, gone.json, event.event_id)],
-            on_commit=lambda: room.redacted(gone, event),
-            redacted=target,
-        )
+        self._redacting.add(command.event_id)
+        try:
+            event = await self._writer.commit(
+                room,
+                transaction,
+                origin=command.origin,
+                writes=[ReplaceEventJson(stored.event_key, stored.flags | FLAG_REDACTED, gone.json, event.event_id)],
+                on_commit=lambda: room.redacted(gone, event),
+                redacted=None if again else target,
+            )
+        finally:
+            if not again:
+                self._redacting.discard(command.event_id)
         return event.event_id
 
     async def event_by_token(self, room: Room, sender: UserId, token: str) -> StoredEvent | None:
@@ -297,6 +311,27 @@ class Messages:
     def _check_inside(self, room: Room, actor: UserId) -> None:
         if room.head_membership(actor) != "join":
             raise Refused(Refusal.NOT_JOINED)
+        if room.closing:
+            # Nobody who is about to go would see it come back.
+            raise Refused(Refusal.NO_SUCH_ROOM, CLOSED)
+
+
+    def _check_not_moved(self, room: Room, command: Command) -> None:
+        """Views are in the room that took this one's place as soon as it is there, and hear nothing of this one: what
+        was on its way meanwhile, of somebody who still may speak here, is not said to nobody (docs/mapping.md 21.4).
+        """
+        tombstone = room.head_event(*TOMBSTONE)
+        named = replacement_in(tombstone, room.room_id)
+        if named is None or not _by_a_view(command):
+            return
+        new, is_told = self._rooms.peek(named), room.state.get(TOMBSTONE) is tombstone
+        if not is_told or (new is not None and new.head_membership(command.actor) == "join"):
+            raise Refused(Refusal.NOT_JOINED, UPGRADED)
+
+
+def _by_a_view(command: Command) -> bool:
+    """Whether a client of IRC or XMPP asks."""
+    return command.origin is not None and command.origin.session.startswith(VIEWS)
 
 
 def _grant_refusal(power: PowerLevels, command: SetRanks) -> Refusal:

@@ -94,7 +94,7 @@ class Profiles:
 
     def _rename(
         self, room: Room, command: SetProfile, before: str | None, value: str | None
-    ) -> "asyncio.Future[Event] | None":
+    ) -> "asyncio.Future[Event] | asyncio.Future[None] | None":
         """Submit the member event that follows in one room; None where there is none to make."""
         current = room.head_event("m.room.member", command.actor)
         if room.gone or current is None or member_of(current).membership != "join":
@@ -106,4 +106,7 @@ class Profiles:
             append_renamed(transaction, current, command.field, value)
         except Refused:
             return None  # a member event that has no room for more must not keep the others from changing
-        return asyncio.ensure_future(self._writer.commit(room, transaction, origin=command.origin))
+        if self._writer.asks_first(room):
+            return asyncio.ensure_future(self._writer.commit(room, transaction, origin=command.origin))
+        # Not a turn later: whoever is put out in between would be back in by his new name.
+        return asyncio.shield(self._writer.submit(room, transaction, origin=command.origin))

@@ -117,6 +117,7 @@ class Room:
         self.partial: PutPartialRoom | None = None
         self.completed_position = 0
         self.gone = False  # dropped from the store
+        self.closing = False  # everybody is being put out (closing.py)
         self._committed_head = head.copy()
         # -- recent history: every event of the room after `recent_from` is in `recent`
         self.recent: deque[HistoryItem] = deque()

@@ -16,6 +16,7 @@ from tripoint.core.json_view import object_at, text_at
 from tripoint.rooms.ports import RoomView
 
 TOMBSTONE: Final = ("m.room.tombstone", "")
+UPGRADED: Final = "This room was upgraded"
 # Rooms of one chain that are looked at. A community that upgrades once a year is there in a generation.
 MAX_CHAIN: Final = 30
 

@@ -41,7 +41,7 @@ from tripoint.rooms.ports import Member
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Head, Room
 from tripoint.rooms.settings import rule_asks_password
-from tripoint.rooms.succession import TOMBSTONE, predecessor_of, replacement_in
+from tripoint.rooms.succession import TOMBSTONE, UPGRADED, predecessor_of, replacement_in
 from tripoint.rooms.transaction import RoomTransaction
 from tripoint.rooms.turns import Turns
 from tripoint.rooms.writer import Part, Writer
@@ -50,7 +50,6 @@ from tripoint.store.writes import PutAlias, PutRoom, PutRoomPassword, Write
 
 log = structlog.get_logger()
 
-TEXT = "This room was upgraded"
 # Events that are built before others have their turn.
 AT_ONCE = 20
 # Member events of the unit that makes the room: bans, invitations and those who come along, of each so many. What is
@@ -279,7 +278,7 @@ class Upgrading:
         old, actor = plan.old, plan.command.actor
         self._check_may(old, actor)  # building took a moment
         transaction = self._writer.begin(old)
-        content: JsonObject = {"body": TEXT, "replacement_room": new}
+        content: JsonObject = {"body": UPGRADED, "replacement_room": new}
         transaction.append(actor, TOMBSTONE[0], content, state_key="")
         optional = [(POWER, closed_levels(old.head_power()))]
         if (aliases := moved_aliases(old, self._writer.signer.server)) is not None:

@@ -232,7 +232,7 @@ class Writer:
         A room with a policy server has it asked first; then the events may have moved behind what came meanwhile.
         Refused besides: what the policy server says, REMOTE_TIMEOUT.
         """
-        if transaction.events and self.policy is not None and policy_server_of(room) is not None:
+        if transaction.events and self.asks_first(room):
             async with self._turns.of(room.room_id):
                 began = transaction.events
                 transaction = await self.recommended(room, transaction)
@@ -248,13 +248,17 @@ class Writer:
         await asyncio.shield(future)
         return transaction.events[-1] if transaction.events else room.create_event
 
+    def asks_first(self, room: Room) -> bool:
+        """Whether a policy server is asked before anything is committed in this room."""
+        return self.policy is not None and policy_server_of(room) is not None
+
     async def recommended(self, room: Room, transaction: RoomTransaction) -> RoomTransaction:
         """The events with the signatures of the room's policy server, if it has one, on the room's head.
 
         Called with the room's turn held: others wait for it, so the head stays where it is, but for what was on its
         way.
         """
-        if self.policy is None or policy_server_of(room) is None:
+        if self.policy is None or not self.asks_first(room):
             return transaction
         for _ in range(MAX_TRIES):
             if not transaction.is_on_head:

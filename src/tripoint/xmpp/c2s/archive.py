@@ -9,13 +9,14 @@ import asyncio
 from typing import Final
 
 from tripoint.core.ids import EventId, RoomId, UserId
+from tripoint.core.in_words import SPOKEN_TYPES
 from tripoint.rooms.history import BEGINNING, ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.paging import Gathered, gather
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.archive_query import ArchiveQuery, read_query
 from tripoint.xmpp.archives import FORM, Archived, Window, cut_to, metadata_xml, send_page, sizes
-from tripoint.xmpp.c2s.conversation import MESSAGE, said
+from tripoint.xmpp.c2s.conversation import said
 from tripoint.xmpp.c2s.discovery import refuse_nodes
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid, user_jid
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_xml
@@ -35,7 +36,7 @@ declare_feature(TOMBSTONE_FEATURE, at=(At.ACCOUNT,), spec="XEP-0424 4")
 MAX_ROOMS: Final = 500
 # Behind everything that was ever said.
 _END: Final = -BEGINNING
-_TYPES: Final = (MESSAGE, REACTION, "m.room.redaction")
+_TYPES: Final = (REACTION, "m.room.redaction")
 
 
 class _Conversation:
@@ -66,6 +67,7 @@ class _Conversation:
             anchor=high if backward else low,
             until=low if backward else high,
             types=_TYPES,
+            spoken=True,
             limit=limit,
         )
         return await gather(reader, query, lambda item: self._shown(window, item), sizes(limit), self._related.look_up)
@@ -96,14 +98,14 @@ class _Conversation:
         event, related = item.event, self._related
         if event.type == "m.room.redaction":
             gone = None if event.redacts is None else related.find(event.redacts)
-            if gone is None or gone.event.type != MESSAGE or gone.event.sender != event.sender:
+            if gone is None or gone.event.type not in SPOKEN_TYPES or gone.event.sender != event.sender:
                 return None
             return retract_xml(gone.token or gone.event.event_id)
         because = item.redacted_because
         if because is not None:
             found = related.find(because.event_id)
             its_id = because.event_id if found is None or found.token is None else found.token
-            return retracted_xml(its_id, timestamp(because.origin_server_ts)) if event.type == MESSAGE else None
+            return retracted_xml(its_id, timestamp(because.origin_server_ts)) if event.type in SPOKEN_TYPES else None
         if event.type == REACTION:
             about = reacted_to(event)
             if about is None or is_word(about[1]):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from tripoint.core.ids import EventId, InvalidId, RoomId, UserId, parse_user_id
+from tripoint.core.in_words import is_spoken
 from tripoint.core.message import MessageKind
 from tripoint.core.richtext import RichText
 from tripoint.fanout.hub import Hub
@@ -41,7 +42,7 @@ from tripoint.xmpp.wire import Element, escape_attribute
 
 log = structlog.get_logger()
 
-_TOLD = frozenset({MESSAGE, REACTION, "m.room.redaction"})
+_TOLD = frozenset({REACTION, "m.room.redaction"})
 # Rooms of two that are looked up once; a busy server has some thousands of them alive.
 _REMEMBERED_PAIRS = 20_000
 # What a user who was away gets at login; the whole of it is in the room's history.
@@ -130,7 +131,7 @@ class DirectMessages:
         if event.type == "m.room.member":
             self._pairs.pop(change.room_id, None)
             return
-        if event.type not in _TOLD:
+        if event.type not in _TOLD and not is_spoken(event):
             return
         undecided = self._undecided.get(change.room_id)
         if undecided is not None:
@@ -176,7 +177,7 @@ class DirectMessages:
             return
         room = self._doors.reader.peek(change.room_id)
         inside = behind = None
-        if event.type == MESSAGE:
+        if is_spoken(event):
             inside = said(self._doors, event, room, whole=False)
             behind = caption(event)
         elif gone is not None:
@@ -266,7 +267,7 @@ class DirectMessages:
                 direction=Direction.FORWARD,
                 anchor=ByPosition(seen),
                 limit=_MISSED_PER_ROOM,
-                types=(MESSAGE,),
+                spoken=True,
                 not_senders=(session.user_id,),
             )
         )

@@ -5,11 +5,11 @@ docs/mapping.md 11.5, 11.9, 15.1. What the other one sees of it is conversation.
 """
 
 from tripoint.core.ids import EventId, RoomId, UserId
+from tripoint.core.in_words import is_spoken
 from tripoint.core.message import edit_in
 from tripoint.rooms.commands import Redact
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.xmpp.c2s.conversation import MESSAGE
 from tripoint.xmpp.reactions import set_reactions, wanted_reactions
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.session import XmppSession, origin_of
@@ -56,4 +56,4 @@ async def message_named(session: XmppSession, room_id: RoomId, named: str, peer:
         if refused.refusal is not Refusal.NO_SUCH_EVENT:
             raise
         return None
-    return found if found.event.type == MESSAGE and found.redacted_because is None else None
+    return found if is_spoken(found.event) and found.redacted_because is None else None

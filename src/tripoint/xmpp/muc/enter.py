@@ -33,7 +33,6 @@ from tripoint.xmpp.wire import Element, escape_text, render
 DEFAULT_HISTORY = 20
 MAX_HISTORY = 100
 MAX_INSIDE_BYTES = 4096
-_MESSAGES = ("m.room.message",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +291,7 @@ async def _history(session: XmppSession, view: MucView, position: int, wanted: W
         viewer=session.user_id,
         direction=Direction.BACKWARD,
         limit=wanted.stanzas,
-        types=_MESSAGES,
+        spoken=True,
         only_here=True,
     )
     try:

@@ -10,6 +10,7 @@ from typing import Final
 
 from tripoint.core.event import Event
 from tripoint.core.ids import UserId
+from tripoint.core.in_words import SPOKEN_TYPES
 from tripoint.core.json_view import text_at
 from tripoint.rooms.changes import EventCommitted, TypingChanged
 from tripoint.rooms.history import HistoryItem
@@ -19,7 +20,7 @@ from tripoint.xmpp.corrections import replacing
 from tripoint.xmpp.messages import caption_of, inside_of
 from tripoint.xmpp.muc.reactions import tell_reaction
 from tripoint.xmpp.muc.registering import tell_knock
-from tripoint.xmpp.muc.retraction import retraction, tell_redaction, tombstone
+from tripoint.xmpp.muc.retraction import id_told, retraction, tell_redaction, tombstone
 from tripoint.xmpp.muc.view import GONE, MucView, Occupant, Visit
 from tripoint.xmpp.projection import Standing
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_xml
@@ -54,14 +55,12 @@ def tell_event(view: MucView, change: EventCommitted) -> None:
 def _said(view: MucView, change: EventCommitted) -> None:
     event = change.event
     url_of = view.doors.url_of(event.event_id)
-    inside = inside_of(event.content, view.naming, _answer(view, event), url_of, whole=False)
+    inside = inside_of(event.content, view.naming, _answer(view, event), url_of, whole=False, calls=view.calls)
     if inside is None:
         return
     who = view.appear(event.sender)
     view.typing.discard(event.sender)
-    origin = change.origin
-    # docs/mapping.md 11: an XMPP message keeps its id; others have the id of their event
-    its_id = origin.token if origin is not None and origin.keep and origin.token else event.event_id
+    its_id = id_told(change)
     late = view.now_ms() - event.origin_server_ts > LATE_MS
     view.tell(_message(view, who.jid, who.id_xml, event, its_id, inside, late=late))
     caption = caption_of(event.content, view.naming)
@@ -97,7 +96,8 @@ def _of_sender(view: MucView, event: Event, its_id: str, inside: str, *, late: b
 def history_message(view: MucView, entry: HistoryItem) -> Shared | None:
     """A message as history shows it; None for one that says nothing. spec: XEP-0045 7.2.13"""
     event = entry.event
-    inside = inside_of(event.content, view.naming, _answer(view, event), view.doors.url_of(event.event_id))
+    url_of = view.doors.url_of(event.event_id)
+    inside = inside_of(event.content, view.naming, _answer(view, event), url_of, calls=view.calls)
     if inside is None:
         return None
     return _of_sender(view, event, entry.token or event.event_id, inside, late=True)
@@ -114,11 +114,11 @@ def archived_message(view: MucView, entry: HistoryItem, related: Related) -> str
     its_id = entry.token or event.event_id
     if event.type == "m.room.redaction":
         gone = None if event.redacts is None else related.find(event.redacts)
-        if gone is None or gone.event.type != "m.room.message":
+        if gone is None or gone.event.type not in SPOKEN_TYPES:
             return None
         return _in_archive(retraction(view, event, gone.event, its_id))
     if entry.redacted_because is not None:
-        if event.type != "m.room.message":
+        if event.type not in SPOKEN_TYPES:
             return None
         because = related.find(entry.redacted_because.event_id)
         by = entry.redacted_because.event_id if because is None or because.token is None else because.token
@@ -134,7 +134,7 @@ def archived_message(view: MucView, entry: HistoryItem, related: Related) -> str
         return None
     else:
         url_of = view.doors.url_of(event.event_id)
-        inside = inside_of(event.content, view.naming, _answer(view, event, related.find), url_of)
+        inside = inside_of(event.content, view.naming, _answer(view, event, related.find), url_of, calls=view.calls)
     if inside is None:
         return None
     inside += muc_user(item(view.standing_of(event.sender), jid=view.bare_jid(event.sender)))
@@ -150,17 +150,17 @@ def subject(view: MucView) -> Shared:
     event = view.room.topic_event
     if event is None:
         return room_message(view.jid, "<subject></subject>")
-    return _subject_of(view, event, late=True)
+    return _subject_of(view, event, event.event_id, late=True)
 
 
-def _subject_of(view: MucView, event: Event, *, late: bool) -> Shared:
+def _subject_of(view: MucView, event: Event, its_id: str, *, late: bool) -> Shared:
     text = text_at(event.content, "topic") or ""
-    return _of_sender(view, event, event.event_id, f"<subject>{escape_text(text)}</subject>", late=late)
+    return _of_sender(view, event, its_id, f"<subject>{escape_text(text)}</subject>", late=late)
 
 
 def _topic(view: MucView, change: EventCommitted) -> None:
     view.appear(change.event.sender)
-    view.tell(_subject_of(view, change.event, late=False))
+    view.tell(_subject_of(view, change.event, id_told(change), late=False))
 
 
 def tell_typing(view: MucView, change: TypingChanged) -> None:

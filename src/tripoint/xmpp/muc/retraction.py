@@ -6,11 +6,12 @@ tombstone stands for what is gone (11.11).
 
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId
+from tripoint.core.in_words import is_spoken
 from tripoint.core.json_view import text_at
 from tripoint.core.message import edit_in
 from tripoint.rooms.answers import content_now
 from tripoint.rooms.changes import EventCommitted
-from tripoint.rooms.commands import Redact
+from tripoint.rooms.commands import Origin, Redact
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.corrections import replacing_message
@@ -26,8 +27,6 @@ from tripoint.xmpp.tables import MODERATE_NS, RETRACT_NS, TOMBSTONE_FEATURE
 from tripoint.xmpp.wire import Element, escape_attribute, escape_text
 
 declare_feature(TOMBSTONE_FEATURE, at=(At.ROOM,), spec="XEP-0424 4")
-
-_MESSAGE = "m.room.message"
 
 
 async def retract(session: XmppSession, visit: Visit, stanza: Element, element: Element) -> None:
@@ -57,6 +56,7 @@ async def moderate(session: XmppSession, stanza: Element, jid: Jid) -> str:
     await session.doors.rooms.do(
         Redact(
             actor=session.user_id,
+            origin=Origin(session.id),
             room_id=visit.view.room.room_id,
             event_id=found.event.event_id,
             reason=element.child_text("reason", MODERATE_NS) or None,
@@ -75,9 +75,17 @@ async def _message(session: XmppSession, view: MucView, element: Element) -> His
         if refused.refusal is not Refusal.NO_SUCH_EVENT:
             raise
         found = None
-    if found is None or found.event.type != _MESSAGE or found.redacted_because is not None:
+    if found is None or not is_spoken(found.event) or found.redacted_because is not None:
         raise Problem("item-not-found", "There is no such message")
     return found
+
+
+def id_told(change: EventCommitted) -> str:
+    """The `id` of the message that tells an event: XMPP's own stays; else that of the event. docs/mapping.md 11,
+    XEP-0045 7.4 (stable_id)
+    """
+    origin = change.origin
+    return origin.token if origin is not None and origin.keep and origin.token else change.event.event_id
 
 
 def tell_redaction(view: MucView, change: EventCommitted) -> None:
@@ -85,10 +93,9 @@ def tell_redaction(view: MucView, change: EventCommitted) -> None:
     it is back (docs/mapping.md 11.12).
     """
     event, gone = change.event, change.redacted
-    if gone is None or gone.type != _MESSAGE:
+    if gone is None or not is_spoken(gone):
         return
-    origin = change.origin
-    its_id = origin.token if origin is not None and origin.keep and origin.token else event.event_id
+    its_id = id_told(change)
     edit = edit_in(gone.content)
     now = None if edit is None else content_now(view.room, edit[0])
     if now is not None and now[0].event.sender == gone.sender:
