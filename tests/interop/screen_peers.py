@@ -40,7 +40,8 @@ class ScreenPeer:
 
     def lines(self) -> list[str]:
         """What the program has written so far: its lines begin with the time, its bars do not. Columns may move."""
-        return [" ".join(line.split()) for line in self.terminal.screen().splitlines() if _TIME.match(line)]
+        screen = self.terminal.screen().splitlines()
+        return [" ".join(line.split()) for line in screen if _TIME.match(line) and "Day changed" not in line]
 
     def line(self, text: str) -> str:
         """The one line that has this mark in it."""
