@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
+from xml.etree import ElementTree
 
 import orjson
 from structlog.testing import capture_logs
@@ -273,7 +274,7 @@ class Scene:
         self.room_id = RoomId("")
         self.words: dict[str, str] = {}
         self.irc = ChannelViewer(self.at.app.irc, cast.irc["wim"], "wim", f"#{self.name}")
-        self.xmpp = XmppViewer(self.at.app.xmpp, cast.xmpp["wim"], "wim", f"{self.name}@{ROOMS}")
+        self.xmpp = OccupantViewer(self.at.app.xmpp, cast.xmpp["wim"], "wim", f"{self.name}@{ROOMS}")
         self.matrix: list[dict[str, Any]] = []
         self.story: list[str] = []
         self._sent = 0
@@ -440,8 +441,21 @@ class ChannelViewer(IrcViewer):
         if words[1] == "JOIN" and words[0].startswith(f":{self.nick}!"):
             self.channel = words[2].lstrip(":")
         super()._take(line)
+        if words[1] in ("PRIVMSG", "NOTICE", "TAGMSG", "TOPIC", "MODE") and "!" in words[0]:
+            assert words[0][1:].partition("!")[0] in self.members, f"from nobody who is here: {line}"
         # Who sees it knows that there is a key; it is none of the flags that the room has.
         self.flags = self.flags.replace("k", "")
+
+
+class OccupantViewer(XmppViewer):
+    """A client to whom nobody speaks who is not there."""
+
+    def _take(self, stanza: ElementTree.Element, text: str) -> None:
+        room, _, nick = stanza.get("from", "").partition("/")
+        late = stanza.find("{urn:xmpp:delay}delay") is not None
+        if self.inside and room == self.room_jid and stanza.tag == "message" and nick and not late:
+            assert nick in self.members, f"from nobody who is here: {text}"
+        super()._take(stanza, text)
 
 
 def _is_own(presence: Element) -> bool:
