@@ -12,7 +12,7 @@ from tripoint.accounts.nodes import Nodes
 from tripoint.accounts.refusals import NodeRefusal, NodeRefused
 from tripoint.bus.local import LocalBus
 from tripoint.core.ids import UserId
-from tripoint.core.nodes import Access, NodeConfig, NodeItem
+from tripoint.core.nodes import Access, NodeConfig, NodeItem, Subscription
 from tripoint.rooms.changes import NodeChanged, UserChange
 from tripoint.rooms.commands import SetProfile
 from tripoint.store.interface import StoreError
@@ -179,3 +179,23 @@ def test_what_was_published_is_there_after_a_restart(tmp_path: Path) -> None:
             assert await p.middle.nodes.owners("n") == [alice]
 
     asyncio.run(work())
+
+
+def test_nobody_takes_all_the_subscriptions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes_module, "MAX_SUBSCRIPTIONS", 3)
+    monkeypatch.setattr(nodes_module, "MAX_SUBSCRIPTIONS_EACH", 2)
+    bobs = [Subscription(node, "bob@example.org", BOB) for node in "abc"]
+    alices = [Subscription(node, "alice@example.org", ALICE) for node in "ab"]
+
+    async def work(desk: Desk) -> None:
+        for subscription in bobs[:2]:
+            await desk.nodes.subscribe(ALICE, subscription)
+        assert await refused(desk.nodes.subscribe(ALICE, bobs[2])) is NodeRefusal.TOO_MANY_SUBSCRIPTIONS
+        await desk.nodes.subscribe(ALICE, bobs[1])
+        await desk.nodes.subscribe(ALICE, alices[0])
+        assert await refused(desk.nodes.subscribe(ALICE, alices[1])) is NodeRefusal.TOO_MANY_SUBSCRIPTIONS
+        await desk.nodes.unsubscribe(ALICE, bobs[0])
+        await desk.nodes.subscribe(ALICE, alices[1])
+        assert set(await desk.nodes.subscriptions(ALICE)) == {bobs[1], *alices}
+
+    on_desk(work)

@@ -1,4 +1,4 @@
-"""Two people with one odd name: both speak and are addressed on all three protocols, and nobody mistakes them.
+"""Two people with one odd name: both speak and are addressed on all three, and neither is taken for the other.
 
 spec: docs/mapping.md 2.2, 2.6, 2.10, 27.6; XEP-0045 7.5, RFC7613 (OpaqueString)
 """

@@ -10,6 +10,7 @@ A script is lines of `who protocol sign text`:
   .   what came so far does not matter
   ?   the status (and a part of the body) of the last Matrix answer, or of what the last address on the web answered:
       `who web > METHOD address [type filename text]`, with the account's password or token
+  ??  as ? of Matrix, for what is done behind an answer: it is asked again until it is so
 """
 
 import asyncio
@@ -127,11 +128,21 @@ async def _step(
             assert not part or matches(part, text, names), text
             return
         assert isinstance(person, MatrixPerson)
-        status, body = person.answer
-        assert status == int(wanted), f"{status} {body}"
-        assert not part or holds(orjson.loads(part), body, names), f"{body}"
+        assert _is_answer(person, rest, names), f"{person.answer}"
+    elif sign == "??":
+        assert isinstance(person, MatrixPerson)
+        async with asyncio.timeout(PATIENCE_S):
+            while not _is_answer(person, rest, dict(names)):
+                await asyncio.sleep(0.02)
+                await person.send(person.asked)
     else:
         raise AssertionError(f"{sign} is no sign of a script")
+
+
+def _is_answer(person: MatrixPerson, rest: str, names: NAMES) -> bool:
+    status, body = person.answer
+    wanted, _, part = rest.partition(" ")
+    return status == int(wanted) and (not part or holds(orjson.loads(part), body, names))
 
 
 @pytest.mark.parametrize("sockets", [False, True], ids=["memory", "sockets"])

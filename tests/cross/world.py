@@ -252,12 +252,14 @@ class MatrixPerson:
         self._events: deque[str] = deque()
         self._txn = 0
         self.answer: Any = None
+        self.asked = ""
 
     async def call(self, method: str, path: str, body: Any = None, query: str = "") -> tuple[int, Any]:
         return await self._world.http(method, path, body, self._token, query)
 
     async def send(self, text: str) -> None:
         """`say ALIAS text`, or `METHOD path [body]`; the answer stands in `answer` (status, body)."""
+        self.asked = text
         if text.startswith("say "):
             _, alias, words = text.split(" ", 2)
             self._txn += 1

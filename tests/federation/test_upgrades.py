@@ -366,7 +366,7 @@ def test_members_of_other_servers_are_invited_where_the_room_is_not_open(tmp_pat
             new = await at.upgrade(at.one, at.alice)
             await at.moved(new, at.bob, at.dora)
             room = await room_of(at.two, new)
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(45):
                 while room.membership(at.carol) != "invite":  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
 

@@ -22,6 +22,8 @@ class JsPeer:
         self.account = account
         self.room_id = ""
         self._seen: list[Seen] = []
+        # The timeline as it is shown; client.mjs says what is in it.
+        self.timeline: list[dict[str, Any]] = []
         self._topic = ""
         self._people: set[str] = set()
         self._ready = False
@@ -60,8 +62,10 @@ class JsPeer:
         if kind == "ready":
             self._ready = True
         elif kind == "timeline":
-            events = what["events"]
-            self._seen = [Seen(text, one["sender"], one["id"]) for one in events for text in marked(one["body"])]
+            self.timeline = what["events"]
+            self._seen = [
+                Seen(text, one["sender"], one["id"]) for one in self.timeline for text in marked(one["body"])
+            ]
         elif kind == "topic":
             self._topic = what["topic"]
         elif kind == "member":
@@ -70,7 +74,7 @@ class JsPeer:
         elif kind == "answer":
             self._answers.pop(what["to"]).set_result(what)
 
-    async def _ask(self, do: str, **more: str) -> dict[str, Any]:
+    async def _ask(self, do: str, **more: object) -> dict[str, Any]:
         assert self._process.stdin is not None
         number = len(self._answers) + id(more)
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -89,6 +93,20 @@ class JsPeer:
 
     async def set_topic(self, topic: str) -> None:
         await self._ask("topic", room=self.room_id, topic=topic)
+
+    async def send(self, event_type: str, content: dict[str, Any]) -> str:
+        """Any event; returns its id."""
+        return str((await self._ask("send", room=self.room_id, type=event_type, content=content))["id"])
+
+    async def page_back(self) -> None:
+        """Until the room's beginning is in the timeline."""
+        assert (await self._ask("back", room=self.room_id))["whole"]
+
+    def shown(self, text: str) -> dict[str, Any]:
+        """The one event of the timeline with this mark in it; empty while there is none."""
+        found = [one for one in self.timeline if text in marked(one["body"])]
+        assert len(found) < 2, found
+        return found[0] if found else {}
 
     def seen(self) -> list[Seen]:
         return list(self._seen)

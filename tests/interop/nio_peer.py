@@ -1,19 +1,24 @@
 """matrix-nio: a Matrix client library in Python."""
 
 import asyncio
+import io
+from typing import Any
 
 from nio import (
     AsyncClient,
     AsyncClientConfig,
+    Event,
     JoinResponse,
     LoginResponse,
     RegisterResponse,
     RoomCreateResponse,
     RoomLeaveResponse,
+    RoomMessagesResponse,
     RoomMessageText,
     RoomPreset,
     RoomPutStateResponse,
     RoomSendResponse,
+    UploadResponse,
 )
 from nio.rooms import MatrixRoom
 from tests.interop.peer import PASSWORD, PATIENCE_S, ROOM, Seen, marked, until
@@ -31,6 +36,8 @@ class NioPeer:
         self.registers = registers
         self.room_id = ""
         self._seen: list[Seen] = []
+        # Every event of the timeline as it came.
+        self.events: list[dict[str, Any]] = []
 
     async def start(self, server: Server) -> None:
         await self.start_with(server, PASSWORD)
@@ -47,6 +54,7 @@ class NioPeer:
             assert isinstance(answer, LoginResponse), answer
         assert answer.user_id == f"@{self.account}:{server.name}"
         self.client.add_event_callback(self._message, RoomMessageText)
+        self.client.add_event_callback(self._keep, Event)
         await self.client.sync(timeout=0, full_state=True)
         self._task = asyncio.create_task(self.client.sync_forever(timeout=10_000))
 
@@ -71,13 +79,42 @@ class NioPeer:
         self.room_id = answer.room_id
         await until(self.in_room, lambda: f"nio is not in the room: {self.client.rooms}")
 
+    async def _keep(self, room: MatrixRoom, event: Event) -> None:
+        self.events.append(event.source)
+
     async def _message(self, room: MatrixRoom, event: RoomMessageText) -> None:
+        if event.source["content"].get("m.relates_to", {}).get("rel_type") == "m.replace":
+            return  # what it was, said again
         for text in marked(event.body):
             self._seen.append(Seen(text, event.sender, event.event_id))
 
     async def say(self, text: str) -> None:
-        answer = await self.client.room_send(self.room_id, "m.room.message", {"msgtype": "m.text", "body": text})
+        await self.send("m.room.message", {"msgtype": "m.text", "body": text})
+
+    async def send(self, event_type: str, content: dict[str, Any]) -> str:
+        """Any event; returns its id."""
+        answer = await self.client.room_send(self.room_id, event_type, content)
         assert isinstance(answer, RoomSendResponse), answer
+        return answer.event_id
+
+    async def upload(self, data: bytes, media_type: str, name: str) -> str:
+        """A file into the server's media; returns its mxc address."""
+        answer, _ = await self.client.upload(lambda *_: io.BytesIO(data), media_type, name, filesize=len(data))
+        assert isinstance(answer, UploadResponse), answer
+        return answer.content_uri
+
+    async def page_back(self, limit: int = 7) -> list[Event]:
+        """Every event of the room, newest first, in pages of `limit`."""
+        found: list[Event] = []
+        token: str | None = self.client.next_batch
+        for _ in range(200):
+            answer = await self.client.room_messages(self.room_id, token, limit=limit)
+            assert isinstance(answer, RoomMessagesResponse), answer
+            found += answer.chunk
+            token = answer.end
+            if not token:
+                return found
+        raise AssertionError("the room has no beginning")
 
     async def set_topic(self, topic: str) -> None:
         answer = await self.client.room_put_state(self.room_id, "m.room.topic", {"topic": topic})

@@ -7,9 +7,9 @@ screen of a terminal. Each wait has a bound and says what was there instead.
 import asyncio
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import pytest
 from tests.support.server import Server
@@ -75,6 +75,15 @@ def must_have(found: object, what: str) -> None:
         pytest.skip(f"{what} is not installed")
 
 
+def is_here(check: Callable[[], None]) -> bool:
+    """Whether a client's `check` finds it on this machine, where its absence is told elsewhere."""
+    try:
+        check()
+    except (pytest.skip.Exception, pytest.fail.Exception):
+        return False
+    return True
+
+
 async def until(fact: Callable[[], object], what: Callable[[], str], patience_s: float = PATIENCE_S) -> None:
     """Wait until `fact` is true of a program that can only be looked at. Fails with `what` it was."""
     loop = asyncio.get_running_loop()
@@ -83,3 +92,20 @@ async def until(fact: Callable[[], object], what: Callable[[], str], patience_s:
         if loop.time() > end:
             pytest.fail(what())
         await asyncio.sleep(0.1)
+
+
+P = TypeVar("P", bound=Peer)
+
+
+async def becomes(peer: P, fact: Callable[[P], object], what: str) -> None:
+    """Wait until something is true of a client; fails with what it has instead."""
+    await until(
+        lambda: fact(peer),
+        lambda: f"{peer.account}: not {what}\npeople: {peer.people()}\ntopic or screen: {peer.topic()[-4000:].strip()}",
+    )
+
+
+async def all_see(peers: Sequence[Peer], texts: Sequence[str]) -> None:
+    """Until everybody has seen each of these."""
+    for peer in peers:
+        await becomes(peer, lambda peer: {one.text for one in peer.seen()} >= set(texts), f"all of {texts}")

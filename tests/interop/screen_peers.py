@@ -1,14 +1,16 @@
 """weechat, irssi and profanity, typed at and read like a person would."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 from tests.interop.peer import PASSWORD, PATIENCE_S, ROOM, Seen, marked, must_have, until
-from tests.interop.terminal import Terminal
+from tests.interop.terminal import Look, Terminal
 from tests.support.server import Server
 
 CHANNEL = f"#{ROOM}"
+_TIME = re.compile(r"\d\d:\d\d")
 
 
 class ScreenPeer:
@@ -36,8 +38,22 @@ class ScreenPeer:
             found.extend(Seen(text, line.partition(text)[0], None) for text in marked(line))
         return found
 
+    def lines(self) -> list[str]:
+        """What the program has written so far: its lines begin with the time, its bars do not. Columns may move."""
+        return [" ".join(line.split()) for line in self.terminal.screen().splitlines() if _TIME.match(line)]
+
+    def line(self, text: str) -> str:
+        """The one line that has this mark in it."""
+        (line,) = (line for line in self.lines() if text in marked(line))
+        return line
+
+    def looks(self, text: str) -> set[Look]:
+        """The looks in the one line that has this mark in it."""
+        (number,) = (at for at, line in enumerate(self.terminal.screen().splitlines()) if text in marked(line))
+        return self.terminal.looks()[number]
+
     def topic(self) -> str:
-        return self.terminal.screen()
+        return self.terminal.shown()
 
     def people(self) -> set[str] | None:
         return None
@@ -95,6 +111,16 @@ class WeechatPeer(ScreenPeer):
         self.terminal.type("/part enough tea")
         await self.terminal.wait_for("has left #tea")
 
+    async def go_away(self) -> None:
+        self.terminal.type("/disconnect tri")
+        await self.terminal.wait_for("disconnected from server")
+
+    async def come_back(self) -> None:
+        """The server puts the account back into its channels."""
+        count = self.terminal.screen().count(f"Channel {CHANNEL}:")
+        self.terminal.type("/connect tri")
+        await until(lambda: self.terminal.screen().count(f"Channel {CHANNEL}:") > count, self.terminal.shown)
+
 
 class IrssiPeer(ScreenPeer):
     """irssi, with SASL PLAIN, in plain text on loopback."""
@@ -112,7 +138,9 @@ class IrssiPeer(ScreenPeer):
             chatnets = {{ tri = {{ type = "IRC"; nick = "{self.account}"; sasl_mechanism = "PLAIN";
               sasl_username = "{self.account}"; sasl_password = "{PASSWORD}"; }}; }};
             settings = {{ core = {{ real_name = "{self.account}"; user_name = "{self.account}"; }};
-              "fe-common/core" = {{ autolog = "no"; }}; }};
+              "fe-common/core" = {{ autolog = "no"; }};
+              # What it asks about a channel goes out at once, instead of a line every two seconds.
+              "irc/core" = {{ cmd_queue_speed = "10msec"; cmds_max_at_once = "100"; }}; }};
             """
         )
         self.terminal = Terminal(self.home, ["irssi", f"--home={config}"])
@@ -123,7 +151,7 @@ class IrssiPeer(ScreenPeer):
 
     async def join(self) -> None:
         self.terminal.type(f"/join {CHANNEL}")
-        await self.terminal.wait_for(f"Irssi: {CHANNEL}: Total of")
+        await self.terminal.wait_for(f"Irssi: Join to {CHANNEL} was synced")
 
     def in_room(self) -> bool:
         return "You have been kicked" not in self.terminal.screen()
@@ -131,6 +159,16 @@ class IrssiPeer(ScreenPeer):
     async def leave(self) -> None:
         self.terminal.type("/part enough tea")
         await until(lambda: CHANNEL not in self.terminal.screen(), self.terminal.shown, PATIENCE_S)
+
+    async def go_away(self) -> None:
+        self.terminal.type("/disconnect")
+        await until(lambda: f"tri/{CHANNEL}" not in self.terminal.screen(), self.terminal.shown)
+
+    async def come_back(self) -> None:
+        """The server puts the account back into its channels."""
+        count = self.terminal.screen().count("was synced")
+        self.terminal.type("/connect tri")
+        await until(lambda: self.terminal.screen().count("was synced") > count, self.terminal.shown)
 
 
 class ProfanityPeer(ScreenPeer):
@@ -144,11 +182,13 @@ class ProfanityPeer(ScreenPeer):
         self.room = f"{ROOM}@rooms.{server.name}"
         self.terminal = Terminal(self.home, ["profanity", "--log", "DEBUG"])
         await self.terminal.wait_for("Profanity")
-        for line in ("/splash off", "/occupants default hide", "/wrap off", "/history off", "/intype off"):
+        settings = ("/splash off", "/occupants default hide", "/wrap off", "/history off", "/intype off")
+        # Who comes and goes is shown, as the terminal clients of IRC do.
+        for line in (*settings, "/presence room online"):
             self.terminal.type(line)
-        self.terminal.type(
-            f"/connect {self.account}@{server.name} server 127.0.0.1 port {server.ports['xmpp']} tls trust"
-        )
+        address = f"server 127.0.0.1 port {server.ports['xmpp']}"
+        self._connect = f"/connect {self.account}@{server.name} {address} tls trust"
+        self.terminal.type(self._connect)
         await self.terminal.wait_for("Enter password:")
         self.terminal.type(PASSWORD)
         await self.terminal.wait_for("logged in successfully")
@@ -163,5 +203,22 @@ class ProfanityPeer(ScreenPeer):
     async def leave(self) -> None:
         self.terminal.type("/leave")
 
+    async def correct(self, text: str) -> None:
+        """What was said last, in other words. spec: XEP-0308"""
+        self.terminal.type(f"/correct {text}")
+
     async def set_topic(self, topic: str) -> None:
         self.terminal.type(f"/subject set {topic}")
+
+    async def go_away(self) -> None:
+        self.terminal.type("/disconnect")
+        await self.terminal.wait_for("logged out successfully")
+
+    async def come_back(self) -> None:
+        """It enters what is bookmarked by itself: the rooms of the account."""
+        self.terminal.type(self._connect)
+        await self.terminal.wait_for("Enter password:")
+        self.terminal.type(PASSWORD)
+        await self.terminal.wait_for(f"Autojoined {self.room}")
+        self.terminal.type("/win 2")
+        await self.terminal.wait_for("You have joined the room")

@@ -33,7 +33,7 @@ class SlixPeer:
     async def start(self, server: Server) -> None:
         self.room = f"{self._localpart}@rooms.{server.name}"
         client = ClientXMPP(f"{self.account}@{server.name}/slix", PASSWORD)
-        for plugin in ("xep_0030", "xep_0045", "xep_0077", "xep_0199", "xep_0359"):
+        for plugin in ("xep_0030", "xep_0045", "xep_0077", "xep_0199", "xep_0313", "xep_0359"):
             client.register_plugin(plugin)
         client.plugin["xep_0077"].force_registration = self.registers
         client.ca_certs = server.certificate
@@ -73,6 +73,8 @@ class SlixPeer:
         self._in_room = True
 
     def _message(self, stanza: Message) -> None:
+        if stanza.xml.find("{urn:xmpp:message-correct:0}replace") is not None:
+            return  # what it was, said again
         for text in marked(stanza["body"]):
             assert str(stanza["stanza_id"]["by"]) == self.room
             self._seen.append(Seen(text, stanza["from"].resource, stanza["stanza_id"]["id"]))
@@ -87,6 +89,17 @@ class SlixPeer:
     async def tell(self, account: str, text: str) -> None:
         """A one-to-one message."""
         self.client.send_message(f"{account}@{self.client.boundjid.domain}", text, mtype="chat")
+
+    async def page_back(self, limit: int = 7) -> list[Seen]:
+        """The marked messages of the room's archive, oldest first, in pages of `limit`. spec: XEP-0313 4"""
+        found: list[Seen] = []
+        archive = self.client.plugin["xep_0313"]
+        async for result in archive.iterate(self.room, reverse=True, rsm={"max": limit}):
+            inner = result["mam_result"]["forwarded"]["stanza"]
+            if inner.xml.find("{urn:xmpp:message-correct:0}replace") is None:
+                sender, msgid = inner["from"].resource, result["mam_result"]["id"]
+                found += [Seen(text, sender, msgid) for text in marked(inner["body"])]
+        return found[::-1]
 
     def _subject(self, stanza: Message) -> None:
         self._topic = stanza["subject"]

@@ -5,12 +5,35 @@ tall and wide enough that nothing of a test scrolls away or is wrapped.
 """
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 from tests.interop.peer import until
 
 WIDTH, HEIGHT = 240, 200
+
+# How a letter looks: its colour, what is behind it, bold and so on, as far as these are not the usual ones.
+Look = frozenset[tuple[str, str]]
+_WHAT = {"3": "colour", "4": "behind"}
+_SEQUENCE = re.compile(r"\x1b\[([0-9;]*)m")
+
+
+def _after(look: dict[str, str], codes: str) -> dict[str, str]:
+    """How letters look after one sequence of Select Graphic Rendition (ECMA-48 8.3.117), as tmux writes them."""
+    if codes.startswith(("38;", "48;")):
+        return look | {_WHAT[codes[:1]]: codes}
+    now = dict(look)
+    for code in codes.split(";"):
+        if code in ("", "0"):
+            now = {}
+        elif code in ("39", "49"):
+            now.pop(_WHAT[code[:1]], None)
+        elif len(code) == 1:
+            now[code] = code
+        else:
+            now[_WHAT["4" if code.startswith(("4", "10")) else "3"]] = code
+    return now
 
 
 class Terminal:
@@ -37,6 +60,20 @@ class Terminal:
 
     def screen(self) -> str:
         return self._tmux("capture-pane", "-p", "-t", "test")
+
+    def looks(self) -> list[set[Look]]:
+        """For each line of the screen how its letters look, in whatever order."""
+        look: dict[str, str] = {}
+        lines = []
+        for line in self._tmux("capture-pane", "-p", "-e", "-t", "test").splitlines():
+            found: set[Look] = set()
+            first, *rest = _SEQUENCE.split(line)
+            for codes, text in [(None, first), *zip(rest[::2], rest[1::2], strict=True)]:
+                look = look if codes is None else _after(look, codes)
+                if text.strip():
+                    found.add(frozenset(look.items()))
+            lines.append(found)
+        return lines
 
     async def wait_for(self, text: str, patience_s: float = 20.0) -> None:
         """Until `text` is on the screen; fails with the screen."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from nio import DownloadResponse, RoomMessageImage, RoomSendResponse, ThumbnailResponse, UploadResponse
+from nio import DownloadResponse, RoomMessageImage, ThumbnailResponse
 from nio.rooms import MatrixRoom
 from PIL import Image
 from tests.interop.irc_peer import IrcPeer
@@ -81,22 +81,20 @@ async def _three_clients(server: Server) -> None:
 
 async def _from_nio(nio: NioPeer, slix: SlixPeer, irc: IrcPeer) -> None:
     data = picture((200, 0, 0))
-    sent, _ = await nio.client.upload(lambda *_: io.BytesIO(data), "image/png", "red.png", filesize=len(data))
-    assert isinstance(sent, UploadResponse), sent
+    uri = await nio.upload(data, "image/png", "red.png")
     content = {
         "msgtype": "m.image",
         "body": "red.png",
-        "url": sent.content_uri,
+        "url": uri,
         "info": {"mimetype": "image/png", "size": len(data), "w": 200, "h": 200},
     }
-    answer = await nio.client.room_send(nio.room_id, "m.room.message", content)
-    assert isinstance(answer, RoomSendResponse), answer
+    await nio.send("m.room.message", content)
     by_irc, by_xmpp = await newest(irc.lines, 1), await newest(slix.stanzas, 1)
     assert by_irc == by_xmpp
     assert await fetched(by_irc) == (200, data)
     (stanza,) = (text for text in slix.stanzas if by_xmpp in text)
     assert f"<body>{by_xmpp}</body>" in stanza and f"<url>{by_xmpp}</url>" in stanza
-    small = await nio.client.thumbnail(*sent.content_uri.removeprefix("mxc://").split("/"), 96, 96)
+    small = await nio.client.thumbnail(*uri.removeprefix("mxc://").split("/"), 96, 96)
     assert isinstance(small, ThumbnailResponse), small
     with Image.open(io.BytesIO(small.body)) as image:
         assert image.size == (96, 96)

@@ -6,16 +6,15 @@ one room for the whole file: its tests are one story and run in their order.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TypeVar
 
 import pytest
 from tests.interop.irc_peer import IrcPeer
 from tests.interop.js_peer import JsPeer
 from tests.interop.nio_peer import NioPeer
-from tests.interop.peer import Peer, until
+from tests.interop.peer import Peer, all_see, becomes, is_here, until
 from tests.interop.screen_peers import IrssiPeer, ProfanityPeer, ScreenPeer, WeechatPeer
 from tests.interop.slix_peer import SlixPeer
 from tests.support.server import Server, running_server
@@ -43,14 +42,6 @@ class World:
         return [self.nio, self.slix, self.irc, *([self.js] if self.js else []), *self.screens]  # type: ignore[list-item]
 
 
-def _is_here(kind: type[JsPeer | ScreenPeer]) -> bool:
-    try:
-        kind.check()
-    except (pytest.skip.Exception, pytest.fail.Exception):
-        return False
-    return True
-
-
 @pytest.mark.parametrize("client", OPTIONAL)
 def test_the_client_is_installed(client: str) -> None:
     OPTIONAL[client].check()
@@ -66,9 +57,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         screens: list[ScreenPeer] = [
             kind(name, folder / name)
             for name, kind in OPTIONAL.items()
-            if issubclass(kind, ScreenPeer) and _is_here(kind)
+            if issubclass(kind, ScreenPeer) and is_here(kind.check)
         ]
-        js = JsPeer("jess") if _is_here(JsPeer) else None
+        js = JsPeer("jess") if is_here(JsPeer.check) else None
         here = World(server, runner, NioPeer("nina"), SlixPeer("sam"), IrcPeer("ivan"), js, screens)
         stack.callback(lambda: runner.run(_stop(here.peers)))
         runner.run(_enter(here))
@@ -88,29 +79,12 @@ async def _stop(peers: list[Peer]) -> None:
     await asyncio.gather(*(peer.stop() for peer in peers), return_exceptions=True)
 
 
-P = TypeVar("P", bound=Peer)
-
-
-async def _becomes(peer: P, fact: Callable[[P], object], what: str) -> None:
-    """Wait until something is true of a client; fails with what it has instead."""
-    await until(
-        lambda: fact(peer),
-        lambda: f"{peer.account}: not {what}\npeople: {peer.people()}\ntopic or screen: {peer.topic()[-4000:].strip()}",
-    )
-
-
-async def _all_see(peers: list[Peer], texts: list[str]) -> None:
-    """Until everybody has seen each of these."""
-    for peer in peers:
-        await _becomes(peer, lambda peer: {one.text for one in peer.seen()} >= set(texts), f"all of {texts}")
-
-
 def test_all_are_in_the_room(world: World) -> None:
     accounts = {peer.account for peer in world.peers}
 
     async def check() -> None:
         for peer in world.peers:
-            await _becomes(peer, lambda peer: peer.people() in (None, accounts), f"all of {accounts}")
+            await becomes(peer, lambda peer: peer.people() in (None, accounts), f"all of {accounts}")
 
     world.runner.run(check())
 
@@ -125,7 +99,7 @@ def test_each_sees_every_message_once_in_one_order_under_one_id(world: World) ->
                 for peer in world.peers:
                     texts.append(f"says-{peer.account}-{number}")
                     group.create_task(peer.say(texts[-1]))
-            await _all_see(world.peers, texts)
+            await all_see(world.peers, texts)
 
     world.runner.run(talk())
     order = [seen.text for seen in world.nio.seen()]
@@ -154,7 +128,7 @@ def test_a_topic_from_each_protocol_reaches_all(world: World) -> None:
         async def check(by: Peer = by, topic: str = topic) -> None:
             await by.set_topic(topic)  # type: ignore[attr-defined]
             for peer in world.peers:
-                await _becomes(peer, lambda peer: topic in peer.topic(), f"the topic {topic!r} of {by.account}")
+                await becomes(peer, lambda peer: topic in peer.topic(), f"the topic {topic!r} of {by.account}")
 
         world.runner.run(check())
 
@@ -201,10 +175,10 @@ def test_who_is_kicked_on_matrix_is_out_on_irc_and_can_come_back(world: World) -
         await until(lambda: not world.irc.in_room(), lambda: "\n".join(world.irc.lines[-20:]))
         assert world.irc.kicked_by == "nina"
         for peer in (world.nio, world.slix):
-            await _becomes(peer, lambda peer: "ivan" not in (peer.people() or ()), "without ivan")
+            await becomes(peer, lambda peer: "ivan" not in (peer.people() or ()), "without ivan")
         assert {"307"} <= set().union(*world.slix.statuses)
         for screen in world.screens:
-            await _becomes(screen, lambda screen: "no kettles here" in screen.topic(), "the kick on the screen")
+            await becomes(screen, lambda screen: "no kettles here" in screen.topic(), "the kick on the screen")
         await world.irc.join()
         await until(lambda: "ivan" in (world.slix.people() or ()), lambda: f"{world.slix.people()}")
 

@@ -22,6 +22,7 @@ from tripoint.core.nodes import (
     MAX_NODES,
     MAX_PAYLOAD_BYTES,
     MAX_SUBSCRIPTIONS,
+    MAX_SUBSCRIPTIONS_EACH,
     NodeConfig,
     NodeItem,
     Subscription,
@@ -187,10 +188,12 @@ class Nodes:
         return [Subscription(row.node, row.jid, row.subscriber) for row in rows if row.subscriber is not None]
 
     async def subscribe(self, user_id: UserId, subscription: Subscription) -> None:
-        """Somebody hears of a node of `user_id` from now on. TOO_MANY_SUBSCRIPTIONS."""
+        """Somebody hears of a node of `user_id` from now on: one of many, each of few. TOO_MANY_SUBSCRIPTIONS."""
         async with self._turn(user_id):
             present = await self.subscriptions(user_id)
-            if subscription not in present and len(present) >= MAX_SUBSCRIPTIONS:
+            theirs = sum(one.subscriber == subscription.subscriber for one in present)
+            full = len(present) >= MAX_SUBSCRIPTIONS or theirs >= MAX_SUBSCRIPTIONS_EACH
+            if full and subscription not in present:
                 raise NodeRefused(NodeRefusal.TOO_MANY_SUBSCRIPTIONS)
             row = PutNodeSubscription(user_id, subscription.node, subscription.jid, subscription.subscriber)
             await self._commit([row], None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from tripoint.irc.identify import log_in_as, register_as
 from tripoint.irc.services import Request, service_command, usages
 from tripoint.irc.tables import fold
+from tripoint.rooms.commands import AllowInvites
 
 _ABOUT = "NickServ keeps accounts. An account works on IRC, XMPP and Matrix alike."
 _E2EE = (
@@ -73,6 +74,19 @@ async def change_password(request: Request) -> None:
     await session.accounts.check_password(session.account.name, request.word(0), address=session.address)
     await session.accounts.change_password(session.user_id, request.word(1), keep_device=session.device_id)
     request.say("Your password is changed; your other sessions have ended")
+
+
+@service_command("NickServ", "SET", "INVITES ON|OFF: take invitations, or refuse and hide them all", min_words=2)
+async def set_(request: Request) -> None:
+    """SET INVITES ON|OFF.  spec: docs/mapping.md 16.4"""
+    session, what, wish = request.session, request.word(0).upper(), request.word(1).upper()
+    if session.account.guest:
+        request.say("You have no account here; REGISTER makes one")
+    elif what != "INVITES" or wish not in ("ON", "OFF"):
+        request.say("What can be set is INVITES, ON or OFF")
+    else:
+        await session.do(AllowInvites(actor=session.user_id, allowed=wish == "ON"))
+        request.say("You take invitations" if wish == "ON" else "You take no invitations now")
 
 
 @service_command("NickServ", "SESSIONS", "[END <id>]: show your sessions, or end one")

@@ -327,7 +327,7 @@ class Teller:
             if room is None or invitation is None or invitation.membership != "invite":
                 return  # he is inside with the same commit
             event, names = invitation.event, self._names
-            if self._reader.blocks(change.user_id, event.sender):
+            if self._reader.hides_invitation(change.user_id, event.sender):
                 return  # docs/mapping.md 16.3
             if invited_as_direct(room) and len(people_of(room)) <= 2:
                 # Of this server's people he enters by himself (rooms/direct_invitations.py).

@@ -2,8 +2,9 @@
 
 The list of users is Matrix's m.ignored_user_list; masks and whole servers, which that has no place for, stand beside
 it. What somebody blocked says, types, reads and where he invites to does not reach the account, on any protocol; who
-is in which room stays visible. Only the accounts that block somebody are in memory.
-spec: docs/mapping.md 16; Matrix client-server-api "Ignoring Users"; XEP-0191.
+is in which room stays visible. Who wants no invitations at all says so beside it. Only the accounts that block
+somebody, or invitations, are in memory.
+spec: docs/mapping.md 16; Matrix client-server-api "Ignoring Users", "Invite permission"; XEP-0191.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -16,11 +17,14 @@ from tripoint.core.json_view import object_at
 from tripoint.core.masks import MaskRefused, Matcher, parse_mask
 from tripoint.core.vendor import V
 from tripoint.rooms.changes import AccountDataChanged, UserChange
-from tripoint.rooms.commands import BlockUsers, Done
+from tripoint.rooms.commands import AllowInvites, BlockUsers, Done
 from tripoint.rooms.refusals import Refusal, Refused
 
 IGNORED = "m.ignored_user_list"
 MASKS = f"{V}.block_masks"
+INVITES = "m.invite_permission_config"
+# The account data that is read here.
+TYPES = (IGNORED, MASKS, INVITES)
 # docs/mapping.md 0 (SILENCE=100) for masks; users are as many as people can dislike.
 MAX_MASKS = 100
 MAX_USERS = 5000
@@ -39,7 +43,7 @@ EMPTY = BlockList()
 
 
 class Blocks:
-    """All lists; take() each stored one, then hear of changes. The handler of BlockUsers."""
+    """All lists; take() each stored one, then hear of changes. The handler of BlockUsers and AllowInvites."""
 
     def __init__(self, set_account_data: SetAccountData) -> None:
         self._set_account_data = set_account_data
@@ -47,11 +51,13 @@ class Blocks:
         self._lists: dict[UserId, tuple[BlockList, frozenset[UserId], Matcher]] = {}
 
     def take(self, user_id: UserId, type_: str, content: JsonObject) -> None:
-        """Account data of one of the two types, as it is now."""
+        """Account data of one of the TYPES, as it is now."""
         if content:
             self._content[user_id, type_] = content
         else:
             self._content.pop((user_id, type_), None)
+        if type_ == INVITES:
+            return
         found = self._read(user_id)
         if found == EMPTY:
             self._lists.pop(user_id, None)
@@ -61,7 +67,7 @@ class Blocks:
 
     def user_changed(self, change: UserChange) -> None:
         """Hears of every user's changes, before the front ends do."""
-        if isinstance(change, AccountDataChanged) and change.room_id is None and change.type in (IGNORED, MASKS):
+        if isinstance(change, AccountDataChanged) and change.room_id is None and change.type in TYPES:
             self.take(change.user_id, change.type, change.content)
 
     def of(self, user_id: UserId) -> BlockList:
@@ -75,6 +81,24 @@ class Blocks:
         if found is None or viewer == sender:
             return False
         return sender in found[1] or found[2].meets(sender)
+
+    def refuses_invites(self, user_id: UserId) -> bool:
+        """Whether an account wants no invitations. spec: m.invite_permission_config"""
+        return self._content.get((user_id, INVITES), {}).get("default_action") == "block"
+
+    def hides_invitation(self, user_id: UserId, sender: UserId) -> bool:
+        """Whether an invitation that is there is not shown: spec: "Invite permission", "Ignoring Users"."""
+        return self.refuses_invites(user_id) or self.blocks(user_id, sender)
+
+    async def allow_invites(self, command: AllowInvites) -> Done:
+        """See commands.AllowInvites."""
+        if self.refuses_invites(command.actor) is command.allowed:
+            content = dict(self._content.get((command.actor, INVITES), {}))
+            content.pop("default_action", None)
+            if not command.allowed:
+                content["default_action"] = "block"
+            await self._set_account_data(command.actor, None, INVITES, content)
+        return Done()
 
     def has_any(self, viewer: UserId) -> bool:
         """Whether an account blocks anybody."""

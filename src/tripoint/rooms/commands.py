@@ -286,6 +286,12 @@ class SetPassword(Command, frozen=True):
     password: Secret | None
 
 
+class AllowInvites(Command, frozen=True):
+    """Take invitations, or refuse and hide them all (docs/mapping.md 16.4)."""
+
+    allowed: bool
+
+
 class BlockUsers(Command, frozen=True):
     """Hear no more of users, or of all whom masks mean, or hear of them again (docs/mapping.md 16).
 

@@ -150,6 +150,8 @@ class Creation:
         """The member content of an invitation to a local user."""
         if not await self._people.exists(user_id):
             raise Refused(Refusal.NO_SUCH_USER)
+        if self._people.refuses_invites(user_id):
+            raise Refused(Refusal.INVITES_BLOCKED)
         return profile_content("invite", await self._people.profile(user_id))
 
     def _wished_alias(self, command: CreateRoom) -> RoomAlias | None:

@@ -75,6 +75,8 @@ class Direct:
         local = server_of(target) == self._creation.server
         if local and not await self._people.exists(target):
             raise Refused(Refusal.NO_SUCH_USER)
+        if local and target != actor and self._people.refuses_invites(target):
+            raise Refused(Refusal.INVITES_BLOCKED)
         with_guest = self._people.is_guest(actor) or self._people.is_guest(target)
         if self._people.is_guest(actor):
             await self._index.load(actor)

@@ -85,7 +85,8 @@ class DirectInvitations:
             return Done(room.room_id)
         sender = member.event.sender
         of_two = room.row.direct_pair == direct_pair(sender, user_id)
-        if not of_two or server_of(sender) != self._server or room.encrypted or self._blocks.blocks(user_id, sender):
+        hidden = self._blocks.hides_invitation(user_id, sender)
+        if not of_two or server_of(sender) != self._server or room.encrypted or hidden:
             return Done(room.room_id)
         if room.head_membership(user_id) != "invite":
             return Done(room.room_id)

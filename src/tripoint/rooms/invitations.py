@@ -57,6 +57,8 @@ class Invitations:
             raise Refused(Refusal.NO_SUCH_ROOM, "This room was closed here")
         if not await self._people.exists(target):
             raise Refused(Refusal.NO_SUCH_USER)
+        if self._people.refuses_invites(target):
+            raise Refused(Refusal.INVITES_BLOCKED)
         if self._people.is_guest(target):
             raise Refused(Refusal.GUESTS_FORBIDDEN, "Guests cannot be invited to rooms of other servers")
         signer = self._writer.signer

@@ -34,12 +34,14 @@ class People:
         profile: LoadProfile,
         mark_direct: Callable[[UserId, UserId, RoomId], Awaitable[None]],
         stored_profile: LoadProfile,
+        refuses_invites: Callable[[UserId], bool],
     ) -> None:
         self.exists = exists
         self.is_guest = is_guest
         self.profile = profile
         self.mark_direct = mark_direct
         self.stored_profile = stored_profile
+        self.refuses_invites = refuses_invites
 
 
 def profile_content(membership: str, profile: Mapping[str, str], nick: str | None = None) -> JsonObject:
@@ -145,6 +147,8 @@ class Membership:
         local = server_of(target) == self._writer.signer.server
         if local and not await self._people.exists(target):
             raise Refused(Refusal.NO_SUCH_USER)
+        if local and self._people.refuses_invites(target):
+            raise Refused(Refusal.INVITES_BLOCKED)
         # What a user of another server is called is for that server to say, once they have joined.
         profile = await self._people.profile(target) if local else {}
         room = await self._rooms.get(command.room_id)

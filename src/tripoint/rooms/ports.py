@@ -231,6 +231,12 @@ class RoomReader(Protocol):
     def blocks(self, viewer: UserId, sender: UserId) -> bool:
         """Whether `viewer` is not to hear of what `sender` says and does (docs/mapping.md 16)."""
 
+    def refuses_invites(self, user_id: UserId) -> bool:
+        """Whether an account wants no invitations (docs/mapping.md 16.4)."""
+
+    def hides_invitation(self, user_id: UserId, sender: UserId) -> bool:
+        """Whether an invitation of `sender` is not shown to a user who has it."""
+
     def blockers(self, sender: UserId) -> frozenset[UserId]:
         """The accounts that have blocked this user; nearly always none."""
 

@@ -101,6 +101,12 @@ class Reader:
     def blocks(self, viewer: UserId, sender: UserId) -> bool:
         return self._blocks.blocks(viewer, sender)
 
+    def refuses_invites(self, user_id: UserId) -> bool:
+        return self._blocks.refuses_invites(user_id)
+
+    def hides_invitation(self, user_id: UserId, sender: UserId) -> bool:
+        return self._blocks.hides_invitation(user_id, sender)
+
     def blockers(self, sender: UserId) -> frozenset[UserId]:
         return self._blocks.blockers(sender)
 

@@ -13,6 +13,7 @@ from tripoint.rooms.blocking import Blocks
 from tripoint.rooms.closing import Closing
 from tripoint.rooms.commands import (
     AcceptDirect,
+    AllowInvites,
     Ban,
     BlockUsers,
     CloseRoom,
@@ -129,6 +130,7 @@ class Service:
             AcceptDirect: (direct_invitations.accept, None),
             FollowRoom: (following.follow, None),
             BlockUsers: (blocks.change, state),
+            AllowInvites: (blocks.allow_invites, state),
             SetPassword: (passwords.set, state),
             SetMask: (masks.set, state),
             SetAlias: (names.set_alias, state),

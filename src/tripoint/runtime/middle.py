@@ -27,7 +27,7 @@ from tripoint.core.token_bucket import Rate
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.abroad import Abroad
 from tripoint.rooms.accept import Accept
-from tripoint.rooms.blocking import IGNORED, MASKS, Blocks
+from tripoint.rooms.blocking import TYPES, Blocks
 from tripoint.rooms.changes import RoomChange, UserChange
 from tripoint.rooms.closing import Closing
 from tripoint.rooms.commands import Leave, SetProfile
@@ -183,7 +183,7 @@ async def build_middle(
     )
 
     blocks = Blocks(accounts.set_account_data)
-    for kind in (IGNORED, MASKS):
+    for kind in TYPES:
         for stored in await store.load_account_data_of_type(kind):
             blocks.take(stored.user_id, kind, orjson.loads(stored.content))
     user_bus.subscribe(blocks.user_changed)
@@ -194,7 +194,12 @@ async def build_middle(
     writer = Writer(stream, StateGroups(group), index, room_bus, user_bus, signer, room_keys=room_key, turns=turns)
     loaded = LoadedRooms(store, hub.is_watched, limits.rooms_in_memory)
     people = People(
-        accounts.is_local_user, accounts.is_guest, accounts.profile, accounts.mark_direct, accounts.stored_profile
+        accounts.is_local_user,
+        accounts.is_guest,
+        accounts.profile,
+        accounts.mark_direct,
+        accounts.stored_profile,
+        blocks.refuses_invites,
     )
     remote_writer = RemoteWriter(writer, index)
     accept = Accept(loaded, remote_writer, store, turns)

@@ -1,6 +1,6 @@
 """Addresses of rooms of this server in a text become room pills. Pure.
 
-spec: RFC 5122, XEP-0147 8.2 (query type "join"); docs/mapping.md 3.8
+spec: RFC 5122, XEP-0147 3, XEP-0045 16.7.1 (query type "join"); docs/mapping.md 3.8
 """
 
 import re

@@ -5,6 +5,7 @@ What the mapping does not know is kept as XML with the event and given to XMPP r
 a room or a server may write are taken out on both ways. Who gets it, and from which address: muc/, c2s/direct.py.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -29,6 +30,7 @@ from tripoint.xmpp.tables import (
     CORRECT_NS,
     DELAY_NS,
     FALLBACK_NS,
+    MENTIONS_NS,
     MODERATE_NS,
     MUC_ADMIN_NS,
     MUC_NS,
@@ -67,6 +69,7 @@ _NOT_PAYLOAD: Final = frozenset(
         MUC_USER_NS,
         MODERATE_NS,
         NOTICE_NS,
+        MENTIONS_NS,
         OCCUPANT_ID_NS,
         REACTIONS_NS,
         REPLY_NS,
@@ -148,6 +151,9 @@ def content_of(stanza: Element, kind: MessageKind, text: RichText, relation: Rel
     return content
 
 
+Calls = Callable[[Mentions, str], str]
+
+
 def inside_of(
     content: JsonObject,
     naming: Naming,
@@ -155,11 +161,13 @@ def inside_of(
     url_of: UrlOf | None = None,
     *,
     whole: bool = True,
+    calls: Calls | None = None,
 ) -> str | None:
     """What stands inside a message stanza that says this content; None where it says nothing.
 
     `answer` is what it answers, for readers to see. `url_of` gives the addresses of files. Without `whole` the caption
     of a file is left out: it is caption_of().
+    `calls` says who is meant, given the text as readers have it.
     Of an edit the new content is said; the <replace/> that goes with it is corrections.py's.
     """
     edit = edit_in(content)
@@ -189,6 +197,8 @@ def inside_of(
     if answer is not None:
         text = answer.quoted + text
     xml = render_body(text, unstyled=styled.unstyled, notice=view.kind is MessageKind.NOTICE)
+    if calls is not None and (view.mentions.user_ids or view.mentions.room):
+        xml += calls(view.mentions, text)
     return xml + geoloc(content) + _around(content, relation, answer) + _payload_of(content)
 
 

@@ -65,6 +65,7 @@ REFUSALS: Final[dict[Refusal, str | tuple[str, str]]] = {
     Refusal.BAD_MASK: "not-acceptable",
     Refusal.NO_SUCH_MASK: "item-not-found",
     Refusal.LIST_FULL: "resource-constraint",
+    Refusal.INVITES_BLOCKED: ("not-acceptable", "cancel"),
     Refusal.BLOCKED: ("not-acceptable", "cancel"),  # spec: XEP-0191 3.3
     Refusal.TLS_NEEDED: ("policy-violation", "cancel"),
     Refusal.NICK_TAKEN: "conflict",

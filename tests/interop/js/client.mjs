@@ -1,7 +1,7 @@
 // matrix-js-sdk behind one JSON object a line: commands on standard input, what happened on standard output.
 // node client.mjs HOMESERVER NAME PASSWORD
 import { createInterface } from "node:readline";
-import { createClient, ClientEvent, RoomEvent, RoomMemberEvent, RoomStateEvent } from "matrix-js-sdk";
+import { createClient, ClientEvent, MatrixEventEvent, RoomEvent, RoomMemberEvent, RoomStateEvent } from "matrix-js-sdk";
 import { logger } from "matrix-js-sdk/lib/logger.js";
 
 logger.disableAll();
@@ -18,17 +18,31 @@ const client = createClient({
     deviceId: account.device_id,
 });
 
-// What a person would have on the screen: the live timeline, told anew whenever it changes.
+// What a person would have on the screen: the live timeline, told anew whenever it changes. An edit is seen on what it
+// changes, a reaction below what it is about.
+const reactionsTo = (room, event) => {
+    const found = room.relations.getChildEventsForEvent(event.getId(), "m.annotation", "m.reaction");
+    const byKey = found?.getSortedAnnotationsByKey() ?? [];
+    return Object.fromEntries(byKey.map(([key, events]) => [key, [...events].map((one) => one.getSender())]));
+};
 const tellTimeline = (room) => {
     const events = room
         .getLiveTimeline()
         .getEvents()
-        .filter((event) => event.getType() === "m.room.message")
-        .map((event) => ({ id: event.getId(), sender: event.getSender(), body: event.getContent().body ?? "" }));
+        .filter((event) => event.getType() === "m.room.message" && !event.isRelation("m.replace"))
+        .map((event) => ({
+            id: event.getId(),
+            sender: event.getSender(),
+            body: event.getContent().body ?? "",
+            edited: event.replacingEvent() !== null,
+            highlights: client.getPushActionsForEvent(event)?.tweaks?.highlight ?? false,
+            reactions: reactionsTo(room, event),
+        }));
     tell({ is: "timeline", events });
 };
 client.on(RoomEvent.Timeline, (event, room) => room && tellTimeline(room));
 client.on(RoomEvent.LocalEchoUpdated, (event, room) => tellTimeline(room));
+client.on(MatrixEventEvent.Replaced, (event) => tellTimeline(client.getRoom(event.getRoomId())));
 client.on(RoomStateEvent.Events, (event) => {
     if (event.getType() === "m.room.topic") tell({ is: "topic", topic: event.getContent().topic });
 });
@@ -46,6 +60,15 @@ const commands = {
     join: async ({ room }) => ({ room: (await client.joinRoom(room)).roomId }),
     say: async ({ room, text }) => ({ id: (await client.sendTextMessage(room, text)).event_id }),
     topic: async ({ room, topic }) => ({ id: (await client.setRoomTopic(room, topic)).event_id }),
+    // A message of any content: a reply, an edit, a reaction.
+    send: async ({ room, type, content }) => ({ id: (await client.sendEvent(room, type, content)).event_id }),
+    // Page back until the room's beginning is there.
+    back: async ({ room }) => {
+        const here = client.getRoom(room);
+        for (let page = 0; page < 100 && here.oldState.paginationToken !== null; page++) await client.scrollback(here, 7);
+        tellTimeline(here);
+        return { whole: here.oldState.paginationToken === null };
+    },
     leave: async ({ room }) => {
         await client.leave(room);
         return {};

@@ -105,5 +105,8 @@ async def _list_invites(session: IrcSession) -> None:
     for room_id, membership in memberships.items():
         if membership == "invite":
             room = await session.reader.room(room_id)
+            member = room.member(session.user_id)
+            if member is not None and session.reader.hides_invitation(session.user_id, member.event.sender):
+                continue
             session.numeric(n.RPL_INVITELIST, session.names.channel(room))
     session.numeric(n.RPL_ENDOFINVITELIST, "End of /INVITE list")

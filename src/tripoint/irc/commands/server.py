@@ -9,7 +9,9 @@ import re
 from collections.abc import Callable
 
 from tripoint.irc import numerics as n
+from tripoint.irc.directory import remote_rooms, remote_server
 from tripoint.irc.events import topic_text
+from tripoint.irc.names import channel_of_alias
 from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.session import IrcSession
@@ -60,14 +62,27 @@ Condition = Callable[[PublicRoom, str], bool]
 
 @command("LIST", cost=4, spec="RFC2812 3.2.6, Modern IRC LIST")
 async def list_(session: IrcSession, line: Line) -> None:
-    """LIST [<channels or ELIST conditions>]: the rooms in this server's directory."""
-    conditions = parse_elist(line.param(0), session.network.now_ms())
+    """LIST [<channels or ELIST conditions>]: the rooms in a directory; `*:remote.org` asks another server."""
+    text, names = line.param(0), session.names
+    remote = remote_server(text, names.server)
+    if remote is not None:
+        rooms = await remote_rooms(session, remote[1])
+        rest = text.partition(",")[2]
+        # Its channels have its name behind theirs here.
+        text = f"{remote[0]}:*" + (f",{rest}" if rest else "")
+    else:
+        rooms = await session.reader.public_rooms(search=None, limit=MAX_LIST, offset=0)
+    conditions = parse_elist(text, session.network.now_ms())
     session.numeric(n.RPL_LISTSTART, "Channel", "Users  Name")
-    names = session.names
-    for room in await session.reader.public_rooms(search=None, limit=MAX_LIST, offset=0):
+    for room in rooms:
         if room.room_type is not None:
             continue  # spaces are not channels: docs/mapping.md 22.1
-        name = names.channel_of(room.room_id, room.alias, room.name)
+        if remote is None:
+            name = names.channel_of(room.room_id, room.alias, room.name)
+        else:
+            name = channel_of_alias(room.alias or "", names.server) or ""
+        if not name:
+            continue  # IRC cannot carry what it is called
         if all(condition(room, name) for condition in conditions):
             session.numeric(n.RPL_LIST, name, str(room.joined), topic_text(room.topic or ""))
     session.numeric(n.RPL_LISTEND, "End of /LIST")

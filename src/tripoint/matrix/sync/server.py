@@ -324,7 +324,7 @@ class SyncServer:
             return await self._joined(one, room, moved, data)
         if membership == "invite":
             invitation = room.member(one.user_id)
-            if invitation is not None and self._reader.blocks(one.user_id, invitation.event.sender):
+            if invitation is not None and self._reader.hides_invitation(one.user_id, invitation.event.sender):
                 return None
             return self._chunks.invited(room, one.user_id)
         if membership == "knock":

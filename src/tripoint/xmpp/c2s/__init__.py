@@ -4,6 +4,7 @@ Imports what xmpp may import. Start at users.py. Importing this package fills th
 """
 
 from tripoint.xmpp.c2s import (
+    account_commands,
     archive,
     blocking,
     carbons,
@@ -19,6 +20,7 @@ from tripoint.xmpp.c2s import (
 )
 
 __all__ = [
+    "account_commands",
     "archive",
     "blocking",
     "carbons",

@@ -55,7 +55,7 @@ def tell_event(view: MucView, change: EventCommitted) -> None:
 def _said(view: MucView, change: EventCommitted) -> None:
     event = change.event
     url_of = view.doors.url_of(event.event_id)
-    inside = inside_of(event.content, view.naming, _answer(view, event), url_of, whole=False)
+    inside = inside_of(event.content, view.naming, _answer(view, event), url_of, whole=False, calls=view.calls)
     if inside is None:
         return
     who = view.appear(event.sender)
@@ -96,7 +96,8 @@ def _of_sender(view: MucView, event: Event, its_id: str, inside: str, *, late: b
 def history_message(view: MucView, entry: HistoryItem) -> Shared | None:
     """A message as history shows it; None for one that says nothing. spec: XEP-0045 7.2.13"""
     event = entry.event
-    inside = inside_of(event.content, view.naming, _answer(view, event), view.doors.url_of(event.event_id))
+    url_of = view.doors.url_of(event.event_id)
+    inside = inside_of(event.content, view.naming, _answer(view, event), url_of, calls=view.calls)
     if inside is None:
         return None
     return _of_sender(view, event, entry.token or event.event_id, inside, late=True)
@@ -133,7 +134,7 @@ def archived_message(view: MucView, entry: HistoryItem, related: Related) -> str
         return None
     else:
         url_of = view.doors.url_of(event.event_id)
-        inside = inside_of(event.content, view.naming, _answer(view, event, related.find), url_of)
+        inside = inside_of(event.content, view.naming, _answer(view, event, related.find), url_of, calls=view.calls)
     if inside is None:
         return None
     inside += muc_user(item(view.standing_of(event.sender), jid=view.bare_jid(event.sender)))

@@ -16,12 +16,13 @@ from tripoint.xmpp.links import link_rooms
 from tripoint.xmpp.markers import displayed_in
 from tripoint.xmpp.messages import content_of, text_of
 from tripoint.xmpp.muc.events import subject_again
+from tripoint.xmpp.muc.explicit import CHANNEL, Called, add_called, called_in
 from tripoint.xmpp.muc.markers import displayed
 from tripoint.xmpp.muc.mentions import link_mentions
 from tripoint.xmpp.muc.reactions import react
 from tripoint.xmpp.muc.registering import approve, is_approval
 from tripoint.xmpp.muc.retraction import retract
-from tripoint.xmpp.muc.view import Visit
+from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.muc.voice import is_voice_form, voice_form
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, message
@@ -30,6 +31,7 @@ from tripoint.xmpp.session import XmppSession, origin_of
 from tripoint.xmpp.tables import (
     CHAT_STATES_NS,
     CLIENT_NS,
+    MENTIONS_NS,
     MUC_NS,
     MUC_STABLE_ID_NS,
     MUC_USER_NS,
@@ -45,6 +47,8 @@ from tripoint.xmpp.wire import Element
 declare_feature(MUC_NS, at=(At.ROOMS, At.ROOM), spec="XEP-0045 6.2")
 declare_feature(STANZA_ID_NS, at=(At.ROOM,), spec="XEP-0359 4")
 declare_feature(MUC_STABLE_ID_NS, at=(At.ROOM,), spec="XEP-0045 16.3: the id of a message comes back")
+declare_feature(MENTIONS_NS, at=(At.ROOM,), spec="XEP-0513 2")
+declare_feature(CHANNEL, at=(At.ROOM,), spec="XEP-0513 3.2")
 declare_feature(OCCUPANT_ID_NS, at=(At.ROOMS, At.ROOM), spec="XEP-0421 4")
 declare_feature(REPLY_NS, at=(At.ROOM,), spec="XEP-0461 2")
 
@@ -91,8 +95,12 @@ async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
         kind, text = said
         text = link_rooms(link_mentions(text, view.known_names()), view.doors.domains)
         content = content_of(stanza, kind, text, relation)
-    if view.room.power.may_call_everybody(session.user_id):
+    called = called_in(stanza)
+    may_call = view.room.power.may_call_everybody(session.user_id)
+    if may_call:
         call_everybody(content)
+    if called.occupant_ids or called.jids or called.everybody:
+        add_called(content, _people(view, called), everybody=may_call and called.everybody)
     content = await corrected(session, view.room.room_id, stanza, content)
     await session.doors.rooms.do(
         SendEvent(
@@ -103,6 +111,23 @@ async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
             content=content,
         )
     )
+
+
+def _people(view: MucView, called: Called) -> list[UserId]:
+    """Those in the room whom a stanza calls by their occupant ids or addresses."""
+    found = [view.with_occupant_id(one) for one in called.occupant_ids]
+    for text in called.jids:
+        try:
+            jid = parse_jid(text)
+        except InvalidJid:
+            continue
+        if str(jid.bare) == view.jid:
+            who = view.with_nick(jid.resource)
+            found.append(None if who is None else who.user_id)
+        else:
+            user_id = parse_user_jid(jid, view.doors.domains)
+            found.append(user_id if user_id in view.occupants else None)
+    return [user_id for user_id in found if user_id is not None]
 
 
 async def _set_subject(session: XmppSession, visit: Visit, stanza: Element, subject: str) -> None:

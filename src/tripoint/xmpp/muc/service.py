@@ -47,6 +47,16 @@ _NICKS = "muc_nick"  # name table: room -> user -> nick
 _ROOT = "muc_root"  # name table: room -> "root" -> the room from which occupants' ids are made
 
 
+class _Opening:
+    """A room whose view is being made, and how many wait for it."""
+
+    __slots__ = ("lock", "openers")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.openers = 0
+
+
 class Muc:
     """The MUC service of this process."""
 
@@ -58,7 +68,7 @@ class Muc:
         # who are in it, and entered under the new one (docs/mapping.md 3.7).
         self._views: dict[RoomId, dict[str, MucView]] = {}
         self._nicks: dict[RoomId, Nicks] = {}
-        self._opening: dict[RoomId, asyncio.Lock] = {}
+        self._opening: dict[RoomId, _Opening] = {}
         hub.watch_users(self._user_changed)
 
     # -- views
@@ -70,8 +80,19 @@ class Muc:
     async def open(self, room: RoomView) -> MucView:
         """The view of a room under the address that it has now; it lasts while somebody is in it."""
         room_id, jid = room.room_id, room_jid(room, self._doors.domains)
-        lock = self._opening.setdefault(room_id, asyncio.Lock())
-        async with lock:
+        # While anybody opens it, the room's lock is everybody's: it is free for a moment between two.
+        opening = self._opening.setdefault(room_id, _Opening())
+        opening.openers += 1
+        try:
+            return await self._open(opening, room, jid)
+        finally:
+            opening.openers -= 1
+            if not opening.openers:
+                del self._opening[room_id]
+
+    async def _open(self, opening: _Opening, room: RoomView, jid: str) -> MucView:
+        room_id = room.room_id
+        async with opening.lock:
             view = self.view(room_id, jid)
             if view is None:
                 nicks = self._nicks.get(room_id)
@@ -79,8 +100,6 @@ class Muc:
                     nicks = self._nicks[room_id] = await self._load_nicks(room_id)
                 root = (await self._doors.names.load_names(_ROOT, room_id)).get("root")
                 view = self._add(MucView(room, jid, nicks, self._doors, None if root is None else RoomId(root)))
-        if not lock.locked():
-            self._opening.pop(room_id, None)
         return view
 
     def _add(self, view: MucView) -> MucView:
@@ -316,7 +335,7 @@ class Muc:
     def _told_of_invitation(self, room: RoomView, user_id: UserId) -> bytes | None:
         """An invitation as it is shown; None: it is not."""
         member = room.member(user_id)
-        if member is None or self._doors.reader.blocks(user_id, member.event.sender):
+        if member is None or self._doors.reader.hides_invitation(user_id, member.event.sender):
             return None  # docs/mapping.md 16.3
         people = sum(other.membership in ("join", "invite") for other in room.members().values())
         if member.event.content.get("is_direct") is not True or people > 2:

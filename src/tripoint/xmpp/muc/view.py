@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from tripoint.core.ids import RoomAlias, RoomId, UserId
+from tripoint.core.message import Mentions
 from tripoint.core.power import Rank, anybody_sets_topic, moderated
 from tripoint.core.richtext import Mention, RoomPill
 from tripoint.rooms.listing import CUT_NOTE, is_listed, listed_members, lists_all
@@ -18,6 +19,7 @@ from tripoint.rooms.ports import RoomView
 from tripoint.rooms.succession import replacement_of
 from tripoint.xmpp.c2s.photos import photo_xml
 from tripoint.xmpp.jid import alias_jid_local, user_jid
+from tripoint.xmpp.muc.explicit import mentions_xml
 from tripoint.xmpp.projection import Nicks, Standing, handle_of, occupant_id, standing_in
 from tripoint.xmpp.render import (
     Shared,
@@ -145,6 +147,18 @@ class MucView:
                 return f"xmpp:{local}@{self.doors.domains.rooms}?join"
         return pill.text
 
+    def calls(self, mentions: Mentions, text: str) -> str:
+        """Who is meant, for clients that are told so. docs/mapping.md 2.10"""
+        return mentions_xml(mentions, text, self._called)
+
+    def _called(self, user_id: UserId) -> tuple[str, str] | None:
+        who = self.occupants.get(user_id)
+        return None if who is None else (who.nick, self.occupant_id(user_id))
+
+    def with_occupant_id(self, wanted: str) -> UserId | None:
+        """Who has this id here, among those who are listed."""
+        return next((user_id for user_id in self.occupants if self.occupant_id(user_id) == wanted), None)
+
     # -- occupants
 
     def _listed(self) -> Iterable[UserId]:
@@ -224,7 +238,10 @@ class MucView:
 
     def id_xml(self, user_id: UserId) -> str:
         """The <occupant-id/> of anybody who is or was here."""
-        return occupant(occupant_id(self.doors.secret, self.root, user_id))
+        return occupant(self.occupant_id(user_id))
+
+    def occupant_id(self, user_id: UserId) -> str:
+        return occupant_id(self.doors.secret, self.root, user_id)
 
     # -- telling
 

@@ -117,6 +117,8 @@ async def _subscribe(session: XmppSession, envelope: Element, request: Element, 
     if config.access is Access.WHITELIST and session.pep.live(node) is not None:
         raise _unsupported("subscribe")
     subscription = _subscription(session, node, request)
+    if subscription.jid not in (session.bare, session.full):
+        raise _bad("invalid-jid", "Subscribe your account or this client")
     await session.pep.stored.subscribe(owner, subscription)
     await session.pep.show_last(session, owner, frozenset((node,)), asked=True)
     return _enveloped(_subscribed(subscription))

@@ -1,0 +1,78 @@
+"""Mentions that say whom they mean: read from stanzas, and written for clients that highlight by them.
+
+spec: XEP-0513 3.1, 3.2.1.1, 3.3; XEP-0372 3.1 (read alone); docs/mapping.md 2.10, 2.11. Names in the text without these
+are mentions.py's.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import UserId
+from tripoint.core.json_view import object_at
+from tripoint.core.message import Mentions
+from tripoint.xmpp.tables import MENTIONS_NS
+from tripoint.xmpp.wire import Element, escape_attribute
+
+REFERENCE_NS: Final = "urn:xmpp:reference:0"
+CHANNEL: Final = f"{MENTIONS_NS}#channel"
+# So many are read of one stanza, and written into one.
+MAX_MENTIONS: Final = 50
+
+
+class Called(NamedTuple):
+    """Whom the mentions of a stanza name: occupant ids, addresses, and whether everybody in the room."""
+
+    occupant_ids: tuple[str, ...]
+    jids: tuple[str, ...]
+    everybody: bool
+
+
+def called_in(stanza: Element) -> Called:
+    """Mentions of other rooms and of groups that are not there here are left alone."""
+    ids: dict[str, None] = {}
+    jids: dict[str, None] = {}
+    everybody = False
+    for child in list(stanza.elements()):
+        if child.name == "mention" and child.namespace == MENTIONS_NS:
+            kind = child.get("mentions")
+            if kind is None:
+                ids.update(dict.fromkeys(filter(None, [child.get("occupantid")])))
+                jids.update(dict.fromkeys(filter(None, [child.get("jid")])))
+            everybody = everybody or (kind == CHANNEL and not child.get("uri"))
+        elif child.name == "reference" and child.namespace == REFERENCE_NS and child.get("type") == "mention":
+            uri = child.get("uri") or ""
+            if uri.startswith("xmpp:"):
+                jids[uri.removeprefix("xmpp:").partition("?")[0]] = None
+    return Called(tuple(ids)[:MAX_MENTIONS], tuple(jids)[:MAX_MENTIONS], everybody)
+
+
+def add_called(content: JsonObject, users: Iterable[UserId], *, everybody: bool) -> None:
+    """Say in m.mentions who else is meant than the text names."""
+    mentions = object_at(content, "m.mentions")
+    known = mentions.get("user_ids")
+    named = list(dict.fromkeys([*(known if isinstance(known, list) else []), *users]))
+    if named:
+        mentions = {**mentions, "user_ids": named}
+    if everybody:
+        mentions = {**mentions, "room": True}
+    content["m.mentions"] = mentions
+
+
+# (nick, occupant id) of who is in the room.
+Who = Callable[[UserId], tuple[str, str] | None]
+
+
+def mentions_xml(mentions: Mentions, text: str, who: Who) -> str:
+    """<mention/> for everybody who is meant and in the room; where in `text` he is named, if he is."""
+    xml = f"<mention xmlns='{MENTIONS_NS}' mentions='{CHANNEL}'/>" if mentions.room else ""
+    for user_id in mentions.user_ids[:MAX_MENTIONS]:
+        found = who(user_id)
+        if found is None:
+            continue
+        nick, occupant_id = found
+        at = re.search(rf"(?<!\w){re.escape(nick)}(?!\w)", text)
+        place = "" if at is None else f" begin='{at.start()}' end='{at.end()}'"
+        xml += f"<mention xmlns='{MENTIONS_NS}'{place} occupantid='{escape_attribute(occupant_id)}'/>"
+    return xml
