@@ -9,9 +9,10 @@ import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
+from xml.etree import ElementTree
 
 import orjson
 from structlog.testing import capture_logs
@@ -273,14 +274,15 @@ class Scene:
         self.room_id = RoomId("")
         self.words: dict[str, str] = {}
         self.irc = ChannelViewer(self.at.app.irc, cast.irc["wim"], "wim", f"#{self.name}")
-        self.xmpp = XmppViewer(self.at.app.xmpp, cast.xmpp["wim"], "wim", f"{self.name}@{ROOMS}")
+        self.xmpp = OccupantViewer(self.at.app.xmpp, cast.xmpp["wim"], "wim", f"{self.name}@{ROOMS}")
         self.matrix: list[dict[str, Any]] = []
         self.story: list[str] = []
         self._sent = 0
 
-    async def open(self, *before: str) -> None:
+    async def open(self, *before: str, also: tuple[str, ...] = ()) -> None:
+        """`before`: lines of IRC ("alice MODE ...") of what happens before wim comes; `also`: who is in besides."""
         cast = self.cast
-        for name in ("alice", "bob", "carol"):
+        for name in ("alice", "bob", "carol", *also):
             await cast.irc[name].send(f"JOIN #{self.name}")
             await cast.irc[name].pending()
             await cast.xmpp[name].send(f"<presence to='{self.name}@{ROOMS}/{name}'>{_MUC}</presence>")
@@ -312,6 +314,10 @@ class Scene:
         await self.settle()
         await self.check()
         self.words["CAROL"] = next(nick for nick, jid in self.xmpp.jids.items() if jid.startswith("carol@"))
+        self.forget()
+
+    def forget(self) -> None:
+        """What wim has heard so far does not matter."""
         self.irc.lines.clear()
         self.xmpp.stanzas.clear()
         self.matrix.clear()
@@ -340,12 +346,17 @@ class Scene:
                 cut_off = act.cancelled() or not act.done()
                 self.story.append(f"{wish}: {'no answer' if cut_off else act.exception() or act.result()}")
 
-    async def act(self, name: str, protocol: str) -> Answer:
-        """Do it, and wait for the answer that its protocol has for it: nothing is silent."""
-        action = ACTIONS[name]
+    async def act(self, name: str, protocol: str, who: str | None = None, **instead: str) -> Answer:
+        """Do it, and wait for the answer that its protocol has for it: nothing is silent.
+
+        `who` does it in the place of whom the table names; `instead` are words for others.
+        """
+        action = ACTIONS[name] if who is None else replace(ACTIONS[name], who=who)
         self._sent += 1
         key = f"{self.name}x{self._sent}"
         text = self._filled(action.ways[protocol]).replace("TXN", key)
+        for word, other in instead.items():
+            text = text.replace(word, other)
         if protocol == "irc":
             return await self._on_irc(self.cast.irc[action.who], text, key)
         if protocol == "xmpp":
@@ -440,8 +451,21 @@ class ChannelViewer(IrcViewer):
         if words[1] == "JOIN" and words[0].startswith(f":{self.nick}!"):
             self.channel = words[2].lstrip(":")
         super()._take(line)
+        if words[1] in ("PRIVMSG", "NOTICE", "TAGMSG", "TOPIC", "MODE") and "!" in words[0]:
+            assert words[0][1:].partition("!")[0] in self.members, f"from nobody who is here: {line}"
         # Who sees it knows that there is a key; it is none of the flags that the room has.
         self.flags = self.flags.replace("k", "")
+
+
+class OccupantViewer(XmppViewer):
+    """A client to whom nobody speaks who is not there."""
+
+    def _take(self, stanza: ElementTree.Element, text: str) -> None:
+        room, _, nick = stanza.get("from", "").partition("/")
+        late = stanza.find("{urn:xmpp:delay}delay") is not None
+        if self.inside and room == self.room_jid and stanza.tag == "message" and nick and not late:
+            assert nick in self.members, f"from nobody who is here: {text}"
+        super()._take(stanza, text)
 
 
 def _is_own(presence: Element) -> bool:

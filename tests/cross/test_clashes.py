@@ -7,6 +7,7 @@ spec: docs/mapping.md 25, 27.4; Matrix client-server errors, RFC2812 5.2, XEP-00
 
 import asyncio
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,6 +114,15 @@ def _unlike(scene: Scene, room: RoomView, grant: Answer, revoke: Answer) -> None
     assert room.power.user(UserId("@carol:example.org")) in (0, 50)
 
 
+def _along(scene: Scene, room: RoomView, upgrade: Answer, join: Answer) -> None:
+    """Whoever comes in that moment gets to the new room, and is shown the old one once at the most."""
+    assert upgrade.done
+    assert join.done
+    assert membership(room, "dora") == "join"
+    for channel in re.findall(r" JOIN (#\S+)", join.text):
+        assert join.text.count(f" JOIN {channel}") == 1
+
+
 def _destroyed(scene: Scene, room: RoomView, destroy: Answer, other: Answer) -> None:
     assert destroy.done
     assert not room.joined()
@@ -140,7 +150,7 @@ PAIRS = (
     Pair("rename", "join"),
     Pair("rename", "say"),
     Pair("upgrade", "say"),
-    Pair("upgrade", "join"),
+    Pair("upgrade", "join", _along),
 )
 
 

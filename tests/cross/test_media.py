@@ -208,6 +208,29 @@ def test_12_2_and_27_7_a_redaction_takes_the_address_away_at_once(at_tea: AtTea)
     at_tea(test)
 
 
+def test_27_7_a_file_that_is_shown_again_while_its_message_is_taken_away(at_tea: AtTea) -> None:
+    """The same bytes are uploaded, and said, in the moment of the redaction: one address ends, the other does not."""
+
+    async def test(tea: Tea) -> None:
+        uri = await tea.upload(picture(), "image/png", "tea.png")
+        first = await tea.say(image(uri))
+        url = url_in(await tea.irc.next())
+        _, answer = await tea.matrix.call("GET", f"/directory/room/{quote(ALIAS, safe='')}")
+        room = f"/rooms/{quote(answer['room_id'], safe='')}"
+        redacted, second, said = await asyncio.gather(
+            tea.matrix.call("PUT", f"{room}/redact/{quote(first, safe='')}/r1", {}),
+            tea.upload(picture(), "image/png", "tea.png"),
+            tea.matrix.call("PUT", f"{room}/send/m.room.message/again", image(uri)),
+        )
+        assert (redacted[0], said[0]) == (200, 200)
+        (again,) = [url_in(line) for line in await tea.irc.pending() if ORIGIN in line]
+        assert [(await tea.get(one))[0] for one in (url, again)] == [404, 200]
+        await tea.say(image(second))
+        assert (await tea.get(url_in(await tea.irc.next())))[0] == 200
+
+    at_tea(test)
+
+
 def test_12_2_an_address_ends_with_the_last_local_member(at_tea: AtTea) -> None:
     async def test(tea: Tea) -> None:
         await tea.say(image(await tea.upload(picture(), "image/png", "tea.png")))

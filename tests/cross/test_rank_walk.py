@@ -15,10 +15,9 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.cross.truth import Truth
+from tests.cross.truth import Truth, check_rules
 from tests.cross.world import IrcPerson, MatrixPerson, Person, World, XmppPerson, world
-from tripoint.core.ids import RoomId, UserId
-from tripoint.rooms.refusals import Refused
+from tripoint.core.ids import RoomAlias
 
 ROOM = "tea@rooms.example.org"
 PEOPLE = ("alice", "bob", "carol", "dora")
@@ -231,38 +230,11 @@ async def check(walk: Walk, watcher: Watcher, truth: Truth, *, ask: bool) -> Non
     if ask:
         signs = {name: "".join(PREFIXES[one] for one in "qaohv" if one in held) for name, held in letters.items()}
         assert await watcher.asks() == signs
-    await _check_rules(walk, truth, inside)
-
-
-async def _check_rules(walk: Walk, truth: Truth, inside: set[str]) -> None:
-    """Build, and throw away, what a rank is there for, on somebody at the bottom who is in nobody's way."""
     middle = walk.at.app.middle
-    room_id = await middle.reader.resolve_alias("#tea:example.org")  # type: ignore[arg-type]
+    room_id = await middle.reader.resolve_alias(RoomAlias("#tea:example.org"))
     assert room_id is not None
-    room = await middle.loaded.get(RoomId(room_id))
-
-    def may(actor: str, type_: str, content: dict[str, Any], state_key: str | None = None) -> bool:
-        try:
-            middle.writer.begin(room).append(UserId(actor), type_, content, state_key=state_key)
-        except Refused:
-            return False
-        return True
-
-    stranger = "@stranger:example.org"
-    for name in inside:
-        actor = f"@{name}:example.org"
-        rank = truth.rank(actor)
-        assert may(actor, "m.room.message", {"body": "x"}) is (truth.level(actor) >= truth.speak)
-        # Voice and above speak; who is silenced by name or by +m does not.
-        if rank in ("voice", "plain"):
-            assert truth.level(actor) >= truth.speak
-        if rank in ("muted", "unvoiced"):
-            assert not may(actor, "m.room.message", {"body": "x"})
-        if truth.level(actor) > truth.default:
-            bans = may(actor, "m.room.member", {"membership": "ban"}, stranger)
-            assert bans is (rank in ("owner", "admin", "op")), f"{name} is {rank}"
-        if rank == "owner":
-            assert may(actor, "m.room.power_levels", truth.levels, "")
+    room = await middle.loaded.get(room_id)
+    check_rules(middle.writer, room, truth, [f"@{name}:example.org" for name in inside])
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,14 @@
 spec: docs/mapping.md 7, 7.10; Matrix client-server m.room.power_levels
 """
 
+from collections.abc import Iterable
 from typing import Any
+
+from tripoint.core.ids import UserId
+from tripoint.rooms.ports import RoomView
+from tripoint.rooms.refusals import Refused
+from tripoint.rooms.room import Room
+from tripoint.rooms.writer import Writer
 
 # docs/mapping.md 7, the table: what a rank looks like on IRC and on XMPP.
 LETTERS = {"owner": "qo", "admin": "ao", "op": "o", "halfop": "h", "voice": "v"}
@@ -24,7 +31,9 @@ class Truth:
         self.levels: dict[str, Any] = at["m.room.power_levels", ""]["content"]
         self.creator: str = at["m.room.create", ""]["sender"]
         self.v12: bool = at["m.room.create", ""]["content"]["room_version"] == "12"
-        self.public: bool = at["m.room.join_rules", ""]["content"]["join_rule"] == "public"
+        # A resolution may leave none: then nobody comes in unasked.
+        rule = at.get(("m.room.join_rules", ""), {"content": {}})
+        self.public: bool = rule["content"].get("join_rule") == "public"
         self.members = {
             key[1]: event["content"]["membership"] for key, event in at.items() if key[0] == "m.room.member"
         }
@@ -61,3 +70,42 @@ class Truth:
         rank = self.rank(user_id)
         ordinary = ("none" if self.public else "member", "participant" if rank == "plain" else "visitor")
         return STANDINGS.get(rank, ordinary)
+
+
+def truth_of(room: RoomView) -> Truth:
+    """What the state says that the room is in now."""
+    return Truth(
+        [
+            {"type": event.type, "state_key": event.state_key, "sender": event.sender, "content": event.content}
+            for event in room.state.values()
+        ]
+    )
+
+
+def check_rules(writer: Writer, room: Room, truth: Truth, inside: Iterable[str]) -> None:
+    """Build, and throw away, what a rank is there for, on somebody at the bottom who is in nobody's way.
+
+    `inside` are members on the writer's server.
+    """
+
+    def may(actor: str, type_: str, content: dict[str, Any], state_key: str | None = None) -> bool:
+        try:
+            writer.begin(room).append(UserId(actor), type_, content, state_key=state_key)
+        except Refused:
+            return False
+        return True
+
+    stranger = "@stranger:example.org"
+    for actor in inside:
+        rank = truth.rank(actor)
+        assert may(actor, "m.room.message", {"body": "x"}) is (truth.level(actor) >= truth.speak)
+        # Voice and above speak; who is silenced by name or by +m does not.
+        if rank in ("voice", "plain"):
+            assert truth.level(actor) >= truth.speak
+        if rank in ("muted", "unvoiced"):
+            assert not may(actor, "m.room.message", {"body": "x"})
+        if truth.level(actor) > truth.default:
+            bans = may(actor, "m.room.member", {"membership": "ban"}, stranger)
+            assert bans is (rank in ("owner", "admin", "op")), f"{actor} is {rank}"
+        if rank == "owner":
+            assert may(actor, "m.room.power_levels", truth.levels, "")

@@ -8,11 +8,12 @@ from collections import Counter
 
 import pytest
 
+from tests.cross.truth import check_rules, truth_of
 from tests.federation.islands import Island, islands
 from tests.federation.quarrels import carry, share_power, something, trio
 from tests.federation.viewers import IrcViewer, XmppViewer, front_ends, irc_viewer, xmpp_viewer
 from tests.support.middle import run
-from tripoint.core.ids import RoomId, UserId
+from tripoint.core.ids import RoomId, UserId, server_of
 from tripoint.core.power import Rank
 from tripoint.rooms.changes import StateReset
 from tripoint.rooms.commands import Ban, Command, Join, Kick, Leave, SendState, SetRanks, SetRoomNick, Unban
@@ -33,6 +34,11 @@ class Onlookers:
         if island is not self._island:
             return
         room = await island.party.middle.loaded.get(self._room_id)
+        truth = truth_of(room)
+        for viewer in (*self._irc, *self._xmpp):
+            viewer.truth = truth
+        joined = [user for user in room.joined() if server_of(user) == island.name]
+        check_rules(island.party.middle.writer, room, truth, joined)
         for chatter in self._irc:
             await chatter.look()
             chatter.check(room)

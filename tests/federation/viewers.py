@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from xml.etree import ElementTree
 
+from tests.cross.truth import Truth
 from tests.cross.world import IrcPerson, Pipe, Wire, XmppPerson
 from tests.federation.islands import Island, bring_in
 from tests.support.media import files
@@ -48,6 +49,7 @@ class IrcViewer:
         self.flags = ""
         self.bans: set[str] = set()
         self.lines: list[str] = []
+        self.truth: Truth | None = None  # what the mapping makes of the room, where the test works that out
 
     async def look(self) -> None:
         """Take in everything that has come; ask for what JOIN does not tell, as clients do."""
@@ -128,6 +130,11 @@ class IrcViewer:
             return
         members = {names.nick(user): prefix(shown_rank(room, user), multi=True) for user in room.joined()}
         assert self.members == members
+        if self.truth is not None:
+            letters = {names.nick(user): self.truth.letters(user) for user in room.joined()}
+            assert {nick: sorted(signs) for nick, signs in self.members.items()} == {
+                nick: sorted(_LETTERS[letter] for letter in held) for nick, held in letters.items()
+            }
         assert self.topic == (room.topic or "")
         assert self.flags == channel_flags(room)
         banned = [user for user, member in room.members().items() if member.membership == "ban"]
@@ -153,6 +160,7 @@ class XmppViewer:
         self.jids: dict[str, str] = {}
         self.subject = ""
         self.stanzas: list[str] = []
+        self.truth: Truth | None = None
 
     async def enter(self) -> None:
         self.members, self.inside = {}, False
@@ -200,6 +208,8 @@ class XmppViewer:
         wanted = {user_jid(user, domains): standing_in(room, user) for user in room.joined()}
         told = {self.jids[nick].partition("/")[0]: Standing(*standing) for nick, standing in self.members.items()}
         assert told == wanted
+        if self.truth is not None:
+            assert told == {user_jid(u, domains): Standing(*self.truth.standing(u)) for u in room.joined()}
         assert self.subject == (room.topic or "")
 
 

@@ -17,6 +17,7 @@ from tripoint.rooms import upgrading
 from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomMoved
 from tripoint.rooms.commands import (
     Ban,
+    CloseRoom,
     Command,
     CreateRoom,
     FollowRoom,
@@ -71,6 +72,28 @@ async def tea(p: Party, owner: UserId, version: str = "11", **more: object) -> R
     )
     assert done.room_id is not None
     return done.room_id
+
+
+@pytest.mark.parametrize("closing_first", [True, False])
+@pytest.mark.parametrize("turns", range(12))
+def test_a_room_is_closed_or_replaced_never_both(closing_first: bool, turns: int) -> None:
+    async def work() -> None:
+        async with party() as p:
+            alice, bob = await p.accounts("alice", "bob")
+            old_id = await tea(p, alice)
+            await p.do(Join(actor=bob, room_id=old_id))
+            wishes: list[Command] = [
+                CloseRoom(actor=alice, room_id=old_id),
+                UpgradeRoom(actor=alice, room_id=old_id, room_version="12"),
+            ]
+            first = asyncio.ensure_future(p.do(wishes.pop(0 if closing_first else 1)))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            answers = await asyncio.gather(first, p.do(wishes[0]), return_exceptions=True)
+            refusals = [one for one in answers if isinstance(one, BaseException)]
+            assert [type(one) for one in refusals] == [Refused], answers
+
+    run(work)
 
 
 def test_who_is_in_the_new_room_says_nothing_to_nobody_in_the_old_one() -> None:

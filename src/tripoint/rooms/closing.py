@@ -19,6 +19,7 @@ from tripoint.rooms.commands import CloseRoom, Command, Done, Invite, Join, Knoc
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room, member_of
+from tripoint.rooms.succession import TOMBSTONE, UPGRADED, replacement_in
 from tripoint.rooms.writer import Writer
 from tripoint.store.interface import RoomStore
 from tripoint.store.writes import PutAlias, PutClosedRoom
@@ -58,6 +59,9 @@ class Closing:
         actor = command.actor
         if room.head_membership(actor) != "join":
             raise Refused(Refusal.NOT_JOINED)
+        if replacement_in(room.head_event(*TOMBSTONE), room.room_id) not in (None, command.replacement):
+            # By the name it was meant to be closed by, it is the other one already.
+            raise Refused(Refusal.NOT_JOINED, UPGRADED)
         if rank_of(room.head_power(), actor, "join") is not Rank.OWNER:
             raise Refused(Refusal.POWER_TOO_LOW, "Only an owner closes a room")
         await self._shut(room, command)

@@ -202,7 +202,8 @@ class CloseRoom(Command, frozen=True):
     """Shut a room for good: everybody whom the actor may put out goes, and all users of this server; its names and its
     place in the directory go; nobody of this server gets in any more (docs/mapping.md 4.9).
 
-    `replacement`: the room that takes its place, for a tombstone. Refused: POWER_TOO_LOW, NOT_JOINED.
+    `replacement`: the room that takes its place, for a tombstone. Refused: POWER_TOO_LOW, NOT_JOINED (by him, or
+    by anybody any more: another room has taken its place).
     """
 
     room_id: RoomId
@@ -394,4 +395,4 @@ class Done(Struct, frozen=True):
 
     room_id: RoomId | None = None
     event_id: EventId | None = None
-    created: bool = False  # Join on a new room, or a membership that was not there before
+    created: bool = False  # Join on a new room; a membership or state that was not there before

@@ -225,7 +225,7 @@ class Messages:
         transaction = self._writer.begin(room)
         transaction.append(command.actor, type_, content, state_key=state_key)
         event = await self._writer.commit(room, transaction, origin=command.origin)
-        return Done(room.room_id, event.event_id)
+        return Done(room.room_id, event.event_id, created=True)
 
     async def _send_member(self, command: SendState) -> Done:
         """A member event written directly is the membership command that it stands for."""

@@ -19,6 +19,7 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import InvalidId, RoomAlias, RoomId, UserId, parse_user_id, server_of
 from tripoint.core.room_version import RoomVersion, UnknownRoomVersion, get_room_version
 from tripoint.rooms.changes import DirectoryChanged, RoomChange
+from tripoint.rooms.closing import TEXT as CLOSED
 from tripoint.rooms.commands import Done, UpgradeRoom
 from tripoint.rooms.elsewhere import Elsewhere
 from tripoint.rooms.inheritance import (
@@ -137,6 +138,8 @@ class Upgrading:
     def _check_may(self, room: Room, actor: UserId) -> None:
         if room.head_membership(actor) != "join" or room.outside:
             raise Refused(Refusal.NOT_JOINED)
+        if room.closing:
+            raise Refused(Refusal.NO_SUCH_ROOM, CLOSED)
         power = room.head_power()
         needed = power.event(TOMBSTONE[0], is_state=True)
         if power.user(actor) < needed:

@@ -102,6 +102,10 @@ async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
             origin=session.origin(),
         )
     )
+    if replacement_of(room) is not None and room_id not in session.channels:
+        # Another room took its place in this moment: he is in that one, or on his way.
+        network.spawn(network.moving.go_along(session, room))
+        return
     # Where the account was a member already nothing happened, and this session is let in by hand.
     await network.channels.enter(session, room)
     if done.created:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tripoint.core.event import Event
-from tripoint.core.ids import UserId
+from tripoint.core.ids import EventId, UserId
 from tripoint.core.in_words import SPOKEN_TYPES
 from tripoint.core.json_view import text_at
 from tripoint.rooms.changes import EventCommitted, TypingChanged
@@ -156,6 +156,12 @@ def subject(view: MucView) -> Shared:
 def _subject_of(view: MucView, event: Event, its_id: str, *, late: bool) -> Shared:
     text = text_at(event.content, "topic") or ""
     return _of_sender(view, event, its_id, f"<subject>{escape_text(text)}</subject>", late=late)
+
+
+def subject_again(visit: Visit, text: str, its_id: str | None, event_id: EventId) -> Shared:
+    """The answer to who sets the subject that he has set before."""
+    xml = f"<subject>{escape_text(text)}</subject>" + stanza_id(visit.view.jid, event_id) + visit.occupant.id_xml
+    return room_message(visit.occupant.jid, xml, its_id or event_id)
 
 
 def _topic(view: MucView, change: EventCommitted) -> None:

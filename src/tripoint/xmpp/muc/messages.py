@@ -15,6 +15,7 @@ from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.links import link_rooms
 from tripoint.xmpp.markers import displayed_in
 from tripoint.xmpp.messages import content_of, text_of
+from tripoint.xmpp.muc.events import subject_again
 from tripoint.xmpp.muc.explicit import CHANNEL, Called, add_called, called_in
 from tripoint.xmpp.muc.markers import displayed
 from tripoint.xmpp.muc.mentions import link_mentions
@@ -130,7 +131,7 @@ def _people(view: MucView, called: Called) -> list[UserId]:
 
 
 async def _set_subject(session: XmppSession, visit: Visit, stanza: Element, subject: str) -> None:
-    await session.doors.rooms.do(
+    done = await session.doors.rooms.do(
         SetTopic(
             actor=session.user_id,
             origin=origin_of(session, stanza),
@@ -138,6 +139,9 @@ async def _set_subject(session: XmppSession, visit: Visit, stanza: Element, subj
             topic=subject,
         )
     )
+    if not done.created and done.event_id is not None:
+        # It is his already: the others have heard it, and he hears that it is so.
+        session.send_shared(subject_again(visit, subject, stanza.get("id"), done.event_id))
 
 
 async def _without_text(session: XmppSession, visit: Visit, stanza: Element) -> None:
