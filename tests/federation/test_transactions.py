@@ -225,6 +225,26 @@ def test_a_request_of_a_server_shows_that_it_is_back() -> None:
     sailing("a.org", "b.org")(test)
 
 
+def test_a_server_that_is_heard_from_just_after_a_try_is_tried_soon() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        room_id, users = await shared(ships)
+        await launch(ships)
+        sea.part("a.org", "b.org")
+        await ships[0].party.say(users[0], room_id, "missed")
+        # Hours: the next try is most of an hour away.
+        await asyncio.sleep(5 * 3600)
+        before = sends(sea, "a.org", "b.org")
+        while sends(sea, "a.org", "b.org") == before:  # noqa: ASYNC110 (virtual time)
+            await asyncio.sleep(1)
+        sea.heal()
+        await asyncio.sleep(3)
+        await ships[1].party.say(users[1], room_id, "I am here")
+        await asyncio.sleep(15)
+        assert sorted(await bodies(ships[1], room_id)) == ["I am here", "missed"]
+
+    sailing("a.org", "b.org")(test)
+
+
 def test_who_hears() -> None:
     """A kicked server hears of the kick and of nothing behind it; a denied one of nothing."""
 

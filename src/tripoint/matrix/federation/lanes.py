@@ -273,6 +273,11 @@ class Lane:
         self.edus.clear()
         self._fall_behind()
 
+    def retry_by(self, at_ms: int) -> None:
+        """It may be up: try again at this time, if that is sooner."""
+        if self.failing is not None and at_ms < self.failing.retry_at_ms:
+            self.failing = Failing(self.failing.since_ms, at_ms, self.failing.interval_ms)
+
     def hold(self) -> None:
         """What is on its way may have arrived, or not: it is unanswered, if it was sent at all."""
         parcel, self.parcel = self.parcel, None

@@ -192,7 +192,11 @@ class Sender:
     def heard_from(self, server: ServerName) -> None:
         """A request of another server has come and is proven to be its: it is up."""
         lane = self._lanes.get(server)
-        if lane is None or lane.failing is None or self._now_ms() - lane.tried_at_ms < HEARD_MS:
+        if lane is None or lane.failing is None:
+            return
+        if self._now_ms() - lane.tried_at_ms < HEARD_MS:
+            # Tried a moment ago, perhaps just before it was up: soon again, and not only when its turn comes.
+            lane.retry_by(lane.tried_at_ms + HEARD_MS)
             return
         if lane.has_work:
             # Before those of which nothing is known.
