@@ -135,7 +135,7 @@ class People:
 
     async def receipt(self) -> None:
         said = await self.ask("GET", f"{C}/rooms/{self.room}/messages?dir=b&limit=1")
-        event: object = said["chunk"][0]["event_id"]  # type: ignore[index]
+        event: object = said["chunk"][0]["event_id"]  # type: ignore[index]  # the answer is JSON
         await self.ask("POST", f"{C}/rooms/{self.room}/receipt/m.read/{quote(str(event), safe='')}", {})
 
     async def log_in_matrix(self) -> None:

@@ -91,20 +91,20 @@ class Scene:
         room = await settled_room(self.two, new)
         wanted = {RoomMoved(user_id, self.room_id, new) for user_id in people}
         async with asyncio.timeout(15):
-            while not wanted <= {one for one in self.told if isinstance(one, RoomMoved)}:  # noqa: ASYNC110
+            while not wanted <= {one for one in self.told if isinstance(one, RoomMoved)}:  # noqa: ASYNC110 (bounded above)
                 await asyncio.sleep(0.02)
         return room
 
     async def refusals(self, count: int) -> list[MoveRefused]:
         async with asyncio.timeout(15):
-            while len(found := [one for one in self.told if isinstance(one, MoveRefused)]) < count:  # noqa: ASYNC110
+            while len(found := [one for one in self.told if isinstance(one, MoveRefused)]) < count:  # noqa: ASYNC110 (bounded above)
                 await asyncio.sleep(0.02)
         return found
 
 
 async def settled_room(app: App, room_id: RoomId) -> Room:
     async with asyncio.timeout(15):
-        while (room := await app.middle.loaded.find(room_id)) is None or room.outside:  # noqa: ASYNC110
+        while (room := await app.middle.loaded.find(room_id)) is None or room.outside:  # noqa: ASYNC110 (bounded above)
             await asyncio.sleep(0.02)
     return room
 
@@ -301,7 +301,7 @@ def test_who_was_away_finds_the_new_room(tmp_path: Path) -> None:
             await until(at.two, at.room_id, lambda room: said(room)[-1:] == ["2"])
             for user_id in (at.bob, at.dora):
                 async with asyncio.timeout(10):
-                    while at.two.middle.presence.is_on_a_view(user_id):  # noqa: ASYNC110
+                    while at.two.middle.presence.is_on_a_view(user_id):  # noqa: ASYNC110 (bounded above)
                         await asyncio.sleep(0.02)
             new = await at.upgrade(at.one, at.alice)
             await until(at.two, at.room_id, lambda room: replacement_of(room) == new)
@@ -367,7 +367,7 @@ def test_members_of_other_servers_are_invited_where_the_room_is_not_open(tmp_pat
             await at.moved(new, at.bob, at.dora)
             room = await room_of(at.two, new)
             async with asyncio.timeout(45):
-                while room.membership(at.carol) != "invite":  # noqa: ASYNC110
+                while room.membership(at.carol) != "invite":  # noqa: ASYNC110 (bounded above)
                     await asyncio.sleep(0.02)
 
     run(work, 60)
