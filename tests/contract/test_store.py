@@ -19,6 +19,7 @@ from tripoint.store.writes import (
     CompleteStates,
     DropAccount,
     DropRoom,
+    ForgetWordsGone,
     PlaceEvent,
     PutAccount,
     PutAccountData,
@@ -838,5 +839,25 @@ def test_what_is_published(on_store: OnStore) -> None:
         assert await store.load_nodes(ALICE) == [] and await store.load_node_items(ALICE, "tune", 10) == []
         assert await store.load_node_subscriptions(ALICE) == []
         assert await store.load_nodes(BOB) == [PutNode(BOB, "tune", b"[]")]
+
+    on_store(test)
+
+def test_words_that_a_full_text_index_has_to_lose(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        named = event(3, type="m.room.name", state_key="")
+        member = event(4, type="m.room.member", state_key=ALICE)
+        outlier = event(5, position=None)
+        await write(store, room(1), event(1), event(2), named, member, outlier, room(2), event(6, 2))
+        assert await store.load_words_gone(10) == []
+        redacted = [ReplaceEventJson(key, 8, b"{}", EventId("$r")) for key in (1, 3, 4, 5)]
+        await write(store, *redacted)
+        gone = await store.load_words_gone(10)
+        assert [(one.event_key, one.room_key, one.json) for one in gone] == [(1, 1, event(1).json), (3, 1, named.json)]
+        assert [one.position for one in gone] == [event(1).position, named.position]
+        assert await store.load_words_gone(1) == gone[:1]
+        await write(store, ForgetWordsGone(gone[0].number))
+        assert await store.load_words_gone(10) == gone[1:]
+        await write(store, ForgetWordsGone(gone[1].number), DropRoom(2))
+        assert [one.event_key for one in await store.load_words_gone(10)] == [6]
 
     on_store(test)

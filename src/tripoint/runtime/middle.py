@@ -39,6 +39,7 @@ from tripoint.rooms.entering import Entering
 from tripoint.rooms.entry import Entry
 from tripoint.rooms.ephemeral import Receipts, Typing
 from tripoint.rooms.following import Following
+from tripoint.rooms.indexing import Indexing
 from tripoint.rooms.invitations import Invitations
 from tripoint.rooms.keeping import Keeping
 from tripoint.rooms.limits import Limits
@@ -69,7 +70,8 @@ from tripoint.rooms.turns import Turns
 from tripoint.rooms.upgrading import Upgrading
 from tripoint.rooms.warden import Warden
 from tripoint.rooms.writer import Writer
-from tripoint.store.interface import Store, StoreError
+from tripoint.store.interface import SearchIndex, Store, StoreError
+from tripoint.store.search import SqliteSearch
 from tripoint.store.stream import Stream
 
 log = structlog.get_logger("tripoint")
@@ -114,6 +116,7 @@ class Middle:
     upgrading: Upgrading
     following: Following
     direct_invitations: DirectInvitations
+    indexing: Indexing
 
     def reload(self, config: Config) -> None:
         """Take up changed limits and registration."""
@@ -128,6 +131,7 @@ class Middle:
         await self.following.close()
         await self.upgrading.close()
         await self.elsewhere.close()
+        await self.indexing.close()
         await self.store.close()
         self.passwords.close()
 
@@ -142,14 +146,15 @@ async def build_middle(
     key: SigningKey,
     *,
     secret: bytes,
+    index_of_words: SearchIndex | None = None,
     end_guests: bool = True,
     clock: Callable[[], int] = clock_ms,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Middle:
     """Wire the middle and start it.
 
-    `secret`: 32 bytes of this server's own, the same at every start. `end_guests`: guests that a stopped
-    server left behind are ended; not where a server may be running beside this process.
+    `secret`: 32 bytes of this server's own, the same at every start. `index_of_words` None: in memory. `end_guests`:
+    guests that a stopped server left behind are ended; not where a server may be running beside this process.
     """
     server = server_name(config)
     loop = asyncio.get_running_loop()
@@ -287,6 +292,9 @@ async def build_middle(
         people=people,
         limits=room_limits,
     )
+    indexing = Indexing(store, stream, index_of_words if index_of_words is not None else SqliteSearch(None))
+    await indexing.start()
+    hub.watch_all_rooms(indexing.room_changed)
     reader = Reader(
         loaded,
         store,
@@ -300,6 +308,7 @@ async def build_middle(
         lambda: stream.committed,
         Abroad(door, elsewhere, monotonic),
         blocks,
+        indexing,
     )
     accounts.leave_rooms = _leaver(service, index.load, index.unload)
     accounts.rename = _renamer(service)
@@ -341,6 +350,7 @@ async def build_middle(
         upgrading,
         following,
         direct_invitations,
+        indexing,
     )
 
 

@@ -342,6 +342,13 @@ class PutUnanswered(Struct, frozen=True):
     body: bytes
 
 
+class ForgetWordsGone(Struct, frozen=True):
+    """What a full-text index has lost up to this number was taken out of it. The store notes by itself what is to be
+    taken out: with ReplaceEventJson and DropRoom."""
+
+    upto: int
+
+
 class PutStagedPdu(Struct, frozen=True):
     """A PDU that was acknowledged and cannot be judged yet; `json` is as it was received. A `room_key` of None
     forgets it. One that is there already stays as it is."""
@@ -424,6 +431,7 @@ Write = (
     | PutDestination
     | PutMissedRoom
     | PutUnanswered
+    | ForgetWordsGone
     | PutStagedPdu
     | PutMedia
     | PutMediaLink
