@@ -283,6 +283,8 @@ def test_memberships_aliases_receipts_names(on_store: OnStore) -> None:
             PutReceipt(1, BOB, "m.read", "$thread", EventId("$1"), 3, 10),
             PutName("muc_nick", "!room", ALICE, "Al"),
             PutName("muc_nick", "!room", ALICE, "Ally"),
+            PutName("muc_nick", "!room", BOB, "Bo"),
+            PutName("muc_nick", "!room", BOB, None),
             PutMeta("key", "one"),
             PutMeta("key", "two"),
         )

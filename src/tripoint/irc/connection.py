@@ -25,8 +25,10 @@ from tripoint.irc.wire import MAX_BODY_BYTES, Line
 
 CAP_VALUES_VERSION = 302
 # Older clients have one line for the whole list. multiline is useless without its value, which they are not shown;
-# renaming and metadata came long after 302, and are asked for by nobody else.
-ONLY_FROM_302 = frozenset({"draft/multiline", "draft/channel-rename", "draft/metadata-2"})
+# renaming, metadata and searching came long after 302, and are asked for by nobody else.
+ONLY_FROM_302 = frozenset(
+    {"draft/multiline", "draft/channel-rename", "draft/metadata-2", "draft/search", "soju.im/search"}
+)
 # spec: IRCv3 sasl-3.1: chunks of 400 bytes; "the server MAY place a limit on the total length of a response".
 SASL_CHUNK = 400
 SASL_MAX_RESPONSE = 8 * SASL_CHUNK

@@ -141,12 +141,16 @@ class Kick(Command, frozen=True):
     room_id: RoomId
     target: UserId
     reason: str | None = None
+    sweep: bool = False
 
 
 class Ban(Command, frozen=True):
+    """`sweep`, here and in Kick: what they said since they came in goes too, where the actor may take it back."""
+
     room_id: RoomId
     target: UserId
     reason: str | None = None
+    sweep: bool = False
 
 
 class Unban(Command, frozen=True):

@@ -6,6 +6,7 @@ lost, broken or of another database; the sends of others do not wait for it.  do
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import orjson
@@ -15,7 +16,7 @@ from tripoint.core.ids import EventId
 from tripoint.core.json_view import object_at, text_at
 from tripoint.core.searchable import searchable_text
 from tripoint.core.words import Question, words_of
-from tripoint.rooms.changes import EventCommitted, RoomChange
+from tripoint.rooms.changes import EventCommitted, RoomChange, Swept
 from tripoint.store.interface import Document, Reached, SearchIndex, SearchStore, StoreError
 from tripoint.store.stream import Stream
 from tripoint.store.writes import ForgetWordsGone
@@ -40,6 +41,7 @@ class Indexing:
         self._index = index
         self._reached = NOTHING
         self._behind = asyncio.Event()
+        self._redacted = asyncio.Event()
         self._one = asyncio.Lock()
 
     async def start(self) -> None:
@@ -57,12 +59,18 @@ class Indexing:
     def room_changed(self, change: RoomChange) -> None:
         if type(change) is EventCommitted:
             self._behind.set()
+            if change.event.type == "m.room.redaction":
+                self._redacted.set()
+        elif type(change) is Swept:
+            self._behind.set()
+            self._redacted.set()
 
     async def run(self) -> None:
         """Follow for as long as the server runs."""
         while True:
             await self._behind.wait()
             self._behind.clear()
+            self._redacted.clear()
             try:
                 while await self._step():
                     pass
@@ -71,16 +79,22 @@ class Indexing:
                     more = await self._index.tidy()
             except StoreError as error:
                 log.error("search.not_indexed", error=str(error))
-            await asyncio.sleep(DELAY_S)
+            with suppress(TimeoutError):
+                # What is taken back does not wait: until then its words are on the disk.
+                await asyncio.wait_for(self._redacted.wait(), DELAY_S)
 
     async def find(
         self, question: Question, rooms: Sequence[int] | None, *, before: int | None, limit: int
     ) -> Sequence[int]:
         """SearchIndex.find, with everything in it that was committed before."""
+        await self.level()
+        return await self._index.find(question, rooms, before=before, limit=limit)
+
+    async def level(self) -> None:
+        """Take up what was committed so far, unless that is very much."""
         for _ in range(LEVEL):
             if not await self._step():
-                break
-        return await self._index.find(question, rooms, before=before, limit=limit)
+                return
 
     async def close(self) -> None:
         await self._index.close()

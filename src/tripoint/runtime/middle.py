@@ -65,6 +65,7 @@ from tripoint.rooms.room_passwords import RoomPasswords
 from tripoint.rooms.service import Service
 from tripoint.rooms.serving import Serving
 from tripoint.rooms.state_groups import StateGroups
+from tripoint.rooms.sweeping import Sweeping
 from tripoint.rooms.transaction import Signer
 from tripoint.rooms.turns import Turns
 from tripoint.rooms.upgrading import Upgrading
@@ -117,6 +118,7 @@ class Middle:
     following: Following
     direct_invitations: DirectInvitations
     indexing: Indexing
+    sweeping: Sweeping
 
     def reload(self, config: Config) -> None:
         """Take up changed limits and registration."""
@@ -127,6 +129,7 @@ class Middle:
     async def close(self) -> None:
         """End what is asked of other servers, write what is queued, close the store."""
         await self.warden.close()
+        await self.sweeping.close()
         await self.direct_invitations.close()
         await self.following.close()
         await self.upgrading.close()
@@ -316,9 +319,12 @@ async def build_middle(
     accounts.unpublish = nodes.drop_all
     name_table = StoredNames(store, stream, _name_lost)
     serving = Serving(loaded, store)
+    sweeping = Sweeping(loaded, writer, store, room_bus, report_bug)
+    hub.watch_all_rooms(sweeping.room_changed)
     warden = Warden(server, loaded, membership.ban)
     hub.watch_all_rooms(warden.room_changed)
     await accounts.start(end_guests=end_guests)
+    await sweeping.start()
     return Middle(
         store,
         stream,
@@ -351,6 +357,7 @@ async def build_middle(
         following,
         direct_invitations,
         indexing,
+        sweeping,
     )
 
 

@@ -193,7 +193,8 @@ class MemoryStore:
             case PutRegistrationToken():
                 self.registration_tokens[write.token] = write
             case PutName():
-                self.names.setdefault((write.kind, write.scope), {})[write.key] = write.value
+                names = self.names.setdefault((write.kind, write.scope), {})
+                _put(names, write.key, write.value or "", write.value is None)
             case PutWaitingRedaction():
                 self.waiting_redactions.setdefault(write.target, set()).add(write.redaction)
             case PutPartialRoom():

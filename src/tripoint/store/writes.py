@@ -264,12 +264,12 @@ class PutRegistrationToken(Struct, frozen=True):
 
 
 class PutName(Struct, frozen=True):
-    """nickmap, slugmap and their kin (docs/mapping.md 0)."""
+    """nickmap, slugmap and their kin (docs/mapping.md 0). A `value` of None takes it away."""
 
     kind: str
     scope: str
     key: str
-    value: str
+    value: str | None
 
 
 class PutClosedRoom(Struct, frozen=True):

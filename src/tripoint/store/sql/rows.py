@@ -385,6 +385,11 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "DELETE FROM missed_rooms WHERE server = ? AND room_key = ?",
         lambda w: (w.server, w.room_key),
     ),
+    PutName: (
+        "value",
+        "DELETE FROM names WHERE kind = ? AND scope = ? AND key = ?",
+        lambda w: (w.kind, w.scope, w.key),
+    ),
     PutUnanswered: (
         "txn_id",
         "DELETE FROM unanswered_transactions WHERE server = ?",
