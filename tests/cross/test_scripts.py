@@ -1,7 +1,7 @@
 """Every file in scripts/: three protocols in one script, in memory and over real sockets.
 
-A script is lines of `who protocol sign text`; with `# servers: remote.org` above them there is another server too, whose
-people are called `who@remote.org`:
+A script is lines of `who protocol sign text`; with `# servers: remote.org` above them there is another server too,
+whose people are called `who@remote.org`:
   =   logs in: `account [caps]` or `guest [caps]`; for XMPP `account [silent]`
   >   sends: a line, a stanza, or for Matrix `say #alias words` or `METHOD path [body]`
   <   is the next thing that must come; `*` stands for anything, «name» for an id that is the same wherever
