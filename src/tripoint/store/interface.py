@@ -11,6 +11,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
+from tripoint.store.device_store import DeviceStore
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
@@ -284,7 +285,7 @@ class MediaStore(Writer, Protocol):
         """Whether a user of this server is joined to a room."""
 
 
-class Store(RoomStore, AccountStore, KeyStore, FederationStore, MediaStore, Protocol):
+class Store(RoomStore, AccountStore, KeyStore, FederationStore, MediaStore, DeviceStore, Protocol):
     """Everything, as runtime opens and closes it."""
 
     async def close(self) -> None:
