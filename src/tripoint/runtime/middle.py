@@ -17,7 +17,9 @@ from tripoint.accounts.devices import Devices
 from tripoint.accounts.nodes import Nodes
 from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.refusals import AccountRefused
+from tripoint.accounts.server_bans import ServerBans
 from tripoint.accounts.service import Accounts, Registration
+from tripoint.accounts.vhosts import Vhosts
 from tripoint.bus.local import LocalBus
 from tripoint.config.load import only_loopback, registration_mode, server_name
 from tripoint.config.options import Config
@@ -179,6 +181,8 @@ async def build_middle(
         passwords,
         Devices(store, stream, user_bus, clock, config.accounts.token_life_s * 1000),
         AccountData(store, stream, user_bus),
+        ServerBans(store, stream, clock),
+        Vhosts(server, store, stream),
         clock,
     )
 

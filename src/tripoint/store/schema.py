@@ -4,7 +4,7 @@ A test upgrades the first schema step by step and compares it with this file. Ke
 small integers so that state groups and indexes stay small; a room's key stands for its id in every table.
 """
 
-SCHEMA_VERSION = "0007"
+SCHEMA_VERSION = "0010"
 
 STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -126,4 +126,10 @@ STATEMENTS: tuple[str, ...] = (
     """CREATE TABLE node_subscriptions (
         user_id TEXT NOT NULL, node TEXT NOT NULL, jid TEXT NOT NULL, subscriber TEXT NOT NULL,
         PRIMARY KEY (user_id, node, jid)) WITHOUT ROWID""",
+    # Bans from this server, and hosts that IRC shows of accounts (migration 0010).
+    """CREATE TABLE server_bans (
+        kind TEXT NOT NULL, mask TEXT NOT NULL, reason TEXT NOT NULL, setter TEXT NOT NULL,
+        created_ts_ms INTEGER NOT NULL, expires_ts_ms INTEGER, PRIMARY KEY (kind, mask)) WITHOUT ROWID""",
+    """CREATE TABLE vhosts (
+        user_id TEXT PRIMARY KEY, host TEXT NOT NULL, state TEXT NOT NULL) WITHOUT ROWID""",
 )

@@ -92,6 +92,9 @@ ACCOUNT_REFUSALS: Final[dict[AccountRefusal, str | tuple[str, str]]] = {
     AccountRefusal.WRONG_CREDENTIALS: "not-authorized",
     AccountRefusal.DEACTIVATED: "forbidden",
     AccountRefusal.LOCKED: "forbidden",
+    AccountRefusal.BANNED: "forbidden",
+    AccountRefusal.TOO_MANY_BANS: "resource-constraint",
+    AccountRefusal.BAD_VHOST: "not-acceptable",
     AccountRefusal.GUESTS_OFF: "not-allowed",
     AccountRefusal.TOO_MANY_GUESTS: "resource-constraint",
     AccountRefusal.UNKNOWN_TOKEN: "not-authorized",
@@ -139,6 +142,8 @@ NODE_REFUSALS: Final[dict[NodeRefusal, tuple[str, str, str]]] = {
 _SASL: Final[dict[AccountRefusal, str]] = {
     AccountRefusal.DEACTIVATED: "account-disabled",
     AccountRefusal.LOCKED: "account-disabled",
+    # docs/mapping.md 18.3: as for an account that is suspended
+    AccountRefusal.BANNED: "account-disabled",
     AccountRefusal.RATE_LIMITED: "temporary-auth-failure",
     AccountRefusal.SERVER_BUSY: "temporary-auth-failure",
     AccountRefusal.TLS_REQUIRED: "encryption-required",
