@@ -20,6 +20,7 @@ ROOM_ERRORS: dict[Refusal, tuple[int, str]] = {
     Refusal.POWER_TOO_LOW: (403, "M_FORBIDDEN"),
     Refusal.RANK_IMPOSSIBLE: (403, "M_FORBIDDEN"),
     Refusal.SAME_POWER: (403, "M_FORBIDDEN"),
+    Refusal.NO_AUTHORITY: (403, "M_FORBIDDEN"),
     Refusal.CANNOT_SPEAK: (403, "M_FORBIDDEN"),
     Refusal.SLOW_MODE: (429, "M_LIMIT_EXCEEDED"),
     Refusal.SERVER_DENIED: (403, "M_FORBIDDEN"),

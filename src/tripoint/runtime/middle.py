@@ -271,6 +271,8 @@ async def build_middle(
     hub.watch_all_rooms(following.room_changed)
     hub.watch_users(following.user_changed)
     service = Service(
+        server,
+        loaded,
         membership=membership,
         messages=messages,
         passwords=room_passwords,

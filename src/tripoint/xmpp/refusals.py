@@ -54,6 +54,7 @@ REFUSALS: Final[dict[Refusal, str | tuple[str, str]]] = {
     Refusal.POWER_TOO_LOW: "forbidden",
     Refusal.RANK_IMPOSSIBLE: "not-allowed",
     Refusal.SAME_POWER: "not-allowed",
+    Refusal.NO_AUTHORITY: "not-allowed",
     Refusal.CANNOT_SPEAK: "forbidden",
     Refusal.SLOW_MODE: ("policy-violation", "wait"),  # spec: XEP-0500 6
     Refusal.SERVER_DENIED: "forbidden",
