@@ -134,6 +134,12 @@ class AccountService(Protocol):
     async def check_password(self, name: str, password: str, *, address: str) -> Account:
         """WRONG_CREDENTIALS (the same for unknown users), DEACTIVATED, LOCKED, RATE_LIMITED."""
 
+    async def check_secret(self, account: Account, hash: str, given: str, *, address: str) -> None:
+        """Whether `given` is the password of a hash (core/password_hash.py) that the configuration has for an account.
+
+        WRONG_CREDENTIALS, RATE_LIMITED: wrong ones count with wrong passwords of the account.
+        """
+
     async def scram_verifier(self, name: str, hash_name: str) -> ScramVerifier:
         """The stored form for SCRAM ("sha256", "sha1"); for unknown users a stable fake that never matches."""
 

@@ -385,6 +385,11 @@ class Accounts:
         right = await self._passwords.check(user_id, password)
         return self._checked(account if right else None, user_id, address)
 
+    async def check_secret(self, account: Account, hash: str, given: str, *, address: str) -> None:
+        self._passwords.check_may_try(account.user_id, address)
+        right = await self._passwords.check_hash(hash, given)
+        self._checked(account if right else None, account.user_id, address)
+
     async def scram_verifier(self, name: str, hash_name: str) -> ScramVerifier:
         return await self._passwords.verifier(self.user_id(name), hash_name)
 
