@@ -76,6 +76,9 @@ CAPABILITIES: dict[str, Capability] = {
         Capability("draft/account-registration", "IRCv3 account-registration"),
         Capability(CHANNEL_RENAME, "IRCv3 channel-rename"),
         Capability("draft/chathistory", "IRCv3 chathistory"),
+        Capability("draft/search", "IRCv3 search"),
+        # COMPAT: the name under which clients ask for it today.
+        Capability("soju.im/search", "IRCv3 search"),
         Capability("draft/event-playback", "IRCv3 chathistory"),
         Capability(EXTENDED_ISUPPORT, "IRCv3 extended-isupport"),
         Capability("draft/message-redaction", "IRCv3 message-redaction"),

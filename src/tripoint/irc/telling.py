@@ -19,8 +19,10 @@ from tripoint.irc.events import (
     FORMS,
     appearing,
     flag_changes,
+    is_msgid,
     member_event,
     reaction_to,
+    redact_line,
     redaction_to,
     spoken_event,
     spoken_to,
@@ -31,7 +33,7 @@ from tripoint.irc.monitors import Monitors
 from tripoint.irc.moving import Moving
 from tripoint.irc.names import is_nick
 from tripoint.irc.projection import Names, channel_flags
-from tripoint.irc.render import Audience, Outgoing, fitted, one_line
+from tripoint.irc.render import Audience, Outgoing, fitted, one_line, server_line
 from tripoint.irc.resets import reset_lines
 from tripoint.irc.sessions import Sessions
 from tripoint.irc.wire import seal
@@ -46,6 +48,7 @@ from tripoint.rooms.changes import (
     RoomMoved,
     SessionsEnded,
     StateReset,
+    Swept,
     TypingChanged,
     UserChange,
 )
@@ -88,6 +91,8 @@ class Teller:
             self._typing(channel, change)
         elif isinstance(change, DirectoryChanged) and not channel.direct:
             self._directory_changed(channel)
+        elif isinstance(change, Swept) and not channel.direct:
+            self._swept(channel, change)
 
     def _event(self, channel: Channel, change: EventCommitted) -> None:
         kind = change.event.type
@@ -106,6 +111,21 @@ class Teller:
                 self._tell(channel, change, form(channel, change), spoken=spoken)
             if kind == TLS_ONLY:
                 self._for_tls_alone(channel)
+
+    def _swept(self, channel: Channel, change: Swept) -> None:
+        """Lines that are gone, one by one to who has asked for that, and that they are to the others. MAPPING 9.8"""
+        event = change.because
+        for gone in change.gone:
+            if is_msgid(gone.event_id):
+                channel.tell(redact_line(self._names, event, channel.name, gone.event_id))
+        if not change.count:
+            return
+        writer, by = self._names.nick(UserId(event.state_key or "")), self._names.nick(event.sender)
+        text = f"{change.count} {'message' if change.count == 1 else 'messages'} of {writer} removed by {by}"
+        notice = server_line(self._names.server, "NOTICE", (channel.name, text))
+        for session in list(channel.sessions.values()):
+            if channel.hears(session) and not session.audience & Audience.REDACTION:
+                session.shown(notice, own=False)
 
     def _tell(self, channel: Channel, change: EventCommitted, outs: list[Outgoing], *, spoken: bool) -> None:
         """The asking session hears it as the answer to its command; without echo-message not what it said."""

@@ -13,6 +13,7 @@ from tripoint.matrix.client.events import EventEndpoints
 from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.client.media import MediaEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
+from tripoint.matrix.client.search import SearchEndpoints
 from tripoint.matrix.client.server import ServerInfo
 from tripoint.matrix.client.spaces import SpaceClientEndpoints
 from tripoint.matrix.client.sync import SyncEndpoints
@@ -53,6 +54,7 @@ ENDPOINT_CLASSES = (
     EphemeralEndpoints,
     SyncEndpoints,
     MediaEndpoints,
+    SearchEndpoints,
     FederationInfo,
     KeyEndpoints,
     NotaryEndpoints,
@@ -119,6 +121,7 @@ class MatrixFrontEnd:
             OpenIdEndpoints(server, accounts, secret, now_ms),
             SpaceClientEndpoints(reader),
             MediaEndpoints(media, server),
+            SearchEndpoints(reader, renderer, sync),
         ):
             router.add(module)
         if federated is not None:

@@ -17,7 +17,7 @@ from tripoint.core.room_version import RoomVersion
 from tripoint.core.stream_position import StreamPosition
 from tripoint.rooms.blocking import BlockList
 from tripoint.rooms.commands import Command, Done
-from tripoint.rooms.history import HistoryItem, HistoryPage, HistoryQuery
+from tripoint.rooms.history import HistoryItem, HistoryPage, HistoryQuery, SearchPage, SearchQuery
 
 StateMap = Mapping[tuple[str, str], Event]
 
@@ -247,8 +247,12 @@ class RoomReader(Protocol):
 
     def shares_room(self, one: UserId, other: UserId) -> bool: ...
     async def history(self, query: HistoryQuery) -> HistoryPage: ...
+    async def search(self, query: SearchQuery) -> SearchPage: ...
     async def displayname_at(self, room_id: RoomId, user_id: UserId, position: int) -> str | None:
         """What a member was called in the room when the event at this position was sent."""
+
+    async def member_at(self, room_id: RoomId, user_id: UserId, position: int) -> Event | None:
+        """The m.room.member event that stood when the event at this position was sent."""
 
     async def position_before(self, room_id: RoomId, ts_ms: int) -> int:
         """The position of the last event before this time (ms since 1970), for ByPosition; 0 without one."""

@@ -39,6 +39,7 @@ from tripoint.runtime.reload import waiting_for_restart
 from tripoint.runtime.traffic import build_traffic
 from tripoint.runtime.welcome_page import WelcomePage
 from tripoint.store.interface import Store
+from tripoint.store.search import SqliteSearch
 from tripoint.store.sqlite import SqliteStore
 from tripoint.xmpp.frontend import XmppFrontEnd
 from tripoint.xmpp.options import XmppOptions
@@ -81,7 +82,9 @@ class App:
         store = self._store if self._store is not None else SqliteStore(folder.database)
         secret = folder.secret()
         key, old_keys = folder.signing_key(), folder.old_keys()
-        self.middle = middle = await build_middle(config, store, key, secret=secret)
+        self.middle = middle = await build_middle(
+            config, store, key, secret=secret, index_of_words=SqliteSearch(folder.search_index)
+        )
         self.federation = build_federation(config, store, middle.stream, key, old_keys, self._names, clock_ms)
         self.traffic = build_traffic(config, middle, self.federation.trust, clock_ms, report_bug)
         middle.hub.watch_all_rooms(self._count)
@@ -157,6 +160,7 @@ class App:
             asyncio.create_task(self.xmpp.run()),
             asyncio.create_task(self._sweep()),
             asyncio.create_task(self._sweep_media()),
+            asyncio.create_task(middle.indexing.run()),
         ]
 
     def _pages(self, page: WelcomePage) -> Callable[[Request], Awaitable[Response | None]]:

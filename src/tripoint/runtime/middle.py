@@ -41,6 +41,7 @@ from tripoint.rooms.entering import Entering
 from tripoint.rooms.entry import Entry
 from tripoint.rooms.ephemeral import Receipts, Typing
 from tripoint.rooms.following import Following
+from tripoint.rooms.indexing import Indexing
 from tripoint.rooms.invitations import Invitations
 from tripoint.rooms.keeping import Keeping
 from tripoint.rooms.limits import Limits
@@ -66,12 +67,14 @@ from tripoint.rooms.room_passwords import RoomPasswords
 from tripoint.rooms.service import Service
 from tripoint.rooms.serving import Serving
 from tripoint.rooms.state_groups import StateGroups
+from tripoint.rooms.sweeping import Sweeping
 from tripoint.rooms.transaction import Signer
 from tripoint.rooms.turns import Turns
 from tripoint.rooms.upgrading import Upgrading
 from tripoint.rooms.warden import Warden
 from tripoint.rooms.writer import Writer
-from tripoint.store.interface import Store, StoreError
+from tripoint.store.interface import SearchIndex, Store, StoreError
+from tripoint.store.search import SqliteSearch
 from tripoint.store.stream import Stream
 
 log = structlog.get_logger("tripoint")
@@ -116,6 +119,8 @@ class Middle:
     upgrading: Upgrading
     following: Following
     direct_invitations: DirectInvitations
+    indexing: Indexing
+    sweeping: Sweeping
 
     def reload(self, config: Config) -> None:
         """Take up changed limits and registration."""
@@ -126,10 +131,12 @@ class Middle:
     async def close(self) -> None:
         """End what is asked of other servers, write what is queued, close the store."""
         await self.warden.close()
+        await self.sweeping.close()
         await self.direct_invitations.close()
         await self.following.close()
         await self.upgrading.close()
         await self.elsewhere.close()
+        await self.indexing.close()
         await self.store.close()
         self.passwords.close()
 
@@ -144,14 +151,15 @@ async def build_middle(
     key: SigningKey,
     *,
     secret: bytes,
+    index_of_words: SearchIndex | None = None,
     end_guests: bool = True,
     clock: Callable[[], int] = clock_ms,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Middle:
     """Wire the middle and start it.
 
-    `secret`: 32 bytes of this server's own, the same at every start. `end_guests`: guests that a stopped
-    server left behind are ended; not where a server may be running beside this process.
+    `secret`: 32 bytes of this server's own, the same at every start. `index_of_words` None: in memory. `end_guests`:
+    guests that a stopped server left behind are ended; not where a server may be running beside this process.
     """
     server = server_name(config)
     loop = asyncio.get_running_loop()
@@ -293,6 +301,9 @@ async def build_middle(
         people=people,
         limits=room_limits,
     )
+    indexing = Indexing(store, stream, index_of_words if index_of_words is not None else SqliteSearch(None))
+    await indexing.start()
+    hub.watch_all_rooms(indexing.room_changed)
     reader = Reader(
         loaded,
         store,
@@ -306,6 +317,7 @@ async def build_middle(
         lambda: stream.committed,
         Abroad(door, elsewhere, monotonic),
         blocks,
+        indexing,
     )
     accounts.leave_rooms = _leaver(service, index.load, index.unload)
     accounts.rename = _renamer(service)
@@ -313,9 +325,12 @@ async def build_middle(
     accounts.unpublish = nodes.drop_all
     name_table = StoredNames(store, stream, _name_lost)
     serving = Serving(loaded, store)
+    sweeping = Sweeping(loaded, writer, store, room_bus, report_bug)
+    hub.watch_all_rooms(sweeping.room_changed)
     warden = Warden(server, loaded, membership.ban)
     hub.watch_all_rooms(warden.room_changed)
     await accounts.start(end_guests=end_guests)
+    await sweeping.start()
     return Middle(
         store,
         stream,
@@ -347,6 +362,8 @@ async def build_middle(
         upgrading,
         following,
         direct_invitations,
+        indexing,
+        sweeping,
     )
 
 

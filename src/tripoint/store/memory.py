@@ -10,13 +10,14 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
-from tripoint.store.interface import MEDIA_BLOCK, Done, MembershipRow, StoredEvent, StoreError
+from tripoint.store.interface import MEDIA_BLOCK, Done, MembershipRow, StoredEvent, StoreError, WordsGone
 from tripoint.store.writes import (
     AddEvent,
     AddStateGroup,
     CompleteStates,
     DropAccount,
     DropRoom,
+    ForgetWordsGone,
     PlaceEvent,
     PutAccount,
     PutAccountData,
@@ -102,6 +103,7 @@ class MemoryStore:
         self.destinations: dict[ServerName, PutDestination] = {}
         self.missed_rooms: dict[tuple[ServerName, int], PutMissedRoom] = {}
         self.unanswered: dict[ServerName, PutUnanswered] = {}
+        self.words_gone: list[WordsGone] = []
         self.staged: dict[EventId, PutStagedPdu] = {}
         self.media: dict[tuple[ServerName, str], PutMedia] = {}
         self.media_links: dict[str, PutMediaLink] = {}
@@ -154,6 +156,7 @@ class MemoryStore:
                 )
             case ReplaceEventJson():
                 old = self.events[write.event_key]
+                self._note_words_gone(old)
                 self.events[write.event_key] = replace(
                     old, flags=write.flags, json=write.json, redacted_by=write.redacted_by
                 )
@@ -194,7 +197,8 @@ class MemoryStore:
             case PutRegistrationToken():
                 self.registration_tokens[write.token] = write
             case PutName():
-                self.names.setdefault((write.kind, write.scope), {})[write.key] = write.value
+                names = self.names.setdefault((write.kind, write.scope), {})
+                _put(names, write.key, write.value or "", write.value is None)
             case PutWaitingRedaction():
                 self.waiting_redactions.setdefault(write.target, set()).add(write.redaction)
             case PutPartialRoom():
@@ -226,6 +230,8 @@ class MemoryStore:
                 _put(self.missed_rooms, (write.server, write.room_key), write, write.since is None)
             case PutUnanswered():
                 _put(self.unanswered, write.server, write, write.txn_id is None)
+            case ForgetWordsGone():
+                self.words_gone = [gone for gone in self.words_gone if gone.number > write.upto]
             case PutStagedPdu():
                 if write.room_key is None:
                     self.staged.pop(write.event_id, None)
@@ -245,8 +251,17 @@ class MemoryStore:
             case DropAccount():
                 self._drop_account(write.user_id)
 
+    def _note_words_gone(self, event: StoredEvent) -> None:
+        type_ = self.state_keys[event.event_key][0]
+        if event.position is not None and type_ in (None, "m.room.name", "m.room.topic"):
+            number = self.words_gone[-1].number + 1 if self.words_gone else 1
+            self.words_gone.append(
+                WordsGone(number, event.event_key, event.position, event.room_key, event.json)
+            )
+
     def _drop_room(self, room_key: int) -> None:
         for key in [key for key, event in self.events.items() if event.room_key == room_key]:
+            self._note_words_gone(self.events[key])
             del self.keys[self.events[key].event_id]
             del self.events[key], self.state_keys[key]
         _drop(self.groups, lambda _, group: group[0] == room_key)
@@ -458,6 +473,9 @@ class MemoryStore:
     async def load_log(self, after: int, limit: int) -> Sequence[StoredEvent]:
         found = [e for key, e in sorted(self.events.items()) if key > after and e.position is not None]
         return found[:limit]
+
+    async def load_words_gone(self, limit: int) -> Sequence[WordsGone]:
+        return self.words_gone[:limit]
 
     async def load_receipts_after(self, position: int) -> Sequence[PutReceipt]:
         found = [write for write in self.receipts.values() if write.position > position]

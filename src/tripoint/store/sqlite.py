@@ -13,7 +13,15 @@ from typing import Any
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.store import schema
 from tripoint.store.group_commit import GroupCommit
-from tripoint.store.interface import MEDIA_BLOCK, DatabaseTooNew, Done, MembershipRow, StoredEvent, StoreError
+from tripoint.store.interface import (
+    MEDIA_BLOCK,
+    DatabaseTooNew,
+    Done,
+    MembershipRow,
+    StoredEvent,
+    StoreError,
+    WordsGone,
+)
 from tripoint.store.sql import rows
 from tripoint.store.writes import (
     PutAccount,
@@ -374,6 +382,12 @@ class SqliteStore:
             _EVENT + "WHERE event_key > ? AND position IS NOT NULL ORDER BY event_key LIMIT ?", after, limit
         )
         return [StoredEvent(*row) for row in found]
+
+    async def load_words_gone(self, limit: int) -> Sequence[WordsGone]:
+        found = self._all(
+            "SELECT number, event_key, position, room_key, json FROM words_gone ORDER BY number LIMIT ?", limit
+        )
+        return [WordsGone(*row) for row in found]
 
     async def load_receipts_after(self, position: int) -> Sequence[PutReceipt]:
         found = self._all(

@@ -264,12 +264,12 @@ class PutRegistrationToken(Struct, frozen=True):
 
 
 class PutName(Struct, frozen=True):
-    """nickmap, slugmap and their kin (docs/mapping.md 0)."""
+    """nickmap, slugmap and their kin (docs/mapping.md 0). A `value` of None takes it away."""
 
     kind: str
     scope: str
     key: str
-    value: str
+    value: str | None
 
 
 class PutClosedRoom(Struct, frozen=True):
@@ -340,6 +340,13 @@ class PutUnanswered(Struct, frozen=True):
     server: ServerName
     txn_id: str | None
     body: bytes
+
+
+class ForgetWordsGone(Struct, frozen=True):
+    """What a full-text index has lost up to this number was taken out of it. The store notes by itself what is to be
+    taken out: with ReplaceEventJson and DropRoom."""
+
+    upto: int
 
 
 class PutStagedPdu(Struct, frozen=True):
@@ -444,6 +451,7 @@ Write = (
     | PutDestination
     | PutMissedRoom
     | PutUnanswered
+    | ForgetWordsGone
     | PutStagedPdu
     | PutMedia
     | PutMediaLink

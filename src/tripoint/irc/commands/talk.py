@@ -132,7 +132,14 @@ async def _direct_room(session: IrcSession, user_id: UserId) -> RoomId:
         usable = room is not None and not room.encrypted and replacement_of(room) is None
         if room is not None and usable and room.membership(user_id) == "join":
             return known
-    done = await session.do(OpenDirect(actor=session.user_id, target=user_id, origin=session.origin()))
+    try:
+        done = await session.do(OpenDirect(actor=session.user_id, target=user_id, origin=session.origin()))
+    except Refused as refused:
+        if refused.refusal is not Refusal.ENCRYPTED:
+            raise
+        # docs/mapping.md 15.4
+        way = f"/msg NickServ PLAINDM {session.names.nick(user_id)} opens an unencrypted one"
+        raise Refused(Refusal.ENCRYPTED, f"{refused.text}; {way}") from refused
     assert done.room_id is not None
     session.direct[user_id] = done.room_id
     await session.network.channels.settled(done.room_id)

@@ -18,6 +18,7 @@ from tripoint.store.writes import (
     CompleteStates,
     DropAccount,
     DropRoom,
+    ForgetWordsGone,
     PlaceEvent,
     PutAccount,
     PutAccountData,
@@ -298,6 +299,7 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR REPLACE INTO unanswered_transactions (server, txn_id, body) VALUES (?,?,?)",
         lambda w: (w.server, w.txn_id, w.body),
     ),
+    ForgetWordsGone: ("DELETE FROM words_gone WHERE number <= ?", lambda w: (w.upto,)),
     PutStagedPdu: (
         "INSERT OR IGNORE INTO staged_pdus (event_id, room_key, origin, json) VALUES (?,?,?,?)",
         lambda w: (w.event_id, w.room_key, w.origin, w.json),
@@ -393,6 +395,11 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "since",
         "DELETE FROM missed_rooms WHERE server = ? AND room_key = ?",
         lambda w: (w.server, w.room_key),
+    ),
+    PutName: (
+        "value",
+        "DELETE FROM names WHERE kind = ? AND scope = ? AND key = ?",
+        lambda w: (w.kind, w.scope, w.key),
     ),
     PutUnanswered: (
         "txn_id",
