@@ -46,11 +46,13 @@ from tripoint.store.writes import (
     PutRoom,
     PutRoomPassword,
     PutRosterItem,
+    PutServerBan,
     PutServerKey,
     PutStagedPdu,
     PutStrippedState,
     PutToken,
     PutUnanswered,
+    PutVhost,
     PutWaitingRedaction,
     ReplaceEventJson,
     Write,
@@ -843,6 +845,24 @@ def test_what_is_published(on_store: OnStore) -> None:
         assert await store.load_nodes(BOB) == [PutNode(BOB, "tune", b"[]")]
 
     on_store(test)
+
+
+def test_server_bans_and_vhosts(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        assert list(await store.load_server_bans()) == []
+        ban = PutServerBan("k", "eve@*", "spam", BOB, 5, None)
+        other = PutServerBan("d", "192.0.2.0/24", "", BOB, 6, 9)
+        await write(store, ban, other, PutServerBan("k", "gone@*", "", BOB, 7, None))
+        changed = PutServerBan("k", "eve@*", "more spam", ALICE, 8, 20)
+        await write(store, changed, PutServerBan("k", "gone@*", "", None, 0, None))
+        assert list(await store.load_server_bans()) == [other, changed]
+        asked = PutVhost(ALICE, "tea.users.example.org", "asked")
+        await write(store, asked, PutVhost(BOB, "b.users.example.org", "on"))
+        await write(store, PutVhost(BOB, None, "off"))
+        assert list(await store.load_vhosts()) == [asked]
+
+    on_store(test)
+
 
 def test_words_that_a_full_text_index_has_to_lose(on_store: OnStore) -> None:
     async def test(store: Store) -> None:

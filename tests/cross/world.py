@@ -21,7 +21,7 @@ from tests.federation.servers import FREE, Table
 from tests.support.media import ORIGIN, body_of
 from tests.support.middle import UNLIMITED
 from tripoint.accounts.ports import Account
-from tripoint.config.options import Accounts, Config, Limits, Listen, Media, Outbound, Server, Tls
+from tripoint.config.options import Accounts, Config, Irc, Limits, Listen, Media, Operator, Outbound, Server, Tls
 from tripoint.net.http import Request
 from tripoint.runtime.app import App
 from tripoint.runtime.data_dir import DataDir
@@ -44,6 +44,7 @@ def config(folder: Path, *, listening: bool, limits: Limits = LIMITS, name: str 
         server=Server(name=name, data_dir=str(folder)),
         accounts=Accounts(registration="open", scram_iterations=10_000, guests_per_address=100),
         limits=limits,
+        irc=Irc(operator=(Operator("opal"),)),
         media=Media(public_url=ORIGIN, upload_bytes=5_000_000),
         listen=Listen(http=free, irc=free, irc_tls=free, xmpp=free, xmpp_tls=free, federation=(), metrics=()),
     )
@@ -182,6 +183,7 @@ class XmppPerson:
         self._domain = domain
         self._parser = StreamParser()
         self._waiting: deque[Element] = deque()
+        self._ended = False
         self._pings = 0
 
     async def send(self, text: str) -> None:
@@ -192,6 +194,8 @@ class XmppPerson:
 
     async def stanza(self) -> Element:
         while not self._waiting:
+            if self._ended:
+                raise EOFError
             if not self._wire.buffer:
                 await self._wire.more()
             data, self._wire.buffer = self._wire.buffer, b""
@@ -200,7 +204,7 @@ class XmppPerson:
                 if isinstance(event, Element):
                     self._waiting.append(event)
                 elif not isinstance(event, StreamOpened):
-                    raise EOFError
+                    self._ended = True
         return self._waiting.popleft()
 
     async def pending(self) -> list[str]:

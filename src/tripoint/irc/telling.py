@@ -213,7 +213,7 @@ class Teller:
         out = Outgoing(
             [f":{names.mask(event.sender)} INVITE {names.nick(user_id)} {channel.name}"],
             ts_ms=event.origin_server_ts,
-            account=names.account(event.sender),
+            who=names.who(event.sender),
             requires=int(Audience.INVITE_NOTIFY),
         )
         for session in channel.sessions.values():
@@ -371,7 +371,7 @@ class Teller:
                     self._wants_to_talk(change.user_id, event.sender, encrypted=room.encrypted)
                 return
             line = f":{names.mask(event.sender)} INVITE {names.nick(change.user_id)} {names.channel(room)}"
-            out = Outgoing([line], ts_ms=event.origin_server_ts, account=names.account(event.sender))
+            out = Outgoing([line], ts_ms=event.origin_server_ts, who=names.who(event.sender))
             for session in self._sessions.of(change.user_id):
                 session.tell(out)
         elif change.before == "knock" and change.membership in ("leave", "ban"):
@@ -414,7 +414,7 @@ class Teller:
                         spread(out, channel.boxes())
         away = away_text(change.presence, change.status_msg)
         head = f":{self._names.mask(change.user_id)} AWAY"
-        self._tell_members_once(
+        self.tell_members_once(
             change.user_id,
             Outgoing([fitted(head, away) if away else head], requires=int(Audience.AWAY_NOTIFY)),
         )
@@ -430,13 +430,15 @@ class Teller:
         else:
             name = shown or self._names.nick(change.user_id)
             line = fitted(f":{self._names.mask(change.user_id)} SETNAME", name)
-            self._tell_members_once(change.user_id, Outgoing([line], requires=int(Audience.SETNAME)), and_self=True)
+            self.tell_members_once(change.user_id, Outgoing([line], requires=int(Audience.SETNAME)), and_self=True)
 
     def _guest_renamed(self, user_id: UserId, nick: str) -> None:
         """A guest's display name is its nick.  spec: docs/mapping.md 1.9, RFC2812 3.1.2"""
         old, host = self._names.mask(user_id), self._names.username_and_host(user_id)[1]
         if nick == self._names.nick(user_id) or not is_nick(nick):
             return
+        for session in self._sessions.of(user_id)[:1]:
+            session.network.note_gone(user_id, session.negotiation.realname)
         self._names.set_guest(user_id, nick, host)
         self._monitors.refresh(old.partition("!")[0])
         self._monitors.refresh(nick)
@@ -446,10 +448,15 @@ class Teller:
             if not session.changing_account:
                 self._sessions.tell_sharing(session, Outgoing([f":{old} NICK {nick}"], ts_ms=self._now_ms()))
 
-    def _tell_members_once(self, user_id: UserId, out: Outgoing, *, and_self: bool = False) -> None:
+    def channels_of(self, user_id: UserId) -> list[Channel]:
+        """The open channels of a local user."""
         channels = (self.channels.get(room_id) for room_id in self._reader.joined_rooms(user_id))
+        return [channel for channel in channels if channel is not None]
+
+    def tell_members_once(self, user_id: UserId, out: Outgoing, *, and_self: bool = False) -> None:
+        """Everybody who shares a channel with a local user, and who watches him, once each."""
         mine = {session.outbox: session for session in self._sessions.of(user_id)}
-        boxes = together(channel for channel in channels if channel is not None)
+        boxes = together(self.channels_of(user_id))
         spread(out, {audience: dict.fromkeys(b for b in part if b not in mine) for audience, part in boxes.items()})
         if and_self:
             for session in mine.values():

@@ -396,6 +396,30 @@ class SetProfile(Command, frozen=True):
     value: Json | None
 
 
+class Forced(Command, frozen=True):
+    """Do for an operator of this server, the actor, what somebody in the room may do: in the name of a member of this
+    server who may (docs/mapping.md 18.4).
+
+    Whoever is the actor of `wish` does not matter, but with Join: he comes in, invited if need be. Refused besides
+    what the wish is refused with: NO_AUTHORITY where no member of this server has the level.
+    """
+
+    wish: (
+        Ban
+        | Invite
+        | Join
+        | Kick
+        | SendState
+        | SetLevels
+        | SetListed
+        | SetMask
+        | SetPassword
+        | SetRanks
+        | SetTopic
+        | Unban
+    )
+
+
 class Done(Struct, frozen=True):
     """The result of a command, after its transaction was committed."""
 

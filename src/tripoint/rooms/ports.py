@@ -312,7 +312,10 @@ class PresenceService(Protocol):
 
     def session_down(self, user_id: UserId, session: str) -> None: ...
     def set(self, user_id: UserId, session: str, presence: str, status_msg: str | None) -> None:
-        """`presence` is online or unavailable. Every session has its own; an unknown session is added."""
+        """`presence` is online, unavailable, or offline: as if the session were not there.
+
+        Every session has its own; an unknown session is added.
+        """
 
 
 class NameTable(Protocol):

@@ -24,8 +24,10 @@ from tripoint.accounts.nodes import Nodes
 from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused, KeyRefused
 from tripoint.accounts.remote_lists import RemoteLists
+from tripoint.accounts.server_bans import ServerBans
 from tripoint.accounts.service import Accounts, Registration
 from tripoint.accounts.to_device import ToDevice
+from tripoint.accounts.vhosts import Vhosts
 from tripoint.bus.local import LocalBus
 from tripoint.config.load import only_loopback, registration_mode, server_name
 from tripoint.config.options import Config
@@ -210,6 +212,8 @@ async def build_middle(
         passwords,
         devices,
         AccountData(store, stream, user_bus),
+        ServerBans(store, stream, clock),
+        Vhosts(server, store, stream),
         clock,
     )
 
@@ -298,6 +302,8 @@ async def build_middle(
     hub.watch_all_rooms(following.room_changed)
     hub.watch_users(following.user_changed)
     service = Service(
+        server,
+        loaded,
         membership=membership,
         messages=messages,
         passwords=room_passwords,

@@ -29,9 +29,11 @@ from tripoint.store.writes import (
     PutRegistrationToken,
     PutRoom,
     PutRoomPassword,
+    PutServerBan,
     PutServerKey,
     PutStagedPdu,
     PutToken,
+    PutVhost,
     Write,
 )
 
@@ -217,6 +219,11 @@ class AccountStore(Writer, Protocol):
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None: ...
     async def load_guests(self) -> Sequence[PutAccount]:
         """Guests that a stopped server left behind."""
+
+    async def load_server_bans(self) -> Sequence[PutServerBan]:
+        """All of them, those that are over too."""
+
+    async def load_vhosts(self) -> Sequence[PutVhost]: ...
 
     async def load_meta(self, key: str) -> str | None: ...
 

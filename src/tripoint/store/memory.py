@@ -46,11 +46,13 @@ from tripoint.store.writes import (
     PutRoom,
     PutRoomPassword,
     PutRosterItem,
+    PutServerBan,
     PutServerKey,
     PutStagedPdu,
     PutStrippedState,
     PutToken,
     PutUnanswered,
+    PutVhost,
     PutWaitingRedaction,
     ReplaceEventJson,
     StateDelta,
@@ -105,6 +107,8 @@ class MemoryStore(DevicesInMemory):
         self.staged: dict[EventId, PutStagedPdu] = {}
         self.media: dict[tuple[ServerName, str], PutMedia] = {}
         self.media_links: dict[str, PutMediaLink] = {}
+        self.server_bans: dict[tuple[str, str], PutServerBan] = {}
+        self.vhosts: dict[UserId, PutVhost] = {}
         self.meta: dict[str, str] = {}
 
     def fail_next(self, error: StoreError | None) -> None:
@@ -208,6 +212,10 @@ class MemoryStore(DevicesInMemory):
                     self.missing_past.add((write.room_key, write.event_id))
                 else:
                     self.missing_past.discard((write.room_key, write.event_id))
+            case PutServerBan():
+                _put(self.server_bans, (write.kind, write.mask), write, write.setter is None)
+            case PutVhost():
+                _put(self.vhosts, write.user_id, write, write.host is None)
             case PutClosedRoom():
                 self.closed_rooms.add(write.room_id)
             case PutRoomPassword():
@@ -613,3 +621,8 @@ class MemoryStore(DevicesInMemory):
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None:
         return self.registration_tokens.get(token)
 
+    async def load_server_bans(self) -> Sequence[PutServerBan]:
+        return [ban for _, ban in sorted(self.server_bans.items())]
+
+    async def load_vhosts(self) -> Sequence[PutVhost]:
+        return [vhost for _, vhost in sorted(self.vhosts.items())]

@@ -175,6 +175,12 @@ STATEMENTS: tuple[str, ...] = (
         data BLOB NOT NULL, PRIMARY KEY (user_id, version, room_id, session_id)) WITHOUT ROWID""",
     """CREATE TABLE dehydrated_devices (
         user_id TEXT PRIMARY KEY, device_id TEXT NOT NULL, data BLOB NOT NULL) WITHOUT ROWID""",
+    # Bans from this server, and hosts that IRC shows of accounts (migration 0010).
+    """CREATE TABLE server_bans (
+        kind TEXT NOT NULL, mask TEXT NOT NULL, reason TEXT NOT NULL, setter TEXT NOT NULL,
+        created_ts_ms INTEGER NOT NULL, expires_ts_ms INTEGER, PRIMARY KEY (kind, mask)) WITHOUT ROWID""",
+    """CREATE TABLE vhosts (
+        user_id TEXT PRIMARY KEY, host TEXT NOT NULL, state TEXT NOT NULL) WITHOUT ROWID""",
     # What the full-text index has to lose (migration 0011). State besides names and topics has no words in it.
     """CREATE TABLE words_gone (
         number INTEGER PRIMARY KEY, event_key INTEGER NOT NULL, position INTEGER NOT NULL,

@@ -40,9 +40,11 @@ from tripoint.store.writes import (
     PutRegistrationToken,
     PutRoom,
     PutRoomPassword,
+    PutServerBan,
     PutServerKey,
     PutStagedPdu,
     PutToken,
+    PutVhost,
     Write,
 )
 
@@ -571,3 +573,10 @@ class SqliteStore(DeviceReads):
             "SELECT token, uses_left, expires_ts_ms FROM registration_tokens WHERE token = ?", token
         )
         return None if row is None else PutRegistrationToken(*row)
+
+    async def load_server_bans(self) -> Sequence[PutServerBan]:
+        columns = "kind, mask, reason, setter, created_ts_ms, expires_ts_ms"
+        return [PutServerBan(*row) for row in self._all(f"SELECT {columns} FROM server_bans ORDER BY kind, mask")]
+
+    async def load_vhosts(self) -> Sequence[PutVhost]:
+        return [PutVhost(*row) for row in self._all("SELECT user_id, host, state FROM vhosts ORDER BY user_id")]

@@ -393,6 +393,26 @@ class PutMediaLink(Struct, frozen=True):
     filename: str
 
 
+class PutServerBan(Struct, frozen=True):
+    """A ban from this server (core/server_bans.py), by its kind and mask. A `setter` of None: it is taken off."""
+
+    kind: str
+    mask: str
+    reason: str
+    setter: str | None
+    created_ts_ms: int
+    expires_ts_ms: int | None
+
+
+class PutVhost(Struct, frozen=True):
+    """The host that IRC shows of an account in the place of the server's name. `state`: asked | on | off. A `host` of
+    None: it has none, and asks for none."""
+
+    user_id: UserId
+    host: str | None
+    state: str
+
+
 class PutMeta(Struct, frozen=True):
     key: str
     value: str
@@ -437,6 +457,8 @@ Write = (
     | PutStagedPdu
     | PutMedia
     | PutMediaLink
+    | PutServerBan
+    | PutVhost
     | PutMeta
     | DeviceWrite
 )

@@ -13,6 +13,7 @@ import structlog
 from tripoint.accounts.ports import Account
 from tripoint.accounts.refusals import AccountRefused
 from tripoint.accounts.sasl import CheckPassword, NeedCredentials
+from tripoint.accounts.server_bans import banned_text
 from tripoint.fanout.delivery import Outbox
 from tripoint.xmpp.c2s.registration import answer_registration
 from tripoint.xmpp.connection import (
@@ -87,7 +88,11 @@ class XmppProtocol(asyncio.Protocol):
         self.outbox = Outbox(stream, front.flusher, front.options.sendq_bytes, self._overflowed)
         self.connection = front.connection(self.address, secure=self._secure)
         refused = front.admit(self)
-        if refused is not None:
+        banned = front.accounts.bans.of_address(self.address)
+        if banned is not None:
+            # spec: docs/mapping.md 9.4
+            self._act(self.connection.fail("policy-violation", banned_text(banned)))
+        elif refused is not None:
             self._act(self.connection.fail("resource-constraint", refused))
 
     def data_received(self, data: bytes) -> None:

@@ -46,11 +46,13 @@ from tripoint.store.writes import (
     PutRoom,
     PutRoomPassword,
     PutRosterItem,
+    PutServerBan,
     PutServerKey,
     PutStagedPdu,
     PutStrippedState,
     PutToken,
     PutUnanswered,
+    PutVhost,
     PutWaitingRedaction,
     ReplaceEventJson,
     StateDelta,
@@ -324,6 +326,15 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR IGNORE INTO media_links (link, server, media_id, subject, filename) VALUES (?,?,?,?,?)",
         lambda w: (w.link, w.server, w.media_id, w.subject, w.filename),
     ),
+    PutServerBan: (
+        "INSERT OR REPLACE INTO server_bans (kind, mask, reason, setter, created_ts_ms, expires_ts_ms)"
+        " VALUES (?,?,?,?,?,?)",
+        lambda w: (w.kind, w.mask, w.reason, w.setter, w.created_ts_ms, w.expires_ts_ms),
+    ),
+    PutVhost: (
+        "INSERT OR REPLACE INTO vhosts (user_id, host, state) VALUES (?,?,?)",
+        lambda w: (w.user_id, w.host, w.state),
+    ),
     PutMeta: ("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", lambda w: (w.key, w.value)),
     **device_rows.PUT,
 }
@@ -403,6 +414,12 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         lambda w: (w.server, w.media_id),
     ),
     PutMediaLink: ("server", "DELETE FROM media_links WHERE link = ?", lambda w: (w.link,)),
+    PutServerBan: (
+        "setter",
+        "DELETE FROM server_bans WHERE kind = ? AND mask = ?",
+        lambda w: (w.kind, w.mask),
+    ),
+    PutVhost: ("host", "DELETE FROM vhosts WHERE user_id = ?", lambda w: (w.user_id,)),
     PutStagedPdu: ("room_key", "DELETE FROM staged_pdus WHERE event_id = ?", lambda w: (w.event_id,)),
     **device_rows.DELETE,
 }
