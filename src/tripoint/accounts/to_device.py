@@ -147,6 +147,8 @@ class ToDevice:
             for device_id, said in await self._meant(user_id, devices):
                 event = orjson.dumps({"sender": sender, "type": type_, "content": said})
                 here.append((user_id, device_id, event))
+        if not here and not abroad:
+            return
         for user_id, device_id, _ in here:
             await self._queue(user_id, device_id)
         for server in abroad:

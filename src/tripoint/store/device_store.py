@@ -64,7 +64,7 @@ class DeviceKeyStore(Protocol):
         """What local users have signed of a user's keys."""
 
     async def load_last_device_change(self, user_id: UserId) -> PutDeviceChange | None:
-        """The newest change of a user that concerns everybody."""
+        """The newest change of a device of a user that concerns everybody."""
 
     async def load_device_changes(self, after: int, limit: int) -> Sequence[PutDeviceChange]:
         """Changes after a position, of all users, in their order."""

@@ -168,7 +168,7 @@ class DevicesInMemory:
         return [write for key, write in sorted(self.key_signatures.items()) if key[0] == user_id]
 
     async def load_last_device_change(self, user_id: UserId) -> PutDeviceChange | None:
-        changes = [write for key, write in self.device_changes.items() if key[0] == user_id and not key[2]]
+        changes = [write for key, write in self.device_changes.items() if key[0] == user_id and key[1] and not key[2]]
         return max(changes, key=lambda write: write.position, default=None)
 
     async def load_device_changes(self, after: int, limit: int) -> Sequence[PutDeviceChange]:

@@ -11,18 +11,23 @@ import asyncio
 import random
 import secrets
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Final
 
+import orjson
 import structlog
 
+from tripoint.accounts.to_device import ToDevice
 from tripoint.core.errors import RemoteFailed
 from tripoint.core.ids import RoomId, ServerName, UserId, server_of
 from tripoint.matrix.federation.client import RemoteRefused
 from tripoint.matrix.federation.edus import presence_edu, receipt_edu, typing_edu
 from tripoint.matrix.federation.lanes import Edu, EduKey, Lane, Parcel
+from tripoint.matrix.federation.outgoing_devices import OutgoingDevices
 from tripoint.rooms.changes import (
+    DeviceListChanged,
     EventCommitted,
+    MessagesQueued,
     PresenceChanged,
     ReceiptMoved,
     RoomChange,
@@ -31,6 +36,7 @@ from tripoint.rooms.changes import (
     UserChange,
 )
 from tripoint.rooms.outbox import Outbox, OutboxRow, Outgoing, OutgoingReceipt
+from tripoint.rooms.room import membership_of
 
 log = structlog.get_logger()
 
@@ -77,6 +83,8 @@ class Sender:
         send: Send,
         now_ms: Callable[[], int],
         report: Callable[[str, BaseException], None],
+        devices: OutgoingDevices,
+        messages: ToDevice,
         *,
         presence_of: RoomsOf | None = None,
         chance: Callable[[], float] = random.random,
@@ -87,6 +95,8 @@ class Sender:
         self._send = send
         self._now_ms = now_ms
         self._report = report
+        self._devices = devices
+        self._messages = messages
         self._presence_of = presence_of
         self._chance = chance
         # spec: a transaction id is used once: this process's own prefix, and a number.
@@ -99,6 +109,8 @@ class Sender:
         self._sending, self._retrying = _Pool(MAX_SENDING), _Pool(MAX_RETRYING)
         self._tasks: set[asyncio.Task[None]] = set()
         self._typing: dict[tuple[RoomId, UserId], int] = {}  # who types here, and when that was last said
+        # Changes of devices for which it is being found out who is to hear of them.
+        self._held: set[int] = set()
         self._seen = self._floor = 0
         self._open = False  # between start() and close()
         self.results: Counter[str] = Counter()
@@ -123,6 +135,10 @@ class Sender:
             self._offer(outgoing)
         async for receipt in self._outbox.receipts_after(saved.floor):
             self._offer_receipt(receipt)
+        async for position, servers in self._devices.changes_after(saved.floor):
+            self._offer_device(position, servers)
+        for server in await self._messages.waiting_servers():
+            self._lane(server).has_direct = True
         self._open = True
         for lane in list(self._lanes.values()):
             self._wake(lane)
@@ -136,6 +152,8 @@ class Sender:
             self._seen = max(self._seen, change.position)
             if outgoing is not None:
                 self._offer(outgoing)
+            if self._comes_in(change):
+                self._work_out(self._tell_newcomers(UserId(change.event.state_key or ""), change.room_id))
         elif isinstance(change, StateReset):
             self._outbox.forget(change.room_id)
         elif isinstance(change, ReceiptMoved):
@@ -151,6 +169,20 @@ class Sender:
 
     def user_changed(self, change: UserChange) -> None:
         """A watcher of all users (fanout.hub)."""
+        if isinstance(change, MessagesQueued):
+            for server in change.servers:
+                lane = self._lane(server)
+                lane.has_direct = True
+                self._dirty[lane] = None
+                self._wake(lane)
+            return
+        if isinstance(change, DeviceListChanged):
+            self._seen = max(self._seen, change.position)
+            if server_of(change.user_id) == self._server and change.viewer is None:
+                # The floor stays below it until it is known who is to hear of it.
+                self._held.add(change.position)
+                self._work_out(self._tell_device(change))
+            return
         if not isinstance(change, PresenceChanged) or self._presence_of is None:
             return
         if server_of(change.user_id) == self._server:
@@ -181,6 +213,39 @@ class Sender:
         key, edu = receipt_edu(receipt)
         for server in receipt.servers:
             self.tell(server, key, edu)
+
+    def _comes_in(self, change: EventCommitted) -> bool:
+        event = change.event
+        if event.type != "m.room.member" or server_of(UserId(event.state_key or "")) != self._server:
+            return False
+        return membership_of(event) == "join" and membership_of(change.replaced) != "join"
+
+    def _work_out(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._reported(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reported(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # a bug: told, and a device change is worked out again after a restart
+            self._report("federation.devices", error)
+
+    async def _tell_device(self, change: DeviceListChanged) -> None:
+        servers = await self._devices.servers_of(change.user_id)
+        self._offer_device(change.position, servers, change.replaced)
+        self._held.discard(change.position)
+
+    async def _tell_newcomers(self, user_id: UserId, room_id: RoomId) -> None:
+        position, servers = await self._devices.newcomers(user_id, room_id)
+        self._offer_device(position, servers)
+
+    def _offer_device(self, position: int, servers: Sequence[ServerName], replaced: int = 0) -> None:
+        for server in servers:
+            lane = self._lane(server)
+            lane.lack_device(position, replaced)
+            self._dirty[lane] = None
+            self._wake(lane)
 
     def tell(self, server: ServerName, key: EduKey, edu: Edu) -> None:
         """Something that is not kept. What was said before under the same key and is still here is replaced."""
@@ -275,21 +340,55 @@ class Sender:
         except RemoteFailed as failed:
             self.results["failed"] += 1
             self._is_down(lane, failed.reason)
-            if isinstance(failed, RemoteRefused) and failed.status in HOPELESS:
-                lane.give_up()
+            if isinstance(failed, RemoteRefused) and failed.status in HOPELESS and (lost := lane.give_up()):
+                log.warning("federation.message_not_taken", server=lane.server, reason=failed.reason)
+                await self._messages.sent(lane.server, lost)
         else:
             self.results["sent"] += 1
+            direct = unanswered.direct if unanswered is not None else parcel.direct
             self._is_up(lane)
+            if direct.count:
+                await self._messages.sent(lane.server, direct.upto)
 
     async def _pack(self, lane: Lane) -> Parcel:
         parcel = lane.pack()
         while (missed := lane.next_missed()) is not None:
-            pdus, receipts = await self._outbox.missed(lane.server, *missed)
-            if not lane.add_missed(pdus, [receipt_edu(receipt)[1] for receipt in receipts]):
+            pdus, edus = await self._missed(lane.server, *missed)
+            if not lane.add_missed(pdus, edus):
                 lane.leave_missed(missed[0])
                 break
+        if lane.has_direct:
+            await self._pack_direct(lane)
         self._dirty[lane] = None
         return parcel
+
+    async def _missed(self, server: ServerName, key: int, since: int) -> tuple[Sequence[bytes], Sequence[Edu]]:
+        """What a server missed in a room, or of a device (Lane.lack_device)."""
+        if key < 0:
+            edu = await self._devices.edu(server, -key)
+            return (), [] if edu is None else [edu]
+        pdus, receipts = await self._outbox.missed(server, key, since)
+        return pdus, [receipt_edu(receipt)[1] for receipt in receipts]
+
+    async def _pack_direct(self, lane: Lane) -> None:
+        limit, limit_bytes = lane.direct_room()
+        if limit <= 0:
+            return
+        # What is queued from here on is seen by the next transaction.
+        lane.has_direct = False
+        rows = await self._messages.outgoing(lane.server, lane.direct_upto, limit)
+        lane.has_direct = lane.has_direct or len(rows) == limit
+        edus: list[Edu] = []
+        upto = 0
+        for row in rows:
+            limit_bytes -= len(row.content)
+            if limit_bytes < 0 and edus:
+                lane.has_direct = True
+                break
+            edus.append(Edu("m.direct_to_device", orjson.loads(row.content)))
+            upto = row.position
+        if edus:
+            lane.add_direct(edus, upto)
 
     def _is_up(self, lane: Lane) -> None:
         answered = lane.unanswered is not None or lane.parcel is None or lane.parcel.pdus or lane.parcel.edus
@@ -348,7 +447,7 @@ class Sender:
 
     async def write_down(self) -> None:
         """Store how far everybody is; with the next commit, together with whatever else is stored then."""
-        floor = self._seen
+        floor = min((position - 1 for position in self._held), default=self._seen)
         for lane in self._lanes.values():
             first = lane.first_position()
             if first is not None and first <= floor:

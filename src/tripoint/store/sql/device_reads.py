@@ -74,7 +74,8 @@ class DeviceReads:
         return [PutKeySignature(*row) for row in self._all(query, user_id)]
 
     async def load_last_device_change(self, user_id: UserId) -> PutDeviceChange | None:
-        return self._change("WHERE user_id = ? AND viewer = '' ORDER BY position DESC LIMIT 1", user_id)
+        where = "WHERE user_id = ? AND viewer = '' AND device_id != '' ORDER BY position DESC LIMIT 1"
+        return self._change(where, user_id)
 
     async def load_device_changes(self, after: int, limit: int) -> Sequence[PutDeviceChange]:
         query = _CHANGE + "WHERE position > ? ORDER BY position LIMIT ?"

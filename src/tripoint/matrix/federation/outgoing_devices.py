@@ -1,0 +1,102 @@
+"""What other servers are told of local users' devices: which changes, whom, and as what.
+
+A change is named by its position (accounts/device_changes.py); what it comes to is read when it is sent, so a server
+that was away hears of each device once, as it is then. spec: Matrix server-server-api device-management,
+definitions/event-schemas/m.device_list_update, m.signing_key_update
+"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+from tripoint.accounts.device_changes import ALL_KEYS
+from tripoint.accounts.encryption import Encryption
+from tripoint.core.canonical_json import Json, JsonObject
+from tripoint.core.ids import RoomId, ServerName, UserId, server_of
+from tripoint.core.json_view import object_at, text_at
+from tripoint.matrix.federation.lanes import Edu
+from tripoint.rooms.ports import RoomReader
+from tripoint.rooms.refusals import Refused
+
+PAGE: Final = 500
+
+
+class OutgoingDevices:
+    """`servers(room_id)`: the other servers in a room that is in memory."""
+
+    def __init__(
+        self,
+        server: ServerName,
+        encryption: Encryption,
+        reader: RoomReader,
+        servers: Callable[[RoomId], tuple[ServerName, ...]],
+    ) -> None:
+        self._server = server
+        self._keys = encryption.keys
+        self._signing = encryption.signing
+        self._log = encryption.changes
+        self._reader = reader
+        self._servers = servers
+
+    async def servers_of(self, user_id: UserId) -> tuple[ServerName, ...]:
+        """The servers that share a room with a local user."""
+        found: dict[ServerName, None] = {}
+        for room_id, membership in list((await self._reader.memberships(user_id)).items()):
+            if membership != "join":
+                continue
+            try:
+                await self._reader.room(room_id)
+            except Refused:
+                continue  # it ended just now
+            found.update(dict.fromkeys(self._servers(room_id)))
+        return tuple(found)
+
+    async def changes_after(self, position: int) -> AsyncIterator[tuple[int, tuple[ServerName, ...]]]:
+        """Changes of local users after a position that other servers are to hear of, and which."""
+        while page := await self._log.load_device_changes(position, PAGE):
+            for row in page:
+                position = row.position
+                if server_of(row.user_id) == self._server and not row.viewer:
+                    yield position, await self.servers_of(row.user_id)
+            if len(page) < PAGE:
+                return
+
+    async def newcomers(self, user_id: UserId, room_id: RoomId) -> tuple[int, tuple[ServerName, ...]]:
+        """A local user came into a room: the newest change of its devices, and the servers there that may not have
+        heard of it. spec: "when that user joins a room which contains servers which are not already receiving
+        updates" """
+        here = self._servers(room_id)
+        last = await self._log.load_last_device_change(user_id) if here else None
+        if last is None:
+            return 0, ()
+        others = [one for one in self._reader.joined_rooms(user_id) if one != room_id and self._reader.peek(one)]
+        known = {server for one in others for server in self._servers(one)}
+        return last.position, tuple(server for server in here if server not in known)
+
+    async def edu(self, server: ServerName, position: int) -> Edu | None:
+        """What a server is told of a change; None: it is outdated, or none of the server's any more."""
+        change = await self._log.load_device_change(position)
+        if change is None or change.viewer or server_of(change.user_id) != self._server:
+            return None
+        if server not in await self.servers_of(change.user_id):
+            return None
+        if change.device_id == ALL_KEYS:
+            content: JsonObject = {"user_id": change.user_id}
+            for usage, key in (await self._signing.shown(change.user_id, None)).items():
+                content[f"{usage}_key"] = key
+            return Edu("m.signing_key_update", content)
+        previous: list[Json] = [change.previous] if change.previous else []
+        content = {
+            "user_id": change.user_id,
+            "device_id": change.device_id,
+            "stream_id": change.position,
+            "prev_id": previous,
+        }
+        json = (await self._keys.query(change.user_id, None)).get(change.device_id)
+        if json is None:
+            content["deleted"] = True
+        else:
+            content["keys"] = {name: value for name, value in json.items() if name != "unsigned"}
+            name = text_at(object_at(json, "unsigned"), "device_display_name")
+            if name is not None:
+                content["device_display_name"] = name
+        return Edu("m.device_list_update", content)
