@@ -395,6 +395,8 @@ def test_updates_that_do_not_follow_are_asked_for() -> None:
                 {"device_id": 7},
                 {"stream_id": "7"},
                 {"stream_id": -1},
+                {"stream_id": 2**63},
+                {"stream_id": True},
                 # What came already.
                 {"stream_id": at, "prev_id": []},
             )
@@ -456,7 +458,7 @@ def test_answers_of_a_liar_do_not_get_through() -> None:
         device = {"device_id": "PHONE", "keys": other}
         liar.answer = {
             "user_id": users[0],
-            "stream_id": -5,
+            "stream_id": 2**70,
             "devices": [
                 device,
                 7,

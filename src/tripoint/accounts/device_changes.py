@@ -19,6 +19,9 @@ from tripoint.store.interface import StoreError
 from tripoint.store.stream import Stream
 from tripoint.store.writes import Write
 
+# A change as the log has it.
+DeviceChange = PutDeviceChange
+
 # The device that stands for a user's cross-signing keys.
 ALL_KEYS = ""
 

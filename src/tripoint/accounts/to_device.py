@@ -58,6 +58,8 @@ MAX_DEVICES: Final = 5_000
 SEEN_MS: Final = 30 * 24 * 60 * 60_000
 # Devices whose queues are known from memory.
 CACHED_QUEUES: Final = 20_000
+# Users and devices after which others run in between.
+PER_TURN: Final = 50
 EVERY_DEVICE: Final = "*"
 
 # user -> device, or EVERY_DEVICE -> content
@@ -139,7 +141,9 @@ class ToDevice:
     async def _send(self, scope: str, message_id: str, sender: UserId, type_: str, messages: Messages) -> None:
         here: list[tuple[UserId, str, bytes]] = []
         abroad: dict[ServerName, JsonObject] = {}
-        for user_id, devices in messages.items():
+        for number, (user_id, devices) in enumerate(messages.items(), 1):
+            if number % PER_TURN == 0:
+                await asyncio.sleep(0)
             if server_of(user_id) != self._server:
                 if devices:
                     abroad.setdefault(server_of(user_id), {})[user_id] = dict(devices)
@@ -149,8 +153,10 @@ class ToDevice:
                 here.append((user_id, device_id, event))
         if not here and not abroad:
             return
-        for user_id, device_id, _ in here:
+        for number, (user_id, device_id, _) in enumerate(here, 1):
             await self._queue(user_id, device_id)
+            if number % PER_TURN == 0:
+                await asyncio.sleep(0)
         for server in abroad:
             await self._queue_of_server(server)
         # Nothing is awaited from here to the submission.
@@ -256,6 +262,11 @@ class ToDevice:
         except StoreError as error:
             raise KeyRefused(KeyRefusal.BUSY) from error
         self._queues.pop((user_id, device_id), None)
+
+    def is_quiet(self, user_id: UserId, device_id: str) -> bool:
+        """Whether nothing waits for a device, as far as that is known from memory."""
+        queue = self._queues.get((user_id, device_id))
+        return queue is not None and not queue.count
 
     async def page(self, user_id: UserId, device_id: str, after: int, upto: int) -> Page:
         """What a device is to be told in a sync that begins after a position; the oldest PAGE of it."""

@@ -16,11 +16,11 @@ from tripoint.accounts.refusals import KeyRefusal, KeyRefused
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.errors import PeerError
 from tripoint.core.ids import ServerName, UserId, parse_user_id, server_of
-from tripoint.core.json_view import int_at, list_at, text_at
+from tripoint.core.json_view import list_at, text_at
 from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.matrix.client.to_device import read_messages
 from tripoint.matrix.errors import MatrixError
-from tripoint.matrix.federation.asking_keys import read_remote_device, read_remote_keys
+from tripoint.matrix.federation.asking_keys import read_remote_device, read_remote_keys, read_stream_id
 from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.room import membership_of
@@ -79,8 +79,8 @@ class IncomingDevices:
         """m.device_list_update"""
         for content in contents:
             user_id, device_id = _user_of(origin, content, "user_id"), text_at(content, "device_id")
-            stream_id = int_at(content, "stream_id")
-            if user_id is None or not device_id or len(device_id) > MAX_NAME or stream_id is None or stream_id < 0:
+            stream_id = read_stream_id(content)
+            if user_id is None or not device_id or len(device_id) > MAX_NAME or stream_id is None:
                 log.info("federation.device_update_dropped", server=origin)
                 continue
             device = None if content.get("deleted") is True else read_remote_device(user_id, content)

@@ -5,10 +5,11 @@ that was away hears of each device once, as it is then. spec: Matrix server-serv
 definitions/event-schemas/m.device_list_update, m.signing_key_update
 """
 
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
-from tripoint.accounts.device_changes import ALL_KEYS
+from tripoint.accounts.device_changes import ALL_KEYS, DeviceChange
 from tripoint.accounts.encryption import Encryption
 from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.ids import RoomId, ServerName, UserId, server_of
@@ -18,6 +19,8 @@ from tripoint.rooms.ports import RoomReader
 from tripoint.rooms.refusals import Refused
 
 PAGE: Final = 500
+# EDUs that are kept while they go to all who hear of them.
+CACHED: Final = 500
 
 
 class OutgoingDevices:
@@ -36,6 +39,7 @@ class OutgoingDevices:
         self._log = encryption.changes
         self._reader = reader
         self._servers = servers
+        self._made: OrderedDict[int, Edu] = OrderedDict()
 
     async def servers_of(self, user_id: UserId) -> tuple[ServerName, ...]:
         """The servers that share a room with a local user."""
@@ -64,21 +68,44 @@ class OutgoingDevices:
         """A local user came into a room: the newest change of its devices, and the servers there that may not have
         heard of it. spec: "when that user joins a room which contains servers which are not already receiving
         updates" """
-        here = self._servers(room_id)
-        last = await self._log.load_last_device_change(user_id) if here else None
+        left = set(self._servers(room_id))
+        last = await self._log.load_last_device_change(user_id) if left else None
         if last is None:
             return 0, ()
-        others = [one for one in self._reader.joined_rooms(user_id) if one != room_id and self._reader.peek(one)]
-        known = {server for one in others for server in self._servers(one)}
-        return last.position, tuple(server for server in here if server not in known)
+        for one in self._reader.joined_rooms(user_id):
+            room = self._reader.peek(one) if one != room_id else None
+            if room is not None:
+                left -= room.servers().keys()
+        return last.position, tuple(sorted(left))
 
     async def edu(self, server: ServerName, position: int) -> Edu | None:
         """What a server is told of a change; None: it is outdated, or none of the server's any more."""
         change = await self._log.load_device_change(position)
         if change is None or change.viewer or server_of(change.user_id) != self._server:
             return None
-        if server not in await self.servers_of(change.user_id):
+        if not await self._shares_room(server, change.user_id):
             return None
+        # What a position stands for does not change: a thousand servers are told the same.
+        edu = self._made.get(position)
+        if edu is None:
+            edu = self._made[position] = await self._make(change)
+            if len(self._made) > CACHED:
+                self._made.popitem(last=False)
+        return edu
+
+    async def _shares_room(self, server: ServerName, user_id: UserId) -> bool:
+        for room_id, membership in list((await self._reader.memberships(user_id)).items()):
+            if membership != "join":
+                continue
+            try:
+                room = await self._reader.room(room_id)
+            except Refused:
+                continue  # it ended just now
+            if server in room.servers() or server in self._servers(room_id):
+                return True
+        return False
+
+    async def _make(self, change: DeviceChange) -> Edu:
         if change.device_id == ALL_KEYS:
             content: JsonObject = {"user_id": change.user_id}
             for usage, key in (await self._signing.shown(change.user_id, None)).items():
