@@ -16,7 +16,10 @@ from tripoint.accounts.devices import Devices
 from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.ports import Account, Device, LogIn, RosterItem, TokenOwner
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.accounts.reports import ReportDesk
 from tripoint.accounts.sasl import ScramVerifier
+from tripoint.accounts.server_bans import ServerBans
+from tripoint.accounts.vhosts import Vhosts
 from tripoint.core.addresses import network_of
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.confusables import skeleton
@@ -31,6 +34,7 @@ from tripoint.core.ids import (
     split_user_id,
 )
 from tripoint.core.profile import SHOWN
+from tripoint.core.server_bans import Visitor
 from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.core.vendor import V
 from tripoint.store.interface import AccountStore, StoreError
@@ -105,6 +109,8 @@ class Accounts:
         passwords: Passwords,
         devices: Devices,
         data: AccountData,
+        bans: ServerBans,
+        vhosts: Vhosts,
         clock_ms: Callable[[], int],
     ) -> None:
         self.server_name = server
@@ -118,6 +124,9 @@ class Accounts:
         self._passwords = passwords
         self._devices = devices
         self._data = data
+        self.bans = bans
+        self.vhosts = vhosts
+        self.reports = ReportDesk(store, stream)
         self._clock_ms = clock_ms
         self._accounts: dict[UserId, Account] = {}
         self._profiles: dict[UserId, dict[str, str]] = {}
@@ -129,7 +138,9 @@ class Accounts:
         self._guest_number = 0
 
     async def start(self, *, end_guests: bool) -> None:
-        """Read the names in use, and end guests that a stopped server left behind."""
+        """Read the names in use and the bans, and end guests that a stopped server left behind."""
+        await self.bans.start()
+        await self.vhosts.start()
         for name in await self._store.load_account_names():
             self._skeletons[skeleton(name)] = name
         self._guest_number = int(await self._store.load_meta("guest_number") or 0)
@@ -168,6 +179,7 @@ class Accounts:
         if mode == "closed":
             raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
         self._check_new_name(name)
+        self.bans.check(Visitor(address, (name,)))
         if mode != "token":
             self._registration.take(address)
             return await self._make(name, password, admin=False, writes=[])
@@ -274,6 +286,7 @@ class Accounts:
     async def create_guest(self, nick: str, *, address: str) -> Account:
         if not self._registration.guests:
             raise AccountRefused(AccountRefusal.GUESTS_OFF)
+        self.bans.check(Visitor(address, (nick,)))
         address = network_of(address)
         limit = self._registration.guests_per_address
         if limit and self._guests_at[address] >= limit:
@@ -377,6 +390,11 @@ class Accounts:
         right = await self._passwords.check(user_id, password)
         return self._checked(account if right else None, user_id, address)
 
+    async def check_secret(self, account: Account, hash: str, given: str, *, address: str) -> None:
+        self._passwords.check_may_try(account.user_id, address)
+        right = await self._passwords.check_hash(hash, given)
+        self._checked(account if right else None, account.user_id, address)
+
     async def scram_verifier(self, name: str, hash_name: str) -> ScramVerifier:
         return await self._passwords.verifier(self.user_id(name), hash_name)
 
@@ -390,6 +408,7 @@ class Accounts:
             self._passwords.failed(user_id, address)
             raise AccountRefused(AccountRefusal.WRONG_CREDENTIALS)
         self._check_open(account)
+        self.bans.check(Visitor(address, (account.name,)))
         return account
 
     def _check_open(self, account: Account) -> None:

@@ -44,13 +44,15 @@ class Outbox:
     once and everything later is dropped.
     """
 
-    __slots__ = ("_chunks", "_flusher", "_limit_bytes", "_on_overflow", "closed", "transport")
+    __slots__ = ("_chunks", "_flusher", "_limit_bytes", "_on_overflow", "closed", "sent", "sent_bytes", "transport")
 
     def __init__(
         self, transport: ByteWriter, flusher: Flusher, limit_bytes: int, on_overflow: Callable[[], None]
     ) -> None:
         self.transport = transport
         self.closed = False
+        self.sent = 0  # what was written: how many times something was sent, and how many bytes
+        self.sent_bytes = 0
         self._flusher = flusher
         self._chunks: list[bytes] = []
         self._limit_bytes = limit_bytes
@@ -77,10 +79,13 @@ class Outbox:
         if self.closed or self.transport.is_closing():
             return
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        if self.transport.get_write_buffer_size() + len(data) > self._limit_bytes:
+        size = len(data)
+        if self.transport.get_write_buffer_size() + size > self._limit_bytes:
             self.closed = True
             self._on_overflow()
             return
+        self.sent += len(chunks)
+        self.sent_bytes += size
         self.transport.write(data)
 
     def close(self) -> None:
@@ -88,3 +93,27 @@ class Outbox:
         self.flush()
         self.closed = True
         self._chunks = []
+
+
+class MessageOutbox(Outbox):
+    """An outbox for a transport of messages: each piece becomes a message of its own, by `frame`.
+
+    `frame` gives what goes over the wire, or nothing for a piece that can be sent no more.
+    """
+
+    __slots__ = ("_frame",)
+
+    def __init__(
+        self,
+        transport: ByteWriter,
+        flusher: Flusher,
+        limit_bytes: int,
+        on_overflow: Callable[[], None],
+        frame: Callable[[bytes], bytes],
+    ) -> None:
+        super().__init__(transport, flusher, limit_bytes, on_overflow)
+        self._frame = frame
+
+    def send(self, data: bytes) -> None:
+        if not self.closed and (framed := self._frame(data)):
+            super().send(framed)

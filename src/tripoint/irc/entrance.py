@@ -22,9 +22,10 @@ from tripoint.irc.replay import Place
 from tripoint.irc.tables import CHANNEL_RENAME, fold
 from tripoint.irc.wire import seal
 from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomChange, StateReset
-from tripoint.rooms.listing import CUT_NOTE
+from tripoint.rooms.listing import CUT_NOTE, lists_all
 from tripoint.rooms.ports import RoomReader, RoomView
 from tripoint.rooms.settings import tls_only
+from tripoint.rooms.spaces import is_space
 
 if TYPE_CHECKING:
     from tripoint.irc.markers import ReadMarkers
@@ -38,8 +39,8 @@ Watcher = Callable[[Channel, RoomChange], None]
 
 
 def is_closed_to(room: RoomView, session: IrcSession) -> bool:
-    """Whether a member's session does not hear the room all the same.  spec: docs/mapping.md 8.10, 19.2"""
-    return room.encrypted or (tls_only(room) and not session.secure)
+    """Whether a member's session does not hear the room all the same.  spec: docs/mapping.md 8.10, 19.2, 22.1"""
+    return room.encrypted or (tls_only(room) and not session.secure) or is_space(room)
 
 
 class Channels:
@@ -269,7 +270,7 @@ class Channels:
         if {"no-implicit-names", "draft/no-implicit-names"} & session.caps:
             return
         self.show_names(session, channel, own=own)
-        if channel.shown is not None and channel.room_id not in session.told_cut:
+        if not lists_all(channel.room) and channel.room_id not in session.told_cut:
             session.told_cut.add(channel.room_id)
             text = CUT_NOTE.format(count=channel.room.joined_count())
             session.shown(fitted(f":{self._names.server} NOTICE {channel.name}", text), own=own)

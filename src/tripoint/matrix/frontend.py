@@ -17,7 +17,9 @@ from tripoint.matrix.client.events import EventEndpoints
 from tripoint.matrix.client.key_backup import KeyBackupEndpoints
 from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.client.media import MediaEndpoints
+from tripoint.matrix.client.reports import ReportEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
+from tripoint.matrix.client.search import SearchEndpoints
 from tripoint.matrix.client.server import ServerInfo
 from tripoint.matrix.client.spaces import SpaceClientEndpoints
 from tripoint.matrix.client.sync import SyncEndpoints
@@ -61,6 +63,8 @@ ENDPOINT_CLASSES = (
     EphemeralEndpoints,
     SyncEndpoints,
     MediaEndpoints,
+    SearchEndpoints,
+    ReportEndpoints,
     DeviceKeyEndpoints,
     CrossSigningEndpoints,
     ToDeviceEndpoints,
@@ -137,6 +141,8 @@ class MatrixFrontEnd:
             OpenIdEndpoints(server, accounts, secret, now_ms),
             SpaceClientEndpoints(reader),
             MediaEndpoints(media, server),
+            SearchEndpoints(reader, renderer, sync),
+            ReportEndpoints(rooms),
             DeviceKeyEndpoints(encryption, self.key_questions, news.lists, sync.start),
             CrossSigningEndpoints(encryption, log_in, server),
             ToDeviceEndpoints(encryption),

@@ -84,7 +84,21 @@ class RoomClosed(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     replacement: RoomId | None
 
 
-RoomChange = EventCommitted | StateReset | TypingChanged | ReceiptMoved | DirectoryChanged | RoomClosed
+class Swept(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
+    """What one member sent is taken back without an event for each of it: because of the event that put him out.
+
+    `gone` are the newest messages among it as they were, in their order; `count` is how many there were.
+    """
+
+    room_id: RoomId
+    because: Event
+    gone: tuple[Event, ...]
+    count: int
+
+
+RoomChange = (
+    EventCommitted | StateReset | TypingChanged | ReceiptMoved | DirectoryChanged | RoomClosed | Swept
+)
 
 
 class MembershipChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
@@ -212,6 +226,14 @@ class MessagesQueued(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     servers: tuple[ServerName, ...]
 
 
+class Reported(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
+    """`user_id` told the administrators of something; `about` says of what, for people."""
+
+    user_id: UserId
+    about: str
+    reason: str
+
+
 UserChange = (
     MembershipChanged
     | RoomMoved
@@ -226,4 +248,5 @@ UserChange = (
     | KeyCountsChanged
     | DeviceMessage
     | MessagesQueued
+    | Reported
 )

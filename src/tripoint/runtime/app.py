@@ -16,6 +16,7 @@ from tripoint.config.load import only_loopback, server_name, split_address
 from tripoint.config.options import Config
 from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
+from tripoint.irc.operators import Operator, Privilege
 from tripoint.irc.options import IrcOptions
 from tripoint.matrix.federation.intake import BODY_BYTES
 from tripoint.matrix.federation.media import FileFetcher
@@ -38,9 +39,11 @@ from tripoint.runtime.reload import waiting_for_restart
 from tripoint.runtime.traffic import build_traffic
 from tripoint.runtime.welcome_page import WelcomePage
 from tripoint.store.interface import Store
+from tripoint.store.search import SqliteSearch
 from tripoint.store.sqlite import SqliteStore
 from tripoint.xmpp.frontend import XmppFrontEnd
 from tripoint.xmpp.options import XmppOptions
+from tripoint.xmpp.web import XmppWeb
 
 log = structlog.get_logger("tripoint")
 
@@ -80,7 +83,9 @@ class App:
         store = self._store if self._store is not None else SqliteStore(folder.database)
         secret = folder.secret()
         key, old_keys = folder.signing_key(), folder.old_keys()
-        self.middle = middle = await build_middle(config, store, key, secret=secret)
+        self.middle = middle = await build_middle(
+            config, store, key, secret=secret, index_of_words=SqliteSearch(folder.search_index)
+        )
         self.federation = build_federation(config, store, middle.stream, key, old_keys, self._names, clock_ms)
         self.traffic = build_traffic(config, middle, self.federation.trust, clock_ms, report_bug)
         middle.hub.watch_all_rooms(self._count)
@@ -120,6 +125,7 @@ class App:
             now_ms=clock_ms,
             monotonic=time.monotonic,
         )
+        self.web = XmppWeb(self.xmpp, config.server.public_url) if _speaks_xmpp(config) else None
         page = WelcomePage(config, middle.accounts)
         self.matrix = MatrixFrontEnd(
             server,
@@ -150,6 +156,7 @@ class App:
         await self.traffic.start()
         await self._listen()
         page.ports = self.ports
+        page.has_websocket = self.web is not None
         if not self.media.links.origin and only_loopback(config) and self.ports.get("http"):
             self.media.links.origin = f"http://localhost:{self.ports['http'][0]}"
         self._tasks = [
@@ -157,6 +164,7 @@ class App:
             asyncio.create_task(self.xmpp.run()),
             asyncio.create_task(self._sweep()),
             asyncio.create_task(self._sweep_media()),
+            asyncio.create_task(middle.indexing.run()),
         ]
 
     def _pages(self, page: WelcomePage) -> Callable[[Request], Awaitable[Response | None]]:
@@ -164,9 +172,16 @@ class App:
 
         async def handle(request: Request) -> Response | None:
             answer = await self.media.pages.handle(request)
+            if answer is None and self.web is not None:
+                answer = await self.web.handle(request)
             return answer if answer is not None else await page.handle(request)
 
         return handle
+
+    async def _for_servers(self, request: Request) -> Response:
+        """The TLS listener: other Matrix servers, and web clients of XMPP where no proxy stands in front of http."""
+        answer = None if self.web is None else await self.web.handle(request)
+        return answer if answer is not None else await self.matrix.listener.handle_federation(request)
 
     async def _listen(self) -> None:
         listen = self.config.listen
@@ -192,7 +207,7 @@ class App:
         )
         await self._serve_http("http", listen.http, http)
         servers = HttpFront(
-            self.matrix.listener.handle_federation,
+            self._for_servers,
             body_limit=limits.http_body_bytes,
             larger=LARGER,
             too_large=self.matrix.listener.too_large,
@@ -293,20 +308,29 @@ class App:
                 report_bug("app.sweep_media", error)
             await asyncio.sleep(MEDIA_SWEEP_S)
 
-    async def reload(self, config: Config) -> None:
-        """SIGHUP: take up renewed certificates and what can change of the configuration (reload.py)."""
+    def on_rehash(self, rehash: Callable[[], Awaitable[list[str]]]) -> None:
+        """What REHASH on IRC calls; it gives lines for the operator."""
+        self.irc.network.rehash = rehash
+
+    async def reload(self, config: Config) -> list[str]:
+        """SIGHUP: take up renewed certificates and what can change of the configuration (reload.py); what came of it,
+        in sentences."""
+        told = ["The configuration is taken up"]
         try:
             self.tls.reload()
             log.info("tls.reloaded")
         except (OSError, ValueError) as error:  # what cannot be read leaves the old ones in use
             log.error("tls.not_reloaded", error=str(error))
+            told.append(f"The certificate could not be read again: {error}")
         if waiting := waiting_for_restart(self.config, config):
             log.warning("config.needs_restart", options=waiting)
+            told.append(f"These wait for a restart: {', '.join(waiting)}")
         self.middle.reload(config)
         self.media.reload(config)
         await self.irc.reload(_irc_options(config))
         await self.xmpp.reload(_xmpp_options(config))
         log.info("config.reloaded")
+        return told
 
     async def stop(self) -> None:
         """Drain: nothing new, tell clients, write what is queued, close."""
@@ -334,6 +358,10 @@ def _parts(address: str) -> tuple[str, int]:
     return parts
 
 
+def _speaks_xmpp(config: Config) -> bool:
+    return _is_dns_name(config.server.name) and bool(config.listen.xmpp or config.listen.xmpp_tls)
+
+
 def _is_dns_name(name: str) -> bool:
     return ":" not in name and not name.replace(".", "").isdigit()
 
@@ -348,7 +376,23 @@ def _irc_options(config: Config) -> IrcOptions:
         commands_per_s=limits.irc_commands_per_s,
         connections_per_address=limits.connections_per_address,
         plaintext_passwords=config.listen.plaintext_passwords,
+        admin=config.irc.admin,
+        icon_url=config.irc.icon_url,
+        operators=_operators(config),
     )
+
+
+def _operators(config: Config) -> tuple[Operator, ...]:
+    classes = {one.name: one for one in config.irc.operator_class}
+    operators = []
+    for one in config.irc.operator:
+        given = classes.get(one.operator_class)
+        operator = Operator(one.account, hash=one.password or None)
+        if given is not None:
+            privileges = frozenset(map(Privilege, given.privileges))
+            operator = replace(operator, privileges=privileges, title=given.title)
+        operators.append(operator)
+    return tuple(operators)
 
 
 def _xmpp_options(config: Config) -> XmppOptions:

@@ -24,8 +24,10 @@ from tripoint.accounts.nodes import Nodes
 from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused, KeyRefused
 from tripoint.accounts.remote_lists import RemoteLists
+from tripoint.accounts.server_bans import ServerBans
 from tripoint.accounts.service import Accounts, Registration
 from tripoint.accounts.to_device import ToDevice
+from tripoint.accounts.vhosts import Vhosts
 from tripoint.bus.local import LocalBus
 from tripoint.config.load import only_loopback, registration_mode, server_name
 from tripoint.config.options import Config
@@ -47,6 +49,7 @@ from tripoint.rooms.entering import Entering
 from tripoint.rooms.entry import Entry
 from tripoint.rooms.ephemeral import Receipts, Typing
 from tripoint.rooms.following import Following
+from tripoint.rooms.indexing import Indexing
 from tripoint.rooms.invitations import Invitations
 from tripoint.rooms.keeping import Keeping
 from tripoint.rooms.limits import Limits
@@ -67,17 +70,20 @@ from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.remote import RemoteDoor
 from tripoint.rooms.remote_writer import RemoteWriter
 from tripoint.rooms.removal import Removal
+from tripoint.rooms.reports import Reports
 from tripoint.rooms.resident import Resident
 from tripoint.rooms.room_passwords import RoomPasswords
 from tripoint.rooms.service import Service
 from tripoint.rooms.serving import Serving
 from tripoint.rooms.state_groups import StateGroups
+from tripoint.rooms.sweeping import Sweeping
 from tripoint.rooms.transaction import Signer
 from tripoint.rooms.turns import Turns
 from tripoint.rooms.upgrading import Upgrading
 from tripoint.rooms.warden import Warden
 from tripoint.rooms.writer import Writer
-from tripoint.store.interface import Store, StoreError
+from tripoint.store.interface import SearchIndex, Store, StoreError
+from tripoint.store.search import SqliteSearch
 from tripoint.store.stream import POSITION_FLOOR, Stream
 
 log = structlog.get_logger("tripoint")
@@ -122,6 +128,8 @@ class Middle:
     upgrading: Upgrading
     following: Following
     direct_invitations: DirectInvitations
+    indexing: Indexing
+    sweeping: Sweeping
     encryption: Encryption
 
     def reload(self, config: Config) -> None:
@@ -133,10 +141,12 @@ class Middle:
     async def close(self) -> None:
         """End what is asked of other servers, write what is queued, close the store."""
         await self.warden.close()
+        await self.sweeping.close()
         await self.direct_invitations.close()
         await self.following.close()
         await self.upgrading.close()
         await self.elsewhere.close()
+        await self.indexing.close()
         await self.store.close()
         self.passwords.close()
 
@@ -151,14 +161,15 @@ async def build_middle(
     key: SigningKey,
     *,
     secret: bytes,
+    index_of_words: SearchIndex | None = None,
     end_guests: bool = True,
     clock: Callable[[], int] = clock_ms,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Middle:
     """Wire the middle and start it.
 
-    `secret`: 32 bytes of this server's own, the same at every start. `end_guests`: guests that a stopped
-    server left behind are ended; not where a server may be running beside this process.
+    `secret`: 32 bytes of this server's own, the same at every start. `index_of_words` None: in memory. `end_guests`:
+    guests that a stopped server left behind are ended; not where a server may be running beside this process.
     """
     server = server_name(config)
     loop = asyncio.get_running_loop()
@@ -202,6 +213,8 @@ async def build_middle(
         passwords,
         devices,
         AccountData(store, stream, user_bus),
+        ServerBans(store, stream, clock),
+        Vhosts(server, store, stream),
         clock,
     )
 
@@ -232,7 +245,7 @@ async def build_middle(
     entering = Entering(loaded, writer, remote_writer, outliers, store)
     elsewhere = Elsewhere(loaded, writer, accept, entering, outside, door, turns)
     room_passwords = RoomPasswords(loaded, writer, store)
-    entry = Entry(server, index, people.is_guest, room_passwords)
+    entry = Entry(server, index, people.is_guest, room_passwords, loaded.find)
     membership = Membership(loaded, writer, people, index, elsewhere, entry)
     messages = Messages(loaded, writer, store, membership, blocks)
     names = Names(loaded, writer, store, room_bus)
@@ -290,6 +303,8 @@ async def build_middle(
     hub.watch_all_rooms(following.room_changed)
     hub.watch_users(following.user_changed)
     service = Service(
+        server,
+        loaded,
         membership=membership,
         messages=messages,
         passwords=room_passwords,
@@ -307,9 +322,13 @@ async def build_middle(
         upgrading=upgrading,
         following=following,
         direct_invitations=direct_invitations,
+        reports=Reports(loaded, writer, store, people, user_bus),
         people=people,
         limits=room_limits,
     )
+    indexing = Indexing(store, stream, index_of_words if index_of_words is not None else SqliteSearch(None))
+    await indexing.start()
+    hub.watch_all_rooms(indexing.room_changed)
     reader = Reader(
         loaded,
         store,
@@ -323,6 +342,7 @@ async def build_middle(
         lambda: stream.committed,
         Abroad(door, elsewhere, monotonic),
         blocks,
+        indexing,
     )
     accounts.leave_rooms = _leaver(service, index.load, index.unload)
     accounts.rename = _renamer(service)
@@ -331,9 +351,12 @@ async def build_middle(
     accounts.drop_keys = _key_dropper(encryption)
     name_table = StoredNames(store, stream, _name_lost)
     serving = Serving(loaded, store)
+    sweeping = Sweeping(loaded, writer, store, room_bus, report_bug)
+    hub.watch_all_rooms(sweeping.room_changed)
     warden = Warden(server, loaded, membership.ban)
     hub.watch_all_rooms(warden.room_changed)
     await accounts.start(end_guests=end_guests)
+    await sweeping.start()
     return Middle(
         store,
         stream,
@@ -365,6 +388,8 @@ async def build_middle(
         upgrading,
         following,
         direct_invitations,
+        indexing,
+        sweeping,
         encryption,
     )
 

@@ -9,16 +9,19 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
-from tripoint.store.interface import MEDIA_BLOCK, Done, MembershipRow, StoredEvent, StoreError
+from tripoint.store.interface import MEDIA_BLOCK, Done, MembershipRow, Report, StoredEvent, StoreError, WordsGone
 from tripoint.store.memory_devices import DevicesInMemory
 from tripoint.store.memory_devices import drop as _drop
 from tripoint.store.memory_devices import put as _put
 from tripoint.store.writes import (
     AddEvent,
+    AddReport,
     AddStateGroup,
     CompleteStates,
     DropAccount,
+    DropReport,
     DropRoom,
+    ForgetWordsGone,
     PlaceEvent,
     PutAccount,
     PutAccountData,
@@ -45,11 +48,13 @@ from tripoint.store.writes import (
     PutRoom,
     PutRoomPassword,
     PutRosterItem,
+    PutServerBan,
     PutServerKey,
     PutStagedPdu,
     PutStrippedState,
     PutToken,
     PutUnanswered,
+    PutVhost,
     PutWaitingRedaction,
     ReplaceEventJson,
     StateDelta,
@@ -100,9 +105,13 @@ class MemoryStore(DevicesInMemory):
         self.destinations: dict[ServerName, PutDestination] = {}
         self.missed_rooms: dict[tuple[ServerName, int], PutMissedRoom] = {}
         self.unanswered: dict[ServerName, PutUnanswered] = {}
+        self.reports: dict[int, Report] = {}
+        self.words_gone: list[WordsGone] = []
         self.staged: dict[EventId, PutStagedPdu] = {}
         self.media: dict[tuple[ServerName, str], PutMedia] = {}
         self.media_links: dict[str, PutMediaLink] = {}
+        self.server_bans: dict[tuple[str, str], PutServerBan] = {}
+        self.vhosts: dict[UserId, PutVhost] = {}
         self.meta: dict[str, str] = {}
 
     def fail_next(self, error: StoreError | None) -> None:
@@ -150,6 +159,7 @@ class MemoryStore(DevicesInMemory):
                 )
             case ReplaceEventJson():
                 old = self.events[write.event_key]
+                self._note_words_gone(old)
                 self.events[write.event_key] = replace(
                     old, flags=write.flags, json=write.json, redacted_by=write.redacted_by
                 )
@@ -190,7 +200,8 @@ class MemoryStore(DevicesInMemory):
             case PutRegistrationToken():
                 self.registration_tokens[write.token] = write
             case PutName():
-                self.names.setdefault((write.kind, write.scope), {})[write.key] = write.value
+                names = self.names.setdefault((write.kind, write.scope), {})
+                _put(names, write.key, write.value or "", write.value is None)
             case PutWaitingRedaction():
                 self.waiting_redactions.setdefault(write.target, set()).add(write.redaction)
             case PutPartialRoom():
@@ -204,6 +215,10 @@ class MemoryStore(DevicesInMemory):
                     self.missing_past.add((write.room_key, write.event_id))
                 else:
                     self.missing_past.discard((write.room_key, write.event_id))
+            case PutServerBan():
+                _put(self.server_bans, (write.kind, write.mask), write, write.setter is None)
+            case PutVhost():
+                _put(self.vhosts, write.user_id, write, write.host is None)
             case PutClosedRoom():
                 self.closed_rooms.add(write.room_id)
             case PutRoomPassword():
@@ -218,6 +233,22 @@ class MemoryStore(DevicesInMemory):
                 _put(self.missed_rooms, (write.server, write.room_key), write, write.since is None)
             case PutUnanswered():
                 _put(self.unanswered, write.server, write, write.txn_id is None)
+            case AddReport():
+                number = max(self.reports, default=0) + 1
+                self.reports[number] = Report(
+                    number,
+                    write.ts_ms,
+                    write.reporter,
+                    write.user_id,
+                    write.room_id,
+                    write.event_id,
+                    write.kind,
+                    write.reason,
+                )
+            case DropReport():
+                self.reports.pop(write.number, None)
+            case ForgetWordsGone():
+                self.words_gone = [gone for gone in self.words_gone if gone.number > write.upto]
             case PutStagedPdu():
                 if write.room_key is None:
                     self.staged.pop(write.event_id, None)
@@ -239,8 +270,17 @@ class MemoryStore(DevicesInMemory):
             case _:
                 self.apply(write)
 
+    def _note_words_gone(self, event: StoredEvent) -> None:
+        type_ = self.state_keys[event.event_key][0]
+        if event.position is not None and type_ in (None, "m.room.name", "m.room.topic"):
+            number = self.words_gone[-1].number + 1 if self.words_gone else 1
+            self.words_gone.append(
+                WordsGone(number, event.event_key, event.position, event.room_key, event.json)
+            )
+
     def _drop_room(self, room_key: int) -> None:
         for key in [key for key, event in self.events.items() if event.room_key == room_key]:
+            self._note_words_gone(self.events[key])
             del self.keys[self.events[key].event_id]
             del self.events[key], self.state_keys[key]
         _drop(self.groups, lambda _, group: group[0] == room_key)
@@ -457,6 +497,12 @@ class MemoryStore(DevicesInMemory):
         found = [e for key, e in sorted(self.events.items()) if key > after and e.position is not None]
         return found[:limit]
 
+    async def load_reports(self, limit: int) -> Sequence[Report]:
+        return [report for _, report in sorted(self.reports.items())][:limit]
+
+    async def load_words_gone(self, limit: int) -> Sequence[WordsGone]:
+        return self.words_gone[:limit]
+
     async def load_receipts_after(self, position: int) -> Sequence[PutReceipt]:
         found = [write for write in self.receipts.values() if write.position > position]
         return sorted(found, key=lambda write: write.position)
@@ -595,3 +641,8 @@ class MemoryStore(DevicesInMemory):
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None:
         return self.registration_tokens.get(token)
 
+    async def load_server_bans(self) -> Sequence[PutServerBan]:
+        return [ban for _, ban in sorted(self.server_bans.items())]
+
+    async def load_vhosts(self) -> Sequence[PutVhost]:
+        return [vhost for _, vhost in sorted(self.vhosts.items())]

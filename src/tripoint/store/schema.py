@@ -4,7 +4,7 @@ A test upgrades the first schema step by step and compares it with this file. Ke
 small integers so that state groups and indexes stay small; a room's key stands for its id in every table.
 """
 
-SCHEMA_VERSION = "0008"
+SCHEMA_VERSION = "0012"
 
 STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -175,4 +175,26 @@ STATEMENTS: tuple[str, ...] = (
         data BLOB NOT NULL, PRIMARY KEY (user_id, version, room_id, session_id)) WITHOUT ROWID""",
     """CREATE TABLE dehydrated_devices (
         user_id TEXT PRIMARY KEY, device_id TEXT NOT NULL, data BLOB NOT NULL) WITHOUT ROWID""",
+    # Bans from this server, and hosts that IRC shows of accounts (migration 0010).
+    """CREATE TABLE server_bans (
+        kind TEXT NOT NULL, mask TEXT NOT NULL, reason TEXT NOT NULL, setter TEXT NOT NULL,
+        created_ts_ms INTEGER NOT NULL, expires_ts_ms INTEGER, PRIMARY KEY (kind, mask)) WITHOUT ROWID""",
+    """CREATE TABLE vhosts (
+        user_id TEXT PRIMARY KEY, host TEXT NOT NULL, state TEXT NOT NULL) WITHOUT ROWID""",
+    # What the full-text index has to lose (migration 0011). State besides names and topics has no words in it.
+    """CREATE TABLE words_gone (
+        number INTEGER PRIMARY KEY, event_key INTEGER NOT NULL, position INTEGER NOT NULL,
+        room_key INTEGER NOT NULL, json BLOB NOT NULL)""",
+    """CREATE TRIGGER events_redacted BEFORE UPDATE OF json ON events
+        WHEN OLD.position IS NOT NULL AND (OLD.type IS NULL OR OLD.type IN ('m.room.name', 'm.room.topic'))
+        BEGIN INSERT INTO words_gone (event_key, position, room_key, json)
+        VALUES (OLD.event_key, OLD.position, OLD.room_key, OLD.json); END""",
+    """CREATE TRIGGER events_dropped BEFORE DELETE ON events
+        WHEN OLD.position IS NOT NULL AND (OLD.type IS NULL OR OLD.type IN ('m.room.name', 'm.room.topic'))
+        BEGIN INSERT INTO words_gone (event_key, position, room_key, json)
+        VALUES (OLD.event_key, OLD.position, OLD.room_key, OLD.json); END""",
+    # What people reported to the administrators (migration 0012).
+    """CREATE TABLE reports (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, ts_ms INTEGER NOT NULL, reporter TEXT NOT NULL, user_id TEXT,
+        room_id TEXT, event_id TEXT, kind TEXT NOT NULL, reason TEXT NOT NULL)""",
 )

@@ -13,7 +13,16 @@ from typing import Any
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.store import schema
 from tripoint.store.group_commit import GroupCommit
-from tripoint.store.interface import MEDIA_BLOCK, DatabaseTooNew, Done, MembershipRow, StoredEvent, StoreError
+from tripoint.store.interface import (
+    MEDIA_BLOCK,
+    DatabaseTooNew,
+    Done,
+    MembershipRow,
+    Report,
+    StoredEvent,
+    StoreError,
+    WordsGone,
+)
 from tripoint.store.sql import rows
 from tripoint.store.sql.device_reads import DeviceReads
 from tripoint.store.writes import (
@@ -32,9 +41,11 @@ from tripoint.store.writes import (
     PutRegistrationToken,
     PutRoom,
     PutRoomPassword,
+    PutServerBan,
     PutServerKey,
     PutStagedPdu,
     PutToken,
+    PutVhost,
     Write,
 )
 
@@ -377,6 +388,20 @@ class SqliteStore(DeviceReads):
         )
         return [StoredEvent(*row) for row in found]
 
+    async def load_reports(self, limit: int) -> Sequence[Report]:
+        found = self._all(
+            "SELECT number, ts_ms, reporter, user_id, room_id, event_id, kind, reason FROM reports"
+            " ORDER BY number LIMIT ?",
+            limit,
+        )
+        return [Report(*row) for row in found]
+
+    async def load_words_gone(self, limit: int) -> Sequence[WordsGone]:
+        found = self._all(
+            "SELECT number, event_key, position, room_key, json FROM words_gone ORDER BY number LIMIT ?", limit
+        )
+        return [WordsGone(*row) for row in found]
+
     async def load_receipts_after(self, position: int) -> Sequence[PutReceipt]:
         found = self._all(
             "SELECT room_key, user_id, kind, thread_id, event_id, ts_ms, position FROM receipts"
@@ -557,3 +582,10 @@ class SqliteStore(DeviceReads):
             "SELECT token, uses_left, expires_ts_ms FROM registration_tokens WHERE token = ?", token
         )
         return None if row is None else PutRegistrationToken(*row)
+
+    async def load_server_bans(self) -> Sequence[PutServerBan]:
+        columns = "kind, mask, reason, setter, created_ts_ms, expires_ts_ms"
+        return [PutServerBan(*row) for row in self._all(f"SELECT {columns} FROM server_bans ORDER BY kind, mask")]
+
+    async def load_vhosts(self) -> Sequence[PutVhost]:
+        return [PutVhost(*row) for row in self._all("SELECT user_id, host, state FROM vhosts ORDER BY user_id")]

@@ -266,12 +266,12 @@ class PutRegistrationToken(Struct, frozen=True):
 
 
 class PutName(Struct, frozen=True):
-    """nickmap, slugmap and their kin (docs/mapping.md 0)."""
+    """nickmap, slugmap and their kin (docs/mapping.md 0). A `value` of None takes it away."""
 
     kind: str
     scope: str
     key: str
-    value: str
+    value: str | None
 
 
 class PutClosedRoom(Struct, frozen=True):
@@ -344,6 +344,13 @@ class PutUnanswered(Struct, frozen=True):
     body: bytes
 
 
+class ForgetWordsGone(Struct, frozen=True):
+    """What a full-text index has lost up to this number was taken out of it. The store notes by itself what is to be
+    taken out: with ReplaceEventJson and DropRoom."""
+
+    upto: int
+
+
 class PutStagedPdu(Struct, frozen=True):
     """A PDU that was acknowledged and cannot be judged yet; `json` is as it was received. A `room_key` of None
     forgets it. One that is there already stays as it is."""
@@ -386,6 +393,44 @@ class PutMediaLink(Struct, frozen=True):
     filename: str
 
 
+class PutServerBan(Struct, frozen=True):
+    """A ban from this server (core/server_bans.py), by its kind and mask. A `setter` of None: it is taken off."""
+
+    kind: str
+    mask: str
+    reason: str
+    setter: str | None
+    created_ts_ms: int
+    expires_ts_ms: int | None
+
+
+class AddReport(Struct, frozen=True):
+    """Somebody told the administrators of something: of an event, a room or a user. `kind`: spam | abuse | ""."""
+
+    ts_ms: int
+    reporter: UserId
+    user_id: UserId | None
+    room_id: RoomId | None
+    event_id: EventId | None
+    kind: str
+    reason: str
+
+
+class DropReport(Struct, frozen=True):
+    """A report was dealt with."""
+
+    number: int
+
+
+class PutVhost(Struct, frozen=True):
+    """The host that IRC shows of an account in the place of the server's name. `state`: asked | on | off. A `host` of
+    None: it has none, and asks for none."""
+
+    user_id: UserId
+    host: str | None
+    state: str
+
+
 class PutMeta(Struct, frozen=True):
     key: str
     value: str
@@ -426,9 +471,14 @@ Write = (
     | PutDestination
     | PutMissedRoom
     | PutUnanswered
+    | ForgetWordsGone
     | PutStagedPdu
     | PutMedia
     | PutMediaLink
+    | PutServerBan
+    | AddReport
+    | DropReport
+    | PutVhost
     | PutMeta
     | DeviceWrite
 )

@@ -43,6 +43,7 @@ from tripoint.rooms.changes import (
     RoomChange,
     SessionsEnded,
     StateReset,
+    Swept,
     TypingChanged,
     UserChange,
 )
@@ -124,6 +125,9 @@ class SyncServer:
         elif isinstance(change, StateReset):
             self._room_at[change.room_id] = change.position
             self._chunks.forget(change.room_id)
+        elif isinstance(change, Swept):
+            self._chunks.forget(change.room_id)
+            return  # clients see by the event that put him out what they have to take away (MSC4293)
         elif isinstance(change, TypingChanged):
             self._ephemera.typing_changed(change)
         elif isinstance(change, ReceiptMoved):

@@ -15,10 +15,13 @@ from tripoint.core.ids import EventId, RoomId, ServerName, UserId
 from tripoint.store.sql import device_rows
 from tripoint.store.writes import (
     AddEvent,
+    AddReport,
     AddStateGroup,
     CompleteStates,
     DropAccount,
+    DropReport,
     DropRoom,
+    ForgetWordsGone,
     PlaceEvent,
     PutAccount,
     PutAccountData,
@@ -45,11 +48,13 @@ from tripoint.store.writes import (
     PutRoom,
     PutRoomPassword,
     PutRosterItem,
+    PutServerBan,
     PutServerKey,
     PutStagedPdu,
     PutStrippedState,
     PutToken,
     PutUnanswered,
+    PutVhost,
     PutWaitingRedaction,
     ReplaceEventJson,
     StateDelta,
@@ -297,6 +302,12 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR REPLACE INTO unanswered_transactions (server, txn_id, body) VALUES (?,?,?)",
         lambda w: (w.server, w.txn_id, w.body),
     ),
+    AddReport: (
+        "INSERT INTO reports (ts_ms, reporter, user_id, room_id, event_id, kind, reason) VALUES (?,?,?,?,?,?,?)",
+        lambda w: (w.ts_ms, w.reporter, w.user_id, w.room_id, w.event_id, w.kind, w.reason),
+    ),
+    DropReport: ("DELETE FROM reports WHERE number = ?", lambda w: (w.number,)),
+    ForgetWordsGone: ("DELETE FROM words_gone WHERE number <= ?", lambda w: (w.upto,)),
     PutStagedPdu: (
         "INSERT OR IGNORE INTO staged_pdus (event_id, room_key, origin, json) VALUES (?,?,?,?)",
         lambda w: (w.event_id, w.room_key, w.origin, w.json),
@@ -321,6 +332,15 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
     PutMediaLink: (
         "INSERT OR IGNORE INTO media_links (link, server, media_id, subject, filename) VALUES (?,?,?,?,?)",
         lambda w: (w.link, w.server, w.media_id, w.subject, w.filename),
+    ),
+    PutServerBan: (
+        "INSERT OR REPLACE INTO server_bans (kind, mask, reason, setter, created_ts_ms, expires_ts_ms)"
+        " VALUES (?,?,?,?,?,?)",
+        lambda w: (w.kind, w.mask, w.reason, w.setter, w.created_ts_ms, w.expires_ts_ms),
+    ),
+    PutVhost: (
+        "INSERT OR REPLACE INTO vhosts (user_id, host, state) VALUES (?,?,?)",
+        lambda w: (w.user_id, w.host, w.state),
     ),
     PutMeta: ("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", lambda w: (w.key, w.value)),
     **device_rows.PUT,
@@ -385,6 +405,11 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "DELETE FROM missed_rooms WHERE server = ? AND room_key = ?",
         lambda w: (w.server, w.room_key),
     ),
+    PutName: (
+        "value",
+        "DELETE FROM names WHERE kind = ? AND scope = ? AND key = ?",
+        lambda w: (w.kind, w.scope, w.key),
+    ),
     PutUnanswered: (
         "txn_id",
         "DELETE FROM unanswered_transactions WHERE server = ?",
@@ -396,6 +421,12 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         lambda w: (w.server, w.media_id),
     ),
     PutMediaLink: ("server", "DELETE FROM media_links WHERE link = ?", lambda w: (w.link,)),
+    PutServerBan: (
+        "setter",
+        "DELETE FROM server_bans WHERE kind = ? AND mask = ?",
+        lambda w: (w.kind, w.mask),
+    ),
+    PutVhost: ("host", "DELETE FROM vhosts WHERE user_id = ?", lambda w: (w.user_id,)),
     PutStagedPdu: ("room_key", "DELETE FROM staged_pdus WHERE event_id = ?", lambda w: (w.event_id,)),
     **device_rows.DELETE,
 }
