@@ -295,6 +295,7 @@ class Ship:
         tasks: list[asyncio.Future[Any]] = [
             *traffic._tasks,
             *traffic.sender._tasks,
+            *traffic.sender._devices._tasks,
             *traffic.staging._tasks.values(),
             *traffic.transactions._running.values(),
             *self.questions._fetching.values(),

@@ -115,7 +115,7 @@ def build_traffic(
         _send_by(trust.client),
         now_ms,
         report,
-        OutgoingDevices(server, middle.encryption, middle.reader, outbox.servers),
+        OutgoingDevices(server, middle.encryption, middle.reader, outbox.servers, report),
         middle.encryption.messages,
         presence_of=middle.reader.joined_rooms if presence else None,
     )

@@ -20,7 +20,7 @@ from tripoint.core.json_view import list_at, text_at
 from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.matrix.client.to_device import read_messages
 from tripoint.matrix.errors import MatrixError
-from tripoint.matrix.federation.asking_keys import read_remote_device, read_remote_keys, read_stream_id
+from tripoint.matrix.federation.remote_keys import read_remote_device, read_remote_keys, read_stream_id
 from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.room import membership_of

@@ -5,8 +5,9 @@ that was away hears of each device once, as it is then. spec: Matrix server-serv
 definitions/event-schemas/m.device_list_update, m.signing_key_update
 """
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Final
 
 from tripoint.accounts.device_changes import ALL_KEYS, DeviceChange
@@ -15,16 +16,25 @@ from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.ids import RoomId, ServerName, UserId, server_of
 from tripoint.core.json_view import object_at, text_at
 from tripoint.matrix.federation.lanes import Edu
+from tripoint.rooms.changes import DeviceListChanged, EventCommitted
 from tripoint.rooms.ports import RoomReader
 from tripoint.rooms.refusals import Refused
+from tripoint.rooms.room import membership_of
 
 PAGE: Final = 500
 # EDUs that are kept while they go to all who hear of them.
 CACHED: Final = 500
 
 
+# (position of the change, who is to hear of it, the position of one that it outdates or 0)
+Offer = Callable[[int, Sequence[ServerName], int], None]
+
+
 class OutgoingDevices:
-    """`servers(room_id)`: the other servers in a room that is in memory."""
+    """`servers(room_id)`: the other servers in a room that is in memory. `offer` is called with each change, once it is
+    known who is to hear of it."""
+
+    offer: Offer
 
     def __init__(
         self,
@@ -32,6 +42,7 @@ class OutgoingDevices:
         encryption: Encryption,
         reader: RoomReader,
         servers: Callable[[RoomId], tuple[ServerName, ...]],
+        report: Callable[[str, BaseException], None],
     ) -> None:
         self._server = server
         self._keys = encryption.keys
@@ -39,7 +50,58 @@ class OutgoingDevices:
         self._log = encryption.changes
         self._reader = reader
         self._servers = servers
+        self._report = report
         self._made: OrderedDict[int, Edu] = OrderedDict()
+        # Changes for which it is being found out who is to hear of them.
+        self._held: set[int] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- what happens
+
+    def user_changed(self, change: DeviceListChanged) -> None:
+        if server_of(change.user_id) == self._server and change.viewer is None:
+            self._held.add(change.position)
+            self._work_out(self._tell(change))
+
+    def room_changed(self, change: EventCommitted) -> None:
+        """spec: "when that user joins a room which contains servers which are not already receiving updates" """
+        event = change.event
+        if event.type != "m.room.member" or server_of(UserId(event.state_key or "")) != self._server:
+            return
+        if membership_of(event) == "join" and membership_of(change.replaced) != "join":
+            self._work_out(self._tell_newcomers(UserId(event.state_key or ""), change.room_id))
+
+    def first_held(self) -> int | None:
+        """The lowest position of a change that was not offered yet."""
+        return min(self._held, default=None)
+
+    async def close(self) -> None:
+        """Changes that are still held are found in the log after the next start."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _work_out(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._reported(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reported(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # a bug: told, and the change is worked out again after a restart
+            self._report("federation.devices", error)
+
+    async def _tell(self, change: DeviceListChanged) -> None:
+        self.offer(change.position, await self.servers_of(change.user_id), change.replaced)
+        self._held.discard(change.position)
+
+    async def _tell_newcomers(self, user_id: UserId, room_id: RoomId) -> None:
+        position, servers = await self.newcomers(user_id, room_id)
+        self.offer(position, servers, 0)
+
+    # -- who hears of what
 
     async def servers_of(self, user_id: UserId) -> tuple[ServerName, ...]:
         """The servers that share a room with a local user."""
@@ -66,8 +128,7 @@ class OutgoingDevices:
 
     async def newcomers(self, user_id: UserId, room_id: RoomId) -> tuple[int, tuple[ServerName, ...]]:
         """A local user came into a room: the newest change of its devices, and the servers there that may not have
-        heard of it. spec: "when that user joins a room which contains servers which are not already receiving
-        updates" """
+        heard of it."""
         left = set(self._servers(room_id))
         last = await self._log.load_last_device_change(user_id) if left else None
         if last is None:

@@ -11,7 +11,7 @@ import asyncio
 import random
 import secrets
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import orjson
@@ -36,7 +36,6 @@ from tripoint.rooms.changes import (
     UserChange,
 )
 from tripoint.rooms.outbox import Outbox, OutboxRow, Outgoing, OutgoingReceipt
-from tripoint.rooms.room import membership_of
 
 log = structlog.get_logger()
 
@@ -96,6 +95,7 @@ class Sender:
         self._now_ms = now_ms
         self._report = report
         self._devices = devices
+        devices.offer = self._offer_device
         self._messages = messages
         self._presence_of = presence_of
         self._chance = chance
@@ -109,8 +109,6 @@ class Sender:
         self._sending, self._retrying = _Pool(MAX_SENDING), _Pool(MAX_RETRYING)
         self._tasks: set[asyncio.Task[None]] = set()
         self._typing: dict[tuple[RoomId, UserId], int] = {}  # who types here, and when that was last said
-        # Changes of devices for which it is being found out who is to hear of them.
-        self._held: set[int] = set()
         self._seen = self._floor = 0
         self._open = False  # between start() and close()
         self.results: Counter[str] = Counter()
@@ -152,8 +150,7 @@ class Sender:
             self._seen = max(self._seen, change.position)
             if outgoing is not None:
                 self._offer(outgoing)
-            if self._comes_in(change):
-                self._work_out(self._tell_newcomers(UserId(change.event.state_key or ""), change.room_id))
+            self._devices.room_changed(change)
         elif isinstance(change, StateReset):
             self._outbox.forget(change.room_id)
         elif isinstance(change, ReceiptMoved):
@@ -178,10 +175,7 @@ class Sender:
             return
         if isinstance(change, DeviceListChanged):
             self._seen = max(self._seen, change.position)
-            if server_of(change.user_id) == self._server and change.viewer is None:
-                # The floor stays below it until it is known who is to hear of it.
-                self._held.add(change.position)
-                self._work_out(self._tell_device(change))
+            self._devices.user_changed(change)
             return
         if not isinstance(change, PresenceChanged) or self._presence_of is None:
             return
@@ -213,32 +207,6 @@ class Sender:
         key, edu = receipt_edu(receipt)
         for server in receipt.servers:
             self.tell(server, key, edu)
-
-    def _comes_in(self, change: EventCommitted) -> bool:
-        event = change.event
-        if event.type != "m.room.member" or server_of(UserId(event.state_key or "")) != self._server:
-            return False
-        return membership_of(event) == "join" and membership_of(change.replaced) != "join"
-
-    def _work_out(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(self._reported(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _reported(self, work: Coroutine[None, None, None]) -> None:
-        try:
-            await work
-        except Exception as error:  # a bug: told, and a device change is worked out again after a restart
-            self._report("federation.devices", error)
-
-    async def _tell_device(self, change: DeviceListChanged) -> None:
-        servers = await self._devices.servers_of(change.user_id)
-        self._offer_device(change.position, servers, change.replaced)
-        self._held.discard(change.position)
-
-    async def _tell_newcomers(self, user_id: UserId, room_id: RoomId) -> None:
-        position, servers = await self._devices.newcomers(user_id, room_id)
-        self._offer_device(position, servers)
 
     def _offer_device(self, position: int, servers: Sequence[ServerName], replaced: int = 0) -> None:
         for server in servers:
@@ -447,7 +415,8 @@ class Sender:
 
     async def write_down(self) -> None:
         """Store how far everybody is; with the next commit, together with whatever else is stored then."""
-        floor = min((position - 1 for position in self._held), default=self._seen)
+        held = self._devices.first_held()
+        floor = self._seen if held is None else held - 1
         for lane in self._lanes.values():
             first = lane.first_position()
             if first is not None and first <= floor:
@@ -480,6 +449,7 @@ class Sender:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._devices.close()
         for lane in self._lanes.values():
             if lane.parcel is not None:
                 lane.hold()
