@@ -60,7 +60,7 @@ class Phone:
             read_cross_signing_key(body[f"{usage}_key"], self.user_id, usage)
             for usage in ("master", "self_signing", "user_signing")
         ]
-        await self.ship.party.middle.encryption.signing.upload(self.user_id, UploadedKeys(*keys))
+        await self.ship.party.middle.encryption.signing.upload(self.user_id, UploadedKeys(*keys), confirmed=True)
         return tree
 
     async def tell(self, txn: str, *to: tuple[UserId, str], n: Any = None) -> None:

@@ -119,6 +119,29 @@ def test_a_sender_that_is_killed_right_after_the_answer_sends_later(tmp_path: Pa
     sailing("a.org", "b.org", folder=tmp_path)(test)
 
 
+def test_a_message_to_many_devices_is_cut_into_parts() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        _, users = await shared(ships)
+        alice, _ = await two_phones(ships, users)
+        phones = [await Phone.open(ships[1], users[1], f"D{n}") for n in range(30)]
+        await launch(ships)
+        sizes: list[int] = []
+        sender = ships[0].traffic.sender
+        send = sender._send
+
+        async def measured(server: ServerName, txn_id: str, body: bytes) -> None:
+            sizes.extend(len(orjson.dumps(one)) for one in orjson.loads(body)["edus"])
+            await send(server, txn_id, body)
+
+        sender._send = measured
+        await alice.tell("1", *((users[1], phone.device_id) for phone in phones), n="x" * 20_000)
+        await asyncio.sleep(5)
+        assert [await phone.sync() for phone in phones] == [["x" * 20_000]] * 30
+        assert len(sizes) == 10 and max(sizes) < 70_000
+
+    sailing("a.org", "b.org")(test)
+
+
 def test_a_message_that_is_never_taken_holds_up_no_others() -> None:
     async def test(sea: Sea, ships: list[Ship]) -> None:
         _, users = await shared(ships)

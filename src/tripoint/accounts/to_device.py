@@ -161,21 +161,22 @@ class ToDevice:
             await self._queue_of_server(server)
         # Nothing is awaited from here to the submission.
         position = self._stream.next()
-        writes: list[Write] = [PutSeenMessage(scope, message_id, self._clock_ms()), self._stream.floor()]
+        writes: list[Write] = [PutSeenMessage(scope, message_id, self._clock_ms())]
         told: dict[UserId, list[str]] = {}
         for user_id, device_id, event in here:
             writes += self._put_here(user_id, device_id, position, event)
             told.setdefault(user_id, []).append(device_id)
         for server, users in abroad.items():
-            content: JsonObject = {
-                "sender": sender,
-                "type": type_,
-                # spec: m.direct_to_device message_id: at most 32 codepoints
-                "message_id": secrets.token_urlsafe(18),
-                "messages": users,
-            }
-            writes += self._put_abroad(server, position, orjson.dumps(content))
-        writes += self._trimmed()
+            for part in _parts(users):
+                content: JsonObject = {
+                    "sender": sender,
+                    "type": type_,
+                    # spec: m.direct_to_device message_id: at most 32 codepoints
+                    "message_id": secrets.token_urlsafe(18),
+                    "messages": part,
+                }
+                writes += self._put_abroad(server, self._stream.next(), orjson.dumps(content))
+        writes += [*self._trimmed(), self._stream.floor()]
 
         def tell() -> None:
             for user_id, device_id, event in here:
@@ -350,6 +351,25 @@ def _check(messages: Messages) -> None:
         for content in devices.values():
             if len(orjson.dumps(content)) > MAX_MESSAGE_BYTES:
                 raise KeyRefused(KeyRefusal.TOO_LARGE)
+
+
+def _parts(users: JsonObject) -> list[JsonObject]:
+    """Messages for users of one server, cut so that none is much longer than the largest single one may be: what is
+    sent to a thousand devices must fit into transactions."""
+    parts: list[JsonObject] = [{}]
+    size = 0
+    for user_id, devices in users.items():
+        assert isinstance(devices, dict), "a map of devices"
+        for device_id, content in devices.items():
+            length = len(orjson.dumps(content))
+            if size and size + length > MAX_MESSAGE_BYTES:
+                parts.append({})
+                size = 0
+            size += length
+            own = parts[-1].setdefault(user_id, {})
+            assert isinstance(own, dict), "made here"
+            own[device_id] = content
+    return parts
 
 
 def _longer(queue: Waiting, position: int, size: int) -> Waiting:
