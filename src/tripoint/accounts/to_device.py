@@ -106,10 +106,13 @@ class ToDevice:
     # -- sending
 
     async def send(self, sender: UserId, device_id: str, txn_id: str, type_: str, messages: Messages) -> None:
-        """What a local device sends; a transaction id that it used before does nothing. TOO_LARGE, BUSY."""
+        """What a local device sends; a transaction id that it used before for this type does nothing. TOO_LARGE, BUSY.
+
+        spec: client-server-api transaction-identifiers: "and the path of the HTTP request is the same"
+        """
         _check(messages)
-        scope = f"{sender} {device_id}"
-        await self._once(scope, txn_id, lambda: self._send(scope, txn_id, sender, type_, messages))
+        scope, once = f"{sender} {device_id}", f"{type_}\n{txn_id}"
+        await self._once(scope, once, lambda: self._send(scope, once, sender, type_, messages))
 
     async def receive(
         self, origin: ServerName, message_id: str, sender: UserId, type_: str, messages: Messages
