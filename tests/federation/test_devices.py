@@ -383,6 +383,23 @@ def test_who_comes_into_a_room_is_announced_to_the_servers_there() -> None:
     sailing("a.org", "b.org", "c.org")(test)
 
 
+def test_who_shares_a_room_is_known_of_rooms_on_disk() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        room_id, users = await shared(ships)
+        await launch(ships)
+        await ships[1].stop()
+        await ships[1].build()
+        await ships[1].launch()
+        reader = ships[1].party.middle.reader
+        assert await reader.sharing(users[1], [users[0], UserId("@nobody:a.org")]) == {users[0]}
+        assert await reader.sharing(users[1], [users[0]], encrypted=True) == frozenset()
+        await ships[0].party.do(Leave(actor=users[0], room_id=room_id))
+        await asyncio.sleep(5)
+        assert await reader.sharing(users[1], [users[0]]) == frozenset()
+
+    sailing("a.org", "b.org")(test)
+
+
 def test_updates_that_do_not_follow_are_asked_for() -> None:
     """spec: "If a server receives an EDU which refers to a prev_id it does not recognise, it must resynchronise" """
 
