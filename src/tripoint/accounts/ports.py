@@ -23,6 +23,7 @@ class Account(Struct, frozen=True):
     created_ts_ms: int
     deactivated: bool = False
     locked: bool = False
+    suspended: bool = False
 
 
 class Device(Struct, frozen=True):
@@ -106,6 +107,26 @@ class Reports(Protocol):
         """One was dealt with; False if there is none of that number."""
 
 
+class ServiceCommand(Struct, frozen=True):
+    """A command of a service. `usage`: the words that follow, a colon, what it does."""
+
+    service: str
+    name: str
+    usage: str
+
+
+class ServiceDesk(Protocol):
+    """The services (NickServ, ChanServ and their like) for who asks from another protocol. docs/mapping.md 18.1"""
+
+    def commands(self, account: Account) -> Sequence[ServiceCommand]:
+        """What this account may ask for."""
+
+    async def run(
+        self, account: Account, service: str, command: str, words: str, *, address: str, secure: bool
+    ) -> Sequence[str]:
+        """Carry one out; the lines of the answer, refusals too. KeyError where `commands` has no such command."""
+
+
 class AccountService(Protocol):
     """Logins, devices, tokens, account data. Raises AccountRefused; what it returned is on disk."""
 
@@ -178,8 +199,18 @@ class AccountService(Protocol):
         """Open a device, or open it again. Without `device_id`, a key-less device is made once per account,
         protocol and `display_name` and used again (docs/mapping.md 4)."""
 
-    async def owner_of_token(self, access_token: str) -> TokenOwner:
-        """UNKNOWN_TOKEN, EXPIRED_TOKEN, DEACTIVATED, LOCKED. From memory once a token was seen."""
+    async def owner_of_token(self, access_token: str, *, locked_too: bool = False) -> TokenOwner:
+        """UNKNOWN_TOKEN, EXPIRED_TOKEN, DEACTIVATED, and LOCKED unless `locked_too`. From memory once it was seen."""
+
+    async def set_locked(self, user_id: UserId, locked: bool) -> None:
+        """Lock an account: nobody gets in any more, connections of IRC and XMPP end, tokens stay for when it is
+        unlocked. NO_SUCH_ACCOUNT. spec: client-server "Account locking"; docs/mapping.md 18.3"""
+
+    async def set_suspended(self, user_id: UserId, suspended: bool) -> None:
+        """Suspend an account: it reads, leaves rooms and takes back what it said. NO_SUCH_ACCOUNT.
+
+        spec: client-server "Account suspension"; docs/mapping.md 18.3
+        """
 
     async def refresh(self, refresh_token: str) -> LogIn: ...
     async def devices(self, user_id: UserId) -> Sequence[Device]: ...

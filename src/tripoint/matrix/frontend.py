@@ -4,10 +4,11 @@ import secrets
 from collections.abc import Callable
 
 from tripoint.accounts.encryption import Encryption
-from tripoint.accounts.ports import AccountService
+from tripoint.accounts.ports import AccountService, ServiceDesk
 from tripoint.core.ids import ServerName
 from tripoint.fanout.hub import Hub
 from tripoint.matrix.client.account import AccountDataEndpoints, DeviceEndpoints, ProfileEndpoints
+from tripoint.matrix.client.admin import AdminEndpoints
 from tripoint.matrix.client.cross_signing import CrossSigningEndpoints
 from tripoint.matrix.client.dehydrated import DehydratedDeviceEndpoints
 from tripoint.matrix.client.device_keys import DeviceKeyEndpoints
@@ -21,6 +22,7 @@ from tripoint.matrix.client.reports import ReportEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
 from tripoint.matrix.client.search import SearchEndpoints
 from tripoint.matrix.client.server import ServerInfo
+from tripoint.matrix.client.services import ServiceEndpoints
 from tripoint.matrix.client.spaces import SpaceClientEndpoints
 from tripoint.matrix.client.sync import SyncEndpoints
 from tripoint.matrix.client.to_device import ToDeviceEndpoints
@@ -65,6 +67,8 @@ ENDPOINT_CLASSES = (
     MediaEndpoints,
     SearchEndpoints,
     ReportEndpoints,
+    AdminEndpoints,
+    ServiceEndpoints,
     DeviceKeyEndpoints,
     CrossSigningEndpoints,
     ToDeviceEndpoints,
@@ -111,6 +115,7 @@ class MatrixFrontEnd:
         plaintext_passwords: bool,
         fallback: Fallback | None = None,
         federated: Federated | None = None,
+        desk: ServiceDesk | None = None,
         delegated: str = "",
     ) -> None:
         renderer = Renderer()
@@ -143,6 +148,8 @@ class MatrixFrontEnd:
             MediaEndpoints(media, server),
             SearchEndpoints(reader, renderer, sync),
             ReportEndpoints(rooms),
+            AdminEndpoints(accounts, server),
+            ServiceEndpoints(desk),
             DeviceKeyEndpoints(encryption, self.key_questions, news.lists, sync.start),
             CrossSigningEndpoints(encryption, log_in, server),
             ToDeviceEndpoints(encryption),

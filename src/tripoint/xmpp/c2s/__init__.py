@@ -15,6 +15,7 @@ from tripoint.xmpp.c2s import (
     registration,
     roster,
     server,
+    service_commands,
     upload,
     vcard,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "registration",
     "roster",
     "server",
+    "service_commands",
     "upload",
     "vcard",
 ]
