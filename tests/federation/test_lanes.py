@@ -314,3 +314,81 @@ def test_receipts_of_a_missed_room_are_cut_to_the_newest(edus: int) -> None:
     assert lane.add_missed([], [receipt(number) for number in range(edus)])
     assert len(parcel.edus) == min(edus, MAX_EDUS)
     assert [edu.content["n"] for edu in parcel.edus] == list(range(max(0, edus - MAX_EDUS), edus))
+
+
+def direct(lane: Lane, queue: list[int]) -> list[int]:
+    """Take what there is place for of the messages to devices that wait (Sender does it so); their positions."""
+    limit, _ = lane.direct_room()
+    lane.has_direct = False
+    taken = [position for position in queue if position > lane.direct_upto][:limit]
+    lane.has_direct = len(taken) == limit
+    if taken:
+        lane.add_direct([Edu("m.direct_to_device", {"n": n}) for n in taken], taken[-1])
+    return taken
+
+
+DIRECT = st.sampled_from(("queue", "queue", "pack", "again", "arrived", "failed", "refused"))
+
+
+@given(st.lists(DIRECT, max_size=80), st.sets(st.integers(1, 12), max_size=2))
+def test_messages_to_devices_arrive_in_order_and_those_that_are_never_taken_are_alone_lost(
+    steps: list[str], poison: set[int]
+) -> None:
+    lane, position = Lane(FAR), 0
+    queue: list[int] = []
+    arrived: list[int] = []
+    dropped: list[int] = []
+    on_the_way: list[int] = []
+    held: list[int] = []
+    for step in [*steps, *(["again", "pack", "refused", "arrived"] * 60)]:
+        if step == "queue":
+            position += 1
+            queue.append(position)
+            lane.has_direct = True
+        elif step == "pack" and lane.parcel is None and lane.unanswered is None and lane.has_direct:
+            lane.pack()
+            on_the_way = direct(lane, queue)
+            assert lane.parcel is not None
+            lane.parcel.seal("x", HERE, 1)
+        elif step == "arrived" and lane.parcel is not None and not poison.intersection(on_the_way):
+            lane.failing = None
+            lane.arrived()
+            arrived += on_the_way
+        elif step == "failed" and lane.parcel is not None:
+            lane.failed(1000, 0.5)
+            held = on_the_way
+        elif step == "again" and lane.unanswered is not None and not poison.intersection(held):
+            lane.failing = None
+            lane.arrived_at_last()
+            arrived += held
+        elif step == "refused" and poison.intersection(on_the_way if lane.parcel is not None else held):
+            if lane.parcel is not None:
+                lane.failed(1000, 0.5)
+            elif lane.unanswered is None:
+                continue
+            held = []
+            if lost := lane.give_up():
+                dropped.append(lost)
+        if lane.unanswered is None and lane.parcel is None:
+            # Whatever has neither arrived nor was dropped goes with one of the next.
+            assert lane.has_direct or not [one for one in queue if one > lane.direct_upto]
+    assert arrived == sorted(set(arrived)) and dropped == sorted(poison.intersection(queue))
+    assert sorted([*arrived, *dropped]) == queue and not lane.has_work
+
+
+def test_changes_of_a_device_are_missed_until_they_are_told_and_the_newest_alone() -> None:
+    lane = Lane(FAR)
+    lane.lack_device(5)
+    lane.lack_device(7)
+    lane.lack_device(9, replaced=5)
+    assert lane.has_work and lane.missed == {-7: 7, -9: 9}
+    assert {(row.room_key, row.since) for row in lane.rows(10)[1]} == {(-5, None), (-7, 7), (-9, 9)}
+    lane.pack()
+    assert lane.next_missed() == (-7, 7) and lane.add_missed([], [Edu("m.device_list_update", {})])
+    # While it is on its way the device changes once more.
+    lane.lack_device(11, replaced=7)
+    assert lane.next_missed() == (-9, 9) and lane.add_missed([], [])
+    assert lane.parcel is not None
+    lane.parcel.seal("x", HERE, 1)
+    lane.arrived()
+    assert lane.missed == {-11: 11}

@@ -40,6 +40,7 @@ AT_ONCE: Final = 50
 USERS_AT_ONCE: Final = 200
 # Users after whom others run in between: the keys of one take some 0.2 ms to read.
 USERS_PER_TURN: Final = 20
+CLAIMS_AT_ONCE: Final = 100
 LIMIT_BYTES: Final = 4_000_000
 # Of one user: more are somebody's attempt to make others encrypt for nothing.
 MAX_DEVICES: Final = 1_000
@@ -267,14 +268,15 @@ class KeyQuestions:
 
     async def claim(self, wanted: Mapping[UserId, Mapping[str, str]], timeout_s: float) -> JsonObject:
         """One key for each device that is named with an algorithm."""
-        found: dict[str, Json] = {}
         failures: dict[str, Json] = {}
         abroad: dict[ServerName, dict[UserId, Mapping[str, str]]] = defaultdict(dict)
+        here: dict[UserId, Mapping[str, str]] = {}
         for user_id, devices in wanted.items():
-            if server_of(user_id) != self._server:
+            if server_of(user_id) == self._server:
+                here[user_id] = devices
+            else:
                 abroad[server_of(user_id)][user_id] = devices
-            elif claimed := await self.claim_local(user_id, devices):
-                found[user_id] = claimed
+        found = await self.claim_local(here)
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def ask(server: ServerName, users: Mapping[UserId, Mapping[str, str]]) -> None:
@@ -289,13 +291,21 @@ class KeyQuestions:
                 group.create_task(ask(server, users))
         return {"one_time_keys": found, "failures": failures}
 
-    async def claim_local(self, user_id: UserId, devices: Mapping[str, str]) -> JsonObject:
-        """Keys of a user of this server, by device; devices without one are left out."""
+    async def claim_local(self, wanted: Mapping[UserId, Mapping[str, str]]) -> JsonObject:
+        """Keys of users of this server, by user and device; those who have none are left out. KeyRefused(BUSY).
+
+        Each is written down before it leaves: many at a time share a commit.
+        """
+        claims = [(user, device, name) for user, devices in wanted.items() for device, name in devices.items()]
         found: JsonObject = {}
-        for device_id, algorithm in devices.items():
-            key = await self._keys.claim(user_id, device_id, algorithm)
-            if key is not None:
-                found[device_id] = {key[0]: key[1]}
+        for start in range(0, len(claims), CLAIMS_AT_ONCE):
+            part = claims[start : start + CLAIMS_AT_ONCE]
+            keys = await asyncio.gather(*(self._keys.claim(*claim) for claim in part))
+            for (user_id, device_id, _), key in zip(part, keys, strict=True):
+                if key is not None:
+                    devices = found.setdefault(user_id, {})
+                    assert isinstance(devices, dict), "made here"
+                    devices[device_id] = {key[0]: key[1]}
         return found
 
     async def _claim_there(

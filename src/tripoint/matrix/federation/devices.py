@@ -79,16 +79,13 @@ class DeviceListEndpoints:
     @endpoint("POST", "/_matrix/federation/v1/user/keys/claim", auth=Auth.SERVER)
     async def claim(self, call: Call) -> Response:
         """spec: claimUserEncryptionKeys"""
-        found: JsonObject = {}
-        for user_id, wanted in self._wanted(call, "one_time_keys", dict).items():
-            assert isinstance(wanted, dict), "checked"
-            names = {device_id: name for device_id, name in wanted.items() if isinstance(name, str)}
-            if len(names) != len(wanted):
+        wanted: dict[UserId, dict[str, str]] = {}
+        for user_id, devices in self._wanted(call, "one_time_keys", dict).items():
+            assert isinstance(devices, dict), "checked"
+            wanted[user_id] = {device_id: name for device_id, name in devices.items() if isinstance(name, str)}
+            if len(wanted[user_id]) != len(devices):
                 raise bad_json("An algorithm is a text")
-            claimed = await self._questions.claim_local(user_id, names)
-            if claimed:
-                found[user_id] = claimed
-        return json_response({"one_time_keys": found})
+        return json_response({"one_time_keys": await self._questions.claim_local(wanted)})
 
     def _wanted(self, call: Call, name: str, kind: type) -> dict[UserId, Json]:
         wanted = call.json().get(name)
