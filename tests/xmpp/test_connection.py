@@ -21,6 +21,7 @@ from tripoint.xmpp.connection import (
     Close,
     Policy,
     Registration,
+    Resume,
     Send,
     StartTls,
     WrongPassword,
@@ -83,6 +84,12 @@ class Driver:
                 case Bind():
                     jid = parse_jid(f"{connection.name}@im.example.com/{action.resource or 'r4nd0m'}")
                     self.run(connection.bound(jid))
+                case Resume("known", 3):
+                    self.run(connection.resumed(parse_jid("juliet@im.example.com/balcony"), "known", 7))
+                case Resume("past"):
+                    self.run(connection.resume_refused("item-not-found", 9))
+                case Resume():
+                    self.run(connection.resume_refused("item-not-found"))
                 case Element():
                     self.stanzas.append(action)
 
@@ -166,8 +173,8 @@ def test_stanzas_flow_when_bound():
     ("data", "condition"),
     [
         (b"<message from='romeo@im.example.com'/>", b"invalid-from"),
-        (b"<message from='juliet@im.example.com/other'/>", b"invalid-from"),
-        (b"<r xmlns='urn:xmpp:sm:3'/>", b"unsupported-stanza-type"),
+        (b"<message from='juliet@example.net/balcony'/>", b"invalid-from"),
+        (b"<r xmlns='urn:xmpp:sm:2'/>", b"unsupported-stanza-type"),
         (b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", b"failure"),
         (b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'/>", b"policy-violation"),
         (b"<foo/>", b"unsupported-stanza-type"),

@@ -27,16 +27,19 @@ from tripoint.accounts.sasl import (
     mechanisms,
     start_exchange,
 )
+from tripoint.xmpp.acks import failed, parse_count
 from tripoint.xmpp.framing import Framing, StreamFraming
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, prepare_local, unescape_local
 from tripoint.xmpp.tables import (
     BIND_NS,
     CHANNEL_BINDING_NS,
+    CSI_NS,
     PRE_APPROVAL_NS,
     REGISTER_FEATURE_NS,
     REGISTER_NS,
     SASL_NS,
     SESSION_NS,
+    SM_NS,
     STREAM_ERRORS_NS,
     TLS_NS,
     TRANSITIONS,
@@ -118,6 +121,14 @@ class Bind:
 
 
 @dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on with the session `previd`, whose client has handled `h`; answer with resumed() or resume_refused()."""
+
+    previd: str
+    h: int
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Write out what is waiting and close the TCP connection."""
 
@@ -131,11 +142,14 @@ Action = (
     | WrongPassword
     | Registration
     | Bind
+    | Resume
     | Close
     | Element
 )
 
 _STANZAS = frozenset({"message", "presence", "iq"})
+# Elements beside the stanzas that a session takes in their order. spec: XEP-0198 3, 4; XEP-0352 4.2
+_IN_TURN = frozenset({(SM_NS, "enable"), (SM_NS, "r"), (SM_NS, "a"), (CSI_NS, "active"), (CSI_NS, "inactive")})
 _SASL_EMPTY = "="  # spec: RFC6120 6.4.2: a zero-length initial response
 
 
@@ -222,6 +236,8 @@ class ClientConnection:
                 f"<bind xmlns='{BIND_NS}'/>"
                 f"<session xmlns='{SESSION_NS}'><optional/></session>"
                 f"<sub xmlns='{PRE_APPROVAL_NS}'/>"
+                f"<sm xmlns='{SM_NS}'/>"
+                f"<csi xmlns='{CSI_NS}'/>"
             )
         elif self._policy.require_tls and not self.secure:
             if not self._can_start_tls():
@@ -263,6 +279,10 @@ class ClientConnection:
         if self.state is State.BOUND and namespace == CLIENT_NS and name in _STANZAS:
             self._check_from(element)
             actions.append(element)
+        elif self.state is State.BOUND and (namespace, name) in _IN_TURN:
+            actions.append(element)
+        elif namespace == SM_NS:
+            self._manage(element, actions)
         elif namespace == SASL_NS:
             self._sasl(element, actions)
         elif namespace == TLS_NS and name == "starttls":
@@ -283,6 +303,19 @@ class ClientConnection:
         self._framing.close()
         actions.append(Send(f"<proceed xmlns='{TLS_NS}'/>".encode()))
         actions.append(StartTls())
+
+    def _manage(self, element: Element, actions: list[Action]) -> None:
+        """Stream management that is not for a bound session. spec: XEP-0198 3, 5, 6"""
+        if self.name is None:
+            raise StreamError("not-authorized", "Log in first")
+        previd, h = element.get("previd"), parse_count(element.get("h"))
+        if element.name != "resume" or (self.state, Input.RESUME) not in TRANSITIONS:
+            actions.append(Send(failed("unexpected-request")))
+        elif not previd or h is None:
+            actions.append(Send(failed("bad-request")))
+        else:
+            self._go(Input.RESUME)
+            actions.append(Resume(previd, h))
 
     def _early_stanza(self, element: Element, actions: list[Action]) -> None:
         """A stanza before the resource is bound: registration or bind, else not-authorized."""
@@ -313,7 +346,11 @@ class ClientConnection:
         actions.append(Registration(element))
 
     def _check_from(self, element: Element) -> None:
-        """spec: RFC6120 8.1.2.1, 4.9.3.9: a client may name only itself."""
+        """A client may name only itself. Which of its resources it is, we say: another one's name is overridden.
+
+        spec: RFC6120 8.1.2.1 (1), 4.9.3.9. COMPAT: Converse (14) resumes a stream under the resource that it had, and
+        goes on to call itself by a new one.
+        """
         claimed = element.attributes.get("from")
         if claimed is None or self.jid is None:
             return
@@ -321,7 +358,7 @@ class ClientConnection:
             jid = parse_jid(claimed)
         except InvalidJid:
             jid = None
-        if jid is None or (jid != self.jid and jid != self.jid.bare):
+        if jid is None or jid.bare != self.jid.bare:
             raise StreamError("invalid-from", "The 'from' of a stanza must be your own address")
 
     # -- SASL
@@ -479,12 +516,27 @@ class ClientConnection:
         self._go(Input.BIND_REFUSED)
         return [Send(f"<iq type='error' id='{escape_attribute(self._bind_id)}'>{error}</iq>".encode())]
 
-    def fail(self, condition: str, text: str) -> list[Action]:
-        """End the stream with an error of RFC6120 4.9.3."""
+    def resumed(self, jid: Jid, previd: str, handled: int) -> list[Action]:
+        """The answer to Resume: the session of `jid`, which has handled so many stanzas, goes on here."""
+        if self.state is not State.RESUME_WAITS_FOR_US:
+            return []
+        self._go(Input.RESUMED)
+        self.jid = jid
+        return [Send(f"<resumed xmlns='{SM_NS}' previd='{escape_attribute(previd)}' h='{handled}'/>".encode())]
+
+    def resume_refused(self, condition: str, handled: int | None = None) -> list[Action]:
+        """The answer to Resume: a stanza error condition; the client may bind a resource now. spec: XEP-0198 5"""
+        if self.state is not State.RESUME_WAITS_FOR_US:
+            return []
+        self._go(Input.RESUME_REFUSED)
+        return [Send(failed(condition, handled))]
+
+    def fail(self, condition: str, text: str, more: str = "") -> list[Action]:
+        """End the stream with an error of RFC6120 4.9.3. `more`: an element that says more, as XML."""
         if self.state is State.CLOSED:
             return []
         error = (
-            f"<stream:error><{condition} xmlns='{STREAM_ERRORS_NS}'/>"
+            f"<stream:error><{condition} xmlns='{STREAM_ERRORS_NS}'/>{more}"
             f"<text xmlns='{STREAM_ERRORS_NS}' xml:lang='en'>{escape_text(text)}</text></stream:error>"
         )
         return [*self._opened(), Send(error.encode()), *self.close()]

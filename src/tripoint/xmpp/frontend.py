@@ -39,8 +39,9 @@ from tripoint.xmpp.options import XmppOptions
 from tripoint.xmpp.pep.service import Pep
 from tripoint.xmpp.pictures import Pictures
 from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.router import dispatch
-from tripoint.xmpp.session import Doors, XmppSession
+from tripoint.xmpp.resumption import Resumptions
+from tripoint.xmpp.router import dispatch, return_requests
+from tripoint.xmpp.session import Carrier, Doors, XmppSession
 from tripoint.xmpp.stream import ClientStream
 
 log = structlog.get_logger()
@@ -121,6 +122,7 @@ class XmppFrontEnd:
         self.pep = Pep(doors, self.users, self.muc, self.direct, nodes, hub)
         self._blocking = BlockPushes(doors, self.users)
         hub.watch_users(self._blocking.user_changed)
+        self.resumptions = Resumptions(lambda: self.options, monotonic, self.new_id, self.end_session)
         self._registration = "closed"
         self._run_id = secrets.token_hex(4)
         self._count = 0
@@ -157,11 +159,13 @@ class XmppFrontEnd:
             if stream.session is None:
                 if now - stream.since > options.login_timeout_s:
                     stream.end("connection-timeout", "The login took too long")
-            elif stream.pinged_at is not None:
-                if now - stream.pinged_at > options.ping_timeout_s:
-                    stream.end("connection-timeout", "You did not answer")
+            elif stream.asked_at is not None and now - stream.asked_at > options.ping_timeout_s:
+                stream.time_out()
             elif now - stream.heard_at > options.ping_interval_s:
                 stream.ping(now)
+            elif stream.session.managed is not None:
+                stream.session.managed.ask()
+        self.resumptions.sweep()
 
     async def drain(self, reason: str = "The server is shutting down") -> None:
         """Tell everybody, close every connection and wait for what was begun."""
@@ -169,6 +173,7 @@ class XmppFrontEnd:
         self.muc.shut_down()
         for stream in self._connections.all():
             stream.end("system-shutdown", reason)
+        self.resumptions.end_all()
         await self._background.finish(DRAIN_S)
 
     async def settled(self) -> None:
@@ -209,8 +214,7 @@ class XmppFrontEnd:
         account: Account,
         resource: str,
         outbox: Outbox,
-        on_end: Callable[[str, str], None],
-        on_drained: Callable[[], None],
+        carrier: Carrier,
         *,
         secure: bool,
     ) -> XmppSession:
@@ -233,12 +237,13 @@ class XmppFrontEnd:
             direct=self.direct,
             pep=self.pep,
             dispatch=dispatch,
-            on_end=on_end,
-            on_drained=on_drained,
+            carrier=carrier,
+            resumptions=self.resumptions,
             secure=secure,
         )
         user = self.users.live(account.user_id)
-        if user is not None and resource not in user.sessions and len(user.sessions) >= MAX_RESOURCES:
+        crowded = user is not None and resource not in user.sessions and len(user.sessions) >= MAX_RESOURCES
+        if crowded and not self.resumptions.give_way(account.user_id):
             raise Problem("resource-constraint", f"An account has at most {MAX_RESOURCES} resources")
         # docs/mapping.md 4: what the rooms' presence needs to know at once.
         await self._doors.reader.memberships(account.user_id)
@@ -252,7 +257,9 @@ class XmppFrontEnd:
         if session.closed:
             return
         session.closed = True
+        self.resumptions.ended(session)
         self.direct.went_silent(session)
+        return_requests(session)
         went_away(session)
         # First: the rooms show those who have nobody there as the middle says they are.
         self._doors.presence.session_down(session.user_id, session.id)

@@ -18,6 +18,8 @@ TLS_NS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
 SASL_NS: Final = "urn:ietf:params:xml:ns:xmpp-sasl"
 BIND_NS: Final = "urn:ietf:params:xml:ns:xmpp-bind"
 SESSION_NS: Final = "urn:ietf:params:xml:ns:xmpp-session"
+SM_NS: Final = "urn:xmpp:sm:3"
+CSI_NS: Final = "urn:xmpp:csi:0"
 CHANNEL_BINDING_NS: Final = "urn:xmpp:sasl-cb:0"
 PRE_APPROVAL_NS: Final = "urn:xmpp:features:pre-approval"
 ROSTER_NS: Final = "jabber:iq:roster"
@@ -106,6 +108,7 @@ class State(Enum):
     AWAIT_HEADER_AGAIN = "authenticated; the stream restarts"
     OFFERED_BIND = "features sent: bind"
     BIND_WAITS_FOR_US = "a resource is being bound"
+    RESUME_WAITS_FOR_US = "an earlier session is being brought here"
     BOUND = "stanzas flow"
     CLOSED = "over"
 
@@ -127,6 +130,9 @@ class Input(Enum):
     BIND_IQ = "<iq/> with bind"
     BIND_REFUSED = "driver: no resource for this one"
     BIND_DONE = "driver: the resource is bound"
+    RESUME = "<resume/>"
+    RESUME_REFUSED = "driver: there is no such session to resume"
+    RESUMED = "driver: the earlier session goes on here"
     STANZA = "any other stanza"
 
 
@@ -148,6 +154,9 @@ TRANSITIONS: Final[dict[tuple[State, Input], State]] = {
     (State.OFFERED_BIND, Input.BIND_IQ): State.BIND_WAITS_FOR_US,
     (State.BIND_WAITS_FOR_US, Input.BIND_REFUSED): State.OFFERED_BIND,
     (State.BIND_WAITS_FOR_US, Input.BIND_DONE): State.BOUND,
+    (State.OFFERED_BIND, Input.RESUME): State.RESUME_WAITS_FOR_US,
+    (State.RESUME_WAITS_FOR_US, Input.RESUME_REFUSED): State.OFFERED_BIND,
+    (State.RESUME_WAITS_FOR_US, Input.RESUMED): State.BOUND,
     (State.BOUND, Input.STANZA): State.BOUND,
 }
 

@@ -84,7 +84,7 @@ class Users:
         user = self._users.get(session.user_id)
         former = None if user is None else user.sessions.get(session.jid.resource)
         if former is not None:
-            former.on_end("conflict", "Another client took this resource")
+            former.carrier.end("conflict", "Another client took this resource")
             user = self._users.get(session.user_id)  # it is a new one if that was the only session
         if user is None:
             user = self._users[session.user_id] = LiveUser(session.user_id, session.bare, roster)

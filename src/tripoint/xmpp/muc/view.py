@@ -354,6 +354,11 @@ class MucView:
         session.visits[self.jid] = visit
         return visit
 
+    def sends_by(self, visit: Visit) -> None:
+        """The session of a visit sends by another way now."""
+        if visit in self._hearing:
+            self._hearing[visit] = (visit.session.outbox.send, visit.session.to)
+
     def present_anew(self, who: Occupant) -> Shared:
         """His presence as it is now; it counts as told."""
         who.presence = self._render_presence(who)
