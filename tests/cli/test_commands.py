@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -191,6 +192,26 @@ def test_hangup_takes_up_what_can_change(tmp_path: Path) -> None:
         path.write_text(text)
         hang_up(server, "config.reloaded")
         assert post(server.http, "/_matrix/client/v3/register", body)[0] == 200
+
+
+def test_an_operator_has_the_configuration_read_again(tmp_path: Path) -> None:
+    config = ("--config", str(tmp_path / "tripoint.toml"))
+    hashed = tripoint("config", "hash", folder=tmp_path, stdin="open sesame\nopen sesame\n").stdout.splitlines()[-1]
+    operator = f'[[irc.operator]]\naccount = "alice"\npassword = "{hashed}"\n'
+    with running_server(tmp_path, more=operator) as server:
+        assert tripoint("user", "add", "alice", "--password", "secret one", *config, folder=tmp_path).returncode == 0
+        with socket.create_connection(("127.0.0.1", server.ports["irc"]), 10) as irc, irc.makefile("rw") as lines:
+            lines.write("PASS :alice:secret one\nNICK alice\nUSER a 0 * :a\nOPER alice :open sesame\n")
+            path = tmp_path / "tripoint.toml"
+            path.write_text(path.read_text() + '[server]\nmotd = "New."\n')
+            lines.write("REHASH\nQUIT\n")
+            lines.flush()
+            told = lines.read()
+        assert " 381 alice " in told
+        assert " 382 alice " in told
+        # A second [server] is a mistake: it is told, and nothing changes.
+        assert "the options stay as they are" in told
+        assert "not TOML" in told
 
 
 def hang_up(server: Server, until: str) -> None:

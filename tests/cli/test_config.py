@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tripoint.accounts.passwords import make_hash
 from tripoint.config.example import example
 from tripoint.config.load import ConfigError, load_config, only_loopback, parse_config, registration_mode
-from tripoint.config.options import Config
+from tripoint.config.options import Config, Operator, OperatorClass
 
 
 def test_three_lines_make_a_public_server() -> None:
@@ -45,6 +46,14 @@ def test_three_lines_make_a_public_server() -> None:
         ('[server]\nfederation_address = "https://a"', "t.toml:2: federation_address is a name like"),
         ('[listen]\nfederation = ["8448"]', "t.toml:2: '8448' is not an address like"),
         ('[log]\nlevel = "loud"', "t.toml:2: level is one of"),
+        ("[irc]\noperator = 5", "t.toml:2: irc.operator is a list of tables: write [[irc.operator]]"),
+        ('[[irc.operator]]\nacount = "a"', "t.toml:2: unknown option acount in [irc.operator]; did you mean account?"),
+        ('[[irc.operator]]\noperator_class = ""', "t.toml:1: every operator has an account of its own"),
+        ('[[irc.operator]]\naccount = "a"\noperator_class = "b"', "t.toml:3: there is no operator class 'b'"),
+        ('[[irc.operator]]\naccount = "a"\npassword = "tea"', "t.toml:3: password is what `tripoint config hash`"),
+        ('[[irc.operator_class]]\nname = "a"\nprivileges = ["fly"]', "t.toml:3: 'fly' is none of ban, kill"),
+        ('[irc]\nadmin = ["a", "b", "c", "d"]', "t.toml:2: admin has at most three lines"),
+        ('[irc]\nicon_url = "cat.png"', "t.toml:2: icon_url is an address like"),
         ("server = 5", "t.toml:1: server is a table: write [server]"),
         ("[server", "t.toml: not TOML:"),
     ],
@@ -54,6 +63,18 @@ def test_mistakes_are_told_with_file_line_and_fix(text: str, said: str) -> None:
         parse_config(text, "t.toml")
     (mistake,) = [m for m in caught.value.mistakes if m.startswith(said)] or [str(caught.value)]
     assert mistake.startswith(said), mistake
+
+
+def test_lists_of_tables() -> None:
+    hashed = make_hash("tea", 10_000)
+    text = (
+        '[[irc.operator_class]]\nname = "helper"\nprivileges = ["kill", "ban"]\n'
+        f'[[irc.operator]]\naccount = "bob"\noperator_class = "helper"\npassword = "{hashed}"\n'
+        '[[irc.operator]]\naccount = "ann"\n'
+    )
+    irc = parse_config(text, "t.toml").irc
+    assert irc.operator_class == (OperatorClass("helper", ("kill", "ban")),)
+    assert irc.operator == (Operator("bob", "helper", hashed), Operator("ann"))
 
 
 def test_all_mistakes_are_told_at_once() -> None:
@@ -78,5 +99,5 @@ def test_the_example_says_every_option_and_changes_nothing() -> None:
     assert parse_config(inside, "example") == Config()
     for table in fields(Config):
         for option in fields(getattr(Config(), table.name)):
-            assert f"# {option.name} = " in text
+            assert f"# {option.name} = " in text or f"# [[{table.name}.{option.name}]]" in text
             assert option.metadata["help"]

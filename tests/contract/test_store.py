@@ -19,6 +19,7 @@ from tripoint.store.writes import (
     CompleteStates,
     DropAccount,
     DropRoom,
+    ForgetWordsGone,
     PlaceEvent,
     PutAccount,
     PutAccountData,
@@ -45,11 +46,13 @@ from tripoint.store.writes import (
     PutRoom,
     PutRoomPassword,
     PutRosterItem,
+    PutServerBan,
     PutServerKey,
     PutStagedPdu,
     PutStrippedState,
     PutToken,
     PutUnanswered,
+    PutVhost,
     PutWaitingRedaction,
     ReplaceEventJson,
     Write,
@@ -282,6 +285,8 @@ def test_memberships_aliases_receipts_names(on_store: OnStore) -> None:
             PutReceipt(1, BOB, "m.read", "$thread", EventId("$1"), 3, 10),
             PutName("muc_nick", "!room", ALICE, "Al"),
             PutName("muc_nick", "!room", ALICE, "Ally"),
+            PutName("muc_nick", "!room", BOB, "Bo"),
+            PutName("muc_nick", "!room", BOB, None),
             PutMeta("key", "one"),
             PutMeta("key", "two"),
         )
@@ -838,5 +843,43 @@ def test_what_is_published(on_store: OnStore) -> None:
         assert await store.load_nodes(ALICE) == [] and await store.load_node_items(ALICE, "tune", 10) == []
         assert await store.load_node_subscriptions(ALICE) == []
         assert await store.load_nodes(BOB) == [PutNode(BOB, "tune", b"[]")]
+
+    on_store(test)
+
+
+def test_server_bans_and_vhosts(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        assert list(await store.load_server_bans()) == []
+        ban = PutServerBan("k", "eve@*", "spam", BOB, 5, None)
+        other = PutServerBan("d", "192.0.2.0/24", "", BOB, 6, 9)
+        await write(store, ban, other, PutServerBan("k", "gone@*", "", BOB, 7, None))
+        changed = PutServerBan("k", "eve@*", "more spam", ALICE, 8, 20)
+        await write(store, changed, PutServerBan("k", "gone@*", "", None, 0, None))
+        assert list(await store.load_server_bans()) == [other, changed]
+        asked = PutVhost(ALICE, "tea.users.example.org", "asked")
+        await write(store, asked, PutVhost(BOB, "b.users.example.org", "on"))
+        await write(store, PutVhost(BOB, None, "off"))
+        assert list(await store.load_vhosts()) == [asked]
+
+    on_store(test)
+
+
+def test_words_that_a_full_text_index_has_to_lose(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        named = event(3, type="m.room.name", state_key="")
+        member = event(4, type="m.room.member", state_key=ALICE)
+        outlier = event(5, position=None)
+        await write(store, room(1), event(1), event(2), named, member, outlier, room(2), event(6, 2))
+        assert await store.load_words_gone(10) == []
+        redacted = [ReplaceEventJson(key, 8, b"{}", EventId("$r")) for key in (1, 3, 4, 5)]
+        await write(store, *redacted)
+        gone = await store.load_words_gone(10)
+        assert [(one.event_key, one.room_key, one.json) for one in gone] == [(1, 1, event(1).json), (3, 1, named.json)]
+        assert [one.position for one in gone] == [event(1).position, named.position]
+        assert await store.load_words_gone(1) == gone[:1]
+        await write(store, ForgetWordsGone(gone[0].number))
+        assert await store.load_words_gone(10) == gone[1:]
+        await write(store, ForgetWordsGone(gone[1].number), DropRoom(2))
+        assert [one.event_key for one in await store.load_words_gone(10)] == [6]
 
     on_store(test)

@@ -11,11 +11,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 from tests.support.media import beside
+from tripoint.accounts.passwords import make_hash
 from tripoint.config.options import Accounts, Config, Limits, Server
 from tripoint.core.ids import ServerName
 from tripoint.core.signing import SigningKey
 from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
+from tripoint.irc.operators import Operator, Privilege
 from tripoint.irc.options import IrcOptions
 from tripoint.runtime.media import MediaParts
 from tripoint.runtime.middle import Middle, build_middle, clock_ms
@@ -38,7 +40,15 @@ CONFIG = Config(
     accounts=Accounts(registration="open", guests_per_address=1000, scram_iterations=10_000),
     limits=NO_LIMITS,
 )
-OPTIONS = IrcOptions(motd="Hello.\nWorld.", commands_per_s=0, connections_per_address=0)
+# An operator who may only kill, and whose password is one of its own.
+HAL = Operator("hal", frozenset({Privilege.KILL}), "helps here", make_hash("open sesame", 10_000))
+OPTIONS = IrcOptions(
+    motd="Hello.\nWorld.",
+    commands_per_s=0,
+    connections_per_address=0,
+    admin=("A cellar", "The tea society", "admin@example.org"),
+    operators=(HAL,),
+)
 PATIENCE_S = 5.0
 
 
@@ -135,11 +145,11 @@ class TestServer:
         client.nick = nick
         return client
 
-    async def account(self, name: str, *caps: str, password: str = "correct horse") -> Client:
+    async def account(self, name: str, *caps: str, password: str = "correct horse", admin: bool = False) -> Client:
         """A connected client of an account, which is made if there is none; SASL PLAIN."""
         user_id = self.middle.accounts.user_id(name)
         if await self.middle.accounts.account(user_id) is None:
-            await self.middle.accounts.register(name, password, address="test")
+            await self.middle.accounts.add_account(name, password, admin=admin)
         client = await self.connect()
         client.send(f"CAP REQ :{' '.join(('sasl', *caps))}", f"NICK {name}", f"USER {name} 0 * :{name}")
         client.send("AUTHENTICATE PLAIN")
@@ -149,6 +159,13 @@ class TestServer:
         client.send("CAP END")
         await client.until(r" 376 ")
         client.nick = name
+        return client
+
+    async def admin(self, name: str, *caps: str) -> Client:
+        """A connected client of an administrator, who is an operator of the server already."""
+        client = await self.account(name, *caps, admin=True)
+        client.send(f"OPER {name} :correct horse")
+        await client.until(r" 008 ")
         return client
 
     async def close(self) -> None:

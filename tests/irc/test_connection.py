@@ -402,3 +402,86 @@ def test_garbage_is_answered(data: bytes) -> None:
 def test_a_subcommand_with_spaces_is_not_repeated() -> None:
     """Found by fuzzing: a trailing parameter is not fit for the middle of the answer."""
     assert say(connection(), "CAP :a b ") == ["410 * * :Invalid CAP command"]
+
+
+def test_an_initial_response_comes_with_the_mechanism() -> None:
+    # spec: IRCv3 proposal-520-sasl-ir "Implementation", "Example protocol exchange"
+    irc = connection()
+    say(irc, "CAP REQ :sasl")
+    token = base64.b64encode(b"\0dan\0pw").decode()
+    assert say(irc, f"AUTHENTICATE PLAIN {token}") == [SaslStart("PLAIN")]
+    assert irc.sasl_challenge(b"") == [SaslResponse(b"\0dan\0pw")]
+    assert irc.sasl is SaslState.DRIVER
+    # "+" is an empty one; what is no base64 fails as it does in a line of its own.
+    irc = connection()
+    say(irc, "CAP REQ :sasl")
+    say(irc, "AUTHENTICATE PLAIN +")
+    assert irc.sasl_challenge(b"") == [SaslResponse(b"")]
+    irc = connection()
+    say(irc, "CAP REQ :sasl")
+    say(irc, "AUTHENTICATE PLAIN !!")
+    assert isinstance(irc.sasl_challenge(b"")[0], SaslAbort)
+    assert irc.sasl is SaslState.IDLE
+    # A response of more than 400 bytes goes on in lines of its own.
+    irc = connection()
+    say(irc, "CAP REQ :sasl")
+    long = base64.b64encode(b"x" * 400).decode()
+    say(irc, f"AUTHENTICATE PLAIN {long[:400]}")
+    assert irc.sasl_challenge(b"") == []
+    assert say(irc, f"AUTHENTICATE {long[400:]}") == [SaslResponse(b"x" * 400)]
+    # What was said with a mechanism that there is not is forgotten.
+    irc = connection()
+    say(irc, "CAP REQ :sasl")
+    say(irc, f"AUTHENTICATE X-NOTHING {token}")
+    say(irc, "AUTHENTICATE PLAIN")
+    assert show(irc.sasl_challenge(b"")) == ["AUTHENTICATE +"]
+
+
+def test_what_the_server_supports_before_001() -> None:
+    # spec: IRCv3 extended-isupport "Examples"
+    offered = {"batch": "", "draft/extended-isupport": ""}
+    tokens = tuple(f"T{number}" for number in range(14))
+    irc = IrcConnection("irc.example", offered, isupport=tokens)
+    assert say(irc, "ISUPPORT") == ["451 * :You have not registered"]
+    say(irc, "CAP REQ :draft/extended-isupport")
+    assert say(irc, "ISUPPORT") == [
+        f"005 * {' '.join(tokens[:13])} :are supported by this server",
+        "005 * T13 :are supported by this server",
+    ]
+    say(irc, "CAP REQ :batch")
+    line = parse_line(b"ISUPPORT")
+    assert isinstance(line, Line)
+    steps = irc.receive(line)
+    assert show(steps)[0] == "BATCH +isupport draft/isupport"
+    assert show(steps)[-1] == "BATCH -isupport"
+    assert [step.tags for step in steps if isinstance(step, Reply)] == ["", "batch=isupport", "batch=isupport", ""]
+
+
+def test_away_before_001() -> None:
+    # spec: IRCv3 pre-away
+    irc = IrcConnection("irc.example", {"draft/pre-away": ""})
+    assert say(irc, "AWAY :lunch") == ["451 * :You have not registered"]
+    assert irc.away is None
+    say(irc, "CAP REQ :draft/pre-away")
+    assert say(irc, "AWAY :lunch") == ["306 * :You have been marked as being away"]
+    assert irc.away == "lunch"
+    assert say(irc, "AWAY *") == ["306 * :You have been marked as being away"]
+    assert irc.away == "*"
+    assert say(irc, "AWAY") == ["305 * :You are no longer marked as being away"]
+    assert irc.away is None
+
+
+def test_what_is_not_done_before_001() -> None:
+    run(
+        connection(),
+        """
+        C: VERIFY dan 1234
+        S: FAIL VERIFY INVALID_CODE dan :Accounts need no verification here: REGISTER is all
+        C: VERIFY dan
+        S: 461 * VERIFY :Not enough parameters
+        C: SERVICE dict * *.org 0 0 :French
+        S: 421 * SERVICE :Services cannot register here
+        C: OPER dan pw
+        S: 451 * :You have not registered
+        """,
+    )

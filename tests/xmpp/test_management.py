@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from tests.xmpp.server import OPTIONS, SERVER, Client, TestServer, serve
+from tripoint.core.server_bans import BanKind, ServerBan
 
 SM = "xmlns='urn:xmpp:sm:3'"
 R, ENABLE = f"<r {SM}/>", f"<enable {SM} resume='true'/>"
@@ -530,6 +531,21 @@ def test_another_client_takes_the_resource() -> None:
         assert len(server.front.users) == 1 and len(server.front.resumptions) == 0
         client = await resume(server, "alice", sm_id, 0)
         await client.expect(f"<failed {SM} h='0'><item-not-found …")
+
+    on_server(work)
+
+
+def test_who_is_banned_while_away_is_gone() -> None:
+    """docs/mapping.md 9.4"""
+
+    async def work(server: TestServer, clock: Clock) -> None:
+        alice, bob = await server.online("alice"), await server.online("bob")
+        for client in (alice, bob):
+            await enable(client)
+            await drop(server, client)
+        bans = server.middle.accounts.bans
+        await bans.put(ServerBan(BanKind.KLINE, "alice@*", "spam", server.middle.accounts.user_id("bob"), 0))
+        assert [session.jid.local for session in server.front.users] == ["bob"]
 
     on_server(work)
 

@@ -17,6 +17,7 @@ from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.accounts.sasl import PasswordRefused, ScramVerifier, fake_verifier
 from tripoint.core.addresses import network_of
 from tripoint.core.ids import UserId
+from tripoint.core.password_hash import read_hash, write_hash
 from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.store.interface import AccountStore
 from tripoint.store.writes import PutCredential
@@ -95,6 +96,15 @@ class Passwords:
             return False
         return await self._off_loop(lambda: verifier.verify_cleartext(password))
 
+    async def check_hash(self, text: str, password: str) -> bool:
+        """Whether this is the password of a hash that stands in the configuration."""
+        parts = read_hash(text)
+        if parts is None or len(password) > 512:
+            return False
+        salt, iterations, stored_key, server_key = parts
+        verifier = ScramVerifier("sha256", salt, iterations, stored_key, server_key)
+        return await self._off_loop(lambda: verifier.verify_cleartext(password))
+
     def check_may_try(self, user_id: UserId, address: str) -> None:
         """AccountRefused(RATE_LIMITED) where this name or this address was wrong too often."""
         now_s = self._clock_s()
@@ -116,6 +126,12 @@ class Passwords:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         finally:
             self._waiting -= 1
+
+
+def make_hash(password: str, iterations: int) -> str:
+    """The hash of a password for the configuration. Raises PasswordRefused; takes a while."""
+    made = ScramVerifier.make(password, secrets.token_bytes(16), iterations, "sha256")
+    return write_hash(made.salt, made.iterations, made.stored_key, made.server_key)
 
 
 def _form(hash_name: HashName) -> str:

@@ -1,6 +1,6 @@
 """What front ends hold of accounts: values and the AccountService protocol. The code is service.py."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -8,6 +8,8 @@ from msgspec import Struct
 from tripoint.accounts.sasl import ScramVerifier
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import DeviceId, RoomId, ServerName, UserId
+from tripoint.core.server_bans import BanKind, ServerBan, Visitor
+from tripoint.store.writes import PutVhost
 
 
 class Account(Struct, frozen=True):
@@ -59,11 +61,49 @@ class RosterItem(Struct, frozen=True):
     pending_in: bool = False  # the contact asked for our presence and we have not answered
 
 
+class BanList(Protocol):
+    """Bans from the whole server (server_bans.py). Questions are answered from memory."""
+
+    def watch(self, watcher: Callable[[ServerBan], None]) -> None: ...
+    def listed(self, kind: BanKind) -> Sequence[ServerBan]: ...
+    def of_address(self, address: str) -> ServerBan | None:
+        """The ban that a connection from here meets before anything is known of who it is."""
+
+    def of_visitor(self, who: Visitor) -> ServerBan | None: ...
+    def check(self, who: Visitor) -> None:
+        """BANNED, with the reason, where somebody meets a ban of any kind."""
+
+    async def put(self, ban: ServerBan) -> None: ...
+    async def drop(self, kind: BanKind, mask: str) -> bool:
+        """False where no ban with this mask holds."""
+
+
+class VhostList(Protocol):
+    """The hosts that IRC shows of accounts (vhosts.py)."""
+
+    @property
+    def below(self) -> str:
+        """What every one of them ends in."""
+
+    def watch(self, watcher: Callable[[UserId], None]) -> None: ...
+    def host(self, user_id: UserId) -> str | None: ...
+    def of(self, user_id: UserId) -> PutVhost | None: ...
+    def asking(self) -> Sequence[PutVhost]: ...
+    def given(self) -> Mapping[UserId, PutVhost]: ...
+    async def put(self, user_id: UserId, wish: str, state: str) -> str: ...
+    async def switch(self, user_id: UserId, *, on: bool) -> bool: ...
+    async def drop(self, user_id: UserId) -> bool: ...
+
+
 class AccountService(Protocol):
     """Logins, devices, tokens, account data. Raises AccountRefused; what it returned is on disk."""
 
     @property
     def server_name(self) -> ServerName: ...
+    @property
+    def bans(self) -> BanList: ...
+    @property
+    def vhosts(self) -> VhostList: ...
 
     def user_id(self, name: str) -> UserId: ...
 
@@ -93,6 +133,12 @@ class AccountService(Protocol):
     # -- credentials
     async def check_password(self, name: str, password: str, *, address: str) -> Account:
         """WRONG_CREDENTIALS (the same for unknown users), DEACTIVATED, LOCKED, RATE_LIMITED."""
+
+    async def check_secret(self, account: Account, hash: str, given: str, *, address: str) -> None:
+        """Whether `given` is the password of a hash (core/password_hash.py) that the configuration has for an account.
+
+        WRONG_CREDENTIALS, RATE_LIMITED: wrong ones count with wrong passwords of the account.
+        """
 
     async def scram_verifier(self, name: str, hash_name: str) -> ScramVerifier:
         """The stored form for SCRAM ("sha256", "sha1"); for unknown users a stable fake that never matches."""

@@ -17,6 +17,8 @@ from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.ports import Account, Device, LogIn, RosterItem, TokenOwner
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.accounts.sasl import ScramVerifier
+from tripoint.accounts.server_bans import ServerBans
+from tripoint.accounts.vhosts import Vhosts
 from tripoint.core.addresses import network_of
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.confusables import skeleton
@@ -31,6 +33,7 @@ from tripoint.core.ids import (
     split_user_id,
 )
 from tripoint.core.profile import SHOWN
+from tripoint.core.server_bans import Visitor
 from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.core.vendor import V
 from tripoint.store.interface import AccountStore, StoreError
@@ -57,6 +60,7 @@ _KEPT_ALONG = ("m.tag", f"{V}.irc.autojoin")
 LeaveRooms = Callable[[UserId, str | None], Awaitable[None]]
 Rename = Callable[[UserId, str], Awaitable[None]]
 Unpublish = Callable[[UserId], Awaitable[None]]
+DropKeys = Callable[[UserId], Awaitable[None]]
 
 
 class Registration:
@@ -92,7 +96,7 @@ class Accounts:
 
     `leave_rooms(user_id, reason)` takes a user out of every room and `rename(user_id, nick)` changes the display name
     in all of them: runtime connects them, since accounts do not write rooms. `unpublish(user_id)` takes away what a
-    closed account has published (nodes.py).
+    closed account has published (nodes.py), `drop_keys(user_id)` its keys and backups (cross_signing.py).
     """
 
     def __init__(
@@ -104,18 +108,23 @@ class Accounts:
         passwords: Passwords,
         devices: Devices,
         data: AccountData,
+        bans: ServerBans,
+        vhosts: Vhosts,
         clock_ms: Callable[[], int],
     ) -> None:
         self.server_name = server
         self.leave_rooms: LeaveRooms | None = None
         self.rename: Rename | None = None
         self.unpublish: Unpublish | None = None
+        self.drop_keys: DropKeys | None = None
         self._store = store
         self._stream = stream
         self._registration = registration
         self._passwords = passwords
         self._devices = devices
         self._data = data
+        self.bans = bans
+        self.vhosts = vhosts
         self._clock_ms = clock_ms
         self._accounts: dict[UserId, Account] = {}
         self._profiles: dict[UserId, dict[str, str]] = {}
@@ -127,7 +136,9 @@ class Accounts:
         self._guest_number = 0
 
     async def start(self, *, end_guests: bool) -> None:
-        """Read the names in use, and end guests that a stopped server left behind."""
+        """Read the names in use and the bans, and end guests that a stopped server left behind."""
+        await self.bans.start()
+        await self.vhosts.start()
         for name in await self._store.load_account_names():
             self._skeletons[skeleton(name)] = name
         self._guest_number = int(await self._store.load_meta("guest_number") or 0)
@@ -166,6 +177,7 @@ class Accounts:
         if mode == "closed":
             raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
         self._check_new_name(name)
+        self.bans.check(Visitor(address, (name,)))
         if mode != "token":
             self._registration.take(address)
             return await self._make(name, password, admin=False, writes=[])
@@ -250,6 +262,8 @@ class Accounts:
         await self._commit([closed, *self._passwords.no_forms(user_id)])
         self._remember(closed)
         await self._devices.drop_all(user_id, "account closed")
+        if self.drop_keys is not None:
+            await self.drop_keys(user_id)
         if self.leave_rooms is not None:
             await self.leave_rooms(user_id, None)
         if self.unpublish is not None:
@@ -270,6 +284,7 @@ class Accounts:
     async def create_guest(self, nick: str, *, address: str) -> Account:
         if not self._registration.guests:
             raise AccountRefused(AccountRefusal.GUESTS_OFF)
+        self.bans.check(Visitor(address, (nick,)))
         address = network_of(address)
         limit = self._registration.guests_per_address
         if limit and self._guests_at[address] >= limit:
@@ -325,8 +340,7 @@ class Accounts:
             return
         if self.leave_rooms is not None:
             await self.leave_rooms(user_id, reason)
-        position_floor = PutMeta("position_floor", str(self._stream.last))
-        await self._commit([DropAccount(user_id), position_floor])
+        await self._commit([DropAccount(user_id), self._stream.floor()])
         self._forget_guest(user_id)
 
     def _forget_guest(self, user_id: UserId) -> None:
@@ -374,6 +388,11 @@ class Accounts:
         right = await self._passwords.check(user_id, password)
         return self._checked(account if right else None, user_id, address)
 
+    async def check_secret(self, account: Account, hash: str, given: str, *, address: str) -> None:
+        self._passwords.check_may_try(account.user_id, address)
+        right = await self._passwords.check_hash(hash, given)
+        self._checked(account if right else None, account.user_id, address)
+
     async def scram_verifier(self, name: str, hash_name: str) -> ScramVerifier:
         return await self._passwords.verifier(self.user_id(name), hash_name)
 
@@ -387,6 +406,7 @@ class Accounts:
             self._passwords.failed(user_id, address)
             raise AccountRefused(AccountRefusal.WRONG_CREDENTIALS)
         self._check_open(account)
+        self.bans.check(Visitor(address, (account.name,)))
         return account
 
     def _check_open(self, account: Account) -> None:

@@ -64,6 +64,24 @@ def config_example() -> None:
     click.echo(example())
 
 
+@config.command("hash")
+@click.option("--password", default=None, help="Asked for when not given.")
+@_CONFIG
+def config_hash(password: str | None, config_path: Path | None) -> None:
+    """Print the hash of a password, for an operator of IRC in the configuration."""
+    from tripoint.accounts.passwords import make_hash
+    from tripoint.accounts.sasl import PasswordRefused
+
+    rounds = load(config_path).accounts.scram_iterations
+    if password is None:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    try:
+        click.echo(make_hash(password, rounds))
+    except PasswordRefused as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)
+
+
 @main.group()
 def user() -> None:
     """Accounts. The server may be running or not."""

@@ -50,13 +50,19 @@ async def _serve(config: Config, path: Path | None, note: str) -> int:
     except (DataDirError, StoreError, OSError, ValueError) as error:
         click.echo(_explain(error), err=True)
         return 1
-    reloads: set[asyncio.Task[None]] = set()
+    reloads: set[asyncio.Task[list[str]]] = set()
+
+    async def rehash() -> list[str]:
+        wished, mistakes = read_again(path, config)
+        told = await app.reload(wished)
+        return ["The file has mistakes; the options stay as they are:", *mistakes] if mistakes else told
 
     def hang_up() -> None:
-        reloads.add(task := loop.create_task(app.reload(read_again(path, config))))
+        reloads.add(task := loop.create_task(rehash()))
         task.add_done_callback(reloads.discard)
 
     loop.add_signal_handler(signal.SIGHUP, hang_up)
+    app.on_rehash(rehash)
     click.echo(instructions(app) + note)
     sys.stdout.flush()
     await stop.wait()

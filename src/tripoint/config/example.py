@@ -2,8 +2,8 @@
 
 import json
 import textwrap
-from dataclasses import fields
-from typing import Any
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args, get_type_hints
 
 from tripoint.config.options import Config
 
@@ -22,14 +22,30 @@ def example() -> str:
     defaults = Config()
     for table in fields(Config):
         options: Any = getattr(defaults, table.name)
+        types = get_type_hints(type(options))
         lines.append(f"[{table.name}]")
         lines.extend(f"# {line}" for line in textwrap.wrap(type(options).__doc__ or "", 98))
         for entry in fields(options):
             lines.append("")
             lines.extend(f"# {line}" for line in textwrap.wrap(entry.metadata["help"], 98))
+            inner = next(iter(get_args(types[entry.name])), None)
+            if is_dataclass(inner):
+                assert isinstance(inner, type)
+                lines.extend(_list_of_tables(f"{table.name}.{entry.name}", inner))
+                continue
             lines.append(f"# {entry.name} = {_toml(getattr(options, entry.name))}")
         lines.append("")
     return "\n".join(lines)
+
+
+def _list_of_tables(name: str, cls: type) -> list[str]:
+    """How one of a list of tables is written."""
+    lines = [f"# [[{name}]]"]
+    options = cls()
+    for entry in fields(options):
+        lines.extend(f"#   # {line}" for line in textwrap.wrap(entry.metadata["help"], 94))
+        lines.append(f"#   {entry.name} = {_toml(getattr(options, entry.name))}")
+    return lines
 
 
 def _toml(value: object) -> str:

@@ -6,14 +6,15 @@ Nothing is guessed: an unknown key or a wrong value stops the start, and all mis
 import difflib
 import ipaddress
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 from urllib.parse import urlsplit
 
-from tripoint.config.options import LOG_LEVELS, REGISTRATION_MODES, Config
+from tripoint.config.options import LOG_LEVELS, PRIVILEGES, REGISTRATION_MODES, Config
 from tripoint.core.errors import PeerError
 from tripoint.core.ids import ServerName, parse_server_name
+from tripoint.core.password_hash import is_hash
 from tripoint.core.room_version import SUPPORTED
 
 
@@ -83,6 +84,11 @@ class _Reader:
                 self._unknown(table, key, known)
                 continue
             wanted = types[key]
+            inner = next(iter(get_args(wanted)), None)
+            if is_dataclass(inner):
+                assert isinstance(inner, type)
+                made[key] = self._list_of_tables(f"{table}.{key}", inner, value)
+                continue
             if wanted is float and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value)
             if wanted in (str, bool, int, float):
@@ -96,6 +102,35 @@ class _Reader:
                 value = tuple(value)
             made[key] = value
         return cls(**made)
+
+    def _list_of_tables(self, table: str, cls: type, values: Any) -> tuple[Any, ...]:
+        """``[[table]]``, as often as there are things of this kind."""
+        if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+            parent, _, key = table.partition(".")
+            text = f"{table} is a list of tables: write [[{table}]] and its options below, for each"
+            self._mistake(parent, key, text)
+            return ()
+        return tuple(self._table(table, cls, value) for value in values)
+
+    def _check_operators(self, config: Config) -> None:
+        classes = [one.name for one in config.irc.operator_class]
+        for one in config.irc.operator_class:
+            if not one.name or classes.count(one.name) > 1:
+                self._mistake("irc.operator_class", "name", "every operator class has a name of its own")
+            for privilege in one.privileges:
+                if privilege not in PRIVILEGES:
+                    known = ", ".join(PRIVILEGES)
+                    self._mistake("irc.operator_class", "privileges", f"{privilege!r} is none of {known}")
+        accounts = [one.account for one in config.irc.operator]
+        for operator in config.irc.operator:
+            if not operator.account or accounts.count(operator.account) > 1:
+                self._mistake("irc.operator", "account", "every operator has an account of its own")
+            if operator.operator_class and operator.operator_class not in classes:
+                text = f"there is no operator class {operator.operator_class!r}"
+                self._mistake("irc.operator", "operator_class", text)
+            if operator.password and not is_hash(operator.password):
+                text = "password is what `tripoint config hash` prints, not the password itself"
+                self._mistake("irc.operator", "password", text)
 
     def check(self, config: Config) -> None:
         """What types cannot say."""
@@ -129,6 +164,11 @@ class _Reader:
         for path in config.tls.extra_authorities:
             if not Path(path).is_file():
                 self._mistake("tls", "extra_authorities", f"{path} does not exist")
+        if len(config.irc.admin) > 3:
+            self._mistake("irc", "admin", "admin has at most three lines")
+        if config.irc.icon_url and not _is_url(config.irc.icon_url):
+            self._mistake("irc", "icon_url", 'icon_url is an address like "https://example.org/icon.png"')
+        self._check_operators(config)
         accounts = config.accounts
         if accounts.registration not in REGISTRATION_MODES:
             self._mistake("accounts", "registration", f"registration is one of {', '.join(REGISTRATION_MODES)}")
@@ -224,6 +264,11 @@ def _is_base_url(text: str) -> bool:
         return False
     fits = parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment
     return bool(fits) and "@" not in parts.netloc and text.isascii() and text.isprintable() and " " not in text
+
+
+def _is_url(text: str) -> bool:
+    """An address that can stand in a token of RPL_ISUPPORT."""
+    return _is_base_url(text.partition("?")[0]) and text.isascii() and " " not in text and len(text) <= 300
 
 
 def _is_network(text: str) -> bool:

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 REGISTRATION_MODES = ("auto", "open", "token", "closed")
+# What IRC operators can be allowed: `ban` is KLINE and its kin, `look` what others do not see, `mass` messages to
+# everybody, `notices` what the server tells of itself, `rooms` SAJOIN and its kin.
+PRIVILEGES = ("ban", "kill", "look", "mass", "notices", "rehash", "rooms", "vhost", "wallops")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -127,6 +130,38 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class OperatorClass:
+    """What some IRC operators may do."""
+
+    name: str = option("How operators are given this class.", "")
+    privileges: tuple[str, ...] = option(f"Some of: {', '.join(PRIVILEGES)}.", ())
+    title: str = option("What WHOIS says of them, behind their nick.", "is an IRC operator")
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """An account that may become an IRC operator."""
+
+    account: str = option("The account.", "")
+    operator_class: str = option("One of the operator classes; empty: everything is allowed.", "")
+    password: str = option(
+        "What OPER asks for, as `tripoint config hash` prints it; empty: the account's own password.", ""
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Irc:
+    """What IRC says of itself, and who its operators are (administrators of the server are, and may do everything)."""
+
+    admin: tuple[str, ...] = option(
+        "What ADMIN answers: where the server is, who runs it, an address to write to. Up to three lines.", ()
+    )
+    icon_url: str = option("Address of a picture of the network, which some clients show.", "")
+    operator_class: tuple[OperatorClass, ...] = option("What some operators may do.", ())
+    operator: tuple[Operator, ...] = option("Accounts that may become operators.", ())
+
+
+@dataclass(frozen=True, slots=True)
 class Media:
     """Files that people send each other."""
 
@@ -186,6 +221,7 @@ class Config:
     tls: Tls = field(default_factory=Tls)
     accounts: Accounts = field(default_factory=Accounts)
     limits: Limits = field(default_factory=Limits)
+    irc: Irc = field(default_factory=Irc)
     media: Media = field(default_factory=Media)
     outbound: Outbound = field(default_factory=Outbound)
     federation: Federation = field(default_factory=Federation)

@@ -3,7 +3,7 @@
 import ipaddress
 
 
-def _parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def parse_address(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The address without its zone, IPv4 where it is only mapped; None for what is no address."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
@@ -16,13 +16,13 @@ def _parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None
 
 def is_loopback(address: str) -> bool:
     """Whether a peer's address is this machine's own."""
-    parsed = _parse(address)
+    parsed = parse_address(address)
     return parsed is not None and parsed.is_loopback
 
 
 def network_of(address: str) -> str:
     """The /32 or /64 that an address is counted as. What is no address (a socket path) is itself."""
-    parsed = _parse(address)
+    parsed = parse_address(address)
     if parsed is None:
         return address
     if parsed.version == 6:

@@ -21,3 +21,21 @@ def glob_expression(glob: str) -> str:
 
 def _literal(text: str) -> str:
     return "".join("." if c == "?" else re.escape(c) for c in text)
+
+
+def glob_match(pattern: str, type_: str) -> bool:
+    """spec: client-server Filtering: `*` stands for any run of characters."""
+    if "*" not in pattern:
+        return pattern == type_
+    first, *rest = pattern.split("*")
+    if not type_.startswith(first):
+        return False
+    place = len(first)
+    for index, part in enumerate(rest):
+        if index == len(rest) - 1:
+            return len(type_) - len(part) >= place and type_.endswith(part)
+        found = type_.find(part, place)
+        if found < 0:
+            return False
+        place = found + len(part)
+    return True

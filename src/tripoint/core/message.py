@@ -66,7 +66,7 @@ def view_message(content: JsonObject) -> MessageView | None:
     if html is not None:
         text = from_html(html)
     else:
-        text = from_plain(_without_reply_fallback(body) if _is_reply(content) else body)
+        text = from_plain(without_reply_fallback(body) if _is_reply(content) else body)
     return MessageView(_KINDS.get(msgtype, MessageKind.OTHER), msgtype, body, text, read_mentions(content))
 
 
@@ -74,7 +74,7 @@ def _is_reply(content: JsonObject) -> bool:
     return "m.in_reply_to" in object_at(content, "m.relates_to")
 
 
-def _without_reply_fallback(body: str) -> str:
+def without_reply_fallback(body: str) -> str:
     # spec: rich-replies (until v1.12): clients wrote `> <@who:is> what they said` lines and an empty line.
     if not body.startswith("> <@") and not body.startswith("> * <@"):
         return body

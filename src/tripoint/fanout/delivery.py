@@ -44,13 +44,15 @@ class Outbox:
     once and everything later is dropped.
     """
 
-    __slots__ = ("_chunks", "_flusher", "_limit_bytes", "_on_overflow", "closed", "transport")
+    __slots__ = ("_chunks", "_flusher", "_limit_bytes", "_on_overflow", "closed", "sent", "sent_bytes", "transport")
 
     def __init__(
         self, transport: ByteWriter, flusher: Flusher, limit_bytes: int, on_overflow: Callable[[], None]
     ) -> None:
         self.transport = transport
         self.closed = False
+        self.sent = 0  # what was written: how many times something was sent, and how many bytes
+        self.sent_bytes = 0
         self._flusher = flusher
         self._chunks: list[bytes] = []
         self._limit_bytes = limit_bytes
@@ -77,10 +79,13 @@ class Outbox:
         if self.closed or self.transport.is_closing():
             return
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        if self.transport.get_write_buffer_size() + len(data) > self._limit_bytes:
+        size = len(data)
+        if self.transport.get_write_buffer_size() + size > self._limit_bytes:
             self.closed = True
             self._on_overflow()
             return
+        self.sent += len(chunks)
+        self.sent_bytes += size
         self.transport.write(data)
 
     def close(self) -> None:

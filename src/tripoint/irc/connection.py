@@ -21,17 +21,25 @@ import msgspec
 
 from tripoint.irc import numerics as n
 from tripoint.irc.names import is_nick
+from tripoint.irc.render import cut, one_line
+from tripoint.irc.tables import AWAYLEN, EXTENDED_ISUPPORT, ISUPPORT_BATCH, PRE_AWAY, isupport_lines
 from tripoint.irc.wire import MAX_BODY_BYTES, Line
 
 CAP_VALUES_VERSION = 302
 # Older clients have one line for the whole list. multiline is useless without its value, which they are not shown;
-# renaming and metadata came long after 302, and are asked for by nobody else.
-ONLY_FROM_302 = frozenset({"draft/multiline", "draft/channel-rename", "draft/metadata-2"})
+# renaming, metadata and searching came long after 302, and are asked for by nobody else.
+ONLY_FROM_302 = frozenset(
+    {
+        *("draft/multiline", "draft/channel-rename", "draft/metadata-2", "draft/search", "soju.im/search"),
+        *("draft/oper-tag", "draft/sasl-ir", EXTENDED_ISUPPORT, PRE_AWAY),
+    }
+)
 # spec: IRCv3 sasl-3.1: chunks of 400 bytes; "the server MAY place a limit on the total length of a response".
 SASL_CHUNK = 400
 SASL_MAX_RESPONSE = 8 * SASL_CHUNK
 # More than any client's own retries; then it must reconnect, which the listener's limits slow down.
 MAX_SASL_FAILURES = 3
+NO_CODES = "Accounts need no verification here: REGISTER is all"
 
 
 class Phase(enum.Enum):
@@ -109,6 +117,7 @@ class Reply(msgspec.Struct, frozen=True):
 
     command: str
     params: tuple[str, ...]
+    tags: str = ""
 
 
 class SaslStart(msgspec.Struct, frozen=True):
@@ -169,11 +178,15 @@ class IrcConnection:
         mechanisms: tuple[str, ...] = (),
         *,
         passwords_allowed: bool = True,
+        isupport: tuple[str, ...] = (),
     ) -> None:
         self._server = server
         self._offered = offered
         self._mechanisms = mechanisms
         self._passwords_allowed = passwords_allowed
+        self._isupport = isupport
+        self._initial: str | None = None
+        self.away: str | None = None
         self.phase = Phase.READY
         self.sasl = SaslState.IDLE
         self.nick = "*"
@@ -185,6 +198,16 @@ class IrcConnection:
         self._login: tuple[str, str] | None = None
         self._response = ""
         self._failures = 0
+
+    @property
+    def username(self) -> str:
+        """What USER said; nobody checks it."""
+        return self._username
+
+    @property
+    def realname(self) -> str:
+        """What USER said."""
+        return self._realname
 
     # --- lines -------------------------------------------------------------------------------------------
 
@@ -223,6 +246,7 @@ class IrcConnection:
             text = "SASL authentication failed: ask for the sasl capability first"
             return [self._numeric(n.ERR_SASLFAIL, text)]
         if self.sasl is SaslState.IDLE:
+            self._initial = line.param(1) or None
             return self._sasl_begin(word)
         return self._sasl_chunk(word)
 
@@ -231,6 +255,10 @@ class IrcConnection:
     def sasl_challenge(self, data: bytes) -> list[Step]:
         """The mechanism wants the client to have `data` (empty: it is client-first)."""
         self._sasl_move(SaslInput.CHALLENGE)
+        initial, self._initial = self._initial, None
+        if initial is not None and not data:
+            # spec: IRCv3 proposal-520-sasl-ir: as if the client had been asked for it.
+            return self._sasl_chunk(initial)
         encoded = base64.b64encode(data).decode("ascii")
         chunks = [encoded[at : at + SASL_CHUNK] for at in range(0, len(encoded), SASL_CHUNK)]
         # spec: IRCv3 sasl-3.1: an empty response, or a last chunk of exactly 400 bytes, is followed by "+".
@@ -417,6 +445,37 @@ class IrcConnection:
             return [Reply("FAIL", ("REGISTER", "ALREADY_AUTHENTICATED", self.account, text))]
         return [RegisterAccount(self.nick if account == "*" else account, password)]
 
+    def _isupport_now(self, line: Line) -> list[Step]:
+        """ISUPPORT.  spec: IRCv3 extended-isupport: "MUST accept ISUPPORT commands before connection registration" """
+        if EXTENDED_ISUPPORT not in self.caps:
+            return [self._numeric(n.ERR_NOTREGISTERED, "You have not registered")]
+        lines = [self._numeric(n.RPL_ISUPPORT, *params) for params in isupport_lines(self._isupport)]
+        if "batch" not in self.caps:
+            return list(lines)
+        inside = [Reply(line.command, line.params, "batch=isupport") for line in lines]
+        return [Reply("BATCH", ("+isupport", ISUPPORT_BATCH)), *inside, Reply("BATCH", ("-isupport",))]
+
+    def _away(self, line: Line) -> list[Step]:
+        """AWAY [:<text>].  spec: IRCv3 pre-away: "servers MUST accept the AWAY command before" registration"""
+        if PRE_AWAY not in self.caps:
+            return [self._numeric(n.ERR_NOTREGISTERED, "You have not registered")]
+        self.away = cut(one_line(line.param(0)), AWAYLEN) or None
+        if self.away is None:
+            return [self._numeric(n.RPL_UNAWAY, "You are no longer marked as being away")]
+        return [self._numeric(n.RPL_NOWAWAY, "You have been marked as being away")]
+
+    def _verify(self, line: Line) -> list[Step]:
+        """VERIFY <account> <code>: no code is ever sent.  spec: IRCv3 account-registration "Responses" """
+        if len(line.params) < 2:
+            return [self._need_more("VERIFY")]
+        if self.account:
+            return [Reply("FAIL", ("VERIFY", "ALREADY_AUTHENTICATED", self.account, "You are already logged in"))]
+        return [Reply("FAIL", ("VERIFY", "INVALID_CODE", _echo(line.params[0]), NO_CODES))]
+
+    def _service(self, line: Line) -> list[Step]:
+        """spec: RFC2812 3.1.6; the services of this server are built in"""
+        return [self._numeric(n.ERR_UNKNOWNCOMMAND, "SERVICE", "Services cannot register here")]
+
     def _ping(self, line: Line) -> list[Step]:
         # COMPAT: clients that measure lag before 001; a PING is harmless.
         if not line.param(0):
@@ -479,5 +538,9 @@ _COMMANDS: Mapping[str, Callable[[IrcConnection, Line], list[Step]]] = {
     "REGISTER": IrcConnection._register,
     "PING": IrcConnection._ping,
     "PONG": IrcConnection._pong,
+    "ISUPPORT": IrcConnection._isupport_now,
+    "AWAY": IrcConnection._away,
+    "SERVICE": IrcConnection._service,
+    "VERIFY": IrcConnection._verify,
     "QUIT": IrcConnection._quit,
 }

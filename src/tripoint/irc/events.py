@@ -21,7 +21,7 @@ from tripoint.irc.channel import Channel
 from tripoint.irc.lead import NEAR_EVENTS, NO_LEAD, Lead
 from tripoint.irc.messages import batch_of, client_tags_of, content_lines, spoken_lines, text_of
 from tripoint.irc.projection import Names, channel_args, channel_flags, muted_users, rank_letters, shown_rank
-from tripoint.irc.render import Audience, Outgoing, cut, fitted, one_line
+from tripoint.irc.render import NOBODY, Audience, Outgoing, Who, cut, fitted, one_line
 from tripoint.irc.tables import KICKLEN, MAX_MODES, TOPICLEN
 from tripoint.irc.wire import MAX_BODY_BYTES
 from tripoint.rooms.answers import content_now, recent_item
@@ -39,13 +39,13 @@ class By(NamedTuple):
     """Who a line says has done it, and when (ms since 1970)."""
 
     mask: str
-    account: str | None
+    who: Who
     ts_ms: int
 
 
 def sender_of(names: Names, event: Event) -> By:
     """The sender of an event."""
-    return By(names.mask(event.sender), names.account(event.sender), event.origin_server_ts)
+    return By(names.mask(event.sender), names.who(event.sender), event.origin_server_ts)
 
 
 def joined_line(names: Names, channel: Channel, user_id: UserId, ts_ms: int | None) -> Outgoing:
@@ -54,27 +54,31 @@ def joined_line(names: Names, channel: Channel, user_id: UserId, ts_ms: int | No
     displayname = member.displayname if member is not None else None
     nick = names.nick(user_id, displayname)
     head = f":{names.mask(user_id)} JOIN {channel.name}"
-    account = names.account(user_id)
+    who = names.who(user_id)
     return Outgoing(
         [head],
-        extended=fitted(f"{head} {account or '*'}", displayname or nick),
-        account=account,
+        extended=fitted(f"{head} {who.account or '*'}", displayname or nick),
+        who=who,
         ts_ms=ts_ms,
     )
 
 
 def parted_line(names: Names, channel_name: str, event: Event, user_id: UserId) -> Outgoing:
     """PART, with the reason if there is one."""
-    reason = text_at(event.content, "reason")
+    return left_line(names, channel_name, user_id, text_at(event.content, "reason"), event.origin_server_ts)
+
+
+def left_line(names: Names, channel_name: str, user_id: UserId, reason: str | None, ts_ms: int) -> Outgoing:
+    """PART of somebody, at a time."""
     head = f":{names.mask(user_id)} PART {channel_name}"
     body = fitted(head, reason) if reason else head
-    return Outgoing([body], ts_ms=event.origin_server_ts, account=names.account(user_id))
+    return Outgoing([body], ts_ms=ts_ms, who=names.who(user_id))
 
 
 def kicked_line(names: Names, channel_name: str, by: By, user_id: UserId, reason: str) -> Outgoing:
     """KICK."""
     head = f":{by.mask} KICK {channel_name} {names.nick(user_id)}"
-    return Outgoing([fitted(head, cut(one_line(reason), KICKLEN))], ts_ms=by.ts_ms, account=by.account)
+    return Outgoing([fitted(head, cut(one_line(reason), KICKLEN))], ts_ms=by.ts_ms, who=by.who)
 
 
 def ban_mask(names: Names, user_id: UserId) -> str:
@@ -86,7 +90,7 @@ def ban_mask(names: Names, user_id: UserId) -> str:
 def mode_line(channel_name: str, by: By, modes: str, args: list[str]) -> Outgoing:
     """MODE."""
     words = " ".join([f":{by.mask}", "MODE", channel_name, modes, *args])
-    return Outgoing([words], ts_ms=by.ts_ms, account=by.account)
+    return Outgoing([words], ts_ms=by.ts_ms, who=by.who)
 
 
 def member_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
@@ -109,7 +113,7 @@ def member_lines(channel: Channel, replaced: Event | None, event: Event | None, 
         out.append(mode_line(channel.name, by, "+b" if now == "ban" else "-b", [ban_mask(names, user_id)]))
     if now == "join" and before != "join":
         if channel.shows(user_id) or channel.room.rank(user_id).above(Rank.PLAIN):
-            out += _came(channel, user_id, by.ts_ms)
+            out += came(channel, user_id, by.ts_ms)
     elif before == "join" and now != "join":
         by_himself = event is not None and event.sender == user_id and now != "ban"
         if not channel.shows(user_id) and not by_himself:
@@ -131,10 +135,10 @@ def appearing(channel: Channel, user_id: UserId, ts_ms: int) -> list[Outgoing]:
     """JOIN of a member of a huge room who is not shown yet and does something now.  spec: docs/mapping.md 4.7"""
     if channel.shows(user_id) or user_id not in channel.room.joined():
         return []
-    return _came(channel, user_id, ts_ms)
+    return came(channel, user_id, ts_ms)
 
 
-def _came(channel: Channel, user_id: UserId, ts_ms: int) -> list[Outgoing]:
+def came(channel: Channel, user_id: UserId, ts_ms: int) -> list[Outgoing]:
     """JOIN, and MODE for who comes with a rank."""
     names = channel.names
     out = [joined_line(names, channel, user_id, ts_ms)]
@@ -142,7 +146,7 @@ def _came(channel: Channel, user_id: UserId, ts_ms: int) -> list[Outgoing]:
     letters = rank_letters(rank)
     if letters:
         channel.ranks[user_id] = rank
-        by = By(names.server, None, ts_ms)
+        by = By(names.server, NOBODY, ts_ms)
         out.append(mode_line(channel.name, by, f"+{letters}", [names.nick(user_id)] * len(letters)))
     channel.member_came(user_id)
     return out
@@ -165,7 +169,7 @@ def topic_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
 def topic_line(channel: Channel, by: By, topic: str) -> Outgoing:
     """TOPIC, empty where there is none any more."""
     body = fitted(f":{by.mask} TOPIC {channel.name}", topic_text(topic))
-    return Outgoing([body], ts_ms=by.ts_ms, account=by.account)
+    return Outgoing([body], ts_ms=by.ts_ms, who=by.who)
 
 
 def topic_text(topic: str) -> str:
@@ -314,7 +318,7 @@ def spoken_to(
             untagged=spoken_lines(names, event, mask, target, lead) if lead is not NO_LEAD else None,
             ts_ms=event.origin_server_ts,
             msgid=event.event_id,
-            account=names.account(event.sender),
+            who=names.who(event.sender),
             client_tags=client_tags_of(event.content),
         )
     ]
@@ -353,7 +357,7 @@ def reaction_to(names: Names, event: Event, target: str) -> list[Outgoing]:
             [f":{names.mask(event.sender)} TAGMSG {target}"],
             ts_ms=event.origin_server_ts,
             msgid=event.event_id,
-            account=names.account(event.sender),
+            who=names.who(event.sender),
             client_tags=(("+reply", about), ("+draft/reply", about), ("+draft/react", key)),
             requires=_TAGS,
         )
@@ -372,7 +376,7 @@ def redaction_to(names: Names, change: EventCommitted, target: str, room: RoomVi
     event, gone = change.event, change.redacted
     if gone is None or not is_msgid(gone.event_id):
         return []
-    mask, account = names.mask(event.sender), names.account(event.sender)
+    mask, who = names.mask(event.sender), names.who(event.sender)
     if gone.type == "m.reaction":
         relation = object_at(gone.content, "m.relates_to")
         about, key = text_at(relation, "event_id"), text_at(relation, "key")
@@ -382,7 +386,7 @@ def redaction_to(names: Names, change: EventCommitted, target: str, room: RoomVi
             Outgoing(
                 [f":{mask} TAGMSG {target}"],
                 ts_ms=event.origin_server_ts,
-                account=account,
+                who=who,
                 client_tags=(("+reply", about), ("+draft/reply", about), ("+draft/unreact", key)),
                 requires=_TAGS,
             )
@@ -400,7 +404,7 @@ def redaction_to(names: Names, change: EventCommitted, target: str, room: RoomVi
                 content_lines(names, now[0].event.event_id, content, author, target),
                 ts_ms=event.origin_server_ts,
                 msgid=event.event_id,
-                account=names.account(gone.sender),
+                who=names.who(gone.sender),
                 client_tags=client_tags_of(content),
             )
         ]
@@ -414,7 +418,7 @@ def redact_line(names: Names, event: Event, target: str, msgid: str) -> Outgoing
     return Outgoing(
         [fitted(head, reason) if reason else head],
         ts_ms=event.origin_server_ts,
-        account=names.account(event.sender),
+        who=names.who(event.sender),
         requires=int(Audience.REDACTION),
     )
 
@@ -429,7 +433,7 @@ def typing_line(names: Names, user_id: UserId, target: str, *, active: bool) -> 
     state = "active" if active else "done"
     return Outgoing(
         [f":{names.mask(user_id)} TAGMSG {target}"],
-        account=names.account(user_id),
+        who=names.who(user_id),
         client_tags=(("+typing", state), ("+draft/typing", state)),
         requires=_TAGS,
     )

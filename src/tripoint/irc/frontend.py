@@ -16,14 +16,19 @@ import tripoint.irc.commands  # noqa: F401 - declares every command
 from tripoint.accounts.ports import Account, AccountService
 from tripoint.accounts.refusals import AccountRefused
 from tripoint.accounts.sasl import mechanisms as sasl_mechanisms
+from tripoint.accounts.server_bans import banned_text
 from tripoint.core.addresses import is_loopback
 from tripoint.core.ids import ServerName
+from tripoint.core.server_bans import BanIndex, ServerBan, Visitor
 from tripoint.fanout.delivery import Flusher
 from tripoint.fanout.hub import Hub
+from tripoint.irc import numerics as n
+from tripoint.irc.banning import visitor_of
 from tripoint.irc.connection import IrcConnection, Reply
 from tripoint.irc.listener import IrcProtocol
 from tripoint.irc.login import Login
 from tripoint.irc.network import Network
+from tripoint.irc.operators import Notice
 from tripoint.irc.options import IrcOptions
 from tripoint.irc.outbox import IrcOutbox
 from tripoint.irc.projection import Names
@@ -92,6 +97,8 @@ class IrcFrontEnd:
             name_table,
             media,
         )
+        accounts.bans.watch(self._banned)
+        accounts.vhosts.watch(self.network.host_changed)
         self._secret = secret
         self._end_point = end_point
         self._run_id = secrets.token_hex(4)
@@ -105,6 +112,8 @@ class IrcFrontEnd:
     async def start(self) -> None:
         """Load what is needed before the first connection."""
         await self.names.load()
+        for user_id in self.accounts.vhosts.given():
+            self.names.set_host(user_id, self.accounts.vhosts.host(user_id))
         self.network.registration = await self.accounts.registration_state()
 
     def protocol(self, *, secure: bool) -> IrcProtocol:
@@ -152,12 +161,28 @@ class IrcFrontEnd:
     def admit(self, protocol: IrcProtocol) -> str | None:
         """Count a new connection; the reason if it may not stay."""
         self.network.unregistered += 1
+        ban = self.accounts.bans.of_address(protocol.address)
+        if ban is not None:
+            # Counted and closed as one too many is: it is gone before it says anything.
+            self._connections.admit(protocol, protocol.address, 0)
+            return banned_text(ban)
         return self._connections.admit(protocol, protocol.address, self.options.connections_per_address)
 
     def gone(self, protocol: IrcProtocol) -> None:
         """A connection is closed."""
         if self._connections.gone(protocol) and protocol.session is None:
             self.network.unregistered -= 1
+
+    def _banned(self, ban: ServerBan) -> None:
+        """Close what meets a ban that was just set.  spec: docs/mapping.md 9.4"""
+        index, now = BanIndex((ban,)), self.network.now_ms()
+        for protocol in self._connections.all():
+            session = protocol.session
+            who = Visitor(protocol.address) if session is None else visitor_of(session)
+            if index.of_visitor(who, now) is not None:
+                if session is not None:
+                    session.numeric(n.ERR_YOUREBANNEDCREEP, banned_text(ban))
+                protocol.end(banned_text(ban))
 
     def passwords_allowed(self, address: str, secure: bool) -> bool:
         """Passwords need TLS, but for this machine's own clients (DESIGN 7)."""
@@ -228,8 +253,10 @@ class IrcFrontEnd:
             secure=secure,
             passwords_allowed=self.passwords_allowed(address, secure),
         )
+        session.away = negotiation.away
         self.network.unregistered -= 1
         self.network.sessions.add(session)
+        self.network.notify(Notice.CONNECTIONS, f"Client connecting: {session.mask} [{address}]")
         show_welcome(session, await self.network.metadata.own_lines(session))
         if not account.guest:
             await self.network.enter_joined_rooms(session)

@@ -79,6 +79,7 @@ class IrcProtocol(asyncio.Protocol):
             front.offered(mechanisms, passwords=allowed),
             mechanisms,
             passwords_allowed=allowed,
+            isupport=front.network.isupport(),
         )
         self.login = front.login(negotiation, self._say, mechanisms, self.address, secure=self._secure)
 
@@ -89,6 +90,8 @@ class IrcProtocol(asyncio.Protocol):
             return
         self._unread.append(data)
         self._unread_bytes += len(data)
+        if self.session is not None:
+            self.session.received_bytes += len(data)
         if not self._running:
             self._running = True
             self._front.spawn(self._work())
@@ -190,7 +193,7 @@ class IrcProtocol(asyncio.Protocol):
 
     def _say(self, reply: Reply) -> None:
         if self.outbox is not None:
-            self.outbox.send(seal(server_line(self._front.names.server, reply.command, reply.params)))
+            self.outbox.send(seal(server_line(self._front.names.server, reply.command, reply.params), reply.tags))
 
     def _numeric(self, numeric: str, *params: str) -> None:
         if self.session is not None:

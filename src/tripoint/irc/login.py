@@ -24,7 +24,9 @@ from tripoint.accounts.sasl import (
     SaslFailed,
     start_exchange,
 )
+from tripoint.accounts.server_bans import banned_text
 from tripoint.core.addresses import network_of
+from tripoint.core.server_bans import Visitor
 from tripoint.irc import numerics as n
 from tripoint.irc.connection import (
     Close,
@@ -100,7 +102,7 @@ class Login:
         if isinstance(step, Reply):
             self._say(step)
         elif isinstance(step, SaslStart):
-            self._begin(step.mechanism)
+            return await self._begin(step.mechanism)
         elif isinstance(step, SaslResponse):
             return await self._respond(step.data)
         elif isinstance(step, SaslAbort):
@@ -115,12 +117,16 @@ class Login:
 
     # --- SASL --------------------------------------------------------------------------------------------
 
-    def _begin(self, mechanism: str) -> None:
+    async def _begin(self, mechanism: str) -> LoggedIn | Rejected | None:
         self._proven = None
         self._exchange = start_exchange(
             mechanism, self._mechanisms, server_nonce=self._nonce(), end_point=self._end_point
         )
-        self._say_all(self.negotiation.sasl_challenge(b""))
+        for step in self.negotiation.sasl_challenge(b""):
+            ended = await self._step(step)
+            if ended is not None:
+                return ended
+        return None
 
     async def _respond(self, data: bytes) -> Rejected | None:
         try:
@@ -202,12 +208,25 @@ class Login:
             try:
                 self._account = await self._accounts.check_password(fold(name), password, address=self._address)
             except AccountRefused as refused:
-                self._say(Reply(n.ERR_PASSWDMISMATCH, (step.nick, refused.text)))
+                no = ACCOUNT_REFUSALS[refused.refusal].numeric or n.ERR_PASSWDMISMATCH
+                self._say(Reply(no, (step.nick, refused.text)))
                 return Rejected(refused.text)
             self._say(self.negotiation.logged_in(self._account.name))
+        banned = self._banned(step)
+        if banned is not None:
+            self._say(Reply(n.ERR_YOUREBANNEDCREEP, (step.nick, banned)))
+            return Rejected(banned)
         if self._account is not None:
             return LoggedIn(self._account)
         return await self._as_guest(step.nick)
+
+    def _banned(self, step: Complete) -> str | None:
+        """What somebody is told who meets a ban of his real name, or as a guest.  spec: docs/mapping.md 9.4"""
+        account = self._account
+        names = (step.nick, step.username) if account is None else (account.name,)
+        hosts = (self._guest_host(),) if account is None else ()
+        ban = self._accounts.bans.of_visitor(Visitor(self._address, names, hosts, step.realname))
+        return None if ban is None else banned_text(ban)
 
     async def _as_guest(self, nick: str) -> LoggedIn | Rejected | None:
         """spec: docs/mapping.md 1.9: any free nick that is nobody's name."""

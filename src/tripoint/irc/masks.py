@@ -118,13 +118,13 @@ async def named_by(session: IrcSession, mask: str) -> UserId | None:
         user_id = names.local_user(user)
         return user_id if names.is_our_guest(user_id) else None
     if nick == "*" and at and not any(c in user + host for c in "*?"):
-        return await network.find_user(user if host == names.server else f"{user}:{host}")
+        is_ours = host in (names.server, names.own_host(names.local_user(user)))
+        return await network.find_user(user if is_ours else f"{user}:{host}")
     return None
 
 
 def guise(session: IrcSession) -> str | None:
-    """How a guest is known to masks: by its nick and its host.  spec: docs/mapping.md 1.9, 9.3"""
-    if not session.account.guest:
-        return None
-    return f"@{session.nick}:{session.names.username_and_host(session.user_id)[1]}"
+    """How a guest, or who was given a host, is known to masks.  spec: docs/mapping.md 1.9, 9.3, 18.4"""
+    host = session.names.own_host(session.user_id)
+    return None if host is None else f"@{session.nick}:{host}"
 

@@ -27,7 +27,7 @@ from tripoint.irc.events import (
     topic_line,
 )
 from tripoint.irc.projection import Names, channel_args, channel_flags, rank_letters
-from tripoint.irc.render import Outgoing, fitted, one_line
+from tripoint.irc.render import NOBODY, Outgoing, fitted, one_line
 from tripoint.irc.sessions import Sessions
 from tripoint.irc.tables import fold
 from tripoint.irc.wire import seal
@@ -153,7 +153,7 @@ class Moving:
         """Nobody goes over: what was not told meanwhile is told now."""
         if channel.direct:
             return
-        by = By(self._names.server, None, self._now_ms())
+        by = By(self._names.server, NOBODY, self._now_ms())
         for out in (*rank_modes(channel, by), *flag_modes(channel, by)):
             channel.tell(out)
         self.channels.take_name(channel, self._names.server)
@@ -204,7 +204,7 @@ def _closed_to(room: RoomView, session: IrcSession) -> str | None:
 def differences(old: Channel, new: Channel, ts_ms: int) -> Sequence[Outgoing] | None:
     """PART, JOIN, MODE and TOPIC that turn what was told of `old` into what `new` is; None where that is too much."""
     names = new.names
-    by = By(names.server, None, ts_ms)
+    by = By(names.server, NOBODY, ts_ms)
     before, now = _shown(old), _shown(new)
     gone, came = before - now, now - before
     if len(gone) + len(came) > MAX_STEPS:

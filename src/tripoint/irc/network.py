@@ -6,7 +6,8 @@ spec: docs/mapping.md 1.5, 3, 4.2, 4.5, 4.11.  Read next: tripoint/irc/entrance.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 
 from tripoint.accounts.ports import AccountService
 from tripoint.core.errors import PeerError
@@ -22,6 +23,7 @@ from tripoint.core.ids import (
 from tripoint.fanout.hub import Hub
 from tripoint.irc.channel import Boxes, Channel, spread, together
 from tripoint.irc.entrance import Channels, Spawn, tell_history
+from tripoint.irc.hosts import Hosts
 from tripoint.irc.joining import Joining
 from tripoint.irc.markers import CAPABILITY as READ_MARKER
 from tripoint.irc.markers import ReadMarkers
@@ -30,13 +32,17 @@ from tripoint.irc.missed import Missed
 from tripoint.irc.monitors import Monitors
 from tripoint.irc.moving import Moving
 from tripoint.irc.names import is_nick, nick_of
+from tripoint.irc.operators import Notice
 from tripoint.irc.options import IrcOptions
 from tripoint.irc.outbox import IrcOutbox
 from tripoint.irc.projection import Names
 from tripoint.irc.render import Outgoing, fitted
 from tripoint.irc.session import IrcSession
 from tripoint.irc.sessions import Sessions
+from tripoint.irc.tables import isupport_tokens
 from tripoint.irc.telling import Teller
+from tripoint.irc.user_modes import mark, set_operator, tell_changed
+from tripoint.irc.whowas import Was, Whowas
 from tripoint.media.ports import Media
 from tripoint.net.connections import CallLater
 from tripoint.rooms.commands import AcceptDirect
@@ -75,6 +81,11 @@ class Network:
         self.unregistered = 0
         self.registration = "closed"  # open | token | closed: whether accounts can be made here
         self.sessions = Sessions(presence)
+        self.operators: dict[str, IrcSession] = {}
+        # Reads the configuration again and says what came of it; runtime connects it.
+        self.rehash: Callable[[], Awaitable[list[str]]] | None = None
+        self.whowas = Whowas()
+        self.usage: Counter[str] = Counter()  # how often each command was used
         self.monitors = Monitors(names, reader)
         teller = Teller(names, reader, self.sessions, self.monitors, now_ms)
         self.channels = teller.channels = Channels(
@@ -92,12 +103,17 @@ class Network:
         hub.watch_all_rooms(self.markers.changed)
         self.joining = Joining(spawn, call_later, self._entered)
         self.spawn = spawn
+        self.host_changed = Hosts(names, accounts.vhosts, self.sessions, teller, now_ms).changed
         hub.watch_users(teller.user_changed)
 
     @property
     def title(self) -> str:
         """The name of the network as clients show it."""
         return self.options.network or self.names.server
+
+    def isupport(self) -> tuple[str, ...]:
+        """What the server supports, as the tokens of RPL_ISUPPORT."""
+        return isupport_tokens(self.title, self.media.links.upload_url, self.options.icon_url)
 
     async def _entered(self, session: IrcSession, room: RoomView, word: str, created: bool) -> None:
         """A room of another server is joined. Where the account was in it already, the session is let in here."""
@@ -143,6 +159,12 @@ class Network:
         self.channels.forget(session)
         self.monitors.forget(session)
         self.sessions.remove(session)
+        self.operators.pop(session.id, None)
+        if session.account.guest or not self.sessions.of(session.user_id):
+            self.note_gone(session.user_id, session.negotiation.realname)
+        if session.modes:
+            mark(session, session.user_id)
+        self.notify(Notice.CONNECTIONS, f"Client exiting: {session.mask} [{session.address}] ({reason})")
         if not session.account.guest and not self.sessions.of(session.user_id):
             self.missed.note(session.user_id)
         if session.account.guest:
@@ -164,7 +186,15 @@ class Network:
         """A session goes on as another user, in no room yet."""
         self.channels.forget(session)
         session.direct.clear()
+        if session.operator is not None:
+            before = set(session.modes)
+            set_operator(session, None)
+            tell_changed(session, before)
+        former = session.user_id
         self.sessions.change_user(session, user_id)
+        if session.modes:
+            mark(session, former)
+            mark(session, user_id)
 
     def end_guest(self, user_id: UserId, reason: str | None = None) -> None:
         """Take a guest that was told to have quit out of its rooms, for this reason (MAPPING 4.11)."""
@@ -179,6 +209,18 @@ class Network:
 
     def _tell_quit(self, mask: str, boxes: Boxes, skip: IrcOutbox, reason: str) -> None:
         spread(Outgoing([fitted(f":{mask} QUIT", reason)], ts_ms=self.now_ms()), boxes, skip)
+
+    def note_gone(self, user_id: UserId, realname: str) -> None:
+        """Somebody has gone, or goes by another nick: WHOWAS knows."""
+        username, host = self.names.username_and_host(user_id)
+        self.whowas.add(Was(self.names.nick(user_id), username, host, realname, self.now_ms()))
+
+    def notify(self, kind: Notice, text: str) -> None:
+        """Tell the operators who want to hear of such things (MODE +s)."""
+        for operator in list(self.operators.values()):
+            if kind.value in operator.notices:
+                line = fitted(f":{self.names.server} NOTICE {operator.nick}", f"*** {text}")
+                operator.tell(Outgoing([line], ts_ms=self.now_ms()))
 
     # --- finding -----------------------------------------------------------------------------------------
 

@@ -6,11 +6,10 @@ spec: docs/mapping.md 4, 18.1, 19; IRCv3 account-registration for the same over 
 from __future__ import annotations
 
 from tripoint.irc.identify import log_in_as, register_as
-from tripoint.irc.services import Request, service_command, usages
+from tripoint.irc.services import Request, help_lines, service_command
 from tripoint.irc.tables import fold
-from tripoint.rooms.commands import AllowInvites
+from tripoint.rooms.commands import AllowInvites, OpenDirect
 
-_ABOUT = "NickServ keeps accounts. An account works on IRC, XMPP and Matrix alike."
 _E2EE = (
     "Encrypted rooms can only be read in a client that holds the keys, which this server does not.",
     "Open them in a Matrix client with the same account; you stay a member while you are here.",
@@ -19,10 +18,11 @@ _TLS = "Passwords need TLS here: connect to the TLS port"
 MAX_SHOWN = 50
 
 
-@service_command("NickServ", "HELP", "[E2EE]: what I know; about encrypted rooms")
+@service_command("NickServ", "HELP", "[E2EE|<command>]: what I know; about encrypted rooms")
 async def help_(request: Request) -> None:
     """HELP, and HELP E2EE."""
-    lines = _E2EE if request.word(0).upper() == "E2EE" else (_ABOUT, *usages("NickServ"))
+    subject = request.word(0)
+    lines = _E2EE if subject.upper() == "E2EE" else help_lines(request.session, "NickServ", subject)
     for line in lines:
         request.say(line)
 
@@ -87,6 +87,16 @@ async def set_(request: Request) -> None:
     else:
         await session.do(AllowInvites(actor=session.user_id, allowed=wish == "ON"))
         request.say("You take invitations" if wish == "ON" else "You take no invitations now")
+
+
+@service_command("NickServ", "PLAINDM", "<nick>: open an unencrypted conversation beside an encrypted one", min_words=1)
+async def plain_direct(request: Request) -> None:
+    """PLAINDM <nick>.  spec: docs/mapping.md 15.4"""
+    session = request.session
+    target = await session.user_named(request.word(0))
+    await session.do(OpenDirect(actor=session.user_id, target=target, plain=True))
+    nick = session.names.nick(target)
+    request.say(f"What you write to {nick} from now on goes into an unencrypted conversation")
 
 
 @service_command("NickServ", "SESSIONS", "[END <id>]: show your sessions, or end one")

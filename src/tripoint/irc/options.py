@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tripoint.irc.operators import Operator
+
 
 @dataclass(frozen=True, slots=True)
 class IrcOptions:
@@ -20,3 +22,6 @@ class IrcOptions:
     connections_per_address: int = 100
     autojoin: int = 150
     plaintext_passwords: bool = True
+    admin: tuple[str, ...] = ()
+    icon_url: str = ""
+    operators: tuple[Operator, ...] = ()

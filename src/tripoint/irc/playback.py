@@ -68,10 +68,10 @@ def _member(names: Names, room: RoomView, target: str, item: HistoryItem) -> lis
         out.append(mode_line(target, by, "+b" if now == "ban" else "-b", [ban_mask(names, user_id)]))
     if now == "join" and before != "join":
         head = f":{names.mask(user_id)} JOIN {target}"
-        account = names.account(user_id)
+        who = names.who(user_id)
         real = text_at(event.content, "displayname") or names.nick(user_id)
-        extended = fitted(f"{head} {account or '*'}", real)
-        out.append(Outgoing([head], extended=extended, account=account, ts_ms=event.origin_server_ts))
+        extended = fitted(f"{head} {who.account or '*'}", real)
+        out.append(Outgoing([head], extended=extended, who=who, ts_ms=event.origin_server_ts))
     elif before == "join" and now != "join":
         if event.sender == user_id and now != "ban":
             out.append(parted_line(names, target, event, user_id))
@@ -84,7 +84,7 @@ def _member(names: Names, room: RoomView, target: str, item: HistoryItem) -> lis
 def _topic(names: Names, room: RoomView, target: str, item: HistoryItem) -> list[Outgoing]:
     by = sender_of(names, item.event)
     text = topic_text(text_at(item.event.content, "topic") or "")
-    return [Outgoing([fitted(f":{by.mask} TOPIC {target}", text)], ts_ms=by.ts_ms, account=by.account)]
+    return [Outgoing([fitted(f":{by.mask} TOPIC {target}", text)], ts_ms=by.ts_ms, who=by.who)]
 
 
 def _ranks(names: Names, room: RoomView, target: str, item: HistoryItem) -> list[Outgoing]:

@@ -15,6 +15,7 @@ from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId, server_of
 from tripoint.core.json_view import object_at
 from tripoint.core.power import PowerLevels, Rank, moderated, op_is_owner
 from tripoint.irc.names import alias_of_channel, channel_of_alias, is_nick, nick_of, room_slug, slug_nick
+from tripoint.irc.render import Who
 from tripoint.irc.tables import fold
 from tripoint.media.ports import FileLinks
 from tripoint.rooms.ports import NameTable, RoomView
@@ -42,6 +43,10 @@ class Names:
         self._users: dict[str, UserId] = {}
         self._masks: dict[UserId, str] = {}
         self._guests: dict[UserId, str] = {}
+        # The hosts that accounts have in the place of the server's name (MAPPING 18.4).
+        self._hosts: dict[UserId, str] = {}
+        # Who is a bot or an operator now; nearly nobody.
+        self._marks: dict[UserId, Who] = {}
         # Guests who were told to have quit and have not left their rooms yet: not shown, and not told again.
         self.gone: set[UserId] = set()
         self._slugs: dict[RoomId, str] = {}
@@ -95,7 +100,7 @@ class Names:
         """What stands after ``!`` and after ``@``. Nothing in them tells an address."""
         localpart, _, server = user_id[1:].partition(":")
         username = localpart if _SAFE_USERNAME.fullmatch(localpart) else "user"
-        host = self._guests.get(user_id, server)
+        host = self._guests.get(user_id) or self._hosts.get(user_id, server)
         return username, re.sub(r"[^A-Za-z0-9.-]", "-", host)[:_MAX_HOST] or "unknown"
 
     def account(self, user_id: UserId) -> str | None:
@@ -110,6 +115,30 @@ class Names:
             return None
         name = localpart if server == self.server else f"{localpart}:{server}"
         return name if _SAFE_ACCOUNT.fullmatch(name) else self.nick(user_id)
+
+    def who(self, user_id: UserId) -> Who:
+        """What tags say of a user."""
+        marks = self._marks.get(user_id) if self._marks else None
+        return Who(self.account(user_id)) if marks is None else marks
+
+    def mark(self, user_id: UserId, *, bot: bool, operator: bool) -> None:
+        """A user is, or is not any more, a bot or an operator."""
+        if bot or operator:
+            self._marks[user_id] = Who(self.account(user_id), bot, operator)
+        else:
+            self._marks.pop(user_id, None)
+
+    def set_host(self, user_id: UserId, host: str | None) -> None:
+        """What is shown of an account in the place of the server's name; None: that."""
+        if host is None:
+            self._hosts.pop(user_id, None)
+        else:
+            self._hosts[user_id] = host
+        self._masks.pop(user_id, None)
+
+    def own_host(self, user_id: UserId) -> str | None:
+        """The host of a guest, or one that an account was given; None for all others."""
+        return self._guests.get(user_id) or self._hosts.get(user_id)
 
     def set_guest(self, user_id: UserId, nick: str, host: str) -> None:
         """A guest of ours has, or changes to, this nick."""

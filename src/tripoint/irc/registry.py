@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
+from tripoint.irc.operators import Privilege
 from tripoint.irc.wire import Line
 
 if TYPE_CHECKING:
@@ -34,23 +35,31 @@ class Entry(Struct, frozen=True):
     cost: int
     guests: bool
     spec: str
+    privilege: Privilege | None
 
 
 COMMANDS: dict[str, Entry] = {}
 
 
 def command(
-    name: str, *, spec: str, min_params: int = 0, cost: int = 1, guests: bool = True
+    name: str,
+    *,
+    spec: str,
+    min_params: int = 0,
+    cost: int = 1,
+    guests: bool = True,
+    privilege: Privilege | None = None,
 ) -> Callable[[Handler], Handler]:
     """Declare the handler of `name`. With too few parameters the client gets ERR_NEEDMOREPARAMS.
 
-    `guests` False: only logged-in sessions may use it.
+    `guests` False: only logged-in sessions may use it. `privilege`: only operators who have it may.
+    The handler's docstring is what HELP shows: it begins with the command and its parameters.
     """
 
     def declare(handler: Handler) -> Handler:
         if name in COMMANDS:
             raise RuntimeError(f"{name} is declared twice")
-        COMMANDS[name] = Entry(name, handler, min_params, cost, guests, spec)
+        COMMANDS[name] = Entry(name, handler, min_params, cost, guests, spec, privilege)
         return handler
 
     return declare

@@ -29,6 +29,8 @@ class Audience(IntFlag):
     ACCOUNT_NOTIFY = 128
     REDACTION = 256
     MULTILINE = 512  # with batch, without which it is nothing
+    OPERATOR = 1024
+    CHGHOST = 2048
 
 
 AUDIENCE_OF_CAP: Final = {
@@ -41,6 +43,8 @@ AUDIENCE_OF_CAP: Final = {
     "setname": Audience.SETNAME,
     "account-notify": Audience.ACCOUNT_NOTIFY,
     "draft/message-redaction": Audience.REDACTION,
+    "draft/oper-tag": Audience.OPERATOR,
+    "chghost": Audience.CHGHOST,
 }
 
 
@@ -56,11 +60,23 @@ def audience_of(caps: Iterable[str]) -> int:
     return mask
 
 
-_TAGS, _TIME, _ACCOUNT, _JOIN = (
-    int(flag) for flag in (Audience.TAGS, Audience.TIME, Audience.ACCOUNT, Audience.EXTENDED_JOIN)
+_TAGS, _TIME, _ACCOUNT, _JOIN, _OPERATOR = (
+    int(flag)
+    for flag in (Audience.TAGS, Audience.TIME, Audience.ACCOUNT, Audience.EXTENDED_JOIN, Audience.OPERATOR)
 )
 _MULTILINE: Final = int(Audience.MULTILINE)
-_FORMS: Final = _TAGS | _TIME | _ACCOUNT | _JOIN | _MULTILINE
+_FORMS: Final = _TAGS | _TIME | _ACCOUNT | _JOIN | _MULTILINE | _OPERATOR
+
+
+class Who(NamedTuple):
+    """What tags say of who has done something: the account, whether it is a bot, whether an operator."""
+
+    account: str | None = None
+    bot: bool = False
+    operator: bool = False
+
+
+NOBODY: Final = Who()
 
 
 class Batch(NamedTuple):
@@ -94,7 +110,6 @@ class Outgoing:
     """
 
     __slots__ = (
-        "_account",
         "_batch",
         "_bodies",
         "_client_tags",
@@ -103,6 +118,7 @@ class Outgoing:
         "_msgid",
         "_ts_ms",
         "_untagged",
+        "_who",
         "requires",
     )
 
@@ -112,7 +128,7 @@ class Outgoing:
         *,
         ts_ms: int | None = None,
         msgid: str | None = None,
-        account: str | None = None,
+        who: Who = NOBODY,
         client_tags: tuple[tuple[str, str], ...] = (),
         extended: str | None = None,
         untagged: list[str] | None = None,
@@ -124,7 +140,7 @@ class Outgoing:
         self._batch = batch
         self._ts_ms = ts_ms
         self._msgid = msgid
-        self._account = account
+        self._who = who
         self._client_tags = client_tags
         self._extended = extended
         self._forms: dict[int, bytes] = {}
@@ -151,7 +167,7 @@ class Outgoing:
         bodies = self._bodies if audience & _TAGS or self._untagged is None else self._untagged
         if audience & _JOIN and self._extended is not None:
             bodies = [self._extended]
-        rest = [tag for tag in first if tag[0] in ("time", "account")]
+        rest = [tag for tag in first if tag[0] in _ON_EVERY_LINE]
         return [(body, list(rest if at else first)) for at, body in enumerate(bodies)]
 
     def _tags(self, audience: int) -> list[tuple[str, str]]:
@@ -160,12 +176,23 @@ class Outgoing:
             tags.append(("time", server_time(self._ts_ms)))
         if audience & _TAGS and self._msgid is not None:
             tags.append(("msgid", self._msgid))
-        if audience & _ACCOUNT and self._account is not None:
-            tags.append(("account", self._account))
+        if self._who is not NOBODY:
+            account, bot, operator = self._who
+            if audience & _ACCOUNT and account is not None:
+                tags.append(("account", account))
+            if bot and audience & _TAGS:
+                # spec: IRCv3 bot-mode
+                tags.append(("bot", ""))
+            if operator and audience & _OPERATOR:
+                # spec: IRCv3 oper-tag: its value identifies the operator
+                tags.append(("draft/oper", account or ""))
         if audience & _TAGS:
             # spec: IRCv3 message-tags: server tags come before client-only ones.
             tags.extend(self._client_tags)
         return tags
+
+
+_ON_EVERY_LINE: Final = frozenset({"time", "account", "bot", "draft/oper"})
 
 
 def server_time(ts_ms: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from tripoint.irc.channel import Channel
 from tripoint.irc.events import By, flag_modes, mask_lines, member_lines, membership, rank_modes, topic_line
-from tripoint.irc.render import Outgoing
+from tripoint.irc.render import NOBODY, Outgoing
 from tripoint.rooms.changes import StateReset
 
 
@@ -18,7 +18,7 @@ def reset_lines(channel: Channel, change: StateReset, ts_ms: int) -> list[Outgoi
 
     A PART or JOIN has to come from the user for clients to understand it; everything else is the server's.
     """
-    by = By(channel.names.server, None, ts_ms)
+    by = By(channel.names.server, NOBODY, ts_ms)
     gone: list[Outgoing] = []
     came: list[Outgoing] = []
     topic: list[Outgoing] = []

@@ -12,14 +12,20 @@ from dataclasses import dataclass
 
 from tripoint.accounts.refusals import AccountRefused
 from tripoint.core.errors import PeerError
-from tripoint.irc.refusals import IrcRefused
+from tripoint.irc.operators import Privilege
+from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.render import fitted
 from tripoint.irc.session import IrcSession
 from tripoint.irc.tables import fold
 from tripoint.rooms.refusals import Refused
 
-SERVICES = ("NickServ", "ChanServ", "OperServ")
-_FOLDED = {fold(name): name for name in SERVICES}
+ABOUT = {
+    "NickServ": "keeps accounts. An account works on IRC, XMPP and Matrix alike",
+    "ChanServ": "keeps channels: what they are, who may do what in them",
+    "OperServ": "is for operators of this server: bans, kills, words to everybody",
+    "HostServ": "keeps hosts that stand behind your nick in the place of the server's name",
+}
+_FOLDED = {fold(name): name for name in ABOUT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,7 @@ class Entry:
     name: str
     usage: str
     min_words: int
+    privilege: Privilege | None
     handle: Callable[[Request], Awaitable[None]]
 
 
@@ -55,13 +62,16 @@ COMMANDS: dict[tuple[str, str], Entry] = {}
 
 
 def service_command(
-    service: str, name: str, usage: str, *, min_words: int = 0
+    service: str, name: str, usage: str, *, min_words: int = 0, privilege: Privilege | None = None
 ) -> Callable[[Callable[[Request], Awaitable[None]]], Callable[[Request], Awaitable[None]]]:
-    """Declare a command. `usage` is what HELP shows: the words that follow, a colon, what it does."""
+    """Declare a command. `usage` is what HELP shows: the words that follow, a colon, what it does.
+
+    `privilege`: it is for operators who have it, and nobody else is shown it.
+    """
 
     def declare(handle: Callable[[Request], Awaitable[None]]) -> Callable[[Request], Awaitable[None]]:
         assert (service, name) not in COMMANDS, f"two handlers for {service} {name}"
-        COMMANDS[service, name] = Entry(service, name, usage, min_words, handle)
+        COMMANDS[service, name] = Entry(service, name, usage, min_words, privilege, handle)
         return handle
 
     return declare
@@ -80,7 +90,9 @@ async def service(session: IrcSession, target: str, text: str) -> None:
     entry = COMMANDS.get((name, command.upper()))
     try:
         if entry is None:
-            _help(session, name, command)
+            _help(session, name, command.upper(), words)
+        elif entry.privilege is not None and not session.has(entry.privilege):
+            say(session, name, _not_allowed(session, entry.privilege))
         elif len(words) < entry.min_words:
             say(session, name, f"Usage: {_line(entry)}")
         else:
@@ -89,24 +101,40 @@ async def service(session: IrcSession, target: str, text: str) -> None:
         say(session, name, refused.text)
     except IrcRefused as refused:
         say(session, name, refused.params[-1])
+    except Failed as failed:
+        say(session, name, failed.text)
     except PeerError as error:
         say(session, name, str(error) or "That is not well-formed")
 
 
-def _help(session: IrcSession, name: str, command: str) -> None:
-    own = usages(name)
-    if not own:
-        say(session, name, f"{name} cannot do anything yet on this server")
-    elif command.upper() in ("", "HELP"):
-        for line in own:
+def _help(session: IrcSession, name: str, command: str, words: tuple[str, ...]) -> None:
+    if command in ("", "HELP"):
+        for line in help_lines(session, name, words[0] if words else ""):
             say(session, name, line)
     else:
-        say(session, name, f"I do not know that. /msg {name} HELP lists what I know")
+        say(session, name, _unknown(name))
 
 
-def usages(name: str) -> list[str]:
-    """What HELP lists for a service."""
-    return [_line(entry) for (service, _), entry in COMMANDS.items() if service == name]
+def help_lines(session: IrcSession, name: str, subject: str) -> list[str]:
+    """What a service says to HELP: what it is and every command that this client may use, or one of them alone."""
+    known = {
+        command: entry
+        for (service, command), entry in COMMANDS.items()
+        if service == name and (entry.privilege is None or session.has(entry.privilege))
+    }
+    if subject:
+        return [_line(known[subject.upper()]) if subject.upper() in known else _unknown(name)]
+    return [f"{name} {ABOUT[name]}.", *map(_line, known.values())]
+
+
+def _unknown(name: str) -> str:
+    return f"I do not know that. /msg {name} HELP lists what I know"
+
+
+def _not_allowed(session: IrcSession, privilege: Privilege) -> str:
+    if session.operator is None:
+        return "That is for operators of this server: OPER makes you one"
+    return f"Your operator class does not have the privilege {privilege.value}"
 
 
 def _line(entry: Entry) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args, get_type_hints
 
 import structlog
 
@@ -25,6 +25,7 @@ from tripoint.irc.connection import IrcConnection, Reply, Step
 from tripoint.irc.multiline import BATCH_TYPE as MULTILINE
 from tripoint.irc.multiline import Collected
 from tripoint.irc.names import is_channel
+from tripoint.irc.operators import Operator, Privilege
 from tripoint.irc.outbox import IrcOutbox
 from tripoint.irc.refusals import (
     ACCOUNT_REFUSALS,
@@ -38,9 +39,9 @@ from tripoint.irc.refusals import (
 )
 from tripoint.irc.registry import COMMANDS
 from tripoint.irc.render import Outgoing, audience_of, server_line
-from tripoint.irc.tables import fold
+from tripoint.irc.tables import PRE_AWAY, fold
 from tripoint.irc.wire import Line, Unbuildable, seal
-from tripoint.rooms.commands import Command, Done, Origin
+from tripoint.rooms.commands import Command, Done, Forced, Origin
 from tripoint.rooms.refusals import Refusal, Refused
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ log = structlog.get_logger()
 
 # spec: IRCv3 labeled-response: "The value MUST NOT exceed 64 bytes."
 MAX_LABEL_BYTES = 64
+_FORCIBLE = get_args(get_type_hints(Forced)["wish"])
 _LABEL_CAPS = frozenset({"labeled-response", "batch"})
 # spec: docs/mapping.md 24: excess is delayed up to 10 s, then refused.
 MAX_WAIT_MS = 10_000
@@ -106,6 +108,8 @@ class IrcSession:
         self.subscribed: dict[str, None] = {}
         self.changing_metadata: str | None = None
         self.connected_ts_ms = network.now_ms()
+        self.received = 0  # lines, and bytes
+        self.received_bytes = 0
         self.active_ts_ms = self.connected_ts_ms
         # True while a command of ours makes us enter rooms: what we are shown then is its response.
         self.entering = False
@@ -113,6 +117,11 @@ class IrcSession:
         self.pending: dict[str, Pending] = {}
         # The batch that the client has opened and not closed yet (commands/batch.py).
         self.collected: Collected | None = None
+        # As an operator of the server he is this one; what he hears of it are letters of operators.Notice.
+        self.operator: Operator | None = None
+        self.modes: set[str] = {"Z"} if secure else set()
+        self.notices = ""
+        self.forcing = False  # a command runs that is done by the rights of others (commands/forcing.py)
         self.live = False
         self.told_history = False
         self.told_cut: set[RoomId] = set()  # huge rooms of which it was told that not everybody is listed
@@ -130,6 +139,16 @@ class IrcSession:
     @property
     def mask(self) -> str:
         return self.names.mask(self.user_id)
+
+    @property
+    def presence(self) -> tuple[str, str | None]:
+        """What this connection says of its user: how he is there, and why not."""
+        if self.away is None:
+            return "online", None
+        if self.away == "*" and PRE_AWAY in self.caps:
+            # spec: IRCv3 pre-away: "as though the connection did not exist at all"
+            return "offline", None
+        return "unavailable", self.away
 
     def origin(self) -> Origin:
         """The mark by which the network knows our echo."""
@@ -225,6 +244,8 @@ class IrcSession:
 
     async def do(self, command: Command) -> Done:
         """Carry out a command; wait as MAPPING 24 has it where the account is too fast. Raises Refused."""
+        if self.forcing and isinstance(command, _FORCIBLE):
+            command = Forced(actor=self.user_id, wish=command, origin=command.origin)
         waited = 0
         while True:
             try:
@@ -329,6 +350,7 @@ class IrcSession:
 
     async def handle(self, line: Line) -> None:
         """Carry out one line, and answer it under its label. Nothing but a bug in here raises."""
+        self.received += 1
         if "batch" in line.tags and MULTILINE in self.caps and line.command != "BATCH":
             self._collect(line)
             return
@@ -378,6 +400,10 @@ class IrcSession:
         if entry is None:
             self.numeric(n.ERR_UNKNOWNCOMMAND, line.command, "Unknown command")
             return
+        self.network.usage[entry.name] += 1
+        if entry.privilege is not None and not self.has(entry.privilege):
+            self._no_privilege(entry.privilege)
+            return
         if len(line.params) < entry.min_params:
             self.numeric(n.ERR_NEEDMOREPARAMS, line.command, "Not enough parameters")
             return
@@ -398,6 +424,16 @@ class IrcSession:
         except PeerError as error:
             # An identifier that is none, made of a word of the client's.
             self.standard("FAIL", line.command, "INVALID_PARAMS", text=str(error) or "That is not well-formed")
+
+    def has(self, privilege: Privilege) -> bool:
+        """Whether this is an operator who may do such things."""
+        return self.operator is not None and self.operator.may(privilege)
+
+    def _no_privilege(self, privilege: Privilege) -> None:
+        if self.operator is None:
+            self.numeric(n.ERR_NOPRIVILEGES, "Permission Denied- You're not an IRC operator")
+        else:
+            self.numeric(n.ERR_NOPRIVS, privilege.value, "Your operator class does not have this privilege")
 
     def refuse(self, refused: Refused, command: str, channel: str, nick: str = "*") -> None:
         """Say what the middle refused about a channel (and a user in it)."""

@@ -47,7 +47,7 @@ class Sessions:
         self._by_id[session.id] = session
         self._by_user.setdefault(session.user_id, {})[session.id] = session
         self.most = max(self.most, len(self._by_id))
-        self._presence.session_up(session.user_id, session.id)
+        self._presence.set(session.user_id, session.id, *session.presence)
 
     def remove(self, session: IrcSession) -> None:
         """A session is over."""
@@ -60,7 +60,7 @@ class Sessions:
         self._drop(session)
         session.user_id = user_id
         self._by_user.setdefault(user_id, {})[session.id] = session
-        self._presence.session_up(user_id, session.id)
+        self._presence.set(user_id, session.id, *session.presence)
 
     def _drop(self, session: IrcSession) -> None:
         mine = self._by_user.get(session.user_id, {})

@@ -37,7 +37,14 @@ PREFIX_MODES = "qaohv"
 PREFIX_SIGNS = "~&@%+"
 CHANMODES = "beI,k,l,CRScimnpst"
 
+# What a user can have (user_modes.py).
+USER_MODES = "BRZiosw"
+BOT_MODE = "B"
+
 CHANNEL_RENAME = "draft/channel-rename"
+PRE_AWAY = "draft/pre-away"
+EXTENDED_ISUPPORT = "draft/extended-isupport"
+ISUPPORT_BATCH = "draft/isupport"
 
 _FOLD = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
@@ -65,10 +72,15 @@ CAPABILITIES: dict[str, Capability] = {
         Capability("away-notify", "IRCv3 away-notify"),
         Capability("batch", "IRCv3 batch"),
         Capability("cap-notify", "IRCv3 capability-negotiation"),
+        Capability("chghost", "IRCv3 chghost"),
         Capability("draft/account-registration", "IRCv3 account-registration"),
         Capability(CHANNEL_RENAME, "IRCv3 channel-rename"),
         Capability("draft/chathistory", "IRCv3 chathistory"),
+        Capability("draft/search", "IRCv3 search"),
+        # COMPAT: the name under which clients ask for it today.
+        Capability("soju.im/search", "IRCv3 search"),
         Capability("draft/event-playback", "IRCv3 chathistory"),
+        Capability(EXTENDED_ISUPPORT, "IRCv3 extended-isupport"),
         Capability("draft/message-redaction", "IRCv3 message-redaction"),
         Capability(
             "draft/metadata-2",
@@ -80,6 +92,9 @@ CAPABILITIES: dict[str, Capability] = {
             "IRCv3 multiline",
             f"max-bytes={MULTILINE_MAX_BYTES},max-lines={MULTILINE_MAX_LINES}",
         ),
+        Capability("draft/oper-tag", "IRCv3 oper-tag"),
+        Capability(PRE_AWAY, "IRCv3 pre-away"),
+        Capability("draft/sasl-ir", "IRCv3 proposal-520-sasl-ir"),
         Capability("draft/read-marker", "IRCv3 read-marker"),
         Capability("echo-message", "IRCv3 echo-message"),
         Capability("extended-monitor", "IRCv3 extended-monitor"),
@@ -102,11 +117,10 @@ CAPABILITIES: dict[str, Capability] = {
 }
 
 
-def isupport_tokens(network: str, upload_url: str | None = None) -> tuple[str, ...]:
+def isupport_tokens(network: str, upload_url: str | None = None, icon_url: str = "") -> tuple[str, ...]:
     """The tokens of RPL_ISUPPORT, in the order in which they are sent. `upload_url`: where files are uploaded.
 
-    Only what is true of this build: BOT of MAPPING 0
-    appear together with the commands that keep their promise.
+    Only what is true of this build. `icon_url`: a picture of the network.
     """
     return (
         "CASEMAPPING=ascii",
@@ -133,9 +147,11 @@ def isupport_tokens(network: str, upload_url: str | None = None) -> tuple[str, .
         f"CHATHISTORY={MAX_HISTORY}",
         "MSGREFTYPES=msgid,timestamp",
         f"MONITOR={MAX_MONITOR}",
+        f"BOT={BOT_MODE}",
         "UTF8ONLY",
         "WHOX",
         f"NETWORK={network}",
+        *((f"draft/ICON={icon_url}",) if icon_url else ()),
         # The name that clients know it by; its draft is of another form (docs/mapping.md 12.3).
         *(() if upload_url is None else (f"soju.im/FILEHOST={upload_url}",)),
     )
@@ -143,3 +159,9 @@ def isupport_tokens(network: str, upload_url: str | None = None) -> tuple[str, .
 
 # spec: Modern IRC RPL_ISUPPORT: at most 13 tokens a line.
 ISUPPORT_TOKENS_PER_LINE = 13
+
+
+def isupport_lines(tokens: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The parameters of each RPL_ISUPPORT, without the nick."""
+    parts = [tokens[at : at + ISUPPORT_TOKENS_PER_LINE] for at in range(0, len(tokens), ISUPPORT_TOKENS_PER_LINE)]
+    return [(*part, "are supported by this server") for part in parts]

@@ -18,9 +18,13 @@ from tripoint.irc.entrance import Channels, invited_as_direct, people_of
 from tripoint.irc.events import (
     FORMS,
     appearing,
+    came,
     flag_changes,
+    is_msgid,
+    left_line,
     member_event,
     reaction_to,
+    redact_line,
     redaction_to,
     spoken_event,
     spoken_to,
@@ -31,7 +35,7 @@ from tripoint.irc.monitors import Monitors
 from tripoint.irc.moving import Moving
 from tripoint.irc.names import is_nick
 from tripoint.irc.projection import Names, channel_flags
-from tripoint.irc.render import Audience, Outgoing, fitted, one_line
+from tripoint.irc.render import Audience, Outgoing, fitted, one_line, server_line
 from tripoint.irc.resets import reset_lines
 from tripoint.irc.sessions import Sessions
 from tripoint.irc.wire import seal
@@ -46,9 +50,11 @@ from tripoint.rooms.changes import (
     RoomMoved,
     SessionsEnded,
     StateReset,
+    Swept,
     TypingChanged,
     UserChange,
 )
+from tripoint.rooms.listing import DENIED_NOTE, denied_members
 from tripoint.rooms.ports import RoomReader
 from tripoint.rooms.refusals import Refusal
 from tripoint.rooms.settings import TLS_ONLY, tls_only
@@ -88,6 +94,8 @@ class Teller:
             self._typing(channel, change)
         elif isinstance(change, DirectoryChanged) and not channel.direct:
             self._directory_changed(channel)
+        elif isinstance(change, Swept) and not channel.direct:
+            self._swept(channel, change)
 
     def _event(self, channel: Channel, change: EventCommitted) -> None:
         kind = change.event.type
@@ -106,6 +114,34 @@ class Teller:
                 self._tell(channel, change, form(channel, change), spoken=spoken)
             if kind == TLS_ONLY:
                 self._for_tls_alone(channel)
+            elif kind == "m.room.server_acl":
+                self._denied(channel, change.event.origin_server_ts)
+
+    def _denied(self, channel: Channel, ts_ms: int) -> None:
+        """Members whose servers are denied from now on go from the list, those of others are back. MAPPING 9.12"""
+        before = {*channel.room.joined()} if channel.shown is None else set(channel.shown)
+        channel.take_shown(self._reader, self._now_ms())
+        for user_id in sorted(before & denied_members(channel.room, self._names.server)):
+            channel.tell(left_line(self._names, channel.name, user_id, DENIED_NOTE, ts_ms))
+            channel.member_went(user_id)
+        for user_id in sorted((channel.room.joined().keys() if channel.shown is None else channel.shown) - before):
+            for out in came(channel, user_id, ts_ms):
+                channel.tell(out)
+
+    def _swept(self, channel: Channel, change: Swept) -> None:
+        """Lines that are gone, one by one to who has asked for that, and that they are to the others. MAPPING 9.8"""
+        event = change.because
+        for gone in change.gone:
+            if is_msgid(gone.event_id):
+                channel.tell(redact_line(self._names, event, channel.name, gone.event_id))
+        if not change.count:
+            return
+        writer, by = self._names.nick(UserId(event.state_key or "")), self._names.nick(event.sender)
+        text = f"{change.count} {'message' if change.count == 1 else 'messages'} of {writer} removed by {by}"
+        notice = server_line(self._names.server, "NOTICE", (channel.name, text))
+        for session in list(channel.sessions.values()):
+            if channel.hears(session) and not session.audience & Audience.REDACTION:
+                session.shown(notice, own=False)
 
     def _tell(self, channel: Channel, change: EventCommitted, outs: list[Outgoing], *, spoken: bool) -> None:
         """The asking session hears it as the answer to its command; without echo-message not what it said."""
@@ -177,7 +213,7 @@ class Teller:
         out = Outgoing(
             [f":{names.mask(event.sender)} INVITE {names.nick(user_id)} {channel.name}"],
             ts_ms=event.origin_server_ts,
-            account=names.account(event.sender),
+            who=names.who(event.sender),
             requires=int(Audience.INVITE_NOTIFY),
         )
         for session in channel.sessions.values():
@@ -335,7 +371,7 @@ class Teller:
                     self._wants_to_talk(change.user_id, event.sender, encrypted=room.encrypted)
                 return
             line = f":{names.mask(event.sender)} INVITE {names.nick(change.user_id)} {names.channel(room)}"
-            out = Outgoing([line], ts_ms=event.origin_server_ts, account=names.account(event.sender))
+            out = Outgoing([line], ts_ms=event.origin_server_ts, who=names.who(event.sender))
             for session in self._sessions.of(change.user_id):
                 session.tell(out)
         elif change.before == "knock" and change.membership in ("leave", "ban"):
@@ -378,7 +414,7 @@ class Teller:
                         spread(out, channel.boxes())
         away = away_text(change.presence, change.status_msg)
         head = f":{self._names.mask(change.user_id)} AWAY"
-        self._tell_members_once(
+        self.tell_members_once(
             change.user_id,
             Outgoing([fitted(head, away) if away else head], requires=int(Audience.AWAY_NOTIFY)),
         )
@@ -394,13 +430,15 @@ class Teller:
         else:
             name = shown or self._names.nick(change.user_id)
             line = fitted(f":{self._names.mask(change.user_id)} SETNAME", name)
-            self._tell_members_once(change.user_id, Outgoing([line], requires=int(Audience.SETNAME)), and_self=True)
+            self.tell_members_once(change.user_id, Outgoing([line], requires=int(Audience.SETNAME)), and_self=True)
 
     def _guest_renamed(self, user_id: UserId, nick: str) -> None:
         """A guest's display name is its nick.  spec: docs/mapping.md 1.9, RFC2812 3.1.2"""
         old, host = self._names.mask(user_id), self._names.username_and_host(user_id)[1]
         if nick == self._names.nick(user_id) or not is_nick(nick):
             return
+        for session in self._sessions.of(user_id)[:1]:
+            session.network.note_gone(user_id, session.negotiation.realname)
         self._names.set_guest(user_id, nick, host)
         self._monitors.refresh(old.partition("!")[0])
         self._monitors.refresh(nick)
@@ -410,10 +448,15 @@ class Teller:
             if not session.changing_account:
                 self._sessions.tell_sharing(session, Outgoing([f":{old} NICK {nick}"], ts_ms=self._now_ms()))
 
-    def _tell_members_once(self, user_id: UserId, out: Outgoing, *, and_self: bool = False) -> None:
+    def channels_of(self, user_id: UserId) -> list[Channel]:
+        """The open channels of a local user."""
         channels = (self.channels.get(room_id) for room_id in self._reader.joined_rooms(user_id))
+        return [channel for channel in channels if channel is not None]
+
+    def tell_members_once(self, user_id: UserId, out: Outgoing, *, and_self: bool = False) -> None:
+        """Everybody who shares a channel with a local user, and who watches him, once each."""
         mine = {session.outbox: session for session in self._sessions.of(user_id)}
-        boxes = together(channel for channel in channels if channel is not None)
+        boxes = together(self.channels_of(user_id))
         spread(out, {audience: dict.fromkeys(b for b in part if b not in mine) for audience, part in boxes.items()})
         if and_self:
             for session in mine.values():

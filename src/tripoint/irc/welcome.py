@@ -11,8 +11,16 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 
 from tripoint.irc import numerics as n
+from tripoint.irc.render import server_line
 from tripoint.irc.session import IrcSession
-from tripoint.irc.tables import CHANMODES, ISUPPORT_TOKENS_PER_LINE, PREFIX_MODES, isupport_tokens
+from tripoint.irc.tables import (
+    CHANMODES,
+    EXTENDED_ISUPPORT,
+    ISUPPORT_BATCH,
+    PREFIX_MODES,
+    USER_MODES,
+    isupport_lines,
+)
 
 
 @cache
@@ -36,7 +44,7 @@ def show_welcome(session: IrcSession, metadata: list[str] | None = None) -> None
     session.numeric(n.RPL_CREATED, f"This server was started {started:%Y-%m-%d %H:%M} UTC")
     letters = "".join(sorted(CHANMODES.replace(",", "") + PREFIX_MODES))
     with_argument = "".join(sorted("beIkl" + PREFIX_MODES))
-    session.numeric(n.RPL_MYINFO, server, version(), "i", letters, with_argument)
+    session.numeric(n.RPL_MYINFO, server, version(), USER_MODES, letters, with_argument)
     show_isupport(session)
     show_lusers(session)
     if session.account.guest and session.passwords_allowed and network.registration == "open":
@@ -48,11 +56,15 @@ def show_welcome(session: IrcSession, metadata: list[str] | None = None) -> None
 
 
 def show_isupport(session: IrcSession) -> None:
-    """RPL_ISUPPORT lines."""
-    tokens = isupport_tokens(session.network.title, session.network.media.links.upload_url)
-    for at in range(0, len(tokens), ISUPPORT_TOKENS_PER_LINE):
-        part = tokens[at : at + ISUPPORT_TOKENS_PER_LINE]
-        session.numeric(n.RPL_ISUPPORT, *part, "are supported by this server")
+    """RPL_ISUPPORT lines; as a batch where the client wants it so.  spec: IRCv3 extended-isupport"""
+    lines, nick = isupport_lines(session.network.isupport()), session.nick
+    if EXTENDED_ISUPPORT in session.caps:
+        server = session.names.server
+        bodies = [server_line(server, n.RPL_ISUPPORT, (nick, *params)) for params in lines]
+        session.own_batch(ISUPPORT_BATCH, (), [(body, []) for body in bodies])
+        return
+    for params in lines:
+        session.numeric(n.RPL_ISUPPORT, *params)
 
 
 def show_lusers(session: IrcSession) -> None:
@@ -61,7 +73,7 @@ def show_lusers(session: IrcSession) -> None:
     users, most = len(network.sessions), network.sessions.most
     channels = sum(not channel.direct for channel in network.channels.all())
     session.numeric(n.RPL_LUSERCLIENT, f"There are {users} users and 0 invisible on 1 servers")
-    session.numeric(n.RPL_LUSEROP, "0", "operator(s) online")
+    session.numeric(n.RPL_LUSEROP, str(len(network.operators)), "operator(s) online")
     session.numeric(n.RPL_LUSERUNKNOWN, str(network.unregistered), "unknown connection(s)")
     session.numeric(n.RPL_LUSERCHANNELS, str(channels), "channels formed")
     session.numeric(n.RPL_LUSERME, f"I have {users} clients and 1 servers")

@@ -6,8 +6,9 @@ spec: Matrix client-server "Using access tokens", "Web Browser Clients"; server-
 from collections.abc import Awaitable, Callable
 
 from tripoint.accounts.ports import AccountService, TokenOwner
-from tripoint.accounts.refusals import AccountRefused
+from tripoint.accounts.refusals import AccountRefused, KeyRefused
 from tripoint.core.errors import PeerError
+from tripoint.core.server_bans import Visitor
 from tripoint.matrix import refusals
 from tripoint.matrix.errors import CORS, MatrixError, invalid
 from tripoint.matrix.federation.gate import FederationGate
@@ -49,6 +50,8 @@ class MatrixListener:
             return refusals.of_room(refused).response()
         except AccountRefused as refused:
             return refusals.of_account(refused).response()
+        except KeyRefused as refused:
+            return refusals.of_keys(refused).response()
         except MediaRefused as refused:
             return refusals.of_media(refused).response()
         except PeerError as error:
@@ -77,6 +80,8 @@ class MatrixListener:
         caller = None
         if declared.auth is not Auth.NONE:
             caller = await self._caller(request, required=declared.auth is Auth.TOKEN)
+        # spec: docs/mapping.md 9.4
+        self._accounts.bans.check(Visitor(request.address, () if caller is None else (caller.account.name,)))
         return await handler(Call(request, path, caller))
 
     async def _caller(self, request: Request, *, required: bool) -> TokenOwner | None:

@@ -141,12 +141,16 @@ class Kick(Command, frozen=True):
     room_id: RoomId
     target: UserId
     reason: str | None = None
+    sweep: bool = False
 
 
 class Ban(Command, frozen=True):
+    """`sweep`, here and in Kick: what they said since they came in goes too, where the actor may take it back."""
+
     room_id: RoomId
     target: UserId
     reason: str | None = None
+    sweep: bool = False
 
 
 class Unban(Command, frozen=True):
@@ -373,10 +377,12 @@ class SetReceipt(Command, frozen=True):
 class OpenDirect(Command, frozen=True):
     """The canonical direct room of the actor and `target` (docs/mapping.md 15.1), made if there is none.
 
-    The result's room_id is where messages to `target` go; a local target is joined (15.5).
+    The result's room_id is where messages to `target` go; a local target is joined (15.5). Refused(ENCRYPTED) where
+    there is an encrypted one alone, unless `plain` asks for another beside it (15.4).
     """
 
     target: UserId
+    plain: bool = False
 
 
 class SetProfile(Command, frozen=True):
@@ -388,6 +394,30 @@ class SetProfile(Command, frozen=True):
 
     field: str
     value: Json | None
+
+
+class Forced(Command, frozen=True):
+    """Do for an operator of this server, the actor, what somebody in the room may do: in the name of a member of this
+    server who may (docs/mapping.md 18.4).
+
+    Whoever is the actor of `wish` does not matter, but with Join: he comes in, invited if need be. Refused besides
+    what the wish is refused with: NO_AUTHORITY where no member of this server has the level.
+    """
+
+    wish: (
+        Ban
+        | Invite
+        | Join
+        | Kick
+        | SendState
+        | SetLevels
+        | SetListed
+        | SetMask
+        | SetPassword
+        | SetRanks
+        | SetTopic
+        | Unban
+    )
 
 
 class Done(Struct, frozen=True):

@@ -54,7 +54,7 @@ class Direct:
             for user_id in (actor, target):
                 await self._let_in(room, user_id)
             return Done(room.room_id)
-        if encrypted:
+        if encrypted and not command.plain:
             raise Refused(Refusal.ENCRYPTED, f"Your direct room with {target} is end-to-end encrypted")
         return await self._make(command)
 

@@ -8,7 +8,9 @@ from enum import Enum
 from msgspec import Struct
 
 from tripoint.core.event import Event
+from tripoint.core.glob import glob_match
 from tripoint.core.ids import EventId, RoomId, UserId
+from tripoint.core.in_words import is_spoken
 
 # A position below every event, those of the fetched past too (backfill.py): the beginning of a room.
 BEGINNING = -(2**62)
@@ -49,7 +51,7 @@ class HistoryQuery(Struct, frozen=True, kw_only=True):
 
     `anchor` None is now (backward) or the beginning (forward). `until` ends the page before that anchor.
     `types` None means all, with `spoken` none besides what says something (core/in_words.py); `not_types` and `senders`
-    narrow further. `limit` counts what is returned.
+    narrow further. `says`: only what has these words (core/words.py), of what is here. `limit` counts what is returned.
     """
 
     room_id: RoomId
@@ -64,6 +66,7 @@ class HistoryQuery(Struct, frozen=True, kw_only=True):
     senders: tuple[UserId, ...] | None = None
     not_senders: tuple[UserId, ...] = ()
     contains_url: bool | None = None
+    says: str | None = None
     only_here: bool = False  # what this server does not have is asked of nobody
     with_replaced: bool = False  # fill HistoryItem.replaced, which costs a look-up per state event
 
@@ -86,3 +89,64 @@ class HistoryPage(Struct, frozen=True):
     start: int
     end: int | None
     complete: bool = True  # False: history that this server does not hold lies beyond
+
+
+class SearchQuery(Struct, frozen=True, kw_only=True):
+    """What has these words (core/words.py) in all rooms where `viewer` is or was, as far as he may see it.
+
+    `keys`: core/searchable.py; `rooms` None: all. `ranked`: what answers best first, else the newest. `start`: where
+    the page before ended. Rooms that are encrypted are left out.
+    spec: client-server search; docs/mapping.md 14.5
+    """
+
+    viewer: UserId
+    text: str
+    keys: tuple[str, ...]
+    rooms: tuple[RoomId, ...] | None = None
+    not_rooms: tuple[RoomId, ...] = ()
+    types: tuple[str, ...] | None = None
+    not_types: tuple[str, ...] = ()
+    senders: tuple[UserId, ...] | None = None
+    not_senders: tuple[UserId, ...] = ()
+    contains_url: bool | None = None
+    after_ts_ms: int | None = None
+    before_ts_ms: int | None = None
+    ranked: bool = False
+    start: int | None = None
+    limit: int = 10
+
+
+class Hit(Struct, frozen=True):
+    """An event that answers; `rank`: the higher, the better."""
+
+    room_id: RoomId
+    item: HistoryItem
+    rank: float
+
+
+class SearchPage(Struct, frozen=True):
+    """`count` is about how many there are in all; `end`: the `start` of the next page, None: there is none.
+    `highlights`: the words as they stand in what was found."""
+
+    hits: tuple[Hit, ...]
+    count: int
+    end: int | None
+    highlights: tuple[str, ...]
+
+
+def matches(query: HistoryQuery | SearchQuery, event: Event) -> bool:
+    """spec: client-server RoomEventFilter."""
+    spoken = isinstance(query, HistoryQuery) and query.spoken
+    if query.types is not None or spoken:
+        said = spoken and is_spoken(event)
+        if not said and not any(glob_match(pattern, event.type) for pattern in query.types or ()):
+            return False
+    if any(glob_match(pattern, event.type) for pattern in query.not_types):
+        return False
+    if query.senders is not None and event.sender not in query.senders:
+        return False
+    if event.sender in query.not_senders:
+        return False
+    if query.contains_url is not None:
+        return isinstance(event.content.get("url"), str) == query.contains_url
+    return True

@@ -18,6 +18,7 @@ from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room, member_of
+from tripoint.rooms.sweeping import UNSTABLE_FLAG, begun
 from tripoint.rooms.transaction import RoomTransaction
 from tripoint.rooms.writer import Writer
 
@@ -184,7 +185,7 @@ class Membership:
         if room.head_membership(command.target) not in ("join", "invite", "knock"):
             raise Refused(Refusal.TARGET_NOT_JOINED)
         self._check_over(room, command.actor, command.target, room.head_power().kick, "kick from")
-        return await self._set(room, command, command.target, "leave", command.reason)
+        return await self._set(room, command, command.target, "leave", command.reason, sweep=command.sweep)
 
     async def ban(self, command: Ban) -> Done:
         room = await self._rooms.get(command.room_id)
@@ -193,7 +194,7 @@ class Membership:
         if room.head_membership(command.target) == "ban":
             event = room.head_event("m.room.member", command.target)
             return Done(room.room_id, None if event is None else event.event_id)
-        return await self._set(room, command, command.target, "ban", command.reason)
+        return await self._set(room, command, command.target, "ban", command.reason, sweep=command.sweep)
 
     async def unban(self, command: Unban) -> Done:
         room = await self._rooms.get(command.room_id)
@@ -243,14 +244,24 @@ class Membership:
         return Done(room.room_id, event.event_id)
 
     async def _set(
-        self, room: Room, command: Command, target: UserId, membership: str, reason: str | None
+        self,
+        room: Room,
+        command: Command,
+        target: UserId,
+        membership: str,
+        reason: str | None,
+        *,
+        sweep: bool = False,
     ) -> Done:
         content: JsonObject = {"membership": membership}
         if reason is not None:
             content["reason"] = reason
+        if sweep:
+            content[UNSTABLE_FLAG] = True
         transaction = self._writer.begin(room)
-        transaction.append(command.actor, "m.room.member", content, state_key=target)
-        event = await self._writer.commit(room, transaction, origin=command.origin)
+        event = transaction.append(command.actor, "m.room.member", content, state_key=target)
+        writes = [begun(room.room_id, event.event_id)] if sweep else ()
+        event = await self._writer.commit(room, transaction, origin=command.origin, writes=writes)
         return Done(room.room_id, event.event_id, created=True)
 
     def _check_inside(self, room: Room, actor: UserId) -> None:

@@ -4,7 +4,7 @@ The implementation is service.py; front ends are given it by runtime and know th
 `async` may read the store or wait for a commit; what is not answers from memory.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -17,7 +17,7 @@ from tripoint.core.room_version import RoomVersion
 from tripoint.core.stream_position import StreamPosition
 from tripoint.rooms.blocking import BlockList
 from tripoint.rooms.commands import Command, Done
-from tripoint.rooms.history import HistoryItem, HistoryPage, HistoryQuery
+from tripoint.rooms.history import HistoryItem, HistoryPage, HistoryQuery, SearchPage, SearchQuery
 
 StateMap = Mapping[tuple[str, str], Event]
 
@@ -246,9 +246,19 @@ class RoomReader(Protocol):
         21.1)."""
 
     def shares_room(self, one: UserId, other: UserId) -> bool: ...
+    async def sharing(
+        self, user_id: UserId, others: Collection[UserId], *, encrypted: bool = False
+    ) -> frozenset[UserId]:
+        """Those of `others`, of any server, who are joined to a room together with a local user (`encrypted`: to an
+        encrypted one). Looks at the user's own rooms until all are found."""
+
     async def history(self, query: HistoryQuery) -> HistoryPage: ...
+    async def search(self, query: SearchQuery) -> SearchPage: ...
     async def displayname_at(self, room_id: RoomId, user_id: UserId, position: int) -> str | None:
         """What a member was called in the room when the event at this position was sent."""
+
+    async def member_at(self, room_id: RoomId, user_id: UserId, position: int) -> Event | None:
+        """The m.room.member event that stood when the event at this position was sent."""
 
     async def position_before(self, room_id: RoomId, ts_ms: int) -> int:
         """The position of the last event before this time (ms since 1970), for ByPosition; 0 without one."""
@@ -302,7 +312,10 @@ class PresenceService(Protocol):
 
     def session_down(self, user_id: UserId, session: str) -> None: ...
     def set(self, user_id: UserId, session: str, presence: str, status_msg: str | None) -> None:
-        """`presence` is online or unavailable. Every session has its own; an unknown session is added."""
+        """`presence` is online, unavailable, or offline: as if the session were not there.
+
+        Every session has its own; an unknown session is added.
+        """
 
 
 class NameTable(Protocol):

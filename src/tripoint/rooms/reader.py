@@ -5,7 +5,7 @@ Live rooms answer from memory, the newest history too; older pages come from the
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event, load_event
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId, server_of
-from tripoint.core.in_words import is_spoken
 from tripoint.core.profile import SHOWN, read_profile
 from tripoint.core.room_version import RoomVersion
+from tripoint.core.searchable import searchable_text
 from tripoint.core.stream_position import StreamPosition
 from tripoint.rooms.abroad import Abroad
 from tripoint.rooms.blocking import BlockList, Blocks
@@ -29,7 +29,11 @@ from tripoint.rooms.history import (
     HistoryItem,
     HistoryPage,
     HistoryQuery,
+    SearchPage,
+    SearchQuery,
+    matches,
 )
+from tripoint.rooms.indexing import Indexing
 from tripoint.rooms.loaded import LoadedRooms, plain_token
 from tripoint.rooms.membership import LoadProfile
 from tripoint.rooms.membership_index import MembershipIndex
@@ -39,6 +43,7 @@ from tripoint.rooms.ports import Presence, PublicRoom, Receipt, RoomView, StateM
 from tripoint.rooms.presence import PresenceBoard
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room, member_of
+from tripoint.rooms.searching import Searching
 from tripoint.rooms.succession import lineage, newest
 from tripoint.rooms.visibility import Sight, load_sight
 from tripoint.store.interface import RoomStore, StoredEvent
@@ -80,8 +85,10 @@ class Reader:
         committed: Callable[[], int],
         abroad: Abroad,
         blocks: Blocks,
+        indexing: Indexing,
     ) -> None:
         self._blocks = blocks
+        self._searching = Searching(rooms, store, indexing, self._sight, self._item, self._is_blocked)
         self._abroad = abroad
         self._rooms = rooms
         self._store = store
@@ -186,6 +193,24 @@ class Reader:
 
     def shares_room(self, one: UserId, other: UserId) -> bool:
         return self._index.share_room(one, other)
+
+    async def sharing(
+        self, user_id: UserId, others: Collection[UserId], *, encrypted: bool = False
+    ) -> frozenset[UserId]:
+        left, found = set(others), set[UserId]()
+        if not left:
+            return frozenset()
+        for room_id, (membership, _) in list((await self._index.load(user_id)).items()):
+            room = await self._rooms.find(room_id) if membership == "join" else None
+            if room is None or (encrypted and not room.encrypted):
+                continue
+            joined = room.joined()
+            here = {one for one in left if one in joined} if len(left) < len(joined) else left.intersection(joined)
+            found |= here
+            left -= here
+            if not left:
+                break
+        return frozenset(found)
 
     def typing(self, room_id: RoomId) -> frozenset[UserId]:
         return self._typing.now(room_id)
@@ -317,6 +342,8 @@ class Reader:
             return await self._around(room, query, sight, limit)
         backward = query.direction is Direction.BACKWARD
         after, upto = await self._bounds(room, query, backward)
+        if query.says is not None:
+            return await self._saying(room, query, sight, after, upto, limit)
         items, end = await self._page(room, query, sight, after, upto, limit, backward)
         whole = not backward or end is not None or after > room.oldest or await self._is_whole(room)
         if not whole:
@@ -324,14 +351,46 @@ class Reader:
             end = min((item.position - 1 for item in items), default=upto)
         return HistoryPage(tuple(items), upto if backward else after, end, whole)
 
+    async def search(self, query: SearchQuery) -> SearchPage:
+        return await self._searching.search(query)
+
+    async def _saying(
+        self, room: Room, query: HistoryQuery, sight: Sight, after: int, upto: int, limit: int
+    ) -> HistoryPage:
+        """A page of what has certain words. Nobody else is asked for the past: they would not search it."""
+        backward = query.direction is Direction.BACKWARD
+        question, found = await self._searching.in_room(room, query.says or "")
+        items: list[HistoryItem] = []
+        for stored in reversed(found) if backward else found:
+            if not after < stored.place <= upto:
+                continue
+            item = await self._item(room, stored)
+            event = item.event
+            if (
+                matches(query, event)
+                and not self._is_blocked(query.viewer, event)
+                and question.rank(searchable_text(event.type, event.content))
+            ):
+                await sight.reach(item.position)
+                if sight.may_see(item.position):
+                    items.append(item)
+            if len(items) == limit:
+                end = item.position - 1 if backward else item.position
+                return HistoryPage(tuple(items), upto if backward else after, end)
+        return HistoryPage(tuple(items), upto if backward else after, None)
+
     async def _is_whole(self, room: Room) -> bool:
         """Whether nothing lies before what this server has of a room."""
         return room.oldest == 0 or self.past is None or await self.past.is_whole(room)
 
     async def displayname_at(self, room_id: RoomId, user_id: UserId, position: int) -> str | None:
+        member = await self.member_at(room_id, user_id, position)
+        return None if member is None else member_of(member).displayname
+
+    async def member_at(self, room_id: RoomId, user_id: UserId, position: int) -> Event | None:
         room = await self._rooms.get(room_id)
         stored = await self._store.load_state_before(room.room_key, "m.room.member", user_id, position)
-        return None if stored is None else member_of(self._parsed(stored, room.version)).displayname
+        return None if stored is None else self._parsed(stored, room.version)
 
     async def position_before(self, room_id: RoomId, ts_ms: int) -> int:
         return await self._position(await self._rooms.get(room_id), ByTime(ts_ms))
@@ -399,7 +458,7 @@ class Reader:
                     after = item.position
                 event = item.event
                 visible = sight.may_see(item.position, own_member_event=_own(event, query.viewer))
-                if visible and _matches(query, event) and not self._is_blocked(query.viewer, event):
+                if visible and matches(query, event) and not self._is_blocked(query.viewer, event):
                     items.append(await self._with_replaced(room, item) if query.with_replaced else item)
                     if len(items) == limit:
                         return items, upto if backward else after
@@ -487,41 +546,6 @@ class Reader:
 def _own(event: Event, viewer: UserId) -> bool:
     """A user always sees the events that moved their own membership."""
     return event.type == "m.room.member" and event.state_key == viewer
-
-
-def _matches(query: HistoryQuery, event: Event) -> bool:
-    """spec: client-server RoomEventFilter."""
-    if query.types is not None or query.spoken:
-        said = query.spoken and is_spoken(event)
-        if not said and not any(glob_match(pattern, event.type) for pattern in query.types or ()):
-            return False
-    if any(glob_match(pattern, event.type) for pattern in query.not_types):
-        return False
-    if query.senders is not None and event.sender not in query.senders:
-        return False
-    if event.sender in query.not_senders:
-        return False
-    if query.contains_url is not None:
-        return isinstance(event.content.get("url"), str) == query.contains_url
-    return True
-
-
-def glob_match(pattern: str, type_: str) -> bool:
-    """spec: client-server Filtering: `*` stands for any run of characters."""
-    if "*" not in pattern:
-        return pattern == type_
-    first, *rest = pattern.split("*")
-    if not type_.startswith(first):
-        return False
-    place = len(first)
-    for index, part in enumerate(rest):
-        if index == len(rest) - 1:
-            return len(type_) - len(part) >= place and type_.endswith(part)
-        found = type_.find(part, place)
-        if found < 0:
-            return False
-        place = found + len(part)
-    return True
 
 
 def _public(room: Room) -> PublicRoom:

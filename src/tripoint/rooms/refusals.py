@@ -25,6 +25,7 @@ class Refusal(Enum):
     POWER_TOO_LOW = "You do not have the rights to do this here"
     RANK_IMPOSSIBLE = "That rank cannot be given here"
     SAME_POWER = "They have the same rights as you or more"
+    NO_AUTHORITY = "Not even an oper can forge room power: nobody of this server has the level"
     CANNOT_SPEAK = "You may not speak in this room"
     SLOW_MODE = "Slow mode: wait before you say more"
     SERVER_DENIED = "This server is denied here"

@@ -8,6 +8,7 @@ profiles.py; the events they build are committed by writer.py.
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from tripoint.core.ids import ServerName
 from tripoint.core.token_bucket import TokenBuckets
 from tripoint.rooms.blocking import Blocks
 from tripoint.rooms.closing import Closing
@@ -22,6 +23,7 @@ from tripoint.rooms.commands import (
     DeleteAlias,
     Done,
     FollowRoom,
+    Forced,
     Forget,
     Invite,
     Join,
@@ -55,8 +57,10 @@ from tripoint.rooms.direct import Direct
 from tripoint.rooms.direct_invitations import DirectInvitations
 from tripoint.rooms.ephemeral import Receipts, Typing
 from tripoint.rooms.following import Following
+from tripoint.rooms.forcing import Forcing
 from tripoint.rooms.keeping import Keeping
 from tripoint.rooms.limits import Limits
+from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.masks import Masks
 from tripoint.rooms.membership import Membership, People
 from tripoint.rooms.messages import Messages
@@ -77,6 +81,8 @@ class Service:
 
     def __init__(
         self,
+        server: ServerName,
+        rooms: LoadedRooms,
         *,
         membership: Membership,
         messages: Messages,
@@ -104,6 +110,7 @@ class Service:
         self._people = people
         self._limits = limits
         self._closing = closing
+        forcing = Forcing(server, rooms, self._carry_out)
         said, state, moved = limits.events, limits.state, limits.membership
         self._handlers: dict[type[Command], tuple[Handler, TokenBuckets | None]] = {
             CreateRoom: (creation.create, state),
@@ -140,6 +147,7 @@ class Service:
             SetTyping: (typing.set, None),
             SetReceipt: (receipts.set, None),
             SetProfile: (profiles.set, state),
+            Forced: (forcing.do, None),
         }
 
     async def do(self, command: Command) -> Done:
@@ -152,16 +160,21 @@ class Service:
             raise
 
     async def _do(self, command: Command) -> Done:
-        handler, bucket = self._handlers[type(command)]
+        bucket = self._handlers[type(command)][1]
         if isinstance(command, CreateRoom):
             self._check_may_create(command)
         if isinstance(command, UpgradeRoom) and self._people.is_guest(command.actor):
             raise Refused(Refusal.GUESTS_FORBIDDEN)
-        self._closing.check(command)
         if bucket is not None:
+            self._closing.check(command)  # what cannot be costs nothing
             self._limits.take(bucket, command.actor)
+        return await self._carry_out(command)
+
+    async def _carry_out(self, command: Command) -> Done:
+        """A command within the limits."""
+        self._closing.check(command)
         try:
-            done = await handler(command)
+            done = await self._handlers[type(command)][0](command)
         except StoreError as error:
             raise Refused(Refusal.SERVER_BUSY) from error
         if isinstance(command, SendEvent):

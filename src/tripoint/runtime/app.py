@@ -16,6 +16,7 @@ from tripoint.config.load import only_loopback, server_name, split_address
 from tripoint.config.options import Config
 from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
+from tripoint.irc.operators import Operator, Privilege
 from tripoint.irc.options import IrcOptions
 from tripoint.matrix.federation.intake import BODY_BYTES
 from tripoint.matrix.federation.media import FileFetcher
@@ -38,6 +39,7 @@ from tripoint.runtime.reload import waiting_for_restart
 from tripoint.runtime.traffic import build_traffic
 from tripoint.runtime.welcome_page import WelcomePage
 from tripoint.store.interface import Store
+from tripoint.store.search import SqliteSearch
 from tripoint.store.sqlite import SqliteStore
 from tripoint.xmpp.frontend import XmppFrontEnd
 from tripoint.xmpp.options import XmppOptions
@@ -81,7 +83,9 @@ class App:
         store = self._store if self._store is not None else SqliteStore(folder.database)
         secret = folder.secret()
         key, old_keys = folder.signing_key(), folder.old_keys()
-        self.middle = middle = await build_middle(config, store, key, secret=secret)
+        self.middle = middle = await build_middle(
+            config, store, key, secret=secret, index_of_words=SqliteSearch(folder.search_index)
+        )
         self.federation = build_federation(config, store, middle.stream, key, old_keys, self._names, clock_ms)
         self.traffic = build_traffic(config, middle, self.federation.trust, clock_ms, report_bug)
         middle.hub.watch_all_rooms(self._count)
@@ -131,6 +135,7 @@ class App:
             middle.presence,
             middle.hub,
             self.media.ports,
+            middle.encryption,
             now_ms=clock_ms,
             public_url=config.server.public_url,
             default_room_version=config.server.default_room_version,
@@ -159,6 +164,7 @@ class App:
             asyncio.create_task(self.xmpp.run()),
             asyncio.create_task(self._sweep()),
             asyncio.create_task(self._sweep_media()),
+            asyncio.create_task(middle.indexing.run()),
         ]
 
     def _pages(self, page: WelcomePage) -> Callable[[Request], Awaitable[Response | None]]:
@@ -302,20 +308,29 @@ class App:
                 report_bug("app.sweep_media", error)
             await asyncio.sleep(MEDIA_SWEEP_S)
 
-    async def reload(self, config: Config) -> None:
-        """SIGHUP: take up renewed certificates and what can change of the configuration (reload.py)."""
+    def on_rehash(self, rehash: Callable[[], Awaitable[list[str]]]) -> None:
+        """What REHASH on IRC calls; it gives lines for the operator."""
+        self.irc.network.rehash = rehash
+
+    async def reload(self, config: Config) -> list[str]:
+        """SIGHUP: take up renewed certificates and what can change of the configuration (reload.py); what came of it,
+        in sentences."""
+        told = ["The configuration is taken up"]
         try:
             self.tls.reload()
             log.info("tls.reloaded")
         except (OSError, ValueError) as error:  # what cannot be read leaves the old ones in use
             log.error("tls.not_reloaded", error=str(error))
+            told.append(f"The certificate could not be read again: {error}")
         if waiting := waiting_for_restart(self.config, config):
             log.warning("config.needs_restart", options=waiting)
+            told.append(f"These wait for a restart: {', '.join(waiting)}")
         self.middle.reload(config)
         self.media.reload(config)
         await self.irc.reload(_irc_options(config))
         await self.xmpp.reload(_xmpp_options(config))
         log.info("config.reloaded")
+        return told
 
     async def stop(self) -> None:
         """Drain: nothing new, tell clients, write what is queued, close."""
@@ -329,6 +344,7 @@ class App:
             await front.close(GRACE_S)
         await self.irc.drain()
         await self.xmpp.drain()
+        await self.matrix.key_questions.close()
         await self.traffic.stop()
         await self.media.close()
         await self.federation.close()
@@ -360,7 +376,23 @@ def _irc_options(config: Config) -> IrcOptions:
         commands_per_s=limits.irc_commands_per_s,
         connections_per_address=limits.connections_per_address,
         plaintext_passwords=config.listen.plaintext_passwords,
+        admin=config.irc.admin,
+        icon_url=config.irc.icon_url,
+        operators=_operators(config),
     )
+
+
+def _operators(config: Config) -> tuple[Operator, ...]:
+    classes = {one.name: one for one in config.irc.operator_class}
+    operators = []
+    for one in config.irc.operator:
+        given = classes.get(one.operator_class)
+        operator = Operator(one.account, hash=one.password or None)
+        if given is not None:
+            privileges = frozenset(map(Privilege, given.privileges))
+            operator = replace(operator, privileges=privileges, title=given.title)
+        operators.append(operator)
+    return tuple(operators)
 
 
 def _xmpp_options(config: Config) -> XmppOptions:

@@ -45,6 +45,11 @@ class DataDir:
         return self.path / "tripoint.db"
 
     @property
+    def search_index(self) -> Path:
+        """Made from the database, and made again if it is not there."""
+        return self.path / "search.db"
+
+    @property
     def media(self) -> Path:
         return self.path / "media"
 

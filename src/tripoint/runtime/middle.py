@@ -12,12 +12,22 @@ from dataclasses import dataclass
 import orjson
 import structlog
 
+from tripoint.accounts.cross_signing import CrossSigning
 from tripoint.accounts.data import AccountData
+from tripoint.accounts.dehydration import Dehydration
+from tripoint.accounts.device_changes import DeviceChanges
+from tripoint.accounts.device_keys import DeviceKeys
 from tripoint.accounts.devices import Devices
+from tripoint.accounts.encryption import Encryption
+from tripoint.accounts.key_backups import KeyBackups
 from tripoint.accounts.nodes import Nodes
 from tripoint.accounts.passwords import Passwords
-from tripoint.accounts.refusals import AccountRefused
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused, KeyRefused
+from tripoint.accounts.remote_lists import RemoteLists
+from tripoint.accounts.server_bans import ServerBans
 from tripoint.accounts.service import Accounts, Registration
+from tripoint.accounts.to_device import ToDevice
+from tripoint.accounts.vhosts import Vhosts
 from tripoint.bus.local import LocalBus
 from tripoint.config.load import only_loopback, registration_mode, server_name
 from tripoint.config.options import Config
@@ -39,6 +49,7 @@ from tripoint.rooms.entering import Entering
 from tripoint.rooms.entry import Entry
 from tripoint.rooms.ephemeral import Receipts, Typing
 from tripoint.rooms.following import Following
+from tripoint.rooms.indexing import Indexing
 from tripoint.rooms.invitations import Invitations
 from tripoint.rooms.keeping import Keeping
 from tripoint.rooms.limits import Limits
@@ -58,19 +69,21 @@ from tripoint.rooms.reader import Reader
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.remote import RemoteDoor
 from tripoint.rooms.remote_writer import RemoteWriter
-from tripoint.rooms.removal import POSITION_FLOOR, Removal
+from tripoint.rooms.removal import Removal
 from tripoint.rooms.resident import Resident
 from tripoint.rooms.room_passwords import RoomPasswords
 from tripoint.rooms.service import Service
 from tripoint.rooms.serving import Serving
 from tripoint.rooms.state_groups import StateGroups
+from tripoint.rooms.sweeping import Sweeping
 from tripoint.rooms.transaction import Signer
 from tripoint.rooms.turns import Turns
 from tripoint.rooms.upgrading import Upgrading
 from tripoint.rooms.warden import Warden
 from tripoint.rooms.writer import Writer
-from tripoint.store.interface import Store, StoreError
-from tripoint.store.stream import Stream
+from tripoint.store.interface import SearchIndex, Store, StoreError
+from tripoint.store.search import SqliteSearch
+from tripoint.store.stream import POSITION_FLOOR, Stream
 
 log = structlog.get_logger("tripoint")
 
@@ -114,6 +127,9 @@ class Middle:
     upgrading: Upgrading
     following: Following
     direct_invitations: DirectInvitations
+    indexing: Indexing
+    sweeping: Sweeping
+    encryption: Encryption
 
     def reload(self, config: Config) -> None:
         """Take up changed limits and registration."""
@@ -124,10 +140,12 @@ class Middle:
     async def close(self) -> None:
         """End what is asked of other servers, write what is queued, close the store."""
         await self.warden.close()
+        await self.sweeping.close()
         await self.direct_invitations.close()
         await self.following.close()
         await self.upgrading.close()
         await self.elsewhere.close()
+        await self.indexing.close()
         await self.store.close()
         self.passwords.close()
 
@@ -142,14 +160,15 @@ async def build_middle(
     key: SigningKey,
     *,
     secret: bytes,
+    index_of_words: SearchIndex | None = None,
     end_guests: bool = True,
     clock: Callable[[], int] = clock_ms,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Middle:
     """Wire the middle and start it.
 
-    `secret`: 32 bytes of this server's own, the same at every start. `end_guests`: guests that a stopped
-    server left behind are ended; not where a server may be running beside this process.
+    `secret`: 32 bytes of this server's own, the same at every start. `index_of_words` None: in memory. `end_guests`:
+    guests that a stopped server left behind are ended; not where a server may be running beside this process.
     """
     server = server_name(config)
     loop = asyncio.get_running_loop()
@@ -171,14 +190,30 @@ async def build_middle(
         clock_s=monotonic,
     )
     registration = Registration(*_registration(config), monotonic)
+    device_changes = DeviceChanges(store, stream, user_bus)
+    device_keys = DeviceKeys(store, stream, device_changes, user_bus)
+    token_life_ms = config.accounts.token_life_s * 1000
+    devices = Devices(store, stream, user_bus, clock, token_life_ms, device_keys, device_changes)
+    to_device = ToDevice(server, store, stream, user_bus, clock)
+    encryption = Encryption(
+        device_keys,
+        CrossSigning(store, device_keys, device_changes),
+        to_device,
+        KeyBackups(store, stream),
+        Dehydration(store, devices, device_keys, device_changes, to_device),
+        RemoteLists(store, stream, user_bus),
+        store,
+    )
     accounts = Accounts(
         server,
         store,
         stream,
         registration,
         passwords,
-        Devices(store, stream, user_bus, clock, config.accounts.token_life_s * 1000),
+        devices,
         AccountData(store, stream, user_bus),
+        ServerBans(store, stream, clock),
+        Vhosts(server, store, stream),
         clock,
     )
 
@@ -267,6 +302,8 @@ async def build_middle(
     hub.watch_all_rooms(following.room_changed)
     hub.watch_users(following.user_changed)
     service = Service(
+        server,
+        loaded,
         membership=membership,
         messages=messages,
         passwords=room_passwords,
@@ -287,6 +324,9 @@ async def build_middle(
         people=people,
         limits=room_limits,
     )
+    indexing = Indexing(store, stream, index_of_words if index_of_words is not None else SqliteSearch(None))
+    await indexing.start()
+    hub.watch_all_rooms(indexing.room_changed)
     reader = Reader(
         loaded,
         store,
@@ -300,16 +340,21 @@ async def build_middle(
         lambda: stream.committed,
         Abroad(door, elsewhere, monotonic),
         blocks,
+        indexing,
     )
     accounts.leave_rooms = _leaver(service, index.load, index.unload)
     accounts.rename = _renamer(service)
     nodes = Nodes(store, stream, user_bus, clock)
     accounts.unpublish = nodes.drop_all
+    accounts.drop_keys = _key_dropper(encryption)
     name_table = StoredNames(store, stream, _name_lost)
     serving = Serving(loaded, store)
+    sweeping = Sweeping(loaded, writer, store, room_bus, report_bug)
+    hub.watch_all_rooms(sweeping.room_changed)
     warden = Warden(server, loaded, membership.ban)
     hub.watch_all_rooms(warden.room_changed)
     await accounts.start(end_guests=end_guests)
+    await sweeping.start()
     return Middle(
         store,
         stream,
@@ -341,6 +386,9 @@ async def build_middle(
         upgrading,
         following,
         direct_invitations,
+        indexing,
+        sweeping,
+        encryption,
     )
 
 
@@ -399,6 +447,17 @@ def _keeper(accounts: Accounts) -> Callable[[UserId, RoomId, RoomId], Awaitable[
             raise Refused(Refusal.SERVER_BUSY, refused.text) from refused
 
     return keep_along
+
+
+def _key_dropper(encryption: Encryption) -> Callable[[UserId], Awaitable[None]]:
+    async def drop_keys(user_id: UserId) -> None:
+        try:
+            await encryption.signing.drop(user_id)
+        except KeyRefused as refused:
+            raise AccountRefused(AccountRefusal.SERVER_BUSY) from refused
+        encryption.backups.forget(user_id)
+
+    return drop_keys
 
 
 def _renamer(service: Service) -> Callable[[UserId, str], Awaitable[None]]:

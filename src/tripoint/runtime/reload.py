@@ -15,7 +15,7 @@ from tripoint.config.options import Config
 log = structlog.get_logger("tripoint")
 
 # What is taken up: whole tables, and single options of others.
-_TABLES = frozenset({"limits", "media"})
+_TABLES = frozenset({"irc", "limits", "media"})
 _OPTIONS = frozenset(
     {
         ("server", "motd"),
@@ -34,13 +34,13 @@ _BUILT_IN = frozenset(
 )
 
 
-def read_again(path: Path | None, running: Config) -> Config:
-    """The configuration as the file has it now; the running one where the file has mistakes (they are logged)."""
+def read_again(path: Path | None, running: Config) -> tuple[Config, list[str]]:
+    """The configuration as the file has it now; the running one where the file has mistakes, and these."""
     try:
-        return load_config(path)
+        return load_config(path), []
     except ConfigError as error:
         log.error("config.not_reloaded", mistakes=error.mistakes)
-        return running
+        return running, error.mistakes
 
 
 def waiting_for_restart(running: Config, wished: Config) -> list[str]:

@@ -11,6 +11,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
+from tripoint.core.words import Question
+from tripoint.store.device_store import DeviceStore
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
@@ -27,9 +29,11 @@ from tripoint.store.writes import (
     PutRegistrationToken,
     PutRoom,
     PutRoomPassword,
+    PutServerBan,
     PutServerKey,
     PutStagedPdu,
     PutToken,
+    PutVhost,
     Write,
 )
 
@@ -216,6 +220,11 @@ class AccountStore(Writer, Protocol):
     async def load_guests(self) -> Sequence[PutAccount]:
         """Guests that a stopped server left behind."""
 
+    async def load_server_bans(self) -> Sequence[PutServerBan]:
+        """All of them, those that are over too."""
+
+    async def load_vhosts(self) -> Sequence[PutVhost]: ...
+
     async def load_meta(self, key: str) -> str | None: ...
 
 
@@ -248,6 +257,62 @@ class FederationStore(Writer, Protocol):
 
     async def load_staged_pdus(self, room_key: int) -> Sequence[PutStagedPdu]:
         """The PDUs that wait for a room, in the order in which they came."""
+
+
+class WordsGone(Struct, frozen=True):
+    """An event whose words do not count any more, as it was: redacted, or gone with its room. `number` orders them."""
+
+    number: int
+    event_key: int
+    position: int
+    room_key: int
+    json: bytes
+
+
+class SearchStore(Writer, Protocol):
+    """What a full-text index is made from."""
+
+    async def load_log(self, after: int, limit: int) -> Sequence[StoredEvent]: ...
+    async def load_events(self, event_keys: Sequence[int]) -> Mapping[int, StoredEvent]: ...
+    async def load_words_gone(self, limit: int) -> Sequence[WordsGone]:
+        """The oldest of them; ForgetWordsGone takes them away."""
+
+
+class Document(Struct, frozen=True):
+    """The words of one event, each once. `row` orders events as they stand in their room: the event's key, negative for
+    an event of the past that was fetched from before what was here."""
+
+    row: int
+    room_key: int
+    words: tuple[str, ...]
+
+
+class Reached(Struct, frozen=True):
+    """How far an index goes: up to this event of the log. Key 0: nothing is in it."""
+
+    event_key: int
+    event_id: EventId
+
+
+class SearchIndex(Protocol):
+    """Which words stand in which event. It can be lost: everything in it is made from the store."""
+
+    async def open(self) -> Reached: ...
+    async def start_anew(self) -> None:
+        """Empty it."""
+
+    async def add(self, added: Sequence[Document], gone: Sequence[Document], reached: Reached) -> None:
+        """Whole or not at all. A row that is there is not added again, one that is not there is not taken out."""
+
+    async def find(
+        self, question: Question, rooms: Sequence[int] | None, *, before: int | None, limit: int
+    ) -> Sequence[int]:
+        """Rows whose events may answer, the highest first: phrases are not looked at. `before`: below that row."""
+
+    async def tidy(self) -> bool:
+        """Do a little of what is left to do behind what was taken out; whether there is more."""
+
+    async def close(self) -> None: ...
 
 
 class MediaStore(Writer, Protocol):
@@ -284,7 +349,7 @@ class MediaStore(Writer, Protocol):
         """Whether a user of this server is joined to a room."""
 
 
-class Store(RoomStore, AccountStore, KeyStore, FederationStore, MediaStore, Protocol):
+class Store(RoomStore, AccountStore, KeyStore, FederationStore, SearchStore, MediaStore, DeviceStore, Protocol):
     """Everything, as runtime opens and closes it."""
 
     async def close(self) -> None:

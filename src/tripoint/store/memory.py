@@ -4,19 +4,22 @@ Units are applied at once and reported on the loop's next turn, in order, as a d
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
-from tripoint.store.interface import MEDIA_BLOCK, Done, MembershipRow, StoredEvent, StoreError
+from tripoint.store.interface import MEDIA_BLOCK, Done, MembershipRow, StoredEvent, StoreError, WordsGone
+from tripoint.store.memory_devices import DevicesInMemory
+from tripoint.store.memory_devices import drop as _drop
+from tripoint.store.memory_devices import put as _put
 from tripoint.store.writes import (
     AddEvent,
     AddStateGroup,
     CompleteStates,
     DropAccount,
     DropRoom,
+    ForgetWordsGone,
     PlaceEvent,
     PutAccount,
     PutAccountData,
@@ -43,11 +46,13 @@ from tripoint.store.writes import (
     PutRoom,
     PutRoomPassword,
     PutRosterItem,
+    PutServerBan,
     PutServerKey,
     PutStagedPdu,
     PutStrippedState,
     PutToken,
     PutUnanswered,
+    PutVhost,
     PutWaitingRedaction,
     ReplaceEventJson,
     StateDelta,
@@ -55,17 +60,15 @@ from tripoint.store.writes import (
     completed,
 )
 
-K = TypeVar("K")
-V = TypeVar("V")
 
-
-class MemoryStore:
+class MemoryStore(DevicesInMemory):
     """store.interface.Store in dictionaries.
 
     `fail_next(error)` makes the next units fail as a full disk would, for tests of faults.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._loop = asyncio.get_running_loop()
         self._error: StoreError | None = None
         self._closed = False
@@ -100,9 +103,12 @@ class MemoryStore:
         self.destinations: dict[ServerName, PutDestination] = {}
         self.missed_rooms: dict[tuple[ServerName, int], PutMissedRoom] = {}
         self.unanswered: dict[ServerName, PutUnanswered] = {}
+        self.words_gone: list[WordsGone] = []
         self.staged: dict[EventId, PutStagedPdu] = {}
         self.media: dict[tuple[ServerName, str], PutMedia] = {}
         self.media_links: dict[str, PutMediaLink] = {}
+        self.server_bans: dict[tuple[str, str], PutServerBan] = {}
+        self.vhosts: dict[UserId, PutVhost] = {}
         self.meta: dict[str, str] = {}
 
     def fail_next(self, error: StoreError | None) -> None:
@@ -150,6 +156,7 @@ class MemoryStore:
                 )
             case ReplaceEventJson():
                 old = self.events[write.event_key]
+                self._note_words_gone(old)
                 self.events[write.event_key] = replace(
                     old, flags=write.flags, json=write.json, redacted_by=write.redacted_by
                 )
@@ -190,7 +197,8 @@ class MemoryStore:
             case PutRegistrationToken():
                 self.registration_tokens[write.token] = write
             case PutName():
-                self.names.setdefault((write.kind, write.scope), {})[write.key] = write.value
+                names = self.names.setdefault((write.kind, write.scope), {})
+                _put(names, write.key, write.value or "", write.value is None)
             case PutWaitingRedaction():
                 self.waiting_redactions.setdefault(write.target, set()).add(write.redaction)
             case PutPartialRoom():
@@ -204,6 +212,10 @@ class MemoryStore:
                     self.missing_past.add((write.room_key, write.event_id))
                 else:
                     self.missing_past.discard((write.room_key, write.event_id))
+            case PutServerBan():
+                _put(self.server_bans, (write.kind, write.mask), write, write.setter is None)
+            case PutVhost():
+                _put(self.vhosts, write.user_id, write, write.host is None)
             case PutClosedRoom():
                 self.closed_rooms.add(write.room_id)
             case PutRoomPassword():
@@ -218,6 +230,8 @@ class MemoryStore:
                 _put(self.missed_rooms, (write.server, write.room_key), write, write.since is None)
             case PutUnanswered():
                 _put(self.unanswered, write.server, write, write.txn_id is None)
+            case ForgetWordsGone():
+                self.words_gone = [gone for gone in self.words_gone if gone.number > write.upto]
             case PutStagedPdu():
                 if write.room_key is None:
                     self.staged.pop(write.event_id, None)
@@ -236,9 +250,20 @@ class MemoryStore:
                 self._drop_room(write.room_key)
             case DropAccount():
                 self._drop_account(write.user_id)
+            case _:
+                self.apply(write)
+
+    def _note_words_gone(self, event: StoredEvent) -> None:
+        type_ = self.state_keys[event.event_key][0]
+        if event.position is not None and type_ in (None, "m.room.name", "m.room.topic"):
+            number = self.words_gone[-1].number + 1 if self.words_gone else 1
+            self.words_gone.append(
+                WordsGone(number, event.event_key, event.position, event.room_key, event.json)
+            )
 
     def _drop_room(self, room_key: int) -> None:
         for key in [key for key, event in self.events.items() if event.room_key == room_key]:
+            self._note_words_gone(self.events[key])
             del self.keys[self.events[key].event_id]
             del self.events[key], self.state_keys[key]
         _drop(self.groups, lambda _, group: group[0] == room_key)
@@ -255,6 +280,7 @@ class MemoryStore:
 
     def _drop_account(self, user_id: UserId) -> None:
         self.accounts.pop(user_id, None)
+        self.drop_user(user_id)
         _drop(self.credentials, lambda key, _: key[0] == user_id)
         _drop(self.devices, lambda key, _: key[0] == user_id)
         _drop(self.tokens, lambda _, token: token.user_id == user_id)
@@ -429,6 +455,9 @@ class MemoryStore:
             *(write.position for write in self.receipts.values()),
             *(write.position for write in self.account_data.values()),
             *(write.position for write in self.node_items.values()),
+            *(write.position for write in self.device_changes.values()),
+            *(write.position for write in self.to_device.values()),
+            *(write.position for write in self.outgoing.values()),
         )
         return max(positions, default=0), max(self.groups, default=0), max(self.rooms, default=0)
 
@@ -450,6 +479,9 @@ class MemoryStore:
     async def load_log(self, after: int, limit: int) -> Sequence[StoredEvent]:
         found = [e for key, e in sorted(self.events.items()) if key > after and e.position is not None]
         return found[:limit]
+
+    async def load_words_gone(self, limit: int) -> Sequence[WordsGone]:
+        return self.words_gone[:limit]
 
     async def load_receipts_after(self, position: int) -> Sequence[PutReceipt]:
         found = [write for write in self.receipts.values() if write.position > position]
@@ -589,14 +621,8 @@ class MemoryStore:
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None:
         return self.registration_tokens.get(token)
 
+    async def load_server_bans(self) -> Sequence[PutServerBan]:
+        return [ban for _, ban in sorted(self.server_bans.items())]
 
-def _put(table: dict[K, V], key: K, value: V, delete: bool) -> None:
-    if delete:
-        table.pop(key, None)
-    else:
-        table[key] = value
-
-
-def _drop(table: dict[K, V], gone: Callable[[K, V], bool]) -> None:
-    for key in [key for key, value in table.items() if gone(key, value)]:
-        del table[key]
+    async def load_vhosts(self) -> Sequence[PutVhost]:
+        return [vhost for _, vhost in sorted(self.vhosts.items())]

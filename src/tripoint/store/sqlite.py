@@ -13,8 +13,17 @@ from typing import Any
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.store import schema
 from tripoint.store.group_commit import GroupCommit
-from tripoint.store.interface import MEDIA_BLOCK, DatabaseTooNew, Done, MembershipRow, StoredEvent, StoreError
+from tripoint.store.interface import (
+    MEDIA_BLOCK,
+    DatabaseTooNew,
+    Done,
+    MembershipRow,
+    StoredEvent,
+    StoreError,
+    WordsGone,
+)
 from tripoint.store.sql import rows
+from tripoint.store.sql.device_reads import DeviceReads
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
@@ -31,9 +40,11 @@ from tripoint.store.writes import (
     PutRegistrationToken,
     PutRoom,
     PutRoomPassword,
+    PutServerBan,
     PutServerKey,
     PutStagedPdu,
     PutToken,
+    PutVhost,
     Write,
 )
 
@@ -90,7 +101,7 @@ def schema_version(connection: sqlite3.Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
-class SqliteStore:
+class SqliteStore(DeviceReads):
     """store.interface.Store on one SQLite file."""
 
     def __init__(self, path: Path) -> None:
@@ -344,7 +355,10 @@ class SqliteStore:
             "           coalesce((SELECT max(position) FROM events), 0),"
             "           coalesce((SELECT max(position) FROM receipts), 0),"
             "           coalesce((SELECT max(position) FROM account_data), 0),"
-            "           coalesce((SELECT max(position) FROM node_items), 0)),"
+            "           coalesce((SELECT max(position) FROM node_items), 0),"
+            "           coalesce((SELECT max(position) FROM device_changes), 0),"
+            "           coalesce((SELECT max(position) FROM to_device), 0),"
+            "           coalesce((SELECT max(position) FROM outgoing_messages), 0)),"
             " coalesce((SELECT max(state_group) FROM state_groups), 0),"
             " coalesce((SELECT max(room_key) FROM rooms), 0)"
         )
@@ -372,6 +386,12 @@ class SqliteStore:
             _EVENT + "WHERE event_key > ? AND position IS NOT NULL ORDER BY event_key LIMIT ?", after, limit
         )
         return [StoredEvent(*row) for row in found]
+
+    async def load_words_gone(self, limit: int) -> Sequence[WordsGone]:
+        found = self._all(
+            "SELECT number, event_key, position, room_key, json FROM words_gone ORDER BY number LIMIT ?", limit
+        )
+        return [WordsGone(*row) for row in found]
 
     async def load_receipts_after(self, position: int) -> Sequence[PutReceipt]:
         found = self._all(
@@ -553,3 +573,10 @@ class SqliteStore:
             "SELECT token, uses_left, expires_ts_ms FROM registration_tokens WHERE token = ?", token
         )
         return None if row is None else PutRegistrationToken(*row)
+
+    async def load_server_bans(self) -> Sequence[PutServerBan]:
+        columns = "kind, mask, reason, setter, created_ts_ms, expires_ts_ms"
+        return [PutServerBan(*row) for row in self._all(f"SELECT {columns} FROM server_bans ORDER BY kind, mask")]
+
+    async def load_vhosts(self) -> Sequence[PutVhost]:
+        return [PutVhost(*row) for row in self._all("SELECT user_id, host, state FROM vhosts ORDER BY user_id")]

@@ -1,12 +1,14 @@
 """Everything that can be written to a store, as frozen values. A unit of them is stored whole or not at all.
 
-Each table is touched by one kind of write, and a value of None deletes, so that writes of one kind can go to
-the database in one statement and still happen in the order in which they were submitted.
+What concerns devices' keys and messages to devices is in device_writes.py. Each table is touched by one kind of
+write, and a value of None deletes, so that writes of one kind can go to the database in one statement and still
+happen in the order in which they were submitted.
 """
 
 from msgspec import Struct
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
+from tripoint.store.device_writes import DeviceWrite
 
 # Flags of an event. An outlier's state before it is not known; a rejected event breaks the rules; a soft-failed
 # one breaks those of the present; a redacted one is stored in its redacted form; a relayed one is another server's
@@ -264,12 +266,12 @@ class PutRegistrationToken(Struct, frozen=True):
 
 
 class PutName(Struct, frozen=True):
-    """nickmap, slugmap and their kin (docs/mapping.md 0)."""
+    """nickmap, slugmap and their kin (docs/mapping.md 0). A `value` of None takes it away."""
 
     kind: str
     scope: str
     key: str
-    value: str
+    value: str | None
 
 
 class PutClosedRoom(Struct, frozen=True):
@@ -342,6 +344,13 @@ class PutUnanswered(Struct, frozen=True):
     body: bytes
 
 
+class ForgetWordsGone(Struct, frozen=True):
+    """What a full-text index has lost up to this number was taken out of it. The store notes by itself what is to be
+    taken out: with ReplaceEventJson and DropRoom."""
+
+    upto: int
+
+
 class PutStagedPdu(Struct, frozen=True):
     """A PDU that was acknowledged and cannot be judged yet; `json` is as it was received. A `room_key` of None
     forgets it. One that is there already stays as it is."""
@@ -384,6 +393,26 @@ class PutMediaLink(Struct, frozen=True):
     filename: str
 
 
+class PutServerBan(Struct, frozen=True):
+    """A ban from this server (core/server_bans.py), by its kind and mask. A `setter` of None: it is taken off."""
+
+    kind: str
+    mask: str
+    reason: str
+    setter: str | None
+    created_ts_ms: int
+    expires_ts_ms: int | None
+
+
+class PutVhost(Struct, frozen=True):
+    """The host that IRC shows of an account in the place of the server's name. `state`: asked | on | off. A `host` of
+    None: it has none, and asks for none."""
+
+    user_id: UserId
+    host: str | None
+    state: str
+
+
 class PutMeta(Struct, frozen=True):
     key: str
     value: str
@@ -424,8 +453,12 @@ Write = (
     | PutDestination
     | PutMissedRoom
     | PutUnanswered
+    | ForgetWordsGone
     | PutStagedPdu
     | PutMedia
     | PutMediaLink
+    | PutServerBan
+    | PutVhost
     | PutMeta
+    | DeviceWrite
 )

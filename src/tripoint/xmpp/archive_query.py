@@ -17,6 +17,10 @@ from tripoint.xmpp.wire import Element
 DEFAULT_PAGE: Final = 50
 MAX_PAGE: Final = 100
 
+FULL_TEXT_FEATURE: Final = "urn:xmpp:fulltext:0"
+# spec: XEP-0431 3.1
+FULL_TEXT: Final = f"{{{FULL_TEXT_FEATURE}}}fulltext"
+
 # The fields of the form and their types. spec: XEP-0313 4.1
 FIELDS: Final[Mapping[str, str]] = {
     "with": "jid-single",
@@ -25,6 +29,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "before-id": "text-single",
     "after-id": "text-single",
     "ids": "list-multi",
+    FULL_TEXT: "text-single",
 }
 
 
@@ -44,6 +49,7 @@ class ArchiveQuery:
     after: EventId | None = None
     backward: bool = False
     flipped: bool = False
+    says: str | None = None
 
 
 def read_query(stanza: Element) -> ArchiveQuery:
@@ -64,6 +70,8 @@ def read_query(stanza: Element) -> ArchiveQuery:
     ids = tuple(dict.fromkeys(EventId(value) for value in values.get("ids", ()) if value))
     if len(ids) > MAX_PAGE:
         raise Problem("policy-violation", f"At most {MAX_PAGE} ids at a time")
+    if ids and _first(values, FULL_TEXT):
+        raise Problem("feature-not-implemented", "Messages are asked for by id or by words, not by both")
     return ArchiveQuery(
         query_id=query.get("queryid"),
         with_jid=_first(values, "with"),
@@ -77,6 +85,7 @@ def read_query(stanza: Element) -> ArchiveQuery:
         after=after,
         backward=backward,
         flipped=query.child("flip-page", MAM_NS) is not None,
+        says=_first(values, FULL_TEXT),
     )
 
 

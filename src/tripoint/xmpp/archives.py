@@ -33,13 +33,16 @@ class Archived:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a request asks about: after one position, up to another, by these writers, between these times."""
+    """What a request asks about: after one position, up to another, by these writers, between these times.
+
+    `says`: what only the history query narrows by."""
 
     after: int
     upto: int
     senders: tuple[UserId, ...] | None
     start_ts_ms: int | None
     end_ts_ms: int | None
+    says: str | None = None
 
     def holds(self, position: int, sender: UserId, ts_ms: int) -> bool:
         return (

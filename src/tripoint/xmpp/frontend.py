@@ -18,8 +18,10 @@ import tripoint.xmpp.muc
 import tripoint.xmpp.pep  # noqa: F401
 from tripoint.accounts.nodes import Nodes
 from tripoint.accounts.ports import Account, AccountService
+from tripoint.accounts.server_bans import banned_text
 from tripoint.core.addresses import is_loopback
 from tripoint.core.ids import ServerName
+from tripoint.core.server_bans import BanIndex, ServerBan, Visitor
 from tripoint.fanout.delivery import Flusher, Outbox
 from tripoint.fanout.hub import Hub
 from tripoint.media.ports import Media
@@ -123,6 +125,7 @@ class XmppFrontEnd:
         self._blocking = BlockPushes(doors, self.users)
         hub.watch_users(self._blocking.user_changed)
         self.resumptions = Resumptions(lambda: self.options, monotonic, self.new_id, self.end_session)
+        accounts.bans.watch(self._banned)
         self._registration = "closed"
         self._run_id = secrets.token_hex(4)
         self._count = 0
@@ -208,6 +211,17 @@ class XmppFrontEnd:
     def gone(self, stream: ClientStream) -> None:
         """A connection is closed."""
         self._connections.gone(stream)
+
+    def _banned(self, ban: ServerBan) -> None:
+        """Close what meets a ban that was just set. spec: docs/mapping.md 9.4"""
+        index, now = BanIndex((ban,)), self._doors.now_ms()
+        for protocol in self._connections.all():
+            names = () if protocol.session is None else (protocol.session.account.name,)
+            if index.of_visitor(Visitor(protocol.address, names), now) is not None:
+                protocol.end("policy-violation", banned_text(ban))
+        for session in self.resumptions.waiting():
+            if index.of_visitor(Visitor("", (session.account.name,)), now) is not None:
+                self.end_session(session)
 
     async def begin_session(
         self,

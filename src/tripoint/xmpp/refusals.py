@@ -54,6 +54,7 @@ REFUSALS: Final[dict[Refusal, str | tuple[str, str]]] = {
     Refusal.POWER_TOO_LOW: "forbidden",
     Refusal.RANK_IMPOSSIBLE: "not-allowed",
     Refusal.SAME_POWER: "not-allowed",
+    Refusal.NO_AUTHORITY: "not-allowed",
     Refusal.CANNOT_SPEAK: "forbidden",
     Refusal.SLOW_MODE: ("policy-violation", "wait"),  # spec: XEP-0500 6
     Refusal.SERVER_DENIED: "forbidden",
@@ -92,6 +93,9 @@ ACCOUNT_REFUSALS: Final[dict[AccountRefusal, str | tuple[str, str]]] = {
     AccountRefusal.WRONG_CREDENTIALS: "not-authorized",
     AccountRefusal.DEACTIVATED: "forbidden",
     AccountRefusal.LOCKED: "forbidden",
+    AccountRefusal.BANNED: "forbidden",
+    AccountRefusal.TOO_MANY_BANS: "resource-constraint",
+    AccountRefusal.BAD_VHOST: "not-acceptable",
     AccountRefusal.GUESTS_OFF: "not-allowed",
     AccountRefusal.TOO_MANY_GUESTS: "resource-constraint",
     AccountRefusal.UNKNOWN_TOKEN: "not-authorized",
@@ -139,6 +143,8 @@ NODE_REFUSALS: Final[dict[NodeRefusal, tuple[str, str, str]]] = {
 _SASL: Final[dict[AccountRefusal, str]] = {
     AccountRefusal.DEACTIVATED: "account-disabled",
     AccountRefusal.LOCKED: "account-disabled",
+    # docs/mapping.md 18.3: as for an account that is suspended
+    AccountRefusal.BANNED: "account-disabled",
     AccountRefusal.RATE_LIMITED: "temporary-auth-failure",
     AccountRefusal.SERVER_BUSY: "temporary-auth-failure",
     AccountRefusal.TLS_REQUIRED: "encryption-required",

@@ -60,6 +60,10 @@ class Resumptions:
         """How many sessions wait for their client."""
         return len(self._until)
 
+    def waiting(self) -> list[XmppSession]:
+        """The sessions without a connection."""
+        return [self._sessions[sm_id] for sm_id in self._until]
+
     def begin(self, session: XmppSession, outbox: Outbox, *, resumable: bool, wished_s: int | None) -> Managed:
         """Stream management for a session. `wished_s`: how long it should wait, at most; ours is the bound."""
         options = self._options()
@@ -123,5 +127,5 @@ class Resumptions:
 
     def end_all(self) -> None:
         """The server stops: nobody can come back."""
-        for sm_id in list(self._until):
-            self._end(self._sessions[sm_id])
+        for session in self.waiting():
+            self._end(session)

@@ -14,6 +14,7 @@ import structlog
 from tripoint.accounts.ports import Account
 from tripoint.accounts.refusals import AccountRefused
 from tripoint.accounts.sasl import CheckPassword, NeedCredentials
+from tripoint.accounts.server_bans import banned_text
 from tripoint.fanout.delivery import ByteWriter, Outbox
 from tripoint.xmpp.acks import HandledTooMuch
 from tripoint.xmpp.c2s.registration import answer_registration
@@ -80,7 +81,11 @@ class ClientStream:
         self.since = self.heard_at = front.monotonic()
         self.pinged_at: float | None = None
         refused = front.admit(self)
-        if refused is not None:
+        banned = front.accounts.bans.of_address(address)
+        if banned is not None:
+            # spec: docs/mapping.md 9.4
+            self.act(connection.fail("policy-violation", banned_text(banned)))
+        elif refused is not None:
             self.act(connection.fail("resource-constraint", refused))
 
     def receive(self, data: bytes) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from tripoint.core.errors import PeerError
 from tripoint.core.event import Event
-from tripoint.core.ids import EventId, RoomId
+from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.core.in_words import is_spoken
 from tripoint.irc import numerics as n
 from tripoint.irc.entrance import is_closed_to
@@ -81,7 +81,7 @@ async def chathistory(session: IrcSession, line: Line) -> None:
         await _targets(session, params[0], params[1], limit)
         return
     references = [_reference(asked, params[0], word) for word in params[1:-1]]
-    place = await _place(session, asked, params[0])
+    place = await place_for(session, asked, params[0])
     lines: list[Tagged] = []
     if place is not None:
         try:
@@ -108,7 +108,7 @@ def _reference(asked: str, target: str, word: str) -> Reference | None:
 # --- which room ----------------------------------------------------------------------------------------
 
 
-async def _place(session: IrcSession, asked: str, target: str) -> Place | None:
+async def place_for(session: IrcSession, asked: str, target: str) -> Place | None:
     """The room that a channel name or nick stands for; None where nothing was ever said to somebody.
 
     Raises Failed(INVALID_TARGET) for what does not exist or may not be read: the two look the same.
@@ -138,27 +138,32 @@ async def _page(
     session: IrcSession, asked: str, place: Place, references: list[Reference | None], limit: int
 ) -> list[Tagged]:
     """The lines of one page, oldest first. Where the room was replaced, the page goes on in the one before (21.4)."""
-    chain = await open_chain(
-        session.reader, place.room_id, session.user_id, lambda older: not is_closed_to(older, session)
-    )
+    chain = await chain_of(session, place)
     at = [await _bounds(chain, reference) for reference in references if reference is not None]
     begin, now = chain.beginning, chain.now
     if asked == "BEFORE":
-        return await _window(session, place, chain, begin, at[0].high, Direction.BACKWARD, limit)
+        return await window(session, place, chain, begin, at[0].high, Direction.BACKWARD, limit)
     if asked == "AFTER":
-        return await _window(session, place, chain, at[0].low, now, Direction.FORWARD, limit)
+        return await window(session, place, chain, at[0].low, now, Direction.FORWARD, limit)
     if asked == "LATEST":
-        return await _window(session, place, chain, at[0].low if at else begin, now, Direction.BACKWARD, limit)
+        return await window(session, place, chain, at[0].low if at else begin, now, Direction.BACKWARD, limit)
     if asked == "AROUND":
-        older = await _window(session, place, chain, begin, at[0].high, Direction.BACKWARD, limit // 2)
+        older = await window(session, place, chain, begin, at[0].high, Direction.BACKWARD, limit // 2)
         # What the older half did not need is for the newer one, which begins with what was named.
         rest = max(1, limit - len(older))
-        return older + await _window(session, place, chain, at[0].high, now, Direction.FORWARD, rest)
+        return older + await window(session, place, chain, at[0].high, now, Direction.FORWARD, rest)
     first, second = at
     # spec: chathistory BETWEEN: counted from the first selector, "forwards or backwards in time".
     if all(low <= high for low, high in zip(first.low, second.high, strict=True)):
-        return await _window(session, place, chain, first.low, second.high, Direction.FORWARD, limit)
-    return await _window(session, place, chain, second.low, first.high, Direction.BACKWARD, limit)
+        return await window(session, place, chain, first.low, second.high, Direction.FORWARD, limit)
+    return await window(session, place, chain, second.low, first.high, Direction.BACKWARD, limit)
+
+
+async def chain_of(session: IrcSession, place: Place) -> Chain:
+    """The room and those before it, as far as they are open."""
+    return await open_chain(
+        session.reader, place.room_id, session.user_id, lambda older: not is_closed_to(older, session)
+    )
 
 
 async def _bounds(chain: Chain, reference: Reference) -> Bounds:
@@ -168,19 +173,36 @@ async def _bounds(chain: Chain, reference: Reference) -> Bounds:
     return Bounds(await chain.before_time(reference.ts_ms + 1), await chain.before_time(reference.ts_ms))
 
 
-async def _window(
-    session: IrcSession, place: Place, chain: Chain, after: Cut, upto: Cut, direction: Direction, limit: int
+async def window(
+    session: IrcSession,
+    place: Place,
+    chain: Chain,
+    after: Cut,
+    upto: Cut,
+    direction: Direction,
+    limit: int,
+    *,
+    play: bool | None = None,
+    senders: tuple[UserId, ...] | None = None,
+    says: str | None = None,
 ) -> list[Tagged]:
-    """Up to `limit` lines of what was said after one cut and up to another; an event's lines stay together."""
+    """Up to `limit` lines of what happened after one cut and up to another; an event's lines stay together.
+
+    `play`: with what is no message; None: if the client reads it. `senders` and `says` narrow as in HistoryQuery.
+    """
     if limit < 1:
         return []
+    if play is None:
+        play = PLAYBACK in session.caps
     query = HistoryQuery(
         room_id=place.room_id,
         viewer=session.user_id,
         direction=direction,
-        types=played_types(direct=place.peer is not None) if PLAYBACK in session.caps else None,
+        types=played_types(direct=place.peer is not None) if play else None,
         spoken=True,
-        with_replaced=PLAYBACK in session.caps,
+        senders=senders,
+        says=says,
+        with_replaced=play,
         limit=limit,
     )
     gone: dict[EventId, Event] = {}
@@ -247,7 +269,7 @@ async def _targets(session: IrcSession, first: str, second: str, limit: int) -> 
         if newest != room_id and memberships.get(newest) == "join":
             continue  # it is a part of that one's history
         await asyncio.sleep(0)  # hundreds of rooms: others have their turn in between
-        place = await _known_place(session, room_id)
+        place = await known_place(session, room_id)
         said_ts_ms = None if place is None else await _last_said(session, place)
         if place is not None and said_ts_ms is not None and min(start, end) < said_ts_ms < max(start, end):
             found.append((said_ts_ms, place.name))
@@ -270,7 +292,7 @@ def _target_time(word: str) -> int:
         raise Failed("INVALID_PARAMS", "TARGETS", echo(word), text=str(error)) from None
 
 
-async def _known_place(session: IrcSession, room_id: RoomId) -> Place | None:
+async def known_place(session: IrcSession, room_id: RoomId) -> Place | None:
     """A joined room as something that can be asked for; None for one that cannot."""
     room = await session.reader.room(room_id)
     if room.encrypted:
@@ -299,8 +321,6 @@ async def _last_said(session: IrcSession, place: Place) -> int | None:
         said = said_lines(session, where, item, former_mask(session, item, None))
         return item.event.origin_server_ts if said else None
 
-    chain = await open_chain(
-        session.reader, place.room_id, session.user_id, lambda older: not is_closed_to(older, session)
-    )
+    chain = await chain_of(session, place)
     page = await chain.gather(query, chain.beginning, chain.now, show)
     return page.items[0] if page.items else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from tripoint.accounts.ports import Account
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.irc import numerics as n
+from tripoint.irc.connection import NO_CODES
 from tripoint.irc.identify import register_as
 from tripoint.irc.names import is_nick
 from tripoint.irc.refusals import Failed, IrcRefused
@@ -20,7 +21,7 @@ from tripoint.irc.wire import Line
 
 @command("CAP", min_params=1, spec="IRCv3 capability-negotiation")
 async def cap(session: IrcSession, line: Line) -> None:
-    """CAP is legal at any time."""
+    """CAP <subcommand> [:<capabilities>]: ask for capabilities; LS, LIST, REQ and END."""
     negotiation = session.negotiation
     negotiation.nick = session.nick
     for step in negotiation.cap(line):
@@ -31,7 +32,7 @@ async def cap(session: IrcSession, line: Line) -> None:
 
 @command("AUTHENTICATE", min_params=1, spec="IRCv3 sasl-3.1")
 async def authenticate(session: IrcSession, line: Line) -> None:
-    """Changing the account by SASL is not possible on a live session: 907, as sasl-3.2 allows."""
+    """AUTHENTICATE <mechanism>: log in, before the connection is registered. Later, ask NickServ."""
     if session.account.guest:
         text = "SASL is for the start of a connection; use /msg NickServ IDENTIFY, or reconnect"
         raise IrcRefused(n.ERR_SASLFAIL, text)
@@ -40,13 +41,13 @@ async def authenticate(session: IrcSession, line: Line) -> None:
 
 @command("PASS", spec="RFC2812 3.1.1")
 async def pass_(session: IrcSession, line: Line) -> None:
-    """PASS is for the start of a connection."""
+    """PASS <account>:<password>: log in, at the start of a connection."""
     raise IrcRefused(n.ERR_ALREADYREGISTERED, "You may not reregister")
 
 
 @command("USER", spec="RFC2812 3.1.3")
 async def user(session: IrcSession, line: Line) -> None:
-    """USER is for the start of a connection."""
+    """USER <name> 0 * :<real name>: at the start of a connection."""
     raise IrcRefused(n.ERR_ALREADYREGISTERED, "You may not reregister")
 
 
@@ -90,6 +91,14 @@ async def register(session: IrcSession, line: Line) -> None:
         session.reply("REGISTER", "SUCCESS", account.name, "Account successfully registered")
 
     await register_as(session, fold(name), line.params[2], made)
+
+
+@command("VERIFY", min_params=2, spec="IRCv3 account-registration")
+async def verify(session: IrcSession, line: Line) -> None:
+    """VERIFY <account> <code>: refused. Accounts need no verification here."""
+    if not session.account.guest:
+        raise Failed("ALREADY_AUTHENTICATED", session.account.name, text="You are already logged in")
+    raise Failed("INVALID_CODE", echo(line.params[0]), text=NO_CODES)
 
 
 @command("QUIT", cost=0, spec="RFC2812 3.1.7")

@@ -22,7 +22,8 @@ from tripoint.irc.projection import RANK_OF_MODE, TEXT_RULES_OF_MODE, channel_ar
 from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.session import IrcSession, echo
-from tripoint.irc.tables import MAX_MODES, fold
+from tripoint.irc.tables import MAX_MODES
+from tripoint.irc.user_modes import user_mode
 from tripoint.irc.wire import Line
 from tripoint.rooms.commands import Secret, SendState, SetListed, SetPassword, SetRanks
 from tripoint.rooms.refusals import Refusal, Refused
@@ -70,7 +71,7 @@ async def mode(session: IrcSession, line: Line) -> None:
     """MODE <channel|nick> [<modes> [<argument>...]]."""
     target = line.params[0]
     if not target.startswith("#"):
-        _user_mode(session, line)
+        user_mode(session, line)
         return
     channel = session.network.channels.named(target)
     if channel is None or channel.room_id not in session.channels:
@@ -84,21 +85,7 @@ async def mode(session: IrcSession, line: Line) -> None:
         for letter in dict.fromkeys(change.letter for change in changes):
             show_list(session, channel, letter)
         return
-    await _apply(session, session.channel_named(target), changes)
-
-
-def _user_mode(session: IrcSession, line: Line) -> None:
-    """+i is always on: nobody can list strangers here. Clients ask for it as they connect; others are unknown."""
-    if fold(line.params[0]) != fold(session.nick):
-        user_id = session.names.user(line.params[0])
-        if user_id is None:
-            raise IrcRefused(n.ERR_NOSUCHNICK, echo(line.params[0]), Refusal.NO_SUCH_USER.value)
-        raise IrcRefused(n.ERR_USERSDONTMATCH, "Cant change mode for other users")
-    wished = line.param(1)
-    if wished and wished.strip("+-i"):
-        raise IrcRefused(n.ERR_UMODEUNKNOWNFLAG, "Unknown MODE flag")
-    if not wished or "-" in wished:
-        session.numeric(n.RPL_UMODEIS, "+i")
+    await apply_changes(session, session.channel_named(target), changes)
 
 
 def _show_modes(session: IrcSession, channel: Channel) -> None:
@@ -109,7 +96,7 @@ def _show_modes(session: IrcSession, channel: Channel) -> None:
     session.numeric(n.RPL_CREATIONTIME, channel.name, str(room.created_ts_ms // 1000))
 
 
-async def _apply(session: IrcSession, channel: Channel, changes: list[Change]) -> None:
+async def apply_changes(session: IrcSession, channel: Channel, changes: list[Change]) -> None:
     """Ranks and levels first, as one event; then the rest in the order in which it was asked for."""
     ranks: list[Change] = []
     levels: list[Change] = []

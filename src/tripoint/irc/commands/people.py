@@ -10,17 +10,18 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from tripoint.core.ids import UserId
+from tripoint.core.ids import UserId, server_of
 from tripoint.core.power import Rank
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
 from tripoint.irc.events import rank_shown
+from tripoint.irc.operators import Privilege
 from tripoint.irc.projection import prefix, shown_rank
 from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.render import cut, one_line
 from tripoint.irc.session import IrcSession, echo
-from tripoint.irc.tables import AWAYLEN, MAX_TARGETS, fold
+from tripoint.irc.tables import AWAYLEN, BOT_MODE, MAX_TARGETS, fold
 from tripoint.irc.telling import away_text
 from tripoint.irc.wire import Line
 from tripoint.rooms.commands import SetProfile
@@ -45,13 +46,16 @@ class WhoRow(Struct, frozen=True):
 
 @command("WHO", spec="RFC2812 3.6.1, IRCv3 whox")
 async def who(session: IrcSession, line: Line) -> None:
-    """WHO <mask> [%<fields>[,<token>]]."""
+    """WHO <mask> [o] [%<fields>[,<token>]]: who somebody is, or is in a channel; with o the operators among them."""
     mask = line.param(0, "*")
+    operators = line.param(1).partition("%")[0] == "o"
     fields, _, token = line.param(1).partition("%")[2].partition(",")
     whox = "%" in line.param(1)
     if "t" in fields and not re.fullmatch(r"\d{1,3}", token):
         token = "0"
     for row in await _who_rows(session, mask):
+        if operators and not session.names.who(row.user_id).operator:
+            continue
         if whox:
             session.numeric(n.RPL_WHOSPCRPL, *_whox_words(session, row, fields, token))
         else:
@@ -107,6 +111,9 @@ def _channel_row(session: IrcSession, channel: Channel, user_id: UserId) -> WhoR
 def _flags(session: IrcSession, user_id: UserId, rank: Rank) -> str:
     """``H`` here, ``G`` gone; then the prefixes.  spec: docs/mapping.md 4.7: offline members show G."""
     here = "H" if session.reader.presence(user_id).presence == "online" else "G"
+    who = session.names.who(user_id)
+    # spec: RFC2812 3.6.1: "*" for operators; IRCv3 bot-mode: the letter of BOT.
+    here += ("*" if who.operator else "") + (BOT_MODE if who.bot else "")
     return here + (prefix(rank, multi="multi-prefix" in session.caps) if rank_shown(rank) else "")
 
 
@@ -164,8 +171,17 @@ async def _whois_one(session: IrcSession, user_id: UserId) -> None:
     for at in range(0, len(shared), 2):
         words = [prefix(shown_rank(c.room, user_id), multi=multi) + c.name for c in shared[at : at + 2]]
         session.numeric(n.RPL_WHOISCHANNELS, nick, " ".join(words))
-    session.numeric(n.RPL_WHOISSERVER, nick, names.server, session.network.title)
-    account = names.account(user_id)
+    home = server_of(user_id)
+    title = session.network.title if home == names.server else "another server"
+    session.numeric(n.RPL_WHOISSERVER, nick, home, title)
+    who = names.who(user_id)
+    live = list(session.network.sessions.of(user_id))
+    operator = next((other.operator for other in live if other.operator is not None), None)
+    if operator is not None:
+        session.numeric(n.RPL_WHOISOPERATOR, nick, operator.title)
+    if who.bot:
+        session.numeric(n.RPL_WHOISBOT, nick, f"is a bot on {session.network.title}")
+    account = who.account
     if account is not None:
         session.numeric(n.RPL_WHOISACCOUNT, nick, account, "is logged in as")
     # spec: docs/mapping.md 17.4: who somebody is on the other protocols.
@@ -174,7 +190,8 @@ async def _whois_one(session: IrcSession, user_id: UserId) -> None:
     away = away_text(presence.presence, presence.status_msg)
     if away is not None:
         session.numeric(n.RPL_AWAY, nick, away)
-    live = list(session.network.sessions.of(user_id))
+    if live and (user_id == session.user_id or session.has(Privilege.LOOK)):
+        _whois_connections(session, nick, live)
     if live:
         now = session.network.now_ms()
         idle = (now - max(other.active_ts_ms for other in live)) // 1000
@@ -184,17 +201,22 @@ async def _whois_one(session: IrcSession, user_id: UserId) -> None:
             session.numeric(n.RPL_WHOISSECURE, nick, "is using a secure connection")
 
 
+def _whois_connections(session: IrcSession, nick: str, live: list[IrcSession]) -> None:
+    """What only the user and operators see: where the connections come from.  spec: docs/mapping.md 17.4"""
+    for address in dict.fromkeys(other.address for other in live):
+        session.numeric(n.RPL_WHOISACTUALLY, nick, address, "is actually using host")
+    modes = "".join(sorted({letter for other in live for letter in other.modes} | {"i"}))
+    session.numeric(n.RPL_WHOISMODES, nick, f"is using modes +{modes}")
+
+
 @command("AWAY", spec="RFC2812 4.1, IRCv3 away-notify")
 async def away(session: IrcSession, line: Line) -> None:
-    """AWAY [:<text>]. Without text: back again.  spec: docs/mapping.md 13.6"""
-    text = cut(one_line(line.param(0)), AWAYLEN)
-    session.away = text or None
-    presence = session.network.presence
-    if text:
-        presence.set(session.user_id, session.id, "unavailable", text)
+    """AWAY [:<text>]: be away, for this reason; without one, be back.  spec: docs/mapping.md 13.6"""
+    session.away = cut(one_line(line.param(0)), AWAYLEN) or None
+    session.network.presence.set(session.user_id, session.id, *session.presence)
+    if session.away:
         session.numeric(n.RPL_NOWAWAY, "You have been marked as being away")
     else:
-        presence.set(session.user_id, session.id, "online", None)
         session.numeric(n.RPL_UNAWAY, "You are no longer marked as being away")
 
 

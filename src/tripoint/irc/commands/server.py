@@ -1,6 +1,6 @@
-"""About the server: PING, PONG, MOTD, LUSERS, VERSION, LIST.
+"""About the server: PING, PONG, MOTD, LUSERS, VERSION, ISUPPORT, LIST.
 
-spec: RFC2812 3.4, 3.7, 3.2.6; Modern IRC "LIST message", ELIST; docs/mapping.md 6.1.
+spec: RFC2812 3.4, 3.7, 3.2.6; IRCv3 extended-isupport; Modern IRC "LIST message", ELIST; docs/mapping.md 6.1.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from tripoint.irc.events import topic_text
 from tripoint.irc.names import channel_of_alias
 from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.registry import command
+from tripoint.irc.servers import check_server
 from tripoint.irc.session import IrcSession
 from tripoint.irc.tables import fold
 from tripoint.irc.welcome import show_isupport, show_lusers, show_motd, version
@@ -26,7 +27,7 @@ MAX_LIST = 2000
 
 @command("PING", cost=0, spec="RFC2812 3.7.2")
 async def ping(session: IrcSession, line: Line) -> None:
-    """PING <token>."""
+    """PING <token>: answered with PONG and the token."""
     if not line.param(0):
         raise IrcRefused(n.ERR_NOORIGIN, "No origin specified")
     session.reply("PONG", session.names.server, line.params[0])
@@ -34,26 +35,35 @@ async def ping(session: IrcSession, line: Line) -> None:
 
 @command("PONG", cost=0, spec="RFC2812 3.7.3")
 async def pong(session: IrcSession, line: Line) -> None:
-    """Any line shows that the client lives; there is nothing to answer."""
+    """PONG <token>: the answer to a PING. Any line shows that the client lives; there is nothing to answer."""
 
 
 @command("MOTD", cost=2, spec="RFC2812 3.4.1")
 async def motd(session: IrcSession, line: Line) -> None:
-    """MOTD."""
+    """MOTD [<server>]: the message of the day."""
+    check_server(session, line.param(0))
     show_motd(session)
 
 
 @command("LUSERS", cost=2, spec="RFC2812 3.4.2")
 async def lusers(session: IrcSession, line: Line) -> None:
-    """LUSERS: counts of this server."""
+    """LUSERS [<mask> [<server>]]: counts of this server."""
+    check_server(session, line.param(1))
     show_lusers(session)
 
 
 @command("VERSION", cost=2, spec="RFC2812 3.4.3")
 async def show_version(session: IrcSession, line: Line) -> None:
-    """VERSION: 351, then what the server supports."""
+    """VERSION [<server>]: which version runs here, and what it supports."""
+    check_server(session, line.param(0))
     text = "one room, three protocols"
     session.numeric(n.RPL_VERSION, version(), session.names.server, text)
+    show_isupport(session)
+
+
+@command("ISUPPORT", cost=2, spec="IRCv3 extended-isupport")
+async def isupport(session: IrcSession, line: Line) -> None:
+    """ISUPPORT: what the server supports."""
     show_isupport(session)
 
 
@@ -62,7 +72,11 @@ Condition = Callable[[PublicRoom, str], bool]
 
 @command("LIST", cost=4, spec="RFC2812 3.2.6, Modern IRC LIST")
 async def list_(session: IrcSession, line: Line) -> None:
-    """LIST [<channels or ELIST conditions>]: the rooms in a directory; `*:remote.org` asks another server."""
+    """LIST [<channel or condition>{,<channel or condition>}]: the channels in the directory.
+
+    Conditions: <n and >n members, C<n and C>n minutes old, T<n and T>n minutes since the topic was set, masks, and
+    masks behind an exclamation mark. *:remote.org asks another server.
+    """
     text, names = line.param(0), session.names
     remote = remote_server(text, names.server)
     if remote is not None:

@@ -1,4 +1,4 @@
-"""NS and CS: what goes to a service and to nobody else, whatever their nicks are.
+"""NS, CS, OS and HS: what goes to a service and to nobody else, whatever their nicks are.
 
 Importing this declares what the services can do.
 spec: docs/mapping.md 18.1.  Read next: tripoint/irc/services.py.
@@ -6,34 +6,58 @@ spec: docs/mapping.md 18.1.  Read next: tripoint/irc/services.py.
 
 from __future__ import annotations
 
-from tripoint.irc import chanserv, nickserv, polls
+from tripoint.irc import chanserv, hostserv, nickserv, operserv, polls
 from tripoint.irc.registry import command
 from tripoint.irc.services import service
 from tripoint.irc.session import IrcSession
 from tripoint.irc.wire import Line
 
-__all__ = ["chanserv", "nickserv", "polls"]
+__all__ = ["chanserv", "hostserv", "nickserv", "operserv", "polls"]
 
 
 @command("NS", min_params=1, cost=2, spec="docs/mapping.md 18.1")
 async def ns(session: IrcSession, line: Line) -> None:
-    """NS <command> [<word>...]: as PRIVMSG NickServ."""
+    """NS <command> [<word>...]: ask NickServ, which keeps accounts; NS HELP lists what it knows."""
     await service(session, "NickServ", " ".join(line.params))
 
 
 @command("NICKSERV", min_params=1, cost=2, spec="docs/mapping.md 18.1")
 async def nickserv_(session: IrcSession, line: Line) -> None:
-    """The same, under the name by which some clients send it."""
+    """NICKSERV <command> [<word>...]: the same as NS."""
     await service(session, "NickServ", " ".join(line.params))
 
 
 @command("CS", min_params=1, cost=2, spec="docs/mapping.md 18.1")
 async def cs(session: IrcSession, line: Line) -> None:
-    """CS <command> [<word>...]: as PRIVMSG ChanServ."""
+    """CS <command> [<word>...]: ask ChanServ, which keeps channels; CS HELP lists what it knows."""
     await service(session, "ChanServ", " ".join(line.params))
 
 
 @command("CHANSERV", min_params=1, cost=2, spec="docs/mapping.md 18.1")
 async def chanserv_(session: IrcSession, line: Line) -> None:
-    """The same, under the name by which some clients send it."""
+    """CHANSERV <command> [<word>...]: the same as CS."""
     await service(session, "ChanServ", " ".join(line.params))
+
+
+@command("OS", min_params=1, cost=2, spec="docs/mapping.md 18.4")
+async def os(session: IrcSession, line: Line) -> None:
+    """OS <command> [<word>...]: ask OperServ, which is for operators of this server; OS HELP lists what it knows."""
+    await service(session, "OperServ", " ".join(line.params))
+
+
+@command("OPERSERV", min_params=1, cost=2, spec="docs/mapping.md 18.4")
+async def operserv_(session: IrcSession, line: Line) -> None:
+    """OPERSERV <command> [<word>...]: the same as OS."""
+    await service(session, "OperServ", " ".join(line.params))
+
+
+@command("HS", min_params=1, cost=2, spec="docs/mapping.md 18.4")
+async def hs(session: IrcSession, line: Line) -> None:
+    """HS <command> [<word>...]: ask HostServ, which keeps hosts behind nicks; HS HELP lists what it knows."""
+    await service(session, "HostServ", " ".join(line.params))
+
+
+@command("HOSTSERV", min_params=1, cost=2, spec="docs/mapping.md 18.4")
+async def hostserv_(session: IrcSession, line: Line) -> None:
+    """HOSTSERV <command> [<word>...]: the same as HS."""
+    await service(session, "HostServ", " ".join(line.params))

@@ -10,6 +10,7 @@ from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.core.message import EVERYBODY, call_everybody, edit_content, edit_in
 from tripoint.core.relations import NOTHING
 from tripoint.irc import numerics as n
+from tripoint.irc.mass import is_mass, say_to_all
 from tripoint.irc.messages import (
     EDIT_CAPABILITY,
     EDIT_TAG,
@@ -39,13 +40,16 @@ _ACTION = "\x01ACTION "
 
 @command("PRIVMSG", spec="RFC2812 3.3.1")
 async def privmsg(session: IrcSession, line: Line) -> None:
-    """PRIVMSG <target>{,<target>} :<text>."""
+    """PRIVMSG <target>{,<target>} :<text>: say something to channels and people.
+
+    Operators also say it to everybody by $$<server mask>, or by $#<host mask>.
+    """
     await _speak(session, line)
 
 
 @command("NOTICE", spec="RFC2812 3.3.2")
 async def notice(session: IrcSession, line: Line) -> None:
-    """NOTICE <target>{,<target>} :<text>. Refusals are told as for PRIVMSG (MAPPING 25)."""
+    """NOTICE <target>{,<target>} :<text>: as PRIVMSG, of something that asks for no answer."""
     await _speak(session, line)
 
 
@@ -85,11 +89,23 @@ async def _speak_to(session: IrcSession, line: Line, target: str) -> None:
     if is_service(target):
         await service(session, target, text)
         return
-    user_id = await session.user_named(target)
+    if is_mass(target):
+        say_to_all(session, line, target)
+        return
+    user_id = await _recipient(session, target)
     if ctcp:
         _relay_ctcp(session, line.command, user_id, text)
         return
     await _send_direct(session, line, user_id)
+
+
+async def _recipient(session: IrcSession, target: str) -> UserId:
+    """Who has this nick. Raises IrcRefused: 401; 477 where a guest writes to who hears of accounts alone (+R)."""
+    user_id = await session.user_named(target)
+    if session.account.guest and any("R" in other.modes for other in session.network.sessions.of(user_id)):
+        text = "They take messages from accounts alone; log in to write to them"
+        raise IrcRefused(n.ERR_NEEDREGGEDNICK, echo(target), text)
+    return user_id
 
 
 async def _send_direct(session: IrcSession, line: Line, user_id: UserId) -> None:
@@ -116,7 +132,14 @@ async def _direct_room(session: IrcSession, user_id: UserId) -> RoomId:
         usable = room is not None and not room.encrypted and replacement_of(room) is None
         if room is not None and usable and room.membership(user_id) == "join":
             return known
-    done = await session.do(OpenDirect(actor=session.user_id, target=user_id, origin=session.origin()))
+    try:
+        done = await session.do(OpenDirect(actor=session.user_id, target=user_id, origin=session.origin()))
+    except Refused as refused:
+        if refused.refusal is not Refusal.ENCRYPTED:
+            raise
+        # docs/mapping.md 15.4
+        way = f"/msg NickServ PLAINDM {session.names.nick(user_id)} opens an unencrypted one"
+        raise Refused(Refusal.ENCRYPTED, f"{refused.text}; {way}") from refused
     assert done.room_id is not None
     session.direct[user_id] = done.room_id
     await session.network.channels.settled(done.room_id)
@@ -228,7 +251,7 @@ async def _tag(session: IrcSession, line: Line, target: str) -> None:
         room_id = await session.room_named(target)
         user_id = None
     else:
-        user_id = await session.user_named(target)
+        user_id = await _recipient(session, target)
         room_id = await _direct_room(session, user_id)
     reply = reply_target(line.tags)
     reaction, undone = line.tags.get("+draft/react"), line.tags.get("+draft/unreact")
@@ -304,7 +327,7 @@ def _relay_tags(session: IrcSession, line: Line, room_id: RoomId, user_id: UserI
         out = Outgoing(
             [f":{session.mask} TAGMSG {target}"],
             ts_ms=session.network.now_ms(),
-            account=session.names.account(session.user_id),
+            who=session.names.who(session.user_id),
             client_tags=tags,
             requires=int(Audience.TAGS),
         )

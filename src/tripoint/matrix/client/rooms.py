@@ -30,6 +30,7 @@ from tripoint.rooms.commands import (
 from tripoint.rooms.ports import RoomReader, RoomService
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.settings import PASSWORD
+from tripoint.rooms.sweeping import is_swept
 
 _PRESETS = {
     "private_chat": Template.PRIVATE_CHAT,
@@ -181,7 +182,14 @@ class RoomEndpoints:
         target, reason = _target(call)
         room_id = RoomId(call.path["roomId"])
         await self._rooms.do(
-            Kick(actor=call.user_id, origin=Origin(call.session), room_id=room_id, target=target, reason=reason)
+            Kick(
+                actor=call.user_id,
+                origin=Origin(call.session),
+                room_id=room_id,
+                target=target,
+                reason=reason,
+                sweep=is_swept(call.json()),
+            )
         )
         return EMPTY
 
@@ -190,7 +198,14 @@ class RoomEndpoints:
         target, reason = _target(call)
         room_id = RoomId(call.path["roomId"])
         await self._rooms.do(
-            Ban(actor=call.user_id, origin=Origin(call.session), room_id=room_id, target=target, reason=reason)
+            Ban(
+                actor=call.user_id,
+                origin=Origin(call.session),
+                room_id=room_id,
+                target=target,
+                reason=reason,
+                sweep=is_swept(call.json()),
+            )
         )
         return EMPTY
 

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
+from tripoint.core.glob import glob_match
 from tripoint.matrix.depth import MAX_DEPTH, too_deep
 from tripoint.matrix.errors import bad_json, invalid
-from tripoint.rooms.reader import glob_match
 
 DEFAULT_TIMELINE = 10
 MAX_TIMELINE = 1000

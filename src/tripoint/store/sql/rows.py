@@ -12,12 +12,14 @@ from typing import Any
 import orjson
 
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId
+from tripoint.store.sql import device_rows
 from tripoint.store.writes import (
     AddEvent,
     AddStateGroup,
     CompleteStates,
     DropAccount,
     DropRoom,
+    ForgetWordsGone,
     PlaceEvent,
     PutAccount,
     PutAccountData,
@@ -44,11 +46,13 @@ from tripoint.store.writes import (
     PutRoom,
     PutRoomPassword,
     PutRosterItem,
+    PutServerBan,
     PutServerKey,
     PutStagedPdu,
     PutStrippedState,
     PutToken,
     PutUnanswered,
+    PutVhost,
     PutWaitingRedaction,
     ReplaceEventJson,
     StateDelta,
@@ -296,6 +300,7 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR REPLACE INTO unanswered_transactions (server, txn_id, body) VALUES (?,?,?)",
         lambda w: (w.server, w.txn_id, w.body),
     ),
+    ForgetWordsGone: ("DELETE FROM words_gone WHERE number <= ?", lambda w: (w.upto,)),
     PutStagedPdu: (
         "INSERT OR IGNORE INTO staged_pdus (event_id, room_key, origin, json) VALUES (?,?,?,?)",
         lambda w: (w.event_id, w.room_key, w.origin, w.json),
@@ -321,7 +326,17 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR IGNORE INTO media_links (link, server, media_id, subject, filename) VALUES (?,?,?,?,?)",
         lambda w: (w.link, w.server, w.media_id, w.subject, w.filename),
     ),
+    PutServerBan: (
+        "INSERT OR REPLACE INTO server_bans (kind, mask, reason, setter, created_ts_ms, expires_ts_ms)"
+        " VALUES (?,?,?,?,?,?)",
+        lambda w: (w.kind, w.mask, w.reason, w.setter, w.created_ts_ms, w.expires_ts_ms),
+    ),
+    PutVhost: (
+        "INSERT OR REPLACE INTO vhosts (user_id, host, state) VALUES (?,?,?)",
+        lambda w: (w.user_id, w.host, w.state),
+    ),
     PutMeta: ("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", lambda w: (w.key, w.value)),
+    **device_rows.PUT,
 }
 
 # Kind of write -> (the field that is None to delete, statement, row).
@@ -383,6 +398,11 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "DELETE FROM missed_rooms WHERE server = ? AND room_key = ?",
         lambda w: (w.server, w.room_key),
     ),
+    PutName: (
+        "value",
+        "DELETE FROM names WHERE kind = ? AND scope = ? AND key = ?",
+        lambda w: (w.kind, w.scope, w.key),
+    ),
     PutUnanswered: (
         "txn_id",
         "DELETE FROM unanswered_transactions WHERE server = ?",
@@ -394,7 +414,14 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         lambda w: (w.server, w.media_id),
     ),
     PutMediaLink: ("server", "DELETE FROM media_links WHERE link = ?", lambda w: (w.link,)),
+    PutServerBan: (
+        "setter",
+        "DELETE FROM server_bans WHERE kind = ? AND mask = ?",
+        lambda w: (w.kind, w.mask),
+    ),
+    PutVhost: ("host", "DELETE FROM vhosts WHERE user_id = ?", lambda w: (w.user_id,)),
     PutStagedPdu: ("room_key", "DELETE FROM staged_pdus WHERE event_id = ?", lambda w: (w.event_id,)),
+    **device_rows.DELETE,
 }
 
 _DROP_ROOM = tuple(
@@ -431,7 +458,7 @@ _DROP_ACCOUNT = tuple(
         "memberships",
         "receipts",
     )
-)
+) + tuple(f"DELETE FROM {table} WHERE {column} = ?" for table, column in device_rows.OF_ACCOUNT)
 
 
 class _Gathered:
@@ -472,9 +499,13 @@ class _Gathered:
         self._rows = {}
 
     def drop(self, statements: Sequence[str], key: int | UserId) -> None:
+        self.run([(statement, (key,)) for statement in statements])
+
+    def run(self, statements: Sequence[tuple[str, Row]]) -> None:
+        """Statements that must come after all that was written before them."""
         self.flush()
-        for statement in statements:
-            self._connection.execute(statement, (key,))
+        for statement, row in statements:
+            self._connection.execute(statement, row)
 
 
 def _complete(connection: sqlite3.Connection, write: CompleteStates) -> None:
@@ -500,6 +531,8 @@ def execute(connection: sqlite3.Connection, units: Sequence[Sequence[Write]]) ->
                 _complete(connection, write)
             elif isinstance(write, DropAccount):
                 gathered.drop(_DROP_ACCOUNT, write.user_id)
+            elif (statements := device_rows.drops(write)) is not None:
+                gathered.run(statements)
             else:
                 gathered.add(write)
     gathered.flush()

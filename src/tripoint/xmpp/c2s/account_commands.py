@@ -6,14 +6,16 @@ spec: XEP-0050; docs/mapping.md 16.4, 18.1 (each is a NickServ command too)
 from typing import Final
 
 from tripoint.core.vendor import NS
-from tripoint.rooms.commands import AllowInvites
+from tripoint.rooms.commands import AllowInvites, OpenDirect
 from tripoint.xmpp.adhoc import Ask, Fields, Told, adhoc, field, one
-from tripoint.xmpp.jid import Jid
+from tripoint.xmpp.c2s.direct import PLAIN_DIRECT
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At
 from tripoint.xmpp.session import XmppSession
 
 INVITES_NODE: Final = NS + "#invites"
+PLAIN_DIRECT_NODE: Final = NS + "#plaindm"
 SESSIONS_NODE: Final = NS + "#sessions"
 MAX_SHOWN: Final = 50
 _SHOW: Final = ""
@@ -31,6 +33,21 @@ async def invites(session: XmppSession, jid: Jid, fields: Fields | None) -> Ask 
     allowed = wish in ("1", "true")
     await session.doors.rooms.do(AllowInvites(actor=session.user_id, allowed=allowed))
     return Told("You take invitations" if allowed else "You take no invitations now")
+
+
+@adhoc(PLAIN_DIRECT_NODE, PLAIN_DIRECT, at=At.SERVER, spec="docs/mapping.md 15.4")
+async def plain_direct(session: XmppSession, jid: Jid, fields: Fields | None) -> Ask | Told:
+    """A conversation that XMPP can show, beside one that is end-to-end encrypted."""
+    if fields is None:
+        return Ask(PLAIN_DIRECT, field("jid", "jid-single", "With whom", required=True))
+    try:
+        target = parse_user_jid(parse_jid(one(fields, "jid")).bare, session.doors.domains)
+    except InvalidJid:
+        raise Problem("jid-malformed", "That is not an address") from None
+    if target is None:
+        raise Problem("item-not-found", "That is nobody's address")
+    await session.doors.rooms.do(OpenDirect(actor=session.user_id, target=target, plain=True))
+    return Told(f"What you write to {one(fields, 'jid')} from now on goes into an unencrypted conversation")
 
 
 @adhoc(SESSIONS_NODE, "Sessions", at=At.SERVER, spec="docs/mapping.md 4, 18.1")

@@ -14,7 +14,7 @@ from tripoint.rooms.history import BEGINNING, ByPosition, Direction, HistoryItem
 from tripoint.rooms.paging import Gathered, gather
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.xmpp.archive_query import ArchiveQuery, read_query
+from tripoint.xmpp.archive_query import FULL_TEXT_FEATURE, ArchiveQuery, read_query
 from tripoint.xmpp.archives import FORM, Archived, Window, cut_to, metadata_xml, send_page, sizes
 from tripoint.xmpp.c2s.conversation import said
 from tripoint.xmpp.c2s.discovery import refuse_nodes
@@ -30,6 +30,7 @@ from tripoint.xmpp.tables import CLIENT_NS, MAM_EXTENDED_NS, MAM_NS, TOMBSTONE_F
 from tripoint.xmpp.wire import Element, escape_attribute
 
 declare_feature(MAM_EXTENDED_NS, at=(At.ACCOUNT,), spec="XEP-0313 7: ids, flipped pages, metadata")
+declare_feature(FULL_TEXT_FEATURE, at=(At.ACCOUNT,), spec="XEP-0431 2.1")
 declare_feature(TOMBSTONE_FEATURE, at=(At.ACCOUNT,), spec="XEP-0424 4")
 
 # Conversations that are read at most; more than anybody has, and each is looked at for a page over all.
@@ -68,6 +69,7 @@ class _Conversation:
             until=low if backward else high,
             types=_TYPES,
             spoken=True,
+            says=window.says,
             limit=limit,
         )
         return await gather(reader, query, lambda item: self._shown(window, item), sizes(limit), self._related.look_up)
@@ -185,7 +187,7 @@ async def _window(session: XmppSession, asked: ArchiveQuery) -> Window:
     for event_id in (asked.before, asked.before_id):
         if event_id is not None:
             upto = min(upto, (await _item(session, event_id))[1].position - 1)
-    return Window(after, upto, None, asked.start_ts_ms, asked.end_ts_ms)
+    return Window(after, upto, None, asked.start_ts_ms, asked.end_ts_ms, asked.says)
 
 
 async def _item(session: XmppSession, event_id: EventId) -> tuple[RoomId, HistoryItem]:

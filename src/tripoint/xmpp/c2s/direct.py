@@ -7,6 +7,7 @@ from muc/messages.py through send(). What is said of earlier messages is relatin
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Final
 
 import structlog
 
@@ -43,6 +44,8 @@ from tripoint.xmpp.wire import Element, escape_attribute
 log = structlog.get_logger()
 
 _TOLD = frozenset({REACTION, "m.room.redaction"})
+# The command that opens a conversation beside an encrypted one (account_commands.py).
+PLAIN_DIRECT: Final = "Unencrypted conversation"
 # Rooms of two that are looked up once; a busy server has some thousands of them alive.
 _REMEMBERED_PAIRS = 20_000
 # What a user who was away gets at login; the whole of it is in the room's history.
@@ -115,7 +118,14 @@ class DirectMessages:
         room = None if known is None else self._doors.reader.peek(known)
         if known is not None and room is not None and _is_theirs(room, pair):
             return known
-        opened = (await self._doors.rooms.do(OpenDirect(actor=actor, target=target))).room_id
+        try:
+            opened = (await self._doors.rooms.do(OpenDirect(actor=actor, target=target))).room_id
+        except Refused as refused:
+            if refused.refusal is not Refusal.ENCRYPTED:
+                raise
+            # docs/mapping.md 15.4
+            way = f"the command '{PLAIN_DIRECT}' of {self._doors.domains.server} opens an unencrypted one"
+            raise Refused(Refusal.ENCRYPTED, f"{refused.text}; {way}") from refused
         assert opened is not None  # OpenDirect always names one
         if len(self._rooms) >= _REMEMBERED_PAIRS:
             self._rooms.pop(next(iter(self._rooms)))

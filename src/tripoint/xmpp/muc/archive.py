@@ -19,7 +19,7 @@ from tripoint.rooms.paging import Gathered, may_ask_for_history
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.settings import tls_only
-from tripoint.xmpp.archive_query import ArchiveQuery, read_query
+from tripoint.xmpp.archive_query import FULL_TEXT_FEATURE, ArchiveQuery, read_query
 from tripoint.xmpp.archives import FORM, Archived, Window, cut_to, metadata_xml, send_page, sizes
 from tripoint.xmpp.c2s.discovery import refuse_nodes
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
@@ -37,6 +37,7 @@ from tripoint.xmpp.tables import (
 from tripoint.xmpp.wire import Element
 
 declare_feature(MAM_EXTENDED_NS, at=(At.ROOM,), spec="XEP-0313 7: ids, flipped pages, metadata")
+declare_feature(FULL_TEXT_FEATURE, at=(At.ROOM,), spec="XEP-0431 2.1")
 
 @iq("get", MAM_NS, at=(At.ROOM,), feature=MAM_NS, spec="XEP-0313 4.1.5")
 async def form(session: XmppSession, stanza: Element, jid: Jid) -> str:
@@ -154,6 +155,7 @@ class _Stretch:
     senders: tuple[UserId, ...] | None = None
     start_ts_ms: int | None = None
     end_ts_ms: int | None = None
+    says: str | None = None
 
     def within(self, index: int) -> Window:
         """What is in it of one room."""
@@ -177,7 +179,7 @@ async def _window(chain: Chain, asked: ArchiveQuery, senders: tuple[UserId, ...]
         after = later(after, await chain.before_time(asked.start_ts_ms))
     if asked.end_ts_ms is not None:
         upto = earlier(upto, await chain.before_time(asked.end_ts_ms + 1))
-    return _Stretch(after, upto, senders, asked.start_ts_ms, asked.end_ts_ms)
+    return _Stretch(after, upto, senders, asked.start_ts_ms, asked.end_ts_ms, asked.says)
 
 
 class _Relations:
@@ -206,6 +208,7 @@ async def _read(
         viewer=session.user_id,
         direction=Direction.BACKWARD if backward else Direction.FORWARD,
         senders=window.senders,
+        says=window.says,
         limit=limit,
     )
     relations = _Relations(session)

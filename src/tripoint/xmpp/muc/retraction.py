@@ -10,7 +10,7 @@ from tripoint.core.in_words import is_spoken
 from tripoint.core.json_view import text_at
 from tripoint.core.message import edit_in
 from tripoint.rooms.answers import content_now
-from tripoint.rooms.changes import EventCommitted
+from tripoint.rooms.changes import EventCommitted, Swept
 from tripoint.rooms.commands import Origin, Redact
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.refusals import Refusal, Refused
@@ -108,6 +108,18 @@ def tell_redaction(view: MucView, change: EventCommitted) -> None:
     if event.sender == gone.sender:
         view.appear(event.sender)
     view.tell(retraction(view, event, gone, its_id))
+
+
+def tell_swept(view: MucView, change: Swept) -> None:
+    """Everything that somebody said is moderated away at once. docs/mapping.md 9.8
+
+    There is no event for each: nothing of this is in the archive, which has tombstones.
+    """
+    for gone in change.gone:
+        if is_spoken(gone) and edit_in(gone.content) is None:
+            opening = f"<retract xmlns='{RETRACT_NS}' id='{escape_attribute(gone.event_id)}'>"
+            its_id = f"{change.because.event_id}.{gone.event_id}"
+            view.tell(room_message(view.jid, f"{opening}{_moderated(view, change.because)}</retract>", its_id))
 
 
 def retraction(view: MucView, event: Event, gone: Event, its_id: str) -> Shared:

@@ -22,6 +22,7 @@ from tripoint.rooms.changes import (
     RoomMoved,
     SessionsEnded,
     StateReset,
+    Swept,
     TypingChanged,
     UserChange,
 )
@@ -35,6 +36,7 @@ from tripoint.xmpp.muc.events import tell_closed, tell_configured, tell_event, t
 from tripoint.xmpp.muc.markers import MAX_MEMBERS, tell_displayed
 from tripoint.xmpp.muc.moving import CLOSING, UPGRADED, go_over, is_left, stay, turn_away
 from tripoint.xmpp.muc.resets import tell_reset
+from tripoint.xmpp.muc.retraction import tell_swept
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.projection import Nicks, is_public, room_jid
 from tripoint.xmpp.refusals import Problem
@@ -188,6 +190,8 @@ class Muc:
             elif isinstance(change, DirectoryChanged):
                 if view.take_settings():
                     tell_configured(view, None)
+            elif isinstance(change, Swept):
+                tell_swept(view, change)
             elif isinstance(change, RoomClosed):
                 tell_closed(view, change.reason, self._venue(change.replacement))
                 self.close_if_empty(view)

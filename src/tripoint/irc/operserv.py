@@ -1,0 +1,75 @@
+"""OperServ: what operators do to the server, as words to somebody who is not there.
+
+The same as the commands of commands/operators.py and commands/server_bans.py, which clients without an alias for them
+find easier to send so.  spec: docs/mapping.md 9.4, 18.1, 18.4.
+"""
+
+from __future__ import annotations
+
+from tripoint.core.server_bans import BanKind
+from tripoint.irc.banning import NAMES, ban_lines, drop_ban, set_ban
+from tripoint.irc.commands.operators import kill_user
+from tripoint.irc.operators import Notice, Privilege
+from tripoint.irc.render import Outgoing, fitted
+from tripoint.irc.services import Request, service_command
+from tripoint.irc.session import echo
+
+_HOW = "ADD [<duration>] <mask> [<reason>] | DEL <mask> | LIST"
+
+
+async def _ban(request: Request, kind: BanKind) -> None:
+    session, action, words = request.session, request.word(0).upper(), request.words[1:]
+    if action == "ADD" and words:
+        request.say(await set_ban(session, kind, words))
+    elif action == "DEL" and words:
+        request.say(await drop_ban(session, kind, " ".join(words)))
+    elif action == "LIST":
+        listed = list(ban_lines(session, kind))
+        for mask, text in listed:
+            request.say(f"{mask}: {text}")
+        request.say(f"End of {NAMES[kind]}s ({len(listed)})")
+    else:
+        request.say(f"Say what to do: {_HOW}")
+
+
+@service_command("OperServ", "KLINE", f"{_HOW}: keep accounts and guests out", min_words=1, privilege=Privilege.BAN)
+async def kline(request: Request) -> None:
+    """KLINE."""
+    await _ban(request, BanKind.KLINE)
+
+
+@service_command("OperServ", "DLINE", f"{_HOW}: take no connections from there", min_words=1, privilege=Privilege.BAN)
+async def dline(request: Request) -> None:
+    """DLINE."""
+    await _ban(request, BanKind.DLINE)
+
+
+@service_command("OperServ", "XLINE", f"{_HOW}: keep such real names out", min_words=1, privilege=Privilege.BAN)
+async def xline(request: Request) -> None:
+    """XLINE."""
+    await _ban(request, BanKind.XLINE)
+
+
+@service_command(
+    "OperServ", "KILL", "<nick> <reason>: close somebody's connections", min_words=2, privilege=Privilege.KILL
+)
+async def kill(request: Request) -> None:
+    """KILL."""
+    nick, _, reason = request.rest.partition(" ")
+    await kill_user(request.session, await request.session.user_named(nick), echo(nick), reason.strip())
+    request.say(f"The connections of {nick} are closed")
+
+
+@service_command(
+    "OperServ", "GLOBAL", "<text>: a notice to everybody who is on IRC now", min_words=1, privilege=Privilege.MASS
+)
+async def global_(request: Request) -> None:
+    """GLOBAL."""
+    session, text = request.session, request.rest
+    network, server = session.network, session.names.server
+    source = f":OperServ!OperServ@services.{server}"
+    others = [other for other in network.sessions if other is not session]
+    for other in others:
+        other.tell(Outgoing([fitted(f"{source} NOTICE {other.nick}", text)], ts_ms=network.now_ms()))
+    network.notify(Notice.FORCED, f"{session.mask} said to everybody: {text}")
+    request.say(f"Said to {len(others)} on IRC")
