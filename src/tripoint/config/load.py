@@ -5,6 +5,7 @@ Nothing is guessed: an unknown key or a wrong value stops the start, and all mis
 
 import difflib
 import ipaddress
+import re
 import tomllib
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from tripoint.core.errors import PeerError
 from tripoint.core.ids import ServerName, parse_server_name
 from tripoint.core.password_hash import is_hash
 from tripoint.core.room_version import SUPPORTED
+
+# spec: XEP-0157 7.1
+CONTACT_KINDS = ("abuse", "admin", "feedback", "sales", "security", "status", "support")
 
 
 class ConfigError(Exception):
@@ -140,6 +144,11 @@ class _Reader:
             self._mistake("server", "name", f"name is not a server name: {error}")
         if config.server.default_room_version not in SUPPORTED:
             self._mistake("server", "default_room_version", f"default_room_version is one of {', '.join(SUPPORTED)}")
+        for contact in config.server.contacts:
+            if split_contact(contact) is None:
+                kinds = ", ".join(CONTACT_KINDS)
+                text = f'{contact!r} is not one of {kinds} and an address, like "abuse mailto:abuse@example.org"'
+                self._mistake("server", "contacts", text)
         for key in ("http", "irc", "irc_tls", "xmpp", "xmpp_tls", "federation", "metrics"):
             for address in getattr(config.listen, key):
                 if split_address(address) is None:
@@ -211,6 +220,15 @@ class _Reader:
 
 
 _SAY = {str: 'a text in quotes, like "this"', bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def split_contact(contact: str) -> tuple[str, str] | None:
+    """("abuse", "mailto:abuse@example.org") of the two with a space between; None where it is no such pair."""
+    kind, _, uri = contact.strip().partition(" ")
+    uri = uri.strip()
+    # spec: XEP-0157 3: valid URIs
+    is_uri = re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+", uri) is not None
+    return (kind, uri) if kind in CONTACT_KINDS and is_uri else None
 
 
 def split_address(address: str) -> tuple[str, int] | None:

@@ -37,6 +37,11 @@ class Server:
         "",
     )
 
+    contacts: tuple[str, ...] = option(
+        "Where those are reached who run the server: what for (abuse, admin, feedback, sales, security, status, "
+        'support) and an address, as "abuse mailto:abuse@example.org".',
+        (),
+    )
     federation_address: str = option(
         "The address at which other servers find this one, as host:port, for .well-known/matrix/server; empty: at "
         "its own name.",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from tripoint.config.load import only_loopback, server_name, split_address
+from tripoint.config.load import only_loopback, server_name, split_address, split_contact
 from tripoint.config.options import Config
 from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
@@ -405,6 +405,7 @@ def _xmpp_options(config: Config) -> XmppOptions:
         connections_per_address=limits.connections_per_address,
         plaintext_passwords=config.listen.plaintext_passwords,
         scram_sha1=config.accounts.scram_sha1,
+        contacts=tuple(pair for contact in config.server.contacts if (pair := split_contact(contact)) is not None),
     )
 
 

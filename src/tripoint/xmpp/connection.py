@@ -5,8 +5,8 @@ the wish to switch to TLS or to close. The legal order is the table TRANSITIONS 
 in it ends the stream with the error RFC6120 names. Bytes that arrive before a TLS switch never survive it.
 
 spec: RFC6120 4 (streams), 5 (STARTTLS), 6 (SASL), 7 (bind); XEP-0077 5 (registration before login),
-XEP-0440 (channel binding types), XEP-0474 is not here. Who the peer may be is the driver's business
-(session.py, listener.py); what stanzas mean is c2s/ and muc/.
+XEP-0440 (channel binding types), XEP-0198 5 (resumption), XEP-0478 (limits). XEP-0474 is not here. Who the peer may be
+is the driver's business (session.py, stream.py); what stanzas mean is c2s/ and muc/.
 """
 
 import base64
@@ -34,9 +34,11 @@ from tripoint.xmpp.tables import (
     BIND_NS,
     CHANNEL_BINDING_NS,
     CSI_NS,
+    LIMITS_NS,
     PRE_APPROVAL_NS,
     REGISTER_FEATURE_NS,
     REGISTER_NS,
+    ROSTER_VERSIONS_NS,
     SASL_NS,
     SESSION_NS,
     SM_NS,
@@ -77,6 +79,7 @@ class Policy:
     registration: bool
     scram_sha1: bool = True
     stanza_bytes: int = MAX_STANZA_BYTES
+    idle_s: float = 240.0  # after so long a silence a client is asked whether it is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +241,9 @@ class ClientConnection:
                 f"<sub xmlns='{PRE_APPROVAL_NS}'/>"
                 f"<sm xmlns='{SM_NS}'/>"
                 f"<csi xmlns='{CSI_NS}'/>"
+                f"<ver xmlns='{ROSTER_VERSIONS_NS}'/>"
+                f"<limits xmlns='{LIMITS_NS}'><max-bytes>{self._policy.stanza_bytes}</max-bytes>"
+                f"<idle-seconds>{self._policy.idle_s:.0f}</idle-seconds></limits>"
             )
         elif self._policy.require_tls and not self.secure:
             if not self._can_start_tls():
@@ -263,6 +269,8 @@ class ClientConnection:
             )
         if self._policy.registration:
             parts.append(f"<register xmlns='{REGISTER_FEATURE_NS}'/>")
+        limit = f"<max-bytes>{MAX_STANZA_BYTES_UNAUTHENTICATED}</max-bytes>"
+        parts.append(f"<limits xmlns='{LIMITS_NS}'>{limit}</limits>")
         return "".join(parts)
 
     def _can_start_tls(self) -> bool:

@@ -115,6 +115,7 @@ class XmppFrontEnd:
             secret,
             media,
             Pictures(media),
+            options.contacts,
         )
         self._doors = doors
         self.users = Users(self.domains, accounts)
@@ -200,6 +201,7 @@ class XmppFrontEnd:
             registration=self._registration != "closed",
             scram_sha1=self.options.scram_sha1,
             stanza_bytes=self.options.stanza_bytes,
+            idle_s=self.options.ping_interval_s,
         )
         end_point = self.tls.end_point if own_tls and self.tls is not None else None
         return ClientConnection(policy, self.new_id, secure=secure, end_point=end_point, framing=framing)

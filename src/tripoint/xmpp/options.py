@@ -26,4 +26,6 @@ class XmppOptions:
     unacked_stanzas: int = 2000
     unacked_bytes: int = 1024 * 1024
     scram_sha1: bool = True
+    # Who runs the server: what for, and a URI (XEP-0157).
+    contacts: tuple[tuple[str, str], ...] = ()
     plaintext_passwords: bool = True

@@ -99,6 +99,7 @@ class Doors:
     secret: bytes
     media: Media
     pictures: "Pictures"
+    contacts: tuple[tuple[str, str], ...] = ()  # what for, and an address: those who run the server (XEP-0157)
 
     def url_of(self, event_id: EventId) -> Callable[[Attachment], str | None]:
         """Gives the addresses of the files of one event."""
@@ -152,6 +153,7 @@ class XmppSession:
         "user",
         "user_id",
         "users",
+        "versions",
         "visits",
         "waiting",
         "wants",
@@ -204,6 +206,7 @@ class XmppSession:
         self.hearing_since = 0  # the position from which on it takes one-to-one messages
         self.carbons = False  # wants copies of what other resources send and get
         self.interested = False  # asked for the roster: gets roster pushes
+        self.versions = False  # keeps the roster that it got, and wants to know its version
         self.directed: dict[str, Jid] = {}
         self.visits: dict[str, Visit] = {}  # by bare room JID
         # What its presence says of its features, the id of the question what these are, and the nodes that it wants to
