@@ -19,14 +19,15 @@ from tripoint.xmpp.connection import (
     Bind,
     ClientConnection,
     Close,
-    Policy,
     Registration,
     Resume,
     Send,
     StartTls,
     WrongPassword,
 )
+from tripoint.xmpp.features import Policy
 from tripoint.xmpp.jid import parse_jid
+from tripoint.xmpp.sasl_profiles import BindRequest, UserAgent
 from tripoint.xmpp.tables import TRANSITIONS, Input, State
 from tripoint.xmpp.wire import Element
 
@@ -81,6 +82,11 @@ class Driver:
                     self.wrong.append(action.name)
                 case Registration():
                     self.run(connection.registration_answered(b"<iq type='result' id='r1'/>"))
+                case Bind(None, BindRequest() as request, UserAgent() as agent):
+                    words = [word for word in ("carbons", "inactive") if getattr(request, word)]
+                    resource = "/".join(part for part in (request.tag, agent.id, agent.name) if part) or "r4nd0m"
+                    jid = parse_jid(f"{connection.name}@im.example.com/{resource}")
+                    self.run(connection.bound(jid, " ".join([*words, str(request.manage or "")])))
                 case Bind():
                     jid = parse_jid(f"{connection.name}@im.example.com/{action.resource or 'r4nd0m'}")
                     self.run(connection.bound(jid))

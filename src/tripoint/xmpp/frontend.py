@@ -5,6 +5,7 @@ silent clients. Does not open sockets: runtime does, with `protocol` as the fact
 """
 
 import asyncio
+import hmac
 import secrets
 import ssl
 from collections.abc import Callable
@@ -32,9 +33,10 @@ from tripoint.xmpp.c2s.direct import DirectMessages
 from tripoint.xmpp.c2s.markers import DirectMarkers
 from tripoint.xmpp.c2s.presence import went_away
 from tripoint.xmpp.c2s.users import MAX_RESOURCES, Users
-from tripoint.xmpp.connection import ClientConnection, Policy
+from tripoint.xmpp.connection import ClientConnection
+from tripoint.xmpp.features import Policy
 from tripoint.xmpp.framing import Framing
-from tripoint.xmpp.jid import Domains, Jid, escape_local
+from tripoint.xmpp.jid import Domains, InvalidJid, Jid, escape_local, prepare_resource
 from tripoint.xmpp.listener import XmppProtocol
 from tripoint.xmpp.muc.service import Muc
 from tripoint.xmpp.options import XmppOptions
@@ -43,6 +45,7 @@ from tripoint.xmpp.pictures import Pictures
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.resumption import Resumptions
 from tripoint.xmpp.router import dispatch, return_requests
+from tripoint.xmpp.sasl_profiles import BindRequest, UserAgent
 from tripoint.xmpp.session import Carrier, Doors, XmppSession
 from tripoint.xmpp.stream import ClientStream
 
@@ -206,6 +209,29 @@ class XmppFrontEnd:
         end_point = self.tls.end_point if own_tls and self.tls is not None else None
         return ClientConnection(policy, self.new_id, secure=secure, end_point=end_point, framing=framing)
 
+    def resource_for(self, account: Account, request: BindRequest, user_agent: UserAgent) -> str:
+        """A name for a resource that the client leaves to us: the same each time for the same installation.
+
+        spec: XEP-0386 3.2.1
+        """
+        made = self.new_id()
+        if user_agent.id is not None:
+            known = "\0".join((account.user_id, user_agent.id, request.tag)).encode()
+            made = hmac.digest(self._doors.secret, b"resource\0" + known, "sha256").hex()[:20]
+        try:
+            return prepare_resource(f"{request.tag}/{made}" if request.tag else made)
+        except InvalidJid:
+            return made
+
+    def end_former(self, session: XmppSession) -> None:
+        """Earlier sessions of the same installation of a client are over. spec: XEP-0386 3.2"""
+        user = session.user
+        if user is None or session.installation is None:
+            return
+        for other in list(user.sessions.values()):
+            if other is not session and other.installation == session.installation:
+                other.carrier.end("conflict", "The same client has logged in again")
+
     def admit(self, stream: ClientStream) -> str | None:
         """Count a new connection; the reason if it may not stay."""
         return self._connections.admit(stream, stream.address, self.options.connections_per_address)
@@ -233,10 +259,13 @@ class XmppFrontEnd:
         carrier: Carrier,
         *,
         secure: bool,
+        user_agent: UserAgent | None = None,
     ) -> XmppSession:
         """Bind a resource. Raises AccountRefused, or Problem for too many resources."""
         # docs/mapping.md 4: one device per account and client; clients put random text behind a dot or slash.
         label = resource.partition(".")[0].partition("/")[0][:40]
+        if user_agent is not None and user_agent.name:
+            label = user_agent.name
         device = await self.accounts.log_in(account, protocol="xmpp", display_name=f"XMPP ({label})")
         self._count += 1
         session = XmppSession(
@@ -257,6 +286,7 @@ class XmppFrontEnd:
             resumptions=self.resumptions,
             secure=secure,
         )
+        session.installation = None if user_agent is None else user_agent.id
         user = self.users.live(account.user_id)
         crowded = user is not None and resource not in user.sessions and len(user.sessions) >= MAX_RESOURCES
         if crowded and not self.resumptions.give_way(account.user_id):

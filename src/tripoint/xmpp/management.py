@@ -110,12 +110,18 @@ def _enable(session: "XmppSession", element: Element) -> None:
         return
     resumable = parse_boolean(element.get("resume"))
     managed = session.begin_management(resumable=resumable, wished_s=parse_count(element.get("max")))
+    if managed is not None:  # else the connection was lost meanwhile
+        session.send_nonza(enabled_xml(managed).encode())
+
+
+def enabled_xml(managed: Managed | None) -> str:
+    """<enabled/>, or what says that there is nothing to manage. spec: XEP-0198 3, 9.1.1"""
     if managed is None:
-        return  # the connection was lost meanwhile
+        return failed("internal-server-error").decode()
     more = ""
     if managed.sm_id is not None:
         more = f" id='{escape_attribute(managed.sm_id)}' resume='true' max='{managed.max_s:.0f}'"
-    session.send_nonza(f"<enabled xmlns='{SM_NS}'{more}/>".encode())
+    return f"<enabled xmlns='{SM_NS}'{more}/>"
 
 
 def _acknowledged(session: "XmppSession", managed: Managed, element: Element) -> None:

@@ -50,6 +50,8 @@ log = structlog.get_logger()
 
 # How many stanzas of one stream may wait before its socket is read no further: TCP then holds the sender back.
 BACKLOG_STANZAS = 64
+# How many stanzas may wait for a client to be told that it is bound.
+MAX_PENDING = 1000
 # How many questions of one client may wait for other servers.
 MAX_LATER = 20
 # It is stored with every message; clients use 36 characters, some add a prefix.
@@ -140,6 +142,7 @@ class XmppSession:
         "hearing_since",
         "hides_photo",
         "id",
+        "installation",
         "interested",
         "jid",
         "managed",
@@ -148,6 +151,7 @@ class XmppSession:
         "pep",
         "presence",
         "priority",
+        "reads_archive",
         "secure",
         "to",
         "user",
@@ -191,6 +195,10 @@ class XmppSession:
         self.outbox: Sink = outbox
         self._wire: Outbox | None = outbox
         self.managed: Managed | None = None
+        # Which installation of a client it is, where that says so (XEP-0388 2.3).
+        self.installation: str | None = None
+        # Finds by itself in the archive what it missed (XEP-0386 3.2).
+        self.reads_archive = False
         self._held: Held | None = None
         self._resumptions = resumptions
         self.carrier = carrier
@@ -252,6 +260,16 @@ class XmppSession:
         if stanza.get("type") in ("error", "result"):
             return
         self.outbox.send(stanza_error(stanza, self.full, problem, by))
+
+    def hold_back(self) -> None:
+        """Keep what comes until the client knows that it is bound (see go)."""
+        self.outbox = _Pending(self)
+
+    def go(self) -> list[bytes]:
+        """What was kept; from now on everything is sent."""
+        pending = self.outbox
+        self._rewire()
+        return pending.stanzas if isinstance(pending, _Pending) else []
 
     def send_nonza(self, data: bytes) -> None:
         """What is no stanza: it is not counted and never sent twice; nothing where there is no connection."""
@@ -413,6 +431,23 @@ class XmppSession:
             self._ending = (condition, text, more)
         else:
             self.carrier.end(condition, text, more)
+
+
+class _Pending:
+    """Stanzas for a session whose client does not know yet that it is bound: of the moments that a look into the
+    archive takes."""
+
+    __slots__ = ("_session", "stanzas")
+
+    def __init__(self, session: XmppSession) -> None:
+        self._session = session
+        self.stanzas: list[bytes] = []
+
+    def send(self, data: bytes) -> None:
+        """A whole stanza."""
+        self.stanzas.append(data)
+        if len(self.stanzas) == MAX_PENDING:
+            self._session.end("resource-constraint", "More came for you than can wait")
 
 
 # What else than stanzas is taken in their order, by namespace.

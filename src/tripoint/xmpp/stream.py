@@ -17,6 +17,7 @@ from tripoint.accounts.sasl import CheckPassword, NeedCredentials
 from tripoint.accounts.server_bans import banned_text
 from tripoint.fanout.delivery import ByteWriter, Outbox
 from tripoint.xmpp.acks import HandledTooMuch
+from tripoint.xmpp.c2s.archive import archive_metadata
 from tripoint.xmpp.c2s.registration import answer_registration
 from tripoint.xmpp.connection import (
     Action,
@@ -31,7 +32,7 @@ from tripoint.xmpp.connection import (
     WrongPassword,
 )
 from tripoint.xmpp.jid import InvalidJid, prepare_resource
-from tripoint.xmpp.management import too_high
+from tripoint.xmpp.management import enabled_xml, too_high
 from tripoint.xmpp.refusals import Problem, sasl_condition
 from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import PING_NS, State
@@ -189,21 +190,52 @@ class ClientStream:
         """spec: RFC6120 7.6, 7.7: the client's resource, or one of ours; a taken one passes to the newcomer."""
         front, account = self._front, self._account
         assert account is not None  # bound after login only
+        request, user_agent = bind.request, bind.user_agent
         try:
-            resource = front.new_id() if bind.resource is None else prepare_resource(bind.resource)
+            if request is not None and user_agent is not None:
+                resource = front.resource_for(account, request, user_agent)
+            else:
+                resource = front.new_id() if bind.resource is None else prepare_resource(bind.resource)
         except InvalidJid as error:
             self.act(connection.bind_refused(Problem("bad-request", str(error)).render()))
             return
         try:
-            session = await front.begin_session(account, resource, self.outbox, self, secure=connection.secure)
+            session = await front.begin_session(
+                account, resource, self.outbox, self, secure=connection.secure, user_agent=user_agent
+            )
         except (AccountRefused, Problem) as refused:
             self.act(connection.bind_refused(Problem("resource-constraint", refused.text, "cancel").render()))
             return
         if self._gone or connection.state is not State.BIND_WAITS_FOR_US:
             front.end_session(session)
             return
+        if request is None:
+            self.session = session
+            self.act(connection.bound(session.jid))
+            return
+        # spec: XEP-0386 3.2: where the archive ends. What comes from here on waits, so that nothing falls between.
+        session.hold_back()
+        try:
+            metadata = await archive_metadata(session)
+        except BaseException:
+            front.end_session(session)
+            raise
+        pending = session.go()
+        if session.closed or self._gone or connection.state is not State.BIND_WAITS_FOR_US:
+            front.end_session(session)
+            return
+        front.end_former(session)
         self.session = session
-        self.act(connection.bound(session.jid))
+        session.reads_archive = True
+        session.carbons = request.carbons
+        enabled = ""
+        if request.manage is not None:
+            resumable, wished_s = request.manage
+            enabled = enabled_xml(session.begin_management(resumable=resumable, wished_s=wished_s))
+        self.act(connection.bound(session.jid, metadata + enabled))
+        for stanza in pending:
+            session.send(stanza)
+        session.set_active(not request.inactive)
 
     async def _resume(self, connection: ClientConnection, resume: Resume) -> None:
         """Bring an earlier session here, from wherever it is. spec: XEP-0198 5"""

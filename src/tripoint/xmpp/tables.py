@@ -18,6 +18,8 @@ TLS_NS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
 SASL_NS: Final = "urn:ietf:params:xml:ns:xmpp-sasl"
 BIND_NS: Final = "urn:ietf:params:xml:ns:xmpp-bind"
 SESSION_NS: Final = "urn:ietf:params:xml:ns:xmpp-session"
+SASL2_NS: Final = "urn:xmpp:sasl:2"
+BIND2_NS: Final = "urn:xmpp:bind:0"
 SM_NS: Final = "urn:xmpp:sm:3"
 CSI_NS: Final = "urn:xmpp:csi:0"
 CHANNEL_BINDING_NS: Final = "urn:xmpp:sasl-cb:0"
@@ -131,6 +133,7 @@ class Input(Enum):
     SASL_CHALLENGE = "driver: credentials are here, challenge goes out"
     SASL_FAILED = "driver or exchange: authentication failed"
     SASL_DONE = "driver: authentication succeeded"
+    SASL2_DONE = "driver: authentication succeeded, and the stream goes on"
     BIND_IQ = "<iq/> with bind"
     BIND_REFUSED = "driver: no resource for this one"
     BIND_DONE = "driver: the resource is bound"
@@ -154,6 +157,7 @@ TRANSITIONS: Final[dict[tuple[State, Input], State]] = {
     (State.SASL_WAITS_FOR_PEER, Input.ABORT): State.OFFERED_SASL,
     (State.SASL_WAITS_FOR_US, Input.SASL_FAILED): State.OFFERED_SASL,
     (State.SASL_WAITS_FOR_US, Input.SASL_DONE): State.AWAIT_HEADER_AGAIN,
+    (State.SASL_WAITS_FOR_US, Input.SASL2_DONE): State.OFFERED_BIND,
     (State.AWAIT_HEADER_AGAIN, Input.HEADER): State.OFFERED_BIND,
     (State.OFFERED_BIND, Input.BIND_IQ): State.BIND_WAITS_FOR_US,
     (State.BIND_WAITS_FOR_US, Input.BIND_REFUSED): State.OFFERED_BIND,

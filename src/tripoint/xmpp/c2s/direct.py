@@ -261,6 +261,9 @@ class DirectMessages:
         """Messages that came while no resource of the account took any; all of those in rooms that were `opened` just
         now. spec: XEP-0160 3"""
         session.hearing_since = self._last_position
+        if session.reads_archive:
+            self._note_seen(session.user_id)
+            return
         user = session.user
         if user is None or any(o is not session and o.priority >= 0 for o in user.available()):
             return
