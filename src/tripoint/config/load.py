@@ -17,6 +17,7 @@ from tripoint.core.errors import PeerError
 from tripoint.core.ids import ServerName, parse_server_name
 from tripoint.core.password_hash import is_hash
 from tripoint.core.room_version import SUPPORTED
+from tripoint.core.turn import parse_turn_uri
 
 # spec: XEP-0157 7.1
 CONTACT_KINDS = ("abuse", "admin", "feedback", "sales", "security", "status", "support")
@@ -183,6 +184,7 @@ class _Reader:
             self._mistake("accounts", "registration", f"registration is one of {', '.join(REGISTRATION_MODES)}")
         if not 10_000 <= accounts.scram_iterations <= 600_000:
             self._mistake("accounts", "scram_iterations", "scram_iterations is between 10000 and 600000")
+        self._check_turn(config)
         if config.log.level not in LOG_LEVELS:
             self._mistake("log", "level", f"level is one of {', '.join(LOG_LEVELS)}")
         for option in fields(config.limits):
@@ -194,6 +196,18 @@ class _Reader:
         for key in ("upload_bytes", "account_bytes", "remote_file_bytes", "cache_bytes"):
             if getattr(config.media, key) < 0:
                 self._mistake("media", key, f"{key} cannot be negative")
+
+    def _check_turn(self, config: Config) -> None:
+        turn = config.turn
+        servers = [parse_turn_uri(uri) for uri in turn.uris]
+        for uri, server in zip(turn.uris, servers, strict=True):
+            if server is None:
+                text = f'{uri!r} is not an address like "turn:turn.example.org:3478?transport=udp"'
+                self._mistake("turn", "uris", text)
+        if any(server is not None and server.needs_credentials for server in servers) and not turn.secret:
+            self._mistake("turn", "secret", "secret is needed for turn: and turns: addresses")
+        if turn.lifetime_s < 60:
+            self._mistake("turn", "lifetime_s", "lifetime_s is at least 60")
 
     def _unknown(self, table: str | None, key: str, known: list[str]) -> None:
         close = difflib.get_close_matches(key, known, 1)

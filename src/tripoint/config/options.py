@@ -210,6 +210,19 @@ class Federation:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """Servers that help calls through firewalls. Clients are told of them, with credentials that end by themselves."""
+
+    uris: tuple[str, ...] = option(
+        'Their addresses, as "stun:turn.example.org" and "turn:turn.example.org:3478?transport=udp"; empty: there are '
+        "none.",
+        (),
+    )
+    secret: str = option("What the TURN servers know too (static-auth-secret of coturn).", "")
+    lifetime_s: int = option("How long credentials hold, in seconds.", 86_400)
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is logged. Passwords, tokens and message texts never are."""
 
@@ -230,4 +243,5 @@ class Config:
     media: Media = field(default_factory=Media)
     outbound: Outbound = field(default_factory=Outbound)
     federation: Federation = field(default_factory=Federation)
+    turn: Turn = field(default_factory=Turn)
     log: Log = field(default_factory=Log)

@@ -119,6 +119,7 @@ class XmppFrontEnd:
             media,
             Pictures(media),
             options.contacts,
+            options.turn,
         )
         self._doors = doors
         self.users = Users(self.domains, accounts)

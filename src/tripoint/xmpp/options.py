@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tripoint.core.turn import NO_SERVERS, TurnServers
 from tripoint.xmpp.wire import MAX_STANZA_BYTES
 
 
@@ -28,4 +29,5 @@ class XmppOptions:
     scram_sha1: bool = True
     # Who runs the server: what for, and a URI (XEP-0157).
     contacts: tuple[tuple[str, str], ...] = ()
+    turn: TurnServers = NO_SERVERS
     plaintext_passwords: bool = True

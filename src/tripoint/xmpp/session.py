@@ -19,6 +19,7 @@ from tripoint.accounts.ports import Account, AccountService
 from tripoint.accounts.refusals import AccountRefused, NodeRefused
 from tripoint.core.attachment import Attachment
 from tripoint.core.ids import DeviceId, EventId, UserId
+from tripoint.core.turn import NO_SERVERS, TurnServers
 from tripoint.fanout.delivery import Outbox
 from tripoint.media.ports import Media
 from tripoint.media.refusals import MediaRefused
@@ -102,6 +103,7 @@ class Doors:
     media: Media
     pictures: "Pictures"
     contacts: tuple[tuple[str, str], ...] = ()  # what for, and an address: those who run the server (XEP-0157)
+    turn: TurnServers = NO_SERVERS  # what helps calls through firewalls
 
     def url_of(self, event_id: EventId) -> Callable[[Attachment], str | None]:
         """Gives the addresses of the files of one event."""

@@ -10,7 +10,15 @@ from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, features_at, iq
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.tables import ADHOC_NS, DATA_FORMS_NS, DISCO_INFO_NS, DISCO_ITEMS_NS, SERVER_INFO, UPLOAD_NS
+from tripoint.xmpp.tables import (
+    ADHOC_NS,
+    DATA_FORMS_NS,
+    DISCO_INFO_NS,
+    DISCO_ITEMS_NS,
+    EXTERNAL_NS,
+    SERVER_INFO,
+    UPLOAD_NS,
+)
 from tripoint.xmpp.wire import Element, escape_attribute, escape_text
 
 declare_feature(DISCO_INFO_NS, at=(At.SERVER, At.ACCOUNT, At.ROOMS, At.ROOM), spec="XEP-0030 3.1")
@@ -49,10 +57,11 @@ async def server_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
     media = session.doors.media
     identities = identity("server", "im", "tripoint")
     contacts = contact_form(session.doors.contacts)
+    without = () if session.doors.turn.servers else (EXTERNAL_NS,)
     if media.links.upload_url is None:
-        return info(At.SERVER, identities, forms=contacts, without=(UPLOAD_NS,))
+        return info(At.SERVER, identities, forms=contacts, without=(UPLOAD_NS, *without))
     forms = upload.limit_form(media.uploads.limit_bytes) + contacts
-    return info(At.SERVER, identities + upload.IDENTITY, forms=forms)
+    return info(At.SERVER, identities + upload.IDENTITY, forms=forms, without=without)
 
 
 def contact_form(contacts: tuple[tuple[str, str], ...]) -> str:
