@@ -9,6 +9,7 @@ from tripoint.accounts.sasl import ScramVerifier
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import DeviceId, RoomId, ServerName, UserId
 from tripoint.core.server_bans import BanKind, ServerBan, Visitor
+from tripoint.store.interface import Report
 from tripoint.store.writes import PutVhost
 
 
@@ -95,6 +96,16 @@ class VhostList(Protocol):
     async def drop(self, user_id: UserId) -> bool: ...
 
 
+class Reports(Protocol):
+    """What people reported and nobody has dealt with (reports.py)."""
+
+    async def waiting(self, limit: int) -> Sequence[Report]:
+        """The oldest of them."""
+
+    async def done(self, number: int) -> bool:
+        """One was dealt with; False if there is none of that number."""
+
+
 class AccountService(Protocol):
     """Logins, devices, tokens, account data. Raises AccountRefused; what it returned is on disk."""
 
@@ -102,6 +113,8 @@ class AccountService(Protocol):
     def server_name(self) -> ServerName: ...
     @property
     def bans(self) -> BanList: ...
+    @property
+    def reports(self) -> Reports: ...
     @property
     def vhosts(self) -> VhostList: ...
 

@@ -16,6 +16,7 @@ from tripoint.accounts.devices import Devices
 from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.ports import Account, Device, LogIn, RosterItem, TokenOwner
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.accounts.reports import ReportDesk
 from tripoint.accounts.sasl import ScramVerifier
 from tripoint.accounts.server_bans import ServerBans
 from tripoint.accounts.vhosts import Vhosts
@@ -125,6 +126,7 @@ class Accounts:
         self._data = data
         self.bans = bans
         self.vhosts = vhosts
+        self.reports = ReportDesk(store, stream)
         self._clock_ms = clock_ms
         self._accounts: dict[UserId, Account] = {}
         self._profiles: dict[UserId, dict[str, str]] = {}

@@ -36,18 +36,21 @@ from tripoint.irc.operators import Notice
 from tripoint.irc.options import IrcOptions
 from tripoint.irc.outbox import IrcOutbox
 from tripoint.irc.projection import Names
-from tripoint.irc.render import Outgoing, fitted
+from tripoint.irc.render import Outgoing, fitted, one_line
 from tripoint.irc.session import IrcSession
 from tripoint.irc.sessions import Sessions
+from tripoint.irc.spaces import tell_children
 from tripoint.irc.tables import isupport_tokens
 from tripoint.irc.telling import Teller
 from tripoint.irc.user_modes import mark, set_operator, tell_changed
 from tripoint.irc.whowas import Was, Whowas
 from tripoint.media.ports import Media
 from tripoint.net.connections import CallLater
+from tripoint.rooms.changes import Reported, UserChange
 from tripoint.rooms.commands import AcceptDirect
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService, RoomView
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.spaces import is_space
 from tripoint.rooms.succession import replacement_of
 
 
@@ -105,6 +108,7 @@ class Network:
         self.spawn = spawn
         self.host_changed = Hosts(names, accounts.vhosts, self.sessions, teller, now_ms).changed
         hub.watch_users(teller.user_changed)
+        hub.watch_users(self._reported)
 
     @property
     def title(self) -> str:
@@ -119,6 +123,9 @@ class Network:
         """A room of another server is joined. Where the account was in it already, the session is let in here."""
         if room.encrypted:
             raise Refused(Refusal.ENCRYPTED)
+        if is_space(room):
+            await tell_children(session, room, session.notice)
+            return
         await self.channels.enter(session, room)
         if created and session.live:
             with session.outbox.apart():
@@ -221,6 +228,12 @@ class Network:
             if kind.value in operator.notices:
                 line = fitted(f":{self.names.server} NOTICE {operator.nick}", f"*** {text}")
                 operator.tell(Outgoing([line], ts_ms=self.now_ms()))
+
+    def _reported(self, change: UserChange) -> None:
+        """spec: docs/mapping.md 9.13"""
+        if isinstance(change, Reported):
+            reason = f": {one_line(change.reason)}" if change.reason else ""
+            self.notify(Notice.ABUSE, f"{self.names.nick(change.user_id)} reports {change.about}{reason}")
 
     # --- finding -----------------------------------------------------------------------------------------
 

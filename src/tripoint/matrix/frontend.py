@@ -17,6 +17,7 @@ from tripoint.matrix.client.events import EventEndpoints
 from tripoint.matrix.client.key_backup import KeyBackupEndpoints
 from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.client.media import MediaEndpoints
+from tripoint.matrix.client.reports import ReportEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
 from tripoint.matrix.client.search import SearchEndpoints
 from tripoint.matrix.client.server import ServerInfo
@@ -63,6 +64,7 @@ ENDPOINT_CLASSES = (
     SyncEndpoints,
     MediaEndpoints,
     SearchEndpoints,
+    ReportEndpoints,
     DeviceKeyEndpoints,
     CrossSigningEndpoints,
     ToDeviceEndpoints,
@@ -140,6 +142,7 @@ class MatrixFrontEnd:
             SpaceClientEndpoints(reader),
             MediaEndpoints(media, server),
             SearchEndpoints(reader, renderer, sync),
+            ReportEndpoints(rooms),
             DeviceKeyEndpoints(encryption, self.key_questions, news.lists, sync.start),
             CrossSigningEndpoints(encryption, log_in, server),
             ToDeviceEndpoints(encryption),

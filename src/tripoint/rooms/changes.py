@@ -226,6 +226,14 @@ class MessagesQueued(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     servers: tuple[ServerName, ...]
 
 
+class Reported(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
+    """`user_id` told the administrators of something; `about` says of what, for people."""
+
+    user_id: UserId
+    about: str
+    reason: str
+
+
 UserChange = (
     MembershipChanged
     | RoomMoved
@@ -240,4 +248,5 @@ UserChange = (
     | KeyCountsChanged
     | DeviceMessage
     | MessagesQueued
+    | Reported
 )

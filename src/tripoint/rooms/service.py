@@ -34,6 +34,7 @@ from tripoint.rooms.commands import (
     OpenDirect,
     Redact,
     RenameRoom,
+    Report,
     SendEvent,
     SendState,
     SetAlias,
@@ -68,6 +69,7 @@ from tripoint.rooms.naming import Names
 from tripoint.rooms.profiles import Profiles
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.removal import Removal
+from tripoint.rooms.reports import Reports
 from tripoint.rooms.room_passwords import RoomPasswords
 from tripoint.rooms.upgrading import Upgrading
 from tripoint.store.interface import StoreError
@@ -101,6 +103,7 @@ class Service:
         upgrading: Upgrading,
         following: Following,
         direct_invitations: DirectInvitations,
+        reports: Reports,
         people: People,
         limits: Limits,
     ) -> None:
@@ -148,6 +151,7 @@ class Service:
             SetReceipt: (receipts.set, None),
             SetProfile: (profiles.set, state),
             Forced: (forcing.do, None),
+            Report: (reports.report, state),
         }
 
     async def do(self, command: Command) -> Done:

@@ -70,6 +70,7 @@ from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.remote import RemoteDoor
 from tripoint.rooms.remote_writer import RemoteWriter
 from tripoint.rooms.removal import Removal
+from tripoint.rooms.reports import Reports
 from tripoint.rooms.resident import Resident
 from tripoint.rooms.room_passwords import RoomPasswords
 from tripoint.rooms.service import Service
@@ -244,7 +245,7 @@ async def build_middle(
     entering = Entering(loaded, writer, remote_writer, outliers, store)
     elsewhere = Elsewhere(loaded, writer, accept, entering, outside, door, turns)
     room_passwords = RoomPasswords(loaded, writer, store)
-    entry = Entry(server, index, people.is_guest, room_passwords)
+    entry = Entry(server, index, people.is_guest, room_passwords, loaded.find)
     membership = Membership(loaded, writer, people, index, elsewhere, entry)
     messages = Messages(loaded, writer, store, membership, blocks)
     names = Names(loaded, writer, store, room_bus)
@@ -321,6 +322,7 @@ async def build_middle(
         upgrading=upgrading,
         following=following,
         direct_invitations=direct_invitations,
+        reports=Reports(loaded, writer, store, people, user_bus),
         people=people,
         limits=room_limits,
     )

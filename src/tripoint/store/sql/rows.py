@@ -15,9 +15,11 @@ from tripoint.core.ids import EventId, RoomId, ServerName, UserId
 from tripoint.store.sql import device_rows
 from tripoint.store.writes import (
     AddEvent,
+    AddReport,
     AddStateGroup,
     CompleteStates,
     DropAccount,
+    DropReport,
     DropRoom,
     ForgetWordsGone,
     PlaceEvent,
@@ -300,6 +302,11 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR REPLACE INTO unanswered_transactions (server, txn_id, body) VALUES (?,?,?)",
         lambda w: (w.server, w.txn_id, w.body),
     ),
+    AddReport: (
+        "INSERT INTO reports (ts_ms, reporter, user_id, room_id, event_id, kind, reason) VALUES (?,?,?,?,?,?,?)",
+        lambda w: (w.ts_ms, w.reporter, w.user_id, w.room_id, w.event_id, w.kind, w.reason),
+    ),
+    DropReport: ("DELETE FROM reports WHERE number = ?", lambda w: (w.number,)),
     ForgetWordsGone: ("DELETE FROM words_gone WHERE number <= ?", lambda w: (w.upto,)),
     PutStagedPdu: (
         "INSERT OR IGNORE INTO staged_pdus (event_id, room_key, origin, json) VALUES (?,?,?,?)",
