@@ -134,6 +134,7 @@ def test_pictures_go_both_ways(day: Day) -> None:
         await day.cora.upload(path)
         await becomes(day.nina, lambda one: _images(one) == ["cake.png", "pie.png"], "shown both")
         await becomes(day.cora, lambda one: len(one.pictures()) == 2, "shown both")
+        assert [len(pictures) for pictures in day.cora.pictures()] == [1, 1]
 
     day.runner.run(story())
 
