@@ -23,6 +23,7 @@ class Account(Struct, frozen=True):
     created_ts_ms: int
     deactivated: bool = False
     locked: bool = False
+    suspended: bool = False
 
 
 class Device(Struct, frozen=True):
@@ -178,8 +179,18 @@ class AccountService(Protocol):
         """Open a device, or open it again. Without `device_id`, a key-less device is made once per account,
         protocol and `display_name` and used again (docs/mapping.md 4)."""
 
-    async def owner_of_token(self, access_token: str) -> TokenOwner:
-        """UNKNOWN_TOKEN, EXPIRED_TOKEN, DEACTIVATED, LOCKED. From memory once a token was seen."""
+    async def owner_of_token(self, access_token: str, *, locked_too: bool = False) -> TokenOwner:
+        """UNKNOWN_TOKEN, EXPIRED_TOKEN, DEACTIVATED, and LOCKED unless `locked_too`. From memory once it was seen."""
+
+    async def set_locked(self, user_id: UserId, locked: bool) -> None:
+        """Lock an account: nobody gets in any more, connections of IRC and XMPP end, tokens stay for when it is
+        unlocked. NO_SUCH_ACCOUNT. spec: client-server "Account locking"; docs/mapping.md 18.3"""
+
+    async def set_suspended(self, user_id: UserId, suspended: bool) -> None:
+        """Suspend an account: it reads, leaves rooms and takes back what it said. NO_SUCH_ACCOUNT.
+
+        spec: client-server "Account suspension"; docs/mapping.md 18.3
+        """
 
     async def refresh(self, refresh_token: str) -> LogIn: ...
     async def devices(self, user_id: UserId) -> Sequence[Device]: ...

@@ -6,7 +6,10 @@ find easier to send so.  spec: docs/mapping.md 9.4, 18.1, 18.4.
 
 from __future__ import annotations
 
+from tripoint.accounts.ports import Account
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.accounts.reports import report_line
+from tripoint.core.errors import PeerError
 from tripoint.core.ids import EventId
 from tripoint.core.server_bans import BanKind
 from tripoint.irc.banning import NAMES, ban_lines, drop_ban, set_ban
@@ -15,6 +18,7 @@ from tripoint.irc.operators import Notice, Privilege
 from tripoint.irc.render import Outgoing, fitted
 from tripoint.irc.services import Request, service_command
 from tripoint.irc.session import echo
+from tripoint.irc.tables import fold
 from tripoint.rooms.commands import Report
 
 MAX_REPORTS = 30
@@ -79,6 +83,43 @@ async def report(request: Request) -> None:
         command = Report(actor=session.user_id, target=await session.user_named(word), reason=reason)
     await session.do(command)
     request.say("The administrators are told")
+
+
+async def _account(request: Request) -> Account:
+    """The account that a request names, if an operator may do something to it."""
+    accounts = request.session.accounts
+    account = await accounts.account(accounts.user_id(fold(request.word(0))))
+    if account is None or account.guest or account.deactivated:
+        raise AccountRefused(AccountRefusal.NO_SUCH_ACCOUNT)
+    if account.admin:
+        raise PeerError(f"{account.name} is an administrator")
+    return account
+
+
+@service_command(
+    "OperServ",
+    "SUSPEND",
+    "<account> [OFF]: it can read and leave rooms, and nothing else",
+    min_words=1,
+    privilege=Privilege.BAN,
+)
+async def suspend(request: Request) -> None:
+    """SUSPEND.  spec: docs/mapping.md 18.3"""
+    account, on = await _account(request), request.word(1).upper() != "OFF"
+    await request.session.accounts.set_suspended(account.user_id, on)
+    request.session.network.notify(Notice.BANS, f"{request.session.mask} {'' if on else 'un'}suspended {account.name}")
+    request.say(f"{account.name} is {'suspended' if on else 'not suspended any more'}")
+
+
+@service_command(
+    "OperServ", "LOCK", "<account> [OFF]: nobody gets in with it", min_words=1, privilege=Privilege.BAN
+)
+async def lock(request: Request) -> None:
+    """LOCK.  spec: docs/mapping.md 18.3"""
+    account, on = await _account(request), request.word(1).upper() != "OFF"
+    await request.session.accounts.set_locked(account.user_id, on)
+    request.session.network.notify(Notice.BANS, f"{request.session.mask} {'' if on else 'un'}locked {account.name}")
+    request.say(f"{account.name} is {'locked' if on else 'not locked any more'}")
 
 
 @service_command(

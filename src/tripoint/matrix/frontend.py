@@ -8,6 +8,7 @@ from tripoint.accounts.ports import AccountService
 from tripoint.core.ids import ServerName
 from tripoint.fanout.hub import Hub
 from tripoint.matrix.client.account import AccountDataEndpoints, DeviceEndpoints, ProfileEndpoints
+from tripoint.matrix.client.admin import AdminEndpoints
 from tripoint.matrix.client.cross_signing import CrossSigningEndpoints
 from tripoint.matrix.client.dehydrated import DehydratedDeviceEndpoints
 from tripoint.matrix.client.device_keys import DeviceKeyEndpoints
@@ -65,6 +66,7 @@ ENDPOINT_CLASSES = (
     MediaEndpoints,
     SearchEndpoints,
     ReportEndpoints,
+    AdminEndpoints,
     DeviceKeyEndpoints,
     CrossSigningEndpoints,
     ToDeviceEndpoints,
@@ -143,6 +145,7 @@ class MatrixFrontEnd:
             MediaEndpoints(media, server),
             SearchEndpoints(reader, renderer, sync),
             ReportEndpoints(rooms),
+            AdminEndpoints(accounts, server),
             DeviceKeyEndpoints(encryption, self.key_questions, news.lists, sync.start),
             CrossSigningEndpoints(encryption, log_in, server),
             ToDeviceEndpoints(encryption),

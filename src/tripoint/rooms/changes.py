@@ -166,11 +166,15 @@ class RosterChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
 
 
 class SessionsEnded(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
-    """Devices of a user are gone: their connections close. Empty `device_ids` means all of them."""
+    """Devices of a user are gone: their connections close. Empty `device_ids` means all of them.
+
+    `kept`: they are not gone, but nobody gets in with them now (docs/mapping.md 18.3).
+    """
 
     user_id: UserId
     device_ids: tuple[str, ...]
     reason: str
+    kept: bool = False
 
 
 class NodeChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):

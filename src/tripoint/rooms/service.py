@@ -78,6 +78,11 @@ from tripoint.store.interface import StoreError
 Handler = Callable[[Any], Awaitable[Done]]
 
 
+# What a suspended account may do; of redactions those of what it said itself (messages.py).
+# spec: client-server "Account suspension"; docs/mapping.md 18.3
+WHILE_SUSPENDED = (Leave, Forget, Redact, SetReceipt, BlockUsers, AllowInvites, Report, FollowRoom)
+
+
 class Service:
     """Carries out commands. Made and wired by runtime."""
 
@@ -165,6 +170,8 @@ class Service:
 
     async def _do(self, command: Command) -> Done:
         bucket = self._handlers[type(command)][1]
+        if self._people.is_suspended(command.actor) and not isinstance(command, WHILE_SUSPENDED):
+            raise Refused(Refusal.ACCOUNT_SUSPENDED)
         if isinstance(command, CreateRoom):
             self._check_may_create(command)
         if isinstance(command, UpgradeRoom) and self._people.is_guest(command.actor):

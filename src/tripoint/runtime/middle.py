@@ -236,6 +236,7 @@ async def build_middle(
         accounts.mark_direct,
         accounts.stored_profile,
         blocks.refuses_invites,
+        accounts.is_suspended,
     )
     remote_writer = RemoteWriter(writer, index)
     accept = Accept(loaded, remote_writer, store, turns)
@@ -247,7 +248,7 @@ async def build_middle(
     room_passwords = RoomPasswords(loaded, writer, store)
     entry = Entry(server, index, people.is_guest, room_passwords, loaded.find)
     membership = Membership(loaded, writer, people, index, elsewhere, entry)
-    messages = Messages(loaded, writer, store, membership, blocks)
+    messages = Messages(loaded, writer, store, membership, blocks, people.is_suspended)
     names = Names(loaded, writer, store, room_bus)
 
     def mint() -> str:

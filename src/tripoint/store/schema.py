@@ -4,7 +4,7 @@ A test upgrades the first schema step by step and compares it with this file. Ke
 small integers so that state groups and indexes stay small; a room's key stands for its id in every table.
 """
 
-SCHEMA_VERSION = "0012"
+SCHEMA_VERSION = "0013"
 
 STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -43,7 +43,7 @@ STATEMENTS: tuple[str, ...] = (
         PRIMARY KEY (room_key, user_id, kind, thread_id)) WITHOUT ROWID""",
     """CREATE TABLE accounts (
         user_id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, guest INTEGER NOT NULL, admin INTEGER NOT NULL,
-        deactivated INTEGER NOT NULL, locked INTEGER NOT NULL, created_ts_ms INTEGER NOT NULL) WITHOUT ROWID""",
+        deactivated INTEGER NOT NULL, locked INTEGER NOT NULL, created_ts_ms INTEGER NOT NULL, suspended INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",  # noqa: E501 (as ALTER TABLE leaves it)
     """CREATE TABLE credentials (
         user_id TEXT NOT NULL, form TEXT NOT NULL, data BLOB NOT NULL,
         PRIMARY KEY (user_id, form)) WITHOUT ROWID""",

@@ -165,6 +165,7 @@ class PutAccount(Struct, frozen=True):
     deactivated: bool
     locked: bool
     created_ts_ms: int
+    suspended: bool = False
 
 
 class DropAccount(Struct, frozen=True):
