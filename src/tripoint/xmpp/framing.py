@@ -175,7 +175,7 @@ def standalone(xml: bytes) -> bytes:
     where it is used and nowhere else.
     """
     added = b""
-    if (stanza := _STANZA.match(xml)) is not None and not xml.startswith(_CLIENT, stanza.end()):
+    if (stanza := _STANZA.match(xml)) is not None and not xml.startswith(b" xmlns=", stanza.end()):
         added = _CLIENT
     if _NEEDS_PREFIX in xml:
         added += _PREFIX
