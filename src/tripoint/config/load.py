@@ -5,6 +5,7 @@ Nothing is guessed: an unknown key or a wrong value stops the start, and all mis
 
 import difflib
 import ipaddress
+import re
 import tomllib
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -16,6 +17,10 @@ from tripoint.core.errors import PeerError
 from tripoint.core.ids import ServerName, parse_server_name
 from tripoint.core.password_hash import is_hash
 from tripoint.core.room_version import SUPPORTED
+from tripoint.core.turn import parse_turn_uri
+
+# spec: XEP-0157 7.1
+CONTACT_KINDS = ("abuse", "admin", "feedback", "sales", "security", "status", "support")
 
 
 class ConfigError(Exception):
@@ -140,6 +145,11 @@ class _Reader:
             self._mistake("server", "name", f"name is not a server name: {error}")
         if config.server.default_room_version not in SUPPORTED:
             self._mistake("server", "default_room_version", f"default_room_version is one of {', '.join(SUPPORTED)}")
+        for contact in config.server.contacts:
+            if split_contact(contact) is None:
+                kinds = ", ".join(CONTACT_KINDS)
+                text = f'{contact!r} is not one of {kinds} and an address, like "abuse mailto:abuse@example.org"'
+                self._mistake("server", "contacts", text)
         for key in ("http", "irc", "irc_tls", "xmpp", "xmpp_tls", "federation", "metrics"):
             for address in getattr(config.listen, key):
                 if split_address(address) is None:
@@ -174,6 +184,7 @@ class _Reader:
             self._mistake("accounts", "registration", f"registration is one of {', '.join(REGISTRATION_MODES)}")
         if not 10_000 <= accounts.scram_iterations <= 600_000:
             self._mistake("accounts", "scram_iterations", "scram_iterations is between 10000 and 600000")
+        self._check_turn(config)
         if config.log.level not in LOG_LEVELS:
             self._mistake("log", "level", f"level is one of {', '.join(LOG_LEVELS)}")
         for option in fields(config.limits):
@@ -185,6 +196,18 @@ class _Reader:
         for key in ("upload_bytes", "account_bytes", "remote_file_bytes", "cache_bytes"):
             if getattr(config.media, key) < 0:
                 self._mistake("media", key, f"{key} cannot be negative")
+
+    def _check_turn(self, config: Config) -> None:
+        turn = config.turn
+        servers = [parse_turn_uri(uri) for uri in turn.uris]
+        for uri, server in zip(turn.uris, servers, strict=True):
+            if server is None:
+                text = f'{uri!r} is not an address like "turn:turn.example.org:3478?transport=udp"'
+                self._mistake("turn", "uris", text)
+        if any(server is not None and server.needs_credentials for server in servers) and not turn.secret:
+            self._mistake("turn", "secret", "secret is needed for turn: and turns: addresses")
+        if turn.lifetime_s < 60:
+            self._mistake("turn", "lifetime_s", "lifetime_s is at least 60")
 
     def _unknown(self, table: str | None, key: str, known: list[str]) -> None:
         close = difflib.get_close_matches(key, known, 1)
@@ -211,6 +234,15 @@ class _Reader:
 
 
 _SAY = {str: 'a text in quotes, like "this"', bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def split_contact(contact: str) -> tuple[str, str] | None:
+    """("abuse", "mailto:abuse@example.org") of the two with a space between; None where it is no such pair."""
+    kind, _, uri = contact.strip().partition(" ")
+    uri = uri.strip()
+    # spec: XEP-0157 3: valid URIs
+    is_uri = re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+", uri) is not None
+    return (kind, uri) if kind in CONTACT_KINDS and is_uri else None
 
 
 def split_address(address: str) -> tuple[str, int] | None:

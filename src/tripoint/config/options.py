@@ -37,6 +37,11 @@ class Server:
         "",
     )
 
+    contacts: tuple[str, ...] = option(
+        "Where those are reached who run the server: what for (abuse, admin, feedback, sales, security, status, "
+        'support) and an address, as "abuse mailto:abuse@example.org".',
+        (),
+    )
     federation_address: str = option(
         "The address at which other servers find this one, as host:port, for .well-known/matrix/server; empty: at "
         "its own name.",
@@ -205,6 +210,19 @@ class Federation:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """Servers that help calls through firewalls. Clients are told of them, with credentials that end by themselves."""
+
+    uris: tuple[str, ...] = option(
+        'Their addresses, as "stun:turn.example.org" and "turn:turn.example.org:3478?transport=udp"; empty: there are '
+        "none.",
+        (),
+    )
+    secret: str = option("What the TURN servers know too (static-auth-secret of coturn).", "")
+    lifetime_s: int = option("How long credentials hold, in seconds.", 86_400)
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is logged. Passwords, tokens and message texts never are."""
 
@@ -225,4 +243,5 @@ class Config:
     media: Media = field(default_factory=Media)
     outbound: Outbound = field(default_factory=Outbound)
     federation: Federation = field(default_factory=Federation)
+    turn: Turn = field(default_factory=Turn)
     log: Log = field(default_factory=Log)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import structlog
 
-from tripoint.config.load import only_loopback, server_name, split_address
+from tripoint.config.load import only_loopback, server_name, split_address, split_contact
 from tripoint.config.options import Config
+from tripoint.core.turn import TurnServers, parse_turn_uri
 from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
 from tripoint.irc.operators import Operator, Privilege
@@ -407,7 +408,14 @@ def _xmpp_options(config: Config) -> XmppOptions:
         connections_per_address=limits.connections_per_address,
         plaintext_passwords=config.listen.plaintext_passwords,
         scram_sha1=config.accounts.scram_sha1,
+        turn=_turn_servers(config),
+        contacts=tuple(pair for contact in config.server.contacts if (pair := split_contact(contact)) is not None),
     )
+
+
+def _turn_servers(config: Config) -> TurnServers:
+    servers = tuple(server for uri in config.turn.uris if (server := parse_turn_uri(uri)) is not None)
+    return TurnServers(servers, config.turn.secret, config.turn.lifetime_s)
 
 
 def open_app(config: Config) -> App:
