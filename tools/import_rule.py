@@ -7,7 +7,10 @@ has to be written down here before it can be imported.
 
 from tools.source import ROOT, SRC, imports_of, module_name, python_files, report
 
-STORE_DOOR = ("store.interface", "store.writes", "store.stream", "bus.interface")
+STORE_DOOR = (
+    *("store.interface", "store.writes", "store.device_store", "store.device_writes", "store.stream"),
+    "bus.interface",
+)
 MIDDLE = ("core", "rooms", "accounts", "media", "fanout", "net")
 ALLOWED: dict[str, tuple[str, ...]] = {
     "core": (),

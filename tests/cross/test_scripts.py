@@ -1,6 +1,7 @@
 """Every file in scripts/: three protocols in one script, in memory and over real sockets.
 
-A script is lines of `who protocol sign text`:
+A script is lines of `who protocol sign text`; with `# servers: remote.org` above them there is another server too,
+whose people are called `who@remote.org`:
   =   logs in: `account [caps]` or `guest [caps]`; for XMPP `account [silent]`
   >   sends: a line, a stanza, or for Matrix `say #alias words` or `METHOD path [body]`
   <   is the next thing that must come; `*` stands for anything, «name» for an id that is the same wherever
@@ -15,13 +16,14 @@ A script is lines of `who protocol sign text`:
 
 import asyncio
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from tests.cross.world import PATIENCE_S, MatrixPerson, Person, WebPerson, World, world
+from tests.cross.world import PATIENCE_S, SERVER, MatrixPerson, Person, WebPerson, World, world, worlds
 
 SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.txt"))
 NAMES = dict[str, str]
@@ -76,7 +78,12 @@ def holds(wanted: Any, got: Any, names: NAMES) -> bool:
     return bool(wanted == got)
 
 
-async def play(at: World, text: str) -> None:
+def other_servers(text: str) -> list[str]:
+    """The servers besides the first that a script has people on."""
+    return [line.removeprefix("# servers:").strip() for line in text.splitlines() if line.startswith("# servers:")]
+
+
+async def play(at: World, text: str, others: Mapping[str, World] | None = None) -> None:
     people: dict[tuple[str, str], Person] = {}
     names: NAMES = {}
     for number, raw in enumerate(text.splitlines(), 1):
@@ -87,7 +94,8 @@ async def play(at: World, text: str) -> None:
         if rest.startswith("<"):
             rest = rest.replace("\\n", "\n")
         try:
-            await _step(at, people, names, (who, protocol), sign, rest)
+            server = who.partition("@")[2]
+            await _step((others or {})[server] if server else at, people, names, (who, protocol), sign, rest)
         except (AssertionError, TimeoutError, EOFError) as error:
             came = type(error).__name__ if not str(error) else str(error)
             raise AssertionError(f"line {number}: {raw}\n{came}") from error
@@ -98,7 +106,7 @@ async def _step(
 ) -> None:
     if sign == "=":
         kind, *caps = rest.split()
-        people[key] = await at.person(key[0].rstrip("0123456789"), key[1], kind, caps)
+        people[key] = await at.person(key[0].partition("@")[0].rstrip("0123456789"), key[1], kind, caps)
         return
     person = people[key]
     if sign == ">":
@@ -152,8 +160,13 @@ def test_script(path: Path, sockets: bool, tmp_path: Path) -> None:
     assert "spec:" in text.splitlines()[0], "the first line names the spec"
 
     async def run() -> None:
-        async with world(tmp_path / "data", sockets=sockets) as at:
-            await play(at, text)
+        others = other_servers(text)
+        if others:
+            async with worlds(tmp_path, [SERVER, *others], sockets=sockets) as made:
+                await play(made[SERVER], text, made)
+        else:
+            async with world(tmp_path / "data", sockets=sockets) as at:
+                await play(at, text)
 
     asyncio.run(asyncio.wait_for(run(), 60))
 

@@ -8,7 +8,7 @@ import asyncio
 import base64
 import re
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +17,11 @@ from urllib.parse import quote
 
 import orjson
 
-from tests.federation.servers import Table
+from tests.federation.servers import FREE, Table
 from tests.support.media import ORIGIN, body_of
 from tests.support.middle import UNLIMITED
 from tripoint.accounts.ports import Account
-from tripoint.config.options import Accounts, Config, Irc, Limits, Listen, Media, Operator, Server
+from tripoint.config.options import Accounts, Config, Irc, Limits, Listen, Media, Operator, Outbound, Server, Tls
 from tripoint.net.http import Request
 from tripoint.runtime.app import App
 from tripoint.runtime.data_dir import DataDir
@@ -37,11 +37,11 @@ LIMITS = replace(
 )
 
 
-def config(folder: Path, *, listening: bool, limits: Limits = LIMITS) -> Config:
+def config(folder: Path, *, listening: bool, limits: Limits = LIMITS, name: str = SERVER) -> Config:
     """Everything on free ports of loopback; nothing listens in memory."""
     free = ("127.0.0.1:0",) if listening else ()
     return Config(
-        server=Server(name=SERVER, data_dir=str(folder)),
+        server=Server(name=name, data_dir=str(folder)),
         accounts=Accounts(registration="open", scram_iterations=10_000, guests_per_address=100),
         limits=limits,
         irc=Irc(operator=(Operator("opal"),)),
@@ -361,6 +361,7 @@ class World:
 
     def __init__(self, app: App, *, sockets: bool) -> None:
         self.app = app
+        self.name = app.config.server.name
         self._sockets = sockets
         self._wires: list[Wire] = []
         self._made: set[str] = set()
@@ -419,7 +420,7 @@ class World:
             await (chatter.come_as_guest(name, caps) if kind == "guest" else chatter.log_in(name, caps))
             return chatter
         assert protocol == "xmpp", protocol
-        jabberer = XmppPerson(wire)
+        jabberer = XmppPerson(wire, self.name)
         await jabberer.log_in(name, caps)
         return jabberer
 
@@ -468,6 +469,38 @@ class World:
         for wire in self._wires:
             if wire.transport is not None:
                 wire.transport.close()
+
+
+@asynccontextmanager
+async def worlds(folder: Path, names: Sequence[str], *, sockets: bool) -> AsyncIterator[dict[str, World]]:
+    """Running servers of these names that find each other, over TLS on loopback whatever their people come by."""
+    table = Table()
+    trusted = tuple(str(folder / name / "self-made.crt") for name in names)
+    made: dict[str, World] = {}
+    configs = {}
+    for name in names:
+        one = config(folder / name, listening=sockets, name=name)
+        one = replace(
+            one,
+            listen=replace(one.listen, federation=FREE),
+            tls=Tls(extra_authorities=trusted),
+            outbound=Outbound(allow_networks=("127.0.0.0/8",)),
+        )
+        configs[name] = one
+        data = DataDir(folder / name)
+        data.tls(replace(one, tls=Tls()))
+        data.close()
+    try:
+        for name, one in configs.items():
+            app = App(one, DataDir(folder / name), None if sockets else MemoryStore(), names=table)
+            await app.start()
+            table.ports[name] = app.ports["federation"][0]
+            made[name] = World(app, sockets=sockets)
+        yield made
+    finally:
+        for at in made.values():
+            await at.close()
+        await asyncio.wait_for(asyncio.gather(*(at.app.stop() for at in made.values())), PATIENCE_S)
 
 
 @asynccontextmanager

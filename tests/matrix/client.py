@@ -142,6 +142,7 @@ async def matrix(
             p.middle.presence,
             p.middle.hub,
             media.ports,
+            p.middle.encryption,
             now_ms=p.clock.ms,
             public_url="https://chat.example.org",
             default_room_version="12",

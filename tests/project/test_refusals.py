@@ -5,7 +5,7 @@ spec: docs/mapping.md 25: Matrix error text, IRC text and <text/> are the same s
 
 import pytest
 
-from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused, KeyRefusal, KeyRefused
 from tripoint.irc import refusals as irc
 from tripoint.matrix import refusals as matrix
 from tripoint.media import web
@@ -49,6 +49,13 @@ def test_media_are_refused_with_their_own_sentence(refusal: MediaRefusal) -> Non
     assert matrix.of_media(refused).error == "Because & so"
     assert "Because &amp; so</text>" in xmpp.problem_of(refused).render()
     assert 400 <= web.STATUSES[refusal] < 600
+
+
+@pytest.mark.parametrize("refusal", KeyRefusal)
+def test_keys_are_refused_with_their_own_sentence(refusal: KeyRefusal) -> None:
+    """Only Matrix can ask for keys."""
+    error = matrix.of_keys(KeyRefused(refusal, current="7"))
+    assert error.error == refusal.value and error.extra == {"current_version": "7"}
 
 
 @pytest.mark.parametrize("table", [irc.ROOM_REFUSALS, irc.ACCOUNT_REFUSALS])

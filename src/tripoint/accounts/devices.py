@@ -8,6 +8,8 @@ import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 
+from tripoint.accounts.device_changes import DeviceChanges
+from tripoint.accounts.device_keys import DeviceKeys
 from tripoint.accounts.ports import Account, Device, LogIn
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.bus.interface import Bus
@@ -53,7 +55,11 @@ class Devices:
         user_bus: Bus[UserChange],
         clock_ms: Callable[[], int],
         token_life_ms: int,
+        keys: DeviceKeys,
+        changes: DeviceChanges,
     ) -> None:
+        self._keys = keys
+        self._changes = changes
         self._store = store
         self._stream = stream
         self._user_bus = user_bus
@@ -79,21 +85,29 @@ class Devices:
             device_id = _new_device_id() if tokens else _keyless_id(protocol, display_name)
         if not 0 < len(device_id) <= MAX_DEVICE_ID:
             raise AccountRefused(AccountRefusal.NO_SUCH_DEVICE, "A device id has 1 to 255 characters")
-        writes: list[Write] = []
-        dropped: list[PutToken] = []
         row = known.get(device_id)
+        # What a device of this name may have left behind is not for this one.
+        new = row is None and tokens
+        writes: list[Write] = self._keys.dropping(account.user_id, [device_id]) if new else []
+        dropped: list[PutToken] = []
+        if new and await self._keys.is_key_name(account.user_id, device_id):
+            raise AccountRefused(AccountRefusal.NO_SUCH_DEVICE, "One of your cross-signing keys has that name")
         if row is None or tokens:
             name = display_name if row is None or display_name is not None else row.display_name
             writes.append(PutDevice(account.user_id, device_id, protocol, name, self._clock_ms()))
         if not tokens:
             await self._commit(writes)
             return LogIn(account, DeviceId(device_id))
+        renamed = row is not None and name != row.display_name
         if row is not None:
             # spec: POST /login: tokens that the device had before are invalid from now on.
             dropped = await self._drop_tokens(account.user_id, [device_id])
             writes.extend(dropped)
         made, fresh = self._make_tokens(account.user_id, device_id, refreshable)
-        await self._commit([*writes, *fresh])
+        if renamed:
+            await self._commit_changed(account.user_id, [*writes, *fresh], [device_id])
+        else:
+            await self._commit([*writes, *fresh])
         self._forget(dropped)
         for token in fresh:
             self._tokens[token.token_hash] = token
@@ -160,18 +174,20 @@ class Devices:
         for row in await self._store.load_devices(user_id):
             if row.device_id == device_id:
                 name = display_name[:MAX_DISPLAY_NAME]
-                await self._commit([PutDevice(user_id, device_id, row.protocol, name, row.last_seen_ts_ms)])
+                write = PutDevice(user_id, device_id, row.protocol, name, row.last_seen_ts_ms)
+                await self._commit_changed(user_id, [write], [device_id] if name != row.display_name else [])
                 return
         raise AccountRefused(AccountRefusal.NO_SUCH_DEVICE)
 
     async def drop(self, user_id: UserId, device_ids: Sequence[str], reason: str) -> None:
-        """End devices: their tokens stop working and their connections close."""
+        """End devices: their tokens stop working, their connections close, their keys and messages go, and whoever
+        shares a room with the user is told."""
         known = {row.device_id for row in await self._store.load_devices(user_id)}
         gone = [device_id for device_id in device_ids if device_id in known]
         writes: list[Write] = [PutDevice(user_id, device_id, None, None, 0) for device_id in gone]
         dropped = await self._drop_tokens(user_id, gone)
         writes.extend(dropped)
-        await self._commit(writes)
+        await self._commit_changed(user_id, [*writes, *self._keys.dropping(user_id, gone)], gone)
         self._forget(dropped)
         if gone:
             self._user_bus.publish(SessionsEnded(user_id, tuple(gone), reason))
@@ -192,6 +208,18 @@ class Devices:
                 self._tokens.pop(row.token_hash, None)
                 writes.append(PutToken(row.token_hash, user_id, None, row.refresh, None))
         return writes
+
+    async def _commit_changed(self, user_id: UserId, writes: Sequence[Write], device_ids: Sequence[str]) -> None:
+        """As _commit, of what others are told if these devices have keys."""
+        if not writes:
+            return
+        async with self._changes.of(user_id):
+            with_keys = await self._keys.has_keys(user_id) if device_ids else ()
+            changed = [device_id for device_id in device_ids if device_id in with_keys]
+            try:
+                await self._changes.commit(user_id, writes, changed)
+            except StoreError as error:
+                raise AccountRefused(AccountRefusal.SERVER_BUSY) from error
 
     async def _commit(self, writes: Sequence[Write]) -> None:
         if not writes:

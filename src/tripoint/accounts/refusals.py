@@ -69,3 +69,33 @@ class NodeRefused(Exception):
         super().__init__(refusal.value)
         self.refusal = refusal
         self.text = refusal.value
+
+
+class KeyRefusal(Enum):
+    """Why not, of keys, backups and messages to devices; only Matrix can ask for those."""
+
+    KEY_REPLACED = "There is another one-time key of this name"
+    TOO_MANY_KEYS = "A device has at most 1000 one-time keys"
+    BAD_SIGNATURE = "A key is not signed as it must be"
+    NO_MASTER_KEY = "There is no master key"
+    KEY_IS_A_DEVICE = "A device has the same name as this key"
+    TOO_LARGE = "A message to a device has at most 65536 bytes"
+    TOO_MANY_DEVICES = "That is for too many devices at once"
+    NO_SUCH_BACKUP = "There is no such key backup"
+    WRONG_BACKUP = "That is not the current key backup"
+    OTHER_BACKUP = "algorithm and version of a key backup cannot be changed"
+    BACKUP_FULL = "A key backup has at most 1000000 keys"
+    NO_SUCH_KEY = "There is no such key"
+    NO_DEHYDRATED_DEVICE = "You have no dehydrated device"
+    NOT_THE_DEHYDRATED_DEVICE = "That is not your dehydrated device"
+    BUSY = "The server cannot store this now; nothing was changed"
+
+
+class KeyRefused(Exception):
+    """Nothing was changed. `current`: the current backup's version, with WRONG_BACKUP."""
+
+    def __init__(self, refusal: KeyRefusal, text: str | None = None, *, current: str | None = None) -> None:
+        self.refusal = refusal
+        self.text = text if text is not None else refusal.value
+        self.current = current
+        super().__init__(self.text)

@@ -60,6 +60,7 @@ _KEPT_ALONG = ("m.tag", f"{V}.irc.autojoin")
 LeaveRooms = Callable[[UserId, str | None], Awaitable[None]]
 Rename = Callable[[UserId, str], Awaitable[None]]
 Unpublish = Callable[[UserId], Awaitable[None]]
+DropKeys = Callable[[UserId], Awaitable[None]]
 
 
 class Registration:
@@ -95,7 +96,7 @@ class Accounts:
 
     `leave_rooms(user_id, reason)` takes a user out of every room and `rename(user_id, nick)` changes the display name
     in all of them: runtime connects them, since accounts do not write rooms. `unpublish(user_id)` takes away what a
-    closed account has published (nodes.py).
+    closed account has published (nodes.py), `drop_keys(user_id)` its keys and backups (cross_signing.py).
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Accounts:
         self.leave_rooms: LeaveRooms | None = None
         self.rename: Rename | None = None
         self.unpublish: Unpublish | None = None
+        self.drop_keys: DropKeys | None = None
         self._store = store
         self._stream = stream
         self._registration = registration
@@ -260,6 +262,8 @@ class Accounts:
         await self._commit([closed, *self._passwords.no_forms(user_id)])
         self._remember(closed)
         await self._devices.drop_all(user_id, "account closed")
+        if self.drop_keys is not None:
+            await self.drop_keys(user_id)
         if self.leave_rooms is not None:
             await self.leave_rooms(user_id, None)
         if self.unpublish is not None:
@@ -336,8 +340,7 @@ class Accounts:
             return
         if self.leave_rooms is not None:
             await self.leave_rooms(user_id, reason)
-        position_floor = PutMeta("position_floor", str(self._stream.last))
-        await self._commit([DropAccount(user_id), position_floor])
+        await self._commit([DropAccount(user_id), self._stream.floor()])
         self._forget_guest(user_id)
 
     def _forget_guest(self, user_id: UserId) -> None:

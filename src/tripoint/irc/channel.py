@@ -20,7 +20,7 @@ from tripoint.irc.projection import Names, channel_args, channel_flags, muted_us
 from tripoint.irc.render import Outgoing
 from tripoint.irc.tables import NICKLEN
 from tripoint.irc.wire import MAX_BODY_BYTES
-from tripoint.rooms.listing import listed_members, lists_all
+from tripoint.rooms.listing import denied_members, listed_members, lists_all
 from tripoint.rooms.ports import RoomReader, RoomView
 from tripoint.rooms.succession import replacement_of
 
@@ -62,8 +62,8 @@ def together(channels: Iterable[Channel]) -> Boxes:
 class Channel:
     """A room with at least one IRC session in it. `direct` is True for the direct room of two users.
 
-    `shown` is who is in the NAMES of a huge room, None where everybody is (MAPPING 4.7); it is so until
-    `take_shown` was asked.
+    `shown` is who is in the NAMES of a huge room, or of one that denies a server, None where everybody is (MAPPING
+    4.7, 9.12); it is so until `take_shown` was asked.
     """
 
     def __init__(self, room: RoomView, names: Names, *, direct: bool) -> None:
@@ -166,11 +166,13 @@ class Channel:
 
     def take_shown(self, reader: RoomReader, now_ms: int) -> None:
         """Read anew who is shown: everybody, or of a huge room those who matter, and who was shown before."""
+        denied = denied_members(self.room, self.names.server)
         if lists_all(self.room):
-            self.shown = None
+            self.shown = {*self.room.joined()} - denied if denied else None
             return
         before = self.shown or set()
-        self.shown = {*listed_members(self.room, reader.presence, now_ms), *(before & self.room.joined().keys())}
+        kept = before & self.room.joined().keys() - denied
+        self.shown = {*listed_members(self.room, reader.presence, now_ms, self.names.server), *kept}
 
     def shows(self, user_id: UserId) -> bool:
         """Whether sessions here know this member."""

@@ -22,7 +22,7 @@ from tripoint.irc.replay import Place
 from tripoint.irc.tables import CHANNEL_RENAME, fold
 from tripoint.irc.wire import seal
 from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomChange, StateReset
-from tripoint.rooms.listing import CUT_NOTE
+from tripoint.rooms.listing import CUT_NOTE, lists_all
 from tripoint.rooms.ports import RoomReader, RoomView
 from tripoint.rooms.settings import tls_only
 
@@ -269,7 +269,7 @@ class Channels:
         if {"no-implicit-names", "draft/no-implicit-names"} & session.caps:
             return
         self.show_names(session, channel, own=own)
-        if channel.shown is not None and channel.room_id not in session.told_cut:
+        if not lists_all(channel.room) and channel.room_id not in session.told_cut:
             session.told_cut.add(channel.room_id)
             text = CUT_NOTE.format(count=channel.room.joined_count())
             session.shown(fitted(f":{self._names.server} NOTICE {channel.name}", text), own=own)

@@ -65,10 +65,14 @@ def joined_line(names: Names, channel: Channel, user_id: UserId, ts_ms: int | No
 
 def parted_line(names: Names, channel_name: str, event: Event, user_id: UserId) -> Outgoing:
     """PART, with the reason if there is one."""
-    reason = text_at(event.content, "reason")
+    return left_line(names, channel_name, user_id, text_at(event.content, "reason"), event.origin_server_ts)
+
+
+def left_line(names: Names, channel_name: str, user_id: UserId, reason: str | None, ts_ms: int) -> Outgoing:
+    """PART of somebody, at a time."""
     head = f":{names.mask(user_id)} PART {channel_name}"
     body = fitted(head, reason) if reason else head
-    return Outgoing([body], ts_ms=event.origin_server_ts, who=names.who(user_id))
+    return Outgoing([body], ts_ms=ts_ms, who=names.who(user_id))
 
 
 def kicked_line(names: Names, channel_name: str, by: By, user_id: UserId, reason: str) -> Outgoing:
@@ -109,7 +113,7 @@ def member_lines(channel: Channel, replaced: Event | None, event: Event | None, 
         out.append(mode_line(channel.name, by, "+b" if now == "ban" else "-b", [ban_mask(names, user_id)]))
     if now == "join" and before != "join":
         if channel.shows(user_id) or channel.room.rank(user_id).above(Rank.PLAIN):
-            out += _came(channel, user_id, by.ts_ms)
+            out += came(channel, user_id, by.ts_ms)
     elif before == "join" and now != "join":
         by_himself = event is not None and event.sender == user_id and now != "ban"
         if not channel.shows(user_id) and not by_himself:
@@ -131,10 +135,10 @@ def appearing(channel: Channel, user_id: UserId, ts_ms: int) -> list[Outgoing]:
     """JOIN of a member of a huge room who is not shown yet and does something now.  spec: docs/mapping.md 4.7"""
     if channel.shows(user_id) or user_id not in channel.room.joined():
         return []
-    return _came(channel, user_id, ts_ms)
+    return came(channel, user_id, ts_ms)
 
 
-def _came(channel: Channel, user_id: UserId, ts_ms: int) -> list[Outgoing]:
+def came(channel: Channel, user_id: UserId, ts_ms: int) -> list[Outgoing]:
     """JOIN, and MODE for who comes with a rank."""
     names = channel.names
     out = [joined_line(names, channel, user_id, ts_ms)]

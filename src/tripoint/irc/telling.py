@@ -18,8 +18,10 @@ from tripoint.irc.entrance import Channels, invited_as_direct, people_of
 from tripoint.irc.events import (
     FORMS,
     appearing,
+    came,
     flag_changes,
     is_msgid,
+    left_line,
     member_event,
     reaction_to,
     redact_line,
@@ -52,6 +54,7 @@ from tripoint.rooms.changes import (
     TypingChanged,
     UserChange,
 )
+from tripoint.rooms.listing import DENIED_NOTE, denied_members
 from tripoint.rooms.ports import RoomReader
 from tripoint.rooms.refusals import Refusal
 from tripoint.rooms.settings import TLS_ONLY, tls_only
@@ -111,6 +114,19 @@ class Teller:
                 self._tell(channel, change, form(channel, change), spoken=spoken)
             if kind == TLS_ONLY:
                 self._for_tls_alone(channel)
+            elif kind == "m.room.server_acl":
+                self._denied(channel, change.event.origin_server_ts)
+
+    def _denied(self, channel: Channel, ts_ms: int) -> None:
+        """Members whose servers are denied from now on go from the list, those of others are back. MAPPING 9.12"""
+        before = {*channel.room.joined()} if channel.shown is None else set(channel.shown)
+        channel.take_shown(self._reader, self._now_ms())
+        for user_id in sorted(before & denied_members(channel.room, self._names.server)):
+            channel.tell(left_line(self._names, channel.name, user_id, DENIED_NOTE, ts_ms))
+            channel.member_went(user_id)
+        for user_id in sorted((channel.room.joined().keys() if channel.shown is None else channel.shown) - before):
+            for out in came(channel, user_id, ts_ms):
+                channel.tell(out)
 
     def _swept(self, channel: Channel, change: Swept) -> None:
         """Lines that are gone, one by one to who has asked for that, and that they are to the others. MAPPING 9.8"""

@@ -3,13 +3,18 @@
 import secrets
 from collections.abc import Callable
 
+from tripoint.accounts.encryption import Encryption
 from tripoint.accounts.ports import AccountService
 from tripoint.core.ids import ServerName
 from tripoint.fanout.hub import Hub
 from tripoint.matrix.client.account import AccountDataEndpoints, DeviceEndpoints, ProfileEndpoints
+from tripoint.matrix.client.cross_signing import CrossSigningEndpoints
+from tripoint.matrix.client.dehydrated import DehydratedDeviceEndpoints
+from tripoint.matrix.client.device_keys import DeviceKeyEndpoints
 from tripoint.matrix.client.directory import DirectoryEndpoints
 from tripoint.matrix.client.ephemeral import EphemeralEndpoints
 from tripoint.matrix.client.events import EventEndpoints
+from tripoint.matrix.client.key_backup import KeyBackupEndpoints
 from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.client.media import MediaEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
@@ -17,6 +22,8 @@ from tripoint.matrix.client.search import SearchEndpoints
 from tripoint.matrix.client.server import ServerInfo
 from tripoint.matrix.client.spaces import SpaceClientEndpoints
 from tripoint.matrix.client.sync import SyncEndpoints
+from tripoint.matrix.client.to_device import ToDeviceEndpoints
+from tripoint.matrix.federation.asking_keys import KeyQuestions
 from tripoint.matrix.federation.devices import DeviceListEndpoints
 from tripoint.matrix.federation.intake import TransactionEndpoints
 from tripoint.matrix.federation.inviting import InvitingEndpoints
@@ -34,6 +41,7 @@ from tripoint.matrix.openid import OpenIdEndpoints
 from tripoint.matrix.presence import DevicePresence
 from tripoint.matrix.registry import Router
 from tripoint.matrix.render import Renderer
+from tripoint.matrix.sync.devices import DeviceNews
 from tripoint.matrix.sync.ephemera import Ephemera
 from tripoint.matrix.sync.rooms import RoomChunks
 from tripoint.matrix.sync.server import SyncServer
@@ -55,6 +63,11 @@ ENDPOINT_CLASSES = (
     SyncEndpoints,
     MediaEndpoints,
     SearchEndpoints,
+    DeviceKeyEndpoints,
+    CrossSigningEndpoints,
+    ToDeviceEndpoints,
+    KeyBackupEndpoints,
+    DehydratedDeviceEndpoints,
     FederationInfo,
     KeyEndpoints,
     NotaryEndpoints,
@@ -87,6 +100,7 @@ class MatrixFrontEnd:
         presence: PresenceService,
         hub: Hub,
         media: Media,
+        encryption: Encryption,
         *,
         now_ms: Callable[[], int],
         public_url: str,
@@ -100,7 +114,11 @@ class MatrixFrontEnd:
         renderer = Renderer()
         ephemera = Ephemera(reader, now_ms)
         chunks = RoomChunks(reader, renderer)
-        sync = SyncServer(reader, accounts, chunks, ephemera, secrets.token_hex(4))
+        news = DeviceNews(server, reader, encryption)
+        sync = SyncServer(reader, accounts, chunks, ephemera, news, secrets.token_hex(4))
+        client = None if federated is None else federated.trust.client
+        self.key_questions = KeyQuestions(server, encryption, reader, client)
+        encryption.signing.foreign = self.key_questions.master_key
         hub.watch_all_rooms(sync.room_changed)
         hub.watch_users(sync.user_changed)
         uia = UserInteractive()
@@ -122,6 +140,11 @@ class MatrixFrontEnd:
             SpaceClientEndpoints(reader),
             MediaEndpoints(media, server),
             SearchEndpoints(reader, renderer, sync),
+            DeviceKeyEndpoints(encryption, self.key_questions, news.lists, sync.start),
+            CrossSigningEndpoints(encryption, log_in, server),
+            ToDeviceEndpoints(encryption),
+            KeyBackupEndpoints(encryption),
+            DehydratedDeviceEndpoints(encryption, reader, now_ms),
         ):
             router.add(module)
         if federated is not None:
@@ -134,7 +157,7 @@ class MatrixFrontEnd:
                 JoiningEndpoints(federated.resident, trust.check),
                 InvitingEndpoints(federated.invitations, trust.check, server),
                 QueryEndpoints(reader, accounts, server),
-                DeviceListEndpoints(accounts, server),
+                DeviceListEndpoints(accounts, encryption, self.key_questions, server),
                 SpaceEndpoints(reader),
                 FileServingEndpoints(media, server),
                 federated.transactions,

@@ -6,7 +6,7 @@ spec: Matrix client-server "Using access tokens", "Web Browser Clients"; server-
 from collections.abc import Awaitable, Callable
 
 from tripoint.accounts.ports import AccountService, TokenOwner
-from tripoint.accounts.refusals import AccountRefused
+from tripoint.accounts.refusals import AccountRefused, KeyRefused
 from tripoint.core.errors import PeerError
 from tripoint.core.server_bans import Visitor
 from tripoint.matrix import refusals
@@ -50,6 +50,8 @@ class MatrixListener:
             return refusals.of_room(refused).response()
         except AccountRefused as refused:
             return refusals.of_account(refused).response()
+        except KeyRefused as refused:
+            return refusals.of_keys(refused).response()
         except MediaRefused as refused:
             return refusals.of_media(refused).response()
         except PeerError as error:

@@ -1,6 +1,6 @@
 """No, in Matrix: every refusal of rooms, accounts and media as status and errcode (docs/mapping.md 25)."""
 
-from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused, KeyRefusal, KeyRefused
 from tripoint.matrix.errors import MatrixError
 from tripoint.media.refusals import MediaRefusal, MediaRefused
 from tripoint.rooms.refusals import Refusal, Refused
@@ -89,6 +89,33 @@ MEDIA_ERRORS: dict[MediaRefusal, tuple[int, str]] = {
     MediaRefusal.REMOTE_FAILED: (502, "M_UNKNOWN"),
     MediaRefusal.SERVER_BUSY: (503, "M_UNKNOWN"),
 }
+
+# spec: client-server-api POST /keys/upload, /keys/device_signing/upload, room_keys; proposal 3814
+KEY_ERRORS: dict[KeyRefusal, tuple[int, str]] = {
+    KeyRefusal.KEY_REPLACED: (400, "M_INVALID_PARAM"),
+    KeyRefusal.TOO_MANY_KEYS: (400, "M_RESOURCE_LIMIT_EXCEEDED"),
+    KeyRefusal.BAD_SIGNATURE: (400, "M_INVALID_SIGNATURE"),
+    KeyRefusal.NO_MASTER_KEY: (400, "M_MISSING_PARAM"),
+    KeyRefusal.KEY_IS_A_DEVICE: (403, "M_FORBIDDEN"),
+    KeyRefusal.TOO_LARGE: (413, "M_TOO_LARGE"),
+    KeyRefusal.TOO_MANY_DEVICES: (400, "M_RESOURCE_LIMIT_EXCEEDED"),
+    KeyRefusal.NO_SUCH_BACKUP: (404, "M_NOT_FOUND"),
+    KeyRefusal.WRONG_BACKUP: (403, "M_WRONG_ROOM_KEYS_VERSION"),
+    KeyRefusal.OTHER_BACKUP: (400, "M_INVALID_PARAM"),
+    KeyRefusal.BACKUP_FULL: (400, "M_RESOURCE_LIMIT_EXCEEDED"),
+    KeyRefusal.NO_SUCH_KEY: (404, "M_NOT_FOUND"),
+    KeyRefusal.NO_DEHYDRATED_DEVICE: (404, "M_NOT_FOUND"),
+    KeyRefusal.NOT_THE_DEHYDRATED_DEVICE: (403, "M_FORBIDDEN"),
+    KeyRefusal.BUSY: (503, "M_UNKNOWN"),
+}
+
+
+def of_keys(refused: KeyRefused) -> MatrixError:
+    """The error for something about keys, backups or messages to devices."""
+    status, errcode = KEY_ERRORS[refused.refusal]
+    if refused.current is not None:
+        return MatrixError(status, errcode, refused.text, current_version=refused.current)
+    return MatrixError(status, errcode, refused.text)
 
 
 def of_media(refused: MediaRefused) -> MatrixError:

@@ -1,8 +1,9 @@
 """Which other servers hear of what happens in a room.
 
 Those with a joined member in the room before the event; the server of somebody whose membership ends hears that
-too. Never this server, never one that the room's access control list denies, nobody where the room does not
-federate (m.federate). Invitations go to their server by /invite and not from here.
+too. Never this server, never one that the room's access control list denies (but for the list itself: nobody else
+tells them), nobody where the room does not federate (m.federate). Invitations go to their server by /invite and not
+from here.
 spec: Matrix server-server-api "Transactions", "Server Access Control Lists (ACLs)"; client-server m.room.create
 """
 
@@ -67,6 +68,8 @@ class Audience:
         if room is None:
             return NOBODY
         servers = self.of_room(room)
+        if event.type == "m.room.server_acl" and _federates(room):
+            servers = tuple(sorted({*room.servers(), *_told(room)} - {self._server}))
         if event.type == "m.room.member":
             before = "leave" if change.replaced is None else member_of(change.replaced).membership
             servers = self._with_target(room, event, before, servers)
@@ -79,7 +82,11 @@ class Audience:
         if row.flags & FLAG_OUTLIER or not self._is_ours(event, relayed) or not _federates(room):
             return event, NOBODY
         there = await self._after(row)
-        servers = tuple(one for one in dict.fromkeys((*there, *_told(room))) if self._may_hear(room, one))
+        everybody = tuple(dict.fromkeys((*there, *_told(room))))
+        if event.type == "m.room.server_acl":
+            servers = _without(everybody, self._server)
+        else:
+            servers = tuple(one for one in everybody if self._may_hear(room, one))
         if event.type == "m.room.member" and event.state_key is not None:
             stood = await self._store.load_state_before(row.room_key, event.type, event.state_key, row.place)
             before = "leave" if stood is None else member_of(parsed(stood, room.version)).membership

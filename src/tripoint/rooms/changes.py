@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.event import Event
-from tripoint.core.ids import EventId, RoomId, UserId
+from tripoint.core.ids import EventId, RoomId, ServerName, UserId
 from tripoint.core.nodes import NodeConfig, NodeItem
 from tripoint.rooms.commands import Origin
 
@@ -189,6 +189,43 @@ class NodeChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     deleted: bool = False
 
 
+class DeviceListChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
+    """What is known of a user's devices or cross-signing keys changed at `position`, for whoever shares a room.
+
+    `device_id` is "" for the cross-signing keys, and for anything of another server's user. `viewer`: whom alone it
+    concerns. `replaced`: the position of the change of the same device before this, 0 where there was none.
+    """
+
+    user_id: UserId
+    position: int
+    device_id: str
+    viewer: UserId | None = None
+    replaced: int = 0
+
+
+class KeyCountsChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
+    """Somebody took a one-time key of a device, or its fallback key for the first time."""
+
+    user_id: UserId
+    position: int
+    device_id: str
+
+
+class DeviceMessage(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
+    """A message for a local user's devices was stored (accounts/to_device.py)."""
+
+    user_id: UserId
+    position: int
+    device_ids: tuple[str, ...]
+
+
+class MessagesQueued(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
+    """A local user has sent something to devices of other servers; it waits for them in the store."""
+
+    user_id: UserId
+    servers: tuple[ServerName, ...]
+
+
 UserChange = (
     MembershipChanged
     | RoomMoved
@@ -199,4 +236,8 @@ UserChange = (
     | RosterChanged
     | SessionsEnded
     | NodeChanged
+    | DeviceListChanged
+    | KeyCountsChanged
+    | DeviceMessage
+    | MessagesQueued
 )

@@ -4,7 +4,7 @@ The implementation is service.py; front ends are given it by runtime and know th
 `async` may read the store or wait for a commit; what is not answers from memory.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -246,6 +246,12 @@ class RoomReader(Protocol):
         21.1)."""
 
     def shares_room(self, one: UserId, other: UserId) -> bool: ...
+    async def sharing(
+        self, user_id: UserId, others: Collection[UserId], *, encrypted: bool = False
+    ) -> frozenset[UserId]:
+        """Those of `others`, of any server, who are joined to a room together with a local user (`encrypted`: to an
+        encrypted one). Looks at the user's own rooms until all are found."""
+
     async def history(self, query: HistoryQuery) -> HistoryPage: ...
     async def search(self, query: SearchQuery) -> SearchPage: ...
     async def displayname_at(self, room_id: RoomId, user_id: UserId, position: int) -> str | None:

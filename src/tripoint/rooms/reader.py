@@ -5,7 +5,7 @@ Live rooms answer from memory, the newest history too; older pages come from the
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -193,6 +193,24 @@ class Reader:
 
     def shares_room(self, one: UserId, other: UserId) -> bool:
         return self._index.share_room(one, other)
+
+    async def sharing(
+        self, user_id: UserId, others: Collection[UserId], *, encrypted: bool = False
+    ) -> frozenset[UserId]:
+        left, found = set(others), set[UserId]()
+        if not left:
+            return frozenset()
+        for room_id, (membership, _) in list((await self._index.load(user_id)).items()):
+            room = await self._rooms.find(room_id) if membership == "join" else None
+            if room is None or (encrypted and not room.encrypted):
+                continue
+            joined = room.joined()
+            here = {one for one in left if one in joined} if len(left) < len(joined) else left.intersection(joined)
+            found |= here
+            left -= here
+            if not left:
+                break
+        return frozenset(found)
 
     def typing(self, room_id: RoomId) -> frozenset[UserId]:
         return self._typing.now(room_id)

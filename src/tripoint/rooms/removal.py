@@ -12,9 +12,7 @@ from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.writer import Writer
-from tripoint.store.writes import DropRoom, PutMembership, PutMeta
-
-POSITION_FLOOR = "position_floor"
+from tripoint.store.writes import DropRoom, PutMembership
 
 
 class Removal:
@@ -41,7 +39,7 @@ class Removal:
         self._rooms.remove(room_id)
         self._index.forget_room(room_id)
         # The highest positions may go with the room: say how far the stream was, so that none is used twice.
-        floor = PutMeta(POSITION_FLOOR, str(self._writer.stream.last))
+        floor = self._writer.stream.floor()
         try:
             await self._writer.write([DropRoom(room.room_key), floor])
         finally:

@@ -133,6 +133,7 @@ class App:
             middle.presence,
             middle.hub,
             self.media.ports,
+            middle.encryption,
             now_ms=clock_ms,
             public_url=config.server.public_url,
             default_room_version=config.server.default_room_version,
@@ -333,6 +334,7 @@ class App:
             await front.close(GRACE_S)
         await self.irc.drain()
         await self.xmpp.drain()
+        await self.matrix.key_questions.close()
         await self.traffic.stop()
         await self.media.close()
         await self.federation.close()

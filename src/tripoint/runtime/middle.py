@@ -12,13 +12,21 @@ from dataclasses import dataclass
 import orjson
 import structlog
 
+from tripoint.accounts.cross_signing import CrossSigning
 from tripoint.accounts.data import AccountData
+from tripoint.accounts.dehydration import Dehydration
+from tripoint.accounts.device_changes import DeviceChanges
+from tripoint.accounts.device_keys import DeviceKeys
 from tripoint.accounts.devices import Devices
+from tripoint.accounts.encryption import Encryption
+from tripoint.accounts.key_backups import KeyBackups
 from tripoint.accounts.nodes import Nodes
 from tripoint.accounts.passwords import Passwords
-from tripoint.accounts.refusals import AccountRefused
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused, KeyRefused
+from tripoint.accounts.remote_lists import RemoteLists
 from tripoint.accounts.server_bans import ServerBans
 from tripoint.accounts.service import Accounts, Registration
+from tripoint.accounts.to_device import ToDevice
 from tripoint.accounts.vhosts import Vhosts
 from tripoint.bus.local import LocalBus
 from tripoint.config.load import only_loopback, registration_mode, server_name
@@ -61,7 +69,7 @@ from tripoint.rooms.reader import Reader
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.remote import RemoteDoor
 from tripoint.rooms.remote_writer import RemoteWriter
-from tripoint.rooms.removal import POSITION_FLOOR, Removal
+from tripoint.rooms.removal import Removal
 from tripoint.rooms.resident import Resident
 from tripoint.rooms.room_passwords import RoomPasswords
 from tripoint.rooms.service import Service
@@ -75,7 +83,7 @@ from tripoint.rooms.warden import Warden
 from tripoint.rooms.writer import Writer
 from tripoint.store.interface import SearchIndex, Store, StoreError
 from tripoint.store.search import SqliteSearch
-from tripoint.store.stream import Stream
+from tripoint.store.stream import POSITION_FLOOR, Stream
 
 log = structlog.get_logger("tripoint")
 
@@ -121,6 +129,7 @@ class Middle:
     direct_invitations: DirectInvitations
     indexing: Indexing
     sweeping: Sweeping
+    encryption: Encryption
 
     def reload(self, config: Config) -> None:
         """Take up changed limits and registration."""
@@ -181,13 +190,27 @@ async def build_middle(
         clock_s=monotonic,
     )
     registration = Registration(*_registration(config), monotonic)
+    device_changes = DeviceChanges(store, stream, user_bus)
+    device_keys = DeviceKeys(store, stream, device_changes, user_bus)
+    token_life_ms = config.accounts.token_life_s * 1000
+    devices = Devices(store, stream, user_bus, clock, token_life_ms, device_keys, device_changes)
+    to_device = ToDevice(server, store, stream, user_bus, clock)
+    encryption = Encryption(
+        device_keys,
+        CrossSigning(store, device_keys, device_changes),
+        to_device,
+        KeyBackups(store, stream),
+        Dehydration(store, devices, device_keys, device_changes, to_device),
+        RemoteLists(store, stream, user_bus),
+        store,
+    )
     accounts = Accounts(
         server,
         store,
         stream,
         registration,
         passwords,
-        Devices(store, stream, user_bus, clock, config.accounts.token_life_s * 1000),
+        devices,
         AccountData(store, stream, user_bus),
         ServerBans(store, stream, clock),
         Vhosts(server, store, stream),
@@ -323,6 +346,7 @@ async def build_middle(
     accounts.rename = _renamer(service)
     nodes = Nodes(store, stream, user_bus, clock)
     accounts.unpublish = nodes.drop_all
+    accounts.drop_keys = _key_dropper(encryption)
     name_table = StoredNames(store, stream, _name_lost)
     serving = Serving(loaded, store)
     sweeping = Sweeping(loaded, writer, store, room_bus, report_bug)
@@ -364,6 +388,7 @@ async def build_middle(
         direct_invitations,
         indexing,
         sweeping,
+        encryption,
     )
 
 
@@ -422,6 +447,17 @@ def _keeper(accounts: Accounts) -> Callable[[UserId, RoomId, RoomId], Awaitable[
             raise Refused(Refusal.SERVER_BUSY, refused.text) from refused
 
     return keep_along
+
+
+def _key_dropper(encryption: Encryption) -> Callable[[UserId], Awaitable[None]]:
+    async def drop_keys(user_id: UserId) -> None:
+        try:
+            await encryption.signing.drop(user_id)
+        except KeyRefused as refused:
+            raise AccountRefused(AccountRefusal.SERVER_BUSY) from refused
+        encryption.backups.forget(user_id)
+
+    return drop_keys
 
 
 def _renamer(service: Service) -> Callable[[UserId, str], Awaitable[None]]:

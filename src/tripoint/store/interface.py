@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.core.words import Question
+from tripoint.store.device_store import DeviceStore
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
@@ -348,7 +349,7 @@ class MediaStore(Writer, Protocol):
         """Whether a user of this server is joined to a room."""
 
 
-class Store(RoomStore, AccountStore, KeyStore, FederationStore, SearchStore, MediaStore, Protocol):
+class Store(RoomStore, AccountStore, KeyStore, FederationStore, SearchStore, MediaStore, DeviceStore, Protocol):
     """Everything, as runtime opens and closes it."""
 
     async def close(self) -> None:

@@ -4,13 +4,15 @@ Units are applied at once and reported on the loop's next turn, in order, as a d
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.store.interface import MEDIA_BLOCK, Done, MembershipRow, StoredEvent, StoreError, WordsGone
+from tripoint.store.memory_devices import DevicesInMemory
+from tripoint.store.memory_devices import drop as _drop
+from tripoint.store.memory_devices import put as _put
 from tripoint.store.writes import (
     AddEvent,
     AddStateGroup,
@@ -58,17 +60,15 @@ from tripoint.store.writes import (
     completed,
 )
 
-K = TypeVar("K")
-V = TypeVar("V")
 
-
-class MemoryStore:
+class MemoryStore(DevicesInMemory):
     """store.interface.Store in dictionaries.
 
     `fail_next(error)` makes the next units fail as a full disk would, for tests of faults.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._loop = asyncio.get_running_loop()
         self._error: StoreError | None = None
         self._closed = False
@@ -250,6 +250,8 @@ class MemoryStore:
                 self._drop_room(write.room_key)
             case DropAccount():
                 self._drop_account(write.user_id)
+            case _:
+                self.apply(write)
 
     def _note_words_gone(self, event: StoredEvent) -> None:
         type_ = self.state_keys[event.event_key][0]
@@ -278,6 +280,7 @@ class MemoryStore:
 
     def _drop_account(self, user_id: UserId) -> None:
         self.accounts.pop(user_id, None)
+        self.drop_user(user_id)
         _drop(self.credentials, lambda key, _: key[0] == user_id)
         _drop(self.devices, lambda key, _: key[0] == user_id)
         _drop(self.tokens, lambda _, token: token.user_id == user_id)
@@ -452,6 +455,9 @@ class MemoryStore:
             *(write.position for write in self.receipts.values()),
             *(write.position for write in self.account_data.values()),
             *(write.position for write in self.node_items.values()),
+            *(write.position for write in self.device_changes.values()),
+            *(write.position for write in self.to_device.values()),
+            *(write.position for write in self.outgoing.values()),
         )
         return max(positions, default=0), max(self.groups, default=0), max(self.rooms, default=0)
 
@@ -620,15 +626,3 @@ class MemoryStore:
 
     async def load_vhosts(self) -> Sequence[PutVhost]:
         return [vhost for _, vhost in sorted(self.vhosts.items())]
-
-
-def _put(table: dict[K, V], key: K, value: V, delete: bool) -> None:
-    if delete:
-        table.pop(key, None)
-    else:
-        table[key] = value
-
-
-def _drop(table: dict[K, V], gone: Callable[[K, V], bool]) -> None:
-    for key in [key for key, value in table.items() if gone(key, value)]:
-        del table[key]

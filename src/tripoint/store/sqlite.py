@@ -23,6 +23,7 @@ from tripoint.store.interface import (
     WordsGone,
 )
 from tripoint.store.sql import rows
+from tripoint.store.sql.device_reads import DeviceReads
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
@@ -100,7 +101,7 @@ def schema_version(connection: sqlite3.Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
-class SqliteStore:
+class SqliteStore(DeviceReads):
     """store.interface.Store on one SQLite file."""
 
     def __init__(self, path: Path) -> None:
@@ -354,7 +355,10 @@ class SqliteStore:
             "           coalesce((SELECT max(position) FROM events), 0),"
             "           coalesce((SELECT max(position) FROM receipts), 0),"
             "           coalesce((SELECT max(position) FROM account_data), 0),"
-            "           coalesce((SELECT max(position) FROM node_items), 0)),"
+            "           coalesce((SELECT max(position) FROM node_items), 0),"
+            "           coalesce((SELECT max(position) FROM device_changes), 0),"
+            "           coalesce((SELECT max(position) FROM to_device), 0),"
+            "           coalesce((SELECT max(position) FROM outgoing_messages), 0)),"
             " coalesce((SELECT max(state_group) FROM state_groups), 0),"
             " coalesce((SELECT max(room_key) FROM rooms), 0)"
         )

@@ -9,7 +9,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from tripoint.store.interface import Done, StoreError, Writer
-from tripoint.store.writes import Write
+from tripoint.store.writes import PutMeta, Write
+
+# Positions below this were used, whatever the tables show: rows that had the highest may be gone.
+POSITION_FLOOR = "position_floor"
 
 
 class Stream:
@@ -29,6 +32,11 @@ class Stream:
     def last(self) -> int:
         """The highest position handed out."""
         return self._last
+
+    def floor(self) -> PutMeta:
+        """For a unit that deletes rows with positions, or uses some that no table keeps: none is handed out again
+        after a restart."""
+        return PutMeta(POSITION_FLOOR, str(self._last))
 
     def submit(self, writes: Sequence[Write], done: Done) -> None:
         """Writer.submit, and `committed` moves on before `done(None)` is called."""

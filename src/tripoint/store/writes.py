@@ -1,12 +1,14 @@
 """Everything that can be written to a store, as frozen values. A unit of them is stored whole or not at all.
 
-Each table is touched by one kind of write, and a value of None deletes, so that writes of one kind can go to
-the database in one statement and still happen in the order in which they were submitted.
+What concerns devices' keys and messages to devices is in device_writes.py. Each table is touched by one kind of
+write, and a value of None deletes, so that writes of one kind can go to the database in one statement and still
+happen in the order in which they were submitted.
 """
 
 from msgspec import Struct
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
+from tripoint.store.device_writes import DeviceWrite
 
 # Flags of an event. An outlier's state before it is not known; a rejected event breaks the rules; a soft-failed
 # one breaks those of the present; a redacted one is stored in its redacted form; a relayed one is another server's
@@ -458,4 +460,5 @@ Write = (
     | PutServerBan
     | PutVhost
     | PutMeta
+    | DeviceWrite
 )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from tripoint.core.ids import UserId
+from tripoint.core.ids import UserId, server_of
 from tripoint.core.power import Rank
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
@@ -171,7 +171,9 @@ async def _whois_one(session: IrcSession, user_id: UserId) -> None:
     for at in range(0, len(shared), 2):
         words = [prefix(shown_rank(c.room, user_id), multi=multi) + c.name for c in shared[at : at + 2]]
         session.numeric(n.RPL_WHOISCHANNELS, nick, " ".join(words))
-    session.numeric(n.RPL_WHOISSERVER, nick, names.server, session.network.title)
+    home = server_of(user_id)
+    title = session.network.title if home == names.server else "another server"
+    session.numeric(n.RPL_WHOISSERVER, nick, home, title)
     who = names.who(user_id)
     live = list(session.network.sessions.of(user_id))
     operator = next((other.operator for other in live if other.operator is not None), None)

@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 
 import orjson
+from msgspec.structs import replace
 
 from tripoint.accounts.ports import AccountService
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.ids import DeviceId, RoomId, UserId
 from tripoint.matrix.push_rules import default_push_rules
 from tripoint.matrix.render import member_event
+from tripoint.matrix.sync.devices import DeviceNews
 from tripoint.matrix.sync.ephemera import Ephemera
 from tripoint.matrix.sync.filters import SyncFilter
 from tripoint.matrix.sync.rooms import (
@@ -31,7 +33,10 @@ from tripoint.matrix.sync.tokens import SyncToken
 from tripoint.rooms.blocking import EMPTY
 from tripoint.rooms.changes import (
     AccountDataChanged,
+    DeviceListChanged,
+    DeviceMessage,
     EventCommitted,
+    KeyCountsChanged,
     MembershipChanged,
     PresenceChanged,
     ReceiptMoved,
@@ -83,8 +88,10 @@ class SyncServer:
         accounts: AccountService,
         chunks: RoomChunks,
         ephemera: Ephemera,
+        devices: DeviceNews,
         start: str,
     ) -> None:
+        self._devices = devices
         self._reader = reader
         self._accounts = accounts
         self._chunks = chunks
@@ -105,6 +112,7 @@ class SyncServer:
 
     def room_changed(self, change: RoomChange) -> None:
         """Wake who is in the room."""
+        self._devices.room_changed(change)
         if isinstance(change, EventCommitted):
             self._room_at[change.room_id] = change.position
             origin = change.origin
@@ -159,6 +167,11 @@ class SyncServer:
             self._ephemera.presence_changed(change)
         elif isinstance(change, SessionsEnded):
             self._end(change)
+        elif isinstance(change, DeviceMessage | KeyCountsChanged):
+            self._wake(change.user_id)
+        elif isinstance(change, DeviceListChanged):
+            for user_id in self._devices.list_changed(change, self._waiting):
+                self._wake(user_id)
 
     def _end(self, change: SessionsEnded) -> None:
         """Devices were logged out: whoever holds their old token hears no more."""
@@ -204,6 +217,8 @@ class SyncServer:
         known = self._known_of(user_id, device_id)
         if since is None:
             known.members.clear()
+        else:
+            await self._devices.acknowledge(user_id, device_id, since)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         while True:
@@ -291,11 +306,13 @@ class SyncServer:
             sections["leave"].extend(self._ended(one, memberships))
         global_data = self._global_account_data(user_id, room_data.get(None, ()), wanted, since is None)
         presence = self._ephemera.presence(user_id, since, wanted)
-        empty = not any(sections.values()) and not global_data and not presence
+        devices = await self._devices.since(user_id, device_id, since, upto)
+        empty = not (any(sections.values()) or global_data or presence or devices.is_news)
         joined = b",".join(
             b'"%s":{%s}' % (name.encode(), b",".join(chunks)) for name, chunks in sections.items() if chunks
         )
-        parts = [b'{"next_batch":"', upto.text(self.start).encode(), b'"']
+        next_batch = replace(upto, to_device=devices.to_device) if devices.to_device is not None else upto
+        parts = [b'{"next_batch":"', next_batch.text(self.start).encode(), b'"', devices.parts]
         if joined:
             parts.append(b',"rooms":{' + joined + b"}")
         if global_data:

@@ -1,6 +1,7 @@
 """Sync tokens: how far a reader has read.
 
-Opaque to clients: `s<stream position>~<start>.<ephemeral>`. Typing and presence live in memory and have a
+Opaque to clients: `s<stream position>~<start>.<ephemeral>`, and `.<position>` behind it where messages to the device
+were left for the next answer. Typing and presence live in memory and have a
 counter of their own, which counts only as long as this process runs (`start`).
 """
 
@@ -11,22 +12,30 @@ from msgspec import Struct
 from tripoint.core.stream_position import BadPosition, StreamPosition, parse_stream_position
 from tripoint.matrix.errors import invalid
 
-_TOKEN = re.compile(r"s([0-9.-]{3,2000})(?:~([0-9a-z]{1,16})\.(\d{1,18}))?\Z")
+_TOKEN = re.compile(r"s([0-9.-]{3,2000})(?:~([0-9a-z]{1,16})\.(\d{1,18})(?:\.(\d{1,18}))?)?\Z")
 
 
 class SyncToken(Struct, frozen=True):
-    """A place in the stream. `ephemeral` is 0 where the token comes from another run of the server."""
+    """A place in the stream. `ephemeral` is 0 where the token comes from another run of the server. `to_device`: how
+    far messages to the device were told, where that is not all before `stream`."""
 
     stream: StreamPosition
     ephemeral: int = 0
+    to_device: int | None = None
 
     @property
     def position(self) -> int:
         """How far the token has come with the writer of the rooms of this process."""
         return self.stream.of()
 
+    @property
+    def messages(self) -> int:
+        """How far messages to the device were told."""
+        return self.position if self.to_device is None else self.to_device
+
     def text(self, start: str) -> str:
-        return f"s{self.stream.text()}~{start}.{self.ephemeral}"
+        left = "" if self.to_device is None else f".{self.to_device}"
+        return f"s{self.stream.text()}~{start}.{self.ephemeral}{left}"
 
 
 def parse_token(text: str, start: str) -> SyncToken:
@@ -38,7 +47,8 @@ def parse_token(text: str, start: str) -> SyncToken:
         stream = parse_stream_position(match[1])
     except BadPosition as error:
         raise invalid(str(error)) from None
-    return SyncToken(stream, int(match[3]) if match[2] == start and match[3] else 0)
+    ephemeral = int(match[3]) if match[2] == start and match[3] else 0
+    return SyncToken(stream, ephemeral, int(match[4]) if match[4] else None)
 
 
 def page_token(position: int) -> str:

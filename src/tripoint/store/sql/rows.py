@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId
+from tripoint.store.sql import device_rows
 from tripoint.store.writes import (
     AddEvent,
     AddStateGroup,
@@ -335,6 +336,7 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         lambda w: (w.user_id, w.host, w.state),
     ),
     PutMeta: ("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", lambda w: (w.key, w.value)),
+    **device_rows.PUT,
 }
 
 # Kind of write -> (the field that is None to delete, statement, row).
@@ -419,6 +421,7 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
     ),
     PutVhost: ("host", "DELETE FROM vhosts WHERE user_id = ?", lambda w: (w.user_id,)),
     PutStagedPdu: ("room_key", "DELETE FROM staged_pdus WHERE event_id = ?", lambda w: (w.event_id,)),
+    **device_rows.DELETE,
 }
 
 _DROP_ROOM = tuple(
@@ -455,7 +458,7 @@ _DROP_ACCOUNT = tuple(
         "memberships",
         "receipts",
     )
-)
+) + tuple(f"DELETE FROM {table} WHERE {column} = ?" for table, column in device_rows.OF_ACCOUNT)
 
 
 class _Gathered:
@@ -496,9 +499,13 @@ class _Gathered:
         self._rows = {}
 
     def drop(self, statements: Sequence[str], key: int | UserId) -> None:
+        self.run([(statement, (key,)) for statement in statements])
+
+    def run(self, statements: Sequence[tuple[str, Row]]) -> None:
+        """Statements that must come after all that was written before them."""
         self.flush()
-        for statement in statements:
-            self._connection.execute(statement, (key,))
+        for statement, row in statements:
+            self._connection.execute(statement, row)
 
 
 def _complete(connection: sqlite3.Connection, write: CompleteStates) -> None:
@@ -524,6 +531,8 @@ def execute(connection: sqlite3.Connection, units: Sequence[Sequence[Write]]) ->
                 _complete(connection, write)
             elif isinstance(write, DropAccount):
                 gathered.drop(_DROP_ACCOUNT, write.user_id)
+            elif (statements := device_rows.drops(write)) is not None:
+                gathered.run(statements)
             else:
                 gathered.add(write)
     gathered.flush()

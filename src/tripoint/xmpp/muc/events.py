@@ -14,6 +14,7 @@ from tripoint.core.in_words import SPOKEN_TYPES
 from tripoint.core.json_view import text_at
 from tripoint.rooms.changes import EventCommitted, TypingChanged
 from tripoint.rooms.history import HistoryItem
+from tripoint.rooms.listing import DENIED_NOTE
 from tripoint.rooms.refusals import Refusal
 from tripoint.rooms.settings import LIMITS, SLOW, TLS_ONLY, tls_only
 from tripoint.xmpp.corrections import replacing
@@ -216,6 +217,15 @@ def _ranks(view: MucView, change: EventCommitted) -> None:
     view.take_ranks()
 
 
+def _denied(view: MucView, change: EventCommitted) -> None:
+    """Members of servers that are denied from now on go from the list, those of others are back. mapping 9.12"""
+    _configured(view, change)
+    for who in view.take_denied():
+        about = item(Standing(who.standing.affiliation, GONE), jid=view.shown_jid(who), reason=DENIED_NOTE)
+        _tell_gone(view, who, about, ())
+        view.remove(who.user_id)
+
+
 def _encrypted(view: MucView, change: EventCommitted) -> None:
     tell_encrypted(view)
 
@@ -382,5 +392,6 @@ _FORMS: Final[dict[str, Callable[[MucView, EventCommitted], None]]] = {
     "m.room.name": _configured,
     "m.room.power_levels": _ranks,
     "m.room.redaction": _taken_back,
+    "m.room.server_acl": _denied,
     "m.room.topic": _topic,
 }

@@ -14,7 +14,7 @@ from tripoint.core.ids import RoomAlias, RoomId, UserId
 from tripoint.core.message import Mentions
 from tripoint.core.power import Rank, anybody_sets_topic, moderated
 from tripoint.core.richtext import Mention, RoomPill
-from tripoint.rooms.listing import CUT_NOTE, is_listed, listed_members, lists_all
+from tripoint.rooms.listing import CUT_NOTE, denied_members, is_listed, listed_members, lists_all
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.succession import replacement_of
 from tripoint.xmpp.c2s.photos import photo_xml
@@ -164,11 +164,14 @@ class MucView:
     def _listed(self) -> Iterable[UserId]:
         """Everybody, or of a huge room those who matter. docs/mapping.md 4.7"""
         if self._lists_all:
-            return list(self.room.joined())
-        return listed_members(self.room, self.doors.reader.presence, self.now_ms())
+            denied = denied_members(self.room, self.doors.domains.server)
+            return [user_id for user_id in self.room.joined() if user_id not in denied]
+        return listed_members(self.room, self.doors.reader.presence, self.now_ms(), self.doors.domains.server)
 
     def _is_listed(self, user_id: UserId) -> bool:
-        return user_id in self.expected or is_listed(self.room, user_id, self.doors.reader.presence)
+        return user_id in self.expected or is_listed(
+            self.room, user_id, self.doors.reader.presence, self.doors.domains.server
+        )
 
     def completed(self) -> None:
         """Members who were there all the time are known now (rooms/partial.py): who is listed is told."""
@@ -422,6 +425,14 @@ class MucView:
             who = self._add(user_id)
             if user_id not in self.expected:
                 self.refresh(who, always=True)
+
+    def take_denied(self) -> Iterable[Occupant]:
+        """Who is on the list and whose server is denied now; who is allowed again is told to be there. mapping 9.12"""
+        denied = denied_members(self.room, self.doors.domains.server)
+        for user_id in self._listed():
+            if user_id not in self.occupants:
+                self.appear(user_id)
+        return [self.occupants[user_id] for user_id in sorted(denied) if user_id in self.occupants]
 
     def rename(self, who: Occupant, nick: str) -> None:
         """From now on he is found under another nick; what is told of it is the caller's."""
