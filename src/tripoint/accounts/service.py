@@ -393,6 +393,9 @@ class Accounts:
         right = await self._passwords.check_hash(hash, given)
         self._checked(account if right else None, account.user_id, address)
 
+    async def is_secret(self, hash: str, given: str) -> bool:
+        return await self._passwords.check_hash(hash, given)
+
     async def scram_verifier(self, name: str, hash_name: str) -> ScramVerifier:
         return await self._passwords.verifier(self.user_id(name), hash_name)
 

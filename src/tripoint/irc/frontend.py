@@ -33,7 +33,8 @@ from tripoint.irc.options import IrcOptions
 from tripoint.irc.outbox import IrcOutbox
 from tripoint.irc.projection import Names
 from tripoint.irc.session import IrcSession
-from tripoint.irc.tables import CAPABILITIES
+from tripoint.irc.tables import CAPABILITIES, STS
+from tripoint.irc.webirc import Gateways, gateway_at
 from tripoint.irc.welcome import show_welcome
 from tripoint.media.ports import Media
 from tripoint.net.connections import Background, CallLater, Connections
@@ -77,7 +78,7 @@ class IrcFrontEnd:
     ) -> None:
         self.names = Names(server, name_table, media.links)
         self._background = Background("irc")
-        self._connections: Connections[IrcProtocol] = Connections()
+        self._connections: Connections[IrcProtocol] = Connections(options.connection_rate, monotonic)
         self.spawn = self._background.spawn
         self.options = options
         self.flusher = flusher
@@ -97,6 +98,7 @@ class IrcFrontEnd:
             name_table,
             media,
         )
+        self.gateways = Gateways(accounts)
         accounts.bans.watch(self._banned)
         accounts.vhosts.watch(self.network.host_changed)
         self._secret = secret
@@ -116,14 +118,20 @@ class IrcFrontEnd:
             self.names.set_host(user_id, self.accounts.vhosts.host(user_id))
         self.network.registration = await self.accounts.registration_state()
 
-    def protocol(self, *, secure: bool) -> IrcProtocol:
-        """The factory for `loop.create_server`."""
-        return IrcProtocol(self, secure=secure)
+    def protocol(
+        self, *, secure: bool, address: str | None = None, offloaded: bool = False
+    ) -> IrcProtocol:
+        """The factory for `loop.create_server`.
+
+        `address`: the client's, where a proxy said it. `offloaded`: its TLS ends at the proxy.
+        """
+        return IrcProtocol(self, secure=secure, address=address, offloaded=offloaded)
 
     async def reload(self, options: IrcOptions) -> None:
         """The configuration was changed: connections go by the new options from now on."""
         self.options = options
         self.network.options = options
+        self._connections.change_rate(options.connection_rate)
         self._registration = await self.accounts.registration_state()
 
     async def run(self) -> None:
@@ -166,7 +174,19 @@ class IrcFrontEnd:
             # Counted and closed as one too many is: it is gone before it says anything.
             self._connections.admit(protocol, protocol.address, 0)
             return banned_text(ban)
-        return self._connections.admit(protocol, protocol.address, self.options.connections_per_address)
+        return self._admitted(protocol, free=gateway_at(self.options.gateways, protocol.address) is not None)
+
+    def _admitted(self, protocol: IrcProtocol, *, free: bool) -> str | None:
+        options = self.options
+        limit, network_limit = options.connections_per_address, options.connections_per_network
+        return self._connections.admit(protocol, protocol.address, limit, network_limit, free=free)
+
+    def moved(self, protocol: IrcProtocol) -> str | None:
+        """A gateway said from where a connection comes; the reason if it may not stay."""
+        self._connections.gone(protocol)
+        refused = self._admitted(protocol, free=False)
+        ban = self.accounts.bans.of_address(protocol.address)
+        return refused if ban is None else banned_text(ban)
 
     def gone(self, protocol: IrcProtocol) -> None:
         """A connection is closed."""
@@ -193,10 +213,17 @@ class IrcFrontEnd:
         # SCRAM-SHA-1 is for old XMPP clients (MAPPING 18); IRC clients that know SCRAM know SHA-256.
         return sasl_mechanisms(plain=plain, sha1=False, end_point=secure and self._end_point is not None)
 
-    def offered(self, mechanisms: tuple[str, ...], *, passwords: bool) -> dict[str, str]:
+    def offered(self, mechanisms: tuple[str, ...], *, passwords: bool, secure: bool) -> dict[str, str]:
         """What CAP LS shows on one connection."""
         offered = {name: capability.value for name, capability in CAPABILITIES.items()}
         offered["sasl"] = ",".join(mechanisms)
+        options = self.options
+        if options.sts_duration_s is None:
+            del offered[STS]
+        else:
+            offered[STS] = f"duration={options.sts_duration_s}" if secure else f"port={options.sts_port}"
+            if not secure and options.sts_duration_s == 0:
+                del offered[STS]  # whoever comes without TLS keeps to nothing, and is sent nowhere
         if self.network.registration == "open" and passwords:
             offered["draft/account-registration"] = "before-connect,custom-account-name"
         else:

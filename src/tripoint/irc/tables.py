@@ -43,6 +43,7 @@ BOT_MODE = "B"
 
 CHANNEL_RENAME = "draft/channel-rename"
 PRE_AWAY = "draft/pre-away"
+STS = "sts"
 EXTENDED_ISUPPORT = "draft/extended-isupport"
 ISUPPORT_BATCH = "draft/isupport"
 
@@ -63,7 +64,7 @@ class Capability:
     value: str = ""
 
 
-# `sasl` and `draft/account-registration` get their values from the configuration, at start.
+# `sasl`, `sts` and `draft/account-registration` get their values from the configuration, at start.
 CAPABILITIES: dict[str, Capability] = {
     capability.name: capability
     for capability in (
@@ -110,6 +111,7 @@ CAPABILITIES: dict[str, Capability] = {
         Capability("server-time", "IRCv3 server-time"),
         Capability("setname", "IRCv3 setname"),
         Capability("standard-replies", "IRCv3 standard-replies"),
+        Capability(STS, "IRCv3 sts"),
         # The project's own: messages tagged with it edit what they name (MAPPING 11.2, 26).
         Capability(f"{IRC_VENDOR}/edit", "docs/mapping.md 11.2"),
         Capability("userhost-in-names", "IRCv3 userhost-in-names"),

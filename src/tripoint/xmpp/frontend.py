@@ -91,7 +91,7 @@ class XmppFrontEnd:
     ) -> None:
         self.domains = Domains.of(server)
         self._background = Background("xmpp")
-        self._connections: Connections[XmppProtocol] = Connections()
+        self._connections: Connections[XmppProtocol] = Connections(options.connection_rate, monotonic)
         self.spawn = self._background.spawn
         self.options = options
         self.flusher = flusher
@@ -136,13 +136,19 @@ class XmppFrontEnd:
         self._registration = await self.accounts.registration_state()
         await self.pep.start()
 
-    def protocol(self, *, secure: bool) -> XmppProtocol:
-        """The factory for `loop.create_server`; `secure` for a listener with TLS from the first byte."""
-        return XmppProtocol(self, secure=secure)
+    def protocol(
+        self, *, secure: bool, address: str | None = None, offloaded: bool = False
+    ) -> XmppProtocol:
+        """The factory for `loop.create_server`; `secure` for a listener with TLS from the first byte.
+
+        `address`: the client's, where a proxy said it. `offloaded`: its TLS ends at the proxy.
+        """
+        return XmppProtocol(self, secure=secure, address=address, offloaded=offloaded)
 
     async def reload(self, options: XmppOptions) -> None:
         """The configuration was changed: connections go by the new options from now on."""
         self.options = options
+        self._connections.change_rate(options.connection_rate)
         self._registration = await self.accounts.registration_state()
 
     async def run(self) -> None:
@@ -182,7 +188,7 @@ class XmppFrontEnd:
         """Random text that nobody guesses: stream ids, nonces, resources."""
         return secrets.token_urlsafe(18)
 
-    def connection(self, address: str, *, secure: bool) -> ClientConnection:
+    def connection(self, address: str, *, secure: bool, offloaded: bool = False) -> ClientConnection:
         """The state machine for a new connection."""
         policy = Policy(
             domain=self.domains.server,
@@ -192,12 +198,16 @@ class XmppFrontEnd:
             scram_sha1=self.options.scram_sha1,
             stanza_bytes=self.options.stanza_bytes,
         )
-        end_point = self.tls.end_point if secure and self.tls is not None else None
+        # Channel binding is to the certificate that the client sees.
+        end_point = self.tls.end_point if secure and not offloaded and self.tls is not None else None
         return ClientConnection(policy, self.new_id, secure=secure, end_point=end_point)
 
     def admit(self, protocol: XmppProtocol) -> str | None:
         """Count a new connection; the reason if it may not stay."""
-        return self._connections.admit(protocol, protocol.address, self.options.connections_per_address)
+        options = self.options
+        return self._connections.admit(
+            protocol, protocol.address, options.connections_per_address, options.connections_per_network
+        )
 
     def gone(self, protocol: XmppProtocol) -> None:
         """A connection is closed."""

@@ -58,11 +58,17 @@ class _TlsSide(asyncio.Protocol):
 
 
 class XmppProtocol(asyncio.Protocol):
-    """One client's connection. `secure`: it came over TLS."""
+    """One client's connection. `secure`: it came over TLS; `offloaded`: which ended at a proxy.
 
-    def __init__(self, front: "XmppFrontEnd", *, secure: bool) -> None:
+    `address`: from where, if the socket does not tell.
+    """
+
+    def __init__(
+        self, front: "XmppFrontEnd", *, secure: bool, address: str | None = None, offloaded: bool = False
+    ) -> None:
         self._front = front
         self._secure = secure
+        self._offloaded = offloaded
         self._account: Account | None = None
         self._paused = False
         self._gone = False
@@ -70,7 +76,7 @@ class XmppProtocol(asyncio.Protocol):
         self.outbox: Outbox | None = None
         self.connection: ClientConnection | None = None
         self.session: XmppSession | None = None
-        self.address = ""
+        self.address = address or ""
         self.since = 0.0
         self.heard_at = 0.0
         self.pinged_at: float | None = None
@@ -83,10 +89,11 @@ class XmppProtocol(asyncio.Protocol):
         front = self._front
         self.transport = stream
         peer = transport.get_extra_info("peername")
-        self.address = str(peer[0]) if isinstance(peer, tuple) and peer else "local"
+        if not self.address:
+            self.address = str(peer[0]) if isinstance(peer, tuple) and peer else "local"
         self.since = self.heard_at = front.monotonic()
         self.outbox = Outbox(stream, front.flusher, front.options.sendq_bytes, self._overflowed)
-        self.connection = front.connection(self.address, secure=self._secure)
+        self.connection = front.connection(self.address, secure=self._secure, offloaded=self._offloaded)
         refused = front.admit(self)
         banned = front.accounts.bans.of_address(self.address)
         if banned is not None:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from tripoint.core.token_bucket import Rate
+from tripoint.net.connections import NO_RATE
 from tripoint.xmpp.wire import MAX_STANZA_BYTES
 
 
@@ -20,5 +22,7 @@ class XmppOptions:
     stanzas_burst: float = 200.0
     stanzas_per_s: float = 50.0
     connections_per_address: int = 100
+    connections_per_network: int = 0
+    connection_rate: Rate = NO_RATE
     scram_sha1: bool = True
     plaintext_passwords: bool = True

@@ -205,6 +205,8 @@ def _whois_connections(session: IrcSession, nick: str, live: list[IrcSession]) -
     """What only the user and operators see: where the connections come from.  spec: docs/mapping.md 17.4"""
     for address in dict.fromkeys(other.address for other in live):
         session.numeric(n.RPL_WHOISACTUALLY, nick, address, "is actually using host")
+    for gateway in dict.fromkeys(other.negotiation.gateway for other in live if other.negotiation.gateway):
+        session.numeric(n.RPL_WHOISSPECIAL, nick, f"is connected by the web gateway {gateway}")
     modes = "".join(sorted({letter for other in live for letter in other.modes} | {"i"}))
     session.numeric(n.RPL_WHOISMODES, nick, f"is using modes +{modes}")
 
