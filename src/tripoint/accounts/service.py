@@ -268,6 +268,7 @@ class Accounts:
             await self.leave_rooms(user_id, None)
         if self.unpublish is not None:
             await self.unpublish(user_id)
+        await self.vhosts.drop(user_id)
         if gone:
             await self._commit(gone)
         self._profiles.pop(user_id, None)

@@ -94,11 +94,9 @@ async def kill_user(session: IrcSession, user_id: UserId, nick: str, reason: str
         if other is not session:
             other.tell(Outgoing([fitted(f":{session.mask} KILL {shown}", reason)], ts_ms=network.now_ms()))
             other.close(text)
-    await session.accounts.log_out(
-        user_id, [one.device_id for one in devices if one.device_id != session.device_id], reason=text
-    )
     if session in live:
         session.close(text)
+    await session.accounts.log_out(user_id, [one.device_id for one in devices], reason=text)
 
 
 @command("WALLOPS", min_params=1, cost=2, spec="RFC2812 4.7", privilege=Privilege.WALLOPS)
