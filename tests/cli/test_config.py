@@ -57,6 +57,7 @@ def test_three_lines_make_a_public_server() -> None:
         ('[[irc.webirc]]\nname = "a"\naddresses = ["web"]', "t.toml:3: 'web' is no address or network"),
         ('[[irc.webirc]]\nname = "a"\naddresses = ["::1"]\npassword = "tea"', "t.toml:4: password is what `tripoint"),
         ("[listen]\nirc_tls = []\n[irc]\nsts_duration_s = 60", "t.toml:4: sts_duration_s sends clients to"),
+        ('[irc]\ndnsbl = ["a b"]', "t.toml:2: 'a b' is no name of the DNS"),
         ('[irc]\nadmin = ["a", "b", "c", "d"]', "t.toml:2: admin has at most three lines"),
         ('[irc]\nicon_url = "cat.png"', "t.toml:2: icon_url is an address like"),
         ("server = 5", "t.toml:1: server is a table: write [server]"),

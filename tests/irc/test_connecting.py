@@ -14,6 +14,7 @@ from tripoint.core.server_bans import BanKind, ServerBan
 from tripoint.core.token_bucket import Rate
 from tripoint.irc.options import IrcOptions
 from tripoint.irc.webirc import Gateway
+from tripoint.net.strangers import Known, Strangers
 
 KIWI = Gateway("kiwi", ("127.0.0.0/8",), make_hash("hunter2", 10_000))
 WITH_KIWI = replace(OPTIONS, gateways=(KIWI,))
@@ -151,3 +152,50 @@ def test_who_connects_too_often_is_told() -> None:
             assert len(server.front._connections) >= 2
 
     asyncio.run(asyncio.wait_for(scenario(), 30))
+
+
+class Neighbours(Strangers):
+    """What a test knows of this machine's address."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+
+    @property
+    def asks(self) -> bool:
+        return True
+
+    async def look_up(self, address: str) -> Known:
+        await asyncio.sleep(0)
+        return self._known
+
+
+def test_addresses_on_a_list_are_for_accounts_alone() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            server.front.strangers = Neighbours(Known(None, "bad.example"))
+            guest = await come(server, "NICK gus", "USER g 0 * :g")
+            text = "Your address is listed in bad.example; log in with an account"
+            await guest.expect(f":{SERVER} 465 gus :{text}", f"ERROR :Closing link: {text}")
+            assert (await server.account("alice")).nick == "alice"
+
+    run(scenario())
+
+
+def test_names_of_addresses_are_for_bans_and_operators() -> None:
+    async def scenario() -> None:
+        async with serve() as server:
+            server.front.strangers = Neighbours(Known("gate.example.net"))
+            gus = await server.guest("gus")
+            ann = await server.admin("ann")
+            ann.send("WHOIS gus")
+            told = await ann.until(" 318 ")
+            assert f":{SERVER} 338 ann gus gate.example.net :is actually using host" in told
+            assert f":{SERVER} 338 ann gus 127.0.0.1 :is actually using host" in told
+            gus.send("WHOIS ann")
+            assert not any("gate.example" in line for line in await gus.until(" 318 "))
+            await server.middle.accounts.bans.put(ServerBan(BanKind.KLINE, "*@*.example.net", "", "@op:x", 0))
+            await gus.until("^ERROR")
+            again = await come(server, "NICK gus", "USER g 0 * :g")
+            await again.expect(f":{SERVER} 465 gus :You are banned from this server", "ERROR :*")
+
+    run(scenario())

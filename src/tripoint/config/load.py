@@ -184,6 +184,9 @@ class _Reader:
             self._mistake("irc", "icon_url", 'icon_url is an address like "https://example.org/icon.png"')
         if config.irc.sts_duration_s and not config.listen.irc_tls:
             self._mistake("irc", "sts_duration_s", "sts_duration_s sends clients to listen.irc_tls, which is empty")
+        for zone in config.irc.dnsbl:
+            if not _is_server_name(zone) or ":" in zone:
+                self._mistake("irc", "dnsbl", f"{zone!r} is no name of the DNS")
         self._check_gateways(config)
         self._check_operators(config)
         accounts = config.accounts

@@ -176,6 +176,14 @@ class Irc:
         "that they keep to it.",
         0,
     )
+    hostnames: bool = option(
+        "Look up what addresses are called, for bans (KLINE *@*.example.net) and for operators; nobody else sees it.",
+        False,
+    )
+    dnsbl: tuple[str, ...] = option(
+        "Lists of bad addresses in the DNS, like dnsbl.example.net: guests from there are turned away, accounts not.",
+        (),
+    )
     webirc: tuple[WebGateway, ...] = option("Gateways of web clients.", ())
     operator_class: tuple[OperatorClass, ...] = option("What some operators may do.", ())
     operator: tuple[Operator, ...] = option("Accounts that may become operators.", ())

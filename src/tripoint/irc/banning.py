@@ -33,13 +33,15 @@ NUMERICS = {BanKind.KLINE: n.RPL_STATSKLINE, BanKind.DLINE: n.RPL_STATSDLINE, Ba
 
 def visitor_of(session: IrcSession) -> Visitor:
     """A session as bans see it."""
-    host = session.names.own_host(session.user_id) if session.account.guest else None
     negotiation = session.negotiation
+    hosts = [negotiation.hostname]
+    if session.account.guest:
+        hosts.append(session.names.own_host(session.user_id))
     names = (session.account.name, session.nick, negotiation.username)
     return Visitor(
         session.address,
         names if session.account.guest else names[:1],
-        () if host is None else (host,),
+        [host for host in hosts if host is not None],
         negotiation.realname,
     )
 

@@ -38,6 +38,7 @@ from tripoint.irc.webirc import Gateways, gateway_at
 from tripoint.irc.welcome import show_welcome
 from tripoint.media.ports import Media
 from tripoint.net.connections import Background, CallLater, Connections
+from tripoint.net.strangers import UNKNOWN, Known, Strangers
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
 
 log = structlog.get_logger()
@@ -54,7 +55,8 @@ class IrcFrontEnd:
     `now_ms` is the wall clock, `monotonic` the one for timeouts; `secret` (32 bytes, the same at every start)
     makes guests' hosts.  `call_later` is the loop's where none is given.  `registration` tells whether accounts
     can be made here (open | token | closed).
-    `end_point` gives the tls-server-end-point data of TLS listeners, for channel binding.
+    `end_point` gives the tls-server-end-point data of TLS listeners, for channel binding. `strangers` tells what the
+    DNS says of addresses.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class IrcFrontEnd:
         monotonic: Callable[[], float],
         call_later: CallLater | None = None,
         end_point: Callable[[], bytes] | None = None,
+        strangers: Strangers | None = None,
     ) -> None:
         self.names = Names(server, name_table, media.links)
         self._background = Background("irc")
@@ -99,6 +102,7 @@ class IrcFrontEnd:
             media,
         )
         self.gateways = Gateways(accounts)
+        self.strangers = strangers
         accounts.bans.watch(self._banned)
         accounts.vhosts.watch(self.network.host_changed)
         self._secret = secret
@@ -132,6 +136,8 @@ class IrcFrontEnd:
         self.options = options
         self.network.options = options
         self._connections.change_rate(options.connection_rate)
+        if self.strangers is not None:
+            self.strangers.change(options.dnsbl, hostnames=options.hostnames)
         self._registration = await self.accounts.registration_state()
 
     async def run(self) -> None:
@@ -230,6 +236,24 @@ class IrcFrontEnd:
             del offered["draft/account-registration"]
         return offered
 
+    def look_up(self, address: str) -> asyncio.Future[Known] | None:
+        """Begin to ask what the DNS says of an address; None where nothing is asked."""
+        strangers = self.strangers
+        if strangers is None or not strangers.asks:
+            return None
+        found: asyncio.Future[Known] = asyncio.get_running_loop().create_future()
+
+        async def work() -> None:
+            known = UNKNOWN
+            try:
+                known = await strangers.look_up(address)
+            finally:
+                if not found.done():
+                    found.set_result(known)
+
+        self.spawn(work())
+        return found
+
     def login(
         self,
         negotiation: IrcConnection,
@@ -238,8 +262,13 @@ class IrcFrontEnd:
         address: str,
         *,
         secure: bool,
+        looking: asyncio.Future[Known] | None,
     ) -> Login:
-        """What drives a connection until 001."""
+        """What drives a connection until 001. `looking`: for what the DNS says of its address."""
+
+        async def known() -> Known:
+            return UNKNOWN if looking is None else await looking
+
         return Login(
             negotiation,
             self.accounts,
@@ -250,6 +279,7 @@ class IrcFrontEnd:
             address=address,
             guest_key=self._secret,
             end_point=self._end_point() if secure and self._end_point is not None else None,
+            known=known,
         )
 
     async def begin_session(

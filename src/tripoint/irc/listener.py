@@ -95,7 +95,10 @@ class IrcProtocol(asyncio.Protocol):
             passwords_allowed=allowed,
             isupport=front.network.isupport(),
         )
-        self.login = front.login(negotiation, self._say, mechanisms, self.address, secure=self._own_tls)
+        looking = front.look_up(self.address)
+        self.login = front.login(
+            negotiation, self._say, mechanisms, self.address, secure=self._own_tls, looking=looking
+        )
 
     def data_received(self, data: bytes) -> None:
         self.heard_at = self._front.monotonic()

@@ -30,6 +30,8 @@ class IrcOptions:
     admin: tuple[str, ...] = ()
     icon_url: str = ""
     operators: tuple[Operator, ...] = ()
+    hostnames: bool = False
+    dnsbl: tuple[str, ...] = ()
     gateways: tuple[Gateway, ...] = ()
     # How long clients are to come over TLS alone (IRCv3 sts), 0: for no longer; None: nothing is said of it.
     sts_duration_s: int | None = None

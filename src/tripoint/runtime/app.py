@@ -34,6 +34,7 @@ from tripoint.net.http_front import HttpFront
 from tripoint.net.listen import bind
 from tripoint.net.proxied import ProxiedListener, Proxies
 from tripoint.net.proxy_header import Source
+from tripoint.net.strangers import Strangers
 from tripoint.observe.metrics import Metrics
 from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.runtime.data_dir import DataDir
@@ -121,6 +122,11 @@ class App:
             now_ms=clock_ms,
             monotonic=time.monotonic,
             end_point=lambda: tls.end_point,
+            strangers=Strangers(
+                self._names if isinstance(self._names, Dns) else Dns(),
+                config.irc.dnsbl,
+                hostnames=config.irc.hostnames,
+            ),
         )
         self.xmpp = XmppFrontEnd(
             server,
@@ -398,6 +404,8 @@ def _irc_options(config: Config) -> IrcOptions:
         admin=config.irc.admin,
         icon_url=config.irc.icon_url,
         operators=_operators(config),
+        hostnames=config.irc.hostnames,
+        dnsbl=config.irc.dnsbl,
         gateways=tuple(Gateway(one.name, one.addresses, one.password) for one in config.irc.webirc),
         sts_duration_s=None if not config.irc.sts_duration_s else max(0, config.irc.sts_duration_s),
         sts_port=_parts(config.listen.irc_tls[0])[1] if config.listen.irc_tls else 0,
