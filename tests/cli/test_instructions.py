@@ -24,6 +24,7 @@ def test_only_what_is_on_is_named(tmp_path: Path) -> None:
             try:
                 assert OTHERS not in instructions(alone)
                 assert "XMPP" not in instructions(alone)
+                assert "WebSocket" not in instructions(alone)
             finally:
                 await alone.stop()
 

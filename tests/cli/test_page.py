@@ -26,6 +26,7 @@ def with_page(test: Any, **accounts: object) -> None:
         async with party(config) as p:
             page = WelcomePage(config, p.middle.accounts)
             page.ports = {"http": [8008], "irc": [6667], "xmpp_tls": [5223]}
+            page.has_websocket = True
             await test(page, p)
 
     run(work)
@@ -38,6 +39,7 @@ def test_it_says_how_to_connect_by_the_name_the_visitor_used() -> None:
         assert "<code>http://chat.example.org:8008</code>" in text
         assert "<code>chat.example.org</code> port <code>6667</code>" in text
         assert "direct TLS port <code>5223</code>" in text
+        assert "<code>ws://chat.example.org:8008/xmpp-websocket</code>" in text
         assert "off" not in text.split("<h2>Connect</h2>")[1]
         assert b"default-src 'none'" in dict(response.headers)[b"content-security-policy"]
         # A hostile Host header is text.

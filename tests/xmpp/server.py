@@ -5,22 +5,32 @@ import base64
 import re
 import ssl
 import time
+import xml.etree.ElementTree as ElementTree
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from typing import TypeVar
+
+from websockets.client import ClientProtocol
+from websockets.frames import Close, Frame, Opcode
+from websockets.uri import parse_uri
 
 from tests.support.media import beside
 from tripoint.config.options import Accounts, Config, Limits, Server
 from tripoint.core.ids import ServerName
 from tripoint.core.signing import SigningKey
 from tripoint.fanout.delivery import Flusher
+from tripoint.net.http import Request, Response
+from tripoint.net.http_front import HttpFront
+from tripoint.net.listen import bind
 from tripoint.net.tls import ServerTls
 from tripoint.runtime.media import MediaParts
 from tripoint.runtime.middle import Middle, build_middle, clock_ms
 from tripoint.store.memory import MemoryStore
 from tripoint.xmpp.frontend import XmppFrontEnd
 from tripoint.xmpp.options import XmppOptions
+from tripoint.xmpp.web import PATH, XmppWeb
 from tripoint.xmpp.wire import Broken, Element, StreamClosed, StreamOpened, StreamParser, render
 
 SERVER = "example.org"
@@ -40,12 +50,16 @@ CONFIG = Config(
     accounts=Accounts(registration="open", scram_iterations=10_000),
     limits=NO_LIMITS,
 )
+PUBLIC_URL = "https://chat.example.org/"
 OPTIONS = XmppOptions(stanzas_per_s=0, connections_per_address=0)
 PATIENCE_S = 5.0
 HEADER = (
     f"<?xml version='1.0'?><stream:stream to='{SERVER}' xmlns='jabber:client' "
     "xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"
 )
+
+
+C = TypeVar("C", bound="Client")
 
 
 class Client(asyncio.Protocol):
@@ -149,10 +163,10 @@ class Client(asyncio.Protocol):
             if got.name == "iq" and got.get("id") == wanted.group(1) and got.get("type") in ("result", "error"):
                 return render(got).decode()
 
-    async def open(self, header: str = HEADER) -> Element:
+    async def open(self, header: str | None = None) -> Element:
         """Open or restart the stream; the features."""
         self._parser = StreamParser()
-        self.send(header)
+        self.send(HEADER if header is None else header)
         return await self.stanza()
 
     async def log_in(self, name: str, password: str, resource: str) -> None:
@@ -183,12 +197,104 @@ class Client(asyncio.Protocol):
         await self.lost()
 
 
+FRAMING = "xmlns='urn:ietf:params:xml:ns:xmpp-framing'"
+OPEN = f"<open {FRAMING} to='{SERVER}' version='1.0'/>"
+STREAM_NS = "http://etherx.jabber.org/streams"
+
+
+class WebClient(Client):
+    """The same over a WebSocket: what is sent is a message, what comes has to be a document of its own.
+
+    spec: RFC7395 3.3.3
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.websocket = ClientProtocol(parse_uri(f"ws://localhost{PATH}"), subprotocols=["xmpp"])
+        self.upgraded = asyncio.Event()
+        self.answer = b""  # of a server that does not upgrade
+        self.closed: Close | None = None  # the server's close frame
+        self.pongs: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.websocket.send_request(self.websocket.connect())
+        self.flush()
+
+    def flush(self) -> None:
+        for data in self.websocket.data_to_send():
+            if data:
+                self.transport.write(data)
+            else:
+                self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        self.websocket.receive_data(data)
+        for event in self.websocket.events_received():
+            if not isinstance(event, Frame):
+                assert event.status_code == 101, event
+                self.upgraded.set()
+            elif event.opcode is Opcode.TEXT:
+                self.message(bytes(event.data))
+            elif event.opcode is Opcode.CLOSE:
+                self.closed = Close.parse(event.data)
+            elif event.opcode is Opcode.PONG:
+                self.pongs.append(bytes(event.data))
+            else:
+                raise AssertionError(event)
+        self.flush()
+        self._news.set()
+
+    def message(self, data: bytes) -> None:
+        element = _element(ElementTree.fromstring(data.decode()))
+        if element.namespace != FRAMING[7:-1]:
+            self._waiting.append(element)
+        elif element.name == "open":
+            self.header = StreamOpened(None, element.get("from"), element.get("version"), element.get("xml:lang"), None)
+        else:
+            self.ended = True
+
+    def send(self, xml: str) -> None:
+        self.send_bytes(re.sub(r"^<(iq|message|presence)\b", r"<\1 xmlns='jabber:client'", xml).encode())
+
+    def send_bytes(self, data: bytes) -> None:
+        self.websocket.send_text(data)
+        self.flush()
+
+    async def open(self, header: str | None = None) -> Element:
+        self.send(OPEN if header is None else header)
+        return await self.stanza()
+
+
+def _element(tree: ElementTree.Element) -> Element:
+    """An element as the library reads it, as ours."""
+    names = {"{http://www.w3.org/XML/1998/namespace}lang": "xml:lang"}
+    namespace, _, name = tree.tag.rpartition("}")
+    children: list[Element | str] = [tree.text] if tree.text else []
+    for child in tree:
+        children.append(_element(child))
+        children += [child.tail] if child.tail else []
+    return Element(name, namespace[1:], {names.get(key, key): value for key, value in tree.items()}, children)
+
+
 class TestServer:
     """The middle, the XMPP front end and its ports."""
 
     __test__ = False
 
-    def __init__(self, middle: Middle, front: XmppFrontEnd, port: int, tls_port: int, media: MediaParts) -> None:
+    def __init__(
+        self,
+        middle: Middle,
+        front: XmppFrontEnd,
+        port: int,
+        tls_port: int,
+        media: MediaParts,
+        http_port: int,
+        *,
+        web: bool,
+    ) -> None:
+        self.http_port = http_port
+        self.web = web  # clients connect by WebSocket
         self.middle = middle
         self.media = media
         self.front = front
@@ -197,7 +303,19 @@ class TestServer:
         self._clients: list[Client] = []
 
     async def connect(self) -> Client:
-        return await self._connect(self.port, None)
+        return await self.connect_web() if self.web else await self._connect(self.port, None)
+
+    async def connect_web(self) -> WebClient:
+        client = await self.connect_socket(WebClient)
+        await asyncio.wait_for(client.upgraded.wait(), PATIENCE_S)
+        return client
+
+    async def connect_socket(self, kind: type[C]) -> C:
+        """A client of any kind on the HTTP port."""
+        loop = asyncio.get_running_loop()
+        _, client = await loop.create_connection(kind, "127.0.0.1", self.http_port)
+        self._clients.append(client)
+        return client
 
     async def connect_tls(self, context: ssl.SSLContext) -> Client:
         return await self._connect(self.tls_port, context)
@@ -239,8 +357,10 @@ async def serve(
     options: XmppOptions = OPTIONS,
     monotonic: Callable[[], float] = time.monotonic,
     tls: ServerTls | None = None,
+    *,
+    web: bool = False,
 ) -> AsyncIterator[TestServer]:
-    """A running server; stopped at the end whatever happened."""
+    """A running server; stopped at the end whatever happened. `web`: its clients connect by WebSocket."""
     middle = await build_middle(config, MemoryStore(), SigningKey("ed25519:t", bytes(32)), secret=bytes(32))
     stack = AsyncExitStack()
     media = await stack.enter_async_context(beside(config, middle, clock_ms))
@@ -268,13 +388,32 @@ async def serve(
         lambda: front.protocol(secure=True), "127.0.0.1", 0, ssl=None if tls is None else tls.context
     )
     ports = [s.sockets[0].getsockname()[1] for s in (listener, direct)]
-    server = TestServer(middle, front, ports[0], ports[1], media)
+    pages = XmppWeb(front, PUBLIC_URL)
+
+    async def handle(request: Request) -> Response:
+        return await pages.handle(request) or Response(404)
+
+    def report(where: str, error: BaseException) -> None:
+        raise AssertionError(where) from error
+
+    http = HttpFront(
+        handle,
+        body_limit=1000,
+        too_large=lambda _: Response(413),
+        failed=lambda _: Response(500),
+        report=report,
+        proxies=("127.0.0.1",),
+    )
+    sock = bind("127.0.0.1", 0)
+    await http.listen(sock)
+    server = TestServer(middle, front, ports[0], ports[1], media, sock.getsockname()[1], web=web)
     try:
         yield server
     finally:
         await server.close()
         listener.close()
         direct.close()
+        await http.close(0.1)
         await asyncio.wait_for(front.drain(), PATIENCE_S)
         await listener.wait_closed()
         await direct.wait_closed()

@@ -1,4 +1,4 @@
-"""Every file in scripts/ is a script over real sockets; its first line names the spec.
+"""Every file in scripts/ is a script over real sockets, TCP and WebSocket; its first line names the spec.
 
 `name = online [resource]` and `name = bound [resource]` connect (the account is the name without digits);
 `name > xml` sends; `name < xml` is the next stanza that must come, `…` standing for anything; `name ~ xml` comes
@@ -66,12 +66,13 @@ async def eventually(client: Client, wanted: str) -> None:
             raise AssertionError(f"{wanted} did not come; there came {seen}") from error
 
 
+@pytest.mark.parametrize("web", [False, True], ids=["tcp", "websocket"])
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
-def test_script(path: pathlib.Path) -> None:
+def test_script(path: pathlib.Path, web: bool) -> None:
     text = path.read_text()
 
     async def run() -> None:
-        async with serve() as server:
+        async with serve(web=web) as server:
             await play(server, text)
 
     assert "spec:" in text.splitlines()[0]

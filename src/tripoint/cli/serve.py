@@ -122,6 +122,8 @@ def instructions(app: App) -> str:
     if ports.get("xmpp") or ports.get("xmpp_tls"):
         where = f"host localhost, port {port('xmpp')} (direct TLS {port('xmpp_tls')})"
         lines.append(f"XMPP     JID NAME@{server}, {where}")
+        if ports.get("http"):
+            lines.append(f"         web clients: WebSocket ws://localhost:{port('http')}/xmpp-websocket")
         room += f", tea@rooms.{server} on XMPP"
     if ports.get("federation"):
         lines.append(f"Servers  other Matrix servers reach this one on port {port('federation')}")

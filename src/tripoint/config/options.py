@@ -32,7 +32,9 @@ class Server:
     default_room_version: str = option("Room version of new rooms: 1 to 12.", "12")
     motd: str = option("Message of the day on IRC.", "Welcome. One room, three protocols.")
     public_url: str = option(
-        "The address under which clients reach HTTP, for .well-known/matrix/client; empty: none is given out.", ""
+        "The address under which clients reach HTTP, for .well-known/matrix/client and host-meta; empty: none is given "
+        "out.",
+        "",
     )
 
     federation_address: str = option(
@@ -46,10 +48,15 @@ class Server:
 class Listen:
     """Addresses and ports, as "host:port"; "[::]:6697" for IPv6. An empty list switches a listener off."""
 
-    http: tuple[str, ...] = option("Matrix clients, plain HTTP (put a TLS proxy in front).", ("127.0.0.1:8008",))
+    http: tuple[str, ...] = option(
+        "Matrix clients, XMPP over WebSocket; plain HTTP (put a TLS proxy in front).", ("127.0.0.1:8008",)
+    )
     irc: tuple[str, ...] = option("IRC without TLS.", ("127.0.0.1:6667",))
     irc_tls: tuple[str, ...] = option("IRC over TLS.", ("127.0.0.1:6697",))
-    xmpp: tuple[str, ...] = option("XMPP clients, STARTTLS.", ("127.0.0.1:5222",))
+    xmpp: tuple[str, ...] = option(
+        "XMPP clients, STARTTLS. Without this and the next there is no XMPP, over WebSocket neither.",
+        ("127.0.0.1:5222",),
+    )
     xmpp_tls: tuple[str, ...] = option("XMPP clients, direct TLS.", ("127.0.0.1:5223",))
     federation: tuple[str, ...] = option(
         "Other Matrix servers, TLS; 8448 is where they look first. A proxy that forwards /_matrix to http does too.",

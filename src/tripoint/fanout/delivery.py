@@ -93,3 +93,27 @@ class Outbox:
         self.flush()
         self.closed = True
         self._chunks = []
+
+
+class MessageOutbox(Outbox):
+    """An outbox for a transport of messages: each piece becomes a message of its own, by `frame`.
+
+    `frame` gives what goes over the wire, or nothing for a piece that can be sent no more.
+    """
+
+    __slots__ = ("_frame",)
+
+    def __init__(
+        self,
+        transport: ByteWriter,
+        flusher: Flusher,
+        limit_bytes: int,
+        on_overflow: Callable[[], None],
+        frame: Callable[[bytes], bytes],
+    ) -> None:
+        super().__init__(transport, flusher, limit_bytes, on_overflow)
+        self._frame = frame
+
+    def send(self, data: bytes) -> None:
+        if not self.closed and (framed := self._frame(data)):
+            super().send(framed)

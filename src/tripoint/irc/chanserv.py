@@ -16,6 +16,7 @@ from tripoint.irc.events import ban_mask
 from tripoint.irc.projection import channel_args, channel_flags
 from tripoint.irc.render import server_time
 from tripoint.irc.services import Request, service_command
+from tripoint.irc.spaces import tell_children
 from tripoint.rooms.commands import (
     CloseRoom,
     KeepRoom,
@@ -30,17 +31,23 @@ from tripoint.rooms.masks import listed_masks, texts_of
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.settings import MAX_SLOW_S, SLOW, slow_content, slow_mode_s
+from tripoint.rooms.spaces import CHILD, is_space
 
 _VISIBILITIES = ("world_readable", "shared", "invited", "joined")
 # An owner of a room that has no creators with power of their own; docs/mapping.md 7.
 OWNER_LEVEL = 100
 MAX_LINES = 50
+MAX_VIA = 3
 
 
 async def _room(request: Request) -> RoomView:
     """The room that a request names, as far as the asker may know of it."""
+    return await _visible(request, request.word(0))
+
+
+async def _visible(request: Request, word: str) -> RoomView:
     session = request.session
-    room = await session.reader.room(await session.room_named(request.word(0)))
+    room = await session.reader.room(await session.room_named(word))
     inside = room.membership(session.user_id) in ("join", "invite")
     if not inside and not room.listed and room.join_rule != "public":
         raise Refused(Refusal.NO_SUCH_ROOM)
@@ -54,6 +61,28 @@ def _inside(request: Request) -> Channel:
 
 async def _user(request: Request, word: str) -> UserId:
     return await request.session.user_named(word)
+
+
+@service_command("ChanServ", "SPACE", "LIST <space> | ADD <space> <channel> | DEL <space> <channel>", min_words=2)
+async def space(request: Request) -> None:
+    """SPACE: what is in a space.  spec: docs/mapping.md 22.1"""
+    session, what = request.session, request.word(0).upper()
+    if what not in ("LIST", "ADD", "DEL") or (what != "LIST" and len(request.words) < 3):
+        request.say("SPACE LIST <space>, SPACE ADD <space> <channel>, or SPACE DEL <space> <channel>")
+        return
+    holder = await _visible(request, request.word(1))
+    if not is_space(holder):
+        request.say(f"{request.word(1)} is no space")
+        return
+    if what == "LIST":
+        await tell_children(session, holder, request.say)
+        return
+    child = await session.room_named(request.word(2))
+    content: JsonObject = {} if what == "DEL" else {"via": [*(await session.reader.ways_to(child))[:MAX_VIA]]}
+    await session.do(
+        SendState(actor=session.user_id, room_id=holder.room_id, type=CHILD, state_key=child, content=content)
+    )
+    request.say(f"{request.word(2)} is {'in' if what == 'ADD' else 'not in'} {request.word(1)} now")
 
 
 @service_command("ChanServ", "INFO", "<channel>: what it is, who owns it, what its modes do not show", min_words=1)

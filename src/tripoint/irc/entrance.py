@@ -25,6 +25,7 @@ from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomChange
 from tripoint.rooms.listing import CUT_NOTE, lists_all
 from tripoint.rooms.ports import RoomReader, RoomView
 from tripoint.rooms.settings import tls_only
+from tripoint.rooms.spaces import is_space
 
 if TYPE_CHECKING:
     from tripoint.irc.markers import ReadMarkers
@@ -38,8 +39,8 @@ Watcher = Callable[[Channel, RoomChange], None]
 
 
 def is_closed_to(room: RoomView, session: IrcSession) -> bool:
-    """Whether a member's session does not hear the room all the same.  spec: docs/mapping.md 8.10, 19.2"""
-    return room.encrypted or (tls_only(room) and not session.secure)
+    """Whether a member's session does not hear the room all the same.  spec: docs/mapping.md 8.10, 19.2, 22.1"""
+    return room.encrypted or (tls_only(room) and not session.secure) or is_space(room)
 
 
 class Channels:

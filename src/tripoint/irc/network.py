@@ -39,6 +39,7 @@ from tripoint.irc.projection import Names
 from tripoint.irc.render import Outgoing, fitted
 from tripoint.irc.session import IrcSession
 from tripoint.irc.sessions import Sessions
+from tripoint.irc.spaces import tell_children
 from tripoint.irc.tables import isupport_tokens
 from tripoint.irc.telling import Teller
 from tripoint.irc.user_modes import mark, set_operator, tell_changed
@@ -48,6 +49,7 @@ from tripoint.net.connections import CallLater
 from tripoint.rooms.commands import AcceptDirect
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService, RoomView
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.spaces import is_space
 from tripoint.rooms.succession import replacement_of
 
 
@@ -119,6 +121,9 @@ class Network:
         """A room of another server is joined. Where the account was in it already, the session is let in here."""
         if room.encrypted:
             raise Refused(Refusal.ENCRYPTED)
+        if is_space(room):
+            await tell_children(session, room, session.notice)
+            return
         await self.channels.enter(session, room)
         if created and session.live:
             with session.outbox.apart():

@@ -4,7 +4,6 @@ spec: Matrix client-server GET /hierarchy, GET /room_summary, "Ordering of child
 GET /hierarchy
 """
 
-import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -12,8 +11,8 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
 from tripoint.core.json_view import list_at, text_at
 from tripoint.rooms.ports import RoomView
+from tripoint.rooms.spaces import allowed_rooms
 
-_ORDER = re.compile(r"[\x20-\x7e]{1,50}\Z")
 OPEN_RULES = ("public", "knock", "knock_restricted")
 
 
@@ -45,44 +44,12 @@ def summary_of(room: RoomView) -> dict[str, Any]:
     return summary
 
 
-def allowed_rooms(room: RoomView) -> list[str]:
-    """Rooms whose members may join. spec: m.room.join_rules `allow`"""
-    event = room.state.get(("m.room.join_rules", ""))
-    entries = [] if event is None else list_at(event.content, "allow")
-    found = (
-        text_at(entry, "room_id")
-        for entry in entries
-        if isinstance(entry, dict) and entry.get("type") == "m.room_membership"
-    )
-    return [room_id for room_id in found if room_id]
-
-
 def open_to(summary: JsonObject, member_of: Collection[str]) -> bool:
     """Whether somebody who is in these rooms may look at, join or knock at a room with this summary."""
     rule = summary.get("join_rule", "public")
     if summary.get("world_readable") is True or rule in OPEN_RULES:
         return True
     return rule == "restricted" and any(room_id in member_of for room_id in list_at(summary, "allowed_room_ids"))
-
-
-def children_of(room: RoomView, *, suggested_only: bool) -> list[Event]:
-    """The m.space.child events of a space, in their order."""
-    if room.state["m.room.create", ""].content.get("type") != "m.space":
-        return []
-    found = [
-        event
-        for (type_, state_key), event in room.state.items()
-        if type_ == "m.space.child" and state_key.startswith("!") and list_at(event.content, "via")
-    ]
-    if suggested_only:
-        found = [event for event in found if event.content.get("suggested") is True]
-    return sorted(found, key=_place)
-
-
-def _place(event: Event) -> tuple[bool, str, int, str]:
-    order = text_at(event.content, "order")
-    valid = order is not None and _ORDER.match(order) is not None
-    return not valid, order if valid and order is not None else "", event.origin_server_ts, event.state_key or ""
 
 
 def child_states(events: Sequence[Event]) -> list[dict[str, Any]]:

@@ -3,7 +3,9 @@
 Read next: http_front.py, which serves them. spec: RFC9110; Matrix client-server "API standards"
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
 from urllib.parse import parse_qsl
 
 from tripoint.net.http_body import BodyStream, Pieces
@@ -14,9 +16,13 @@ Header = tuple[bytes, bytes]
 class Request:
     """One request. `path` is still percent-encoded; `address` is the client's, behind trusted proxies too;
     `secure` says that it came over TLS, to us or to a trusted proxy. `stream` is the body where the front was told to
-    hand it over in pieces; `body` is empty then."""
+    hand it over in pieces; `body` is empty then. `can_switch`: its HTTP is 1.1, which lets a
+    client ask for another protocol."""
 
-    __slots__ = ("_headers", "_query", "_query_string", "address", "body", "method", "path", "secure", "stream")
+    __slots__ = (
+        *("_headers", "_query", "_query_string", "address", "body"),
+        *("can_switch", "method", "path", "secure", "stream"),
+    )
 
     def __init__(
         self,
@@ -28,8 +34,10 @@ class Request:
         address: str,
         secure: bool = False,
         stream: BodyStream | None = None,
+        can_switch: bool = False,
     ) -> None:
         self.secure = secure
+        self.can_switch = can_switch
         self.stream = stream
         self.method = method
         self.path = path
@@ -49,6 +57,10 @@ class Request:
     def headers(self, name: bytes) -> list[str]:
         """All headers of this lower-case name, in order."""
         return [value.decode("latin-1") for key, value in self._headers if key == name]
+
+    def all_headers(self) -> Sequence[Header]:
+        """Every header, with lower-case names, in order."""
+        return self._headers
 
     @property
     def target(self) -> str:
@@ -92,6 +104,28 @@ class Response:
     @property
     def length(self) -> int:
         return len(self.body) if self.pieces is None else self.pieces.length
+
+
+class Successor(Protocol):
+    """What an HTTP connection is handed over to: an asyncio.Protocol that tells when its connection is lost."""
+
+    on_lost: Callable[[], None]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
+    def data_received(self, data: bytes) -> None: ...
+
+
+class SwitchProtocols(Response):
+    """101: the connection is another protocol's from here on. spec: RFC9110 7.8, 15.2.2
+
+    `headers` are all there are but the date. Only for a request that asked for it, over HTTP/1.1.
+    """
+
+    __slots__ = ("successor",)
+
+    def __init__(self, headers: Sequence[Header], successor: Successor) -> None:
+        super().__init__(101, b"", headers)
+        self.successor = successor
 
 
 Handler = Callable[[Request], Awaitable[Response]]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from tripoint.net.http import Header, Request, Response
+from tripoint.net.http import Header, Request, Response, SwitchProtocols
 from tripoint.net.http_body import BodyStream, BodyTooLarge, ClientGone, Pieces
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ UPLOAD_S = 3600.0
 LINGER_S = 10.0
 KEEP_ALIVE_S = 120.0
 WRITE_S = 60.0
+# What may come behind a request that wants another protocol, before that is agreed on.
+MAX_EARLY_BYTES = 65_536
 # Bodies that are on their way, of all connections together. Beyond it the next to grow are turned away.
 MAX_BUFFERED_BYTES = 268_435_456
 
@@ -61,6 +63,7 @@ class HttpConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._reading = True  # the request that is being answered changes nothing
         self._last = False
+        self._early: bytearray | None = None  # what came behind a request that wants another protocol
         self._crowded = False  # as many requests wait as may
         self._paused = False
         self._writable: asyncio.Future[None] | None = None  # waited for where the client does not read
@@ -96,15 +99,24 @@ class HttpConnection(asyncio.Protocol):
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
-        if self._last or self._transport is None or self._transport.is_closing():
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._early is not None:
+            self._early += data
+            if len(self._early) > MAX_EARLY_BYTES:
+                self._transport.abort()
+            return
+        if self._last:
             return
         if self._in_head:
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # No other protocol is spoken here: what came is answered as plain HTTP, what follows is not read.
+        except httptools.HttpParserUpgrade as upgrade:
+            # What follows is for the other protocol, should the answer switch to it; else nobody reads it.
             self._last = True
+            if self._transport is not None and not self._transport.is_closing():
+                self._early = bytearray(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError:
             self._refuse(400)
@@ -243,6 +255,8 @@ class HttpConnection(asyncio.Protocol):
     def _finish(self, *, keep_alive: bool) -> None:
         """A request is complete (or too large): answer it when it is its turn."""
         path, _, query = self._url.partition(b"?")
+        # Behind such a request the parser stops: what is answered as plain HTTP is the last of its connection.
+        wants_other = self._parser.should_upgrade()
         request = Request(
             self._parser.get_method().decode("latin-1"),
             path.decode("latin-1"),
@@ -252,9 +266,10 @@ class HttpConnection(asyncio.Protocol):
             self._front.address_of(self._peer, self._headers),
             self._front.is_secure(self._peer, self._headers, self._own_tls),
             self._stream,
+            self._parser.get_http_version() == "1.1",
         )
         self._drop_body()
-        self._waiting.append((request, keep_alive, self._too_large))
+        self._waiting.append((request, keep_alive and not wants_other, self._too_large))
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._answer())
             self._front.tasks.add(self._task)
@@ -315,6 +330,9 @@ class HttpConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return False
+        if isinstance(response, SwitchProtocols):
+            self._switch(transport, response)
+            return False
         parts = [self._front.head(response), self._front.date()]
         if response.status not in (204, 304):
             parts.append(b"content-length: %d\r\n" % response.length)
@@ -325,6 +343,24 @@ class HttpConnection(asyncio.Protocol):
         if response.pieces is not None and request.method != "HEAD":
             return await self._send_pieces(transport, response.pieces) and keep_alive
         return keep_alive
+
+    def _switch(self, transport: asyncio.Transport, response: SwitchProtocols) -> None:
+        """Hand the connection over; it stays among those that the front counts. spec: RFC9110 7.8"""
+        front, successor = self._front, response.successor
+        early, self._early = self._early, None
+        self._transport = None
+        front.connections.discard(self)
+        if front.closing or early is None:
+            transport.abort()
+            return
+        front.switched += 1
+        successor.on_lost = front.release
+        lines = b"".join(name + b": " + value + b"\r\n" for name, value in response.headers)
+        transport.write(b"HTTP/1.1 101 Switching Protocols\r\n" + lines + front.date() + b"\r\n")
+        transport.set_protocol(cast(asyncio.Protocol, successor))
+        successor.connection_made(transport)
+        if early:
+            successor.data_received(bytes(early))
 
     async def _send_pieces(self, transport: asyncio.Transport, pieces: Pieces) -> bool:
         """Send a body while it is read, no faster than the client takes it; whether all of it was sent."""

@@ -55,6 +55,7 @@ class HttpFront:
         self.connections: set[HttpConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.closing = False
+        self.switched = 0  # connections that speak another protocol by now; whoever speaks it ends them
         self._proxies = frozenset(proxies)
         self._max_connections = max_connections
         self._servers: list[asyncio.Server] = []
@@ -86,7 +87,11 @@ class HttpFront:
 
     @property
     def is_full(self) -> bool:
-        return 0 < self._max_connections < len(self.connections)
+        return 0 < self._max_connections < len(self.connections) + self.switched
+
+    def release(self) -> None:
+        """A connection that was handed over is gone."""
+        self.switched -= 1
 
     async def close(self, grace_s: float) -> None:
         """Accept nothing more, let running requests finish for `grace_s`, then close what is left."""

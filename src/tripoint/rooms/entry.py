@@ -5,11 +5,11 @@ that a person understands, and what only servers of this kind know is held again
 spec: docs/mapping.md 8.5-8.7, 9.3, 9.5, 25; Matrix client-server-api "Restricted rooms".
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
-from tripoint.core.ids import ServerName, UserId, server_of
+from tripoint.core.ids import RoomId, ServerName, UserId, server_of
 from tripoint.rooms.commands import Join, MaskList
 from tripoint.rooms.masks import MASKS, ban_that_meets, meets_list
 from tripoint.rooms.membership_index import MembershipIndex
@@ -17,9 +17,14 @@ from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room
 from tripoint.rooms.room_passwords import RoomPasswords
 from tripoint.rooms.settings import member_limit, rule_asks_password
+from tripoint.rooms.spaces import allowed_rooms, is_space
 
 _RESTRICTED = frozenset({"restricted", "knock_restricted"})
 NOBODY_LEFT = "Nobody of this server who may let you in is in the room any more; ask for an invitation"
+
+
+# Rooms that give entry and are named to who is not in them.
+MAX_NAMED = 3
 
 
 class Way(Struct, frozen=True):
@@ -39,7 +44,9 @@ class Entry:
         index: MembershipIndex,
         is_guest: Callable[[UserId], bool],
         passwords: RoomPasswords,
+        find: Callable[[RoomId], Awaitable[Room | None]],
     ) -> None:
+        self._find = find
         self._server = server
         self._index = index
         self._is_guest = is_guest
@@ -55,7 +62,24 @@ class Entry:
         if asked and room.head_membership(command.actor) != "invite":
             assert command.password is not None
             right = await self._passwords.is_right(room, command.password)
-        return self.decide(room, command, right)
+        try:
+            return self.decide(room, command, right)
+        except Refused as refused:
+            if refused.refusal is not Refusal.NOT_INVITED or room.join_rule not in _RESTRICTED:
+                raise
+            # docs/mapping.md 22.2. Nothing is built any more: there is time to look up what they are called.
+            raise Refused(Refusal.NOT_INVITED, await self._what_gives_entry(room)) from refused
+
+    async def _what_gives_entry(self, room: Room) -> str:
+        """Which rooms give entry, as far as anybody may know of them."""
+        named = []
+        for room_id in allowed_rooms(room)[:MAX_NAMED]:
+            other = await self._find(RoomId(room_id))
+            if other is not None and (other.listed or other.join_rule == "public"):
+                called = other.canonical_alias or other.name
+                named.append(f"the space {called}" if is_space(other) else str(called))
+        ways = " or ".join(dict.fromkeys(named)) or "one of the rooms that give entry"
+        return f"You need an invitation, or to be in {ways}"
 
     def decide(self, room: Room, command: Join, knows_password: bool = False) -> Way:
         """As way_in, of somebody of whom it is known whether he knows the room's password."""
@@ -97,7 +121,7 @@ class Entry:
             if authorising_user(room, self._server) is None:
                 raise Refused(Refusal.WRONG_ROOM_PASSWORD, NOBODY_LEFT)
             return Way(authorised=True)
-        raise Refused(Refusal.NOT_INVITED, "You need an invitation, or to be in one of the rooms that give entry")
+        raise Refused(Refusal.NOT_INVITED)
 
     def _welcoming(self, room: Room, command: Join) -> UserId | None:
         """Who stands behind the list of those who need no invitation, if the actor is on it (docs/mapping.md 9.5).

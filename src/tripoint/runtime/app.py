@@ -50,6 +50,7 @@ from tripoint.store.search import SqliteSearch
 from tripoint.store.sqlite import SqliteStore
 from tripoint.xmpp.frontend import XmppFrontEnd
 from tripoint.xmpp.options import XmppOptions
+from tripoint.xmpp.web import XmppWeb
 
 log = structlog.get_logger("tripoint")
 
@@ -145,6 +146,7 @@ class App:
             now_ms=clock_ms,
             monotonic=time.monotonic,
         )
+        self.web = XmppWeb(self.xmpp, config.server.public_url) if _speaks_xmpp(config) else None
         page = WelcomePage(config, middle.accounts)
         self.matrix = MatrixFrontEnd(
             server,
@@ -175,6 +177,7 @@ class App:
         await self.traffic.start()
         await self._listen()
         page.ports = self.ports
+        page.has_websocket = self.web is not None
         if not self.media.links.origin and only_loopback(config) and self.ports.get("http"):
             self.media.links.origin = f"http://localhost:{self.ports['http'][0]}"
         self._tasks = [
@@ -190,9 +193,16 @@ class App:
 
         async def handle(request: Request) -> Response | None:
             answer = await self.media.pages.handle(request)
+            if answer is None and self.web is not None:
+                answer = await self.web.handle(request)
             return answer if answer is not None else await page.handle(request)
 
         return handle
+
+    async def _for_servers(self, request: Request) -> Response:
+        """The TLS listener: other Matrix servers, and web clients of XMPP where no proxy stands in front of http."""
+        answer = None if self.web is None else await self.web.handle(request)
+        return answer if answer is not None else await self.matrix.listener.handle_federation(request)
 
     async def _listen(self) -> None:
         listen = self.config.listen
@@ -218,7 +228,7 @@ class App:
         )
         await self._serve_http("http", listen.http, http)
         servers = HttpFront(
-            self.matrix.listener.handle_federation,
+            self._for_servers,
             body_limit=limits.http_body_bytes,
             larger=LARGER,
             too_large=self.matrix.listener.too_large,
@@ -376,6 +386,10 @@ def _parts(address: str) -> tuple[str, int]:
     parts = split_address(address)
     assert parts is not None, "the configuration was checked"
     return parts
+
+
+def _speaks_xmpp(config: Config) -> bool:
+    return _is_dns_name(config.server.name) and bool(config.listen.xmpp or config.listen.xmpp_tls)
 
 
 def _is_dns_name(name: str) -> bool:

@@ -244,7 +244,7 @@ async def build_middle(
     entering = Entering(loaded, writer, remote_writer, outliers, store)
     elsewhere = Elsewhere(loaded, writer, accept, entering, outside, door, turns)
     room_passwords = RoomPasswords(loaded, writer, store)
-    entry = Entry(server, index, people.is_guest, room_passwords)
+    entry = Entry(server, index, people.is_guest, room_passwords, loaded.find)
     membership = Membership(loaded, writer, people, index, elsewhere, entry)
     messages = Messages(loaded, writer, store, membership, blocks)
     names = Names(loaded, writer, store, room_bus)

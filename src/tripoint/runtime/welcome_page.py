@@ -11,6 +11,7 @@ from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.config.options import Config
 from tripoint.core.addresses import is_loopback
 from tripoint.net.http import Request, Response
+from tripoint.xmpp.web import PATH, websocket_url
 
 _HEADERS = (
     (b"content-type", b"text/html; charset=utf-8"),
@@ -53,7 +54,7 @@ _TOKEN = '<label>Registration token<br><input name="token" required></label><br>
 
 
 class WelcomePage:
-    """Answers / and /register. `ports` is filled once the listeners are up."""
+    """Answers / and /register. `ports` and `has_websocket` are filled in once the listeners are up."""
 
     def __init__(self, config: Config, accounts: AccountService) -> None:
         self._server = config.server.name
@@ -61,6 +62,7 @@ class WelcomePage:
         self._public_url = config.server.public_url
         self._accounts = accounts
         self.ports: dict[str, list[int]] = {}
+        self.has_websocket = False
 
     async def handle(self, request: Request) -> Response | None:
         """The answer, or None for an address that is not this page's."""
@@ -121,6 +123,9 @@ class WelcomePage:
         if plain or tls:
             ports = _both(plain, "", tls, "direct TLS ")
             found.append(_row("XMPP", f"{_code(host)} {ports}", f"JID {_code(f'name@{server}')}"))
+        if self.has_websocket and self.ports.get("http"):
+            where = websocket_url(self._public_url) or f"ws://{host}:{self.ports['http'][0]}{PATH}"
+            found.append(_row("XMPP on the web", f"WebSocket {_code(where)}", f"JID {_code(f'name@{server}')}"))
         return found
 
 

@@ -27,6 +27,7 @@ from tripoint.accounts.sasl import (
     mechanisms,
     start_exchange,
 )
+from tripoint.xmpp.framing import Framing, StreamFraming
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, prepare_local, unescape_local
 from tripoint.xmpp.tables import (
     BIND_NS,
@@ -46,13 +47,11 @@ from tripoint.xmpp.wire import (
     CLIENT_NS,
     MAX_STANZA_BYTES,
     MAX_STANZA_BYTES_UNAUTHENTICATED,
-    STREAMS_NS,
     Broken,
     Element,
     StreamClosed,
     StreamError,
     StreamOpened,
-    StreamParser,
     escape_attribute,
     escape_text,
 )
@@ -79,7 +78,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Bytes to write."""
+    """One stream header, element or closing tag to write: over a WebSocket, a message."""
 
     data: bytes
 
@@ -144,11 +143,18 @@ class ClientConnection:
     """One c2s connection. Methods return what to do now, in order; none does I/O.
 
     `new_id` gives fresh random text for stream ids and SCRAM nonces. `end_point` is the channel binding data
-    of a connection that is TLS already (direct TLS), `secure` says that it is.
+    of a connection that is TLS already (direct TLS), `secure` says that it is. `framing`: how the stream lies on its
+    transport; None: over TCP.
     """
 
     def __init__(
-        self, policy: Policy, new_id: Callable[[], str], *, secure: bool = False, end_point: bytes | None = None
+        self,
+        policy: Policy,
+        new_id: Callable[[], str],
+        *,
+        secure: bool = False,
+        end_point: bytes | None = None,
+        framing: Framing | None = None,
     ) -> None:
         self.state = State.AWAIT_HEADER
         self.secure = secure
@@ -157,7 +163,7 @@ class ClientConnection:
         self._policy = policy
         self._new_id = new_id
         self._end_point = end_point
-        self._parser = StreamParser(MAX_STANZA_BYTES_UNAUTHENTICATED)
+        self._framing = StreamFraming() if framing is None else framing
         self._header_sent = False
         self._peer_from: str | None = None
         self._exchange: Exchange | None = None
@@ -174,10 +180,11 @@ class ClientConnection:
         if self.state in (State.TLS_SWITCH, State.CLOSED):
             return []
         actions: list[Action] = []
-        parser = self._parser
-        for event in parser.receive(data):
+        framing = self._framing
+        renewals = framing.renewals
+        for event in framing.receive(data):
             # spec: RFC6120 5.4.3.3: whatever came before the new stream is discarded
-            if self.state in (State.TLS_SWITCH, State.CLOSED) or parser is not self._parser:
+            if self.state in (State.TLS_SWITCH, State.CLOSED) or framing.renewals != renewals:
                 break
             try:
                 if isinstance(event, Element):
@@ -193,6 +200,8 @@ class ClientConnection:
         return actions
 
     def _header(self, header: StreamOpened, actions: list[Action]) -> None:
+        if self.state not in (State.AWAIT_HEADER, State.AWAIT_HEADER_AGAIN):
+            raise StreamError("policy-violation", "The stream is open already")
         self._peer_from = header.from_
         if header.default_ns != CLIENT_NS:
             raise StreamError("invalid-namespace", "The content namespace of a client's stream is jabber:client")
@@ -215,16 +224,19 @@ class ClientConnection:
                 f"<sub xmlns='{PRE_APPROVAL_NS}'/>"
             )
         elif self._policy.require_tls and not self.secure:
+            if not self._can_start_tls():
+                raise StreamError("policy-violation", "This server takes logins over TLS alone, from the first byte")
             self.state = State.OFFERED_TLS
             features = f"<starttls xmlns='{TLS_NS}'><required/></starttls>"
         else:
             self.state = State.OFFERED_SASL
             features = self._login_features()
-        actions.append(Send(self._render_header() + f"<stream:features>{features}</stream:features>".encode()))
+        actions.append(Send(self._render_header()))
+        actions.append(Send(f"<stream:features>{features}</stream:features>".encode()))
 
     def _login_features(self) -> str:
         parts = []
-        if self._policy.starttls and not self.secure:
+        if self._can_start_tls():
             parts.append(f"<starttls xmlns='{TLS_NS}'/>")
         offered = "".join(f"<mechanism>{name}</mechanism>" for name in self._offered())
         parts.append(f"<mechanisms xmlns='{SASL_NS}'>{offered}</mechanisms>")
@@ -236,6 +248,9 @@ class ClientConnection:
         if self._policy.registration:
             parts.append(f"<register xmlns='{REGISTER_FEATURE_NS}'/>")
         return "".join(parts)
+
+    def _can_start_tls(self) -> bool:
+        return self._policy.starttls and not self.secure and self._framing.starttls
 
     def _offered(self) -> tuple[str, ...]:
         # PLAIN without TLS is offered only where the policy lets a login happen without TLS at all: loopback.
@@ -259,13 +274,13 @@ class ClientConnection:
             raise StreamError("unsupported-stanza-type", f"<{name}/> is not expected in this stream")
 
     def _starttls(self, actions: list[Action]) -> None:
-        if not self._policy.starttls or self.secure or (self.state, Input.STARTTLS) not in TRANSITIONS:
+        if not self._can_start_tls() or (self.state, Input.STARTTLS) not in TRANSITIONS:
             # spec: RFC6120 5.4.2.2: the failure case closes stream and connection
             actions.append(Send(f"<failure xmlns='{TLS_NS}'/>".encode()))
             actions += self.close()
             return
         self._go(Input.STARTTLS)
-        self._parser.close()
+        self._framing.close()
         actions.append(Send(f"<proceed xmlns='{TLS_NS}'/>".encode()))
         actions.append(StartTls())
 
@@ -399,7 +414,7 @@ class ClientConnection:
         self._go(Input.TLS_DONE)
         self.secure = True
         self._end_point = end_point
-        self._parser = StreamParser(MAX_STANZA_BYTES_UNAUTHENTICATED)
+        self._framing.renew(MAX_STANZA_BYTES_UNAUTHENTICATED)
         self._header_sent = False
         return []
 
@@ -421,8 +436,7 @@ class ClientConnection:
         data = base64.b64encode(self._success_data).decode()
         self._success_data = b""
         # spec: RFC6120 6.4.6: the stream restarts; nothing of the old one is kept
-        self._parser.close()
-        self._parser = StreamParser(self._policy.stanza_bytes)
+        self._framing.renew(self._policy.stanza_bytes)
         self._header_sent = False
         return [Send(f"<success xmlns='{SASL_NS}'>{data}</success>".encode())]
 
@@ -469,27 +483,28 @@ class ClientConnection:
         """End the stream with an error of RFC6120 4.9.3."""
         if self.state is State.CLOSED:
             return []
-        head = b"" if self._header_sent else self._render_header()
         error = (
             f"<stream:error><{condition} xmlns='{STREAM_ERRORS_NS}'/>"
             f"<text xmlns='{STREAM_ERRORS_NS}' xml:lang='en'>{escape_text(text)}</text></stream:error>"
-            f"</stream:stream>"
         )
-        self._end()
-        return [Send(head + error.encode()), Close()]
+        return [*self._opened(), Send(error.encode()), *self.close()]
 
     def close(self) -> list[Action]:
         """End the stream in peace. spec: RFC6120 4.4"""
         if self.state is State.CLOSED:
             return []
-        head = b"" if self._header_sent else self._render_header()
+        actions = [*self._opened(), Send(self._framing.ending), Close()]
         self._end()
-        return [Send(head + b"</stream:stream>"), Close()]
+        return actions
+
+    def _opened(self) -> list[Action]:
+        """Our header, where it was not sent. spec: RFC6120 4.9.1.2, RFC7395 3.5"""
+        return [] if self._header_sent else [Send(self._render_header())]
 
     def _end(self) -> None:
         self.state = State.CLOSED
         self._exchange = None
-        self._parser.close()
+        self._framing.close()
 
     # -- shared
 
@@ -505,11 +520,10 @@ class ClientConnection:
     def _render_header(self) -> bytes:
         self._header_sent = True
         to = f" to='{escape_attribute(self._peer_from)}'" if self._peer_from else ""
-        return (
-            f"<?xml version='1.0'?><stream:stream xmlns='{CLIENT_NS}' xmlns:stream='{STREAMS_NS}' "
-            f"id='{escape_attribute(self._new_id())}' from='{escape_attribute(self._policy.domain)}'{to} "
-            "version='1.0' xml:lang='en'>"
-        ).encode()
+        return self._framing.opening(
+            f" id='{escape_attribute(self._new_id())}' from='{escape_attribute(self._policy.domain)}'{to}"
+            " version='1.0' xml:lang='en'"
+        )
 
 
 def _challenge(data: bytes) -> Send:

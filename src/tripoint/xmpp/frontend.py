@@ -33,6 +33,7 @@ from tripoint.xmpp.c2s.markers import DirectMarkers
 from tripoint.xmpp.c2s.presence import went_away
 from tripoint.xmpp.c2s.users import MAX_RESOURCES, Users
 from tripoint.xmpp.connection import ClientConnection, Policy
+from tripoint.xmpp.framing import Framing
 from tripoint.xmpp.jid import Domains, Jid, escape_local
 from tripoint.xmpp.listener import XmppProtocol
 from tripoint.xmpp.muc.service import Muc
@@ -42,6 +43,7 @@ from tripoint.xmpp.pictures import Pictures
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.router import dispatch
 from tripoint.xmpp.session import Doors, XmppSession
+from tripoint.xmpp.stream import ClientStream
 
 log = structlog.get_logger()
 
@@ -91,7 +93,7 @@ class XmppFrontEnd:
     ) -> None:
         self.domains = Domains.of(server)
         self._background = Background("xmpp")
-        self._connections: Connections[XmppProtocol] = Connections(options.connection_rate, monotonic)
+        self._connections: Connections[ClientStream] = Connections(options.connection_rate, monotonic)
         self.spawn = self._background.spawn
         self.options = options
         self.flusher = flusher
@@ -160,22 +162,22 @@ class XmppFrontEnd:
     def sweep(self) -> None:
         """Ping who is silent, close who did not answer or does not log in. spec: RFC6120 4.6, 4.9.3.4"""
         now, options = self.monotonic(), self.options
-        for protocol in self._connections.all():
-            if protocol.session is None:
-                if now - protocol.since > options.login_timeout_s:
-                    protocol.end("connection-timeout", "The login took too long")
-            elif protocol.pinged_at is not None:
-                if now - protocol.pinged_at > options.ping_timeout_s:
-                    protocol.end("connection-timeout", "You did not answer")
-            elif now - protocol.heard_at > options.ping_interval_s:
-                protocol.ping(now)
+        for stream in self._connections.all():
+            if stream.session is None:
+                if now - stream.since > options.login_timeout_s:
+                    stream.end("connection-timeout", "The login took too long")
+            elif stream.pinged_at is not None:
+                if now - stream.pinged_at > options.ping_timeout_s:
+                    stream.end("connection-timeout", "You did not answer")
+            elif now - stream.heard_at > options.ping_interval_s:
+                stream.ping(now)
 
     async def drain(self, reason: str = "The server is shutting down") -> None:
         """Tell everybody, close every connection and wait for what was begun."""
         self._connections.closing = True
         self.muc.shut_down()
-        for protocol in self._connections.all():
-            protocol.end("system-shutdown", reason)
+        for stream in self._connections.all():
+            stream.end("system-shutdown", reason)
         await self._background.finish(DRAIN_S)
 
     async def settled(self) -> None:
@@ -188,8 +190,10 @@ class XmppFrontEnd:
         """Random text that nobody guesses: stream ids, nonces, resources."""
         return secrets.token_urlsafe(18)
 
-    def connection(self, address: str, *, secure: bool, offloaded: bool = False) -> ClientConnection:
-        """The state machine for a new connection."""
+    def connection(
+        self, address: str, *, secure: bool, own_tls: bool = False, framing: Framing | None = None
+    ) -> ClientConnection:
+        """The state machine for a new connection. `own_tls`: its TLS ends here, so it can be bound to."""
         policy = Policy(
             domain=self.domains.server,
             starttls=self.tls is not None,
@@ -198,20 +202,18 @@ class XmppFrontEnd:
             scram_sha1=self.options.scram_sha1,
             stanza_bytes=self.options.stanza_bytes,
         )
-        # Channel binding is to the certificate that the client sees.
-        end_point = self.tls.end_point if secure and not offloaded and self.tls is not None else None
-        return ClientConnection(policy, self.new_id, secure=secure, end_point=end_point)
+        end_point = self.tls.end_point if own_tls and self.tls is not None else None
+        return ClientConnection(policy, self.new_id, secure=secure, end_point=end_point, framing=framing)
 
-    def admit(self, protocol: XmppProtocol) -> str | None:
+    def admit(self, stream: ClientStream) -> str | None:
         """Count a new connection; the reason if it may not stay."""
         options = self.options
-        return self._connections.admit(
-            protocol, protocol.address, options.connections_per_address, options.connections_per_network
-        )
+        limit, network_limit = options.connections_per_address, options.connections_per_network
+        return self._connections.admit(stream, stream.address, limit, network_limit)
 
-    def gone(self, protocol: XmppProtocol) -> None:
+    def gone(self, stream: ClientStream) -> None:
         """A connection is closed."""
-        self._connections.gone(protocol)
+        self._connections.gone(stream)
 
     def _banned(self, ban: ServerBan) -> None:
         """Close what meets a ban that was just set. spec: docs/mapping.md 9.4"""

@@ -7,6 +7,8 @@ Read next: muc/reactions.py (rooms), c2s/relations.py (between two).
 from collections.abc import Iterable
 from typing import Final
 
+from msgspec.structs import replace
+
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId, RoomId, UserId
@@ -15,7 +17,7 @@ from tripoint.rooms.commands import Redact, SendEvent
 from tripoint.rooms.history import Direction, HistoryQuery
 from tripoint.rooms.ports import RoomReader
 from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.session import XmppSession, origin_of
 from tripoint.xmpp.tables import HINTS_NS, REACTIONS_NS
 from tripoint.xmpp.wire import Element, escape_attribute, escape_text
 
@@ -42,18 +44,28 @@ def wanted_reactions(element: Element) -> list[str]:
     return wanted
 
 
-async def set_reactions(session: XmppSession, room_id: RoomId, target: EventId, wanted: list[str]) -> None:
-    """From now on the session's user has these reactions on a message, and no others. Raises Refused."""
-    rooms = session.doors.rooms
+async def set_reactions(
+    session: XmppSession, stanza: Element, room_id: RoomId, target: EventId, wanted: list[str]
+) -> None:
+    """From now on the session's user has these reactions on a message, and no others. Raises Refused.
+
+    The last of the events that it takes is the one that `stanza` is known as.
+    """
+    actor = session.user_id
+    commands: list[Redact | SendEvent] = []
     present = (await reactions_of(session.doors.reader, room_id, session.user_id)).get(target, {})
     for key, event_id in present.items():
         if key not in wanted and not is_word(key):  # what XMPP is not shown it does not take away
-            await rooms.do(Redact(actor=session.user_id, room_id=room_id, event_id=event_id))
+            commands.append(Redact(actor=actor, room_id=room_id, event_id=event_id))
     for key in wanted:
         if key not in present:
             relation: JsonObject = {"rel_type": "m.annotation", "event_id": target, "key": key}
             content: JsonObject = {"m.relates_to": relation}
-            await rooms.do(SendEvent(actor=session.user_id, room_id=room_id, type=REACTION, content=content))
+            commands.append(SendEvent(actor=actor, room_id=room_id, type=REACTION, content=content))
+    if commands:
+        commands[-1] = replace(commands[-1], origin=origin_of(session, stanza))
+    for command in commands:
+        await session.doors.rooms.do(command)
 
 
 async def reactions_of(reader: RoomReader, room_id: RoomId, user_id: UserId) -> dict[str, dict[str, EventId]]:

@@ -18,11 +18,13 @@ from tripoint.irc.projection import rank_letters, shown_rank
 from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.session import IrcSession, echo
+from tripoint.irc.spaces import tell_children
 from tripoint.irc.tables import MAX_TARGETS, fold
 from tripoint.irc.wire import Line
 from tripoint.rooms.commands import CreateRoom, Join, Leave, Secret, SetTopic, Template
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.settings import tls_only
+from tripoint.rooms.spaces import is_space
 from tripoint.rooms.succession import replacement_of
 
 # Making a room takes one commit; a second of looking every 20 ms outlasts a slow disk.
@@ -105,6 +107,9 @@ async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
     if replacement_of(room) is not None and room_id not in session.channels:
         # Another room took its place in this moment: he is in that one, or on his way.
         network.spawn(network.moving.go_along(session, room))
+        return
+    if is_space(room):
+        await tell_children(session, room, session.notice)
         return
     # Where the account was a member already nothing happened, and this session is let in by hand.
     await network.channels.enter(session, room)

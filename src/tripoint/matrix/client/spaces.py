@@ -13,10 +13,11 @@ from tripoint.core.ids import InvalidId, RoomId, ServerName, UserId, parse_room_
 from tripoint.core.json_view import list_at, object_at, text_at
 from tripoint.matrix.errors import MatrixError, invalid, json_response
 from tripoint.matrix.registry import Auth, Call, endpoint
-from tripoint.matrix.summary import child_states, children_of, open_to, summary_of
+from tripoint.matrix.summary import child_states, open_to, summary_of
 from tripoint.net.http import Response
 from tripoint.rooms.ports import RoomReader
 from tripoint.rooms.refusals import Refused
+from tripoint.rooms.spaces import children_of
 
 DEFAULT_PAGE, MAX_PAGE = 50, 100
 MAX_DEPTH = 10

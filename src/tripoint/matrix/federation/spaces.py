@@ -5,10 +5,11 @@ from typing import Any
 from tripoint.core.ids import RoomId, ServerName, UserId, server_of
 from tripoint.matrix.errors import MatrixError, json_response
 from tripoint.matrix.registry import Auth, Call, endpoint
-from tripoint.matrix.summary import allowed_rooms, child_states, children_of, open_to, summary_of
+from tripoint.matrix.summary import child_states, open_to, summary_of
 from tripoint.net.http import Response
 from tripoint.rooms.ports import RoomReader, RoomView
 from tripoint.rooms.refusals import Refused
+from tripoint.rooms.spaces import allowed_rooms, children_of
 
 # Children of one space that are looked at for one answer.
 MAX_CHILDREN = 500

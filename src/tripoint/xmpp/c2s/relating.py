@@ -40,7 +40,7 @@ async def relate(session: XmppSession, stanza: Element, peer: UserId) -> bool:
         # spec: XEP-0444 4: a reaction to a correction is one to what it corrects
         edit = edit_in(event.content)
         target = event.event_id if edit is None else EventId(edit[0])
-        await set_reactions(session, room_id, target, wanted_reactions(reactions))
+        await set_reactions(session, stanza, room_id, target, wanted_reactions(reactions))
     return True
 
 

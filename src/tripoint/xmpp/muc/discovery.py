@@ -4,16 +4,18 @@ spec: XEP-0045 6, 7.12, XEP-0030, XEP-0059 (paging the list), XEP-0128 (room inf
 docs/mapping.md 4.6, 6.1, 6.3.
 """
 
-from tripoint.core.ids import RoomAlias
+from tripoint.core.ids import RoomAlias, RoomId
 from tripoint.core.message import edit_in
 from tripoint.core.power import moderated
 from tripoint.rooms.ports import PublicRoom, RoomView
+from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.settings import asks_password, slow_mode_s
+from tripoint.rooms.spaces import children_of, is_space, may_look_from
 from tripoint.xmpp import adhoc
 from tripoint.xmpp.c2s.discovery import identity, info, refuse_nodes
 from tripoint.xmpp.jid import Jid, alias_jid_local, room_id_jid_local
 from tripoint.xmpp.muc.vcard import avatar_of
-from tripoint.xmpp.projection import is_public
+from tripoint.xmpp.projection import is_public, room_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
 from tripoint.xmpp.session import XmppSession
@@ -219,12 +221,31 @@ async def room_items(session: XmppSession, stanza: Element, jid: Jid) -> str:
         return adhoc.list_of(At.ROOM, jid)
     refuse_nodes(stanza)
     room = await session.muc.room_for(session, jid)
+    if is_space(room):
+        return await _space_items(session, room)
     view = session.muc.view(room.room_id, str(jid))
     items = ""
     if view is not None and room.membership(session.user_id) == "join":
         items = "".join(
             [f"<item jid='{escape_attribute(who.jid)}'/>" for who in view.occupants.values() if not who.hidden]
         )
+    return f"<query xmlns='{DISCO_ITEMS_NS}'>{items}</query>"
+
+
+async def _space_items(session: XmppSession, space: RoomView) -> str:
+    """The rooms in a space that the asker may know of. docs/mapping.md 22.1"""
+    items = ""
+    for event in children_of(space, suggested_only=False):
+        try:
+            room = await session.doors.reader.room(RoomId(event.state_key or ""))
+        except Refused as refused:
+            if refused.refusal is not Refusal.NO_SUCH_ROOM:
+                raise
+            continue
+        if room.is_here(session.doors.domains.server) and may_look_from(space, room, session.user_id):
+            name = room.name or room.canonical_alias or room.room_id
+            jid = room_jid(room, session.doors.domains)
+            items += f"<item jid='{escape_attribute(jid)}' name='{escape_attribute(name)}'/>"
     return f"<query xmlns='{DISCO_ITEMS_NS}'>{items}</query>"
 
 

@@ -66,7 +66,7 @@ async def to_room(session: XmppSession, stanza: Element, jid: Jid) -> None:
     reactions = stanza.child("reactions", REACTIONS_NS)
     if reactions is not None:
         # spec: XEP-0444 3.1, XEP-0428: a body beside them is for those who know no reactions
-        await react(session, visit, reactions)
+        await react(session, visit, stanza, reactions)
         return
     marked = displayed_in(stanza)
     if marked is not None:

@@ -6,6 +6,7 @@ spec: XEP-0444 3, 4; docs/mapping.md 11.4, 11.5, 11.12. Read next: tripoint/xmpp
 from tripoint.core.ids import EventId, UserId
 from tripoint.rooms.changes import EventCommitted
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.xmpp.muc.retraction import id_told
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.reactions import (
     is_word,
@@ -21,7 +22,7 @@ from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.wire import Element
 
 
-async def react(session: XmppSession, visit: Visit, element: Element) -> None:
+async def react(session: XmppSession, visit: Visit, stanza: Element, element: Element) -> None:
     """A message with <reactions/>: the set that the sender has from now on. Raises Problem, Refused."""
     room_id = visit.view.room.room_id
     wanted = wanted_reactions(element)
@@ -31,7 +32,7 @@ async def react(session: XmppSession, visit: Visit, element: Element) -> None:
         if refused.refusal is not Refusal.NO_SUCH_EVENT:
             raise
         raise Problem("item-not-found", "There is no such message") from refused
-    await set_reactions(session, room_id, about.event.event_id, wanted)
+    await set_reactions(session, stanza, room_id, about.event.event_id, wanted)
 
 
 def tell_reaction(view: MucView, change: EventCommitted) -> None:
@@ -39,10 +40,10 @@ def tell_reaction(view: MucView, change: EventCommitted) -> None:
     about = reacted_to(change.redacted if change.redacted is not None else change.event)
     if about is not None and not is_word(about[1]):
         writer = change.event.sender if change.redacted is None else change.redacted.sender
-        view.doors.spawn(_tell(view, writer, about[0], change.event.event_id))
+        view.doors.spawn(_tell(view, writer, about[0], change.event.event_id, id_told(change)))
 
 
-async def _tell(view: MucView, user_id: UserId, target: str, event_id: EventId) -> None:
+async def _tell(view: MucView, user_id: UserId, target: str, event_id: EventId, its_id: str) -> None:
     try:
         present = await reactions_of(view.doors.reader, view.room.room_id, user_id)
     except Refused:
@@ -52,4 +53,4 @@ async def _tell(view: MucView, user_id: UserId, target: str, event_id: EventId) 
     who = view.appear(user_id)
     xml = reactions_xml(target, present.get(target, ())) + stanza_id(view.jid, event_id) + who.id_xml
     with view.unheard_by(view.doors.reader.blockers(user_id)):
-        view.tell(room_message(who.jid, xml, event_id))
+        view.tell(room_message(who.jid, xml, its_id))

@@ -39,9 +39,7 @@ async def registration(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """A member is registered with his nick; to a room that takes knocks there is a form."""
     room = await session.muc.room_for(session, jid)
     if room.membership(session.user_id) == "join":
-        view = await session.muc.open(room)
-        nick = view.nicks.nick(session.user_id) or ""
-        session.muc.close_if_empty(view)
+        nick = await _nick_in(session, room)
         return f"<query xmlns='{REGISTER_NS}'><registered/><username>{escape_text(nick)}</username></query>"
     if room.join_rule not in _KNOCKING:
         raise Problem("not-allowed", "Enter the room to become a member")
@@ -55,9 +53,17 @@ async def registration(session: XmppSession, stanza: Element, jid: Jid) -> str:
     return f"<query xmlns='{REGISTER_NS}'><instructions>{text}</instructions>{form}</query>"
 
 
+async def _nick_in(session: XmppSession, room: RoomView) -> str:
+    view = await session.muc.open(room)
+    nick = view.nicks.nick(session.user_id) or ""
+    session.muc.close_if_empty(view)
+    return nick
+
+
 @iq("set", REGISTER_NS, at=(At.ROOM,), spec="XEP-0045 7.10, XEP-0077 3.2, docs/mapping.md 4.4, 9.11")
 async def register(session: XmppSession, stanza: Element, jid: Jid) -> str:
-    """A form: knock. <remove/>: leave for good, or take the knock back."""
+    """A form: knock; of a member, who has his nick by being one, nothing. <remove/>: leave for good, or take the knock
+    back."""
     room = await session.muc.room_for(session, jid)
     query = stanza.first()
     assert query is not None  # the router has looked
@@ -65,10 +71,16 @@ async def register(session: XmppSession, stanza: Element, jid: Jid) -> str:
         await session.doors.rooms.do(Leave(actor=session.user_id, room_id=room.room_id))
         return ""
     form = query.child("x", DATA_FORMS_NS)
-    if room.join_rule not in _KNOCKING or room.membership(session.user_id) == "join":
+    member = room.membership(session.user_id) == "join"
+    if not member and room.join_rule not in _KNOCKING:
         raise Problem("not-allowed", "Enter the room to become a member")
     if form is None or form.get("type") != "submit":
         raise Problem("bad-request", "A form of type submit is expected")
+    if member:
+        wished, nick = one(form_fields(form), _NICK), await _nick_in(session, room)
+        if wished not in ("", nick):
+            raise Problem("not-acceptable", f"You are registered as {nick}; change your nick to have another")
+        return ""
     reason = one(form_fields(form), _REASON) or None
     await session.doors.rooms.do(Knock(actor=session.user_id, room_id=room.room_id, reason=reason))
     return ""

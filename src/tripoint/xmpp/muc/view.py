@@ -333,14 +333,14 @@ class MucView:
         if new or presence != who.presence:
             who.presence = presence
             self.tell_of(who, presence, self._render_presence(who, (Status.SELF_PRESENCE,)))
-        to = session.to
-        moderators: list[bytes] = []
-        others: list[bytes] = []
+        moderators: list[Shared] = []
+        others: list[Shared] = []
         for other in self.occupants.values():
             if other is not who and not other.hidden and other.user_id not in self.expected:
                 shown = moderators if other.standing.role == "moderator" else others
-                shown += (other.presence.head, to, other.presence.tail)
-        session.send(b"".join(moderators + others))
+                shown.append(other.presence)
+        for presence_of in (*moderators, *others):
+            session.send_shared(presence_of)
         session.send_shared(self._render_presence(who, codes, echo))
         self._entering.append(visit)
         session.visits[self.jid] = visit

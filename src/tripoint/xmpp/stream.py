@@ -1,0 +1,219 @@
+"""One client's connection, whatever carries it: the state machine of its stream, and what that asks of the accounts.
+
+Bytes or messages come in by receive(), actions of the state machine go to the wire, the accounts and the session. There
+is no timer per connection: one sweep (frontend.py) looks at all of them.
+spec: RFC6120 4.4, 4.6, 7. What may come when is connection.py; sockets are listener.py (TCP) and web.py (WebSocket).
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from tripoint.accounts.ports import Account
+from tripoint.accounts.refusals import AccountRefused
+from tripoint.accounts.sasl import CheckPassword, NeedCredentials
+from tripoint.accounts.server_bans import banned_text
+from tripoint.fanout.delivery import ByteWriter, Outbox
+from tripoint.xmpp.c2s.registration import answer_registration
+from tripoint.xmpp.connection import (
+    Action,
+    Authenticated,
+    Bind,
+    ClientConnection,
+    Close,
+    Registration,
+    Send,
+    StartTls,
+    WrongPassword,
+)
+from tripoint.xmpp.jid import InvalidJid, prepare_resource
+from tripoint.xmpp.refusals import Problem, sasl_condition
+from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.tables import PING_NS, State
+from tripoint.xmpp.wire import Element, escape_attribute
+
+if TYPE_CHECKING:
+    from tripoint.xmpp.frontend import XmppFrontEnd
+
+log = structlog.get_logger()
+
+
+class Wire(ByteWriter, Protocol):
+    """What carries a stream: an asyncio.Transport or a WebSocket."""
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class ClientStream:
+    """A client that is connected from `address`. `start_tls` begins TLS inside the stream, where the wire can."""
+
+    def __init__(
+        self,
+        front: "XmppFrontEnd",
+        wire: Wire,
+        outbox: Outbox,
+        connection: ClientConnection,
+        address: str,
+        start_tls: Callable[[], Coroutine[object, object, None]] | None = None,
+    ) -> None:
+        self._front = front
+        self._start_tls = start_tls
+        self._account: Account | None = None
+        self._paused = False
+        self._gone = False
+        self.wire = wire
+        self.outbox = outbox
+        self.connection = connection
+        self.session: XmppSession | None = None
+        self.address = address
+        self.since = self.heard_at = front.monotonic()
+        self.pinged_at: float | None = None
+        refused = front.admit(self)
+        banned = front.accounts.bans.of_address(address)
+        if banned is not None:
+            # spec: docs/mapping.md 9.4
+            self.act(connection.fail("policy-violation", banned_text(banned)))
+        elif refused is not None:
+            self.act(connection.fail("resource-constraint", refused))
+
+    def receive(self, data: bytes) -> None:
+        """Bytes, or a message."""
+        self.heard_at = self._front.monotonic()
+        self.pinged_at = None
+        self.act(self.connection.receive(data))
+
+    def lost(self) -> None:
+        """The wire is gone."""
+        if self._gone:
+            return
+        self._gone = True
+        self.outbox.closed = True
+        self.connection.close()
+        self._end_session()
+        self._front.gone(self)
+
+    @property
+    def gone(self) -> bool:
+        return self._gone
+
+    # -- actions
+
+    def act(self, actions: list[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Element):
+                self._stanza(action)
+            elif isinstance(action, Send):
+                self.outbox.send(action.data)
+            elif isinstance(action, Close):
+                self._close()
+            elif isinstance(action, StartTls):
+                assert self._start_tls is not None  # the framing says that there is none
+                self._front.spawn(self._start_tls())
+            elif isinstance(action, WrongPassword):
+                self._front.spawn(self._report_wrong_password(action.name))
+            else:
+                self._front.spawn(self._ask(action))
+
+    def _stanza(self, stanza: Element) -> None:
+        session = self.session
+        if session is not None and not session.receive(stanza) and not self._paused:
+            self._paused = True
+            self.wire.pause_reading()
+
+    def _drained(self) -> None:
+        if self._paused and not self.wire.is_closing():
+            self._paused = False
+            self.wire.resume_reading()
+
+    def _close(self) -> None:
+        self.outbox.close()
+        self._end_session()
+        self.wire.close()
+
+    # -- what the accounts say
+
+    async def _report_wrong_password(self, name: str) -> None:
+        try:
+            await self._front.accounts.scram_done(name, False, address=self.address)
+        except AccountRefused:
+            pass  # the client has its answer already; this one only counts
+
+    async def _ask(self, action: "NeedCredentials | CheckPassword | Authenticated | Registration | Bind") -> None:
+        connection, accounts = self.connection, self._front.accounts
+        try:
+            if isinstance(action, NeedCredentials):
+                verifier = await accounts.scram_verifier(action.username, action.hash_name)
+                answer = connection.credentials(verifier)
+            elif isinstance(action, CheckPassword):
+                self._account = await accounts.check_password(action.authcid, action.password, address=self.address)
+                answer = connection.admitted(self._account.name)
+            elif isinstance(action, Authenticated):
+                self._account = await accounts.scram_done(action.name, True, address=self.address)
+                answer = connection.admitted(self._account.name)
+            elif isinstance(action, Registration):
+                reply = await answer_registration(accounts, action.iq, self.address)
+                answer = connection.registration_answered(reply)
+            else:
+                await self._bind(connection, action)
+                return
+        except AccountRefused as refused:
+            answer = connection.refused(sasl_condition(refused), refused.text)
+        except Exception:
+            log.exception("xmpp.login_failed")
+            answer = connection.fail("internal-server-error", "The server could not do this")
+        self.act(answer)
+
+    async def _bind(self, connection: ClientConnection, bind: Bind) -> None:
+        """spec: RFC6120 7.6, 7.7: the client's resource, or one of ours; a taken one passes to the newcomer."""
+        front, account = self._front, self._account
+        assert account is not None  # bound after login only
+        try:
+            resource = front.new_id() if bind.resource is None else prepare_resource(bind.resource)
+        except InvalidJid as error:
+            self.act(connection.bind_refused(Problem("bad-request", str(error)).render()))
+            return
+        try:
+            session = await front.begin_session(
+                account, resource, self.outbox, self._end, self._drained, secure=connection.secure
+            )
+        except (AccountRefused, Problem) as refused:
+            self.act(connection.bind_refused(Problem("resource-constraint", refused.text, "cancel").render()))
+            return
+        if self._gone or connection.state is not State.BIND_WAITS_FOR_US:
+            front.end_session(session)
+            return
+        self.session = session
+        self.act(connection.bound(session.jid))
+
+    # -- the end
+
+    def _end_session(self) -> None:
+        session, self.session = self.session, None
+        if session is not None:
+            self._front.end_session(session)
+
+    def _end(self, condition: str, text: str) -> None:
+        """Close from our side with a stream error."""
+        self.act(self.connection.fail(condition, text))
+
+    def end(self, condition: str, text: str) -> None:
+        """Close from outside: timeout, shutdown."""
+        switching = self.connection.state is State.TLS_SWITCH
+        self._end(condition, text)
+        if switching:
+            self.wire.abort()
+
+    def ping(self, now: float) -> None:
+        """Ask whether the client is there. spec: XEP-0199 4.1"""
+        self.pinged_at = now
+        session = self.session
+        if session is not None:
+            server = escape_attribute(self._front.domains.server)
+            session.send(
+                f"<iq type='get' id='ping' from='{server}' to='{escape_attribute(session.full)}'>"
+                f"<ping xmlns='{PING_NS}'/></iq>".encode()
+            )
