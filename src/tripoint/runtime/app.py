@@ -21,6 +21,7 @@ from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
 from tripoint.irc.operators import Operator, Privilege
 from tripoint.irc.options import IrcOptions
+from tripoint.irc.web import IrcWeb
 from tripoint.irc.webirc import Gateway
 from tripoint.matrix.federation.intake import BODY_BYTES
 from tripoint.matrix.federation.media import FileFetcher
@@ -146,6 +147,7 @@ class App:
             now_ms=clock_ms,
             monotonic=time.monotonic,
         )
+        self.irc_web = IrcWeb(self.irc)
         self.web = XmppWeb(self.xmpp, config.server.public_url) if _speaks_xmpp(config) else None
         page = WelcomePage(config, middle.accounts)
         self.matrix = MatrixFrontEnd(
@@ -193,6 +195,8 @@ class App:
 
         async def handle(request: Request) -> Response | None:
             answer = await self.media.pages.handle(request)
+            if answer is None:
+                answer = await self.irc_web.handle(request)
             if answer is None and self.web is not None:
                 answer = await self.web.handle(request)
             return answer if answer is not None else await page.handle(request)
@@ -200,8 +204,10 @@ class App:
         return handle
 
     async def _for_servers(self, request: Request) -> Response:
-        """The TLS listener: other Matrix servers, and web clients of XMPP where no proxy stands in front of http."""
-        answer = None if self.web is None else await self.web.handle(request)
+        """The TLS listener: other Matrix servers, and web clients of IRC and XMPP where no proxy is in front."""
+        answer = await self.irc_web.handle(request)
+        if answer is None and self.web is not None:
+            answer = await self.web.handle(request)
         return answer if answer is not None else await self.matrix.listener.handle_federation(request)
 
     async def _listen(self) -> None:
