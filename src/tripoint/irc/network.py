@@ -114,7 +114,7 @@ class Network:
         return self.options.network or self.names.server
 
     def isupport(self) -> tuple[str, ...]:
-        """What the server supports, as the tokens of RPL_ISUPPORT."""
+        """What the server supports, as the tokens of RPL_ISUPPORT; one tuple for all connections."""
         return isupport_tokens(self.title, self.media.links.upload_url, self.options.icon_url)
 
     async def _entered(self, session: IrcSession, room: RoomView, word: str, created: bool) -> None:
@@ -192,7 +192,7 @@ class Network:
         self.channels.forget(session)
         session.direct.clear()
         if session.operator is not None:
-            before = set(session.modes)
+            before = session.modes
             set_operator(session, None)
             tell_changed(session, before)
         former = session.user_id

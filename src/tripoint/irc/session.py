@@ -53,6 +53,8 @@ log = structlog.get_logger()
 # spec: IRCv3 labeled-response: "The value MUST NOT exceed 64 bytes."
 MAX_LABEL_BYTES = 64
 _FORCIBLE = get_args(get_type_hints(Forced)["wish"])
+_NO_MODES: frozenset[str] = frozenset()
+_SECURE = frozenset({"Z"})
 _LABEL_CAPS = frozenset({"labeled-response", "batch"})
 # spec: docs/mapping.md 24: excess is delayed up to 10 s, then refused.
 MAX_WAIT_MS = 10_000
@@ -119,7 +121,7 @@ class IrcSession:
         self.collected: Collected | None = None
         # As an operator of the server he is this one; what he hears of it are letters of operators.Notice.
         self.operator: Operator | None = None
-        self.modes: set[str] = {"Z"} if secure else set()
+        self.modes = _SECURE if secure else _NO_MODES
         self.notices = ""
         self.forcing = False  # a command runs that is done by the rights of others (commands/forcing.py)
         self.live = False

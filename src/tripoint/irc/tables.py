@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import string
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tripoint.core.vendor import IRC_VENDOR
 
@@ -119,6 +120,7 @@ CAPABILITIES: dict[str, Capability] = {
 }
 
 
+@lru_cache(maxsize=4)
 def isupport_tokens(network: str, upload_url: str | None = None, icon_url: str = "") -> tuple[str, ...]:
     """The tokens of RPL_ISUPPORT, in the order in which they are sent. `upload_url`: where files are uploaded.
 

@@ -46,7 +46,7 @@ def shown(session: IrcSession) -> str:
 
 
 def _change(session: IrcSession, wish: str, args: Sequence[str]) -> None:
-    before, on, unknown, held = set(session.modes), True, False, False
+    before, on, unknown, held = session.modes, True, False, False
     for letter in wish:
         if letter in "+-":
             on = letter == "+"
@@ -95,7 +95,7 @@ def set_operator(session: IrcSession, operator: Operator | None) -> None:
         network.operators[session.id] = session
 
 
-def tell_changed(session: IrcSession, before: set[str]) -> None:
+def tell_changed(session: IrcSession, before: frozenset[str]) -> None:
     """MODE of what differs from before, to the connection itself; tags of its lines change with it."""
     came, went = sorted(session.modes - before), sorted(before - session.modes)
     if not came and not went:

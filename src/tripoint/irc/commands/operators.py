@@ -47,7 +47,7 @@ async def oper(session: IrcSession, line: Line) -> None:
         raise IrcRefused(n.ERR_PASSWDMISMATCH, "Password incorrect") from None
     log.info("irc.oper", account=account.name, session=session.id)
     network.notify(Notice.OPERATORS, f"{session.mask} is now an IRC operator")
-    before = set(session.modes)
+    before = session.modes
     set_operator(session, operator)
     if operator.may(Privilege.NOTICES):
         session.notices = DEFAULT_NOTICES
