@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from tripoint.core.ids import server_of
 from tripoint.core.server_bans import (
     BanIndex,
     BanKind,
@@ -63,6 +64,9 @@ async def mask_of(session: IrcSession, kind: BanKind, text: str) -> str:
         user_id = await session.network.find_user(text)
         if user_id is None:
             raise IrcRefused(n.ERR_NOSUCHNICK, echo(text), "There is no such user; a mask has an @ in it")
+        if server_of(user_id) != session.names.server:
+            why = "They are of another server: channels keep them out, by MODE +b"
+            raise Failed("INVALID_PARAMS", echo(text), text=why)
         host = session.names.own_host(user_id) if session.names.is_our_guest(user_id) else None
         text = f"*@{host}" if host is not None else f"{user_id[1:].partition(':')[0]}@*"
     try:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from tripoint.core.ids import UserId
 from tripoint.irc import numerics as n
-from tripoint.irc.operators import DEFAULT_NOTICES, Operator, Privilege, change_notices
+from tripoint.irc.operators import DEFAULT_NOTICES, Notice, Operator, Privilege, change_notices
 from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import fold
@@ -76,6 +76,9 @@ def _notices(session: IrcSession, args: Sequence[str], *, on: bool) -> None:
     words = args[0] if args else ""
     if on:
         session.notices = change_notices(session.notices, words or DEFAULT_NOTICES)
+        if not session.has(Privilege.LOOK):
+            # Who comes and goes is told with addresses.
+            session.notices = change_notices(session.notices, f"-{Notice.CONNECTIONS.value}")
     else:
         session.notices = change_notices(session.notices, f"-{words.lstrip('-')}") if words else ""
     session.modes = session.modes | {"s"} if session.notices else session.modes - {"s"}

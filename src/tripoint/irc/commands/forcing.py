@@ -41,10 +41,12 @@ def _forcing(session: IrcSession) -> Iterator[None]:
         session.forcing = False
 
 
-def _told(session: IrcSession, line: Line) -> None:
+def _told(session: IrcSession, line: Line, done: str) -> None:
+    """It is written down, other operators hear of it, and who did it is answered."""
     words = " ".join(line.params)
     log.info("irc.forced", command=line.command, by=session.account.name, target=line.params[0])
     session.network.notify(Notice.FORCED, f"{session.mask} used {line.command} {words}")
+    session.standard("NOTE", line.command, "DONE", echo(line.params[0]), text=done)
 
 
 async def _local_user(session: IrcSession, nick: str) -> UserId:
@@ -75,8 +77,7 @@ async def sajoin(session: IrcSession, line: Line) -> None:
         except Refused as refused:
             session.refuse(refused, line.command, channel.name, line.params[0])
             return
-    _told(session, line)
-    session.standard("NOTE", "SAJOIN", "DONE", echo(line.params[0]), channel.name, text="They have joined")
+    _told(session, line, f"They have joined {channel.name}")
 
 
 @command("SAPART", min_params=2, cost=2, spec=_SPEC, privilege=Privilege.ROOMS)
@@ -89,8 +90,7 @@ async def sapart(session: IrcSession, line: Line) -> None:
         raise IrcRefused(n.ERR_USERNOTINCHANNEL, echo(line.params[0]), channel.name, text)
     reason = line.param(2) or None
     await session.do(Leave(actor=user_id, room_id=room_id, reason=reason, origin=session.origin()))
-    _told(session, line)
-    session.standard("NOTE", "SAPART", "DONE", echo(line.params[0]), channel.name, text="They have left")
+    _told(session, line, f"They have left {channel.name}")
 
 
 @command("SAMODE", min_params=2, cost=2, spec=_SPEC, privilege=Privilege.ROOMS)
@@ -102,7 +102,7 @@ async def samode(session: IrcSession, line: Line) -> None:
         raise IrcRefused(n.ERR_NEEDMOREPARAMS, "SAMODE", "Not enough parameters")
     with _forcing(session):
         await apply_changes(session, channel, changes)
-    _told(session, line)
+    _told(session, line, "That is all of it")
 
 
 @command("SATOPIC", min_params=2, cost=2, spec=_SPEC, privilege=Privilege.ROOMS)
@@ -113,7 +113,7 @@ async def satopic(session: IrcSession, line: Line) -> None:
         await session.do(
             SetTopic(actor=session.user_id, room_id=room_id, topic=line.params[1], origin=session.origin())
         )
-    _told(session, line)
+    _told(session, line, "It is done")
 
 
 @command("SANICK", min_params=2, cost=2, spec=_SPEC, privilege=Privilege.ROOMS)
@@ -134,5 +134,5 @@ async def sanick(session: IrcSession, line: Line) -> None:
     except AccountRefused as refused:
         numeric = n.ERR_ERRONEUSNICKNAME if refused.refusal is AccountRefusal.BAD_NAME else n.ERR_NICKNAMEINUSE
         raise IrcRefused(numeric, wish, refused.text) from None
-    _told(session, line)
+    _told(session, line, "It is done")
 

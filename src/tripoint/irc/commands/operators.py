@@ -92,7 +92,8 @@ async def kill_user(session: IrcSession, user_id: UserId, nick: str, reason: str
     text = f"Killed ({session.nick} ({reason}))"
     for other in live:
         if other is not session:
-            other.tell(Outgoing([fitted(f":{session.mask} KILL {shown}", reason)], ts_ms=network.now_ms()))
+            line = fitted(f":{session.mask} KILL {shown}", reason)
+            other.tell(Outgoing([line], ts_ms=network.now_ms(), who=names.who(session.user_id)))
             other.close(text)
     if session in live:
         session.close(text)
