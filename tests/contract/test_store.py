@@ -15,9 +15,11 @@ from tripoint.store.sqlite import SqliteStore
 from tripoint.store.stream import Stream
 from tripoint.store.writes import (
     AddEvent,
+    AddReport,
     AddStateGroup,
     CompleteStates,
     DropAccount,
+    DropReport,
     DropRoom,
     ForgetWordsGone,
     PlaceEvent,
@@ -881,5 +883,21 @@ def test_words_that_a_full_text_index_has_to_lose(on_store: OnStore) -> None:
         assert await store.load_words_gone(10) == gone[1:]
         await write(store, ForgetWordsGone(gone[1].number), DropRoom(2))
         assert [one.event_key for one in await store.load_words_gone(10)] == [6]
+
+    on_store(test)
+
+
+def test_reports_wait_until_somebody_has_dealt_with_them(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        assert await store.load_reports(10) == []
+        first = AddReport(5, ALICE, BOB, RoomId("!r:example.org"), EventId("$e"), "spam", "much")
+        await write(store, first, AddReport(6, BOB, None, RoomId("!r:example.org"), None, "", ""))
+        one, two = await store.load_reports(10)
+        assert (one.ts_ms, one.reporter, one.user_id, one.event_id) == (5, ALICE, BOB, "$e")
+        assert (one.kind, one.reason) == ("spam", "much")
+        assert (two.reporter, two.user_id, two.room_id, two.event_id) == (BOB, None, "!r:example.org", None)
+        assert await store.load_reports(1) == [one]
+        await write(store, DropReport(one.number))
+        assert await store.load_reports(10) == [two]
 
     on_store(test)

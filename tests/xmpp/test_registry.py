@@ -18,6 +18,7 @@ PROMISES = {
     "urn:xmpp:occupant-id:0": {At.ROOMS, At.ROOM},
     "urn:xmpp:message-retract:1#tombstone": {At.ROOM, At.ACCOUNT},  # what archives give
     "urn:xmpp:fulltext:0": {At.ROOM, At.ACCOUNT},  # a field of what is asked of archives
+    "urn:xmpp:reporting:1": {At.SERVER, At.ACCOUNT},  # what a blocking command may hold
     "urn:xmpp:reply:0": {At.ROOM},  # replies.py
     "urn:xmpp:sid:0": {At.ROOM},
     "http://jabber.org/protocol/muc#request": {At.ROOM},  # muc/voice.py

@@ -192,6 +192,11 @@ class Devices:
         if gone:
             self._user_bus.publish(SessionsEnded(user_id, tuple(gone), reason))
 
+    async def interrupt(self, user_id: UserId, reason: str) -> None:
+        """End the connections of all devices. The devices and their tokens stay."""
+        devices = tuple(row.device_id for row in await self._store.load_devices(user_id))
+        self._user_bus.publish(SessionsEnded(user_id, devices, reason, kept=True))
+
     async def drop_all(self, user_id: UserId, reason: str, keep: str | None = None) -> None:
         rows = await self._store.load_devices(user_id)
         await self.drop(user_id, [row.device_id for row in rows if row.device_id != keep], reason)

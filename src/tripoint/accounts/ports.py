@@ -9,6 +9,7 @@ from tripoint.accounts.sasl import ScramVerifier
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import DeviceId, RoomId, ServerName, UserId
 from tripoint.core.server_bans import BanKind, ServerBan, Visitor
+from tripoint.store.interface import Report
 from tripoint.store.writes import PutVhost
 
 
@@ -22,6 +23,7 @@ class Account(Struct, frozen=True):
     created_ts_ms: int
     deactivated: bool = False
     locked: bool = False
+    suspended: bool = False
 
 
 class Device(Struct, frozen=True):
@@ -95,6 +97,16 @@ class VhostList(Protocol):
     async def drop(self, user_id: UserId) -> bool: ...
 
 
+class Reports(Protocol):
+    """What people reported and nobody has dealt with (reports.py)."""
+
+    async def waiting(self, limit: int) -> Sequence[Report]:
+        """The oldest of them."""
+
+    async def done(self, number: int) -> bool:
+        """One was dealt with; False if there is none of that number."""
+
+
 class AccountService(Protocol):
     """Logins, devices, tokens, account data. Raises AccountRefused; what it returned is on disk."""
 
@@ -102,6 +114,8 @@ class AccountService(Protocol):
     def server_name(self) -> ServerName: ...
     @property
     def bans(self) -> BanList: ...
+    @property
+    def reports(self) -> Reports: ...
     @property
     def vhosts(self) -> VhostList: ...
 
@@ -168,8 +182,18 @@ class AccountService(Protocol):
         """Open a device, or open it again. Without `device_id`, a key-less device is made once per account,
         protocol and `display_name` and used again (docs/mapping.md 4)."""
 
-    async def owner_of_token(self, access_token: str) -> TokenOwner:
-        """UNKNOWN_TOKEN, EXPIRED_TOKEN, DEACTIVATED, LOCKED. From memory once a token was seen."""
+    async def owner_of_token(self, access_token: str, *, locked_too: bool = False) -> TokenOwner:
+        """UNKNOWN_TOKEN, EXPIRED_TOKEN, DEACTIVATED, and LOCKED unless `locked_too`. From memory once it was seen."""
+
+    async def set_locked(self, user_id: UserId, locked: bool) -> None:
+        """Lock an account: nobody gets in any more, connections of IRC and XMPP end, tokens stay for when it is
+        unlocked. NO_SUCH_ACCOUNT. spec: client-server "Account locking"; docs/mapping.md 18.3"""
+
+    async def set_suspended(self, user_id: UserId, suspended: bool) -> None:
+        """Suspend an account: it reads, leaves rooms and takes back what it said. NO_SUCH_ACCOUNT.
+
+        spec: client-server "Account suspension"; docs/mapping.md 18.3
+        """
 
     async def refresh(self, refresh_token: str) -> LogIn: ...
     async def devices(self, user_id: UserId) -> Sequence[Device]: ...

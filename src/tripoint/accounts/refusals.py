@@ -20,6 +20,7 @@ class AccountRefusal(Enum):
     WRONG_CREDENTIALS = "Wrong user name or password"
     DEACTIVATED = "This account was closed"
     LOCKED = "This account is locked"
+    NO_SUCH_ACCOUNT = "There is no such account"
     BANNED = "You are banned from this server"
     TOO_MANY_BANS = "This server has as many bans as it can keep; take some off first"
     BAD_VHOST = "A host has one to four words of a-z, 0-9 and '-', with dots between them"

@@ -16,6 +16,7 @@ from tripoint.accounts.devices import Devices
 from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.ports import Account, Device, LogIn, RosterItem, TokenOwner
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.accounts.reports import ReportDesk
 from tripoint.accounts.sasl import ScramVerifier
 from tripoint.accounts.server_bans import ServerBans
 from tripoint.accounts.vhosts import Vhosts
@@ -125,6 +126,7 @@ class Accounts:
         self._data = data
         self.bans = bans
         self.vhosts = vhosts
+        self.reports = ReportDesk(store, stream)
         self._clock_ms = clock_ms
         self._accounts: dict[UserId, Account] = {}
         self._profiles: dict[UserId, dict[str, str]] = {}
@@ -273,9 +275,34 @@ class Accounts:
             await self._commit(gone)
         self._profiles.pop(user_id, None)
 
+    async def set_locked(self, user_id: UserId, locked: bool) -> None:
+        row = await self._row(user_id)
+        changed = replace(row, locked=locked)
+        await self._commit([changed])
+        self._remember(changed)
+        if locked and not row.locked:
+            await self._devices.interrupt(user_id, AccountRefusal.LOCKED.value)
+
+    async def set_suspended(self, user_id: UserId, suspended: bool) -> None:
+        changed = replace(await self._row(user_id), suspended=suspended)
+        await self._commit([changed])
+        self._remember(changed)
+
+    def is_suspended(self, user_id: UserId) -> bool:
+        """Of an account that has logged in since the start: nobody else does anything."""
+        account = self._accounts.get(user_id)
+        return account is not None and account.suspended
+
+    async def _row(self, user_id: UserId) -> PutAccount:
+        row = await self._store.load_account(user_id)
+        if row is None or row.deactivated:
+            raise AccountRefused(AccountRefusal.NO_SUCH_ACCOUNT)
+        return row
+
     def _remember(self, row: PutAccount) -> Account:
         account = Account(
-            row.user_id, row.name, row.guest, row.admin, row.created_ts_ms, row.deactivated, row.locked
+            row.user_id, row.name, row.guest, row.admin, row.created_ts_ms, row.deactivated, row.locked,
+            row.suspended,
         )
         self._accounts[row.user_id] = account
         return account
@@ -448,12 +475,13 @@ class Accounts:
             refreshable=refreshable,
         )
 
-    async def owner_of_token(self, access_token: str) -> TokenOwner:
+    async def owner_of_token(self, access_token: str, *, locked_too: bool = False) -> TokenOwner:
         row = await self._devices.find_token(access_token)
         account = await self.account(row.user_id)
         if account is None or row.device_id is None:
             raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
-        self._check_open(account)
+        if not (account.locked and locked_too):
+            self._check_open(account)
         return TokenOwner(account, DeviceId(row.device_id))
 
     async def refresh(self, refresh_token: str) -> LogIn:

@@ -82,6 +82,16 @@ def config_hash(password: str | None, config_path: Path | None) -> None:
         sys.exit(1)
 
 
+@main.command()
+@click.option("--done", type=int, default=None, help="The number of a report that was dealt with.")
+@_CONFIG
+def reports(done: int | None, config_path: Path | None) -> None:
+    """Show what people reported to the administrators."""
+    from tripoint.cli.users import show_reports
+
+    sys.exit(show_reports(load(config_path), done))
+
+
 @main.group()
 def user() -> None:
     """Accounts. The server may be running or not."""

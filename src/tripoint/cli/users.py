@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from tripoint.accounts.refusals import AccountRefused
+from tripoint.accounts.reports import report_line
 from tripoint.accounts.service import Accounts
 from tripoint.config.options import Config
 from tripoint.core.signing import SigningKey
@@ -23,6 +24,7 @@ from tripoint.store.interface import StoreError
 from tripoint.store.sqlite import SqliteStore
 
 _DAY_MS = 86_400_000
+_SHOWN = 1000
 
 
 def add_user(config: Config, name: str, password: str, *, admin: bool) -> int:
@@ -43,6 +45,23 @@ def add_token(config: Config, uses: int, days: int) -> int:
         expires = int(time.time() * 1000) + days * _DAY_MS if days else None
         await accounts.add_registration_token(token, uses or None, expires)
         click.echo(token)
+
+    return _with_accounts(config, work)
+
+
+def show_reports(config: Config, done: int | None) -> int:
+    """Print what people reported, or say that one was dealt with; returns the exit status."""
+
+    async def work(accounts: Accounts) -> None:
+        if done is not None:
+            found = await accounts.reports.done(done)
+            click.echo(f"Report {done} is dealt with." if found else f"There is no report {done}.", err=not found)
+            return
+        waiting = await accounts.reports.waiting(_SHOWN)
+        for report in waiting:
+            click.echo(report_line(report))
+        if not waiting:
+            click.echo("Nothing was reported.")
 
     return _with_accounts(config, work)
 

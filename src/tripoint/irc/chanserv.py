@@ -63,9 +63,7 @@ async def _user(request: Request, word: str) -> UserId:
     return await request.session.user_named(word)
 
 
-@service_command(
-    "ChanServ", "SPACE", "LIST <space> | ADD <space> <channel> | DEL <space> <channel>: what is in a space", min_words=2
-)
+@service_command("ChanServ", "SPACE", "LIST <space> | ADD|DEL <space> <channel>: what is in a space", min_words=2)
 async def space(request: Request) -> None:
     """SPACE: what is in a space.  spec: docs/mapping.md 22.1"""
     session, what = request.session, request.word(0).upper()

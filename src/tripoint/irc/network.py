@@ -36,7 +36,7 @@ from tripoint.irc.operators import Notice
 from tripoint.irc.options import IrcOptions
 from tripoint.irc.outbox import IrcOutbox
 from tripoint.irc.projection import Names
-from tripoint.irc.render import Outgoing, fitted
+from tripoint.irc.render import Outgoing, fitted, one_line
 from tripoint.irc.session import IrcSession
 from tripoint.irc.sessions import Sessions
 from tripoint.irc.spaces import tell_children
@@ -46,6 +46,7 @@ from tripoint.irc.user_modes import mark, set_operator, tell_changed
 from tripoint.irc.whowas import Was, Whowas
 from tripoint.media.ports import Media
 from tripoint.net.connections import CallLater
+from tripoint.rooms.changes import Reported, UserChange
 from tripoint.rooms.commands import AcceptDirect
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService, RoomView
 from tripoint.rooms.refusals import Refusal, Refused
@@ -107,6 +108,7 @@ class Network:
         self.spawn = spawn
         self.host_changed = Hosts(names, accounts.vhosts, self.sessions, teller, now_ms).changed
         hub.watch_users(teller.user_changed)
+        hub.watch_users(self._reported)
 
     @property
     def title(self) -> str:
@@ -229,6 +231,12 @@ class Network:
             if kind.value in operator.notices:
                 line = fitted(f":{self.names.server} NOTICE {operator.nick}", f"*** {text}")
                 operator.tell(Outgoing([line], ts_ms=self.now_ms()))
+
+    def _reported(self, change: UserChange) -> None:
+        """spec: docs/mapping.md 9.13"""
+        if isinstance(change, Reported):
+            reason = f": {one_line(change.reason)}" if change.reason else ""
+            self.notify(Notice.ABUSE, f"{self.names.nick(change.user_id)} reports {change.about}{reason}")
 
     # --- finding -----------------------------------------------------------------------------------------
 

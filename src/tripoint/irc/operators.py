@@ -23,6 +23,7 @@ class Privilege(Enum):
     MASS = "mass"
     NOTICES = "notices"
     REHASH = "rehash"
+    REPORTS = "reports"
     ROOMS = "rooms"
     VHOST = "vhost"
     WALLOPS = "wallops"
@@ -58,6 +59,7 @@ def operator_of(account: Account, configured: Iterable[Operator]) -> Operator | 
 class Notice(Enum):
     """Kinds of what the server tells operators of itself; the value is the letter of the mask (MODE +s)."""
 
+    ABUSE = "a"
     BANS = "b"
     CONNECTIONS = "c"
     FORCED = "f"

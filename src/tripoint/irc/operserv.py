@@ -6,6 +6,11 @@ find easier to send so.  spec: docs/mapping.md 9.4, 18.1, 18.4.
 
 from __future__ import annotations
 
+from tripoint.accounts.ports import Account
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.accounts.reports import report_line
+from tripoint.core.errors import PeerError
+from tripoint.core.ids import EventId
 from tripoint.core.server_bans import BanKind
 from tripoint.irc.banning import NAMES, ban_lines, drop_ban, set_ban
 from tripoint.irc.commands.operators import kill_user
@@ -13,7 +18,10 @@ from tripoint.irc.operators import Notice, Privilege
 from tripoint.irc.render import Outgoing, fitted
 from tripoint.irc.services import Request, service_command
 from tripoint.irc.session import echo
+from tripoint.irc.tables import fold
+from tripoint.rooms.commands import Report
 
+MAX_REPORTS = 30
 _HOW = "ADD [<duration>] <mask> [<reason>] | DEL <mask> | LIST"
 
 
@@ -58,6 +66,82 @@ async def kill(request: Request) -> None:
     nick, _, reason = request.rest.partition(" ")
     await kill_user(request.session, await request.session.user_named(nick), echo(nick), reason.strip())
     request.say(f"The connections of {nick} are closed")
+
+
+@service_command(
+    "OperServ", "REPORT", "<msgid>|<nick>|<channel> [<reason>]: tell the administrators of it", min_words=1
+)
+async def report(request: Request) -> None:
+    """REPORT.  spec: docs/mapping.md 9.13"""
+    session, word = request.session, request.word(0)
+    reason = request.rest.partition(" ")[2].strip()
+    if word.startswith("$"):
+        command = Report(actor=session.user_id, event_ids=(EventId(word),), reason=reason)
+    elif word.startswith("#"):
+        command = Report(actor=session.user_id, room_id=await session.room_named(word), reason=reason)
+    else:
+        command = Report(actor=session.user_id, target=await session.user_named(word), reason=reason)
+    await session.do(command)
+    request.say("The administrators are told")
+
+
+async def _account(request: Request) -> Account:
+    """The account that a request names, if an operator may do something to it."""
+    accounts = request.session.accounts
+    account = await accounts.account(accounts.user_id(fold(request.word(0))))
+    if account is None or account.guest or account.deactivated:
+        raise AccountRefused(AccountRefusal.NO_SUCH_ACCOUNT)
+    if account.admin:
+        raise PeerError(f"{account.name} is an administrator")
+    return account
+
+
+@service_command(
+    "OperServ",
+    "SUSPEND",
+    "<account> [OFF]: it can read and leave rooms, and nothing else",
+    min_words=1,
+    privilege=Privilege.BAN,
+)
+async def suspend(request: Request) -> None:
+    """SUSPEND.  spec: docs/mapping.md 18.3"""
+    account, on = await _account(request), request.word(1).upper() != "OFF"
+    await request.session.accounts.set_suspended(account.user_id, on)
+    request.session.network.notify(Notice.BANS, f"{request.session.mask} {'' if on else 'un'}suspended {account.name}")
+    request.say(f"{account.name} is {'suspended' if on else 'not suspended any more'}")
+
+
+@service_command(
+    "OperServ", "LOCK", "<account> [OFF]: nobody gets in with it", min_words=1, privilege=Privilege.BAN
+)
+async def lock(request: Request) -> None:
+    """LOCK.  spec: docs/mapping.md 18.3"""
+    account, on = await _account(request), request.word(1).upper() != "OFF"
+    await request.session.accounts.set_locked(account.user_id, on)
+    request.session.network.notify(Notice.BANS, f"{request.session.mask} {'' if on else 'un'}locked {account.name}")
+    request.say(f"{account.name} is {'locked' if on else 'not locked any more'}")
+
+
+@service_command(
+    "OperServ",
+    "REPORTS",
+    "[DONE <number>]: what people reported, and that one was dealt with",
+    privilege=Privilege.REPORTS,
+)
+async def reports(request: Request) -> None:
+    """REPORTS.  spec: docs/mapping.md 9.13"""
+    session = request.session
+    if request.word(0).upper() == "DONE":
+        if not request.word(1).isascii() or not request.word(1).isdecimal():
+            request.say("Which one? REPORTS shows their numbers")
+            return
+        done = await session.accounts.reports.done(int(request.word(1)[:18]))
+        request.say(f"Report {request.word(1)} is dealt with" if done else "There is no such report")
+        return
+    waiting = await session.accounts.reports.waiting(MAX_REPORTS)
+    for one in waiting:
+        request.say(report_line(one))
+    request.say(f"End of reports ({len(waiting)})")
 
 
 @service_command(

@@ -8,6 +8,7 @@ from tripoint.accounts.ports import AccountService
 from tripoint.core.ids import ServerName
 from tripoint.fanout.hub import Hub
 from tripoint.matrix.client.account import AccountDataEndpoints, DeviceEndpoints, ProfileEndpoints
+from tripoint.matrix.client.admin import AdminEndpoints
 from tripoint.matrix.client.cross_signing import CrossSigningEndpoints
 from tripoint.matrix.client.dehydrated import DehydratedDeviceEndpoints
 from tripoint.matrix.client.device_keys import DeviceKeyEndpoints
@@ -17,6 +18,7 @@ from tripoint.matrix.client.events import EventEndpoints
 from tripoint.matrix.client.key_backup import KeyBackupEndpoints
 from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.client.media import MediaEndpoints
+from tripoint.matrix.client.reports import ReportEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
 from tripoint.matrix.client.search import SearchEndpoints
 from tripoint.matrix.client.server import ServerInfo
@@ -63,6 +65,8 @@ ENDPOINT_CLASSES = (
     SyncEndpoints,
     MediaEndpoints,
     SearchEndpoints,
+    ReportEndpoints,
+    AdminEndpoints,
     DeviceKeyEndpoints,
     CrossSigningEndpoints,
     ToDeviceEndpoints,
@@ -140,6 +144,8 @@ class MatrixFrontEnd:
             SpaceClientEndpoints(reader),
             MediaEndpoints(media, server),
             SearchEndpoints(reader, renderer, sync),
+            ReportEndpoints(rooms),
+            AdminEndpoints(accounts, server),
             DeviceKeyEndpoints(encryption, self.key_questions, news.lists, sync.start),
             CrossSigningEndpoints(encryption, log_in, server),
             ToDeviceEndpoints(encryption),

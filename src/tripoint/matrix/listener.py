@@ -79,12 +79,12 @@ class MatrixListener:
             return await handler(Call(request, path, None, origin=origin, json=json))
         caller = None
         if declared.auth is not Auth.NONE:
-            caller = await self._caller(request, required=declared.auth is Auth.TOKEN)
+            caller = await self._caller(request, declared.auth)
         # spec: docs/mapping.md 9.4
         self._accounts.bans.check(Visitor(request.address, () if caller is None else (caller.account.name,)))
         return await handler(Call(request, path, caller))
 
-    async def _caller(self, request: Request, *, required: bool) -> TokenOwner | None:
+    async def _caller(self, request: Request, auth: Auth) -> TokenOwner | None:
         """spec: "Using access tokens": the Authorization header, or the deprecated query parameter."""
         token = None
         header = request.header(b"authorization")
@@ -95,10 +95,10 @@ class MatrixListener:
         else:
             token = request.query("access_token")
         if not token:
-            if required:
+            if auth is not Auth.OPTIONAL:
                 raise MatrixError(401, "M_MISSING_TOKEN", "This needs an access token")
             return None
-        return await self._accounts.owner_of_token(token)
+        return await self._accounts.owner_of_token(token, locked_too=auth is Auth.LOCKED_TOO)
 
     def too_large(self, request: Request) -> Response:
         return MatrixError(413, "M_TOO_LARGE", "The request body is too large").response()

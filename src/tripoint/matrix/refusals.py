@@ -67,6 +67,7 @@ ACCOUNT_ERRORS: dict[AccountRefusal, tuple[int, str]] = {
     AccountRefusal.UNKNOWN_TOKEN: (401, "M_UNKNOWN_TOKEN"),
     AccountRefusal.EXPIRED_TOKEN: (401, "M_UNKNOWN_TOKEN"),
     AccountRefusal.NO_SUCH_DEVICE: (404, "M_NOT_FOUND"),
+    AccountRefusal.NO_SUCH_ACCOUNT: (404, "M_NOT_FOUND"),
     AccountRefusal.RATE_LIMITED: (429, "M_LIMIT_EXCEEDED"),
     AccountRefusal.TLS_REQUIRED: (403, "M_FORBIDDEN"),
     AccountRefusal.SERVER_BUSY: (503, "M_UNKNOWN"),

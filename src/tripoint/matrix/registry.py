@@ -31,6 +31,7 @@ class Auth(Enum):
     NONE = "none"
     TOKEN = "token"
     OPTIONAL = "optional"
+    LOCKED_TOO = "locked_too"  # as TOKEN, of locked accounts too
     SERVER = "server"
 
 

@@ -166,11 +166,15 @@ class RosterChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
 
 
 class SessionsEnded(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
-    """Devices of a user are gone: their connections close. Empty `device_ids` means all of them."""
+    """Devices of a user are gone: their connections close. Empty `device_ids` means all of them.
+
+    `kept`: they are not gone, but nobody gets in with them now (docs/mapping.md 18.3).
+    """
 
     user_id: UserId
     device_ids: tuple[str, ...]
     reason: str
+    kept: bool = False
 
 
 class NodeChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
@@ -226,6 +230,14 @@ class MessagesQueued(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     servers: tuple[ServerName, ...]
 
 
+class Reported(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
+    """`user_id` told the administrators of something; `about` says of what, for people."""
+
+    user_id: UserId
+    about: str
+    reason: str
+
+
 UserChange = (
     MembershipChanged
     | RoomMoved
@@ -240,4 +252,5 @@ UserChange = (
     | KeyCountsChanged
     | DeviceMessage
     | MessagesQueued
+    | Reported
 )

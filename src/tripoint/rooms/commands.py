@@ -385,6 +385,20 @@ class OpenDirect(Command, frozen=True):
     plain: bool = False
 
 
+class Report(Command, frozen=True):
+    """Tell the administrators of this server of an event, a room or a user: one of the three, or of a user with events.
+
+    Refused: NO_SUCH_EVENT (of an event that the actor cannot see in a room that he is in), NO_SUCH_ROOM, NO_SUCH_USER,
+    BAD_CONTENT, RATE_LIMITED. `kind`: spam | abuse | "".
+    """
+
+    event_ids: tuple[EventId, ...] = ()
+    room_id: RoomId | None = None
+    target: UserId | None = None
+    kind: str = ""
+    reason: str = ""
+
+
 class SetProfile(Command, frozen=True):
     """Change the global profile. `field`: displayname, avatar_url, whose value is a text and which member events follow
     in every joined room that showed the old value; or any other (core/profile.py). None takes it away.

@@ -36,6 +36,7 @@ class People:
         mark_direct: Callable[[UserId, UserId, RoomId], Awaitable[None]],
         stored_profile: LoadProfile,
         refuses_invites: Callable[[UserId], bool],
+        is_suspended: Callable[[UserId], bool],
     ) -> None:
         self.exists = exists
         self.is_guest = is_guest
@@ -43,6 +44,7 @@ class People:
         self.mark_direct = mark_direct
         self.stored_profile = stored_profile
         self.refuses_invites = refuses_invites
+        self.is_suspended = is_suspended
 
 
 def profile_content(membership: str, profile: Mapping[str, str], nick: str | None = None) -> JsonObject:

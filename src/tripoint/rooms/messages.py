@@ -51,8 +51,15 @@ class Messages:
     """Handlers of what members say. Non-members are refused with NOT_JOINED before anything is built."""
 
     def __init__(
-        self, rooms: LoadedRooms, writer: Writer, store: RoomStore, membership: Membership, blocks: Blocks
+        self,
+        rooms: LoadedRooms,
+        writer: Writer,
+        store: RoomStore,
+        membership: Membership,
+        blocks: Blocks,
+        is_suspended: Callable[[UserId], bool],
     ) -> None:
+        self._is_suspended = is_suspended
         self._rooms = rooms
         self._writer = writer
         self._store = store
@@ -178,6 +185,8 @@ class Messages:
             raise Refused(Refusal.NO_SUCH_EVENT)
         target = load_event(stored.json, stored.event_id, room.version)
         power = room.head_power()
+        if target.sender != command.actor and self._is_suspended(command.actor):
+            raise Refused(Refusal.ACCOUNT_SUSPENDED)
         if target.sender != command.actor and power.user(command.actor) < power.redact:
             raise Refused(Refusal.POWER_TOO_LOW, "You may only remove your own messages here")
         content: JsonObject = {}

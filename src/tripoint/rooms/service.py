@@ -34,6 +34,7 @@ from tripoint.rooms.commands import (
     OpenDirect,
     Redact,
     RenameRoom,
+    Report,
     SendEvent,
     SendState,
     SetAlias,
@@ -68,12 +69,18 @@ from tripoint.rooms.naming import Names
 from tripoint.rooms.profiles import Profiles
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.removal import Removal
+from tripoint.rooms.reports import Reports
 from tripoint.rooms.room_passwords import RoomPasswords
 from tripoint.rooms.upgrading import Upgrading
 from tripoint.store.interface import StoreError
 
 # `Any`: each handler takes the command it is registered for, and the table's keys say which.
 Handler = Callable[[Any], Awaitable[Done]]
+
+
+# What a suspended account may do; of redactions those of what it said itself (messages.py).
+# spec: client-server "Account suspension"; docs/mapping.md 18.3
+WHILE_SUSPENDED = (Leave, Forget, Redact, SetReceipt, BlockUsers, AllowInvites, Report, FollowRoom)
 
 
 class Service:
@@ -101,6 +108,7 @@ class Service:
         upgrading: Upgrading,
         following: Following,
         direct_invitations: DirectInvitations,
+        reports: Reports,
         people: People,
         limits: Limits,
     ) -> None:
@@ -148,6 +156,7 @@ class Service:
             SetReceipt: (receipts.set, None),
             SetProfile: (profiles.set, state),
             Forced: (forcing.do, None),
+            Report: (reports.report, state),
         }
 
     async def do(self, command: Command) -> Done:
@@ -161,6 +170,8 @@ class Service:
 
     async def _do(self, command: Command) -> Done:
         bucket = self._handlers[type(command)][1]
+        if self._people.is_suspended(command.actor) and not isinstance(command, WHILE_SUSPENDED):
+            raise Refused(Refusal.ACCOUNT_SUSPENDED)
         if isinstance(command, CreateRoom):
             self._check_may_create(command)
         if isinstance(command, UpgradeRoom) and self._people.is_guest(command.actor):

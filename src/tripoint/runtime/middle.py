@@ -70,6 +70,7 @@ from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.remote import RemoteDoor
 from tripoint.rooms.remote_writer import RemoteWriter
 from tripoint.rooms.removal import Removal
+from tripoint.rooms.reports import Reports
 from tripoint.rooms.resident import Resident
 from tripoint.rooms.room_passwords import RoomPasswords
 from tripoint.rooms.service import Service
@@ -235,6 +236,7 @@ async def build_middle(
         accounts.mark_direct,
         accounts.stored_profile,
         blocks.refuses_invites,
+        accounts.is_suspended,
     )
     remote_writer = RemoteWriter(writer, index)
     accept = Accept(loaded, remote_writer, store, turns)
@@ -246,7 +248,7 @@ async def build_middle(
     room_passwords = RoomPasswords(loaded, writer, store)
     entry = Entry(server, index, people.is_guest, room_passwords, loaded.find)
     membership = Membership(loaded, writer, people, index, elsewhere, entry)
-    messages = Messages(loaded, writer, store, membership, blocks)
+    messages = Messages(loaded, writer, store, membership, blocks, people.is_suspended)
     names = Names(loaded, writer, store, room_bus)
 
     def mint() -> str:
@@ -321,6 +323,7 @@ async def build_middle(
         upgrading=upgrading,
         following=following,
         direct_invitations=direct_invitations,
+        reports=Reports(loaded, writer, store, people, user_bus),
         people=people,
         limits=room_limits,
     )

@@ -220,6 +220,9 @@ class AccountStore(Writer, Protocol):
     async def load_guests(self) -> Sequence[PutAccount]:
         """Guests that a stopped server left behind."""
 
+    async def load_reports(self, limit: int) -> Sequence["Report"]:
+        """The oldest reports that nobody has dealt with."""
+
     async def load_server_bans(self) -> Sequence[PutServerBan]:
         """All of them, those that are over too."""
 
@@ -276,6 +279,19 @@ class SearchStore(Writer, Protocol):
     async def load_events(self, event_keys: Sequence[int]) -> Mapping[int, StoredEvent]: ...
     async def load_words_gone(self, limit: int) -> Sequence[WordsGone]:
         """The oldest of them; ForgetWordsGone takes them away."""
+
+
+class Report(Struct, frozen=True):
+    """A report that waits for the administrators, as in AddReport."""
+
+    number: int
+    ts_ms: int
+    reporter: UserId
+    user_id: UserId | None
+    room_id: RoomId | None
+    event_id: EventId | None
+    kind: str
+    reason: str
 
 
 class Document(Struct, frozen=True):

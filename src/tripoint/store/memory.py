@@ -9,15 +9,17 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
-from tripoint.store.interface import MEDIA_BLOCK, Done, MembershipRow, StoredEvent, StoreError, WordsGone
+from tripoint.store.interface import MEDIA_BLOCK, Done, MembershipRow, Report, StoredEvent, StoreError, WordsGone
 from tripoint.store.memory_devices import DevicesInMemory
 from tripoint.store.memory_devices import drop as _drop
 from tripoint.store.memory_devices import put as _put
 from tripoint.store.writes import (
     AddEvent,
+    AddReport,
     AddStateGroup,
     CompleteStates,
     DropAccount,
+    DropReport,
     DropRoom,
     ForgetWordsGone,
     PlaceEvent,
@@ -103,6 +105,7 @@ class MemoryStore(DevicesInMemory):
         self.destinations: dict[ServerName, PutDestination] = {}
         self.missed_rooms: dict[tuple[ServerName, int], PutMissedRoom] = {}
         self.unanswered: dict[ServerName, PutUnanswered] = {}
+        self.reports: dict[int, Report] = {}
         self.words_gone: list[WordsGone] = []
         self.staged: dict[EventId, PutStagedPdu] = {}
         self.media: dict[tuple[ServerName, str], PutMedia] = {}
@@ -230,6 +233,20 @@ class MemoryStore(DevicesInMemory):
                 _put(self.missed_rooms, (write.server, write.room_key), write, write.since is None)
             case PutUnanswered():
                 _put(self.unanswered, write.server, write, write.txn_id is None)
+            case AddReport():
+                number = max(self.reports, default=0) + 1
+                self.reports[number] = Report(
+                    number,
+                    write.ts_ms,
+                    write.reporter,
+                    write.user_id,
+                    write.room_id,
+                    write.event_id,
+                    write.kind,
+                    write.reason,
+                )
+            case DropReport():
+                self.reports.pop(write.number, None)
             case ForgetWordsGone():
                 self.words_gone = [gone for gone in self.words_gone if gone.number > write.upto]
             case PutStagedPdu():
@@ -479,6 +496,9 @@ class MemoryStore(DevicesInMemory):
     async def load_log(self, after: int, limit: int) -> Sequence[StoredEvent]:
         found = [e for key, e in sorted(self.events.items()) if key > after and e.position is not None]
         return found[:limit]
+
+    async def load_reports(self, limit: int) -> Sequence[Report]:
+        return [report for _, report in sorted(self.reports.items())][:limit]
 
     async def load_words_gone(self, limit: int) -> Sequence[WordsGone]:
         return self.words_gone[:limit]

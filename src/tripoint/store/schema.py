@@ -4,7 +4,7 @@ A test upgrades the first schema step by step and compares it with this file. Ke
 small integers so that state groups and indexes stay small; a room's key stands for its id in every table.
 """
 
-SCHEMA_VERSION = "0011"
+SCHEMA_VERSION = "0013"
 
 STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -43,7 +43,7 @@ STATEMENTS: tuple[str, ...] = (
         PRIMARY KEY (room_key, user_id, kind, thread_id)) WITHOUT ROWID""",
     """CREATE TABLE accounts (
         user_id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, guest INTEGER NOT NULL, admin INTEGER NOT NULL,
-        deactivated INTEGER NOT NULL, locked INTEGER NOT NULL, created_ts_ms INTEGER NOT NULL) WITHOUT ROWID""",
+        deactivated INTEGER NOT NULL, locked INTEGER NOT NULL, created_ts_ms INTEGER NOT NULL, suspended INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",  # noqa: E501 (as ALTER TABLE leaves it)
     """CREATE TABLE credentials (
         user_id TEXT NOT NULL, form TEXT NOT NULL, data BLOB NOT NULL,
         PRIMARY KEY (user_id, form)) WITHOUT ROWID""",
@@ -193,4 +193,8 @@ STATEMENTS: tuple[str, ...] = (
         WHEN OLD.position IS NOT NULL AND (OLD.type IS NULL OR OLD.type IN ('m.room.name', 'm.room.topic'))
         BEGIN INSERT INTO words_gone (event_key, position, room_key, json)
         VALUES (OLD.event_key, OLD.position, OLD.room_key, OLD.json); END""",
+    # What people reported to the administrators (migration 0012).
+    """CREATE TABLE reports (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, ts_ms INTEGER NOT NULL, reporter TEXT NOT NULL, user_id TEXT,
+        room_id TEXT, event_id TEXT, kind TEXT NOT NULL, reason TEXT NOT NULL)""",
 )

@@ -18,6 +18,7 @@ from tripoint.store.interface import (
     DatabaseTooNew,
     Done,
     MembershipRow,
+    Report,
     StoredEvent,
     StoreError,
     WordsGone,
@@ -386,6 +387,14 @@ class SqliteStore(DeviceReads):
             _EVENT + "WHERE event_key > ? AND position IS NOT NULL ORDER BY event_key LIMIT ?", after, limit
         )
         return [StoredEvent(*row) for row in found]
+
+    async def load_reports(self, limit: int) -> Sequence[Report]:
+        found = self._all(
+            "SELECT number, ts_ms, reporter, user_id, room_id, event_id, kind, reason FROM reports"
+            " ORDER BY number LIMIT ?",
+            limit,
+        )
+        return [Report(*row) for row in found]
 
     async def load_words_gone(self, limit: int) -> Sequence[WordsGone]:
         found = self._all(

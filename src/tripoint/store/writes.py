@@ -165,6 +165,7 @@ class PutAccount(Struct, frozen=True):
     deactivated: bool
     locked: bool
     created_ts_ms: int
+    suspended: bool = False
 
 
 class DropAccount(Struct, frozen=True):
@@ -404,6 +405,24 @@ class PutServerBan(Struct, frozen=True):
     expires_ts_ms: int | None
 
 
+class AddReport(Struct, frozen=True):
+    """Somebody told the administrators of something: of an event, a room or a user. `kind`: spam | abuse | ""."""
+
+    ts_ms: int
+    reporter: UserId
+    user_id: UserId | None
+    room_id: RoomId | None
+    event_id: EventId | None
+    kind: str
+    reason: str
+
+
+class DropReport(Struct, frozen=True):
+    """A report was dealt with."""
+
+    number: int
+
+
 class PutVhost(Struct, frozen=True):
     """The host that IRC shows of an account in the place of the server's name. `state`: asked | on | off. A `host` of
     None: it has none, and asks for none."""
@@ -458,6 +477,8 @@ Write = (
     | PutMedia
     | PutMediaLink
     | PutServerBan
+    | AddReport
+    | DropReport
     | PutVhost
     | PutMeta
     | DeviceWrite

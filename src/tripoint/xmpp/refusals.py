@@ -101,6 +101,7 @@ ACCOUNT_REFUSALS: Final[dict[AccountRefusal, str | tuple[str, str]]] = {
     AccountRefusal.UNKNOWN_TOKEN: "not-authorized",
     AccountRefusal.EXPIRED_TOKEN: "not-authorized",
     AccountRefusal.NO_SUCH_DEVICE: "item-not-found",
+    AccountRefusal.NO_SUCH_ACCOUNT: "item-not-found",
     AccountRefusal.RATE_LIMITED: "resource-constraint",
     AccountRefusal.TLS_REQUIRED: "policy-violation",
     AccountRefusal.SERVER_BUSY: ("internal-server-error", "wait"),

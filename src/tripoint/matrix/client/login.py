@@ -92,12 +92,12 @@ class LogInEndpoints:
             }
         )
 
-    @endpoint("POST", "/_matrix/client/v3/logout", "/_matrix/client/r0/logout")
+    @endpoint("POST", "/_matrix/client/v3/logout", "/_matrix/client/r0/logout", auth=Auth.LOCKED_TOO)
     async def log_out(self, call: Call) -> Response:
         await self._accounts.log_out(call.user_id, [call.device_id])
         return EMPTY
 
-    @endpoint("POST", "/_matrix/client/v3/logout/all")
+    @endpoint("POST", "/_matrix/client/v3/logout/all", auth=Auth.LOCKED_TOO)
     async def log_out_all(self, call: Call) -> Response:
         await self._accounts.log_out_all(call.user_id)
         return EMPTY

@@ -3,6 +3,7 @@
 spec: Matrix client-server "Server Discovery", "Capabilities negotiation"
 """
 
+from tripoint.core.canonical_json import JsonObject
 from tripoint.core.room_version import DEFAULT, SUPPORTED
 from tripoint.matrix.errors import MatrixError, json_response
 from tripoint.matrix.registry import Auth, Call, endpoint
@@ -18,22 +19,18 @@ class ServerInfo:
     def __init__(self, public_url: str, default_room_version: str = DEFAULT) -> None:
         self._public_url = public_url
         self._versions = json_response({"versions": list(VERSIONS), "unstable_features": {}})
-        self._capabilities = json_response(
-            {
-                "capabilities": {
-                    "m.change_password": {"enabled": True},
-                    "m.room_versions": {
-                        "default": default_room_version,
-                        "available": dict.fromkeys(SUPPORTED, "stable"),
-                    },
-                    "m.profile_fields": {"enabled": True},
-                    "m.set_displayname": {"enabled": True},
-                    "m.set_avatar_url": {"enabled": True},
-                    "m.3pid_changes": {"enabled": False},
-                    "m.get_login_token": {"enabled": False},
-                }
-            }
-        )
+        capabilities: JsonObject = {
+            "m.change_password": {"enabled": True},
+            "m.room_versions": {"default": default_room_version, "available": dict.fromkeys(SUPPORTED, "stable")},
+            "m.profile_fields": {"enabled": True},
+            "m.set_displayname": {"enabled": True},
+            "m.set_avatar_url": {"enabled": True},
+            "m.3pid_changes": {"enabled": False},
+            "m.get_login_token": {"enabled": False},
+        }
+        self._capabilities = json_response({"capabilities": capabilities})
+        moderation: JsonObject = {"m.account_moderation": {"suspend": True, "lock": True}}
+        self._capabilities_of_admins = json_response({"capabilities": {**capabilities, **moderation}})
 
     @endpoint("GET", "/_matrix/client/versions", auth=Auth.NONE)
     async def versions(self, call: Call) -> Response:
@@ -47,4 +44,4 @@ class ServerInfo:
 
     @endpoint("GET", "/_matrix/client/v3/capabilities")
     async def capabilities(self, call: Call) -> Response:
-        return self._capabilities
+        return self._capabilities_of_admins if call.caller.account.admin else self._capabilities

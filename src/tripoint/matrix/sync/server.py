@@ -174,11 +174,12 @@ class SyncServer:
                 self._wake(user_id)
 
     def _end(self, change: SessionsEnded) -> None:
-        """Devices were logged out: whoever holds their old token hears no more."""
+        """Devices were logged out: whoever holds their old token hears no more. Of a locked account he may again."""
+        why = AccountRefusal.LOCKED if change.kept else AccountRefusal.UNKNOWN_TOKEN
         for future, device_id in self._waiting.get(change.user_id, {}).items():
             if not future.done() and (not change.device_ids or device_id in change.device_ids):
-                future.set_exception(AccountRefused(AccountRefusal.UNKNOWN_TOKEN))
-        for device in change.device_ids:
+                future.set_exception(AccountRefused(why))
+        for device in () if change.kept else change.device_ids:
             self._known.pop((change.user_id, DeviceId(device)), None)
 
     def _wake(self, user_id: UserId) -> None:

@@ -15,9 +15,11 @@ from tripoint.core.ids import EventId, RoomId, ServerName, UserId
 from tripoint.store.sql import device_rows
 from tripoint.store.writes import (
     AddEvent,
+    AddReport,
     AddStateGroup,
     CompleteStates,
     DropAccount,
+    DropReport,
     DropRoom,
     ForgetWordsGone,
     PlaceEvent,
@@ -66,7 +68,7 @@ ROOM_COLUMNS = (
     "room_key, room_id, version, head_group, extremities, created_ts_ms, listed, temporary,"
     " locked_until_ms, unlock_join_rule, direct_pair"
 )
-ACCOUNT_COLUMNS = "user_id, name, guest, admin, deactivated, locked, created_ts_ms"
+ACCOUNT_COLUMNS = "user_id, name, guest, admin, deactivated, locked, created_ts_ms, suspended"
 SERVER_KEY = (
     "SELECT server, key_id, public_key, old, valid_until_ts_ms, fetched_ts_ms, document FROM server_keys "
 )
@@ -112,7 +114,7 @@ def room(row: Sequence[Any]) -> PutRoom:
 def account(row: Sequence[Any]) -> PutAccount:
     """A row of accounts, columns as in ACCOUNT_COLUMNS."""
     return PutAccount(
-        UserId(row[0]), row[1], bool(row[2]), bool(row[3]), bool(row[4]), bool(row[5]), row[6]
+        UserId(row[0]), row[1], bool(row[2]), bool(row[3]), bool(row[4]), bool(row[5]), row[6], bool(row[7])
     )
 
 
@@ -199,8 +201,8 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         lambda w: (w.room_key, w.user_id, w.kind, w.thread_id, w.event_id, w.ts_ms, w.position),
     ),
     PutAccount: (
-        f"INSERT OR REPLACE INTO accounts ({ACCOUNT_COLUMNS}) VALUES (?,?,?,?,?,?,?)",
-        lambda w: (w.user_id, w.name, w.guest, w.admin, w.deactivated, w.locked, w.created_ts_ms),
+        f"INSERT OR REPLACE INTO accounts ({ACCOUNT_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)",
+        lambda w: (w.user_id, w.name, w.guest, w.admin, w.deactivated, w.locked, w.created_ts_ms, w.suspended),
     ),
     PutCredential: (
         "INSERT OR REPLACE INTO credentials (user_id, form, data) VALUES (?,?,?)",
@@ -300,6 +302,11 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR REPLACE INTO unanswered_transactions (server, txn_id, body) VALUES (?,?,?)",
         lambda w: (w.server, w.txn_id, w.body),
     ),
+    AddReport: (
+        "INSERT INTO reports (ts_ms, reporter, user_id, room_id, event_id, kind, reason) VALUES (?,?,?,?,?,?,?)",
+        lambda w: (w.ts_ms, w.reporter, w.user_id, w.room_id, w.event_id, w.kind, w.reason),
+    ),
+    DropReport: ("DELETE FROM reports WHERE number = ?", lambda w: (w.number,)),
     ForgetWordsGone: ("DELETE FROM words_gone WHERE number <= ?", lambda w: (w.upto,)),
     PutStagedPdu: (
         "INSERT OR IGNORE INTO staged_pdus (event_id, room_key, origin, json) VALUES (?,?,?,?)",

@@ -5,22 +5,31 @@ is unblocked one by one. A single resource cannot be blocked.
 spec: XEP-0191; docs/mapping.md 16.
 """
 
-from tripoint.core.ids import UserId
+from contextlib import suppress
+
+from tripoint.core.ids import EventId, UserId
 from tripoint.core.masks import MaskRefused, mask_of_server, parse_mask
 from tripoint.rooms.blocking import IGNORED, MASKS, BlockList
 from tripoint.rooms.changes import AccountDataChanged, UserChange
-from tripoint.rooms.commands import BlockUsers
+from tripoint.rooms.commands import BlockUsers, Report
+from tripoint.rooms.refusals import Refused
+from tripoint.rooms.reports import MAX_EVENTS, MAX_REASON
 from tripoint.xmpp.c2s.users import LiveUser, Users
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.registry import At, iq
+from tripoint.xmpp.registry import At, declare_feature, iq
 from tripoint.xmpp.session import Doors, XmppSession
-from tripoint.xmpp.tables import BLOCKING_NS
+from tripoint.xmpp.tables import BLOCKING_NS, REPORTING_NS, STANZA_ID_NS
 from tripoint.xmpp.wire import Element, escape_attribute
 
 # Clients send these without an address, which is the account; the server, who says that it can, takes them too.
 _AT = (At.ACCOUNT, At.SERVER)
 MAX_ITEMS = 100
+# spec: XEP-0377 4
+_KINDS = {"urn:xmpp:reporting:spam": "spam", "urn:xmpp:reporting:abuse": "abuse"}
+_STANZA_ID = ("stanza-id", STANZA_ID_NS)
+
+declare_feature(REPORTING_NS, at=(At.SERVER, At.ACCOUNT), spec="XEP-0377 3")
 
 
 @iq("get", BLOCKING_NS, "blocklist", at=_AT, feature=BLOCKING_NS, spec="XEP-0191 3.2")
@@ -37,7 +46,12 @@ async def block(session: XmppSession, stanza: Element, jid: Jid) -> str:
     users, masks = _named(session, stanza)
     if not users and not masks:
         raise Problem("bad-request", "Say who is to be blocked")
+    reports = _reports(session, stanza)
     await session.doors.rooms.do(BlockUsers(actor=session.user_id, users=users, masks=masks))
+    for report in reports:
+        # spec: XEP-0377 6: blocked they are as if there were no report, whatever is wrong with that
+        with suppress(Refused):
+            await session.doors.rooms.do(report)
     return ""
 
 
@@ -76,6 +90,32 @@ def _named(session: XmppSession, stanza: Element) -> tuple[tuple[UserId, ...], t
     if len(users) + len(masks) > MAX_ITEMS:
         raise Problem("bad-request", f"A request names up to {MAX_ITEMS} addresses")
     return tuple(users), tuple(masks)
+
+
+def _reports(session: XmppSession, stanza: Element) -> list[Report]:
+    """What is said of those who are to be blocked. spec: XEP-0377 4, 6; docs/mapping.md 9.13"""
+    command = stanza.first()
+    assert command is not None  # the router has looked
+    found: list[Report] = []
+    for item in command.elements():
+        report = item.child("report", REPORTING_NS)
+        user_id = None if report is None else parse_user_jid(parse_jid(item.get("jid") or ""), session.doors.domains)
+        if report is None or user_id is None:
+            continue
+        kind = _KINDS.get(report.get("reason") or "")
+        if kind is None:
+            raise Problem("bad-request", "A report gives spam or abuse as its reason")
+        ids = [one.get("id") or "" for one in report.elements() if (one.name, one.namespace) == _STANZA_ID]
+        found.append(
+            Report(
+                actor=session.user_id,
+                event_ids=tuple(EventId(one) for one in ids if one)[:MAX_EVENTS],
+                target=user_id,
+                kind=kind,
+                reason=(report.child_text("text", REPORTING_NS) or "").strip()[:MAX_REASON],
+            )
+        )
+    return found
 
 
 def _addresses(users: Users, blocked: BlockList) -> list[str]:
