@@ -164,7 +164,8 @@ class Neighbours(Strangers):
     def asks(self) -> bool:
         return True
 
-    async def look_up(self, address: str) -> Known:
+    async def look_up(self, address: str, ports: tuple[int, int] | None = None) -> Known:
+        assert ports is not None and all(ports)
         await asyncio.sleep(0)
         return self._known
 
@@ -184,13 +185,14 @@ def test_addresses_on_a_list_are_for_accounts_alone() -> None:
 def test_names_of_addresses_are_for_bans_and_operators() -> None:
     async def scenario() -> None:
         async with serve() as server:
-            server.front.strangers = Neighbours(Known("gate.example.net"))
+            server.front.strangers = Neighbours(Known("gate.example.net", None, "root"))
             gus = await server.guest("gus")
             ann = await server.admin("ann")
             ann.send("WHOIS gus")
             told = await ann.until(" 318 ")
             assert f":{SERVER} 338 ann gus gate.example.net :is actually using host" in told
             assert f":{SERVER} 338 ann gus 127.0.0.1 :is actually using host" in told
+            assert f":{SERVER} 320 ann gus :is called root by their machine" in told
             gus.send("WHOIS ann")
             assert not any("gate.example" in line for line in await gus.until(" 318 "))
             await server.middle.accounts.bans.put(ServerBan(BanKind.KLINE, "*@*.example.net", "", "@op:x", 0))

@@ -187,6 +187,9 @@ class Irc:
         "Look up what addresses are called, for bans (KLINE *@*.example.net) and for operators; nobody else sees it.",
         False,
     )
+    ident: bool = option(
+        "Ask machines whose their connections are (RFC 1413), for bans (KLINE NAME@...) and for operators.", False
+    )
     dnsbl: tuple[str, ...] = option(
         "Lists of bad addresses in the DNS, like dnsbl.example.net: guests from there are turned away, accounts not.",
         (),

@@ -38,7 +38,9 @@ def visitor_of(session: IrcSession) -> Visitor:
     hosts = [negotiation.hostname]
     if session.account.guest:
         hosts.append(session.names.own_host(session.user_id))
-    names = (session.account.name, session.nick, negotiation.username)
+    names = [session.account.name, session.nick, negotiation.username]
+    if negotiation.ident is not None:
+        names.append(negotiation.ident)
     return Visitor(
         session.address,
         names if session.account.guest else names[:1],

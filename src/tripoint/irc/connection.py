@@ -186,7 +186,8 @@ class IrcConnection:
         self._passwords_allowed = passwords_allowed
         self._isupport = isupport
         self.gateway = ""  # the web gateway by which the client came
-        self.hostname: str | None = None  # what the DNS calls its address
+        self.hostname: str | None = None  # what the DNS calls its address, and what that calls its user
+        self.ident: str | None = None
         self._initial: str | None = None
         self.away: str | None = None
         self.phase = Phase.READY

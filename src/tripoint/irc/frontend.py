@@ -137,7 +137,7 @@ class IrcFrontEnd:
         self.network.options = options
         self._connections.change_rate(options.connection_rate)
         if self.strangers is not None:
-            self.strangers.change(options.dnsbl, hostnames=options.hostnames)
+            self.strangers.change(options.dnsbl, hostnames=options.hostnames, ident=options.ident)
         self._registration = await self.accounts.registration_state()
 
     async def run(self) -> None:
@@ -236,8 +236,8 @@ class IrcFrontEnd:
             del offered["draft/account-registration"]
         return offered
 
-    def look_up(self, address: str) -> asyncio.Future[Known] | None:
-        """Begin to ask what the DNS says of an address; None where nothing is asked."""
+    def look_up(self, address: str, ports: tuple[int, int] | None) -> asyncio.Future[Known] | None:
+        """Begin to ask what others say of an address; None where nothing is asked. `ports`: theirs and ours."""
         strangers = self.strangers
         if strangers is None or not strangers.asks:
             return None
@@ -246,7 +246,7 @@ class IrcFrontEnd:
         async def work() -> None:
             known = UNKNOWN
             try:
-                known = await strangers.look_up(address)
+                known = await strangers.look_up(address, ports)
             finally:
                 if not found.done():
                     found.set_result(known)

@@ -54,6 +54,7 @@ class IrcProtocol(asyncio.Protocol):
         self._running = False
         self._paused = False
         self._first = True
+        self._ports: tuple[int, int] | None = None  # theirs and ours, where no proxy is between
         self._closing = False
         self._allowance = front.options.commands_burst
         self._allowance_at = 0.0
@@ -75,6 +76,9 @@ class IrcProtocol(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         if not self.address:
             self.address = str(peer[0]) if isinstance(peer, tuple) and peer else "local"
+            own = transport.get_extra_info("sockname")
+            if isinstance(peer, tuple) and isinstance(own, tuple):
+                self._ports = (int(peer[1]), int(own[1]))
         self.since = self.heard_at = self._allowance_at = front.monotonic()
         self.outbox = IrcOutbox(self.transport, front.flusher, front.options.sendq_bytes, self._overflowed)
         refused = front.admit(self)
@@ -95,7 +99,7 @@ class IrcProtocol(asyncio.Protocol):
             passwords_allowed=allowed,
             isupport=front.network.isupport(),
         )
-        looking = front.look_up(self.address)
+        looking = front.look_up(self.address, self._ports)
         self.login = front.login(
             negotiation, self._say, mechanisms, self.address, secure=self._own_tls, looking=looking
         )
@@ -191,7 +195,7 @@ class IrcProtocol(asyncio.Protocol):
         # spec: webirc "Options": secure only if both ways are.
         self._secure = self._secure and user.secure
         self._own_tls = False
-        self.address = user.address
+        self.address, self._ports = user.address, None
         refused = self._front.moved(self)
         if refused is not None:
             self._end(refused)

@@ -217,7 +217,7 @@ class Login:
                 return Rejected(refused.text)
             self._say(self.negotiation.logged_in(self._account.name))
         known = await self._known()
-        self.negotiation.hostname = known.hostname
+        self.negotiation.hostname, self.negotiation.ident = known.hostname, known.ident
         banned = self._banned(step)
         if banned is None and known.listed_in is not None and self._account is None:
             banned = f"Your address is listed in {known.listed_in}; log in with an account"
@@ -231,7 +231,9 @@ class Login:
     def _banned(self, step: Complete) -> str | None:
         """What somebody is told who meets a ban of his real name, or as a guest.  spec: docs/mapping.md 9.4"""
         account = self._account
-        names = (step.nick, step.username) if account is None else (account.name,)
+        names = [step.nick, step.username] if account is None else [account.name]
+        if account is None and self.negotiation.ident is not None:
+            names.append(self.negotiation.ident)
         hosts = [] if account is not None else [self._guest_host()]
         if self.negotiation.hostname is not None:
             hosts.append(self.negotiation.hostname)

@@ -31,6 +31,7 @@ class IrcOptions:
     icon_url: str = ""
     operators: tuple[Operator, ...] = ()
     hostnames: bool = False
+    ident: bool = False
     dnsbl: tuple[str, ...] = ()
     gateways: tuple[Gateway, ...] = ()
     # How long clients are to come over TLS alone (IRCv3 sts), 0: for no longer; None: nothing is said of it.

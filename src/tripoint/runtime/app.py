@@ -128,6 +128,7 @@ class App:
                 self._names if isinstance(self._names, Dns) else Dns(),
                 config.irc.dnsbl,
                 hostnames=config.irc.hostnames,
+                ident=config.irc.ident,
             ),
         )
         self.xmpp = XmppFrontEnd(
@@ -425,6 +426,7 @@ def _irc_options(config: Config) -> IrcOptions:
         icon_url=config.irc.icon_url,
         operators=_operators(config),
         hostnames=config.irc.hostnames,
+        ident=config.irc.ident,
         dnsbl=config.irc.dnsbl,
         gateways=tuple(Gateway(one.name, one.addresses, one.password) for one in config.irc.webirc),
         sts_duration_s=None if not config.irc.sts_duration_s else max(0, config.irc.sts_duration_s),

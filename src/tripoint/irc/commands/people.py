@@ -208,6 +208,8 @@ def _whois_connections(session: IrcSession, nick: str, live: list[IrcSession]) -
             session.numeric(n.RPL_WHOISACTUALLY, nick, place, "is actually using host")
     for gateway in dict.fromkeys(other.negotiation.gateway for other in live if other.negotiation.gateway):
         session.numeric(n.RPL_WHOISSPECIAL, nick, f"is connected by the web gateway {gateway}")
+    for ident in dict.fromkeys(other.negotiation.ident for other in live if other.negotiation.ident):
+        session.numeric(n.RPL_WHOISSPECIAL, nick, f"is called {ident} by their machine")
     modes = "".join(sorted({letter for other in live for letter in other.modes} | {"i"}))
     session.numeric(n.RPL_WHOISMODES, nick, f"is using modes +{modes}")
 
