@@ -21,7 +21,7 @@ from tripoint.irc.names import is_nick
 from tripoint.irc.operators import Notice, Privilege
 from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.registry import command
-from tripoint.irc.session import IrcSession, echo
+from tripoint.irc.session import FORCING, IrcSession, echo
 from tripoint.irc.wire import Line
 from tripoint.rooms.commands import Join, Leave, SetTopic
 from tripoint.rooms.refusals import Refusal, Refused
@@ -32,13 +32,13 @@ _SPEC = "docs/mapping.md 18.4"
 
 
 @contextmanager
-def _forcing(session: IrcSession) -> Iterator[None]:
+def _forcing() -> Iterator[None]:
     """What is asked of rooms in here is asked by the rights of their members of this server."""
-    session.forcing = True
+    before = FORCING.set(True)
     try:
         yield
     finally:
-        session.forcing = False
+        FORCING.reset(before)
 
 
 def _told(session: IrcSession, line: Line, done: str) -> None:
@@ -71,7 +71,7 @@ async def sajoin(session: IrcSession, line: Line) -> None:
         raise Refused(Refusal.ENCRYPTED)
     if channel.room.membership(user_id) == "join":
         raise IrcRefused(n.ERR_USERONCHANNEL, echo(line.params[0]), channel.name, "is already on channel")
-    with _forcing(session):
+    with _forcing():
         try:
             await session.do(Join(actor=user_id, room_id=room_id, origin=session.origin()))
         except Refused as refused:
@@ -100,7 +100,7 @@ async def samode(session: IrcSession, line: Line) -> None:
     changes = parse_changes(line.params[1:])
     if not changes:
         raise IrcRefused(n.ERR_NEEDMOREPARAMS, "SAMODE", "Not enough parameters")
-    with _forcing(session):
+    with _forcing():
         await apply_changes(session, channel, changes)
     _told(session, line, "That is all of it")
 
@@ -109,7 +109,7 @@ async def samode(session: IrcSession, line: Line) -> None:
 async def satopic(session: IrcSession, line: Line) -> None:
     """SATOPIC <channel> :<topic>: set the topic of a channel by the rights of its members of this server."""
     room_id, _ = await _room(session, line.params[0])
-    with _forcing(session):
+    with _forcing():
         await session.do(
             SetTopic(actor=session.user_id, room_id=room_id, topic=line.params[1], origin=session.origin())
         )
