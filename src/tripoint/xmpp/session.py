@@ -96,6 +96,7 @@ class XmppSession:
         "_on_drained",
         "_per_s",
         "account",
+        "address",
         "bare",
         "blocklist",
         "bookmarks_seen",
@@ -154,6 +155,7 @@ class XmppSession:
         self.bare = str(jid.bare)
         self.to = to_attribute(self.full)
         self.account = account
+        self.address = ""  # from where it is connected; the stream knows
         self.user_id: UserId = account.user_id
         self.device_id = device_id
         self.outbox = outbox

@@ -186,6 +186,7 @@ class ClientStream:
         if self._gone or connection.state is not State.BIND_WAITS_FOR_US:
             front.end_session(session)
             return
+        session.address = self.address
         self.session = session
         self.act(connection.bound(session.jid))
 

@@ -15,6 +15,7 @@ from tripoint.xmpp.c2s import (
     registration,
     roster,
     server,
+    server_bans,
     upload,
     vcard,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "registration",
     "roster",
     "server",
+    "server_bans",
     "upload",
     "vcard",
 ]
