@@ -143,6 +143,7 @@ class App:
             flusher,
             _xmpp_options(config),
             nodes=middle.nodes,
+            desk=self.irc.desk(),
             tls=tls,
             secret=secret,
             now_ms=clock_ms,
@@ -173,6 +174,7 @@ class App:
                 middle.invitations,
                 self.traffic.transactions,
             ),
+            desk=self.irc.desk(),
             delegated=config.server.federation_address,
         )
         await self.irc.start()

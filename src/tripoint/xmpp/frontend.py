@@ -17,7 +17,7 @@ import tripoint.xmpp.c2s
 import tripoint.xmpp.muc
 import tripoint.xmpp.pep  # noqa: F401
 from tripoint.accounts.nodes import Nodes
-from tripoint.accounts.ports import Account, AccountService
+from tripoint.accounts.ports import Account, AccountService, ServiceDesk
 from tripoint.accounts.server_bans import banned_text
 from tripoint.core.addresses import is_loopback
 from tripoint.core.ids import ServerName
@@ -90,6 +90,7 @@ class XmppFrontEnd:
         monotonic: Callable[[], float],
         call_later: CallLater | None = None,
         tls: TlsMaterial | None,
+        desk: ServiceDesk | None = None,
     ) -> None:
         self.domains = Domains.of(server)
         self._background = Background("xmpp")
@@ -114,6 +115,7 @@ class XmppFrontEnd:
             secret,
             media,
             Pictures(media),
+            desk,
         )
         self._doors = doors
         self.users = Users(self.domains, accounts)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from tripoint.accounts.ports import Account, AccountService
+from tripoint.accounts.ports import Account, AccountService, ServiceDesk
 from tripoint.accounts.refusals import AccountRefused, NodeRefused
 from tripoint.core.attachment import Attachment
 from tripoint.core.ids import DeviceId, EventId, UserId
@@ -75,6 +75,7 @@ class Doors:
     secret: bytes
     media: Media
     pictures: "Pictures"
+    desk: ServiceDesk | None = None
 
     def url_of(self, event_id: EventId) -> Callable[[Attachment], str | None]:
         """Gives the addresses of the files of one event."""

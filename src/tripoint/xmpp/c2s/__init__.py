@@ -15,7 +15,7 @@ from tripoint.xmpp.c2s import (
     registration,
     roster,
     server,
-    server_bans,
+    service_commands,
     upload,
     vcard,
 )
@@ -32,7 +32,7 @@ __all__ = [
     "registration",
     "roster",
     "server",
-    "server_bans",
+    "service_commands",
     "upload",
     "vcard",
 ]
