@@ -207,9 +207,19 @@ class IrcFrontEnd:
             session = protocol.session
             who = Visitor(protocol.address) if session is None else visitor_of(session)
             if index.of_visitor(who, now) is not None:
-                if session is not None:
-                    session.numeric(n.ERR_YOUREBANNEDCREEP, banned_text(ban))
-                protocol.end(banned_text(ban))
+                self._put_out(protocol, ban)
+
+    def _put_out(self, protocol: IrcProtocol, ban: ServerBan) -> None:
+        if protocol.session is not None:
+            protocol.session.numeric(n.ERR_YOUREBANNEDCREEP, banned_text(ban))
+        protocol.end(banned_text(ban))
+
+    def begun(self, protocol: IrcProtocol) -> None:
+        """A session began: whoever was banned while it did is put out."""
+        assert protocol.session is not None
+        ban = self.accounts.bans.of_visitor(visitor_of(protocol.session))
+        if ban is not None:
+            self._put_out(protocol, ban)
 
     def passwords_allowed(self, address: str, secure: bool) -> bool:
         """Passwords need TLS, but for this machine's own clients (DESIGN 7)."""

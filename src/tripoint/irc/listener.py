@@ -223,6 +223,8 @@ class IrcProtocol(asyncio.Protocol):
             )
             if self._closing:
                 self._front.network.remove(self.session, "Connection closed")
+            else:
+                self._front.begun(self)
 
     def _owed(self, line: Incoming) -> float:
         """Seconds that this line has to wait: a token bucket over the costs of commands."""

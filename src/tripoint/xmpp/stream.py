@@ -14,6 +14,7 @@ from tripoint.accounts.ports import Account
 from tripoint.accounts.refusals import AccountRefused
 from tripoint.accounts.sasl import CheckPassword, NeedCredentials
 from tripoint.accounts.server_bans import banned_text
+from tripoint.core.server_bans import Visitor
 from tripoint.fanout.delivery import ByteWriter, Outbox
 from tripoint.xmpp.c2s.registration import answer_registration
 from tripoint.xmpp.connection import (
@@ -185,6 +186,12 @@ class ClientStream:
             return
         if self._gone or connection.state is not State.BIND_WAITS_FOR_US:
             front.end_session(session)
+            return
+        banned = front.accounts.bans.of_visitor(Visitor(self.address, (account.name,)))
+        if banned is not None:
+            # He was banned between his login and this.
+            front.end_session(session)
+            self.act(connection.fail("policy-violation", banned_text(banned)))
             return
         session.address = self.address
         self.session = session
