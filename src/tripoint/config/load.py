@@ -117,6 +117,17 @@ class _Reader:
             return ()
         return tuple(self._table(table, cls, value) for value in values)
 
+    def _check_gateways(self, config: Config) -> None:
+        for gateway in config.irc.webirc:
+            if not gateway.name or not gateway.addresses:
+                self._mistake("irc.webirc", "name", "every web gateway has a name, and addresses")
+            for network in gateway.addresses:
+                if not _is_network(network):
+                    self._mistake("irc.webirc", "addresses", f"{network!r} is no address or network")
+            if not is_hash(gateway.password):
+                text = "password is what `tripoint config hash` prints, not the password itself"
+                self._mistake("irc.webirc", "password", text)
+
     def _check_operators(self, config: Config) -> None:
         classes = [one.name for one in config.irc.operator_class]
         for one in config.irc.operator_class:
@@ -157,6 +168,9 @@ class _Reader:
         for address in config.listen.proxies:
             if not _is_ip(address):
                 self._mistake("listen", "proxies", f"{address!r} is not an IP address")
+        for network in config.listen.proxy_protocol:
+            if not _is_network(network):
+                self._mistake("listen", "proxy_protocol", f'{network!r} is no address or network like "10.0.0.0/8"')
         for network in config.outbound.allow_networks:
             if not _is_network(network):
                 self._mistake("outbound", "allow_networks", f'{network!r} is not a network like "10.0.0.0/8"')
@@ -178,6 +192,12 @@ class _Reader:
             self._mistake("irc", "admin", "admin has at most three lines")
         if config.irc.icon_url and not _is_url(config.irc.icon_url):
             self._mistake("irc", "icon_url", 'icon_url is an address like "https://example.org/icon.png"')
+        if config.irc.sts_duration_s and not config.listen.irc_tls:
+            self._mistake("irc", "sts_duration_s", "sts_duration_s sends clients to listen.irc_tls, which is empty")
+        for zone in config.irc.dnsbl:
+            if not _is_server_name(zone) or ":" in zone:
+                self._mistake("irc", "dnsbl", f"{zone!r} is no name of the DNS")
+        self._check_gateways(config)
         self._check_operators(config)
         accounts = config.accounts
         if accounts.registration not in REGISTRATION_MODES:

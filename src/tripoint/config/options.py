@@ -73,6 +73,11 @@ class Listen:
         "elsewhere are taken only where X-Forwarded-Proto says https.",
         ("127.0.0.1", "::1"),
     )
+    proxy_protocol: tuple[str, ...] = option(
+        "Addresses or networks of proxies in front of IRC and XMPP that send a PROXY header (version 1 or 2) first. "
+        "What comes from them without one is closed.",
+        (),
+    )
     plaintext_passwords: bool = option(
         "Take passwords over plain connections from this machine. Switch it off when a proxy forwards IRC or "
         "XMPP here, or HTTP without saying X-Forwarded-For.",
@@ -123,6 +128,13 @@ class Limits:
     registrations_per_s: float = option("New accounts a second after that.", 0.02)
     rooms_per_account: int = option("Rooms an account may be in.", 500)
     connections_per_address: int = option("IRC and XMPP connections from one address; 0: no limit.", 100)
+    connections_per_network: int = option(
+        "IRC and XMPP connections from the /24 or /48 around an address, this machine's own aside; 0: no limit.", 1000
+    )
+    connections_burst: float = option(
+        "New IRC and XMPP connections from one address at once, this machine's own aside.", 50.0
+    )
+    connections_per_s: float = option("New connections a second after that.", 1.0)
     send_queue_bytes: int = option("What may wait for a client that does not read, before it is closed.", 4_194_304)
     irc_commands_burst: float = option("IRC commands at once, weighted by their cost.", 60.0)
     irc_commands_per_s: float = option("IRC commands a second after that.", 20.0)
@@ -155,6 +167,15 @@ class Operator:
 
 
 @dataclass(frozen=True, slots=True)
+class WebGateway:
+    """A web client's gateway to IRC, which says by WEBIRC who its users are."""
+
+    name: str = option("What operators see it as.", "")
+    addresses: tuple[str, ...] = option("Addresses or networks from which it connects.", ())
+    password: str = option("What it sends, as `tripoint config hash` prints it.", "")
+
+
+@dataclass(frozen=True, slots=True)
 class Irc:
     """What IRC says of itself, and who its operators are (administrators of the server are, and may do everything)."""
 
@@ -162,6 +183,23 @@ class Irc:
         "What ADMIN answers: where the server is, who runs it, an address to write to. Up to three lines.", ()
     )
     icon_url: str = option("Address of a picture of the network, which some clients show.", "")
+    sts_duration_s: int = option(
+        "Tell clients to come over TLS alone for so many seconds (sts); 0 tells them nothing, -1 takes it back. Mind "
+        "that they keep to it.",
+        0,
+    )
+    hostnames: bool = option(
+        "Look up what addresses are called, for bans (KLINE *@*.example.net) and for operators; nobody else sees it.",
+        False,
+    )
+    ident: bool = option(
+        "Ask machines whose their connections are (RFC 1413), for bans (KLINE NAME@...) and for operators.", False
+    )
+    dnsbl: tuple[str, ...] = option(
+        "Lists of bad addresses in the DNS, like dnsbl.example.net: guests from there are turned away, accounts not.",
+        (),
+    )
+    webirc: tuple[WebGateway, ...] = option("Gateways of web clients.", ())
     operator_class: tuple[OperatorClass, ...] = option("What some operators may do.", ())
     operator: tuple[Operator, ...] = option("Accounts that may become operators.", ())
 

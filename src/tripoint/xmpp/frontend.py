@@ -98,7 +98,7 @@ class XmppFrontEnd:
     ) -> None:
         self.domains = Domains.of(server)
         self._background = Background("xmpp")
-        self._connections: Connections[ClientStream] = Connections()
+        self._connections: Connections[ClientStream] = Connections(options.connection_rate, monotonic)
         self.spawn = self._background.spawn
         self.options = options
         self.flusher = flusher
@@ -147,13 +147,19 @@ class XmppFrontEnd:
         self._registration = await self.accounts.registration_state()
         await self.pep.start()
 
-    def protocol(self, *, secure: bool) -> XmppProtocol:
-        """The factory for `loop.create_server`; `secure` for a listener with TLS from the first byte."""
-        return XmppProtocol(self, secure=secure)
+    def protocol(
+        self, *, secure: bool, address: str | None = None, offloaded: bool = False
+    ) -> XmppProtocol:
+        """The factory for `loop.create_server`; `secure` for a listener with TLS from the first byte.
+
+        `address`: the client's, where a proxy said it. `offloaded`: its TLS ends at the proxy.
+        """
+        return XmppProtocol(self, secure=secure, address=address, offloaded=offloaded)
 
     async def reload(self, options: XmppOptions) -> None:
         """The configuration was changed: connections go by the new options from now on."""
         self.options = options
+        self._connections.change_rate(options.connection_rate)
         self._registration = await self.accounts.registration_state()
 
     async def run(self) -> None:
@@ -237,7 +243,9 @@ class XmppFrontEnd:
 
     def admit(self, stream: ClientStream) -> str | None:
         """Count a new connection; the reason if it may not stay."""
-        return self._connections.admit(stream, stream.address, self.options.connections_per_address)
+        options = self.options
+        limit, network_limit = options.connections_per_address, options.connections_per_network
+        return self._connections.admit(stream, stream.address, limit, network_limit)
 
     def gone(self, stream: ClientStream) -> None:
         """A connection is closed."""

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from tripoint.core.token_bucket import Rate
 from tripoint.core.turn import NO_SERVERS, TurnServers
+from tripoint.net.connections import NO_RATE
 from tripoint.xmpp.wire import MAX_STANZA_BYTES
 
 
@@ -26,6 +28,8 @@ class XmppOptions:
     resume_s: float = 300.0
     unacked_stanzas: int = 2000
     unacked_bytes: int = 1024 * 1024
+    connections_per_network: int = 0
+    connection_rate: Rate = NO_RATE
     scram_sha1: bool = True
     # Who runs the server: what for, and a URI (XEP-0157).
     contacts: tuple[tuple[str, str], ...] = ()

@@ -129,6 +129,7 @@ class XmppSession:
         "_resumptions",
         "_wire",
         "account",
+        "address",
         "bare",
         "blocklist",
         "bookmarks_seen",
@@ -192,6 +193,7 @@ class XmppSession:
         self.bare = str(jid.bare)
         self.to = to_attribute(self.full)
         self.account = account
+        self.address = ""  # from where it is connected; the stream knows
         self.user_id: UserId = account.user_id
         self.device_id = device_id
         # Where stanzas go: the connection's outbox, behind what counts them and what holds them back.

@@ -15,6 +15,7 @@ from tripoint.accounts.ports import Account
 from tripoint.accounts.refusals import AccountRefused
 from tripoint.accounts.sasl import CheckPassword, NeedCredentials
 from tripoint.accounts.server_bans import banned_text
+from tripoint.core.server_bans import Visitor
 from tripoint.fanout.delivery import ByteWriter, Outbox
 from tripoint.xmpp.acks import HandledTooMuch
 from tripoint.xmpp.c2s.archive import archive_metadata
@@ -209,6 +210,13 @@ class ClientStream:
         if self._gone or connection.state is not State.BIND_WAITS_FOR_US:
             front.end_session(session)
             return
+        banned = front.accounts.bans.of_visitor(Visitor(self.address, (account.name,)))
+        if banned is not None:
+            # He was banned between his login and this.
+            front.end_session(session)
+            self.act(connection.fail("policy-violation", banned_text(banned)))
+            return
+        session.address = self.address
         if request is None:
             self.session = session
             self.act(connection.bound(session.jid))
@@ -257,8 +265,11 @@ class ClientStream:
                 await session.rest()
             if session.closed or not _is_waiting(session) or not _can_go_on(session, resume.h):
                 self.act(connection.resume_refused("item-not-found"))
+            elif (banned := self._front.accounts.bans.of_visitor(Visitor(self.address, (account.name,)))) is not None:
+                self.act(connection.fail("policy-violation", banned_text(banned)))
             elif not self._gone and connection.state is State.RESUME_WAITS_FOR_US:
                 self.session = session
+                session.address = self.address
                 self.act(connection.resumed(session.jid, resume.previd, _handled(session)))
                 session.attach(self, self.outbox, resume.h)
         except HandledTooMuch as error:
