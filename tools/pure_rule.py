@@ -18,7 +18,7 @@ PURE = (
     r"xmpp/(wire|framing|acks|idle|sasl_profiles|features|connection|tables|jid|styling|refusals|caps|vcards)\.py",
     r"xmpp/pep/(settings|conference)\.py",
     r"matrix/(depth|errors|refusals|render)\.py",
-    r"matrix/federation/auth\.py",
+    r"matrix/federation/(auth|remote_keys)\.py",
     r"matrix/keys/(document|ports)\.py",
     r"matrix/sync/(filters|tokens)\.py",
     r"net/(address_policy|resolver|multipart)\.py",

@@ -121,7 +121,7 @@ def test_a_users_keys_and_what_goes_with_an_account(on_store: OnStore) -> None:
             assert await store.load_cross_signing_keys(ALICE) == {}
             assert await store.load_key_signatures(BOB) == []
             assert await store.load_key_backups(ALICE) == []
-            assert await store.load_backed_up_keys(ALICE, 1) == []
+            assert await store.count_backed_up_keys(ALICE, 1) == 0
             assert await store.load_dehydrated_device(ALICE) is None
 
     on_store(test)
@@ -212,15 +212,22 @@ def test_backups_hold_their_keys(on_store: OnStore) -> None:
             store, two, one, *(PutBackedUpKey(ALICE, 1, r, s, b"k") for r, s in (("!b", "1"), ("!a", "2"), ("!a", "1")))
         )
         assert await store.load_key_backups(ALICE) == [one, two]
-        found = [(row.room_id, row.session_id) for row in await store.load_backed_up_keys(ALICE, 1)]
-        assert found == [("!a", "1"), ("!a", "2"), ("!b", "1")]
-        assert len(await store.load_backed_up_keys(ALICE, 1, "!a")) == 2
-        assert len(await store.load_backed_up_keys(ALICE, 1, "!a", "2")) == 1
+
+        async def keys(room_id: str | None = None, after: tuple[str, str] = ("", ""), limit: int = 9) -> list[str]:
+            rows = await store.load_backed_up_keys(ALICE, 1, room_id=room_id, after=after, limit=limit)
+            return [row.room_id + row.session_id for row in rows]
+
+        assert await keys() == ["!a1", "!a2", "!b1"]
+        assert await keys(limit=2) == ["!a1", "!a2"] and await keys(after=("!a", "1")) == ["!a2", "!b1"]
+        assert await keys("!a") == ["!a1", "!a2"] and await keys("!a", after=("!a", "1")) == ["!a2"]
+        assert await store.load_backed_up_key(ALICE, 1, "!a", "2") == PutBackedUpKey(ALICE, 1, "!a", "2", b"k")
+        assert await store.load_backed_up_key(ALICE, 1, "!a", "3") is None
         assert await store.count_backed_up_keys(ALICE, 1) == 3 and await store.count_backed_up_keys(ALICE, 2) == 0
+        assert await store.count_backed_up_keys(ALICE, 1, "!a") == 2
         await write(store, PutBackedUpKey(ALICE, 1, "!a", "2", None))
         assert await store.count_backed_up_keys(ALICE, 1) == 2
         await write(store, DropBackedUpKeys(ALICE, 1, "!a"))
-        assert [row.room_id for row in await store.load_backed_up_keys(ALICE, 1)] == ["!b"]
+        assert await keys() == ["!b1"]
         await write(store, DropBackedUpKeys(ALICE, 1, None))
         assert await store.count_backed_up_keys(ALICE, 1) == 0
 

@@ -21,6 +21,8 @@ from tripoint.config.options import Config, Federation, Server
 from tripoint.core.errors import RemoteFailed
 from tripoint.core.ids import ServerName
 from tripoint.core.signing import SigningKey
+from tripoint.matrix.federation.asking_keys import KeyQuestions
+from tripoint.matrix.federation.devices import DeviceListEndpoints
 from tripoint.matrix.federation.reading import ReadingEndpoints
 from tripoint.matrix.federation.trust import Trust
 from tripoint.matrix.keys.own import KeyEndpoints, OwnKeys
@@ -207,6 +209,7 @@ class Ship:
     listener: MatrixListener
     traffic: Traffic
     trust: Trust
+    questions: KeyQuestions
 
     @property
     def party(self) -> Party:
@@ -241,7 +244,10 @@ class Ship:
         self.traffic.sender._chance = rng.random
         self.traffic.sender._prefix = f"{self.name}-{self.starts}"
         router = Router()
-        for module in (KeyEndpoints(own), ReadingEndpoints(middle.serving, self.name, clock.ms)):
+        self.questions = KeyQuestions(self.name, middle.encryption, middle.reader, self.trust.client)
+        middle.encryption.signing.foreign = self.questions.master_key
+        devices = DeviceListEndpoints(middle.accounts, middle.encryption, self.questions, self.name)
+        for module in (KeyEndpoints(own), ReadingEndpoints(middle.serving, self.name, clock.ms), devices):
             router.add(module)
         router.add(self.traffic.transactions)
         self.listener = MatrixListener(router, middle.accounts, None, self.trust.gate)
@@ -273,6 +279,7 @@ class Ship:
     async def stop(self) -> None:
         """As `tripoint run` does on SIGTERM."""
         self.is_up = False
+        await self.questions.close()
         await self.traffic.stop()
         await self.trust.close()
         await self.party.middle.close()
@@ -288,8 +295,10 @@ class Ship:
         tasks: list[asyncio.Future[Any]] = [
             *traffic._tasks,
             *traffic.sender._tasks,
+            *traffic.sender._devices._tasks,
             *traffic.staging._tasks.values(),
             *traffic.transactions._running.values(),
+            *self.questions._fetching.values(),
             *self.sea.tasks.get(self.name, ()),
         ]
         for task in tasks:

@@ -16,10 +16,15 @@ from tests.support.middle import run
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId
 from tripoint.matrix.federation.edus import EduIntake
+from tripoint.matrix.federation.incoming_devices import IncomingDevices
 from tripoint.rooms.changes import PresenceChanged, ReceiptMoved, TypingChanged
 from tripoint.rooms.commands import SetReceipt, SetTyping
 from tripoint.rooms.ports import Receipt
 from tripoint.xmpp.projection import room_jid
+
+
+def middle_is_well(where: str, error: BaseException) -> None:
+    raise AssertionError(where) from error
 
 
 def typing_now(ship: Ship, room_id: RoomId) -> frozenset[UserId]:
@@ -276,7 +281,9 @@ def test_irc_and_xmpp_see_somebody_of_another_server_type() -> None:
                 await jabberer.look()
                 chatter.lines.clear()
                 jabberer.stanzas.clear()
-                intake = EduIntake(middle.loaded, middle.service, None, here.party.clock.ms)
+                clock = here.party.clock
+                devices = IncomingDevices(here.name, middle.encryption, middle.loaded, clock.s, middle_is_well)
+                intake = EduIntake(middle.loaded, middle.service, None, clock.ms, devices)
                 await intake.take(ServerName("b.org"), [typing(room_id, far)])
                 await chatter.look()
                 await jabberer.look()

@@ -142,6 +142,7 @@ def _config(name: str, folder: Path, town: Neighbourhood, client_port: int, fede
         "bcrypt_rounds": 4,
         "room_list_publication_rules": [{"action": "allow"}],
         "allow_public_rooms_over_federation": True,
+        "allow_device_name_lookup_over_federation": True,
         "allow_public_rooms_without_auth": True,
         "caches": {"sync_response_cache_duration": 0},
         "federation": {

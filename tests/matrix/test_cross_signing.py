@@ -4,6 +4,7 @@ spec: Matrix client-server-api cross-signing, key-and-signature-security, POST /
 POST /keys/signatures/upload
 """
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -72,6 +73,23 @@ def test_other_keys_need_the_password() -> None:
             found = await Device(alice).query(alice.user_id)
             assert found["master_keys"] == {alice.user_id: third}
             assert found["self_signing_keys"] == found["user_signing_keys"] == {}
+
+    run(work)
+
+
+def test_of_two_first_uploads_at_once_one_needs_the_password() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            bodies = [Tree(alice.user_id, word).body() for word in ("one", "two")]
+            path = f"/_matrix/client/v3{UPLOAD}"
+            answers = await asyncio.gather(
+                *(server.request("POST", path, body, token=alice.token) for body in bodies)
+            )
+            assert sorted(answer.status for answer in answers) == [200, 401]
+            (kept,) = [body for body, answer in zip(bodies, answers, strict=True) if answer.status == 200]
+            found = await Device(alice).query(alice.user_id)
+            assert found["master_keys"] == {alice.user_id: kept["master_key"]}
 
     run(work)
 

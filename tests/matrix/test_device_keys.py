@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.matrix.client import Client, matrix
-from tests.matrix.crypto import Device, second_device
+from tests.matrix.crypto import Device, encrypted_room, second_device
 from tests.support.middle import run
+from tripoint.core.ids import UserId
 from tripoint.store.memory import MemoryStore
 from tripoint.store.sqlite import SqliteStore
 
@@ -289,5 +290,28 @@ def test_servers_that_cannot_be_asked_are_named() -> None:
             wanted = {"one_time_keys": {"@bob:elsewhere.example": {"D": ALGORITHM}}}
             claimed = await alice.client.call("POST", "/keys/claim", wanted)
             assert list(claimed["failures"]) == ["elsewhere.example"] and claimed["one_time_keys"] == {}
+
+    run(work)
+
+
+def test_clients_without_keys_are_in_no_list_of_keys() -> None:
+    """docs/mapping.md 19.1: IRC and XMPP log-ins are key-less devices: nobody is warned of them, the owner sees all."""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob = Device(await server.register("alice")), Device(await server.register("bob"))
+            await encrypted_room(alice.client, bob.client)
+            await alice.upload("A")
+            await bob.client.sync()
+            accounts = server.party.middle.accounts
+            account = await accounts.account(UserId(alice.user_id))
+            assert account is not None
+            for protocol in ("irc", "xmpp"):
+                opened = await accounts.log_in(account, protocol=protocol, display_name="x")
+                listed = {device["device_id"] for device in (await alice.client.call("GET", "/devices"))["devices"]}
+                assert opened.device_id in listed
+                assert set((await bob.query(alice.user_id))["device_keys"][alice.user_id]) == {alice.device_id}
+                await accounts.log_out(UserId(alice.user_id), [opened.device_id])
+            assert "device_lists" not in await bob.client.sync()
 
     run(work)

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from tests.matrix.client import Client, matrix, q
 from tests.matrix.crypto import Device, encrypted_room, second_device
 from tests.support.middle import run
+from tripoint.core.ids import RoomId, UserId
 from tripoint.matrix.sync import device_lists
+from tripoint.matrix.sync.device_lists import DeviceLists
+from tripoint.rooms.changes import StateReset
 from tripoint.store.memory import MemoryStore
 
 ENCRYPTION = {"algorithm": "m.megolm.v1.aes-sha2"}
@@ -272,3 +275,31 @@ def test_a_client_that_follows_knows_every_device_it_shares_a_room_with(
         patch.setattr(device_lists, "MAX_MARKED", remembered)
         run(work)
 
+
+
+def test_what_a_resolution_changes_is_news_too() -> None:
+    """A member that a resolution brings or takes away, and members that came late, have no event in the timeline."""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob, carol = [await server.register(name) for name in ("alice", "bob", "carol")]
+            room_id = RoomId(await encrypted_room(alice, bob))
+            for one in (alice, bob, carol) * 2:
+                await one.sync()
+            middle = server.party.middle
+            room = await middle.loaded.get(room_id)
+            here = room.state["m.room.member", bob.user_id]
+            name = room.state["m.room.create", ""]
+
+            async def told(*pairs: Any, completes: bool = False) -> bool:
+                """Whether bob looks at his room's members after such a change."""
+                lists = DeviceLists(server.party.middle.accounts.server_name, middle.reader, middle.encryption.changes)
+                at = middle.stream.committed
+                lists.room_changed(StateReset(at + 1, room_id, pairs, completes))
+                assert not lists.may_have_moved(UserId(carol.user_id), at)
+                return lists.may_have_moved(UserId(bob.user_id), at)
+
+            assert await told((None, here)) and await told((here, None)) and await told(completes=True)
+            assert not await told((here, here)) and not await told((name, name)) and not await told()
+
+    run(work)

@@ -89,14 +89,15 @@ def test_a_transaction_counts_once_also_over_a_restart() -> None:
             # Together, and again later.
             await asyncio.gather(*(tell(alice, "1", (bob.user_id, "*")) for _ in range(3)))
             await tell(alice, "1", (bob.user_id, "*"))
-            # spec: "unique across requests with the same access token"
+            # spec: "The scope of a transaction ID is for a single device", and for a path.
             await tell(twin, "1", (bob.user_id, "*"), n="twin")
+            await tell(alice, "1", (bob.user_id, "*"), n="other", type_="m.other")
             body = {"user_id": alice.user_id, "device_id": alice.device_id, "access_token": alice.token}
         store._closed = False
         async with matrix(store=store) as server:
             await tell(Client(server, body), "1", (bob.user_id, "*"))
             bob = Client(server, {"user_id": bob.user_id, "device_id": bob.device_id, "access_token": bob.token})
-            assert told(await bob.sync()) == ["1", "twin"]
+            assert told(await bob.sync()) == ["1", "twin", "other"]
 
     run(work)
 

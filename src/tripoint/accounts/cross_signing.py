@@ -84,18 +84,18 @@ class CrossSigning:
         spec: POST /keys/device_signing/upload: not where there is no master key yet, nor where the request contains no
         new keys.
         """
-        known = await self.load(user_id)
-        if MASTER not in known:
-            return False
-        return any(key.usage not in known or not same_key(key.json, known[key.usage].json) for key in uploaded.given())
+        return _brings_new(await self.load(user_id), uploaded)
 
-    async def upload(self, user_id: UserId, uploaded: UploadedKeys) -> None:
+    async def upload(self, user_id: UserId, uploaded: UploadedKeys, *, confirmed: bool) -> bool:
         """Keep a user's keys. NO_MASTER_KEY, BAD_SIGNATURE, KEY_IS_A_DEVICE.
 
-        With another master key those go that the old one has signed.
+        With another master key those go that the old one has signed. False, and nothing is kept, where it needs the
+        password and the user has not `confirmed` it: another upload was faster.
         """
         async with self._changes.of(user_id):
             known = await self.load(user_id)
+            if not confirmed and _brings_new(known, uploaded):
+                return False
             master = uploaded.master if uploaded.master is not None else known.get(MASTER)
             if master is None:
                 raise KeyRefused(KeyRefusal.NO_MASTER_KEY)
@@ -111,6 +111,7 @@ class CrossSigning:
                     writes.append(PutCrossSigningKey(user_id, key.usage, encode(key.json)))
             if writes:
                 await self._changes.commit_or_refuse(user_id, writes, [ALL_KEYS])
+            return True
 
     async def _check(self, user_id: UserId, master: CrossSigningKey, uploaded: UploadedKeys) -> None:
         devices = {row.device_id for row in await self._store.load_devices(user_id)}
@@ -190,6 +191,12 @@ class CrossSigning:
 class _Failed(Exception):
     def __init__(self, errcode: str, error: str) -> None:
         self.failure = Failure(errcode, error)
+
+
+def _brings_new(known: Mapping[str, CrossSigningKey], uploaded: UploadedKeys) -> bool:
+    if MASTER not in known:
+        return False
+    return any(key.usage not in known or not same_key(key.json, known[key.usage].json) for key in uploaded.given())
 
 
 def _own_target(

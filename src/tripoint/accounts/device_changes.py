@@ -1,7 +1,8 @@
 """Who changed something about devices or keys, and when: the log that /sync and other servers are told from.
 
-Each change has a position in the server's stream, which is its `stream_id` between servers; it names the change of the
-same user before it. One row is kept for each device: the newest. spec: Matrix server-server-api device-management
+Each change has a position in the server's stream, which is its `stream_id` between servers; it names the change of a
+device of the same user before it. One row is kept for each device: the newest.
+spec: Matrix server-server-api device-management
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ from tripoint.store.device_writes import PutDeviceChange
 from tripoint.store.interface import StoreError
 from tripoint.store.stream import Stream
 from tripoint.store.writes import Write
+
+# A change as the log has it.
+DeviceChange = PutDeviceChange
 
 # The device that stands for a user's cross-signing keys.
 ALL_KEYS = ""
@@ -63,7 +67,7 @@ class DeviceChanges:
             told.append(
                 DeviceListChanged(user_id, position, device_id, replaced=0 if before is None else before.position)
             )
-            previous = position
+            previous = position if device_id != ALL_KEYS else previous
         for other in viewers_only:
             position = self._stream.next()
             rows.append(PutDeviceChange(other, ALL_KEYS, user_id, position, 0))

@@ -4,6 +4,7 @@ Keys are written to the newest version alone. A version's etag moves with every 
 spec: Matrix client-server-api server-side-key-backups. The rule which key is better is core/key_backup.py.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -24,6 +25,9 @@ from tripoint.store.writes import Write
 
 # Some 600 MB. A client of ten years has some 100,000.
 MAX_KEYS: Final = 1_000_000
+# Keys that are read at a time, or looked at before others run in between.
+PAGE: Final = 500
+PER_TURN: Final = 100
 
 # room -> session -> key
 Keys = Mapping[str, Mapping[str, JsonObject]]
@@ -116,40 +120,64 @@ class KeyBackups:
             row = await self._current(user_id, version)
             count = await self._count(user_id, row.version)
             writes: list[Write] = []
+            number = 0
             for room_id, sessions in keys.items():
                 for session_id, key in sessions.items():
-                    known = await self._store.load_backed_up_keys(user_id, row.version, room_id, session_id)
-                    if known and not is_better(key, orjson.loads(known[0].data or b"{}")):
+                    number += 1
+                    if number % PER_TURN == 0:
+                        await asyncio.sleep(0)
+                    known = await self._store.load_backed_up_key(user_id, row.version, room_id, session_id)
+                    if known is not None and not is_better(key, orjson.loads(known.data or b"{}")):
                         continue
-                    count += 0 if known else 1
+                    count += 1 if known is None else 0
                     writes.append(PutBackedUpKey(user_id, row.version, room_id, session_id, orjson.dumps(key)))
             if count > MAX_KEYS:
                 raise KeyRefused(KeyRefusal.BACKUP_FULL)
             return await self._update(row, writes, count)
 
-    async def find(
-        self, user_id: UserId, version: str, room_id: str | None = None, session_id: str | None = None
-    ) -> dict[str, dict[str, JsonObject]]:
-        """Keys of a version, of all rooms, of one, or of one session. NO_SUCH_BACKUP."""
+    async def get_key(self, user_id: UserId, version: str, room_id: str, session_id: str) -> bytes:
+        """The key of one session, as JSON. NO_SUCH_BACKUP, NO_SUCH_KEY."""
         row = await self._row(user_id, version)
-        found: dict[str, dict[str, JsonObject]] = {}
-        for key in await self._store.load_backed_up_keys(user_id, row.version, room_id, session_id):
-            assert key.data is not None, "a key without data is not stored"
-            found.setdefault(key.room_id, {})[key.session_id] = orjson.loads(key.data)
+        found = await self._store.load_backed_up_key(user_id, row.version, room_id, session_id)
+        if found is None or found.data is None:
+            raise KeyRefused(KeyRefusal.NO_SUCH_KEY)
+        return found.data
+
+    async def find(self, user_id: UserId, version: str, room_id: str | None = None) -> dict[str, list[bytes]]:
+        """Keys of a version, of all rooms or of one: by room, `"session":key` as JSON. NO_SUCH_BACKUP.
+
+        A backup may hold hundreds of thousands: others run in between.
+        """
+        row = await self._row(user_id, version)
+        found: dict[str, list[bytes]] = {}
+        after = ("", "")
+        while page := await self._store.load_backed_up_keys(
+            user_id, row.version, room_id=room_id, after=after, limit=PAGE
+        ):
+            for key in page:
+                assert key.data is not None, "a key without data is not stored"
+                found.setdefault(key.room_id, []).append(orjson.dumps(key.session_id) + b":" + key.data)
+            after = (page[-1].room_id, page[-1].session_id)
+            if len(page) < PAGE:
+                break
+            await asyncio.sleep(0)
         return found
 
     async def remove(
         self, user_id: UserId, version: str, room_id: str | None = None, session_id: str | None = None
     ) -> Updated:
-        """Take keys away; as find() names them. NO_SUCH_BACKUP, WRONG_BACKUP."""
+        """Take keys away, all of them, those of a room or of one session. NO_SUCH_BACKUP, WRONG_BACKUP."""
         async with self._turn(user_id):
             row = await self._current(user_id, version)
-            gone = await self._store.load_backed_up_keys(user_id, row.version, room_id, session_id)
-            count = await self._count(user_id, row.version)
             write: Write = DropBackedUpKeys(user_id, row.version, room_id)
             if room_id is not None and session_id is not None:
+                known = await self._store.load_backed_up_key(user_id, row.version, room_id, session_id)
+                gone = 0 if known is None else 1
                 write = PutBackedUpKey(user_id, row.version, room_id, session_id, None)
-            return await self._update(row, [write] if gone else [], count - len(gone))
+            else:
+                gone = await self._store.count_backed_up_keys(user_id, row.version, room_id)
+            count = await self._count(user_id, row.version)
+            return await self._update(row, [write] if gone else [], count - gone)
 
     async def _update(self, row: PutKeyBackup, writes: list[Write], count: int) -> Updated:
         etag = row.etag

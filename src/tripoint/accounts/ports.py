@@ -107,6 +107,26 @@ class Reports(Protocol):
         """One was dealt with; False if there is none of that number."""
 
 
+class ServiceCommand(Struct, frozen=True):
+    """A command of a service. `usage`: the words that follow, a colon, what it does."""
+
+    service: str
+    name: str
+    usage: str
+
+
+class ServiceDesk(Protocol):
+    """The services (NickServ, ChanServ and their like) for who asks from another protocol. docs/mapping.md 18.1"""
+
+    def commands(self, account: Account) -> Sequence[ServiceCommand]:
+        """What this account may ask for."""
+
+    async def run(
+        self, account: Account, service: str, command: str, words: str, *, address: str, secure: bool
+    ) -> Sequence[str]:
+        """Carry one out; the lines of the answer, refusals too. KeyError where `commands` has no such command."""
+
+
 class AccountService(Protocol):
     """Logins, devices, tokens, account data. Raises AccountRefused; what it returned is on disk."""
 

@@ -107,7 +107,7 @@ class RemoteLists:
             row = await self._store.load_remote_device_list(user_id)
             if row is None or row.stream_id is None or (stream_id == row.stream_id and not row.stale):
                 return
-            if row.stale or stream_id < row.stream_id or list(previous) != [row.stream_id]:
+            if row.stale or row.stream_id not in previous or max(previous) > row.stream_id or stream_id < row.stream_id:
                 await self._commit(user_id, [PutRemoteDeviceList(user_id, row.stream_id, stale=True)], told=True)
                 return
             keys = None if device is None else orjson.dumps(device.keys)

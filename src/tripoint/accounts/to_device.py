@@ -58,6 +58,8 @@ MAX_DEVICES: Final = 5_000
 SEEN_MS: Final = 30 * 24 * 60 * 60_000
 # Devices whose queues are known from memory.
 CACHED_QUEUES: Final = 20_000
+# Users and devices after which others run in between.
+PER_TURN: Final = 50
 EVERY_DEVICE: Final = "*"
 
 # user -> device, or EVERY_DEVICE -> content
@@ -104,10 +106,13 @@ class ToDevice:
     # -- sending
 
     async def send(self, sender: UserId, device_id: str, txn_id: str, type_: str, messages: Messages) -> None:
-        """What a local device sends; a transaction id that it used before does nothing. TOO_LARGE, BUSY."""
+        """What a local device sends; a transaction id that it used before for this type does nothing. TOO_LARGE, BUSY.
+
+        spec: client-server-api transaction-identifiers: "and the path of the HTTP request is the same"
+        """
         _check(messages)
-        scope = f"{sender} {device_id}"
-        await self._once(scope, txn_id, lambda: self._send(scope, txn_id, sender, type_, messages))
+        scope, once = f"{sender} {device_id}", f"{type_}\n{txn_id}"
+        await self._once(scope, once, lambda: self._send(scope, once, sender, type_, messages))
 
     async def receive(
         self, origin: ServerName, message_id: str, sender: UserId, type_: str, messages: Messages
@@ -139,7 +144,9 @@ class ToDevice:
     async def _send(self, scope: str, message_id: str, sender: UserId, type_: str, messages: Messages) -> None:
         here: list[tuple[UserId, str, bytes]] = []
         abroad: dict[ServerName, JsonObject] = {}
-        for user_id, devices in messages.items():
+        for number, (user_id, devices) in enumerate(messages.items(), 1):
+            if number % PER_TURN == 0:
+                await asyncio.sleep(0)
             if server_of(user_id) != self._server:
                 if devices:
                     abroad.setdefault(server_of(user_id), {})[user_id] = dict(devices)
@@ -147,27 +154,32 @@ class ToDevice:
             for device_id, said in await self._meant(user_id, devices):
                 event = orjson.dumps({"sender": sender, "type": type_, "content": said})
                 here.append((user_id, device_id, event))
-        for user_id, device_id, _ in here:
+        if not here and not abroad:
+            return
+        for number, (user_id, device_id, _) in enumerate(here, 1):
             await self._queue(user_id, device_id)
+            if number % PER_TURN == 0:
+                await asyncio.sleep(0)
         for server in abroad:
             await self._queue_of_server(server)
         # Nothing is awaited from here to the submission.
         position = self._stream.next()
-        writes: list[Write] = [PutSeenMessage(scope, message_id, self._clock_ms()), self._stream.floor()]
+        writes: list[Write] = [PutSeenMessage(scope, message_id, self._clock_ms())]
         told: dict[UserId, list[str]] = {}
         for user_id, device_id, event in here:
             writes += self._put_here(user_id, device_id, position, event)
             told.setdefault(user_id, []).append(device_id)
         for server, users in abroad.items():
-            content: JsonObject = {
-                "sender": sender,
-                "type": type_,
-                # spec: m.direct_to_device message_id: at most 32 codepoints
-                "message_id": secrets.token_urlsafe(18),
-                "messages": users,
-            }
-            writes += self._put_abroad(server, position, orjson.dumps(content))
-        writes += self._trimmed()
+            for part in _parts(users):
+                content: JsonObject = {
+                    "sender": sender,
+                    "type": type_,
+                    # spec: m.direct_to_device message_id: at most 32 codepoints
+                    "message_id": secrets.token_urlsafe(18),
+                    "messages": part,
+                }
+                writes += self._put_abroad(server, self._stream.next(), orjson.dumps(content))
+        writes += [*self._trimmed(), self._stream.floor()]
 
         def tell() -> None:
             for user_id, device_id, event in here:
@@ -255,6 +267,11 @@ class ToDevice:
             raise KeyRefused(KeyRefusal.BUSY) from error
         self._queues.pop((user_id, device_id), None)
 
+    def is_quiet(self, user_id: UserId, device_id: str) -> bool:
+        """Whether nothing waits for a device, as far as that is known from memory."""
+        queue = self._queues.get((user_id, device_id))
+        return queue is not None and not queue.count
+
     async def page(self, user_id: UserId, device_id: str, after: int, upto: int) -> Page:
         """What a device is to be told in a sync that begins after a position; the oldest PAGE of it."""
         queue = self._queues.get((user_id, device_id))
@@ -337,6 +354,25 @@ def _check(messages: Messages) -> None:
         for content in devices.values():
             if len(orjson.dumps(content)) > MAX_MESSAGE_BYTES:
                 raise KeyRefused(KeyRefusal.TOO_LARGE)
+
+
+def _parts(users: JsonObject) -> list[JsonObject]:
+    """Messages for users of one server, cut so that none is much longer than the largest single one may be: what is
+    sent to a thousand devices must fit into transactions."""
+    parts: list[JsonObject] = [{}]
+    size = 0
+    for user_id, devices in users.items():
+        assert isinstance(devices, dict), "a map of devices"
+        for device_id, content in devices.items():
+            length = len(orjson.dumps(content))
+            if size and size + length > MAX_MESSAGE_BYTES:
+                parts.append({})
+                size = 0
+            size += length
+            own = parts[-1].setdefault(user_id, {})
+            assert isinstance(own, dict), "made here"
+            own[device_id] = content
+    return parts
 
 
 def _longer(queue: Waiting, position: int, size: int) -> Waiting:

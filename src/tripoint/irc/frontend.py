@@ -25,6 +25,7 @@ from tripoint.fanout.hub import Hub
 from tripoint.irc import numerics as n
 from tripoint.irc.banning import visitor_of
 from tripoint.irc.connection import IrcConnection, Reply
+from tripoint.irc.desk import Desk
 from tripoint.irc.listener import IrcProtocol
 from tripoint.irc.login import Login
 from tripoint.irc.network import Network
@@ -202,6 +203,12 @@ class IrcFrontEnd:
         else:
             del offered["draft/account-registration"]
         return offered
+
+    def desk(self) -> Desk:
+        """The services for who asks from another protocol."""
+        return Desk(
+            self.network, self.flusher, lambda address, secure: self.passwords_allowed(address, secure)
+        )
 
     def login(
         self,

@@ -27,7 +27,9 @@ async def help_(request: Request) -> None:
         request.say(line)
 
 
-@service_command("NickServ", "REGISTER", "<password> [<email>]: make an account of your present nick", min_words=1)
+@service_command(
+    "NickServ", "REGISTER", "<password> [<email>]: make an account of your present nick", min_words=1, here=True
+)
 async def register(request: Request) -> None:
     """REGISTER <password> [<email>]."""
     session = request.session
@@ -45,7 +47,7 @@ async def register(request: Request) -> None:
     )
 
 
-@service_command("NickServ", "IDENTIFY", "[<account>] <password>: log in", min_words=1)
+@service_command("NickServ", "IDENTIFY", "[<account>] <password>: log in", min_words=1, here=True)
 async def identify(request: Request) -> None:
     """IDENTIFY [<account>] <password>."""
     session = request.session

@@ -36,6 +36,7 @@ class Request:
     service: str
     words: tuple[str, ...]
     rest: str
+    tell: Callable[[str], None]
 
     def word(self, index: int) -> str:
         """A word, or "" where there is none."""
@@ -43,18 +44,22 @@ class Request:
 
     def say(self, text: str) -> None:
         """A line of the answer."""
-        say(self.session, self.service, text)
+        self.tell(text)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One command of a service, and its line in HELP. `min_words`: fewer are answered with that line."""
+    """One command of a service, and its line in HELP. `min_words`: fewer are answered with that line.
+
+    `here`: it is about this connection to IRC, and for nobody who asks from elsewhere (desk.py).
+    """
 
     service: str
     name: str
     usage: str
     min_words: int
     privilege: Privilege | None
+    here: bool
     handle: Callable[[Request], Awaitable[None]]
 
 
@@ -62,7 +67,13 @@ COMMANDS: dict[tuple[str, str], Entry] = {}
 
 
 def service_command(
-    service: str, name: str, usage: str, *, min_words: int = 0, privilege: Privilege | None = None
+    service: str,
+    name: str,
+    usage: str,
+    *,
+    min_words: int = 0,
+    privilege: Privilege | None = None,
+    here: bool = False,
 ) -> Callable[[Callable[[Request], Awaitable[None]]], Callable[[Request], Awaitable[None]]]:
     """Declare a command. `usage` is what HELP shows: the words that follow, a colon, what it does.
 
@@ -71,7 +82,7 @@ def service_command(
 
     def declare(handle: Callable[[Request], Awaitable[None]]) -> Callable[[Request], Awaitable[None]]:
         assert (service, name) not in COMMANDS, f"two handlers for {service} {name}"
-        COMMANDS[service, name] = Entry(service, name, usage, min_words, privilege, handle)
+        COMMANDS[service, name] = Entry(service, name, usage, min_words, privilege, here, handle)
         return handle
 
     return declare
@@ -86,33 +97,40 @@ async def service(session: IrcSession, target: str, text: str) -> None:
     """One request to a service."""
     name = _FOLDED[fold(target)]
     command, _, rest = text.strip().partition(" ")
+    await ask(session, name, command.upper(), rest.strip(), lambda line: say(session, name, line))
+
+
+async def ask(session: IrcSession, name: str, command: str, rest: str, tell: Callable[[str], None]) -> None:
+    """Have a service do one thing; everything that it says goes to `tell`, refusals too."""
     words = tuple(rest.split())
-    entry = COMMANDS.get((name, command.upper()))
+    entry = COMMANDS.get((name, command))
     try:
         if entry is None:
-            _help(session, name, command.upper(), words)
+            _help(session, name, command, words, tell)
         elif entry.privilege is not None and not session.has(entry.privilege):
-            say(session, name, _not_allowed(session, entry.privilege))
+            tell(_not_allowed(session, entry.privilege))
         elif len(words) < entry.min_words:
-            say(session, name, f"Usage: {_line(entry)}")
+            tell(f"Usage: {_line(entry)}")
         else:
-            await entry.handle(Request(session, name, words, rest.strip()))
+            await entry.handle(Request(session, name, words, rest, tell))
     except (AccountRefused, Refused) as refused:
-        say(session, name, refused.text)
+        tell(refused.text)
     except IrcRefused as refused:
-        say(session, name, refused.params[-1])
+        tell(refused.params[-1])
     except Failed as failed:
-        say(session, name, failed.text)
+        tell(failed.text)
     except PeerError as error:
-        say(session, name, str(error) or "That is not well-formed")
+        tell(str(error) or "That is not well-formed")
 
 
-def _help(session: IrcSession, name: str, command: str, words: tuple[str, ...]) -> None:
+def _help(
+    session: IrcSession, name: str, command: str, words: tuple[str, ...], tell: Callable[[str], None]
+) -> None:
     if command in ("", "HELP"):
         for line in help_lines(session, name, words[0] if words else ""):
-            say(session, name, line)
+            tell(line)
     else:
-        say(session, name, _unknown(name))
+        tell(_unknown(name))
 
 
 def help_lines(session: IrcSession, name: str, subject: str) -> list[str]:

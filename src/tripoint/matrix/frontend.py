@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable
 
 from tripoint.accounts.encryption import Encryption
-from tripoint.accounts.ports import AccountService
+from tripoint.accounts.ports import AccountService, ServiceDesk
 from tripoint.core.ids import ServerName
 from tripoint.fanout.hub import Hub
 from tripoint.matrix.client.account import AccountDataEndpoints, DeviceEndpoints, ProfileEndpoints
@@ -22,6 +22,7 @@ from tripoint.matrix.client.reports import ReportEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
 from tripoint.matrix.client.search import SearchEndpoints
 from tripoint.matrix.client.server import ServerInfo
+from tripoint.matrix.client.services import ServiceEndpoints
 from tripoint.matrix.client.spaces import SpaceClientEndpoints
 from tripoint.matrix.client.sync import SyncEndpoints
 from tripoint.matrix.client.to_device import ToDeviceEndpoints
@@ -67,6 +68,7 @@ ENDPOINT_CLASSES = (
     SearchEndpoints,
     ReportEndpoints,
     AdminEndpoints,
+    ServiceEndpoints,
     DeviceKeyEndpoints,
     CrossSigningEndpoints,
     ToDeviceEndpoints,
@@ -113,6 +115,7 @@ class MatrixFrontEnd:
         plaintext_passwords: bool,
         fallback: Fallback | None = None,
         federated: Federated | None = None,
+        desk: ServiceDesk | None = None,
         delegated: str = "",
     ) -> None:
         renderer = Renderer()
@@ -146,6 +149,7 @@ class MatrixFrontEnd:
             SearchEndpoints(reader, renderer, sync),
             ReportEndpoints(rooms),
             AdminEndpoints(accounts, server),
+            ServiceEndpoints(desk),
             DeviceKeyEndpoints(encryption, self.key_questions, news.lists, sync.start),
             CrossSigningEndpoints(encryption, log_in, server),
             ToDeviceEndpoints(encryption),

@@ -1,6 +1,7 @@
 """Which rooms a local user is in: in memory for users who are online, on disk for the others."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from tripoint.core.ids import RoomId, ServerName, UserId
 from tripoint.rooms.refusals import Refusal, Refused
@@ -43,6 +44,14 @@ class MembershipIndex:
     def joined(self, user_id: UserId) -> Sequence[RoomId]:
         """Joined rooms of a user that was loaded; empty for others."""
         return tuple(self._joined.get(user_id, ()))
+
+    async def joined_of(self, user_id: UserId) -> AbstractSet[RoomId]:
+        """The joined rooms of a local user, loaded or not; who was not loaded is not kept for it."""
+        joined = self._joined.get(user_id)
+        if joined is not None:
+            return joined
+        rows = await self._store.load_memberships(user_id)
+        return self._joined.get(user_id) or {row.room_id for row in rows if row.membership == "join"}
 
     def check_one_more(self, user_id: UserId) -> None:
         """Refused(TOO_MANY_ROOMS) where a loaded user is in as many rooms as an account may be."""

@@ -48,6 +48,10 @@ from tripoint.rooms.succession import lineage, newest
 from tripoint.rooms.visibility import Sight, load_sight
 from tripoint.store.interface import RoomStore, StoredEvent
 
+# Local people whose own rooms are looked at, one by one.
+MANY = 100
+# Rooms after which others run in between: some of them are read from disk.
+ROOMS_PER_TURN = 20
 # One page looks at no more rows than this, however much a filter leaves out: the reader pages on.
 MAX_SCAN = 2000
 MAX_LIMIT = 1000
@@ -197,20 +201,40 @@ class Reader:
     async def sharing(
         self, user_id: UserId, others: Collection[UserId], *, encrypted: bool = False
     ) -> frozenset[UserId]:
-        left, found = set(others), set[UserId]()
-        if not left:
-            return frozenset()
-        for room_id, (membership, _) in list((await self._index.load(user_id)).items()):
-            room = await self._rooms.find(room_id) if membership == "join" else None
-            if room is None or (encrypted and not room.encrypted):
-                continue
-            joined = room.joined()
-            here = {one for one in left if one in joined} if len(left) < len(joined) else left.intersection(joined)
-            found |= here
-            left -= here
+        mine = await self._index.joined_of(user_id)
+        found, left = set[UserId](), set(others)
+        if len(left) <= MANY:
+            # Of a few local users it is known, or quickly read, in which rooms they are.
+            for other in [one for one in left if server_of(one) == self._names.server]:
+                left.discard(other)
+                if await self._any_room(mine & await self._index.joined_of(other), encrypted=encrypted):
+                    found.add(other)
+        for number, room_id in enumerate(tuple(mine), 1):
             if not left:
                 break
+            here = await self._joined_among(room_id, left, encrypted=encrypted)
+            found |= here
+            left -= here
+            if number % ROOMS_PER_TURN == 0:
+                await asyncio.sleep(0)
         return frozenset(found)
+
+    async def _any_room(self, rooms: Collection[RoomId], *, encrypted: bool) -> bool:
+        if not encrypted:
+            return bool(rooms)
+        for room_id in tuple(rooms):
+            room = await self._rooms.find(room_id)
+            if room is not None and room.encrypted:
+                return True
+        return False
+
+    async def _joined_among(self, room_id: RoomId, users: set[UserId], *, encrypted: bool) -> set[UserId]:
+        """Those of `users` who are joined to a room."""
+        room = await self._rooms.find(room_id)
+        if room is None or (encrypted and not room.encrypted):
+            return set()
+        joined = room.joined()
+        return {one for one in users if one in joined} if len(users) < len(joined) else users.intersection(joined)
 
     def typing(self, room_id: RoomId) -> frozenset[UserId]:
         return self._typing.now(room_id)

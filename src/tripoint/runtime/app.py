@@ -121,6 +121,7 @@ class App:
             flusher,
             _xmpp_options(config),
             nodes=middle.nodes,
+            desk=self.irc.desk(),
             tls=tls,
             secret=secret,
             now_ms=clock_ms,
@@ -150,6 +151,7 @@ class App:
                 middle.invitations,
                 self.traffic.transactions,
             ),
+            desk=self.irc.desk(),
             delegated=config.server.federation_address,
         )
         await self.irc.start()

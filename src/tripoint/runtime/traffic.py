@@ -17,7 +17,9 @@ from tripoint.core.room_version import RoomVersion
 from tripoint.matrix.federation.client import FederationClient, make_target
 from tripoint.matrix.federation.edus import EduIntake
 from tripoint.matrix.federation.handshakes import Handshakes
+from tripoint.matrix.federation.incoming_devices import IncomingDevices
 from tripoint.matrix.federation.intake import TransactionEndpoints
+from tripoint.matrix.federation.outgoing_devices import OutgoingDevices
 from tripoint.matrix.federation.pdus import PduCheck
 from tripoint.matrix.federation.questions import V1, Questions
 from tripoint.matrix.federation.sender import Send, Sender
@@ -45,6 +47,7 @@ class Traffic:
     staging: Staging
     completion: Completion
     edus: EduIntake
+    devices: IncomingDevices
     transactions: TransactionEndpoints
     _tasks: list[asyncio.Task[None]]
 
@@ -63,6 +66,7 @@ class Traffic:
         await self.transactions.close()
         await self.staging.close()
         await self.completion.close()
+        await self.devices.close()
         await self.sender.close()
 
     def counts(self) -> Mapping[str, float]:
@@ -111,17 +115,21 @@ def build_traffic(
         _send_by(trust.client),
         now_ms,
         report,
+        OutgoingDevices(server, middle.encryption, middle.reader, outbox.servers, report),
+        middle.encryption.messages,
         presence_of=middle.reader.joined_rooms if presence else None,
     )
     middle.reader.failing_since = sender.failing_since
-    edus = EduIntake(middle.loaded, middle.service, middle.presence if presence else None, now_ms)
+    devices = IncomingDevices(server, middle.encryption, middle.loaded, middle.monotonic, report)
+    edus = EduIntake(middle.loaded, middle.service, middle.presence if presence else None, now_ms, devices)
+    middle.hub.watch_all_rooms(devices.room_changed)
     middle.hub.watch_all_rooms(sender.room_changed)
     middle.hub.watch_users(sender.user_changed)
     trust.gate.heard = sender.heard_from
     transactions = TransactionEndpoints(
         server, middle.loaded, middle.accept, staging, check, edus.take, middle.invitations.take_back
     )
-    return Traffic(sender, staging, completion, edus, transactions, [])
+    return Traffic(sender, staging, completion, edus, devices, transactions, [])
 
 
 def _version_of(middle: Middle) -> Callable[[RoomId], Awaitable[RoomVersion]]:

@@ -64,7 +64,7 @@ class DeviceKeyStore(Protocol):
         """What local users have signed of a user's keys."""
 
     async def load_last_device_change(self, user_id: UserId) -> PutDeviceChange | None:
-        """The newest change of a user that concerns everybody."""
+        """The newest change of a device of a user that concerns everybody."""
 
     async def load_device_changes(self, after: int, limit: int) -> Sequence[PutDeviceChange]:
         """Changes after a position, of all users, in their order."""
@@ -118,12 +118,15 @@ class BackupStore(Protocol):
     async def load_key_backups(self, user_id: UserId) -> Sequence[PutKeyBackup]:
         """All versions that a user ever made, the oldest first, the deleted ones too."""
 
+    async def load_backed_up_key(
+        self, user_id: UserId, version: int, room_id: str, session_id: str
+    ) -> PutBackedUpKey | None: ...
     async def load_backed_up_keys(
-        self, user_id: UserId, version: int, room_id: str | None = None, session_id: str | None = None
+        self, user_id: UserId, version: int, *, room_id: str | None, after: tuple[str, str], limit: int
     ) -> Sequence[PutBackedUpKey]:
-        """Keys of a backup, all or of one room or session, by room and session."""
+        """Keys of a backup, all or of one room, by room and session; those after the one of this room and session."""
 
-    async def count_backed_up_keys(self, user_id: UserId, version: int) -> int: ...
+    async def count_backed_up_keys(self, user_id: UserId, version: int, room_id: str | None = None) -> int: ...
 
 
 class DeviceStore(DeviceKeyStore, RemoteDeviceStore, MessageStore, BackupStore, Protocol):

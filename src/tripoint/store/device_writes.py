@@ -90,8 +90,8 @@ class PutDeviceChange(Struct, frozen=True):
     """Something about a user's keys changed at `position`: of one device, of the cross-signing keys (device ""), or,
     for a user of another server, of anything (device "").
 
-    `viewer`: whom alone it concerns ("": everybody). `previous`: the position of the user's change before it, 0 if
-    there was none. One row for each device and viewer: the newest.
+    `viewer`: whom alone it concerns ("": everybody). `previous`: the position of the change of a device of the user
+    before it, 0 if there was none. One row for each device and viewer: the newest.
     """
 
     user_id: UserId

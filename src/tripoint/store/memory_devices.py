@@ -168,7 +168,7 @@ class DevicesInMemory:
         return [write for key, write in sorted(self.key_signatures.items()) if key[0] == user_id]
 
     async def load_last_device_change(self, user_id: UserId) -> PutDeviceChange | None:
-        changes = [write for key, write in self.device_changes.items() if key[0] == user_id and not key[2]]
+        changes = [write for key, write in self.device_changes.items() if key[0] == user_id and key[1] and not key[2]]
         return max(changes, key=lambda write: write.position, default=None)
 
     async def load_device_changes(self, after: int, limit: int) -> Sequence[PutDeviceChange]:
@@ -226,17 +226,23 @@ class DevicesInMemory:
     async def load_key_backups(self, user_id: UserId) -> Sequence[PutKeyBackup]:
         return [write for key, write in sorted(self.key_backups.items()) if key[0] == user_id]
 
+    async def load_backed_up_key(
+        self, user_id: UserId, version: int, room_id: str, session_id: str
+    ) -> PutBackedUpKey | None:
+        return self.backed_up_keys.get((user_id, version, room_id, session_id))
+
     async def load_backed_up_keys(
-        self, user_id: UserId, version: int, room_id: str | None = None, session_id: str | None = None
+        self, user_id: UserId, version: int, *, room_id: str | None, after: tuple[str, str], limit: int
     ) -> Sequence[PutBackedUpKey]:
-        return [
+        found = [
             write
             for key, write in sorted(self.backed_up_keys.items())
-            if key[:2] == (user_id, version) and room_id in (None, key[2]) and session_id in (None, key[3])
+            if key[:2] == (user_id, version) and room_id in (None, key[2]) and key[2:] > after
         ]
+        return found[:limit]
 
-    async def count_backed_up_keys(self, user_id: UserId, version: int) -> int:
-        return sum(1 for key in self.backed_up_keys if key[:2] == (user_id, version))
+    async def count_backed_up_keys(self, user_id: UserId, version: int, room_id: str | None = None) -> int:
+        return sum(1 for key in self.backed_up_keys if key[:2] == (user_id, version) and room_id in (None, key[2]))
 
 
 def _whose(key: PutOneTimeKey) -> tuple[UserId, str, str]:

@@ -6,7 +6,7 @@ spec: XEP-0050 2, 3; XEP-0004 3. Read next: muc/commands.py.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -58,6 +58,9 @@ class AdhocEntry:
 
 
 _COMMANDS: Final[dict[tuple[str, At], AdhocEntry]] = {}
+# What is offered besides, which differs from session to session.
+Offer = Callable[["XmppSession"], Iterable[AdhocEntry]]
+_OFFERS: Final[dict[At, list[Offer]]] = {}
 _PLACES: Final = (At.SERVER, At.ROOM)
 declare_feature(ADHOC_NS, at=_PLACES, spec="XEP-0050 2.1")
 
@@ -72,6 +75,25 @@ def adhoc(node: str, name: str, *, at: At, spec: str) -> Callable[[Handle], Hand
         return handle
 
     return declare
+
+
+def offers(at: At) -> Callable[[Offer], Offer]:
+    """Declare a function that gives commands for a session."""
+
+    def declare(offer: Offer) -> Offer:
+        assert at in _PLACES, "commands are listed at these addresses alone"
+        _OFFERS.setdefault(at, []).append(offer)
+        return offer
+
+    return declare
+
+
+def _all(session: "XmppSession", place: At) -> dict[str, AdhocEntry]:
+    """The commands of a place for a session, by their nodes."""
+    found = {node: entry for (node, at), entry in sorted(_COMMANDS.items(), key=lambda pair: pair[0][0]) if at is place}
+    for offer in _OFFERS.get(place, ()):
+        found.update((entry.node, entry) for entry in offer(session))
+    return found
 
 
 def field(
@@ -98,20 +120,19 @@ def one(fields: Fields, var: str) -> str:
 # -- finding commands
 
 
-def list_of(place: At, jid: Jid) -> str:
+def list_of(session: "XmppSession", place: At, jid: Jid) -> str:
     """The answer to disco#items on the node of all commands. spec: XEP-0050 2.2"""
-    found = [entry for (_, at), entry in sorted(_COMMANDS.items(), key=lambda pair: pair[0][0]) if at is place]
     address = escape_attribute(str(jid))
     items = "".join(
         f"<item jid='{address}' node='{escape_attribute(entry.node)}' name='{escape_attribute(entry.name)}'/>"
-        for entry in found
+        for entry in _all(session, place).values()
     )
     return f"<query xmlns='{DISCO_ITEMS_NS}' node='{ADHOC_NS}'>{items}</query>"
 
 
-def node_info(place: At, node: str) -> str | None:
+def node_info(session: "XmppSession", place: At, node: str) -> str | None:
     """The answer to disco#info on a command, or on the node of all; None for another node. spec: XEP-0050 2.2"""
-    entry = _COMMANDS.get((node, place))
+    entry = _all(session, place).get(node)
     if node == ADHOC_NS:
         about = "<identity category='automation' type='command-list'/>"
     elif entry is not None:
@@ -140,7 +161,7 @@ async def at_room(session: "XmppSession", stanza: Element, jid: Jid) -> str:
 async def _execute(session: "XmppSession", stanza: Element, jid: Jid, place: At) -> str:
     command = stanza.first()
     assert command is not None  # the router has looked
-    entry = _COMMANDS.get((command.get("node") or "", place))
+    entry = _all(session, place).get(command.get("node") or "")
     if entry is None:
         # spec: XEP-0050 4, table: an unknown node
         raise Problem("item-not-found", "There is no such command here")

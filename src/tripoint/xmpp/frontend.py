@@ -18,7 +18,7 @@ import tripoint.xmpp.c2s
 import tripoint.xmpp.muc
 import tripoint.xmpp.pep  # noqa: F401
 from tripoint.accounts.nodes import Nodes
-from tripoint.accounts.ports import Account, AccountService
+from tripoint.accounts.ports import Account, AccountService, ServiceDesk
 from tripoint.accounts.server_bans import banned_text
 from tripoint.core.addresses import is_loopback
 from tripoint.core.ids import ServerName
@@ -94,6 +94,7 @@ class XmppFrontEnd:
         monotonic: Callable[[], float],
         call_later: CallLater | None = None,
         tls: TlsMaterial | None,
+        desk: ServiceDesk | None = None,
     ) -> None:
         self.domains = Domains.of(server)
         self._background = Background("xmpp")
@@ -118,6 +119,7 @@ class XmppFrontEnd:
             secret,
             media,
             Pictures(media),
+            desk,
             options.contacts,
             options.turn,
         )

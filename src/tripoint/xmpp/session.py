@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from tripoint.accounts.ports import Account, AccountService
+from tripoint.accounts.ports import Account, AccountService, ServiceDesk
 from tripoint.accounts.refusals import AccountRefused, NodeRefused
 from tripoint.core.attachment import Attachment
 from tripoint.core.ids import DeviceId, EventId, UserId
@@ -102,6 +102,7 @@ class Doors:
     secret: bytes
     media: Media
     pictures: "Pictures"
+    desk: ServiceDesk | None = None
     contacts: tuple[tuple[str, str], ...] = ()  # what for, and an address: those who run the server (XEP-0157)
     turn: TurnServers = NO_SERVERS  # what helps calls through firewalls
 

@@ -33,9 +33,13 @@ class CrossSigningEndpoints:
         uploaded = UploadedKeys(
             _key(call, body, "master"), _key(call, body, "self_signing"), _key(call, body, "user_signing")
         )
-        if await self._signing.brings_new(call.user_id, uploaded):
-            await self._log_in.check_password_stage(call, body.get("auth"), f"device_signing {call.user_id}")
-        await self._signing.upload(call.user_id, uploaded)
+        confirmed = False
+        while not confirmed:
+            if await self._signing.brings_new(call.user_id, uploaded):
+                await self._log_in.check_password_stage(call, body.get("auth"), f"device_signing {call.user_id}")
+                confirmed = True
+            if await self._signing.upload(call.user_id, uploaded, confirmed=confirmed):
+                break
         return EMPTY
 
     @endpoint("POST", "/_matrix/client/v3/keys/signatures/upload")

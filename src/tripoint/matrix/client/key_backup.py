@@ -1,11 +1,12 @@
 """Key backups. spec: Matrix client-server-api server-side-key-backups, room_keys endpoints"""
 
+import orjson
+
 from tripoint.accounts.encryption import Encryption
 from tripoint.accounts.key_backups import Backup, Updated
-from tripoint.accounts.refusals import KeyRefusal, KeyRefused
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.key_backup import BadBackup, read_backed_up_key
-from tripoint.matrix.errors import EMPTY, bad_json, invalid, json_response, missing
+from tripoint.matrix.errors import EMPTY, bad_json, bytes_response, invalid, json_response, missing
 from tripoint.matrix.registry import Call, endpoint
 from tripoint.net.http import Response
 
@@ -77,21 +78,19 @@ class KeyBackupEndpoints:
     @endpoint("GET", _KEYS)
     async def get_all(self, call: Call) -> Response:
         found = await self._backups.find(call.user_id, _version(call))
-        return json_response({"rooms": {room_id: {"sessions": dict(room)} for room_id, room in found.items()}})
+        rooms = [orjson.dumps(room_id) + b":" + _room(keys) for room_id, keys in found.items()]
+        return bytes_response(b'{"rooms":{' + b",".join(rooms) + b"}}")
 
     @endpoint("GET", _KEYS + "/{roomId}")
     async def get_room(self, call: Call) -> Response:
         room_id = call.path["roomId"]
         found = await self._backups.find(call.user_id, _version(call), room_id)
-        return json_response({"sessions": dict(found.get(room_id, {}))})
+        return bytes_response(_room(found.get(room_id, [])))
 
     @endpoint("GET", _KEYS + "/{roomId}/{sessionId}")
     async def get_one(self, call: Call) -> Response:
         room_id, session_id = call.path["roomId"], call.path["sessionId"]
-        found = await self._backups.find(call.user_id, _version(call), room_id, session_id)
-        if not found:
-            raise KeyRefused(KeyRefusal.NO_SUCH_KEY)
-        return json_response(found[room_id][session_id])
+        return bytes_response(await self._backups.get_key(call.user_id, _version(call), room_id, session_id))
 
     @endpoint("DELETE", _KEYS)
     async def delete_all(self, call: Call) -> Response:
@@ -106,6 +105,10 @@ class KeyBackupEndpoints:
         return _updated(
             await self._backups.remove(call.user_id, _version(call), call.path["roomId"], call.path["sessionId"])
         )
+
+
+def _room(keys: list[bytes]) -> bytes:
+    return b'{"sessions":{' + b",".join(keys) + b"}}"
 
 
 def _version(call: Call) -> str:

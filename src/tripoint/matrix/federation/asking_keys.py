@@ -15,23 +15,20 @@ import structlog
 
 from tripoint.accounts.encryption import Encryption
 from tripoint.accounts.refusals import KeyRefused
-from tripoint.accounts.remote_lists import RemoteDevice, RemoteList
+from tripoint.accounts.remote_lists import RemoteList
 from tripoint.core.canonical_json import Json, JsonObject
-from tripoint.core.device_keys import (
-    MASTER,
-    SELF_SIGNING,
-    USER_SIGNING,
-    BadKeys,
-    check_device_keys,
-    read_cross_signing_key,
-    read_one_time_keys,
-    with_signatures,
-)
+from tripoint.core.device_keys import MASTER, SELF_SIGNING, USER_SIGNING, with_signatures
 from tripoint.core.errors import RemoteFailed
 from tripoint.core.ids import ServerName, UserId, server_of
-from tripoint.core.json_view import int_at, list_at, object_at, text_at
+from tripoint.core.json_view import list_at, object_at, text_at
 from tripoint.matrix.federation.client import RemoteRefused, make_target
 from tripoint.matrix.federation.questions import V1, Client
+from tripoint.matrix.federation.remote_keys import (
+    read_claimed_key,
+    read_remote_device,
+    read_remote_keys,
+    read_stream_id,
+)
 from tripoint.rooms.ports import RoomReader
 
 log = structlog.get_logger()
@@ -41,6 +38,8 @@ AT_ONCE_ONE: Final = 10
 AT_ONCE: Final = 50
 # Users of one server in one request.
 USERS_AT_ONCE: Final = 200
+# Users after whom others run in between: the keys of one take some 0.2 ms to read.
+USERS_PER_TURN: Final = 20
 LIMIT_BYTES: Final = 4_000_000
 # Of one user: more are somebody's attempt to make others encrypt for nothing.
 MAX_DEVICES: Final = 1_000
@@ -89,11 +88,13 @@ class KeyQuestions:
         """The answer for `wanted`: users with the devices asked for, none meaning all."""
         found = _Found()
         abroad: dict[ServerName, dict[UserId, Sequence[str]]] = defaultdict(dict)
-        for user_id, devices in wanted.items():
+        for number, (user_id, devices) in enumerate(wanted.items(), 1):
             if server_of(user_id) == self._server:
                 await self._local(found, user_id, devices, viewer)
             else:
                 abroad[server_of(user_id)][user_id] = devices
+            if number % USERS_PER_TURN == 0:
+                await asyncio.sleep(0)
         if abroad:
             others = [user_id for users in abroad.values() for user_id in users]
             shared = await self._reader.sharing(viewer, others)
@@ -122,7 +123,9 @@ class KeyQuestions:
     ) -> None:
         unknown: dict[UserId, Sequence[str]] = {}
         to_fetch: list[UserId] = []
-        for user_id, devices in users.items():
+        for number, (user_id, devices) in enumerate(users.items(), 1):
+            if number % USERS_PER_TURN == 0:
+                await asyncio.sleep(0)
             known = await self._remote.get(user_id)
             if known is not None and user_id in shared:
                 await self._add(found, user_id, devices, known, viewer)
@@ -211,7 +214,8 @@ class KeyQuestions:
                 if device is not None:
                     devices.append(device)
         keys = read_remote_keys(user_id, {usage: answer.get(f"{usage}_key") for usage in _KEPT})
-        whole = RemoteList(max(0, int_at(answer, "stream_id") or 0), devices, keys)
+        # Without a version no update can follow: the next one makes the list stale.
+        whole = RemoteList(read_stream_id(answer) or 0, devices, keys)
         try:
             await self._remote.replace(user_id, whole)
         except KeyRefused:
@@ -305,46 +309,8 @@ class KeyQuestions:
         found: JsonObject = {}
         for user_id, devices in users.items():
             said = object_at(object_at(answer, "one_time_keys"), user_id)
-            keys = {device_id: _one_key(said.get(device_id), algorithm) for device_id, algorithm in devices.items()}
+            keys = {device_id: read_claimed_key(said.get(device_id), name) for device_id, name in devices.items()}
             good: JsonObject = {device_id: key for device_id, key in keys.items() if key is not None}
             if good:
                 found[user_id] = good
         return found
-
-
-def read_remote_device(user_id: UserId, entry: JsonObject) -> RemoteDevice | None:
-    """A device as another server describes it (getUserDevices); None: it has no keys, or none that can be used."""
-    device_id, keys = text_at(entry, "device_id"), entry.get("keys")
-    if not device_id or len(device_id) > 255 or not isinstance(keys, dict):
-        return None
-    bare = {name: value for name, value in keys.items() if name != "unsigned"}
-    try:
-        checked = check_device_keys(bare, user_id, device_id)
-    except BadKeys:
-        return None
-    name = text_at(entry, "device_display_name")
-    return RemoteDevice(device_id, checked, None if name is None else name[:255])
-
-
-def read_remote_keys(user_id: UserId, keys: Mapping[str, Json]) -> dict[str, JsonObject]:
-    """Cross-signing keys by usage, those that have the right shape."""
-    found: dict[str, JsonObject] = {}
-    for usage, value in keys.items():
-        try:
-            if value is not None:
-                found[usage] = read_cross_signing_key(value, user_id, usage).json
-        except BadKeys:
-            continue
-    return found
-
-
-def _one_key(value: Json, algorithm: str) -> JsonObject | None:
-    """A claimed key as another server gives it, if it is of the algorithm that was asked for."""
-    if not isinstance(value, dict) or len(value) != 1:
-        return None
-    try:
-        (key,) = read_one_time_keys(value, "one_time_keys")
-    except BadKeys:
-        return None
-    return value if key.algorithm == algorithm else None
-

@@ -4,6 +4,8 @@ A list holds devices with keys; those of IRC and XMPP have none and are in no li
 core/device_keys.py. spec: Matrix server-server-api "Device Management", "End-to-End Encryption"
 """
 
+import asyncio
+
 from tripoint.accounts.encryption import Encryption
 from tripoint.accounts.ports import AccountService
 from tripoint.core.canonical_json import Json, JsonObject
@@ -12,7 +14,7 @@ from tripoint.core.errors import PeerError
 from tripoint.core.ids import ServerName, UserId, parse_user_id, server_of
 from tripoint.core.json_view import object_at, text_at
 from tripoint.matrix.errors import MatrixError, bad_json, invalid, json_response
-from tripoint.matrix.federation.asking_keys import KeyQuestions
+from tripoint.matrix.federation.asking_keys import USERS_PER_TURN, KeyQuestions
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response
 
@@ -61,8 +63,10 @@ class DeviceListEndpoints:
         found: JsonObject = {}
         masters: JsonObject = {}
         self_signing: JsonObject = {}
-        for user_id, wanted in self._wanted(call, "device_keys", list).items():
+        for number, (user_id, wanted) in enumerate(self._wanted(call, "device_keys", list).items(), 1):
             assert isinstance(wanted, list), "checked"
+            if number % USERS_PER_TURN == 0:
+                await asyncio.sleep(0)
             known = await self._keys.query(user_id, None)
             found[user_id] = {name: json for name, json in known.items() if not wanted or name in wanted}
             keys = await self._signing.shown(user_id, None)

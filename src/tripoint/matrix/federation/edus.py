@@ -1,7 +1,7 @@
-"""What servers tell each other and do not keep: typing, receipts, presence; as values and as JSON, both ways.
+"""What servers tell each other besides events: typing, receipts, presence; as values and as JSON, both ways.
 
-Not here, since there are no endpoints for clients yet: m.direct_to_device, m.device_list_update and
-m.signing_key_update. Those, and types that nobody knows, are ignored. Their place is EduIntake's table.
+m.direct_to_device, m.device_list_update and m.signing_key_update are incoming_devices.py and outgoing_devices.py. Types
+that nobody knows are ignored.
 spec: Matrix server-server-api "EDUs", "Typing Notifications", "Receipts", "Presence"
 """
 
@@ -16,6 +16,7 @@ from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.errors import PeerError
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId, parse_user_id, server_of
 from tripoint.core.json_view import object_at
+from tripoint.matrix.federation.incoming_devices import IncomingDevices
 from tripoint.matrix.federation.lanes import Edu, EduKey
 from tripoint.rooms.changes import PresenceChanged
 from tripoint.rooms.commands import SetReceipt, SetTyping
@@ -83,6 +84,7 @@ class EduIntake:
         service: RoomService,
         presence: PresenceService | None,
         now_ms: Callable[[], int],
+        devices: IncomingDevices,
     ) -> None:
         self._rooms = rooms
         self._service = service
@@ -93,6 +95,9 @@ class EduIntake:
             "m.typing": self._typing,
             "m.receipt": self._receipts,
             "m.presence": self._presences,
+            "m.direct_to_device": devices.messages,
+            "m.device_list_update": devices.lists,
+            "m.signing_key_update": devices.keys,
         }
 
     async def take(self, origin: ServerName, edus: Sequence[JsonObject]) -> None:

@@ -62,19 +62,31 @@ def next_failing(before: Failing | None, now_ms: int, chance: float) -> Failing:
     return Failing(before.since_ms, now_ms + int(interval_ms * (0.75 + chance / 2)), interval_ms)
 
 
+class Direct(Struct, frozen=True):
+    """The messages to devices that a transaction holds: how many, and the position of the last of them. They wait in a
+    queue of their own (accounts/to_device.py) until they have arrived."""
+
+    count: int = 0
+    upto: int = 0
+
+
+NO_DIRECT: Final = Direct()
+
+
 class Parcel:
     """One transaction on its way, and what it takes back with it if it does not arrive.
 
     `txn_id`, `origin` and `sent_at_ms` are set by seal(), when nothing more goes into it.
     """
 
-    __slots__ = ("edus", "entries", "origin", "pdus", "rooms", "sent_at_ms", "txn_id")
+    __slots__ = ("direct", "edus", "entries", "origin", "pdus", "rooms", "sent_at_ms", "txn_id")
 
     def __init__(self) -> None:
         self.entries: list[Outgoing] = []
         self.rooms: dict[int, int] = {}
         self.pdus: list[bytes] = []
         self.edus: list[Edu] = []
+        self.direct = NO_DIRECT
         self.txn_id = ""
         self.origin = ServerName("")
         self.sent_at_ms = 0
@@ -98,14 +110,17 @@ class Unanswered:
 
     `body` is None where it was written down, and is to be read again. `rooms`: those that it tells of, with the
     position from which the server lacks something there even when it has arrived (None: nothing). What it tells of
-    counts as missed all the same, so that nothing is lost with it.
+    counts as missed all the same, so that nothing is lost with it. `direct`: what of the queue of messages it holds.
     """
 
-    __slots__ = ("body", "rooms", "txn_id")
+    __slots__ = ("body", "direct", "rooms", "txn_id")
 
-    def __init__(self, txn_id: str, body: bytes | None, rooms: Iterable[int] = ()) -> None:
+    def __init__(
+        self, txn_id: str, body: bytes | None, rooms: Iterable[int] = (), direct: Direct = NO_DIRECT
+    ) -> None:
         self.txn_id = txn_id
         self.body = body
+        self.direct = direct
         self.rooms: dict[int, int | None] = dict.fromkeys(rooms)
 
 
@@ -113,8 +128,9 @@ class Lane:
     """See the module. Positions of the log say how far the server is."""
 
     __slots__ = (
-        "_changed_rooms", "_changed_unanswered", "_pdu_bytes", "_row", "_row_lost", "busy", "edus", "failing", "missed",
-        "parcel", "pending", "position", "queued", "server", "tried_at_ms", "unanswered",
+        "_changed_rooms", "_changed_unanswered", "_pdu_bytes", "_row", "_row_lost", "busy", "direct_limit",
+        "direct_upto", "edus", "failing", "has_direct", "missed", "parcel", "pending", "position", "queued", "server",
+        "tried_at_ms", "unanswered",
     )  # fmt: skip
 
     def __init__(self, server: ServerName) -> None:
@@ -128,6 +144,10 @@ class Lane:
         self.unanswered: Unanswered | None = None
         self.busy = self.queued = False
         self.tried_at_ms = 0
+        # Messages to devices: whether some wait, up to where they were taken, how many go at a time.
+        self.has_direct = False
+        self.direct_upto = 0
+        self.direct_limit = MAX_EDUS
         self._changed_rooms: set[int] = set()
         self._changed_unanswered = False
         self._row: DestinationRow | None = None
@@ -136,7 +156,7 @@ class Lane:
 
     @property
     def has_work(self) -> bool:
-        return bool(self.unanswered or self.pending or self.missed or self.edus)
+        return bool(self.unanswered or self.pending or self.missed or self.edus or self.has_direct)
 
     @property
     def is_quiet(self) -> bool:
@@ -175,6 +195,15 @@ class Lane:
             self.edus[key] = edu
         elif edu.position is not None:
             self._miss(edu.room_key, edu.position)
+
+    def lack_device(self, position: int, replaced: int = 0) -> None:
+        """A change of a user's device (outgoing_devices.py) is to be told; the one at `replaced` is outdated by it.
+
+        It is kept as what was missed is: under minus its position, where no room is.
+        """
+        self._miss(-position, position)
+        if replaced and self.missed.pop(-replaced, None) is not None:
+            self._changed_rooms.add(-replaced)
 
     def _miss(self, room_key: int, since: int) -> None:
         known = self.missed.get(room_key)
@@ -229,6 +258,17 @@ class Lane:
         parcel.edus.extend(Edu(edu.kind, edu.content) for edu in edus[-MAX_EDUS:])
         return True
 
+    def direct_room(self) -> tuple[int, int]:
+        """How many messages to devices the transaction has place for, and how many bytes."""
+        assert self.parcel is not None, "a transaction is being packed"
+        return min(self.direct_limit, MAX_EDUS - len(self.parcel.edus)), MAX_BODY_BYTES - self._pdu_bytes
+
+    def add_direct(self, edus: Sequence[Edu], upto: int) -> None:
+        """Put the next messages of the queue into the transaction."""
+        assert self.parcel is not None, "a transaction is being packed"
+        self.parcel.edus.extend(edus)
+        self.parcel.direct = Direct(len(edus), upto)
+
     def leave_missed(self, room_key: int) -> None:
         """The room goes into a later transaction."""
         assert self.parcel is not None, "a transaction is being packed"
@@ -242,6 +282,7 @@ class Lane:
         """The transaction was acknowledged."""
         parcel, self.parcel = self.parcel, None
         assert parcel is not None, "a transaction is on its way"
+        self._direct_arrived(parcel.direct)
         self._changed_rooms.update(parcel.rooms)
         if parcel.entries:
             self.position = max(self.position, parcel.entries[-1].position)
@@ -251,6 +292,7 @@ class Lane:
         unanswered, self.unanswered = self.unanswered, None
         assert unanswered is not None, "a transaction was not answered"
         self._changed_unanswered = True
+        self._direct_arrived(unanswered.direct)
         self._changed_rooms.update(unanswered.rooms)
         for room_key, after in unanswered.rooms.items():
             if after is None:
@@ -258,10 +300,26 @@ class Lane:
             else:
                 self.missed[room_key] = after
 
-    def give_up(self) -> None:
-        """Nothing will come of the one that is unanswered. What it told of is missed."""
+    def _direct_arrived(self, direct: Direct) -> None:
+        self.direct_upto = max(self.direct_upto, direct.upto)
+        self.direct_limit = min(MAX_EDUS, self.direct_limit * 2)
+
+    def give_up(self) -> int:
+        """Nothing will come of the one that is unanswered. What it told of is missed.
+
+        Messages to devices that it held go one by one from now on, since one of them may be why; the position of a
+        single one that will never be taken is returned, else 0.
+        """
         self._changed_unanswered = self._changed_unanswered or self.unanswered is not None
+        direct = self.unanswered.direct if self.unanswered is not None else NO_DIRECT
         self.unanswered = None
+        if not direct.count:
+            return 0
+        self.direct_limit = 1
+        if direct.count > 1:
+            return 0
+        self.direct_upto = max(self.direct_upto, direct.upto)
+        return direct.upto
 
     def failed(self, now_ms: int, chance: float) -> None:
         """It was not: everything that waits is missed from now on, and what nobody keeps is dropped."""
@@ -295,9 +353,10 @@ class Lane:
         for edu in edus:
             if edu.position is not None:
                 self._miss(edu.room_key, edu.position)
+        self.has_direct = self.has_direct or bool(parcel.direct.count)
         if not parcel.txn_id or not (parcel.pdus or edus):
             return
-        self.unanswered = Unanswered(parcel.txn_id, parcel.body(edus), rooms)
+        self.unanswered = Unanswered(parcel.txn_id, parcel.body(edus), rooms, parcel.direct)
         self._changed_unanswered = True
 
     # -- what is written down

@@ -14,15 +14,20 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
+import orjson
 import structlog
 
+from tripoint.accounts.to_device import ToDevice
 from tripoint.core.errors import RemoteFailed
 from tripoint.core.ids import RoomId, ServerName, UserId, server_of
 from tripoint.matrix.federation.client import RemoteRefused
 from tripoint.matrix.federation.edus import presence_edu, receipt_edu, typing_edu
 from tripoint.matrix.federation.lanes import Edu, EduKey, Lane, Parcel
+from tripoint.matrix.federation.outgoing_devices import OutgoingDevices
 from tripoint.rooms.changes import (
+    DeviceListChanged,
     EventCommitted,
+    MessagesQueued,
     PresenceChanged,
     ReceiptMoved,
     RoomChange,
@@ -77,6 +82,8 @@ class Sender:
         send: Send,
         now_ms: Callable[[], int],
         report: Callable[[str, BaseException], None],
+        devices: OutgoingDevices,
+        messages: ToDevice,
         *,
         presence_of: RoomsOf | None = None,
         chance: Callable[[], float] = random.random,
@@ -87,6 +94,9 @@ class Sender:
         self._send = send
         self._now_ms = now_ms
         self._report = report
+        self._devices = devices
+        devices.offer = self._offer_device
+        self._messages = messages
         self._presence_of = presence_of
         self._chance = chance
         # spec: a transaction id is used once: this process's own prefix, and a number.
@@ -123,6 +133,10 @@ class Sender:
             self._offer(outgoing)
         async for receipt in self._outbox.receipts_after(saved.floor):
             self._offer_receipt(receipt)
+        async for position, servers in self._devices.changes_after(saved.floor):
+            self._offer_device(position, servers)
+        for server in await self._messages.waiting_servers():
+            self._lane(server).has_direct = True
         self._open = True
         for lane in list(self._lanes.values()):
             self._wake(lane)
@@ -136,6 +150,7 @@ class Sender:
             self._seen = max(self._seen, change.position)
             if outgoing is not None:
                 self._offer(outgoing)
+            self._devices.room_changed(change)
         elif isinstance(change, StateReset):
             self._outbox.forget(change.room_id)
         elif isinstance(change, ReceiptMoved):
@@ -151,6 +166,17 @@ class Sender:
 
     def user_changed(self, change: UserChange) -> None:
         """A watcher of all users (fanout.hub)."""
+        if isinstance(change, MessagesQueued):
+            for server in change.servers:
+                lane = self._lane(server)
+                lane.has_direct = True
+                self._dirty[lane] = None
+                self._wake(lane)
+            return
+        if isinstance(change, DeviceListChanged):
+            self._seen = max(self._seen, change.position)
+            self._devices.user_changed(change)
+            return
         if not isinstance(change, PresenceChanged) or self._presence_of is None:
             return
         if server_of(change.user_id) == self._server:
@@ -181,6 +207,13 @@ class Sender:
         key, edu = receipt_edu(receipt)
         for server in receipt.servers:
             self.tell(server, key, edu)
+
+    def _offer_device(self, position: int, servers: Sequence[ServerName], replaced: int = 0) -> None:
+        for server in servers:
+            lane = self._lane(server)
+            lane.lack_device(position, replaced)
+            self._dirty[lane] = None
+            self._wake(lane)
 
     def tell(self, server: ServerName, key: EduKey, edu: Edu) -> None:
         """Something that is not kept. What was said before under the same key and is still here is replaced."""
@@ -275,21 +308,55 @@ class Sender:
         except RemoteFailed as failed:
             self.results["failed"] += 1
             self._is_down(lane, failed.reason)
-            if isinstance(failed, RemoteRefused) and failed.status in HOPELESS:
-                lane.give_up()
+            if isinstance(failed, RemoteRefused) and failed.status in HOPELESS and (lost := lane.give_up()):
+                log.warning("federation.message_not_taken", server=lane.server, reason=failed.reason)
+                await self._messages.sent(lane.server, lost)
         else:
             self.results["sent"] += 1
+            direct = unanswered.direct if unanswered is not None else parcel.direct
             self._is_up(lane)
+            if direct.count:
+                await self._messages.sent(lane.server, direct.upto)
 
     async def _pack(self, lane: Lane) -> Parcel:
         parcel = lane.pack()
         while (missed := lane.next_missed()) is not None:
-            pdus, receipts = await self._outbox.missed(lane.server, *missed)
-            if not lane.add_missed(pdus, [receipt_edu(receipt)[1] for receipt in receipts]):
+            pdus, edus = await self._missed(lane.server, *missed)
+            if not lane.add_missed(pdus, edus):
                 lane.leave_missed(missed[0])
                 break
+        if lane.has_direct:
+            await self._pack_direct(lane)
         self._dirty[lane] = None
         return parcel
+
+    async def _missed(self, server: ServerName, key: int, since: int) -> tuple[Sequence[bytes], Sequence[Edu]]:
+        """What a server missed in a room, or of a device (Lane.lack_device)."""
+        if key < 0:
+            edu = await self._devices.edu(server, -key)
+            return (), [] if edu is None else [edu]
+        pdus, receipts = await self._outbox.missed(server, key, since)
+        return pdus, [receipt_edu(receipt)[1] for receipt in receipts]
+
+    async def _pack_direct(self, lane: Lane) -> None:
+        limit, limit_bytes = lane.direct_room()
+        if limit <= 0:
+            return
+        # What is queued from here on is seen by the next transaction.
+        lane.has_direct = False
+        rows = await self._messages.outgoing(lane.server, lane.direct_upto, limit)
+        lane.has_direct = lane.has_direct or len(rows) == limit
+        edus: list[Edu] = []
+        upto = 0
+        for row in rows:
+            limit_bytes -= len(row.content)
+            if limit_bytes < 0 and edus:
+                lane.has_direct = True
+                break
+            edus.append(Edu("m.direct_to_device", orjson.loads(row.content)))
+            upto = row.position
+        if edus:
+            lane.add_direct(edus, upto)
 
     def _is_up(self, lane: Lane) -> None:
         answered = lane.unanswered is not None or lane.parcel is None or lane.parcel.pdus or lane.parcel.edus
@@ -348,7 +415,8 @@ class Sender:
 
     async def write_down(self) -> None:
         """Store how far everybody is; with the next commit, together with whatever else is stored then."""
-        floor = self._seen
+        held = self._devices.first_held()
+        floor = self._seen if held is None else held - 1
         for lane in self._lanes.values():
             first = lane.first_position()
             if first is not None and first <= floor:
@@ -381,6 +449,7 @@ class Sender:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._devices.close()
         for lane in self._lanes.values():
             if lane.parcel is not None:
                 lane.hold()

@@ -6,6 +6,7 @@ log of changed devices, which is on disk, and the memberships of the user's own 
 moved costs two comparisons. spec: Matrix client-server-api e2e-extensions-to-sync, GET /keys/changes
 """
 
+import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from typing import Final
@@ -19,7 +20,7 @@ from tripoint.rooms.refusals import Refused
 
 # Changed users, comings and goings of one room, and local users that are remembered; what is older is read.
 MAX_CHANGED: Final = 20_000
-MAX_MOVES: Final = 1_000
+MAX_MOVES: Final = 200
 MAX_MARKED: Final = 100_000
 PAGE: Final = 1_000
 
@@ -58,13 +59,7 @@ class DeviceLists:
             if _is_move(change.event, change.replaced):
                 self._move(change.room_id, change.position, [_target(change.event)])
         elif isinstance(change, StateReset):
-            pairs = [(before, after) for before, after in change.changed if after is not None or before is not None]
-            targets = [
-                _target(after if after is not None else before)
-                for before, after in pairs
-                if _is_move(after if after is not None else before, before if after is not None else None)
-                or (after is None and _joins(before))
-            ]
+            targets = [_target(after or before) for before, after in change.changed if _is_reset(before, after)]
             if change.completes:
                 targets = [None]
             if targets:
@@ -131,6 +126,7 @@ class DeviceLists:
             position = page[-1].position
             if len(page) < PAGE:
                 break
+            await asyncio.sleep(0)
         return found
 
     async def _moved(self, user_id: UserId, position: int) -> tuple[set[UserId], set[UserId]]:
@@ -202,6 +198,11 @@ def _is_move(event: Event | None, before: Event | None) -> bool:
     if event.type == "m.room.encryption":
         return event.state_key == "" and before is None
     return event.type == "m.room.member" and _joins(event) != _joins(before)
+
+
+def _is_reset(before: Event | None, after: Event | None) -> bool:
+    """As _is_move, of what a resolution has done."""
+    return _is_move(after, before) if after is not None else _joins(before)
 
 
 def _target(event: Event | None) -> UserId | None:

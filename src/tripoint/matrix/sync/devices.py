@@ -3,12 +3,15 @@
 spec: Matrix client-server-api extensions-to-sync (send-to-device), e2e-extensions-to-sync
 """
 
+from collections import OrderedDict
 from collections.abc import Collection, Iterator
 
 import orjson
 from msgspec import Struct
 
+from tripoint.accounts.device_keys import CACHED_COUNTS, KeyCounts
 from tripoint.accounts.encryption import Encryption
+from tripoint.accounts.to_device import NOTHING
 from tripoint.core.ids import DeviceId, ServerName, UserId, server_of
 from tripoint.matrix.sync.device_lists import DeviceLists
 from tripoint.matrix.sync.tokens import SyncToken
@@ -32,6 +35,8 @@ class DeviceNews:
         self._reader = reader
         self._keys = encryption.keys
         self._messages = encryption.messages
+        # What was said of a device's own keys last time.
+        self._said: OrderedDict[tuple[UserId, str], tuple[KeyCounts, bytes]] = OrderedDict()
         self.lists = DeviceLists(server, reader, encryption.changes)
 
     def room_changed(self, change: RoomChange) -> None:
@@ -57,19 +62,24 @@ class DeviceNews:
 
     async def acknowledge(self, user_id: UserId, device_id: DeviceId, since: SyncToken) -> None:
         """The device has what was told up to a token. spec: "delete them from the store" """
-        await self._messages.acknowledge(user_id, device_id, since.messages)
+        if not self._messages.is_quiet(user_id, device_id):
+            await self._messages.acknowledge(user_id, device_id, since.messages)
 
     async def since(self, user_id: UserId, device_id: DeviceId, since: SyncToken | None, upto: SyncToken) -> News:
         """What is to be told between two tokens."""
         counts = await self._keys.counts(user_id, device_id)
-        parts = [b',"device_unused_fallback_key_types":', orjson.dumps(counts.unused_fallback)]
-        if counts.one_time:
-            parts += [b',"device_one_time_keys_count":', orjson.dumps(counts.one_time)]
+        known = self._said.get((user_id, device_id))
+        if known is None or known[0] is not counts:
+            known = self._said[user_id, device_id] = counts, _said(counts)
+            if len(self._said) > CACHED_COUNTS:
+                self._said.popitem(last=False)
+        parts = [known[1]]
         position = since.position if since is not None else 0
         is_news = counts.position > position
-        page = await self._messages.page(
-            user_id, device_id, since.messages if since is not None else 0, upto.position
-        )
+        page = NOTHING
+        if not self._messages.is_quiet(user_id, device_id):
+            after = since.messages if since is not None else 0
+            page = await self._messages.page(user_id, device_id, after, upto.position)
         if page.events:
             is_news = True
             parts += [b',"to_device":{"events":[', b",".join(page.events), b"]}"]
@@ -80,6 +90,13 @@ class DeviceNews:
                 is_news = True
                 parts += [b',"device_lists":', orjson.dumps({"changed": changed, "left": left})]
         return News(b"".join(parts), is_news, page.upto if page.more else None)
+
+
+def _said(counts: KeyCounts) -> bytes:
+    said = b',"device_unused_fallback_key_types":' + orjson.dumps(counts.unused_fallback)
+    if counts.one_time:
+        said += b',"device_one_time_keys_count":' + orjson.dumps(counts.one_time)
+    return said
 
 
 def _both(one: Collection[UserId], other: Collection[UserId]) -> Iterator[UserId]:

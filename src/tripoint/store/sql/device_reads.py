@@ -24,6 +24,7 @@ from tripoint.store.device_writes import (
 _OF_DEVICE = "WHERE user_id = ? AND device_id = ? "
 _ONE_TIME = "SELECT user_id, device_id, algorithm, key_id, position, key, claimed FROM one_time_keys "
 _CHANGE = "SELECT user_id, device_id, viewer, position, previous FROM device_changes "
+_BACKED_UP = "SELECT user_id, version, room_id, session_id, data FROM backed_up_keys "
 _WAITING = "SELECT count(*), coalesce(sum(length({})), 0), coalesce(min(position), 0), coalesce(max(position), 0) FROM "
 
 
@@ -74,7 +75,8 @@ class DeviceReads:
         return [PutKeySignature(*row) for row in self._all(query, user_id)]
 
     async def load_last_device_change(self, user_id: UserId) -> PutDeviceChange | None:
-        return self._change("WHERE user_id = ? AND viewer = '' ORDER BY position DESC LIMIT 1", user_id)
+        where = "WHERE user_id = ? AND viewer = '' AND device_id != '' ORDER BY position DESC LIMIT 1"
+        return self._change(where, user_id)
 
     async def load_device_changes(self, after: int, limit: int) -> Sequence[PutDeviceChange]:
         query = _CHANGE + "WHERE position > ? ORDER BY position LIMIT ?"
@@ -145,23 +147,30 @@ class DeviceReads:
         query = f"SELECT {columns} FROM key_backups WHERE user_id = ? ORDER BY version"
         return [_backup(row) for row in self._all(query, user_id)]
 
-    async def load_backed_up_keys(
-        self, user_id: UserId, version: int, room_id: str | None = None, session_id: str | None = None
-    ) -> Sequence[PutBackedUpKey]:
-        where, parameters = "user_id = ? AND version = ?", [user_id, version]
-        for column, value in (("room_id", room_id), ("session_id", session_id)):
-            if value is not None:
-                where += f" AND {column} = ?"
-                parameters.append(value)
-        query = (
-            "SELECT user_id, version, room_id, session_id, data FROM backed_up_keys"
-            f" WHERE {where} ORDER BY room_id, session_id"
-        )
-        return [PutBackedUpKey(*row) for row in self._all(query, *parameters)]
+    async def load_backed_up_key(
+        self, user_id: UserId, version: int, room_id: str, session_id: str
+    ) -> PutBackedUpKey | None:
+        where = "WHERE user_id = ? AND version = ? AND room_id = ? AND session_id = ?"
+        row = self._one(_BACKED_UP + where, user_id, version, room_id, session_id)
+        return None if row is None else PutBackedUpKey(*row)
 
-    async def count_backed_up_keys(self, user_id: UserId, version: int) -> int:
-        where = "WHERE user_id = ? AND version = ?"
-        row = self._one("SELECT count(*) FROM backed_up_keys " + where, user_id, version)
+    async def load_backed_up_keys(
+        self, user_id: UserId, version: int, *, room_id: str | None, after: tuple[str, str], limit: int
+    ) -> Sequence[PutBackedUpKey]:
+        where = "WHERE user_id = ? AND version = ? AND (room_id, session_id) > (?, ?)"
+        parameters: list[object] = [user_id, version, *after]
+        if room_id is not None:
+            where += " AND room_id = ?"
+            parameters.append(room_id)
+        order = " ORDER BY room_id, session_id LIMIT ?"
+        return [PutBackedUpKey(*row) for row in self._all(_BACKED_UP + where + order, *parameters, limit)]
+
+    async def count_backed_up_keys(self, user_id: UserId, version: int, room_id: str | None = None) -> int:
+        where, parameters = "WHERE user_id = ? AND version = ?", [user_id, version]
+        if room_id is not None:
+            where += " AND room_id = ?"
+            parameters.append(room_id)
+        row = self._one("SELECT count(*) FROM backed_up_keys " + where, *parameters)
         assert row is not None, "a count is always there"
         return int(row[0])
 

@@ -16,6 +16,7 @@ from tripoint.xmpp.c2s import (
     registration,
     roster,
     server,
+    service_commands,
     upload,
     vcard,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "registration",
     "roster",
     "server",
+    "service_commands",
     "upload",
     "vcard",
 ]

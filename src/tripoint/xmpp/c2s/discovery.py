@@ -51,7 +51,7 @@ async def server_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """What this server is and can."""
     query = stanza.first()
     node = None if query is None else query.get("node")
-    if node and (about := adhoc.node_info(At.SERVER, node)) is not None:
+    if node and (about := adhoc.node_info(session, At.SERVER, node)) is not None:
         return about
     refuse_nodes(stanza)
     media = session.doors.media
@@ -81,7 +81,7 @@ async def server_items(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """The services of this server: its rooms, and the users of other Matrix servers; or its commands."""
     query = stanza.first()
     if query is not None and query.get("node") == ADHOC_NS:
-        return adhoc.list_of(At.SERVER, jid)
+        return adhoc.list_of(session, At.SERVER, jid)
     refuse_nodes(stanza)
     domains = session.doors.domains
     services = ((domains.rooms, "Rooms"), (domains.gateway, "Users of other Matrix servers"))

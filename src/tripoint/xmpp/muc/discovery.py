@@ -121,7 +121,7 @@ async def room_info(session: XmppSession, stanza: Element, jid: Jid) -> str | No
     node = None if query is None else query.get("node")
     if node == _NICK_NODE:
         return await _reserved_nick(session, room)
-    if node and (about := adhoc.node_info(At.ROOM, node)) is not None:
+    if node and (about := adhoc.node_info(session, At.ROOM, node)) is not None:
         return about
     refuse_nodes(stanza)
     name = room.name or jid.local
@@ -218,7 +218,7 @@ async def room_items(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """The occupants, for those who are inside, for others an empty list; or the room's commands."""
     query = stanza.first()
     if query is not None and query.get("node") == ADHOC_NS:
-        return adhoc.list_of(At.ROOM, jid)
+        return adhoc.list_of(session, At.ROOM, jid)
     refuse_nodes(stanza)
     room = await session.muc.room_for(session, jid)
     if is_space(room):
