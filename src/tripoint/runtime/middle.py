@@ -79,6 +79,7 @@ from tripoint.rooms.state_groups import StateGroups
 from tripoint.rooms.sweeping import Sweeping
 from tripoint.rooms.transaction import Signer
 from tripoint.rooms.turns import Turns
+from tripoint.rooms.unread import Unreads
 from tripoint.rooms.upgrading import Upgrading
 from tripoint.rooms.warden import Warden
 from tripoint.rooms.writer import Writer
@@ -330,6 +331,9 @@ async def build_middle(
     indexing = Indexing(store, stream, index_of_words if index_of_words is not None else SqliteSearch(None))
     await indexing.start()
     hub.watch_all_rooms(indexing.room_changed)
+    unreads = Unreads(loaded, store, blocks, accounts.push_rules.of)
+    hub.watch_all_rooms(unreads.room_changed)
+    hub.watch_users(unreads.user_changed)
     reader = Reader(
         loaded,
         store,
@@ -344,6 +348,7 @@ async def build_middle(
         Abroad(door, elsewhere, monotonic),
         blocks,
         indexing,
+        unreads,
     )
     accounts.leave_rooms = _leaver(service, index.load, index.unload)
     accounts.rename = _renamer(service)
