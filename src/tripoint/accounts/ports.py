@@ -5,6 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from tripoint.accounts.pushers import Pushers
 from tripoint.accounts.sasl import ScramVerifier
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import DeviceId, RoomId, ServerName, UserId
@@ -149,6 +150,8 @@ class AccountService(Protocol):
     def reports(self) -> Reports: ...
     @property
     def vhosts(self) -> VhostList: ...
+    @property
+    def pushers(self) -> Pushers: ...
     @property
     def push_rules(self) -> PushRuleBook: ...
 

@@ -16,6 +16,7 @@ from tripoint.accounts.devices import Devices
 from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.ports import Account, Device, LogIn, RosterItem, TokenOwner
 from tripoint.accounts.push_rules import AccountPushRules
+from tripoint.accounts.pushers import Pushers
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.accounts.reports import ReportDesk
 from tripoint.accounts.sasl import ScramVerifier
@@ -127,6 +128,7 @@ class Accounts:
         self.bans = bans
         self.vhosts = vhosts
         self.push_rules = AccountPushRules(data)
+        self.pushers = Pushers(store, stream)
         self.reports = ReportDesk(store, stream)
         self._clock_ms = clock_ms
         self._accounts: dict[UserId, Account] = {}

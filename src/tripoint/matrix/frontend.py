@@ -20,6 +20,7 @@ from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.client.media import MediaEndpoints
 from tripoint.matrix.client.notifications import NotificationEndpoints
 from tripoint.matrix.client.push_rules import PushRuleEndpoints
+from tripoint.matrix.client.pushers import PusherEndpoints
 from tripoint.matrix.client.relations import RelationEndpoints
 from tripoint.matrix.client.reports import ReportEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
@@ -67,6 +68,7 @@ ENDPOINT_CLASSES = (
     AccountDataEndpoints,
     PushRuleEndpoints,
     NotificationEndpoints,
+    PusherEndpoints,
     TagEndpoints,
     DeviceEndpoints,
     EphemeralEndpoints,
@@ -150,6 +152,7 @@ class MatrixFrontEnd:
             AccountDataEndpoints(accounts, reader),
             PushRuleEndpoints(accounts),
             NotificationEndpoints(reader, renderer),
+            PusherEndpoints(accounts, reader, now_ms),
             TagEndpoints(accounts),
             DeviceEndpoints(accounts, log_in),
             EphemeralEndpoints(rooms, reader, self.presence),

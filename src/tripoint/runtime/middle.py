@@ -65,6 +65,7 @@ from tripoint.rooms.outside import Outside
 from tripoint.rooms.policy import Policy
 from tripoint.rooms.presence import PresenceBoard
 from tripoint.rooms.profiles import Profiles
+from tripoint.rooms.pushing import Pushing
 from tripoint.rooms.reader import Reader
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.remote import RemoteDoor
@@ -132,6 +133,7 @@ class Middle:
     indexing: Indexing
     sweeping: Sweeping
     encryption: Encryption
+    pushing: Pushing
 
     def reload(self, config: Config) -> None:
         """Take up changed limits and registration."""
@@ -362,6 +364,7 @@ async def build_middle(
     warden = Warden(server, loaded, membership.ban)
     hub.watch_all_rooms(warden.room_changed)
     await accounts.start(end_guests=end_guests)
+    await accounts.pushers.start()
     await sweeping.start()
     return Middle(
         store,
@@ -397,6 +400,7 @@ async def build_middle(
         indexing,
         sweeping,
         encryption,
+        Pushing(loaded, store, stream, index, unreads, blocks),
     )
 
 
