@@ -4,7 +4,7 @@
 #   make test    every test; real clients that are found on this machine take part (PYTEST="tests/irc -k JOIN")
 #   make check   style, types, the rules of the tree, the index of specifications, generated files
 #   make docs    write the generated pages again
-#   make peers   install the JavaScript client for tests/interop (needs node and npm) and matrix-synapse for tests/agreement
+#   make peers   install the JavaScript clients for tests/interop (needs node and npm) and matrix-synapse for tests/agreement
 #   make soak    the long versions of the randomised and fault tests
 #   make fuzz    each fuzz harness for FUZZ_S seconds
 #   make lock    pin requirements/*.in again (UPGRADE=1 for newer versions)

@@ -266,3 +266,15 @@ def test_near_misses_give_only_sasl_failed(text):
         exchange.receive(text.encode())
     except SaslFailed:
         pass
+
+
+def test_the_offer_is_in_what_the_proof_covers() -> None:
+    """spec: XEP-0474 6.1, 6.3 (example 1)"""
+    offer = b"SCRAM-SHA-1\x1eSCRAM-SHA-1-PLUS\x1ftls-exporter\x1etls-server-end-point"
+    exchange = start_exchange("SCRAM-SHA-1", ("SCRAM-SHA-1",), server_nonce="N" * 18, advertised=offer)
+    exchange.receive(b"n,,n=user,r=12C4CD5C")
+    challenge = exchange.credentials(ScramVerifier.make("pencil", b"0123456789abcdef", 4096, "sha1"))
+    assert challenge.data.endswith(b",i=4096,h=G6k/rBLDqgOhRRaCuuatSDFkJ08=")
+    plain = start_exchange("SCRAM-SHA-1", ("SCRAM-SHA-1",), server_nonce="N" * 18)
+    plain.receive(b"n,,n=user,r=12C4CD5C")
+    assert plain.credentials(ScramVerifier.make("pencil", b"0123456789abcdef", 4096, "sha1")).data.endswith(b",i=4096")

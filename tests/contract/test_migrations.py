@@ -57,3 +57,29 @@ def test_a_commit_is_durable_by_configuration(tmp_path: Path) -> None:
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
     connection.close()
+
+
+def test_what_old_events_are_about_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    first = sqlite3.connect(path)
+    first.executescript((Path(__file__).parent / "schema_0001.sql").read_text("utf-8"))
+    for key, json in enumerate(
+        (
+            b'{"type":"m.room.message","sender":"@a:b","content":{"m.relates_to":{"rel_type":"m.thread","event_id":"$r"}}}',
+            b'{"type":"m.room.message","sender":"@a:b","content":{"m.relates_to":{"rel_type":7,"event_id":"$r"}}}',
+            b'{"type":"m.room.message","sender":"@a:b","content":{"body":"\\"rel_type\\""}}',
+        ),
+        1,
+    ):
+        first.execute(
+            "INSERT INTO events (event_key, position, room_key, event_id, state_group, ts_ms, flags, json)"
+            " VALUES (?, ?, 1, ?, 0, 0, 0, ?)",
+            (key, key, f"${key}", json),
+        )
+    first.commit()
+    first.close()
+    migrations.upgrade(path)
+    connection = open_connection(path, read_only=True)
+    found = connection.execute("SELECT event_key, position, target, rel_type, type, sender FROM relations").fetchall()
+    connection.close()
+    assert found == [(1, 1, "$r", "m.thread", "m.room.message", "@a:b")]

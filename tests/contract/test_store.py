@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import orjson
 import pytest
 
 from tests.support.middle import run
@@ -899,5 +900,53 @@ def test_reports_wait_until_somebody_has_dealt_with_them(on_store: OnStore) -> N
         assert await store.load_reports(1) == [one]
         await write(store, DropReport(one.number))
         assert await store.load_reports(10) == [two]
+
+    on_store(test)
+
+
+def relating(key: int, target: str, rel_type: str, sender: UserId = ALICE, **changes: object) -> AddEvent:
+    """A message about another."""
+    content = {"m.relates_to": {"rel_type": rel_type, "event_id": target}}
+    json = orjson.dumps({"type": "m.room.message", "sender": sender, "content": content})
+    return event(key, json=json, **changes)
+
+
+def test_events_that_are_about_others(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        root = EventId("$1")
+        await write(store, room(1), room(2), event(1))
+        await write(store, relating(2, "$1", "m.thread"), relating(3, "$1", "m.thread", BOB))
+        await write(store, relating(4, "$1", "m.replace"), relating(5, "$2", "m.annotation", BOB), event(6))
+        outlier = relating(7, "$1", "m.thread", position=None)
+        state = relating(8, "$1", "m.thread", type="m.room.topic", state_key="")
+        elsewhere = relating(9, "$1", "m.thread", room_key=2)
+        await write(store, outlier, state, elsewhere)
+
+        async def keys(*targets: str, upto: int = 100, limit: int = 10, **more: object) -> list[int]:
+            found = await store.load_relations(
+                1, [EventId(one) for one in targets], after=0, upto=upto, limit=limit, **{"backward": True, **more}
+            )  # type: ignore[misc]  # the rest has the names of the parameters
+            return [row.event_key for row in found]
+
+        assert await keys("$1") == [4, 3, 2]
+        assert await keys("$1", backward=False, limit=2) == [2, 3]
+        assert await keys("$1", "$2") == [5, 4, 3, 2]
+        assert await keys("$1", rel_type="m.thread", upto=2) == [2]
+        assert await keys("$6") == []
+        (row,) = await store.load_relations(1, [EventId("$2")], after=0, upto=9, limit=1, backward=True)
+        assert (row.target, row.rel_type, row.type, row.sender) == ("$2", "m.annotation", "m.room.message", BOB)
+        counts = {(c.rel_type, c.count, c.latest_key) for c in await store.load_relation_counts(1, [root], [])}
+        assert counts == {("m.thread", 2, 3), ("m.replace", 1, 4)}
+        counts = {(c.rel_type, c.count, c.latest_key) for c in await store.load_relation_counts(1, [root], [BOB])}
+        assert counts == {("m.thread", 1, 2), ("m.replace", 1, 4)}
+        assert await store.load_related_by(1, [root, EventId("$2")], "m.thread", BOB) == {root}
+        assert [r.event_key for r in await store.load_room_relations(1, "m.thread", upto=100, limit=5)] == [3, 2]
+        # An outlier counts from when it has its place on, what is redacted no more, and a room takes its own along.
+        await write(store, PlaceEvent(7, 7, 0, 0), ReplaceEventJson(3, 8, b"{}", EventId("$r")))
+        assert await keys("$1", rel_type="m.thread") == [7, 2]
+        await write(store, DropRoom(1))
+        assert await keys("$1") == []
+        (left,) = await store.load_room_relations(2, "m.thread", upto=100, limit=5)
+        assert left.event_key == 9
 
     on_store(test)

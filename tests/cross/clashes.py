@@ -354,7 +354,8 @@ class Scene:
         action = ACTIONS[name] if who is None else replace(ACTIONS[name], who=who)
         self._sent += 1
         key = f"{self.name}x{self._sent}"
-        text = self._filled(action.ways[protocol]).replace("TXN", key)
+        # The key first: the id of an event can hold these three letters by chance.
+        text = self._filled(action.ways[protocol].replace("TXN", key))
         for word, other in instead.items():
             text = text.replace(word, other)
         if protocol == "irc":

@@ -349,7 +349,9 @@ def test_12_4_a_file_from_xmpp(at_tea: AtTea) -> None:
         assert content["url"].startswith("mxc://example.org/")
         line, stanza = await tea.irc.next(), await tea.xmpp.next()
         assert f":très cool.png (image/png, {len(data)} B) {url_in(line)}" in line
-        assert " id='f1'" in stanza and f"<body>{url_in(line)}</body>" in stanza
+        # Its writer is shown what he wrote; the others the address that goes with the message.
+        assert " id='f1'" in stanza and f"<body>{get}</body>" in stanza
+        assert f"target='{get}'" in stanza and url_in(line) != get and url_in(line) not in stanza
         # The uploader's own address goes with the message.
         event_id = re.search(r"stanza-id xmlns='urn:xmpp:sid:0' by='[^']*' id='([^']*)'", stanza)
         assert event_id is not None

@@ -3,7 +3,7 @@
 A script is lines of `who protocol sign text`; with `# servers: remote.org` above them there is another server too,
 whose people are called `who@remote.org`:
   =   logs in: `account [caps]` or `guest [caps]`; for XMPP `account [silent]`
-  >   sends: a line, a stanza, or for Matrix `say #alias words` or `METHOD path [body]`
+  >   sends: a line, a stanza, or for Matrix `say #alias words` or `METHOD path [body]`; «x*9» is nine times an x
   <   is the next thing that must come; `*` stands for anything, «name» for an id that is the same wherever
       the name stands. JSON of Matrix needs to hold at least what is written
   ~   comes, perhaps after other things
@@ -110,6 +110,7 @@ async def _step(
         return
     person = people[key]
     if sign == ">":
+        rest = re.sub(r"«(\w)\*(\d+)»", lambda found: found[1] * int(found[2]), rest)
         for name, value in names.items():
             rest = rest.replace(f"«{name}»", value)
         await person.send(rest)

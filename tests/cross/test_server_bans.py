@@ -4,9 +4,15 @@ The machine has more than one address of its own: who is banned comes from 127.0
 """
 
 import asyncio
+import base64
+import contextlib
 from pathlib import Path
+from typing import Any
 
-from tests.cross.world import PATIENCE_S, SERVER, IrcPerson, World, world
+import pytest
+
+from tests.cross.world import PASSWORD, PATIENCE_S, SERVER, IrcPerson, World, world
+from tripoint.accounts.ports import Account, LogIn
 from tripoint.core.server_bans import BanKind, ServerBan
 
 ELSEWHERE = "127.0.0.2"
@@ -64,5 +70,63 @@ def test_an_address_is_kept_out_of_everything(tmp_path: Path) -> None:
             await bans.drop(BanKind.DLINE, "127.0.0.2/31")
             assert b" 376 " in await _ask(at, "irc", ELSEWHERE, "NICK gus\r\nUSER g 0 * :g\r\nQUIT\r\n", whole=True)
             assert (await _ask(at, "http", ELSEWHERE, _HTTP, whole=True)).startswith(b"HTTP/1.1 200 ")
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_administrators_ban_on_xmpp_too(tmp_path: Path) -> None:
+    """The address is the session's own: nobody bans himself. spec: docs/mapping.md 9.4, 18.1"""
+
+    def dline(words: str) -> str:
+        node = "https://tripoint.dev/ns#service/operserv/dline"
+        return (
+            f"<iq type='set' id='c' to='{SERVER}'><command xmlns='http://jabber.org/protocol/commands' node='{node}'>"
+            "<x xmlns='jabber:x:data' type='submit'>"
+            f"<field var='words'><value>{words}</value></field></x></command></iq>"
+        )
+
+    async def run() -> None:
+        async with world(tmp_path / "data", sockets=False) as at:
+            await at.app.middle.accounts.add_account("boss", PASSWORD, admin=True)
+            boss = await at.person("boss", "xmpp", "account", [])
+            for words, said in (
+                ("ADD 127.0.0.0/8 all", "That would ban yourself"),
+                ("ADD 7d 192.0.2.0/24 spam", "D-line on 192.0.2.0/24, until "),
+                ("LIST", "192.0.2.0/24: until "),
+                ("DEL 192.0.2.0/24", "The D-line on 192.0.2.0/24 is off"),
+            ):
+                await boss.send(dline(words))
+                answer = await boss.next()
+                assert said in answer, answer
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_who_is_banned_while_he_logs_in_does_not_stay(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with world(tmp_path / "data", sockets=False) as at:
+            accounts = at.app.middle.accounts
+            await accounts.register("eve", PASSWORD, address="x")
+            log_in = accounts.log_in
+
+            async def banned_meanwhile(account: Account, **how: Any) -> LogIn:
+                await accounts.bans.put(ServerBan(BanKind.KLINE, "eve@*", "spam", "@op:example.org", 0))
+                return await log_in(account, **how)
+
+            accounts.log_in = banned_meanwhile  # type: ignore[method-assign, assignment]
+            secret = base64.b64encode(f"\0eve\0{PASSWORD}".encode()).decode()
+            irc = await at.connect("irc")
+            irc.send(b"CAP REQ sasl\r\nNICK eve\r\nUSER e 0 * :e\r\nAUTHENTICATE PLAIN\r\n")
+            irc.send(f"AUTHENTICATE {secret}\r\nCAP END\r\n".encode())
+            with contextlib.suppress(EOFError):
+                while True:
+                    await irc.more()
+            assert irc.buffer.endswith(b"ERROR :Closing link: You are banned from this server: spam\r\n")
+            assert not list(at.app.irc.network.sessions)
+
+            await accounts.bans.drop(BanKind.KLINE, "eve@*")
+            with pytest.raises((EOFError, AssertionError)):
+                await at.person("eve", "xmpp", "account", [])
+            assert at.app.xmpp.users.live(accounts.user_id("eve")) is None
 
     asyncio.run(asyncio.wait_for(run(), 60))

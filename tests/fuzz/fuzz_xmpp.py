@@ -10,15 +10,16 @@ import atheris
 
 with atheris.instrument_imports():
     from tripoint.accounts.sasl import CheckPassword, NeedCredentials, fake_verifier
-    from tripoint.xmpp import jid, messages, styling, wire
+    from tripoint.xmpp import framing, idle, jid, messages, styling, wire
     from tripoint.xmpp.connection import (
         Authenticated,
         Bind,
         ClientConnection,
-        Policy,
         Registration,
+        Resume,
         StartTls,
     )
+    from tripoint.xmpp.features import Policy
     from tripoint.xmpp.refusals import Problem
 
 HEADER = (
@@ -28,9 +29,13 @@ HEADER = (
 POLICY = Policy("x.example", starttls=True, require_tls=False, registration=True)
 
 
-def negotiate(chunks: list[bytes]) -> list[wire.Element]:
-    """Drive a connection that lets everybody in."""
-    connection = ClientConnection(POLICY, lambda: "n" * 18)
+OPEN = b"<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='x.example' version='1.0'/>"
+
+
+def negotiate(chunks: list[bytes], *, web: bool = False) -> list[wire.Element]:
+    """Drive a connection that lets everybody in; over TLS, so that everything is offered, where it is of the web."""
+    lies = framing.MessageFraming() if web else None
+    connection = ClientConnection(POLICY, lambda: "n" * 18, secure=web, framing=lies)
     stanzas: list[wire.Element] = []
     waiting = []
     for chunk in chunks:
@@ -49,6 +54,11 @@ def negotiate(chunks: list[bytes]) -> list[wire.Element]:
                 waiting += connection.registration_answered(b"<iq/>")
             elif isinstance(action, Bind):
                 waiting += connection.bound(jid.Jid("a", "x.example", "r"))
+            elif isinstance(action, Resume):
+                if action.h % 2:
+                    waiting += connection.resumed(jid.Jid("a", "x.example", "r"), action.previd, 1)
+                else:
+                    waiting += connection.resume_refused("item-not-found", action.h)
             elif isinstance(action, wire.Element):
                 stanzas.append(action)
     return stanzas
@@ -84,8 +94,16 @@ def test_one_input(data: bytes) -> None:
         if isinstance(event, wire.Element):
             again = wire.StreamParser().receive(HEADER + wire.render(event))
             assert again[1:] == [event]
+            if event.name in ("message", "presence", "iq") or event.namespace != wire.CLIENT_NS:
+                # As a message of its own it is the same.
+                lies = framing.MessageFraming()
+                lies.widen(wire.MAX_STANZA_BYTES)
+                alone = lies.receive(framing.standalone(wire.render(event)))
+                assert alone == [event] or event.name in ("open", "close")
+            idle.waits(wire.render(event))
             take(event)
     negotiate([HEADER, body[:cut], HEADER, body[cut:]])
+    negotiate([OPEN, *body.split(b"\n")], web=True)
     text = body.decode("utf-8", "replace")
     styling.render_styling(styling.parse_styling(text))
     try:

@@ -1,7 +1,7 @@
 """Who spends the evening of test_evening.py together, and how a story with all of them is told.
 
-Three people at terminals, two with Matrix libraries, one with an XMPP library that reads the archive. Who has a client
-that is not on this machine stays away.
+Three people at terminals, two with Matrix libraries, one with an XMPP library that reads the archive, one in a browser.
+Who has a client that is not on this machine stays away.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tests.interop.converse_peer import ConversePeer
 from tests.interop.js_peer import JsPeer
 from tests.interop.nio_peer import NioPeer
 from tests.interop.peer import PATIENCE_S, Peer, becomes, is_here
@@ -37,6 +38,7 @@ class Evening:
     wendy: WeechatPeer | None
     iris: IrssiPeer | None
     petra: ProfanityPeer | None
+    cora: ConversePeer | None
 
     @property
     def screens(self) -> list[ScreenPeer]:
@@ -50,6 +52,7 @@ class Evening:
     def everybody(self) -> list[Peer]:
         peers: list[Peer] = [self.nina, self.sam]
         peers += [self.jess] if self.jess else []
+        peers += [self.cora] if self.cora else []
         return peers + list(self.screens)
 
     def user_id(self, peer: Peer) -> str:
@@ -110,6 +113,7 @@ def an_evening(folder: Path) -> Iterator[Evening]:
             WeechatPeer("wendy", folder / "wendy") if is_here(WeechatPeer.check) else None,
             IrssiPeer("iris", folder / "iris") if is_here(IrssiPeer.check) else None,
             ProfanityPeer("petra", folder / "petra") if is_here(ProfanityPeer.check) else None,
+            ConversePeer("cora", folder / "cora") if is_here(ConversePeer.check) else None,
         )
         stack.callback(lambda: runner.run(_stop(evening)))
         runner.run(_start(evening))

@@ -1,9 +1,11 @@
-"""An evening in one room, as six people with clients that nobody here wrote spend it.
+"""An evening in one room, as seven people with clients that nobody here wrote spend it.
 
-wendy has weechat, iris irssi, petra profanity, jess matrix-js-sdk, nina matrix-nio, sam slixmpp. They come in, talk,
-call each other, correct themselves, react, send a picture, go away and come back, and read what was. After each step
-everybody's own screen or state is looked at: what has happened is there, once, and nothing else. One server and one
-room for the whole file: its tests are one story and run in their order. spec: docs/mapping.md 2.10, 5, 11, 12, 14
+wendy has weechat, iris irssi, petra profanity, cora converse.js, jess matrix-js-sdk, nina matrix-nio, sam slixmpp. They
+come in, talk, call each other, correct themselves, react, send a picture, go away and come back, and read what was.
+After each step everybody's own screen or state is looked at: what has happened is there, once, and nothing else.
+
+One server and one room for the whole file: its tests are one story and run in their order.
+spec: docs/mapping.md 2.10, 5, 11, 12, 14
 """
 
 from collections import Counter
@@ -12,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from tests.interop.converse_peer import ConversePeer
 from tests.interop.evening import ANY, Evening, an_evening
 from tests.interop.js_peer import JsPeer
 from tests.interop.nio_peer import NioPeer
@@ -23,7 +26,13 @@ pytestmark = pytest.mark.interop
 
 SCREENS = ("wendy", "iris", "petra")
 IRC_1 = {"wendy": 1, "iris": 1}
-CLIENTS = {"js": JsPeer, "weechat": WeechatPeer, "irssi": IrssiPeer, "profanity": ProfanityPeer}
+CLIENTS = {
+    "js": JsPeer,
+    "converse": ConversePeer,
+    "weechat": WeechatPeer,
+    "irssi": IrssiPeer,
+    "profanity": ProfanityPeer,
+}
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -106,6 +115,8 @@ def _is_highlighted_for(evening: Evening, called: Peer, text: str, of: str) -> N
             assert (looks != usual) is (screen is called), f"{screen.account} {text}: {looks}, usually {usual}"
     if evening.jess is not None:
         assert evening.jess.shown(text)["highlights"] is (evening.jess is called), evening.jess.shown(text)
+    if evening.cora is not None and of != "cora":
+        assert evening.cora.shown(text)["highlighted"] is (evening.cora is called), evening.cora.shown(text)
     (content,) = (one["content"] for one in evening.nina.events if f"{text}," in one["content"].get("body", ""))
     assert content["m.mentions"]["user_ids"] == [evening.user_id(called)], content
     # sam's library has no highlights: what he is shown has his nick in it.
@@ -115,7 +126,8 @@ def _is_highlighted_for(evening: Evening, called: Peer, text: str, of: str) -> N
 
 
 def test_a_correction_is_seen_where_it_is_made(evening: Evening) -> None:
-    """In place on Matrix and in profanity; on IRC, which has no corrections, as a line that says what has changed."""
+    """In place on Matrix, in profanity and in converse.js; on IRC, which has no corrections, as a line that says what
+    has changed."""
 
     async def story() -> None:
         await _correct(evening, evening.nina, "nina", 20)
@@ -128,6 +140,13 @@ def test_a_correction_is_seen_where_it_is_made(evening: Evening) -> None:
             async with evening.only(petra=1, **IRC_1):
                 await evening.petra.correct("says-petra-20 and a slice of cake")
                 await _all_have_corrected(evening, "petra", "caek", "cake", "says-petra-20")
+        if evening.cora is not None:
+            async with evening.only(**dict.fromkeys(SCREENS, 1)):
+                await evening.cora.say("says-cora-20 and some mlik")
+                await all_see(evening.everybody, ["says-cora-20"])
+            async with evening.only(petra=1, **IRC_1):
+                await evening.cora.correct("says-cora-20 and some milk")
+                await _all_have_corrected(evening, "cora", "mlik", "milk", "says-cora-20")
 
     evening.runner.run(story())
 
@@ -160,6 +179,10 @@ async def _all_have_corrected(evening: Evening, name: str, wrong: str, right: st
         jess = evening.jess
         await becomes(jess, lambda one: one.shown(text)["edited"], f"corrected: {jess.shown(text)}")
         assert right in jess.shown(text)["body"] and wrong not in jess.shown(text)["body"]
+    if evening.cora is not None:
+        cora = evening.cora
+        await becomes(cora, lambda one: one.shown(text)["edited"], f"corrected: {cora.shown(text)}")
+        assert right in cora.shown(text)["text"] and wrong not in cora.shown(text)["text"]
     original, by = evening.msgid(text), f"@{name}:{evening.server.name}"
     await becomes(evening.nina, lambda one: _edits(one, original), f"shown the edit of {text}")
     (edit,) = _edits(evening.nina, original)
@@ -188,6 +211,12 @@ def test_a_reaction_is_seen_where_there_are_reactions(evening: Evening) -> None:
                 await jess.send("m.reaction", _reaction(msgid, "🫖"))
                 await becomes(evening.nina, lambda one: _has_reaction(one, evening.user_id(jess), "🫖"), "shown it")
             await becomes(evening.sam, lambda one: any("🍰" in stanza for stanza in one.stanzas), "shown it")
+            if evening.cora is not None:
+                cora = evening.cora
+                await becomes(cora, lambda one: "🍰" in str(one.shown(about)["reactions"]), "shown it")
+                await cora.react(about, "👍")
+                by = evening.user_id(cora)
+                await becomes(evening.nina, lambda one: _has_reaction(one, by, "👍"), "shown hers")
 
     evening.runner.run(story())
     (stanza,) = (one for one in evening.sam.stanzas if "🍰" in one)
@@ -218,6 +247,8 @@ def test_a_picture_is_an_address_where_there_are_no_pictures(evening: Evening) -
         shown = {address for screen in evening.screens for address in addresses(screen.lines())}
         for address in shown | set(addresses(evening.sam.stanzas)):
             assert await fetched(address) == (200, data)
+        if evening.cora is not None:
+            await becomes(evening.cora, lambda one: one.pictures(), "shown the picture")
         if evening.jess is not None:
             jess = evening.jess
             await becomes(jess, lambda one: any(event["id"] == event_id for event in one.timeline), "shown it")

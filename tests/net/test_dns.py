@@ -21,6 +21,11 @@ ZONE = {
     ("both.example.", "AAAA"): ["2a00::1", "2a00::2", "2a00::3"],
     ("both.example.", "A"): ["1.0.0.1"],
     ("four.example.", "A"): ["1.0.0.2", "1.0.0.3"],
+    ("1.2.0.192.in-addr.arpa.", "PTR"): ["Gate.Example."],
+    (f"{'.'.join('1' + '0' * 23)}.8.b.d.0.1.0.0.2.ip6.arpa.", "PTR"): ["six.example."],
+    ("1.2.0.192.bad.example.", "A"): ["127.0.0.2"],
+    ("2.2.0.192.bad.example.", "A"): ["192.0.2.200"],
+    (f"{'.'.join('1' + '0' * 23)}.8.b.d.0.1.0.0.2.bad.example.", "A"): ["127.0.0.4"],
     ("_matrix-fed._tcp.both.example.", "SRV"): ["10 5 8443 Target.Example.", "20 0 1 ."],
 }
 ALIASES = {"alias.example.": "four.example.", "loop.example.": "loop.example."}
@@ -159,5 +164,21 @@ def test_an_unusable_resolv_conf_is_a_failure_like_others(monkeypatch: pytest.Mo
     async def work() -> None:
         with pytest.raises(RemoteFailed):
             await Dns().addresses("both.example")
+
+    run(work)
+
+
+def test_names_of_addresses_and_lists_of_bad_ones() -> None:
+    async def work() -> None:
+        async with serving() as (_, client):
+            assert await client.names_of("192.0.2.1") == ["Gate.Example"]
+            assert await client.names_of("2001:db8::1") == ["six.example"]
+            assert await client.names_of("192.0.2.9") == []
+            assert await client.listed("192.0.2.1", "bad.example")
+            assert await client.listed("2001:db8::1", "bad.example")
+            # Who answers everything with his own address keeps no list.
+            assert not await client.listed("192.0.2.2", "bad.example")
+            assert not await client.listed("192.0.2.3", "bad.example")
+            assert not await client.listed("192.0.2.1", "a" * 64 + ".example")
 
     run(work)

@@ -121,6 +121,14 @@ def test_ordinary_text_is_not() -> None:
     assert list(word_rule.check_text(Path("docs/a.md"), text)) == []
 
 
+def test_a_link_into_a_package_has_the_hash_of_that() -> None:
+    link, inside = '"node_modules/log": {"resolved": "node_modules/a/log", "link": true}', '"node_modules/a/log": {}'
+    package = '"node_modules/a": {"integrity": "sha512-x"}'
+    lock = Path("package-lock.json")
+    assert list(word_rule.check_text(lock, f'{{"packages": {{{link}, {inside}, {package}}}}}')) == []
+    assert list(word_rule.check_text(lock, f'{{"packages": {{{inside}, {package}}}}}'))
+
+
 def test_every_shell_script_stops_at_a_failure() -> None:
     assert "set -euo pipefail" in (ROOT / ".ci" / "run").read_text("utf-8")
 

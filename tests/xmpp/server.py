@@ -170,11 +170,17 @@ class Client(asyncio.Protocol):
         return await self.stanza()
 
     async def log_in(self, name: str, password: str, resource: str) -> None:
+        await self.authenticate(name, password)
+        await self.open()
+        await self.bind(resource)
+
+    async def authenticate(self, name: str, password: str) -> None:
         token = base64.b64encode(f"\0{name}\0{password}".encode()).decode()
         self.send(f"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{token}</auth>")
         answer = await self.xml()
         assert answer.startswith("<success "), answer
-        await self.open()
+
+    async def bind(self, resource: str) -> None:
         answer = await self.ask(
             "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
             f"<resource>{resource}</resource></bind></iq>"
@@ -345,6 +351,13 @@ class TestServer:
         client.send("<presence/>")
         await client.skip()
         return client
+
+    async def fewer_than(self, count: int) -> None:
+        """Until the server has noticed that a connection is gone."""
+        deadline = time.monotonic() + PATIENCE_S
+        for _ in iter(lambda: self.front.connections < count, True):
+            assert time.monotonic() < deadline, "the server still has all connections"
+            await asyncio.sleep(0.001)
 
     async def close(self) -> None:
         for client in self._clients:

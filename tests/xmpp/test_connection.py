@@ -19,13 +19,15 @@ from tripoint.xmpp.connection import (
     Bind,
     ClientConnection,
     Close,
-    Policy,
     Registration,
+    Resume,
     Send,
     StartTls,
     WrongPassword,
 )
+from tripoint.xmpp.features import Policy
 from tripoint.xmpp.jid import parse_jid
+from tripoint.xmpp.sasl_profiles import BindRequest, UserAgent
 from tripoint.xmpp.tables import TRANSITIONS, Input, State
 from tripoint.xmpp.wire import Element
 
@@ -80,9 +82,20 @@ class Driver:
                     self.wrong.append(action.name)
                 case Registration():
                     self.run(connection.registration_answered(b"<iq type='result' id='r1'/>"))
+                case Bind(None, BindRequest() as request, UserAgent() as agent):
+                    words = [word for word in ("carbons", "inactive") if getattr(request, word)]
+                    resource = "/".join(part for part in (request.tag, agent.id, agent.name) if part) or "r4nd0m"
+                    jid = parse_jid(f"{connection.name}@im.example.com/{resource}")
+                    self.run(connection.bound(jid, " ".join([*words, str(request.manage or "")])))
                 case Bind():
                     jid = parse_jid(f"{connection.name}@im.example.com/{action.resource or 'r4nd0m'}")
                     self.run(connection.bound(jid))
+                case Resume("known", 3):
+                    self.run(connection.resumed(parse_jid("juliet@im.example.com/balcony"), "known", 7))
+                case Resume("past"):
+                    self.run(connection.resume_refused("item-not-found", 9))
+                case Resume():
+                    self.run(connection.resume_refused("item-not-found"))
                 case Element():
                     self.stanzas.append(action)
 
@@ -166,8 +179,8 @@ def test_stanzas_flow_when_bound():
     ("data", "condition"),
     [
         (b"<message from='romeo@im.example.com'/>", b"invalid-from"),
-        (b"<message from='juliet@im.example.com/other'/>", b"invalid-from"),
-        (b"<r xmlns='urn:xmpp:sm:3'/>", b"unsupported-stanza-type"),
+        (b"<message from='juliet@example.net/balcony'/>", b"invalid-from"),
+        (b"<r xmlns='urn:xmpp:sm:2'/>", b"unsupported-stanza-type"),
         (b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", b"failure"),
         (b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'/>", b"policy-violation"),
         (b"<foo/>", b"unsupported-stanza-type"),

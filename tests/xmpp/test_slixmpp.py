@@ -262,3 +262,44 @@ def test_what_accounts_publish(tmp_path):
 
 def alice_id(server):
     return server.middle.accounts.user_id("alice")
+
+
+def test_a_stream_is_resumed(tmp_path):
+    """spec: XEP-0198 5: the network breaks; the room does not notice, and what was said meanwhile comes once."""
+
+    async def main() -> None:
+        events = ("session_resumed", "sm_enabled", "disconnected", "stanza_acked")
+        async with clients(tmp_path, "alice", "bob", plugins=("xep_0198",), events=events) as (server, alice, bob):
+            await bob.wait("sm_enabled")
+            muc = alice["xep_0045"]
+            await muc.join_muc_wait(ROOM, "alice", timeout=PATIENCE_S)
+            form = await muc.get_room_config(ROOM)
+            form["type"] = "submit"
+            await muc.set_room_config(ROOM, form)
+            await bob["xep_0045"].join_muc_wait(ROOM, "bob", timeout=PATIENCE_S)
+            for turn in range(3):
+                alice.send_message(mto=ROOM, mbody=f"before {turn}", mtype="groupchat")
+                assert (await bob.wait("groupchat_message"))["body"] == f"before {turn}"
+                was = server.front.connections
+                bob.transport.abort()
+                await bob.wait("disconnected")
+                await server.fewer_than(was)
+                for number in range(3):
+                    alice.send_message(mto=ROOM, mbody=f"meanwhile {turn} {number}", mtype="groupchat")
+                alice.send_message(mto=f"bob@{SERVER}", mbody=f"to you {turn}", mtype="chat")
+                await alice["xep_0199"].ping(SERVER, timeout=PATIENCE_S)
+                assert "bob" in muc.get_roster(ROOM)
+                bob.connect("127.0.0.1", server.port)
+                await bob.wait("session_resumed")
+                for number in range(3):
+                    assert (await bob.wait("groupchat_message"))["body"] == f"meanwhile {turn} {number}"
+                while (heard := await bob.wait("message"))["type"] != "chat":
+                    pass
+                assert heard["body"] == f"to you {turn}"
+                bob.send_message(mto=ROOM, mbody=f"after {turn}", mtype="groupchat")
+                while (await alice.wait("groupchat_message"))["body"] != f"after {turn}":
+                    pass
+                assert (await bob.wait("groupchat_message"))["body"] == f"after {turn}"
+            assert bob.heard["session_start"].empty()
+
+    asyncio.run(main())

@@ -174,6 +174,9 @@ class AccountService(Protocol):
         WRONG_CREDENTIALS, RATE_LIMITED: wrong ones count with wrong passwords of the account.
         """
 
+    async def is_secret(self, hash: str, given: str) -> bool:
+        """Whether `given` is the password of a hash that the configuration has for something that is no account."""
+
     async def scram_verifier(self, name: str, hash_name: str) -> ScramVerifier:
         """The stored form for SCRAM ("sha256", "sha1"); for unknown users a stable fake that never matches."""
 

@@ -196,7 +196,8 @@ class ScramExchange:
     `server_nonce` is fresh random printable ASCII without a comma, at least 18 characters.
     `end_point` is the tls-server-end-point data of this connection, None where it has none.
     `plus` says whether the chosen mechanism was the -PLUS one, `plus_offered` whether any was offered:
-    a client that says "y" although we offered it sits behind somebody who cut our offer.
+    a client that says "y" although we offered it sits behind somebody who cut our offer. `advertised` is the offer as
+    it is hashed for clients that compare it (XEP-0474 6.1); None: they are not told.
     spec: RFC5802 5, 6, 7
     """
 
@@ -208,6 +209,7 @@ class ScramExchange:
         plus: bool = False,
         plus_offered: bool = False,
         end_point: bytes | None = None,
+        advertised: bytes | None = None,
     ) -> None:
         self.mechanism = _HASH_MECHANISM[hash_name] + ("-PLUS" if plus else "")
         self._hash_name = hash_name
@@ -215,6 +217,7 @@ class ScramExchange:
         self._plus = plus
         self._plus_offered = plus_offered
         self._end_point = end_point
+        self._advertised = advertised
         self._state: Literal["first", "credentials", "final", "over"] = "first"
         self._gs2_header = b""
         self._authzid = ""
@@ -241,6 +244,10 @@ class ScramExchange:
         self._verifier = verifier
         salt = base64.b64encode(verifier.salt).decode()
         self._server_first = f"r={self._nonce},s={salt},i={verifier.iterations}"
+        if self._advertised is not None:
+            # spec: XEP-0474 6.1 (5): the client's proof covers it
+            digest = hashlib.new(self._hash_name, self._advertised).digest()
+            self._server_first += f",h={base64.b64encode(digest).decode()}"
         return Challenge(self._server_first.encode())
 
     def _first(self, message: str) -> NeedCredentials:
@@ -340,7 +347,12 @@ def mechanisms(*, plain: bool, sha1: bool, end_point: bool) -> tuple[str, ...]:
 
 
 def start_exchange(
-    mechanism: str, offered: Sequence[str], *, server_nonce: str, end_point: bytes | None = None
+    mechanism: str,
+    offered: Sequence[str],
+    *,
+    server_nonce: str,
+    end_point: bytes | None = None,
+    advertised: bytes | None = None,
 ) -> Exchange:
     """A fresh exchange for one of the `offered` mechanisms; SaslFailed(INVALID_MECHANISM) for any other."""
     if mechanism not in offered:
@@ -357,6 +369,7 @@ def start_exchange(
         plus=mechanism != base,
         plus_offered=any(name.endswith("-PLUS") for name in offered),
         end_point=end_point,
+        advertised=advertised,
     )
 
 

@@ -270,6 +270,7 @@ class Accounts:
             await self.leave_rooms(user_id, None)
         if self.unpublish is not None:
             await self.unpublish(user_id)
+        await self.vhosts.drop(user_id)
         if gone:
             await self._commit(gone)
         self._profiles.pop(user_id, None)
@@ -419,6 +420,9 @@ class Accounts:
         self._passwords.check_may_try(account.user_id, address)
         right = await self._passwords.check_hash(hash, given)
         self._checked(account if right else None, account.user_id, address)
+
+    async def is_secret(self, hash: str, given: str) -> bool:
+        return await self._passwords.check_hash(hash, given)
 
     async def scram_verifier(self, name: str, hash_name: str) -> ScramVerifier:
         return await self._passwords.verifier(self.user_id(name), hash_name)

@@ -5,6 +5,7 @@ Nothing is guessed: an unknown key or a wrong value stops the start, and all mis
 
 import difflib
 import ipaddress
+import re
 import tomllib
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -16,6 +17,10 @@ from tripoint.core.errors import PeerError
 from tripoint.core.ids import ServerName, parse_server_name
 from tripoint.core.password_hash import is_hash
 from tripoint.core.room_version import SUPPORTED
+from tripoint.core.turn import parse_turn_uri
+
+# spec: XEP-0157 7.1
+CONTACT_KINDS = ("abuse", "admin", "feedback", "sales", "security", "status", "support")
 
 
 class ConfigError(Exception):
@@ -112,6 +117,17 @@ class _Reader:
             return ()
         return tuple(self._table(table, cls, value) for value in values)
 
+    def _check_gateways(self, config: Config) -> None:
+        for gateway in config.irc.webirc:
+            if not gateway.name or not gateway.addresses:
+                self._mistake("irc.webirc", "name", "every web gateway has a name, and addresses")
+            for network in gateway.addresses:
+                if not _is_network(network):
+                    self._mistake("irc.webirc", "addresses", f"{network!r} is no address or network")
+            if not is_hash(gateway.password):
+                text = "password is what `tripoint config hash` prints, not the password itself"
+                self._mistake("irc.webirc", "password", text)
+
     def _check_operators(self, config: Config) -> None:
         classes = [one.name for one in config.irc.operator_class]
         for one in config.irc.operator_class:
@@ -140,6 +156,11 @@ class _Reader:
             self._mistake("server", "name", f"name is not a server name: {error}")
         if config.server.default_room_version not in SUPPORTED:
             self._mistake("server", "default_room_version", f"default_room_version is one of {', '.join(SUPPORTED)}")
+        for contact in config.server.contacts:
+            if split_contact(contact) is None:
+                kinds = ", ".join(CONTACT_KINDS)
+                text = f'{contact!r} is not one of {kinds} and an address, like "abuse mailto:abuse@example.org"'
+                self._mistake("server", "contacts", text)
         for key in ("http", "irc", "irc_tls", "xmpp", "xmpp_tls", "federation", "metrics"):
             for address in getattr(config.listen, key):
                 if split_address(address) is None:
@@ -147,6 +168,9 @@ class _Reader:
         for address in config.listen.proxies:
             if not _is_ip(address):
                 self._mistake("listen", "proxies", f"{address!r} is not an IP address")
+        for network in config.listen.proxy_protocol:
+            if not _is_network(network):
+                self._mistake("listen", "proxy_protocol", f'{network!r} is no address or network like "10.0.0.0/8"')
         for network in config.outbound.allow_networks:
             if not _is_network(network):
                 self._mistake("outbound", "allow_networks", f'{network!r} is not a network like "10.0.0.0/8"')
@@ -168,12 +192,19 @@ class _Reader:
             self._mistake("irc", "admin", "admin has at most three lines")
         if config.irc.icon_url and not _is_url(config.irc.icon_url):
             self._mistake("irc", "icon_url", 'icon_url is an address like "https://example.org/icon.png"')
+        if config.irc.sts_duration_s and not config.listen.irc_tls:
+            self._mistake("irc", "sts_duration_s", "sts_duration_s sends clients to listen.irc_tls, which is empty")
+        for zone in config.irc.dnsbl:
+            if not _is_server_name(zone) or ":" in zone:
+                self._mistake("irc", "dnsbl", f"{zone!r} is no name of the DNS")
+        self._check_gateways(config)
         self._check_operators(config)
         accounts = config.accounts
         if accounts.registration not in REGISTRATION_MODES:
             self._mistake("accounts", "registration", f"registration is one of {', '.join(REGISTRATION_MODES)}")
         if not 10_000 <= accounts.scram_iterations <= 600_000:
             self._mistake("accounts", "scram_iterations", "scram_iterations is between 10000 and 600000")
+        self._check_turn(config)
         if config.log.level not in LOG_LEVELS:
             self._mistake("log", "level", f"level is one of {', '.join(LOG_LEVELS)}")
         for option in fields(config.limits):
@@ -185,6 +216,18 @@ class _Reader:
         for key in ("upload_bytes", "account_bytes", "remote_file_bytes", "cache_bytes"):
             if getattr(config.media, key) < 0:
                 self._mistake("media", key, f"{key} cannot be negative")
+
+    def _check_turn(self, config: Config) -> None:
+        turn = config.turn
+        servers = [parse_turn_uri(uri) for uri in turn.uris]
+        for uri, server in zip(turn.uris, servers, strict=True):
+            if server is None:
+                text = f'{uri!r} is not an address like "turn:turn.example.org:3478?transport=udp"'
+                self._mistake("turn", "uris", text)
+        if any(server is not None and server.needs_credentials for server in servers) and not turn.secret:
+            self._mistake("turn", "secret", "secret is needed for turn: and turns: addresses")
+        if turn.lifetime_s < 60:
+            self._mistake("turn", "lifetime_s", "lifetime_s is at least 60")
 
     def _unknown(self, table: str | None, key: str, known: list[str]) -> None:
         close = difflib.get_close_matches(key, known, 1)
@@ -211,6 +254,15 @@ class _Reader:
 
 
 _SAY = {str: 'a text in quotes, like "this"', bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def split_contact(contact: str) -> tuple[str, str] | None:
+    """("abuse", "mailto:abuse@example.org") of the two with a space between; None where it is no such pair."""
+    kind, _, uri = contact.strip().partition(" ")
+    uri = uri.strip()
+    # spec: XEP-0157 3: valid URIs
+    is_uri = re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+", uri) is not None
+    return (kind, uri) if kind in CONTACT_KINDS and is_uri else None
 
 
 def split_address(address: str) -> tuple[str, int] | None:

@@ -37,6 +37,11 @@ class Server:
         "",
     )
 
+    contacts: tuple[str, ...] = option(
+        "Where those are reached who run the server: what for (abuse, admin, feedback, sales, security, status, "
+        'support) and an address, as "abuse mailto:abuse@example.org".',
+        (),
+    )
     federation_address: str = option(
         "The address at which other servers find this one, as host:port, for .well-known/matrix/server; empty: at "
         "its own name.",
@@ -67,6 +72,11 @@ class Listen:
         "Addresses of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed. Passwords from "
         "elsewhere are taken only where X-Forwarded-Proto says https.",
         ("127.0.0.1", "::1"),
+    )
+    proxy_protocol: tuple[str, ...] = option(
+        "Addresses or networks of proxies in front of IRC and XMPP that send a PROXY header (version 1 or 2) first. "
+        "What comes from them without one is closed.",
+        (),
     )
     plaintext_passwords: bool = option(
         "Take passwords over plain connections from this machine. Switch it off when a proxy forwards IRC or "
@@ -118,6 +128,13 @@ class Limits:
     registrations_per_s: float = option("New accounts a second after that.", 0.02)
     rooms_per_account: int = option("Rooms an account may be in.", 500)
     connections_per_address: int = option("IRC and XMPP connections from one address; 0: no limit.", 100)
+    connections_per_network: int = option(
+        "IRC and XMPP connections from the /24 or /48 around an address, this machine's own aside; 0: no limit.", 1000
+    )
+    connections_burst: float = option(
+        "New IRC and XMPP connections from one address at once, this machine's own aside.", 50.0
+    )
+    connections_per_s: float = option("New connections a second after that.", 1.0)
     send_queue_bytes: int = option("What may wait for a client that does not read, before it is closed.", 4_194_304)
     irc_commands_burst: float = option("IRC commands at once, weighted by their cost.", 60.0)
     irc_commands_per_s: float = option("IRC commands a second after that.", 20.0)
@@ -150,6 +167,15 @@ class Operator:
 
 
 @dataclass(frozen=True, slots=True)
+class WebGateway:
+    """A web client's gateway to IRC, which says by WEBIRC who its users are."""
+
+    name: str = option("What operators see it as.", "")
+    addresses: tuple[str, ...] = option("Addresses or networks from which it connects.", ())
+    password: str = option("What it sends, as `tripoint config hash` prints it.", "")
+
+
+@dataclass(frozen=True, slots=True)
 class Irc:
     """What IRC says of itself, and who its operators are (administrators of the server are, and may do everything)."""
 
@@ -157,6 +183,23 @@ class Irc:
         "What ADMIN answers: where the server is, who runs it, an address to write to. Up to three lines.", ()
     )
     icon_url: str = option("Address of a picture of the network, which some clients show.", "")
+    sts_duration_s: int = option(
+        "Tell clients to come over TLS alone for so many seconds (sts); 0 tells them nothing, -1 takes it back. Mind "
+        "that they keep to it.",
+        0,
+    )
+    hostnames: bool = option(
+        "Look up what addresses are called, for bans (KLINE *@*.example.net) and for operators; nobody else sees it.",
+        False,
+    )
+    ident: bool = option(
+        "Ask machines whose their connections are (RFC 1413), for bans (KLINE NAME@...) and for operators.", False
+    )
+    dnsbl: tuple[str, ...] = option(
+        "Lists of bad addresses in the DNS, like dnsbl.example.net: guests from there are turned away, accounts not.",
+        (),
+    )
+    webirc: tuple[WebGateway, ...] = option("Gateways of web clients.", ())
     operator_class: tuple[OperatorClass, ...] = option("What some operators may do.", ())
     operator: tuple[Operator, ...] = option("Accounts that may become operators.", ())
 
@@ -205,6 +248,19 @@ class Federation:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """Servers that help calls through firewalls. Clients are told of them, with credentials that end by themselves."""
+
+    uris: tuple[str, ...] = option(
+        'Their addresses, as "stun:turn.example.org" and "turn:turn.example.org:3478?transport=udp"; empty: there are '
+        "none.",
+        (),
+    )
+    secret: str = option("What the TURN servers know too (static-auth-secret of coturn).", "")
+    lifetime_s: int = option("How long credentials hold, in seconds.", 86_400)
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is logged. Passwords, tokens and message texts never are."""
 
@@ -225,4 +281,5 @@ class Config:
     media: Media = field(default_factory=Media)
     outbound: Outbound = field(default_factory=Outbound)
     federation: Federation = field(default_factory=Federation)
+    turn: Turn = field(default_factory=Turn)
     log: Log = field(default_factory=Log)

@@ -20,6 +20,14 @@ def is_loopback(address: str) -> bool:
     return parsed is not None and parsed.is_loopback
 
 
+def wide_network_of(address: str) -> str:
+    """The /24 or /48 around an address: what one customer of a provider may have. What is no address is itself."""
+    parsed = parse_address(address)
+    if parsed is None:
+        return address
+    return str(ipaddress.ip_network((parsed, 48 if parsed.version == 6 else 24), strict=False))
+
+
 def network_of(address: str) -> str:
     """The /32 or /64 that an address is counted as. What is no address (a socket path) is itself."""
     parsed = parse_address(address)

@@ -54,3 +54,15 @@ def relation_in(content: JsonObject) -> Relation:
     reply = text_at(object_at(relates_to, "m.in_reply_to"), "event_id")
     falling_back = thread is not None and relates_to.get("is_falling_back") is True
     return Relation(reply or None, thread or None, falling_back)
+
+
+def child_of(content: JsonObject) -> tuple[str, str] | None:
+    """(rel_type, event id) of the event that this one is about, in the sense of relation types: answers have none.
+
+    spec: client-server "Forming relationships between events"
+    """
+    if _RELATES_TO not in content:
+        return None
+    relates_to = object_at(content, _RELATES_TO)
+    rel_type, event_id = text_at(relates_to, "rel_type"), text_at(relates_to, "event_id")
+    return (rel_type, event_id) if rel_type and event_id else None

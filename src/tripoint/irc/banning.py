@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from tripoint.core.ids import server_of
 from tripoint.core.server_bans import (
     BanIndex,
     BanKind,
@@ -33,13 +34,17 @@ NUMERICS = {BanKind.KLINE: n.RPL_STATSKLINE, BanKind.DLINE: n.RPL_STATSDLINE, Ba
 
 def visitor_of(session: IrcSession) -> Visitor:
     """A session as bans see it."""
-    host = session.names.own_host(session.user_id) if session.account.guest else None
     negotiation = session.negotiation
-    names = (session.account.name, session.nick, negotiation.username)
+    hosts = [negotiation.hostname]
+    if session.account.guest:
+        hosts.append(session.names.own_host(session.user_id))
+    names = [session.account.name, session.nick, negotiation.username]
+    if negotiation.ident is not None:
+        names.append(negotiation.ident)
     return Visitor(
         session.address,
         names if session.account.guest else names[:1],
-        () if host is None else (host,),
+        [host for host in hosts if host is not None],
         negotiation.realname,
     )
 
@@ -61,6 +66,9 @@ async def mask_of(session: IrcSession, kind: BanKind, text: str) -> str:
         user_id = await session.network.find_user(text)
         if user_id is None:
             raise IrcRefused(n.ERR_NOSUCHNICK, echo(text), "There is no such user; a mask has an @ in it")
+        if server_of(user_id) != session.names.server:
+            why = "They are of another server: channels keep them out, by MODE +b"
+            raise Failed("INVALID_PARAMS", echo(text), text=why)
         host = session.names.own_host(user_id) if session.names.is_our_guest(user_id) else None
         text = f"*@{host}" if host is not None else f"{user_id[1:].partition(':')[0]}@*"
     try:

@@ -22,7 +22,7 @@ import msgspec
 from tripoint.irc import numerics as n
 from tripoint.irc.names import is_nick
 from tripoint.irc.render import cut, one_line
-from tripoint.irc.tables import AWAYLEN, EXTENDED_ISUPPORT, ISUPPORT_BATCH, PRE_AWAY, isupport_lines
+from tripoint.irc.tables import AWAYLEN, EXTENDED_ISUPPORT, ISUPPORT_BATCH, PRE_AWAY, STS, isupport_lines
 from tripoint.irc.wire import MAX_BODY_BYTES, Line
 
 CAP_VALUES_VERSION = 302
@@ -31,7 +31,7 @@ CAP_VALUES_VERSION = 302
 ONLY_FROM_302 = frozenset(
     {
         *("draft/multiline", "draft/channel-rename", "draft/metadata-2", "draft/search", "soju.im/search"),
-        *("draft/oper-tag", "draft/sasl-ir", EXTENDED_ISUPPORT, PRE_AWAY),
+        *("draft/oper-tag", "draft/sasl-ir", EXTENDED_ISUPPORT, PRE_AWAY, STS),
     }
 )
 # spec: IRCv3 sasl-3.1: chunks of 400 bytes; "the server MAY place a limit on the total length of a response".
@@ -185,6 +185,9 @@ class IrcConnection:
         self._mechanisms = mechanisms
         self._passwords_allowed = passwords_allowed
         self._isupport = isupport
+        self.gateway = ""  # the web gateway by which the client came
+        self.hostname: str | None = None  # what the DNS calls its address, and what that calls its user
+        self.ident: str | None = None
         self._initial: str | None = None
         self.away: str | None = None
         self.phase = Phase.READY
@@ -336,7 +339,8 @@ class IrcConnection:
             # spec: "The capability identifier set must be accepted as a whole, or rejected entirely."
             # spec: "servers MUST NOT disable the cap-notify capability if the client requests CAP LS 302"
             locked = word == "-cap-notify" and self.cap_version >= CAP_VALUES_VERSION
-            if name not in self._offered or locked:
+            # spec: IRCv3 sts: it is a policy, which is told and not asked for
+            if name not in self._offered or name == STS or locked:
                 return [Reply("CAP", (self.nick, "NAK", part)) for part in self._wrap(words, 32)]
             if word[0] == "-":
                 caps.discard(name)

@@ -51,14 +51,14 @@ class Desk:
         return [
             ServiceCommand(entry.service, entry.name, entry.usage)
             for entry in COMMANDS.values()
-            if _is_offered(entry, account)
+            if self._is_offered(entry, account)
         ]
 
     async def run(
         self, account: Account, service: str, command: str, words: str, *, address: str, secure: bool
     ) -> Sequence[str]:
         entry = COMMANDS[service, command]
-        if not _is_offered(entry, account):
+        if not self._is_offered(entry, account):
             raise KeyError(command)
         session = self._session(account, address, secure=secure)
         lines: list[str] = []
@@ -89,7 +89,7 @@ class Desk:
                 passwords_allowed=self._passwords_allowed(address, secure),
             )
         session.account = account
-        session.operator = _operator(account)
+        session.operator = self._operator(account)
         self._sessions[account.user_id] = session
         if len(self._sessions) > REMEMBERED:
             self._sessions.popitem(last=False)
@@ -110,14 +110,12 @@ class Desk:
                 open_channel.take_shown(session.reader, self._network.now_ms())
             session.channels[room.room_id] = open_channel
 
+    def _operator(self, account: Account) -> Operator | None:
+        """There is no OPER here: an administrator's account is enough, and needed."""
+        return operator_of(account, self._network.options.operators) if account.admin else None
 
-def _operator(account: Account) -> Operator | None:
-    """There is no OPER here: an administrator's account is enough, and needed."""
-    return operator_of(account, ()) if account.admin else None
-
-
-def _is_offered(entry: Entry, account: Account) -> bool:
-    if entry.here or entry.privilege is None:
-        return not entry.here
-    operator = _operator(account)
-    return operator is not None and operator.may(entry.privilege)
+    def _is_offered(self, entry: Entry, account: Account) -> bool:
+        if entry.here or entry.privilege is None:
+            return not entry.here
+        operator = self._operator(account)
+        return operator is not None and operator.may(entry.privilege)

@@ -34,10 +34,12 @@ from tripoint.irc.options import IrcOptions
 from tripoint.irc.outbox import IrcOutbox
 from tripoint.irc.projection import Names
 from tripoint.irc.session import IrcSession
-from tripoint.irc.tables import CAPABILITIES
+from tripoint.irc.tables import CAPABILITIES, STS
+from tripoint.irc.webirc import Gateways, gateway_at
 from tripoint.irc.welcome import show_welcome
 from tripoint.media.ports import Media
 from tripoint.net.connections import Background, CallLater, Connections
+from tripoint.net.strangers import UNKNOWN, Known, Strangers
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
 
 log = structlog.get_logger()
@@ -54,7 +56,8 @@ class IrcFrontEnd:
     `now_ms` is the wall clock, `monotonic` the one for timeouts; `secret` (32 bytes, the same at every start)
     makes guests' hosts.  `call_later` is the loop's where none is given.  `registration` tells whether accounts
     can be made here (open | token | closed).
-    `end_point` gives the tls-server-end-point data of TLS listeners, for channel binding.
+    `end_point` gives the tls-server-end-point data of TLS listeners, for channel binding. `strangers` tells what the
+    DNS says of addresses.
     """
 
     def __init__(
@@ -75,10 +78,11 @@ class IrcFrontEnd:
         monotonic: Callable[[], float],
         call_later: CallLater | None = None,
         end_point: Callable[[], bytes] | None = None,
+        strangers: Strangers | None = None,
     ) -> None:
         self.names = Names(server, name_table, media.links)
         self._background = Background("irc")
-        self._connections: Connections[IrcProtocol] = Connections()
+        self._connections: Connections[IrcProtocol] = Connections(options.connection_rate, monotonic)
         self.spawn = self._background.spawn
         self.options = options
         self.flusher = flusher
@@ -98,6 +102,8 @@ class IrcFrontEnd:
             name_table,
             media,
         )
+        self.gateways = Gateways(accounts)
+        self.strangers = strangers
         accounts.bans.watch(self._banned)
         accounts.vhosts.watch(self.network.host_changed)
         self._secret = secret
@@ -117,14 +123,22 @@ class IrcFrontEnd:
             self.names.set_host(user_id, self.accounts.vhosts.host(user_id))
         self.network.registration = await self.accounts.registration_state()
 
-    def protocol(self, *, secure: bool) -> IrcProtocol:
-        """The factory for `loop.create_server`."""
-        return IrcProtocol(self, secure=secure)
+    def protocol(
+        self, *, secure: bool, address: str | None = None, offloaded: bool = False
+    ) -> IrcProtocol:
+        """The factory for `loop.create_server`.
+
+        `address`: the client's, where a proxy said it. `offloaded`: its TLS ends at the proxy.
+        """
+        return IrcProtocol(self, secure=secure, address=address, offloaded=offloaded)
 
     async def reload(self, options: IrcOptions) -> None:
         """The configuration was changed: connections go by the new options from now on."""
         self.options = options
         self.network.options = options
+        self._connections.change_rate(options.connection_rate)
+        if self.strangers is not None:
+            self.strangers.change(options.dnsbl, hostnames=options.hostnames, ident=options.ident)
         self._registration = await self.accounts.registration_state()
 
     async def run(self) -> None:
@@ -167,7 +181,19 @@ class IrcFrontEnd:
             # Counted and closed as one too many is: it is gone before it says anything.
             self._connections.admit(protocol, protocol.address, 0)
             return banned_text(ban)
-        return self._connections.admit(protocol, protocol.address, self.options.connections_per_address)
+        return self._admitted(protocol, free=gateway_at(self.options.gateways, protocol.address) is not None)
+
+    def _admitted(self, protocol: IrcProtocol, *, free: bool) -> str | None:
+        options = self.options
+        limit, network_limit = options.connections_per_address, options.connections_per_network
+        return self._connections.admit(protocol, protocol.address, limit, network_limit, free=free)
+
+    def moved(self, protocol: IrcProtocol) -> str | None:
+        """A gateway said from where a connection comes; the reason if it may not stay."""
+        self._connections.gone(protocol)
+        refused = self._admitted(protocol, free=False)
+        ban = self.accounts.bans.of_address(protocol.address)
+        return refused if ban is None else banned_text(ban)
 
     def gone(self, protocol: IrcProtocol) -> None:
         """A connection is closed."""
@@ -181,9 +207,19 @@ class IrcFrontEnd:
             session = protocol.session
             who = Visitor(protocol.address) if session is None else visitor_of(session)
             if index.of_visitor(who, now) is not None:
-                if session is not None:
-                    session.numeric(n.ERR_YOUREBANNEDCREEP, banned_text(ban))
-                protocol.end(banned_text(ban))
+                self._put_out(protocol, ban)
+
+    def _put_out(self, protocol: IrcProtocol, ban: ServerBan) -> None:
+        if protocol.session is not None:
+            protocol.session.numeric(n.ERR_YOUREBANNEDCREEP, banned_text(ban))
+        protocol.end(banned_text(ban))
+
+    def begun(self, protocol: IrcProtocol) -> None:
+        """A session began: whoever was banned while it did is put out."""
+        assert protocol.session is not None
+        ban = self.accounts.bans.of_visitor(visitor_of(protocol.session))
+        if ban is not None:
+            self._put_out(protocol, ban)
 
     def passwords_allowed(self, address: str, secure: bool) -> bool:
         """Passwords need TLS, but for this machine's own clients (DESIGN 7)."""
@@ -194,15 +230,40 @@ class IrcFrontEnd:
         # SCRAM-SHA-1 is for old XMPP clients (MAPPING 18); IRC clients that know SCRAM know SHA-256.
         return sasl_mechanisms(plain=plain, sha1=False, end_point=secure and self._end_point is not None)
 
-    def offered(self, mechanisms: tuple[str, ...], *, passwords: bool) -> dict[str, str]:
+    def offered(self, mechanisms: tuple[str, ...], *, passwords: bool, secure: bool) -> dict[str, str]:
         """What CAP LS shows on one connection."""
         offered = {name: capability.value for name, capability in CAPABILITIES.items()}
         offered["sasl"] = ",".join(mechanisms)
+        options = self.options
+        if options.sts_duration_s is None:
+            del offered[STS]
+        else:
+            offered[STS] = f"duration={options.sts_duration_s}" if secure else f"port={options.sts_port}"
+            if not secure and options.sts_duration_s == 0:
+                del offered[STS]  # whoever comes without TLS keeps to nothing, and is sent nowhere
         if self.network.registration == "open" and passwords:
             offered["draft/account-registration"] = "before-connect,custom-account-name"
         else:
             del offered["draft/account-registration"]
         return offered
+
+    def look_up(self, address: str, ports: tuple[int, int] | None) -> asyncio.Future[Known] | None:
+        """Begin to ask what others say of an address; None where nothing is asked. `ports`: theirs and ours."""
+        strangers = self.strangers
+        if strangers is None or not strangers.asks:
+            return None
+        found: asyncio.Future[Known] = asyncio.get_running_loop().create_future()
+
+        async def work() -> None:
+            known = UNKNOWN
+            try:
+                known = await strangers.look_up(address, ports)
+            finally:
+                if not found.done():
+                    found.set_result(known)
+
+        self.spawn(work())
+        return found
 
     def desk(self) -> Desk:
         """The services for who asks from another protocol."""
@@ -218,8 +279,13 @@ class IrcFrontEnd:
         address: str,
         *,
         secure: bool,
+        looking: asyncio.Future[Known] | None,
     ) -> Login:
-        """What drives a connection until 001."""
+        """What drives a connection until 001. `looking`: for what the DNS says of its address."""
+
+        async def known() -> Known:
+            return UNKNOWN if looking is None else await looking
+
         return Login(
             negotiation,
             self.accounts,
@@ -230,6 +296,7 @@ class IrcFrontEnd:
             address=address,
             guest_key=self._secret,
             end_point=self._end_point() if secure and self._end_point is not None else None,
+            known=known,
         )
 
     async def begin_session(

@@ -60,7 +60,7 @@ async def _go_on_as(session: IrcSession, account: Account, old_nick: str, old_ma
         await network.enter_joined_rooms(session)
         # spec: IRCv3 account-notify: to all on common channels, and to oneself.
         line = f":{session.mask} ACCOUNT {account.name}"
-        out = Outgoing([line], requires=int(Audience.ACCOUNT_NOTIFY))
+        out = Outgoing([line], who=names.who(account.user_id), requires=int(Audience.ACCOUNT_NOTIFY))
         network.sessions.tell_sharing(session, out)
         for other in network.monitors.extended(account.user_id):
             if other is not session and not other.channels.keys() & session.channels.keys():

@@ -20,6 +20,7 @@ from tripoint.irc.outbox import IrcOutbox
 from tripoint.irc.registry import COMMANDS
 from tripoint.irc.render import fitted, server_line
 from tripoint.irc.session import IrcSession
+from tripoint.irc.webirc import Unbelieved
 from tripoint.irc.wire import Incoming, Line, LineReader, Malformed, TooLong, build_line, seal
 
 if TYPE_CHECKING:
@@ -35,17 +36,25 @@ PARSED_AT_ONCE = 1024
 
 
 class IrcProtocol(asyncio.Protocol):
-    """One client's connection. `secure`: it came over TLS."""
+    """One client's connection. `secure`: it came over TLS; `offloaded`: which ended at a proxy.
 
-    def __init__(self, front: IrcFrontEnd, *, secure: bool) -> None:
+    `address`: from where, if the socket does not tell.
+    """
+
+    def __init__(
+        self, front: IrcFrontEnd, *, secure: bool, address: str | None = None, offloaded: bool = False
+    ) -> None:
         self._front = front
         self._secure = secure
+        self._own_tls = secure and not offloaded
         self._reader = LineReader()
         self._unread: deque[bytes] = deque()
         self._unread_bytes = 0
         self._lines: deque[Incoming] = deque()
         self._running = False
         self._paused = False
+        self._first = True
+        self._ports: tuple[int, int] | None = None  # theirs and ours, where no proxy is between
         self._closing = False
         self._allowance = front.options.commands_burst
         self._allowance_at = 0.0
@@ -53,7 +62,7 @@ class IrcProtocol(asyncio.Protocol):
         self.outbox: IrcOutbox | None = None
         self.login: Login | None = None
         self.session: IrcSession | None = None
-        self.address = ""
+        self.address = address or ""
         self.heard_at = 0.0
         self.pinged_at: float | None = None
         self.since = 0.0
@@ -65,23 +74,35 @@ class IrcProtocol(asyncio.Protocol):
         # uvloop's transports have the methods but not the base class.
         self.transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
-        self.address = str(peer[0]) if isinstance(peer, tuple) and peer else "local"
+        if not self.address:
+            self.address = str(peer[0]) if isinstance(peer, tuple) and peer else "local"
+            own = transport.get_extra_info("sockname")
+            if isinstance(peer, tuple) and isinstance(own, tuple):
+                self._ports = (int(peer[1]), int(own[1]))
         self.since = self.heard_at = self._allowance_at = front.monotonic()
         self.outbox = IrcOutbox(self.transport, front.flusher, front.options.sendq_bytes, self._overflowed)
         refused = front.admit(self)
         if refused is not None:
             self._end(refused)
             return
+        self._open_login()
+
+    def _open_login(self) -> None:
+        """Begin the negotiation with whoever is at the other end."""
+        front = self._front
         allowed = front.passwords_allowed(self.address, self._secure)
-        mechanisms = front.mechanisms(plain=allowed, secure=self._secure)
+        mechanisms = front.mechanisms(plain=allowed, secure=self._own_tls)
         negotiation = IrcConnection(
             front.names.server,
-            front.offered(mechanisms, passwords=allowed),
+            front.offered(mechanisms, passwords=allowed, secure=self._secure),
             mechanisms,
             passwords_allowed=allowed,
             isupport=front.network.isupport(),
         )
-        self.login = front.login(negotiation, self._say, mechanisms, self.address, secure=self._secure)
+        looking = front.look_up(self.address, self._ports)
+        self.login = front.login(
+            negotiation, self._say, mechanisms, self.address, secure=self._own_tls, looking=looking
+        )
 
     def data_received(self, data: bytes) -> None:
         self.heard_at = self._front.monotonic()
@@ -158,7 +179,36 @@ class IrcProtocol(asyncio.Protocol):
         elif self.login is not None:
             await self._negotiate(self.login, line)
 
+    async def _webirc(self, line: Line, *, first: bool) -> None:
+        """A web gateway says who its user is.  spec: IRCv3 webirc: "MUST be the first command" """
+        try:
+            if not first:
+                raise Unbelieved("WEBIRC has to be the first command")
+            user = await self._front.gateways.user(self._front.options.gateways, self.address, line)
+        except Unbelieved as error:
+            log.warning("irc.webirc_refused", address=self.address, reason=str(error))
+            self._end(str(error))
+            return
+        if self._closing:
+            return
+        log.info("irc.webirc", gateway=user.gateway)
+        # spec: webirc "Options": secure only if both ways are.
+        self._secure = self._secure and user.secure
+        self._own_tls = False
+        self.address, self._ports = user.address, None
+        refused = self._front.moved(self)
+        if refused is not None:
+            self._end(refused)
+            return
+        self._open_login()
+        assert self.login is not None
+        self.login.negotiation.gateway = user.gateway
+
     async def _negotiate(self, login: Login, line: Line) -> None:
+        first, self._first = self._first, False
+        if line.command == "WEBIRC":
+            await self._webirc(line, first=first)
+            return
         ended = await login.receive(line)
         if isinstance(ended, Rejected):
             self._end(ended.reason)
@@ -173,6 +223,8 @@ class IrcProtocol(asyncio.Protocol):
             )
             if self._closing:
                 self._front.network.remove(self.session, "Connection closed")
+            else:
+                self._front.begun(self)
 
     def _owed(self, line: Incoming) -> float:
         """Seconds that this line has to wait: a token bucket over the costs of commands."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
@@ -43,6 +43,7 @@ from tripoint.irc.projection import Names
 from tripoint.irc.refusals import ACCOUNT_REFUSALS
 from tripoint.irc.tables import fold
 from tripoint.irc.wire import Line
+from tripoint.net.strangers import Known
 
 
 class LoggedIn(Struct, frozen=True):
@@ -60,7 +61,8 @@ class Rejected(Struct, frozen=True):
 class Login:
     """One connection until 001. `say` sends a line; `nonce` gives fresh random text for SCRAM.
 
-    `guest_key` makes guests' hosts out of addresses; `mechanisms` are what the negotiation offers.
+    `guest_key` makes guests' hosts out of addresses; `mechanisms` are what the negotiation offers; `known` waits for
+    what the DNS says of the address.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Login:
         address: str,
         guest_key: bytes,
         end_point: bytes | None,
+        known: Callable[[], Awaitable[Known]],
     ) -> None:
         self.negotiation = negotiation
         self._accounts = accounts
@@ -85,6 +88,7 @@ class Login:
         self._address = address
         self._guest_key = guest_key
         self._end_point = end_point
+        self._known = known
         self._exchange: Exchange | None = None
         self._scram_name: str | None = None
         self._proven: Account | None = None
@@ -212,7 +216,11 @@ class Login:
                 self._say(Reply(no, (step.nick, refused.text)))
                 return Rejected(refused.text)
             self._say(self.negotiation.logged_in(self._account.name))
+        known = await self._known()
+        self.negotiation.hostname, self.negotiation.ident = known.hostname, known.ident
         banned = self._banned(step)
+        if banned is None and known.listed_in is not None and self._account is None:
+            banned = f"Your address is listed in {known.listed_in}; log in with an account"
         if banned is not None:
             self._say(Reply(n.ERR_YOUREBANNEDCREEP, (step.nick, banned)))
             return Rejected(banned)
@@ -223,8 +231,12 @@ class Login:
     def _banned(self, step: Complete) -> str | None:
         """What somebody is told who meets a ban of his real name, or as a guest.  spec: docs/mapping.md 9.4"""
         account = self._account
-        names = (step.nick, step.username) if account is None else (account.name,)
-        hosts = (self._guest_host(),) if account is None else ()
+        names = [step.nick, step.username] if account is None else [account.name]
+        if account is None and self.negotiation.ident is not None:
+            names.append(self.negotiation.ident)
+        hosts = [] if account is not None else [self._guest_host()]
+        if self.negotiation.hostname is not None:
+            hosts.append(self.negotiation.hostname)
         ban = self._accounts.bans.of_visitor(Visitor(self._address, names, hosts, step.realname))
         return None if ban is None else banned_text(ban)
 

@@ -116,7 +116,7 @@ class Network:
         return self.options.network or self.names.server
 
     def isupport(self) -> tuple[str, ...]:
-        """What the server supports, as the tokens of RPL_ISUPPORT."""
+        """What the server supports, as the tokens of RPL_ISUPPORT; one tuple for all connections."""
         return isupport_tokens(self.title, self.media.links.upload_url, self.options.icon_url)
 
     async def _entered(self, session: IrcSession, room: RoomView, word: str, created: bool) -> None:
@@ -162,7 +162,8 @@ class Network:
             return
         if session.account.guest:
             self.names.gone.add(session.user_id)
-            self._tell_quit(session.mask, together(session.channels.values()), session.outbox, reason)
+            boxes = together(session.channels.values())
+            self._tell_quit(session.user_id, session.mask, boxes, session.outbox, reason)
         self.channels.forget(session)
         self.monitors.forget(session)
         self.sessions.remove(session)
@@ -171,7 +172,8 @@ class Network:
             self.note_gone(session.user_id, session.negotiation.realname)
         if session.modes:
             mark(session, session.user_id)
-        self.notify(Notice.CONNECTIONS, f"Client exiting: {session.mask} [{session.address}] ({reason})")
+        if self.operators:
+            self.notify(Notice.CONNECTIONS, f"Client exiting: {session.mask} [{session.address}] ({reason})")
         if not session.account.guest and not self.sessions.of(session.user_id):
             self.missed.note(session.user_id)
         if session.account.guest:
@@ -187,14 +189,14 @@ class Network:
         channels = list(channels)
         for channel in channels:
             channel.member_went(user_id)
-        self._tell_quit(mask, together(channels), skip, reason)
+        self._tell_quit(user_id, mask, together(channels), skip, reason)
 
     def change_user(self, session: IrcSession, user_id: UserId) -> None:
         """A session goes on as another user, in no room yet."""
         self.channels.forget(session)
         session.direct.clear()
         if session.operator is not None:
-            before = set(session.modes)
+            before = session.modes
             set_operator(session, None)
             tell_changed(session, before)
         former = session.user_id
@@ -214,8 +216,9 @@ class Network:
             self.names.gone.discard(user_id)
             self.names.forget(user_id)
 
-    def _tell_quit(self, mask: str, boxes: Boxes, skip: IrcOutbox, reason: str) -> None:
-        spread(Outgoing([fitted(f":{mask} QUIT", reason)], ts_ms=self.now_ms()), boxes, skip)
+    def _tell_quit(self, user_id: UserId, mask: str, boxes: Boxes, skip: IrcOutbox, reason: str) -> None:
+        line, who = fitted(f":{mask} QUIT", reason), self.names.who(user_id)
+        spread(Outgoing([line], ts_ms=self.now_ms(), who=who), boxes, skip)
 
     def note_gone(self, user_id: UserId, realname: str) -> None:
         """Somebody has gone, or goes by another nick: WHOWAS knows."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tripoint.core.token_bucket import Rate
 from tripoint.irc.operators import Operator
+from tripoint.irc.webirc import Gateway
+from tripoint.net.connections import NO_RATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +23,17 @@ class IrcOptions:
     commands_burst: float = 60.0
     commands_per_s: float = 20.0
     connections_per_address: int = 100
+    connections_per_network: int = 0
+    connection_rate: Rate = NO_RATE
     autojoin: int = 150
     plaintext_passwords: bool = True
     admin: tuple[str, ...] = ()
     icon_url: str = ""
     operators: tuple[Operator, ...] = ()
+    hostnames: bool = False
+    ident: bool = False
+    dnsbl: tuple[str, ...] = ()
+    gateways: tuple[Gateway, ...] = ()
+    # How long clients are to come over TLS alone (IRCv3 sts), 0: for no longer; None: nothing is said of it.
+    sts_duration_s: int | None = None
+    sts_port: int = 0

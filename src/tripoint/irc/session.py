@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, get_args, get_type_hints
 
 import structlog
@@ -52,7 +53,12 @@ log = structlog.get_logger()
 
 # spec: IRCv3 labeled-response: "The value MUST NOT exceed 64 bytes."
 MAX_LABEL_BYTES = 64
+# Set while a command runs that is done by the rights of others (commands/forcing.py): for what it asks of rooms, not
+# for what the same client waits for in the background.
+FORCING: ContextVar[bool] = ContextVar("forcing", default=False)
 _FORCIBLE = get_args(get_type_hints(Forced)["wish"])
+_NO_MODES: frozenset[str] = frozenset()
+_SECURE = frozenset({"Z"})
 _LABEL_CAPS = frozenset({"labeled-response", "batch"})
 # spec: docs/mapping.md 24: excess is delayed up to 10 s, then refused.
 MAX_WAIT_MS = 10_000
@@ -119,9 +125,8 @@ class IrcSession:
         self.collected: Collected | None = None
         # As an operator of the server he is this one; what he hears of it are letters of operators.Notice.
         self.operator: Operator | None = None
-        self.modes: set[str] = {"Z"} if secure else set()
+        self.modes = _SECURE if secure else _NO_MODES
         self.notices = ""
-        self.forcing = False  # a command runs that is done by the rights of others (commands/forcing.py)
         self.live = False
         self.told_history = False
         self.told_cut: set[RoomId] = set()  # huge rooms of which it was told that not everybody is listed
@@ -244,7 +249,7 @@ class IrcSession:
 
     async def do(self, command: Command) -> Done:
         """Carry out a command; wait as MAPPING 24 has it where the account is too fast. Raises Refused."""
-        if self.forcing and isinstance(command, _FORCIBLE):
+        if FORCING.get() and isinstance(command, _FORCIBLE):
             command = Forced(actor=self.user_id, wish=command, origin=command.origin)
         waited = 0
         while True:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import string
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tripoint.core.vendor import IRC_VENDOR
 
@@ -43,6 +44,7 @@ BOT_MODE = "B"
 
 CHANNEL_RENAME = "draft/channel-rename"
 PRE_AWAY = "draft/pre-away"
+STS = "sts"
 EXTENDED_ISUPPORT = "draft/extended-isupport"
 ISUPPORT_BATCH = "draft/isupport"
 
@@ -63,7 +65,7 @@ class Capability:
     value: str = ""
 
 
-# `sasl` and `draft/account-registration` get their values from the configuration, at start.
+# `sasl`, `sts` and `draft/account-registration` get their values from the configuration, at start.
 CAPABILITIES: dict[str, Capability] = {
     capability.name: capability
     for capability in (
@@ -110,6 +112,7 @@ CAPABILITIES: dict[str, Capability] = {
         Capability("server-time", "IRCv3 server-time"),
         Capability("setname", "IRCv3 setname"),
         Capability("standard-replies", "IRCv3 standard-replies"),
+        Capability(STS, "IRCv3 sts"),
         # The project's own: messages tagged with it edit what they name (MAPPING 11.2, 26).
         Capability(f"{IRC_VENDOR}/edit", "docs/mapping.md 11.2"),
         Capability("userhost-in-names", "IRCv3 userhost-in-names"),
@@ -117,6 +120,7 @@ CAPABILITIES: dict[str, Capability] = {
 }
 
 
+@lru_cache(maxsize=4)
 def isupport_tokens(network: str, upload_url: str | None = None, icon_url: str = "") -> tuple[str, ...]:
     """The tokens of RPL_ISUPPORT, in the order in which they are sent. `upload_url`: where files are uploaded.
 

@@ -416,7 +416,11 @@ class Teller:
         head = f":{self._names.mask(change.user_id)} AWAY"
         self.tell_members_once(
             change.user_id,
-            Outgoing([fitted(head, away) if away else head], requires=int(Audience.AWAY_NOTIFY)),
+            Outgoing(
+                [fitted(head, away) if away else head],
+                who=self._names.who(change.user_id),
+                requires=int(Audience.AWAY_NOTIFY),
+            ),
         )
 
     def _profile_changed(self, change: ProfileChanged) -> None:
@@ -430,7 +434,8 @@ class Teller:
         else:
             name = shown or self._names.nick(change.user_id)
             line = fitted(f":{self._names.mask(change.user_id)} SETNAME", name)
-            self.tell_members_once(change.user_id, Outgoing([line], requires=int(Audience.SETNAME)), and_self=True)
+            out = Outgoing([line], who=self._names.who(change.user_id), requires=int(Audience.SETNAME))
+            self.tell_members_once(change.user_id, out, and_self=True)
 
     def _guest_renamed(self, user_id: UserId, nick: str) -> None:
         """A guest's display name is its nick.  spec: docs/mapping.md 1.9, RFC2812 3.1.2"""
@@ -446,7 +451,8 @@ class Teller:
             for channel in session.channels.values():
                 channel.members_changed()
             if not session.changing_account:
-                self._sessions.tell_sharing(session, Outgoing([f":{old} NICK {nick}"], ts_ms=self._now_ms()))
+                out = Outgoing([f":{old} NICK {nick}"], ts_ms=self._now_ms(), who=self._names.who(user_id))
+                self._sessions.tell_sharing(session, out)
 
     def channels_of(self, user_id: UserId) -> list[Channel]:
         """The open channels of a local user."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from tripoint.core.ids import UserId
 from tripoint.irc import numerics as n
-from tripoint.irc.operators import DEFAULT_NOTICES, Operator, Privilege, change_notices
+from tripoint.irc.operators import DEFAULT_NOTICES, Notice, Operator, Privilege, change_notices
 from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import fold
@@ -46,7 +46,7 @@ def shown(session: IrcSession) -> str:
 
 
 def _change(session: IrcSession, wish: str, args: Sequence[str]) -> None:
-    before, on, unknown, held = set(session.modes), True, False, False
+    before, on, unknown, held = session.modes, True, False, False
     for letter in wish:
         if letter in "+-":
             on = letter == "+"
@@ -76,6 +76,9 @@ def _notices(session: IrcSession, args: Sequence[str], *, on: bool) -> None:
     words = args[0] if args else ""
     if on:
         session.notices = change_notices(session.notices, words or DEFAULT_NOTICES)
+        if not session.has(Privilege.LOOK):
+            # Who comes and goes is told with addresses.
+            session.notices = change_notices(session.notices, f"-{Notice.CONNECTIONS.value}")
     else:
         session.notices = change_notices(session.notices, f"-{words.lstrip('-')}") if words else ""
     session.modes = session.modes | {"s"} if session.notices else session.modes - {"s"}
@@ -95,7 +98,7 @@ def set_operator(session: IrcSession, operator: Operator | None) -> None:
         network.operators[session.id] = session
 
 
-def tell_changed(session: IrcSession, before: set[str]) -> None:
+def tell_changed(session: IrcSession, before: frozenset[str]) -> None:
     """MODE of what differs from before, to the connection itself; tags of its lines change with it."""
     came, went = sorted(session.modes - before), sorted(before - session.modes)
     if not came and not went:

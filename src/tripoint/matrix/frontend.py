@@ -18,6 +18,7 @@ from tripoint.matrix.client.events import EventEndpoints
 from tripoint.matrix.client.key_backup import KeyBackupEndpoints
 from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.client.media import MediaEndpoints
+from tripoint.matrix.client.relations import RelationEndpoints
 from tripoint.matrix.client.reports import ReportEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
 from tripoint.matrix.client.search import SearchEndpoints
@@ -69,6 +70,7 @@ ENDPOINT_CLASSES = (
     ReportEndpoints,
     AdminEndpoints,
     ServiceEndpoints,
+    RelationEndpoints,
     DeviceKeyEndpoints,
     CrossSigningEndpoints,
     ToDeviceEndpoints,
@@ -150,6 +152,7 @@ class MatrixFrontEnd:
             ReportEndpoints(rooms),
             AdminEndpoints(accounts, server),
             ServiceEndpoints(desk),
+            RelationEndpoints(reader, renderer, sync),
             DeviceKeyEndpoints(encryption, self.key_questions, news.lists, sync.start),
             CrossSigningEndpoints(encryption, log_in, server),
             ToDeviceEndpoints(encryption),

@@ -29,6 +29,9 @@ ROOM_ERRORS: dict[Refusal, tuple[int, str]] = {
     Refusal.TARGET_NOT_JOINED: (403, "M_FORBIDDEN"),
     Refusal.NO_SUCH_USER: (404, "M_NOT_FOUND"),
     Refusal.NO_SUCH_EVENT: (404, "M_NOT_FOUND"),
+    # spec: event-annotations "Avoiding duplicate annotations"; threading "Validation of m.thread relationships"
+    Refusal.ALREADY_REACTED: (400, "M_DUPLICATE_ANNOTATION"),
+    Refusal.NO_THREAD_THERE: (400, "M_UNKNOWN"),
     Refusal.BAD_MASK: (400, "M_INVALID_PARAM"),
     Refusal.NO_SUCH_MASK: (404, "M_NOT_FOUND"),
     Refusal.LIST_FULL: (400, "M_RESOURCE_LIMIT_EXCEEDED"),

@@ -9,7 +9,7 @@ import orjson
 
 from tripoint.core.event import Event
 from tripoint.core.ids import UserId
-from tripoint.rooms.history import HistoryItem
+from tripoint.rooms.history import Bundle, HistoryItem
 
 # Rendered events kept; one is some 500 bytes.
 CACHED = 20_000
@@ -54,13 +54,17 @@ class Renderer:
         """An event by itself, with room_id."""
         return self.head(event) + _room_id(event) + b"}"
 
-    def timeline(self, item: HistoryItem, transaction_id: str | None = None) -> bytes:
+    def timeline(
+        self, item: HistoryItem, transaction_id: str | None = None, bundle: Bundle | None = None
+    ) -> bytes:
         """An event of a /sync timeline: unsigned, no room_id."""
-        return self.head(item.event) + self._unsigned(item, transaction_id) + b"}"
+        return self.head(item.event) + self._unsigned(item, transaction_id, bundle) + b"}"
 
-    def history(self, item: HistoryItem, transaction_id: str | None = None) -> bytes:
-        """An event of /messages and its kin: unsigned and room_id."""
-        return self.head(item.event) + _room_id(item.event) + self._unsigned(item, transaction_id) + b"}"
+    def history(
+        self, item: HistoryItem, transaction_id: str | None = None, bundle: Bundle | None = None
+    ) -> bytes:
+        """An event of /messages and its kin: unsigned and room_id. `bundle`: what of its children goes with it."""
+        return self.head(item.event) + _room_id(item.event) + self._unsigned(item, transaction_id, bundle) + b"}"
 
     def stripped(self, event: Event) -> bytes:
         """spec: "Stripped state": sender, type, state_key and content, and nothing else."""
@@ -73,7 +77,23 @@ class Renderer:
             }
         )
 
-    def _unsigned(self, item: HistoryItem, transaction_id: str | None) -> bytes:
+    def _relations(self, bundle: Bundle) -> dict[str, Any]:
+        """spec: "Aggregations of child events"."""
+        found: dict[str, Any] = {}
+        if bundle.replacement is not None:
+            found["m.replace"] = orjson.Fragment(self.event(bundle.replacement))
+        if bundle.references:
+            found["m.reference"] = {"chunk": [{"event_id": event_id} for event_id in bundle.references]}
+        thread = bundle.thread
+        if thread is not None:
+            found["m.thread"] = {
+                "latest_event": orjson.Fragment(self.history(thread.latest, None, thread.latest_bundle)),
+                "count": thread.count,
+                "current_user_participated": thread.participated,
+            }
+        return found
+
+    def _unsigned(self, item: HistoryItem, transaction_id: str | None, bundle: Bundle | None = None) -> bytes:
         unsigned: dict[str, Any] = {}
         if item.replaced is not None:
             unsigned["prev_content"] = item.replaced.content
@@ -83,6 +103,8 @@ class Renderer:
             unsigned["redacted_because"] = orjson.Fragment(self.event(item.redacted_because))
         if transaction_id is not None:
             unsigned["transaction_id"] = transaction_id
+        if bundle is not None:
+            unsigned["m.relations"] = self._relations(bundle)
         return b',"unsigned":' + orjson.dumps(unsigned) if unsigned else b""
 
 

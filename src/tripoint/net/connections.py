@@ -1,13 +1,15 @@
 """The connections of one listener family: who is there, how many from where, and the work done for them."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import structlog
 
-from tripoint.core.addresses import network_of
+from tripoint.core.addresses import is_loopback, network_of, wide_network_of
+from tripoint.core.token_bucket import Rate, TokenBuckets
 
 log = structlog.get_logger()
 
@@ -24,13 +26,22 @@ class Timer(Protocol):
 CallLater = Callable[[float, Callable[[], None]], Timer]
 
 
+NO_RATE: Final = Rate(0.0, 0.0)
+
+
 class Connections(Generic[P]):
     """Counts connections by address (docs/mapping.md 1.9: a /32 or /64 counts as one) and turns away."""
 
-    def __init__(self) -> None:
+    def __init__(self, rate: Rate = NO_RATE, clock_s: Callable[[], float] = time.monotonic) -> None:
         self.closing = False
-        self._addresses: dict[P, str] = {}
+        self._new = TokenBuckets(rate)
+        self._clock_s = clock_s
+        self._addresses: dict[P, tuple[str, str]] = {}
         self._counts: Counter[str] = Counter()
+
+    def change_rate(self, rate: Rate) -> None:
+        """How often a connection may come from one address, from now on."""
+        self._new.rate = rate
 
     def __len__(self) -> int:
         return len(self._addresses)
@@ -39,24 +50,41 @@ class Connections(Generic[P]):
         """Everybody who is connected, as a copy: closing one changes the set."""
         return list(self._addresses)
 
-    def admit(self, connection: P, address: str, limit: int) -> str | None:
-        """Count a new connection; the reason if it may not stay. `limit` 0: any number from one address."""
-        where = self._addresses[connection] = network_of(address)
+    def admit(
+        self, connection: P, address: str, limit: int, network_limit: int = 0, *, free: bool = False
+    ) -> str | None:
+        """Count a new connection; the reason if it may not stay.
+
+        `limit`: how many from one address, `network_limit`: how many from the /24 or /48 around it; 0: any number.
+        How often they come, and from which network, is not looked at where they come from this machine. `free`: nothing
+        is, since many people come from there.
+        """
+        where, around = self._addresses[connection] = network_of(address), f"around {wide_network_of(address)}"
         self._counts[where] += 1
+        self._counts[around] += 1
         if self.closing:
             return "The server is shutting down"
+        if free:
+            return None
         if limit and self._counts[where] > limit:
             return "Too many connections from your address"
+        if is_loopback(address):
+            return None
+        if network_limit and self._counts[around] > network_limit:
+            return "Too many connections from your network"
+        if self._new.take(where, self._clock_s()) > 0:
+            return "You connect too often; wait a while"
         return None
 
     def gone(self, connection: P) -> bool:
         """A connection is closed; False if it was not counted (any more)."""
-        where = self._addresses.pop(connection, None)
-        if where is None:
+        places = self._addresses.pop(connection, None)
+        if places is None:
             return False
-        self._counts[where] -= 1
-        if not self._counts[where]:
-            del self._counts[where]
+        for where in places:
+            self._counts[where] -= 1
+            if not self._counts[where]:
+                del self._counts[where]
         return True
 
 

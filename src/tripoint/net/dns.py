@@ -59,6 +59,26 @@ class Dns:
             for r in answer or ()
         ]
 
+    async def names_of(self, address: str) -> Sequence[str]:
+        """What an address says it is called (PTR). Anybody can say anything: compare with `addresses`. Raises
+        RemoteFailed where nobody knows."""
+        import dns.reversename
+
+        answer = await self._resolve(dns.reversename.from_address(address).to_text(), "PTR")
+        return [r.target.to_text(omit_final_dot=True) for r in answer or ()]
+
+    async def listed(self, address: str, zone: str) -> bool:
+        """Whether a list of addresses, kept as a zone of the DNS, has this one. Raises RemoteFailed.
+
+        Such lists answer 127.0.0.0/8; any other address is that of somebody who answers everything.
+        """
+        import dns.reversename
+
+        labels = dns.reversename.from_address(address).labels[:-3]  # without in-addr.arpa or ip6.arpa, and the root
+        name = ".".join([*(label.decode("ascii") for label in labels), zone])
+        answer = await self._resolve(name, "A")
+        return any(r.address.startswith("127.") for r in answer or ())
+
     async def _resolve(self, name: str, kind: str) -> Answer | None:
         """The answer; None where name or records do not exist. Raises RemoteFailed for no answer at all."""
         # Here, since it costs a tenth of a second of CPU that a server without federation need not spend.

@@ -3,6 +3,8 @@
 spec: docs/mapping.md 14.1, 14.2. Which events a viewer may see is visibility.py; reading them is service.py.
 """
 
+from __future__ import annotations
+
 from enum import Enum
 
 from msgspec import Struct
@@ -132,6 +134,48 @@ class SearchPage(Struct, frozen=True):
     count: int
     end: int | None
     highlights: tuple[str, ...]
+
+
+class Thread(Struct, frozen=True):
+    """What a thread's root says of it. `latest_bundle` is what goes with the latest event."""
+
+    latest: HistoryItem
+    latest_bundle: Bundle | None
+    count: int
+    participated: bool
+
+
+class Bundle(Struct, frozen=True):
+    """What of an event's children goes with it, for one reader."""
+
+    replacement: Event | None = None
+    references: tuple[EventId, ...] = ()
+    thread: Thread | None = None
+
+
+class RelationsQuery(Struct, frozen=True, kw_only=True):
+    """Children of an event, from `start` on; `rel_type` and `type` None: all. Positions as in history.ByPosition."""
+
+    room_id: RoomId
+    event_id: EventId
+    viewer: UserId
+    rel_type: str | None = None
+    type: str | None = None
+    backward: bool = True
+    start: int | None = None
+    end: int | None = None
+    limit: int = 50
+    recurse: bool = False
+
+
+class ThreadsQuery(Struct, frozen=True, kw_only=True):
+    """Roots of the threads of a room, the one that was written in last first."""
+
+    room_id: RoomId
+    viewer: UserId
+    participated: bool = False
+    start: int | None = None
+    limit: int = 20
 
 
 def matches(query: HistoryQuery | SearchQuery, event: Event) -> bool:

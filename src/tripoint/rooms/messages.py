@@ -10,7 +10,9 @@ from collections.abc import Awaitable, Callable
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import load_event, redact
 from tripoint.core.ids import EventId, InvalidId, RoomAlias, RoomId, UserId, parse_room_alias, parse_user_id
+from tripoint.core.json_view import object_at
 from tripoint.core.power import GrantRefused, PowerLevels, change_levels, change_ranks
+from tripoint.core.relations import child_of
 from tripoint.rooms.blocking import Blocks
 from tripoint.rooms.closing import TEXT as CLOSED
 from tripoint.rooms.commands import (
@@ -44,6 +46,8 @@ from tripoint.store.writes import FLAG_REDACTED, ReplaceEventJson
 
 # Repeats of a transaction id come within seconds; older ones are found on disk.
 REMEMBERED_TOKENS = 4096
+# Reactions to one message among which one's own are sought.
+MAX_ANNOTATIONS = 2000
 
 
 
@@ -88,12 +92,54 @@ class Messages:
         pair = room.direct_pair or ()
         if command.actor in pair and any(self._blocks.blocks(command.actor, other) for other in pair):
             raise Refused(Refusal.BLOCKED)
+        child = child_of(command.content)
+        if child is not None:
+            there = await self._check_relation(room, command, *child)
+            if there is not None:
+                return there
         content = without_colours(command.content) if text_rule(room.state, "no_colour") else command.content
         with self._pace.one_message(room, command):
             transaction = self._writer.begin(room)
             transaction.append(command.actor, command.type, content)
             event = await self._writer.commit(room, transaction, origin=command.origin)
         return event.event_id
+
+    async def _check_relation(
+        self, room: Room, command: SendEvent, rel_type: str, target: str
+    ) -> EventId | None:
+        """Refused for what cannot be about that event; the event that says the same already, for clients that say
+        twice what they mean once.
+
+        spec: event-annotations "Avoiding duplicate annotations", threading "Validation of m.thread relationships"
+        """
+        if rel_type == "m.thread":
+            root = await self._store.load_event(EventId(target))
+            known = root is not None and root.room_key == room.room_key
+            if root is not None and known and child_of(load_event(root.json, root.event_id, room.version).content):
+                raise Refused(Refusal.NO_THREAD_THERE)
+        if rel_type != "m.annotation":
+            return None
+        mine = await self._store.load_related_by(room.room_key, [EventId(target)], rel_type, command.actor)
+        if not mine:
+            return None
+        rows = await self._store.load_relations(
+            room.room_key,
+            [EventId(target)],
+            rel_type=rel_type,
+            after=room.oldest,
+            upto=room.last_position,
+            limit=MAX_ANNOTATIONS,
+            backward=True,
+        )
+        own = [row.event_key for row in rows if row.sender == command.actor and row.type == command.type]
+        key = object_at(command.content, "m.relates_to").get("key")
+        for stored in (await self._store.load_events(own)).values():
+            said = load_event(stored.json, stored.event_id, room.version)
+            if object_at(said.content, "m.relates_to").get("key") == key:
+                if _by_a_view(command):
+                    return said.event_id
+                raise Refused(Refusal.ALREADY_REACTED)
+        return None
 
     async def _once(self, room: Room, command: Command, send: Callable[[], Awaitable[EventId]]) -> Done:
         """Send; where the origin says so, only unless the same session sent the same token before.

@@ -17,7 +17,16 @@ from tripoint.core.room_version import RoomVersion
 from tripoint.core.stream_position import StreamPosition
 from tripoint.rooms.blocking import BlockList
 from tripoint.rooms.commands import Command, Done
-from tripoint.rooms.history import HistoryItem, HistoryPage, HistoryQuery, SearchPage, SearchQuery
+from tripoint.rooms.history import (
+    Bundle,
+    HistoryItem,
+    HistoryPage,
+    HistoryQuery,
+    RelationsQuery,
+    SearchPage,
+    SearchQuery,
+    ThreadsQuery,
+)
 
 StateMap = Mapping[tuple[str, str], Event]
 
@@ -254,6 +263,17 @@ class RoomReader(Protocol):
 
     async def history(self, query: HistoryQuery) -> HistoryPage: ...
     async def search(self, query: SearchQuery) -> SearchPage: ...
+    async def bundles(
+        self, room_id: RoomId, viewer: UserId, items: Sequence[HistoryItem]
+    ) -> Mapping[EventId, Bundle]:
+        """What of their children goes with events of one room; of those alone that have any."""
+
+    async def relations(self, query: RelationsQuery) -> HistoryPage:
+        """Events that are about another. Refused(NO_SUCH_EVENT) where the viewer may not see that one."""
+
+    async def threads(self, query: ThreadsQuery) -> HistoryPage:
+        """Roots of threads."""
+
     async def displayname_at(self, room_id: RoomId, user_id: UserId, position: int) -> str | None:
         """What a member was called in the room when the event at this position was sent."""
 

@@ -22,6 +22,7 @@ from tripoint.rooms.blocking import BlockList, Blocks
 from tripoint.rooms.ephemeral import Receipts, Typing
 from tripoint.rooms.history import (
     Anchor,
+    Bundle,
     ByEvent,
     ByPosition,
     ByTime,
@@ -29,8 +30,10 @@ from tripoint.rooms.history import (
     HistoryItem,
     HistoryPage,
     HistoryQuery,
+    RelationsQuery,
     SearchPage,
     SearchQuery,
+    ThreadsQuery,
     matches,
 )
 from tripoint.rooms.indexing import Indexing
@@ -42,6 +45,7 @@ from tripoint.rooms.naming import Names
 from tripoint.rooms.ports import Presence, PublicRoom, Receipt, RoomView, StateMap
 from tripoint.rooms.presence import PresenceBoard
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.relating import Relating
 from tripoint.rooms.room import Room, member_of
 from tripoint.rooms.searching import Searching
 from tripoint.rooms.succession import lineage, newest
@@ -92,6 +96,7 @@ class Reader:
         indexing: Indexing,
     ) -> None:
         self._blocks = blocks
+        self._relating = Relating(store, blocks, self._sight, self._item)
         self._searching = Searching(rooms, store, indexing, self._sight, self._item, self._is_blocked)
         self._abroad = abroad
         self._rooms = rooms
@@ -374,6 +379,17 @@ class Reader:
             # Who comes back later may find more, when another server that is in the room answers.
             end = min((item.position - 1 for item in items), default=upto)
         return HistoryPage(tuple(items), upto if backward else after, end, whole)
+
+    async def bundles(
+        self, room_id: RoomId, viewer: UserId, items: Sequence[HistoryItem]
+    ) -> Mapping[EventId, Bundle]:
+        return await self._relating.bundles(await self._rooms.get(room_id), viewer, items)
+
+    async def relations(self, query: RelationsQuery) -> HistoryPage:
+        return await self._relating.relations(await self._rooms.get(query.room_id), query)
+
+    async def threads(self, query: ThreadsQuery) -> HistoryPage:
+        return await self._relating.threads(await self._rooms.get(query.room_id), query)
 
     async def search(self, query: SearchQuery) -> SearchPage:
         return await self._searching.search(query)

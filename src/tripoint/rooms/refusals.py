@@ -34,6 +34,8 @@ class Refusal(Enum):
     TARGET_NOT_JOINED = "They are not in this room"
     NO_SUCH_USER = "There is no such user"
     NO_SUCH_EVENT = "There is no such message"
+    ALREADY_REACTED = "You have reacted so already"
+    NO_THREAD_THERE = "That message is about another one: no thread begins there"
     BAD_MASK = "That mask cannot be used"
     NO_SUCH_MASK = "That mask is not in the list"
     LIST_FULL = "The list is full"

@@ -53,6 +53,14 @@ class Sight:
         self._memberships = [*await self._load(low, self._low - 1), *self._memberships]
         self._low = low
 
+    def sees_all_from(self, position: int) -> bool:
+        """Whether everything behind a position that may be seen may be seen too, up to now."""
+        if self._since is None:
+            return False
+        return position >= self._since or (
+            self._first in _OPEN and all(visibility in _OPEN for _, visibility in self._visibilities)
+        )
+
     def may_see(self, position: int, *, own_member_event: bool = False) -> bool:
         """Whether the event at `position` is visible.
 

@@ -8,16 +8,22 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
-from tripoint.config.load import only_loopback, server_name, split_address
+from tripoint.config.load import only_loopback, server_name, split_address, split_contact
 from tripoint.config.options import Config
+from tripoint.core.token_bucket import Rate
+from tripoint.core.turn import TurnServers, parse_turn_uri
 from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
 from tripoint.irc.operators import Operator, Privilege
 from tripoint.irc.options import IrcOptions
+from tripoint.irc.web import IrcWeb
+from tripoint.irc.webirc import Gateway
 from tripoint.matrix.federation.intake import BODY_BYTES
 from tripoint.matrix.federation.media import FileFetcher
 from tripoint.matrix.federation.trust import Federated
@@ -28,6 +34,9 @@ from tripoint.net.dns import Dns
 from tripoint.net.http import Request, Response
 from tripoint.net.http_front import HttpFront
 from tripoint.net.listen import bind
+from tripoint.net.proxied import ProxiedListener, Proxies
+from tripoint.net.proxy_header import Source
+from tripoint.net.strangers import Strangers
 from tripoint.observe.metrics import Metrics
 from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.runtime.data_dir import DataDir
@@ -57,6 +66,14 @@ LARGER = {b"/_matrix/federation/v1/send/": BODY_BYTES}
 UPLOADS = (b"/_matrix/media/v3/upload", UPLOAD_PATH.encode())
 
 
+class MakeClient(Protocol):
+    """How a front end makes the protocol object of a connection."""
+
+    def __call__(
+        self, *, secure: bool, address: str | None = None, offloaded: bool = False
+    ) -> asyncio.Protocol: ...
+
+
 class App:
     """One server process. start(), then wait, then stop(). `names`: where names are looked up; None: in the DNS."""
 
@@ -69,6 +86,7 @@ class App:
         self._folder = folder
         self._store = store
         self._servers: list[asyncio.Server] = []
+        self._proxied: list[ProxiedListener] = []
         self._fronts: list[HttpFront] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._events: dict[str, int] = {}
@@ -107,6 +125,12 @@ class App:
             now_ms=clock_ms,
             monotonic=time.monotonic,
             end_point=lambda: tls.end_point,
+            strangers=Strangers(
+                self._names if isinstance(self._names, Dns) else Dns(),
+                config.irc.dnsbl,
+                hostnames=config.irc.hostnames,
+                ident=config.irc.ident,
+            ),
         )
         self.xmpp = XmppFrontEnd(
             server,
@@ -126,6 +150,7 @@ class App:
             now_ms=clock_ms,
             monotonic=time.monotonic,
         )
+        self.irc_web = IrcWeb(self.irc)
         self.web = XmppWeb(self.xmpp, config.server.public_url) if _speaks_xmpp(config) else None
         page = WelcomePage(config, middle.accounts)
         self.matrix = MatrixFrontEnd(
@@ -174,6 +199,8 @@ class App:
 
         async def handle(request: Request) -> Response | None:
             answer = await self.media.pages.handle(request)
+            if answer is None:
+                answer = await self.irc_web.handle(request)
             if answer is None and self.web is not None:
                 answer = await self.web.handle(request)
             return answer if answer is not None else await page.handle(request)
@@ -181,20 +208,22 @@ class App:
         return handle
 
     async def _for_servers(self, request: Request) -> Response:
-        """The TLS listener: other Matrix servers, and web clients of XMPP where no proxy stands in front of http."""
-        answer = None if self.web is None else await self.web.handle(request)
+        """The TLS listener: other Matrix servers, and web clients of IRC and XMPP where no proxy is in front."""
+        answer = await self.irc_web.handle(request)
+        if answer is None and self.web is not None:
+            answer = await self.web.handle(request)
         return answer if answer is not None else await self.matrix.listener.handle_federation(request)
 
     async def _listen(self) -> None:
         listen = self.config.listen
-        await self._serve("irc", listen.irc, lambda: self.irc.protocol(secure=False), tls=False)
-        await self._serve("irc_tls", listen.irc_tls, lambda: self.irc.protocol(secure=True), tls=True)
+        await self._serve("irc", listen.irc, self.irc.protocol, tls=False)
+        await self._serve("irc_tls", listen.irc_tls, self.irc.protocol, tls=True)
         if not _is_dns_name(self.config.server.name):
             # docs/mapping.md 1.6: an XMPP domain is a DNS name without a port.
             log.warning("xmpp.off", reason="the server name is no plain DNS name", server=self.config.server.name)
             listen = replace(listen, xmpp=(), xmpp_tls=())
-        await self._serve("xmpp", listen.xmpp, lambda: self.xmpp.protocol(secure=False), tls=False)
-        await self._serve("xmpp_tls", listen.xmpp_tls, lambda: self.xmpp.protocol(secure=True), tls=True)
+        await self._serve("xmpp", listen.xmpp, self.xmpp.protocol, tls=False)
+        await self._serve("xmpp_tls", listen.xmpp_tls, self.xmpp.protocol, tls=True)
         limits = self.config.limits
         http = HttpFront(
             self.matrix.listener.handle,
@@ -228,13 +257,20 @@ class App:
         await self._serve_http("metrics", listen.metrics, metrics)
 
     async def _serve(
-        self, name: str, addresses: Sequence[str], factory: Callable[[], asyncio.Protocol], *, tls: bool
+        self, name: str, addresses: Sequence[str], make: MakeClient, *, tls: bool
     ) -> None:
         loop = asyncio.get_running_loop()
+        proxies = self.config.listen.proxy_protocol
+        context = self.tls.context if tls else None
         for address in addresses:
             sock = bind(*_parts(address))
-            context = self.tls.context if tls else None
-            self._servers.append(await loop.create_server(factory, sock=sock, ssl=context, backlog=1024))
+            if proxies:
+                listener = ProxiedListener(sock, Proxies(proxies), _behind_proxy(make, tls=tls), context)
+                listener.start()
+                self._proxied.append(listener)
+            else:
+                factory = partial(make, secure=tls)
+                self._servers.append(await loop.create_server(factory, sock=sock, ssl=context, backlog=1024))
             self.ports.setdefault(name, []).append(sock.getsockname()[1])
 
     async def _serve_http(
@@ -338,6 +374,8 @@ class App:
         """Drain: nothing new, tell clients, write what is queued, close."""
         for server in self._servers:
             server.close()
+        for listener in self._proxied:
+            await listener.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -368,6 +406,13 @@ def _is_dns_name(name: str) -> bool:
     return ":" not in name and not name.replace(".", "").isdigit()
 
 
+def _behind_proxy(make: MakeClient, *, tls: bool) -> Callable[[Source], asyncio.Protocol]:
+    def made(source: Source) -> asyncio.Protocol:
+        return make(secure=tls or source.secure, address=source.address, offloaded=not tls and source.secure)
+
+    return made
+
+
 def _irc_options(config: Config) -> IrcOptions:
     limits = config.limits
     return IrcOptions(
@@ -377,10 +422,18 @@ def _irc_options(config: Config) -> IrcOptions:
         commands_burst=limits.irc_commands_burst,
         commands_per_s=limits.irc_commands_per_s,
         connections_per_address=limits.connections_per_address,
+        connections_per_network=limits.connections_per_network,
+        connection_rate=Rate(limits.connections_burst, limits.connections_per_s),
         plaintext_passwords=config.listen.plaintext_passwords,
         admin=config.irc.admin,
         icon_url=config.irc.icon_url,
         operators=_operators(config),
+        hostnames=config.irc.hostnames,
+        ident=config.irc.ident,
+        dnsbl=config.irc.dnsbl,
+        gateways=tuple(Gateway(one.name, one.addresses, one.password) for one in config.irc.webirc),
+        sts_duration_s=None if not config.irc.sts_duration_s else max(0, config.irc.sts_duration_s),
+        sts_port=_parts(config.listen.irc_tls[0])[1] if config.listen.irc_tls else 0,
     )
 
 
@@ -405,9 +458,18 @@ def _xmpp_options(config: Config) -> XmppOptions:
         stanzas_burst=limits.xmpp_stanzas_burst,
         stanzas_per_s=limits.xmpp_stanzas_per_s,
         connections_per_address=limits.connections_per_address,
+        connections_per_network=limits.connections_per_network,
+        connection_rate=Rate(limits.connections_burst, limits.connections_per_s),
         plaintext_passwords=config.listen.plaintext_passwords,
         scram_sha1=config.accounts.scram_sha1,
+        turn=_turn_servers(config),
+        contacts=tuple(pair for contact in config.server.contacts if (pair := split_contact(contact)) is not None),
     )
+
+
+def _turn_servers(config: Config) -> TurnServers:
+    servers = tuple(server for uri in config.turn.uris if (server := parse_turn_uri(uri)) is not None)
+    return TurnServers(servers, config.turn.secret, config.turn.lifetime_s)
 
 
 def open_app(config: Config) -> App:

@@ -67,6 +67,26 @@ class StoredEvent(Struct, frozen=True):
         return self.position
 
 
+class RelationRow(Struct, frozen=True):
+    """An event that is about another: `target`, in the way of `rel_type`."""
+
+    event_key: int
+    position: int
+    target: EventId
+    rel_type: str
+    type: str
+    sender: UserId
+
+
+class RelationCount(Struct, frozen=True):
+    """How many events are about another in one way, and the newest of them."""
+
+    target: EventId
+    rel_type: str
+    count: int
+    latest_key: int
+
+
 class MembershipRow(Struct, frozen=True):
     room_key: int
     room_id: RoomId
@@ -170,6 +190,34 @@ class RoomStore(Writer, Protocol):
         """What was told of a room from outside (PutStrippedState)."""
 
     async def load_closed_rooms(self) -> Sequence[RoomId]: ...
+    async def load_relations(
+        self,
+        room_key: int,
+        targets: Sequence[EventId],
+        *,
+        rel_type: str | None = None,
+        after: int,
+        upto: int,
+        limit: int,
+        backward: bool,
+    ) -> Sequence[RelationRow]:
+        """Events with after < position <= upto that are about any of `targets`, from one end."""
+
+    async def load_room_relations(
+        self, room_key: int, rel_type: str, *, upto: int, limit: int
+    ) -> Sequence[RelationRow]:
+        """The newest events of a room up to a position that are about another in this way."""
+
+    async def load_relation_counts(
+        self, room_key: int, targets: Sequence[EventId], without: Sequence[UserId]
+    ) -> Sequence[RelationCount]:
+        """Of each of `targets` what is about it, by `rel_type`; what users of `without` sent does not count."""
+
+    async def load_related_by(
+        self, room_key: int, targets: Sequence[EventId], rel_type: str, sender: UserId
+    ) -> frozenset[EventId]:
+        """Which of `targets` a user has sent something about, in this way."""
+
     async def load_room_password(self, room_key: int) -> PutRoomPassword | None: ...
     async def load_names(self, kind: str, scope: str) -> Mapping[str, str]: ...
     async def load_maxima(self) -> tuple[int, int, int]:

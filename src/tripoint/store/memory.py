@@ -9,10 +9,21 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
-from tripoint.store.interface import MEDIA_BLOCK, Done, MembershipRow, Report, StoredEvent, StoreError, WordsGone
+from tripoint.store.interface import (
+    MEDIA_BLOCK,
+    Done,
+    MembershipRow,
+    RelationCount,
+    RelationRow,
+    Report,
+    StoredEvent,
+    StoreError,
+    WordsGone,
+)
 from tripoint.store.memory_devices import DevicesInMemory
 from tripoint.store.memory_devices import drop as _drop
 from tripoint.store.memory_devices import put as _put
+from tripoint.store.sql.rows import related_by
 from tripoint.store.writes import (
     AddEvent,
     AddReport,
@@ -105,6 +116,7 @@ class MemoryStore(DevicesInMemory):
         self.destinations: dict[ServerName, PutDestination] = {}
         self.missed_rooms: dict[tuple[ServerName, int], PutMissedRoom] = {}
         self.unanswered: dict[ServerName, PutUnanswered] = {}
+        self.relations: dict[int, tuple[str, str, str, str]] = {}
         self.reports: dict[int, Report] = {}
         self.words_gone: list[WordsGone] = []
         self.staged: dict[EventId, PutStagedPdu] = {}
@@ -150,6 +162,9 @@ class MemoryStore(DevicesInMemory):
                 )
                 self.state_keys[write.event_key] = (write.type, write.state_key)
                 self.keys[write.event_id] = write.event_key
+                related = related_by(write)
+                if related is not None:
+                    self.relations[write.event_key] = related
             case PlaceEvent():
                 self.events[write.event_key] = replace(
                     self.events[write.event_key],
@@ -160,6 +175,7 @@ class MemoryStore(DevicesInMemory):
             case ReplaceEventJson():
                 old = self.events[write.event_key]
                 self._note_words_gone(old)
+                self.relations.pop(write.event_key, None)
                 self.events[write.event_key] = replace(
                     old, flags=write.flags, json=write.json, redacted_by=write.redacted_by
                 )
@@ -281,6 +297,7 @@ class MemoryStore(DevicesInMemory):
     def _drop_room(self, room_key: int) -> None:
         for key in [key for key, event in self.events.items() if event.room_key == room_key]:
             self._note_words_gone(self.events[key])
+            self.relations.pop(key, None)
             del self.keys[self.events[key].event_id]
             del self.events[key], self.state_keys[key]
         _drop(self.groups, lambda _, group: group[0] == room_key)
@@ -496,6 +513,59 @@ class MemoryStore(DevicesInMemory):
     async def load_log(self, after: int, limit: int) -> Sequence[StoredEvent]:
         found = [e for key, e in sorted(self.events.items()) if key > after and e.position is not None]
         return found[:limit]
+
+    def _related(self, room_key: int) -> list[RelationRow]:
+        """All relations of a room, the oldest first."""
+        found = []
+        for key, (target, rel_type, type_, sender) in self.relations.items():
+            event = self.events[key]
+            if event.room_key == room_key and event.position:
+                found.append(RelationRow(key, event.position, EventId(target), rel_type, type_, UserId(sender)))
+        return sorted(found, key=lambda row: row.position)
+
+    async def load_relations(
+        self,
+        room_key: int,
+        targets: Sequence[EventId],
+        *,
+        rel_type: str | None = None,
+        after: int,
+        upto: int,
+        limit: int,
+        backward: bool,
+    ) -> Sequence[RelationRow]:
+        found = [
+            row
+            for row in self._related(room_key)
+            if row.target in targets and rel_type in (None, row.rel_type) and after < row.position <= upto
+        ]
+        return (found[::-1] if backward else found)[:limit]
+
+    async def load_room_relations(
+        self, room_key: int, rel_type: str, *, upto: int, limit: int
+    ) -> Sequence[RelationRow]:
+        found = [row for row in self._related(room_key) if row.rel_type == rel_type and row.position <= upto]
+        return found[::-1][:limit]
+
+    async def load_relation_counts(
+        self, room_key: int, targets: Sequence[EventId], without: Sequence[UserId]
+    ) -> Sequence[RelationCount]:
+        counts: dict[tuple[EventId, str], RelationCount] = {}
+        for row in self._related(room_key):
+            if row.target in targets and row.sender not in without:
+                before = counts.get((row.target, row.rel_type))
+                count = 1 if before is None else before.count + 1
+                counts[row.target, row.rel_type] = RelationCount(row.target, row.rel_type, count, row.event_key)
+        return list(counts.values())
+
+    async def load_related_by(
+        self, room_key: int, targets: Sequence[EventId], rel_type: str, sender: UserId
+    ) -> frozenset[EventId]:
+        return frozenset(
+            row.target
+            for row in self._related(room_key)
+            if row.target in targets and row.rel_type == rel_type and row.sender == sender
+        )
 
     async def load_reports(self, limit: int) -> Sequence[Report]:
         return [report for _, report in sorted(self.reports.items())][:limit]

@@ -4,7 +4,7 @@ A test upgrades the first schema step by step and compares it with this file. Ke
 small integers so that state groups and indexes stay small; a room's key stands for its id in every table.
 """
 
-SCHEMA_VERSION = "0013"
+SCHEMA_VERSION = "0015"
 
 STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -197,4 +197,10 @@ STATEMENTS: tuple[str, ...] = (
     """CREATE TABLE reports (
         number INTEGER PRIMARY KEY AUTOINCREMENT, ts_ms INTEGER NOT NULL, reporter TEXT NOT NULL, user_id TEXT,
         room_id TEXT, event_id TEXT, kind TEXT NOT NULL, reason TEXT NOT NULL)""",
+    # Which events are about which (migration 0015).
+    """CREATE TABLE relations (
+        event_key INTEGER PRIMARY KEY, room_key INTEGER NOT NULL, position INTEGER, target TEXT NOT NULL,
+        rel_type TEXT NOT NULL, type TEXT NOT NULL, sender TEXT NOT NULL)""",
+    "CREATE INDEX relations_target ON relations (target, rel_type, position)",
+    "CREATE INDEX relations_room ON relations (room_key, rel_type, position)",
 )

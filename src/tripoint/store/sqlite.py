@@ -18,6 +18,8 @@ from tripoint.store.interface import (
     DatabaseTooNew,
     Done,
     MembershipRow,
+    RelationCount,
+    RelationRow,
     Report,
     StoredEvent,
     StoreError,
@@ -387,6 +389,75 @@ class SqliteStore(DeviceReads):
             _EVENT + "WHERE event_key > ? AND position IS NOT NULL ORDER BY event_key LIMIT ?", after, limit
         )
         return [StoredEvent(*row) for row in found]
+
+    async def load_relations(
+        self,
+        room_key: int,
+        targets: Sequence[EventId],
+        *,
+        rel_type: str | None = None,
+        after: int,
+        upto: int,
+        limit: int,
+        backward: bool,
+    ) -> Sequence[RelationRow]:
+        marks = ",".join("?" * len(targets))
+        kind, kinds = ("", ()) if rel_type is None else (" AND rel_type = ?", (rel_type,))
+        found = self._all(
+            f"SELECT event_key, position, target, rel_type, type, sender FROM relations WHERE target IN ({marks})"
+            f"{kind} AND room_key = ? AND position > ? AND position <= ? AND position != 0"
+            f" ORDER BY position {'DESC' if backward else 'ASC'} LIMIT ?",
+            *targets,
+            *kinds,
+            room_key,
+            after,
+            upto,
+            limit,
+        )
+        return [RelationRow(*row) for row in found]
+
+    async def load_room_relations(
+        self, room_key: int, rel_type: str, *, upto: int, limit: int
+    ) -> Sequence[RelationRow]:
+        found = self._all(
+            "SELECT event_key, position, target, rel_type, type, sender FROM relations WHERE room_key = ?"
+            " AND rel_type = ? AND position <= ? AND position != 0 ORDER BY position DESC LIMIT ?",
+            room_key,
+            rel_type,
+            upto,
+            limit,
+        )
+        return [RelationRow(*row) for row in found]
+
+    async def load_relation_counts(
+        self, room_key: int, targets: Sequence[EventId], without: Sequence[UserId]
+    ) -> Sequence[RelationCount]:
+        marks = ",".join("?" * len(targets))
+        but = f" AND sender NOT IN ({','.join('?' * len(without))})" if without else ""
+        # SQLite takes event_key from the row that has the maximum.  https://www.sqlite.org/lang_select.html 2.5
+        found = self._all(
+            "SELECT target, rel_type, count(*), event_key, max(position) FROM relations"
+            f" WHERE target IN ({marks}) AND room_key = ? AND position IS NOT NULL AND position != 0{but}"
+            " GROUP BY target, rel_type",
+            *targets,
+            room_key,
+            *without,
+        )
+        return [RelationCount(*row[:4]) for row in found]
+
+    async def load_related_by(
+        self, room_key: int, targets: Sequence[EventId], rel_type: str, sender: UserId
+    ) -> frozenset[EventId]:
+        marks = ",".join("?" * len(targets))
+        found = self._all(
+            f"SELECT DISTINCT target FROM relations WHERE target IN ({marks}) AND rel_type = ? AND sender = ?"
+            " AND room_key = ? AND position IS NOT NULL",
+            *targets,
+            rel_type,
+            sender,
+            room_key,
+        )
+        return frozenset(EventId(row[0]) for row in found)
 
     async def load_reports(self, limit: int) -> Sequence[Report]:
         found = self._all(

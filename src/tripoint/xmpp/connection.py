@@ -4,15 +4,14 @@ Bytes and the driver's answers go in, actions come out: bytes to send, questions
 the wish to switch to TLS or to close. The legal order is the table TRANSITIONS in tables.py; whatever is not
 in it ends the stream with the error RFC6120 names. Bytes that arrive before a TLS switch never survive it.
 
-spec: RFC6120 4 (streams), 5 (STARTTLS), 6 (SASL), 7 (bind); XEP-0077 5 (registration before login),
-XEP-0440 (channel binding types), XEP-0474 is not here. Who the peer may be is the driver's business
-(session.py, listener.py); what stanzas mean is c2s/ and muc/.
+spec: RFC6120 4 (streams), 5 (STARTTLS), 6 (SASL), 7 (bind); XEP-0077 5 (registration before login), XEP-0198 5, 9
+(resumption), XEP-0388 and XEP-0386 (login and resource in one), XEP-0474. Who the peer may be is the driver's business
+(stream.py), what is offered features.py's; what stanzas mean is c2s/ and muc/.
 """
 
 import base64
-import binascii
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tripoint.accounts.sasl import (
     TLS_SERVER_END_POINT,
@@ -27,16 +26,26 @@ from tripoint.accounts.sasl import (
     mechanisms,
     start_exchange,
 )
+from tripoint.xmpp.acks import failed, parse_count
+from tripoint.xmpp.features import Policy, login_features, session_features
 from tripoint.xmpp.framing import Framing, StreamFraming
-from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, prepare_local, unescape_local
+from tripoint.xmpp.jid import InvalidJid, Jid, escape_local, parse_jid, prepare_local, unescape_local
+from tripoint.xmpp.sasl_profiles import (
+    BindRequest,
+    Profile,
+    Sasl1,
+    Sasl2,
+    UserAgent,
+    Wishes,
+)
 from tripoint.xmpp.tables import (
+    BIND2_NS,
     BIND_NS,
-    CHANNEL_BINDING_NS,
-    PRE_APPROVAL_NS,
-    REGISTER_FEATURE_NS,
+    CSI_NS,
     REGISTER_NS,
+    SASL2_NS,
     SASL_NS,
-    SESSION_NS,
+    SM_NS,
     STREAM_ERRORS_NS,
     TLS_NS,
     TRANSITIONS,
@@ -45,7 +54,6 @@ from tripoint.xmpp.tables import (
 )
 from tripoint.xmpp.wire import (
     CLIENT_NS,
-    MAX_STANZA_BYTES,
     MAX_STANZA_BYTES_UNAUTHENTICATED,
     Broken,
     Element,
@@ -59,21 +67,6 @@ from tripoint.xmpp.wire import (
 # spec: RFC6120 6.4.5: at least 2 and at most 5 attempts
 MAX_SASL_ATTEMPTS = 5
 MAX_REGISTRATIONS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What this listener offers. `require_tls`: nothing but TLS is offered before TLS is on.
-
-    `registration`: whether accounts can be made before login, at least with a token (XEP-0077).
-    """
-
-    domain: str
-    starttls: bool
-    require_tls: bool
-    registration: bool
-    scram_sha1: bool = True
-    stanza_bytes: int = MAX_STANZA_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +104,19 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """Bind a resource (None: any) and answer with bound() or bind_refused()."""
+    """Bind a resource (None: any) and answer with bound() or bind_refused(). `request`: it comes with the login."""
 
-    iq_id: str
     resource: str | None
+    request: BindRequest | None = None
+    user_agent: UserAgent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on with the session `previd`, whose client has handled `h`; answer with resumed() or resume_refused()."""
+
+    previd: str
+    h: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +133,14 @@ Action = (
     | WrongPassword
     | Registration
     | Bind
+    | Resume
     | Close
     | Element
 )
 
 _STANZAS = frozenset({"message", "presence", "iq"})
-_SASL_EMPTY = "="  # spec: RFC6120 6.4.2: a zero-length initial response
+# Elements beside the stanzas that a session takes in their order. spec: XEP-0198 3, 4; XEP-0352 4.2
+_IN_TURN = frozenset({(SM_NS, "enable"), (SM_NS, "r"), (SM_NS, "a"), (CSI_NS, "active"), (CSI_NS, "inactive")})
 
 
 class ClientConnection:
@@ -172,6 +176,10 @@ class ClientConnection:
         self._registrations = 0
         self._bind_id = ""
         self._success_data = b""
+        self._profile: Profile = Sasl1
+        # What came with a login that has succeeded and was not answered yet (XEP-0388 2.6.1), and what is said of it.
+        self._wishes: Wishes | None = None
+        self._answered = ""
 
     # -- from the peer
 
@@ -218,11 +226,7 @@ class ClientConnection:
             raise StreamError("host-unknown", f"This server is {self._policy.domain}")
         if self.state is State.AWAIT_HEADER_AGAIN:
             self._go(Input.HEADER)
-            features = (
-                f"<bind xmlns='{BIND_NS}'/>"
-                f"<session xmlns='{SESSION_NS}'><optional/></session>"
-                f"<sub xmlns='{PRE_APPROVAL_NS}'/>"
-            )
+            features = session_features(self._policy, bound=False)
         elif self._policy.require_tls and not self.secure:
             if not self._can_start_tls():
                 raise StreamError("policy-violation", "This server takes logins over TLS alone, from the first byte")
@@ -230,24 +234,15 @@ class ClientConnection:
             features = f"<starttls xmlns='{TLS_NS}'><required/></starttls>"
         else:
             self.state = State.OFFERED_SASL
-            features = self._login_features()
+            features = login_features(
+                self._policy,
+                self._offered(),
+                starttls=self._can_start_tls(),
+                secure=self.secure,
+                can_bind_to_tls=self._end_point is not None,
+            )
         actions.append(Send(self._render_header()))
         actions.append(Send(f"<stream:features>{features}</stream:features>".encode()))
-
-    def _login_features(self) -> str:
-        parts = []
-        if self._can_start_tls():
-            parts.append(f"<starttls xmlns='{TLS_NS}'/>")
-        offered = "".join(f"<mechanism>{name}</mechanism>" for name in self._offered())
-        parts.append(f"<mechanisms xmlns='{SASL_NS}'>{offered}</mechanisms>")
-        if self._end_point is not None:
-            parts.append(
-                f"<sasl-channel-binding xmlns='{CHANNEL_BINDING_NS}'>"
-                f"<channel-binding type='{TLS_SERVER_END_POINT}'/></sasl-channel-binding>"
-            )
-        if self._policy.registration:
-            parts.append(f"<register xmlns='{REGISTER_FEATURE_NS}'/>")
-        return "".join(parts)
 
     def _can_start_tls(self) -> bool:
         return self._policy.starttls and not self.secure and self._framing.starttls
@@ -263,8 +258,14 @@ class ClientConnection:
         if self.state is State.BOUND and namespace == CLIENT_NS and name in _STANZAS:
             self._check_from(element)
             actions.append(element)
+        elif self.state is State.BOUND and (namespace, name) in _IN_TURN:
+            actions.append(element)
+        elif namespace == SM_NS:
+            self._manage(element, actions)
         elif namespace == SASL_NS:
-            self._sasl(element, actions)
+            self._sasl(element, Sasl1, actions)
+        elif namespace == SASL2_NS and self.secure:
+            self._sasl(element, Sasl2, actions)
         elif namespace == TLS_NS and name == "starttls":
             self._starttls(actions)
         elif namespace == CLIENT_NS and name in _STANZAS:
@@ -284,6 +285,19 @@ class ClientConnection:
         actions.append(Send(f"<proceed xmlns='{TLS_NS}'/>".encode()))
         actions.append(StartTls())
 
+    def _manage(self, element: Element, actions: list[Action]) -> None:
+        """Stream management that is not for a bound session. spec: XEP-0198 3, 5, 6"""
+        if self.name is None:
+            raise StreamError("not-authorized", "Log in first")
+        previd, h = element.get("previd"), parse_count(element.get("h"))
+        if element.name != "resume" or (self.state, Input.RESUME) not in TRANSITIONS:
+            actions.append(Send(failed("unexpected-request")))
+        elif not previd or h is None:
+            actions.append(Send(failed("bad-request")))
+        else:
+            self._go(Input.RESUME)
+            actions.append(Resume(previd, h))
+
     def _early_stanza(self, element: Element, actions: list[Action]) -> None:
         """A stanza before the resource is bound: registration or bind, else not-authorized."""
         payload = element.first()
@@ -297,7 +311,7 @@ class ClientConnection:
                 self._require(Input.BIND_IQ)
                 self._go(Input.BIND_IQ)
                 self._bind_id = iq_id
-                actions.append(Bind(iq_id, payload.child_text("resource", BIND_NS) or None))
+                actions.append(Bind(payload.child_text("resource", BIND_NS) or None))
                 return
         # spec: RFC6120 4.9.3.12, 7.1
         raise StreamError("not-authorized", "Log in and bind a resource first")
@@ -313,7 +327,11 @@ class ClientConnection:
         actions.append(Registration(element))
 
     def _check_from(self, element: Element) -> None:
-        """spec: RFC6120 8.1.2.1, 4.9.3.9: a client may name only itself."""
+        """A client may name only itself. Which of its resources it is, we say: another one's name is overridden.
+
+        spec: RFC6120 8.1.2.1 (1), 4.9.3.9. COMPAT: Converse (14) resumes a stream under the resource that it had, and
+        goes on to call itself by a new one.
+        """
         claimed = element.attributes.get("from")
         if claimed is None or self.jid is None:
             return
@@ -321,50 +339,60 @@ class ClientConnection:
             jid = parse_jid(claimed)
         except InvalidJid:
             jid = None
-        if jid is None or (jid != self.jid and jid != self.jid.bare):
+        if jid is None or jid.bare != self.jid.bare:
             raise StreamError("invalid-from", "The 'from' of a stanza must be your own address")
 
     # -- SASL
 
-    def _sasl(self, element: Element, actions: list[Action]) -> None:
-        if element.name == "abort" and self.state is State.SASL_WAITS_FOR_PEER:
-            self._exchange = None
+    def _sasl(self, element: Element, profile: Profile, actions: list[Action]) -> None:
+        if element.name == "abort" and self.state is State.SASL_WAITS_FOR_PEER and profile is self._profile:
+            self._exchange = self._wishes = None
             self._go(Input.ABORT)
-            actions.append(_sasl_failure(SaslCondition.ABORTED.value, "You ended the login"))
+            actions.append(Send(profile.failure(SaslCondition.ABORTED.value, "You ended the login")))
             return
         try:
-            if element.name == "auth":
-                if self.state is State.OFFERED_TLS:
-                    # spec: RFC6120 6.5.4
-                    actions.append(_sasl_failure("encryption-required", "Switch to TLS first"))
-                    return
-                self._require(Input.AUTH)
-                self._go(Input.AUTH)
-                self._attempts += 1
-                self._trying = None
-                self._exchange = start_exchange(
-                    element.get("mechanism") or "",
-                    self._offered(),
-                    server_nonce=self._new_id(),
-                    end_point=self._end_point,
-                )
-                text = element.text
-                if not text.strip():
-                    # spec: RFC6120 6.4.2: no initial response: ask for it with an empty challenge
-                    self._go(Input.SASL_CHALLENGE)
-                    actions.append(Send(f"<challenge xmlns='{SASL_NS}'/>".encode()))
-                    return
-                self._sasl_message(b"" if text == _SASL_EMPTY else _decode(text), actions)
-            elif element.name == "response":
+            if element.name == profile.begins:
+                self._begin_sasl(element, profile, actions)
+            elif element.name == "response" and profile is self._profile:
                 self._require(Input.RESPONSE)
                 self._go(Input.RESPONSE)
-                self._sasl_message(_decode(element.text), actions)
+                self._sasl_message(profile.response(element), actions)
             else:
                 raise StreamError("unsupported-stanza-type", f"<{element.name}/> is not expected in this stream")
-        except SaslFailed as failed:
-            if self._trying is not None and failed.condition is SaslCondition.NOT_AUTHORIZED:
+        except SaslFailed as failed_login:
+            if self._trying is not None and failed_login.condition is SaslCondition.NOT_AUTHORIZED:
                 actions.append(WrongPassword(self._trying))
-            actions += self.refused(failed.condition.value, failed.text)
+            actions += self.refused(failed_login.condition.value, failed_login.text)
+
+    def _begin_sasl(self, element: Element, profile: Profile, actions: list[Action]) -> None:
+        if self.state is State.OFFERED_TLS:
+            # spec: RFC6120 6.5.4
+            actions.append(Send(profile.failure("encryption-required", "Switch to TLS first")))
+            return
+        self._require(Input.AUTH)
+        self._go(Input.AUTH)
+        self._attempts += 1
+        self._trying, self._wishes, self._profile = None, None, profile
+        begun = profile.begin(element)
+        self._exchange = start_exchange(
+            begun.mechanism,
+            self._offered(),
+            server_nonce=self._new_id(),
+            end_point=self._end_point,
+            advertised=self._advertised(),
+        )
+        self._wishes = begun.wishes
+        if begun.initial is None:
+            # spec: RFC6120 6.4.2: no initial response: ask for it with an empty challenge
+            self._go(Input.SASL_CHALLENGE)
+            actions.append(Send(f"<challenge xmlns='{profile.namespace}'/>".encode()))
+            return
+        self._sasl_message(begun.initial, actions)
+
+    def _advertised(self) -> bytes:
+        """What SCRAM signs of our offer, so that nobody cuts it unseen. spec: XEP-0474 6.1"""
+        offer = "\x1e".join(sorted(self._offered()))
+        return (offer if self._end_point is None else f"{offer}\x1f{TLS_SERVER_END_POINT}").encode()
 
     def _sasl_message(self, data: bytes, actions: list[Action]) -> None:
         exchange = self._exchange
@@ -384,7 +412,7 @@ class ClientConnection:
             actions.append(Authenticated(self._trying))
         elif isinstance(step, Challenge):
             self._go(Input.SASL_CHALLENGE)
-            actions.append(_challenge(step.data))
+            actions.append(Send(self._profile.challenge(step.data)))
 
     def _account_name(self, authcid: str) -> str:
         """The account that a client names; some send their whole bare JID. spec: RFC6120 6.3.7"""
@@ -397,13 +425,15 @@ class ClientConnection:
             raise SaslFailed(SaslCondition.NOT_AUTHORIZED, "Wrong user name or password") from None
 
     def _check_authzid(self, authzid: str) -> None:
-        """Nobody acts for somebody else here. spec: RFC6120 6.3.8: the authzid is a bare JID."""
+        """Nobody acts for somebody else here. spec: RFC6120 6.3.8: the authzid is a bare JID; XEP-0388 2.3, 4.4"""
         if not authzid:
             return
         try:
             jid = parse_jid(authzid)
         except InvalidJid:
             raise SaslFailed(SaslCondition.INVALID_AUTHZID, "The address to act for is not an address") from None
+        if self._profile is Sasl2 and self._peer_from and self._peer_from.partition("/")[0] != str(jid):
+            raise SaslFailed(SaslCondition.INVALID_AUTHZID, "The stream was opened in another name")
         if jid.resource or jid.domain != self._policy.domain or unescape_local(jid.local) != self._trying:
             raise SaslFailed(SaslCondition.INVALID_AUTHZID, "You can only log in as yourself")
 
@@ -424,15 +454,19 @@ class ClientConnection:
             return []  # the stream ended while the accounts were asked
         challenge = self._exchange.credentials(verifier)
         self._go(Input.SASL_CHALLENGE)
-        return [_challenge(challenge.data)]
+        return [Send(self._profile.challenge(challenge.data))]
 
     def admitted(self, name: str) -> list[Action]:
         """The answer to CheckPassword or Authenticated: `name` is who the peer is now."""
         if self.state is not State.SASL_WAITS_FOR_US:
             return []
-        self._go(Input.SASL_DONE)
         self.name = name
         self._exchange = None
+        if self._profile is Sasl2:
+            self._go(Input.SASL2_DONE)
+            self._framing.widen(self._policy.stanza_bytes)
+            return self._next_wish()
+        self._go(Input.SASL_DONE)
         data = base64.b64encode(self._success_data).decode()
         self._success_data = b""
         # spec: RFC6120 6.4.6: the stream restarts; nothing of the old one is kept
@@ -445,9 +479,9 @@ class ClientConnection:
         if self.state is not State.SASL_WAITS_FOR_US:
             return []
         self._go(Input.SASL_FAILED)
-        self._exchange = None
+        self._exchange = self._wishes = None
         self._success_data = b""
-        actions: list[Action] = [_sasl_failure(condition, text)]
+        actions: list[Action] = [Send(self._profile.failure(condition, text))]
         if self._attempts >= MAX_SASL_ATTEMPTS:
             actions += self.fail("policy-violation", "Too many failed logins on one stream")
         return actions
@@ -459,12 +493,39 @@ class ClientConnection:
         self._go(Input.REGISTER_ANSWERED)
         return [Send(reply)]
 
-    def bound(self, jid: Jid) -> list[Action]:
-        """The resource is bound to `jid`, a full JID."""
+    def _next_wish(self) -> list[Action]:
+        """What came with the login, one after the other: an earlier session, else a resource. spec: XEP-0386 3.2"""
+        wishes = self._wishes
+        assert wishes is not None  # it is kept until it is answered
+        if wishes.resume is not None:
+            self._wishes = replace(wishes, resume=None)
+            previd, h = wishes.resume
+            if previd:
+                self._go(Input.RESUME)
+                return [Resume(previd, h)]
+            self._answered += failed("bad-request").decode()
+        if wishes.bind is not None:
+            self._go(Input.BIND_IQ)
+            return [Bind(None, wishes.bind, wishes.user_agent)]
+        return self._succeed("", bound=False)
+
+    def _succeed(self, more: str, *, bound: bool) -> list[Action]:
+        """Say that the login is done, and what there is now. spec: XEP-0388 2.6.1"""
+        assert self.name is not None  # admitted
+        identity = self.jid or Jid(escape_local(self.name), self._policy.domain, "")
+        success = Sasl2.success(self._success_data, str(identity), self._answered + more)
+        self._success_data, self._answered, self._wishes = b"", "", None
+        features = session_features(self._policy, bound=bound)
+        return [Send(success), Send(f"<stream:features>{features}</stream:features>".encode())]
+
+    def bound(self, jid: Jid, more: str = "") -> list[Action]:
+        """The resource is bound to `jid`, a full JID. `more`: what is said of what else was asked for with it."""
         if self.state is not State.BIND_WAITS_FOR_US:
             return []
         self._go(Input.BIND_DONE)
         self.jid = jid
+        if self._wishes is not None:
+            return self._succeed(f"<bound xmlns='{BIND2_NS}'>{more}</bound>", bound=True)
         return [
             Send(
                 f"<iq type='result' id='{escape_attribute(self._bind_id)}'><bind xmlns='{BIND_NS}'>"
@@ -477,14 +538,40 @@ class ClientConnection:
         if self.state is not State.BIND_WAITS_FOR_US:
             return []
         self._go(Input.BIND_REFUSED)
+        if self._wishes is not None:
+            # Nothing is defined for this: the login holds, and the client is offered to bind by itself.
+            return self._succeed("", bound=False)
         return [Send(f"<iq type='error' id='{escape_attribute(self._bind_id)}'>{error}</iq>".encode())]
 
-    def fail(self, condition: str, text: str) -> list[Action]:
-        """End the stream with an error of RFC6120 4.9.3."""
+    def resumed(self, jid: Jid, previd: str, handled: int) -> list[Action]:
+        """The answer to Resume: the session of `jid`, which has handled so many stanzas, goes on here."""
+        if self.state is not State.RESUME_WAITS_FOR_US:
+            return []
+        self._go(Input.RESUMED)
+        self.jid = jid
+        resumed = f"<resumed xmlns='{SM_NS}' previd='{escape_attribute(previd)}' h='{handled}'/>"
+        if self._wishes is not None:
+            # spec: XEP-0198 9.2: no features follow: the stream is what it was
+            return self._succeed(resumed, bound=True)[:1]
+        return [Send(resumed.encode())]
+
+    def resume_refused(self, condition: str, handled: int | None = None) -> list[Action]:
+        """The answer to Resume: a stanza error condition; the client may bind a resource now. spec: XEP-0198 5"""
+        if self.state is not State.RESUME_WAITS_FOR_US:
+            return []
+        self._go(Input.RESUME_REFUSED)
+        if self._wishes is not None:
+            # spec: XEP-0198 9.2.1: it is told with the success, and a resource is bound
+            self._answered += failed(condition, handled).decode()
+            return self._next_wish()
+        return [Send(failed(condition, handled))]
+
+    def fail(self, condition: str, text: str, more: str = "") -> list[Action]:
+        """End the stream with an error of RFC6120 4.9.3. `more`: an element that says more, as XML."""
         if self.state is State.CLOSED:
             return []
         error = (
-            f"<stream:error><{condition} xmlns='{STREAM_ERRORS_NS}'/>"
+            f"<stream:error><{condition} xmlns='{STREAM_ERRORS_NS}'/>{more}"
             f"<text xmlns='{STREAM_ERRORS_NS}' xml:lang='en'>{escape_text(text)}</text></stream:error>"
         )
         return [*self._opened(), Send(error.encode()), *self.close()]
@@ -524,22 +611,3 @@ class ClientConnection:
             f" id='{escape_attribute(self._new_id())}' from='{escape_attribute(self._policy.domain)}'{to}"
             " version='1.0' xml:lang='en'"
         )
-
-
-def _challenge(data: bytes) -> Send:
-    return Send(f"<challenge xmlns='{SASL_NS}'>{base64.b64encode(data).decode()}</challenge>".encode())
-
-
-def _sasl_failure(condition: str, text: str) -> Send:
-    return Send(
-        f"<failure xmlns='{SASL_NS}'><{condition}/><text xml:lang='en'>{escape_text(text)}</text></failure>".encode()
-    )
-
-
-def _decode(text: str) -> bytes:
-    if text == _SASL_EMPTY:
-        return b""
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise SaslFailed(SaslCondition.INCORRECT_ENCODING, "The SASL message is not base64") from None

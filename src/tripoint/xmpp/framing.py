@@ -45,6 +45,9 @@ class Framing(Protocol):
     def renew(self, max_stanza_bytes: int) -> None:
         """A new stream begins; what is left of the old one is dropped."""
 
+    def widen(self, max_stanza_bytes: int) -> None:
+        """The stream goes on, and takes larger stanzas."""
+
     def receive(self, data: bytes) -> list[StreamEvent]:
         """What these bytes complete, or this message holds. Never raises for what a peer sent."""
 
@@ -69,6 +72,9 @@ class StreamFraming:
         self.renewals += 1
         self._parser.close()
         self._parser = StreamParser(max_stanza_bytes)
+
+    def widen(self, max_stanza_bytes: int) -> None:
+        self._parser.max_stanza_bytes = max_stanza_bytes
 
     def receive(self, data: bytes) -> list[StreamEvent]:
         return self._parser.receive(data)
@@ -95,6 +101,9 @@ class MessageFraming:
 
     def renew(self, max_stanza_bytes: int) -> None:
         self.renewals += 1
+        self._max_bytes = max_stanza_bytes
+
+    def widen(self, max_stanza_bytes: int) -> None:
         self._max_bytes = max_stanza_bytes
 
     def close(self) -> None:
@@ -166,7 +175,7 @@ def standalone(xml: bytes) -> bytes:
     where it is used and nowhere else.
     """
     added = b""
-    if (stanza := _STANZA.match(xml)) is not None and not xml.startswith(_CLIENT, stanza.end()):
+    if (stanza := _STANZA.match(xml)) is not None and not xml.startswith(b" xmlns=", stanza.end()):
         added = _CLIENT
     if _NEEDS_PREFIX in xml:
         added += _PREFIX

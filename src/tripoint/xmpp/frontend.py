@@ -5,6 +5,7 @@ silent clients. Does not open sockets: runtime does, with `protocol` as the fact
 """
 
 import asyncio
+import hmac
 import secrets
 import ssl
 from collections.abc import Callable
@@ -32,17 +33,20 @@ from tripoint.xmpp.c2s.direct import DirectMessages
 from tripoint.xmpp.c2s.markers import DirectMarkers
 from tripoint.xmpp.c2s.presence import went_away
 from tripoint.xmpp.c2s.users import MAX_RESOURCES, Users
-from tripoint.xmpp.connection import ClientConnection, Policy
+from tripoint.xmpp.connection import ClientConnection
+from tripoint.xmpp.features import Policy
 from tripoint.xmpp.framing import Framing
-from tripoint.xmpp.jid import Domains, Jid, escape_local
+from tripoint.xmpp.jid import Domains, InvalidJid, Jid, escape_local, prepare_resource
 from tripoint.xmpp.listener import XmppProtocol
 from tripoint.xmpp.muc.service import Muc
 from tripoint.xmpp.options import XmppOptions
 from tripoint.xmpp.pep.service import Pep
 from tripoint.xmpp.pictures import Pictures
 from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.router import dispatch
-from tripoint.xmpp.session import Doors, XmppSession
+from tripoint.xmpp.resumption import Resumptions
+from tripoint.xmpp.router import dispatch, return_requests
+from tripoint.xmpp.sasl_profiles import BindRequest, UserAgent
+from tripoint.xmpp.session import Carrier, Doors, XmppSession
 from tripoint.xmpp.stream import ClientStream
 
 log = structlog.get_logger()
@@ -94,7 +98,7 @@ class XmppFrontEnd:
     ) -> None:
         self.domains = Domains.of(server)
         self._background = Background("xmpp")
-        self._connections: Connections[ClientStream] = Connections()
+        self._connections: Connections[ClientStream] = Connections(options.connection_rate, monotonic)
         self.spawn = self._background.spawn
         self.options = options
         self.flusher = flusher
@@ -116,6 +120,8 @@ class XmppFrontEnd:
             media,
             Pictures(media),
             desk,
+            options.contacts,
+            options.turn,
         )
         self._doors = doors
         self.users = Users(self.domains, accounts)
@@ -125,6 +131,7 @@ class XmppFrontEnd:
         self.pep = Pep(doors, self.users, self.muc, self.direct, nodes, hub)
         self._blocking = BlockPushes(doors, self.users)
         hub.watch_users(self._blocking.user_changed)
+        self.resumptions = Resumptions(lambda: self.options, monotonic, self.new_id, self.end_session)
         accounts.bans.watch(self._banned)
         self._registration = "closed"
         self._run_id = secrets.token_hex(4)
@@ -140,13 +147,19 @@ class XmppFrontEnd:
         self._registration = await self.accounts.registration_state()
         await self.pep.start()
 
-    def protocol(self, *, secure: bool) -> XmppProtocol:
-        """The factory for `loop.create_server`; `secure` for a listener with TLS from the first byte."""
-        return XmppProtocol(self, secure=secure)
+    def protocol(
+        self, *, secure: bool, address: str | None = None, offloaded: bool = False
+    ) -> XmppProtocol:
+        """The factory for `loop.create_server`; `secure` for a listener with TLS from the first byte.
+
+        `address`: the client's, where a proxy said it. `offloaded`: its TLS ends at the proxy.
+        """
+        return XmppProtocol(self, secure=secure, address=address, offloaded=offloaded)
 
     async def reload(self, options: XmppOptions) -> None:
         """The configuration was changed: connections go by the new options from now on."""
         self.options = options
+        self._connections.change_rate(options.connection_rate)
         self._registration = await self.accounts.registration_state()
 
     async def run(self) -> None:
@@ -162,11 +175,13 @@ class XmppFrontEnd:
             if stream.session is None:
                 if now - stream.since > options.login_timeout_s:
                     stream.end("connection-timeout", "The login took too long")
-            elif stream.pinged_at is not None:
-                if now - stream.pinged_at > options.ping_timeout_s:
-                    stream.end("connection-timeout", "You did not answer")
+            elif stream.asked_at is not None and now - stream.asked_at > options.ping_timeout_s:
+                stream.time_out()
             elif now - stream.heard_at > options.ping_interval_s:
                 stream.ping(now)
+            elif stream.session.managed is not None:
+                stream.session.managed.ask()
+        self.resumptions.sweep()
 
     async def drain(self, reason: str = "The server is shutting down") -> None:
         """Tell everybody, close every connection and wait for what was begun."""
@@ -174,6 +189,7 @@ class XmppFrontEnd:
         self.muc.shut_down()
         for stream in self._connections.all():
             stream.end("system-shutdown", reason)
+        self.resumptions.end_all()
         await self._background.finish(DRAIN_S)
 
     async def settled(self) -> None:
@@ -197,13 +213,39 @@ class XmppFrontEnd:
             registration=self._registration != "closed",
             scram_sha1=self.options.scram_sha1,
             stanza_bytes=self.options.stanza_bytes,
+            idle_s=self.options.ping_interval_s,
         )
         end_point = self.tls.end_point if own_tls and self.tls is not None else None
         return ClientConnection(policy, self.new_id, secure=secure, end_point=end_point, framing=framing)
 
+    def resource_for(self, account: Account, request: BindRequest, user_agent: UserAgent) -> str:
+        """A name for a resource that the client leaves to us: the same each time for the same installation.
+
+        spec: XEP-0386 3.2.1
+        """
+        made = self.new_id()
+        if user_agent.id is not None:
+            known = "\0".join((account.user_id, user_agent.id, request.tag)).encode()
+            made = hmac.digest(self._doors.secret, b"resource\0" + known, "sha256").hex()[:20]
+        try:
+            return prepare_resource(f"{request.tag}/{made}" if request.tag else made)
+        except InvalidJid:
+            return made
+
+    def end_former(self, session: XmppSession) -> None:
+        """Earlier sessions of the same installation of a client are over. spec: XEP-0386 3.2"""
+        user = session.user
+        if user is None or session.installation is None:
+            return
+        for other in list(user.sessions.values()):
+            if other is not session and other.installation == session.installation:
+                other.carrier.end("conflict", "The same client has logged in again")
+
     def admit(self, stream: ClientStream) -> str | None:
         """Count a new connection; the reason if it may not stay."""
-        return self._connections.admit(stream, stream.address, self.options.connections_per_address)
+        options = self.options
+        limit, network_limit = options.connections_per_address, options.connections_per_network
+        return self._connections.admit(stream, stream.address, limit, network_limit)
 
     def gone(self, stream: ClientStream) -> None:
         """A connection is closed."""
@@ -216,20 +258,25 @@ class XmppFrontEnd:
             names = () if protocol.session is None else (protocol.session.account.name,)
             if index.of_visitor(Visitor(protocol.address, names), now) is not None:
                 protocol.end("policy-violation", banned_text(ban))
+        for session in self.resumptions.waiting():
+            if index.of_visitor(Visitor("", (session.account.name,)), now) is not None:
+                self.end_session(session)
 
     async def begin_session(
         self,
         account: Account,
         resource: str,
         outbox: Outbox,
-        on_end: Callable[[str, str], None],
-        on_drained: Callable[[], None],
+        carrier: Carrier,
         *,
         secure: bool,
+        user_agent: UserAgent | None = None,
     ) -> XmppSession:
         """Bind a resource. Raises AccountRefused, or Problem for too many resources."""
         # docs/mapping.md 4: one device per account and client; clients put random text behind a dot or slash.
         label = resource.partition(".")[0].partition("/")[0][:40]
+        if user_agent is not None and user_agent.name:
+            label = user_agent.name
         device = await self.accounts.log_in(account, protocol="xmpp", display_name=f"XMPP ({label})")
         self._count += 1
         session = XmppSession(
@@ -246,12 +293,14 @@ class XmppFrontEnd:
             direct=self.direct,
             pep=self.pep,
             dispatch=dispatch,
-            on_end=on_end,
-            on_drained=on_drained,
+            carrier=carrier,
+            resumptions=self.resumptions,
             secure=secure,
         )
+        session.installation = None if user_agent is None else user_agent.id
         user = self.users.live(account.user_id)
-        if user is not None and resource not in user.sessions and len(user.sessions) >= MAX_RESOURCES:
+        crowded = user is not None and resource not in user.sessions and len(user.sessions) >= MAX_RESOURCES
+        if crowded and not self.resumptions.give_way(account.user_id):
             raise Problem("resource-constraint", f"An account has at most {MAX_RESOURCES} resources")
         # docs/mapping.md 4: what the rooms' presence needs to know at once.
         await self._doors.reader.memberships(account.user_id)
@@ -265,7 +314,9 @@ class XmppFrontEnd:
         if session.closed:
             return
         session.closed = True
+        self.resumptions.ended(session)
         self.direct.went_silent(session)
+        return_requests(session)
         went_away(session)
         # First: the rooms show those who have nobody there as the middle says they are.
         self._doors.presence.session_down(session.user_id, session.id)

@@ -36,11 +36,18 @@ class _TlsSide(asyncio.Protocol):
 
 
 class XmppProtocol(asyncio.Protocol):
-    """One client's connection. `secure`: it came over TLS."""
+    """One client's connection. `secure`: it came over TLS; `offloaded`: which ended at a proxy.
 
-    def __init__(self, front: "XmppFrontEnd", *, secure: bool) -> None:
+    `address`: from where, if the socket does not tell.
+    """
+
+    def __init__(
+        self, front: "XmppFrontEnd", *, secure: bool, address: str | None = None, offloaded: bool = False
+    ) -> None:
         self._front = front
         self._secure = secure
+        self._offloaded = offloaded
+        self._address = address
         self.transport: asyncio.Transport | None = None
         self.stream: ClientStream | None = None
 
@@ -49,9 +56,13 @@ class XmppProtocol(asyncio.Protocol):
         self.transport = wire = cast(asyncio.Transport, transport)
         front = self._front
         peer = transport.get_extra_info("peername")
-        address = str(peer[0]) if isinstance(peer, tuple) and peer else "local"
+        address = self._address
+        if address is None:
+            address = str(peer[0]) if isinstance(peer, tuple) and peer else "local"
         outbox = Outbox(wire, front.flusher, front.options.sendq_bytes, self._overflowed)
-        connection = front.connection(address, secure=self._secure, own_tls=self._secure)
+        # Channel binding is to the certificate that the client sees.
+        own_tls = self._secure and not self._offloaded
+        connection = front.connection(address, secure=self._secure, own_tls=own_tls)
         self.stream = ClientStream(front, wire, outbox, connection, address, self._start_tls)
 
     def data_received(self, data: bytes) -> None:

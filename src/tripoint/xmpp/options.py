@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from tripoint.core.token_bucket import Rate
+from tripoint.core.turn import NO_SERVERS, TurnServers
+from tripoint.net.connections import NO_RATE
 from tripoint.xmpp.wire import MAX_STANZA_BYTES
 
 
@@ -20,5 +23,15 @@ class XmppOptions:
     stanzas_burst: float = 200.0
     stanzas_per_s: float = 50.0
     connections_per_address: int = 100
+    # XEP-0198: how long a session waits for its client to come back, and how much is kept for it. Five minutes are a
+    # tunnel or a change of networks; what is longer away finds everything in the archives.
+    resume_s: float = 300.0
+    unacked_stanzas: int = 2000
+    unacked_bytes: int = 1024 * 1024
+    connections_per_network: int = 0
+    connection_rate: Rate = NO_RATE
     scram_sha1: bool = True
+    # Who runs the server: what for, and a URI (XEP-0157).
+    contacts: tuple[tuple[str, str], ...] = ()
+    turn: TurnServers = NO_SERVERS
     plaintext_passwords: bool = True

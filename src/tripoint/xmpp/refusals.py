@@ -63,6 +63,8 @@ REFUSALS: Final[dict[Refusal, str | tuple[str, str]]] = {
     Refusal.TARGET_NOT_JOINED: "item-not-found",
     Refusal.NO_SUCH_USER: "item-not-found",
     Refusal.NO_SUCH_EVENT: "item-not-found",
+    Refusal.ALREADY_REACTED: "conflict",
+    Refusal.NO_THREAD_THERE: "not-acceptable",
     Refusal.BAD_MASK: "not-acceptable",
     Refusal.NO_SUCH_MASK: "item-not-found",
     Refusal.LIST_FULL: "resource-constraint",

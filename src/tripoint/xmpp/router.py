@@ -9,7 +9,7 @@ from tripoint.xmpp.jid import Domains, InvalidJid, Jid, parse_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import IQS, MESSAGES, PRESENCES, At
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.wire import Element, render
+from tripoint.xmpp.wire import Element, parse_fragment, render
 
 _MESSAGE_TYPES = frozenset({"chat", "error", "groupchat", "headline", "normal"})
 _PRESENCE_TYPES = frozenset(
@@ -128,6 +128,18 @@ def _iq_to_resource(session: XmppSession, stanza: Element, jid: Jid) -> None:
             raise Problem("service-unavailable", "There is no such resource, or it does not share its presence")
         return
     target.send(stamped(stanza, session.full))
+
+
+def return_requests(session: XmppSession) -> None:
+    """A session is over: requests that it was sent and may not have had are answered for it. spec: RFC6121 8.5.3.2.3,
+    XEP-0198 4"""
+    for sent in () if session.managed is None else session.managed.unacked.kept():
+        if not sent.data.startswith(b"<iq"):
+            continue
+        (request,) = parse_fragment(sent.data.decode())
+        asking = session.users.session(request.get("from") or "")
+        if asking is not None and asking is not session and request.get("type") in ("get", "set"):
+            asking.refuse(request, Problem("recipient-unavailable", "They went away before they could answer"))
 
 
 def stamped(stanza: Element, from_jid: str) -> bytes:

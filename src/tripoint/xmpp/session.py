@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -19,6 +19,7 @@ from tripoint.accounts.ports import Account, AccountService, ServiceDesk
 from tripoint.accounts.refusals import AccountRefused, NodeRefused
 from tripoint.core.attachment import Attachment
 from tripoint.core.ids import DeviceId, EventId, UserId
+from tripoint.core.turn import NO_SERVERS, TurnServers
 from tripoint.fanout.delivery import Outbox
 from tripoint.media.ports import Media
 from tripoint.media.refusals import MediaRefused
@@ -26,9 +27,13 @@ from tripoint.net.connections import CallLater
 from tripoint.rooms.commands import Origin
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
 from tripoint.rooms.refusals import Refused
+from tripoint.xmpp.acks import WRAP
+from tripoint.xmpp.idle import Held, change_state
 from tripoint.xmpp.jid import Domains, Jid
+from tripoint.xmpp.management import Managed, manage
 from tripoint.xmpp.refusals import Problem, problem_of
 from tripoint.xmpp.render import Shared, iq_result, stanza_error, to_attribute
+from tripoint.xmpp.tables import CSI_NS, SM_NS
 from tripoint.xmpp.wire import Element
 
 if TYPE_CHECKING:
@@ -40,11 +45,14 @@ if TYPE_CHECKING:
     from tripoint.xmpp.muc.view import Visit
     from tripoint.xmpp.pep.service import Pep
     from tripoint.xmpp.pictures import Pictures
+    from tripoint.xmpp.resumption import Resumptions
 
 log = structlog.get_logger()
 
 # How many stanzas of one stream may wait before its socket is read no further: TCP then holds the sender back.
 BACKLOG_STANZAS = 64
+# How many stanzas may wait for a client to be told that it is bound.
+MAX_PENDING = 1000
 # How many questions of one client may wait for other servers.
 MAX_LATER = 20
 # It is stored with every message; clients use 36 characters, some add a prefix.
@@ -52,6 +60,25 @@ MAX_STANZA_ID = 256
 
 Spawn = Callable[[Coroutine[object, object, None]], None]
 Dispatch = Callable[["XmppSession", Element], Awaitable[None]]
+
+
+class Sink(Protocol):
+    """Where a session's stanzas go: an Outbox, or what stands before it."""
+
+    def send(self, data: bytes) -> None: ...
+
+
+class Carrier(Protocol):
+    """What a session is connected by: a stream, or what stands in for one."""
+
+    def end(self, condition: str, text: str, more: str = "") -> None:
+        """End the session with a stream error."""
+
+    def drained(self) -> None:
+        """More may be read."""
+
+    def hand_over(self) -> None:
+        """The session goes on elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +103,8 @@ class Doors:
     media: Media
     pictures: "Pictures"
     desk: ServiceDesk | None = None
+    contacts: tuple[tuple[str, str], ...] = ()  # what for, and an address: those who run the server (XEP-0157)
+    turn: TurnServers = NO_SERVERS  # what helps calls through firewalls
 
     def url_of(self, event_id: EventId) -> Callable[[Attachment], str | None]:
         """Gives the addresses of the files of one event."""
@@ -93,37 +122,46 @@ class XmppSession:
         "_busy",
         "_dispatch",
         "_ending",
+        "_held",
         "_later",
-        "_on_drained",
         "_per_s",
+        "_rested",
+        "_resumptions",
+        "_wire",
         "account",
+        "address",
         "bare",
         "blocklist",
         "bookmarks_seen",
         "caps",
         "caps_query",
         "carbons",
+        "carrier",
         "closed",
         "device_id",
         "direct",
         "directed",
         "doors",
         "full",
+        "hearing_since",
         "hides_photo",
         "id",
+        "installation",
         "interested",
         "jid",
+        "managed",
         "muc",
-        "on_end",
         "outbox",
         "pep",
         "presence",
         "priority",
+        "reads_archive",
         "secure",
         "to",
         "user",
         "user_id",
         "users",
+        "versions",
         "visits",
         "waiting",
         "wants",
@@ -145,8 +183,8 @@ class XmppSession:
         direct: "DirectMessages",
         pep: "Pep",
         dispatch: Dispatch,
-        on_end: Callable[[str, str], None],
-        on_drained: Callable[[], None],
+        carrier: Carrier,
+        resumptions: "Resumptions",
         secure: bool,
     ) -> None:
         self.id = session_id
@@ -155,9 +193,20 @@ class XmppSession:
         self.bare = str(jid.bare)
         self.to = to_attribute(self.full)
         self.account = account
+        self.address = ""  # from where it is connected; the stream knows
         self.user_id: UserId = account.user_id
         self.device_id = device_id
-        self.outbox = outbox
+        # Where stanzas go: the connection's outbox, behind what counts them and what holds them back.
+        self.outbox: Sink = outbox
+        self._wire: Outbox | None = outbox
+        self.managed: Managed | None = None
+        # Which installation of a client it is, where that says so (XEP-0388 2.3).
+        self.installation: str | None = None
+        # Finds by itself in the archive what it missed (XEP-0386 3.2).
+        self.reads_archive = False
+        self._held: Held | None = None
+        self._resumptions = resumptions
+        self.carrier = carrier
         self.doors = doors
         self.users = users
         self.muc = muc
@@ -167,8 +216,10 @@ class XmppSession:
         # Available presence as the others see it (its children); None while not available.
         self.presence: str | None = None
         self.priority = 0
+        self.hearing_since = 0  # the position from which on it takes one-to-one messages
         self.carbons = False  # wants copies of what other resources send and get
         self.interested = False  # asked for the roster: gets roster pushes
+        self.versions = False  # keeps the roster that it got, and wants to know its version
         self.directed: dict[str, Jid] = {}
         self.visits: dict[str, Visit] = {}  # by bare room JID
         # What its presence says of its features, the id of the question what these are, and the nodes that it wants to
@@ -185,9 +236,6 @@ class XmppSession:
         # Rooms of other servers that this client waits to enter, by bare JID (muc/joining.py).
         self.waiting: dict[str, Waiting] = {}
         self.closed = False
-        # Ends the stream with a stream error of this condition and text.
-        self.on_end = on_end
-        self._on_drained = on_drained
         self._dispatch = dispatch
         # A token bucket over stanzas: who sends faster waits. docs/mapping.md 24
         self._burst = self._allowance = stanzas_burst
@@ -195,7 +243,8 @@ class XmppSession:
         self._allowance_at = doors.monotonic()
         self._backlog: deque[Element] = deque()
         self._busy = False
-        self._ending: tuple[str, str] | None = None
+        self._ending: tuple[str, str, str] | None = None
+        self._rested: asyncio.Future[None] | None = None
         self._later = 0
 
     # -- going out
@@ -217,6 +266,84 @@ class XmppSession:
             return
         self.outbox.send(stanza_error(stanza, self.full, problem, by))
 
+    def hold_back(self) -> None:
+        """Keep what comes until the client knows that it is bound (see go)."""
+        self.outbox = _Pending(self)
+
+    def go(self) -> list[bytes]:
+        """What was kept; from now on everything is sent."""
+        pending = self.outbox
+        self._rewire()
+        return pending.stanzas if isinstance(pending, _Pending) else []
+
+    def send_nonza(self, data: bytes) -> None:
+        """What is no stanza: it is not counted and never sent twice; nothing where there is no connection."""
+        if self._wire is not None:
+            self._wire.send(data)
+
+    # -- the connection below
+
+    def begin_management(self, *, resumable: bool, wished_s: int | None) -> Managed | None:
+        """From now on what is sent is counted and kept; None where the connection is gone. spec: XEP-0198 3"""
+        if self._wire is None:
+            return None
+        self.managed = self._resumptions.begin(self, self._wire, resumable=resumable, wished_s=wished_s)
+        self._rewire()
+        return self.managed
+
+    def set_active(self, active: bool) -> None:
+        """Whether somebody looks at the client. What can wait is held back while nobody does. spec: XEP-0352"""
+        if active == (self._held is None):
+            return
+        if self._held is not None:
+            self._held.flush()
+            self._held = None
+        else:
+            self._held = Held(self._counted().send)
+        self._rewire()
+
+    def _counted(self) -> Sink:
+        """What stands right before the connection."""
+        if self.managed is not None:
+            return self.managed
+        assert self._wire is not None  # a session without a connection is managed
+        return self._wire
+
+    def _rewire(self) -> None:
+        counted = self._counted()
+        if self._held is not None:
+            self._held.pass_to(counted.send)
+        self.outbox = counted if self._held is None else self._held
+        for visit in self.visits.values():
+            visit.view.sends_by(visit)
+
+    def detach(self, carrier: Carrier) -> None:
+        """The connection is gone; `carrier` stands in for it."""
+        assert self.managed is not None  # else it has ended
+        self._wire = None
+        self.managed.lost()
+        self.carrier = carrier
+
+    def attach(self, carrier: Carrier, outbox: Outbox, h: int) -> None:
+        """There is a connection again. Raises HandledTooMuch. spec: XEP-0198 5, XEP-0352 5.2"""
+        assert self.managed is not None
+        self.managed.go_on(outbox, h)
+        self._wire = outbox
+        self.carrier = carrier
+        self._resumptions.resumed(self)
+        self.set_active(True)
+
+    @property
+    def is_past_resuming(self) -> bool:
+        return self.managed is None or self.managed.is_past_resuming
+
+    async def rest(self) -> None:
+        """Wait until everything that was received has been handled."""
+        while self._busy:
+            if self._rested is None:
+                self._rested = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._rested)
+
     # -- coming in
 
     def receive(self, stanza: Element) -> bool:
@@ -233,19 +360,30 @@ class XmppSession:
         try:
             while backlog and not self.closed:
                 stanza = backlog.popleft()
+                if stanza.namespace in _NONZAS:
+                    _NONZAS[stanza.namespace](self, stanza)
+                    if self._ending is not None:
+                        self.carrier.end(*self._ending)
+                        break
+                    continue
                 wait_s = self._owed()
                 if wait_s:
                     await asyncio.sleep(wait_s)
                 await self._handle(stanza)
+                if self.managed is not None:
+                    self.managed.handled = (self.managed.handled + 1) % WRAP
                 if self._ending is not None:
-                    self.on_end(*self._ending)
+                    self.carrier.end(*self._ending)
                     break
                 if len(backlog) == BACKLOG_STANZAS // 2:
-                    self._on_drained()
+                    self.carrier.drained()
         finally:
             self._busy = False
             backlog.clear()
-            self._on_drained()
+            self.carrier.drained()
+            rested, self._rested = self._rested, None
+            if rested is not None and not rested.done():
+                rested.set_result(None)
 
     def _owed(self) -> float:
         """Seconds that the next stanza has to wait."""
@@ -292,12 +430,33 @@ class XmppSession:
             log.exception("xmpp.handler_failed", stanza=stanza.name, session=self.id)
             self.refuse(stanza, Problem("internal-server-error", "The server could not do this"))
 
-    def end(self, condition: str, text: str) -> None:
+    def end(self, condition: str, text: str, more: str = "") -> None:
         """End the stream from our side; what is being handled is answered first."""
         if self._busy:
-            self._ending = (condition, text)
+            self._ending = (condition, text, more)
         else:
-            self.on_end(condition, text)
+            self.carrier.end(condition, text, more)
+
+
+class _Pending:
+    """Stanzas for a session whose client does not know yet that it is bound: of the moments that a look into the
+    archive takes."""
+
+    __slots__ = ("_session", "stanzas")
+
+    def __init__(self, session: XmppSession) -> None:
+        self._session = session
+        self.stanzas: list[bytes] = []
+
+    def send(self, data: bytes) -> None:
+        """A whole stanza."""
+        self.stanzas.append(data)
+        if len(self.stanzas) == MAX_PENDING:
+            self._session.end("resource-constraint", "More came for you than can wait")
+
+
+# What else than stanzas is taken in their order, by namespace.
+_NONZAS: dict[str, Callable[[XmppSession, Element], None]] = {SM_NS: manage, CSI_NS: change_state}
 
 
 def origin_of(session: XmppSession, stanza: Element) -> Origin:

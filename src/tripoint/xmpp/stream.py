@@ -5,6 +5,7 @@ is no timer per connection: one sweep (frontend.py) looks at all of them.
 spec: RFC6120 4.4, 4.6, 7. What may come when is connection.py; sockets are listener.py (TCP) and web.py (WebSocket).
 """
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,7 +15,10 @@ from tripoint.accounts.ports import Account
 from tripoint.accounts.refusals import AccountRefused
 from tripoint.accounts.sasl import CheckPassword, NeedCredentials
 from tripoint.accounts.server_bans import banned_text
+from tripoint.core.server_bans import Visitor
 from tripoint.fanout.delivery import ByteWriter, Outbox
+from tripoint.xmpp.acks import HandledTooMuch
+from tripoint.xmpp.c2s.archive import archive_metadata
 from tripoint.xmpp.c2s.registration import answer_registration
 from tripoint.xmpp.connection import (
     Action,
@@ -23,11 +27,13 @@ from tripoint.xmpp.connection import (
     ClientConnection,
     Close,
     Registration,
+    Resume,
     Send,
     StartTls,
     WrongPassword,
 )
 from tripoint.xmpp.jid import InvalidJid, prepare_resource
+from tripoint.xmpp.management import enabled_xml, too_high
 from tripoint.xmpp.refusals import Problem, sasl_condition
 from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import PING_NS, State
@@ -37,6 +43,9 @@ if TYPE_CHECKING:
     from tripoint.xmpp.frontend import XmppFrontEnd
 
 log = structlog.get_logger()
+
+# What a session that is brought to another connection may take to handle what it has received.
+RESUME_S = 10.0
 
 
 class Wire(ByteWriter, Protocol):
@@ -65,6 +74,7 @@ class ClientStream:
         self._account: Account | None = None
         self._paused = False
         self._gone = False
+        self._closed = False  # the stream was ended, by whichever side
         self.wire = wire
         self.outbox = outbox
         self.connection = connection
@@ -93,6 +103,9 @@ class ClientStream:
         self._gone = True
         self.outbox.closed = True
         self.connection.close()
+        session = self.session
+        if session is not None and not self._closed and self._front.resumptions.keep(session):
+            self.session = None
         self._end_session()
         self._front.gone(self)
 
@@ -124,12 +137,14 @@ class ClientStream:
             self._paused = True
             self.wire.pause_reading()
 
-    def _drained(self) -> None:
+    def drained(self) -> None:
+        """More may be read."""
         if self._paused and not self.wire.is_closing():
             self._paused = False
             self.wire.resume_reading()
 
     def _close(self) -> None:
+        self._closed = True
         self.outbox.close()
         self._end_session()
         self.wire.close()
@@ -142,7 +157,9 @@ class ClientStream:
         except AccountRefused:
             pass  # the client has its answer already; this one only counts
 
-    async def _ask(self, action: "NeedCredentials | CheckPassword | Authenticated | Registration | Bind") -> None:
+    async def _ask(
+        self, action: NeedCredentials | CheckPassword | Authenticated | Registration | Bind | Resume
+    ) -> None:
         connection, accounts = self.connection, self._front.accounts
         try:
             if isinstance(action, NeedCredentials):
@@ -157,6 +174,9 @@ class ClientStream:
             elif isinstance(action, Registration):
                 reply = await answer_registration(accounts, action.iq, self.address)
                 answer = connection.registration_answered(reply)
+            elif isinstance(action, Resume):
+                await self._resume(connection, action)
+                return
             else:
                 await self._bind(connection, action)
                 return
@@ -171,14 +191,18 @@ class ClientStream:
         """spec: RFC6120 7.6, 7.7: the client's resource, or one of ours; a taken one passes to the newcomer."""
         front, account = self._front, self._account
         assert account is not None  # bound after login only
+        request, user_agent = bind.request, bind.user_agent
         try:
-            resource = front.new_id() if bind.resource is None else prepare_resource(bind.resource)
+            if request is not None and user_agent is not None:
+                resource = front.resource_for(account, request, user_agent)
+            else:
+                resource = front.new_id() if bind.resource is None else prepare_resource(bind.resource)
         except InvalidJid as error:
             self.act(connection.bind_refused(Problem("bad-request", str(error)).render()))
             return
         try:
             session = await front.begin_session(
-                account, resource, self.outbox, self._end, self._drained, secure=connection.secure
+                account, resource, self.outbox, self, secure=connection.secure, user_agent=user_agent
             )
         except (AccountRefused, Problem) as refused:
             self.act(connection.bind_refused(Problem("resource-constraint", refused.text, "cancel").render()))
@@ -186,26 +210,109 @@ class ClientStream:
         if self._gone or connection.state is not State.BIND_WAITS_FOR_US:
             front.end_session(session)
             return
+        banned = front.accounts.bans.of_visitor(Visitor(self.address, (account.name,)))
+        if banned is not None:
+            # He was banned between his login and this.
+            front.end_session(session)
+            self.act(connection.fail("policy-violation", banned_text(banned)))
+            return
+        session.address = self.address
+        if request is None:
+            self.session = session
+            self.act(connection.bound(session.jid))
+            return
+        # spec: XEP-0386 3.2: where the archive ends. What comes from here on waits, so that nothing falls between.
+        session.hold_back()
+        try:
+            metadata = await archive_metadata(session)
+        except BaseException:
+            front.end_session(session)
+            raise
+        pending = session.go()
+        if session.closed or self._gone or connection.state is not State.BIND_WAITS_FOR_US:
+            front.end_session(session)
+            return
+        front.end_former(session)
         self.session = session
-        self.act(connection.bound(session.jid))
+        session.reads_archive = True
+        session.carbons = request.carbons
+        enabled = ""
+        if request.manage is not None:
+            resumable, wished_s = request.manage
+            enabled = enabled_xml(session.begin_management(resumable=resumable, wished_s=wished_s))
+        self.act(connection.bound(session.jid, metadata + enabled))
+        for stanza in pending:
+            session.send(stanza)
+        session.set_active(not request.inactive)
+
+    async def _resume(self, connection: ClientConnection, resume: Resume) -> None:
+        """Bring an earlier session here, from wherever it is. spec: XEP-0198 5"""
+        resumptions, account = self._front.resumptions, self._account
+        assert account is not None  # logged in by now
+        session = resumptions.find(resume.previd, account.user_id)
+        if not isinstance(session, XmppSession):
+            self.act(connection.resume_refused("item-not-found", session))
+            return
+        if session.secure and not connection.secure:
+            self.act(connection.resume_refused("not-allowed"))
+            return
+        try:
+            if not _can_go_on(session, resume.h):
+                self.act(connection.resume_refused("item-not-found", _handled(session)))
+                return
+            session.carrier.hand_over()
+            async with asyncio.timeout(RESUME_S):
+                await session.rest()
+            if session.closed or not _is_waiting(session) or not _can_go_on(session, resume.h):
+                self.act(connection.resume_refused("item-not-found"))
+            elif (banned := self._front.accounts.bans.of_visitor(Visitor(self.address, (account.name,)))) is not None:
+                self.act(connection.fail("policy-violation", banned_text(banned)))
+            elif not self._gone and connection.state is State.RESUME_WAITS_FOR_US:
+                self.session = session
+                session.address = self.address
+                self.act(connection.resumed(session.jid, resume.previd, _handled(session)))
+                session.attach(self, self.outbox, resume.h)
+        except HandledTooMuch as error:
+            self.act(connection.fail("undefined-condition", str(error), too_high(error)))
+        except TimeoutError:
+            self.act(connection.resume_refused("resource-constraint"))
 
     # -- the end
+
+    def hand_over(self) -> None:
+        """The session goes on with another connection: this one ends. spec: XEP-0198 5, example 15"""
+        session, self.session = self.session, None
+        if session is not None:
+            self._front.resumptions.keep(session)
+        self.act(self.connection.fail("conflict", "The session goes on with another connection"))
 
     def _end_session(self) -> None:
         session, self.session = self.session, None
         if session is not None:
             self._front.end_session(session)
 
-    def _end(self, condition: str, text: str) -> None:
-        """Close from our side with a stream error."""
-        self.act(self.connection.fail(condition, text))
-
-    def end(self, condition: str, text: str) -> None:
-        """Close from outside: timeout, shutdown."""
+    def end(self, condition: str, text: str, more: str = "") -> None:
+        """Close from our side, with a stream error."""
         switching = self.connection.state is State.TLS_SWITCH
-        self._end(condition, text)
+        self.act(self.connection.fail(condition, text, more))
         if switching:
             self.wire.abort()
+
+    @property
+    def asked_at(self) -> float | None:
+        """Since when the client owes us a sign that it is there; anything that it sends is one."""
+        managed = None if self.session is None else self.session.managed
+        if managed is not None and managed.asked_at is not None and self.heard_at <= managed.asked_at:
+            return managed.asked_at
+        return self.pinged_at
+
+    def time_out(self) -> None:
+        """The client does not answer. A session that can be resumed is only cut off. spec: XEP-0198 5"""
+        managed = None if self.session is None else self.session.managed
+        if managed is not None and managed.sm_id is not None:
+            self.wire.abort()
+        else:
+            self.end("connection-timeout", "You did not answer")
 
     def ping(self, now: float) -> None:
         """Ask whether the client is there. spec: XEP-0199 4.1"""
@@ -217,3 +324,17 @@ class ClientStream:
                 f"<iq type='get' id='ping' from='{server}' to='{escape_attribute(session.full)}'>"
                 f"<ping xmlns='{PING_NS}'/></iq>".encode()
             )
+
+
+def _can_go_on(session: XmppSession, h: int) -> bool:
+    """Whether everything that the client has not had is still here. Raises HandledTooMuch."""
+    return session.managed is not None and session.managed.unacked.can_go_on_from(h)
+
+
+def _handled(session: XmppSession) -> int:
+    return 0 if session.managed is None else session.managed.handled
+
+
+def _is_waiting(session: XmppSession) -> bool:
+    """Whether no connection has it."""
+    return session.managed is not None and session.managed.outbox is None

@@ -18,6 +18,10 @@ TLS_NS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
 SASL_NS: Final = "urn:ietf:params:xml:ns:xmpp-sasl"
 BIND_NS: Final = "urn:ietf:params:xml:ns:xmpp-bind"
 SESSION_NS: Final = "urn:ietf:params:xml:ns:xmpp-session"
+SASL2_NS: Final = "urn:xmpp:sasl:2"
+BIND2_NS: Final = "urn:xmpp:bind:0"
+SM_NS: Final = "urn:xmpp:sm:3"
+CSI_NS: Final = "urn:xmpp:csi:0"
 CHANNEL_BINDING_NS: Final = "urn:xmpp:sasl-cb:0"
 PRE_APPROVAL_NS: Final = "urn:xmpp:features:pre-approval"
 ROSTER_NS: Final = "jabber:iq:roster"
@@ -25,6 +29,11 @@ REGISTER_NS: Final = "jabber:iq:register"
 REGISTER_FEATURE_NS: Final = "http://jabber.org/features/iq-register"
 VERSION_NS: Final = "jabber:iq:version"
 PING_NS: Final = "urn:xmpp:ping"
+TIME_NS: Final = "urn:xmpp:time"
+LIMITS_NS: Final = "urn:xmpp:stream-limits:0"
+ROSTER_VERSIONS_NS: Final = "urn:xmpp:features:rosterver"
+EXTERNAL_NS: Final = "urn:xmpp:extdisco:2"
+SERVER_INFO: Final = "http://jabber.org/network/serverinfo"
 DISCO_INFO_NS: Final = "http://jabber.org/protocol/disco#info"
 DISCO_ITEMS_NS: Final = "http://jabber.org/protocol/disco#items"
 DATA_FORMS_NS: Final = "jabber:x:data"
@@ -107,6 +116,7 @@ class State(Enum):
     AWAIT_HEADER_AGAIN = "authenticated; the stream restarts"
     OFFERED_BIND = "features sent: bind"
     BIND_WAITS_FOR_US = "a resource is being bound"
+    RESUME_WAITS_FOR_US = "an earlier session is being brought here"
     BOUND = "stanzas flow"
     CLOSED = "over"
 
@@ -125,9 +135,13 @@ class Input(Enum):
     SASL_CHALLENGE = "driver: credentials are here, challenge goes out"
     SASL_FAILED = "driver or exchange: authentication failed"
     SASL_DONE = "driver: authentication succeeded"
+    SASL2_DONE = "driver: authentication succeeded, and the stream goes on"
     BIND_IQ = "<iq/> with bind"
     BIND_REFUSED = "driver: no resource for this one"
     BIND_DONE = "driver: the resource is bound"
+    RESUME = "<resume/>"
+    RESUME_REFUSED = "driver: there is no such session to resume"
+    RESUMED = "driver: the earlier session goes on here"
     STANZA = "any other stanza"
 
 
@@ -145,10 +159,14 @@ TRANSITIONS: Final[dict[tuple[State, Input], State]] = {
     (State.SASL_WAITS_FOR_PEER, Input.ABORT): State.OFFERED_SASL,
     (State.SASL_WAITS_FOR_US, Input.SASL_FAILED): State.OFFERED_SASL,
     (State.SASL_WAITS_FOR_US, Input.SASL_DONE): State.AWAIT_HEADER_AGAIN,
+    (State.SASL_WAITS_FOR_US, Input.SASL2_DONE): State.OFFERED_BIND,
     (State.AWAIT_HEADER_AGAIN, Input.HEADER): State.OFFERED_BIND,
     (State.OFFERED_BIND, Input.BIND_IQ): State.BIND_WAITS_FOR_US,
     (State.BIND_WAITS_FOR_US, Input.BIND_REFUSED): State.OFFERED_BIND,
     (State.BIND_WAITS_FOR_US, Input.BIND_DONE): State.BOUND,
+    (State.OFFERED_BIND, Input.RESUME): State.RESUME_WAITS_FOR_US,
+    (State.RESUME_WAITS_FOR_US, Input.RESUME_REFUSED): State.OFFERED_BIND,
+    (State.RESUME_WAITS_FOR_US, Input.RESUMED): State.BOUND,
     (State.BOUND, Input.STANZA): State.BOUND,
 }
 

@@ -21,7 +21,7 @@ from tripoint.irc.names import is_nick
 from tripoint.irc.operators import Notice, Privilege
 from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.registry import command
-from tripoint.irc.session import IrcSession, echo
+from tripoint.irc.session import FORCING, IrcSession, echo
 from tripoint.irc.wire import Line
 from tripoint.rooms.commands import Join, Leave, SetTopic
 from tripoint.rooms.refusals import Refusal, Refused
@@ -32,19 +32,21 @@ _SPEC = "docs/mapping.md 18.4"
 
 
 @contextmanager
-def _forcing(session: IrcSession) -> Iterator[None]:
+def _forcing() -> Iterator[None]:
     """What is asked of rooms in here is asked by the rights of their members of this server."""
-    session.forcing = True
+    before = FORCING.set(True)
     try:
         yield
     finally:
-        session.forcing = False
+        FORCING.reset(before)
 
 
-def _told(session: IrcSession, line: Line) -> None:
+def _told(session: IrcSession, line: Line, done: str) -> None:
+    """It is written down, other operators hear of it, and who did it is answered."""
     words = " ".join(line.params)
     log.info("irc.forced", command=line.command, by=session.account.name, target=line.params[0])
     session.network.notify(Notice.FORCED, f"{session.mask} used {line.command} {words}")
+    session.standard("NOTE", line.command, "DONE", echo(line.params[0]), text=done)
 
 
 async def _local_user(session: IrcSession, nick: str) -> UserId:
@@ -69,14 +71,13 @@ async def sajoin(session: IrcSession, line: Line) -> None:
         raise Refused(Refusal.ENCRYPTED)
     if channel.room.membership(user_id) == "join":
         raise IrcRefused(n.ERR_USERONCHANNEL, echo(line.params[0]), channel.name, "is already on channel")
-    with _forcing(session):
+    with _forcing():
         try:
             await session.do(Join(actor=user_id, room_id=room_id, origin=session.origin()))
         except Refused as refused:
             session.refuse(refused, line.command, channel.name, line.params[0])
             return
-    _told(session, line)
-    session.standard("NOTE", "SAJOIN", "DONE", echo(line.params[0]), channel.name, text="They have joined")
+    _told(session, line, f"They have joined {channel.name}")
 
 
 @command("SAPART", min_params=2, cost=2, spec=_SPEC, privilege=Privilege.ROOMS)
@@ -89,8 +90,7 @@ async def sapart(session: IrcSession, line: Line) -> None:
         raise IrcRefused(n.ERR_USERNOTINCHANNEL, echo(line.params[0]), channel.name, text)
     reason = line.param(2) or None
     await session.do(Leave(actor=user_id, room_id=room_id, reason=reason, origin=session.origin()))
-    _told(session, line)
-    session.standard("NOTE", "SAPART", "DONE", echo(line.params[0]), channel.name, text="They have left")
+    _told(session, line, f"They have left {channel.name}")
 
 
 @command("SAMODE", min_params=2, cost=2, spec=_SPEC, privilege=Privilege.ROOMS)
@@ -100,20 +100,20 @@ async def samode(session: IrcSession, line: Line) -> None:
     changes = parse_changes(line.params[1:])
     if not changes:
         raise IrcRefused(n.ERR_NEEDMOREPARAMS, "SAMODE", "Not enough parameters")
-    with _forcing(session):
+    with _forcing():
         await apply_changes(session, channel, changes)
-    _told(session, line)
+    _told(session, line, "That is all of it")
 
 
 @command("SATOPIC", min_params=2, cost=2, spec=_SPEC, privilege=Privilege.ROOMS)
 async def satopic(session: IrcSession, line: Line) -> None:
     """SATOPIC <channel> :<topic>: set the topic of a channel by the rights of its members of this server."""
     room_id, _ = await _room(session, line.params[0])
-    with _forcing(session):
+    with _forcing():
         await session.do(
             SetTopic(actor=session.user_id, room_id=room_id, topic=line.params[1], origin=session.origin())
         )
-    _told(session, line)
+    _told(session, line, "It is done")
 
 
 @command("SANICK", min_params=2, cost=2, spec=_SPEC, privilege=Privilege.ROOMS)
@@ -134,5 +134,5 @@ async def sanick(session: IrcSession, line: Line) -> None:
     except AccountRefused as refused:
         numeric = n.ERR_ERRONEUSNICKNAME if refused.refusal is AccountRefusal.BAD_NAME else n.ERR_NICKNAMEINUSE
         raise IrcRefused(numeric, wish, refused.text) from None
-    _told(session, line)
+    _told(session, line, "It is done")
 

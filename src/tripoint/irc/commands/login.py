@@ -93,6 +93,12 @@ async def register(session: IrcSession, line: Line) -> None:
     await register_as(session, fold(name), line.params[2], made)
 
 
+@command("WEBIRC", spec="IRCv3 webirc")
+async def webirc(session: IrcSession, line: Line) -> None:
+    """WEBIRC <password> <gateway> <host> <address> [:<options>]: by gateways of web clients, before anything else."""
+    raise IrcRefused(n.ERR_ALREADYREGISTERED, "You may not reregister")
+
+
 @command("VERIFY", min_params=2, spec="IRCv3 account-registration")
 async def verify(session: IrcSession, line: Line) -> None:
     """VERIFY <account> <code>: refused. Accounts need no verification here."""

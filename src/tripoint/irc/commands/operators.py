@@ -47,7 +47,7 @@ async def oper(session: IrcSession, line: Line) -> None:
         raise IrcRefused(n.ERR_PASSWDMISMATCH, "Password incorrect") from None
     log.info("irc.oper", account=account.name, session=session.id)
     network.notify(Notice.OPERATORS, f"{session.mask} is now an IRC operator")
-    before = set(session.modes)
+    before = session.modes
     set_operator(session, operator)
     if operator.may(Privilege.NOTICES):
         session.notices = DEFAULT_NOTICES
@@ -92,13 +92,12 @@ async def kill_user(session: IrcSession, user_id: UserId, nick: str, reason: str
     text = f"Killed ({session.nick} ({reason}))"
     for other in live:
         if other is not session:
-            other.tell(Outgoing([fitted(f":{session.mask} KILL {shown}", reason)], ts_ms=network.now_ms()))
+            line = fitted(f":{session.mask} KILL {shown}", reason)
+            other.tell(Outgoing([line], ts_ms=network.now_ms(), who=names.who(session.user_id)))
             other.close(text)
-    await session.accounts.log_out(
-        user_id, [one.device_id for one in devices if one.device_id != session.device_id], reason=text
-    )
     if session in live:
         session.close(text)
+    await session.accounts.log_out(user_id, [one.device_id for one in devices], reason=text)
 
 
 @command("WALLOPS", min_params=1, cost=2, spec="RFC2812 4.7", privilege=Privilege.WALLOPS)

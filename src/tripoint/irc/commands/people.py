@@ -203,8 +203,13 @@ async def _whois_one(session: IrcSession, user_id: UserId) -> None:
 
 def _whois_connections(session: IrcSession, nick: str, live: list[IrcSession]) -> None:
     """What only the user and operators see: where the connections come from.  spec: docs/mapping.md 17.4"""
-    for address in dict.fromkeys(other.address for other in live):
-        session.numeric(n.RPL_WHOISACTUALLY, nick, address, "is actually using host")
+    for place in dict.fromkeys(place for other in live for place in (other.negotiation.hostname, other.address)):
+        if place is not None:
+            session.numeric(n.RPL_WHOISACTUALLY, nick, place, "is actually using host")
+    for gateway in dict.fromkeys(other.negotiation.gateway for other in live if other.negotiation.gateway):
+        session.numeric(n.RPL_WHOISSPECIAL, nick, f"is connected by the web gateway {gateway}")
+    for ident in dict.fromkeys(other.negotiation.ident for other in live if other.negotiation.ident):
+        session.numeric(n.RPL_WHOISSPECIAL, nick, f"is called {ident} by their machine")
     modes = "".join(sorted({letter for other in live for letter in other.modes} | {"i"}))
     session.numeric(n.RPL_WHOISMODES, nick, f"is using modes +{modes}")
 

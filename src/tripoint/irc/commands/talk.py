@@ -211,7 +211,8 @@ def _relay_ctcp(session: IrcSession, command_name: str, user_id: UserId, text: s
         return  # as if nobody was there (MAPPING 16.3)
     for other in session.network.sessions.of(user_id):
         body = f":{session.mask} {command_name} {other.nick} :{text}"
-        other.tell(Outgoing([body], ts_ms=session.network.now_ms()))
+        who = session.names.who(session.user_id)
+        other.tell(Outgoing([body], ts_ms=session.network.now_ms(), who=who))
 
 
 def _refuse(session: IrcSession, refused: Refused, command_name: str, target: str) -> None:

@@ -3,7 +3,7 @@
 spec: Matrix client-server "Sending events to a room", "Getting events for a room", "Redactions"
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import orjson
 
@@ -16,7 +16,7 @@ from tripoint.matrix.sync.server import SyncServer
 from tripoint.matrix.sync.tokens import page_token, parse_token
 from tripoint.net.http import Response
 from tripoint.rooms.commands import Origin, Redact, SendEvent, SendState
-from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
+from tripoint.rooms.history import Bundle, ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import RoomReader, RoomService, RoomView, StateMap
 from tripoint.rooms.refusals import Refusal, Refused
 
@@ -172,9 +172,10 @@ class EventEndpoints:
                 max(1, _limit(call, 10)),
             )
         )
+        bundles = await self._reader.bundles(room.room_id, call.user_id, page.items)
         parts = [
             b'{"chunk":[',
-            b",".join(self._history(item, call.session) for item in page.items),
+            b",".join(self._history(item, call.session, bundles) for item in page.items),
             b'],"start":"',
             page_token(page.start).encode(),
             b'"',
@@ -216,13 +217,14 @@ class EventEndpoints:
             if wanted.wants(event)
             and (needed is None or event.type != "m.room.member" or event.state_key in needed)
         )
+        bundles = await self._reader.bundles(room.room_id, call.user_id, (target, *before, *after))
         parts = (
             b'{"event":',
-            self._history(target, call.session),
+            self._history(target, call.session, bundles),
             b',"events_before":[',
-            b",".join(self._history(item, call.session) for item in before),
+            b",".join(self._history(item, call.session, bundles) for item in before),
             b'],"events_after":[',
-            b",".join(self._history(item, call.session) for item in after),
+            b",".join(self._history(item, call.session, bundles) for item in after),
             b'],"state":[',
             state,
             b'],"start":"',
@@ -258,7 +260,8 @@ class EventEndpoints:
     async def event(self, call: Call) -> Response:
         room_id = RoomId(call.path["roomId"])
         item = await self._reader.event(room_id, EventId(call.path["eventId"]), call.user_id)
-        return bytes_response(self._history(item, call.session))
+        bundles = await self._reader.bundles(room_id, call.user_id, (item,))
+        return bytes_response(self._history(item, call.session, bundles))
 
     async def _history_room(self, call: Call) -> RoomView:
         room = await self._room(call)
@@ -280,8 +283,9 @@ class EventEndpoints:
         room = await self._room(call)
         return await self._reader.readable_state(room.room_id, call.user_id, at)
 
-    def _history(self, item: HistoryItem, session: str) -> bytes:
-        return self._renderer.history(item, self._sync.transaction_id(item.event.event_id, session))
+    def _history(self, item: HistoryItem, session: str, bundles: Mapping[EventId, Bundle]) -> bytes:
+        event_id = item.event.event_id
+        return self._renderer.history(item, self._sync.transaction_id(event_id, session), bundles.get(event_id))
 
     def _position(self, call: Call, name: str) -> int | None:
         text = call.query(name)

@@ -20,7 +20,7 @@ from tripoint.matrix.sync.filters import PASS_ALL, read_event_filter
 from tripoint.matrix.sync.server import SyncServer
 from tripoint.matrix.sync.tokens import page_token
 from tripoint.net.http import Response
-from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery, Hit, SearchQuery
+from tripoint.rooms.history import Bundle, ByPosition, Direction, HistoryItem, HistoryQuery, Hit, SearchQuery
 from tripoint.rooms.ports import RoomReader
 
 _KEYS: Final = (BODY, NAME, TOPIC)
@@ -78,8 +78,10 @@ class SearchEndpoints:
         return bytes_response(b"".join([*parts, b"}}}"]))
 
     async def _result(self, call: Call, hit: Hit, wanted: _Context | None) -> bytes:
+        bundles = await self._reader.bundles(hit.room_id, call.user_id, (hit.item,))
+        bundle = bundles.get(hit.item.event.event_id)
         parts = [
-            b'{"rank":' + orjson.dumps(hit.rank) + b',"result":' + self._history(hit.item, call.session)
+            b'{"rank":' + orjson.dumps(hit.rank) + b',"result":' + self._history(hit.item, call.session, bundle)
         ]
         if wanted is not None:
             parts.append(b',"context":' + await self._context(call, hit, wanted))
@@ -129,8 +131,8 @@ class SearchEndpoints:
             events = b",".join(self._renderer.event(event) for event in state.values())
             yield orjson.dumps(room_id) + b":[" + events + b"]"
 
-    def _history(self, item: HistoryItem, session: str) -> bytes:
-        return self._renderer.history(item, self._sync.transaction_id(item.event.event_id, session))
+    def _history(self, item: HistoryItem, session: str, bundle: Bundle | None = None) -> bytes:
+        return self._renderer.history(item, self._sync.transaction_id(item.event.event_id, session), bundle)
 
 
 def _read(call: Call, criteria: JsonObject) -> _Asked:

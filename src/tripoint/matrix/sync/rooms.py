@@ -9,11 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 import orjson
 
 from tripoint.core.event import Event
-from tripoint.core.ids import RoomId, UserId
+from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.matrix.render import Renderer
 from tripoint.matrix.sync.filters import SyncFilter
 from tripoint.matrix.sync.tokens import page_token
-from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
+from tripoint.rooms.history import Bundle, ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import Member, RoomReader, RoomView, StateMap
 from tripoint.rooms.stripped import stripped_of
 
@@ -27,15 +27,19 @@ _SUMMED_UP = ("m.room.member", "m.room.name", "m.room.canonical_alias")
 
 class Timeline:
     """The events of a chunk, oldest first. `limited`: earlier ones were left out; `start` is the position
-    before the first. `whole`: without `limited`, every event since then is in it (no filter, nothing hidden)."""
+    before the first. `whole`: without `limited`, every event since then is in it (no filter, nothing hidden).
 
-    __slots__ = ("items", "limited", "start", "whole")
+    `bundles`: what of their children goes with events. spec: "Aggregations of child events": of limited timelines
+    """
+
+    __slots__ = ("bundles", "items", "limited", "start", "whole")
 
     def __init__(self, items: Sequence[HistoryItem], limited: bool, start: int, *, whole: bool) -> None:
         self.items = items
         self.limited = limited
         self.start = start
         self.whole = whole
+        self.bundles: Mapping[EventId, Bundle] = {}
 
 
 class RoomStates:
@@ -110,7 +114,9 @@ def told_in_full(timeline: Timeline, present: StateMap) -> Timeline:
     if not outdated:
         return timeline
     items = [item for item in timeline.items if item.position > outdated]
-    return Timeline(items, True, outdated, whole=False)
+    shorter = Timeline(items, True, outdated, whole=False)
+    shorter.bundles = timeline.bundles
+    return shorter
 
 
 class RoomChunks:
@@ -168,6 +174,11 @@ class RoomChunks:
             # The reader stopped looking: there may be more, and paging on from there finds it.
             return Timeline(timeline.items, True, page.end, whole=whole)
         return timeline
+
+    async def bundle(self, room: RoomView, user_id: UserId, timeline: Timeline) -> None:
+        """Find out what goes with the events of a timeline that leaves out earlier ones."""
+        if timeline.limited and timeline.items:
+            timeline.bundles = await self._reader.bundles(room.room_id, user_id, timeline.items)
 
     def _blocks_any(self, user_id: UserId) -> bool:
         blocked = self._reader.block_list(user_id)
@@ -231,7 +242,7 @@ class RoomChunks:
         """The chunk of a joined room. With `share_as`, a key that holds for all readers of this same chunk,
         it is kept for the others who were woken by the same event."""
         key = None
-        if share_as is not None and not account_data and not transactions and summary is None:
+        if share_as is not None and not account_data and not transactions and summary is None and not timeline.bundles:
             ids = tuple(event.event_id for event in state)
             key = (room.room_id, *share_as, wanted.state_after, ids, tuple(ephemeral))
             found = self._shared.get(key)
@@ -275,7 +286,11 @@ class RoomChunks:
         render = self._renderer
         if not wanted.state.passes_all:
             state = [event for event in state if wanted.state.wants(event)]
-        items = (render.timeline(item, transactions.get(item.event.event_id)) for item in timeline.items)
+        bundles = timeline.bundles
+        items = (
+            render.timeline(item, transactions.get(item.event.event_id), bundles.get(item.event.event_id))
+            for item in timeline.items
+        )
         return [
             b'{"timeline":{"events":[',
             b",".join(items),

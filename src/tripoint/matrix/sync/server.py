@@ -370,6 +370,7 @@ class SyncServer:
         timeline = await self._chunks.timeline(
             room, user_id, wanted, since=start, upto=upto, all_visible=stay is _Stay.STAYED
         )
+        await self._chunks.bundle(room, user_id, timeline)
         ephemeral, marker = await self._ephemera.of_room(
             room.room_id, user_id, since if stay is _Stay.STAYED else None, wanted
         )
@@ -477,6 +478,7 @@ class SyncServer:
         timeline = await self._chunks.timeline(
             room, user_id, wanted, since=position, upto=moved, all_visible=False
         )
+        await self._chunks.bundle(room, user_id, timeline)
         try:
             present = dict(await self._reader.readable_state(room.room_id, user_id, moved))
         except Refused:

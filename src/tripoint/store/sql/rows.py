@@ -12,6 +12,8 @@ from typing import Any
 import orjson
 
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId
+from tripoint.core.json_view import object_at, text_at
+from tripoint.core.relations import child_of
 from tripoint.store.sql import device_rows
 from tripoint.store.writes import (
     AddEvent,
@@ -445,6 +447,7 @@ _DROP_ROOM = tuple(
         "partial_rooms",
         "missed_rooms",
         "staged_pdus",
+        "relations",
         "rooms",
     )
 )
@@ -468,12 +471,29 @@ _DROP_ACCOUNT = tuple(
 ) + tuple(f"DELETE FROM {table} WHERE {column} = ?" for table, column in device_rows.OF_ACCOUNT)
 
 
+_RELATED = (
+    "INSERT OR REPLACE INTO relations (event_key, room_key, position, target, rel_type, type, sender)"
+    " VALUES (?,?,?,?,?,?,?)"
+)
+
+
+def related_by(write: AddEvent) -> tuple[str, str, str, str] | None:
+    """(target, rel_type, type, sender) of an event that is about another; state is about nothing."""
+    if b'"rel_type"' not in write.json or write.type is not None:
+        return None
+    fields = orjson.loads(write.json)
+    child = child_of(object_at(fields, "content"))
+    if child is None:
+        return None
+    return child[1], child[0], text_at(fields, "type") or "", text_at(fields, "sender") or ""
+
+
 class _Gathered:
     """Rows on their way, one list per kind of write; a kind changes its statement only after a flush."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._rows: dict[type, tuple[str, list[Row]]] = {}
+        self._rows: dict[type | str, tuple[str, list[Row]]] = {}
         self._rooms: dict[int, PutRoom] = {}
 
     def add(self, write: Write) -> None:
@@ -488,6 +508,11 @@ class _Gathered:
         else:
             put = _PUT[kind]
             statement, row = put[0], put[1](write)
+        self._gather(kind, statement, row)
+        if kind is AddEvent or kind is PlaceEvent or kind is ReplaceEventJson:
+            self._relate(write)
+
+    def _gather(self, kind: type | str, statement: str, row: Row) -> None:
         gathered = self._rows.get(kind)
         if gathered is not None and gathered[0] == statement:
             gathered[1].append(row)
@@ -495,6 +520,19 @@ class _Gathered:
         if gathered is not None:
             self._connection.executemany(*gathered)
         self._rows[kind] = (statement, [row])
+
+    def _relate(self, write: Write) -> None:
+        """What an event is about follows from the event: nobody else has to write it."""
+        if isinstance(write, AddEvent):
+            related = related_by(write)
+            if related is not None:
+                row = (write.event_key, write.room_key, write.position, *related)
+                self._gather("related", _RELATED, row)
+        elif isinstance(write, PlaceEvent):
+            moved = "UPDATE relations SET position = ? WHERE event_key = ?"
+            self._gather("moved", moved, (write.position, write.event_key))
+        elif isinstance(write, ReplaceEventJson):
+            self._gather("unrelated", "DELETE FROM relations WHERE event_key = ?", (write.event_key,))
 
     def flush(self) -> None:
         if self._rooms:

@@ -142,6 +142,11 @@ async def query(session: XmppSession, stanza: Element, jid: Jid) -> str:
 @iq("get", MAM_NS, "metadata", at=(At.ACCOUNT,), spec="XEP-0313 5")
 async def metadata(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """The first and the last message."""
+    return await archive_metadata(session)
+
+
+async def archive_metadata(session: XmppSession) -> str:
+    """<metadata/> of the archive of the session's account. spec: XEP-0313 5, XEP-0386 3.2"""
     conversations = await _conversations(session, None)
     window = Window(BEGINNING, _END, None, None, None)
     first = await _merged(conversations, window, backward=False, limit=1)

@@ -10,7 +10,7 @@ from tripoint.xmpp.c2s.users import LiveUser
 from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.registry import At, declare_feature, iq
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.tables import CARBONS_NS, CLIENT_NS, FORWARD_NS
+from tripoint.xmpp.tables import CARBONS_NS, CLIENT_NS, FORWARD_NS, HINTS_NS
 from tripoint.xmpp.wire import Element, escape_attribute
 
 declare_feature(CARBONS_NS, at=(At.SERVER, At.ACCOUNT), spec="XEP-0280 3")
@@ -31,8 +31,8 @@ async def disable(session: XmppSession, stanza: Element, jid: Jid) -> str:
 
 
 def is_private(stanza: Element) -> bool:
-    """Whether the sender wants no copies of a message. spec: XEP-0280 9"""
-    return stanza.child("private", CARBONS_NS) is not None
+    """Whether the sender wants no copies of a message. spec: XEP-0280 9, XEP-0334 4.3"""
+    return stanza.child("private", CARBONS_NS) is not None or stanza.child("no-copy", HINTS_NS) is not None
 
 
 def wants_copies(user: LiveUser, heard: Set[XmppSession]) -> list[XmppSession]:

@@ -80,6 +80,8 @@ class DirectMessages:
         self._undecided: dict[RoomId, list[EventCommitted]] = {}
         self._routes: dict[tuple[str, str | None], Route] = {}
         self._last_position = 0
+        # The position of what is being delivered now; a managed session remembers it with the stanza.
+        self.position = 0
         hub.watch_all_rooms(self._changed)
 
     # -- sending
@@ -136,7 +138,7 @@ class DirectMessages:
     def _changed(self, change: RoomChange) -> None:
         if type(change) is not EventCommitted:
             return
-        self._last_position = change.position
+        self._last_position = self.position = change.position
         event = change.event
         if event.type == "m.room.member":
             self._pairs.pop(change.room_id, None)
@@ -234,6 +236,7 @@ class DirectMessages:
         def named(by: str) -> str:
             return inside if is_caption else inside + stanza_id(by, event_id)
 
+        self.position = change.position
         heard: set[XmppSession] = set() if sender is None else {sender}
         if recipient is not None:
             marked = named(recipient.bare)
@@ -250,12 +253,17 @@ class DirectMessages:
         if own is not None and not route.private and (wanting := wants_copies(own, heard)):
             sent = _chat(from_jid, its_id, named(own.bare))
             copy_to(wanting, "sent", sent.to(to_attribute(route.to or self._users.jid_of(target))))
+        self.position = self._last_position
 
     # -- what was missed
 
     async def show_missed(self, session: XmppSession, opened: Collection[RoomId]) -> None:
         """Messages that came while no resource of the account took any; all of those in rooms that were `opened` just
         now. spec: XEP-0160 3"""
+        session.hearing_since = self._last_position
+        if session.reads_archive:
+            self._note_seen(session.user_id)
+            return
         user = session.user
         if user is None or any(o is not session and o.priority >= 0 for o in user.available()):
             return
@@ -270,20 +278,35 @@ class DirectMessages:
         self._note_seen(session.user_id)
 
     async def _show_missed_in(self, session: XmppSession, room_id: RoomId, peer: UserId, seen: int) -> None:
+        peer_jid = self._users.jid_of(peer)
+        for item in await self._missed_in(session.user_id, room_id, seen):
+            self._show_late(session, item, peer_jid)
+
+    async def _missed_in(self, user_id: UserId, room_id: RoomId, seen: int) -> tuple[HistoryItem, ...]:
         page = await self._doors.reader.history(
             HistoryQuery(
                 room_id=room_id,
-                viewer=session.user_id,
+                viewer=user_id,
                 direction=Direction.FORWARD,
                 anchor=ByPosition(seen),
                 limit=_MISSED_PER_ROOM,
                 spoken=True,
-                not_senders=(session.user_id,),
+                not_senders=(user_id,),
             )
         )
-        peer_jid = self._users.jid_of(peer)
-        for item in page.items:
-            self._show_late(session, item, peer_jid)
+        return page.items
+
+    async def _hand_on(self, session: XmppSession, others: list[XmppSession], since: int) -> None:
+        """What a session that is gone did not acknowledge, for those who came too late to hear it themselves."""
+        newest = max(other.hearing_since for other in others)
+        for room_id, peer in await self.direct_rooms(session.user_id):
+            room = self._doors.reader.peek(room_id) or await self._doors.reader.room(room_id)
+            if room.last_position < since:
+                continue
+            for item in await self._missed_in(session.user_id, room_id, since - 1):
+                for other in others:
+                    if item.position <= min(newest, other.hearing_since) and not other.closed:
+                        self._show_late(other, item, self._users.jid_of(peer))
 
     def _show_late(self, session: XmppSession, item: HistoryItem, peer_jid: str) -> None:
         inside = said(self._doors, item.event, self._doors.reader.peek(item.event.room_id))
@@ -293,7 +316,9 @@ class DirectMessages:
         late = stanza_id(session.bare, item.event.event_id)
         late += delay(self._doors.domains.server, item.event.origin_server_ts)
         shared = _chat(peer_jid, item.token or item.event.event_id, inside + late)
+        self.position = item.position
         session.send(shared.to(to_bare(session)))
+        self.position = self._last_position
 
     async def is_direct(self, room: RoomView) -> bool:
         """Whether a room is what two people's one-to-one messages go to, so that it is no MUC for them."""
@@ -324,16 +349,27 @@ class DirectMessages:
         return found
 
     def went_silent(self, session: XmppSession) -> None:
-        """A session takes no more messages; if it was the last of its account, note how far it has read."""
-        user = session.user
-        if user is not None and not any(o is not session and o.priority >= 0 for o in user.available()):
-            self._note_seen(session.user_id)
+        """A session takes no more messages; if it was the last of its account, note how far it has read.
 
-    def _note_seen(self, user_id: UserId) -> None:
-        """From here on messages are missed. Noted at login and at the end: a server that was killed in between
-        shows some messages twice rather than none."""
+        What it has not acknowledged (XEP-0198) it may not have had: that is missed by whoever comes next, and by those
+        who came after it was said. spec: XEP-0198 4
+        """
+        user = session.user
+        if user is None:
+            return
+        since = None if session.managed is None else session.managed.missed_since()
+        others = [o for o in user.available() if o is not session and o.priority >= 0]
+        if not others:
+            self._note_seen(session.user_id, since)
+        elif since is not None and (late := [o for o in others if o.hearing_since >= since]):
+            self._doors.spawn(self._hand_on(session, late, since))
+
+    def _note_seen(self, user_id: UserId, since: int | None = None) -> None:
+        """From here on messages are missed, or from what has the position `since` on. Noted at login and at the end: a
+        server that was killed in between shows some messages twice rather than none."""
+        position = self._last_position if since is None else since - 1
         if self._last_position:
-            self._doors.names.put_name(_SEEN, user_id, "position", str(self._last_position))
+            self._doors.names.put_name(_SEEN, user_id, "position", str(position))
 
 
 def to_bare(session: XmppSession) -> bytes:

@@ -10,8 +10,16 @@ from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, features_at, iq
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.tables import ADHOC_NS, DISCO_INFO_NS, DISCO_ITEMS_NS, UPLOAD_NS
-from tripoint.xmpp.wire import Element, escape_attribute
+from tripoint.xmpp.tables import (
+    ADHOC_NS,
+    DATA_FORMS_NS,
+    DISCO_INFO_NS,
+    DISCO_ITEMS_NS,
+    EXTERNAL_NS,
+    SERVER_INFO,
+    UPLOAD_NS,
+)
+from tripoint.xmpp.wire import Element, escape_attribute, escape_text
 
 declare_feature(DISCO_INFO_NS, at=(At.SERVER, At.ACCOUNT, At.ROOMS, At.ROOM), spec="XEP-0030 3.1")
 declare_feature(DISCO_ITEMS_NS, at=(At.SERVER, At.ACCOUNT, At.ROOMS, At.ROOM), spec="XEP-0030 4.1")
@@ -48,9 +56,24 @@ async def server_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
     refuse_nodes(stanza)
     media = session.doors.media
     identities = identity("server", "im", "tripoint")
+    contacts = contact_form(session.doors.contacts)
+    without = () if session.doors.turn.servers else (EXTERNAL_NS,)
     if media.links.upload_url is None:
-        return info(At.SERVER, identities, without=(UPLOAD_NS,))
-    return info(At.SERVER, identities + upload.IDENTITY, forms=upload.limit_form(media.uploads.limit_bytes))
+        return info(At.SERVER, identities, forms=contacts, without=(UPLOAD_NS, *without))
+    forms = upload.limit_form(media.uploads.limit_bytes) + contacts
+    return info(At.SERVER, identities + upload.IDENTITY, forms=forms, without=without)
+
+
+def contact_form(contacts: tuple[tuple[str, str], ...]) -> str:
+    """Where those are reached who run the server; nothing where that was not said. spec: XEP-0157 3"""
+    if not contacts:
+        return ""
+    fields = ""
+    for kind in sorted({kind for kind, _ in contacts}):
+        values = "".join(f"<value>{escape_text(uri)}</value>" for what, uri in contacts if what == kind)
+        fields += f"<field var='{kind}-addresses' type='list-multi'>{values}</field>"
+    form_type = f"<field var='FORM_TYPE' type='hidden'><value>{SERVER_INFO}</value></field>"
+    return f"<x xmlns='{DATA_FORMS_NS}' type='result'>{form_type}{fields}</x>"
 
 
 @iq("get", DISCO_ITEMS_NS, at=(At.SERVER,), spec="XEP-0030 4.1")

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from tripoint.accounts.ports import RosterItem
 from tripoint.xmpp.c2s.presence import handle_subscription
 from tripoint.xmpp.c2s.subscriptions import subscription_of
-from tripoint.xmpp.c2s.users import MAX_ITEMS, is_shown, render_item
+from tripoint.xmpp.c2s.users import MAX_ITEMS, is_shown, render_item, version_of
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, iq
@@ -20,13 +20,22 @@ MAX_GROUPS = 20
 MAX_NAME_BYTES = 1023
 
 
-@iq("get", ROSTER_NS, at=(At.ACCOUNT,), spec="RFC6121 2.1.3")
+@iq("get", ROSTER_NS, at=(At.ACCOUNT,), spec="RFC6121 2.1.3, 2.6; XEP-0237")
 async def get_roster(session: XmppSession, stanza: Element, jid: Jid) -> str:
-    """The whole roster; from now on this resource gets pushes."""
+    """The whole roster, or nothing for a client that has it as it is; from now on this resource gets pushes."""
     session.interested = True
     roster = await session.users.roster_of(session.user_id)
+    query = stanza.first()
+    had = None if query is None else query.get("ver")
+    ver = ""
+    if had is not None:
+        session.versions = True
+        version = version_of(roster)
+        if had == version:
+            return ""
+        ver = f" ver='{version}'"
     items = "".join([render_item(item) for item in roster.values() if is_shown(item)])
-    return f"<query xmlns='{ROSTER_NS}'>{items}</query>"
+    return f"<query xmlns='{ROSTER_NS}'{ver}>{items}</query>"
 
 
 @iq("set", ROSTER_NS, at=(At.ACCOUNT,), spec="RFC6121 2.3-2.5")

@@ -1,6 +1,6 @@
-"""Small things a server answers for itself and for accounts: ping, version, the old session request.
+"""Small things a server answers for itself and for accounts: ping, version, time, the old session request.
 
-spec: XEP-0199, XEP-0092, RFC3921 3 (session; a no-op since RFC 6121), RFC6120 7.7 (no second bind).
+spec: XEP-0199, XEP-0092, XEP-0202, RFC3921 3 (session; a no-op since RFC 6121), RFC6120 7.7 (no second bind).
 """
 
 from importlib.metadata import PackageNotFoundError, version
@@ -8,8 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, iq
+from tripoint.xmpp.render import timestamp
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.tables import BIND_NS, PING_NS, SESSION_NS, VERSION_NS
+from tripoint.xmpp.tables import BIND_NS, PING_NS, SESSION_NS, TIME_NS, VERSION_NS
 from tripoint.xmpp.wire import Element, escape_text
 
 try:
@@ -31,6 +32,12 @@ async def ping(session: XmppSession, stanza: Element, jid: Jid) -> str:
 async def software_version(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """Name and version of the software; the operating system is nobody's business."""
     return f"<query xmlns='{VERSION_NS}'><name>tripoint</name><version>{escape_text(_VERSION)}</version></query>"
+
+
+@iq("get", TIME_NS, "time", at=(At.SERVER, At.ROOMS, At.GATEWAY), feature=TIME_NS, spec="XEP-0202 2")
+async def entity_time(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """What time it is. Where the server stands is nobody's business: it lives in UTC."""
+    return f"<time xmlns='{TIME_NS}'><tzo>+00:00</tzo><utc>{timestamp(session.doors.now_ms())}</utc></time>"
 
 
 @iq("set", SESSION_NS, "session", at=(At.SERVER, At.ACCOUNT), spec="RFC3921 3")

@@ -38,7 +38,7 @@ async def _run(command: ServiceCommand, session: XmppSession, jid: Jid, fields: 
     said = "" if fields is None else one(fields, "words")
     try:
         lines = await desk.run(
-            session.account, command.service, command.name, said, address="xmpp", secure=session.secure
+            session.account, command.service, command.name, said, address=session.address, secure=session.secure
         )
     except KeyError:
         raise Problem("item-not-found", "There is no such command here") from None

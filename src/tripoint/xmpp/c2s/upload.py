@@ -75,12 +75,17 @@ def limit_form(limit_bytes: int) -> str:
     )
 
 
+def link_in(session: XmppSession, stanza: Element) -> str | None:
+    """The address of a file of this server that a message is, or has beside it."""
+    links = session.doors.media.links
+    return next((one for one in addresses_in(stanza) if links.is_link(one)), None)
+
+
 async def pasted(session: XmppSession, stanza: Element, relation: Relation) -> JsonObject | None:
     """The content of a message that is a file: its body, or what stands beside it, is the address to which its writer
     uploaded one. Addresses of other places, aesgcm: among them, stay text. docs/mapping.md 12.4, 12.6"""
-    media = session.doors.media
-    address = next((one for one in addresses_in(stanza) if media.links.is_link(one)), None)
-    file = None if address is None else await media.received.content(address, session.user_id)
+    address = link_in(session, stanza)
+    file = None if address is None else await session.doors.media.received.content(address, session.user_id)
     if address is None or file is None:
         return None
     return file_content(stanza, file, caption_beside(stanza, address), relation)

@@ -4,7 +4,8 @@ spec: RFC6121 2 (roster), 4 (presence). The roster lives with the accounts; that
 held here and written through. Read next: presence.py, roster.py.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Mapping
 
 from tripoint.accounts.ports import AccountService, RosterItem
 from tripoint.core.ids import UserId
@@ -60,6 +61,15 @@ def render_item(item: RosterItem) -> str:
     return f"<item{attributes}>{groups}</item>" if groups else f"<item{attributes}/>"
 
 
+def version_of(roster: Mapping[str, RosterItem]) -> str:
+    """What tells this roster from any other that its user's clients could have seen. spec: RFC6121 2.6
+
+    It is made from what they see, so it needs no place to be kept, and is the same after a restart.
+    """
+    shown = sorted(render_item(item) for item in roster.values() if is_shown(item))
+    return hashlib.sha256("".join(shown).encode()).hexdigest()[:32]
+
+
 class Users:
     """All sessions of this process, found by user and by address."""
 
@@ -84,7 +94,7 @@ class Users:
         user = self._users.get(session.user_id)
         former = None if user is None else user.sessions.get(session.jid.resource)
         if former is not None:
-            former.on_end("conflict", "Another client took this resource")
+            former.carrier.end("conflict", "Another client took this resource")
             user = self._users.get(session.user_id)  # it is a new one if that was the only session
         if user is None:
             user = self._users[session.user_id] = LiveUser(session.user_id, session.bare, roster)
@@ -159,9 +169,13 @@ class Users:
             same = before is not None and render_item(before) == render_item(item)
             if not is_shown(item) or (same and if_changed):
                 return
-        xml = f"<query xmlns='{ROSTER_NS}'>{render_item(item)}</query></iq>"
+        version = ""
+        if any(session.versions for session in live.sessions.values()):
+            version = f" ver='{version_of(live.roster)}'"
         for session in live.sessions.values():
             if session.interested:
+                ver = version if session.versions else ""
+                xml = f"<query xmlns='{ROSTER_NS}'{ver}>{render_item(item)}</query></iq>"
                 session.send(f"<iq type='set' id='push' to='{escape_attribute(session.full)}'>{xml}".encode())
 
     def shares_presence(self, session: XmppSession, with_: XmppSession) -> bool:

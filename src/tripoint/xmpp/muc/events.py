@@ -8,6 +8,7 @@ spec: XEP-0045 7.4, 7.6, 7.14, 8-10; XEP-0085; docs/mapping.md 2.8, 5, 7.6, 8.1,
 from collections.abc import Callable
 from typing import Final
 
+from tripoint.core.attachment import attachment_in
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId, UserId
 from tripoint.core.in_words import SPOKEN_TYPES
@@ -63,10 +64,27 @@ def _said(view: MucView, change: EventCommitted) -> None:
     view.typing.discard(event.sender)
     its_id = id_told(change)
     late = view.now_ms() - event.origin_server_ts > LATE_MS
-    view.tell(_message(view, who.jid, who.id_xml, event, its_id, inside, late=late))
+    _tell_said(view, change, _message(view, who.jid, who.id_xml, event, its_id, inside, late=late))
     caption = caption_of(event.content, view.naming)
     if caption is not None:
         view.tell(room_message(who.jid, caption + who.id_xml, f"{its_id}-caption"))
+
+
+def _tell_said(view: MucView, change: EventCommitted, shared: Shared) -> None:
+    """To everybody. Who pasted a file is shown the address that he pasted, as he has it on his screen.
+
+    spec: XEP-0045 7.4: what was said is reflected; clients that find another address beside theirs show both.
+    """
+    origin = change.origin
+    attachment = attachment_in(change.event.content) if origin is not None else None
+    if origin is not None and attachment is not None:
+        saying = (one for one in view.visits() if one.session.id == origin.session and one.pasted is not None)
+        visit, url = next(saying, None), view.doors.url_of(change.event.event_id)(attachment)
+        if visit is not None and visit.pasted is not None and url is not None:
+            given, his = escape_attribute(url).encode(), escape_attribute(visit.pasted).encode()
+            view.tell_echo(shared, visit, Shared(shared.head, shared.tail.replace(given, his)))
+            return
+    view.tell(shared)
 
 
 def _answer(view: MucView, event: Event, find: Find | None = None) -> Answer | None:

@@ -9,7 +9,7 @@ from tripoint.core.message import call_everybody
 from tripoint.rooms.commands import Invite, Leave, SendEvent, SetTopic, SetTyping
 from tripoint.xmpp.c2s.direct import Route
 from tripoint.xmpp.c2s.relating import relate
-from tripoint.xmpp.c2s.upload import pasted
+from tripoint.xmpp.c2s.upload import link_in, pasted
 from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.links import link_rooms
@@ -102,15 +102,19 @@ async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
     if called.occupant_ids or called.jids or called.everybody:
         add_called(content, _people(view, called), everybody=may_call and called.everybody)
     content = await corrected(session, view.room.room_id, stanza, content)
-    await session.doors.rooms.do(
-        SendEvent(
-            actor=session.user_id,
-            origin=origin_of(session, stanza),
-            room_id=view.room.room_id,
-            type="m.room.message",
-            content=content,
+    visit.pasted = link_in(session, stanza)
+    try:
+        await session.doors.rooms.do(
+            SendEvent(
+                actor=session.user_id,
+                origin=origin_of(session, stanza),
+                room_id=view.room.room_id,
+                type="m.room.message",
+                content=content,
+            )
         )
-    )
+    finally:
+        visit.pasted = None
 
 
 def _people(view: MucView, called: Called) -> list[UserId]:

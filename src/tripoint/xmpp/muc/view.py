@@ -65,7 +65,7 @@ class Visit:
     While `waiting` is a list, the session is still being shown the room: what happens goes there.
     """
 
-    __slots__ = ("inside", "occupant", "position", "session", "told_cut", "view", "waiting")
+    __slots__ = ("inside", "occupant", "pasted", "position", "session", "told_cut", "view", "waiting")
 
     def __init__(self, view: "MucView", session: XmppSession, who: Occupant, inside: str, position: int) -> None:
         self.view = view
@@ -75,6 +75,7 @@ class Visit:
         self.position = position
         self.waiting: list[Shared] | None = []
         self.told_cut = False
+        self.pasted: str | None = None  # the address of a file in what it is saying
 
 
 class MucView:
@@ -281,6 +282,14 @@ class MucView:
             if visit.waiting is not None and visit.session.user_id not in self._deaf:
                 visit.waiting.append(shared)
 
+    def tell_echo(self, shared: Shared, visit: Visit, own: Shared) -> None:
+        """To everybody, and to the visit that said it in its own form."""
+        hears = self._hearing.pop(visit, None)
+        self.tell(shared)
+        if hears is not None:
+            self._hearing[visit] = hears
+            visit.session.send_shared(own)
+
     def tell_of(self, who: Occupant, others: Shared, himself: Shared) -> None:
         """Others hear one stanza, the visits of `who` another."""
         if not who.visits:
@@ -356,6 +365,11 @@ class MucView:
         self._hearing[visit] = (session.outbox.send, session.to)
         session.visits[self.jid] = visit
         return visit
+
+    def sends_by(self, visit: Visit) -> None:
+        """The session of a visit sends by another way now."""
+        if visit in self._hearing:
+            self._hearing[visit] = (visit.session.outbox.send, visit.session.to)
 
     def present_anew(self, who: Occupant) -> Shared:
         """His presence as it is now; it counts as told."""
