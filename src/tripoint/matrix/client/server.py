@@ -32,7 +32,7 @@ class ServerInfo:
             "m.set_displayname": {"enabled": True},
             "m.set_avatar_url": {"enabled": True},
             "m.3pid_changes": {"enabled": False},
-            "m.get_login_token": {"enabled": False},
+            "m.get_login_token": {"enabled": True},
         }
         self._capabilities = json_response({"capabilities": capabilities})
         moderation: JsonObject = {"m.account_moderation": {"suspend": True, "lock": True}}
