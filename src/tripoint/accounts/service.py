@@ -16,6 +16,8 @@ from tripoint.accounts.devices import Devices
 from tripoint.accounts.login_tokens import LIFE_MS, LoginTokens
 from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.ports import Account, Device, LogIn, RosterItem, TokenOwner
+from tripoint.accounts.push_rules import AccountPushRules
+from tripoint.accounts.pushers import Pushers
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.accounts.reports import ReportDesk
 from tripoint.accounts.sasl import ScramVerifier
@@ -55,8 +57,7 @@ _GUEST_NAME = re.compile(r"guest-\d+\Z")
 _NOT_IN_GUEST_NICK = re.compile(r"[:~@#!\s\x00-\x1f\x7f]")
 MAX_GUEST_NICK = 64
 
-# Account data about a room that says nothing about single messages of it. Push rules are as they come with an account
-# yet, so there are none about one room.
+# Account data about a room that says nothing about single messages of it.
 _KEPT_ALONG = ("m.tag", f"{V}.irc.autojoin")
 
 LeaveRooms = Callable[[UserId, str | None], Awaitable[None]]
@@ -127,6 +128,8 @@ class Accounts:
         self._data = data
         self.bans = bans
         self.vhosts = vhosts
+        self.push_rules = AccountPushRules(data)
+        self.pushers = Pushers(store, stream)
         self.reports = ReportDesk(store, stream)
         self._clock_ms = clock_ms
         self._login_tokens = LoginTokens(clock_ms)
@@ -270,6 +273,7 @@ class Accounts:
             await self.drop_keys(user_id)
         if self.leave_rooms is not None:
             await self.leave_rooms(user_id, None)
+        self.push_rules.forget(user_id)
         if self.unpublish is not None:
             await self.unpublish(user_id)
         await self.vhosts.drop(user_id)
@@ -372,6 +376,7 @@ class Accounts:
             await self.leave_rooms(user_id, reason)
         await self._commit([DropAccount(user_id), self._stream.floor()])
         self._forget_guest(user_id)
+        self.push_rules.forget(user_id)
 
     def _forget_guest(self, user_id: UserId) -> None:
         address = self._guests.pop(user_id, None)
@@ -567,6 +572,7 @@ class Accounts:
                 changed = True
         if changed:
             await self._data.set(user_id, None, "m.direct", direct)
+        await self.push_rules.keep_along(user_id, old, new)
 
     async def add_filter(self, user_id: UserId, definition: JsonObject) -> str:
         return await self._data.add_filter(user_id, definition)

@@ -20,6 +20,9 @@ from tripoint.matrix.client.events import EventEndpoints
 from tripoint.matrix.client.key_backup import KeyBackupEndpoints
 from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.client.media import MediaEndpoints
+from tripoint.matrix.client.notifications import NotificationEndpoints
+from tripoint.matrix.client.push_rules import PushRuleEndpoints
+from tripoint.matrix.client.pushers import PusherEndpoints
 from tripoint.matrix.client.relations import RelationEndpoints
 from tripoint.matrix.client.reports import ReportEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
@@ -28,6 +31,7 @@ from tripoint.matrix.client.server import ServerInfo
 from tripoint.matrix.client.services import ServiceEndpoints
 from tripoint.matrix.client.spaces import SpaceClientEndpoints
 from tripoint.matrix.client.sync import SyncEndpoints
+from tripoint.matrix.client.tags import TagEndpoints
 from tripoint.matrix.client.to_device import ToDeviceEndpoints
 from tripoint.matrix.client.user_directory import UserDirectoryEndpoints
 from tripoint.matrix.federation.asking_keys import KeyQuestions
@@ -65,6 +69,10 @@ ENDPOINT_CLASSES = (
     DirectoryEndpoints,
     ProfileEndpoints,
     AccountDataEndpoints,
+    PushRuleEndpoints,
+    NotificationEndpoints,
+    PusherEndpoints,
+    TagEndpoints,
     DeviceEndpoints,
     EphemeralEndpoints,
     SyncEndpoints,
@@ -149,6 +157,10 @@ class MatrixFrontEnd:
             DirectoryEndpoints(rooms, reader, server),
             ProfileEndpoints(rooms, reader, accounts, server),
             AccountDataEndpoints(accounts, reader),
+            PushRuleEndpoints(accounts),
+            NotificationEndpoints(reader, renderer),
+            PusherEndpoints(accounts, reader, now_ms),
+            TagEndpoints(accounts),
             DeviceEndpoints(accounts, log_in),
             EphemeralEndpoints(rooms, reader, self.presence),
             SyncEndpoints(sync, accounts, self.presence),

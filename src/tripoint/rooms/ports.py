@@ -4,8 +4,10 @@ The implementation is service.py; front ends are given it by runtime and know th
 `async` may read the store or wait for a commit; what is not answers from memory.
 """
 
+from __future__ import annotations
+
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
@@ -27,6 +29,10 @@ from tripoint.rooms.history import (
     SearchQuery,
     ThreadsQuery,
 )
+
+if TYPE_CHECKING:
+    from tripoint.rooms.notified import NotificationPage
+    from tripoint.rooms.unread import Unread
 
 StateMap = Mapping[tuple[str, str], Event]
 
@@ -325,6 +331,14 @@ class RoomReader(Protocol):
 
     async def event_by_token(self, room_id: RoomId, sender: UserId, token: str) -> EventId | None:
         """The event that `sender` sent with this kept token (the newest, if the token was used again)."""
+
+    async def unread(self, room_id: RoomId, user_id: UserId) -> Unread:
+        """What a joined local user has not read of a room, by the user's push rules."""
+
+    async def notified(
+        self, user_id: UserId, *, before: int | None, limit: int, highlights_only: bool
+    ) -> NotificationPage:
+        """What a local user was notified of, from before a position; the newest first."""
 
     def typing(self, room_id: RoomId) -> frozenset[UserId]: ...
     async def receipts(self, room_id: RoomId) -> Sequence[Receipt]: ...

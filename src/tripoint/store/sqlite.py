@@ -39,6 +39,7 @@ from tripoint.store.writes import (
     PutNodeItem,
     PutNodeSubscription,
     PutPartialRoom,
+    PutPusher,
     PutReceipt,
     PutRegistrationToken,
     PutRoom,
@@ -652,6 +653,11 @@ class SqliteStore(DeviceReads):
             rows.NODE_ITEM + "WHERE user_id = ? AND node = ? AND item_id = ?", user_id, node, item_id
         )
         return None if row is None else PutNodeItem(*row)
+
+    async def load_pushers(self) -> Sequence[PutPusher]:
+        columns = "user_id, app_id, pushkey, device_id, settings, set_ts_ms, position"
+        found = self._read.execute(f"SELECT {columns} FROM pushers ORDER BY user_id, app_id, pushkey").fetchall()
+        return [PutPusher(*row) for row in found]
 
     async def load_node_subscriptions(self, user_id: UserId) -> Sequence[PutNodeSubscription]:
         columns = "user_id, node, jid, subscriber"
