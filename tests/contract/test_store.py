@@ -339,6 +339,8 @@ def test_accounts_and_what_they_own(on_store: OnStore) -> None:
         assert await store.load_account(ALICE) == alice
         assert sorted(await store.load_account_names()) == ["alice", "guest-1"]
         assert await store.load_guests() == [guest]
+        assert await store.load_users_like("alic", 5) == [(ALICE, "Alice", None)]
+        assert await store.load_users_like("guest", 5) == []
         assert await store.load_credential(ALICE, "scram-sha-256") == b"\0\1"
         assert [d.device_id for d in await store.load_devices(ALICE)] == ["LAPTOP", "PHONE"]
         assert await store.load_token(b"hash") == PutToken(b"hash", ALICE, "PHONE", False, 99)

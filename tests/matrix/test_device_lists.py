@@ -303,3 +303,26 @@ def test_what_a_resolution_changes_is_news_too() -> None:
             assert not await told((here, here)) and not await told((name, name)) and not await told()
 
     run(work)
+
+
+def test_who_waits_hears_of_somebody_who_has_not_synced_since_the_server_started() -> None:
+    async def work() -> None:
+        store = MemoryStore()
+        logins = []
+        async with matrix(store=store) as server:
+            alice, bob = await server.register("alice"), await server.register("bob")
+            await encrypted_room(alice, bob)
+            for one in (alice, bob):
+                logins.append({"user_id": one.user_id, "device_id": one.device_id, "access_token": one.token})
+        store._closed = False
+        async with matrix(store=store) as server:
+            alice, bob = (Client(server, login) for login in logins)
+            await bob.sync()
+            await bob.sync()
+            waiting = asyncio.ensure_future(bob.sync(timeout=30_000))
+            await asyncio.sleep(0)
+            await Device(alice).upload()
+            answer = await asyncio.wait_for(waiting, 5)
+            assert answer["device_lists"]["changed"] == [alice.user_id]
+
+    run(work)

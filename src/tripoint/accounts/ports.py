@@ -199,6 +199,12 @@ class AccountService(Protocol):
     async def check_password(self, name: str, password: str, *, address: str) -> Account:
         """WRONG_CREDENTIALS (the same for unknown users), DEACTIVATED, LOCKED, RATE_LIMITED."""
 
+    async def make_login_token(self, user_id: UserId) -> tuple[str, int]:
+        """A token for one log-in of this user, and how long it holds, in ms (login_tokens.py). RATE_LIMITED."""
+
+    async def check_login_token(self, token: str, *, address: str) -> Account:
+        """Whose it is; it is used up. WRONG_CREDENTIALS, DEACTIVATED, LOCKED, BANNED."""
+
     async def check_secret(self, account: Account, hash: str, given: str, *, address: str) -> None:
         """Whether `given` is the password of a hash (core/password_hash.py) that the configuration has for an account.
 

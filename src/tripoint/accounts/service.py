@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from tripoint.accounts.data import AccountData
 from tripoint.accounts.devices import Devices
+from tripoint.accounts.login_tokens import LIFE_MS, LoginTokens
 from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.ports import Account, Device, LogIn, RosterItem, TokenOwner
 from tripoint.accounts.push_rules import AccountPushRules
@@ -133,6 +134,7 @@ class Accounts:
         self.tags = AccountTags(data)
         self.reports = ReportDesk(store, stream)
         self._clock_ms = clock_ms
+        self._login_tokens = LoginTokens(clock_ms)
         self._accounts: dict[UserId, Account] = {}
         self._profiles: dict[UserId, dict[str, str]] = {}
         self._skeletons: dict[str, str] = {}
@@ -431,6 +433,20 @@ class Accounts:
     async def is_secret(self, hash: str, given: str) -> bool:
         return await self._passwords.check_hash(hash, given)
 
+    async def make_login_token(self, user_id: UserId) -> tuple[str, int]:
+        return self._login_tokens.make(user_id), LIFE_MS
+
+    async def check_login_token(self, token: str, *, address: str) -> Account:
+        user_id = self._login_tokens.take(token)
+        account = None if user_id is None else await self.account(user_id)
+        if account is None:
+            raise AccountRefused(
+                AccountRefusal.WRONG_CREDENTIALS, "This login token is not known, was used, or has expired"
+            )
+        self._check_open(account)
+        self.bans.check(Visitor(address, (account.name,)))
+        return account
+
     async def scram_verifier(self, name: str, hash_name: str) -> ScramVerifier:
         return await self._passwords.verifier(self.user_id(name), hash_name)
 
@@ -457,6 +473,7 @@ class Accounts:
         self, user_id: UserId, password: str, *, keep_device: DeviceId | None, logout_devices: bool = True
     ) -> None:
         await self._commit(await self._passwords.forms(user_id, password))
+        self._login_tokens.forget(user_id)
         if logout_devices:
             await self._devices.drop_all(user_id, "password changed", keep=keep_device)
 
@@ -511,6 +528,7 @@ class Accounts:
         await self._devices.drop(user_id, device_ids, reason)
 
     async def log_out_all(self, user_id: UserId) -> None:
+        self._login_tokens.forget(user_id)
         await self._devices.drop_all(user_id, "logged out everywhere")
 
     # -- account data, filters, roster

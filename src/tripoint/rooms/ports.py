@@ -156,6 +156,21 @@ class PublicRoom(Struct, frozen=True):
     topic_ts_ms: int | None
 
 
+class FoundUser(Struct, frozen=True):
+    """Somebody whom a search for people found, as they call themselves."""
+
+    user_id: UserId
+    displayname: str | None
+    avatar_url: str | None
+
+
+class UsersFound(Struct, frozen=True):
+    """`more`: there are further ones, who did not fit."""
+
+    users: tuple[FoundUser, ...]
+    more: bool
+
+
 class Presence(Struct, frozen=True):
     presence: str  # online | unavailable | offline
     status_msg: str | None
@@ -295,6 +310,10 @@ class RoomReader(Protocol):
     async def event_at(self, room_id: RoomId, ts_ms: int, viewer: UserId, *, forward: bool) -> HistoryItem:
         """The event nearest to a time, at or after it (`forward`) or at or before it; Refused(NO_SUCH_EVENT) where
         there is none that `viewer` may see."""
+
+    async def find_users(self, searcher: UserId, term: str, limit: int) -> UsersFound:
+        """People in whose user id or display name a text stands, upper and lower case alike, the best match first:
+        those who share a room with the searcher and those who are in public rooms (rooms/user_directory.py)."""
 
     async def public_rooms(self, *, search: str | None, limit: int, offset: int) -> Sequence[PublicRoom]:
         """Directory rows by falling number of members."""

@@ -179,6 +179,8 @@ class App:
             ),
             desk=self.irc.desk(),
             delegated=config.server.federation_address,
+            contacts=_contacts(config),
+            turn=_turn_servers(config),
         )
         await self.irc.start()
         await self.xmpp.start()
@@ -468,8 +470,12 @@ def _xmpp_options(config: Config) -> XmppOptions:
         plaintext_passwords=config.listen.plaintext_passwords,
         scram_sha1=config.accounts.scram_sha1,
         turn=_turn_servers(config),
-        contacts=tuple(pair for contact in config.server.contacts if (pair := split_contact(contact)) is not None),
+        contacts=_contacts(config),
     )
+
+
+def _contacts(config: Config) -> tuple[tuple[str, str], ...]:
+    return tuple(pair for contact in config.server.contacts if (pair := split_contact(contact)) is not None)
 
 
 def _turn_servers(config: Config) -> TurnServers:

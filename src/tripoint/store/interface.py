@@ -226,6 +226,11 @@ class RoomStore(Writer, Protocol):
 
     async def load_meta(self, key: str) -> str | None: ...
     async def load_profile(self, user_id: UserId) -> Mapping[str, str]: ...
+    async def load_users_like(
+        self, part: str, limit: int
+    ) -> Sequence[tuple[UserId, str | None, str | None]]:
+        """Accounts in whose user id or display name, casefolded, `part` stands, with display name and avatar; no
+        guests, nobody who is deactivated. In the order of user ids."""
 
 
 class AccountStore(Writer, Protocol):

@@ -654,6 +654,19 @@ class MemoryStore(DevicesInMemory):
     async def load_account_names(self) -> Sequence[str]:
         return [write.name for write in self.accounts.values()]
 
+    async def load_users_like(
+        self, part: str, limit: int
+    ) -> Sequence[tuple[UserId, str | None, str | None]]:
+        found = []
+        for account in sorted(self.accounts.values(), key=lambda one: one.user_id):
+            profile = {
+                field: put.value for (user, field), put in self.profiles.items() if user == account.user_id
+            }
+            texts = (account.user_id[1:], (profile.get("displayname") or "").casefold())
+            if not account.guest and not account.deactivated and any(part in text for text in texts):
+                found.append((account.user_id, profile.get("displayname"), profile.get("avatar_url")))
+        return found[:limit]
+
     async def load_guests(self) -> Sequence[PutAccount]:
         return [write for write in self.accounts.values() if write.guest]
 

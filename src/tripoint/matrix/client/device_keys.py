@@ -59,6 +59,8 @@ class DeviceKeyEndpoints:
         if len(set(algorithms)) != len(algorithms):
             # spec: "There can only be at most one key per algorithm uploaded"
             raise invalid("There is one fallback key for each algorithm")
+        if keys is not None:
+            await self._lists.prepare(call.user_id)
         counts = await self._keys.upload(call.user_id, call.device_id, keys, one_time, fallback)
         return json_response({"one_time_key_counts": dict(counts.one_time)})
 

@@ -54,6 +54,10 @@ class DeviceLists:
         if len(self._changed) > MAX_CHANGED:
             self._floor = self._changed.popitem(last=False)[1]
 
+    async def prepare(self, user_id: UserId) -> None:
+        """Keys of a user are about to change: have the user's rooms at hand, so that who waits there hears at once."""
+        await self._reader.memberships(user_id)
+
     def room_changed(self, change: RoomChange) -> None:
         if isinstance(change, EventCommitted):
             if _is_move(change.event, change.replaced):

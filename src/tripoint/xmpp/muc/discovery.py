@@ -1,19 +1,19 @@
-"""Finding rooms and learning about them: the service, its list, one room, its occupants, one's own nick; pings.
+"""Learning about rooms: the service, one room, its occupants, one's own nick; pings.
 
-spec: XEP-0045 6, 7.12, XEP-0030, XEP-0059 (paging the list), XEP-0128 (room information form), XEP-0410;
-docs/mapping.md 4.6, 6.1, 6.3.
+spec: XEP-0045 6, 7.12, XEP-0030, XEP-0128 (room information form), XEP-0410; docs/mapping.md 4.6, 6.3. The list
+of rooms is in listing.py.
 """
 
 from tripoint.core.ids import RoomAlias, RoomId
 from tripoint.core.message import edit_in
 from tripoint.core.power import moderated
-from tripoint.rooms.ports import PublicRoom, RoomView
+from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.settings import asks_password, slow_mode_s
 from tripoint.rooms.spaces import children_of, is_space, may_look_from
 from tripoint.xmpp import adhoc
 from tripoint.xmpp.c2s.discovery import identity, info, refuse_nodes
-from tripoint.xmpp.jid import Jid, alias_jid_local, room_id_jid_local
+from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.muc.vcard import avatar_of
 from tripoint.xmpp.projection import is_public, room_jid
 from tripoint.xmpp.refusals import Problem
@@ -27,15 +27,11 @@ from tripoint.xmpp.tables import (
     MUC_ROOMINFO,
     MUC_SELF_PING_NS,
     PING_NS,
-    RSM_NS,
 )
 from tripoint.xmpp.wire import Element, escape_attribute, escape_text
 
-declare_feature(RSM_NS, at=(At.ROOMS,), spec="XEP-0059 2, for disco#items")
 declare_feature(MUC_SELF_PING_NS, at=(At.ROOM,), spec="XEP-0410 3.3")
 
-PAGE = 50
-MAX_PAGE = 200
 _SLOW_MODE = "muc#roominfo_slow_mode_duration"
 _NICK_NODE = "x-roomuser-item"
 _AVATAR_HASH = "muc#roominfo_avatarhash"
@@ -52,57 +48,6 @@ async def service_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """A place with rooms."""
     refuse_nodes(stanza)
     return info(At.ROOMS, identity("conference", "text", "Rooms"))
-
-
-@iq("get", DISCO_ITEMS_NS, at=(At.ROOMS,), spec="XEP-0045 6.3")
-async def list_rooms(session: XmppSession, stanza: Element, jid: Jid) -> str:
-    """Published rooms, most members first, in pages. spec: XEP-0059 2.1-2.3; an item's id is its JID."""
-    refuse_nodes(stanza)
-    query = stanza.first()
-    rsm = None if query is None else query.child("set", RSM_NS)
-    wanted, after = PAGE, None
-    if rsm is not None:
-        after = rsm.child_text("after", RSM_NS)
-        text = rsm.child_text("max", RSM_NS) or ""
-        wanted = min(int(text[:6]), MAX_PAGE) if text.isdecimal() and text.isascii() else PAGE
-        if rsm.child("before", RSM_NS) is not None or rsm.child("index", RSM_NS) is not None:
-            raise Problem("feature-not-implemented", "The list of rooms can be read forwards alone")
-    rooms = await session.doors.reader.public_rooms(search=None, limit=100_000, offset=0)
-    named = [(_public_jid(session, room), room) for room in rooms]
-    start = 0
-    if after is not None:
-        places = [number for number, (room_jid, _) in enumerate(named) if room_jid == after]
-        if not places:
-            raise Problem("item-not-found", "The room after which to go on is not in the list any more")
-        start = places[0] + 1
-    page = named[start : start + wanted]
-    items = "".join(
-        [
-            f"<item jid='{escape_attribute(room_jid)}' name='{escape_attribute(_title(room))}'/>"
-            for room_jid, room in page
-        ]
-    )
-    if rsm is None and len(named) <= PAGE:
-        return f"<query xmlns='{DISCO_ITEMS_NS}'>{items}</query>"
-    ends = (
-        f"<first index='{start}'>{escape_text(page[0][0])}</first><last>{escape_text(page[-1][0])}</last>"
-        if page
-        else ""
-    )
-    return (
-        f"<query xmlns='{DISCO_ITEMS_NS}'>{items}<set xmlns='{RSM_NS}'>{ends}<count>{len(named)}</count></set></query>"
-    )
-
-
-def _public_jid(session: XmppSession, room: PublicRoom) -> str:
-    domains = session.doors.domains
-    local = None if room.alias is None else alias_jid_local(room.alias, domains.server)
-    return f"{local or room_id_jid_local(room.room_id)}@{domains.rooms}"
-
-
-def _title(room: PublicRoom) -> str:
-    name = room.name or (room.alias[1:].partition(":")[0] if room.alias is not None else "Room")
-    return f"{name} ({room.joined})"
 
 
 # -- a room
