@@ -44,7 +44,7 @@ MAX_COUNTED: Final = 500
 _HOPS: Final = 3
 # Rooms whose counts stay in memory, and counts in all of them.
 _ROOMS: Final = 10_000
-_COUNTS: Final = 100_000
+_COUNTS: Final = 50_000
 _MARKS: Final = ("m.read", "m.read.private")
 _MAIN: Final = "main"
 
