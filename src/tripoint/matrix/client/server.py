@@ -13,7 +13,7 @@ from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response
 
 # Versions whose endpoints exist here or answer M_UNRECOGNIZED as they may; docs/specs.toml has the list.
-VERSIONS = ("v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12")
+VERSIONS = tuple(f"v1.{number}" for number in range(1, 20))
 
 
 class ServerInfo:
