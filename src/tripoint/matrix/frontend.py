@@ -49,6 +49,7 @@ from tripoint.matrix.sync.devices import DeviceNews
 from tripoint.matrix.sync.ephemera import Ephemera
 from tripoint.matrix.sync.rooms import RoomChunks
 from tripoint.matrix.sync.server import SyncServer
+from tripoint.matrix.sync.waiting import Waiters
 from tripoint.matrix.uia import UserInteractive
 from tripoint.media.ports import Media
 from tripoint.rooms.ports import PresenceService, RoomReader, RoomService
@@ -124,7 +125,8 @@ class MatrixFrontEnd:
         ephemera = Ephemera(reader, now_ms)
         chunks = RoomChunks(reader, renderer)
         news = DeviceNews(server, reader, encryption)
-        sync = SyncServer(reader, accounts, chunks, ephemera, news, secrets.token_hex(4))
+        waiters = Waiters()
+        sync = SyncServer(reader, accounts, chunks, ephemera, news, waiters, secrets.token_hex(4))
         client = None if federated is None else federated.trust.client
         self.key_questions = KeyQuestions(server, encryption, reader, client)
         encryption.signing.foreign = self.key_questions.master_key
@@ -179,6 +181,7 @@ class MatrixFrontEnd:
         gate = None if federated is None else federated.trust.gate
         self.listener = MatrixListener(router, accounts, fallback, gate)
         self.sync = sync
+        self.waiters = waiters
 
     def sweep(self) -> None:
         """End the presence of devices that stopped syncing."""
@@ -186,7 +189,7 @@ class MatrixFrontEnd:
 
     def drain(self) -> None:
         """Answer whoever is waiting, so that connections can close."""
-        self.sync.wake_everybody()
+        self.waiters.wake_everybody()
 
 
 def _random_name() -> str:
