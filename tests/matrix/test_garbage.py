@@ -53,6 +53,7 @@ displayname avatar_url alias alt_aliases join_rule allow history_visibility m.fu
 presence status_msg since generic_search_term device_id room_version is_direct redacts refresh_token
 device_keys one_time_keys fallback_keys messages keys signatures algorithms algorithm auth_data sessions rooms
 session_data version master_key self_signing_key user_signing_key usage device_data next_batch
+lists ranges range required_state timeline_limit room_subscriptions extensions conn_id pos filters to_device enabled
 """
 KEYS = st.sampled_from(_WORDS.split())
 JSON: st.SearchStrategy[Any] = st.recursive(

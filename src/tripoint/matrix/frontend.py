@@ -24,6 +24,7 @@ from tripoint.matrix.client.rooms import RoomEndpoints
 from tripoint.matrix.client.search import SearchEndpoints
 from tripoint.matrix.client.server import ServerInfo
 from tripoint.matrix.client.services import ServiceEndpoints
+from tripoint.matrix.client.sliding_sync import SlidingSyncEndpoints
 from tripoint.matrix.client.spaces import SpaceClientEndpoints
 from tripoint.matrix.client.sync import SyncEndpoints
 from tripoint.matrix.client.to_device import ToDeviceEndpoints
@@ -45,6 +46,11 @@ from tripoint.matrix.openid import OpenIdEndpoints
 from tripoint.matrix.presence import DevicePresence
 from tripoint.matrix.registry import Router
 from tripoint.matrix.render import Renderer
+from tripoint.matrix.sliding.bumps import Bumps
+from tripoint.matrix.sliding.extensions import ExtensionAnswers
+from tripoint.matrix.sliding.places import Places
+from tripoint.matrix.sliding.rooms import Results
+from tripoint.matrix.sliding.server import SlidingServer
 from tripoint.matrix.sync.devices import DeviceNews
 from tripoint.matrix.sync.ephemera import Ephemera
 from tripoint.matrix.sync.rooms import RoomChunks
@@ -66,6 +72,7 @@ ENDPOINT_CLASSES = (
     DeviceEndpoints,
     EphemeralEndpoints,
     SyncEndpoints,
+    SlidingSyncEndpoints,
     MediaEndpoints,
     SearchEndpoints,
     ReportEndpoints,
@@ -132,6 +139,19 @@ class MatrixFrontEnd:
         encryption.signing.foreign = self.key_questions.master_key
         hub.watch_all_rooms(sync.room_changed)
         hub.watch_users(sync.user_changed)
+        places, bumps = Places(reader, accounts), Bumps(reader)
+        sliding = SlidingServer(
+            reader,
+            sync,
+            ephemera,
+            waiters,
+            places,
+            bumps,
+            Results(reader, chunks, renderer, bumps, sync.transaction_id, sync.departure),
+            ExtensionAnswers(reader, sync, ephemera, news.lists, encryption),
+        )
+        hub.watch_all_rooms(sliding.room_changed)
+        hub.watch_users(sliding.user_changed)
         uia = UserInteractive()
         log_in = LogInEndpoints(accounts, uia, _random_name, plaintext_passwords=plaintext_passwords)
         self.presence = DevicePresence(presence, now_ms)
@@ -147,6 +167,7 @@ class MatrixFrontEnd:
             DeviceEndpoints(accounts, log_in),
             EphemeralEndpoints(rooms, reader, self.presence),
             SyncEndpoints(sync, accounts, self.presence),
+            SlidingSyncEndpoints(sliding, self.presence),
             OpenIdEndpoints(server, accounts, secret, now_ms),
             SpaceClientEndpoints(reader),
             MediaEndpoints(media, server),
