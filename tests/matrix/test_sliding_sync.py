@@ -624,6 +624,35 @@ def test_keys_are_told_in_full_and_then_what_changed() -> None:
     run(work)
 
 
+def test_unread_counts_move_with_messages_and_with_reading() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob, room_id = await two(server)
+            phone, new = Sliding(bob, one_list(limit=1)), Sliding(bob, {"conn_id": "v4"}, stable=True)
+            new.body["lists"] = {"l": {"timeline_limit": 1, "required_state": {}}}
+            assert _counts((await phone.sync())["rooms"][room_id]) == (0, 0)
+            await alice.say(room_id, "hello")
+            event_id = await alice.call(
+                "PUT",
+                f"/rooms/{q(room_id)}/send/m.room.message/m1",
+                {"msgtype": "m.text", "body": "you!", "m.mentions": {"user_ids": [bob.user_id]}},
+            )
+            assert _counts((await phone.sync())["rooms"][room_id]) == (2, 1)
+            assert "notification_count" not in (await new.sync())["rooms"][room_id]
+            waiting = asyncio.create_task(phone.sync(timeout=60_000))
+            await bob.call("POST", f"/rooms/{q(room_id)}/receipt/m.read/{q(event_id['event_id'])}", {})
+            assert (await waiting)["rooms"] == {room_id: {"notification_count": 0, "highlight_count": 0}}
+            # What somebody else has read changes nothing here.
+            await alice.call("POST", f"/rooms/{q(room_id)}/receipt/m.read/{q(event_id['event_id'])}", {})
+            assert (await phone.sync())["rooms"] == (await new.sync())["rooms"] == {}
+
+    run(work)
+
+
+def _counts(room: dict[str, Any]) -> tuple[int, int]:
+    return room["notification_count"], room["highlight_count"]
+
+
 def test_a_client_sees_its_own_transaction_ids() -> None:
     async def work() -> None:
         async with matrix() as server:

@@ -32,6 +32,7 @@ STATES: tuple[list[list[str]], ...] = (
     [["org.example.x", "*"], ["m.room.member", "*"]],
     ONLY_THE_TOPIC,
 )
+COUNTS = ("notification_count", "highlight_count")
 EXTENSIONS = {name: {"enabled": True} for name in ("account_data", "receipts", "typing", "e2ee", "to_device")}
 
 
@@ -129,7 +130,7 @@ class Device:
         if any(pair == ["m.room.member", "$LAZY"] for pair in self.state) and not room.stripped:
             for event in chunk.get("timeline", ()):
                 assert event["sender"] in room.members or event["type"] == "m.room.create", "who is that?"
-        for name in ("name", "avatar", "is_dm", "joined_count", "invited_count", "heroes"):
+        for name in ("name", "avatar", "is_dm", "joined_count", "invited_count", "heroes", *COUNTS):
             if name in chunk:
                 room.facts[name] = chunk[name]
 
@@ -150,6 +151,7 @@ class Device:
         for room_id, chunk in wanted.get("rooms", {}).get("join", {}).items():
             for event in chunk["account_data"]["events"]:
                 assert self.room_data[room_id][event["type"]] == event["content"]
+            assert {name: self.rooms[room_id].facts[name] for name in COUNTS} == chunk["unread_notifications"]
             for event in chunk["ephemeral"]["events"]:
                 if event["type"] == "m.typing":
                     assert self.typing.get(room_id, []) == event["content"]["user_ids"]

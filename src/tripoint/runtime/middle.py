@@ -65,6 +65,7 @@ from tripoint.rooms.outside import Outside
 from tripoint.rooms.policy import Policy
 from tripoint.rooms.presence import PresenceBoard
 from tripoint.rooms.profiles import Profiles
+from tripoint.rooms.pushing import Pushing
 from tripoint.rooms.reader import Reader
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.remote import RemoteDoor
@@ -79,6 +80,7 @@ from tripoint.rooms.state_groups import StateGroups
 from tripoint.rooms.sweeping import Sweeping
 from tripoint.rooms.transaction import Signer
 from tripoint.rooms.turns import Turns
+from tripoint.rooms.unread import Unreads
 from tripoint.rooms.upgrading import Upgrading
 from tripoint.rooms.warden import Warden
 from tripoint.rooms.writer import Writer
@@ -131,6 +133,7 @@ class Middle:
     indexing: Indexing
     sweeping: Sweeping
     encryption: Encryption
+    pushing: Pushing
 
     def reload(self, config: Config) -> None:
         """Take up changed limits and registration."""
@@ -330,6 +333,9 @@ async def build_middle(
     indexing = Indexing(store, stream, index_of_words if index_of_words is not None else SqliteSearch(None))
     await indexing.start()
     hub.watch_all_rooms(indexing.room_changed)
+    unreads = Unreads(loaded, store, blocks, accounts.push_rules.of)
+    hub.watch_all_rooms(unreads.room_changed)
+    hub.watch_users(unreads.user_changed)
     reader = Reader(
         loaded,
         store,
@@ -344,6 +350,7 @@ async def build_middle(
         Abroad(door, elsewhere, monotonic),
         blocks,
         indexing,
+        unreads,
     )
     accounts.leave_rooms = _leaver(service, index.load, index.unload)
     accounts.rename = _renamer(service)
@@ -357,6 +364,7 @@ async def build_middle(
     warden = Warden(server, loaded, membership.ban)
     hub.watch_all_rooms(warden.room_changed)
     await accounts.start(end_guests=end_guests)
+    await accounts.pushers.start()
     await sweeping.start()
     return Middle(
         store,
@@ -392,6 +400,7 @@ async def build_middle(
         indexing,
         sweeping,
         encryption,
+        Pushing(loaded, store, stream, index, unreads, blocks),
     )
 
 

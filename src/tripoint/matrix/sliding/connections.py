@@ -19,6 +19,7 @@ from tripoint.core.ids import DeviceId, RoomId, UserId
 from tripoint.matrix.errors import MatrixError
 from tripoint.matrix.sliding.request import Config
 from tripoint.matrix.sync.tokens import SyncToken
+from tripoint.rooms.unread import Count
 
 # Element X has two or three; more names from one device push its oldest out.
 PER_DEVICE: Final = 8
@@ -37,7 +38,7 @@ class Told(Struct, frozen=True, kw_only=True):
     `membership` and `moved` are the user's own and the position of the event that made it so. All visible events after
     `start` were told, and `limit` is the timeline limit for which that was seen to. `config` is what was last wanted of
     it. `members`: those whose events a
-    lazily loading client has.
+    lazily loading client has. `unread`: what it was told of it, if it is told that.
     """
 
     position: int
@@ -47,6 +48,7 @@ class Told(Struct, frozen=True, kw_only=True):
     config: Config | None = None
     start: int = 0
     is_dm: bool = False
+    unread: Count | None = None
     members: frozenset[str] = frozenset()
 
 

@@ -23,7 +23,6 @@ from tripoint.matrix.sliding.places import Place
 from tripoint.matrix.sliding.request import Extension, Extensions
 from tripoint.matrix.sync.device_lists import DeviceLists
 from tripoint.matrix.sync.ephemera import Ephemera, marker_event, receipt_events, typing_event
-from tripoint.matrix.sync.filters import NO_FILTER
 from tripoint.matrix.sync.server import SyncServer
 from tripoint.matrix.sync.tokens import SyncToken
 from tripoint.rooms.ports import Receipt, RoomReader
@@ -128,8 +127,7 @@ class ExtensionAnswers:
         fresh = scope - after.data
         moved = {} if since is None else await self._sync.account_data_since(user_id, since)
         whole = {} if after.global_data and not fresh else await self._sync.account_data_since(user_id, None)
-        globals_ = (moved if after.global_data else whole).get(None, ())
-        said = self._sync.global_account_data(user_id, globals_, NO_FILTER, not after.global_data)
+        said = [entry for _, entry in (moved if after.global_data else whole).get(None, ())]
         rooms: dict[RoomId, list[bytes]] = {}
         for room_id in scope & (moved.keys() | whole.keys()):
             source = whole if room_id in fresh else moved

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import orjson
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId, RoomId, UserId
@@ -27,6 +28,7 @@ from tripoint.rooms.changes import EventCommitted
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.ports import RoomReader, RoomView
 from tripoint.rooms.refusals import Refused
+from tripoint.rooms.unread import Count
 
 _NAME: StateKey = ("m.room.name", "")
 _AVATAR: StateKey = ("m.room.avatar", "")
@@ -55,7 +57,7 @@ class Result(Struct, frozen=True):
 
 class Results:
     """Makes them. `transaction_id` finds that of an event for the session that sent it, `departure` how somebody left
-    a room lately."""
+    a room lately, `receipt_at` where in the stream a receipt moved last in a room."""
 
     def __init__(
         self,
@@ -65,6 +67,7 @@ class Results:
         bumps: Bumps,
         transaction_id: Callable[[str, str], str | None],
         departure: Callable[[RoomId, UserId], EventCommitted | None],
+        receipt_at: Callable[[RoomId], int],
     ) -> None:
         self._reader = reader
         self._chunks = chunks
@@ -72,6 +75,7 @@ class Results:
         self._bumps = bumps
         self._transaction_id = transaction_id
         self._departure = departure
+        self._receipt_at = receipt_at
 
     async def of(
         self, ask: Ask, place: Place, config: Config, told: Told | None, lists: Sequence[str]
@@ -79,7 +83,9 @@ class Results:
         """A room that a request wants so, and that is in these of its lists."""
         is_dm = place.room_id in ask.marks.directs
         if told is not None and _knows_all(told, place, config, is_dm):
-            return Result(None, told)
+            if place.membership != "join" or self._receipt_at(place.room_id) <= told.position:
+                return Result(None, told)
+            return await self._read(ask, place, told)
         room = self._reader.peek(place.room_id) or await self._reader.room(place.room_id)
         common = self._common(ask, place.membership, lists)
         if place.membership == "join":
@@ -119,6 +125,16 @@ class Results:
 
     # -- inside
 
+    async def _read(self, ask: Ask, place: Place, told: Told) -> Result:
+        """A room where nothing happened but that somebody has read something, perhaps the user."""
+        unread = await self._unread(ask, place.room_id)
+        now = replace(told, position=ask.upto, unread=unread)
+        return Result(None if unread == told.unread else _object(_counts(unread)), now)
+
+    async def _unread(self, ask: Ask, room_id: RoomId) -> Count | None:
+        """The merged form does not have it any more."""
+        return None if ask.stable else (await self._reader.unread(room_id, ask.user_id)).together()
+
     async def _joined(
         self,
         ask: Ask,
@@ -140,6 +156,7 @@ class Results:
         timeline, start, expanded = await self._timeline(ask, room, place, limit, None if initial else told)
         await self._chunks.bundle(room, user_id, timeline)
         bump = await self._bumps.of(room, user_id)
+        unread = await self._unread(ask, room.room_id)
         # Nothing is awaited from here on.
         present = present_state(room, upto)
         moved = [] if initial else self._chunks.moved(room, since, upto)
@@ -188,8 +205,12 @@ class Results:
             config=config,
             start=start,
             is_dm=is_dm,
+            unread=unread,
             members=frozenset(known) if len(known) <= MAX_MEMBERS else frozenset(),
         )
+        if initial or told is None or unread != told.unread:
+            news = True
+            parts += _counts(unread)
         if not news:
             return Result(None, now)
         if summed:
@@ -371,6 +392,12 @@ def _knows_all(told: Told, place: Place, config: Config, is_dm: bool) -> bool:
         and told.membership == place.membership
         and told.is_dm == is_dm
     )
+
+
+def _counts(unread: Count | None) -> list[bytes]:
+    if unread is None:
+        return []
+    return [b'"notification_count":%d,"highlight_count":%d' % (unread.notifications, unread.highlights)]
 
 
 def _cut(timeline: Timeline, limit: int, upto: int) -> Timeline:

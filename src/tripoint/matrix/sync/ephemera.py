@@ -93,6 +93,10 @@ class Ephemera:
         """Rooms where a receipt or marker of somebody moved after this position; since the start of this process."""
         return _newer(self._receipt_at, position)
 
+    def receipt_at(self, room_id: RoomId) -> int:
+        """Where in the stream a receipt moved last in a room; 0 where none did since the start of this process."""
+        return self._receipt_at.get(room_id, 0)
+
     async def receipts_in(self, room_id: RoomId, user_id: UserId, position: int) -> list[Receipt]:
         """The receipts of a room that moved after a position, but for those of people that a user has blocked."""
         receipts = await self._of_room(room_id)

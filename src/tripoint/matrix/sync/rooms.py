@@ -16,6 +16,7 @@ from tripoint.matrix.sync.tokens import page_token
 from tripoint.rooms.history import Bundle, ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import Member, RoomReader, RoomView, StateMap
 from tripoint.rooms.stripped import stripped_of
+from tripoint.rooms.unread import Count, Unread
 
 # spec: "Room summaries": up to five heroes.
 HEROES = 5
@@ -117,6 +118,20 @@ def told_in_full(timeline: Timeline, present: StateMap) -> Timeline:
     shorter = Timeline(items, True, outdated, whole=False)
     shorter.bundles = timeline.bundles
     return shorter
+
+
+def unread_counts(unread: Unread, threads_apart: bool) -> bytes:
+    """The members of a chunk that say how much is unread. spec: "Unread Notification Counts", "Threads" """
+    main = unread.main if threads_apart else unread.together()
+    parts = [b'"unread_notifications":', _count(main)]
+    if threads_apart:
+        threads = (b"%s:%s" % (orjson.dumps(root), _count(count)) for root, count in unread.threads.items())
+        parts += [b',"unread_thread_notifications":{', b",".join(threads), b"}"]
+    return b"".join(parts)
+
+
+def _count(count: Count) -> bytes:
+    return b'{"highlight_count":%d,"notification_count":%d}' % (count.highlights, count.notifications)
 
 
 class RoomChunks:
@@ -235,6 +250,7 @@ class RoomChunks:
         *,
         ephemeral: Sequence[bytes],
         account_data: Sequence[bytes],
+        unread: bytes,
         transactions: dict[str, str],
         summary: bytes | None,
         share_as: tuple[object, ...] | None,
@@ -244,7 +260,7 @@ class RoomChunks:
         key = None
         if share_as is not None and not account_data and not transactions and summary is None and not timeline.bundles:
             ids = tuple(event.event_id for event in state)
-            key = (room.room_id, *share_as, wanted.state_after, ids, tuple(ephemeral))
+            key = (room.room_id, *share_as, wanted.state_after, ids, tuple(ephemeral), unread)
             found = self._shared.get(key)
             if found is not None:
                 return found
@@ -254,7 +270,8 @@ class RoomChunks:
             b",".join(ephemeral),
             b']},"account_data":{"events":[',
             b",".join(account_data),
-            b"]}",
+            b"]},",
+            unread,
         ]
         if summary is not None:
             parts.append(b',"summary":' + summary)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from tripoint.accounts.ports import AccountService
 from tripoint.core.ids import DeviceId, RoomId, UserId
-from tripoint.matrix.push_rules import default_push_rules
+from tripoint.core.push_rules import ACCOUNT_DATA as PUSH_RULES
 from tripoint.matrix.render import member_event
 from tripoint.matrix.sync.devices import DeviceNews
 from tripoint.matrix.sync.ephemera import Ephemera
@@ -26,6 +26,7 @@ from tripoint.matrix.sync.rooms import (
     lazy_members,
     present_state,
     told_in_full,
+    unread_counts,
 )
 from tripoint.matrix.sync.stays import Stay, stay_since
 from tripoint.matrix.sync.tokens import SyncToken
@@ -266,7 +267,7 @@ class SyncServer:
                 sections[section].append(orjson.dumps(room_id) + b":" + chunk)
         if since is not None:
             sections["leave"].extend(self._ended(one, memberships))
-        global_data = self.global_account_data(user_id, room_data.get(None, ()), wanted, since is None)
+        global_data = [entry for type_, entry in room_data.get(None, ()) if wanted.account_data.wants_type(type_)]
         presence = self._ephemera.presence(user_id, since, wanted)
         devices = await self._devices.since(user_id, device_id, since, upto)
         empty = not (any(sections.values()) or global_data or presence or devices.is_news)
@@ -335,6 +336,7 @@ class SyncServer:
         ephemeral, marker = await self._ephemera.of_room(
             room.room_id, user_id, since if stay is Stay.STAYED else None, wanted
         )
+        unread = unread_counts(await self._reader.unread(room.room_id, user_id), wanted.threads_apart)
         # Nothing is awaited from here on.
         present = present_state(room, upto)
         if not wanted.state_after:
@@ -377,6 +379,7 @@ class SyncServer:
             wanted,
             ephemeral=ephemeral,
             account_data=account_data,
+            unread=unread,
             transactions=self.own_transactions(timeline, one.session),
             summary=summary,
             share_as=None if whole or self._reader.block_list(user_id) != EMPTY else (start, upto, wanted.key),
@@ -469,18 +472,16 @@ class SyncServer:
         found: dict[RoomId | None, list[tuple[str, bytes]]] = {}
         data = await self._accounts.all_account_data(user_id, since=position)
         for (room_id, type_), content in data.items():
+            if (room_id, type_) == (None, PUSH_RULES):
+                continue
             entry = orjson.dumps({"type": type_, "content": content})
             found.setdefault(room_id, []).append((type_, entry))
+        if since is None or (None, PUSH_RULES) in data:
+            # What is stored may be of a time when the server had other rules of its own.
+            rules = (await self._accounts.push_rules.of(user_id)).content()
+            entry = orjson.dumps({"type": PUSH_RULES, "content": rules})
+            found.setdefault(None, []).append((PUSH_RULES, entry))
         return found
-
-    def global_account_data(
-        self, user_id: UserId, data: Sequence[tuple[str, bytes]], wanted: SyncFilter, initial: bool
-    ) -> list[bytes]:
-        entries = [entry for type_, entry in data if wanted.account_data.wants_type(type_)]
-        stored = any(type_ == "m.push_rules" for type_, _ in data)
-        if initial and not stored and wanted.account_data.wants_type("m.push_rules"):
-            entries.append(orjson.dumps({"type": "m.push_rules", "content": default_push_rules(user_id)}))
-        return entries
 
 
 class _Answer:
