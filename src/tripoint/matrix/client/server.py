@@ -15,6 +15,9 @@ from tripoint.net.http import Response
 # Versions whose endpoints exist here or answer M_UNRECOGNIZED as they may; docs/specs.toml has the list.
 VERSIONS = tuple(f"v1.{number}" for number in range(1, 20))
 
+# Sliding sync as it was deployed before it was merged; clients that want it look for this (MSC4186 "Unstable prefix").
+UNSTABLE = ("org.matrix.simplified_msc3575",)
+
 
 class ServerInfo:
     """`public_url`: what .well-known gives out; empty gives 404, as the specification asks."""
@@ -24,7 +27,7 @@ class ServerInfo:
     ) -> None:
         self._public_url = public_url
         self._support = _support(contacts)
-        self._versions = json_response({"versions": list(VERSIONS), "unstable_features": {}})
+        self._versions = json_response({"versions": list(VERSIONS), "unstable_features": dict.fromkeys(UNSTABLE, True)})
         capabilities: JsonObject = {
             "m.change_password": {"enabled": True},
             "m.room_versions": {"default": default_room_version, "available": dict.fromkeys(SUPPORTED, "stable")},
