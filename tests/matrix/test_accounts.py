@@ -340,10 +340,12 @@ def test_what_the_server_says_of_itself() -> None:
     async def work() -> None:
         async with matrix() as server:
             response = await server.request("GET", "/_matrix/client/versions")
-            assert "v1.11" in orjson.loads(response.body)["versions"]
+            assert orjson.loads(response.body)["versions"][-1] == "v1.19"
+            assert orjson.loads(response.body)["unstable_features"] == {"org.matrix.simplified_msc3575": True}
             response = await server.request("GET", "/.well-known/matrix/client")
             assert orjson.loads(response.body) == {"m.homeserver": {"base_url": "https://chat.example.org"}}
             alice = await server.register("alice")
+            assert await alice.call("GET", "/account/3pid") == {"threepids": []}
             capabilities = (await alice.call("GET", "/capabilities"))["capabilities"]
             assert capabilities["m.room_versions"]["default"] == "12"
             assert {"1", "2", "3", "12"} <= capabilities["m.room_versions"]["available"].keys()

@@ -55,6 +55,7 @@ device_keys one_time_keys fallback_keys messages keys signatures algorithms algo
 app_id pushkey app_display_name device_display_name lang data url append profile_tag
 actions conditions enabled pattern order set_tweak kind key value is
 session_data version master_key self_signing_key user_signing_key usage device_data next_batch
+lists ranges range required_state timeline_limit room_subscriptions extensions conn_id pos filters to_device enabled
 """
 KEYS = st.sampled_from(_WORDS.split())
 JSON: st.SearchStrategy[Any] = st.recursive(

@@ -29,6 +29,7 @@ from tripoint.matrix.client.rooms import RoomEndpoints
 from tripoint.matrix.client.search import SearchEndpoints
 from tripoint.matrix.client.server import ServerInfo
 from tripoint.matrix.client.services import ServiceEndpoints
+from tripoint.matrix.client.sliding_sync import SlidingSyncEndpoints
 from tripoint.matrix.client.spaces import SpaceClientEndpoints
 from tripoint.matrix.client.sync import SyncEndpoints
 from tripoint.matrix.client.tags import TagEndpoints
@@ -52,10 +53,16 @@ from tripoint.matrix.openid import OpenIdEndpoints
 from tripoint.matrix.presence import DevicePresence
 from tripoint.matrix.registry import Router
 from tripoint.matrix.render import Renderer
+from tripoint.matrix.sliding.bumps import Bumps
+from tripoint.matrix.sliding.extensions import ExtensionAnswers
+from tripoint.matrix.sliding.places import Places
+from tripoint.matrix.sliding.rooms import Results
+from tripoint.matrix.sliding.server import SlidingServer
 from tripoint.matrix.sync.devices import DeviceNews
 from tripoint.matrix.sync.ephemera import Ephemera
 from tripoint.matrix.sync.rooms import RoomChunks
 from tripoint.matrix.sync.server import SyncServer
+from tripoint.matrix.sync.waiting import Waiters
 from tripoint.matrix.uia import UserInteractive
 from tripoint.media.ports import Media
 from tripoint.rooms.ports import PresenceService, RoomReader, RoomService
@@ -76,6 +83,7 @@ ENDPOINT_CLASSES = (
     DeviceEndpoints,
     EphemeralEndpoints,
     SyncEndpoints,
+    SlidingSyncEndpoints,
     MediaEndpoints,
     SearchEndpoints,
     ReportEndpoints,
@@ -139,12 +147,26 @@ class MatrixFrontEnd:
         ephemera = Ephemera(reader, now_ms)
         chunks = RoomChunks(reader, renderer)
         news = DeviceNews(server, reader, encryption)
-        sync = SyncServer(reader, accounts, chunks, ephemera, news, secrets.token_hex(4))
+        waiters = Waiters()
+        sync = SyncServer(reader, accounts, chunks, ephemera, news, waiters, secrets.token_hex(4))
         client = None if federated is None else federated.trust.client
         self.key_questions = KeyQuestions(server, encryption, reader, client)
         encryption.signing.foreign = self.key_questions.master_key
         hub.watch_all_rooms(sync.room_changed)
         hub.watch_users(sync.user_changed)
+        places, bumps = Places(reader, accounts), Bumps(reader)
+        sliding = SlidingServer(
+            reader,
+            sync,
+            ephemera,
+            waiters,
+            places,
+            bumps,
+            Results(reader, chunks, renderer, bumps, sync.transaction_id, sync.departure, ephemera.receipt_at),
+            ExtensionAnswers(reader, sync, ephemera, news.lists, encryption),
+        )
+        hub.watch_all_rooms(sliding.room_changed)
+        hub.watch_users(sliding.user_changed)
         uia = UserInteractive()
         log_in = LogInEndpoints(accounts, uia, _random_name, plaintext_passwords=plaintext_passwords)
         self.presence = DevicePresence(presence, now_ms)
@@ -164,6 +186,7 @@ class MatrixFrontEnd:
             DeviceEndpoints(accounts, log_in),
             EphemeralEndpoints(rooms, reader, self.presence),
             SyncEndpoints(sync, accounts, self.presence),
+            SlidingSyncEndpoints(sliding, self.presence),
             OpenIdEndpoints(server, accounts, secret, now_ms),
             SpaceClientEndpoints(reader),
             MediaEndpoints(media, server),
@@ -200,6 +223,7 @@ class MatrixFrontEnd:
         gate = None if federated is None else federated.trust.gate
         self.listener = MatrixListener(router, accounts, fallback, gate)
         self.sync = sync
+        self.waiters = waiters
 
     def sweep(self) -> None:
         """End the presence of devices that stopped syncing."""
@@ -207,7 +231,7 @@ class MatrixFrontEnd:
 
     def drain(self) -> None:
         """Answer whoever is waiting, so that connections can close."""
-        self.sync.wake_everybody()
+        self.waiters.wake_everybody()
 
 
 def _random_name() -> str:

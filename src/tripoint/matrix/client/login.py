@@ -128,6 +128,11 @@ class LogInEndpoints:
             {"user_id": call.user_id, "device_id": call.device_id, "is_guest": call.caller.account.guest}
         )
 
+    @endpoint("GET", "/_matrix/client/v3/account/3pid", "/_matrix/client/r0/account/3pid")
+    async def third_party_ids(self, call: Call) -> Response:
+        """None: an account is known by its name alone, and m.3pid_changes says that this cannot be changed."""
+        return json_response({"threepids": []})
+
     @endpoint("GET", "/_matrix/client/v3/register/available", auth=Auth.NONE)
     async def available(self, call: Call) -> Response:
         name = call.query("username")

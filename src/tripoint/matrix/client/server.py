@@ -13,7 +13,10 @@ from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response
 
 # Versions whose endpoints exist here or answer M_UNRECOGNIZED as they may; docs/specs.toml has the list.
-VERSIONS = ("v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12")
+VERSIONS = tuple(f"v1.{number}" for number in range(1, 20))
+
+# Sliding sync as it was deployed before it was merged; clients that want it look for this (MSC4186 "Unstable prefix").
+UNSTABLE = ("org.matrix.simplified_msc3575",)
 
 
 class ServerInfo:
@@ -24,7 +27,7 @@ class ServerInfo:
     ) -> None:
         self._public_url = public_url
         self._support = _support(contacts)
-        self._versions = json_response({"versions": list(VERSIONS), "unstable_features": {}})
+        self._versions = json_response({"versions": list(VERSIONS), "unstable_features": dict.fromkeys(UNSTABLE, True)})
         capabilities: JsonObject = {
             "m.change_password": {"enabled": True},
             "m.room_versions": {"default": default_room_version, "available": dict.fromkeys(SUPPORTED, "stable")},

@@ -206,7 +206,7 @@ class RoomChunks:
             return []
         undone = states.undone
         told = []
-        for key in self._moved(room, since, upto):
+        for key in self.moved(room, since, upto):
             event = undone[key] if key in undone else states.present.get(key)
             if event is not None:
                 told.append(event)
@@ -215,13 +215,13 @@ class RoomChunks:
     def changed_after(self, room: RoomView, states: RoomStates, since: int, upto: int) -> list[Event]:
         """State that changed after `since`, as it is at the end of the timeline (use_state_after)."""
         present = states.present
-        return [present[key] for key in self._moved(room, since, upto) if key in present]
+        return [present[key] for key in self.moved(room, since, upto) if key in present]
 
     def changed_members(self, room: RoomView, since: int, upto: int) -> set[str]:
         """User ids whose membership or profile changed after `since`."""
-        return {state_key for type_, state_key in self._moved(room, since, upto) if type_ == "m.room.member"}
+        return {state_key for type_, state_key in self.moved(room, since, upto) if type_ == "m.room.member"}
 
-    def _moved(self, room: RoomView, since: int, upto: int) -> list[tuple[str, str]]:
+    def moved(self, room: RoomView, since: int, upto: int) -> list[tuple[str, str]]:
         """Keys of the state that changed after `since`; if again after `upto`, then perhaps only then."""
         if since >= room.recent_from and since >= room.reset_position:
             keys = (i.event.key for i in room.recent if since < i.position <= upto and i.event.is_state)
@@ -320,15 +320,22 @@ class RoomChunks:
 
     def summary(self, room: RoomView, user_id: UserId) -> tuple[bytes, Sequence[UserId]]:
         """(RoomSummary, its heroes). spec: heroes only where the room has no name of its own."""
-        joined, invited, present, gone = self._count(room)
+        joined, invited = self.counts(room)
         summary: dict[str, object] = {"m.joined_member_count": joined, "m.invited_member_count": invited}
         heroes: Sequence[UserId] = ()
         if not room.name and not room.canonical_alias:
-            heroes = [hero for hero in present if hero != user_id][:HEROES]
-            if not heroes:
-                heroes = [hero for hero in gone if hero != user_id][:HEROES]
-            summary["m.heroes"] = heroes
+            heroes = summary["m.heroes"] = self.heroes(room, user_id)
         return orjson.dumps(summary), heroes
+
+    def counts(self, room: RoomView) -> tuple[int, int]:
+        """(joined, invited)"""
+        return self._count(room)[:2]
+
+    def heroes(self, room: RoomView, user_id: UserId) -> list[UserId]:
+        """Who stands for the name of a room that has none, as a user sees it."""
+        _, _, present, gone = self._count(room)
+        heroes = [hero for hero in present if hero != user_id][:HEROES]
+        return heroes or [hero for hero in gone if hero != user_id][:HEROES]
 
     def _count(self, room: RoomView) -> tuple[int, int, list[UserId], list[UserId]]:
         """(joined, invited, first members inside, first members gone), counted once for all readers."""
@@ -353,12 +360,13 @@ class RoomChunks:
 
     def invited(self, room: RoomView, user_id: UserId) -> bytes:
         """The chunk of a room one is invited to."""
-        return b'{"invite_state":{"events":[' + self._stripped(room, user_id) + b"]}}"
+        return b'{"invite_state":{"events":[' + self.stripped(room, user_id) + b"]}}"
 
     def knocked(self, room: RoomView, user_id: UserId) -> bytes:
-        return b'{"knock_state":{"events":[' + self._stripped(room, user_id) + b"]}}"
+        return b'{"knock_state":{"events":[' + self.stripped(room, user_id) + b"]}}"
 
-    def _stripped(self, room: RoomView, user_id: UserId) -> bytes:
+    def stripped(self, room: RoomView, user_id: UserId) -> bytes:
+        """Stripped state events for somebody who is outside, with commas between."""
         member = room.state.get(("m.room.member", user_id))
         people = () if member is None else dict.fromkeys((member.sender, user_id))
         events = stripped_of(room.state, *people)
