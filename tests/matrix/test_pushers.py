@@ -264,6 +264,44 @@ def test_what_was_not_told_is_told_after_a_restart(tmp_path: Path) -> None:
     run(work)
 
 
+def test_badges_follow_what_happens_in_each_room() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            gateway = Gateway()
+            async with pushing(server, gateway) as sender:
+                alice, bob, room = await pair(server)
+                other = await alice.create(preset="public_chat")
+                await bob.join(other)
+                await alice.say(other, "unread before there was a pusher")
+                await bob.call("POST", "/pushers/set", pusher())
+
+                async def badge_after(*steps: Awaitable[Any]) -> int:
+                    for step in steps:
+                        await step
+                    event = await alice.say(room, "and now?")
+                    await until(lambda: event in gateway.events)
+                    await settled(sender)
+                    counts = next(one["counts"] for one in gateway.told if one.get("event_id") == event)
+                    return int(counts.get("unread", 0))
+
+                assert await badge_after() == 2
+                assert await badge_after(alice.say(other, "one"), alice.say(other, "two")) == 5
+                redacted = await alice.say(other, "three")
+                redact = alice.call("PUT", f"/rooms/{q(other)}/redact/{q(redacted)}/r", {})
+                assert await badge_after(redact) == 6
+                # One's own words, another device's reading, a mute, leaving: each counts for its room.
+                assert await badge_after(bob.say(room, "here")) == 4
+                last = await alice.say(other, "four")
+                assert await badge_after(read(bob, other, last)) == 2
+                assert await badge_after(alice.say(other, "five")) == 4
+                mute = bob.call("PUT", f"/pushrules/global/room/{q(other)}", {"actions": []})
+                assert await badge_after(mute) == 4
+                await bob.call("DELETE", f"/pushrules/global/room/{q(other)}")
+                assert await badge_after(bob.call("POST", f"/rooms/{q(other)}/leave", {})) == 5
+
+    run(work)
+
+
 def test_pushers_are_set_listed_and_taken_away() -> None:
     async def work() -> None:
         async with matrix() as server:

@@ -139,6 +139,19 @@ class PushRuleBook(Protocol):
         """Write what `change` makes of a user's rules; what it raises goes on to the caller. SERVER_BUSY."""
 
 
+class RoomTags(Protocol):
+    """The tags that accounts give rooms (tags.py)."""
+
+    async def of(self, user_id: UserId, room_id: RoomId) -> JsonObject:
+        """The tags of a room by their names."""
+
+    async def put(self, user_id: UserId, room_id: RoomId, tag: str, value: JsonObject, *, limit: int) -> bool:
+        """Tag a room; False where it has `limit` other tags already. SERVER_BUSY."""
+
+    async def delete(self, user_id: UserId, room_id: RoomId, tag: str) -> None:
+        """Take a tag away; nothing happens where there is none. SERVER_BUSY."""
+
+
 class AccountService(Protocol):
     """Logins, devices, tokens, account data. Raises AccountRefused; what it returned is on disk."""
 
@@ -150,6 +163,8 @@ class AccountService(Protocol):
     def reports(self) -> Reports: ...
     @property
     def vhosts(self) -> VhostList: ...
+    @property
+    def tags(self) -> RoomTags: ...
     @property
     def pushers(self) -> Pushers: ...
     @property

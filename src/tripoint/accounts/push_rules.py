@@ -49,8 +49,9 @@ class AccountPushRules:
                 before = read_rules(user_id, await self._data.get(user_id, None, ACCOUNT_DATA))
             after = change(before)
             if after is not before:
-                await self._data.set(user_id, None, ACCOUNT_DATA, after.content())
-                self._keep(user_id, after)
+                await self._data.set(
+                    user_id, None, ACCOUNT_DATA, after.content(), on_commit=lambda: self._keep(user_id, after)
+                )
 
     async def keep_along(self, user_id: UserId, old: RoomId, new: RoomId) -> None:
         """A room was replaced: the rule about it holds for the new one too."""

@@ -22,6 +22,7 @@ from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.accounts.reports import ReportDesk
 from tripoint.accounts.sasl import ScramVerifier
 from tripoint.accounts.server_bans import ServerBans
+from tripoint.accounts.tags import AccountTags
 from tripoint.accounts.vhosts import Vhosts
 from tripoint.core.addresses import network_of
 from tripoint.core.canonical_json import JsonObject
@@ -130,6 +131,7 @@ class Accounts:
         self.vhosts = vhosts
         self.push_rules = AccountPushRules(data)
         self.pushers = Pushers(store, stream)
+        self.tags = AccountTags(data)
         self.reports = ReportDesk(store, stream)
         self._clock_ms = clock_ms
         self._login_tokens = LoginTokens(clock_ms)

@@ -14,11 +14,10 @@ from tripoint.core.canonical_json import Json
 from tripoint.core.ids import RoomId, UserId
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.loaded import LoadedRooms
-from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refused
 from tripoint.rooms.room import Room
 from tripoint.rooms.unread import ReadMarks, Unreads
-from tripoint.store.interface import RoomStore, StoredEvent
+from tripoint.store.interface import MembershipRow, RoomStore, StoredEvent
 
 MAX_PAGE: Final = 100
 # Events that one page looks at, of all rooms together.
@@ -46,10 +45,9 @@ class NotificationPage(Struct, frozen=True):
 class Notified:
     """Answers GET /notifications."""
 
-    def __init__(self, rooms: LoadedRooms, store: RoomStore, index: MembershipIndex, unreads: Unreads) -> None:
+    def __init__(self, rooms: LoadedRooms, store: RoomStore, unreads: Unreads) -> None:
         self._rooms = rooms
         self._store = store
-        self._index = index
         self._unreads = unreads
 
     async def page(
@@ -57,9 +55,10 @@ class Notified:
     ) -> NotificationPage:
         """The newest notifications from before a position."""
         rules = await self._unreads.rules(user_id)
-        walk = _Walk(self._store, _END if before is None else before)
-        for room_id in await self._index.joined_of(user_id):
-            await self._enter(walk, room_id)
+        walk = _Walk(self._rooms, self._store, _END if before is None else before)
+        for room_of in await self._store.load_memberships(user_id):
+            if room_of.membership == "join":
+                await walk.enter(room_of)
         found: list[Notification] = []
         marks: dict[RoomId, tuple[ReadMarks, int]] = {}
         for looked_at in range(MAX_LOOKED_AT):
@@ -84,46 +83,44 @@ class Notified:
                 return NotificationPage(tuple(found), row.place)
         raise AssertionError("the last step returns")
 
-    async def _enter(self, walk: "_Walk", room_id: RoomId) -> None:
-        try:
-            await walk.enter(await self._rooms.get(room_id))
-        except Refused:
-            return  # it was closed meanwhile
-
 
 class _Walk:
     """Events of several rooms, by falling position; of a room nothing is read before its turn has come."""
 
-    def __init__(self, store: RoomStore, before: int) -> None:
+    def __init__(self, rooms: LoadedRooms, store: RoomStore, before: int) -> None:
+        self._loaded = rooms
         self._store = store
         self._before = before
         # (-position, number of the room); and the rooms, with what is read and not given yet, the newest last
         self._heap: list[tuple[int, int]] = []
-        self._rooms: list[tuple[Room, list[StoredEvent]]] = []
+        self._rooms: list[tuple[MembershipRow, list[StoredEvent]]] = []
 
-    async def enter(self, room: Room) -> None:
-        self._rooms.append((room, []))
-        heapq.heappush(self._heap, (-min(room.last_position, self._before - 1), len(self._rooms) - 1))
+    async def enter(self, row: MembershipRow) -> None:
+        last = await self._store.load_last_position(row.room_key)
+        self._rooms.append((row, []))
+        heapq.heappush(self._heap, (-min(last, self._before - 1), len(self._rooms) - 1))
 
     async def next(self) -> tuple[Room, StoredEvent] | None:
+        """The newest event that was not given yet, and its room. A room that was closed meanwhile is left out."""
         while self._heap:
             upto, number = heapq.heappop(self._heap)
-            room, waiting = self._rooms[number]
+            row, waiting = self._rooms[number]
             if not waiting:
-                waiting.extend(
-                    reversed(
-                        await self._store.load_timeline(
-                            room.room_key, after=max(0, room.oldest), upto=-upto, limit=_CHUNK, backward=True
-                        )
-                    )
+                found = await self._store.load_timeline(
+                    row.room_key, after=0, upto=-upto, limit=_CHUNK, backward=True
                 )
+                waiting.extend(reversed(found))
                 if not waiting:
                     continue
                 if waiting[-1].place < -upto:
                     heapq.heappush(self._heap, (-waiting[-1].place, number))
                     continue
-            row = waiting.pop()
-            following = waiting[-1].place if waiting else row.place - 1
+            try:
+                room = await self._loaded.get(row.room_id)
+            except Refused:
+                continue
+            event = waiting.pop()
+            following = waiting[-1].place if waiting else event.place - 1
             heapq.heappush(self._heap, (-following, number))
-            return room, row
+            return room, event
         return None

@@ -14,11 +14,12 @@ from msgspec import Struct
 
 from tripoint.core.event import Event
 from tripoint.core.ids import RoomId, UserId
-from tripoint.core.push_rules import Verdict
+from tripoint.core.push_rules import ACCOUNT_DATA, Verdict
+from tripoint.rooms.badges import Badges
+from tripoint.rooms.blocking import TYPES as BLOCKING
 from tripoint.rooms.blocking import Blocks
-from tripoint.rooms.changes import EventCommitted
+from tripoint.rooms.changes import AccountDataChanged, EventCommitted, MembershipChanged, ReceiptMoved, UserChange
 from tripoint.rooms.loaded import LoadedRooms
-from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refused
 from tripoint.rooms.room import Room
 from tripoint.rooms.states import parsed
@@ -30,6 +31,7 @@ from tripoint.store.writes import PutMeta
 FLOOR: Final = "push_floor"
 _PAGE: Final = 500
 _CACHED_ROOMS: Final = 10_000
+_RULING: Final = frozenset({ACCOUNT_DATA, *BLOCKING})
 NOBODY: Final[frozenset[UserId]] = frozenset()
 
 
@@ -67,15 +69,15 @@ class Pushing:
         rooms: LoadedRooms,
         store: PushStore,
         stream: Stream,
-        index: MembershipIndex,
         unreads: Unreads,
         blocks: Blocks,
     ) -> None:
         self._rooms = rooms
         self._store = store
         self._stream = stream
-        self._index = index
         self._unreads = unreads
+        self._badges = Badges(rooms, store, unreads)
+        self.badge = self._badges.total
         self._blocks = blocks
         # Who of a room has a pusher: asked for every message, and the same for a long time.
         self._there: OrderedDict[RoomId, frozenset[UserId]] = OrderedDict()
@@ -98,6 +100,8 @@ class Pushing:
             there = self._there[change.room_id] = _inside(room, users)
             if len(self._there) > _CACHED_ROOMS:
                 self._there.popitem(last=False)
+        for user_id in there:
+            self._badges.touch(user_id, change.room_id)
         return _with_invited(change.event, there, users)
 
     async def committed_after(
@@ -127,6 +131,17 @@ class Pushing:
             return await self._rooms.get(row.room_id)
         except Refused:
             return None
+
+    def user_changed(self, change: UserChange) -> None:
+        """What moves badges beside events."""
+        if isinstance(change, MembershipChanged):
+            self._badges.touch(change.user_id, change.room_id)
+        elif isinstance(change, AccountDataChanged) and change.type in _RULING:
+            self._badges.forget(change.user_id)
+
+    def read(self, change: ReceiptMoved) -> None:
+        """Somebody has read on."""
+        self._badges.touch(change.user_id, change.room_id)
 
     # -- what it comes to
 
@@ -163,17 +178,6 @@ class Pushing:
             room.room_key, after=position - 1, upto=position, limit=1, backward=True
         )
         return rows[0] if rows else None
-
-    async def badge(self, user_id: UserId) -> int:
-        """How many messages a user has not read, in all rooms."""
-        number = 0
-        for room_id in await self._index.joined_of(user_id):
-            try:
-                number += (await self._unreads.of(room_id, user_id)).together().notifications
-            except Refused:
-                continue  # it was closed meanwhile
-            await asyncio.sleep(0)
-        return number
 
     # -- the past
 

@@ -100,7 +100,7 @@ class Reader:
         unreads: Unreads,
     ) -> None:
         self.unread = unreads.of
-        self.notified = Notified(rooms, store, index, unreads).page
+        self.notified = Notified(rooms, store, unreads).page
         self._blocks = blocks
         self._relating = Relating(store, blocks, self._sight, self._item)
         self._searching = Searching(rooms, store, indexing, self._sight, self._item, self._is_blocked)

@@ -44,8 +44,9 @@ MAX_COUNTED: Final = 500
 _HOPS: Final = 3
 # Rooms whose counts stay in memory, and counts in all of them.
 _ROOMS: Final = 10_000
-_COUNTS: Final = 100_000
-_MARKS: Final = ("m.read", "m.read.private")
+_COUNTS: Final = 50_000
+# Receipts that move the read position.
+MARKS: Final = ("m.read", "m.read.private")
 _MAIN: Final = "main"
 
 
@@ -222,7 +223,7 @@ class Unreads:
         everywhere = 0
         threads: dict[EventId | None, int] = {}
         for row in await self._store.load_own_receipts(room.room_key, user_id):
-            if row.kind not in _MARKS:
+            if row.kind not in MARKS:
                 continue
             stored = await self._store.load_event(row.event_id)
             if stored is None or stored.position is None:

@@ -400,7 +400,7 @@ async def build_middle(
         indexing,
         sweeping,
         encryption,
-        Pushing(loaded, store, stream, index, unreads, blocks),
+        Pushing(loaded, store, stream, unreads, blocks),
     )
 
 

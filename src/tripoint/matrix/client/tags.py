@@ -1,18 +1,14 @@
-"""Tags that users give rooms. spec: Matrix client-server module tags; kept as account data m.tag of the room."""
+"""Tags that users give rooms. spec: Matrix client-server module tags. Keeping them is accounts/tags.py's."""
 
 import re
 
-from tripoint.accounts.in_turn import InTurn
 from tripoint.accounts.ports import AccountService
-from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import RoomId
-from tripoint.core.json_view import object_at
 from tripoint.matrix.errors import EMPTY, MatrixError, invalid, json_response
 from tripoint.matrix.registry import Call, endpoint
 from tripoint.net.http import Response
 
 _TAGS = "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags"
-TAG = "m.tag"
 # spec: "The name of a tag MUST NOT exceed 255 bytes."
 MAX_TAG_BYTES = 255
 MAX_TAGS = 100
@@ -21,13 +17,11 @@ _ROOM_ID = re.compile(r"![^\0]{1,254}\Z")
 
 class TagEndpoints:
     def __init__(self, accounts: AccountService) -> None:
-        self._accounts = accounts
-        # Reading, changing and writing the tags of a user is one step.
-        self._in_turn = InTurn()
+        self._tags = accounts.tags
 
     @endpoint("GET", _TAGS)
     async def tags(self, call: Call) -> Response:
-        return json_response({"tags": await self._of(call, _room(call))})
+        return json_response({"tags": await self._tags.of(call.user_id, _room(call))})
 
     @endpoint("PUT", f"{_TAGS}/{{tag}}")
     async def put(self, call: Call) -> Response:
@@ -37,26 +31,14 @@ class TagEndpoints:
             raise invalid(f"A tag has 1 to {MAX_TAG_BYTES} bytes")
         if "order" in body and (isinstance(order, bool) or not isinstance(order, int | float) or not 0 <= order <= 1):
             raise invalid("order is a number from 0 to 1")
-        async with self._in_turn(call.user_id):
-            tags = await self._of(call, room_id)
-            if tag not in tags and len(tags) >= MAX_TAGS:
-                raise invalid(f"A room has at most {MAX_TAGS} tags")
-            await self._accounts.set_account_data(call.user_id, room_id, TAG, {"tags": {**tags, tag: body}})
+        if not await self._tags.put(call.user_id, room_id, tag, body, limit=MAX_TAGS):
+            raise invalid(f"A room has at most {MAX_TAGS} tags")
         return EMPTY
 
     @endpoint("DELETE", f"{_TAGS}/{{tag}}")
     async def delete(self, call: Call) -> Response:
-        room_id, tag = _room(call), call.path["tag"]
-        async with self._in_turn(call.user_id):
-            tags = await self._of(call, room_id)
-            if tag in tags:
-                left = {name: value for name, value in tags.items() if name != tag}
-                await self._accounts.set_account_data(call.user_id, room_id, TAG, {"tags": left})
+        await self._tags.delete(call.user_id, _room(call), call.path["tag"])
         return EMPTY
-
-    async def _of(self, call: Call, room_id: RoomId) -> JsonObject:
-        content = await self._accounts.account_data(call.user_id, room_id, TAG)
-        return object_at(content or {}, "tags")
 
 
 def _room(call: Call) -> RoomId:

@@ -103,6 +103,7 @@ class PushSender:
             for user_id in self._pushing.concerned(change, self._pushers.users):
                 self._add(user_id, place)
         elif isinstance(change, ReceiptMoved) and change.kind != "m.fully_read":
+            self._pushing.read(change)
             for pusher in self._pushers.of(change.user_id):
                 lane = self._lane(pusher.key)
                 lane.badge_wanted = True
@@ -110,6 +111,7 @@ class PushSender:
 
     def user_changed(self, change: UserChange) -> None:
         self._pushers.user_changed(change)
+        self._pushing.user_changed(change)
         if (
             isinstance(change, MembershipChanged)
             and change.membership == "invite"
