@@ -44,6 +44,7 @@ from tripoint.store.writes import (
     PutNodeSubscription,
     PutPartialRoom,
     PutProfile,
+    PutPusher,
     PutReceipt,
     PutRegistrationToken,
     PutRoom,
@@ -338,6 +339,8 @@ def test_accounts_and_what_they_own(on_store: OnStore) -> None:
         assert await store.load_account(ALICE) == alice
         assert sorted(await store.load_account_names()) == ["alice", "guest-1"]
         assert await store.load_guests() == [guest]
+        assert await store.load_users_like("alic", 5) == [(ALICE, "Alice", None)]
+        assert await store.load_users_like("guest", 5) == []
         assert await store.load_credential(ALICE, "scram-sha-256") == b"\0\1"
         assert [d.device_id for d in await store.load_devices(ALICE)] == ["LAPTOP", "PHONE"]
         assert await store.load_token(b"hash") == PutToken(b"hash", ALICE, "PHONE", False, 99)
@@ -846,6 +849,24 @@ def test_what_is_published(on_store: OnStore) -> None:
         assert await store.load_nodes(ALICE) == [] and await store.load_node_items(ALICE, "tune", 10) == []
         assert await store.load_node_subscriptions(ALICE) == []
         assert await store.load_nodes(BOB) == [PutNode(BOB, "tune", b"[]")]
+
+    on_store(test)
+
+
+def test_pushers(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        def pusher(user_id: UserId, key: str, settings: bytes | None = b"{}", position: int = 0) -> PutPusher:
+            return PutPusher(user_id, "app", key, "DEVICE", settings, 5, position)
+
+        assert await store.load_pushers() == []
+        one, two, other = pusher(ALICE, "1"), pusher(ALICE, "2"), pusher(BOB, "1")
+        await write(store, other, two, one)
+        assert await store.load_pushers() == [one, two, other]
+        moved = pusher(ALICE, "1", b"[]", 7)
+        await write(store, moved, pusher(ALICE, "2", None))
+        assert await store.load_pushers() == [moved, other]
+        await write(store, DropAccount(ALICE))
+        assert await store.load_pushers() == [other]
 
     on_store(test)
 

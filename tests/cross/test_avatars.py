@@ -139,6 +139,7 @@ def at_table(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Callab
 AtTable = Callable[[Callable[[Table], Awaitable[None]]], None]
 
 
+# rows: 17.1
 def test_17_1_an_avatar_from_matrix(at_table: AtTable) -> None:
     async def test(t: Table) -> None:
         data = picture()
@@ -246,6 +247,7 @@ def test_17_1_an_avatar_from_irc(at_table: AtTable) -> None:
     at_table(test)
 
 
+# rows: 17.2
 def test_17_2_the_picture_of_an_occupant(at_table: AtTable) -> None:
     async def test(t: Table) -> None:
         data = picture(colour=(9, 9, 9))
@@ -277,6 +279,7 @@ def test_17_1_who_is_in_a_room_by_other_protocols(at_table: AtTable) -> None:
     at_table(test)
 
 
+# rows: 8.12
 def test_8_12_the_picture_of_a_room(at_table: AtTable) -> None:
     async def test(t: Table) -> None:
         data = picture(colour=(50, 60, 70))

@@ -2,8 +2,9 @@
 
 A script is lines of `who protocol sign text`; with `# servers: remote.org` above them there is another server too,
 whose people are called `who@remote.org`:
-  =   logs in: `account [caps]` or `guest [caps]`; for XMPP `account [silent]`
-  >   sends: a line, a stanza, or for Matrix `say #alias words` or `METHOD path [body]`; «x*9» is nine times an x
+  =   logs in: `account [caps]` or `guest [caps]`; for XMPP `account [silent]`; `stranger` has only connected
+  >   sends: a line, a stanza, or for Matrix `say #alias words` or `METHOD path [body]`; «x*9» is nine times an x,
+      \\xe9 a byte that is not UTF-8
   <   is the next thing that must come; `*` stands for anything, «name» for an id that is the same wherever
       the name stands. JSON of Matrix needs to hold at least what is written
   ~   comes, perhaps after other things
@@ -83,6 +84,12 @@ def other_servers(text: str) -> list[str]:
     return [line.removeprefix("# servers:").strip() for line in text.splitlines() if line.startswith("# servers:")]
 
 
+def unescaped(text: str) -> str:
+    """What a script cannot hold as it is: controls, and bytes that are no UTF-8."""
+    text = text.replace("\\x02", "\x02").replace("\\x1d", "\x1d").replace("\\x01", "\x01")
+    return re.sub(r"\\x([89a-f][0-9a-f])", lambda found: chr(0xDC00 + int(found[1], 16)), text)
+
+
 async def play(at: World, text: str, others: Mapping[str, World] | None = None) -> None:
     people: dict[tuple[str, str], Person] = {}
     names: NAMES = {}
@@ -90,7 +97,7 @@ async def play(at: World, text: str, others: Mapping[str, World] | None = None) 
         if not raw.strip() or raw.startswith("#"):
             continue
         who, protocol, sign, rest = [*raw.split(None, 3), ""][:4]
-        rest = rest.replace("\\x02", "\x02").replace("\\x1d", "\x1d").replace("\\x01", "\x01")
+        rest = unescaped(rest)
         if rest.startswith("<"):
             rest = rest.replace("\\n", "\n")
         try:
@@ -151,6 +158,8 @@ async def _step(
 def _is_answer(person: MatrixPerson, rest: str, names: NAMES) -> bool:
     status, body = person.answer
     wanted, _, part = rest.partition(" ")
+    for name, value in names.items():
+        part = part.replace(f'"«{name}»":', f'"{value}":')  # a key that is an id
     return status == int(wanted) and (not part or holds(orjson.loads(part), body, names))
 
 

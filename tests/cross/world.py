@@ -141,7 +141,7 @@ class IrcPerson:
         self._pings = 0
 
     async def send(self, text: str) -> None:
-        self._wire.send(text.encode() + b"\r\n")
+        self._wire.send(text.encode("utf-8", "surrogateescape") + b"\r\n")
 
     async def next(self) -> str:
         while b"\r\n" not in self._wire.buffer:
@@ -394,9 +394,11 @@ class World:
         return wire
 
     async def person(self, name: str, protocol: str, kind: str, caps: list[str]) -> Person:
-        """`kind`: account (made if there is none) or guest."""
+        """`kind`: account (made if there is none), guest, or stranger: connected and nobody yet."""
         if kind == "account":
             await self._account(name)
+        if protocol == "matrix" and kind == "stranger":
+            return MatrixPerson(self, "", "")
         if protocol == "matrix":
             body = {
                 "type": "m.login.password",
@@ -417,11 +419,13 @@ class World:
         wire = await self.connect(protocol)
         if protocol == "irc":
             chatter = IrcPerson(wire)
+            if kind == "stranger":
+                return chatter
             await (chatter.come_as_guest(name, caps) if kind == "guest" else chatter.log_in(name, caps))
             return chatter
         assert protocol == "xmpp", protocol
         jabberer = XmppPerson(wire, self.name)
-        await jabberer.log_in(name, caps)
+        await (jabberer.open() if kind == "stranger" else jabberer.log_in(name, caps))
         return jabberer
 
     async def http(self, method: str, path: str, body: Any, token: str | None, query: str) -> tuple[int, Any]:

@@ -12,6 +12,7 @@ from tests.support.media import files
 from tests.support.middle import SERVER, Clock, Party, make_config, party
 from tripoint.config.options import Config
 from tripoint.core.ids import ServerName
+from tripoint.core.turn import NO_SERVERS, TurnServers
 from tripoint.matrix.frontend import MatrixFrontEnd
 from tripoint.net.http import Request, Response
 from tripoint.runtime.media import MediaParts
@@ -130,7 +131,10 @@ def q(text: str) -> str:
 
 @asynccontextmanager
 async def matrix(
-    config: Config | None = None, store: Store | None = None, clock: Clock | None = None
+    config: Config | None = None,
+    store: Store | None = None,
+    clock: Clock | None = None,
+    turn: TurnServers = NO_SERVERS,
 ) -> AsyncIterator[Server]:
     config = config or make_config()
     async with party(config, store, clock) as p, files(config, p) as media:
@@ -148,6 +152,7 @@ async def matrix(
             default_room_version="12",
             secret=bytes(32),
             plaintext_passwords=True,
+            turn=turn,
         )
         yield Server(p, front, media)
         front.drain()

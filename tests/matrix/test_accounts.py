@@ -160,7 +160,7 @@ def test_what_log_in_refuses() -> None:
                     403,
                     "M_FORBIDDEN",
                 ),
-                ({"type": "m.login.token", "token": "x"}, 400, "M_UNKNOWN"),
+                ({"type": "m.login.sso"}, 400, "M_UNKNOWN"),
                 ({"type": "m.login.password", "identifier": identifier}, 400, "M_MISSING_PARAM"),
             ):
                 got, answer = await post(server, "/login", body)
@@ -340,10 +340,12 @@ def test_what_the_server_says_of_itself() -> None:
     async def work() -> None:
         async with matrix() as server:
             response = await server.request("GET", "/_matrix/client/versions")
-            assert "v1.11" in orjson.loads(response.body)["versions"]
+            assert orjson.loads(response.body)["versions"][-1] == "v1.19"
+            assert orjson.loads(response.body)["unstable_features"] == {"org.matrix.simplified_msc3575": True}
             response = await server.request("GET", "/.well-known/matrix/client")
             assert orjson.loads(response.body) == {"m.homeserver": {"base_url": "https://chat.example.org"}}
             alice = await server.register("alice")
+            assert await alice.call("GET", "/account/3pid") == {"threepids": []}
             capabilities = (await alice.call("GET", "/capabilities"))["capabilities"]
             assert capabilities["m.room_versions"]["default"] == "12"
             assert {"1", "2", "3", "12"} <= capabilities["m.room_versions"]["available"].keys()
@@ -376,5 +378,56 @@ def test_a_password_crosses_no_network_in_the_clear() -> None:
             server.secure = True
             assert (await post(server, "/login", log_in))[0] == 200
             assert (await post(server, "/register", register))[0] == 200
+
+    run(work)
+
+
+def test_a_login_token_lets_one_more_client_in_once() -> None:
+    """spec: POST /login/get_token: always with the password, valid once, two minutes, paced; "Token-based" login."""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            auth = {
+                "type": "m.login.password",
+                "identifier": {"type": "m.id.user", "user": "alice"},
+                "password": PASSWORD,
+            }
+
+            async def ask(body: Any) -> tuple[int, Any]:
+                path = "/_matrix/client/v1/login/get_token"
+                response = await server.request("POST", path, body, token=alice.token)
+                return response.status, orjson.loads(response.body)
+
+            async def come_in(token: Any) -> tuple[int, Any]:
+                return await post(server, "/login", {"type": "m.login.token", "token": token})
+
+            flows = orjson.loads((await server.request("GET", f"{V3}/login")).body)["flows"]
+            assert {"type": "m.login.token", "get_login_token": True} in flows
+            status, asked = await ask({})
+            assert (status, asked["flows"]) == (401, [{"stages": ["m.login.password"]}])
+            assert (await ask({"auth": {**auth, "password": "wrong"}}))[0] == 401
+            status, made = await ask({"auth": {**auth, "session": asked["session"]}})
+            assert (status, made["expires_in_ms"]) == (200, 120_000)
+            status, inside = await come_in(made["login_token"])
+            assert (status, inside["user_id"]) == (200, alice.user_id)
+            assert (await Client(server, inside).call("GET", "/account/whoami"))["device_id"] == inside["device_id"]
+            assert (await come_in(made["login_token"]))[1]["errcode"] == "M_FORBIDDEN"
+            # too late
+            late = (await ask({"auth": auth}))[1]["login_token"]
+            server.party.clock.now += 120
+            assert (await come_in(late))[0] == 403
+            # a changed password makes it void, and so does the end of all sessions
+            void = (await ask({"auth": auth}))[1]["login_token"]
+            change = {"new_password": "other words", "auth": auth, "logout_devices": False}
+            await alice.call("POST", "/account/password", change)
+            assert (await come_in(void))[0] == 403
+            auth["password"] = "other words"
+            # one a minute
+            answers = [await ask({"auth": auth}) for _ in range(4)]
+            assert [status for status, _ in answers].count(429) >= 1
+            assert answers[-1][1]["errcode"] == "M_LIMIT_EXCEEDED"
+            for nonsense in (None, 3, "nonsense", ""):
+                assert (await come_in(nonsense))[0] in (400, 403)
 
     run(work)

@@ -62,7 +62,7 @@ def test_a_locked_account_waits_for_better_times() -> None:
             ada, bob = await admin_of(server), await server.register("bob")
             await bob.sync()
             waiting = asyncio.create_task(bob.refused("GET", "/sync", timeout="30000", since=bob.since or ""))
-            while not server.front.sync._waiting:  # noqa: ASYNC110 (the request is on its way)
+            while not server.front.waiters.users:  # noqa: ASYNC110 (the request is on its way)
                 await asyncio.sleep(0)
             await ask(ada, "PUT", "lock", bob.user_id, {"locked": True})
             assert await waiting == (401, "M_USER_LOCKED")

@@ -37,14 +37,25 @@ class AccountData:
             for row in await self._store.load_account_data(user_id, since)
         }
 
-    async def set(self, user_id: UserId, room_id: RoomId | None, type: str, content: JsonObject) -> None:
+    async def set(
+        self,
+        user_id: UserId,
+        room_id: RoomId | None,
+        type: str,
+        content: JsonObject,
+        *,
+        on_commit: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Write it and tell of it. `on_commit` is called when it is on disk, before anybody is told."""
         position = self._stream.next()
         change = AccountDataChanged(position, user_id, room_id, type, content)
-        # Told with the commit: a reader by position who comes between the two would miss it for good.
-        await self._commit(
-            PutAccountData(user_id, room_id or "", type, orjson.dumps(content), position),
-            lambda: self._user_bus.publish(change),
-        )
+
+        def committed() -> None:
+            # Told with the commit: a reader by position who comes between the two would miss it for good.
+            on_commit()
+            self._user_bus.publish(change)
+
+        await self._commit(PutAccountData(user_id, room_id or "", type, orjson.dumps(content), position), committed)
 
     async def add_filter(self, user_id: UserId, definition: JsonObject) -> str:
         """The same definition gets the same id: clients upload theirs at every start."""

@@ -5,9 +5,11 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from tripoint.accounts.pushers import Pushers
 from tripoint.accounts.sasl import ScramVerifier
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import DeviceId, RoomId, ServerName, UserId
+from tripoint.core.push_rules import PushRules
 from tripoint.core.server_bans import BanKind, ServerBan, Visitor
 from tripoint.store.interface import Report
 from tripoint.store.writes import PutVhost
@@ -127,6 +129,29 @@ class ServiceDesk(Protocol):
         """Carry one out; the lines of the answer, refusals too. KeyError where `commands` has no such command."""
 
 
+class PushRuleBook(Protocol):
+    """The push rules of accounts (push_rules.py)."""
+
+    async def of(self, user_id: UserId) -> PushRules:
+        """A user's rules; the same object as long as they do not change and stay in memory."""
+
+    async def change(self, user_id: UserId, change: Callable[[PushRules], PushRules]) -> None:
+        """Write what `change` makes of a user's rules; what it raises goes on to the caller. SERVER_BUSY."""
+
+
+class RoomTags(Protocol):
+    """The tags that accounts give rooms (tags.py)."""
+
+    async def of(self, user_id: UserId, room_id: RoomId) -> JsonObject:
+        """The tags of a room by their names."""
+
+    async def put(self, user_id: UserId, room_id: RoomId, tag: str, value: JsonObject, *, limit: int) -> bool:
+        """Tag a room; False where it has `limit` other tags already. SERVER_BUSY."""
+
+    async def delete(self, user_id: UserId, room_id: RoomId, tag: str) -> None:
+        """Take a tag away; nothing happens where there is none. SERVER_BUSY."""
+
+
 class AccountService(Protocol):
     """Logins, devices, tokens, account data. Raises AccountRefused; what it returned is on disk."""
 
@@ -138,6 +163,12 @@ class AccountService(Protocol):
     def reports(self) -> Reports: ...
     @property
     def vhosts(self) -> VhostList: ...
+    @property
+    def tags(self) -> RoomTags: ...
+    @property
+    def pushers(self) -> Pushers: ...
+    @property
+    def push_rules(self) -> PushRuleBook: ...
 
     def user_id(self, name: str) -> UserId: ...
 
@@ -171,6 +202,12 @@ class AccountService(Protocol):
     # -- credentials
     async def check_password(self, name: str, password: str, *, address: str) -> Account:
         """WRONG_CREDENTIALS (the same for unknown users), DEACTIVATED, LOCKED, RATE_LIMITED."""
+
+    async def make_login_token(self, user_id: UserId) -> tuple[str, int]:
+        """A token for one log-in of this user, and how long it holds, in ms (login_tokens.py). RATE_LIMITED."""
+
+    async def check_login_token(self, token: str, *, address: str) -> Account:
+        """Whose it is; it is used up. WRONG_CREDENTIALS, DEACTIVATED, LOCKED, BANNED."""
 
     async def check_secret(self, account: Account, hash: str, given: str, *, address: str) -> None:
         """Whether `given` is the password of a hash (core/password_hash.py) that the configuration has for an account.

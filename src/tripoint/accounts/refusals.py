@@ -25,6 +25,7 @@ class AccountRefusal(Enum):
     TOO_MANY_BANS = "This server has as many bans as it can keep; take some off first"
     BAD_VHOST = "A host has one to four words of a-z, 0-9 and '-', with dots between them"
     GUESTS_OFF = "This server has no guests; log in with an account"
+    TOO_MANY_PUSHERS = "An account has at most 50 pushers; take some away first"
     TOO_MANY_GUESTS = "Too many guests from your address"
     UNKNOWN_TOKEN = "This access token is not valid"
     EXPIRED_TOKEN = "This access token has expired"

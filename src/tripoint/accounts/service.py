@@ -13,12 +13,16 @@ from msgspec.structs import replace
 
 from tripoint.accounts.data import AccountData
 from tripoint.accounts.devices import Devices
+from tripoint.accounts.login_tokens import LIFE_MS, LoginTokens
 from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.ports import Account, Device, LogIn, RosterItem, TokenOwner
+from tripoint.accounts.push_rules import AccountPushRules
+from tripoint.accounts.pushers import Pushers
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.accounts.reports import ReportDesk
 from tripoint.accounts.sasl import ScramVerifier
 from tripoint.accounts.server_bans import ServerBans
+from tripoint.accounts.tags import AccountTags
 from tripoint.accounts.vhosts import Vhosts
 from tripoint.core.addresses import network_of
 from tripoint.core.canonical_json import JsonObject
@@ -55,8 +59,7 @@ _GUEST_NAME = re.compile(r"guest-\d+\Z")
 _NOT_IN_GUEST_NICK = re.compile(r"[:~@#!\s\x00-\x1f\x7f]")
 MAX_GUEST_NICK = 64
 
-# Account data about a room that says nothing about single messages of it. Push rules are as they come with an account
-# yet, so there are none about one room.
+# Account data about a room that says nothing about single messages of it.
 _KEPT_ALONG = ("m.tag", f"{V}.irc.autojoin")
 
 LeaveRooms = Callable[[UserId, str | None], Awaitable[None]]
@@ -127,8 +130,12 @@ class Accounts:
         self._data = data
         self.bans = bans
         self.vhosts = vhosts
+        self.push_rules = AccountPushRules(data)
+        self.pushers = Pushers(store, stream)
+        self.tags = AccountTags(data)
         self.reports = ReportDesk(store, stream)
         self._clock_ms = clock_ms
+        self._login_tokens = LoginTokens(clock_ms)
         self._accounts: dict[UserId, Account] = {}
         self._profiles: dict[UserId, dict[str, str]] = {}
         self._skeletons: dict[str, str] = {}
@@ -270,6 +277,7 @@ class Accounts:
             await self.drop_keys(user_id)
         if self.leave_rooms is not None:
             await self.leave_rooms(user_id, None)
+        self.push_rules.forget(user_id)
         if self.unpublish is not None:
             await self.unpublish(user_id)
         await self.vhosts.drop(user_id)
@@ -386,6 +394,7 @@ class Accounts:
             await self.leave_rooms(user_id, reason)
         await self._commit([DropAccount(user_id), self._stream.floor()])
         self._forget_guest(user_id)
+        self.push_rules.forget(user_id)
 
     def _forget_guest(self, user_id: UserId) -> None:
         address = self._guests.pop(user_id, None)
@@ -440,6 +449,20 @@ class Accounts:
     async def is_secret(self, hash: str, given: str) -> bool:
         return await self._passwords.check_hash(hash, given)
 
+    async def make_login_token(self, user_id: UserId) -> tuple[str, int]:
+        return self._login_tokens.make(user_id), LIFE_MS
+
+    async def check_login_token(self, token: str, *, address: str) -> Account:
+        user_id = self._login_tokens.take(token)
+        account = None if user_id is None else await self.account(user_id)
+        if account is None:
+            raise AccountRefused(
+                AccountRefusal.WRONG_CREDENTIALS, "This login token is not known, was used, or has expired"
+            )
+        self._check_open(account)
+        self.bans.check(Visitor(address, (account.name,)))
+        return account
+
     async def scram_verifier(self, name: str, hash_name: str) -> ScramVerifier:
         return await self._passwords.verifier(self.user_id(name), hash_name)
 
@@ -466,6 +489,7 @@ class Accounts:
         self, user_id: UserId, password: str, *, keep_device: DeviceId | None, logout_devices: bool = True
     ) -> None:
         await self._commit(await self._passwords.forms(user_id, password))
+        self._login_tokens.forget(user_id)
         if logout_devices:
             await self._devices.drop_all(user_id, "password changed", keep=keep_device)
 
@@ -520,6 +544,7 @@ class Accounts:
         await self._devices.drop(user_id, device_ids, reason)
 
     async def log_out_all(self, user_id: UserId) -> None:
+        self._login_tokens.forget(user_id)
         await self._devices.drop_all(user_id, "logged out everywhere")
 
     # -- account data, filters, roster
@@ -565,6 +590,7 @@ class Accounts:
                 changed = True
         if changed:
             await self._data.set(user_id, None, "m.direct", direct)
+        await self.push_rules.keep_along(user_id, old, new)
 
     async def add_filter(self, user_id: UserId, definition: JsonObject) -> str:
         return await self._data.add_filter(user_id, definition)

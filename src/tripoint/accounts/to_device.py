@@ -272,18 +272,18 @@ class ToDevice:
         queue = self._queues.get((user_id, device_id))
         return queue is not None and not queue.count
 
-    async def page(self, user_id: UserId, device_id: str, after: int, upto: int) -> Page:
-        """What a device is to be told in a sync that begins after a position; the oldest PAGE of it."""
+    async def page(self, user_id: UserId, device_id: str, after: int, upto: int, limit: int = PAGE) -> Page:
+        """What a device is to be told in a sync that begins after a position; the oldest `limit` of it."""
         queue = self._queues.get((user_id, device_id))
         if queue is None:
             queue = await self._queue(user_id, device_id)
         if queue.newest <= after:
             return NOTHING
-        rows = await self._store.load_to_device(user_id, device_id, after=after, upto=upto, limit=PAGE + 1)
+        rows = await self._store.load_to_device(user_id, device_id, after=after, upto=upto, limit=limit + 1)
         if not rows:
             return NOTHING
-        more = len(rows) > PAGE
-        return Page([row.json for row in rows[:PAGE]], rows[:PAGE][-1].position if more else upto, more)
+        more = len(rows) > limit
+        return Page([row.json for row in rows[:limit]], rows[:limit][-1].position if more else upto, more)
 
     async def acknowledge(self, user_id: UserId, device_id: str, upto: int) -> None:
         """A device has what lies up to a position. Not waited for: what is not deleted now is deleted the next time,

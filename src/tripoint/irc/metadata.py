@@ -24,10 +24,11 @@ from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
 from tripoint.irc.projection import Names
 from tripoint.irc.render import server_line
+from tripoint.irc.room_settings import RoomSettings
 from tripoint.irc.sessions import Sessions
 from tripoint.irc.wire import Unbuildable, build_tags, seal
 from tripoint.media.ports import FileLinks
-from tripoint.rooms.changes import EventCommitted, ProfileChanged, RoomChange
+from tripoint.rooms.changes import AccountDataChanged, EventCommitted, ProfileChanged, RoomChange
 from tripoint.rooms.ports import RoomReader
 
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ class Metadata:
         monitors: Monitors,
         links: FileLinks,
         spawn: Spawn,
+        settings: RoomSettings,
     ) -> None:
+        self.settings = settings
         self._names = names
         self._reader = reader
         self._sessions = sessions
@@ -144,6 +147,13 @@ class Metadata:
                 found[AVATAR] = url
         return found
 
+    async def of_channel_for(self, session: IrcSession, channel: Channel) -> Values:
+        """A channel's keys, and what a client's own user has set about it."""
+        found = self.of_channel(channel)
+        if not session.account.guest:
+            found.update(await self.settings.of(session.user_id, channel.room_id))
+        return found
+
     # --- telling -----------------------------------------------------------------------------------------
 
     def line(self, source: str, target: str, key: str, value: str) -> str | None:
@@ -156,7 +166,7 @@ class Metadata:
     async def synced(self, session: IrcSession, channel: Channel, keys: Iterable[str]) -> list[str]:
         """METADATA lines of a channel and of who is shown in it, for these keys."""
         wanted, server = set(keys), self._names.server
-        found = [(channel.name, self.of_channel(channel))]
+        found = [(channel.name, await self.of_channel_for(session, channel))]
         for number, user_id in enumerate(list(channel.room.joined())):
             if channel.shows(user_id):
                 found.append((self._names.nick(user_id), await self.of_user(user_id)))
@@ -229,6 +239,18 @@ class Metadata:
         for session in channel.sessions.values() if line is not None else ():
             if change.origin is None or change.origin.session != session.id:
                 self._tell(session, key, line or "")
+
+    def account_data_changed(self, change: AccountDataChanged) -> None:
+        """Tell a user's clients what he has set about a channel."""
+        sessions = self._sessions.of(change.user_id)
+        for room_id, key, value in self.settings.changed(change) if sessions else ():
+            channel = self.channels.get(room_id)
+            if channel is None or channel.direct:
+                continue
+            line = self.line(self._names.mask(change.user_id), channel.name, key, value)
+            for session in sessions if line is not None else ():
+                if session.id in channel.sessions:
+                    self._tell(session, key, line or "")
 
     def _tell(self, session: IrcSession, key: str, line: str) -> None:
         if CAPABILITY in session.caps and key in session.subscribed and session.changing_metadata != key:

@@ -37,6 +37,7 @@ from tripoint.irc.options import IrcOptions
 from tripoint.irc.outbox import IrcOutbox
 from tripoint.irc.projection import Names
 from tripoint.irc.render import Outgoing, fitted, one_line
+from tripoint.irc.room_settings import RoomSettings
 from tripoint.irc.session import IrcSession
 from tripoint.irc.sessions import Sessions
 from tripoint.irc.spaces import tell_children
@@ -97,7 +98,7 @@ class Network:
         self.moving = teller.moving = self.channels.moving = Moving(names, reader, self.sessions, now_ms)
         self.moving.channels = self.channels
         self.metadata = teller.metadata = self.channels.metadata = Metadata(
-            names, reader, self.sessions, self.monitors, media.links, spawn
+            names, reader, self.sessions, self.monitors, media.links, spawn, RoomSettings(accounts)
         )
         self.metadata.channels = self.channels
         self.markers = self.channels.markers = ReadMarkers(names, reader, spawn)

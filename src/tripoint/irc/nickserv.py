@@ -15,6 +15,7 @@ _E2EE = (
     "Open them in a Matrix client with the same account; you stay a member while you are here.",
 )
 _TLS = "Passwords need TLS here: connect to the TLS port"
+_SPACES = "A password with spaces cannot be told from what stands beside it here: "
 MAX_SHOWN = 50
 
 
@@ -39,6 +40,9 @@ async def register(request: Request) -> None:
     if not session.account.guest:
         request.say(f"You are logged in as {session.account.name} already")
         return
+    if len(request.words) > 2 or (len(request.words) == 2 and "@" not in request.word(1)):
+        request.say(_SPACES + "choose another one, or make the account with /REGISTER")
+        return
     await register_as(
         session,
         fold(session.nick),
@@ -49,13 +53,14 @@ async def register(request: Request) -> None:
 
 @service_command("NickServ", "IDENTIFY", "[<account>] <password>: log in", min_words=1, here=True)
 async def identify(request: Request) -> None:
-    """IDENTIFY [<account>] <password>."""
+    """IDENTIFY [<account>] <password>. Behind an account everything is the password, with its spaces."""
     session = request.session
     if not session.passwords_allowed:
         request.say(_TLS)
         return
-    name = request.word(0) if len(request.words) > 1 else session.nick
-    account = await session.accounts.check_password(fold(name), request.words[-1], address=session.address)
+    first, _, others = request.rest.partition(" ")
+    name, password = (first, others) if others else (session.nick, first)
+    account = await session.accounts.check_password(fold(name), password, address=session.address)
     if account.user_id == session.user_id:
         request.say("You are logged in already")
         return
@@ -72,6 +77,9 @@ async def change_password(request: Request) -> None:
         return
     if not session.passwords_allowed:
         request.say(_TLS)
+        return
+    if len(request.words) != 2:
+        request.say(_SPACES + "change it in a client of another protocol, or to one without spaces first")
         return
     await session.accounts.check_password(session.account.name, request.word(0), address=session.address)
     await session.accounts.change_password(session.user_id, request.word(1), keep_device=session.device_id)

@@ -107,6 +107,7 @@ ACCOUNT_REFUSALS: Mapping[AccountRefusal, No] = {
     AccountRefusal.TOO_MANY_BANS: No(n.ERR_BANLISTFULL),
     AccountRefusal.BAD_VHOST: No(code="INVALID_PARAMS"),
     AccountRefusal.GUESTS_OFF: No(code="ACCOUNT_REQUIRED"),
+    AccountRefusal.TOO_MANY_PUSHERS: No(code="LIMIT_REACHED"),
     AccountRefusal.TOO_MANY_GUESTS: No(code="ACCOUNT_REQUIRED"),
     AccountRefusal.UNKNOWN_TOKEN: No(n.ERR_PASSWDMISMATCH, "INVALID_CREDENTIALS"),
     AccountRefusal.EXPIRED_TOKEN: No(n.ERR_PASSWDMISMATCH, "INVALID_CREDENTIALS"),

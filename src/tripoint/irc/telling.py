@@ -40,6 +40,7 @@ from tripoint.irc.resets import reset_lines
 from tripoint.irc.sessions import Sessions
 from tripoint.irc.wire import seal
 from tripoint.rooms.changes import (
+    AccountDataChanged,
     DirectoryChanged,
     EventCommitted,
     MembershipChanged,
@@ -346,6 +347,8 @@ class Teller:
             self._presence_changed(change)
         elif isinstance(change, ProfileChanged):
             self._profile_changed(change)
+        elif isinstance(change, AccountDataChanged):
+            self.metadata.account_data_changed(change)
         elif isinstance(change, SessionsEnded):
             for session in self._sessions.of(change.user_id):
                 if not change.device_ids or session.device_id in change.device_ids:

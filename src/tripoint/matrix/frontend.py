@@ -1,14 +1,16 @@
 """The Matrix front end as runtime sees it: every endpoint, joined to the middle by its ports."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tripoint.accounts.encryption import Encryption
 from tripoint.accounts.ports import AccountService, ServiceDesk
 from tripoint.core.ids import ServerName
+from tripoint.core.turn import NO_SERVERS, TurnServers
 from tripoint.fanout.hub import Hub
 from tripoint.matrix.client.account import AccountDataEndpoints, DeviceEndpoints, ProfileEndpoints
 from tripoint.matrix.client.admin import AdminEndpoints
+from tripoint.matrix.client.calls import CallEndpoints
 from tripoint.matrix.client.cross_signing import CrossSigningEndpoints
 from tripoint.matrix.client.dehydrated import DehydratedDeviceEndpoints
 from tripoint.matrix.client.device_keys import DeviceKeyEndpoints
@@ -18,15 +20,21 @@ from tripoint.matrix.client.events import EventEndpoints
 from tripoint.matrix.client.key_backup import KeyBackupEndpoints
 from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.client.media import MediaEndpoints
+from tripoint.matrix.client.notifications import NotificationEndpoints
+from tripoint.matrix.client.push_rules import PushRuleEndpoints
+from tripoint.matrix.client.pushers import PusherEndpoints
 from tripoint.matrix.client.relations import RelationEndpoints
 from tripoint.matrix.client.reports import ReportEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
 from tripoint.matrix.client.search import SearchEndpoints
 from tripoint.matrix.client.server import ServerInfo
 from tripoint.matrix.client.services import ServiceEndpoints
+from tripoint.matrix.client.sliding_sync import SlidingSyncEndpoints
 from tripoint.matrix.client.spaces import SpaceClientEndpoints
 from tripoint.matrix.client.sync import SyncEndpoints
+from tripoint.matrix.client.tags import TagEndpoints
 from tripoint.matrix.client.to_device import ToDeviceEndpoints
+from tripoint.matrix.client.user_directory import UserDirectoryEndpoints
 from tripoint.matrix.federation.asking_keys import KeyQuestions
 from tripoint.matrix.federation.devices import DeviceListEndpoints
 from tripoint.matrix.federation.intake import TransactionEndpoints
@@ -45,10 +53,16 @@ from tripoint.matrix.openid import OpenIdEndpoints
 from tripoint.matrix.presence import DevicePresence
 from tripoint.matrix.registry import Router
 from tripoint.matrix.render import Renderer
+from tripoint.matrix.sliding.bumps import Bumps
+from tripoint.matrix.sliding.extensions import ExtensionAnswers
+from tripoint.matrix.sliding.places import Places
+from tripoint.matrix.sliding.rooms import Results
+from tripoint.matrix.sliding.server import SlidingServer
 from tripoint.matrix.sync.devices import DeviceNews
 from tripoint.matrix.sync.ephemera import Ephemera
 from tripoint.matrix.sync.rooms import RoomChunks
 from tripoint.matrix.sync.server import SyncServer
+from tripoint.matrix.sync.waiting import Waiters
 from tripoint.matrix.uia import UserInteractive
 from tripoint.media.ports import Media
 from tripoint.rooms.ports import PresenceService, RoomReader, RoomService
@@ -62,15 +76,22 @@ ENDPOINT_CLASSES = (
     DirectoryEndpoints,
     ProfileEndpoints,
     AccountDataEndpoints,
+    PushRuleEndpoints,
+    NotificationEndpoints,
+    PusherEndpoints,
+    TagEndpoints,
     DeviceEndpoints,
     EphemeralEndpoints,
     SyncEndpoints,
+    SlidingSyncEndpoints,
     MediaEndpoints,
     SearchEndpoints,
     ReportEndpoints,
     AdminEndpoints,
     ServiceEndpoints,
     RelationEndpoints,
+    UserDirectoryEndpoints,
+    CallEndpoints,
     DeviceKeyEndpoints,
     CrossSigningEndpoints,
     ToDeviceEndpoints,
@@ -96,7 +117,7 @@ class MatrixFrontEnd:
     """All of Matrix in this process. `listener.handle` answers requests; `sweep` is called every few seconds.
 
     `now_ms` is the wall clock, `secret` 32 bytes of this server's own. Without `federated` other servers find
-    nothing here. `delegated`: what .well-known/matrix/server says.
+    nothing here. `delegated`: what .well-known/matrix/server says; `contacts`: what for, and an address.
     """
 
     def __init__(
@@ -119,32 +140,53 @@ class MatrixFrontEnd:
         federated: Federated | None = None,
         desk: ServiceDesk | None = None,
         delegated: str = "",
+        contacts: Sequence[tuple[str, str]] = (),
+        turn: TurnServers = NO_SERVERS,
     ) -> None:
         renderer = Renderer()
         ephemera = Ephemera(reader, now_ms)
         chunks = RoomChunks(reader, renderer)
         news = DeviceNews(server, reader, encryption)
-        sync = SyncServer(reader, accounts, chunks, ephemera, news, secrets.token_hex(4))
+        waiters = Waiters()
+        sync = SyncServer(reader, accounts, chunks, ephemera, news, waiters, secrets.token_hex(4))
         client = None if federated is None else federated.trust.client
         self.key_questions = KeyQuestions(server, encryption, reader, client)
         encryption.signing.foreign = self.key_questions.master_key
         hub.watch_all_rooms(sync.room_changed)
         hub.watch_users(sync.user_changed)
+        places, bumps = Places(reader, accounts), Bumps(reader)
+        sliding = SlidingServer(
+            reader,
+            sync,
+            ephemera,
+            waiters,
+            places,
+            bumps,
+            Results(reader, chunks, renderer, bumps, sync.transaction_id, sync.departure, ephemera.receipt_at),
+            ExtensionAnswers(reader, sync, ephemera, news.lists, encryption),
+        )
+        hub.watch_all_rooms(sliding.room_changed)
+        hub.watch_users(sliding.user_changed)
         uia = UserInteractive()
         log_in = LogInEndpoints(accounts, uia, _random_name, plaintext_passwords=plaintext_passwords)
         self.presence = DevicePresence(presence, now_ms)
         router = Router()
         for module in (
-            ServerInfo(public_url, default_room_version),
+            ServerInfo(public_url, default_room_version, contacts),
             log_in,
             RoomEndpoints(rooms, reader, server),
             EventEndpoints(rooms, reader, renderer, sync),
             DirectoryEndpoints(rooms, reader, server),
             ProfileEndpoints(rooms, reader, accounts, server),
             AccountDataEndpoints(accounts, reader),
+            PushRuleEndpoints(accounts),
+            NotificationEndpoints(reader, renderer),
+            PusherEndpoints(accounts, reader, now_ms),
+            TagEndpoints(accounts),
             DeviceEndpoints(accounts, log_in),
             EphemeralEndpoints(rooms, reader, self.presence),
             SyncEndpoints(sync, accounts, self.presence),
+            SlidingSyncEndpoints(sliding, self.presence),
             OpenIdEndpoints(server, accounts, secret, now_ms),
             SpaceClientEndpoints(reader),
             MediaEndpoints(media, server),
@@ -153,6 +195,8 @@ class MatrixFrontEnd:
             AdminEndpoints(accounts, server),
             ServiceEndpoints(desk),
             RelationEndpoints(reader, renderer, sync),
+            UserDirectoryEndpoints(reader),
+            CallEndpoints(turn, now_ms),
             DeviceKeyEndpoints(encryption, self.key_questions, news.lists, sync.start),
             CrossSigningEndpoints(encryption, log_in, server),
             ToDeviceEndpoints(encryption),
@@ -179,6 +223,7 @@ class MatrixFrontEnd:
         gate = None if federated is None else federated.trust.gate
         self.listener = MatrixListener(router, accounts, fallback, gate)
         self.sync = sync
+        self.waiters = waiters
 
     def sweep(self) -> None:
         """End the presence of devices that stopped syncing."""
@@ -186,7 +231,7 @@ class MatrixFrontEnd:
 
     def drain(self) -> None:
         """Answer whoever is waiting, so that connections can close."""
-        self.sync.wake_everybody()
+        self.waiters.wake_everybody()
 
 
 def _random_name() -> str:

@@ -55,6 +55,7 @@ ROOM_ERRORS: dict[Refusal, tuple[int, str]] = {
 ACCOUNT_ERRORS: dict[AccountRefusal, tuple[int, str]] = {
     AccountRefusal.BAD_NAME: (400, "M_INVALID_USERNAME"),
     AccountRefusal.NAME_TAKEN: (400, "M_USER_IN_USE"),
+    AccountRefusal.TOO_MANY_PUSHERS: (400, "M_RESOURCE_LIMIT_EXCEEDED"),
     AccountRefusal.REGISTRATION_CLOSED: (403, "M_FORBIDDEN"),
     AccountRefusal.REGISTRATION_TOKEN_NEEDED: (401, "M_UNAUTHORIZED"),
     AccountRefusal.BAD_REGISTRATION_TOKEN: (401, "M_UNAUTHORIZED"),

@@ -186,6 +186,19 @@ class Outbound:
         except TimeoutError:
             raise RemoteFailed(first, f"no whole answer within {timeout_s:g} s") from None
 
+    async def post(self, url: str, body: bytes, *, limit_bytes: int, timeout_s: float) -> Answer:
+        """POST JSON to an https address; redirects are answers like others. Raises RemoteFailed, naming the host."""
+        host = _host_in(url)
+        check_url(host, url)
+        headers = {"Content-Type": "application/json"}
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._client().exchange(
+                    host, "POST", url, headers=headers, body=body, tls_name=None, limit_bytes=limit_bytes
+                )
+        except TimeoutError:
+            raise RemoteFailed(host, f"no whole answer within {timeout_s:g} s") from None
+
     async def close(self) -> None:
         """Close idle connections; requests that run fail."""
         if self._made is not None:

@@ -4,8 +4,10 @@ The implementation is service.py; front ends are given it by runtime and know th
 `async` may read the store or wait for a commit; what is not answers from memory.
 """
 
+from __future__ import annotations
+
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
@@ -27,6 +29,10 @@ from tripoint.rooms.history import (
     SearchQuery,
     ThreadsQuery,
 )
+
+if TYPE_CHECKING:
+    from tripoint.rooms.notified import NotificationPage
+    from tripoint.rooms.unread import Unread
 
 StateMap = Mapping[tuple[str, str], Event]
 
@@ -148,6 +154,21 @@ class PublicRoom(Struct, frozen=True):
     room_type: str | None
     created_ts_ms: int
     topic_ts_ms: int | None
+
+
+class FoundUser(Struct, frozen=True):
+    """Somebody whom a search for people found, as they call themselves."""
+
+    user_id: UserId
+    displayname: str | None
+    avatar_url: str | None
+
+
+class UsersFound(Struct, frozen=True):
+    """`more`: there are further ones, who did not fit."""
+
+    users: tuple[FoundUser, ...]
+    more: bool
 
 
 class Presence(Struct, frozen=True):
@@ -290,6 +311,10 @@ class RoomReader(Protocol):
         """The event nearest to a time, at or after it (`forward`) or at or before it; Refused(NO_SUCH_EVENT) where
         there is none that `viewer` may see."""
 
+    async def find_users(self, searcher: UserId, term: str, limit: int) -> UsersFound:
+        """People in whose user id or display name a text stands, upper and lower case alike, the best match first:
+        those who share a room with the searcher and those who are in public rooms (rooms/user_directory.py)."""
+
     async def public_rooms(self, *, search: str | None, limit: int, offset: int) -> Sequence[PublicRoom]:
         """Directory rows by falling number of members."""
 
@@ -306,6 +331,14 @@ class RoomReader(Protocol):
 
     async def event_by_token(self, room_id: RoomId, sender: UserId, token: str) -> EventId | None:
         """The event that `sender` sent with this kept token (the newest, if the token was used again)."""
+
+    async def unread(self, room_id: RoomId, user_id: UserId) -> Unread:
+        """What a joined local user has not read of a room, by the user's push rules."""
+
+    async def notified(
+        self, user_id: UserId, *, before: int | None, limit: int, highlights_only: bool
+    ) -> NotificationPage:
+        """What a local user was notified of, from before a position; the newest first."""
 
     def typing(self, room_id: RoomId) -> frozenset[UserId]: ...
     async def receipts(self, room_id: RoomId) -> Sequence[Receipt]: ...

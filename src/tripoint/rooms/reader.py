@@ -42,13 +42,16 @@ from tripoint.rooms.membership import LoadProfile
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.messages import Messages
 from tripoint.rooms.naming import Names
-from tripoint.rooms.ports import Presence, PublicRoom, Receipt, RoomView, StateMap
+from tripoint.rooms.notified import Notified
+from tripoint.rooms.ports import Presence, PublicRoom, Receipt, RoomView, StateMap, UsersFound
 from tripoint.rooms.presence import PresenceBoard
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.relating import Relating
 from tripoint.rooms.room import Room, member_of
 from tripoint.rooms.searching import Searching
 from tripoint.rooms.succession import lineage, newest
+from tripoint.rooms.unread import Unreads
+from tripoint.rooms.user_directory import UserDirectory
 from tripoint.rooms.visibility import Sight, load_sight
 from tripoint.store.interface import RoomStore, StoredEvent
 
@@ -94,10 +97,14 @@ class Reader:
         abroad: Abroad,
         blocks: Blocks,
         indexing: Indexing,
+        unreads: Unreads,
     ) -> None:
+        self.unread = unreads.of
+        self.notified = Notified(rooms, store, unreads).page
         self._blocks = blocks
         self._relating = Relating(store, blocks, self._sight, self._item)
         self._searching = Searching(rooms, store, indexing, self._sight, self._item, self._is_blocked)
+        self._directory = UserDirectory(rooms, store, index, names.server)
         self._abroad = abroad
         self._rooms = rooms
         self._store = store
@@ -320,6 +327,9 @@ class Reader:
                 found.append(entry)
         found.sort(key=lambda entry: (-entry.joined, entry.room_id))
         return found[offset : offset + limit]
+
+    async def find_users(self, searcher: UserId, term: str, limit: int) -> UsersFound:
+        return await self._directory.find(searcher, term, limit)
 
     async def readable_state(self, room_id: RoomId, viewer: UserId, at: int | None = None) -> StateMap:
         room = await self._rooms.get(room_id)

@@ -46,6 +46,7 @@ from tripoint.runtime.federation import build_federation
 from tripoint.runtime.media import SWEEP_S as MEDIA_SWEEP_S
 from tripoint.runtime.media import build_media
 from tripoint.runtime.middle import Middle, build_middle, clock_ms, report_bug
+from tripoint.runtime.pushing import build_pushing
 from tripoint.runtime.reload import waiting_for_restart
 from tripoint.runtime.traffic import build_traffic
 from tripoint.runtime.welcome_page import WelcomePage
@@ -110,6 +111,7 @@ class App:
         self.federation = build_federation(config, store, middle.stream, key, old_keys, self._names, clock_ms)
         self.traffic = build_traffic(config, middle, self.federation.trust, clock_ms, report_bug)
         middle.hub.watch_all_rooms(self._count)
+        self.pushing = build_pushing(middle, self.federation.outbound, clock_ms, report_bug)
         self.media = build_media(config, middle, folder.media, secret=secret, now_ms=clock_ms)
         self.media.library.remote = FileFetcher(self.federation.trust.client, self.federation.outbound)
         flusher = Flusher(asyncio.get_running_loop().call_soon)
@@ -181,10 +183,13 @@ class App:
             ),
             desk=self.irc.desk(),
             delegated=config.server.federation_address,
+            contacts=_contacts(config),
+            turn=_turn_servers(config),
         )
         await self.irc.start()
         await self.xmpp.start()
         await self.traffic.start()
+        await self.pushing.start()
         await self._listen()
         page.ports = self.ports
         page.has_websocket = self.web is not None
@@ -343,6 +348,7 @@ class App:
             "result",
             lambda: self.traffic.sender.results,
         )
+        metrics.counter("tripoint_pushes", "Notifications to push gateways.", "result", lambda: self.pushing.results)
         metrics.counter(
             "tripoint_federation_pdus",
             "Events that other servers sent.",
@@ -410,6 +416,7 @@ class App:
         await self.irc.drain()
         await self.xmpp.drain()
         await self.matrix.key_questions.close()
+        await self.pushing.close()
         await self.traffic.stop()
         await self.media.close()
         await self.federation.close()
@@ -488,8 +495,12 @@ def _xmpp_options(config: Config) -> XmppOptions:
         plaintext_passwords=config.listen.plaintext_passwords,
         scram_sha1=config.accounts.scram_sha1,
         turn=_turn_servers(config),
-        contacts=tuple(pair for contact in config.server.contacts if (pair := split_contact(contact)) is not None),
+        contacts=_contacts(config),
     )
+
+
+def _contacts(config: Config) -> tuple[tuple[str, str], ...]:
+    return tuple(pair for contact in config.server.contacts if (pair := split_contact(contact)) is not None)
 
 
 def _turn_servers(config: Config) -> TurnServers:

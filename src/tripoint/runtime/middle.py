@@ -66,6 +66,7 @@ from tripoint.rooms.outside import Outside
 from tripoint.rooms.policy import Policy
 from tripoint.rooms.presence import PresenceBoard
 from tripoint.rooms.profiles import Profiles
+from tripoint.rooms.pushing import Pushing
 from tripoint.rooms.reader import Reader
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.remote import RemoteDoor
@@ -80,6 +81,7 @@ from tripoint.rooms.state_groups import StateGroups
 from tripoint.rooms.sweeping import Sweeping
 from tripoint.rooms.transaction import Signer
 from tripoint.rooms.turns import Turns
+from tripoint.rooms.unread import Unreads
 from tripoint.rooms.upgrading import Upgrading
 from tripoint.rooms.warden import Warden
 from tripoint.rooms.writer import Writer
@@ -132,6 +134,7 @@ class Middle:
     indexing: Indexing
     sweeping: Sweeping
     encryption: Encryption
+    pushing: Pushing
 
     def reload(self, config: Config) -> None:
         """Take up changed limits and registration."""
@@ -337,6 +340,9 @@ async def build_middle(
     indexing = Indexing(store, stream, index_of_words if index_of_words is not None else SqliteSearch(None))
     await indexing.start()
     hub.watch_all_rooms(indexing.room_changed)
+    unreads = Unreads(loaded, store, blocks, accounts.push_rules.of)
+    hub.watch_all_rooms(unreads.room_changed)
+    hub.watch_users(unreads.user_changed)
     reader = Reader(
         loaded,
         store,
@@ -351,6 +357,7 @@ async def build_middle(
         Abroad(door, elsewhere, monotonic),
         blocks,
         indexing,
+        unreads,
     )
     accounts.leave_rooms = _leaver(service, index.load, index.unload)
     accounts.rename = _renamer(service)
@@ -364,6 +371,7 @@ async def build_middle(
     warden = Warden(server, loaded, membership.ban)
     hub.watch_all_rooms(warden.room_changed)
     await accounts.start(end_guests=end_guests)
+    await accounts.pushers.start()
     await sweeping.start()
     return Middle(
         store,
@@ -399,6 +407,7 @@ async def build_middle(
         indexing,
         sweeping,
         encryption,
+        Pushing(loaded, store, stream, unreads, blocks),
     )
 
 

@@ -25,6 +25,7 @@ from tripoint.store.writes import (
     PutNodeItem,
     PutNodeSubscription,
     PutPartialRoom,
+    PutPusher,
     PutReceipt,
     PutRegistrationToken,
     PutRoom,
@@ -225,6 +226,11 @@ class RoomStore(Writer, Protocol):
 
     async def load_meta(self, key: str) -> str | None: ...
     async def load_profile(self, user_id: UserId) -> Mapping[str, str]: ...
+    async def load_users_like(
+        self, part: str, limit: int
+    ) -> Sequence[tuple[UserId, str | None, str | None]]:
+        """Accounts in whose user id or display name, casefolded, `part` stands, with display name and avatar; no
+        guests, nobody who is deactivated. In the order of user ids."""
 
 
 class AccountStore(Writer, Protocol):
@@ -257,6 +263,9 @@ class AccountStore(Writer, Protocol):
     async def load_node_item(self, user_id: UserId, node: str, item_id: str) -> PutNodeItem | None: ...
     async def load_node_subscriptions(self, user_id: UserId) -> Sequence[PutNodeSubscription]:
         """All subscriptions to nodes of an account, by node and address."""
+
+    async def load_pushers(self) -> Sequence[PutPusher]:
+        """Those of all accounts."""
 
     async def load_node_owners(self, node: str) -> Sequence[UserId]:
         """The accounts that have a node of this name."""

@@ -54,6 +54,7 @@ from tripoint.store.writes import (
     PutNodeSubscription,
     PutPartialRoom,
     PutProfile,
+    PutPusher,
     PutReceipt,
     PutRegistrationToken,
     PutRoom,
@@ -102,6 +103,7 @@ class MemoryStore(DevicesInMemory):
         self.filters: dict[tuple[UserId, str], PutFilter] = {}
         self.rosters: dict[tuple[UserId, str], PutRosterItem] = {}
         self.nodes: dict[tuple[UserId, str], PutNode] = {}
+        self.pushers: dict[tuple[UserId, str, str], PutPusher] = {}
         self.node_subscriptions: dict[tuple[UserId, str, str], PutNodeSubscription] = {}
         self.node_items: dict[tuple[UserId, str, str], PutNodeItem] = {}
         self.registration_tokens: dict[str, PutRegistrationToken] = {}
@@ -207,6 +209,8 @@ class MemoryStore(DevicesInMemory):
                 _put(self.rosters, (write.user_id, write.jid), write, write.data is None)
             case PutNode():
                 _put(self.nodes, (write.user_id, write.node), write, write.config is None)
+            case PutPusher():
+                _put(self.pushers, (write.user_id, write.app_id, write.pushkey), write, write.settings is None)
             case PutNodeSubscription():
                 subscription = (write.user_id, write.node, write.jid)
                 _put(self.node_subscriptions, subscription, write, write.subscriber is None)
@@ -324,6 +328,7 @@ class MemoryStore(DevicesInMemory):
         _drop(self.rosters, lambda key, _: key[0] == user_id)
         _drop(self.nodes, lambda key, _: key[0] == user_id)
         _drop(self.node_items, lambda key, _: key[0] == user_id)
+        _drop(self.pushers, lambda key, _: key[0] == user_id)
         _drop(self.node_subscriptions, lambda key, _: key[0] == user_id)
         _drop(self.memberships, lambda key, _: key[0] == user_id)
         _drop(self.receipts, lambda key, _: key[1] == user_id)
@@ -649,6 +654,19 @@ class MemoryStore(DevicesInMemory):
     async def load_account_names(self) -> Sequence[str]:
         return [write.name for write in self.accounts.values()]
 
+    async def load_users_like(
+        self, part: str, limit: int
+    ) -> Sequence[tuple[UserId, str | None, str | None]]:
+        found = []
+        for account in sorted(self.accounts.values(), key=lambda one: one.user_id):
+            profile = {
+                field: put.value for (user, field), put in self.profiles.items() if user == account.user_id
+            }
+            texts = (account.user_id[1:], (profile.get("displayname") or "").casefold())
+            if not account.guest and not account.deactivated and any(part in text for text in texts):
+                found.append((account.user_id, profile.get("displayname"), profile.get("avatar_url")))
+        return found[:limit]
+
     async def load_guests(self) -> Sequence[PutAccount]:
         return [write for write in self.accounts.values() if write.guest]
 
@@ -698,6 +716,9 @@ class MemoryStore(DevicesInMemory):
 
     async def load_node_item(self, user_id: UserId, node: str, item_id: str) -> PutNodeItem | None:
         return self.node_items.get((user_id, node, item_id))
+
+    async def load_pushers(self) -> Sequence[PutPusher]:
+        return [write for _, write in sorted(self.pushers.items())]
 
     async def load_node_subscriptions(self, user_id: UserId) -> Sequence[PutNodeSubscription]:
         return [write for key, write in sorted(self.node_subscriptions.items()) if key[0] == user_id]

@@ -4,7 +4,7 @@ A test upgrades the first schema step by step and compares it with this file. Ke
 small integers so that state groups and indexes stay small; a room's key stands for its id in every table.
 """
 
-SCHEMA_VERSION = "0015"
+SCHEMA_VERSION = "0017"
 
 STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -203,4 +203,9 @@ STATEMENTS: tuple[str, ...] = (
         rel_type TEXT NOT NULL, type TEXT NOT NULL, sender TEXT NOT NULL)""",
     "CREATE INDEX relations_target ON relations (target, rel_type, position)",
     "CREATE INDEX relations_room ON relations (room_key, rel_type, position)",
+    # Where clients want to be told of events while they are not connected (migration 0017).
+    """CREATE TABLE pushers (
+        user_id TEXT NOT NULL, app_id TEXT NOT NULL, pushkey TEXT NOT NULL, device_id TEXT NOT NULL,
+        settings BLOB NOT NULL, set_ts_ms INTEGER NOT NULL, position INTEGER NOT NULL,
+        PRIMARY KEY (user_id, app_id, pushkey)) WITHOUT ROWID""",
 )

@@ -39,6 +39,7 @@ from tripoint.store.writes import (
     PutNodeItem,
     PutNodeSubscription,
     PutPartialRoom,
+    PutPusher,
     PutReceipt,
     PutRegistrationToken,
     PutRoom,
@@ -62,6 +63,16 @@ _EVENT = (
 )
 _ROOM = f"SELECT {rows.ROOM_COLUMNS} FROM rooms "
 _ACCOUNT = f"SELECT {rows.ACCOUNT_COLUMNS} FROM accounts "
+_USERS_LIKE = """SELECT a.user_id, n.value, p.value FROM accounts a
+    LEFT JOIN profiles n ON n.user_id = a.user_id AND n.field = 'displayname'
+    LEFT JOIN profiles p ON p.user_id = a.user_id AND p.field = 'avatar_url'
+    WHERE a.guest = 0 AND a.deactivated = 0
+    AND (instr(substr(a.user_id, 2), ?) > 0 OR (n.value IS NOT NULL AND instr(casefold(n.value), ?) > 0))
+    ORDER BY a.user_id LIMIT ?"""
+
+
+def _casefold(text: str | None) -> str:
+    return text.casefold() if text else ""
 
 
 def open_connection(path: Path, *, read_only: bool) -> sqlite3.Connection:
@@ -83,6 +94,8 @@ def open_connection(path: Path, *, read_only: bool) -> sqlite3.Connection:
         # Short sort files in memory: a full temporary folder must not fail a commit.
         connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA cache_size = -16000")
+    # What SQLite calls the same in upper and lower case is ASCII alone.
+    connection.create_function("casefold", 1, _casefold, deterministic=True)
     return connection
 
 
@@ -564,6 +577,12 @@ class SqliteStore(DeviceReads):
     async def load_account_names(self) -> Sequence[str]:
         return [str(row[0]) for row in self._all("SELECT name FROM accounts")]
 
+    async def load_users_like(
+        self, part: str, limit: int
+    ) -> Sequence[tuple[UserId, str | None, str | None]]:
+        found = self._all(_USERS_LIKE, part, part, limit)
+        return [(UserId(user), name, avatar) for user, name, avatar in found]
+
     async def load_guests(self) -> Sequence[PutAccount]:
         return [rows.account(row) for row in self._all(_ACCOUNT + "WHERE guest = 1")]
 
@@ -634,6 +653,11 @@ class SqliteStore(DeviceReads):
             rows.NODE_ITEM + "WHERE user_id = ? AND node = ? AND item_id = ?", user_id, node, item_id
         )
         return None if row is None else PutNodeItem(*row)
+
+    async def load_pushers(self) -> Sequence[PutPusher]:
+        columns = "user_id, app_id, pushkey, device_id, settings, set_ts_ms, position"
+        found = self._read.execute(f"SELECT {columns} FROM pushers ORDER BY user_id, app_id, pushkey").fetchall()
+        return [PutPusher(*row) for row in found]
 
     async def load_node_subscriptions(self, user_id: UserId) -> Sequence[PutNodeSubscription]:
         columns = "user_id, node, jid, subscriber"

@@ -260,6 +260,19 @@ class PutNodeSubscription(Struct, frozen=True):
     subscriber: UserId | None
 
 
+class PutPusher(Struct, frozen=True):
+    """Where a device wants to be told of events (accounts/pushers.py). `position`: of the last event that it was told
+    of. `settings` of None deletes."""
+
+    user_id: UserId
+    app_id: str
+    pushkey: str
+    device_id: str
+    settings: bytes | None
+    set_ts_ms: int
+    position: int
+
+
 class PutRegistrationToken(Struct, frozen=True):
     token: str
     uses_left: int | None  # None: unlimited
@@ -463,6 +476,7 @@ Write = (
     | PutNode
     | PutNodeItem
     | PutNodeSubscription
+    | PutPusher
     | PutRegistrationToken
     | PutName
     | PutClosedRoom

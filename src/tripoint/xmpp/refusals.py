@@ -99,6 +99,7 @@ ACCOUNT_REFUSALS: Final[dict[AccountRefusal, str | tuple[str, str]]] = {
     AccountRefusal.TOO_MANY_BANS: "resource-constraint",
     AccountRefusal.BAD_VHOST: "not-acceptable",
     AccountRefusal.GUESTS_OFF: "not-allowed",
+    AccountRefusal.TOO_MANY_PUSHERS: "resource-constraint",
     AccountRefusal.TOO_MANY_GUESTS: "resource-constraint",
     AccountRefusal.UNKNOWN_TOKEN: "not-authorized",
     AccountRefusal.EXPIRED_TOKEN: "not-authorized",

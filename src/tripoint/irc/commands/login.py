@@ -12,7 +12,7 @@ from tripoint.irc import numerics as n
 from tripoint.irc.connection import NO_CODES
 from tripoint.irc.identify import register_as
 from tripoint.irc.names import is_nick
-from tripoint.irc.refusals import Failed, IrcRefused
+from tripoint.irc.refusals import ACCOUNT_REFUSALS, Failed, IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import fold
@@ -90,7 +90,12 @@ async def register(session: IrcSession, line: Line) -> None:
     def made(account: Account) -> None:
         session.reply("REGISTER", "SUCCESS", account.name, "Account successfully registered")
 
-    await register_as(session, fold(name), line.params[2], made)
+    try:
+        await register_as(session, fold(name), line.params[2], made)
+    except AccountRefused as refused:
+        # spec: account-registration: every FAIL REGISTER names the account.
+        code = ACCOUNT_REFUSALS[refused.refusal].code or "TEMPORARILY_UNAVAILABLE"
+        raise Failed(code, echo(name), text=refused.text) from None
 
 
 @command("WEBIRC", spec="IRCv3 webirc")

@@ -11,12 +11,14 @@ from typing import Final
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import UserId
 from tripoint.core.json_view import text_at
+from tripoint.core.push_changes import TooManyRules
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
 from tripoint.irc.metadata import AVATAR, CAPABILITY, NAME, ROOM_AVATAR, Values, field_of, is_key
 from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.render import server_line
+from tripoint.irc.room_settings import MUTED, ON, PINNED, SETTINGS, VALUES
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import MAX_METADATA_BYTES, MAX_METADATA_KEYS, MAX_METADATA_SUBS
 from tripoint.irc.wire import Line, Unbuildable
@@ -66,7 +68,7 @@ async def _target(session: IrcSession, word: str) -> _Target:
 async def _values(session: IrcSession, target: _Target) -> Values:
     store = session.network.metadata
     if target.channel is not None:
-        return store.of_channel(target.channel)
+        return await store.of_channel_for(session, target.channel)
     assert target.user_id is not None  # a target is one of the two
     return await store.of_user(target.user_id)
 
@@ -135,7 +137,10 @@ async def _set(session: IrcSession, target: _Target, words: tuple[str, ...]) -> 
         raise Failed("KEY_NOT_SET", target.name, key, text="That key is not set")
     if value is not None and key not in values and len(values) >= MAX_METADATA_KEYS:
         raise Failed("LIMIT_REACHED", target.name, text=f"You may set {MAX_METADATA_KEYS} keys")
-    await _write(session, target, key, value)
+    if target.channel is not None and key in SETTINGS:
+        value = await _settle(session, target.channel, key, value)
+    else:
+        await _write(session, target, key, value)
     if key == AVATAR and value is not None:
         # What it leads to is the same; the address is the one of the profile or the channel from now on.
         value = (await _values(session, target)).get(key, value)
@@ -149,8 +154,10 @@ def _check_may_set(session: IrcSession, target: _Target, key: str) -> None:
     """KEY_NO_PERMISSION for what is another's, and for what has no place in a profile or a room."""
     text = None
     if target.channel is not None:
-        if key not in (NAME, AVATAR):
-            text = f"Of a channel {NAME} and {AVATAR} can be set"
+        if key in SETTINGS:
+            text = "A guest keeps no settings; log in with an account" if session.account.guest else None
+        elif key not in (NAME, AVATAR):
+            text = f"Of a channel {NAME} and {AVATAR} can be set, and for yourself {PINNED} and {MUTED}"
     elif target.user_id != session.user_id:
         text = "You may set your own metadata alone"
     elif field_of(key) is None:
@@ -159,6 +166,21 @@ def _check_may_set(session: IrcSession, target: _Target, key: str) -> None:
         text = "A guest has a nick and nothing else; log in with an account"
     if text is not None:
         raise Failed("KEY_NO_PERMISSION", target.name, key, text=text)
+
+
+async def _settle(session: IrcSession, channel: Channel, key: str, value: str | None) -> str | None:
+    """Set what the user has for himself about a channel; the value as it is kept, None: it is not set."""
+    on = False if value is None else VALUES.get(value.lower())
+    if on is None:
+        raise Failed("VALUE_INVALID", text=f"The value of {key} is 1 or 0")
+    session.changing_metadata = key
+    try:
+        await session.network.metadata.settings.set(session.user_id, channel.room_id, key, on)
+    except TooManyRules as error:
+        raise Failed("LIMIT_REACHED", channel.name, text="You have too many push rules") from error
+    finally:
+        session.changing_metadata = None
+    return ON if on else None
 
 
 async def _write(session: IrcSession, target: _Target, key: str, value: str | None) -> None:

@@ -1,6 +1,6 @@
-"""What belongs to an account: profile, account data, filters, devices, push rules as they stand.
+"""What belongs to an account: profile, account data, filters, devices. Push rules are push_rules.py's.
 
-spec: Matrix client-server "Profiles", "Client Config", "Filtering", "Device management", module push
+spec: Matrix client-server "Profiles", "Client Config", "Filtering", "Device management"
 """
 
 import re
@@ -12,9 +12,9 @@ from tripoint.accounts.ports import AccountService, Device
 from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.ids import RoomId, ServerName, UserId, parse_user_id, server_of
 from tripoint.core.profile import MAX_KEY_BYTES, SHOWN, TIME_ZONE, is_profile_key
+from tripoint.core.push_rules import ACCOUNT_DATA as PUSH_RULES
 from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.errors import EMPTY, MatrixError, bytes_response, invalid, json_response, missing
-from tripoint.matrix.push_rules import default_push_rules
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.matrix.sync.filters import read_filter
 from tripoint.net.http import Response
@@ -23,7 +23,7 @@ from tripoint.rooms.ports import RoomReader, RoomService
 from tripoint.rooms.refusals import Refusal, Refused
 
 # spec: "Client Config": these are the server's to write.
-_SERVER_TYPES = frozenset({"m.fully_read", "m.push_rules"})
+_SERVER_TYPES = frozenset({"m.fully_read", PUSH_RULES})
 # spec: appendices "Room IDs", client-server "Matrix Content (MXC) URIs"
 _ROOM_ID = re.compile(r"![^\0]{1,254}\Z")
 _MXC = re.compile(r"mxc://[A-Za-z0-9.:\[\]-]{1,255}/[A-Za-z0-9_-]{1,255}\Z")
@@ -134,8 +134,8 @@ class AccountDataEndpoints:
     )
     async def get(self, call: Call) -> Response:
         user_id, room_id, type_ = _whose(call)
-        if type_ == "m.push_rules" and room_id is None:
-            return json_response(default_push_rules(user_id))
+        if type_ == PUSH_RULES and room_id is None:
+            return json_response((await self._accounts.push_rules.of(user_id)).content())
         content = await self._accounts.account_data(user_id, room_id, type_)
         if content is None and type_ == "m.fully_read" and room_id is not None:
             content = await self._fully_read(user_id, room_id)
@@ -182,26 +182,6 @@ class AccountDataEndpoints:
         if definition is None:
             raise MatrixError(404, "M_NOT_FOUND", "There is no such filter")
         return bytes_response(orjson.dumps(definition))
-
-    @endpoint("GET", "/_matrix/client/v3/pushrules")
-    async def push_rules(self, call: Call) -> Response:
-        return json_response(default_push_rules(call.user_id))
-
-    @endpoint("GET", "/_matrix/client/v3/pushrules/global")
-    async def global_push_rules(self, call: Call) -> Response:
-        return json_response(default_push_rules(call.user_id)["global"])
-
-    @endpoint("GET", "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}")
-    async def push_rule(self, call: Call) -> Response:
-        return json_response(_rule(call))
-
-    @endpoint("GET", "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled")
-    async def push_rule_enabled(self, call: Call) -> Response:
-        return json_response({"enabled": _rule(call)["enabled"]})
-
-    @endpoint("GET", "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}/actions")
-    async def push_rule_actions(self, call: Call) -> Response:
-        return json_response({"actions": _rule(call)["actions"]})
 
 
 class DeviceEndpoints:
@@ -262,14 +242,6 @@ def _whose(call: Call) -> tuple[UserId, RoomId | None, str]:
     if room is not None and _ROOM_ID.match(room) is None:
         raise invalid(f"{room[:100]} is no room id")
     return _own(call), None if room is None else RoomId(room), call.path["type"]
-
-
-def _rule(call: Call) -> dict[str, Any]:
-    for rule in default_push_rules(call.user_id)["global"].get(call.path["kind"], ()):
-        if rule["rule_id"] == call.path["ruleId"]:
-            found: dict[str, Any] = rule
-            return found
-    raise MatrixError(404, "M_NOT_FOUND", "There is no such push rule")
 
 
 def _device(device: Device) -> dict[str, Any]:

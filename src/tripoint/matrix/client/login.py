@@ -36,13 +36,17 @@ class LogInEndpoints:
 
     @endpoint("GET", "/_matrix/client/v3/login", "/_matrix/client/r0/login", auth=Auth.NONE)
     async def flows(self, call: Call) -> Response:
-        return json_response({"flows": [{"type": "m.login.password"}]})
+        return json_response(
+            {"flows": [{"type": "m.login.password"}, {"type": "m.login.token", "get_login_token": True}]}
+        )
 
     @endpoint("POST", "/_matrix/client/v3/login", "/_matrix/client/r0/login", auth=Auth.NONE)
     async def log_in(self, call: Call) -> Response:
         body = call.json()
+        if body.get("type") == "m.login.token":
+            return json_response(await self._open(await self._by_token(call, body), body))
         if body.get("type") != "m.login.password":
-            raise MatrixError(400, "M_UNKNOWN", "This server knows log-in by m.login.password alone")
+            raise MatrixError(400, "M_UNKNOWN", "This server knows log-in by m.login.password and m.login.token")
         password = body.get("password")
         if not isinstance(password, str):
             raise missing("password")
@@ -52,6 +56,22 @@ class LogInEndpoints:
         self._check_secure(call)
         account = await self._accounts.check_password(name, password, address=call.request.address)
         return json_response(await self._open(account, body))
+
+    async def _by_token(self, call: Call, body: JsonObject) -> Account:
+        """spec: "Token-based": the token stands for the user, whatever else the request names."""
+        token = body.get("token")
+        if not isinstance(token, str):
+            raise missing("token")
+        self._check_secure(call)
+        return await self._accounts.check_login_token(token, address=call.request.address)
+
+    @endpoint("POST", "/_matrix/client/v1/login/get_token")
+    async def login_token(self, call: Call) -> Response:
+        """Always asks for the password: each further client is a decision of its own (spec)."""
+        self._check_secure(call)
+        await self._confirm(call, call.json_or_empty(), "login token")
+        token, life_ms = await self._accounts.make_login_token(call.user_id)
+        return json_response({"login_token": token, "expires_in_ms": life_ms})
 
     def _localpart(self, user: str) -> str | None:
         """The account meant by a localpart or a whole user id; None for another server's."""
@@ -107,6 +127,11 @@ class LogInEndpoints:
         return json_response(
             {"user_id": call.user_id, "device_id": call.device_id, "is_guest": call.caller.account.guest}
         )
+
+    @endpoint("GET", "/_matrix/client/v3/account/3pid", "/_matrix/client/r0/account/3pid")
+    async def third_party_ids(self, call: Call) -> Response:
+        """None: an account is known by its name alone, and m.3pid_changes says that this cannot be changed."""
+        return json_response({"threepids": []})
 
     @endpoint("GET", "/_matrix/client/v3/register/available", auth=Auth.NONE)
     async def available(self, call: Call) -> Response:

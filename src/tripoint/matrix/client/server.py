@@ -1,24 +1,33 @@
 """What this server is and can: versions, .well-known, capabilities.
 
-spec: Matrix client-server "Server Discovery", "Capabilities negotiation"
+spec: Matrix client-server "Server Discovery" (with support details), "Capabilities negotiation"
 """
 
-from tripoint.core.canonical_json import JsonObject
+from collections.abc import Sequence
+from urllib.parse import unquote
+
+from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.room_version import DEFAULT, SUPPORTED
 from tripoint.matrix.errors import MatrixError, json_response
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response
 
 # Versions whose endpoints exist here or answer M_UNRECOGNIZED as they may; docs/specs.toml has the list.
-VERSIONS = ("v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12")
+VERSIONS = tuple(f"v1.{number}" for number in range(1, 20))
+
+# Sliding sync as it was deployed before it was merged; clients that want it look for this (MSC4186 "Unstable prefix").
+UNSTABLE = ("org.matrix.simplified_msc3575",)
 
 
 class ServerInfo:
     """`public_url`: what .well-known gives out; empty gives 404, as the specification asks."""
 
-    def __init__(self, public_url: str, default_room_version: str = DEFAULT) -> None:
+    def __init__(
+        self, public_url: str, default_room_version: str = DEFAULT, contacts: Sequence[tuple[str, str]] = ()
+    ) -> None:
         self._public_url = public_url
-        self._versions = json_response({"versions": list(VERSIONS), "unstable_features": {}})
+        self._support = _support(contacts)
+        self._versions = json_response({"versions": list(VERSIONS), "unstable_features": dict.fromkeys(UNSTABLE, True)})
         capabilities: JsonObject = {
             "m.change_password": {"enabled": True},
             "m.room_versions": {"default": default_room_version, "available": dict.fromkeys(SUPPORTED, "stable")},
@@ -26,7 +35,7 @@ class ServerInfo:
             "m.set_displayname": {"enabled": True},
             "m.set_avatar_url": {"enabled": True},
             "m.3pid_changes": {"enabled": False},
-            "m.get_login_token": {"enabled": False},
+            "m.get_login_token": {"enabled": True},
         }
         self._capabilities = json_response({"capabilities": capabilities})
         moderation: JsonObject = {"m.account_moderation": {"suspend": True, "lock": True}}
@@ -42,6 +51,42 @@ class ServerInfo:
             raise MatrixError(404, "M_NOT_FOUND", "This server gives out no address")
         return json_response({"m.homeserver": {"base_url": self._public_url}})
 
+    @endpoint("GET", "/.well-known/matrix/support", auth=Auth.NONE)
+    async def support(self, call: Call) -> Response:
+        if not self._support:
+            raise MatrixError(404, "M_NOT_FOUND", "This server gives out no contacts")
+        return json_response(self._support)
+
     @endpoint("GET", "/_matrix/client/v3/capabilities")
     async def capabilities(self, call: Call) -> Response:
         return self._capabilities_of_admins if call.caller.account.admin else self._capabilities
+
+
+# spec: GET /.well-known/matrix/support: m.role.admin is for whatever has no role of its own.
+_ROLES = {"security": "m.role.security"}
+_MATRIX_TO = "https://matrix.to/#/"
+
+
+def _support(contacts: Sequence[tuple[str, str]]) -> JsonObject:
+    """What .well-known says of whom to ask: Matrix users, e-mail addresses, and one page; the same addresses as
+    XEP-0157 gives out, as far as there is a form for them here."""
+    people: list[Json] = []
+    answer: JsonObject = {}
+    for kind, uri in contacts:
+        role = _ROLES.get(kind, "m.role.admin")
+        if uri.startswith("mailto:"):
+            entry: JsonObject = {"role": role, "email_address": unquote(uri[len("mailto:") :].partition("?")[0])}
+        elif uri.startswith("matrix:u/"):
+            entry = {"role": role, "matrix_id": "@" + unquote(uri[len("matrix:u/") :].partition("?")[0])}
+        elif uri.startswith((_MATRIX_TO + "@", _MATRIX_TO + "%40")):
+            entry = {"role": role, "matrix_id": unquote(uri[len(_MATRIX_TO) :].partition("?")[0])}
+        elif kind == "support" and uri.startswith(("https:", "http:")):
+            answer.setdefault("support_page", uri)
+            continue
+        else:
+            continue
+        if entry not in people:
+            people.append(entry)
+    if people:
+        answer["contacts"] = people
+    return answer

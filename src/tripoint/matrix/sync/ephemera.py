@@ -5,7 +5,7 @@ spec: Matrix client-server modules typing_notifications, receipts, presence
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import orjson
 
@@ -36,6 +36,7 @@ class Ephemera:
 
     def typing_changed(self, change: TypingChanged) -> None:
         self.counter += 1
+        self._typing.pop(change.room_id, None)
         self._typing[change.room_id] = self.counter
 
     def presence_changed(self, change: PresenceChanged) -> None:
@@ -44,6 +45,7 @@ class Ephemera:
         self._presence[change.user_id] = self.counter
 
     def receipt_moved(self, change: ReceiptMoved) -> None:
+        self._receipt_at.pop(change.room_id, None)
         self._receipt_at[change.room_id] = change.position
         receipts = self._receipts.get(change.room_id)
         if receipts is None:
@@ -67,26 +69,42 @@ class Ephemera:
         events = []
         typing_at = self._typing.get(room_id, 0)
         if typing_at > (since.ephemeral if since is not None else 0) and wanted.ephemeral.wants_type("m.typing"):
-            typing = sorted(u for u in self._reader.typing(room_id) if not self._reader.blocks(user_id, u))
+            typing = self.typing_in(room_id, user_id)
             if typing or since is not None:
-                events.append(orjson.dumps({"type": "m.typing", "content": {"user_ids": typing}}))
+                events.append(typing_event(typing))
         marker = None
         position = since.position if since is not None else 0
         if since is None or self._receipt_at.get(room_id, self._started_at) > position:
-            receipts = await self._of_room(room_id)
-            found = [
-                receipt
-                for receipt in receipts.values()
-                if receipt.position > position and not self._reader.blocks(user_id, receipt.user_id)
-            ]
-            own = [receipt for receipt in found if receipt.user_id == user_id]
+            found = await self.receipts_in(room_id, user_id, position)
             if wanted.ephemeral.wants_type("m.receipt"):
-                for content in _receipt_contents(found, user_id):
-                    events.append(orjson.dumps({"type": "m.receipt", "content": content}))
-            for receipt in own:
-                if receipt.kind == "m.fully_read":
-                    marker = orjson.dumps({"type": "m.fully_read", "content": {"event_id": receipt.event_id}})
+                events.extend(receipt_events(found, user_id))
+            marker = marker_event(found, user_id)
         return events, marker
+
+    def typing_since(self, counter: int) -> list[RoomId]:
+        """Rooms where somebody began or stopped to type after this."""
+        return _newer(self._typing, counter)
+
+    def typing_in(self, room_id: RoomId, user_id: UserId) -> list[UserId]:
+        """Who is typing, as far as a user is to hear of it."""
+        return sorted(u for u in self._reader.typing(room_id) if not self._reader.blocks(user_id, u))
+
+    def receipts_since(self, position: int) -> list[RoomId]:
+        """Rooms where a receipt or marker of somebody moved after this position; since the start of this process."""
+        return _newer(self._receipt_at, position)
+
+    def receipt_at(self, room_id: RoomId) -> int:
+        """Where in the stream a receipt moved last in a room; 0 where none did since the start of this process."""
+        return self._receipt_at.get(room_id, 0)
+
+    async def receipts_in(self, room_id: RoomId, user_id: UserId, position: int) -> list[Receipt]:
+        """The receipts of a room that moved after a position, but for those of people that a user has blocked."""
+        receipts = await self._of_room(room_id)
+        return [
+            receipt
+            for receipt in receipts.values()
+            if receipt.position > position and not self._reader.blocks(user_id, receipt.user_id)
+        ]
 
     async def _of_room(self, room_id: RoomId) -> OrderedDict[_ReceiptKey, Receipt]:
         receipts = self._receipts.get(room_id)
@@ -128,10 +146,38 @@ class Ephemera:
         return orjson.dumps({"type": "m.presence", "sender": user_id, "content": content})
 
 
+def _newer(numbered: dict[RoomId, int], number: int) -> list[RoomId]:
+    """Those with a greater number; the greatest are last."""
+    found = []
+    for room_id in reversed(numbered):
+        if numbered[room_id] <= number:
+            break
+        found.append(room_id)
+    return found
+
+
+def typing_event(typing: Sequence[UserId]) -> bytes:
+    return orjson.dumps({"type": "m.typing", "content": {"user_ids": typing}})
+
+
+def receipt_events(receipts: Sequence[Receipt], user_id: UserId) -> list[bytes]:
+    """m.receipt events that tell these to a user; nearly always one."""
+    contents = _receipt_contents(receipts, user_id)
+    return [orjson.dumps({"type": "m.receipt", "content": content}) for content in contents]
+
+
+def marker_event(receipts: Sequence[Receipt], user_id: UserId) -> bytes | None:
+    """m.fully_read as account data, if a user's own is among these."""
+    for receipt in receipts:
+        if receipt.kind == "m.fully_read" and receipt.user_id == user_id:
+            return orjson.dumps({"type": "m.fully_read", "content": {"event_id": receipt.event_id}})
+    return None
+
+
 _ReceiptContent = dict[str, dict[str, dict[str, object]]]
 
 
-def _receipt_contents(receipts: list[Receipt], user_id: UserId) -> list[_ReceiptContent]:
+def _receipt_contents(receipts: Sequence[Receipt], user_id: UserId) -> list[_ReceiptContent]:
     """spec: m.receipt. Private receipts are for their owner alone.
 
     An m.receipt has room for one receipt of a kind per user and event: where a user's receipts of several

@@ -81,6 +81,7 @@ class SyncFilter(Struct, frozen=True):
     lazy_members: bool = False
     redundant_members: bool = False
     state_after: bool = False  # GET /sync use_state_after
+    threads_apart: bool = False  # unread_thread_notifications
     by_room: bool = False  # one of the parts names rooms
 
     def in_room(self, room_id: str) -> "SyncFilter":
@@ -132,6 +133,7 @@ def read_filter(definition: JsonObject) -> SyncFilter:
         not_rooms=frozenset(_texts(room, "not_rooms") or ()),
         include_leave=_flag(room, "include_leave"),
         lazy_members=lazy,
+        threads_apart=_flag(timeline, "unread_thread_notifications"),
         redundant_members=_flag(state, "include_redundant_members"),
         by_room=any("rooms" in part or "not_rooms" in part for part in parts),
     )

@@ -16,6 +16,7 @@ from tripoint.matrix.sync.tokens import page_token
 from tripoint.rooms.history import Bundle, ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import Member, RoomReader, RoomView, StateMap
 from tripoint.rooms.stripped import stripped_of
+from tripoint.rooms.unread import Count, Unread
 
 # spec: "Room summaries": up to five heroes.
 HEROES = 5
@@ -119,6 +120,20 @@ def told_in_full(timeline: Timeline, present: StateMap) -> Timeline:
     return shorter
 
 
+def unread_counts(unread: Unread, threads_apart: bool) -> bytes:
+    """The members of a chunk that say how much is unread. spec: "Unread Notification Counts", "Threads" """
+    main = unread.main if threads_apart else unread.together()
+    parts = [b'"unread_notifications":', _count(main)]
+    if threads_apart:
+        threads = (b"%s:%s" % (orjson.dumps(root), _count(count)) for root, count in unread.threads.items())
+        parts += [b',"unread_thread_notifications":{', b",".join(threads), b"}"]
+    return b"".join(parts)
+
+
+def _count(count: Count) -> bytes:
+    return b'{"highlight_count":%d,"notification_count":%d}' % (count.highlights, count.notifications)
+
+
 class RoomChunks:
     """Makes chunks."""
 
@@ -191,7 +206,7 @@ class RoomChunks:
             return []
         undone = states.undone
         told = []
-        for key in self._moved(room, since, upto):
+        for key in self.moved(room, since, upto):
             event = undone[key] if key in undone else states.present.get(key)
             if event is not None:
                 told.append(event)
@@ -200,13 +215,13 @@ class RoomChunks:
     def changed_after(self, room: RoomView, states: RoomStates, since: int, upto: int) -> list[Event]:
         """State that changed after `since`, as it is at the end of the timeline (use_state_after)."""
         present = states.present
-        return [present[key] for key in self._moved(room, since, upto) if key in present]
+        return [present[key] for key in self.moved(room, since, upto) if key in present]
 
     def changed_members(self, room: RoomView, since: int, upto: int) -> set[str]:
         """User ids whose membership or profile changed after `since`."""
-        return {state_key for type_, state_key in self._moved(room, since, upto) if type_ == "m.room.member"}
+        return {state_key for type_, state_key in self.moved(room, since, upto) if type_ == "m.room.member"}
 
-    def _moved(self, room: RoomView, since: int, upto: int) -> list[tuple[str, str]]:
+    def moved(self, room: RoomView, since: int, upto: int) -> list[tuple[str, str]]:
         """Keys of the state that changed after `since`; if again after `upto`, then perhaps only then."""
         if since >= room.recent_from and since >= room.reset_position:
             keys = (i.event.key for i in room.recent if since < i.position <= upto and i.event.is_state)
@@ -235,6 +250,7 @@ class RoomChunks:
         *,
         ephemeral: Sequence[bytes],
         account_data: Sequence[bytes],
+        unread: bytes,
         transactions: dict[str, str],
         summary: bytes | None,
         share_as: tuple[object, ...] | None,
@@ -244,7 +260,7 @@ class RoomChunks:
         key = None
         if share_as is not None and not account_data and not transactions and summary is None and not timeline.bundles:
             ids = tuple(event.event_id for event in state)
-            key = (room.room_id, *share_as, wanted.state_after, ids, tuple(ephemeral))
+            key = (room.room_id, *share_as, wanted.state_after, ids, tuple(ephemeral), unread)
             found = self._shared.get(key)
             if found is not None:
                 return found
@@ -254,7 +270,8 @@ class RoomChunks:
             b",".join(ephemeral),
             b']},"account_data":{"events":[',
             b",".join(account_data),
-            b"]}",
+            b"]},",
+            unread,
         ]
         if summary is not None:
             parts.append(b',"summary":' + summary)
@@ -303,15 +320,22 @@ class RoomChunks:
 
     def summary(self, room: RoomView, user_id: UserId) -> tuple[bytes, Sequence[UserId]]:
         """(RoomSummary, its heroes). spec: heroes only where the room has no name of its own."""
-        joined, invited, present, gone = self._count(room)
+        joined, invited = self.counts(room)
         summary: dict[str, object] = {"m.joined_member_count": joined, "m.invited_member_count": invited}
         heroes: Sequence[UserId] = ()
         if not room.name and not room.canonical_alias:
-            heroes = [hero for hero in present if hero != user_id][:HEROES]
-            if not heroes:
-                heroes = [hero for hero in gone if hero != user_id][:HEROES]
-            summary["m.heroes"] = heroes
+            heroes = summary["m.heroes"] = self.heroes(room, user_id)
         return orjson.dumps(summary), heroes
+
+    def counts(self, room: RoomView) -> tuple[int, int]:
+        """(joined, invited)"""
+        return self._count(room)[:2]
+
+    def heroes(self, room: RoomView, user_id: UserId) -> list[UserId]:
+        """Who stands for the name of a room that has none, as a user sees it."""
+        _, _, present, gone = self._count(room)
+        heroes = [hero for hero in present if hero != user_id][:HEROES]
+        return heroes or [hero for hero in gone if hero != user_id][:HEROES]
 
     def _count(self, room: RoomView) -> tuple[int, int, list[UserId], list[UserId]]:
         """(joined, invited, first members inside, first members gone), counted once for all readers."""
@@ -336,12 +360,13 @@ class RoomChunks:
 
     def invited(self, room: RoomView, user_id: UserId) -> bytes:
         """The chunk of a room one is invited to."""
-        return b'{"invite_state":{"events":[' + self._stripped(room, user_id) + b"]}}"
+        return b'{"invite_state":{"events":[' + self.stripped(room, user_id) + b"]}}"
 
     def knocked(self, room: RoomView, user_id: UserId) -> bytes:
-        return b'{"knock_state":{"events":[' + self._stripped(room, user_id) + b"]}}"
+        return b'{"knock_state":{"events":[' + self.stripped(room, user_id) + b"]}}"
 
-    def _stripped(self, room: RoomView, user_id: UserId) -> bytes:
+    def stripped(self, room: RoomView, user_id: UserId) -> bytes:
+        """Stripped state events for somebody who is outside, with commas between."""
         member = room.state.get(("m.room.member", user_id))
         people = () if member is None else dict.fromkeys((member.sender, user_id))
         events = stripped_of(room.state, *people)

@@ -8,15 +8,13 @@ spec: Matrix client-server GET /_matrix/client/v3/sync
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from enum import Enum
 
 import orjson
 from msgspec.structs import replace
 
 from tripoint.accounts.ports import AccountService
-from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.ids import DeviceId, RoomId, UserId
-from tripoint.matrix.push_rules import default_push_rules
+from tripoint.core.push_rules import ACCOUNT_DATA as PUSH_RULES
 from tripoint.matrix.render import member_event
 from tripoint.matrix.sync.devices import DeviceNews
 from tripoint.matrix.sync.ephemera import Ephemera
@@ -28,8 +26,11 @@ from tripoint.matrix.sync.rooms import (
     lazy_members,
     present_state,
     told_in_full,
+    unread_counts,
 )
+from tripoint.matrix.sync.stays import Stay, stay_since
 from tripoint.matrix.sync.tokens import SyncToken
+from tripoint.matrix.sync.waiting import Waiters
 from tripoint.rooms.blocking import EMPTY
 from tripoint.rooms.changes import (
     AccountDataChanged,
@@ -71,14 +72,6 @@ class _Known:
         self.members: dict[RoomId, dict[UserId, int]] = {}
 
 
-class _Stay(Enum):
-    """What a joined user has been doing in a room since a token."""
-
-    STAYED = "stayed"  # joined all the time
-    RETURNED = "returned"  # joined then and now, and outside in between
-    CAME = "came"  # outside then
-
-
 class SyncServer:
     """Answers syncs of all devices. `start` names this run of the server (see tokens.py)."""
 
@@ -89,6 +82,7 @@ class SyncServer:
         chunks: RoomChunks,
         ephemera: Ephemera,
         devices: DeviceNews,
+        waiters: Waiters,
         start: str,
     ) -> None:
         self._devices = devices
@@ -97,9 +91,7 @@ class SyncServer:
         self._chunks = chunks
         self._ephemera = ephemera
         self.start = start
-        self._waiting: dict[UserId, dict[asyncio.Future[None], DeviceId]] = {}
-        self._to_wake: set[UserId] = set()
-        self._draining = False
+        self._waiters = waiters
         self._transactions: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._account_data: dict[UserId, int] = {}
         # Newest last. The room may have ended with its last member, or be forgotten on another device.
@@ -133,27 +125,28 @@ class SyncServer:
         elif isinstance(change, ReceiptMoved):
             self._ephemera.receipt_moved(change)
             if change.kind != "m.read":
-                self._wake(change.user_id)
+                self._waiters.wake(change.user_id)
                 return
         else:
             return
         room = self._reader.peek(change.room_id)
-        if room is None or not self._waiting:
+        waiting = self._waiters.users
+        if room is None or not waiting:
             return
         joined = room.joined()
-        if len(self._waiting) < len(joined):
-            for user_id in self._waiting:
+        if len(waiting) < len(joined):
+            for user_id in waiting:
                 if user_id in joined:
-                    self._wake(user_id)
+                    self._waiters.wake(user_id)
         else:
             for user_id in joined:
-                if user_id in self._waiting:
-                    self._wake(user_id)
+                if user_id in waiting:
+                    self._waiters.wake(user_id)
 
     def user_changed(self, change: UserChange) -> None:
         if isinstance(change, AccountDataChanged):
             self._account_data[change.user_id] = change.position
-            self._wake(change.user_id)
+            self._waiters.wake(change.user_id)
         elif isinstance(change, MembershipChanged):
             # A resolution that took somebody out has no event for the timeline; the room's state tells it.
             if _is_outside(change.membership) and isinstance(change.change, EventCommitted):
@@ -161,46 +154,26 @@ class SyncServer:
                 self._departures.move_to_end((change.room_id, change.user_id))
                 if len(self._departures) > _DEPARTURES:
                     self._departures.popitem(last=False)
-            self._wake(change.user_id)
+            self._waiters.wake(change.user_id)
         elif isinstance(change, PresenceChanged):
             # Nobody is woken for presence: in a room of a thousand that would be a million answers.
             self._ephemera.presence_changed(change)
         elif isinstance(change, SessionsEnded):
             self._end(change)
         elif isinstance(change, DeviceMessage | KeyCountsChanged):
-            self._wake(change.user_id)
+            self._waiters.wake(change.user_id)
         elif isinstance(change, DeviceListChanged):
-            for user_id in self._devices.list_changed(change, self._waiting):
-                self._wake(user_id)
+            for user_id in self._devices.list_changed(change, self._waiters.users):
+                self._waiters.wake(user_id)
 
     def _end(self, change: SessionsEnded) -> None:
-        """Devices were logged out: whoever holds their old token hears no more. Of a locked account he may again."""
-        why = AccountRefusal.LOCKED if change.kept else AccountRefusal.UNKNOWN_TOKEN
-        for future, device_id in self._waiting.get(change.user_id, {}).items():
-            if not future.done() and (not change.device_ids or device_id in change.device_ids):
-                future.set_exception(AccountRefused(why))
+        self._waiters.end(change)
         for device in () if change.kept else change.device_ids:
             self._known.pop((change.user_id, DeviceId(device)), None)
 
-    def _wake(self, user_id: UserId) -> None:
-        if user_id not in self._waiting:
-            return
-        if not self._to_wake:
-            asyncio.get_running_loop().call_soon(self._wake_all)
-        self._to_wake.add(user_id)
-
-    def _wake_all(self) -> None:
-        users, self._to_wake = self._to_wake, set()
-        for user_id in users:
-            for future in self._waiting.get(user_id, ()):
-                if not future.done():
-                    future.set_result(None)
-
-    def wake_everybody(self) -> None:
-        """The server stops: every waiting sync answers now, and none waits any more."""
-        self._draining = True
-        self._to_wake = set(self._waiting)
-        self._wake_all()
+    def departure(self, room_id: RoomId, user_id: UserId) -> EventCommitted | None:
+        """How a user left a room lately."""
+        return self._departures.get((room_id, user_id))
 
     # -- answers
 
@@ -223,25 +196,14 @@ class SyncServer:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         while True:
-            future: asyncio.Future[None] = loop.create_future()
-            self._waiting.setdefault(user_id, {})[future] = device_id
-            try:
+            with self._waiters.listening(user_id, device_id) as future:
                 body, empty = await self._answer(user_id, device_id, since, wanted, full_state, known)
                 if future.done():
                     future.result()  # raises where the device was logged out meanwhile
                 left_s = deadline - loop.time()
-                if not empty or since is None or full_state or left_s <= 0 or self._draining:
+                if not empty or since is None or full_state or left_s <= 0 or self._waiters.draining:
                     return body
-                timer = loop.call_later(left_s, _expire, future)
-                try:
-                    await future
-                finally:
-                    timer.cancel()
-            finally:
-                futures = self._waiting[user_id]
-                del futures[future]
-                if not futures:
-                    del self._waiting[user_id]
+                await self._waiters.wait(future, left_s)
 
     def _known_of(self, user_id: UserId, device_id: DeviceId) -> _Known:
         key = (user_id, device_id)
@@ -267,7 +229,7 @@ class SyncServer:
         upto = SyncToken(self._reader.stream_position(), self._ephemera.counter)
         rooms = list(memberships.items())
         position = since.position if since is not None else 0
-        room_data = await self._account_data_since(user_id, since)
+        room_data = await self.account_data_since(user_id, since)
         one = _Answer(user_id, f"{user_id}/{device_id}", since, upto, wanted, full_state, known)
         sections: dict[str, list[bytes]] = {"join": [], "invite": [], "knock": [], "leave": []}
         count = 0
@@ -305,7 +267,7 @@ class SyncServer:
                 sections[section].append(orjson.dumps(room_id) + b":" + chunk)
         if since is not None:
             sections["leave"].extend(self._ended(one, memberships))
-        global_data = self._global_account_data(user_id, room_data.get(None, ()), wanted, since is None)
+        global_data = [entry for type_, entry in room_data.get(None, ()) if wanted.account_data.wants_type(type_)]
         presence = self._ephemera.presence(user_id, since, wanted)
         devices = await self._devices.since(user_id, device_id, since, upto)
         empty = not (any(sections.values()) or global_data or presence or devices.is_news)
@@ -358,22 +320,23 @@ class SyncServer:
     ) -> bytes | None:
         since, wanted, user_id, upto = one.since, one.wanted.in_room(room.room_id), one.user_id, one.upto.position
         position = since.position if since is not None else 0
-        stay, start, inside = (_Stay.CAME, 0, 0) if since is None else (_Stay.STAYED, position, position)
+        stay, start, inside = (Stay.CAME, 0, 0) if since is None else (Stay.STAYED, position, position)
         if since is not None and moved > position:
-            stay, start, inside = await self._stay(room, user_id, position)
+            stay, start, inside = await stay_since(self._reader, room, user_id, position)
         # Members that came late are told whoever wants them all.
         late = not wanted.lazy_members and position < room.completed_position <= upto
-        whole = stay is not _Stay.STAYED or one.full_state or late
-        if stay is not _Stay.STAYED and since is not None:
+        whole = stay is not Stay.STAYED or one.full_state or late
+        if stay is not Stay.STAYED and since is not None:
             # What was kept for the room while the user was outside is news too.
-            data = await self._room_data(user_id, room.room_id)
+            data = await self.room_data(user_id, room.room_id)
         timeline = await self._chunks.timeline(
-            room, user_id, wanted, since=start, upto=upto, all_visible=stay is _Stay.STAYED
+            room, user_id, wanted, since=start, upto=upto, all_visible=stay is Stay.STAYED
         )
         await self._chunks.bundle(room, user_id, timeline)
         ephemeral, marker = await self._ephemera.of_room(
-            room.room_id, user_id, since if stay is _Stay.STAYED else None, wanted
+            room.room_id, user_id, since if stay is Stay.STAYED else None, wanted
         )
+        unread = unread_counts(await self._reader.unread(room.room_id, user_id), wanted.threads_apart)
         # Nothing is awaited from here on.
         present = present_state(room, upto)
         if not wanted.state_after:
@@ -416,39 +379,13 @@ class SyncServer:
             wanted,
             ephemeral=ephemeral,
             account_data=account_data,
-            transactions=self._own_transactions(timeline, one.session),
+            unread=unread,
+            transactions=self.own_transactions(timeline, one.session),
             summary=summary,
             share_as=None if whole or self._reader.block_list(user_id) != EMPTY else (start, upto, wanted.key),
         )
 
-    async def _stay(self, room: RoomView, user_id: UserId, position: int) -> tuple[_Stay, int, int]:
-        """What a user who is joined now has been doing since `position`; up to where the user has been told of
-        the room's events, since no timeline tells an event twice; up to where the user knew its state."""
-        if position >= room.recent_from:
-            own = [
-                item
-                for item in room.recent
-                if item.position > position and (item.event.type, item.event.state_key) == ("m.room.member", user_id)
-            ]
-            joined = all(item.event.content.get("membership") == "join" for item in own)
-            before = own[0].replaced if own else None
-            if joined and before is not None and before.content.get("membership") == "join":
-                return _Stay.STAYED, position, position
-        then, told, inside, stayed = "leave", 0, 0, True
-        for at, membership in await self._reader.own_memberships(room.room_id, user_id):
-            if at > position:
-                stayed = stayed and membership == "join"
-            else:
-                if membership in ("leave", "ban"):
-                    told = at  # what came up to here was told with the departure
-                if then == "join" and membership != "join":
-                    inside = at
-                then = membership
-        if then != "join":
-            return _Stay.CAME, told, inside
-        return (_Stay.STAYED if stayed else _Stay.RETURNED), position, position
-
-    def _own_transactions(self, timeline: Timeline, session: str) -> dict[str, str]:
+    def own_transactions(self, timeline: Timeline, session: str) -> dict[str, str]:
         """event id -> transaction id of the events that this device sent."""
         own: dict[str, str] = {}
         for item in timeline.items:
@@ -513,10 +450,10 @@ class SyncServer:
                 state, states, timeline, wanted, (user_id,), told_before, None if whole else position, changed
             )
         account_data = [entry for type_, entry in data if wanted.room_account_data.wants_type(type_)]
-        transactions = self._own_transactions(timeline, one.session)
+        transactions = self.own_transactions(timeline, one.session)
         return self._chunks.left(timeline, state, wanted, account_data=account_data, transactions=transactions)
 
-    async def _room_data(self, user_id: UserId, room_id: RoomId) -> Sequence[tuple[str, bytes]]:
+    async def room_data(self, user_id: UserId, room_id: RoomId) -> Sequence[tuple[str, bytes]]:
         """All account data that a user keeps for a room."""
         data = await self._accounts.all_account_data(user_id)
         return [
@@ -525,7 +462,7 @@ class SyncServer:
             if where == room_id
         ]
 
-    async def _account_data_since(
+    async def account_data_since(
         self, user_id: UserId, since: SyncToken | None
     ) -> Mapping[RoomId | None, list[tuple[str, bytes]]]:
         """Account data events by room (None: global)."""
@@ -535,18 +472,16 @@ class SyncServer:
         found: dict[RoomId | None, list[tuple[str, bytes]]] = {}
         data = await self._accounts.all_account_data(user_id, since=position)
         for (room_id, type_), content in data.items():
+            if (room_id, type_) == (None, PUSH_RULES):
+                continue
             entry = orjson.dumps({"type": type_, "content": content})
             found.setdefault(room_id, []).append((type_, entry))
+        if since is None or (None, PUSH_RULES) in data:
+            # What is stored may be of a time when the server had other rules of its own.
+            rules = (await self._accounts.push_rules.of(user_id)).content()
+            entry = orjson.dumps({"type": PUSH_RULES, "content": rules})
+            found.setdefault(None, []).append((PUSH_RULES, entry))
         return found
-
-    def _global_account_data(
-        self, user_id: UserId, data: Sequence[tuple[str, bytes]], wanted: SyncFilter, initial: bool
-    ) -> list[bytes]:
-        entries = [entry for type_, entry in data if wanted.account_data.wants_type(type_)]
-        stored = any(type_ == "m.push_rules" for type_, _ in data)
-        if initial and not stored and wanted.account_data.wants_type("m.push_rules"):
-            entries.append(orjson.dumps({"type": "m.push_rules", "content": default_push_rules(user_id)}))
-        return entries
 
 
 class _Answer:
@@ -581,8 +516,3 @@ class _Answer:
 
 def _is_outside(membership: str) -> bool:
     return membership in ("leave", "ban")
-
-
-def _expire(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)

@@ -2,7 +2,8 @@
 
 Opaque to clients: `s<stream position>~<start>.<ephemeral>`, and `.<position>` behind it where messages to the device
 were left for the next answer. Typing and presence live in memory and have a
-counter of their own, which counts only as long as this process runs (`start`).
+counter of their own, which counts only as long as this process runs (`start`). A pos of sliding sync is such a token
+and names behind it the connection and the answer (`~k<number>.<number>`); it can be paged from as any other.
 """
 
 import re
@@ -12,7 +13,7 @@ from msgspec import Struct
 from tripoint.core.stream_position import BadPosition, StreamPosition, parse_stream_position
 from tripoint.matrix.errors import invalid
 
-_TOKEN = re.compile(r"s([0-9.-]{3,2000})(?:~([0-9a-z]{1,16})\.(\d{1,18})(?:\.(\d{1,18}))?)?\Z")
+_TOKEN = re.compile(r"s([0-9.-]{3,2000})(?:~([0-9a-z]{1,16})\.(\d{1,18})(?:\.(\d{1,18}))?)?(?:~k\d{1,15}\.\d{1,15})?\Z")
 
 
 class SyncToken(Struct, frozen=True):

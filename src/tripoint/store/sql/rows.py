@@ -45,6 +45,7 @@ from tripoint.store.writes import (
     PutNodeSubscription,
     PutPartialRoom,
     PutProfile,
+    PutPusher,
     PutReceipt,
     PutRegistrationToken,
     PutRoom,
@@ -249,6 +250,11 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR REPLACE INTO node_subscriptions (user_id, node, jid, subscriber) VALUES (?,?,?,?)",
         lambda w: (w.user_id, w.node, w.jid, w.subscriber),
     ),
+    PutPusher: (
+        "INSERT OR REPLACE INTO pushers (user_id, app_id, pushkey, device_id, settings, set_ts_ms, position)"
+        " VALUES (?,?,?,?,?,?,?)",
+        lambda w: (w.user_id, w.app_id, w.pushkey, w.device_id, w.settings, w.set_ts_ms, w.position),
+    ),
     PutRegistrationToken: (
         "INSERT OR REPLACE INTO registration_tokens (token, uses_left, expires_ts_ms) VALUES (?,?,?)",
         lambda w: (w.token, w.uses_left, w.expires_ts_ms),
@@ -388,6 +394,11 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "DELETE FROM node_subscriptions WHERE user_id = ? AND node = ? AND jid = ?",
         lambda w: (w.user_id, w.node, w.jid),
     ),
+    PutPusher: (
+        "settings",
+        "DELETE FROM pushers WHERE user_id = ? AND app_id = ? AND pushkey = ?",
+        lambda w: (w.user_id, w.app_id, w.pushkey),
+    ),
     PutServerKey: (
         "public_key",
         "DELETE FROM server_keys WHERE server = ? AND key_id = ?",
@@ -465,6 +476,7 @@ _DROP_ACCOUNT = tuple(
         "nodes",
         "node_items",
         "node_subscriptions",
+        "pushers",
         "memberships",
         "receipts",
     )

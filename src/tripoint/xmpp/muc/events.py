@@ -24,7 +24,7 @@ from tripoint.xmpp.muc.reactions import tell_reaction
 from tripoint.xmpp.muc.registering import tell_knock
 from tripoint.xmpp.muc.retraction import id_told, retraction, tell_redaction, tombstone
 from tripoint.xmpp.muc.view import GONE, MucView, Occupant, Visit
-from tripoint.xmpp.projection import Standing
+from tripoint.xmpp.projection import Standing, is_public
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_xml
 from tripoint.xmpp.related import Related
 from tripoint.xmpp.render import Shared, delay, item, muc_user, room_message, room_presence, stanza_id
@@ -361,6 +361,9 @@ def _removed(view: MucView, user_id: UserId, membership: str, event: Event | Non
     standing = Standing("outcast" if banned else GONE, GONE)
     if banned or event is None or event.sender != user_id:
         codes: tuple[Status, ...] = (Status.BANNED if banned else Status.KICKED,)
+        if not banned and not is_public(view.room):
+            # Who is removed from a members-only room is no member any more. spec: XEP-0045 9.4
+            codes = (Status.KICKED, Status.AFFILIATION_REMOVED)
         actor = None if by is None else view.nick_of(by)
         about = item(standing, jid=view.shown_jid(who), actor=actor, reason=reason)
         _tell_gone(view, who, about, codes)

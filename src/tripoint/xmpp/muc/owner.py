@@ -69,13 +69,13 @@ async def configuration(session: XmppSession, stanza: Element, jid: Jid) -> str:
 @iq("set", MUC_OWNER_NS, at=(At.ROOM,), spec="XEP-0045 10.1.2, 10.1.3, 10.2, 10.9")
 async def configure(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """Submit or cancel. An empty form opens a new room with its defaults (an instant room)."""
-    room = await _owned(session, jid)
     query = stanza.first()
     assert query is not None  # the router has looked
     destroy = query.child("destroy", MUC_OWNER_NS)
     if destroy is not None:
-        await _destroy(session, room, destroy)
+        await _destroy(session, await _owned(session, jid, "Only an owner closes a room"), destroy)
         return ""
+    room = await _owned(session, jid)
     form = query.child("x", DATA_FORMS_NS)
     if form is None or form.get("type") not in ("submit", "cancel"):
         raise Problem("bad-request", "A form of type submit or cancel is expected")
@@ -119,11 +119,11 @@ async def _destroy(session: XmppSession, room: RoomView, destroy: Element) -> No
     )
 
 
-async def _owned(session: XmppSession, jid: Jid) -> RoomView:
+async def _owned(session: XmppSession, jid: Jid, otherwise: str = "Only owners configure a room") -> RoomView:
     room = await session.muc.room_for(session, jid)
     if room.rank(session.user_id).value != "owner" or room.membership(session.user_id) != "join":
         # spec: XEP-0045 10.2
-        raise Problem("forbidden", "Only owners configure a room")
+        raise Problem("forbidden", otherwise)
     return room
 
 

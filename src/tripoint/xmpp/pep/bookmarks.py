@@ -4,18 +4,24 @@ A room that the account is in has a bookmark with autojoin, and the other way ro
 who takes it away, or takes autojoin off, leaves it. What a client says beside that (name, nick, extensions) is kept: by
 the room's id for rooms that the account is or was in, by the address that was given for others. Bookmarks of rooms that
 do not exist here are kept as they are. Rooms of two and encrypted ones are not shown.
-spec: XEP-0402; docs/mapping.md 4.2, 4.4, 19.2. Read next: conference.py, old_bookmarks.py.
+How loud a room is (XEP-0492) is the account's push rules.
+spec: XEP-0402; docs/mapping.md 4.2, 4.4, 19.2, 22.3. Read next: conference.py, old_bookmarks.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tripoint.accounts.refusals import NodeRefusal, NodeRefused
 from tripoint.core.ids import RoomId, UserId
 from tripoint.core.nodes import MAX_ITEMS, Access, NodeConfig, NodeItem, SendLast
+from tripoint.core.push_changes import TooManyRules
+from tripoint.core.push_levels import RoomLevel, room_levels, set_room_level
+from tripoint.core.push_rules import ACCOUNT_DATA as PUSH_RULES
+from tripoint.core.push_rules import read_rules
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.changes import (
+    AccountDataChanged,
     DirectoryChanged,
     EventCommitted,
     MembershipChanged,
@@ -31,6 +37,7 @@ from tripoint.rooms.succession import predecessor_of, replacement_of
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid
 from tripoint.xmpp.muc.enter import check_nick, wished_nick
 from tripoint.xmpp.pep.conference import Conference, read_conference, stored_conference
+from tripoint.xmpp.pep.notification_settings import level_in, with_level
 from tripoint.xmpp.pep.notify import published, retracted
 from tripoint.xmpp.projection import handle_of, is_valid_nick, room_jid
 from tripoint.xmpp.refusals import Problem
@@ -74,6 +81,8 @@ class Bookmarks:
         self._quiet: set[tuple[UserId, RoomId]] = set()
         # Accounts of which bookmarks are kept: of all others nothing has to be looked up when they enter a room.
         self._keeping: set[UserId] = set()
+        # How loud rooms are for each account that is here, as its clients were told last.
+        self._levels: dict[UserId, Mapping[str, RoomLevel]] = {}
         hub.watch_users(self._user_changed)
         hub.watch_all_rooms(self._room_changed)
 
@@ -97,10 +106,11 @@ class Bookmarks:
         """All bookmarks of an account by their addresses, the newest last."""
         stored = {item.item_id: item for item in await self._pep.stored.items(user_id, BOOKMARKS_NS)}
         joined: dict[str, Conference] = {}
+        levels = await self._levels_of(user_id)
         for jid, room in (await self.rooms(user_id)).items():
             found = [item for key in _keys(room, jid) if (item := stored.pop(key, None)) is not None]
             kept = found[0] if found else None
-            joined[jid] = self._now(room, user_id, kept)
+            joined[jid] = self._now(room, user_id, kept, levels)
             if self._users.live(user_id) is not None:
                 self._told.setdefault(user_id, {}).setdefault(room.room_id, (jid, ""))
         others: dict[str, Conference] = {}
@@ -143,11 +153,22 @@ class Bookmarks:
             return False
         return not await self._direct.is_direct(room)
 
-    def _now(self, room: RoomView, user_id: UserId, kept: NodeItem | None) -> Conference:
+    async def _levels_of(self, user_id: UserId) -> Mapping[str, RoomLevel]:
+        """How loud rooms are for an account. docs/mapping.md 22.3"""
+        levels = room_levels(await self._doors.accounts.push_rules.of(user_id))
+        if self._users.live(user_id) is not None:
+            self._levels[user_id] = levels
+        return levels
+
+    def _now(
+        self, room: RoomView, user_id: UserId, kept: NodeItem | None, levels: Mapping[str, RoomLevel]
+    ) -> Conference:
         """The bookmark of a room that the account is in."""
         conference = Conference() if kept is None else stored_conference(kept.payload)
         nick = conference.nick or self._nick(room, user_id)
-        return replace(conference, name=conference.name or room.name or "", nick=nick, autojoin=True)
+        extensions = with_level(conference.extensions, levels.get(room.room_id))
+        name = conference.name or room.name or ""
+        return replace(conference, name=name, nick=nick, autojoin=True, extensions=extensions)
 
     def _nick(self, room: RoomView, user_id: UserId) -> str:
         """What the account is called there. docs/mapping.md 2.6"""
@@ -192,7 +213,22 @@ class Bookmarks:
                 await self._doors.rooms.do(Leave(actor=session.user_id, room_id=room_id))
         finally:
             self._quiet.discard((session.user_id, room_id))
+        if inside:
+            await self._set_level(session.user_id, room_id, level_in(wish.extensions))
         await self._keep(session, room_id if inside else str(jid), wish)
+
+    async def _set_level(self, user_id: UserId, room_id: RoomId, level: RoomLevel | None) -> None:
+        """A room is as loud as its bookmark says. What is told of that is the bookmark, by who keeps it."""
+        rules = await self._doors.accounts.push_rules.of(user_id)
+        if room_levels(rules).get(room_id) is level:
+            return
+        if user_id in self._levels:
+            kept = {room: known for room, known in self._levels[user_id].items() if room != room_id}
+            self._levels[user_id] = kept if level is None else {**kept, room_id: level}
+        try:
+            await self._doors.accounts.push_rules.change(user_id, lambda rules: set_room_level(rules, room_id, level))
+        except TooManyRules:
+            raise Problem("resource-constraint", "You have too many push rules") from None
 
     async def _enter(self, session: "XmppSession", room: RoomView, wish: Conference) -> Conference:
         """Enter, under the wished nick where it is free and valid; the bookmark without it where it is not.
@@ -250,6 +286,7 @@ class Bookmarks:
     def ended(self, user_id: UserId) -> None:
         """The last session of an account is gone."""
         self._told.pop(user_id, None)
+        self._levels.pop(user_id, None)
 
     def _hears(self, user_id: UserId) -> bool:
         return self._pep.hears_bookmarks(user_id)
@@ -261,8 +298,19 @@ class Bookmarks:
                 self._keeping.add(change.user_id)
                 for item in change.published if self._hears(change.user_id) else ():
                     self._doors.spawn(self._tell_kept(change.user_id, item))
+        elif isinstance(change, AccountDataChanged):
+            if change.type == PUSH_RULES and self._hears(change.user_id):
+                self._levels_changed(change)
         elif isinstance(change, MembershipChanged) and self._concerns(change):
             self._doors.spawn(self._came_or_went(change, quiet=(change.user_id, change.room_id) in self._quiet))
+
+    def _levels_changed(self, change: AccountDataChanged) -> None:
+        """Tell of the rooms that are louder or quieter than before."""
+        before = self._levels.get(change.user_id, {})
+        after = self._levels[change.user_id] = room_levels(read_rules(change.user_id, change.content))
+        for room_id in sorted(before.keys() | after.keys()):
+            if before.get(room_id) is not after.get(room_id):
+                self._doors.spawn(self._tell_room(change.user_id, RoomId(room_id)))
 
     def _concerns(self, change: MembershipChanged) -> bool:
         moved = "join" in (change.membership, change.before)
@@ -302,6 +350,8 @@ class Bookmarks:
             moved = NodeItem(room_id, kept.xml(), item.publisher, 0)
             await self._pep.stored.publish(user_id, BOOKMARKS_NS, moved, default=self.config)
             await self._pep.stored.retract(user_id, BOOKMARKS_NS, jid)
+            if (level := level_in(kept.extensions)) is not None:
+                await self._set_level(user_id, room_id, level)
 
     async def _tell_kept(self, user_id: UserId, item: NodeItem) -> None:
         """What is kept of a bookmark changed."""
@@ -334,7 +384,8 @@ class Bookmarks:
         jid = room_jid(room, self._doors.domains)
         if await self.is_shown(room, user_id):
             found = [await self._pep.stored.item(user_id, BOOKMARKS_NS, key) for key in _keys(room, jid)]
-            return jid, self._now(room, user_id, next((item for item in found if item is not None), None))
+            kept = next((item for item in found if item is not None), None)
+            return jid, self._now(room, user_id, kept, await self._levels_of(user_id))
         kept = await self._pep.stored.item(user_id, BOOKMARKS_NS, room_id)
         if kept is None or stored_conference(kept.payload).autojoin:
             return None

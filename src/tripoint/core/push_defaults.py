@@ -1,13 +1,16 @@
-"""The push rules that every user has before changing any.
+"""The push rules that every user has before changing any. Pure.
 
 spec: Matrix client-server module push, "Predefined Rules" (legacy rules on displayname and localpart are not
-in it since v1.17). Evaluating rules is not here yet.
+in it since v1.17). Asking them is push_rules.py's.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from tripoint.core.ids import UserId
 
+MASTER: Final = ".m.rule.master"
+# Those that have the user's id in them.
+PERSONAL: Final = frozenset({".m.rule.invite_for_me", ".m.rule.is_user_mention"})
 _NOTIFY = ["notify"]
 _SOUND = {"set_tweak": "sound", "value": "default"}
 _HIGHLIGHT = {"set_tweak": "highlight"}
@@ -31,10 +34,10 @@ def _two_people(type_: str) -> list[dict[str, Any]]:
     return [{"kind": "room_member_count", "is": "2"}, _match("type", type_)]
 
 
-def default_push_rules(user_id: UserId) -> dict[str, Any]:
-    """The content of m.push_rules for a user with no rules of their own."""
+def default_rules(user_id: UserId) -> dict[str, list[dict[str, Any]]]:
+    """The rules of each kind, in their order. Of content, room and sender rules there are none."""
     override = [
-        _rule(".m.rule.master", [], [], enabled=False),
+        _rule(MASTER, [], [], enabled=False),
         _rule(".m.rule.suppress_notices", [_match("content.msgtype", "m.notice")], []),
         _rule(
             ".m.rule.invite_for_me",
@@ -77,4 +80,4 @@ def default_push_rules(user_id: UserId) -> dict[str, Any]:
         _rule(".m.rule.message", [_match("type", "m.room.message")], [*_NOTIFY]),
         _rule(".m.rule.encrypted", [_match("type", "m.room.encrypted")], [*_NOTIFY]),
     ]
-    return {"global": {"override": override, "content": [], "room": [], "sender": [], "underride": underride}}
+    return {"override": override, "underride": underride}

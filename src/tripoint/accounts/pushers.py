@@ -1,0 +1,175 @@
+"""Pushers: where devices want to be told of events while they are not connected.
+
+All of them are in memory, and on disk with the position of the last event that each was told of. A pusher goes with its
+device. What is told, and how, is matrix/push/.
+spec: Matrix client-server module push, POST /pushers/set
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from typing import Final
+
+import orjson
+import structlog
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import UserId
+from tripoint.core.json_view import object_at, text_at
+from tripoint.rooms.changes import SessionsEnded, UserChange
+from tripoint.store.interface import AccountStore, StoreError
+from tripoint.store.stream import Stream
+from tripoint.store.writes import PutPusher
+
+log = structlog.get_logger()
+
+# Of one account: a phone has one or two.
+MAX_PUSHERS: Final = 50
+
+
+class Pusher(Struct, frozen=True):
+    """Where to tell a device, by HTTP. `settings`: what the client said beside the names; `set_ts_ms`: when."""
+
+    user_id: UserId
+    app_id: str
+    pushkey: str
+    device_id: str
+    settings: JsonObject
+    set_ts_ms: int
+    position: int
+
+    @property
+    def key(self) -> tuple[UserId, str, str]:
+        """No two pushers have the same."""
+        return self.user_id, self.app_id, self.pushkey
+
+    @property
+    def data(self) -> JsonObject:
+        return object_at(self.settings, "data")
+
+    @property
+    def url(self) -> str:
+        return text_at(self.data, "url") or ""
+
+
+class Pushers:
+    """The pushers of all accounts. `changed` is called when there are others than before."""
+
+    def __init__(self, store: AccountStore, stream: Stream) -> None:
+        self._store = store
+        self._stream = stream
+        self._pushers: dict[UserId, dict[tuple[str, str], Pusher]] = {}
+        self.changed: Callable[[], None] = lambda: None
+        self._writing: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Read them. What is left of devices that went as the server stopped goes too."""
+        devices: dict[UserId, frozenset[str]] = {}
+        lost = []
+        for row in await self._store.load_pushers():
+            if row.user_id not in devices:
+                rows = await self._store.load_devices(row.user_id)
+                devices[row.user_id] = frozenset(device.device_id for device in rows)
+            if row.device_id not in devices[row.user_id]:
+                lost.append(replace(row, settings=None))
+                continue
+            settings = orjson.loads(row.settings or b"{}")
+            names = (row.user_id, row.app_id, row.pushkey, row.device_id)
+            self._keep(Pusher(*names, settings, row.set_ts_ms, row.position))
+        if lost:
+            await self._commit(lost)
+
+    async def close(self) -> None:
+        """Wait for what is being written."""
+        await asyncio.gather(*self._writing, return_exceptions=True)
+
+    @property
+    def users(self) -> Collection[UserId]:
+        """Who has any."""
+        return self._pushers.keys()
+
+    def of(self, user_id: UserId) -> Sequence[Pusher]:
+        return tuple(self._pushers.get(user_id, {}).values())
+
+    def find(self, key: tuple[UserId, str, str]) -> Pusher | None:
+        return self._pushers.get(key[0], {}).get(key[1:])
+
+    async def set(self, pusher: Pusher, *, append: bool) -> None:
+        """Add one, or change it. Without `append`, the same app and key is nobody else's any more. TOO_MANY_PUSHERS."""
+        own = self._pushers.get(pusher.user_id, {})
+        if pusher.key[1:] not in own and len(own) >= MAX_PUSHERS:
+            raise AccountRefused(AccountRefusal.TOO_MANY_PUSHERS)
+        others: list[Pusher] = []
+        if not append:
+            for user_id, pushers in self._pushers.items():
+                if user_id != pusher.user_id and (other := pushers.get(pusher.key[1:])) is not None:
+                    others.append(other)
+        await self._commit([*map(_gone, others), _row(pusher)])
+        for other in others:
+            self._drop(other)
+        self._keep(pusher)
+        self.changed()
+
+    async def delete(self, key: tuple[UserId, str, str]) -> None:
+        """Take one away; nothing happens where there is none."""
+        pusher = self.find(key)
+        if pusher is not None:
+            await self._commit([_gone(pusher)])
+            self._drop(pusher)
+            self.changed()
+
+    async def told(self, pusher: Pusher, position: int) -> None:
+        """A pusher was told of the event at this position."""
+        now = self.find(pusher.key)
+        if now is not None and now.position < position:
+            now = replace(now, position=position)
+            self._keep(now)
+            await self._commit([_row(now)])
+
+    def user_changed(self, change: UserChange) -> None:
+        """A device that is gone hears no more."""
+        if not isinstance(change, SessionsEnded) or change.kept or change.user_id not in self._pushers:
+            return
+        gone = [one for one in self.of(change.user_id) if not change.device_ids or one.device_id in change.device_ids]
+        for pusher in gone:
+            self._drop(pusher)
+        if gone:
+            self.changed()
+            task = asyncio.ensure_future(self._forget(gone))
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+
+    async def _forget(self, gone: Sequence[Pusher]) -> None:
+        try:
+            await self._commit([_gone(pusher) for pusher in gone])
+        except AccountRefused as refused:
+            # At the next start it is seen that their devices are gone.
+            log.warning("pushers.not_dropped", user_id=gone[0].user_id, reason=refused.text)
+
+    def _keep(self, pusher: Pusher) -> None:
+        self._pushers.setdefault(pusher.user_id, {})[pusher.key[1:]] = pusher
+
+    def _drop(self, pusher: Pusher) -> None:
+        own = self._pushers.get(pusher.user_id, {})
+        own.pop(pusher.key[1:], None)
+        if not own:
+            self._pushers.pop(pusher.user_id, None)
+
+    async def _commit(self, rows: Sequence[PutPusher]) -> None:
+        try:
+            await self._stream.commit(rows)
+        except StoreError as error:
+            raise AccountRefused(AccountRefusal.SERVER_BUSY) from error
+
+
+def _row(pusher: Pusher) -> PutPusher:
+    settings = orjson.dumps(pusher.settings)
+    return PutPusher(*pusher.key, pusher.device_id, settings, pusher.set_ts_ms, pusher.position)
+
+
+def _gone(pusher: Pusher) -> PutPusher:
+    return PutPusher(*pusher.key, pusher.device_id, None, pusher.set_ts_ms, pusher.position)
+
+

@@ -1,0 +1,1 @@
+"""Telling clients that are not connected, by way of their push gateways."""

@@ -1,0 +1,113 @@
+"""Finding people by a part of their name: those of this server and of others whom the searcher may know about.
+
+spec: Matrix client-server, module "User directory": users that share a room with the searcher, and users joined to
+rooms that are public or world-readable. Of other servers' users in rooms that nobody here looks at only those are
+found that share a room: what the others are called would have to be read for every search.
+"""
+
+import asyncio
+from collections.abc import Iterator
+
+from tripoint.core.ids import RoomId, ServerName, UserId, server_of, split_user_id
+from tripoint.rooms.loaded import LoadedRooms
+from tripoint.rooms.membership_index import MembershipIndex
+from tripoint.rooms.ports import FoundUser, UsersFound
+from tripoint.rooms.room import Room
+from tripoint.store.interface import RoomStore
+
+# Local accounts that a search looks at; whoever finds so many has to say more of the name.
+MAX_LOCAL = 500
+# Members of rooms that a search compares at most, and between two turns of the loop.
+MAX_MEMBERS = 50_000
+PER_TURN = 2_000
+
+
+class UserDirectory:
+    """See rooms.ports.RoomReader.find_users."""
+
+    def __init__(self, rooms: LoadedRooms, store: RoomStore, index: MembershipIndex, server: ServerName) -> None:
+        self._rooms = rooms
+        self._store = store
+        self._index = index
+        self._server = server
+
+    async def find(self, searcher: UserId, term: str, limit: int) -> UsersFound:
+        wanted = term.strip().casefold().removeprefix("@")
+        if not wanted:
+            return UsersFound((), False)
+        mine = set(await self._index.joined_of(searcher))
+        found = [user for user in await self._remote(searcher, wanted, mine) if user.user_id != searcher]
+        local = await self._store.load_users_like(wanted, MAX_LOCAL)
+        candidates = sorted(
+            [*(FoundUser(*row) for row in local if row[0] != searcher), *found], key=lambda user: _rank(user, wanted)
+        )
+        shown: list[FoundUser] = []
+        for user in candidates:
+            if server_of(user.user_id) != self._server or await self._may_know(user.user_id, mine):
+                if len(shown) == limit:
+                    return UsersFound(tuple(shown), True)
+                shown.append(user)
+        return UsersFound(tuple(shown), len(local) == MAX_LOCAL)
+
+    async def _may_know(self, user_id: UserId, mine: set[RoomId]) -> bool:
+        """Whether somebody of this server shares a room with the searcher or is in an open one."""
+        joined = await self._index.joined_of(user_id)
+        if not mine.isdisjoint(joined):
+            return True
+        for number, room_id in enumerate(tuple(joined), 1):
+            room = await self._rooms.find(room_id)
+            if room is not None and _is_open(room):
+                return True
+            if number % 20 == 0:
+                await asyncio.sleep(0)
+        return False
+
+    async def _remote(self, searcher: UserId, wanted: str, mine: set[RoomId]) -> list[FoundUser]:
+        found: dict[UserId, FoundUser] = {}
+        compared = 0
+        rooms = [room for room in self._rooms.in_memory() if room.room_id not in mine and _is_open(room)]
+        for room_id in tuple(mine):
+            room = await self._rooms.find(room_id)
+            if room is not None and room.membership(searcher) == "join":
+                rooms.insert(0, room)
+        for room in rooms:
+            if len(room.servers()) == 1:  # this one
+                continue
+            for user in self._members(room):
+                compared += 1
+                if compared % PER_TURN == 0:
+                    await asyncio.sleep(0)
+                if compared > MAX_MEMBERS:
+                    return list(found.values())
+                if user.user_id not in found and _contains(user, wanted):
+                    found[user.user_id] = user
+        return list(found.values())
+
+    def _members(self, room: Room) -> Iterator[FoundUser]:
+        """Those of other servers; the list is that of this moment."""
+        for member in tuple(room.joined().values()):
+            if server_of(member.user_id) != self._server:
+                yield FoundUser(member.user_id, member.displayname, member.avatar_url)
+
+
+def _is_open(room: Room) -> bool:
+    return room.join_rule == "public" or room.history_visibility == "world_readable"
+
+
+def _contains(user: FoundUser, wanted: str) -> bool:
+    if user.displayname is not None and wanted in user.displayname.casefold():
+        return True
+    return wanted in user.user_id[1:].casefold()
+
+
+def _rank(user: FoundUser, wanted: str) -> tuple[int, bool, str]:
+    """Whole names first, then beginnings, then beginnings of words; with a profile before without."""
+    localpart = split_user_id(user.user_id)[0].casefold()
+    name = (user.displayname or "").casefold()
+    if wanted in (localpart, name, user.user_id[1:].casefold()):
+        place = 0
+    elif localpart.startswith(wanted) or name.startswith(wanted):
+        place = 1
+    else:
+        place = 2 if any(word.startswith(wanted) for word in name.split()) else 3
+    return place, user.displayname is None and user.avatar_url is None, user.user_id
