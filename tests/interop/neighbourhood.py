@@ -129,9 +129,10 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 class _Dns(asyncio.DatagramProtocol):
     """Answers at once, also that there is no such name: nobody waits for a time-out."""
 
-    def __init__(self, address: str, links: dict[str, Link]) -> None:
+    def __init__(self, address: str, links: dict[str, Link], services: dict[str, int]) -> None:
         self._address = address
         self._links = links
+        self._services = services
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -151,6 +152,8 @@ class _Dns(asyncio.DatagramProtocol):
             found = self._address
         elif service == "_matrix-fed" and server in self._links and kind == "SRV":
             found = f"0 0 {self._links[server].port} {HOST}."
+        elif name in self._services and kind == "SRV":
+            found = f"0 0 {self._services[name]} {HOST}."
         if found is None:
             answer.set_rcode(dns.rcode.NXDOMAIN)
         elif kind in ("A", "SRV"):
@@ -160,11 +163,12 @@ class _Dns(asyncio.DatagramProtocol):
 
 @dataclass
 class Neighbourhood:
-    """Where the servers of a test live. `links`: by server name."""
+    """Where the servers of a test live. `links`: by server name; `services`: ports by the name of an SRV record."""
 
     folder: Path
     authority: Authority
     links: dict[str, Link] = field(default_factory=dict)
+    services: dict[str, int] = field(default_factory=dict)
 
     @property
     def inside(self) -> tuple[str, ...]:
@@ -204,7 +208,7 @@ def neighbourhood(folder: Path) -> Iterator[Neighbourhood]:
     thread = threading.Thread(target=made.loop.run_forever, name="neighbourhood", daemon=True)
     thread.start()
     try:
-        protocol: Callable[[], _Dns] = lambda: _Dns(address, made.links)
+        protocol: Callable[[], _Dns] = lambda: _Dns(address, made.links, made.services)
         transport, _ = made.do(made.loop.create_datagram_endpoint(protocol, (address, 53)))
         try:
             yield made

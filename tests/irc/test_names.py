@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tripoint.irc.names import (
     alias_of_channel,
     channel_of_alias,
+    foreign_user,
     is_channel,
     is_nick,
     nick_of,
@@ -126,3 +127,15 @@ def test_casemapping_is_ascii(one: str, two: str) -> None:
 
 def test_slug_is_plain() -> None:
     assert slug("Ünï  cödé!!") == "uni-code"
+
+
+def test_people_of_other_xmpp_servers() -> None:
+    """MAPPING 1.7"""
+    user_id = f"@_xmpp_bob=40other.org:{SERVER}"
+    assert nick_of(user_id, SERVER) == "bob|other.org"
+    assert foreign_user("Bob|other.org", SERVER) == user_id
+    # What no nick can hold is a slug, and so is a name that is too long.
+    assert "~" in nick_of(f"@_xmpp_b=c3=b6b=40other.org:{SERVER}", SERVER)
+    assert "~" in nick_of(f"@_xmpp_bob=40{'x' * 60}.{'y' * 60}.org:{SERVER}", SERVER)
+    for word in ("bob", "|other.org", "bob|", "b!b|other.org", "bob|other.org|x"):
+        assert foreign_user(word, SERVER) is None

@@ -65,6 +65,8 @@ C = TypeVar("C", bound="Client")
 class Client(asyncio.Protocol):
     """One connection: sends XML, waits for stanzas."""
 
+    server = SERVER
+
     def __init__(self) -> None:
         self._parser = StreamParser()
         self._waiting: deque[Element] = deque()
@@ -139,13 +141,13 @@ class Client(asyncio.Protocol):
     async def quiet(self) -> None:
         """Nothing has come: what a ping brings is its answer and nothing before it."""
         self._pings += 1
-        self.send(f"<iq type='get' id='quiet{self._pings}' to='{SERVER}'><ping xmlns='urn:xmpp:ping'/></iq>")
+        self.send(f"<iq type='get' id='quiet{self._pings}' to='{self.server}'><ping xmlns='urn:xmpp:ping'/></iq>")
         await self.expect(f"<iq type='result' id='quiet{self._pings}'…/>")
 
     async def skip(self) -> list[str]:
         """Everything that has come so far."""
         self._pings += 1
-        self.send(f"<iq type='get' id='skip{self._pings}' to='{SERVER}'><ping xmlns='urn:xmpp:ping'/></iq>")
+        self.send(f"<iq type='get' id='skip{self._pings}' to='{self.server}'><ping xmlns='urn:xmpp:ping'/></iq>")
         got: list[str] = []
         while True:
             text = await self.xml()

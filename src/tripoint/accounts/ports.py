@@ -190,6 +190,10 @@ class AccountService(Protocol):
 
     async def account(self, user_id: UserId) -> Account | None: ...
     async def is_local_user(self, user_id: UserId) -> bool: ...
+    async def stand_in(self, bare: str) -> Account:
+        """The account that stands for the person of another XMPP server who has this bare JID, made if there is none
+        (docs/mapping.md 1.7). Nobody can log in to it. Raises InvalidId for an address that is too long."""
+
     async def registration_state(self) -> str:
         """open | token | closed: what register() asks for now."""
 

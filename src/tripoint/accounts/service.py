@@ -37,8 +37,9 @@ from tripoint.core.ids import (
     make_user_id,
     split_user_id,
 )
-from tripoint.core.profile import SHOWN
+from tripoint.core.profile import SHOWN, stored_value
 from tripoint.core.server_bans import Visitor
+from tripoint.core.stand_ins import stand_in_id
 from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.core.vendor import V
 from tripoint.store.interface import AccountStore, StoreError
@@ -139,6 +140,7 @@ class Accounts:
         self._profiles: dict[UserId, dict[str, str]] = {}
         self._skeletons: dict[str, str] = {}
         self._with_token = asyncio.Lock()
+        self._standing_in = asyncio.Lock()
         self._guests: dict[UserId, str] = {}  # guest -> address
         self._guests_at: Counter[str] = Counter()  # address -> how many guests
         self._guest_nicks: dict[str, UserId] = {}  # folded nick -> guest
@@ -314,6 +316,20 @@ class Accounts:
         )
         self._accounts[row.user_id] = account
         return account
+
+    # -- people of other XMPP servers
+
+    async def stand_in(self, bare: str) -> Account:
+        user_id = stand_in_id(bare, self.server_name)
+        async with self._standing_in:
+            account = await self.account(user_id)
+            if account is None:
+                row = PutAccount(user_id, split_user_id(user_id)[0], False, False, False, False, self._clock_ms())
+                origin = stored_value(f"{V}.origin", {"proto": "xmpp", "id": bare})
+                profile = (PutProfile(user_id, "displayname", bare), PutProfile(user_id, f"{V}.origin", origin))
+                await self._commit([row, *profile])
+                account = self._remember(row)
+            return account
 
     # -- guests
 

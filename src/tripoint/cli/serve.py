@@ -127,6 +127,8 @@ def instructions(app: App) -> str:
         room += f", tea@rooms.{server} on XMPP"
     if ports.get("federation"):
         lines.append(f"Servers  other Matrix servers reach this one on port {port('federation')}")
+    if links := [port(name) for name in ("s2s", "s2s_tls") if ports.get(name)]:
+        lines.append(f"         other XMPP servers on port {' and '.join(links)}")
     lines += [
         "",
         f"{room}: it is one room.",

@@ -161,7 +161,7 @@ class _Reader:
                 kinds = ", ".join(CONTACT_KINDS)
                 text = f'{contact!r} is not one of {kinds} and an address, like "abuse mailto:abuse@example.org"'
                 self._mistake("server", "contacts", text)
-        for key in ("http", "irc", "irc_tls", "xmpp", "xmpp_tls", "federation", "metrics"):
+        for key in ("http", "irc", "irc_tls", "xmpp", "xmpp_tls", "s2s", "s2s_tls", "federation", "metrics"):
             for address in getattr(config.listen, key):
                 if split_address(address) is None:
                     self._mistake("listen", key, f'{address!r} is not an address like "127.0.0.1:6667" or "[::]:6667"')

@@ -63,6 +63,12 @@ class Listen:
         ("127.0.0.1:5222",),
     )
     xmpp_tls: tuple[str, ...] = option("XMPP clients, direct TLS.", ("127.0.0.1:5223",))
+    s2s: tuple[str, ...] = option(
+        "Other XMPP servers, STARTTLS; 5269 is where they look first. Without this and the next no other XMPP server "
+        "is spoken to.",
+        (),
+    )
+    s2s_tls: tuple[str, ...] = option("Other XMPP servers, direct TLS; they find it by SRV _xmpps-server._tcp.", ())
     federation: tuple[str, ...] = option(
         "Other Matrix servers, TLS; 8448 is where they look first. A proxy that forwards /_matrix to http does too.",
         ("127.0.0.1:8448",),
@@ -269,6 +275,17 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Xmpp:
+    """XMPP between servers; listen.s2s switches it on."""
+
+    dialback: bool = option(
+        "Speak to XMPP servers whose certificate is not valid for their name: they prove it by the DNS alone "
+        "(dialback). Off: who has no valid certificate is not spoken to.",
+        True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The whole file: one table each."""
 
@@ -282,4 +299,5 @@ class Config:
     outbound: Outbound = field(default_factory=Outbound)
     federation: Federation = field(default_factory=Federation)
     turn: Turn = field(default_factory=Turn)
+    xmpp: Xmpp = field(default_factory=Xmpp)
     log: Log = field(default_factory=Log)

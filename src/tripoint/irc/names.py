@@ -11,11 +11,14 @@ import hashlib
 import re
 import unicodedata
 
+from tripoint.core.ids import InvalidId, ServerName, UserId
+from tripoint.core.stand_ins import stand_in_address, stand_in_id
 from tripoint.irc.tables import CHANNELLEN, NICKLEN
 
 _ACCOUNT_NICK = re.compile(r"[a-z][a-z0-9._-]{0,31}")
 _LITERAL_LOCALPART = re.compile(r"[a-z0-9_][a-z0-9._=/-]*")
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_FOREIGN = re.compile(r"[a-z_][a-z0-9._-]*\|[a-z0-9.-]+")
 _MACHINE_LENGTH = 20
 _SLUG_LENGTH = 20
 _NOT_IN_A_CHANNEL = frozenset(" ,")
@@ -41,6 +44,10 @@ def nick_of(user_id: str, local_server: str, displayname: str = "", *, machine_m
     """
     localpart, _, server = user_id[1:].partition(":")
     if server == local_server:
+        if (address := stand_in_address(UserId(user_id), ServerName(server))) is not None:
+            # docs/mapping.md 1.7; nobody else's nick holds a `|`
+            nick = address.replace("@", "|")
+            return nick if _FOREIGN.fullmatch(nick) and len(nick) <= NICKLEN else slug_nick(user_id, displayname)
         return localpart if _ACCOUNT_NICK.fullmatch(localpart) else slug_nick(user_id, displayname)
     machine_made = machine_made or _looks_machine_made(localpart)
     literal = _LITERAL_LOCALPART.fullmatch(localpart) and _HOSTNAME.fullmatch(server)
@@ -48,6 +55,16 @@ def nick_of(user_id: str, local_server: str, displayname: str = "", *, machine_m
     if literal and not machine_made and len(nick) <= NICKLEN:
         return nick
     return slug_nick(user_id, displayname)
+
+
+def foreign_user(word: str, local_server: str) -> UserId | None:
+    """Who stands for the person of another XMPP server with this nick.  spec: MAPPING 1.7"""
+    if not _FOREIGN.fullmatch(word.lower()):
+        return None
+    try:
+        return stand_in_id(word.lower().replace("|", "@"), ServerName(local_server))
+    except InvalidId:
+        return None
 
 
 def slug_nick(user_id: str, displayname: str = "", *, hash_length: int = 4) -> str:

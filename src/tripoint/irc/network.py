@@ -31,7 +31,7 @@ from tripoint.irc.metadata import Metadata
 from tripoint.irc.missed import Missed
 from tripoint.irc.monitors import Monitors
 from tripoint.irc.moving import Moving
-from tripoint.irc.names import is_nick, nick_of
+from tripoint.irc.names import foreign_user, is_nick, nick_of
 from tripoint.irc.operators import Notice
 from tripoint.irc.options import IrcOptions
 from tripoint.irc.outbox import IrcOutbox
@@ -293,9 +293,10 @@ class Network:
         localpart, colon, server = word.partition(":")
         if colon:
             return self._remote_user(localpart, server, word)
-        if not is_nick(word):
+        server = self.names.server
+        user_id = self.names.local_user(word) if is_nick(word) else foreign_user(word, server)
+        if user_id is None:
             return None
-        user_id = self.names.local_user(word)
         account = await self.accounts.account(user_id)
         return user_id if account is not None and not account.deactivated and not account.guest else None
 

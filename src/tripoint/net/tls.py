@@ -1,7 +1,7 @@
 """TLS: server contexts behind one interface, and the certificate a new server makes for itself.
 
-The standard library serves everything that asks for no client certificate. Peers that show one no authority
-signed (IRC certfp, s2s with fall-back) need another engine behind this same interface: docs/decisions/tls.md.
+The standard library serves everything that asks for no client certificate, and XMPP servers whose certificate an
+authority signed. Peers that show another one (IRC certfp) need another engine: docs/decisions/tls.md.
 """
 
 import datetime
@@ -9,6 +9,7 @@ import hashlib
 import ipaddress
 import os
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -17,14 +18,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 SELF_MADE_DAYS = 3650
+# Between XMPP servers who connects shows his certificate too.
+_USAGE = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
 
 
 class ServerTls:
     """The server's certificate and the context that uses it. reload() takes up renewed files."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
-        self._certificate = certificate
-        self._key = key
+        self.certificate = certificate
+        self.key = key
         self.context = _server_context()
         self.end_point = b""
         self.reload()
@@ -32,9 +35,40 @@ class ServerTls:
     def reload(self) -> None:
         """Read the files again; connections made from now on use them. Raises OSError or ssl.SSLError and
         leaves what was."""
-        end_point = end_point_binding(self._certificate.read_bytes())
-        self.context.load_cert_chain(self._certificate, self._key)
+        end_point = end_point_binding(self.certificate.read_bytes())
+        self.context.load_cert_chain(self.certificate, self.key)
         self.end_point = end_point
+
+
+class LinkTls:
+    """Contexts for streams between XMPP servers, with the server's own certificate in both directions.
+
+    `asking` serves and asks for a certificate, which an authority that is trusted must have signed; `silent` serves
+    and asks for none. `verified` connects to who shows a valid certificate for its name, `unverified` to anybody.
+    `authorities`: PEM files beside the system's. Raises OSError, ValueError.
+    """
+
+    def __init__(self, own: ServerTls, authorities: Sequence[str] = ()) -> None:
+        self._own = own
+        self.silent = own.context
+        self.asking = _server_context()
+        self.asking.verify_mode = ssl.CERT_OPTIONAL
+        self.verified = ssl.create_default_context()
+        self.verified.minimum_version = ssl.TLSVersion.TLSv1_2
+        for path in authorities:
+            self.verified.load_verify_locations(path)
+            self.asking.load_verify_locations(path)
+        self.asking.load_default_certs(ssl.Purpose.CLIENT_AUTH)
+        self.unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.unverified.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.unverified.check_hostname = False
+        self.unverified.verify_mode = ssl.CERT_NONE
+        self.reload()
+
+    def reload(self) -> None:
+        """As ServerTls.reload(), which comes first."""
+        for context in (self.asking, self.verified, self.unverified):
+            context.load_cert_chain(self._own.certificate, self._own.key)
 
 
 def _server_context() -> ssl.SSLContext:
@@ -71,7 +105,7 @@ def make_self_signed(names: list[str], certificate: Path, key: Path) -> None:
         .not_valid_after(now + datetime.timedelta(days=SELF_MADE_DAYS))
         .add_extension(x509.SubjectAlternativeName([_alternative_name(name) for name in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(_USAGE), critical=False)
         .sign(private, hashes.SHA256())
     )
     write_secret(

@@ -24,6 +24,7 @@ from tripoint.core.power import preset_power_levels, room_template
 from tripoint.core.room_version import RoomVersion, UnknownRoomVersion, get_room_version
 from tripoint.rooms.commands import CreateRoom, Done, StateDraft, Template, UnlockRoom
 from tripoint.rooms.elsewhere import Elsewhere
+from tripoint.rooms.foreigners import check_can_enter_rooms
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership import People, profile_content
 from tripoint.rooms.membership_index import MembershipIndex
@@ -110,6 +111,9 @@ class Creation:
         away = [user_id for user_id in command.invite if server_of(user_id) != self.server]
         if away and command.creation_content.get("m.federate") is False:
             raise Refused(Refusal.NOT_SUPPORTED, "A room for users of this server alone has no others in it")
+        if direct_with is None and not command.is_direct:
+            for user_id in local:
+                check_can_enter_rooms(user_id, self.server)
         invited = [(user_id, await self._invitable(user_id)) for user_id in local]
         alias = self._wished_alias(command)
         if alias is not None:

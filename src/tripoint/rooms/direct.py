@@ -4,6 +4,7 @@ spec: docs/mapping.md 15.1, 15.2, 15.4, 15.5, 1.9; Matrix client-server module "
 """
 
 from tripoint.core.ids import UserId, server_of
+from tripoint.core.stand_ins import stand_in_address
 from tripoint.rooms.blocking import Blocks
 from tripoint.rooms.commands import CreateRoom, Done, Join, OpenDirect, StateDraft, Template
 from tripoint.rooms.creation import Creation
@@ -77,6 +78,7 @@ class Direct:
             raise Refused(Refusal.NO_SUCH_USER)
         if local and target != actor and self._people.refuses_invites(target):
             raise Refused(Refusal.INVITES_BLOCKED)
+        foreign = any(stand_in_address(one, self._creation.server) is not None for one in (actor, target))
         with_guest = self._people.is_guest(actor) or self._people.is_guest(target)
         if self._people.is_guest(actor):
             await self._index.load(actor)
@@ -89,6 +91,8 @@ class Direct:
                 template=Template.TEMPORARY if with_guest else Template.TRUSTED_PRIVATE_CHAT,
                 invite=() if target == actor else (target,),
                 is_direct=True,
+                # docs/mapping.md 15.8: other servers could not tell by whom a stand-in is moved
+                creation_content={"m.federate": False} if foreign else {},
                 initial_state=(
                     StateDraft("m.room.join_rules", "", {"join_rule": "invite"}),
                     StateDraft("m.room.history_visibility", "", {"history_visibility": "shared"}),

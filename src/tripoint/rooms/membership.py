@@ -14,6 +14,7 @@ from tripoint.core.ids import RoomId, UserId, server_of
 from tripoint.rooms.commands import Ban, Command, Done, Invite, Join, Kick, Knock, Leave, SetRoomNick, Unban
 from tripoint.rooms.elsewhere import Elsewhere
 from tripoint.rooms.entry import Entry, Way, authorising_user
+from tripoint.rooms.foreigners import check_can_enter_rooms
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
@@ -152,6 +153,8 @@ class Membership:
             raise Refused(Refusal.NO_SUCH_USER)
         if local and self._people.refuses_invites(target):
             raise Refused(Refusal.INVITES_BLOCKED)
+        if not command.is_direct:
+            check_can_enter_rooms(target, self._writer.signer.server)
         # What a user of another server is called is for that server to say, once they have joined.
         profile = await self._people.profile(target) if local else {}
         room = await self._rooms.get(command.room_id)

@@ -29,6 +29,7 @@ from tripoint.matrix.federation.media import FileFetcher
 from tripoint.matrix.federation.trust import Federated
 from tripoint.matrix.frontend import MatrixFrontEnd
 from tripoint.media.links import UPLOAD_PATH
+from tripoint.net.address_policy import AddressPolicy
 from tripoint.net.discovery import Names
 from tripoint.net.dns import Dns
 from tripoint.net.http import Request, Response
@@ -37,6 +38,7 @@ from tripoint.net.listen import bind
 from tripoint.net.proxied import ProxiedListener, Proxies
 from tripoint.net.proxy_header import Source
 from tripoint.net.strangers import Strangers
+from tripoint.net.tls import LinkTls, ServerTls
 from tripoint.observe.metrics import Metrics
 from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.runtime.data_dir import DataDir
@@ -53,6 +55,7 @@ from tripoint.store.search import SqliteSearch
 from tripoint.store.sqlite import SqliteStore
 from tripoint.xmpp.frontend import XmppFrontEnd
 from tripoint.xmpp.options import XmppOptions
+from tripoint.xmpp.s2s.service import Means
 from tripoint.xmpp.web import XmppWeb
 
 log = structlog.get_logger("tripoint")
@@ -151,6 +154,7 @@ class App:
             secret=secret,
             now_ms=clock_ms,
             monotonic=time.monotonic,
+            means=self._means(tls),
         )
         self.irc_web = IrcWeb(self.irc)
         self.web = XmppWeb(self.xmpp, config.server.public_url) if _speaks_xmpp(config) else None
@@ -199,6 +203,20 @@ class App:
             asyncio.create_task(middle.indexing.run()),
         ]
 
+    def _means(self, tls: ServerTls) -> Means | None:
+        """What XMPP needs to speak to other servers; None where that is off."""
+        config = self.config
+        self.link_tls = None
+        if not (config.listen.s2s or config.listen.s2s_tls) or not _is_dns_name(config.server.name):
+            return None
+        self.link_tls = LinkTls(tls, config.tls.extra_authorities)
+        return Means(
+            self._names,
+            AddressPolicy(config.outbound.allow_networks),
+            self.link_tls,
+            dialback=config.xmpp.dialback,
+        )
+
     def _pages(self, page: WelcomePage) -> Callable[[Request], Awaitable[Response | None]]:
         """What is behind addresses that are not Matrix's."""
 
@@ -226,9 +244,14 @@ class App:
         if not _is_dns_name(self.config.server.name):
             # docs/mapping.md 1.6: an XMPP domain is a DNS name without a port.
             log.warning("xmpp.off", reason="the server name is no plain DNS name", server=self.config.server.name)
-            listen = replace(listen, xmpp=(), xmpp_tls=())
+            listen = replace(listen, xmpp=(), xmpp_tls=(), s2s=(), s2s_tls=())
         await self._serve("xmpp", listen.xmpp, self.xmpp.protocol, tls=False)
         await self._serve("xmpp_tls", listen.xmpp_tls, self.xmpp.protocol, tls=True)
+        if self.xmpp.servers is not None:
+            await self._serve("s2s", listen.s2s, self.xmpp.servers.protocol, tls=False)
+            # Without a proxy the handshake is made where it can ask for a certificate, or not.
+            behind = bool(listen.proxy_protocol)
+            await self._serve("s2s_tls", listen.s2s_tls, self.xmpp.servers.direct, tls=behind)
         limits = self.config.limits
         http = HttpFront(
             self.matrix.listener.handle,
@@ -362,6 +385,8 @@ class App:
         told = ["The configuration is taken up"]
         try:
             self.tls.reload()
+            if self.link_tls is not None:
+                self.link_tls.reload()
             log.info("tls.reloaded")
         except (OSError, ValueError) as error:  # what cannot be read leaves the old ones in use
             log.error("tls.not_reloaded", error=str(error))

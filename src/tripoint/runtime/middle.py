@@ -33,6 +33,7 @@ from tripoint.config.load import only_loopback, registration_mode, server_name
 from tripoint.config.options import Config
 from tripoint.core.ids import RoomId, UserId
 from tripoint.core.signing import SigningKey
+from tripoint.core.stand_ins import stand_in_address
 from tripoint.core.token_bucket import Rate
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.abroad import Abroad
@@ -301,7 +302,13 @@ async def build_middle(
         clock_s=monotonic,
     )
     direct_invitations = DirectInvitations(
-        server, loaded, membership, people, blocks, presence.is_on_a_view
+        server,
+        loaded,
+        membership,
+        people,
+        blocks,
+        # Nobody else would accept for who stands for somebody of another XMPP server.
+        lambda user_id: stand_in_address(user_id, server) is not None or presence.is_on_a_view(user_id),
     )
     hub.watch_users(direct_invitations.user_changed)
     hub.watch_all_rooms(following.room_changed)

@@ -21,7 +21,7 @@ from tripoint.accounts.nodes import Nodes
 from tripoint.accounts.ports import Account, AccountService, ServiceDesk
 from tripoint.accounts.server_bans import banned_text
 from tripoint.core.addresses import is_loopback
-from tripoint.core.ids import ServerName
+from tripoint.core.ids import DeviceId, ServerName
 from tripoint.core.server_bans import BanIndex, ServerBan, Visitor
 from tripoint.fanout.delivery import Flusher, Outbox
 from tripoint.fanout.hub import Hub
@@ -30,6 +30,7 @@ from tripoint.net.connections import Background, CallLater, Connections
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
 from tripoint.xmpp.c2s.blocking import BlockPushes
 from tripoint.xmpp.c2s.direct import DirectMessages
+from tripoint.xmpp.c2s.foreign import Foreign
 from tripoint.xmpp.c2s.markers import DirectMarkers
 from tripoint.xmpp.c2s.presence import went_away
 from tripoint.xmpp.c2s.users import MAX_RESOURCES, Users
@@ -45,8 +46,10 @@ from tripoint.xmpp.pictures import Pictures
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.resumption import Resumptions
 from tripoint.xmpp.router import dispatch, return_requests
+from tripoint.xmpp.s2s.listener import Traffic
+from tripoint.xmpp.s2s.service import Means, Servers
 from tripoint.xmpp.sasl_profiles import BindRequest, UserAgent
-from tripoint.xmpp.session import Carrier, Doors, XmppSession
+from tripoint.xmpp.session import Carrier, Doors, Sink, XmppSession
 from tripoint.xmpp.stream import ClientStream
 
 log = structlog.get_logger()
@@ -72,7 +75,7 @@ class XmppFrontEnd:
 
     `now_ms` is the wall clock, `monotonic` the one for timeouts, `call_later` the loop's where none is given;
     `secret` (32 bytes, the same at every start) makes occupant ids. `tls` None: neither STARTTLS nor channel
-    binding is offered, so only loopback logs in.
+    binding is offered, so only loopback logs in. `means` None: no other XMPP server is spoken to.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class XmppFrontEnd:
         call_later: CallLater | None = None,
         tls: TlsMaterial | None,
         desk: ServiceDesk | None = None,
+        means: Means | None = None,
     ) -> None:
         self.domains = Domains.of(server)
         self._background = Background("xmpp")
@@ -105,6 +109,7 @@ class XmppFrontEnd:
         self.monotonic = monotonic
         self.accounts = accounts
         self.tls = tls
+        self.servers = None if means is None else self._servers(means, secret)
         doors = Doors(
             self.domains,
             rooms,
@@ -122,6 +127,7 @@ class XmppFrontEnd:
             desk,
             options.contacts,
             options.turn,
+            self.servers,
         )
         self._doors = doors
         self.users = Users(self.domains, accounts)
@@ -133,9 +139,43 @@ class XmppFrontEnd:
         hub.watch_users(self._blocking.user_changed)
         self.resumptions = Resumptions(lambda: self.options, monotonic, self.new_id, self.end_session)
         accounts.bans.watch(self._banned)
+        if self.servers is not None:
+            foreign = Foreign(doors, self.users, self.servers, self._visitor)
+            self.servers.deliver, self.servers.bounce = foreign.deliver, foreign.bounce
         self._registration = "closed"
         self._run_id = secrets.token_hex(4)
         self._count = 0
+
+    def _servers(self, means: Means, secret: bytes) -> Servers:
+        options = self.options
+        traffic = Traffic(options.stanzas_burst, options.stanzas_per_s, options.connections_per_address)
+        return Servers(
+            self.domains, secret, means, traffic, options.stanza_bytes, new_id=self.new_id, now_s=self.monotonic
+        )
+
+    def _visitor(self, jid: Jid, account: Account, back: Sink, carrier: Carrier) -> XmppSession:
+        """As whom a stanza of somebody of another server is handled."""
+        self._count += 1
+        session = XmppSession(
+            f"xmpp-{self._run_id}-{self._count}",
+            jid,
+            account,
+            DeviceId(""),
+            back,
+            self._doors,
+            self.options.stanzas_burst,
+            self.options.stanzas_per_s,
+            users=self.users,
+            muc=self.muc,
+            direct=self.direct,
+            pep=self.pep,
+            dispatch=dispatch,
+            carrier=carrier,
+            resumptions=self.resumptions,
+            secure=True,
+        )
+        session.foreign = True
+        return session
 
     @property
     def connections(self) -> int:
@@ -182,6 +222,8 @@ class XmppFrontEnd:
             elif stream.session.managed is not None:
                 stream.session.managed.ask()
         self.resumptions.sweep()
+        if self.servers is not None:
+            self.servers.sweep()
 
     async def drain(self, reason: str = "The server is shutting down") -> None:
         """Tell everybody, close every connection and wait for what was begun."""
@@ -190,6 +232,8 @@ class XmppFrontEnd:
         for stream in self._connections.all():
             stream.end("system-shutdown", reason)
         self.resumptions.end_all()
+        if self.servers is not None:
+            await self.servers.close()
         await self._background.finish(DRAIN_S)
 
     async def settled(self) -> None:

@@ -29,6 +29,7 @@ from tripoint.core.ids import (
     split_user_id,
 )
 from tripoint.core.precis import PrecisError, prepare_opaque, prepare_username
+from tripoint.core.stand_ins import stand_in_address, stand_in_id
 
 MAX_PART_BYTES: Final = 1023  # spec: RFC7622 3.2, 3.3, 3.4
 
@@ -199,9 +200,11 @@ class Domains:
 
 
 def user_jid(user_id: UserId, domains: Domains) -> str:
-    """The bare JID of any user. docs/mapping.md 1.1, 1.5"""
+    """The bare JID of any user. docs/mapping.md 1.1, 1.5, 1.7"""
     localpart, server = split_user_id(user_id)
     if server == domains.server:
+        if (address := stand_in_address(user_id, server)) is not None:
+            return address
         return f"{escape_local(localpart)}@{server}"
     if ":" not in server and _LITERAL_LOCALPART.match(localpart):
         return f"{_escape_joined(localpart)}%{server}@{domains.gateway}"
@@ -226,6 +229,16 @@ def parse_user_jid(jid: Jid, domains: Domains) -> UserId | None:
     except InvalidId:
         return None
     return None
+
+
+def parse_any_user_jid(jid: Jid, domains: Domains) -> UserId | None:
+    """As parse_user_jid; of people of other XMPP servers, those who stand for them. docs/mapping.md 1.7"""
+    if not jid.local or jid.domain in (domains.server, domains.gateway, domains.rooms):
+        return parse_user_jid(jid, domains)
+    try:
+        return stand_in_id(str(jid.bare), domains.server)
+    except InvalidId:
+        return None
 
 
 def alias_jid_local(alias: RoomAlias, server: ServerName) -> str | None:

@@ -8,13 +8,12 @@ spec: XEP-0198 3-7. Counting is acks.py, who may resume what is resumption.py.
 
 from typing import TYPE_CHECKING, Final
 
-from tripoint.fanout.delivery import Outbox
 from tripoint.xmpp.acks import HandledTooMuch, Unacked, failed, parse_boolean, parse_count
 from tripoint.xmpp.tables import SM_NS
 from tripoint.xmpp.wire import Element, escape_attribute
 
 if TYPE_CHECKING:
-    from tripoint.xmpp.session import XmppSession
+    from tripoint.xmpp.session import Sink, XmppSession
 
 # An ack is asked for when so many stanzas wait for one, and by the sweep where fewer do (spec: XEP-0198 8.2).
 ASK_AFTER: Final = 5
@@ -30,9 +29,9 @@ class Managed:
     __slots__ = ("_sent_when_lost", "_session", "asked_at", "handled", "max_s", "outbox", "sm_id", "unacked")
 
     def __init__(
-        self, session: "XmppSession", outbox: Outbox, sm_id: str | None, max_s: float, unacked: Unacked
+        self, session: "XmppSession", outbox: "Sink", sm_id: str | None, max_s: float, unacked: Unacked
     ) -> None:
-        self.outbox: Outbox | None = outbox
+        self.outbox: Sink | None = outbox
         self.sm_id = sm_id
         self.max_s = max_s
         self.handled = 0  # stanzas of the client
@@ -67,7 +66,7 @@ class Managed:
         """Whether so much came since the connection was lost that no client could go on, whatever it has had."""
         return self.outbox is None and not self.unacked.can_go_on_from(self._sent_when_lost)
 
-    def go_on(self, outbox: Outbox, h: int) -> None:
+    def go_on(self, outbox: "Sink", h: int) -> None:
         """There is a connection again, whose client has handled `h`: what it has not had goes out anew.
 
         Raises HandledTooMuch. spec: XEP-0198 5

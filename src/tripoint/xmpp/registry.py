@@ -28,6 +28,7 @@ class At(Enum):
     OCCUPANT = "somebody in a room"
     GATEWAY = "the service of users of other Matrix servers"
     REMOTE = "a user of another Matrix server"
+    ABROAD = "another XMPP server"
 
 
 # What a handler of an IQ returns is the XML inside the result, or None where XmppSession.later() answers; it

@@ -11,11 +11,10 @@ from collections.abc import Callable
 from typing import Final
 
 from tripoint.core.ids import UserId
-from tripoint.fanout.delivery import Outbox
 from tripoint.xmpp.acks import Unacked
 from tripoint.xmpp.management import Managed
 from tripoint.xmpp.options import XmppOptions
-from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.session import Sink, XmppSession
 
 # Sessions that are over and of which it is still known how much they had handled.
 REMEMBERED: Final = 10_000
@@ -64,7 +63,7 @@ class Resumptions:
         """The sessions without a connection."""
         return [self._sessions[sm_id] for sm_id in self._until]
 
-    def begin(self, session: XmppSession, outbox: Outbox, *, resumable: bool, wished_s: int | None) -> Managed:
+    def begin(self, session: XmppSession, outbox: Sink, *, resumable: bool, wished_s: int | None) -> Managed:
         """Stream management for a session. `wished_s`: how long it should wait, at most; ours is the bound."""
         options = self._options()
         sm_id = self._new_id() if resumable and options.resume_s > 0 else None

@@ -1,7 +1,8 @@
 """What happens to a stanza: its address decides who answers, the registry which handler.
 
-spec: RFC6120 8.1, 8.2, 10.3-10.5; RFC6121 8. No stanza leaves this server yet: other domains are answered
-with remote-server-not-found. Handlers are declared in c2s/ and muc/; importing those packages fills the table.
+spec: RFC6120 8.1, 8.2, 10.3-10.5; RFC6121 8. Other domains are other servers' (c2s/abroad.py); without a way to
+them they are answered with remote-server-not-found. Handlers are declared in c2s/ and muc/; importing those packages
+fills the table.
 """
 
 from tripoint.rooms.refusals import Refusal, Refused
@@ -30,11 +31,10 @@ async def dispatch(session: XmppSession, stanza: Element) -> None:
             # The answer cannot come from an address that is none: without one it comes from the server.
             del stanza.attributes["to"]
             raise Problem("jid-malformed", f"The address is not valid: {error}") from None
-        found = place_of(jid, session.jid, session.doors.domains)
-        if found is None:
+        place = place_of(jid, session.jid, session.doors.domains)
+        if place is At.ABROAD and session.doors.abroad is None:
             _unreachable(stanza)
             return
-        place = found
     if stanza.name == "message":
         await _message(session, stanza, jid, place)
     elif stanza.name == "presence":
@@ -43,8 +43,8 @@ async def dispatch(session: XmppSession, stanza: Element) -> None:
         await _iq(session, stanza, jid, place)
 
 
-def place_of(jid: Jid, own: Jid, domains: Domains) -> At | None:
-    """Which kind of address this is; None for another domain."""
+def place_of(jid: Jid, own: Jid, domains: Domains) -> At:
+    """Which kind of address this is."""
     if jid.domain == domains.rooms:
         if not jid.local:
             return At.ROOMS
@@ -52,10 +52,10 @@ def place_of(jid: Jid, own: Jid, domains: Domains) -> At | None:
     if jid.domain == domains.server:
         if not jid.local:
             return At.SERVER
-        return At.ACCOUNT if jid.local == own.local and not jid.resource else At.USER
+        return At.ACCOUNT if jid == own.bare else At.USER
     if jid.domain == domains.gateway:
         return At.REMOTE if jid.local else At.GATEWAY
-    return None
+    return At.ABROAD
 
 
 def _unreachable(stanza: Element) -> None:
@@ -63,7 +63,7 @@ def _unreachable(stanza: Element) -> None:
     if stanza.name == "presence" and kind not in (None, "subscribe"):
         return
     if kind not in ("error", "result"):
-        raise Problem("remote-server-not-found", "This server does not talk to other servers yet")
+        raise Problem("remote-server-not-found", "This server does not talk to other XMPP servers")
 
 
 async def _message(session: XmppSession, stanza: Element, jid: Jid, place: At) -> None:
@@ -96,6 +96,11 @@ async def _iq(session: XmppSession, stanza: Element, jid: Jid, place: At) -> Non
         raise Problem("bad-request", "An IQ needs an id and a type of get, set, result or error")
     if place is At.USER and jid.resource:
         _iq_to_resource(session, stanza, jid)
+        return
+    if place is At.ABROAD:
+        assert session.doors.abroad is not None  # dispatch() has looked
+        original = Element(stanza.name, stanza.namespace, {**stanza.attributes, "from": session.full}, stanza.children)
+        session.doors.abroad.send(stamped(stanza, session.full), session.doors.domains.server, jid, original)
         return
     if kind in ("result", "error"):
         if place in (At.ACCOUNT, At.SERVER):

@@ -81,6 +81,13 @@ class Carrier(Protocol):
         """The session goes on elsewhere."""
 
 
+class Abroad(Protocol):
+    """The way to other servers (s2s/service.py)."""
+
+    def send(self, stanza: bytes, ours: str, to: Jid, original: Element | None = None) -> None:
+        """A whole stanza, with its addresses, from one of our domains; `original` goes back where it cannot."""
+
+
 @dataclass(frozen=True, slots=True)
 class Doors:
     """The doors of the middle, and what comes from outside: names, clock, background work.
@@ -105,6 +112,7 @@ class Doors:
     desk: ServiceDesk | None = None
     contacts: tuple[tuple[str, str], ...] = ()  # what for, and an address: those who run the server (XEP-0157)
     turn: TurnServers = NO_SERVERS  # what helps calls through firewalls
+    abroad: Abroad | None = None  # None: this server does not talk to others
 
     def url_of(self, event_id: EventId) -> Callable[[Attachment], str | None]:
         """Gives the addresses of the files of one event."""
@@ -142,6 +150,7 @@ class XmppSession:
         "direct",
         "directed",
         "doors",
+        "foreign",
         "full",
         "hearing_since",
         "hides_photo",
@@ -156,6 +165,7 @@ class XmppSession:
         "presence",
         "priority",
         "reads_archive",
+        "rooms_abroad",
         "secure",
         "to",
         "user",
@@ -173,7 +183,7 @@ class XmppSession:
         jid: Jid,
         account: Account,
         device_id: DeviceId,
-        outbox: Outbox,
+        outbox: Sink,
         doors: Doors,
         stanzas_burst: float,
         stanzas_per_s: float,
@@ -198,7 +208,7 @@ class XmppSession:
         self.device_id = device_id
         # Where stanzas go: the connection's outbox, behind what counts them and what holds them back.
         self.outbox: Sink = outbox
-        self._wire: Outbox | None = outbox
+        self._wire: Sink | None = outbox
         self.managed: Managed | None = None
         # Which installation of a client it is, where that says so (XEP-0388 2.3).
         self.installation: str | None = None
@@ -222,6 +232,7 @@ class XmppSession:
         self.versions = False  # keeps the roster that it got, and wants to know its version
         self.directed: dict[str, Jid] = {}
         self.visits: dict[str, Visit] = {}  # by bare room JID
+        self.rooms_abroad: set[str] = set()  # bare JIDs of rooms of other XMPP servers that it has asked to enter
         # What its presence says of its features, the id of the question what these are, and the nodes that it wants to
         # hear of (pep/capabilities.py).
         self.caps: Caps | None = None
@@ -233,6 +244,8 @@ class XmppSession:
         # Asked for its list of blocked people, and hears when that changes (XEP-0191 3.3).
         self.blocklist = False
         self.secure = secure
+        # It stands for somebody of another server while one stanza of theirs is handled (c2s/foreign.py).
+        self.foreign = False
         # Rooms of other servers that this client waits to enter, by bare JID (muc/joining.py).
         self.waiting: dict[str, Waiting] = {}
         self.closed = False
@@ -395,7 +408,11 @@ class XmppSession:
         return max(0.0, -self._allowance / self._per_s)
 
     async def _handle(self, stanza: Element) -> None:
-        await self._guarded(stanza, self._dispatch(self, stanza))
+        await self.guarded(stanza, self.dispatch(stanza))
+
+    def dispatch(self, stanza: Element) -> Awaitable[None]:
+        """Hand a stanza to its handler, which may raise."""
+        return self._dispatch(self, stanza)
 
     def later(self, iq: Element, xml: Coroutine[object, object, str]) -> None:
         """Answer an IQ with what `xml` gives, when it does; other stanzas do not wait for it.
@@ -413,11 +430,11 @@ class XmppSession:
             self.answer(iq, await xml)
 
         try:
-            await self._guarded(iq, answer())
+            await self.guarded(iq, answer())
         finally:
             self._later -= 1
 
-    async def _guarded(self, stanza: Element, work: Awaitable[None]) -> None:
+    async def guarded(self, stanza: Element, work: Awaitable[None]) -> None:
         """Do what a stanza asks for; whatever goes wrong answers it."""
         try:
             await work

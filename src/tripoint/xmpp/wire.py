@@ -112,6 +112,7 @@ class StreamOpened:
     version: str | None
     lang: str | None
     default_ns: str | None
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +298,7 @@ class StreamParser:
                 version=attributes.get("version"),
                 lang=attributes.get("xml:lang"),
                 default_ns=self._default_ns,
+                id=attributes.get("id"),
             )
         )
 

@@ -4,6 +4,7 @@ Imports what xmpp may import. Start at users.py. Importing this package fills th
 """
 
 from tripoint.xmpp.c2s import (
+    abroad,
     account_commands,
     archive,
     blocking,
@@ -23,6 +24,7 @@ from tripoint.xmpp.c2s import (
 )
 
 __all__ = [
+    "abroad",
     "account_commands",
     "archive",
     "blocking",

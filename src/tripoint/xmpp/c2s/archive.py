@@ -18,7 +18,7 @@ from tripoint.xmpp.archive_query import FULL_TEXT_FEATURE, ArchiveQuery, read_qu
 from tripoint.xmpp.archives import FORM, Archived, Window, cut_to, metadata_xml, send_page, sizes
 from tripoint.xmpp.c2s.conversation import said
 from tripoint.xmpp.c2s.discovery import refuse_nodes
-from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid, user_jid
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid, user_jid
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_xml
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
@@ -167,7 +167,7 @@ async def _conversations(session: XmppSession, with_jid: str | None) -> list[_Co
         rooms = await session.direct.direct_rooms(session.user_id, MAX_ROOMS)
     else:
         try:
-            peer = parse_user_jid(parse_jid(with_jid).bare, doors.domains)
+            peer = parse_any_user_jid(parse_jid(with_jid).bare, doors.domains)
         except InvalidJid:
             raise Problem("jid-malformed", "The address in the field 'with' is not valid") from None
         room_id = None if peer is None else await doors.reader.direct_room(session.user_id, peer)

@@ -15,7 +15,7 @@ from tripoint.rooms.commands import BlockUsers, Report
 from tripoint.rooms.refusals import Refused
 from tripoint.rooms.reports import MAX_EVENTS, MAX_REASON
 from tripoint.xmpp.c2s.users import LiveUser, Users
-from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
 from tripoint.xmpp.session import Doors, XmppSession
@@ -80,7 +80,7 @@ def _named(session: XmppSession, stanza: Element) -> tuple[tuple[UserId, ...], t
             raise Problem("jid-malformed", "An address to block is not valid") from None
         if jid.resource:
             raise Problem("not-acceptable", "Whole accounts and servers can be blocked, not single resources")
-        user_id = parse_user_jid(jid, session.doors.domains)
+        user_id = parse_any_user_jid(jid, session.doors.domains)
         if user_id is not None:
             users.append(user_id)
         elif not jid.local:
@@ -99,7 +99,8 @@ def _reports(session: XmppSession, stanza: Element) -> list[Report]:
     found: list[Report] = []
     for item in command.elements():
         report = item.child("report", REPORTING_NS)
-        user_id = None if report is None else parse_user_jid(parse_jid(item.get("jid") or ""), session.doors.domains)
+        address = parse_jid(item.get("jid") or "")
+        user_id = None if report is None else parse_any_user_jid(address, session.doors.domains)
         if report is None or user_id is None:
             continue
         kind = _KINDS.get(report.get("reason") or "")

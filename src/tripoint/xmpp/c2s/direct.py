@@ -15,6 +15,7 @@ from tripoint.core.ids import EventId, InvalidId, RoomId, UserId, parse_user_id
 from tripoint.core.in_words import is_spoken
 from tripoint.core.message import MessageKind
 from tripoint.core.richtext import RichText
+from tripoint.core.stand_ins import stand_in_address
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.rooms.commands import OpenDirect, SendEvent
@@ -29,7 +30,7 @@ from tripoint.xmpp.c2s.relating import relate
 from tripoint.xmpp.c2s.upload import pasted
 from tripoint.xmpp.c2s.users import LiveUser, Users
 from tripoint.xmpp.corrections import corrected
-from tripoint.xmpp.jid import Jid, parse_user_jid
+from tripoint.xmpp.jid import Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.links import link_rooms
 from tripoint.xmpp.messages import content_of, text_of
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_of, reactions_xml
@@ -39,6 +40,7 @@ from tripoint.xmpp.render import Shared, delay, stanza_id, to_attribute
 from tripoint.xmpp.replies import relation_of
 from tripoint.xmpp.router import stamped
 from tripoint.xmpp.session import Doors, XmppSession, origin_of
+from tripoint.xmpp.tables import CLIENT_NS, RECEIPTS_NS
 from tripoint.xmpp.wire import Element, escape_attribute
 
 log = structlog.get_logger()
@@ -66,6 +68,8 @@ class Route:
     inside: str = ""
     only: frozenset[str] | None = None  # sessions that know the occupant; the others get the bare address
     private: bool = False  # no copies (XEP-0280 9)
+    sender: str | None = None  # the full JID of a sender of another server
+    receipt: bool = False  # a reader of another server is asked for a receipt (XEP-0184)
 
 
 class DirectMessages:
@@ -88,7 +92,13 @@ class DirectMessages:
 
     async def send(self, session: XmppSession, stanza: Element, text: Said, target: UserId, route: Route) -> None:
         """A message that says something, from `session` to `target`. Raises Refused, Problem."""
+        abroad = stand_in_address(target, self._doors.domains.server) is not None
         wants_receipt = take_request(stanza)
+        if session.foreign:
+            route = replace(route, sender=session.full)
+        if abroad and wants_receipt is not None:
+            # spec: XEP-0184 5.3: it is for their client to say that it has come
+            route, wants_receipt = replace(route, receipt=True), None
         room = await self._room(session.user_id, target)
         relation = await relation_of(session, room, stanza, (target, session.user_id))
         if relation.answers is not None:
@@ -160,7 +170,7 @@ class DirectMessages:
         people = None if room is None else _two_of(room)
         if people is None:
             self._remember(change.room_id, ())
-        elif any(self._users.live(user_id) is not None for user_id in people):
+        elif any(self._users.live(user_id) is not None or self._is_abroad(user_id) for user_id in people):
             self._undecided[change.room_id] = [change]
             self._doors.spawn(self._decide(change.room_id, people))
 
@@ -221,14 +231,15 @@ class DirectMessages:
         recipient, own = self._users.live(target), self._users.live(writer)
         if self._doors.reader.blocks(target, writer):
             recipient = None
-        if recipient is None and own is None:
+        goes_abroad = target != writer and self._is_abroad(target)
+        if recipient is None and own is None and not goes_abroad:
             return
         origin, event_id = change.origin, change.event.event_id
         sender = None if origin is None else self._users.by_id(origin.session)
         route = Route()
         if origin is not None:
             route = self._routes.get((origin.session, origin.token), route)
-        from_jid = self._users.jid_of(writer) if sender is None else sender.full
+        from_jid = route.sender or (self._users.jid_of(writer) if sender is None else sender.full)
         its_id = origin.token if origin is not None and origin.keep and origin.token else event_id
         if is_caption:
             its_id += "-caption"
@@ -236,6 +247,8 @@ class DirectMessages:
         def named(by: str) -> str:
             return inside if is_caption else inside + stanza_id(by, event_id)
 
+        if goes_abroad:
+            self._send_abroad(route, from_jid, target, its_id, inside)
         self.position = change.position
         heard: set[XmppSession] = set() if sender is None else {sender}
         if recipient is not None:
@@ -254,6 +267,21 @@ class DirectMessages:
             sent = _chat(from_jid, its_id, named(own.bare))
             copy_to(wanting, "sent", sent.to(to_attribute(route.to or self._users.jid_of(target))))
         self.position = self._last_position
+
+    def _is_abroad(self, user_id: UserId) -> bool:
+        return self._doors.abroad is not None and stand_in_address(user_id, self._doors.domains.server) is not None
+
+    def _send_abroad(self, route: Route, from_jid: str, target: UserId, its_id: str, inside: str) -> None:
+        """To somebody of another server, as one of our users wrote it. docs/mapping.md 15.8"""
+        assert self._doors.abroad is not None
+        to = route.to or self._users.jid_of(target)
+        if route.receipt:
+            inside += f"<request xmlns='{RECEIPTS_NS}'/>"
+        stanza = _chat(from_jid, its_id, inside).to(to_attribute(to))
+        attributes = {"from": from_jid, "to": to, "id": its_id, "type": "chat"}
+        self._doors.abroad.send(
+            stanza, self._doors.domains.server, parse_jid(to), Element("message", CLIENT_NS, attributes)
+        )
 
     # -- what was missed
 

@@ -6,13 +6,14 @@ subscription states is subscriptions.py.
 
 from tripoint.core.ids import RoomId, UserId
 from tripoint.xmpp.c2s.photos import is_update, photo_for
-from tripoint.xmpp.c2s.subscriptions import inbound, outbound, subscription_of, with_subscription
+from tripoint.xmpp.c2s.subscriptions import Subscription, inbound, outbound, subscription_of, with_subscription
 from tripoint.xmpp.c2s.users import MAX_ITEMS, LiveUser
-from tripoint.xmpp.jid import Jid, parse_jid, parse_user_jid
+from tripoint.xmpp.jid import Jid, parse_any_user_jid, parse_jid, parse_user_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, presence
+from tripoint.xmpp.render import to_attribute
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.tables import CLIENT_NS
+from tripoint.xmpp.tables import CLIENT_NS, MUC_NS
 from tripoint.xmpp.wire import Element, escape_attribute, render
 
 _SUBSCRIPTIONS = ("subscribe", "subscribed", "unsubscribe", "unsubscribed")
@@ -21,6 +22,8 @@ _PRESENCE_OF_SHOW = {"": "online", "chat": "online", "away": "unavailable", "xa"
 SHOWS = frozenset(_PRESENCE_OF_SHOW)
 # Presence goes to everybody who knows us; what clients put in (caps, avatar hash) is some 300 bytes.
 MAX_PRESENCE_BYTES = 8192
+# To how many a session sends presence by itself, rooms of other servers among them.
+MAX_DIRECTED = 1000
 # Requests of strangers that wait for an answer, beside a full roster.
 MAX_REQUESTS = 1000
 
@@ -116,16 +119,29 @@ def went_away(session: XmppSession, inside: str = "") -> None:
         _deliver(session, jid, stanza)
 
 
-@presence("", "unavailable", at=(At.USER,), spec="RFC6121 4.6")
+@presence("", "unavailable", at=(At.USER, At.ABROAD), spec="RFC6121 4.6")
 async def directed_presence(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """To one user or resource, whether they are subscribed or not. Remembered, so that they hear of the end."""
     kind = stanza.get("type") or ""
     inside = _inside(stanza) if kind else _said(session, stanza)
     if kind == "unavailable":
         session.directed.pop(str(jid), None)
-    elif len(session.directed) < 1000:
+        session.rooms_abroad.discard(str(jid.bare))
+    elif len(session.directed) < MAX_DIRECTED:
         session.directed[str(jid)] = jid
+        if stanza.child("x", MUC_NS) is not None:
+            session.rooms_abroad.add(str(jid.bare))
+    if not kind and _is_abroad(session, jid):
+        original = Element("presence", CLIENT_NS, {**stanza.attributes, "from": session.full})
+        _send_abroad(session, _stanza(session.full, inside), jid, original)
+        return
     _deliver(session, jid, _stanza(session.full, inside, kind))
+
+
+@presence("error", "probe", at=(At.ABROAD,), spec="RFC6120 10.4")
+async def to_another_server(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """As it is, from the client's own address."""
+    _send_abroad(session, _stanza(session.full, _inside(stanza), stanza.get("type") or ""), jid)
 
 
 @presence("probe", at=(At.USER, At.ACCOUNT), spec="RFC6121 4.3.2")
@@ -140,7 +156,7 @@ async def probe(session: XmppSession, stanza: Element, jid: Jid) -> None:
             _send(session, _stanza(other.full, other.presence or ""), session.to)
 
 
-@presence(*_SUBSCRIPTIONS, at=(At.USER,), spec="RFC6121 3")
+@presence(*_SUBSCRIPTIONS, at=(At.USER, At.ABROAD), spec="RFC6121 3")
 async def subscription(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """Ask for, grant, refuse or end a subscription."""
     await handle_subscription(session, stanza.get("type") or "", jid.bare, stanza)
@@ -159,6 +175,9 @@ async def handle_subscription(session: XmppSession, kind: str, contact: Jid, sta
         item = with_subscription(before, bare, outcome.state)
         await users.put_item(session.user_id, item, if_changed=True)
     if not outcome.pass_on:
+        return
+    if _is_abroad(session, contact):
+        _subscription_abroad(session, kind, contact, state, stanza)
         return
     target = parse_user_jid(contact, session.doors.domains)
     if target is None or not await session.doors.accounts.is_local_user(target):
@@ -189,6 +208,80 @@ async def handle_subscription(session: XmppSession, kind: str, contact: Jid, sta
                 _tell_user(session.user, _stanza(theirs.full, "", "unavailable"))
 
 
+def _subscription_abroad(
+    session: XmppSession, kind: str, contact: Jid, before: Subscription, stanza: Element | None
+) -> None:
+    """A subscription stanza to a contact of another server, and the presence that comes with it. spec: RFC6121 3.1.2,
+    3.1.5, 3.2.2"""
+    children = "" if stanza is None else _inside(stanza)
+    mine = [] if session.user is None else session.user.available()
+    if kind == "unsubscribed" and before.from_:
+        for one in mine:
+            _send_abroad(session, _stanza(one.full, "", "unavailable"), contact)
+    original = None
+    if kind == "subscribe":
+        original = Element("presence", CLIENT_NS, {"from": session.full, "to": str(contact), "type": kind})
+    _send_abroad(session, _stanza(session.bare, children, kind), contact, original)
+    if kind == "subscribed":
+        for one in mine:
+            _send_abroad(session, _stanza(one.full, one.presence or ""), contact)
+
+
+async def received_subscription(visitor: XmppSession, kind: str, user_id: UserId, stanza: Element) -> None:
+    """A subscription stanza of somebody of another server (`visitor`), for a local user. spec: RFC6121 3.1.3, 3.1.6,
+    3.2.3, 3.3.3"""
+    users = visitor.users
+    own_bare = users.jid_of(user_id)
+    roster = await users.roster_of(user_id)
+    before = subscription_of(roster.get(visitor.bare))
+    await _receive_subscription(visitor, kind, user_id, own_bare, visitor.bare, _inside(stanza))
+    live = users.live(user_id)
+    after = subscription_of((await users.roster_of(user_id)).get(visitor.bare))
+    if live is not None and before.from_ != after.from_:
+        for mine in live.available():
+            gone = "" if after.from_ else "unavailable"
+            _back(visitor, _stanza(mine.full, "" if gone else mine.presence or "", gone))
+
+
+async def answer_probe(visitor: XmppSession, user_id: UserId) -> None:
+    """Somebody of another server asks whether a local user is there. spec: RFC6121 4.3.2"""
+    users = visitor.users
+    bare = users.jid_of(user_id)
+    state = subscription_of((await users.roster_of(user_id)).get(visitor.bare))
+    if not state.from_:
+        _back(visitor, _stanza(bare, "", "unsubscribed"))
+        return
+    live = users.live(user_id)
+    here = [] if live is None else live.available()
+    for mine in here:
+        _back(visitor, _stanza(mine.full, mine.presence or ""))
+    if not here:
+        _back(visitor, _stanza(bare, "", "unavailable"))
+
+
+def _back(visitor: XmppSession, stanza: tuple[bytes, bytes]) -> None:
+    _send(visitor, stanza, to_attribute(visitor.bare))
+
+
+def _is_abroad(session: XmppSession, jid: Jid) -> bool:
+    """Whether this is somebody of another XMPP server, and there is a way to it."""
+    domains = session.doors.domains
+    return session.doors.abroad is not None and jid.domain not in (domains.server, domains.rooms, domains.gateway)
+
+
+def _send_abroad(
+    session: XmppSession, stanza: tuple[bytes, bytes], to: Jid, original: Element | None = None
+) -> None:
+    """To somebody of another server, unless he is blocked. spec: XEP-0191 3.3"""
+    doors = session.doors
+    assert doors.abroad is not None  # _is_abroad has looked
+    person = parse_any_user_jid(to, doors.domains)
+    gone = stanza[0].endswith(b" type='unavailable'")
+    if person is not None and doors.reader.blocks(session.user_id, person) and not gone:
+        return
+    doors.abroad.send(stanza[0] + to_attribute(str(to)) + stanza[1], doors.domains.server, to, original)
+
+
 async def _receive_subscription(
     session: XmppSession, kind: str, user_id: UserId, own_bare: str, from_bare: str, children: str
 ) -> None:
@@ -206,7 +299,9 @@ async def _receive_subscription(
     live = users.live(user_id)
     if outcome.pass_on and live is not None:
         _tell_user(live, _stanza(from_bare, children, kind))
-    if outcome.reply is not None:
+    if outcome.reply is not None and session.foreign:
+        _back(session, _stanza(own_bare, "", outcome.reply))
+    elif outcome.reply is not None:
         sender = parse_user_jid(parse_jid(from_bare), session.doors.domains)
         if sender is not None:
             await _receive_subscription(session, outcome.reply, sender, from_bare, own_bare, "")
@@ -239,7 +334,11 @@ def _tell_contacts(session: XmppSession, user: LiveUser, stanza: tuple[bytes, by
     _tell_user(user, stanza)
     for bare, item in user.roster.items():
         if item.subscription in ("from", "both"):
-            contact = session.users.at(parse_jid(bare))
+            jid = parse_jid(bare)
+            if _is_abroad(session, jid):
+                _send_abroad(session, stanza, jid)
+                continue
+            contact = session.users.at(jid)
             if contact is not None and contact is not user and not _apart(session, contact):
                 _tell_user(contact, stanza)
 
@@ -258,7 +357,12 @@ def _show_contacts(session: XmppSession, user: LiveUser) -> None:
     for bare, item in user.roster.items():
         if item.subscription not in ("to", "both"):
             continue
-        contact = session.users.at(parse_jid(bare))
+        jid = parse_jid(bare)
+        if _is_abroad(session, jid):
+            # spec: RFC6121 4.3.1
+            _send_abroad(session, _stanza(session.bare, "", "probe"), jid)
+            continue
+        contact = session.users.at(jid)
         if contact is None or contact is user or _apart(session, contact):
             continue
         theirs = contact.roster.get(session.bare)
@@ -276,6 +380,9 @@ def _show_requests(session: XmppSession, user: LiveUser) -> None:
 
 def _deliver(session: XmppSession, jid: Jid, stanza: tuple[bytes, bytes]) -> None:
     """Directed presence to a resource, or to all available ones of a user."""
+    if _is_abroad(session, jid):
+        _send_abroad(session, stanza, jid)
+        return
     target = session.users.at(jid)
     if target is None or _apart(session, target):
         return

@@ -18,7 +18,7 @@ from tripoint.rooms.changes import ReceiptMoved, RoomChange
 from tripoint.rooms.commands import SetReceipt
 from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid
 from tripoint.xmpp.pep.notify import published
 from tripoint.xmpp.projection import room_jid
 from tripoint.xmpp.refusals import Problem
@@ -200,7 +200,7 @@ class Displayed:
                 return None
             address = room_jid(await self._doors.reader.room(room_id), domains)
             return room_id, address, address
-        peer = None if jid.resource else parse_user_jid(jid, domains)
+        peer = None if jid.resource else parse_any_user_jid(jid, domains)
         room_id = None if peer is None else await self._doors.reader.direct_room(user_id, peer)
         return None if room_id is None else (room_id, str(jid), self._users.jid_of(user_id))
 

@@ -1,0 +1,74 @@
+"""What clients of this server send to people and services of other XMPP servers.
+
+A message with a text goes through the direct room with the stand-in of its reader, so it is kept and seen on every
+protocol (docs/mapping.md 15.8); everything else is passed on as it is, and so are rooms of other servers.
+spec: RFC6120 10.4; RFC6121 8.5; XEP-0280 8. Presence is presence.py's; what comes from there foreign.py's.
+"""
+
+from tripoint.core.ids import InvalidId, UserId
+from tripoint.core.stand_ins import stand_in_id
+from tripoint.xmpp.c2s.carbons import copy_to, is_private, wants_copies
+from tripoint.xmpp.c2s.direct import Route
+from tripoint.xmpp.c2s.markers import displayed
+from tripoint.xmpp.c2s.relating import relate
+from tripoint.xmpp.jid import Jid
+from tripoint.xmpp.messages import text_of
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.registry import At, message
+from tripoint.xmpp.router import stamped
+from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.tables import CONFERENCE_NS, MUC_USER_NS
+from tripoint.xmpp.wire import Element
+
+
+def pass_on(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """As it is, from the full address. Its sender hears of it if it cannot be delivered."""
+    doors = session.doors
+    assert doors.abroad is not None  # the router has looked
+    data = stamped(stanza, session.full)
+    doors.abroad.send(data, doors.domains.server, jid, _from(stanza, session.full))
+
+
+def _from(stanza: Element, full: str) -> Element:
+    return Element(stanza.name, stanza.namespace, {**stanza.attributes, "from": full}, stanza.children)
+
+
+def stand_in_of(session: XmppSession, jid: Jid) -> UserId:
+    """Who stands here for somebody of another server. Raises Problem."""
+    try:
+        return stand_in_id(str(jid.bare), session.doors.domains.server)
+    except InvalidId:
+        raise Problem("policy-violation", "That address is too long to talk to from here") from None
+
+
+def of_a_room(stanza: Element) -> bool:
+    """Invitations, and private messages in a room of another server: nothing that is kept. spec: XEP-0045 7.5, 7.8"""
+    return stanza.child("x", MUC_USER_NS) is not None or stanza.child("x", CONFERENCE_NS) is not None
+
+
+@message("chat", "normal", at=(At.ABROAD,), spec="RFC6121 5.2, 8.5")
+async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """To somebody of another server."""
+    if str(jid.bare) in session.rooms_abroad or not jid.local or of_a_room(stanza):
+        pass_on(session, stanza, jid)
+        return
+    target = stand_in_of(session, jid)
+    text = text_of(stanza)
+    if await session.doors.accounts.is_local_user(target):
+        if await relate(session, stanza, target):
+            return
+        # A marker is noted here, and told there.
+        await displayed(session, stanza, target)
+    if text is None or not text[1].blocks:
+        pass_on(session, stanza, jid)
+        if stanza.get("type") == "chat" and not is_private(stanza) and session.user is not None:
+            copy_to(wants_copies(session.user, {session}), "sent", stamped(stanza, session.full))
+        return
+    await session.doors.accounts.stand_in(str(jid.bare))
+    await session.direct.send(session, stanza, text, target, Route(to=str(jid) if jid.resource else None))
+
+
+@message("groupchat", "headline", "error", at=(At.ABROAD,), spec="RFC6120 10.4")
+async def anything_else(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """To rooms of other servers, among others."""
+    pass_on(session, stanza, jid)

@@ -1,0 +1,254 @@
+"""What comes from other XMPP servers: stanzas of their users, for ours.
+
+Each is handled as if its sender had a session here, of the stand-in (docs/mapping.md 1.7), that answers by the way it
+came; of requests only those that say what anybody may know are taken. Rooms here are not entered from there:
+presence to one is answered with not-allowed.
+spec: RFC6120 10.1, 10.5; RFC6121 3.1.3, 4.3.2, 8.5; docs/mapping.md 15.8, 23.1. What goes there is abroad.py's.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from tripoint.accounts.ports import Account
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import InvalidId, UserId
+from tripoint.core.stand_ins import stand_in_address, stand_in_id
+from tripoint.core.token_bucket import Rate, TokenBuckets
+from tripoint.rooms.commands import SendEvent
+from tripoint.rooms.refusals import Refused
+from tripoint.xmpp.c2s.abroad import of_a_room
+from tripoint.xmpp.c2s.conversation import MESSAGE
+from tripoint.xmpp.c2s.presence import answer_probe, received_subscription
+from tripoint.xmpp.c2s.users import LiveUser, Users
+from tripoint.xmpp.jid import Jid, parse_any_user_jid, parse_jid, parse_user_jid
+from tripoint.xmpp.messages import text_of
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.render import stanza_error
+from tripoint.xmpp.session import Abroad, Carrier, Doors, XmppSession
+from tripoint.xmpp.tables import (
+    CLIENT_NS,
+    DISCO_INFO_NS,
+    DISCO_ITEMS_NS,
+    PING_NS,
+    PUBSUB_NS,
+    STANZA_ERRORS_NS,
+    TIME_NS,
+    VCARD_NS,
+    VERSION_NS,
+)
+from tripoint.xmpp.wire import Element, render
+
+log = structlog.get_logger()
+
+_ANYBODY: Final = frozenset({DISCO_INFO_NS, DISCO_ITEMS_NS, PING_NS, TIME_NS, VERSION_NS, VCARD_NS, PUBSUB_NS})
+# What is repeated of another server's reason.
+MAX_REASON: Final = 300
+_SUBSCRIPTIONS: Final = frozenset({"subscribe", "subscribed", "unsubscribe", "unsubscribed"})
+# How many people of one domain, and of all, begin to talk to somebody here.
+NEW_OF_DOMAIN: Final = Rate(50, 0.1)
+NEW_OF_ALL: Final = Rate(1000, 2.0)
+
+
+class _Back:
+    """Where the answers to a foreigner go."""
+
+    def __init__(self, abroad: Abroad, ours: str, to: Jid) -> None:
+        self._abroad, self._ours, self._to = abroad, ours, to
+
+    def send(self, data: bytes) -> None:
+        """A whole stanza, with its addresses."""
+        self._abroad.send(data, self._ours, self._to)
+
+
+class _Stream:
+    """Stands for the connection that a foreigner does not have here."""
+
+    def end(self, condition: str, text: str, more: str = "") -> None:
+        """Nothing ends."""
+
+    def drained(self) -> None:
+        """Nothing waits."""
+
+    def hand_over(self) -> None:
+        """Nothing is resumed."""
+
+
+MakeVisitor = Callable[[Jid, Account, _Back, Carrier], XmppSession]
+
+
+class Foreign:
+    """Delivers what other servers send. `visitor` makes the session as which a foreigner's stanza is handled."""
+
+    def __init__(self, doors: Doors, users: Users, abroad: Abroad, visitor: MakeVisitor) -> None:
+        self._doors = doors
+        self._users = users
+        self._abroad = abroad
+        self._visitor = visitor
+        self._new_of_domain = TokenBuckets(NEW_OF_DOMAIN)
+        self._new_of_all = TokenBuckets(NEW_OF_ALL)
+
+    def bounce(self, stanza: Element, problem: Problem) -> None:
+        """A stanza of a client could not be delivered. spec: RFC6120 10.4.3"""
+        sender = stanza.get("from") or ""
+        session = self._users.session(sender)
+        if session is not None:
+            session.refuse(stanza, problem)
+        elif stanza.name == "message":
+            self._doors.spawn(self._say_so(parse_jid(sender), parse_jid(stanza.get("to") or ""), problem.text))
+
+    async def deliver(self, stanza: Element) -> None:
+        """Handle one stanza, whose domains were checked."""
+        sender, to = parse_jid(stanza.get("from") or ""), parse_jid(stanza.get("to") or "")
+        try:
+            user_id = stand_in_id(str(sender.bare), self._doors.domains.server)
+        except InvalidId:
+            if stanza.get("type") not in ("error", "result"):
+                problem = Problem("policy-violation", "Your address is too long for this server")
+                self._abroad.send(stanza_error(stanza, str(sender), problem), to.domain, sender)
+            return
+        account = Account(user_id, str(sender.bare), False, False, 0, False, False, False)
+        visitor = self._visitor(sender, account, _Back(self._abroad, to.domain, sender), _Stream())
+        await visitor.guarded(stanza, self._handle(visitor, stanza, to))
+
+    async def _handle(self, visitor: XmppSession, stanza: Element, to: Jid) -> None:
+        domains = self._doors.domains
+        if stanza.name == "iq":
+            await self._iq(visitor, stanza, to)
+            return
+        kind = stanza.get("type") or ""
+        if to.domain == domains.rooms:
+            if stanza.name == "presence" and kind:
+                return
+            # docs/mapping.md 23.1
+            raise Problem("not-allowed", "People of other XMPP servers cannot enter rooms of this server")
+        target = await self._account(to)
+        if target is None:
+            if stanza.name == "message" or kind == "subscribe":
+                raise Problem("service-unavailable", "There is no such user here")
+            return
+        hidden = self._doors.reader.blocks(target, visitor.user_id)
+        if stanza.name == "presence":
+            # spec: XEP-0191 3.3: nothing comes from who is blocked
+            if not hidden:
+                await self._presence(visitor, stanza, to, target)
+            return
+        if hidden:
+            raise Problem("service-unavailable", "There is nobody who takes this")
+        await self._message(visitor, stanza, to, target)
+
+    async def _account(self, to: Jid) -> UserId | None:
+        """The local person with this address."""
+        domains = self._doors.domains
+        if to.domain != domains.server or not to.local:
+            return None
+        user_id = parse_user_jid(to, domains)
+        if user_id is None or stand_in_address(user_id, domains.server) is not None:
+            return None
+        return user_id if await self._doors.accounts.is_local_user(user_id) else None
+
+    # -- messages
+
+    async def _message(self, visitor: XmppSession, stanza: Element, to: Jid, target: UserId) -> None:
+        kind = stanza.get("type") or "normal"
+        live = self._users.live(target)
+        named = None if live is None or not to.resource else live.sessions.get(to.resource)
+        in_room = named is not None and visitor.bare in named.rooms_abroad
+        if kind in ("groupchat", "error"):
+            if named is not None:
+                named.send(_as_it_is(stanza))
+            elif kind == "error":
+                error = stanza.child("error", CLIENT_NS)
+                why = None if error is None else error.child_text("text", STANZA_ERRORS_NS)
+                await self._say_so(to, visitor.jid, why or "their server does not take it")
+            elif kind == "groupchat":
+                # spec: RFC6121 8.5.2.1.1, 8.5.3.2.1
+                raise Problem("service-unavailable", "There is no such resource")
+            return
+        if not visitor.jid.local or in_room or of_a_room(stanza):
+            for session in [named] if named is not None else [] if live is None else live.available():
+                session.send(_as_it_is(stanza))
+            return
+        text = text_of(stanza)
+        if text is not None and text[1].blocks:
+            await self._make_known(visitor)
+        await visitor.dispatch(stanza)
+
+    async def _say_so(self, writer: Jid, reader: Jid, why: str) -> None:
+        """A message did not arrive that somebody wrote by another protocol, or from a client that is gone: it is said
+        where he wrote it."""
+        domains, rooms = self._doors.domains, self._doors.rooms
+        user_id, stand_in = parse_user_jid(writer.bare, domains), parse_any_user_jid(reader.bare, domains)
+        if user_id is None or stand_in is None:
+            return
+        try:
+            room_id = await self._doors.reader.direct_room(user_id, stand_in)
+            if room_id is None:
+                return
+            text = f"Not delivered to {reader.bare}: {why[:MAX_REASON]}"
+            content: JsonObject = {"msgtype": "m.notice", "body": text}
+            await rooms.do(SendEvent(actor=stand_in, room_id=room_id, type=MESSAGE, content=content))
+        except Refused as refused:
+            log.info("xmpp.s2s.not_told", reason=refused.text)
+
+    async def _make_known(self, visitor: XmppSession) -> None:
+        """Somebody begins to talk, for whom nobody stands yet. docs/mapping.md 24"""
+        if await self._doors.accounts.is_local_user(visitor.user_id):
+            return
+        now = self._doors.monotonic()
+        if self._new_of_domain.take(visitor.jid.domain, now) or self._new_of_all.take("", now):
+            raise Problem("resource-constraint", "Too many people begin to talk to this server; try again later")
+        await self._doors.accounts.stand_in(visitor.bare)
+
+    # -- presence
+
+    async def _presence(self, visitor: XmppSession, stanza: Element, to: Jid, target: UserId) -> None:
+        kind = stanza.get("type") or ""
+        live = self._users.live(target)
+        if kind in _SUBSCRIPTIONS:
+            await received_subscription(visitor, kind, target, stanza)
+        elif kind == "probe":
+            await answer_probe(visitor, target)
+        elif kind in ("", "unavailable", "error") and live is not None:
+            for session in _hearers(live, to, visitor.jid, kind):
+                session.send(_as_it_is(stanza))
+
+    # -- requests
+
+    async def _iq(self, visitor: XmppSession, stanza: Element, to: Jid) -> None:
+        domains = self._doors.domains
+        if stanza.get("type") in ("result", "error"):
+            if to.domain == domains.server and to.resource:
+                await visitor.dispatch(stanza)
+            return
+        payload = stanza.first()
+        served = to.domain == domains.server or (not to.local and to.domain == domains.rooms)
+        person = to.domain == domains.server and bool(to.local)
+        if person and await self._account(to) is None:
+            served = False
+        if person and to.resource and served:
+            await visitor.dispatch(stanza)
+            return
+        open_to_all = payload is not None and payload.namespace in _ANYBODY and stanza.get("type") == "get"
+        if not served or not open_to_all:
+            raise Problem("service-unavailable", "This is not offered to other servers")
+        await visitor.dispatch(stanza)
+
+
+def _hearers(live: LiveUser, to: Jid, sender: Jid, kind: str) -> Sequence[XmppSession]:
+    """Who is named, or those of a subscriber; of the end a contact hears who was one. spec: RFC6121 3.3.3, 4.3.3,
+    8.5.2.1.2, 8.5.3.1"""
+    if to.resource:
+        named = live.sessions.get(to.resource)
+        return () if named is None else (named,)
+    item = live.roster.get(str(sender.bare))
+    if item is None or (kind != "unavailable" and item.subscription not in ("to", "both")):
+        return ()
+    return live.available()
+
+
+def _as_it_is(stanza: Element) -> bytes:
+    return render(stanza)
+
+

@@ -1,0 +1,238 @@
+"""A stream that we open to another server, as a pure state machine: to send stanzas, or to ask about a dialback key.
+
+TLS first, then SASL EXTERNAL where it is offered, dialback otherwise or after a refusal.
+spec: RFC6120 4, 5.4.3.3, 6.3.4; XEP-0220 2.1.1, 2.2.1, 2.4; XEP-0178 3. Read next: links.py.
+"""
+
+import base64
+from dataclasses import dataclass
+from enum import Enum
+
+from tripoint.xmpp.s2s.actions import Close, Failed, Ready, Send, StartTls, Verified, stream_error, stream_header
+from tripoint.xmpp.s2s.dialback import DIALBACK_NS, SERVER_NS, dialback_key
+from tripoint.xmpp.tables import SASL_NS, STREAM_ERRORS_NS, TLS_NS
+from tripoint.xmpp.wire import (
+    MAX_STANZA_BYTES_UNAUTHENTICATED,
+    STREAMS_NS,
+    Broken,
+    Element,
+    StreamClosed,
+    StreamError,
+    StreamOpened,
+    StreamParser,
+    escape_attribute,
+    escape_text,
+)
+
+Action = Send | StartTls | Close | Ready | Verified | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Whether a key that was shown in the stream `stream_id` is theirs. spec: XEP-0220 2.2.1"""
+
+    key: str
+    stream_id: str
+
+
+class State(Enum):
+    """What is waited for."""
+
+    HEADER = "header"
+    FEATURES = "features"
+    PROCEED = "proceed"
+    TLS_SWITCH = "switching to TLS"
+    SASL = "answer to EXTERNAL"
+    DIALBACK = "answer to dialback"
+    READY = "nothing"
+    CLOSED = "closed"
+
+
+class OutgoingStream:
+    """Methods return what to do now; none does I/O. `ours` and `theirs`: the pair of domains, `question`: what is asked
+    instead of sending stanzas."""
+
+    def __init__(
+        self,
+        ours: str,
+        theirs: str,
+        secret: bytes,
+        *,
+        secure: bool = False,
+        require_tls: bool = True,
+        dialback: bool = True,
+        question: Question | None = None,
+    ) -> None:
+        self.state = State.HEADER
+        self.secure = secure
+        self.how = ""
+        self.answered = False  # since the last header of ours, inside TLS if that was begun
+        self._ours, self._theirs, self._secret = ours, theirs, secret
+        self._require_tls = require_tls
+        self._dialback = dialback
+        self._question = question
+        self._tried_external = False
+        self._authenticated = False
+        self._parser = StreamParser(MAX_STANZA_BYTES_UNAUTHENTICATED)
+        self._stream_id: str | None = None
+
+    def open(self) -> list[Action]:
+        """The connection stands: our header."""
+        return [Send(stream_header(self._ours, self._theirs))]
+
+    def tls_started(self) -> list[Action]:
+        """spec: RFC6120 5.4.3.3"""
+        self.secure = True
+        return self._again()
+
+    def receive(self, data: bytes) -> list[Action]:
+        """What these bytes lead to."""
+        if self.state in (State.TLS_SWITCH, State.CLOSED):
+            return []
+        actions: list[Action] = []
+        parser = self._parser
+        for event in parser.receive(data):
+            if self.state in (State.TLS_SWITCH, State.CLOSED) or parser is not self._parser:
+                break
+            try:
+                if isinstance(event, Element):
+                    self._element(event, actions)
+                elif isinstance(event, StreamOpened):
+                    self._header(event)
+                elif isinstance(event, StreamClosed):
+                    actions += self.close("it closed the stream")
+                else:
+                    assert isinstance(event, Broken)
+                    raise StreamError(event.condition, event.text)
+            except StreamError as error:
+                actions += self._break(error)
+        return actions
+
+    def close(self, reason: str) -> list[Action]:
+        """End the stream in peace."""
+        if self.state is State.CLOSED:
+            return []
+        self.state = State.CLOSED
+        self._parser.close()
+        return [Send(b"</stream:stream>"), Close(), Failed(reason)]
+
+    def _break(self, error: StreamError) -> list[Action]:
+        self.state = State.CLOSED
+        self._parser.close()
+        return [Send(stream_error(error.condition, error.text)), Close(), Failed(error.text)]
+
+    def _again(self) -> list[Action]:
+        self._parser.close()
+        self._parser = StreamParser(MAX_STANZA_BYTES_UNAUTHENTICATED)
+        self.state = State.HEADER
+        self.answered = False
+        return self.open()
+
+    def _header(self, header: StreamOpened) -> None:
+        if header.default_ns != SERVER_NS:
+            raise StreamError("invalid-namespace", "The content namespace between servers is jabber:server")
+        if header.version is None or header.version.partition(".")[0] != "1":
+            raise StreamError("unsupported-version", "This server speaks XMPP 1.0")
+        self._stream_id = header.id
+        self.answered = True
+        self.state = State.FEATURES
+
+    def _element(self, element: Element, actions: list[Action]) -> None:
+        kind = (element.namespace, element.name)
+        if kind == (STREAMS_NS, "error"):
+            named = next((one for one in element.elements() if one.namespace == STREAM_ERRORS_NS), None)
+            text = element.child_text("text", STREAM_ERRORS_NS)
+            reason = "it ended the stream" if named is None else f"it says {named.name}"
+            actions += self.close(f"{reason}: {text[:300]}" if text else reason)
+        elif kind == (STREAMS_NS, "features"):
+            if self.state is State.FEATURES:
+                self._features(element, actions)
+        elif kind == (TLS_NS, "proceed") and self.state is State.PROCEED:
+            self.state = State.TLS_SWITCH
+            self._parser.close()
+            actions.append(StartTls())
+        elif kind == (TLS_NS, "failure") and self.state is State.PROCEED:
+            actions += self.close("it refuses to begin TLS")
+        elif kind == (SASL_NS, "success") and self.state is State.SASL:
+            self._authenticated = True
+            actions += self._again()
+        elif kind == (SASL_NS, "failure") and self.state is State.SASL:
+            # spec: XEP-0178 3, step 12: dialback may follow in the same stream
+            self._prove_by_dialback(actions)
+        elif kind == (DIALBACK_NS, "result") and self.state is State.DIALBACK and self._question is None:
+            self._answered(element, actions)
+        elif kind == (DIALBACK_NS, "verify") and self.state is State.DIALBACK and self._question is not None:
+            self._verified(element, actions)
+        else:
+            # spec: RFC6120 4.9.3.24; a stream between servers carries stanzas one way (RFC6120 4.5)
+            raise StreamError("unsupported-stanza-type", f"<{element.name}/> is not expected in this stream")
+
+    def _features(self, features: Element, actions: list[Action]) -> None:
+        if self._authenticated:
+            self._ready("external", actions)
+            return
+        if not self.secure:
+            if features.child("starttls", TLS_NS) is not None:
+                self.state = State.PROCEED
+                actions.append(Send(f"<starttls xmlns='{TLS_NS}'/>".encode()))
+                return
+            if self._require_tls:
+                actions += self.close("it does not offer TLS")
+                return
+        if self._question is not None:
+            self.state = State.DIALBACK
+            actions.append(Send(self._dialback_element("verify", self._question.key, self._question.stream_id)))
+            return
+        mechanisms = features.child("mechanisms", SASL_NS)
+        offered = [] if mechanisms is None else [one.text.strip() for one in mechanisms.elements()]
+        if self.secure and "EXTERNAL" in offered and not self._tried_external:
+            self._tried_external = True
+            self.state = State.SASL
+            # spec: XEP-0178 3: the domain as authorization identity is understood by everybody
+            who = base64.b64encode(self._ours.encode()).decode()
+            actions.append(Send(f"<auth xmlns='{SASL_NS}' mechanism='EXTERNAL'>{who}</auth>".encode()))
+            return
+        self._prove_by_dialback(actions)
+
+    def _prove_by_dialback(self, actions: list[Action]) -> None:
+        if not self._dialback:
+            actions += self.close("it does not take our certificate")
+        elif not self._stream_id:
+            actions += self.close("its stream has no id")
+        else:
+            self.state = State.DIALBACK
+            key = dialback_key(self._secret, self._theirs, self._ours, self._stream_id)
+            actions.append(Send(self._dialback_element("result", key, None)))
+
+    def _dialback_element(self, name: str, key: str, stream_id: str | None) -> bytes:
+        named = "" if stream_id is None else f" id='{escape_attribute(stream_id)}'"
+        return (
+            f"<db:{name} from='{escape_attribute(self._ours)}' to='{escape_attribute(self._theirs)}'{named}>"
+            f"{escape_text(key)}</db:{name}>"
+        ).encode()
+
+    def _is_ours(self, element: Element) -> bool:
+        return (element.get("from") or "").lower() == self._theirs and (element.get("to") or "").lower() == self._ours
+
+    def _answered(self, element: Element, actions: list[Action]) -> None:
+        kind = element.get("type")
+        if not self._is_ours(element):
+            raise StreamError("invalid-from", "That is the answer to somebody else")
+        if kind == "valid":
+            self._ready("dialback", actions)
+        else:
+            believed = "it does not believe our name" if kind == "invalid" else "it could not check our name"
+            actions += self.close(believed)
+
+    def _verified(self, element: Element, actions: list[Action]) -> None:
+        assert self._question is not None
+        kind = element.get("type")
+        if not self._is_ours(element) or element.get("id") != self._question.stream_id:
+            raise StreamError("invalid-from", "That is the answer to another question")
+        actions.append(Verified(True if kind == "valid" else False if kind == "invalid" else None))
+        actions += self.close("it has answered")
+
+    def _ready(self, how: str, actions: list[Action]) -> None:
+        self.state = State.READY
+        self.how = how
+        actions.append(Ready(how))

@@ -1,0 +1,107 @@
+"""XMPP federation of this process as the front end has it: one door out, and where other servers come in.
+
+Read next: links.py (out), listener.py (in), c2s/foreign.py (what comes in).
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from tripoint.net.address_policy import AddressPolicy
+from tripoint.net.connections import Connections
+from tripoint.net.discovery import Names
+from tripoint.xmpp.jid import Domains, Jid
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.s2s import links, listener
+from tripoint.xmpp.s2s.incoming import Terms
+from tripoint.xmpp.s2s.links import Links
+from tripoint.xmpp.s2s.listener import Listener, Traffic
+from tripoint.xmpp.s2s.wire import Wire
+from tripoint.xmpp.wire import Element
+
+
+class BothTls(links.LinkTls, listener.ServingTls, Protocol):
+    """Contexts for both directions (net/tls.py)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What federation needs from outside. `dialback`: servers without a certificate that is valid for their name are
+    spoken to as well."""
+
+    names: Names
+    policy: AddressPolicy
+    tls: BothTls
+    dialback: bool = True
+
+
+class Servers:
+    """Every stream to and from other servers. `deliver` and `bounce` are set before the first stream."""
+
+    def __init__(
+        self,
+        domains: Domains,
+        secret: bytes,
+        means: Means,
+        traffic: Traffic,
+        stanza_bytes: int,
+        *,
+        new_id: Callable[[], str],
+        now_s: Callable[[], float],
+    ) -> None:
+        self.deliver: Callable[[Element], Awaitable[None]] | None = None
+        self.bounce: Callable[[Element, Problem], None] | None = None
+        own = hmac.digest(secret, b"dialback", "sha256")
+        self.links = Links(
+            own, means.tls, means.names, means.policy, self._bounced, dialback=means.dialback, now_s=now_s
+        )
+        self.listener = Listener(
+            Terms(
+                frozenset((domains.server, domains.rooms, domains.gateway)),
+                own,
+                require_tls=True,
+                dialback=means.dialback,
+                stanza_bytes=stanza_bytes,
+            ),
+            means.tls,
+            traffic,
+            Connections(clock_s=now_s),
+            new_id,
+            self._delivered,
+            self.links.ask,
+            now_s,
+        )
+
+        self.links.vouch = self.listener.vouch
+
+    def send(self, stanza: bytes, ours: str, to: Jid, original: Element | None = None) -> None:
+        """A whole stanza, with its addresses, from one of our domains. `original`: what its sender is told of where it
+        cannot be delivered; None: nobody is."""
+        self.links.send(ours, to.domain, stanza, original)
+
+    def protocol(self, *, secure: bool, address: str | None = None, offloaded: bool = False) -> Wire:
+        """The factory of the listener; see Listener.protocol."""
+        return self.listener.protocol(secure=secure, address=address)
+
+    def direct(self, *, secure: bool, address: str | None = None, offloaded: bool = False) -> Wire:
+        """The factory of the listener on which TLS begins with the first byte."""
+        return self.listener.protocol(secure=secure, address=address, direct=not secure)
+
+    def sweep(self) -> None:
+        """Close what is idle."""
+        self.links.sweep()
+        self.listener.sweep()
+
+    async def close(self) -> None:
+        """Tell every server, and close."""
+        await self.listener.close()
+        await self.links.close()
+
+    async def _delivered(self, stanza: Element) -> None:
+        assert self.deliver is not None
+        await self.deliver(stanza)
+
+    def _bounced(self, stanza: Element, problem: Problem) -> None:
+        assert self.bounce is not None
+        self.bounce(stanza, problem)

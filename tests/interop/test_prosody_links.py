@@ -1,0 +1,185 @@
+"""This server and Prosody: people of each write to those of the other, and enter Prosody's rooms."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.interop.neighbourhood import Authority, neighbourhood
+from tests.interop.peer import PASSWORD
+from tests.interop.prosody_server import Prosody, running_prosody
+from tests.support.middle import UNLIMITED
+from tests.xmpp.server import HEADER, SERVER, Client
+
+from tripoint.config.options import Accounts, Config, Listen, Outbound, Server, Tls
+from tripoint.net.resolver import SrvRecord
+from tripoint.runtime.app import App
+from tripoint.runtime.data_dir import DataDir
+
+OURS, THEIRS = "tri.example", "pro.example"
+ALICE, BOB = f"alice@{OURS}", f"bob@{THEIRS}"
+FREE = ("127.0.0.1:0",)
+
+
+@dataclass
+class Names:
+    """net.discovery.Names: Prosody's SRV record."""
+
+    port: int
+
+    async def addresses(self, name: str) -> Sequence[str]:
+        return ["127.0.0.1"]
+
+    async def srv(self, name: str) -> Sequence[SrvRecord]:
+        known = name in (f"_xmpp-server._tcp.{THEIRS}", f"_xmpp-server._tcp.muc.{THEIRS}")
+        return [SrvRecord(0, 0, self.port, "host.example")] if known else []
+
+
+async def log_in(name: str, domain: str, port: int) -> Client:
+    client = Client()
+    client.server = domain
+    await asyncio.get_running_loop().create_connection(lambda: client, "127.0.0.1", port)
+    header = HEADER.replace(SERVER, domain)
+    await client.open(header)
+    await client.authenticate(name, PASSWORD)
+    await client.open(header)
+    await client.bind("r")
+    client.send("<presence/>")
+    await client.expect(f"<presence…from='{name}@{domain}/r'…")
+    return client
+
+
+async def comes(client: Client, *parts: str) -> str:
+    """The next stanza that holds all of these; others are passed over."""
+    while True:
+        text = await client.xml()
+        if all(part in text for part in parts):
+            return text
+
+
+def with_both(folder: Path, work: Callable[[Client, Client, App, Prosody], Awaitable[None]], *, proof: str) -> None:
+    """`proof`: "external": certificates that both trust; "dialback": of authorities of their own."""
+    folder = folder / "town"
+    folder.mkdir()
+    with neighbourhood(folder) as town:
+        (folder / "own").mkdir()
+        (folder / "tri").mkdir()
+        strange = proof == "dialback"
+        authority = Authority(folder / "own") if strange else town.authority
+        certificate, key = authority.issue(OURS, f"rooms.{OURS}")
+        with running_prosody(
+            folder / "pro", town, THEIRS, secure=not strange, authority=authority if strange else None
+        ) as prosody:
+            prosody.add("bob")
+            config = Config(
+                server=Server(name=OURS, data_dir=str(folder / "tri")),
+                listen=Listen(
+                    http=(), irc=(), irc_tls=(), xmpp=FREE, xmpp_tls=(), federation=(), metrics=(), s2s=FREE
+                ),
+                tls=Tls(str(certificate), str(key), (str(town.authority.path),)),
+                accounts=Accounts(scram_iterations=10_000),
+                limits=UNLIMITED,
+                outbound=Outbound(allow_networks=("127.0.0.0/8",)),
+            )
+
+            async def main() -> None:
+                app = App(config, DataDir(folder / "tri"), names=Names(prosody.s2s))
+                await app.start()
+                try:
+                    for domain in (OURS, f"rooms.{OURS}"):
+                        town.services[f"_xmpp-server._tcp.{domain}"] = app.ports["s2s"][0]
+                    await app.middle.accounts.add_account("alice", PASSWORD, admin=False)
+                    alice = await log_in("alice", OURS, app.ports["xmpp"][0])
+                    bob = await log_in("bob", THEIRS, prosody.c2s)
+                    await work(alice, bob, app, prosody)
+                    assert app.xmpp.servers is not None
+                    assert app.xmpp.servers.links.proofs()[THEIRS] == proof
+                finally:
+                    await app.stop()
+
+            try:
+                asyncio.run(asyncio.wait_for(main(), 90))
+            except BaseException:
+                print(prosody.log[-12000:])
+                raise
+
+
+@pytest.mark.parametrize("proof", ["external", "dialback"])
+def test_people_talk_and_see_each_other(tmp_path: Path, proof: str) -> None:
+    async def work(alice: Client, bob: Client, app: App, prosody: Prosody) -> None:
+        alice.send(f"<message to='{BOB}' type='chat' id='m1'><body>says-alice-1</body></message>")
+        await comes(bob, "<body>says-alice-1</body>", f"from='{ALICE}/r'")
+        bob.send(f"<message to='{ALICE}' type='chat' id='m2'><body>says-bob-1</body></message>")
+        await comes(alice, "<body>says-bob-1</body>", f"from='{BOB}/r'")
+        # A receipt is asked of the reader's own client.
+        request = "<request xmlns='urn:xmpp:receipts'/>"
+        alice.send(f"<message to='{BOB}' type='chat' id='m3'><body>says-alice-2</body>{request}</message>")
+        await comes(bob, "<body>says-alice-2</body>", request)
+        bob.send(f"<message to='{ALICE}/r' id='m4'><received xmlns='urn:xmpp:receipts' id='m3'/></message>")
+        await comes(alice, "<received xmlns='urn:xmpp:receipts' id='m3'/>", f"from='{BOB}/r'")
+        # Subscriptions both ways. spec: RFC6121 3.1
+        bob.send(f"<presence to='{ALICE}' type='subscribe'/>")
+        await comes(alice, "type='subscribe'", f"from='{BOB}'")
+        alice.send(f"<presence to='{BOB}' type='subscribed'/>")
+        await comes(bob, "<presence", f"from='{ALICE}/r'")
+        alice.send(f"<presence to='{BOB}' type='subscribe'/>")
+        await comes(bob, "type='subscribe'", f"from='{ALICE}'")
+        bob.send(f"<presence to='{ALICE}' type='subscribed'/>")
+        await comes(alice, "<presence", f"from='{BOB}/r'")
+        bob.send("<presence><show>away</show></presence>")
+        await comes(alice, "<show>away</show>", f"from='{BOB}/r'")
+        alice.send("<presence><show>dnd</show></presence>")
+        await comes(bob, "<show>dnd</show>", f"from='{ALICE}/r'")
+        # Requests, between clients and to servers.
+        alice.send(f"<iq type='get' id='i1' to='{BOB}/r'><query xmlns='jabber:iq:version'/></iq>")
+        await comes(bob, "id='i1'", "jabber:iq:version")
+        version = "<query xmlns='jabber:iq:version'><name>x</name></query>"
+        bob.send(f"<iq type='result' id='i1' to='{ALICE}/r'>{version}</iq>")
+        await comes(alice, "id='i1'", "<name>x</name>")
+        assert "<feature" in await alice.ask(
+            f"<iq type='get' id='i2' to='{THEIRS}'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"
+        )
+        assert "<feature" in await bob.ask(
+            f"<iq type='get' id='i3' to='{OURS}'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"
+        )
+        assert "<vCard" in await bob.ask(f"<iq type='get' id='i4' to='{ALICE}'><vCard xmlns='vcard-temp'/></iq>")
+        await bob.close()
+        await comes(alice, "type='unavailable'", f"from='{BOB}/r'")
+
+    with_both(tmp_path, work, proof=proof)
+
+
+@pytest.mark.parametrize("proof", ["external", "dialback"])
+def test_a_room_of_prosody(tmp_path: Path, proof: str) -> None:
+    """It is plain stanzas there and back; nobody of Prosody enters a room of ours. docs/mapping.md 3, 23.1"""
+
+    async def work(alice: Client, bob: Client, app: App, prosody: Prosody) -> None:
+        room = f"tea@muc.{THEIRS}"
+        muc = "<x xmlns='http://jabber.org/protocol/muc'/>"
+        bob.send(f"<presence to='{room}/bob'>{muc}</presence>")
+        await comes(bob, "<subject")
+        alice.send(f"<presence to='{room}/alice'>{muc}</presence>")
+        await comes(alice, f"from='{room}/bob'")
+        await comes(alice, "code='110'")
+        await comes(alice, "<subject")
+        alice.send(f"<message to='{room}' type='groupchat' id='g1'><body>says-alice-1</body></message>")
+        await comes(bob, f"from='{room}/alice'", "<body>says-alice-1</body>")
+        await comes(alice, f"from='{room}/alice'", "<body>says-alice-1</body>")
+        bob.send(f"<message to='{room}' type='groupchat' id='g2'><body>says-bob-1</body></message>")
+        await comes(alice, f"from='{room}/bob'", "<body>says-bob-1</body>")
+        alice.send(f"<message to='{room}/bob' type='chat' id='p1'><body>says-alice-2</body></message>")
+        await comes(bob, f"from='{room}/alice'", "<body>says-alice-2</body>")
+        bob.send(f"<message to='{room}/alice' type='chat' id='p2'><body>says-bob-2</body></message>")
+        await comes(alice, f"from='{room}/bob'", "<body>says-bob-2</body>")
+        assert await app.middle.accounts.account(f"@_xmpp_tea=40muc.{THEIRS}:{OURS}") is None
+        await alice.close()
+        await comes(bob, f"from='{room}/alice'", "type='unavailable'")
+        bob.send(f"<presence to='tea@rooms.{OURS}/bob'>{muc}</presence>")
+        await comes(bob, "<not-allowed", f"from='tea@rooms.{OURS}/bob'")
+        # It is this link that the test looks at.
+        alice = await log_in("alice", OURS, app.ports["xmpp"][0])
+        alice.send(f"<message to='{BOB}' type='chat' id='m1'><body>says-alice-3</body></message>")
+        await comes(bob, "<body>says-alice-3</body>")
+
+    with_both(tmp_path, work, proof=proof)

@@ -1,0 +1,206 @@
+"""One connection of another server: how much it may send, how long it may be silent, and whom we ask for what."""
+
+import asyncio
+import ssl
+
+from tests.xmpp.s2s.test_streams import TERMS, TLS, header
+from tripoint.net.connections import Connections
+from tripoint.xmpp.s2s.actions import Ask
+from tripoint.xmpp.s2s.incoming import Terms
+from tripoint.xmpp.s2s.listener import BACKLOG, IDLE_S, PROOF_S, VOUCHED_S, IncomingLink, Listener, Traffic
+from tripoint.xmpp.s2s.wire import Wire
+from tripoint.xmpp.wire import Element
+
+
+class Tls:
+    asking = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    silent = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+
+class FakeWire(Wire):
+    """Remembers what was done to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+        self.reading = True
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.closed = True
+        self.connection_lost(None)
+
+    def reads(self, on: bool) -> None:
+        self.reading = on
+
+
+class Bench:
+    """A listener, its clock, and what came of stanzas and questions."""
+
+    def __init__(self, *, per_s: float = 0, per_address: int = 0, terms: Terms = TERMS) -> None:
+        self.now = 1000.0
+        self.delivered: list[Element] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.answer: bool | None = True
+        traffic = Traffic(5, per_s, per_address)
+        connections: Connections[IncomingLink] = Connections(clock_s=lambda: self.now)
+        self.listener = Listener(
+            terms, Tls(), traffic, connections, lambda: "id", self._deliver, self._ask, lambda: self.now
+        )
+
+    async def _deliver(self, stanza: Element) -> None:
+        await self.gate.wait()
+        self.delivered.append(stanza)
+
+    async def _ask(self, ask: Ask) -> bool | None:
+        return self.answer
+
+    def connect(self, *, secure: bool = True) -> FakeWire:
+        wire = FakeWire()
+        IncomingLink(self.listener, wire, "192.0.2.1", secure=secure, direct=False).begin()
+        return wire
+
+    async def proved(self) -> FakeWire:
+        wire = self.connect()
+        wire.hear(header())
+        wire.hear(b"<db:result from='sender.example' to='target.example'>key</db:result>")
+        await self.listener.settled()
+        assert b"type='valid'" in wire.written
+        return wire
+
+
+STANZA = b"<message from='a@sender.example' to='b@target.example' id='%d'/>"
+
+
+def test_who_sends_faster_than_it_is_handled_is_read_no_further() -> None:
+    async def work() -> None:
+        bench = Bench()
+        wire = await bench.proved()
+        bench.gate.clear()
+        wire.hear(b"".join(STANZA % number for number in range(BACKLOG - 1)))
+        assert wire.reading
+        wire.hear(STANZA % BACKLOG + STANZA % BACKLOG)
+        assert not wire.reading
+        bench.gate.set()
+        await bench.listener.settled()
+        assert wire.reading
+        assert [one.get("id") for one in bench.delivered][:3] == ["0", "1", "2"]
+        assert len(bench.delivered) == BACKLOG + 1
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+
+
+def test_so_many_at_once_and_then_so_many_a_second() -> None:
+    """docs/mapping.md 24"""
+
+    async def work() -> None:
+        bench = Bench(per_s=100)
+        wire = await bench.proved()
+        began = asyncio.get_running_loop().time()
+        wire.hear(b"".join(STANZA % number for number in range(15)))
+        await bench.listener.settled()
+        # Five at once; the clock of the test stands still, so each after that owes more than the one before.
+        assert asyncio.get_running_loop().time() - began >= 0.1
+        assert len(bench.delivered) == 15
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+
+
+def test_a_bug_costs_one_stanza() -> None:
+    async def work() -> None:
+        bench = Bench()
+        wire = await bench.proved()
+        deliver = bench.listener.deliver
+
+        async def breaks(stanza: Element) -> None:
+            if stanza.get("id") == "0":
+                raise RuntimeError("a bug")
+            await deliver(stanza)
+
+        bench.listener.deliver = breaks
+        wire.hear(STANZA % 0 + STANZA % 1)
+        await bench.listener.settled()
+        assert [one.get("id") for one in bench.delivered] == ["1"]
+        assert not wire.closed
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+
+
+def test_who_proves_nothing_and_who_is_silent() -> None:
+    """spec: RFC6120 4.9.3.4, 4.4"""
+
+    async def work() -> None:
+        bench = Bench()
+        proved, other = await bench.proved(), bench.connect(secure=False)
+        other.hear(header())
+        bench.now += PROOF_S + 1
+        bench.listener.sweep()
+        assert other.closed and b"<connection-timeout " in other.written
+        assert not proved.closed
+        bench.now += IDLE_S
+        bench.listener.sweep()
+        assert proved.closed and proved.written.endswith(b"</stream:stream>")
+        assert len(bench.listener.connections) == 0
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+
+
+def test_so_many_connections_from_one_address() -> None:
+    async def work() -> None:
+        bench = Bench(per_address=2)
+        wires = [bench.connect() for _ in range(3)]
+        assert [wire.closed for wire in wires] == [False, False, True]
+        assert b"<policy-violation " in wires[2].written
+        await bench.listener.close()
+        assert all(b"<system-shutdown " in wire.written for wire in wires[:2])
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+
+
+def test_who_is_asked_for_a_certificate() -> None:
+    """docs/decisions/tls.md"""
+
+    async def work() -> None:
+        bench = Bench()
+        listener, tls = bench.listener, bench.listener.tls
+        assert listener.context_for("sender.example") is tls.silent
+        listener.vouch("sender.example", "192.0.2.1")
+        assert listener.context_for("sender.example") is tls.asking
+        assert listener.context_for("192.0.2.1") is tls.asking
+        listener.do_not_ask("sender.example")
+        assert listener.context_for("sender.example") is tls.silent
+        bench.now += VOUCHED_S
+        assert listener.context_for("192.0.2.1") is tls.silent
+        terms = Terms(TERMS.domains, TERMS.secret, require_tls=True, dialback=False, stanza_bytes=1000)
+        alone = Bench(terms=terms).listener
+        assert alone.context_for("sender.example") is alone.tls.asking
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+
+
+def test_bytes_in_the_clear_are_not_heard_after_proceed() -> None:
+    """spec: RFC6120 5.4.3.3"""
+
+    async def work() -> None:
+        bench = Bench()
+        wire = bench.connect(secure=False)
+        wire.hear(header())
+        written = len(wire.written)
+        started = []
+
+        async def start_tls(*args: object, **how: object) -> list[bytes]:
+            started.append(how["server_side"])
+            return [header()]
+
+        wire.start_tls = start_tls  # type: ignore[assignment]
+        wire.hear(f"<starttls {TLS}/>".encode() + header())
+        assert wire.written[written:] == f"<proceed {TLS}/>".encode()
+        await bench.listener.settled()
+        assert started == [True]
+        assert wire.written.count(b"<stream:features>") == 2
+
+    asyncio.run(asyncio.wait_for(work(), 20))
