@@ -18,6 +18,7 @@ from tests.matrix.sliding import Sliding
 from tests.matrix.test_sync_walk import step
 from tests.support.middle import run
 from tests.support.slow_store import SlowStore
+from tripoint.matrix.sliding import rooms as sliding_rooms
 
 SOAK = os.environ.get("TRIPOINT_HYPOTHESIS") == "soak"
 SEEDS = range(300 if SOAK else 8)
@@ -213,6 +214,11 @@ async def devices_of(server: Server, dice: random.Random) -> list[Device]:
         answer = orjson.loads((await server.request("POST", "/_matrix/client/v3/login", body)).body)
         devices.append(Device(Client(server, answer), dice))
     return devices
+
+
+def test_it_is_so_where_the_server_remembers_nearly_no_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sliding_rooms, "MAX_MEMBERS", 1)
+    test_what_clients_put_together_is_what_the_server_has(1_000)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

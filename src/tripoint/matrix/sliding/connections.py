@@ -28,7 +28,7 @@ PER_DEVICE: Final = 8
 # Of all devices together; one of somebody in a hundred rooms is some 50 kB.
 MAX_CONNECTIONS: Final = 5_000
 # Members of one room that a lazily loading client is remembered to know; beyond, some are told again.
-MAX_MEMBERS: Final = 2_000
+MAX_MEMBERS: Final = 500
 _POS: Final = re.compile(r"s[0-9.~a-z-]{3,2100}~k(\d{1,15})\.(\d{1,15})\Z")
 
 _NO_ROOMS: Final[frozenset[RoomId]] = frozenset()
