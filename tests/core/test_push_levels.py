@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tripoint.core.ids import UserId
 from tripoint.core.push_changes import put_rule, set_enabled
-from tripoint.core.push_levels import RoomLevel, room_levels, set_room_level
+from tripoint.core.push_levels import RoomLevel, carry_room, room_levels, set_room_level
 from tripoint.core.push_rules import PushRules, read_rules
 
 ME = UserId("@me:one.example")
@@ -41,3 +41,12 @@ def test_rooms_do_not_disturb_each_other(steps: list[tuple[str, RoomLevel | None
         if level is not None:
             wanted[room_id] = level
     assert room_levels(rules) == wanted
+
+
+@pytest.mark.parametrize("level", [*RoomLevel, None])
+def test_a_level_goes_along_with_the_room(level: RoomLevel | None) -> None:
+    rules = set_room_level(read_rules(ME, None), ROOM, level)
+    carried = carry_room(rules, ROOM, "!new")
+    assert room_levels(carried).get("!new") is room_levels(carried).get(ROOM) is level
+    loud = set_room_level(rules, "!new", RoomLevel.ALWAYS)
+    assert carry_room(loud, ROOM, "!new") is loud

@@ -28,7 +28,7 @@ from tripoint.core.push_changes import (
     set_enabled,
 )
 from tripoint.core.push_conditions import Surroundings, compile_condition, parse_path
-from tripoint.core.push_rules import KINDS, PushRules, Verdict, read_actions, read_rules
+from tripoint.core.push_rules import KINDS, PushRule, PushRules, Verdict, read_actions, read_rules
 from tripoint.core.room_version import get_room_version
 
 V11 = get_room_version("11")
@@ -342,3 +342,52 @@ def test_a_rule_about_a_room_goes_along() -> None:
     along = copy_room_rule(rules, ROOM, "!new")
     assert ids(along, "room") == ["!new", ROOM]
     assert copy_room_rule(along, ROOM, "!new") is along and copy_room_rule(rules, "!other", "!new") is rules
+
+
+def test_words_that_are_looked_for_are_bounded() -> None:
+    rules = read_rules(ME, None)
+    for number in range(99):
+        rules = put(rules, "content", str(number), pattern="x")
+    condition = [match("content.body", "x")]
+    rules = put(rules, "underride", "last", conditions=condition)
+    for kind, body in (("content", {"pattern": "x"}), ("override", {"conditions": condition})):
+        with pytest.raises(TooManyRules):
+            put(rules, kind, "more", **body)
+    assert put(rules, "content", "5", pattern="y").find("content", "5").pattern == "y"  # type: ignore[union-attr]
+
+
+_CASED = st.sampled_from([ROOM, ROOM.upper(), "!other:one.example", "*", "!tea*"])
+
+
+@given(st.lists(st.tuples(_CASED, st.booleans()), max_size=6))
+def test_rules_about_rooms_are_asked_in_their_order(wanted: list[tuple[str, bool]]) -> None:
+    """As if each were asked, though only those of the event's own room are."""
+    rules, slow = read_rules(ME, None), []
+    for number, (pattern, notify) in enumerate(wanted):
+        sound = {"set_tweak": "sound", "value": str(number)}
+        conditions = [match("room_id", pattern)]
+        rules = put(rules, "override", str(number), conditions=conditions, actions=["notify", sound] if notify else [])
+        if holds(conditions[0], said("x")):
+            slow = [(notify, str(number))]
+    verdict = rules.judge(said("x"), around())
+    assert rules.judge(said("y"), around()) == verdict
+    if slow:
+        assert (verdict.notify, verdict.tweaks.get("sound")) == (slow[0][0], slow[0][1] if slow[0][0] else None)
+    else:
+        assert verdict == read_rules(ME, None).judge(said("x"), around())
+
+
+def test_hundreds_of_muted_rooms_cost_nothing() -> None:
+    rules = read_rules(ME, None)
+    for number in range(700):
+        room = f"!{number}:one.example"
+        rules = PushRules({**rules.rules, "override": (*rules.rules["override"], _muting(room))})
+    of, where = said("x"), around()
+    started = perf_counter()
+    for _ in range(1000):
+        rules.judge(of, where)
+    assert perf_counter() - started < 0.5
+
+
+def _muting(room: str) -> PushRule:
+    return PushRule(room, (), conditions=({"kind": "event_match", "key": "room_id", "pattern": room},))

@@ -7,11 +7,16 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+import structlog
+
 from tripoint.accounts.data import AccountData
 from tripoint.accounts.in_turn import InTurn
 from tripoint.core.ids import RoomId, UserId
-from tripoint.core.push_changes import copy_room_rule
+from tripoint.core.push_changes import TooManyRules
+from tripoint.core.push_levels import carry_room
 from tripoint.core.push_rules import ACCOUNT_DATA, PushRules, read_rules
+
+log = structlog.get_logger()
 
 CACHED_USERS: Final = 10_000
 
@@ -55,7 +60,10 @@ class AccountPushRules:
 
     async def keep_along(self, user_id: UserId, old: RoomId, new: RoomId) -> None:
         """A room was replaced: the rule about it holds for the new one too."""
-        await self.change(user_id, lambda rules: copy_room_rule(rules, old, new))
+        try:
+            await self.change(user_id, lambda rules: carry_room(rules, old, new))
+        except TooManyRules:
+            log.info("push_rules.full", user_id=user_id)  # the new room is as loud as any other
 
     def _keep(self, user_id: UserId, rules: PushRules) -> None:
         self._cached[user_id] = rules

@@ -20,6 +20,8 @@ from tripoint.core.push_rules import KINDS, NOTIFY, PushRule, PushRules
 # What all rules of a user may take, as JSON: all of them are looked at for every message.
 MAX_BYTES: Final = 128 * 1024
 MAX_RULE_ID_BYTES: Final = 255
+# Rules that look for words in every message.
+MAX_PATTERNS: Final = 100
 # spec: "Clients and homeservers MUST ignore these actions"
 _HISTORICAL: Final = frozenset({"dont_notify", "coalesce"})
 _KEYS: Final = ("set_tweak", "value")
@@ -38,7 +40,7 @@ class NoSuchNeighbour(Exception):
 
 
 class TooManyRules(Exception):
-    """All rules together are larger than MAX_BYTES."""
+    """All rules together are larger than MAX_BYTES, or look for more words than MAX_PATTERNS."""
 
 
 def put_rule(
@@ -173,6 +175,16 @@ def _with(rules: PushRules, kind: str, changed: Sequence[PushRule]) -> PushRules
 
 
 def _checked(rules: PushRules) -> PushRules:
-    if len(orjson.dumps(rules.content())) > MAX_BYTES:
+    if len(orjson.dumps(rules.content())) > MAX_BYTES or _patterns(rules) > MAX_PATTERNS:
         raise TooManyRules
     return rules
+
+
+def _patterns(rules: PushRules) -> int:
+    conditions = (
+        condition for kind in ("override", "underride") for rule in rules.rules[kind] for condition in rule.conditions
+    )
+    return len(rules.rules["content"]) + sum(
+        isinstance(one, dict) and (one.get("key") == "content.body" or one.get("kind") == "contains_display_name")
+        for one in conditions
+    )

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Final
 
 from tripoint.core.canonical_json import Json
-from tripoint.core.push_changes import delete_rule, put_rule
+from tripoint.core.push_changes import copy_room_rule, delete_rule, put_rule
 from tripoint.core.push_rules import NOTIFY, PushRule, PushRules
 
 
@@ -56,6 +56,17 @@ def set_room_level(rules: PushRules, room_id: str, level: RoomLevel | None) -> P
         return rules
     actions: list[Json] = [NOTIFY, _SOUND] if level is RoomLevel.ALWAYS else []
     return put_rule(rules, "room", room_id, {"actions": actions}, before=None, after=None)
+
+
+def carry_room(rules: PushRules, old: str, new: str) -> PushRules:
+    """A room was replaced: what is said of it alone is said of the new one too. What is said of that already stays.
+
+    spec: "Room Upgrades"
+    """
+    levels = room_levels(rules)
+    if levels.get(old) is RoomLevel.NEVER and new not in levels:
+        return set_room_level(rules, new, RoomLevel.NEVER)
+    return copy_room_rule(rules, old, new)
 
 
 def _mutes(rule: PushRule) -> bool:

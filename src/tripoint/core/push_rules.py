@@ -60,16 +60,29 @@ class Verdict(Struct, frozen=True):
 
 SILENT: Final = Verdict()
 Rules = Mapping[str, tuple[PushRule, ...]]
+# Rooms whose rules stay picked out.
+_ROOMS: Final = 256
+
+
+class _Compiled(Struct, frozen=True):
+    """A rule that can be asked. `room`: what the room's id is in small letters where it can match at all."""
+
+    room: str | None
+    conditions: tuple[Condition, ...]
+    verdict: Verdict
 
 
 class PushRules:
     """All rules of a user, ready to be asked."""
 
-    __slots__ = ("_compiled", "rules")
+    __slots__ = ("_about_rooms", "_by_room", "_compiled", "rules")
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self._compiled: list[tuple[tuple[Condition, ...], Verdict]] | None = None
+        self._compiled: list[_Compiled] | None = None
+        self._about_rooms = False
+        # Of hundreds of muted rooms an event is asked about its own.
+        self._by_room: dict[str, list[_Compiled]] = {}
 
     def content(self) -> JsonObject:
         """The content of m.push_rules."""
@@ -80,20 +93,45 @@ class PushRules:
 
     def judge(self, event: Event, around: Surroundings) -> Verdict:
         """What the first rule that matches says; SILENT where none does. Own events are for the caller to leave out."""
+        for rule in self._for_room(event.room_id):
+            for condition in rule.conditions:
+                if not condition(event, around):
+                    break
+            else:
+                return rule.verdict
+        return SILENT
+
+    def _for_room(self, room_id: str) -> list[_Compiled]:
+        """The rules that can match in a room, in their order."""
         if self._compiled is None:
             self._compiled = [
-                (_conditions(kind, rule), read_actions(rule.actions))
+                _Compiled(_room_of(kind, rule), _conditions(kind, rule), read_actions(rule.actions))
                 for kind in KINDS
                 for rule in self.rules[kind]
                 if rule.enabled
             ]
-        for conditions, verdict in self._compiled:
-            for condition in conditions:
-                if not condition(event, around):
-                    break
-            else:
-                return verdict
-        return SILENT
+            self._about_rooms = any(rule.room is not None for rule in self._compiled)
+        if not self._about_rooms:
+            return self._compiled
+        found = self._by_room.get(room_id)
+        if found is None:
+            if len(self._by_room) >= _ROOMS:
+                self._by_room.clear()
+            folded = room_id.lower()
+            found = self._by_room[room_id] = [rule for rule in self._compiled if rule.room in (None, folded)]
+        return found
+
+
+def _room_of(kind: str, rule: PushRule) -> str | None:
+    """The only room in which a rule can match; None: it may in any."""
+    if kind == "room":
+        return rule.rule_id.lower()
+    for condition in rule.conditions:
+        if isinstance(condition, dict) and condition.get("kind") == "event_match" and condition.get("key") == "room_id":
+            pattern = text_at(condition, "pattern")
+            if pattern is not None and "*" not in pattern and "?" not in pattern:
+                return pattern.lower()
+    return None
 
 
 def _conditions(kind: str, rule: PushRule) -> tuple[Condition, ...]:

@@ -58,6 +58,7 @@ from tripoint.matrix.sliding.extensions import ExtensionAnswers
 from tripoint.matrix.sliding.places import Places
 from tripoint.matrix.sliding.rooms import Results
 from tripoint.matrix.sliding.server import SlidingServer
+from tripoint.matrix.sliding.words import Words
 from tripoint.matrix.sync.devices import DeviceNews
 from tripoint.matrix.sync.ephemera import Ephemera
 from tripoint.matrix.sync.rooms import RoomChunks
@@ -154,6 +155,7 @@ class MatrixFrontEnd:
         encryption.signing.foreign = self.key_questions.master_key
         hub.watch_all_rooms(sync.room_changed)
         hub.watch_users(sync.user_changed)
+        words = Words(chunks, renderer, sync.transaction_id)
         places, bumps = Places(reader, accounts), Bumps(reader)
         sliding = SlidingServer(
             reader,
@@ -162,7 +164,7 @@ class MatrixFrontEnd:
             waiters,
             places,
             bumps,
-            Results(reader, chunks, renderer, bumps, sync.transaction_id, sync.departure, ephemera.receipt_at),
+            Results(reader, chunks, words, bumps, sync.departure, ephemera.receipt_at),
             ExtensionAnswers(reader, sync, ephemera, news.lists, encryption),
         )
         hub.watch_all_rooms(sliding.room_changed)

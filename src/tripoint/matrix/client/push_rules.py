@@ -91,9 +91,11 @@ class PushRuleEndpoints:
         except BadRule as error:
             raise invalid(str(error)) from None
         except TooManyRules:
-            raise MatrixError(
-                413, "M_TOO_LARGE", f"All push rules together have at most {push_changes.MAX_BYTES} bytes"
-            ) from None
+            text = (
+                f"All push rules together have at most {push_changes.MAX_BYTES} bytes, and at most "
+                f"{push_changes.MAX_PATTERNS} of them look for words"
+            )
+            raise MatrixError(413, "M_TOO_LARGE", text) from None
         return EMPTY
 
 

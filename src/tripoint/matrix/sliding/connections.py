@@ -17,7 +17,9 @@ from msgspec import Struct
 from tripoint.accounts.device_keys import KeyCounts
 from tripoint.core.ids import DeviceId, RoomId, UserId
 from tripoint.matrix.errors import MatrixError
-from tripoint.matrix.sliding.request import Config
+from tripoint.matrix.sliding.lists import Window
+from tripoint.matrix.sliding.places import Marks, Place
+from tripoint.matrix.sliding.request import Config, ListWanted, Request
 from tripoint.matrix.sync.tokens import SyncToken
 from tripoint.rooms.unread import Count
 
@@ -52,11 +54,31 @@ class Told(Struct, frozen=True, kw_only=True):
     members: frozenset[str] = frozenset()
 
 
+class View(Struct, frozen=True):
+    """Of what an answer was made. `marks` and `places` are kept the same objects as long as nothing happens."""
+
+    lists: Mapping[str, ListWanted]
+    subscriptions: Mapping[RoomId, Config]
+    marks: Marks
+    places: dict[RoomId, Place]
+    window: Window
+
+    def is_of(self, request: Request, marks: Marks, places: dict[RoomId, Place]) -> bool:
+        """Whether this request would be answered from the same."""
+        return (
+            self.places is places
+            and self.marks is marks
+            and self.lists == request.lists
+            and self.subscriptions == request.subscriptions
+        )
+
+
 class State(Struct, frozen=True, kw_only=True):
     """What a client knows after an answer. The sets are rooms of which an extension's news are told up to `upto`."""
 
     upto: SyncToken
     rooms: Mapping[RoomId, Told]
+    view: View | None = None
     data: frozenset[RoomId] = _NO_ROOMS
     receipts: frozenset[RoomId] = _NO_ROOMS
     typing: frozenset[RoomId] = _NO_ROOMS

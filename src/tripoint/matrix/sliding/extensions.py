@@ -19,7 +19,6 @@ from tripoint.core.ids import DeviceId, EventId, RoomId, UserId
 from tripoint.matrix.errors import invalid
 from tripoint.matrix.sliding.connections import State, Told
 from tripoint.matrix.sliding.lists import Window
-from tripoint.matrix.sliding.places import Place
 from tripoint.matrix.sliding.request import Extension, Extensions
 from tripoint.matrix.sync.device_lists import DeviceLists
 from tripoint.matrix.sync.ephemera import Ephemera, marker_event, receipt_events, typing_event
@@ -42,7 +41,6 @@ class Scene(Struct, frozen=True, kw_only=True):
     before: State | None
     upto: SyncToken
     window: Window
-    places: Mapping[RoomId, Place]
     told: Mapping[RoomId, Told]
     events: Mapping[RoomId, frozenset[EventId]]
 
@@ -199,7 +197,7 @@ def _scope(scene: Scene, wanted: Extension) -> frozenset[RoomId]:
     subscriptions. Of rooms that the client was told of."""
     window = scene.window
     if (wanted.lists is None or _EVERY in wanted.lists) and (wanted.rooms is None or _EVERY in wanted.rooms):
-        return frozenset(window.configs)
+        return window.rooms
     lists = window.in_list if wanted.lists is None or _EVERY in wanted.lists else wanted.lists
     found = {room_id for name in lists for room_id in window.in_list.get(name, ())}
     subscribed = window.subscribed
@@ -209,7 +207,7 @@ def _scope(scene: Scene, wanted: Extension) -> frozenset[RoomId]:
 
 def _joined(scene: Scene, rooms: frozenset[RoomId]) -> frozenset[RoomId]:
     """Those that the user is in: what goes on in others is not for him."""
-    return frozenset(room_id for room_id in rooms if scene.places[room_id].membership == "join")
+    return scene.window.joined if rooms is scene.window.rooms else scene.window.joined & rooms
 
 
 def _moved_on(known: frozenset[RoomId], stale: Collection[RoomId], scope: frozenset[RoomId]) -> frozenset[RoomId]:

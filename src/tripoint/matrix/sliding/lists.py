@@ -4,6 +4,7 @@ spec: MSC4186 "Lists and subscriptions", SlidingRoomFilter, "Combining room conf
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from msgspec import Struct
 
@@ -12,14 +13,17 @@ from tripoint.matrix.sliding.places import Marks, Place
 from tripoint.matrix.sliding.request import Config, Filters, ListWanted
 
 
-class Window(Struct):
+class Window(Struct, frozen=True):
     """What the lists of a request show. `counts` of all that pass, `in_list` the rooms within the ranges, by list;
-    `configs` of each room that is wanted; `subscribed` those of them that were named."""
+    `configs` of each room that is wanted; `subscribed` those of them that were named;
+    `rooms` all, and `joined` those that the user is in."""
 
     counts: dict[str, int]
     in_list: dict[str, list[RoomId]]
     configs: dict[RoomId, Config]
     subscribed: set[RoomId]
+    rooms: frozenset[RoomId]
+    joined: frozenset[RoomId]
 
 
 def window(
@@ -28,9 +32,14 @@ def window(
     subscriptions: Mapping[RoomId, Config],
     marks: Marks,
     in_spaces: Mapping[str, Collection[str]],
+    behind: Mapping[RoomId, Place] = MappingProxyType({}),
 ) -> Window:
-    """`places` are in order; `in_spaces` has, by list, the rooms of the spaces that it names."""
-    found = Window({}, {}, {}, set())
+    """`places` are in order; `in_spaces` has, by list, the rooms of the spaces that it names; `behind` are places that
+    lists do not show and that can be subscribed to."""
+    named = {**places, **behind} if behind else places
+    counts: dict[str, int] = {}
+    in_list: dict[str, list[RoomId]] = {}
+    configs: dict[RoomId, Config] = {}
     order = list(places)
     for name, wanted in lists.items():
         filters = wanted.filters
@@ -38,17 +47,18 @@ def window(
         if not filters.pass_all:
             children = in_spaces.get(name, ())
             passed = [room_id for room_id, place in places.items() if passes(place, filters, marks, children)]
-        found.counts[name] = len(passed)
-        inside = found.in_list[name] = within(passed, wanted.ranges)
+        counts[name] = len(passed)
+        inside = in_list[name] = within(passed, wanted.ranges)
         for room_id in inside:
-            before = found.configs.get(room_id)
-            found.configs[room_id] = wanted.config if before is None else before.joined(wanted.config)
+            before = configs.get(room_id)
+            configs[room_id] = wanted.config if before is None else before.joined(wanted.config)
     for room_id, config in subscriptions.items():
-        if room_id in places:
-            found.subscribed.add(room_id)
-            before = found.configs.get(room_id)
-            found.configs[room_id] = config if before is None else before.joined(config)
-    return found
+        if room_id in named:
+            before = configs.get(room_id)
+            configs[room_id] = config if before is None else before.joined(config)
+    subscribed = {room_id for room_id in subscriptions if room_id in named}
+    joined = frozenset(room_id for room_id in configs if named[room_id].membership == "join")
+    return Window(counts, in_list, configs, subscribed, frozenset(configs), joined)
 
 
 def within(rooms: Sequence[RoomId], ranges: Sequence[tuple[int, int]] | None) -> list[RoomId]:

@@ -5,25 +5,24 @@ was outside in between, or state changed without an event. A StateStub is never 
 spec: MSC4186 "Room results", "Changing room configs"
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import orjson
-from msgspec import Struct
 from msgspec.structs import replace
 
 from tripoint.core.event import Event
-from tripoint.core.ids import EventId, RoomId, UserId
+from tripoint.core.ids import RoomId, UserId
 from tripoint.core.json_view import text_at
-from tripoint.matrix.render import Renderer, member_event
+from tripoint.matrix.render import member_event
 from tripoint.matrix.sliding.bumps import Bumps
 from tripoint.matrix.sliding.connections import MAX_MEMBERS, Told, unknown_pos
-from tripoint.matrix.sliding.places import Marks, Place
+from tripoint.matrix.sliding.places import Place
 from tripoint.matrix.sliding.request import Config
 from tripoint.matrix.sliding.required_state import MEMBER, StateKey
+from tripoint.matrix.sliding.words import Ask, Result, Words, as_object, counts
 from tripoint.matrix.sync.filters import SyncFilter
 from tripoint.matrix.sync.rooms import RoomChunks, Timeline, present_state
 from tripoint.matrix.sync.stays import Stay, stay_since
-from tripoint.matrix.sync.tokens import page_token
 from tripoint.rooms.changes import EventCommitted
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.ports import RoomReader, RoomView
@@ -34,46 +33,23 @@ _NAME: StateKey = ("m.room.name", "")
 _AVATAR: StateKey = ("m.room.avatar", "")
 
 
-class Ask(Struct, frozen=True, kw_only=True):
-    """Who asks for what. `upto`: the position that the answer comes to; `live_from`: that of the answer before, if
-    there was one. `session` is the device among the sessions of all protocols."""
-
-    user_id: UserId
-    session: str
-    upto: int
-    live_from: int | None
-    stable: bool
-    marks: Marks
-
-
-class Result(Struct, frozen=True):
-    """`body` None: there is nothing new. `told`: what the client knows with it. `events` are those of the timeline,
-    None where there is none."""
-
-    body: bytes | None
-    told: Told
-    events: frozenset[EventId] | None = None
-
-
 class Results:
-    """Makes them. `transaction_id` finds that of an event for the session that sent it, `departure` how somebody left
-    a room lately, `receipt_at` where in the stream a receipt moved last in a room."""
+    """Makes them. `departure` finds how somebody left a room lately, `receipt_at` where in the stream a receipt moved
+    last in a room."""
 
     def __init__(
         self,
         reader: RoomReader,
         chunks: RoomChunks,
-        renderer: Renderer,
+        words: Words,
         bumps: Bumps,
-        transaction_id: Callable[[str, str], str | None],
         departure: Callable[[RoomId, UserId], EventCommitted | None],
         receipt_at: Callable[[RoomId], int],
     ) -> None:
         self._reader = reader
         self._chunks = chunks
-        self._renderer = renderer
+        self._words = words
         self._bumps = bumps
-        self._transaction_id = transaction_id
         self._departure = departure
         self._receipt_at = receipt_at
 
@@ -87,7 +63,7 @@ class Results:
                 return Result(None, told)
             return await self._read(ask, place, told)
         room = self._reader.peek(place.room_id) or await self._reader.room(place.room_id)
-        common = self._common(ask, place.membership, lists)
+        common = self._words.common(ask, place.membership, lists)
         if place.membership == "join":
             return await self._joined(ask, room, place, config, told, is_dm, common)
         if told is not None and (told.moved, told.membership) == (place.moved, place.membership):
@@ -107,29 +83,24 @@ class Results:
         change = self._departure(room_id, ask.user_id)
         if change is None:
             raise unknown_pos()
-        parts = self._common(ask, "leave", lists)
+        parts = self._words.common(ask, "leave", lists)
         item = HistoryItem(change.position, change.event, None, change.replaced)
         timeline = Timeline((item,), False, told.position, whole=True)
         parts.append(b'"bump_stamp":%d' % change.position)
-        self._say_timeline(ask, timeline, parts)
-        self._say_state([change.event], parts)
-        return Result(_object(parts), told)
-
-    def _common(self, ask: Ask, membership: str, lists: Sequence[str]) -> list[bytes]:
-        if not ask.stable:
-            return []
-        parts = [b'"membership":' + orjson.dumps(membership)]
-        if lists:
-            parts.append(b'"lists":' + orjson.dumps(lists))
-        return parts
+        self._words.timeline(ask, timeline, parts)
+        self._words.state([change.event], parts)
+        return Result(as_object(parts), told)
 
     # -- inside
 
     async def _read(self, ask: Ask, place: Place, told: Told) -> Result:
         """A room where nothing happened but that somebody has read something, perhaps the user."""
         unread = await self._unread(ask, place.room_id)
-        now = replace(told, position=ask.upto, unread=unread)
-        return Result(None if unread == told.unread else _object(_counts(unread)), now)
+        room = self._reader.peek(place.room_id)
+        # An event of which the list of rooms has not heard yet may be there already.
+        still = room is None or room.last_position <= told.position
+        now = replace(told, position=ask.upto if still else told.position, unread=unread)
+        return Result(None if unread == told.unread else as_object(counts(unread)), now)
 
     async def _unread(self, ask: Ask, room_id: RoomId) -> Count | None:
         """The merged form does not have it any more."""
@@ -160,27 +131,7 @@ class Results:
         # Nothing is awaited from here on.
         present = present_state(room, upto)
         moved = [] if initial else self._chunks.moved(room, since, upto)
-        if initial or told is None or told.config is None:
-            keys = config.state.select(present)
-            members: Collection[str] = ()
-        else:
-            keys = [key for key in moved if key in present and config.state.wants(key)]
-            if config.state is not told.config.state and config.state != told.config.state:
-                keys += [
-                    key for key in config.state.select(present) if not told.config.state.wants(key) and key not in moved
-                ]
-            members = told.members
-        known: Collection[str] = ()
-        if config.state.lazy_members:
-            gap = initial or timeline.start > since
-            changed = [key[1] for key in moved if key[0] == MEMBER and (not gap or key[1] in members)]
-            # spec: "clients must flush any 'membership' cache when `limited` is true"
-            kept = frozenset() if initial or timeline.limited else frozenset(members)
-            needed = [user for user in _people(timeline.items) if user not in kept]
-            there = [key[1] for key in keys if key[0] == MEMBER]
-            lazy = [user for user in dict.fromkeys((*changed, *needed)) if (MEMBER, user) in present]
-            keys += [(MEMBER, user) for user in lazy if user not in there]
-            known = kept.union(lazy, there)
+        keys, known = _wanted(config, None if initial else told, present, moved, timeline)
         if initial:
             parts.append(b'"initial":true')
         if expanded:
@@ -206,23 +157,23 @@ class Results:
             start=start,
             is_dm=is_dm,
             unread=unread,
-            members=frozenset(known) if len(known) <= MAX_MEMBERS else frozenset(),
+            members=known,
         )
         if initial or told is None or unread != told.unread:
             news = True
-            parts += _counts(unread)
+            parts += counts(unread)
         if not news:
             return Result(None, now)
         if summed:
             joined, invited = self._chunks.counts(room)
             parts.append(b'"joined_count":%d,"invited_count":%d' % (joined, invited))
             if not room.name:
-                parts.append(b'"heroes":' + self._heroes(room, user_id))
+                parts.append(b'"heroes":' + self._words.heroes(room, user_id))
         parts.append(b'"bump_stamp":%d' % bump)
         if initial or timeline.items or timeline.limited:
-            self._say_timeline(ask, timeline, parts)
-        self._say_state([present[key] for key in keys], parts)
-        return Result(_object(parts), now, frozenset(item.event.event_id for item in timeline.items))
+            self._words.timeline(ask, timeline, parts)
+        self._words.state([present[key] for key in keys], parts)
+        return Result(as_object(parts), now, frozenset(item.event.event_id for item in timeline.items))
 
     async def _timeline(
         self, ask: Ask, room: RoomView, place: Place, limit: int, told: Told | None
@@ -298,8 +249,8 @@ class Results:
             if is_dm:
                 parts.append(b'"is_dm":true')
         parts.append(b'"bump_stamp":%d' % moved)
-        self._say_timeline(ask, timeline, parts)
-        self._say_state([present[key] for key in keys if key in present], parts)
+        self._words.timeline(ask, timeline, parts)
+        self._words.state([present[key] for key in keys if key in present], parts)
         now = Told(
             position=ask.upto,
             membership=place.membership,
@@ -308,7 +259,7 @@ class Results:
             config=config,
             is_dm=is_dm,
         )
-        return Result(_object(parts), now, frozenset(item.event.event_id for item in timeline.items))
+        return Result(as_object(parts), now, frozenset(item.event.event_id for item in timeline.items))
 
     async def _late_members(
         self, room: RoomView, present: Mapping[StateKey, Event], timeline: Timeline
@@ -339,7 +290,7 @@ class Results:
             parts.append(b'"invite_state":[' + self._chunks.stripped(room, ask.user_id) + b"]")
         elif own is not None:
             # The earlier form has no `membership`; a client sees by his own event that he was turned away.
-            self._say_state([own], parts)
+            self._words.state([own], parts)
         now = Told(
             position=ask.upto,
             membership=place.membership,
@@ -348,39 +299,41 @@ class Results:
             config=config,
             is_dm=place.room_id in ask.marks.directs,
         )
-        return Result(_object(parts), now)
+        return Result(as_object(parts), now)
 
-    # -- words
+def _wanted(
+    config: Config,
+    told: Told | None,
+    present: Mapping[StateKey, Event],
+    moved: Sequence[StateKey],
+    timeline: Timeline,
+) -> tuple[list[StateKey], frozenset[str]]:
+    """(keys of the state that is told with a timeline, the members that a lazily loading client knows then).
 
-    def _say_timeline(self, ask: Ask, timeline: Timeline, parts: list[bytes]) -> None:
-        render, bundles = self._renderer.timeline, timeline.bundles
-        events = [
-            render(
-                item, self._transaction_id(item.event.event_id, ask.session), bundles.get(item.event.event_id)
-            )
-            for item in timeline.items
-        ]
-        live_from = ask.upto if ask.live_from is None else ask.live_from
-        live = sum(item.position > live_from for item in timeline.items)
-        parts.append(b'"timeline":[' + b",".join(events) + b"]")
-        parts.append(b'"num_live":%d,"prev_batch":"%s"' % (live, page_token(timeline.start).encode()))
-        parts.append(b'"limited":true' if timeline.limited else b'"limited":false')
-
-    def _say_state(self, state: Sequence[Event], parts: list[bytes]) -> None:
-        if state:
-            parts.append(b'"required_state":[' + b",".join(self._renderer.state(event) for event in state) + b"]")
-
-    def _heroes(self, room: RoomView, user_id: UserId) -> bytes:
-        heroes = []
-        for hero in self._chunks.heroes(room, user_id):
-            member = room.member(hero)
-            said: dict[str, str] = {"user_id": hero}
-            if member is not None and member.displayname:
-                said["displayname"] = member.displayname
-            if member is not None and member.avatar_url:
-                said["avatar_url"] = member.avatar_url
-            heroes.append(said)
-        return orjson.dumps(heroes)
+    `told` is what the client knows, None for nothing; `moved` the keys that changed since. spec: "Changes to
+    `required_state`", "Lazy loaded memberships"
+    """
+    state = config.state
+    before = None if told is None or told.config is None else told.config.state
+    if before is None:
+        keys = state.select(present)
+    else:
+        keys = [key for key in moved if key in present and state.wants(key)]
+        if state is not before and state != before:
+            keys += [key for key in state.select(present) if not before.wants(key) and key not in moved]
+    if not state.lazy_members:
+        return keys, frozenset()
+    members = frozenset[str]() if told is None else told.members
+    gap = told is None or timeline.start > told.position
+    changed = [key[1] for key in moved if key[0] == MEMBER and (not gap or key[1] in members)]
+    # spec: "clients must flush any 'membership' cache when `limited` is true"
+    kept = frozenset[str]() if timeline.limited else members
+    needed = [user for user in _people(timeline.items) if user not in kept]
+    there = [key[1] for key in keys if key[0] == MEMBER]
+    lazy = [user for user in dict.fromkeys((*changed, *needed)) if (MEMBER, user) in present]
+    keys += [(MEMBER, user) for user in lazy if user not in there]
+    known = kept.union(lazy, there)
+    return keys, known if len(known) <= MAX_MEMBERS else frozenset()
 
 
 def _knows_all(told: Told, place: Place, config: Config, is_dm: bool) -> bool:
@@ -392,12 +345,6 @@ def _knows_all(told: Told, place: Place, config: Config, is_dm: bool) -> bool:
         and told.membership == place.membership
         and told.is_dm == is_dm
     )
-
-
-def _counts(unread: Count | None) -> list[bytes]:
-    if unread is None:
-        return []
-    return [b'"notification_count":%d,"highlight_count":%d' % (unread.notifications, unread.highlights)]
 
 
 def _cut(timeline: Timeline, limit: int, upto: int) -> Timeline:
@@ -416,7 +363,3 @@ def _people(items: Sequence[HistoryItem]) -> Mapping[str, None]:
         if item.event.type == MEMBER and item.event.state_key is not None:
             people[item.event.state_key] = None
     return people
-
-
-def _object(parts: Sequence[bytes]) -> bytes:
-    return b"{" + b",".join(parts) + b"}"

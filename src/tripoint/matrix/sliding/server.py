@@ -6,20 +6,21 @@ same state. spec: MSC4186
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import orjson
 from msgspec import Struct
 
-from tripoint.core.ids import DeviceId, RoomId, UserId
+from tripoint.core.ids import DeviceId, EventId, RoomId, UserId
 from tripoint.matrix.sliding.bumps import Bumps
-from tripoint.matrix.sliding.connections import Connections, State, Told
+from tripoint.matrix.sliding.connections import Connections, State, Told, View
 from tripoint.matrix.sliding.extensions import ExtensionAnswers, Scene
 from tripoint.matrix.sliding.lists import Window, window
 from tripoint.matrix.sliding.places import Marks, Membership, Place, Places
 from tripoint.matrix.sliding.request import Request
-from tripoint.matrix.sliding.rooms import Ask, Results
+from tripoint.matrix.sliding.rooms import Results
+from tripoint.matrix.sliding.words import Ask
 from tripoint.matrix.sync.ephemera import Ephemera
 from tripoint.matrix.sync.server import SyncServer
 from tripoint.matrix.sync.tokens import SyncToken
@@ -105,7 +106,16 @@ class SlidingServer:
         upto = SyncToken(self._reader.stream_position(), self._ephemera.counter)
         rooms = list(memberships.items())
         places = await self._places.of(user_id, rooms, told)
-        shown = await self._window(user_id, request, rooms, places, marks)
+        view = before.view if before is not None else None
+        # Then nothing happened in the rooms that are wanted, but that somebody has read something.
+        quiet = view is not None and view.is_of(request, marks, places)
+        if view is None or not quiet:
+            view = await self._view(user_id, request, rooms, places, marks)
+        shown, places = view.window, view.places
+        wanted: Iterable[RoomId] = shown.configs
+        if before is not None and quiet:
+            read = self._ephemera.receipts_since(before.upto.position)
+            wanted = [room_id for room_id in read if room_id in shown.configs]
         ask = Ask(
             user_id=user_id,
             session=f"{user_id}/{device_id}",
@@ -114,13 +124,14 @@ class SlidingServer:
             stable=request.stable,
             marks=marks,
         )
-        now, said, events = dict(told), [], {}
+        said, events = list[bytes](), dict[RoomId, frozenset[EventId]]()
+        now = dict(told)
         count = 0
         lists_of = _lists_of(shown) if request.stable else {}
-        for room_id, config in shown.configs.items():
+        for room_id in wanted:
             try:
                 result = await self._results.of(
-                    ask, places[room_id], config, told.get(room_id), lists_of.get(room_id, ())
+                    ask, places[room_id], shown.configs[room_id], told.get(room_id), lists_of.get(room_id, ())
                 )
             except Refused as refused:
                 if refused.refusal is not Refusal.NO_SUCH_ROOM:
@@ -134,14 +145,13 @@ class SlidingServer:
                 count += 1
                 if count % ROOMS_PER_TURN == 0:
                     await asyncio.sleep(0)
-        known = dict(rooms)
-        for room_id, before_it in told.items():
-            if room_id not in known:
+        for room_id, before_it in () if quiet else told.items():
+            if room_id not in memberships:
                 result = self._results.ended(ask, room_id, before_it, ())
                 del now[room_id]
                 if result.body is not None:
                     said.append(orjson.dumps(room_id) + b":" + result.body)
-        state = State(upto=upto, rooms=now) if before is None else _after(before, upto, now)
+        state = State(upto=upto, rooms=now, view=view) if before is None else _after(before, upto, now, view)
         scene = Scene(
             user_id=user_id,
             device_id=device_id,
@@ -149,7 +159,6 @@ class SlidingServer:
             before=before,
             upto=upto,
             window=shown,
-            places=places,
             told=now,
             events=events,
         )
@@ -158,37 +167,39 @@ class SlidingServer:
         body = b'"lists":{%s},"rooms":{%s},"extensions":%s}' % (lists.encode(), b",".join(said), extensions)
         return _Answer(body, state, not (said or is_news))
 
-    async def _window(
+    async def _view(
         self,
         user_id: UserId,
         request: Request,
         memberships: list[Membership],
         places: dict[RoomId, Place],
         marks: Marks,
-    ) -> Window:
+    ) -> View:
         in_spaces = {
             name: await self._places.children(memberships, wanted.filters.spaces)
             for name, wanted in request.lists.items()
             if wanted.filters.spaces is not None
         }
-        found = window(places, request.lists, request.subscriptions, marks, in_spaces)
-        missing = [room_id for room_id in request.subscriptions if room_id not in places]
-        if missing:
-            memberships_by = dict(memberships)
-            for room_id in missing:
-                if room_id in memberships_by:
-                    place = await self._places.subscribed(user_id, room_id, *memberships_by[room_id])
+        # What lists do not show comes behind what they show, and in none of them.
+        behind: dict[RoomId, Place] = {}
+        if any(room_id not in places for room_id in request.subscriptions):
+            membership_of = dict(memberships)
+            for room_id in request.subscriptions:
+                if room_id in membership_of and room_id not in places:
+                    place = await self._places.subscribed(user_id, room_id, *membership_of[room_id])
                     if place is not None:
-                        places[room_id] = place
-                        found.configs[room_id] = request.subscriptions[room_id]
-                        found.subscribed.add(room_id)
-        return found
+                        behind[room_id] = place
+        shown = window(places, request.lists, request.subscriptions, marks, in_spaces, behind)
+        return View(
+            request.lists, request.subscriptions, marks, {**places, **behind} if behind else places, shown
+        )
 
 
-def _after(before: State, upto: SyncToken, rooms: dict[RoomId, Told]) -> State:
+def _after(before: State, upto: SyncToken, rooms: dict[RoomId, Told], view: View) -> State:
     return State(
         upto=upto,
         rooms=rooms,
+        view=view,
         data=before.data,
         receipts=before.receipts,
         typing=before.typing,
