@@ -11,6 +11,7 @@ from tripoint.core.canonical_json import Json
 from tripoint.core.event import Event, add_signature
 from tripoint.core.ids import RoomId, ServerName, UserId, server_of
 from tripoint.rooms.accept import Accept, Lacking
+from tripoint.rooms.foreigners import check_can_enter_rooms
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership import People
 from tripoint.rooms.outside import Outside
@@ -49,7 +50,7 @@ class Invitations:
     async def receive(self, event: Event, told: Sequence[Json]) -> Event:
         """Tell a local user of an invitation whose signatures were checked; it comes back signed by this server.
 
-        `told`: the room's stripped state. Refused: NO_SUCH_USER, GUESTS_FORBIDDEN, ALREADY_JOINED,
+        `told`: the room's stripped state. Refused: NO_SUCH_USER, GUESTS_FORBIDDEN, INVITES_BLOCKED, ALREADY_JOINED,
         NO_SUCH_ROOM (it was closed here).
         """
         target = UserId(event.state_key or "")
@@ -62,6 +63,7 @@ class Invitations:
         if self._people.is_guest(target):
             raise Refused(Refusal.GUESTS_FORBIDDEN, "Guests cannot be invited to rooms of other servers")
         signer = self._writer.signer
+        check_can_enter_rooms(target, signer.server)
         signed = add_signature(event, signer.server, signer.key)
         async with self._turns.of(event.room_id):
             room = await self._rooms.find(event.room_id)

@@ -142,6 +142,7 @@ class XmppFrontEnd:
         if self.servers is not None:
             foreign = Foreign(doors, self.users, self.servers, self._visitor)
             self.servers.deliver, self.servers.bounce = foreign.deliver, foreign.bounce
+            self.servers.listener.banned = self._banned_from
         self._registration = "closed"
         self._run_id = secrets.token_hex(4)
         self._count = 0
@@ -294,6 +295,11 @@ class XmppFrontEnd:
     def gone(self, stream: ClientStream) -> None:
         """A connection is closed."""
         self._connections.gone(stream)
+
+    def _banned_from(self, address: str) -> str | None:
+        """Why no server is let in from this address. docs/mapping.md 9.4"""
+        ban = self.accounts.bans.of_address(address)
+        return None if ban is None else banned_text(ban)
 
     def _banned(self, ban: ServerBan) -> None:
         """Close what meets a ban that was just set. spec: docs/mapping.md 9.4"""

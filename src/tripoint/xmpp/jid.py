@@ -198,6 +198,10 @@ class Domains:
         """The default names below a server name (docs/mapping.md 0)."""
         return cls(server, f"rooms.{server}", f"matrix.{server}")
 
+    def has(self, domain: str) -> bool:
+        """Whether this is one of them; others are other XMPP servers."""
+        return domain in (self.server, self.rooms, self.gateway)
+
 
 def user_jid(user_id: UserId, domains: Domains) -> str:
     """The bare JID of any user. docs/mapping.md 1.1, 1.5, 1.7"""
@@ -233,7 +237,7 @@ def parse_user_jid(jid: Jid, domains: Domains) -> UserId | None:
 
 def parse_any_user_jid(jid: Jid, domains: Domains) -> UserId | None:
     """As parse_user_jid; of people of other XMPP servers, those who stand for them. docs/mapping.md 1.7"""
-    if not jid.local or jid.domain in (domains.server, domains.gateway, domains.rooms):
+    if not jid.local or domains.has(jid.domain):
         return parse_user_jid(jid, domains)
     try:
         return stand_in_id(str(jid.bare), domains.server)

@@ -161,6 +161,21 @@ def test_so_many_connections_from_one_address() -> None:
     asyncio.run(asyncio.wait_for(work(), 20))
 
 
+def test_nobody_comes_from_where_a_ban_is() -> None:
+    """docs/mapping.md 9.4"""
+
+    async def work() -> None:
+        bench = Bench()
+        before = await bench.proved()
+        bench.listener.banned = lambda address: "You are banned" if address == "192.0.2.1" else None
+        after = bench.connect()
+        bench.listener.sweep()
+        for wire in (before, after):
+            assert wire.closed and b"You are banned" in wire.written
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+
+
 def test_who_is_asked_for_a_certificate() -> None:
     """docs/decisions/tls.md"""
 

@@ -84,6 +84,28 @@ def test_subscriptions_and_presence(tmp_path: Path) -> None:
     run(tmp_path, work)
 
 
+def test_who_is_blocked_sees_one_go_and_come_again(tmp_path: Path) -> None:
+    """spec: XEP-0191 3.3"""
+
+    async def work(pair: Pair) -> None:
+        alice, bob = await both(pair)
+        await befriend(alice, bob)
+        item = f"<item jid='{BOB}'/>"
+        await alice.ask(f"<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'>{item}</block></iq>")
+        await bob.expect(f"<presence from='{ALICE}/r' to='{BOB}' type='unavailable'/>")
+        alice.send("<presence><show>away</show></presence>")
+        await alice.skip()
+        bob.send("<presence><show>dnd</show></presence>")
+        await bob.skip()
+        await alice.quiet()
+        listed = await alice.ask("<iq type='get' id='l'><blocklist xmlns='urn:xmpp:blocking'/></iq>")
+        assert item in listed
+        await alice.ask(f"<iq type='set' id='u'><unblock xmlns='urn:xmpp:blocking'>{item}</unblock></iq>")
+        await bob.expect(f"<presence from='{ALICE}/r' to='{BOB}'><show>away</show></presence>")
+
+    run(tmp_path, work)
+
+
 def test_a_conversation_is_kept_and_seen_everywhere(tmp_path: Path) -> None:
     """Archive, carbons, corrections, retractions, reactions, receipts. docs/mapping.md 15.8"""
 

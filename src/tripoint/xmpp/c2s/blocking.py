@@ -18,6 +18,7 @@ from tripoint.xmpp.c2s.users import LiveUser, Users
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
+from tripoint.xmpp.render import to_attribute
 from tripoint.xmpp.session import Doors, XmppSession
 from tripoint.xmpp.tables import BLOCKING_NS, REPORTING_NS, STANZA_ID_NS
 from tripoint.xmpp.wire import Element, escape_attribute
@@ -189,11 +190,14 @@ class BlockPushes:
         item = user.roster.get(bare)
         if item is None or item.subscription not in ("from", "both"):
             return
-        contact = self._users.at(parse_jid(bare))
-        if contact is None:
-            return
+        jid = parse_jid(bare)
+        contact = self._users.at(jid)
+        abroad, domains = self._doors.abroad, self._doors.domains
         for mine in user.available():
-            head = f"<presence from='{escape_attribute(mine.full)}'"
-            whole = f">{mine.presence or ''}</presence>" if shown else " type='unavailable'/>"
-            for theirs in contact.available():
-                theirs.send(head.encode() + contact.to + whole.encode())
+            head = f"<presence from='{escape_attribute(mine.full)}'".encode()
+            whole = (f">{mine.presence or ''}</presence>" if shown else " type='unavailable'/>").encode()
+            if abroad is not None and not domains.has(jid.domain):
+                abroad.send(head + to_attribute(bare) + whole, domains.server, jid)
+            if contact is not None:
+                for theirs in contact.available():
+                    theirs.send(head + contact.to + whole)

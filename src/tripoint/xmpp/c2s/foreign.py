@@ -237,7 +237,7 @@ class Foreign:
 
 
 def _hearers(live: LiveUser, to: Jid, sender: Jid, kind: str) -> Sequence[XmppSession]:
-    """Who is named, or those of a subscriber; of the end a contact hears who was one. spec: RFC6121 3.3.3, 4.3.3,
+    """Who is named, or those of a subscriber; of the end a contact hears who was one. spec: RFC6121 3.3.3,
     8.5.2.1.2, 8.5.3.1"""
     if to.resource:
         named = live.sessions.get(to.resource)

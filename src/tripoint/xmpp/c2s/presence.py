@@ -265,8 +265,7 @@ def _back(visitor: XmppSession, stanza: tuple[bytes, bytes]) -> None:
 
 def _is_abroad(session: XmppSession, jid: Jid) -> bool:
     """Whether this is somebody of another XMPP server, and there is a way to it."""
-    domains = session.doors.domains
-    return session.doors.abroad is not None and jid.domain not in (domains.server, domains.rooms, domains.gateway)
+    return session.doors.abroad is not None and not session.doors.domains.has(jid.domain)
 
 
 def _send_abroad(

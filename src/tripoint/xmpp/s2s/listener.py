@@ -78,6 +78,8 @@ class Listener:
         self.ask = ask
         self.now_s = now_s
         self.background = Background("xmpp.s2s")
+        # Why nobody is let in from an address, where that is so.
+        self.banned: Callable[[str], str | None] = lambda address: None
         self._vouched: dict[str, float] = {}
 
     def protocol(self, *, secure: bool, address: str | None = None, direct: bool = False) -> Wire:
@@ -108,10 +110,12 @@ class Listener:
             self._vouched.pop(name, None)
 
     def sweep(self) -> None:
-        """Close who proves nothing, and who says nothing for long."""
+        """Close who proves nothing, who says nothing for long, and who is banned by now."""
         now = self.now_s()
         for link in self.connections.all():
-            if not link.stream.verified_pairs and now - link.since > PROOF_S:
+            if (banned := self.banned(link.address)) is not None:
+                link.end("policy-violation", banned)
+            elif not link.stream.verified_pairs and now - link.since > PROOF_S:
                 link.end("connection-timeout", "You did not prove your name")
             elif now - link.heard_at > IDLE_S:
                 link.act(link.stream.close())
@@ -136,7 +140,7 @@ class IncomingLink:
         self.since = self.heard_at = listener.now_s()
         self._listener = listener
         self._wire = wire
-        self._address = wire.peer_address if address is None else address
+        self.address = wire.peer_address if address is None else address
         self._secure = secure
         self._direct = direct
         self._backlog: deque[Element] = deque()
@@ -151,7 +155,8 @@ class IncomingLink:
         if self._secure:
             self._tls_started()
         limit = self._listener.traffic.connections_per_address
-        refused = self._listener.connections.admit(self, self._address, limit)
+        refused = self._listener.connections.admit(self, self.address, limit)
+        refused = refused or self._listener.banned(self.address)
         if refused is not None:
             self.end("policy-violation", refused)
         elif self._direct:
@@ -195,17 +200,17 @@ class IncomingLink:
     async def _start_tls(self) -> None:
         """<proceed/> goes out in the clear, what comes after it is the handshake. spec: RFC6120 5.4.3"""
         listener = self._listener
-        known_by = (self._address,) if self.stream.peer is None else (self.stream.peer,)
+        known_by = (self.address,) if self.stream.peer is None else (self.stream.peer,)
         context = listener.context_for(*known_by)
         try:
             early = await self._wire.start_tls(context, server_side=True, name=None, timeout_s=HANDSHAKE_S)
         except ssl.SSLCertVerificationError as error:
-            log.info("xmpp.s2s.certificate_unknown", address=self._address, reason=error.verify_message)
+            log.info("xmpp.s2s.certificate_unknown", address=self.address, reason=error.verify_message)
             listener.do_not_ask(*known_by)
             return
         except (OSError, TimeoutError) as error:
             # spec: RFC6120 5.4.3.2: a failed handshake ends the connection
-            log.debug("xmpp.s2s.tls_failed", address=self._address, error=str(error))
+            log.debug("xmpp.s2s.tls_failed", address=self.address, error=str(error))
             return
         self._tls_started()
         for data in early:
