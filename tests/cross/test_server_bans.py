@@ -113,7 +113,7 @@ def test_who_is_banned_while_he_logs_in_does_not_stay(tmp_path: Path) -> None:
                 await accounts.bans.put(ServerBan(BanKind.KLINE, "eve@*", "spam", "@op:example.org", 0))
                 return await log_in(account, **how)
 
-            accounts.log_in = banned_meanwhile  # type: ignore[method-assign, assignment]
+            accounts.log_in = banned_meanwhile  # type: ignore[method-assign, assignment]  # to act in between
             secret = base64.b64encode(f"\0eve\0{PASSWORD}".encode()).decode()
             irc = await at.connect("irc")
             irc.send(b"CAP REQ sasl\r\nNICK eve\r\nUSER e 0 * :e\r\nAUTHENTICATE PLAIN\r\n")

@@ -31,7 +31,7 @@ def answers(at: Scene, chunk: object) -> list[tuple[ServerName, JsonObject]]:
             await asyncio.sleep(3600)
         return {"chunk": chunk}  # type: ignore[dict-item]  # whatever another server sends
 
-    at.two.party.middle.reader.remote_rooms = remote_rooms  # type: ignore[method-assign]
+    at.two.party.middle.reader.remote_rooms = remote_rooms  # type: ignore[method-assign]  # as it answers
     return asked
 
 

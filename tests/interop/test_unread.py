@@ -4,6 +4,7 @@ spec: Matrix client-server module push; docs/mapping.md 13.5, 22.3
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from nio.responses import DeletePushRuleResponse, EnablePushRuleResponse, SetPus
 from tests.interop.irc_peer import IrcPeer
 from tests.interop.nio_peer import NioPeer
 from tests.interop.peer import until
-from tests.support.server import running_server
+from tests.support.server import Server, running_server
 
 pytestmark = pytest.mark.interop
 
@@ -24,7 +25,7 @@ def test_nio_counts_reads_and_mutes(tmp_path: Path) -> None:
         asyncio.run(asyncio.wait_for(_story(server), 90))
 
 
-async def _story(server) -> None:  # type: ignore[no-untyped-def]
+async def _story(server: Server) -> None:
     nina, ivo = NioPeer("nina"), IrcPeer("ivo")
     told: list[PushRulesEvent] = []
     try:
@@ -71,7 +72,7 @@ async def _story(server) -> None:  # type: ignore[no-untyped-def]
         await asyncio.gather(nina.stop(), ivo.stop(), return_exceptions=True)
 
 
-def _keep(told: list[PushRulesEvent]):  # type: ignore[no-untyped-def]
+def _keep(told: list[PushRulesEvent]) -> Callable[[PushRulesEvent], Awaitable[None]]:
     async def keep(event: PushRulesEvent) -> None:
         told.append(event)
 

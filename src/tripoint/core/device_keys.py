@@ -209,7 +209,7 @@ def _check_signatures(obj: JsonObject) -> None:
 
 def _encoded(value: object) -> bytes:
     try:
-        return encode(value)  # type: ignore[arg-type]
+        return encode(value)  # type: ignore[arg-type]  # JSON that a client sent
     except CanonicalJsonError as error:
         raise BadKeys("keys hold what has no canonical form, such as a number with a fraction") from error
 

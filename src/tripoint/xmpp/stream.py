@@ -182,7 +182,7 @@ class ClientStream:
                 return
         except AccountRefused as refused:
             answer = connection.refused(sasl_condition(refused), refused.text)
-        except Exception:
+        except Exception:  # a bug: told to us with its trace, and to the client as one of this server
             log.exception("xmpp.login_failed")
             answer = connection.fail("internal-server-error", "The server could not do this")
         self.act(answer)

@@ -29,7 +29,7 @@ _WAITING = "SELECT count(*), coalesce(sum(length({})), 0), coalesce(min(position
 
 
 class DeviceReads:
-    """Queries go through _all and _one, which the store has."""
+    """Abstract: queries go through _all and _one, which the store that is made of this defines."""
 
     def _all(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         raise NotImplementedError

@@ -64,7 +64,7 @@ def _insert(table: str, *fields: str, verb: str = "INSERT OR REPLACE") -> tuple[
 
 
 def _fields(kind: type) -> tuple[str, ...]:
-    names: tuple[str, ...] = kind.__struct_fields__  # type: ignore[attr-defined]
+    names: tuple[str, ...] = kind.__struct_fields__  # type: ignore[attr-defined]  # every kind is a Struct
     return names
 
 
