@@ -36,7 +36,7 @@ class UserDirectory:
         if not wanted:
             return UsersFound((), False)
         mine = set(await self._index.joined_of(searcher))
-        found = [user for user in await self._remote(searcher, wanted, mine) if user.user_id != searcher]
+        found, cut = await self._remote(searcher, wanted, mine)
         local = await self._store.load_users_like(wanted, MAX_LOCAL)
         candidates = sorted(
             [*(FoundUser(*row) for row in local if row[0] != searcher), *found], key=lambda user: _rank(user, wanted)
@@ -47,7 +47,7 @@ class UserDirectory:
                 if len(shown) == limit:
                     return UsersFound(tuple(shown), True)
                 shown.append(user)
-        return UsersFound(tuple(shown), len(local) == MAX_LOCAL)
+        return UsersFound(tuple(shown), cut or len(local) == MAX_LOCAL)
 
     async def _may_know(self, user_id: UserId, mine: set[RoomId]) -> bool:
         """Whether somebody of this server shares a room with the searcher or is in an open one."""
@@ -62,26 +62,25 @@ class UserDirectory:
                 await asyncio.sleep(0)
         return False
 
-    async def _remote(self, searcher: UserId, wanted: str, mine: set[RoomId]) -> list[FoundUser]:
+    async def _remote(self, searcher: UserId, wanted: str, mine: set[RoomId]) -> tuple[list[FoundUser], bool]:
+        """Those of other servers, the searcher's own rooms first; and whether not everybody was looked at."""
         found: dict[UserId, FoundUser] = {}
         compared = 0
-        rooms = [room for room in self._rooms.in_memory() if room.room_id not in mine and _is_open(room)]
-        for room_id in tuple(mine):
-            room = await self._rooms.find(room_id)
-            if room is not None and room.membership(searcher) == "join":
-                rooms.insert(0, room)
+        own = [await self._rooms.find(room_id) for room_id in tuple(mine)]
+        rooms = [room for room in own if room is not None and room.membership(searcher) == "join"]
+        rooms += [room for room in self._rooms.in_memory() if room.room_id not in mine and _is_open(room)]
         for room in rooms:
             if len(room.servers()) == 1:  # this one
                 continue
             for user in self._members(room):
+                if compared == MAX_MEMBERS:
+                    return list(found.values()), True
                 compared += 1
                 if compared % PER_TURN == 0:
                     await asyncio.sleep(0)
-                if compared > MAX_MEMBERS:
-                    return list(found.values())
                 if user.user_id not in found and _contains(user, wanted):
                     found[user.user_id] = user
-        return list(found.values())
+        return list(found.values()), False
 
     def _members(self, room: Room) -> Iterator[FoundUser]:
         """Those of other servers; the list is that of this moment."""
