@@ -220,15 +220,18 @@ class UpgradeRoom(Command, frozen=True):
 
     `room_version` None: the version that the room has. `creators`: who is a creator beside its maker, where the
     version knows that. `owner`: a member of this server who makes the new room instead of the actor; the actor keeps
-    no rights of his own there then. The result's room_id is the new room. Asked again by who has done it, it names the
-    room that is there. Refused: VERSION_UNSUPPORTED, POWER_TOO_LOW, NOT_JOINED, NOT_SUPPORTED, BAD_CONTENT,
-    INVALID_ROOM_STATE, SERVER_BUSY (not all of the room is known here yet), and what sending events is refused with.
+    no rights of his own there then. `federate`: whether other servers may take part, None: as it was (a room's first
+    event says it, so only a new room can say something else). The result's room_id is the new room. Asked again by
+    who has done it, it names the room that is there. Refused: VERSION_UNSUPPORTED, POWER_TOO_LOW, NOT_JOINED,
+    NOT_SUPPORTED, BAD_CONTENT, INVALID_ROOM_STATE, SERVER_BUSY (not all of the room is known here yet), and what
+    sending events is refused with.
     """
 
     room_id: RoomId
     room_version: str | None = None
     creators: tuple[UserId, ...] = ()
     owner: UserId | None = None
+    federate: bool | None = None
 
 
 class AcceptDirect(Command, frozen=True):
