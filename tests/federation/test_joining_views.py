@@ -88,7 +88,7 @@ JOINED = [
     ":b.org 332 alice #tea:a.org :Kettle on",
     ":b.org 353 alice @ #tea:a.org :~anna:a.org alice",
     ":b.org 366 alice #tea:a.org :End of /NAMES list",
-    ":b.org NOTICE #tea:a.org :History is kept here (joined): members read what was said while they were here",
+    ":b.org NOTICE alice :[#tea:a.org] History is kept here (joined): members read what was said while they were here",
 ]
 
 

@@ -97,7 +97,8 @@ def _spoken(names: Names, event_id: EventId, content: JsonObject, mask: str, tar
     if edit is not None:
         # spec: docs/mapping.md 11.1
         text = f"* {text}"
-    command = "NOTICE" if kind == "m.notice" else "PRIVMSG"
+    # What the server itself says is a notice (docs/mapping.md 10.13).
+    command = "NOTICE" if kind == "m.notice" or mask == names.server else "PRIVMSG"
     head = f":{mask} {command} {target} :"
     emote = kind == "m.emote"
     budget = MAX_BODY_BYTES - len(head.encode("utf-8", "replace")) - (len(_ACTION) + 1 if emote else 0)

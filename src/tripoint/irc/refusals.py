@@ -72,6 +72,7 @@ ROOM_REFUSALS: Mapping[Refusal, No] = {
     Refusal.NO_SUCH_MASK: No(n.ERR_INVALIDMODEPARAM, "INVALID_PARAMS"),
     Refusal.LIST_FULL: No(n.ERR_BANLISTFULL),
     Refusal.BLOCKED: No(code="BLOCKED"),
+    Refusal.NOTICES_STAY: No(code="CANNOT_LEAVE"),
     Refusal.INVITES_BLOCKED: No(code="INVITE_BLOCKED"),
     Refusal.TLS_NEEDED: No(n.ERR_SECUREONLYCHAN),
     Refusal.NICK_TAKEN: No(n.ERR_NICKNAMEINUSE),

@@ -36,6 +36,7 @@ ROOM_ERRORS: dict[Refusal, tuple[int, str]] = {
     Refusal.NO_SUCH_MASK: (404, "M_NOT_FOUND"),
     Refusal.LIST_FULL: (400, "M_RESOURCE_LIMIT_EXCEEDED"),
     Refusal.BLOCKED: (403, "M_FORBIDDEN"),
+    Refusal.NOTICES_STAY: (403, "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM"),
     Refusal.INVITES_BLOCKED: (403, "M_INVITE_BLOCKED"),
     Refusal.TLS_NEEDED: (403, "M_FORBIDDEN"),
     Refusal.NICK_TAKEN: (400, "M_INVALID_PARAM"),

@@ -388,6 +388,16 @@ class OpenDirect(Command, frozen=True):
     plain: bool = False
 
 
+class SendNotice(Command, frozen=True):
+    """Have the server tell a local account something, wherever they are (docs/mapping.md 10.13).
+
+    The actor is the operator who asks for it. Refused: NO_SUCH_USER, TOO_LARGE.
+    """
+
+    target: UserId
+    text: str
+
+
 class Report(Command, frozen=True):
     """Tell the administrators of this server of an event, a room or a user: one of the three, or of a user with events.
 

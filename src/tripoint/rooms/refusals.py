@@ -40,6 +40,7 @@ class Refusal(Enum):
     NO_SUCH_MASK = "That mask is not in the list"
     LIST_FULL = "The list is full"
     BLOCKED = "You have blocked them; unblock them to write to them"
+    NOTICES_STAY = "What this server has to tell you cannot be declined"
     INVITES_BLOCKED = "They take no invitations"
     TLS_NEEDED = "This room is for connections with TLS alone"
     NICK_TAKEN = "Somebody else has that nick in this room"

@@ -36,6 +36,7 @@ from tripoint.rooms.commands import (
     RenameRoom,
     Report,
     SendEvent,
+    SendNotice,
     SendState,
     SetAlias,
     SetLevels,
@@ -71,6 +72,7 @@ from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.removal import Removal
 from tripoint.rooms.reports import Reports
 from tripoint.rooms.room_passwords import RoomPasswords
+from tripoint.rooms.server_notices import ServerNotices
 from tripoint.rooms.upgrading import Upgrading
 from tripoint.store.interface import StoreError
 
@@ -109,6 +111,7 @@ class Service:
         following: Following,
         direct_invitations: DirectInvitations,
         reports: Reports,
+        notices: ServerNotices,
         people: People,
         limits: Limits,
     ) -> None:
@@ -157,6 +160,7 @@ class Service:
             SetProfile: (profiles.set, state),
             Forced: (forcing.do, None),
             Report: (reports.report, state),
+            SendNotice: (notices.send, None),
         }
 
     async def do(self, command: Command) -> Done:

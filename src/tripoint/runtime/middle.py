@@ -75,6 +75,7 @@ from tripoint.rooms.removal import Removal
 from tripoint.rooms.reports import Reports
 from tripoint.rooms.resident import Resident
 from tripoint.rooms.room_passwords import RoomPasswords
+from tripoint.rooms.server_notices import ServerNotices
 from tripoint.rooms.service import Service
 from tripoint.rooms.serving import Serving
 from tripoint.rooms.state_groups import StateGroups
@@ -333,6 +334,9 @@ async def build_middle(
         upgrading=upgrading,
         following=following,
         direct_invitations=direct_invitations,
+        notices=ServerNotices(
+            server, loaded, store, creation, membership, messages, people, _tagger(accounts)
+        ),
         reports=Reports(loaded, writer, store, people, user_bus),
         people=people,
         limits=room_limits,
@@ -466,6 +470,16 @@ def _keeper(accounts: Accounts) -> Callable[[UserId, RoomId, RoomId], Awaitable[
             raise Refused(Refusal.SERVER_BUSY, refused.text) from refused
 
     return keep_along
+
+
+def _tagger(accounts: Accounts) -> Callable[[UserId, RoomId, str], Awaitable[None]]:
+    async def put_tag(user_id: UserId, room_id: RoomId, tag: str) -> None:
+        try:
+            await accounts.tags.put(user_id, room_id, tag, {}, limit=1)
+        except AccountRefused as refused:
+            raise Refused(Refusal.SERVER_BUSY, refused.text) from refused
+
+    return put_tag
 
 
 def _key_dropper(encryption: Encryption) -> Callable[[UserId], Awaitable[None]]:

@@ -68,6 +68,7 @@ REFUSALS: Final[dict[Refusal, str | tuple[str, str]]] = {
     Refusal.BAD_MASK: "not-acceptable",
     Refusal.NO_SUCH_MASK: "item-not-found",
     Refusal.LIST_FULL: "resource-constraint",
+    Refusal.NOTICES_STAY: "not-allowed",
     Refusal.INVITES_BLOCKED: ("not-acceptable", "cancel"),
     Refusal.BLOCKED: ("not-acceptable", "cancel"),  # spec: XEP-0191 3.3
     Refusal.TLS_NEEDED: ("policy-violation", "cancel"),
