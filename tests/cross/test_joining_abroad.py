@@ -1,4 +1,4 @@
-"""Rooms of another server that does not answer at once, that is full of what this one does not know, or too many of them.
+"""Rooms of another server that does not answer at once, or has what is not known here; and too many rooms.
 
 # rows: 4.10, 25 room version unsupported, 25 full / too many rooms
 spec: docs/mapping.md 4.10, 25; XEP-0045 7.2, XEP-0249 2; Matrix server-server make_join
