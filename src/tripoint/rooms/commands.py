@@ -332,6 +332,18 @@ class SetMask(Command, frozen=True):
     on: bool = True
 
 
+class FollowList(Command, frozen=True):
+    """Have a room follow a policy list, in the actor's name, or not any more (docs/mapping.md 9.14).
+
+    `list_id`: a room that this server is in, and that the actor may read. Refused: NOT_JOINED, POWER_TOO_LOW (whoever
+    may not ban), LIST_FULL, NO_SUCH_MASK (it does not follow that one), NO_SUCH_ROOM.
+    """
+
+    room_id: RoomId
+    list_id: RoomId
+    on: bool = True
+
+
 class SetAlias(Command, frozen=True):
     """Point a local room alias at a room. ALIAS_TAKEN, BAD_ALIAS, POWER_TOO_LOW."""
 

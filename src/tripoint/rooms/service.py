@@ -22,6 +22,7 @@ from tripoint.rooms.commands import (
     CreateRoom,
     DeleteAlias,
     Done,
+    FollowList,
     FollowRoom,
     Forced,
     Forget,
@@ -67,6 +68,7 @@ from tripoint.rooms.masks import Masks
 from tripoint.rooms.membership import Membership, People
 from tripoint.rooms.messages import Messages
 from tripoint.rooms.naming import Names
+from tripoint.rooms.policy_lists import PolicyLists
 from tripoint.rooms.profiles import Profiles
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.removal import Removal
@@ -96,6 +98,7 @@ class Service:
         membership: Membership,
         messages: Messages,
         masks: Masks,
+        policy_lists: PolicyLists,
         passwords: RoomPasswords,
         closing: Closing,
         blocks: Blocks,
@@ -151,6 +154,7 @@ class Service:
             AllowInvites: (blocks.allow_invites, state),
             SetPassword: (passwords.set, state),
             SetMask: (masks.set, state),
+            FollowList: (policy_lists.follow, state),
             SetAlias: (names.set_alias, state),
             DeleteAlias: (names.delete_alias, state),
             RenameRoom: (names.rename, state),

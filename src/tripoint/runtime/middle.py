@@ -64,6 +64,7 @@ from tripoint.rooms.naming import Names
 from tripoint.rooms.outliers import OutlierJudge
 from tripoint.rooms.outside import Outside
 from tripoint.rooms.policy import Policy
+from tripoint.rooms.policy_lists import PolicyLists
 from tripoint.rooms.presence import PresenceBoard
 from tripoint.rooms.profiles import Profiles
 from tripoint.rooms.pushing import Pushing
@@ -129,6 +130,7 @@ class Middle:
     registration: Registration
     limits: Limits
     warden: Warden
+    policy_lists: PolicyLists
     upgrading: Upgrading
     following: Following
     direct_invitations: DirectInvitations
@@ -146,6 +148,7 @@ class Middle:
     async def close(self) -> None:
         """End what is asked of other servers, write what is queued, close the store."""
         await self.warden.close()
+        await self.policy_lists.close()
         await self.sweeping.close()
         await self.direct_invitations.close()
         await self.following.close()
@@ -313,6 +316,11 @@ async def build_middle(
     )
     hub.watch_users(direct_invitations.user_changed)
     hub.watch_all_rooms(following.room_changed)
+    name_table = StoredNames(store, stream, _name_lost)
+    policy_lists = PolicyLists(server, loaded, messages.put_state, membership.ban, name_table)
+    await policy_lists.start()
+    entry.listed_against = policy_lists.against
+    hub.watch_all_rooms(policy_lists.room_changed)
     hub.watch_users(following.user_changed)
     service = Service(
         server,
@@ -323,6 +331,7 @@ async def build_middle(
         closing=closing,
         blocks=blocks,
         keeping=Keeping(loaded, writer, people.is_guest),
+        policy_lists=policy_lists,
         masks=Masks(loaded, messages.put_state, server),
         creation=creation,
         direct=Direct(loaded, store, creation, membership, people, index, blocks),
@@ -368,7 +377,6 @@ async def build_middle(
     nodes = Nodes(store, stream, user_bus, clock)
     accounts.unpublish = nodes.drop_all
     accounts.drop_keys = _key_dropper(encryption)
-    name_table = StoredNames(store, stream, _name_lost)
     serving = Serving(loaded, store)
     sweeping = Sweeping(loaded, writer, store, room_bus, report_bug)
     hub.watch_all_rooms(sweeping.room_changed)
@@ -405,6 +413,7 @@ async def build_middle(
         registration,
         room_limits,
         warden,
+        policy_lists,
         upgrading,
         following,
         direct_invitations,
