@@ -25,6 +25,8 @@ NOBODY_LEFT = "Nobody of this server who may let you in is in the room any more;
 
 # Rooms that give entry and are named to who is not in them.
 MAX_NAMED = 3
+# How many of those who may ban get into a room beyond its limit.
+PLACES_FOR_ADMINS = 10
 
 
 class Way(Struct, frozen=True):
@@ -97,7 +99,7 @@ class Entry:
         if membership != "invite" and ban_that_meets(room, actor, command.guise) is not None:
             raise Refused(Refusal.BANNED)
         limit = member_limit(room)
-        if limit is not None and membership != "join" and room.head_joined_count() >= limit:
+        if limit is not None and membership != "join" and room.head_joined_count() >= self._most(room, actor, limit):
             raise Refused(Refusal.ROOM_FULL)
         rule = room.join_rule
         if membership in ("join", "invite") or rule == "public":
@@ -108,6 +110,14 @@ class Entry:
         if rule in _RESTRICTED:
             return self._restricted(room, command, knows_password)
         raise Refused(Refusal.NOT_INVITED)
+
+    def _most(self, room: Room, actor: UserId, limit: int) -> int:
+        """Who could put others out gets into a full room, so that nobody keeps him out by filling it.
+
+        spec: XEP-0045 7.2.9
+        """
+        power = room.head_power()
+        return limit + PLACES_FOR_ADMINS if power.user(actor) >= power.ban else limit
 
     def _restricted(self, room: Room, command: Join, knows_password: bool) -> Way:
         event = room.head_event("m.room.join_rules")

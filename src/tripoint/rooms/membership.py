@@ -182,6 +182,8 @@ class Membership:
             content["is_direct"] = True
         if command.reason is not None:
             content["reason"] = command.reason
+        for key, value in command.content.items():
+            content.setdefault(key, value)
         if not local:
             if room.create_event.content.get("m.federate") is False:
                 raise Refused(Refusal.NOT_SUPPORTED, "This room is for users of this server alone")
@@ -221,7 +223,7 @@ class Membership:
 
     async def knock(self, command: Knock) -> Done:
         profile = await self._people.profile(command.actor)
-        content = profile_content("knock", profile)
+        content = profile_content("knock", profile, command.nick)
         if command.reason is not None:
             content["reason"] = command.reason
         room = await self._elsewhere.present(command.room_id)

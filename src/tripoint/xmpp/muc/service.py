@@ -5,7 +5,10 @@ Read next: view.py, enter.py.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import structlog
 
 from tripoint.core.ids import RoomAlias, RoomId, UserId, server_of
 from tripoint.core.json_view import text_at
@@ -26,13 +29,14 @@ from tripoint.rooms.changes import (
     TypingChanged,
     UserChange,
 )
-from tripoint.rooms.commands import AcceptDirect, Invite
+from tripoint.rooms.commands import AcceptDirect, Invite, Leave
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.readers import Feature, ReaderNow
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.succession import predecessor_of, replacement_of, succeeds
 from tripoint.xmpp.c2s.users import Users
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_local, room_id_jid_local
+from tripoint.xmpp.messages import THREAD_KEY
 from tripoint.xmpp.muc.events import tell_closed, tell_configured, tell_event, tell_typing
 from tripoint.xmpp.muc.markers import MAX_MEMBERS, tell_displayed
 from tripoint.xmpp.muc.moving import CLOSING, UPGRADED, go_over, is_left, stay, turn_away
@@ -45,6 +49,8 @@ from tripoint.xmpp.render import body, invitation, room_message, to_attribute
 from tripoint.xmpp.session import Doors, XmppSession
 from tripoint.xmpp.tables import CONFERENCE_NS, CORRECT_NS, REACTIONS_NS, RETRACT_NS, Status
 from tripoint.xmpp.wire import Element
+
+log = structlog.get_logger()
 
 _FEATURES = {CORRECT_NS: Feature.EDITS, REACTIONS_NS: Feature.REACTIONS, RETRACT_NS: Feature.REDACTIONS}
 _NICKS = "muc_nick"  # name table: room -> user -> nick
@@ -139,6 +145,17 @@ class Muc:
     def _keeper(self, room_id: RoomId) -> Callable[[UserId, str], None]:
         return lambda user_id, nick: self._doors.names.put_name(_NICKS, room_id, user_id, nick)
 
+    @asynccontextmanager
+    async def looking(self, room: RoomView) -> AsyncIterator[MucView]:
+        """The view of a room for a moment, whether anybody is in it by XMPP or not."""
+        view = await self.open(room)
+        view.holds += 1
+        try:
+            yield view
+        finally:
+            view.holds -= 1
+            self.close_if_empty(view)
+
     # -- rooms that took the place of others
 
     def _go_over(self, old_id: RoomId | None, room: RoomView) -> None:
@@ -203,7 +220,7 @@ class Muc:
             elif isinstance(change, Swept):
                 tell_swept(view, change)
             elif isinstance(change, RoomClosed):
-                tell_closed(view, change.reason, self._venue(change.replacement))
+                tell_closed(view, change.reason, change.venue or self._venue(change.replacement))
                 self.close_if_empty(view)
 
     def _venue(self, room_id: RoomId | None) -> str | None:
@@ -221,6 +238,14 @@ class Muc:
         """The session's visit to a room; Problem where there is none. spec: XEP-0045 7.4 (not-acceptable)"""
         visit = session.visits.get(str(jid.bare))
         if visit is None:
+            raise Problem("not-acceptable", "You are not in this room")
+        return visit
+
+    async def visiting(self, session: XmppSession, jid: Jid) -> Visit:
+        """As visit(), of a room that may not be there: item-not-found then. spec: XEP-0045 17.2 (3)"""
+        visit = session.visits.get(str(jid.bare))
+        if visit is None:
+            await self.room_for(session, jid)
             raise Problem("not-acceptable", "You are not in this room")
         return visit
 
@@ -294,12 +319,28 @@ class Muc:
             waiting.left = True
         for visit in list(session.visits.values()):
             visit.view.end_visit(visit, left=True)
+            self.end_if_locked(visit.view, session.user_id)
             self.close_if_empty(visit.view)
+
+    def end_if_locked(self, view: MucView, user_id: UserId) -> None:
+        """Who made a room and goes before it was opened takes it along. spec: XEP-0045 10.1.3"""
+        if is_abandoned(view, user_id):
+            self._doors.spawn(self._end_locked(view, user_id))
+
+    async def _end_locked(self, view: MucView, user_id: UserId) -> None:
+        if not is_abandoned(view, user_id):
+            return  # back again
+        try:
+            await self._doors.rooms.do(Leave(actor=user_id, room_id=view.room.room_id))
+        except Refused as refused:
+            # It opens by itself when the ten minutes are over (docs/mapping.md 4.3).
+            log.info("muc.locked_room_stays", room_id=view.room.room_id, reason=refused.refusal.name)
 
     def lost(self, session: XmppSession) -> None:
         """The stream is gone. docs/mapping.md 4.5"""
         for visit in list(session.visits.values()):
             visit.view.end_visit(visit, left=False)
+            self.end_if_locked(visit.view, session.user_id)
             self.close_if_empty(visit.view)
 
     def shut_down(self) -> None:
@@ -382,6 +423,7 @@ class Muc:
             self._users.jid_of(user_id),
             self._users.jid_of(member.event.sender),
             text_at(member.event.content, "reason"),
+            text_at(member.event.content, THREAD_KEY),
         )
 
     async def show_invitations(self, session: XmppSession) -> list[RoomId]:
@@ -416,6 +458,12 @@ class Muc:
             Invite(actor=session.user_id, room_id=room.room_id, target=target, reason=x.get("reason") or None)
         )
         return True
+
+
+def is_abandoned(view: MucView, user_id: UserId) -> bool:
+    """Whether a room was never opened, and its only member has no client in it."""
+    room = view.room
+    return room.locked and room.joined_count() == 1 and room.membership(user_id) == "join" and not view.visits()
 
 
 def may_know(room: RoomView, user_id: UserId) -> bool:
