@@ -181,6 +181,10 @@ class AccountService(Protocol):
     ) -> Account:
         """Make an account as the configuration allows (open, token, closed). `address` is for limits."""
 
+    async def add_account(self, name: str, password: str, *, admin: bool) -> Account:
+        """Make an account whatever the configuration says: the administrator's own way. BAD_NAME, NAME_TAKEN,
+        BAD_PASSWORD."""
+
     async def create_guest(self, nick: str, *, address: str) -> Account:
         """A guest account (docs/mapping.md 1.9) whose display name is `nick`. GUESTS_OFF, BAD_NAME, NAME_TAKEN."""
 
