@@ -1,9 +1,10 @@
 """Running the server by commands: accounts, who is here, announcements; for accounts that are administrators.
 
 What there is besides, bans above all, are the commands of OperServ (service_commands.py).
-spec: XEP-0133 4, 5, 8.2; docs/mapping.md 18.3, 18.4.
+spec: XEP-0133 4, 5, 8.2; XEP-0401 5.4; docs/mapping.md 18.3, 18.4.
 """
 
+import secrets
 from functools import partial
 from typing import Final
 
@@ -21,6 +22,8 @@ NS: Final = "http://jabber.org/protocol/admin"
 # What one request changes; a form lists people by hand.
 MAX_ACCOUNTS: Final = 100
 MAX_LISTED: Final = 500
+# An invitation waits for a week in somebody's mail.
+INVITATION_MS: Final = 7 * 24 * 3_600_000
 _WHO, _WHOM, _PASSWORD = "accountjid", "accountjids", "password"
 _TYPE = f"<field type='hidden' var='{FORM_TYPE}'><value>{NS}</value></field>"
 _command = partial(adhoc, at=At.SERVER, may=lambda session: session.account.admin)
@@ -100,6 +103,25 @@ async def delete_users(session: XmppSession, jid: Jid, fields: Fields | None) ->
     for user_id in await _accounts(session, fields, _WHOM, others=True):
         await session.doors.accounts.deactivate(user_id)
     return Told()
+
+
+@_command("urn:xmpp:invite#create-account", "Invite somebody to make an account", spec="XEP-0401 5.4")
+async def invite_account(session: XmppSession, jid: Jid, fields: Fields | None) -> Ask | Told:
+    """A token for one account, whose name is free to choose, in an address that clients open.
+
+    No name is reserved for it, so none is asked for.
+    """
+    accounts, doors = session.doors.accounts, session.doors
+    if await accounts.registration_state() == "closed":
+        raise Problem("not-allowed", "This server takes no registrations")
+    token, ends = secrets.token_urlsafe(12), doors.now_ms() + INVITATION_MS
+    await accounts.add_registration_token(token, 1, ends)
+    uri = f"xmpp:{doors.domains.server}?register;preauth={token}"
+    return Told(
+        fields=f"<field type='hidden' var='{FORM_TYPE}'><value>urn:xmpp:invite#invitation</value></field>"
+        + field("uri", "text-single", "Invitation", uri)
+        + field("expire", "text-single", "Until when", timestamp(ends))
+    )
 
 
 def _locking(locked: bool) -> Handle:
