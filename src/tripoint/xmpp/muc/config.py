@@ -20,6 +20,7 @@ from tripoint.rooms.settings import (
     MAX_SLOW_S,
     SLOW,
     asks_password,
+    federated,
     limit_content,
     member_limit,
     slow_content,
@@ -31,7 +32,7 @@ from tripoint.xmpp.muc.plan import Plan, Wish, add_wish, check_exists, check_wis
 from tripoint.xmpp.projection import is_public
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.tables import DATA_FORMS_NS, DATA_VALIDATE_NS, HISTORY_VISIBILITY_VAR, MUC_ROOMCONFIG
+from tripoint.xmpp.tables import DATA_FORMS_NS, DATA_VALIDATE_NS, FEDERATE_VAR, HISTORY_VISIBILITY_VAR, MUC_ROOMCONFIG
 from tripoint.xmpp.wire import escape_attribute, escape_text
 
 _NAME = "muc#roomconfig_roomname"
@@ -94,6 +95,12 @@ def configuration_form(session: XmppSession, room: RoomView) -> str:
                     for value, label in _VISIBILITIES.items()
                 ]
             ),
+        ),
+        _field(
+            FEDERATE_VAR,
+            "boolean",
+            "People of other servers may enter" + ("" if room.locked else " (stays as it is)"),
+            _bool(federated(room)),
         ),
         _field(_ALLOW_INVITES, "boolean", "Everybody who is in may invite", _bool(_anybody_invites(room))),
         _people(session, room, _ADMINS, "Admins", Rank.ADMIN, Rank.OP),
@@ -159,16 +166,22 @@ _FIXED = (
 
 @dataclass(slots=True)
 class Changes:
-    """What a form changes: commands in their order, and after them ranks."""
+    """What a form changes: commands in their order, and after them ranks. `federates` None: no change of that."""
 
     commands: list[Command]
     ranks: Plan
+    federates: bool | None
 
 
 async def changes_of(session: XmppSession, room: RoomView, fields: Mapping[str, list[str]]) -> Changes:
     """Only what differs from the room as it is. Raises Problem for a value that cannot be."""
     wishes = {var: values[0] for var, values in fields.items() if values}
-    return Changes(_commands(session, room, wishes), await _ranks(session, room, fields))
+    federates = _wish(wishes, FEDERATE_VAR)
+    if federates is federated(room):
+        federates = None
+    elif federates is not None and not room.locked:
+        raise Problem("not-acceptable", "Whether other servers may take part is said when a room is made, and stays")
+    return Changes(_commands(session, room, wishes), await _ranks(session, room, fields), federates)
 
 
 async def _ranks(session: XmppSession, room: RoomView, fields: Mapping[str, list[str]]) -> Plan:

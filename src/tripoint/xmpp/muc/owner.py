@@ -3,7 +3,7 @@
 spec: XEP-0045 10.1, 10.2, 10.9; docs/mapping.md 4.3, 4.9. What the form holds is config.py.
 """
 
-from tripoint.rooms.commands import CloseRoom, Leave, SendState, SetPassword, UnlockRoom
+from tripoint.rooms.commands import CloseRoom, Leave, SendState, SetPassword, UnlockRoom, UpgradeRoom
 from tripoint.rooms.ports import RoomView
 from tripoint.xmpp.forms import submitted
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid
@@ -42,13 +42,29 @@ async def configure(session: XmppSession, stanza: Element, jid: Jid) -> str:
         if room.locked:
             await session.doors.rooms.do(Leave(actor=session.user_id, room_id=room.room_id))
         return ""
-    changes = await changes_of(session, room, submitted(form, MUC_ROOMCONFIG))
+    fields = submitted(form, MUC_ROOMCONFIG)
+    changes = await changes_of(session, room, fields)
+    if changes.federates is not None:
+        room = await _made_anew(session, room, changes.federates)
+        changes = await changes_of(session, room, fields)
     if room.locked:
         await _open(session, room, changes)
     for command in changes.commands:
         await session.doors.rooms.do(command)
     await changes.ranks.carry_out(session, room)
     return ""
+
+
+async def _made_anew(session: XmppSession, room: RoomView, federates: bool) -> RoomView:
+    """The room with other servers let in, or not: its first event says so, so a new one takes its place unopened.
+
+    docs/mapping.md 8.15. The one that nobody was let into goes with its last member.
+    """
+    actor = session.user_id
+    done = await session.doors.rooms.do(UpgradeRoom(actor=actor, room_id=room.room_id, federate=federates))
+    assert done.room_id is not None  # UpgradeRoom always names the room
+    await session.doors.rooms.do(Leave(actor=actor, room_id=room.room_id))
+    return await session.doors.reader.room(done.room_id)
 
 
 async def _open(session: XmppSession, room: RoomView, changes: Changes) -> None:
