@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tripoint.xmpp.forms import form_fields
+from tripoint.xmpp.forms import form_fields, single
 from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
@@ -119,8 +119,8 @@ def field(
 
 
 def one(fields: Fields, var: str) -> str:
-    """What a field says, without the spaces around it; "" if it says nothing."""
-    return "".join(fields.get(var, [])[:1]).strip()
+    """What a field says, without the spaces around it; "" if it says nothing. Problem for several values."""
+    return (single(fields, var) or "").strip()
 
 
 # -- finding commands
