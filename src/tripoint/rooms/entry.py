@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from tripoint.core.ids import RoomId, ServerName, UserId, server_of
 from tripoint.rooms.commands import Join, MaskList
+from tripoint.rooms.foreigners import check_foreigner, guise_of
 from tripoint.rooms.masks import MASKS, ban_that_meets, meets_list
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
@@ -88,7 +89,8 @@ class Entry:
             raise Refused(Refusal.BANNED)
         if self._is_guest(actor) and room.guest_access != "can_join":
             raise Refused(Refusal.GUESTS_FORBIDDEN)
-        if membership != "invite" and ban_that_meets(room, actor, command.guise) is not None:
+        check_foreigner(room, actor, self._server)
+        if membership != "invite" and ban_that_meets(room, actor, self._guise(command)) is not None:
             raise Refused(Refusal.BANNED)
         limit = member_limit(room)
         if limit is not None and membership != "join" and room.head_joined_count() >= limit:
@@ -102,6 +104,9 @@ class Entry:
         if rule in _RESTRICTED:
             return self._restricted(room, command, knows_password)
         raise Refused(Refusal.NOT_INVITED)
+
+    def _guise(self, command: Join) -> str | None:
+        return command.guise or guise_of(command.actor, self._server)
 
     def _restricted(self, room: Room, command: Join, knows_password: bool) -> Way:
         event = room.head_event("m.room.join_rules")
@@ -128,7 +133,7 @@ class Entry:
 
         As long as it is a member of this server who may invite: it is in his name that we let in.
         """
-        if not meets_list(room, MaskList.INVITE, command.actor, command.guise):
+        if not meets_list(room, MaskList.INVITE, command.actor, self._guise(command)):
             return None
         setter = room.state[MASKS, ""].sender
         power = room.head_power()

@@ -50,6 +50,7 @@ from tripoint.rooms.entering import Entering
 from tripoint.rooms.entry import Entry
 from tripoint.rooms.ephemeral import Receipts, Typing
 from tripoint.rooms.following import Following
+from tripoint.rooms.foreigners import Departures
 from tripoint.rooms.indexing import Indexing
 from tripoint.rooms.invitations import Invitations
 from tripoint.rooms.keeping import Keeping
@@ -128,6 +129,7 @@ class Middle:
     registration: Registration
     limits: Limits
     warden: Warden
+    departures: Departures
     upgrading: Upgrading
     following: Following
     direct_invitations: DirectInvitations
@@ -145,6 +147,7 @@ class Middle:
     async def close(self) -> None:
         """End what is asked of other servers, write what is queued, close the store."""
         await self.warden.close()
+        await self.departures.close()
         await self.sweeping.close()
         await self.direct_invitations.close()
         await self.following.close()
@@ -241,6 +244,7 @@ async def build_middle(
         accounts.stored_profile,
         blocks.refuses_invites,
         accounts.is_suspended,
+        accounts.stand_in if config.listen.s2s or config.listen.s2s_tls else None,
     )
     remote_writer = RemoteWriter(writer, index)
     accept = Accept(loaded, remote_writer, store, turns)
@@ -370,6 +374,8 @@ async def build_middle(
     hub.watch_all_rooms(sweeping.room_changed)
     warden = Warden(server, loaded, membership.ban)
     hub.watch_all_rooms(warden.room_changed)
+    departures = Departures(server, loaded, service.do)
+    hub.watch_all_rooms(departures.room_changed)
     await accounts.start(end_guests=end_guests)
     await accounts.pushers.start()
     await sweeping.start()
@@ -401,6 +407,7 @@ async def build_middle(
         registration,
         room_limits,
         warden,
+        departures,
         upgrading,
         following,
         direct_invitations,

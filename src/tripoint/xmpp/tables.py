@@ -102,6 +102,7 @@ MUC_STABLE_ID_NS: Final = "http://jabber.org/protocol/muc#stable_id"
 CHANNEL_SEARCH_NS: Final = "urn:xmpp:channel-search:0:search"
 MUC_SELF_PING_NS: Final = "http://jabber.org/protocol/muc#self-ping-optimization"
 NOTICE_NS: Final = NS + "#notice"
+FOREIGN_VAR: Final = NS + "#foreign"
 HISTORY_VISIBILITY_VAR: Final = NS + "#history_visibility"
 
 

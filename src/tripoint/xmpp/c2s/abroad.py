@@ -46,9 +46,18 @@ def of_a_room(stanza: Element) -> bool:
     return stanza.child("x", MUC_USER_NS) is not None or stanza.child("x", CONFERENCE_NS) is not None
 
 
+async def _invited(session: XmppSession, stanza: Element, jid: Jid) -> bool:
+    """A direct invitation into a room of ours is a real one. spec: XEP-0249 2; docs/mapping.md 9.9, 23.1"""
+    if not jid.local or stanza.child("x", CONFERENCE_NS) is None:
+        return False
+    return await session.muc.accept_direct_invitation(session, stanza, stand_in_of(session, jid))
+
+
 @message("chat", "normal", at=(At.ABROAD,), spec="RFC6121 5.2, 8.5")
 async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """To somebody of another server."""
+    if await _invited(session, stanza, jid):
+        return
     if str(jid.bare) in session.rooms_abroad or not jid.local or of_a_room(stanza):
         pass_on(session, stanza, jid)
         return

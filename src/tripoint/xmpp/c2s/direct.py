@@ -69,6 +69,7 @@ class Route:
     only: frozenset[str] | None = None  # sessions that know the occupant; the others get the bare address
     private: bool = False  # no copies (XEP-0280 9)
     sender: str | None = None  # the full JID of a sender of another server
+    at: tuple[str, ...] = ()  # full JIDs of a reader of another server who is in the room of `from_`
     receipt: bool = False  # a reader of another server is asked for a receipt (XEP-0184)
 
 
@@ -274,6 +275,9 @@ class DirectMessages:
     def _send_abroad(self, route: Route, from_jid: str, target: UserId, its_id: str, inside: str) -> None:
         """To somebody of another server, as one of our users wrote it. docs/mapping.md 15.8"""
         assert self._doors.abroad is not None
+        if route.from_ is not None and route.at:
+            self._send_to_occupant(route, route.from_, from_jid, its_id, inside)
+            return
         to = route.to or self._users.jid_of(target)
         if route.receipt:
             inside += f"<request xmlns='{RECEIPTS_NS}'/>"
@@ -282,6 +286,19 @@ class DirectMessages:
         self._doors.abroad.send(
             stanza, self._doors.domains.server, parse_jid(to), Element("message", CLIENT_NS, attributes)
         )
+
+    def _send_to_occupant(self, route: Route, from_: str, writer: str, its_id: str, inside: str) -> None:
+        """To the sessions that somebody of another server has in the room. spec: XEP-0045 7.5; docs/mapping.md 15.6"""
+        assert self._doors.abroad is not None
+        shared = _chat(from_, its_id, inside + route.inside)
+        attributes = {"from": writer, "to": route.to or from_, "id": its_id, "type": "chat"}
+        for full in route.at:
+            self._doors.abroad.send(
+                shared.to(to_attribute(full)),
+                self._doors.domains.rooms,
+                parse_jid(full),
+                Element("message", CLIENT_NS, attributes),
+            )
 
     # -- what was missed
 

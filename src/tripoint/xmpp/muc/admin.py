@@ -12,7 +12,7 @@ from tripoint.core.power import Rank, moderated
 from tripoint.rooms.commands import Ban, Command, Invite, Kick, MaskList, SetMask, SetRanks, Unban
 from tripoint.rooms.masks import ACL, texts_of
 from tripoint.rooms.ports import RoomView
-from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid
 from tripoint.xmpp.muc.view import MucView
 from tripoint.xmpp.projection import Standing, is_public, standing_in
 from tripoint.xmpp.refusals import Problem
@@ -122,7 +122,10 @@ async def change_users(session: XmppSession, stanza: Element, jid: Jid) -> str:
             SetRanks(actor=session.user_id, room_id=view.room.room_id, ranks=tuple(ranks.items()))
         )
     for command in commands:
-        await session.doors.rooms.do(command)
+        if isinstance(command, Invite):
+            await session.muc.invite(session, view.room, command.target, command.reason)
+        else:
+            await session.doors.rooms.do(command)
     return ""
 
 
@@ -153,7 +156,7 @@ def _whom(session: XmppSession, view: MucView, element: Element) -> UserId:
     nick, address = element.get("nick"), element.get("jid")
     if address is not None:
         try:
-            user_id = parse_user_jid(parse_jid(address).bare, session.doors.domains)
+            user_id = parse_any_user_jid(parse_jid(address).bare, session.doors.domains)
         except InvalidJid:
             raise Problem("jid-malformed", "The address in the item is not valid") from None
         if user_id is None:

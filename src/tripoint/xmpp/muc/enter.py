@@ -84,10 +84,15 @@ def inside_of_presence(session: XmppSession, stanza: Element) -> str:
     if status:
         inside += f"<status>{escape_text(status[:1000])}</status>"
     extra = "".join(
-        [render(child).decode() for child in stanza.elements() if is_payload(child) and not is_update(child)]
+        # Of its own users the server knows the avatar better (XEP-0398).
+        [
+            render(child).decode()
+            for child in stanza.elements()
+            if is_payload(child) and (session.foreign or not is_update(child))
+        ]
     )
     inside = inside + extra if len(extra) <= MAX_INSIDE_BYTES else inside
-    return inside + photo_for(session, stanza)
+    return inside if session.foreign else inside + photo_for(session, stanza)
 
 
 @presence("", at=(At.ROOM,), spec="XEP-0045 7.2.1")

@@ -7,6 +7,7 @@ ignored when they come back.
 from collections.abc import Mapping
 
 from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import ServerName
 from tripoint.core.json_view import object_at
 from tripoint.core.power import anybody_sets_topic, moderated
 from tripoint.rooms.commands import (
@@ -20,13 +21,16 @@ from tripoint.rooms.commands import (
     SetTopic,
     UnlockRoom,
 )
+from tripoint.rooms.foreigners import lets_foreigners_in
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.settings import (
+    FOREIGN,
     LIMITS,
     MAX_LIMIT,
     MAX_SLOW_S,
     SLOW,
     asks_password,
+    foreign_content,
     limit_content,
     member_limit,
     slow_content,
@@ -38,7 +42,14 @@ from tripoint.xmpp.projection import is_public
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, iq
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.tables import DATA_FORMS_NS, DATA_VALIDATE_NS, HISTORY_VISIBILITY_VAR, MUC_OWNER_NS, MUC_ROOMCONFIG
+from tripoint.xmpp.tables import (
+    DATA_FORMS_NS,
+    DATA_VALIDATE_NS,
+    FOREIGN_VAR,
+    HISTORY_VISIBILITY_VAR,
+    MUC_OWNER_NS,
+    MUC_ROOMCONFIG,
+)
 from tripoint.xmpp.wire import Element, escape_attribute, escape_text
 
 _NAME = "muc#roomconfig_roomname"
@@ -63,7 +74,7 @@ _VISIBILITIES = {
 async def configuration(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """The form with the room as it is."""
     room = await _owned(session, jid)
-    return f"<query xmlns='{MUC_OWNER_NS}'>{_form(room)}</query>"
+    return f"<query xmlns='{MUC_OWNER_NS}'>{_form(room, session.doors.domains.server)}</query>"
 
 
 @iq("set", MUC_OWNER_NS, at=(At.ROOM,), spec="XEP-0045 10.1.2, 10.1.3, 10.2, 10.9")
@@ -130,7 +141,7 @@ async def _owned(session: XmppSession, jid: Jid, otherwise: str = "Only owners c
 # -- the form
 
 
-def _form(room: RoomView) -> str:
+def _form(room: RoomView, server: ServerName) -> str:
     fields = [
         _field(_NAME, "text-single", "Name", room.name or ""),
         _field(_DESCRIPTION, "text-single", "Topic", room.topic or ""),
@@ -165,6 +176,8 @@ def _form(room: RoomView) -> str:
                 ]
             ),
         ),
+        # docs/mapping.md 23.1
+        _field(FOREIGN_VAR, "boolean", "People of other XMPP servers enter", _bool(lets_foreigners_in(room, server))),
         # docs/mapping.md 4.8, 8.13, 8.14: these are as they are
         _field("muc#roomconfig_persistentroom", "boolean", "Stays when everybody has left (always)", "1"),
         _field("muc#roomconfig_enablelogging", "boolean", "History is kept (always)", "1"),
@@ -230,7 +243,7 @@ def _commands(session: XmppSession, room: RoomView, wishes: Mapping[str, str]) -
 def _access(
     session: XmppSession, room: RoomView, wishes: Mapping[str, str], members_only: bool | None
 ) -> list[Command]:
-    """Password, limit, slow mode. docs/mapping.md 8.5, 8.6, 8.18"""
+    """Password, limit, slow mode, people of other servers. docs/mapping.md 8.5, 8.6, 8.18, 23.1"""
     actor, room_id = session.user_id, room.room_id
     commands: list[Command] = []
     with_password, secret = _wish(wishes, _WITH_PASSWORD), wishes.get(_SECRET) or None
@@ -252,6 +265,10 @@ def _access(
     if _SLOW in wishes and (seconds := _whole(wishes, _SLOW, MAX_SLOW_S)) != slow_mode_s(room):
         content = slow_content(seconds)
         commands.append(SendState(actor=actor, room_id=room_id, type=SLOW, state_key="", content=content))
+    foreign = _wish(wishes, FOREIGN_VAR)
+    if foreign is not None and foreign is not lets_foreigners_in(room, session.doors.domains.server):
+        content = foreign_content(foreign)
+        commands.append(SendState(actor=actor, room_id=room_id, type=FOREIGN, state_key="", content=content))
     return commands
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from tripoint.core.ids import RoomAlias, RoomId, UserId, server_of
 from tripoint.core.json_view import text_at
+from tripoint.core.stand_ins import stand_in_address
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.changes import (
     DirectoryChanged,
@@ -265,6 +266,25 @@ class Muc:
             return room_id if leads_on or not room.is_here(server) else None
         return named if named.startswith("#") and server_of(named) != server else None
 
+    async def invite(self, session: XmppSession, room: RoomView, target: UserId, reason: str | None) -> None:
+        """In the name of a session's user. docs/mapping.md 9.9. Raises Refused."""
+        if self._call_back(session, room, target, reason):
+            return
+        await self._doors.rooms.do(Invite(actor=session.user_id, room_id=room.room_id, target=target, reason=reason))
+
+    def _call_back(self, session: XmppSession, room: RoomView, target: UserId, reason: str | None) -> bool:
+        """Somebody of another server who is a member still, and is not there: that he is wanted is only told him."""
+        views = self._views.get(room.room_id, {}).values()
+        here = any(who.visits for view in views if (who := view.occupants.get(target)) is not None)
+        may = room.membership(session.user_id) == "join" and room.power.user(session.user_id) >= room.power.invite
+        is_foreign = stand_in_address(target, self._doors.domains.server) is not None
+        if not is_foreign or room.membership(target) != "join" or here or not may or self._doors.abroad is None:
+            return False
+        to = self._users.jid_of(target)
+        told = invitation(room_jid(room, self._doors.domains), to, self._users.jid_of(session.user_id), reason)
+        self._doors.abroad.send(told, self._doors.domains.rooms, parse_jid(to))
+        return True
+
     async def room_for(self, session: XmppSession, jid: Jid) -> RoomView:
         """The room, if the session's user may know of it; item-not-found otherwise.
 
@@ -329,12 +349,23 @@ class Muc:
         user = self._users.live(change.user_id)
         room = self._doors.reader.peek(change.room_id)
         member = None if room is None else room.member(change.user_id)
-        if user is None or room is None or member is None or member.membership != "invite":
+        if room is None or member is None or member.membership != "invite":
             return  # he is inside with the same commit
+        if stand_in_address(change.user_id, self._doors.domains.server) is not None:
+            self._invite_abroad(room, change.user_id)
+        if user is None:
+            return
         data = self._told_of_invitation(room, change.user_id)
         if data is not None:
             for session in user.available():
                 session.send(data)
+
+    def _invite_abroad(self, room: RoomView, user_id: UserId) -> None:
+        """An invitation for somebody of another XMPP server. docs/mapping.md 9.9, 23.1"""
+        if self._doors.abroad is None or room.direct_pair is not None:
+            return  # who stands for them enters direct rooms by himself
+        to = parse_jid(self._users.jid_of(user_id))
+        self._doors.abroad.send(self._invitation(room, user_id), self._doors.domains.rooms, to)
 
     def _told_of_invitation(self, room: RoomView, user_id: UserId) -> bytes | None:
         """An invitation as it is shown; None: it is not."""
@@ -402,9 +433,7 @@ class Muc:
         if x is None or jid is None or jid.domain != self._doors.domains.rooms or not jid.local:
             return False
         room = await self.room_for(session, jid)
-        await self._doors.rooms.do(
-            Invite(actor=session.user_id, room_id=room.room_id, target=target, reason=x.get("reason") or None)
-        )
+        await self.invite(session, room, target, x.get("reason") or None)
         return True
 
 

@@ -29,8 +29,9 @@ from tripoint.xmpp.wire import Element
 
 log = structlog.get_logger()
 
-# Stanzas that wait for a stream to be opened, for each pair of domains; and bytes.
-MAX_QUEUED: Final = 500
+# Stanzas that wait for a stream to be opened, for each pair of domains: whoever enters a room is shown everybody in it;
+# and bytes.
+MAX_QUEUED: Final = 3000
 MAX_QUEUED_BYTES: Final = 2 * 1024 * 1024
 MAX_DESTINATIONS: Final = 5000
 # One address, until stanzas can be sent: TCP, TLS and the other server's look-back at us.
@@ -84,6 +85,7 @@ class OutgoingLink:
         self.stream = stream
         self.wire = wire
         self.ended: Callable[[], None] = lambda: None
+        self.broke = False  # it ended without the end of the stream
         self.answer: asyncio.Future[bool | None] = asyncio.get_running_loop().create_future()
         # Why it failed is told to whoever waits; where nobody does any more, it is no news.
         self.answer.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -122,6 +124,7 @@ class OutgoingLink:
             self.answer.set_exception(error)
 
     def _lost(self) -> None:
+        self.broke = self.stream.state is not State.CLOSED
         self.stream.close("")
         kind = _CutOff if self.stream.secure and not self.stream.answered else RemoteFailed
         self._fail(kind(self._name, "it closed the connection"))
@@ -162,6 +165,10 @@ class Links:
         self._bounce = bounce
         # Told of a domain and the address where it showed a certificate that it can show us too.
         self.vouch: Callable[[str, str], None] = lambda domain, address: None
+        # Told of a pair of domains, ours and theirs, where a stanza could not be sent; and where a connection broke,
+        # with which some may have been lost.
+        self.failed: Callable[[str, str], None] = lambda ours, theirs: None
+        self.broken: Callable[[str, str], None] = lambda ours, theirs: None
         self._dialback = dialback
         self._now_s = now_s
         self._background = Background("xmpp.s2s")
@@ -184,6 +191,7 @@ class Links:
         problem = self._refusal(theirs, destination, len(stanza))
         if problem is not None:
             self._return(original, problem)
+            self.failed(ours, theirs)
             return
         if destination is None:
             destination = self._destinations[ours, theirs] = _Destination()
@@ -267,6 +275,7 @@ class Links:
             self._destinations.pop(pair, None)
             for _, original in destination.waiting:
                 self._return(original, problem)
+            self.failed(ours, theirs)
             return
         self._failures.pop(theirs, None)
         log.info("xmpp.s2s.connected", domain=theirs, by=link.stream.how)
@@ -275,6 +284,9 @@ class Links:
         def ended() -> None:
             if self._destinations.get(pair) is destination:
                 del self._destinations[pair]
+            if link.broke and not self._closing:
+                log.info("xmpp.s2s.broken", domain=theirs)
+                self.broken(ours, theirs)
 
         link.ended = ended
         waiting, destination.waiting = destination.waiting, []
@@ -282,6 +294,7 @@ class Links:
             ended()
             for _, original in waiting:
                 self._return(original, Problem("remote-server-timeout", f"{theirs} closed the connection"))
+            self.failed(ours, theirs)
             return
         destination.link = link
         for stanza, _ in waiting:
