@@ -1,9 +1,9 @@
 """People of other XMPP servers in a room, as all three protocols see them.
 
-spec: docs/mapping.md 1.7, 23.1
+spec: docs/mapping.md 1.6, 1.7, 23.1, 23.4
 """
 
-# rows: 1.7, 23.1
+# rows: 1.6, 1.7, 23.1, 23.4
 
 import asyncio
 import re
@@ -14,6 +14,7 @@ import orjson
 
 from tests.cross.links import linked
 from tests.cross.world import IrcPerson, MatrixPerson, Person, World, XmppPerson
+from tripoint.xmpp.wire import parse_fragment
 
 HOME, AWAY = "example.org", "away.example"
 ROOM = f"tea@rooms.{HOME}"
@@ -23,11 +24,11 @@ MUC = '<x xmlns="http://jabber.org/protocol/muc"/>'
 Worlds = dict[str, World]
 
 
-def run(folder: Path, work: Callable[[Worlds], Awaitable[None]], **how: bool) -> None:
-    """`work` with both servers, bounded."""
+def run(folder: Path, work: Callable[[Worlds], Awaitable[None]], *, proven: bool = False) -> None:
+    """`work` with both servers, bounded. `proven`: each can verify that the other is a Matrix server too."""
 
     async def main() -> None:
-        async with linked(folder, HOME, AWAY, **how) as worlds:
+        async with linked(folder, HOME, AWAY, trusted=proven) as worlds:
             await work(worlds)
 
     asyncio.run(asyncio.wait_for(main(), 60))
@@ -208,5 +209,103 @@ def test_who_is_let_in_is_said_on_every_protocol(tmp_path: Path) -> None:
         await pat.send(f'<presence to="x%far.example@rooms.{HOME}/pat">{MUC}</presence>')
         refused = await hears(pat, "type='error'")
         assert "<not-allowed" in refused and "join it through your own server" in refused
+
+    run(tmp_path, work)
+
+
+def test_a_server_that_is_both_is_one(tmp_path: Path) -> None:
+    """docs/mapping.md 1.6, 23.4: its rooms are entered as Matrix rooms, under the addresses that they have there"""
+
+    async def work(worlds: Worlds) -> None:
+        ale = f"ale@rooms.{AWAY}"
+        pat = await on_xmpp(worlds[AWAY], "pat")
+        await pat.send(f'<presence to="{ale}/pat">{MUC}</presence>')
+        await hears(pat, "<subject")
+        form = '<x xmlns="jabber:x:data" type="submit"/>'
+        await pat.send(
+            f'<iq type="set" id="o" to="{ale}"><query xmlns="http://jabber.org/protocol/muc#owner">{form}</query></iq>'
+        )
+        await hears(pat, "type='result' id='o'")
+        quin = await on_irc(worlds[AWAY], "quin")
+        await quin.send("JOIN #ale")
+        await hears(quin, " 366 ")
+        bob = await on_xmpp(worlds[HOME], "bob")
+        await bob.send(f'<presence to="{ale}/bob">{MUC}</presence>')
+        await hears(bob, f"from='{ale}/quin'")
+        assert f"jid='bob@{HOME}/desk'" in await hears(bob, f"from='{ale}/bob'.*code='110'")
+        await hears(bob, f"<message from='{ale}.*<subject")
+        # There he is a user of his own server, no stand-in.
+        assert await hears(quin, " JOIN ") == f":bob:{HOME}!bob@{HOME} JOIN #ale bob:{HOME} :bob"
+        # The same room on IRC and Matrix here, by its names there (3.2), and by both addresses on XMPP.
+        alice = await on_irc(worlds[HOME], "alice")
+        await alice.send(f"JOIN #ale:{AWAY}")
+        await hears(alice, " 366 ")
+        carol = await on_matrix(worlds[HOME], "carol")
+        await carol.send(f"POST /join/<#ale:{AWAY}>?server_name={AWAY} {{}}")
+        assert carol.answer[0] == 200, carol.answer
+        dora = await on_xmpp(worlds[HOME], "dora")
+        await dora.send(f'<presence to="ale%{AWAY}@rooms.{HOME}/dora">{MUC}</presence>')
+        await hears(dora, "<subject")
+        await bob.send(f'<message to="{ale}" type="groupchat" id="b1"><body>Hello from home</body></message>')
+        for person in (pat, quin, alice, carol, dora, bob):
+            await hears(person, "Hello from home")
+        await quin.send("PRIVMSG #ale :Cheers")
+        assert f"from='{ale}/quin'" in await hears(bob, "Cheers")
+        assert f"from='ale%{AWAY}@rooms.{HOME}/quin'" in await hears(dora, "Cheers")
+        # Asked of the room: whether he is in, what was said.
+        await bob.send(f'<iq type="get" id="p" to="{ale}/bob"><ping xmlns="urn:xmpp:ping"/></iq>')
+        await hears(bob, "type='result' id='p'")
+        await bob.send(f'<iq type="set" id="q" to="{ale}"><query xmlns="urn:xmpp:mam:2" queryid="q"/></iq>')
+        assert f"by='{ale}'" in await hears(bob, "<forwarded.*Cheers")
+
+        # Pat is one user, by either name: what Bob writes to the address is in a room of both on Matrix.
+        await bob.send(f'<message to="pat@{AWAY}" type="chat" id="d1"><body>Only us</body></message>')
+        asked = await hears(pat, "talk to you")  # docs/mapping.md 15.5
+        assert f"from='bob%{HOME}@matrix.{AWAY}'" in asked  # nobody has looked there yet
+        await pat.send(f'<message to="bob@{HOME}" type="chat" id="d2"><body>Us two</body></message>')
+        assert f"from='pat@{AWAY}'" in await hears(bob, "Us two")
+        await bob.send(f'<message to="pat@{AWAY}" type="chat" id="d3"><body>Again</body></message>')
+        assert f"from='bob@{HOME}'" in await hears(pat, "<body>Again")
+        reader = worlds[HOME].app.middle.reader
+        assert await reader.direct_room(f"@bob:{HOME}", f"@pat:{AWAY}") is not None
+        assert await reader.direct_room(f"@bob:{HOME}", STAND_IN) is None
+
+        # And nobody of a server that is proven comes in by XMPP alone, whoever's stanza it is.
+        assert worlds[HOME].app.xmpp.domains.same.names == {AWAY}
+        servers = worlds[HOME].app.xmpp.servers
+        assert servers is not None and servers.deliver is not None
+        (entering,) = parse_fragment(f"<presence from='pat@{AWAY}/desk' to='{ROOM}/pat' id='no'>{MUC}</presence>")
+        await alice.send("JOIN #tea\r\nPRIVMSG ChanServ :SET #tea FOREIGN xmpp")
+        await hears(alice, "FOREIGN of #tea")
+        await servers.deliver(entering)
+        refused = await hears(pat, "type='error'")
+        assert "<not-allowed" in refused and "through it" in refused
+
+    run(tmp_path, work, proven=True)
+
+
+def test_without_proof_they_are_two(tmp_path: Path) -> None:
+    """The keys say so and the domain does, but its certificate cannot be verified."""
+
+    async def work(worlds: Worlds) -> None:
+        pat = await on_xmpp(worlds[AWAY], "pat")
+        bob = await on_xmpp(worlds[HOME], "bob")
+        await bob.send(f'<message to="pat@{AWAY}" type="chat" id="d1"><body>Hello</body></message>')
+        assert f"from='bob@{HOME}/desk'" in await hears(pat, "<body>Hello")
+        reader = worlds[HOME].app.middle.reader
+        assert await reader.direct_room(f"@bob:{HOME}", STAND_IN) is not None
+        assert AWAY not in worlds[HOME].app.xmpp.domains.same.names
+        await pat.send(f'<presence to="ale@rooms.{AWAY}/pat">{MUC}</presence>')
+        await hears(pat, "<subject")
+        form = '<x xmlns="jabber:x:data" type="submit"/>'
+        owner = "http://jabber.org/protocol/muc#owner"
+        await pat.send(f'<iq type="set" id="o" to="ale@rooms.{AWAY}"><query xmlns="{owner}">{form}</query></iq>')
+        await hears(pat, "type='result' id='o'")
+        # A plain room of another XMPP server, then; there he is let in as anybody of another server.
+        await bob.send(f'<presence to="ale@rooms.{AWAY}/bob">{MUC}</presence>')
+        assert f"jid='bob@{HOME}/desk'" in await hears(bob, f"from='ale@rooms.{AWAY}/bob'")
+        away = worlds[AWAY].app.middle.reader
+        room = await away.room(await away.resolve_alias(f"#ale:{AWAY}"))
+        assert room.membership(f"@_xmpp_bob=40{HOME}:{AWAY}") == "join"
 
     run(tmp_path, work)

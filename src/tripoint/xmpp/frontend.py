@@ -9,6 +9,7 @@ import hmac
 import secrets
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -37,6 +38,7 @@ from tripoint.xmpp.c2s.users import MAX_RESOURCES, Users
 from tripoint.xmpp.connection import ClientConnection
 from tripoint.xmpp.features import Policy
 from tripoint.xmpp.framing import Framing
+from tripoint.xmpp.identities import Identities
 from tripoint.xmpp.jid import Domains, InvalidJid, Jid, escape_local, prepare_resource
 from tripoint.xmpp.listener import XmppProtocol
 from tripoint.xmpp.muc.service import Muc
@@ -145,6 +147,17 @@ class XmppFrontEnd:
         # Who was in rooms goes from them in time, whether other servers are spoken to now or not.
         self.visitors = Visitors(doors, self.muc, newcomers, self._visitor_of_rooms)
         hub.watch_users(self.visitors.user_changed)
+        self.identities: Identities | None = None
+        if self.servers is not None and self.servers.claims is not None:
+            self.identities = self.muc.identities = Identities(
+                self.domains.same,
+                name_table,
+                self.servers.claims,
+                partial(self.servers.links.confirms, self.domains.server),
+                self.spawn,
+                monotonic,
+            )
+            self.servers.links.connected = self.identities.connected
         if self.servers is not None:
             foreign = Foreign(doors, self.users, self.servers, newcomers, self.visitors, self._visitor)
             self.servers.deliver, self.servers.bounce = foreign.deliver, foreign.bounce
@@ -200,6 +213,8 @@ class XmppFrontEnd:
         self._registration = await self.accounts.registration_state()
         await self.pep.start()
         await self.visitors.start()
+        if self.identities is not None:
+            await self.identities.start()
 
     def protocol(
         self, *, secure: bool, address: str | None = None, offloaded: bool = False

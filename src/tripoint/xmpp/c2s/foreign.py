@@ -184,7 +184,7 @@ class Foreign:
         where he wrote it."""
         domains, rooms = self._doors.domains, self._doors.rooms
         user_id, stand_in = parse_user_jid(writer.bare, domains), parse_any_user_jid(reader.bare, domains)
-        if user_id is None or stand_in is None:
+        if user_id is None or stand_in is None or stand_in_address(stand_in, domains.server) is None:
             return
         try:
             room_id = await self._doors.reader.direct_room(user_id, stand_in)

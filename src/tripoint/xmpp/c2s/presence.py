@@ -126,6 +126,8 @@ def went_away(session: XmppSession, inside: str = "") -> None:
 async def directed_presence(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """To one user or resource, whether they are subscribed or not. Remembered, so that they hear of the end."""
     kind = stanza.get("type") or ""
+    if not kind and session.muc.looks_first(session, stanza, jid):
+        return
     inside = _inside(stanza) if kind else _said(session, stanza)
     if kind == "unavailable":
         session.directed.pop(str(jid), None)

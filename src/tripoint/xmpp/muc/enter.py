@@ -180,7 +180,7 @@ async def _enter(
         raise Refused(Refusal.ENCRYPTED)
     if tls_only(room) and not session.secure:
         raise Refused(Refusal.TLS_NEEDED)
-    view = await session.muc.open(room)
+    view = await session.muc.open(room, jid)
     view.holds += 1
     user_id = session.user_id
     try:

@@ -32,7 +32,8 @@ from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.succession import predecessor_of, replacement_of, succeeds
 from tripoint.xmpp.c2s.users import Users
-from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_local, room_id_jid_local
+from tripoint.xmpp.identities import Identities
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_jid, room_id_jid_local
 from tripoint.xmpp.muc.events import tell_closed, tell_configured, tell_event, tell_typing
 from tripoint.xmpp.muc.markers import MAX_MEMBERS, tell_displayed
 from tripoint.xmpp.muc.moving import CLOSING, UPGRADED, go_over, is_left, stay, turn_away
@@ -43,7 +44,7 @@ from tripoint.xmpp.projection import Nicks, is_public, room_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import body, invitation, room_message, to_attribute
 from tripoint.xmpp.session import Doors, XmppSession
-from tripoint.xmpp.tables import CONFERENCE_NS, Status
+from tripoint.xmpp.tables import CONFERENCE_NS, MUC_NS, Status
 from tripoint.xmpp.wire import Element
 
 _NICKS = "muc_nick"  # name table: room -> user -> nick
@@ -72,6 +73,8 @@ class Muc:
         self._views: dict[RoomId, dict[str, MucView]] = {}
         self._nicks: dict[RoomId, Nicks] = {}
         self._opening: dict[RoomId, _Opening] = {}
+        # Which other servers are Matrix servers too; None where none is spoken to.
+        self.identities: Identities | None = None
         hub.watch_users(self._user_changed)
 
     # -- views
@@ -80,9 +83,16 @@ class Muc:
         """The view of a room under this address, while somebody is in it."""
         return self._views.get(room_id, {}).get(jid)
 
-    async def open(self, room: RoomView) -> MucView:
-        """The view of a room under the address that it has now; it lasts while somebody is in it."""
+    async def open(self, room: RoomView, asked: Jid | None = None) -> MucView:
+        """The view of a room under the address that it has now; it lasts while somebody is in it.
+
+        `asked`: a room of another server that is served here has the address that it has there, for who asks for it by
+        that (docs/mapping.md 23.4).
+        """
         room_id, jid = room.room_id, room_jid(room, self._doors.domains)
+        away = asked is not None and asked.domain != self._doors.domains.rooms
+        if asked is not None and away and self.named(asked) == room.canonical_alias:
+            jid = str(asked.bare)
         # While anybody opens it, the room's lock is everybody's: it is free for a moment between two.
         opening = self._opening.setdefault(room_id, _Opening())
         opening.openers += 1
@@ -218,9 +228,12 @@ class Muc:
     def named(self, jid: Jid) -> RoomAlias | RoomId:
         """What a JID of the service says; Problem where it is no name of a room."""
         try:
-            return parse_room_local(jid.local, self._doors.domains.server)
+            named = parse_room_jid(jid, self._doors.domains)
         except InvalidJid as error:
             raise Problem("jid-malformed", str(error)) from None
+        if named is None:
+            raise Problem("item-not-found", "There is no such room")
+        return named
 
     async def find(self, session: XmppSession, jid: Jid) -> RoomId | None:
         """The room that a JID of the service names, whoever is in it. No other server is asked.
@@ -295,6 +308,25 @@ class Muc:
         if room is None or not may_know(room, session.user_id):
             raise Problem("item-not-found", "There is no such room")
         return room
+
+    def looks_first(self, session: XmppSession, stanza: Element, jid: Jid) -> bool:
+        """Somebody enters a room at another server, which may be a Matrix server too: then he is served here. Where
+        that is not known it is asked first, and the stanza handled afterwards: True. docs/mapping.md 23.4"""
+        head, _, server = jid.domain.partition(".")
+        identities = self.identities
+        if identities is None or head != "rooms" or not jid.local or stanza.child("x", MUC_NS) is None:
+            return False
+        if identities.is_known(server) or str(jid.bare) in session.rooms_abroad:
+            return False
+        self._doors.spawn(self._look_first(session, stanza, identities, server))
+        return True
+
+    async def _look_first(
+        self, session: XmppSession, stanza: Element, identities: Identities, server: str
+    ) -> None:
+        await identities.look(server)
+        if not session.closed:
+            await session.guarded(stanza, session.dispatch(stanza))
 
     # -- leaving
 
@@ -430,7 +462,7 @@ class Muc:
             jid = parse_jid(x.get("jid") or "") if x is not None else None
         except InvalidJid:
             return False
-        if x is None or jid is None or jid.domain != self._doors.domains.rooms or not jid.local:
+        if x is None or jid is None or not jid.local or self._doors.domains.server_of_rooms(jid.domain) is None:
             return False
         room = await self.room_for(session, jid)
         await self.invite(session, room, target, x.get("reason") or None)

@@ -59,6 +59,8 @@ _GONE: Final = frozenset(
     }
 )
 
+OTHER_WAY: Final = "Your server is a Matrix server too: join this room through it, where you are the same person"
+
 Make = Callable[[Jid, Account], XmppSession]
 
 
@@ -156,6 +158,9 @@ class Visitors:
     async def _admit(self, session: XmppSession, to: Jid) -> None:
         """Whether the room is one for people of other servers, before anybody stands for them. docs/mapping.md 23.1"""
         server, user_id = self._doors.domains.server, session.user_id
+        if self._doors.domains.same.server_of(session.jid.domain) is not None:
+            # docs/mapping.md 23.4
+            raise Refused(Refusal.FOREIGNERS_FORBIDDEN, OTHER_WAY)
         named = self._muc.named(to)
         if named.startswith("#") and server_of(named) != server:
             raise Refused(Refusal.FOREIGNERS_FORBIDDEN, OTHER_SERVER)

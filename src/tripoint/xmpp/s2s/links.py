@@ -74,6 +74,7 @@ class _Destination:
     size: int = 0
     link: "OutgoingLink | None" = None
     used_at: float = 0.0
+    opened: asyncio.Event = field(default_factory=asyncio.Event)  # or it could not be
 
 
 class OutgoingLink:
@@ -85,6 +86,9 @@ class OutgoingLink:
         self.stream = stream
         self.wire = wire
         self.ended: Callable[[], None] = lambda: None
+        # It showed a certificate that is valid for its name, and said that its people are those of the Matrix server.
+        # None: its certificate is not valid.
+        self.confirms: bool | None = None
         self.broke = False  # it ended without the end of the stream
         self.answer: asyncio.Future[bool | None] = asyncio.get_running_loop().create_future()
         # Why it failed is told to whoever waits; where nobody does any more, it is no news.
@@ -167,6 +171,8 @@ class Links:
         self.vouch: Callable[[str, str], None] = lambda domain, address: None
         # Told of a pair of domains, ours and theirs, where a stanza could not be sent; and where a connection broke,
         # with which some may have been lost.
+        # Told of a domain that was connected to, and whether it confirms (see confirms).
+        self.connected: Callable[[str, bool | None], None] = lambda theirs, confirms: None
         self.failed: Callable[[str, str], None] = lambda ours, theirs: None
         self.broken: Callable[[str, str], None] = lambda ours, theirs: None
         self._dialback = dialback
@@ -198,6 +204,19 @@ class Links:
             self._background.spawn(self._open((ours, theirs), destination))
         destination.waiting.append((stanza, original))
         destination.size += len(stanza)
+
+    async def confirms(self, ours: str, theirs: str) -> bool | None:
+        """Whether a domain says, over TLS with a certificate that is valid for it, that its people are those of the
+        Matrix server of this name; None where there is no such stream, and none can be opened. docs/mapping.md 1.6"""
+        pair = ours, theirs
+        destination = self._destinations.get(pair)
+        if destination is None:
+            if self._refusal(theirs, None, 0) is not None:
+                return None
+            destination = self._destinations[pair] = _Destination()
+            self._background.spawn(self._open(pair, destination))
+        await destination.opened.wait()
+        return None if destination.link is None else destination.link.confirms
 
     async def ask(self, ask: Ask) -> bool | None:
         """Whether a dialback key is of the domain that shows it; None: it cannot be asked. spec: XEP-0220 2.2"""
@@ -261,6 +280,12 @@ class Links:
             self._bounce(original, problem)
 
     async def _open(self, pair: Pair, destination: _Destination) -> None:
+        try:
+            await self._make(pair, destination)
+        finally:
+            destination.opened.set()
+
+    async def _make(self, pair: Pair, destination: _Destination) -> None:
         ours, theirs = pair
         try:
             link = await self._connect(ours, theirs, None)
@@ -299,6 +324,7 @@ class Links:
         destination.link = link
         for stanza, _ in waiting:
             link.wire.write(stanza)
+        self.connected(theirs, link.confirms)
 
     async def _connect(self, ours: str, theirs: str, question: Question | None) -> OutgoingLink:
         """A stream on which stanzas may be sent, or whose question is answered. Raises RemoteFailed."""
@@ -380,6 +406,7 @@ class Links:
             raise
         if question is None and stream.state is not State.READY:
             raise RemoteFailed(theirs, "it closed the stream")
+        link.confirms = stream.same_identity if context is self._tls.verified else None
         if context is self._tls.verified and is_for_clients(wire.certificate_der):
             self.vouch(theirs, target.address)
         return link
