@@ -19,7 +19,7 @@ from tripoint.irc.render import Outgoing, fitted
 from tripoint.irc.services import Request, service_command
 from tripoint.irc.session import echo
 from tripoint.irc.tables import fold
-from tripoint.rooms.commands import Report
+from tripoint.rooms.commands import Report, SendNotice
 
 MAX_REPORTS = 30
 _HOW = "ADD [<duration>] <mask> [<reason>] | DEL <mask> | LIST"
@@ -142,6 +142,24 @@ async def reports(request: Request) -> None:
     for one in waiting:
         request.say(report_line(one))
     request.say(f"End of reports ({len(waiting)})")
+
+
+@service_command(
+    "OperServ",
+    "NOTICE",
+    "<account> <text>: the server tells them, on whichever protocol they come next",
+    min_words=2,
+    privilege=Privilege.MASS,
+)
+async def notice(request: Request) -> None:
+    """NOTICE.  spec: docs/mapping.md 10.13"""
+    session, text = request.session, request.rest.partition(" ")[2].strip()
+    account = await session.accounts.account(session.names.local_user(request.word(0)))
+    if account is None:
+        raise AccountRefused(AccountRefusal.NO_SUCH_ACCOUNT)
+    await session.do(SendNotice(actor=session.user_id, target=account.user_id, text=text))
+    session.network.notify(Notice.FORCED, f"{session.mask} had {account.name} told something")
+    request.say(f"{account.name} is told")
 
 
 @service_command(

@@ -34,7 +34,7 @@ ChannelOf = Callable[[RoomPill], str]
 
 # Words that could be nicks, from where a word can begin; `:` and `,` after one end it (MAPPING 2.10).
 # People of other XMPP servers have a `|` in theirs; other nicks may stand beside one.
-_WORD = re.compile(r"(?<![\w#/:.@-])@?([A-Za-z_\[\]{}^\\`][\w\[\]{}^\\`.~:/=-]*(?:\|[\w.-]+)?)", re.ASCII)
+_WORD = re.compile(r"(?<![\w#/:.@-])@?([\w\[\]{}^\\`][\w\[\]{}^\\`.~:/=-]*(?:\|[\w.-]+)?)", re.ASCII)
 _SPOILER = "000000"
 
 

@@ -129,10 +129,13 @@ class Leave(Command, frozen=True):
 
 
 class Invite(Command, frozen=True):
+    """`content` is merged into the member event."""
+
     room_id: RoomId
     target: UserId
     reason: str | None = None
     is_direct: bool = False
+    content: JsonObject = {}
 
 
 class Kick(Command, frozen=True):
@@ -160,11 +163,12 @@ class Unban(Command, frozen=True):
 
 
 class Knock(Command, frozen=True):
-    """Ask to be let in. `via` as for Join."""
+    """Ask to be let in. `via` as for Join. `nick`: what one wants to be called in the room."""
 
     room_id: RoomId
     reason: str | None = None
     via: tuple[ServerName, ...] = ()
+    nick: str | None = None
 
 
 class Forget(Command, frozen=True):
@@ -206,13 +210,15 @@ class CloseRoom(Command, frozen=True):
     """Shut a room for good: everybody whom the actor may put out goes, and all users of this server; its names and its
     place in the directory go; nobody of this server gets in any more (docs/mapping.md 4.9).
 
-    `replacement`: the room that takes its place, for a tombstone. Refused: POWER_TOO_LOW, NOT_JOINED (by him, or
+    `replacement`: the room that takes its place, for a tombstone; `venue`: an address where the talk goes on that is
+    none of a room known here, for those who can be told of it. Refused: POWER_TOO_LOW, NOT_JOINED (by him, or
     by anybody any more: another room has taken its place).
     """
 
     room_id: RoomId
     reason: str | None = None
     replacement: RoomId | None = None
+    venue: str | None = None
 
 
 class UpgradeRoom(Command, frozen=True):
@@ -220,15 +226,18 @@ class UpgradeRoom(Command, frozen=True):
 
     `room_version` None: the version that the room has. `creators`: who is a creator beside its maker, where the
     version knows that. `owner`: a member of this server who makes the new room instead of the actor; the actor keeps
-    no rights of his own there then. The result's room_id is the new room. Asked again by who has done it, it names the
-    room that is there. Refused: VERSION_UNSUPPORTED, POWER_TOO_LOW, NOT_JOINED, NOT_SUPPORTED, BAD_CONTENT,
-    INVALID_ROOM_STATE, SERVER_BUSY (not all of the room is known here yet), and what sending events is refused with.
+    no rights of his own there then. `federate`: whether other servers may take part, None: as it was (a room's first
+    event says it, so only a new room can say something else). The result's room_id is the new room. Asked again by
+    who has done it, it names the room that is there. Refused: VERSION_UNSUPPORTED, POWER_TOO_LOW, NOT_JOINED,
+    NOT_SUPPORTED, BAD_CONTENT, INVALID_ROOM_STATE, SERVER_BUSY (not all of the room is known here yet), and what
+    sending events is refused with.
     """
 
     room_id: RoomId
     room_version: str | None = None
     creators: tuple[UserId, ...] = ()
     owner: UserId | None = None
+    federate: bool | None = None
 
 
 class AcceptDirect(Command, frozen=True):
@@ -263,10 +272,14 @@ class Redact(Command, frozen=True):
 
 
 class SetRanks(Command, frozen=True):
-    """Grant or take ranks, all in one power_levels event or none (docs/mapping.md 7.1)."""
+    """Grant or take ranks, all in one power_levels event or none (docs/mapping.md 7.1).
+
+    `absent`: of people who are not in the room too; their rank waits for them. Without it: TARGET_NOT_JOINED.
+    """
 
     room_id: RoomId
     ranks: tuple[tuple[UserId, Rank], ...]
+    absent: bool = False
 
 
 class SetLevels(Command, frozen=True):
@@ -329,6 +342,18 @@ class SetMask(Command, frozen=True):
     on: bool = True
 
 
+class FollowList(Command, frozen=True):
+    """Have a room follow a policy list, in the actor's name, or not any more (docs/mapping.md 9.14).
+
+    `list_id`: a room that this server is in, and that the actor may read. Refused: NOT_JOINED, POWER_TOO_LOW (whoever
+    may not ban), LIST_FULL, NO_SUCH_MASK (it does not follow that one), NO_SUCH_ROOM.
+    """
+
+    room_id: RoomId
+    list_id: RoomId
+    on: bool = True
+
+
 class SetAlias(Command, frozen=True):
     """Point a local room alias at a room. ALIAS_TAKEN, BAD_ALIAS, POWER_TOO_LOW."""
 
@@ -383,6 +408,16 @@ class OpenDirect(Command, frozen=True):
 
     target: UserId
     plain: bool = False
+
+
+class SendNotice(Command, frozen=True):
+    """Have the server tell a local account something, wherever they are (docs/mapping.md 10.13).
+
+    The actor is the operator who asks for it. Refused: NO_SUCH_USER, TOO_LARGE.
+    """
+
+    target: UserId
+    text: str
 
 
 class Report(Command, frozen=True):

@@ -26,6 +26,8 @@ NOBODY_LEFT = "Nobody of this server who may let you in is in the room any more;
 
 # Rooms that give entry and are named to who is not in them.
 MAX_NAMED = 3
+# How many of those who may ban get into a room beyond its limit.
+PLACES_FOR_ADMINS = 10
 
 
 class Way(Struct, frozen=True):
@@ -48,6 +50,8 @@ class Entry:
         find: Callable[[RoomId], Awaitable[Room | None]],
     ) -> None:
         self._find = find
+        # Why a policy list that the room follows keeps somebody out; set by who wires.
+        self.listed_against: Callable[[Room, UserId, str | None], Awaitable[str | None]] | None = None
         self._server = server
         self._index = index
         self._is_guest = is_guest
@@ -58,6 +62,10 @@ class Entry:
 
         Nothing may be awaited between this and building the event.
         """
+        if self.listed_against is not None and room.head_membership(command.actor) not in ("join", "invite", "ban"):
+            reason = await self.listed_against(room, command.actor, command.guise)
+            if reason is not None:
+                raise Refused(Refusal.BANNED, f"{Refusal.BANNED.value}: {reason}")
         asked = command.password is not None and rule_asks_password(room.head_event("m.room.join_rules"))
         right = False
         if asked and room.head_membership(command.actor) != "invite":
@@ -93,7 +101,7 @@ class Entry:
         if membership != "invite" and ban_that_meets(room, actor, self._guise(command)) is not None:
             raise Refused(Refusal.BANNED)
         limit = member_limit(room)
-        if limit is not None and membership != "join" and room.head_joined_count() >= limit:
+        if limit is not None and membership != "join" and room.head_joined_count() >= self._most(room, actor, limit):
             raise Refused(Refusal.ROOM_FULL)
         rule = room.join_rule
         if membership in ("join", "invite") or rule == "public":
@@ -107,6 +115,14 @@ class Entry:
 
     def _guise(self, command: Join) -> str | None:
         return command.guise or guise_of(command.actor, self._server)
+
+    def _most(self, room: Room, actor: UserId, limit: int) -> int:
+        """Who could put others out gets into a full room, so that nobody keeps him out by filling it.
+
+        spec: XEP-0045 7.2.9
+        """
+        power = room.head_power()
+        return limit + PLACES_FOR_ADMINS if power.user(actor) >= power.ban else limit
 
     def _restricted(self, room: Room, command: Join, knows_password: bool) -> Way:
         event = room.head_event("m.room.join_rules")

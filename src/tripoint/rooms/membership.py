@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
 from tripoint.core.ids import RoomId, UserId, server_of
+from tripoint.core.notices import writes_notices
 from tripoint.core.stand_ins import stand_in_address
 from tripoint.rooms.commands import Ban, Command, Done, Invite, Join, Kick, Knock, Leave, SetRoomNick, Unban
 from tripoint.rooms.elsewhere import Elsewhere
@@ -145,6 +146,8 @@ class Membership:
         room = await self._rooms.get(command.room_id)
         if room.head_membership(command.actor) not in ("join", "invite", "knock"):
             raise Refused(Refusal.NOT_JOINED)
+        if room.head_membership(command.actor) == "invite" and self._is_notices(room):
+            raise Refused(Refusal.NOTICES_STAY)
         if not room.is_here(self._writer.signer.server):
             content: JsonObject = {"membership": "leave"}
             if command.reason is not None:
@@ -153,12 +156,19 @@ class Membership:
             return Done(room.room_id, event_id, created=True)
         return await self._set(room, command, command.actor, "leave", command.reason)
 
+    def _notifies(self, user_id: UserId) -> bool:
+        return writes_notices(user_id, self._writer.signer.server)
+
+    def _is_notices(self, room: Room) -> bool:
+        """spec: client-server module server-notices: its invitation cannot be rejected"""
+        return room.row.direct_pair is not None and self._notifies(room.create_event.sender)
+
     async def invite(self, command: Invite) -> Done:
         target = command.target
         local = server_of(target) == self._writer.signer.server
         if local and not await self._people.exists(target):
             await self._make_known(command)
-        if local and self._people.refuses_invites(target):
+        if local and self._people.refuses_invites(target) and not self._notifies(command.actor):
             raise Refused(Refusal.INVITES_BLOCKED)
         # What a user of another server is called is for that server to say, once they have joined.
         profile = await self._people.profile(target) if local else {}
@@ -179,6 +189,8 @@ class Membership:
             content["is_direct"] = True
         if command.reason is not None:
             content["reason"] = command.reason
+        for key, value in command.content.items():
+            content.setdefault(key, value)
         if not local:
             if room.create_event.content.get("m.federate") is False:
                 raise Refused(Refusal.NOT_SUPPORTED, "This room is for users of this server alone")
@@ -237,7 +249,7 @@ class Membership:
 
     async def knock(self, command: Knock) -> Done:
         profile = await self._people.profile(command.actor)
-        content = profile_content("knock", profile)
+        content = profile_content("knock", profile, command.nick)
         if command.reason is not None:
             content["reason"] = command.reason
         room = await self._elsewhere.present(command.room_id)

@@ -57,6 +57,16 @@ def standing_in(room: RoomView, user_id: UserId) -> Standing:
     return standing_of(room.rank(user_id), public=is_public(room))
 
 
+def affiliation_in(room: RoomView, user_id: UserId) -> str:
+    """The affiliation of anybody, in the room or not: ranks and invitations last. spec: XEP-0045 5.2"""
+    membership = room.membership(user_id)
+    rank = room.rank(user_id)
+    if membership in ("join", "ban") or rank.above(Rank.PLAIN):
+        return standing_of(rank, public=is_public(room)).affiliation
+    # docs/mapping.md 7.5: whoever is invited to a members-only room is on its list of members.
+    return "member" if membership == "invite" and not is_public(room) else "none"
+
+
 def is_public(room: RoomView) -> bool:
     """Whether anybody may enter, who knows the password if there is one: the opposite of members-only (mapping 8.4)."""
     return room.join_rule == "public" or asks_password(room.state)

@@ -105,6 +105,7 @@ SAME_IDENTITY_NS: Final = NS + "#same_identity"
 NOTICE_NS: Final = NS + "#notice"
 FOREIGN_VAR: Final = NS + "#foreign"
 HISTORY_VISIBILITY_VAR: Final = NS + "#history_visibility"
+FEDERATE_VAR: Final = NS + "#federate"
 
 
 class State(Enum):

@@ -5,8 +5,12 @@ Read next: view.py, enter.py.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 
+import structlog
+
+from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import RoomAlias, RoomId, UserId, server_of
 from tripoint.core.json_view import text_at
 from tripoint.core.stand_ins import stand_in_address
@@ -27,13 +31,15 @@ from tripoint.rooms.changes import (
     TypingChanged,
     UserChange,
 )
-from tripoint.rooms.commands import AcceptDirect, Invite
+from tripoint.rooms.commands import AcceptDirect, Invite, Leave
 from tripoint.rooms.ports import RoomView
+from tripoint.rooms.readers import Feature, ReaderNow
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.succession import predecessor_of, replacement_of, succeeds
 from tripoint.xmpp.c2s.users import Users
 from tripoint.xmpp.identities import Identities
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_jid, room_id_jid_local
+from tripoint.xmpp.messages import THREAD_KEY
 from tripoint.xmpp.muc.events import tell_closed, tell_configured, tell_event, tell_typing
 from tripoint.xmpp.muc.markers import MAX_MEMBERS, tell_displayed
 from tripoint.xmpp.muc.moving import CLOSING, UPGRADED, go_over, is_left, stay, turn_away
@@ -44,9 +50,12 @@ from tripoint.xmpp.projection import Nicks, is_public, room_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import body, invitation, room_message, to_attribute
 from tripoint.xmpp.session import Doors, XmppSession
-from tripoint.xmpp.tables import CONFERENCE_NS, MUC_NS, Status
+from tripoint.xmpp.tables import CONFERENCE_NS, CORRECT_NS, MUC_NS, REACTIONS_NS, RETRACT_NS, Status
 from tripoint.xmpp.wire import Element
 
+log = structlog.get_logger()
+
+_FEATURES = {CORRECT_NS: Feature.EDITS, REACTIONS_NS: Feature.REACTIONS, RETRACT_NS: Feature.REDACTIONS}
 _NICKS = "muc_nick"  # name table: room -> user -> nick
 _ROOT = "muc_root"  # name table: room -> "root" -> the room from which occupants' ids are made
 
@@ -78,6 +87,14 @@ class Muc:
         hub.watch_users(self._user_changed)
 
     # -- views
+
+    def readers(self, room_id: RoomId) -> Iterator[ReaderNow]:
+        """Every session that is in the room; of a client that has not said what it shows, nothing is assumed."""
+        for view in self._views.get(room_id, {}).values():
+            for visit in view.visits():
+                session = visit.session
+                lacks = frozenset(feature for name, feature in _FEATURES.items() if name not in session.shows)
+                yield ReaderNow(session.user_id, lacks)
 
     def view(self, room_id: RoomId, jid: str) -> MucView | None:
         """The view of a room under this address, while somebody is in it."""
@@ -139,6 +156,17 @@ class Muc:
 
     def _keeper(self, room_id: RoomId) -> Callable[[UserId, str], None]:
         return lambda user_id, nick: self._doors.names.put_name(_NICKS, room_id, user_id, nick)
+
+    @asynccontextmanager
+    async def looking(self, room: RoomView) -> AsyncIterator[MucView]:
+        """The view of a room for a moment, whether anybody is in it by XMPP or not."""
+        view = await self.open(room)
+        view.holds += 1
+        try:
+            yield view
+        finally:
+            view.holds -= 1
+            self.close_if_empty(view)
 
     # -- rooms that took the place of others
 
@@ -204,7 +232,7 @@ class Muc:
             elif isinstance(change, Swept):
                 tell_swept(view, change)
             elif isinstance(change, RoomClosed):
-                tell_closed(view, change.reason, self._venue(change.replacement))
+                tell_closed(view, change.reason, change.venue or self._venue(change.replacement))
                 self.close_if_empty(view)
 
     def _venue(self, room_id: RoomId | None) -> str | None:
@@ -222,6 +250,14 @@ class Muc:
         """The session's visit to a room; Problem where there is none. spec: XEP-0045 7.4 (not-acceptable)"""
         visit = session.visits.get(str(jid.bare))
         if visit is None:
+            raise Problem("not-acceptable", "You are not in this room")
+        return visit
+
+    async def visiting(self, session: XmppSession, jid: Jid) -> Visit:
+        """As visit(), of a room that may not be there: item-not-found then. spec: XEP-0045 17.2 (3)"""
+        visit = session.visits.get(str(jid.bare))
+        if visit is None:
+            await self.room_for(session, jid)
             raise Problem("not-acceptable", "You are not in this room")
         return visit
 
@@ -279,11 +315,22 @@ class Muc:
             return room_id if leads_on or not room.is_here(server) else None
         return named if named.startswith("#") and server_of(named) != server else None
 
-    async def invite(self, session: XmppSession, room: RoomView, target: UserId, reason: str | None) -> None:
+    async def invite(
+        self,
+        session: XmppSession,
+        room: RoomView,
+        target: UserId,
+        reason: str | None,
+        content: JsonObject | None = None,
+    ) -> None:
         """In the name of a session's user. docs/mapping.md 9.9. Raises Refused."""
         if self._call_back(session, room, target, reason):
             return
-        await self._doors.rooms.do(Invite(actor=session.user_id, room_id=room.room_id, target=target, reason=reason))
+        await self._doors.rooms.do(
+            Invite(
+                actor=session.user_id, room_id=room.room_id, target=target, reason=reason, content=content or {}
+            )
+        )
 
     def _call_back(self, session: XmppSession, room: RoomView, target: UserId, reason: str | None) -> bool:
         """Somebody of another server who is a member still, and is not there: that he is wanted is only told him."""
@@ -294,7 +341,7 @@ class Muc:
         if not is_foreign or room.membership(target) != "join" or here or not may or self._doors.abroad is None:
             return False
         to = self._users.jid_of(target)
-        told = invitation(room_jid(room, self._doors.domains), to, self._users.jid_of(session.user_id), reason)
+        told = invitation(room_jid(room, self._doors.domains), to, self._users.jid_of(session.user_id), reason, None)
         self._doors.abroad.send(told, self._doors.domains.rooms, parse_jid(to))
         return True
 
@@ -336,12 +383,28 @@ class Muc:
             waiting.left = True
         for visit in list(session.visits.values()):
             visit.view.end_visit(visit, left=True)
+            self.end_if_locked(visit.view, session.user_id)
             self.close_if_empty(visit.view)
+
+    def end_if_locked(self, view: MucView, user_id: UserId) -> None:
+        """Who made a room and goes before it was opened takes it along. spec: XEP-0045 10.1.3"""
+        if is_abandoned(view, user_id):
+            self._doors.spawn(self._end_locked(view, user_id))
+
+    async def _end_locked(self, view: MucView, user_id: UserId) -> None:
+        if not is_abandoned(view, user_id):
+            return  # back again
+        try:
+            await self._doors.rooms.do(Leave(actor=user_id, room_id=view.room.room_id))
+        except Refused as refused:
+            # It opens by itself when the ten minutes are over (docs/mapping.md 4.3).
+            log.info("muc.locked_room_stays", room_id=view.room.room_id, reason=refused.refusal.name)
 
     def lost(self, session: XmppSession) -> None:
         """The stream is gone. docs/mapping.md 4.5"""
         for visit in list(session.visits.values()):
             visit.view.end_visit(visit, left=False)
+            self.end_if_locked(visit.view, session.user_id)
             self.close_if_empty(visit.view)
 
     def shut_down(self) -> None:
@@ -435,6 +498,7 @@ class Muc:
             self._users.jid_of(user_id),
             self._users.jid_of(member.event.sender),
             text_at(member.event.content, "reason"),
+            text_at(member.event.content, THREAD_KEY),
         )
 
     async def show_invitations(self, session: XmppSession) -> list[RoomId]:
@@ -467,6 +531,12 @@ class Muc:
         room = await self.room_for(session, jid)
         await self.invite(session, room, target, x.get("reason") or None)
         return True
+
+
+def is_abandoned(view: MucView, user_id: UserId) -> bool:
+    """Whether a room was never opened, and its only member has no client in it."""
+    room = view.room
+    return room.locked and room.joined_count() == 1 and room.membership(user_id) == "join" and not view.visits()
 
 
 def may_know(room: RoomView, user_id: UserId) -> bool:

@@ -384,6 +384,10 @@ class MucView:
         """His presence as he sees it himself."""
         return self._render_presence(who, (Status.SELF_PRESENCE,))
 
+    def assigned_presence(self, who: Occupant) -> Shared:
+        """As own_presence(), for who wanted another nick than this one."""
+        return self._render_presence(who, (Status.SELF_PRESENCE, Status.NICK_ASSIGNED))
+
     def end_of_entry(self, visit: Visit, history: Iterable[Shared], subject: Shared) -> None:
         """History, subject, what happened meanwhile; from now on the visit hears live. spec: XEP-0045 7.1"""
         if visit not in self._entering:
@@ -537,4 +541,5 @@ class MucView:
 
 
 def _settings(room: RoomView) -> tuple[bool, ...]:
-    return moderated(room.power), anybody_sets_topic(room.power), room.listed
+    power = room.power
+    return moderated(power), anybody_sets_topic(power), power.invite <= power.users_default, room.listed

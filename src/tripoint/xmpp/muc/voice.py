@@ -9,7 +9,7 @@ from tripoint.rooms.commands import SetRanks
 from tripoint.xmpp.adhoc import field, one
 from tripoint.xmpp.forms import form_fields
 from tripoint.xmpp.jid import Jid
-from tripoint.xmpp.muc.admin import rank_of_role
+from tripoint.xmpp.muc.plan import rank_of_role
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature
@@ -34,7 +34,7 @@ def is_voice_form(stanza: Element) -> bool:
 
 async def voice_form(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """A request goes to the moderators, an answer of one of them is done."""
-    visit = session.muc.visit(session, jid)
+    visit = await session.muc.visiting(session, jid)
     form = stanza.child("x", DATA_FORMS_NS)
     assert form is not None  # is_voice_form has looked
     fields = form_fields(form)
@@ -88,7 +88,7 @@ async def _answer(session: XmppSession, view: MucView, fields: dict[str, list[st
     if one(fields, _ALLOW) not in ("1", "true"):
         return
     room = view.room
-    rank = rank_of_role(room, who.user_id, "participant")
+    rank = rank_of_role(room, "participant")
     if room.rank(who.user_id) is rank or room.rank(who.user_id).above(Rank.VOICE):
         return  # somebody else was quicker
     await session.doors.rooms.do(SetRanks(actor=session.user_id, room_id=room.room_id, ranks=((who.user_id, rank),)))
