@@ -63,7 +63,7 @@ class Entry:
         Nothing may be awaited between this and building the event.
         """
         if self.listed_against is not None and room.head_membership(command.actor) not in ("join", "invite", "ban"):
-            reason = await self.listed_against(room, command.actor, command.guise)
+            reason = await self.listed_against(room, command.actor, self._guise(command))
             if reason is not None:
                 raise Refused(Refusal.BANNED, f"{Refusal.BANNED.value}: {reason}")
         asked = command.password is not None and rule_asks_password(room.head_event("m.room.join_rules"))

@@ -348,6 +348,12 @@ class App:
             lambda: {"irc": float(self.irc.connections), "xmpp": float(self.xmpp.connections)},
         )
         metrics.gauge(
+            "tripoint_xmpp_links",
+            "Streams to and from other XMPP servers, and their people in rooms here.",
+            "kind",
+            self.xmpp.link_counts,
+        )
+        metrics.gauge(
             "tripoint_federation",
             "Other servers that do not answer, that missed something, that are being sent to; events that wait.",
             "state",

@@ -208,6 +208,15 @@ class XmppFrontEnd:
         """How many clients are connected now."""
         return len(self._connections)
 
+    def link_counts(self) -> dict[str, float]:
+        """Streams to other servers and from them, and sessions of their people in rooms."""
+        servers = self.servers
+        return {
+            "out": 0.0 if servers is None else float(len(servers.links.proofs())),
+            "in": 0.0 if servers is None else float(len(servers.listener.connections)),
+            "visitors": float(len(self.visitors)),
+        }
+
     async def start(self) -> None:
         """Load what is needed before the first connection."""
         self._registration = await self.accounts.registration_state()

@@ -11,6 +11,8 @@ import pytest
 
 from tests.xmpp.s2s.islands import ONE, TWO, Pair, run
 from tests.xmpp.server import Client
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.wire import parse_fragment
 
 ROOM = f"tea@rooms.{ONE}"
 ALICE, BOB = f"alice@{ONE}", f"bob@{TWO}"
@@ -467,5 +469,42 @@ def test_a_cut_link_that_comes_again(tmp_path: Path) -> None:
         bob.send(f"<message to='{ROOM}' type='groupchat' id='m2'><body>Here</body></message>")
         await until(alice, "There?")
         await alice.expect(f"<message from='{ROOM}/bobby'…<body>Here</body>…")
+
+    run(tmp_path, work)
+
+
+def test_cards(tmp_path: Path) -> None:
+    """Who asks for the card of somebody of another server gets the one that they have there. spec: XEP-0054 3.3"""
+
+    async def work(pair: Pair) -> None:
+        alice, bob = await party(pair)
+        card = "<vCard xmlns='vcard-temp'><FN>Robert</FN><NICKNAME>bob</NICKNAME></vCard>"
+        assert "type='result'" in await bob.ask(f"<iq type='set' id='v'>{card}</iq>")
+        question = f"<iq type='get' id='q' to='{ROOM}/bobby'><vCard xmlns='vcard-temp'/></iq>"
+        answer = await alice.ask(question)
+        assert f"from='{ROOM}/bobby'" in answer and "<FN>Robert</FN>" in answer
+        carl = await pair.client("carl", TWO)
+        await carl.join(ROOM, "carl")
+        assert "<FN>Robert</FN>" in await carl.ask(question)
+        # His server is gone: how he is called here is what is known.
+        pair.apps[ONE].xmpp.servers.links.send = lambda ours, theirs, stanza, original: (
+            pair.apps[ONE].xmpp.servers.bounce(original, Problem("remote-server-timeout", "gone")) if original else None
+        )
+        answer = await alice.ask(question)
+        assert "<FN>bobby</FN>" in answer
+
+    run(tmp_path, work)
+
+
+def test_an_avatar_in_presence_is_his_clients_word(tmp_path: Path) -> None:
+    """spec: XEP-0153 4.3: the server knows those of its own people alone"""
+
+    async def work(pair: Pair) -> None:
+        alice, _ = await party(pair)
+        photo = "<x xmlns='vcard-temp:x:update'><photo>abc</photo></x>"
+        app = pair.apps[ONE].xmpp.servers
+        (stanza,) = parse_fragment(f"<presence from='{BOB}/r' to='{ROOM}/bobby'>{photo}</presence>")
+        await app.deliver(stanza)
+        assert photo in await until(alice, f"from='{ROOM}/bobby'")
 
     run(tmp_path, work)

@@ -6,6 +6,7 @@ spec: XEP-0045 11.1, 18.1.2; XEP-0199; docs/mapping.md 23.1
 import asyncio
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from hypothesis import strategies as st
 
 from tests.xmpp.s2s.islands import ONE
 from tests.xmpp.s2s.outside import MUC, Outside, outside, owner_in, play
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import UserId
+from tripoint.rooms.commands import OpenDirect, SendEvent
 from tripoint.xmpp.muc.absence import STAYS_MS
 from tripoint.xmpp.muc.visitors import ANSWER_S, ASK_AFTER_S, ENTRIES, LOOK_S
 from tripoint.xmpp.newcomers import NEW_OF_DOMAIN
@@ -256,6 +260,40 @@ def test_who_is_locked_out_here(tmp_path: Path) -> None:
         await alice.expect(f"<presence from='{ROOM}/bobby' type='unavailable'…")
         assert world.visitors() == []
         assert "<forbidden " in await world.enter(f"{BOB}/r", ROOM, "bobby")
+
+    play(tmp_path, work)
+
+
+def test_what_is_written_where_no_other_server_is_spoken_to(tmp_path: Path) -> None:
+    """Somebody of another server was written to before that was switched off: IRC and Matrix are told. mapping 15.8"""
+
+    async def work(world: Outside) -> None:
+        app = world.apps[ONE]
+        await app.middle.accounts.add_account("alice", "secret-password", admin=False)
+        stand_in = (await app.middle.accounts.stand_in(BOB)).user_id
+        alice = UserId(f"@alice:{ONE}")
+        done = await app.middle.service.do(OpenDirect(actor=alice, target=stand_in))
+        front = app.xmpp
+        front.direct._doors = replace(front._doors, abroad=None)
+        content: JsonObject = {"msgtype": "m.text", "body": "Hello"}
+        said = SendEvent(actor=alice, room_id=done.room_id, type="m.room.message", content=content)
+        await app.middle.service.do(said)
+        await front.settled()
+        room = await app.middle.reader.room(done.room_id)
+        texts = [(item.event.sender, item.event.content.get("body")) for item in room.recent if not item.event.is_state]
+        assert texts == [
+            (alice, "Hello"),
+            (stand_in, f"Not delivered to {BOB}: this server does not talk to other XMPP servers"),
+        ]
+
+    play(tmp_path, work)
+
+
+def test_they_are_counted(tmp_path: Path) -> None:
+    async def work(world: Outside) -> None:
+        await owner_in(world, ROOM)
+        await world.enter(f"{BOB}/r", ROOM, "bobby")
+        assert world.apps[ONE].xmpp.link_counts() == {"out": 0.0, "in": 0.0, "visitors": 1.0}
 
     play(tmp_path, work)
 

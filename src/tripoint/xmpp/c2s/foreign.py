@@ -11,16 +11,13 @@ from typing import Final, Protocol
 import structlog
 
 from tripoint.accounts.ports import Account
-from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import InvalidId, UserId
 from tripoint.core.stand_ins import stand_in_address, stand_in_id
-from tripoint.rooms.commands import SendEvent
-from tripoint.rooms.refusals import Refused
 from tripoint.xmpp.c2s.abroad import of_a_room
-from tripoint.xmpp.c2s.conversation import MESSAGE
 from tripoint.xmpp.c2s.presence import answer_probe, received_subscription
+from tripoint.xmpp.c2s.undelivered import say_undelivered
 from tripoint.xmpp.c2s.users import LiveUser, Users
-from tripoint.xmpp.jid import Jid, parse_any_user_jid, parse_jid, parse_user_jid
+from tripoint.xmpp.jid import Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.messages import text_of
 from tripoint.xmpp.newcomers import Newcomers
 from tripoint.xmpp.refusals import Problem
@@ -42,8 +39,6 @@ from tripoint.xmpp.wire import Element, render
 log = structlog.get_logger()
 
 _ANYBODY: Final = frozenset({DISCO_INFO_NS, DISCO_ITEMS_NS, PING_NS, TIME_NS, VERSION_NS, VCARD_NS, PUBSUB_NS})
-# What is repeated of another server's reason.
-MAX_REASON: Final = 300
 _SUBSCRIPTIONS: Final = frozenset({"subscribe", "subscribed", "unsubscribe", "unsubscribed"})
 
 
@@ -80,6 +75,9 @@ class Rooms(Protocol):
     async def handle(self, jid: Jid, account: Account, stanza: Element, to: Jid) -> None:
         """A stanza to a room or somebody in it."""
 
+    def bounced(self, stanza: Element, problem: Problem) -> None:
+        """A question of a room could not be delivered."""
+
 
 class Foreign:
     """Delivers what other servers send. `visitor` makes the session as which a foreigner's stanza is handled."""
@@ -98,7 +96,9 @@ class Foreign:
         """A stanza of a client could not be delivered. spec: RFC6120 10.4.3"""
         sender = stanza.get("from") or ""
         session = self._users.session(sender)
-        if session is not None:
+        if stanza.name == "iq" and sender.partition("/")[0].endswith(f"@{self._doors.domains.rooms}"):
+            self._rooms.bounced(stanza, problem)
+        elif session is not None:
             session.refuse(stanza, problem)
         elif stanza.name == "message":
             self._doors.spawn(self._say_so(parse_jid(sender), parse_jid(stanza.get("to") or ""), problem.text))
@@ -180,21 +180,12 @@ class Foreign:
         await visitor.dispatch(stanza)
 
     async def _say_so(self, writer: Jid, reader: Jid, why: str) -> None:
-        """A message did not arrive that somebody wrote by another protocol, or from a client that is gone: it is said
-        where he wrote it."""
-        domains, rooms = self._doors.domains, self._doors.rooms
-        user_id, stand_in = parse_user_jid(writer.bare, domains), parse_any_user_jid(reader.bare, domains)
-        if user_id is None or stand_in is None or stand_in_address(stand_in, domains.server) is None:
-            return
-        try:
-            room_id = await self._doors.reader.direct_room(user_id, stand_in)
-            if room_id is None:
-                return
-            text = f"Not delivered to {reader.bare}: {why[:MAX_REASON]}"
-            content: JsonObject = {"msgtype": "m.notice", "body": text}
-            await rooms.do(SendEvent(actor=stand_in, room_id=room_id, type=MESSAGE, content=content))
-        except Refused as refused:
-            log.info("xmpp.s2s.not_told", reason=refused.text)
+        """A message did not arrive that somebody wrote by another protocol, or from a client that is gone."""
+        user_id = parse_user_jid(writer.bare, self._doors.domains)
+        if user_id is not None:
+            await say_undelivered(
+                self._doors, user_id, stand_in_id(str(reader.bare), self._doors.domains.server), why
+            )
 
     # -- presence
 

@@ -43,6 +43,7 @@ from tripoint.xmpp.messages import THREAD_KEY
 from tripoint.xmpp.muc.events import tell_closed, tell_configured, tell_event, tell_typing
 from tripoint.xmpp.muc.markers import MAX_MEMBERS, tell_displayed
 from tripoint.xmpp.muc.moving import CLOSING, UPGRADED, go_over, is_left, stay, turn_away
+from tripoint.xmpp.muc.questions import Questions
 from tripoint.xmpp.muc.resets import tell_reset
 from tripoint.xmpp.muc.retraction import tell_swept
 from tripoint.xmpp.muc.view import MucView, Visit
@@ -82,6 +83,7 @@ class Muc:
         self._views: dict[RoomId, dict[str, MucView]] = {}
         self._nicks: dict[RoomId, Nicks] = {}
         self._opening: dict[RoomId, _Opening] = {}
+        self.questions = Questions(doors)
         # Which other servers are Matrix servers too; None where none is spoken to.
         self.identities: Identities | None = None
         hub.watch_users(self._user_changed)

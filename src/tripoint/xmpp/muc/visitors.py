@@ -111,6 +111,8 @@ class Visitors:
     async def handle(self, jid: Jid, account: Account, stanza: Element, to: Jid) -> None:
         """A stanza of somebody of another server, to a room or somebody in it."""
         full = str(jid)
+        if stanza.get("type") in ("result", "error") and self._muc.questions.answered(jid, stanza):
+            return
         visitor = self._visitors.get(full)
         now = self._doors.monotonic()
         if visitor is not None:
@@ -127,6 +129,10 @@ class Visitors:
         finally:
             visitor.busy -= 1
             self._settle(visitor)
+
+    def bounced(self, stanza: Element, problem: Problem) -> None:
+        """A question of a room could not be delivered."""
+        self._muc.questions.bounced(stanza, problem)
 
     async def _do(self, visitor: Visitor, stanza: Element, to: Jid) -> None:
         session = visitor.session
