@@ -17,9 +17,9 @@ from tests.xmpp.s2s.islands import ONE
 from tests.xmpp.s2s.outside import MUC, Outside, outside, owner_in, play
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import UserId
-from tripoint.rooms.commands import OpenDirect, SendEvent
+from tripoint.rooms.commands import OpenDirect, SendEvent, UpgradeRoom
 from tripoint.xmpp.muc.absence import STAYS_MS
-from tripoint.xmpp.muc.visitors import ANSWER_S, ASK_AFTER_S, ENTRIES, LOOK_S
+from tripoint.xmpp.muc.visitors import ANSWER_S, ASK_AFTER_S, ENTRIES, LOOK_S, STANZAS
 from tripoint.xmpp.newcomers import NEW_OF_DOMAIN
 
 ROOM = f"tea@rooms.{ONE}"
@@ -246,6 +246,49 @@ def test_presence_storms_and_many_resources_are_bounded(tmp_path: Path) -> None:
         assert "<resource-constraint " in await world.enter("p1@storm.example/r", ROOM, "p1")
         # Nobody else has to wait for them.
         assert "<resource-constraint " not in await world.enter("x@calm.example/r", ROOM, "x")
+
+    play(tmp_path, work)
+
+
+def test_what_a_domain_sends_is_bounded(tmp_path: Path) -> None:
+    """docs/mapping.md 24: nobody of another domain waits for it, and leaving is always possible"""
+
+    async def work(world: Outside) -> None:
+        await owner_in(world, ROOM)
+        await world.enter(f"{BOB}/r", ROOM, "bobby")
+        await world.enter("carl@near.example/r", ROOM, "carl")
+        ping = "<iq from='{}' to='{}' type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>"
+        answers = [await world.says(ping.format(f"{BOB}/r", f"{ROOM}/bobby")) for _ in range(int(STANZAS.burst) + 50)]
+        assert "<resource-constraint " in answers[-1]
+        assert "type='result'" in await world.says(ping.format("carl@near.example/r", f"{ROOM}/carl"))
+        await world.says(f"<presence from='{BOB}/r' to='{ROOM}/bobby' type='unavailable'/>")
+        assert world.visitors() == ["carl@near.example/r"]
+
+    play(tmp_path, work)
+
+
+def test_a_room_that_is_replaced_takes_them_along(tmp_path: Path) -> None:
+    """docs/mapping.md 21.4: same address, same people; and the new room lets in whom the old one did"""
+
+    async def work(world: Outside) -> None:
+        alice = await owner_in(world, ROOM)
+        await world.enter(f"{BOB}/r", ROOM, "bobby")
+        old = await world.room_id(ONE, "tea")
+        done = await world.apps[ONE].middle.service.do(UpgradeRoom(actor=UserId(f"@alice:{ONE}"), room_id=old))
+        await world.apps[ONE].xmpp.settled()
+        for _ in range(200):
+            await asyncio.sleep(0)
+        new = await world.apps[ONE].middle.reader.room(await world.room_id(ONE, "tea"))
+        assert new.room_id == done.room_id != old
+        assert new.membership(STAND_IN) == "join"
+        world.heard()
+        await alice.skip()
+        alice.send(f"<message to='{ROOM}' type='groupchat' id='m'><body>Moved</body></message>")
+        while "Moved" not in await alice.xml():
+            pass
+        assert "<body>Moved</body>" in world.heard()
+        said = f"<message from='{BOB}/r' to='{ROOM}' type='groupchat' id='n'><body>Me too</body></message>"
+        assert "<body>Me too</body>" in await world.says(said)
 
     play(tmp_path, work)
 

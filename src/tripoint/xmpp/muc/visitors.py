@@ -38,6 +38,8 @@ MAX_SESSIONS: Final = 20_000
 MAX_OF_DOMAIN: Final = 5_000
 # How often the people of one domain enter rooms. docs/mapping.md 24
 ENTRIES: Final = Rate(200, 5.0)
+# What the people of one domain send to rooms, over all its streams.
+STANZAS: Final = Rate(1000, 100.0)
 # Who was silent for so long is asked, and has so long to answer.
 ASK_AFTER_S: Final = 900.0
 ANSWER_S: Final = 300.0
@@ -92,6 +94,7 @@ class Visitors:
         self._of_domain: Counter[str] = Counter()
         self._of_person: Counter[str] = Counter()
         self._entries = TokenBuckets(ENTRIES)
+        self._stanzas = TokenBuckets(STANZAS)
         self._absences = Absences(doors)
         self._present: set[Place] = set()
         self._looked_at = doors.monotonic()
@@ -136,6 +139,10 @@ class Visitors:
 
     async def _do(self, visitor: Visitor, stanza: Element, to: Jid) -> None:
         session = visitor.session
+        # Who leaves is let out, however fast.
+        leaving = stanza.name == "presence" and stanza.get("type") is not None
+        if not leaving and self._stanzas.take(visitor.domain, self._doors.monotonic()):
+            raise Problem("resource-constraint", "People of your server send too much to rooms here; wait a little")
         if stanza.name == "presence" and stanza.get("type") is None and stanza.child("x", MUC_NS) is not None:
             self._register(visitor)
             await self._admit(session, to)
