@@ -530,6 +530,8 @@ class Muc:
             return False
         if x is None or jid is None or not jid.local or self._doors.domains.server_of_rooms(jid.domain) is None:
             return False
+        if jid.domain != self._doors.domains.rooms and await self.find(session, jid) is None:
+            return False  # of a server that is a Matrix server too, and not known here: whoever is invited finds it
         room = await self.room_for(session, jid)
         await self.invite(session, room, target, x.get("reason") or None)
         return True
