@@ -24,6 +24,7 @@ PROMISES = {
     "urn:xmpp:reporting:1": {At.SERVER, At.ACCOUNT},  # what a blocking command may hold
     "urn:xmpp:reply:0": {At.ROOM},  # replies.py
     "urn:xmpp:sid:0": {At.ROOM},
+    "jabber:x:data": {At.ROOM},  # muc/voice.py, muc/registering.py: in messages
     "http://jabber.org/protocol/muc#request": {At.ROOM},  # muc/voice.py
     "vcard-temp": {At.ROOMS},  # muc/vcard.py: of its rooms
     "urn:xmpp:pep-vcard-conversion:0": {At.ACCOUNT},  # pep/avatars.py

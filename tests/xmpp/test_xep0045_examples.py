@@ -11,6 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tools.source import SRC
+
+import tripoint.xmpp.muc  # noqa: F401
+from tripoint.xmpp.registry import At, features_at
+from tripoint.xmpp.tables import Status
 
 HERE = Path(__file__).parent
 LEFT_OUT = HERE / "xep0045_examples.toml"
@@ -71,3 +76,51 @@ def test_every_example_of_the_text_is_there() -> None:
     assert len(of_text) == 220
     assert sorted(of_text.keys() - ours.keys()) == []
     assert ours == {number: {section} for number, section in of_text.items()}
+
+
+def registered(tag: str, marker: str) -> set[str]:
+    """What the registries of section 16 list between <tag> and </tag>, of the entries that begin with `marker`."""
+    folder = os.environ.get("TRIPOINT_SPECS")
+    if not folder:
+        pytest.skip("TRIPOINT_SPECS is not set")
+    text = next((Path(folder) / "xmpp").glob("xep-0045-*.md")).read_text()
+    text = text[text.index("## 16. ") : text.index("## 17. ")]
+    return set(re.findall(rf"<{marker}>\s*<{tag}>([^<]+)</{tag}>", text))
+
+
+def never(kind: str) -> set[str]:
+    reasons = tomllib.loads(LEFT_OUT.read_text())["never"][kind]
+    assert all(len(why) > 20 for why in reasons.values())
+    return set(reasons)
+
+
+def test_every_status_code_is_said_or_has_its_reason() -> None:
+    """spec: XEP-0045 16.6.2"""
+    said = {code.value for code in Status}
+    codes = {code for code in registered("number", "statuscode") if code.isdecimal()}
+    assert len(codes) == 19
+    assert said | never("status") == codes
+    assert not said & never("status")
+
+
+def test_every_feature_is_said_or_has_its_reason() -> None:
+    """spec: XEP-0045 16.3"""
+    features = registered("name", "var")
+    assert len(features) == 17
+    source = (SRC / "tripoint/xmpp/muc/discovery.py").read_text()
+    said = {name for name in features if name in features_at(At.ROOM) or f'"{name}"' in source}
+    assert said | never("feature") == features
+    assert not said & never("feature")
+
+
+def test_every_field_of_the_configuration_is_in_the_form() -> None:
+    """spec: XEP-0045 16.5.3"""
+    folder = os.environ.get("TRIPOINT_SPECS")
+    if not folder:
+        pytest.skip("TRIPOINT_SPECS is not set")
+    text = next((Path(folder) / "xmpp").glob("xep-0045-*.md")).read_text()
+    text = text[text.index("#### 16.5.3.") : text.index("#### 16.5.4.")]
+    fields = set(re.findall(r"var='(muc#[a-z_]+)'", text))
+    assert len(fields) == 21
+    source = (SRC / "tripoint/xmpp/muc/config.py").read_text()
+    assert {field for field in fields if field not in source} == set()

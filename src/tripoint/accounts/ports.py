@@ -188,9 +188,20 @@ class AccountService(Protocol):
         """BAD_NAME or NAME_TAKEN where a new account could not have this name; also REGISTRATION_CLOSED."""
 
     async def register(
-        self, name: str, password: str, *, address: str, registration_token: str | None = None
+        self,
+        name: str,
+        password: str,
+        *,
+        address: str,
+        registration_token: str | None = None,
+        was_valid: bool = False,
     ) -> Account:
-        """Make an account as the configuration allows (open, token, closed). `address` is for limits."""
+        """Make an account as the configuration allows (open, token, closed). `address` is for limits. `was_valid`:
+        the token was shown while it was, and may have expired since."""
+
+    async def add_account(self, name: str, password: str, *, admin: bool) -> Account:
+        """Make an account whatever the configuration says: the administrator's own way. BAD_NAME, NAME_TAKEN,
+        BAD_PASSWORD."""
 
     async def create_guest(self, nick: str, *, address: str) -> Account:
         """A guest account (docs/mapping.md 1.9) whose display name is `nick`. GUESTS_OFF, BAD_NAME, NAME_TAKEN."""
@@ -209,6 +220,8 @@ class AccountService(Protocol):
         """open | token | closed: what register() asks for now."""
 
     async def registration_token_valid(self, token: str) -> bool: ...
+    async def add_registration_token(self, token: str, uses: int | None, expires_ts_ms: int | None) -> None:
+        """Make a token for so many accounts (None: any number), until then (None: for ever)."""
 
     # -- credentials
     async def check_password(self, name: str, password: str, *, address: str) -> Account:

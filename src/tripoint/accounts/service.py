@@ -182,7 +182,13 @@ class Accounts:
         return user_id
 
     async def register(
-        self, name: str, password: str, *, address: str, registration_token: str | None = None
+        self,
+        name: str,
+        password: str,
+        *,
+        address: str,
+        registration_token: str | None = None,
+        was_valid: bool = False,
     ) -> Account:
         mode = self._registration.mode
         if mode == "closed":
@@ -194,7 +200,7 @@ class Accounts:
             return await self._make(name, password, admin=False, writes=[])
         # One after the other: a token for one use must not be read by a second before the first has used it up.
         async with self._with_token:
-            used = await self.check_registration_token(registration_token)
+            used = await self.check_registration_token(registration_token, was_valid=was_valid)
             self._registration.take(address)
             return await self._make(name, password, admin=False, writes=[used])
 
@@ -226,12 +232,13 @@ class Accounts:
             await self.rename_guest(guest, split_user_id(guest)[0])
         return self._remember(row)
 
-    async def check_registration_token(self, token: str | None) -> Write:
-        """The write that uses up one use of a registration token."""
+    async def check_registration_token(self, token: str | None, *, was_valid: bool = False) -> Write:
+        """The write that uses up one use of a registration token. `was_valid`: it may have expired since."""
         if token is None:
             raise AccountRefused(AccountRefusal.REGISTRATION_TOKEN_NEEDED)
         row = await self._store.load_registration_token(token)
-        expired = row is not None and row.expires_ts_ms is not None and row.expires_ts_ms <= self._clock_ms()
+        ends = None if row is None or was_valid else row.expires_ts_ms
+        expired = ends is not None and ends <= self._clock_ms()
         if row is None or expired or row.uses_left == 0:
             raise AccountRefused(AccountRefusal.BAD_REGISTRATION_TOKEN)
         left = None if row.uses_left is None else row.uses_left - 1

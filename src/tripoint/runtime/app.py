@@ -177,6 +177,7 @@ class App:
             middle.hub,
             self.media.ports,
             middle.encryption,
+            middle.delayed,
             now_ms=clock_ms,
             public_url=config.server.public_url,
             default_room_version=config.server.default_room_version,
@@ -211,6 +212,7 @@ class App:
             asyncio.create_task(self._sweep()),
             asyncio.create_task(self._sweep_media()),
             asyncio.create_task(middle.indexing.run()),
+            asyncio.create_task(middle.delayed.run()),
         ]
 
     def _means(self, tls: ServerTls) -> Means | None:

@@ -43,6 +43,7 @@ from tripoint.rooms.changes import RoomChange, UserChange
 from tripoint.rooms.closing import Closing
 from tripoint.rooms.commands import Leave, SetProfile
 from tripoint.rooms.creation import Creation
+from tripoint.rooms.delayed import Delayed
 from tripoint.rooms.direct import Direct
 from tripoint.rooms.direct_invitations import DirectInvitations
 from tripoint.rooms.elsewhere import Elsewhere
@@ -133,6 +134,7 @@ class Middle:
     warden: Warden
     departures: Departures
     policy_lists: PolicyLists
+    delayed: Delayed
     upgrading: Upgrading
     following: Following
     direct_invitations: DirectInvitations
@@ -376,6 +378,8 @@ async def build_middle(
         indexing,
         unreads,
     )
+    delayed = Delayed(store, stream, service.do, clock, secret)
+    await delayed.start()
     accounts.leave_rooms = _leaver(service, index.load, index.unload)
     accounts.rename = _renamer(service)
     nodes = Nodes(store, stream, user_bus, clock)
@@ -421,6 +425,7 @@ async def build_middle(
         warden,
         departures,
         policy_lists,
+        delayed,
         upgrading,
         following,
         direct_invitations,

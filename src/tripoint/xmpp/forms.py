@@ -1,5 +1,7 @@
 """Data forms as clients submit them. Pure.  spec: XEP-0004 3.2, XEP-0068 4"""
 
+from collections.abc import Mapping
+
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.tables import DATA_FORMS_NS
 from tripoint.xmpp.wire import Element
@@ -29,3 +31,27 @@ def submitted(form: Element | None, form_type: str) -> dict[str, list[str]]:
     if fields.pop(FORM_TYPE, [form_type]) != [form_type]:
         raise Problem("bad-request", f"The form is not of the type {form_type}")
     return fields
+
+
+def single(fields: Mapping[str, list[str]], var: str) -> str | None:
+    """What a field says that has one value; None where it is not there, or says nothing at all.
+
+    Problem(not-acceptable) for several values. spec: XEP-0004 3.2, 3.6, 4
+    """
+    values = fields.get(var, ())
+    if len(values) > 1:
+        raise Problem("not-acceptable", f"{var} has one value")
+    return values[0] if values else None
+
+
+def boolean(fields: Mapping[str, list[str]], var: str) -> bool | None:
+    """What a field of type boolean says; None where it is not there. Problem(not-acceptable) for what is neither.
+
+    spec: XEP-0004 3.3, 4
+    """
+    value = single(fields, var)
+    if value is None:
+        return None
+    if value.strip() not in ("0", "1", "false", "true"):
+        raise Problem("not-acceptable", f"{var} is true or false")
+    return value.strip() in ("1", "true")

@@ -29,6 +29,7 @@ from tripoint.rooms.settings import (
     slow_content,
     slow_mode_s,
 )
+from tripoint.xmpp.forms import boolean, single
 from tripoint.xmpp.jid import InvalidJid, parse_any_user_jid, parse_jid
 from tripoint.xmpp.muc.enter import MAX_HISTORY
 from tripoint.xmpp.muc.plan import Plan, Wish, add_wish, check_exists, check_wish, with_ranks
@@ -59,6 +60,7 @@ _ALLOW_INVITES = "muc#roomconfig_allowinvites"
 _ADMINS = "muc#roomconfig_roomadmins"
 _OWNERS = "muc#roomconfig_roomowners"
 _MAX_PEOPLE = 100
+Fields = Mapping[str, list[str]]
 _VISIBILITIES = {
     "world_readable": "Anyone, members or not",
     "shared": "Members, from the beginning",
@@ -89,7 +91,9 @@ def configuration_form(session: XmppSession, room: RoomView) -> str:
             "list-single",
             "How many may be in",
             str(member_limit(room) or "none"),
-            "".join([f"<option label='{one}'><value>{one}</value></option>" for one in _user_limits(room)]),
+            "".join([f"<option label='{one}'><value>{one}</value></option>" for one in _user_limits(room)])
+            # spec: XEP-0122 3.2.2: another number will do
+            + f"<validate xmlns='{DATA_VALIDATE_NS}' datatype='xs:string'><open/></validate>",
         ),
         f"<field var='{_SLOW}' type='text-single' label='Seconds between two messages of one person (0: any)'>"
         f"<validate xmlns='{DATA_VALIDATE_NS}' datatype='xs:integer'><range min='0' max='{MAX_SLOW_S}'/></validate>"
@@ -189,20 +193,19 @@ class Changes:
     federates: bool | None
 
 
-async def changes_of(session: XmppSession, room: RoomView, fields: Mapping[str, list[str]]) -> Changes:
+async def changes_of(session: XmppSession, room: RoomView, fields: Fields) -> Changes:
     """Only what differs from the room as it is. Raises Problem for a value that cannot be."""
-    wishes = {var: values[0] for var, values in fields.items() if values}
-    federates = _wish(wishes, FEDERATE_VAR)
+    federates = boolean(fields, FEDERATE_VAR)
     if federates is federated(room):
         federates = None
     elif federates is not None and not room.locked:
         raise Problem("not-acceptable", "Whether other servers may take part is said when a room is made, and stays")
-    return Changes(_commands(session, room, wishes), await _ranks(session, room, fields), federates)
+    return Changes(_commands(session, room, fields), await _ranks(session, room, fields), federates)
 
 
-async def _ranks(session: XmppSession, room: RoomView, fields: Mapping[str, list[str]]) -> Plan:
+async def _ranks(session: XmppSession, room: RoomView, fields: Fields) -> Plan:
     """The lists of admins and owners are whole ones: who is not on them is none any more. spec: XEP-0045 10.2"""
-    members_only = _wish({var: values[0] for var, values in fields.items() if values}, _MEMBERS_ONLY)
+    members_only = boolean(fields, _MEMBERS_ONLY)
     public = is_public(room) or room.locked if members_only is None else not members_only
     plan = Plan(session.user_id, room.room_id, public=public)
     wished: dict[UserId, str] = {}
@@ -240,23 +243,24 @@ def _user(session: XmppSession, room: RoomView, address: str) -> UserId:
     return user_id
 
 
-def _commands(session: XmppSession, room: RoomView, wishes: Mapping[str, str]) -> list[Command]:
+def _commands(session: XmppSession, room: RoomView, wishes: Fields) -> list[Command]:
     actor, room_id = session.user_id, room.room_id
     commands: list[Command] = []
 
     def state(type_: str, content: JsonObject) -> None:
         commands.append(SendState(actor=actor, room_id=room_id, type=type_, state_key="", content=content))
 
-    members_only = _wish(wishes, _MEMBERS_ONLY)
+    members_only = boolean(wishes, _MEMBERS_ONLY)
     # A room that is being opened gets the join rule of its template, unless the form says otherwise.
     if members_only is not None and members_only is not (not is_public(room) and not room.locked):
         state("m.room.join_rules", {"join_rule": "invite" if members_only else "public"})
     commands += _access(session, room, wishes, members_only)
-    if _NAME in wishes and wishes[_NAME] != (room.name or ""):
-        state("m.room.name", {"name": wishes[_NAME]} if wishes[_NAME] else {})
-    if _DESCRIPTION in wishes and wishes[_DESCRIPTION] != (room.topic or ""):
-        commands.append(SetTopic(actor=actor, room_id=room_id, topic=wishes[_DESCRIPTION]))
-    visibility = wishes.get(HISTORY_VISIBILITY_VAR)
+    name, topic = single(wishes, _NAME), single(wishes, _DESCRIPTION)
+    if name is not None and name != (room.name or ""):
+        state("m.room.name", {"name": name} if name else {})
+    if topic is not None and topic != (room.topic or ""):
+        commands.append(SetTopic(actor=actor, room_id=room_id, topic=topic))
+    visibility = single(wishes, HISTORY_VISIBILITY_VAR)
     if visibility is not None and visibility != room.history_visibility:
         if visibility not in _VISIBILITIES:
             raise Problem("not-acceptable", "There is no such visibility of history")
@@ -264,19 +268,19 @@ def _commands(session: XmppSession, room: RoomView, wishes: Mapping[str, str]) -
     levels = _levels(room, wishes)
     if levels is not None:
         state("m.room.power_levels", levels)
-    listed = _wish(wishes, _PUBLIC)
+    listed = boolean(wishes, _PUBLIC)
     if listed is not None and listed is not room.listed:
         commands.append(SetListed(actor=actor, room_id=room_id, listed=listed))
     return commands
 
 
 def _access(
-    session: XmppSession, room: RoomView, wishes: Mapping[str, str], members_only: bool | None
+    session: XmppSession, room: RoomView, wishes: Fields, members_only: bool | None
 ) -> list[Command]:
     """Password, limit, slow mode, people of other XMPP servers. docs/mapping.md 8.5, 8.6, 8.18, 23.1"""
     actor, room_id = session.user_id, room.room_id
     commands: list[Command] = []
-    with_password, secret = _wish(wishes, _WITH_PASSWORD), wishes.get(_SECRET) or None
+    with_password, secret = boolean(wishes, _WITH_PASSWORD), single(wishes, _SECRET) or None
     has_one = asks_password(room.state)
     if with_password and members_only:
         text = "A room asks for a password or for an invitation; who is invited needs no password"
@@ -287,23 +291,25 @@ def _access(
         raise Problem("not-acceptable", "A password is needed")
     elif with_password is False and has_one and not members_only:
         commands.append(SetPassword(actor=actor, room_id=room_id, password=None))
-    if _MAX_USERS in wishes:
-        limit = None if wishes[_MAX_USERS] in ("none", "0", "") else _whole(wishes, _MAX_USERS, MAX_LIMIT)
+    most = single(wishes, _MAX_USERS)
+    if most is not None:
+        limit = None if most.strip() in ("none", "0", "") else _whole(_MAX_USERS, most, MAX_LIMIT)
         if limit != member_limit(room):
             content = limit_content(limit)
             commands.append(SendState(actor=actor, room_id=room_id, type=LIMITS, state_key="", content=content))
-    if _SLOW in wishes and (seconds := _whole(wishes, _SLOW, MAX_SLOW_S)) != slow_mode_s(room):
+    slow = single(wishes, _SLOW)
+    if slow is not None and (seconds := _whole(_SLOW, slow, MAX_SLOW_S)) != slow_mode_s(room):
         content = slow_content(seconds)
         commands.append(SendState(actor=actor, room_id=room_id, type=SLOW, state_key="", content=content))
-    foreign = _wish(wishes, FOREIGN_VAR)
+    foreign = boolean(wishes, FOREIGN_VAR)
     if foreign is not None and foreign is not lets_foreigners_in(room, session.doors.domains.server):
         content = foreign_content(foreign)
         commands.append(SendState(actor=actor, room_id=room_id, type=FOREIGN, state_key="", content=content))
     return commands
 
 
-def _whole(wishes: Mapping[str, str], var: str, most: int) -> int:
-    text = wishes[var].strip()
+def _whole(var: str, text: str, most: int) -> int:
+    text = text.strip()
     if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) <= most):
         raise Problem("not-acceptable", f"{var} is a whole number up to {most}")
     return int(text)
@@ -316,23 +322,23 @@ def _user_limits(room: RoomView) -> list[str]:
     return ["none", *(str(one) for one in sorted(usual))]
 
 
-def _levels(room: RoomView, wishes: Mapping[str, str]) -> JsonObject | None:
+def _levels(room: RoomView, wishes: Fields) -> JsonObject | None:
     """New power levels for +m, +t and who invites, all in one event. docs/mapping.md 8.2, 8.3"""
     event = room.state.get(("m.room.power_levels", ""))
     content: JsonObject = {} if event is None else dict(event.content)
     events = dict(object_at(content, "events"))
     changed = False
-    moderate = _wish(wishes, _MODERATED)
+    moderate = boolean(wishes, _MODERATED)
     if moderate is not None and moderate is not moderated(room.power):
         content["events_default"] = 1 if moderate else 0
         if "m.room.message" in events:
             events["m.room.message"] = 1 if moderate else 0
         changed = True
-    anybody = _wish(wishes, _CHANGE_SUBJECT)
+    anybody = boolean(wishes, _CHANGE_SUBJECT)
     if anybody is not None and anybody is not anybody_sets_topic(room.power):
         events["m.room.topic"] = room.power.users_default if anybody else max(50, room.power.state_default)
         changed = True
-    invites = _wish(wishes, _ALLOW_INVITES)
+    invites = boolean(wishes, _ALLOW_INVITES)
     if invites is not None and invites is not _anybody_invites(room):
         content["invite"] = room.power.users_default if invites else max(50, room.power.users_default + 1)
         changed = True
@@ -340,13 +346,3 @@ def _levels(room: RoomView, wishes: Mapping[str, str]) -> JsonObject | None:
         return None
     content["events"] = events
     return content
-
-
-def _wish(wishes: Mapping[str, str], var: str) -> bool | None:
-    """spec: XEP-0004 3.3: boolean is 0, 1, false or true"""
-    value = wishes.get(var)
-    if value is None:
-        return None
-    if value not in ("0", "1", "false", "true"):
-        raise Problem("not-acceptable", f"{var} is true or false")
-    return value in ("1", "true")

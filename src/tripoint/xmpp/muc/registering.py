@@ -11,7 +11,7 @@ from tripoint.rooms.commands import Invite, Kick, Knock, Leave
 from tripoint.rooms.ports import Member, RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.adhoc import field, one
-from tripoint.xmpp.forms import form_fields, submitted
+from tripoint.xmpp.forms import boolean, form_fields, submitted
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid
 from tripoint.xmpp.muc.nicks import check_nick, set_nick
 from tripoint.xmpp.muc.view import MucView, Visit
@@ -143,14 +143,17 @@ async def approve(session: XmppSession, stanza: Element, jid: Jid) -> None:
     room = await session.muc.room_for(session, jid)
     form = stanza.child("x", DATA_FORMS_NS)
     assert form is not None  # is_approval has looked
-    if form.get("type") != "submit":
+    if form.get("type") == "cancel":
         return
-    fields = form_fields(form)
+    fields = submitted(form, MUC_REGISTER)
+    allowed = boolean(fields, _ALLOW)
+    if allowed is None:
+        raise Problem("not-acceptable", "The form says whether they are let in")
     user_id = _knocker(session, room, one(fields, _WHO))
     actor, room_id = session.user_id, room.room_id
     if room.membership(user_id) != "knock":
         raise Refused(Refusal.TARGET_NOT_JOINED, "They do not ask to enter any more")
-    if one(fields, _ALLOW) in ("1", "true"):
+    if allowed:
         await session.doors.rooms.do(Invite(actor=actor, room_id=room_id, target=user_id))
     else:
         await session.doors.rooms.do(Kick(actor=actor, room_id=room_id, target=user_id))

@@ -7,7 +7,7 @@ spec: XEP-0045 7.13, 8.3, 8.6; docs/mapping.md 7.4. Read next: admin.py (what gr
 from tripoint.core.power import Rank
 from tripoint.rooms.commands import SetRanks
 from tripoint.xmpp.adhoc import field, one
-from tripoint.xmpp.forms import form_fields
+from tripoint.xmpp.forms import boolean, form_fields, submitted
 from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.muc.plan import rank_of_role
 from tripoint.xmpp.muc.view import MucView, Visit
@@ -18,6 +18,7 @@ from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import DATA_FORMS_NS, MUC_REQUEST
 from tripoint.xmpp.wire import Element
 
+declare_feature(DATA_FORMS_NS, at=(At.ROOM,), spec="XEP-0004 6: forms in messages")
 declare_feature(MUC_REQUEST, at=(At.ROOM,), spec="XEP-0045 16.3")
 
 _ROLE = "muc#role"
@@ -37,9 +38,9 @@ async def voice_form(session: XmppSession, stanza: Element, jid: Jid) -> None:
     visit = await session.muc.visiting(session, jid)
     form = stanza.child("x", DATA_FORMS_NS)
     assert form is not None  # is_voice_form has looked
-    fields = form_fields(form)
-    if form.get("type") != "submit":
+    if form.get("type") == "cancel":
         return  # a moderator who skips it
+    fields = submitted(form, MUC_REQUEST)
     if _ALLOW in fields:
         await _answer(session, visit.view, fields)
     else:
@@ -85,7 +86,7 @@ async def _answer(session: XmppSession, view: MucView, fields: dict[str, list[st
     who = view.with_nick(one(fields, _NICK))
     if who is None:
         raise Problem("item-not-found", "Nobody has that nick in this room")
-    if one(fields, _ALLOW) not in ("1", "true"):
+    if not boolean(fields, _ALLOW):
         return
     room = view.room
     rank = rank_of_role(room, "participant")
