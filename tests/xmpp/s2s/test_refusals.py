@@ -9,6 +9,7 @@ import pytest
 
 from tests.xmpp.s2s.islands import ONE, TWO, Pair, run
 from tripoint.core.errors import RemoteFailed
+from tripoint.core.ids import ServerName, UserId
 from tripoint.net.address_policy import AddressPolicy
 from tripoint.net.resolver import SrvRecord
 from tripoint.xmpp.c2s.foreign import Foreign
@@ -121,6 +122,26 @@ def test_people_who_are_not_here_and_people_who_are_blocked(tmp_path: Path) -> N
         await alice.quiet()
         # Nobody stands for who never got through.
         assert await pair.apps[ONE].middle.accounts.account(f"@_xmpp_bob=40{TWO}:{ONE}") is None
+
+    run(tmp_path, work)
+
+
+def test_who_is_blocked_by_the_name_that_they_have_on_matrix(tmp_path: Path) -> None:
+    """docs/mapping.md 1.6, 16.1: one person, whichever way their stanzas come"""
+
+    async def work(pair: Pair) -> None:
+        alice, bob = await pair.client("alice", ONE), await pair.client("bob", TWO)
+        pair.apps[ONE].xmpp.domains.same.names.add(ServerName(TWO))
+        await alice.ask(f"<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='{BOB}'/></block></iq>")
+        accounts = pair.apps[ONE].middle.accounts
+        ignored = await accounts.account_data(UserId(f"@alice:{ONE}"), None, "m.ignored_user_list")
+        assert ignored == {"ignored_users": {f"@bob:{TWO}": {}}}
+        bob.send(f"<message to='{ALICE}' type='chat' id='m'><body>Hello</body></message>")
+        await bob.expect("<message …type='error'…<service-unavailable …")
+        bob.send(f"<presence to='{ALICE}/r'/>")
+        answer = await bob.ask(f"<iq type='get' id='i' to='{ALICE}'><vCard xmlns='vcard-temp'/></iq>")
+        assert "<service-unavailable " in answer
+        await alice.quiet()
 
     run(tmp_path, work)
 
