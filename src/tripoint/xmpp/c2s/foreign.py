@@ -1,7 +1,7 @@
 """What comes from other XMPP servers: stanzas of their users, for ours.
 
 Each is handled as if its sender had a session here, of the stand-in (docs/mapping.md 1.7), that answers by the way it
-came; of requests only those that say what anybody may know are taken. What is for rooms goes to muc/visitors.py.
+came; of requests only those that say what anybody may know are taken. What is for rooms goes to muc/foreigners.py.
 spec: RFC6120 10.1, 10.5; RFC6121 3.1.3, 4.3.2, 8.5; docs/mapping.md 15.8. What goes there is abroad.py's.
 """
 
@@ -70,7 +70,7 @@ MakeVisitor = Callable[[Jid, Account, Sink, Carrier], XmppSession]
 
 
 class Rooms(Protocol):
-    """The rooms of this server, for people of others (muc/visitors.py)."""
+    """The rooms of this server, for people of others (muc/foreigners.py)."""
 
     async def handle(self, jid: Jid, account: Account, stanza: Element, to: Jid) -> None:
         """A stanza to a room or somebody in it."""
