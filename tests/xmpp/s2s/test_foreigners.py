@@ -21,6 +21,8 @@ from tripoint.rooms.commands import OpenDirect, SendEvent, UpgradeRoom
 from tripoint.xmpp.muc.absence import STAYS_MS
 from tripoint.xmpp.muc.foreigners import ANSWER_S, ASK_AFTER_S, ENTRIES, LOOK_S, STANZAS
 from tripoint.xmpp.newcomers import NEW_OF_DOMAIN
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.wire import Element
 
 ROOM = f"tea@rooms.{ONE}"
 BOB = "bob@far.example"
@@ -303,6 +305,41 @@ def test_who_is_locked_out_here(tmp_path: Path) -> None:
         await alice.expect(f"<presence from='{ROOM}/bobby' type='unavailable'…")
         assert world.foreigners() == []
         assert "<forbidden " in await world.enter(f"{BOB}/r", ROOM, "bobby")
+
+    play(tmp_path, work)
+
+
+@pytest.mark.parametrize("by_their_server", [True, False])
+def test_an_invitation_that_does_not_arrive(tmp_path: Path, by_their_server: bool) -> None:
+    """Who invited is told, once, on whichever protocol they are. docs/mapping.md 9.9, 10.13"""
+
+    async def work(world: Outside) -> None:
+        alice = await owner_in(world, ROOM)
+        user = "http://jabber.org/protocol/muc#user"
+        invite = f"<message to='{ROOM}'><x xmlns='{user}'><invite to='{BOB}'/></x></message>"
+        alice.send(invite)
+        await alice.skip()
+        assert "<invite " in world.heard()
+        front = world.apps[ONE].xmpp
+        assert front.servers is not None and front.servers.bounce is not None
+        for _ in range(3):
+            if by_their_server:
+                await world.says(error("message", "item-not-found", BOB))
+            else:
+                stanza = Element("message", "jabber:client", {"from": ROOM, "to": BOB})
+                front.servers.bounce(stanza, Problem("remote-server-not-found", "far.example cannot be reached"))
+        await front.settled()
+        told = [text for text in await alice.skip() if "<body>" in text]
+        assert len(told) == 1 and f"Your invitation of {BOB} to {ROOM} did not arrive: " in told[0]
+        assert ("item-not-found" if by_their_server else "far.example cannot be reached") in told[0]
+        # Who has come needs no word about it, whatever comes back later.
+        alice.send(invite)
+        await alice.skip()
+        await world.enter(f"{BOB}/r", ROOM, "bobby")
+        await alice.skip()
+        await world.says(error("message", "item-not-found", BOB))
+        await front.settled()
+        assert not [text for text in await alice.skip() if "<body>" in text]
 
     play(tmp_path, work)
 

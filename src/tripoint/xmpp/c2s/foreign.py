@@ -76,7 +76,7 @@ class Rooms(Protocol):
         """A stanza to a room or somebody in it."""
 
     def bounced(self, stanza: Element, problem: Problem) -> None:
-        """A question of a room could not be delivered."""
+        """A question of a room, or an invitation, could not be delivered."""
 
 
 class Foreign:
@@ -96,7 +96,7 @@ class Foreign:
         """A stanza of a client could not be delivered. spec: RFC6120 10.4.3"""
         sender = stanza.get("from") or ""
         session = self._users.session(sender)
-        if stanza.name == "iq" and sender.partition("/")[0].endswith(f"@{self._doors.domains.rooms}"):
+        if sender.partition("/")[0].endswith(f"@{self._doors.domains.rooms}"):
             self._rooms.bounced(stanza, problem)
         elif session is not None:
             session.refuse(stanza, problem)

@@ -116,6 +116,9 @@ class Foreigners:
         full = str(jid)
         if stanza.get("type") in ("result", "error") and self._muc.questions.answered(jid, stanza):
             return
+        if stanza.name == "message" and stanza.get("type") == "error" and not jid.resource and not to.resource:
+            self._muc.invited.failed(str(to), full, _why(stanza))
+            return
         foreigner = self._foreigners.get(full)
         now = self._doors.monotonic()
         if foreigner is not None:
@@ -134,8 +137,11 @@ class Foreigners:
             self._settle(foreigner)
 
     def bounced(self, stanza: Element, problem: Problem) -> None:
-        """A question of a room could not be delivered."""
-        self._muc.questions.bounced(stanza, problem)
+        """A question of a room, or an invitation, could not be delivered."""
+        if stanza.name == "message":
+            self._muc.invited.failed(stanza.get("from") or "", stanza.get("to") or "", problem.text)
+        else:
+            self._muc.questions.bounced(stanza, problem)
 
     async def _do(self, foreigner: Foreigner, stanza: Element, to: Jid) -> None:
         session = foreigner.session
@@ -309,6 +315,13 @@ class Foreigners:
         for foreigner in self._foreigners.values():
             for visit in foreigner.session.visits.values():
                 yield visit.view.room.room_id, foreigner.session.user_id
+
+
+def _why(stanza: Element) -> str:
+    """What an error says in words, or its condition."""
+    error = stanza.child("error", CLIENT_NS)
+    text = None if error is None else error.child_text("text", STANZA_ERRORS_NS)
+    return text or _condition(stanza) or "their server does not take it"
 
 
 def _condition(stanza: Element) -> str:
