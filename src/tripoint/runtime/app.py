@@ -165,6 +165,7 @@ class App:
             monotonic=time.monotonic,
             means=self._means(tls),
         )
+        middle.blocks.same = self.xmpp.domains.same.names
         self.irc_web = IrcWeb(self.irc)
         self.web = XmppWeb(self.xmpp, config.server.public_url) if _speaks_xmpp(config) else None
         page = WelcomePage(config, middle.accounts)

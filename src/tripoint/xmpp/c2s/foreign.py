@@ -130,7 +130,7 @@ class Foreign:
             if stanza.name == "message" or kind == "subscribe":
                 raise Problem("service-unavailable", "There is no such user here")
             return
-        hidden = self._is_blocked(visitor, target)
+        hidden = self._doors.reader.blocks(target, visitor.user_id)
         if stanza.name == "presence":
             # spec: XEP-0191 3.3: nothing comes from who is blocked
             if not hidden:
@@ -139,11 +139,6 @@ class Foreign:
         if hidden:
             raise Problem("service-unavailable", "There is nobody who takes this")
         await self._message(visitor, stanza, to, target)
-
-    def _is_blocked(self, visitor: XmppSession, by: UserId) -> bool:
-        """Whether a local person has blocked a foreigner, under the name that they have here or by Matrix (1.6)."""
-        blocks, known = self._doors.reader.blocks, parse_user_jid(visitor.jid.bare, self._doors.domains)
-        return blocks(by, visitor.user_id) or (known is not None and blocks(by, known))
 
     async def _account(self, to: Jid) -> UserId | None:
         """The local person with this address."""
@@ -219,7 +214,7 @@ class Foreign:
         if person:
             target = await self._account(to)
             # spec: XEP-0191 3.3: as if they were not there
-            served = target is not None and not self._is_blocked(visitor, target)
+            served = target is not None and not self._doors.reader.blocks(target, visitor.user_id)
         if person and to.resource and served:
             await visitor.dispatch(stanza)
             return
