@@ -169,6 +169,7 @@ class App:
         self.pushing = build_pushing(
             middle, self.federation.outbound, self.irc, vapid, clock_ms, report_bug
         )
+        middle.blocks.same = self.xmpp.domains.same.names
         self.irc_web = IrcWeb(self.irc)
         self.web = XmppWeb(self.xmpp, config.server.public_url) if _speaks_xmpp(config) else None
         page = WelcomePage(config, middle.accounts)

@@ -133,6 +133,7 @@ class Middle:
     limits: Limits
     warden: Warden
     departures: Departures
+    blocks: Blocks
     policy_lists: PolicyLists
     delayed: Delayed
     upgrading: Upgrading
@@ -231,7 +232,7 @@ async def build_middle(
         clock,
     )
 
-    blocks = Blocks(accounts.set_account_data)
+    blocks = Blocks(accounts.set_account_data, server)
     for kind in TYPES:
         for stored in await store.load_account_data_of_type(kind):
             blocks.take(stored.user_id, kind, orjson.loads(stored.content))
@@ -428,6 +429,7 @@ async def build_middle(
         room_limits,
         warden,
         departures,
+        blocks,
         policy_lists,
         delayed,
         upgrading,
