@@ -4,7 +4,7 @@ A test upgrades the first schema step by step and compares it with this file. Ke
 small integers so that state groups and indexes stay small; a room's key stands for its id in every table.
 """
 
-SCHEMA_VERSION = "0017"
+SCHEMA_VERSION = "0019"
 
 STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -67,7 +67,7 @@ STATEMENTS: tuple[str, ...] = (
         user_id TEXT NOT NULL, jid TEXT NOT NULL, data BLOB NOT NULL,
         PRIMARY KEY (user_id, jid)) WITHOUT ROWID""",
     """CREATE TABLE registration_tokens (
-        token TEXT PRIMARY KEY, uses_left INTEGER, expires_ts_ms INTEGER) WITHOUT ROWID""",
+        token TEXT PRIMARY KEY, uses_left INTEGER, expires_ts_ms INTEGER, username TEXT) WITHOUT ROWID""",
     """CREATE TABLE names (
         kind TEXT NOT NULL, scope TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
         PRIMARY KEY (kind, scope, key)) WITHOUT ROWID""",
