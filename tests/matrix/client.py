@@ -147,6 +147,7 @@ async def matrix(
             p.middle.hub,
             media.ports,
             p.middle.encryption,
+            p.middle.delayed,
             now_ms=p.clock.ms,
             public_url="https://chat.example.org",
             default_room_version="12",

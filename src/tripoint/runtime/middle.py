@@ -43,6 +43,7 @@ from tripoint.rooms.changes import RoomChange, UserChange
 from tripoint.rooms.closing import Closing
 from tripoint.rooms.commands import Leave, SetProfile
 from tripoint.rooms.creation import Creation
+from tripoint.rooms.delayed import Delayed
 from tripoint.rooms.direct import Direct
 from tripoint.rooms.direct_invitations import DirectInvitations
 from tripoint.rooms.elsewhere import Elsewhere
@@ -50,6 +51,7 @@ from tripoint.rooms.entering import Entering
 from tripoint.rooms.entry import Entry
 from tripoint.rooms.ephemeral import Receipts, Typing
 from tripoint.rooms.following import Following
+from tripoint.rooms.foreigners import Departures
 from tripoint.rooms.indexing import Indexing
 from tripoint.rooms.invitations import Invitations
 from tripoint.rooms.keeping import Keeping
@@ -130,7 +132,9 @@ class Middle:
     registration: Registration
     limits: Limits
     warden: Warden
+    departures: Departures
     policy_lists: PolicyLists
+    delayed: Delayed
     upgrading: Upgrading
     following: Following
     direct_invitations: DirectInvitations
@@ -148,6 +152,7 @@ class Middle:
     async def close(self) -> None:
         """End what is asked of other servers, write what is queued, close the store."""
         await self.warden.close()
+        await self.departures.close()
         await self.policy_lists.close()
         await self.sweeping.close()
         await self.direct_invitations.close()
@@ -245,6 +250,7 @@ async def build_middle(
         accounts.stored_profile,
         blocks.refuses_invites,
         accounts.is_suspended,
+        accounts.stand_in if config.listen.s2s or config.listen.s2s_tls else None,
     )
     remote_writer = RemoteWriter(writer, index)
     accept = Accept(loaded, remote_writer, store, turns)
@@ -372,6 +378,8 @@ async def build_middle(
         indexing,
         unreads,
     )
+    delayed = Delayed(store, stream, service.do, clock, secret)
+    await delayed.start()
     accounts.leave_rooms = _leaver(service, index.load, index.unload)
     accounts.rename = _renamer(service)
     nodes = Nodes(store, stream, user_bus, clock)
@@ -382,6 +390,8 @@ async def build_middle(
     hub.watch_all_rooms(sweeping.room_changed)
     warden = Warden(server, loaded, membership.ban)
     hub.watch_all_rooms(warden.room_changed)
+    departures = Departures(server, loaded, service.do)
+    hub.watch_all_rooms(departures.room_changed)
     await accounts.start(end_guests=end_guests)
     await accounts.pushers.start()
     await sweeping.start()
@@ -413,7 +423,9 @@ async def build_middle(
         registration,
         room_limits,
         warden,
+        departures,
         policy_lists,
+        delayed,
         upgrading,
         following,
         direct_invitations,

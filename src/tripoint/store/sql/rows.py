@@ -30,6 +30,7 @@ from tripoint.store.writes import (
     PutAlias,
     PutClosedRoom,
     PutCredential,
+    PutDelayed,
     PutDestination,
     PutDevice,
     PutFilter,
@@ -255,6 +256,15 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         " VALUES (?,?,?,?,?,?,?)",
         lambda w: (w.user_id, w.app_id, w.pushkey, w.device_id, w.settings, w.set_ts_ms, w.position),
     ),
+    PutDelayed: (
+        "INSERT OR REPLACE INTO delayed_events"
+        " (delay_id, user_id, room_id, type, state_key, content, delay_ms, since_ms, outcome)"
+        " VALUES (?,?,?,?,?,?,?,?,?)",
+        lambda w: (
+            *(w.delay_id, w.user_id, w.room_id, w.type, w.state_key),
+            *(w.content, w.delay_ms, w.since_ms, w.outcome),
+        ),
+    ),
     PutRegistrationToken: (
         "INSERT OR REPLACE INTO registration_tokens (token, uses_left, expires_ts_ms, username) VALUES (?,?,?,?)",
         lambda w: (w.token, w.uses_left, w.expires_ts_ms, w.username),
@@ -394,6 +404,7 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "DELETE FROM node_subscriptions WHERE user_id = ? AND node = ? AND jid = ?",
         lambda w: (w.user_id, w.node, w.jid),
     ),
+    PutDelayed: ("content", "DELETE FROM delayed_events WHERE delay_id = ?", lambda w: (w.delay_id,)),
     PutPusher: (
         "settings",
         "DELETE FROM pushers WHERE user_id = ? AND app_id = ? AND pushkey = ?",
@@ -477,6 +488,7 @@ _DROP_ACCOUNT = tuple(
         "node_items",
         "node_subscriptions",
         "pushers",
+        "delayed_events",
         "memberships",
         "receipts",
     )

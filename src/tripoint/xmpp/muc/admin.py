@@ -6,7 +6,7 @@ spec: XEP-0045 8.2-8.5, 9, 10.3-10.8; docs/mapping.md 7.1-7.5, 9.1, 9.7.
 """
 
 from tripoint.core.ids import UserId
-from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid
 from tripoint.xmpp.muc.plan import Plan, Wish, add_wish, check_exists, check_wish
 from tripoint.xmpp.muc.view import MucView
 from tripoint.xmpp.projection import is_public
@@ -82,7 +82,7 @@ def _whom(session: XmppSession, view: MucView, element: Element) -> UserId:
     nick, address = element.get("nick"), element.get("jid")
     if address is not None:
         try:
-            user_id = parse_user_jid(parse_jid(address).bare, session.doors.domains)
+            user_id = parse_any_user_jid(parse_jid(address).bare, session.doors.domains)
         except InvalidJid:
             raise Problem("jid-malformed", "The address in the item is not valid") from None
         if user_id is None:

@@ -13,27 +13,37 @@ from tripoint.core.ids import UserId
 from tripoint.core.json_view import object_at
 from tripoint.core.power import Rank, anybody_sets_topic, moderated
 from tripoint.rooms.commands import Command, Secret, SendState, SetListed, SetPassword, SetTopic
+from tripoint.rooms.foreigners import lets_foreigners_in
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.settings import (
+    FOREIGN,
     LIMITS,
     MAX_LIMIT,
     MAX_SLOW_S,
     SLOW,
     asks_password,
     federated,
+    foreign_content,
     limit_content,
     member_limit,
     slow_content,
     slow_mode_s,
 )
 from tripoint.xmpp.forms import boolean, single
-from tripoint.xmpp.jid import InvalidJid, parse_jid, parse_user_jid
+from tripoint.xmpp.jid import InvalidJid, parse_any_user_jid, parse_jid
 from tripoint.xmpp.muc.enter import MAX_HISTORY
 from tripoint.xmpp.muc.plan import Plan, Wish, add_wish, check_exists, check_wish, with_ranks
 from tripoint.xmpp.projection import is_public
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.tables import DATA_FORMS_NS, DATA_VALIDATE_NS, FEDERATE_VAR, HISTORY_VISIBILITY_VAR, MUC_ROOMCONFIG
+from tripoint.xmpp.tables import (
+    DATA_FORMS_NS,
+    DATA_VALIDATE_NS,
+    FEDERATE_VAR,
+    FOREIGN_VAR,
+    HISTORY_VISIBILITY_VAR,
+    MUC_ROOMCONFIG,
+)
 from tripoint.xmpp.wire import escape_attribute, escape_text
 
 _NAME = "muc#roomconfig_roomname"
@@ -105,6 +115,12 @@ def configuration_form(session: XmppSession, room: RoomView) -> str:
             "boolean",
             "People of other servers may enter" + ("" if room.locked else " (stays as it is)"),
             _bool(federated(room)),
+        ),
+        _field(
+            FOREIGN_VAR,
+            "boolean",
+            "People of other XMPP servers may enter",
+            _bool(lets_foreigners_in(room, session.doors.domains.server)),
         ),
         _field(_ALLOW_INVITES, "boolean", "Everybody who is in may invite", _bool(_anybody_invites(room))),
         _people(session, room, _ADMINS, "Admins", Rank.ADMIN, Rank.OP),
@@ -216,7 +232,7 @@ async def _ranks(session: XmppSession, room: RoomView, fields: Fields) -> Plan:
 
 def _user(session: XmppSession, room: RoomView, address: str) -> UserId:
     try:
-        user_id = parse_user_jid(parse_jid(address.strip()).bare, session.doors.domains)
+        user_id = parse_any_user_jid(parse_jid(address.strip()).bare, session.doors.domains)
     except InvalidJid:
         raise Problem("not-acceptable", "One of the addresses is not valid") from None
     if user_id is None:
@@ -261,7 +277,7 @@ def _commands(session: XmppSession, room: RoomView, wishes: Fields) -> list[Comm
 def _access(
     session: XmppSession, room: RoomView, wishes: Fields, members_only: bool | None
 ) -> list[Command]:
-    """Password, limit, slow mode. docs/mapping.md 8.5, 8.6, 8.18"""
+    """Password, limit, slow mode, people of other XMPP servers. docs/mapping.md 8.5, 8.6, 8.18, 23.1"""
     actor, room_id = session.user_id, room.room_id
     commands: list[Command] = []
     with_password, secret = boolean(wishes, _WITH_PASSWORD), single(wishes, _SECRET) or None
@@ -285,6 +301,10 @@ def _access(
     if slow is not None and (seconds := _whole(_SLOW, slow, MAX_SLOW_S)) != slow_mode_s(room):
         content = slow_content(seconds)
         commands.append(SendState(actor=actor, room_id=room_id, type=SLOW, state_key="", content=content))
+    foreign = boolean(wishes, FOREIGN_VAR)
+    if foreign is not None and foreign is not lets_foreigners_in(room, session.doors.domains.server):
+        content = foreign_content(foreign)
+        commands.append(SendState(actor=actor, room_id=room_id, type=FOREIGN, state_key="", content=content))
     return commands
 
 

@@ -86,10 +86,15 @@ def inside_of_presence(session: XmppSession, stanza: Element) -> str:
     if status:
         inside += f"<status>{escape_text(status[:1000])}</status>"
     extra = "".join(
-        [render(child).decode() for child in stanza.elements() if is_payload(child) and not is_update(child)]
+        # Of its own users the server knows the avatar better (XEP-0398).
+        [
+            render(child).decode()
+            for child in stanza.elements()
+            if is_payload(child) and (session.foreign or not is_update(child))
+        ]
     )
     inside = inside + extra if len(extra) <= MAX_INSIDE_BYTES else inside
-    return inside + photo_for(session, stanza)
+    return inside if session.foreign else inside + photo_for(session, stanza)
 
 
 @presence("", at=(At.ROOM,), spec="XEP-0045 7.2.1")
@@ -160,7 +165,7 @@ async def _enter(
         raise Refused(Refusal.ENCRYPTED)
     if tls_only(room) and not session.secure:
         raise Refused(Refusal.TLS_NEEDED)
-    view = await session.muc.open(room)
+    view = await session.muc.open(room, jid)
     view.holds += 1
     user_id = session.user_id
     try:

@@ -11,6 +11,7 @@ from tripoint.core.ids import RoomId, UserId, server_of
 from tripoint.core.json_view import object_at
 from tripoint.core.masks import mask_of_server
 from tripoint.core.power import Rank, moderated
+from tripoint.core.stand_ins import stand_in_address
 from tripoint.rooms.commands import Ban, Command, Invite, Kick, MaskList, SetMask, SetRanks, Unban
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
@@ -122,7 +123,9 @@ def with_ranks(room: RoomView, *ranks: Rank) -> set[UserId]:
 
 
 async def check_exists(session: XmppSession, user_id: UserId) -> None:
-    """Problem for a name of this server that is nobody's."""
+    """Problem for a name of this server that is nobody's. People of other XMPP servers may yet come."""
+    if stand_in_address(user_id, session.doors.domains.server) is not None:
+        return
     if server_of(user_id) == session.doors.domains.server and not await session.doors.accounts.is_local_user(user_id):
         raise Problem("item-not-found", "There is no such user")
 

@@ -12,7 +12,7 @@ from tripoint.rooms.ports import Member, RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.adhoc import field, one
 from tripoint.xmpp.forms import boolean, form_fields, submitted
-from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid
 from tripoint.xmpp.muc.nicks import check_nick, set_nick
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.refusals import Problem
@@ -162,7 +162,7 @@ async def approve(session: XmppSession, stanza: Element, jid: Jid) -> None:
 
 def _knocker(session: XmppSession, room: RoomView, address: str) -> UserId:
     try:
-        user_id = parse_user_jid(parse_jid(address).bare, session.doors.domains)
+        user_id = parse_any_user_jid(parse_jid(address).bare, session.doors.domains)
     except InvalidJid:
         raise Problem("jid-malformed", "The form does not say who is let in") from None
     if user_id is not None:
