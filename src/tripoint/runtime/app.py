@@ -201,6 +201,7 @@ class App:
             delegated=config.server.federation_address,
             contacts=_contacts(config),
             turn=_turn_servers(config),
+            livekit=config.rtc.livekit,
         )
         await self.irc.start()
         await self.xmpp.start()
