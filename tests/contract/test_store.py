@@ -336,6 +336,7 @@ def test_accounts_and_what_they_own(on_store: OnStore) -> None:
             PutRosterItem(ALICE, "b@example.org", b"b"),
             PutRosterItem(ALICE, "a@example.org", b"a"),
             PutRegistrationToken("come-in", 2, None),
+            PutRegistrationToken("for-juliet", 1, 99, "juliet"),
         )
         assert await store.load_account(ALICE) == alice
         assert sorted(await store.load_account_names()) == ["alice", "guest-1"]
@@ -352,6 +353,9 @@ def test_accounts_and_what_they_own(on_store: OnStore) -> None:
         assert await store.load_filter(ALICE, "f") == b"{}"
         assert await store.load_roster(ALICE) == [b"a", b"b"]
         assert await store.load_registration_token("come-in") == PutRegistrationToken("come-in", 2, None)
+        reserving = PutRegistrationToken("for-juliet", 1, 99, "juliet")
+        assert await store.load_registration_token("for-juliet") == reserving
+        assert await store.load_reserving_tokens() == [reserving]
         await write(
             store,
             PutCredential(ALICE, "scram-sha-256", None),

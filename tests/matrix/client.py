@@ -135,6 +135,7 @@ async def matrix(
     store: Store | None = None,
     clock: Clock | None = None,
     turn: TurnServers = NO_SERVERS,
+    livekit: tuple[str, ...] = (),
 ) -> AsyncIterator[Server]:
     config = config or make_config()
     async with party(config, store, clock) as p, files(config, p) as media:
@@ -154,6 +155,7 @@ async def matrix(
             secret=bytes(32),
             plaintext_passwords=True,
             turn=turn,
+            livekit=livekit,
         )
         yield Server(p, front, media)
         front.drain()

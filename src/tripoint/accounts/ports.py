@@ -220,8 +220,11 @@ class AccountService(Protocol):
         """open | token | closed: what register() asks for now."""
 
     async def registration_token_valid(self, token: str) -> bool: ...
-    async def add_registration_token(self, token: str, uses: int | None, expires_ts_ms: int | None) -> None:
-        """Make a token for so many accounts (None: any number), until then (None: for ever)."""
+    async def add_registration_token(
+        self, token: str, uses: int | None, expires_ts_ms: int | None, *, username: str | None = None
+    ) -> None:
+        """Make a token for so many accounts (None: any number), until then (None: for ever). `username`: for the
+        account of this name alone, which nobody else gets as long as the token is good. NAME_TAKEN, BAD_NAME."""
 
     # -- credentials
     async def check_password(self, name: str, password: str, *, address: str) -> Account:

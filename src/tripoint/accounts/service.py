@@ -139,6 +139,7 @@ class Accounts:
         self._accounts: dict[UserId, Account] = {}
         self._profiles: dict[UserId, dict[str, str]] = {}
         self._skeletons: dict[str, str] = {}
+        self._kept_names: dict[str, PutRegistrationToken] = {}  # shape -> the token that it is kept for
         self._with_token = asyncio.Lock()
         self._standing_in = asyncio.Lock()
         self._guests: dict[UserId, str] = {}  # guest -> address
@@ -152,6 +153,9 @@ class Accounts:
         await self.vhosts.start()
         for name in await self._store.load_account_names():
             self._skeletons[skeleton(name)] = name
+        for kept in await self._store.load_reserving_tokens():
+            if kept.username is not None and not self._is_over(kept):
+                self._kept_names[skeleton(kept.username)] = kept
         self._guest_number = int(await self._store.load_meta("guest_number") or 0)
         if end_guests:
             for row in await self._store.load_guests():
@@ -170,9 +174,12 @@ class Accounts:
             raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
         self._check_new_name(name)
 
-    def _check_new_name(self, name: str) -> UserId:
+    def _check_new_name(self, name: str, token: str | None = None) -> UserId:
         if skeleton(name) in self._skeletons:
             raise AccountRefused(AccountRefusal.NAME_TAKEN)
+        kept = self._kept_names.get(skeleton(name))
+        if kept is not None and kept.token != token and not self._is_over(kept):
+            raise AccountRefused(AccountRefusal.NAME_TAKEN, "This name is kept for somebody who was invited")
         try:
             user_id = check_new_account_name(name, self.server_name)
         except InvalidId as error:
@@ -193,23 +200,31 @@ class Accounts:
         mode = self._registration.mode
         if mode == "closed":
             raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
-        self._check_new_name(name)
+        self._check_new_name(name, registration_token)
         self.bans.check(Visitor(address, (name,)))
-        if mode != "token":
+        kept = self._kept_names.get(skeleton(name))
+        if mode != "token" and (kept is None or kept.token != registration_token):
             self._registration.take(address)
             return await self._make(name, password, admin=False, writes=[])
         # One after the other: a token for one use must not be read by a second before the first has used it up.
         async with self._with_token:
             used = await self.check_registration_token(registration_token, was_valid=was_valid)
+            if used.username not in (None, name):
+                raise AccountRefused(AccountRefusal.BAD_REGISTRATION_TOKEN, f"This token is for {used.username}")
             self._registration.take(address)
-            return await self._make(name, password, admin=False, writes=[used])
+            account = await self._make(name, password, admin=False, writes=[used], token=registration_token)
+            if used.username is not None:
+                self._kept_names.pop(skeleton(name), None)
+            return account
 
     async def add_account(self, name: str, password: str, *, admin: bool) -> Account:
         """Make an account whatever the configuration says: the administrator's own way."""
         return await self._make(name, password, admin=admin, writes=[])
 
-    async def _make(self, name: str, password: str, *, admin: bool, writes: Sequence[Write]) -> Account:
-        user_id = self._check_new_name(name)
+    async def _make(
+        self, name: str, password: str, *, admin: bool, writes: Sequence[Write], token: str | None = None
+    ) -> Account:
+        user_id = self._check_new_name(name, token)
         shape = skeleton(name)
         self._skeletons[shape] = name  # reserved while the password is hashed
         try:
@@ -232,17 +247,21 @@ class Accounts:
             await self.rename_guest(guest, split_user_id(guest)[0])
         return self._remember(row)
 
-    async def check_registration_token(self, token: str | None, *, was_valid: bool = False) -> Write:
+    async def check_registration_token(
+        self, token: str | None, *, was_valid: bool = False
+    ) -> PutRegistrationToken:
         """The write that uses up one use of a registration token. `was_valid`: it may have expired since."""
         if token is None:
             raise AccountRefused(AccountRefusal.REGISTRATION_TOKEN_NEEDED)
         row = await self._store.load_registration_token(token)
-        ends = None if row is None or was_valid else row.expires_ts_ms
-        expired = ends is not None and ends <= self._clock_ms()
-        if row is None or expired or row.uses_left == 0:
+        if row is None or self._is_over(row, was_valid=was_valid):
             raise AccountRefused(AccountRefusal.BAD_REGISTRATION_TOKEN)
         left = None if row.uses_left is None else row.uses_left - 1
-        return PutRegistrationToken(token, left, row.expires_ts_ms)
+        return PutRegistrationToken(token, left, row.expires_ts_ms, row.username)
+
+    def _is_over(self, row: PutRegistrationToken, *, was_valid: bool = False) -> bool:
+        ends = None if was_valid else row.expires_ts_ms
+        return row.uses_left == 0 or (ends is not None and ends <= self._clock_ms())
 
     async def registration_token_valid(self, token: str) -> bool:
         """Whether register() would take this token now."""
@@ -252,8 +271,14 @@ class Accounts:
             return False
         return True
 
-    async def add_registration_token(self, token: str, uses: int | None, expires_ts_ms: int | None) -> None:
-        await self._commit([PutRegistrationToken(token, uses, expires_ts_ms)])
+    async def add_registration_token(
+        self, token: str, uses: int | None, expires_ts_ms: int | None, *, username: str | None = None
+    ) -> None:
+        row = PutRegistrationToken(token, uses, expires_ts_ms, username)
+        if username is not None:
+            self._check_new_name(username)
+            self._kept_names[skeleton(username)] = row
+        await self._commit([row])
 
     async def account(self, user_id: UserId) -> Account | None:
         account = self._accounts.get(user_id)

@@ -267,6 +267,17 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Rtc:
+    """Calls of many (MatrixRTC): what carries them. Clients are told of it."""
+
+    livekit: tuple[str, ...] = option(
+        'Addresses of LiveKit authorisation services (lk-jwt-service), as "https://rtc.example.org"; the preferred one '
+        "first. Empty: there are none.",
+        (),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is logged. Passwords, tokens and message texts never are."""
 
@@ -299,5 +310,6 @@ class Config:
     outbound: Outbound = field(default_factory=Outbound)
     federation: Federation = field(default_factory=Federation)
     turn: Turn = field(default_factory=Turn)
+    rtc: Rtc = field(default_factory=Rtc)
     xmpp: Xmpp = field(default_factory=Xmpp)
     log: Log = field(default_factory=Log)

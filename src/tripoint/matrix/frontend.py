@@ -36,6 +36,7 @@ from tripoint.matrix.client.sliding_sync import SlidingSyncEndpoints
 from tripoint.matrix.client.spaces import SpaceClientEndpoints
 from tripoint.matrix.client.sync import SyncEndpoints
 from tripoint.matrix.client.tags import TagEndpoints
+from tripoint.matrix.client.third_party import ThirdPartyEndpoints
 from tripoint.matrix.client.to_device import ToDeviceEndpoints
 from tripoint.matrix.client.user_directory import UserDirectoryEndpoints
 from tripoint.matrix.federation.asking_keys import KeyQuestions
@@ -101,6 +102,7 @@ ENDPOINT_CLASSES = (
     FeatureEndpoints,
     DelayedEndpoints,
     CallEndpoints,
+    ThirdPartyEndpoints,
     DeviceKeyEndpoints,
     CrossSigningEndpoints,
     ToDeviceEndpoints,
@@ -153,6 +155,7 @@ class MatrixFrontEnd:
         delegated: str = "",
         contacts: Sequence[tuple[str, str]] = (),
         turn: TurnServers = NO_SERVERS,
+        livekit: Sequence[str] = (),
     ) -> None:
         renderer = Renderer()
         ephemera = Ephemera(reader, now_ms)
@@ -187,7 +190,7 @@ class MatrixFrontEnd:
         self.presence = DevicePresence(presence, now_ms)
         router = Router()
         for module in (
-            ServerInfo(public_url, default_room_version, contacts),
+            ServerInfo(public_url, default_room_version, contacts, livekit),
             log_in,
             RoomEndpoints(rooms, reader, server),
             EventEndpoints(rooms, reader, renderer, sync, later),
@@ -213,7 +216,8 @@ class MatrixFrontEnd:
             FeatureEndpoints(reader, views),
             RelationEndpoints(reader, renderer, sync),
             UserDirectoryEndpoints(reader),
-            CallEndpoints(turn, now_ms),
+            CallEndpoints(turn, now_ms, livekit),
+            ThirdPartyEndpoints(),
             DeviceKeyEndpoints(encryption, self.key_questions, news.lists, sync.start),
             CrossSigningEndpoints(encryption, log_in, server),
             ToDeviceEndpoints(encryption),

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit
 
@@ -186,11 +187,21 @@ class Outbound:
         except TimeoutError:
             raise RemoteFailed(first, f"no whole answer within {timeout_s:g} s") from None
 
-    async def post(self, url: str, body: bytes, *, limit_bytes: int, timeout_s: float) -> Answer:
-        """POST JSON to an https address; redirects are answers like others. Raises RemoteFailed, naming the host."""
+    async def post(
+        self,
+        url: str,
+        body: bytes,
+        *,
+        limit_bytes: int,
+        timeout_s: float,
+        headers: Mapping[str, str] = MappingProxyType({"Content-Type": "application/json"}),
+    ) -> Answer:
+        """POST JSON, or what `headers` say, to an https address; redirects are answers like others.
+
+        Raises RemoteFailed, naming the host.
+        """
         host = _host_in(url)
         check_url(host, url)
-        headers = {"Content-Type": "application/json"}
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._client().exchange(

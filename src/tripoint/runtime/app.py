@@ -39,6 +39,7 @@ from tripoint.net.proxied import ProxiedListener, Proxies
 from tripoint.net.proxy_header import Source
 from tripoint.net.strangers import Strangers
 from tripoint.net.tls import LinkTls, ServerTls
+from tripoint.net.web_push import Vapid
 from tripoint.observe.metrics import Metrics
 from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.runtime.data_dir import DataDir
@@ -120,10 +121,10 @@ class App:
         )
         self.traffic = build_traffic(config, middle, self.federation.trust, clock_ms, report_bug)
         middle.hub.watch_all_rooms(self._count)
-        self.pushing = build_pushing(middle, self.federation.outbound, clock_ms, report_bug)
         self.media = build_media(config, middle, folder.media, secret=secret, now_ms=clock_ms)
         self.media.library.remote = FileFetcher(self.federation.trust.client, self.federation.outbound)
         flusher = Flusher(asyncio.get_running_loop().call_soon)
+        vapid = Vapid(secret, next((address for _, address in _contacts(config) if ":" in address), ""))
         self.irc = IrcFrontEnd(
             server,
             middle.service,
@@ -134,7 +135,7 @@ class App:
             middle.hub,
             self.media.ports,
             flusher,
-            _irc_options(config),
+            replace(_irc_options(config), vapid=vapid.public_key),
             secret=secret,
             now_ms=clock_ms,
             monotonic=time.monotonic,
@@ -164,6 +165,9 @@ class App:
             now_ms=clock_ms,
             monotonic=time.monotonic,
             means=self._means(tls),
+        )
+        self.pushing = build_pushing(
+            middle, self.federation.outbound, self.irc, vapid, clock_ms, report_bug
         )
         middle.blocks.same = self.xmpp.domains.same.names
         self.irc_web = IrcWeb(self.irc)
@@ -197,6 +201,7 @@ class App:
             delegated=config.server.federation_address,
             contacts=_contacts(config),
             turn=_turn_servers(config),
+            livekit=config.rtc.livekit,
         )
         await self.irc.start()
         await self.xmpp.start()

@@ -319,7 +319,11 @@ async def build_middle(
         people,
         blocks,
         # Nobody else would accept for who stands for somebody of another XMPP server.
-        lambda user_id: stand_in_address(user_id, server) is not None or presence.is_on_a_view(user_id),
+        lambda user_id: (
+            stand_in_address(user_id, server) is not None
+            or presence.is_on_a_view(user_id)
+            or accounts.pushers.on_a_view(user_id)
+        ),
     )
     hub.watch_users(direct_invitations.user_changed)
     hub.watch_all_rooms(following.room_changed)

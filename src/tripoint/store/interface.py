@@ -275,6 +275,9 @@ class AccountStore(Writer, Protocol):
         """How much the payloads of all items of an account take."""
 
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None: ...
+    async def load_reserving_tokens(self) -> Sequence[PutRegistrationToken]:
+        """Those for one name each, used up and expired ones too; by token."""
+
     async def load_guests(self) -> Sequence[PutAccount]:
         """Guests that a stopped server left behind."""
 

@@ -740,6 +740,9 @@ class MemoryStore(DevicesInMemory):
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None:
         return self.registration_tokens.get(token)
 
+    async def load_reserving_tokens(self) -> Sequence[PutRegistrationToken]:
+        return [row for _, row in sorted(self.registration_tokens.items()) if row.username is not None]
+
     async def load_server_bans(self) -> Sequence[PutServerBan]:
         return [ban for _, ban in sorted(self.server_bans.items())]
 

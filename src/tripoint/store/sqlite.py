@@ -680,9 +680,16 @@ class SqliteStore(DeviceReads):
 
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None:
         row = self._one(
-            "SELECT token, uses_left, expires_ts_ms FROM registration_tokens WHERE token = ?", token
+            "SELECT token, uses_left, expires_ts_ms, username FROM registration_tokens WHERE token = ?", token
         )
         return None if row is None else PutRegistrationToken(*row)
+
+    async def load_reserving_tokens(self) -> Sequence[PutRegistrationToken]:
+        rows = self._all(
+            "SELECT token, uses_left, expires_ts_ms, username FROM registration_tokens"
+            " WHERE username IS NOT NULL ORDER BY token"
+        )
+        return [PutRegistrationToken(*row) for row in rows]
 
     async def load_server_bans(self) -> Sequence[PutServerBan]:
         columns = "kind, mask, reason, setter, created_ts_ms, expires_ts_ms"

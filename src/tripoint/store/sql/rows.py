@@ -266,8 +266,8 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         ),
     ),
     PutRegistrationToken: (
-        "INSERT OR REPLACE INTO registration_tokens (token, uses_left, expires_ts_ms) VALUES (?,?,?)",
-        lambda w: (w.token, w.uses_left, w.expires_ts_ms),
+        "INSERT OR REPLACE INTO registration_tokens (token, uses_left, expires_ts_ms, username) VALUES (?,?,?,?)",
+        lambda w: (w.token, w.uses_left, w.expires_ts_ms, w.username),
     ),
     PutName: (
         "INSERT OR REPLACE INTO names (kind, scope, key, value) VALUES (?,?,?,?)",
