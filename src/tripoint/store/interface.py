@@ -13,6 +13,7 @@ from msgspec import Struct
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.core.words import Question
 from tripoint.store.device_store import DeviceStore
+from tripoint.store.oauth_store import OAuthStore
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
@@ -233,7 +234,7 @@ class RoomStore(Writer, Protocol):
         guests, nobody who is deactivated. In the order of user ids."""
 
 
-class AccountStore(Writer, Protocol):
+class AccountStore(Writer, OAuthStore, Protocol):
     """Accounts, credentials, devices, account data."""
 
     async def load_account(self, user_id: UserId) -> PutAccount | None: ...

@@ -27,6 +27,7 @@ from tripoint.store.interface import (
 )
 from tripoint.store.sql import rows
 from tripoint.store.sql.device_reads import DeviceReads
+from tripoint.store.sql.oauth_reads import OAuthReads
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
@@ -117,7 +118,7 @@ def schema_version(connection: sqlite3.Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
-class SqliteStore(DeviceReads):
+class SqliteStore(DeviceReads, OAuthReads):
     """store.interface.Store on one SQLite file."""
 
     def __init__(self, path: Path) -> None:
