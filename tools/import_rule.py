@@ -1,6 +1,7 @@
 """Who may import whom: the stations of a message, one way (ARCHITECTURE.md).
 
-core <- store.interface, bus.interface <- rooms, accounts, media <- fanout, net <- irc | xmpp | matrix <- runtime, cli.
+core <- store.interface, bus.interface <- rooms, accounts, media <- fanout, net <- irc | xmpp | matrix | oauth <-
+runtime, cli.
 Front ends never import each other and never name the store. What a part may import is listed whole, so a new part
 has to be written down here before it can be imported.
 """

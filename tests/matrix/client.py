@@ -15,6 +15,7 @@ from tripoint.core.ids import ServerName
 from tripoint.core.turn import NO_SERVERS, TurnServers
 from tripoint.matrix.frontend import MatrixFrontEnd
 from tripoint.net.http import Request, Response
+from tripoint.oauth.frontend import OAuthFrontEnd
 from tripoint.runtime.media import MediaParts
 from tripoint.store.interface import Store
 
@@ -138,6 +139,15 @@ async def matrix(
 ) -> AsyncIterator[Server]:
     config = config or make_config()
     async with party(config, store, clock) as p, files(config, p) as media:
+        p.middle.oauth.base = "https://chat.example.org"
+        pages = OAuthFrontEnd(
+            p.middle.service,
+            p.middle.accounts,
+            p.middle.oauth,
+            secret=bytes(32),
+            now_ms=p.clock.ms,
+            plaintext_passwords=True,
+        )
         front = MatrixFrontEnd(
             ServerName(SERVER),
             p.middle.service,
@@ -147,12 +157,14 @@ async def matrix(
             p.middle.hub,
             media.ports,
             p.middle.encryption,
+            p.middle.oauth,
             now_ms=p.clock.ms,
             public_url="https://chat.example.org",
             default_room_version="12",
             secret=bytes(32),
             plaintext_passwords=True,
             turn=turn,
+            fallback=pages.handle,
         )
         yield Server(p, front, media)
         front.drain()

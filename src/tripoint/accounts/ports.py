@@ -49,8 +49,11 @@ class LogIn(Struct, frozen=True):
 
 
 class TokenOwner(Struct, frozen=True):
+    """Whose an access token is. `client_id`: the OAuth client that has it; None: it comes from the legacy API."""
+
     account: Account
     device_id: DeviceId
+    client_id: str | None = None
 
 
 class RosterItem(Struct, frozen=True):
@@ -203,8 +206,17 @@ class AccountService(Protocol):
     async def check_password(self, name: str, password: str, *, address: str) -> Account:
         """WRONG_CREDENTIALS (the same for unknown users), DEACTIVATED, LOCKED, RATE_LIMITED."""
 
+    async def has_password(self, user_id: UserId) -> bool:
+        """Whether one can log in to the account by a password."""
+
+    async def profile(self, user_id: UserId) -> Mapping[str, str]:
+        """What rooms show of a profile: displayname, avatar_url."""
+
     async def make_login_token(self, user_id: UserId) -> tuple[str, int]:
         """A token for one log-in of this user, and how long it holds, in ms (login_tokens.py). RATE_LIMITED."""
+
+    async def make_sso_token(self, user_id: UserId) -> str:
+        """The same for a browser that takes it to a client at once."""
 
     async def check_login_token(self, token: str, *, address: str) -> Account:
         """Whose it is; it is used up. WRONG_CREDENTIALS, DEACTIVATED, LOCKED, BANNED."""
@@ -225,8 +237,11 @@ class AccountService(Protocol):
         """Called after a SCRAM exchange; counts failures like check_password and raises like it."""
 
     async def change_password(
-        self, user_id: UserId, password: str, *, keep_device: DeviceId | None, logout_devices: bool = True
-    ) -> None: ...
+        self, user_id: UserId, password: str, *, keep_device: DeviceId | None, logout_devices: bool = True,
+        keep_browser: bytes | None = None,
+    ) -> None:
+        """`keep_browser`: the browser that stays logged in on the pages (oauth/browsers.py)."""
+
     async def deactivate(self, user_id: UserId) -> None: ...
 
     # -- devices and tokens
@@ -239,9 +254,11 @@ class AccountService(Protocol):
         display_name: str | None = None,
         tokens: bool = False,
         refreshable: bool = False,
+        client_id: str | None = None,
     ) -> LogIn:
         """Open a device, or open it again. Without `device_id`, a key-less device is made once per account,
-        protocol and `display_name` and used again (docs/mapping.md 4)."""
+        protocol and `display_name` and used again (docs/mapping.md 4). `client_id`: the OAuth client that the
+        tokens are for."""
 
     async def owner_of_token(self, access_token: str, *, locked_too: bool = False) -> TokenOwner:
         """UNKNOWN_TOKEN, EXPIRED_TOKEN, DEACTIVATED, and LOCKED unless `locked_too`. From memory once it was seen."""
@@ -256,7 +273,12 @@ class AccountService(Protocol):
         spec: client-server "Account suspension"; docs/mapping.md 18.3
         """
 
-    async def refresh(self, refresh_token: str) -> LogIn: ...
+    async def refresh(self, refresh_token: str, *, client_id: str | None = None) -> LogIn:
+        """New tokens for a refresh token of this OAuth client; None: of the legacy API. UNKNOWN_TOKEN."""
+
+    async def revoke(self, token: str) -> bool:
+        """Log out the device that an access or refresh token belongs to; False where it means nothing."""
+
     async def devices(self, user_id: UserId) -> Sequence[Device]: ...
     async def rename_device(self, user_id: UserId, device_id: str, display_name: str) -> None: ...
     async def log_out(self, user_id: UserId, device_ids: Sequence[str], *, reason: str = "logged out") -> None: ...

@@ -43,6 +43,7 @@ from tripoint.core.stand_ins import stand_in_id
 from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.core.vendor import V
 from tripoint.store.interface import AccountStore, StoreError
+from tripoint.store.oauth_writes import DropBrowserSessions
 from tripoint.store.stream import Stream
 from tripoint.store.writes import (
     DropAccount,
@@ -270,7 +271,7 @@ class Accounts:
             raise AccountRefused(AccountRefusal.WRONG_CREDENTIALS)
         closed = replace(row, deactivated=True)
         gone: list[Write] = [PutProfile(user_id, field, None) for field in await self.stored_profile(user_id)]
-        await self._commit([closed, *self._passwords.no_forms(user_id)])
+        await self._commit([closed, *self._passwords.no_forms(user_id), DropBrowserSessions(user_id, None)])
         self._remember(closed)
         await self._devices.drop_all(user_id, "account closed")
         if self.drop_keys is not None:
@@ -441,6 +442,9 @@ class Accounts:
         right = await self._passwords.check(user_id, password)
         return self._checked(account if right else None, user_id, address)
 
+    async def has_password(self, user_id: UserId) -> bool:
+        return await self._passwords.has_one(user_id)
+
     async def check_secret(self, account: Account, hash: str, given: str, *, address: str) -> None:
         self._passwords.check_may_try(account.user_id, address)
         right = await self._passwords.check_hash(hash, given)
@@ -451,6 +455,9 @@ class Accounts:
 
     async def make_login_token(self, user_id: UserId) -> tuple[str, int]:
         return self._login_tokens.make(user_id), LIFE_MS
+
+    async def make_sso_token(self, user_id: UserId) -> str:
+        return self._login_tokens.make_for_sso(user_id)
 
     async def check_login_token(self, token: str, *, address: str) -> Account:
         user_id = self._login_tokens.take(token)
@@ -486,9 +493,11 @@ class Accounts:
             raise AccountRefused(AccountRefusal.LOCKED)
 
     async def change_password(
-        self, user_id: UserId, password: str, *, keep_device: DeviceId | None, logout_devices: bool = True
+        self, user_id: UserId, password: str, *, keep_device: DeviceId | None, logout_devices: bool = True,
+        keep_browser: bytes | None = None,
     ) -> None:
-        await self._commit(await self._passwords.forms(user_id, password))
+        forms = await self._passwords.forms(user_id, password)
+        await self._commit([*forms, DropBrowserSessions(user_id, keep_browser)])
         self._login_tokens.forget(user_id)
         if logout_devices:
             await self._devices.drop_all(user_id, "password changed", keep=keep_device)
@@ -504,6 +513,7 @@ class Accounts:
         display_name: str | None = None,
         tokens: bool = False,
         refreshable: bool = False,
+        client_id: str | None = None,
     ) -> LogIn:
         self._check_open(account)
         return await self._devices.log_in(
@@ -513,6 +523,7 @@ class Accounts:
             display_name=display_name,
             tokens=tokens,
             refreshable=refreshable,
+            client_id=client_id,
         )
 
     async def owner_of_token(self, access_token: str, *, locked_too: bool = False) -> TokenOwner:
@@ -522,10 +533,10 @@ class Accounts:
             raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
         if not (account.locked and locked_too):
             self._check_open(account)
-        return TokenOwner(account, DeviceId(row.device_id))
+        return TokenOwner(account, DeviceId(row.device_id), row.client_id)
 
-    async def refresh(self, refresh_token: str) -> LogIn:
-        user_id, made = await self._devices.refresh(refresh_token)
+    async def refresh(self, refresh_token: str, *, client_id: str | None = None) -> LogIn:
+        user_id, made = await self._devices.refresh(refresh_token, client_id)
         account = await self.account(user_id)
         if account is None:
             raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
@@ -533,6 +544,9 @@ class Accounts:
         return LogIn(
             account, DeviceId(made.device_id), made.access_token, made.refresh_token, made.expires_in_ms
         )
+
+    async def revoke(self, token: str) -> bool:
+        return await self._devices.revoke(token)
 
     async def devices(self, user_id: UserId) -> Sequence[Device]:
         return await self._devices.devices(user_id)
@@ -545,6 +559,7 @@ class Accounts:
 
     async def log_out_all(self, user_id: UserId) -> None:
         self._login_tokens.forget(user_id)
+        await self._commit([DropBrowserSessions(user_id, None)])
         await self._devices.drop_all(user_id, "logged out everywhere")
 
     # -- account data, filters, roster

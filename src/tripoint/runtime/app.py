@@ -39,6 +39,7 @@ from tripoint.net.proxied import ProxiedListener, Proxies
 from tripoint.net.proxy_header import Source
 from tripoint.net.strangers import Strangers
 from tripoint.net.tls import LinkTls, ServerTls
+from tripoint.oauth.frontend import OAuthFrontEnd
 from tripoint.observe.metrics import Metrics
 from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.runtime.data_dir import DataDir
@@ -159,6 +160,14 @@ class App:
         self.irc_web = IrcWeb(self.irc)
         self.web = XmppWeb(self.xmpp, config.server.public_url) if _speaks_xmpp(config) else None
         page = WelcomePage(config, middle.accounts)
+        self.oauth = OAuthFrontEnd(
+            middle.service,
+            middle.accounts,
+            middle.oauth,
+            secret=secret,
+            now_ms=clock_ms,
+            plaintext_passwords=config.listen.plaintext_passwords,
+        )
         self.matrix = MatrixFrontEnd(
             server,
             middle.service,
@@ -168,6 +177,7 @@ class App:
             middle.hub,
             self.media.ports,
             middle.encryption,
+            middle.oauth,
             now_ms=clock_ms,
             public_url=config.server.public_url,
             default_room_version=config.server.default_room_version,
@@ -195,6 +205,8 @@ class App:
         page.has_websocket = self.web is not None
         if not self.media.links.origin and only_loopback(config) and self.ports.get("http"):
             self.media.links.origin = f"http://localhost:{self.ports['http'][0]}"
+        if not middle.oauth.base and only_loopback(config) and self.ports.get("http"):
+            middle.oauth.base = f"http://localhost:{self.ports['http'][0]}"
         self._tasks = [
             asyncio.create_task(self.irc.run()),
             asyncio.create_task(self.xmpp.run()),
@@ -226,6 +238,8 @@ class App:
                 answer = await self.irc_web.handle(request)
             if answer is None and self.web is not None:
                 answer = await self.web.handle(request)
+            if answer is None:
+                answer = await self.oauth.handle(request)
             return answer if answer is not None else await page.handle(request)
 
         return handle

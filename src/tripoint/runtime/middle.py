@@ -21,12 +21,14 @@ from tripoint.accounts.devices import Devices
 from tripoint.accounts.encryption import Encryption
 from tripoint.accounts.key_backups import KeyBackups
 from tripoint.accounts.nodes import Nodes
+from tripoint.accounts.oauth.service import Authorization
 from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused, KeyRefused
 from tripoint.accounts.remote_lists import RemoteLists
 from tripoint.accounts.server_bans import ServerBans
 from tripoint.accounts.service import Accounts, Registration
 from tripoint.accounts.to_device import ToDevice
+from tripoint.accounts.tokens import Tokens
 from tripoint.accounts.vhosts import Vhosts
 from tripoint.bus.local import LocalBus
 from tripoint.config.load import only_loopback, registration_mode, server_name
@@ -135,6 +137,7 @@ class Middle:
     sweeping: Sweeping
     encryption: Encryption
     pushing: Pushing
+    oauth: Authorization
 
     def reload(self, config: Config) -> None:
         """Take up changed limits and registration."""
@@ -197,8 +200,8 @@ async def build_middle(
     registration = Registration(*_registration(config), monotonic)
     device_changes = DeviceChanges(store, stream, user_bus)
     device_keys = DeviceKeys(store, stream, device_changes, user_bus)
-    token_life_ms = config.accounts.token_life_s * 1000
-    devices = Devices(store, stream, user_bus, clock, token_life_ms, device_keys, device_changes)
+    tokens = Tokens(store, stream, clock, config.accounts.token_life_s * 1000)
+    devices = Devices(store, stream, user_bus, clock, tokens, device_keys, device_changes)
     to_device = ToDevice(server, store, stream, user_bus, clock)
     encryption = Encryption(
         device_keys,
@@ -408,6 +411,7 @@ async def build_middle(
         sweeping,
         encryption,
         Pushing(loaded, store, stream, unreads, blocks),
+        Authorization(store, stream, accounts, config.server.public_url, clock),
     )
 
 

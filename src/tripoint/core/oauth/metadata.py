@@ -8,15 +8,18 @@ from typing import Final
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.oauth.clients import GRANTS
-from tripoint.core.oauth.requests import API_SCOPES
+from tripoint.core.oauth.requests import API_SCOPES, OPENID
 
 AUTHORIZE: Final = "/oauth2/authorize"
 TOKEN: Final = "/oauth2/token"
 REVOKE: Final = "/oauth2/revoke"
+KEYS: Final = "/oauth2/keys"
 REGISTER: Final = "/oauth2/register"
 DEVICE_AUTHORIZATION: Final = "/oauth2/device_authorization"
 LINK: Final = "/link"
 ACCOUNT: Final = "/account"
+SSO: Final = "/sso"
+CONFIRM: Final = "/confirm"
 
 # What the account page does, by the names of the specification; in the order of the page.
 PROFILE: Final = "org.matrix.profile"
@@ -48,7 +51,10 @@ def server_metadata(base: str, languages: Sequence[str], *, registration: bool) 
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": ["none"],
         "revocation_endpoint_auth_methods_supported": ["none"],
-        "scopes_supported": [API_SCOPES[0]],
+        "scopes_supported": [API_SCOPES[0], OPENID],
+        "jwks_uri": base + KEYS,
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256"],
         "prompt_values_supported": ["create"] if registration else [],
         "authorization_response_iss_parameter_supported": True,
         "account_management_uri": base + ACCOUNT,

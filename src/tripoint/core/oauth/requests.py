@@ -18,9 +18,12 @@ from tripoint.core.oauth.clients import CODE, Client
 from tripoint.core.oauth.errors import OAuthError, invalid_grant, invalid_request
 
 MAX_STATE: Final = 4096
+MAX_NONCE: Final = 512
 # COMPAT: the first of each is the specification's, the second what clients said before it was accepted (MSC2967).
 API_SCOPES: Final = ("urn:matrix:client:api:*", "urn:matrix:org.matrix.msc2967.client:api:*")
 DEVICE_SCOPES: Final = ("urn:matrix:client:device:", "urn:matrix:org.matrix.msc2967.client:device:")
+# COMPAT: matrix-js-sdk asks for it (accounts/oauth/id_tokens.py).
+OPENID: Final = "openid"
 # spec: "The homeserver MAY reject a device_id that [...] contains characters outside the unreserved list."
 _DEVICE_ID = re.compile(r"[A-Za-z0-9._~-]{1,255}\Z")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*\Z")
@@ -34,10 +37,12 @@ Parameters = Mapping[str, Sequence[str]]
 
 
 class Scope(Struct, frozen=True):
-    """What is asked for: the whole client-server API, as one device. `text` is what is granted."""
+    """What is asked for: the whole client-server API, as one device. `text` is what is granted; `openid`: an ID token
+    is asked for, too."""
 
     device_id: str
     text: str
+    openid: bool = False
 
 
 class AuthorizationRequest(Struct, frozen=True):
@@ -51,7 +56,7 @@ class AuthorizationRequest(Struct, frozen=True):
     scope: Scope
     challenge: str
     create: bool
-    login_hint: str
+    nonce: str | None
 
 
 class Refusing(Struct, frozen=True):
@@ -118,8 +123,8 @@ def read_scope(text: str | None) -> Scope:
     device_id = devices.pop()
     if _DEVICE_ID.match(device_id) is None:
         raise _scope("a device id has 1 to 255 of A-Z, a-z, 0-9, and - . _ ~")
-    granted = [token for token in tokens if token in API_SCOPES or token.startswith(DEVICE_SCOPES)]
-    return Scope(device_id, " ".join(dict.fromkeys(granted)))
+    granted = [token for token in tokens if token in (*API_SCOPES, OPENID) or token.startswith(DEVICE_SCOPES)]
+    return Scope(device_id, " ".join(dict.fromkeys(granted)), OPENID in tokens)
 
 
 def read_authorization(parameters: Parameters, client: Client, redirect_uri: str) -> AuthorizationRequest:
@@ -155,6 +160,9 @@ def _authorization(parameters: Parameters, client: Client, to: Refusing) -> Auth
         raise invalid_request("code_challenge_method must be S256")
     if _CHALLENGE.match(challenge) is None:
         raise invalid_request("code_challenge is not a SHA-256 in base64url")
+    nonce = single(parameters, "nonce")
+    if nonce is not None and len(nonce) > MAX_NONCE:
+        raise invalid_request(f"nonce has at most {MAX_NONCE} characters")
     prompts = (single(parameters, "prompt") or "").split()
     if "none" in prompts:
         raise OAuthError("login_required", "somebody has to agree to this")
@@ -167,7 +175,7 @@ def _authorization(parameters: Parameters, client: Client, to: Refusing) -> Auth
         read_scope(single(parameters, "scope")),
         challenge,
         "create" in prompts,
-        (single(parameters, "login_hint") or "")[:255],
+        nonce,
     )
 
 

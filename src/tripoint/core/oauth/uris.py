@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 MAX_URI: Final = 2048
-# What a URI consists of (RFC3986 2); no brackets outside of a host, no backslash, no controls.
+# What a URI consists of; no brackets outside of a host, no backslash, no controls.
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]*\Z")
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -115,7 +115,8 @@ def form_target(redirect_uri: str) -> str:
     COMPAT: Chromium applies form-action to the redirects that follow a form, too.
     """
     parts = urlsplit(redirect_uri)
-    if parts.scheme in ("http", "https"):
+    # It has no form for IPv6 addresses.
+    if parts.scheme in ("http", "https") and "[" not in parts.netloc:
         return f"{parts.scheme}://{parts.netloc}"
     return f"{parts.scheme}:"
 

@@ -227,7 +227,7 @@ class DeviceEndpoints:
 
     async def _delete(self, call: Call, device_ids: list[str]) -> None:
         auth = call.json_or_empty().get("auth")
-        await self._log_in.check_password_stage(call, auth, f"devices {call.user_id}")
+        await self._log_in.check_password_stage(call, auth, "devices")
         await self._accounts.log_out(call.user_id, device_ids)
 
 

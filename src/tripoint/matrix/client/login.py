@@ -5,14 +5,17 @@ spec: Matrix client-server "Account registration and management", "Login", "User
 
 from collections.abc import Callable
 
+from tripoint.accounts.oauth.service import Authorization
 from tripoint.accounts.ports import Account, AccountService, LogIn
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.addresses import is_loopback
-from tripoint.core.canonical_json import JsonObject
+from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.ids import InvalidId, UserId, parse_user_id, split_user_id
+from tripoint.core.oauth.metadata import ACCOUNT, CROSS_SIGNING
+from tripoint.matrix.client.pages import sso_flow
 from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response, missing
 from tripoint.matrix.registry import Auth, Call, endpoint
-from tripoint.matrix.uia import UserInteractive
+from tripoint.matrix.uia import Asked, UserInteractive
 from tripoint.net.http import Response
 
 _BAD_TOKEN = (AccountRefusal.REGISTRATION_TOKEN_NEEDED, AccountRefusal.BAD_REGISTRATION_TOKEN)
@@ -25,6 +28,7 @@ class LogInEndpoints:
         self,
         accounts: AccountService,
         uia: UserInteractive,
+        oauth: Authorization,
         random_name: Callable[[], str],
         *,
         plaintext_passwords: bool,
@@ -32,13 +36,14 @@ class LogInEndpoints:
         self._plaintext_passwords = plaintext_passwords
         self._accounts = accounts
         self._uia = uia
+        self._oauth = oauth
         self._random_name = random_name
 
     @endpoint("GET", "/_matrix/client/v3/login", "/_matrix/client/r0/login", auth=Auth.NONE)
     async def flows(self, call: Call) -> Response:
-        return json_response(
-            {"flows": [{"type": "m.login.password"}, {"type": "m.login.token", "get_login_token": True}]}
-        )
+        sso = sso_flow(self._oauth)
+        flows: list[Json] = [{"type": "m.login.password"}, {"type": "m.login.token", "get_login_token": True}]
+        return json_response({"flows": flows if sso is None else [sso, *flows]})
 
     @endpoint("POST", "/_matrix/client/v3/login", "/_matrix/client/r0/login", auth=Auth.NONE)
     async def log_in(self, call: Call) -> Response:
@@ -166,7 +171,8 @@ class LogInEndpoints:
         stage = "m.login.registration_token" if mode == "token" else "m.login.dummy"
         if isinstance(auth, dict) and not isinstance(password, str) and auth.get("type") == stage:
             raise missing("password")
-        done = self._uia.check(auth, [stage], "register")
+        asked = Asked("register", (stage,))
+        done = self._uia.check(auth, asked).auth
         registration_token = done.get("token") if mode == "token" else None
         if not isinstance(password, str):
             raise missing("password")
@@ -180,7 +186,7 @@ class LogInEndpoints:
             )
         except AccountRefused as refused:
             if refused.refusal in _BAD_TOKEN:
-                raise self._uia.failed([stage], "register", "M_UNAUTHORIZED", refused.text) from refused
+                raise self._uia.failed(asked, "M_UNAUTHORIZED", refused.text) from refused
             raise
         if body.get("inhibit_login") is True:
             return json_response({"user_id": account.user_id, "home_server": self._accounts.server_name})
@@ -209,7 +215,7 @@ class LogInEndpoints:
 
     async def _confirm(self, call: Call, body: JsonObject, what: str) -> None:
         """The caller gives the password once more. spec: "Password-based" UIA stage."""
-        await self.check_password_stage(call, body.get("auth"), f"{what} {call.user_id}")
+        await self.check_password_stage(call, body.get("auth"), what)
 
     def _check_secure(self, call: Call) -> None:
         """A password crosses no network in the clear: TLS, or this machine itself (see [listen])."""
@@ -217,12 +223,18 @@ class LogInEndpoints:
         if not (call.request.secure or local):
             raise AccountRefused(AccountRefusal.TLS_REQUIRED)
 
-    async def check_password_stage(self, call: Call, given: object, purpose: str) -> None:
-        """The stage m.login.password, which is all that `purpose` asks for."""
-        stages = ["m.login.password"]
-        auth = self._uia.check(given, stages, purpose)
-        password = auth.get("password")
-        user = self._localpart(_identifier(auth))
+    async def check_password_stage(self, call: Call, given: object, what: str) -> None:
+        """The stage m.login.password, which is all that `what` asks for."""
+        if call.caller.client_id is not None:
+            # spec: oauth-20-api: "The User-Interactive Authentication API is not compatible with the OAuth 2.0 API"
+            where = self._oauth.base + ACCOUNT
+            raise MatrixError(403, "M_FORBIDDEN", f"This client was let in by OAuth 2.0; that is done at {where}")
+        asked = Asked(f"{what} {call.user_id}", ("m.login.password",), what, call.user_id)
+        shown = self._uia.check(given, asked)
+        if shown.on_page:
+            return
+        password = shown.auth.get("password")
+        user = self._localpart(_identifier(shown.auth))
         if not isinstance(password, str) or user is None:
             raise bad_json("m.login.password needs an identifier and a password")
         if self._accounts.user_id(user) != call.user_id:
@@ -233,8 +245,26 @@ class LogInEndpoints:
         except AccountRefused as refused:
             if refused.refusal is AccountRefusal.WRONG_CREDENTIALS:
                 # spec: a failed stage is 401 with the flows again, not the 403 of /login.
-                raise self._uia.failed(stages, purpose, "M_FORBIDDEN", refused.text) from refused
+                raise self._uia.failed(asked, "M_FORBIDDEN", refused.text) from refused
             raise
+
+    def check_reset_stage(self, call: Call, given: object) -> None:
+        """The stage m.oauth: somebody has agreed to new cross-signing keys on the account page.
+
+        spec: oauth-authentication. COMPAT: under the name that it had before it was accepted, too (MSC4312).
+        """
+        url = f"{self._oauth.base}{ACCOUNT}?action={CROSS_SIGNING}"
+        stages = ("m.oauth", "org.matrix.cross_signing_reset")
+        asked = Asked(
+            f"device_signing {call.user_id}", stages, "", call.user_id, {stage: {"url": url} for stage in stages}
+        )
+        session = self._uia.session_of(given, asked)
+        if session is None:
+            self._uia.check(None, asked)
+        elif self._oauth.take_reset(call.user_id):
+            self._oauth.confirmations.end(session)
+        else:
+            raise self._uia.again(asked, session)
 
 
 def _identifier(body: JsonObject) -> str:
