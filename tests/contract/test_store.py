@@ -28,6 +28,7 @@ from tripoint.store.writes import (
     AddStateGroup,
     CompleteStates,
     DropAccount,
+    DropRegistrationToken,
     DropReport,
     DropRoom,
     ForgetWordsGone,
@@ -359,6 +360,10 @@ def test_accounts_and_what_they_own(on_store: OnStore) -> None:
         assert await store.load_filter(ALICE, "f") == b"{}"
         assert await store.load_roster(ALICE) == [b"a", b"b"]
         assert await store.load_registration_token("come-in") == PutRegistrationToken("come-in", 2, None)
+        await write(store, PutRegistrationToken("ahead", None, 7))
+        assert [one.token for one in await store.load_registration_tokens()] == ["ahead", "come-in"]
+        await write(store, DropRegistrationToken("ahead"))
+        assert await store.load_registration_token("ahead") is None
         await write(
             store,
             PutCredential(ALICE, "scram-sha-256", None),

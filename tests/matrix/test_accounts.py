@@ -74,7 +74,7 @@ def test_registration_by_token() -> None:
 
     async def work() -> None:
         async with matrix(make_config(registration="token")) as server:
-            await server.party.middle.accounts.add_registration_token("come-in", 1, None)
+            await server.party.middle.accounts.registration_tokens.add("come-in", 1, None)
             body = {"username": "alice", "password": PASSWORD}
             status, asked = await post(server, "/register", body)
             assert (status, asked["flows"]) == (401, [{"stages": ["m.login.registration_token"]}])

@@ -390,7 +390,7 @@ def test_an_account_is_made_on_the_way() -> None:
 def test_registration_as_the_server_has_it() -> None:
     async def work() -> None:
         async with matrix(make_config(registration="token")) as server:
-            await server.party.middle.accounts.add_registration_token("come-in", 1, None)
+            await server.party.middle.accounts.registration_tokens.add("come-in", 1, None)
             kettle = await Kettle.registered(server)
             browser = Browser(server)
             await browser.open(kettle.address(prompt="create"))

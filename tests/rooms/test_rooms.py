@@ -489,7 +489,7 @@ def test_registration_modes() -> None:
             with pytest.raises(AccountRefused) as caught:
                 await p.account("alice")
             assert caught.value.refusal is AccountRefusal.REGISTRATION_TOKEN_NEEDED
-            await accounts.add_registration_token("come-in", 1, None)
+            await accounts.registration_tokens.add("come-in", 1, None)
             await accounts.register("alice", "correct horse", address="", registration_token="come-in")
             with pytest.raises(AccountRefused) as caught:
                 await accounts.register("bob", "correct horse", address="", registration_token="come-in")

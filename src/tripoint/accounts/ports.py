@@ -6,6 +6,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from tripoint.accounts.pushers import Pushers
+from tripoint.accounts.registration_tokens import RegistrationTokens
 from tripoint.accounts.sasl import ScramVerifier
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import DeviceId, RoomId, ServerName, UserId
@@ -165,6 +166,8 @@ class AccountService(Protocol):
     @property
     def reports(self) -> Reports: ...
     @property
+    def registration_tokens(self) -> RegistrationTokens: ...
+    @property
     def vhosts(self) -> VhostList: ...
     @property
     def tags(self) -> RoomTags: ...
@@ -200,7 +203,6 @@ class AccountService(Protocol):
     async def registration_state(self) -> str:
         """open | token | closed: what register() asks for now."""
 
-    async def registration_token_valid(self, token: str) -> bool: ...
 
     # -- credentials
     async def check_password(self, name: str, password: str, *, address: str) -> Account:

@@ -19,6 +19,7 @@ from tripoint.accounts.ports import Account, Device, LogIn, RosterItem, TokenOwn
 from tripoint.accounts.push_rules import AccountPushRules
 from tripoint.accounts.pushers import Pushers
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.accounts.registration_tokens import RegistrationTokens
 from tripoint.accounts.reports import ReportDesk
 from tripoint.accounts.sasl import ScramVerifier
 from tripoint.accounts.server_bans import ServerBans
@@ -50,7 +51,6 @@ from tripoint.store.writes import (
     PutAccount,
     PutMeta,
     PutProfile,
-    PutRegistrationToken,
     Write,
 )
 
@@ -135,12 +135,12 @@ class Accounts:
         self.pushers = Pushers(store, stream)
         self.tags = AccountTags(data)
         self.reports = ReportDesk(store, stream)
+        self.registration_tokens = RegistrationTokens(store, stream, clock_ms)
         self._clock_ms = clock_ms
         self._login_tokens = LoginTokens(clock_ms)
         self._accounts: dict[UserId, Account] = {}
         self._profiles: dict[UserId, dict[str, str]] = {}
         self._skeletons: dict[str, str] = {}
-        self._with_token = asyncio.Lock()
         self._standing_in = asyncio.Lock()
         self._guests: dict[UserId, str] = {}  # guest -> address
         self._guests_at: Counter[str] = Counter()  # address -> how many guests
@@ -193,9 +193,8 @@ class Accounts:
         if mode != "token":
             self._registration.take(address)
             return await self._make(name, password, admin=False, writes=[])
-        # One after the other: a token for one use must not be read by a second before the first has used it up.
-        async with self._with_token:
-            used = await self.check_registration_token(registration_token)
+        async with self.registration_tokens.turn:
+            used = await self.registration_tokens.use(registration_token)
             self._registration.take(address)
             return await self._make(name, password, admin=False, writes=[used])
 
@@ -226,28 +225,6 @@ class Accounts:
             # docs/mapping.md 1.9: an account registered under a guest's nick renames the guest.
             await self.rename_guest(guest, split_user_id(guest)[0])
         return self._remember(row)
-
-    async def check_registration_token(self, token: str | None) -> Write:
-        """The write that uses up one use of a registration token."""
-        if token is None:
-            raise AccountRefused(AccountRefusal.REGISTRATION_TOKEN_NEEDED)
-        row = await self._store.load_registration_token(token)
-        expired = row is not None and row.expires_ts_ms is not None and row.expires_ts_ms <= self._clock_ms()
-        if row is None or expired or row.uses_left == 0:
-            raise AccountRefused(AccountRefusal.BAD_REGISTRATION_TOKEN)
-        left = None if row.uses_left is None else row.uses_left - 1
-        return PutRegistrationToken(token, left, row.expires_ts_ms)
-
-    async def registration_token_valid(self, token: str) -> bool:
-        """Whether register() would take this token now."""
-        try:
-            await self.check_registration_token(token)
-        except AccountRefused:
-            return False
-        return True
-
-    async def add_registration_token(self, token: str, uses: int | None, expires_ts_ms: int | None) -> None:
-        await self._commit([PutRegistrationToken(token, uses, expires_ts_ms)])
 
     async def account(self, user_id: UserId) -> Account | None:
         account = self._accounts.get(user_id)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 REGISTRATION_MODES = ("auto", "open", "token", "closed")
-# What IRC operators can be allowed: `ban` is KLINE and its kin, `look` what others do not see, `mass` messages to
+# What IRC operators can be allowed: `ban` is KLINE and its kin, `invite` registration
+# tokens, `look` what others do not see, `mass` messages to
 # everybody, `notices` what the server tells of itself, `rooms` SAJOIN and its kin.
-PRIVILEGES = ("ban", "kill", "look", "mass", "notices", "rehash", "reports", "rooms", "vhost", "wallops")
+PRIVILEGES = ("ban", "invite", "kill", "look", "mass", "notices", "rehash", "reports", "rooms", "vhost", "wallops")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 

@@ -70,7 +70,7 @@ class ConfirmPage:
             found.passed = {"type": PASSWORD}
         elif stage == TOKEN:
             token = visitor.field("token").strip()
-            if not await self._accounts.registration_token_valid(token):
+            if not await self._accounts.registration_tokens.is_valid(token):
                 raise AccountRefused(AccountRefusal.BAD_REGISTRATION_TOKEN)
             found.passed = {"type": TOKEN, "token": token}
         else:

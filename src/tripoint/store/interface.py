@@ -275,6 +275,9 @@ class AccountStore(Writer, OAuthStore, Protocol):
         """How much the payloads of all items of an account take."""
 
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None: ...
+    async def load_registration_tokens(self) -> Sequence[PutRegistrationToken]:
+        """All of them, by name; those of no use too."""
+
     async def load_guests(self) -> Sequence[PutAccount]:
         """Guests that a stopped server left behind."""
 

@@ -39,6 +39,7 @@ from tripoint.store.writes import (
     AddStateGroup,
     CompleteStates,
     DropAccount,
+    DropRegistrationToken,
     DropReport,
     DropRoom,
     ForgetWordsGone,
@@ -229,6 +230,8 @@ class MemoryStore(DevicesInMemory, OAuthInMemory):
                 _put(self.node_items, key, write, write.payload is None)
             case PutRegistrationToken():
                 self.registration_tokens[write.token] = write
+            case DropRegistrationToken():
+                self.registration_tokens.pop(write.token, None)
             case PutName():
                 names = self.names.setdefault((write.kind, write.scope), {})
                 _put(names, write.key, write.value or "", write.value is None)
@@ -751,6 +754,9 @@ class MemoryStore(DevicesInMemory, OAuthInMemory):
 
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None:
         return self.registration_tokens.get(token)
+
+    async def load_registration_tokens(self) -> Sequence[PutRegistrationToken]:
+        return [row for _, row in sorted(self.registration_tokens.items())]
 
     async def load_server_bans(self) -> Sequence[PutServerBan]:
         return [ban for _, ban in sorted(self.server_bans.items())]

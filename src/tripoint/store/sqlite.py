@@ -679,6 +679,10 @@ class SqliteStore(DeviceReads, OAuthReads):
         )
         return None if row is None else PutRegistrationToken(*row)
 
+    async def load_registration_tokens(self) -> Sequence[PutRegistrationToken]:
+        found = self._all("SELECT token, uses_left, expires_ts_ms FROM registration_tokens ORDER BY token")
+        return [PutRegistrationToken(*row) for row in found]
+
     async def load_server_bans(self) -> Sequence[PutServerBan]:
         columns = "kind, mask, reason, setter, created_ts_ms, expires_ts_ms"
         return [PutServerBan(*row) for row in self._all(f"SELECT {columns} FROM server_bans ORDER BY kind, mask")]

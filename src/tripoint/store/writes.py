@@ -287,6 +287,12 @@ class PutRegistrationToken(Struct, frozen=True):
     expires_ts_ms: int | None
 
 
+class DropRegistrationToken(Struct, frozen=True):
+    """Nobody can use it any more."""
+
+    token: str
+
+
 class PutName(Struct, frozen=True):
     """nickmap, slugmap and their kin (docs/mapping.md 0). A `value` of None takes it away."""
 
@@ -486,6 +492,7 @@ Write = (
     | PutNodeSubscription
     | PutPusher
     | PutRegistrationToken
+    | DropRegistrationToken
     | PutName
     | PutClosedRoom
     | PutRoomPassword

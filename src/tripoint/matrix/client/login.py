@@ -151,7 +151,7 @@ class LogInEndpoints:
         token = call.query("token")
         if token is None:
             raise missing("token")
-        return json_response({"valid": await self._accounts.registration_token_valid(token)})
+        return json_response({"valid": await self._accounts.registration_tokens.is_valid(token)})
 
     @endpoint("POST", "/_matrix/client/v3/register", "/_matrix/client/r0/register", auth=Auth.NONE)
     async def register(self, call: Call) -> Response:

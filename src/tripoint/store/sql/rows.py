@@ -21,6 +21,7 @@ from tripoint.store.writes import (
     AddStateGroup,
     CompleteStates,
     DropAccount,
+    DropRegistrationToken,
     DropReport,
     DropRoom,
     ForgetWordsGone,
@@ -265,6 +266,7 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR REPLACE INTO registration_tokens (token, uses_left, expires_ts_ms) VALUES (?,?,?)",
         lambda w: (w.token, w.uses_left, w.expires_ts_ms),
     ),
+    DropRegistrationToken: ("DELETE FROM registration_tokens WHERE token = ?", lambda w: (w.token,)),
     PutName: (
         "INSERT OR REPLACE INTO names (kind, scope, key, value) VALUES (?,?,?,?)",
         lambda w: (w.kind, w.scope, w.key, w.value),
