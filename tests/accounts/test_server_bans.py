@@ -1,7 +1,7 @@
 """Bans from the server and hosts of accounts: kept, met at every login, told. spec: docs/mapping.md 9.4, 18.4"""
 
 import pytest
-from tests.support.middle import Clock, party, run
+from tests.support.middle import Clock, party, reopened, run
 
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.ids import UserId
@@ -54,7 +54,7 @@ def test_they_last_and_end() -> None:
             await at.middle.accounts.bans.put(for_ever)
             await at.middle.accounts.bans.put(short)
             assert told == [for_ever, short]
-        store = _reopened(store)
+        store = reopened(store)
         async with party(store=store, clock=clock) as at:
             bans = at.middle.accounts.bans
             assert bans.listed(BanKind.KLINE) == [for_ever]
@@ -110,7 +110,7 @@ def test_hosts_of_accounts() -> None:
             assert await vhosts.switch(alice, on=False)
             assert vhosts.host(alice) is None
             assert changed == [alice, alice]
-        async with party(store=_reopened(store)) as at:
+        async with party(store=reopened(store)) as at:
             vhosts = at.middle.accounts.vhosts
             row = vhosts.of(alice)
             assert row is not None and (row.host, row.state) == ("tea.users.example.org", "off")
@@ -118,10 +118,3 @@ def test_hosts_of_accounts() -> None:
             assert not await vhosts.drop(alice)
 
     run(work)
-
-
-def _reopened(store: MemoryStore) -> MemoryStore:
-    """What was on disk, in a store that is open."""
-    again = MemoryStore()
-    again.__dict__.update({key: value for key, value in store.__dict__.items() if not key.startswith("_")})
-    return again

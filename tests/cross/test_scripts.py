@@ -12,6 +12,7 @@ whose people are called `who@remote.org`:
   .   what came so far does not matter
   ?   the status (and a part of the body) of the last Matrix answer, or of what the last address on the web answered:
       `who web > METHOD address [type filename text]`, with the account's password or token
+  link > cut, link > mend (whoever says it): what the servers ask each other waits meanwhile
   ??  as ? of Matrix, for what is done behind an answer: it is asked again until it is so
 """
 
@@ -111,6 +112,10 @@ async def play(at: World, text: str, others: Mapping[str, World] | None = None) 
 async def _step(
     at: World, people: dict[tuple[str, str], Person], names: NAMES, key: tuple[str, str], sign: str, rest: str
 ) -> None:
+    if key[1] == "link":
+        # What the servers have to say to each other waits while it is cut.
+        {"cut": at.link.cut, "mend": at.link.mend}[rest]()
+        return
     if sign == "=":
         kind, *caps = rest.split()
         people[key] = await at.person(key[0].partition("@")[0].rstrip("0123456789"), key[1], kind, caps)

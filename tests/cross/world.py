@@ -22,7 +22,7 @@ from tests.support.media import ORIGIN, body_of
 from tests.support.middle import UNLIMITED
 from tripoint.accounts.ports import Account
 from tripoint.config.options import Accounts, Config, Irc, Limits, Listen, Media, Operator, Outbound, Server, Tls
-from tripoint.net.http import Request
+from tripoint.net.http import Request, Response
 from tripoint.runtime.app import App
 from tripoint.runtime.data_dir import DataDir
 from tripoint.store.memory import MemoryStore
@@ -356,6 +356,30 @@ class WebPerson:
         return []
 
 
+class Link:
+    """What is between the servers of a script: what one asks of another waits while it is cut."""
+
+    def __init__(self) -> None:
+        self._whole = asyncio.Event()
+        self._whole.set()
+
+    def cut(self) -> None:
+        self._whole.clear()
+
+    def mend(self) -> None:
+        self._whole.set()
+
+    def between(self, app: App) -> None:
+        """From now on this server answers others as the link lets it."""
+        answer = app.matrix.listener.handle_federation
+
+        async def later(request: Request) -> Response:
+            await self._whole.wait()
+            return await answer(request)
+
+        app.matrix.listener.handle_federation = later  # type: ignore[method-assign]
+
+
 class World:
     """A server; `sockets` says whether people come over real ones."""
 
@@ -363,6 +387,7 @@ class World:
         self.app = app
         self.name = app.config.server.name
         self._sockets = sockets
+        self.link = Link()  # to the other servers, where there are some
         self._wires: list[Wire] = []
         self._made: set[str] = set()
 
@@ -478,7 +503,7 @@ class World:
 @asynccontextmanager
 async def worlds(folder: Path, names: Sequence[str], *, sockets: bool) -> AsyncIterator[dict[str, World]]:
     """Running servers of these names that find each other, over TLS on loopback whatever their people come by."""
-    table = Table()
+    table, link = Table(), Link()
     trusted = tuple(str(folder / name / "self-made.crt") for name in names)
     made: dict[str, World] = {}
     configs = {}
@@ -500,8 +525,11 @@ async def worlds(folder: Path, names: Sequence[str], *, sockets: bool) -> AsyncI
             await app.start()
             table.ports[name] = app.ports["federation"][0]
             made[name] = World(app, sockets=sockets)
+            made[name].link = link
+            link.between(app)
         yield made
     finally:
+        link.mend()
         for at in made.values():
             await at.close()
         await asyncio.wait_for(asyncio.gather(*(at.app.stop() for at in made.values())), PATIENCE_S)

@@ -88,7 +88,7 @@ JOINED = [
     ":b.org 332 alice #tea:a.org :Kettle on",
     ":b.org 353 alice @ #tea:a.org :~anna:a.org alice",
     ":b.org 366 alice #tea:a.org :End of /NAMES list",
-    ":b.org NOTICE #tea:a.org :History is kept here (joined): members read what was said while they were here",
+    ":b.org NOTICE alice :[#tea:a.org] History is kept here (joined): members read what was said while they were here",
 ]
 
 
@@ -149,7 +149,7 @@ def test_a_label_is_answered_at_once_and_what_follows_has_none() -> None:
     [
         (Refusal.REMOTE_TIMEOUT, ":b.org 437 alice #tea:a.org :The other server did not answer in time"),
         (Refusal.NOT_INVITED, ":b.org 473 alice #tea:a.org :You need an invitation to enter this room"),
-        (Refusal.VERSION_UNSUPPORTED, ":b.org 403 alice #tea:a.org :This server does not know that room version"),
+        (Refusal.ROOM_INCOMPATIBLE, ":b.org 403 alice #tea:a.org :This server does not know the version of that room"),
     ],
 )
 def test_irc_hears_why_it_is_not_let_in(refusal: Refusal, line: str) -> None:

@@ -41,7 +41,7 @@ def test_who_is_listed_and_who_appears(monkeypatch: pytest.MonkeyPatch) -> None:
             await bob.expect(f":bob!bob@{SERVER} JOIN #tea", f":{SERVER} 353 bob @ #tea :~carol dave bob")
             await bob.expect(f":{SERVER} 366 *")
             note = "This room has 6 members: those with a rank, those online and those who talk are listed"
-            await bob.expect(f":{SERVER} NOTICE #tea :{note}", ":* NOTICE #tea :History is kept here*")
+            await bob.expect(f":{SERVER} NOTICE bob :[#tea] {note}", ":* NOTICE bob :[#tea] History is kept here*")
             # Who speaks, comes online or gets a rank is shown first.
             await say("eve", "hi")
             await bob.expect(f":eve!eve@{SERVER} JOIN #tea", f":eve!eve@{SERVER} PRIVMSG #tea :hi")

@@ -43,7 +43,7 @@ def test_a_large_channel_is_told_of_when_it_is_asked_for(monkeypatch: pytest.Mon
             alice.send("JOIN #tea")
             await alice.expect(":alice!alice@example.org JOIN #tea")
             await alice.expect(":example.org 774 alice #tea 4")
-            await alice.expect(":example.org NOTICE #tea *")
+            await alice.expect(":example.org NOTICE alice :[#tea] *")
             alice.send("METADATA #tea SYNC")
             await alice.expect(":example.org BATCH +b* metadata #tea")
             await alice.expect("@batch=b* :example.org METADATA bob display-name * bob")

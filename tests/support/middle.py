@@ -122,3 +122,10 @@ def run(work: Callable[[], Awaitable[T]], timeout_s: float = 30) -> T:
 
 async def _as_coroutine(work: Callable[[], Awaitable[T]]) -> T:
     return await work()
+
+
+def reopened(store: MemoryStore) -> MemoryStore:
+    """What was on disk, in a store that is open."""
+    again = MemoryStore()
+    again.__dict__.update({key: value for key, value in store.__dict__.items() if not key.startswith("_")})
+    return again

@@ -4,20 +4,26 @@ spec: Matrix client-server "Client Config", "Filtering"; RFC6121 2
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 import orjson
 
+from tripoint.accounts.in_turn import InTurn
 from tripoint.accounts.ports import RosterItem
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.bus.interface import Bus
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import RoomId, UserId
+from tripoint.core.vendor import V
 from tripoint.rooms.changes import AccountDataChanged, RosterChanged, UserChange
 from tripoint.store.interface import AccountStore, StoreError
 from tripoint.store.stream import Stream
 from tripoint.store.writes import PutAccountData, PutFilter, PutRosterItem, Write
+
+# The roster as Matrix clients can see it: {"contacts": {JID: {...}}}. docs/mapping.md 13.10
+ROSTER: Final = f"{V}.roster"
 
 
 class AccountData:
@@ -27,6 +33,7 @@ class AccountData:
         self._store = store
         self._stream = stream
         self._user_bus = user_bus
+        self._rosters = InTurn()
 
     async def get(self, user_id: UserId, room_id: RoomId | None, type: str) -> JsonObject | None:
         return (await self.all(user_id, 0)).get((room_id, type))
@@ -55,14 +62,14 @@ class AccountData:
             on_commit()
             self._user_bus.publish(change)
 
-        await self._commit(PutAccountData(user_id, room_id or "", type, orjson.dumps(content), position), committed)
+        await self._commit([PutAccountData(user_id, room_id or "", type, orjson.dumps(content), position)], committed)
 
     async def add_filter(self, user_id: UserId, definition: JsonObject) -> str:
         """The same definition gets the same id: clients upload theirs at every start."""
         data = orjson.dumps(definition, option=orjson.OPT_SORT_KEYS)
         filter_id = hashlib.sha256(data).hexdigest()[:16]
         if await self._store.load_filter(user_id, filter_id) is None:
-            await self._commit(PutFilter(user_id, filter_id, data))
+            await self._commit([PutFilter(user_id, filter_id, data)])
         return filter_id
 
     async def filter(self, user_id: UserId, filter_id: str) -> JsonObject | None:
@@ -77,12 +84,36 @@ class AccountData:
         return {item.jid: item for item in items}
 
     async def set_roster_item(self, user_id: UserId, item: RosterItem) -> None:
-        data = None if item.subscription == "remove" else msgspec.json.encode(item)
-        await self._commit(PutRosterItem(user_id, item.jid, data))
-        self._user_bus.publish(RosterChanged(user_id, item.jid))
+        """Store it, and with it the account data that shows the roster; `remove` drops it."""
+        removed = item.subscription == "remove"
+        async with self._rosters(user_id):
+            roster = dict(await self.roster(user_id))
+            former = roster.pop(item.jid, None)
+            if not removed:
+                roster[item.jid] = item
+            writes: list[Write] = [PutRosterItem(user_id, item.jid, None if removed else msgspec.json.encode(item))]
+            told: list[UserChange] = [RosterChanged(user_id, item.jid)]
+            if item.shown or (former is not None and former.shown):
+                position, content = self._stream.next(), _contacts(roster)
+                writes.append(PutAccountData(user_id, "", ROSTER, orjson.dumps(content), position))
+                told.append(AccountDataChanged(position, user_id, None, ROSTER, content))
 
-    async def _commit(self, write: Write, on_commit: Callable[[], None] | None = None) -> None:
+            def committed() -> None:
+                for change in told:
+                    self._user_bus.publish(change)
+
+            await self._commit(writes, committed)
+
+    async def _commit(self, writes: Sequence[Write], on_commit: Callable[[], None] | None = None) -> None:
         try:
-            await self._stream.commit([write], on_commit)
+            await self._stream.commit(writes, on_commit)
         except StoreError as error:
             raise AccountRefused(AccountRefusal.SERVER_BUSY) from error
+
+
+def _contacts(roster: Mapping[str, RosterItem]) -> JsonObject:
+    contacts: JsonObject = {}
+    for jid, item in roster.items():
+        if item.shown:
+            contacts[jid] = {"name": item.name or "", "subscription": item.subscription, "groups": list(item.groups)}
+    return {"contacts": contacts}

@@ -68,6 +68,17 @@ class RosterItem(Struct, frozen=True):
     approved: bool = False
     pending_in: bool = False  # the contact asked for our presence and we have not answered
 
+    @property
+    def shown(self) -> bool:
+        """Whether the user sees this item. spec: RFC6121 2.1.6, 3.1.3
+
+        An item that is there only because somebody asked to see our presence is not shown; it has no name at all,
+        where one that the user made has at least an empty one.
+        """
+        if self.subscription == "remove":
+            return False
+        return self.subscription != "none" or self.ask or self.approved or self.name is not None
+
 
 class BanList(Protocol):
     """Bans from the whole server (server_bans.py). Questions are answered from memory."""

@@ -27,7 +27,8 @@ Localpart = NewType("Localpart", str)
 
 MAX_ID_BYTES: Final = 255  # spec: appendices, the same limit for each of the identifiers with a sigil
 
-# Names that services, operators or people looking for help would be taken for. docs/mapping.md 1.2
+# Names that services, operators or people looking for help would be taken for; the server's own is one too.
+# docs/mapping.md 1.2
 RESERVED_ACCOUNT_NAMES: Final = frozenset(
     {"nickserv", "chanserv", "operserv", "hostserv", "memoserv", "server", "tripoint", "root", "admin"}
 )
@@ -233,7 +234,7 @@ def check_new_account_name(
     if not _NEW_ACCOUNT.match(name):
         raise InvalidId("a name is 1 to 32 of a-z 0-9 . _ - and begins with a letter")
     shape = skeleton(name)
-    if name in RESERVED_ACCOUNT_NAMES or shape in _RESERVED_SKELETONS:
+    if name in RESERVED_ACCOUNT_NAMES or shape in _RESERVED_SKELETONS or shape == skeleton(server.lower()):
         raise InvalidId("this name is reserved")
     if shape in taken_skeletons:
         raise InvalidId("this name is taken or looks like one that is")

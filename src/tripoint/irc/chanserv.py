@@ -19,6 +19,7 @@ from tripoint.irc.services import Request, service_command
 from tripoint.irc.spaces import tell_children
 from tripoint.rooms.commands import (
     CloseRoom,
+    FollowList,
     KeepRoom,
     Leave,
     MaskList,
@@ -28,6 +29,7 @@ from tripoint.rooms.commands import (
     UpgradeRoom,
 )
 from tripoint.rooms.masks import listed_masks, texts_of
+from tripoint.rooms.policy_lists import lists_of
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.settings import MAX_SLOW_S, SLOW, slow_content, slow_mode_s
@@ -235,6 +237,33 @@ async def whois(request: Request) -> None:
     rank = rank_of(room.power, user_id, "join")
     name = member.displayname or session.names.nick(user_id)
     request.say(f"{session.names.nick(user_id)} is {user_id}, called {name} in this channel; rank: {rank.value}")
+
+
+@service_command(
+    "ChanServ", "SUBSCRIBE", "<channel> [<list>]: keep out whom a policy list is about, or say which", min_words=1
+)
+async def subscribe(request: Request) -> None:
+    """SUBSCRIBE <channel> [<list>].  spec: docs/mapping.md 9.14"""
+    session, channel = request.session, _inside(request)
+    if not request.word(1):
+        lists = lists_of(channel.room)
+        for list_id in lists:
+            room = session.reader.peek(list_id)
+            request.say(f"{list_id if room is None else session.names.channel(room)}")
+        request.say(f"{channel.name} follows {len(lists)} policy {'list' if len(lists) == 1 else 'lists'}")
+        return
+    list_id = await session.room_named(request.word(1))
+    await session.do(FollowList(actor=session.user_id, room_id=channel.room_id, list_id=list_id))
+    request.say(f"{channel.name} follows {request.word(1)} now, in your name")
+
+
+@service_command("ChanServ", "UNSUBSCRIBE", "<channel> <list>: follow a policy list no more", min_words=2)
+async def unsubscribe(request: Request) -> None:
+    """UNSUBSCRIBE <channel> <list>.  spec: docs/mapping.md 9.14"""
+    session, channel = request.session, _inside(request)
+    list_id = await session.room_named(request.word(1))
+    await session.do(FollowList(actor=session.user_id, room_id=channel.room_id, list_id=list_id, on=False))
+    request.say(f"{channel.name} does not follow {request.word(1)} any more")
 
 
 @service_command("ChanServ", "CREATE", "<channel> [LOCALONLY]: make it, for this server alone", min_words=1)

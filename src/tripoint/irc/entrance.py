@@ -273,7 +273,7 @@ class Channels:
         if not lists_all(channel.room) and channel.room_id not in session.told_cut:
             session.told_cut.add(channel.room_id)
             text = CUT_NOTE.format(count=channel.room.joined_count())
-            session.shown(fitted(f":{self._names.server} NOTICE {channel.name}", text), own=own)
+            session.notice_of(channel.name, text, own=own)
 
     def topic_lines(self, session: IrcSession, channel: Channel) -> list[str]:
         """RPL_TOPIC and RPL_TOPICWHOTIME, or nothing without a topic."""
@@ -380,7 +380,7 @@ def tell_history(session: IrcSession, room: RoomView, name: str) -> None:
     if not session.told_history:
         session.told_history = True
         visibility = room.history_visibility
-        session.reply("NOTICE", name, f"History is kept here ({visibility}): {_WHO_READS[visibility]}")
+        session.notice_of(name, f"History is kept here ({visibility}): {_WHO_READS[visibility]}")
 
 
 class _Undecided:

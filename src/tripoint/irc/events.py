@@ -19,7 +19,7 @@ from tripoint.core.power import Rank
 from tripoint.core.relations import NOTHING, relation_in
 from tripoint.irc.channel import Channel
 from tripoint.irc.lead import NEAR_EVENTS, NO_LEAD, Lead
-from tripoint.irc.messages import batch_of, client_tags_of, content_lines, spoken_lines, text_of
+from tripoint.irc.messages import batch_of, client_tags_of, content_lines, relayed_lines, spoken_lines, text_of
 from tripoint.irc.projection import Names, channel_args, channel_flags, muted_users, rank_letters, shown_rank
 from tripoint.irc.render import NOBODY, Audience, Outgoing, Who, cut, fitted, one_line
 from tripoint.irc.tables import KICKLEN, MAX_MODES, TOPICLEN
@@ -311,6 +311,7 @@ def spoken_to(
     lead = NO_LEAD if room is None else _lead(names, event, room)
     if stamp and lead is not NO_LEAD:
         lead = replace(lead, stamp=stamp)
+    relayed = relayed_lines(names, event, target)
     return [
         Outgoing(
             bodies,
@@ -320,6 +321,7 @@ def spoken_to(
             msgid=event.event_id,
             who=names.who(event.sender),
             client_tags=client_tags_of(event.content),
+            relayed=None if relayed is None else (names.nick(event.sender), relayed),
         )
     ]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import structlog
 
@@ -18,7 +18,7 @@ from tripoint.accounts.refusals import AccountRefused
 from tripoint.accounts.sasl import mechanisms as sasl_mechanisms
 from tripoint.accounts.server_bans import banned_text
 from tripoint.core.addresses import is_loopback
-from tripoint.core.ids import ServerName
+from tripoint.core.ids import RoomId, ServerName
 from tripoint.core.server_bans import BanIndex, ServerBan, Visitor
 from tripoint.fanout.delivery import Flusher
 from tripoint.fanout.hub import Hub
@@ -28,6 +28,7 @@ from tripoint.irc.connection import IrcConnection, Reply
 from tripoint.irc.desk import Desk
 from tripoint.irc.listener import IrcProtocol
 from tripoint.irc.login import Login
+from tripoint.irc.messages import EDIT_CAPABILITY
 from tripoint.irc.network import Network
 from tripoint.irc.operators import Notice
 from tripoint.irc.options import IrcOptions
@@ -41,6 +42,7 @@ from tripoint.media.ports import Media
 from tripoint.net.connections import Background, CallLater, Connections
 from tripoint.net.strangers import UNKNOWN, Known, Strangers
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
+from tripoint.rooms.readers import Feature, ReaderNow
 
 log = structlog.get_logger()
 
@@ -48,6 +50,13 @@ log = structlog.get_logger()
 DRAIN_S = 3.0
 # The sweep for silent clients looks this often; timeouts are exact to that.
 SWEEP_S = 5.0
+# What a client must have asked for to show something (docs/mapping.md 22.5).
+_FEATURES = {
+    Feature.EDITS: {EDIT_CAPABILITY},
+    Feature.REACTIONS: {"message-tags"},
+    Feature.REDACTIONS: {"draft/message-redaction"},
+    Feature.LONG_MESSAGES: {"draft/multiline", "batch"},
+}
 
 
 class IrcFrontEnd:
@@ -264,6 +273,13 @@ class IrcFrontEnd:
 
         self.spawn(work())
         return found
+
+    def readers(self, room_id: RoomId) -> Iterator[ReaderNow]:
+        """Every session that is in the channel of a room. docs/mapping.md 22.5"""
+        channel = self.network.channels.get(room_id)
+        for session in () if channel is None or channel.direct else channel.sessions.values():
+            lacks = frozenset(feature for feature, caps in _FEATURES.items() if not session.caps >= caps)
+            yield ReaderNow(session.user_id, lacks)
 
     def desk(self) -> Desk:
         """The services for who asks from another protocol."""

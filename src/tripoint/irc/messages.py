@@ -6,6 +6,7 @@ splitting.py's; rich text is core's.  Read next: tripoint/irc/richtext.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -17,6 +18,7 @@ from tripoint.core.in_words import in_words
 from tripoint.core.json_view import object_at, text_at
 from tripoint.core.message import Mentions as MentionList
 from tripoint.core.message import MessageKind, edit_in, message_content, view_message
+from tripoint.core.message_profile import profile_name, without_fallback
 from tripoint.core.relations import NOTHING, Relation, relation_in
 from tripoint.core.richtext import RoomPill
 from tripoint.core.vendor import IRC_VENDOR, V
@@ -25,7 +27,7 @@ from tripoint.irc.lead import NO_LEAD, Lead
 from tripoint.irc.multiline import pieces
 from tripoint.irc.names import channel_of_alias, short_hash
 from tripoint.irc.projection import Names
-from tripoint.irc.render import Batch, is_tag_key, safe_client_tags
+from tripoint.irc.render import Batch, is_tag_key, one_line, safe_client_tags
 from tripoint.irc.richtext import Mentions, from_irc, mentioned, to_irc
 from tripoint.irc.splitting import split_message
 from tripoint.irc.wire import MAX_BODY_BYTES
@@ -35,6 +37,8 @@ MAX_CLIENT_TAG_BYTES: Final = 8192
 _TAGS_KEY: Final = f"{V}.irc.tags"
 
 _ACTION: Final = "\x01ACTION "
+_NOT_IN_A_NICK: Final = re.compile(r"[\s\0-\x1f\x7f!+%@&#$:'\"?*,.~]+")
+_MAX_RELAY_NICK: Final = 64
 # Tags with a meaning of their own in the middle; all others are kept as they are (MAPPING 10.0).
 EDIT_CAPABILITY: Final = f"{IRC_VENDOR}/edit"
 EDIT_TAG: Final = f"+{EDIT_CAPABILITY}"
@@ -55,8 +59,31 @@ def content_lines(
 ) -> list[str]:
     """As `spoken_lines`, of the content of a message; `event_id` is of the event that has it."""
     spoken = _spoken(names, event_id, content, mask, target)
-    if spoken is None:
-        return []
+    return [] if spoken is None else _lines(names, event_id, spoken, lead)
+
+
+def relayed_lines(names: Names, event: Event, target: str) -> list[str] | None:
+    """A message that goes under a name of its own, for clients with relaymsg: from that name. None for others.
+
+    spec: RELAYMSG extension; docs/mapping.md 10.14. No nick holds a `/`, so it is nobody else's.
+    """
+    edit = edit_in(event.content)
+    name = profile_name(event.content if edit is None else edit[1])
+    if name is None:
+        return None
+    nick = relay_nick(name)
+    nick = nick if "/" in nick else f"{nick}/{names.nick(event.sender)}"
+    mask = f"{nick}!{'@'.join(names.username_and_host(event.sender))}"
+    spoken = _spoken(names, event.event_id, event.content, mask, target, relayed=True)
+    return None if spoken is None else _lines(names, event.event_id, spoken, NO_LEAD)
+
+
+def relay_nick(name: str) -> str:
+    """A name without what cannot stand in a nick. spec: RELAYMSG extension, abuse prevention"""
+    return _NOT_IN_A_NICK.sub("-", name).strip("-/")[:_MAX_RELAY_NICK] or "somebody"
+
+
+def _lines(names: Names, event_id: EventId, spoken: _Spoken, lead: Lead) -> list[str]:
     text = lead.before(spoken.text, emote=spoken.emote)
     lines = split_message(text, spoken.budget, lambda: names.files.text_url(event_id))
     if spoken.emote:
@@ -86,7 +113,10 @@ class _Spoken(NamedTuple):
     emote: bool
 
 
-def _spoken(names: Names, event_id: EventId, content: JsonObject, mask: str, target: str) -> _Spoken | None:
+def _spoken(
+    names: Names, event_id: EventId, content: JsonObject, mask: str, target: str, *, relayed: bool = False
+) -> _Spoken | None:
+    """`relayed`: `mask` has the name that the message goes under already."""
     edit = edit_in(content)
     if edit is not None:
         content = edit[1]
@@ -94,10 +124,14 @@ def _spoken(names: Names, event_id: EventId, content: JsonObject, mask: str, tar
     text = text_of(names, event_id, content)
     if not text:
         return None
+    if not relayed and (name := profile_name(content)) is not None:
+        # spec: docs/mapping.md 10.14
+        text = f"<{one_line(name)}> {text}"
     if edit is not None:
         # spec: docs/mapping.md 11.1
         text = f"* {text}"
-    command = "NOTICE" if kind == "m.notice" else "PRIVMSG"
+    # What the server itself says is a notice (docs/mapping.md 10.13).
+    command = "NOTICE" if kind == "m.notice" or mask == names.server else "PRIVMSG"
     head = f":{mask} {command} {target} :"
     emote = kind == "m.emote"
     budget = MAX_BODY_BYTES - len(head.encode("utf-8", "replace")) - (len(_ACTION) + 1 if emote else 0)
@@ -108,6 +142,8 @@ def _spoken(names: Names, event_id: EventId, content: JsonObject, mask: str, tar
 
 def text_of(names: Names, event_id: EventId, content: JsonObject) -> str:
     """What a message says, with codes, in one or more lines."""
+    if (name := profile_name(content)) is not None:
+        content = without_fallback(content, name)
     content = in_words(content)
     attachment = attachment_in(content) if "url" in content or "file" in content else None
     if attachment is None:

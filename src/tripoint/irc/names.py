@@ -12,6 +12,7 @@ import re
 import unicodedata
 
 from tripoint.core.ids import InvalidId, ServerName, UserId
+from tripoint.core.notices import writes_notices
 from tripoint.core.stand_ins import stand_in_address, stand_in_id
 from tripoint.irc.tables import CHANNELLEN, NICKLEN
 
@@ -44,6 +45,8 @@ def nick_of(user_id: str, local_server: str, displayname: str = "", *, machine_m
     """
     localpart, _, server = user_id[1:].partition(":")
     if server == local_server:
+        if writes_notices(user_id, local_server):
+            return local_server  # docs/mapping.md 10.13
         if (address := stand_in_address(UserId(user_id), ServerName(server))) is not None:
             # docs/mapping.md 1.7; nobody else's nick holds a `|`
             nick = address.replace("@", "|")

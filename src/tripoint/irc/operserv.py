@@ -22,7 +22,7 @@ from tripoint.irc.render import Outgoing, fitted
 from tripoint.irc.services import Request, service_command
 from tripoint.irc.session import echo
 from tripoint.irc.tables import fold
-from tripoint.rooms.commands import Report
+from tripoint.rooms.commands import Report, SendNotice
 
 MAX_REPORTS = 30
 _HOW = "ADD [<duration>] <mask> [<reason>] | DEL <mask> | LIST"
@@ -193,6 +193,24 @@ def _invitation(words: Sequence[str]) -> tuple[int | None, int | None, str | Non
         life_s = given or None
         rest.pop(0)
     return uses, life_s, rest[0] if rest else None
+
+
+@service_command(
+    "OperServ",
+    "NOTICE",
+    "<account> <text>: the server tells them, on whichever protocol they come next",
+    min_words=2,
+    privilege=Privilege.MASS,
+)
+async def notice(request: Request) -> None:
+    """NOTICE.  spec: docs/mapping.md 10.13"""
+    session, text = request.session, request.rest.partition(" ")[2].strip()
+    account = await session.accounts.account(session.names.local_user(request.word(0)))
+    if account is None:
+        raise AccountRefused(AccountRefusal.NO_SUCH_ACCOUNT)
+    await session.do(SendNotice(actor=session.user_id, target=account.user_id, text=text))
+    session.network.notify(Notice.FORCED, f"{session.mask} had {account.name} told something")
+    request.say(f"{account.name} is told")
 
 
 @service_command(

@@ -13,6 +13,7 @@ from typing import Final
 
 from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId, server_of
 from tripoint.core.json_view import object_at
+from tripoint.core.notices import writes_notices
 from tripoint.core.power import PowerLevels, Rank, moderated, op_is_owner
 from tripoint.irc.names import alias_of_channel, channel_of_alias, is_nick, nick_of, room_slug, slug_nick
 from tripoint.irc.render import Who
@@ -93,7 +94,8 @@ class Names:
         if mask is None:
             nick = self.nick(user_id)
             username, host = self.username_and_host(user_id)
-            mask = self._masks[user_id] = f"{nick}!{username}@{host}"
+            from_server = writes_notices(user_id, self.server)
+            mask = self._masks[user_id] = nick if from_server else f"{nick}!{username}@{host}"
         return mask
 
     def username_and_host(self, user_id: UserId) -> tuple[str, str]:
@@ -108,7 +110,7 @@ class Names:
 
         None for guests, those too who are long gone and speak from history alone (MAPPING 1.9).
         """
-        if user_id in self._guests:
+        if user_id in self._guests or writes_notices(user_id, self.server):
             return None
         localpart, _, server = user_id[1:].partition(":")
         if server == self.server and _GUEST.fullmatch(localpart):

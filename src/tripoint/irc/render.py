@@ -31,6 +31,7 @@ class Audience(IntFlag):
     MULTILINE = 512  # with batch, without which it is nothing
     OPERATOR = 1024
     CHGHOST = 2048
+    RELAYED = 4096
 
 
 AUDIENCE_OF_CAP: Final = {
@@ -45,6 +46,7 @@ AUDIENCE_OF_CAP: Final = {
     "draft/message-redaction": Audience.REDACTION,
     "draft/oper-tag": Audience.OPERATOR,
     "chghost": Audience.CHGHOST,
+    "draft/relaymsg": Audience.RELAYED,
 }
 
 
@@ -64,8 +66,8 @@ _TAGS, _TIME, _ACCOUNT, _JOIN, _OPERATOR = (
     int(flag)
     for flag in (Audience.TAGS, Audience.TIME, Audience.ACCOUNT, Audience.EXTENDED_JOIN, Audience.OPERATOR)
 )
-_MULTILINE: Final = int(Audience.MULTILINE)
-_FORMS: Final = _TAGS | _TIME | _ACCOUNT | _JOIN | _MULTILINE | _OPERATOR
+_MULTILINE, _RELAYED = int(Audience.MULTILINE), int(Audience.RELAYED)
+_FORMS: Final = _TAGS | _TIME | _ACCOUNT | _JOIN | _MULTILINE | _OPERATOR | _RELAYED
 
 
 class Who(NamedTuple):
@@ -106,6 +108,7 @@ class Outgoing:
 
     `bodies` are lines without tags and CR LF; the first of them carries the message id (MAPPING 11). `untagged` are
     the lines for clients without message-tags, where they differ. `batch` is the whole for clients with multiline.
+    `relayed` is (nick of the sender, lines) for clients with relaymsg, where the message goes under another name.
     `requires` is the capability without which a session does not get it at all.
     """
 
@@ -116,6 +119,7 @@ class Outgoing:
         "_extended",
         "_forms",
         "_msgid",
+        "_relayed",
         "_ts_ms",
         "_untagged",
         "_who",
@@ -133,11 +137,13 @@ class Outgoing:
         extended: str | None = None,
         untagged: list[str] | None = None,
         batch: Batch | None = None,
+        relayed: tuple[str, list[str]] | None = None,
         requires: int = 0,
     ) -> None:
         self._bodies = bodies
         self._untagged = untagged
         self._batch = batch
+        self._relayed = relayed
         self._ts_ms = ts_ms
         self._msgid = msgid
         self._who = who
@@ -157,11 +163,19 @@ class Outgoing:
 
     def is_batch(self, audience: int) -> bool:
         """Whether what `lines` gives for this audience is a batch: the first line opens it, the last closes it."""
-        return self._batch is not None and bool(audience & _MULTILINE)
+        return self._batch is not None and bool(audience & _MULTILINE) and not self._is_relayed(audience)
+
+    def _is_relayed(self, audience: int) -> bool:
+        return self._relayed is not None and bool(audience & _RELAYED)
 
     def lines(self, audience: int) -> list[tuple[str, list[tuple[str, str]]]]:
         """Bodies with their tags, for whoever must add tags of his own (labels, batches)."""
         first = self._tags(audience)
+        if self._relayed is not None and audience & _RELAYED:
+            nick, bodies = self._relayed
+            first.append(("draft/relaymsg", nick))
+            rest = [tag for tag in first if tag[0] in _ON_EVERY_LINE]
+            return [(body, list(rest if at else first)) for at, body in enumerate(bodies)]
         if self._batch is not None and audience & _MULTILINE:
             return self._batch.lines(first)
         bodies = self._bodies if audience & _TAGS or self._untagged is None else self._untagged
@@ -192,7 +206,7 @@ class Outgoing:
         return tags
 
 
-_ON_EVERY_LINE: Final = frozenset({"time", "account", "bot", "draft/oper"})
+_ON_EVERY_LINE: Final = frozenset({"time", "account", "bot", "draft/oper", "draft/relaymsg"})
 
 
 def server_time(ts_ms: int) -> str:

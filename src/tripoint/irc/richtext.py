@@ -33,7 +33,7 @@ NickOf = Callable[[UserId, str], str]
 ChannelOf = Callable[[RoomPill], str]
 
 # Words that could be nicks, from where a word can begin; `:` and `,` after one end it (MAPPING 2.10).
-_WORD = re.compile(r"(?<![\w#/:.@-])@?([A-Za-z_\[\]{}^\\`][\w\[\]{}^\\`.~:/=-]*)", re.ASCII)
+_WORD = re.compile(r"(?<![\w#/:.@-])@?([\w\[\]{}^\\`][\w\[\]{}^\\`.~:/=-]*)", re.ASCII)
 _SPOILER = "000000"
 
 

@@ -39,9 +39,9 @@ from tripoint.irc.refusals import (
     No,
 )
 from tripoint.irc.registry import COMMANDS
-from tripoint.irc.render import Outgoing, audience_of, server_line
+from tripoint.irc.render import Outgoing, audience_of, fitted, server_line
 from tripoint.irc.tables import PRE_AWAY, fold
-from tripoint.irc.wire import Line, Unbuildable, seal
+from tripoint.irc.wire import Line, Unbuildable, build_tags, seal
 from tripoint.rooms.commands import Command, Done, Forced, Origin
 from tripoint.rooms.refusals import Refusal, Refused
 
@@ -59,6 +59,8 @@ FORCING: ContextVar[bool] = ContextVar("forcing", default=False)
 _FORCIBLE = get_args(get_type_hints(Forced)["wish"])
 _NO_MODES: frozenset[str] = frozenset()
 _SECURE = frozenset({"Z"})
+# docs/mapping.md 0: client tags that are ratified go out under both names.
+_CONTEXT_TAGS = ("+channel-context", "+draft/channel-context")
 _LABEL_CAPS = frozenset({"labeled-response", "batch"})
 # spec: docs/mapping.md 24: excess is delayed up to 10 s, then refused.
 MAX_WAIT_MS = 10_000
@@ -178,6 +180,18 @@ class IrcSession:
             text = "The answer does not fit into a line"
             body = server_line(self.names.server, n.ERR_UNKNOWNERROR, (self.nick, command, text))
         self.outbox.respond(body, [])
+
+    def notice_of(self, channel: str, text: str, *, own: bool = True) -> None:
+        """The server tells this client something about a channel, and nobody else there.
+
+        spec: docs/mapping.md 10.13; IRCv3 channel-context. The name stands before the text for clients without tags.
+        """
+        tags = [(tag, channel) for tag in _CONTEXT_TAGS] if "message-tags" in self.caps else []
+        body = fitted(f":{self.names.server} NOTICE {self.nick}", f"[{channel}] {text}")
+        if own:
+            self.outbox.respond(body, tags)
+        else:
+            self.outbox.send(seal(body, build_tags(tags)))
 
     def step(self, step: Step) -> None:
         """What the negotiation has to say after registration: replies alone."""

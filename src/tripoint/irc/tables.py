@@ -98,6 +98,7 @@ CAPABILITIES: dict[str, Capability] = {
         Capability(PRE_AWAY, "IRCv3 pre-away"),
         Capability("draft/sasl-ir", "IRCv3 proposal-520-sasl-ir"),
         Capability("draft/read-marker", "IRCv3 read-marker"),
+        Capability("draft/relaymsg", "IRCv3 proposal-417-relaymsg", "/"),
         Capability("echo-message", "IRCv3 echo-message"),
         Capability("extended-monitor", "IRCv3 extended-monitor"),
         Capability("extended-join", "IRCv3 extended-join"),

@@ -18,6 +18,7 @@ from tripoint.matrix.client.device_keys import DeviceKeyEndpoints
 from tripoint.matrix.client.directory import DirectoryEndpoints
 from tripoint.matrix.client.ephemeral import EphemeralEndpoints
 from tripoint.matrix.client.events import EventEndpoints
+from tripoint.matrix.client.features import FeatureEndpoints
 from tripoint.matrix.client.key_backup import KeyBackupEndpoints
 from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.client.media import MediaEndpoints
@@ -69,6 +70,7 @@ from tripoint.matrix.sync.waiting import Waiters
 from tripoint.matrix.uia import UserInteractive
 from tripoint.media.ports import Media
 from tripoint.rooms.ports import PresenceService, RoomReader, RoomService
+from tripoint.rooms.readers import ReadersOf
 
 # Every class that declares endpoints: docs/specs.toml is checked against them.
 ENDPOINT_CLASSES = (
@@ -95,6 +97,7 @@ ENDPOINT_CLASSES = (
     ServiceEndpoints,
     RelationEndpoints,
     UserDirectoryEndpoints,
+    FeatureEndpoints,
     CallEndpoints,
     DeviceKeyEndpoints,
     CrossSigningEndpoints,
@@ -144,6 +147,7 @@ class MatrixFrontEnd:
         fallback: Fallback | None = None,
         federated: Federated | None = None,
         desk: ServiceDesk | None = None,
+        views: Sequence[ReadersOf] = (),
         delegated: str = "",
         contacts: Sequence[tuple[str, str]] = (),
         turn: TurnServers = NO_SERVERS,
@@ -201,6 +205,7 @@ class MatrixFrontEnd:
             ReportEndpoints(rooms),
             AdminEndpoints(accounts, server),
             ServiceEndpoints(desk),
+            FeatureEndpoints(reader, views),
             RelationEndpoints(reader, renderer, sync),
             UserDirectoryEndpoints(reader),
             CallEndpoints(turn, now_ms),

@@ -220,15 +220,18 @@ class UpgradeRoom(Command, frozen=True):
 
     `room_version` None: the version that the room has. `creators`: who is a creator beside its maker, where the
     version knows that. `owner`: a member of this server who makes the new room instead of the actor; the actor keeps
-    no rights of his own there then. The result's room_id is the new room. Asked again by who has done it, it names the
-    room that is there. Refused: VERSION_UNSUPPORTED, POWER_TOO_LOW, NOT_JOINED, NOT_SUPPORTED, BAD_CONTENT,
-    INVALID_ROOM_STATE, SERVER_BUSY (not all of the room is known here yet), and what sending events is refused with.
+    no rights of his own there then. `federate`: whether other servers may take part, None: as it was (a room's first
+    event says it, so only a new room can say something else). The result's room_id is the new room. Asked again by
+    who has done it, it names the room that is there. Refused: VERSION_UNSUPPORTED, POWER_TOO_LOW, NOT_JOINED,
+    NOT_SUPPORTED, BAD_CONTENT, INVALID_ROOM_STATE, SERVER_BUSY (not all of the room is known here yet), and what
+    sending events is refused with.
     """
 
     room_id: RoomId
     room_version: str | None = None
     creators: tuple[UserId, ...] = ()
     owner: UserId | None = None
+    federate: bool | None = None
 
 
 class AcceptDirect(Command, frozen=True):
@@ -329,6 +332,18 @@ class SetMask(Command, frozen=True):
     on: bool = True
 
 
+class FollowList(Command, frozen=True):
+    """Have a room follow a policy list, in the actor's name, or not any more (docs/mapping.md 9.14).
+
+    `list_id`: a room that this server is in, and that the actor may read. Refused: NOT_JOINED, POWER_TOO_LOW (whoever
+    may not ban), LIST_FULL, NO_SUCH_MASK (it does not follow that one), NO_SUCH_ROOM.
+    """
+
+    room_id: RoomId
+    list_id: RoomId
+    on: bool = True
+
+
 class SetAlias(Command, frozen=True):
     """Point a local room alias at a room. ALIAS_TAKEN, BAD_ALIAS, POWER_TOO_LOW."""
 
@@ -383,6 +398,16 @@ class OpenDirect(Command, frozen=True):
 
     target: UserId
     plain: bool = False
+
+
+class SendNotice(Command, frozen=True):
+    """Have the server tell a local account something, wherever they are (docs/mapping.md 10.13).
+
+    The actor is the operator who asks for it. Refused: NO_SUCH_USER, TOO_LARGE.
+    """
+
+    target: UserId
+    text: str
 
 
 class Report(Command, frozen=True):

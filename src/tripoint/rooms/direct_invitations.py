@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from tripoint.core.ids import RoomId, ServerName, UserId, server_of
+from tripoint.core.notices import writes_notices
 from tripoint.rooms.blocking import Blocks
 from tripoint.rooms.changes import MembershipChanged, UserChange
 from tripoint.rooms.commands import AcceptDirect, Done, Join
@@ -85,7 +86,7 @@ class DirectInvitations:
             return Done(room.room_id)
         sender = member.event.sender
         of_two = room.row.direct_pair == direct_pair(sender, user_id)
-        hidden = self._blocks.hides_invitation(user_id, sender)
+        hidden = self._blocks.hides_invitation(user_id, sender) and not writes_notices(sender, self._server)
         if not of_two or server_of(sender) != self._server or room.encrypted or hidden:
             return Done(room.room_id)
         if room.head_membership(user_id) != "invite":

@@ -47,6 +47,8 @@ class Entry:
         find: Callable[[RoomId], Awaitable[Room | None]],
     ) -> None:
         self._find = find
+        # Why a policy list that the room follows keeps somebody out; set by who wires.
+        self.listed_against: Callable[[Room, UserId, str | None], Awaitable[str | None]] | None = None
         self._server = server
         self._index = index
         self._is_guest = is_guest
@@ -57,6 +59,10 @@ class Entry:
 
         Nothing may be awaited between this and building the event.
         """
+        if self.listed_against is not None and room.head_membership(command.actor) not in ("join", "invite", "ban"):
+            reason = await self.listed_against(room, command.actor, command.guise)
+            if reason is not None:
+                raise Refused(Refusal.BANNED, f"{Refusal.BANNED.value}: {reason}")
         asked = command.password is not None and rule_asks_password(room.head_event("m.room.join_rules"))
         right = False
         if asked and room.head_membership(command.actor) != "invite":

@@ -71,6 +71,7 @@ _UNKNOWN: Final = frozenset(
         Refusal.SERVER_BUSY,
         Refusal.RATE_LIMITED,
         Refusal.BAD_CONTENT,
+        Refusal.ROOM_INCOMPATIBLE,
         Refusal.VERSION_UNSUPPORTED,
     }
 )

@@ -18,6 +18,7 @@ from tripoint.core.room_version import RoomVersion
 from tripoint.rooms.commands import StateDraft
 from tripoint.rooms.masks import MASKS
 from tripoint.rooms.policy import POLICY
+from tripoint.rooms.policy_lists import LISTS
 from tripoint.rooms.ports import Member, RoomView
 from tripoint.rooms.room import USER_RULE
 from tripoint.rooms.settings import LIMITS, SLOW, TEXT_RULES, TLS_ONLY
@@ -38,6 +39,7 @@ _SINGLE: Final = (
     TEXT_RULES,
     TLS_ONLY,
     MASKS,
+    LISTS,
 )
 # Kinds with a state key that says what they are about. The children of a space are what it is for.
 _RULES: Final = frozenset({USER_RULE, "m.policy.rule.server", "m.policy.rule.room"})

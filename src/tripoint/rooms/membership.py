@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
 from tripoint.core.ids import RoomId, UserId, server_of
+from tripoint.core.notices import writes_notices
 from tripoint.rooms.commands import Ban, Command, Done, Invite, Join, Kick, Knock, Leave, SetRoomNick, Unban
 from tripoint.rooms.elsewhere import Elsewhere
 from tripoint.rooms.entry import Entry, Way, authorising_user
@@ -138,6 +139,8 @@ class Membership:
         room = await self._rooms.get(command.room_id)
         if room.head_membership(command.actor) not in ("join", "invite", "knock"):
             raise Refused(Refusal.NOT_JOINED)
+        if room.head_membership(command.actor) == "invite" and self._is_notices(room):
+            raise Refused(Refusal.NOTICES_STAY)
         if not room.is_here(self._writer.signer.server):
             content: JsonObject = {"membership": "leave"}
             if command.reason is not None:
@@ -146,12 +149,19 @@ class Membership:
             return Done(room.room_id, event_id, created=True)
         return await self._set(room, command, command.actor, "leave", command.reason)
 
+    def _notifies(self, user_id: UserId) -> bool:
+        return writes_notices(user_id, self._writer.signer.server)
+
+    def _is_notices(self, room: Room) -> bool:
+        """spec: client-server module server-notices: its invitation cannot be rejected"""
+        return room.row.direct_pair is not None and self._notifies(room.create_event.sender)
+
     async def invite(self, command: Invite) -> Done:
         target = command.target
         local = server_of(target) == self._writer.signer.server
         if local and not await self._people.exists(target):
             raise Refused(Refusal.NO_SUCH_USER)
-        if local and self._people.refuses_invites(target):
+        if local and self._people.refuses_invites(target) and not self._notifies(command.actor):
             raise Refused(Refusal.INVITES_BLOCKED)
         if not command.is_direct:
             check_can_enter_rooms(target, self._writer.signer.server)

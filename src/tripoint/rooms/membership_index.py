@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from tripoint.core.ids import RoomId, ServerName, UserId
+from tripoint.core.notices import writes_notices
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.store.interface import RoomStore
 
@@ -55,7 +56,8 @@ class MembershipIndex:
 
     def check_one_more(self, user_id: UserId) -> None:
         """Refused(TOO_MANY_ROOMS) where a loaded user is in as many rooms as an account may be."""
-        if len(self._joined.get(user_id, ())) >= self._max_rooms:
+        # The server has a room with everybody to whom it had something to say.
+        if len(self._joined.get(user_id, ())) >= self._max_rooms and not writes_notices(user_id, self._suffix[1:]):
             raise Refused(Refusal.TOO_MANY_ROOMS, f"You are in {self._max_rooms} rooms; leave one first")
 
     def share_room(self, one: UserId, other: UserId) -> bool:

@@ -22,6 +22,7 @@ from tripoint.rooms.commands import (
     CreateRoom,
     DeleteAlias,
     Done,
+    FollowList,
     FollowRoom,
     Forced,
     Forget,
@@ -36,6 +37,7 @@ from tripoint.rooms.commands import (
     RenameRoom,
     Report,
     SendEvent,
+    SendNotice,
     SendState,
     SetAlias,
     SetLevels,
@@ -66,11 +68,13 @@ from tripoint.rooms.masks import Masks
 from tripoint.rooms.membership import Membership, People
 from tripoint.rooms.messages import Messages
 from tripoint.rooms.naming import Names
+from tripoint.rooms.policy_lists import PolicyLists
 from tripoint.rooms.profiles import Profiles
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.removal import Removal
 from tripoint.rooms.reports import Reports
 from tripoint.rooms.room_passwords import RoomPasswords
+from tripoint.rooms.server_notices import ServerNotices
 from tripoint.rooms.upgrading import Upgrading
 from tripoint.store.interface import StoreError
 
@@ -94,6 +98,7 @@ class Service:
         membership: Membership,
         messages: Messages,
         masks: Masks,
+        policy_lists: PolicyLists,
         passwords: RoomPasswords,
         closing: Closing,
         blocks: Blocks,
@@ -109,6 +114,7 @@ class Service:
         following: Following,
         direct_invitations: DirectInvitations,
         reports: Reports,
+        notices: ServerNotices,
         people: People,
         limits: Limits,
     ) -> None:
@@ -148,6 +154,7 @@ class Service:
             AllowInvites: (blocks.allow_invites, state),
             SetPassword: (passwords.set, state),
             SetMask: (masks.set, state),
+            FollowList: (policy_lists.follow, state),
             SetAlias: (names.set_alias, state),
             DeleteAlias: (names.delete_alias, state),
             RenameRoom: (names.rename, state),
@@ -157,6 +164,7 @@ class Service:
             SetProfile: (profiles.set, state),
             Forced: (forcing.do, None),
             Report: (reports.report, state),
+            SendNotice: (notices.send, None),
         }
 
     async def do(self, command: Command) -> Done:

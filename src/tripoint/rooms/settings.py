@@ -53,6 +53,12 @@ def slow_content(seconds: int) -> JsonObject:
     return {"seconds": seconds} if seconds else {}
 
 
+def federated(room: RoomView) -> bool:
+    """Whether users of other servers may take part. spec: rooms/v12.md, auth rules; docs/mapping.md 8.15"""
+    created = room.state.get(("m.room.create", ""))
+    return created is None or created.content.get("m.federate") is not False
+
+
 def tls_only(room: RoomView) -> bool:
     """``+S``: whether only connections with TLS may hear the room (docs/mapping.md 8.10)."""
     event = room.state.get((TLS_ONLY, ""))

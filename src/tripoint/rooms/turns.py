@@ -1,31 +1,29 @@
-"""One at a time: whoever changes a room by what another server says waits for its turn in that room."""
+"""One at a time: who reads, decides and writes waits for his turn in that room, or with that user."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tripoint.core.ids import RoomId
-
 
 class Turns:
-    """A lock for each room, kept while somebody holds it or waits for it."""
+    """A lock for each room or user, kept while somebody holds it or waits for it."""
 
     def __init__(self) -> None:
-        self._rooms: dict[RoomId, tuple[asyncio.Lock, int]] = {}
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
     @asynccontextmanager
-    async def of(self, room_id: RoomId) -> AsyncIterator[None]:
-        """Hold the room; the others come after in the order in which they asked."""
-        lock, holders = self._rooms.get(room_id, (None, 0))
+    async def of(self, key: str) -> AsyncIterator[None]:
+        """Hold it; the others come after in the order in which they asked."""
+        lock, holders = self._locks.get(key, (None, 0))
         if lock is None:
             lock = asyncio.Lock()
-        self._rooms[room_id] = (lock, holders + 1)
+        self._locks[key] = (lock, holders + 1)
         try:
             async with lock:
                 yield
         finally:
-            lock, holders = self._rooms[room_id]
+            lock, holders = self._locks[key]
             if holders == 1:
-                del self._rooms[room_id]
+                del self._locks[key]
             else:
-                self._rooms[room_id] = (lock, holders - 1)
+                self._locks[key] = (lock, holders - 1)

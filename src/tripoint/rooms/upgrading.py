@@ -237,6 +237,8 @@ class Upgrading:
         creators = tuple(user for user in plan.creators if user != owner)
         create = creation_content(old, version, last, creators)
         create["room_version"] = version.id
+        if plan.command.federate is not None:
+            create["m.federate"] = plan.command.federate
         if version.creator_in_content:
             create["creator"] = owner
         transaction.append(owner, "m.room.create", create, state_key="")
@@ -348,7 +350,7 @@ def _row(old: Room, transaction: RoomTransaction, key: int, now_ms: int) -> PutR
         created_ts_ms=now_ms,
         listed=old.row.listed,
         temporary=False,
-        locked_until_ms=None,
-        unlock_join_rule=None,
+        locked_until_ms=old.row.locked_until_ms,
+        unlock_join_rule=old.row.unlock_join_rule,
         direct_pair=old.row.direct_pair,
     )

@@ -192,6 +192,7 @@ class App:
                 self.traffic.transactions,
             ),
             desk=self.irc.desk(),
+            views=(self.irc.readers, self.xmpp.muc.readers),
             delegated=config.server.federation_address,
             contacts=_contacts(config),
             turn=_turn_servers(config),

@@ -66,6 +66,7 @@ from tripoint.rooms.naming import Names
 from tripoint.rooms.outliers import OutlierJudge
 from tripoint.rooms.outside import Outside
 from tripoint.rooms.policy import Policy
+from tripoint.rooms.policy_lists import PolicyLists
 from tripoint.rooms.presence import PresenceBoard
 from tripoint.rooms.profiles import Profiles
 from tripoint.rooms.pushing import Pushing
@@ -77,6 +78,7 @@ from tripoint.rooms.removal import Removal
 from tripoint.rooms.reports import Reports
 from tripoint.rooms.resident import Resident
 from tripoint.rooms.room_passwords import RoomPasswords
+from tripoint.rooms.server_notices import ServerNotices
 from tripoint.rooms.service import Service
 from tripoint.rooms.serving import Serving
 from tripoint.rooms.state_groups import StateGroups
@@ -130,6 +132,7 @@ class Middle:
     registration: Registration
     limits: Limits
     warden: Warden
+    policy_lists: PolicyLists
     upgrading: Upgrading
     following: Following
     direct_invitations: DirectInvitations
@@ -148,6 +151,7 @@ class Middle:
     async def close(self) -> None:
         """End what is asked of other servers, write what is queued, close the store."""
         await self.warden.close()
+        await self.policy_lists.close()
         await self.sweeping.close()
         await self.direct_invitations.close()
         await self.following.close()
@@ -315,6 +319,11 @@ async def build_middle(
     )
     hub.watch_users(direct_invitations.user_changed)
     hub.watch_all_rooms(following.room_changed)
+    name_table = StoredNames(store, stream, _name_lost)
+    policy_lists = PolicyLists(server, loaded, messages.put_state, membership.ban, name_table)
+    await policy_lists.start()
+    entry.listed_against = policy_lists.against
+    hub.watch_all_rooms(policy_lists.room_changed)
     hub.watch_users(following.user_changed)
     service = Service(
         server,
@@ -325,6 +334,7 @@ async def build_middle(
         closing=closing,
         blocks=blocks,
         keeping=Keeping(loaded, writer, people.is_guest),
+        policy_lists=policy_lists,
         masks=Masks(loaded, messages.put_state, server),
         creation=creation,
         direct=Direct(loaded, store, creation, membership, people, index, blocks),
@@ -336,6 +346,9 @@ async def build_middle(
         upgrading=upgrading,
         following=following,
         direct_invitations=direct_invitations,
+        notices=ServerNotices(
+            server, loaded, store, creation, membership, messages, people, _tagger(accounts)
+        ),
         reports=Reports(loaded, writer, store, people, user_bus),
         people=people,
         limits=room_limits,
@@ -367,7 +380,6 @@ async def build_middle(
     nodes = Nodes(store, stream, user_bus, clock)
     accounts.unpublish = nodes.drop_all
     accounts.drop_keys = _key_dropper(encryption)
-    name_table = StoredNames(store, stream, _name_lost)
     serving = Serving(loaded, store)
     sweeping = Sweeping(loaded, writer, store, room_bus, report_bug)
     hub.watch_all_rooms(sweeping.room_changed)
@@ -404,6 +416,7 @@ async def build_middle(
         registration,
         room_limits,
         warden,
+        policy_lists,
         upgrading,
         following,
         direct_invitations,
@@ -470,6 +483,16 @@ def _keeper(accounts: Accounts) -> Callable[[UserId, RoomId, RoomId], Awaitable[
             raise Refused(Refusal.SERVER_BUSY, refused.text) from refused
 
     return keep_along
+
+
+def _tagger(accounts: Accounts) -> Callable[[UserId, RoomId, str], Awaitable[None]]:
+    async def put_tag(user_id: UserId, room_id: RoomId, tag: str) -> None:
+        try:
+            await accounts.tags.put(user_id, room_id, tag, {}, limit=1)
+        except AccountRefused as refused:
+            raise Refused(Refusal.SERVER_BUSY, refused.text) from refused
+
+    return put_tag
 
 
 def _key_dropper(encryption: Encryption) -> Callable[[UserId], Awaitable[None]]:

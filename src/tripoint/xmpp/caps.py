@@ -8,10 +8,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from tripoint.xmpp.tables import CAPS_NS, DATA_FORMS_NS, DISCO_INFO_NS
+from tripoint.xmpp.tables import CAPS_NS, CORRECT_NS, DATA_FORMS_NS, DISCO_INFO_NS, REACTIONS_NS, RETRACT_NS
 from tripoint.xmpp.wire import Element
 
 NOTIFY: Final = "+notify"
+SHOWN: Final = frozenset({CORRECT_NS, REACTIONS_NS, RETRACT_NS})
 # spec: XEP-0115 5.1 step 9; names of the IANA registry of textual hash function names
 _HASHES: Final = {"md5": "md5", "sha-1": "sha1", "sha-256": "sha256", "sha-384": "sha384", "sha-512": "sha512"}
 # A client that wants to hear of more nodes than this is none.
@@ -44,6 +45,11 @@ def wanted_nodes(query: Element) -> frozenset[str]:
     """The nodes that a client wants to hear of. spec: XEP-0060 9.2"""
     wanted = [feature.removesuffix(NOTIFY) for feature in _features(query) if feature.endswith(NOTIFY)]
     return frozenset(wanted[:MAX_WANTED])
+
+
+def understood(query: Element) -> frozenset[str]:
+    """Which of the features that change how a message looks a client has. docs/mapping.md 22.5"""
+    return frozenset(_features(query)) & SHOWN
 
 
 def is_as_promised(query: Element, caps: Caps) -> bool:

@@ -28,6 +28,7 @@ from tripoint.core.ids import (
     split_room_alias,
     split_user_id,
 )
+from tripoint.core.notices import writes_notices
 from tripoint.core.precis import PrecisError, prepare_opaque, prepare_username
 from tripoint.core.stand_ins import stand_in_address, stand_in_id
 
@@ -209,6 +210,8 @@ def user_jid(user_id: UserId, domains: Domains) -> str:
     if server == domains.server:
         if (address := stand_in_address(user_id, server)) is not None:
             return address
+        if writes_notices(user_id, server):
+            return server  # docs/mapping.md 10.13
         return f"{escape_local(localpart)}@{server}"
     if ":" not in server and _LITERAL_LOCALPART.match(localpart):
         return f"{_escape_joined(localpart)}%{server}@{domains.gateway}"

@@ -14,6 +14,8 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.in_words import in_words
 from tripoint.core.json_view import text_at
 from tripoint.core.message import Mentions, MessageKind, edit_in, message_content, view_message
+from tripoint.core.message_profile import KEYS, profile_name
+from tripoint.core.message_profile import without_fallback as without_profile
 from tripoint.core.relations import NOTHING, Relation, relation_in
 from tripoint.core.richtext import RichText, from_html, from_plain, mentioned_users
 from tripoint.core.vendor import V
@@ -50,6 +52,8 @@ PAYLOAD_KEY: Final = V + ".xmpp.payload"
 THREAD_KEY: Final = V + ".xmpp.thread"
 # docs/mapping.md 10.0: what is kept beside the text is at most 8 KiB.
 MAX_PAYLOAD_BYTES: Final = 8192
+# What a part of a text stands for that XMPP has no element for (docs/mapping.md 10.14).
+PROFILE: Final = KEYS[0]
 _XHTML_IM_NS: Final = "http://jabber.org/protocol/xhtml-im"
 _XHTML_NS: Final = "http://www.w3.org/1999/xhtml"
 _ADDRESS_NS: Final = "http://jabber.org/protocol/address"
@@ -89,7 +93,7 @@ def is_payload(element: Element) -> bool:
     if element.namespace == STANZA_ID_NS:
         return element.name == "origin-id"
     if element.namespace == FALLBACK_NS:
-        return element.get("for") != REPLY_NS
+        return element.get("for") not in (REPLY_NS, PROFILE)
     return element.namespace not in _NOT_PAYLOAD and element.namespace != ""
 
 
@@ -174,6 +178,9 @@ def inside_of(
     relation = relation_in(content)
     if edit is not None:
         content = edit[1]
+    name = profile_name(content)
+    if name is not None:
+        content = without_profile(content, name)
     content = in_words(content)
     view = view_message(content)
     attachment = attachment_in(content)
@@ -187,6 +194,8 @@ def inside_of(
         return None
     styled = render_styling(view.text, naming)
     text = styled.body
+    if name is not None:
+        text = f"{name}: {text}"
     if view.kind is MessageKind.EMOTE:
         text = _EMOTE + text
     elif text.startswith(_EMOTE):
@@ -197,9 +206,17 @@ def inside_of(
     if answer is not None:
         text = answer.quoted + text
     xml = render_body(text, unstyled=styled.unstyled, notice=view.kind is MessageKind.NOTICE)
+    if name is not None and view.kind is not MessageKind.EMOTE:
+        xml += _profile_fallback(name, 0 if answer is None else len(answer.quoted))
     if calls is not None and (view.mentions.user_ids or view.mentions.room):
         xml += calls(view.mentions, text)
     return xml + geoloc(content) + _around(content, relation, answer) + _payload_of(content)
+
+
+def _profile_fallback(name: str, start: int) -> str:
+    """Which part of the body says under whose name it is. spec: XEP-0428 2.2; docs/mapping.md 10.14"""
+    where = f"<body start='{start}' end='{start + len(name) + 2}'/>"
+    return f"<fallback xmlns='{FALLBACK_NS}' for='{PROFILE}'>{where}</fallback>"
 
 
 def caption_of(content: JsonObject, naming: Naming) -> str | None:

@@ -167,6 +167,7 @@ class XmppSession:
         "reads_archive",
         "rooms_abroad",
         "secure",
+        "shows",
         "to",
         "user",
         "user_id",
@@ -238,6 +239,7 @@ class XmppSession:
         self.caps: Caps | None = None
         self.caps_query: str | None = None
         self.wants: frozenset[str] = frozenset()
+        self.shows: frozenset[str] = frozenset()  # features of messages that its client shows (caps.SHOWN)
         self.hides_photo = False  # wants its avatar not to be named in its presence (c2s/photos.py)
         # The bookmarks that its list had when it last got it (pep/old_bookmarks.py).
         self.bookmarks_seen: frozenset[str] = frozenset()

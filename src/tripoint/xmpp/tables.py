@@ -103,6 +103,7 @@ CHANNEL_SEARCH_NS: Final = "urn:xmpp:channel-search:0:search"
 MUC_SELF_PING_NS: Final = "http://jabber.org/protocol/muc#self-ping-optimization"
 NOTICE_NS: Final = NS + "#notice"
 HISTORY_VISIBILITY_VAR: Final = NS + "#history_visibility"
+FEDERATE_VAR: Final = NS + "#federate"
 
 
 class State(Enum):

@@ -13,6 +13,7 @@ from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.ids import RoomId, ServerName, UserId, parse_user_id, server_of
 from tripoint.core.profile import MAX_KEY_BYTES, SHOWN, TIME_ZONE, is_profile_key
 from tripoint.core.push_rules import ACCOUNT_DATA as PUSH_RULES
+from tripoint.core.vendor import V
 from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.errors import EMPTY, MatrixError, bytes_response, invalid, json_response, missing
 from tripoint.matrix.registry import Auth, Call, endpoint
@@ -23,7 +24,7 @@ from tripoint.rooms.ports import RoomReader, RoomService
 from tripoint.rooms.refusals import Refusal, Refused
 
 # spec: "Client Config": these are the server's to write.
-_SERVER_TYPES = frozenset({"m.fully_read", PUSH_RULES})
+_SERVER_TYPES = frozenset({"m.fully_read", PUSH_RULES, f"{V}.roster"})
 # spec: appendices "Room IDs", client-server "Matrix Content (MXC) URIs"
 _ROOM_ID = re.compile(r"![^\0]{1,254}\Z")
 _MXC = re.compile(r"mxc://[A-Za-z0-9.:\[\]-]{1,255}/[A-Za-z0-9_-]{1,255}\Z")

@@ -66,7 +66,7 @@ class Handshakes:
         try:
             version = get_room_version(version_id if isinstance(version_id, str) else "")
         except UnknownRoomVersion:
-            raise Refused(Refusal.VERSION_UNSUPPORTED) from None
+            raise Refused(Refusal.ROOM_INCOMPATIBLE) from None
         return Template(object_at(answer, "event"), version)
 
     async def send_join(self, server: ServerName, event: Event, *, omit_members: bool) -> Entered:
@@ -203,5 +203,5 @@ def _refusal(refused: RemoteRefused) -> Exception:
     if refused.status == 403:
         return Refused(Refusal.NOT_INVITED, refused.error or Refusal.NOT_INVITED.value)
     if refused.errcode == "M_INCOMPATIBLE_ROOM_VERSION":
-        return Refused(Refusal.VERSION_UNSUPPORTED)
+        return Refused(Refusal.ROOM_INCOMPATIBLE)
     return refused

@@ -10,6 +10,7 @@ from typing import Final
 
 from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.core.in_words import SPOKEN_TYPES
+from tripoint.core.notices import notices_user, writes_notices
 from tripoint.rooms.history import BEGINNING, ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.paging import Gathered, gather
 from tripoint.rooms.ports import RoomView
@@ -90,7 +91,8 @@ class _Conversation:
         to = self._peer if event.sender == reader else reader
         xml = (
             f"<message xmlns='{CLIENT_NS}' from='{escape_attribute(user_jid(event.sender, domains))}'"
-            f" to='{escape_attribute(user_jid(to, domains))}' type='chat'"
+            f" to='{escape_attribute(user_jid(to, domains))}'"
+            f" type='{'normal' if writes_notices(event.sender, domains.server) else 'chat'}'"
             f" id='{escape_attribute(item.token or event.event_id)}'>{inside}"
             f"{stanza_id(self._session.bare, event.event_id)}</message>"
         )
@@ -167,7 +169,8 @@ async def _conversations(session: XmppSession, with_jid: str | None) -> list[_Co
         rooms = await session.direct.direct_rooms(session.user_id, MAX_ROOMS)
     else:
         try:
-            peer = parse_any_user_jid(parse_jid(with_jid).bare, doors.domains)
+            jid, server = parse_jid(with_jid).bare, doors.domains.server
+            peer = notices_user(server) if str(jid) == server else parse_any_user_jid(jid, doors.domains)
         except InvalidJid:
             raise Problem("jid-malformed", "The address in the field 'with' is not valid") from None
         room_id = None if peer is None else await doors.reader.direct_room(session.user_id, peer)

@@ -435,7 +435,9 @@ def _hearers(user: LiveUser, wanted: str | None) -> list[XmppSession]:
 
 
 def _chat(from_jid: str, its_id: str, inside: str) -> Shared:
-    head = f"<message from='{escape_attribute(from_jid)}' type='chat' id='{escape_attribute(its_id)}'"
+    # A server talks to nobody: it tells (docs/mapping.md 10.13).
+    kind = "chat" if "@" in from_jid else "normal"
+    head = f"<message from='{escape_attribute(from_jid)}' type='{kind}' id='{escape_attribute(its_id)}'"
     return Shared(head.encode(), f">{inside}</message>".encode())
 
 

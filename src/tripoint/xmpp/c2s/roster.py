@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from tripoint.accounts.ports import RosterItem
 from tripoint.xmpp.c2s.presence import handle_subscription
 from tripoint.xmpp.c2s.subscriptions import subscription_of
-from tripoint.xmpp.c2s.users import MAX_ITEMS, is_shown, render_item, version_of
+from tripoint.xmpp.c2s.users import MAX_ITEMS, render_item, version_of
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, iq
@@ -34,7 +34,7 @@ async def get_roster(session: XmppSession, stanza: Element, jid: Jid) -> str:
         if had == version:
             return ""
         ver = f" ver='{version}'"
-    items = "".join([render_item(item) for item in roster.values() if is_shown(item)])
+    items = "".join([render_item(item) for item in roster.values() if item.shown])
     return f"<query xmlns='{ROSTER_NS}'{ver}>{items}</query>"
 
 

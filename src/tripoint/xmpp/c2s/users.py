@@ -39,15 +39,6 @@ class LiveUser:
         return [session for session in self.sessions.values() if session.presence is not None]
 
 
-def is_shown(item: RosterItem) -> bool:
-    """Whether the user's clients see this item. spec: RFC6121 2.1.6, 3.1.3
-
-    An item that is there only because somebody asked to see our presence is not shown; it has no name at all,
-    where one that the user made has at least an empty one.
-    """
-    return item.subscription != "none" or item.ask or item.approved or item.name is not None
-
-
 def render_item(item: RosterItem) -> str:
     """spec: RFC6121 2.1.2"""
     attributes = f" jid='{escape_attribute(item.jid)}' subscription='{item.subscription}'"
@@ -66,7 +57,7 @@ def version_of(roster: Mapping[str, RosterItem]) -> str:
 
     It is made from what they see, so it needs no place to be kept, and is the same after a restart.
     """
-    shown = sorted(render_item(item) for item in roster.values() if is_shown(item))
+    shown = sorted(render_item(item) for item in roster.values() if item.shown)
     return hashlib.sha256("".join(shown).encode()).hexdigest()[:32]
 
 
@@ -167,7 +158,7 @@ class Users:
         else:
             live.roster[item.jid] = item
             same = before is not None and render_item(before) == render_item(item)
-            if not is_shown(item) or (same and if_changed):
+            if not item.shown or (same and if_changed):
                 return
         version = ""
         if any(session.versions for session in live.sessions.values()):

@@ -19,6 +19,7 @@ from tripoint.rooms.commands import (
     SetPassword,
     SetTopic,
     UnlockRoom,
+    UpgradeRoom,
 )
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.settings import (
@@ -27,6 +28,7 @@ from tripoint.rooms.settings import (
     MAX_SLOW_S,
     SLOW,
     asks_password,
+    federated,
     limit_content,
     member_limit,
     slow_content,
@@ -38,7 +40,14 @@ from tripoint.xmpp.projection import is_public
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, iq
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.tables import DATA_FORMS_NS, DATA_VALIDATE_NS, HISTORY_VISIBILITY_VAR, MUC_OWNER_NS, MUC_ROOMCONFIG
+from tripoint.xmpp.tables import (
+    DATA_FORMS_NS,
+    DATA_VALIDATE_NS,
+    FEDERATE_VAR,
+    HISTORY_VISIBILITY_VAR,
+    MUC_OWNER_NS,
+    MUC_ROOMCONFIG,
+)
 from tripoint.xmpp.wire import Element, escape_attribute, escape_text
 
 _NAME = "muc#roomconfig_roomname"
@@ -85,6 +94,10 @@ async def configure(session: XmppSession, stanza: Element, jid: Jid) -> str:
             await session.doors.rooms.do(Leave(actor=session.user_id, room_id=room.room_id))
         return ""
     wishes = {var: values[0] for var, values in form_fields(form).items() if values}
+    federates = _wish(wishes, FEDERATE_VAR)
+    if federates is not None and federates is not federated(room):
+        _commands(session, room, wishes)  # a form that cannot be makes nothing
+        room = await _made_anew(session, room, federates)
     commands = _commands(session, room, wishes)
     if room.locked:
         # The room opens with the rule that the form asks for: it is never public in between.
@@ -100,6 +113,20 @@ async def configure(session: XmppSession, stanza: Element, jid: Jid) -> str:
     for command in commands:
         await session.doors.rooms.do(command)
     return ""
+
+
+async def _made_anew(session: XmppSession, room: RoomView, federates: bool) -> RoomView:
+    """The room with other servers let in, or not: its first event says so, so a new one takes its place unopened.
+
+    docs/mapping.md 8.15. The one that nobody was let into goes with its last member. Raises Problem for an open room.
+    """
+    if not room.locked:
+        raise Problem("not-acceptable", "Whether other servers may take part is said when a room is made, and stays")
+    actor = session.user_id
+    done = await session.doors.rooms.do(UpgradeRoom(actor=actor, room_id=room.room_id, federate=federates))
+    assert done.room_id is not None  # UpgradeRoom always names the room
+    await session.doors.rooms.do(Leave(actor=actor, room_id=room.room_id))
+    return await session.doors.reader.room(done.room_id)
 
 
 async def _destroy(session: XmppSession, room: RoomView, destroy: Element) -> None:
@@ -164,6 +191,12 @@ def _form(room: RoomView) -> str:
                     for value, label in _VISIBILITIES.items()
                 ]
             ),
+        ),
+        _field(
+            FEDERATE_VAR,
+            "boolean",
+            "People of other servers may enter" + ("" if room.locked else " (stays as it is)"),
+            _bool(federated(room)),
         ),
         # docs/mapping.md 4.8, 8.13, 8.14: these are as they are
         _field("muc#roomconfig_persistentroom", "boolean", "Stays when everybody has left (always)", "1"),

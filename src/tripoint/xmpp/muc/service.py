@@ -5,7 +5,7 @@ Read next: view.py, enter.py.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from tripoint.core.ids import RoomAlias, RoomId, UserId, server_of
 from tripoint.core.json_view import text_at
@@ -28,6 +28,7 @@ from tripoint.rooms.changes import (
 )
 from tripoint.rooms.commands import AcceptDirect, Invite
 from tripoint.rooms.ports import RoomView
+from tripoint.rooms.readers import Feature, ReaderNow
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.succession import predecessor_of, replacement_of, succeeds
 from tripoint.xmpp.c2s.users import Users
@@ -42,9 +43,10 @@ from tripoint.xmpp.projection import Nicks, is_public, room_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import body, invitation, room_message, to_attribute
 from tripoint.xmpp.session import Doors, XmppSession
-from tripoint.xmpp.tables import CONFERENCE_NS, Status
+from tripoint.xmpp.tables import CONFERENCE_NS, CORRECT_NS, REACTIONS_NS, RETRACT_NS, Status
 from tripoint.xmpp.wire import Element
 
+_FEATURES = {CORRECT_NS: Feature.EDITS, REACTIONS_NS: Feature.REACTIONS, RETRACT_NS: Feature.REDACTIONS}
 _NICKS = "muc_nick"  # name table: room -> user -> nick
 _ROOT = "muc_root"  # name table: room -> "root" -> the room from which occupants' ids are made
 
@@ -74,6 +76,14 @@ class Muc:
         hub.watch_users(self._user_changed)
 
     # -- views
+
+    def readers(self, room_id: RoomId) -> Iterator[ReaderNow]:
+        """Every session that is in the room; of a client that has not said what it shows, nothing is assumed."""
+        for view in self._views.get(room_id, {}).values():
+            for visit in view.visits():
+                session = visit.session
+                lacks = frozenset(feature for name, feature in _FEATURES.items() if name not in session.shows)
+                yield ReaderNow(session.user_id, lacks)
 
     def view(self, room_id: RoomId, jid: str) -> MucView | None:
         """The view of a room under this address, while somebody is in it."""

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from tripoint.xmpp.caps import Caps, can_check, caps_in, is_as_promised, wanted_nodes
+from tripoint.xmpp.caps import Caps, can_check, caps_in, is_as_promised, understood, wanted_nodes
 from tripoint.xmpp.tables import DISCO_INFO_NS
 from tripoint.xmpp.wire import Element, escape_attribute
 
@@ -28,7 +28,8 @@ class Capabilities:
 
     def __init__(self, wants: Wants) -> None:
         self._wants = wants
-        self._known: OrderedDict[tuple[str, str], frozenset[str]] = OrderedDict()
+        # By hash and version: the nodes that are wanted, and what of messages is shown.
+        self._known: OrderedDict[tuple[str, str], tuple[frozenset[str], frozenset[str]]] = OrderedDict()
         self._count = 0
 
     def heard(self, session: "XmppSession", presence: Element) -> None:
@@ -40,7 +41,7 @@ class Capabilities:
         known = self._known.get((caps.hash or "", caps.ver))
         if known is not None:
             session.caps_query = None
-            self._set(session, known)
+            self._set(session, *known)
         else:
             self._ask(session, caps)
 
@@ -53,15 +54,16 @@ class Capabilities:
         query = iq.child("query", DISCO_INFO_NS)
         if iq.get("type") != "result" or query is None:
             return
-        wanted = wanted_nodes(query)
+        wanted, shows = wanted_nodes(query), understood(query)
         if can_check(caps) and is_as_promised(query, caps):
-            self._known[caps.hash or "", caps.ver] = wanted
+            self._known[caps.hash or "", caps.ver] = (wanted, shows)
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
-        self._set(session, wanted)
+        self._set(session, wanted, shows)
 
-    def _set(self, session: "XmppSession", wanted: frozenset[str]) -> None:
+    def _set(self, session: "XmppSession", wanted: frozenset[str], shows: frozenset[str]) -> None:
         before, session.wants = session.wants, wanted
+        session.shows = shows
         self._wants(session, before)
 
     def _ask(self, session: "XmppSession", caps: Caps) -> None:
