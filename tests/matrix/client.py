@@ -1,7 +1,7 @@
 """Matrix clients for tests: requests straight into the listener, without sockets, as any HTTP front would."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -16,6 +16,7 @@ from tripoint.core.turn import NO_SERVERS, TurnServers
 from tripoint.matrix.frontend import MatrixFrontEnd
 from tripoint.net.http import Request, Response
 from tripoint.oauth.frontend import OAuthFrontEnd
+from tripoint.oauth.provider_client import ProviderClient
 from tripoint.runtime.media import MediaParts
 from tripoint.store.interface import Store
 
@@ -136,6 +137,7 @@ async def matrix(
     store: Store | None = None,
     clock: Clock | None = None,
     turn: TurnServers = NO_SERVERS,
+    providers: Sequence[ProviderClient] = (),
 ) -> AsyncIterator[Server]:
     config = config or make_config()
     async with party(config, store, clock) as p, files(config, p) as media:
@@ -147,6 +149,7 @@ async def matrix(
             secret=bytes(32),
             now_ms=p.clock.ms,
             plaintext_passwords=True,
+            providers=providers,
         )
         front = MatrixFrontEnd(
             ServerName(SERVER),

@@ -198,6 +198,16 @@ class AccountService(Protocol):
     ) -> Account:
         """Make an account as the configuration allows (open, token, closed). `address` is for limits."""
 
+    async def register_by_identity(
+        self, name: str, display_name: str, *, provider: str, subject: str, address: str
+    ) -> Account:
+        """Make an account without a password for somebody whom an identity provider knows, whatever registration() says
+        of others. BAD_NAME, NAME_TAKEN, BANNED, RATE_LIMITED."""
+
+    async def check_open(self, user_id: UserId, *, address: str) -> Account:
+        """An account into which somebody comes who has shown elsewhere that it is theirs. NO_SUCH_ACCOUNT, DEACTIVATED,
+        LOCKED, BANNED."""
+
     async def create_guest(self, nick: str, *, address: str) -> Account:
         """A guest account (docs/mapping.md 1.9) whose display name is `nick`. GUESTS_OFF, BAD_NAME, NAME_TAKEN."""
 

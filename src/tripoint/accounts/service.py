@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from tripoint.accounts.data import AccountData
 from tripoint.accounts.devices import Devices
+from tripoint.accounts.in_turn import InTurn
 from tripoint.accounts.login_tokens import LIFE_MS, LoginTokens
 from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.ports import Account, Device, LogIn, RosterItem, TokenOwner
@@ -44,7 +45,7 @@ from tripoint.core.stand_ins import stand_in_id
 from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.core.vendor import V
 from tripoint.store.interface import AccountStore, StoreError
-from tripoint.store.oauth_writes import DropBrowserSessions
+from tripoint.store.oauth_writes import DropBrowserSessions, PutIdentity
 from tripoint.store.stream import Stream
 from tripoint.store.writes import (
     DropAccount,
@@ -142,6 +143,7 @@ class Accounts:
         self._profiles: dict[UserId, dict[str, str]] = {}
         self._skeletons: dict[str, str] = {}
         self._standing_in = asyncio.Lock()
+        self._linking = InTurn()
         self._guests: dict[UserId, str] = {}  # guest -> address
         self._guests_at: Counter[str] = Counter()  # address -> how many guests
         self._guest_nicks: dict[str, UserId] = {}  # folded nick -> guest
@@ -198,16 +200,39 @@ class Accounts:
             self._registration.take(address)
             return await self._make(name, password, admin=False, writes=[used])
 
+    async def register_by_identity(
+        self, name: str, display_name: str, *, provider: str, subject: str, address: str
+    ) -> Account:
+        self._check_new_name(name)
+        self.bans.check(Visitor(address, (name,)))
+        self._registration.take(address)
+        async with self._linking(f"{provider} {subject}"):
+            if await self._store.load_identity(provider, subject) is not None:
+                raise AccountRefused(AccountRefusal.NAME_TAKEN, "You have an account here already")
+            link = PutIdentity(provider, subject, self.user_id(name))
+            writes: list[Write] = [link]
+            if display_name:
+                writes.append(PutProfile(self.user_id(name), "displayname", display_name))
+            return await self._make(name, None, admin=False, writes=writes)
+
+    async def check_open(self, user_id: UserId, *, address: str) -> Account:
+        account = await self.account(user_id)
+        if account is None:
+            raise AccountRefused(AccountRefusal.NO_SUCH_ACCOUNT)
+        self._check_open(account)
+        self.bans.check(Visitor(address, (account.name,)))
+        return account
+
     async def add_account(self, name: str, password: str, *, admin: bool) -> Account:
         """Make an account whatever the configuration says: the administrator's own way."""
         return await self._make(name, password, admin=admin, writes=[])
 
-    async def _make(self, name: str, password: str, *, admin: bool, writes: Sequence[Write]) -> Account:
+    async def _make(self, name: str, password: str | None, *, admin: bool, writes: Sequence[Write]) -> Account:
         user_id = self._check_new_name(name)
         shape = skeleton(name)
         self._skeletons[shape] = name  # reserved while the password is hashed
         try:
-            forms = await self._passwords.forms(user_id, password)
+            forms = () if password is None else await self._passwords.forms(user_id, password)
         except BaseException:
             self._skeletons.pop(shape, None)
             raise

@@ -268,6 +268,31 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class SsoProvider:
+    """An identity provider (OpenID Connect) by which people log in. Its redirect URI here is
+    server.public_url + /oauth2/callback."""
+
+    id: str = option("How this server knows it, in a-z, 0-9, '.', '_' and '-'; not to be changed later.", "")
+    name: str = option('What people know it as, on "Log in with NAME".', "")
+    issuer: str = option("Its address, as its discovery document has it.", "")
+    client_id: str = option("What this server is called there.", "")
+    client_secret: str = option("What goes with it; empty: there is none.", "")
+    scopes: tuple[str, ...] = option("What is asked of it.", ("openid", "profile"))
+    localpart_claim: str = option("What a name here is proposed from.", "preferred_username")
+    display_name_claim: str = option("What others see somebody as, to begin with.", "name")
+    brand: str = option("Whose sign clients show, like github.", "")
+    icon: str = option("A picture for clients, as mxc://server/id.", "")
+    registers: bool = option("Who is new here gets an account, whatever accounts.registration says.", True)
+
+
+@dataclass(frozen=True, slots=True)
+class Sso:
+    """Logging in by other providers; passwords of this server go on beside it."""
+
+    provider: tuple[SsoProvider, ...] = option("Those providers.", ())
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is logged. Passwords, tokens and message texts never are."""
 
@@ -300,5 +325,6 @@ class Config:
     outbound: Outbound = field(default_factory=Outbound)
     federation: Federation = field(default_factory=Federation)
     turn: Turn = field(default_factory=Turn)
+    sso: Sso = field(default_factory=Sso)
     xmpp: Xmpp = field(default_factory=Xmpp)
     log: Log = field(default_factory=Log)

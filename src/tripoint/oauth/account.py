@@ -17,6 +17,7 @@ from tripoint.core.oauth.metadata import (
 from tripoint.net.http import Response
 from tripoint.oauth.gate import Gate, other_account
 from tripoint.oauth.html import Html, el
+from tripoint.oauth.identity_pages import IdentityPages
 from tripoint.oauth.sessions import SessionPages
 from tripoint.oauth.visitor import Visitor, bullets, button, labelled, paragraph, say
 from tripoint.rooms.commands import SetProfile
@@ -24,6 +25,7 @@ from tripoint.rooms.ports import RoomService
 from tripoint.rooms.refusals import Refused
 
 PASSWORD = "password"
+IDENTITIES = "identities"
 MAX_DISPLAY_NAME = 256
 
 
@@ -34,6 +36,7 @@ class AccountPages:
         self._oauth = oauth
         self._gate = gate
         self._sessions = SessionPages(accounts)
+        self._identities = IdentityPages(accounts, oauth)
 
     async def handle(self, visitor: Visitor) -> Response:
         instead = await self._gate.check(visitor)
@@ -57,6 +60,8 @@ class AccountPages:
                     return await self._deactivate(visitor)
                 case "password":
                     return await self._password(visitor)
+                case "identities" if self._oauth.providers:
+                    return await self._identities.handle(visitor)
         except AccountRefused as refused:
             return visitor.problem(visitor.refused(refused))
         return self._overview(visitor)
@@ -70,6 +75,7 @@ class AccountPages:
                 _link(words("profile"), PROFILE),
                 _link(words("sessions"), DEVICES),
                 _link(words("change_password"), PASSWORD),
+                *([_link(words("identities"), IDENTITIES)] if self._oauth.providers else []),
                 _link(words("reset_title"), CROSS_SIGNING),
                 _link(words("deactivate"), DEACTIVATE),
                 class_="rows",

@@ -70,6 +70,7 @@ class AuthorizePage:
         self, visitor: Visitor, client: Client, request: AuthorizationRequest, problem: str | None = None
     ) -> Response:
         words = visitor.words
+        visitor.form_targets = (form_target(request.redirect_uri),)
         replaced = None
         for device in await self._accounts.devices(visitor.account.user_id):
             if device.device_id == request.scope.device_id:
@@ -85,7 +86,6 @@ class AuthorizePage:
             visitor.form(button(words("allow")), do=ALLOW),
             visitor.form(button(words("deny"), class_=None), do=DENY),
             other_account(visitor),
-            form_targets=(form_target(request.redirect_uri),),
         )
 
     def _refuse(self, visitor: Visitor, to: Refusing, error: OAuthError) -> Response:

@@ -5,15 +5,18 @@ spec: Matrix client-server-api fallback. The script is the specification's: it t
 
 from typing import Final
 
-from tripoint.accounts.confirmations import Confirmation, Confirmations
+from tripoint.accounts.confirmations import Confirmation
+from tripoint.accounts.oauth.service import Authorization
 from tripoint.accounts.ports import AccountService
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.ids import split_user_id
 from tripoint.net.http import Response
-from tripoint.oauth.html import Html
+from tripoint.oauth.html import Html, el
+from tripoint.oauth.providers import confirm_address
 from tripoint.oauth.visitor import Visitor, button, labelled, paragraph, say
 
 PASSWORD, TOKEN, DUMMY = "m.login.password", "m.login.registration_token", "m.login.dummy"
+SSO: Final = "m.login.sso"
 DONE: Final = (
     "if(window.onAuthDone){window.onAuthDone()}"
     'else if(window.opener&&window.opener.postMessage){window.opener.postMessage("authDone","*")}'
@@ -32,18 +35,21 @@ _WHAT: Final = {
 class ConfirmPage:
     """/confirm?session=…&stage=…"""
 
-    def __init__(self, accounts: AccountService, confirmations: Confirmations) -> None:
+    def __init__(self, accounts: AccountService, oauth: Authorization) -> None:
         self._accounts = accounts
-        self._confirmations = confirmations
+        self._oauth = oauth
+        self._confirmations = oauth.confirmations
 
     async def handle(self, visitor: Visitor) -> Response:
         words = visitor.words
         found = self._confirmations.find(visitor.query("session") or "")
         stage = visitor.query("stage") or ""
-        if found is None or stage not in found.stages or stage not in (PASSWORD, TOKEN, DUMMY):
+        if found is None or stage not in found.stages or stage not in (PASSWORD, TOKEN, DUMMY, SSO):
             return visitor.problem(words("uia_unknown"), 404)
         if found.passed is not None:
             return _done(visitor)
+        if stage == SSO:
+            return await self._by_provider(visitor, found)
         problem = None
         if visitor.posted:
             try:
@@ -60,6 +66,23 @@ class ConfirmPage:
             *_fields(visitor, found, stage),
             status=403 if problem else 200,
         )
+
+    async def _by_provider(self, visitor: Visitor, found: Confirmation) -> Response:
+        """spec: sso-login: "Homeservers SHOULD confirm that the user is happy for the operation to go ahead"."""
+        assert found.user_id is not None, "an identity is somebody's"
+        words, session = visitor.words, visitor.query("session") or ""
+        linked = {one.provider for one in await self._oauth.identities.of(found.user_id)}
+        ways = [
+            el(
+                "a",
+                words("log_in_with", provider=one.name),
+                href=confirm_address(one.provider_id, session),
+                class_="button",
+            )
+            for one in self._oauth.providers
+            if one.provider_id in linked
+        ]
+        return visitor.page(words("uia_title"), paragraph(words("uia_sso", what=words(_WHAT[found.what]))), *ways)
 
     async def _pass(self, visitor: Visitor, found: Confirmation, stage: str) -> None:
         if stage == PASSWORD:

@@ -1,6 +1,6 @@
 """All pages and endpoints of this package: which address is whose."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from tripoint.accounts.oauth.service import Authorization
@@ -9,10 +9,12 @@ from tripoint.accounts.refusals import AccountRefused
 from tripoint.core.oauth.metadata import (
     ACCOUNT,
     AUTHORIZE,
+    CALLBACK,
     CONFIRM,
     DEVICE_AUTHORIZATION,
     KEYS,
     LINK,
+    PROVIDER,
     REGISTER,
     REVOKE,
     SSO,
@@ -26,6 +28,8 @@ from tripoint.oauth.confirm import ConfirmPage
 from tripoint.oauth.endpoints import OAuthEndpoints
 from tripoint.oauth.gate import Gate
 from tripoint.oauth.link import LinkPage
+from tripoint.oauth.provider_client import ProviderClient
+from tripoint.oauth.providers import ProviderPages
 from tripoint.oauth.sso import SsoPage
 from tripoint.oauth.visitor import Visitor
 from tripoint.oauth.words import LANGUAGES
@@ -33,7 +37,7 @@ from tripoint.rooms.ports import RoomService
 
 WELL_KNOWN: Final = ("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server")
 # Pages that make no sense without OAuth.
-_OAUTH: Final = frozenset({AUTHORIZE, LINK})
+_OAUTH: Final = frozenset({AUTHORIZE, LINK, PROVIDER, CALLBACK})
 Page = Callable[[Visitor], Awaitable[Response]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -50,6 +54,7 @@ class OAuthFrontEnd:
         secret: bytes,
         now_ms: Callable[[], int],
         plaintext_passwords: bool,
+        providers: Sequence[ProviderClient] = (),
     ) -> None:
         self._accounts = accounts
         self._oauth = oauth
@@ -57,13 +62,17 @@ class OAuthFrontEnd:
         self._plaintext = plaintext_passwords
         self.gate = Gate(accounts, oauth.browsers)
         oauth.languages = LANGUAGES
+        oauth.providers = [one.provider for one in providers]
+        by_provider = ProviderPages(accounts, oauth, self.gate, providers, lambda: now_ms() / 1000)
         endpoints = OAuthEndpoints(oauth, now_ms)
         self._pages: dict[str, Page] = {
             AUTHORIZE: AuthorizePage(accounts, oauth, self.gate).handle,
             LINK: LinkPage(oauth, self.gate).handle,
             ACCOUNT: AccountPages(rooms, accounts, oauth, self.gate).handle,
             SSO: SsoPage(accounts, self.gate).handle,
-            CONFIRM: ConfirmPage(accounts, oauth.confirmations).handle,
+            CONFIRM: ConfirmPage(accounts, oauth).handle,
+            PROVIDER: by_provider.start,
+            CALLBACK: by_provider.callback,
         }
         self._endpoints: dict[tuple[str, str], Endpoint] = {
             ("GET", KEYS): endpoints.keys,

@@ -10,6 +10,7 @@ from tripoint.accounts.oauth.browsers import Browsers
 from tripoint.accounts.ports import Account, AccountService
 from tripoint.accounts.refusals import AccountRefused
 from tripoint.core.ids import InvalidId, parse_user_id, split_user_id
+from tripoint.core.oauth.uris import form_target
 from tripoint.net.http import Response
 from tripoint.oauth.html import Child, Html, el
 from tripoint.oauth.visitor import Visitor, button, labelled, paragraph, say
@@ -30,11 +31,16 @@ class Gate:
         self._browsers = browsers
         self.other_ways = other_ways
 
-    async def check(self, visitor: Visitor, client: str | None = None) -> Response | None:
+    async def check(
+        self, visitor: Visitor, client: str | None = None, *, leads_to: str | None = None
+    ) -> Response | None:
         """What is shown instead of the page; None: somebody is logged in, and the page may go on.
 
-        `client`: who it is that somebody is to let in. A form that is not ours gets no further than this.
+        `client`: who it is that somebody is to let in; `leads_to`: to which other site the page sends them at once. A
+        form that is not ours gets no further than this.
         """
+        if leads_to is not None:
+            visitor.form_targets = (form_target(leads_to),)
         wants_account = "create" in (visitor.query("prompt") or "").split()
         if visitor.posted:
             if not visitor.is_ours():

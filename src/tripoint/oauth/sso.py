@@ -13,6 +13,7 @@ from tripoint.accounts.refusals import AccountRefused
 from tripoint.core.oauth.uris import form_target, shown_host
 from tripoint.net.http import Response
 from tripoint.oauth.gate import Gate, other_account
+from tripoint.oauth.providers import start_address
 from tripoint.oauth.visitor import Visitor, button, paragraph, say
 
 GO_ON = "go-on"
@@ -33,6 +34,10 @@ class SsoPage:
         words, url = visitor.words, visitor.query("redirectUrl") or ""
         if not is_redirect(url):
             return visitor.problem(words("wrong_redirect"))
+        provider = visitor.query("provider")
+        if provider is not None and visitor.visit is None:
+            # spec: "The server MUST respond with an HTTP redirect to the SSO interface for that IdP."
+            return visitor.redirect(start_address(provider, visitor.target(without=["provider", "prompt"])))
         instead = await self._gate.check(visitor)
         if instead is not None:
             return instead
@@ -44,6 +49,7 @@ class SsoPage:
             except AccountRefused as refused:
                 problem = visitor.refused(refused)
         host = shown_host(url)
+        visitor.form_targets = (form_target(url),)
         return visitor.page(
             words("sso_title", host=host),
             say(problem, alarm=True),
@@ -51,7 +57,6 @@ class SsoPage:
             paragraph(words("sso_warn"), class_="quiet"),
             visitor.form(button(words("sso_button")), do=GO_ON),
             other_account(visitor),
-            form_targets=(form_target(url),),
         )
 
 

@@ -36,6 +36,8 @@ class Visitor:
         self.request = request
         self.words: Words = choose_words(request.query("ui_locales"), request.header(b"accept-language"))
         self.visit: Visit | None = None
+        # Where else the forms of the page lead in the end.
+        self.form_targets: Sequence[str] = ()
         self._secret = secret
         self._plaintext = plaintext
         self._cookies = _read_cookies(request)
@@ -146,7 +148,6 @@ class Visitor:
         title: str,
         *children: Child,
         status: int = 200,
-        form_targets: Sequence[str] = (),
         script: str | None = None,
     ) -> Response:
         """A page in the person's language."""
@@ -156,7 +157,7 @@ class Visitor:
             language=self.words.language,
             status=status,
             headers=self._set,
-            form_targets=form_targets,
+            form_targets=self.form_targets,
             script=script,
         )
 

@@ -16,6 +16,7 @@ import structlog
 
 from tripoint.config.load import only_loopback, server_name, split_address, split_contact
 from tripoint.config.options import Config
+from tripoint.core.oauth.providers import Provider
 from tripoint.core.token_bucket import Rate
 from tripoint.core.turn import TurnServers, parse_turn_uri
 from tripoint.fanout.delivery import Flusher
@@ -40,6 +41,7 @@ from tripoint.net.proxy_header import Source
 from tripoint.net.strangers import Strangers
 from tripoint.net.tls import LinkTls, ServerTls
 from tripoint.oauth.frontend import OAuthFrontEnd
+from tripoint.oauth.provider_client import ProviderClient
 from tripoint.observe.metrics import Metrics
 from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.runtime.data_dir import DataDir
@@ -167,6 +169,9 @@ class App:
             secret=secret,
             now_ms=clock_ms,
             plaintext_passwords=config.listen.plaintext_passwords,
+            providers=[
+                ProviderClient(one, self.federation.outbound, time.time) for one in _providers(config)
+            ],
         )
         self.matrix = MatrixFrontEnd(
             server,
@@ -516,6 +521,25 @@ def _xmpp_options(config: Config) -> XmppOptions:
 
 def _contacts(config: Config) -> tuple[tuple[str, str], ...]:
     return tuple(pair for contact in config.server.contacts if (pair := split_contact(contact)) is not None)
+
+
+def _providers(config: Config) -> tuple[Provider, ...]:
+    return tuple(
+        Provider(
+            provider_id=one.id,
+            name=one.name,
+            issuer=one.issuer,
+            oauth_client_id=one.client_id,
+            oauth_client_secret=one.client_secret,
+            scopes=one.scopes,
+            localpart_claim=one.localpart_claim,
+            display_name_claim=one.display_name_claim,
+            brand=one.brand,
+            icon=one.icon,
+            registers=one.registers,
+        )
+        for one in config.sso.provider
+    )
 
 
 def _turn_servers(config: Config) -> TurnServers:

@@ -16,6 +16,7 @@ from tripoint.accounts.oauth.browsers import Browsers
 from tripoint.accounts.oauth.clients import Clients
 from tripoint.accounts.oauth.codes import DEVICE_MS, CodeGrant, Codes, DeviceGrant
 from tripoint.accounts.oauth.id_tokens import IdTokens
+from tripoint.accounts.oauth.identities import Identities
 from tripoint.accounts.ports import Account, AccountService, LogIn
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.addresses import network_of
@@ -76,6 +77,7 @@ class Authorization:
         self.id_tokens = IdTokens(store, stream, clock_ms)
         self.clients = Clients(store, stream, clock_ms)
         self.browsers = Browsers(store, stream, accounts.account, clock_ms)
+        self.identities = Identities(store, stream)
         self._codes = Codes(store, stream, clock_ms)
         self._turns = InTurn()
         self._guesses = TokenBuckets(GUESSES)

@@ -19,6 +19,8 @@ DEVICE_AUTHORIZATION: Final = "/oauth2/device_authorization"
 LINK: Final = "/link"
 ACCOUNT: Final = "/account"
 SSO: Final = "/sso"
+PROVIDER: Final = "/oauth2/provider"
+CALLBACK: Final = "/oauth2/callback"
 CONFIRM: Final = "/confirm"
 
 # What the account page does, by the names of the specification; in the order of the page.

@@ -229,10 +229,15 @@ class LogInEndpoints:
             # spec: oauth-20-api: "The User-Interactive Authentication API is not compatible with the OAuth 2.0 API"
             where = self._oauth.base + ACCOUNT
             raise MatrixError(403, "M_FORBIDDEN", f"This client was let in by OAuth 2.0; that is done at {where}")
-        asked = Asked(f"{what} {call.user_id}", ("m.login.password",), what, call.user_id)
+        # spec: sso-login: who has no password shows by a provider who they are.
+        has_one = await self._accounts.has_password(call.user_id)
+        stages = ("m.login.password",) if has_one or not self._oauth.providers else ("m.login.sso",)
+        asked = Asked(f"{what} {call.user_id}", stages, what, call.user_id)
         shown = self._uia.check(given, asked)
         if shown.on_page:
             return
+        if shown.auth.get("type") == "m.login.sso":
+            raise self._uia.failed(asked, "M_FORBIDDEN", "That is shown on the page of this server")
         password = shown.auth.get("password")
         user = self._localpart(_identifier(shown.auth))
         if not isinstance(password, str) or user is None:
