@@ -286,6 +286,10 @@ class AccountService(Protocol):
     async def owner_of_token(self, access_token: str, *, locked_too: bool = False) -> TokenOwner:
         """UNKNOWN_TOKEN, EXPIRED_TOKEN, DEACTIVATED, and LOCKED unless `locked_too`. From memory once it was seen."""
 
+    async def check_token(self, access_token: str, *, address: str) -> TokenOwner:
+        """Whose access token it is, of somebody who comes with it over IRC or XMPP. UNKNOWN_TOKEN, EXPIRED_TOKEN,
+        DEACTIVATED, LOCKED, BANNED."""
+
     async def set_locked(self, user_id: UserId, locked: bool) -> None:
         """Lock an account: nobody gets in any more, connections of IRC and XMPP end, tokens stay for when it is
         unlocked. NO_SUCH_ACCOUNT. spec: client-server "Account locking"; docs/mapping.md 18.3"""

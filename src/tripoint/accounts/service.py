@@ -537,6 +537,13 @@ class Accounts:
             self._check_open(account)
         return TokenOwner(account, DeviceId(row.device_id), row.client_id)
 
+    async def check_token(self, access_token: str, *, address: str) -> TokenOwner:
+        owner = await self.owner_of_token(access_token)
+        if owner.account.guest:
+            raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
+        self.bans.check(Visitor(address, (owner.account.name,)))
+        return owner
+
     async def refresh(self, refresh_token: str, *, client_id: str | None = None) -> LogIn:
         user_id, made = await self._devices.refresh(refresh_token, client_id)
         account = await self.account(user_id)

@@ -221,6 +221,7 @@ class IrcProtocol(asyncio.Protocol):
             self.session = await self._front.begin_session(
                 ended.account, login.negotiation, self.outbox, self._end, self.address, secure=self._secure
             )
+            self.session.let_in_by = login.let_in_by
             if self._closing:
                 self._front.network.remove(self.session, "Connection closed")
             else:

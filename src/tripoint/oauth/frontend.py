@@ -19,6 +19,7 @@ from tripoint.core.oauth.metadata import (
     REVOKE,
     SSO,
     TOKEN,
+    WELL_KNOWN,
 )
 from tripoint.core.server_bans import Visitor as Banned
 from tripoint.net.http import Request, Response
@@ -35,7 +36,8 @@ from tripoint.oauth.visitor import Visitor
 from tripoint.oauth.words import LANGUAGES
 from tripoint.rooms.ports import RoomService
 
-WELL_KNOWN: Final = ("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server")
+# spec: RFC8414 3, and what clients looked for before it.
+METADATA: Final = (WELL_KNOWN, "/.well-known/oauth-authorization-server")
 # Pages that make no sense without OAuth.
 _OAUTH: Final = frozenset({AUTHORIZE, LINK, PROVIDER, CALLBACK})
 Page = Callable[[Visitor], Awaitable[Response]]
@@ -80,7 +82,7 @@ class OAuthFrontEnd:
             ("POST", REVOKE): endpoints.revoke,
             ("POST", REGISTER): endpoints.register,
             ("POST", DEVICE_AUTHORIZATION): endpoints.device_authorization,
-            **{("GET", path): endpoints.metadata for path in WELL_KNOWN},
+            **{("GET", path): endpoints.metadata for path in METADATA},
         }
 
     async def handle(self, request: Request) -> Response | None:

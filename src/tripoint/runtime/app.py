@@ -139,6 +139,7 @@ class App:
                 hostnames=config.irc.hostnames,
                 ident=config.irc.ident,
             ),
+            token_configuration=lambda: middle.oauth.configuration,
         )
         self.xmpp = XmppFrontEnd(
             server,
@@ -158,6 +159,7 @@ class App:
             now_ms=clock_ms,
             monotonic=time.monotonic,
             means=self._means(tls),
+            token_configuration=lambda: middle.oauth.configuration,
         )
         self.irc_web = IrcWeb(self.irc)
         self.web = XmppWeb(self.xmpp, config.server.public_url) if _speaks_xmpp(config) else None

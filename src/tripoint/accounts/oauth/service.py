@@ -24,7 +24,7 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import UserId
 from tripoint.core.oauth.clients import DEVICE, Client
 from tripoint.core.oauth.errors import OAuthError, invalid_grant
-from tripoint.core.oauth.metadata import issuer_of, server_metadata
+from tripoint.core.oauth.metadata import WELL_KNOWN, issuer_of, server_metadata
 from tripoint.core.oauth.providers import Provider
 from tripoint.core.oauth.requests import AuthorizationRequest, Scope, check_verifier, read_user_code
 from tripoint.core.token_bucket import Rate, TokenBuckets
@@ -88,6 +88,11 @@ class Authorization:
     @property
     def is_on(self) -> bool:
         return bool(self.base)
+
+    @property
+    def configuration(self) -> str | None:
+        """Where clients that need an access token learn how to get one. spec: RFC7628 3.2.2: "https" """
+        return f"{self.base}{WELL_KNOWN}" if self.base.startswith("https:") else None
 
     async def metadata(self) -> JsonObject:
         """What this server says of itself. spec: Matrix client-server-api GET /auth_metadata"""

@@ -10,6 +10,7 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.oauth.clients import GRANTS
 from tripoint.core.oauth.requests import API_SCOPES, OPENID
 
+WELL_KNOWN: Final = "/.well-known/openid-configuration"
 AUTHORIZE: Final = "/oauth2/authorize"
 TOKEN: Final = "/oauth2/token"
 REVOKE: Final = "/oauth2/revoke"
