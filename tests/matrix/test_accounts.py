@@ -58,6 +58,7 @@ def test_what_registration_refuses() -> None:
                 ({"username": "bob", "password": "", "auth": auth}, {}, 400, "M_WEAK_PASSWORD"),
                 ({"username": "bob", "auth": auth}, {}, 400, "M_MISSING_PARAM"),
                 ({}, {"kind": "guest"}, 403, "M_GUEST_ACCESS_FORBIDDEN"),
+                ({}, {"kind": "ghost"}, 400, "M_INVALID_PARAM"),
             ):
                 got, answer = await post(server, "/register", body, **query)
                 assert (got, answer["errcode"]) == (status, errcode), answer

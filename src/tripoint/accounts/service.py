@@ -60,6 +60,8 @@ _GUEST_NAME = re.compile(r"guest-\d+\Z")
 # docs/mapping.md 1.9: what is the server's alone in nicks, and what no line or JID can carry.
 _NOT_IN_GUEST_NICK = re.compile(r"[:~@#!\s\x00-\x1f\x7f]")
 MAX_GUEST_NICK = 64
+# A guest on Matrix has no connection that ends: an evening without a word, and it is gone.
+GUEST_IDLE_MS = 6 * 3_600_000
 
 # Account data about a room that says nothing about single messages of it.
 _KEPT_ALONG = ("m.tag", f"{V}.irc.autojoin")
@@ -78,17 +80,27 @@ class Registration:
     """
 
     def __init__(
-        self, mode: str, guests: bool, guests_per_address: int, rate: Rate, clock_s: Callable[[], float]
+        self,
+        mode: str,
+        guests: bool,
+        matrix_guests: bool,
+        guests_per_address: int,
+        rate: Rate,
+        clock_s: Callable[[], float],
     ) -> None:
         self.mode = mode
         self.guests = guests
+        self.matrix_guests = matrix_guests
         self.guests_per_address = guests_per_address
         self._made = TokenBuckets(rate)
         self._clock_s = clock_s
 
-    def change(self, mode: str, guests: bool, guests_per_address: int, rate: Rate) -> None:
+    def change(
+        self, mode: str, guests: bool, matrix_guests: bool, guests_per_address: int, rate: Rate
+    ) -> None:
         """The configuration was changed."""
         self.mode, self.guests, self.guests_per_address = mode, guests, guests_per_address
+        self.matrix_guests = matrix_guests
         self._made.rate = rate
 
     def take(self, address: str) -> None:
@@ -148,6 +160,8 @@ class Accounts:
         self._guests_at: Counter[str] = Counter()  # address -> how many guests
         self._guest_nicks: dict[str, UserId] = {}  # folded nick -> guest
         self._guest_number = 0
+        # Guests without a connection, and when they were last heard of.
+        self._guests_heard_ms: dict[UserId, int] = {}
 
     async def start(self, *, end_guests: bool) -> None:
         """Read the names in use and the bans, and end guests that a stopped server left behind."""
@@ -339,14 +353,26 @@ class Accounts:
     async def create_guest(self, nick: str, *, address: str) -> Account:
         if not self._registration.guests:
             raise AccountRefused(AccountRefusal.GUESTS_OFF)
-        self.bans.check(Visitor(address, (nick,)))
+        self.check_guest_nick(nick)
+        return await self._make_guest(nick, address)
+
+    async def create_matrix_guest(self, *, address: str) -> Account:
+        if not self._registration.matrix_guests:
+            raise AccountRefused(AccountRefusal.GUESTS_OFF)
+        self._registration.take(address)
+        account = await self._make_guest(None, address)
+        self._guests_heard_ms[account.user_id] = self._clock_ms()
+        return account
+
+    async def _make_guest(self, nick: str | None, address: str) -> Account:
+        self.bans.check(Visitor(address, () if nick is None else (nick,)))
         address = network_of(address)
         limit = self._registration.guests_per_address
         if limit and self._guests_at[address] >= limit:
             raise AccountRefused(AccountRefusal.TOO_MANY_GUESTS)
-        self.check_guest_nick(nick)
         self._guest_number += 1
         name = f"guest-{self._guest_number}"
+        nick = name if nick is None else nick
         user_id = self.user_id(name)
         row = PutAccount(user_id, name, True, False, False, False, self._clock_ms())
         self._guests[user_id] = address
@@ -359,6 +385,34 @@ class Accounts:
             self._forget_guest(user_id)
             raise
         return self._remember(row)
+
+    async def end_idle_guests(self) -> None:
+        """Guests without a connection that were not heard of for long are gone."""
+        before_ms = self._clock_ms() - GUEST_IDLE_MS
+        for user_id, heard_ms in list(self._guests_heard_ms.items()):
+            if heard_ms < before_ms:
+                await self.end_guest(user_id)
+
+    async def upgrade_guest(
+        self, user_id: UserId, password: str, *, address: str, registration_token: str | None = None
+    ) -> Account:
+        """spec: client-server-api guest-access: the guest keeps its name, rooms and devices"""
+        if self._registration.mode == "closed":
+            raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
+        async with self.registration_tokens.turn:
+            used: list[Write] = []
+            if self._registration.mode == "token":
+                used = [await self.registration_tokens.use(registration_token)]
+            forms = await self._passwords.forms(user_id, password)
+            row = await self._store.load_account(user_id)
+            if row is None or not row.guest:
+                raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
+            self._registration.take(address)
+            kept = replace(row, guest=False)
+            await self._commit([kept, *forms, *used])
+        self._skeletons[skeleton(row.name)] = row.name
+        self._no_guest_any_more(user_id)
+        return self._remember(kept)
 
     def check_guest_nick(self, nick: str, user_id: UserId | None = None) -> None:
         """BAD_NAME or NAME_TAKEN unless a guest (`user_id`, if it is one already) may have this nick."""
@@ -395,18 +449,23 @@ class Accounts:
             return
         if self.leave_rooms is not None:
             await self.leave_rooms(user_id, reason)
+        await self._devices.drop_all(user_id, reason or "the guest is gone")
         await self._commit([DropAccount(user_id), self._stream.floor()])
         self._forget_guest(user_id)
         self.push_rules.forget(user_id)
 
     def _forget_guest(self, user_id: UserId) -> None:
+        self._no_guest_any_more(user_id)
+        self._accounts.pop(user_id, None)
+        self._profiles.pop(user_id, None)
+
+    def _no_guest_any_more(self, user_id: UserId) -> None:
+        self._guests_heard_ms.pop(user_id, None)
         address = self._guests.pop(user_id, None)
         if address is not None:
             self._guests_at[address] -= 1
             if not self._guests_at[address]:
                 del self._guests_at[address]
-        self._accounts.pop(user_id, None)
-        self._profiles.pop(user_id, None)
         for folded, holder in list(self._guest_nicks.items()):
             if holder == user_id:
                 del self._guest_nicks[folded]
@@ -535,6 +594,8 @@ class Accounts:
             raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
         if not (account.locked and locked_too):
             self._check_open(account)
+        if account.guest and account.user_id in self._guests_heard_ms:
+            self._guests_heard_ms[account.user_id] = self._clock_ms()
         return TokenOwner(account, DeviceId(row.device_id), row.client_id)
 
     async def check_token(self, access_token: str, *, address: str) -> TokenOwner:
@@ -565,11 +626,16 @@ class Accounts:
 
     async def log_out(self, user_id: UserId, device_ids: Sequence[str], *, reason: str = "logged out") -> None:
         await self._devices.drop(user_id, device_ids, reason)
+        if user_id in self._guests_heard_ms and not await self._devices.devices(user_id):
+            # Nobody gets in with it again.
+            await self.end_guest(user_id)
 
     async def log_out_all(self, user_id: UserId) -> None:
         self._login_tokens.forget(user_id)
         await self._commit([DropBrowserSessions(user_id, None)])
         await self._devices.drop_all(user_id, "logged out everywhere")
+        if user_id in self._guests_heard_ms:
+            await self.end_guest(user_id)
 
     # -- account data, filters, roster
 

@@ -113,6 +113,9 @@ class Accounts:
         "auto",
     )
     guests: bool = option("IRC users without an account may come in as guests.", True)
+    matrix_guests: bool = option(
+        "Matrix clients without an account may come in as guests (kind=guest): into rooms that let guests in.", False
+    )
     guests_per_address: int = option("How many guests one address may have at a time.", 3)
     scram_sha1: bool = option("Also keep SCRAM-SHA-1 forms of passwords, for old XMPP clients.", True)
     scram_iterations: int = option("Rounds of password hashing, 10000 to 600000.", 100_000)

@@ -81,6 +81,7 @@ from tripoint.rooms.room_passwords import RoomPasswords
 from tripoint.rooms.server_notices import ServerNotices
 from tripoint.rooms.service import Service
 from tripoint.rooms.serving import Serving
+from tripoint.rooms.showing_out import ShowingOut
 from tripoint.rooms.state_groups import StateGroups
 from tripoint.rooms.sweeping import Sweeping
 from tripoint.rooms.transaction import Signer
@@ -141,6 +142,7 @@ class Middle:
     encryption: Encryption
     pushing: Pushing
     oauth: Authorization
+    showing_out: ShowingOut
 
     def reload(self, config: Config) -> None:
         """Take up changed limits and registration."""
@@ -150,6 +152,7 @@ class Middle:
 
     async def close(self) -> None:
         """End what is asked of other servers, write what is queued, close the store."""
+        await self.showing_out.close()
         await self.warden.close()
         await self.policy_lists.close()
         await self.sweeping.close()
@@ -383,6 +386,8 @@ async def build_middle(
     serving = Serving(loaded, store)
     sweeping = Sweeping(loaded, writer, store, room_bus, report_bug)
     hub.watch_all_rooms(sweeping.room_changed)
+    showing_out = ShowingOut(loaded, people.is_guest, membership.leave)
+    hub.watch_all_rooms(showing_out.room_changed)
     warden = Warden(server, loaded, membership.ban)
     hub.watch_all_rooms(warden.room_changed)
     await accounts.start(end_guests=end_guests)
@@ -425,15 +430,17 @@ async def build_middle(
         encryption,
         Pushing(loaded, store, stream, unreads, blocks),
         Authorization(store, stream, accounts, config.server.public_url, clock),
+        showing_out,
     )
 
 
-def _registration(config: Config) -> tuple[str, bool, int, Rate]:
-    """How accounts come to be: mode, guests, how many of them per address, how often per address."""
+def _registration(config: Config) -> tuple[str, bool, bool, int, Rate]:
+    """How accounts come to be: mode, guests on IRC, on Matrix, how many of them per address, how often per address."""
     limits = config.limits
     return (
         registration_mode(config),
         config.accounts.guests,
+        config.accounts.matrix_guests,
         # Where nobody else can come from, the limit would only meet whoever tries the server out.
         0 if only_loopback(config) else config.accounts.guests_per_address,
         Rate(limits.registrations_burst, limits.registrations_per_s),

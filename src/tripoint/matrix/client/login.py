@@ -117,17 +117,17 @@ class LogInEndpoints:
             }
         )
 
-    @endpoint("POST", "/_matrix/client/v3/logout", "/_matrix/client/r0/logout", auth=Auth.LOCKED_TOO)
+    @endpoint("POST", "/_matrix/client/v3/logout", "/_matrix/client/r0/logout", auth=Auth.LOCKED_TOO, guests=True)
     async def log_out(self, call: Call) -> Response:
         await self._accounts.log_out(call.user_id, [call.device_id])
         return EMPTY
 
-    @endpoint("POST", "/_matrix/client/v3/logout/all", auth=Auth.LOCKED_TOO)
+    @endpoint("POST", "/_matrix/client/v3/logout/all", auth=Auth.LOCKED_TOO, guests=True)
     async def log_out_all(self, call: Call) -> Response:
         await self._accounts.log_out_all(call.user_id)
         return EMPTY
 
-    @endpoint("GET", "/_matrix/client/v3/account/whoami", "/_matrix/client/r0/account/whoami")
+    @endpoint("GET", "/_matrix/client/v3/account/whoami", "/_matrix/client/r0/account/whoami", guests=True)
     async def whoami(self, call: Call) -> Response:
         return json_response(
             {"user_id": call.user_id, "device_id": call.device_id, "is_guest": call.caller.account.guest}
@@ -157,15 +157,20 @@ class LogInEndpoints:
     async def register(self, call: Call) -> Response:
         kind = call.query("kind") or "user"
         if kind == "guest":
-            raise MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "This server has no guests on Matrix")
+            return await self._register_guest(call)
         if kind != "user":
             raise invalid("kind is user or guest")
         body = call.json()
+        guest = await self._guest_of(body)
         name = body.get("username") or self._random_name()
         if not isinstance(name, str):
             raise invalid("username must be a text")
         name = name.lower()
-        await self._accounts.check_name(name)
+        if guest is None:
+            await self._accounts.check_name(name)
+        elif name != guest.name:
+            # spec: guest-access: "required to specify the username parameter to the value of the local part"
+            raise MatrixError(400, "M_INVALID_USERNAME", f"A guest keeps its name: {guest.name}")
         password, auth = body.get("password"), body.get("auth")
         mode = await self._accounts.registration_state()
         stage = "m.login.registration_token" if mode == "token" else "m.login.dummy"
@@ -178,12 +183,16 @@ class LogInEndpoints:
             raise missing("password")
         try:
             self._check_secure(call)
-            account = await self._accounts.register(
-                name,
-                password,
-                address=call.request.address,
-                registration_token=registration_token if isinstance(registration_token, str) else None,
-            )
+            token = registration_token if isinstance(registration_token, str) else None
+            address = call.request.address
+            if guest is not None:
+                account = await self._accounts.upgrade_guest(
+                    guest.user_id, password, address=address, registration_token=token
+                )
+            else:
+                account = await self._accounts.register(
+                    name, password, address=address, registration_token=token
+                )
         except AccountRefused as refused:
             if refused.refusal in _BAD_TOKEN:
                 raise self._uia.failed(asked, "M_UNAUTHORIZED", refused.text) from refused
@@ -191,6 +200,25 @@ class LogInEndpoints:
         if body.get("inhibit_login") is True:
             return json_response({"user_id": account.user_id, "home_server": self._accounts.server_name})
         return json_response(await self._open(account, body))
+
+    async def _register_guest(self, call: Call) -> Response:
+        """spec: POST /register: nothing of the body counts but initial_device_display_name"""
+        name = call.json_or_empty().get("initial_device_display_name")
+        account = await self._accounts.create_matrix_guest(address=call.request.address)
+        body: JsonObject = {"initial_device_display_name": name} if isinstance(name, str) else {}
+        return json_response(await self._open(account, body))
+
+    async def _guest_of(self, body: JsonObject) -> Account | None:
+        """The guest who wants to become an account. spec: guest-access "guest_access_token" """
+        token = body.get("guest_access_token")
+        if token is None:
+            return None
+        if not isinstance(token, str):
+            raise invalid("guest_access_token must be a text")
+        owner = await self._accounts.owner_of_token(token)
+        if not owner.account.guest:
+            raise MatrixError(403, "M_FORBIDDEN", "That is no guest's access token")
+        return owner.account
 
     @endpoint("POST", "/_matrix/client/v3/account/password")
     async def change_password(self, call: Call) -> Response:
