@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 
+from tools.doap import doap
 from tools.source import ROOT, SRC, report
 from tools.specs_index import ENDPOINTS, INDEX, SECTIONS, Entry, Index, load_index
 
@@ -66,7 +67,9 @@ def generated() -> Iterator[tuple[str, str]]:
     from tripoint.config.example import example
 
     yield "docs/operate/tripoint.example.toml", example() + "\n"
-    yield "docs/support.md", support_page(load_index(INDEX.read_text("utf-8")))
+    index = load_index(INDEX.read_text("utf-8"))
+    yield "docs/support.md", support_page(index)
+    yield "docs/tripoint.doap", doap(index)
 
 
 def findings() -> list[str]:

@@ -38,6 +38,7 @@ from tripoint.store.writes import (
     PutAlias,
     PutClosedRoom,
     PutCredential,
+    PutDelayed,
     PutDestination,
     PutDevice,
     PutFilter,
@@ -880,6 +881,27 @@ def test_pushers(on_store: OnStore) -> None:
         assert await store.load_pushers() == [moved, other]
         await write(store, DropAccount(ALICE))
         assert await store.load_pushers() == [other]
+
+    on_store(test)
+
+
+def test_delayed_events(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        def event(user_id: UserId, delay_id: str, **changes: object) -> PutDelayed:
+            whole: dict[str, object] = {"content": b"{}", "since_ms": 7, "outcome": None, "state_key": None, **changes}
+            return PutDelayed(
+                delay_id=delay_id, user_id=user_id, room_id=RoomId("!r"), type="m", delay_ms=5, **whole  # type: ignore[arg-type]
+            )
+
+        assert await store.load_delayed() == []
+        one, two, other = event(ALICE, "1"), event(ALICE, "2", state_key=""), event(BOB, "3", outcome=b"[]")
+        await write(store, other, two, one)
+        assert await store.load_delayed() == [one, two, other]
+        later = event(ALICE, "1", since_ms=9, outcome=b"[1]")
+        await write(store, later, event(ALICE, "2", content=None))
+        assert await store.load_delayed() == [later, other]
+        await write(store, DropAccount(ALICE))
+        assert await store.load_delayed() == [other]
 
     on_store(test)
 

@@ -161,6 +161,7 @@ async def matrix(
             media.ports,
             p.middle.encryption,
             p.middle.oauth,
+            p.middle.delayed,
             now_ms=p.clock.ms,
             public_url="https://chat.example.org",
             default_room_version="12",

@@ -3,10 +3,13 @@
 import re
 import tomllib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
+from tools.doap import doap
 from tools.source import ROOT
+from tools.specs_index import INDEX, load_index
 
 from tripoint.cli import main
 from tripoint.config.load import ConfigError, parse_config, registration_mode
@@ -73,3 +76,19 @@ def test_make_targets_in_the_documents_exist() -> None:
         for target in re.findall(r"`make ([a-z]+)|^ {4}make ([a-z]+)", page.read_text("utf-8"), re.MULTILINE):
             name = target[0] or target[1]
             assert name in targets, f"{_name(page)}: make {name}"
+
+
+def test_the_doap_file_says_what_the_index_says() -> None:
+    """spec: XEP-0453 4.2"""
+    index = load_index(INDEX.read_text("utf-8"))
+    tree = ElementTree.fromstring((ROOT / "docs" / "tripoint.doap").read_text("utf-8"))
+    ns = "{https://linkmauve.fr/ns/xmpp-doap#}"
+    found = {}
+    for xep in tree.iter(f"{ns}SupportedXep"):
+        url = xep.find(f"{ns}xep").get("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}resource")
+        key = url.removeprefix("https://xmpp.org/extensions/").removesuffix(".html").upper()
+        found[key] = xep.find(f"{ns}status").text
+    states = {"done": "complete", "partial": "partial", "planned": "planned"}
+    assert found == {key: states[xep.state] for key, xep in index["xep"].items() if xep.state in states}
+    assert found["XEP-0198"] == "complete"
+    assert "<implements rdf:resource='https://www.rfc-editor.org/info/rfc6120'/>" in doap(index)

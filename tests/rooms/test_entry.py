@@ -193,3 +193,37 @@ def test_colours_are_taken_out() -> None:
             assert room.recent[-1].event.content["formatted_body"] == plain
 
     run(work)
+
+
+def test_who_may_ban_gets_into_a_full_room_and_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """spec: XEP-0045 7.2.9"""
+    monkeypatch.setattr("tripoint.rooms.entry.PLACES_FOR_ADMINS", 1)
+
+    async def work() -> None:
+        async with party() as p:
+            alice, bob, carol, dora = await p.accounts("alice", "bob", "carol", "dora")
+            room_id = await p.room(alice, template=Template.CHANNEL)
+            await p.do(put(alice, room_id, LIMITS, {"max_members": 1}))
+            ranks = ((carol, Rank.OP), (dora, Rank.OP))
+            await p.do(SetRanks(actor=alice, room_id=room_id, ranks=ranks, absent=True))
+            assert (await refused(p, Join(actor=bob, room_id=room_id))).refusal is Refusal.ROOM_FULL
+            await p.do(Join(actor=carol, room_id=room_id))
+            assert (await refused(p, Join(actor=dora, room_id=room_id))).refusal is Refusal.ROOM_FULL
+
+    run(work)
+
+
+def test_a_rank_waits_for_who_is_absent_where_that_is_asked_for() -> None:
+    """spec: XEP-0045 10.3; docs/mapping.md 7.5"""
+
+    async def work() -> None:
+        async with party() as p:
+            alice, bob = await p.accounts("alice", "bob")
+            room_id = await p.room(alice, template=Template.CHANNEL)
+            wish = SetRanks(actor=alice, room_id=room_id, ranks=((bob, Rank.OP),))
+            assert (await refused(p, wish)).refusal is Refusal.TARGET_NOT_JOINED
+            await p.do(SetRanks(actor=alice, room_id=room_id, ranks=((bob, Rank.OP),), absent=True))
+            await p.do(Join(actor=bob, room_id=room_id))
+            assert (await p.middle.reader.room(room_id)).rank(bob) is Rank.OP
+
+    run(work)

@@ -57,6 +57,12 @@ def server(entity: str) -> tuple[str, dict[str, object]]:
         # Nobody shuts this server out of its own rooms.
         (server("example.org"), "@eve:example.org", None),
         (server("*"), "@eve:example.org", None),
+        # People of other XMPP servers go by their own names, and by that of who stands for them.
+        (server("far.example"), "@_xmpp_bob=40far.example:example.org", "Rule about far.example"),
+        (server("example.org"), "@_xmpp_bob=40far.example:example.org", None),
+        (user("@bob:far.example"), "@_xmpp_bob=40far.example:example.org", "spam"),
+        (user("@*:far.example"), "@_xmpp_bob=40far.example:example.org", "spam"),
+        (user("@_xmpp_bob=40far.example:example.org"), "@_xmpp_bob=40far.example:example.org", "spam"),
         (("m.policy.rule.room", {"entity": "@eve:example.org", "recommendation": "m.ban"}), "@eve:example.org", None),
     ],
 )

@@ -362,6 +362,7 @@ def test_shutdown_is_told_to_rooms_and_streams():
             alice = await server.online("alice")
             await alice.join(f"tea@rooms.{SERVER}", "alice")
             await server.front.drain()
+            # XEP-0045 11.2 example 207
             await alice.expect("<presence …type='unavailable'…<status code='110'/><status code='332'/>…")
             await alice.expect("<stream:error><system-shutdown …")
             late = await server.connect()

@@ -8,7 +8,10 @@ from tripoint.xmpp.registry import IQS, MESSAGES, PRESENCES, At, features_at
 # Features that promise something else than the answer to a request of their own namespace, and where they stand.
 PROMISES = {
     "http://jabber.org/protocol/muc": {At.ROOMS, At.ROOM},  # entering and talking: muc/enter.py, muc/messages.py
-    "http://jabber.org/protocol/muc#stable_id": {At.ROOM},
+    "http://jabber.org/protocol/muc#stable_id": {At.ROOMS, At.ROOM},
+    "http://jabber.org/protocol/muc#register": {At.ROOM},  # muc/registering.py
+    "http://jabber.org/protocol/muc#roomconfig": {At.ROOM},  # muc/config.py
+    "http://jabber.org/protocol/muc#roominfo": {At.ROOM},  # muc/discovery.py
     "http://jabber.org/protocol/muc#self-ping-optimization": {At.ROOM},
     "http://jabber.org/protocol/rsm": {At.ROOMS},
     "urn:xmpp:carbons:2": {At.SERVER, At.ACCOUNT},  # c2s/carbons.py: asked of the account
@@ -21,6 +24,7 @@ PROMISES = {
     "urn:xmpp:reporting:1": {At.SERVER, At.ACCOUNT},  # what a blocking command may hold
     "urn:xmpp:reply:0": {At.ROOM},  # replies.py
     "urn:xmpp:sid:0": {At.ROOM},
+    "jabber:x:data": {At.ROOM},  # muc/voice.py, muc/registering.py: in messages
     "http://jabber.org/protocol/muc#request": {At.ROOM},  # muc/voice.py
     "vcard-temp": {At.ROOMS},  # muc/vcard.py: of its rooms
     "urn:xmpp:pep-vcard-conversion:0": {At.ACCOUNT},  # pep/avatars.py

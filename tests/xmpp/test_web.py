@@ -103,7 +103,7 @@ def test_a_stream_opens_logs_in_and_closes() -> None:
         assert (client.header.from_, client.header.version, client.header.lang) == (SERVER, "1.0", "en")
         assert (features.name, features.namespace) == ("features", "http://etherx.jabber.org/streams")
         # TLS is the WebSocket's: it is never offered inside.
-        assert [child.name for child in features.elements()] == ["mechanisms", "register", "limits"]
+        assert [child.name for child in features.elements()] == ["mechanisms", "register", "register", "limits"]
         await client.log_in("alice", "correct horse", "r")
         client.websocket.send_ping(b"?")
         client.flush()

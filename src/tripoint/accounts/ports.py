@@ -194,9 +194,20 @@ class AccountService(Protocol):
         """BAD_NAME or NAME_TAKEN where a new account could not have this name; also REGISTRATION_CLOSED."""
 
     async def register(
-        self, name: str, password: str, *, address: str, registration_token: str | None = None
+        self,
+        name: str,
+        password: str,
+        *,
+        address: str,
+        registration_token: str | None = None,
+        was_valid: bool = False,
     ) -> Account:
-        """Make an account as the configuration allows (open, token, closed). `address` is for limits."""
+        """Make an account as the configuration allows (open, token, closed). `address` is for limits. `was_valid`:
+        the token was shown while it was, and may have expired since."""
+
+    async def add_account(self, name: str, password: str, *, admin: bool) -> Account:
+        """Make an account whatever the configuration says: the administrator's own way. BAD_NAME, NAME_TAKEN,
+        BAD_PASSWORD."""
 
     async def register_by_identity(
         self, name: str, display_name: str, *, provider: str, subject: str, address: str

@@ -17,6 +17,7 @@ from tripoint.store.writes import DropRegistrationToken, PutRegistrationToken, W
 # spec: "with maximum length of 64 characters"
 _TOKEN = re.compile(r"[0-9A-Za-z._~-]{1,64}\Z")
 MAX_TOKENS: Final = 10_000
+KEPT_MS: Final = 86_400_000
 
 
 class RegistrationTokens:
@@ -29,12 +30,13 @@ class RegistrationTokens:
         # Who reads a token in order to use it up holds this: one for one use must not be read by a second before.
         self.turn = asyncio.Lock()
 
-    async def use(self, token: str | None) -> Write:
-        """The write that uses up one use. REGISTRATION_TOKEN_NEEDED, BAD_REGISTRATION_TOKEN."""
+    async def use(self, token: str | None, *, was_valid: bool = False) -> Write:
+        """The write that uses up one use. `was_valid`: it may have expired since. REGISTRATION_TOKEN_NEEDED,
+        BAD_REGISTRATION_TOKEN."""
         if token is None:
             raise AccountRefused(AccountRefusal.REGISTRATION_TOKEN_NEEDED)
         row = await self._store.load_registration_token(token)
-        if row is None or not self._is_good(row):
+        if row is None or row.uses_left == 0 or not (was_valid or self._is_good(row)):
             raise AccountRefused(AccountRefusal.BAD_REGISTRATION_TOKEN)
         left = None if row.uses_left is None else row.uses_left - 1
         return PutRegistrationToken(token, left, row.expires_ts_ms)
@@ -47,6 +49,11 @@ class RegistrationTokens:
     def _is_good(self, row: PutRegistrationToken) -> bool:
         expired = row.expires_ts_ms is not None and row.expires_ts_ms <= self._clock_ms()
         return not expired and row.uses_left != 0
+
+    def _is_over(self, row: PutRegistrationToken) -> bool:
+        """Whether nobody can use it any more: somebody who has shown it in time may need some hours for the rest."""
+        expired = row.expires_ts_ms is not None and row.expires_ts_ms + KEPT_MS <= self._clock_ms()
+        return expired or row.uses_left == 0
 
     async def add(self, token: str | None, uses: int | None, life_s: int | None) -> str:
         """Make one; None for `uses` and `life_s`: as often and as long as one likes. Without a `token`, one is made up.
@@ -62,7 +69,7 @@ class RegistrationTokens:
                     AccountRefusal.BAD_REGISTRATION_TOKEN,
                     "A new token has 1 to 64 of a-z, A-Z, 0-9, '.', '_', '~' and '-', and is no other's name",
                 )
-            over = [one.token for one in listed if not self._is_good(one)]
+            over = [one.token for one in listed if self._is_over(one)]
             if len(listed) - len(over) >= MAX_TOKENS:
                 raise AccountRefused(AccountRefusal.SERVER_BUSY, "There are too many tokens; take some away first")
             expires = None if life_s is None else self._clock_ms() + life_s * 1000

@@ -199,7 +199,13 @@ class Accounts:
         return user_id
 
     async def register(
-        self, name: str, password: str, *, address: str, registration_token: str | None = None
+        self,
+        name: str,
+        password: str,
+        *,
+        address: str,
+        registration_token: str | None = None,
+        was_valid: bool = False,
     ) -> Account:
         mode = self._registration.mode
         if mode == "closed":
@@ -210,7 +216,7 @@ class Accounts:
             self._registration.take(address)
             return await self._make(name, password, admin=False, writes=[])
         async with self.registration_tokens.turn:
-            used = await self.registration_tokens.use(registration_token)
+            used = await self.registration_tokens.use(registration_token, was_valid=was_valid)
             self._registration.take(address)
             return await self._make(name, password, admin=False, writes=[used])
 

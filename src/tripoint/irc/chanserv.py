@@ -1,13 +1,13 @@
 """ChanServ: what a channel is and who owns it; settings that have no mode of their own.
 
 Nothing is kept here: each command asks the middle for what Matrix and XMPP clients ask by events and forms.
-spec: docs/mapping.md 4.8, 4.9, 7.7, 8.14-8.18, 9.2-9.5, 9.10, 18.
+spec: docs/mapping.md 4.8, 4.9, 7.7, 8.14-8.18, 9.2-9.5, 9.10, 18, 23.1.
 """
 
 from __future__ import annotations
 
 from tripoint.core.canonical_json import JsonObject
-from tripoint.core.ids import EventId, RoomId, UserId, server_of
+from tripoint.core.ids import EventId, RoomId, ServerName, UserId, server_of
 from tripoint.core.json_view import object_at, text_at
 from tripoint.core.power import Rank, rank_of
 from tripoint.irc.channel import Channel
@@ -28,11 +28,12 @@ from tripoint.rooms.commands import (
     SetRanks,
     UpgradeRoom,
 )
+from tripoint.rooms.foreigners import lets_foreigners_in
 from tripoint.rooms.masks import listed_masks, texts_of
 from tripoint.rooms.policy_lists import lists_of
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.rooms.settings import MAX_SLOW_S, SLOW, slow_content, slow_mode_s
+from tripoint.rooms.settings import FOREIGN, MAX_SLOW_S, SLOW, foreign_content, slow_content, slow_mode_s
 from tripoint.rooms.spaces import CHILD, is_space
 
 _VISIBILITIES = ("world_readable", "shared", "invited", "joined")
@@ -102,6 +103,8 @@ async def info(request: Request) -> None:
     slow = slow_mode_s(room)
     if slow:
         say(f"Slow mode: {slow} seconds between two messages")
+    if lets_foreigners_in(room, ServerName(request.session.names.server)):
+        say("People of other XMPP servers may enter")
     waiting = [user_id for user_id, member in room.members().items() if member.membership == "knock"]
     if waiting and room.membership(request.session.user_id) == "join":
         say("Asking to enter: " + ", ".join(names.nick(user_id) for user_id in waiting[:MAX_LINES]))
@@ -165,9 +168,11 @@ async def level(request: Request) -> None:
     request.say(f"{session.names.nick(user_id)} {text}")
 
 
-@service_command("ChanServ", "SET", "<channel> HISTORY|SLOW <value>: who reads; seconds between messages", min_words=3)
+@service_command("ChanServ", "SET", "<channel> HISTORY|SLOW|FOREIGN <value>: who reads; pace; who enters", min_words=3)
 async def set_(request: Request) -> None:
-    """SET <channel> HISTORY <visibility>; SET <channel> SLOW <seconds>.  spec: docs/mapping.md 8.14, 8.18"""
+    """SET <channel> HISTORY <visibility>; SET <channel> SLOW <seconds>; SET <channel> FOREIGN xmpp|off.
+
+    spec: docs/mapping.md 8.14, 8.18, 23.1"""
     session, channel = request.session, _inside(request)
     what, value = request.word(1).upper(), request.word(2).lower()
     if what == "HISTORY":
@@ -180,8 +185,13 @@ async def set_(request: Request) -> None:
             request.say(f"SLOW is a number of seconds up to {MAX_SLOW_S}, or 0")
             return
         kind, content = SLOW, slow_content(int(value))
+    elif what == "FOREIGN":
+        if value not in ("xmpp", "off"):
+            request.say("FOREIGN is xmpp, which lets people of other XMPP servers in, or off")
+            return
+        kind, content = FOREIGN, foreign_content(value == "xmpp")
     else:
-        request.say("HISTORY and SLOW can be set")
+        request.say("HISTORY, SLOW and FOREIGN can be set")
         return
     await session.do(
         SendState(actor=session.user_id, room_id=channel.room_id, type=kind, state_key="", content=content)

@@ -33,7 +33,8 @@ NickOf = Callable[[UserId, str], str]
 ChannelOf = Callable[[RoomPill], str]
 
 # Words that could be nicks, from where a word can begin; `:` and `,` after one end it (MAPPING 2.10).
-_WORD = re.compile(r"(?<![\w#/:.@-])@?([\w\[\]{}^\\`][\w\[\]{}^\\`.~:/=-]*)", re.ASCII)
+# People of other XMPP servers have a `|` in theirs; other nicks may stand beside one.
+_WORD = re.compile(r"(?<![\w#/:.@-])@?([\w\[\]{}^\\`][\w\[\]{}^\\`.~:/=-]*(?:\|[\w.-]+)?)", re.ASCII)
 _SPOILER = "000000"
 
 
@@ -43,9 +44,18 @@ _SPOILER = "000000"
 def mentioned(text: str, mentions: Mentions) -> list[tuple[int, int, UserId]]:
     """Where `text` names members: (start, end, who) of each, in order."""
     found = []
-    for match in _WORD.finditer(text):
+    at = 0
+    while (match := _WORD.search(text, at)) is not None:
         word = match[1]
         user = mentions(word)
+        at = match.end()
+        while user is None and "|" in word and word[-1] in ".-":
+            word = word[:-1]
+            user = mentions(word)
+        if user is None and "|" in word:
+            word = word.partition("|")[0]
+            user = mentions(word)
+            at = match.start(1) + len(word)
         while user is None and word and word[-1] in ".:-~/=":
             word = word[:-1]
             user = mentions(word) if word else None

@@ -1,6 +1,7 @@
 """The Matrix front end as runtime sees it: every endpoint, joined to the middle by its ports."""
 
 import secrets
+import time
 from collections.abc import Callable, Sequence
 
 from tripoint.accounts.encryption import Encryption
@@ -14,6 +15,7 @@ from tripoint.matrix.client.admin import AdminEndpoints
 from tripoint.matrix.client.calls import CallEndpoints
 from tripoint.matrix.client.cross_signing import CrossSigningEndpoints
 from tripoint.matrix.client.dehydrated import DehydratedDeviceEndpoints
+from tripoint.matrix.client.delayed import DelayedEndpoints
 from tripoint.matrix.client.device_keys import DeviceKeyEndpoints
 from tripoint.matrix.client.directory import DirectoryEndpoints
 from tripoint.matrix.client.ephemeral import EphemeralEndpoints
@@ -54,6 +56,7 @@ from tripoint.matrix.keys.own import KeyEndpoints
 from tripoint.matrix.listener import Fallback, MatrixListener
 from tripoint.matrix.openid import OpenIdEndpoints
 from tripoint.matrix.presence import DevicePresence
+from tripoint.matrix.refusals import of_room
 from tripoint.matrix.registry import Router
 from tripoint.matrix.render import Renderer
 from tripoint.matrix.sliding.bumps import Bumps
@@ -69,6 +72,7 @@ from tripoint.matrix.sync.server import SyncServer
 from tripoint.matrix.sync.waiting import Waiters
 from tripoint.matrix.uia import UserInteractive
 from tripoint.media.ports import Media
+from tripoint.rooms.delayed import Delayed
 from tripoint.rooms.ports import PresenceService, RoomReader, RoomService
 from tripoint.rooms.readers import ReadersOf
 
@@ -98,6 +102,7 @@ ENDPOINT_CLASSES = (
     RelationEndpoints,
     UserDirectoryEndpoints,
     FeatureEndpoints,
+    DelayedEndpoints,
     CallEndpoints,
     DeviceKeyEndpoints,
     CrossSigningEndpoints,
@@ -138,6 +143,7 @@ class MatrixFrontEnd:
         media: Media,
         encryption: Encryption,
         oauth: Authorization,
+        delayed: Delayed,
         *,
         now_ms: Callable[[], int],
         public_url: str,
@@ -158,12 +164,15 @@ class MatrixFrontEnd:
         news = DeviceNews(server, reader, encryption)
         waiters = Waiters()
         sync = SyncServer(reader, accounts, chunks, ephemera, news, waiters, secrets.token_hex(4))
+        sync.delay_of = delayed.delay_of
+        delayed.code_of = lambda refused: of_room(refused).errcode
+        self.later = later = DelayedEndpoints(delayed, reader, now_ms, time.monotonic)
         client = None if federated is None else federated.trust.client
         self.key_questions = KeyQuestions(server, encryption, reader, client)
         encryption.signing.foreign = self.key_questions.master_key
         hub.watch_all_rooms(sync.room_changed)
         hub.watch_users(sync.user_changed)
-        words = Words(chunks, renderer, sync.transaction_id)
+        words = Words(chunks, renderer, sync.own)
         places, bumps = Places(reader, accounts), Bumps(reader)
         sliding = SlidingServer(
             reader,
@@ -186,7 +195,8 @@ class MatrixFrontEnd:
             log_in,
             PageEndpoints(oauth),
             RoomEndpoints(rooms, reader, server),
-            EventEndpoints(rooms, reader, renderer, sync),
+            EventEndpoints(rooms, reader, renderer, sync, later),
+            later,
             DirectoryEndpoints(rooms, reader, server),
             ProfileEndpoints(rooms, reader, accounts, server),
             AccountDataEndpoints(accounts, reader),

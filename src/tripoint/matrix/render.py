@@ -3,7 +3,7 @@
 spec: Matrix client-server "Room event format", definitions ClientEvent, UnsignedData
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -15,8 +15,15 @@ from tripoint.rooms.history import Bundle, HistoryItem
 CACHED = 20_000
 
 
+class Own(NamedTuple):
+    """What the sender of an event knows it by. spec: UnsignedData transaction_id; MSC4140 delay_id"""
+
+    transaction_id: str | None = None
+    delay_id: str | None = None
+
+
 class Renderer:
-    """Client forms of events. `unsigned` of an event is the same for all readers but for transaction_id."""
+    """Client forms of events. `unsigned` of an event is the same for all readers but for what is its sender's own."""
 
     def __init__(self) -> None:
         self._plain: dict[str, tuple[Event, bytes]] = {}
@@ -55,16 +62,16 @@ class Renderer:
         return self.head(event) + _room_id(event) + b"}"
 
     def timeline(
-        self, item: HistoryItem, transaction_id: str | None = None, bundle: Bundle | None = None
+        self, item: HistoryItem, own: Own | None = None, bundle: Bundle | None = None
     ) -> bytes:
         """An event of a /sync timeline: unsigned, no room_id."""
-        return self.head(item.event) + self._unsigned(item, transaction_id, bundle) + b"}"
+        return self.head(item.event) + self._unsigned(item, own, bundle) + b"}"
 
     def history(
-        self, item: HistoryItem, transaction_id: str | None = None, bundle: Bundle | None = None
+        self, item: HistoryItem, own: Own | None = None, bundle: Bundle | None = None
     ) -> bytes:
         """An event of /messages and its kin: unsigned and room_id. `bundle`: what of its children goes with it."""
-        return self.head(item.event) + _room_id(item.event) + self._unsigned(item, transaction_id, bundle) + b"}"
+        return self.head(item.event) + _room_id(item.event) + self._unsigned(item, own, bundle) + b"}"
 
     def stripped(self, event: Event) -> bytes:
         """spec: "Stripped state": sender, type, state_key and content, and nothing else."""
@@ -93,7 +100,7 @@ class Renderer:
             }
         return found
 
-    def _unsigned(self, item: HistoryItem, transaction_id: str | None, bundle: Bundle | None = None) -> bytes:
+    def _unsigned(self, item: HistoryItem, own: Own | None, bundle: Bundle | None = None) -> bytes:
         unsigned: dict[str, Any] = {}
         if item.replaced is not None:
             unsigned["prev_content"] = item.replaced.content
@@ -101,8 +108,10 @@ class Renderer:
             unsigned["replaces_state"] = item.replaced.event_id
         if item.redacted_because is not None:
             unsigned["redacted_because"] = orjson.Fragment(self.event(item.redacted_because))
-        if transaction_id is not None:
-            unsigned["transaction_id"] = transaction_id
+        if own is not None and own.transaction_id is not None:
+            unsigned["transaction_id"] = own.transaction_id
+        if own is not None and own.delay_id is not None:
+            unsigned["org.matrix.msc4140.delay_id"] = own.delay_id
         if bundle is not None:
             unsigned["m.relations"] = self._relations(bundle)
         return b',"unsigned":' + orjson.dumps(unsigned) if unsigned else b""

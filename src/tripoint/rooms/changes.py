@@ -76,12 +76,13 @@ class DirectoryChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"
 class RoomClosed(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     """The room is being closed (rooms/closing.py): everybody is about to go, for this reason.
 
-    `replacement`: the room that takes its place.
+    `replacement`: the room that takes its place; `venue`: see commands.CloseRoom.
     """
 
     room_id: RoomId
     reason: str | None
     replacement: RoomId | None
+    venue: str | None = None
 
 
 class Swept(Struct, frozen=True, tag=True, tag_field="kind_of_change"):

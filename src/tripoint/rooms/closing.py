@@ -89,7 +89,7 @@ class Closing:
 
         def shut() -> None:
             self._closed.add(room.room_id)
-            self._room_bus.publish(RoomClosed(room.room_id, command.reason, command.replacement))
+            self._room_bus.publish(RoomClosed(room.room_id, command.reason, command.replacement, command.venue))
 
         room.closing = True
         try:

@@ -129,10 +129,13 @@ class Leave(Command, frozen=True):
 
 
 class Invite(Command, frozen=True):
+    """`content` is merged into the member event."""
+
     room_id: RoomId
     target: UserId
     reason: str | None = None
     is_direct: bool = False
+    content: JsonObject = {}
 
 
 class Kick(Command, frozen=True):
@@ -160,11 +163,12 @@ class Unban(Command, frozen=True):
 
 
 class Knock(Command, frozen=True):
-    """Ask to be let in. `via` as for Join."""
+    """Ask to be let in. `via` as for Join. `nick`: what one wants to be called in the room."""
 
     room_id: RoomId
     reason: str | None = None
     via: tuple[ServerName, ...] = ()
+    nick: str | None = None
 
 
 class Forget(Command, frozen=True):
@@ -206,13 +210,15 @@ class CloseRoom(Command, frozen=True):
     """Shut a room for good: everybody whom the actor may put out goes, and all users of this server; its names and its
     place in the directory go; nobody of this server gets in any more (docs/mapping.md 4.9).
 
-    `replacement`: the room that takes its place, for a tombstone. Refused: POWER_TOO_LOW, NOT_JOINED (by him, or
+    `replacement`: the room that takes its place, for a tombstone; `venue`: an address where the talk goes on that is
+    none of a room known here, for those who can be told of it. Refused: POWER_TOO_LOW, NOT_JOINED (by him, or
     by anybody any more: another room has taken its place).
     """
 
     room_id: RoomId
     reason: str | None = None
     replacement: RoomId | None = None
+    venue: str | None = None
 
 
 class UpgradeRoom(Command, frozen=True):
@@ -266,10 +272,14 @@ class Redact(Command, frozen=True):
 
 
 class SetRanks(Command, frozen=True):
-    """Grant or take ranks, all in one power_levels event or none (docs/mapping.md 7.1)."""
+    """Grant or take ranks, all in one power_levels event or none (docs/mapping.md 7.1).
+
+    `absent`: of people who are not in the room too; their rank waits for them. Without it: TARGET_NOT_JOINED.
+    """
 
     room_id: RoomId
     ranks: tuple[tuple[UserId, Rank], ...]
+    absent: bool = False
 
 
 class SetLevels(Command, frozen=True):

@@ -24,7 +24,7 @@ from tripoint.core.power import preset_power_levels, room_template
 from tripoint.core.room_version import RoomVersion, UnknownRoomVersion, get_room_version
 from tripoint.rooms.commands import CreateRoom, Done, StateDraft, Template, UnlockRoom
 from tripoint.rooms.elsewhere import Elsewhere
-from tripoint.rooms.foreigners import check_can_enter_rooms
+from tripoint.rooms.foreigners import check_has_account
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership import People, profile_content
 from tripoint.rooms.membership_index import MembershipIndex
@@ -32,6 +32,7 @@ from tripoint.rooms.messages import aliases_in, topic_content
 from tripoint.rooms.naming import Names
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Head, Room, direct_pair
+from tripoint.rooms.settings import FOREIGN, foreign_content
 from tripoint.rooms.transaction import RoomTransaction
 from tripoint.rooms.writer import Writer
 from tripoint.store.interface import RoomStore
@@ -113,7 +114,7 @@ class Creation:
             raise Refused(Refusal.NOT_SUPPORTED, "A room for users of this server alone has no others in it")
         if direct_with is None and not command.is_direct:
             for user_id in local:
-                check_can_enter_rooms(user_id, self.server)
+                check_has_account(user_id, self.server)
         invited = [(user_id, await self._invitable(user_id)) for user_id in local]
         alias = self._wished_alias(command)
         if alias is not None:
@@ -264,11 +265,14 @@ class Creation:
         join_rule = "invite" if command.locked else _JOIN_RULE[command.template]
         visibility = _VISIBILITY.get(command.template, "shared")
         guests = _GUESTS.get(command.template, "forbidden")
-        preset = (
+        preset = [
             StateDraft("m.room.join_rules", "", {"join_rule": join_rule}),
             StateDraft("m.room.history_visibility", "", {"history_visibility": visibility}),
             StateDraft("m.room.guest_access", "", {"guest_access": guests}),
-        )
+        ]
+        if command.template is Template.MUC:
+            # docs/mapping.md 23.1
+            preset.append(StateDraft(FOREIGN, "", foreign_content(True)))
         for draft in preset:
             if (draft.type, draft.state_key) not in given:
                 transaction.append(actor, draft.type, draft.content, state_key=draft.state_key)

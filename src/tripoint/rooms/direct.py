@@ -75,7 +75,10 @@ class Direct:
         actor, target = command.actor, command.target
         local = server_of(target) == self._creation.server
         if local and not await self._people.exists(target):
-            raise Refused(Refusal.NO_SUCH_USER)
+            address = stand_in_address(target, self._creation.server)
+            if address is None or self._people.stand_in is None or self._people.is_guest(actor):
+                raise Refused(Refusal.NO_SUCH_USER)
+            await self._people.stand_in(address)
         if local and target != actor and self._people.refuses_invites(target):
             raise Refused(Refusal.INVITES_BLOCKED)
         foreign = any(stand_in_address(one, self._creation.server) is not None for one in (actor, target))

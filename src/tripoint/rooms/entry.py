@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from tripoint.core.ids import RoomId, ServerName, UserId, server_of
 from tripoint.rooms.commands import Join, MaskList
+from tripoint.rooms.foreigners import check_foreigner, guise_of
 from tripoint.rooms.masks import MASKS, ban_that_meets, meets_list
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
@@ -25,6 +26,8 @@ NOBODY_LEFT = "Nobody of this server who may let you in is in the room any more;
 
 # Rooms that give entry and are named to who is not in them.
 MAX_NAMED = 3
+# How many of those who may ban get into a room beyond its limit.
+PLACES_FOR_ADMINS = 10
 
 
 class Way(Struct, frozen=True):
@@ -60,7 +63,7 @@ class Entry:
         Nothing may be awaited between this and building the event.
         """
         if self.listed_against is not None and room.head_membership(command.actor) not in ("join", "invite", "ban"):
-            reason = await self.listed_against(room, command.actor, command.guise)
+            reason = await self.listed_against(room, command.actor, self._guise(command))
             if reason is not None:
                 raise Refused(Refusal.BANNED, f"{Refusal.BANNED.value}: {reason}")
         asked = command.password is not None and rule_asks_password(room.head_event("m.room.join_rules"))
@@ -94,10 +97,11 @@ class Entry:
             raise Refused(Refusal.BANNED)
         if self._is_guest(actor) and room.guest_access != "can_join":
             raise Refused(Refusal.GUESTS_FORBIDDEN)
-        if membership != "invite" and ban_that_meets(room, actor, command.guise) is not None:
+        check_foreigner(room, actor, self._server)
+        if membership != "invite" and ban_that_meets(room, actor, self._guise(command)) is not None:
             raise Refused(Refusal.BANNED)
         limit = member_limit(room)
-        if limit is not None and membership != "join" and room.head_joined_count() >= limit:
+        if limit is not None and membership != "join" and room.head_joined_count() >= self._most(room, actor, limit):
             raise Refused(Refusal.ROOM_FULL)
         rule = room.join_rule
         if membership in ("join", "invite") or rule == "public":
@@ -108,6 +112,17 @@ class Entry:
         if rule in _RESTRICTED:
             return self._restricted(room, command, knows_password)
         raise Refused(Refusal.NOT_INVITED)
+
+    def _guise(self, command: Join) -> str | None:
+        return command.guise or guise_of(command.actor, self._server)
+
+    def _most(self, room: Room, actor: UserId, limit: int) -> int:
+        """Who could put others out gets into a full room, so that nobody keeps him out by filling it.
+
+        spec: XEP-0045 7.2.9
+        """
+        power = room.head_power()
+        return limit + PLACES_FOR_ADMINS if power.user(actor) >= power.ban else limit
 
     def _restricted(self, room: Room, command: Join, knows_password: bool) -> Way:
         event = room.head_event("m.room.join_rules")
@@ -134,7 +149,7 @@ class Entry:
 
         As long as it is a member of this server who may invite: it is in his name that we let in.
         """
-        if not meets_list(room, MaskList.INVITE, command.actor, command.guise):
+        if not meets_list(room, MaskList.INVITE, command.actor, self._guise(command)):
             return None
         setter = room.state[MASKS, ""].sender
         power = room.head_power()

@@ -21,7 +21,7 @@ from tripoint.rooms.policy import POLICY
 from tripoint.rooms.policy_lists import LISTS
 from tripoint.rooms.ports import Member, RoomView
 from tripoint.rooms.room import USER_RULE
-from tripoint.rooms.settings import LIMITS, SLOW, TEXT_RULES, TLS_ONLY
+from tripoint.rooms.settings import FOREIGN, LIMITS, SLOW, TEXT_RULES, TLS_ONLY
 
 JOIN_RULES: Final = "m.room.join_rules"
 POWER: Final = "m.room.power_levels"
@@ -34,6 +34,7 @@ _SINGLE: Final = (
     "m.room.avatar",
     "m.room.topic",
     POLICY[0],
+    FOREIGN,
     LIMITS,
     SLOW,
     TEXT_RULES,

@@ -11,7 +11,7 @@ from tripoint.core.canonical_json import Json
 from tripoint.core.event import Event, add_signature
 from tripoint.core.ids import RoomId, ServerName, UserId, server_of
 from tripoint.rooms.accept import Accept, Lacking
-from tripoint.rooms.foreigners import check_can_enter_rooms
+from tripoint.rooms.foreigners import check_has_account
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership import People
 from tripoint.rooms.outside import Outside
@@ -63,7 +63,7 @@ class Invitations:
         if self._people.is_guest(target):
             raise Refused(Refusal.GUESTS_FORBIDDEN, "Guests cannot be invited to rooms of other servers")
         signer = self._writer.signer
-        check_can_enter_rooms(target, signer.server)
+        check_has_account(target, signer.server)
         signed = add_signature(event, signer.server, signer.key)
         async with self._turns.of(event.room_id):
             room = await self._rooms.find(event.room_id)

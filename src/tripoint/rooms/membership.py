@@ -12,10 +12,11 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
 from tripoint.core.ids import RoomId, UserId, server_of
 from tripoint.core.notices import writes_notices
+from tripoint.core.stand_ins import stand_in_address
 from tripoint.rooms.commands import Ban, Command, Done, Invite, Join, Kick, Knock, Leave, SetRoomNick, Unban
 from tripoint.rooms.elsewhere import Elsewhere
 from tripoint.rooms.entry import Entry, Way, authorising_user
-from tripoint.rooms.foreigners import check_can_enter_rooms
+from tripoint.rooms.foreigners import OTHER_SERVER, check_foreigner
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
@@ -39,6 +40,7 @@ class People:
         stored_profile: LoadProfile,
         refuses_invites: Callable[[UserId], bool],
         is_suspended: Callable[[UserId], bool],
+        stand_in: Callable[[str], Awaitable[object]] | None = None,
     ) -> None:
         self.exists = exists
         self.is_guest = is_guest
@@ -47,6 +49,8 @@ class People:
         self.stored_profile = stored_profile
         self.refuses_invites = refuses_invites
         self.is_suspended = is_suspended
+        # Makes who stands for somebody of another XMPP server; None where none is spoken to.
+        self.stand_in = stand_in
 
 
 def profile_content(membership: str, profile: Mapping[str, str], nick: str | None = None) -> JsonObject:
@@ -130,7 +134,10 @@ class Membership:
         return Done(room.room_id, event.event_id, created=membership != "join")
 
     def _check_may_go_elsewhere(self, command: Join | Knock) -> None:
-        """docs/mapping.md 1.9: guests enter rooms that federate only where an op of this server let guests in."""
+        """docs/mapping.md 1.9: guests enter rooms that federate only where an op of this server let guests in; 23.1:
+        people of other XMPP servers enter none of another server."""
+        if stand_in_address(command.actor, self._writer.signer.server) is not None:
+            raise Refused(Refusal.FOREIGNERS_FORBIDDEN, OTHER_SERVER)
         if self._people.is_guest(command.actor):
             known = command.via or self._elsewhere.ways_to(command.room_id)
             raise Refused(Refusal.GUESTS_FORBIDDEN if known else Refusal.NO_SUCH_ROOM)
@@ -160,15 +167,15 @@ class Membership:
         target = command.target
         local = server_of(target) == self._writer.signer.server
         if local and not await self._people.exists(target):
-            raise Refused(Refusal.NO_SUCH_USER)
+            await self._make_known(command)
         if local and self._people.refuses_invites(target) and not self._notifies(command.actor):
             raise Refused(Refusal.INVITES_BLOCKED)
-        if not command.is_direct:
-            check_can_enter_rooms(target, self._writer.signer.server)
         # What a user of another server is called is for that server to say, once they have joined.
         profile = await self._people.profile(target) if local else {}
         room = await self._rooms.get(command.room_id)
         self._check_inside(room, command.actor)
+        if not command.is_direct:
+            check_foreigner(room, target, self._writer.signer.server)
         membership = room.head_membership(target)
         if membership == "join":
             raise Refused(Refusal.ALREADY_JOINED)
@@ -182,6 +189,8 @@ class Membership:
             content["is_direct"] = True
         if command.reason is not None:
             content["reason"] = command.reason
+        for key, value in command.content.items():
+            content.setdefault(key, value)
         if not local:
             if room.create_event.content.get("m.federate") is False:
                 raise Refused(Refusal.NOT_SUPPORTED, "This room is for users of this server alone")
@@ -193,6 +202,25 @@ class Membership:
         transaction.append(command.actor, "m.room.member", content, state_key=target)
         event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id, created=True)
+
+    async def _make_known(self, command: Invite) -> None:
+        """Somebody is invited who is not known here: of another XMPP server, or there is no such user.
+
+        docs/mapping.md 1.7, 23.1
+        """
+        server = self._writer.signer.server
+        address = stand_in_address(command.target, server)
+        if address is None:
+            raise Refused(Refusal.NO_SUCH_USER)
+        if self._people.stand_in is None:
+            raise Refused(Refusal.FOREIGNERS_FORBIDDEN, "This server does not talk to other XMPP servers")
+        room = await self._rooms.get(command.room_id)
+        self._check_inside(room, command.actor)
+        check_foreigner(room, command.target, server)
+        power = room.head_power()
+        if power.user(command.actor) < power.invite:
+            raise Refused(Refusal.POWER_TOO_LOW, "You may not invite to this room")
+        await self._people.stand_in(address)
 
     async def kick(self, command: Kick) -> Done:
         room = await self._rooms.get(command.room_id)
@@ -221,7 +249,7 @@ class Membership:
 
     async def knock(self, command: Knock) -> Done:
         profile = await self._people.profile(command.actor)
-        content = profile_content("knock", profile)
+        content = profile_content("knock", profile, command.nick)
         if command.reason is not None:
             content["reason"] = command.reason
         room = await self._elsewhere.present(command.room_id)
@@ -234,6 +262,7 @@ class Membership:
             raise Refused(Refusal.BANNED)
         if membership in ("join", "invite"):
             raise Refused(Refusal.ALREADY_JOINED, "You are invited or inside already")
+        check_foreigner(room, command.actor, self._writer.signer.server)
         if room.join_rule not in ("knock", "knock_restricted"):
             raise Refused(Refusal.NOT_INVITED, "This room does not take knocks")
         transaction = self._writer.begin(room)

@@ -191,7 +191,7 @@ class Messages:
         self._check_inside(room, command.actor)
         power = room.head_power()
         for user_id, _ in command.ranks:
-            if room.head_membership(user_id) not in ("join", "invite"):
+            if not command.absent and room.head_membership(user_id) not in ("join", "invite"):
                 raise Refused(Refusal.TARGET_NOT_JOINED)
         try:
             content = change_ranks(power, command.actor, dict(command.ranks))

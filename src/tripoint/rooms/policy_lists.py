@@ -21,6 +21,7 @@ from tripoint.core.json_view import text_at
 from tripoint.core.vendor import V
 from tripoint.rooms.changes import EventCommitted, RoomChange, StateReset
 from tripoint.rooms.commands import Ban, Command, Done, FollowList, MaskList
+from tripoint.rooms.foreigners import guise_of
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.masks import meets_list
 from tripoint.rooms.ports import NameTable, RoomView
@@ -80,6 +81,9 @@ class Rules:
 
     def against(self, user_id: UserId, server: ServerName) -> str | None:
         """Why this user is to be kept out; None where no rule is about him. Nobody shuts `server`, this one, out."""
+        person = guise_of(user_id, server)
+        if person is not None and (reason := self.against(UserId(person), server)) is not None:
+            return reason  # of another XMPP server, by the name that rules have for them
         names = (user_id.lower(), server_of(user_id).lower())
         for name in names[: 1 if server_of(user_id) == server else 2]:
             if name in self._exact:
@@ -206,7 +210,8 @@ class PolicyLists:
         """Why a list that the room follows keeps this user out; None where none does, or the room says otherwise."""
         for list_id in lists_of(room):
             reason = (await self._rules_of(list_id)).against(user_id, self._server)
-            if reason is not None and not meets_list(room, MaskList.EXEMPT, user_id, guise):
+            shown = guise or guise_of(user_id, self._server)
+            if reason is not None and not meets_list(room, MaskList.EXEMPT, user_id, shown):
                 return reason
         return None
 

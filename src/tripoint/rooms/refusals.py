@@ -17,6 +17,7 @@ class Refusal(Enum):
     ROOM_FULL = "This room is full"
     TOO_MANY_ROOMS = "You are in too many rooms"
     GUESTS_FORBIDDEN = "Guests may not do this here; log in with an account"
+    FOREIGNERS_FORBIDDEN = "People of other XMPP servers cannot enter this room"
     NO_SUCH_ROOM = "There is no such room"
     CREATION_OFF = "There is no such room, and it cannot be created here"
     ALIAS_TAKEN = "That room name is taken"

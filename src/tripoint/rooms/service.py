@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tripoint.core.ids import ServerName
+from tripoint.core.stand_ins import stand_in_address
 from tripoint.core.token_bucket import TokenBuckets
 from tripoint.rooms.blocking import Blocks
 from tripoint.rooms.closing import Closing
@@ -121,6 +122,7 @@ class Service:
         self.refusals: dict[str, int] = {}  # how often each refusal was given, for the metrics
         self._typing = typing
         self._removal = removal
+        self._server = server
         self._people = people
         self._limits = limits
         self._closing = closing
@@ -211,3 +213,6 @@ class Service:
         """docs/mapping.md 1.9: guests make temporary channels and nothing else."""
         if self._people.is_guest(command.actor) and command.template is not Template.TEMPORARY:
             raise Refused(Refusal.GUESTS_FORBIDDEN)
+        if stand_in_address(command.actor, self._server) is not None:
+            # docs/mapping.md 23.1
+            raise Refused(Refusal.FOREIGNERS_FORBIDDEN, "People of other XMPP servers make no rooms here")

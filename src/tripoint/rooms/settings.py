@@ -1,9 +1,10 @@
 """What the project's own state says of a room: limit of members, slow mode, text without colours, password,
-TLS.
+TLS, people of other XMPP servers.
 
 Read from any room's state, whoever wrote it: what is not of the right type is not there. Each is enforced by servers
 of this kind alone; others show the events and do nothing.
-spec: docs/mapping.md 8.5, 8.6, 8.18, 8.19, 26. Pure. Who enforces what: entry.py, messages.py, room_passwords.py.
+spec: docs/mapping.md 8.5, 8.6, 8.18, 8.19, 23.1, 26. Pure. Who enforces what: entry.py, messages.py,
+room_passwords.py, foreigners.py.
 """
 
 import re
@@ -19,6 +20,7 @@ LIMITS: Final = f"{V}.room.limits"
 SLOW: Final = f"{V}.room.slow"
 TEXT_RULES: Final = f"{V}.room.irc"
 TLS_ONLY: Final = f"{V}.room.tls_only"
+FOREIGN: Final = f"{V}.room.foreign"
 PASSWORD: Final = f"{V}.password"
 # A day: longer is a room that is moderated.
 MAX_SLOW_S: Final = 86_400
@@ -69,6 +71,18 @@ def text_rule(state: StateMap, rule: str) -> bool:
     """Whether `no_ctcp` or `no_colour` holds (docs/mapping.md 8.19)."""
     event = state.get((TEXT_RULES, ""))
     return event is not None and event.content.get(rule) is True
+
+
+def says_of_foreigners(state: StateMap) -> bool | None:
+    """Whether people of other XMPP servers may be in the room; None: it is not said (docs/mapping.md 23.1)."""
+    event = state.get((FOREIGN, ""))
+    value = None if event is None else event.content.get("xmpp")
+    return value if isinstance(value, bool) else None
+
+
+def foreign_content(lets_in: bool) -> JsonObject:
+    """The content of FOREIGN."""
+    return {"xmpp": lets_in}
 
 
 def asks_password(state: StateMap) -> bool:

@@ -111,7 +111,16 @@ class App:
         self.middle = middle = await build_middle(
             config, store, key, secret=secret, index_of_words=SqliteSearch(folder.search_index)
         )
-        self.federation = build_federation(config, store, middle.stream, key, old_keys, self._names, clock_ms)
+        self.federation = build_federation(
+            config,
+            store,
+            middle.stream,
+            key,
+            old_keys,
+            self._names,
+            clock_ms,
+            same_identity=_links_to_xmpp(config),
+        )
         self.traffic = build_traffic(config, middle, self.federation.trust, clock_ms, report_bug)
         middle.hub.watch_all_rooms(self._count)
         self.pushing = build_pushing(middle, self.federation.outbound, clock_ms, report_bug)
@@ -185,6 +194,7 @@ class App:
             self.media.ports,
             middle.encryption,
             middle.oauth,
+            middle.delayed,
             now_ms=clock_ms,
             public_url=config.server.public_url,
             default_room_version=config.server.default_room_version,
@@ -221,13 +231,14 @@ class App:
             asyncio.create_task(self._sweep()),
             asyncio.create_task(self._sweep_media()),
             asyncio.create_task(middle.indexing.run()),
+            asyncio.create_task(middle.delayed.run()),
         ]
 
     def _means(self, tls: ServerTls) -> Means | None:
         """What XMPP needs to speak to other servers; None where that is off."""
         config = self.config
         self.link_tls = None
-        if not (config.listen.s2s or config.listen.s2s_tls) or not _is_dns_name(config.server.name):
+        if not _links_to_xmpp(config):
             return None
         self.link_tls = LinkTls(tls, config.tls.extra_authorities)
         return Means(
@@ -235,6 +246,7 @@ class App:
             AddressPolicy(config.outbound.allow_networks),
             self.link_tls,
             dialback=config.xmpp.dialback,
+            claims=self.federation.trust.has_same_identity,
         )
 
     def _pages(self, page: WelcomePage) -> Callable[[Request], Awaitable[Response | None]]:
@@ -359,6 +371,12 @@ class App:
             lambda: {"irc": float(self.irc.connections), "xmpp": float(self.xmpp.connections)},
         )
         metrics.gauge(
+            "tripoint_xmpp_links",
+            "Streams to and from other XMPP servers, and their people in rooms here.",
+            "kind",
+            self.xmpp.link_counts,
+        )
+        metrics.gauge(
             "tripoint_federation",
             "Other servers that do not answer, that missed something, that are being sent to; events that wait.",
             "state",
@@ -451,6 +469,11 @@ def _parts(address: str) -> tuple[str, int]:
     parts = split_address(address)
     assert parts is not None, "the configuration was checked"
     return parts
+
+
+def _links_to_xmpp(config: Config) -> bool:
+    """Whether other XMPP servers are spoken to. docs/mapping.md 1.6: an XMPP domain is a DNS name without a port."""
+    return bool(config.listen.s2s or config.listen.s2s_tls) and _is_dns_name(config.server.name)
 
 
 def _speaks_xmpp(config: Config) -> bool:

@@ -78,6 +78,8 @@ def build_federation(
     old_keys: Sequence[OldKey],
     names: Names,
     now_ms: Callable[[], int],
+    *,
+    same_identity: bool = False,
 ) -> Federation:
     """Wire it; nothing is asked of anybody yet. Raises ValueError for authorities that cannot be read."""
     outbound = Outbound(
@@ -88,7 +90,7 @@ def build_federation(
     )
     discovery = Discovery(names, outbound)
     trust = Trust(
-        OwnKeys(server_name(config), key, old_keys, now_ms),
+        OwnKeys(server_name(config), key, old_keys, now_ms, same_identity=same_identity),
         StoredKeys(store, stream),
         outbound,
         discovery.route,

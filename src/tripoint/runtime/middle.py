@@ -45,6 +45,7 @@ from tripoint.rooms.changes import RoomChange, UserChange
 from tripoint.rooms.closing import Closing
 from tripoint.rooms.commands import Leave, SetProfile
 from tripoint.rooms.creation import Creation
+from tripoint.rooms.delayed import Delayed
 from tripoint.rooms.direct import Direct
 from tripoint.rooms.direct_invitations import DirectInvitations
 from tripoint.rooms.elsewhere import Elsewhere
@@ -52,6 +53,7 @@ from tripoint.rooms.entering import Entering
 from tripoint.rooms.entry import Entry
 from tripoint.rooms.ephemeral import Receipts, Typing
 from tripoint.rooms.following import Following
+from tripoint.rooms.foreigners import Departures
 from tripoint.rooms.indexing import Indexing
 from tripoint.rooms.invitations import Invitations
 from tripoint.rooms.keeping import Keeping
@@ -133,7 +135,9 @@ class Middle:
     registration: Registration
     limits: Limits
     warden: Warden
+    departures: Departures
     policy_lists: PolicyLists
+    delayed: Delayed
     upgrading: Upgrading
     following: Following
     direct_invitations: DirectInvitations
@@ -154,6 +158,7 @@ class Middle:
         """End what is asked of other servers, write what is queued, close the store."""
         await self.showing_out.close()
         await self.warden.close()
+        await self.departures.close()
         await self.policy_lists.close()
         await self.sweeping.close()
         await self.direct_invitations.close()
@@ -251,6 +256,7 @@ async def build_middle(
         accounts.stored_profile,
         blocks.refuses_invites,
         accounts.is_suspended,
+        accounts.stand_in if config.listen.s2s or config.listen.s2s_tls else None,
     )
     remote_writer = RemoteWriter(writer, index)
     accept = Accept(loaded, remote_writer, store, turns)
@@ -378,6 +384,8 @@ async def build_middle(
         indexing,
         unreads,
     )
+    delayed = Delayed(store, stream, service.do, clock, secret)
+    await delayed.start()
     accounts.leave_rooms = _leaver(service, index.load, index.unload)
     accounts.rename = _renamer(service)
     nodes = Nodes(store, stream, user_bus, clock)
@@ -390,6 +398,8 @@ async def build_middle(
     hub.watch_all_rooms(showing_out.room_changed)
     warden = Warden(server, loaded, membership.ban)
     hub.watch_all_rooms(warden.room_changed)
+    departures = Departures(server, loaded, service.do)
+    hub.watch_all_rooms(departures.room_changed)
     await accounts.start(end_guests=end_guests)
     await accounts.pushers.start()
     await sweeping.start()
@@ -421,7 +431,9 @@ async def build_middle(
         registration,
         room_limits,
         warden,
+        departures,
         policy_lists,
+        delayed,
         upgrading,
         following,
         direct_invitations,

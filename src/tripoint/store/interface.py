@@ -17,6 +17,7 @@ from tripoint.store.oauth_store import OAuthStore
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
+    PutDelayed,
     PutDestination,
     PutDevice,
     PutMedia,
@@ -426,7 +427,24 @@ class MediaStore(Writer, Protocol):
         """Whether a user of this server is joined to a room."""
 
 
-class Store(RoomStore, AccountStore, KeyStore, FederationStore, SearchStore, MediaStore, DeviceStore, Protocol):
+class DelayedStore(Writer, Protocol):
+    """Events that are sent later (rooms/delayed.py)."""
+
+    async def load_delayed(self) -> Sequence[PutDelayed]:
+        """Those of all accounts, and what became of earlier ones."""
+
+
+class Store(
+    RoomStore,
+    AccountStore,
+    DelayedStore,
+    KeyStore,
+    FederationStore,
+    SearchStore,
+    MediaStore,
+    DeviceStore,
+    Protocol,
+):
     """Everything, as runtime opens and closes it."""
 
     async def close(self) -> None:

@@ -49,6 +49,7 @@ from tripoint.store.writes import (
     PutAlias,
     PutClosedRoom,
     PutCredential,
+    PutDelayed,
     PutDestination,
     PutDevice,
     PutFilter,
@@ -114,6 +115,7 @@ class MemoryStore(DevicesInMemory, OAuthInMemory):
         self.filters: dict[tuple[UserId, str], PutFilter] = {}
         self.rosters: dict[tuple[UserId, str], PutRosterItem] = {}
         self.nodes: dict[tuple[UserId, str], PutNode] = {}
+        self.delayed: dict[str, PutDelayed] = {}
         self.pushers: dict[tuple[UserId, str, str], PutPusher] = {}
         self.node_subscriptions: dict[tuple[UserId, str, str], PutNodeSubscription] = {}
         self.node_items: dict[tuple[UserId, str, str], PutNodeItem] = {}
@@ -220,6 +222,8 @@ class MemoryStore(DevicesInMemory, OAuthInMemory):
                 _put(self.rosters, (write.user_id, write.jid), write, write.data is None)
             case PutNode():
                 _put(self.nodes, (write.user_id, write.node), write, write.config is None)
+            case PutDelayed():
+                _put(self.delayed, write.delay_id, write, write.content is None)
             case PutPusher():
                 _put(self.pushers, (write.user_id, write.app_id, write.pushkey), write, write.settings is None)
             case PutNodeSubscription():
@@ -351,6 +355,7 @@ class MemoryStore(DevicesInMemory, OAuthInMemory):
         _drop(self.rosters, lambda key, _: key[0] == user_id)
         _drop(self.nodes, lambda key, _: key[0] == user_id)
         _drop(self.node_items, lambda key, _: key[0] == user_id)
+        _drop(self.delayed, lambda _, write: write.user_id == user_id)
         _drop(self.pushers, lambda key, _: key[0] == user_id)
         _drop(self.node_subscriptions, lambda key, _: key[0] == user_id)
         _drop(self.memberships, lambda key, _: key[0] == user_id)
@@ -739,6 +744,9 @@ class MemoryStore(DevicesInMemory, OAuthInMemory):
 
     async def load_node_item(self, user_id: UserId, node: str, item_id: str) -> PutNodeItem | None:
         return self.node_items.get((user_id, node, item_id))
+
+    async def load_delayed(self) -> Sequence[PutDelayed]:
+        return [write for _, write in sorted(self.delayed.items())]
 
     async def load_pushers(self) -> Sequence[PutPusher]:
         return [write for _, write in sorted(self.pushers.items())]

@@ -4,7 +4,7 @@ A test upgrades the first schema step by step and compares it with this file. Ke
 small integers so that state groups and indexes stay small; a room's key stands for its id in every table.
 """
 
-SCHEMA_VERSION = "0020"
+SCHEMA_VERSION = "0021"
 
 STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -224,4 +224,9 @@ STATEMENTS: tuple[str, ...] = (
         provider TEXT NOT NULL, subject TEXT NOT NULL, user_id TEXT NOT NULL,
         PRIMARY KEY (provider, subject)) WITHOUT ROWID""",
     "CREATE INDEX identities_user ON identities (user_id)",
+    # Events that are sent later (migration 0021).
+    """CREATE TABLE delayed_events (
+        delay_id TEXT PRIMARY KEY NOT NULL, user_id TEXT NOT NULL, room_id TEXT NOT NULL, type TEXT NOT NULL,
+        state_key TEXT, content BLOB NOT NULL, delay_ms INTEGER NOT NULL, since_ms INTEGER NOT NULL,
+        outcome BLOB) WITHOUT ROWID""",
 )

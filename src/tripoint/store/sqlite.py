@@ -31,6 +31,7 @@ from tripoint.store.sql.oauth_reads import OAuthReads
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
+    PutDelayed,
     PutDestination,
     PutDevice,
     PutMedia,
@@ -654,6 +655,11 @@ class SqliteStore(DeviceReads, OAuthReads):
             rows.NODE_ITEM + "WHERE user_id = ? AND node = ? AND item_id = ?", user_id, node, item_id
         )
         return None if row is None else PutNodeItem(*row)
+
+    async def load_delayed(self) -> Sequence[PutDelayed]:
+        columns = "delay_id, user_id, room_id, type, state_key, content, delay_ms, since_ms, outcome"
+        found = self._read.execute(f"SELECT {columns} FROM delayed_events ORDER BY delay_id").fetchall()
+        return [PutDelayed(*row) for row in found]
 
     async def load_pushers(self) -> Sequence[PutPusher]:
         columns = "user_id, app_id, pushkey, device_id, settings, set_ts_ms, position"

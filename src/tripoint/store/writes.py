@@ -281,6 +281,21 @@ class PutPusher(Struct, frozen=True):
     position: int
 
 
+class PutDelayed(Struct, frozen=True):
+    """An event that is sent later, or what became of it (rooms/delayed.py). `outcome`: JSON, None while it is to be
+    sent. `content` of None deletes."""
+
+    delay_id: str
+    user_id: UserId
+    room_id: RoomId
+    type: str
+    state_key: str | None
+    content: bytes | None
+    delay_ms: int
+    since_ms: int
+    outcome: bytes | None
+
+
 class PutRegistrationToken(Struct, frozen=True):
     token: str
     uses_left: int | None  # None: unlimited
@@ -491,6 +506,7 @@ Write = (
     | PutNodeItem
     | PutNodeSubscription
     | PutPusher
+    | PutDelayed
     | PutRegistrationToken
     | DropRegistrationToken
     | PutName

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tripoint.xmpp.forms import form_fields
+from tripoint.xmpp.forms import form_fields, single
 from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
@@ -34,12 +34,14 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The command is done. `text` says what was; `columns` and `rows` are a table to show."""
+    """The command is done. `text` says what was; `columns` and `rows` are a table to show, `fields` a form instead,
+    whose fields are XML as field() makes it."""
 
     text: str = ""
     title: str = ""
     columns: Sequence[tuple[str, str]] = ()
     rows: Sequence[Sequence[str]] = ()
+    fields: str = ""
 
 
 Fields = Mapping[str, list[str]]
@@ -49,12 +51,13 @@ Handle = Callable[["XmppSession", Jid, Fields | None], Awaitable[Ask | Told]]
 
 @dataclass(frozen=True, slots=True)
 class AdhocEntry:
-    """One command at one kind of address."""
+    """One command at one kind of address. `may`: who is offered it; others are told that it is not for them."""
 
     node: str
     name: str
     spec: str
     handle: Handle
+    may: Callable[["XmppSession"], bool] = lambda _: True
 
 
 _COMMANDS: Final[dict[tuple[str, At], AdhocEntry]] = {}
@@ -65,13 +68,15 @@ _PLACES: Final = (At.SERVER, At.ROOM)
 declare_feature(ADHOC_NS, at=_PLACES, spec="XEP-0050 2.1")
 
 
-def adhoc(node: str, name: str, *, at: At, spec: str) -> Callable[[Handle], Handle]:
+def adhoc(
+    node: str, name: str, *, at: At, spec: str, may: Callable[["XmppSession"], bool] = lambda _: True
+) -> Callable[[Handle], Handle]:
     """Declare a command."""
 
     def declare(handle: Handle) -> Handle:
         assert at in _PLACES, "commands are listed at these addresses alone"
         assert (node, at) not in _COMMANDS, f"two commands for {node}"
-        _COMMANDS[node, at] = AdhocEntry(node, name, spec, handle)
+        _COMMANDS[node, at] = AdhocEntry(node, name, spec, handle, may)
         return handle
 
     return declare
@@ -90,7 +95,8 @@ def offers(at: At) -> Callable[[Offer], Offer]:
 
 def _all(session: "XmppSession", place: At) -> dict[str, AdhocEntry]:
     """The commands of a place for a session, by their nodes."""
-    found = {node: entry for (node, at), entry in sorted(_COMMANDS.items(), key=lambda pair: pair[0][0]) if at is place}
+    declared = sorted(_COMMANDS.items(), key=lambda pair: pair[0][0])
+    found = {node: entry for (node, at), entry in declared if at is place and entry.may(session)}
     for offer in _OFFERS.get(place, ()):
         found.update((entry.node, entry) for entry in offer(session))
     return found
@@ -113,8 +119,8 @@ def field(
 
 
 def one(fields: Fields, var: str) -> str:
-    """What a field says, without the spaces around it; "" if it says nothing."""
-    return "".join(fields.get(var, [])[:1]).strip()
+    """What a field says, without the spaces around it; "" if it says nothing. Problem for several values."""
+    return (single(fields, var) or "").strip()
 
 
 # -- finding commands
@@ -161,7 +167,11 @@ async def at_room(session: "XmppSession", stanza: Element, jid: Jid) -> str:
 async def _execute(session: "XmppSession", stanza: Element, jid: Jid, place: At) -> str:
     command = stanza.first()
     assert command is not None  # the router has looked
-    entry = _all(session, place).get(command.get("node") or "")
+    node = command.get("node") or ""
+    entry = _all(session, place).get(node)
+    if entry is None and (node, place) in _COMMANDS:
+        # spec: XEP-0050 4, table: the requester lacks the privileges
+        raise Problem("forbidden", "This command is for administrators")
     if entry is None:
         # spec: XEP-0050 4, table: an unknown node
         raise Problem("item-not-found", "There is no such command here")
@@ -203,6 +213,8 @@ def _command(entry: AdhocEntry, session_id: str, status: str, inside: str) -> st
 
 def _table(told: Told) -> str:
     """spec: XEP-0004 3.4"""
+    if told.fields:
+        return f"<x xmlns='{DATA_FORMS_NS}' type='result'>{told.fields}</x>"
     if not told.columns:
         return ""
     names = [name for name, _ in told.columns]

@@ -44,6 +44,7 @@ from tripoint.xmpp.tables import (
     BIND2_NS,
     BIND_NS,
     CSI_NS,
+    PREAUTH_NS,
     REGISTER_NS,
     SASL2_NS,
     SASL_NS,
@@ -99,7 +100,8 @@ class WrongPassword:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """An IQ with jabber:iq:register before login; answer with registration_answered()."""
+    """An IQ with jabber:iq:register before login, or with a token for it (XEP-0445); answer with
+    registration_answered()."""
 
     iq: Element
 
@@ -308,6 +310,9 @@ class ClientConnection:
         if element.name == "iq" and payload is not None and iq_id is not None:
             kind = element.get("type")
             if payload.namespace == REGISTER_NS and payload.name == "query" and kind in ("get", "set"):
+                self._register(element, actions)
+                return
+            if payload.namespace == PREAUTH_NS and payload.name == "preauth" and kind == "set":
                 self._register(element, actions)
                 return
             if payload.namespace == BIND_NS and payload.name == "bind" and kind == "set":

@@ -14,6 +14,7 @@ from tripoint.xmpp.tables import (
     CSI_NS,
     LIMITS_NS,
     PRE_APPROVAL_NS,
+    PREAUTH_FEATURE_NS,
     REGISTER_FEATURE_NS,
     ROSTER_VERSIONS_NS,
     SASL_NS,
@@ -56,7 +57,8 @@ def login_features(
             f"<channel-binding type='{TLS_SERVER_END_POINT}'/></sasl-channel-binding>"
         )
     if policy.registration:
-        parts.append(f"<register xmlns='{REGISTER_FEATURE_NS}'/>")
+        # spec: XEP-0077 5, XEP-0445 3
+        parts.append(f"<register xmlns='{PREAUTH_FEATURE_NS}'/><register xmlns='{REGISTER_FEATURE_NS}'/>")
     limit = f"<max-bytes>{MAX_STANZA_BYTES_UNAUTHENTICATED}</max-bytes>"
     parts.append(f"<limits xmlns='{LIMITS_NS}'>{limit}</limits>")
     return "".join(parts)

@@ -9,6 +9,7 @@ import hmac
 import secrets
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -30,16 +31,19 @@ from tripoint.net.connections import Background, CallLater, Connections
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
 from tripoint.xmpp.c2s.blocking import BlockPushes
 from tripoint.xmpp.c2s.direct import DirectMessages
-from tripoint.xmpp.c2s.foreign import Foreign
+from tripoint.xmpp.c2s.foreign import Back, Foreign, Nowhere
 from tripoint.xmpp.c2s.markers import DirectMarkers
 from tripoint.xmpp.c2s.presence import went_away
 from tripoint.xmpp.c2s.users import MAX_RESOURCES, Users
 from tripoint.xmpp.connection import ClientConnection
 from tripoint.xmpp.features import Policy
 from tripoint.xmpp.framing import Framing
+from tripoint.xmpp.identities import Identities
 from tripoint.xmpp.jid import Domains, InvalidJid, Jid, escape_local, prepare_resource
 from tripoint.xmpp.listener import XmppProtocol
 from tripoint.xmpp.muc.service import Muc
+from tripoint.xmpp.muc.visitors import Visitors
+from tripoint.xmpp.newcomers import Newcomers
 from tripoint.xmpp.options import XmppOptions
 from tripoint.xmpp.pep.service import Pep
 from tripoint.xmpp.pictures import Pictures
@@ -142,9 +146,25 @@ class XmppFrontEnd:
         hub.watch_users(self._blocking.user_changed)
         self.resumptions = Resumptions(lambda: self.options, monotonic, self.new_id, self.end_session)
         accounts.bans.watch(self._banned)
+        newcomers = Newcomers(accounts, monotonic)
+        # Who was in rooms goes from them in time, whether other servers are spoken to now or not.
+        self.visitors = Visitors(doors, self.muc, newcomers, self._visitor_of_rooms)
+        hub.watch_users(self.visitors.user_changed)
+        self.identities: Identities | None = None
+        if self.servers is not None and self.servers.claims is not None:
+            self.identities = self.muc.identities = Identities(
+                self.domains.same,
+                name_table,
+                self.servers.claims,
+                partial(self.servers.links.confirms, self.domains.server),
+                self.spawn,
+                monotonic,
+            )
+            self.servers.links.connected = self.identities.connected
         if self.servers is not None:
-            foreign = Foreign(doors, self.users, self.servers, self._visitor)
+            foreign = Foreign(doors, self.users, self.servers, newcomers, self.visitors, self._visitor)
             self.servers.deliver, self.servers.bounce = foreign.deliver, foreign.bounce
+            self.servers.links.failed, self.servers.links.broken = self.visitors.unreachable, self.visitors.broken
             self.servers.listener.banned = self._banned_from
         self._registration = "closed"
         self._run_id = secrets.token_hex(4)
@@ -181,15 +201,32 @@ class XmppFrontEnd:
         session.foreign = True
         return session
 
+    def _visitor_of_rooms(self, jid: Jid, account: Account) -> XmppSession:
+        """As whom somebody of another server is in rooms."""
+        assert self.servers is not None  # a stanza of theirs has come
+        return self._visitor(jid, account, Back(self.servers, self.domains.rooms, jid), Nowhere())
+
     @property
     def connections(self) -> int:
         """How many clients are connected now."""
         return len(self._connections)
 
+    def link_counts(self) -> dict[str, float]:
+        """Streams to other servers and from them, and sessions of their people in rooms."""
+        servers = self.servers
+        return {
+            "out": 0.0 if servers is None else float(len(servers.links.proofs())),
+            "in": 0.0 if servers is None else float(len(servers.listener.connections)),
+            "visitors": float(len(self.visitors)),
+        }
+
     async def start(self) -> None:
         """Load what is needed before the first connection."""
         self._registration = await self.accounts.registration_state()
         await self.pep.start()
+        await self.visitors.start()
+        if self.identities is not None:
+            await self.identities.start()
 
     def protocol(
         self, *, secure: bool, address: str | None = None, offloaded: bool = False
@@ -226,6 +263,7 @@ class XmppFrontEnd:
             elif stream.session.managed is not None:
                 stream.session.managed.ask()
         self.resumptions.sweep()
+        self.visitors.sweep()
         if self.servers is not None:
             self.servers.sweep()
 

@@ -9,7 +9,7 @@ import binascii
 import hashlib
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -186,18 +186,39 @@ def _unescape_joined(local: str) -> str:
 _LITERAL_LOCALPART = re.compile(r"[a-z0-9_][a-z0-9._=/-]*\Z")
 
 
+class SameServers:
+    """Matrix servers whose people are those of the XMPP domain of their name: it is proven. docs/mapping.md 1.6"""
+
+    def __init__(self) -> None:
+        self.names: set[ServerName] = set()
+
+    def server_of(self, domain: str) -> ServerName | None:
+        """The server of this domain of users."""
+        return ServerName(domain) if domain in self.names else None
+
+    def server_of_rooms(self, domain: str) -> ServerName | None:
+        """The server of this domain of rooms."""
+        head, _, name = domain.partition(".")
+        return self.server_of(name) if head == "rooms" else None
+
+
 @dataclass(frozen=True, slots=True)
 class Domains:
-    """The three names under which this server is spoken to on XMPP."""
+    """The three names under which this server is spoken to on XMPP, and which others are Matrix servers too."""
 
     server: ServerName  # users, and the server itself
     rooms: str  # the MUC service
     gateway: str  # users of other Matrix servers, outside rooms
+    same: SameServers = field(default_factory=SameServers, compare=False)
 
     @classmethod
     def of(cls, server: ServerName) -> "Domains":
         """The default names below a server name (docs/mapping.md 0)."""
         return cls(server, f"rooms.{server}", f"matrix.{server}")
+
+    def server_of_rooms(self, domain: str) -> ServerName | None:
+        """Whose rooms are at this domain, if they are entered through this server."""
+        return self.server if domain == self.rooms else self.same.server_of_rooms(domain)
 
     def has(self, domain: str) -> bool:
         """Whether this is one of them; others are other XMPP servers."""
@@ -205,13 +226,15 @@ class Domains:
 
 
 def user_jid(user_id: UserId, domains: Domains) -> str:
-    """The bare JID of any user. docs/mapping.md 1.1, 1.5, 1.7"""
+    """The bare JID of any user. docs/mapping.md 1.1, 1.5-1.7"""
     localpart, server = split_user_id(user_id)
     if server == domains.server:
         if (address := stand_in_address(user_id, server)) is not None:
             return address
         if writes_notices(user_id, server):
             return server  # docs/mapping.md 10.13
+        return f"{escape_local(localpart)}@{server}"
+    if server in domains.same.names and _LITERAL_LOCALPART.match(localpart):
         return f"{escape_local(localpart)}@{server}"
     if ":" not in server and _LITERAL_LOCALPART.match(localpart):
         return f"{_escape_joined(localpart)}%{server}@{domains.gateway}"
@@ -220,7 +243,8 @@ def user_jid(user_id: UserId, domains: Domains) -> str:
 
 
 def parse_user_jid(jid: Jid, domains: Domains) -> UserId | None:
-    """The user behind a bare JID of ours, or None: another domain, a server, or a hashed name.
+    """The user behind a bare JID of ours, or of a domain that is a Matrix server too (1.6), or None: another domain, a
+    server, or a hashed name.
 
     Says nothing about whether such a user exists.
     """
@@ -233,6 +257,8 @@ def parse_user_jid(jid: Jid, domains: Domains) -> UserId | None:
             local, percent, server = jid.local.partition("%")
             if percent:
                 return make_user_id(_unescape_joined(local), parse_server_name(_unescape_joined(server)))
+        if (other := domains.same.server_of(jid.domain)) is not None:
+            return make_user_id(unescape_local(jid.local), other)
     except InvalidId:
         return None
     return None
@@ -240,7 +266,7 @@ def parse_user_jid(jid: Jid, domains: Domains) -> UserId | None:
 
 def parse_any_user_jid(jid: Jid, domains: Domains) -> UserId | None:
     """As parse_user_jid; of people of other XMPP servers, those who stand for them. docs/mapping.md 1.7"""
-    if not jid.local or domains.has(jid.domain):
+    if not jid.local or domains.has(jid.domain) or domains.same.server_of(jid.domain) is not None:
         return parse_user_jid(jid, domains)
     try:
         return stand_in_id(str(jid.bare), domains.server)
@@ -277,6 +303,20 @@ def parse_room_local(local: str, server: ServerName) -> RoomAlias | RoomId:
             return make_room_alias(_unescape_joined(name), parse_server_name(_unescape_joined(alias_server)))
         return make_room_alias(fold_alias_localpart(_unescape_joined(local)), server)
     except (InvalidId, UnicodeDecodeError, binascii.Error) as error:
+        raise InvalidJid(f"this is not the name of a room: {error}") from None
+
+
+def parse_room_jid(jid: Jid, domains: Domains) -> RoomAlias | RoomId | None:
+    """What the address of a room names: one of ours, or of a server whose rooms are Matrix rooms (1.6, 23.4); None for
+    any other address. Raises InvalidJid."""
+    if jid.domain == domains.rooms:
+        return parse_room_local(jid.local, domains.server)
+    other = domains.same.server_of_rooms(jid.domain)
+    if other is None or not jid.local or jid.local.startswith("!") or "%" in jid.local:
+        return None
+    try:
+        return make_room_alias(fold_alias_localpart(_unescape_joined(jid.local)), other)
+    except InvalidId as error:
         raise InvalidJid(f"this is not the name of a room: {error}") from None
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from tripoint.core.ids import RoomAlias, RoomId
 from tripoint.core.richtext import Block, Inline, Paragraph, RichText, RoomPill, Run
-from tripoint.xmpp.jid import Domains, InvalidJid, parse_jid, parse_room_local
+from tripoint.xmpp.jid import Domains, InvalidJid, parse_jid, parse_room_jid
 
 # An address without a resource, with "?join" or without a query.
 _URI: Final = re.compile(r"xmpp:([^\s<>\"?#/@]+@[\w.-]*\w)(?:\?join)?(?![\w?/#@-])", re.IGNORECASE)
@@ -58,6 +58,6 @@ def _pills(run: Run, domains: Domains) -> list[Inline]:
 def _room(address: str, domains: Domains) -> RoomAlias | RoomId | None:
     try:
         jid = parse_jid(address)
-        return parse_room_local(jid.local, domains.server) if jid.local and jid.domain == domains.rooms else None
+        return parse_room_jid(jid, domains) if jid.local else None
     except InvalidJid:
         return None

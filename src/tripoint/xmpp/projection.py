@@ -15,6 +15,7 @@ from tripoint.core.confusables import skeletons
 from tripoint.core.ids import RoomId, ServerName, UserId, server_of, split_user_id
 from tripoint.core.power import Rank
 from tripoint.core.precis import PrecisError, is_freeform_char, is_resourceprep_stable, prepare_opaque
+from tripoint.core.stand_ins import stand_in_address
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.settings import asks_password
 from tripoint.xmpp.jid import (
@@ -56,6 +57,16 @@ def standing_in(room: RoomView, user_id: UserId) -> Standing:
     return standing_of(room.rank(user_id), public=is_public(room))
 
 
+def affiliation_in(room: RoomView, user_id: UserId) -> str:
+    """The affiliation of anybody, in the room or not: ranks and invitations last. spec: XEP-0045 5.2"""
+    membership = room.membership(user_id)
+    rank = room.rank(user_id)
+    if membership in ("join", "ban") or rank.above(Rank.PLAIN):
+        return standing_of(rank, public=is_public(room)).affiliation
+    # docs/mapping.md 7.5: whoever is invited to a members-only room is on its list of members.
+    return "member" if membership == "invite" and not is_public(room) else "none"
+
+
 def is_public(room: RoomView) -> bool:
     """Whether anybody may enter, who knows the password if there is one: the opposite of members-only (mapping 8.4)."""
     return room.join_rule == "public" or asks_password(room.state)
@@ -92,12 +103,15 @@ _BIDI_CONTROLS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u2
 
 
 def handle_of(user_id: UserId, server: ServerName) -> str:
-    """The stable handle of a user where a display name cannot serve: localpart, or localpart:server.
+    """The stable handle of a user where a display name cannot serve: localpart, or localpart:server; of people of
+    other XMPP servers bob|other.org, as on IRC (docs/mapping.md 1.7).
 
     What would not be a nick in it is taken out; if nothing is left, a piece of the id's hash stands for it.
     """
     localpart, its_server = split_user_id(user_id)
     handle = localpart if its_server == server else f"{localpart}:{its_server}"
+    if (address := stand_in_address(user_id, server)) is not None:
+        handle = "|".join(address.rsplit("@", 1))
     cleaned = clean_nick(handle)
     if cleaned == handle:
         return handle

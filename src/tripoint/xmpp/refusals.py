@@ -46,6 +46,7 @@ REFUSALS: Final[dict[Refusal, str | tuple[str, str]]] = {
     Refusal.ROOM_FULL: ("service-unavailable", "wait"),
     Refusal.TOO_MANY_ROOMS: "resource-constraint",
     Refusal.GUESTS_FORBIDDEN: "forbidden",
+    Refusal.FOREIGNERS_FORBIDDEN: "not-allowed",
     Refusal.NO_SUCH_ROOM: "item-not-found",
     Refusal.CREATION_OFF: "not-allowed",
     Refusal.ALIAS_TAKEN: "conflict",

@@ -125,13 +125,17 @@ def body(text: str, *, unstyled: bool = False, notice: bool = False) -> str:
     return f"<body>{escape_text(text)}</body>{marks}"
 
 
-def invitation(room: str, user: str, inviter: str, reason: str | None) -> bytes:
+def invitation(room: str, user: str, inviter: str, reason: str | None, thread: str | None) -> bytes:
     """A mediated invitation; clients that know only direct ones find that in it too.
 
-    spec: XEP-0045 7.8.2, XEP-0249 2
+    `thread`: a talk of two goes on in the room, of this thread ("": of none). spec: XEP-0045 7.8.2, 7.9, XEP-0249 2
     """
     why = f"<reason>{escape_text(reason)}</reason>" if reason else ""
     why_too = f" reason='{escape_attribute(reason)}'" if reason else ""
+    if thread is not None:
+        of = f" thread='{escape_attribute(thread)}'" if thread else ""
+        why += f"<continue{of}/>"
+        why_too += f" continue='true'{of}"
     return (
         f"<message from='{escape_attribute(room)}' to='{escape_attribute(user)}'><x xmlns='{MUC_USER_NS}'>"
         f"<invite from='{escape_attribute(inviter)}'>{why}</invite></x>"

@@ -32,6 +32,8 @@ async def dispatch(session: XmppSession, stanza: Element) -> None:
             del stanza.attributes["to"]
             raise Problem("jid-malformed", f"The address is not valid: {error}") from None
         place = place_of(jid, session.jid, session.doors.domains)
+        if place is At.ABROAD and _is_served_here(session, jid):
+            place = At.OCCUPANT if jid.resource else At.ROOM
         if place is At.ABROAD and session.doors.abroad is None:
             _unreachable(stanza)
             return
@@ -41,6 +43,15 @@ async def dispatch(session: XmppSession, stanza: Element) -> None:
         await _presence(session, stanza, jid, place)
     else:
         await _iq(session, stanza, jid, place)
+
+
+def _is_served_here(session: XmppSession, jid: Jid) -> bool:
+    """A room of another server that this one takes part in as a Matrix server. docs/mapping.md 23.4
+
+    Who entered it before that was known is there by XMPP until he leaves.
+    """
+    known = jid.local and session.doors.domains.server_of_rooms(jid.domain) is not None
+    return bool(known) and not session.foreign and str(jid.bare) not in session.rooms_abroad
 
 
 def place_of(jid: Jid, own: Jid, domains: Domains) -> At:

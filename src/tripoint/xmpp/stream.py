@@ -20,7 +20,7 @@ from tripoint.core.server_bans import Visitor
 from tripoint.fanout.delivery import ByteWriter, Outbox
 from tripoint.xmpp.acks import HandledTooMuch
 from tripoint.xmpp.c2s.archive import archive_metadata
-from tripoint.xmpp.c2s.registration import answer_registration
+from tripoint.xmpp.c2s.registration import Registering
 from tripoint.xmpp.connection import (
     Action,
     Authenticated,
@@ -75,6 +75,7 @@ class ClientStream:
         self._account: Account | None = None
         # The device whose access token let this client in: it ends with it.
         self._let_in_by: DeviceId | None = None
+        self._registering: Registering | None = None
         self._paused = False
         self._gone = False
         self._closed = False  # the stream was ended, by whichever side
@@ -177,8 +178,9 @@ class ClientStream:
                 self._account = await accounts.scram_done(action.name, True, address=self.address)
                 answer = connection.admitted(self._account.name)
             elif isinstance(action, Registration):
-                reply = await answer_registration(accounts, action.iq, self.address)
-                answer = connection.registration_answered(reply)
+                if self._registering is None:
+                    self._registering = Registering(accounts)
+                answer = connection.registration_answered(await self._registering.answer(action.iq, self.address))
             elif isinstance(action, Resume):
                 await self._resume(connection, action)
                 return

@@ -9,7 +9,10 @@ from pathlib import Path
 from tests.support.middle import UNLIMITED
 from tests.xmpp.server import HEADER, SERVER, Client
 from tripoint.config.options import Accounts, Config, Listen, Outbound, Server, Tls, Xmpp
+from tripoint.core.canonical_json import JsonObject
+from tripoint.core.ids import RoomAlias, RoomId, UserId
 from tripoint.net.resolver import SrvRecord
+from tripoint.rooms.commands import SendState
 from tripoint.runtime.app import App
 from tripoint.runtime.data_dir import DataDir
 
@@ -98,6 +101,19 @@ class Pair:
         client.send("<presence/>")
         await client.expect("<presence…/>")
         return client
+
+    async def room_id(self, server: str, name: str) -> RoomId:
+        """The room with this local alias."""
+        found = await self.apps[server].middle.reader.resolve_alias(RoomAlias(f"#{name}:{server}"))
+        assert found is not None
+        return found
+
+    async def state(self, server: str, name: str, room_id: RoomId, type_: str, content: JsonObject) -> None:
+        """Set state as a user of that server does by Matrix."""
+        command = SendState(
+            actor=UserId(f"@{name}:{server}"), room_id=room_id, type=type_, state_key="", content=content
+        )
+        await self.apps[server].middle.service.do(command)
 
     async def stop(self) -> None:
         for app in self.apps.values():

@@ -8,6 +8,7 @@ from __future__ import annotations
 from tripoint.core.ids import UserId, server_of
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
+from tripoint.irc.names import foreign_user
 from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.session import IrcSession, echo
@@ -61,7 +62,8 @@ async def invite(session: IrcSession, line: Line) -> None:
     if len(line.params) < 2:
         raise IrcRefused(n.ERR_NEEDMOREPARAMS, "INVITE", "Not enough parameters")
     nick, word = line.params[:2]
-    user_id = await session.user_named(nick)
+    # docs/mapping.md 23.1: people of other XMPP servers are invited who were never here.
+    user_id = foreign_user(nick, session.names.server) or await session.user_named(nick)
     channel = session.channel_named(word)
     if user_id in channel.room.joined():
         raise IrcRefused(n.ERR_USERONCHANNEL, echo(nick), channel.name, "is already on channel")

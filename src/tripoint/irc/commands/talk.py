@@ -20,6 +20,7 @@ from tripoint.irc.messages import (
     reply_target,
     thread_target,
 )
+from tripoint.irc.names import foreign_user
 from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.render import Audience, Outgoing, safe_client_tags
@@ -101,7 +102,8 @@ async def _speak_to(session: IrcSession, line: Line, target: str) -> None:
 
 async def _recipient(session: IrcSession, target: str) -> UserId:
     """Who has this nick. Raises IrcRefused: 401; 477 where a guest writes to who hears of accounts alone (+R)."""
-    user_id = await session.user_named(target)
+    # docs/mapping.md 15.8: nobody here needs to have heard of somebody of another XMPP server
+    user_id = foreign_user(target, session.names.server) or await session.user_named(target)
     if session.account.guest and any("R" in other.modes for other in session.network.sessions.of(user_id)):
         text = "They take messages from accounts alone; log in to write to them"
         raise IrcRefused(n.ERR_NEEDREGGEDNICK, echo(target), text)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import orjson
 
 from tripoint.core.ids import EventId, RoomId, UserId
+from tripoint.matrix.client.delayed import DelayedEndpoints
 from tripoint.matrix.errors import MatrixError, bytes_response, invalid, json_response
 from tripoint.matrix.registry import Call, endpoint, time_and_direction
 from tripoint.matrix.render import Renderer
@@ -24,7 +25,10 @@ MAX_PAGE = 1000
 
 
 class EventEndpoints:
-    def __init__(self, rooms: RoomService, reader: RoomReader, renderer: Renderer, sync: SyncServer) -> None:
+    def __init__(
+        self, rooms: RoomService, reader: RoomReader, renderer: Renderer, sync: SyncServer, delayed: DelayedEndpoints
+    ) -> None:
+        self._delayed = delayed
         self._rooms = rooms
         self._reader = reader
         self._renderer = renderer
@@ -39,6 +43,8 @@ class EventEndpoints:
         guests=True,
     )
     async def send(self, call: Call) -> Response:
+        if self._delayed.asks(call):
+            return await self._delayed.instead(call, state=False)
         path = call.path
         done = await self._rooms.do(
             SendEvent(
@@ -78,6 +84,8 @@ class EventEndpoints:
         guests=True,
     )
     async def put_state(self, call: Call) -> Response:
+        if self._delayed.asks(call):
+            return await self._delayed.instead(call, state=True)
         command = SendState(
             actor=call.user_id,
             origin=Origin(call.session),
@@ -300,7 +308,7 @@ class EventEndpoints:
 
     def _history(self, item: HistoryItem, session: str, bundles: Mapping[EventId, Bundle]) -> bytes:
         event_id = item.event.event_id
-        return self._renderer.history(item, self._sync.transaction_id(event_id, session), bundles.get(event_id))
+        return self._renderer.history(item, self._sync.own(item.event, session), bundles.get(event_id))
 
     def _position(self, call: Call, name: str) -> int | None:
         text = call.query(name)

@@ -11,12 +11,13 @@ from tripoint.core.room_version import DEFAULT, SUPPORTED
 from tripoint.matrix.errors import MatrixError, json_response
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response
+from tripoint.rooms.delayed import MAX_DELAY_MS, MAX_SCHEDULED
 
 # Versions whose endpoints exist here or answer M_UNRECOGNIZED as they may; docs/specs.toml has the list.
 VERSIONS = tuple(f"v1.{number}" for number in range(1, 20))
 
 # Sliding sync as it was deployed before it was merged; clients that want it look for this (MSC4186 "Unstable prefix").
-UNSTABLE = ("org.matrix.simplified_msc3575",)
+UNSTABLE = ("org.matrix.simplified_msc3575", "org.matrix.msc4140")
 
 
 class ServerInfo:
@@ -36,6 +37,7 @@ class ServerInfo:
             "m.set_avatar_url": {"enabled": True},
             "m.3pid_changes": {"enabled": False},
             "m.get_login_token": {"enabled": True},
+            "org.matrix.msc4140.delayed_events": {"max_delay_ms": MAX_DELAY_MS, "max_scheduled": MAX_SCHEDULED},
         }
         moderation: JsonObject = {"m.account_moderation": {"suspend": True, "lock": True}}
         # spec: oauth-20-api: what asks for the password is not for clients that came in by OAuth.

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tripoint.core.errors import PeerError, RemoteFailed
 from tripoint.core.ids import ServerName
 from tripoint.matrix.federation.client import FederationClient, Resolve
 from tripoint.matrix.federation.gate import FederationGate
 from tripoint.matrix.federation.intake import TransactionEndpoints
 from tripoint.matrix.federation.pdus import PduCheck
+from tripoint.matrix.keys.document import SAME_IDENTITY, parse_key_document
 from tripoint.matrix.keys.own import OwnKeys
 from tripoint.matrix.keys.ports import KeyStore
 from tripoint.matrix.keys.ring import KeyRing
@@ -40,11 +42,23 @@ class Trust:
         notaries: Sequence[ServerName],
         now_ms: Callable[[], int],
     ) -> None:
+        self._now_ms = now_ms
         self.own = own
         self.client = FederationClient(own.server, own.key, outbound, resolve)
         self.ring = KeyRing(own, store, self.client, notaries, now_ms)
         self.gate = FederationGate(own.server, self.ring)
         self.check = PduCheck(self.ring)
+
+    async def has_same_identity(self, server: ServerName) -> bool:
+        """Whether a server says, signed by its keys, that the people of the XMPP domain of its name are its own.
+
+        Raises RemoteFailed where it cannot be asked. docs/mapping.md 1.6
+        """
+        try:
+            document = parse_key_document(await self.client.server_keys(server), server, self._now_ms())
+        except PeerError as error:
+            raise RemoteFailed(server, f"its keys are not well-formed: {error}") from error
+        return document.json.get(SAME_IDENTITY) is True
 
     async def close(self) -> None:
         """Give up what is being fetched."""

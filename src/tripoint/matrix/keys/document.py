@@ -17,12 +17,15 @@ from tripoint.core.errors import PeerError
 from tripoint.core.ids import ServerName
 from tripoint.core.json_view import int_at, object_at, text_at
 from tripoint.core.signing import SigningKey, decode_base64, sign_json, verify_json
+from tripoint.core.vendor import V
 
 DAY_MS: Final = 24 * 3600 * 1000
 # spec: "Servers MUST use the lesser of this field and 7 days into the future".
 MAX_VALID_MS: Final = 7 * DAY_MS
 # Our own documents. Short enough for a lost key to be gone after a day; others then ask us once in half a day.
 OWN_VALID_MS: Final = DAY_MS
+# docs/mapping.md 1.6
+SAME_IDENTITY: Final = f"{V}.same_identity"
 # Keys in one document. Real servers have one, and a few old ones.
 MAX_KEYS: Final = 64
 
@@ -112,8 +115,11 @@ def _public_key(entry: Json) -> str:
     raise BadKeyDocument("a key is not 32 bytes in base64")
 
 
-def make_key_document(server: ServerName, key: SigningKey, old_keys: Sequence[OldKey], now_ms: int) -> JsonObject:
-    """Our own document, signed. `old_keys`: newest last; of more than MAX_KEYS in all the oldest are left out."""
+def make_key_document(
+    server: ServerName, key: SigningKey, old_keys: Sequence[OldKey], now_ms: int, *, same_identity: bool = False
+) -> JsonObject:
+    """Our own document, signed. `old_keys`: newest last; of more than MAX_KEYS in all the oldest are left out.
+    `same_identity`: the people of the XMPP domain of this name are ours (docs/mapping.md 1.6)."""
     retired = [one for one in old_keys if one.key_id != key.key_id][1 - MAX_KEYS :]
     old: JsonObject = {one.key_id: {"key": one.public_key, "expired_ts": one.expired_ts_ms} for one in retired}
     document: JsonObject = {
@@ -122,4 +128,6 @@ def make_key_document(server: ServerName, key: SigningKey, old_keys: Sequence[Ol
         "old_verify_keys": old,
         "valid_until_ts": now_ms + OWN_VALID_MS,
     }
+    if same_identity:
+        document[SAME_IDENTITY] = True
     return sign_json(document, server, key)

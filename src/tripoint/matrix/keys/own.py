@@ -19,15 +19,22 @@ RENEW_MS: Final = 3600 * 1000
 
 
 class OwnKeys:
-    """The keys of this process's server. `now_ms`: wall clock."""
+    """The keys of this process's server. `now_ms`: wall clock; `same_identity`: see make_key_document."""
 
     def __init__(
-        self, server: ServerName, key: SigningKey, old_keys: Sequence[OldKey], now_ms: Callable[[], int]
+        self,
+        server: ServerName,
+        key: SigningKey,
+        old_keys: Sequence[OldKey],
+        now_ms: Callable[[], int],
+        *,
+        same_identity: bool = False,
     ) -> None:
         self.server = server
         self.key = key
         self._old_keys = tuple(old_keys)
         self._now_ms = now_ms
+        self._same_identity = same_identity
         self._document: KeyDocument | None = None
 
     def document(self) -> KeyDocument:
@@ -36,7 +43,9 @@ class OwnKeys:
         made = self._document
         # A clock that was set back makes a new one too.
         if made is None or not 0 <= now - made.fetched_ts_ms < RENEW_MS:
-            json = make_key_document(self.server, self.key, self._old_keys, now)
+            json = make_key_document(
+                self.server, self.key, self._old_keys, now, same_identity=self._same_identity
+            )
             made = self._document = parse_key_document(json, self.server, now)
         return made
 

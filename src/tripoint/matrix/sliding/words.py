@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId, UserId
-from tripoint.matrix.render import Renderer
+from tripoint.matrix.render import Own, Renderer
 from tripoint.matrix.sliding.connections import Told
 from tripoint.matrix.sliding.places import Marks
 from tripoint.matrix.sync.rooms import RoomChunks, Timeline
@@ -38,15 +38,15 @@ class Result(Struct, frozen=True):
 
 
 class Words:
-    """Members of a RoomResult, appended to `parts`. `transaction_id` finds that of an event for the session that sent
+    """Members of a RoomResult, appended to `parts`. `own` finds by what an event is known to the session that sent
     it."""
 
     def __init__(
-        self, chunks: RoomChunks, renderer: Renderer, transaction_id: Callable[[str, str], str | None]
+        self, chunks: RoomChunks, renderer: Renderer, own: Callable[[Event, str], Own | None]
     ) -> None:
         self._chunks = chunks
         self._renderer = renderer
-        self._transaction_id = transaction_id
+        self._own = own
 
     def common(self, ask: Ask, membership: str, lists: Sequence[str]) -> list[bytes]:
         """What every result begins with; the earlier form has none of it."""
@@ -62,7 +62,7 @@ class Words:
         render, bundles = self._renderer.timeline, timeline.bundles
         events = [
             render(
-                item, self._transaction_id(item.event.event_id, ask.session), bundles.get(item.event.event_id)
+                item, self._own(item.event, ask.session), bundles.get(item.event.event_id)
             )
             for item in timeline.items
         ]

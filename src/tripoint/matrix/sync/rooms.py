@@ -10,7 +10,7 @@ import orjson
 
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId, RoomId, UserId
-from tripoint.matrix.render import Renderer
+from tripoint.matrix.render import Own, Renderer
 from tripoint.matrix.sync.filters import SyncFilter
 from tripoint.matrix.sync.tokens import page_token
 from tripoint.rooms.history import Bundle, ByPosition, Direction, HistoryItem, HistoryQuery
@@ -251,7 +251,7 @@ class RoomChunks:
         ephemeral: Sequence[bytes],
         account_data: Sequence[bytes],
         unread: bytes,
-        transactions: dict[str, str],
+        transactions: dict[str, Own],
         summary: bytes | None,
         share_as: tuple[object, ...] | None,
     ) -> bytes:
@@ -290,14 +290,14 @@ class RoomChunks:
         wanted: SyncFilter,
         *,
         account_data: Sequence[bytes],
-        transactions: dict[str, str],
+        transactions: dict[str, Own],
     ) -> bytes:
         """The chunk of a room that one has left."""
         parts = self._told(timeline, state, wanted, transactions)
         return b"".join((*parts, b',"account_data":{"events":[', b",".join(account_data), b"]}}"))
 
     def _told(
-        self, timeline: Timeline, state: Sequence[Event], wanted: SyncFilter, transactions: Mapping[str, str]
+        self, timeline: Timeline, state: Sequence[Event], wanted: SyncFilter, transactions: Mapping[str, Own]
     ) -> list[bytes]:
         """Timeline and state, from the chunk's opening brace on."""
         render = self._renderer

@@ -7,15 +7,16 @@ spec: Matrix client-server GET /_matrix/client/v3/sync
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 from msgspec.structs import replace
 
 from tripoint.accounts.ports import AccountService
+from tripoint.core.event import Event
 from tripoint.core.ids import DeviceId, RoomId, UserId
 from tripoint.core.push_rules import ACCOUNT_DATA as PUSH_RULES
-from tripoint.matrix.render import member_event
+from tripoint.matrix.render import Own, member_event
 from tripoint.matrix.sync.devices import DeviceNews
 from tripoint.matrix.sync.ephemera import Ephemera
 from tripoint.matrix.sync.filters import SyncFilter
@@ -93,6 +94,8 @@ class SyncServer:
         self.start = start
         self._waiters = waiters
         self._transactions: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        # As what an event was scheduled (rooms/delayed.py); set by who wires.
+        self.delay_of: Callable[[str], str | None] = lambda _: None
         self._account_data: dict[UserId, int] = {}
         # Newest last. The room may have ended with its last member, or be forgotten on another device.
         self._departures: OrderedDict[tuple[RoomId, UserId], EventCommitted] = OrderedDict()
@@ -385,19 +388,23 @@ class SyncServer:
             share_as=None if whole or self._reader.block_list(user_id) != EMPTY else (start, upto, wanted.key),
         )
 
-    def own_transactions(self, timeline: Timeline, session: str) -> dict[str, str]:
-        """event id -> transaction id of the events that this device sent."""
-        own: dict[str, str] = {}
+    def own_transactions(self, timeline: Timeline, session: str) -> dict[str, Own]:
+        """event id -> by what this device knows it, of the events that it or its user sent."""
+        own: dict[str, Own] = {}
         for item in timeline.items:
-            found = self._transactions.get(item.event.event_id)
-            if found is not None and found[0] == session:
-                own[item.event.event_id] = found[1]
+            found = self.own(item.event, session)
+            if found is not None:
+                own[item.event.event_id] = found
         return own
 
-    def transaction_id(self, event_id: str, session: str) -> str | None:
-        """The transaction id under which a device sent an event, for its own eyes."""
-        found = self._transactions.get(event_id)
-        return found[1] if found is not None and found[0] == session else None
+    def own(self, event: Event, session: str) -> Own | None:
+        """By what a device knows an event that it sent, or that was sent later for its user; None for others."""
+        found = self._transactions.get(event.event_id)
+        transaction_id = found[1] if found is not None and found[0] == session else None
+        delay_id = self.delay_of(event.event_id)
+        if delay_id is not None and session.rpartition("/")[0] != event.sender:
+            delay_id = None
+        return None if transaction_id is None and delay_id is None else Own(transaction_id, delay_id)
 
     async def _left(
         self, one: "_Answer", room: RoomView, moved: int, data: Sequence[tuple[str, bytes]]

@@ -31,6 +31,7 @@ from tripoint.store.writes import (
     PutAlias,
     PutClosedRoom,
     PutCredential,
+    PutDelayed,
     PutDestination,
     PutDevice,
     PutFilter,
@@ -262,6 +263,15 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         " VALUES (?,?,?,?,?,?,?)",
         lambda w: (w.user_id, w.app_id, w.pushkey, w.device_id, w.settings, w.set_ts_ms, w.position),
     ),
+    PutDelayed: (
+        "INSERT OR REPLACE INTO delayed_events"
+        " (delay_id, user_id, room_id, type, state_key, content, delay_ms, since_ms, outcome)"
+        " VALUES (?,?,?,?,?,?,?,?,?)",
+        lambda w: (
+            *(w.delay_id, w.user_id, w.room_id, w.type, w.state_key),
+            *(w.content, w.delay_ms, w.since_ms, w.outcome),
+        ),
+    ),
     PutRegistrationToken: (
         "INSERT OR REPLACE INTO registration_tokens (token, uses_left, expires_ts_ms) VALUES (?,?,?)",
         lambda w: (w.token, w.uses_left, w.expires_ts_ms),
@@ -403,6 +413,7 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "DELETE FROM node_subscriptions WHERE user_id = ? AND node = ? AND jid = ?",
         lambda w: (w.user_id, w.node, w.jid),
     ),
+    PutDelayed: ("content", "DELETE FROM delayed_events WHERE delay_id = ?", lambda w: (w.delay_id,)),
     PutPusher: (
         "settings",
         "DELETE FROM pushers WHERE user_id = ? AND app_id = ? AND pushkey = ?",
@@ -488,6 +499,7 @@ _DROP_ACCOUNT = tuple(
         "node_subscriptions",
         "pushers",
         *oauth_rows.OF_ACCOUNT,
+        "delayed_events",
         "memberships",
         "receipts",
     )

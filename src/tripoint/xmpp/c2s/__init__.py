@@ -6,6 +6,7 @@ Imports what xmpp may import. Start at users.py. Importing this package fills th
 from tripoint.xmpp.c2s import (
     abroad,
     account_commands,
+    administration,
     archive,
     blocking,
     carbons,
@@ -26,6 +27,7 @@ from tripoint.xmpp.c2s import (
 __all__ = [
     "abroad",
     "account_commands",
+    "administration",
     "archive",
     "blocking",
     "carbons",

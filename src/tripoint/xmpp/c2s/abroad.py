@@ -5,13 +5,13 @@ protocol (docs/mapping.md 15.8); everything else is passed on as it is, and so a
 spec: RFC6120 10.4; RFC6121 8.5; XEP-0280 8. Presence is presence.py's; what comes from there foreign.py's.
 """
 
-from tripoint.core.ids import InvalidId, UserId
-from tripoint.core.stand_ins import stand_in_id
+from tripoint.core.ids import UserId
+from tripoint.core.stand_ins import stand_in_address
 from tripoint.xmpp.c2s.carbons import copy_to, is_private, wants_copies
 from tripoint.xmpp.c2s.direct import Route
 from tripoint.xmpp.c2s.markers import displayed
 from tripoint.xmpp.c2s.relating import relate
-from tripoint.xmpp.jid import Jid
+from tripoint.xmpp.jid import Jid, parse_any_user_jid
 from tripoint.xmpp.messages import text_of
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, message
@@ -33,12 +33,13 @@ def _from(stanza: Element, full: str) -> Element:
     return Element(stanza.name, stanza.namespace, {**stanza.attributes, "from": full}, stanza.children)
 
 
-def stand_in_of(session: XmppSession, jid: Jid) -> UserId:
-    """Who stands here for somebody of another server. Raises Problem."""
-    try:
-        return stand_in_id(str(jid.bare), session.doors.domains.server)
-    except InvalidId:
-        raise Problem("policy-violation", "That address is too long to talk to from here") from None
+def user_of(session: XmppSession, jid: Jid) -> UserId:
+    """Who somebody of another server is here: a user of theirs where it is proven that they are one (docs/mapping.md
+    1.6), else who stands for them. Raises Problem."""
+    user_id = parse_any_user_jid(jid.bare, session.doors.domains)
+    if user_id is None:
+        raise Problem("policy-violation", "There is no user for that address, which may be too long")
+    return user_id
 
 
 def of_a_room(stanza: Element) -> bool:
@@ -46,15 +47,27 @@ def of_a_room(stanza: Element) -> bool:
     return stanza.child("x", MUC_USER_NS) is not None or stanza.child("x", CONFERENCE_NS) is not None
 
 
+async def _invited(session: XmppSession, stanza: Element, jid: Jid) -> bool:
+    """A direct invitation into a room of ours is a real one. spec: XEP-0249 2; docs/mapping.md 9.9, 23.1"""
+    if not jid.local or stanza.child("x", CONFERENCE_NS) is None:
+        return False
+    return await session.muc.accept_direct_invitation(session, stanza, user_of(session, jid))
+
+
 @message("chat", "normal", at=(At.ABROAD,), spec="RFC6121 5.2, 8.5")
 async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """To somebody of another server."""
+    if await _invited(session, stanza, jid):
+        return
     if str(jid.bare) in session.rooms_abroad or not jid.local or of_a_room(stanza):
         pass_on(session, stanza, jid)
         return
-    target = stand_in_of(session, jid)
     text = text_of(stanza)
-    if await session.doors.accounts.is_local_user(target):
+    if text is not None and session.muc.identities is not None:
+        await session.muc.identities.look(jid.domain)
+    target = user_of(session, jid)
+    stands_in = stand_in_address(target, session.doors.domains.server) is not None
+    if not stands_in or await session.doors.accounts.is_local_user(target):
         if await relate(session, stanza, target):
             return
         # A marker is noted here, and told there.
@@ -64,7 +77,8 @@ async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
         if stanza.get("type") == "chat" and not is_private(stanza) and session.user is not None:
             copy_to(wants_copies(session.user, {session}), "sent", stamped(stanza, session.full))
         return
-    await session.doors.accounts.stand_in(str(jid.bare))
+    if stands_in:
+        await session.doors.accounts.stand_in(str(jid.bare))
     await session.direct.send(session, stanza, text, target, Route(to=str(jid) if jid.resource else None))
 
 

@@ -9,6 +9,7 @@ from tripoint.core.vendor import NS
 from tripoint.rooms.commands import AllowInvites, OpenDirect
 from tripoint.xmpp.adhoc import Ask, Fields, Told, adhoc, field, one
 from tripoint.xmpp.c2s.direct import PLAIN_DIRECT
+from tripoint.xmpp.forms import boolean
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At
@@ -27,10 +28,9 @@ async def invites(session: XmppSession, jid: Jid, fields: Fields | None) -> Ask 
     if fields is None:
         refused = session.doors.reader.refuses_invites(session.user_id)
         return Ask("Invitations", field("allowed", "boolean", "Others may invite you", "0" if refused else "1"))
-    wish = one(fields, "allowed")
-    if wish not in ("0", "1", "false", "true"):
+    allowed = boolean(fields, "allowed")
+    if allowed is None:
         raise Problem("not-acceptable", "Either they may, or not: 1 or 0")
-    allowed = wish in ("1", "true")
     await session.doors.rooms.do(AllowInvites(actor=session.user_id, allowed=allowed))
     return Told("You take invitations" if allowed else "You take no invitations now")
 

@@ -27,6 +27,7 @@ from tripoint.xmpp.c2s.carbons import copy_to, is_private, wants_copies
 from tripoint.xmpp.c2s.conversation import MESSAGE, caption, said, taken_back
 from tripoint.xmpp.c2s.markers import displayed, send_receipt, take_request
 from tripoint.xmpp.c2s.relating import relate
+from tripoint.xmpp.c2s.undelivered import say_undelivered
 from tripoint.xmpp.c2s.upload import pasted
 from tripoint.xmpp.c2s.users import LiveUser, Users
 from tripoint.xmpp.corrections import corrected
@@ -69,6 +70,7 @@ class Route:
     only: frozenset[str] | None = None  # sessions that know the occupant; the others get the bare address
     private: bool = False  # no copies (XEP-0280 9)
     sender: str | None = None  # the full JID of a sender of another server
+    at: tuple[str, ...] = ()  # full JIDs of a reader of another server who is in the room of `from_`
     receipt: bool = False  # a reader of another server is asked for a receipt (XEP-0184)
 
 
@@ -170,7 +172,7 @@ class DirectMessages:
         people = None if room is None else _two_of(room)
         if people is None:
             self._remember(change.room_id, ())
-        elif any(self._users.live(user_id) is not None or self._is_abroad(user_id) for user_id in people):
+        elif any(self._users.live(user_id) is not None or self._is_foreign(user_id) for user_id in people):
             self._undecided[change.room_id] = [change]
             self._doors.spawn(self._decide(change.room_id, people))
 
@@ -232,6 +234,9 @@ class DirectMessages:
         if self._doors.reader.blocks(target, writer):
             recipient = None
         goes_abroad = target != writer and self._is_abroad(target)
+        if target != writer and not goes_abroad and self._is_foreign(target) and is_spoken(change.event):
+            why = "this server does not talk to other XMPP servers"
+            self._doors.spawn(say_undelivered(self._doors, writer, target, why))
         if recipient is None and own is None and not goes_abroad:
             return
         origin, event_id = change.origin, change.event.event_id
@@ -268,12 +273,18 @@ class DirectMessages:
             copy_to(wanting, "sent", sent.to(to_attribute(route.to or self._users.jid_of(target))))
         self.position = self._last_position
 
+    def _is_foreign(self, user_id: UserId) -> bool:
+        return stand_in_address(user_id, self._doors.domains.server) is not None
+
     def _is_abroad(self, user_id: UserId) -> bool:
-        return self._doors.abroad is not None and stand_in_address(user_id, self._doors.domains.server) is not None
+        return self._doors.abroad is not None and self._is_foreign(user_id)
 
     def _send_abroad(self, route: Route, from_jid: str, target: UserId, its_id: str, inside: str) -> None:
         """To somebody of another server, as one of our users wrote it. docs/mapping.md 15.8"""
         assert self._doors.abroad is not None
+        if route.from_ is not None and route.at:
+            self._send_to_occupant(route, route.from_, from_jid, its_id, inside)
+            return
         to = route.to or self._users.jid_of(target)
         if route.receipt:
             inside += f"<request xmlns='{RECEIPTS_NS}'/>"
@@ -282,6 +293,19 @@ class DirectMessages:
         self._doors.abroad.send(
             stanza, self._doors.domains.server, parse_jid(to), Element("message", CLIENT_NS, attributes)
         )
+
+    def _send_to_occupant(self, route: Route, from_: str, writer: str, its_id: str, inside: str) -> None:
+        """To the sessions that somebody of another server has in the room. spec: XEP-0045 7.5; docs/mapping.md 15.6"""
+        assert self._doors.abroad is not None
+        shared = _chat(from_, its_id, inside + route.inside)
+        attributes = {"from": writer, "to": route.to or from_, "id": its_id, "type": "chat"}
+        for full in route.at:
+            self._doors.abroad.send(
+                shared.to(to_attribute(full)),
+                self._doors.domains.rooms,
+                parse_jid(full),
+                Element("message", CLIENT_NS, attributes),
+            )
 
     # -- what was missed
 

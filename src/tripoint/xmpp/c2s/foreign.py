@@ -1,32 +1,28 @@
 """What comes from other XMPP servers: stanzas of their users, for ours.
 
 Each is handled as if its sender had a session here, of the stand-in (docs/mapping.md 1.7), that answers by the way it
-came; of requests only those that say what anybody may know are taken. Rooms here are not entered from there:
-presence to one is answered with not-allowed.
-spec: RFC6120 10.1, 10.5; RFC6121 3.1.3, 4.3.2, 8.5; docs/mapping.md 15.8, 23.1. What goes there is abroad.py's.
+came; of requests only those that say what anybody may know are taken. What is for rooms goes to muc/visitors.py.
+spec: RFC6120 10.1, 10.5; RFC6121 3.1.3, 4.3.2, 8.5; docs/mapping.md 15.8. What goes there is abroad.py's.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
 from tripoint.accounts.ports import Account
-from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import InvalidId, UserId
 from tripoint.core.stand_ins import stand_in_address, stand_in_id
-from tripoint.core.token_bucket import Rate, TokenBuckets
-from tripoint.rooms.commands import SendEvent
-from tripoint.rooms.refusals import Refused
 from tripoint.xmpp.c2s.abroad import of_a_room
-from tripoint.xmpp.c2s.conversation import MESSAGE
 from tripoint.xmpp.c2s.presence import answer_probe, received_subscription
+from tripoint.xmpp.c2s.undelivered import say_undelivered
 from tripoint.xmpp.c2s.users import LiveUser, Users
-from tripoint.xmpp.jid import Jid, parse_any_user_jid, parse_jid, parse_user_jid
+from tripoint.xmpp.jid import Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.messages import text_of
+from tripoint.xmpp.newcomers import Newcomers
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import stanza_error
-from tripoint.xmpp.session import Abroad, Carrier, Doors, XmppSession
+from tripoint.xmpp.session import Abroad, Carrier, Doors, Sink, XmppSession
 from tripoint.xmpp.tables import (
     CLIENT_NS,
     DISCO_INFO_NS,
@@ -43,15 +39,10 @@ from tripoint.xmpp.wire import Element, render
 log = structlog.get_logger()
 
 _ANYBODY: Final = frozenset({DISCO_INFO_NS, DISCO_ITEMS_NS, PING_NS, TIME_NS, VERSION_NS, VCARD_NS, PUBSUB_NS})
-# What is repeated of another server's reason.
-MAX_REASON: Final = 300
 _SUBSCRIPTIONS: Final = frozenset({"subscribe", "subscribed", "unsubscribe", "unsubscribed"})
-# How many people of one domain, and of all, begin to talk to somebody here.
-NEW_OF_DOMAIN: Final = Rate(50, 0.1)
-NEW_OF_ALL: Final = Rate(1000, 2.0)
 
 
-class _Back:
+class Back:
     """Where the answers to a foreigner go."""
 
     def __init__(self, abroad: Abroad, ours: str, to: Jid) -> None:
@@ -62,7 +53,7 @@ class _Back:
         self._abroad.send(data, self._ours, self._to)
 
 
-class _Stream:
+class Nowhere:
     """Stands for the connection that a foreigner does not have here."""
 
     def end(self, condition: str, text: str, more: str = "") -> None:
@@ -75,25 +66,39 @@ class _Stream:
         """Nothing is resumed."""
 
 
-MakeVisitor = Callable[[Jid, Account, _Back, Carrier], XmppSession]
+MakeVisitor = Callable[[Jid, Account, Sink, Carrier], XmppSession]
+
+
+class Rooms(Protocol):
+    """The rooms of this server, for people of others (muc/visitors.py)."""
+
+    async def handle(self, jid: Jid, account: Account, stanza: Element, to: Jid) -> None:
+        """A stanza to a room or somebody in it."""
+
+    def bounced(self, stanza: Element, problem: Problem) -> None:
+        """A question of a room could not be delivered."""
 
 
 class Foreign:
     """Delivers what other servers send. `visitor` makes the session as which a foreigner's stanza is handled."""
 
-    def __init__(self, doors: Doors, users: Users, abroad: Abroad, visitor: MakeVisitor) -> None:
+    def __init__(
+        self, doors: Doors, users: Users, abroad: Abroad, newcomers: Newcomers, rooms: Rooms, visitor: MakeVisitor
+    ) -> None:
         self._doors = doors
         self._users = users
         self._abroad = abroad
+        self._newcomers = newcomers
+        self._rooms = rooms
         self._visitor = visitor
-        self._new_of_domain = TokenBuckets(NEW_OF_DOMAIN)
-        self._new_of_all = TokenBuckets(NEW_OF_ALL)
 
     def bounce(self, stanza: Element, problem: Problem) -> None:
         """A stanza of a client could not be delivered. spec: RFC6120 10.4.3"""
         sender = stanza.get("from") or ""
         session = self._users.session(sender)
-        if session is not None:
+        if stanza.name == "iq" and sender.partition("/")[0].endswith(f"@{self._doors.domains.rooms}"):
+            self._rooms.bounced(stanza, problem)
+        elif session is not None:
             session.refuse(stanza, problem)
         elif stanza.name == "message":
             self._doors.spawn(self._say_so(parse_jid(sender), parse_jid(stanza.get("to") or ""), problem.text))
@@ -109,20 +114,17 @@ class Foreign:
                 self._abroad.send(stanza_error(stanza, str(sender), problem), to.domain, sender)
             return
         account = Account(user_id, str(sender.bare), False, False, 0, False, False, False)
-        visitor = self._visitor(sender, account, _Back(self._abroad, to.domain, sender), _Stream())
+        if to.domain == self._doors.domains.rooms and to.local:
+            await self._rooms.handle(sender, account, stanza, to)
+            return
+        visitor = self._visitor(sender, account, Back(self._abroad, to.domain, sender), Nowhere())
         await visitor.guarded(stanza, self._handle(visitor, stanza, to))
 
     async def _handle(self, visitor: XmppSession, stanza: Element, to: Jid) -> None:
-        domains = self._doors.domains
         if stanza.name == "iq":
             await self._iq(visitor, stanza, to)
             return
         kind = stanza.get("type") or ""
-        if to.domain == domains.rooms:
-            if stanza.name == "presence" and kind:
-                return
-            # docs/mapping.md 23.1
-            raise Problem("not-allowed", "People of other XMPP servers cannot enter rooms of this server")
         target = await self._account(to)
         if target is None:
             if stanza.name == "message" or kind == "subscribe":
@@ -166,40 +168,24 @@ class Foreign:
                 # spec: RFC6121 8.5.2.1.1, 8.5.3.2.1
                 raise Problem("service-unavailable", "There is no such resource")
             return
+        if await visitor.muc.accept_direct_invitation(visitor, stanza, target):
+            return
         if not visitor.jid.local or in_room or of_a_room(stanza):
             for session in [named] if named is not None else [] if live is None else live.available():
                 session.send(_as_it_is(stanza))
             return
         text = text_of(stanza)
         if text is not None and text[1].blocks:
-            await self._make_known(visitor)
+            await self._newcomers.make_known(visitor.user_id, visitor.jid)
         await visitor.dispatch(stanza)
 
     async def _say_so(self, writer: Jid, reader: Jid, why: str) -> None:
-        """A message did not arrive that somebody wrote by another protocol, or from a client that is gone: it is said
-        where he wrote it."""
-        domains, rooms = self._doors.domains, self._doors.rooms
-        user_id, stand_in = parse_user_jid(writer.bare, domains), parse_any_user_jid(reader.bare, domains)
-        if user_id is None or stand_in is None:
-            return
-        try:
-            room_id = await self._doors.reader.direct_room(user_id, stand_in)
-            if room_id is None:
-                return
-            text = f"Not delivered to {reader.bare}: {why[:MAX_REASON]}"
-            content: JsonObject = {"msgtype": "m.notice", "body": text}
-            await rooms.do(SendEvent(actor=stand_in, room_id=room_id, type=MESSAGE, content=content))
-        except Refused as refused:
-            log.info("xmpp.s2s.not_told", reason=refused.text)
-
-    async def _make_known(self, visitor: XmppSession) -> None:
-        """Somebody begins to talk, for whom nobody stands yet. docs/mapping.md 24"""
-        if await self._doors.accounts.is_local_user(visitor.user_id):
-            return
-        now = self._doors.monotonic()
-        if self._new_of_domain.take(visitor.jid.domain, now) or self._new_of_all.take("", now):
-            raise Problem("resource-constraint", "Too many people begin to talk to this server; try again later")
-        await self._doors.accounts.stand_in(visitor.bare)
+        """A message did not arrive that somebody wrote by another protocol, or from a client that is gone."""
+        user_id = parse_user_jid(writer.bare, self._doors.domains)
+        if user_id is not None:
+            await say_undelivered(
+                self._doors, user_id, stand_in_id(str(reader.bare), self._doors.domains.server), why
+            )
 
     # -- presence
 

@@ -34,6 +34,12 @@ def show_of(stanza: Element) -> str:
     return show if show in SHOWS else ""
 
 
+def presence_of(stanza: Element) -> tuple[str, str | None]:
+    """What the middle hears of an available presence, and its status. docs/mapping.md 13.6"""
+    status = stanza.child_text("status", CLIENT_NS)
+    return _PRESENCE_OF_SHOW[show_of(stanza)], status[:1000] if status else None
+
+
 def _said(session: XmppSession, stanza: Element) -> str:
     """What a client's available presence says, with its avatar."""
     return _inside(stanza) + photo_for(session, stanza)
@@ -69,10 +75,7 @@ async def became_available(session: XmppSession, stanza: Element, jid: Jid) -> N
     session.presence = inside
     was_silent = first or session.priority < 0
     session.priority = _priority_of(stanza)
-    status = stanza.child_text("status", CLIENT_NS)
-    session.doors.presence.set(
-        session.user_id, session.id, _PRESENCE_OF_SHOW[show_of(stanza)], status[:1000] if status else None
-    )
+    session.doors.presence.set(session.user_id, session.id, *presence_of(stanza))
     _tell_contacts(session, user, _stanza(session.full, inside))
     session.pep.capabilities.heard(session, stanza)
     if first:
@@ -123,6 +126,8 @@ def went_away(session: XmppSession, inside: str = "") -> None:
 async def directed_presence(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """To one user or resource, whether they are subscribed or not. Remembered, so that they hear of the end."""
     kind = stanza.get("type") or ""
+    if not kind and session.muc.looks_first(session, stanza, jid):
+        return
     inside = _inside(stanza) if kind else _said(session, stanza)
     if kind == "unavailable":
         session.directed.pop(str(jid), None)
@@ -133,7 +138,8 @@ async def directed_presence(session: XmppSession, stanza: Element, jid: Jid) -> 
             session.rooms_abroad.add(str(jid.bare))
     if not kind and _is_abroad(session, jid):
         original = Element("presence", CLIENT_NS, {**stanza.attributes, "from": session.full})
-        _send_abroad(session, _stanza(session.full, inside), jid, original)
+        # A room there gives the id back (XEP-0045 7.2.2).
+        _send_abroad(session, _stanza(session.full, inside, its_id=stanza.get("id")), jid, original)
         return
     _deliver(session, jid, _stanza(session.full, inside, kind))
 
@@ -313,8 +319,10 @@ async def _receive_subscription(
 # -- who hears
 
 
-def _stanza(from_jid: str, inside: str, kind: str = "") -> tuple[bytes, bytes]:
+def _stanza(from_jid: str, inside: str, kind: str = "", its_id: str | None = None) -> tuple[bytes, bytes]:
     typed = f" type='{kind}'" if kind else ""
+    if its_id is not None:
+        typed += f" id='{escape_attribute(its_id)}'"
     return f"<presence from='{escape_attribute(from_jid)}'{typed}".encode(), f">{inside}</presence>".encode()
 
 

@@ -1,69 +1,92 @@
 """In-band registration: making an account before login, changing the password, ending the account.
 
-spec: XEP-0077 3, 5; docs/mapping.md 1.2, 18. Where the server asks for a registration token, the form of
-XEP-0077 4 carries it in the field `token`.
+spec: XEP-0077 3, 5; XEP-0445 4; docs/mapping.md 1.2, 18. Where the server asks for a registration token, it is shown
+first (XEP-0445), or the form of XEP-0077 4 carries it in the field `token`.
 """
 
 from tripoint.accounts.ports import AccountService
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
-from tripoint.xmpp.forms import form_fields
+from tripoint.xmpp.forms import submitted
 from tripoint.xmpp.jid import InvalidJid, Jid, prepare_local
 from tripoint.xmpp.refusals import Problem, problem_of
 from tripoint.xmpp.registry import At, iq
 from tripoint.xmpp.render import iq_result, stanza_error
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.tables import DATA_FORMS_NS, REGISTER_NS
+from tripoint.xmpp.tables import DATA_FORMS_NS, PREAUTH_NS, REGISTER_NS
 from tripoint.xmpp.wire import Element, escape_text
 
 _TOKEN = "token"
 
 
-async def answer_registration(accounts: AccountService, stanza: Element, address: str) -> bytes:
-    """The answer to a registration IQ on a stream that is not logged in."""
-    try:
-        if stanza.get("type") == "get":
-            return iq_result(stanza, "", await _blank_form(accounts))
-        await _register(accounts, stanza, address)
-        return iq_result(stanza, "")
-    except Problem as problem:
-        return stanza_error(stanza, "", problem)
-    except AccountRefused as refused:
-        return stanza_error(stanza, "", problem_of(refused))
+class Registering:
+    """What one stream does before it is logged in: registrations, and the token that it has shown for them."""
 
+    def __init__(self, accounts: AccountService) -> None:
+        self._accounts = accounts
+        self._token: str | None = None
 
-async def _blank_form(accounts: AccountService) -> str:
-    state = await accounts.registration_state()
-    if state == "closed":
-        raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
-    if state != "token":
+    async def answer(self, stanza: Element, address: str) -> bytes:
+        """The answer to an IQ about registering."""
+        payload = stanza.first()
+        assert payload is not None  # the connection lets only these two through
+        try:
+            if payload.namespace == PREAUTH_NS:
+                await self._show_token(payload.get("token") or "")
+                return iq_result(stanza, "")
+            if stanza.get("type") == "get":
+                return iq_result(stanza, "", await self._blank_form())
+            await self._register(payload, address)
+            return iq_result(stanza, "")
+        except Problem as problem:
+            return stanza_error(stanza, "", problem)
+        except AccountRefused as refused:
+            return stanza_error(stanza, "", problem_of(refused))
+
+    async def _show_token(self, token: str) -> None:
+        """It is used up by the registration alone, and that it expires counts now alone. spec: XEP-0445 4"""
+        if await self._accounts.registration_state() == "closed":
+            raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
+        if not token or not await self._accounts.registration_tokens.is_valid(token):
+            raise Problem("item-not-found", "The registration token is not valid, or has expired")
+        self._token = token
+
+    async def _blank_form(self) -> str:
+        state = await self._accounts.registration_state()
+        if state == "closed":
+            raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
+        if state != "token" or self._token is not None:
+            return (
+                f"<query xmlns='{REGISTER_NS}'><instructions>Choose a name and a password.</instructions>"
+                "<username/><password/></query>"
+            )
+        instructions = "Choose a name and a password. This server asks for a registration token."
         return (
-            f"<query xmlns='{REGISTER_NS}'><instructions>Choose a name and a password.</instructions>"
-            "<username/><password/></query>"
+            f"<query xmlns='{REGISTER_NS}'><instructions>{instructions}</instructions><username/><password/>"
+            f"<x xmlns='{DATA_FORMS_NS}' type='form'><title>New account</title>"
+            f"<instructions>{instructions}</instructions>"
+            f"<field type='hidden' var='FORM_TYPE'><value>{REGISTER_NS}</value></field>"
+            "<field type='text-single' label='Name' var='username'><required/></field>"
+            "<field type='text-private' label='Password' var='password'><required/></field>"
+            f"<field type='text-single' label='Registration token' var='{_TOKEN}'><required/></field></x></query>"
         )
-    instructions = "Choose a name and a password. This server asks for a registration token."
-    return (
-        f"<query xmlns='{REGISTER_NS}'><instructions>{instructions}</instructions><username/><password/>"
-        f"<x xmlns='{DATA_FORMS_NS}' type='form'><title>New account</title>"
-        f"<instructions>{instructions}</instructions>"
-        f"<field type='hidden' var='FORM_TYPE'><value>{REGISTER_NS}</value></field>"
-        "<field type='text-single' label='Name' var='username'><required/></field>"
-        "<field type='text-private' label='Password' var='password'><required/></field>"
-        f"<field type='text-single' label='Registration token' var='{_TOKEN}'><required/></field></x></query>"
-    )
 
-
-async def _register(accounts: AccountService, stanza: Element, address: str) -> None:
-    query = stanza.first()
-    assert query is not None  # the connection lets only jabber:iq:register through
-    form = query.child("x", DATA_FORMS_NS)
-    fields = {} if form is None else form_fields(form)
-    name = query.child_text("username", REGISTER_NS) or "".join(fields.get("username", []))
-    password = query.child_text("password", REGISTER_NS) or "".join(fields.get("password", []))
-    token = "".join(fields.get(_TOKEN, [])) or None
-    if not name or not password:
-        # spec: XEP-0077 3.1
-        raise Problem("not-acceptable", "A name and a password are needed")
-    await accounts.register(_prepared(name), password, address=address, registration_token=token)
+    async def _register(self, query: Element, address: str) -> None:
+        form = query.child("x", DATA_FORMS_NS)
+        fields = {} if form is None else submitted(form, REGISTER_NS)
+        name = query.child_text("username", REGISTER_NS) or "".join(fields.get("username", []))
+        password = query.child_text("password", REGISTER_NS) or "".join(fields.get("password", []))
+        given = "".join(fields.get(_TOKEN, [])) or None
+        if not name or not password:
+            # spec: XEP-0077 3.1
+            raise Problem("not-acceptable", "A name and a password are needed")
+        await self._accounts.register(
+            _prepared(name),
+            password,
+            address=address,
+            registration_token=given or self._token,
+            was_valid=given is None and self._token is not None,
+        )
+        self._token = None
 
 
 def _prepared(name: str) -> str:

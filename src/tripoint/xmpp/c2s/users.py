@@ -178,7 +178,9 @@ class Users:
             return True
         item = session.user.roster.get(with_.bare)
         subscribed = item is not None and item.subscription in ("from", "both")
-        return subscribed or with_.full in session.directed or with_.bare in session.directed
+        directed = with_.full in session.directed or with_.bare in session.directed
+        # A room of another server has its presence, whoever of it asks (XEP-0045 7.2).
+        return subscribed or directed or with_.bare in session.rooms_abroad
 
     def jid_of(self, user_id: UserId) -> str:
         """The bare JID of any user."""

@@ -4,6 +4,30 @@ Start at service.py (all rooms that somebody is in by XMPP) and view.py (one roo
 the registry.
 """
 
-from tripoint.xmpp.muc import admin, archive, commands, discovery, enter, listing, messages, owner, registering, vcard
+from tripoint.xmpp.muc import (
+    admin,
+    archive,
+    commands,
+    discovery,
+    enter,
+    listing,
+    messages,
+    owner,
+    registering,
+    rolls,
+    vcard,
+)
 
-__all__ = ["admin", "archive", "commands", "discovery", "enter", "listing", "messages", "owner", "registering", "vcard"]
+__all__ = [
+    "admin",
+    "archive",
+    "commands",
+    "discovery",
+    "enter",
+    "listing",
+    "messages",
+    "owner",
+    "registering",
+    "rolls",
+    "vcard",
+]

@@ -22,7 +22,7 @@ from tripoint.rooms.settings import tls_only
 from tripoint.xmpp.archive_query import FULL_TEXT_FEATURE, ArchiveQuery, read_query
 from tripoint.xmpp.archives import FORM, Archived, Window, cut_to, metadata_xml, send_page, sizes
 from tripoint.xmpp.c2s.discovery import refuse_nodes
-from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid
 from tripoint.xmpp.muc.events import archived_message
 from tripoint.xmpp.muc.moving import chain_of
 from tripoint.xmpp.muc.view import MucView
@@ -105,7 +105,7 @@ async def _readable_room(session: XmppSession, jid: Jid) -> RoomView:
 
 async def _view(session: XmppSession, room: RoomView, jid: Jid) -> MucView:
     address = str(jid.bare)
-    view = session.muc.view(room.room_id, address) or await session.muc.open(room)
+    view = session.muc.view(room.room_id, address) or await session.muc.open(room, jid)
     if view.jid != address:
         session.muc.close_if_empty(view)
         # spec: RFC6120 8.3.3.16; docs/mapping.md 3.6: one room has one address, and one archive
@@ -141,7 +141,7 @@ def _senders(session: XmppSession, view: MucView, address: str) -> tuple[UserId,
             return None
         who = view.with_nick(jid.resource)
         return () if who is None else (who.user_id,)
-    user_id = parse_user_jid(jid.bare, session.doors.domains)
+    user_id = parse_any_user_jid(jid.bare, session.doors.domains)
     # Who never was a member wrote nothing, and the whole history need not be read for that.
     return () if user_id is None or view.room.member(user_id) is None else (user_id,)
 

@@ -14,6 +14,7 @@ from tripoint.rooms.spaces import children_of, is_space, may_look_from
 from tripoint.xmpp import adhoc
 from tripoint.xmpp.c2s.discovery import identity, info, refuse_nodes
 from tripoint.xmpp.jid import Jid
+from tripoint.xmpp.muc.enter import MAX_HISTORY
 from tripoint.xmpp.muc.vcard import avatar_of
 from tripoint.xmpp.projection import is_public, room_jid
 from tripoint.xmpp.refusals import Problem
@@ -30,10 +31,12 @@ from tripoint.xmpp.tables import (
 )
 from tripoint.xmpp.wire import Element, escape_attribute, escape_text
 
+declare_feature(MUC_ROOMINFO, at=(At.ROOM,), spec="XEP-0045 16.3")
 declare_feature(MUC_SELF_PING_NS, at=(At.ROOM,), spec="XEP-0410 3.3")
 
 _SLOW_MODE = "muc#roominfo_slow_mode_duration"
 _NICK_NODE = "x-roomuser-item"
+_TRAFFIC_NODE = "http://jabber.org/protocol/muc#traffic"
 _AVATAR_HASH = "muc#roominfo_avatarhash"
 _ACTIVITY = "{urn:xmpp:muc-activity}message-activity"
 _HOUR_MS = 3_600_000
@@ -66,6 +69,9 @@ async def room_info(session: XmppSession, stanza: Element, jid: Jid) -> str | No
     node = None if query is None else query.get("node")
     if node == _NICK_NODE:
         return await _reserved_nick(session, room)
+    if node == _TRAFFIC_NODE:
+        # spec: XEP-0045 18.1.1: the answer where every namespace goes through
+        raise Problem("service-unavailable", "This room lets all extensions through")
     if node and (about := adhoc.node_info(session, At.ROOM, node)) is not None:
         return about
     refuse_nodes(stanza)
@@ -115,6 +121,7 @@ def _info_form(room: RoomView, now_ms: int, avatar_hash: str | None) -> str:
         ("muc#roominfo_subject", room.topic or ""),
         ("muc#roominfo_subjectmod", "1" if anybody else "0"),
         ("muc#roominfo_occupants", str(room.joined_count())),
+        ("muc#maxhistoryfetch", str(MAX_HISTORY)),
     ]
     if avatar_hash is not None:
         fields.append((_AVATAR_HASH, avatar_hash))
@@ -151,9 +158,8 @@ async def _reserved_nick(session: XmppSession, room: RoomView) -> str:
     """spec: XEP-0045 7.12: a member's nick is his; nobody else has one reserved."""
     nick = None
     if room.membership(session.user_id) == "join":
-        view = await session.muc.open(room)
-        nick = view.nicks.nick(session.user_id)
-        session.muc.close_if_empty(view)
+        async with session.muc.looking(room) as view:
+            nick = view.nicks.nick(session.user_id)
     inside = "" if nick is None else f"<identity category='conference' type='text' name='{escape_attribute(nick)}'/>"
     return f"<query xmlns='{DISCO_INFO_NS}' node='{_NICK_NODE}'>{inside}</query>"
 
@@ -212,7 +218,25 @@ async def ping_occupant(session: XmppSession, stanza: Element, jid: Jid) -> str:
 @iq("get", DISCO_INFO_NS, at=(At.OCCUPANT,), spec="XEP-0045 6.6")
 async def occupant_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """The room answers for its occupants."""
-    visit = session.muc.visit(session, jid)
+    _look_at_occupant(session, jid)
+    refuse_nodes(stanza)
+    return info(At.OCCUPANT, identity("client", "pc"), (DISCO_INFO_NS, PING_NS))
+
+
+@iq("get", DISCO_ITEMS_NS, at=(At.OCCUPANT,), spec="XEP-0045 6.6")
+async def occupant_items(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """Nothing: which rooms they are in is for their clients to tell (XEP-0045 6.7), by their own addresses."""
+    _look_at_occupant(session, jid)
+    query = stanza.first()
+    node = None if query is None else query.get("node")
+    at = f" node='{escape_attribute(node)}'" if node else ""
+    return f"<query xmlns='{DISCO_ITEMS_NS}'{at}/>"
+
+
+def _look_at_occupant(session: XmppSession, jid: Jid) -> None:
+    """spec: XEP-0045 6.6: whoever is outside MUST be told bad-request"""
+    visit = session.visits.get(str(jid.bare))
+    if visit is None:
+        raise Problem("bad-request", "Only who is in the room asks about those who are")
     if visit.view.with_nick(jid.resource) is None:
         raise Problem("item-not-found", "Nobody has that nick in this room")
-    return info(At.OCCUPANT, identity("client", "pc"), (DISCO_INFO_NS, PING_NS))

@@ -6,7 +6,7 @@ spec: XEP-0045 7.1, 7.2, 7.6, 7.7, 7.14; docs/mapping.md 2.7, 2.8, 3.6, 4.1-4.4,
 from dataclasses import dataclass
 
 from tripoint.core.ids import RoomId, server_of
-from tripoint.rooms.commands import CreateRoom, Join, Secret, SetRoomNick, Template
+from tripoint.rooms.commands import CreateRoom, Join, Leave, Secret, Template
 from tripoint.rooms.history import Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
@@ -19,6 +19,7 @@ from tripoint.xmpp.messages import is_payload
 from tripoint.xmpp.muc import joining
 from tripoint.xmpp.muc.events import history_message, subject
 from tripoint.xmpp.muc.moving import chain_of
+from tripoint.xmpp.muc.nicks import change_nick, check_nick, wished_nick
 from tripoint.xmpp.muc.registering import show_knocks
 from tripoint.xmpp.muc.view import MucView
 from tripoint.xmpp.projection import Standing, are_alike, handle_of, is_valid_nick
@@ -84,10 +85,15 @@ def inside_of_presence(session: XmppSession, stanza: Element) -> str:
     if status:
         inside += f"<status>{escape_text(status[:1000])}</status>"
     extra = "".join(
-        [render(child).decode() for child in stanza.elements() if is_payload(child) and not is_update(child)]
+        # Of its own users the server knows the avatar better (XEP-0398).
+        [
+            render(child).decode()
+            for child in stanza.elements()
+            if is_payload(child) and (session.foreign or not is_update(child))
+        ]
     )
     inside = inside + extra if len(extra) <= MAX_INSIDE_BYTES else inside
-    return inside + photo_for(session, stanza)
+    return inside if session.foreign else inside + photo_for(session, stanza)
 
 
 @presence("", at=(At.ROOM,), spec="XEP-0045 7.2.1")
@@ -115,7 +121,7 @@ async def to_occupant(session: XmppSession, stanza: Element, jid: Jid) -> None:
         if str(jid.bare) not in session.waiting:
             _explain_that_you_are_outside(session, jid)
     elif jid.resource != visit.occupant.nick:
-        await _change_nick(session, visit.view, jid.resource)
+        await change_nick(session, visit, jid.resource)
     else:
         visit.view.change_presence(visit, inside_of_presence(session, stanza))
 
@@ -130,6 +136,10 @@ async def leave(session: XmppSession, stanza: Element, jid: Jid) -> None:
     if visit is not None:
         status = stanza.child_text("status", CLIENT_NS)
         inside = f"<status>{escape_text(status[:1000])}</status>" if status else ""
+        if visit.view.room.locked and len(visit.view.visits()) == 1 and visit.view.room.joined_count() == 1:
+            # spec: XEP-0045 10.1.3: it is told that the room is gone (events.py)
+            await session.doors.rooms.do(Leave(actor=session.user_id, room_id=visit.view.room.room_id))
+            return
         visit.view.end_visit(visit, left=True, inside=inside)
         session.muc.close_if_empty(visit.view)
 
@@ -139,29 +149,6 @@ def _explain_that_you_are_outside(session: XmppSession, jid: Jid) -> None:
     about = item(Standing("none", "none"), reason="You are not in the room.")
     x = muc_user(about, (Status.SELF_PRESENCE, Status.KICKED, Status.TECHNICAL))
     session.send_shared(room_presence(str(jid), x, unavailable=True))
-
-
-async def _change_nick(session: XmppSession, view: MucView, nick: str) -> None:
-    """spec: XEP-0045 7.6; docs/mapping.md 2.8. What the others see comes with the committed change."""
-    await check_nick(session, view, nick)
-    wish = None if nick == handle_of(session.user_id, session.doors.domains.server) else nick
-    await session.doors.rooms.do(SetRoomNick(actor=session.user_id, room_id=view.room.room_id, nick=wish))
-
-
-async def check_nick(session: XmppSession, view: MucView, nick: str) -> None:
-    """Problem for a nick that is invalid, another member's, or another account's name. docs/mapping.md 2.6"""
-    if not is_valid_nick(nick):
-        raise Problem("not-acceptable", "This nick cannot be used")
-    holder = view.nicks.holder(nick)
-    if holder is not None:
-        if holder != session.user_id:
-            raise Problem("conflict", "Somebody else has that nick in this room")
-        return
-    name = nick.lower()
-    if name != session.account.name and name.isascii() and " " not in name:
-        accounts = session.doors.accounts
-        if await accounts.is_local_user(accounts.user_id(name)):
-            raise Problem("conflict", "That nick is the name of another account")
 
 
 # -- entering
@@ -175,7 +162,7 @@ async def _enter(
         raise Refused(Refusal.ENCRYPTED)
     if tls_only(room) and not session.secure:
         raise Refused(Refusal.TLS_NEEDED)
-    view = await session.muc.open(room)
+    view = await session.muc.open(room, jid)
     view.holds += 1
     user_id = session.user_id
     try:
@@ -220,12 +207,6 @@ async def _enter(
     history = await _history(session, view, visit.position, wanted)
     view.end_of_entry(visit, history, subject(view))
     show_knocks(view, visit)
-
-
-def wished_nick(session: XmppSession, nick: str) -> str | None:
-    """docs/mapping.md 2.7: the wish becomes the name in this room, unless it is what he is called anyway."""
-    own = handle_of(session.user_id, session.doors.domains.server)
-    return None if are_alike(nick, own) else nick
 
 
 def _password(stanza: Element) -> Secret | None:

@@ -12,19 +12,19 @@ from tripoint.core.attachment import attachment_in
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId, UserId
 from tripoint.core.in_words import SPOKEN_TYPES
-from tripoint.core.json_view import text_at
+from tripoint.core.json_view import object_at, text_at
 from tripoint.rooms.changes import EventCommitted, TypingChanged
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.listing import DENIED_NOTE
 from tripoint.rooms.refusals import Refusal
-from tripoint.rooms.settings import LIMITS, SLOW, TLS_ONLY, tls_only
+from tripoint.rooms.settings import FOREIGN, LIMITS, SLOW, TLS_ONLY, tls_only
 from tripoint.xmpp.corrections import replacing
 from tripoint.xmpp.messages import caption_of, inside_of
 from tripoint.xmpp.muc.reactions import tell_reaction
 from tripoint.xmpp.muc.registering import tell_knock
 from tripoint.xmpp.muc.retraction import id_told, retraction, tell_redaction, tombstone
 from tripoint.xmpp.muc.view import GONE, MucView, Occupant, Visit
-from tripoint.xmpp.projection import Standing, is_public
+from tripoint.xmpp.projection import Standing, affiliation_in, is_public
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_xml
 from tripoint.xmpp.related import Related
 from tripoint.xmpp.render import Shared, delay, item, muc_user, room_message, room_presence, stanza_id
@@ -34,6 +34,8 @@ from tripoint.xmpp.wire import escape_attribute, escape_text
 
 # docs/mapping.md 5: older than this when it is delivered, a message says when it was sent.
 LATE_MS: Final = 30_000
+# A client changes a few at once; whoever rewrites the levels of a whole room need not have all of it told.
+MAX_ABSENT_TOLD: Final = 20
 
 
 def tell_event(view: MucView, change: EventCommitted) -> None:
@@ -233,6 +235,18 @@ def _ranks(view: MucView, change: EventCommitted) -> None:
     if view.take_settings():
         tell_configured(view, change.event.event_id)
     view.take_ranks()
+    _tell_ranks_of_absent(view, change)
+
+
+def _tell_ranks_of_absent(view: MucView, change: EventCommitted) -> None:
+    """Who is what now and not in the room. spec: XEP-0045 10.3, 10.6, 10.7"""
+    before = object_at({} if change.replaced is None else change.replaced.content, "users")
+    now = object_at(change.event.content, "users")
+    changed = [UserId(one) for one in {**before, **now} if before.get(one) != now.get(one)]
+    absent = [one for one in changed if view.room.membership(one) not in ("join", "ban")]
+    for user_id in absent[:MAX_ABSENT_TOLD]:
+        standing = Standing(affiliation_in(view.room, user_id), GONE)
+        view.tell(room_message(view.jid, muc_user(item(standing, jid=view.bare_jid(user_id))), kind="normal"))
 
 
 def _denied(view: MucView, change: EventCommitted) -> None:
@@ -353,6 +367,9 @@ def _renamed(view: MucView, who: Occupant, displayname: str | None) -> None:
 
 def _removed(view: MucView, user_id: UserId, membership: str, event: Event | None, by: UserId | None) -> None:
     """Left, kicked or banned. spec: XEP-0045 7.14, 8.2, 9.1; docs/mapping.md 9.1, 9.7"""
+    if view.room.locked and not view.room.joined_count():
+        # spec: XEP-0045 10.1.3: a room that was never opened ends with who made it
+        tell_closed(view, text_at(event.content, "reason") if event is not None else None, None)
     who = view.remove(user_id)
     if who is None:
         return
@@ -399,6 +416,7 @@ def _taken_back(view: MucView, change: EventCommitted) -> None:
 
 _FORMS: Final[dict[str, Callable[[MucView, EventCommitted], None]]] = {
     REACTION: tell_reaction,
+    FOREIGN: _configured,
     LIMITS: _configured,
     TLS_ONLY: _for_tls_alone,
     SLOW: _configured,

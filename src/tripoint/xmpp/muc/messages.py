@@ -4,17 +4,18 @@ spec: XEP-0045 7.4, 7.5, 7.8.2, 8.1; docs/mapping.md 8.1, 9.9, 9.10, 10, 11, 15.
 Everybody, the sender too, sees a message when it is committed: view.py.
 """
 
+from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import UserId
 from tripoint.core.message import call_everybody
-from tripoint.rooms.commands import Invite, Leave, SendEvent, SetTopic, SetTyping
+from tripoint.rooms.commands import Leave, SendEvent, SetTopic, SetTyping
 from tripoint.xmpp.c2s.direct import Route
 from tripoint.xmpp.c2s.relating import relate
 from tripoint.xmpp.c2s.upload import link_in, pasted
 from tripoint.xmpp.corrections import corrected
-from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid
 from tripoint.xmpp.links import link_rooms
 from tripoint.xmpp.markers import displayed_in
-from tripoint.xmpp.messages import content_of, text_of
+from tripoint.xmpp.messages import MAX_PAYLOAD_BYTES, THREAD_KEY, content_of, text_of
 from tripoint.xmpp.muc.events import subject_again
 from tripoint.xmpp.muc.explicit import CHANNEL, Called, add_called, called_in
 from tripoint.xmpp.muc.markers import displayed
@@ -22,10 +23,11 @@ from tripoint.xmpp.muc.mentions import link_mentions
 from tripoint.xmpp.muc.reactions import react
 from tripoint.xmpp.muc.registering import approve, is_approval
 from tripoint.xmpp.muc.retraction import retract
-from tripoint.xmpp.muc.view import MucView, Visit
+from tripoint.xmpp.muc.view import MucView, Occupant, Visit
 from tripoint.xmpp.muc.voice import is_voice_form, voice_form
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, message
+from tripoint.xmpp.render import room_message
 from tripoint.xmpp.replies import relation_of
 from tripoint.xmpp.session import XmppSession, origin_of
 from tripoint.xmpp.tables import (
@@ -42,23 +44,25 @@ from tripoint.xmpp.tables import (
     RETRACT_NS,
     STANZA_ID_NS,
 )
-from tripoint.xmpp.wire import Element
+from tripoint.xmpp.wire import Element, render
 
 declare_feature(MUC_NS, at=(At.ROOMS, At.ROOM), spec="XEP-0045 6.2")
 declare_feature(STANZA_ID_NS, at=(At.ROOM,), spec="XEP-0359 4")
-declare_feature(MUC_STABLE_ID_NS, at=(At.ROOM,), spec="XEP-0045 16.3: the id of a message comes back")
+declare_feature(MUC_STABLE_ID_NS, at=(At.ROOMS, At.ROOM), spec="XEP-0045 16.3: the id of a message comes back")
 declare_feature(MENTIONS_NS, at=(At.ROOM,), spec="XEP-0513 2")
 declare_feature(CHANNEL, at=(At.ROOM,), spec="XEP-0513 3.2")
 declare_feature(OCCUPANT_ID_NS, at=(At.ROOMS, At.ROOM), spec="XEP-0421 4")
 declare_feature(REPLY_NS, at=(At.ROOM,), spec="XEP-0461 2")
 
 _TYPING_MS = 30_000
+# What rooms alone say in a private message.
+_OF_ROOMS = frozenset({MUC_USER_NS, OCCUPANT_ID_NS})
 
 
 @message("groupchat", at=(At.ROOM,), spec="XEP-0045 7.4, 8.1", feature="")
 async def to_room(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """Something said to everybody, or a new subject."""
-    visit = session.muc.visit(session, jid)
+    visit = await session.muc.visiting(session, jid)
     retracting = stanza.child("retract", RETRACT_NS)
     if retracting is not None:
         await retract(session, visit, stanza, retracting)
@@ -129,7 +133,7 @@ def _people(view: MucView, called: Called) -> list[UserId]:
             who = view.with_nick(jid.resource)
             found.append(None if who is None else who.user_id)
         else:
-            user_id = parse_user_jid(jid, view.doors.domains)
+            user_id = parse_any_user_jid(jid, view.doors.domains)
             found.append(user_id if user_id in view.occupants else None)
     return [user_id for user_id in found if user_id is not None]
 
@@ -175,7 +179,7 @@ async def private_message(session: XmppSession, stanza: Element, jid: Jid) -> No
 
     docs/mapping.md 15.6
     """
-    visit = session.muc.visit(session, jid)
+    visit = await session.muc.visiting(session, jid)
     view = visit.view
     who = view.with_nick(jid.resource)
     if who is None:
@@ -185,12 +189,27 @@ async def private_message(session: XmppSession, stanza: Element, jid: Jid) -> No
     said = text_of(stanza)
     if said is None:
         return  # chat states and the like of private messages: nothing that is kept
+    abroad = any(other.session.foreign for other in who.visits)
+    if abroad and session.foreign:
+        _between_foreigners(visit, who, stanza)
+        return
     route = Route(
         from_=visit.occupant.jid,
         inside=f"<x xmlns='{MUC_USER_NS}'/>" + visit.occupant.id_xml,
         only=frozenset(other.session.id for other in who.visits),
+        to=stanza.get("to") if abroad else None,
+        at=tuple(other.session.full for other in who.visits) if abroad else (),
     )
     await session.direct.send(session, stanza, said, who.user_id, route)
+
+
+def _between_foreigners(visit: Visit, who: Occupant, stanza: Element) -> None:
+    """Neither of the two is of this server: it is passed on, and kept where they are. spec: XEP-0045 7.5"""
+    inside = "".join([render(child).decode() for child in stanza.elements() if child.namespace not in _OF_ROOMS])
+    x = f"<x xmlns='{MUC_USER_NS}'/>" + visit.occupant.id_xml
+    shared = room_message(visit.occupant.jid, inside + x, stanza.get("id"), kind=stanza.get("type") or "normal")
+    for other in who.visits:
+        other.session.send_shared(shared)
 
 
 @message("normal", "chat", at=(At.ROOM,), spec="XEP-0045 7.8.2")
@@ -208,27 +227,35 @@ async def to_room_itself(session: XmppSession, stanza: Element, jid: Jid) -> Non
     elif is_voice_form(stanza):
         await voice_form(session, stanza, jid)
     else:
-        raise Problem("feature-not-implemented", "A message to the room itself is of type groupchat")
+        # spec: XEP-0045 17.2 (1)
+        raise Problem("bad-request", "A message to everybody in a room is of type groupchat")
 
 
 async def _invite(session: XmppSession, jid: Jid, invites: list[Element]) -> None:
     room = await session.muc.room_for(session, jid)
-    targets: list[tuple[UserId, str | None]] = []
+    targets: list[tuple[UserId, str | None, JsonObject]] = []
     for invite in invites:
         try:
-            target = parse_user_jid(parse_jid(invite.get("to") or "").bare, session.doors.domains)
+            target = parse_any_user_jid(parse_jid(invite.get("to") or "").bare, session.doors.domains)
         except InvalidJid:
             raise Problem("jid-malformed", "The address of the invited is not valid") from None
         if target is None:
             raise Problem("item-not-found", "There is no such user here")
-        targets.append((target, invite.child_text("reason", MUC_USER_NS) or None))
-    for target, reason in targets:
-        await session.doors.rooms.do(Invite(actor=session.user_id, room_id=room.room_id, target=target, reason=reason))
+        targets.append((target, invite.child_text("reason", MUC_USER_NS) or None, _continuing(invite)))
+    for target, reason, content in targets:
+        await session.muc.invite(session, room, target, reason, content)
+
+
+def _continuing(invite: Element) -> JsonObject:
+    """That a talk of two goes on in the room, and in which thread it was. spec: XEP-0045 7.9"""
+    found = invite.child("continue", MUC_USER_NS)
+    return {} if found is None else {THREAD_KEY: (found.get("thread") or "")[:MAX_PAYLOAD_BYTES]}
 
 
 async def _decline(session: XmppSession, jid: Jid, decline: Element) -> None:
     """docs/mapping.md 9.10: the invitation is given back; members hear of it from the room."""
     room = await session.muc.room_for(session, jid)
-    if room.membership(session.user_id) == "invite":
-        reason = decline.child_text("reason", MUC_USER_NS) or None
-        await session.doors.rooms.do(Leave(actor=session.user_id, room_id=room.room_id, reason=reason))
+    if room.membership(session.user_id) != "invite":
+        raise Problem("item-not-found", "You have no invitation to this room that you could decline")
+    reason = decline.child_text("reason", MUC_USER_NS) or None
+    await session.doors.rooms.do(Leave(actor=session.user_id, room_id=room.room_id, reason=reason))

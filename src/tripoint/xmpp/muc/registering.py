@@ -11,15 +11,18 @@ from tripoint.rooms.commands import Invite, Kick, Knock, Leave
 from tripoint.rooms.ports import Member, RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.adhoc import field, one
-from tripoint.xmpp.forms import form_fields
-from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_user_jid
+from tripoint.xmpp.forms import boolean, form_fields, submitted
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid
+from tripoint.xmpp.muc.nicks import check_nick, set_nick
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.registry import At, iq
+from tripoint.xmpp.registry import At, declare_feature, iq
 from tripoint.xmpp.render import Shared, room_message
 from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import DATA_FORMS_NS, MUC_REGISTER, REGISTER_NS
 from tripoint.xmpp.wire import Element, escape_text
+
+declare_feature(MUC_REGISTER, at=(At.ROOM,), spec="XEP-0045 16.3")
 
 _KNOCKING = frozenset({"knock", "knock_restricted"})
 _REASON = "muc#register_reason"
@@ -47,6 +50,7 @@ async def registration(session: XmppSession, stanza: Element, jid: Jid) -> str:
     form = (
         f"<x xmlns='{DATA_FORMS_NS}' type='form'><title>Asking to enter</title><instructions>{text}</instructions>"
         + _hidden()
+        + field(_NICK, "text-single", "How you want to be called there")
         + field(_REASON, "text-single", "Why you want to enter")
         + "</x>"
     )
@@ -54,35 +58,35 @@ async def registration(session: XmppSession, stanza: Element, jid: Jid) -> str:
 
 
 async def _nick_in(session: XmppSession, room: RoomView) -> str:
-    view = await session.muc.open(room)
-    nick = view.nicks.nick(session.user_id) or ""
-    session.muc.close_if_empty(view)
-    return nick
+    async with session.muc.looking(room) as view:
+        return view.nicks.nick(session.user_id) or ""
 
 
 @iq("set", REGISTER_NS, at=(At.ROOM,), spec="XEP-0045 7.10, XEP-0077 3.2, docs/mapping.md 4.4, 9.11")
 async def register(session: XmppSession, stanza: Element, jid: Jid) -> str:
-    """A form: knock; of a member, who has his nick by being one, nothing. <remove/>: leave for good, or take the knock
-    back."""
+    """A form: knock; of a member, who has his nick by being one, another nick. <remove/>: leave for good, or take the
+    knock back."""
     room = await session.muc.room_for(session, jid)
     query = stanza.first()
     assert query is not None  # the router has looked
     if query.child("remove", REGISTER_NS) is not None:
         await session.doors.rooms.do(Leave(actor=session.user_id, room_id=room.room_id))
         return ""
-    form = query.child("x", DATA_FORMS_NS)
     member = room.membership(session.user_id) == "join"
     if not member and room.join_rule not in _KNOCKING:
         raise Problem("not-allowed", "Enter the room to become a member")
-    if form is None or form.get("type") != "submit":
-        raise Problem("bad-request", "A form of type submit is expected")
-    if member:
-        wished, nick = one(form_fields(form), _NICK), await _nick_in(session, room)
-        if wished not in ("", nick):
-            raise Problem("not-acceptable", f"You are registered as {nick}; change your nick to have another")
-        return ""
-    reason = one(form_fields(form), _REASON) or None
-    await session.doors.rooms.do(Knock(actor=session.user_id, room_id=room.room_id, reason=reason))
+    fields = submitted(query.child("x", DATA_FORMS_NS), MUC_REGISTER)
+    nick = one(fields, _NICK)
+    async with session.muc.looking(room) as view:
+        if nick and nick != view.nicks.nick(session.user_id):
+            await check_nick(session, view, nick)
+            if member:
+                await set_nick(session, room, nick)
+    if not member:
+        reason = one(fields, _REASON) or None
+        await session.doors.rooms.do(
+            Knock(actor=session.user_id, room_id=room.room_id, reason=reason, nick=nick or None)
+        )
     return ""
 
 
@@ -139,14 +143,17 @@ async def approve(session: XmppSession, stanza: Element, jid: Jid) -> None:
     room = await session.muc.room_for(session, jid)
     form = stanza.child("x", DATA_FORMS_NS)
     assert form is not None  # is_approval has looked
-    if form.get("type") != "submit":
+    if form.get("type") == "cancel":
         return
-    fields = form_fields(form)
+    fields = submitted(form, MUC_REGISTER)
+    allowed = boolean(fields, _ALLOW)
+    if allowed is None:
+        raise Problem("not-acceptable", "The form says whether they are let in")
     user_id = _knocker(session, room, one(fields, _WHO))
     actor, room_id = session.user_id, room.room_id
     if room.membership(user_id) != "knock":
         raise Refused(Refusal.TARGET_NOT_JOINED, "They do not ask to enter any more")
-    if one(fields, _ALLOW) in ("1", "true"):
+    if allowed:
         await session.doors.rooms.do(Invite(actor=actor, room_id=room_id, target=user_id))
     else:
         await session.doors.rooms.do(Kick(actor=actor, room_id=room_id, target=user_id))
@@ -154,7 +161,7 @@ async def approve(session: XmppSession, stanza: Element, jid: Jid) -> None:
 
 def _knocker(session: XmppSession, room: RoomView, address: str) -> UserId:
     try:
-        user_id = parse_user_jid(parse_jid(address).bare, session.doors.domains)
+        user_id = parse_any_user_jid(parse_jid(address).bare, session.doors.domains)
     except InvalidJid:
         raise Problem("jid-malformed", "The form does not say who is let in") from None
     if user_id is not None:

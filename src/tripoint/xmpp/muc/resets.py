@@ -6,7 +6,7 @@ spec: docs/mapping.md 5.5, 21.5; XEP-0045 8.1, 8.2, 9.1, 10.2.1.  Read next: eve
 """
 
 from tripoint.rooms.changes import StateReset
-from tripoint.rooms.settings import LIMITS, SLOW, TLS_ONLY
+from tripoint.rooms.settings import FOREIGN, LIMITS, SLOW, TLS_ONLY
 from tripoint.xmpp.muc.events import membership_of, tell_configured, tell_encrypted, tell_member, tell_tls_only
 from tripoint.xmpp.muc.view import MucView
 from tripoint.xmpp.render import room_message
@@ -14,6 +14,7 @@ from tripoint.xmpp.wire import escape_text
 
 _CONFIGURATION = frozenset(
     {
+        FOREIGN,
         LIMITS,
         SLOW,
         TLS_ONLY,

@@ -5,10 +5,15 @@ Read next: view.py, enter.py.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 
+import structlog
+
+from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import RoomAlias, RoomId, UserId, server_of
 from tripoint.core.json_view import text_at
+from tripoint.core.stand_ins import stand_in_address
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.changes import (
     DirectoryChanged,
@@ -26,16 +31,19 @@ from tripoint.rooms.changes import (
     TypingChanged,
     UserChange,
 )
-from tripoint.rooms.commands import AcceptDirect, Invite
+from tripoint.rooms.commands import AcceptDirect, Invite, Leave
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.readers import Feature, ReaderNow
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.succession import predecessor_of, replacement_of, succeeds
 from tripoint.xmpp.c2s.users import Users
-from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_local, room_id_jid_local
+from tripoint.xmpp.identities import Identities
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_jid, room_id_jid_local
+from tripoint.xmpp.messages import THREAD_KEY
 from tripoint.xmpp.muc.events import tell_closed, tell_configured, tell_event, tell_typing
 from tripoint.xmpp.muc.markers import MAX_MEMBERS, tell_displayed
 from tripoint.xmpp.muc.moving import CLOSING, UPGRADED, go_over, is_left, stay, turn_away
+from tripoint.xmpp.muc.questions import Questions
 from tripoint.xmpp.muc.resets import tell_reset
 from tripoint.xmpp.muc.retraction import tell_swept
 from tripoint.xmpp.muc.view import MucView, Visit
@@ -43,8 +51,10 @@ from tripoint.xmpp.projection import Nicks, is_public, room_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import body, invitation, room_message, to_attribute
 from tripoint.xmpp.session import Doors, XmppSession
-from tripoint.xmpp.tables import CONFERENCE_NS, CORRECT_NS, REACTIONS_NS, RETRACT_NS, Status
+from tripoint.xmpp.tables import CONFERENCE_NS, CORRECT_NS, MUC_NS, REACTIONS_NS, RETRACT_NS, Status
 from tripoint.xmpp.wire import Element
+
+log = structlog.get_logger()
 
 _FEATURES = {CORRECT_NS: Feature.EDITS, REACTIONS_NS: Feature.REACTIONS, RETRACT_NS: Feature.REDACTIONS}
 _NICKS = "muc_nick"  # name table: room -> user -> nick
@@ -73,6 +83,9 @@ class Muc:
         self._views: dict[RoomId, dict[str, MucView]] = {}
         self._nicks: dict[RoomId, Nicks] = {}
         self._opening: dict[RoomId, _Opening] = {}
+        self.questions = Questions(doors)
+        # Which other servers are Matrix servers too; None where none is spoken to.
+        self.identities: Identities | None = None
         hub.watch_users(self._user_changed)
 
     # -- views
@@ -89,9 +102,16 @@ class Muc:
         """The view of a room under this address, while somebody is in it."""
         return self._views.get(room_id, {}).get(jid)
 
-    async def open(self, room: RoomView) -> MucView:
-        """The view of a room under the address that it has now; it lasts while somebody is in it."""
+    async def open(self, room: RoomView, asked: Jid | None = None) -> MucView:
+        """The view of a room under the address that it has now; it lasts while somebody is in it.
+
+        `asked`: a room of another server that is served here has the address that it has there, for who asks for it by
+        that (docs/mapping.md 23.4).
+        """
         room_id, jid = room.room_id, room_jid(room, self._doors.domains)
+        away = asked is not None and asked.domain != self._doors.domains.rooms
+        if asked is not None and away and self.named(asked) == room.canonical_alias:
+            jid = str(asked.bare)
         # While anybody opens it, the room's lock is everybody's: it is free for a moment between two.
         opening = self._opening.setdefault(room_id, _Opening())
         opening.openers += 1
@@ -138,6 +158,17 @@ class Muc:
 
     def _keeper(self, room_id: RoomId) -> Callable[[UserId, str], None]:
         return lambda user_id, nick: self._doors.names.put_name(_NICKS, room_id, user_id, nick)
+
+    @asynccontextmanager
+    async def looking(self, room: RoomView) -> AsyncIterator[MucView]:
+        """The view of a room for a moment, whether anybody is in it by XMPP or not."""
+        view = await self.open(room)
+        view.holds += 1
+        try:
+            yield view
+        finally:
+            view.holds -= 1
+            self.close_if_empty(view)
 
     # -- rooms that took the place of others
 
@@ -203,7 +234,7 @@ class Muc:
             elif isinstance(change, Swept):
                 tell_swept(view, change)
             elif isinstance(change, RoomClosed):
-                tell_closed(view, change.reason, self._venue(change.replacement))
+                tell_closed(view, change.reason, change.venue or self._venue(change.replacement))
                 self.close_if_empty(view)
 
     def _venue(self, room_id: RoomId | None) -> str | None:
@@ -224,12 +255,23 @@ class Muc:
             raise Problem("not-acceptable", "You are not in this room")
         return visit
 
+    async def visiting(self, session: XmppSession, jid: Jid) -> Visit:
+        """As visit(), of a room that may not be there: item-not-found then. spec: XEP-0045 17.2 (3)"""
+        visit = session.visits.get(str(jid.bare))
+        if visit is None:
+            await self.room_for(session, jid)
+            raise Problem("not-acceptable", "You are not in this room")
+        return visit
+
     def named(self, jid: Jid) -> RoomAlias | RoomId:
         """What a JID of the service says; Problem where it is no name of a room."""
         try:
-            return parse_room_local(jid.local, self._doors.domains.server)
+            named = parse_room_jid(jid, self._doors.domains)
         except InvalidJid as error:
             raise Problem("jid-malformed", str(error)) from None
+        if named is None:
+            raise Problem("item-not-found", "There is no such room")
+        return named
 
     async def find(self, session: XmppSession, jid: Jid) -> RoomId | None:
         """The room that a JID of the service names, whoever is in it. No other server is asked.
@@ -275,6 +317,36 @@ class Muc:
             return room_id if leads_on or not room.is_here(server) else None
         return named if named.startswith("#") and server_of(named) != server else None
 
+    async def invite(
+        self,
+        session: XmppSession,
+        room: RoomView,
+        target: UserId,
+        reason: str | None,
+        content: JsonObject | None = None,
+    ) -> None:
+        """In the name of a session's user. docs/mapping.md 9.9. Raises Refused."""
+        if self._call_back(session, room, target, reason):
+            return
+        await self._doors.rooms.do(
+            Invite(
+                actor=session.user_id, room_id=room.room_id, target=target, reason=reason, content=content or {}
+            )
+        )
+
+    def _call_back(self, session: XmppSession, room: RoomView, target: UserId, reason: str | None) -> bool:
+        """Somebody of another server who is a member still, and is not there: that he is wanted is only told him."""
+        views = self._views.get(room.room_id, {}).values()
+        here = any(who.visits for view in views if (who := view.occupants.get(target)) is not None)
+        may = room.membership(session.user_id) == "join" and room.power.user(session.user_id) >= room.power.invite
+        is_foreign = stand_in_address(target, self._doors.domains.server) is not None
+        if not is_foreign or room.membership(target) != "join" or here or not may or self._doors.abroad is None:
+            return False
+        to = self._users.jid_of(target)
+        told = invitation(room_jid(room, self._doors.domains), to, self._users.jid_of(session.user_id), reason, None)
+        self._doors.abroad.send(told, self._doors.domains.rooms, parse_jid(to))
+        return True
+
     async def room_for(self, session: XmppSession, jid: Jid) -> RoomView:
         """The room, if the session's user may know of it; item-not-found otherwise.
 
@@ -286,6 +358,25 @@ class Muc:
             raise Problem("item-not-found", "There is no such room")
         return room
 
+    def looks_first(self, session: XmppSession, stanza: Element, jid: Jid) -> bool:
+        """Somebody enters a room at another server, which may be a Matrix server too: then he is served here. Where
+        that is not known it is asked first, and the stanza handled afterwards: True. docs/mapping.md 23.4"""
+        head, _, server = jid.domain.partition(".")
+        identities = self.identities
+        if identities is None or head != "rooms" or not jid.local or stanza.child("x", MUC_NS) is None:
+            return False
+        if identities.is_known(server) or str(jid.bare) in session.rooms_abroad:
+            return False
+        self._doors.spawn(self._look_first(session, stanza, identities, server))
+        return True
+
+    async def _look_first(
+        self, session: XmppSession, stanza: Element, identities: Identities, server: str
+    ) -> None:
+        await identities.look(server)
+        if not session.closed:
+            await session.guarded(stanza, session.dispatch(stanza))
+
     # -- leaving
 
     def leave_all(self, session: XmppSession) -> None:
@@ -294,12 +385,28 @@ class Muc:
             waiting.left = True
         for visit in list(session.visits.values()):
             visit.view.end_visit(visit, left=True)
+            self.end_if_locked(visit.view, session.user_id)
             self.close_if_empty(visit.view)
+
+    def end_if_locked(self, view: MucView, user_id: UserId) -> None:
+        """Who made a room and goes before it was opened takes it along. spec: XEP-0045 10.1.3"""
+        if is_abandoned(view, user_id):
+            self._doors.spawn(self._end_locked(view, user_id))
+
+    async def _end_locked(self, view: MucView, user_id: UserId) -> None:
+        if not is_abandoned(view, user_id):
+            return  # back again
+        try:
+            await self._doors.rooms.do(Leave(actor=user_id, room_id=view.room.room_id))
+        except Refused as refused:
+            # It opens by itself when the ten minutes are over (docs/mapping.md 4.3).
+            log.info("muc.locked_room_stays", room_id=view.room.room_id, reason=refused.refusal.name)
 
     def lost(self, session: XmppSession) -> None:
         """The stream is gone. docs/mapping.md 4.5"""
         for visit in list(session.visits.values()):
             visit.view.end_visit(visit, left=False)
+            self.end_if_locked(visit.view, session.user_id)
             self.close_if_empty(visit.view)
 
     def shut_down(self) -> None:
@@ -339,12 +446,23 @@ class Muc:
         user = self._users.live(change.user_id)
         room = self._doors.reader.peek(change.room_id)
         member = None if room is None else room.member(change.user_id)
-        if user is None or room is None or member is None or member.membership != "invite":
+        if room is None or member is None or member.membership != "invite":
             return  # he is inside with the same commit
+        if stand_in_address(change.user_id, self._doors.domains.server) is not None:
+            self._invite_abroad(room, change.user_id)
+        if user is None:
+            return
         data = self._told_of_invitation(room, change.user_id)
         if data is not None:
             for session in user.available():
                 session.send(data)
+
+    def _invite_abroad(self, room: RoomView, user_id: UserId) -> None:
+        """An invitation for somebody of another XMPP server. docs/mapping.md 9.9, 23.1"""
+        if self._doors.abroad is None or room.direct_pair is not None:
+            return  # who stands for them enters direct rooms by himself
+        to = parse_jid(self._users.jid_of(user_id))
+        self._doors.abroad.send(self._invitation(room, user_id), self._doors.domains.rooms, to)
 
     def _told_of_invitation(self, room: RoomView, user_id: UserId) -> bytes | None:
         """An invitation as it is shown; None: it is not."""
@@ -382,6 +500,7 @@ class Muc:
             self._users.jid_of(user_id),
             self._users.jid_of(member.event.sender),
             text_at(member.event.content, "reason"),
+            text_at(member.event.content, THREAD_KEY),
         )
 
     async def show_invitations(self, session: XmppSession) -> list[RoomId]:
@@ -409,13 +528,17 @@ class Muc:
             jid = parse_jid(x.get("jid") or "") if x is not None else None
         except InvalidJid:
             return False
-        if x is None or jid is None or jid.domain != self._doors.domains.rooms or not jid.local:
+        if x is None or jid is None or not jid.local or self._doors.domains.server_of_rooms(jid.domain) is None:
             return False
         room = await self.room_for(session, jid)
-        await self._doors.rooms.do(
-            Invite(actor=session.user_id, room_id=room.room_id, target=target, reason=x.get("reason") or None)
-        )
+        await self.invite(session, room, target, x.get("reason") or None)
         return True
+
+
+def is_abandoned(view: MucView, user_id: UserId) -> bool:
+    """Whether a room was never opened, and its only member has no client in it."""
+    room = view.room
+    return room.locked and room.joined_count() == 1 and room.membership(user_id) == "join" and not view.visits()
 
 
 def may_know(room: RoomView, user_id: UserId) -> bool:

@@ -6,9 +6,11 @@ it is the one of this room where he has one.  spec: XEP-0486 3, XEP-0153 4.3; do
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.json_view import text_at
+from tripoint.core.stand_ins import stand_in_address
 from tripoint.rooms.commands import SendState
 from tripoint.rooms.ports import RoomView
 from tripoint.xmpp.jid import Jid
+from tripoint.xmpp.muc.view import Visit
 from tripoint.xmpp.pictures import photo_in
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
@@ -20,6 +22,8 @@ from tripoint.xmpp.wire import Element, render
 declare_feature(VCARD_NS, at=(At.ROOMS,), spec="XEP-0486 3.1")
 
 AVATAR = "m.room.avatar"
+# A picture of 96 KiB, as clients make them, and words.
+MAX_CARD_BYTES = 200_000
 
 
 def avatar_of(room: RoomView) -> str | None:
@@ -71,8 +75,19 @@ async def get_occupant_card(session: XmppSession, stanza: Element, jid: Jid) -> 
     if who is None or member is None:
         raise Problem("item-not-found", "Nobody has that nick in this room")
     profile: JsonObject = {} if member.displayname is None else {"displayname": member.displayname}
-    session.later(stanza, _card(session, profile, member.avatar_url))
+    address = stand_in_address(who.user_id, session.doors.domains.server)
+    if address is not None:
+        session.later(stanza, _card_abroad(session, visit, address, profile))
+    else:
+        session.later(stanza, _card(session, profile, member.avatar_url))
     return None
+
+
+async def _card_abroad(session: XmppSession, visit: Visit, address: str, profile: JsonObject) -> str:
+    """Of somebody of another server: as that gives it, or else how they are called here."""
+    card = await session.muc.questions.card(visit.occupant.jid, address)
+    xml = b"" if card is None else render(card)
+    return xml.decode() if 0 < len(xml) <= MAX_CARD_BYTES else await _card(session, profile, None)
 
 
 async def _card(session: XmppSession, profile: JsonObject, mxc: str | None) -> str:

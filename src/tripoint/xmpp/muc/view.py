@@ -14,6 +14,7 @@ from tripoint.core.ids import RoomAlias, RoomId, UserId
 from tripoint.core.message import Mentions
 from tripoint.core.power import Rank, anybody_sets_topic, moderated
 from tripoint.core.richtext import Mention, RoomPill
+from tripoint.core.stand_ins import stand_in_address
 from tripoint.rooms.listing import CUT_NOTE, denied_members, is_listed, listed_members, lists_all
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.succession import replacement_of
@@ -201,6 +202,8 @@ class MucView:
             standing_in(self.room, user_id),
             self.id_xml(user_id),
         )
+        # docs/mapping.md 23.1: nobody is here for who is of another XMPP server but their own sessions.
+        who.hidden = stand_in_address(user_id, self.doors.domains.server) is not None
         self.occupants[user_id] = who
         self._by_nick[nick] = who
         self._names = None
@@ -316,6 +319,7 @@ class MucView:
         who = self.occupants.get(user_id)
         if who is None:
             who = self._add(user_id)
+            who.hidden = False
             self.refresh(who, always=True)
         elif who.hidden:
             who.hidden = False
@@ -380,6 +384,10 @@ class MucView:
         """His presence as he sees it himself."""
         return self._render_presence(who, (Status.SELF_PRESENCE,))
 
+    def assigned_presence(self, who: Occupant) -> Shared:
+        """As own_presence(), for who wanted another nick than this one."""
+        return self._render_presence(who, (Status.SELF_PRESENCE, Status.NICK_ASSIGNED))
+
     def end_of_entry(self, visit: Visit, history: Iterable[Shared], subject: Shared) -> None:
         """History, subject, what happened meanwhile; from now on the visit hears live. spec: XEP-0045 7.1"""
         if visit not in self._entering:
@@ -419,6 +427,22 @@ class MucView:
         who.hidden = True
         x = muc_user(item(Standing(who.standing.affiliation, GONE), jid=visit.session.full))
         self.tell(room_presence(who.jid, inside + x + who.id_xml, unavailable=True))
+
+    def drop_visit(self, visit: Visit, why: str) -> None:
+        """What is sent to this session of another server does not arrive, or it is not there any more; it is not told.
+
+        spec: XEP-0045 11.1 (333, and no 307: nobody has kicked them), 18.1.2
+        """
+        who = visit.occupant
+        self.forget_visit(visit)
+        if who.visits:
+            if self.occupants.get(who.user_id) is who:
+                self.refresh(who)
+            return
+        who.hidden = True
+        about = item(Standing(who.standing.affiliation, GONE), jid=visit.session.full, reason=why)
+        x = muc_user(about, (Status.TECHNICAL,))
+        self.tell(room_presence(who.jid, x + who.id_xml, unavailable=True))
 
     def forget_visit(self, visit: Visit) -> None:
         """The session hears no more; nobody is told."""
@@ -517,4 +541,5 @@ class MucView:
 
 
 def _settings(room: RoomView) -> tuple[bool, ...]:
-    return moderated(room.power), anybody_sets_topic(room.power), room.listed
+    power = room.power
+    return moderated(power), anybody_sets_topic(power), power.invite <= power.users_default, room.listed

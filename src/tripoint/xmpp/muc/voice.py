@@ -7,9 +7,9 @@ spec: XEP-0045 7.13, 8.3, 8.6; docs/mapping.md 7.4. Read next: admin.py (what gr
 from tripoint.core.power import Rank
 from tripoint.rooms.commands import SetRanks
 from tripoint.xmpp.adhoc import field, one
-from tripoint.xmpp.forms import form_fields
+from tripoint.xmpp.forms import boolean, form_fields, submitted
 from tripoint.xmpp.jid import Jid
-from tripoint.xmpp.muc.admin import rank_of_role
+from tripoint.xmpp.muc.plan import rank_of_role
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature
@@ -18,6 +18,7 @@ from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import DATA_FORMS_NS, MUC_REQUEST
 from tripoint.xmpp.wire import Element
 
+declare_feature(DATA_FORMS_NS, at=(At.ROOM,), spec="XEP-0004 6: forms in messages")
 declare_feature(MUC_REQUEST, at=(At.ROOM,), spec="XEP-0045 16.3")
 
 _ROLE = "muc#role"
@@ -34,12 +35,12 @@ def is_voice_form(stanza: Element) -> bool:
 
 async def voice_form(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """A request goes to the moderators, an answer of one of them is done."""
-    visit = session.muc.visit(session, jid)
+    visit = await session.muc.visiting(session, jid)
     form = stanza.child("x", DATA_FORMS_NS)
     assert form is not None  # is_voice_form has looked
-    fields = form_fields(form)
-    if form.get("type") != "submit":
+    if form.get("type") == "cancel":
         return  # a moderator who skips it
+    fields = submitted(form, MUC_REQUEST)
     if _ALLOW in fields:
         await _answer(session, visit.view, fields)
     else:
@@ -85,10 +86,10 @@ async def _answer(session: XmppSession, view: MucView, fields: dict[str, list[st
     who = view.with_nick(one(fields, _NICK))
     if who is None:
         raise Problem("item-not-found", "Nobody has that nick in this room")
-    if one(fields, _ALLOW) not in ("1", "true"):
+    if not boolean(fields, _ALLOW):
         return
     room = view.room
-    rank = rank_of_role(room, who.user_id, "participant")
+    rank = rank_of_role(room, "participant")
     if room.rank(who.user_id) is rank or room.rank(who.user_id).above(Rank.VOICE):
         return  # somebody else was quicker
     await session.doors.rooms.do(SetRanks(actor=session.user_id, room_id=room.room_id, ranks=((who.user_id, rank),)))

@@ -35,7 +35,7 @@ from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.succession import predecessor_of, replacement_of
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid
-from tripoint.xmpp.muc.enter import check_nick, wished_nick
+from tripoint.xmpp.muc.nicks import check_nick, wished_nick
 from tripoint.xmpp.pep.conference import Conference, read_conference, stored_conference
 from tripoint.xmpp.pep.notification_settings import level_in, with_level
 from tripoint.xmpp.pep.notify import published, retracted

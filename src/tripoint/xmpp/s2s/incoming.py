@@ -16,7 +16,7 @@ from typing import Final
 from tripoint.xmpp.jid import InvalidJid, parse_jid, prepare_domain
 from tripoint.xmpp.s2s.actions import Ask, Close, Send, Stanza, StartTls, as_client, stream_error, stream_header
 from tripoint.xmpp.s2s.dialback import DIALBACK_FEATURE_NS, DIALBACK_NS, SERVER_NS, is_dialback_key
-from tripoint.xmpp.tables import SASL_NS, STANZA_ERRORS_NS, TLS_NS
+from tripoint.xmpp.tables import SAME_IDENTITY_NS, SASL_NS, STANZA_ERRORS_NS, TLS_NS
 from tripoint.xmpp.wire import (
     MAX_STANZA_BYTES_UNAUTHENTICATED,
     Broken,
@@ -46,6 +46,7 @@ class Terms:
     require_tls: bool
     dialback: bool
     stanza_bytes: int
+    identity: str | None = None  # of which of them it is said that it is a Matrix server too: docs/mapping.md 1.6
 
 
 class State(Enum):
@@ -197,7 +198,8 @@ class IncomingStream:
         )
         # spec: XEP-0220 2.3: errors are understood
         dialback = f"<dialback xmlns='{DIALBACK_FEATURE_NS}'><errors/></dialback>" if self._terms.dialback else ""
-        return tls + external + dialback
+        same = f"<identity xmlns='{SAME_IDENTITY_NS}'/>" if self.secure and self._to == self._terms.identity else ""
+        return tls + external + dialback + same
 
     def _element(self, element: Element, actions: list[Action]) -> None:
         kind = (element.namespace, element.name)

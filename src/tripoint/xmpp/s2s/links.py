@@ -29,8 +29,9 @@ from tripoint.xmpp.wire import Element
 
 log = structlog.get_logger()
 
-# Stanzas that wait for a stream to be opened, for each pair of domains; and bytes.
-MAX_QUEUED: Final = 500
+# Stanzas that wait for a stream to be opened, for each pair of domains: whoever enters a room is shown everybody in it;
+# and bytes.
+MAX_QUEUED: Final = 3000
 MAX_QUEUED_BYTES: Final = 2 * 1024 * 1024
 MAX_DESTINATIONS: Final = 5000
 # One address, until stanzas can be sent: TCP, TLS and the other server's look-back at us.
@@ -73,6 +74,7 @@ class _Destination:
     size: int = 0
     link: "OutgoingLink | None" = None
     used_at: float = 0.0
+    opened: asyncio.Event = field(default_factory=asyncio.Event)  # or it could not be
 
 
 class OutgoingLink:
@@ -84,6 +86,10 @@ class OutgoingLink:
         self.stream = stream
         self.wire = wire
         self.ended: Callable[[], None] = lambda: None
+        # It showed a certificate that is valid for its name, and said that its people are those of the Matrix server.
+        # None: its certificate is not valid.
+        self.confirms: bool | None = None
+        self.broke = False  # it ended without the end of the stream
         self.answer: asyncio.Future[bool | None] = asyncio.get_running_loop().create_future()
         # Why it failed is told to whoever waits; where nobody does any more, it is no news.
         self.answer.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -122,6 +128,7 @@ class OutgoingLink:
             self.answer.set_exception(error)
 
     def _lost(self) -> None:
+        self.broke = self.stream.state is not State.CLOSED
         self.stream.close("")
         kind = _CutOff if self.stream.secure and not self.stream.answered else RemoteFailed
         self._fail(kind(self._name, "it closed the connection"))
@@ -162,6 +169,12 @@ class Links:
         self._bounce = bounce
         # Told of a domain and the address where it showed a certificate that it can show us too.
         self.vouch: Callable[[str, str], None] = lambda domain, address: None
+        # Told of a pair of domains, ours and theirs, where a stanza could not be sent; and where a connection broke,
+        # with which some may have been lost.
+        # Told of a domain that was connected to, and whether it confirms (see confirms).
+        self.connected: Callable[[str, bool | None], None] = lambda theirs, confirms: None
+        self.failed: Callable[[str, str], None] = lambda ours, theirs: None
+        self.broken: Callable[[str, str], None] = lambda ours, theirs: None
         self._dialback = dialback
         self._now_s = now_s
         self._background = Background("xmpp.s2s")
@@ -184,12 +197,26 @@ class Links:
         problem = self._refusal(theirs, destination, len(stanza))
         if problem is not None:
             self._return(original, problem)
+            self.failed(ours, theirs)
             return
         if destination is None:
             destination = self._destinations[ours, theirs] = _Destination()
             self._background.spawn(self._open((ours, theirs), destination))
         destination.waiting.append((stanza, original))
         destination.size += len(stanza)
+
+    async def confirms(self, ours: str, theirs: str) -> bool | None:
+        """Whether a domain says, over TLS with a certificate that is valid for it, that its people are those of the
+        Matrix server of this name; None where there is no such stream, and none can be opened. docs/mapping.md 1.6"""
+        pair = ours, theirs
+        destination = self._destinations.get(pair)
+        if destination is None:
+            if self._refusal(theirs, None, 0) is not None:
+                return None
+            destination = self._destinations[pair] = _Destination()
+            self._background.spawn(self._open(pair, destination))
+        await destination.opened.wait()
+        return None if destination.link is None else destination.link.confirms
 
     async def ask(self, ask: Ask) -> bool | None:
         """Whether a dialback key is of the domain that shows it; None: it cannot be asked. spec: XEP-0220 2.2"""
@@ -253,6 +280,12 @@ class Links:
             self._bounce(original, problem)
 
     async def _open(self, pair: Pair, destination: _Destination) -> None:
+        try:
+            await self._make(pair, destination)
+        finally:
+            destination.opened.set()
+
+    async def _make(self, pair: Pair, destination: _Destination) -> None:
         ours, theirs = pair
         try:
             link = await self._connect(ours, theirs, None)
@@ -267,6 +300,7 @@ class Links:
             self._destinations.pop(pair, None)
             for _, original in destination.waiting:
                 self._return(original, problem)
+            self.failed(ours, theirs)
             return
         self._failures.pop(theirs, None)
         log.info("xmpp.s2s.connected", domain=theirs, by=link.stream.how)
@@ -275,6 +309,9 @@ class Links:
         def ended() -> None:
             if self._destinations.get(pair) is destination:
                 del self._destinations[pair]
+            if link.broke and not self._closing:
+                log.info("xmpp.s2s.broken", domain=theirs)
+                self.broken(ours, theirs)
 
         link.ended = ended
         waiting, destination.waiting = destination.waiting, []
@@ -282,10 +319,12 @@ class Links:
             ended()
             for _, original in waiting:
                 self._return(original, Problem("remote-server-timeout", f"{theirs} closed the connection"))
+            self.failed(ours, theirs)
             return
         destination.link = link
         for stanza, _ in waiting:
             link.wire.write(stanza)
+        self.connected(theirs, link.confirms)
 
     async def _connect(self, ours: str, theirs: str, question: Question | None) -> OutgoingLink:
         """A stream on which stanzas may be sent, or whose question is answered. Raises RemoteFailed."""
@@ -367,6 +406,7 @@ class Links:
             raise
         if question is None and stream.state is not State.READY:
             raise RemoteFailed(theirs, "it closed the stream")
+        link.confirms = stream.same_identity if context is self._tls.verified else None
         if context is self._tls.verified and is_for_clients(wire.certificate_der):
             self.vouch(theirs, target.address)
         return link

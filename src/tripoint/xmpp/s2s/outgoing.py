@@ -10,7 +10,7 @@ from enum import Enum
 
 from tripoint.xmpp.s2s.actions import Close, Failed, Ready, Send, StartTls, Verified, stream_error, stream_header
 from tripoint.xmpp.s2s.dialback import DIALBACK_NS, SERVER_NS, dialback_key
-from tripoint.xmpp.tables import SASL_NS, STREAM_ERRORS_NS, TLS_NS
+from tripoint.xmpp.tables import SAME_IDENTITY_NS, SASL_NS, STREAM_ERRORS_NS, TLS_NS
 from tripoint.xmpp.wire import (
     MAX_STANZA_BYTES_UNAUTHENTICATED,
     STREAMS_NS,
@@ -66,6 +66,8 @@ class OutgoingStream:
         self.state = State.HEADER
         self.secure = secure
         self.how = ""
+        # It says, inside TLS, that its people are those of the Matrix server of this name (docs/mapping.md 1.6).
+        self.same_identity = False
         self.answered = False  # since the last header of ours, inside TLS if that was begun
         self._ours, self._theirs, self._secret = ours, theirs, secret
         self._require_tls = require_tls
@@ -168,6 +170,8 @@ class OutgoingStream:
             raise StreamError("unsupported-stanza-type", f"<{element.name}/> is not expected in this stream")
 
     def _features(self, features: Element, actions: list[Action]) -> None:
+        if self.secure and features.child("identity", SAME_IDENTITY_NS) is not None:
+            self.same_identity = True
         if self._authenticated:
             self._ready("external", actions)
             return

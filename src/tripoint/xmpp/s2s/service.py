@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from tripoint.core.ids import ServerName
 from tripoint.net.address_policy import AddressPolicy
 from tripoint.net.connections import Connections
 from tripoint.net.discovery import Names
@@ -28,12 +29,14 @@ class BothTls(links.LinkTls, listener.ServingTls, Protocol):
 @dataclass(frozen=True, slots=True)
 class Means:
     """What federation needs from outside. `dialback`: servers without a certificate that is valid for their name are
-    spoken to as well."""
+    spoken to as well. `claims`: whether a Matrix server says, signed, that its people are those of the XMPP domain of
+    its name (it may raise RemoteFailed); None: nothing is said of that here either."""
 
     names: Names
     policy: AddressPolicy
     tls: BothTls
     dialback: bool = True
+    claims: Callable[[ServerName], Awaitable[bool]] | None = None
 
 
 class Servers:
@@ -63,6 +66,7 @@ class Servers:
                 require_tls=True,
                 dialback=means.dialback,
                 stanza_bytes=stanza_bytes,
+                identity=None if means.claims is None else domains.server,
             ),
             means.tls,
             traffic,
@@ -73,6 +77,7 @@ class Servers:
             now_s,
         )
 
+        self.claims = means.claims
         self.links.vouch = self.listener.vouch
 
     def send(self, stanza: bytes, ours: str, to: Jid, original: Element | None = None) -> None:

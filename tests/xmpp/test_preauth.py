@@ -1,0 +1,117 @@
+"""Accounts for who was invited: tokens that are shown before registering, and made by administrators.
+
+spec: XEP-0445, XEP-0401 5.4
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from tests.xmpp.server import CONFIG, SERVER, Client, TestServer, serve
+from tripoint.store.writes import PutRegistrationToken
+
+TOKEN_FEATURE = "urn:xmpp:ibr-token:0"
+FOR_EVER = None
+
+
+def by_token(work: Callable[[TestServer], Awaitable[None]], mode: str = "token") -> None:
+    async def go() -> None:
+        async with serve(config=replace(CONFIG, accounts=replace(CONFIG.accounts, registration=mode))) as server:
+            await work(server)
+
+    asyncio.run(go())
+
+
+async def stranger(server: TestServer) -> Client:
+    client = await server.connect()
+    features = await client.open()
+    assert features.child("register", TOKEN_FEATURE) is not None
+    return client
+
+
+async def show(client: Client, token: str) -> str:
+    preauth = f"<preauth xmlns='urn:xmpp:pars:0' token='{token}'/>"
+    return await client.ask(f"<iq type='set' to='{SERVER}' id='pa1'>{preauth}</iq>")
+
+
+async def register(client: Client, name: str) -> str:
+    return await client.ask(
+        f"<iq type='set' to='{SERVER}' id='r1'><query xmlns='jabber:iq:register'>"
+        f"<username>{name}</username><password>correct horse</password></query></iq>"
+    )
+
+
+def test_a_token_is_shown_and_used_up_by_registering_alone() -> None:
+    """spec: XEP-0445 4, examples 2 to 4"""
+
+    async def work(server: TestServer) -> None:
+        await server.middle.accounts.registration_tokens.add("TOKEN", 1, FOR_EVER)
+        juliet = await stranger(server)
+        assert "type='error'" in await register(juliet, "juliet")
+        for wrong in ("OTHER", ""):
+            assert "type='cancel'><item-not-found " in await show(juliet, wrong)
+        assert re.fullmatch(f"<iq type='result' id='pa1' from='{SERVER}'/>", await show(juliet, "TOKEN"))
+        # shown twice, it is still good: nobody has registered with it
+        nurse = await stranger(server)
+        assert "type='result'" in await show(nurse, "TOKEN")
+        form = await juliet.ask(f"<iq type='get' to='{SERVER}' id='g'><query xmlns='jabber:iq:register'/></iq>")
+        assert "<username/><password/></query>" in form
+        assert "type='result'" in await register(juliet, "juliet")
+        await juliet.log_in("juliet", "correct horse", "balcony")
+        assert "type='error'" in await register(nurse, "nurse")
+        assert "<item-not-found " in await show(nurse, "TOKEN")
+
+    by_token(work)
+
+
+def test_that_a_token_expires_counts_when_it_is_shown() -> None:
+    """spec: XEP-0445 4: what comes after MUST NOT be refused because it expired meanwhile"""
+
+    async def work(server: TestServer) -> None:
+        accounts = server.middle.accounts
+        await accounts.registration_tokens.add("TOKEN", 1, FOR_EVER)
+        juliet = await stranger(server)
+        assert "type='result'" in await show(juliet, "TOKEN")
+        await server.middle.stream.commit([PutRegistrationToken("TOKEN", 1, 1000)])
+        assert "<item-not-found " in await show(await stranger(server), "TOKEN")
+        assert "type='result'" in await register(juliet, "juliet")
+
+    by_token(work)
+
+
+def test_administrators_invite() -> None:
+    """spec: XEP-0401 5.4, example 8"""
+
+    async def work(server: TestServer) -> None:
+        await server.middle.accounts.add_account("romeo", "correct horse", admin=True)
+        await server.middle.accounts.add_account("bard", "correct horse", admin=False)
+        ask = (
+            f"<iq type='set' to='{SERVER}' id='exec1'><command xmlns='http://jabber.org/protocol/commands' "
+            "node='urn:xmpp:invite#create-account' action='execute'/></iq>"
+        )
+        assert "<forbidden " in await (await server.online("bard")).ask(ask)
+        answer = await (await server.online("romeo")).ask(ask)
+        assert "<field type='hidden' var='FORM_TYPE'><value>urn:xmpp:invite#invitation</value></field>" in answer
+        found = re.search(rf"<value>xmpp:{SERVER}\?register;preauth=([\w-]+)</value>.*var='expire'.*<value>20", answer)
+        assert found is not None, answer
+        juliet = await stranger(server)
+        assert "type='result'" in await show(juliet, found[1])
+        assert "type='result'" in await register(juliet, "juliet")
+
+    by_token(work)
+
+
+def test_nobody_is_invited_to_a_closed_server() -> None:
+    async def work(server: TestServer) -> None:
+        await server.middle.accounts.add_account("romeo", "correct horse", admin=True)
+        romeo = await server.online("romeo")
+        answer = await romeo.ask(
+            f"<iq type='set' to='{SERVER}' id='e'><command xmlns='http://jabber.org/protocol/commands' "
+            "node='urn:xmpp:invite#create-account'/></iq>"
+        )
+        assert "<not-allowed " in answer
+        client = await server.connect()
+        assert (await client.open()).child("register", TOKEN_FEATURE) is None
+
+    by_token(work, "closed")
