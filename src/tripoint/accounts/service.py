@@ -627,6 +627,9 @@ class Accounts:
     async def devices(self, user_id: UserId) -> Sequence[Device]:
         return await self._devices.devices(user_id)
 
+    async def has_device(self, user_id: UserId, device_id: str) -> bool:
+        return any(device.device_id == device_id for device in await self._devices.devices(user_id))
+
     async def rename_device(self, user_id: UserId, device_id: str, display_name: str) -> None:
         await self._devices.rename(user_id, device_id, display_name)
 

@@ -35,6 +35,7 @@ input{{font:inherit;padding:.3rem;margin:.2rem 0;width:16rem}}
 <p>A chat server whose every room is at once a Matrix room, an IRC channel and an XMPP multi-user chat.
 One account for all three.</p>
 {say}
+<p><a href="/account">Your account</a>: profile, password, and where you are logged in.</p>
 {form}
 <h2>Connect</h2>
 <table>

@@ -226,6 +226,12 @@ class ClientStream:
         except (AccountRefused, Problem) as refused:
             self.act(connection.bind_refused(Problem("resource-constraint", refused.text, "cancel").render()))
             return
+        let_in_by = self._let_in_by
+        if let_in_by is not None and not await front.accounts.has_device(account.user_id, let_in_by):
+            # It was logged out between the login and this.
+            front.end_session(session)
+            self.act(connection.fail("not-authorized", "logged out"))
+            return
         if self._gone or connection.state is not State.BIND_WAITS_FOR_US:
             front.end_session(session)
             return
