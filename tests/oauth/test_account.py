@@ -268,3 +268,28 @@ def test_sso_takes_a_token_back_to_the_client() -> None:
             assert response.status == 404
 
     run(work)
+
+
+def test_a_client_without_a_way_of_its_own_is_told_by_the_page() -> None:
+    """spec: "Login Fallback" """
+
+    async def work() -> None:
+        async with matrix() as server:
+            await server.register("alice")
+            browser = Browser(server)
+            name = "%3C/script%3E"
+            where = f"/_matrix/static/client/login/?device_id=GHTYAJCE&initial_device_display_name={name}"
+            await browser.open(where)
+            await browser.send("log-in", name="alice", password=PASSWORD)
+            assert browser.title == "Log in to your client"
+            page = await browser.send("go-on")
+            assert page.count("</script>") == 1
+            told = page.partition("window.matrixLogin.onLogin(")[2].partition(")}</script>")[0]
+            alice = Client(server, orjson.loads(told))
+            assert alice.device_id == "GHTYAJCE"
+            await alice.call("GET", "/account/whoami")
+            # Another site cannot make the page do so.
+            await browser.post("/oauth2/fallback", {"do": "go-on"}, origin="https://evil.example")
+            assert browser.status == 403
+
+    run(work)

@@ -15,6 +15,7 @@ from tripoint.net.http import Request
 
 PAGES = (
     *("/oauth2/authorize", "/oauth2/provider", "/oauth2/callback", "/link", "/account", "/sso", "/confirm"),
+    "/oauth2/fallback",
     *("/oauth2/token", "/oauth2/revoke", "/oauth2/register", "/oauth2/device_authorization", "/oauth2/keys"),
 )
 _WORDS = """

@@ -48,6 +48,19 @@ class LogIn(Struct, frozen=True):
     refresh_token: str | None = None
     expires_in_ms: int | None = None
 
+    def body(self, server: str) -> JsonObject:
+        """As the answer to a log-in has it. spec: Matrix client-server-api POST /login"""
+        found: JsonObject = {
+            "user_id": self.account.user_id,
+            "access_token": self.access_token or "",
+            "device_id": self.device_id,
+            "home_server": server,
+        }
+        if self.refresh_token is not None:
+            found["refresh_token"] = self.refresh_token
+            found["expires_in_ms"] = self.expires_in_ms or 0
+        return found
+
 
 class TokenOwner(Struct, frozen=True):
     """Whose an access token is. `client_id`: the OAuth client that has it; None: it comes from the legacy API."""

@@ -12,6 +12,7 @@ from tripoint.core.oauth.metadata import (
     CALLBACK,
     CONFIRM,
     DEVICE_AUTHORIZATION,
+    FALLBACK,
     KEYS,
     LINK,
     PROVIDER,
@@ -27,6 +28,7 @@ from tripoint.oauth.account import AccountPages
 from tripoint.oauth.authorize import AuthorizePage
 from tripoint.oauth.confirm import ConfirmPage
 from tripoint.oauth.endpoints import OAuthEndpoints
+from tripoint.oauth.fallback import FallbackPage
 from tripoint.oauth.gate import Gate
 from tripoint.oauth.link import LinkPage
 from tripoint.oauth.provider_client import ProviderClient
@@ -73,6 +75,7 @@ class OAuthFrontEnd:
             ACCOUNT: AccountPages(rooms, accounts, oauth, self.gate).handle,
             SSO: SsoPage(accounts, self.gate).handle,
             CONFIRM: ConfirmPage(accounts, oauth).handle,
+            FALLBACK: FallbackPage(accounts, self.gate).handle,
             PROVIDER: by_provider.start,
             CALLBACK: by_provider.callback,
         }

@@ -16,7 +16,7 @@ from tripoint.accounts.ports import AccountService
 from tripoint.accounts.refusals import AccountRefused
 from tripoint.core.errors import RemoteFailed
 from tripoint.core.json_view import text_at
-from tripoint.core.oauth.metadata import ACCOUNT, AUTHORIZE, CALLBACK, CONFIRM, LINK, PROVIDER, SSO
+from tripoint.core.oauth.metadata import ACCOUNT, AUTHORIZE, CALLBACK, CONFIRM, FALLBACK, LINK, PROVIDER, SSO
 from tripoint.core.oauth.openid import BadProvider, authorization_url, suggested_localpart
 from tripoint.net.http import Response
 from tripoint.oauth.gate import Gate
@@ -29,7 +29,7 @@ log = structlog.get_logger("tripoint")
 
 CHOOSE, DO_LINK = "choose-name", "link"
 MAX_DISPLAY_NAME: Final = 256
-_PAGES: Final = frozenset({AUTHORIZE, LINK, ACCOUNT, SSO})
+_PAGES: Final = frozenset({AUTHORIZE, LINK, ACCOUNT, SSO, FALLBACK})
 
 
 class ProviderPages:

@@ -23,6 +23,7 @@ SSO: Final = "/sso"
 PROVIDER: Final = "/oauth2/provider"
 CALLBACK: Final = "/oauth2/callback"
 CONFIRM: Final = "/confirm"
+FALLBACK: Final = "/oauth2/fallback"
 
 # What the account page does, by the names of the specification; in the order of the page.
 PROFILE: Final = "org.matrix.profile"

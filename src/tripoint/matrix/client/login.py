@@ -6,11 +6,11 @@ spec: Matrix client-server "Account registration and management", "Login", "User
 from collections.abc import Callable
 
 from tripoint.accounts.oauth.service import Authorization
-from tripoint.accounts.ports import Account, AccountService, LogIn
+from tripoint.accounts.ports import Account, AccountService
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.addresses import is_loopback
 from tripoint.core.canonical_json import Json, JsonObject
-from tripoint.core.ids import InvalidId, UserId, parse_user_id, split_user_id
+from tripoint.core.ids import InvalidId, parse_user_id, split_user_id
 from tripoint.core.oauth.metadata import ACCOUNT, CROSS_SIGNING
 from tripoint.matrix.client.pages import sso_flow
 from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response, missing
@@ -101,7 +101,7 @@ class LogInEndpoints:
             tokens=True,
             refreshable=body.get("refresh_token") is True,
         )
-        return _log_in_body(opened, self._accounts.server_name)
+        return opened.body(self._accounts.server_name)
 
     @endpoint("POST", "/_matrix/client/v3/refresh", auth=Auth.NONE)
     async def refresh(self, call: Call) -> Response:
@@ -312,17 +312,3 @@ def _identifier(body: JsonObject) -> str:
     if not isinstance(user, str):
         raise missing("identifier")
     return user
-
-
-def _log_in_body(opened: LogIn, server: str) -> JsonObject:
-    user_id: UserId = opened.account.user_id
-    body: JsonObject = {
-        "user_id": user_id,
-        "access_token": opened.access_token or "",
-        "device_id": opened.device_id,
-        "home_server": server,
-    }
-    if opened.refresh_token is not None:
-        body["refresh_token"] = opened.refresh_token
-        body["expires_in_ms"] = opened.expires_in_ms or 0
-    return body

@@ -7,10 +7,13 @@ from urllib.parse import urlencode
 
 from tripoint.accounts.oauth.service import Authorization
 from tripoint.core.canonical_json import Json, JsonObject
-from tripoint.core.oauth.metadata import CONFIRM, SSO
+from tripoint.core.oauth.metadata import CONFIRM, FALLBACK, SSO
 from tripoint.matrix.errors import JSON_HEADERS, MatrixError, json_response, missing
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response
+
+# Parameters of POST /login that are no credentials.
+_FORWARDED = ("device_id", "initial_device_display_name", "refresh_token")
 
 
 class PageEndpoints:
@@ -55,6 +58,12 @@ class PageEndpoints:
         if call.query("action") == "register":
             more = {**more, "prompt": "create"}
         return _found(f"{SSO}?{urlencode({'redirectUrl': url, **more})}")
+
+    @endpoint("GET", "/_matrix/static/client/login", auth=Auth.NONE)
+    async def log_in_fallback(self, call: Call) -> Response:
+        """spec: "Login Fallback": what is no credential goes along."""
+        asked = {name: value for name in _FORWARDED if (value := call.query(name))}
+        return _found(f"{FALLBACK}?{urlencode(asked)}" if asked else FALLBACK)
 
     @endpoint("GET", "/_matrix/client/v3/auth/{authType}/fallback/web", auth=Auth.NONE)
     async def fallback(self, call: Call) -> Response:
