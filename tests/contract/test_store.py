@@ -345,6 +345,7 @@ def test_accounts_and_what_they_own(on_store: OnStore) -> None:
             PutRosterItem(ALICE, "b@example.org", b"b"),
             PutRosterItem(ALICE, "a@example.org", b"a"),
             PutRegistrationToken("come-in", 2, None),
+            PutRegistrationToken("for-juliet", 1, 99, "juliet"),
         )
         assert await store.load_account(ALICE) == alice
         assert sorted(await store.load_account_names()) == ["alice", "guest-1"]
@@ -362,9 +363,15 @@ def test_accounts_and_what_they_own(on_store: OnStore) -> None:
         assert await store.load_roster(ALICE) == [b"a", b"b"]
         assert await store.load_registration_token("come-in") == PutRegistrationToken("come-in", 2, None)
         await write(store, PutRegistrationToken("ahead", None, 7))
-        assert [one.token for one in await store.load_registration_tokens()] == ["ahead", "come-in"]
+        assert [one.token for one in await store.load_registration_tokens()] == [
+            "ahead",
+            "come-in",
+            "for-juliet",
+        ]
         await write(store, DropRegistrationToken("ahead"))
         assert await store.load_registration_token("ahead") is None
+        reserving = PutRegistrationToken("for-juliet", 1, 99, "juliet")
+        assert await store.load_registration_token("for-juliet") == reserving
         await write(
             store,
             PutCredential(ALICE, "scram-sha-256", None),

@@ -258,6 +258,11 @@ def test_a_server_that_is_both_is_one(tmp_path: Path) -> None:
         await bob.send(f'<iq type="set" id="q" to="{ale}"><query xmlns="urn:xmpp:mam:2" queryid="q"/></iq>')
         assert f"by='{ale}'" in await hears(bob, "<forwarded.*Cheers")
 
+        # An invitation to a room there that nobody here is in is passed on: whoever gets it enters it so.
+        invitation = f'<x xmlns="jabber:x:conference" jid="new@rooms.{AWAY}"/>'
+        await bob.send(f'<message to="dora@{HOME}">{invitation}</message>')
+        assert f"jid='new@rooms.{AWAY}'" in await hears(dora, "jabber:x:conference")
+
         # Pat is one user, by either name: what Bob writes to the address is in a room of both on Matrix.
         await bob.send(f'<message to="pat@{AWAY}" type="chat" id="d1"><body>Only us</body></message>')
         asked = await hears(pat, "talk to you")  # docs/mapping.md 15.5

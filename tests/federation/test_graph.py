@@ -93,7 +93,7 @@ def test_events_of_one_room_are_judged_one_at_a_time() -> None:
             verdicts = await asyncio.gather(*waiting)
             assert most == 1
             assert sorted(v.value for v in verdicts if isinstance(v, Verdict)) == ["accepted", *["known"] * 5]
-            assert not accept._turns._rooms
+            assert not accept._turns._locks
 
     run(work)
 

@@ -218,7 +218,7 @@ def test_what_clients_see_when_a_room_becomes_whole(
                 assert f"user7:{ONE}" in " ".join(lines) and not [line for line in lines if "NOTICE" in line]
                 return
             assert 2 <= len(listed) < 8 and len(presences) < 5
-            assert [line for line in lines if f"NOTICE {channel} :This room has 22 members" in line]
+            assert [line for line in lines if f"NOTICE bob :[{channel}] This room has 22 members" in line]
             # Who says something is shown first.
             await one.middle.service.do(
                 SendEvent(actor=people[7], room_id=room_id, type="m.room.message", content=text("hi"))

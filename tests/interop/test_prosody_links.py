@@ -225,7 +225,7 @@ def test_somebody_of_prosody_in_a_room_of_ours(tmp_path: Path, proof: str) -> No
         await comes(alice, f"from='{room}/robert'", f"jid='{BOB}/r'")
         await bob.close()
         await comes(alice, f"from='{room}/robert'", "type='unavailable'")
-        assert len(app.xmpp.visitors) == 0
+        assert len(app.xmpp.foreigners) == 0
         # Into a room of members, invited by either side's client; a bounce says that nobody is there.
         bob = await log_in("bob", THEIRS, prosody.c2s)
         invite = f"<x xmlns='http://jabber.org/protocol/muc#user'><invite to='{BOB}'/></x>"

@@ -138,6 +138,7 @@ async def matrix(
     clock: Clock | None = None,
     turn: TurnServers = NO_SERVERS,
     providers: Sequence[ProviderClient] = (),
+    livekit: tuple[str, ...] = (),
 ) -> AsyncIterator[Server]:
     config = config or make_config()
     async with party(config, store, clock) as p, files(config, p) as media:
@@ -169,6 +170,7 @@ async def matrix(
             plaintext_passwords=True,
             turn=turn,
             fallback=pages.handle,
+            livekit=livekit,
         )
         yield Server(p, front, media)
         front.drain()

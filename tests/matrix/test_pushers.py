@@ -19,9 +19,10 @@ from tests.matrix.test_unread import mention, read
 from tests.net.https import make_certificate
 from tests.support.middle import run
 from tripoint.core.errors import RemoteFailed
-from tripoint.matrix.push import sender as sending
+from tripoint.fanout import push as sending
+from tripoint.fanout.push import PushSender
+from tripoint.matrix.push.channel import GatewayChannel
 from tripoint.matrix.push.gateway import check_gateway
-from tripoint.matrix.push.sender import PushSender
 from tripoint.net.address_policy import AddressPolicy
 from tripoint.net.outbound import Answer, Outbound, client_context
 from tripoint.store.sqlite import SqliteStore
@@ -66,7 +67,7 @@ async def pushing(server: Server, gateway: Gateway) -> AsyncIterator[PushSender]
     sender = PushSender(
         middle.accounts.pushers,
         middle.pushing,
-        gateway.post,
+        {"http": GatewayChannel(gateway.post)},
         server.party.clock.ms,
         lambda where, error: gateway.bugs.append(error),
         first_retry_s=0.005,

@@ -100,3 +100,27 @@ def test_history_is_without_them_and_state_is_whole() -> None:
             assert caught.value.refusal is Refusal.BLOCKED
 
     run(work)
+
+
+def test_people_of_other_xmpp_servers_go_by_their_own_names() -> None:
+    """docs/mapping.md 16.1, 16.2, 1.6: masks meet their addresses; where two names are proven one, both are blocked"""
+
+    async def work() -> None:
+        async with party() as p:
+            alice, dora = await p.accounts("alice", "dora")
+            stand_in = UserId("@_xmpp_bob=40far.example:example.org")
+            other, same = UserId("@_xmpp_eve=40near.example:example.org"), UserId("@bob:far.example")
+            blocks = p.middle.reader.blocks
+            await p.do(BlockUsers(actor=alice, masks=("*!*@far.example",)))
+            assert blocks(alice, stand_in) and blocks(alice, same) and not blocks(alice, other)
+            for listed, twin in ((stand_in, same), (same, stand_in)):
+                await p.do(BlockUsers(actor=dora, users=(listed,)))
+                assert blocks(dora, listed) and not blocks(dora, twin)
+                p.middle.blocks.same = {"far.example"}
+                assert blocks(dora, twin) and dora in p.middle.reader.blockers(twin)
+                assert not blocks(dora, other) and not blocks(dora, UserId("@bob:near.example"))
+                assert not blocks(dora, UserId("@" + "b" * 230 + ":far.example"))
+                p.middle.blocks.same = frozenset()
+                await p.do(BlockUsers(actor=dora, users=(listed,), on=False))
+
+    run(work)

@@ -8,6 +8,8 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+import pytest
+
 from tests.xmpp.server import CONFIG, SERVER, Client, TestServer, serve
 from tripoint.store.writes import PutRegistrationToken
 
@@ -80,23 +82,74 @@ def test_that_a_token_expires_counts_when_it_is_shown() -> None:
     by_token(work)
 
 
+COMMAND = "<command xmlns='http://jabber.org/protocol/commands' node='urn:xmpp:invite#create-account'"
+
+
+async def invite(client: Client, username: str) -> str:
+    form = f"<x xmlns='jabber:x:data' type='submit'><field var='username'><value>{username}</value></field></x>"
+    return await client.ask(f"<iq type='set' to='{SERVER}' id='exec2'>{COMMAND}>{form}</command></iq>")
+
+
+def token_in(answer: str, at: str) -> str:
+    found = re.search(rf"<value>xmpp:{at}\?register;preauth=([\w-]+)</value>.*var='expire'.*<value>20", answer)
+    assert found is not None, answer
+    return found[1]
+
+
 def test_administrators_invite() -> None:
-    """spec: XEP-0401 5.4, example 8"""
+    """spec: XEP-0401 5.4, examples 5 to 8"""
 
     async def work(server: TestServer) -> None:
         await server.middle.accounts.add_account("romeo", "correct horse", admin=True)
         await server.middle.accounts.add_account("bard", "correct horse", admin=False)
-        ask = (
-            f"<iq type='set' to='{SERVER}' id='exec1'><command xmlns='http://jabber.org/protocol/commands' "
-            "node='urn:xmpp:invite#create-account' action='execute'/></iq>"
-        )
+        ask = f"<iq type='set' to='{SERVER}' id='exec1'>{COMMAND} action='execute'/></iq>"
         assert "<forbidden " in await (await server.online("bard")).ask(ask)
-        answer = await (await server.online("romeo")).ask(ask)
+        romeo = await server.online("romeo")
+        assert "<field var='username' type='text-single' " in await romeo.ask(ask)
+        answer = await invite(romeo, "")
         assert "<field type='hidden' var='FORM_TYPE'><value>urn:xmpp:invite#invitation</value></field>" in answer
-        found = re.search(rf"<value>xmpp:{SERVER}\?register;preauth=([\w-]+)</value>.*var='expire'.*<value>20", answer)
-        assert found is not None, answer
         juliet = await stranger(server)
-        assert "type='result'" in await show(juliet, found[1])
+        assert "type='result'" in await show(juliet, token_in(answer, SERVER))
+        assert "type='result'" in await register(juliet, "juliet")
+
+    by_token(work)
+
+
+@pytest.mark.parametrize("mode", ["token", "open"])
+def test_a_name_is_kept_for_who_was_invited(mode: str) -> None:
+    """spec: XEP-0401 6.2, XEP-0445 5: the server MUST reserve the username"""
+
+    async def work(server: TestServer) -> None:
+        accounts = server.middle.accounts
+        await accounts.add_account("romeo", "correct horse", admin=True)
+        await accounts.registration_tokens.add("ANY", None, FOR_EVER)
+        romeo = await server.online("romeo")
+        token = token_in(await invite(romeo, "Juliet"), f"juliet@{SERVER}")
+        # taken by an account, or kept already; no name at all
+        assert "<conflict " in await invite(romeo, "romeo")
+        assert "<conflict " in await invite(romeo, "ju1iet")
+        assert "<not-acceptable " in await invite(romeo, "a b")
+        nurse = await stranger(server)
+        await show(nurse, "ANY")
+        assert "<conflict " in await register(nurse, "juliet")
+        if mode == "token":
+            await show(nurse, token)
+            assert "<not-acceptable " in await register(nurse, "nurse")
+        juliet = await stranger(server)
+        assert "type='result'" in await show(juliet, token)
+        assert "type='result'" in await register(juliet, "juliet")
+        assert "<item-not-found " in await show(juliet, token)
+
+    by_token(work, mode)
+
+
+def test_a_name_is_free_again_when_the_token_has_expired() -> None:
+    async def work(server: TestServer) -> None:
+        accounts = server.middle.accounts
+        await accounts.registration_tokens.add("ANY", None, FOR_EVER)
+        await accounts.registration_tokens.add("OLD", 1, -1, username="juliet")
+        juliet = await stranger(server)
+        await show(juliet, "ANY")
         assert "type='result'" in await register(juliet, "juliet")
 
     by_token(work)
@@ -106,11 +159,8 @@ def test_nobody_is_invited_to_a_closed_server() -> None:
     async def work(server: TestServer) -> None:
         await server.middle.accounts.add_account("romeo", "correct horse", admin=True)
         romeo = await server.online("romeo")
-        answer = await romeo.ask(
-            f"<iq type='set' to='{SERVER}' id='e'><command xmlns='http://jabber.org/protocol/commands' "
-            "node='urn:xmpp:invite#create-account'/></iq>"
-        )
-        assert "<not-allowed " in answer
+        assert "<not-allowed " in await romeo.ask(f"<iq type='set' to='{SERVER}' id='e'>{COMMAND}/></iq>")
+        assert "<not-allowed " in await invite(romeo, "juliet")
         client = await server.connect()
         assert (await client.open()).child("register", TOKEN_FEATURE) is None
 

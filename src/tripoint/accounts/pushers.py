@@ -1,7 +1,7 @@
 """Pushers: where devices want to be told of events while they are not connected.
 
 All of them are in memory, and on disk with the position of the last event that each was told of. A pusher goes with its
-device. What is told, and how, is matrix/push/.
+device. What is told is fanout/push.py, and how matrix/push/ and irc/webpush.py.
 spec: Matrix client-server module push, POST /pushers/set
 """
 
@@ -25,12 +25,16 @@ from tripoint.store.writes import PutPusher
 
 log = structlog.get_logger()
 
+HTTP: Final = "http"
 # Of one account: a phone has one or two.
 MAX_PUSHERS: Final = 50
 
 
 class Pusher(Struct, frozen=True):
-    """Where to tell a device, by HTTP. `settings`: what the client said beside the names; `set_ts_ms`: when."""
+    """Where to tell a device. `settings`: what the client said beside the names; `set_ts_ms`: when.
+
+    `device_id` "": it stays until it is taken away, whichever sessions come and go.
+    """
 
     user_id: UserId
     app_id: str
@@ -44,6 +48,11 @@ class Pusher(Struct, frozen=True):
     def key(self) -> tuple[UserId, str, str]:
         """No two pushers have the same."""
         return self.user_id, self.app_id, self.pushkey
+
+    @property
+    def kind(self) -> str:
+        """How it is told: http, webpush."""
+        return text_at(self.settings, "kind") or HTTP
 
     @property
     def data(self) -> JsonObject:
@@ -72,7 +81,7 @@ class Pushers:
             if row.user_id not in devices:
                 rows = await self._store.load_devices(row.user_id)
                 devices[row.user_id] = frozenset(device.device_id for device in rows)
-            if row.device_id not in devices[row.user_id]:
+            if row.device_id and row.device_id not in devices[row.user_id]:
                 lost.append(replace(row, settings=None))
                 continue
             settings = orjson.loads(row.settings or b"{}")
@@ -92,6 +101,10 @@ class Pushers:
 
     def of(self, user_id: UserId) -> Sequence[Pusher]:
         return tuple(self._pushers.get(user_id, {}).values())
+
+    def on_a_view(self, user_id: UserId) -> bool:
+        """Whether a client of IRC or XMPP is told: these have no invitations to a conversation of two."""
+        return any(pusher.kind != HTTP for pusher in self._pushers.get(user_id, {}).values())
 
     def find(self, key: tuple[UserId, str, str]) -> Pusher | None:
         return self._pushers.get(key[0], {}).get(key[1:])

@@ -148,7 +148,7 @@ class Accounts:
         self.pushers = Pushers(store, stream)
         self.tags = AccountTags(data)
         self.reports = ReportDesk(store, stream)
-        self.registration_tokens = RegistrationTokens(store, stream, clock_ms)
+        self.registration_tokens = RegistrationTokens(store, stream, clock_ms, self._check_new_name)
         self._clock_ms = clock_ms
         self._login_tokens = LoginTokens(clock_ms)
         self._accounts: dict[UserId, Account] = {}
@@ -169,6 +169,7 @@ class Accounts:
         await self.vhosts.start()
         for name in await self._store.load_account_names():
             self._skeletons[skeleton(name)] = name
+        await self.registration_tokens.start()
         self._guest_number = int(await self._store.load_meta("guest_number") or 0)
         if end_guests:
             for row in await self._store.load_guests():
@@ -187,9 +188,12 @@ class Accounts:
             raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
         self._check_new_name(name)
 
-    def _check_new_name(self, name: str) -> UserId:
+    def _check_new_name(self, name: str, token: str | None = None) -> UserId:
         if skeleton(name) in self._skeletons:
             raise AccountRefused(AccountRefusal.NAME_TAKEN)
+        kept = self.registration_tokens.keeping(name)
+        if kept is not None and kept.token != token:
+            raise AccountRefused(AccountRefusal.NAME_TAKEN, "This name is kept for somebody who was invited")
         try:
             user_id = check_new_account_name(name, self.server_name)
         except InvalidId as error:
@@ -210,15 +214,20 @@ class Accounts:
         mode = self._registration.mode
         if mode == "closed":
             raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
-        self._check_new_name(name)
+        self._check_new_name(name, registration_token)
         self.bans.check(Visitor(address, (name,)))
-        if mode != "token":
+        kept = self.registration_tokens.keeping(name)
+        if mode != "token" and (kept is None or kept.token != registration_token):
             self._registration.take(address)
             return await self._make(name, password, admin=False, writes=[])
         async with self.registration_tokens.turn:
             used = await self.registration_tokens.use(registration_token, was_valid=was_valid)
+            if used.username not in (None, name):
+                raise AccountRefused(AccountRefusal.BAD_REGISTRATION_TOKEN, f"This token is for {used.username}")
             self._registration.take(address)
-            return await self._make(name, password, admin=False, writes=[used])
+            account = await self._make(name, password, admin=False, writes=[used], token=registration_token)
+            self.registration_tokens.used_up(used)
+            return account
 
     async def register_by_identity(
         self, name: str, display_name: str, *, provider: str, subject: str, address: str
@@ -247,8 +256,16 @@ class Accounts:
         """Make an account whatever the configuration says: the administrator's own way."""
         return await self._make(name, password, admin=admin, writes=[])
 
-    async def _make(self, name: str, password: str | None, *, admin: bool, writes: Sequence[Write]) -> Account:
-        user_id = self._check_new_name(name)
+    async def _make(
+        self,
+        name: str,
+        password: str | None,
+        *,
+        admin: bool,
+        writes: Sequence[Write],
+        token: str | None = None,
+    ) -> Account:
+        user_id = self._check_new_name(name, token)
         shape = skeleton(name)
         self._skeletons[shape] = name  # reserved while the password is hashed
         try:

@@ -214,6 +214,9 @@ class _Reader:
         for table, url in (("server", config.server.public_url), ("media", config.media.public_url)):
             if url and not _is_base_url(url):
                 self._mistake(table, "public_url", 'public_url is an address like "https://chat.example.org"')
+        for url in config.rtc.livekit:
+            if not _is_base_url(url):
+                self._mistake("rtc", "livekit", f'{url!r} is not an address like "https://rtc.example.org"')
         for key in ("upload_bytes", "account_bytes", "remote_file_bytes", "cache_bytes"):
             if getattr(config.media, key) < 0:
                 self._mistake("media", key, f"{key} cannot be negative")

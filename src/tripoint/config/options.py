@@ -296,6 +296,17 @@ class Sso:
 
 
 @dataclass(frozen=True, slots=True)
+class Rtc:
+    """Calls of many (MatrixRTC): what carries them. Clients are told of it."""
+
+    livekit: tuple[str, ...] = option(
+        'Addresses of LiveKit authorisation services (lk-jwt-service), as "https://rtc.example.org"; the preferred one '
+        "first. Empty: there are none.",
+        (),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is logged. Passwords, tokens and message texts never are."""
 
@@ -329,5 +340,6 @@ class Config:
     federation: Federation = field(default_factory=Federation)
     turn: Turn = field(default_factory=Turn)
     sso: Sso = field(default_factory=Sso)
+    rtc: Rtc = field(default_factory=Rtc)
     xmpp: Xmpp = field(default_factory=Xmpp)
     log: Log = field(default_factory=Log)

@@ -53,3 +53,9 @@ def stand_in_address(user_id: UserId, server: ServerName) -> str | None:
     except UnicodeDecodeError:
         return None
     return address if "@" in address and "/" not in address else None
+
+
+def guise_of(user_id: UserId, server: ServerName) -> str | None:
+    """Under which other name masks meet somebody of another server: `@bob:other.org`. docs/mapping.md 9.3"""
+    address = stand_in_address(user_id, server)
+    return None if address is None else "@" + ":".join(address.rsplit("@", 1))

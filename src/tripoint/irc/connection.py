@@ -31,7 +31,7 @@ CAP_VALUES_VERSION = 302
 ONLY_FROM_302 = frozenset(
     {
         *("draft/multiline", "draft/channel-rename", "draft/metadata-2", "draft/search", "soju.im/search"),
-        *("draft/oper-tag", "draft/relaymsg", "draft/sasl-ir", EXTENDED_ISUPPORT, PRE_AWAY, STS),
+        *("draft/oper-tag", "draft/relaymsg", "draft/webpush", "draft/sasl-ir", EXTENDED_ISUPPORT, PRE_AWAY, STS),
     }
 )
 # spec: IRCv3 sasl-3.1: chunks of 400 bytes; "the server MAY place a limit on the total length of a response".

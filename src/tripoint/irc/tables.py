@@ -99,6 +99,7 @@ CAPABILITIES: dict[str, Capability] = {
         Capability("draft/sasl-ir", "IRCv3 proposal-520-sasl-ir"),
         Capability("draft/read-marker", "IRCv3 read-marker"),
         Capability("draft/relaymsg", "IRCv3 proposal-417-relaymsg", "/"),
+        Capability("draft/webpush", "IRCv3 webpush"),
         Capability("echo-message", "IRCv3 echo-message"),
         Capability("extended-monitor", "IRCv3 extended-monitor"),
         Capability("extended-join", "IRCv3 extended-join"),
@@ -122,10 +123,13 @@ CAPABILITIES: dict[str, Capability] = {
 
 
 @lru_cache(maxsize=4)
-def isupport_tokens(network: str, upload_url: str | None = None, icon_url: str = "") -> tuple[str, ...]:
+def isupport_tokens(
+    network: str, upload_url: str | None = None, icon_url: str = "", vapid: str = ""
+) -> tuple[str, ...]:
     """The tokens of RPL_ISUPPORT, in the order in which they are sent. `upload_url`: where files are uploaded.
 
-    Only what is true of this build. `icon_url`: a picture of the network.
+    Only what is true of this build. `icon_url`: a picture of the network. `vapid`: the key by which push
+    servers know this one.
     """
     return (
         "CASEMAPPING=ascii",
@@ -158,6 +162,7 @@ def isupport_tokens(network: str, upload_url: str | None = None, icon_url: str =
         f"NETWORK={network}",
         *((f"draft/ICON={icon_url}",) if icon_url else ()),
         # The name that clients know it by; its draft is of another form (docs/mapping.md 12.3).
+        *((f"VAPID={vapid}",) if vapid else ()),
         *(() if upload_url is None else (f"soju.im/FILEHOST={upload_url}",)),
     )
 

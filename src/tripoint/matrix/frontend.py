@@ -38,6 +38,7 @@ from tripoint.matrix.client.sliding_sync import SlidingSyncEndpoints
 from tripoint.matrix.client.spaces import SpaceClientEndpoints
 from tripoint.matrix.client.sync import SyncEndpoints
 from tripoint.matrix.client.tags import TagEndpoints
+from tripoint.matrix.client.third_party import ThirdPartyEndpoints
 from tripoint.matrix.client.to_device import ToDeviceEndpoints
 from tripoint.matrix.client.user_directory import UserDirectoryEndpoints
 from tripoint.matrix.federation.asking_keys import KeyQuestions
@@ -104,6 +105,7 @@ ENDPOINT_CLASSES = (
     FeatureEndpoints,
     DelayedEndpoints,
     CallEndpoints,
+    ThirdPartyEndpoints,
     DeviceKeyEndpoints,
     CrossSigningEndpoints,
     ToDeviceEndpoints,
@@ -157,6 +159,7 @@ class MatrixFrontEnd:
         delegated: str = "",
         contacts: Sequence[tuple[str, str]] = (),
         turn: TurnServers = NO_SERVERS,
+        livekit: Sequence[str] = (),
     ) -> None:
         renderer = Renderer()
         ephemera = Ephemera(reader, now_ms)
@@ -191,7 +194,7 @@ class MatrixFrontEnd:
         self.presence = DevicePresence(presence, now_ms)
         router = Router()
         for module in (
-            ServerInfo(public_url, default_room_version, contacts),
+            ServerInfo(public_url, default_room_version, contacts, livekit),
             log_in,
             PageEndpoints(oauth),
             RoomEndpoints(rooms, reader, server),
@@ -218,7 +221,8 @@ class MatrixFrontEnd:
             FeatureEndpoints(reader, views),
             RelationEndpoints(reader, renderer, sync),
             UserDirectoryEndpoints(reader),
-            CallEndpoints(turn, now_ms),
+            CallEndpoints(turn, now_ms, livekit),
+            ThirdPartyEndpoints(),
             DeviceKeyEndpoints(encryption, self.key_questions, news.lists, sync.start),
             CrossSigningEndpoints(encryption, log_in, server),
             ToDeviceEndpoints(encryption),

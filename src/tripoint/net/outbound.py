@@ -12,6 +12,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit
 
@@ -198,14 +199,15 @@ class Outbound:
         url: str,
         body: bytes,
         *,
-        headers: Mapping[str, str] | None = None,
         limit_bytes: int,
         timeout_s: float,
+        headers: Mapping[str, str] = MappingProxyType({"Content-Type": "application/json"}),
     ) -> Answer:
-        """POST to an https address, JSON unless `headers` say otherwise; redirects are answers like others. Raises
-        RemoteFailed, naming the host."""
-        given = {"Content-Type": "application/json"} if headers is None else headers
-        return await self._exchange("POST", url, body, given, limit_bytes, timeout_s)
+        """POST JSON, or what `headers` say, to an https address; redirects are answers like others.
+
+        Raises RemoteFailed, naming the host.
+        """
+        return await self._exchange("POST", url, body, headers, limit_bytes, timeout_s)
 
     async def _exchange(
         self, method: str, url: str, body: bytes, headers: Mapping[str, str], limit_bytes: int, timeout_s: float

@@ -7,14 +7,15 @@ somebody, or invitations, are in memory.
 spec: docs/mapping.md 16; Matrix client-server-api "Ignoring Users", "Invite permission"; XEP-0191.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
 
 from msgspec import Struct
 
 from tripoint.core.canonical_json import JsonObject
-from tripoint.core.ids import RoomId, UserId
+from tripoint.core.ids import InvalidId, RoomId, ServerName, UserId, server_of, split_user_id
 from tripoint.core.json_view import object_at
 from tripoint.core.masks import MaskRefused, Matcher, parse_mask
+from tripoint.core.stand_ins import guise_of, stand_in_id
 from tripoint.core.vendor import V
 from tripoint.rooms.changes import AccountDataChanged, UserChange
 from tripoint.rooms.commands import AllowInvites, BlockUsers, Done
@@ -43,9 +44,15 @@ EMPTY = BlockList()
 
 
 class Blocks:
-    """All lists; take() each stored one, then hear of changes. The handler of BlockUsers and AllowInvites."""
+    """All lists; take() each stored one, then hear of changes. The handler of BlockUsers and AllowInvites.
 
-    def __init__(self, set_account_data: SetAccountData) -> None:
+    `server` is this one. `same`: servers whose people are those of the XMPP domain of their name, as far as that is
+    proven: who is blocked under one of the two names is under the other (docs/mapping.md 1.6).
+    """
+
+    def __init__(self, set_account_data: SetAccountData, server: ServerName) -> None:
+        self.same: Set[str] = frozenset()
+        self._server = server
         self._set_account_data = set_account_data
         self._content: dict[tuple[UserId, str], JsonObject] = {}
         self._lists: dict[UserId, tuple[BlockList, frozenset[UserId], Matcher]] = {}
@@ -80,7 +87,23 @@ class Blocks:
         found = self._lists.get(viewer)
         if found is None or viewer == sender:
             return False
-        return sender in found[1] or found[2].meets(sender)
+        # Masks meet people of other XMPP servers by their own names (docs/mapping.md 16.2).
+        if sender in found[1] or found[2].meets(sender, guise_of(sender, self._server)):
+            return True
+        return bool(self.same) and self._twin(sender) in found[1]
+
+    def _twin(self, user_id: UserId) -> UserId | None:
+        """The other user who is the same person."""
+        shown = guise_of(user_id, self._server)
+        if shown is not None:
+            return UserId(shown) if server_of(UserId(shown)) in self.same else None
+        localpart, home = split_user_id(user_id)
+        if home not in self.same:
+            return None
+        try:
+            return stand_in_id(f"{localpart}@{home}", self._server)
+        except InvalidId:
+            return None
 
     def refuses_invites(self, user_id: UserId) -> bool:
         """Whether an account wants no invitations. spec: m.invite_permission_config"""

@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct
 
 from tripoint.core.ids import RoomId, ServerName, UserId, server_of
+from tripoint.core.stand_ins import guise_of
 from tripoint.rooms.commands import Join, MaskList
-from tripoint.rooms.foreigners import check_foreigner, guise_of
+from tripoint.rooms.foreigners import check_foreigner
 from tripoint.rooms.masks import MASKS, ban_that_meets, meets_list
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused

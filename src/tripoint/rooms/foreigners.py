@@ -41,12 +41,6 @@ def domain_of(user_id: UserId, server: ServerName) -> str | None:
     return None if address is None else address.partition("@")[2]
 
 
-def guise_of(user_id: UserId, server: ServerName) -> str | None:
-    """Under which other name masks meet somebody of another server: `@bob:other.org`. docs/mapping.md 9.3"""
-    address = stand_in_address(user_id, server)
-    return None if address is None else "@" + ":".join(address.rsplit("@", 1))
-
-
 def is_denied(room: RoomView, user_id: UserId, server: ServerName) -> bool:
     """Whether the room denies the server of the person for whom this user stands. docs/mapping.md 9.2"""
     domain = domain_of(user_id, server)

@@ -18,10 +18,10 @@ from tripoint.core.event import Event
 from tripoint.core.glob import glob_expression
 from tripoint.core.ids import RoomId, ServerName, UserId, server_of
 from tripoint.core.json_view import text_at
+from tripoint.core.stand_ins import guise_of
 from tripoint.core.vendor import V
 from tripoint.rooms.changes import EventCommitted, RoomChange, StateReset
 from tripoint.rooms.commands import Ban, Command, Done, FollowList, MaskList
-from tripoint.rooms.foreigners import guise_of
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.masks import meets_list
 from tripoint.rooms.ports import NameTable, RoomView

@@ -1,7 +1,8 @@
 """What people are told of while they are not connected: whom an event may concern, and what it comes to for them.
 
 There is no queue on disk. An event is looked at as it is committed; after a restart the log is read again from the
-floor, the position up to which everything was looked at. Who is told where, and how often it is tried, is matrix/push/.
+floor, the position up to which everything was looked at. Who is told where, and how often it is tried, is
+fanout/push.py.
 spec: Matrix client-server module push; docs/decisions/push.md
 """
 

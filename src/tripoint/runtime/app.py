@@ -40,6 +40,7 @@ from tripoint.net.proxied import ProxiedListener, Proxies
 from tripoint.net.proxy_header import Source
 from tripoint.net.strangers import Strangers
 from tripoint.net.tls import LinkTls, ServerTls
+from tripoint.net.web_push import Vapid
 from tripoint.oauth.frontend import OAuthFrontEnd
 from tripoint.oauth.provider_client import ProviderClient
 from tripoint.observe.metrics import Metrics
@@ -123,10 +124,10 @@ class App:
         )
         self.traffic = build_traffic(config, middle, self.federation.trust, clock_ms, report_bug)
         middle.hub.watch_all_rooms(self._count)
-        self.pushing = build_pushing(middle, self.federation.outbound, clock_ms, report_bug)
         self.media = build_media(config, middle, folder.media, secret=secret, now_ms=clock_ms)
         self.media.library.remote = FileFetcher(self.federation.trust.client, self.federation.outbound)
         flusher = Flusher(asyncio.get_running_loop().call_soon)
+        vapid = Vapid(secret, next((address for _, address in _contacts(config) if ":" in address), ""))
         self.irc = IrcFrontEnd(
             server,
             middle.service,
@@ -137,7 +138,7 @@ class App:
             middle.hub,
             self.media.ports,
             flusher,
-            _irc_options(config),
+            replace(_irc_options(config), vapid=vapid.public_key),
             secret=secret,
             now_ms=clock_ms,
             monotonic=time.monotonic,
@@ -170,6 +171,10 @@ class App:
             means=self._means(tls),
             token_configuration=lambda: middle.oauth.configuration,
         )
+        self.pushing = build_pushing(
+            middle, self.federation.outbound, self.irc, vapid, clock_ms, report_bug
+        )
+        middle.blocks.same = self.xmpp.domains.same.names
         self.irc_web = IrcWeb(self.irc)
         self.web = XmppWeb(self.xmpp, config.server.public_url) if _speaks_xmpp(config) else None
         page = WelcomePage(config, middle.accounts)
@@ -213,6 +218,7 @@ class App:
             delegated=config.server.federation_address,
             contacts=_contacts(config),
             turn=_turn_servers(config),
+            livekit=config.rtc.livekit,
         )
         await self.irc.start()
         await self.xmpp.start()

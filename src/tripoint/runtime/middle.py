@@ -136,6 +136,7 @@ class Middle:
     limits: Limits
     warden: Warden
     departures: Departures
+    blocks: Blocks
     policy_lists: PolicyLists
     delayed: Delayed
     upgrading: Upgrading
@@ -237,7 +238,7 @@ async def build_middle(
         clock,
     )
 
-    blocks = Blocks(accounts.set_account_data)
+    blocks = Blocks(accounts.set_account_data, server)
     for kind in TYPES:
         for stored in await store.load_account_data_of_type(kind):
             blocks.take(stored.user_id, kind, orjson.loads(stored.content))
@@ -324,7 +325,11 @@ async def build_middle(
         people,
         blocks,
         # Nobody else would accept for who stands for somebody of another XMPP server.
-        lambda user_id: stand_in_address(user_id, server) is not None or presence.is_on_a_view(user_id),
+        lambda user_id: (
+            stand_in_address(user_id, server) is not None
+            or presence.is_on_a_view(user_id)
+            or accounts.pushers.on_a_view(user_id)
+        ),
     )
     hub.watch_users(direct_invitations.user_changed)
     hub.watch_all_rooms(following.room_changed)
@@ -432,6 +437,7 @@ async def build_middle(
         room_limits,
         warden,
         departures,
+        blocks,
         policy_lists,
         delayed,
         upgrading,

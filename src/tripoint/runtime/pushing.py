@@ -1,11 +1,17 @@
 """Pushing, wired: pushers, what they are told, and the outgoing client."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
+from tripoint.accounts.pushers import HTTP
+from tripoint.fanout.push import Channel, PushSender
+from tripoint.irc.frontend import IrcFrontEnd
+from tripoint.irc.web_push import KIND as WEBPUSH
+from tripoint.irc.web_push import WebPushChannel
+from tripoint.matrix.push.channel import GatewayChannel
 from tripoint.matrix.push.gateway import LIMIT_BYTES
-from tripoint.matrix.push.sender import PushSender
 from tripoint.net.outbound import Answer, Outbound
+from tripoint.net.web_push import Vapid
 from tripoint.runtime.middle import Middle
 
 # All of one request; a gateway asks its provider before it answers.
@@ -15,6 +21,8 @@ TIMEOUT_S: Final = 30.0
 def build_pushing(
     middle: Middle,
     outbound: Outbound,
+    irc: IrcFrontEnd,
+    vapid: Vapid,
     now_ms: Callable[[], int],
     report: Callable[[str, BaseException], None],
 ) -> PushSender:
@@ -23,7 +31,14 @@ def build_pushing(
     async def post(url: str, body: bytes) -> Answer:
         return await outbound.post(url, body, limit_bytes=LIMIT_BYTES, timeout_s=TIMEOUT_S)
 
-    sender = PushSender(middle.accounts.pushers, middle.pushing, post, now_ms, report)
+    async def post_sealed(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        return await outbound.post(url, body, limit_bytes=LIMIT_BYTES, timeout_s=TIMEOUT_S, headers=headers)
+
+    channels: dict[str, Channel] = {
+        HTTP: GatewayChannel(post),
+        WEBPUSH: WebPushChannel(irc.names, middle.reader, vapid, post_sealed, now_ms),
+    }
+    sender = PushSender(middle.accounts.pushers, middle.pushing, channels, now_ms, report)
     middle.hub.watch_all_rooms(sender.room_changed)
     middle.hub.watch_users(sender.user_changed)
     return sender

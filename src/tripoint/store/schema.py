@@ -68,7 +68,7 @@ STATEMENTS: tuple[str, ...] = (
         user_id TEXT NOT NULL, jid TEXT NOT NULL, data BLOB NOT NULL,
         PRIMARY KEY (user_id, jid)) WITHOUT ROWID""",
     """CREATE TABLE registration_tokens (
-        token TEXT PRIMARY KEY, uses_left INTEGER, expires_ts_ms INTEGER) WITHOUT ROWID""",
+        token TEXT PRIMARY KEY, uses_left INTEGER, expires_ts_ms INTEGER, username TEXT) WITHOUT ROWID""",
     """CREATE TABLE names (
         kind TEXT NOT NULL, scope TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
         PRIMARY KEY (kind, scope, key)) WITHOUT ROWID""",

@@ -681,12 +681,14 @@ class SqliteStore(DeviceReads, OAuthReads):
 
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None:
         row = self._one(
-            "SELECT token, uses_left, expires_ts_ms FROM registration_tokens WHERE token = ?", token
+            "SELECT token, uses_left, expires_ts_ms, username FROM registration_tokens WHERE token = ?", token
         )
         return None if row is None else PutRegistrationToken(*row)
 
     async def load_registration_tokens(self) -> Sequence[PutRegistrationToken]:
-        found = self._all("SELECT token, uses_left, expires_ts_ms FROM registration_tokens ORDER BY token")
+        found = self._all(
+            "SELECT token, uses_left, expires_ts_ms, username FROM registration_tokens ORDER BY token"
+        )
         return [PutRegistrationToken(*row) for row in found]
 
     async def load_server_bans(self) -> Sequence[PutServerBan]:

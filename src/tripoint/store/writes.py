@@ -300,6 +300,7 @@ class PutRegistrationToken(Struct, frozen=True):
     token: str
     uses_left: int | None  # None: unlimited
     expires_ts_ms: int | None
+    username: str | None = None  # the only name that it is good for, kept for who has it
 
 
 class DropRegistrationToken(Struct, frozen=True):

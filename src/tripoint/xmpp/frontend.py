@@ -41,8 +41,8 @@ from tripoint.xmpp.framing import Framing
 from tripoint.xmpp.identities import Identities
 from tripoint.xmpp.jid import Domains, InvalidJid, Jid, escape_local, prepare_resource
 from tripoint.xmpp.listener import XmppProtocol
+from tripoint.xmpp.muc.foreigners import Foreigners
 from tripoint.xmpp.muc.service import Muc
-from tripoint.xmpp.muc.visitors import Visitors
 from tripoint.xmpp.newcomers import Newcomers
 from tripoint.xmpp.options import XmppOptions
 from tripoint.xmpp.pep.service import Pep
@@ -148,8 +148,8 @@ class XmppFrontEnd:
         accounts.bans.watch(self._banned)
         newcomers = Newcomers(accounts, monotonic)
         # Who was in rooms goes from them in time, whether other servers are spoken to now or not.
-        self.visitors = Visitors(doors, self.muc, newcomers, self._visitor_of_rooms)
-        hub.watch_users(self.visitors.user_changed)
+        self.foreigners = Foreigners(doors, self.muc, newcomers, self._foreigner_in_rooms)
+        hub.watch_users(self.foreigners.user_changed)
         self.identities: Identities | None = None
         if self.servers is not None and self.servers.claims is not None:
             self.identities = self.muc.identities = Identities(
@@ -162,9 +162,9 @@ class XmppFrontEnd:
             )
             self.servers.links.connected = self.identities.connected
         if self.servers is not None:
-            foreign = Foreign(doors, self.users, self.servers, newcomers, self.visitors, self._visitor)
+            foreign = Foreign(doors, self.users, self.servers, newcomers, self.foreigners, self._visitor)
             self.servers.deliver, self.servers.bounce = foreign.deliver, foreign.bounce
-            self.servers.links.failed, self.servers.links.broken = self.visitors.unreachable, self.visitors.broken
+            self.servers.links.failed, self.servers.links.broken = self.foreigners.unreachable, self.foreigners.broken
             self.servers.listener.banned = self._banned_from
         self._registration = "closed"
         self._run_id = secrets.token_hex(4)
@@ -201,7 +201,7 @@ class XmppFrontEnd:
         session.foreign = True
         return session
 
-    def _visitor_of_rooms(self, jid: Jid, account: Account) -> XmppSession:
+    def _foreigner_in_rooms(self, jid: Jid, account: Account) -> XmppSession:
         """As whom somebody of another server is in rooms."""
         assert self.servers is not None  # a stanza of theirs has come
         return self._visitor(jid, account, Back(self.servers, self.domains.rooms, jid), Nowhere())
@@ -217,14 +217,14 @@ class XmppFrontEnd:
         return {
             "out": 0.0 if servers is None else float(len(servers.links.proofs())),
             "in": 0.0 if servers is None else float(len(servers.listener.connections)),
-            "visitors": float(len(self.visitors)),
+            "foreigners": float(len(self.foreigners)),
         }
 
     async def start(self) -> None:
         """Load what is needed before the first connection."""
         self._registration = await self.accounts.registration_state()
         await self.pep.start()
-        await self.visitors.start()
+        await self.foreigners.start()
         if self.identities is not None:
             await self.identities.start()
 
@@ -263,7 +263,7 @@ class XmppFrontEnd:
             elif stream.session.managed is not None:
                 stream.session.managed.ask()
         self.resumptions.sweep()
-        self.visitors.sweep()
+        self.foreigners.sweep()
         if self.servers is not None:
             self.servers.sweep()
 

@@ -63,10 +63,10 @@ class Identities:
         """Whether there is an answer, yes or no, that needs no new look."""
         return self._monotonic() < self._until.get(domain, 0.0)
 
-    async def look(self, domain: str) -> bool:
-        """Whether a domain is a Matrix server too; it is asked where that is not known."""
+    async def look(self, domain: str, patience_s: float = ASKING_S) -> bool:
+        """Whether a domain is a Matrix server too; it is asked where that is not known, and waited for so long."""
         if not self.is_known(domain):
-            await asyncio.shield(self._asked(domain))
+            await asyncio.wait([self._asked(domain)], timeout=patience_s)
         return domain in self._same.names
 
     def _asked(self, domain: str) -> asyncio.Future[None]:

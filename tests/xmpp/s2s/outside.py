@@ -38,14 +38,14 @@ class Outside(Pair):
         front = app.xmpp
         assert front.servers is not None
         front.servers.links.send = self._sent
-        visitors = front.visitors
-        doors = visitors._doors
+        foreigners = front.foreigners
+        doors = foreigners._doors
         timed = replace(
             doors,
             now_ms=lambda: doors.now_ms() + int(self.passed_s * 1000),
             monotonic=lambda: doors.monotonic() + self.passed_s,
         )
-        visitors._doors = visitors._absences._doors = timed
+        foreigners._doors = foreigners._absences._doors = timed
         return app
 
     def _sent(self, ours: str, theirs: str, stanza: bytes, original: Element | None) -> None:
@@ -76,8 +76,8 @@ class Outside(Pair):
             self.apps[ONE].xmpp.sweep()
             await self.apps[ONE].xmpp.settled()
 
-    def visitors(self) -> list[str]:
-        return sorted(self.apps[ONE].xmpp.visitors._visitors)
+    def foreigners(self) -> list[str]:
+        return sorted(self.apps[ONE].xmpp.foreigners._foreigners)
 
 
 @asynccontextmanager

@@ -120,6 +120,22 @@ def test_who_does_not_answer_has_not_changed_their_mind() -> None:
     run(work)
 
 
+def test_who_asks_does_not_wait_for_ever() -> None:
+    async def work(town: Town) -> None:
+        never = asyncio.Event()
+
+        async def confirms(domain: str) -> bool | None:
+            await never.wait()
+            return True
+
+        identities = Identities(town.same, town.table, town.claims, confirms, town.spawn, lambda: town.now)
+        assert not await identities.look(FAR, 0)
+        never.set()
+        assert await identities.look(FAR)
+
+    run(work)
+
+
 def test_it_outlives_a_restart_and_ends_when_the_domain_says_so_no_more() -> None:
     async def work(town: Town) -> None:
         await town.identities.look(FAR)

@@ -157,7 +157,7 @@ def test_nicks(tmp_path: Path) -> None:
         await until(second, f"<presence from='{ROOM}/robert' type='unavailable'")
         await alice.expect(f"<presence from='{ROOM}/robert' type='unavailable'…")
         await pair.apps[ONE].xmpp.settled()
-        assert len(pair.apps[ONE].xmpp.visitors) == 0
+        assert len(pair.apps[ONE].xmpp.foreigners) == 0
 
     run(tmp_path, work)
 
@@ -448,7 +448,7 @@ def test_his_server_goes_away(tmp_path: Path) -> None:
         alice.send(f"<message to='{ROOM}' type='groupchat' id='m'><body>Anybody?</body></message>")
         text = await until(alice, f"<presence from='{ROOM}/bobby' type='unavailable'")
         assert "<status code='333'/>" in text
-        assert len(pair.apps[ONE].xmpp.visitors) == 0
+        assert len(pair.apps[ONE].xmpp.foreigners) == 0
 
     run(tmp_path, work)
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.xmpp.s2s.islands import ONE, TWO, Pair, run
 from tripoint.core.errors import RemoteFailed
+from tripoint.core.ids import ServerName, UserId
 from tripoint.net.address_policy import AddressPolicy
 from tripoint.net.resolver import SrvRecord
 from tripoint.xmpp.c2s.foreign import Foreign
@@ -125,6 +126,26 @@ def test_people_who_are_not_here_and_people_who_are_blocked(tmp_path: Path) -> N
     run(tmp_path, work)
 
 
+def test_who_is_blocked_by_the_name_that_they_have_on_matrix(tmp_path: Path) -> None:
+    """docs/mapping.md 1.6, 16.1: one person, whichever way their stanzas come"""
+
+    async def work(pair: Pair) -> None:
+        alice, bob = await pair.client("alice", ONE), await pair.client("bob", TWO)
+        pair.apps[ONE].xmpp.domains.same.names.add(ServerName(TWO))
+        await alice.ask(f"<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='{BOB}'/></block></iq>")
+        accounts = pair.apps[ONE].middle.accounts
+        ignored = await accounts.account_data(UserId(f"@alice:{ONE}"), None, "m.ignored_user_list")
+        assert ignored == {"ignored_users": {f"@bob:{TWO}": {}}}
+        bob.send(f"<message to='{ALICE}' type='chat' id='m'><body>Hello</body></message>")
+        await bob.expect("<message …type='error'…<service-unavailable …")
+        bob.send(f"<presence to='{ALICE}/r'/>")
+        answer = await bob.ask(f"<iq type='get' id='i' to='{ALICE}'><vCard xmlns='vcard-temp'/></iq>")
+        assert "<service-unavailable " in answer
+        await alice.quiet()
+
+    run(tmp_path, work)
+
+
 def test_who_wrote_on_irc_is_told_that_it_did_not_arrive(tmp_path: Path) -> None:
     """Where there is no stanza to answer, it is said in the conversation: by our side, and by theirs."""
 
@@ -166,7 +187,7 @@ def test_an_address_that_is_too_long_to_have_a_stand_in(tmp_path: Path) -> None:
 
         front = pair.apps[ONE].xmpp
         newcomers = Newcomers(front.accounts, front.monotonic)
-        foreign = Foreign(front._doors, front.users, Back(), newcomers, front.visitors, front._visitor)
+        foreign = Foreign(front._doors, front.users, Back(), newcomers, front.foreigners, front._visitor)
         long = "b" * 250 + f"@{TWO}"
         attributes = {"from": long, "to": ALICE, "type": "get", "id": "i"}
         await foreign.deliver(Element("iq", CLIENT_NS, attributes, [Element("ping", "urn:xmpp:ping")]))

@@ -2,8 +2,13 @@
 
 import asyncio
 import base64
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tripoint.core.errors import RemoteFailed
 from tripoint.net.resolver import SrvRecord
@@ -380,7 +385,53 @@ def test_keys() -> None:
 def test_certificates(names: list[str], domain: str, valid: bool) -> None:
     """spec: RFC6120 13.7.1.2"""
     certificate = {"subjectAltName": tuple(("DNS", name) for name in names), "subject": ((("commonName", domain),),)}
-    assert speaks_for(certificate, domain) is valid
+    assert speaks_for(certificate, b"", domain) is valid
+
+
+def other_name(kind: str, value: bytes) -> x509.OtherName:
+    return x509.OtherName(x509.ObjectIdentifier(kind), value)
+
+
+XMPP_ADDR, SRV_NAME = "1.3.6.1.5.5.7.8.5", "1.3.6.1.5.5.7.8.7"
+LONG = "x" * 60 + "." + "y" * 60 + "." + "z" * 30 + ".example"
+
+
+@pytest.mark.parametrize(
+    ("name", "domain", "valid"),
+    [
+        (other_name(XMPP_ADDR, b"\x0c\x0esender.example"), "sender.example", True),
+        (other_name(XMPP_ADDR, b"\x0c\x0eSender.Example"), "sender.example", True),
+        (other_name(XMPP_ADDR, b"\x0c\x0esender.example"), "other.example", False),
+        (other_name(XMPP_ADDR, b"\x16\x0esender.example"), "sender.example", False),
+        (other_name(XMPP_ADDR, b"\x0c\x02\xff\xfe"), "sender.example", False),
+        (other_name(XMPP_ADDR, b"\x0c\x0cm\xc3\xbcller.test"), "m\u00fcller.test", True),
+        (other_name(XMPP_ADDR, b"\x0c\x81" + bytes([len(LONG)]) + LONG.encode()), LONG, True),
+        (other_name(SRV_NAME, b"\x16\x1b_xmpp-server.sender.example"), "sender.example", True),
+        (other_name(SRV_NAME, b"\x16\x1b_xmpp-client.sender.example"), "sender.example", False),
+        (other_name(SRV_NAME, b"\x16\x0esender.example"), "sender.example", False),
+        (other_name("1.2.3.4", b"\x0c\x0esender.example"), "sender.example", False),
+    ],
+)
+def test_other_names_of_a_certificate(name: x509.OtherName, domain: str, valid: bool) -> None:
+    """spec: RFC6120 13.7.1.2: of one that was verified, and shown"""
+    key = ec.generate_private_key(ec.SECP256R1())
+    named = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(named)
+        .issuer_name(named)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(day)
+        .not_valid_after(day + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([name]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    der = made.public_bytes(serialization.Encoding.DER)
+    assert speaks_for({"serialNumber": "01"}, der, domain) is valid
+    assert not speaks_for({}, der, domain)
+    assert not speaks_for({"serialNumber": "01"}, b"no certificate", domain)
 
 
 class _Names:

@@ -1,11 +1,11 @@
-"""What clients need to call each other: servers that help through firewalls.
+"""What clients need to call each other: servers that help through firewalls, and those that carry calls of many.
 
-spec: Matrix client-server, module "Voice over IP", "TURN Credentials"
+spec: Matrix client-server, module "Voice over IP", "TURN Credentials"; MSC4143, MSC4195
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from tripoint.core.canonical_json import JsonObject
+from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.turn import TurnServer, TurnServers, make_credentials
 from tripoint.matrix.errors import EMPTY, json_response
 from tripoint.matrix.registry import Call, endpoint
@@ -13,7 +13,8 @@ from tripoint.net.http import Response
 
 
 class CallEndpoints:
-    def __init__(self, turn: TurnServers, now_ms: Callable[[], int]) -> None:
+    def __init__(self, turn: TurnServers, now_ms: Callable[[], int], livekit: Sequence[str] = ()) -> None:
+        self._transports = rtc_transports(livekit)
         self._turn = turn
         self._now_ms = now_ms
 
@@ -32,6 +33,17 @@ class CallEndpoints:
             "ttl": self._turn.lifetime_s,
         }
         return json_response(answer)
+
+
+    @endpoint("GET", "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports")
+    async def transports(self, call: Call) -> Response:
+        """spec: MSC4143 "in descending order of preference" """
+        return json_response({"rtc_transports": self._transports})
+
+
+def rtc_transports(livekit: Sequence[str]) -> list[Json]:
+    """What carries calls of many, as clients are told of it; with the address that those of today need to be told."""
+    return [{"type": "livekit", "livekit_service_url": url} for url in livekit]
 
 
 def _uri(server: TurnServer) -> str:

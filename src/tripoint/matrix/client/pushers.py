@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tripoint.accounts.ports import AccountService
-from tripoint.accounts.pushers import Pusher
+from tripoint.accounts.pushers import HTTP, Pusher
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.json_view import object_at
 from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response
@@ -33,7 +33,7 @@ class PusherEndpoints:
     @endpoint("GET", "/_matrix/client/v3/pushers")
     async def pushers(self, call: Call) -> Response:
         pushers = self._accounts.pushers.of(call.user_id)
-        return json_response({"pushers": [_shown(pusher) for pusher in pushers]})
+        return json_response({"pushers": [_shown(pusher) for pusher in pushers if pusher.kind == HTTP]})
 
     @endpoint("POST", "/_matrix/client/v3/pushers/set")
     async def set(self, call: Call) -> Response:
@@ -48,7 +48,7 @@ class PusherEndpoints:
         if body["kind"] is None:
             await self._accounts.pushers.delete((call.user_id, app_id, pushkey))
             return EMPTY
-        if body["kind"] != "http":
+        if body["kind"] != HTTP:
             raise invalid("This server has pushers of kind http alone")
         append = body.get("append", False)
         if not isinstance(append, bool):
@@ -90,4 +90,4 @@ def _text(body: JsonObject, name: str, limit_bytes: int) -> str:
 
 
 def _shown(pusher: Pusher) -> JsonObject:
-    return {"pushkey": pusher.pushkey, "app_id": pusher.app_id, "kind": "http", **pusher.settings}
+    return {"pushkey": pusher.pushkey, "app_id": pusher.app_id, "kind": pusher.kind, **pusher.settings}

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.room_version import DEFAULT, SUPPORTED
+from tripoint.matrix.client.calls import rtc_transports
 from tripoint.matrix.errors import MatrixError, json_response
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response
@@ -24,8 +25,13 @@ class ServerInfo:
     """`public_url`: what .well-known gives out; empty gives 404, as the specification asks."""
 
     def __init__(
-        self, public_url: str, default_room_version: str = DEFAULT, contacts: Sequence[tuple[str, str]] = ()
+        self,
+        public_url: str,
+        default_room_version: str = DEFAULT,
+        contacts: Sequence[tuple[str, str]] = (),
+        livekit: Sequence[str] = (),
     ) -> None:
+        self._livekit = livekit
         self._public_url = public_url
         self._support = _support(contacts)
         self._versions = json_response({"versions": list(VERSIONS), "unstable_features": dict.fromkeys(UNSTABLE, True)})
@@ -66,7 +72,11 @@ class ServerInfo:
     async def well_known(self, call: Call) -> Response:
         if not self._public_url:
             raise MatrixError(404, "M_NOT_FOUND", "This server gives out no address")
-        return json_response({"m.homeserver": {"base_url": self._public_url}})
+        told: JsonObject = {"m.homeserver": {"base_url": self._public_url}}
+        if self._livekit:
+            # COMPAT: where clients look for it who do not ask for rtc/transports (MSC4158).
+            told["org.matrix.msc4143.rtc_foci"] = rtc_transports(self._livekit)
+        return json_response(told)
 
     @endpoint("GET", "/.well-known/matrix/support", auth=Auth.NONE)
     async def support(self, call: Call) -> Response:

@@ -273,8 +273,8 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         ),
     ),
     PutRegistrationToken: (
-        "INSERT OR REPLACE INTO registration_tokens (token, uses_left, expires_ts_ms) VALUES (?,?,?)",
-        lambda w: (w.token, w.uses_left, w.expires_ts_ms),
+        "INSERT OR REPLACE INTO registration_tokens (token, uses_left, expires_ts_ms, username) VALUES (?,?,?,?)",
+        lambda w: (w.token, w.uses_left, w.expires_ts_ms, w.username),
     ),
     DropRegistrationToken: ("DELETE FROM registration_tokens WHERE token = ?", lambda w: (w.token,)),
     PutName: (

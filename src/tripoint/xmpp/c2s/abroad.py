@@ -5,6 +5,8 @@ protocol (docs/mapping.md 15.8); everything else is passed on as it is, and so a
 spec: RFC6120 10.4; RFC6121 8.5; XEP-0280 8. Presence is presence.py's; what comes from there foreign.py's.
 """
 
+from typing import Final
+
 from tripoint.core.ids import UserId
 from tripoint.core.stand_ins import stand_in_address
 from tripoint.xmpp.c2s.carbons import copy_to, is_private, wants_copies
@@ -19,6 +21,9 @@ from tripoint.xmpp.router import stamped
 from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import CONFERENCE_NS, MUC_USER_NS
 from tripoint.xmpp.wire import Element
+
+# A message waits so long for it to be known whether its reader is a user of a Matrix server: so do those behind it.
+PATIENCE_S: Final = 5.0
 
 
 def pass_on(session: XmppSession, stanza: Element, jid: Jid) -> None:
@@ -64,7 +69,7 @@ async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
         return
     text = text_of(stanza)
     if text is not None and session.muc.identities is not None:
-        await session.muc.identities.look(jid.domain)
+        await session.muc.identities.look(jid.domain, PATIENCE_S)
     target = user_of(session, jid)
     stands_in = stand_in_address(target, session.doors.domains.server) is not None
     if not stands_in or await session.doors.accounts.is_local_user(target):

@@ -106,16 +106,24 @@ async def delete_users(session: XmppSession, jid: Jid, fields: Fields | None) ->
 
 @_command("urn:xmpp:invite#create-account", "Invite somebody to make an account", spec="XEP-0401 5.4")
 async def invite_account(session: XmppSession, jid: Jid, fields: Fields | None) -> Ask | Told:
-    """A token for one account, whose name is free to choose, in an address that clients open.
-
-    No name is reserved for it, so none is asked for.
-    """
+    """A token for one account, in an address that clients open. A name that is given is kept for who has the token."""
     accounts, doors = session.doors.accounts, session.doors
     if await accounts.registration_state() == "closed":
         raise Problem("not-allowed", "This server takes no registrations")
+    if fields is None:
+        return Ask(
+            "Invite somebody to make an account",
+            field("username", "text-single", "The name of the account (empty: whoever makes it chooses)"),
+        )
+    name = one(fields, "username")
+    try:
+        username = prepare_local(name) if name else None
+    except InvalidJid:
+        raise Problem("not-acceptable", "That is no name for an account") from None
     ends = doors.now_ms() + INVITATION_MS
-    token = await accounts.registration_tokens.add(None, 1, INVITATION_MS // 1000)
-    uri = f"xmpp:{doors.domains.server}?register;preauth={token}"
+    token = await accounts.registration_tokens.add(None, 1, INVITATION_MS // 1000, username=username)
+    at = doors.domains.server if username is None else f"{username}@{doors.domains.server}"
+    uri = f"xmpp:{at}?register;preauth={token}"
     return Told(
         fields=f"<field type='hidden' var='{FORM_TYPE}'><value>urn:xmpp:invite#invitation</value></field>"
         + field("uri", "text-single", "Invitation", uri)

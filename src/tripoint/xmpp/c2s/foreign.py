@@ -1,7 +1,7 @@
 """What comes from other XMPP servers: stanzas of their users, for ours.
 
 Each is handled as if its sender had a session here, of the stand-in (docs/mapping.md 1.7), that answers by the way it
-came; of requests only those that say what anybody may know are taken. What is for rooms goes to muc/visitors.py.
+came; of requests only those that say what anybody may know are taken. What is for rooms goes to muc/foreigners.py.
 spec: RFC6120 10.1, 10.5; RFC6121 3.1.3, 4.3.2, 8.5; docs/mapping.md 15.8. What goes there is abroad.py's.
 """
 
@@ -70,13 +70,13 @@ MakeVisitor = Callable[[Jid, Account, Sink, Carrier], XmppSession]
 
 
 class Rooms(Protocol):
-    """The rooms of this server, for people of others (muc/visitors.py)."""
+    """The rooms of this server, for people of others (muc/foreigners.py)."""
 
     async def handle(self, jid: Jid, account: Account, stanza: Element, to: Jid) -> None:
         """A stanza to a room or somebody in it."""
 
     def bounced(self, stanza: Element, problem: Problem) -> None:
-        """A question of a room could not be delivered."""
+        """A question of a room, or an invitation, could not be delivered."""
 
 
 class Foreign:
@@ -96,7 +96,7 @@ class Foreign:
         """A stanza of a client could not be delivered. spec: RFC6120 10.4.3"""
         sender = stanza.get("from") or ""
         session = self._users.session(sender)
-        if stanza.name == "iq" and sender.partition("/")[0].endswith(f"@{self._doors.domains.rooms}"):
+        if sender.partition("/")[0].endswith(f"@{self._doors.domains.rooms}"):
             self._rooms.bounced(stanza, problem)
         elif session is not None:
             session.refuse(stanza, problem)
@@ -211,8 +211,10 @@ class Foreign:
         payload = stanza.first()
         served = to.domain == domains.server or (not to.local and to.domain == domains.rooms)
         person = to.domain == domains.server and bool(to.local)
-        if person and await self._account(to) is None:
-            served = False
+        if person:
+            target = await self._account(to)
+            # spec: XEP-0191 3.3: as if they were not there
+            served = target is not None and not self._doors.reader.blocks(target, visitor.user_id)
         if person and to.resource and served:
             await visitor.dispatch(stanza)
             return

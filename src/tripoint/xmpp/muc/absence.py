@@ -2,7 +2,7 @@
 
 A day: nobody else takes them out, as their server cannot say that they have left. When each was present last is kept,
 to the hour, so that a restart gives nobody another day.
-spec: docs/mapping.md 23.1. Who is present, visitors.py knows.
+spec: docs/mapping.md 23.1. Who is present, foreigners.py knows.
 """
 
 from collections.abc import Collection

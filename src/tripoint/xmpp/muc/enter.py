@@ -3,6 +3,7 @@
 spec: XEP-0045 7.1, 7.2, 7.6, 7.7, 7.14; docs/mapping.md 2.7, 2.8, 3.6, 4.1-4.4, 5.2.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tripoint.core.ids import RoomId, server_of
@@ -136,10 +137,12 @@ async def leave(session: XmppSession, stanza: Element, jid: Jid) -> None:
     if visit is not None:
         status = stanza.child_text("status", CLIENT_NS)
         inside = f"<status>{escape_text(status[:1000])}</status>" if status else ""
-        if visit.view.room.locked and len(visit.view.visits()) == 1 and visit.view.room.joined_count() == 1:
+        room = visit.view.room
+        if room.locked and len(visit.view.visits()) == 1 and room.joined_count() == 1:
             # spec: XEP-0045 10.1.3: it is told that the room is gone (events.py)
-            await session.doors.rooms.do(Leave(actor=session.user_id, room_id=visit.view.room.room_id))
-            return
+            with suppress(Refused):  # he goes all the same, and the room opens by itself (docs/mapping.md 4.3)
+                await session.doors.rooms.do(Leave(actor=session.user_id, room_id=room.room_id))
+                return
         visit.view.end_visit(visit, left=True, inside=inside)
         session.muc.close_if_empty(visit.view)
 

@@ -77,11 +77,12 @@ async def register(session: XmppSession, stanza: Element, jid: Jid) -> str:
         raise Problem("not-allowed", "Enter the room to become a member")
     fields = submitted(query.child("x", DATA_FORMS_NS), MUC_REGISTER)
     nick = one(fields, _NICK)
-    async with session.muc.looking(room) as view:
-        if nick and nick != view.nicks.nick(session.user_id):
-            await check_nick(session, view, nick)
-            if member:
-                await set_nick(session, room, nick)
+    if nick:
+        async with session.muc.looking(room) as view:
+            if nick != view.nicks.nick(session.user_id):
+                await check_nick(session, view, nick)
+                if member:
+                    await set_nick(session, room, nick)
     if not member:
         reason = one(fields, _REASON) or None
         await session.doors.rooms.do(

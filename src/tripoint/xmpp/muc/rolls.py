@@ -30,15 +30,16 @@ async def list_users(session: XmppSession, stanza: Element, jid: Jid) -> str:
     affiliation, role = asked.get("affiliation"), asked.get("role")
     if (affiliation is None) == (role is None):
         raise Problem("bad-request", "Ask for one affiliation or one role")
-    async with session.muc.looking(room) as view:
-        if affiliation in AFFILIATIONS and affiliation != "none":
-            _check_may_list(room, session.user_id, affiliation)
+    if affiliation in AFFILIATIONS and affiliation != "none":
+        _check_may_list(room, session.user_id, affiliation)
+        async with session.muc.looking(room) as view:
             xml = _with_affiliation(session, view, affiliation)
-        elif role in ROLES and role != "none":
-            _check_may_list_role(room, session.user_id, role)
+    elif role in ROLES and role != "none":
+        _check_may_list_role(room, session.user_id, role)
+        async with session.muc.looking(room) as view:
             xml = _with_role(view, role)
-        else:
-            raise Problem("bad-request", "There is no list of these")
+    else:
+        raise Problem("bad-request", "There is no list of these")
     return f"<query xmlns='{MUC_ADMIN_NS}'>{xml}</query>"
 
 

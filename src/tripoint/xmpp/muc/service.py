@@ -41,6 +41,7 @@ from tripoint.xmpp.identities import Identities
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_jid, room_id_jid_local
 from tripoint.xmpp.messages import THREAD_KEY
 from tripoint.xmpp.muc.events import tell_closed, tell_configured, tell_event, tell_typing
+from tripoint.xmpp.muc.invited import Invited
 from tripoint.xmpp.muc.markers import MAX_MEMBERS, tell_displayed
 from tripoint.xmpp.muc.moving import CLOSING, UPGRADED, go_over, is_left, stay, turn_away
 from tripoint.xmpp.muc.questions import Questions
@@ -51,7 +52,7 @@ from tripoint.xmpp.projection import Nicks, is_public, room_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import body, invitation, room_message, to_attribute
 from tripoint.xmpp.session import Doors, XmppSession
-from tripoint.xmpp.tables import CONFERENCE_NS, CORRECT_NS, MUC_NS, REACTIONS_NS, RETRACT_NS, Status
+from tripoint.xmpp.tables import CLIENT_NS, CONFERENCE_NS, CORRECT_NS, MUC_NS, REACTIONS_NS, RETRACT_NS, Status
 from tripoint.xmpp.wire import Element
 
 log = structlog.get_logger()
@@ -84,6 +85,7 @@ class Muc:
         self._nicks: dict[RoomId, Nicks] = {}
         self._opening: dict[RoomId, _Opening] = {}
         self.questions = Questions(doors)
+        self.invited = Invited(doors)
         # Which other servers are Matrix servers too; None where none is spoken to.
         self.identities: Identities | None = None
         hub.watch_users(self._user_changed)
@@ -461,8 +463,10 @@ class Muc:
         """An invitation for somebody of another XMPP server. docs/mapping.md 9.9, 23.1"""
         if self._doors.abroad is None or room.direct_pair is not None:
             return  # who stands for them enters direct rooms by himself
-        to = parse_jid(self._users.jid_of(user_id))
-        self._doors.abroad.send(self._invitation(room, user_id), self._doors.domains.rooms, to)
+        to, address = parse_jid(self._users.jid_of(user_id)), room_jid(room, self._doors.domains)
+        self.invited.sent(room, address, str(to), user_id)
+        original = Element("message", CLIENT_NS, {"from": address, "to": str(to)})
+        self._doors.abroad.send(self._invitation(room, user_id), self._doors.domains.rooms, to, original)
 
     def _told_of_invitation(self, room: RoomView, user_id: UserId) -> bytes | None:
         """An invitation as it is shown; None: it is not."""
@@ -530,6 +534,8 @@ class Muc:
             return False
         if x is None or jid is None or not jid.local or self._doors.domains.server_of_rooms(jid.domain) is None:
             return False
+        if jid.domain != self._doors.domains.rooms and await self.find(session, jid) is None:
+            return False  # of a server that is a Matrix server too, and not known here: whoever is invited finds it
         room = await self.room_for(session, jid)
         await self.invite(session, room, target, x.get("reason") or None)
         return True

@@ -195,7 +195,7 @@ class IncomingLink:
         self._listener.connections.gone(self)
 
     def _tls_started(self) -> None:
-        self.stream.tls_started(partial(speaks_for, self._wire.certificate))
+        self.stream.tls_started(partial(speaks_for, self._wire.certificate, self._wire.certificate_der))
 
     async def _start_tls(self) -> None:
         """<proceed/> goes out in the clear, what comes after it is the handshake. spec: RFC6120 5.4.3"""

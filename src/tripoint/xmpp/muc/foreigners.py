@@ -66,7 +66,7 @@ OTHER_WAY: Final = "Your server is a Matrix server too: join this room through i
 Make = Callable[[Jid, Account], XmppSession]
 
 
-class Visitor:
+class Foreigner:
     """One resource of somebody of another server. `busy`: how many of its stanzas are being handled; `asked`: the id
     of the question whether it is there, and since when that waits."""
 
@@ -82,7 +82,7 @@ class Visitor:
         self.pongs = False
 
 
-class Visitors:
+class Foreigners:
     """All of them. `make` makes a session that answers by the way to its server."""
 
     def __init__(self, doors: Doors, muc: Muc, newcomers: Newcomers, make: Make) -> None:
@@ -90,7 +90,7 @@ class Visitors:
         self._muc = muc
         self._newcomers = newcomers
         self._make = make
-        self._visitors: dict[str, Visitor] = {}
+        self._foreigners: dict[str, Foreigner] = {}
         self._of_domain: Counter[str] = Counter()
         self._of_person: Counter[str] = Counter()
         self._entries = TokenBuckets(ENTRIES)
@@ -103,7 +103,7 @@ class Visitors:
         self._asked = 0
 
     def __len__(self) -> int:
-        return len(self._visitors)
+        return len(self._foreigners)
 
     async def start(self) -> None:
         """Load who was here before."""
@@ -116,35 +116,41 @@ class Visitors:
         full = str(jid)
         if stanza.get("type") in ("result", "error") and self._muc.questions.answered(jid, stanza):
             return
-        visitor = self._visitors.get(full)
-        now = self._doors.monotonic()
-        if visitor is not None:
-            visitor.heard_at = now
-        if stanza.get("type") == "error" or (stanza.name == "iq" and stanza.get("type") == "result"):
-            if visitor is not None:
-                self._answered(visitor, stanza, to)
+        if stanza.name == "message" and stanza.get("type") == "error" and not jid.resource and not to.resource:
+            self._muc.invited.failed(str(to), full, _why(stanza))
             return
-        if visitor is None:
-            visitor = Visitor(self._make(jid, account), jid.domain, now)
-        visitor.busy += 1
+        foreigner = self._foreigners.get(full)
+        now = self._doors.monotonic()
+        if foreigner is not None:
+            foreigner.heard_at = now
+        if stanza.get("type") == "error" or (stanza.name == "iq" and stanza.get("type") == "result"):
+            if foreigner is not None:
+                self._answered(foreigner, stanza, to)
+            return
+        if foreigner is None:
+            foreigner = Foreigner(self._make(jid, account), jid.domain, now)
+        foreigner.busy += 1
         try:
-            await visitor.session.guarded(stanza, self._do(visitor, stanza, to))
+            await foreigner.session.guarded(stanza, self._do(foreigner, stanza, to))
         finally:
-            visitor.busy -= 1
-            self._settle(visitor)
+            foreigner.busy -= 1
+            self._settle(foreigner)
 
     def bounced(self, stanza: Element, problem: Problem) -> None:
-        """A question of a room could not be delivered."""
-        self._muc.questions.bounced(stanza, problem)
+        """A question of a room, or an invitation, could not be delivered."""
+        if stanza.name == "message":
+            self._muc.invited.failed(stanza.get("from") or "", stanza.get("to") or "", problem.text)
+        else:
+            self._muc.questions.bounced(stanza, problem)
 
-    async def _do(self, visitor: Visitor, stanza: Element, to: Jid) -> None:
-        session = visitor.session
+    async def _do(self, foreigner: Foreigner, stanza: Element, to: Jid) -> None:
+        session = foreigner.session
         # Who leaves is let out, however fast.
         leaving = stanza.name == "presence" and stanza.get("type") is not None
-        if not leaving and self._stanzas.take(visitor.domain, self._doors.monotonic()):
+        if not leaving and self._stanzas.take(foreigner.domain, self._doors.monotonic()):
             raise Problem("resource-constraint", "People of your server send too much to rooms here; wait a little")
         if stanza.name == "presence" and stanza.get("type") is None and stanza.child("x", MUC_NS) is not None:
-            self._register(visitor)
+            self._register(foreigner)
             await self._admit(session, to)
         elif stanza.name == "iq" and stanza.get("type") == "set" and stanza.child("query", REGISTER_NS) is not None:
             await self._newcomers.make_known(session.user_id, session.jid)
@@ -153,19 +159,19 @@ class Visitors:
             show, status = presence_of(stanza)
             self._doors.presence.set(session.user_id, session.id, show, status)
 
-    def _register(self, visitor: Visitor) -> None:
+    def _register(self, foreigner: Foreigner) -> None:
         """From now on the session is found. Raises Problem for too many."""
-        session = visitor.session
-        if self._entries.take(visitor.domain, self._doors.monotonic()):
+        session = foreigner.session
+        if self._entries.take(foreigner.domain, self._doors.monotonic()):
             raise Problem("resource-constraint", "People of your server enter rooms too fast; try again later")
-        if self._visitors.get(session.full) is visitor:
+        if self._foreigners.get(session.full) is foreigner:
             return
-        if len(self._visitors) >= MAX_SESSIONS or self._of_domain[visitor.domain] >= MAX_OF_DOMAIN:
+        if len(self._foreigners) >= MAX_SESSIONS or self._of_domain[foreigner.domain] >= MAX_OF_DOMAIN:
             raise Problem("resource-constraint", "Too many people of other servers are in rooms here")
         if self._of_person[session.bare] >= MAX_RESOURCES:
             raise Problem("resource-constraint", f"At most {MAX_RESOURCES} of your clients are in rooms here")
-        self._visitors[session.full] = visitor
-        self._of_domain[visitor.domain] += 1
+        self._foreigners[session.full] = foreigner
+        self._of_domain[foreigner.domain] += 1
         self._of_person[session.bare] += 1
 
     async def _admit(self, session: XmppSession, to: Jid) -> None:
@@ -191,16 +197,16 @@ class Visitors:
         await self._newcomers.make_known(user_id, session.jid)
         self._absences.present((room_id, user_id))
 
-    def _settle(self, visitor: Visitor) -> None:
+    def _settle(self, foreigner: Foreigner) -> None:
         """A session that is in no room, and on its way to none, is not kept."""
-        session = visitor.session
-        if visitor.busy or session.visits or session.waiting or session.closed:
+        session = foreigner.session
+        if foreigner.busy or session.visits or session.waiting or session.closed:
             return
         session.closed = True
-        if self._visitors.get(session.full) is not visitor:
+        if self._foreigners.get(session.full) is not foreigner:
             return
-        del self._visitors[session.full]
-        for counter, key in ((self._of_domain, visitor.domain), (self._of_person, session.bare)):
+        del self._foreigners[session.full]
+        for counter, key in ((self._of_domain, foreigner.domain), (self._of_person, session.bare)):
             counter[key] -= 1
             if not counter[key]:
                 del counter[key]
@@ -208,24 +214,24 @@ class Visitors:
 
     # -- what does not arrive
 
-    def _answered(self, visitor: Visitor, stanza: Element, to: Jid) -> None:
+    def _answered(self, foreigner: Foreigner, stanza: Element, to: Jid) -> None:
         """An error is that of something the room has sent, or an answer to the question whether they are there."""
-        asked, kind = visitor.asked, stanza.get("type")
+        asked, kind = foreigner.asked, stanza.get("type")
         is_answer = stanza.name == "iq" and asked is not None and stanza.get("id") == asked[0]
         if stanza.name == "iq" and not is_answer:
             return
         if is_answer:
-            visitor.asked = None
+            foreigner.asked = None
             if kind == "result":
-                visitor.pongs = True
+                foreigner.pongs = True
                 return
         condition = _condition(stanza)
-        if condition not in _GONE or (is_answer and condition == "service-unavailable" and not visitor.pongs):
+        if condition not in _GONE or (is_answer and condition == "service-unavailable" and not foreigner.pongs):
             return
-        visit = visitor.session.visits.get(str(to.bare))
+        visit = foreigner.session.visits.get(str(to.bare))
         if visit is not None:
             self._drop(visit, f"Their server says: {condition}")
-            self._settle(visitor)
+            self._settle(foreigner)
 
     def unreachable(self, ours: str, theirs: str) -> None:
         """Nothing can be sent to a domain. May be called while a room is told something: what follows from it is done
@@ -239,58 +245,58 @@ class Visitors:
     def broken(self, ours: str, theirs: str) -> None:
         """The connection to a domain broke, and what was on its way may be lost: are they still there?"""
         if ours == self._doors.domains.rooms and self._of_domain[theirs]:
-            mine = [visitor for visitor in self._visitors.values() if visitor.domain == theirs]
-            for visitor in mine[:MAX_ASKED]:
-                self._ask(visitor)
+            mine = [foreigner for foreigner in self._foreigners.values() if foreigner.domain == theirs]
+            for foreigner in mine[:MAX_ASKED]:
+                self._ask(foreigner)
 
     def _drop_unreachable(self) -> None:
         domains, self._unreachable = self._unreachable, set()
-        for visitor in list(self._visitors.values()):
-            if visitor.domain in domains:
-                self._drop_all(visitor, "Their server cannot be reached")
+        for foreigner in list(self._foreigners.values()):
+            if foreigner.domain in domains:
+                self._drop_all(foreigner, "Their server cannot be reached")
 
-    def _drop_all(self, visitor: Visitor, why: str) -> None:
-        for visit in list(visitor.session.visits.values()):
+    def _drop_all(self, foreigner: Foreigner, why: str) -> None:
+        for visit in list(foreigner.session.visits.values()):
             self._drop(visit, why)
-        self._settle(visitor)
+        self._settle(foreigner)
 
     def _drop(self, visit: Visit, why: str) -> None:
-        log.info("muc.visitor_lost", room=visit.view.jid, visitor=visit.session.full, reason=why)
+        log.info("muc.foreigner_lost", room=visit.view.jid, foreigner=visit.session.full, reason=why)
         visit.view.drop_visit(visit, why)
         self._muc.close_if_empty(visit.view)
 
     def user_changed(self, change: UserChange) -> None:
         """Somebody was locked out here: their sessions end, as those of clients do."""
         if isinstance(change, SessionsEnded) and not change.device_ids:
-            for visitor in list(self._visitors.values()):
-                if visitor.session.user_id == change.user_id:
-                    self._drop_all(visitor, change.reason)
+            for foreigner in list(self._foreigners.values()):
+                if foreigner.session.user_id == change.user_id:
+                    self._drop_all(foreigner, change.reason)
 
     # -- now and then
 
     def sweep(self) -> None:
         """Forget who was removed, ask who is silent, end what was not answered."""
         now = self._doors.monotonic()
-        for visitor in list(self._visitors.values()):
-            if visitor.asked is not None and now - visitor.asked[1] > ANSWER_S:
-                self._drop_all(visitor, "They do not answer")
-            elif visitor.asked is None and now - visitor.heard_at > ASK_AFTER_S:
-                self._ask(visitor)
-            self._settle(visitor)
+        for foreigner in list(self._foreigners.values()):
+            if foreigner.asked is not None and now - foreigner.asked[1] > ANSWER_S:
+                self._drop_all(foreigner, "They do not answer")
+            elif foreigner.asked is None and now - foreigner.heard_at > ASK_AFTER_S:
+                self._ask(foreigner)
+            self._settle(foreigner)
         if now - self._looked_at >= LOOK_S and not self._looking:
             self._looked_at = now
             self._looking = True
             self._doors.spawn(self._look())
 
-    def _ask(self, visitor: Visitor) -> None:
+    def _ask(self, foreigner: Foreigner) -> None:
         """spec: XEP-0199 4; in the name of themselves in a room: that address has had their presence"""
-        session = visitor.session
+        session = foreigner.session
         visit = next(iter(session.visits.values()), None)
         if visit is None:
             return
         self._asked += 1
-        visitor.asked = (f"there-{self._asked}", self._doors.monotonic())
-        head = f"<iq type='get' id='{visitor.asked[0]}' from='{escape_attribute(visit.occupant.jid)}'"
+        foreigner.asked = (f"there-{self._asked}", self._doors.monotonic())
+        head = f"<iq type='get' id='{foreigner.asked[0]}' from='{escape_attribute(visit.occupant.jid)}'"
         session.send(head.encode() + session.to + f"><ping xmlns='{PING_NS}'/></iq>".encode())
 
     async def _look(self) -> None:
@@ -306,9 +312,16 @@ class Visitors:
             self._looking = False
 
     def _places(self) -> Iterator[Place]:
-        for visitor in self._visitors.values():
-            for visit in visitor.session.visits.values():
-                yield visit.view.room.room_id, visitor.session.user_id
+        for foreigner in self._foreigners.values():
+            for visit in foreigner.session.visits.values():
+                yield visit.view.room.room_id, foreigner.session.user_id
+
+
+def _why(stanza: Element) -> str:
+    """What an error says in words, or its condition."""
+    error = stanza.child("error", CLIENT_NS)
+    text = None if error is None else error.child_text("text", STANZA_ERRORS_NS)
+    return text or _condition(stanza) or "their server does not take it"
 
 
 def _condition(stanza: Element) -> str:

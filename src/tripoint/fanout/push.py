@@ -1,26 +1,25 @@
-"""Sends notifications to push gateways: a lane for each pusher, so that a gateway that hangs stops nobody else.
+"""Tells people who are not connected: a lane for each pusher, so that a server that hangs stops nobody else.
 
 A lane holds the places of events, not their texts; what is told is decided when it is sent, so that nobody is told of
-what he has read meanwhile. A gateway that does not answer is asked again later and later; after a day what waits for
-it is given up, not the pusher.
-spec: Matrix push-gateway-api; docs/decisions/push.md
+what he has read meanwhile. How a kind of pusher is told, and by whose server, is its channel's: the push gateways of
+Matrix, Web Push of IRC. A server that does not answer is asked again later and later; after a day what waits for it is
+given up, not the pusher.
+spec: docs/decisions/push.md; docs/mapping.md 18.5
 """
 
 import asyncio
 from bisect import insort
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Final, Protocol
 
 import structlog
 
 from tripoint.accounts.pushers import Pusher, Pushers
 from tripoint.accounts.refusals import AccountRefused
-from tripoint.core.errors import RemoteFailed
 from tripoint.core.ids import UserId
-from tripoint.matrix.push.gateway import host_of, notification, rejected
-from tripoint.net.outbound import Answer
 from tripoint.rooms.changes import EventCommitted, MembershipChanged, ReceiptMoved, RoomChange, UserChange
-from tripoint.rooms.pushing import Place, Pushing
+from tripoint.rooms.pushing import Alert, Place, Pushing
 
 log = structlog.get_logger()
 
@@ -34,7 +33,23 @@ GIVE_UP_MS: Final = 24 * 3600 * 1000
 # How often it is written down how far all lanes are.
 SAVE_S: Final = 60.0
 
-Post = Callable[[str, bytes], Awaitable[Answer]]
+
+
+class Told(Enum):
+    """What became of it: it is told, or not worth telling; to be tried again; the pusher is there no more."""
+
+    DONE = "done"
+    LATER = "later"
+    GONE = "gone"
+
+
+class Channel(Protocol):
+    """How pushers of one kind are told."""
+
+    async def tell(self, pusher: Pusher, alert: Alert | None, unread: int) -> Told:
+        """Of an event, or (None) of how much is unread alone."""
+
+
 Key = tuple[UserId, str, str]
 
 
@@ -52,13 +67,13 @@ class _Lane:
 
 
 class PushSender:
-    """`post` sends a body to an address and raises RemoteFailed; start() before changes count, close() at the end."""
+    """`channels` by the kinds of pushers; start() before changes count, close() at the end."""
 
     def __init__(
         self,
         pushers: Pushers,
         pushing: Pushing,
-        post: Post,
+        channels: Mapping[str, Channel],
         now_ms: Callable[[], int],
         report: Callable[[str, BaseException], None],
         *,
@@ -66,7 +81,7 @@ class PushSender:
     ) -> None:
         self._pushers = pushers
         self._pushing = pushing
-        self._post = post
+        self._channels = channels
         self._now_ms = now_ms
         self._report = report
         self._first_retry_s = first_retry_s
@@ -178,14 +193,14 @@ class PushSender:
             unread = await self._pushing.badge(pusher.user_id)
             if unread == lane.badge:
                 return True
-            done = await self._send(pusher, notification(pusher, None, unread))
+            done = await self._send(pusher, None, unread)
             lane.badge, lane.badge_wanted = (unread, lane.badge_wanted) if done else (lane.badge, True)
             return done
         place = lane.waiting[0]
         alert = await self._pushing.alert(pusher.user_id, place)
         if alert is not None:
             unread = await self._pushing.badge(pusher.user_id)
-            if not await self._send(pusher, notification(pusher, alert, unread)):
+            if not await self._send(pusher, alert, unread):
                 return False
             lane.badge = unread
             try:
@@ -197,19 +212,17 @@ class PushSender:
             lane.waiting.remove(place)
         return True
 
-    async def _send(self, pusher: Pusher, body: bytes) -> bool:
-        """One request; whether the gateway took it."""
-        try:
-            async with self._at_once:
-                answer = await self._post(pusher.url, body)
-        except RemoteFailed as error:
-            log.info("push.failed", gateway=error.host, reason=str(error))
-            return False
-        if answer.status != 200:
-            log.info("push.refused", gateway=host_of(pusher.url), status=answer.status)
+    async def _send(self, pusher: Pusher, alert: Alert | None, unread: int) -> bool:
+        """Tell it once; whether that is over."""
+        channel = self._channels.get(pusher.kind)
+        if channel is None:
+            return True  # a kind that this server has no way to tell any more
+        async with self._at_once:
+            told = await channel.tell(pusher, alert, unread)
+        if told is Told.LATER:
             return False
         self.results["sent"] += 1
-        if pusher.pushkey in rejected(answer.body):
+        if told is Told.GONE:
             self.results["rejected"] += 1
             log.info("push.key_rejected", user_id=pusher.user_id, app_id=pusher.app_id)
             try:
@@ -224,7 +237,7 @@ class PushSender:
         if lane.failing_since_ms is None:
             lane.failing_since_ms = now_ms
         elif now_ms - lane.failing_since_ms > GIVE_UP_MS:
-            log.warning("push.given_up", gateway=host_of(pusher.url), events=len(lane.waiting))
+            log.warning("push.given_up", app_id=pusher.app_id, kind=pusher.kind, events=len(lane.waiting))
             lane.waiting.clear()
             lane.badge_wanted, lane.failing_since_ms = False, None
 

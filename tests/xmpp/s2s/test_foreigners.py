@@ -19,8 +19,10 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import UserId
 from tripoint.rooms.commands import OpenDirect, SendEvent, UpgradeRoom
 from tripoint.xmpp.muc.absence import STAYS_MS
-from tripoint.xmpp.muc.visitors import ANSWER_S, ASK_AFTER_S, ENTRIES, LOOK_S, STANZAS
+from tripoint.xmpp.muc.foreigners import ANSWER_S, ASK_AFTER_S, ENTRIES, LOOK_S, STANZAS
 from tripoint.xmpp.newcomers import NEW_OF_DOMAIN
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.wire import Element
 
 ROOM = f"tea@rooms.{ONE}"
 BOB = "bob@far.example"
@@ -61,13 +63,13 @@ def test_what_bounces_ends_that_session_and_no_other(tmp_path: Path, kind: str, 
         await alice.skip()
         await world.says(error(kind, condition))
         # He is there with another client.
-        assert world.visitors() == [f"{BOB}/s", "carl@far.example/r"]
+        assert world.foreigners() == [f"{BOB}/s", "carl@far.example/r"]
         assert not [text for text in await alice.skip() if "unavailable" in text]
         assert "/bobby' type='unavailable'" in await world.says(error(kind, condition, f"{BOB}/s"))  # for Carl
         (gone,) = await alice.skip()
         assert f"<presence from='{ROOM}/bobby' type='unavailable'" in gone
         assert "<status code='333'/>" in gone and "<status code='307'/>" not in gone
-        assert world.visitors() == ["carl@far.example/r"]
+        assert world.foreigners() == ["carl@far.example/r"]
         assert await membership(world) == "join"
         # What else comes from the session that is gone is of somebody who is outside.
         said = f"<message from='{BOB}/s' to='{ROOM}' type='groupchat' id='m'><body>Hello</body></message>"
@@ -91,7 +93,7 @@ def test_other_errors_end_nothing(tmp_path: Path) -> None:
         assert await world.says(f"<iq from='{BOB}/r' to='{ROOM}' type='result' id='there-9'/>") == ""
         # And of another room.
         assert await world.says(error("message", "gone", room=f"cake@rooms.{ONE}")) == ""
-        assert world.visitors() == [f"{BOB}/r"]
+        assert world.foreigners() == [f"{BOB}/r"]
 
     play(tmp_path, work)
 
@@ -102,16 +104,16 @@ def test_a_server_that_cannot_be_reached(tmp_path: Path) -> None:
         await world.enter(f"{BOB}/r", ROOM, "bobby")
         await world.enter("carl@near.example/r", ROOM, "carl")
         await alice.skip()
-        visitors = world.apps[ONE].xmpp.visitors
+        foreigners = world.apps[ONE].xmpp.foreigners
         # Of its conversations outside of rooms nothing follows.
-        visitors.unreachable(ONE, "far.example")
+        foreigners.unreachable(ONE, "far.example")
         await asyncio.sleep(0)
-        assert len(visitors) == 2
-        visitors.unreachable(f"rooms.{ONE}", "far.example")
-        visitors.unreachable(f"rooms.{ONE}", "nobody.example")
-        assert len(visitors) == 2  # nothing while a room is being told something
+        assert len(foreigners) == 2
+        foreigners.unreachable(f"rooms.{ONE}", "far.example")
+        foreigners.unreachable(f"rooms.{ONE}", "nobody.example")
+        assert len(foreigners) == 2  # nothing while a room is being told something
         await alice.expect(f"<presence from='{ROOM}/bobby' type='unavailable'…cannot be reached…code='333'…")
-        assert world.visitors() == ["carl@near.example/r"]
+        assert world.foreigners() == ["carl@near.example/r"]
         board = world.apps[ONE].middle.reader.presence(STAND_IN)
         assert board.presence == "offline"
 
@@ -126,12 +128,12 @@ def test_a_connection_that_broke(tmp_path: Path) -> None:
         await world.enter(f"{BOB}/r", ROOM, "bobby")
         await world.enter("carl@near.example/r", ROOM, "carl")
         world.heard()
-        world.apps[ONE].xmpp.visitors.broken(f"rooms.{ONE}", "far.example")
+        world.apps[ONE].xmpp.foreigners.broken(f"rooms.{ONE}", "far.example")
         asked = world.heard()
         ping = "<ping xmlns='urn:xmpp:ping'/>"
         assert asked == f"<iq type='get' id='there-1' from='{ROOM}/bobby' to='{BOB}/r'>{ping}</iq>"
         await world.says(error("iq", "item-not-found").replace("id='e'", "id='there-1'"))
-        assert world.visitors() == ["carl@near.example/r"]
+        assert world.foreigners() == ["carl@near.example/r"]
 
     play(tmp_path, work)
 
@@ -149,10 +151,10 @@ def test_who_is_silent_is_asked(tmp_path: Path) -> None:
         await world.says(f"<iq from='{BOB}/r' to='{ROOM}' type='result' id='there-1'/>")
         unknown = error("iq", "service-unavailable", "carl@far.example/r").replace("id='e'", "id='there-2'")
         await world.says(unknown)
-        assert len(world.visitors()) == 3
+        assert len(world.foreigners()) == 3
         await alice.skip()
         await world.pass_s(ANSWER_S + 1)
-        assert world.visitors() == [f"{BOB}/r", "carl@far.example/r"]
+        assert world.foreigners() == [f"{BOB}/r", "carl@far.example/r"]
         assert "do not answer" in "".join(await alice.skip())
         # Who has answered before is gone when his server says that there is nobody.
         world.heard()
@@ -160,7 +162,7 @@ def test_who_is_silent_is_asked(tmp_path: Path) -> None:
         assert world.heard().count("<ping ") == 2
         gone = error("iq", "service-unavailable").replace("id='e'", "id='there-4'")
         await world.says(gone)
-        assert world.visitors() == ["carl@far.example/r"]
+        assert world.foreigners() == ["carl@far.example/r"]
 
     play(tmp_path, work)
 
@@ -226,20 +228,20 @@ def test_a_crash_leaves_no_ghost_and_gives_no_second_day(tmp_path: Path) -> None
 def test_presence_storms_and_many_resources_are_bounded(tmp_path: Path) -> None:
     async def work(world: Outside) -> None:
         await owner_in(world, ROOM)
-        visitors = world.apps[ONE].xmpp.visitors
+        foreigners = world.apps[ONE].xmpp.foreigners
         answers = [await world.enter(f"{BOB}/{n}", ROOM, "bobby") for n in range(60)]
-        assert len(visitors) == 20
+        assert len(foreigners) == 20
         assert "<resource-constraint " in answers[-1]
         # Who comes and goes does not stay in memory.
         for n in range(20):
             await world.says(f"<presence from='{BOB}/{n}' to='{ROOM}/bobby' type='unavailable'/>")
-        assert len(visitors) == 0
-        assert not visitors._of_domain and not visitors._of_person
+        assert len(foreigners) == 0
+        assert not foreigners._of_domain and not foreigners._of_person
         # Many people of one domain are let in one after the other.
         people = [f"p{n}" for n in range(int(NEW_OF_DOMAIN.burst) + 5)]
         answers = [await world.enter(f"{name}@storm.example/r", ROOM, name) for name in people]
         assert sum("<resource-constraint " in answer for answer in answers) == 5
-        assert len(visitors) == NEW_OF_DOMAIN.burst
+        assert len(foreigners) == NEW_OF_DOMAIN.burst
         world.heard()
         for _ in range(int(ENTRIES.burst)):
             await world.enter("p1@storm.example/r", ROOM, "p1")
@@ -262,7 +264,7 @@ def test_what_a_domain_sends_is_bounded(tmp_path: Path) -> None:
         assert "<resource-constraint " in answers[-1]
         assert "type='result'" in await world.says(ping.format("carl@near.example/r", f"{ROOM}/carl"))
         await world.says(f"<presence from='{BOB}/r' to='{ROOM}/bobby' type='unavailable'/>")
-        assert world.visitors() == ["carl@near.example/r"]
+        assert world.foreigners() == ["carl@near.example/r"]
 
     play(tmp_path, work)
 
@@ -301,8 +303,43 @@ def test_who_is_locked_out_here(tmp_path: Path) -> None:
         accounts = world.apps[ONE].middle.accounts
         await accounts.set_locked(STAND_IN, True)
         await alice.expect(f"<presence from='{ROOM}/bobby' type='unavailable'…")
-        assert world.visitors() == []
+        assert world.foreigners() == []
         assert "<forbidden " in await world.enter(f"{BOB}/r", ROOM, "bobby")
+
+    play(tmp_path, work)
+
+
+@pytest.mark.parametrize("by_their_server", [True, False])
+def test_an_invitation_that_does_not_arrive(tmp_path: Path, by_their_server: bool) -> None:
+    """Who invited is told, once, on whichever protocol they are. docs/mapping.md 9.9, 10.13"""
+
+    async def work(world: Outside) -> None:
+        alice = await owner_in(world, ROOM)
+        user = "http://jabber.org/protocol/muc#user"
+        invite = f"<message to='{ROOM}'><x xmlns='{user}'><invite to='{BOB}'/></x></message>"
+        alice.send(invite)
+        await alice.skip()
+        assert "<invite " in world.heard()
+        front = world.apps[ONE].xmpp
+        assert front.servers is not None and front.servers.bounce is not None
+        for _ in range(3):
+            if by_their_server:
+                await world.says(error("message", "item-not-found", BOB))
+            else:
+                stanza = Element("message", "jabber:client", {"from": ROOM, "to": BOB})
+                front.servers.bounce(stanza, Problem("remote-server-not-found", "far.example cannot be reached"))
+        await front.settled()
+        told = [text for text in await alice.skip() if "<body>" in text]
+        assert len(told) == 1 and f"Your invitation of {BOB} to {ROOM} did not arrive: " in told[0]
+        assert ("item-not-found" if by_their_server else "far.example cannot be reached") in told[0]
+        # Who has come needs no word about it, whatever comes back later.
+        alice.send(invite)
+        await alice.skip()
+        await world.enter(f"{BOB}/r", ROOM, "bobby")
+        await alice.skip()
+        await world.says(error("message", "item-not-found", BOB))
+        await front.settled()
+        assert not [text for text in await alice.skip() if "<body>" in text]
 
     play(tmp_path, work)
 
@@ -336,7 +373,7 @@ def test_they_are_counted(tmp_path: Path) -> None:
     async def work(world: Outside) -> None:
         await owner_in(world, ROOM)
         await world.enter(f"{BOB}/r", ROOM, "bobby")
-        assert world.apps[ONE].xmpp.link_counts() == {"out": 0.0, "in": 0.0, "visitors": 1.0}
+        assert world.apps[ONE].xmpp.link_counts() == {"out": 0.0, "in": 0.0, "foreigners": 1.0}
 
     play(tmp_path, work)
 
@@ -379,15 +416,15 @@ def test_any_order_of_stanzas(tmp_path_factory: pytest.TempPathFactory, script: 
         front = world.apps[ONE].xmpp
         for xml in script:
             # Who is in no room is sent nothing but answers to himself.
-            before = set(front.visitors._visitors)
+            before = set(front.foreigners._foreigners)
             heard = re.findall(r"<(?:message|presence|iq)[^>]* to='([^']*)'", await world.says(xml))
             (sender,) = re.findall(r" from='([^']*)'", xml)
-            assert set(heard) <= before | set(front.visitors._visitors) | {sender}, xml
-        kept = [visitor.session for visitor in front.visitors._visitors.values()]
+            assert set(heard) <= before | set(front.foreigners._foreigners) | {sender}, xml
+        kept = [foreigner.session for foreigner in front.foreigners._foreigners.values()]
         assert all(session.visits for session in kept)
         view = front.muc.view(await world.room_id(ONE, "tea"), ROOM)
         shown = {visit.session.full for visit in view.visits() if visit.session.foreign}
-        assert shown == set(front.visitors._visitors)
+        assert shown == set(front.foreigners._foreigners)
         assert "internal-server-error" not in "".join(await alice.skip())
 
-    play(tmp_path_factory.mktemp("visitors"), work)
+    play(tmp_path_factory.mktemp("foreigners"), work)
