@@ -522,3 +522,42 @@ def test_one_address_registers_no_more_than_it_needs() -> None:
             assert response.status == 429 and int(dict(response.headers)[b"retry-after"]) > 0
 
     run(work)
+
+
+def test_a_full_house_loses_whom_nobody_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tripoint.accounts.oauth.clients.MAX_CLIENTS", 3)
+
+    async def work() -> None:
+        async with matrix() as server:
+            await server.register("alice")
+            used = await Kettle.registered(server)
+            await used.log_in(await logged_in(server, "alice"))
+            for number in range(2):
+                await Kettle.registered(server, client_name=f"Idle {number}")
+            response = await server.request("POST", "/oauth2/register", {**CLIENT, "client_name": "Late"})
+            assert response.status == 503
+            # Those that are known are known still.
+            await Kettle.registered(server)
+            server.party.clock.now += 3601
+            await Kettle.registered(server, client_name="Late")
+            assert await server.party.middle.oauth.clients.find(used.client_id) is not None
+
+    run(work)
+
+
+def test_a_proxy_may_call_this_server_otherwise() -> None:
+    """Host is what the proxy says, Origin what the browser does: forms of public_url are ours all the same."""
+
+    async def work() -> None:
+        async with matrix() as server:
+            await server.register("alice")
+            browser = Browser(server)
+            server.party.middle.oauth.base = "https://matrix.example.org"
+            await browser.open("/account")
+            await browser.send("log-in", name="alice", password="correct horse", origin="https://matrix.example.org")
+            assert browser.title == "Your account"
+            await browser.open("/account?action=org.matrix.profile")
+            await browser.send("profile", displayname="x", origin="https://other.example.org")
+            assert browser.status == 403
+
+    run(work)

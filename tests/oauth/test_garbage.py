@@ -34,6 +34,8 @@ VALUES = st.one_of(
             "https://evil.example/",
             "//evil.example/",
             "javascript:alert(1)",
+            "https://[",
+            "//[",
             "code",
             "fragment",
             "query",
@@ -83,6 +85,8 @@ def test_whatever_is_asked(calls: list[tuple[str, str, Any, Any, bool]]) -> None
             cookie = "; ".join(f"{key}={value}" for key, value in browser.cookies.items()).encode()
             for method, path, query, body, known in calls:
                 headers = [(b"host", HOST.encode()), (b"content-type", b"application/x-www-form-urlencoded")]
+                if isinstance(body, dict):
+                    headers.append((b"origin", b"http://["))
                 if known:
                     headers.append((b"cookie", cookie))
                 if isinstance(body, dict):

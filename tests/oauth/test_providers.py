@@ -235,7 +235,8 @@ def test_answers_that_nobody_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "to", ["https://evil.example/account", "//evil.example/account", "/\\evil.example", "/other", "javascript:x", ""]
+    "to",
+    ["https://evil.example/account", "//evil.example/account", "/\\evil.example", "/other", "javascript:x", "//[", ""],
 )
 def test_nobody_is_led_elsewhere(to: str) -> None:
     async def work() -> None:
@@ -376,6 +377,7 @@ def test_a_name_is_proposed(claim: str, name: str) -> None:
         {"issuer": None},
         {"authorization_endpoint": "http://id.example/authorize"},
         {"token_endpoint": 7},
+        {"token_endpoint": "//["},
         {"jwks_uri": None},
     ],
 )

@@ -240,7 +240,7 @@ class _Reader:
                 self._mistake(table, "id", "every provider has an id of its own, of a-z, 0-9, '.', '_' and '-'")
             if not one.name or not one.client_id:
                 self._mistake(table, "name", "every provider has a name, and a client_id")
-            if urlsplit(one.issuer).scheme != "https" or not _is_base_url(one.issuer):
+            if not one.issuer.startswith("https://") or not _is_base_url(one.issuer):
                 self._mistake(table, "issuer", 'issuer is an address like "https://id.example.org"')
             if "openid" not in one.scopes:
                 self._mistake(table, "scopes", 'scopes has "openid" among them')

@@ -107,6 +107,6 @@ class OAuthFrontEnd:
 
     async def visitor(self, request: Request) -> Visitor:
         """Who asks for a page."""
-        visitor = Visitor(request, self._secret, plaintext=self._plaintext)
+        visitor = Visitor(request, self._secret, base=self._oauth.base, plaintext=self._plaintext)
         await visitor.recognise(self._oauth.browsers)
         return visitor

@@ -217,7 +217,10 @@ class ProviderPages:
 
 def is_page(to: str) -> bool:
     """Whether an address is one of the pages for which one logs in: nobody is sent anywhere else."""
-    parts = urlsplit(to)
+    try:
+        parts = urlsplit(to)
+    except ValueError:
+        return False
     return not parts.scheme and not parts.netloc and parts.path in _PAGES and "\\" not in to
 
 

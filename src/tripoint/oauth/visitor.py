@@ -9,7 +9,7 @@ import hmac
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from tripoint.accounts.oauth.browsers import LIFE_MS, Browsers, Visit
 from tripoint.accounts.ports import Account
@@ -29,16 +29,17 @@ MAX_FIELD: Final = 2048
 
 
 class Visitor:
-    """A browser at a page. `secret` is this server's own; `plaintext`: passwords may come without TLS from this
-    machine."""
+    """A browser at a page. `secret` is this server's own; `base`: where browsers reach it, if that is known;
+    `plaintext`: passwords may come without TLS from this machine."""
 
-    def __init__(self, request: Request, secret: bytes, *, plaintext: bool) -> None:
+    def __init__(self, request: Request, secret: bytes, *, base: str, plaintext: bool) -> None:
         self.request = request
         self.words: Words = choose_words(request.query("ui_locales"), request.header(b"accept-language"))
         self.visit: Visit | None = None
         # Where else the forms of the page lead in the end.
         self.form_targets: Sequence[str] = ()
         self._secret = secret
+        self._base = base
         self._plaintext = plaintext
         self._cookies = _read_cookies(request)
         # spec: the __Host- prefix keeps other hosts of the domain from setting it.
@@ -94,7 +95,9 @@ class Visitor:
     def is_ours(self) -> bool:
         """Whether the form that was sent is one of ours, for this browser as it is logged in now."""
         origin = self.request.header(b"origin")
-        if origin is not None and urlsplit(origin).netloc != self.request.header(b"host"):
+        # A proxy may have put another name into Host than the browser did.
+        own = (self.request.header(b"host"), self._base.partition("://")[2].partition("/")[0] or None)
+        if origin is not None and origin.partition("://")[2] not in own:
             return False
         if self.request.header(b"sec-fetch-site") in ("cross-site", "same-site"):
             return False

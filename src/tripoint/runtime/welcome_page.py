@@ -76,7 +76,9 @@ class WelcomePage:
 
     async def _register(self, request: Request) -> Response:
         origin = request.header(b"origin")
-        if origin is not None and origin.split("//")[-1] != request.header(b"host"):
+        # A proxy may have put another name into Host than the browser did.
+        own = (request.header(b"host"), self._public_url.rstrip("/").split("//")[-1] or None)
+        if origin is not None and origin.split("//")[-1] not in own:
             return await self._page(request, "That form came from another site.", 403)
         local = self._plaintext_passwords and is_loopback(request.address)
         if not (request.secure or local):

@@ -24,6 +24,7 @@ log = structlog.get_logger("tripoint")
 RATE: Final = Rate(30, 1 / 20)
 # Clients that nobody is logged in with go after a day; a flow takes minutes.
 UNUSED_MS: Final = 86_400_000
+UNUSED_WHEN_FULL_MS: Final = 3_600_000
 TRIM_MS: Final = 600_000
 # What is over is known for a while, so that whoever comes too late is told so.
 KEPT_MS: Final = 3_600_000
@@ -53,12 +54,19 @@ class Clients:
         client = read_client(body)
         await self.trim()
         known = await self._store.load_oauth_client(client.client_id)
-        if known is None and await self._store.count_oauth_clients() >= MAX_CLIENTS:
+        if known is None and await self._is_full():
             log.warning("oauth.too_many_clients", limit=MAX_CLIENTS)
             raise AccountRefused(AccountRefusal.SERVER_BUSY, "Too many clients are registered; try again later")
         if known is None or now_ms - known.used_ts_ms > TOUCH_MS:
             await self._put(client)
         return client
+
+    async def _is_full(self) -> bool:
+        """Whether there is no room for one more, even without those that nobody has used for an hour."""
+        if await self._store.count_oauth_clients() < MAX_CLIENTS:
+            return False
+        await self._trim(UNUSED_WHEN_FULL_MS)
+        return await self._store.count_oauth_clients() >= MAX_CLIENTS
 
     async def find(self, client_id: str) -> Client | None:
         """A registered client."""
@@ -83,7 +91,11 @@ class Clients:
         if now_ms - self._trimmed_ms < TRIM_MS:
             return
         self._trimmed_ms = now_ms
+        await self._trim(UNUSED_MS)
+
+    async def _trim(self, unused_ms: int) -> None:
+        now_ms = self._clock_ms()
         try:
-            await self._stream.commit([TrimOAuth(now_ms - KEPT_MS, now_ms - UNUSED_MS)])
+            await self._stream.commit([TrimOAuth(now_ms - KEPT_MS, now_ms - unused_ms)])
         except StoreError as error:
             log.warning("oauth.not_trimmed", error=str(error))

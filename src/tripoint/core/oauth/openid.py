@@ -9,7 +9,7 @@ import hashlib
 import re
 import unicodedata
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from msgspec import Struct
 
@@ -51,7 +51,7 @@ def read_endpoints(document: JsonObject, issuer: str) -> Endpoints:
     found: dict[str, str] = {}
     for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
         url = text_at(document, name)
-        if url is None or urlsplit(url).scheme != "https":
+        if url is None or not url.startswith("https://"):
             raise BadProvider(f"it has no {name} with https")
         found[name] = url
     methods = document.get("token_endpoint_auth_methods_supported")
