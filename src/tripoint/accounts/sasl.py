@@ -1,11 +1,12 @@
-"""The server's side of SASL: PLAIN and the SCRAM family, without I/O, clock or randomness.
+"""The server's side of SASL: PLAIN, OAUTHBEARER and the SCRAM family, without I/O, clock or randomness.
 
 An exchange takes the client's messages (decoded from base64 by the front end) and returns values:
 a Challenge to send, a question to whoever keeps the accounts (NeedCredentials, CheckPassword), or
 Done. A wrong client is SaslFailed, with a condition that every front end can name in its own words.
 `ScramVerifier` is the stored form of a password.
 
-spec: RFC4422 3, RFC4616 (PLAIN), RFC5802 and RFC7677 (SCRAM), RFC5929 4 (tls-server-end-point).
+spec: RFC4422 3, RFC4616 (PLAIN), RFC5802 and RFC7677 (SCRAM), RFC5929 4 (tls-server-end-point),
+RFC7628 (OAUTHBEARER).
 Does not know accounts, does not decide who may act for whom (Done carries the authzid as asked).
 PBKDF2 of `ScramVerifier.make` and `verify_cleartext` takes some 30-100 ms: run it off the loop.
 Read next: accounts/ports.py, xmpp/connection.py, irc/connection.py.
@@ -15,6 +16,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -89,6 +91,15 @@ class CheckPassword:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckToken:
+    """OAUTHBEARER is complete: the caller finds out whose access token it is and decides; where it is nobody's, the
+    exchange goes on with `exchange.token_refused()`."""
+
+    authzid: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """SCRAM succeeded: the client knows the password of `authcid`; `data` proves that we know it too."""
 
@@ -97,7 +108,7 @@ class Done:
     data: bytes
 
 
-Step = Challenge | NeedCredentials | CheckPassword | Done
+Step = Challenge | NeedCredentials | CheckPassword | CheckToken | Done
 
 
 class ScramVerifier(Struct, frozen=True):
@@ -336,14 +347,65 @@ class ScramExchange:
         return Done(self._authzid, self._username, b"v=" + base64.b64encode(server_signature))
 
 
-Exchange = PlainExchange | ScramExchange
+class BearerExchange:
+    """OAUTHBEARER: one message with an access token, then the caller's verdict. The caller has made sure of TLS.
+
+    A refused token is told in a challenge, which the client acknowledges before the exchange fails.
+    spec: RFC7628 3.1, 3.2.2, 3.2.3
+    """
+
+    mechanism = "OAUTHBEARER"
+
+    def __init__(self) -> None:
+        self._refused = False
+
+    def receive(self, data: bytes) -> Step:
+        """The client's message → CheckToken. Raises SaslFailed, after token_refused() always."""
+        if self._refused:
+            raise SaslFailed(SaslCondition.NOT_AUTHORIZED, "This access token is not valid")
+        header, separator, rest = _decode(data).partition("\x01")
+        flag, comma, named = header.partition(",")
+        if not separator or not comma or not rest.endswith("\x01"):
+            raise _malformed("a GS2 header and key=value pairs are expected")
+        if flag != "n" and flag != "y":
+            # spec: RFC7628 3: it binds to no channel
+            raise _malformed("there is no channel binding with OAUTHBEARER")
+        authzid, comma, more = named.partition(",")
+        if more or not comma or not (authzid == "" or authzid.startswith("a=")):
+            raise _malformed("the GS2 header holds an unknown field")
+        pairs = dict(pair.partition("=")[::2] for pair in rest.split("\x01") if pair)
+        scheme, _, token = pairs.get("auth", "").partition(" ")
+        token = token.strip()
+        # spec: XEP-0493 2.3.1: an empty token asks where one is to be had: it is refused like a wrong one
+        if "auth" not in pairs or (scheme and scheme.lower() != "bearer"):
+            raise _malformed("auth must be Bearer and an access token")
+        if not token.isascii() or not token.isprintable():
+            raise _malformed("an access token is printable ASCII")
+        return CheckToken(authzid=_unescape(authzid[2:]), token=token)
+
+    def token_refused(self, configuration: str | None) -> Challenge:
+        """The token is nobody's: what the client is told. `configuration`: where it learns how to get one."""
+        self._refused = True
+        told = {"status": "invalid_token", "scope": "urn:matrix:client:api:*"}
+        if configuration is not None:
+            told["openid-configuration"] = configuration
+        return Challenge(json.dumps(told).encode())
+
+    def credentials(self, verifier: ScramVerifier) -> Challenge:
+        """OAUTHBEARER never asks for credentials; calling this is a bug in the caller."""
+        raise RuntimeError("OAUTHBEARER does not ask for credentials")
+
+
+Exchange = PlainExchange | BearerExchange | ScramExchange
 
 
 def mechanisms(*, plain: bool, sha1: bool, end_point: bool) -> tuple[str, ...]:
-    """The mechanisms to offer, strongest first. `plain`: TLS is on; `end_point`: binding data is at hand."""
+    """The mechanisms to offer, those that show the least first. `plain`: TLS is on; `end_point`: binding data is at
+    hand."""
     hashes: Sequence[str] = ("SCRAM-SHA-256", "SCRAM-SHA-1") if sha1 else ("SCRAM-SHA-256",)
     offered = [name + "-PLUS" for name in hashes] if end_point else []
-    return (*offered, *hashes, *(("PLAIN",) if plain else ()))
+    # Last, since some clients take the first that they know of, and have no token.
+    return (*offered, *hashes, *(("PLAIN", "OAUTHBEARER") if plain else ()))
 
 
 def start_exchange(
@@ -359,6 +421,8 @@ def start_exchange(
         raise SaslFailed(SaslCondition.INVALID_MECHANISM, "This mechanism is not offered here")
     if mechanism == "PLAIN":
         return PlainExchange()
+    if mechanism == BearerExchange.mechanism:
+        return BearerExchange()
     base = mechanism.removesuffix("-PLUS")
     hash_name = _MECHANISM_HASH.get(base)
     if hash_name is None:

@@ -98,6 +98,8 @@ class IrcSession:
         self.account = account
         self.user_id: UserId = account.user_id
         self.device_id = device_id
+        # The device whose access token let this client in (RFC 7628): it ends with it.
+        self.let_in_by: DeviceId | None = None
         self.outbox = outbox
         self.negotiation = negotiation
         self.caps = negotiation.caps

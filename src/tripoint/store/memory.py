@@ -23,6 +23,15 @@ from tripoint.store.interface import (
 from tripoint.store.memory_devices import DevicesInMemory
 from tripoint.store.memory_devices import drop as _drop
 from tripoint.store.memory_devices import put as _put
+from tripoint.store.memory_oauth import OAuthInMemory
+from tripoint.store.oauth_writes import (
+    DropBrowserSessions,
+    PutBrowserSession,
+    PutIdentity,
+    PutOAuthClient,
+    PutOAuthGrant,
+    TrimOAuth,
+)
 from tripoint.store.sql.rows import related_by
 from tripoint.store.writes import (
     AddEvent,
@@ -30,6 +39,7 @@ from tripoint.store.writes import (
     AddStateGroup,
     CompleteStates,
     DropAccount,
+    DropRegistrationToken,
     DropReport,
     DropRoom,
     ForgetWordsGone,
@@ -76,14 +86,15 @@ from tripoint.store.writes import (
 )
 
 
-class MemoryStore(DevicesInMemory):
+class MemoryStore(DevicesInMemory, OAuthInMemory):
     """store.interface.Store in dictionaries.
 
     `fail_next(error)` makes the next units fail as a full disk would, for tests of faults.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        DevicesInMemory.__init__(self)
+        OAuthInMemory.__init__(self)
         self._loop = asyncio.get_running_loop()
         self._error: StoreError | None = None
         self._closed = False
@@ -223,6 +234,8 @@ class MemoryStore(DevicesInMemory):
                 _put(self.node_items, key, write, write.payload is None)
             case PutRegistrationToken():
                 self.registration_tokens[write.token] = write
+            case DropRegistrationToken():
+                self.registration_tokens.pop(write.token, None)
             case PutName():
                 names = self.names.setdefault((write.kind, write.scope), {})
                 _put(names, write.key, write.value or "", write.value is None)
@@ -291,6 +304,15 @@ class MemoryStore(DevicesInMemory):
                 self._drop_room(write.room_key)
             case DropAccount():
                 self._drop_account(write.user_id)
+            case (
+                PutOAuthClient()
+                | PutOAuthGrant()
+                | PutBrowserSession()
+                | DropBrowserSessions()
+                | PutIdentity()
+                | TrimOAuth()
+            ):
+                self.apply_oauth(write, {token.client_id for token in self.tokens.values()})
             case _:
                 self.apply(write)
 
@@ -323,6 +345,7 @@ class MemoryStore(DevicesInMemory):
     def _drop_account(self, user_id: UserId) -> None:
         self.accounts.pop(user_id, None)
         self.drop_user(user_id)
+        self.drop_oauth_of(user_id)
         _drop(self.credentials, lambda key, _: key[0] == user_id)
         _drop(self.devices, lambda key, _: key[0] == user_id)
         _drop(self.tokens, lambda _, token: token.user_id == user_id)
@@ -740,8 +763,8 @@ class MemoryStore(DevicesInMemory):
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None:
         return self.registration_tokens.get(token)
 
-    async def load_reserving_tokens(self) -> Sequence[PutRegistrationToken]:
-        return [row for _, row in sorted(self.registration_tokens.items()) if row.username is not None]
+    async def load_registration_tokens(self) -> Sequence[PutRegistrationToken]:
+        return [row for _, row in sorted(self.registration_tokens.items())]
 
     async def load_server_bans(self) -> Sequence[PutServerBan]:
         return [ban for _, ban in sorted(self.server_bans.items())]

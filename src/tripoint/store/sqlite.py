@@ -27,6 +27,7 @@ from tripoint.store.interface import (
 )
 from tripoint.store.sql import rows
 from tripoint.store.sql.device_reads import DeviceReads
+from tripoint.store.sql.oauth_reads import OAuthReads
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
@@ -118,7 +119,7 @@ def schema_version(connection: sqlite3.Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
-class SqliteStore(DeviceReads):
+class SqliteStore(DeviceReads, OAuthReads):
     """store.interface.Store on one SQLite file."""
 
     def __init__(self, path: Path) -> None:
@@ -684,12 +685,11 @@ class SqliteStore(DeviceReads):
         )
         return None if row is None else PutRegistrationToken(*row)
 
-    async def load_reserving_tokens(self) -> Sequence[PutRegistrationToken]:
-        rows = self._all(
-            "SELECT token, uses_left, expires_ts_ms, username FROM registration_tokens"
-            " WHERE username IS NOT NULL ORDER BY token"
+    async def load_registration_tokens(self) -> Sequence[PutRegistrationToken]:
+        found = self._all(
+            "SELECT token, uses_left, expires_ts_ms, username FROM registration_tokens ORDER BY token"
         )
-        return [PutRegistrationToken(*row) for row in rows]
+        return [PutRegistrationToken(*row) for row in found]
 
     async def load_server_bans(self) -> Sequence[PutServerBan]:
         columns = "kind, mask, reason, setter, created_ts_ms, expires_ts_ms"

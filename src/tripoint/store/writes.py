@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.store.device_writes import DeviceWrite
+from tripoint.store.oauth_writes import OAuthWrite
 
 # Flags of an event. An outlier's state before it is not known; a rejected event breaks the rules; a soft-failed
 # one breaks those of the present; a redacted one is stored in its redacted form; a relayed one is another server's
@@ -191,13 +192,20 @@ class PutDevice(Struct, frozen=True):
 
 
 class PutToken(Struct, frozen=True):
-    """An access or refresh token, by its SHA-256. `device_id` None deletes it."""
+    """An access or refresh token, by its SHA-256. `device_id` None deletes it.
+
+    `client_id`: the OAuth client that has it; None: it comes from the legacy API. `replaces`: the refresh token whose
+    place it takes once it is used. `spent`: a refresh token that was replaced, kept to know it again until it expires.
+    """
 
     token_hash: bytes
     user_id: UserId
     device_id: str | None
     refresh: bool
     expires_ts_ms: int | None
+    client_id: str | None = None
+    replaces: bytes | None = None
+    spent: bool = False
 
 
 class PutProfile(Struct, frozen=True):
@@ -293,6 +301,12 @@ class PutRegistrationToken(Struct, frozen=True):
     uses_left: int | None  # None: unlimited
     expires_ts_ms: int | None
     username: str | None = None  # the only name that it is good for, kept for who has it
+
+
+class DropRegistrationToken(Struct, frozen=True):
+    """Nobody can use it any more."""
+
+    token: str
 
 
 class PutName(Struct, frozen=True):
@@ -495,6 +509,7 @@ Write = (
     | PutPusher
     | PutDelayed
     | PutRegistrationToken
+    | DropRegistrationToken
     | PutName
     | PutClosedRoom
     | PutRoomPassword
@@ -513,4 +528,5 @@ Write = (
     | PutVhost
     | PutMeta
     | DeviceWrite
+    | OAuthWrite
 )

@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 
 from tripoint.accounts.sasl import (
     TLS_SERVER_END_POINT,
+    BearerExchange,
     Challenge,
     CheckPassword,
+    CheckToken,
     Done,
     Exchange,
     NeedCredentials,
@@ -131,6 +133,7 @@ Action = (
     | StartTls
     | NeedCredentials
     | CheckPassword
+    | CheckToken
     | Authenticated
     | WrongPassword
     | Registration
@@ -410,6 +413,8 @@ class ClientConnection:
             self._trying = self._account_name(step.authcid)
             self._check_authzid(step.authzid)
             actions.append(CheckPassword("", self._trying, step.password))
+        elif isinstance(step, CheckToken):
+            actions.append(step)
         elif isinstance(step, Done):
             self._check_authzid(step.authzid)
             self._success_data = step.data
@@ -460,6 +465,27 @@ class ClientConnection:
         challenge = self._exchange.credentials(verifier)
         self._go(Input.SASL_CHALLENGE)
         return [Send(self._profile.challenge(challenge.data))]
+
+    def token_checked(self, name: str, authzid: str) -> list[Action]:
+        """The answer to CheckToken: whose it is. spec: RFC7628 3.2"""
+        if self.state is not State.SASL_WAITS_FOR_US:
+            return []
+        self._trying = name
+        try:
+            self._check_authzid(authzid)
+        except SaslFailed as failed:
+            return self.refused(failed.condition.value, failed.text)
+        return self.admitted(name)
+
+    def token_refused(self, configuration: str | None) -> list[Action]:
+        """The answer to CheckToken: it is nobody's. `configuration`: where the client learns how to get one.
+
+        spec: RFC7628 3.2.2, 3.2.3
+        """
+        if self.state is not State.SASL_WAITS_FOR_US or not isinstance(self._exchange, BearerExchange):
+            return []
+        self._go(Input.SASL_CHALLENGE)
+        return [Send(self._profile.challenge(self._exchange.token_refused(configuration).data))]
 
     def admitted(self, name: str) -> list[Action]:
         """The answer to CheckPassword or Authenticated: `name` is who the peer is now."""

@@ -80,6 +80,7 @@ class XmppFrontEnd:
     `now_ms` is the wall clock, `monotonic` the one for timeouts, `call_later` the loop's where none is given;
     `secret` (32 bytes, the same at every start) makes occupant ids. `tls` None: neither STARTTLS nor channel
     binding is offered, so only loopback logs in. `means` None: no other XMPP server is spoken to.
+    `token_configuration`: the address where clients learn how to get access tokens.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class XmppFrontEnd:
         tls: TlsMaterial | None,
         desk: ServiceDesk | None = None,
         means: Means | None = None,
+        token_configuration: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.domains = Domains.of(server)
         self._background = Background("xmpp")
@@ -113,6 +115,7 @@ class XmppFrontEnd:
         self.monotonic = monotonic
         self.accounts = accounts
         self.tls = tls
+        self.token_configuration = token_configuration
         self.servers = None if means is None else self._servers(means, secret)
         doors = Doors(
             self.domains,

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from tripoint.accounts.ports import Account
-from tripoint.accounts.refusals import AccountRefused
-from tripoint.accounts.sasl import CheckPassword, NeedCredentials
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.accounts.sasl import CheckPassword, CheckToken, NeedCredentials
 from tripoint.accounts.server_bans import banned_text
+from tripoint.core.ids import DeviceId
 from tripoint.core.server_bans import Visitor
 from tripoint.fanout.delivery import ByteWriter, Outbox
 from tripoint.xmpp.acks import HandledTooMuch
@@ -72,6 +73,8 @@ class ClientStream:
         self._front = front
         self._start_tls = start_tls
         self._account: Account | None = None
+        # The device whose access token let this client in: it ends with it.
+        self._let_in_by: DeviceId | None = None
         self._registering: Registering | None = None
         self._paused = False
         self._gone = False
@@ -159,7 +162,7 @@ class ClientStream:
             pass  # the client has its answer already; this one only counts
 
     async def _ask(
-        self, action: NeedCredentials | CheckPassword | Authenticated | Registration | Bind | Resume
+        self, action: NeedCredentials | CheckPassword | CheckToken | Authenticated | Registration | Bind | Resume
     ) -> None:
         connection, accounts = self.connection, self._front.accounts
         try:
@@ -169,6 +172,8 @@ class ClientStream:
             elif isinstance(action, CheckPassword):
                 self._account = await accounts.check_password(action.authcid, action.password, address=self.address)
                 answer = connection.admitted(self._account.name)
+            elif isinstance(action, CheckToken):
+                answer = await self._check_token(connection, action)
             elif isinstance(action, Authenticated):
                 self._account = await accounts.scram_done(action.name, True, address=self.address)
                 answer = connection.admitted(self._account.name)
@@ -189,6 +194,17 @@ class ClientStream:
             answer = connection.fail("internal-server-error", "The server could not do this")
         self.act(answer)
 
+    async def _check_token(self, connection: ClientConnection, action: CheckToken) -> list[Action]:
+        """spec: RFC7628 3.2"""
+        try:
+            owner = await self._front.accounts.check_token(action.token, address=self.address)
+        except AccountRefused as refused:
+            if refused.refusal not in (AccountRefusal.UNKNOWN_TOKEN, AccountRefusal.EXPIRED_TOKEN):
+                raise
+            return connection.token_refused(self._front.token_configuration())
+        self._account, self._let_in_by = owner.account, owner.device_id
+        return connection.token_checked(owner.account.name, action.authzid)
+
     async def _bind(self, connection: ClientConnection, bind: Bind) -> None:
         """spec: RFC6120 7.6, 7.7: the client's resource, or one of ours; a taken one passes to the newcomer."""
         front, account = self._front, self._account
@@ -206,8 +222,15 @@ class ClientStream:
             session = await front.begin_session(
                 account, resource, self.outbox, self, secure=connection.secure, user_agent=user_agent
             )
+            session.let_in_by = self._let_in_by
         except (AccountRefused, Problem) as refused:
             self.act(connection.bind_refused(Problem("resource-constraint", refused.text, "cancel").render()))
+            return
+        let_in_by = self._let_in_by
+        if let_in_by is not None and not await front.accounts.has_device(account.user_id, let_in_by):
+            # It was logged out between the login and this.
+            front.end_session(session)
+            self.act(connection.fail("not-authorized", "logged out"))
             return
         if self._gone or connection.state is not State.BIND_WAITS_FOR_US:
             front.end_session(session)
@@ -272,6 +295,7 @@ class ClientStream:
             elif not self._gone and connection.state is State.RESUME_WAITS_FOR_US:
                 self.session = session
                 session.address = self.address
+                session.let_in_by = self._let_in_by
                 self.act(connection.resumed(session.jid, resume.previd, _handled(session)))
                 session.attach(self, self.outbox, resume.h)
         except HandledTooMuch as error:

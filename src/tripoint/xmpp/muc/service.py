@@ -441,7 +441,7 @@ class Muc:
         elif isinstance(change, SessionsEnded):
             user = self._users.live(change.user_id)
             for session in [] if user is None else list(user.sessions.values()):
-                if not change.device_ids or session.device_id in change.device_ids:
+                if not change.device_ids or {session.device_id, session.let_in_by} & {*change.device_ids}:
                     session.end("not-authorized", change.reason)
 
     def _tell_invited(self, change: MembershipChanged) -> None:
