@@ -47,6 +47,7 @@ from tripoint.xmpp.newcomers import Newcomers
 from tripoint.xmpp.options import XmppOptions
 from tripoint.xmpp.pep.service import Pep
 from tripoint.xmpp.pictures import Pictures
+from tripoint.xmpp.push import PushServices
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.resumption import Resumptions
 from tripoint.xmpp.router import dispatch, return_requests
@@ -142,6 +143,7 @@ class XmppFrontEnd:
         self.direct = DirectMessages(doors, self.users, hub)
         self._markers = DirectMarkers(doors, self.users, self.direct, hub)
         self.pep = Pep(doors, self.users, self.muc, self.direct, nodes, hub)
+        self.push = PushServices(doors, self.users, self.muc, self.direct, lambda: self.options.push_summary)
         self._blocking = BlockPushes(doors, self.users)
         hub.watch_users(self._blocking.user_changed)
         self.resumptions = Resumptions(lambda: self.options, monotonic, self.new_id, self.end_session)
@@ -163,6 +165,7 @@ class XmppFrontEnd:
             self.servers.links.connected = self.identities.connected
         if self.servers is not None:
             foreign = Foreign(doors, self.users, self.servers, newcomers, self.foreigners, self._visitor)
+            foreign.revoked = self.push.revoked
             self.servers.deliver, self.servers.bounce = foreign.deliver, foreign.bounce
             self.servers.links.failed, self.servers.links.broken = self.foreigners.unreachable, self.foreigners.broken
             self.servers.listener.banned = self._banned_from
@@ -317,6 +320,13 @@ class XmppFrontEnd:
             return prepare_resource(f"{request.tag}/{made}" if request.tag else made)
         except InvalidJid:
             return made
+
+    def keep(self, session: XmppSession) -> bool:
+        """Its connection is lost: whether the session waits for another."""
+        kept = self.resumptions.keep(session)
+        if kept:
+            self.push.lost(session)
+        return kept
 
     def end_former(self, session: XmppSession) -> None:
         """Earlier sessions of the same installation of a client are over. spec: XEP-0386 3.2"""

@@ -108,7 +108,7 @@ class ClientStream:
         self.outbox.closed = True
         self.connection.close()
         session = self.session
-        if session is not None and not self._closed and self._front.resumptions.keep(session):
+        if session is not None and not self._closed and self._front.keep(session):
             self.session = None
         self._end_session()
         self._front.gone(self)
