@@ -363,6 +363,14 @@ class XmppFrontEnd:
             if index.of_visitor(Visitor("", (session.account.name,)), now) is not None:
                 self.end_session(session)
 
+    async def device_of(self, account: Account, resource: str, user_agent: UserAgent | None) -> DeviceId:
+        """docs/mapping.md 4: one device per account and client; clients put random text behind a dot or slash."""
+        label = resource.partition(".")[0].partition("/")[0][:40]
+        if user_agent is not None and user_agent.name:
+            label = user_agent.name
+        device = await self.accounts.log_in(account, protocol="xmpp", display_name=f"XMPP ({label})")
+        return device.device_id
+
     async def begin_session(
         self,
         account: Account,
@@ -374,17 +382,13 @@ class XmppFrontEnd:
         user_agent: UserAgent | None = None,
     ) -> XmppSession:
         """Bind a resource. Raises AccountRefused, or Problem for too many resources."""
-        # docs/mapping.md 4: one device per account and client; clients put random text behind a dot or slash.
-        label = resource.partition(".")[0].partition("/")[0][:40]
-        if user_agent is not None and user_agent.name:
-            label = user_agent.name
-        device = await self.accounts.log_in(account, protocol="xmpp", display_name=f"XMPP ({label})")
+        device_id = await self.device_of(account, resource, user_agent)
         self._count += 1
         session = XmppSession(
             f"xmpp-{self._run_id}-{self._count}",
             Jid(escape_local(account.name), self.domains.server, resource),
             account,
-            device.device_id,
+            device_id,
             outbox,
             self._doors,
             self.options.stanzas_burst,
