@@ -5,6 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from tripoint.accounts.fast_tokens import FastTokens
 from tripoint.accounts.pushers import Pushers
 from tripoint.accounts.registration_tokens import RegistrationTokens
 from tripoint.accounts.sasl import ScramVerifier
@@ -197,6 +198,8 @@ class AccountService(Protocol):
     def tags(self) -> RoomTags: ...
     @property
     def pushers(self) -> Pushers: ...
+    @property
+    def fast_tokens(self) -> FastTokens: ...
     @property
     def push_rules(self) -> PushRuleBook: ...
 
