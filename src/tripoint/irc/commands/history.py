@@ -185,10 +185,12 @@ async def window(
     play: bool | None = None,
     senders: tuple[UserId, ...] | None = None,
     says: str | None = None,
+    stamped: bool = False,
 ) -> list[Tagged]:
     """Up to `limit` lines of what happened after one cut and up to another; an event's lines stay together.
 
     `play`: with what is no message; None: if the client reads it. `senders` and `says` narrow as in HistoryQuery.
+    `stamped`: with the time in the text.
     """
     if limit < 1:
         return []
@@ -210,7 +212,7 @@ async def window(
     def show(room: RoomView, item: HistoryItem) -> Said | None:
         where = replace(place, room_id=room.room_id)
         if is_spoken(item.event):
-            lines = said_lines(session, where, item, former_mask(session, item, None))
+            lines = said_lines(session, where, item, former_mask(session, item, None), stamped=stamped)
         else:
             lines = _played(session, where, item, gone)
         return Said(where, item, lines) if lines else None
@@ -234,7 +236,8 @@ async def window(
         sender, position, where = said.item.event.sender, said.item.position, said.where
         if is_spoken(said.item.event) and session.names.is_past_guest(sender):
             name = await session.reader.displayname_at(where.room_id, sender, position)
-            found += said_lines(session, where, said.item, former_mask(session, said.item, name))
+            mask = former_mask(session, said.item, name)
+            found += said_lines(session, where, said.item, mask, stamped=stamped)
         else:
             found += said.lines
     return found
