@@ -13,7 +13,7 @@ import pytest
 
 from tests.xmpp.server import OPTIONS, SERVER, Client, TestServer, serve
 from tripoint.config.load import ConfigError, parse_config, split_contact
-from tripoint.xmpp.c2s.discovery import contact_form
+from tripoint.xmpp.c2s.discovery import contact_form, status_form
 
 LIMITS = "urn:xmpp:stream-limits:0"
 
@@ -67,6 +67,28 @@ def test_who_runs_it() -> None:
 
     on_server(work, contacts=contacts)
     assert contact_form(()) == ""
+
+
+def test_where_to_look_when_it_is_down() -> None:
+    """spec: XEP-0455 2.1, examples 1 and 2"""
+    addresses = ("https://secondary.shakespeare.lit/status.json?a&b",)
+
+    async def work(server: TestServer) -> None:
+        alice = await server.online("alice")
+        asked = f"<iq type='get' to='{SERVER}' id='disco1'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"
+        assert (
+            "<x xmlns='jabber:x:data' type='result'>"
+            "<field var='FORM_TYPE' type='hidden'><value>urn:xmpp:sos:0</value></field>"
+            "<field var='external-status-addresses' type='list-multi'>"
+            "<value>https://secondary.shakespeare.lit/status.json?a&amp;b</value></field></x>"
+        ) in await alice.ask(asked)
+
+    on_server(work, status_addresses=addresses)
+    assert status_form(()) == ""
+    text = '[server]\nname = "example.org"\n[xmpp]\nstatus_addresses = ["{}"]\n'
+    assert parse_config(text.format(addresses[0]), "t.toml").xmpp.status_addresses == addresses
+    with pytest.raises(ConfigError, match=r"is no address like https://status\.example"):
+        parse_config(text.format("status.example.org"), "t.toml")
 
 
 @pytest.mark.parametrize("contact", ["", "abuse", "mailto:abuse@example.org", "abuse example.org", "boss mailto:a@b"])

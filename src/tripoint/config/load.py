@@ -199,6 +199,9 @@ class _Reader:
         for zone in config.irc.dnsbl:
             if not _is_server_name(zone) or ":" in zone:
                 self._mistake("irc", "dnsbl", f"{zone!r} is no name of the DNS")
+        for address in config.xmpp.status_addresses:
+            if not _is_url(address):
+                self._mistake("xmpp", "status_addresses", f"{address!r} is no address like https://status.example")
         for name in config.xmpp.push_summary:
             if name not in PUSH_FIELDS:
                 self._mistake("xmpp", "push_summary", f"{name!r} is not one of {', '.join(PUSH_FIELDS)}")

@@ -316,12 +316,17 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Xmpp:
-    """XMPP between servers, which listen.s2s switches on, and what the push services of phones are told."""
+    """XMPP between servers, which listen.s2s switches on, and what clients and their push services are told."""
 
     dialback: bool = option(
         "Speak to XMPP servers whose certificate is not valid for their name: they prove it by the DNS alone "
         "(dialback). Off: who has no valid certificate is not spoken to.",
         True,
+    )
+    status_addresses: tuple[str, ...] = option(
+        "Where clients look when this server does not answer: web addresses, elsewhere, of a file that says what is "
+        "the matter (XEP-0455).",
+        (),
     )
     push_summary: tuple[str, ...] = option(
         "What pushes (XEP-0357) tell the makers of clients: message-count, last-message-sender, last-message-body, "

@@ -548,6 +548,7 @@ def _xmpp_options(config: Config) -> XmppOptions:
         scram_sha1=config.accounts.scram_sha1,
         turn=_turn_servers(config),
         contacts=_contacts(config),
+        status_addresses=config.xmpp.status_addresses,
         push_summary=config.xmpp.push_summary,
     )
 

@@ -135,6 +135,7 @@ class XmppFrontEnd:
             desk,
             options.contacts,
             options.turn,
+            options.status_addresses,
             self.servers,
         )
         self._doors = doors

@@ -33,6 +33,8 @@ class XmppOptions:
     scram_sha1: bool = True
     # Who runs the server: what for, and a URI (XEP-0157).
     contacts: tuple[tuple[str, str], ...] = ()
+    # Where clients look when this server does not answer (XEP-0455).
+    status_addresses: tuple[str, ...] = ()
     turn: TurnServers = NO_SERVERS
     # What pushes say of a message: fields of urn:xmpp:push:summary (XEP-0357 7).
     push_summary: tuple[str, ...] = ("message-count",)

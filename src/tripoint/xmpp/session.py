@@ -112,6 +112,7 @@ class Doors:
     desk: ServiceDesk | None = None
     contacts: tuple[tuple[str, str], ...] = ()  # what for, and an address: those who run the server (XEP-0157)
     turn: TurnServers = NO_SERVERS  # what helps calls through firewalls
+    status_addresses: tuple[str, ...] = ()  # where clients look when this server does not answer (XEP-0455)
     abroad: Abroad | None = None  # None: this server does not talk to others
 
     def url_of(self, event_id: EventId) -> Callable[[Attachment], str | None]:

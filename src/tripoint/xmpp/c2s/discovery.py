@@ -16,6 +16,7 @@ from tripoint.xmpp.tables import (
     DISCO_INFO_NS,
     DISCO_ITEMS_NS,
     EXTERNAL_NS,
+    OUTAGE_NS,
     SERVER_INFO,
     UPLOAD_NS,
 )
@@ -56,7 +57,7 @@ async def server_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
     refuse_nodes(stanza)
     media = session.doors.media
     identities = identity("server", "im", "tripoint")
-    contacts = contact_form(session.doors.contacts)
+    contacts = contact_form(session.doors.contacts) + status_form(session.doors.status_addresses)
     without = () if session.doors.turn.servers else (EXTERNAL_NS,)
     if media.links.upload_url is None:
         return info(At.SERVER, identities, forms=contacts, without=(UPLOAD_NS, *without))
@@ -74,6 +75,16 @@ def contact_form(contacts: tuple[tuple[str, str], ...]) -> str:
         fields += f"<field var='{kind}-addresses' type='list-multi'>{values}</field>"
     form_type = f"<field var='FORM_TYPE' type='hidden'><value>{SERVER_INFO}</value></field>"
     return f"<x xmlns='{DATA_FORMS_NS}' type='result'>{form_type}{fields}</x>"
+
+
+def status_form(addresses: tuple[str, ...]) -> str:
+    """Where it is said what is the matter when this server does not answer. spec: XEP-0455 2.1"""
+    if not addresses:
+        return ""
+    values = "".join(f"<value>{escape_text(address)}</value>" for address in addresses)
+    form_type = f"<field var='FORM_TYPE' type='hidden'><value>{OUTAGE_NS}</value></field>"
+    field = f"<field var='external-status-addresses' type='list-multi'>{values}</field>"
+    return f"<x xmlns='{DATA_FORMS_NS}' type='result'>{form_type}{field}</x>"
 
 
 @iq("get", DISCO_ITEMS_NS, at=(At.SERVER,), spec="XEP-0030 4.1")
