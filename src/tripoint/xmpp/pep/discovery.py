@@ -1,19 +1,23 @@
 """Service discovery on accounts: one's own, others', and the nodes of both.
 
-spec: XEP-0030 3, 4; XEP-0060 5.2-5.5; XEP-0163 6; RFC6121 11 (what strangers learn).
+spec: XEP-0030 3, 4; XEP-0060 5.2-5.5; XEP-0163 6; XEP-0462 3 (nodes of some types); RFC6121 11 (what strangers learn).
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from tripoint.core.ids import UserId
 from tripoint.xmpp.c2s.discovery import identity, info
+from tripoint.xmpp.forms import submitted
 from tripoint.xmpp.jid import Jid, parse_user_jid
 from tripoint.xmpp.pep.settings import meta_data_form
 from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.registry import At, iq
+from tripoint.xmpp.registry import At, declare_feature, iq
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.tables import DISCO_INFO_NS, DISCO_ITEMS_NS, PUBSUB_NS
+from tripoint.xmpp.tables import DATA_FORMS_NS, DISCO_INFO_NS, DISCO_ITEMS_NS, PUBSUB_FILTER_NS, PUBSUB_NS
 from tripoint.xmpp.wire import Element, escape_attribute
+
+declare_feature(PUBSUB_FILTER_NS, at=(At.ACCOUNT,), spec="XEP-0462 3.1: what a request for items may hold")
 
 _ACCOUNT: Final = identity("account", "registered") + identity("pubsub", "pep")
 
@@ -34,7 +38,7 @@ async def account_items(session: XmppSession, stanza: Element, jid: Jid) -> str:
     user = session.user
     sessions = [] if user is None else user.available()
     items = "".join([f"<item jid='{escape_attribute(other.full)}'/>" for other in sessions])
-    return f"<query xmlns='{DISCO_ITEMS_NS}'>{items}{await _nodes(session, session.user_id)}</query>"
+    return f"<query xmlns='{DISCO_ITEMS_NS}'>{items}{await _nodes(session, session.user_id, stanza)}</query>"
 
 
 @iq("get", DISCO_INFO_NS, at=(At.USER,), spec="XEP-0030 3.1, RFC6121 11")
@@ -56,7 +60,7 @@ async def user_items(session: XmppSession, stanza: Element, jid: Jid) -> str:
     if target is not None and await session.doors.accounts.is_local_user(target):
         if node := _node(stanza):
             return await _node_items(session, target, node)
-        items = await _nodes(session, target)
+        items = await _nodes(session, target, stanza)
         if items or await _sees(session, target):
             return f"<query xmlns='{DISCO_ITEMS_NS}'>{items}</query>"
     raise Problem("service-unavailable", "This is not offered here")
@@ -76,12 +80,28 @@ def _node(stanza: Element) -> str:
     return "" if query is None else query.get("node") or ""
 
 
-async def _nodes(session: XmppSession, owner: UserId) -> str:
-    """The nodes that may be read. spec: XEP-0163 6.2, XEP-0060 5.2"""
+async def _nodes(session: XmppSession, owner: UserId, stanza: Element) -> str:
+    """The nodes that may be read, of the types that are asked for. spec: XEP-0163 6.2, XEP-0060 5.2, XEP-0462 3.2"""
     jid = escape_attribute(session.users.jid_of(owner))
-    found = await session.pep.nodes(owner)
+    wanted = _wanted_types(stanza)
+    found = {node: config for node, config in (await session.pep.nodes(owner)).items() if wanted(config.type)}
     readable = [node for node, config in found.items() if await session.pep.may_read(owner, config, session)]
     return "".join([f"<item jid='{jid}' node='{escape_attribute(node)}'/>" for node in sorted(readable)])
+
+
+def _wanted_types(stanza: Element) -> Callable[[str], bool]:
+    """Whether nodes of a type ("": of none) are asked for. Raises Problem. spec: XEP-0462 3.2"""
+    query = stanza.first()
+    asked = None if query is None else query.child("filter", PUBSUB_FILTER_NS)
+    if asked is None:
+        return lambda kind: True
+    fields = submitted(asked.child("x", DATA_FORMS_NS), PUBSUB_FILTER_NS)
+    included, excluded = fields.get("included-types"), fields.get("excluded-types")
+    if included is not None and excluded is not None:
+        raise Problem("bad-request", "Say which types are wanted, or which are not")
+    if included is not None:
+        return lambda kind: kind in included
+    return lambda kind: kind not in (excluded or ())
 
 
 async def _node_info(session: XmppSession, owner: UserId, node: str) -> str:
