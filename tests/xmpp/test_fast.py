@@ -292,6 +292,33 @@ def test_ended_elsewhere(tls: ServerTls) -> None:
     on_server(tls, work)
 
 
+def test_of_who_came_by_an_access_token(tls: ServerTls) -> None:
+    """It goes with the device that let its client in, and so does the session that it let in. spec: RFC7628 3.1"""
+
+    async def work(server: TestServer) -> None:
+        accounts = server.middle.accounts
+        account = await accounts.account(accounts.user_id("alice"))
+        assert account is not None
+        phone = await accounts.log_in(account, protocol="matrix", tokens=True)
+        client = await server.connect_tls(client_context())
+        await client.open()
+        first = base64.b64encode(f"n,,\x01auth=Bearer {phone.access_token}\x01\x01".encode()).decode()
+        client.send(
+            f"<authenticate xmlns='{SASL2}' mechanism='OAUTHBEARER'><initial-response>{first}</initial-response>"
+            f"<user-agent id='{PHONE}'/>{bind()}{asking()}</authenticate>"
+        )
+        token = token_in(await client.stanza())
+        assert token is not None
+        await gone(client)
+        client, success = await come_back(server, token)
+        assert success.name == "success"
+        await accounts.log_out(account.user_id, [phone.device_id])
+        await client.lost()
+        await is_refused(server, token)
+
+    on_server(tls, work)
+
+
 def test_many_clients(tls: ServerTls) -> None:
     async def work(server: TestServer) -> None:
         clock, accounts = Clock(server), server.middle.accounts
