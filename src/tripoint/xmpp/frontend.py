@@ -276,6 +276,9 @@ class XmppFrontEnd:
         self._connections.closing = True
         self.muc.shut_down()
         for stream in self._connections.all():
+            if stream.session is not None:
+                # Nobody can resume it; what it may not have had is told after the next start.
+                self.push.lost(stream.session)
             stream.end("system-shutdown", reason)
         self.resumptions.end_all()
         if self.servers is not None:

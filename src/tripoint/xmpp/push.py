@@ -89,8 +89,10 @@ class PushServices:
         return await self._publish(pusher, await self._form(pusher.user_id, room, alert, unread))
 
     def lost(self, session: XmppSession) -> None:
-        """The connection of a session that waits for its client is gone: what it may not have had is told."""
-        assert session.managed is not None  # it waits
+        """The connection of a session is gone, or will be: what its client may not have had is told, where the session
+        is managed, or nobody knows that (XEP-0198)."""
+        if session.managed is None:
+            return
         kept = [one.data for one in session.managed.unacked.kept() if one.data.startswith(b"<message")]
         for pusher in self._doors.accounts.pushers.of(session.user_id):
             if text_at(pusher.data, "resource") != session.jid.resource:

@@ -292,6 +292,32 @@ def test_a_lost_connection(tmp_path: Path) -> None:
     play(tmp_path, work)
 
 
+def test_a_server_that_stops(tmp_path: Path) -> None:
+    """What a client has not acknowledged then is published after the next start, and nothing else."""
+
+    async def work() -> None:
+        async with outside(tmp_path / "one") as world:
+            alice, bob = await phone(world)
+            alice.send(f"<enable xmlns='{SM}' resume='true'/>")
+            await alice.expect(f"<enabled xmlns='{SM}' …/>")
+            await say(bob, "seen")
+            await alice.expect("<message …<body>seen</body>…")
+            alice.send(f"<a xmlns='{SM}' h='1'/>")
+            await alice.quiet()
+            await say(bob, "not seen")
+            app = world.apps[ONE]
+            await app.stop()
+            world.heard()
+            await world.start_one(Path(app.config.server.data_dir))
+            # One push for two messages that are unread.
+            ((its_id, *_),) = await published(world)
+            await answer(world, its_id)
+            await asyncio.sleep(0.1)
+            assert PUBLISHED.findall(world.heard()) == []
+
+    asyncio.run(asyncio.wait_for(work(), 60))
+
+
 def test_a_client_as_a_service(tmp_path: Path) -> None:
     """A client of this server that takes what is published."""
 
