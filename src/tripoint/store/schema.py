@@ -4,7 +4,7 @@ A test upgrades the first schema step by step and compares it with this file. Ke
 small integers so that state groups and indexes stay small; a room's key stands for its id in every table.
 """
 
-SCHEMA_VERSION = "0021"
+SCHEMA_VERSION = "0022"
 
 STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -213,4 +213,8 @@ STATEMENTS: tuple[str, ...] = (
         delay_id TEXT PRIMARY KEY NOT NULL, user_id TEXT NOT NULL, room_id TEXT NOT NULL, type TEXT NOT NULL,
         state_key TEXT, content BLOB NOT NULL, delay_ms INTEGER NOT NULL, since_ms INTEGER NOT NULL,
         outcome BLOB) WITHOUT ROWID""",
+    # Certificates that accounts log in with (migration 0022).
+    """CREATE TABLE certificates (
+        fingerprint TEXT PRIMARY KEY NOT NULL, user_id TEXT NOT NULL, added_ts_ms INTEGER NOT NULL) WITHOUT ROWID""",
+    "CREATE INDEX certificates_by_user ON certificates (user_id)",
 )
