@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tripoint.accounts.sasl import (
     Challenge,
+    CheckCertificate,
     CheckPassword,
     Done,
     Exchange,
@@ -82,21 +83,58 @@ def run(exchange: Exchange, gs2: str, binding: bytes = b"", password: str = "pen
     return exchange.receive(client_final(password, bare, challenge.data.decode(), gs2.encode() + binding))
 
 
+BOUND = {"tls-exporter": b"keying material", "tls-server-end-point": b"cert-hash"}
+
+
 def test_plus_binds_to_the_certificate():
-    offered = mechanisms(plain=True, sha1=True, end_point=True)
-    exchange = start_exchange("SCRAM-SHA-256-PLUS", offered, server_nonce="N" * 18, end_point=b"cert-hash")
+    offered = mechanisms(plain=True, sha1=True, binding=True)
+    exchange = start_exchange("SCRAM-SHA-256-PLUS", offered, server_nonce="N" * 18, bindings=BOUND)
     done = run(exchange, "p=tls-server-end-point,,", b"cert-hash")
     assert isinstance(done, Done)
-    other = start_exchange("SCRAM-SHA-256-PLUS", offered, server_nonce="N" * 18, end_point=b"cert-hash")
+    other = start_exchange("SCRAM-SHA-256-PLUS", offered, server_nonce="N" * 18, bindings=BOUND)
     with pytest.raises(SaslFailed) as failed:
         run(other, "p=tls-server-end-point,,", b"certificate of somebody in the middle")
     assert failed.value.condition is SaslCondition.NOT_AUTHORIZED
 
 
+def test_plus_binds_to_the_session():
+    """spec: RFC9266 2: the client chooses among what there is"""
+    offered = mechanisms(plain=True, sha1=True, binding=True)
+    for data, good in ((b"keying material", True), (b"cert-hash", False), (b"", False)):
+        exchange = start_exchange("SCRAM-SHA-256-PLUS", offered, server_nonce="N" * 18, bindings=BOUND)
+        if good:
+            assert isinstance(run(exchange, "p=tls-exporter,,", data), Done)
+            continue
+        with pytest.raises(SaslFailed) as failed:
+            run(exchange, "p=tls-exporter,,", data)
+        assert failed.value.condition is SaslCondition.NOT_AUTHORIZED
+    for name, bindings in (("tls-unique", BOUND), ("tls-exporter", {"tls-server-end-point": b"cert-hash"})):
+        exchange = start_exchange("SCRAM-SHA-256-PLUS", offered, server_nonce="N" * 18, bindings=bindings)
+        with pytest.raises(SaslFailed) as failed:
+            exchange.receive(f"p={name},,n=user,r=abc".encode())
+        assert failed.value.text == f"Only channel binding {' or '.join(bindings)} is supported here"
+
+
+def test_external_leaves_the_name_to_the_certificate_or_asks_for_one():
+    """spec: RFC4422 A.2, A.3"""
+    offered = mechanisms(plain=True, sha1=False, binding=False, certificate=True)
+    assert offered[0] == "EXTERNAL"
+    for message, authzid in ((b"", ""), (b"fred@example.com", "fred@example.com"), ("zoë".encode(), "zoë")):
+        exchange = start_exchange("EXTERNAL", offered, server_nonce="N" * 18)
+        assert exchange.receive(message) == CheckCertificate(authzid)
+    for wrong in (b"a\0b", b"\xff", b"x" * 10_000):
+        with pytest.raises(SaslFailed) as failed:
+            start_exchange("EXTERNAL", offered, server_nonce="N" * 18).receive(wrong)
+        assert failed.value.condition is SaslCondition.MALFORMED_REQUEST
+    with pytest.raises(SaslFailed) as failed:
+        start_exchange("EXTERNAL", offered[1:], server_nonce="N" * 18)
+    assert failed.value.condition is SaslCondition.INVALID_MECHANISM
+
+
 def test_stripped_offer_is_noticed():
     # spec: RFC5802 6: "y" although the server offered -PLUS: authentication fails
-    offered = mechanisms(plain=True, sha1=True, end_point=True)
-    exchange = start_exchange("SCRAM-SHA-256", offered, server_nonce="N" * 18, end_point=b"x")
+    offered = mechanisms(plain=True, sha1=True, binding=True)
+    exchange = start_exchange("SCRAM-SHA-256", offered, server_nonce="N" * 18, bindings=BOUND)
     with pytest.raises(SaslFailed) as failed:
         exchange.receive(b"y,,n=user,r=abc")
     assert failed.value.condition is SaslCondition.NOT_AUTHORIZED
@@ -200,8 +238,8 @@ def test_plain():
 
 
 def test_offer_and_choice():
-    assert mechanisms(plain=False, sha1=False, end_point=False) == ("SCRAM-SHA-256",)
-    assert mechanisms(plain=True, sha1=True, end_point=True) == (
+    assert mechanisms(plain=False, sha1=False, binding=False) == ("SCRAM-SHA-256",)
+    assert mechanisms(plain=True, sha1=True, binding=True) == (
         "SCRAM-SHA-256-PLUS",
         "SCRAM-SHA-1-PLUS",
         "SCRAM-SHA-256",
@@ -243,11 +281,11 @@ def test_refused_passwords(password):
 
 @given(
     st.lists(st.binary(max_size=60), max_size=3),
-    st.sampled_from(["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS"]),
+    st.sampled_from(["PLAIN", "EXTERNAL", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS"]),
 )
 def test_garbage_gives_only_sasl_failed(messages, mechanism):
-    offered = mechanisms(plain=True, sha1=True, end_point=True)
-    exchange = start_exchange(mechanism, offered, server_nonce="N" * 18, end_point=b"x")
+    offered = mechanisms(plain=True, sha1=True, binding=True, certificate=True)
+    exchange = start_exchange(mechanism, offered, server_nonce="N" * 18, bindings=BOUND)
     for message in messages:
         try:
             step = exchange.receive(message)
@@ -255,7 +293,7 @@ def test_garbage_gives_only_sasl_failed(messages, mechanism):
             return
         if isinstance(step, NeedCredentials):
             exchange.credentials(fake_verifier(step.username, step.hash_name, b"s", 1))
-        elif isinstance(step, CheckPassword):
+        elif isinstance(step, CheckPassword | CheckCertificate):
             return
 
 

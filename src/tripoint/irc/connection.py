@@ -186,6 +186,7 @@ class IrcConnection:
         self._passwords_allowed = passwords_allowed
         self._isupport = isupport
         self.gateway = ""  # the web gateway by which the client came
+        self.certificate = ""  # the fingerprint of the certificate that the client has shown
         self.hostname: str | None = None  # what the DNS calls its address, and what that calls its user
         self.ident: str | None = None
         self._initial: str | None = None

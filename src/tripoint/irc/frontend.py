@@ -20,6 +20,7 @@ from tripoint.accounts.server_bans import banned_text
 from tripoint.core.addresses import is_loopback
 from tripoint.core.ids import RoomId, ServerName
 from tripoint.core.server_bans import BanIndex, ServerBan, Visitor
+from tripoint.core.tls_facts import NO_TLS, TlsFacts
 from tripoint.fanout.delivery import Flusher
 from tripoint.fanout.hub import Hub
 from tripoint.irc import numerics as n
@@ -41,6 +42,7 @@ from tripoint.irc.welcome import show_welcome
 from tripoint.media.ports import Media
 from tripoint.net.connections import Background, CallLater, Connections
 from tripoint.net.strangers import UNKNOWN, Known, Strangers
+from tripoint.net.tls_transport import tls_facts
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
 from tripoint.rooms.readers import Feature, ReaderNow
 
@@ -234,10 +236,16 @@ class IrcFrontEnd:
         """Passwords need TLS, but for this machine's own clients (DESIGN 7)."""
         return secure or (self.options.plaintext_passwords and is_loopback(address))
 
-    def mechanisms(self, *, plain: bool, secure: bool) -> tuple[str, ...]:
+    def tls_facts(self, transport: asyncio.BaseTransport) -> TlsFacts:
+        """What SASL may know of a connection whose TLS ends here."""
+        return NO_TLS if self._end_point is None else tls_facts(transport, self._end_point())
+
+    def mechanisms(self, tls: TlsFacts, *, plain: bool) -> tuple[str, ...]:
         """SASL mechanisms for one connection, strongest first."""
         # SCRAM-SHA-1 is for old XMPP clients (MAPPING 18); IRC clients that know SCRAM know SHA-256.
-        return sasl_mechanisms(plain=plain, sha1=False, end_point=secure and self._end_point is not None)
+        return sasl_mechanisms(
+            plain=plain, sha1=False, binding=bool(tls.bindings), certificate=bool(tls.certificate)
+        )
 
     def offered(self, mechanisms: tuple[str, ...], *, passwords: bool, secure: bool) -> dict[str, str]:
         """What CAP LS shows on one connection."""
@@ -294,7 +302,7 @@ class IrcFrontEnd:
         mechanisms: tuple[str, ...],
         address: str,
         *,
-        secure: bool,
+        tls: TlsFacts,
         looking: asyncio.Future[Known] | None,
     ) -> Login:
         """What drives a connection until 001. `looking`: for what the DNS says of its address."""
@@ -311,7 +319,7 @@ class IrcFrontEnd:
             mechanisms=mechanisms,
             address=address,
             guest_key=self._secret,
-            end_point=self._end_point() if secure and self._end_point is not None else None,
+            tls=tls,
             known=known,
         )
 

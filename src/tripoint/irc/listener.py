@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
+from tripoint.core.tls_facts import NO_TLS
 from tripoint.irc import numerics as n
 from tripoint.irc.connection import IrcConnection, Reply
 from tripoint.irc.login import LoggedIn, Login, Rejected
@@ -91,7 +92,10 @@ class IrcProtocol(asyncio.Protocol):
         """Begin the negotiation with whoever is at the other end."""
         front = self._front
         allowed = front.passwords_allowed(self.address, self._secure)
-        mechanisms = front.mechanisms(plain=allowed, secure=self._own_tls)
+        tls = NO_TLS
+        if self._own_tls and self.transport is not None:
+            tls = front.tls_facts(self.transport)
+        mechanisms = front.mechanisms(tls, plain=allowed)
         negotiation = IrcConnection(
             front.names.server,
             front.offered(mechanisms, passwords=allowed, secure=self._secure),
@@ -99,10 +103,9 @@ class IrcProtocol(asyncio.Protocol):
             passwords_allowed=allowed,
             isupport=front.network.isupport(),
         )
+        negotiation.certificate = tls.certificate
         looking = front.look_up(self.address, self._ports)
-        self.login = front.login(
-            negotiation, self._say, mechanisms, self.address, secure=self._own_tls, looking=looking
-        )
+        self.login = front.login(negotiation, self._say, mechanisms, self.address, tls=tls, looking=looking)
 
     def data_received(self, data: bytes) -> None:
         self.heard_at = self._front.monotonic()

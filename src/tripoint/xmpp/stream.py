@@ -13,7 +13,7 @@ import structlog
 
 from tripoint.accounts.ports import Account
 from tripoint.accounts.refusals import AccountRefused
-from tripoint.accounts.sasl import CheckPassword, NeedCredentials
+from tripoint.accounts.sasl import CheckCertificate, CheckPassword, NeedCredentials
 from tripoint.accounts.server_bans import banned_text
 from tripoint.core.server_bans import Visitor
 from tripoint.fanout.delivery import ByteWriter, Outbox
@@ -159,7 +159,8 @@ class ClientStream:
             pass  # the client has its answer already; this one only counts
 
     async def _ask(
-        self, action: NeedCredentials | CheckPassword | Authenticated | Registration | Bind | Resume
+        self,
+        action: NeedCredentials | CheckPassword | CheckCertificate | Authenticated | Registration | Bind | Resume,
     ) -> None:
         connection, accounts = self.connection, self._front.accounts
         try:
@@ -168,6 +169,10 @@ class ClientStream:
                 answer = connection.credentials(verifier)
             elif isinstance(action, CheckPassword):
                 self._account = await accounts.check_password(action.authcid, action.password, address=self.address)
+                answer = connection.admitted(self._account.name)
+            elif isinstance(action, CheckCertificate):
+                shown = connection.tls.certificate
+                self._account = await accounts.check_certificate(shown, action.authzid, address=self.address)
                 answer = connection.admitted(self._account.name)
             elif isinstance(action, Authenticated):
                 self._account = await accounts.scram_done(action.name, True, address=self.address)
