@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import structlog
 
@@ -121,6 +121,7 @@ class IrcFrontEnd:
         self._end_point = end_point
         self._run_id = secrets.token_hex(4)
         self._count = 0
+        self._offers: dict[tuple[object, ...], dict[str, str]] = {}  # of each kind of connection
 
     @property
     def connections(self) -> int:
@@ -146,6 +147,7 @@ class IrcFrontEnd:
     async def reload(self, options: IrcOptions) -> None:
         """The configuration was changed: connections go by the new options from now on."""
         self.options = options
+        self._offers.clear()
         self.network.options = options
         self._connections.change_rate(options.connection_rate)
         if self.strangers is not None:
@@ -247,8 +249,17 @@ class IrcFrontEnd:
             plain=plain, sha1=False, binding=bool(tls.bindings), certificate=bool(tls.certificate)
         )
 
-    def offered(self, mechanisms: tuple[str, ...], *, passwords: bool, secure: bool) -> dict[str, str]:
-        """What CAP LS shows on one connection."""
+    def offered(self, mechanisms: tuple[str, ...], *, passwords: bool, secure: bool) -> Mapping[str, str]:
+        """What CAP LS shows on one connection: the same object for all that are shown the same."""
+        registers = self.network.registration == "open" and passwords
+        options = self.options
+        what = (mechanisms, registers, secure, options.sts_duration_s, options.sts_port)
+        known = self._offers.get(what)
+        if known is None:
+            known = self._offers[what] = self._offer(mechanisms, registers=registers, secure=secure)
+        return known
+
+    def _offer(self, mechanisms: tuple[str, ...], *, registers: bool, secure: bool) -> dict[str, str]:
         offered = {name: capability.value for name, capability in CAPABILITIES.items()}
         offered["sasl"] = ",".join(mechanisms)
         options = self.options
@@ -258,7 +269,7 @@ class IrcFrontEnd:
             offered[STS] = f"duration={options.sts_duration_s}" if secure else f"port={options.sts_port}"
             if not secure and options.sts_duration_s == 0:
                 del offered[STS]  # whoever comes without TLS keeps to nothing, and is sent nowhere
-        if self.network.registration == "open" and passwords:
+        if registers:
             offered["draft/account-registration"] = "before-connect,custom-account-name"
         else:
             del offered["draft/account-registration"]
