@@ -1,6 +1,7 @@
 """Who may import whom: the stations of a message, one way (ARCHITECTURE.md).
 
-core <- store.interface, bus.interface <- rooms, accounts, media <- fanout, net <- irc | xmpp | matrix <- runtime, cli.
+core <- store.interface, bus.interface <- rooms, accounts, media <- fanout, net <- irc | xmpp | matrix | oauth <-
+runtime, cli.
 Front ends never import each other and never name the store. What a part may import is listed whole, so a new part
 has to be written down here before it can be imported.
 """
@@ -9,6 +10,7 @@ from tools.source import ROOT, SRC, imports_of, module_name, python_files, repor
 
 STORE_DOOR = (
     *("store.interface", "store.writes", "store.device_store", "store.device_writes", "store.stream"),
+    *("store.oauth_store", "store.oauth_writes"),
     "bus.interface",
 )
 MIDDLE = ("core", "rooms", "accounts", "media", "fanout", "net")
@@ -27,7 +29,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "irc": MIDDLE,
     "xmpp": MIDDLE,
     "matrix": MIDDLE,
-    "runtime": (*MIDDLE, "store", "bus", "config", "observe", "irc", "xmpp", "matrix"),
+    # the pages of accounts, for people of every protocol
+    "oauth": MIDDLE,
+    "runtime": (*MIDDLE, "store", "bus", "config", "observe", "irc", "xmpp", "matrix", "oauth"),
     "cli": (*MIDDLE, "store", "bus", "config", "observe", "runtime"),
     "__main__": ("cli",),
 }

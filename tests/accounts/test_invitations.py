@@ -14,7 +14,7 @@ def test_a_kept_name_is_kept_over_a_restart_from_every_way_to_get_one(tmp_path: 
     async def work() -> None:
         path = tmp_path / "tripoint.db"
         async with party(store=SqliteStore(path)) as p:
-            await p.middle.accounts.add_registration_token("for-juliet", 1, None, username="juliet")
+            await p.middle.accounts.registration_tokens.add("for-juliet", 1, None, username="juliet")
         async with party(store=SqliteStore(path)) as p:
             accounts = p.middle.accounts
             for way in (
@@ -22,7 +22,7 @@ def test_a_kept_name_is_kept_over_a_restart_from_every_way_to_get_one(tmp_path: 
                 accounts.register("juliet", "correct horse", address="x"),
                 accounts.register("ju1iet", "correct horse", address="x"),
                 accounts.add_account("juliet", "correct horse", admin=False),
-                accounts.add_registration_token("another", 1, None, username="juliet"),
+                accounts.registration_tokens.add("another", 1, None, username="juliet"),
             ):
                 with pytest.raises(AccountRefused) as caught:
                     await way

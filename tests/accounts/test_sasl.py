@@ -3,15 +3,18 @@
 import base64
 import hashlib
 import hmac
+import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tripoint.accounts.sasl import (
+    BearerExchange,
     Challenge,
     CheckCertificate,
     CheckPassword,
+    CheckToken,
     Done,
     Exchange,
     NeedCredentials,
@@ -25,6 +28,7 @@ from tripoint.accounts.sasl import (
     mechanisms,
     prepare_password,
     start_exchange,
+    token_mechanisms,
 )
 
 # spec: RFC5802 5
@@ -113,6 +117,25 @@ def test_plus_binds_to_the_session():
         with pytest.raises(SaslFailed) as failed:
             exchange.receive(f"p={name},,n=user,r=abc".encode())
         assert failed.value.text == f"Only channel binding {' or '.join(bindings)} is supported here"
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "binding"),
+    [("HT-SHA-256-EXPR", b"keying material"), ("HT-SHA-256-ENDP", b"cert-hash"), ("HT-SHA-256-NONE", b"")],
+)
+def test_tokens_bind_to_what_their_mechanism_names(mechanism, binding):
+    """spec: XEP-0484 3.1"""
+    assert mechanism in token_mechanisms(BOUND)
+    exchange = start_exchange(mechanism, token_mechanisms(BOUND), server_nonce="N" * 18, bindings=BOUND)
+    digest = hmac.digest(b"token", b"Initiator" + binding, "sha256")
+    step = exchange.receive(b"alice\0" + digest)
+    assert step.is_of(b"token") and not step.is_of(b"other")
+    assert step.proof(b"token") == hmac.digest(b"token", b"Responder" + binding, "sha256")
+
+
+def test_tokens_without_a_channel_to_bind_to():
+    assert token_mechanisms({}) == ("HT-SHA-256-NONE",)
+    assert token_mechanisms(("tls-server-end-point",)) == ("HT-SHA-256-ENDP", "HT-SHA-256-NONE")
 
 
 def test_external_leaves_the_name_to_the_certificate_or_asks_for_one():
@@ -237,6 +260,50 @@ def test_plain():
         assert failed.value.condition is SaslCondition.MALFORMED_REQUEST
 
 
+def test_bearer_by_the_examples_of_its_rfc():
+    """spec: RFC7628 4.1, 4.3"""
+    exchange = BearerExchange()
+    token = b"vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg=="
+    where = b"n,a=user@example.com,\x01host=server.example.com\x01port=143\x01"
+    step = exchange.receive(where + b"auth=Bearer " + token + b"\x01\x01")
+    assert step == CheckToken("user@example.com", "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==")
+    assert "vF9" not in repr(step)
+    told = json.loads(exchange.token_refused("https://example.com/.well-known/openid-configuration").data)
+    assert told["status"] == "invalid_token" and told["openid-configuration"].startswith("https://example.com/")
+    with pytest.raises(SaslFailed) as failed:
+        exchange.receive(b"\x01")
+    assert failed.value.condition is SaslCondition.NOT_AUTHORIZED
+
+
+@pytest.mark.parametrize("auth", [b"", b"Bearer", b"Bearer "])
+def test_an_empty_token_asks_where_one_is_to_be_had(auth):
+    """spec: XEP-0493 2.3.1"""
+    assert BearerExchange().receive(b"n,,\x01auth=" + auth + b"\x01\x01") == CheckToken("", "")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"\x01",
+        b"n,,",
+        b"n,,\x01\x01",
+        b"n,,\x01auth=Basic eA==\x01\x01",
+        b"n,,\x01auth=Bearer x",
+        b"p=tls-unique,,\x01auth=Bearer x\x01\x01",
+        b"n,b=x,\x01auth=Bearer x\x01\x01",
+        b"n,a=x,y\x01auth=Bearer x\x01\x01",
+        b"n,a==,\x01auth=Bearer x\x01\x01",
+        b"n,,\x01auth=Bearer x\xff\x01\x01",
+        b"n,,\x01auth=Bearer x\ny\x01\x01",
+    ],
+)
+def test_bearer_messages_that_are_none(message):
+    with pytest.raises(SaslFailed) as failed:
+        BearerExchange().receive(message)
+    assert failed.value.condition is SaslCondition.MALFORMED_REQUEST
+
+
 def test_offer_and_choice():
     assert mechanisms(plain=False, sha1=False, binding=False) == ("SCRAM-SHA-256",)
     assert mechanisms(plain=True, sha1=True, binding=True) == (
@@ -245,6 +312,7 @@ def test_offer_and_choice():
         "SCRAM-SHA-256",
         "SCRAM-SHA-1",
         "PLAIN",
+        "OAUTHBEARER",
     )
     with pytest.raises(SaslFailed) as failed:
         start_exchange("PLAIN", ("SCRAM-SHA-256",), server_nonce="N" * 18)
@@ -281,7 +349,7 @@ def test_refused_passwords(password):
 
 @given(
     st.lists(st.binary(max_size=60), max_size=3),
-    st.sampled_from(["PLAIN", "EXTERNAL", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS"]),
+    st.sampled_from(["PLAIN", "EXTERNAL", "OAUTHBEARER", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS"]),
 )
 def test_garbage_gives_only_sasl_failed(messages, mechanism):
     offered = mechanisms(plain=True, sha1=True, binding=True, certificate=True)
@@ -293,6 +361,8 @@ def test_garbage_gives_only_sasl_failed(messages, mechanism):
             return
         if isinstance(step, NeedCredentials):
             exchange.credentials(fake_verifier(step.username, step.hash_name, b"s", 1))
+        elif isinstance(step, CheckToken):
+            exchange.token_refused(None)
         elif isinstance(step, CheckPassword | CheckCertificate):
             return
 

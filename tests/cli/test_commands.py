@@ -53,6 +53,12 @@ def test_accounts_are_made_before_and_beside_a_running_server(tmp_path: Path) ->
         again = tripoint("user", "add", "bob", "--password", "secret two", *config, folder=tmp_path)
         assert (again.returncode, again.stderr.strip()) == (1, "That name is taken")
         token = tripoint("user", "invite", *config, folder=tmp_path).stdout.strip()
+        other = tripoint("user", "invite", "--uses", "0", "--days", "0", *config, folder=tmp_path).stdout.strip()
+        listed = tripoint("user", "invitations", *config, folder=tmp_path).stdout
+        assert f"{token}: 1 use, 29 days" in listed or f"{token}: 1 use, 30 days" in listed
+        assert f"{other}: any number of uses, for ever" in listed
+        assert tripoint("user", "invitations", "--drop", other, *config, folder=tmp_path).returncode == 0
+        assert tripoint("user", "invitations", "--drop", other, *config, folder=tmp_path).returncode == 1
         for name, password in (("alice", "secret one"), ("bob", "secret two")):
             log_in(server.http, name, password)
         register(server.http, "carol", token)

@@ -42,6 +42,8 @@ def test_it_says_how_to_connect_by_the_name_the_visitor_used() -> None:
         assert "<code>ws://chat.example.org:8008/xmpp-websocket</code>" in text
         assert "off" not in text.split("<h2>Connect</h2>")[1]
         assert b"default-src 'none'" in dict(response.headers)[b"content-security-policy"]
+        # With no-referrer, browsers would say Origin: null of its form.
+        assert dict(response.headers)[b"referrer-policy"] == b"same-origin"
         # A hostile Host header is text.
         response = await ask(page, get("/", host="<script>alert(1)</script>"))
         assert b"<script>" not in response.body

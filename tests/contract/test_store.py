@@ -12,6 +12,14 @@ from tests.support.middle import run
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.store.interface import MEDIA_BLOCK, Store, StoreError
 from tripoint.store.memory import MemoryStore
+from tripoint.store.oauth_writes import (
+    DropBrowserSessions,
+    PutBrowserSession,
+    PutIdentity,
+    PutOAuthClient,
+    PutOAuthGrant,
+    TrimOAuth,
+)
 from tripoint.store.sqlite import SqliteStore
 from tripoint.store.stream import Stream
 from tripoint.store.writes import (
@@ -20,6 +28,7 @@ from tripoint.store.writes import (
     AddStateGroup,
     CompleteStates,
     DropAccount,
+    DropRegistrationToken,
     DropReport,
     DropRoom,
     ForgetWordsGone,
@@ -33,6 +42,7 @@ from tripoint.store.writes import (
     PutDelayed,
     PutDestination,
     PutDevice,
+    PutFastToken,
     PutFilter,
     PutMedia,
     PutMediaLink,
@@ -354,9 +364,16 @@ def test_accounts_and_what_they_own(on_store: OnStore) -> None:
         assert await store.load_filter(ALICE, "f") == b"{}"
         assert await store.load_roster(ALICE) == [b"a", b"b"]
         assert await store.load_registration_token("come-in") == PutRegistrationToken("come-in", 2, None)
+        await write(store, PutRegistrationToken("ahead", None, 7))
+        assert [one.token for one in await store.load_registration_tokens()] == [
+            "ahead",
+            "come-in",
+            "for-juliet",
+        ]
+        await write(store, DropRegistrationToken("ahead"))
+        assert await store.load_registration_token("ahead") is None
         reserving = PutRegistrationToken("for-juliet", 1, 99, "juliet")
         assert await store.load_registration_token("for-juliet") == reserving
-        assert await store.load_reserving_tokens() == [reserving]
         await write(
             store,
             PutCredential(ALICE, "scram-sha-256", None),
@@ -859,6 +876,25 @@ def test_what_is_published(on_store: OnStore) -> None:
     on_store(test)
 
 
+def test_fast_tokens(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        def token(user_id: UserId, its: str, slot: str, salt: bytes | None = b"s", count: int = 0) -> PutFastToken:
+            return PutFastToken(user_id, its, slot, "DEVICE", "HT-SHA-256-NONE", salt, 5, count)
+
+        assert await store.load_fast_tokens(ALICE) == []
+        new, current, other = token(ALICE, "1", "new"), token(ALICE, "1", "current"), token(ALICE, "2", "new")
+        await write(store, other, new, current, token(BOB, "1", "new"))
+        assert await store.load_fast_tokens(ALICE) == [current, new, other]
+        moved = token(ALICE, "1", "current", b"other", 7)
+        await write(store, moved, token(ALICE, "1", "new", None))
+        assert await store.load_fast_tokens(ALICE) == [moved, other]
+        await write(store, DropAccount(ALICE))
+        assert await store.load_fast_tokens(ALICE) == []
+        assert await store.load_fast_tokens(BOB) == [token(BOB, "1", "new")]
+
+    on_store(test)
+
+
 def test_pushers(on_store: OnStore) -> None:
     async def test(store: Store) -> None:
         def pusher(user_id: UserId, key: str, settings: bytes | None = b"{}", position: int = 0) -> PutPusher:
@@ -1016,3 +1052,61 @@ def test_events_that_are_about_others(on_store: OnStore) -> None:
         assert left.event_key == 9
 
     on_store(test)
+
+
+def test_oauth_clients_codes_and_tokens(on_store: OnStore) -> None:
+    async def work(store: Store) -> None:
+        assert await store.load_oauth_client("app") is None
+        await write(store, PutOAuthClient("app", b"{}", 5), PutOAuthClient("idle", b"[]", 5))
+        assert await store.load_oauth_client("app") == PutOAuthClient("app", b"{}", 5)
+        assert await store.count_oauth_clients() == 2
+        one = PutOAuthGrant(b"one", "BCDF", b"first", 10)
+        await write(store, one, PutOAuthGrant(b"two", None, b"second", 30))
+        assert await store.load_oauth_grant(b"one") == await store.load_oauth_grant_of("BCDF") == one
+        assert await store.load_oauth_grant_of("GHJK") is None
+        token = PutToken(b"t", ALICE, "D", True, 99, "app", b"before", True)
+        await write(store, token, PutOAuthGrant(b"one", "BCDF", b"changed", 10))
+        assert await store.load_token(b"t") == token
+        assert await store.load_oauth_grant(b"one") == PutOAuthGrant(b"one", "BCDF", b"changed", 10)
+        # What is over goes; a client with a token stays however long ago it was used.
+        await write(store, TrimOAuth(10, 6))
+        assert await store.load_oauth_grant(b"one") is None
+        assert await store.load_oauth_grant(b"two") is not None
+        assert await store.load_oauth_client("idle") is None
+        assert await store.load_oauth_client("app") is not None
+        gone = PutToken(b"t", ALICE, None, True, None)
+        await write(store, PutOAuthGrant(b"two", None, None, 0), gone, TrimOAuth(0, 6))
+        assert await store.load_oauth_grant(b"two") is None
+        assert await store.count_oauth_clients() == 0
+
+    on_store(work)
+
+
+def test_sessions_of_browsers_and_identities(on_store: OnStore) -> None:
+    async def work(store: Store) -> None:
+        assert await store.load_browser_session(b"one") is None
+        one, two = PutBrowserSession(b"one", ALICE, 1, 50), PutBrowserSession(b"two", ALICE, 2, 60)
+        other = PutBrowserSession(b"other", BOB, 3, 70)
+        await write(store, one, two, other)
+        assert await store.load_browser_session(b"one") == one
+        await write(store, DropBrowserSessions(ALICE, b"two"))
+        assert await store.load_browser_session(b"one") is None
+        assert await store.load_browser_session(b"two") == two
+        await write(store, DropBrowserSessions(ALICE, None), TrimOAuth(69, 0))
+        assert await store.load_browser_session(b"two") is None
+        assert await store.load_browser_session(b"other") == other
+        await write(store, PutBrowserSession(b"other", None, 0, 0))
+        assert await store.load_browser_session(b"other") is None
+        home, work_ = PutIdentity("home", "7", ALICE), PutIdentity("work", "7", ALICE)
+        await write(store, work_, home, PutIdentity("home", "8", BOB))
+        assert await store.load_identity("home", "7") == home
+        assert await store.load_identity("home", "9") is None
+        assert await store.load_identities(ALICE) == [home, work_]
+        await write(store, PutIdentity("work", "7", None))
+        assert await store.load_identities(ALICE) == [home]
+        await write(store, PutBrowserSession(b"three", ALICE, 1, 99), DropAccount(ALICE))
+        assert await store.load_identities(ALICE) == []
+        assert await store.load_browser_session(b"three") is None
+        assert await store.load_identity("home", "8") == PutIdentity("home", "8", BOB)
+
+    on_store(work)

@@ -159,7 +159,7 @@ class IrssiPeer(ScreenPeer):
 
     async def leave(self) -> None:
         self.terminal.type("/part enough tea")
-        await until(lambda: CHANNEL not in self.terminal.screen(), self.terminal.shown, PATIENCE_S)
+        await until(lambda: f"tri/{CHANNEL}" not in self.terminal.screen(), self.terminal.shown, PATIENCE_S)
 
     async def go_away(self) -> None:
         self.terminal.type("/disconnect")

@@ -97,7 +97,7 @@ def test_it_is_offered_to_who_has_shown_one(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with serving(tmp_path) as server:
             client, offered = await negotiating(server, client_context())
-            assert offered == "SCRAM-SHA-256-PLUS,SCRAM-SHA-256,PLAIN"
+            assert offered == "SCRAM-SHA-256-PLUS,SCRAM-SHA-256,PLAIN,OAUTHBEARER"
             client.send("AUTHENTICATE EXTERNAL")
             await client.expect(
                 f":{SERVER} 908 alice {offered} :are available SASL mechanisms",
@@ -105,7 +105,7 @@ def test_it_is_offered_to_who_has_shown_one(tmp_path: Path) -> None:
             )
             context, _ = made_client(tmp_path, "phone")
             client, offered = await negotiating(server, context, "bob")
-            assert offered == "EXTERNAL,SCRAM-SHA-256-PLUS,SCRAM-SHA-256,PLAIN"
+            assert offered == "EXTERNAL,SCRAM-SHA-256-PLUS,SCRAM-SHA-256,PLAIN,OAUTHBEARER"
             client.send("AUTHENTICATE EXTERNAL", "AUTHENTICATE AGE=")
             await client.until("904 bob :The SASL message is malformed")
 

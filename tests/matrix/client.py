@@ -1,7 +1,7 @@
 """Matrix clients for tests: requests straight into the listener, without sockets, as any HTTP front would."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -15,6 +15,8 @@ from tripoint.core.ids import ServerName
 from tripoint.core.turn import NO_SERVERS, TurnServers
 from tripoint.matrix.frontend import MatrixFrontEnd
 from tripoint.net.http import Request, Response
+from tripoint.oauth.frontend import OAuthFrontEnd
+from tripoint.oauth.provider_client import ProviderClient
 from tripoint.runtime.media import MediaParts
 from tripoint.store.interface import Store
 
@@ -135,10 +137,21 @@ async def matrix(
     store: Store | None = None,
     clock: Clock | None = None,
     turn: TurnServers = NO_SERVERS,
+    providers: Sequence[ProviderClient] = (),
     livekit: tuple[str, ...] = (),
 ) -> AsyncIterator[Server]:
     config = config or make_config()
     async with party(config, store, clock) as p, files(config, p) as media:
+        p.middle.oauth.base = "https://chat.example.org"
+        pages = OAuthFrontEnd(
+            p.middle.service,
+            p.middle.accounts,
+            p.middle.oauth,
+            secret=bytes(32),
+            now_ms=p.clock.ms,
+            plaintext_passwords=True,
+            providers=providers,
+        )
         front = MatrixFrontEnd(
             ServerName(SERVER),
             p.middle.service,
@@ -148,6 +161,7 @@ async def matrix(
             p.middle.hub,
             media.ports,
             p.middle.encryption,
+            p.middle.oauth,
             p.middle.delayed,
             now_ms=p.clock.ms,
             public_url="https://chat.example.org",
@@ -155,6 +169,7 @@ async def matrix(
             secret=bytes(32),
             plaintext_passwords=True,
             turn=turn,
+            fallback=pages.handle,
             livekit=livekit,
         )
         yield Server(p, front, media)

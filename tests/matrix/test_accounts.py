@@ -58,6 +58,7 @@ def test_what_registration_refuses() -> None:
                 ({"username": "bob", "password": "", "auth": auth}, {}, 400, "M_WEAK_PASSWORD"),
                 ({"username": "bob", "auth": auth}, {}, 400, "M_MISSING_PARAM"),
                 ({}, {"kind": "guest"}, 403, "M_GUEST_ACCESS_FORBIDDEN"),
+                ({}, {"kind": "ghost"}, 400, "M_INVALID_PARAM"),
             ):
                 got, answer = await post(server, "/register", body, **query)
                 assert (got, answer["errcode"]) == (status, errcode), answer
@@ -74,7 +75,7 @@ def test_registration_by_token() -> None:
 
     async def work() -> None:
         async with matrix(make_config(registration="token")) as server:
-            await server.party.middle.accounts.add_registration_token("come-in", 1, None)
+            await server.party.middle.accounts.registration_tokens.add("come-in", 1, None)
             body = {"username": "alice", "password": PASSWORD}
             status, asked = await post(server, "/register", body)
             assert (status, asked["flows"]) == (401, [{"stages": ["m.login.registration_token"]}])

@@ -489,7 +489,7 @@ def test_registration_modes() -> None:
             with pytest.raises(AccountRefused) as caught:
                 await p.account("alice")
             assert caught.value.refusal is AccountRefusal.REGISTRATION_TOKEN_NEEDED
-            await accounts.add_registration_token("come-in", 1, None)
+            await accounts.registration_tokens.add("come-in", 1, None)
             await accounts.register("alice", "correct horse", address="", registration_token="come-in")
             with pytest.raises(AccountRefused) as caught:
                 await accounts.register("bob", "correct horse", address="", registration_token="come-in")
@@ -530,6 +530,8 @@ def test_the_life_of_a_password_and_of_tokens() -> None:
             assert caught.value.refusal is AccountRefusal.EXPIRED_TOKEN
             renewed = await accounts.refresh(phone.refresh_token)
             assert renewed.access_token
+            # It holds until what was given for it is used.
+            await accounts.owner_of_token(renewed.access_token)
             with pytest.raises(AccountRefused):
                 await accounts.refresh(phone.refresh_token)
             await accounts.change_password(alice, "battery staple", keep_device=laptop.device_id)

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from tests.xmpp.server import CONFIG, SERVER, Client, TestServer, serve
+from tripoint.store.writes import PutRegistrationToken
 
 TOKEN_FEATURE = "urn:xmpp:ibr-token:0"
 FOR_EVER = None
@@ -47,7 +48,7 @@ def test_a_token_is_shown_and_used_up_by_registering_alone() -> None:
     """spec: XEP-0445 4, examples 2 to 4"""
 
     async def work(server: TestServer) -> None:
-        await server.middle.accounts.add_registration_token("TOKEN", 1, FOR_EVER)
+        await server.middle.accounts.registration_tokens.add("TOKEN", 1, FOR_EVER)
         juliet = await stranger(server)
         assert "type='error'" in await register(juliet, "juliet")
         for wrong in ("OTHER", ""):
@@ -71,10 +72,10 @@ def test_that_a_token_expires_counts_when_it_is_shown() -> None:
 
     async def work(server: TestServer) -> None:
         accounts = server.middle.accounts
-        await accounts.add_registration_token("TOKEN", 1, FOR_EVER)
+        await accounts.registration_tokens.add("TOKEN", 1, FOR_EVER)
         juliet = await stranger(server)
         assert "type='result'" in await show(juliet, "TOKEN")
-        await accounts.add_registration_token("TOKEN", 1, 1000)
+        await server.middle.stream.commit([PutRegistrationToken("TOKEN", 1, 1000)])
         assert "<item-not-found " in await show(await stranger(server), "TOKEN")
         assert "type='result'" in await register(juliet, "juliet")
 
@@ -121,7 +122,7 @@ def test_a_name_is_kept_for_who_was_invited(mode: str) -> None:
     async def work(server: TestServer) -> None:
         accounts = server.middle.accounts
         await accounts.add_account("romeo", "correct horse", admin=True)
-        await accounts.add_registration_token("ANY", None, FOR_EVER)
+        await accounts.registration_tokens.add("ANY", None, FOR_EVER)
         romeo = await server.online("romeo")
         token = token_in(await invite(romeo, "Juliet"), f"juliet@{SERVER}")
         # taken by an account, or kept already; no name at all
@@ -145,8 +146,8 @@ def test_a_name_is_kept_for_who_was_invited(mode: str) -> None:
 def test_a_name_is_free_again_when_the_token_has_expired() -> None:
     async def work(server: TestServer) -> None:
         accounts = server.middle.accounts
-        await accounts.add_registration_token("ANY", None, FOR_EVER)
-        await accounts.add_registration_token("OLD", 1, 1000, username="juliet")
+        await accounts.registration_tokens.add("ANY", None, FOR_EVER)
+        await accounts.registration_tokens.add("OLD", 1, -1, username="juliet")
         juliet = await stranger(server)
         await show(juliet, "ANY")
         assert "type='result'" in await register(juliet, "juliet")

@@ -1,17 +1,20 @@
-"""Devices and their tokens: every session is a device of its account.
+"""Devices: every session is a device of its account. Their tokens are tokens.py.
 
 spec: Matrix client-server "Login", "Refresh", "Device management"; docs/mapping.md 4 (key-less devices)
-Tokens are stored as SHA-256 and never written to a log; those in use are answered from memory.
 """
 
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 
+import structlog
+from msgspec.structs import replace
+
 from tripoint.accounts.device_changes import DeviceChanges
 from tripoint.accounts.device_keys import DeviceKeys
 from tripoint.accounts.ports import Account, Device, LogIn
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.accounts.tokens import LogInTokens, Reused, Tokens
 from tripoint.bus.interface import Bus
 from tripoint.core.ids import DeviceId, UserId
 from tripoint.rooms.changes import SessionsEnded, UserChange
@@ -19,34 +22,15 @@ from tripoint.store.interface import AccountStore, StoreError
 from tripoint.store.stream import Stream
 from tripoint.store.writes import PutDevice, PutToken, Write
 
-# 32 characters of 64: 192 bits.
-_TOKEN_BYTES = 24
+log = structlog.get_logger("tripoint")
+
 # spec: client-server: a device id is an opaque string; longer ones are not ours.
 MAX_DEVICE_ID = 255
 MAX_DISPLAY_NAME = 255
-_CACHED_TOKENS = 100_000
-
-
-def token_hash(token: str) -> bytes:
-    """The form in which a token is stored."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-
-
-class LogInTokens:
-    """What a refresh gives: new tokens of the same device."""
-
-    __slots__ = ("access_token", "device_id", "expires_in_ms", "refresh_token")
-
-    def __init__(self, device_id: str, access_token: str, refresh_token: str, expires_in_ms: int) -> None:
-        self.device_id = device_id
-        self.access_token = access_token
-        self.refresh_token = refresh_token
-        self.expires_in_ms = expires_in_ms
 
 
 class Devices:
-    """Devices and tokens of all accounts. `token_life_ms`: how long an access token with a refresh token
-    lives."""
+    """Devices of all accounts."""
 
     def __init__(
         self,
@@ -54,7 +38,7 @@ class Devices:
         stream: Stream,
         user_bus: Bus[UserChange],
         clock_ms: Callable[[], int],
-        token_life_ms: int,
+        tokens: Tokens,
         keys: DeviceKeys,
         changes: DeviceChanges,
     ) -> None:
@@ -64,8 +48,7 @@ class Devices:
         self._stream = stream
         self._user_bus = user_bus
         self._clock_ms = clock_ms
-        self._token_life_ms = token_life_ms
-        self._tokens: dict[bytes, PutToken] = {}
+        self._tokens = tokens
 
     async def log_in(
         self,
@@ -76,6 +59,7 @@ class Devices:
         display_name: str | None,
         tokens: bool,
         refreshable: bool,
+        client_id: str | None = None,
     ) -> LogIn:
         """See AccountService.log_in."""
         if display_name is not None:
@@ -101,68 +85,48 @@ class Devices:
         renamed = row is not None and name != row.display_name
         if row is not None:
             # spec: POST /login: tokens that the device had before are invalid from now on.
-            dropped = await self._drop_tokens(account.user_id, [device_id])
+            dropped = await self._tokens.dropping(account.user_id, [device_id])
             writes.extend(dropped)
-        made, fresh = self._make_tokens(account.user_id, device_id, refreshable)
+        made, fresh = self._tokens.make(
+            account.user_id, device_id, refreshable=refreshable, client_id=client_id
+        )
         if renamed:
             await self._commit_changed(account.user_id, [*writes, *fresh], [device_id])
         else:
             await self._commit([*writes, *fresh])
-        self._forget(dropped)
-        for token in fresh:
-            self._tokens[token.token_hash] = token
-        return LogIn(
-            account,
-            DeviceId(device_id),
-            made[0],
-            made[1] if refreshable else None,
-            self._token_life_ms if refreshable else None,
-        )
-
-    def _make_tokens(
-        self, user_id: UserId, device_id: str, refreshable: bool
-    ) -> tuple[list[str], list[PutToken]]:
-        access = f"tp_{secrets.token_urlsafe(_TOKEN_BYTES)}"
-        expires = self._clock_ms() + self._token_life_ms if refreshable else None
-        made, writes = [access], [PutToken(token_hash(access), user_id, device_id, False, expires)]
-        if refreshable:
-            again = f"tpr_{secrets.token_urlsafe(_TOKEN_BYTES)}"
-            made.append(again)
-            writes.append(PutToken(token_hash(again), user_id, device_id, True, None))
-        return made, writes
+        self._tokens.forget(dropped)
+        self._tokens.keep(fresh)
+        return LogIn(account, DeviceId(device_id), made.access_token, made.refresh_token, made.expires_in_ms)
 
     async def find_token(self, access_token: str) -> PutToken:
         """The row of a valid access token. UNKNOWN_TOKEN, EXPIRED_TOKEN."""
-        digest = token_hash(access_token)
-        row = self._tokens.get(digest)
-        if row is None:
-            row = await self._store.load_token(digest)
-            if row is None or row.refresh or row.device_id is None:
-                raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
-            if len(self._tokens) >= _CACHED_TOKENS:
-                self._tokens.clear()
-            self._tokens[digest] = row
-        if row.refresh:
-            raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
-        if row.expires_ts_ms is not None and row.expires_ts_ms <= self._clock_ms():
-            raise AccountRefused(AccountRefusal.EXPIRED_TOKEN)
-        return row
+        return await self._tokens.find(access_token)
 
-    async def refresh(self, refresh_token: str) -> tuple[UserId, LogInTokens]:
-        """Trade a refresh token for new tokens; the old ones end.
+    async def refresh(self, refresh_token: str, client_id: str | None) -> tuple[UserId, LogInTokens]:
+        """Trade a refresh token for new tokens. UNKNOWN_TOKEN.
 
-        spec: POST /refresh. The old refresh token ends at once rather than when the new access token is first
-        used: a client that lost the answer logs in again.
+        spec: refresh-token-grant: "The homeserver SHOULD consider that the session is compromised if an old,
+        invalidated refresh token is used, and SHOULD revoke the session."
         """
-        digest = token_hash(refresh_token)
-        row = await self._store.load_token(digest)
-        if row is None or not row.refresh or row.device_id is None:
-            raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
-        drop = await self._drop_tokens(row.user_id, [row.device_id])
-        made, fresh = self._make_tokens(row.user_id, row.device_id, True)
-        await self._commit([*drop, *fresh])
-        self._forget(drop)
-        return row.user_id, LogInTokens(row.device_id, made[0], made[1], self._token_life_ms)
+        try:
+            return await self._tokens.refresh(refresh_token, client_id)
+        except Reused as reused:
+            row = reused.row
+            if row.client_id is not None and row.device_id is not None:
+                log.warning("accounts.refresh_token_reused", user_id=row.user_id, device_id=row.device_id)
+                await self.drop(row.user_id, [row.device_id], "a refresh token was used twice")
+            raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN) from reused
+
+    async def revoke(self, token: str) -> bool:
+        """End the device that a token of either kind belongs to; False where the token means nothing.
+
+        spec: token-revocation: "The server MUST revoke both the access token and refresh token".
+        """
+        row = await self._tokens.owner(token)
+        if row is None or row.device_id is None:
+            return False
+        await self.drop(row.user_id, [row.device_id], "logged out")
+        return True
 
     async def devices(self, user_id: UserId) -> Sequence[Device]:
         return [
@@ -185,10 +149,12 @@ class Devices:
         known = {row.device_id for row in await self._store.load_devices(user_id)}
         gone = [device_id for device_id in device_ids if device_id in known]
         writes: list[Write] = [PutDevice(user_id, device_id, None, None, 0) for device_id in gone]
-        dropped = await self._drop_tokens(user_id, gone)
+        dropped = await self._tokens.dropping(user_id, gone)
         writes.extend(dropped)
+        fast = await self._store.load_fast_tokens(user_id)
+        writes.extend(replace(row, salt=None) for row in fast if row.device_id in gone)
         await self._commit_changed(user_id, [*writes, *self._keys.dropping(user_id, gone)], gone)
-        self._forget(dropped)
+        self._tokens.forget(dropped)
         if gone:
             self._user_bus.publish(SessionsEnded(user_id, tuple(gone), reason))
 
@@ -200,19 +166,6 @@ class Devices:
     async def drop_all(self, user_id: UserId, reason: str, keep: str | None = None) -> None:
         rows = await self._store.load_devices(user_id)
         await self.drop(user_id, [row.device_id for row in rows if row.device_id != keep], reason)
-
-    def _forget(self, dropped: Sequence[PutToken]) -> None:
-        """Once more, when the disk knows: a request that came in between read the old row and kept it."""
-        for token in dropped:
-            self._tokens.pop(token.token_hash, None)
-
-    async def _drop_tokens(self, user_id: UserId, device_ids: Sequence[str]) -> list[PutToken]:
-        writes: list[PutToken] = []
-        for row in await self._store.load_tokens(user_id):
-            if row.device_id in device_ids:
-                self._tokens.pop(row.token_hash, None)
-                writes.append(PutToken(row.token_hash, user_id, None, row.refresh, None))
-        return writes
 
     async def _commit_changed(self, user_id: UserId, writes: Sequence[Write], device_ids: Sequence[str]) -> None:
         """As _commit, of what others are told if these devices have keys."""

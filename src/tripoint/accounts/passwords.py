@@ -89,6 +89,10 @@ class Passwords:
             return fake_verifier(user_id, name, self._secret, self._iterations)
         return msgspec.msgpack.decode(data, type=ScramVerifier)
 
+    async def has_one(self, user_id: UserId) -> bool:
+        """Whether there is a password at all."""
+        return await self._store.load_credential(user_id, _form("sha256")) is not None
+
     async def check(self, user_id: UserId, password: str) -> bool:
         """Whether this is the user's password; takes as long for unknown users."""
         verifier = await self.verifier(user_id, "sha256")

@@ -5,7 +5,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from tripoint.accounts.fast_tokens import FastTokens
 from tripoint.accounts.pushers import Pushers
+from tripoint.accounts.registration_tokens import RegistrationTokens
 from tripoint.accounts.sasl import ScramVerifier
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import DeviceId, RoomId, ServerName, UserId
@@ -47,10 +49,26 @@ class LogIn(Struct, frozen=True):
     refresh_token: str | None = None
     expires_in_ms: int | None = None
 
+    def body(self, server: str) -> JsonObject:
+        """As the answer to a log-in has it. spec: Matrix client-server-api POST /login"""
+        found: JsonObject = {
+            "user_id": self.account.user_id,
+            "access_token": self.access_token or "",
+            "device_id": self.device_id,
+            "home_server": server,
+        }
+        if self.refresh_token is not None:
+            found["refresh_token"] = self.refresh_token
+            found["expires_in_ms"] = self.expires_in_ms or 0
+        return found
+
 
 class TokenOwner(Struct, frozen=True):
+    """Whose an access token is. `client_id`: the OAuth client that has it; None: it comes from the legacy API."""
+
     account: Account
     device_id: DeviceId
+    client_id: str | None = None
 
 
 class RosterItem(Struct, frozen=True):
@@ -181,6 +199,8 @@ class AccountService(Protocol):
     @property
     def reports(self) -> Reports: ...
     @property
+    def registration_tokens(self) -> RegistrationTokens: ...
+    @property
     def vhosts(self) -> VhostList: ...
     @property
     def certificates(self) -> CertificateList: ...
@@ -188,6 +208,8 @@ class AccountService(Protocol):
     def tags(self) -> RoomTags: ...
     @property
     def pushers(self) -> Pushers: ...
+    @property
+    def fast_tokens(self) -> FastTokens: ...
     @property
     def push_rules(self) -> PushRuleBook: ...
 
@@ -213,8 +235,27 @@ class AccountService(Protocol):
         """Make an account whatever the configuration says: the administrator's own way. BAD_NAME, NAME_TAKEN,
         BAD_PASSWORD."""
 
+    async def register_by_identity(
+        self, name: str, display_name: str, *, provider: str, subject: str, address: str
+    ) -> Account:
+        """Make an account without a password for somebody whom an identity provider knows, whatever registration() says
+        of others. BAD_NAME, NAME_TAKEN, BANNED, RATE_LIMITED."""
+
+    async def check_open(self, user_id: UserId, *, address: str) -> Account:
+        """An account into which somebody comes who has shown elsewhere that it is theirs. NO_SUCH_ACCOUNT, DEACTIVATED,
+        LOCKED, BANNED."""
+
     async def create_guest(self, nick: str, *, address: str) -> Account:
         """A guest account (docs/mapping.md 1.9) whose display name is `nick`. GUESTS_OFF, BAD_NAME, NAME_TAKEN."""
+
+    async def create_matrix_guest(self, *, address: str) -> Account:
+        """A guest account without a connection: it ends when it logs out, or is not heard of for some hours.
+        GUESTS_OFF, TOO_MANY_GUESTS, BANNED, RATE_LIMITED."""
+
+    async def upgrade_guest(
+        self, user_id: UserId, password: str, *, address: str, registration_token: str | None = None
+    ) -> Account:
+        """Make an account of a guest, which keeps its name. As register()."""
 
     async def rename_guest(self, user_id: UserId, nick: str) -> None: ...
     async def end_guest(self, user_id: UserId, reason: str | None = None) -> None:
@@ -229,19 +270,22 @@ class AccountService(Protocol):
     async def registration_state(self) -> str:
         """open | token | closed: what register() asks for now."""
 
-    async def registration_token_valid(self, token: str) -> bool: ...
-    async def add_registration_token(
-        self, token: str, uses: int | None, expires_ts_ms: int | None, *, username: str | None = None
-    ) -> None:
-        """Make a token for so many accounts (None: any number), until then (None: for ever). `username`: for the
-        account of this name alone, which nobody else gets as long as the token is good. NAME_TAKEN, BAD_NAME."""
 
     # -- credentials
     async def check_password(self, name: str, password: str, *, address: str) -> Account:
         """WRONG_CREDENTIALS (the same for unknown users), DEACTIVATED, LOCKED, RATE_LIMITED."""
 
+    async def has_password(self, user_id: UserId) -> bool:
+        """Whether one can log in to the account by a password."""
+
+    async def profile(self, user_id: UserId) -> Mapping[str, str]:
+        """What rooms show of a profile: displayname, avatar_url."""
+
     async def make_login_token(self, user_id: UserId) -> tuple[str, int]:
         """A token for one log-in of this user, and how long it holds, in ms (login_tokens.py). RATE_LIMITED."""
+
+    async def make_sso_token(self, user_id: UserId) -> str:
+        """The same for a browser that takes it to a client at once."""
 
     async def check_login_token(self, token: str, *, address: str) -> Account:
         """Whose it is; it is used up. WRONG_CREDENTIALS, DEACTIVATED, LOCKED, BANNED."""
@@ -266,8 +310,11 @@ class AccountService(Protocol):
         WRONG_CREDENTIALS, DEACTIVATED, LOCKED, BANNED."""
 
     async def change_password(
-        self, user_id: UserId, password: str, *, keep_device: DeviceId | None, logout_devices: bool = True
-    ) -> None: ...
+        self, user_id: UserId, password: str, *, keep_device: DeviceId | None, logout_devices: bool = True,
+        keep_browser: bytes | None = None,
+    ) -> None:
+        """`keep_browser`: the browser that stays logged in on the pages (oauth/browsers.py)."""
+
     async def deactivate(self, user_id: UserId) -> None: ...
 
     # -- devices and tokens
@@ -280,12 +327,18 @@ class AccountService(Protocol):
         display_name: str | None = None,
         tokens: bool = False,
         refreshable: bool = False,
+        client_id: str | None = None,
     ) -> LogIn:
         """Open a device, or open it again. Without `device_id`, a key-less device is made once per account,
-        protocol and `display_name` and used again (docs/mapping.md 4)."""
+        protocol and `display_name` and used again (docs/mapping.md 4). `client_id`: the OAuth client that the
+        tokens are for."""
 
     async def owner_of_token(self, access_token: str, *, locked_too: bool = False) -> TokenOwner:
         """UNKNOWN_TOKEN, EXPIRED_TOKEN, DEACTIVATED, and LOCKED unless `locked_too`. From memory once it was seen."""
+
+    async def check_token(self, access_token: str, *, address: str) -> TokenOwner:
+        """Whose access token it is, of somebody who comes with it over IRC or XMPP. UNKNOWN_TOKEN, EXPIRED_TOKEN,
+        DEACTIVATED, LOCKED, BANNED."""
 
     async def set_locked(self, user_id: UserId, locked: bool) -> None:
         """Lock an account: nobody gets in any more, connections of IRC and XMPP end, tokens stay for when it is
@@ -297,8 +350,14 @@ class AccountService(Protocol):
         spec: client-server "Account suspension"; docs/mapping.md 18.3
         """
 
-    async def refresh(self, refresh_token: str) -> LogIn: ...
+    async def refresh(self, refresh_token: str, *, client_id: str | None = None) -> LogIn:
+        """New tokens for a refresh token of this OAuth client; None: of the legacy API. UNKNOWN_TOKEN."""
+
+    async def revoke(self, token: str) -> bool:
+        """Log out the device that an access or refresh token belongs to; False where it means nothing."""
+
     async def devices(self, user_id: UserId) -> Sequence[Device]: ...
+    async def has_device(self, user_id: UserId, device_id: str) -> bool: ...
     async def rename_device(self, user_id: UserId, device_id: str, display_name: str) -> None: ...
     async def log_out(self, user_id: UserId, device_ids: Sequence[str], *, reason: str = "logged out") -> None: ...
     async def log_out_all(self, user_id: UserId) -> None: ...

@@ -1,4 +1,4 @@
-"""The server's side of SASL: PLAIN, EXTERNAL and the SCRAM family, without I/O, clock or randomness.
+"""The server's side of SASL: PLAIN, EXTERNAL, OAUTHBEARER and the SCRAM family, without I/O, clock or randomness.
 
 An exchange takes the client's messages (decoded from base64 by the front end) and returns values:
 a Challenge to send, a question to whoever keeps the accounts (NeedCredentials, CheckPassword,
@@ -7,7 +7,7 @@ words.
 `ScramVerifier` is the stored form of a password.
 
 spec: RFC4422 3 and appendix A (EXTERNAL), RFC4616 (PLAIN), RFC5802 and RFC7677 (SCRAM), RFC5929 4
-(tls-server-end-point), RFC9266 (tls-exporter).
+(tls-server-end-point), RFC9266 (tls-exporter), RFC7628 (OAUTHBEARER), XEP-0484 (HT, for tokens of this server's own).
 Does not know accounts, does not decide who may act for whom (Done carries the authzid as asked).
 PBKDF2 of `ScramVerifier.make` and `verify_cleartext` takes some 30-100 ms: run it off the loop.
 Read next: accounts/ports.py, xmpp/connection.py, irc/connection.py.
@@ -17,7 +17,8 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
@@ -25,13 +26,20 @@ from typing import Literal
 from msgspec import Struct
 
 from tripoint.core.precis import PrecisError, prepare_opaque, prepare_saslprep
-from tripoint.core.tls_facts import NO_BINDINGS, Bindings
+from tripoint.core.tls_facts import NO_BINDINGS, TLS_EXPORTER, TLS_SERVER_END_POINT, Bindings
 
 HashName = Literal["sha1", "sha256"]
 DEFAULT_ITERATIONS = 100_000  # MAPPING 18.2; RFC7677 3 asks for at least 4096
 
 _MECHANISM_HASH: dict[str, HashName] = {"SCRAM-SHA-1": "sha1", "SCRAM-SHA-256": "sha256"}
 _HASH_MECHANISM = {name: mechanism for mechanism, name in _MECHANISM_HASH.items()}
+
+# What the mechanisms for tokens bind to, the better first. spec: XEP-0484 3.1
+_HT_BINDINGS: Mapping[str, str | None] = {
+    "HT-SHA-256-EXPR": TLS_EXPORTER,
+    "HT-SHA-256-ENDP": TLS_SERVER_END_POINT,
+    "HT-SHA-256-NONE": None,
+}
 
 # Nobody's message comes near: names are under 1 KiB, nonces under 100 bytes. PLAIN carries a password.
 MAX_MESSAGE_BYTES = 8192
@@ -100,6 +108,35 @@ class CheckCertificate:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckToken:
+    """OAUTHBEARER is complete: the caller finds out whose access token it is and decides; where it is nobody's, the
+    exchange goes on with `exchange.token_refused()`."""
+
+    authzid: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HashedToken:
+    """HT is complete: the client says that it knows a token of `authcid`; the caller looks for one that `is_of` fits.
+
+    `proof` is what the server answers with, which shows that it knows the token too. Terminal for the exchange.
+    """
+
+    mechanism: str
+    authcid: str
+    digest: bytes = field(repr=False)
+    binding: bytes
+
+    def is_of(self, token: bytes) -> bool:
+        """Whether it was made of this token, on this connection; in constant time. spec: XEP-0484 5.1, 6"""
+        return hmac.compare_digest(self.digest, _hmac("sha256", token, b"Initiator" + self.binding))
+
+    def proof(self, token: bytes) -> bytes:
+        return _hmac("sha256", token, b"Responder" + self.binding)
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """SCRAM succeeded: the client knows the password of `authcid`; `data` proves that we know it too."""
 
@@ -108,7 +145,7 @@ class Done:
     data: bytes
 
 
-Step = Challenge | NeedCredentials | CheckPassword | CheckCertificate | Done
+Step = HashedToken | Challenge | NeedCredentials | CheckPassword | CheckCertificate | CheckToken | Done
 
 
 class ScramVerifier(Struct, frozen=True):
@@ -371,16 +408,96 @@ class ScramExchange:
         return Done(self._authzid, self._username, b"v=" + base64.b64encode(server_signature))
 
 
-Exchange = PlainExchange | ExternalExchange | ScramExchange
+class BearerExchange:
+    """OAUTHBEARER: one message with an access token, then the caller's verdict. The caller has made sure of TLS.
+
+    A refused token is told in a challenge, which the client acknowledges before the exchange fails.
+    spec: RFC7628 3.1, 3.2.2, 3.2.3
+    """
+
+    mechanism = "OAUTHBEARER"
+
+    def __init__(self) -> None:
+        self._refused = False
+
+    def receive(self, data: bytes) -> Step:
+        """The client's message → CheckToken. Raises SaslFailed, after token_refused() always."""
+        if self._refused:
+            raise SaslFailed(SaslCondition.NOT_AUTHORIZED, "This access token is not valid")
+        header, separator, rest = _decode(data).partition("\x01")
+        flag, comma, named = header.partition(",")
+        if not separator or not comma or not rest.endswith("\x01"):
+            raise _malformed("a GS2 header and key=value pairs are expected")
+        if flag != "n" and flag != "y":
+            # spec: RFC7628 3: it binds to no channel
+            raise _malformed("there is no channel binding with OAUTHBEARER")
+        authzid, comma, more = named.partition(",")
+        if more or not comma or not (authzid == "" or authzid.startswith("a=")):
+            raise _malformed("the GS2 header holds an unknown field")
+        pairs = dict(pair.partition("=")[::2] for pair in rest.split("\x01") if pair)
+        scheme, _, token = pairs.get("auth", "").partition(" ")
+        token = token.strip()
+        # spec: XEP-0493 2.3.1: an empty token asks where one is to be had: it is refused like a wrong one
+        if "auth" not in pairs or (scheme and scheme.lower() != "bearer"):
+            raise _malformed("auth must be Bearer and an access token")
+        if not token.isascii() or not token.isprintable():
+            raise _malformed("an access token is printable ASCII")
+        return CheckToken(authzid=_unescape(authzid[2:]), token=token)
+
+    def token_refused(self, configuration: str | None) -> Challenge:
+        """The token is nobody's: what the client is told. `configuration`: where it learns how to get one."""
+        self._refused = True
+        told = {"status": "invalid_token", "scope": "urn:matrix:client:api:*"}
+        if configuration is not None:
+            told["openid-configuration"] = configuration
+        return Challenge(json.dumps(told).encode())
+
+    def credentials(self, verifier: ScramVerifier) -> Challenge:
+        """OAUTHBEARER never asks for credentials; calling this is a bug in the caller."""
+        raise RuntimeError("OAUTHBEARER does not ask for credentials")
+
+
+class HashedTokenExchange:
+    """HT: one message, then the caller's verdict; its answer goes with the success.
+
+    The text is an Internet-Draft (draft-schmaus-kitten-sasl-ht) that XEP-0484 3.1 refers to. The client sends its name,
+    NUL, and HMAC(token, "Initiator" and the channel binding data); the server HMAC(token, "Responder" and the same).
+    `bindings`: for the mechanisms that bind to the channel; raises KeyError where one has nothing to bind to.
+    """
+
+    def __init__(self, mechanism: str, bindings: Bindings) -> None:
+        self.mechanism = mechanism
+        binding = _HT_BINDINGS[mechanism]
+        self._binding = b"" if binding is None else bindings[binding]
+
+    def receive(self, data: bytes) -> Step:
+        """The client's only message → HashedToken. Raises SaslFailed."""
+        name, nul, digest = data.partition(b"\x00")
+        if not nul or not name or len(digest) != hashlib.sha256().digest_size:
+            raise _malformed("a name, NUL and a hash are expected")
+        return HashedToken(self.mechanism, _decode(name), digest, self._binding)
+
+    def credentials(self, verifier: ScramVerifier) -> Challenge:
+        """HT never asks for credentials; calling this is a bug in the caller."""
+        raise RuntimeError("HT does not ask for credentials")
+
+
+Exchange = PlainExchange | ExternalExchange | BearerExchange | ScramExchange | HashedTokenExchange
 
 
 def mechanisms(*, plain: bool, sha1: bool, binding: bool, certificate: bool = False) -> tuple[str, ...]:
-    """The mechanisms to offer, strongest first. `plain`: TLS is on; `binding`: there is something to bind to;
-    `certificate`: the client has shown one."""
+    """The mechanisms to offer, those that show the least first. `plain`: TLS is on; `binding`: there is something to
+    bind to; `certificate`: the client has shown one."""
     hashes: Sequence[str] = ("SCRAM-SHA-256", "SCRAM-SHA-1") if sha1 else ("SCRAM-SHA-256",)
     offered = ["EXTERNAL"] if certificate else []
     offered += [name + "-PLUS" for name in hashes] if binding else []
-    return (*offered, *hashes, *(("PLAIN",) if plain else ()))
+    # Last, since some clients take the first that they know of, and have no token.
+    return (*offered, *hashes, *(("PLAIN", "OAUTHBEARER") if plain else ()))
+
+
+def token_mechanisms(bindings: Collection[str]) -> tuple[str, ...]:
+    """The mechanisms for tokens of the server's own (XEP-0484 3.1), the better first. `bindings`: the connection's."""
+    return tuple(name for name, binding in _HT_BINDINGS.items() if binding is None or binding in bindings)
 
 
 def start_exchange(
@@ -398,6 +515,10 @@ def start_exchange(
         return PlainExchange()
     if mechanism == "EXTERNAL":
         return ExternalExchange()
+    if mechanism == BearerExchange.mechanism:
+        return BearerExchange()
+    if mechanism.startswith("HT-"):
+        return HashedTokenExchange(mechanism, bindings)
     base = mechanism.removesuffix("-PLUS")
     hash_name = _MECHANISM_HASH.get(base)
     if hash_name is None:

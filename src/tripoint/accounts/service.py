@@ -8,18 +8,22 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
 from tripoint.accounts.certificates import Certificates
 from tripoint.accounts.data import AccountData
 from tripoint.accounts.devices import Devices
+from tripoint.accounts.fast_tokens import FastTokens
+from tripoint.accounts.in_turn import InTurn
 from tripoint.accounts.login_tokens import LIFE_MS, LoginTokens
 from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.ports import Account, Device, LogIn, RosterItem, TokenOwner
 from tripoint.accounts.push_rules import AccountPushRules
 from tripoint.accounts.pushers import Pushers
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.accounts.registration_tokens import RegistrationTokens
 from tripoint.accounts.reports import ReportDesk
 from tripoint.accounts.sasl import ScramVerifier
 from tripoint.accounts.server_bans import ServerBans
@@ -44,13 +48,13 @@ from tripoint.core.stand_ins import stand_in_id
 from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.core.vendor import V
 from tripoint.store.interface import AccountStore, StoreError
+from tripoint.store.oauth_writes import DropBrowserSessions, PutIdentity
 from tripoint.store.stream import Stream
 from tripoint.store.writes import (
     DropAccount,
     PutAccount,
     PutMeta,
     PutProfile,
-    PutRegistrationToken,
     Write,
 )
 
@@ -60,6 +64,8 @@ _GUEST_NAME = re.compile(r"guest-\d+\Z")
 # docs/mapping.md 1.9: what is the server's alone in nicks, and what no line or JID can carry.
 _NOT_IN_GUEST_NICK = re.compile(r"[:~@#!\s\x00-\x1f\x7f]")
 MAX_GUEST_NICK = 64
+# A guest on Matrix has no connection that ends: an evening without a word, and it is gone.
+GUEST_IDLE_MS = 6 * 3_600_000
 
 # Account data about a room that says nothing about single messages of it.
 _KEPT_ALONG = ("m.tag", f"{V}.irc.autojoin")
@@ -78,17 +84,27 @@ class Registration:
     """
 
     def __init__(
-        self, mode: str, guests: bool, guests_per_address: int, rate: Rate, clock_s: Callable[[], float]
+        self,
+        mode: str,
+        guests: bool,
+        matrix_guests: bool,
+        guests_per_address: int,
+        rate: Rate,
+        clock_s: Callable[[], float],
     ) -> None:
         self.mode = mode
         self.guests = guests
+        self.matrix_guests = matrix_guests
         self.guests_per_address = guests_per_address
         self._made = TokenBuckets(rate)
         self._clock_s = clock_s
 
-    def change(self, mode: str, guests: bool, guests_per_address: int, rate: Rate) -> None:
+    def change(
+        self, mode: str, guests: bool, matrix_guests: bool, guests_per_address: int, rate: Rate
+    ) -> None:
         """The configuration was changed."""
         self.mode, self.guests, self.guests_per_address = mode, guests, guests_per_address
+        self.matrix_guests = matrix_guests
         self._made.rate = rate
 
     def take(self, address: str) -> None:
@@ -118,6 +134,7 @@ class Accounts:
         bans: ServerBans,
         vhosts: Vhosts,
         clock_ms: Callable[[], int],
+        secret: bytes,
     ) -> None:
         self.server_name = server
         self.leave_rooms: LeaveRooms | None = None
@@ -135,20 +152,23 @@ class Accounts:
         self.push_rules = AccountPushRules(data)
         self.pushers = Pushers(store, stream)
         self.certificates = Certificates(store, stream, clock_ms)
+        self.fast_tokens = FastTokens(store, stream, partial(passwords.verifier, hash_name="sha256"), secret, clock_ms)
         self.tags = AccountTags(data)
         self.reports = ReportDesk(store, stream)
+        self.registration_tokens = RegistrationTokens(store, stream, clock_ms, self._check_new_name)
         self._clock_ms = clock_ms
         self._login_tokens = LoginTokens(clock_ms)
         self._accounts: dict[UserId, Account] = {}
         self._profiles: dict[UserId, dict[str, str]] = {}
         self._skeletons: dict[str, str] = {}
-        self._kept_names: dict[str, PutRegistrationToken] = {}  # shape -> the token that it is kept for
-        self._with_token = asyncio.Lock()
         self._standing_in = asyncio.Lock()
+        self._linking = InTurn()
         self._guests: dict[UserId, str] = {}  # guest -> address
         self._guests_at: Counter[str] = Counter()  # address -> how many guests
         self._guest_nicks: dict[str, UserId] = {}  # folded nick -> guest
         self._guest_number = 0
+        # Guests without a connection, and when they were last heard of.
+        self._guests_heard_ms: dict[UserId, int] = {}
 
     async def start(self, *, end_guests: bool) -> None:
         """Read the names in use and the bans, and end guests that a stopped server left behind."""
@@ -156,9 +176,7 @@ class Accounts:
         await self.vhosts.start()
         for name in await self._store.load_account_names():
             self._skeletons[skeleton(name)] = name
-        for kept in await self._store.load_reserving_tokens():
-            if kept.username is not None and not self._is_over(kept):
-                self._kept_names[skeleton(kept.username)] = kept
+        await self.registration_tokens.start()
         self._guest_number = int(await self._store.load_meta("guest_number") or 0)
         if end_guests:
             for row in await self._store.load_guests():
@@ -180,8 +198,8 @@ class Accounts:
     def _check_new_name(self, name: str, token: str | None = None) -> UserId:
         if skeleton(name) in self._skeletons:
             raise AccountRefused(AccountRefusal.NAME_TAKEN)
-        kept = self._kept_names.get(skeleton(name))
-        if kept is not None and kept.token != token and not self._is_over(kept):
+        kept = self.registration_tokens.keeping(name)
+        if kept is not None and kept.token != token:
             raise AccountRefused(AccountRefusal.NAME_TAKEN, "This name is kept for somebody who was invited")
         try:
             user_id = check_new_account_name(name, self.server_name)
@@ -205,33 +223,60 @@ class Accounts:
             raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
         self._check_new_name(name, registration_token)
         self.bans.check(Visitor(address, (name,)))
-        kept = self._kept_names.get(skeleton(name))
+        kept = self.registration_tokens.keeping(name)
         if mode != "token" and (kept is None or kept.token != registration_token):
             self._registration.take(address)
             return await self._make(name, password, admin=False, writes=[])
-        # One after the other: a token for one use must not be read by a second before the first has used it up.
-        async with self._with_token:
-            used = await self.check_registration_token(registration_token, was_valid=was_valid)
+        async with self.registration_tokens.turn:
+            used = await self.registration_tokens.use(registration_token, was_valid=was_valid)
             if used.username not in (None, name):
                 raise AccountRefused(AccountRefusal.BAD_REGISTRATION_TOKEN, f"This token is for {used.username}")
             self._registration.take(address)
             account = await self._make(name, password, admin=False, writes=[used], token=registration_token)
-            if used.username is not None:
-                self._kept_names.pop(skeleton(name), None)
+            self.registration_tokens.used_up(used)
             return account
+
+    async def register_by_identity(
+        self, name: str, display_name: str, *, provider: str, subject: str, address: str
+    ) -> Account:
+        self._check_new_name(name)
+        self.bans.check(Visitor(address, (name,)))
+        self._registration.take(address)
+        async with self._linking(f"{provider} {subject}"):
+            if await self._store.load_identity(provider, subject) is not None:
+                raise AccountRefused(AccountRefusal.NAME_TAKEN, "You have an account here already")
+            link = PutIdentity(provider, subject, self.user_id(name))
+            writes: list[Write] = [link]
+            if display_name:
+                writes.append(PutProfile(self.user_id(name), "displayname", display_name))
+            return await self._make(name, None, admin=False, writes=writes)
+
+    async def check_open(self, user_id: UserId, *, address: str) -> Account:
+        account = await self.account(user_id)
+        if account is None:
+            raise AccountRefused(AccountRefusal.NO_SUCH_ACCOUNT)
+        self._check_open(account)
+        self.bans.check(Visitor(address, (account.name,)))
+        return account
 
     async def add_account(self, name: str, password: str, *, admin: bool) -> Account:
         """Make an account whatever the configuration says: the administrator's own way."""
         return await self._make(name, password, admin=admin, writes=[])
 
     async def _make(
-        self, name: str, password: str, *, admin: bool, writes: Sequence[Write], token: str | None = None
+        self,
+        name: str,
+        password: str | None,
+        *,
+        admin: bool,
+        writes: Sequence[Write],
+        token: str | None = None,
     ) -> Account:
         user_id = self._check_new_name(name, token)
         shape = skeleton(name)
         self._skeletons[shape] = name  # reserved while the password is hashed
         try:
-            forms = await self._passwords.forms(user_id, password)
+            forms = () if password is None else await self._passwords.forms(user_id, password)
         except BaseException:
             self._skeletons.pop(shape, None)
             raise
@@ -249,39 +294,6 @@ class Accounts:
             # docs/mapping.md 1.9: an account registered under a guest's nick renames the guest.
             await self.rename_guest(guest, split_user_id(guest)[0])
         return self._remember(row)
-
-    async def check_registration_token(
-        self, token: str | None, *, was_valid: bool = False
-    ) -> PutRegistrationToken:
-        """The write that uses up one use of a registration token. `was_valid`: it may have expired since."""
-        if token is None:
-            raise AccountRefused(AccountRefusal.REGISTRATION_TOKEN_NEEDED)
-        row = await self._store.load_registration_token(token)
-        if row is None or self._is_over(row, was_valid=was_valid):
-            raise AccountRefused(AccountRefusal.BAD_REGISTRATION_TOKEN)
-        left = None if row.uses_left is None else row.uses_left - 1
-        return PutRegistrationToken(token, left, row.expires_ts_ms, row.username)
-
-    def _is_over(self, row: PutRegistrationToken, *, was_valid: bool = False) -> bool:
-        ends = None if was_valid else row.expires_ts_ms
-        return row.uses_left == 0 or (ends is not None and ends <= self._clock_ms())
-
-    async def registration_token_valid(self, token: str) -> bool:
-        """Whether register() would take this token now."""
-        try:
-            await self.check_registration_token(token)
-        except AccountRefused:
-            return False
-        return True
-
-    async def add_registration_token(
-        self, token: str, uses: int | None, expires_ts_ms: int | None, *, username: str | None = None
-    ) -> None:
-        row = PutRegistrationToken(token, uses, expires_ts_ms, username)
-        if username is not None:
-            self._check_new_name(username)
-            self._kept_names[skeleton(username)] = row
-        await self._commit([row])
 
     async def account(self, user_id: UserId) -> Account | None:
         account = self._accounts.get(user_id)
@@ -305,7 +317,7 @@ class Accounts:
             raise AccountRefused(AccountRefusal.WRONG_CREDENTIALS)
         closed = replace(row, deactivated=True)
         gone: list[Write] = [PutProfile(user_id, field, None) for field in await self.stored_profile(user_id)]
-        await self._commit([closed, *self._passwords.no_forms(user_id)])
+        await self._commit([closed, *self._passwords.no_forms(user_id), DropBrowserSessions(user_id, None)])
         self._remember(closed)
         await self._devices.drop_all(user_id, "account closed")
         if self.drop_keys is not None:
@@ -372,14 +384,26 @@ class Accounts:
     async def create_guest(self, nick: str, *, address: str) -> Account:
         if not self._registration.guests:
             raise AccountRefused(AccountRefusal.GUESTS_OFF)
-        self.bans.check(Visitor(address, (nick,)))
+        self.check_guest_nick(nick)
+        return await self._make_guest(nick, address)
+
+    async def create_matrix_guest(self, *, address: str) -> Account:
+        if not self._registration.matrix_guests:
+            raise AccountRefused(AccountRefusal.GUESTS_OFF)
+        self._registration.take(address)
+        account = await self._make_guest(None, address)
+        self._guests_heard_ms[account.user_id] = self._clock_ms()
+        return account
+
+    async def _make_guest(self, nick: str | None, address: str) -> Account:
+        self.bans.check(Visitor(address, () if nick is None else (nick,)))
         address = network_of(address)
         limit = self._registration.guests_per_address
         if limit and self._guests_at[address] >= limit:
             raise AccountRefused(AccountRefusal.TOO_MANY_GUESTS)
-        self.check_guest_nick(nick)
         self._guest_number += 1
         name = f"guest-{self._guest_number}"
+        nick = name if nick is None else nick
         user_id = self.user_id(name)
         row = PutAccount(user_id, name, True, False, False, False, self._clock_ms())
         self._guests[user_id] = address
@@ -392,6 +416,34 @@ class Accounts:
             self._forget_guest(user_id)
             raise
         return self._remember(row)
+
+    async def end_idle_guests(self) -> None:
+        """Guests without a connection that were not heard of for long are gone."""
+        before_ms = self._clock_ms() - GUEST_IDLE_MS
+        for user_id, heard_ms in list(self._guests_heard_ms.items()):
+            if heard_ms < before_ms:
+                await self.end_guest(user_id)
+
+    async def upgrade_guest(
+        self, user_id: UserId, password: str, *, address: str, registration_token: str | None = None
+    ) -> Account:
+        """spec: client-server-api guest-access: the guest keeps its name, rooms and devices"""
+        if self._registration.mode == "closed":
+            raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
+        async with self.registration_tokens.turn:
+            used: list[Write] = []
+            if self._registration.mode == "token":
+                used = [await self.registration_tokens.use(registration_token)]
+            forms = await self._passwords.forms(user_id, password)
+            row = await self._store.load_account(user_id)
+            if row is None or not row.guest:
+                raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
+            self._registration.take(address)
+            kept = replace(row, guest=False)
+            await self._commit([kept, *forms, *used])
+        self._skeletons[skeleton(row.name)] = row.name
+        self._no_guest_any_more(user_id)
+        return self._remember(kept)
 
     def check_guest_nick(self, nick: str, user_id: UserId | None = None) -> None:
         """BAD_NAME or NAME_TAKEN unless a guest (`user_id`, if it is one already) may have this nick."""
@@ -428,18 +480,23 @@ class Accounts:
             return
         if self.leave_rooms is not None:
             await self.leave_rooms(user_id, reason)
+        await self._devices.drop_all(user_id, reason or "the guest is gone")
         await self._commit([DropAccount(user_id), self._stream.floor()])
         self._forget_guest(user_id)
         self.push_rules.forget(user_id)
 
     def _forget_guest(self, user_id: UserId) -> None:
+        self._no_guest_any_more(user_id)
+        self._accounts.pop(user_id, None)
+        self._profiles.pop(user_id, None)
+
+    def _no_guest_any_more(self, user_id: UserId) -> None:
+        self._guests_heard_ms.pop(user_id, None)
         address = self._guests.pop(user_id, None)
         if address is not None:
             self._guests_at[address] -= 1
             if not self._guests_at[address]:
                 del self._guests_at[address]
-        self._accounts.pop(user_id, None)
-        self._profiles.pop(user_id, None)
         for folded, holder in list(self._guest_nicks.items()):
             if holder == user_id:
                 del self._guest_nicks[folded]
@@ -477,6 +534,9 @@ class Accounts:
         right = await self._passwords.check(user_id, password)
         return self._checked(account if right else None, user_id, address)
 
+    async def has_password(self, user_id: UserId) -> bool:
+        return await self._passwords.has_one(user_id)
+
     async def check_secret(self, account: Account, hash: str, given: str, *, address: str) -> None:
         self._passwords.check_may_try(account.user_id, address)
         right = await self._passwords.check_hash(hash, given)
@@ -487,6 +547,9 @@ class Accounts:
 
     async def make_login_token(self, user_id: UserId) -> tuple[str, int]:
         return self._login_tokens.make(user_id), LIFE_MS
+
+    async def make_sso_token(self, user_id: UserId) -> str:
+        return self._login_tokens.make_for_sso(user_id)
 
     async def check_login_token(self, token: str, *, address: str) -> Account:
         user_id = self._login_tokens.take(token)
@@ -533,9 +596,11 @@ class Accounts:
             raise AccountRefused(AccountRefusal.LOCKED)
 
     async def change_password(
-        self, user_id: UserId, password: str, *, keep_device: DeviceId | None, logout_devices: bool = True
+        self, user_id: UserId, password: str, *, keep_device: DeviceId | None, logout_devices: bool = True,
+        keep_browser: bytes | None = None,
     ) -> None:
-        await self._commit(await self._passwords.forms(user_id, password))
+        forms = await self._passwords.forms(user_id, password)
+        await self._commit([*forms, DropBrowserSessions(user_id, keep_browser)])
         self._login_tokens.forget(user_id)
         if logout_devices:
             await self._devices.drop_all(user_id, "password changed", keep=keep_device)
@@ -551,6 +616,7 @@ class Accounts:
         display_name: str | None = None,
         tokens: bool = False,
         refreshable: bool = False,
+        client_id: str | None = None,
     ) -> LogIn:
         self._check_open(account)
         return await self._devices.log_in(
@@ -560,6 +626,7 @@ class Accounts:
             display_name=display_name,
             tokens=tokens,
             refreshable=refreshable,
+            client_id=client_id,
         )
 
     async def owner_of_token(self, access_token: str, *, locked_too: bool = False) -> TokenOwner:
@@ -569,10 +636,19 @@ class Accounts:
             raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
         if not (account.locked and locked_too):
             self._check_open(account)
-        return TokenOwner(account, DeviceId(row.device_id))
+        if account.guest and account.user_id in self._guests_heard_ms:
+            self._guests_heard_ms[account.user_id] = self._clock_ms()
+        return TokenOwner(account, DeviceId(row.device_id), row.client_id)
 
-    async def refresh(self, refresh_token: str) -> LogIn:
-        user_id, made = await self._devices.refresh(refresh_token)
+    async def check_token(self, access_token: str, *, address: str) -> TokenOwner:
+        owner = await self.owner_of_token(access_token)
+        if owner.account.guest:
+            raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
+        self.bans.check(Visitor(address, (owner.account.name,)))
+        return owner
+
+    async def refresh(self, refresh_token: str, *, client_id: str | None = None) -> LogIn:
+        user_id, made = await self._devices.refresh(refresh_token, client_id)
         account = await self.account(user_id)
         if account is None:
             raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
@@ -581,18 +657,30 @@ class Accounts:
             account, DeviceId(made.device_id), made.access_token, made.refresh_token, made.expires_in_ms
         )
 
+    async def revoke(self, token: str) -> bool:
+        return await self._devices.revoke(token)
+
     async def devices(self, user_id: UserId) -> Sequence[Device]:
         return await self._devices.devices(user_id)
+
+    async def has_device(self, user_id: UserId, device_id: str) -> bool:
+        return any(device.device_id == device_id for device in await self._devices.devices(user_id))
 
     async def rename_device(self, user_id: UserId, device_id: str, display_name: str) -> None:
         await self._devices.rename(user_id, device_id, display_name)
 
     async def log_out(self, user_id: UserId, device_ids: Sequence[str], *, reason: str = "logged out") -> None:
         await self._devices.drop(user_id, device_ids, reason)
+        if user_id in self._guests_heard_ms and not await self._devices.devices(user_id):
+            # Nobody gets in with it again.
+            await self.end_guest(user_id)
 
     async def log_out_all(self, user_id: UserId) -> None:
         self._login_tokens.forget(user_id)
+        await self._commit([DropBrowserSessions(user_id, None)])
         await self._devices.drop_all(user_id, "logged out everywhere")
+        if user_id in self._guests_heard_ms:
+            await self.end_guest(user_id)
 
     # -- account data, filters, roster
 

@@ -123,6 +123,17 @@ def user_invite(uses: int, days: int, config_path: Path | None) -> None:
     sys.exit(add_token(load(config_path), uses, days))
 
 
+@user.command("invitations")
+@click.option("--drop", default=None, metavar="TOKEN", help="Take this token away.")
+@_CONFIG
+def user_invitations(drop: str | None, config_path: Path | None) -> None:
+    """Show the registration tokens that are good for something, or take one away."""
+    from tripoint.cli.users import drop_token, show_tokens
+
+    loaded = load(config_path)
+    sys.exit(show_tokens(loaded) if drop is None else drop_token(loaded, drop))
+
+
 @main.group()
 def media() -> None:
     """Files that people uploaded. The server may be running or not."""

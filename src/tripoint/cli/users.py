@@ -7,23 +7,22 @@ account is found when it first logs in.
 
 import asyncio
 import os
-import secrets
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import click
 
-from tripoint.accounts.refusals import AccountRefused
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.accounts.registration_tokens import token_line
 from tripoint.accounts.reports import report_line
 from tripoint.accounts.service import Accounts
 from tripoint.config.options import Config
 from tripoint.core.signing import SigningKey
-from tripoint.runtime.middle import build_middle
+from tripoint.runtime.middle import build_middle, clock_ms
 from tripoint.store.interface import StoreError
 from tripoint.store.sqlite import SqliteStore
 
-_DAY_MS = 86_400_000
+_DAY_S = 86_400
 _SHOWN = 1000
 
 
@@ -41,10 +40,31 @@ def add_token(config: Config, uses: int, days: int) -> int:
     """Make a registration token and print it; returns the exit status."""
 
     async def work(accounts: Accounts) -> None:
-        token = secrets.token_urlsafe(12)
-        expires = int(time.time() * 1000) + days * _DAY_MS if days else None
-        await accounts.add_registration_token(token, uses or None, expires)
-        click.echo(token)
+        click.echo(await accounts.registration_tokens.add(None, uses or None, days * _DAY_S or None))
+
+    return _with_accounts(config, work)
+
+
+def show_tokens(config: Config) -> int:
+    """Print the registration tokens that are good for something; returns the exit status."""
+
+    async def work(accounts: Accounts) -> None:
+        listed = await accounts.registration_tokens.listed()
+        for row in listed:
+            click.echo(token_line(row, clock_ms()))
+        if not listed:
+            click.echo("There are none.")
+
+    return _with_accounts(config, work)
+
+
+def drop_token(config: Config, token: str) -> int:
+    """Take a registration token away; returns the exit status."""
+
+    async def work(accounts: Accounts) -> None:
+        if not await accounts.registration_tokens.drop(token):
+            raise AccountRefused(AccountRefusal.BAD_REGISTRATION_TOKEN, "There is no such token")
+        click.echo("Nobody can use that token any more.")
 
     return _with_accounts(config, work)
 

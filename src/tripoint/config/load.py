@@ -21,6 +21,8 @@ from tripoint.core.turn import parse_turn_uri
 
 # spec: XEP-0157 7.1
 CONTACT_KINDS = ("abuse", "admin", "feedback", "sales", "security", "status", "support")
+# spec: XEP-0357 11.3.1
+PUSH_FIELDS = ("message-count", "last-message-sender", "last-message-body", "pending-subscription-count")
 
 
 class ConfigError(Exception):
@@ -197,6 +199,9 @@ class _Reader:
         for zone in config.irc.dnsbl:
             if not _is_server_name(zone) or ":" in zone:
                 self._mistake("irc", "dnsbl", f"{zone!r} is no name of the DNS")
+        for name in config.xmpp.push_summary:
+            if name not in PUSH_FIELDS:
+                self._mistake("xmpp", "push_summary", f"{name!r} is not one of {', '.join(PUSH_FIELDS)}")
         self._check_gateways(config)
         self._check_operators(config)
         accounts = config.accounts
@@ -205,6 +210,7 @@ class _Reader:
         if not 10_000 <= accounts.scram_iterations <= 600_000:
             self._mistake("accounts", "scram_iterations", "scram_iterations is between 10000 and 600000")
         self._check_turn(config)
+        self._check_providers(config)
         if config.log.level not in LOG_LEVELS:
             self._mistake("log", "level", f"level is one of {', '.join(LOG_LEVELS)}")
         for option in fields(config.limits):
@@ -231,6 +237,20 @@ class _Reader:
             self._mistake("turn", "secret", "secret is needed for turn: and turns: addresses")
         if turn.lifetime_s < 60:
             self._mistake("turn", "lifetime_s", "lifetime_s is at least 60")
+
+    def _check_providers(self, config: Config) -> None:
+        table, ids = "sso.provider", [one.id for one in config.sso.provider]
+        for one in config.sso.provider:
+            if re.fullmatch(r"[a-z0-9._-]{1,64}", one.id) is None or ids.count(one.id) > 1:
+                self._mistake(table, "id", "every provider has an id of its own, of a-z, 0-9, '.', '_' and '-'")
+            if not one.name or not one.client_id:
+                self._mistake(table, "name", "every provider has a name, and a client_id")
+            if not one.issuer.startswith("https://") or not _is_base_url(one.issuer):
+                self._mistake(table, "issuer", 'issuer is an address like "https://id.example.org"')
+            if "openid" not in one.scopes:
+                self._mistake(table, "scopes", 'scopes has "openid" among them')
+        if config.sso.provider and not config.server.public_url and not only_loopback(config):
+            self._mistake("server", "public_url", "public_url is needed for [[sso.provider]]: they lead back to it")
 
     def _unknown(self, table: str | None, key: str, known: list[str]) -> None:
         close = difflib.get_close_matches(key, known, 1)

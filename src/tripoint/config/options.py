@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 REGISTRATION_MODES = ("auto", "open", "token", "closed")
-# What IRC operators can be allowed: `ban` is KLINE and its kin, `look` what others do not see, `mass` messages to
+# What IRC operators can be allowed: `ban` is KLINE and its kin, `invite` registration
+# tokens, `look` what others do not see, `mass` messages to
 # everybody, `notices` what the server tells of itself, `rooms` SAJOIN and its kin.
-PRIVILEGES = ("ban", "kill", "look", "mass", "notices", "rehash", "reports", "rooms", "vhost", "wallops")
+PRIVILEGES = ("ban", "invite", "kill", "look", "mass", "notices", "rehash", "reports", "rooms", "vhost", "wallops")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -112,6 +113,9 @@ class Accounts:
         "auto",
     )
     guests: bool = option("IRC users without an account may come in as guests.", True)
+    matrix_guests: bool = option(
+        "Matrix clients without an account may come in as guests (kind=guest): into rooms that let guests in.", False
+    )
     guests_per_address: int = option("How many guests one address may have at a time.", 3)
     scram_sha1: bool = option("Also keep SCRAM-SHA-1 forms of passwords, for old XMPP clients.", True)
     scram_iterations: int = option("Rounds of password hashing, 10000 to 600000.", 100_000)
@@ -267,6 +271,31 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class SsoProvider:
+    """An identity provider (OpenID Connect) by which people log in. Its redirect URI here is
+    server.public_url + /oauth2/callback."""
+
+    id: str = option("How this server knows it, in a-z, 0-9, '.', '_' and '-'; not to be changed later.", "")
+    name: str = option('What people know it as, on "Log in with NAME".', "")
+    issuer: str = option("Its address, as its discovery document has it.", "")
+    client_id: str = option("What this server is called there.", "")
+    client_secret: str = option("What goes with it; empty: there is none.", "")
+    scopes: tuple[str, ...] = option("What is asked of it.", ("openid", "profile"))
+    localpart_claim: str = option("What a name here is proposed from.", "preferred_username")
+    display_name_claim: str = option("What others see somebody as, to begin with.", "name")
+    brand: str = option("Whose sign clients show, like github.", "")
+    icon: str = option("A picture for clients, as mxc://server/id.", "")
+    registers: bool = option("Who is new here gets an account, whatever accounts.registration says.", True)
+
+
+@dataclass(frozen=True, slots=True)
+class Sso:
+    """Logging in by other providers; passwords of this server go on beside it."""
+
+    provider: tuple[SsoProvider, ...] = option("Those providers.", ())
+
+
+@dataclass(frozen=True, slots=True)
 class Rtc:
     """Calls of many (MatrixRTC): what carries them. Clients are told of it."""
 
@@ -287,12 +316,17 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Xmpp:
-    """XMPP between servers; listen.s2s switches it on."""
+    """XMPP between servers, which listen.s2s switches on, and what the push services of phones are told."""
 
     dialback: bool = option(
         "Speak to XMPP servers whose certificate is not valid for their name: they prove it by the DNS alone "
         "(dialback). Off: who has no valid certificate is not spoken to.",
         True,
+    )
+    push_summary: tuple[str, ...] = option(
+        "What pushes (XEP-0357) tell the makers of clients: message-count, last-message-sender, last-message-body, "
+        "pending-subscription-count; nothing of it with [].",
+        ("message-count",),
     )
 
 
@@ -310,6 +344,7 @@ class Config:
     outbound: Outbound = field(default_factory=Outbound)
     federation: Federation = field(default_factory=Federation)
     turn: Turn = field(default_factory=Turn)
+    sso: Sso = field(default_factory=Sso)
     rtc: Rtc = field(default_factory=Rtc)
     xmpp: Xmpp = field(default_factory=Xmpp)
     log: Log = field(default_factory=Log)

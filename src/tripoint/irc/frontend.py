@@ -68,7 +68,7 @@ class IrcFrontEnd:
     makes guests' hosts.  `call_later` is the loop's where none is given.  `registration` tells whether accounts
     can be made here (open | token | closed).
     `end_point` gives the tls-server-end-point data of TLS listeners, for channel binding. `strangers` tells what the
-    DNS says of addresses.
+    DNS says of addresses. `token_configuration`: the address where clients learn how to get access tokens.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class IrcFrontEnd:
         call_later: CallLater | None = None,
         end_point: Callable[[], bytes] | None = None,
         strangers: Strangers | None = None,
+        token_configuration: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.names = Names(server, name_table, media.links)
         self._background = Background("irc")
@@ -119,6 +120,7 @@ class IrcFrontEnd:
         accounts.vhosts.watch(self.network.host_changed)
         self._secret = secret
         self._end_point = end_point
+        self._token_configuration = token_configuration
         self._run_id = secrets.token_hex(4)
         self._count = 0
         self._offers: dict[tuple[object, ...], dict[str, str]] = {}  # of each kind of connection
@@ -332,6 +334,7 @@ class IrcFrontEnd:
             guest_key=self._secret,
             tls=tls,
             known=known,
+            configuration=self._token_configuration,
         )
 
     async def begin_session(

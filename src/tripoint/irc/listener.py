@@ -229,9 +229,15 @@ class IrcProtocol(asyncio.Protocol):
             self.session = await self._front.begin_session(
                 ended.account, login.negotiation, self.outbox, self._end, self.address, secure=self._secure
             )
+            self.session.let_in_by = login.let_in_by
             self.login = None
             if self._closing:
                 self._front.network.remove(self.session, "Connection closed")
+            elif login.let_in_by is not None and not await self._front.accounts.has_device(
+                ended.account.user_id, login.let_in_by
+            ):
+                # It was logged out between the login and this.
+                self.session.close("logged out")
             else:
                 self._front.begun(self)
 

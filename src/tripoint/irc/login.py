@@ -15,9 +15,11 @@ from msgspec import Struct
 from tripoint.accounts.ports import Account, AccountService
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.accounts.sasl import (
+    BearerExchange,
     Challenge,
     CheckCertificate,
     CheckPassword,
+    CheckToken,
     Done,
     Exchange,
     NeedCredentials,
@@ -27,6 +29,7 @@ from tripoint.accounts.sasl import (
 )
 from tripoint.accounts.server_bans import banned_text
 from tripoint.core.addresses import network_of
+from tripoint.core.ids import DeviceId
 from tripoint.core.server_bans import Visitor
 from tripoint.core.tls_facts import TlsFacts
 from tripoint.irc import numerics as n
@@ -64,7 +67,7 @@ class Login:
     """One connection until 001. `say` sends a line; `nonce` gives fresh random text for SCRAM.
 
     `guest_key` makes guests' hosts out of addresses; `mechanisms` are what the negotiation offers; `known` waits for
-    what the DNS says of the address.
+    what the DNS says of the address; `configuration`: where clients learn how to get access tokens.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Login:
         guest_key: bytes,
         tls: TlsFacts,
         known: Callable[[], Awaitable[Known]],
+        configuration: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.negotiation = negotiation
         self._accounts = accounts
@@ -91,6 +95,9 @@ class Login:
         self._guest_key = guest_key
         self._tls = tls
         self._known = known
+        self._configuration = configuration
+        # The device whose access token let this client in: it ends with it.
+        self.let_in_by: DeviceId | None = None
         self._exchange: Exchange | None = None
         self._scram_name: str | None = None
         self._proven: Account | None = None
@@ -169,11 +176,27 @@ class Login:
             self._succeed(
                 await self._accounts.check_certificate(self._tls.certificate, name, address=self._address)
             )
+        elif isinstance(step, CheckToken):
+            await self._check_token(step)
         elif isinstance(step, Done):
             self._check_authzid(step.authzid, step.authcid)
             name, self._scram_name = fold(step.authcid), None
             self._proven = await self._accounts.scram_done(name, True, address=self._address)
             self._say_all(self.negotiation.sasl_challenge(step.data))
+
+    async def _check_token(self, step: CheckToken) -> None:
+        """spec: RFC7628 3.2"""
+        try:
+            owner = await self._accounts.check_token(step.token, address=self._address)
+        except AccountRefused as refused:
+            if refused.refusal not in (AccountRefusal.UNKNOWN_TOKEN, AccountRefusal.EXPIRED_TOKEN):
+                raise
+            assert isinstance(self._exchange, BearerExchange), "it gave the token"
+            self._say_all(self.negotiation.sasl_challenge(self._exchange.token_refused(self._configuration()).data))
+            return
+        self._check_authzid(step.authzid, owner.account.name)
+        self.let_in_by = owner.device_id
+        self._succeed(owner.account)
 
     def _check_authzid(self, authzid: str, authcid: str) -> None:
         """Nobody acts for another here."""

@@ -18,6 +18,7 @@ class Privilege(Enum):
     """The value is the word of the configuration."""
 
     BAN = "ban"
+    INVITE = "invite"
     KILL = "kill"
     LOOK = "look"
     MASS = "mass"

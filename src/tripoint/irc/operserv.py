@@ -6,12 +6,15 @@ find easier to send so.  spec: docs/mapping.md 9.4, 18.1, 18.4.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tripoint.accounts.ports import Account
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.accounts.registration_tokens import token_line
 from tripoint.accounts.reports import report_line
 from tripoint.core.errors import PeerError
 from tripoint.core.ids import EventId
-from tripoint.core.server_bans import BanKind
+from tripoint.core.server_bans import BanKind, parse_duration
 from tripoint.irc.banning import NAMES, ban_lines, drop_ban, set_ban
 from tripoint.irc.commands.operators import kill_user
 from tripoint.irc.operators import Notice, Privilege
@@ -142,6 +145,54 @@ async def reports(request: Request) -> None:
     for one in waiting:
         request.say(report_line(one))
     request.say(f"End of reports ({len(waiting)})")
+
+
+_INVITE = "ADD [<uses>|*] [<duration>] [<token>] | DEL <token> | LIST"
+
+
+@service_command(
+    "OperServ",
+    "INVITE",
+    f"{_INVITE}: registration tokens, with which accounts are made",
+    min_words=1,
+    privilege=Privilege.INVITE,
+)
+async def invite(request: Request) -> None:
+    """INVITE.  spec: Matrix client-server-api token-authenticated-registration; docs/mapping.md 18.1"""
+    session, words = request.session, request.words[1:]
+    tokens = session.accounts.registration_tokens
+    match request.word(0).upper():
+        case "ADD":
+            uses, life_s, name = _invitation(words)
+            token = await tokens.add(name, uses, life_s)
+            [row] = [one for one in await tokens.listed() if one.token == token]
+            request.say(f"Whoever has this makes an account: {token_line(row, session.network.now_ms())}")
+        case "DEL" if words:
+            gone = await tokens.drop(words[0])
+            request.say(f"Nobody can use {words[0]} any more" if gone else "There is no such token")
+        case "LIST":
+            listed = await tokens.listed()
+            for row in listed:
+                request.say(token_line(row, session.network.now_ms()))
+            request.say(f"End of tokens ({len(listed)})")
+        case _:
+            request.say(f"Say what to do: {_INVITE}")
+
+
+def _invitation(words: Sequence[str]) -> tuple[int | None, int | None, str | None]:
+    """Uses (None: any number), seconds (None: for ever) and name (None: made up) of a new token; once and for thirty
+    days where nothing is said."""
+    rest = list(words)
+    uses: int | None = 1
+    if rest and (rest[0] == "*" or (rest[0].isascii() and rest[0].isdecimal() and len(rest[0]) <= 6)):
+        first = rest.pop(0)
+        uses = None if first == "*" else max(1, int(first))
+    life_s: int | None = 30 * 86_400
+    given = parse_duration(rest[0]) if rest else None
+    if given is not None:
+        life_s = given or None
+        rest.pop(0)
+    return uses, life_s, rest[0] if rest else None
 
 
 @service_command(

@@ -82,7 +82,8 @@ class IrcSession:
     __slots__ = (
         "_asked", "_batches", "_posts", "_slow", "account", "accounts", "active_ts_ms", "address", "audience",
         "away", "caps", "changing_account", "changing_metadata", "channels", "close", "collected",
-        "connected_ts_ms", "device_id", "direct", "entering", "id", "live", "missed_since", "modes", "monitored",
+        "connected_ts_ms", "device_id", "direct", "entering", "id", "let_in_by", "live", "missed_since", "modes",
+        "monitored",
         "names", "negotiation", "network", "notices", "operator", "outbox", "passwords_allowed", "pending",
         "reader", "received", "received_bytes", "rooms", "secure", "subscribed", "told_cut", "told_history",
         "user_id",
@@ -111,6 +112,8 @@ class IrcSession:
         self.account = account
         self.user_id: UserId = account.user_id
         self.device_id = device_id
+        # The device whose access token let this client in (RFC 7628): it ends with it.
+        self.let_in_by: DeviceId | None = None
         self.outbox = outbox
         self.negotiation = negotiation
         self.caps = negotiation.caps

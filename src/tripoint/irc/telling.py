@@ -351,7 +351,7 @@ class Teller:
             self.metadata.account_data_changed(change)
         elif isinstance(change, SessionsEnded):
             for session in self._sessions.of(change.user_id):
-                if not change.device_ids or session.device_id in change.device_ids:
+                if not change.device_ids or {session.device_id, session.let_in_by} & {*change.device_ids}:
                     session.close(change.reason)
 
     def _membership_changed(self, change: MembershipChanged) -> None:

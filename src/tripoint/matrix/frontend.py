@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from tripoint.accounts.encryption import Encryption
+from tripoint.accounts.oauth.service import Authorization
 from tripoint.accounts.ports import AccountService, ServiceDesk
 from tripoint.core.ids import ServerName
 from tripoint.core.turn import NO_SERVERS, TurnServers
@@ -24,6 +25,7 @@ from tripoint.matrix.client.key_backup import KeyBackupEndpoints
 from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.client.media import MediaEndpoints
 from tripoint.matrix.client.notifications import NotificationEndpoints
+from tripoint.matrix.client.pages import PageEndpoints
 from tripoint.matrix.client.push_rules import PushRuleEndpoints
 from tripoint.matrix.client.pushers import PusherEndpoints
 from tripoint.matrix.client.relations import RelationEndpoints
@@ -79,6 +81,7 @@ from tripoint.rooms.readers import ReadersOf
 ENDPOINT_CLASSES = (
     ServerInfo,
     LogInEndpoints,
+    PageEndpoints,
     RoomEndpoints,
     EventEndpoints,
     DirectoryEndpoints,
@@ -141,6 +144,7 @@ class MatrixFrontEnd:
         hub: Hub,
         media: Media,
         encryption: Encryption,
+        oauth: Authorization,
         delayed: Delayed,
         *,
         now_ms: Callable[[], int],
@@ -185,13 +189,14 @@ class MatrixFrontEnd:
         )
         hub.watch_all_rooms(sliding.room_changed)
         hub.watch_users(sliding.user_changed)
-        uia = UserInteractive()
-        log_in = LogInEndpoints(accounts, uia, _random_name, plaintext_passwords=plaintext_passwords)
+        uia = UserInteractive(oauth.confirmations)
+        log_in = LogInEndpoints(accounts, uia, oauth, _random_name, plaintext_passwords=plaintext_passwords)
         self.presence = DevicePresence(presence, now_ms)
         router = Router()
         for module in (
             ServerInfo(public_url, default_room_version, contacts, livekit),
             log_in,
+            PageEndpoints(oauth),
             RoomEndpoints(rooms, reader, server),
             EventEndpoints(rooms, reader, renderer, sync, later),
             later,

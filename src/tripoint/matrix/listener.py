@@ -80,6 +80,9 @@ class MatrixListener:
         caller = None
         if declared.auth is not Auth.NONE:
             caller = await self._caller(request, declared.auth)
+        if caller is not None and caller.account.guest and not declared.guests and declared.auth is not Auth.OPTIONAL:
+            # spec: client-server-api guest-access lists what guests may call
+            raise MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guests cannot do this; make an account")
         # spec: docs/mapping.md 9.4
         self._accounts.bans.check(Visitor(request.address, () if caller is None else (caller.account.name,)))
         return await handler(Call(request, path, caller))

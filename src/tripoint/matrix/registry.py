@@ -37,11 +37,12 @@ class Auth(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What is known of an endpoint. `paths` hold {names} for single segments."""
+    """What is known of an endpoint. `paths` hold {names} for single segments; `guests` may call it too."""
 
     method: str
     paths: tuple[str, ...]
     auth: Auth
+    guests: bool = False
 
 
 class Call:
@@ -129,11 +130,13 @@ EndpointMethod = Callable[[Any, Call], Awaitable[Response]]
 M = TypeVar("M", bound=EndpointMethod)
 
 
-def endpoint(method: str, *paths: str, auth: Auth = Auth.TOKEN) -> Callable[[M], M]:
+def endpoint(
+    method: str, *paths: str, auth: Auth = Auth.TOKEN, guests: bool = False
+) -> Callable[[M], M]:
     """Declare a method as endpoint; several paths where several versions are the same thing."""
 
     def mark(function: M) -> M:
-        function.__dict__.setdefault("endpoints", []).append(Endpoint(method, paths, auth))
+        function.__dict__.setdefault("endpoints", []).append(Endpoint(method, paths, auth, guests))
         return function
 
     return mark

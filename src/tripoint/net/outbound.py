@@ -157,8 +157,15 @@ class Outbound:
         except TimeoutError:
             raise RemoteFailed(server, f"no whole answer within {timeout_s:g} s") from None
 
-    async def get(self, url: str, *, limit_bytes: int, timeout_s: float) -> Answer:
-        """GET an https address and follow its redirects. Raises RemoteFailed, naming the first host."""
+    async def get(
+        self, url: str, *, headers: Mapping[str, str] | None = None, limit_bytes: int, timeout_s: float
+    ) -> Answer:
+        """GET an https address. Raises RemoteFailed, naming the first host.
+
+        Redirects are followed, unless there are `headers`: what is in those is for this address alone.
+        """
+        if headers is not None:
+            return await self._exchange("GET", url, b"", headers, limit_bytes, timeout_s)
         async with self.open_url(url, timeout_s=timeout_s) as answer:
             return await answer.whole(_host_in(url), limit_bytes)
 
@@ -200,12 +207,17 @@ class Outbound:
 
         Raises RemoteFailed, naming the host.
         """
+        return await self._exchange("POST", url, body, headers, limit_bytes, timeout_s)
+
+    async def _exchange(
+        self, method: str, url: str, body: bytes, headers: Mapping[str, str], limit_bytes: int, timeout_s: float
+    ) -> Answer:
         host = _host_in(url)
         check_url(host, url)
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._client().exchange(
-                    host, "POST", url, headers=headers, body=body, tls_name=None, limit_bytes=limit_bytes
+                    host, method, url, headers=headers, body=body, tls_name=None, limit_bytes=limit_bytes
                 )
         except TimeoutError:
             raise RemoteFailed(host, f"no whole answer within {timeout_s:g} s") from None

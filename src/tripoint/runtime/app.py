@@ -17,6 +17,7 @@ import structlog
 
 from tripoint.config.load import only_loopback, server_name, split_address, split_contact
 from tripoint.config.options import Config
+from tripoint.core.oauth.providers import Provider
 from tripoint.core.token_bucket import Rate
 from tripoint.core.turn import TurnServers, parse_turn_uri
 from tripoint.fanout.delivery import Flusher
@@ -41,6 +42,8 @@ from tripoint.net.proxy_header import Source
 from tripoint.net.strangers import Strangers
 from tripoint.net.tls import ClientTls, LinkTls, ServerTls
 from tripoint.net.web_push import Vapid
+from tripoint.oauth.frontend import OAuthFrontEnd
+from tripoint.oauth.provider_client import ProviderClient
 from tripoint.observe.metrics import Metrics
 from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.runtime.data_dir import DataDir
@@ -149,6 +152,7 @@ class App:
                 hostnames=config.irc.hostnames,
                 ident=config.irc.ident,
             ),
+            token_configuration=lambda: middle.oauth.configuration,
         )
         self.xmpp = XmppFrontEnd(
             server,
@@ -168,14 +172,26 @@ class App:
             now_ms=clock_ms,
             monotonic=time.monotonic,
             means=self._means(tls),
+            token_configuration=lambda: middle.oauth.configuration,
         )
         self.pushing = build_pushing(
-            middle, self.federation.outbound, self.irc, vapid, clock_ms, report_bug
+            middle, self.federation.outbound, self.irc, self.xmpp, vapid, clock_ms, report_bug
         )
         middle.blocks.same = self.xmpp.domains.same.names
         self.irc_web = IrcWeb(self.irc)
         self.web = XmppWeb(self.xmpp, config.server.public_url) if _speaks_xmpp(config) else None
         page = WelcomePage(config, middle.accounts)
+        self.oauth = OAuthFrontEnd(
+            middle.service,
+            middle.accounts,
+            middle.oauth,
+            secret=secret,
+            now_ms=clock_ms,
+            plaintext_passwords=config.listen.plaintext_passwords,
+            providers=[
+                ProviderClient(one, self.federation.outbound, time.time) for one in _providers(config)
+            ],
+        )
         self.matrix = MatrixFrontEnd(
             server,
             middle.service,
@@ -185,6 +201,7 @@ class App:
             middle.hub,
             self.media.ports,
             middle.encryption,
+            middle.oauth,
             middle.delayed,
             now_ms=clock_ms,
             public_url=config.server.public_url,
@@ -215,6 +232,8 @@ class App:
         page.has_websocket = self.web is not None
         if not self.media.links.origin and only_loopback(config) and self.ports.get("http"):
             self.media.links.origin = f"http://localhost:{self.ports['http'][0]}"
+        if not middle.oauth.base and only_loopback(config) and self.ports.get("http"):
+            middle.oauth.base = f"http://localhost:{self.ports['http'][0]}"
         self._tasks = [
             asyncio.create_task(self.irc.run()),
             asyncio.create_task(self.xmpp.run()),
@@ -248,6 +267,8 @@ class App:
                 answer = await self.irc_web.handle(request)
             if answer is None and self.web is not None:
                 answer = await self.web.handle(request)
+            if answer is None:
+                answer = await self.oauth.handle(request)
             return answer if answer is not None else await page.handle(request)
 
         return handle
@@ -398,6 +419,7 @@ class App:
             try:
                 self.matrix.sweep()
                 self.traffic.edus.sweep()
+                await self.middle.accounts.end_idle_guests()
                 await self.middle.creation.unlock_due(clock_ms())
             except Exception as error:  # the sweep goes on; the bug is told
                 report_bug("app.sweep", error)
@@ -544,11 +566,31 @@ def _xmpp_options(config: Config) -> XmppOptions:
         scram_sha1=config.accounts.scram_sha1,
         turn=_turn_servers(config),
         contacts=_contacts(config),
+        push_summary=config.xmpp.push_summary,
     )
 
 
 def _contacts(config: Config) -> tuple[tuple[str, str], ...]:
     return tuple(pair for contact in config.server.contacts if (pair := split_contact(contact)) is not None)
+
+
+def _providers(config: Config) -> tuple[Provider, ...]:
+    return tuple(
+        Provider(
+            provider_id=one.id,
+            name=one.name,
+            issuer=one.issuer,
+            oauth_client_id=one.client_id,
+            oauth_client_secret=one.client_secret,
+            scopes=one.scopes,
+            localpart_claim=one.localpart_claim,
+            display_name_claim=one.display_name_claim,
+            brand=one.brand,
+            icon=one.icon,
+            registers=one.registers,
+        )
+        for one in config.sso.provider
+    )
 
 
 def _turn_servers(config: Config) -> TurnServers:

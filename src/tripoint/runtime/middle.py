@@ -21,12 +21,14 @@ from tripoint.accounts.devices import Devices
 from tripoint.accounts.encryption import Encryption
 from tripoint.accounts.key_backups import KeyBackups
 from tripoint.accounts.nodes import Nodes
+from tripoint.accounts.oauth.service import Authorization
 from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused, KeyRefused
 from tripoint.accounts.remote_lists import RemoteLists
 from tripoint.accounts.server_bans import ServerBans
 from tripoint.accounts.service import Accounts, Registration
 from tripoint.accounts.to_device import ToDevice
+from tripoint.accounts.tokens import Tokens
 from tripoint.accounts.vhosts import Vhosts
 from tripoint.bus.local import LocalBus
 from tripoint.config.load import only_loopback, registration_mode, server_name
@@ -81,6 +83,7 @@ from tripoint.rooms.room_passwords import RoomPasswords
 from tripoint.rooms.server_notices import ServerNotices
 from tripoint.rooms.service import Service
 from tripoint.rooms.serving import Serving
+from tripoint.rooms.showing_out import ShowingOut
 from tripoint.rooms.state_groups import StateGroups
 from tripoint.rooms.sweeping import Sweeping
 from tripoint.rooms.transaction import Signer
@@ -143,6 +146,8 @@ class Middle:
     sweeping: Sweeping
     encryption: Encryption
     pushing: Pushing
+    oauth: Authorization
+    showing_out: ShowingOut
 
     def reload(self, config: Config) -> None:
         """Take up changed limits and registration."""
@@ -152,6 +157,7 @@ class Middle:
 
     async def close(self) -> None:
         """End what is asked of other servers, write what is queued, close the store."""
+        await self.showing_out.close()
         await self.warden.close()
         await self.departures.close()
         await self.policy_lists.close()
@@ -207,8 +213,8 @@ async def build_middle(
     registration = Registration(*_registration(config), monotonic)
     device_changes = DeviceChanges(store, stream, user_bus)
     device_keys = DeviceKeys(store, stream, device_changes, user_bus)
-    token_life_ms = config.accounts.token_life_s * 1000
-    devices = Devices(store, stream, user_bus, clock, token_life_ms, device_keys, device_changes)
+    tokens = Tokens(store, stream, clock, config.accounts.token_life_s * 1000)
+    devices = Devices(store, stream, user_bus, clock, tokens, device_keys, device_changes)
     to_device = ToDevice(server, store, stream, user_bus, clock)
     encryption = Encryption(
         device_keys,
@@ -230,6 +236,7 @@ async def build_middle(
         ServerBans(store, stream, clock),
         Vhosts(server, store, stream),
         clock,
+        secret,
     )
 
     blocks = Blocks(accounts.set_account_data, server)
@@ -393,6 +400,8 @@ async def build_middle(
     serving = Serving(loaded, store)
     sweeping = Sweeping(loaded, writer, store, room_bus, report_bug)
     hub.watch_all_rooms(sweeping.room_changed)
+    showing_out = ShowingOut(loaded, people.is_guest, membership.leave)
+    hub.watch_all_rooms(showing_out.room_changed)
     warden = Warden(server, loaded, membership.ban)
     hub.watch_all_rooms(warden.room_changed)
     departures = Departures(server, loaded, service.do)
@@ -439,15 +448,18 @@ async def build_middle(
         sweeping,
         encryption,
         Pushing(loaded, store, stream, unreads, blocks),
+        Authorization(store, stream, accounts, config.server.public_url, clock),
+        showing_out,
     )
 
 
-def _registration(config: Config) -> tuple[str, bool, int, Rate]:
-    """How accounts come to be: mode, guests, how many of them per address, how often per address."""
+def _registration(config: Config) -> tuple[str, bool, bool, int, Rate]:
+    """How accounts come to be: mode, guests on IRC, on Matrix, how many of them per address, how often per address."""
     limits = config.limits
     return (
         registration_mode(config),
         config.accounts.guests,
+        config.accounts.matrix_guests,
         # Where nobody else can come from, the limit would only meet whoever tries the server out.
         0 if only_loopback(config) else config.accounts.guests_per_address,
         Rate(limits.registrations_burst, limits.registrations_per_s),

@@ -21,8 +21,10 @@ _OPTIONS = frozenset(
         ("server", "motd"),
         ("accounts", "registration"),
         ("accounts", "guests"),
+        ("accounts", "matrix_guests"),
         ("accounts", "guests_per_address"),
         ("listen", "plaintext_passwords"),
+        ("xmpp", "push_summary"),
     }
 )
 # Limits that are built in at the start.

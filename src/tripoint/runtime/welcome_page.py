@@ -17,7 +17,8 @@ _HEADERS = (
     (b"content-type", b"text/html; charset=utf-8"),
     (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'"),
     (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
+    # Not no-referrer: with it, browsers say Origin: null of our own form.
+    (b"referrer-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
 )
 
@@ -34,6 +35,7 @@ input{{font:inherit;padding:.3rem;margin:.2rem 0;width:16rem}}
 <p>A chat server whose every room is at once a Matrix room, an IRC channel and an XMPP multi-user chat.
 One account for all three.</p>
 {say}
+<p><a href="/account">Your account</a>: profile, password, and where you are logged in.</p>
 {form}
 <h2>Connect</h2>
 <table>
@@ -74,7 +76,9 @@ class WelcomePage:
 
     async def _register(self, request: Request) -> Response:
         origin = request.header(b"origin")
-        if origin is not None and origin.split("//")[-1] != request.header(b"host"):
+        # A proxy may have put another name into Host than the browser did.
+        own = (request.header(b"host"), self._public_url.rstrip("/").split("//")[-1] or None)
+        if origin is not None and origin.split("//")[-1] not in own:
             return await self._page(request, "That form came from another site.", 403)
         local = self._plaintext_passwords and is_loopback(request.address)
         if not (request.secure or local):

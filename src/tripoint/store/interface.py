@@ -13,6 +13,7 @@ from msgspec import Struct
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.core.words import Question
 from tripoint.store.device_store import DeviceStore
+from tripoint.store.oauth_store import OAuthStore
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
@@ -20,6 +21,7 @@ from tripoint.store.writes import (
     PutDelayed,
     PutDestination,
     PutDevice,
+    PutFastToken,
     PutMedia,
     PutMediaLink,
     PutMissedRoom,
@@ -235,7 +237,7 @@ class RoomStore(Writer, Protocol):
         guests, nobody who is deactivated. In the order of user ids."""
 
 
-class AccountStore(Writer, Protocol):
+class AccountStore(Writer, OAuthStore, Protocol):
     """Accounts, credentials, devices, account data."""
 
     async def load_account(self, user_id: UserId) -> PutAccount | None: ...
@@ -269,6 +271,7 @@ class AccountStore(Writer, Protocol):
     async def load_pushers(self) -> Sequence[PutPusher]:
         """Those of all accounts."""
 
+    async def load_fast_tokens(self, user_id: UserId) -> Sequence[PutFastToken]: ...
     async def load_node_owners(self, node: str) -> Sequence[UserId]:
         """The accounts that have a node of this name."""
 
@@ -276,8 +279,8 @@ class AccountStore(Writer, Protocol):
         """How much the payloads of all items of an account take."""
 
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None: ...
-    async def load_reserving_tokens(self) -> Sequence[PutRegistrationToken]:
-        """Those for one name each, used up and expired ones too; by token."""
+    async def load_registration_tokens(self) -> Sequence[PutRegistrationToken]:
+        """All of them, by name; those of no use too."""
 
     async def load_guests(self) -> Sequence[PutAccount]:
         """Guests that a stopped server left behind."""

@@ -23,6 +23,15 @@ from tripoint.store.interface import (
 from tripoint.store.memory_devices import DevicesInMemory
 from tripoint.store.memory_devices import drop as _drop
 from tripoint.store.memory_devices import put as _put
+from tripoint.store.memory_oauth import OAuthInMemory
+from tripoint.store.oauth_writes import (
+    DropBrowserSessions,
+    PutBrowserSession,
+    PutIdentity,
+    PutOAuthClient,
+    PutOAuthGrant,
+    TrimOAuth,
+)
 from tripoint.store.sql.rows import related_by
 from tripoint.store.writes import (
     AddEvent,
@@ -30,6 +39,7 @@ from tripoint.store.writes import (
     AddStateGroup,
     CompleteStates,
     DropAccount,
+    DropRegistrationToken,
     DropReport,
     DropRoom,
     ForgetWordsGone,
@@ -43,6 +53,7 @@ from tripoint.store.writes import (
     PutDelayed,
     PutDestination,
     PutDevice,
+    PutFastToken,
     PutFilter,
     PutMedia,
     PutMediaLink,
@@ -77,14 +88,15 @@ from tripoint.store.writes import (
 )
 
 
-class MemoryStore(DevicesInMemory):
+class MemoryStore(DevicesInMemory, OAuthInMemory):
     """store.interface.Store in dictionaries.
 
     `fail_next(error)` makes the next units fail as a full disk would, for tests of faults.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        DevicesInMemory.__init__(self)
+        OAuthInMemory.__init__(self)
         self._loop = asyncio.get_running_loop()
         self._error: StoreError | None = None
         self._closed = False
@@ -106,6 +118,7 @@ class MemoryStore(DevicesInMemory):
         self.rosters: dict[tuple[UserId, str], PutRosterItem] = {}
         self.nodes: dict[tuple[UserId, str], PutNode] = {}
         self.delayed: dict[str, PutDelayed] = {}
+        self.fast_tokens: dict[tuple[UserId, str, str], PutFastToken] = {}
         self.pushers: dict[tuple[UserId, str, str], PutPusher] = {}
         self.node_subscriptions: dict[tuple[UserId, str, str], PutNodeSubscription] = {}
         self.node_items: dict[tuple[UserId, str, str], PutNodeItem] = {}
@@ -215,6 +228,8 @@ class MemoryStore(DevicesInMemory):
                 _put(self.nodes, (write.user_id, write.node), write, write.config is None)
             case PutDelayed():
                 _put(self.delayed, write.delay_id, write, write.content is None)
+            case PutFastToken():
+                _put(self.fast_tokens, (write.user_id, write.client, write.slot), write, write.salt is None)
             case PutPusher():
                 _put(self.pushers, (write.user_id, write.app_id, write.pushkey), write, write.settings is None)
             case PutNodeSubscription():
@@ -225,6 +240,8 @@ class MemoryStore(DevicesInMemory):
                 _put(self.node_items, key, write, write.payload is None)
             case PutRegistrationToken():
                 self.registration_tokens[write.token] = write
+            case DropRegistrationToken():
+                self.registration_tokens.pop(write.token, None)
             case PutName():
                 names = self.names.setdefault((write.kind, write.scope), {})
                 _put(names, write.key, write.value or "", write.value is None)
@@ -295,6 +312,15 @@ class MemoryStore(DevicesInMemory):
                 self._drop_room(write.room_key)
             case DropAccount():
                 self._drop_account(write.user_id)
+            case (
+                PutOAuthClient()
+                | PutOAuthGrant()
+                | PutBrowserSession()
+                | DropBrowserSessions()
+                | PutIdentity()
+                | TrimOAuth()
+            ):
+                self.apply_oauth(write, {token.client_id for token in self.tokens.values()})
             case _:
                 self.apply(write)
 
@@ -327,6 +353,7 @@ class MemoryStore(DevicesInMemory):
     def _drop_account(self, user_id: UserId) -> None:
         self.accounts.pop(user_id, None)
         self.drop_user(user_id)
+        self.drop_oauth_of(user_id)
         _drop(self.credentials, lambda key, _: key[0] == user_id)
         _drop(self.devices, lambda key, _: key[0] == user_id)
         _drop(self.tokens, lambda _, token: token.user_id == user_id)
@@ -337,6 +364,7 @@ class MemoryStore(DevicesInMemory):
         _drop(self.nodes, lambda key, _: key[0] == user_id)
         _drop(self.node_items, lambda key, _: key[0] == user_id)
         _drop(self.delayed, lambda _, write: write.user_id == user_id)
+        _drop(self.fast_tokens, lambda key, _: key[0] == user_id)
         _drop(self.pushers, lambda key, _: key[0] == user_id)
         _drop(self.node_subscriptions, lambda key, _: key[0] == user_id)
         _drop(self.memberships, lambda key, _: key[0] == user_id)
@@ -729,6 +757,9 @@ class MemoryStore(DevicesInMemory):
     async def load_delayed(self) -> Sequence[PutDelayed]:
         return [write for _, write in sorted(self.delayed.items())]
 
+    async def load_fast_tokens(self, user_id: UserId) -> Sequence[PutFastToken]:
+        return [write for key, write in sorted(self.fast_tokens.items()) if key[0] == user_id]
+
     async def load_pushers(self) -> Sequence[PutPusher]:
         return [write for _, write in sorted(self.pushers.items())]
 
@@ -744,8 +775,8 @@ class MemoryStore(DevicesInMemory):
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None:
         return self.registration_tokens.get(token)
 
-    async def load_reserving_tokens(self) -> Sequence[PutRegistrationToken]:
-        return [row for _, row in sorted(self.registration_tokens.items()) if row.username is not None]
+    async def load_registration_tokens(self) -> Sequence[PutRegistrationToken]:
+        return [row for _, row in sorted(self.registration_tokens.items())]
 
     async def load_server_bans(self) -> Sequence[PutServerBan]:
         return [ban for _, ban in sorted(self.server_bans.items())]

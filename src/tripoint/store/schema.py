@@ -52,8 +52,9 @@ STATEMENTS: tuple[str, ...] = (
         last_seen_ts_ms INTEGER NOT NULL, PRIMARY KEY (user_id, device_id)) WITHOUT ROWID""",
     """CREATE TABLE tokens (
         token_hash BLOB PRIMARY KEY, user_id TEXT NOT NULL, device_id TEXT NOT NULL, refresh INTEGER NOT NULL,
-        expires_ts_ms INTEGER) WITHOUT ROWID""",
+        expires_ts_ms INTEGER, client_id TEXT, replaces BLOB, spent INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",
     "CREATE INDEX tokens_user ON tokens (user_id)",
+    "CREATE INDEX tokens_client ON tokens (client_id) WHERE client_id IS NOT NULL",
     """CREATE TABLE profiles (
         user_id TEXT NOT NULL, field TEXT NOT NULL, value TEXT NOT NULL,
         PRIMARY KEY (user_id, field)) WITHOUT ROWID""",
@@ -208,11 +209,31 @@ STATEMENTS: tuple[str, ...] = (
         user_id TEXT NOT NULL, app_id TEXT NOT NULL, pushkey TEXT NOT NULL, device_id TEXT NOT NULL,
         settings BLOB NOT NULL, set_ts_ms INTEGER NOT NULL, position INTEGER NOT NULL,
         PRIMARY KEY (user_id, app_id, pushkey)) WITHOUT ROWID""",
+    # OAuth 2.0, the pages, identities at other providers (migration 0020).
+    """CREATE TABLE oauth_clients (
+        client_id TEXT PRIMARY KEY, metadata BLOB NOT NULL, used_ts_ms INTEGER NOT NULL) WITHOUT ROWID""",
+    """CREATE TABLE oauth_grants (
+        code_hash BLOB PRIMARY KEY, user_code TEXT UNIQUE, content BLOB NOT NULL,
+        expires_ts_ms INTEGER NOT NULL) WITHOUT ROWID""",
+    "CREATE INDEX oauth_grants_expires ON oauth_grants (expires_ts_ms)",
+    """CREATE TABLE browser_sessions (
+        token_hash BLOB PRIMARY KEY, user_id TEXT NOT NULL, created_ts_ms INTEGER NOT NULL,
+        expires_ts_ms INTEGER NOT NULL) WITHOUT ROWID""",
+    "CREATE INDEX browser_sessions_user ON browser_sessions (user_id)",
+    """CREATE TABLE identities (
+        provider TEXT NOT NULL, subject TEXT NOT NULL, user_id TEXT NOT NULL,
+        PRIMARY KEY (provider, subject)) WITHOUT ROWID""",
+    "CREATE INDEX identities_user ON identities (user_id)",
     # Events that are sent later (migration 0021).
     """CREATE TABLE delayed_events (
         delay_id TEXT PRIMARY KEY NOT NULL, user_id TEXT NOT NULL, room_id TEXT NOT NULL, type TEXT NOT NULL,
         state_key TEXT, content BLOB NOT NULL, delay_ms INTEGER NOT NULL, since_ms INTEGER NOT NULL,
         outcome BLOB) WITHOUT ROWID""",
+    # Tokens with which XMPP clients come back (migration 0023).
+    """CREATE TABLE fast_tokens (
+        user_id TEXT NOT NULL, client TEXT NOT NULL, slot TEXT NOT NULL, device_id TEXT NOT NULL,
+        mechanism TEXT NOT NULL, salt BLOB NOT NULL, expires_ts_ms INTEGER NOT NULL, count INTEGER NOT NULL,
+        PRIMARY KEY (user_id, client, slot)) WITHOUT ROWID""",
     # Certificates that accounts log in with (migration 0022).
     """CREATE TABLE certificates (
         fingerprint TEXT PRIMARY KEY NOT NULL, user_id TEXT NOT NULL, added_ts_ms INTEGER NOT NULL) WITHOUT ROWID""",

@@ -27,6 +27,7 @@ from tripoint.store.interface import (
 )
 from tripoint.store.sql import rows
 from tripoint.store.sql.device_reads import DeviceReads
+from tripoint.store.sql.oauth_reads import OAuthReads
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
@@ -34,6 +35,7 @@ from tripoint.store.writes import (
     PutDelayed,
     PutDestination,
     PutDevice,
+    PutFastToken,
     PutMedia,
     PutMediaLink,
     PutMissedRoom,
@@ -119,7 +121,7 @@ def schema_version(connection: sqlite3.Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
-class SqliteStore(DeviceReads):
+class SqliteStore(DeviceReads, OAuthReads):
     """store.interface.Store on one SQLite file."""
 
     def __init__(self, path: Path) -> None:
@@ -661,6 +663,11 @@ class SqliteStore(DeviceReads):
         found = self._read.execute(f"SELECT {columns} FROM delayed_events ORDER BY delay_id").fetchall()
         return [PutDelayed(*row) for row in found]
 
+    async def load_fast_tokens(self, user_id: UserId) -> Sequence[PutFastToken]:
+        columns = "user_id, client, slot, device_id, mechanism, salt, expires_ts_ms, count"
+        found = self._all(f"SELECT {columns} FROM fast_tokens WHERE user_id = ? ORDER BY client, slot", user_id)
+        return [PutFastToken(*row) for row in found]
+
     async def load_pushers(self) -> Sequence[PutPusher]:
         columns = "user_id, app_id, pushkey, device_id, settings, set_ts_ms, position"
         found = self._read.execute(f"SELECT {columns} FROM pushers ORDER BY user_id, app_id, pushkey").fetchall()
@@ -685,12 +692,11 @@ class SqliteStore(DeviceReads):
         )
         return None if row is None else PutRegistrationToken(*row)
 
-    async def load_reserving_tokens(self) -> Sequence[PutRegistrationToken]:
-        rows = self._all(
-            "SELECT token, uses_left, expires_ts_ms, username FROM registration_tokens"
-            " WHERE username IS NOT NULL ORDER BY token"
+    async def load_registration_tokens(self) -> Sequence[PutRegistrationToken]:
+        found = self._all(
+            "SELECT token, uses_left, expires_ts_ms, username FROM registration_tokens ORDER BY token"
         )
-        return [PutRegistrationToken(*row) for row in rows]
+        return [PutRegistrationToken(*row) for row in found]
 
     async def load_server_bans(self) -> Sequence[PutServerBan]:
         columns = "kind, mask, reason, setter, created_ts_ms, expires_ts_ms"

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.store.device_writes import DeviceWrite
+from tripoint.store.oauth_writes import OAuthWrite
 
 # Flags of an event. An outlier's state before it is not known; a rejected event breaks the rules; a soft-failed
 # one breaks those of the present; a redacted one is stored in its redacted form; a relayed one is another server's
@@ -191,13 +192,20 @@ class PutDevice(Struct, frozen=True):
 
 
 class PutToken(Struct, frozen=True):
-    """An access or refresh token, by its SHA-256. `device_id` None deletes it."""
+    """An access or refresh token, by its SHA-256. `device_id` None deletes it.
+
+    `client_id`: the OAuth client that has it; None: it comes from the legacy API. `replaces`: the refresh token whose
+    place it takes once it is used. `spent`: a refresh token that was replaced, kept to know it again until it expires.
+    """
 
     token_hash: bytes
     user_id: UserId
     device_id: str | None
     refresh: bool
     expires_ts_ms: int | None
+    client_id: str | None = None
+    replaces: bytes | None = None
+    spent: bool = False
 
 
 class PutProfile(Struct, frozen=True):
@@ -260,6 +268,20 @@ class PutNodeSubscription(Struct, frozen=True):
     subscriber: UserId | None
 
 
+class PutFastToken(Struct, frozen=True):
+    """What a token of an XMPP client is made of (accounts/fast_tokens.py). `client`: which installation; `slot`: new or
+    current; `count`: that of its last use. `salt` of None deletes."""
+
+    user_id: UserId
+    client: str
+    slot: str
+    device_id: str
+    mechanism: str
+    salt: bytes | None
+    expires_ts_ms: int
+    count: int
+
+
 class PutPusher(Struct, frozen=True):
     """Where a device wants to be told of events (accounts/pushers.py). `position`: of the last event that it was told
     of. `settings` of None deletes."""
@@ -293,6 +315,12 @@ class PutRegistrationToken(Struct, frozen=True):
     uses_left: int | None  # None: unlimited
     expires_ts_ms: int | None
     username: str | None = None  # the only name that it is good for, kept for who has it
+
+
+class DropRegistrationToken(Struct, frozen=True):
+    """Nobody can use it any more."""
+
+    token: str
 
 
 class PutName(Struct, frozen=True):
@@ -502,8 +530,10 @@ Write = (
     | PutNodeItem
     | PutNodeSubscription
     | PutPusher
+    | PutFastToken
     | PutDelayed
     | PutRegistrationToken
+    | DropRegistrationToken
     | PutName
     | PutClosedRoom
     | PutRoomPassword
@@ -523,4 +553,5 @@ Write = (
     | PutCertificate
     | PutMeta
     | DeviceWrite
+    | OAuthWrite
 )

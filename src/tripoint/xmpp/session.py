@@ -160,6 +160,7 @@ class XmppSession:
         "installation",
         "interested",
         "jid",
+        "let_in_by",
         "managed",
         "muc",
         "outbox",
@@ -209,6 +210,8 @@ class XmppSession:
         self.address = ""  # from where it is connected; the stream knows
         self.user_id: UserId = account.user_id
         self.device_id = device_id
+        # The device whose access token let this client in (RFC 7628): it ends with it.
+        self.let_in_by: DeviceId | None = None
         # Where stanzas go: the connection's outbox, behind what counts them and what holds them back.
         self.outbox: Sink = outbox
         self._wire: Sink | None = outbox

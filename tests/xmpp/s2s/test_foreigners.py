@@ -17,7 +17,8 @@ from tests.xmpp.s2s.islands import ONE
 from tests.xmpp.s2s.outside import MUC, Outside, outside, owner_in, play
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import UserId
-from tripoint.rooms.commands import OpenDirect, SendEvent, UpgradeRoom
+from tripoint.rooms.commands import Command, OpenDirect, SendEvent, UpgradeRoom
+from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.muc.absence import STAYS_MS
 from tripoint.xmpp.muc.foreigners import ANSWER_S, ASK_AFTER_S, ENTRIES, LOOK_S, STANZAS
 from tripoint.xmpp.newcomers import NEW_OF_DOMAIN
@@ -186,6 +187,37 @@ def test_a_day_without_presence_ends_the_membership(tmp_path: Path) -> None:
         # He can come again; and who was there all the time still is, or was gone for hours only.
         await world.enter(f"{BOB}/r", ROOM, "bob")
         assert await membership(world) == await membership(world, carl) == "join"
+
+    play(tmp_path, work)
+
+
+def test_a_store_that_is_busy_keeps_nobody(tmp_path: Path) -> None:
+    """What could not be written is tried again; who was kicked meanwhile is forgotten."""
+
+    async def work(world: Outside) -> None:
+        alice = await owner_in(world, ROOM)
+        for who in ("bob", "carl"):
+            await world.enter(f"{who}@far.example/r", ROOM, who)
+            await world.says(f"<presence from='{who}@far.example/r' to='{ROOM}/{who}' type='unavailable'/>")
+        absences = world.apps[ONE].xmpp.foreigners._absences
+        doors, asked = absences._doors, list[Command]()
+
+        class Busy:
+            async def do(self, command: Command) -> None:
+                asked.append(command)
+                raise Refused(Refusal.SERVER_BUSY)
+
+        item = "<item jid='carl@far.example' affiliation='outcast'/>"
+        query = f"<query xmlns='http://jabber.org/protocol/muc#admin'>{item}</query>"
+        assert "type='result'" in await alice.ask(f"<iq type='set' id='b' to='{ROOM}'>{query}</iq>")
+        absences._doors = replace(doors, rooms=Busy())
+        await world.pass_s(DAY_S + 2 * LOOK_S)
+        assert {command.actor for command in asked} >= {STAND_IN}
+        assert await membership(world) == "join"
+        absences._doors = doors
+        await world.pass_s(2 * LOOK_S)
+        assert await membership(world) == "leave"
+        assert not absences._seen
 
     play(tmp_path, work)
 

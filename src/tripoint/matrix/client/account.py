@@ -72,6 +72,7 @@ class ProfileEndpoints:
         "PUT",
         "/_matrix/client/v3/profile/{userId}/{keyName}",
         "/_matrix/client/r0/profile/{userId}/{keyName}",
+        guests=True,
     )
     async def set_field(self, call: Call) -> Response:
         key = self._own_field(call)
@@ -87,7 +88,7 @@ class ProfileEndpoints:
         await self._set(call, key, value)
         return EMPTY
 
-    @endpoint("DELETE", "/_matrix/client/v3/profile/{userId}/{keyName}")
+    @endpoint("DELETE", "/_matrix/client/v3/profile/{userId}/{keyName}", guests=True)
     async def delete_field(self, call: Call) -> Response:
         await self._set(call, self._own_field(call), None)
         return EMPTY
@@ -105,6 +106,9 @@ class ProfileEndpoints:
         if call.path["userId"] != call.user_id:
             raise MatrixError(403, "M_FORBIDDEN", "You may only change your own profile")
         key = call.path["keyName"]
+        if call.caller.account.guest and key != "displayname":
+            # spec: guest-access: "Guest users may only modify their display name"
+            raise MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guests change their display name alone")
         if len(key.encode()) > MAX_KEY_BYTES:
             raise MatrixError(400, "M_KEY_TOO_LARGE", f"The name of a field has at most {MAX_KEY_BYTES} bytes")
         if not is_profile_key(key):
@@ -190,19 +194,19 @@ class DeviceEndpoints:
         self._accounts = accounts
         self._log_in = log_in
 
-    @endpoint("GET", "/_matrix/client/v3/devices", "/_matrix/client/r0/devices")
+    @endpoint("GET", "/_matrix/client/v3/devices", "/_matrix/client/r0/devices", guests=True)
     async def devices(self, call: Call) -> Response:
         devices = await self._accounts.devices(call.user_id)
         return json_response({"devices": [_device(device) for device in devices]})
 
-    @endpoint("GET", "/_matrix/client/v3/devices/{deviceId}")
+    @endpoint("GET", "/_matrix/client/v3/devices/{deviceId}", guests=True)
     async def device(self, call: Call) -> Response:
         for device in await self._accounts.devices(call.user_id):
             if device.device_id == call.path["deviceId"]:
                 return json_response(_device(device))
         raise MatrixError(404, "M_NOT_FOUND", "There is no such device")
 
-    @endpoint("PUT", "/_matrix/client/v3/devices/{deviceId}")
+    @endpoint("PUT", "/_matrix/client/v3/devices/{deviceId}", guests=True)
     async def rename(self, call: Call) -> Response:
         name, device_id = call.json().get("display_name"), call.path["deviceId"]
         if isinstance(name, str):
@@ -228,7 +232,7 @@ class DeviceEndpoints:
 
     async def _delete(self, call: Call, device_ids: list[str]) -> None:
         auth = call.json_or_empty().get("auth")
-        await self._log_in.check_password_stage(call, auth, f"devices {call.user_id}")
+        await self._log_in.check_password_stage(call, auth, "devices")
         await self._accounts.log_out(call.user_id, device_ids)
 
 

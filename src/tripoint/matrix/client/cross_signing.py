@@ -36,7 +36,10 @@ class CrossSigningEndpoints:
         confirmed = False
         while not confirmed:
             if await self._signing.brings_new(call.user_id, uploaded):
-                await self._log_in.check_password_stage(call, body.get("auth"), f"device_signing {call.user_id}")
+                if call.caller.client_id is None:
+                    await self._log_in.check_password_stage(call, body.get("auth"), "device_signing")
+                else:
+                    self._log_in.check_reset_stage(call, body.get("auth"))
                 confirmed = True
             if await self._signing.upload(call.user_id, uploaded, confirmed=confirmed):
                 break

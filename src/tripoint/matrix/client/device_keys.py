@@ -47,7 +47,7 @@ class DeviceKeyEndpoints:
         self._lists = lists
         self._start = start
 
-    @endpoint("POST", "/_matrix/client/v3/keys/upload", "/_matrix/client/r0/keys/upload")
+    @endpoint("POST", "/_matrix/client/v3/keys/upload", "/_matrix/client/r0/keys/upload", guests=True)
     async def upload(self, call: Call) -> Response:
         body = call.json()
         device_keys = body.get("device_keys")
@@ -64,7 +64,7 @@ class DeviceKeyEndpoints:
         counts = await self._keys.upload(call.user_id, call.device_id, keys, one_time, fallback)
         return json_response({"one_time_key_counts": dict(counts.one_time)})
 
-    @endpoint("POST", "/_matrix/client/v3/keys/query", "/_matrix/client/r0/keys/query")
+    @endpoint("POST", "/_matrix/client/v3/keys/query", "/_matrix/client/r0/keys/query", guests=True)
     async def query(self, call: Call) -> Response:
         body = call.json()
         wanted: dict[UserId, list[str]] = {}
@@ -74,7 +74,7 @@ class DeviceKeyEndpoints:
             wanted[user_id] = [device for device in devices if isinstance(device, str)]
         return json_response(await self._questions.query(wanted, call.user_id, _timeout_s(body)))
 
-    @endpoint("POST", "/_matrix/client/v3/keys/claim", "/_matrix/client/r0/keys/claim")
+    @endpoint("POST", "/_matrix/client/v3/keys/claim", "/_matrix/client/r0/keys/claim", guests=True)
     async def claim(self, call: Call) -> Response:
         body = call.json()
         wanted: dict[UserId, dict[str, str]] = {}

@@ -40,6 +40,7 @@ class EventEndpoints:
         "PUT",
         "/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}",
         "/_matrix/client/r0/rooms/{roomId}/send/{eventType}/{txnId}",
+        guests=True,
     )
     async def send(self, call: Call) -> Response:
         if self._delayed.asks(call):
@@ -80,6 +81,7 @@ class EventEndpoints:
         "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}",
         "/_matrix/client/r0/rooms/{roomId}/state/{eventType}",
         "/_matrix/client/r0/rooms/{roomId}/state/{eventType}/{stateKey}",
+        guests=True,
     )
     async def put_state(self, call: Call) -> Response:
         if self._delayed.asks(call):
@@ -103,7 +105,7 @@ class EventEndpoints:
 
     # -- state
 
-    @endpoint("GET", "/_matrix/client/v3/rooms/{roomId}/state", "/_matrix/client/r0/rooms/{roomId}/state")
+    @endpoint("GET", "/_matrix/client/v3/rooms/{roomId}/state", "/_matrix/client/r0/rooms/{roomId}/state", guests=True)
     async def state(self, call: Call) -> Response:
         events = (await self._state(call)).values()
         return bytes_response(b"[" + b",".join(self._renderer.event(event) for event in events) + b"]")
@@ -114,6 +116,7 @@ class EventEndpoints:
         "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}",
         "/_matrix/client/r0/rooms/{roomId}/state/{eventType}",
         "/_matrix/client/r0/rooms/{roomId}/state/{eventType}/{stateKey}",
+        guests=True,
     )
     async def get_state(self, call: Call) -> Response:
         state = await self._state(call)
@@ -124,7 +127,12 @@ class EventEndpoints:
             return bytes_response(self._renderer.event(event))
         return bytes_response(orjson.dumps(event.content))
 
-    @endpoint("GET", "/_matrix/client/v3/rooms/{roomId}/members", "/_matrix/client/r0/rooms/{roomId}/members")
+    @endpoint(
+        "GET",
+        "/_matrix/client/v3/rooms/{roomId}/members",
+        "/_matrix/client/r0/rooms/{roomId}/members",
+        guests=True,
+    )
     async def members(self, call: Call) -> Response:
         at = self._position(call, "at")
         state = await self._state(call, at)
@@ -160,7 +168,12 @@ class EventEndpoints:
 
     # -- history
 
-    @endpoint("GET", "/_matrix/client/v3/rooms/{roomId}/messages", "/_matrix/client/r0/rooms/{roomId}/messages")
+    @endpoint(
+        "GET",
+        "/_matrix/client/v3/rooms/{roomId}/messages",
+        "/_matrix/client/r0/rooms/{roomId}/messages",
+        guests=True,
+    )
     async def messages(self, call: Call) -> Response:
         room = await self._history_room(call)
         direction = call.query("dir") or "b"
@@ -205,6 +218,7 @@ class EventEndpoints:
         "GET",
         "/_matrix/client/v3/rooms/{roomId}/context/{eventId}",
         "/_matrix/client/r0/rooms/{roomId}/context/{eventId}",
+        guests=True,
     )
     async def context(self, call: Call) -> Response:
         room = await self._history_room(call)
@@ -264,6 +278,7 @@ class EventEndpoints:
         "GET",
         "/_matrix/client/v3/rooms/{roomId}/event/{eventId}",
         "/_matrix/client/r0/rooms/{roomId}/event/{eventId}",
+        guests=True,
     )
     async def event(self, call: Call) -> Response:
         room_id = RoomId(call.path["roomId"])

@@ -5,14 +5,17 @@ spec: Matrix client-server "Account registration and management", "Login", "User
 
 from collections.abc import Callable
 
-from tripoint.accounts.ports import Account, AccountService, LogIn
+from tripoint.accounts.oauth.service import Authorization
+from tripoint.accounts.ports import Account, AccountService
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.addresses import is_loopback
-from tripoint.core.canonical_json import JsonObject
-from tripoint.core.ids import InvalidId, UserId, parse_user_id, split_user_id
+from tripoint.core.canonical_json import Json, JsonObject
+from tripoint.core.ids import InvalidId, parse_user_id, split_user_id
+from tripoint.core.oauth.metadata import ACCOUNT, CROSS_SIGNING
+from tripoint.matrix.client.pages import sso_flow
 from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response, missing
 from tripoint.matrix.registry import Auth, Call, endpoint
-from tripoint.matrix.uia import UserInteractive
+from tripoint.matrix.uia import Asked, UserInteractive
 from tripoint.net.http import Response
 
 _BAD_TOKEN = (AccountRefusal.REGISTRATION_TOKEN_NEEDED, AccountRefusal.BAD_REGISTRATION_TOKEN)
@@ -25,6 +28,7 @@ class LogInEndpoints:
         self,
         accounts: AccountService,
         uia: UserInteractive,
+        oauth: Authorization,
         random_name: Callable[[], str],
         *,
         plaintext_passwords: bool,
@@ -32,13 +36,14 @@ class LogInEndpoints:
         self._plaintext_passwords = plaintext_passwords
         self._accounts = accounts
         self._uia = uia
+        self._oauth = oauth
         self._random_name = random_name
 
     @endpoint("GET", "/_matrix/client/v3/login", "/_matrix/client/r0/login", auth=Auth.NONE)
     async def flows(self, call: Call) -> Response:
-        return json_response(
-            {"flows": [{"type": "m.login.password"}, {"type": "m.login.token", "get_login_token": True}]}
-        )
+        sso = sso_flow(self._oauth)
+        flows: list[Json] = [{"type": "m.login.password"}, {"type": "m.login.token", "get_login_token": True}]
+        return json_response({"flows": flows if sso is None else [sso, *flows]})
 
     @endpoint("POST", "/_matrix/client/v3/login", "/_matrix/client/r0/login", auth=Auth.NONE)
     async def log_in(self, call: Call) -> Response:
@@ -96,7 +101,7 @@ class LogInEndpoints:
             tokens=True,
             refreshable=body.get("refresh_token") is True,
         )
-        return _log_in_body(opened, self._accounts.server_name)
+        return opened.body(self._accounts.server_name)
 
     @endpoint("POST", "/_matrix/client/v3/refresh", auth=Auth.NONE)
     async def refresh(self, call: Call) -> Response:
@@ -112,17 +117,17 @@ class LogInEndpoints:
             }
         )
 
-    @endpoint("POST", "/_matrix/client/v3/logout", "/_matrix/client/r0/logout", auth=Auth.LOCKED_TOO)
+    @endpoint("POST", "/_matrix/client/v3/logout", "/_matrix/client/r0/logout", auth=Auth.LOCKED_TOO, guests=True)
     async def log_out(self, call: Call) -> Response:
         await self._accounts.log_out(call.user_id, [call.device_id])
         return EMPTY
 
-    @endpoint("POST", "/_matrix/client/v3/logout/all", auth=Auth.LOCKED_TOO)
+    @endpoint("POST", "/_matrix/client/v3/logout/all", auth=Auth.LOCKED_TOO, guests=True)
     async def log_out_all(self, call: Call) -> Response:
         await self._accounts.log_out_all(call.user_id)
         return EMPTY
 
-    @endpoint("GET", "/_matrix/client/v3/account/whoami", "/_matrix/client/r0/account/whoami")
+    @endpoint("GET", "/_matrix/client/v3/account/whoami", "/_matrix/client/r0/account/whoami", guests=True)
     async def whoami(self, call: Call) -> Response:
         return json_response(
             {"user_id": call.user_id, "device_id": call.device_id, "is_guest": call.caller.account.guest}
@@ -146,45 +151,74 @@ class LogInEndpoints:
         token = call.query("token")
         if token is None:
             raise missing("token")
-        return json_response({"valid": await self._accounts.registration_token_valid(token)})
+        return json_response({"valid": await self._accounts.registration_tokens.is_valid(token)})
 
     @endpoint("POST", "/_matrix/client/v3/register", "/_matrix/client/r0/register", auth=Auth.NONE)
     async def register(self, call: Call) -> Response:
         kind = call.query("kind") or "user"
         if kind == "guest":
-            raise MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "This server has no guests on Matrix")
+            return await self._register_guest(call)
         if kind != "user":
             raise invalid("kind is user or guest")
         body = call.json()
+        guest = await self._guest_of(body)
         name = body.get("username") or self._random_name()
         if not isinstance(name, str):
             raise invalid("username must be a text")
         name = name.lower()
-        await self._accounts.check_name(name)
+        if guest is None:
+            await self._accounts.check_name(name)
+        elif name != guest.name:
+            # spec: guest-access: "required to specify the username parameter to the value of the local part"
+            raise MatrixError(400, "M_INVALID_USERNAME", f"A guest keeps its name: {guest.name}")
         password, auth = body.get("password"), body.get("auth")
         mode = await self._accounts.registration_state()
         stage = "m.login.registration_token" if mode == "token" else "m.login.dummy"
         if isinstance(auth, dict) and not isinstance(password, str) and auth.get("type") == stage:
             raise missing("password")
-        done = self._uia.check(auth, [stage], "register")
+        asked = Asked("register", (stage,))
+        done = self._uia.check(auth, asked).auth
         registration_token = done.get("token") if mode == "token" else None
         if not isinstance(password, str):
             raise missing("password")
         try:
             self._check_secure(call)
-            account = await self._accounts.register(
-                name,
-                password,
-                address=call.request.address,
-                registration_token=registration_token if isinstance(registration_token, str) else None,
-            )
+            token = registration_token if isinstance(registration_token, str) else None
+            address = call.request.address
+            if guest is not None:
+                account = await self._accounts.upgrade_guest(
+                    guest.user_id, password, address=address, registration_token=token
+                )
+            else:
+                account = await self._accounts.register(
+                    name, password, address=address, registration_token=token
+                )
         except AccountRefused as refused:
             if refused.refusal in _BAD_TOKEN:
-                raise self._uia.failed([stage], "register", "M_UNAUTHORIZED", refused.text) from refused
+                raise self._uia.failed(asked, "M_UNAUTHORIZED", refused.text) from refused
             raise
         if body.get("inhibit_login") is True:
             return json_response({"user_id": account.user_id, "home_server": self._accounts.server_name})
         return json_response(await self._open(account, body))
+
+    async def _register_guest(self, call: Call) -> Response:
+        """spec: POST /register: nothing of the body counts but initial_device_display_name"""
+        name = call.json_or_empty().get("initial_device_display_name")
+        account = await self._accounts.create_matrix_guest(address=call.request.address)
+        body: JsonObject = {"initial_device_display_name": name} if isinstance(name, str) else {}
+        return json_response(await self._open(account, body))
+
+    async def _guest_of(self, body: JsonObject) -> Account | None:
+        """The guest who wants to become an account. spec: guest-access "guest_access_token" """
+        token = body.get("guest_access_token")
+        if token is None:
+            return None
+        if not isinstance(token, str):
+            raise invalid("guest_access_token must be a text")
+        owner = await self._accounts.owner_of_token(token)
+        if not owner.account.guest:
+            raise MatrixError(403, "M_FORBIDDEN", "That is no guest's access token")
+        return owner.account
 
     @endpoint("POST", "/_matrix/client/v3/account/password")
     async def change_password(self, call: Call) -> Response:
@@ -209,7 +243,7 @@ class LogInEndpoints:
 
     async def _confirm(self, call: Call, body: JsonObject, what: str) -> None:
         """The caller gives the password once more. spec: "Password-based" UIA stage."""
-        await self.check_password_stage(call, body.get("auth"), f"{what} {call.user_id}")
+        await self.check_password_stage(call, body.get("auth"), what)
 
     def _check_secure(self, call: Call) -> None:
         """A password crosses no network in the clear: TLS, or this machine itself (see [listen])."""
@@ -217,12 +251,23 @@ class LogInEndpoints:
         if not (call.request.secure or local):
             raise AccountRefused(AccountRefusal.TLS_REQUIRED)
 
-    async def check_password_stage(self, call: Call, given: object, purpose: str) -> None:
-        """The stage m.login.password, which is all that `purpose` asks for."""
-        stages = ["m.login.password"]
-        auth = self._uia.check(given, stages, purpose)
-        password = auth.get("password")
-        user = self._localpart(_identifier(auth))
+    async def check_password_stage(self, call: Call, given: object, what: str) -> None:
+        """The stage m.login.password, which is all that `what` asks for."""
+        if call.caller.client_id is not None:
+            # spec: oauth-20-api: "The User-Interactive Authentication API is not compatible with the OAuth 2.0 API"
+            where = self._oauth.base + ACCOUNT
+            raise MatrixError(403, "M_FORBIDDEN", f"This client was let in by OAuth 2.0; that is done at {where}")
+        # spec: sso-login: who has no password shows by a provider who they are.
+        has_one = await self._accounts.has_password(call.user_id)
+        stages = ("m.login.password",) if has_one or not self._oauth.providers else ("m.login.sso",)
+        asked = Asked(f"{what} {call.user_id}", stages, what, call.user_id)
+        shown = self._uia.check(given, asked)
+        if shown.on_page:
+            return
+        if shown.auth.get("type") == "m.login.sso":
+            raise self._uia.failed(asked, "M_FORBIDDEN", "That is shown on the page of this server")
+        password = shown.auth.get("password")
+        user = self._localpart(_identifier(shown.auth))
         if not isinstance(password, str) or user is None:
             raise bad_json("m.login.password needs an identifier and a password")
         if self._accounts.user_id(user) != call.user_id:
@@ -233,8 +278,26 @@ class LogInEndpoints:
         except AccountRefused as refused:
             if refused.refusal is AccountRefusal.WRONG_CREDENTIALS:
                 # spec: a failed stage is 401 with the flows again, not the 403 of /login.
-                raise self._uia.failed(stages, purpose, "M_FORBIDDEN", refused.text) from refused
+                raise self._uia.failed(asked, "M_FORBIDDEN", refused.text) from refused
             raise
+
+    def check_reset_stage(self, call: Call, given: object) -> None:
+        """The stage m.oauth: somebody has agreed to new cross-signing keys on the account page.
+
+        spec: oauth-authentication. COMPAT: under the name that it had before it was accepted, too (MSC4312).
+        """
+        url = f"{self._oauth.base}{ACCOUNT}?action={CROSS_SIGNING}"
+        stages = ("m.oauth", "org.matrix.cross_signing_reset")
+        asked = Asked(
+            f"device_signing {call.user_id}", stages, "", call.user_id, {stage: {"url": url} for stage in stages}
+        )
+        session = self._uia.session_of(given, asked)
+        if session is None:
+            self._uia.check(None, asked)
+        elif self._oauth.take_reset(call.user_id):
+            self._oauth.confirmations.end(session)
+        else:
+            raise self._uia.again(asked, session)
 
 
 def _identifier(body: JsonObject) -> str:
@@ -249,17 +312,3 @@ def _identifier(body: JsonObject) -> str:
     if not isinstance(user, str):
         raise missing("identifier")
     return user
-
-
-def _log_in_body(opened: LogIn, server: str) -> JsonObject:
-    user_id: UserId = opened.account.user_id
-    body: JsonObject = {
-        "user_id": user_id,
-        "access_token": opened.access_token or "",
-        "device_id": opened.device_id,
-        "home_server": server,
-    }
-    if opened.refresh_token is not None:
-        body["refresh_token"] = opened.refresh_token
-        body["expires_in_ms"] = opened.expires_in_ms or 0
-    return body

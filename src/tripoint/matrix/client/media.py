@@ -87,6 +87,7 @@ class MediaEndpoints:
         "GET",
         "/_matrix/client/v1/media/download/{serverName}/{mediaId}",
         "/_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}",
+        guests=True,
     )
     async def download(self, call: Call) -> Response:
         """spec: getContentAuthed, getContentOverrideNameAuthed"""
@@ -107,7 +108,7 @@ class MediaEndpoints:
         span = b"bytes %d-%d/%d" % (part[0], part[0] + part[1] - 1, file.size)
         return Response(206, headers=(*headers, (b"content-range", span)), pieces=opened)
 
-    @endpoint("GET", "/_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}")
+    @endpoint("GET", "/_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}", guests=True)
     async def thumbnail(self, call: Call) -> Response:
         """spec: getContentThumbnailAuthed"""
         return await self._thumbnail(call, fetch=True)

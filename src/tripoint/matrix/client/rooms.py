@@ -84,11 +84,11 @@ class RoomEndpoints:
                 raise MatrixError(400, "M_BAD_ALIAS", refused.text) from refused
             raise
 
-    @endpoint("POST", "/_matrix/client/v3/join/{roomIdOrAlias}", "/_matrix/client/r0/join/{roomIdOrAlias}")
+    @endpoint("POST", "/_matrix/client/v3/join/{roomIdOrAlias}", "/_matrix/client/r0/join/{roomIdOrAlias}", guests=True)
     async def join(self, call: Call) -> Response:
         return await self._join(call, await self._room_id(call.path["roomIdOrAlias"]), _via(call))
 
-    @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/join", "/_matrix/client/r0/rooms/{roomId}/join")
+    @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/join", "/_matrix/client/r0/rooms/{roomId}/join", guests=True)
     async def join_id(self, call: Call) -> Response:
         return await self._join(call, RoomId(call.path["roomId"]), ())
 
@@ -133,7 +133,7 @@ class RoomEndpoints:
             raise MatrixError(404, "M_NOT_FOUND", Refusal.NO_SUCH_ROOM.value)
         return found
 
-    @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/leave", "/_matrix/client/r0/rooms/{roomId}/leave")
+    @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/leave", "/_matrix/client/r0/rooms/{roomId}/leave", guests=True)
     async def leave(self, call: Call) -> Response:
         body = call.json_or_empty()
         room_id = RoomId(call.path["roomId"])

@@ -45,9 +45,24 @@ class ServerInfo:
             "m.get_login_token": {"enabled": True},
             "org.matrix.msc4140.delayed_events": {"max_delay_ms": MAX_DELAY_MS, "max_scheduled": MAX_SCHEDULED},
         }
-        self._capabilities = json_response({"capabilities": capabilities})
         moderation: JsonObject = {"m.account_moderation": {"suspend": True, "lock": True}}
-        self._capabilities_of_admins = json_response({"capabilities": {**capabilities, **moderation}})
+        # spec: oauth-20-api: what asks for the password is not for clients that came in by OAuth.
+        no_password: JsonObject = {
+            key: {"enabled": False} for key in ("m.change_password", "m.get_login_token")
+        }
+        self._capabilities = {
+            (admin, by_oauth): json_response(
+                {
+                    "capabilities": {
+                        **capabilities,
+                        **(moderation if admin else {}),
+                        **(no_password if by_oauth else {}),
+                    }
+                }
+            )
+            for admin in (False, True)
+            for by_oauth in (False, True)
+        }
 
     @endpoint("GET", "/_matrix/client/versions", auth=Auth.NONE)
     async def versions(self, call: Call) -> Response:
@@ -71,7 +86,8 @@ class ServerInfo:
 
     @endpoint("GET", "/_matrix/client/v3/capabilities")
     async def capabilities(self, call: Call) -> Response:
-        return self._capabilities_of_admins if call.caller.account.admin else self._capabilities
+        admin, by_oauth = call.caller.account.admin, call.caller.client_id is not None
+        return self._capabilities[admin, by_oauth]
 
 
 # spec: GET /.well-known/matrix/support: m.role.admin is for whatever has no role of its own.

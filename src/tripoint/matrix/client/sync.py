@@ -24,7 +24,7 @@ class SyncEndpoints:
         self._presence = presence
         self._filters: dict[str, SyncFilter] = {}
 
-    @endpoint("GET", "/_matrix/client/v3/sync", "/_matrix/client/r0/sync")
+    @endpoint("GET", "/_matrix/client/v3/sync", "/_matrix/client/r0/sync", guests=True)
     async def sync(self, call: Call) -> Response:
         timeout_ms = call.number("timeout") or 0
         since_text = call.query("since")

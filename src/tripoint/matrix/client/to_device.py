@@ -23,6 +23,7 @@ class ToDeviceEndpoints:
         "PUT",
         "/_matrix/client/v3/sendToDevice/{eventType}/{txnId}",
         "/_matrix/client/r0/sendToDevice/{eventType}/{txnId}",
+        guests=True,
     )
     async def send(self, call: Call) -> Response:
         type_, txn_id = call.path["eventType"], call.path["txnId"]

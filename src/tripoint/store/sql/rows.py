@@ -14,13 +14,14 @@ import orjson
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId
 from tripoint.core.json_view import object_at, text_at
 from tripoint.core.relations import child_of
-from tripoint.store.sql import device_rows
+from tripoint.store.sql import device_rows, oauth_rows
 from tripoint.store.writes import (
     AddEvent,
     AddReport,
     AddStateGroup,
     CompleteStates,
     DropAccount,
+    DropRegistrationToken,
     DropReport,
     DropRoom,
     ForgetWordsGone,
@@ -34,6 +35,7 @@ from tripoint.store.writes import (
     PutDelayed,
     PutDestination,
     PutDevice,
+    PutFastToken,
     PutFilter,
     PutMedia,
     PutMediaLink,
@@ -85,7 +87,7 @@ MEDIA = (
 CACHED = "WHERE uploader IS NULL AND server != ? AND quarantined = 0 "
 MEDIA_LINK = "SELECT link, server, media_id, subject, filename FROM media_links "
 NODE_ITEM = "SELECT user_id, node, item_id, position, publisher, ts_ms, payload FROM node_items "
-TOKEN = "SELECT token_hash, user_id, device_id, refresh, expires_ts_ms FROM tokens "
+TOKEN = "SELECT token_hash, user_id, device_id, refresh, expires_ts_ms, client_id, replaces, spent FROM tokens "
 
 
 def pack_entries(entries: StateDelta, *, full: bool) -> bytes:
@@ -125,7 +127,9 @@ def account(row: Sequence[Any]) -> PutAccount:
 
 def token(row: Sequence[Any]) -> PutToken:
     """A row of tokens, columns as in TOKEN."""
-    return PutToken(bytes(row[0]), UserId(row[1]), row[2], bool(row[3]), row[4])
+    return PutToken(
+        bytes(row[0]), UserId(row[1]), row[2], bool(row[3]), row[4], row[5], row[6], bool(row[7])
+    )
 
 
 def partial_room(row: Sequence[Any]) -> PutPartialRoom:
@@ -219,9 +223,13 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         lambda w: (w.user_id, w.device_id, w.protocol, w.display_name, w.last_seen_ts_ms),
     ),
     PutToken: (
-        "INSERT OR REPLACE INTO tokens (token_hash, user_id, device_id, refresh, expires_ts_ms)"
-        " VALUES (?,?,?,?,?)",
-        lambda w: (w.token_hash, w.user_id, w.device_id, w.refresh, w.expires_ts_ms),
+        "INSERT OR REPLACE INTO tokens"
+        " (token_hash, user_id, device_id, refresh, expires_ts_ms, client_id, replaces, spent)"
+        " VALUES (?,?,?,?,?,?,?,?)",
+        lambda w: (
+            *(w.token_hash, w.user_id, w.device_id, w.refresh, w.expires_ts_ms),
+            *(w.client_id, w.replaces, w.spent),
+        ),
     ),
     PutProfile: (
         "INSERT OR REPLACE INTO profiles (user_id, field, value) VALUES (?,?,?)",
@@ -252,6 +260,11 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR REPLACE INTO node_subscriptions (user_id, node, jid, subscriber) VALUES (?,?,?,?)",
         lambda w: (w.user_id, w.node, w.jid, w.subscriber),
     ),
+    PutFastToken: (
+        "INSERT OR REPLACE INTO fast_tokens"
+        " (user_id, client, slot, device_id, mechanism, salt, expires_ts_ms, count) VALUES (?,?,?,?,?,?,?,?)",
+        lambda w: (*(w.user_id, w.client, w.slot, w.device_id), *(w.mechanism, w.salt, w.expires_ts_ms, w.count)),
+    ),
     PutPusher: (
         "INSERT OR REPLACE INTO pushers (user_id, app_id, pushkey, device_id, settings, set_ts_ms, position)"
         " VALUES (?,?,?,?,?,?,?)",
@@ -270,6 +283,7 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR REPLACE INTO registration_tokens (token, uses_left, expires_ts_ms, username) VALUES (?,?,?,?)",
         lambda w: (w.token, w.uses_left, w.expires_ts_ms, w.username),
     ),
+    DropRegistrationToken: ("DELETE FROM registration_tokens WHERE token = ?", lambda w: (w.token,)),
     PutName: (
         "INSERT OR REPLACE INTO names (kind, scope, key, value) VALUES (?,?,?,?)",
         lambda w: (w.kind, w.scope, w.key, w.value),
@@ -367,6 +381,7 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
     ),
     PutMeta: ("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", lambda w: (w.key, w.value)),
     **device_rows.PUT,
+    **oauth_rows.PUT,
 }
 
 # Kind of write -> (the field that is None to delete, statement, row).
@@ -410,6 +425,11 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         lambda w: (w.user_id, w.node, w.jid),
     ),
     PutDelayed: ("content", "DELETE FROM delayed_events WHERE delay_id = ?", lambda w: (w.delay_id,)),
+    PutFastToken: (
+        "salt",
+        "DELETE FROM fast_tokens WHERE user_id = ? AND client = ? AND slot = ?",
+        lambda w: (w.user_id, w.client, w.slot),
+    ),
     PutPusher: (
         "settings",
         "DELETE FROM pushers WHERE user_id = ? AND app_id = ? AND pushkey = ?",
@@ -459,6 +479,7 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
     PutVhost: ("host", "DELETE FROM vhosts WHERE user_id = ?", lambda w: (w.user_id,)),
     PutStagedPdu: ("room_key", "DELETE FROM staged_pdus WHERE event_id = ?", lambda w: (w.event_id,)),
     **device_rows.DELETE,
+    **oauth_rows.DELETE,
 }
 
 _DROP_ROOM = tuple(
@@ -494,6 +515,8 @@ _DROP_ACCOUNT = tuple(
         "node_items",
         "node_subscriptions",
         "pushers",
+        "fast_tokens",
+        *oauth_rows.OF_ACCOUNT,
         "delayed_events",
         "memberships",
         "receipts",
@@ -606,7 +629,7 @@ def execute(connection: sqlite3.Connection, units: Sequence[Sequence[Write]]) ->
                 _complete(connection, write)
             elif isinstance(write, DropAccount):
                 gathered.drop(_DROP_ACCOUNT, write.user_id)
-            elif (statements := device_rows.drops(write)) is not None:
+            elif (statements := device_rows.drops(write) or oauth_rows.drops(write)) is not None:
                 gathered.run(statements)
             else:
                 gathered.add(write)

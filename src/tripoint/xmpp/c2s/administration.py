@@ -4,7 +4,6 @@ What there is besides, bans above all, are the commands of OperServ (service_com
 spec: XEP-0133 4, 5, 8.2; XEP-0401 5.4; docs/mapping.md 18.3, 18.4.
 """
 
-import secrets
 from functools import partial
 from typing import Final
 
@@ -121,8 +120,8 @@ async def invite_account(session: XmppSession, jid: Jid, fields: Fields | None) 
         username = prepare_local(name) if name else None
     except InvalidJid:
         raise Problem("not-acceptable", "That is no name for an account") from None
-    token, ends = secrets.token_urlsafe(12), doors.now_ms() + INVITATION_MS
-    await accounts.add_registration_token(token, 1, ends, username=username)
+    ends = doors.now_ms() + INVITATION_MS
+    token = await accounts.registration_tokens.add(None, 1, INVITATION_MS // 1000, username=username)
     at = doors.domains.server if username is None else f"{username}@{doors.domains.server}"
     uri = f"xmpp:{at}?register;preauth={token}"
     return Told(

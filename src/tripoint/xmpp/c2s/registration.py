@@ -46,7 +46,7 @@ class Registering:
         """It is used up by the registration alone, and that it expires counts now alone. spec: XEP-0445 4"""
         if await self._accounts.registration_state() == "closed":
             raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
-        if not token or not await self._accounts.registration_token_valid(token):
+        if not token or not await self._accounts.registration_tokens.is_valid(token):
             raise Problem("item-not-found", "The registration token is not valid, or has expired")
         self._token = token
 

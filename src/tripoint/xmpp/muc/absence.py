@@ -12,7 +12,7 @@ import structlog
 
 from tripoint.core.ids import RoomId, UserId
 from tripoint.rooms.commands import Leave
-from tripoint.rooms.refusals import Refused
+from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.session import Doors
 
 log = structlog.get_logger()
@@ -62,8 +62,10 @@ class Absences:
             try:
                 await self._doors.rooms.do(Leave(actor=user_id, room_id=room_id, reason="Away for a day"))
             except Refused as refused:
-                # They were removed, or the room is closed.
-                log.debug("muc.absent_not_member", room_id=room_id, refusal=refused.refusal.name)
+                log.debug("muc.absent_not_gone", room_id=room_id, refusal=refused.refusal.name)
+                if refused.refusal is Refusal.SERVER_BUSY:
+                    continue  # the next look tries again
+                # Else they were removed, or the room is closed.
             self._forget((room_id, user_id))
 
     def _forget(self, place: Place) -> None:

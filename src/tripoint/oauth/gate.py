@@ -1,0 +1,182 @@
+"""In front of every page: log in, or make an account. Passes on who is logged in already.
+
+The page that somebody wanted stays in the address, so nothing is kept of what they came for.
+spec: Matrix client-server-api user-registration (prompt=create)
+"""
+
+from collections.abc import Callable, Sequence
+
+from tripoint.accounts.oauth.browsers import Browsers
+from tripoint.accounts.ports import Account, AccountService
+from tripoint.accounts.refusals import AccountRefused
+from tripoint.core.ids import InvalidId, parse_user_id, split_user_id
+from tripoint.core.oauth.uris import form_target
+from tripoint.net.http import Response
+from tripoint.oauth.html import Child, Html, el
+from tripoint.oauth.visitor import Visitor, button, labelled, paragraph, say
+
+LOG_IN, MAKE, OUT = "log-in", "make-account", "log-out"
+
+
+class Gate:
+    """`other_ways`: links to other ways of logging in (identity providers), for a page."""
+
+    def __init__(
+        self,
+        accounts: AccountService,
+        browsers: Browsers,
+        other_ways: Callable[[Visitor], Sequence[Html]] = lambda _: (),
+    ) -> None:
+        self._accounts = accounts
+        self._browsers = browsers
+        self.other_ways = other_ways
+
+    async def check(
+        self, visitor: Visitor, client: str | None = None, *, leads_to: str | None = None
+    ) -> Response | None:
+        """What is shown instead of the page; None: somebody is logged in, and the page may go on.
+
+        `client`: who it is that somebody is to let in; `leads_to`: to which other site the page sends them at once. A
+        form that is not ours gets no further than this.
+        """
+        if leads_to is not None:
+            visitor.form_targets = (form_target(leads_to),)
+        wants_account = "create" in (visitor.query("prompt") or "").split()
+        if visitor.posted:
+            if not visitor.is_ours():
+                return await self._show(visitor, client, wants_account, visitor.words("expired_form"), 403)
+            do = visitor.field("do")
+            if do == LOG_IN:
+                return await self._log_in(visitor, client)
+            if do == MAKE:
+                return await self._make(visitor, client)
+            if do == OUT:
+                if visitor.visit is not None:
+                    await self._browsers.close(visitor.visit)
+                    visitor.logged_out()
+                return visitor.redirect(visitor.target())
+            if visitor.visit is None:
+                return await self._show(visitor, client, False, visitor.words("expired_form"), 403)
+            return None
+        if visitor.visit is not None and not wants_account:
+            return None
+        return await self._show(visitor, client, wants_account, None)
+
+    async def enter(self, visitor: Visitor, account: Account, target: str) -> Response:
+        """Somebody has shown who they are: go on to a page as them."""
+        visitor.logged_in(await self._browsers.open(account))
+        return visitor.redirect(target)
+
+    async def _log_in(self, visitor: Visitor, client: str | None) -> Response:
+        try:
+            visitor.check_secure()
+            account = await self._accounts.check_password(
+                self._localpart(visitor.field("name")), visitor.field("password"), address=visitor.request.address
+            )
+            return await self.enter(visitor, account, visitor.target(without=["prompt"]))
+        except AccountRefused as refused:
+            return await self._show(visitor, client, False, visitor.refused(refused), 403)
+
+    async def _make(self, visitor: Visitor, client: str | None) -> Response:
+        if visitor.field("password") != visitor.field("again"):
+            return await self._show(visitor, client, True, visitor.words("passwords_differ"), 400)
+        try:
+            visitor.check_secure()
+            account = await self._accounts.register(
+                visitor.field("name").strip().lower(),
+                visitor.field("password"),
+                address=visitor.request.address,
+                registration_token=visitor.field("token").strip() or None,
+            )
+            return await self.enter(visitor, account, visitor.target(without=["prompt"]))
+        except AccountRefused as refused:
+            return await self._show(visitor, client, True, visitor.refused(refused), 400)
+
+    def _localpart(self, typed: str) -> str:
+        """People type alice, Alice, @alice:example.org and alice@example.org."""
+        name, server = typed.strip(), self._accounts.server_name
+        if name.startswith("@"):
+            try:
+                localpart, where = split_user_id(parse_user_id(name))
+            except InvalidId:
+                return name.lower()
+            return localpart.lower() if where == server else name.lower()
+        return name.lower().removesuffix(f"@{server}")
+
+    async def _show(
+        self, visitor: Visitor, client: str | None, wants_account: bool, problem: str | None, status: int = 200
+    ) -> Response:
+        words, server = visitor.words, self._accounts.server_name
+        mode = await self._accounts.registration_state()
+        form: Html | None
+        switch: Html | None
+        if wants_account:
+            # spec: prompt=create is for servers with accounts to make; what is typed stays but the passwords.
+            closed = say(words("registration_closed"), alarm=True)
+            form = closed if mode == "closed" else self._make_form(visitor, mode)
+            other = visitor.target(without=["prompt"])
+            switch = paragraph(words("have_account"), " ", el("a", words("log_in_link"), href=other))
+            title, why = words("make_account", server=server), "make_account_for"
+        else:
+            form = self._log_in_form(visitor)
+            link = el("a", words("make_account_link"), href=visitor.target(prompt="create"))
+            switch = None if mode == "closed" else paragraph(words("no_account"), " ", link)
+            title, why = words("log_in", server=server), "log_in_for"
+        ways: Sequence[Child] = self.other_ways(visitor)
+        between = el("h2", words("or_password")) if ways and not wants_account else None
+        return visitor.page(
+            title,
+            say(problem, alarm=True),
+            None if client is None else paragraph(words(why, client=client)),
+            *ways,
+            between,
+            form,
+            switch,
+            status=status,
+        )
+
+    def _log_in_form(self, visitor: Visitor) -> Html:
+        words = visitor.words
+        name = (visitor.field("name") or visitor.query("login_hint") or "").removeprefix("mxid:")
+        return visitor.form(
+            labelled(words("name"), "name", complete="username", value=name[:255] or None, focus=not name),
+            labelled(
+                words("password"), "password", type_="password", complete="current-password", focus=bool(name)
+            ),
+            button(words("log_in_button")),
+            do=LOG_IN,
+        )
+
+    def _make_form(self, visitor: Visitor, mode: str) -> Html:
+        words = visitor.words
+        token = None
+        if mode == "token":
+            hint = words("registration_token_hint")
+            token = labelled(words("registration_token"), "token", hint=hint, value=visitor.field("token") or None)
+        return visitor.form(
+            labelled(
+                words("name"),
+                "name",
+                hint=words("name_hint"),
+                complete="username",
+                value=visitor.field("name") or None,
+                focus=True,
+            ),
+            labelled(words("new_password"), "password", type_="password", complete="new-password"),
+            labelled(words("password_again"), "again", type_="password", complete="new-password"),
+            token,
+            button(words("make_account_button")),
+            do=MAKE,
+        )
+
+
+def other_account(visitor: Visitor) -> Html:
+    """Who is logged in, and the way to be somebody else."""
+    words = visitor.words
+    return el(
+        "div",
+        words("not_you", user=visitor.account.user_id),
+        " ",
+        visitor.form(button(words("other_account"), class_="link"), do=OUT, class_="inline"),
+        class_="quiet",
+    )
