@@ -13,6 +13,7 @@ import uvloop
 from OpenSSL import SSL
 
 from tests.net.client_certificates import client_context, made_client
+from tripoint.net import tls_transport
 from tripoint.net.tls import ClientTls, ServerTls, make_self_signed
 from tripoint.net.tls_transport import EXPORTER, FINGERPRINT, TlsLayer
 
@@ -325,6 +326,52 @@ def test_a_handshake_that_does_not_come_to_an_end(own: ServerTls, loop_factory: 
             await echoed(reader, writer)
 
     run(loop_factory, scenario())
+
+
+@LOOPS
+def test_a_close_that_is_not_read(
+    own: ServerTls, loop_factory: LoopFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls_transport, "CLOSE_S", 0.1)
+
+    async def scenario() -> None:
+        async with listening(own) as here:
+            reader, writer = await here.connect(client_context())
+            await echoed(reader, writer)
+            writer.transport.pause_reading()
+            transport = here.made[0].transport
+            while not transport.get_write_buffer_size():
+                transport.write(bytes(1_000_000))
+                await asyncio.sleep(0)
+            transport.close()
+            await asyncio.wait_for(here.made[0].over.wait(), PATIENCE_S)
+            writer.transport.abort()
+
+    run(loop_factory, scenario())
+
+
+def test_nothing_is_negotiated_anew(own: ServerTls) -> None:
+    """Renegotiation of TLS 1.2 costs a server what a handshake does, as often as a client likes."""
+
+    def ask(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as sock:
+            sock.setblocking(True)
+            context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+            context.set_max_proto_version(SSL.TLS1_2_VERSION)
+            client = SSL.Connection(context, sock)
+            client.set_connect_state()
+            client.do_handshake()
+            client.send(b"hi")
+            assert client.recv(2) == b"hi"
+            assert client.renegotiate()
+            with pytest.raises(SSL.Error):
+                client.do_handshake()
+
+    async def scenario() -> None:
+        async with listening(own) as here:
+            await asyncio.get_running_loop().run_in_executor(None, ask, here.port)
+
+    run(None, scenario())
 
 
 @LOOPS

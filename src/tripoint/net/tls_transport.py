@@ -27,6 +27,8 @@ EXPORTER: Final = "tls_exporter"
 _RECORD: Final = 16384
 # A record is longer than its plaintext by less than this. spec: RFC8446 5.2
 _RECORD_EXTRA: Final = 256
+# Who does not read what was sent before a close has this long for it.
+CLOSE_S = 30.0
 # Flights of a handshake, and alerts.
 _FLIGHT: Final = 16384
 _EXPORTER_LABEL: Final = b"EXPORTER-Channel-Binding"
@@ -44,6 +46,7 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
 
     __slots__ = (
         "_above",
+        "_answers",
         "_before",
         "_below",
         "_closing",
@@ -71,6 +74,7 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         self._tls.set_accept_state()
         self._deadline_s = deadline_s
         self._deadline: asyncio.TimerHandle | None = None
+        self._answers = False  # TLS may have something to say to what it reads
         self._closing = False
         self._ended = False  # nothing more comes from below
         self._paused = False
@@ -109,6 +113,8 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+        # That a renegotiation is refused; what there is in 1.3 waits for the next record that goes out.
+        self._answers = self._tls.get_protocol_version() < SSL.TLS1_3_VERSION
         make, self._make, self._before = self._make, None, None
         assert make is not None  # the handshake was not done before
         self._above = cast(asyncio.Protocol, make())
@@ -128,6 +134,8 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
                 return
             assert self._above is not None  # the handshake is done
             self._above.data_received(data)
+        if self._answers and not self._closing:
+            self._send_out(_FLIGHT)
 
     def eof_received(self) -> bool:
         """The socket ends without the farewell of TLS. Lines and stanzas tell where they end, so it is an end."""
@@ -203,7 +211,7 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
                 self._send_out(_FLIGHT)
             except SSL.Error:
                 pass  # there was no alert to send
-            self._below.close()
+            self._close_below(self._below)
 
     def close(self) -> None:
         if self._closing:
@@ -221,7 +229,15 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         if self._paused:
             # A socket that is not read does not notice that its peer is gone.
             below.resume_reading()
+        self._close_below(below)
+
+    def _close_below(self, below: asyncio.Transport) -> None:
         below.close()
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if below.get_write_buffer_size():
+            self._deadline = asyncio.get_running_loop().call_later(CLOSE_S, below.abort)
 
     def abort(self) -> None:
         self._closing = True
