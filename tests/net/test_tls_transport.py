@@ -12,7 +12,7 @@ import pytest
 import uvloop
 from OpenSSL import SSL
 
-from tests.net.client_certificates import client_context, made_client
+from tests.net.client_certificates import client_context, fingerprint, made_client, signed_clients
 from tripoint.net import tls_transport
 from tripoint.net.tls import ClientTls, ServerTls, make_self_signed
 from tripoint.net.tls_transport import EXPORTER, FINGERPRINT, TlsLayer
@@ -147,6 +147,21 @@ def test_a_certificate_that_nobody_signed_is_known_by_its_fingerprint(
                 assert here.made[-1].events == ["made", "eof", "lost"]
 
     run(loop_factory, scenario())
+
+
+def test_one_that_an_authority_signed_counts_no_more_and_no_less(own: ServerTls, tmp_path: Path) -> None:
+    """With its chain, or without, or when it is over."""
+
+    async def scenario() -> None:
+        certificates = signed_clients(tmp_path)
+        async with listening(own) as here:
+            for path, key in certificates:
+                reader, writer = await here.connect(client_context(path, key))
+                await echoed(reader, writer)
+                assert here.made[-1].transport.get_extra_info(FINGERPRINT) == fingerprint(path)
+                writer.close()
+
+    run(None, scenario())
 
 
 def test_both_sides_export_the_same(own: ServerTls) -> None:
