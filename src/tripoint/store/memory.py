@@ -47,6 +47,7 @@ from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
     PutAlias,
+    PutCertificate,
     PutClosedRoom,
     PutCredential,
     PutDelayed,
@@ -141,6 +142,7 @@ class MemoryStore(DevicesInMemory, OAuthInMemory):
         self.media_links: dict[str, PutMediaLink] = {}
         self.server_bans: dict[tuple[str, str], PutServerBan] = {}
         self.vhosts: dict[UserId, PutVhost] = {}
+        self.certificates: dict[str, PutCertificate] = {}
         self.meta: dict[str, str] = {}
 
     def fail_next(self, error: StoreError | None) -> None:
@@ -258,6 +260,8 @@ class MemoryStore(DevicesInMemory, OAuthInMemory):
                     self.missing_past.discard((write.room_key, write.event_id))
             case PutServerBan():
                 _put(self.server_bans, (write.kind, write.mask), write, write.setter is None)
+            case PutCertificate():
+                _put(self.certificates, write.fingerprint, write, write.user_id is None)
             case PutVhost():
                 _put(self.vhosts, write.user_id, write, write.host is None)
             case PutClosedRoom():
@@ -776,6 +780,12 @@ class MemoryStore(DevicesInMemory, OAuthInMemory):
 
     async def load_server_bans(self) -> Sequence[PutServerBan]:
         return [ban for _, ban in sorted(self.server_bans.items())]
+
+    async def load_certificate(self, fingerprint: str) -> PutCertificate | None:
+        return self.certificates.get(fingerprint)
+
+    async def load_certificates(self, user_id: UserId) -> Sequence[PutCertificate]:
+        return [row for _, row in sorted(self.certificates.items()) if row.user_id == user_id]
 
     async def load_vhosts(self) -> Sequence[PutVhost]:
         return [vhost for _, vhost in sorted(self.vhosts.items())]

@@ -10,7 +10,7 @@ Read next: tripoint/irc/references.py, tripoint/rooms/paging.py.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tripoint.core.errors import PeerError
@@ -264,17 +264,9 @@ async def _targets(session: IrcSession, first: str, second: str, limit: int) -> 
     """
     start, end = (_target_time(word) for word in (first, second))
     found: list[tuple[int, str]] = []
-    memberships = await session.reader.memberships(session.user_id)
-    for room_id, membership in memberships.items():
-        if membership != "join":
-            continue
-        newest = await session.reader.newest(room_id)
-        if newest != room_id and memberships.get(newest) == "join":
-            continue  # it is a part of that one's history
-        await asyncio.sleep(0)  # hundreds of rooms: others have their turn in between
-        place = await known_place(session, room_id)
-        said_ts_ms = None if place is None else await _last_said(session, place)
-        if place is not None and said_ts_ms is not None and min(start, end) < said_ts_ms < max(start, end):
+    async for place in conversations(session):
+        said_ts_ms = await said_at(session, place, Direction.BACKWARD)
+        if said_ts_ms is not None and min(start, end) < said_ts_ms < max(start, end):
             found.append((said_ts_ms, place.name))
     found.sort()
     found = found[:limit] if start <= end else found[-limit:]
@@ -295,6 +287,21 @@ def _target_time(word: str) -> int:
         raise Failed("INVALID_PARAMS", "TARGETS", echo(word), text=str(error)) from None
 
 
+async def conversations(session: IrcSession) -> AsyncIterator[Place]:
+    """The channels that one is in and the people that one talks with."""
+    memberships = await session.reader.memberships(session.user_id)
+    for room_id, membership in list(memberships.items()):
+        if membership != "join":
+            continue
+        newest = await session.reader.newest(room_id)
+        if newest != room_id and memberships.get(newest) == "join":
+            continue  # it is a part of that one's history
+        await asyncio.sleep(0)  # hundreds of rooms: others have their turn in between
+        place = await known_place(session, room_id)
+        if place is not None:
+            yield place
+
+
 async def known_place(session: IrcSession, room_id: RoomId) -> Place | None:
     """A joined room as something that can be asked for; None for one that cannot."""
     room = await session.reader.room(room_id)
@@ -309,11 +316,12 @@ async def known_place(session: IrcSession, room_id: RoomId) -> Place | None:
     return Place(room_id, session.names.nick(peer), peer)
 
 
-async def _last_said(session: IrcSession, place: Place) -> int | None:
+async def said_at(session: IrcSession, place: Place, direction: Direction) -> int | None:
+    """When something was said that one may read, first (FORWARD) or last (BACKWARD): ms since 1970."""
     query = HistoryQuery(
         room_id=place.room_id,
         viewer=session.user_id,
-        direction=Direction.BACKWARD,
+        direction=direction,
         spoken=True,
         limit=1,
         only_here=True,

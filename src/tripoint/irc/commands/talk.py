@@ -27,8 +27,10 @@ from tripoint.irc.render import Audience, Outgoing, safe_client_tags
 from tripoint.irc.richtext import Mentions
 from tripoint.irc.services import is_service, service
 from tripoint.irc.session import IrcSession, echo
-from tripoint.irc.tables import MAX_TARGETS, PREFIX_SIGNS
+from tripoint.irc.tables import MAX_TARGETS, PREFIX_SIGNS, ZNC_PLAYBACK
 from tripoint.irc.wire import Line
+from tripoint.irc.znc_playback import NICK as PLAYBACK
+from tripoint.irc.znc_playback import ask_playback
 from tripoint.rooms.answers import answering
 from tripoint.rooms.commands import OpenDirect, Redact, SendEvent, SetTyping
 from tripoint.rooms.history import Direction, HistoryQuery
@@ -90,6 +92,9 @@ async def _speak_to(session: IrcSession, line: Line, target: str) -> None:
     if is_service(target):
         await service(session, target, text)
         return
+    if target.lower() == PLAYBACK and ZNC_PLAYBACK in session.caps:
+        await ask_playback(session, text)
+        return
     if is_mass(target):
         say_to_all(session, line, target)
         return
@@ -119,7 +124,7 @@ async def _send_direct(session: IrcSession, line: Line, user_id: UserId) -> None
         if refused.refusal is not Refusal.NOT_JOINED:
             raise
         # We, or they, have left it since: their next direct room is found or made.
-        session.direct.pop(user_id, None)
+        session.direct = {other: known for other, known in session.direct.items() if other != user_id}
         await _send(session, line, await _direct_room(session, user_id), mentions)
     presence = session.reader.presence(user_id)
     if presence.presence == "unavailable" and line.command == "PRIVMSG":
@@ -143,7 +148,7 @@ async def _direct_room(session: IrcSession, user_id: UserId) -> RoomId:
         way = f"/msg NickServ PLAINDM {session.names.nick(user_id)} opens an unencrypted one"
         raise Refused(Refusal.ENCRYPTED, f"{refused.text}; {way}") from refused
     assert done.room_id is not None
-    session.direct[user_id] = done.room_id
+    session.direct = {**session.direct, user_id: done.room_id}
     await session.network.channels.settled(done.room_id)
     room = session.reader.peek(done.room_id)
     if done.created and room is not None and room.membership(user_id) == "invite":
