@@ -119,6 +119,11 @@ class Accounts:
     guests_per_address: int = option("How many guests one address may have at a time.", 3)
     scram_sha1: bool = option("Also keep SCRAM-SHA-1 forms of passwords, for old XMPP clients.", True)
     scram_iterations: int = option("Rounds of password hashing, 10000 to 600000.", 100_000)
+    registration_shared_secret: str = option(
+        "Whoever knows it makes accounts, administrators too, whatever registration says "
+        "(POST /_synapse/admin/v1/register; a secret). Empty: nobody does.",
+        "",
+    )
     token_life_s: int = option("Life of Matrix access tokens of clients that can refresh them.", 3600)
 
 

@@ -11,6 +11,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 import structlog
+from msgspec.structs import replace
 
 from tripoint.core.errors import RemoteFailed
 from tripoint.core.ids import ServerName
@@ -145,11 +146,7 @@ class Library:
 
     async def _used(self, row: PutMedia) -> None:
         assert row.content is not None
-        again = PutMedia(
-            row.server, row.media_id, row.content, row.type, row.filename, row.size, None, row.created_ts_ms,
-            self._now_ms(),
-        )  # fmt: skip
-        await self._shelf.commit(again)
+        await self._shelf.commit(replace(row, used_ts_ms=self._now_ms()))
 
     async def _fetched(self, mxc: Mxc) -> File:
         """Fetch a file once, however many ask for it at a time. One who gives up does not end it for the others."""

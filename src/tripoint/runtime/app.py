@@ -200,6 +200,7 @@ class App:
             middle.encryption,
             middle.oauth,
             middle.delayed,
+            middle.desk,
             now_ms=clock_ms,
             public_url=config.server.public_url,
             default_room_version=config.server.default_room_version,
@@ -219,6 +220,7 @@ class App:
             contacts=_contacts(config),
             turn=_turn_servers(config),
             livekit=config.rtc.livekit,
+            shared_secret=config.accounts.registration_shared_secret,
         )
         await self.irc.start()
         await self.xmpp.start()

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.core.words import Question
+from tripoint.store.admin_store import AdminStore
 from tripoint.store.device_store import DeviceStore
 from tripoint.store.oauth_store import OAuthStore
 from tripoint.store.writes import (
@@ -192,7 +193,8 @@ class RoomStore(Writer, Protocol):
     async def load_stripped_state(self, room_key: int) -> bytes | None:
         """What was told of a room from outside (PutStrippedState)."""
 
-    async def load_closed_rooms(self) -> Sequence[RoomId]: ...
+    async def load_closed_rooms(self) -> Mapping[RoomId, str]:
+        """Rooms that nobody of this server gets into, and who closed them; "": that is not known."""
     async def load_relations(
         self,
         room_key: int,
@@ -443,6 +445,7 @@ class Store(
     SearchStore,
     MediaStore,
     DeviceStore,
+    AdminStore,
     Protocol,
 ):
     """Everything, as runtime opens and closes it."""
