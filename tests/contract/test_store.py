@@ -43,6 +43,7 @@ from tripoint.store.writes import (
     PutDelayed,
     PutDestination,
     PutDevice,
+    PutFastToken,
     PutFilter,
     PutMedia,
     PutMediaLink,
@@ -875,6 +876,25 @@ def test_what_is_published(on_store: OnStore) -> None:
         assert await store.load_nodes(ALICE) == [] and await store.load_node_items(ALICE, "tune", 10) == []
         assert await store.load_node_subscriptions(ALICE) == []
         assert await store.load_nodes(BOB) == [PutNode(BOB, "tune", b"[]")]
+
+    on_store(test)
+
+
+def test_fast_tokens(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        def token(user_id: UserId, its: str, slot: str, salt: bytes | None = b"s", count: int = 0) -> PutFastToken:
+            return PutFastToken(user_id, its, slot, "DEVICE", "HT-SHA-256-NONE", salt, 5, count)
+
+        assert await store.load_fast_tokens(ALICE) == []
+        new, current, other = token(ALICE, "1", "new"), token(ALICE, "1", "current"), token(ALICE, "2", "new")
+        await write(store, other, new, current, token(BOB, "1", "new"))
+        assert await store.load_fast_tokens(ALICE) == [current, new, other]
+        moved = token(ALICE, "1", "current", b"other", 7)
+        await write(store, moved, token(ALICE, "1", "new", None))
+        assert await store.load_fast_tokens(ALICE) == [moved, other]
+        await write(store, DropAccount(ALICE))
+        assert await store.load_fast_tokens(ALICE) == []
+        assert await store.load_fast_tokens(BOB) == [token(BOB, "1", "new")]
 
     on_store(test)
 

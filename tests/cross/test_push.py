@@ -1,6 +1,7 @@
 """One message, one engine, and a push in the words of each protocol to whoever is not there.
 
-spec: docs/mapping.md 18.5; IRCv3 webpush, RFC8291; Matrix push-gateway-api
+spec: docs/mapping.md 18.5; IRCv3 webpush, RFC8291; Matrix push-gateway-api; XEP-0357
+# rows: 18.5
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests.cross.links import linked
 from tests.cross.world import PATIENCE_S, IrcPerson, MatrixPerson, World, XmppPerson, config
 from tests.federation.servers import ADDRESS, Table
 from tests.net.https import make_certificate
@@ -204,6 +206,61 @@ def test_a_subscription_that_its_service_does_not_know_goes(tmp_path: Path) -> N
                 await alice.send(f"WEBPUSH UNREGISTER {url}/p/here")
                 assert f":example.org WEBPUSH UNREGISTER {url}/p/here" in await alice.pending()
             assert at.app.middle.accounts.pushers.of(alice_id) == ()
+
+    alice_id: Any = "@alice:example.org"
+    asyncio.run(asyncio.wait_for(work(), 60))
+
+
+async def _address(client: XmppPerson) -> str:
+    """The full address of a client: what answers are sent to."""
+    await client.send("<iq type='get' id='me'><query xmlns='jabber:iq:roster'/></iq>")
+    while (answer := await client.stanza()).get("id") != "me":
+        pass
+    return answer.get("to") or ""
+
+
+def test_xmpp_publishes_to_a_service_of_another_server(tmp_path: Path) -> None:
+    """Over a real link: the service is a client of the other server, which answers. What notifies is what notifies the
+    others: a message between two, from IRC; the count is that of all rooms. spec: XEP-0357 5, 7"""
+
+    async def work() -> None:
+        async with linked(tmp_path, "example.org", "push.example") as servers:
+            at, there = servers["example.org"], servers["push.example"]
+            service = await there.person("service", "xmpp", "account", [])
+            alice = await at.person("alice", "xmpp", "account", [])
+            assert isinstance(service, XmppPerson) and isinstance(alice, XmppPerson)
+            await service.pending()
+            # Requests reach a client that shows its presence to who asks (RFC 6121 8.5.3.1).
+            await service.send("<presence to='example.org'/>")
+            address = await _address(service)
+            await alice.send(f"<iq type='set' id='p'><enable xmlns='urn:xmpp:push:0' jid='{address}' node='n'/></iq>")
+            while "id='p'" not in (got := await alice.next()):
+                pass
+            assert "type='result'" in got
+            await alice.send("<presence type='unavailable'/></stream:stream>")
+            await until(lambda: at.app.xmpp.users.live(alice_id) is None)
+            bob = await _irc(at, "bob")
+            for number, text in enumerate(("one", "two"), 1):
+                await bob.send(f"PRIVMSG alice :{text}")
+                while "<publish node='n'>" not in (push := await service.next()):
+                    pass
+                its_id = re.search(r"<iq [^>]*id='([^']*)'", push)
+                assert its_id is not None
+                assert "from='example.org'" in push
+                assert f"<field var='message-count'><value>{number}</value></field>" in push
+                assert text not in push
+                await service.send(f"<iq type='result' to='example.org' id='{its_id[1]}'/>")
+            await until(lambda: at.app.pushing.results["sent"] == 2)
+            # A service that does not know the node any more.
+            await bob.send("PRIVMSG alice :three")
+            while "<publish node='n'>" not in (push := await service.next()):
+                pass
+            its_id = re.search(r"<iq [^>]*id='([^']*)'", push)
+            assert its_id is not None
+            stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas"
+            error = f"<error type='cancel'><item-not-found xmlns='{stanzas}'/></error>"
+            await service.send(f"<iq type='error' to='example.org' id='{its_id[1]}'>{error}</iq>")
+            await until(lambda: at.app.middle.accounts.pushers.of(alice_id) == ())
 
     alice_id: Any = "@alice:example.org"
     asyncio.run(asyncio.wait_for(work(), 60))

@@ -13,13 +13,14 @@ FOLDER = Path(__file__).parent / "js"
 
 
 class JsPeer:
-    """Registers by itself with the dummy stage; lazy-loads members as web clients do."""
+    """Registers by itself with the dummy stage; lazy-loads members as web clients do. `sliding`: by MSC4186."""
 
     shows_ids = True
     shows_own_at_once = False
 
-    def __init__(self, account: str) -> None:
+    def __init__(self, account: str, *, sliding: bool = False) -> None:
         self.account = account
+        self._more = ("sliding",) if sliding else ()
         self.room_id = ""
         self._seen: list[Seen] = []
         # The timeline as it is shown; client.mjs says what is in it.
@@ -37,7 +38,7 @@ class JsPeer:
     async def start(self, server: Server) -> None:
         self.server = server.name
         self._process = await asyncio.create_subprocess_exec(
-            *("node", "client.mjs", server.http, self.account, PASSWORD),
+            *("node", "client.mjs", server.http, self.account, PASSWORD, *self._more),
             cwd=FOLDER,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

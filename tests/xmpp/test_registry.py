@@ -35,9 +35,6 @@ PROMISES = {
     "urn:xmpp:bookmarks:1#compat-pep": {At.ACCOUNT},
     "urn:xmpp:bookmarks-conversion:0": {At.ACCOUNT},
 }
-# What is not there yet must not be promised.
-LATER = ("urn:xmpp:push:0",)
-
 
 def test_every_feature_is_answered_where_it_is_advertised():
     for place in At:
@@ -47,7 +44,6 @@ def test_every_feature_is_answered_where_it_is_advertised():
         for feature in features_at(place):
             if place is At.ACCOUNT and feature.partition("#")[0] == pubsub:
                 feature = pubsub
-            assert feature not in LATER
             assert feature in answered or place in PROMISES.get(feature, set()), f"{feature} at {place}"
 
 

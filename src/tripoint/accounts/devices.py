@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Sequence
 
 import structlog
+from msgspec.structs import replace
 
 from tripoint.accounts.device_changes import DeviceChanges
 from tripoint.accounts.device_keys import DeviceKeys
@@ -151,6 +152,8 @@ class Devices:
         writes: list[Write] = [PutDevice(user_id, device_id, None, None, 0) for device_id in gone]
         dropped = await self._tokens.dropping(user_id, gone)
         writes.extend(dropped)
+        fast = await self._store.load_fast_tokens(user_id)
+        writes.extend(replace(row, salt=None) for row in fast if row.device_id in gone)
         await self._commit_changed(user_id, [*writes, *self._keys.dropping(user_id, gone)], gone)
         self._tokens.forget(dropped)
         if gone:

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from tripoint.accounts.account import Account as Account
 from tripoint.accounts.administration import Administration
+from tripoint.accounts.fast_tokens import FastTokens
 from tripoint.accounts.pushers import Pushers
 from tripoint.accounts.registration_tokens import RegistrationTokens
 from tripoint.accounts.sasl import ScramVerifier
@@ -188,6 +189,8 @@ class AccountService(Protocol):
     def tags(self) -> RoomTags: ...
     @property
     def pushers(self) -> Pushers: ...
+    @property
+    def fast_tokens(self) -> FastTokens: ...
     @property
     def push_rules(self) -> PushRuleBook: ...
 

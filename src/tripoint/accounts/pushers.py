@@ -1,7 +1,7 @@
 """Pushers: where devices want to be told of events while they are not connected.
 
 All of them are in memory, and on disk with the position of the last event that each was told of. A pusher goes with its
-device. What is told is fanout/push.py, and how matrix/push/ and irc/webpush.py.
+device. What is told is fanout/push.py, and how matrix/push/, irc/web_push.py and xmpp/push.py.
 spec: Matrix client-server module push, POST /pushers/set
 """
 
@@ -51,7 +51,7 @@ class Pusher(Struct, frozen=True):
 
     @property
     def kind(self) -> str:
-        """How it is told: http, webpush."""
+        """How it is told: http, webpush, xmpp."""
         return text_at(self.settings, "kind") or HTTP
 
     @property

@@ -6,7 +6,7 @@ Done. A wrong client is SaslFailed, with a condition that every front end can na
 `ScramVerifier` is the stored form of a password.
 
 spec: RFC4422 3, RFC4616 (PLAIN), RFC5802 and RFC7677 (SCRAM), RFC5929 4 (tls-server-end-point),
-RFC7628 (OAUTHBEARER).
+RFC7628 (OAUTHBEARER), XEP-0484 (HT, for tokens of this server's own).
 Does not know accounts, does not decide who may act for whom (Done carries the authzid as asked).
 PBKDF2 of `ScramVerifier.make` and `verify_cleartext` takes some 30-100 ms: run it off the loop.
 Read next: accounts/ports.py, xmpp/connection.py, irc/connection.py.
@@ -100,6 +100,26 @@ class CheckToken:
 
 
 @dataclass(frozen=True, slots=True)
+class HashedToken:
+    """HT is complete: the client says that it knows a token of `authcid`; the caller looks for one that `is_of` fits.
+
+    `proof` is what the server answers with, which shows that it knows the token too. Terminal for the exchange.
+    """
+
+    mechanism: str
+    authcid: str
+    digest: bytes = field(repr=False)
+    binding: bytes
+
+    def is_of(self, token: bytes) -> bool:
+        """Whether it was made of this token, on this connection; in constant time. spec: XEP-0484 5.1, 6"""
+        return hmac.compare_digest(self.digest, _hmac("sha256", token, b"Initiator" + self.binding))
+
+    def proof(self, token: bytes) -> bytes:
+        return _hmac("sha256", token, b"Responder" + self.binding)
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """SCRAM succeeded: the client knows the password of `authcid`; `data` proves that we know it too."""
 
@@ -108,7 +128,7 @@ class Done:
     data: bytes
 
 
-Step = Challenge | NeedCredentials | CheckPassword | CheckToken | Done
+Step = HashedToken | Challenge | NeedCredentials | CheckPassword | CheckToken | Done
 
 
 class ScramVerifier(Struct, frozen=True):
@@ -396,7 +416,31 @@ class BearerExchange:
         raise RuntimeError("OAUTHBEARER does not ask for credentials")
 
 
-Exchange = PlainExchange | BearerExchange | ScramExchange
+class HashedTokenExchange:
+    """HT: one message, then the caller's verdict; its answer goes with the success.
+
+    The text is an Internet-Draft (draft-schmaus-kitten-sasl-ht) that XEP-0484 3.1 refers to. The client sends its name,
+    NUL, and HMAC(token, "Initiator" and the channel binding data); the server HMAC(token, "Responder" and the same).
+    `end_point`: for the mechanism that binds to the channel.
+    """
+
+    def __init__(self, mechanism: str, end_point: bytes | None) -> None:
+        self.mechanism = mechanism
+        self._binding = b"" if mechanism.endswith("-NONE") else end_point or b""
+
+    def receive(self, data: bytes) -> Step:
+        """The client's only message → HashedToken. Raises SaslFailed."""
+        name, nul, digest = data.partition(b"\x00")
+        if not nul or not name or len(digest) != hashlib.sha256().digest_size:
+            raise _malformed("a name, NUL and a hash are expected")
+        return HashedToken(self.mechanism, _decode(name), digest, self._binding)
+
+    def credentials(self, verifier: ScramVerifier) -> Challenge:
+        """HT never asks for credentials; calling this is a bug in the caller."""
+        raise RuntimeError("HT does not ask for credentials")
+
+
+Exchange = PlainExchange | BearerExchange | ScramExchange | HashedTokenExchange
 
 
 def mechanisms(*, plain: bool, sha1: bool, end_point: bool) -> tuple[str, ...]:
@@ -406,6 +450,12 @@ def mechanisms(*, plain: bool, sha1: bool, end_point: bool) -> tuple[str, ...]:
     offered = [name + "-PLUS" for name in hashes] if end_point else []
     # Last, since some clients take the first that they know of, and have no token.
     return (*offered, *hashes, *(("PLAIN", "OAUTHBEARER") if plain else ()))
+
+
+def token_mechanisms(*, end_point: bool) -> tuple[str, ...]:
+    """The mechanisms for tokens of the server's own (XEP-0484 3.1), the better first. `end_point`: binding data is at
+    hand."""
+    return ("HT-SHA-256-ENDP", "HT-SHA-256-NONE") if end_point else ("HT-SHA-256-NONE",)
 
 
 def start_exchange(
@@ -423,6 +473,8 @@ def start_exchange(
         return PlainExchange()
     if mechanism == BearerExchange.mechanism:
         return BearerExchange()
+    if mechanism.startswith("HT-"):
+        return HashedTokenExchange(mechanism, end_point)
     base = mechanism.removesuffix("-PLUS")
     hash_name = _MECHANISM_HASH.get(base)
     if hash_name is None:

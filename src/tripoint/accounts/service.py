@@ -8,12 +8,14 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
 from tripoint.accounts.administration import Administration, Erase, account_of
 from tripoint.accounts.data import AccountData
 from tripoint.accounts.devices import Devices
+from tripoint.accounts.fast_tokens import FastTokens
 from tripoint.accounts.in_turn import InTurn
 from tripoint.accounts.login_tokens import LIFE_MS, LoginTokens
 from tripoint.accounts.passwords import Passwords
@@ -131,6 +133,7 @@ class Accounts:
         bans: ServerBans,
         vhosts: Vhosts,
         clock_ms: Callable[[], int],
+        secret: bytes,
     ) -> None:
         self.server_name = server
         self.leave_rooms: LeaveRooms | None = None
@@ -148,6 +151,7 @@ class Accounts:
         self.vhosts = vhosts
         self.push_rules = AccountPushRules(data)
         self.pushers = Pushers(store, stream)
+        self.fast_tokens = FastTokens(store, stream, partial(passwords.verifier, hash_name="sha256"), secret, clock_ms)
         self.tags = AccountTags(data)
         self.reports = ReportDesk(store, stream)
         self.registration_tokens = RegistrationTokens(store, stream, clock_ms, self._check_new_name)

@@ -21,6 +21,8 @@ from tripoint.core.turn import parse_turn_uri
 
 # spec: XEP-0157 7.1
 CONTACT_KINDS = ("abuse", "admin", "feedback", "sales", "security", "status", "support")
+# spec: XEP-0357 11.3.1
+PUSH_FIELDS = ("message-count", "last-message-sender", "last-message-body", "pending-subscription-count")
 
 
 class ConfigError(Exception):
@@ -197,6 +199,9 @@ class _Reader:
         for zone in config.irc.dnsbl:
             if not _is_server_name(zone) or ":" in zone:
                 self._mistake("irc", "dnsbl", f"{zone!r} is no name of the DNS")
+        for name in config.xmpp.push_summary:
+            if name not in PUSH_FIELDS:
+                self._mistake("xmpp", "push_summary", f"{name!r} is not one of {', '.join(PUSH_FIELDS)}")
         self._check_gateways(config)
         self._check_operators(config)
         accounts = config.accounts

@@ -321,12 +321,17 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Xmpp:
-    """XMPP between servers; listen.s2s switches it on."""
+    """XMPP between servers, which listen.s2s switches on, and what the push services of phones are told."""
 
     dialback: bool = option(
         "Speak to XMPP servers whose certificate is not valid for their name: they prove it by the DNS alone "
         "(dialback). Off: who has no valid certificate is not spoken to.",
         True,
+    )
+    push_summary: tuple[str, ...] = option(
+        "What pushes (XEP-0357) tell the makers of clients: message-count, last-message-sender, last-message-body, "
+        "pending-subscription-count; nothing of it with [].",
+        ("message-count",),
     )
 
 

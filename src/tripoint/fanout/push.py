@@ -2,8 +2,8 @@
 
 A lane holds the places of events, not their texts; what is told is decided when it is sent, so that nobody is told of
 what he has read meanwhile. How a kind of pusher is told, and by whose server, is its channel's: the push gateways of
-Matrix, Web Push of IRC. A server that does not answer is asked again later and later; after a day what waits for it is
-given up, not the pusher.
+Matrix, Web Push of IRC, push services of XMPP (XEP-0357). A server that does not answer is asked
+again later and later; after a day what waits for it is given up, not the pusher.
 spec: docs/decisions/push.md; docs/mapping.md 18.5
 """
 
@@ -36,9 +36,11 @@ SAVE_S: Final = 60.0
 
 
 class Told(Enum):
-    """What became of it: it is told, or not worth telling; to be tried again; the pusher is there no more."""
+    """What became of it: it is told, or not worth telling; the client is connected and hears it by itself; to be tried
+    again; the pusher is there no more."""
 
     DONE = "done"
+    THERE = "there"
     LATER = "later"
     GONE = "gone"
 
@@ -163,6 +165,16 @@ class PushSender:
         if lane.task is None:
             lane.task = asyncio.create_task(self._drive(key, lane))
 
+    def again(self, key: Key, place: Place) -> None:
+        """Tell a pusher of an event whose client was connected, and may not have heard of it."""
+        if self._pushers.find(key) is None:
+            return
+        lane = self._lane(key)
+        if place not in lane.waiting:
+            insort(lane.waiting, place)
+            del lane.waiting[:-MAX_WAITING]
+        self._wake(key, lane)
+
     # -- lanes
 
     async def _drive(self, key: Key, lane: _Lane) -> None:
@@ -193,34 +205,40 @@ class PushSender:
             unread = await self._pushing.badge(pusher.user_id)
             if unread == lane.badge:
                 return True
-            done = await self._send(pusher, None, unread)
+            told = await self._send(pusher, None, unread)
+            done = told is not Told.LATER
             lane.badge, lane.badge_wanted = (unread, lane.badge_wanted) if done else (lane.badge, True)
             return done
         place = lane.waiting[0]
         alert = await self._pushing.alert(pusher.user_id, place)
         if alert is not None:
             unread = await self._pushing.badge(pusher.user_id)
-            if not await self._send(pusher, alert, unread):
+            told = await self._send(pusher, alert, unread)
+            if told is Told.LATER:
                 return False
             lane.badge = unread
-            try:
-                await self._pushers.told(pusher, place.position)
-            except AccountRefused as refused:
-                # After a restart it may be told again; gateways see that by the id of the event.
-                log.warning("push.not_written", reason=refused.text)
+            if told is not Told.THERE:  # of what nobody was told there is nothing to write down
+                await self._note(pusher, place)
         if place in lane.waiting:
             lane.waiting.remove(place)
         return True
 
-    async def _send(self, pusher: Pusher, alert: Alert | None, unread: int) -> bool:
-        """Tell it once; whether that is over."""
+    async def _note(self, pusher: Pusher, place: Place) -> None:
+        try:
+            await self._pushers.told(pusher, place.position)
+        except AccountRefused as refused:
+            # After a restart it may be told again; gateways see that by the id of the event.
+            log.warning("push.not_written", reason=refused.text)
+
+    async def _send(self, pusher: Pusher, alert: Alert | None, unread: int) -> Told:
+        """Tell it once."""
         channel = self._channels.get(pusher.kind)
         if channel is None:
-            return True  # a kind that this server has no way to tell any more
+            return Told.DONE  # a kind that this server has no way to tell any more
         async with self._at_once:
             told = await channel.tell(pusher, alert, unread)
-        if told is Told.LATER:
-            return False
+        if told in (Told.LATER, Told.THERE):
+            return told
         self.results["sent"] += 1
         if told is Told.GONE:
             self.results["rejected"] += 1
@@ -229,7 +247,7 @@ class PushSender:
                 await self._pushers.delete(pusher.key)
             except AccountRefused as refused:
                 log.warning("push.not_written", reason=refused.text)
-        return True
+        return told
 
     def _failed(self, pusher: Pusher, lane: _Lane) -> None:
         self.results["failed"] += 1

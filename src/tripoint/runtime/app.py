@@ -172,7 +172,7 @@ class App:
             token_configuration=lambda: middle.oauth.configuration,
         )
         self.pushing = build_pushing(
-            middle, self.federation.outbound, self.irc, vapid, clock_ms, report_bug
+            middle, self.federation.outbound, self.irc, self.xmpp, vapid, clock_ms, report_bug
         )
         middle.blocks.same = self.xmpp.domains.same.names
         self.irc_web = IrcWeb(self.irc)
@@ -550,6 +550,7 @@ def _xmpp_options(config: Config) -> XmppOptions:
         scram_sha1=config.accounts.scram_sha1,
         turn=_turn_servers(config),
         contacts=_contacts(config),
+        push_summary=config.xmpp.push_summary,
     )
 
 

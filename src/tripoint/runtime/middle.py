@@ -248,6 +248,7 @@ async def build_middle(
         ServerBans(store, stream, clock),
         Vhosts(server, store, stream),
         clock,
+        secret,
     )
 
     blocks = Blocks(accounts.set_account_data, server)

@@ -13,6 +13,8 @@ from tripoint.matrix.push.gateway import LIMIT_BYTES
 from tripoint.net.outbound import Answer, Outbound
 from tripoint.net.web_push import Vapid
 from tripoint.runtime.middle import Middle
+from tripoint.xmpp.c2s.push import KIND as XMPP
+from tripoint.xmpp.frontend import XmppFrontEnd
 
 # All of one request; a gateway asks its provider before it answers.
 TIMEOUT_S: Final = 30.0
@@ -22,6 +24,7 @@ def build_pushing(
     middle: Middle,
     outbound: Outbound,
     irc: IrcFrontEnd,
+    xmpp: XmppFrontEnd,
     vapid: Vapid,
     now_ms: Callable[[], int],
     report: Callable[[str, BaseException], None],
@@ -37,8 +40,10 @@ def build_pushing(
     channels: dict[str, Channel] = {
         HTTP: GatewayChannel(post),
         WEBPUSH: WebPushChannel(irc.names, middle.reader, vapid, post_sealed, now_ms),
+        XMPP: xmpp.push,
     }
     sender = PushSender(middle.accounts.pushers, middle.pushing, channels, now_ms, report)
+    xmpp.push.again = sender.again
     middle.hub.watch_all_rooms(sender.room_changed)
     middle.hub.watch_users(sender.user_changed)
     return sender

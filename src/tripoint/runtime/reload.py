@@ -24,6 +24,7 @@ _OPTIONS = frozenset(
         ("accounts", "matrix_guests"),
         ("accounts", "guests_per_address"),
         ("listen", "plaintext_passwords"),
+        ("xmpp", "push_summary"),
     }
 )
 # Limits that are built in at the start.

@@ -21,6 +21,7 @@ from tripoint.store.writes import (
     PutDelayed,
     PutDestination,
     PutDevice,
+    PutFastToken,
     PutMedia,
     PutMediaLink,
     PutMissedRoom,
@@ -271,6 +272,7 @@ class AccountStore(Writer, OAuthStore, Protocol):
     async def load_pushers(self) -> Sequence[PutPusher]:
         """Those of all accounts."""
 
+    async def load_fast_tokens(self, user_id: UserId) -> Sequence[PutFastToken]: ...
     async def load_node_owners(self, node: str) -> Sequence[UserId]:
         """The accounts that have a node of this name."""
 

@@ -54,6 +54,7 @@ from tripoint.store.writes import (
     PutDelayed,
     PutDestination,
     PutDevice,
+    PutFastToken,
     PutFilter,
     PutMedia,
     PutMediaLink,
@@ -118,6 +119,7 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
         self.rosters: dict[tuple[UserId, str], PutRosterItem] = {}
         self.nodes: dict[tuple[UserId, str], PutNode] = {}
         self.delayed: dict[str, PutDelayed] = {}
+        self.fast_tokens: dict[tuple[UserId, str, str], PutFastToken] = {}
         self.pushers: dict[tuple[UserId, str, str], PutPusher] = {}
         self.node_subscriptions: dict[tuple[UserId, str, str], PutNodeSubscription] = {}
         self.node_items: dict[tuple[UserId, str, str], PutNodeItem] = {}
@@ -229,6 +231,8 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
                 _put(self.nodes, (write.user_id, write.node), write, write.config is None)
             case PutDelayed():
                 _put(self.delayed, write.delay_id, write, write.content is None)
+            case PutFastToken():
+                _put(self.fast_tokens, (write.user_id, write.client, write.slot), write, write.salt is None)
             case PutPusher():
                 _put(self.pushers, (write.user_id, write.app_id, write.pushkey), write, write.settings is None)
             case PutNodeSubscription():
@@ -367,6 +371,7 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
         _drop(self.nodes, lambda key, _: key[0] == user_id)
         _drop(self.node_items, lambda key, _: key[0] == user_id)
         _drop(self.delayed, lambda _, write: write.user_id == user_id)
+        _drop(self.fast_tokens, lambda key, _: key[0] == user_id)
         _drop(self.pushers, lambda key, _: key[0] == user_id)
         _drop(self.node_subscriptions, lambda key, _: key[0] == user_id)
         _drop(self.memberships, lambda key, _: key[0] == user_id)
@@ -758,6 +763,9 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
 
     async def load_delayed(self) -> Sequence[PutDelayed]:
         return [write for _, write in sorted(self.delayed.items())]
+
+    async def load_fast_tokens(self, user_id: UserId) -> Sequence[PutFastToken]:
+        return [write for key, write in sorted(self.fast_tokens.items()) if key[0] == user_id]
 
     async def load_pushers(self) -> Sequence[PutPusher]:
         return [write for _, write in sorted(self.pushers.items())]

@@ -229,4 +229,9 @@ STATEMENTS: tuple[str, ...] = (
         delay_id TEXT PRIMARY KEY NOT NULL, user_id TEXT NOT NULL, room_id TEXT NOT NULL, type TEXT NOT NULL,
         state_key TEXT, content BLOB NOT NULL, delay_ms INTEGER NOT NULL, since_ms INTEGER NOT NULL,
         outcome BLOB) WITHOUT ROWID""",
+    # Tokens with which XMPP clients come back (migration 0023).
+    """CREATE TABLE fast_tokens (
+        user_id TEXT NOT NULL, client TEXT NOT NULL, slot TEXT NOT NULL, device_id TEXT NOT NULL,
+        mechanism TEXT NOT NULL, salt BLOB NOT NULL, expires_ts_ms INTEGER NOT NULL, count INTEGER NOT NULL,
+        PRIMARY KEY (user_id, client, slot)) WITHOUT ROWID""",
 )

@@ -35,6 +35,7 @@ from tripoint.store.writes import (
     PutDelayed,
     PutDestination,
     PutDevice,
+    PutFastToken,
     PutMedia,
     PutMediaLink,
     PutMissedRoom,
@@ -665,6 +666,11 @@ class SqliteStore(DeviceReads, OAuthReads, AdminReads):
         columns = "delay_id, user_id, room_id, type, state_key, content, delay_ms, since_ms, outcome"
         found = self._read.execute(f"SELECT {columns} FROM delayed_events ORDER BY delay_id").fetchall()
         return [PutDelayed(*row) for row in found]
+
+    async def load_fast_tokens(self, user_id: UserId) -> Sequence[PutFastToken]:
+        columns = "user_id, client, slot, device_id, mechanism, salt, expires_ts_ms, count"
+        found = self._all(f"SELECT {columns} FROM fast_tokens WHERE user_id = ? ORDER BY client, slot", user_id)
+        return [PutFastToken(*row) for row in found]
 
     async def load_pushers(self) -> Sequence[PutPusher]:
         columns = "user_id, app_id, pushkey, device_id, settings, set_ts_ms, position"

@@ -276,6 +276,20 @@ class PutNodeSubscription(Struct, frozen=True):
     subscriber: UserId | None
 
 
+class PutFastToken(Struct, frozen=True):
+    """What a token of an XMPP client is made of (accounts/fast_tokens.py). `client`: which installation; `slot`: new or
+    current; `count`: that of its last use. `salt` of None deletes."""
+
+    user_id: UserId
+    client: str
+    slot: str
+    device_id: str
+    mechanism: str
+    salt: bytes | None
+    expires_ts_ms: int
+    count: int
+
+
 class PutPusher(Struct, frozen=True):
     """Where a device wants to be told of events (accounts/pushers.py). `position`: of the last event that it was told
     of. `settings` of None deletes."""
@@ -523,6 +537,7 @@ Write = (
     | PutNodeItem
     | PutNodeSubscription
     | PutPusher
+    | PutFastToken
     | PutDelayed
     | PutRegistrationToken
     | DropRegistrationToken

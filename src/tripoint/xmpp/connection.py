@@ -21,12 +21,14 @@ from tripoint.accounts.sasl import (
     CheckToken,
     Done,
     Exchange,
+    HashedToken,
     NeedCredentials,
     SaslCondition,
     SaslFailed,
     ScramVerifier,
     mechanisms,
     start_exchange,
+    token_mechanisms,
 )
 from tripoint.xmpp.acks import failed, parse_count
 from tripoint.xmpp.features import Policy, login_features, session_features
@@ -134,6 +136,7 @@ Action = (
     | NeedCredentials
     | CheckPassword
     | CheckToken
+    | HashedToken
     | Authenticated
     | WrongPassword
     | Registration
@@ -384,7 +387,7 @@ class ClientConnection:
         begun = profile.begin(element)
         self._exchange = start_exchange(
             begun.mechanism,
-            self._offered(),
+            self._offered() if begun.wishes is None or begun.wishes.fast is None else self._for_tokens(begun.wishes),
             server_nonce=self._new_id(),
             end_point=self._end_point,
             advertised=self._advertised(),
@@ -396,6 +399,12 @@ class ClientConnection:
             actions.append(Send(f"<challenge xmlns='{profile.namespace}'/>".encode()))
             return
         self._sasl_message(begun.initial, actions)
+
+    def _for_tokens(self, wishes: Wishes) -> tuple[str, ...]:
+        """What a client can choose that comes with a token. spec: XEP-0484 3.4, 4.1"""
+        if wishes.user_agent.id is None:
+            raise SaslFailed(SaslCondition.MALFORMED_REQUEST, "A client with a token says which one it is (user-agent)")
+        return self.token_mechanisms
 
     def _advertised(self) -> bytes:
         """What SCRAM signs of our offer, so that nobody cuts it unseen. spec: XEP-0474 6.1"""
@@ -413,6 +422,9 @@ class ClientConnection:
             self._trying = self._account_name(step.authcid)
             self._check_authzid(step.authzid)
             actions.append(CheckPassword("", self._trying, step.password))
+        elif isinstance(step, HashedToken):
+            self._trying = self._account_name(step.authcid)
+            actions.append(replace(step, authcid=self._trying))
         elif isinstance(step, CheckToken):
             actions.append(step)
         elif isinstance(step, Done):
@@ -466,8 +478,8 @@ class ClientConnection:
         self._go(Input.SASL_CHALLENGE)
         return [Send(self._profile.challenge(challenge.data))]
 
-    def token_checked(self, name: str, authzid: str) -> list[Action]:
-        """The answer to CheckToken: whose it is. spec: RFC7628 3.2"""
+    def token_checked(self, name: str, authzid: str, *, token: str = "") -> list[Action]:
+        """The answer to CheckToken: whose it is. `token`: see admitted(). spec: RFC7628 3.2"""
         if self.state is not State.SASL_WAITS_FOR_US:
             return []
         self._trying = name
@@ -475,7 +487,7 @@ class ClientConnection:
             self._check_authzid(authzid)
         except SaslFailed as failed:
             return self.refused(failed.condition.value, failed.text)
-        return self.admitted(name)
+        return self.admitted(name, token=token)
 
     def token_refused(self, configuration: str | None) -> list[Action]:
         """The answer to CheckToken: it is nobody's. `configuration`: where the client learns how to get one.
@@ -487,11 +499,26 @@ class ClientConnection:
         self._go(Input.SASL_CHALLENGE)
         return [Send(self._profile.challenge(self._exchange.token_refused(configuration).data))]
 
-    def admitted(self, name: str) -> list[Action]:
-        """The answer to CheckPassword or Authenticated: `name` is who the peer is now."""
+    @property
+    def token_mechanisms(self) -> tuple[str, ...]:
+        """What tokens can be for on this connection."""
+        return token_mechanisms(end_point=self._end_point is not None)
+
+    @property
+    def wishes(self) -> Wishes:
+        """What is to come with the login that is going on."""
+        return self._wishes or Wishes()
+
+    def admitted(self, name: str, *, proof: bytes = b"", token: str = "") -> list[Action]:
+        """The answer to CheckPassword, HashedToken or Authenticated: `name` is who the peer is now.
+
+        `proof`: what HT answers with; `token`: the <token/> that the client is given (XEP-0484 3.3).
+        """
         if self.state is not State.SASL_WAITS_FOR_US:
             return []
         self.name = name
+        self._success_data = proof or self._success_data
+        self._answered = token
         self._exchange = None
         if self._profile is Sasl2:
             self._go(Input.SASL2_DONE)

@@ -6,7 +6,7 @@ RFC6121 2.6.1 (versions of rosters), 3.4.1 (pre-approval). When which is sent is
 
 from dataclasses import dataclass
 
-from tripoint.accounts.sasl import TLS_SERVER_END_POINT
+from tripoint.accounts.sasl import TLS_SERVER_END_POINT, token_mechanisms
 from tripoint.xmpp.sasl_profiles import authentication_feature
 from tripoint.xmpp.tables import (
     BIND_NS,
@@ -50,7 +50,7 @@ def login_features(
     parts.append(f"<mechanisms xmlns='{SASL_NS}'>{offered}</mechanisms>")
     if secure:
         # spec: XEP-0388 3: never without TLS
-        parts.append(authentication_feature(mechanisms))
+        parts.append(authentication_feature(mechanisms, token_mechanisms(end_point=can_bind_to_tls)))
     if can_bind_to_tls:
         parts.append(
             f"<sasl-channel-binding xmlns='{CHANNEL_BINDING_NS}'>"

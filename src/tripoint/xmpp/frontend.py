@@ -47,6 +47,7 @@ from tripoint.xmpp.newcomers import Newcomers
 from tripoint.xmpp.options import XmppOptions
 from tripoint.xmpp.pep.service import Pep
 from tripoint.xmpp.pictures import Pictures
+from tripoint.xmpp.push import PushServices
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.resumption import Resumptions
 from tripoint.xmpp.router import dispatch, return_requests
@@ -142,6 +143,7 @@ class XmppFrontEnd:
         self.direct = DirectMessages(doors, self.users, hub)
         self._markers = DirectMarkers(doors, self.users, self.direct, hub)
         self.pep = Pep(doors, self.users, self.muc, self.direct, nodes, hub)
+        self.push = PushServices(doors, self.users, self.muc, self.direct, lambda: self.options.push_summary)
         self._blocking = BlockPushes(doors, self.users)
         hub.watch_users(self._blocking.user_changed)
         self.resumptions = Resumptions(lambda: self.options, monotonic, self.new_id, self.end_session)
@@ -163,6 +165,7 @@ class XmppFrontEnd:
             self.servers.links.connected = self.identities.connected
         if self.servers is not None:
             foreign = Foreign(doors, self.users, self.servers, newcomers, self.foreigners, self._visitor)
+            foreign.revoked = self.push.revoked
             self.servers.deliver, self.servers.bounce = foreign.deliver, foreign.bounce
             self.servers.links.failed, self.servers.links.broken = self.foreigners.unreachable, self.foreigners.broken
             self.servers.listener.banned = self._banned_from
@@ -318,6 +321,13 @@ class XmppFrontEnd:
         except InvalidJid:
             return made
 
+    def keep(self, session: XmppSession) -> bool:
+        """Its connection is lost: whether the session waits for another."""
+        kept = self.resumptions.keep(session)
+        if kept:
+            self.push.lost(session)
+        return kept
+
     def end_former(self, session: XmppSession) -> None:
         """Earlier sessions of the same installation of a client are over. spec: XEP-0386 3.2"""
         user = session.user
@@ -353,6 +363,14 @@ class XmppFrontEnd:
             if index.of_visitor(Visitor("", (session.account.name,)), now) is not None:
                 self.end_session(session)
 
+    async def device_of(self, account: Account, resource: str, user_agent: UserAgent | None) -> DeviceId:
+        """docs/mapping.md 4: one device per account and client; clients put random text behind a dot or slash."""
+        label = resource.partition(".")[0].partition("/")[0][:40]
+        if user_agent is not None and user_agent.name:
+            label = user_agent.name
+        device = await self.accounts.log_in(account, protocol="xmpp", display_name=f"XMPP ({label})")
+        return device.device_id
+
     async def begin_session(
         self,
         account: Account,
@@ -364,17 +382,13 @@ class XmppFrontEnd:
         user_agent: UserAgent | None = None,
     ) -> XmppSession:
         """Bind a resource. Raises AccountRefused, or Problem for too many resources."""
-        # docs/mapping.md 4: one device per account and client; clients put random text behind a dot or slash.
-        label = resource.partition(".")[0].partition("/")[0][:40]
-        if user_agent is not None and user_agent.name:
-            label = user_agent.name
-        device = await self.accounts.log_in(account, protocol="xmpp", display_name=f"XMPP ({label})")
+        device_id = await self.device_of(account, resource, user_agent)
         self._count += 1
         session = XmppSession(
             f"xmpp-{self._run_id}-{self._count}",
             Jid(escape_local(account.name), self.domains.server, resource),
             account,
-            device.device_id,
+            device_id,
             outbox,
             self._doors,
             self.options.stanzas_burst,

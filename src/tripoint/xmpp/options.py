@@ -34,4 +34,6 @@ class XmppOptions:
     # Who runs the server: what for, and a URI (XEP-0157).
     contacts: tuple[tuple[str, str], ...] = ()
     turn: TurnServers = NO_SERVERS
+    # What pushes say of a message: fields of urn:xmpp:push:summary (XEP-0357 7).
+    push_summary: tuple[str, ...] = ("message-count",)
     plaintext_passwords: bool = True

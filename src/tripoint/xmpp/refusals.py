@@ -156,6 +156,7 @@ _SASL: Final[dict[AccountRefusal, str]] = {
     AccountRefusal.SERVER_BUSY: "temporary-auth-failure",
     AccountRefusal.TLS_REQUIRED: "encryption-required",
     AccountRefusal.BAD_NAME: "not-authorized",
+    AccountRefusal.EXPIRED_TOKEN: "credentials-expired",  # spec: XEP-0484 4.2
 }
 
 

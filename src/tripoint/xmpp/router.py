@@ -114,6 +114,8 @@ async def _iq(session: XmppSession, stanza: Element, jid: Jid, place: At) -> Non
         session.doors.abroad.send(stamped(stanza, session.full), session.doors.domains.server, jid, original)
         return
     if kind in ("result", "error"):
+        if place is At.SERVER and session.muc.questions.answered(session.jid, stanza):
+            return
         if place in (At.ACCOUNT, At.SERVER):
             session.pep.capabilities.answered(session, stanza)
         return

@@ -13,7 +13,8 @@ from typing import Final
 
 from tripoint.accounts.sasl import SaslCondition, SaslFailed
 from tripoint.xmpp.acks import parse_boolean, parse_count
-from tripoint.xmpp.tables import BIND2_NS, CARBONS_NS, CSI_NS, SASL2_NS, SASL_NS, SM_NS
+from tripoint.xmpp.render import timestamp
+from tripoint.xmpp.tables import BIND2_NS, CARBONS_NS, CSI_NS, FAST_NS, SASL2_NS, SASL_NS, SM_NS
 from tripoint.xmpp.wire import Element, escape_attribute, escape_text
 
 _EMPTY: Final = "="  # spec: RFC6120 6.4.2: a zero-length initial response
@@ -50,10 +51,20 @@ class BindRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class FastUse:
+    """A login by a token: `count` is that of its use where the client counts. spec: XEP-0484 3.4, 3.6"""
+
+    count: int | None = None
+    invalidate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Wishes:
     """What is to happen once the login has succeeded. `resume`: (SM-ID, h); ("", 0) for one that cannot be read."""
 
     user_agent: UserAgent = UserAgent()
+    fast: FastUse | None = None
+    token_for: str | None = None  # the mechanism for which a token is wanted (XEP-0484 3.2)
     resume: tuple[str, int] | None = None
     bind: BindRequest | None = None
 
@@ -145,12 +156,14 @@ class Sasl2:
 Profile = type[Sasl1] | type[Sasl2]
 
 
-def authentication_feature(mechanisms: tuple[str, ...]) -> str:
-    """What is offered over TLS. spec: XEP-0388 2.1, XEP-0386 3.1, XEP-0198 9"""
+def authentication_feature(mechanisms: tuple[str, ...], token_mechanisms: tuple[str, ...]) -> str:
+    """What is offered over TLS. spec: XEP-0388 2.1, XEP-0386 3.1, XEP-0198 9, XEP-0484 3.1"""
     listed = "".join(f"<mechanism>{name}</mechanism>" for name in mechanisms)
     bound = "".join(f"<feature var='{escape_attribute(var)}'/>" for var in (CARBONS_NS, CSI_NS, SM_NS))
     bind = f"<bind xmlns='{BIND2_NS}'><inline>{bound}</inline></bind>"
-    inline = f"<inline>{bind}<sm xmlns='{SM_NS}'/></inline>"
+    for_tokens = "".join(f"<mechanism>{name}</mechanism>" for name in token_mechanisms)
+    fast = f"<fast xmlns='{FAST_NS}'>{for_tokens}</fast>"
+    inline = f"<inline>{bind}<sm xmlns='{SM_NS}'/>{fast}</inline>"
     return f"<authentication xmlns='{SASL2_NS}'>{listed}{inline}</authentication>"
 
 
@@ -161,7 +174,31 @@ def _wishes_of(element: Element) -> Wishes:
     if resume is not None:
         previd, h = resume.get("previd"), parse_count(resume.get("h"))
         wanted = (previd, h) if previd and h is not None else ("", 0)
-    return Wishes(_user_agent(agent), wanted, None if bind is None else _bind_request(bind))
+    asked = element.child("request-token", FAST_NS)
+    return Wishes(
+        user_agent=_user_agent(agent),
+        fast=_fast_use(element.child("fast", FAST_NS)),
+        token_for=None if asked is None else asked.get("mechanism") or "",
+        resume=wanted,
+        bind=None if bind is None else _bind_request(bind),
+    )
+
+
+def _fast_use(element: Element | None) -> FastUse | None:
+    """Raises SaslFailed for a count that is none. spec: XEP-0484 3.4, 3.6, 10"""
+    if element is None:
+        return None
+    said = element.get("count")
+    count = parse_count(said)
+    if said is not None and count is None:
+        raise SaslFailed(SaslCondition.MALFORMED_REQUEST, "The count of a token's use is a number")
+    return FastUse(count, parse_boolean(element.get("invalidate")))
+
+
+def token_xml(token: str, expires_ts_ms: int) -> str:
+    """A token that is given to a client. spec: XEP-0484 3.3"""
+    attributes = f"expiry='{timestamp(expires_ts_ms)}' token='{escape_attribute(token)}'"
+    return f"<token xmlns='{FAST_NS}' {attributes}/>"
 
 
 def _user_agent(element: Element | None) -> UserAgent:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from tripoint.accounts.fast_tokens import Recognized
 from tripoint.accounts.ports import Account
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
-from tripoint.accounts.sasl import CheckPassword, CheckToken, NeedCredentials
+from tripoint.accounts.sasl import CheckPassword, CheckToken, HashedToken, NeedCredentials
 from tripoint.accounts.server_bans import banned_text
 from tripoint.core.ids import DeviceId
 from tripoint.core.server_bans import Visitor
@@ -36,6 +37,7 @@ from tripoint.xmpp.connection import (
 from tripoint.xmpp.jid import InvalidJid, prepare_resource
 from tripoint.xmpp.management import enabled_xml, too_high
 from tripoint.xmpp.refusals import Problem, sasl_condition
+from tripoint.xmpp.sasl_profiles import token_xml
 from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import PING_NS, State
 from tripoint.xmpp.wire import Element, escape_attribute
@@ -47,6 +49,11 @@ log = structlog.get_logger()
 
 # What a session that is brought to another connection may take to handle what it has received.
 RESUME_S = 10.0
+
+
+_Question = (
+    NeedCredentials | CheckPassword | CheckToken | HashedToken | Authenticated | Registration | Bind | Resume
+)
 
 
 class Wire(ByteWriter, Protocol):
@@ -108,7 +115,7 @@ class ClientStream:
         self.outbox.closed = True
         self.connection.close()
         session = self.session
-        if session is not None and not self._closed and self._front.resumptions.keep(session):
+        if session is not None and not self._closed and self._front.keep(session):
             self.session = None
         self._end_session()
         self._front.gone(self)
@@ -161,9 +168,7 @@ class ClientStream:
         except AccountRefused:
             pass  # the client has its answer already; this one only counts
 
-    async def _ask(
-        self, action: NeedCredentials | CheckPassword | CheckToken | Authenticated | Registration | Bind | Resume
-    ) -> None:
+    async def _ask(self, action: _Question) -> None:
         connection, accounts = self.connection, self._front.accounts
         try:
             if isinstance(action, NeedCredentials):
@@ -171,12 +176,14 @@ class ClientStream:
                 answer = connection.credentials(verifier)
             elif isinstance(action, CheckPassword):
                 self._account = await accounts.check_password(action.authcid, action.password, address=self.address)
-                answer = connection.admitted(self._account.name)
+                answer = connection.admitted(self._account.name, token=await self._token(connection))
             elif isinstance(action, CheckToken):
                 answer = await self._check_token(connection, action)
+            elif isinstance(action, HashedToken):
+                answer = await self._check_hashed(connection, action)
             elif isinstance(action, Authenticated):
                 self._account = await accounts.scram_done(action.name, True, address=self.address)
-                answer = connection.admitted(self._account.name)
+                answer = connection.admitted(self._account.name, token=await self._token(connection))
             elif isinstance(action, Registration):
                 if self._registering is None:
                     self._registering = Registering(accounts)
@@ -203,7 +210,38 @@ class ClientStream:
                 raise
             return connection.token_refused(self._front.token_configuration())
         self._account, self._let_in_by = owner.account, owner.device_id
-        return connection.token_checked(owner.account.name, action.authzid)
+        token = await self._token(connection)
+        return connection.token_checked(owner.account.name, action.authzid, token=token)
+
+    async def _check_hashed(self, connection: ClientConnection, shown: HashedToken) -> list[Action]:
+        """spec: XEP-0484 3.4-3.6"""
+        accounts, wishes = self._front.accounts, connection.wishes
+        client, use = wishes.user_agent.id, wishes.fast
+        assert client is not None and use is not None  # the connection has looked
+        known = await accounts.fast_tokens.recognize(accounts.user_id(shown.authcid), client, shown, use.count)
+        self._account = await accounts.scram_done(shown.authcid, known is not None, address=self.address)
+        assert known is not None  # else it was refused
+        await accounts.fast_tokens.used(known, invalidate=use.invalidate)
+        self._let_in_by = known.device_id
+        token = await self._token(connection, known)
+        return connection.admitted(self._account.name, proof=known.proof, token=token)
+
+    async def _token(self, connection: ClientConnection, known: Recognized | None = None) -> str:
+        """The <token/> for a client that has asked for one, or whose token is to be changed; nothing where it has not
+        said which client it is, or asks for a mechanism that is not offered. spec: XEP-0484 3.3, 3.5, 3.6"""
+        wishes, account, tokens = connection.wishes, self._account, self._front.accounts.fast_tokens
+        client, mechanism = wishes.user_agent.id, wishes.token_for
+        if mechanism is None and known is not None and wishes.fast is not None and not wishes.fast.invalidate:
+            mechanism = known.row.mechanism if tokens.is_due(known) else None
+        assert account is not None  # logged in by now
+        if client is None or mechanism not in connection.token_mechanisms or account.guest:
+            return ""
+        device_id = self._let_in_by
+        if device_id is None:
+            tag = "" if wishes.bind is None else wishes.bind.tag
+            device_id = await self._front.device_of(account, tag, wishes.user_agent)
+        granted = await tokens.grant(account.user_id, client, device_id, mechanism)
+        return token_xml(granted.token, granted.expires_ts_ms)
 
     async def _bind(self, connection: ClientConnection, bind: Bind) -> None:
         """spec: RFC6120 7.6, 7.7: the client's resource, or one of ours; a taken one passes to the newcomer."""

@@ -1,11 +1,14 @@
 // matrix-js-sdk behind one JSON object a line: commands on standard input, what happened on standard output.
-// node client.mjs HOMESERVER NAME PASSWORD
+// node client.mjs HOMESERVER NAME PASSWORD [sliding]
 import { createInterface } from "node:readline";
 import { createClient, ClientEvent, MatrixEventEvent, RoomEvent, RoomMemberEvent, RoomStateEvent } from "matrix-js-sdk";
 import { logger } from "matrix-js-sdk/lib/logger.js";
+import { SlidingSync } from "matrix-js-sdk/lib/sliding-sync.js";
 
 logger.disableAll();
-const [, , baseUrl, name, password] = process.argv;
+// Parts of it write to the console all the same; standard output is ours.
+for (const name of ["debug", "info", "log", "trace", "warn"]) console[name] = console.error;
+const [, , baseUrl, name, password, way] = process.argv;
 const tell = (what) => process.stdout.write(JSON.stringify(what) + "\n");
 
 const guest = createClient({ baseUrl });
@@ -54,7 +57,13 @@ client.on(ClientEvent.Sync, (state) => {
     if (state === "ERROR") tell({ is: "error", error: "sync failed" });
 });
 // Detached: what is being sent waits beside the timeline until the server has given it its place.
-await client.startClient({ initialSyncLimit: 5, lazyLoadMembers: true, pendingEventOrdering: "detached" });
+const options = { initialSyncLimit: 5, lazyLoadMembers: true, pendingEventOrdering: "detached" };
+if (way === "sliding") {
+    const wanted = { timeline_limit: 5, required_state: [["*", "*"]] };
+    const lists = new Map([["rooms", { ranges: [[0, 99]], ...wanted }]]);
+    options.slidingSync = new SlidingSync(baseUrl, lists, wanted, client, 20000);
+}
+await client.startClient(options);
 
 const commands = {
     join: async ({ room }) => ({ room: (await client.joinRoom(room)).roomId }),

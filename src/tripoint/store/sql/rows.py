@@ -35,6 +35,7 @@ from tripoint.store.writes import (
     PutDelayed,
     PutDestination,
     PutDevice,
+    PutFastToken,
     PutFilter,
     PutMedia,
     PutMediaLink,
@@ -263,6 +264,11 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR REPLACE INTO node_subscriptions (user_id, node, jid, subscriber) VALUES (?,?,?,?)",
         lambda w: (w.user_id, w.node, w.jid, w.subscriber),
     ),
+    PutFastToken: (
+        "INSERT OR REPLACE INTO fast_tokens"
+        " (user_id, client, slot, device_id, mechanism, salt, expires_ts_ms, count) VALUES (?,?,?,?,?,?,?,?)",
+        lambda w: (*(w.user_id, w.client, w.slot, w.device_id), *(w.mechanism, w.salt, w.expires_ts_ms, w.count)),
+    ),
     PutPusher: (
         "INSERT OR REPLACE INTO pushers (user_id, app_id, pushkey, device_id, settings, set_ts_ms, position)"
         " VALUES (?,?,?,?,?,?,?)",
@@ -425,6 +431,11 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         lambda w: (w.user_id, w.node, w.jid),
     ),
     PutDelayed: ("content", "DELETE FROM delayed_events WHERE delay_id = ?", lambda w: (w.delay_id,)),
+    PutFastToken: (
+        "salt",
+        "DELETE FROM fast_tokens WHERE user_id = ? AND client = ? AND slot = ?",
+        lambda w: (w.user_id, w.client, w.slot),
+    ),
     PutPusher: (
         "settings",
         "DELETE FROM pushers WHERE user_id = ? AND app_id = ? AND pushkey = ?",
@@ -510,6 +521,7 @@ _DROP_ACCOUNT = tuple(
         "node_items",
         "node_subscriptions",
         "pushers",
+        "fast_tokens",
         *oauth_rows.OF_ACCOUNT,
         "delayed_events",
         "memberships",

@@ -5,7 +5,7 @@ came; of requests only those that say what anybody may know are taken. What is f
 spec: RFC6120 10.1, 10.5; RFC6121 3.1.3, 4.3.2, 8.5; docs/mapping.md 15.8. What goes there is abroad.py's.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -76,7 +76,7 @@ class Rooms(Protocol):
         """A stanza to a room or somebody in it."""
 
     def bounced(self, stanza: Element, problem: Problem) -> None:
-        """A question of a room, or an invitation, could not be delivered."""
+        """A question that a room or the server asked, or an invitation, could not be delivered."""
 
 
 class Foreign:
@@ -91,12 +91,15 @@ class Foreign:
         self._newcomers = newcomers
         self._rooms = rooms
         self._visitor = visitor
+        # Whether a message of a push service ends a registration (push.py).
+        self.revoked: Callable[[UserId, str, Element], Awaitable[bool]] = _nothing_revoked
 
     def bounce(self, stanza: Element, problem: Problem) -> None:
         """A stanza of a client could not be delivered. spec: RFC6120 10.4.3"""
         sender = stanza.get("from") or ""
         session = self._users.session(sender)
-        if sender.partition("/")[0].endswith(f"@{self._doors.domains.rooms}"):
+        domains = self._doors.domains
+        if sender == domains.server or sender.partition("/")[0].endswith(f"@{domains.rooms}"):
             self._rooms.bounced(stanza, problem)
         elif session is not None:
             session.refuse(stanza, problem)
@@ -170,6 +173,8 @@ class Foreign:
             return
         if await visitor.muc.accept_direct_invitation(visitor, stanza, target):
             return
+        if not to.resource and await self.revoked(target, str(visitor.jid), stanza):
+            return
         if not visitor.jid.local or in_room or of_a_room(stanza):
             for session in [named] if named is not None else [] if live is None else live.available():
                 session.send(_as_it_is(stanza))
@@ -205,6 +210,8 @@ class Foreign:
     async def _iq(self, visitor: XmppSession, stanza: Element, to: Jid) -> None:
         domains = self._doors.domains
         if stanza.get("type") in ("result", "error"):
+            if to == Jid("", domains.server, "") and visitor.muc.questions.answered(visitor.jid, stanza):
+                return
             if to.domain == domains.server and to.resource:
                 await visitor.dispatch(stanza)
             return
@@ -222,6 +229,10 @@ class Foreign:
         if not served or not open_to_all:
             raise Problem("service-unavailable", "This is not offered to other servers")
         await visitor.dispatch(stanza)
+
+
+async def _nothing_revoked(user_id: UserId, sender: str, message: Element) -> bool:
+    return False
 
 
 def _hearers(live: LiveUser, to: Jid, sender: Jid, kind: str) -> Sequence[XmppSession]:

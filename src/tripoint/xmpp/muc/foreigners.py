@@ -137,7 +137,7 @@ class Foreigners:
             self._settle(foreigner)
 
     def bounced(self, stanza: Element, problem: Problem) -> None:
-        """A question of a room, or an invitation, could not be delivered."""
+        """A question that a room or the server asked, or an invitation, could not be delivered."""
         if stanza.name == "message":
             self._muc.invited.failed(stanza.get("from") or "", stanza.get("to") or "", problem.text)
         else:

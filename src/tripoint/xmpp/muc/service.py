@@ -44,11 +44,11 @@ from tripoint.xmpp.muc.events import tell_closed, tell_configured, tell_event, t
 from tripoint.xmpp.muc.invited import Invited
 from tripoint.xmpp.muc.markers import MAX_MEMBERS, tell_displayed
 from tripoint.xmpp.muc.moving import CLOSING, UPGRADED, go_over, is_left, stay, turn_away
-from tripoint.xmpp.muc.questions import Questions
 from tripoint.xmpp.muc.resets import tell_reset
 from tripoint.xmpp.muc.retraction import tell_swept
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.projection import Nicks, is_public, room_jid
+from tripoint.xmpp.questions import Questions
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import body, invitation, room_message, to_attribute
 from tripoint.xmpp.session import Doors, XmppSession

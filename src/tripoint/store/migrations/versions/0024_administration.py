@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0024"
-down_revision = "0021"
+down_revision = "0023"
 
 STATEMENTS = (
     "ALTER TABLE accounts ADD COLUMN shadow_banned INTEGER NOT NULL DEFAULT 0",
