@@ -7,10 +7,22 @@ from pathlib import Path
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from tests.support.middle import run
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
-from tripoint.core.listings import ACCOUNT_ORDERS, ROOM_ORDERS, AccountQuery, Page, RoomQuery
+from tripoint.core.listings import (
+    ACCOUNT_ORDERS,
+    MEDIA_ORDERS,
+    ROOM_ORDERS,
+    AccountQuery,
+    MediaQuery,
+    MediaUse,
+    MediaUseQuery,
+    OldMediaQuery,
+    Page,
+    RoomQuery,
+)
 from tripoint.store.admin_store import AccountRow
 from tripoint.store.interface import MEDIA_BLOCK, Store, StoreError
 from tripoint.store.memory import MemoryStore
@@ -30,6 +42,7 @@ from tripoint.store.writes import (
     AddStateGroup,
     CompleteStates,
     DropAccount,
+    DropEvents,
     DropRegistrationToken,
     DropReport,
     DropRoom,
@@ -1178,5 +1191,68 @@ def test_rooms_in_a_list(on_store: OnStore) -> None:
         assert list(await store.list_rooms_of(UserId("@ada:x"))) == ["!milk", "!tea"]
         for order in ROOM_ORDERS:
             assert len(await names(order=order)) == 2
+
+    on_store(test)
+
+
+def test_files_and_servers_in_lists(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        ada, bob, here, away = UserId("@ada:x"), UserId("@bob:x"), ServerName("x"), ServerName("y.z:8448")
+
+        def file(name: str, at: int, *, size: int = 10, uploader: UserId | None = ada) -> PutMedia:
+            server = here if uploader is not None else away
+            return PutMedia(server, name, "c" * 64, "image/png", f"{name}.png", size, uploader, at, at)
+
+        await write(
+            store,
+            file("a", 1),
+            file("b", 2, size=30),
+            file("c", 3, uploader=bob),
+            file("d", 4, uploader=None),
+            replace(file("e", 5), protected=True),
+            replace(file("f", 6), quarantined=True, quarantined_by=bob),
+            replace(file("g", 7), content=None),
+            PutProfile(bob, "displayname", "Bob"),
+            PutProfile(bob, "avatar_url", "mxc://x/c"),
+        )
+        kept = await store.load_media(here, "f")
+        assert kept is not None and kept.quarantined_by == bob and not kept.protected
+
+        async def own(**query: object) -> list[str]:
+            found, total = await store.list_media(MediaQuery(Page(0, 10), ada, **query))  # type: ignore[arg-type]
+            assert total == 4
+            return [row.media_id for row in found]
+
+        assert await own() == ["f", "e", "b", "a"] and await own(order="media_length", backward=False) == list("aefb")
+        for order in MEDIA_ORDERS:
+            assert sorted(await own(order=order)) == list("abef")
+
+        async def old(**query: object) -> list[str]:
+            found = await store.list_old_media(OldMediaQuery(here, **query))  # type: ignore[arg-type]
+            return [row.media_id for row in found]
+
+        assert await old(local=True, before_ms=9) == ["a", "b"] and await old(local=False, before_ms=9) == ["d"]
+        assert await old(local=True, before_ms=2) == ["a"]
+        assert await old(local=True, before_ms=9, larger_than=11) == ["b"]
+        assert await old(local=True, before_ms=9, pictures=True) == ["a", "b", "c"]
+        assert await old(local=True, before_ms=9, pictures=True, limit=1) == ["a"]
+        query = MediaUseQuery(Page(0, 10), order="media_length")
+        assert await store.list_media_use(query) == ([MediaUse(bob, "Bob", 1, 10), MediaUse(ada, None, 4, 60)], 2)
+        query = MediaUseQuery(Page(0, 10), from_ms=2, until_ms=5, name="AD")
+        assert await store.list_media_use(query) == ([MediaUse(ada, None, 2, 40)], 1)
+
+        def member(key: int, room: int, who: str, membership: str) -> AddEvent:
+            json = orjson.dumps({"content": {"membership": membership}})
+            return AddEvent(key, key, room, EventId(f"${key}"), 1, key, 0, "m.room.member", who, None, json)
+
+        for key, name in ((1, "!a"), (2, "!b")):
+            ends = ((EventId("$1"), 1, 1),)
+            await write(store, PutRoom(key, RoomId(name), "12", 1, ends, 5, False, False, None, None, None))
+        await write(store, member(1, 1, "@p:y.z:8448", "join"), member(2, 2, "@p:y.z:8448", "join"))
+        await write(store, member(3, 2, "@p:y.z:8448", "leave"), member(4, 2, "@ada:x", "join"))
+        assert list(await store.list_servers()) == ["x", "y.z:8448"]
+        assert list(await store.list_rooms_of_server(away)) == ["!a"]
+        await write(store, DropEvents((1, 4)))
+        assert await store.load_event(EventId("$1")) is None and await store.load_event(EventId("$2")) is not None
 
     on_store(test)

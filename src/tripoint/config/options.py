@@ -235,6 +235,14 @@ class Media:
     cache_bytes: int = option(
         "What is kept of other servers' files; those that were asked for longest ago go first.", 10_737_418_240
     )
+    local_life_s: int = option(
+        "How long files of this server are kept that nobody asks for any more, pictures of profiles and rooms aside; "
+        "0: for ever.",
+        0,
+    )
+    remote_life_s: int = option(
+        "The same of other servers' files, which can be fetched again; 0: while there is room.", 0
+    )
 
 
 @dataclass(frozen=True, slots=True)

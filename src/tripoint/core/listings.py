@@ -7,6 +7,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from tripoint.core.ids import ServerName, UserId
+
 AccountOrder = Literal[
     "name", "displayname", "guest", "admin", "deactivated", "avatar_url", "shadow_banned", "creation_ts",
     "last_seen_ts", "locked",
@@ -61,3 +63,49 @@ class RoomQuery(Struct, frozen=True):
     empty: bool | None = None
     order: RoomOrder = "name"
     backward: bool = False
+
+
+class MediaQuery(Struct, frozen=True):
+    """Which files that somebody uploaded."""
+
+    page: Page
+    uploader: UserId
+    order: MediaOrder = "created_ts"
+    backward: bool = True
+
+
+class OldMediaQuery(Struct, frozen=True):
+    """Files that may go: of this server (`local`) or of others, at least as large, used last before a time. None
+    that is quarantined (it would be fetched again), protected, or on its way; without `pictures` none that is the
+    picture of a profile or a room of this server."""
+
+    server: ServerName
+    local: bool
+    before_ms: int
+    larger_than: int = 0
+    pictures: bool = False
+    limit: int = 100
+
+
+MediaUseOrder = Literal["user_id", "displayname", "media_length", "media_count"]
+MEDIA_USE_ORDERS: Final[tuple[MediaUseOrder, ...]] = MediaUseOrder.__args__  # type: ignore[attr-defined]
+
+
+class MediaUseQuery(Struct, frozen=True):
+    """How much accounts have uploaded between two times. `name`: a part of the user id or the display name."""
+
+    page: Page
+    from_ms: int = 0
+    until_ms: int | None = None
+    name: str | None = None
+    order: MediaUseOrder = "user_id"
+    backward: bool = False
+
+
+class MediaUse(Struct, frozen=True):
+    """What one account has uploaded."""
+
+    user_id: UserId
+    displayname: str | None
+    count: int
+    size: int

@@ -10,6 +10,8 @@ from tripoint.accounts.ports import AccountService, ServiceDesk
 from tripoint.core.ids import ServerName
 from tripoint.core.turn import NO_SERVERS, TurnServers
 from tripoint.fanout.hub import Hub
+from tripoint.matrix.admin.federation import DestinationEndpoints
+from tripoint.matrix.admin.media import AdminMediaEndpoints
 from tripoint.matrix.admin.notices import NoticeEndpoints
 from tripoint.matrix.admin.registration import SharedSecretEndpoints
 from tripoint.matrix.admin.reports import ReportAdminEndpoints
@@ -118,6 +120,8 @@ ENDPOINT_CLASSES = (
     RoomActionEndpoints,
     ReportAdminEndpoints,
     NoticeEndpoints,
+    AdminMediaEndpoints,
+    DestinationEndpoints,
     ServiceEndpoints,
     RelationEndpoints,
     UserDirectoryEndpoints,
@@ -248,6 +252,7 @@ class MatrixFrontEnd:
             RoomActionEndpoints(accounts, rooms, reader, administration, server),
             ReportAdminEndpoints(accounts, reader, renderer, administration),
             NoticeEndpoints(accounts, rooms, server),
+            AdminMediaEndpoints(media.desk, administration, server, now_ms),
             ServiceEndpoints(desk),
             FeatureEndpoints(reader, views),
             RelationEndpoints(reader, renderer, sync),
@@ -274,6 +279,7 @@ class MatrixFrontEnd:
                 DeviceListEndpoints(accounts, encryption, self.key_questions, server),
                 SpaceEndpoints(reader),
                 FileServingEndpoints(media, server),
+                DestinationEndpoints(federated.sender, administration, server),
                 federated.transactions,
             ):
                 router.add(for_servers)

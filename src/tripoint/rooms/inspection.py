@@ -3,12 +3,16 @@
 What is seen here is never told to anybody as having been read. docs/operate/administration.md
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from tripoint.core.ids import EventId, RoomId, ServerName, UserId, server_of
+from tripoint.core.canonical_json import Json, JsonObject
+from tripoint.core.ids import EventId, InvalidId, RoomId, ServerName, UserId, server_of
+from tripoint.core.json_view import object_at
 from tripoint.core.listings import RoomQuery
+from tripoint.core.mxc import Mxc, parse_mxc
 from tripoint.rooms.history import (
     BEGINNING,
     ByEvent,
@@ -28,6 +32,8 @@ from tripoint.store.interface import Store, StoredEvent, StoreError
 
 # Events that are looked at for one page, whatever the filter.
 MAX_READ = 5000
+# Events that are looked at in one go; others have their turn in between.
+STEP = 200
 
 
 class End(Struct, frozen=True):
@@ -93,6 +99,36 @@ class Inspection:
                 more = len(page) == wanted
         return HistoryPage(tuple(items), start, at if more else None)
 
+    async def files_of(self, room_id: RoomId) -> Sequence[Mxc]:
+        """The files that events of a room name, each once; those of encrypted events are not to be seen."""
+        room = await self._rooms.get(room_id)
+        found: dict[Mxc, None] = {}
+        upto, more = room.last_position, True
+        while more:
+            page = await self._store.load_timeline(
+                room.room_key, after=room.oldest, upto=upto, limit=STEP, backward=True
+            )
+            for stored in page:
+                found.update(dict.fromkeys(files_in(parsed(stored, room.version).content)))
+            more = len(page) == STEP
+            upto = page[-1].place - 1 if page else upto
+            await asyncio.sleep(0)
+        return list(found)
+
+    async def servers(self) -> Sequence[ServerName]:
+        """Servers of which somebody is or was in a room."""
+        try:
+            return await self._store.list_servers()
+        except StoreError as error:
+            raise Refused(Refusal.SERVER_BUSY) from error
+
+    async def rooms_of_server(self, server: ServerName) -> Sequence[RoomId]:
+        """The rooms that somebody of a server is in."""
+        try:
+            return await self._store.list_rooms_of_server(server)
+        except StoreError as error:
+            raise Refused(Refusal.SERVER_BUSY) from error
+
     async def event(self, room_id: RoomId, event_id: EventId) -> HistoryItem:
         """One event of a room. Refused(NO_SUCH_EVENT)."""
         room = await self._rooms.get(room_id)
@@ -120,6 +156,23 @@ class Inspection:
             stored = await self._store.load_event(event_id)
             found.append(End(event_id, at.depth, at.group, 0 if stored is None else stored.ts_ms))
         return found
+
+
+def files_in(content: JsonObject) -> Iterator[Mxc]:
+    """The files that an event names: itself, its thumbnail, encrypted or not, a picture of a room or a member."""
+    info = object_at(content, "info")
+    for part in (content, object_at(content, "file"), object_at(info, "thumbnail_file")):
+        for field in ("url", "avatar_url"):
+            yield from _mxc(part.get(field))
+    yield from _mxc(info.get("thumbnail_url"))
+
+
+def _mxc(value: Json) -> Iterator[Mxc]:
+    if isinstance(value, str) and value.startswith("mxc://"):
+        try:
+            yield parse_mxc(value)
+        except InvalidId:
+            return  # somebody wrote what is none
 
 
 def _item(room: Room, stored: StoredEvent | None) -> HistoryItem:

@@ -213,6 +213,7 @@ class App:
                 middle.resident,
                 middle.invitations,
                 self.traffic.transactions,
+                self.traffic.sender,
             ),
             desk=self.irc.desk(),
             views=(self.irc.readers, self.xmpp.muc.readers),

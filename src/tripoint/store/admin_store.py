@@ -8,9 +8,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from tripoint.core.ids import RoomId, UserId
-from tripoint.core.listings import AccountQuery, RoomQuery
-from tripoint.store.writes import PutAccount
+from tripoint.core.ids import RoomId, ServerName, UserId
+from tripoint.core.listings import AccountQuery, MediaQuery, MediaUse, MediaUseQuery, OldMediaQuery, RoomQuery
+from tripoint.store.writes import PutAccount, PutMedia
 
 
 class AccountRow(Struct, frozen=True):
@@ -32,3 +32,17 @@ class AdminStore(Protocol):
 
     async def list_rooms_of(self, user_id: UserId) -> Sequence[RoomId]:
         """Rooms whose newest member event of somebody, of whatever server, says that they are in; by their ids."""
+
+    async def list_servers(self) -> Sequence[ServerName]:
+        """Servers of which somebody is or was in a room, this one too; by their names."""
+
+    async def list_rooms_of_server(self, server: ServerName) -> Sequence[RoomId]:
+        """Rooms that somebody of a server is in, as list_rooms_of() has it."""
+
+    async def list_media(self, query: MediaQuery) -> tuple[Sequence[PutMedia], int]:
+        """What somebody has uploaded; what has not come yet is not among it."""
+
+    async def list_old_media(self, query: OldMediaQuery) -> Sequence[PutMedia]:
+        """The one that was used longest ago first."""
+
+    async def list_media_use(self, query: MediaUseQuery) -> tuple[Sequence[MediaUse], int]: ...

@@ -397,7 +397,7 @@ class SearchIndex(Protocol):
     async def close(self) -> None: ...
 
 
-class MediaStore(Writer, Protocol):
+class MediaStore(Writer, AdminStore, Protocol):
     """What is known of files. Their bytes are not here (media/disk.py)."""
 
     async def load_media(self, server: ServerName, media_id: str) -> PutMedia | None: ...

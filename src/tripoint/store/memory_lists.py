@@ -5,11 +5,11 @@ from typing import Any, TypeVar
 
 import orjson
 
-from tripoint.core.ids import RoomAlias, RoomId, UserId
-from tripoint.core.listings import AccountQuery, Page, RoomQuery
+from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId
+from tripoint.core.listings import AccountQuery, MediaQuery, MediaUse, MediaUseQuery, OldMediaQuery, Page, RoomQuery
 from tripoint.store.admin_store import AccountRow
 from tripoint.store.interface import StoredEvent
-from tripoint.store.writes import PutAccount, PutAlias, PutDevice, PutMembership, PutProfile, PutRoom
+from tripoint.store.writes import PutAccount, PutAlias, PutDevice, PutMedia, PutMembership, PutProfile, PutRoom
 
 # What comes first where the largest is asked for first: as sql/admin_reads.py has it.
 _LARGEST_FIRST = ("joined_members", "joined_local_members", "version", "federatable", "state_events")
@@ -33,6 +33,7 @@ class ListsInMemory:
     memberships: dict[tuple[UserId, int], PutMembership]
     events: dict[int, StoredEvent]
     state_keys: dict[int, tuple[str | None, str | None]]
+    media: dict[tuple[ServerName, str], PutMedia]
 
     async def list_accounts(self, query: AccountQuery) -> tuple[Sequence[AccountRow], int]:
         found = [row for row in map(self._account_row, self.accounts.values()) if _wanted(row, query)]
@@ -74,6 +75,73 @@ class ListsInMemory:
             if event is not None and orjson.loads(event.json)["content"].get("membership") == "join":
                 found.append(row.room_id)
         return sorted(found)
+
+    async def list_servers(self) -> Sequence[ServerName]:
+        people = {state_key for type_, state_key in self.state_keys.values() if type_ == "m.room.member" and state_key}
+        return sorted({ServerName(person.partition(":")[2]) for person in people})
+
+    async def list_rooms_of_server(self, server: ServerName) -> Sequence[RoomId]:
+        found: set[RoomId] = set()
+        for type_, state_key in set(self.state_keys.values()):
+            if type_ == "m.room.member" and (state_key or "").partition(":")[2] == server:
+                found.update(await self.list_rooms_of(UserId(state_key or "")))
+        return sorted(found)
+
+    async def list_media(self, query: MediaQuery) -> tuple[Sequence[PutMedia], int]:
+        found = [row for row in self.media.values() if row.uploader == query.uploader and row.content is not None]
+
+        def key(row: PutMedia) -> Any:
+            by: dict[str, Any] = {
+                "media_id": row.media_id,
+                "upload_name": row.filename,
+                "created_ts": row.created_ts_ms,
+                "last_access_ts": row.used_ts_ms,
+                "media_length": row.size,
+                "media_type": row.type,
+                "quarantined_by": row.quarantined_by,
+                "safe_from_quarantine": row.protected,
+            }
+            return by[query.order]
+
+        return _page(found, key, lambda row: row.media_id, query.page, backward=query.backward)
+
+    async def list_old_media(self, query: OldMediaQuery) -> Sequence[PutMedia]:
+        pictures = {put.value for (_, field), put in self.profiles.items() if field == "avatar_url"}
+        pictures |= {self._said(row, "m.room.avatar", "url") for row in self.rooms.values()}
+        found = [
+            row
+            for row in self.media.values()
+            if (row.server == query.server) == query.local
+            and row.content is not None
+            and not (row.quarantined or row.protected)
+            and row.used_ts_ms < query.before_ms
+            and row.size >= query.larger_than
+            and (query.pictures or f"mxc://{row.server}/{row.media_id}" not in pictures)
+        ]
+        found.sort(key=lambda row: (row.used_ts_ms, row.server, row.media_id))
+        return found[: query.limit]
+
+    async def list_media_use(self, query: MediaUseQuery) -> tuple[Sequence[MediaUse], int]:
+        sizes: dict[UserId, list[int]] = {}
+        for row in self.media.values():
+            until = query.until_ms is None or row.created_ts_ms <= query.until_ms
+            if row.uploader is not None and row.content is not None and row.created_ts_ms >= query.from_ms and until:
+                sizes.setdefault(row.uploader, []).append(row.size)
+        found = []
+        for user_id, own in sizes.items():
+            put = self.profiles.get((user_id, "displayname"))
+            use = MediaUse(user_id, None if put is None else put.value, len(own), sum(own))
+            part = (query.name or "").casefold()
+            if any(part in (text or "").casefold() for text in (user_id, use.displayname)):
+                found.append(use)
+        names = {"media_length": "size", "media_count": "count"}
+        return _page(
+            found,
+            lambda use: getattr(use, names.get(query.order, query.order)),
+            lambda use: use.user_id,
+            query.page,
+            backward=query.backward,
+        )
 
     def _is_wanted(self, row: PutRoom, query: RoomQuery) -> bool:
         if query.public not in (None, row.listed):

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tripoint.core.ids import RoomId, UserId
-from tripoint.core.listings import AccountQuery, RoomQuery
+from tripoint.core.ids import RoomId, ServerName, UserId
+from tripoint.core.listings import AccountQuery, MediaQuery, MediaUse, MediaUseQuery, OldMediaQuery, RoomQuery
 from tripoint.store.admin_store import AccountRow
 from tripoint.store.interface import StoreError
 from tripoint.store.sql import rows
+from tripoint.store.writes import PutMedia
 
 _ACCOUNT_ORDER: Final = {
     "name": "a.user_id",
@@ -69,6 +70,22 @@ _ROOM_ORDER: Final = {
 }
 # What grows downwards where one asks for the largest first, as the de-facto API of these lists has it.
 _LARGEST_FIRST: Final = frozenset({"joined_members", "joined_local_members", "version", "federatable", "state_events"})
+
+
+_MEDIA_ORDER: Final = {
+    "media_id": "media_id",
+    "upload_name": "filename",
+    "created_ts": "created_ts_ms",
+    "last_access_ts": "used_ts_ms",
+    "media_length": "size",
+    "media_type": "type",
+    "quarantined_by": "quarantined_by",
+    "safe_from_quarantine": "protected",
+}
+_IS_PICTURE: Final = f"""('mxc://' || server || '/' || media_id) IN (
+    SELECT value FROM profiles WHERE field = 'avatar_url'
+    UNION SELECT {_last("m.room.avatar", "url")} FROM rooms r)"""
+_SERVER: Final = "substr({0}, instr({0}, ':') + 1)"
 
 
 class AdminReads:
@@ -151,6 +168,91 @@ class AdminReads:
             return [RoomId(row[0]) for row in connection.execute(query, (user_id,)).fetchall()]
 
         result: Sequence[RoomId] = await self._aside(work)
+        return result
+
+
+    async def list_servers(self) -> Sequence[ServerName]:
+        def work(connection: sqlite3.Connection) -> Sequence[ServerName]:
+            server = _SERVER.format("state_key")
+            query = f"SELECT DISTINCT {server} FROM events WHERE type = 'm.room.member' ORDER BY 1"
+            return [ServerName(row[0]) for row in connection.execute(query).fetchall()]
+
+        result: Sequence[ServerName] = await self._aside(work)
+        return result
+
+    async def list_rooms_of_server(self, server: ServerName) -> Sequence[RoomId]:
+        def work(connection: sqlite3.Connection) -> Sequence[RoomId]:
+            newest = (
+                "SELECT json, max(position) FROM events e WHERE e.room_key = r.room_key AND e.type = 'm.room.member'"
+                f" AND {_SERVER.format('e.state_key')} = ? AND e.position IS NOT NULL GROUP BY e.state_key"
+            )
+            query = (
+                f"SELECT r.room_id FROM rooms r WHERE EXISTS (SELECT 1 FROM ({newest}) l"
+                " WHERE json_extract(CAST(l.json AS TEXT), '$.content.membership') = 'join') ORDER BY r.room_id"
+            )
+            return [RoomId(row[0]) for row in connection.execute(query, (server,)).fetchall()]
+
+        result: Sequence[RoomId] = await self._aside(work)
+        return result
+
+    async def list_media(self, query: MediaQuery) -> tuple[Sequence[PutMedia], int]:
+        order = f"{_MEDIA_ORDER[query.order]} {'DESC' if query.backward else 'ASC'}, media_id"
+        where = "WHERE uploader = ? AND content IS NOT NULL"
+
+        def work(connection: sqlite3.Connection) -> tuple[Sequence[PutMedia], int]:
+            found = connection.execute(
+                f"{rows.MEDIA}{where} ORDER BY {order} LIMIT ? OFFSET ?",
+                (query.uploader, query.page.limit, query.page.start),
+            ).fetchall()
+            (total,) = connection.execute(f"SELECT count(*) FROM media {where}", (query.uploader,)).fetchone()
+            return [rows.media(row) for row in found], total
+
+        result: tuple[Sequence[PutMedia], int] = await self._aside(work)
+        return result
+
+    async def list_old_media(self, query: OldMediaQuery) -> Sequence[PutMedia]:
+        where = (
+            f"WHERE server {'=' if query.local else '!='} ? AND content IS NOT NULL AND quarantined = 0"
+            " AND protected = 0 AND used_ts_ms < ? AND size >= ?"
+        )
+        if not query.pictures:
+            where += f" AND NOT coalesce({_IS_PICTURE}, 0)"
+
+        def work(connection: sqlite3.Connection) -> Sequence[PutMedia]:
+            found = connection.execute(
+                f"{rows.MEDIA}{where} ORDER BY used_ts_ms, server, media_id LIMIT ?",
+                (query.server, query.before_ms, query.larger_than, query.limit),
+            ).fetchall()
+            return [rows.media(row) for row in found]
+
+        result: Sequence[PutMedia] = await self._aside(work)
+        return result
+
+    async def list_media_use(self, query: MediaUseQuery) -> tuple[Sequence[MediaUse], int]:
+        tables = (
+            " FROM media m LEFT JOIN profiles n ON n.user_id = m.uploader AND n.field = 'displayname'"
+            " WHERE m.uploader IS NOT NULL AND m.content IS NOT NULL AND m.created_ts_ms >= ?"
+        )
+        parameters: list[object] = [query.from_ms]
+        if query.until_ms is not None:
+            tables += " AND m.created_ts_ms <= ?"
+            parameters.append(query.until_ms)
+        if query.name is not None:
+            tables += " AND (instr(casefold(m.uploader), ?) > 0 OR instr(casefold(n.value), ?) > 0)"
+            parameters += [query.name.casefold()] * 2
+        order = {"user_id": "1", "displayname": "2", "media_count": "3", "media_length": "4"}[query.order]
+        way = "DESC" if query.backward else "ASC"
+
+        def work(connection: sqlite3.Connection) -> tuple[Sequence[MediaUse], int]:
+            found = connection.execute(
+                f"SELECT m.uploader, n.value, count(*), sum(m.size){tables} GROUP BY m.uploader"
+                f" ORDER BY {order} {way}, m.uploader LIMIT ? OFFSET ?",
+                (*parameters, query.page.limit, query.page.start),
+            ).fetchall()
+            (total,) = connection.execute(f"SELECT count(DISTINCT m.uploader){tables}", parameters).fetchone()
+            return [MediaUse(UserId(row[0]), *row[1:]) for row in found], total
+
+        result: tuple[Sequence[MediaUse], int] = await self._aside(work)
         return result
 
 
