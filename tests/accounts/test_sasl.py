@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tripoint.accounts.sasl import (
     BearerExchange,
     Challenge,
+    CheckCertificate,
     CheckPassword,
     CheckToken,
     Done,
@@ -27,6 +28,7 @@ from tripoint.accounts.sasl import (
     mechanisms,
     prepare_password,
     start_exchange,
+    token_mechanisms,
 )
 
 # spec: RFC5802 5
@@ -85,21 +87,77 @@ def run(exchange: Exchange, gs2: str, binding: bytes = b"", password: str = "pen
     return exchange.receive(client_final(password, bare, challenge.data.decode(), gs2.encode() + binding))
 
 
+BOUND = {"tls-exporter": b"keying material", "tls-server-end-point": b"cert-hash"}
+
+
 def test_plus_binds_to_the_certificate():
-    offered = mechanisms(plain=True, sha1=True, end_point=True)
-    exchange = start_exchange("SCRAM-SHA-256-PLUS", offered, server_nonce="N" * 18, end_point=b"cert-hash")
+    offered = mechanisms(plain=True, sha1=True, binding=True)
+    exchange = start_exchange("SCRAM-SHA-256-PLUS", offered, server_nonce="N" * 18, bindings=BOUND)
     done = run(exchange, "p=tls-server-end-point,,", b"cert-hash")
     assert isinstance(done, Done)
-    other = start_exchange("SCRAM-SHA-256-PLUS", offered, server_nonce="N" * 18, end_point=b"cert-hash")
+    other = start_exchange("SCRAM-SHA-256-PLUS", offered, server_nonce="N" * 18, bindings=BOUND)
     with pytest.raises(SaslFailed) as failed:
         run(other, "p=tls-server-end-point,,", b"certificate of somebody in the middle")
     assert failed.value.condition is SaslCondition.NOT_AUTHORIZED
 
 
+def test_plus_binds_to_the_session():
+    """spec: RFC9266 2: the client chooses among what there is"""
+    offered = mechanisms(plain=True, sha1=True, binding=True)
+    for data, good in ((b"keying material", True), (b"cert-hash", False), (b"", False)):
+        exchange = start_exchange("SCRAM-SHA-256-PLUS", offered, server_nonce="N" * 18, bindings=BOUND)
+        if good:
+            assert isinstance(run(exchange, "p=tls-exporter,,", data), Done)
+            continue
+        with pytest.raises(SaslFailed) as failed:
+            run(exchange, "p=tls-exporter,,", data)
+        assert failed.value.condition is SaslCondition.NOT_AUTHORIZED
+    for name, bindings in (("tls-unique", BOUND), ("tls-exporter", {"tls-server-end-point": b"cert-hash"})):
+        exchange = start_exchange("SCRAM-SHA-256-PLUS", offered, server_nonce="N" * 18, bindings=bindings)
+        with pytest.raises(SaslFailed) as failed:
+            exchange.receive(f"p={name},,n=user,r=abc".encode())
+        assert failed.value.text == f"Only channel binding {' or '.join(bindings)} is supported here"
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "binding"),
+    [("HT-SHA-256-EXPR", b"keying material"), ("HT-SHA-256-ENDP", b"cert-hash"), ("HT-SHA-256-NONE", b"")],
+)
+def test_tokens_bind_to_what_their_mechanism_names(mechanism, binding):
+    """spec: XEP-0484 3.1"""
+    assert mechanism in token_mechanisms(BOUND)
+    exchange = start_exchange(mechanism, token_mechanisms(BOUND), server_nonce="N" * 18, bindings=BOUND)
+    digest = hmac.digest(b"token", b"Initiator" + binding, "sha256")
+    step = exchange.receive(b"alice\0" + digest)
+    assert step.is_of(b"token") and not step.is_of(b"other")
+    assert step.proof(b"token") == hmac.digest(b"token", b"Responder" + binding, "sha256")
+
+
+def test_tokens_without_a_channel_to_bind_to():
+    assert token_mechanisms({}) == ("HT-SHA-256-NONE",)
+    assert token_mechanisms(("tls-server-end-point",)) == ("HT-SHA-256-ENDP", "HT-SHA-256-NONE")
+
+
+def test_external_leaves_the_name_to_the_certificate_or_asks_for_one():
+    """spec: RFC4422 A.2, A.3"""
+    offered = mechanisms(plain=True, sha1=False, binding=False, certificate=True)
+    assert offered[0] == "EXTERNAL"
+    for message, authzid in ((b"", ""), (b"fred@example.com", "fred@example.com"), ("zoë".encode(), "zoë")):
+        exchange = start_exchange("EXTERNAL", offered, server_nonce="N" * 18)
+        assert exchange.receive(message) == CheckCertificate(authzid)
+    for wrong in (b"a\0b", b"\xff", b"x" * 10_000):
+        with pytest.raises(SaslFailed) as failed:
+            start_exchange("EXTERNAL", offered, server_nonce="N" * 18).receive(wrong)
+        assert failed.value.condition is SaslCondition.MALFORMED_REQUEST
+    with pytest.raises(SaslFailed) as failed:
+        start_exchange("EXTERNAL", offered[1:], server_nonce="N" * 18)
+    assert failed.value.condition is SaslCondition.INVALID_MECHANISM
+
+
 def test_stripped_offer_is_noticed():
     # spec: RFC5802 6: "y" although the server offered -PLUS: authentication fails
-    offered = mechanisms(plain=True, sha1=True, end_point=True)
-    exchange = start_exchange("SCRAM-SHA-256", offered, server_nonce="N" * 18, end_point=b"x")
+    offered = mechanisms(plain=True, sha1=True, binding=True)
+    exchange = start_exchange("SCRAM-SHA-256", offered, server_nonce="N" * 18, bindings=BOUND)
     with pytest.raises(SaslFailed) as failed:
         exchange.receive(b"y,,n=user,r=abc")
     assert failed.value.condition is SaslCondition.NOT_AUTHORIZED
@@ -247,8 +305,8 @@ def test_bearer_messages_that_are_none(message):
 
 
 def test_offer_and_choice():
-    assert mechanisms(plain=False, sha1=False, end_point=False) == ("SCRAM-SHA-256",)
-    assert mechanisms(plain=True, sha1=True, end_point=True) == (
+    assert mechanisms(plain=False, sha1=False, binding=False) == ("SCRAM-SHA-256",)
+    assert mechanisms(plain=True, sha1=True, binding=True) == (
         "SCRAM-SHA-256-PLUS",
         "SCRAM-SHA-1-PLUS",
         "SCRAM-SHA-256",
@@ -291,11 +349,11 @@ def test_refused_passwords(password):
 
 @given(
     st.lists(st.binary(max_size=60), max_size=3),
-    st.sampled_from(["PLAIN", "OAUTHBEARER", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS"]),
+    st.sampled_from(["PLAIN", "EXTERNAL", "OAUTHBEARER", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS"]),
 )
 def test_garbage_gives_only_sasl_failed(messages, mechanism):
-    offered = mechanisms(plain=True, sha1=True, end_point=True)
-    exchange = start_exchange(mechanism, offered, server_nonce="N" * 18, end_point=b"x")
+    offered = mechanisms(plain=True, sha1=True, binding=True, certificate=True)
+    exchange = start_exchange(mechanism, offered, server_nonce="N" * 18, bindings=BOUND)
     for message in messages:
         try:
             step = exchange.receive(message)
@@ -305,7 +363,7 @@ def test_garbage_gives_only_sasl_failed(messages, mechanism):
             exchange.credentials(fake_verifier(step.username, step.hash_name, b"s", 1))
         elif isinstance(step, CheckToken):
             exchange.token_refused(None)
-        elif isinstance(step, CheckPassword):
+        elif isinstance(step, CheckPassword | CheckCertificate):
             return
 
 

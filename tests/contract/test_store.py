@@ -51,6 +51,7 @@ from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
     PutAlias,
+    PutCertificate,
     PutClosedRoom,
     PutCredential,
     PutDelayed,
@@ -964,6 +965,24 @@ def test_server_bans_and_vhosts(on_store: OnStore) -> None:
         await write(store, asked, PutVhost(BOB, "b.users.example.org", "on"))
         await write(store, PutVhost(BOB, None, "off"))
         assert list(await store.load_vhosts()) == [asked]
+
+    on_store(test)
+
+
+def test_certificates(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        first, second = PutCertificate("1" * 64, ALICE, 5), PutCertificate("f" * 64, ALICE, 5)
+        other = PutCertificate("2" * 64, BOB, 5)
+        assert await store.load_certificate(first.fingerprint) is None
+        await write(store, second, first, other)
+        assert list(await store.load_certificates(ALICE)) == [first, second]
+        assert await store.load_certificate(other.fingerprint) == other
+        # A certificate is one account's: who takes it over has it alone.
+        taken = PutCertificate(second.fingerprint, BOB, 6)
+        await write(store, taken, PutCertificate(first.fingerprint, None, 0))
+        assert list(await store.load_certificates(ALICE)) == []
+        assert list(await store.load_certificates(BOB)) == [other, taken]
+        assert await store.load_certificate(first.fingerprint) is None
 
     on_store(test)
 

@@ -6,10 +6,13 @@ spec: the PROXY protocol 2 (haproxy.org); docs/mapping.md 9.4
 import asyncio
 import base64
 import contextlib
+import socket
+import ssl
 from dataclasses import replace
 from pathlib import Path
 
 from tests.cross.world import PASSWORD, PATIENCE_S, SERVER, config
+from tests.net.client_certificates import client_context, made_client
 from tests.net.test_proxy_header import TLS_SAID, V4, v2
 from tripoint.core.server_bans import BanKind, ServerBan
 from tripoint.runtime.app import App
@@ -35,6 +38,38 @@ async def _ask(app: App, protocol: str, data: bytes, until: bytes) -> bytes:
     finally:
         writer.close()
     return got
+
+
+def _offered_over_tls(port: int, context: ssl.SSLContext) -> bytes:
+    """The mechanisms that a client is offered whose TLS a proxy passes on."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as sock:
+        sock.sendall(FROM_192_0_2_1)
+        with context.wrap_socket(sock) as tls, tls.makefile("rwb") as lines:
+            lines.write(b"CAP LS 302\r\n")
+            lines.flush()
+            return next(word for line in lines for word in line.split() if word.startswith(b"sasl="))
+
+
+def test_a_certificate_that_a_proxy_passes_on(tmp_path: Path) -> None:
+    """Where its TLS is passed through, a client is asked for a certificate as it is without a proxy."""
+
+    async def run() -> None:
+        made = config(tmp_path / "data", listening=True)
+        made = replace(made, listen=replace(made.listen, irc_tls=("127.0.0.1:0",), proxy_protocol=("127.0.0.0/8",)))
+        app = App(made, DataDir(tmp_path / "data"))
+        await app.start()
+        try:
+            context, _ = made_client(tmp_path, "phone")
+            loop, port = asyncio.get_running_loop(), app.ports["irc_tls"][0]
+            offered = await loop.run_in_executor(None, _offered_over_tls, port, context)
+            assert offered == b"sasl=EXTERNAL,SCRAM-SHA-256-PLUS,SCRAM-SHA-256,PLAIN,OAUTHBEARER"
+            await app.reload(made)
+            offered = await loop.run_in_executor(None, _offered_over_tls, port, client_context())
+            assert offered.startswith(b"sasl=SCRAM-SHA-256-PLUS")
+        finally:
+            await asyncio.wait_for(app.stop(), PATIENCE_S)
+
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_who_a_proxy_speaks_for(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import atheris
 with atheris.instrument_imports():
     from tripoint.accounts.sasl import (
         Challenge,
+        CheckCertificate,
         CheckPassword,
         Done,
         NeedCredentials,
@@ -22,7 +23,7 @@ with atheris.instrument_imports():
         start_exchange,
     )
 
-OFFERED = mechanisms(plain=True, sha1=True, end_point=True)
+OFFERED = mechanisms(plain=True, sha1=True, binding=True, certificate=True)
 # A stored form that no message of a fuzzer can have the proof for.
 VERIFIERS = {
     name: ScramVerifier.make("not to be guessed: 7Ezq0", b"0123456789abcdef", 4096, name)  # type: ignore[arg-type]
@@ -33,7 +34,7 @@ VERIFIERS = {
 def test_one_input(data: bytes) -> None:
     """The entry of libFuzzer."""
     mechanism = OFFERED[data[0] % len(OFFERED)] if data else OFFERED[0]
-    exchange = start_exchange(mechanism, OFFERED, server_nonce="n" * 18, end_point=b"e" * 32)
+    exchange = start_exchange(mechanism, OFFERED, server_nonce="n" * 18, bindings={"tls-exporter": b"e" * 32})
     for message in data[1:].split(b"\n", 8):
         try:
             step = exchange.receive(message)
@@ -48,6 +49,8 @@ def test_one_input(data: bytes) -> None:
                 prepare_password(step.password)
             except PasswordRefused:
                 pass
+            return
+        if isinstance(step, CheckCertificate):
             return
         assert isinstance(step, Challenge)
 

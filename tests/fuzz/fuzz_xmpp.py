@@ -10,6 +10,7 @@ import atheris
 
 with atheris.instrument_imports():
     from tripoint.accounts.sasl import CheckPassword, NeedCredentials, fake_verifier
+    from tripoint.core.tls_facts import NO_TLS
     from tripoint.xmpp import framing, idle, jid, messages, styling, wire
     from tripoint.xmpp.connection import (
         Authenticated,
@@ -49,7 +50,7 @@ def negotiate(chunks: list[bytes], *, web: bool = False) -> list[wire.Element]:
             elif isinstance(action, Authenticated):
                 waiting += connection.refused("not-authorized", "no")
             elif isinstance(action, StartTls):
-                waiting += connection.tls_started(None)
+                waiting += connection.tls_started(NO_TLS)
             elif isinstance(action, Registration):
                 waiting += connection.registration_answered(b"<iq/>")
             elif isinstance(action, Bind):

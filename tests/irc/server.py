@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 from tests.support.media import beside
 from tripoint.accounts.passwords import make_hash
@@ -19,6 +21,7 @@ from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
 from tripoint.irc.operators import Operator, Privilege
 from tripoint.irc.options import IrcOptions
+from tripoint.net.tls import ClientTls
 from tripoint.runtime.media import MediaParts
 from tripoint.runtime.middle import Middle, build_middle, clock_ms
 from tripoint.store.memory import MemoryStore
@@ -127,8 +130,8 @@ class TestServer:
         self.port = port
         self._clients: list[Client] = []
 
-    async def connect(self) -> Client:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+    async def connect(self, context: ssl.SSLContext | None = None) -> Client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=context)
         client = Client(reader, writer)
         self._clients.append(client)
         return client
@@ -178,8 +181,9 @@ async def serve(
     config: Config = CONFIG,
     options: IrcOptions = OPTIONS,
     monotonic: Callable[[], float] = time.monotonic,
+    tls: ClientTls | None = None,
 ) -> AsyncIterator[TestServer]:
-    """A running server; stopped at the end whatever happened."""
+    """A running server; stopped at the end whatever happened. `tls`: its listener speaks that."""
     middle = await build_middle(config, MemoryStore(), SigningKey("ed25519:t", bytes(32)), secret=bytes(32))
     stack = AsyncExitStack()
     media = await stack.enter_async_context(beside(config, middle, clock_ms))
@@ -198,9 +202,11 @@ async def serve(
         secret=bytes(32),
         now_ms=clock_ms,
         monotonic=monotonic,
+        end_point=None if tls is None else lambda: tls.end_point,
     )
     await front.start()
-    listener = await loop.create_server(lambda: front.protocol(secure=False), "127.0.0.1", 0)
+    make = partial(front.protocol, secure=tls is not None)
+    listener = await loop.create_server(lambda: make() if tls is None else tls.layer(make), "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     server = TestServer(middle, front, port, media)
     try:

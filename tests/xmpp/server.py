@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from websockets.client import ClientProtocol
@@ -24,7 +25,7 @@ from tripoint.fanout.delivery import Flusher
 from tripoint.net.http import Request, Response
 from tripoint.net.http_front import HttpFront
 from tripoint.net.listen import bind
-from tripoint.net.tls import ServerTls
+from tripoint.net.tls import ClientTls
 from tripoint.runtime.media import MediaParts
 from tripoint.runtime.middle import Middle, build_middle, clock_ms
 from tripoint.store.memory import MemoryStore
@@ -371,7 +372,7 @@ async def serve(
     config: Config = CONFIG,
     options: XmppOptions = OPTIONS,
     monotonic: Callable[[], float] = time.monotonic,
-    tls: ServerTls | None = None,
+    tls: ClientTls | None = None,
     *,
     web: bool = False,
 ) -> AsyncIterator[TestServer]:
@@ -399,8 +400,9 @@ async def serve(
     )
     await front.start()
     listener = await loop.create_server(lambda: front.protocol(secure=False), "127.0.0.1", 0)
+    over_tls = partial(front.protocol, secure=True)
     direct = await loop.create_server(
-        lambda: front.protocol(secure=True), "127.0.0.1", 0, ssl=None if tls is None else tls.context
+        lambda: over_tls() if tls is None else tls.layer(over_tls), "127.0.0.1", 0
     )
     ports = [s.sockets[0].getsockname()[1] for s in (listener, direct)]
     pages = XmppWeb(front, PUBLIC_URL)

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tripoint.accounts.sasl import CheckPassword, NeedCredentials, ScramVerifier, fake_verifier
+from tripoint.core.tls_facts import NO_TLS, TlsFacts
 from tripoint.xmpp.connection import (
     Authenticated,
     Bind,
@@ -45,8 +46,8 @@ class Driver:
 
     def __init__(self, policy: Policy, secure: bool = False) -> None:
         numbers = count(1)
-        end_point = b"end-point" if secure else None
-        self.connection = ClientConnection(policy, lambda: f"n{next(numbers)}", secure=secure, end_point=end_point)
+        tls = TlsFacts({"tls-server-end-point": b"end-point"}) if secure else NO_TLS
+        self.connection = ClientConnection(policy, lambda: f"n{next(numbers)}", secure=secure, tls=tls)
         self.sent = b""
         self.closed = False
         self.wants_tls = False
@@ -102,7 +103,7 @@ class Driver:
     def tls(self) -> None:
         assert self.wants_tls
         self.wants_tls = False
-        self.run(self.connection.tls_started(b"end-point"))
+        self.run(self.connection.tls_started(TlsFacts({"tls-server-end-point": b"end-point"})))
 
 
 def run_transcript(text: str) -> None:

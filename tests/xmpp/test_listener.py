@@ -12,7 +12,7 @@ import uvloop
 
 from tests.xmpp.server import CONFIG, HEADER, OPTIONS, SERVER, Client, TestServer, serve
 from tripoint.config.options import Accounts
-from tripoint.net.tls import ServerTls, make_self_signed
+from tripoint.net.tls import ClientTls, ServerTls, make_self_signed
 
 SASL = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'"
 STARTTLS = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
@@ -23,7 +23,7 @@ MUC = "<x xmlns='http://jabber.org/protocol/muc'/>"
 def tls(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tls")
     make_self_signed([SERVER], folder / "cert.pem", folder / "key.pem")
-    return ServerTls(folder / "cert.pem", folder / "key.pem")
+    return ClientTls(ServerTls(folder / "cert.pem", folder / "key.pem"), b"xmpp-client")
 
 
 def client_context() -> ssl.SSLContext:

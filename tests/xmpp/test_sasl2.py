@@ -13,7 +13,7 @@ import pytest
 from tests.xmpp.server import SERVER, Client, TestServer, serve
 from tests.xmpp.test_listener import client_context
 from tests.xmpp.test_management import SM, bodies, drop, say
-from tripoint.net.tls import ServerTls, make_self_signed
+from tripoint.net.tls import ClientTls, ServerTls, make_self_signed
 from tripoint.xmpp.wire import Element
 
 SASL2, BIND2 = "urn:xmpp:sasl:2", "urn:xmpp:bind:0"
@@ -21,13 +21,13 @@ PHONE, DESK = "d4565fa7-4d72-4749-b3d3-740edbf87770", "0f8fad5b-d9cb-469f-a165-7
 
 
 @pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> ServerTls:
+def tls(tmp_path_factory: pytest.TempPathFactory) -> ClientTls:
     folder = tmp_path_factory.mktemp("tls")
     make_self_signed([SERVER], folder / "cert.pem", folder / "key.pem")
-    return ServerTls(folder / "cert.pem", folder / "key.pem")
+    return ClientTls(ServerTls(folder / "cert.pem", folder / "key.pem"))
 
 
-def on_server(tls: ServerTls, work: Callable[[TestServer], Awaitable[None]]) -> None:
+def on_server(tls: ClientTls, work: Callable[[TestServer], Awaitable[None]]) -> None:
     async def go() -> None:
         async with serve(tls=tls) as server:
             for name in ("alice", "bob"):
@@ -64,7 +64,7 @@ MANAGED = f"<enable {SM} resume='true'/>"
 INACTIVE = "<inactive xmlns='urn:xmpp:csi:0'/>"
 
 
-def test_a_resource_comes_with_the_login(tls: ServerTls) -> None:
+def test_a_resource_comes_with_the_login(tls: ClientTls) -> None:
     """spec: XEP-0386 3.2, 3.2.1: named after the client, the same each time, and its id is nowhere in it"""
 
     async def work(server: TestServer) -> None:
@@ -95,7 +95,7 @@ def again_user(server: TestServer):
 
 
 @pytest.mark.parametrize("tag", ["\u0000", "a" * 300, "\u200b", " "])
-def test_a_strange_name_is_no_obstacle(tls: ServerTls, tag: str) -> None:
+def test_a_strange_name_is_no_obstacle(tls: ClientTls, tag: str) -> None:
     async def work(server: TestServer) -> None:
         client, _ = await log_in(server, "alice", bind(tag=tag.replace("\0", "")), PHONE)
         assert client.jid.startswith(f"alice@{SERVER}/")
@@ -104,7 +104,7 @@ def test_a_strange_name_is_no_obstacle(tls: ServerTls, tag: str) -> None:
     on_server(tls, work)
 
 
-def test_features_are_on_from_the_start(tls: ServerTls) -> None:
+def test_features_are_on_from_the_start(tls: ClientTls) -> None:
     """spec: XEP-0386 3.2: carbons, stream management, client state"""
 
     async def work(server: TestServer) -> None:
@@ -126,7 +126,7 @@ def test_features_are_on_from_the_start(tls: ServerTls) -> None:
     on_server(tls, work)
 
 
-def test_a_session_is_resumed_with_the_login(tls: ServerTls) -> None:
+def test_a_session_is_resumed_with_the_login(tls: ClientTls) -> None:
     """spec: XEP-0198 9.2: example 28; the request to bind is ignored, what was not had follows"""
 
     async def work(server: TestServer) -> None:
@@ -154,7 +154,7 @@ def test_a_session_is_resumed_with_the_login(tls: ServerTls) -> None:
     on_server(tls, work)
 
 
-def test_what_was_missed_is_in_the_archive_alone(tls: ServerTls) -> None:
+def test_what_was_missed_is_in_the_archive_alone(tls: ClientTls) -> None:
     """spec: XEP-0386 3.2: offline messages are not sent; the newest of the archive is named"""
 
     async def work(server: TestServer) -> None:
@@ -181,7 +181,7 @@ def test_what_was_missed_is_in_the_archive_alone(tls: ServerTls) -> None:
     on_server(tls, work)
 
 
-def test_what_comes_while_it_is_bound_is_not_before_it(tls: ServerTls) -> None:
+def test_what_comes_while_it_is_bound_is_not_before_it(tls: ClientTls) -> None:
     """Nothing is sent to a client that does not know its name yet, and nothing is lost."""
 
     async def work(server: TestServer) -> None:

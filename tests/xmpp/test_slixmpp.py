@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.xmpp.server import OPTIONS, SERVER, serve
-from tripoint.net.tls import ServerTls, make_self_signed
+from tripoint.net.tls import ClientTls, ServerTls, make_self_signed
 
 slixmpp = pytest.importorskip("slixmpp")
 pytestmark = [
@@ -57,7 +57,7 @@ class Client(slixmpp.ClientXMPP):
 @asynccontextmanager
 async def clients(tmp_path, *names, plugins=(), events=()):
     make_self_signed([SERVER], tmp_path / "cert.pem", tmp_path / "key.pem")
-    tls = ServerTls(tmp_path / "cert.pem", tmp_path / "key.pem")
+    tls = ClientTls(ServerTls(tmp_path / "cert.pem", tmp_path / "key.pem"))
     async with serve(tls=tls, options=replace(OPTIONS, plaintext_passwords=False)) as server:
         made = []
         for name in names:

@@ -117,6 +117,14 @@ class VhostList(Protocol):
     async def drop(self, user_id: UserId) -> bool: ...
 
 
+class CertificateList(Protocol):
+    """The certificates with which accounts log in (certificates.py)."""
+
+    async def of(self, user_id: UserId) -> Sequence[str]: ...
+    async def add(self, user_id: UserId, wish: str, *, shown: bool) -> str: ...
+    async def drop(self, user_id: UserId, wish: str) -> bool: ...
+
+
 class Reports(Protocol):
     """What people reported and nobody has dealt with (reports.py)."""
 
@@ -185,6 +193,8 @@ class AccountService(Protocol):
     def registration_tokens(self) -> RegistrationTokens: ...
     @property
     def vhosts(self) -> VhostList: ...
+    @property
+    def certificates(self) -> CertificateList: ...
     @property
     def tags(self) -> RoomTags: ...
     @property
@@ -288,6 +298,10 @@ class AccountService(Protocol):
 
     async def scram_done(self, name: str, success: bool, *, address: str) -> Account:
         """Called after a SCRAM exchange; counts failures like check_password and raises like it."""
+
+    async def check_certificate(self, fingerprint: str, name: str, *, address: str) -> Account:
+        """Whose certificate a connection has shown; `name`: as whom it wants to log in, empty for whosesoever it is.
+        WRONG_CREDENTIALS, DEACTIVATED, LOCKED, BANNED."""
 
     async def change_password(
         self, user_id: UserId, password: str, *, keep_device: DeviceId | None, logout_devices: bool = True,

@@ -1,12 +1,13 @@
-"""The server's side of SASL: PLAIN, OAUTHBEARER and the SCRAM family, without I/O, clock or randomness.
+"""The server's side of SASL: PLAIN, EXTERNAL, OAUTHBEARER and the SCRAM family, without I/O, clock or randomness.
 
 An exchange takes the client's messages (decoded from base64 by the front end) and returns values:
-a Challenge to send, a question to whoever keeps the accounts (NeedCredentials, CheckPassword), or
-Done. A wrong client is SaslFailed, with a condition that every front end can name in its own words.
+a Challenge to send, a question to whoever keeps the accounts (NeedCredentials, CheckPassword,
+CheckCertificate), or Done. A wrong client is SaslFailed, with a condition that every front end can name in its own
+words.
 `ScramVerifier` is the stored form of a password.
 
-spec: RFC4422 3, RFC4616 (PLAIN), RFC5802 and RFC7677 (SCRAM), RFC5929 4 (tls-server-end-point),
-RFC7628 (OAUTHBEARER), XEP-0484 (HT, for tokens of this server's own).
+spec: RFC4422 3 and appendix A (EXTERNAL), RFC4616 (PLAIN), RFC5802 and RFC7677 (SCRAM), RFC5929 4
+(tls-server-end-point), RFC9266 (tls-exporter), RFC7628 (OAUTHBEARER), XEP-0484 (HT, for tokens of this server's own).
 Does not know accounts, does not decide who may act for whom (Done carries the authzid as asked).
 PBKDF2 of `ScramVerifier.make` and `verify_cleartext` takes some 30-100 ms: run it off the loop.
 Read next: accounts/ports.py, xmpp/connection.py, irc/connection.py.
@@ -17,7 +18,7 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
@@ -25,14 +26,20 @@ from typing import Literal
 from msgspec import Struct
 
 from tripoint.core.precis import PrecisError, prepare_opaque, prepare_saslprep
+from tripoint.core.tls_facts import NO_BINDINGS, TLS_EXPORTER, TLS_SERVER_END_POINT, Bindings
 
 HashName = Literal["sha1", "sha256"]
 DEFAULT_ITERATIONS = 100_000  # MAPPING 18.2; RFC7677 3 asks for at least 4096
 
-TLS_SERVER_END_POINT = "tls-server-end-point"
-
 _MECHANISM_HASH: dict[str, HashName] = {"SCRAM-SHA-1": "sha1", "SCRAM-SHA-256": "sha256"}
 _HASH_MECHANISM = {name: mechanism for mechanism, name in _MECHANISM_HASH.items()}
+
+# What the mechanisms for tokens bind to, the better first. spec: XEP-0484 3.1
+_HT_BINDINGS: Mapping[str, str | None] = {
+    "HT-SHA-256-EXPR": TLS_EXPORTER,
+    "HT-SHA-256-ENDP": TLS_SERVER_END_POINT,
+    "HT-SHA-256-NONE": None,
+}
 
 # Nobody's message comes near: names are under 1 KiB, nonces under 100 bytes. PLAIN carries a password.
 MAX_MESSAGE_BYTES = 8192
@@ -91,6 +98,16 @@ class CheckPassword:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckCertificate:
+    """EXTERNAL is complete: the caller says whose certificate it is that the connection has shown. Terminal.
+
+    `authzid`: as whom the client wants to act; empty: as whom the certificate belongs to.
+    """
+
+    authzid: str
+
+
+@dataclass(frozen=True, slots=True)
 class CheckToken:
     """OAUTHBEARER is complete: the caller finds out whose access token it is and decides; where it is nobody's, the
     exchange goes on with `exchange.token_refused()`."""
@@ -128,7 +145,7 @@ class Done:
     data: bytes
 
 
-Step = HashedToken | Challenge | NeedCredentials | CheckPassword | CheckToken | Done
+Step = HashedToken | Challenge | NeedCredentials | CheckPassword | CheckCertificate | CheckToken | Done
 
 
 class ScramVerifier(Struct, frozen=True):
@@ -221,11 +238,32 @@ class PlainExchange:
         raise RuntimeError("PLAIN does not ask for credentials")
 
 
+class ExternalExchange:
+    """EXTERNAL: one message, then the caller's verdict. It is offered where the client has shown a certificate.
+
+    spec: RFC4422 A.1: "the client sends the initial response containing the UTF-8 [RFC3629] encoding of the requested
+    authorization identity", which is empty for the one that the certificate stands for
+    """
+
+    mechanism = "EXTERNAL"
+
+    def receive(self, data: bytes) -> Step:
+        """The client's only message → CheckCertificate. Raises SaslFailed."""
+        authzid = _decode(data)
+        if "\x00" in authzid:
+            raise _malformed("a name holds no NUL")
+        return CheckCertificate(authzid)
+
+    def credentials(self, verifier: ScramVerifier) -> Challenge:
+        """EXTERNAL never asks for credentials; calling this is a bug in the caller."""
+        raise RuntimeError("EXTERNAL does not ask for credentials")
+
+
 class ScramExchange:
     """One SCRAM exchange: first message → NeedCredentials → credentials() → Challenge → final → Done.
 
     `server_nonce` is fresh random printable ASCII without a comma, at least 18 characters.
-    `end_point` is the tls-server-end-point data of this connection, None where it has none.
+    `bindings` is what this connection can be bound to, the better first; empty where there is nothing.
     `plus` says whether the chosen mechanism was the -PLUS one, `plus_offered` whether any was offered:
     a client that says "y" although we offered it sits behind somebody who cut our offer. `advertised` is the offer as
     it is hashed for clients that compare it (XEP-0474 6.1); None: they are not told.
@@ -239,7 +277,7 @@ class ScramExchange:
         server_nonce: str,
         plus: bool = False,
         plus_offered: bool = False,
-        end_point: bytes | None = None,
+        bindings: Bindings = NO_BINDINGS,
         advertised: bytes | None = None,
     ) -> None:
         self.mechanism = _HASH_MECHANISM[hash_name] + ("-PLUS" if plus else "")
@@ -247,7 +285,8 @@ class ScramExchange:
         self._server_nonce = server_nonce
         self._plus = plus
         self._plus_offered = plus_offered
-        self._end_point = end_point
+        self._bindings = bindings
+        self._binding = b""  # the data of the one that the client has chosen
         self._advertised = advertised
         self._state: Literal["first", "credentials", "final", "over"] = "first"
         self._gs2_header = b""
@@ -326,11 +365,13 @@ class ScramExchange:
         elif flag.startswith("p="):
             if not self._plus:
                 raise _malformed("channel binding needs a -PLUS mechanism")
-            if flag[2:] != TLS_SERVER_END_POINT or self._end_point is None:
+            binding = self._bindings.get(flag[2:])
+            if binding is None:
                 raise SaslFailed(
                     SaslCondition.NOT_AUTHORIZED,
-                    f"Only channel binding {TLS_SERVER_END_POINT} is supported here",
+                    f"Only channel binding {' or '.join(self._bindings) or 'of none'} is supported here",
                 )
+            self._binding = binding
         else:
             raise _malformed("the channel binding flag is unknown")
 
@@ -347,7 +388,7 @@ class ScramExchange:
         ):
             raise _malformed("channel binding, nonce and proof are expected")
         _check_extensions(attributes[2:])
-        binding = self._gs2_header + (self._end_point or b"" if self._plus else b"")
+        binding = self._gs2_header + self._binding
         if not hmac.compare_digest(_b64(attributes[0][2:]), binding):
             raise SaslFailed(
                 SaslCondition.NOT_AUTHORIZED, "The channel binding does not match this connection"
@@ -421,12 +462,13 @@ class HashedTokenExchange:
 
     The text is an Internet-Draft (draft-schmaus-kitten-sasl-ht) that XEP-0484 3.1 refers to. The client sends its name,
     NUL, and HMAC(token, "Initiator" and the channel binding data); the server HMAC(token, "Responder" and the same).
-    `end_point`: for the mechanism that binds to the channel.
+    `bindings`: for the mechanisms that bind to the channel; raises KeyError where one has nothing to bind to.
     """
 
-    def __init__(self, mechanism: str, end_point: bytes | None) -> None:
+    def __init__(self, mechanism: str, bindings: Bindings) -> None:
         self.mechanism = mechanism
-        self._binding = b"" if mechanism.endswith("-NONE") else end_point or b""
+        binding = _HT_BINDINGS[mechanism]
+        self._binding = b"" if binding is None else bindings[binding]
 
     def receive(self, data: bytes) -> Step:
         """The client's only message → HashedToken. Raises SaslFailed."""
@@ -440,22 +482,22 @@ class HashedTokenExchange:
         raise RuntimeError("HT does not ask for credentials")
 
 
-Exchange = PlainExchange | BearerExchange | ScramExchange | HashedTokenExchange
+Exchange = PlainExchange | ExternalExchange | BearerExchange | ScramExchange | HashedTokenExchange
 
 
-def mechanisms(*, plain: bool, sha1: bool, end_point: bool) -> tuple[str, ...]:
-    """The mechanisms to offer, those that show the least first. `plain`: TLS is on; `end_point`: binding data is at
-    hand."""
+def mechanisms(*, plain: bool, sha1: bool, binding: bool, certificate: bool = False) -> tuple[str, ...]:
+    """The mechanisms to offer, those that show the least first. `plain`: TLS is on; `binding`: there is something to
+    bind to; `certificate`: the client has shown one."""
     hashes: Sequence[str] = ("SCRAM-SHA-256", "SCRAM-SHA-1") if sha1 else ("SCRAM-SHA-256",)
-    offered = [name + "-PLUS" for name in hashes] if end_point else []
+    offered = ["EXTERNAL"] if certificate else []
+    offered += [name + "-PLUS" for name in hashes] if binding else []
     # Last, since some clients take the first that they know of, and have no token.
     return (*offered, *hashes, *(("PLAIN", "OAUTHBEARER") if plain else ()))
 
 
-def token_mechanisms(*, end_point: bool) -> tuple[str, ...]:
-    """The mechanisms for tokens of the server's own (XEP-0484 3.1), the better first. `end_point`: binding data is at
-    hand."""
-    return ("HT-SHA-256-ENDP", "HT-SHA-256-NONE") if end_point else ("HT-SHA-256-NONE",)
+def token_mechanisms(bindings: Collection[str]) -> tuple[str, ...]:
+    """The mechanisms for tokens of the server's own (XEP-0484 3.1), the better first. `bindings`: the connection's."""
+    return tuple(name for name, binding in _HT_BINDINGS.items() if binding is None or binding in bindings)
 
 
 def start_exchange(
@@ -463,7 +505,7 @@ def start_exchange(
     offered: Sequence[str],
     *,
     server_nonce: str,
-    end_point: bytes | None = None,
+    bindings: Bindings = NO_BINDINGS,
     advertised: bytes | None = None,
 ) -> Exchange:
     """A fresh exchange for one of the `offered` mechanisms; SaslFailed(INVALID_MECHANISM) for any other."""
@@ -471,10 +513,12 @@ def start_exchange(
         raise SaslFailed(SaslCondition.INVALID_MECHANISM, "This mechanism is not offered here")
     if mechanism == "PLAIN":
         return PlainExchange()
+    if mechanism == "EXTERNAL":
+        return ExternalExchange()
     if mechanism == BearerExchange.mechanism:
         return BearerExchange()
     if mechanism.startswith("HT-"):
-        return HashedTokenExchange(mechanism, end_point)
+        return HashedTokenExchange(mechanism, bindings)
     base = mechanism.removesuffix("-PLUS")
     hash_name = _MECHANISM_HASH.get(base)
     if hash_name is None:
@@ -484,7 +528,7 @@ def start_exchange(
         server_nonce=server_nonce,
         plus=mechanism != base,
         plus_offered=any(name.endswith("-PLUS") for name in offered),
-        end_point=end_point,
+        bindings=bindings,
         advertised=advertised,
     )
 

@@ -13,6 +13,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from tripoint.accounts.administration import Administration, Erase, account_of
+from tripoint.accounts.certificates import Certificates
 from tripoint.accounts.data import AccountData
 from tripoint.accounts.devices import Devices
 from tripoint.accounts.fast_tokens import FastTokens
@@ -59,6 +60,7 @@ from tripoint.store.writes import (
 )
 
 # docs/mapping.md 1.9: guest accounts are named guest-<n>; nobody registers such a name.
+_NOBODYS = "This certificate belongs to no account here; log in otherwise, then NickServ CERT ADD makes it yours"
 _GUEST_NAME = re.compile(r"guest-\d+\Z")
 # docs/mapping.md 1.9: what is the server's alone in nicks, and what no line or JID can carry.
 _NOT_IN_GUEST_NICK = re.compile(r"[:~@#!\s\x00-\x1f\x7f]")
@@ -151,6 +153,7 @@ class Accounts:
         self.vhosts = vhosts
         self.push_rules = AccountPushRules(data)
         self.pushers = Pushers(store, stream)
+        self.certificates = Certificates(store, stream, clock_ms)
         self.fast_tokens = FastTokens(store, stream, partial(passwords.verifier, hash_name="sha256"), secret, clock_ms)
         self.tags = AccountTags(data)
         self.reports = ReportDesk(store, stream)
@@ -334,6 +337,7 @@ class Accounts:
         if self.unpublish is not None:
             await self.unpublish(user_id)
         await self.vhosts.drop(user_id)
+        await self.certificates.drop_all(user_id)
         if gone:
             await self._commit(gone)
         self._profiles.pop(user_id, None)
@@ -581,6 +585,17 @@ class Accounts:
         user_id = self.user_id(name)
         self._passwords.check_may_try(user_id, address)
         return self._checked(await self.account(user_id) if success else None, user_id, address)
+
+    async def check_certificate(self, fingerprint: str, name: str, *, address: str) -> Account:
+        user_id = await self.certificates.owner(fingerprint) if fingerprint else None
+        account = None if user_id is None else await self.account(user_id)
+        if account is None:
+            raise AccountRefused(AccountRefusal.WRONG_CREDENTIALS, _NOBODYS)
+        if name and account.name != name:
+            raise AccountRefused(AccountRefusal.WRONG_CREDENTIALS, "This certificate is not one of that account")
+        self._check_open(account)
+        self.bans.check(Visitor(address, (account.name,)))
+        return account
 
     def _checked(self, account: Account | None, user_id: UserId, address: str) -> Account:
         if account is None:

@@ -27,10 +27,11 @@ from tripoint.irc.wire import MAX_BODY_BYTES, Line
 
 CAP_VALUES_VERSION = 302
 # Older clients have one line for the whole list. multiline is useless without its value, which they are not shown;
-# renaming, metadata and searching came long after 302, and are asked for by nobody else.
+# renaming, metadata, searching and the like came long after 302, and are asked for by nobody else.
 ONLY_FROM_302 = frozenset(
     {
         *("draft/multiline", "draft/channel-rename", "draft/metadata-2", "draft/search", "soju.im/search"),
+        *("draft/event-playback", "draft/read-marker"),
         *("draft/oper-tag", "draft/relaymsg", "draft/webpush", "draft/sasl-ir", EXTENDED_ISUPPORT, PRE_AWAY, STS),
     }
 )
@@ -39,6 +40,7 @@ SASL_CHUNK = 400
 SASL_MAX_RESPONSE = 8 * SASL_CHUNK
 # More than any client's own retries; then it must reconnect, which the listener's limits slow down.
 MAX_SASL_FAILURES = 3
+_NO_CAPS: frozenset[str] = frozenset()
 NO_CODES = "Accounts need no verification here: REGISTER is all"
 
 
@@ -171,6 +173,12 @@ class IrcConnection:
     loopback, where PASS and REGISTER are refused and PLAIN is not among the mechanisms.
     """
 
+    __slots__ = (
+        "_failures", "_initial", "_isupport", "_login", "_mechanisms", "_offered", "_passwords_allowed",
+        "_realname", "_response", "_server", "_username", "account", "away", "cap_version", "caps", "certificate",
+        "gateway", "hostname", "ident", "nick", "phase", "sasl",
+    )
+
     def __init__(
         self,
         server: str,
@@ -186,6 +194,7 @@ class IrcConnection:
         self._passwords_allowed = passwords_allowed
         self._isupport = isupport
         self.gateway = ""  # the web gateway by which the client came
+        self.certificate = ""  # the fingerprint of the certificate that the client has shown
         self.hostname: str | None = None  # what the DNS calls its address, and what that calls its user
         self.ident: str | None = None
         self._initial: str | None = None
@@ -194,7 +203,7 @@ class IrcConnection:
         self.sasl = SaslState.IDLE
         self.nick = "*"
         self.account = ""
-        self.caps: frozenset[str] = frozenset()
+        self.caps = _NO_CAPS
         self.cap_version = 0
         self._username = ""
         self._realname = ""

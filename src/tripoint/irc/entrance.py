@@ -271,7 +271,7 @@ class Channels:
             return
         self.show_names(session, channel, own=own)
         if not lists_all(channel.room) and channel.room_id not in session.told_cut:
-            session.told_cut.add(channel.room_id)
+            session.told_cut |= {channel.room_id}
             text = CUT_NOTE.format(count=channel.room.joined_count())
             session.notice_of(channel.name, text, own=own)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import structlog
 
@@ -20,6 +20,7 @@ from tripoint.accounts.server_bans import banned_text
 from tripoint.core.addresses import is_loopback
 from tripoint.core.ids import RoomId, ServerName
 from tripoint.core.server_bans import BanIndex, ServerBan, Visitor
+from tripoint.core.tls_facts import NO_TLS, TlsFacts
 from tripoint.fanout.delivery import Flusher
 from tripoint.fanout.hub import Hub
 from tripoint.irc import numerics as n
@@ -41,6 +42,7 @@ from tripoint.irc.welcome import show_welcome
 from tripoint.media.ports import Media
 from tripoint.net.connections import Background, CallLater, Connections
 from tripoint.net.strangers import UNKNOWN, Known, Strangers
+from tripoint.net.tls_transport import tls_facts
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
 from tripoint.rooms.readers import Feature, ReaderNow
 
@@ -121,6 +123,7 @@ class IrcFrontEnd:
         self._token_configuration = token_configuration
         self._run_id = secrets.token_hex(4)
         self._count = 0
+        self._offers: dict[tuple[object, ...], dict[str, str]] = {}  # of each kind of connection
 
     @property
     def connections(self) -> int:
@@ -146,6 +149,7 @@ class IrcFrontEnd:
     async def reload(self, options: IrcOptions) -> None:
         """The configuration was changed: connections go by the new options from now on."""
         self.options = options
+        self._offers.clear()
         self.network.options = options
         self._connections.change_rate(options.connection_rate)
         if self.strangers is not None:
@@ -236,13 +240,28 @@ class IrcFrontEnd:
         """Passwords need TLS, but for this machine's own clients (DESIGN 7)."""
         return secure or (self.options.plaintext_passwords and is_loopback(address))
 
-    def mechanisms(self, *, plain: bool, secure: bool) -> tuple[str, ...]:
+    def tls_facts(self, transport: asyncio.BaseTransport) -> TlsFacts:
+        """What SASL may know of a connection whose TLS ends here."""
+        return NO_TLS if self._end_point is None else tls_facts(transport, self._end_point())
+
+    def mechanisms(self, tls: TlsFacts, *, plain: bool) -> tuple[str, ...]:
         """SASL mechanisms for one connection, strongest first."""
         # SCRAM-SHA-1 is for old XMPP clients (MAPPING 18); IRC clients that know SCRAM know SHA-256.
-        return sasl_mechanisms(plain=plain, sha1=False, end_point=secure and self._end_point is not None)
+        return sasl_mechanisms(
+            plain=plain, sha1=False, binding=bool(tls.bindings), certificate=bool(tls.certificate)
+        )
 
-    def offered(self, mechanisms: tuple[str, ...], *, passwords: bool, secure: bool) -> dict[str, str]:
-        """What CAP LS shows on one connection."""
+    def offered(self, mechanisms: tuple[str, ...], *, passwords: bool, secure: bool) -> Mapping[str, str]:
+        """What CAP LS shows on one connection: the same object for all that are shown the same."""
+        registers = self.network.registration == "open" and passwords
+        options = self.options
+        what = (mechanisms, registers, secure, options.sts_duration_s, options.sts_port)
+        known = self._offers.get(what)
+        if known is None:
+            known = self._offers[what] = self._offer(mechanisms, registers=registers, secure=secure)
+        return known
+
+    def _offer(self, mechanisms: tuple[str, ...], *, registers: bool, secure: bool) -> dict[str, str]:
         offered = {name: capability.value for name, capability in CAPABILITIES.items()}
         offered["sasl"] = ",".join(mechanisms)
         options = self.options
@@ -252,7 +271,7 @@ class IrcFrontEnd:
             offered[STS] = f"duration={options.sts_duration_s}" if secure else f"port={options.sts_port}"
             if not secure and options.sts_duration_s == 0:
                 del offered[STS]  # whoever comes without TLS keeps to nothing, and is sent nowhere
-        if self.network.registration == "open" and passwords:
+        if registers:
             offered["draft/account-registration"] = "before-connect,custom-account-name"
         else:
             del offered["draft/account-registration"]
@@ -296,7 +315,7 @@ class IrcFrontEnd:
         mechanisms: tuple[str, ...],
         address: str,
         *,
-        secure: bool,
+        tls: TlsFacts,
         looking: asyncio.Future[Known] | None,
     ) -> Login:
         """What drives a connection until 001. `looking`: for what the DNS says of its address."""
@@ -313,7 +332,7 @@ class IrcFrontEnd:
             mechanisms=mechanisms,
             address=address,
             guest_key=self._secret,
-            end_point=self._end_point() if secure and self._end_point is not None else None,
+            tls=tls,
             known=known,
             configuration=self._token_configuration,
         )

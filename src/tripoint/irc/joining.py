@@ -58,7 +58,8 @@ class Joining:
             return
         if len(session.pending) >= MAX_PENDING:
             raise Refused(Refusal.RATE_LIMITED, f"You are waiting for {MAX_PENDING} channels of other servers")
-        session.pending[key] = pending = Pending(word)
+        pending = Pending(word)
+        session.pending = {**session.pending, key: pending}
         if session.outbox.holding:
             # spec: IRCv3 labeled-response: a label has one response, and other commands do not wait for it.
             _note(session, word, named)
@@ -87,7 +88,8 @@ class Joining:
                 session.refuse(refused, "JOIN", word)
         finally:
             timer.cancel()
-            session.pending.pop(fold(word), None)
+            key = fold(word)
+            session.pending = {other: one for other, one in session.pending.items() if other != key}
 
     async def _ask(self, session: IrcSession, pending: Pending, named: RoomAlias | RoomId) -> None:
         room_id: RoomId | None = RoomId(named)

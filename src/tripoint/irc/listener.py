@@ -8,11 +8,11 @@ spec: RFC2812 3.7.2, 3.7.4; docs/mapping.md 4.11, 24; DESIGN 6.  Read next: trip
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING, cast
 
 import structlog
 
+from tripoint.core.tls_facts import NO_TLS
 from tripoint.irc import numerics as n
 from tripoint.irc.connection import IrcConnection, Reply
 from tripoint.irc.login import LoggedIn, Login, Rejected
@@ -41,6 +41,12 @@ class IrcProtocol(asyncio.Protocol):
     `address`: from where, if the socket does not tell.
     """
 
+    __slots__ = (
+        "_allowance", "_allowance_at", "_closing", "_first", "_front", "_lines", "_own_tls", "_paused", "_ports",
+        "_reader", "_running", "_secure", "_unread", "address", "heard_at", "login", "outbox", "pinged_at",
+        "session", "since", "transport",
+    )
+
     def __init__(
         self, front: IrcFrontEnd, *, secure: bool, address: str | None = None, offloaded: bool = False
     ) -> None:
@@ -48,9 +54,8 @@ class IrcProtocol(asyncio.Protocol):
         self._secure = secure
         self._own_tls = secure and not offloaded
         self._reader = LineReader()
-        self._unread: deque[bytes] = deque()
-        self._unread_bytes = 0
-        self._lines: deque[Incoming] = deque()
+        self._unread = b""
+        self._lines: list[Incoming] = []  # those that wait, the next one last
         self._running = False
         self._paused = False
         self._first = True
@@ -91,7 +96,10 @@ class IrcProtocol(asyncio.Protocol):
         """Begin the negotiation with whoever is at the other end."""
         front = self._front
         allowed = front.passwords_allowed(self.address, self._secure)
-        mechanisms = front.mechanisms(plain=allowed, secure=self._own_tls)
+        tls = NO_TLS
+        if self._own_tls and self.transport is not None:
+            tls = front.tls_facts(self.transport)
+        mechanisms = front.mechanisms(tls, plain=allowed)
         negotiation = IrcConnection(
             front.names.server,
             front.offered(mechanisms, passwords=allowed, secure=self._secure),
@@ -99,30 +107,29 @@ class IrcProtocol(asyncio.Protocol):
             passwords_allowed=allowed,
             isupport=front.network.isupport(),
         )
+        negotiation.certificate = tls.certificate
         looking = front.look_up(self.address, self._ports)
-        self.login = front.login(
-            negotiation, self._say, mechanisms, self.address, secure=self._own_tls, looking=looking
-        )
+        self._ports = None
+        self.login = front.login(negotiation, self._say, mechanisms, self.address, tls=tls, looking=looking)
 
     def data_received(self, data: bytes) -> None:
         self.heard_at = self._front.monotonic()
         self.pinged_at = None
         if self._closing:
             return
-        self._unread.append(data)
-        self._unread_bytes += len(data)
+        self._unread += data
         if self.session is not None:
             self.session.received_bytes += len(data)
         if not self._running:
             self._running = True
             self._front.spawn(self._work())
-        if self._unread_bytes > MAX_WAITING_BYTES and not self._paused and self.transport is not None:
+        if len(self._unread) > MAX_WAITING_BYTES and not self._paused and self.transport is not None:
             self._paused = True
             self.transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
-        self._unread.clear()
+        self._unread = b""
         self._lines.clear()
         if self.outbox is not None:
             self.outbox.closed = True
@@ -137,7 +144,7 @@ class IrcProtocol(asyncio.Protocol):
         """Work off what waits. Ends when nothing does; a bug in a handler costs its line only."""
         try:
             while not self._closing and (self._lines or self._parse()):
-                line = self._lines.popleft()
+                line = self._lines.pop()
                 if not self._lines and self._unread:
                     await asyncio.sleep(0)
                 delay_s = self._owed(line)
@@ -158,13 +165,14 @@ class IrcProtocol(asyncio.Protocol):
     def _parse(self) -> bool:
         """Make lines of the next bytes until there is one; False if no whole line waits."""
         while self._unread and not self._lines:
-            data = self._unread.popleft()
+            data = self._unread
             if len(data) > PARSED_AT_ONCE:
-                self._unread.appendleft(data[PARSED_AT_ONCE:])
-                data = data[:PARSED_AT_ONCE]
-            self._unread_bytes -= len(data)
-            self._lines.extend(self._reader.receive(data))
-        if self._paused and self._unread_bytes < MAX_WAITING_BYTES // 2 and self.transport is not None:
+                data, self._unread = data[:PARSED_AT_ONCE], data[PARSED_AT_ONCE:]
+            else:
+                self._unread = b""
+            self._lines = self._reader.receive(data)
+            self._lines.reverse()
+        if self._paused and len(self._unread) < MAX_WAITING_BYTES // 2 and self.transport is not None:
             self._paused = False
             self.transport.resume_reading()
         return bool(self._lines)
@@ -222,6 +230,7 @@ class IrcProtocol(asyncio.Protocol):
                 ended.account, login.negotiation, self.outbox, self._end, self.address, secure=self._secure
             )
             self.session.let_in_by = login.let_in_by
+            self.login = None
             if self._closing:
                 self._front.network.remove(self.session, "Connection closed")
             elif login.let_in_by is not None and not await self._front.accounts.has_device(

@@ -17,6 +17,7 @@ from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.accounts.sasl import (
     BearerExchange,
     Challenge,
+    CheckCertificate,
     CheckPassword,
     CheckToken,
     Done,
@@ -30,6 +31,7 @@ from tripoint.accounts.server_bans import banned_text
 from tripoint.core.addresses import network_of
 from tripoint.core.ids import DeviceId
 from tripoint.core.server_bans import Visitor
+from tripoint.core.tls_facts import TlsFacts
 from tripoint.irc import numerics as n
 from tripoint.irc.connection import (
     Close,
@@ -79,7 +81,7 @@ class Login:
         mechanisms: tuple[str, ...],
         address: str,
         guest_key: bytes,
-        end_point: bytes | None,
+        tls: TlsFacts,
         known: Callable[[], Awaitable[Known]],
         configuration: Callable[[], str | None] = lambda: None,
     ) -> None:
@@ -91,7 +93,7 @@ class Login:
         self._mechanisms = mechanisms
         self._address = address
         self._guest_key = guest_key
-        self._end_point = end_point
+        self._tls = tls
         self._known = known
         self._configuration = configuration
         # The device whose access token let this client in: it ends with it.
@@ -131,7 +133,7 @@ class Login:
     async def _begin(self, mechanism: str) -> LoggedIn | Rejected | None:
         self._proven = None
         self._exchange = start_exchange(
-            mechanism, self._mechanisms, server_nonce=self._nonce(), end_point=self._end_point
+            mechanism, self._mechanisms, server_nonce=self._nonce(), bindings=self._tls.bindings
         )
         for step in self.negotiation.sasl_challenge(b""):
             ended = await self._step(step)
@@ -169,6 +171,11 @@ class Login:
             self._check_authzid(step.authzid, step.authcid)
             name = fold(step.authcid)
             self._succeed(await self._accounts.check_password(name, step.password, address=self._address))
+        elif isinstance(step, CheckCertificate):
+            name = fold(step.authzid)
+            self._succeed(
+                await self._accounts.check_certificate(self._tls.certificate, name, address=self._address)
+            )
         elif isinstance(step, CheckToken):
             await self._check_token(step)
         elif isinstance(step, Done):

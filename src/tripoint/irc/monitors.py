@@ -39,14 +39,15 @@ class Monitors:
     def add(self, session: IrcSession, nick: str) -> None:
         """`session` watches a nick from now on; what it is now is the caller's to say."""
         key = fold(nick)
-        session.monitored[key] = nick
+        session.monitored = {**session.monitored, key: nick}
         self._watchers.setdefault(key, {})[session.id] = session
         self._told.setdefault(key, self.user_here(nick) is not None)
 
     def remove(self, session: IrcSession, nick: str) -> None:
         key = fold(nick)
-        if session.monitored.pop(key, None) is None:
+        if key not in session.monitored:
             return
+        session.monitored = {other: name for other, name in session.monitored.items() if other != key}
         watchers = self._watchers[key]
         watchers.pop(session.id, None)
         if not watchers:

@@ -195,7 +195,7 @@ class Network:
     def change_user(self, session: IrcSession, user_id: UserId) -> None:
         """A session goes on as another user, in no room yet."""
         self.channels.forget(session)
-        session.direct.clear()
+        session.direct = {}
         if session.operator is not None:
             before = session.modes
             set_operator(session, None)

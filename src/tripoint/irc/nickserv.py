@@ -127,5 +127,11 @@ async def sessions(request: Request) -> None:
         return
     for device in devices[:MAX_SHOWN]:
         here = " (this one)" if device.device_id == session.device_id else ""
-        request.say(f"{device.device_id}: {device.display_name or device.protocol}{here}")
+        shown = {
+            live.negotiation.certificate
+            for live in session.network.sessions.of(session.user_id)
+            if live.device_id == device.device_id and live.negotiation.certificate
+        }
+        with_ = f", with certificate {' and '.join(sorted(shown))}" if shown else ""
+        request.say(f"{device.device_id}: {device.display_name or device.protocol}{here}{with_}")
     request.say(f"End of sessions ({len(devices)})")

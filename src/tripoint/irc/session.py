@@ -9,8 +9,7 @@ Read next: tripoint/irc/registry.py, tripoint/irc/network.py.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, get_args, get_type_hints
 
@@ -57,7 +56,12 @@ MAX_LABEL_BYTES = 64
 # for what the same client waits for in the background.
 FORCING: ContextVar[bool] = ContextVar("forcing", default=False)
 _FORCIBLE = get_args(get_type_hints(Forced)["wish"])
+# What every session has at first. Empty sets and mappings of its own would be a tenth of what an idle connection costs.
+_NOBODY: Mapping[UserId, RoomId] = {}
+_NO_NICKS: Mapping[str, str] = {}
+_NOTHING_PENDING: Mapping[str, Pending] = {}
 _NO_MODES: frozenset[str] = frozenset()
+_NO_ROOMS: frozenset[RoomId] = frozenset()
 _SECURE = frozenset({"Z"})
 # docs/mapping.md 0: client tags that are ratified go out under both names.
 _CONTEXT_TAGS = ("+channel-context", "+draft/channel-context")
@@ -74,6 +78,16 @@ BATCH_MS = 60_000
 
 class IrcSession:
     """One client of one user. `id` is unique over all sessions and names the origin of its commands."""
+
+    __slots__ = (
+        "_asked", "_batches", "_posts", "_slow", "account", "accounts", "active_ts_ms", "address", "audience",
+        "away", "caps", "changing_account", "changing_metadata", "channels", "close", "collected",
+        "connected_ts_ms", "device_id", "direct", "entering", "id", "let_in_by", "live", "missed_since", "modes",
+        "monitored",
+        "names", "negotiation", "network", "notices", "operator", "outbox", "passwords_allowed", "pending",
+        "reader", "received", "received_bytes", "rooms", "secure", "subscribed", "told_cut", "told_history",
+        "user_id",
+    )
 
     def __init__(
         self,
@@ -109,13 +123,14 @@ class IrcSession:
         self.secure = secure
         self.passwords_allowed = passwords_allowed
         self.channels: dict[RoomId, Channel] = {}
-        self.direct: dict[UserId, RoomId] = {}
+        # These are replaced and never changed, so that sessions that need none share one.
+        self.direct: Mapping[UserId, RoomId] = _NOBODY
         self.away: str | None = None
         # For clients without CHATHISTORY: the stream position since which they missed things (missed.py).
         self.missed_since: int | None = None
-        self.monitored: dict[str, str] = {}  # folded nick -> nick as it was given (monitors.py)
+        self.monitored: Mapping[str, str] = _NO_NICKS  # folded nick -> nick as it was given (monitors.py)
         # Keys of metadata that this client hears of, and the one that its running command changes (metadata.py).
-        self.subscribed: dict[str, None] = {}
+        self.subscribed: tuple[str, ...] = ()
         self.changing_metadata: str | None = None
         self.connected_ts_ms = network.now_ms()
         self.received = 0  # lines, and bytes
@@ -124,7 +139,7 @@ class IrcSession:
         # True while a command of ours makes us enter rooms: what we are shown then is its response.
         self.entering = False
         # Rooms of other servers that this client waits for, by folded name (joining.py).
-        self.pending: dict[str, Pending] = {}
+        self.pending: Mapping[str, Pending] = _NOTHING_PENDING
         # The batch that the client has opened and not closed yet (commands/batch.py).
         self.collected: Collected | None = None
         # As an operator of the server he is this one; what he hears of it are letters of operators.Notice.
@@ -133,11 +148,11 @@ class IrcSession:
         self.notices = ""
         self.live = False
         self.told_history = False
-        self.told_cut: set[RoomId] = set()  # huge rooms of which it was told that not everybody is listed
+        self.told_cut: frozenset[RoomId] = _NO_ROOMS  # huge rooms of which it was told that not everybody is listed
         # True while this session becomes an account: what the guest is called meanwhile is nobody's business.
         self.changing_account = False
         self._batches = 0
-        self._posts: deque[asyncio.Event] = deque()
+        self._posts: tuple[asyncio.Event, ...] = ()
         self._slow = 0  # posts that wait: for the rate, or for one that does
         self._asked = ("", 0)
 
@@ -297,7 +312,7 @@ class IrcSession:
             await self._posts[0].wait()
         earlier = self._posts[-1] if self._posts else None
         done = asyncio.Event()
-        self._posts.append(done)
+        self._posts += (done,)
         self.network.spawn(self._post(command, refused, earlier, done))
 
     async def _post(
@@ -311,7 +326,7 @@ class IrcSession:
             await self._posted(command, refused, earlier)
         finally:
             done.set()
-            self._posts.remove(done)
+            self._posts = tuple(post for post in self._posts if post is not done)
 
     async def _posted(
         self, command: Command, refused: Callable[[Refused], None], earlier: asyncio.Event | None

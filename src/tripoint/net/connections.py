@@ -36,7 +36,7 @@ class Connections(Generic[P]):
         self.closing = False
         self._new = TokenBuckets(rate)
         self._clock_s = clock_s
-        self._addresses: dict[P, tuple[str, str]] = {}
+        self._addresses: dict[P, str] = {}
         self._counts: Counter[str] = Counter()
 
     def change_rate(self, rate: Rate) -> None:
@@ -59,7 +59,8 @@ class Connections(Generic[P]):
         How often they come, and from which network, is not looked at where they come from this machine. `free`: nothing
         is, since many people come from there.
         """
-        where, around = self._addresses[connection] = network_of(address), f"around {wide_network_of(address)}"
+        self._addresses[connection] = address
+        where, around = _places(address)
         self._counts[where] += 1
         self._counts[around] += 1
         if self.closing:
@@ -78,14 +79,19 @@ class Connections(Generic[P]):
 
     def gone(self, connection: P) -> bool:
         """A connection is closed; False if it was not counted (any more)."""
-        places = self._addresses.pop(connection, None)
-        if places is None:
+        address = self._addresses.pop(connection, None)
+        if address is None:
             return False
-        for where in places:
+        for where in _places(address):
             self._counts[where] -= 1
             if not self._counts[where]:
                 del self._counts[where]
         return True
+
+
+def _places(address: str) -> tuple[str, str]:
+    """What a connection counts for: its address, and the network around it."""
+    return network_of(address), f"around {wide_network_of(address)}"
 
 
 class Background:

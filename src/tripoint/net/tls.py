@@ -1,23 +1,35 @@
 """TLS: server contexts behind one interface, and the certificate a new server makes for itself.
 
 The standard library serves everything that asks for no client certificate, and XMPP servers whose certificate an
-authority signed. Peers that show another one (IRC certfp) need another engine: docs/decisions/tls.md.
+authority signed. Clients of IRC and XMPP, who may show one that nobody signed, are served by pyOpenSSL
+(tls_transport.py): docs/decisions/tls.md.
 """
 
+import asyncio
 import datetime
 import hashlib
 import ipaddress
 import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from OpenSSL import SSL
+
+from tripoint.net.tls_transport import TlsLayer
 
 SELF_MADE_DAYS = 3650
+# A phone on a bad network needs a few seconds; who takes longer than this does something else.
+HANDSHAKE_S = 20.0
+# What the standard library offers below TLS 1.3: forward secrecy, authenticated encryption where the peer can.
+_CIPHERS = b"@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
+# SSL_MODE_RELEASE_BUFFERS, for which pyOpenSSL has no name: a connection that is idle keeps no buffers (34 kB).
+_MODE_RELEASE_BUFFERS = 0x10
 # Between XMPP servers who connects shows his certificate too.
 _USAGE = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
 
@@ -38,6 +50,67 @@ class ServerTls:
         end_point = end_point_binding(self.certificate.read_bytes())
         self.context.load_cert_chain(self.certificate, self.key)
         self.end_point = end_point
+
+
+class ClientTls:
+    """The context for clients, who are asked for a certificate, whoever signed it: it is known by its fingerprint.
+
+    `alpn`: the protocol that is agreed on with clients who ask for it by name. reload() comes after ServerTls.reload().
+    """
+
+    def __init__(self, own: ServerTls, alpn: bytes | None = None) -> None:
+        self._own = own
+        self._alpn = alpn
+        self.context = self._make()
+
+    @property
+    def end_point(self) -> bytes:
+        """tls-server-end-point."""
+        return self._own.end_point
+
+    def layer(
+        self,
+        make: Callable[[], asyncio.BaseProtocol],
+        deadline_s: float = HANDSHAKE_S,
+        before: asyncio.BaseProtocol | None = None,
+    ) -> TlsLayer:
+        """The protocol of a new connection's socket, as TlsLayer says."""
+        return TlsLayer(self.context, make, deadline_s, before)
+
+    def reload(self) -> None:
+        """Connections made from now on use the renewed files. Raises ValueError and leaves what was."""
+        self.context = self._make()
+
+    def _make(self) -> SSL.Context:
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        context.set_cipher_list(_CIPHERS)
+        context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE)
+        context.set_mode(_MODE_RELEASE_BUFFERS)
+        context.set_verify(SSL.VERIFY_PEER, _takes_any)
+        context.set_verify_depth(0)  # who signed it is not looked at, so that nobody makes us check long chains
+        # Without it OpenSSL refuses to resume a session of who showed a certificate.
+        context.set_session_id(b"tripoint")
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # tickets keep sessions at the client
+        if self._alpn is not None:
+            context.set_alpn_select_callback(partial(_choose, self._alpn))
+        try:
+            context.use_certificate_chain_file(str(self._own.certificate))
+            context.use_privatekey_file(str(self._own.key))
+            context.check_privatekey()
+        except SSL.Error as error:
+            raise ValueError(f"{self._own.certificate}: {error}") from error
+        return context
+
+
+def _takes_any(_connection: SSL.Connection, _certificate: object, _error: int, _depth: int, _ok: int) -> bool:
+    """Whoever signed it: the peer has shown that it holds the key, and the fingerprint says whose it is."""
+    return True
+
+
+def _choose(own: bytes, _connection: SSL.Connection, offered: list[bytes]) -> bytes | SSL._NoOverlappingProtocols:
+    """spec: RFC7301 3.2, but that a client who names something else is served all the same: it is our only protocol."""
+    return own if own in offered else SSL.NO_OVERLAPPING_PROTOCOLS
 
 
 class LinkTls:

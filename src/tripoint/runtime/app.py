@@ -5,6 +5,7 @@ clients are told, what is queued is written, the store closes.
 """
 
 import asyncio
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -39,7 +40,7 @@ from tripoint.net.listen import bind
 from tripoint.net.proxied import ProxiedListener, Proxies
 from tripoint.net.proxy_header import Source
 from tripoint.net.strangers import Strangers
-from tripoint.net.tls import LinkTls, ServerTls
+from tripoint.net.tls import ClientTls, LinkTls, ServerTls
 from tripoint.net.web_push import Vapid
 from tripoint.oauth.frontend import OAuthFrontEnd
 from tripoint.oauth.provider_client import ProviderClient
@@ -106,6 +107,8 @@ class App:
         folder.check_server_name(server)
         tls = folder.tls(config)
         self.tls = tls
+        # spec: RFC7301 6: the names that are registered; XEP-0368 4 asks for the latter.
+        self.irc_tls, self.xmpp_tls = ClientTls(tls, b"irc"), ClientTls(tls, b"xmpp-client")
         store = self._store if self._store is not None else SqliteStore(folder.database)
         secret = folder.secret()
         key, old_keys = folder.signing_key(), folder.old_keys()
@@ -164,7 +167,7 @@ class App:
             _xmpp_options(config),
             nodes=middle.nodes,
             desk=self.irc.desk(),
-            tls=tls,
+            tls=self.xmpp_tls,
             secret=secret,
             now_ms=clock_ms,
             monotonic=time.monotonic,
@@ -282,19 +285,19 @@ class App:
 
     async def _listen(self) -> None:
         listen = self.config.listen
-        await self._serve("irc", listen.irc, self.irc.protocol, tls=False)
-        await self._serve("irc_tls", listen.irc_tls, self.irc.protocol, tls=True)
+        await self._serve("irc", listen.irc, self.irc.protocol)
+        await self._serve("irc_tls", listen.irc_tls, self.irc.protocol, self.irc_tls)
         if not _is_dns_name(self.config.server.name):
             # docs/mapping.md 1.6: an XMPP domain is a DNS name without a port.
             log.warning("xmpp.off", reason="the server name is no plain DNS name", server=self.config.server.name)
             listen = replace(listen, xmpp=(), xmpp_tls=(), s2s=(), s2s_tls=())
-        await self._serve("xmpp", listen.xmpp, self.xmpp.protocol, tls=False)
-        await self._serve("xmpp_tls", listen.xmpp_tls, self.xmpp.protocol, tls=True)
+        await self._serve("xmpp", listen.xmpp, self.xmpp.protocol)
+        await self._serve("xmpp_tls", listen.xmpp_tls, self.xmpp.protocol, self.xmpp_tls)
         if self.xmpp.servers is not None:
-            await self._serve("s2s", listen.s2s, self.xmpp.servers.protocol, tls=False)
+            await self._serve("s2s", listen.s2s, self.xmpp.servers.protocol)
             # Without a proxy the handshake is made where it can ask for a certificate, or not.
-            behind = bool(listen.proxy_protocol)
-            await self._serve("s2s_tls", listen.s2s_tls, self.xmpp.servers.direct, tls=behind)
+            behind = self.tls.context if listen.proxy_protocol else None
+            await self._serve("s2s_tls", listen.s2s_tls, self.xmpp.servers.direct, behind)
         limits = self.config.limits
         http = HttpFront(
             self.matrix.listener.handle,
@@ -328,19 +331,26 @@ class App:
         await self._serve_http("metrics", listen.metrics, metrics)
 
     async def _serve(
-        self, name: str, addresses: Sequence[str], make: MakeClient, *, tls: bool
+        self, name: str, addresses: Sequence[str], make: MakeClient, tls: ssl.SSLContext | ClientTls | None = None
     ) -> None:
+        """`tls`: with TLS from the first byte, of the standard library or, where clients may show certificates, not."""
         loop = asyncio.get_running_loop()
         proxies = self.config.listen.proxy_protocol
-        context = self.tls.context if tls else None
+        context = tls if isinstance(tls, ssl.SSLContext) else None
+        layered = tls if isinstance(tls, ClientTls) else None
         for address in addresses:
             sock = bind(*_parts(address))
             if proxies:
-                listener = ProxiedListener(sock, Proxies(proxies), _behind_proxy(make, tls=tls), context)
+                behind = _behind_proxy(make, tls=tls is not None)
+                if layered is not None:
+                    behind = _layered_behind_proxy(behind, layered)
+                listener = ProxiedListener(sock, Proxies(proxies), behind, context)
                 listener.start()
                 self._proxied.append(listener)
             else:
-                factory = partial(make, secure=tls)
+                factory: Callable[[], asyncio.Protocol] = partial(make, secure=tls is not None)
+                if layered is not None:
+                    factory = partial(layered.layer, factory)
                 self._servers.append(await loop.create_server(factory, sock=sock, ssl=context, backlog=1024))
             self.ports.setdefault(name, []).append(sock.getsockname()[1])
 
@@ -435,6 +445,8 @@ class App:
         told = ["The configuration is taken up"]
         try:
             self.tls.reload()
+            self.irc_tls.reload()
+            self.xmpp_tls.reload()
             if self.link_tls is not None:
                 self.link_tls.reload()
             log.info("tls.reloaded")
@@ -498,6 +510,12 @@ def _behind_proxy(make: MakeClient, *, tls: bool) -> Callable[[Source], asyncio.
         return make(secure=tls or source.secure, address=source.address, offloaded=not tls and source.secure)
 
     return made
+
+
+def _layered_behind_proxy(
+    make: Callable[[Source], asyncio.Protocol], tls: ClientTls
+) -> Callable[[Source], asyncio.Protocol]:
+    return lambda source: tls.layer(partial(make, source))
 
 
 def _irc_options(config: Config) -> IrcOptions:

@@ -18,6 +18,7 @@ from tripoint.store.oauth_store import OAuthStore
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
+    PutCertificate,
     PutDelayed,
     PutDestination,
     PutDevice,
@@ -293,6 +294,12 @@ class AccountStore(Writer, OAuthStore, Protocol):
         """All of them, those that are over too."""
 
     async def load_vhosts(self) -> Sequence[PutVhost]: ...
+
+    async def load_certificate(self, fingerprint: str) -> PutCertificate | None:
+        """Whose a certificate is; None: nobody's."""
+
+    async def load_certificates(self, user_id: UserId) -> Sequence[PutCertificate]:
+        """An account's, by their fingerprints."""
 
     async def load_meta(self, key: str) -> str | None: ...
 

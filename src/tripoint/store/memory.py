@@ -49,6 +49,7 @@ from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
     PutAlias,
+    PutCertificate,
     PutClosedRoom,
     PutCredential,
     PutDelayed,
@@ -143,6 +144,7 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
         self.media_links: dict[str, PutMediaLink] = {}
         self.server_bans: dict[tuple[str, str], PutServerBan] = {}
         self.vhosts: dict[UserId, PutVhost] = {}
+        self.certificates: dict[str, PutCertificate] = {}
         self.meta: dict[str, str] = {}
 
     def fail_next(self, error: StoreError | None) -> None:
@@ -263,6 +265,8 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
                     self.missing_past.discard((write.room_key, write.event_id))
             case PutServerBan():
                 _put(self.server_bans, (write.kind, write.mask), write, write.setter is None)
+            case PutCertificate():
+                _put(self.certificates, write.fingerprint, write, write.user_id is None)
             case PutVhost():
                 _put(self.vhosts, write.user_id, write, write.host is None)
             case PutClosedRoom():
@@ -787,6 +791,12 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
 
     async def load_server_bans(self) -> Sequence[PutServerBan]:
         return [ban for _, ban in sorted(self.server_bans.items())]
+
+    async def load_certificate(self, fingerprint: str) -> PutCertificate | None:
+        return self.certificates.get(fingerprint)
+
+    async def load_certificates(self, user_id: UserId) -> Sequence[PutCertificate]:
+        return [row for _, row in sorted(self.certificates.items()) if row.user_id == user_id]
 
     async def load_vhosts(self) -> Sequence[PutVhost]:
         return [vhost for _, vhost in sorted(self.vhosts.items())]

@@ -32,6 +32,7 @@ from tripoint.store.sql.oauth_reads import OAuthReads
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
+    PutCertificate,
     PutDelayed,
     PutDestination,
     PutDevice,
@@ -707,6 +708,16 @@ class SqliteStore(DeviceReads, OAuthReads, AdminReads):
     async def load_server_bans(self) -> Sequence[PutServerBan]:
         columns = "kind, mask, reason, setter, created_ts_ms, expires_ts_ms"
         return [PutServerBan(*row) for row in self._all(f"SELECT {columns} FROM server_bans ORDER BY kind, mask")]
+
+    async def load_certificate(self, fingerprint: str) -> PutCertificate | None:
+        columns = "fingerprint, user_id, added_ts_ms"
+        rows = self._all(f"SELECT {columns} FROM certificates WHERE fingerprint = ?", fingerprint)
+        return PutCertificate(*rows[0]) if rows else None
+
+    async def load_certificates(self, user_id: UserId) -> Sequence[PutCertificate]:
+        columns = "fingerprint, user_id, added_ts_ms"
+        rows = self._all(f"SELECT {columns} FROM certificates WHERE user_id = ? ORDER BY fingerprint", user_id)
+        return [PutCertificate(*row) for row in rows]
 
     async def load_vhosts(self) -> Sequence[PutVhost]:
         return [PutVhost(*row) for row in self._all("SELECT user_id, host, state FROM vhosts ORDER BY user_id")]

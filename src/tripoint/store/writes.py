@@ -504,6 +504,15 @@ class PutVhost(Struct, frozen=True):
     state: str
 
 
+class PutCertificate(Struct, frozen=True):
+    """A certificate that an account logs in with: the SHA-256 of its DER form in lower-case hex. A `user_id` of None:
+    nobody does."""
+
+    fingerprint: str
+    user_id: UserId | None
+    added_ts_ms: int
+
+
 class PutMeta(Struct, frozen=True):
     key: str
     value: str
@@ -557,6 +566,7 @@ Write = (
     | AddReport
     | DropReport
     | PutVhost
+    | PutCertificate
     | PutMeta
     | DeviceWrite
     | OAuthWrite

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tripoint.accounts.sasl import (
-    TLS_SERVER_END_POINT,
     BearerExchange,
     Challenge,
+    CheckCertificate,
     CheckPassword,
     CheckToken,
     Done,
@@ -30,6 +30,7 @@ from tripoint.accounts.sasl import (
     start_exchange,
     token_mechanisms,
 )
+from tripoint.core.tls_facts import NO_TLS, TlsFacts
 from tripoint.xmpp.acks import failed, parse_count
 from tripoint.xmpp.features import Policy, login_features, session_features
 from tripoint.xmpp.framing import Framing, StreamFraming
@@ -135,6 +136,7 @@ Action = (
     | StartTls
     | NeedCredentials
     | CheckPassword
+    | CheckCertificate
     | CheckToken
     | HashedToken
     | Authenticated
@@ -154,7 +156,7 @@ _IN_TURN = frozenset({(SM_NS, "enable"), (SM_NS, "r"), (SM_NS, "a"), (CSI_NS, "a
 class ClientConnection:
     """One c2s connection. Methods return what to do now, in order; none does I/O.
 
-    `new_id` gives fresh random text for stream ids and SCRAM nonces. `end_point` is the channel binding data
+    `new_id` gives fresh random text for stream ids and SCRAM nonces. `tls` is what is known
     of a connection that is TLS already (direct TLS), `secure` says that it is. `framing`: how the stream lies on its
     transport; None: over TCP.
     """
@@ -165,7 +167,7 @@ class ClientConnection:
         new_id: Callable[[], str],
         *,
         secure: bool = False,
-        end_point: bytes | None = None,
+        tls: TlsFacts = NO_TLS,
         framing: Framing | None = None,
     ) -> None:
         self.state = State.AWAIT_HEADER
@@ -174,7 +176,7 @@ class ClientConnection:
         self.jid: Jid | None = None  # full JID once bound
         self._policy = policy
         self._new_id = new_id
-        self._end_point = end_point
+        self.tls = tls
         self._framing = StreamFraming() if framing is None else framing
         self._header_sent = False
         self._peer_from: str | None = None
@@ -247,7 +249,7 @@ class ClientConnection:
                 self._offered(),
                 starttls=self._can_start_tls(),
                 secure=self.secure,
-                can_bind_to_tls=self._end_point is not None,
+                bindings=tuple(self.tls.bindings),
             )
         actions.append(Send(self._render_header()))
         actions.append(Send(f"<stream:features>{features}</stream:features>".encode()))
@@ -258,7 +260,10 @@ class ClientConnection:
     def _offered(self) -> tuple[str, ...]:
         # PLAIN without TLS is offered only where the policy lets a login happen without TLS at all: loopback.
         return mechanisms(
-            plain=True, sha1=self._policy.scram_sha1, end_point=self.secure and self._end_point is not None
+            plain=True,
+            sha1=self._policy.scram_sha1,
+            binding=bool(self.tls.bindings),
+            certificate=bool(self.tls.certificate),
         )
 
     def _element(self, element: Element, actions: list[Action]) -> None:
@@ -389,7 +394,7 @@ class ClientConnection:
             begun.mechanism,
             self._offered() if begun.wishes is None or begun.wishes.fast is None else self._for_tokens(begun.wishes),
             server_nonce=self._new_id(),
-            end_point=self._end_point,
+            bindings=self.tls.bindings,
             advertised=self._advertised(),
         )
         self._wishes = begun.wishes
@@ -409,7 +414,8 @@ class ClientConnection:
     def _advertised(self) -> bytes:
         """What SCRAM signs of our offer, so that nobody cuts it unseen. spec: XEP-0474 6.1"""
         offer = "\x1e".join(sorted(self._offered()))
-        return (offer if self._end_point is None else f"{offer}\x1f{TLS_SERVER_END_POINT}").encode()
+        bindings = "\x1e".join(sorted(self.tls.bindings))
+        return (f"{offer}\x1f{bindings}" if bindings else offer).encode()
 
     def _sasl_message(self, data: bytes, actions: list[Action]) -> None:
         exchange = self._exchange
@@ -422,6 +428,8 @@ class ClientConnection:
             self._trying = self._account_name(step.authcid)
             self._check_authzid(step.authzid)
             actions.append(CheckPassword("", self._trying, step.password))
+        elif isinstance(step, CheckCertificate):
+            actions.append(CheckCertificate(self._authorized_name(step.authzid)))
         elif isinstance(step, HashedToken):
             self._trying = self._account_name(step.authcid)
             actions.append(replace(step, authcid=self._trying))
@@ -454,18 +462,37 @@ class ClientConnection:
             jid = parse_jid(authzid)
         except InvalidJid:
             raise SaslFailed(SaslCondition.INVALID_AUTHZID, "The address to act for is not an address") from None
+        self._check_is(jid, self._trying)
+
+    def _check_is(self, jid: Jid, name: str | None) -> None:
+        """That a client asks to be the account `name`, and said nothing else when it opened the stream."""
         if self._profile is Sasl2 and self._peer_from and self._peer_from.partition("/")[0] != str(jid):
             raise SaslFailed(SaslCondition.INVALID_AUTHZID, "The stream was opened in another name")
-        if jid.resource or jid.domain != self._policy.domain or unescape_local(jid.local) != self._trying:
+        if jid.resource or jid.domain != self._policy.domain or unescape_local(jid.local) != name:
             raise SaslFailed(SaslCondition.INVALID_AUTHZID, "You can only log in as yourself")
+
+    def _authorized_name(self, authzid: str) -> str:
+        """The account that a client with a certificate asks for; "" leaves it to the certificate.
+
+        spec: XEP-0178 2, step 10: an authorization identity is a bare JID
+        """
+        if not authzid:
+            return ""
+        try:
+            jid = parse_jid(authzid)
+        except InvalidJid:
+            raise SaslFailed(SaslCondition.INVALID_AUTHZID, "The address to act for is not an address") from None
+        name = unescape_local(jid.local)
+        self._check_is(jid, name)
+        return name
 
     # -- from the driver
 
-    def tls_started(self, end_point: bytes | None) -> list[Action]:
-        """The handshake is done; a new stream begins. `end_point` is its tls-server-end-point data."""
+    def tls_started(self, tls: TlsFacts) -> list[Action]:
+        """The handshake is done; a new stream begins."""
         self._go(Input.TLS_DONE)
         self.secure = True
-        self._end_point = end_point
+        self.tls = tls
         self._framing.renew(MAX_STANZA_BYTES_UNAUTHENTICATED)
         self._header_sent = False
         return []
@@ -502,7 +529,7 @@ class ClientConnection:
     @property
     def token_mechanisms(self) -> tuple[str, ...]:
         """What tokens can be for on this connection."""
-        return token_mechanisms(end_point=self._end_point is not None)
+        return token_mechanisms(self.tls.bindings)
 
     @property
     def wishes(self) -> Wishes:
@@ -510,7 +537,7 @@ class ClientConnection:
         return self._wishes or Wishes()
 
     def admitted(self, name: str, *, proof: bytes = b"", token: str = "") -> list[Action]:
-        """The answer to CheckPassword, HashedToken or Authenticated: `name` is who the peer is now.
+        """The answer to CheckPassword, CheckCertificate, HashedToken or Authenticated: `name` is who the peer is now.
 
         `proof`: what HT answers with; `token`: the <token/> that the client is given (XEP-0484 3.3).
         """

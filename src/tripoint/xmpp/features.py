@@ -6,7 +6,7 @@ RFC6121 2.6.1 (versions of rosters), 3.4.1 (pre-approval). When which is sent is
 
 from dataclasses import dataclass
 
-from tripoint.accounts.sasl import TLS_SERVER_END_POINT, token_mechanisms
+from tripoint.accounts.sasl import token_mechanisms
 from tripoint.xmpp.sasl_profiles import authentication_feature
 from tripoint.xmpp.tables import (
     BIND_NS,
@@ -42,20 +42,18 @@ class Policy:
 
 
 def login_features(
-    policy: Policy, mechanisms: tuple[str, ...], *, starttls: bool, secure: bool, can_bind_to_tls: bool
+    policy: Policy, mechanisms: tuple[str, ...], *, starttls: bool, secure: bool, bindings: tuple[str, ...]
 ) -> str:
-    """What there is before the login."""
+    """What there is before the login. `bindings`: the channel binding types that the connection has."""
     parts = [f"<starttls xmlns='{TLS_NS}'/>"] if starttls else []
     offered = "".join(f"<mechanism>{name}</mechanism>" for name in mechanisms)
     parts.append(f"<mechanisms xmlns='{SASL_NS}'>{offered}</mechanisms>")
     if secure:
         # spec: XEP-0388 3: never without TLS
-        parts.append(authentication_feature(mechanisms, token_mechanisms(end_point=can_bind_to_tls)))
-    if can_bind_to_tls:
-        parts.append(
-            f"<sasl-channel-binding xmlns='{CHANNEL_BINDING_NS}'>"
-            f"<channel-binding type='{TLS_SERVER_END_POINT}'/></sasl-channel-binding>"
-        )
+        parts.append(authentication_feature(mechanisms, token_mechanisms(bindings)))
+    if bindings:
+        listed = "".join(f"<channel-binding type='{binding}'/>" for binding in bindings)
+        parts.append(f"<sasl-channel-binding xmlns='{CHANNEL_BINDING_NS}'>{listed}</sasl-channel-binding>")
     if policy.registration:
         # spec: XEP-0077 5, XEP-0445 3
         parts.append(f"<register xmlns='{PREAUTH_FEATURE_NS}'/><register xmlns='{REGISTER_FEATURE_NS}'/>")

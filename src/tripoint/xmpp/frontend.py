@@ -7,7 +7,6 @@ silent clients. Does not open sockets: runtime does, with `protocol` as the fact
 import asyncio
 import hmac
 import secrets
-import ssl
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -24,10 +23,12 @@ from tripoint.accounts.server_bans import banned_text
 from tripoint.core.addresses import is_loopback
 from tripoint.core.ids import DeviceId, ServerName
 from tripoint.core.server_bans import BanIndex, ServerBan, Visitor
+from tripoint.core.tls_facts import NO_TLS, TlsFacts
 from tripoint.fanout.delivery import Flusher, Outbox
 from tripoint.fanout.hub import Hub
 from tripoint.media.ports import Media
 from tripoint.net.connections import Background, CallLater, Connections
+from tripoint.net.tls_transport import TlsLayer
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
 from tripoint.xmpp.c2s.blocking import BlockPushes
 from tripoint.xmpp.c2s.direct import DirectMessages
@@ -67,10 +68,11 @@ SWEEP_S = 5.0
 
 
 class TlsMaterial(Protocol):
-    """The server's certificate: a context to serve with, and its tls-server-end-point data."""
+    """TLS for clients (net/tls.py), and tls-server-end-point."""
 
-    @property
-    def context(self) -> ssl.SSLContext: ...
+    def layer(
+        self, make: Callable[[], asyncio.BaseProtocol], deadline_s: float, before: asyncio.BaseProtocol
+    ) -> TlsLayer: ...
     @property
     def end_point(self) -> bytes: ...
 
@@ -292,9 +294,9 @@ class XmppFrontEnd:
         return secrets.token_urlsafe(18)
 
     def connection(
-        self, address: str, *, secure: bool, own_tls: bool = False, framing: Framing | None = None
+        self, address: str, *, secure: bool, tls: TlsFacts = NO_TLS, framing: Framing | None = None
     ) -> ClientConnection:
-        """The state machine for a new connection. `own_tls`: its TLS ends here, so it can be bound to."""
+        """The state machine for a new connection. `tls`: what is known of it if its TLS ends here."""
         policy = Policy(
             domain=self.domains.server,
             starttls=self.tls is not None,
@@ -304,8 +306,7 @@ class XmppFrontEnd:
             stanza_bytes=self.options.stanza_bytes,
             idle_s=self.options.ping_interval_s,
         )
-        end_point = self.tls.end_point if own_tls and self.tls is not None else None
-        return ClientConnection(policy, self.new_id, secure=secure, end_point=end_point, framing=framing)
+        return ClientConnection(policy, self.new_id, secure=secure, tls=tls, framing=framing)
 
     def resource_for(self, account: Account, request: BindRequest, user_agent: UserAgent) -> str:
         """A name for a resource that the client leaves to us: the same each time for the same installation.

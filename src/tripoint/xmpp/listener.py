@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
+from tripoint.core.tls_facts import NO_TLS
 from tripoint.fanout.delivery import Outbox
+from tripoint.net.tls_transport import tls_facts
 from tripoint.xmpp.stream import ClientStream
 
 if TYPE_CHECKING:
@@ -17,22 +19,14 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
-class _TlsSide(asyncio.Protocol):
-    """Hears what comes out of TLS until the handshake is known to be over.
-
-    The end of a handshake and the first stream header often arrive together, and the header is then delivered
-    before start_tls() returns. Plaintext goes to the XmppProtocol itself, which drops it.
-    """
+class _Upgraded(asyncio.Protocol):
+    """What the TLS of a STARTTLS is made for: it gives its transport to the protocol that was there before."""
 
     def __init__(self, main: "XmppProtocol") -> None:
         self._main = main
-        self.early: list[bytes] = []
 
-    def data_received(self, data: bytes) -> None:
-        self.early.append(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._main.connection_lost(exc)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._main.tls_started(cast(asyncio.Transport, transport))
 
 
 class XmppProtocol(asyncio.Protocol):
@@ -62,7 +56,8 @@ class XmppProtocol(asyncio.Protocol):
         outbox = Outbox(wire, front.flusher, front.options.sendq_bytes, self._overflowed)
         # Channel binding is to the certificate that the client sees.
         own_tls = self._secure and not self._offloaded
-        connection = front.connection(address, secure=self._secure, own_tls=own_tls)
+        tls = tls_facts(transport, front.tls.end_point) if own_tls and front.tls is not None else NO_TLS
+        connection = front.connection(address, secure=self._secure, tls=tls)
         self.stream = ClientStream(front, wire, outbox, connection, address, self._start_tls)
 
     def data_received(self, data: bytes) -> None:
@@ -86,26 +81,17 @@ class XmppProtocol(asyncio.Protocol):
         if tls is None or transport is None or stream is None or stream.gone:
             return
         stream.outbox.flush()
-        loop = asyncio.get_running_loop()
-        side = _TlsSide(self)
-        try:
-            upgraded = await loop.start_tls(
-                transport,
-                side,
-                tls.context,
-                server_side=True,
-                ssl_handshake_timeout=self._front.options.tls_handshake_timeout_s,
-            )
-        except (OSError, TimeoutError) as error:
-            # spec: RFC6120 5.4.3.2: a failed handshake ends the connection
-            log.debug("xmpp.tls_failed", address=stream.address, error=str(error))
-            upgraded = None
-        if upgraded is None or stream.gone:
-            transport.abort()
-            self.connection_lost(None)
-            return
-        self.transport = stream.wire = stream.outbox.transport = upgraded
-        upgraded.set_protocol(self)
-        stream.act(stream.connection.tls_started(tls.end_point))
-        for data in side.early:
-            self.data_received(data)
+        deadline_s = self._front.options.tls_handshake_timeout_s
+        # spec: RFC6120 5.4.3.2: a failed handshake ends the connection, which this protocol then hears.
+        layer = tls.layer(lambda: _Upgraded(self), deadline_s, self)
+        # Whatever comes from now on is for the handshake.
+        transport.set_protocol(layer)
+        layer.connection_made(transport)
+
+    def tls_started(self, transport: asyncio.Transport) -> None:
+        """The handshake is done, and a new stream begins on this transport."""
+        tls, stream = self._front.tls, self.stream
+        assert tls is not None and stream is not None  # they began it
+        transport.set_protocol(self)
+        self.transport = stream.wire = stream.outbox.transport = transport
+        stream.act(stream.connection.tls_started(tls_facts(transport, tls.end_point)))

@@ -57,6 +57,8 @@ MAX_PENDING = 1000
 MAX_LATER = 20
 # It is stored with every message; clients use 36 characters, some add a prefix.
 MAX_STANZA_ID = 256
+# What every session has at first: an empty set of its own would be 200 bytes.
+_NONE: frozenset[str] = frozenset()
 
 Spawn = Callable[[Coroutine[object, object, None]], None]
 Dispatch = Callable[["XmppSession", Element], Awaitable[None]]
@@ -236,16 +238,16 @@ class XmppSession:
         self.versions = False  # keeps the roster that it got, and wants to know its version
         self.directed: dict[str, Jid] = {}
         self.visits: dict[str, Visit] = {}  # by bare room JID
-        self.rooms_abroad: set[str] = set()  # bare JIDs of rooms of other XMPP servers that it has asked to enter
+        self.rooms_abroad = _NONE  # bare JIDs of rooms of other XMPP servers that it has asked to enter
         # What its presence says of its features, the id of the question what these are, and the nodes that it wants to
         # hear of (pep/capabilities.py).
         self.caps: Caps | None = None
         self.caps_query: str | None = None
-        self.wants: frozenset[str] = frozenset()
-        self.shows: frozenset[str] = frozenset()  # features of messages that its client shows (caps.SHOWN)
+        self.wants = _NONE
+        self.shows = _NONE  # features of messages that its client shows (caps.SHOWN)
         self.hides_photo = False  # wants its avatar not to be named in its presence (c2s/photos.py)
         # The bookmarks that its list had when it last got it (pep/old_bookmarks.py).
-        self.bookmarks_seen: frozenset[str] = frozenset()
+        self.bookmarks_seen = _NONE
         # Asked for its list of blocked people, and hears when that changes (XEP-0191 3.3).
         self.blocklist = False
         self.secure = secure
@@ -259,7 +261,7 @@ class XmppSession:
         self._burst = self._allowance = stanzas_burst
         self._per_s = stanzas_per_s
         self._allowance_at = doors.monotonic()
-        self._backlog: deque[Element] = deque()
+        self._backlog: deque[Element] | None = None  # an empty one is 760 bytes, so there is one while it is needed
         self._busy = False
         self._ending: tuple[str, str, str] | None = None
         self._rested: asyncio.Future[None] | None = None
@@ -366,15 +368,17 @@ class XmppSession:
 
     def receive(self, stanza: Element) -> bool:
         """Take a stanza; False asks the listener to read no further until on_drained."""
-        self._backlog.append(stanza)
+        backlog = self._backlog
+        if backlog is None:
+            backlog = self._backlog = deque()
+        backlog.append(stanza)
         if not self._busy:
             self._busy = True
-            self.doors.spawn(self._work())
-        return len(self._backlog) < BACKLOG_STANZAS
+            self.doors.spawn(self._work(backlog))
+        return len(backlog) < BACKLOG_STANZAS
 
-    async def _work(self) -> None:
+    async def _work(self, backlog: deque[Element]) -> None:
         """Handle what waits, one stanza after the other."""
-        backlog = self._backlog
         try:
             while backlog and not self.closed:
                 stanza = backlog.popleft()
@@ -397,7 +401,7 @@ class XmppSession:
                     self.carrier.drained()
         finally:
             self._busy = False
-            backlog.clear()
+            self._backlog = None
             self.carrier.drained()
             rested, self._rested = self._rested, None
             if rested is not None and not rested.done():

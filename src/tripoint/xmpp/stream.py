@@ -14,7 +14,7 @@ import structlog
 from tripoint.accounts.fast_tokens import Recognized
 from tripoint.accounts.ports import Account
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
-from tripoint.accounts.sasl import CheckPassword, CheckToken, HashedToken, NeedCredentials
+from tripoint.accounts.sasl import CheckCertificate, CheckPassword, CheckToken, HashedToken, NeedCredentials
 from tripoint.accounts.server_bans import banned_text
 from tripoint.core.ids import DeviceId
 from tripoint.core.server_bans import Visitor
@@ -52,7 +52,15 @@ RESUME_S = 10.0
 
 
 _Question = (
-    NeedCredentials | CheckPassword | CheckToken | HashedToken | Authenticated | Registration | Bind | Resume
+    NeedCredentials
+    | CheckPassword
+    | CheckCertificate
+    | CheckToken
+    | HashedToken
+    | Authenticated
+    | Registration
+    | Bind
+    | Resume
 )
 
 
@@ -176,6 +184,10 @@ class ClientStream:
                 answer = connection.credentials(verifier)
             elif isinstance(action, CheckPassword):
                 self._account = await accounts.check_password(action.authcid, action.password, address=self.address)
+                answer = connection.admitted(self._account.name, token=await self._token(connection))
+            elif isinstance(action, CheckCertificate):
+                shown = connection.tls.certificate
+                self._account = await accounts.check_certificate(shown, action.authzid, address=self.address)
                 answer = connection.admitted(self._account.name, token=await self._token(connection))
             elif isinstance(action, CheckToken):
                 answer = await self._check_token(connection, action)

@@ -253,7 +253,7 @@ async def _sub(session: IrcSession, target: _Target, words: tuple[str, ...]) -> 
             session.standard("FAIL", "METADATA", "KEY_INVALID", echo(key), text="That is no name for a key")
             continue
         if key not in session.subscribed:
-            session.subscribed[key] = None
+            session.subscribed += (key,)
             fresh.append(key)
         done.append(key)
     _name_keys(session, n.RPL_METADATASUBOK, done)
@@ -266,7 +266,7 @@ async def _unsub(session: IrcSession, target: _Target, words: tuple[str, ...]) -
     done: list[str] = []
     for key in words:
         if is_key(key):
-            session.subscribed.pop(key, None)
+            session.subscribed = tuple(other for other in session.subscribed if other != key)
             done.append(key)
         else:
             session.standard("FAIL", "METADATA", "KEY_INVALID", echo(key), text="That is no name for a key")

@@ -202,10 +202,15 @@ async def _whois_one(session: IrcSession, user_id: UserId) -> None:
 
 
 def _whois_connections(session: IrcSession, nick: str, live: list[IrcSession]) -> None:
-    """What only the user and operators see: where the connections come from.  spec: docs/mapping.md 17.4"""
+    """What only the user and operators see: where the connections come from, and what they have shown.
+
+    spec: docs/mapping.md 17.4
+    """
     for place in dict.fromkeys(place for other in live for place in (other.negotiation.hostname, other.address)):
         if place is not None:
             session.numeric(n.RPL_WHOISACTUALLY, nick, place, "is actually using host")
+    for shown in dict.fromkeys(other.negotiation.certificate for other in live if other.negotiation.certificate):
+        session.numeric(n.RPL_WHOISCERTFP, nick, f"has client certificate fingerprint {shown}")
     for gateway in dict.fromkeys(other.negotiation.gateway for other in live if other.negotiation.gateway):
         session.numeric(n.RPL_WHOISSPECIAL, nick, f"is connected by the web gateway {gateway}")
     for ident in dict.fromkeys(other.negotiation.ident for other in live if other.negotiation.ident):

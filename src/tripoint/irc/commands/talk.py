@@ -124,7 +124,7 @@ async def _send_direct(session: IrcSession, line: Line, user_id: UserId) -> None
         if refused.refusal is not Refusal.NOT_JOINED:
             raise
         # We, or they, have left it since: their next direct room is found or made.
-        session.direct.pop(user_id, None)
+        session.direct = {other: known for other, known in session.direct.items() if other != user_id}
         await _send(session, line, await _direct_room(session, user_id), mentions)
     presence = session.reader.presence(user_id)
     if presence.presence == "unavailable" and line.command == "PRIVMSG":
@@ -148,7 +148,7 @@ async def _direct_room(session: IrcSession, user_id: UserId) -> RoomId:
         way = f"/msg NickServ PLAINDM {session.names.nick(user_id)} opens an unencrypted one"
         raise Refused(Refusal.ENCRYPTED, f"{refused.text}; {way}") from refused
     assert done.room_id is not None
-    session.direct[user_id] = done.room_id
+    session.direct = {**session.direct, user_id: done.room_id}
     await session.network.channels.settled(done.room_id)
     room = session.reader.peek(done.room_id)
     if done.created and room is not None and room.membership(user_id) == "invite":

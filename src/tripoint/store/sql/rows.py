@@ -30,6 +30,7 @@ from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
     PutAlias,
+    PutCertificate,
     PutClosedRoom,
     PutCredential,
     PutDelayed,
@@ -381,6 +382,10 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         " VALUES (?,?,?,?,?,?)",
         lambda w: (w.kind, w.mask, w.reason, w.setter, w.created_ts_ms, w.expires_ts_ms),
     ),
+    PutCertificate: (
+        "INSERT OR REPLACE INTO certificates (fingerprint, user_id, added_ts_ms) VALUES (?,?,?)",
+        lambda w: (w.fingerprint, w.user_id, w.added_ts_ms),
+    ),
     PutVhost: (
         "INSERT OR REPLACE INTO vhosts (user_id, host, state) VALUES (?,?,?)",
         lambda w: (w.user_id, w.host, w.state),
@@ -482,6 +487,7 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         lambda w: (w.kind, w.mask),
     ),
     PutClosedRoom: ("by", "DELETE FROM closed_rooms WHERE room_id = ?", lambda w: (w.room_id,)),
+    PutCertificate: ("user_id", "DELETE FROM certificates WHERE fingerprint = ?", lambda w: (w.fingerprint,)),
     PutVhost: ("host", "DELETE FROM vhosts WHERE user_id = ?", lambda w: (w.user_id,)),
     PutStagedPdu: ("room_key", "DELETE FROM staged_pdus WHERE event_id = ?", lambda w: (w.event_id,)),
     **device_rows.DELETE,

@@ -131,11 +131,11 @@ async def directed_presence(session: XmppSession, stanza: Element, jid: Jid) -> 
     inside = _inside(stanza) if kind else _said(session, stanza)
     if kind == "unavailable":
         session.directed.pop(str(jid), None)
-        session.rooms_abroad.discard(str(jid.bare))
+        session.rooms_abroad -= {str(jid.bare)}
     elif len(session.directed) < MAX_DIRECTED:
         session.directed[str(jid)] = jid
         if stanza.child("x", MUC_NS) is not None:
-            session.rooms_abroad.add(str(jid.bare))
+            session.rooms_abroad |= {str(jid.bare)}
     if not kind and _is_abroad(session, jid):
         original = Element("presence", CLIENT_NS, {**stanza.attributes, "from": session.full})
         # A room there gives the id back (XEP-0045 7.2.2).

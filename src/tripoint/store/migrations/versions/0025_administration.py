@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0024"
-down_revision = "0023"
+revision = "0025"
+down_revision = "0024"
 
 STATEMENTS = (
     "ALTER TABLE accounts ADD COLUMN shadow_banned INTEGER NOT NULL DEFAULT 0",
