@@ -41,6 +41,15 @@ def test_servers_are_listed_and_tried_again(tmp_path: Path) -> None:
             room = (await one.middle.service.do(CreateRoom(actor=ada.user_id, template=Template.PUBLIC_CHAT))).room_id
             assert room is not None
             assert await ask(one, token, "GET", "/destinations") == (200, {"destinations": [], "total": 0})
+            eve = await one.middle.accounts.add_account("eve", PASSWORD, admin=False)
+            hers = (await one.middle.accounts.log_in(eve, protocol="matrix", tokens=True)).access_token or ""
+            for method, path in (
+                ("GET", "/destinations"),
+                ("GET", f"/destinations/{TWO}"),
+                ("GET", f"/destinations/{TWO}/rooms"),
+                ("POST", f"/destinations/{TWO}/reset_connection"),
+            ):
+                assert (await ask(one, hers, method, path))[0] == 403
             assert (await ask(one, token, "GET", f"/destinations/{TWO}"))[0] == 404
             await two.middle.service.do(Join(actor=bob.user_id, room_id=room, via=(ada.user_id.partition(":")[2],)))  # type: ignore[arg-type]
             status, found = await ask(one, token, "GET", "/destinations")
