@@ -438,3 +438,40 @@ def test_a_shadow_ban() -> None:
             assert await ada.no("POST", f"/v1/users/{ada.user_id}/shadow_ban") == (400, "M_INVALID_PARAM")
 
     run(work)
+
+
+def test_devices() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            ada, bob = await admin_of(server), await server.register("bob")
+            log_in = {"type": "m.login.password", "user": "bob", "password": PASSWORD}
+            others = []
+            for name in ("one", "two", "three"):
+                asked = {**log_in, "initial_device_display_name": name}
+                response = await server.request("POST", "/_matrix/client/v3/login", asked)
+                others.append(Client(server, orjson.loads(response.body)))
+            path = f"/v2/users/{bob.user_id}/devices"
+            found = await ada.done("GET", path)
+            assert found["total"] == 4
+            assert {device["device_id"] for device in found["devices"]} == {
+                bob.device_id, *(other.device_id for other in others),
+            }  # fmt: skip
+            await ada.done("PUT", f"{path}/{others[0].device_id}", {"display_name": "renamed"})
+            shown = await ada.done("GET", f"{path}/{others[0].device_id}")
+            assert (shown["display_name"], shown["user_id"]) == ("renamed", bob.user_id)
+            await ada.done("DELETE", f"{path}/{others[0].device_id}")
+            assert await others[0].refused("GET", "/account/whoami") == (401, "M_UNKNOWN_TOKEN")
+            gone = [other.device_id for other in others[1:]]
+            await ada.done("POST", f"/v2/users/{bob.user_id}/delete_devices", {"devices": [*gone, "nothing"]})
+            assert (await ada.done("GET", path))["total"] == 1
+            await bob.call("GET", "/account/whoami")
+            for method in ("GET", "PUT", "DELETE"):
+                assert await ada.no(method, f"{path}/nothing", {}) == (404, "M_NOT_FOUND")
+            assert await ada.no("GET", "/v2/users/@no:example.org/devices") == (404, "M_NOT_FOUND")
+            assert await ada.no("POST", path, {"device_id": "NEW"}) == (400, "M_UNRECOGNIZED")
+            several = f"/v2/users/{bob.user_id}/delete_devices"
+            assert await ada.no("POST", several, {}) == (400, "M_MISSING_PARAM")
+            assert await ada.no("POST", several, {"devices": [1]}) == (400, "M_BAD_JSON")
+            assert (await ada.done("GET", "/v1/server_version"))["server_version"].startswith("tripoint ")
+
+    run(work)

@@ -10,6 +10,7 @@ from tripoint.accounts.ports import AccountService, ServiceDesk
 from tripoint.core.ids import ServerName
 from tripoint.core.turn import NO_SERVERS, TurnServers
 from tripoint.fanout.hub import Hub
+from tripoint.matrix.admin.devices import AdminDeviceEndpoints
 from tripoint.matrix.admin.federation import DestinationEndpoints
 from tripoint.matrix.admin.media import AdminMediaEndpoints
 from tripoint.matrix.admin.notices import NoticeEndpoints
@@ -113,6 +114,7 @@ ENDPOINT_CLASSES = (
     AdminEndpoints,
     UserEndpoints,
     UserActionEndpoints,
+    AdminDeviceEndpoints,
     SharedSecretEndpoints,
     TokenEndpoints,
     AdminRoomEndpoints,
@@ -245,6 +247,7 @@ class MatrixFrontEnd:
             AdminEndpoints(accounts, server),
             UserEndpoints(accounts, rooms, server),
             UserActionEndpoints(accounts, reader, administration, server),
+            AdminDeviceEndpoints(accounts, server),
             SharedSecretEndpoints(accounts, rooms, server, shared_secret, time.monotonic),
             TokenEndpoints(accounts, now_ms),
             AdminRoomEndpoints(accounts, reader, renderer, administration, server),
