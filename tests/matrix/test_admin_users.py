@@ -432,6 +432,12 @@ def test_a_shadow_ban() -> None:
             )
             await bob.call("PUT", f"/rooms/{q(own)}/state/m.room.topic", {"topic": "x"})
             assert await bob.refused("GET", f"/rooms/{q(own)}/state/m.room.topic") == (404, "M_NOT_FOUND")
+            await bob.call("POST", f"/rooms/{q(own)}/upgrade", {"new_version": "11"}, status=429)
+            await eve.call("POST", f"/rooms/{q(own)}/join", {}, status=403)
+            await eve.call("PUT", f"/rooms/{q(room)}/state/m.room.power_levels", {"users": {bob.user_id: 90}})
+            await eve.sync()
+            await bob.call("POST", f"/rooms/{q(room)}/kick", {"user_id": eve.user_id})
+            assert await eve.timeline(room) == []
             await ada.done("DELETE", f"/v1/users/{bob.user_id}/shadow_ban")
             await bob.say(room, "heard")
             assert [event["content"]["body"] for event in await eve.timeline(room)] == ["heard"]

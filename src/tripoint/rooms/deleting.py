@@ -64,6 +64,13 @@ class Deleting:
         room = await self._rooms.find(room_id)
         if room is None:
             return progress.result or _result([], [], [], None)  # gone already, before a restart perhaps
+        try:
+            await self._delete(room, asked, progress, message)
+        finally:
+            room.closing = False
+        return progress.result
+
+    async def _delete(self, room: Room, asked: JsonObject, progress: Progress, message: str) -> None:
         new = await self._replacement(asked, progress, message)
         kicked, failed = await self._empty(room, message, new)
         aliases = [str(alias) for alias in room.aliases]
@@ -72,11 +79,8 @@ class Deleting:
         await self._move_names(room, new)
         if asked.get("purge"):
             if failed and not asked.get("force_purge"):
-                room.closing = False
                 raise Refused(Refusal.SERVER_BUSY, f"Some are still in the room: {', '.join(failed)}")
             await self._purge(room)
-        room.closing = False
-        return progress.result
 
     # -- what takes its place
 

@@ -39,7 +39,10 @@ class UserActionEndpoints:
 
     @endpoint("POST", f"{V1}/deactivate/{{user_id}}", auth=Auth.ADMIN)
     async def deactivate(self, call: Call) -> Response:
-        user_id = await self._known(call)
+        """Of one that is closed already, too: what could not be done then is done now."""
+        user_id = user_of(call, self._server)
+        if await self._accounts.account(user_id) is None:
+            raise not_found("There is no such user")
         await self._accounts.deactivate(user_id, erase=bool_in(call.json_or_empty(), "erase") is True)
         return json_response({"id_server_unbind_result": "no-support"})
 
