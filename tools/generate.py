@@ -13,6 +13,7 @@ _TITLES = {
     "matrix-server": "Matrix: server-server endpoints",
     "matrix-appservice": "Matrix: application-service endpoints",
     "matrix-push": "Matrix: push gateway",
+    "matrix-admin": "Matrix: the administrators' API that tools know (of no specification)",
     "irc-commands": "IRC commands",
     "ircv3": "IRCv3 specifications",
     "xep": "XMPP extensions",

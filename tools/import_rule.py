@@ -10,6 +10,7 @@ from tools.source import ROOT, SRC, imports_of, module_name, python_files, repor
 
 STORE_DOOR = (
     *("store.interface", "store.writes", "store.device_store", "store.device_writes", "store.stream"),
+    "store.admin_store",
     *("store.oauth_store", "store.oauth_writes"),
     "bus.interface",
 )

@@ -18,7 +18,7 @@ INDEX = ROOT / "docs" / "specs.toml"
 PACKAGE = SRC / "tripoint"
 STATES = ("done", "partial", "planned", "no")
 THERE = ("done", "partial")
-ENDPOINTS = ("matrix-client", "matrix-server", "matrix-appservice", "matrix-push")
+ENDPOINTS = ("matrix-client", "matrix-server", "matrix-appservice", "matrix-push", "matrix-admin")
 SECTIONS = ("rfc", "xep", "ircv3", "irc-commands", "matrix", *ENDPOINTS)
 
 

@@ -52,6 +52,8 @@ def test_accounts_are_made_before_and_beside_a_running_server(tmp_path: Path) ->
         assert done.returncode == 0, done.stderr
         again = tripoint("user", "add", "bob", "--password", "secret two", *config, folder=tmp_path)
         assert (again.returncode, again.stderr.strip()) == (1, "That name is taken")
+        listed = tripoint("user", "list", *config, folder=tmp_path).stdout
+        assert listed == "@alice:localhost\n@bob:localhost (admin)\n2 accounts.\n"
         token = tripoint("user", "invite", *config, folder=tmp_path).stdout.strip()
         other = tripoint("user", "invite", "--uses", "0", "--days", "0", *config, folder=tmp_path).stdout.strip()
         listed = tripoint("user", "invitations", *config, folder=tmp_path).stdout
@@ -228,3 +230,29 @@ def hang_up(server: Server, until: str) -> None:
     while sum(until in line for line in server.output) == seen:
         assert time.monotonic() < deadline, "".join(server.output)
         time.sleep(0.02)  # the log of another process: there is nothing to await
+
+
+def test_rooms_are_shown_and_the_database_made_smaller(tmp_path: Path) -> None:
+    config = ("--config", str(tmp_path / "tripoint.toml"))
+    (tmp_path / "tripoint.toml").write_text(f'[server]\ndata_dir = "{tmp_path / "data"}"\n')
+    assert tripoint("room", "list", *config, folder=tmp_path).returncode == 1
+    done = tripoint("db", "compact", *config, folder=tmp_path)
+    assert done.returncode == 1 and "There is no database" in done.stderr
+    assert tripoint("user", "add", "bob", "--password", "secret", *config, folder=tmp_path).returncode == 0
+    assert tripoint("room", "list", *config, folder=tmp_path).stdout == "0 rooms.\n"
+    database = tmp_path / "data" / "tripoint.db"
+    connection = sqlite3.connect(database)
+    connection.execute("CREATE TABLE filler (words TEXT)")
+    connection.execute("INSERT INTO filler VALUES (hex(randomblob(2000000)))")
+    connection.execute("DROP TABLE filler")
+    connection.commit()
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    before = database.stat().st_size
+    done = tripoint("db", "compact", *config, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert database.stat().st_size < before - 3_000_000
+    with running_server(tmp_path):
+        done = tripoint("db", "compact", *config, folder=tmp_path)
+        assert done.returncode == 1 and done.stderr
+        assert tripoint("user", "list", *config, folder=tmp_path).stdout.endswith("1 account.\n")

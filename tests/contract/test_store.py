@@ -7,9 +7,23 @@ from pathlib import Path
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from tests.support.middle import run
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
+from tripoint.core.listings import (
+    ACCOUNT_ORDERS,
+    MEDIA_ORDERS,
+    ROOM_ORDERS,
+    AccountQuery,
+    MediaQuery,
+    MediaUse,
+    MediaUseQuery,
+    OldMediaQuery,
+    Page,
+    RoomQuery,
+)
+from tripoint.store.admin_store import AccountRow
 from tripoint.store.interface import MEDIA_BLOCK, Store, StoreError
 from tripoint.store.memory import MemoryStore
 from tripoint.store.oauth_writes import (
@@ -28,6 +42,7 @@ from tripoint.store.writes import (
     AddStateGroup,
     CompleteStates,
     DropAccount,
+    DropEvents,
     DropRegistrationToken,
     DropReport,
     DropRoom,
@@ -581,10 +596,13 @@ def test_account_data_of_one_type_is_read_of_everybody(on_store: OnStore) -> Non
 
 def test_a_closed_room_stays_closed(on_store: OnStore) -> None:
     async def test(store: Store) -> None:
-        assert list(await store.load_closed_rooms()) == []
-        await write(store, PutClosedRoom(RoomId("!b:x")), PutClosedRoom(RoomId("!a:x")), PutClosedRoom(RoomId("!b:x")))
+        assert await store.load_closed_rooms() == {}
+        a, b = RoomId("!a:x"), RoomId("!b:x")
+        await write(store, PutClosedRoom(b, ALICE), PutClosedRoom(a, ALICE), PutClosedRoom(b, BOB))
         await write(store, DropRoom(1))
-        assert list(await store.load_closed_rooms()) == ["!a:x", "!b:x"]
+        assert await store.load_closed_rooms() == {a: ALICE, b: ALICE}
+        await write(store, PutClosedRoom(a, None))
+        assert await store.load_closed_rooms() == {b: ALICE}
 
     on_store(test)
 
@@ -1110,3 +1128,150 @@ def test_sessions_of_browsers_and_identities(on_store: OnStore) -> None:
         assert await store.load_identity("home", "8") == PutIdentity("home", "8", BOB)
 
     on_store(work)
+
+
+def test_accounts_in_a_list(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        ada, bob, eve = UserId("@ada:x"), UserId("@Bob:x"), UserId("@guest-1:x")
+        rows = [
+            PutAccount(ada, "ada", False, True, False, False, 30),
+            PutAccount(bob, "bob", False, False, False, True, 20, shadow_banned=True),
+            PutAccount(eve, "guest-1", True, False, True, False, 10, erased=True),
+        ]
+        await write(store, *rows, PutProfile(ada, "displayname", "Élodie"), PutProfile(bob, "avatar_url", "mxc://x/b"))
+        await write(store, PutDevice(ada, "A", "irc", None, 5), PutDevice(ada, "B", "matrix", None, 7))
+
+        async def names(**query: object) -> list[str]:
+            page = query.pop("page", Page(0, 10))
+            found, total = await store.list_accounts(AccountQuery(page=page, **query))  # type: ignore[arg-type]
+            assert total >= len(found)
+            return [row.account.name for row in found]
+
+        found, total = await store.list_accounts(AccountQuery(Page(0, 10)))
+        assert total == 3 and [row.account for row in found] == [rows[1], rows[0], rows[2]]
+        assert found[1] == AccountRow(rows[0], "Élodie", None, 7) and found[0].avatar_url == "mxc://x/b"
+        assert await names(page=Page(1, 1)) == ["ada"]
+        assert await names(name="ÉLO") == ["ada"] and await names(name="BO") == ["bob"]
+        assert await names(user_id="guest") == ["guest-1"]
+        assert await names(guests=False) == ["bob", "ada"] and await names(locked=False) == ["ada", "guest-1"]
+        assert await names(deactivated=True) == ["guest-1"] and await names(deactivated=False) == ["bob", "ada"]
+        assert await names(admins=True) == ["ada"] and await names(admins=False) == ["bob", "guest-1"]
+        assert await names(order="creation_ts") == ["guest-1", "bob", "ada"]
+        assert await names(order="creation_ts", backward=True) == ["ada", "bob", "guest-1"]
+        assert await names(order="last_seen_ts", backward=True) == ["ada", "bob", "guest-1"]
+        for order in ACCOUNT_ORDERS:
+            assert len(await names(order=order)) == 3
+
+    on_store(test)
+
+
+def test_rooms_in_a_list(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        def state(key: int, room: int, type_: str, content: object, state_key: str = "") -> AddEvent:
+            json = orjson.dumps({"sender": "@ada:x", "type": type_, "content": content})
+            return AddEvent(key, key, room, EventId(f"${key}"), 1, key, 0, type_, state_key, None, json)
+
+        def room(key: int, name: str, *, listed: bool = False, known: bool = True) -> PutRoom:
+            ends = ((EventId(f"${key}"), 1, 1),) if known else ()
+            return PutRoom(key, RoomId(name), "12", 1, ends, 5, listed, False, None, None, None)
+
+        await write(store, room(1, "!tea", listed=True), room(2, "!milk"), room(3, "!told", known=False))
+        await write(
+            store,
+            state(1, 1, "m.room.create", {"m.federate": False}),
+            state(2, 1, "m.room.name", {"name": "Old"}),
+            state(3, 1, "m.room.name", {"name": "Tea for Two"}),
+            state(4, 1, "m.room.member", {"membership": "join"}, "@ada:x"),
+            state(5, 1, "m.room.member", {"membership": "join"}, "@bob:y"),
+            state(6, 1, "m.room.member", {"membership": "leave"}, "@bob:y"),
+            state(7, 2, "m.room.create", {}),
+            state(8, 2, "m.room.member", {"membership": "join"}, "@ada:x"),
+            state(9, 2, "m.room.member", {"membership": "join"}, "@bob:y"),
+            PutMembership(UserId("@ada:x"), 1, "join", 4),
+            PutAlias(RoomAlias("#cow:x"), 2, UserId("@ada:x")),
+        )
+
+        async def names(**query: object) -> list[str]:
+            page = query.pop("page", Page(0, 10))
+            found, total = await store.list_rooms(RoomQuery(page=page, **query))  # type: ignore[arg-type]
+            assert total >= len(found)
+            return [*found]
+
+        assert await names() == ["!milk", "!tea"] and await names(page=Page(1, 5)) == ["!tea"]
+        assert await names(text="TEA F") == ["!tea"] and await names(text="cow") == ["!milk"]
+        assert await names(text="!milk") == ["!milk"] and await names(text="!mil") == []
+        assert await names(text="old") == []
+        assert await names(public=True) == ["!tea"] and await names(empty=True) == ["!milk"]
+        assert await names(order="joined_members") == ["!milk", "!tea"]
+        assert await names(order="joined_members", backward=True) == ["!tea", "!milk"]
+        assert await names(order="state_events") == ["!tea", "!milk"]
+        assert await names(order="federatable") == ["!milk", "!tea"]
+        assert list(await store.list_rooms_of(UserId("@bob:y"))) == ["!milk"]
+        assert list(await store.list_rooms_of(UserId("@ada:x"))) == ["!milk", "!tea"]
+        for order in ROOM_ORDERS:
+            assert len(await names(order=order)) == 2
+
+    on_store(test)
+
+
+def test_files_and_servers_in_lists(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        ada, bob, here, away = UserId("@ada:x"), UserId("@bob:x"), ServerName("x"), ServerName("y.z:8448")
+
+        def file(name: str, at: int, *, size: int = 10, uploader: UserId | None = ada) -> PutMedia:
+            server = here if uploader is not None else away
+            return PutMedia(server, name, "c" * 64, "image/png", f"{name}.png", size, uploader, at, at)
+
+        await write(
+            store,
+            file("a", 1),
+            file("b", 2, size=30),
+            file("c", 3, uploader=bob),
+            file("d", 4, uploader=None),
+            replace(file("e", 5), protected=True),
+            replace(file("f", 6), quarantined=True, quarantined_by=bob),
+            replace(file("g", 7), content=None),
+            PutProfile(bob, "displayname", "Bob"),
+            PutProfile(bob, "avatar_url", "mxc://x/c"),
+        )
+        kept = await store.load_media(here, "f")
+        assert kept is not None and kept.quarantined_by == bob and not kept.protected
+
+        async def own(**query: object) -> list[str]:
+            found, total = await store.list_media(MediaQuery(Page(0, 10), ada, **query))  # type: ignore[arg-type]
+            assert total == 4
+            return [row.media_id for row in found]
+
+        assert await own() == ["f", "e", "b", "a"] and await own(order="media_length", backward=False) == list("aefb")
+        for order in MEDIA_ORDERS:
+            assert sorted(await own(order=order)) == list("abef")
+
+        async def old(**query: object) -> list[str]:
+            found = await store.list_old_media(OldMediaQuery(here, **query))  # type: ignore[arg-type]
+            return [row.media_id for row in found]
+
+        assert await old(local=True, before_ms=9) == ["a", "b"] and await old(local=False, before_ms=9) == ["d"]
+        assert await old(local=True, before_ms=2) == ["a"]
+        assert await old(local=True, before_ms=9, larger_than=11) == ["b"]
+        assert await old(local=True, before_ms=9, pictures=True) == ["a", "b", "c"]
+        assert await old(local=True, before_ms=9, pictures=True, limit=1) == ["a"]
+        query = MediaUseQuery(Page(0, 10), order="media_length")
+        assert await store.list_media_use(query) == ([MediaUse(bob, "Bob", 1, 10), MediaUse(ada, None, 4, 60)], 2)
+        query = MediaUseQuery(Page(0, 10), from_ms=2, until_ms=5, name="AD")
+        assert await store.list_media_use(query) == ([MediaUse(ada, None, 2, 40)], 1)
+
+        def member(key: int, room: int, who: str, membership: str) -> AddEvent:
+            json = orjson.dumps({"content": {"membership": membership}})
+            return AddEvent(key, key, room, EventId(f"${key}"), 1, key, 0, "m.room.member", who, None, json)
+
+        for key, name in ((1, "!a"), (2, "!b")):
+            ends = ((EventId("$1"), 1, 1),)
+            await write(store, PutRoom(key, RoomId(name), "12", 1, ends, 5, False, False, None, None, None))
+        await write(store, member(1, 1, "@p:y.z:8448", "join"), member(2, 2, "@p:y.z:8448", "join"))
+        await write(store, member(3, 2, "@p:y.z:8448", "leave"), member(4, 2, "@ada:x", "join"))
+        assert list(await store.list_servers()) == ["x", "y.z:8448"]
+        assert list(await store.list_rooms_of_server(away)) == ["!a"]
+        await write(store, DropEvents((1, 4)))
+        assert await store.load_event(EventId("$1")) is None and await store.load_event(EventId("$2")) is not None
+
+    on_store(test)

@@ -2,7 +2,8 @@
 
 A script is lines of `who protocol sign text`; with `# servers: remote.org` above them there is another server too,
 whose people are called `who@remote.org`:
-  =   logs in: `account [caps]` or `guest [caps]`; for XMPP `account [silent]`; `stranger` has only connected
+  =   logs in: `account [caps]`, `admin [caps]` (an administrator) or `guest [caps]`; for XMPP `account [silent]`;
+      `stranger` has only connected
   >   sends: a line, a stanza, or for Matrix `say #alias words` or `METHOD path [body]`; «x*9» is nine times an x,
       \\xe9 a byte that is not UTF-8
   <   is the next thing that must come; `*` stands for anything, «name» for an id that is the same wherever

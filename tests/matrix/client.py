@@ -163,6 +163,7 @@ async def matrix(
             p.middle.encryption,
             p.middle.oauth,
             p.middle.delayed,
+            p.middle.desk,
             now_ms=p.clock.ms,
             public_url="https://chat.example.org",
             default_room_version="12",
@@ -171,6 +172,7 @@ async def matrix(
             turn=turn,
             fallback=pages.handle,
             livekit=livekit,
+            shared_secret=config.accounts.registration_shared_secret,
         )
         yield Server(p, front, media)
         front.drain()

@@ -32,6 +32,7 @@ appendices = { state = "done", code = ["core/"] }
 [matrix-server]
 [matrix-appservice]
 [matrix-push]
+[matrix-admin]
 """
 SYNC = {"GET /_matrix/client/v3/sync": "matrix/client/sync.py"}
 

@@ -60,6 +60,7 @@ class Devices:
         tokens: bool,
         refreshable: bool,
         client_id: str | None = None,
+        expires_ts_ms: int | None = None,
     ) -> LogIn:
         """See AccountService.log_in."""
         if display_name is not None:
@@ -88,7 +89,7 @@ class Devices:
             dropped = await self._tokens.dropping(account.user_id, [device_id])
             writes.extend(dropped)
         made, fresh = self._tokens.make(
-            account.user_id, device_id, refreshable=refreshable, client_id=client_id
+            account.user_id, device_id, refreshable=refreshable, client_id=client_id, expires_ts_ms=expires_ts_ms
         )
         if renamed:
             await self._commit_changed(account.user_id, [*writes, *fresh], [device_id])

@@ -5,6 +5,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from tripoint.accounts.account import Account as Account
+from tripoint.accounts.administration import Administration
 from tripoint.accounts.fast_tokens import FastTokens
 from tripoint.accounts.pushers import Pushers
 from tripoint.accounts.registration_tokens import RegistrationTokens
@@ -15,19 +17,6 @@ from tripoint.core.push_rules import PushRules
 from tripoint.core.server_bans import BanKind, ServerBan, Visitor
 from tripoint.store.interface import Report
 from tripoint.store.writes import PutVhost
-
-
-class Account(Struct, frozen=True):
-    """A login of this server. `name` is the localpart; a guest has no password and ends with its session."""
-
-    user_id: UserId
-    name: str
-    guest: bool
-    admin: bool
-    created_ts_ms: int
-    deactivated: bool = False
-    locked: bool = False
-    suspended: bool = False
 
 
 class Device(Struct, frozen=True):
@@ -220,6 +209,8 @@ class AccountService(Protocol):
     @property
     def reports(self) -> Reports: ...
     @property
+    def administration(self) -> Administration: ...
+    @property
     def registration_tokens(self) -> RegistrationTokens: ...
     @property
     def vhosts(self) -> VhostList: ...
@@ -242,6 +233,9 @@ class AccountService(Protocol):
     async def check_name(self, name: str) -> None:
         """BAD_NAME or NAME_TAKEN where a new account could not have this name; also REGISTRATION_CLOSED."""
 
+    async def check_new_name(self, name: str) -> None:
+        """BAD_NAME or NAME_TAKEN where not even an administrator could make an account of this name."""
+
     async def register(
         self,
         name: str,
@@ -254,9 +248,9 @@ class AccountService(Protocol):
         """Make an account as the configuration allows (open, token, closed). `address` is for limits. `was_valid`:
         the token was shown while it was, and may have expired since."""
 
-    async def add_account(self, name: str, password: str, *, admin: bool) -> Account:
-        """Make an account whatever the configuration says: the administrator's own way. BAD_NAME, NAME_TAKEN,
-        BAD_PASSWORD."""
+    async def add_account(self, name: str, password: str | None, *, admin: bool) -> Account:
+        """Make an account whatever the configuration says: the administrator's own way. Without a password nobody gets
+        in until it has one. BAD_NAME, NAME_TAKEN, BAD_PASSWORD."""
 
     async def register_by_identity(
         self, name: str, display_name: str, *, provider: str, subject: str, address: str
@@ -344,7 +338,9 @@ class AccountService(Protocol):
     ) -> None:
         """`keep_browser`: the browser that stays logged in on the pages (oauth/browsers.py)."""
 
-    async def deactivate(self, user_id: UserId) -> None: ...
+    async def deactivate(self, user_id: UserId, *, erase: bool = False) -> None:
+        """Close an account for good. `erase`: what it has said is taken back in the rooms that it is in
+        (rooms/erasing.py)."""
 
     # -- devices and tokens
     async def log_in(
@@ -357,10 +353,11 @@ class AccountService(Protocol):
         tokens: bool = False,
         refreshable: bool = False,
         client_id: str | None = None,
+        expires_ts_ms: int | None = None,
     ) -> LogIn:
         """Open a device, or open it again. Without `device_id`, a key-less device is made once per account,
         protocol and `display_name` and used again (docs/mapping.md 4). `client_id`: the OAuth client that the
-        tokens are for."""
+        tokens are for. `expires_ts_ms`: when the access token ends by itself."""
 
     async def owner_of_token(self, access_token: str, *, locked_too: bool = False) -> TokenOwner:
         """UNKNOWN_TOKEN, EXPIRED_TOKEN, DEACTIVATED, and LOCKED unless `locked_too`. From memory once it was seen."""

@@ -9,6 +9,8 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.confusables import skeleton
 from tripoint.store.interface import AccountStore, StoreError
@@ -67,7 +69,7 @@ class RegistrationTokens:
         if row is None or row.uses_left == 0 or not (was_valid or self._is_good(row)):
             raise AccountRefused(AccountRefusal.BAD_REGISTRATION_TOKEN)
         left = None if row.uses_left is None else row.uses_left - 1
-        return PutRegistrationToken(token, left, row.expires_ts_ms, row.username)
+        return PutRegistrationToken(token, left, row.expires_ts_ms, row.username, row.completed + 1)
 
     async def is_valid(self, token: str) -> bool:
         """Whether an account could be made with it now."""
@@ -91,6 +93,13 @@ class RegistrationTokens:
 
         BAD_REGISTRATION_TOKEN where that cannot be one, or is one already; NAME_TAKEN, BAD_NAME.
         """
+        expires = None if life_s is None else self._clock_ms() + life_s * 1000
+        return await self.put(token, uses, expires, username=username)
+
+    async def put(
+        self, token: str | None, uses: int | None, expires_ts_ms: int | None, *, username: str | None = None
+    ) -> str:
+        """As add(), until a time (ms since 1970)."""
         async with self.turn:
             listed = await self._store.load_registration_tokens()
             if token is None:
@@ -105,10 +114,9 @@ class RegistrationTokens:
                 raise AccountRefused(AccountRefusal.SERVER_BUSY, "There are too many tokens; take some away first")
             if username is not None:
                 self._check_name(username)
-            expires = None if life_s is None else self._clock_ms() + life_s * 1000
             # Those that nobody can use any more go with the next one that is made.
             gone = [DropRegistrationToken(one) for one in over]
-            row = PutRegistrationToken(token, uses, expires, username)
+            row = PutRegistrationToken(token, uses, expires_ts_ms, username)
             await self._commit([*gone, row])
             if username is not None:
                 self._keeping[skeleton(username)] = row
@@ -117,6 +125,28 @@ class RegistrationTokens:
     async def listed(self) -> Sequence[PutRegistrationToken]:
         """Those that are good for something, by name."""
         return [one for one in await self._store.load_registration_tokens() if self._is_good(one)]
+
+    async def every(self) -> Sequence[tuple[PutRegistrationToken, bool]]:
+        """All of them by name, and whether each is good for something."""
+        return [(one, self._is_good(one)) for one in await self._store.load_registration_tokens()]
+
+    async def find(self, token: str) -> PutRegistrationToken | None:
+        """One, whether it is good for something or not."""
+        return await self._store.load_registration_token(token)
+
+    async def change(
+        self, token: str, *, uses_left: int | None, expires_ts_ms: int | None
+    ) -> PutRegistrationToken | None:
+        """How often and how long it is good from now on; None where there is none of that name."""
+        async with self.turn:
+            row = await self._store.load_registration_token(token)
+            if row is None:
+                return None
+            changed = replace(row, uses_left=uses_left, expires_ts_ms=expires_ts_ms)
+            await self._commit([changed])
+            if changed.username is not None:
+                self._keeping[skeleton(changed.username)] = changed
+            return changed
 
     async def drop(self, token: str) -> bool:
         """Take one away; False if there is none of that name."""

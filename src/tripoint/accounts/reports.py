@@ -6,7 +6,8 @@ Reports are written by rooms/reports.py.  docs/mapping.md 9.13
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from tripoint.store.interface import AccountStore, Report
+from tripoint.store.interface import AccountStore
+from tripoint.store.interface import Report as Report
 from tripoint.store.stream import Stream
 from tripoint.store.writes import DropReport
 

@@ -12,6 +12,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from tripoint.accounts.administration import Administration, Erase, account_of
 from tripoint.accounts.app_passwords import AppPasswords
 from tripoint.accounts.certificates import Certificates
 from tripoint.accounts.data import AccountData
@@ -48,7 +49,7 @@ from tripoint.core.server_bans import Visitor
 from tripoint.core.stand_ins import stand_in_id
 from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.core.vendor import V
-from tripoint.store.interface import AccountStore, StoreError
+from tripoint.store.interface import Store, StoreError
 from tripoint.store.oauth_writes import DropBrowserSessions, PutIdentity
 from tripoint.store.stream import Stream
 from tripoint.store.writes import (
@@ -126,7 +127,7 @@ class Accounts:
     def __init__(
         self,
         server: ServerName,
-        store: AccountStore,
+        store: Store,
         stream: Stream,
         registration: Registration,
         passwords: Passwords,
@@ -142,6 +143,7 @@ class Accounts:
         self.rename: Rename | None = None
         self.unpublish: Unpublish | None = None
         self.drop_keys: DropKeys | None = None
+        self.erase: Erase | None = None
         self._store = store
         self._stream = stream
         self._registration = registration
@@ -158,6 +160,7 @@ class Accounts:
         self.tags = AccountTags(data)
         self.reports = ReportDesk(store, stream)
         self.registration_tokens = RegistrationTokens(store, stream, clock_ms, self._check_new_name)
+        self.administration = Administration(store, stream, passwords, self._put)
         self._clock_ms = clock_ms
         self._login_tokens = LoginTokens(clock_ms)
         self._accounts: dict[UserId, Account] = {}
@@ -191,6 +194,9 @@ class Accounts:
 
     async def registration_state(self) -> str:
         return self._registration.mode
+
+    async def check_new_name(self, name: str) -> None:
+        self._check_new_name(name)
 
     async def check_name(self, name: str) -> None:
         if self._registration.mode == "closed":
@@ -261,7 +267,7 @@ class Accounts:
         self.bans.check(Visitor(address, (account.name,)))
         return account
 
-    async def add_account(self, name: str, password: str, *, admin: bool) -> Account:
+    async def add_account(self, name: str, password: str | None, *, admin: bool) -> Account:
         """Make an account whatever the configuration says: the administrator's own way."""
         return await self._make(name, password, admin=admin, writes=[])
 
@@ -311,19 +317,22 @@ class Accounts:
     def is_guest(self, user_id: UserId) -> bool:
         return user_id in self._guests
 
-    async def deactivate(self, user_id: UserId) -> None:
+    async def deactivate(self, user_id: UserId, *, erase: bool = False) -> None:
         """Close an account for good: sessions end, rooms are left, credentials and profile go; the name
         stays taken."""
         row = await self._store.load_account(user_id)
         if row is None:
             raise AccountRefused(AccountRefusal.WRONG_CREDENTIALS)
-        closed = replace(row, deactivated=True)
+        closed = replace(row, deactivated=True, erased=row.erased or erase)
         gone: list[Write] = [PutProfile(user_id, field, None) for field in await self.stored_profile(user_id)]
         await self._commit([closed, *self._passwords.no_forms(user_id), DropBrowserSessions(user_id, None)])
         self._remember(closed)
         await self._devices.drop_all(user_id, "account closed")
         if self.drop_keys is not None:
             await self.drop_keys(user_id)
+        if erase and self.erase is not None:
+            # Before the rooms are left: nobody takes back what he said where he is not.
+            await self.erase(user_id)
         if self.leave_rooms is not None:
             await self.leave_rooms(user_id, None)
         self.push_rules.forget(user_id)
@@ -353,17 +362,24 @@ class Accounts:
         account = self._accounts.get(user_id)
         return account is not None and account.suspended
 
+    def is_shadow_banned(self, user_id: UserId) -> bool:
+        """Of an account that has logged in since the start, as is_suspended()."""
+        account = self._accounts.get(user_id)
+        return account is not None and account.shadow_banned
+
     async def _row(self, user_id: UserId) -> PutAccount:
         row = await self._store.load_account(user_id)
         if row is None or row.deactivated:
             raise AccountRefused(AccountRefusal.NO_SUCH_ACCOUNT)
         return row
 
+    def _put(self, row: PutAccount) -> None:
+        """Somebody else has changed an account."""
+        self._remember(row)
+        self._profiles.pop(row.user_id, None)
+
     def _remember(self, row: PutAccount) -> Account:
-        account = Account(
-            row.user_id, row.name, row.guest, row.admin, row.created_ts_ms, row.deactivated, row.locked,
-            row.suspended,
-        )
+        account = account_of(row)
         self._accounts[row.user_id] = account
         return account
 
@@ -634,6 +650,7 @@ class Accounts:
         tokens: bool = False,
         refreshable: bool = False,
         client_id: str | None = None,
+        expires_ts_ms: int | None = None,
     ) -> LogIn:
         self._check_open(account)
         return await self._devices.log_in(
@@ -644,6 +661,7 @@ class Accounts:
             tokens=tokens,
             refreshable=refreshable,
             client_id=client_id,
+            expires_ts_ms=expires_ts_ms,
         )
 
     async def owner_of_token(self, access_token: str, *, locked_too: bool = False) -> TokenOwner:

@@ -72,10 +72,12 @@ class Tokens:
         refreshable: bool,
         client_id: str | None,
         replaces: bytes | None = None,
+        expires_ts_ms: int | None = None,
     ) -> tuple[LogInTokens, list[PutToken]]:
-        """New tokens and their rows; keep() them when they are on disk."""
+        """New tokens and their rows; keep() them when they are on disk. `expires_ts_ms`: of one without a refresh
+        token, which lasts for ever otherwise."""
         access = f"tp_{secrets.token_urlsafe(_TOKEN_BYTES)}"
-        expires = self._clock_ms() + self._life_ms if refreshable else None
+        expires = self._clock_ms() + self._life_ms if refreshable else expires_ts_ms
         rows = [PutToken(token_hash(access), user_id, device_id, False, expires, client_id, replaces)]
         again = None
         if refreshable:

@@ -112,6 +112,17 @@ def user_add(name: str, password: str | None, admin: bool, config_path: Path | N
     sys.exit(add_user(loaded, name, password, admin=admin))
 
 
+@user.command("list")
+@click.argument("name", required=False)
+@click.option("--closed", is_flag=True, help="Those that were closed, too.")
+@_CONFIG
+def user_list(name: str | None, closed: bool, config_path: Path | None) -> None:
+    """Show the accounts; with NAME, those in whose name or display name that stands."""
+    from tripoint.cli.users import list_users
+
+    sys.exit(list_users(load(config_path), name, closed=closed))
+
+
 @user.command("invite")
 @click.option("--uses", type=int, default=1, show_default=True, help="How often it may be used; 0: any number.")
 @click.option("--days", type=int, default=30, show_default=True, help="How long it is good for; 0: for ever.")
@@ -149,6 +160,35 @@ def media_quarantine(mxc: str, release: bool, config_path: Path | None) -> None:
     from tripoint.cli.media import quarantine
 
     sys.exit(quarantine(load(config_path), mxc, on=not release))
+
+
+@main.group()
+def room() -> None:
+    """Rooms. The server may be running or not."""
+
+
+@room.command("list")
+@click.argument("text", required=False)
+@_CONFIG
+def room_list(text: str | None, config_path: Path | None) -> None:
+    """Show the rooms, the largest first; with TEXT, those in whose name or alias that stands."""
+    from tripoint.cli.rooms import list_rooms
+
+    sys.exit(list_rooms(load(config_path), text))
+
+
+@main.group()
+def db() -> None:
+    """The database. Stop the server first."""
+
+
+@db.command("compact")
+@_CONFIG
+def db_compact(config_path: Path | None) -> None:
+    """Give space back that purged and deleted rooms took. Needs as much free space as the database takes."""
+    from tripoint.cli.database import compact
+
+    sys.exit(compact(load(config_path)))
 
 
 @main.group()

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import click
 
+from tripoint.accounts.administration import ListedAccount
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.accounts.registration_tokens import token_line
 from tripoint.accounts.reports import report_line
 from tripoint.accounts.service import Accounts
 from tripoint.config.options import Config
+from tripoint.core.listings import AccountQuery, Page
 from tripoint.core.signing import SigningKey
 from tripoint.runtime.middle import build_middle, clock_ms
 from tripoint.store.interface import StoreError
@@ -34,6 +36,37 @@ def add_user(config: Config, name: str, password: str, *, admin: bool) -> int:
         click.echo(f"{account.user_id} is made. It works on Matrix, IRC and XMPP alike.")
 
     return _with_accounts(config, work)
+
+
+def list_users(config: Config, name: str | None, *, closed: bool) -> int:
+    """Print accounts, guests aside, with what is said of them; returns the exit status."""
+
+    async def work(accounts: Accounts) -> None:
+        shown, total, deactivated = 0, 1, None if closed else False
+        while shown < total:
+            query = AccountQuery(Page(shown, _SHOWN), name=name, guests=False, deactivated=deactivated)
+            rows, total = await accounts.administration.listed(query)
+            for row in rows:
+                click.echo(account_line(row))
+            if not rows:
+                break
+            shown += len(rows)
+        click.echo(f"{total} account{'s' if total != 1 else ''}.")
+
+    return _with_accounts(config, work)
+
+
+def account_line(row: ListedAccount) -> str:
+    """An account in one line, for people."""
+    account = row.account
+    states = [
+        name
+        for name in ("admin", "deactivated", "locked", "suspended", "shadow_banned")
+        if getattr(account, name)
+    ]
+    shown = f" {row.displayname}" if row.displayname not in (None, account.name) else ""
+    said = f" ({', '.join(states).replace('_', '-')})" if states else ""
+    return f"{account.user_id}{shown}{said}"
 
 
 def add_token(config: Config, uses: int, days: int) -> int:

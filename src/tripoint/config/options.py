@@ -119,6 +119,11 @@ class Accounts:
     guests_per_address: int = option("How many guests one address may have at a time.", 3)
     scram_sha1: bool = option("Also keep SCRAM-SHA-1 forms of passwords, for old XMPP clients.", True)
     scram_iterations: int = option("Rounds of password hashing, 10000 to 600000.", 100_000)
+    registration_shared_secret: str = option(
+        "Whoever knows it makes accounts, administrators too, whatever registration says "
+        "(POST /_synapse/admin/v1/register; a secret). Empty: nobody does.",
+        "",
+    )
     token_life_s: int = option("Life of Matrix access tokens of clients that can refresh them.", 3600)
 
 
@@ -229,6 +234,14 @@ class Media:
     remote_file_bytes: int = option("Largest file that is fetched from another server.", 104_857_600)
     cache_bytes: int = option(
         "What is kept of other servers' files; those that were asked for longest ago go first.", 10_737_418_240
+    )
+    local_life_s: int = option(
+        "How long files of this server are kept that nobody asks for any more, pictures of profiles and rooms aside; "
+        "0: for ever.",
+        0,
+    )
+    remote_life_s: int = option(
+        "The same of other servers' files, which can be fetched again; 0: while there is room.", 0
     )
 
 

@@ -8,7 +8,7 @@ exception in one is counted and does not reach the others.
 from collections.abc import Callable
 
 from tripoint.core.ids import RoomId
-from tripoint.rooms.changes import RoomChange, UserChange
+from tripoint.rooms.changes import EventCommitted, RoomChange, UserChange
 
 RoomWatcher = Callable[[RoomChange], None]
 UserWatcher = Callable[[UserChange], None]
@@ -52,6 +52,8 @@ class Hub:
             # A copy: a watcher may leave the room while it hears of its own departure.
             for watcher in tuple(watchers):
                 self._deliver(watcher, change)
+        if isinstance(change, EventCommitted) and change.only_for is not None:
+            return  # it has no place in the stream
         for watcher in self._everything:
             self._deliver(watcher, change)
 

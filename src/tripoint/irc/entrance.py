@@ -358,6 +358,9 @@ class Channels:
             if undecided is not None:
                 undecided.changes.append(change)
             return
+        if isinstance(change, EventCommitted) and change.only_for is not None:
+            self._watcher(channel, change)
+            return
         if isinstance(change, EventCommitted):
             channel.catch_up(change.position)
         self._watcher(channel, change)

@@ -151,6 +151,8 @@ class Teller:
                 channel.tell(out)
         origin = self._sessions.get(change.origin.session) if change.origin is not None else None
         deaf = self._reader.blockers(change.event.sender) if spoken else _NOBODY
+        if change.only_for is not None:
+            deaf = frozenset(session.user_id for session in channel.sessions.values()) - {change.only_for}
         if origin is None or not channel.hears(origin):
             for out in outs:
                 channel.tell_but(out, deaf)

@@ -10,6 +10,18 @@ from tripoint.accounts.ports import AccountService, ServiceDesk
 from tripoint.core.ids import ServerName
 from tripoint.core.turn import NO_SERVERS, TurnServers
 from tripoint.fanout.hub import Hub
+from tripoint.matrix.admin.devices import AdminDeviceEndpoints
+from tripoint.matrix.admin.federation import DestinationEndpoints
+from tripoint.matrix.admin.media import AdminMediaEndpoints
+from tripoint.matrix.admin.notices import NoticeEndpoints
+from tripoint.matrix.admin.registration import SharedSecretEndpoints
+from tripoint.matrix.admin.reports import ReportAdminEndpoints
+from tripoint.matrix.admin.room_actions import RoomActionEndpoints
+from tripoint.matrix.admin.room_history import AdminHistoryEndpoints
+from tripoint.matrix.admin.rooms import AdminRoomEndpoints
+from tripoint.matrix.admin.tokens import TokenEndpoints
+from tripoint.matrix.admin.user_actions import UserActionEndpoints
+from tripoint.matrix.admin.users import UserEndpoints
 from tripoint.matrix.client.account import AccountDataEndpoints, DeviceEndpoints, ProfileEndpoints
 from tripoint.matrix.client.admin import AdminEndpoints
 from tripoint.matrix.client.calls import CallEndpoints
@@ -74,6 +86,7 @@ from tripoint.matrix.sync.waiting import Waiters
 from tripoint.matrix.uia import UserInteractive
 from tripoint.media.ports import Media
 from tripoint.rooms.delayed import Delayed
+from tripoint.rooms.desk import Desk
 from tripoint.rooms.ports import PresenceService, RoomReader, RoomService
 from tripoint.rooms.readers import ReadersOf
 
@@ -99,6 +112,18 @@ ENDPOINT_CLASSES = (
     SearchEndpoints,
     ReportEndpoints,
     AdminEndpoints,
+    UserEndpoints,
+    UserActionEndpoints,
+    AdminDeviceEndpoints,
+    SharedSecretEndpoints,
+    TokenEndpoints,
+    AdminRoomEndpoints,
+    AdminHistoryEndpoints,
+    RoomActionEndpoints,
+    ReportAdminEndpoints,
+    NoticeEndpoints,
+    AdminMediaEndpoints,
+    DestinationEndpoints,
     ServiceEndpoints,
     RelationEndpoints,
     UserDirectoryEndpoints,
@@ -131,7 +156,8 @@ class MatrixFrontEnd:
     """All of Matrix in this process. `listener.handle` answers requests; `sweep` is called every few seconds.
 
     `now_ms` is the wall clock, `secret` 32 bytes of this server's own. Without `federated` other servers find
-    nothing here. `delegated`: what .well-known/matrix/server says; `contacts`: what for, and an address.
+    nothing here. `delegated`: what .well-known/matrix/server says; `contacts`: what for, and an address;
+    `shared_secret`: who knows it makes accounts.
     """
 
     def __init__(
@@ -146,6 +172,7 @@ class MatrixFrontEnd:
         encryption: Encryption,
         oauth: Authorization,
         delayed: Delayed,
+        administration: Desk,
         *,
         now_ms: Callable[[], int],
         public_url: str,
@@ -160,6 +187,7 @@ class MatrixFrontEnd:
         contacts: Sequence[tuple[str, str]] = (),
         turn: TurnServers = NO_SERVERS,
         livekit: Sequence[str] = (),
+        shared_secret: str = "",
     ) -> None:
         renderer = Renderer()
         ephemera = Ephemera(reader, now_ms)
@@ -217,6 +245,17 @@ class MatrixFrontEnd:
             SearchEndpoints(reader, renderer, sync),
             ReportEndpoints(rooms),
             AdminEndpoints(accounts, server),
+            UserEndpoints(accounts, rooms, server),
+            UserActionEndpoints(accounts, reader, administration, server),
+            AdminDeviceEndpoints(accounts, server),
+            SharedSecretEndpoints(accounts, rooms, server, shared_secret, time.monotonic),
+            TokenEndpoints(accounts, now_ms),
+            AdminRoomEndpoints(accounts, reader, renderer, administration, server),
+            AdminHistoryEndpoints(reader, renderer, administration, sync.start),
+            RoomActionEndpoints(accounts, rooms, reader, administration, server),
+            ReportAdminEndpoints(accounts, reader, renderer, administration),
+            NoticeEndpoints(accounts, rooms, server),
+            AdminMediaEndpoints(media.desk, administration, server, now_ms),
             ServiceEndpoints(desk),
             FeatureEndpoints(reader, views),
             RelationEndpoints(reader, renderer, sync),
@@ -243,6 +282,7 @@ class MatrixFrontEnd:
                 DeviceListEndpoints(accounts, encryption, self.key_questions, server),
                 SpaceEndpoints(reader),
                 FileServingEndpoints(media, server),
+                DestinationEndpoints(federated.sender, administration, server),
                 federated.transactions,
             ):
                 router.add(for_servers)

@@ -19,6 +19,8 @@ from tripoint.rooms.refusals import Refused
 
 # What the listener for other servers answers; the one for clients answers it too, for servers behind one proxy.
 FEDERATION_PATHS = ("/_matrix/federation/", "/_matrix/key/", "/_matrix/policy/")
+# What is never a page.
+OWN_PATHS = ("/_matrix/", "/_synapse/")
 FEDERATION_DOCUMENT = "/.well-known/matrix/server"
 
 _PREFLIGHT = Response(204, b"", CORS)
@@ -66,7 +68,7 @@ class MatrixListener:
     async def _handle(self, request: Request) -> Response:
         if request.method == "OPTIONS":
             return _PREFLIGHT
-        if self._fallback is not None and not request.path.startswith("/_matrix/"):
+        if self._fallback is not None and not request.path.startswith(OWN_PATHS):
             answer = await self._fallback(request)
             if answer is not None:
                 return answer
@@ -80,6 +82,8 @@ class MatrixListener:
         caller = None
         if declared.auth is not Auth.NONE:
             caller = await self._caller(request, declared.auth)
+        if declared.auth is Auth.ADMIN and (caller is None or not caller.account.admin):
+            raise MatrixError(403, "M_FORBIDDEN", "You are not an administrator of this server")
         if caller is not None and caller.account.guest and not declared.guests and declared.auth is not Auth.OPTIONAL:
             # spec: client-server-api guest-access lists what guests may call
             raise MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guests cannot do this; make an account")

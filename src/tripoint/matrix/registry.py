@@ -32,6 +32,7 @@ class Auth(Enum):
     TOKEN = "token"
     OPTIONAL = "optional"
     LOCKED_TOO = "locked_too"  # as TOKEN, of locked accounts too
+    ADMIN = "admin"  # as TOKEN, of administrators of this server
     SERVER = "server"
 
 

@@ -5,15 +5,17 @@ content-repo, server-server-api "Content Repository"
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 from weakref import WeakValueDictionary
 
 import structlog
+from msgspec.structs import replace
 
 from tripoint.core.errors import RemoteFailed
 from tripoint.core.ids import ServerName
+from tripoint.core.listings import OldMediaQuery
 from tripoint.core.media_types import clean_filename, clean_type
 from tripoint.core.mxc import Mxc
 from tripoint.media.disk import Disk, FileTooLarge, OpenFile
@@ -34,7 +36,7 @@ MAX_PER_SERVER: Final = 4
 # A file that could not be had is not asked for again so soon; nor are more such names remembered.
 FAILED_MS: Final = 60_000
 MAX_FAILED: Final = 10_000
-# When a cached file was last asked for is written down this exactly.
+# When a file was last asked for is written down this exactly.
 USED_MS: Final = 86_400_000
 # A name is forgotten this long after it has lapsed: an upload that began in time may still run (UPLOAD_S).
 LAPSED_MS: Final = 7_200_000
@@ -43,10 +45,13 @@ _SWEEP_ROWS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class CacheLimits:
-    """`file_bytes`: of one file of another server. `bytes`: of all of them."""
+    """`file_bytes`: of one file of another server. `bytes`: of all of them. `local_ms`, `remote_ms`: how long files
+    that nobody asks for are kept, of this server and of others; 0: as long as there is room."""
 
     file_bytes: int
     bytes: int
+    local_ms: int = 0
+    remote_ms: int = 0
 
 
 class Library:
@@ -91,7 +96,7 @@ class Library:
             raise MediaRefused(MediaRefusal.NOT_FOUND)
         if row.content is None:
             row = await self._awaited(mxc, row, min(wait_ms, MAX_WAIT_MS))
-        elif row.uploader is None and self._now_ms() - row.used_ts_ms > USED_MS:
+        elif self._now_ms() - row.used_ts_ms > USED_MS:
             await self._used(row)
         return file_of(row)
 
@@ -145,11 +150,7 @@ class Library:
 
     async def _used(self, row: PutMedia) -> None:
         assert row.content is not None
-        again = PutMedia(
-            row.server, row.media_id, row.content, row.type, row.filename, row.size, None, row.created_ts_ms,
-            self._now_ms(),
-        )  # fmt: skip
-        await self._shelf.commit(again)
+        await self._shelf.commit(replace(row, used_ts_ms=self._now_ms()))
 
     async def _fetched(self, mxc: Mxc) -> File:
         """Fetch a file once, however many ask for it at a time. One who gives up does not end it for the others."""
@@ -215,4 +216,19 @@ class Library:
                 over -= row.size
                 await self._shelf.drop(row)
             if not rows:
-                return
+                break
+        for local, life_ms in ((True, self.limits.local_ms), (False, self.limits.remote_ms)):
+            if life_ms:
+                await self.drop_unused(local=local, before_ms=self._now_ms() - life_ms)
+
+    async def drop_unused(
+        self, *, local: bool, before_ms: int, larger_than: int = 0, pictures: bool = False
+    ) -> Sequence[Mxc]:
+        """Drop files that nobody has asked for since a time (core.listings.OldMediaQuery); which they were."""
+        dropped: list[Mxc] = []
+        query = OldMediaQuery(self._server, local, before_ms, larger_than, pictures, _SWEEP_ROWS)
+        while rows := await self._store.list_old_media(query):
+            for row in rows:
+                await self._shelf.drop(row)
+                dropped.append(Mxc(row.server, row.media_id))
+        return dropped

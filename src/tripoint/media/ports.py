@@ -1,6 +1,6 @@
 """What front ends hold of files: values and protocols. The code is uploads.py, library.py, thumbnails.py."""
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,6 +8,7 @@ from typing import Protocol
 from tripoint.core.attachment import Attachment
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import EventId, UserId
+from tripoint.core.listings import MediaQuery, MediaUse, MediaUseQuery
 from tripoint.core.mxc import Mxc
 from tripoint.media.disk import OpenFile
 
@@ -125,6 +126,53 @@ class Received(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class StoredFile:
+    """What an administrator sees of a file. `uploader` None: another server's; times in ms."""
+
+    mxc: Mxc
+    type: str
+    filename: str | None
+    size: int
+    uploader: UserId | None
+    created_ts_ms: int
+    used_ts_ms: int
+    quarantined: bool
+    quarantined_by: UserId | None
+    protected: bool
+
+
+class MediaAdministration(Protocol):
+    """What administrators see of files and do to them (desk.py). Raises MediaRefused(SERVER_BUSY)."""
+
+    async def find(self, mxc: Mxc) -> StoredFile | None: ...
+    async def of_user(self, query: MediaQuery) -> tuple[Sequence[StoredFile], int]:
+        """A page, and how many there are on all pages."""
+
+    async def quarantine(self, names: Iterable[Mxc], *, by: UserId) -> int:
+        """Give files out to nobody any more; how many that were and are not protected."""
+
+    async def quarantine_of_user(self, user_id: UserId, *, by: UserId) -> int:
+        """The same of all that somebody has uploaded."""
+
+    async def release(self, mxc: Mxc) -> bool:
+        """Give a file out again; False where there is no such file."""
+
+    async def protect(self, mxc: Mxc, *, on: bool) -> bool:
+        """It goes along with nothing that is quarantined or deleted as a whole, or does again. False: no such file."""
+
+    async def delete(self, mxc: Mxc) -> bool:
+        """False where there is no such file."""
+
+    async def delete_unused(
+        self, *, local: bool, before_ms: int, larger_than: int = 0, pictures: bool = False
+    ) -> Sequence[Mxc]:
+        """Delete what nobody asked for since a time; which they were."""
+
+    async def use(self, query: MediaUseQuery) -> tuple[Sequence[MediaUse], int]:
+        """Who has uploaded how much."""
+
+
+@dataclass(frozen=True, slots=True)
 class Media:
     """All of it, as a front end is given it."""
 
@@ -133,6 +181,7 @@ class Media:
     thumbnails: ThumbnailService
     links: FileLinks
     received: Received
+    desk: MediaAdministration
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections import Counter
 import structlog
 from msgspec.structs import replace
 
+from tripoint.core.ids import UserId
 from tripoint.core.mxc import Mxc
 from tripoint.media.disk import Disk, Incoming
 from tripoint.media.ports import File
@@ -70,13 +71,13 @@ class Shelf:
         if row.content is not None:
             await self._sweep_out(row.content)
 
-    async def quarantine(self, mxc: Mxc, *, on: bool = True) -> bool:
+    async def quarantine(self, mxc: Mxc, *, on: bool = True, by: UserId | None = None) -> bool:
         """Give a file out to nobody any more, or again; False where there is no such file. The bytes stay, and with
-        them the evidence; another server's file is not fetched again."""
+        them the evidence; another server's file is not fetched again. `by`: the administrator who says so."""
         row = await self._store.load_media(mxc.server, mxc.media_id)
         if row is None:
             return False
-        await self.commit(replace(row, quarantined=on))
+        await self.commit(replace(row, quarantined=on, quarantined_by=by if on else None))
         return True
 
     async def _sweep_out(self, content: str) -> None:

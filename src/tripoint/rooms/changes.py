@@ -20,7 +20,8 @@ class EventCommitted(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     not state). `origin` is set on the process where the session lives, so it can recognise its echo. `relayed`:
     the event is another server's, and this server is the one that spreads it (it came by send_join or its kin).
     `outlier`: this server is not in the room, and others spread the event, if anybody does (outside.py).
-    `redacted`: of a redaction, the event that it took the content of, as it was.
+    `redacted`: of a redaction, the event that it took the content of, as it was. `only_for`: the event is in no history
+    and is shown to its sender alone, who is not to know (rooms/shadows.py); only those who watch the room hear of it.
     """
 
     position: int
@@ -31,6 +32,7 @@ class EventCommitted(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     relayed: bool = False
     redacted: Event | None = None
     outlier: bool = False
+    only_for: UserId | None = None
 
 
 class StateReset(Struct, frozen=True, tag=True, tag_field="kind_of_change"):

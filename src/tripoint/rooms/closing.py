@@ -38,15 +38,35 @@ class Closing:
         self._writer = writer
         self._store = store
         self._room_bus = room_bus
-        self._closed: set[RoomId] = set()
+        self._closed: dict[RoomId, str] = {}
 
     async def start(self) -> None:
         """Read which rooms are closed."""
-        self._closed = set(await self._store.load_closed_rooms())
+        self._closed = dict(await self._store.load_closed_rooms())
 
     def is_closed(self, room_id: RoomId) -> bool:
         """Whether nobody of this server gets into this room any more."""
         return room_id in self._closed
+
+    def closed_by(self, room_id: RoomId) -> str | None:
+        """Who has closed or blocked a room, "" where that is not known; None for one that is open."""
+        return self._closed.get(room_id)
+
+    async def block(self, room_id: RoomId, by: UserId) -> None:
+        """Nobody of this server gets into this room any more; who is inside stays. The room need not be known here."""
+
+        def blocked() -> None:
+            self._closed.setdefault(room_id, by)
+
+        await self._writer.write([PutClosedRoom(room_id, by)], blocked)
+
+    async def unblock(self, room_id: RoomId) -> None:
+        """Whoever the room lets in gets into it again."""
+
+        def opened() -> None:
+            self._closed.pop(room_id, None)
+
+        await self._writer.write([PutClosedRoom(room_id, None)], opened)
 
     def check(self, command: Command) -> None:
         """Refused(NO_SUCH_ROOM) for what would bring somebody into a closed room."""
@@ -88,7 +108,7 @@ class Closing:
             transaction.append(actor, "m.room.join_rules", {"join_rule": "invite"}, state_key="")
 
         def shut() -> None:
-            self._closed.add(room.room_id)
+            self._closed.setdefault(room.room_id, actor)
             self._room_bus.publish(RoomClosed(room.room_id, command.reason, command.replacement, command.venue))
 
         room.closing = True
@@ -97,7 +117,7 @@ class Closing:
                 room,
                 transaction,
                 row=replace(room.row, listed=False, locked_until_ms=None, unlock_join_rule=None),
-                writes=[PutClosedRoom(room.room_id)],
+                writes=[PutClosedRoom(room.room_id, actor)],
                 on_commit=shut,
             )
         except Refused:

@@ -79,6 +79,9 @@ class Direct:
             if address is None or self._people.stand_in is None or self._people.is_guest(actor):
                 raise Refused(Refusal.NO_SUCH_USER)
             await self._people.stand_in(address)
+        if self._people.is_shadow_banned(actor) and actor != target:
+            # rooms/shadows.py: what would be refused to anybody now and then tells nothing.
+            raise Refused(Refusal.RATE_LIMITED, retry_after_ms=60_000)
         if local and target != actor and self._people.refuses_invites(target):
             raise Refused(Refusal.INVITES_BLOCKED)
         foreign = any(stand_in_address(one, self._creation.server) is not None for one in (actor, target))

@@ -17,7 +17,16 @@ class Limits:
         self.events = TokenBuckets(events)
         self.state = TokenBuckets(state)
         self.membership = TokenBuckets(membership)
+        # Accounts that an administrator gave a rate of their own, for what they say.
+        self.own: dict[UserId, TokenBuckets] = {}
         self._clock_s = clock_s
+
+    def set_own(self, user_id: UserId, rate: Rate | None) -> None:
+        """What somebody may say how often, whatever the configuration says; None: as the configuration says."""
+        if rate is None:
+            self.own.pop(user_id, None)
+        else:
+            self.own[user_id] = TokenBuckets(rate)
 
     def change(self, events: Rate, state: Rate, membership: Rate) -> None:
         """The configuration was changed."""
@@ -25,6 +34,8 @@ class Limits:
 
     def take(self, buckets: TokenBuckets, user_id: UserId) -> None:
         """Refused(RATE_LIMITED) with the time to wait, or one token less."""
+        if buckets is self.events:
+            buckets = self.own.get(user_id, buckets)
         wait_s = buckets.take(user_id, self._clock_s())
         if wait_s > 0:
             raise Refused(Refusal.RATE_LIMITED, retry_after_ms=int(wait_s * 1000) + 1)

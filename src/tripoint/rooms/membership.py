@@ -40,6 +40,7 @@ class People:
         stored_profile: LoadProfile,
         refuses_invites: Callable[[UserId], bool],
         is_suspended: Callable[[UserId], bool],
+        is_shadow_banned: Callable[[UserId], bool],
         stand_in: Callable[[str], Awaitable[object]] | None = None,
     ) -> None:
         self.exists = exists
@@ -49,6 +50,7 @@ class People:
         self.stored_profile = stored_profile
         self.refuses_invites = refuses_invites
         self.is_suspended = is_suspended
+        self.is_shadow_banned = is_shadow_banned
         # Makes who stands for somebody of another XMPP server; None where none is spoken to.
         self.stand_in = stand_in
 

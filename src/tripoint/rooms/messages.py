@@ -7,6 +7,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
+from tripoint.bus.interface import Bus
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import load_event, redact
 from tripoint.core.ids import EventId, InvalidId, RoomAlias, RoomId, UserId, parse_room_alias, parse_user_id
@@ -14,6 +15,7 @@ from tripoint.core.json_view import object_at
 from tripoint.core.power import GrantRefused, PowerLevels, change_levels, change_ranks
 from tripoint.core.relations import child_of
 from tripoint.rooms.blocking import Blocks
+from tripoint.rooms.changes import RoomChange
 from tripoint.rooms.closing import TEXT as CLOSED
 from tripoint.rooms.commands import (
     VIEWS,
@@ -34,11 +36,12 @@ from tripoint.rooms.commands import (
     Unban,
 )
 from tripoint.rooms.loaded import LoadedRooms
-from tripoint.rooms.membership import Membership
+from tripoint.rooms.membership import Membership, People
 from tripoint.rooms.pace import Pace
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room
 from tripoint.rooms.settings import text_rule, without_colours
+from tripoint.rooms.shadows import tell_alone
 from tripoint.rooms.succession import TOMBSTONE, UPGRADED, replacement_in
 from tripoint.rooms.writer import Writer, stored_token
 from tripoint.store.interface import RoomStore, StoredEvent
@@ -61,9 +64,11 @@ class Messages:
         store: RoomStore,
         membership: Membership,
         blocks: Blocks,
-        is_suspended: Callable[[UserId], bool],
+        people: People,
+        room_bus: Bus[RoomChange],
     ) -> None:
-        self._is_suspended = is_suspended
+        self._people = people
+        self._room_bus = room_bus
         self._rooms = rooms
         self._writer = writer
         self._store = store
@@ -101,6 +106,8 @@ class Messages:
         with self._pace.one_message(room, command):
             transaction = self._writer.begin(room)
             transaction.append(command.actor, command.type, content)
+            if self._people.is_shadow_banned(command.actor):
+                return tell_alone(self._room_bus, room, transaction.events[-1], command.origin)
             event = await self._writer.commit(room, transaction, origin=command.origin)
         return event.event_id
 
@@ -231,7 +238,7 @@ class Messages:
             raise Refused(Refusal.NO_SUCH_EVENT)
         target = load_event(stored.json, stored.event_id, room.version)
         power = room.head_power()
-        if target.sender != command.actor and self._is_suspended(command.actor):
+        if target.sender != command.actor and self._people.is_suspended(command.actor):
             raise Refused(Refusal.ACCOUNT_SUSPENDED)
         if target.sender != command.actor and power.user(command.actor) < power.redact:
             raise Refused(Refusal.POWER_TOO_LOW, "You may only remove your own messages here")
@@ -279,6 +286,8 @@ class Messages:
             raise Refused(Refusal.POWER_TOO_LOW, f"Changing {type_} here needs power level {needed:g}")
         transaction = self._writer.begin(room)
         transaction.append(command.actor, type_, content, state_key=state_key)
+        if self._people.is_shadow_banned(command.actor):
+            return Done(room.room_id, transaction.events[-1].event_id, created=True)
         event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id, created=True)
 

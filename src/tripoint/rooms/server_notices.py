@@ -66,7 +66,13 @@ class ServerNotices:
                 )
             content: JsonObject = {"msgtype": "m.text", "body": command.text}
             return await self._messages.send_event(
-                SendEvent(actor=writer, room_id=room.room_id, type="m.room.message", content=content)
+                SendEvent(
+                    actor=writer,
+                    origin=command.origin,
+                    room_id=room.room_id,
+                    type="m.room.message",
+                    content=content,
+                )
             )
 
     async def _room(self, writer: UserId, target: UserId) -> Room:

@@ -76,6 +76,7 @@ from tripoint.rooms.removal import Removal
 from tripoint.rooms.reports import Reports
 from tripoint.rooms.room_passwords import RoomPasswords
 from tripoint.rooms.server_notices import ServerNotices
+from tripoint.rooms.shadows import WITHOUT_A_TRACE, in_the_shadow
 from tripoint.rooms.upgrading import Upgrading
 from tripoint.store.interface import StoreError
 
@@ -178,10 +179,18 @@ class Service:
             self.refusals[name] = self.refusals.get(name, 0) + 1
             raise
 
+    async def do_without_limits(self, command: Command) -> Done:
+        """For work that an administrator has asked for: as often as need be, of suspended accounts too."""
+        return await self._carry_out(command)
+
     async def _do(self, command: Command) -> Done:
         bucket = self._handlers[type(command)][1]
         if self._people.is_suspended(command.actor) and not isinstance(command, WHILE_SUSPENDED):
             raise Refused(Refusal.ACCOUNT_SUSPENDED)
+        if self._people.is_shadow_banned(command.actor):
+            if isinstance(command, WITHOUT_A_TRACE):
+                return Done(getattr(command, "room_id", None))
+            command = in_the_shadow(command)
         if isinstance(command, CreateRoom):
             self._check_may_create(command)
         if isinstance(command, UpgradeRoom) and self._people.is_guest(command.actor):

@@ -203,6 +203,7 @@ class App:
             middle.encryption,
             middle.oauth,
             middle.delayed,
+            middle.desk,
             now_ms=clock_ms,
             public_url=config.server.public_url,
             default_room_version=config.server.default_room_version,
@@ -215,6 +216,7 @@ class App:
                 middle.resident,
                 middle.invitations,
                 self.traffic.transactions,
+                self.traffic.sender,
             ),
             desk=self.irc.desk(),
             views=(self.irc.readers, self.xmpp.muc.readers),
@@ -222,6 +224,7 @@ class App:
             contacts=_contacts(config),
             turn=_turn_servers(config),
             livekit=config.rtc.livekit,
+            shared_secret=config.accounts.registration_shared_secret,
         )
         await self.irc.start()
         await self.xmpp.start()

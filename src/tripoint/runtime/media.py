@@ -7,6 +7,7 @@ from pathlib import Path
 from tripoint.config.load import server_name
 from tripoint.config.options import Config
 from tripoint.core.addresses import is_loopback
+from tripoint.media.desk import MediaDesk
 from tripoint.media.disk import Disk
 from tripoint.media.library import CacheLimits, Library
 from tripoint.media.links import Links
@@ -71,7 +72,8 @@ def build_media(
 
     pages = MediaPages(server, links, library, uploads, middle.accounts, password_allowed)
     received = ReceivedLinks(links, library, thumbnails)
-    ports = Media(uploads, library, thumbnails, links, received)
+    desk = MediaDesk(server, middle.store, shelf, library)
+    ports = Media(uploads, library, thumbnails, links, received, desk)
     return MediaParts(disk, shelf, uploads, library, thumbnails, links, pages, ports)
 
 
@@ -85,4 +87,7 @@ def _upload_limits(config: Config) -> UploadLimits:
 
 
 def _cache_limits(config: Config) -> CacheLimits:
-    return CacheLimits(config.media.remote_file_bytes, config.media.cache_bytes)
+    media = config.media
+    return CacheLimits(
+        media.remote_file_bytes, media.cache_bytes, media.local_life_s * 1000, media.remote_life_s * 1000
+    )

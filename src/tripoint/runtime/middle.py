@@ -46,16 +46,23 @@ from tripoint.rooms.closing import Closing
 from tripoint.rooms.commands import Leave, SetProfile
 from tripoint.rooms.creation import Creation
 from tripoint.rooms.delayed import Delayed
+from tripoint.rooms.deleting import KIND as DELETING
+from tripoint.rooms.deleting import Deleting
+from tripoint.rooms.desk import Desk
 from tripoint.rooms.direct import Direct
 from tripoint.rooms.direct_invitations import DirectInvitations
 from tripoint.rooms.elsewhere import Elsewhere
 from tripoint.rooms.entering import Entering
 from tripoint.rooms.entry import Entry
 from tripoint.rooms.ephemeral import Receipts, Typing
+from tripoint.rooms.erasing import KIND as ERASING
+from tripoint.rooms.erasing import Erasing
 from tripoint.rooms.following import Following
 from tripoint.rooms.foreigners import Departures
 from tripoint.rooms.indexing import Indexing
+from tripoint.rooms.inspection import Inspection
 from tripoint.rooms.invitations import Invitations
+from tripoint.rooms.jobs import Jobs
 from tripoint.rooms.keeping import Keeping
 from tripoint.rooms.limits import Limits
 from tripoint.rooms.loaded import LoadedRooms
@@ -67,10 +74,13 @@ from tripoint.rooms.name_table import StoredNames
 from tripoint.rooms.naming import Names
 from tripoint.rooms.outliers import OutlierJudge
 from tripoint.rooms.outside import Outside
+from tripoint.rooms.own_limits import OwnLimits
 from tripoint.rooms.policy import Policy
 from tripoint.rooms.policy_lists import PolicyLists
 from tripoint.rooms.presence import PresenceBoard
 from tripoint.rooms.profiles import Profiles
+from tripoint.rooms.purging import KIND as PURGING
+from tripoint.rooms.purging import Purging
 from tripoint.rooms.pushing import Pushing
 from tripoint.rooms.reader import Reader
 from tripoint.rooms.refusals import Refusal, Refused
@@ -148,6 +158,7 @@ class Middle:
     pushing: Pushing
     oauth: Authorization
     showing_out: ShowingOut
+    desk: Desk
 
     def reload(self, config: Config) -> None:
         """Take up changed limits and registration."""
@@ -157,6 +168,7 @@ class Middle:
 
     async def close(self) -> None:
         """End what is asked of other servers, write what is queued, close the store."""
+        await self.desk.jobs.close()
         await self.showing_out.close()
         await self.warden.close()
         await self.departures.close()
@@ -258,6 +270,7 @@ async def build_middle(
         accounts.stored_profile,
         blocks.refuses_invites,
         accounts.is_suspended,
+        accounts.is_shadow_banned,
         accounts.stand_in if config.listen.s2s or config.listen.s2s_tls else None,
     )
     remote_writer = RemoteWriter(writer, index)
@@ -270,7 +283,7 @@ async def build_middle(
     room_passwords = RoomPasswords(loaded, writer, store)
     entry = Entry(server, index, people.is_guest, room_passwords, loaded.find)
     membership = Membership(loaded, writer, people, index, elsewhere, entry)
-    messages = Messages(loaded, writer, store, membership, blocks, people.is_suspended)
+    messages = Messages(loaded, writer, store, membership, blocks, people, room_bus)
     names = Names(loaded, writer, store, room_bus)
 
     def mint() -> str:
@@ -406,9 +419,19 @@ async def build_middle(
     hub.watch_all_rooms(warden.room_changed)
     departures = Departures(server, loaded, service.do)
     hub.watch_all_rooms(departures.room_changed)
+    erasing = Erasing(server, loaded, store, service.do_without_limits)
+    accounts.erase = _eraser(erasing, index.load)
+    deleting = Deleting(server, loaded, writer, store, index, closing, room_bus, service.do_without_limits)
+    purging = Purging(server, loaded, writer, store)
+    workers = {ERASING: erasing.work, DELETING: deleting.work, PURGING: purging.work}
+    jobs = Jobs(store, writer, workers, report_bug)
+    own_limits = OwnLimits(store, writer, room_limits)
+    await own_limits.start()
     await accounts.start(end_guests=end_guests)
     await accounts.pushers.start()
     await sweeping.start()
+    if end_guests:
+        await jobs.start()
     return Middle(
         store,
         stream,
@@ -450,6 +473,7 @@ async def build_middle(
         Pushing(loaded, store, stream, unreads, blocks),
         Authorization(store, stream, accounts, config.server.public_url, clock),
         showing_out,
+        Desk(Inspection(server, loaded, store, index), jobs, own_limits, closing, deleting, purging),
     )
 
 
@@ -499,6 +523,20 @@ def _leaver(
         unload(user_id)
 
     return leave_rooms
+
+
+def _eraser(
+    erasing: Erasing, memberships: Callable[[UserId], Awaitable[Mapping[RoomId, tuple[str, int]]]]
+) -> Callable[[UserId], Awaitable[None]]:
+    async def erase(user_id: UserId) -> None:
+        found = await memberships(user_id)
+        inside = [room_id for room_id, (membership, _) in found.items() if membership == "join"]
+        try:
+            await erasing.everywhere(user_id, inside)
+        except Refused as refused:
+            raise AccountRefused(AccountRefusal.SERVER_BUSY) from refused
+
+    return erase
 
 
 def _keeper(accounts: Accounts) -> Callable[[UserId, RoomId, RoomId], Awaitable[None]]:

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.core.words import Question
+from tripoint.store.admin_store import AdminStore
 from tripoint.store.device_store import DeviceStore
 from tripoint.store.oauth_store import OAuthStore
 from tripoint.store.writes import (
@@ -194,7 +195,8 @@ class RoomStore(Writer, Protocol):
     async def load_stripped_state(self, room_key: int) -> bytes | None:
         """What was told of a room from outside (PutStrippedState)."""
 
-    async def load_closed_rooms(self) -> Sequence[RoomId]: ...
+    async def load_closed_rooms(self) -> Mapping[RoomId, str]:
+        """Rooms that nobody of this server gets into, and who closed them; "": that is not known."""
     async def load_relations(
         self,
         room_key: int,
@@ -402,7 +404,7 @@ class SearchIndex(Protocol):
     async def close(self) -> None: ...
 
 
-class MediaStore(Writer, Protocol):
+class MediaStore(Writer, AdminStore, Protocol):
     """What is known of files. Their bytes are not here (media/disk.py)."""
 
     async def load_media(self, server: ServerName, media_id: str) -> PutMedia | None: ...
@@ -452,6 +454,7 @@ class Store(
     SearchStore,
     MediaStore,
     DeviceStore,
+    AdminStore,
     Protocol,
 ):
     """Everything, as runtime opens and closes it."""

@@ -23,6 +23,7 @@ from tripoint.store.interface import (
 from tripoint.store.memory_devices import DevicesInMemory
 from tripoint.store.memory_devices import drop as _drop
 from tripoint.store.memory_devices import put as _put
+from tripoint.store.memory_lists import ListsInMemory
 from tripoint.store.memory_oauth import OAuthInMemory
 from tripoint.store.oauth_writes import (
     DropBrowserSessions,
@@ -39,6 +40,7 @@ from tripoint.store.writes import (
     AddStateGroup,
     CompleteStates,
     DropAccount,
+    DropEvents,
     DropRegistrationToken,
     DropReport,
     DropRoom,
@@ -88,7 +90,7 @@ from tripoint.store.writes import (
 )
 
 
-class MemoryStore(DevicesInMemory, OAuthInMemory):
+class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
     """store.interface.Store in dictionaries.
 
     `fail_next(error)` makes the next units fail as a full disk would, for tests of faults.
@@ -128,7 +130,7 @@ class MemoryStore(DevicesInMemory, OAuthInMemory):
         self.partial_rooms: dict[int, PutPartialRoom] = {}
         self.missing_past: set[tuple[int, EventId]] = set()
         self.waiting_redactions: dict[EventId, set[EventId]] = {}
-        self.closed_rooms: set[RoomId] = set()
+        self.closed_rooms: dict[RoomId, str] = {}
         self.room_passwords: dict[int, PutRoomPassword] = {}
         self.stripped_states: dict[int, PutStrippedState] = {}
         self.destinations: dict[ServerName, PutDestination] = {}
@@ -191,6 +193,9 @@ class MemoryStore(DevicesInMemory, OAuthInMemory):
                     state_group=write.state_group,
                     flags=write.flags,
                 )
+            case DropEvents():
+                for event_key in write.event_keys:
+                    self._drop_event(event_key)
             case ReplaceEventJson():
                 old = self.events[write.event_key]
                 self._note_words_gone(old)
@@ -265,7 +270,10 @@ class MemoryStore(DevicesInMemory, OAuthInMemory):
             case PutVhost():
                 _put(self.vhosts, write.user_id, write, write.host is None)
             case PutClosedRoom():
-                self.closed_rooms.add(write.room_id)
+                if write.by is None:
+                    self.closed_rooms.pop(write.room_id, None)
+                else:
+                    self.closed_rooms.setdefault(write.room_id, write.by)
             case PutRoomPassword():
                 _put(self.room_passwords, write.room_key, write, write.verifier is None)
             case PutStrippedState():
@@ -332,12 +340,15 @@ class MemoryStore(DevicesInMemory, OAuthInMemory):
                 WordsGone(number, event.event_key, event.position, event.room_key, event.json)
             )
 
+    def _drop_event(self, key: int) -> None:
+        self._note_words_gone(self.events[key])
+        self.relations.pop(key, None)
+        del self.keys[self.events[key].event_id]
+        del self.events[key], self.state_keys[key]
+
     def _drop_room(self, room_key: int) -> None:
         for key in [key for key, event in self.events.items() if event.room_key == room_key]:
-            self._note_words_gone(self.events[key])
-            self.relations.pop(key, None)
-            del self.keys[self.events[key].event_id]
-            del self.events[key], self.state_keys[key]
+            self._drop_event(key)
         _drop(self.groups, lambda _, group: group[0] == room_key)
         _drop(self.memberships, lambda key, _: key[1] == room_key)
         _drop(self.aliases, lambda _, alias: alias.room_key == room_key)
@@ -537,8 +548,8 @@ class MemoryStore(DevicesInMemory, OAuthInMemory):
         )
         return max(positions, default=0), max(self.groups, default=0), max(self.rooms, default=0)
 
-    async def load_closed_rooms(self) -> Sequence[RoomId]:
-        return sorted(self.closed_rooms)
+    async def load_closed_rooms(self) -> Mapping[RoomId, str]:
+        return dict(sorted(self.closed_rooms.items()))
 
     async def load_room_password(self, room_key: int) -> PutRoomPassword | None:
         return self.room_passwords.get(room_key)

@@ -4,7 +4,7 @@ A test upgrades the first schema step by step and compares it with this file. Ke
 small integers so that state groups and indexes stay small; a room's key stands for its id in every table.
 """
 
-SCHEMA_VERSION = "0024"
+SCHEMA_VERSION = "0025"
 
 STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -43,7 +43,7 @@ STATEMENTS: tuple[str, ...] = (
         PRIMARY KEY (room_key, user_id, kind, thread_id)) WITHOUT ROWID""",
     """CREATE TABLE accounts (
         user_id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, guest INTEGER NOT NULL, admin INTEGER NOT NULL,
-        deactivated INTEGER NOT NULL, locked INTEGER NOT NULL, created_ts_ms INTEGER NOT NULL, suspended INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",  # noqa: E501 (as ALTER TABLE leaves it)
+        deactivated INTEGER NOT NULL, locked INTEGER NOT NULL, created_ts_ms INTEGER NOT NULL, suspended INTEGER NOT NULL DEFAULT 0, shadow_banned INTEGER NOT NULL DEFAULT 0, erased INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",  # noqa: E501 (as ALTER TABLE leaves it)
     """CREATE TABLE credentials (
         user_id TEXT NOT NULL, form TEXT NOT NULL, data BLOB NOT NULL,
         PRIMARY KEY (user_id, form)) WITHOUT ROWID""",
@@ -68,7 +68,7 @@ STATEMENTS: tuple[str, ...] = (
         user_id TEXT NOT NULL, jid TEXT NOT NULL, data BLOB NOT NULL,
         PRIMARY KEY (user_id, jid)) WITHOUT ROWID""",
     """CREATE TABLE registration_tokens (
-        token TEXT PRIMARY KEY, uses_left INTEGER, expires_ts_ms INTEGER, username TEXT) WITHOUT ROWID""",
+        token TEXT PRIMARY KEY, uses_left INTEGER, expires_ts_ms INTEGER, username TEXT, completed INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",  # noqa: E501
     """CREATE TABLE names (
         kind TEXT NOT NULL, scope TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
         PRIMARY KEY (kind, scope, key)) WITHOUT ROWID""",
@@ -85,7 +85,7 @@ STATEMENTS: tuple[str, ...] = (
         target TEXT NOT NULL, redaction TEXT NOT NULL, PRIMARY KEY (target, redaction)) WITHOUT ROWID""",
     "CREATE TABLE stripped_states (room_key INTEGER PRIMARY KEY, state BLOB NOT NULL)",
     "CREATE TABLE kv_password (room_key INTEGER PRIMARY KEY, verifier BLOB NOT NULL, before BLOB NOT NULL)",
-    "CREATE TABLE closed_rooms (room_id TEXT PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE closed_rooms (room_id TEXT PRIMARY KEY, closed_by TEXT NOT NULL DEFAULT '') WITHOUT ROWID",
     # Federation transactions (migration 0002).
     "CREATE INDEX receipts_position ON receipts (position)",
     """CREATE TABLE destinations (
@@ -105,7 +105,7 @@ STATEMENTS: tuple[str, ...] = (
     """CREATE TABLE media (
         server TEXT NOT NULL, media_id TEXT NOT NULL, content TEXT, type TEXT NOT NULL, filename TEXT,
         size INTEGER NOT NULL, uploader TEXT, created_ts_ms INTEGER NOT NULL, used_ts_ms INTEGER NOT NULL,
-        expires_ts_ms INTEGER, quarantined INTEGER NOT NULL, PRIMARY KEY (server, media_id)) WITHOUT ROWID""",
+        expires_ts_ms INTEGER, quarantined INTEGER NOT NULL, quarantined_by TEXT, protected INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (server, media_id)) WITHOUT ROWID""",  # noqa: E501
     "CREATE INDEX media_content ON media (content) WHERE content IS NOT NULL",
     "CREATE INDEX media_uploader ON media (uploader, size) WHERE uploader IS NOT NULL",
     "CREATE INDEX media_expires ON media (expires_ts_ms) WHERE content IS NULL",

@@ -26,6 +26,7 @@ from tripoint.store.interface import (
     WordsGone,
 )
 from tripoint.store.sql import rows
+from tripoint.store.sql.admin_reads import AdminReads
 from tripoint.store.sql.device_reads import DeviceReads
 from tripoint.store.sql.oauth_reads import OAuthReads
 from tripoint.store.writes import (
@@ -121,7 +122,7 @@ def schema_version(connection: sqlite3.Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
-class SqliteStore(DeviceReads, OAuthReads):
+class SqliteStore(DeviceReads, OAuthReads, AdminReads):
     """store.interface.Store on one SQLite file."""
 
     def __init__(self, path: Path) -> None:
@@ -152,6 +153,9 @@ class SqliteStore(DeviceReads, OAuthReads):
         # The writer closes last: the last connection folds the write-ahead log into the database.
         self._read.close()
         await self._commits.close()
+
+    def _open(self) -> sqlite3.Connection:
+        return open_connection(self.path, read_only=True)
 
     def _apply(self, units: Sequence[Sequence[Write]]) -> None:
         """One transaction. On the writing thread."""
@@ -385,8 +389,9 @@ class SqliteStore(DeviceReads, OAuthReads):
         assert row is not None
         return int(str(row[0])), int(str(row[1])), int(str(row[2]))
 
-    async def load_closed_rooms(self) -> Sequence[RoomId]:
-        return [RoomId(row[0]) for row in self._all("SELECT room_id FROM closed_rooms ORDER BY room_id")]
+    async def load_closed_rooms(self) -> Mapping[RoomId, str]:
+        found = self._all("SELECT room_id, closed_by FROM closed_rooms ORDER BY room_id")
+        return {RoomId(room_id): str(closed_by) for room_id, closed_by in found}
 
     async def load_room_password(self, room_key: int) -> PutRoomPassword | None:
         row = self._one("SELECT verifier, before FROM kv_password WHERE room_key = ?", room_key)
@@ -688,13 +693,15 @@ class SqliteStore(DeviceReads, OAuthReads):
 
     async def load_registration_token(self, token: str) -> PutRegistrationToken | None:
         row = self._one(
-            "SELECT token, uses_left, expires_ts_ms, username FROM registration_tokens WHERE token = ?", token
+            "SELECT token, uses_left, expires_ts_ms, username, completed FROM registration_tokens"
+            " WHERE token = ?",
+            token,
         )
         return None if row is None else PutRegistrationToken(*row)
 
     async def load_registration_tokens(self) -> Sequence[PutRegistrationToken]:
         found = self._all(
-            "SELECT token, uses_left, expires_ts_ms, username FROM registration_tokens ORDER BY token"
+            "SELECT token, uses_left, expires_ts_ms, username, completed FROM registration_tokens ORDER BY token"
         )
         return [PutRegistrationToken(*row) for row in found]
 

@@ -77,6 +77,12 @@ class PlaceEvent(Struct, frozen=True):
     flags: int
 
 
+class DropEvents(Struct, frozen=True):
+    """Events that are no state and no end of a graph are gone from this server, with what was noted of them."""
+
+    event_keys: tuple[int, ...]
+
+
 class ReplaceEventJson(Struct, frozen=True):
     """The event's stored form is its redacted one from now on, because of the event `redacted_by`."""
 
@@ -167,6 +173,8 @@ class PutAccount(Struct, frozen=True):
     locked: bool
     created_ts_ms: int
     suspended: bool = False
+    shadow_banned: bool = False
+    erased: bool = False
 
 
 class DropAccount(Struct, frozen=True):
@@ -315,6 +323,7 @@ class PutRegistrationToken(Struct, frozen=True):
     uses_left: int | None  # None: unlimited
     expires_ts_ms: int | None
     username: str | None = None  # the only name that it is good for, kept for who has it
+    completed: int = 0  # accounts that were made with it
 
 
 class DropRegistrationToken(Struct, frozen=True):
@@ -333,9 +342,11 @@ class PutName(Struct, frozen=True):
 
 
 class PutClosedRoom(Struct, frozen=True):
-    """Nobody of this server gets into a room any more, now that it was closed. It stays so when the room is dropped."""
+    """Nobody of this server gets into a room any more: `by` has closed or blocked it. It stays so when the room is
+    dropped. A `by` of None: it is open again."""
 
     room_id: RoomId
+    by: UserId | None
 
 
 class PutRoomPassword(Struct, frozen=True):
@@ -425,6 +436,8 @@ class PutMedia(Struct, frozen=True):
     `content` is the SHA-256 of its bytes (hex), None until they have come: `expires_ts_ms` is when the name lapses if
     they do not. `size` is in bytes; before they have come, what was announced of it (0: nothing). `filename` is as
     given at the upload. `uploader` None: another server's. `used_ts_ms`: when it was last asked for, within a day.
+    `quarantined_by`: the administrator who said so, where it was one by name; `protected`: it goes along with nothing
+    that is quarantined or deleted as a whole.
     """
 
     server: ServerName
@@ -438,6 +451,8 @@ class PutMedia(Struct, frozen=True):
     used_ts_ms: int
     expires_ts_ms: int | None = None
     quarantined: bool = False
+    quarantined_by: UserId | None = None
+    protected: bool = False
 
 
 class PutMediaLink(Struct, frozen=True):
@@ -508,6 +523,7 @@ Write = (
     | DropRoom
     | AddEvent
     | PlaceEvent
+    | DropEvents
     | ReplaceEventJson
     | PutWaitingRedaction
     | PutMissingPast

@@ -238,7 +238,7 @@ class LogInEndpoints:
     @endpoint("POST", "/_matrix/client/v3/account/deactivate")
     async def deactivate(self, call: Call) -> Response:
         await self._confirm(call, call.json_or_empty(), "deactivate")
-        await self._accounts.deactivate(call.user_id)
+        await self._accounts.deactivate(call.user_id, erase=call.json_or_empty().get("erase") is True)
         return json_response({"id_server_unbind_result": "no-support"})
 
     async def _confirm(self, call: Call, body: JsonObject, what: str) -> None:

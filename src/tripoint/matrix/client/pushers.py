@@ -33,7 +33,7 @@ class PusherEndpoints:
     @endpoint("GET", "/_matrix/client/v3/pushers")
     async def pushers(self, call: Call) -> Response:
         pushers = self._accounts.pushers.of(call.user_id)
-        return json_response({"pushers": [_shown(pusher) for pusher in pushers if pusher.kind == HTTP]})
+        return json_response({"pushers": [shown_pusher(pusher) for pusher in pushers if pusher.kind == HTTP]})
 
     @endpoint("POST", "/_matrix/client/v3/pushers/set")
     async def set(self, call: Call) -> Response:
@@ -89,5 +89,5 @@ def _text(body: JsonObject, name: str, limit_bytes: int) -> str:
     return value
 
 
-def _shown(pusher: Pusher) -> JsonObject:
+def shown_pusher(pusher: Pusher) -> JsonObject:
     return {"pushkey": pusher.pushkey, "app_id": pusher.app_id, "kind": pusher.kind, **pusher.settings}

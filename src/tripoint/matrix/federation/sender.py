@@ -16,13 +16,14 @@ from typing import Final
 
 import orjson
 import structlog
+from msgspec import Struct
 
 from tripoint.accounts.to_device import ToDevice
 from tripoint.core.errors import RemoteFailed
 from tripoint.core.ids import RoomId, ServerName, UserId, server_of
 from tripoint.matrix.federation.client import RemoteRefused
 from tripoint.matrix.federation.edus import presence_edu, receipt_edu, typing_edu
-from tripoint.matrix.federation.lanes import Edu, EduKey, Lane, Parcel
+from tripoint.matrix.federation.lanes import Edu, EduKey, Failing, Lane, Parcel
 from tripoint.matrix.federation.outgoing_devices import OutgoingDevices
 from tripoint.rooms.changes import (
     DeviceListChanged,
@@ -58,6 +59,14 @@ HOPELESS: Final = frozenset({400, 413})
 Send = Callable[[ServerName, str, bytes], Awaitable[None]]
 # The rooms that a local user is joined to, as far as they are known at once.
 RoomsOf = Callable[[UserId], Sequence[RoomId]]
+
+
+class Destination(Struct, frozen=True):
+    """A server as administrators see it. `position`: up to where it has heard what concerns it; None: nobody knows."""
+
+    server: ServerName
+    failing: Failing | None
+    position: int | None
 
 
 class _Pool:
@@ -236,6 +245,31 @@ class Sender:
             self._enqueue(lane, self._retrying, first=True)
         elif not (lane.busy or lane.queued):
             self._is_up(lane)
+
+    # -- what administrators see and do
+
+    def known(self) -> frozenset[ServerName]:
+        """Servers to which something is to be said, or of which something is remembered."""
+        return frozenset(self._lanes)
+
+    def destination(self, server: ServerName) -> Destination:
+        """How it stands with a server; one without a lane has everything up to now, as far as it is concerned."""
+        lane = self._lanes.get(server)
+        if lane is None:
+            return Destination(server, None, self._seen)
+        return Destination(server, lane.failing, lane.position or None)
+
+    def try_again(self, server: ServerName) -> bool:
+        """Try a server that did not answer at once; False where it is none of those."""
+        lane = self._lanes.get(server)
+        if lane is None or lane.failing is None:
+            return False
+        lane.retry_by(self._now_ms())
+        if lane.has_work:
+            self._enqueue(lane, self._retrying, first=True)
+        elif not (lane.busy or lane.queued):
+            self._is_up(lane)
+        return True
 
     def failing_since(self, server: ServerName) -> int | None:
         """When a server stopped answering (ms); None: it answers, or there was nothing to tell it."""

@@ -9,6 +9,7 @@ from tripoint.matrix.federation.client import FederationClient, Resolve
 from tripoint.matrix.federation.gate import FederationGate
 from tripoint.matrix.federation.intake import TransactionEndpoints
 from tripoint.matrix.federation.pdus import PduCheck
+from tripoint.matrix.federation.sender import Sender
 from tripoint.matrix.keys.document import SAME_IDENTITY, parse_key_document
 from tripoint.matrix.keys.own import OwnKeys
 from tripoint.matrix.keys.ports import KeyStore
@@ -28,6 +29,7 @@ class Federated:
     resident: Resident
     invitations: Invitations
     transactions: TransactionEndpoints
+    sender: Sender
 
 
 class Trust:

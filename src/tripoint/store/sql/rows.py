@@ -21,6 +21,7 @@ from tripoint.store.writes import (
     AddStateGroup,
     CompleteStates,
     DropAccount,
+    DropEvents,
     DropRegistrationToken,
     DropReport,
     DropRoom,
@@ -75,14 +76,14 @@ ROOM_COLUMNS = (
     "room_key, room_id, version, head_group, extremities, created_ts_ms, listed, temporary,"
     " locked_until_ms, unlock_join_rule, direct_pair"
 )
-ACCOUNT_COLUMNS = "user_id, name, guest, admin, deactivated, locked, created_ts_ms, suspended"
+ACCOUNT_COLUMNS = "user_id, name, guest, admin, deactivated, locked, created_ts_ms, suspended, shadow_banned, erased"
 SERVER_KEY = (
     "SELECT server, key_id, public_key, old, valid_until_ts_ms, fetched_ts_ms, document FROM server_keys "
 )
 PARTIAL_ROOM = "SELECT room_key, join_event, servers FROM partial_rooms "
 MEDIA = (
     "SELECT server, media_id, content, type, filename, size, uploader, created_ts_ms, used_ts_ms, expires_ts_ms,"
-    " quarantined FROM media "
+    " quarantined, quarantined_by, protected FROM media "
 )
 CACHED = "WHERE uploader IS NULL AND server != ? AND quarantined = 0 "
 MEDIA_LINK = "SELECT link, server, media_id, subject, filename FROM media_links "
@@ -121,7 +122,8 @@ def room(row: Sequence[Any]) -> PutRoom:
 def account(row: Sequence[Any]) -> PutAccount:
     """A row of accounts, columns as in ACCOUNT_COLUMNS."""
     return PutAccount(
-        UserId(row[0]), row[1], bool(row[2]), bool(row[3]), bool(row[4]), bool(row[5]), row[6], bool(row[7])
+        *(UserId(row[0]), row[1], bool(row[2]), bool(row[3]), bool(row[4]), bool(row[5]), row[6]),
+        *(bool(row[7]), bool(row[8]), bool(row[9])),
     )
 
 
@@ -140,7 +142,7 @@ def partial_room(row: Sequence[Any]) -> PutPartialRoom:
 def media(row: Sequence[Any]) -> PutMedia:
     """A row of media, columns as in MEDIA."""
     named = dict(zip(PutMedia.__struct_fields__, row, strict=True))
-    return PutMedia(**{**named, "quarantined": bool(row[10])})
+    return PutMedia(**{**named, "quarantined": bool(row[10]), "protected": bool(row[12])})
 
 
 def server_key(row: Sequence[Any]) -> PutServerKey:
@@ -210,8 +212,11 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         lambda w: (w.room_key, w.user_id, w.kind, w.thread_id, w.event_id, w.ts_ms, w.position),
     ),
     PutAccount: (
-        f"INSERT OR REPLACE INTO accounts ({ACCOUNT_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)",
-        lambda w: (w.user_id, w.name, w.guest, w.admin, w.deactivated, w.locked, w.created_ts_ms, w.suspended),
+        f"INSERT OR REPLACE INTO accounts ({ACCOUNT_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)",
+        lambda w: (
+            *(w.user_id, w.name, w.guest, w.admin, w.deactivated, w.locked, w.created_ts_ms),
+            *(w.suspended, w.shadow_banned, w.erased),
+        ),
     ),
     PutCredential: (
         "INSERT OR REPLACE INTO credentials (user_id, form, data) VALUES (?,?,?)",
@@ -280,8 +285,9 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         ),
     ),
     PutRegistrationToken: (
-        "INSERT OR REPLACE INTO registration_tokens (token, uses_left, expires_ts_ms, username) VALUES (?,?,?,?)",
-        lambda w: (w.token, w.uses_left, w.expires_ts_ms, w.username),
+        "INSERT OR REPLACE INTO registration_tokens (token, uses_left, expires_ts_ms, username, completed)"
+        " VALUES (?,?,?,?,?)",
+        lambda w: (w.token, w.uses_left, w.expires_ts_ms, w.username, w.completed),
     ),
     DropRegistrationToken: ("DELETE FROM registration_tokens WHERE token = ?", lambda w: (w.token,)),
     PutName: (
@@ -313,7 +319,10 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR IGNORE INTO waiting_redactions (target, redaction) VALUES (?,?)",
         lambda w: (w.target, w.redaction),
     ),
-    PutClosedRoom: ("INSERT OR IGNORE INTO closed_rooms (room_id) VALUES (?)", lambda w: (w.room_id,)),
+    PutClosedRoom: (
+        "INSERT OR IGNORE INTO closed_rooms (room_id, closed_by) VALUES (?,?)",
+        lambda w: (w.room_id, w.by),
+    ),
     PutRoomPassword: (
         "INSERT OR REPLACE INTO kv_password (room_key, verifier, before) VALUES (?,?,?)",
         lambda w: (w.room_key, w.verifier, w.before),
@@ -347,7 +356,7 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
     ),
     PutMedia: (
         "INSERT OR REPLACE INTO media (server, media_id, content, type, filename, size, uploader, created_ts_ms,"
-        " used_ts_ms, expires_ts_ms, quarantined) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+        " used_ts_ms, expires_ts_ms, quarantined, quarantined_by, protected) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
         lambda w: (
             w.server,
             w.media_id,
@@ -360,6 +369,8 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
             w.used_ts_ms,
             w.expires_ts_ms,
             w.quarantined,
+            w.quarantined_by,
+            w.protected,
         ),
     ),
     PutMediaLink: (
@@ -475,6 +486,7 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "DELETE FROM server_bans WHERE kind = ? AND mask = ?",
         lambda w: (w.kind, w.mask),
     ),
+    PutClosedRoom: ("by", "DELETE FROM closed_rooms WHERE room_id = ?", lambda w: (w.room_id,)),
     PutCertificate: ("user_id", "DELETE FROM certificates WHERE fingerprint = ?", lambda w: (w.fingerprint,)),
     PutVhost: ("host", "DELETE FROM vhosts WHERE user_id = ?", lambda w: (w.user_id,)),
     PutStagedPdu: ("room_key", "DELETE FROM staged_pdus WHERE event_id = ?", lambda w: (w.event_id,)),
@@ -624,6 +636,11 @@ def execute(connection: sqlite3.Connection, units: Sequence[Sequence[Write]]) ->
         for write in unit:
             if isinstance(write, DropRoom):
                 gathered.drop(_DROP_ROOM, write.room_key)
+            elif isinstance(write, DropEvents):
+                gathered.flush()
+                keys = [(key,) for key in write.event_keys]
+                for table in ("events", "relations"):
+                    connection.executemany(f"DELETE FROM {table} WHERE event_key = ?", keys)
             elif isinstance(write, CompleteStates):
                 gathered.flush()
                 _complete(connection, write)

@@ -36,10 +36,17 @@ from tripoint.xmpp.wire import escape_attribute, escape_text
 LATE_MS: Final = 30_000
 # A client changes a few at once; whoever rewrites the levels of a whole room need not have all of it told.
 MAX_ABSENT_TOLD: Final = 20
+# What is reflected to somebody whom nobody else hears.
+_SHOWN_ALONE: Final = frozenset({"m.room.message", "m.sticker", "m.room.encrypted"})
 
 
 def tell_event(view: MucView, change: EventCommitted) -> None:
     """Everything that is told of an event, to everybody who is there."""
+    if change.only_for is not None:
+        if change.event.type in _SHOWN_ALONE:
+            with view.unheard_by(frozenset(visit.session.user_id for visit in view.visits()) - {change.only_for}):
+                _said(view, change)
+        return
     if change.position <= view.position:
         return  # the room was read when this was in it already
     view.position = change.position
