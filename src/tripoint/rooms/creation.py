@@ -223,9 +223,10 @@ class Creation:
             head=Head({}, 0, 0, 0),
         )
         writes: list[Write] = [PutAlias(alias, row.room_key, actor)] if alias else []
-        await self._writer.commit(
-            room, transaction, origin=command.origin, writes=writes, on_commit=lambda: self._rooms.add(room)
-        )
+        with self._rooms.expecting(room):
+            await self._writer.commit(
+                room, transaction, origin=command.origin, writes=writes, on_commit=lambda: self._rooms.add(room)
+            )
         return room.room_id
 
     def _creation_content(self, command: CreateRoom, version: RoomVersion) -> JsonObject:

@@ -4,6 +4,7 @@ spec: Matrix server-server-api "Joining Rooms". The handshake before this is els
 """
 
 import asyncio
+from contextlib import nullcontext
 
 from msgspec.structs import replace
 
@@ -96,7 +97,8 @@ class Entering:
             changed=changed,
             enters=True,
         )
-        await asyncio.shield(self._remote.submit(room, place, writes=writes, on_commit=committed))
+        with self._rooms.expecting(room) if known is None else nullcontext():
+            await asyncio.shield(self._remote.submit(room, place, writes=writes, on_commit=committed))
         return room
 
     def _is_local_member(self, key: StateKey) -> bool:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from weakref import WeakValueDictionary
 
 from tripoint.core.event import Event, load_event
@@ -33,6 +34,8 @@ class LoadedRooms:
         # would build on its head.
         self._alive: WeakValueDictionary[RoomId, Room] = WeakValueDictionary()
         self._loading: dict[RoomId, asyncio.Future[Room | None]] = {}
+        # Rooms whose first unit is on its way to the disk, which readers may find there before this loop hears of it.
+        self._expected: dict[RoomId, Room] = {}
         # Rooms whose removal is on its way to the disk: loaded now, they would be written to after their end.
         self._leaving: set[RoomId] = set()
 
@@ -56,6 +59,8 @@ class LoadedRooms:
         if room is not None:
             self.add(room)
             return room
+        if room_id in self._expected and (room := await self._born(room_id)) is not None:
+            return room
         if room_id in self._leaving:
             raise Refused(Refusal.NO_SUCH_ROOM)
         loading = self._loading.get(room_id)
@@ -77,8 +82,35 @@ class LoadedRooms:
                 raise
             return None
 
+    @contextmanager
+    def expecting(self, room: Room) -> Iterator[None]:
+        """While a new room is written for the first time: whoever asks for it meanwhile waits until it is added.
+
+        Its first unit is queued within, without an await before.
+        """
+        self._expected[room.room_id] = room
+        try:
+            yield
+        finally:
+            # Who stops waiting does not stop the commit.
+            if room.last_unit is None or room.last_unit.done():
+                self._no_more(room)
+
+    def _no_more(self, room: Room) -> None:
+        if self._expected.get(room.room_id) is room:
+            del self._expected[room.room_id]
+
+    async def _born(self, room_id: RoomId) -> Room | None:
+        """The room that was expected, once it is there; None where there is none, or its unit has failed."""
+        room = self._expected.get(room_id)
+        if room is not None and room.last_unit is not None:
+            await asyncio.wait([room.last_unit])
+            self._no_more(room)  # if it has failed, its maker is told
+        return self._alive.get(room_id)
+
     def add(self, room: Room) -> None:
-        """A room that was just made."""
+        """A room that was just made, or read."""
+        self._expected.pop(room.room_id, None)
         self._rooms[room.room_id] = room
         self._alive[room.room_id] = room
         self._let_go()
@@ -100,6 +132,9 @@ class LoadedRooms:
         if row is None:
             return None
         room = await load_room(self._store, row)
+        made = await self._born(room_id)
+        if made is not None:
+            return made  # it was committed while it was read
         self.add(room)
         return room
 

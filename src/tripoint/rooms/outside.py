@@ -7,6 +7,7 @@ spec: Matrix server-server-api "Inviting to a room", "Knocking upon a room"; doc
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from tripoint.core.canonical_json import Json
 from tripoint.core.event import Event
@@ -66,7 +67,9 @@ class Outside:
             self._index.set(target, room.room_id, membership, position)
             self._writer.tell([EventCommitted(position, room.room_id, event, replaced, outlier=True)])
 
-        await asyncio.shield(self._writer.queue(room, unit, committed))
+        new = self._rooms.peek(room.room_id) is not room
+        with self._rooms.expecting(room) if new else nullcontext():
+            await asyncio.shield(self._writer.queue(room, unit, committed))
 
     @property
     def _server(self) -> ServerName:

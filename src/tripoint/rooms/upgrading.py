@@ -217,7 +217,8 @@ class Upgrading:
                 old.set_aliases(alias for alias in old.aliases if alias not in aliases)
 
             parts = (Part(old, closing, replace(old.row, listed=False)), Part(new, transaction, row))
-            await self._writer.commit_together(parts, writes=writes, on_commit=moved)
+            with self._rooms.expecting(new):
+                await self._writer.commit_together(parts, writes=writes, on_commit=moved)
         for room in (old, new):
             self._room_bus.publish(DirectoryChanged(room.room_id))
         return new
