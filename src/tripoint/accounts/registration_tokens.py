@@ -142,5 +142,6 @@ def token_line(row: PutRegistrationToken, now_ms: int) -> str:
         uses = f"for {row.username}"
     if row.expires_ts_ms is None:
         return f"{row.token}: {uses}, for ever"
-    hours = max(0, row.expires_ts_ms - now_ms) // 3_600_000
-    return f"{row.token}: {uses}, {f'{hours // 24} days' if hours >= 48 else f'{hours} hours'}"
+    # Hours that have begun count: who made it for two days is told two days.
+    hours = -(-max(0, row.expires_ts_ms - now_ms) // 3_600_000)
+    return f"{row.token}: {uses}, {f'{round(hours / 24)} days' if hours >= 48 else f'{hours} hours'}"

@@ -30,7 +30,7 @@ MAX_ID_BYTES: Final = 255  # spec: appendices, the same limit for each of the id
 # Names that services, operators or people looking for help would be taken for; the server's own is one too.
 # docs/mapping.md 1.2
 RESERVED_ACCOUNT_NAMES: Final = frozenset(
-    {"nickserv", "chanserv", "operserv", "hostserv", "memoserv", "server", "tripoint", "root", "admin"}
+    {"nickserv", "chanserv", "operserv", "histserv", "hostserv", "memoserv", "server", "tripoint", "root", "admin"}
 )
 
 _DNS_NAME = re.compile(r"[0-9A-Za-z.-]{1,255}\Z")

@@ -1,4 +1,4 @@
-"""What an account's clients without CHATHISTORY missed: shown when they attach to a room.
+"""What an account's clients that do not ask for it themselves missed: shown when they attach to a room.
 
 Up to 50 lines since the account's read marker, or since its last IRC client went, whichever is later; where there is
 neither, nobody missed anything yet. spec: docs/mapping.md 5.1, 14.4.  Read next: entrance.py, markers.py.
@@ -12,6 +12,7 @@ from tripoint.core.ids import RoomId, UserId
 from tripoint.irc.entrance import is_closed_to
 from tripoint.irc.markers import ReadMarkers
 from tripoint.irc.replay import Place, Tagged, former_mask, said_lines
+from tripoint.irc.tables import ZNC_PLAYBACK
 from tripoint.rooms.chain import open_chain
 from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import NameTable, RoomReader, RoomView
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _SEEN: Final = "irc_seen"  # name table: account -> stream position up to which its IRC clients were told everything
 MAX_LINES: Final = 50
+# Who has one of these asks for what was said.
+_ASK_THEMSELVES: Final = frozenset({"draft/chathistory", ZNC_PLAYBACK})
 # A busy room moves on while it is read; this often the rest is read too.
 _TRIES: Final = 20
 
@@ -35,7 +38,7 @@ class Missed:
 
     async def begin(self, session: IrcSession) -> None:
         """A session begins: since when it missed things."""
-        if not session.account.guest and "draft/chathistory" not in session.caps:
+        if not session.account.guest and not session.caps & _ASK_THEMSELVES:
             seen = (await self._table.load_names(_SEEN, session.user_id)).get("position")
             session.missed_since = int(seen) if seen is not None and seen.isdecimal() else 0
         self.note(session.user_id)

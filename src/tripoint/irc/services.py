@@ -23,6 +23,7 @@ ABOUT = {
     "NickServ": "keeps accounts. An account works on IRC, XMPP and Matrix alike",
     "ChanServ": "keeps channels: what they are, who may do what in them",
     "OperServ": "is for operators of this server: bans, kills, words to everybody",
+    "HistServ": "shows what was said before, and takes it back",
     "HostServ": "keeps hosts that stand behind your nick in the place of the server's name",
 }
 _FOLDED = {fold(name): name for name in ABOUT}

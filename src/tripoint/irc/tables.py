@@ -23,6 +23,7 @@ MAX_TARGETS = 10
 MAX_MODES = 20
 # Lines of one CHATHISTORY answer (MAPPING 0).
 MAX_HISTORY = 100
+ZNC_PLAYBACK = "znc.in/playback"
 # Nicks that one connection watches (MAPPING 0).
 MAX_MONITOR = 100
 # A message of several lines, both ways (MAPPING 10.7).
@@ -118,6 +119,7 @@ CAPABILITIES: dict[str, Capability] = {
         # The project's own: messages tagged with it edit what they name (MAPPING 11.2, 26).
         Capability(f"{IRC_VENDOR}/edit", "docs/mapping.md 11.2"),
         Capability("userhost-in-names", "IRCv3 userhost-in-names"),
+        Capability(ZNC_PLAYBACK, "docs/mapping.md 14.4"),
     )
 }
 

@@ -10,7 +10,7 @@ Read next: tripoint/irc/references.py, tripoint/rooms/paging.py.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tripoint.core.errors import PeerError
@@ -185,10 +185,12 @@ async def window(
     play: bool | None = None,
     senders: tuple[UserId, ...] | None = None,
     says: str | None = None,
+    stamped: bool = False,
 ) -> list[Tagged]:
     """Up to `limit` lines of what happened after one cut and up to another; an event's lines stay together.
 
     `play`: with what is no message; None: if the client reads it. `senders` and `says` narrow as in HistoryQuery.
+    `stamped`: with the time in the text.
     """
     if limit < 1:
         return []
@@ -210,7 +212,7 @@ async def window(
     def show(room: RoomView, item: HistoryItem) -> Said | None:
         where = replace(place, room_id=room.room_id)
         if is_spoken(item.event):
-            lines = said_lines(session, where, item, former_mask(session, item, None))
+            lines = said_lines(session, where, item, former_mask(session, item, None), stamped=stamped)
         else:
             lines = _played(session, where, item, gone)
         return Said(where, item, lines) if lines else None
@@ -234,7 +236,8 @@ async def window(
         sender, position, where = said.item.event.sender, said.item.position, said.where
         if is_spoken(said.item.event) and session.names.is_past_guest(sender):
             name = await session.reader.displayname_at(where.room_id, sender, position)
-            found += said_lines(session, where, said.item, former_mask(session, said.item, name))
+            mask = former_mask(session, said.item, name)
+            found += said_lines(session, where, said.item, mask, stamped=stamped)
         else:
             found += said.lines
     return found
@@ -261,17 +264,9 @@ async def _targets(session: IrcSession, first: str, second: str, limit: int) -> 
     """
     start, end = (_target_time(word) for word in (first, second))
     found: list[tuple[int, str]] = []
-    memberships = await session.reader.memberships(session.user_id)
-    for room_id, membership in memberships.items():
-        if membership != "join":
-            continue
-        newest = await session.reader.newest(room_id)
-        if newest != room_id and memberships.get(newest) == "join":
-            continue  # it is a part of that one's history
-        await asyncio.sleep(0)  # hundreds of rooms: others have their turn in between
-        place = await known_place(session, room_id)
-        said_ts_ms = None if place is None else await _last_said(session, place)
-        if place is not None and said_ts_ms is not None and min(start, end) < said_ts_ms < max(start, end):
+    async for place in conversations(session):
+        said_ts_ms = await said_at(session, place, Direction.BACKWARD)
+        if said_ts_ms is not None and min(start, end) < said_ts_ms < max(start, end):
             found.append((said_ts_ms, place.name))
     found.sort()
     found = found[:limit] if start <= end else found[-limit:]
@@ -292,6 +287,21 @@ def _target_time(word: str) -> int:
         raise Failed("INVALID_PARAMS", "TARGETS", echo(word), text=str(error)) from None
 
 
+async def conversations(session: IrcSession) -> AsyncIterator[Place]:
+    """The channels that one is in and the people that one talks with."""
+    memberships = await session.reader.memberships(session.user_id)
+    for room_id, membership in list(memberships.items()):
+        if membership != "join":
+            continue
+        newest = await session.reader.newest(room_id)
+        if newest != room_id and memberships.get(newest) == "join":
+            continue  # it is a part of that one's history
+        await asyncio.sleep(0)  # hundreds of rooms: others have their turn in between
+        place = await known_place(session, room_id)
+        if place is not None:
+            yield place
+
+
 async def known_place(session: IrcSession, room_id: RoomId) -> Place | None:
     """A joined room as something that can be asked for; None for one that cannot."""
     room = await session.reader.room(room_id)
@@ -306,11 +316,12 @@ async def known_place(session: IrcSession, room_id: RoomId) -> Place | None:
     return Place(room_id, session.names.nick(peer), peer)
 
 
-async def _last_said(session: IrcSession, place: Place) -> int | None:
+async def said_at(session: IrcSession, place: Place, direction: Direction) -> int | None:
+    """When something was said that one may read, first (FORWARD) or last (BACKWARD): ms since 1970."""
     query = HistoryQuery(
         room_id=place.room_id,
         viewer=session.user_id,
-        direction=Direction.BACKWARD,
+        direction=direction,
         spoken=True,
         limit=1,
         only_here=True,

@@ -26,25 +26,29 @@ async def redact(session: IrcSession, line: Line) -> None:
     target, msgid = line.params[0], line.params[1]
     room_id = await _room(session, target)
     try:
-        item = await session.reader.event(room_id, EventId(msgid), session.user_id)
-        # spec: IRCv3 message-redaction: the id "MUST be a PRIVMSG, NOTICE, or TAGMSG".
-        if not (is_spoken(item.event) or item.event.type == "m.reaction") or item.redacted_because is not None:
-            raise Refused(Refusal.NO_SUCH_EVENT)
-        reason = line.param(2) or None
-        await session.do(
-            Redact(
-                actor=session.user_id,
-                room_id=room_id,
-                event_id=item.event.event_id,
-                reason=reason,
-                origin=session.origin(),
-            )
-        )
+        await take_back(session, room_id, msgid, line.param(2) or None)
     except Refused as refused:
         code = _CODES.get(refused.refusal)
         if code is None:
             raise
         raise Failed(code, echo(target), echo(msgid), text=refused.text) from refused
+
+
+async def take_back(session: IrcSession, room_id: RoomId, msgid: str, reason: str | None) -> None:
+    """Redact a message or a reaction. Raises Refused: NO_SUCH_EVENT for what is neither or is gone already."""
+    item = await session.reader.event(room_id, EventId(msgid), session.user_id)
+    # spec: IRCv3 message-redaction: the id "MUST be a PRIVMSG, NOTICE, or TAGMSG".
+    if not (is_spoken(item.event) or item.event.type == "m.reaction") or item.redacted_because is not None:
+        raise Refused(Refusal.NO_SUCH_EVENT)
+    await session.do(
+        Redact(
+            actor=session.user_id,
+            room_id=room_id,
+            event_id=item.event.event_id,
+            reason=reason,
+            origin=session.origin(),
+        )
+    )
 
 
 _CODES = {Refusal.NO_SUCH_EVENT: "UNKNOWN_MSGID", Refusal.POWER_TOO_LOW: "REDACT_FORBIDDEN"}

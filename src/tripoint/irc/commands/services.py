@@ -1,4 +1,4 @@
-"""NS, CS, OS and HS: what goes to a service and to nobody else, whatever their nicks are.
+"""NS, CS, OS, HS and HISTSERV: what goes to a service and to nobody else, whatever their nicks are.
 
 Importing this declares what the services can do.
 spec: docs/mapping.md 18.1.  Read next: tripoint/irc/services.py.
@@ -6,13 +6,13 @@ spec: docs/mapping.md 18.1.  Read next: tripoint/irc/services.py.
 
 from __future__ import annotations
 
-from tripoint.irc import chanserv, hostserv, nickserv, nickserv_cert, operserv, polls
+from tripoint.irc import chanserv, histserv, hostserv, nickserv, nickserv_cert, operserv, polls
 from tripoint.irc.registry import command
 from tripoint.irc.services import service
 from tripoint.irc.session import IrcSession
 from tripoint.irc.wire import Line
 
-__all__ = ["chanserv", "hostserv", "nickserv", "nickserv_cert", "operserv", "polls"]
+__all__ = ["chanserv", "histserv", "hostserv", "nickserv", "nickserv_cert", "operserv", "polls"]
 
 
 @command("NS", min_params=1, cost=2, spec="docs/mapping.md 18.1")
@@ -61,3 +61,9 @@ async def hs(session: IrcSession, line: Line) -> None:
 async def hostserv_(session: IrcSession, line: Line) -> None:
     """HOSTSERV <command> [<word>...]: the same as HS."""
     await service(session, "HostServ", " ".join(line.params))
+
+
+@command("HISTSERV", min_params=1, cost=2, spec="docs/mapping.md 14.1, 18.1")
+async def histserv_(session: IrcSession, line: Line) -> None:
+    """HISTSERV <command> [<word>...]: ask HistServ, which shows what was said before; HISTSERV HELP: what it knows."""
+    await service(session, "HistServ", " ".join(line.params))

@@ -27,8 +27,10 @@ from tripoint.irc.render import Audience, Outgoing, safe_client_tags
 from tripoint.irc.richtext import Mentions
 from tripoint.irc.services import is_service, service
 from tripoint.irc.session import IrcSession, echo
-from tripoint.irc.tables import MAX_TARGETS, PREFIX_SIGNS
+from tripoint.irc.tables import MAX_TARGETS, PREFIX_SIGNS, ZNC_PLAYBACK
 from tripoint.irc.wire import Line
+from tripoint.irc.znc_playback import NICK as PLAYBACK
+from tripoint.irc.znc_playback import ask_playback
 from tripoint.rooms.answers import answering
 from tripoint.rooms.commands import OpenDirect, Redact, SendEvent, SetTyping
 from tripoint.rooms.history import Direction, HistoryQuery
@@ -89,6 +91,9 @@ async def _speak_to(session: IrcSession, line: Line, target: str) -> None:
         raise IrcRefused(n.ERR_CANNOTSENDTOCHAN, echo(target), "Use a separate room")
     if is_service(target):
         await service(session, target, text)
+        return
+    if target.lower() == PLAYBACK and ZNC_PLAYBACK in session.caps:
+        await ask_playback(session, text)
         return
     if is_mass(target):
         say_to_all(session, line, target)
