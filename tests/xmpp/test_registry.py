@@ -22,6 +22,7 @@ PROMISES = {
     "urn:xmpp:message-retract:1#tombstone": {At.ROOM, At.ACCOUNT},  # what archives give
     "urn:xmpp:fulltext:0": {At.ROOM, At.ACCOUNT},  # a field of what is asked of archives
     "urn:xmpp:reporting:1": {At.SERVER, At.ACCOUNT},  # what a blocking command may hold
+    "urn:xmpp:rai:0": {At.ROOMS},  # muc/activity.py: in presence
     "urn:xmpp:reply:0": {At.ROOM},  # replies.py
     "urn:xmpp:sid:0": {At.ROOM},
     "jabber:x:data": {At.ROOM},  # muc/voice.py, muc/registering.py: in messages

@@ -6,15 +6,16 @@ the database finds no weaker form beside them. sasl.py holds the arithmetic.
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Literal, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
-from tripoint.accounts.sasl import PasswordRefused, ScramVerifier, fake_verifier
+from tripoint.accounts.sasl import AppKey, PasswordRefused, ScramVerifier, fake_verifier
 from tripoint.core.addresses import network_of
 from tripoint.core.ids import UserId
 from tripoint.core.password_hash import read_hash, write_hash
@@ -28,6 +29,14 @@ T = TypeVar("T")
 HASH_THREADS = 2
 # What waits beyond this is refused: hashing is the cheapest way to keep a server busy.
 MAX_WAITING = 64
+
+
+class _Apps(msgspec.Struct, frozen=True):
+    """App passwords as they are stored, all with one salt."""
+
+    salt: bytes
+    iterations: int
+    keys: tuple[AppKey, ...]
 
 
 class Passwords:
@@ -79,15 +88,43 @@ class Passwords:
 
     def no_forms(self, user_id: UserId) -> Sequence[PutCredential]:
         """Writes that take every form away."""
-        return [PutCredential(user_id, _form(name), None) for name in ("sha256", "sha1")]
+        return [PutCredential(user_id, form(name), None) for name in ("sha256", "sha1") for form in (_form, _apps)]
 
     async def verifier(self, user_id: UserId, hash_name: str) -> ScramVerifier:
-        """The stored form, or for an unknown user a stable fake that nothing fits."""
+        """The stored form, or for an unknown user a stable fake that nothing fits.
+
+        For who has app passwords and no other, the fake is what they stand beside: nobody sees who has none.
+        """
         name: HashName = "sha1" if hash_name == "sha1" else "sha256"
         data = await self._store.load_credential(user_id, _form(name))
         if data is None or name not in self._hash_names:
-            return fake_verifier(user_id, name, self._secret, self._iterations)
-        return msgspec.msgpack.decode(data, type=ScramVerifier)
+            verifier = fake_verifier(user_id, name, self._secret, self._iterations)
+        else:
+            verifier = msgspec.msgpack.decode(data, type=ScramVerifier)
+        apps = await self._store.load_credential(user_id, _apps(name)) if name in self._hash_names else None
+        if apps is None:
+            return verifier
+        kept = msgspec.msgpack.decode(apps, type=_Apps)
+        # Whoever has another password now has another salt: what stood beside the old one ended with it.
+        fits = (kept.salt, kept.iterations) == (verifier.salt, verifier.iterations)
+        return replace(verifier, apps=kept.keys) if fits else verifier
+
+    async def with_app(
+        self, user_id: UserId, device_id: str, password: str, keep: Collection[str]
+    ) -> Sequence[PutCredential]:
+        """Writes that put an app password beside the others of these devices. AccountRefused(RATE_LIMITED)."""
+        writes = []
+        for name in self._hash_names:
+            beside = await self.verifier(user_id, name)
+            make = partial(ScramVerifier.make, password, beside.salt, beside.iterations, name)
+            made = await self._off_loop(make)
+            keys = (
+                *(key for key in beside.apps if key.device_id in keep),
+                AppKey(device_id, made.stored_key, made.server_key),
+            )
+            kept = _Apps(beside.salt, beside.iterations, keys)
+            writes.append(PutCredential(user_id, _apps(name), msgspec.msgpack.encode(kept)))
+        return writes
 
     async def has_one(self, user_id: UserId) -> bool:
         """Whether there is a password at all."""
@@ -99,6 +136,13 @@ class Passwords:
         if len(password) > 512:
             return False
         return await self._off_loop(lambda: verifier.verify_cleartext(password))
+
+    async def find(self, user_id: UserId, password: str) -> str | None:
+        """Whether it is the user's password (""), that of an app (its device) or none (None); takes as long for all."""
+        verifier = await self.verifier(user_id, "sha256")
+        if len(password) > 512:
+            return None
+        return await self._off_loop(lambda: verifier.find_cleartext(password))
 
     async def check_hash(self, text: str, password: str) -> bool:
         """Whether this is the password of a hash that stands in the configuration."""
@@ -140,3 +184,7 @@ def make_hash(password: str, iterations: int) -> str:
 
 def _form(hash_name: HashName) -> str:
     return f"scram-sha-{hash_name.removeprefix('sha')}"
+
+
+def _apps(hash_name: HashName) -> str:
+    return f"apps-sha-{hash_name.removeprefix('sha')}"

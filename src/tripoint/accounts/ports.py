@@ -128,6 +128,27 @@ class VhostList(Protocol):
     async def drop(self, user_id: UserId) -> bool: ...
 
 
+class LetIn(Struct, frozen=True):
+    """Who has logged in, and the device whose end is this session's: that of an app password."""
+
+    account: Account
+    device_id: DeviceId | None = None
+
+
+class AppPassword(Struct, frozen=True):
+    """An app password, without itself. `device_id`: the session that it is; `name`: what its owner calls it."""
+
+    device_id: str
+    name: str
+
+
+class AppPasswordList(Protocol):
+    """Passwords for single clients (app_passwords.py). The device of each ends it."""
+
+    async def of(self, user_id: UserId) -> Sequence[AppPassword]: ...
+    async def add(self, user_id: UserId, name: str) -> str: ...
+
+
 class CertificateList(Protocol):
     """The certificates with which accounts log in (certificates.py)."""
 
@@ -202,6 +223,8 @@ class AccountService(Protocol):
     def registration_tokens(self) -> RegistrationTokens: ...
     @property
     def vhosts(self) -> VhostList: ...
+    @property
+    def app_passwords(self) -> AppPasswordList: ...
     @property
     def certificates(self) -> CertificateList: ...
     @property
@@ -302,8 +325,14 @@ class AccountService(Protocol):
     async def scram_verifier(self, name: str, hash_name: str) -> ScramVerifier:
         """The stored form for SCRAM ("sha256", "sha1"); for unknown users a stable fake that never matches."""
 
-    async def scram_done(self, name: str, success: bool, *, address: str) -> Account:
-        """Called after a SCRAM exchange; counts failures like check_password and raises like it."""
+    async def check_login(self, name: str, password: str, *, address: str) -> LetIn:
+        """As check_password, but that an app password is good too. For logins alone: it changes nothing."""
+
+    async def scram_done(self, name: str, success: bool, *, address: str, app: str = "") -> LetIn:
+        """Called after a SCRAM exchange; counts failures like check_password and raises like it.
+
+        `app`: the device whose app password it was.
+        """
 
     async def check_certificate(self, fingerprint: str, name: str, *, address: str) -> Account:
         """Whose certificate a connection has shown; `name`: as whom it wants to log in, empty for whosesoever it is.

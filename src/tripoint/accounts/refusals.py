@@ -27,6 +27,7 @@ class AccountRefusal(Enum):
     BAD_CERTIFICATE = "The fingerprint of a certificate is its SHA-256: 64 hexadecimal digits, with colons or without"
     CERTIFICATE_TAKEN = "Another account logs in with that certificate; connect with it to show that it is yours"
     TOO_MANY_CERTIFICATES = "An account has at most 16 certificates; take some away first"
+    TOO_MANY_APP_PASSWORDS = "An account has at most 20 app passwords; end some of their sessions first"
     GUESTS_OFF = "This server has no guests; log in with an account"
     TOO_MANY_PUSHERS = "An account has at most 50 pushers; take some away first"
     TOO_MANY_GUESTS = "Too many guests from your address"

@@ -143,19 +143,33 @@ class Done:
     authzid: str
     authcid: str
     data: bytes
+    # The device whose app password it was (app_passwords.py); "" for the account's own.
+    app: str = ""
 
 
 Step = HashedToken | Challenge | NeedCredentials | CheckPassword | CheckCertificate | CheckToken | Done
 
 
+class AppKey(Struct, frozen=True, array_like=True):
+    """An app password, salted and hashed as often as the password beside it. `device_id` is the device that it is."""
+
+    device_id: str
+    stored_key: bytes
+    server_key: bytes
+
+
 class ScramVerifier(Struct, frozen=True):
-    """A password as it is stored: enough to verify, useless to log in with. spec: RFC5802 3."""
+    """A password as it is stored: enough to verify, useless to log in with. spec: RFC5802 3.
+
+    `apps` fit in its place: which of them all a client knows is told by its proof, since they share the salt.
+    """
 
     hash_name: HashName
     salt: bytes
     iterations: int
     stored_key: bytes
     server_key: bytes
+    apps: tuple[AppKey, ...] = ()
 
     @classmethod
     def make(
@@ -182,6 +196,19 @@ class ScramVerifier(Struct, frozen=True):
         except PasswordRefused:
             return False
         return hmac.compare_digest(again.stored_key, self.stored_key)
+
+    def find_cleartext(self, password: str) -> str | None:
+        """The device whose app password this is, "" for the account's own password, None for neither. As slow."""
+        try:
+            again = ScramVerifier.make(password, self.salt, self.iterations, self.hash_name)
+        except PasswordRefused:
+            return None
+        fits = [key.device_id for key in self.fitting() if hmac.compare_digest(again.stored_key, key.stored_key)]
+        return fits[0] if fits else None
+
+    def fitting(self) -> tuple[AppKey, ...]:
+        """All that fit; the password's own is the first and has no device."""
+        return (AppKey("", self.stored_key, self.server_key), *self.apps)
 
 
 def prepare_password(password: str) -> str:
@@ -397,15 +424,17 @@ class ScramExchange:
             raise SaslFailed(SaslCondition.NOT_AUTHORIZED, "The nonce is not the one of this exchange")
         proof = _b64(proof_text)
         auth_message = f"{self._client_first_bare},{self._server_first},{without_proof}".encode()
-        signature = _hmac(self._hash_name, verifier.stored_key, auth_message)
-        if len(proof) != len(signature):
+        if len(proof) != hashlib.new(self._hash_name).digest_size:
             raise _malformed("the proof has the wrong length")
-        client_key = bytes(a ^ b for a, b in zip(proof, signature, strict=True))
-        stored = hashlib.new(self._hash_name, client_key).digest()
-        if not hmac.compare_digest(stored, verifier.stored_key):
-            raise SaslFailed(SaslCondition.NOT_AUTHORIZED, "The name or the password is wrong")
-        server_signature = _hmac(self._hash_name, verifier.server_key, auth_message)
-        return Done(self._authzid, self._username, b"v=" + base64.b64encode(server_signature))
+        for key in verifier.fitting():
+            signature = _hmac(self._hash_name, key.stored_key, auth_message)
+            client_key = bytes(a ^ b for a, b in zip(proof, signature, strict=True))
+            stored = hashlib.new(self._hash_name, client_key).digest()
+            if hmac.compare_digest(stored, key.stored_key):
+                server_signature = _hmac(self._hash_name, key.server_key, auth_message)
+                said = b"v=" + base64.b64encode(server_signature)
+                return Done(self._authzid, self._username, said, key.device_id)
+        raise SaslFailed(SaslCondition.NOT_AUTHORIZED, "The name or the password is wrong")
 
 
 class BearerExchange:

@@ -12,6 +12,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from tripoint.accounts.app_passwords import AppPasswords
 from tripoint.accounts.certificates import Certificates
 from tripoint.accounts.data import AccountData
 from tripoint.accounts.devices import Devices
@@ -19,7 +20,7 @@ from tripoint.accounts.fast_tokens import FastTokens
 from tripoint.accounts.in_turn import InTurn
 from tripoint.accounts.login_tokens import LIFE_MS, LoginTokens
 from tripoint.accounts.passwords import Passwords
-from tripoint.accounts.ports import Account, Device, LogIn, RosterItem, TokenOwner
+from tripoint.accounts.ports import Account, Device, LetIn, LogIn, RosterItem, TokenOwner
 from tripoint.accounts.push_rules import AccountPushRules
 from tripoint.accounts.pushers import Pushers
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
@@ -151,6 +152,7 @@ class Accounts:
         self.vhosts = vhosts
         self.push_rules = AccountPushRules(data)
         self.pushers = Pushers(store, stream)
+        self.app_passwords = AppPasswords(store, stream, passwords, clock_ms)
         self.certificates = Certificates(store, stream, clock_ms)
         self.fast_tokens = FastTokens(store, stream, partial(passwords.verifier, hash_name="sha256"), secret, clock_ms)
         self.tags = AccountTags(data)
@@ -534,6 +536,15 @@ class Accounts:
         right = await self._passwords.check(user_id, password)
         return self._checked(account if right else None, user_id, address)
 
+    async def check_login(self, name: str, password: str, *, address: str) -> LetIn:
+        user_id = self.user_id(name)
+        self._passwords.check_may_try(user_id, address)
+        account = await self.account(user_id)
+        if account is not None and account.deactivated:
+            raise AccountRefused(AccountRefusal.DEACTIVATED)
+        app = await self._passwords.find(user_id, password)
+        return await self.scram_done(name, app is not None, address=address, app=app or "")
+
     async def has_password(self, user_id: UserId) -> bool:
         return await self._passwords.has_one(user_id)
 
@@ -565,10 +576,12 @@ class Accounts:
     async def scram_verifier(self, name: str, hash_name: str) -> ScramVerifier:
         return await self._passwords.verifier(self.user_id(name), hash_name)
 
-    async def scram_done(self, name: str, success: bool, *, address: str) -> Account:
+    async def scram_done(self, name: str, success: bool, *, address: str, app: str = "") -> LetIn:
         user_id = self.user_id(name)
         self._passwords.check_may_try(user_id, address)
-        return self._checked(await self.account(user_id) if success else None, user_id, address)
+        right = success and (not app or await self.has_device(user_id, app))
+        account = self._checked(await self.account(user_id) if right else None, user_id, address)
+        return LetIn(account, DeviceId(app) if app else None)
 
     async def check_certificate(self, fingerprint: str, name: str, *, address: str) -> Account:
         user_id = await self.certificates.owner(fingerprint) if fingerprint else None
@@ -600,10 +613,14 @@ class Accounts:
         keep_browser: bytes | None = None,
     ) -> None:
         forms = await self._passwords.forms(user_id, password)
+        apps = [app.device_id for app in await self.app_passwords.of(user_id)]
         await self._commit([*forms, DropBrowserSessions(user_id, keep_browser)])
         self._login_tokens.forget(user_id)
         if logout_devices:
             await self._devices.drop_all(user_id, "password changed", keep=keep_device)
+        else:
+            # App passwords stand beside the password that was (passwords.py).
+            await self._devices.drop(user_id, apps, "password changed")
 
     # -- devices and tokens
 

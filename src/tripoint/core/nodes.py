@@ -17,6 +17,7 @@ MAX_BYTES = 16 * 1024 * 1024
 MAX_NAME_BYTES = 1023
 MAX_SUBSCRIPTIONS = 1000
 MAX_SUBSCRIPTIONS_EACH = 100
+MAX_AFFILIATIONS = 500
 
 
 class Access(Enum):
@@ -25,7 +26,7 @@ class Access(Enum):
     OPEN = "open"
     PRESENCE = "presence"  # who may see the owner's presence
     ROSTER = "roster"  # who stands in certain groups of the owner's roster
-    WHITELIST = "whitelist"  # the owner alone
+    WHITELIST = "whitelist"  # the owner, and members
 
 
 class SendLast(Enum):
@@ -37,7 +38,8 @@ class SendLast(Enum):
 
 
 class NodeConfig(Struct, frozen=True):
-    """Settings of a node. `max_items` is how many of the newest items stay."""
+    """Settings of a node. `max_items` is how many of the newest items stay; `affiliations`: the member or outcast with
+    each bare JID (XEP-0060 4.1)."""
 
     access: Access = Access.PRESENCE
     groups: tuple[str, ...] = ()
@@ -49,6 +51,7 @@ class NodeConfig(Struct, frozen=True):
     notify_delete: bool = False
     title: str = ""
     type: str = ""
+    affiliations: tuple[tuple[str, str], ...] = ()
 
 
 class Subscription(Struct, frozen=True):

@@ -27,10 +27,11 @@ from tripoint.irc.wire import MAX_BODY_BYTES, Line
 
 CAP_VALUES_VERSION = 302
 # Older clients have one line for the whole list. multiline is useless without its value, which they are not shown;
-# renaming, metadata and searching came long after 302, and are asked for by nobody else.
+# renaming, metadata, searching and the like came long after 302, and are asked for by nobody else.
 ONLY_FROM_302 = frozenset(
     {
         *("draft/multiline", "draft/channel-rename", "draft/metadata-2", "draft/search", "soju.im/search"),
+        *("draft/event-playback", "draft/read-marker"),
         *("draft/oper-tag", "draft/relaymsg", "draft/webpush", "draft/sasl-ir", EXTENDED_ISUPPORT, PRE_AWAY, STS),
     }
 )

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
-from tripoint.accounts.ports import Account, AccountService
+from tripoint.accounts.ports import Account, AccountService, LetIn
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.accounts.sasl import (
     BearerExchange,
@@ -170,7 +170,7 @@ class Login:
         elif isinstance(step, CheckPassword):
             self._check_authzid(step.authzid, step.authcid)
             name = fold(step.authcid)
-            self._succeed(await self._accounts.check_password(name, step.password, address=self._address))
+            self._succeed(self._let_in(await self._accounts.check_login(name, step.password, address=self._address)))
         elif isinstance(step, CheckCertificate):
             name = fold(step.authzid)
             self._succeed(
@@ -181,7 +181,8 @@ class Login:
         elif isinstance(step, Done):
             self._check_authzid(step.authzid, step.authcid)
             name, self._scram_name = fold(step.authcid), None
-            self._proven = await self._accounts.scram_done(name, True, address=self._address)
+            done = await self._accounts.scram_done(name, True, address=self._address, app=step.app)
+            self._proven = self._let_in(done)
             self._say_all(self.negotiation.sasl_challenge(step.data))
 
     async def _check_token(self, step: CheckToken) -> None:
@@ -202,6 +203,10 @@ class Login:
         """Nobody acts for another here."""
         if authzid and fold(authzid) != fold(authcid):
             raise SaslFailed(SaslCondition.INVALID_AUTHZID, "You cannot act for another account")
+
+    def _let_in(self, let_in: LetIn) -> Account:
+        self.let_in_by = let_in.device_id
+        return let_in.account
 
     def _succeed(self, account: Account) -> None:
         self._account = account
@@ -240,7 +245,8 @@ class Login:
         if self._account is None and step.login is not None:
             name, password = step.login
             try:
-                self._account = await self._accounts.check_password(fold(name), password, address=self._address)
+                let_in = await self._accounts.check_login(fold(name), password, address=self._address)
+                self._account = self._let_in(let_in)
             except AccountRefused as refused:
                 no = ACCOUNT_REFUSALS[refused.refusal].numeric or n.ERR_PASSWDMISMATCH
                 self._say(Reply(no, (step.nick, refused.text)))

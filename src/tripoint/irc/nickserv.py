@@ -60,11 +60,13 @@ async def identify(request: Request) -> None:
         return
     first, _, others = request.rest.partition(" ")
     name, password = (first, others) if others else (session.nick, first)
-    account = await session.accounts.check_password(fold(name), password, address=session.address)
+    let_in = await session.accounts.check_login(fold(name), password, address=session.address)
+    account = let_in.account
     if account.user_id == session.user_id:
         request.say("You are logged in already")
         return
     await log_in_as(session, account)
+    session.let_in_by = let_in.device_id
     request.say(f"You are now logged in as {account.name}")
 
 

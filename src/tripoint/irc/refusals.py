@@ -111,6 +111,7 @@ ACCOUNT_REFUSALS: Mapping[AccountRefusal, No] = {
     AccountRefusal.BAD_VHOST: No(code="INVALID_PARAMS"),
     AccountRefusal.BAD_CERTIFICATE: No(code="INVALID_PARAMS"),
     AccountRefusal.CERTIFICATE_TAKEN: No(code="INVALID_PARAMS"),
+    AccountRefusal.TOO_MANY_APP_PASSWORDS: No(code="LIMIT_REACHED"),
     AccountRefusal.TOO_MANY_CERTIFICATES: No(code="LIMIT_REACHED"),
     AccountRefusal.GUESTS_OFF: No(code="ACCOUNT_REQUIRED"),
     AccountRefusal.TOO_MANY_PUSHERS: No(code="LIMIT_REACHED"),

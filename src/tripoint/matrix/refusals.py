@@ -71,6 +71,7 @@ ACCOUNT_ERRORS: dict[AccountRefusal, tuple[int, str]] = {
     AccountRefusal.BAD_VHOST: (400, "M_INVALID_PARAM"),
     AccountRefusal.BAD_CERTIFICATE: (400, "M_INVALID_PARAM"),
     AccountRefusal.CERTIFICATE_TAKEN: (400, "M_INVALID_PARAM"),
+    AccountRefusal.TOO_MANY_APP_PASSWORDS: (400, "M_RESOURCE_LIMIT_EXCEEDED"),
     AccountRefusal.TOO_MANY_CERTIFICATES: (400, "M_RESOURCE_LIMIT_EXCEEDED"),
     AccountRefusal.GUESTS_OFF: (403, "M_GUEST_ACCESS_FORBIDDEN"),
     AccountRefusal.TOO_MANY_GUESTS: (403, "M_FORBIDDEN"),

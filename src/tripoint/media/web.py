@@ -157,7 +157,7 @@ class MediaPages:
             name, colon, password = "", "", ""
         if not colon:
             raise AccountRefused(AccountRefusal.WRONG_CREDENTIALS)
-        return (await self._accounts.check_password(name.lower(), password, address=request.address)).user_id
+        return (await self._accounts.check_login(name.lower(), password, address=request.address)).account.user_id
 
     async def _slot(self, request: Request) -> Response:
         media_id, _, rest = request.path.removeprefix(UPLOAD_PATH + "/").partition("/")

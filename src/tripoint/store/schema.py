@@ -4,7 +4,7 @@ A test upgrades the first schema step by step and compares it with this file. Ke
 small integers so that state groups and indexes stay small; a room's key stands for its id in every table.
 """
 
-SCHEMA_VERSION = "0022"
+SCHEMA_VERSION = "0024"
 
 STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -234,7 +234,7 @@ STATEMENTS: tuple[str, ...] = (
         user_id TEXT NOT NULL, client TEXT NOT NULL, slot TEXT NOT NULL, device_id TEXT NOT NULL,
         mechanism TEXT NOT NULL, salt BLOB NOT NULL, expires_ts_ms INTEGER NOT NULL, count INTEGER NOT NULL,
         PRIMARY KEY (user_id, client, slot)) WITHOUT ROWID""",
-    # Certificates that accounts log in with (migration 0022).
+    # Certificates that accounts log in with (migration 0024).
     """CREATE TABLE certificates (
         fingerprint TEXT PRIMARY KEY NOT NULL, user_id TEXT NOT NULL, added_ts_ms INTEGER NOT NULL) WITHOUT ROWID""",
     "CREATE INDEX certificates_by_user ON certificates (user_id)",

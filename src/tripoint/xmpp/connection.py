@@ -89,9 +89,13 @@ class StartTls:
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
-    """SCRAM proved that the peer knows the password of `name`: admit with admitted() or refused()."""
+    """SCRAM proved that the peer knows the password of `name`: admit with admitted() or refused().
+
+    `app`: the device whose app password it was.
+    """
 
     name: str
+    app: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -439,7 +443,7 @@ class ClientConnection:
             self._check_authzid(step.authzid)
             self._success_data = step.data
             assert self._trying is not None  # NeedCredentials came before
-            actions.append(Authenticated(self._trying))
+            actions.append(Authenticated(self._trying, step.app))
         elif isinstance(step, Challenge):
             self._go(Input.SASL_CHALLENGE)
             actions.append(Send(self._profile.challenge(step.data)))

@@ -103,6 +103,7 @@ ACCOUNT_REFUSALS: Final[dict[AccountRefusal, str | tuple[str, str]]] = {
     AccountRefusal.BAD_VHOST: "not-acceptable",
     AccountRefusal.BAD_CERTIFICATE: "not-acceptable",
     AccountRefusal.CERTIFICATE_TAKEN: "conflict",
+    AccountRefusal.TOO_MANY_APP_PASSWORDS: "resource-constraint",
     AccountRefusal.TOO_MANY_CERTIFICATES: "resource-constraint",
     AccountRefusal.GUESTS_OFF: "not-allowed",
     AccountRefusal.TOO_MANY_PUSHERS: "resource-constraint",

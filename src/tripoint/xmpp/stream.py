@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from tripoint.accounts.fast_tokens import Recognized
-from tripoint.accounts.ports import Account
+from tripoint.accounts.ports import Account, LetIn
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.accounts.sasl import CheckCertificate, CheckPassword, CheckToken, HashedToken, NeedCredentials
 from tripoint.accounts.server_bans import banned_text
@@ -183,8 +183,8 @@ class ClientStream:
                 verifier = await accounts.scram_verifier(action.username, action.hash_name)
                 answer = connection.credentials(verifier)
             elif isinstance(action, CheckPassword):
-                self._account = await accounts.check_password(action.authcid, action.password, address=self.address)
-                answer = connection.admitted(self._account.name, token=await self._token(connection))
+                who = self._let_in(await accounts.check_login(action.authcid, action.password, address=self.address))
+                answer = connection.admitted(who.name, token=await self._token(connection))
             elif isinstance(action, CheckCertificate):
                 shown = connection.tls.certificate
                 self._account = await accounts.check_certificate(shown, action.authzid, address=self.address)
@@ -194,8 +194,8 @@ class ClientStream:
             elif isinstance(action, HashedToken):
                 answer = await self._check_hashed(connection, action)
             elif isinstance(action, Authenticated):
-                self._account = await accounts.scram_done(action.name, True, address=self.address)
-                answer = connection.admitted(self._account.name, token=await self._token(connection))
+                who = self._let_in(await accounts.scram_done(action.name, True, address=self.address, app=action.app))
+                answer = connection.admitted(who.name, token=await self._token(connection))
             elif isinstance(action, Registration):
                 if self._registering is None:
                     self._registering = Registering(accounts)
@@ -212,6 +212,10 @@ class ClientStream:
             log.exception("xmpp.login_failed")
             answer = connection.fail("internal-server-error", "The server could not do this")
         self.act(answer)
+
+    def _let_in(self, let_in: LetIn) -> Account:
+        self._account, self._let_in_by = let_in.account, let_in.device_id
+        return let_in.account
 
     async def _check_token(self, connection: ClientConnection, action: CheckToken) -> list[Action]:
         """spec: RFC7628 3.2"""
@@ -231,12 +235,12 @@ class ClientStream:
         client, use = wishes.user_agent.id, wishes.fast
         assert client is not None and use is not None  # the connection has looked
         known = await accounts.fast_tokens.recognize(accounts.user_id(shown.authcid), client, shown, use.count)
-        self._account = await accounts.scram_done(shown.authcid, known is not None, address=self.address)
+        who = self._let_in(await accounts.scram_done(shown.authcid, known is not None, address=self.address))
         assert known is not None  # else it was refused
         await accounts.fast_tokens.used(known, invalidate=use.invalidate)
         self._let_in_by = known.device_id
         token = await self._token(connection, known)
-        return connection.admitted(self._account.name, proof=known.proof, token=token)
+        return connection.admitted(who.name, proof=known.proof, token=token)
 
     async def _token(self, connection: ClientConnection, known: Recognized | None = None) -> str:
         """The <token/> for a client that has asked for one, or whose token is to be changed; nothing where it has not

@@ -6,13 +6,13 @@ spec: docs/mapping.md 18.1.  Read next: tripoint/irc/services.py.
 
 from __future__ import annotations
 
-from tripoint.irc import chanserv, histserv, hostserv, nickserv, nickserv_cert, operserv, polls
+from tripoint.irc import chanserv, histserv, hostserv, nickserv, nickserv_apps, nickserv_cert, operserv, polls
 from tripoint.irc.registry import command
 from tripoint.irc.services import service
 from tripoint.irc.session import IrcSession
 from tripoint.irc.wire import Line
 
-__all__ = ["chanserv", "histserv", "hostserv", "nickserv", "nickserv_cert", "operserv", "polls"]
+__all__ = ["chanserv", "histserv", "hostserv", "nickserv", "nickserv_apps", "nickserv_cert", "operserv", "polls"]
 
 
 @command("NS", min_params=1, cost=2, spec="docs/mapping.md 18.1")

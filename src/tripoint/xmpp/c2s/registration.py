@@ -110,6 +110,9 @@ async def change_registration(session: XmppSession, stanza: Element, jid: Jid) -
     query = stanza.first()
     assert query is not None  # the router has looked
     accounts = session.doors.accounts
+    if session.let_in_by in {app.device_id for app in await accounts.app_passwords.of(session.user_id)}:
+        # spec: docs/mapping.md 18.2: it lets one client in, and gives it no hold on the account
+        raise Problem("not-allowed", "An app password is not enough for that: log in with the account's own")
     if query.child("remove", REGISTER_NS) is not None:
         await accounts.deactivate(session.user_id)
         return ""

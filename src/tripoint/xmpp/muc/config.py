@@ -175,6 +175,7 @@ _FIXED = (
     _fixed("muc#roomconfig_allowpm", "list-single", "Who writes to one person (always everybody)", _EVERYBODY),
     _fixed("muc#roomconfig_presencebroadcast", "list-multi", "Whose presence is shown (always everybody)", _ROLES),
     _fixed("muc#roomconfig_getmemberlist", "list-multi", "Who sees the members (always everybody inside)", _ROLES),
+    _fixed("muc#roomconfig_forwardmentions", "boolean", "Who is named hears of it outside (always)", {"1": ""}),
     _fixed("muc#maxhistoryfetch", "text-single", "Messages shown on entry, at most (always)", {str(MAX_HISTORY): ""}),
     "<field type='fixed'><value>A language, and a publish-subscribe node, are not kept of rooms here "
     "(muc#roomconfig_lang, muc#roomconfig_pubsub).</value></field>",

@@ -200,6 +200,7 @@ async def _enter(
         if former is not None:
             former.view.forget_visit(former)
         visit = view.begin_visit(session, inside_of_presence(session, stanza), tuple(codes), stanza.get("id"))
+        session.muc.activity.entered(session, view.room.room_id)
     finally:
         view.holds -= 1
         if user_id in view.expected:

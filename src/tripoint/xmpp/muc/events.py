@@ -124,6 +124,16 @@ def history_message(view: MucView, entry: HistoryItem) -> Shared | None:
     return _of_sender(view, event, entry.token or event.event_id, inside, late=True)
 
 
+def forwarded_message(view: MucView, entry: HistoryItem) -> str | None:
+    """A message that somebody is shown who is not in the room: as it was told to those who are. spec: XEP-0452 3.2"""
+    event = entry.event
+    url_of = view.doors.url_of(event.event_id)
+    inside = inside_of(event.content, view.naming, _answer(view, event), url_of, calls=view.calls)
+    if inside is None:
+        return None
+    return _in_archive(_of_sender(view, event, entry.token or event.event_id, inside, late=False))
+
+
 def archived_message(view: MucView, entry: HistoryItem, related: Related) -> str | None:
     """An event as the archive forwards it: as it was told live, and who its writer is; None if it says nothing.
 

@@ -40,9 +40,11 @@ from tripoint.xmpp.c2s.users import Users
 from tripoint.xmpp.identities import Identities
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_jid, room_id_jid_local
 from tripoint.xmpp.messages import THREAD_KEY
+from tripoint.xmpp.muc.activity import Activity
 from tripoint.xmpp.muc.events import tell_closed, tell_configured, tell_event, tell_typing
 from tripoint.xmpp.muc.invited import Invited
 from tripoint.xmpp.muc.markers import MAX_MEMBERS, tell_displayed
+from tripoint.xmpp.muc.mentioned import Mentioned
 from tripoint.xmpp.muc.moving import CLOSING, UPGRADED, go_over, is_left, stay, turn_away
 from tripoint.xmpp.muc.resets import tell_reset
 from tripoint.xmpp.muc.retraction import tell_swept
@@ -88,6 +90,8 @@ class Muc:
         self.invited = Invited(doors)
         # Which other servers are Matrix servers too; None where none is spoken to.
         self.identities: Identities | None = None
+        self.activity = Activity(doors, users, hub)
+        self._mentioned = Mentioned(doors, users, self, hub)
         hub.watch_users(self._user_changed)
 
     # -- views
@@ -383,6 +387,7 @@ class Muc:
 
     def leave_all(self, session: XmppSession) -> None:
         """The session became unavailable: it leaves every room by its own wish."""
+        self.activity.unsubscribe(session)
         for waiting in session.waiting.values():
             waiting.left = True
         for visit in list(session.visits.values()):
@@ -406,6 +411,7 @@ class Muc:
 
     def lost(self, session: XmppSession) -> None:
         """The stream is gone. docs/mapping.md 4.5"""
+        self.activity.unsubscribe(session)
         for visit in list(session.visits.values()):
             visit.view.end_visit(visit, left=False)
             self.end_if_locked(visit.view, session.user_id)

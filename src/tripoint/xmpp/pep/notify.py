@@ -13,8 +13,9 @@ from tripoint.accounts.ports import RosterItem
 from tripoint.core.ids import UserId
 from tripoint.core.nodes import Access, NodeConfig, NodeItem, Subscription
 from tripoint.rooms.changes import NodeChanged
+from tripoint.xmpp.pep.affiliations import MEMBER, affiliation_of
 from tripoint.xmpp.render import delay
-from tripoint.xmpp.tables import PUBSUB_EVENT_NS
+from tripoint.xmpp.tables import ADDRESS_NS, PUBSUB_EVENT_NS
 from tripoint.xmpp.wire import escape_attribute
 
 Subscriptions = Callable[[UserId], Awaitable[Sequence[Subscription]]]
@@ -58,6 +59,14 @@ def last_item(node: str, item: NodeItem, by: str) -> str:
     return published(node, (item,)) + (delay(by, item.ts_ms) if item.ts_ms else "")
 
 
+def reply_to(items: Sequence[NodeItem]) -> str:
+    """Which of the owner's clients published. spec: XEP-0163 4.3.1 (3), XEP-0033 4.7"""
+    by = items[-1].publisher if items else ""
+    if "/" not in by:
+        return ""
+    return f"<addresses xmlns='{ADDRESS_NS}'><address type='replyto' jid='{escape_attribute(by)}'/></addresses>"
+
+
 def _items(node: str, inside: str) -> str:
     return _event(f"<items node='{escape_attribute(node)}'>{inside}</items>")
 
@@ -75,15 +84,15 @@ class Notifier:
         self._subscriptions = subscriptions
         self._may_read = may_read
 
-    async def tell(self, owner: UserId, node: str, config: NodeConfig, xml: str) -> None:
-        """Tell everybody who may hear of a node and wants to; `xml` is the inside of the message."""
+    async def tell(self, owner: UserId, node: str, config: NodeConfig, xml: str, by: str = "") -> None:
+        """Tell everybody who may hear of a node and wants to; `xml` is the inside of the message, `by` what stands
+        behind it for those who may see which of the owner's clients published (reply_to)."""
         sessions = self._own(owner, node)
-        if config.access is not Access.WHITELIST:
-            sessions += self._contacts(owner, node, config, await self._users.roster_of(owner))
-        for session in await self._subscribers(owner, node, config):
-            if session not in sessions:
-                sessions.append(session)
-        self._send(sessions, owner, xml)
+        sessions += self._contacts(owner, node, config, await self._users.roster_of(owner))
+        self._send(sessions, owner, xml + by)
+        # Once each, however often somebody subscribed.
+        others = dict.fromkeys(await self._subscribers(owner, node, config))
+        self._send([one for one in others if one not in sessions], owner, xml)
 
     async def _subscribers(self, owner: UserId, node: str, config: NodeConfig) -> "list[XmppSession]":
         """Who asked to hear of it, whatever his client says of its interests. spec: XEP-0163 4, XEP-0060 6.1"""
@@ -126,13 +135,21 @@ class Notifier:
         for bare, item in roster.items():
             if item.subscription not in ("from", "both"):
                 continue
-            if config.access is Access.ROSTER and set(item.groups).isdisjoint(config.groups):
+            if not _is_for(config, bare, item):
                 continue
             contact = self._users.by_bare(bare)
             if contact is None or blocks(owner, contact.user_id) or blocks(contact.user_id, owner):
                 continue
             found += _wanting(contact, node)
         return found
+
+
+def _is_for(config: NodeConfig, bare: str, item: RosterItem) -> bool:
+    """Whether a contact who sees the owner's presence may read a node. spec: XEP-0060 4.1, 4.5"""
+    affiliation = affiliation_of(config, bare)
+    if affiliation != "none" or config.access is Access.WHITELIST:
+        return affiliation == MEMBER
+    return config.access is not Access.ROSTER or not set(item.groups).isdisjoint(config.groups)
 
 
 def _wanting(user: "LiveUser", node: str) -> "list[XmppSession]":

@@ -2,7 +2,7 @@
 
 Writing is the owner's alone. Whoever may see the owner's presence need not subscribe: subscriptions are automatic
 (XEP-0163 4.1). Who does it nevertheless, or may read without seeing the presence, hears whatever his client says of its
-interests. Affiliations and nodes inside nodes are not there.
+interests. Nodes inside nodes are not there.
 spec: XEP-0060 5.6, 6.1, 6.2, 6.5, 7, 8.1-8.5; XEP-0163 3, 5. Read next: service.py, settings.py.
 """
 
@@ -17,6 +17,7 @@ from tripoint.core.ids import UserId
 from tripoint.core.nodes import MAX_ITEMS, Access, NodeConfig, NodeItem, Subscription
 from tripoint.xmpp.forms import form_fields
 from tripoint.xmpp.jid import Jid, parse_user_jid
+from tripoint.xmpp.pep.affiliations import all_affiliations, own_affiliations, set_affiliations
 from tripoint.xmpp.pep.notify import item_xml
 from tripoint.xmpp.pep.service import HIDDEN
 from tripoint.xmpp.pep.settings import config_form, read_settings
@@ -31,9 +32,10 @@ from tripoint.xmpp.wire import Element, escape_attribute, render
 _FEATURES: Final = (
     *("access-open", "access-presence", "access-roster", "access-whitelist", "auto-create", "auto-subscribe"),
     *("config-node", "config-node-max", "create-and-configure", "create-nodes", "delete-items", "delete-nodes"),
-    *("filtered-notifications", "item-ids", "last-published", "meta-data", "persistent-items", "publish"),
-    *("publish-options", "purge-nodes", "retract-items", "retrieve-default", "retrieve-items"),
-    *("retrieve-subscriptions", "subscribe"),
+    *("filtered-notifications", "item-ids", "last-published", "member-affiliation", "meta-data"),
+    *("modify-affiliations", "outcast-affiliation", "persistent-items", "publish", "publish-options", "purge-nodes"),
+    *("retract-items", "retrieve-affiliations", "retrieve-default", "retrieve-items", "retrieve-subscriptions"),
+    "subscribe",
 )
 for _feature in _FEATURES:
     declare_feature(f"{PUBSUB_NS}#{_feature}", at=(At.ACCOUNT,), spec="XEP-0060 10")
@@ -262,6 +264,26 @@ async def _purge(session: XmppSession, envelope: Element, request: Element, owne
     return ""
 
 
+# -- affiliations
+
+
+async def _own_affiliations(session: XmppSession, envelope: Element, request: Element, owner: UserId) -> str:
+    """spec: XEP-0060 5.7"""
+    return _enveloped(await own_affiliations(session, owner, request.get("node")))
+
+
+async def _affiliations(session: XmppSession, envelope: Element, request: Element, owner: UserId) -> str:
+    """spec: XEP-0060 8.9.1"""
+    node = _node(request)
+    return _owner_enveloped(all_affiliations(node, await session.pep.config(owner, node), session.bare))
+
+
+async def _affiliate(session: XmppSession, envelope: Element, request: Element, owner: UserId) -> str:
+    """spec: XEP-0060 8.9.2"""
+    await set_affiliations(session, owner, _node(request), request)
+    return ""
+
+
 # What is asked, and whether only the owner may.
 _REQUESTS: Final[dict[tuple[str, str], tuple[Request, bool]]] = {
     ("get", "items"): (_items, False),
@@ -271,6 +293,7 @@ _REQUESTS: Final[dict[tuple[str, str], tuple[Request, bool]]] = {
     ("set", "subscribe"): (_subscribe, False),
     ("set", "unsubscribe"): (_unsubscribe, False),
     ("get", "subscriptions"): (_subscriptions, False),
+    ("get", "affiliations"): (_own_affiliations, False),
 }
 _OWNER_REQUESTS: Final[dict[tuple[str, str], tuple[Request, bool]]] = {
     ("get", "configure"): (_configuration, True),
@@ -278,11 +301,12 @@ _OWNER_REQUESTS: Final[dict[tuple[str, str], tuple[Request, bool]]] = {
     ("get", "default"): (_default, True),
     ("set", "delete"): (_delete, True),
     ("set", "purge"): (_purge, True),
+    ("get", "affiliations"): (_affiliations, True),
+    ("set", "affiliations"): (_affiliate, True),
 }
 # What the feature is called that a request would need. spec: XEP-0060 6.1.3.10 and its kin
 _UNSUPPORTED: Final = {
     "subscriptions": "manage-subscriptions",
-    "affiliations": "retrieve-affiliations",
     "options": "subscription-options",
 }
 

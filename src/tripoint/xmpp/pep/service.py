@@ -15,12 +15,13 @@ from tripoint.core.ids import UserId
 from tripoint.core.nodes import MAX_ITEMS, Access, NodeConfig, NodeItem, SendLast
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.changes import NodeChanged, UserChange
+from tripoint.xmpp.pep.affiliations import MEMBER, OUTCAST, affiliation_of
 from tripoint.xmpp.pep.avatars import Avatars
 from tripoint.xmpp.pep.bookmarks import Bookmarks
 from tripoint.xmpp.pep.capabilities import Capabilities
 from tripoint.xmpp.pep.displayed import Displayed
 from tripoint.xmpp.pep.nick import Nick
-from tripoint.xmpp.pep.notify import Notifier, changed, last_item
+from tripoint.xmpp.pep.notify import Notifier, changed, last_item, reply_to
 from tripoint.xmpp.pep.old_bookmarks import OldBookmarks
 from tripoint.xmpp.pep.vcard4 import shown_card4
 from tripoint.xmpp.refusals import Problem
@@ -134,7 +135,12 @@ class Pep:
         if viewer.user_id == owner:
             return True
         blocks = self._doors.reader.blocks
-        if config.access is Access.WHITELIST or blocks(owner, viewer.user_id):
+        affiliation = affiliation_of(config, viewer.bare)
+        if affiliation == OUTCAST or blocks(owner, viewer.user_id):
+            return False
+        if affiliation == MEMBER:
+            return True
+        if config.access is Access.WHITELIST:
             return False
         if config.access is Access.OPEN:
             return True
@@ -149,11 +155,13 @@ class Pep:
         """Problem unless somebody may read a node. spec: XEP-0060 6.5.9.6-6.5.9.8"""
         if await self.may_read(owner, config, viewer):
             return
+        if affiliation_of(config, viewer.bare) == OUTCAST:
+            raise Problem("forbidden", "Its owner does not let you read this")
         if config.access is Access.PRESENCE:
             raise _closed("not-authorized", "presence-subscription-required", "Only who may see its owner's presence")
         if config.access is Access.ROSTER:
             raise _closed("not-authorized", "not-in-roster-group", "Only some of its owner's contacts")
-        raise _closed("not-allowed", "closed-node", "Only its owner")
+        raise _closed("not-allowed", "closed-node", "Only those on its owner's list")
 
     # -- telling
 
@@ -171,7 +179,8 @@ class Pep:
         if isinstance(change, NodeChanged) and change.node not in self._live and change.node not in HIDDEN:
             xml = changed(change)
             if xml:
-                self._doors.spawn(self.notifier.tell(change.user_id, change.node, change.config, xml))
+                by = reply_to(change.published)
+                self._doors.spawn(self.notifier.tell(change.user_id, change.node, change.config, xml, by))
 
     def _wants(self, session: "XmppSession", before: frozenset[str]) -> None:
         """It is known what a client wants to hear of: it gets the newest items. spec: XEP-0163 4.3.4"""
@@ -201,7 +210,16 @@ class Pep:
             if await self.may_read(owner, config, session):
                 found = await self.items(owner, node, 1)
                 if found:
-                    self.notifier.send(session, owner, last_item(node, found[0], self._doors.domains.server))
+                    xml = last_item(node, found[0], self._doors.domains.server)
+                    by = reply_to(found[:1]) if await self._sees(session, owner) else ""
+                    self.notifier.send(session, owner, xml + by)
+
+    async def _sees(self, session: "XmppSession", owner: UserId) -> bool:
+        """Whether somebody sees the presence of `owner`."""
+        if session.user_id == owner:
+            return True
+        item = (await self._users.roster_of(owner)).get(session.bare)
+        return item is not None and item.subscription in ("from", "both")
 
 
 def _closed(condition: str, detail: str, who: str) -> Problem:
