@@ -43,7 +43,8 @@ class IrcProtocol(asyncio.Protocol):
 
     __slots__ = (
         "_allowance", "_allowance_at", "_closing", "_first", "_front", "_lines", "_own_tls", "_paused", "_ports",
-        "_reader", "_running", "_secure", "_unread", "address", "heard_at", "login", "outbox", "pinged_at",
+        "_reader", "_running", "_secure", "_unread",
+        "_unread_bytes", "address", "heard_at", "login", "outbox", "pinged_at",
         "session", "since", "transport",
     )
 
@@ -54,7 +55,8 @@ class IrcProtocol(asyncio.Protocol):
         self._secure = secure
         self._own_tls = secure and not offloaded
         self._reader = LineReader()
-        self._unread = b""
+        self._unread: list[bytes] = []  # what came, piece by piece, the next one first
+        self._unread_bytes = 0
         self._lines: list[Incoming] = []  # those that wait, the next one last
         self._running = False
         self._paused = False
@@ -117,19 +119,20 @@ class IrcProtocol(asyncio.Protocol):
         self.pinged_at = None
         if self._closing:
             return
-        self._unread += data
+        self._unread.append(data)
+        self._unread_bytes += len(data)
         if self.session is not None:
             self.session.received_bytes += len(data)
         if not self._running:
             self._running = True
             self._front.spawn(self._work())
-        if len(self._unread) > MAX_WAITING_BYTES and not self._paused and self.transport is not None:
+        if self._unread_bytes > MAX_WAITING_BYTES and not self._paused and self.transport is not None:
             self._paused = True
             self.transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
-        self._unread = b""
+        self._unread.clear()
         self._lines.clear()
         if self.outbox is not None:
             self.outbox.closed = True
@@ -165,14 +168,16 @@ class IrcProtocol(asyncio.Protocol):
     def _parse(self) -> bool:
         """Make lines of the next bytes until there is one; False if no whole line waits."""
         while self._unread and not self._lines:
-            data = self._unread
+            data = self._unread[0]
             if len(data) > PARSED_AT_ONCE:
-                data, self._unread = data[:PARSED_AT_ONCE], data[PARSED_AT_ONCE:]
+                self._unread[0] = data[PARSED_AT_ONCE:]
+                data = data[:PARSED_AT_ONCE]
             else:
-                self._unread = b""
+                del self._unread[0]
+            self._unread_bytes -= len(data)
             self._lines = self._reader.receive(data)
             self._lines.reverse()
-        if self._paused and len(self._unread) < MAX_WAITING_BYTES // 2 and self.transport is not None:
+        if self._paused and self._unread_bytes < MAX_WAITING_BYTES // 2 and self.transport is not None:
             self._paused = False
             self.transport.resume_reading()
         return bool(self._lines)
