@@ -110,14 +110,18 @@ class Pushers:
         return self._pushers.get(key[0], {}).get(key[1:])
 
     async def set(self, pusher: Pusher, *, append: bool) -> None:
-        """Add one, or change it. Without `append`, the same app and key is nobody else's any more. TOO_MANY_PUSHERS."""
+        """Add one, or change it. Without `append`, the same app and key is nobody else's of this kind any more.
+
+        TOO_MANY_PUSHERS. Of another kind the same names are somebody else's by chance, or by malice.
+        """
         own = self._pushers.get(pusher.user_id, {})
         if pusher.key[1:] not in own and len(own) >= MAX_PUSHERS:
             raise AccountRefused(AccountRefusal.TOO_MANY_PUSHERS)
         others: list[Pusher] = []
         if not append:
             for user_id, pushers in self._pushers.items():
-                if user_id != pusher.user_id and (other := pushers.get(pusher.key[1:])) is not None:
+                other = pushers.get(pusher.key[1:]) if user_id != pusher.user_id else None
+                if other is not None and other.kind == pusher.kind:
                     others.append(other)
         await self._commit([*map(_gone, others), _row(pusher)])
         for other in others:
