@@ -3,11 +3,13 @@
 from typing import Any
 
 import orjson
+import pytest
 
 from tests.matrix.client import PASSWORD, Client, matrix
 from tests.matrix.crypto import Tree
 from tests.oauth.browser import Browser, Form, Kettle, logged_in
 from tests.support.middle import run
+from tripoint.accounts.refusals import AccountRefused
 
 ACTION = "/account?action=org.matrix."
 
@@ -291,5 +293,32 @@ def test_a_client_without_a_way_of_its_own_is_told_by_the_page() -> None:
             # Another site cannot make the page do so.
             await browser.post("/oauth2/fallback", {"do": "go-on"}, origin="https://evil.example")
             assert browser.status == 403
+
+    run(work)
+
+
+def test_a_password_for_one_client() -> None:
+    """docs/mapping.md 18.2"""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            accounts = server.party.middle.accounts
+            browser = await logged_in(server, "alice")
+            await browser.open("/account?action=apps")
+            await browser.send("make_app_password", app="my <phone>", current="wrong")
+            assert browser.status == 400 and "Wrong user name or password" in browser.page
+            assert await accounts.app_passwords.of(alice.user_id) == []  # type: ignore[arg-type]
+            await browser.send("make_app_password", app="my <phone>", current=PASSWORD)
+            assert "password for my &lt;phone&gt;" in browser.page
+            secret = browser.page.partition("<code>")[2].partition("</code>")[0]
+            let_in = await accounts.check_login("alice", secret, address="127.0.0.1")
+            await browser.open("/account?action=apps")
+            assert secret not in browser.page and "my &lt;phone&gt;" in browser.page
+            await browser.open(ACTION + f"device_view&device_id={let_in.device_id}")
+            assert browser.title == "my &lt;phone&gt;" and "IRC, XMPP" in browser.page
+            await browser.send("end")
+            with pytest.raises(AccountRefused):
+                await accounts.check_login("alice", secret, address="127.0.0.1")
 
     run(work)

@@ -15,6 +15,7 @@ from tripoint.core.oauth.metadata import (
     PROFILE,
 )
 from tripoint.net.http import Response
+from tripoint.oauth.app_password_pages import AppPasswordPages
 from tripoint.oauth.gate import Gate, other_account
 from tripoint.oauth.html import Html, el
 from tripoint.oauth.identity_pages import IdentityPages
@@ -26,6 +27,7 @@ from tripoint.rooms.refusals import Refused
 
 PASSWORD = "password"
 IDENTITIES = "identities"
+APPS = "apps"
 MAX_DISPLAY_NAME = 256
 
 
@@ -36,6 +38,7 @@ class AccountPages:
         self._oauth = oauth
         self._gate = gate
         self._sessions = SessionPages(accounts)
+        self._apps = AppPasswordPages(accounts)
         self._identities = IdentityPages(accounts, oauth)
 
     async def handle(self, visitor: Visitor) -> Response:
@@ -60,6 +63,8 @@ class AccountPages:
                     return await self._deactivate(visitor)
                 case "password":
                     return await self._password(visitor)
+                case "apps":
+                    return await self._apps.handle(visitor)
                 case "identities" if self._oauth.providers:
                     return await self._identities.handle(visitor)
         except AccountRefused as refused:
@@ -75,6 +80,7 @@ class AccountPages:
                 _link(words("profile"), PROFILE),
                 _link(words("sessions"), DEVICES),
                 _link(words("change_password"), PASSWORD),
+                _link(words("apps"), APPS),
                 *([_link(words("identities"), IDENTITIES)] if self._oauth.providers else []),
                 _link(words("reset_title"), CROSS_SIGNING),
                 _link(words("deactivate"), DEACTIVATE),

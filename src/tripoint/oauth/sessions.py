@@ -12,7 +12,7 @@ from tripoint.net.http import Response
 from tripoint.oauth.html import Html, el, join
 from tripoint.oauth.visitor import Visitor, bullets, button, labelled, paragraph, say
 
-_PROTOCOLS = {"matrix": "Matrix", "irc": "IRC", "xmpp": "XMPP"}
+_PROTOCOLS = {"matrix": "Matrix", "irc": "IRC", "xmpp": "XMPP", "app": "IRC, XMPP"}
 
 
 class SessionPages:
@@ -26,7 +26,7 @@ class SessionPages:
         )
         rows = [
             join(
-                el("a", one.display_name or one.device_id, href=_address(DEVICE_VIEW, one.device_id)),
+                el("a", one.display_name or one.device_id, href=session_address(one.device_id)),
                 el("div", f"{_protocol(one)} · {_day(one)}", class_="quiet"),
             )
             for one in devices
@@ -113,6 +113,11 @@ def _to_list(visitor: Visitor) -> Html:
 
 def _facts(*pairs: tuple[str, str]) -> Html:
     return el("dl", join(*(join(el("dt", name), el("dd", value)) for name, value in pairs)))
+
+
+def session_address(device_id: str) -> str:
+    """The page of one session."""
+    return _address(DEVICE_VIEW, device_id)
 
 
 def _address(action: str, device_id: str) -> str:
