@@ -183,15 +183,17 @@ class XmppFrontEnd:
             self.domains, secret, means, traffic, options.stanza_bytes, new_id=self.new_id, now_s=self.monotonic
         )
 
-    def _visitor(self, jid: Jid, account: Account, back: Sink, carrier: Carrier) -> XmppSession:
-        """As whom a stanza of somebody of another server is handled."""
+    def _session(
+        self, jid: Jid, account: Account, device_id: DeviceId, outbox: Sink, carrier: Carrier, *, secure: bool
+    ) -> XmppSession:
+        """A session of its own id, in no list yet."""
         self._count += 1
-        session = XmppSession(
+        return XmppSession(
             f"xmpp-{self._run_id}-{self._count}",
             jid,
             account,
-            DeviceId(""),
-            back,
+            device_id,
+            outbox,
             self._doors,
             self.options.stanzas_burst,
             self.options.stanzas_per_s,
@@ -202,8 +204,12 @@ class XmppFrontEnd:
             dispatch=dispatch,
             carrier=carrier,
             resumptions=self.resumptions,
-            secure=True,
+            secure=secure,
         )
+
+    def _visitor(self, jid: Jid, account: Account, back: Sink, carrier: Carrier) -> XmppSession:
+        """As whom a stanza of somebody of another server is handled."""
+        session = self._session(jid, account, DeviceId(""), back, carrier, secure=True)
         session.foreign = True
         return session
 
@@ -388,25 +394,8 @@ class XmppFrontEnd:
     ) -> XmppSession:
         """Bind a resource. Raises AccountRefused, or Problem for too many resources."""
         device_id = await self.device_of(account, resource, user_agent)
-        self._count += 1
-        session = XmppSession(
-            f"xmpp-{self._run_id}-{self._count}",
-            Jid(escape_local(account.name), self.domains.server, resource),
-            account,
-            device_id,
-            outbox,
-            self._doors,
-            self.options.stanzas_burst,
-            self.options.stanzas_per_s,
-            users=self.users,
-            muc=self.muc,
-            direct=self.direct,
-            pep=self.pep,
-            dispatch=dispatch,
-            carrier=carrier,
-            resumptions=self.resumptions,
-            secure=secure,
-        )
+        jid = Jid(escape_local(account.name), self.domains.server, resource)
+        session = self._session(jid, account, device_id, outbox, carrier, secure=secure)
         session.installation = None if user_agent is None else user_agent.id
         user = self.users.live(account.user_id)
         crowded = user is not None and resource not in user.sessions and len(user.sessions) >= MAX_RESOURCES
