@@ -76,6 +76,7 @@ def _misbehave(kind: str, port: int, until: float) -> None:
         try:
             connection = _enter(port, kind)
             if kind == "deaf":
+                # It is in the channel and reads nothing: a process of its own, which nobody waits for.
                 time.sleep(max(0.0, until - time.monotonic()))
                 return
             rubbish = b"PRIVMSG #tea :\0\r\n" + b"x" * 8192 + b"\r\n" + b"CAP REQ :nothing\r\n" * 1000 + b"half a line"
@@ -86,7 +87,7 @@ def _misbehave(kind: str, port: int, until: float) -> None:
         except TimeoutError:
             connection.close()
         except OSError:
-            time.sleep(0.2)
+            time.sleep(0.2)  # it was closed: it comes back, but not as fast as it can
 
 
 class Person:

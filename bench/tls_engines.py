@@ -32,7 +32,7 @@ class Echo(asyncio.Protocol):
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self.transport.write(data)  # type: ignore[attr-defined]
+        self.transport.write(data)  # type: ignore[attr-defined]  # of a TCP connection, which can write
 
 
 def _resident_bytes() -> int:

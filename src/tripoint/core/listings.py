@@ -3,7 +3,7 @@
 The stores answer them (store/admin_store.py); front ends make them out of their own words.
 """
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from msgspec import Struct
 
@@ -13,19 +13,19 @@ AccountOrder = Literal[
     "name", "displayname", "guest", "admin", "deactivated", "avatar_url", "shadow_banned", "creation_ts",
     "last_seen_ts", "locked",
 ]  # fmt: skip
-ACCOUNT_ORDERS: Final[tuple[AccountOrder, ...]] = AccountOrder.__args__  # type: ignore[attr-defined]
+ACCOUNT_ORDERS: Final[tuple[AccountOrder, ...]] = get_args(AccountOrder)
 
 RoomOrder = Literal[
     "name", "canonical_alias", "joined_members", "joined_local_members", "version", "creator", "encryption",
     "federatable", "public", "join_rules", "guest_access", "history_visibility", "state_events",
 ]  # fmt: skip
-ROOM_ORDERS: Final[tuple[RoomOrder, ...]] = RoomOrder.__args__  # type: ignore[attr-defined]
+ROOM_ORDERS: Final[tuple[RoomOrder, ...]] = get_args(RoomOrder)
 
 MediaOrder = Literal[
     "media_id", "upload_name", "created_ts", "last_access_ts", "media_length", "media_type",
     "quarantined_by", "safe_from_quarantine",
 ]  # fmt: skip
-MEDIA_ORDERS: Final[tuple[MediaOrder, ...]] = MediaOrder.__args__  # type: ignore[attr-defined]
+MEDIA_ORDERS: Final[tuple[MediaOrder, ...]] = get_args(MediaOrder)
 
 
 class Page(Struct, frozen=True):
@@ -88,7 +88,7 @@ class OldMediaQuery(Struct, frozen=True):
 
 
 MediaUseOrder = Literal["user_id", "displayname", "media_length", "media_count"]
-MEDIA_USE_ORDERS: Final[tuple[MediaUseOrder, ...]] = MediaUseOrder.__args__  # type: ignore[attr-defined]
+MEDIA_USE_ORDERS: Final[tuple[MediaUseOrder, ...]] = get_args(MediaUseOrder)
 
 
 class MediaUseQuery(Struct, frozen=True):

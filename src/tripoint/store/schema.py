@@ -68,7 +68,7 @@ STATEMENTS: tuple[str, ...] = (
         user_id TEXT NOT NULL, jid TEXT NOT NULL, data BLOB NOT NULL,
         PRIMARY KEY (user_id, jid)) WITHOUT ROWID""",
     """CREATE TABLE registration_tokens (
-        token TEXT PRIMARY KEY, uses_left INTEGER, expires_ts_ms INTEGER, username TEXT, completed INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",  # noqa: E501
+        token TEXT PRIMARY KEY, uses_left INTEGER, expires_ts_ms INTEGER, username TEXT, completed INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",  # noqa: E501 (as ALTER TABLE leaves it)
     """CREATE TABLE names (
         kind TEXT NOT NULL, scope TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
         PRIMARY KEY (kind, scope, key)) WITHOUT ROWID""",
@@ -105,7 +105,7 @@ STATEMENTS: tuple[str, ...] = (
     """CREATE TABLE media (
         server TEXT NOT NULL, media_id TEXT NOT NULL, content TEXT, type TEXT NOT NULL, filename TEXT,
         size INTEGER NOT NULL, uploader TEXT, created_ts_ms INTEGER NOT NULL, used_ts_ms INTEGER NOT NULL,
-        expires_ts_ms INTEGER, quarantined INTEGER NOT NULL, quarantined_by TEXT, protected INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (server, media_id)) WITHOUT ROWID""",  # noqa: E501
+        expires_ts_ms INTEGER, quarantined INTEGER NOT NULL, quarantined_by TEXT, protected INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (server, media_id)) WITHOUT ROWID""",  # noqa: E501 (as ALTER TABLE leaves it)
     "CREATE INDEX media_content ON media (content) WHERE content IS NOT NULL",
     "CREATE INDEX media_uploader ON media (uploader, size) WHERE uploader IS NOT NULL",
     "CREATE INDEX media_expires ON media (expires_ts_ms) WHERE content IS NULL",

@@ -15,7 +15,7 @@ from tripoint.rooms.ports import RoomReader
 V1, V2, V3 = (f"/_synapse/admin/v{number}" for number in (1, 2, 3))
 MAX_PAGE = 1000
 
-O = TypeVar("O", bound=str)  # noqa: E741 (an order)
+OrderT = TypeVar("OrderT", bound=str)
 
 
 def user_of(call: Call, server: ServerName, *, name: str = "user_id") -> UserId:
@@ -61,7 +61,7 @@ def flag_of(call: Call, name: str) -> bool | None:
     return text == "true"
 
 
-def order_of(call: Call, orders: tuple[O, ...], default: O) -> O:
+def order_of(call: Call, orders: tuple[OrderT, ...], default: OrderT) -> OrderT:
     text = call.query("order_by")
     if text is None:
         return default

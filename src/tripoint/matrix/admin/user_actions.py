@@ -187,10 +187,10 @@ class UserActionEndpoints:
         job = self._desk.jobs.get(call.path["redact_id"], erasing.KIND)
         if job is None:
             raise not_found("There is nothing of that id")
-        body: dict[str, object] = {"status": job.status, **job.result}
+        body: JsonObject = {"status": job.status, **job.result}
         if job.error is not None:
             body["error"] = job.error
-        return json_response(body)  # type: ignore[arg-type]  # results are JSON
+        return json_response(body)
 
     async def _known(self, call: Call) -> UserId:
         user_id = user_of(call, self._server)
