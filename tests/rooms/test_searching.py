@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.middle import Party, party, run
-from tripoint.core.ids import RoomId, UserId
+from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.core.searchable import BODY, NAME, TOPIC
+from tripoint.rooms.changes import Swept
 from tripoint.rooms.commands import Ban, Forget, Join, Kick, Leave, Redact, SendState
 from tripoint.rooms.history import SearchPage, SearchQuery
 from tripoint.rooms.indexing import Indexing
@@ -162,5 +163,28 @@ def test_a_failing_store_is_told_and_tried_again(monkeypatch: pytest.MonkeyPatch
                 await again.wait()
             task.cancel()
             assert await bodies(at, alice, "tea") == ["tea"]
+
+    run(work)
+
+
+def test_it_stops_in_the_moment_in_which_something_is_taken_back() -> None:
+    """A server that is told to stop right after a redaction: the cancellation is not lost with the waiting."""
+
+    async def work() -> None:
+        async with party() as at:
+            (alice,) = await at.accounts("alice")
+            room_id = await at.room(alice)
+            said = await at.middle.reader.event(room_id, EventId(await at.say(alice, room_id, "tea")), alice)
+            indexing = at.middle.indexing
+            for steps in range(12):
+                task = asyncio.create_task(indexing.run())
+                await at.say(alice, room_id, "more tea")
+                await asyncio.sleep(0.05)
+                indexing.room_changed(Swept(room_id, said.event, (), 1))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                task.cancel()
+                done, _ = await asyncio.wait([task], timeout=2)
+                assert done, f"not stopped, {steps} steps of the loop after it"
 
     run(work)

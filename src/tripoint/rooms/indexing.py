@@ -80,8 +80,10 @@ class Indexing:
             except StoreError as error:
                 log.error("search.not_indexed", error=str(error))
             with suppress(TimeoutError):
-                # What is taken back does not wait: until then its words are on the disk.
-                await asyncio.wait_for(self._redacted.wait(), DELAY_S)
+                # What is taken back does not wait: until then its words are on the disk. No wait_for: on Python 3.11
+                # it loses a cancellation that comes in the moment in which something is taken back.
+                async with asyncio.timeout(DELAY_S):
+                    await self._redacted.wait()
 
     async def find(
         self, question: Question, rooms: Sequence[int] | None, *, before: int | None, limit: int
