@@ -475,6 +475,8 @@ class App:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.matrix.drain()
+        if self.web is not None:
+            self.web.drain()
         for front in self._fronts:
             await front.close(GRACE_S)
         await self.irc.drain()
