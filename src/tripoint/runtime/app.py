@@ -36,11 +36,12 @@ from tripoint.net.discovery import Names
 from tripoint.net.dns import Dns
 from tripoint.net.http import Request, Response
 from tripoint.net.http_front import HttpFront
+from tripoint.net.link_tls import LinkTls
 from tripoint.net.listen import bind
 from tripoint.net.proxied import ProxiedListener, Proxies
 from tripoint.net.proxy_header import Source
 from tripoint.net.strangers import Strangers
-from tripoint.net.tls import ClientTls, LinkTls, ServerTls
+from tripoint.net.tls import ClientTls, ServerTls
 from tripoint.net.web_push import Vapid
 from tripoint.oauth.frontend import OAuthFrontEnd
 from tripoint.oauth.provider_client import ProviderClient

@@ -21,7 +21,6 @@ from tripoint.net.connections import Background
 from tripoint.net.discovery import Names
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.s2s.actions import Ask, Close, Ready, Send, StartTls, Verified
-from tripoint.xmpp.s2s.certificates import is_for_clients
 from tripoint.xmpp.s2s.outgoing import Action, OutgoingStream, Question, State
 from tripoint.xmpp.s2s.route import Target, targets_of
 from tripoint.xmpp.s2s.wire import Wire
@@ -136,9 +135,7 @@ class OutgoingLink:
 
     async def _start_tls(self) -> None:
         try:
-            early = await self.wire.start_tls(
-                self._context, server_side=False, name=_ascii(self._name), timeout_s=ATTEMPT_S
-            )
+            early = await self.wire.start_tls(self._context, _ascii(self._name), ATTEMPT_S)
         except (OSError, TimeoutError) as error:
             self._fail(error)
             return
@@ -167,8 +164,6 @@ class Links:
         self._names = names
         self._policy = policy
         self._bounce = bounce
-        # Told of a domain and the address where it showed a certificate that it can show us too.
-        self.vouch: Callable[[str, str], None] = lambda domain, address: None
         # Told of a pair of domains, ours and theirs, where a stanza could not be sent; and where a connection broke,
         # with which some may have been lost.
         # Told of a domain that was connected to, and whether it confirms (see confirms).
@@ -363,7 +358,7 @@ class Links:
         self, ours: str, theirs: str, target: Target, context: ssl.SSLContext, question: Question | None
     ) -> OutgoingLink:
         """Once more where the connection was cut right after the handshake: so does a server that cannot verify our
-        certificate, and it may do without one the next time (listener.py)."""
+        certificate, and it may do without one the next time."""
         try:
             return await self._attempt(ours, theirs, target, context, question)
         except _CutOff:
@@ -407,8 +402,6 @@ class Links:
         if question is None and stream.state is not State.READY:
             raise RemoteFailed(theirs, "it closed the stream")
         link.confirms = stream.same_identity if context is self._tls.verified else None
-        if context is self._tls.verified and is_for_clients(wire.certificate_der):
-            self.vouch(theirs, target.address)
         return link
 
 

@@ -1,17 +1,15 @@
 """Connections that other servers open to us: bytes to stanzas, one stanza after the other.
 
-The standard library ends a handshake in which a certificate comes that it cannot verify, where dialback would still
-do. So only those are asked for one who have shown a valid one when we connected to them (docs/decisions/tls.md).
+Everybody is asked for a certificate; who has none that an authority signed may still prove its name by dialback.
 spec: RFC6120 4.6, 5.4.3, 10.1. What a stream is, is incoming.py; who asks about keys links.py.
 """
 
 import asyncio
-import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -19,7 +17,7 @@ from tripoint.net.connections import Background, Connections
 from tripoint.xmpp.s2s.actions import Ask, Close, Send, Stanza, StartTls
 from tripoint.xmpp.s2s.certificates import speaks_for
 from tripoint.xmpp.s2s.incoming import Action, IncomingStream, State, Terms
-from tripoint.xmpp.s2s.wire import Wire
+from tripoint.xmpp.s2s.wire import ServingTls, Wire
 from tripoint.xmpp.wire import Element
 
 log = structlog.get_logger()
@@ -31,19 +29,7 @@ PROOF_S: Final = 60.0
 IDLE_S: Final = 3600.0
 # Stanzas of one stream that may wait before its socket is read no further.
 BACKLOG: Final = 64
-# How long it is known of a domain that it can be asked for a certificate, and of how many.
-VOUCHED_S: Final = 86_400.0
-MAX_VOUCHED: Final = 20_000
 DRAIN_S: Final = 3.0
-
-
-class ServingTls(Protocol):
-    """See net/tls.py: `asking` asks the peer for a certificate, `silent` does not."""
-
-    @property
-    def asking(self) -> ssl.SSLContext: ...
-    @property
-    def silent(self) -> ssl.SSLContext: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +66,6 @@ class Listener:
         self.background = Background("xmpp.s2s")
         # Why nobody is let in from an address, where that is so.
         self.banned: Callable[[str], str | None] = lambda address: None
-        self._vouched: dict[str, float] = {}
 
     def protocol(self, *, secure: bool, address: str | None = None, direct: bool = False) -> Wire:
         """The factory for `loop.create_server`; `secure`, `address`: as of XmppFrontEnd.protocol, `direct`: TLS begins
@@ -88,26 +73,6 @@ class Listener:
         wire = Wire()
         wire.made = lambda: IncomingLink(self, wire, address, secure=secure, direct=direct).begin()
         return wire
-
-    def context_for(self, *known_by: str) -> ssl.SSLContext:
-        """How TLS begins with a peer that goes by a domain, or comes from an address. Where certificates alone count,
-        all are asked."""
-        now = self.now_s()
-        asks = not self.terms.dialback or any(now < self._vouched.get(name, 0.0) for name in known_by)
-        return self.tls.asking if asks else self.tls.silent
-
-    def vouch(self, *known_by: str) -> None:
-        """When we connected to it, this peer showed a certificate that it can show us too."""
-        for name in known_by:
-            self._vouched.pop(name, None)
-            while len(self._vouched) >= MAX_VOUCHED:
-                del self._vouched[next(iter(self._vouched))]
-            self._vouched[name] = self.now_s() + VOUCHED_S
-
-    def do_not_ask(self, *known_by: str) -> None:
-        """The peer has shown a certificate that cannot be verified."""
-        for name in known_by:
-            self._vouched.pop(name, None)
 
     def sweep(self) -> None:
         """Close who proves nothing, who says nothing for long, and who is banned by now."""
@@ -160,9 +125,7 @@ class IncomingLink:
         if refused is not None:
             self.end("policy-violation", refused)
         elif self._direct:
-            # Not a byte is read before the handshake takes over.
-            self._wire.reads(False)
-            self._listener.background.spawn(self._start_tls())
+            self._start_tls()
 
     def act(self, actions: list[Action]) -> None:
         """Do what the stream says."""
@@ -170,7 +133,8 @@ class IncomingLink:
             if isinstance(action, Send):
                 self._wire.write(action.data)
             elif isinstance(action, StartTls):
-                self._listener.background.spawn(self._start_tls())
+                # <proceed/> goes out in the clear, what comes after it is the handshake. spec: RFC6120 5.4.3
+                self._start_tls()
             elif isinstance(action, Close):
                 self._wire.close()
             elif isinstance(action, Ask):
@@ -194,27 +158,12 @@ class IncomingLink:
         self.stream.close()
         self._listener.connections.gone(self)
 
-    def _tls_started(self) -> None:
-        self.stream.tls_started(partial(speaks_for, self._wire.certificate, self._wire.certificate_der))
+    def _start_tls(self) -> None:
+        self._wire.serve_tls(self._listener.tls, HANDSHAKE_S, self._tls_started)
 
-    async def _start_tls(self) -> None:
-        """<proceed/> goes out in the clear, what comes after it is the handshake. spec: RFC6120 5.4.3"""
-        listener = self._listener
-        known_by = (self.address,) if self.stream.peer is None else (self.stream.peer,)
-        context = listener.context_for(*known_by)
-        try:
-            early = await self._wire.start_tls(context, server_side=True, name=None, timeout_s=HANDSHAKE_S)
-        except ssl.SSLCertVerificationError as error:
-            log.info("xmpp.s2s.certificate_unknown", address=self.address, reason=error.verify_message)
-            listener.do_not_ask(*known_by)
-            return
-        except (OSError, TimeoutError) as error:
-            # spec: RFC6120 5.4.3.2: a failed handshake ends the connection
-            log.debug("xmpp.s2s.tls_failed", address=self.address, error=str(error))
-            return
-        self._tls_started()
-        for data in early:
-            self._hear(data)
+    def _tls_started(self) -> None:
+        certificate = self._wire.verified_certificate
+        self.stream.tls_started(_nobody if certificate is None else partial(speaks_for, certificate))
 
     async def _ask(self, ask: Ask) -> None:
         self.act(self.stream.verified(ask, await self._listener.ask(ask)))
@@ -257,3 +206,8 @@ class IncomingLink:
         self._allowance = min(traffic.stanzas_burst, earned) - 1
         self._allowance_at = now
         return max(0.0, -self._allowance / traffic.stanzas_per_s)
+
+
+def _nobody(_domain: str) -> bool:
+    """For whom a peer speaks that showed no certificate, or one that nobody knows."""
+    return False

@@ -14,16 +14,15 @@ from tripoint.net.connections import Connections
 from tripoint.net.discovery import Names
 from tripoint.xmpp.jid import Domains, Jid
 from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.s2s import links, listener
 from tripoint.xmpp.s2s.incoming import Terms
-from tripoint.xmpp.s2s.links import Links
+from tripoint.xmpp.s2s.links import Links, LinkTls
 from tripoint.xmpp.s2s.listener import Listener, Traffic
-from tripoint.xmpp.s2s.wire import Wire
+from tripoint.xmpp.s2s.wire import ServingTls, Wire
 from tripoint.xmpp.wire import Element
 
 
-class BothTls(links.LinkTls, listener.ServingTls, Protocol):
-    """Contexts for both directions (net/tls.py)."""
+class BothTls(LinkTls, ServingTls, Protocol):
+    """TLS for both directions (net/link_tls.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,6 @@ class Servers:
         )
 
         self.claims = means.claims
-        self.links.vouch = self.listener.vouch
 
     def send(self, stanza: bytes, ours: str, to: Jid, original: Element | None = None) -> None:
         """A whole stanza, with its addresses, from one of our domains. `original`: what its sender is told of where it
