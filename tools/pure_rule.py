@@ -16,7 +16,7 @@ PURE = (
     r"rooms/(commands|changes|refusals|visibility|limits|succession|inheritance)\.py",
     r"irc/(wire|connection|tables|numerics|formatting|splitting|names|richtext|refusals)\.py",
     r"xmpp/(wire|framing|acks|idle|sasl_profiles|features|connection|tables|jid|styling|refusals|caps|vcards)\.py",
-    r"xmpp/s2s/(actions|certificates|dialback|incoming|outgoing|route)\.py",
+    r"xmpp/s2s/(actions|certificates|dialback|hearing|incoming|outgoing|pairs|route)\.py",
     r"xmpp/pep/(settings|conference)\.py",
     r"matrix/(depth|errors|refusals|render)\.py",
     r"matrix/federation/(auth|remote_keys)\.py",

@@ -52,7 +52,7 @@ from tripoint.xmpp.push import PushServices
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.resumption import Resumptions
 from tripoint.xmpp.router import dispatch, return_requests
-from tripoint.xmpp.s2s.listener import Traffic
+from tripoint.xmpp.s2s.intake import Traffic
 from tripoint.xmpp.s2s.service import Means, Servers
 from tripoint.xmpp.sasl_profiles import BindRequest, UserAgent
 from tripoint.xmpp.session import Carrier, Doors, Sink, XmppSession

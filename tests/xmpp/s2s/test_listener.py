@@ -7,8 +7,9 @@ from tests.xmpp.s2s.test_streams import TERMS, TLS, header
 from tripoint.net.connections import Connections
 from tripoint.net.tls_transport import TlsLayer
 from tripoint.xmpp.s2s.actions import Ask
-from tripoint.xmpp.s2s.incoming import Terms
-from tripoint.xmpp.s2s.listener import BACKLOG, IDLE_S, PROOF_S, IncomingLink, Listener, Traffic
+from tripoint.xmpp.s2s.intake import BACKLOG, Receiving, Traffic
+from tripoint.xmpp.s2s.listener import IDLE_S, PROOF_S, IncomingLink, Listener
+from tripoint.xmpp.s2s.pairs import Terms
 from tripoint.xmpp.s2s.wire import Wire
 from tripoint.xmpp.wire import Element
 
@@ -48,17 +49,19 @@ class Bench:
     def __init__(self, *, per_s: float = 0, per_address: int = 0, terms: Terms = TERMS) -> None:
         self.now = 1000.0
         self.delivered: list[Element] = []
+        self.breaks = ""  # the id of the stanza that a bug meets
         self.gate = asyncio.Event()
         self.gate.set()
         self.answer: bool | None = True
         traffic = Traffic(5, per_s, per_address)
         connections: Connections[IncomingLink] = Connections(clock_s=lambda: self.now)
-        self.listener = Listener(
-            terms, NoTls(), traffic, connections, lambda: "id", self._deliver, self._ask, lambda: self.now
-        )
+        receiving = Receiving(traffic, self._deliver, self._ask, lambda: self.now)
+        self.listener = Listener(terms, NoTls(), receiving, connections, lambda: "id")
 
     async def _deliver(self, stanza: Element) -> None:
         await self.gate.wait()
+        if self.breaks and stanza.get("id") == self.breaks:
+            raise RuntimeError("a bug")
         self.delivered.append(stanza)
 
     async def _ask(self, ask: Ask) -> bool | None:
@@ -119,14 +122,7 @@ def test_a_bug_costs_one_stanza() -> None:
     async def work() -> None:
         bench = Bench()
         wire = await bench.proved()
-        deliver = bench.listener.deliver
-
-        async def breaks(stanza: Element) -> None:
-            if stanza.get("id") == "0":
-                raise RuntimeError("a bug")
-            await deliver(stanza)
-
-        bench.listener.deliver = breaks
+        bench.breaks = "0"
         wire.hear(STANZA % 0 + STANZA % 1)
         await bench.listener.settled()
         assert [one.get("id") for one in bench.delivered] == ["1"]

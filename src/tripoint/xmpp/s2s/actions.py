@@ -45,6 +45,15 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Proved:
+    """The peer has proved that it is `theirs` to `ours`, and stanzas from `ours` to `theirs` may go back over this
+    stream. spec: XEP-0288 2.2"""
+
+    theirs: str
+    ours: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verified:
     """The authoritative server has answered: `valid` or not, None for an error."""
 
