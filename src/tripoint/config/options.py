@@ -70,6 +70,11 @@ class Listen:
         (),
     )
     s2s_tls: tuple[str, ...] = option("Other XMPP servers, direct TLS; they find it by SRV _xmpps-server._tcp.", ())
+    components: tuple[str, ...] = option(
+        "XMPP components, where [[xmpp.component]] names some. Nothing is encrypted: keep it on this machine or a "
+        "private network.",
+        ("127.0.0.1:5347",),
+    )
     federation: tuple[str, ...] = option(
         "Other Matrix servers, TLS; 8448 is where they look first. A proxy that forwards /_matrix to http does too.",
         ("127.0.0.1:8448",),
@@ -328,8 +333,18 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class XmppComponent:
+    """A program with a domain of its own that connects to listen.components (XEP-0114)."""
+
+    name: str = option('Its domain, like "irc.example.org"; other servers find it by the DNS.', "")
+    secret: str = option("What it proves its name with; long and random.", "")
+    title: str = option("What it is called among the services of this server; empty: its name.", "")
+
+
+@dataclass(frozen=True, slots=True)
 class Xmpp:
-    """XMPP between servers, which listen.s2s switches on, and what clients and their push services are told."""
+    """XMPP between servers, which listen.s2s switches on, components, and what clients and their push services are
+    told."""
 
     dialback: bool = option(
         "Speak to XMPP servers whose certificate is not valid for their name: they prove it by the DNS alone "
@@ -345,6 +360,9 @@ class Xmpp:
         "What pushes (XEP-0357) tell the makers of clients: message-count, last-message-sender, last-message-body, "
         "pending-subscription-count; nothing of it with [].",
         ("message-count",),
+    )
+    component: tuple[XmppComponent, ...] = option(
+        "Gateways, bots and services that run beside this server and have their own domain.", ()
     )
 
 

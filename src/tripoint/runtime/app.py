@@ -59,7 +59,9 @@ from tripoint.runtime.welcome_page import WelcomePage
 from tripoint.store.interface import Store
 from tripoint.store.search import SqliteSearch
 from tripoint.store.sqlite import SqliteStore
+from tripoint.xmpp.components.service import Component
 from tripoint.xmpp.frontend import XmppFrontEnd
+from tripoint.xmpp.jid import prepare_domain
 from tripoint.xmpp.options import XmppOptions
 from tripoint.xmpp.s2s.service import Means
 from tripoint.xmpp.web import XmppWeb
@@ -173,6 +175,7 @@ class App:
             now_ms=clock_ms,
             monotonic=time.monotonic,
             means=self._means(tls),
+            components=_components(config),
             token_configuration=lambda: middle.oauth.configuration,
         )
         self.pushing = build_pushing(
@@ -291,7 +294,7 @@ class App:
         if not _is_dns_name(self.config.server.name):
             # docs/mapping.md 1.6: an XMPP domain is a DNS name without a port.
             log.warning("xmpp.off", reason="the server name is no plain DNS name", server=self.config.server.name)
-            listen = replace(listen, xmpp=(), xmpp_tls=(), s2s=(), s2s_tls=())
+            listen = replace(listen, xmpp=(), xmpp_tls=(), s2s=(), s2s_tls=(), components=())
         await self._serve("xmpp", listen.xmpp, self.xmpp.protocol)
         await self._serve("xmpp_tls", listen.xmpp_tls, self.xmpp.protocol, self.xmpp_tls)
         if self.xmpp.servers is not None:
@@ -299,6 +302,8 @@ class App:
             # Without a proxy the handshake is made where it can ask for a certificate, or not.
             behind = self.tls.context if listen.proxy_protocol else None
             await self._serve("s2s_tls", listen.s2s_tls, self.xmpp.servers.direct, behind)
+        if self.xmpp.components is not None:
+            await self._serve("components", listen.components, self.xmpp.components.protocol)
         limits = self.config.limits
         http = HttpFront(
             self.matrix.listener.handle,
@@ -496,6 +501,11 @@ def _parts(address: str) -> tuple[str, int]:
 def _links_to_xmpp(config: Config) -> bool:
     """Whether other XMPP servers are spoken to. docs/mapping.md 1.6: an XMPP domain is a DNS name without a port."""
     return bool(config.listen.s2s or config.listen.s2s_tls) and _is_dns_name(config.server.name)
+
+
+def _components(config: Config) -> list[Component]:
+    made = config.xmpp.component if _is_dns_name(config.server.name) else ()
+    return [Component(prepare_domain(one.name), one.secret, one.title or one.name) for one in made]
 
 
 def _speaks_xmpp(config: Config) -> bool:

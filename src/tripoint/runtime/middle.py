@@ -271,7 +271,7 @@ async def build_middle(
         blocks.refuses_invites,
         accounts.is_suspended,
         accounts.is_shadow_banned,
-        accounts.stand_in if config.listen.s2s or config.listen.s2s_tls else None,
+        accounts.stand_in if config.listen.s2s or config.listen.s2s_tls or config.xmpp.component else None,
     )
     remote_writer = RemoteWriter(writer, index)
     accept = Accept(loaded, remote_writer, store, turns)

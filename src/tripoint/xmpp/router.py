@@ -1,8 +1,8 @@
 """What happens to a stanza: its address decides who answers, the registry which handler.
 
-spec: RFC6120 8.1, 8.2, 10.3-10.5; RFC6121 8. Other domains are other servers' (c2s/abroad.py); without a way to
-them they are answered with remote-server-not-found. Handlers are declared in c2s/ and muc/; importing those packages
-fills the table.
+spec: RFC6120 8.1, 8.2, 10.3-10.5; RFC6121 8. Other domains are components and other servers (c2s/abroad.py); without a
+way to them they are answered with remote-server-not-found. Handlers are declared in c2s/ and muc/; importing those
+packages fills the table.
 """
 
 from tripoint.rooms.refusals import Refusal, Refused
@@ -34,7 +34,8 @@ async def dispatch(session: XmppSession, stanza: Element) -> None:
         place = place_of(jid, session.jid, session.doors.domains)
         if place is At.ABROAD and _is_served_here(session, jid):
             place = At.OCCUPANT if jid.resource else At.ROOM
-        if place is At.ABROAD and session.doors.abroad is None:
+        abroad = session.doors.abroad
+        if place is At.ABROAD and (abroad is None or not abroad.reaches(jid.domain)):
             _unreachable(stanza)
             return
     if stanza.name == "message":

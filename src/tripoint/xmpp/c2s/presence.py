@@ -271,7 +271,8 @@ def _back(visitor: XmppSession, stanza: tuple[bytes, bytes]) -> None:
 
 def _is_abroad(session: XmppSession, jid: Jid) -> bool:
     """Whether this is somebody of another XMPP server, and there is a way to it."""
-    return session.doors.abroad is not None and not session.doors.domains.has(jid.domain)
+    doors = session.doors
+    return doors.abroad is not None and not doors.domains.has(jid.domain) and doors.abroad.reaches(jid.domain)
 
 
 def _send_abroad(

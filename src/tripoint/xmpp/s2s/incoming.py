@@ -10,9 +10,9 @@ import binascii
 from collections.abc import Callable
 from enum import Enum
 
+from tripoint.xmpp.hearing import Hearing
 from tripoint.xmpp.s2s.actions import Ask, Close, Proved, Send, Stanza, StartTls, stream_error, stream_header
 from tripoint.xmpp.s2s.dialback import DIALBACK_FEATURE_NS, DIALBACK_NS, SERVER_NS
-from tripoint.xmpp.s2s.hearing import Hearing
 from tripoint.xmpp.s2s.pairs import Pairs, Terms, domain_of
 from tripoint.xmpp.tables import BIDI_FEATURE_NS, BIDI_NS, SAME_IDENTITY_NS, SASL_NS, TLS_NS
 from tripoint.xmpp.wire import Element, StreamError, StreamOpened

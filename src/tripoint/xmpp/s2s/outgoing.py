@@ -9,6 +9,7 @@ import base64
 from dataclasses import dataclass
 from enum import Enum
 
+from tripoint.xmpp.hearing import Hearing
 from tripoint.xmpp.s2s.actions import (
     Ask,
     Close,
@@ -23,7 +24,6 @@ from tripoint.xmpp.s2s.actions import (
     stream_header,
 )
 from tripoint.xmpp.s2s.dialback import DIALBACK_NS, SERVER_NS, dialback_key
-from tripoint.xmpp.s2s.hearing import Hearing
 from tripoint.xmpp.s2s.pairs import Pairs, Terms
 from tripoint.xmpp.tables import (
     BIDI_FEATURE_NS,

@@ -23,7 +23,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On what terms other servers come in. `domains`: our names; `secret` makes dialback keys."""
+    """On what terms other servers come in. `domains`: ours, and those of components; `secret` makes dialback keys."""
 
     domains: frozenset[str]
     secret: bytes

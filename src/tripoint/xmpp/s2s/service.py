@@ -42,7 +42,8 @@ class Means:
 
 
 class Servers:
-    """Every stream to and from other servers. `deliver` and `bounce` are set before the first stream."""
+    """Every stream to and from other servers. `deliver` and `bounce` are set before the first stream. `components`:
+    more domains for which this server speaks."""
 
     def __init__(
         self,
@@ -52,13 +53,14 @@ class Servers:
         traffic: Traffic,
         stanza_bytes: int,
         *,
+        components: frozenset[str] = frozenset(),
         new_id: Callable[[], str],
         now_s: Callable[[], float],
     ) -> None:
         self.deliver: Callable[[Element], Awaitable[None]] | None = None
         self.bounce: Callable[[Element, Problem], None] | None = None
         terms = Terms(
-            frozenset((domains.server, domains.rooms, domains.gateway)),
+            frozenset((domains.server, domains.rooms, domains.gateway)) | components,
             hmac.digest(secret, b"dialback", "sha256"),
             require_tls=True,
             dialback=means.dialback,
