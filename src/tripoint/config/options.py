@@ -121,7 +121,12 @@ class Accounts:
     matrix_guests: bool = option(
         "Matrix clients without an account may come in as guests (kind=guest): into rooms that let guests in.", False
     )
+    xmpp_guests: bool = option(
+        "XMPP clients without an account may come in as guests (SASL ANONYMOUS): into rooms that let guests in.", False
+    )
     guests_per_address: int = option("How many guests one address may have at a time.", 3)
+    guests_per_hour: int = option("How many guests may come from one address in an hour; 0: any number.", 30)
+    guest_rooms_per_hour: int = option("How many rooms guests of one address may make in an hour; 0: any number.", 20)
     scram_sha1: bool = option("Also keep SCRAM-SHA-1 forms of passwords, for old XMPP clients.", True)
     scram_iterations: int = option("Rounds of password hashing, 10000 to 600000.", 100_000)
     registration_shared_secret: str = option(

@@ -580,6 +580,7 @@ def _xmpp_options(config: Config) -> XmppOptions:
         connection_rate=Rate(limits.connections_burst, limits.connections_per_s),
         plaintext_passwords=config.listen.plaintext_passwords,
         scram_sha1=config.accounts.scram_sha1,
+        guests=config.accounts.xmpp_guests,
         turn=_turn_servers(config),
         contacts=_contacts(config),
         status_addresses=config.xmpp.status_addresses,

@@ -39,6 +39,7 @@ from tripoint.xmpp.components.service import Component, Components
 from tripoint.xmpp.connection import ClientConnection
 from tripoint.xmpp.features import Policy
 from tripoint.xmpp.framing import Framing
+from tripoint.xmpp.guests import end_guest
 from tripoint.xmpp.identities import Identities
 from tripoint.xmpp.jid import Domains, InvalidJid, Jid, escape_local, prepare_resource
 from tripoint.xmpp.listener import XmppProtocol
@@ -342,6 +343,7 @@ class XmppFrontEnd:
             require_tls=not (self.options.plaintext_passwords and is_loopback(address)),
             registration=self._registration != "closed",
             scram_sha1=self.options.scram_sha1,
+            anonymous=self.options.guests,
             stanza_bytes=self.options.stanza_bytes,
             idle_s=self.options.ping_interval_s,
         )
@@ -452,3 +454,5 @@ class XmppFrontEnd:
         self.users.remove(session)
         self._blocking.ended(session)
         self.pep.ended(session)
+        if session.account.guest:
+            self.spawn(end_guest(self.accounts, session.user_id))

@@ -35,6 +35,9 @@ async def dispatch(session: XmppSession, stanza: Element) -> None:
         if place is At.ABROAD and _is_served_here(session, jid):
             place = At.OCCUPANT if jid.resource else At.ROOM
         abroad = session.doors.abroad
+        if place is At.ABROAD and session.account.guest:
+            # spec: XEP-0175 3 (2)
+            raise Problem("not-allowed", "Guests are in rooms of this server alone: log in with an account")
         if place is At.ABROAD and (abroad is None or not abroad.reaches(jid.domain)):
             _unreachable(stanza)
             return
@@ -128,6 +131,8 @@ async def _iq(session: XmppSession, stanza: Element, jid: Jid, place: At) -> Non
     if entry is None:
         # spec: RFC6120 8.4
         raise Problem("service-unavailable", "This is not offered here")
+    if session.account.guest and not entry.guests:
+        raise Problem("not-allowed", "This is not for guests: log in with an account")
     answer = await entry.handle(session, stanza, jid)
     if answer is not None:
         session.answer(stanza, answer)

@@ -127,7 +127,7 @@ async def form(session: XmppSession, stanza: Element, jid: Jid) -> str:
     return FORM
 
 
-@iq("set", MAM_NS, at=(At.ACCOUNT,), spec="XEP-0313 4")
+@iq("set", MAM_NS, at=(At.ACCOUNT,), spec="XEP-0313 4", guests=True)
 async def query(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """The messages of one page, each in a stanza, and then where the page begins and ends."""
     refuse_nodes(stanza)
