@@ -128,6 +128,11 @@ class Accounts:
     guests_per_hour: int = option("How many guests may come from one address in an hour; 0: any number.", 30)
     guest_rooms_per_hour: int = option("How many rooms guests of one address may make in an hour; 0: any number.", 20)
     scram_sha1: bool = option("Also keep SCRAM-SHA-1 forms of passwords, for old XMPP clients.", True)
+    migrating: bool = option(
+        "Accounts came from another server (`tripoint user import`): IRC and XMPP clients are asked for the password "
+        "in clear text, over TLS, until everybody has logged in once.",
+        False,
+    )
     scram_iterations: int = option("Rounds of password hashing, 10000 to 600000.", 100_000)
     registration_shared_secret: str = option(
         "Whoever knows it makes accounts, administrators too, whatever registration says "

@@ -272,6 +272,7 @@ class ClientConnection:
             binding=bool(self.tls.bindings),
             certificate=bool(self.tls.certificate),
             anonymous=self._policy.anonymous,
+            migrating=self._policy.migrating,
         )
 
     def _element(self, element: Element, actions: list[Action]) -> None:

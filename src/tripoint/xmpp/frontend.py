@@ -344,6 +344,7 @@ class XmppFrontEnd:
             registration=self._registration != "closed",
             scram_sha1=self.options.scram_sha1,
             anonymous=self.options.guests,
+            migrating=self.options.migrating,
             stanza_bytes=self.options.stanza_bytes,
             idle_s=self.options.ping_interval_s,
         )

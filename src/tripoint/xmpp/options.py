@@ -32,6 +32,7 @@ class XmppOptions:
     connection_rate: Rate = NO_RATE
     scram_sha1: bool = True
     guests: bool = False  # SASL ANONYMOUS
+    migrating: bool = False
     # Who runs the server: what for, and a URI (XEP-0157).
     contacts: tuple[tuple[str, str], ...] = ()
     # Where clients look when this server does not answer (XEP-0455).
