@@ -81,8 +81,9 @@ DropKeys = Callable[[UserId], Awaitable[None]]
 class Registration:
     """How accounts come to be here: what the configuration says. `mode`: open | token | closed.
 
-    `guests_per_address` 0 means any number. `rate` is how often one address may make an account or come as a
-    guest; `clock_s` is monotonic.
+    `guests_per_address` 0 means any number. `rate` is how often one address may make an account or come as a guest of
+    Matrix, `guest_rate` how often as a guest at all, `guest_room_rate` how often its guests may make rooms; `clock_s`
+    is monotonic.
     """
 
     def __init__(
@@ -92,6 +93,8 @@ class Registration:
         matrix_guests: bool,
         guests_per_address: int,
         rate: Rate,
+        guest_rate: Rate,
+        guest_room_rate: Rate,
         clock_s: Callable[[], float],
     ) -> None:
         self.mode = mode
@@ -99,15 +102,34 @@ class Registration:
         self.matrix_guests = matrix_guests
         self.guests_per_address = guests_per_address
         self._made = TokenBuckets(rate)
+        self._guests = TokenBuckets(guest_rate)
+        self._guest_rooms = TokenBuckets(guest_room_rate)
         self._clock_s = clock_s
 
     def change(
-        self, mode: str, guests: bool, matrix_guests: bool, guests_per_address: int, rate: Rate
+        self,
+        mode: str,
+        guests: bool,
+        matrix_guests: bool,
+        guests_per_address: int,
+        rate: Rate,
+        guest_rate: Rate,
+        guest_room_rate: Rate,
     ) -> None:
         """The configuration was changed."""
         self.mode, self.guests, self.guests_per_address = mode, guests, guests_per_address
         self.matrix_guests = matrix_guests
-        self._made.rate = rate
+        self._made.rate, self._guests.rate, self._guest_rooms.rate = rate, guest_rate, guest_room_rate
+
+    def take_guest(self, network: str) -> None:
+        """One more guest from this network, or AccountRefused(RATE_LIMITED). docs/mapping.md 1.9"""
+        wait_s = self._guests.take(network, self._clock_s())
+        if wait_s > 0:
+            raise AccountRefused(AccountRefusal.RATE_LIMITED, retry_after_ms=int(wait_s * 1000) + 1)
+
+    def take_guest_room(self, network: str) -> float:
+        """Seconds until guests from this network may make one more room; 0: it is counted. docs/mapping.md 1.9"""
+        return self._guest_rooms.take(network, self._clock_s())
 
     def take(self, address: str) -> None:
         """One more from this address, or AccountRefused(RATE_LIMITED)."""
@@ -317,6 +339,10 @@ class Accounts:
     def is_guest(self, user_id: UserId) -> bool:
         return user_id in self._guests
 
+    def guest_room_wait_s(self, user_id: UserId) -> float:
+        """How long a guest waits until it may make one more room; 0: it is counted."""
+        return self._registration.take_guest_room(self._guests.get(user_id, ""))
+
     async def deactivate(self, user_id: UserId, *, erase: bool = False) -> None:
         """Close an account for good: sessions end, rooms are left, credentials and profile go; the name
         stays taken."""
@@ -405,6 +431,9 @@ class Accounts:
         self.check_guest_nick(nick)
         return await self._make_guest(nick, address)
 
+    async def create_numbered_guest(self, *, address: str) -> Account:
+        return await self._make_guest(None, address)
+
     async def create_matrix_guest(self, *, address: str) -> Account:
         if not self._registration.matrix_guests:
             raise AccountRefused(AccountRefusal.GUESTS_OFF)
@@ -419,6 +448,7 @@ class Accounts:
         limit = self._registration.guests_per_address
         if limit and self._guests_at[address] >= limit:
             raise AccountRefused(AccountRefusal.TOO_MANY_GUESTS)
+        self._registration.take_guest(address)
         self._guest_number += 1
         name = f"guest-{self._guest_number}"
         nick = name if nick is None else nick

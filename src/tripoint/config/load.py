@@ -24,6 +24,10 @@ CONTACT_KINDS = ("abuse", "admin", "feedback", "sales", "security", "status", "s
 # spec: XEP-0357 11.3.1
 PUSH_FIELDS = ("message-count", "last-message-sender", "last-message-body", "pending-subscription-count")
 
+_LISTENERS = ("http", "irc", "irc_tls", "xmpp", "xmpp_tls", "s2s", "s2s_tls", "components", "federation", "metrics")
+_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
+
 
 class ConfigError(Exception):
     """The configuration cannot be used. `mistakes` are sentences with file and line."""
@@ -163,7 +167,7 @@ class _Reader:
                 kinds = ", ".join(CONTACT_KINDS)
                 text = f'{contact!r} is not one of {kinds} and an address, like "abuse mailto:abuse@example.org"'
                 self._mistake("server", "contacts", text)
-        for key in ("http", "irc", "irc_tls", "xmpp", "xmpp_tls", "s2s", "s2s_tls", "federation", "metrics"):
+        for key in _LISTENERS:
             for address in getattr(config.listen, key):
                 if split_address(address) is None:
                     self._mistake("listen", key, f'{address!r} is not an address like "127.0.0.1:6667" or "[::]:6667"')
@@ -214,6 +218,7 @@ class _Reader:
             self._mistake("accounts", "scram_iterations", "scram_iterations is between 10000 and 600000")
         self._check_turn(config)
         self._check_providers(config)
+        self._check_components(config)
         if config.log.level not in LOG_LEVELS:
             self._mistake("log", "level", f"level is one of {', '.join(LOG_LEVELS)}")
         for option in fields(config.limits):
@@ -240,6 +245,17 @@ class _Reader:
             self._mistake("turn", "secret", "secret is needed for turn: and turns: addresses")
         if turn.lifetime_s < 60:
             self._mistake("turn", "lifetime_s", "lifetime_s is at least 60")
+
+    def _check_components(self, config: Config) -> None:
+        table, server = "xmpp.component", config.server.name
+        names = [one.name for one in config.xmpp.component]
+        for one in config.xmpp.component:
+            if _DOMAIN.fullmatch(one.name) is None or names.count(one.name) > 1:
+                self._mistake(table, "name", 'every component has a domain of its own, like "irc.example.org"')
+            elif one.name in (server, f"rooms.{server}", f"matrix.{server}"):
+                self._mistake(table, "name", f"{one.name} is a domain of this server itself")
+            if len(one.secret) < 8:
+                self._mistake(table, "secret", "every component has a secret, of at least 8 characters")
 
     def _check_providers(self, config: Config) -> None:
         table, ids = "sso.provider", [one.id for one in config.sso.provider]

@@ -70,6 +70,11 @@ class Listen:
         (),
     )
     s2s_tls: tuple[str, ...] = option("Other XMPP servers, direct TLS; they find it by SRV _xmpps-server._tcp.", ())
+    components: tuple[str, ...] = option(
+        "XMPP components, where [[xmpp.component]] names some. Nothing is encrypted: keep it on this machine or a "
+        "private network.",
+        ("127.0.0.1:5347",),
+    )
     federation: tuple[str, ...] = option(
         "Other Matrix servers, TLS; 8448 is where they look first. A proxy that forwards /_matrix to http does too.",
         ("127.0.0.1:8448",),
@@ -116,7 +121,12 @@ class Accounts:
     matrix_guests: bool = option(
         "Matrix clients without an account may come in as guests (kind=guest): into rooms that let guests in.", False
     )
+    xmpp_guests: bool = option(
+        "XMPP clients without an account may come in as guests (SASL ANONYMOUS): into rooms that let guests in.", False
+    )
     guests_per_address: int = option("How many guests one address may have at a time.", 3)
+    guests_per_hour: int = option("How many guests may come from one address in an hour; 0: any number.", 30)
+    guest_rooms_per_hour: int = option("How many rooms guests of one address may make in an hour; 0: any number.", 20)
     scram_sha1: bool = option("Also keep SCRAM-SHA-1 forms of passwords, for old XMPP clients.", True)
     migrating: bool = option(
         "Accounts came from another server (`tripoint user import`): IRC and XMPP clients are asked for the password "
@@ -333,8 +343,18 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class XmppComponent:
+    """A program with a domain of its own that connects to listen.components (XEP-0114)."""
+
+    name: str = option('Its domain, like "irc.example.org"; other servers find it by the DNS.', "")
+    secret: str = option("What it proves its name with; long and random.", "")
+    title: str = option("What it is called among the services of this server; empty: its name.", "")
+
+
+@dataclass(frozen=True, slots=True)
 class Xmpp:
-    """XMPP between servers, which listen.s2s switches on, and what clients and their push services are told."""
+    """XMPP between servers, which listen.s2s switches on, components, and what clients and their push services are
+    told."""
 
     dialback: bool = option(
         "Speak to XMPP servers whose certificate is not valid for their name: they prove it by the DNS alone "
@@ -350,6 +370,9 @@ class Xmpp:
         "What pushes (XEP-0357) tell the makers of clients: message-count, last-message-sender, last-message-body, "
         "pending-subscription-count; nothing of it with [].",
         ("message-count",),
+    )
+    component: tuple[XmppComponent, ...] = option(
+        "Gateways, bots and services that run beside this server and have their own domain.", ()
     )
 
 

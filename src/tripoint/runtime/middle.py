@@ -266,13 +266,14 @@ async def build_middle(
     people = People(
         accounts.is_local_user,
         accounts.is_guest,
+        accounts.guest_room_wait_s,
         accounts.profile,
         accounts.mark_direct,
         accounts.stored_profile,
         blocks.refuses_invites,
         accounts.is_suspended,
         accounts.is_shadow_banned,
-        accounts.stand_in if config.listen.s2s or config.listen.s2s_tls else None,
+        accounts.stand_in if config.listen.s2s or config.listen.s2s_tls or config.xmpp.component else None,
     )
     remote_writer = RemoteWriter(writer, index)
     accept = Accept(loaded, remote_writer, store, turns)
@@ -478,16 +479,25 @@ async def build_middle(
     )
 
 
-def _registration(config: Config) -> tuple[str, bool, bool, int, Rate]:
-    """How accounts come to be: mode, guests on IRC, on Matrix, how many of them per address, how often per address."""
-    limits = config.limits
+def _hourly(times: int) -> Rate:
+    """So many at once, and so many an hour; 0: any number."""
+    return Rate(float(times), times / 3600)
+
+
+def _registration(config: Config) -> tuple[str, bool, bool, int, Rate, Rate, Rate]:
+    """How accounts come to be: mode, guests on IRC, on Matrix, how many of them per address, how often per address;
+    then how often guests come from one address, and make rooms."""
+    limits, accounts = config.limits, config.accounts
+    alone = only_loopback(config)
     return (
         registration_mode(config),
         config.accounts.guests,
         config.accounts.matrix_guests,
         # Where nobody else can come from, the limit would only meet whoever tries the server out.
-        0 if only_loopback(config) else config.accounts.guests_per_address,
+        0 if alone else accounts.guests_per_address,
         Rate(limits.registrations_burst, limits.registrations_per_s),
+        _hourly(0 if alone else accounts.guests_per_hour),
+        _hourly(0 if alone else accounts.guest_rooms_per_hour),
     )
 
 

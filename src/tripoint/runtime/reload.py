@@ -23,7 +23,10 @@ _OPTIONS = frozenset(
         ("accounts", "guests"),
         ("accounts", "migrating"),
         ("accounts", "matrix_guests"),
+        ("accounts", "xmpp_guests"),
         ("accounts", "guests_per_address"),
+        ("accounts", "guests_per_hour"),
+        ("accounts", "guest_rooms_per_hour"),
         ("listen", "plaintext_passwords"),
         ("xmpp", "push_summary"),
     }

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tripoint.accounts.sasl import (
+    Anonymous,
+    AnonymousExchange,
     BearerExchange,
     Challenge,
     CheckCertificate,
@@ -143,6 +145,7 @@ Action = (
     | CheckCertificate
     | CheckToken
     | HashedToken
+    | Anonymous
     | Authenticated
     | WrongPassword
     | Registration
@@ -268,6 +271,7 @@ class ClientConnection:
             sha1=self._policy.scram_sha1,
             binding=bool(self.tls.bindings),
             certificate=bool(self.tls.certificate),
+            anonymous=self._policy.anonymous,
             migrating=self._policy.migrating,
         )
 
@@ -403,6 +407,10 @@ class ClientConnection:
             advertised=self._advertised(),
         )
         self._wishes = begun.wishes
+        if begun.initial is None and begun.mechanism == AnonymousExchange.mechanism:
+            # spec: XEP-0175 4, examples 4 and 5
+            self._sasl_message(b"", actions)
+            return
         if begun.initial is None:
             # spec: RFC6120 6.4.2: no initial response: ask for it with an empty challenge
             self._go(Input.SASL_CHALLENGE)
@@ -438,7 +446,7 @@ class ClientConnection:
         elif isinstance(step, HashedToken):
             self._trying = self._account_name(step.authcid)
             actions.append(replace(step, authcid=self._trying))
-        elif isinstance(step, CheckToken):
+        elif isinstance(step, CheckToken | Anonymous):
             actions.append(step)
         elif isinstance(step, Done):
             self._check_authzid(step.authzid)
@@ -541,8 +549,14 @@ class ClientConnection:
         """What is to come with the login that is going on."""
         return self._wishes or Wishes()
 
+    @property
+    def is_named_at_once(self) -> bool:
+        """Whether the success of the login that is going on says who the client is, before it has a resource."""
+        return self._wishes is not None and self._wishes.bind is None
+
     def admitted(self, name: str, *, proof: bytes = b"", token: str = "") -> list[Action]:
-        """The answer to CheckPassword, CheckCertificate, HashedToken or Authenticated: `name` is who the peer is now.
+        """The answer to CheckPassword, CheckCertificate, HashedToken, Anonymous or Authenticated: `name` is who the
+        peer is now; "" for a guest that gets its name with its resource.
 
         `proof`: what HT answers with; `token`: the <token/> that the client is given (XEP-0484 3.3).
         """

@@ -277,7 +277,8 @@ class DirectMessages:
         return stand_in_address(user_id, self._doors.domains.server) is not None
 
     def _is_abroad(self, user_id: UserId) -> bool:
-        return self._doors.abroad is not None and self._is_foreign(user_id)
+        address, abroad = stand_in_address(user_id, self._doors.domains.server), self._doors.abroad
+        return address is not None and abroad is not None and abroad.reaches(address.rpartition("@")[2])
 
     def _send_abroad(self, route: Route, from_jid: str, target: UserId, its_id: str, inside: str) -> None:
         """To somebody of another server, as one of our users wrote it. docs/mapping.md 15.8"""

@@ -165,6 +165,10 @@ async def probe(session: XmppSession, stanza: Element, jid: Jid) -> None:
 @presence(*_SUBSCRIPTIONS, at=(At.USER, At.ABROAD), spec="RFC6121 3")
 async def subscription(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """Ask for, grant, refuse or end a subscription."""
+    asked = parse_user_jid(jid.bare, session.doors.domains)
+    if session.account.guest or (asked is not None and session.doors.accounts.is_guest(asked)):
+        # spec: XEP-0175 3 (3): what ended with the guest would only be in the way of others
+        raise Problem("not-allowed", "Guests have no contacts")
     await handle_subscription(session, stanza.get("type") or "", jid.bare, stanza)
 
 
@@ -271,7 +275,8 @@ def _back(visitor: XmppSession, stanza: tuple[bytes, bytes]) -> None:
 
 def _is_abroad(session: XmppSession, jid: Jid) -> bool:
     """Whether this is somebody of another XMPP server, and there is a way to it."""
-    return session.doors.abroad is not None and not session.doors.domains.has(jid.domain)
+    doors = session.doors
+    return doors.abroad is not None and not doors.domains.has(jid.domain) and doors.abroad.reaches(jid.domain)
 
 
 def _send_abroad(
