@@ -1061,6 +1061,18 @@ def test_events_that_are_about_others(on_store: OnStore) -> None:
         assert counts == {("m.thread", 1, 2), ("m.replace", 1, 4)}
         assert await store.load_related_by(1, [root, EventId("$2")], "m.thread", BOB) == {root}
         assert [r.event_key for r in await store.load_room_relations(1, "m.thread", upto=100, limit=5)] == [3, 2]
+        # Over the rooms that somebody is joined to.
+        await write(store, PutMembership(BOB, 1, "join", 1), PutMembership(BOB, 2, "join", 1))
+        await write(store, PutMembership(ALICE, 1, "leave", 1))
+
+        async def rooms(user: UserId, after: int = 0, upto: int = 100) -> set[tuple[RoomId, int]]:
+            return set(await store.load_related_rooms(user, "m.thread", after=after, upto=upto))
+
+        one, other = RoomId("!room1:example.org"), RoomId("!room2:example.org")
+        assert await rooms(BOB) == {(one, 3), (other, 9)}
+        assert await rooms(BOB, after=3) == {(other, 9)}
+        assert await rooms(BOB, after=2, upto=8) == {(one, 3)}
+        assert await rooms(ALICE) == set()
         # An outlier counts from when it has its place on, what is redacted no more, and a room takes its own along.
         await write(store, PlaceEvent(7, 7, 0, 0), ReplaceEventJson(3, 8, b"{}", EventId("$r")))
         assert await keys("$1", rel_type="m.thread") == [7, 2]

@@ -51,6 +51,7 @@ from tripoint.matrix.client.spaces import SpaceClientEndpoints
 from tripoint.matrix.client.sync import SyncEndpoints
 from tripoint.matrix.client.tags import TagEndpoints
 from tripoint.matrix.client.third_party import ThirdPartyEndpoints
+from tripoint.matrix.client.threads import ThreadUpdateEndpoints
 from tripoint.matrix.client.to_device import ToDeviceEndpoints
 from tripoint.matrix.client.user_directory import UserDirectoryEndpoints
 from tripoint.matrix.federation.asking_keys import KeyQuestions
@@ -77,6 +78,7 @@ from tripoint.matrix.sliding.extensions import ExtensionAnswers
 from tripoint.matrix.sliding.places import Places
 from tripoint.matrix.sliding.rooms import Results
 from tripoint.matrix.sliding.server import SlidingServer
+from tripoint.matrix.sliding.threads import Threads
 from tripoint.matrix.sliding.words import Words
 from tripoint.matrix.sync.devices import DeviceNews
 from tripoint.matrix.sync.ephemera import Ephemera
@@ -108,6 +110,7 @@ ENDPOINT_CLASSES = (
     EphemeralEndpoints,
     SyncEndpoints,
     SlidingSyncEndpoints,
+    ThreadUpdateEndpoints,
     MediaEndpoints,
     SearchEndpoints,
     ReportEndpoints,
@@ -205,6 +208,8 @@ class MatrixFrontEnd:
         hub.watch_users(sync.user_changed)
         words = Words(chunks, renderer, sync.own)
         places, bumps = Places(reader, accounts), Bumps(reader)
+        threads = Threads(reader, renderer, sync.own)
+        hub.watch_all_rooms(threads.room_changed)
         sliding = SlidingServer(
             reader,
             sync,
@@ -213,7 +218,7 @@ class MatrixFrontEnd:
             places,
             bumps,
             Results(reader, chunks, words, bumps, sync.departure, ephemera.receipt_at),
-            ExtensionAnswers(reader, sync, ephemera, news.lists, encryption),
+            ExtensionAnswers(reader, sync, ephemera, news.lists, encryption, threads),
         )
         hub.watch_all_rooms(sliding.room_changed)
         hub.watch_users(sliding.user_changed)
@@ -239,6 +244,7 @@ class MatrixFrontEnd:
             EphemeralEndpoints(rooms, reader, self.presence),
             SyncEndpoints(sync, accounts, self.presence),
             SlidingSyncEndpoints(sliding, self.presence),
+            ThreadUpdateEndpoints(reader, threads, sync),
             OpenIdEndpoints(server, accounts, secret, now_ms),
             SpaceClientEndpoints(reader),
             MediaEndpoints(media, server),

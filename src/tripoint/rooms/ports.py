@@ -28,6 +28,8 @@ from tripoint.rooms.history import (
     SearchPage,
     SearchQuery,
     ThreadsQuery,
+    ThreadUpdates,
+    ThreadUpdatesQuery,
 )
 
 if TYPE_CHECKING:
@@ -294,6 +296,9 @@ class RoomReader(Protocol):
 
     async def threads(self, query: ThreadsQuery) -> HistoryPage:
         """Roots of threads."""
+
+    async def thread_updates(self, query: ThreadUpdatesQuery) -> ThreadUpdates:
+        """Threads of all rooms of somebody in which something is new."""
 
     async def displayname_at(self, room_id: RoomId, user_id: UserId, position: int) -> str | None:
         """What a member was called in the room when the event at this position was sent."""

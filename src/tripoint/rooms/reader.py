@@ -34,6 +34,8 @@ from tripoint.rooms.history import (
     SearchPage,
     SearchQuery,
     ThreadsQuery,
+    ThreadUpdates,
+    ThreadUpdatesQuery,
     matches,
 )
 from tripoint.rooms.indexing import Indexing
@@ -50,6 +52,7 @@ from tripoint.rooms.relating import Relating
 from tripoint.rooms.room import Room, member_of
 from tripoint.rooms.searching import Searching
 from tripoint.rooms.succession import lineage, newest
+from tripoint.rooms.thread_news import ThreadNews
 from tripoint.rooms.unread import Unreads
 from tripoint.rooms.user_directory import UserDirectory
 from tripoint.rooms.visibility import Sight, load_sight
@@ -103,6 +106,7 @@ class Reader:
         self.notified = Notified(rooms, store, unreads).page
         self._blocks = blocks
         self._relating = Relating(store, blocks, self._sight, self._item)
+        self._threads = ThreadNews(rooms, store, index, blocks, self._sight, self._item)
         self._searching = Searching(rooms, store, indexing, self._sight, self._item, self._is_blocked)
         self._directory = UserDirectory(rooms, store, index, names.server)
         self._abroad = abroad
@@ -400,6 +404,9 @@ class Reader:
 
     async def threads(self, query: ThreadsQuery) -> HistoryPage:
         return await self._relating.threads(await self._rooms.get(query.room_id), query)
+
+    async def thread_updates(self, query: ThreadUpdatesQuery) -> ThreadUpdates:
+        return await self._threads.updates(query)
 
     async def search(self, query: SearchQuery) -> SearchPage:
         return await self._searching.search(query)

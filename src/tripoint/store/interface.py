@@ -215,6 +215,12 @@ class RoomStore(Writer, Protocol):
     ) -> Sequence[RelationRow]:
         """The newest events of a room up to a position that are about another in this way."""
 
+    async def load_related_rooms(
+        self, user_id: UserId, rel_type: str, *, after: int, upto: int
+    ) -> Sequence[tuple[RoomId, int]]:
+        """The rooms that a user is joined to in which something at after < position <= upto is about another event in
+        this way, and the position of the newest of it."""
+
     async def load_relation_counts(
         self, room_key: int, targets: Sequence[EventId], without: Sequence[UserId]
     ) -> Sequence[RelationCount]:

@@ -600,6 +600,16 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
         found = [row for row in self._related(room_key) if row.rel_type == rel_type and row.position <= upto]
         return found[::-1][:limit]
 
+    async def load_related_rooms(
+        self, user_id: UserId, rel_type: str, *, after: int, upto: int
+    ) -> Sequence[tuple[RoomId, int]]:
+        found = []
+        for row in await self.load_memberships(user_id):
+            newest = await self.load_room_relations(row.room_key, rel_type, upto=upto, limit=1)
+            if row.membership == "join" and newest and newest[0].position > after:
+                found.append((row.room_id, newest[0].position))
+        return found
+
     async def load_relation_counts(
         self, room_key: int, targets: Sequence[EventId], without: Sequence[UserId]
     ) -> Sequence[RelationCount]:

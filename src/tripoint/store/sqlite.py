@@ -451,6 +451,21 @@ class SqliteStore(DeviceReads, OAuthReads, AdminReads):
         )
         return [RelationRow(*row) for row in found]
 
+    async def load_related_rooms(
+        self, user_id: UserId, rel_type: str, *, after: int, upto: int
+    ) -> Sequence[tuple[RoomId, int]]:
+        found = self._all(
+            "SELECT * FROM (SELECT r.room_id, (SELECT max(position) FROM relations WHERE room_key = m.room_key"
+            " AND rel_type = ? AND position <= ? AND position > ? AND position != 0) AS newest FROM memberships m"
+            " JOIN rooms r ON r.room_key = m.room_key WHERE m.user_id = ? AND m.membership = 'join')"
+            " WHERE newest IS NOT NULL",
+            rel_type,
+            upto,
+            after,
+            user_id,
+        )
+        return [(room_id, position) for room_id, position in found]
+
     async def load_relation_counts(
         self, room_key: int, targets: Sequence[EventId], without: Sequence[UserId]
     ) -> Sequence[RelationCount]:

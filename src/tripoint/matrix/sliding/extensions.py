@@ -1,9 +1,11 @@
-"""What is told beside the rooms: messages to the device, keys, account data, receipts, typing.
+"""What is told beside the rooms: messages to the device, keys, account data, receipts, typing; and threads
+(threads.py).
 
 Of an extension that speaks of rooms a connection remembers the rooms of which it has told everything up to the last
 answer. Of these only what changed is told, of others that come into its scope all that counts; one whose news came
 while it was out of scope is taken out.
-spec: MSC3885, MSC3884, MSC3959, MSC3960, MSC3961; MSC4508 "Common extension semantics" (which rooms are in scope)
+spec: MSC3885, MSC3884, MSC3959, MSC3960, MSC3961, MSC4360; MSC4508 "Common extension semantics" (which rooms are in
+scope)
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -19,7 +21,8 @@ from tripoint.core.ids import DeviceId, EventId, RoomId, UserId
 from tripoint.matrix.errors import invalid
 from tripoint.matrix.sliding.connections import State, Told
 from tripoint.matrix.sliding.lists import Window
-from tripoint.matrix.sliding.request import Extension, Extensions
+from tripoint.matrix.sliding.request import THREADS, Extension, Extensions
+from tripoint.matrix.sliding.threads import ThreadPlace, Threads
 from tripoint.matrix.sync.device_lists import DeviceLists
 from tripoint.matrix.sync.ephemera import Ephemera, marker_event, receipt_events, typing_event
 from tripoint.matrix.sync.server import SyncServer
@@ -53,7 +56,9 @@ class ExtensionAnswers:
         ephemera: Ephemera,
         lists: DeviceLists,
         encryption: Encryption,
+        threads: Threads,
     ) -> None:
+        self._threads = threads
         self._reader = reader
         self._sync = sync
         self._ephemera = ephemera
@@ -77,6 +82,7 @@ class ExtensionAnswers:
         after = await self._account_data(scene, after, parts)
         after = await self._receipts(scene, after, parts)
         after = self._typing(scene, after, parts)
+        await self._thread_updates(scene, parts)
         return b"{" + b",".join(parts) + b"}", news or len(parts) > scene.wanted.to_device.enabled, after
 
     async def _to_device(self, scene: Scene, parts: list[bytes]) -> bool:
@@ -174,6 +180,21 @@ class ExtensionAnswers:
         if shown is not None or room is None or told is None:
             return shown or ()
         return {item.event.event_id for item in list(room.recent)[-max(1, told.limit) :]}
+
+    async def _thread_updates(self, scene: Scene, parts: list[bytes]) -> None:
+        """spec: MSC4360: "If the client hasn't missed any thread updates, then this whole section [...] is omitted" """
+        wanted, upto = scene.wanted.threads, scene.upto.position
+        if not wanted.enabled:
+            return
+        after = None if scene.before is None else scene.before.upto.position
+        shown = {} if wanted.include_roots else scene.events
+        page = await self._threads.since(scene.user_id, after, upto, wanted.limit, shown)
+        if not page.updates and page.end is None:
+            return
+        session = f"{scene.user_id}/{scene.device_id}"
+        updates = await self._threads.text(scene.user_id, session, page.updates, roots=wanted.include_roots)
+        more = b"" if page.end is None else b',"prev_batch":"%s"' % ThreadPlace(page.end, upto).text().encode()
+        parts.append(b'"%s":{"updates":%s%s}' % (THREADS.encode(), updates, more))
 
     def _typing(self, scene: Scene, after: State, parts: list[bytes]) -> State:
         """spec: MSC3961: of a room that is new "if there are typing users" """
