@@ -49,6 +49,7 @@ from tripoint.matrix.client.services import ServiceEndpoints
 from tripoint.matrix.client.sliding_sync import SlidingSyncEndpoints
 from tripoint.matrix.client.spaces import SpaceClientEndpoints
 from tripoint.matrix.client.sync import SyncEndpoints
+from tripoint.matrix.client.sync_socket import SyncSocketEndpoints
 from tripoint.matrix.client.tags import TagEndpoints
 from tripoint.matrix.client.third_party import ThirdPartyEndpoints
 from tripoint.matrix.client.threads import ThreadUpdateEndpoints
@@ -85,6 +86,7 @@ from tripoint.matrix.sync.ephemera import Ephemera
 from tripoint.matrix.sync.rooms import RoomChunks
 from tripoint.matrix.sync.server import SyncServer
 from tripoint.matrix.sync.waiting import Waiters
+from tripoint.matrix.sync_socket.session import SyncSockets
 from tripoint.matrix.uia import UserInteractive
 from tripoint.media.ports import Media
 from tripoint.rooms.delayed import Delayed
@@ -111,6 +113,7 @@ ENDPOINT_CLASSES = (
     SyncEndpoints,
     SlidingSyncEndpoints,
     ThreadUpdateEndpoints,
+    SyncSocketEndpoints,
     MediaEndpoints,
     SearchEndpoints,
     ReportEndpoints,
@@ -222,6 +225,8 @@ class MatrixFrontEnd:
         )
         hub.watch_all_rooms(sliding.room_changed)
         hub.watch_users(sliding.user_changed)
+        self.sockets = SyncSockets(accounts)
+        hub.watch_users(self.sockets.user_changed)
         uia = UserInteractive(oauth.confirmations)
         log_in = LogInEndpoints(accounts, uia, oauth, _random_name, plaintext_passwords=plaintext_passwords)
         self.presence = DevicePresence(presence, now_ms)
@@ -245,6 +250,7 @@ class MatrixFrontEnd:
             SyncEndpoints(sync, accounts, self.presence),
             SlidingSyncEndpoints(sliding, self.presence),
             ThreadUpdateEndpoints(reader, threads, sync),
+            SyncSocketEndpoints(self.sockets),
             OpenIdEndpoints(server, accounts, secret, now_ms),
             SpaceClientEndpoints(reader),
             MediaEndpoints(media, server),
@@ -294,6 +300,7 @@ class MatrixFrontEnd:
                 router.add(for_servers)
         gate = None if federated is None else federated.trust.gate
         self.listener = MatrixListener(router, accounts, fallback, gate)
+        self.sockets.handle = self.listener.handle
         self.sync = sync
         self.waiters = waiters
 
@@ -304,6 +311,7 @@ class MatrixFrontEnd:
     def drain(self) -> None:
         """Answer whoever is waiting, so that connections can close."""
         self.waiters.wake_everybody()
+        self.sockets.close()
 
 
 def _random_name() -> str:
