@@ -46,6 +46,7 @@ from tripoint.store.writes import (
     DropRegistrationToken,
     DropReport,
     DropRoom,
+    ForgetSticky,
     ForgetWordsGone,
     PlaceEvent,
     PutAccount,
@@ -80,6 +81,7 @@ from tripoint.store.writes import (
     PutServerBan,
     PutServerKey,
     PutStagedPdu,
+    PutSticky,
     PutStrippedState,
     PutToken,
     PutUnanswered,
@@ -1080,6 +1082,28 @@ def test_events_that_are_about_others(on_store: OnStore) -> None:
         assert await keys("$1") == []
         (left,) = await store.load_room_relations(2, "m.thread", upto=100, limit=5)
         assert left.event_key == 9
+
+    on_store(test)
+
+
+def test_sticky_events(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        await write(store, room(1), room(2), event(1), event(2, position=None), event(3), event(4, room_key=2))
+        sticky = [PutSticky(1, 1, ALICE, 100, False), PutSticky(2, 1, BOB, 200, True), PutSticky(3, 1, BOB, 300, False)]
+        await write(store, *sticky, PutSticky(4, 2, ALICE, 300, False))
+
+        async def keys(now_ms: int) -> list[tuple[str, int | None, int]]:
+            return [(row.event_id, row.position, row.until_ms) for row in await store.load_sticky(now_ms)]
+
+        assert await keys(0) == [("$event2", None, 200), ("$event1", 1, 100), ("$event3", 3, 300), ("$event4", 4, 300)]
+        assert await keys(100) == [("$event2", None, 200), ("$event3", 3, 300), ("$event4", 4, 300)]
+        (failed, *_) = await store.load_sticky(100)
+        assert (failed.room_id, failed.sender) == ("!room1:example.org", BOB)
+        # What failed is shown after all; a room takes its own along, and so does an event.
+        await write(store, PlaceEvent(2, 9, 0, 0), PutSticky(2, 1, BOB, 200, False), DropRoom(2), DropEvents((1,)))
+        assert await keys(0) == [("$event3", 3, 300), ("$event2", 9, 200)]
+        await write(store, ForgetSticky(200))
+        assert await keys(0) == [("$event3", 3, 300)]
 
     on_store(test)
 

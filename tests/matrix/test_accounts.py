@@ -343,7 +343,13 @@ def test_what_the_server_says_of_itself() -> None:
             response = await server.request("GET", "/_matrix/client/versions")
             assert orjson.loads(response.body)["versions"][-1] == "v1.19"
             unstable = dict.fromkeys(
-                ("org.matrix.simplified_msc3575", "org.matrix.msc4140", "dev.tripoint.sync_socket"), True
+                (
+                    "org.matrix.simplified_msc3575",
+                    "org.matrix.msc4140",
+                    "org.matrix.msc4354",
+                    "dev.tripoint.sync_socket",
+                ),
+                True,
             )
             assert orjson.loads(response.body)["unstable_features"] == unstable
             response = await server.request("GET", "/.well-known/matrix/client")

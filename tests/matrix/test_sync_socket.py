@@ -244,6 +244,9 @@ def test_wrong_tokens() -> None:
                                    proxy=None):
                     pass
             assert raised.value.response.status_code == status
+        response = await s.server.request("GET", PATH)
+        assert (response.status, dict(response.headers)[b"upgrade"]) == (426, b"websocket")
+        assert orjson.loads(response.body)["errcode"] == "M_UNKNOWN"
         async with s.socket(None) as talk:
             await talk.say(access_token="wrong")
             assert (await talk.hear())["error"]["errcode"] == "M_UNKNOWN_TOKEN"

@@ -195,12 +195,12 @@ class MatrixFrontEnd:
         livekit: Sequence[str] = (),
         shared_secret: str = "",
     ) -> None:
-        renderer = Renderer()
+        renderer = Renderer(reader.sticky_left_ms)
         ephemera = Ephemera(reader, now_ms)
         chunks = RoomChunks(reader, renderer)
         news = DeviceNews(server, reader, encryption)
         waiters = Waiters()
-        sync = SyncServer(reader, accounts, chunks, ephemera, news, waiters, secrets.token_hex(4))
+        sync = SyncServer(reader, accounts, chunks, renderer, ephemera, news, waiters, secrets.token_hex(4))
         sync.delay_of = delayed.delay_of
         delayed.code_of = lambda refused: of_room(refused).errcode
         self.later = later = DelayedEndpoints(delayed, reader, now_ms, time.monotonic)
@@ -221,7 +221,7 @@ class MatrixFrontEnd:
             places,
             bumps,
             Results(reader, chunks, words, bumps, sync.departure, ephemera.receipt_at),
-            ExtensionAnswers(reader, sync, ephemera, news.lists, encryption, threads),
+            ExtensionAnswers(reader, sync, ephemera, news.lists, encryption, threads, renderer),
         )
         hub.watch_all_rooms(sliding.room_changed)
         hub.watch_users(sliding.user_changed)

@@ -84,6 +84,16 @@ class RelationRow(Struct, frozen=True):
     sender: UserId
 
 
+class StickyRow(Struct, frozen=True):
+    """An event that is sticky. `position` None: it soft-failed."""
+
+    room_id: RoomId
+    event_id: EventId
+    position: int | None
+    sender: UserId
+    until_ms: int
+
+
 class RelationCount(Struct, frozen=True):
     """How many events are about another in one way, and the newest of them."""
 
@@ -230,6 +240,9 @@ class RoomStore(Writer, Protocol):
         self, room_key: int, targets: Sequence[EventId], rel_type: str, sender: UserId
     ) -> frozenset[EventId]:
         """Which of `targets` a user has sent something about, in this way."""
+
+    async def load_sticky(self, now_ms: int) -> Sequence[StickyRow]:
+        """What is sticky after a time, by position; what soft-failed comes first."""
 
     async def load_room_password(self, room_key: int) -> PutRoomPassword | None: ...
     async def load_names(self, kind: str, scope: str) -> Mapping[str, str]: ...

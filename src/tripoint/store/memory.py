@@ -16,6 +16,7 @@ from tripoint.store.interface import (
     RelationCount,
     RelationRow,
     Report,
+    StickyRow,
     StoredEvent,
     StoreError,
     WordsGone,
@@ -44,6 +45,7 @@ from tripoint.store.writes import (
     DropRegistrationToken,
     DropReport,
     DropRoom,
+    ForgetSticky,
     ForgetWordsGone,
     PlaceEvent,
     PutAccount,
@@ -78,6 +80,7 @@ from tripoint.store.writes import (
     PutServerBan,
     PutServerKey,
     PutStagedPdu,
+    PutSticky,
     PutStrippedState,
     PutToken,
     PutUnanswered,
@@ -120,6 +123,7 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
         self.rosters: dict[tuple[UserId, str], PutRosterItem] = {}
         self.nodes: dict[tuple[UserId, str], PutNode] = {}
         self.delayed: dict[str, PutDelayed] = {}
+        self.sticky: dict[int, PutSticky] = {}
         self.fast_tokens: dict[tuple[UserId, str, str], PutFastToken] = {}
         self.pushers: dict[tuple[UserId, str, str], PutPusher] = {}
         self.node_subscriptions: dict[tuple[UserId, str, str], PutNodeSubscription] = {}
@@ -233,6 +237,10 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
                 _put(self.nodes, (write.user_id, write.node), write, write.config is None)
             case PutDelayed():
                 _put(self.delayed, write.delay_id, write, write.content is None)
+            case PutSticky():
+                self.sticky[write.event_key] = write
+            case ForgetSticky():
+                self.sticky = {key: one for key, one in self.sticky.items() if one.until_ts_ms > write.now_ms}
             case PutFastToken():
                 _put(self.fast_tokens, (write.user_id, write.client, write.slot), write, write.salt is None)
             case PutPusher():
@@ -343,6 +351,7 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
     def _drop_event(self, key: int) -> None:
         self._note_words_gone(self.events[key])
         self.relations.pop(key, None)
+        self.sticky.pop(key, None)
         del self.keys[self.events[key].event_id]
         del self.events[key], self.state_keys[key]
 
@@ -777,6 +786,15 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
 
     async def load_delayed(self) -> Sequence[PutDelayed]:
         return [write for _, write in sorted(self.delayed.items())]
+
+    async def load_sticky(self, now_ms: int) -> Sequence[StickyRow]:
+        rows = []
+        for key, one in self.sticky.items():
+            if one.until_ts_ms > now_ms:
+                event, room = self.events[key], self.rooms[one.room_key]
+                position = None if one.failed else event.position
+                rows.append(StickyRow(room.room_id, event.event_id, position, one.sender, one.until_ts_ms))
+        return sorted(rows, key=lambda row: -1 if row.position is None else row.position)
 
     async def load_fast_tokens(self, user_id: UserId) -> Sequence[PutFastToken]:
         return [write for key, write in sorted(self.fast_tokens.items()) if key[0] == user_id]

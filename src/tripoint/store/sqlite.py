@@ -21,6 +21,7 @@ from tripoint.store.interface import (
     RelationCount,
     RelationRow,
     Report,
+    StickyRow,
     StoredEvent,
     StoreError,
     WordsGone,
@@ -679,9 +680,18 @@ class SqliteStore(DeviceReads, OAuthReads, AdminReads):
         return None if row is None else PutNodeItem(*row)
 
     async def load_delayed(self) -> Sequence[PutDelayed]:
-        columns = "delay_id, user_id, room_id, type, state_key, content, delay_ms, since_ms, outcome"
+        columns = "delay_id, user_id, room_id, type, state_key, content, delay_ms, since_ms, outcome, sticky_ms"
         found = self._read.execute(f"SELECT {columns} FROM delayed_events ORDER BY delay_id").fetchall()
         return [PutDelayed(*row) for row in found]
+
+    async def load_sticky(self, now_ms: int) -> Sequence[StickyRow]:
+        found = self._all(
+            "SELECT r.room_id, e.event_id, CASE WHEN s.failed THEN NULL ELSE e.position END AS at, s.sender,"
+            " s.until_ts_ms FROM sticky_events s JOIN events e ON e.event_key = s.event_key"
+            " JOIN rooms r ON r.room_key = s.room_key WHERE s.until_ts_ms > ? ORDER BY at",
+            now_ms,
+        )
+        return [StickyRow(*row) for row in found]
 
     async def load_fast_tokens(self, user_id: UserId) -> Sequence[PutFastToken]:
         columns = "user_id, client, slot, device_id, mechanism, salt, expires_ts_ms, count"

@@ -5,7 +5,7 @@ spec: docs/clients/sync-socket.md
 
 from typing import Final
 
-from tripoint.matrix.errors import CORS, invalid
+from tripoint.matrix.errors import MatrixError, invalid
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.matrix.sync_socket.session import SyncSession, SyncSockets
 from tripoint.net.http import Response, SwitchProtocols
@@ -37,4 +37,9 @@ class SyncSocketEndpoints:
         )
         if isinstance(response, SwitchProtocols):
             return response
-        return Response(response.status, response.body, (*response.headers, *CORS))
+        # It was no handshake, or not for this: the library's words say why.
+        # spec: RFC9110 15.5.22, also for who speaks an older HTTP and may do so here
+        status = response.status if call.request.can_switch else 426
+        error = MatrixError(status, "M_UNKNOWN", response.body.decode().strip()).response()
+        kept = [header for header in response.headers if header[0] not in (b"content-type", b"upgrade")]
+        return Response(error.status, error.body, (*error.headers, *kept, (b"upgrade", b"websocket")))

@@ -24,6 +24,8 @@ MAX_NAME: Final = 255
 # Elements of required_state in one request: Element X asks for some 15 in each of a few lists.
 MAX_ELEMENTS: Final = 2_000
 MAX_RANGES: Final = 100
+# spec: MSC4480 "Unstable prefix"
+STICKY: Final = "org.matrix.msc4354.sticky_events"
 # spec: MSC4360 "Unstable prefix"
 THREADS: Final = "io.element.msc4360.threads"
 
@@ -112,6 +114,7 @@ class Extensions(Struct, frozen=True):
     account_data: Extension = OFF
     receipts: Extension = OFF
     typing: Extension = OFF
+    sticky: Extension = msgspec.field(default=OFF, name=STICKY)
     threads: ThreadsWanted = msgspec.field(default=ThreadsWanted(), name=THREADS)
 
 
