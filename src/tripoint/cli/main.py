@@ -162,6 +162,29 @@ def media_quarantine(mxc: str, release: bool, config_path: Path | None) -> None:
     sys.exit(quarantine(load(config_path), mxc, on=not release))
 
 
+@media.command("move")
+@click.option("--to-disk", is_flag=True, help="From the bucket to data_dir, instead of the other way round.")
+@click.option("--keep", is_flag=True, help="Leave them where they were, too; the server may be running.")
+@_CONFIG
+def media_move(to_disk: bool, keep: bool, config_path: Path | None) -> None:
+    """Carry all files from data_dir to the bucket that [media_s3] names. What is there already is not carried again.
+
+    Stop the server, or use --keep while it runs and do it once more when it is stopped."""
+    from tripoint.cli.media import move_files
+
+    sys.exit(move_files(load(config_path), to_disk=to_disk, keep=keep))
+
+
+@media.command("check")
+@click.option("--delete", is_flag=True, help="Delete files without a name. Stop the server first.")
+@_CONFIG
+def media_check(delete: bool, config_path: Path | None) -> None:
+    """Say which files are missing, and which have no name any more (after a crash, or a store that was away)."""
+    from tripoint.cli.media import check_files
+
+    sys.exit(check_files(load(config_path), delete=delete))
+
+
 @main.group()
 def room() -> None:
     """Rooms. The server may be running or not."""

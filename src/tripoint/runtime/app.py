@@ -428,6 +428,7 @@ class App:
                 report_bug("app.sweep", error)
 
     async def _sweep_media(self) -> None:
+        await self.media.check()
         while True:
             try:
                 await self.media.library.sweep()

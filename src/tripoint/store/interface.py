@@ -430,6 +430,9 @@ class MediaStore(Writer, AdminStore, Protocol):
     async def is_content_kept(self, content: str) -> bool:
         """Whether any name still stands for these bytes."""
 
+    async def load_contents(self, after: str, limit: int) -> Sequence[str]:
+        """The bytes that names stand for, each once, in order, behind `after`."""
+
     async def load_uploaded_bytes(self, user_id: UserId) -> int:
         """How much a user has uploaded, what was announced and has not come included. Each file counts as MEDIA_BLOCK
         bytes at least, since that is what it takes: nobody fills a disk with files of one byte."""

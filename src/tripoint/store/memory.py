@@ -676,6 +676,10 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
     async def is_content_kept(self, content: str) -> bool:
         return any(write.content == content for write in self.media.values())
 
+    async def load_contents(self, after: str, limit: int) -> Sequence[str]:
+        contents = {row.content for row in self.media.values() if row.content is not None and row.content > after}
+        return sorted(contents)[:limit]
+
     async def load_uploaded_bytes(self, user_id: UserId) -> int:
         return sum(max(write.size, MEDIA_BLOCK) for write in self.media.values() if write.uploader == user_id)
 

@@ -555,6 +555,12 @@ class SqliteStore(DeviceReads, OAuthReads, AdminReads):
     async def is_content_kept(self, content: str) -> bool:
         return self._one("SELECT 1 FROM media WHERE content = ? LIMIT 1", content) is not None
 
+    async def load_contents(self, after: str, limit: int) -> Sequence[str]:
+        found = self._all(
+            "SELECT DISTINCT content FROM media WHERE content > ? ORDER BY content LIMIT ?", after, limit
+        )
+        return [str(row[0]) for row in found]
+
     async def load_uploaded_bytes(self, user_id: UserId) -> int:
         row = self._one("SELECT coalesce(sum(max(size, ?)), 0) FROM media WHERE uploader = ?", MEDIA_BLOCK, user_id)
         assert row is not None
