@@ -52,7 +52,7 @@ class Browser:
         self._process.stdin.write(json.dumps({"do": what, "to": self._asked, **more}).encode() + b"\n")
         while (answer := await self._next())["is"] != "answer":
             self.complaints.append(answer["text"])
-        assert "error" not in answer, answer["error"]
+        assert "error" not in answer, "\n".join([answer["error"], *self.complaints])
         return answer
 
     async def shows(self, text: str) -> None:
