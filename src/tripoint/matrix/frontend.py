@@ -8,6 +8,7 @@ from tripoint.accounts.encryption import Encryption
 from tripoint.accounts.oauth.service import Authorization
 from tripoint.accounts.ports import AccountService, ServiceDesk
 from tripoint.core.ids import ServerName
+from tripoint.core.notices import notices_user
 from tripoint.core.turn import NO_SERVERS, TurnServers
 from tripoint.fanout.hub import Hub
 from tripoint.matrix.admin.devices import AdminDeviceEndpoints
@@ -299,7 +300,7 @@ class MatrixFrontEnd:
             ):
                 router.add(for_servers)
         gate = None if federated is None else federated.trust.gate
-        self.listener = MatrixListener(router, accounts, fallback, gate)
+        self.listener = MatrixListener(router, accounts, fallback, gate, notices_user(server))
         self.sockets.handle = self.listener.handle
         self.sync = sync
         self.waiters = waiters
