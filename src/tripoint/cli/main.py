@@ -116,7 +116,7 @@ def user_list(name: str | None, closed: bool, config_path: Path | None) -> None:
 
 @user.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@_CONFIG
+@CONFIG
 def user_import(file: Path, config_path: Path | None) -> None:
     """Make the accounts of FILE, which come from another server: a JSON object a line, with name and hash."""
     from tripoint.cli.importing import import_users
