@@ -23,6 +23,7 @@ PURE = (
     r"matrix/federation/(auth|remote_keys)\.py",
     r"matrix/keys/(document|ports)\.py",
     r"matrix/sync/(filters|tokens)\.py",
+    r"matrix/sync_socket/dialogue\.py",
     r"net/(address_policy|resolver|multipart)\.py",
     r"store/(interface|writes|schema)\.py",
 )

@@ -217,6 +217,7 @@ class _Reader:
         if not 10_000 <= accounts.scram_iterations <= 600_000:
             self._mistake("accounts", "scram_iterations", "scram_iterations is between 10000 and 600000")
         self._check_turn(config)
+        self._check_bucket(config)
         self._check_providers(config)
         self._check_components(config)
         if config.log.level not in LOG_LEVELS:
@@ -233,6 +234,18 @@ class _Reader:
         for key in ("upload_bytes", "account_bytes", "remote_file_bytes", "cache_bytes"):
             if getattr(config.media, key) < 0:
                 self._mistake("media", key, f"{key} cannot be negative")
+
+    def _check_bucket(self, config: Config) -> None:
+        s3 = config.media_s3
+        if not s3.bucket:
+            return
+        if s3.endpoint and not _is_base_url(s3.endpoint):
+            self._mistake("media_s3", "endpoint", 'endpoint is an address like "https://s3.example.org"')
+        for key in ("region", "access_key_id", "secret_access_key"):
+            if not getattr(s3, key):
+                self._mistake("media_s3", key, f"{key} is needed for a bucket")
+        if not _PREFIX.fullmatch(s3.prefix):
+            self._mistake("media_s3", "prefix", 'prefix is like "tripoint/": letters, digits, ".", "_", "-"; "/" last')
 
     def _check_turn(self, config: Config) -> None:
         turn = config.turn
@@ -295,6 +308,7 @@ class _Reader:
         return 1
 
 
+_PREFIX = re.compile(r"(?:[A-Za-z0-9._-]+/)*")
 _SAY = {str: 'a text in quotes, like "this"', bool: "true or false", int: "a whole number", float: "a number"}
 
 

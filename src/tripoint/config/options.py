@@ -261,6 +261,21 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaS3:
+    """Files in a bucket of an S3-compatible store instead of in data_dir; `tripoint media move` takes over what is
+    there."""
+
+    bucket: str = option("Its name; empty: files lie in data_dir.", "")
+    endpoint: str = option(
+        'The address of the store, as "https://s3.example.org"; empty: that of AWS in the region.', ""
+    )
+    region: str = option("The region that the bucket is in; stores of one's own take any.", "us-east-1")
+    prefix: str = option('What the names of all objects begin with, as "tripoint/".', "")
+    access_key_id: str = option("As whom the store is spoken to; it may read, write, delete and list there.", "")
+    secret_access_key: str = option("What goes with it (a secret).", "")
+
+
+@dataclass(frozen=True, slots=True)
 class Outbound:
     """Connections that the server makes by itself, to other Matrix servers."""
 
@@ -387,6 +402,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     irc: Irc = field(default_factory=Irc)
     media: Media = field(default_factory=Media)
+    media_s3: MediaS3 = field(default_factory=MediaS3)
     outbound: Outbound = field(default_factory=Outbound)
     federation: Federation = field(default_factory=Federation)
     turn: Turn = field(default_factory=Turn)

@@ -47,6 +47,7 @@ from tripoint.oauth.frontend import OAuthFrontEnd
 from tripoint.oauth.provider_client import ProviderClient
 from tripoint.observe.metrics import Metrics
 from tripoint.rooms.changes import EventCommitted, RoomChange
+from tripoint.runtime.control import bind_control
 from tripoint.runtime.data_dir import DataDir
 from tripoint.runtime.federation import build_federation
 from tripoint.runtime.media import SWEEP_S as MEDIA_SWEEP_S
@@ -329,6 +330,7 @@ class App:
             max_connections=limits.http_connections,
         )
         await self._serve_http("federation", listen.federation, servers, tls=True)
+        await self._listen_to_operator()
         metrics = HttpFront(
             self._metrics(self.middle).handle,
             body_limit=1024,
@@ -337,6 +339,23 @@ class App:
             report=report_bug,
         )
         await self._serve_http("metrics", listen.metrics, metrics)
+
+    async def _listen_to_operator(self) -> None:
+        """For `tripoint` on this machine. Without it the server is as good; the commands say that they need it."""
+        try:
+            sock = bind_control(self._folder.path)
+        except OSError as error:
+            log.warning("control.off", error=str(error))
+            return
+        control = HttpFront(
+            self.matrix.listener.handle_operator,
+            body_limit=self.config.limits.http_body_bytes,
+            too_large=self.matrix.listener.too_large,
+            failed=self.matrix.listener.failed,
+            report=report_bug,
+        )
+        self._fronts.append(control)
+        await control.listen(sock)
 
     async def _serve(
         self, name: str, addresses: Sequence[str], make: MakeClient, tls: ssl.SSLContext | ClientTls | None = None
@@ -436,6 +455,7 @@ class App:
                 report_bug("app.sweep", error)
 
     async def _sweep_media(self) -> None:
+        await self.media.check()
         while True:
             try:
                 await self.media.library.sweep()

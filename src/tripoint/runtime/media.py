@@ -4,11 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from tripoint.config.load import server_name
 from tripoint.config.options import Config
 from tripoint.core.addresses import is_loopback
+from tripoint.media.bucket import Bucket, BucketOptions
 from tripoint.media.desk import MediaDesk
 from tripoint.media.disk import Disk
+from tripoint.media.files import Files
 from tripoint.media.library import CacheLimits, Library
 from tripoint.media.links import Links
 from tripoint.media.ports import Media
@@ -21,6 +25,8 @@ from tripoint.media.web import MediaPages
 from tripoint.net.http import Request
 from tripoint.runtime.middle import Middle
 
+log = structlog.get_logger("tripoint.media")
+
 # Files of other servers that are asked for go on being sent while the older are thrown out: an hour is often enough.
 SWEEP_S = 3600.0
 
@@ -30,6 +36,7 @@ class MediaParts:
     """What the app starts and stops of it. `ports` is what front ends are given."""
 
     disk: Disk
+    files: Files
     shelf: Shelf
     uploads: Uploads
     library: Library
@@ -38,11 +45,19 @@ class MediaParts:
     pages: MediaPages
     ports: Media
 
+    async def check(self) -> None:
+        """Tell the operator where files cannot be reached; everything else goes on."""
+        if isinstance(self.files, Bucket):
+            try:
+                await self.files.check()
+            except OSError as error:
+                log.error("media.bucket_not_reached", error=str(error))
+
     async def close(self) -> None:
         """Give up what is being fetched and made. The listeners take nothing any more."""
         await self.library.close()
         await self.thumbnails.close()
-        self.disk.close()
+        await self.files.close()
 
     def reload(self, config: Config) -> None:
         """Take up changed limits; the largest upload is built into the HTTP front."""
@@ -60,11 +75,12 @@ def build_media(
     server = server_name(config)
     disk = Disk(folder)
     disk.start()
-    shelf = Shelf(middle.store, middle.stream, disk)
-    uploads = Uploads(server, middle.store, shelf, disk, _upload_limits(config), middle.accounts.is_guest, now_ms)
-    library = Library(server, middle.store, shelf, disk, _cache_limits(config), now_ms)
+    files = files_of(config, disk)
+    shelf = Shelf(middle.store, middle.stream, files)
+    uploads = Uploads(server, middle.store, shelf, files, _upload_limits(config), middle.accounts.is_guest, now_ms)
+    library = Library(server, middle.store, shelf, files, _cache_limits(config), now_ms)
     uploads.arrived = library.arrived
-    thumbnails = Thumbnails(disk, ImageWorker())
+    thumbnails = Thumbnails(files, disk, ImageWorker())
     links = Links(server, middle.store, middle.stream, secret, origin(config))
     plaintext = config.listen.plaintext_passwords
 
@@ -76,7 +92,24 @@ def build_media(
     received = ReceivedLinks(links, library, thumbnails)
     desk = MediaDesk(server, middle.store, shelf, library)
     ports = Media(uploads, library, thumbnails, links, received, desk, tokens)
-    return MediaParts(disk, shelf, uploads, library, thumbnails, links, pages, ports)
+    return MediaParts(disk, files, shelf, uploads, library, thumbnails, links, pages, ports)
+
+
+def files_of(config: Config, disk: Disk) -> Files:
+    """Where bytes lie by the configuration."""
+    s3 = config.media_s3
+    if not s3.bucket:
+        return disk
+    options = BucketOptions(
+        s3.bucket,
+        s3.endpoint,
+        s3.region,
+        s3.prefix,
+        s3.access_key_id,
+        s3.secret_access_key,
+        config.tls.extra_authorities,
+    )
+    return Bucket(options, disk)
 
 
 def origin(config: Config) -> str:
