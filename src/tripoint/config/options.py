@@ -13,6 +13,8 @@ REGISTRATION_MODES = ("auto", "open", "token", "closed")
 # everybody, `notices` what the server tells of itself, `rooms` SAJOIN and its kin.
 PRIVILEGES = ("ban", "invite", "kill", "look", "mass", "notices", "rehash", "reports", "rooms", "vhost", "wallops")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+# How letters go to the mail server.
+MAIL_SECURITY = ("starttls", "tls", "none")
 
 
 def option(help: str, default: Any) -> Any:
@@ -320,6 +322,22 @@ class Rtc:
 
 
 @dataclass(frozen=True, slots=True)
+class Mail:
+    """E-mail that the server sends, by a mail server of yours. `tripoint config mail ADDRESS` tries it."""
+
+    host: str = option("The name of the mail server; empty: no mail is sent.", "")
+    port: int = option("Its port: 587 with starttls, 465 with tls, as a rule.", 587)
+    security: str = option(
+        "starttls; tls (from the first byte); none: for a mail server on this machine or in a network that you trust.",
+        "starttls",
+    )
+    user: str = option("As whom this server logs in there; empty: it does not.", "")
+    password_file: str = option("A file that holds the password and nothing else, for this server's eyes alone.", "")
+    sender: str = option("The address that letters come from, like chat@example.org.", "")
+    sender_name: str = option("The name that goes with it; empty: server.name.", "")
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is logged. Passwords, tokens and message texts never are."""
 
@@ -365,4 +383,5 @@ class Config:
     sso: Sso = field(default_factory=Sso)
     rtc: Rtc = field(default_factory=Rtc)
     xmpp: Xmpp = field(default_factory=Xmpp)
+    mail: Mail = field(default_factory=Mail)
     log: Log = field(default_factory=Log)

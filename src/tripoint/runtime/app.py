@@ -48,6 +48,7 @@ from tripoint.observe.metrics import Metrics
 from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.runtime.data_dir import DataDir
 from tripoint.runtime.federation import build_federation
+from tripoint.runtime.mail import build_postman
 from tripoint.runtime.media import SWEEP_S as MEDIA_SWEEP_S
 from tripoint.runtime.media import build_media
 from tripoint.runtime.middle import Middle, build_middle, clock_ms, report_bug
@@ -111,6 +112,7 @@ class App:
         self.irc_tls, self.xmpp_tls = ClientTls(tls, b"irc"), ClientTls(tls, b"xmpp-client")
         store = self._store if self._store is not None else SqliteStore(folder.database)
         secret = folder.secret()
+        self.postman = build_postman(config)
         key, old_keys = folder.signing_key(), folder.old_keys()
         self.middle = middle = await build_middle(
             config, store, key, secret=secret, index_of_words=SqliteSearch(folder.search_index)
@@ -368,6 +370,9 @@ class App:
             kind = "message" if change.event.state_key is None else "state"
             self._events[kind] = self._events.get(kind, 0) + 1
 
+    def _mails(self) -> dict[str, int]:
+        return {} if self.postman is None else self.postman.results
+
     def _metrics(self, middle: Middle) -> Metrics:
         metrics = Metrics()
         metrics.counter("tripoint_events", "Events committed.", "kind", lambda: self._events)
@@ -408,6 +413,8 @@ class App:
             lambda: self.traffic.sender.results,
         )
         metrics.counter("tripoint_pushes", "Notifications to push gateways.", "result", lambda: self.pushing.results)
+        if self.postman is not None:
+            metrics.counter("tripoint_mails", "Letters handed to the mail server.", "result", self._mails)
         metrics.counter(
             "tripoint_federation_pdus",
             "Events that other servers sent.",
