@@ -26,6 +26,7 @@ from tripoint.store.writes import PutPusher
 log = structlog.get_logger()
 
 HTTP: Final = "http"
+EMAIL: Final = "email"
 # Of one account: a phone has one or two.
 MAX_PUSHERS: Final = 50
 
@@ -51,7 +52,7 @@ class Pusher(Struct, frozen=True):
 
     @property
     def kind(self) -> str:
-        """How it is told: http, webpush, xmpp."""
+        """How it is told: http, email, webpush, xmpp."""
         return text_at(self.settings, "kind") or HTTP
 
     @property
@@ -104,7 +105,7 @@ class Pushers:
 
     def on_a_view(self, user_id: UserId) -> bool:
         """Whether a client of IRC or XMPP is told: these have no invitations to a conversation of two."""
-        return any(pusher.kind != HTTP for pusher in self._pushers.get(user_id, {}).values())
+        return any(pusher.kind not in (HTTP, EMAIL) for pusher in self._pushers.get(user_id, {}).values())
 
     def find(self, key: tuple[UserId, str, str]) -> Pusher | None:
         return self._pushers.get(key[0], {}).get(key[1:])

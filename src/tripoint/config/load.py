@@ -251,6 +251,8 @@ class _Reader:
         if not 1 <= mail.port <= 65535:
             self._mistake("mail", "port", "port is between 1 and 65535")
         if not mail.host:
+            if config.accounts.email_required:
+                self._mistake("accounts", "email_required", "email_required needs [mail], to send letters")
             return
         if not _is_host(mail.host):
             self._mistake("mail", "host", 'host is a name like "mail.example.org", or an IP address')

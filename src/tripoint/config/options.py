@@ -126,6 +126,11 @@ class Accounts:
         "(POST /_synapse/admin/v1/register; a secret). Empty: nobody does.",
         "",
     )
+    email_required: bool = option(
+        "Who makes an account shows an e-mail address first, by a link in a letter (see [mail]): in a browser, or with "
+        "a Matrix client. Accounts of providers (sso) and those that administrators make need none.",
+        False,
+    )
     token_life_s: int = option("Life of Matrix access tokens of clients that can refresh them.", 3600)
 
 

@@ -11,8 +11,10 @@ from tripoint.core.oauth.metadata import (
     AUTHORIZE,
     CALLBACK,
     CONFIRM,
+    CONFIRM_MAIL,
     DEVICE_AUTHORIZATION,
     FALLBACK,
+    FORGOT,
     KEYS,
     LINK,
     PROVIDER,
@@ -31,6 +33,7 @@ from tripoint.oauth.endpoints import OAuthEndpoints
 from tripoint.oauth.fallback import FallbackPage
 from tripoint.oauth.gate import Gate
 from tripoint.oauth.link import LinkPage
+from tripoint.oauth.mail_pages import ConfirmMailPage, ForgotPage
 from tripoint.oauth.provider_client import ProviderClient
 from tripoint.oauth.providers import ProviderPages
 from tripoint.oauth.sso import SsoPage
@@ -76,6 +79,8 @@ class OAuthFrontEnd:
             SSO: SsoPage(accounts, self.gate).handle,
             CONFIRM: ConfirmPage(accounts, oauth).handle,
             FALLBACK: FallbackPage(accounts, self.gate).handle,
+            CONFIRM_MAIL: ConfirmMailPage(accounts, self.gate).handle,
+            FORGOT: ForgotPage(accounts).handle,
             PROVIDER: by_provider.start,
             CALLBACK: by_provider.callback,
         }

@@ -133,6 +133,8 @@ class App:
         self.media.library.remote = FileFetcher(self.federation.trust.client, self.federation.outbound)
         flusher = Flusher(asyncio.get_running_loop().call_soon)
         vapid = Vapid(secret, next((address for _, address in _contacts(config) if ":" in address), ""))
+        if self.postman is not None:
+            middle.accounts.contacts.send = self.postman.send
         self.irc = IrcFrontEnd(
             server,
             middle.service,

@@ -427,6 +427,8 @@ async def build_middle(
     jobs = Jobs(store, writer, workers, report_bug)
     own_limits = OwnLimits(store, writer, room_limits)
     await own_limits.start()
+    oauth = Authorization(store, stream, accounts, config.server.public_url, clock)
+    accounts.contacts.base = lambda: oauth.base
     await accounts.start(end_guests=end_guests)
     await accounts.pushers.start()
     await sweeping.start()
@@ -471,14 +473,15 @@ async def build_middle(
         sweeping,
         encryption,
         Pushing(loaded, store, stream, unreads, blocks),
-        Authorization(store, stream, accounts, config.server.public_url, clock),
+        oauth,
         showing_out,
         Desk(Inspection(server, loaded, store, index), jobs, own_limits, closing, deleting, purging),
     )
 
 
-def _registration(config: Config) -> tuple[str, bool, bool, int, Rate]:
-    """How accounts come to be: mode, guests on IRC, on Matrix, how many of them per address, how often per address."""
+def _registration(config: Config) -> tuple[str, bool, bool, int, Rate, bool]:
+    """How accounts come to be: mode, guests on IRC, on Matrix, how many of them per address, how often per address,
+    whether with an e-mail address."""
     limits = config.limits
     return (
         registration_mode(config),
@@ -487,6 +490,7 @@ def _registration(config: Config) -> tuple[str, bool, bool, int, Rate]:
         # Where nobody else can come from, the limit would only meet whoever tries the server out.
         0 if only_loopback(config) else config.accounts.guests_per_address,
         Rate(limits.registrations_burst, limits.registrations_per_s),
+        config.accounts.email_required,
     )
 
 

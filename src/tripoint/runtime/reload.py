@@ -23,6 +23,7 @@ _OPTIONS = frozenset(
         ("accounts", "guests"),
         ("accounts", "matrix_guests"),
         ("accounts", "guests_per_address"),
+        ("accounts", "email_required"),
         ("listen", "plaintext_passwords"),
         ("xmpp", "push_summary"),
     }
