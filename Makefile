@@ -16,6 +16,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary=:all:
 FUZZ_S ?= 20
 JS := tests/interop/js
+LOUNGE := tests/interop/lounge
 SYNAPSE := .peers/synapse
 # TRIPOINT_SPECS=FOLDER: where the texts of the specifications lie; some tests read vectors from them.
 
@@ -42,7 +43,7 @@ check: $(VENV)/.test
 docs: $(VENV)/.test
 	$(BIN)/python -m tools.generate
 
-peers: $(JS)/node_modules/.installed $(SYNAPSE)/.installed
+peers: $(JS)/node_modules/.installed $(LOUNGE)/node_modules/.installed $(SYNAPSE)/.installed
 
 soak: $(VENV)/.test
 	TRIPOINT_HYPOTHESIS=soak $(BIN)/python -m pytest -m "soak or not interop" --timeout=7200 $(PYTEST)
@@ -59,7 +60,7 @@ lock: $(VENV)/.test
 	done
 
 clean:
-	rm -rf $(VENV) .peers $(JS)/node_modules build dist src/*.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .peers $(JS)/node_modules $(LOUNGE)/node_modules build dist src/*.egg-info .mypy_cache .ruff_cache .hypothesis
 
 # The stamps: a second run installs nothing until a list of requirements changes.
 
@@ -81,8 +82,8 @@ $(VENV)/.fuzz: $(VENV)/.test requirements/fuzz.txt
 	$(INSTALL) -r requirements/fuzz.txt
 	touch $@
 
-$(JS)/node_modules/.installed: $(JS)/package.json $(JS)/package-lock.json
-	cd $(JS) && npm ci --no-audit --no-fund --ignore-scripts
+%/node_modules/.installed: %/package.json %/package-lock.json
+	cd $* && npm ci --no-audit --no-fund --ignore-scripts
 	touch $@
 
 $(SYNAPSE)/.installed: requirements/synapse.txt

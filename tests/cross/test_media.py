@@ -302,8 +302,47 @@ def test_12_3_who_may_upload(at_tea: AtTea) -> None:
         assert (await tea.at.web("POST", "/upload", b"x", token))[0] == 201
         assert (await tea.at.web("POST", "/upload", b"x", {"authorization": "Bearer no"}))[0] == 401
         assert (await tea.at.web("GET", "/upload"))[0] == 405
-        assert (await tea.at.web("OPTIONS", "/upload"))[0] == 204
         assert (await tea.at.web("POST", "/upload", bytes(5_000_001), token))[0] == 413
+
+    at_tea(test)
+
+
+def test_12_3_a_token_for_one_s_files(at_tea: AtTea) -> None:
+    """spec: IRCv3 filehost: "Clients MUST include an Authorization header field with the Bearer scheme"."""
+
+    async def test(tea: Tea) -> None:
+        await tea.irc.send("FILEHOST TOKEN")
+        (line,) = await tea.irc.pending()
+        token = line.rpartition(" ")[2]
+        assert line.endswith(f" FILEHOST TOKEN {token}")
+        bearer = {"authorization": f"Bearer {token}"}
+        status, headers, _ = await tea.at.web("POST", "/upload", b"x", bearer)
+        assert status == 201
+        await tea.irc.send(f"PRIVMSG #tea :{headers['location']}")
+        assert (await tea.event())["content"]["msgtype"] == "m.file", "it is a file of ann's"
+        # It opens nothing else.
+        whoami = "/_matrix/client/v3/account/whoami"
+        assert (await tea.at.web("GET", whoami, headers=bearer))[0] == 401
+        for wrong in (token[:-1], token[1:], token + "A", "A" * len(token), "é"):
+            forged = {"authorization": f"Bearer {wrong}"}
+            assert (await tea.at.web("POST", "/upload", b"x", forged))[0] == 401
+
+    at_tea(test)
+
+
+def test_12_3_what_a_page_of_another_origin_may_do(at_tea: AtTea) -> None:
+    """spec: IRCv3 filehost: "Servers MUST accept OPTIONS requests on the upload URI"; XEP-0363 7."""
+
+    async def test(tea: Tea) -> None:
+        for path, allowed in (("/upload", "POST"), ("/upload/a/b/c.png", "PUT"), ("/m/x/c.png", "GET, HEAD")):
+            status, headers, body = await tea.at.web("OPTIONS", path)
+            assert (status, body, headers["allow"]) == (204, b"", f"OPTIONS, {allowed}")
+            assert headers["access-control-allow-origin"] == "*"
+            assert headers["access-control-allow-methods"] == f"OPTIONS, {allowed}"
+            named = headers["access-control-allow-headers"].split(", ")
+            assert {"Authorization", "Content-Type", "Content-Disposition"} <= set(named)
+            status, headers, _ = await tea.at.web("DELETE", path)
+            assert (status, headers["allow"]) == (405, f"OPTIONS, {allowed}")
 
     at_tea(test)
 

@@ -2,17 +2,13 @@
 
 import asyncio
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
+from tests.interop.browser_peer import CHROMIUM, START_S, must_have_browser
 from tests.interop.js_peer import FOLDER
-from tests.interop.peer import PASSWORD, PATIENCE_S, ROOM, Seen, marked, must_have, until
+from tests.interop.peer import PASSWORD, PATIENCE_S, ROOM, Seen, marked, until
 from tests.support.server import Server
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-# A browser starts slowly on a busy machine.
-START_S = 60.0
 
 
 class ConversePeer:
@@ -34,8 +30,7 @@ class ConversePeer:
 
     @staticmethod
     def check() -> None:
-        installed = (FOLDER / "node_modules" / "converse.js").is_dir()
-        must_have(shutil.which("node") and installed and CHROMIUM, "converse.js (in Chromium)")
+        must_have_browser("converse.js")
 
     async def start(self, server: Server) -> None:
         assert CHROMIUM is not None

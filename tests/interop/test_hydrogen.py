@@ -4,89 +4,25 @@ One story, told in order: logged in on its page, invited, in, talk, back after t
 """
 
 import asyncio
-import json
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.interop.browser_peer import CHROMIUM, Browser, must_have_browser
 from tests.interop.irc_peer import IrcPeer
-from tests.interop.js_peer import FOLDER
 from tests.interop.nio_peer import NioPeer
-from tests.interop.peer import PASSWORD, PATIENCE_S, all_see, must_have
+from tests.interop.peer import PASSWORD, all_see
 from tests.support.server import Server, running_server
 
 pytestmark = pytest.mark.interop
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-class Hydrogen:
-    """The page, by js/hydrogen.mjs."""
-
-    def __init__(self, profile: Path) -> None:
-        self._profile = profile
-        self._asked = 0
-        self.complaints: list[str] = []
-
-    @staticmethod
-    def check() -> None:
-        installed = (FOLDER / "node_modules" / "hydrogen-view-sdk").is_dir()
-        must_have(shutil.which("node") and installed and CHROMIUM, "Hydrogen (in Chromium)")
-
-    async def start(self, server: Server) -> None:
-        assert CHROMIUM is not None
-        self._profile.mkdir()
-        self._process = await asyncio.create_subprocess_exec(
-            *("node", "hydrogen.mjs", f"http://127.0.0.1:{server.ports['http']}", CHROMIUM, str(self._profile)),
-            cwd=FOLDER,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=1 << 24,
-        )
-        assert (await self._next())["is"] == "ready"
-
-    async def _next(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), 90)
-        assert line, "it ended"
-        found: dict[str, Any] = json.loads(line)
-        return found
-
-    async def do(self, what: str, **more: object) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._asked += 1
-        self._process.stdin.write(json.dumps({"do": what, "to": self._asked, **more}).encode() + b"\n")
-        while (answer := await self._next())["is"] != "answer":
-            self.complaints.append(answer["text"])
-        assert "error" not in answer, answer["error"]
-        return answer
-
-    async def shows(self, text: str) -> None:
-        """It stands on the page, sooner or later."""
-        async with asyncio.timeout(4 * PATIENCE_S):
-            while text not in (await self.do("text"))["text"]:  # noqa: ASYNC110  # a page is looked at, as by a person
-                await asyncio.sleep(0.2)
-
-    async def stop(self) -> None:
-        if self._process.returncode is None:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-            try:
-                await asyncio.wait_for(self._process.wait(), PATIENCE_S)
-            except TimeoutError:
-                self._process.kill()
-                await self._process.wait()
-
 
 @dataclass
 class Hour:
     server: Server
     runner: asyncio.Runner
-    hana: Hydrogen
+    hana: Browser
     nina: NioPeer
     iris: IrcPeer
     folder: Path
@@ -94,13 +30,14 @@ class Hour:
 
 @pytest.fixture(scope="module")
 def hour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hour]:
-    Hydrogen.check()
+    must_have_browser("hydrogen-view-sdk")
+    assert CHROMIUM is not None
     folder = tmp_path_factory.mktemp("hydrogen")
     (folder / "server").mkdir()
     with ExitStack() as stack:
         server = stack.enter_context(running_server(folder / "server"))
         runner = stack.enter_context(asyncio.Runner())
-        here = Hour(server, runner, Hydrogen(folder / "hana"), NioPeer("nina"), IrcPeer("iris"), folder)
+        here = Hour(server, runner, Browser("hydrogen.mjs"), NioPeer("nina"), IrcPeer("iris"), folder)
 
         async def start() -> None:
             server.register("hana", PASSWORD)
@@ -109,7 +46,7 @@ def hour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hour]:
             await here.nina.join()
             await here.iris.start(server)
             await here.iris.join()
-            await here.hana.start(server)
+            await here.hana.start(server.http, CHROMIUM, str(folder / "hana"))
 
         async def stop() -> None:
             everybody = (here.hana.stop(), here.nina.stop(), here.iris.stop())

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.interop.converse_peer import CHROMIUM
+from tests.interop.browser_peer import CHROMIUM
 from tests.interop.js_peer import FOLDER
 from tests.interop.peer import PASSWORD, must_have
 from tests.support.server import running_server

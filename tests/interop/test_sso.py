@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from tests.interop.converse_peer import CHROMIUM
+from tests.interop.browser_peer import CHROMIUM
 from tests.interop.js_peer import FOLDER
 from tests.interop.peer import must_have
 from tests.support.server import running_server

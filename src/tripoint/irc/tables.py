@@ -163,9 +163,9 @@ def isupport_tokens(
         "WHOX",
         f"NETWORK={network}",
         *((f"draft/ICON={icon_url}",) if icon_url else ()),
-        # The name that clients know it by; its draft is of another form (docs/mapping.md 12.3).
         *((f"VAPID={vapid}",) if vapid else ()),
-        *(() if upload_url is None else (f"soju.im/FILEHOST={upload_url}",)),
+        # The name that clients know it by, and that of its draft (docs/mapping.md 12.3).
+        *(() if upload_url is None else (f"soju.im/FILEHOST={upload_url}", f"draft/FILEHOST={upload_url}")),
     )
 
 

@@ -66,12 +66,12 @@ class MatrixListener:
         return await self.handle(request)
 
     async def _handle(self, request: Request) -> Response:
-        if request.method == "OPTIONS":
-            return _PREFLIGHT
         if self._fallback is not None and not request.path.startswith(OWN_PATHS):
             answer = await self._fallback(request)
             if answer is not None:
                 return answer
+        if request.method == "OPTIONS":
+            return _PREFLIGHT
         # spec: RFC9110 9.3.2: HEAD is GET without the body, which the HTTP front leaves out.
         method = "GET" if request.method == "HEAD" else request.method
         declared, handler, path = self._router.find(method, request.path)

@@ -141,6 +141,13 @@ class StoredFile:
     protected: bool
 
 
+class UploadAccess(Protocol):
+    """What lets somebody who is logged in elsewhere upload files by HTTP (docs/mapping.md 12.3)."""
+
+    def make(self, user_id: UserId) -> str:
+        """A token for this user that is good for some minutes."""
+
+
 class MediaAdministration(Protocol):
     """What administrators see of files and do to them (desk.py). Raises MediaRefused(SERVER_BUSY)."""
 
@@ -182,6 +189,7 @@ class Media:
     links: FileLinks
     received: Received
     desk: MediaAdministration
+    upload_access: UploadAccess
 
 
 @dataclass(frozen=True, slots=True)

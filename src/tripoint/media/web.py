@@ -2,9 +2,11 @@
 
     GET  /m/LINK/NAME          a file in a message (docs/mapping.md 12.2), or its text (10.8)
     POST /upload               IRC's FILEHOST: Basic or Bearer, answers 201 with Location (12.3)
+    OPTIONS of these           what may be asked of them, for pages of other origins too
     PUT  /upload/ID/KEY/NAME   an XMPP slot (XEP-0363 4)
 
-Every address answers "not found" alike, whatever is behind it. spec: soju.im/FILEHOST, XEP-0363, RFC9110 14
+Every address answers "not found" alike, whatever is behind it.
+spec: IRCv3 filehost, soju.im/FILEHOST, XEP-0363 7, RFC9110 14
 """
 
 import binascii
@@ -21,6 +23,7 @@ from tripoint.core.mxc import make_mxc
 from tripoint.media.links import PATH, UPLOAD_PATH, LinkedText, Links
 from tripoint.media.ports import FileLibrary
 from tripoint.media.refusals import MediaRefusal, MediaRefused
+from tripoint.media.upload_tokens import UploadTokens
 from tripoint.media.uploads import Uploads
 from tripoint.net.http import Header, Request, Response
 from tripoint.net.http_body import parse_range, whole
@@ -65,6 +68,7 @@ class MediaPages:
         links: Links,
         library: FileLibrary,
         uploads: Uploads,
+        tokens: UploadTokens,
         accounts: AccountService,
         password_allowed: Callable[[Request], bool],
     ) -> None:
@@ -72,6 +76,7 @@ class MediaPages:
         self._links = links
         self._library = library
         self._uploads = uploads
+        self._tokens = tokens
         self._accounts = accounts
         self._password_allowed = password_allowed
 
@@ -80,11 +85,11 @@ class MediaPages:
         path, method = request.path, request.method
         try:
             if path.startswith(PATH):
-                return await self._file(request) if method in ("GET", "HEAD") else _plain(405, "Only GET")
+                return await self._file(request) if method in ("GET", "HEAD") else _other(method, "GET, HEAD")
             if path == UPLOAD_PATH:
-                return await self._upload(request) if method == "POST" else _plain(405, "Only POST")
+                return await self._upload(request) if method == "POST" else _other(method, "POST")
             if path.startswith(UPLOAD_PATH + "/"):
-                return await self._slot(request) if method == "PUT" else _plain(405, "Only PUT")
+                return await self._slot(request) if method == "PUT" else _other(method, "PUT")
         except MediaRefused as refused:
             return _plain(STATUSES[refused.refusal], refused.text)
         return None
@@ -146,6 +151,10 @@ class MediaPages:
         """Who uploads. Raises AccountRefused."""
         scheme, _, value = (request.header(b"authorization") or "").partition(" ")
         if scheme.lower() == "bearer":
+            # spec: IRCv3 filehost: a token of FILEHOST TOKEN; soju.im/FILEHOST: one that logs in
+            user_id = self._tokens.owner(value.strip())
+            if user_id is not None:
+                return (await self._accounts.check_open(user_id, address=request.address)).user_id
             return (await self._accounts.owner_of_token(value.strip())).account.user_id
         if scheme.lower() != "basic":
             raise AccountRefused(AccountRefusal.WRONG_CREDENTIALS, "Log in with your account to upload files")
@@ -179,6 +188,23 @@ class MediaPages:
             declared=len(request.body) if request.stream is None else request.stream.declared,
         )
         return _plain(201, "Thank you")
+
+
+def _other(method: str, allowed: str) -> Response:
+    """The answer to another method than these: 204 to OPTIONS, with which browsers ask for pages of other origins."""
+    allow: Header = (b"allow", f"OPTIONS, {allowed}".encode())
+    if method != "OPTIONS":
+        return _plain(405, f"Only {allowed}", (allow,))
+    return Response(
+        204,
+        headers=(
+            allow,
+            (b"access-control-allow-methods", f"OPTIONS, {allowed}".encode()),
+            (b"access-control-allow-headers", b"Authorization, Content-Type, Content-Disposition, Range"),
+            (b"access-control-max-age", b"86400"),
+            *_SAFE,
+        ),
+    )
 
 
 def _plain(status: int, text: str, more: tuple[Header, ...] = ()) -> Response:

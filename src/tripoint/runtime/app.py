@@ -270,6 +270,8 @@ class App:
 
         async def handle(request: Request) -> Response | None:
             answer = await self.media.pages.handle(request)
+            if answer is None and request.method == "OPTIONS":
+                return None  # what browsers ask beforehand is answered for all other addresses alike
             if answer is None:
                 answer = await self.irc_web.handle(request)
             if answer is None and self.web is not None:

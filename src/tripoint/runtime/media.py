@@ -15,6 +15,7 @@ from tripoint.media.ports import Media
 from tripoint.media.received import ReceivedLinks
 from tripoint.media.shelf import Shelf
 from tripoint.media.thumbnails import ImageWorker, Thumbnails
+from tripoint.media.upload_tokens import UploadTokens
 from tripoint.media.uploads import UploadLimits, Uploads
 from tripoint.media.web import MediaPages
 from tripoint.net.http import Request
@@ -70,10 +71,11 @@ def build_media(
     def password_allowed(request: Request) -> bool:
         return request.secure or (plaintext and is_loopback(request.address))
 
-    pages = MediaPages(server, links, library, uploads, middle.accounts, password_allowed)
+    tokens = UploadTokens(secret, now_ms)
+    pages = MediaPages(server, links, library, uploads, tokens, middle.accounts, password_allowed)
     received = ReceivedLinks(links, library, thumbnails)
     desk = MediaDesk(server, middle.store, shelf, library)
-    ports = Media(uploads, library, thumbnails, links, received, desk)
+    ports = Media(uploads, library, thumbnails, links, received, desk, tokens)
     return MediaParts(disk, shelf, uploads, library, thumbnails, links, pages, ports)
 
 

@@ -1,46 +1,18 @@
 // converse.js in headless Chromium behind one JSON object a line: commands on standard input, what happened on standard
 // output. What is told is read from the page as a person would read it.
 // node converse.mjs WEBSOCKET JID PASSWORD CHROMIUM PROFILE
-import { createServer } from "node:http";
-import { readFile } from "node:fs/promises";
-import { createInterface } from "node:readline";
-import { extname, join, normalize } from "node:path";
-import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
+import { join } from "node:path";
+import { here, modules, obey, open_browser, serve_site, tell } from "./browser.mjs";
 
 const [, , websocket, jid, password, executablePath, profile] = process.argv;
-const here = fileURLToPath(new URL(".", import.meta.url));
-const dist = join(here, "node_modules", "converse.js", "dist");
-const tell = (what) => process.stdout.write(JSON.stringify(what) + "\n");
-const kinds = { ".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".json": "application/json" };
+const dist = join(modules, "converse.js", "dist");
 
 // The page and the files of the client, from this machine alone.
-const site = createServer(async (request, answer) => {
-    const path = normalize(new URL(request.url, "http://localhost").pathname);
-    const file = path === "/" ? join(here, "converse.html") : path.startsWith("/dist/") && join(dist, path.slice(5));
-    try {
-        const body = await readFile(file);
-        answer.writeHead(200, { "content-type": kinds[extname(file)] ?? "application/octet-stream" }).end(body);
-    } catch {
-        answer.writeHead(404).end();
-    }
+const site = await serve_site((path) => {
+    if (path === "/") return join(here, "converse.html");
+    return path.startsWith("/dist/") ? join(dist, path.slice(5)) : null;
 });
-await new Promise((ready) => site.listen(0, "127.0.0.1", ready));
-
-const browser = await chromium.launchPersistentContext(profile, {
-    executablePath,
-    viewport: { width: 1200, height: 800 },
-    args: [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-    ],
-});
-const page = browser.pages()[0] ?? (await browser.newPage());
+const { browser, page } = await open_browser(executablePath, profile);
 page.on("console", (line) => {
     if (["error", "warning"].includes(line.type())) tell({ is: "console", type: line.type(), text: line.text() });
 });
@@ -52,7 +24,7 @@ page.on("websocket", (socket) => {
 
 const address = () => {
     const asked = new URLSearchParams({ jid, password, websocket });
-    return `http://127.0.0.1:${site.address().port}/?${asked}`;
+    return `${site}/?${asked}`;
 };
 const connected = () => page.waitForFunction(() => window.inside?.api.connection.connected(), null, { timeout: 20000 });
 
@@ -189,14 +161,6 @@ const commands = {
 };
 
 await load();
-tell({ is: "ready" });
-for await (const line of createInterface({ input: process.stdin })) {
-    const command = JSON.parse(line);
-    try {
-        tell({ is: "answer", to: command.to, ...(await commands[command.do](command)) });
-    } catch (error) {
-        tell({ is: "answer", to: command.to, error: String(error) });
-    }
-}
+await obey(commands, page);
 await browser.close();
 process.exit(0);

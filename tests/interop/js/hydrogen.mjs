@@ -2,25 +2,10 @@
 // their answers on standard output. Everything is clicked, typed and read as a person would.
 // node hydrogen.mjs SERVER CHROMIUM PROFILE
 import { build } from "esbuild";
-import { createServer } from "node:http";
-import { readFile } from "node:fs/promises";
-import { createInterface } from "node:readline";
-import { extname, join, normalize } from "node:path";
-import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
+import { join } from "node:path";
+import { here, modules, obey, open_browser, serve_site, tell_complaints } from "./browser.mjs";
 
 const [, , server, executablePath, profile] = process.argv;
-const here = fileURLToPath(new URL(".", import.meta.url));
-const modules = join(here, "node_modules");
-const tell = (what) => process.stdout.write(JSON.stringify(what) + "\n");
-const kinds = {
-    ".css": "text/css",
-    ".html": "text/html",
-    ".js": "text/javascript",
-    ".json": "application/json",
-    ".svg": "image/svg+xml",
-    ".wasm": "application/wasm",
-};
 
 const made = await build({
     entryPoints: [join(here, "hydrogen_page.js")],
@@ -43,37 +28,11 @@ const file_of = (path) => {
     const folder = Object.keys(folders).find((start) => path.startsWith(start));
     return folder ? join(folders[folder], path.slice(folder.length)) : null;
 };
-const site = createServer(async (request, answer) => {
-    const path = normalize(new URL(request.url, "http://localhost").pathname);
-    try {
-        const body = path === "/page.js" ? page_js : await readFile(file_of(path));
-        answer.writeHead(200, { "content-type": kinds[extname(path)] ?? "text/html" }).end(body);
-    } catch {
-        answer.writeHead(404).end();
-    }
-});
-await new Promise((ready) => site.listen(0, "127.0.0.1", ready));
-
-const browser = await chromium.launchPersistentContext(profile, {
-    executablePath,
-    viewport: { width: 1200, height: 800 },
-    args: [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-    ],
-});
-const page = browser.pages()[0] ?? (await browser.newPage());
+const site = await serve_site((path) => (path === "/page.js" ? page_js : file_of(path)));
+const { browser, page } = await open_browser(executablePath, profile);
 page.setDefaultTimeout(30000);
-page.on("pageerror", (error) => tell({ is: "complaint", text: String(error) }));
-page.on("response", (answer) => {
-    if (answer.status() >= 500) tell({ is: "complaint", text: `${answer.status()} ${answer.url()}` });
-});
-const address = (place) => `http://127.0.0.1:${site.address().port}/?server=${encodeURIComponent(server)}#${place}`;
+tell_complaints(page);
+const address = (place) => `${site}/?server=${encodeURIComponent(server)}#${place}`;
 const load = (place) => page.goto(address(place));
 
 const commands = {
@@ -114,14 +73,6 @@ const commands = {
     },
 };
 
-tell({ is: "ready" });
-for await (const line of createInterface({ input: process.stdin })) {
-    const { do: name, to, ...more } = JSON.parse(line);
-    try {
-        tell({ is: "answer", to, ...(await commands[name](more)) });
-    } catch (error) {
-        tell({ is: "answer", to, error: `${name}: ${error}\n${(await page.locator("body").innerText()).slice(0, 500)}` });
-    }
-}
+await obey(commands, page);
 await browser.close();
-site.close();
+process.exit(0);

@@ -1,4 +1,4 @@
-"""NS, CS, OS, HS and HISTSERV: what goes to a service and to nobody else, whatever their nicks are.
+"""NS, CS, OS, HS, HISTSERV and ZNC: what goes to a service and to nobody else, whatever their nicks are.
 
 Importing this declares what the services can do.
 spec: docs/mapping.md 18.1.  Read next: tripoint/irc/services.py.
@@ -7,10 +7,15 @@ spec: docs/mapping.md 18.1.  Read next: tripoint/irc/services.py.
 from __future__ import annotations
 
 from tripoint.irc import chanserv, histserv, hostserv, nickserv, nickserv_apps, nickserv_cert, operserv, polls
+from tripoint.irc import numerics as n
+from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.services import service
-from tripoint.irc.session import IrcSession
+from tripoint.irc.session import IrcSession, echo
+from tripoint.irc.tables import ZNC_PLAYBACK
 from tripoint.irc.wire import Line
+from tripoint.irc.znc_playback import NICK as PLAYBACK
+from tripoint.irc.znc_playback import ask_playback
 
 __all__ = ["chanserv", "histserv", "hostserv", "nickserv", "nickserv_apps", "nickserv_cert", "operserv", "polls"]
 
@@ -67,3 +72,14 @@ async def hostserv_(session: IrcSession, line: Line) -> None:
 async def histserv_(session: IrcSession, line: Line) -> None:
     """HISTSERV <command> [<word>...]: ask HistServ, which shows what was said before; HISTSERV HELP: what it knows."""
     await service(session, "HistServ", " ".join(line.params))
+
+
+@command("ZNC", min_params=1, cost=2, spec="docs/mapping.md 14.4")
+async def znc(session: IrcSession, line: Line) -> None:
+    """ZNC *playback PLAY <channel> <time>: to be shown what was said, for clients of bouncers (znc.in/playback)."""
+    if ZNC_PLAYBACK not in session.caps:
+        raise IrcRefused(n.ERR_UNKNOWNCOMMAND, "ZNC", "Unknown command")
+    module, *words = line.params
+    if module.lower() != PLAYBACK:
+        raise IrcRefused(n.ERR_NOSUCHNICK, echo(module), "No such nick/channel")
+    await ask_playback(session, " ".join(words))
