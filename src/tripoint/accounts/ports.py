@@ -9,6 +9,7 @@ from tripoint.accounts.account import Account as Account
 from tripoint.accounts.administration import Administration
 from tripoint.accounts.contacts import Contacts
 from tripoint.accounts.fast_tokens import FastTokens
+from tripoint.accounts.leaving import Leaving
 from tripoint.accounts.pushers import Pushers
 from tripoint.accounts.registration_tokens import RegistrationTokens
 from tripoint.accounts.sasl import ScramVerifier
@@ -222,6 +223,8 @@ class AccountService(Protocol):
     def certificates(self) -> CertificateList: ...
     @property
     def contacts(self) -> Contacts: ...
+    @property
+    def leaving(self) -> Leaving: ...
     @property
     def email_required(self) -> bool:
         """Whether register() asks for an e-mail address."""

@@ -21,6 +21,7 @@ from tripoint.accounts.data import AccountData
 from tripoint.accounts.devices import Devices
 from tripoint.accounts.fast_tokens import FastTokens
 from tripoint.accounts.in_turn import InTurn
+from tripoint.accounts.leaving import Leaving
 from tripoint.accounts.login_tokens import LIFE_MS, LoginTokens
 from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.ports import Account, Device, LetIn, LogIn, RosterItem, TokenOwner
@@ -167,6 +168,7 @@ class Accounts:
         self.pushers = Pushers(store, stream)
         self.contacts = Contacts(server, store, stream, clock_ms)
         self.contacts.removed = self._address_removed
+        self.leaving = Leaving(self.pushers, secret, lambda: self.contacts.base())
         self.app_passwords = AppPasswords(store, stream, passwords, clock_ms)
         self.certificates = Certificates(store, stream, clock_ms)
         self.fast_tokens = FastTokens(store, stream, partial(passwords.verifier, hash_name="sha256"), secret, clock_ms)

@@ -120,6 +120,33 @@ class ConfirmMailPage:
         )
 
 
+class LeavePage:
+    """/mail/leave?user=…&token=…: no more letters about unread messages. Mail programs post to it by themselves,
+    without a form of ours (spec: RFC8058 3.2): who has the link may."""
+
+    def __init__(self, accounts: AccountService) -> None:
+        self._leaving = accounts.leaving
+
+    async def handle(self, visitor: Visitor) -> Response:
+        words, problem = visitor.words, None
+        pusher = self._leaving.find(visitor.query("user") or "", visitor.query("token") or "")
+        if pusher is None:
+            return visitor.page(words("leave_done"), paragraph(words("leave_unknown")))
+        if visitor.posted:
+            try:
+                await self._leaving.leave(pusher)
+                return visitor.page(words("leave_done"), paragraph(words("leave_done_text", address=pusher.pushkey)))
+            except AccountRefused as refused:
+                problem = visitor.refused(refused)
+        return visitor.page(
+            words("leave"),
+            say(problem, alarm=True),
+            paragraph(words("leave_text", address=pusher.pushkey)),
+            visitor.form(button(words("leave_button")), do=GO_ON),
+            status=503 if problem else 200,
+        )
+
+
 class ForgotPage:
     """/mail/forgot: a letter by which a password is chosen anew."""
 
