@@ -23,6 +23,7 @@ PURE = (
     r"matrix/keys/(document|ports)\.py",
     r"matrix/sync/(filters|tokens)\.py",
     r"net/(address_policy|resolver|multipart)\.py",
+    r"media/open_graph\.py",
     r"store/(interface|writes|schema)\.py",
 )
 IMPURE = frozenset(

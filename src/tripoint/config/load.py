@@ -228,6 +228,9 @@ class _Reader:
         for url in config.rtc.livekit:
             if not _is_base_url(url):
                 self._mistake("rtc", "livekit", f'{url!r} is not an address like "https://rtc.example.org"')
+        for host in config.media.preview_blocked:
+            if not _is_host(host):
+                self._mistake("media", "preview_blocked", f"{host!r} is no name of a site")
         for key in ("upload_bytes", "account_bytes", "remote_file_bytes", "cache_bytes"):
             if getattr(config.media, key) < 0:
                 self._mistake("media", key, f"{key} cannot be negative")

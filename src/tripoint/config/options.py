@@ -247,6 +247,14 @@ class Media:
         "0: for ever.",
         0,
     )
+    url_previews: bool = option(
+        "Make previews of links in messages for Matrix clients that ask for them. The server then fetches what people "
+        "link to, from public addresses alone (see [outbound]); whoever runs those sites sees its address.",
+        False,
+    )
+    preview_blocked: tuple[str, ...] = option(
+        'Sites of which no previews are made, with all below them, like "intranet.example.org".', ()
+    )
     remote_life_s: int = option(
         "The same of other servers' files, which can be fetched again; 0: while there is room.", 0
     )

@@ -107,6 +107,9 @@ MEDIA_ERRORS: dict[MediaRefusal, tuple[int, str]] = {
     MediaRefusal.IMAGE_TOO_LARGE: (413, "M_TOO_LARGE"),
     MediaRefusal.REMOTE_TOO_LARGE: (502, "M_TOO_LARGE"),
     MediaRefusal.REMOTE_FAILED: (502, "M_UNKNOWN"),
+    MediaRefusal.BAD_LINK: (400, "M_INVALID_PARAM"),
+    MediaRefusal.NO_PREVIEW: (502, "M_UNKNOWN"),
+    MediaRefusal.TOO_MANY_PREVIEWS: (429, "M_LIMIT_EXCEEDED"),
     MediaRefusal.SERVER_BUSY: (503, "M_UNKNOWN"),
 }
 

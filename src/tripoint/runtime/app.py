@@ -130,6 +130,7 @@ class App:
         self.traffic = build_traffic(config, middle, self.federation.trust, clock_ms, report_bug)
         middle.hub.watch_all_rooms(self._count)
         self.media = build_media(config, middle, folder.media, secret=secret, now_ms=clock_ms)
+        self.media.connect(config, self.federation.outbound.open_url)
         self.media.library.remote = FileFetcher(self.federation.trust.client, self.federation.outbound)
         flusher = Flusher(asyncio.get_running_loop().call_soon)
         vapid = Vapid(secret, next((address for _, address in _contacts(config) if ":" in address), ""))
@@ -442,6 +443,7 @@ class App:
         while True:
             try:
                 await self.media.library.sweep()
+                await self.media.previews.sweep()
             except Exception as error:  # the sweep goes on; the bug is told
                 report_bug("app.sweep_media", error)
             await asyncio.sleep(MEDIA_SWEEP_S)
@@ -469,6 +471,7 @@ class App:
             told.append(f"These wait for a restart: {', '.join(waiting)}")
         self.middle.reload(config)
         self.media.reload(config)
+        self.media.connect(config, self.federation.outbound.open_url)
         await self.irc.reload(_irc_options(config))
         await self.xmpp.reload(_xmpp_options(config))
         log.info("config.reloaded")

@@ -139,6 +139,9 @@ MEDIA_REFUSALS: Final[dict[MediaRefusal, str | tuple[str, str]]] = {
     MediaRefusal.IMAGE_TOO_LARGE: "not-acceptable",
     MediaRefusal.REMOTE_TOO_LARGE: "not-acceptable",
     MediaRefusal.REMOTE_FAILED: "remote-server-timeout",
+    MediaRefusal.BAD_LINK: "bad-request",
+    MediaRefusal.NO_PREVIEW: "item-not-found",
+    MediaRefusal.TOO_MANY_PREVIEWS: "resource-constraint",
     MediaRefusal.SERVER_BUSY: ("internal-server-error", "wait"),
 }
 
