@@ -67,6 +67,36 @@ def test_accounts_are_made_before_and_beside_a_running_server(tmp_path: Path) ->
         log_in(server.http, "carol", "secret three")
 
 
+def test_accounts_of_another_server_are_taken_in(tmp_path: Path) -> None:
+    """What cannot be used is named by its line; what is here already is passed over."""
+    config = ("--config", str(tmp_path / "tripoint.toml"))
+    (tmp_path / "tripoint.toml").write_text(f'[server]\ndata_dir = "{tmp_path / "data"}"\n')
+    lines = [
+        '{"name": "alice", "hash": "$2b$04$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "admin": true}',
+        "",
+        '{"name": "bob", "hash": "hunter2"}',
+        '{"name": "nickserv"}',
+        '{"name": "guest-7"}',
+        '{"name": "Carol"}',
+        '{"name": "dave", "shoe_size": 43}',
+        '{"name": 5}',
+        "not json",
+        '{"name": "x=y"}',
+    ]
+    (tmp_path / "accounts.jsonl").write_text("\n".join(lines))
+    done = tripoint("user", "import", "accounts.jsonl", *config, folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "2 made, 0 here already, 7 refused.\n")
+    said = done.stderr.splitlines()
+    assert [line.split(":")[1] for line in said] == ["3", "4", "5", "6", "7", "8", "9"]
+    assert "accounts.jsonl:3: This hash cannot be used: none of bcrypt, Argon2, PBKDF2 and SCRAM" in said
+    assert "hunter2" not in done.stderr + done.stdout
+    listed = tripoint("user", "list", *config, folder=tmp_path).stdout
+    assert listed.startswith("@alice:localhost (admin)\n@x=y:localhost")
+    (tmp_path / "accounts.jsonl").write_text(lines[0])
+    done = tripoint("user", "import", "accounts.jsonl", *config, folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "0 made, 1 here already, 0 refused.\n")
+
+
 def test_a_file_is_taken_away_from_a_running_server_and_given_back(tmp_path: Path) -> None:
     config = ("--config", str(tmp_path / "tripoint.toml"))
     with running_server(tmp_path) as server:

@@ -4,20 +4,27 @@ a closed account again. Locking and suspending are service.py's.
 docs/operate/administration.md; docs/mapping.md 18.3, 18.5
 """
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from tripoint.accounts.account import Account
+from tripoint.accounts.imported_hashes import ImportedHash, check_hash
 from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
-from tripoint.core.ids import UserId
+from tripoint.core.ids import RESERVED_ACCOUNT_NAMES, InvalidId, ServerName, UserId, make_user_id
 from tripoint.core.listings import AccountQuery
 from tripoint.store.admin_store import AccountRow
 from tripoint.store.interface import Store, StoreError
 from tripoint.store.stream import Stream
 from tripoint.store.writes import PutAccount, PutProfile, Write
+
+# spec: Matrix appendices, historical user ids: what a localpart could be; capitals are another account's elsewhere.
+_GUEST_NAME: Final = re.compile(r"guest-\d+")
+_IMPORTED_NAME: Final = re.compile(r"[!-9;-@\[-~]{1,200}")
 
 
 class ListedAccount(Struct, frozen=True):
@@ -36,6 +43,18 @@ class Identity(Struct, frozen=True):
     subject: str
 
 
+class ImportedAccount(Struct, frozen=True, forbid_unknown_fields=True):
+    """An account as it comes from another server: its name, as it was there, and the hash of its password
+    (imported_hashes.py). Without a hash nobody gets in until an administrator sets a password."""
+
+    name: str
+    hash: str = ""
+    pepper: str = ""
+    displayname: str = ""
+    admin: bool = False
+    created_ts_ms: int = 0
+
+
 class Administration:
     """Raises AccountRefused (NO_SUCH_ACCOUNT where there is none, SERVER_BUSY); what it returned is on disk.
 
@@ -43,8 +62,14 @@ class Administration:
     """
 
     def __init__(
-        self, store: Store, stream: Stream, passwords: Passwords, changed: Callable[[PutAccount], object]
+        self,
+        server: ServerName,
+        store: Store,
+        stream: Stream,
+        passwords: Passwords,
+        changed: Callable[[PutAccount], object],
     ) -> None:
+        self._server = server
         self._store = store
         self._stream = stream
         self._passwords = passwords
@@ -83,6 +108,29 @@ class Administration:
     async def set_shadow_banned(self, user_id: UserId, on: bool) -> None:
         """What a shadow-banned account says is shown to itself alone (rooms/shadows.py)."""
         await self._change(replace(await self._row(user_id), shadow_banned=on))
+
+    async def take_in(self, given: ImportedAccount) -> UserId:
+        """Make an account of another server's one here. Its name may be one that nobody could register
+        (docs/mapping.md 1.3). BAD_NAME, NAME_TAKEN, BAD_PASSWORD for a hash that cannot be used."""
+        reserved = given.name in RESERVED_ACCOUNT_NAMES or _GUEST_NAME.fullmatch(given.name)
+        if reserved or not _IMPORTED_NAME.fullmatch(given.name):
+            raise AccountRefused(AccountRefusal.BAD_NAME)
+        try:
+            user_id = make_user_id(given.name, self._server)
+        except InvalidId as error:
+            raise AccountRefused(AccountRefusal.BAD_NAME, str(error)) from error
+        if await self._store.load_account(user_id) is not None:
+            raise AccountRefused(AccountRefusal.NAME_TAKEN)
+        forms: Sequence[Write] = ()
+        if given.hash:
+            try:
+                check_hash(given.hash)
+            except ValueError as error:
+                raise AccountRefused(AccountRefusal.BAD_PASSWORD, f"This hash cannot be used: {error}") from error
+            forms = self._passwords.imported_forms(user_id, ImportedHash(given.hash, given.pepper))
+        row = PutAccount(user_id, given.name, False, given.admin, False, False, given.created_ts_ms)
+        await self._change(row, *forms, PutProfile(user_id, "displayname", given.displayname or given.name))
+        return user_id
 
     async def reactivate(self, user_id: UserId, password: str | None) -> None:
         """Open a closed account again. What went when it was closed stays gone; without a password nobody gets in

@@ -1,7 +1,8 @@
-"""Passwords: stored as SCRAM forms alone, hashed off the loop, and guessed at a price.
+"""Passwords: stored as SCRAM forms, or as they came from another server; hashed off the loop, guessed at a price.
 
 spec: docs/mapping.md 18.2, RFC5802, RFC7677. The SCRAM forms also verify clear text, so an attacker who has
-the database finds no weaker form beside them. sasl.py holds the arithmetic.
+the database finds no weaker form beside them. A hash from elsewhere stands alone, until its owner shows the password.
+sasl.py holds the arithmetic.  Read next: imported_hashes.py.
 """
 
 import asyncio
@@ -12,16 +13,22 @@ from functools import partial
 from typing import Literal, TypeVar
 
 import msgspec
+import structlog
 from msgspec.structs import replace
 
+from tripoint.accounts.imported_hashes import ImportedHash, fits, scram_in
+from tripoint.accounts.in_turn import InTurn
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.accounts.sasl import AppKey, PasswordRefused, ScramVerifier, fake_verifier
 from tripoint.core.addresses import network_of
 from tripoint.core.ids import UserId
 from tripoint.core.password_hash import read_hash, write_hash
 from tripoint.core.token_bucket import Rate, TokenBuckets
-from tripoint.store.interface import AccountStore
+from tripoint.store.interface import AccountStore, StoreError
+from tripoint.store.stream import Stream
 from tripoint.store.writes import PutCredential
+
+log = structlog.get_logger()
 
 HashName = Literal["sha1", "sha256"]
 T = TypeVar("T")
@@ -29,6 +36,7 @@ T = TypeVar("T")
 HASH_THREADS = 2
 # What waits beyond this is refused: hashing is the cheapest way to keep a server busy.
 MAX_WAITING = 64
+_IMPORTED = "imported"
 
 
 class _Apps(msgspec.Struct, frozen=True):
@@ -49,6 +57,7 @@ class Passwords:
     def __init__(
         self,
         store: AccountStore,
+        stream: Stream,
         *,
         secret: bytes,
         iterations: int,
@@ -57,6 +66,7 @@ class Passwords:
         clock_s: Callable[[], float],
     ) -> None:
         self._store = store
+        self._stream = stream
         self._secret = secret
         self._iterations = iterations
         self._hash_names: tuple[HashName, ...] = ("sha256", "sha1") if scram_sha1 else ("sha256",)
@@ -64,6 +74,8 @@ class Passwords:
         self._clock_s = clock_s
         self._pool = ThreadPoolExecutor(HASH_THREADS, thread_name_prefix="password")
         self._waiting = 0
+        # Who holds this of a user writes forms that stand on those that he has read.
+        self.turn = InTurn()
 
     def change_rate(self, failures: Rate) -> None:
         """The configuration was changed."""
@@ -76,7 +88,7 @@ class Passwords:
         """All stored forms of a new password. AccountRefused(BAD_PASSWORD)."""
         if not 1 <= len(password) <= 512:
             raise AccountRefused(AccountRefusal.BAD_PASSWORD)
-        writes = []
+        writes = [PutCredential(user_id, _IMPORTED, None)]
         for hash_name in self._hash_names:
             make = partial(ScramVerifier.make, password, secrets.token_bytes(16), self._iterations, hash_name)
             try:
@@ -88,7 +100,19 @@ class Passwords:
 
     def no_forms(self, user_id: UserId) -> Sequence[PutCredential]:
         """Writes that take every form away."""
-        return [PutCredential(user_id, form(name), None) for name in ("sha256", "sha1") for form in (_form, _apps)]
+        forms = [_IMPORTED, *(form(name) for name in ("sha256", "sha1") for form in (_form, _apps))]
+        return [PutCredential(user_id, form, None) for form in forms]
+
+    def imported_forms(self, user_id: UserId, hash: ImportedHash) -> Sequence[PutCredential]:
+        """Writes that keep a hash of another server's (docs/mapping.md 18.2), one that check_hash() has let pass."""
+        scram = scram_in(hash.text)
+        writes = []
+        if scram is None or scram.hash_name != "sha256":
+            writes.append(PutCredential(user_id, _IMPORTED, msgspec.msgpack.encode(hash)))
+        if scram is not None and scram.hash_name in self._hash_names:
+            writes.append(PutCredential(user_id, _form(scram.hash_name), msgspec.msgpack.encode(scram)))
+        return writes
+
 
     async def verifier(self, user_id: UserId, hash_name: str) -> ScramVerifier:
         """The stored form, or for an unknown user a stable fake that nothing fits.
@@ -128,21 +152,46 @@ class Passwords:
 
     async def has_one(self, user_id: UserId) -> bool:
         """Whether there is a password at all."""
-        return await self._store.load_credential(user_id, _form("sha256")) is not None
+        forms = (_form("sha256"), _IMPORTED)
+        return any([await self._store.load_credential(user_id, form) is not None for form in forms])
 
     async def check(self, user_id: UserId, password: str) -> bool:
         """Whether this is the user's password; takes as long for unknown users."""
         verifier = await self.verifier(user_id, "sha256")
         if len(password) > 512:
             return False
-        return await self._off_loop(lambda: verifier.verify_cleartext(password))
+        if await self._off_loop(lambda: verifier.verify_cleartext(password)):
+            return True
+        return await self._fits_imported(user_id, password)
 
     async def find(self, user_id: UserId, password: str) -> str | None:
         """Whether it is the user's password (""), that of an app (its device) or none (None); takes as long for all."""
         verifier = await self.verifier(user_id, "sha256")
         if len(password) > 512:
             return None
-        return await self._off_loop(lambda: verifier.find_cleartext(password))
+        found = await self._off_loop(lambda: verifier.find_cleartext(password))
+        return "" if found is None and await self._fits_imported(user_id, password) else found
+
+    async def _fits_imported(self, user_id: UserId, password: str) -> bool:
+        data = await self._store.load_credential(user_id, _IMPORTED)
+        if data is None:
+            return False
+        kept = msgspec.msgpack.decode(data, type=ImportedHash)
+        if not await self._off_loop(lambda: fits(kept, password)):
+            return False
+        async with self.turn(user_id):
+            await self._renew(user_id, password)
+        return True
+
+    async def _renew(self, user_id: UserId, password: str) -> None:
+        """The forms of here take the place of an imported hash that has fitted, unless the password is another by now.
+        What cannot be done just now is done at another login; a password that SCRAM cannot hold stays as it is."""
+        if await self._store.load_credential(user_id, _IMPORTED) is None:
+            return
+        try:
+            await self._stream.commit(await self.forms(user_id, password))
+        except (AccountRefused, StoreError) as problem:
+            log.warning("password.not_renewed", user=user_id, problem=str(problem))
 
     async def check_hash(self, text: str, password: str) -> bool:
         """Whether this is the password of a hash that stands in the configuration."""

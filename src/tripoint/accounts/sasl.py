@@ -514,10 +514,13 @@ class HashedTokenExchange:
 Exchange = PlainExchange | ExternalExchange | BearerExchange | ScramExchange | HashedTokenExchange
 
 
-def mechanisms(*, plain: bool, sha1: bool, binding: bool, certificate: bool = False) -> tuple[str, ...]:
+def mechanisms(
+    *, plain: bool, sha1: bool, binding: bool, certificate: bool = False, migrating: bool = False
+) -> tuple[str, ...]:
     """The mechanisms to offer, those that show the least first. `plain`: TLS is on; `binding`: there is something to
-    bind to; `certificate`: the client has shown one."""
-    hashes: Sequence[str] = ("SCRAM-SHA-256", "SCRAM-SHA-1") if sha1 else ("SCRAM-SHA-256",)
+    bind to; `certificate`: the client has shown one; `migrating`: passwords have to be seen in clear text, since there
+    are hashes of another server's (docs/mapping.md 18.2)."""
+    hashes: Sequence[str] = () if migrating else ("SCRAM-SHA-256", "SCRAM-SHA-1") if sha1 else ("SCRAM-SHA-256",)
     offered = ["EXTERNAL"] if certificate else []
     offered += [name + "-PLUS" for name in hashes] if binding else []
     # Last, since some clients take the first that they know of, and have no token.

@@ -175,7 +175,7 @@ class Accounts:
         self.tags = AccountTags(data)
         self.reports = ReportDesk(store, stream)
         self.registration_tokens = RegistrationTokens(store, stream, clock_ms, self._check_new_name)
-        self.administration = Administration(store, stream, passwords, self._put)
+        self.administration = Administration(server, store, stream, passwords, self._put)
         self._clock_ms = clock_ms
         self._login_tokens = LoginTokens(clock_ms)
         self._accounts: dict[UserId, Account] = {}
@@ -697,7 +697,8 @@ class Accounts:
     ) -> None:
         forms = await self._passwords.forms(user_id, password)
         apps = [app.device_id for app in await self.app_passwords.of(user_id)]
-        await self._commit([*forms, *writes, DropBrowserSessions(user_id, keep_browser)])
+        async with self._passwords.turn(user_id):
+            await self._commit([*forms, *writes, DropBrowserSessions(user_id, keep_browser)])
         self._login_tokens.forget(user_id)
         if logout_devices:
             await self._devices.drop_all(user_id, "password changed", keep=keep_device)

@@ -133,6 +133,16 @@ def user_list(name: str | None, closed: bool, config_path: Path | None) -> None:
     sys.exit(list_users(load(config_path), name, closed=closed))
 
 
+@user.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_CONFIG
+def user_import(file: Path, config_path: Path | None) -> None:
+    """Make the accounts of FILE, which come from another server: a JSON object a line, with name and hash."""
+    from tripoint.cli.importing import import_users
+
+    sys.exit(import_users(load(config_path), file))
+
+
 @user.command("invite")
 @click.option("--uses", type=int, default=1, show_default=True, help="How often it may be used; 0: any number.")
 @click.option("--days", type=int, default=30, show_default=True, help="How long it is good for; 0: for ever.")

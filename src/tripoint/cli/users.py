@@ -35,7 +35,7 @@ def add_user(config: Config, name: str, password: str, *, admin: bool) -> int:
         account = await accounts.add_account(name, password, admin=admin)
         click.echo(f"{account.user_id} is made. It works on Matrix, IRC and XMPP alike.")
 
-    return _with_accounts(config, work)
+    return with_accounts(config, work)
 
 
 def list_users(config: Config, name: str | None, *, closed: bool) -> int:
@@ -53,7 +53,7 @@ def list_users(config: Config, name: str | None, *, closed: bool) -> int:
             shown += len(rows)
         click.echo(f"{total} account{'s' if total != 1 else ''}.")
 
-    return _with_accounts(config, work)
+    return with_accounts(config, work)
 
 
 def account_line(row: ListedAccount) -> str:
@@ -75,7 +75,7 @@ def add_token(config: Config, uses: int, days: int) -> int:
     async def work(accounts: Accounts) -> None:
         click.echo(await accounts.registration_tokens.add(None, uses or None, days * _DAY_S or None))
 
-    return _with_accounts(config, work)
+    return with_accounts(config, work)
 
 
 def show_tokens(config: Config) -> int:
@@ -88,7 +88,7 @@ def show_tokens(config: Config) -> int:
         if not listed:
             click.echo("There are none.")
 
-    return _with_accounts(config, work)
+    return with_accounts(config, work)
 
 
 def drop_token(config: Config, token: str) -> int:
@@ -99,7 +99,7 @@ def drop_token(config: Config, token: str) -> int:
             raise AccountRefused(AccountRefusal.BAD_REGISTRATION_TOKEN, "There is no such token")
         click.echo("Nobody can use that token any more.")
 
-    return _with_accounts(config, work)
+    return with_accounts(config, work)
 
 
 def show_reports(config: Config, done: int | None) -> int:
@@ -116,10 +116,11 @@ def show_reports(config: Config, done: int | None) -> int:
         if not waiting:
             click.echo("Nothing was reported.")
 
-    return _with_accounts(config, work)
+    return with_accounts(config, work)
 
 
-def _with_accounts(config: Config, work: Callable[[Accounts], Awaitable[None]]) -> int:
+def with_accounts(config: Config, work: Callable[[Accounts], Awaitable[None]]) -> int:
+    """Do something with the accounts of the configured folder; returns the exit status."""
     folder = Path(config.server.data_dir)
     os.umask(0o077)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

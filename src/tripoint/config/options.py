@@ -120,6 +120,11 @@ class Accounts:
     )
     guests_per_address: int = option("How many guests one address may have at a time.", 3)
     scram_sha1: bool = option("Also keep SCRAM-SHA-1 forms of passwords, for old XMPP clients.", True)
+    migrating: bool = option(
+        "Accounts came from another server (`tripoint user import`): IRC and XMPP clients are asked for the password "
+        "in clear text, over TLS, until everybody has logged in once.",
+        False,
+    )
     scram_iterations: int = option("Rounds of password hashing, 10000 to 600000.", 100_000)
     registration_shared_secret: str = option(
         "Whoever knows it makes accounts, administrators too, whatever registration says "

@@ -248,7 +248,11 @@ class IrcFrontEnd:
         """SASL mechanisms for one connection, strongest first."""
         # SCRAM-SHA-1 is for old XMPP clients (MAPPING 18); IRC clients that know SCRAM know SHA-256.
         return sasl_mechanisms(
-            plain=plain, sha1=False, binding=bool(tls.bindings), certificate=bool(tls.certificate)
+            plain=plain,
+            sha1=False,
+            binding=bool(tls.bindings),
+            certificate=bool(tls.certificate),
+            migrating=self.options.migrating,
         )
 
     def offered(self, mechanisms: tuple[str, ...], *, passwords: bool, secure: bool) -> Mapping[str, str]:
@@ -264,6 +268,8 @@ class IrcFrontEnd:
     def _offer(self, mechanisms: tuple[str, ...], *, registers: bool, secure: bool) -> dict[str, str]:
         offered = {name: capability.value for name, capability in CAPABILITIES.items()}
         offered["sasl"] = ",".join(mechanisms)
+        if not mechanisms:
+            del offered["sasl"]  # without TLS, where passwords have to be seen in clear text
         options = self.options
         if options.sts_duration_s is None:
             del offered[STS]

@@ -28,6 +28,7 @@ class IrcOptions:
     autojoin: int = 150
     vapid: str = ""  # the public key by which push servers know this one
     plaintext_passwords: bool = True
+    migrating: bool = False
     admin: tuple[str, ...] = ()
     icon_url: str = ""
     operators: tuple[Operator, ...] = ()

@@ -216,6 +216,7 @@ async def build_middle(
     limits = config.limits
     passwords = Passwords(
         store,
+        stream,
         secret=secret,
         iterations=config.accounts.scram_iterations,
         scram_sha1=config.accounts.scram_sha1,

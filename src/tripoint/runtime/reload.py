@@ -21,6 +21,7 @@ _OPTIONS = frozenset(
         ("server", "motd"),
         ("accounts", "registration"),
         ("accounts", "guests"),
+        ("accounts", "migrating"),
         ("accounts", "matrix_guests"),
         ("accounts", "guests_per_address"),
         ("accounts", "email_required"),

@@ -268,6 +268,7 @@ class ClientConnection:
             sha1=self._policy.scram_sha1,
             binding=bool(self.tls.bindings),
             certificate=bool(self.tls.certificate),
+            migrating=self._policy.migrating,
         )
 
     def _element(self, element: Element, actions: list[Action]) -> None:

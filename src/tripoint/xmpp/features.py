@@ -37,6 +37,7 @@ class Policy:
     require_tls: bool
     registration: bool
     scram_sha1: bool = True
+    migrating: bool = False
     stanza_bytes: int = MAX_STANZA_BYTES
     idle_s: float = 240.0  # after so long a silence a client is asked whether it is there
 

@@ -313,6 +313,7 @@ class XmppFrontEnd:
             require_tls=not (self.options.plaintext_passwords and is_loopback(address)),
             registration=self._registration != "closed",
             scram_sha1=self.options.scram_sha1,
+            migrating=self.options.migrating,
             stanza_bytes=self.options.stanza_bytes,
             idle_s=self.options.ping_interval_s,
         )
