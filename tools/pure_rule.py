@@ -25,6 +25,7 @@ PURE = (
     r"matrix/sync/(filters|tokens)\.py",
     r"matrix/sync_socket/dialogue\.py",
     r"net/(address_policy|resolver|multipart)\.py",
+    r"media/open_graph\.py",
     r"store/(interface|writes|schema)\.py",
 )
 IMPURE = frozenset(
