@@ -11,6 +11,16 @@ CORS = (
     (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
     (b"access-control-allow-headers", b"X-Requested-With, Content-Type, Authorization"),
 )
+# spec: MSC4108 of September 2024 "CORS", for addresses that go by ETags
+ETAG_CORS = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
+    (
+        b"access-control-allow-headers",
+        b"X-Requested-With, Content-Type, Authorization, If-Match, If-None-Match",
+    ),
+    (b"access-control-expose-headers", b"ETag"),
+)
 JSON_HEADERS = ((b"content-type", b"application/json"), *CORS)
 
 

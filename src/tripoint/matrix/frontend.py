@@ -44,6 +44,7 @@ from tripoint.matrix.client.push_rules import PushRuleEndpoints
 from tripoint.matrix.client.pushers import PusherEndpoints
 from tripoint.matrix.client.registration import RegistrationEndpoints
 from tripoint.matrix.client.relations import RelationEndpoints
+from tripoint.matrix.client.rendezvous import RendezvousEndpoints
 from tripoint.matrix.client.reports import ReportEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
 from tripoint.matrix.client.search import SearchEndpoints
@@ -103,6 +104,7 @@ ENDPOINT_CLASSES = (
     LogInEndpoints,
     RegistrationEndpoints,
     ContactEndpoints,
+    RendezvousEndpoints,
     PageEndpoints,
     RoomEndpoints,
     EventEndpoints,
@@ -237,10 +239,18 @@ class MatrixFrontEnd:
         self.presence = DevicePresence(presence, now_ms)
         router = Router()
         for module in (
-            ServerInfo(public_url, default_room_version, contacts, livekit, lambda: accounts.contacts.is_on),
+            ServerInfo(
+                public_url,
+                default_room_version,
+                contacts,
+                livekit,
+                lambda: accounts.contacts.is_on,
+                lambda: oauth.is_on,
+            ),
             log_in,
             RegistrationEndpoints(accounts, uia, log_in, _random_name),
             ContactEndpoints(accounts, log_in),
+            RendezvousEndpoints(oauth, now_ms),
             PageEndpoints(oauth),
             RoomEndpoints(rooms, reader, server),
             EventEndpoints(rooms, reader, renderer, sync, later),

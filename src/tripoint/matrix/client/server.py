@@ -19,11 +19,13 @@ VERSIONS = tuple(f"v1.{number}" for number in range(1, 20))
 
 # Sliding sync as it was deployed before it was merged; clients that want it look for this (MSC4186 "Unstable prefix").
 UNSTABLE = ("org.matrix.simplified_msc3575", "org.matrix.msc4140", "org.matrix.msc4354", "dev.tripoint.sync_socket")
+# And where OAuth is: letting a device in by a QR code (rendezvous.py).
+WITH_OAUTH = (*UNSTABLE, "org.matrix.msc4108")
 
 
 class ServerInfo:
     """`public_url`: what .well-known gives out; empty gives 404, as the specification asks. `has_mail`: whether people
-    can show e-mail addresses."""
+    can show e-mail addresses; `has_oauth`: whether there is OAuth."""
 
     def __init__(
         self,
@@ -32,12 +34,17 @@ class ServerInfo:
         contacts: Sequence[tuple[str, str]] = (),
         livekit: Sequence[str] = (),
         has_mail: Callable[[], bool] = lambda: False,
+        has_oauth: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._has_oauth = has_oauth
         self._has_mail = has_mail
         self._livekit = livekit
         self._public_url = public_url
         self._support = _support(contacts)
-        self._versions = json_response({"versions": list(VERSIONS), "unstable_features": dict.fromkeys(UNSTABLE, True)})
+        self._versions = {
+            oauth: json_response({"versions": list(VERSIONS), "unstable_features": dict.fromkeys(features, True)})
+            for oauth, features in ((False, UNSTABLE), (True, WITH_OAUTH))
+        }
         capabilities: JsonObject = {
             "m.change_password": {"enabled": True},
             "m.room_versions": {"default": default_room_version, "available": dict.fromkeys(SUPPORTED, "stable")},
@@ -70,7 +77,7 @@ class ServerInfo:
 
     @endpoint("GET", "/_matrix/client/versions", auth=Auth.NONE)
     async def versions(self, call: Call) -> Response:
-        return self._versions
+        return self._versions[self._has_oauth()]
 
     @endpoint("GET", "/.well-known/matrix/client", auth=Auth.NONE)
     async def well_known(self, call: Call) -> Response:
