@@ -23,7 +23,9 @@ PURE = (
     r"matrix/federation/(auth|remote_keys)\.py",
     r"matrix/keys/(document|ports)\.py",
     r"matrix/sync/(filters|tokens)\.py",
+    r"matrix/sync_socket/dialogue\.py",
     r"net/(address_policy|resolver|multipart)\.py",
+    r"media/open_graph\.py",
     r"store/(interface|writes|schema)\.py",
 )
 IMPURE = frozenset(

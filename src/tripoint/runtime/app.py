@@ -47,8 +47,10 @@ from tripoint.oauth.frontend import OAuthFrontEnd
 from tripoint.oauth.provider_client import ProviderClient
 from tripoint.observe.metrics import Metrics
 from tripoint.rooms.changes import EventCommitted, RoomChange
+from tripoint.runtime.control import bind_control
 from tripoint.runtime.data_dir import DataDir
 from tripoint.runtime.federation import build_federation
+from tripoint.runtime.mail import build_postman
 from tripoint.runtime.media import SWEEP_S as MEDIA_SWEEP_S
 from tripoint.runtime.media import build_media
 from tripoint.runtime.middle import Middle, build_middle, clock_ms, report_bug
@@ -114,6 +116,7 @@ class App:
         self.irc_tls, self.xmpp_tls = ClientTls(tls, b"irc"), ClientTls(tls, b"xmpp-client")
         store = self._store if self._store is not None else SqliteStore(folder.database)
         secret = folder.secret()
+        self.postman = build_postman(config)
         key, old_keys = folder.signing_key(), folder.old_keys()
         self.middle = middle = await build_middle(
             config, store, key, secret=secret, index_of_words=SqliteSearch(folder.search_index)
@@ -131,9 +134,12 @@ class App:
         self.traffic = build_traffic(config, middle, self.federation.trust, clock_ms, report_bug)
         middle.hub.watch_all_rooms(self._count)
         self.media = build_media(config, middle, folder.media, secret=secret, now_ms=clock_ms)
+        self.media.connect(config, self.federation.outbound.open_url)
         self.media.library.remote = FileFetcher(self.federation.trust.client, self.federation.outbound)
         flusher = Flusher(asyncio.get_running_loop().call_soon)
         vapid = Vapid(secret, next((address for _, address in _contacts(config) if ":" in address), ""))
+        if self.postman is not None:
+            middle.accounts.contacts.send = self.postman.send
         self.irc = IrcFrontEnd(
             server,
             middle.service,
@@ -329,6 +335,7 @@ class App:
             max_connections=limits.http_connections,
         )
         await self._serve_http("federation", listen.federation, servers, tls=True)
+        await self._listen_to_operator()
         metrics = HttpFront(
             self._metrics(self.middle).handle,
             body_limit=1024,
@@ -337,6 +344,23 @@ class App:
             report=report_bug,
         )
         await self._serve_http("metrics", listen.metrics, metrics)
+
+    async def _listen_to_operator(self) -> None:
+        """For `tripoint` on this machine. Without it the server is as good; the commands say that they need it."""
+        try:
+            sock = bind_control(self._folder.path)
+        except OSError as error:
+            log.warning("control.off", error=str(error))
+            return
+        control = HttpFront(
+            self.matrix.listener.handle_operator,
+            body_limit=self.config.limits.http_body_bytes,
+            too_large=self.matrix.listener.too_large,
+            failed=self.matrix.listener.failed,
+            report=report_bug,
+        )
+        self._fronts.append(control)
+        await control.listen(sock)
 
     async def _serve(
         self, name: str, addresses: Sequence[str], make: MakeClient, tls: ssl.SSLContext | ClientTls | None = None
@@ -375,6 +399,9 @@ class App:
         if type(change) is EventCommitted:
             kind = "message" if change.event.state_key is None else "state"
             self._events[kind] = self._events.get(kind, 0) + 1
+
+    def _mails(self) -> dict[str, int]:
+        return {} if self.postman is None else self.postman.results
 
     def _metrics(self, middle: Middle) -> Metrics:
         metrics = Metrics()
@@ -416,6 +443,8 @@ class App:
             lambda: self.traffic.sender.results,
         )
         metrics.counter("tripoint_pushes", "Notifications to push gateways.", "result", lambda: self.pushing.results)
+        if self.postman is not None:
+            metrics.counter("tripoint_mails", "Letters handed to the mail server.", "result", self._mails)
         metrics.counter(
             "tripoint_federation_pdus",
             "Events that other servers sent.",
@@ -436,9 +465,11 @@ class App:
                 report_bug("app.sweep", error)
 
     async def _sweep_media(self) -> None:
+        await self.media.check()
         while True:
             try:
                 await self.media.library.sweep()
+                await self.media.previews.sweep()
             except Exception as error:  # the sweep goes on; the bug is told
                 report_bug("app.sweep_media", error)
             await asyncio.sleep(MEDIA_SWEEP_S)
@@ -466,6 +497,7 @@ class App:
             told.append(f"These wait for a restart: {', '.join(waiting)}")
         self.middle.reload(config)
         self.media.reload(config)
+        self.media.connect(config, self.federation.outbound.open_url)
         await self.irc.reload(_irc_options(config))
         await self.xmpp.reload(_xmpp_options(config))
         log.info("config.reloaded")
@@ -481,6 +513,8 @@ class App:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.matrix.drain()
+        if self.web is not None:
+            self.web.drain()
         for front in self._fronts:
             await front.close(GRACE_S)
         await self.irc.drain()

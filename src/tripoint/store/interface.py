@@ -13,8 +13,10 @@ from msgspec import Struct
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.core.words import Question
 from tripoint.store.admin_store import AdminStore
+from tripoint.store.contact_store import ContactStore
 from tripoint.store.device_store import DeviceStore
 from tripoint.store.oauth_store import OAuthStore
+from tripoint.store.preview_store import PreviewStore
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
@@ -82,6 +84,16 @@ class RelationRow(Struct, frozen=True):
     rel_type: str
     type: str
     sender: UserId
+
+
+class StickyRow(Struct, frozen=True):
+    """An event that is sticky. `position` None: it soft-failed."""
+
+    room_id: RoomId
+    event_id: EventId
+    position: int | None
+    sender: UserId
+    until_ms: int
 
 
 class RelationCount(Struct, frozen=True):
@@ -215,6 +227,12 @@ class RoomStore(Writer, Protocol):
     ) -> Sequence[RelationRow]:
         """The newest events of a room up to a position that are about another in this way."""
 
+    async def load_related_rooms(
+        self, user_id: UserId, rel_type: str, *, after: int, upto: int
+    ) -> Sequence[tuple[RoomId, int]]:
+        """The rooms that a user is joined to in which something at after < position <= upto is about another event in
+        this way, and the position of the newest of it."""
+
     async def load_relation_counts(
         self, room_key: int, targets: Sequence[EventId], without: Sequence[UserId]
     ) -> Sequence[RelationCount]:
@@ -224,6 +242,9 @@ class RoomStore(Writer, Protocol):
         self, room_key: int, targets: Sequence[EventId], rel_type: str, sender: UserId
     ) -> frozenset[EventId]:
         """Which of `targets` a user has sent something about, in this way."""
+
+    async def load_sticky(self, now_ms: int) -> Sequence[StickyRow]:
+        """What is sticky after a time, by position; what soft-failed comes first."""
 
     async def load_room_password(self, room_key: int) -> PutRoomPassword | None: ...
     async def load_names(self, kind: str, scope: str) -> Mapping[str, str]: ...
@@ -239,7 +260,7 @@ class RoomStore(Writer, Protocol):
         guests, nobody who is deactivated. In the order of user ids."""
 
 
-class AccountStore(Writer, OAuthStore, Protocol):
+class AccountStore(Writer, OAuthStore, ContactStore, Protocol):
     """Accounts, credentials, devices, account data."""
 
     async def load_account(self, user_id: UserId) -> PutAccount | None: ...
@@ -404,12 +425,15 @@ class SearchIndex(Protocol):
     async def close(self) -> None: ...
 
 
-class MediaStore(Writer, AdminStore, Protocol):
+class MediaStore(Writer, AdminStore, PreviewStore, Protocol):
     """What is known of files. Their bytes are not here (media/disk.py)."""
 
     async def load_media(self, server: ServerName, media_id: str) -> PutMedia | None: ...
     async def is_content_kept(self, content: str) -> bool:
         """Whether any name still stands for these bytes."""
+
+    async def load_contents(self, after: str, limit: int) -> Sequence[str]:
+        """The bytes that names stand for, each once, in order, behind `after`."""
 
     async def load_uploaded_bytes(self, user_id: UserId) -> int:
         """How much a user has uploaded, what was announced and has not come included. Each file counts as MEDIA_BLOCK

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
+from tripoint.store.contact_writes import PutDigest, PutThreePid, PutValidation, TrimValidations
 from tripoint.store.interface import (
     MEDIA_BLOCK,
     Done,
@@ -16,15 +17,18 @@ from tripoint.store.interface import (
     RelationCount,
     RelationRow,
     Report,
+    StickyRow,
     StoredEvent,
     StoreError,
     WordsGone,
 )
+from tripoint.store.memory_contacts import ContactsInMemory
 from tripoint.store.memory_devices import DevicesInMemory
 from tripoint.store.memory_devices import drop as _drop
 from tripoint.store.memory_devices import put as _put
 from tripoint.store.memory_lists import ListsInMemory
 from tripoint.store.memory_oauth import OAuthInMemory
+from tripoint.store.memory_previews import PreviewsInMemory
 from tripoint.store.oauth_writes import (
     DropBrowserSessions,
     PutBrowserSession,
@@ -33,6 +37,7 @@ from tripoint.store.oauth_writes import (
     PutOAuthGrant,
     TrimOAuth,
 )
+from tripoint.store.preview_store import PutPreview
 from tripoint.store.sql.rows import related_by
 from tripoint.store.writes import (
     AddEvent,
@@ -44,6 +49,7 @@ from tripoint.store.writes import (
     DropRegistrationToken,
     DropReport,
     DropRoom,
+    ForgetSticky,
     ForgetWordsGone,
     PlaceEvent,
     PutAccount,
@@ -78,6 +84,7 @@ from tripoint.store.writes import (
     PutServerBan,
     PutServerKey,
     PutStagedPdu,
+    PutSticky,
     PutStrippedState,
     PutToken,
     PutUnanswered,
@@ -90,7 +97,7 @@ from tripoint.store.writes import (
 )
 
 
-class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
+class MemoryStore(DevicesInMemory, OAuthInMemory, ContactsInMemory, PreviewsInMemory, ListsInMemory):
     """store.interface.Store in dictionaries.
 
     `fail_next(error)` makes the next units fail as a full disk would, for tests of faults.
@@ -99,6 +106,8 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
     def __init__(self) -> None:
         DevicesInMemory.__init__(self)
         OAuthInMemory.__init__(self)
+        ContactsInMemory.__init__(self)
+        PreviewsInMemory.__init__(self)
         self._loop = asyncio.get_running_loop()
         self._error: StoreError | None = None
         self._closed = False
@@ -120,6 +129,7 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
         self.rosters: dict[tuple[UserId, str], PutRosterItem] = {}
         self.nodes: dict[tuple[UserId, str], PutNode] = {}
         self.delayed: dict[str, PutDelayed] = {}
+        self.sticky: dict[int, PutSticky] = {}
         self.fast_tokens: dict[tuple[UserId, str, str], PutFastToken] = {}
         self.pushers: dict[tuple[UserId, str, str], PutPusher] = {}
         self.node_subscriptions: dict[tuple[UserId, str, str], PutNodeSubscription] = {}
@@ -233,6 +243,10 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
                 _put(self.nodes, (write.user_id, write.node), write, write.config is None)
             case PutDelayed():
                 _put(self.delayed, write.delay_id, write, write.content is None)
+            case PutSticky():
+                self.sticky[write.event_key] = write
+            case ForgetSticky():
+                self.sticky = {key: one for key, one in self.sticky.items() if one.until_ts_ms > write.now_ms}
             case PutFastToken():
                 _put(self.fast_tokens, (write.user_id, write.client, write.slot), write, write.salt is None)
             case PutPusher():
@@ -329,6 +343,10 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
                 | TrimOAuth()
             ):
                 self.apply_oauth(write, {token.client_id for token in self.tokens.values()})
+            case PutThreePid() | PutValidation() | TrimValidations() | PutDigest():
+                self.apply_contact(write)
+            case PutPreview():
+                _put(self.previews, (write.url, write.language), write, write.content is None)
             case _:
                 self.apply(write)
 
@@ -343,6 +361,7 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
     def _drop_event(self, key: int) -> None:
         self._note_words_gone(self.events[key])
         self.relations.pop(key, None)
+        self.sticky.pop(key, None)
         del self.keys[self.events[key].event_id]
         del self.events[key], self.state_keys[key]
 
@@ -365,6 +384,7 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
         self.accounts.pop(user_id, None)
         self.drop_user(user_id)
         self.drop_oauth_of(user_id)
+        self.drop_contacts_of(user_id)
         _drop(self.credentials, lambda key, _: key[0] == user_id)
         _drop(self.devices, lambda key, _: key[0] == user_id)
         _drop(self.tokens, lambda _, token: token.user_id == user_id)
@@ -600,6 +620,16 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
         found = [row for row in self._related(room_key) if row.rel_type == rel_type and row.position <= upto]
         return found[::-1][:limit]
 
+    async def load_related_rooms(
+        self, user_id: UserId, rel_type: str, *, after: int, upto: int
+    ) -> Sequence[tuple[RoomId, int]]:
+        found = []
+        for row in await self.load_memberships(user_id):
+            newest = await self.load_room_relations(row.room_key, rel_type, upto=upto, limit=1)
+            if row.membership == "join" and newest and newest[0].position > after:
+                found.append((row.room_id, newest[0].position))
+        return found
+
     async def load_relation_counts(
         self, room_key: int, targets: Sequence[EventId], without: Sequence[UserId]
     ) -> Sequence[RelationCount]:
@@ -656,6 +686,10 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
 
     async def is_content_kept(self, content: str) -> bool:
         return any(write.content == content for write in self.media.values())
+
+    async def load_contents(self, after: str, limit: int) -> Sequence[str]:
+        contents = {row.content for row in self.media.values() if row.content is not None and row.content > after}
+        return sorted(contents)[:limit]
 
     async def load_uploaded_bytes(self, user_id: UserId) -> int:
         return sum(max(write.size, MEDIA_BLOCK) for write in self.media.values() if write.uploader == user_id)
@@ -767,6 +801,15 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
 
     async def load_delayed(self) -> Sequence[PutDelayed]:
         return [write for _, write in sorted(self.delayed.items())]
+
+    async def load_sticky(self, now_ms: int) -> Sequence[StickyRow]:
+        rows = []
+        for key, one in self.sticky.items():
+            if one.until_ts_ms > now_ms:
+                event, room = self.events[key], self.rooms[one.room_key]
+                position = None if one.failed else event.position
+                rows.append(StickyRow(room.room_id, event.event_id, position, one.sender, one.until_ts_ms))
+        return sorted(rows, key=lambda row: -1 if row.position is None else row.position)
 
     async def load_fast_tokens(self, user_id: UserId) -> Sequence[PutFastToken]:
         return [write for key, write in sorted(self.fast_tokens.items()) if key[0] == user_id]

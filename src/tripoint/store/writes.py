@@ -8,8 +8,10 @@ happen in the order in which they were submitted.
 from msgspec import Struct
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
+from tripoint.store.contact_writes import ContactWrite
 from tripoint.store.device_writes import DeviceWrite
 from tripoint.store.oauth_writes import OAuthWrite
+from tripoint.store.preview_store import PutPreview
 
 # Flags of an event. An outlier's state before it is not known; a rejected event breaks the rules; a soft-failed
 # one breaks those of the present; a redacted one is stored in its redacted form; a relayed one is another server's
@@ -303,6 +305,22 @@ class PutPusher(Struct, frozen=True):
     position: int
 
 
+class PutSticky(Struct, frozen=True):
+    """An event is sticky for a while (rooms/sticky.py). `failed`: it soft-failed, and is shown to nobody."""
+
+    event_key: int
+    room_key: int
+    sender: UserId
+    until_ts_ms: int
+    failed: bool
+
+
+class ForgetSticky(Struct, frozen=True):
+    """What was sticky until then is so no more."""
+
+    now_ms: int
+
+
 class PutDelayed(Struct, frozen=True):
     """An event that is sent later, or what became of it (rooms/delayed.py). `outcome`: JSON, None while it is to be
     sent. `content` of None deletes."""
@@ -316,6 +334,7 @@ class PutDelayed(Struct, frozen=True):
     delay_ms: int
     since_ms: int
     outcome: bytes | None
+    sticky_ms: int | None = None
 
 
 class PutRegistrationToken(Struct, frozen=True):
@@ -547,6 +566,8 @@ Write = (
     | PutNodeSubscription
     | PutPusher
     | PutFastToken
+    | PutSticky
+    | ForgetSticky
     | PutDelayed
     | PutRegistrationToken
     | DropRegistrationToken
@@ -570,4 +591,6 @@ Write = (
     | PutMeta
     | DeviceWrite
     | OAuthWrite
+    | ContactWrite
+    | PutPreview
 )

@@ -14,7 +14,7 @@ import orjson
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId
 from tripoint.core.json_view import object_at, text_at
 from tripoint.core.relations import child_of
-from tripoint.store.sql import device_rows, oauth_rows
+from tripoint.store.sql import contact_rows, device_rows, oauth_rows, preview_reads
 from tripoint.store.writes import (
     AddEvent,
     AddReport,
@@ -25,6 +25,7 @@ from tripoint.store.writes import (
     DropRegistrationToken,
     DropReport,
     DropRoom,
+    ForgetSticky,
     ForgetWordsGone,
     PlaceEvent,
     PutAccount,
@@ -59,6 +60,7 @@ from tripoint.store.writes import (
     PutServerBan,
     PutServerKey,
     PutStagedPdu,
+    PutSticky,
     PutStrippedState,
     PutToken,
     PutUnanswered,
@@ -277,13 +279,18 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
     ),
     PutDelayed: (
         "INSERT OR REPLACE INTO delayed_events"
-        " (delay_id, user_id, room_id, type, state_key, content, delay_ms, since_ms, outcome)"
-        " VALUES (?,?,?,?,?,?,?,?,?)",
+        " (delay_id, user_id, room_id, type, state_key, content, delay_ms, since_ms, outcome, sticky_ms)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?)",
         lambda w: (
             *(w.delay_id, w.user_id, w.room_id, w.type, w.state_key),
-            *(w.content, w.delay_ms, w.since_ms, w.outcome),
+            *(w.content, w.delay_ms, w.since_ms, w.outcome, w.sticky_ms),
         ),
     ),
+    PutSticky: (
+        "INSERT OR REPLACE INTO sticky_events (event_key, room_key, sender, until_ts_ms, failed) VALUES (?,?,?,?,?)",
+        lambda w: (w.event_key, w.room_key, w.sender, w.until_ts_ms, w.failed),
+    ),
+    ForgetSticky: ("DELETE FROM sticky_events WHERE until_ts_ms <= ?", lambda w: (w.now_ms,)),
     PutRegistrationToken: (
         "INSERT OR REPLACE INTO registration_tokens (token, uses_left, expires_ts_ms, username, completed)"
         " VALUES (?,?,?,?,?)",
@@ -393,6 +400,8 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
     PutMeta: ("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", lambda w: (w.key, w.value)),
     **device_rows.PUT,
     **oauth_rows.PUT,
+    **contact_rows.PUT,
+    **preview_reads.PUT,
 }
 
 # Kind of write -> (the field that is None to delete, statement, row).
@@ -492,6 +501,8 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
     PutStagedPdu: ("room_key", "DELETE FROM staged_pdus WHERE event_id = ?", lambda w: (w.event_id,)),
     **device_rows.DELETE,
     **oauth_rows.DELETE,
+    **contact_rows.DELETE,
+    **preview_reads.DELETE,
 }
 
 _DROP_ROOM = tuple(
@@ -509,6 +520,7 @@ _DROP_ROOM = tuple(
         "missed_rooms",
         "staged_pdus",
         "relations",
+        "sticky_events",
         "rooms",
     )
 )
@@ -529,6 +541,7 @@ _DROP_ACCOUNT = tuple(
         "pushers",
         "fast_tokens",
         *oauth_rows.OF_ACCOUNT,
+        *contact_rows.OF_ACCOUNT,
         "delayed_events",
         "memberships",
         "receipts",
@@ -629,6 +642,11 @@ def _complete(connection: sqlite3.Connection, write: CompleteStates) -> None:
         )
 
 
+def _drops(write: Write) -> list[tuple[str, Row]] | None:
+    """The statements of a write that clears several rows or tables; None for any other."""
+    return device_rows.drops(write) or oauth_rows.drops(write) or contact_rows.drops(write)
+
+
 def execute(connection: sqlite3.Connection, units: Sequence[Sequence[Write]]) -> None:
     """Carry out the writes of all units, in order, inside the caller's transaction."""
     gathered = _Gathered(connection)
@@ -639,14 +657,14 @@ def execute(connection: sqlite3.Connection, units: Sequence[Sequence[Write]]) ->
             elif isinstance(write, DropEvents):
                 gathered.flush()
                 keys = [(key,) for key in write.event_keys]
-                for table in ("events", "relations"):
+                for table in ("events", "relations", "sticky_events"):
                     connection.executemany(f"DELETE FROM {table} WHERE event_key = ?", keys)
             elif isinstance(write, CompleteStates):
                 gathered.flush()
                 _complete(connection, write)
             elif isinstance(write, DropAccount):
                 gathered.drop(_DROP_ACCOUNT, write.user_id)
-            elif (statements := device_rows.drops(write) or oauth_rows.drops(write)) is not None:
+            elif (statements := _drops(write)) is not None:
                 gathered.run(statements)
             else:
                 gathered.add(write)
