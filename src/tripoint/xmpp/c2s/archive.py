@@ -19,8 +19,8 @@ from tripoint.xmpp.archive_query import FULL_TEXT_FEATURE, ArchiveQuery, read_qu
 from tripoint.xmpp.archives import FORM, Archived, Window, cut_to, metadata_xml, send_page, sizes
 from tripoint.xmpp.c2s.archive_preferences import preferences_of
 from tripoint.xmpp.c2s.conversation import said
-from tripoint.xmpp.c2s.discovery import refuse_nodes
-from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid, user_jid
+from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid, parse_user_jid, user_jid
+from tripoint.xmpp.pep.archive import node_archive, node_of
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_xml
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
@@ -124,14 +124,16 @@ class _Conversation:
 @iq("get", MAM_NS, at=(At.ACCOUNT,), feature=MAM_NS, spec="XEP-0313 4.1.5")
 async def form(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """The fields that a query may have."""
-    refuse_nodes(stanza)
+    if node := node_of(stanza):
+        await session.pep.config(session.user_id, node)
     return FORM
 
 
 @iq("set", MAM_NS, at=(At.ACCOUNT,), spec="XEP-0313 4", guests=True)
 async def query(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """The messages of one page, each in a stanza, and then where the page begins and ends."""
-    refuse_nodes(stanza)
+    if node := node_of(stanza):
+        return await node_archive(session, stanza, session.user_id, node)
     asked = read_query(stanza)
     conversations = await _conversations(session, asked.with_jid)
     window = await _window(session, asked)
@@ -140,6 +142,16 @@ async def query(session: XmppSession, stanza: Element, jid: Jid) -> str:
     else:
         page = await _merged(conversations, window, backward=asked.backward, limit=asked.limit)
     return send_page(session, session.bare, asked, page)
+
+
+@iq("set", MAM_NS, at=(At.USER,), spec="XEP-0442 3")
+async def query_of_other(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """What somebody else has published at a node that one may read; the archive of his conversations is his alone."""
+    node = node_of(stanza)
+    owner = parse_user_jid(jid, session.doors.domains)
+    if node is None or owner is None or not await session.doors.accounts.is_local_user(owner):
+        raise Problem("service-unavailable", "This is not offered here")
+    return await node_archive(session, stanza, owner, node)
 
 
 @iq("get", MAM_NS, "metadata", at=(At.ACCOUNT,), spec="XEP-0313 5")

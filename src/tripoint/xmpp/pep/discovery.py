@@ -14,7 +14,7 @@ from tripoint.xmpp.pep.settings import meta_data_form
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.tables import DATA_FORMS_NS, DISCO_INFO_NS, DISCO_ITEMS_NS, PUBSUB_FILTER_NS, PUBSUB_NS
+from tripoint.xmpp.tables import DATA_FORMS_NS, DISCO_INFO_NS, DISCO_ITEMS_NS, MAM_NS, PUBSUB_FILTER_NS, PUBSUB_NS
 from tripoint.xmpp.wire import Element, escape_attribute
 
 declare_feature(PUBSUB_FILTER_NS, at=(At.ACCOUNT,), spec="XEP-0462 3.1: what a request for items may hold")
@@ -108,7 +108,8 @@ async def _node_info(session: XmppSession, owner: UserId, node: str) -> str:
     """spec: XEP-0060 5.3, 5.4"""
     config = await session.pep.config(owner, node)
     await session.pep.check_may_read(owner, config, session)
-    features = "".join([f"<feature var='{feature}'/>" for feature in (DISCO_INFO_NS, DISCO_ITEMS_NS, PUBSUB_NS)])
+    offered = (DISCO_INFO_NS, DISCO_ITEMS_NS, PUBSUB_NS, MAM_NS)
+    features = "".join([f"<feature var='{feature}'/>" for feature in offered])
     form = meta_data_form(config, session.users.jid_of(owner))
     head = f"<query xmlns='{DISCO_INFO_NS}' node='{escape_attribute(node)}'>"
     return f"{head}{identity('pubsub', 'leaf')}{features}{form}</query>"
