@@ -342,8 +342,8 @@ def test_what_the_server_says_of_itself() -> None:
         async with matrix() as server:
             response = await server.request("GET", "/_matrix/client/versions")
             assert orjson.loads(response.body)["versions"][-1] == "v1.19"
-            unstable = {"org.matrix.simplified_msc3575": True, "org.matrix.msc4140": True}
-            assert orjson.loads(response.body)["unstable_features"] == unstable
+            unstable = ("org.matrix.simplified_msc3575", "org.matrix.msc4140", "org.matrix.msc4108")
+            assert orjson.loads(response.body)["unstable_features"] == dict.fromkeys(unstable, True)
             response = await server.request("GET", "/.well-known/matrix/client")
             assert orjson.loads(response.body) == {"m.homeserver": {"base_url": "https://chat.example.org"}}
             alice = await server.register("alice")
