@@ -1,5 +1,6 @@
 """`tripoint` as somebody at a terminal uses it."""
 
+import hashlib
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.media.stores import s3_server
 from tests.support.server import ROOT, Server, running_server, start_server
 
 
@@ -27,6 +29,37 @@ def tripoint(*arguments: str, folder: Path, stdin: str = "") -> subprocess.Compl
         text=True,
         timeout=60,
     )
+
+
+def test_files_go_to_a_bucket_and_back(tmp_path: Path) -> None:
+    secret = "s3cret"
+    with s3_server() as address:
+        (tmp_path / "tripoint.toml").write_text(
+            f'[server]\ndata_dir = "data"\n[media_s3]\nbucket = "files"\nendpoint = "{address}"\n'
+            f'access_key_id = "AK"\nsecret_access_key = "{secret}"\n'
+        )
+        done = tripoint("media", "move", folder=tmp_path)
+        assert (done.returncode, done.stderr) == (1, "There is no database in data\n")
+        assert tripoint("user", "add", "alice", "--password", "correct horse", folder=tmp_path).returncode == 0
+        content = hashlib.sha256(b"tea").hexdigest()
+        path = tmp_path / "data" / "media" / "content" / content[:2] / content
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"tea")
+        done = tripoint("media", "move", folder=tmp_path)
+        assert (done.returncode, done.stdout) == (0, "1 file is in the bucket (3 bytes).\n"), done.stderr
+        assert not path.exists()
+        done = tripoint("media", "check", folder=tmp_path)
+        expected = f"without a name: {content} (3 bytes)\n0 missing; 1 without a name (3 bytes).\n"
+        assert (done.returncode, done.stdout) == (0, expected)
+        done = tripoint("media", "move", "--to-disk", "--keep", folder=tmp_path)
+        assert done.returncode == 0 and path.read_bytes() == b"tea"
+        assert "1 deleted (3 bytes)" in tripoint("media", "check", "--delete", folder=tmp_path).stdout
+        assert "0 missing; 0 without a name" in tripoint("media", "check", folder=tmp_path).stdout
+    done = tripoint("media", "check", folder=tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr and secret not in done.stderr
+    assert done.stderr.count("\n") == 1 and "<bucket files at http" in done.stderr
+    (tmp_path / "tripoint.toml").write_text('[server]\ndata_dir = "data"\n')
+    assert tripoint("media", "move", folder=tmp_path).returncode == 2
 
 
 def test_config_check_and_example(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ from tripoint.store.writes import (
     DropRegistrationToken,
     DropReport,
     DropRoom,
+    ForgetSticky,
     ForgetWordsGone,
     PlaceEvent,
     PutAccount,
@@ -80,6 +81,7 @@ from tripoint.store.writes import (
     PutServerBan,
     PutServerKey,
     PutStagedPdu,
+    PutSticky,
     PutStrippedState,
     PutToken,
     PutUnanswered,
@@ -1061,6 +1063,18 @@ def test_events_that_are_about_others(on_store: OnStore) -> None:
         assert counts == {("m.thread", 1, 2), ("m.replace", 1, 4)}
         assert await store.load_related_by(1, [root, EventId("$2")], "m.thread", BOB) == {root}
         assert [r.event_key for r in await store.load_room_relations(1, "m.thread", upto=100, limit=5)] == [3, 2]
+        # Over the rooms that somebody is joined to.
+        await write(store, PutMembership(BOB, 1, "join", 1), PutMembership(BOB, 2, "join", 1))
+        await write(store, PutMembership(ALICE, 1, "leave", 1))
+
+        async def rooms(user: UserId, after: int = 0, upto: int = 100) -> set[tuple[RoomId, int]]:
+            return set(await store.load_related_rooms(user, "m.thread", after=after, upto=upto))
+
+        one, other = RoomId("!room1:example.org"), RoomId("!room2:example.org")
+        assert await rooms(BOB) == {(one, 3), (other, 9)}
+        assert await rooms(BOB, after=3) == {(other, 9)}
+        assert await rooms(BOB, after=2, upto=8) == {(one, 3)}
+        assert await rooms(ALICE) == set()
         # An outlier counts from when it has its place on, what is redacted no more, and a room takes its own along.
         await write(store, PlaceEvent(7, 7, 0, 0), ReplaceEventJson(3, 8, b"{}", EventId("$r")))
         assert await keys("$1", rel_type="m.thread") == [7, 2]
@@ -1068,6 +1082,28 @@ def test_events_that_are_about_others(on_store: OnStore) -> None:
         assert await keys("$1") == []
         (left,) = await store.load_room_relations(2, "m.thread", upto=100, limit=5)
         assert left.event_key == 9
+
+    on_store(test)
+
+
+def test_sticky_events(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        await write(store, room(1), room(2), event(1), event(2, position=None), event(3), event(4, room_key=2))
+        sticky = [PutSticky(1, 1, ALICE, 100, False), PutSticky(2, 1, BOB, 200, True), PutSticky(3, 1, BOB, 300, False)]
+        await write(store, *sticky, PutSticky(4, 2, ALICE, 300, False))
+
+        async def keys(now_ms: int) -> list[tuple[str, int | None, int]]:
+            return [(row.event_id, row.position, row.until_ms) for row in await store.load_sticky(now_ms)]
+
+        assert await keys(0) == [("$event2", None, 200), ("$event1", 1, 100), ("$event3", 3, 300), ("$event4", 4, 300)]
+        assert await keys(100) == [("$event2", None, 200), ("$event3", 3, 300), ("$event4", 4, 300)]
+        (failed, *_) = await store.load_sticky(100)
+        assert (failed.room_id, failed.sender) == ("!room1:example.org", BOB)
+        # What failed is shown after all; a room takes its own along, and so does an event.
+        await write(store, PlaceEvent(2, 9, 0, 0), PutSticky(2, 1, BOB, 200, False), DropRoom(2), DropEvents((1,)))
+        assert await keys(0) == [("$event3", 3, 300), ("$event2", 9, 200)]
+        await write(store, ForgetSticky(200))
+        assert await keys(0) == [("$event3", 3, 300)]
 
     on_store(test)
 

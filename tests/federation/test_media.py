@@ -156,7 +156,7 @@ def test_the_oldest_files_of_others_go_first(tmp_path: Path) -> None:
         await b.media.library.find(parse_mxc(own))
         # Bytes that somebody took away are noticed, and fetched again with the next question.
         kept = await b.media.library.find(names[here.index(True)])
-        b.media.disk.remove(kept.content)
+        await b.media.disk.remove(kept.content)
         with pytest.raises(MediaRefused):
             await b.media.library.open(kept)
         opened = await b.media.library.open(await b.media.library.find(kept.mxc))

@@ -450,8 +450,9 @@ def test_a_farewell_leaves_out_what_was_said_while_nobody_was_there() -> None:
         await one.party.do(Kick(actor=users[0], room_id=room_id, target=users[1]))
         await one.party.say(users[0], room_id, "secret too")
         room = await one.party.middle.loaded.get(room_id)
-        pdus, receipts = await one.traffic.sender._outbox.missed(ships[1].name, room.room_key, 1)
-        assert receipts == ()
+        missed = await one.traffic.sender._outbox.missed(ships[1].name, room.room_key, 1)
+        assert missed.receipts == () and missed.more is None
+        pdus = missed.pdus
         told = [text for pdu in pdus if (text := said(pdu)) is not None]
         assert told == ["before", "between"]
         assert sum(b'"m.room.member"' in pdu and users[1].encode() in pdu for pdu in pdus) == 4

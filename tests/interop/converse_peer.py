@@ -1,4 +1,4 @@
-"""converse.js in headless Chromium, over WebSocket (js/converse.mjs): typed at and read from its page."""
+"""converse.js in headless Chromium, over WebSocket or BOSH (js/converse.mjs): typed at and read from its page."""
 
 import asyncio
 import json
@@ -17,8 +17,10 @@ class ConversePeer:
     shows_ids = True
     shows_own_at_once = True
 
-    def __init__(self, account: str, profile: Path) -> None:
+    def __init__(self, account: str, profile: Path, *, bosh: bool = False) -> None:
+        """`bosh`: it comes by BOSH (XEP-0206)."""
         self.account = account
+        self.bosh = bosh
         self.profile = profile
         self.room: dict[str, Any] = {"messages": [], "people": [], "topic": "", "in_room": False, "dialog": ""}
         self.frames: list[tuple[str, str]] = []  # who sent it, and what
@@ -36,10 +38,11 @@ class ConversePeer:
         assert CHROMIUM is not None
         server.register(self.account, PASSWORD)
         self.jid = f"{ROOM}@rooms.{server.name}"
-        websocket = f"ws://127.0.0.1:{server.ports['http']}/xmpp-websocket"
+        address = f"127.0.0.1:{server.ports['http']}"
+        door = f"http://{address}/http-bind" if self.bosh else f"ws://{address}/xmpp-websocket"
         self.profile.mkdir(parents=True, exist_ok=True)
         self._process = await asyncio.create_subprocess_exec(
-            *("node", "converse.mjs", websocket, f"{self.account}@{server.name}", PASSWORD, CHROMIUM),
+            *("node", "converse.mjs", door, f"{self.account}@{server.name}", PASSWORD, CHROMIUM),
             str(self.profile),
             cwd=FOLDER,
             stdin=asyncio.subprocess.PIPE,

@@ -1,11 +1,12 @@
 """Two people with two devices each in an encrypted room, with clients that nobody here wrote.
 
 matrix-js-sdk with matrix-sdk-crypto: cross-signing, secret storage, key backup and its restoring, verification by emoji
-between own devices and between people, a device that is taken away, one that was dehydrated. matrix-nio joins in. One
-server and one story; the tests run in their order.
+and by QR codes, between own devices and between people, files that the server cannot read, a device that is taken away,
+one that was dehydrated. matrix-nio joins in. One server and one story; the tests run in their order.
 """
 
 import asyncio
+import base64
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from nio import AsyncClient, AsyncClientConfig, JoinResponse, KeysUploadResponse, RegisterResponse, RoomMessageText
 from nio.responses import RoomSendResponse
 from nio.rooms import MatrixRoom
-from tests.interop.crypto_peer import CryptoPeer, verify
+from tests.interop.crypto_peer import CryptoPeer, verify, verify_by_code
 from tests.interop.peer import PASSWORD, until
 from tests.support.server import Server, running_server
 
@@ -35,6 +36,11 @@ class World:
         self.started.append(peer)
         await peer.start(self.server, how)
         return peer
+
+    async def close(self, peer: CryptoPeer) -> None:
+        """It takes no part in what follows."""
+        self.started.remove(peer)
+        await peer.stop()
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +142,48 @@ def test_two_people_verify_each_other(world: World) -> None:
         # What one has signed of another is one's own devices' to know.
         (second,) = [peer for peer in world.started if peer.device == "ALICE2"]
         await second.becomes("user", {"verified": True}, user=bob.user)
+
+    world.runner.run(story())
+
+
+def test_codes_are_shown_and_scanned(world: World) -> None:
+    """A third device of Bob's shows one to the first; then somebody new and Alice verify each other so."""
+
+    async def story() -> None:
+        alice, bob = world.alice, world.bob
+        third = await world.open(CryptoPeer("bob", "BOB3"), "login")
+        for peer in (bob, third):
+            await peer.becomes("devices", {"devices": ["BOB1", "BOB2", "BOB3"]}, user=bob.user)
+        await verify_by_code(third, bob)
+        for peer in (bob, third):
+            await peer.becomes("device", {"verified": True, "signed": True}, user=bob.user, device="BOB3")
+        await third.ask("logout")
+        await world.close(third)
+        carol = await world.open(CryptoPeer("carol", "CAROL1"), "register")
+        await carol.ask("bootstrap")
+        room = (await alice.ask("create", invite=[carol.user]))["room"]
+        await carol.ask("join", room=room)
+        await carol.becomes("devices", {"devices": ["ALICE1", "ALICE2"]}, user=alice.user)
+        await alice.becomes("devices", {"devices": ["CAROL1"]}, user=carol.user)
+        await verify_by_code(carol, alice)
+        await alice.becomes("user", {"verified": True}, user=carol.user)
+        await carol.becomes("user", {"verified": True}, user=alice.user)
+        await world.close(carol)
+
+    world.runner.run(story())
+
+
+def test_files_are_read_by_those_who_are_there_alone(world: World) -> None:
+    async def story() -> None:
+        text = "the recipe of the house"
+        sent = await world.alice.ask("attach", room=world.room, name="recipe.txt", text=text)
+        for peer in (world.alice, world.bob):
+            await peer.becomes("fetch", {"text": text}, room=world.room, id=sent["id"])
+        stored = base64.b64decode((await world.bob.ask("fetch", room=world.room, id=sent["id"]))["stored"])
+        assert len(stored) == len(text) and text.encode() not in stored
+        # What lies on the disk is what was sent up, and nothing else.
+        kept = [path.read_bytes() for path in (world.server.data / "media" / "content").rglob("*") if path.is_file()]
+        assert kept == [stored]
 
     world.runner.run(story())
 

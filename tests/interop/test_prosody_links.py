@@ -1,240 +1,62 @@
 """This server and Prosody: people of each write to those of the other, and enter the rooms of the other."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.interop.neighbourhood import Authority, neighbourhood
-from tests.interop.peer import PASSWORD
-from tests.interop.prosody_server import Prosody, running_prosody
-from tests.support.middle import UNLIMITED
-from tests.xmpp.server import HEADER, SERVER, Client
-
-from tripoint.config.options import Accounts, Config, Listen, Outbound, Server, Tls
-from tripoint.net.resolver import SrvRecord
-from tripoint.runtime.app import App
-from tripoint.runtime.data_dir import DataDir
-
-OURS, THEIRS = "tri.example", "pro.example"
-ALICE, BOB = f"alice@{OURS}", f"bob@{THEIRS}"
-FREE = ("127.0.0.1:0",)
-
-
-@dataclass
-class Names:
-    """net.discovery.Names: Prosody's SRV record."""
-
-    port: int
-
-    async def addresses(self, name: str) -> Sequence[str]:
-        return ["127.0.0.1"]
-
-    async def srv(self, name: str) -> Sequence[SrvRecord]:
-        known = name in (f"_xmpp-server._tcp.{THEIRS}", f"_xmpp-server._tcp.muc.{THEIRS}")
-        return [SrvRecord(0, 0, self.port, "host.example")] if known else []
+from tests.interop.prosody_server import running_prosody
+from tests.interop.xmpp_neighbours import (
+    ALICE,
+    MUC,
+    OURS,
+    Town,
+    Work,
+    a_room_of_theirs,
+    comes,
+    people_talk_and_see_each_other,
+    somebody_of_theirs_in_a_room_of_ours,
+    with_both,
+)
 
 
-async def log_in(name: str, domain: str, port: int) -> Client:
-    client = Client()
-    client.server = domain
-    await asyncio.get_running_loop().create_connection(lambda: client, "127.0.0.1", port)
-    header = HEADER.replace(SERVER, domain)
-    await client.open(header)
-    await client.authenticate(name, PASSWORD)
-    await client.open(header)
-    await client.bind("r")
-    client.send("<presence/>")
-    await client.expect(f"<presence…from='{name}@{domain}/r'…")
-    return client
-
-
-async def comes(client: Client, *parts: str) -> str:
-    """The next stanza that holds all of these; others are passed over."""
-    while True:
-        text = await client.xml()
-        if all(part in text for part in parts):
-            return text
-
-
-def with_both(folder: Path, work: Callable[[Client, Client, App, Prosody], Awaitable[None]], *, proof: str) -> None:
-    """`proof`: "external": certificates that both trust; "dialback": of authorities of their own."""
-    folder = folder / "town"
-    folder.mkdir()
-    with neighbourhood(folder) as town:
-        (folder / "own").mkdir()
-        (folder / "tri").mkdir()
-        strange = proof == "dialback"
-        authority = Authority(folder / "own") if strange else town.authority
-        certificate, key = authority.issue(OURS, f"rooms.{OURS}")
-        with running_prosody(
-            folder / "pro", town, THEIRS, secure=not strange, authority=authority if strange else None
-        ) as prosody:
-            prosody.add("bob")
-            config = Config(
-                server=Server(name=OURS, data_dir=str(folder / "tri")),
-                listen=Listen(
-                    http=(), irc=(), irc_tls=(), xmpp=FREE, xmpp_tls=(), federation=(), metrics=(), s2s=FREE
-                ),
-                tls=Tls(str(certificate), str(key), (str(town.authority.path),)),
-                accounts=Accounts(scram_iterations=10_000),
-                limits=UNLIMITED,
-                outbound=Outbound(allow_networks=("127.0.0.0/8",)),
-            )
-
-            async def main() -> None:
-                app = App(config, DataDir(folder / "tri"), names=Names(prosody.s2s))
-                await app.start()
-                try:
-                    for domain in (OURS, f"rooms.{OURS}"):
-                        town.services[f"_xmpp-server._tcp.{domain}"] = app.ports["s2s"][0]
-                    await app.middle.accounts.add_account("alice", PASSWORD, admin=False)
-                    alice = await log_in("alice", OURS, app.ports["xmpp"][0])
-                    bob = await log_in("bob", THEIRS, prosody.c2s)
-                    await work(alice, bob, app, prosody)
-                    assert app.xmpp.servers is not None
-                    if prosody.process.poll() is None:
-                        assert app.xmpp.servers.links.proofs()[THEIRS] == proof
-                finally:
-                    await app.stop()
-
-            try:
-                asyncio.run(asyncio.wait_for(main(), 90))
-            except BaseException:
-                print(prosody.log[-12000:])
-                raise
+async def one_connection_does_for_both(town: Town) -> None:
+    """spec: XEP-0288: whoever opened it"""
+    alice, bob, servers = town.alice, town.bob, town.app.xmpp.servers
+    assert servers is not None
+    alice.send(f"<message to='{town.bob_jid}' type='chat' id='m1'><body>says-alice-1</body></message>")
+    await comes(bob, "<body>says-alice-1</body>")
+    for number in range(20):
+        bob.send(f"<message to='{ALICE}' type='chat' id='b{number}'><body>says-bob-{number}</body></message>")
+    for number in range(20):
+        await comes(alice, f"id='b{number}'", f"<body>says-bob-{number}</body>")
+    bob.send(f"<message to='nobody@{OURS}' type='chat' id='e'><body>says-bob-99</body></message>")
+    await comes(bob, "id='e'", "<service-unavailable ")
+    # To ask about our key it opens a stream, and goes on to use that.
+    asked = 1 if servers.links.proofs()[town.server.name] == "dialback" else 0
+    assert len(servers.listener.connections) == asked
+    # The other way round, from a room of theirs, which is a domain of its own.
+    room = f"tea@muc.{town.server.name}"
+    bob.send(f"<presence to='{room}/bob'>{MUC}</presence>")
+    await comes(bob, f"from='{room}'", "<subject")
+    bob.send(
+        f"<message to='{room}'><x xmlns='http://jabber.org/protocol/muc#user'><invite to='{ALICE}'/></x></message>"
+    )
+    await comes(alice, f"from='{room}'", "<invite ")
+    alice.send(f"<presence to='{room}/alice'>{MUC}</presence>")
+    await comes(alice, f"from='{room}'", "<subject")
+    assert len(servers.listener.connections) == 1 + asked
+    assert set(servers.links.proofs()) == {town.server.name, f"muc.{town.server.name}"}
+    assert len(servers.links._own()) == 1
 
 
 @pytest.mark.parametrize("proof", ["external", "dialback"])
-def test_people_talk_and_see_each_other(tmp_path: Path, proof: str) -> None:
-    async def work(alice: Client, bob: Client, app: App, prosody: Prosody) -> None:
-        alice.send(f"<message to='{BOB}' type='chat' id='m1'><body>says-alice-1</body></message>")
-        await comes(bob, "<body>says-alice-1</body>", f"from='{ALICE}/r'")
-        bob.send(f"<message to='{ALICE}' type='chat' id='m2'><body>says-bob-1</body></message>")
-        await comes(alice, "<body>says-bob-1</body>", f"from='{BOB}/r'")
-        # A receipt is asked of the reader's own client.
-        request = "<request xmlns='urn:xmpp:receipts'/>"
-        alice.send(f"<message to='{BOB}' type='chat' id='m3'><body>says-alice-2</body>{request}</message>")
-        await comes(bob, "<body>says-alice-2</body>", request)
-        bob.send(f"<message to='{ALICE}/r' id='m4'><received xmlns='urn:xmpp:receipts' id='m3'/></message>")
-        await comes(alice, "<received xmlns='urn:xmpp:receipts' id='m3'/>", f"from='{BOB}/r'")
-        # Subscriptions both ways. spec: RFC6121 3.1
-        bob.send(f"<presence to='{ALICE}' type='subscribe'/>")
-        await comes(alice, "type='subscribe'", f"from='{BOB}'")
-        alice.send(f"<presence to='{BOB}' type='subscribed'/>")
-        await comes(bob, "<presence", f"from='{ALICE}/r'")
-        alice.send(f"<presence to='{BOB}' type='subscribe'/>")
-        await comes(bob, "type='subscribe'", f"from='{ALICE}'")
-        bob.send(f"<presence to='{ALICE}' type='subscribed'/>")
-        await comes(alice, "<presence", f"from='{BOB}/r'")
-        bob.send("<presence><show>away</show></presence>")
-        await comes(alice, "<show>away</show>", f"from='{BOB}/r'")
-        alice.send("<presence><show>dnd</show></presence>")
-        await comes(bob, "<show>dnd</show>", f"from='{ALICE}/r'")
-        # Requests, between clients and to servers.
-        alice.send(f"<iq type='get' id='i1' to='{BOB}/r'><query xmlns='jabber:iq:version'/></iq>")
-        await comes(bob, "id='i1'", "jabber:iq:version")
-        version = "<query xmlns='jabber:iq:version'><name>x</name></query>"
-        bob.send(f"<iq type='result' id='i1' to='{ALICE}/r'>{version}</iq>")
-        await comes(alice, "id='i1'", "<name>x</name>")
-        assert "<feature" in await alice.ask(
-            f"<iq type='get' id='i2' to='{THEIRS}'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"
-        )
-        assert "<feature" in await bob.ask(
-            f"<iq type='get' id='i3' to='{OURS}'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"
-        )
-        assert "<vCard" in await bob.ask(f"<iq type='get' id='i4' to='{ALICE}'><vCard xmlns='vcard-temp'/></iq>")
-        await bob.close()
-        await comes(alice, "type='unavailable'", f"from='{BOB}/r'")
-
-    with_both(tmp_path, work, proof=proof)
-
-
-@pytest.mark.parametrize("proof", ["external", "dialback"])
-def test_a_room_of_prosody(tmp_path: Path, proof: str) -> None:
-    """It is plain stanzas there and back; nobody of Prosody makes a room of ours. docs/mapping.md 3, 23.1"""
-
-    async def work(alice: Client, bob: Client, app: App, prosody: Prosody) -> None:
-        room = f"tea@muc.{THEIRS}"
-        muc = "<x xmlns='http://jabber.org/protocol/muc'/>"
-        bob.send(f"<presence to='{room}/bob'>{muc}</presence>")
-        await comes(bob, "<subject")
-        alice.send(f"<presence to='{room}/alice'>{muc}</presence>")
-        await comes(alice, f"from='{room}/bob'")
-        await comes(alice, "code='110'")
-        await comes(alice, "<subject")
-        alice.send(f"<message to='{room}' type='groupchat' id='g1'><body>says-alice-1</body></message>")
-        await comes(bob, f"from='{room}/alice'", "<body>says-alice-1</body>")
-        await comes(alice, f"from='{room}/alice'", "<body>says-alice-1</body>")
-        bob.send(f"<message to='{room}' type='groupchat' id='g2'><body>says-bob-1</body></message>")
-        await comes(alice, f"from='{room}/bob'", "<body>says-bob-1</body>")
-        alice.send(f"<message to='{room}/bob' type='chat' id='p1'><body>says-alice-2</body></message>")
-        await comes(bob, f"from='{room}/alice'", "<body>says-alice-2</body>")
-        bob.send(f"<message to='{room}/alice' type='chat' id='p2'><body>says-bob-2</body></message>")
-        await comes(alice, f"from='{room}/bob'", "<body>says-bob-2</body>")
-        assert await app.middle.accounts.account(f"@_xmpp_tea=40muc.{THEIRS}:{OURS}") is None
-        await alice.close()
-        await comes(bob, f"from='{room}/alice'", "type='unavailable'")
-        bob.send(f"<presence to='tea@rooms.{OURS}/bob'>{muc}</presence>")
-        await comes(bob, "<not-allowed", f"from='tea@rooms.{OURS}/bob'")
-        # It is this link that the test looks at.
-        alice = await log_in("alice", OURS, app.ports["xmpp"][0])
-        alice.send(f"<message to='{BOB}' type='chat' id='m1'><body>says-alice-3</body></message>")
-        await comes(bob, "<body>says-alice-3</body>")
-
-    with_both(tmp_path, work, proof=proof)
-
-
-@pytest.mark.parametrize("proof", ["external", "dialback"])
-def test_somebody_of_prosody_in_a_room_of_ours(tmp_path: Path, proof: str) -> None:
-    """docs/mapping.md 1.7, 23.1; XEP-0045 7, 8, 11.1"""
-
-    async def work(alice: Client, bob: Client, app: App, prosody: Prosody) -> None:
-        room = f"tea@rooms.{OURS}"
-        muc = "<x xmlns='http://jabber.org/protocol/muc'/>"
-        owner = "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>"
-        await alice.join(room, "alice")
-        assert "type='result'" in await alice.ask(f"<iq type='set' id='o' to='{room}'>{owner}</iq>")
-        bob.send(f"<presence to='{room}/bobby'>{muc}</presence>")
-        await comes(bob, f"from='{room}/alice'", f"jid='{ALICE}/r'")
-        await comes(bob, f"from='{room}/bobby'", "code='110'")
-        await comes(bob, "<subject")
-        await comes(alice, f"from='{room}/bobby'", f"jid='{BOB}/r'")
-        bob.send(f"<message to='{room}' type='groupchat' id='g1'><body>says-bob-1</body></message>")
-        await comes(alice, f"from='{room}/bobby'", "<body>says-bob-1</body>", "id='g1'")
-        await comes(bob, f"from='{room}/bobby'", "<body>says-bob-1</body>", "id='g1'")
-        alice.send(f"<message to='{room}' type='groupchat' id='g2'><body>says-alice-1</body></message>")
-        await comes(bob, f"from='{room}/alice'", "<body>says-alice-1</body>")
-        alice.send(f"<message to='{room}/bobby' type='chat' id='p1'><body>says-alice-2</body></message>")
-        await comes(bob, f"from='{room}/alice'", "<body>says-alice-2</body>")
-        bob.send(f"<message to='{room}/alice' type='chat' id='p2'><body>says-bob-2</body></message>")
-        await comes(alice, f"from='{room}/bobby'", "<body>says-bob-2</body>")
-        bob.send(f"<presence to='{room}/robert'/>")
-        await comes(alice, "<status code='303'/>", "nick='robert'")
-        await comes(bob, f"from='{room}/robert'", "code='110'")
-        ping = f"<iq type='get' id='s' to='{room}/robert'><ping xmlns='urn:xmpp:ping'/></iq>"
-        assert "type='result'" in await bob.ask(ping)
-        kick = "<item nick='robert' role='none'/>"
-        query = f"<query xmlns='http://jabber.org/protocol/muc#admin'>{kick}</query>"
-        await alice.ask(f"<iq type='set' id='k' to='{room}'>{query}</iq>")
-        await comes(bob, "<status code='307'/>")
-        # He comes again, and his client is cut off: Prosody says that he is gone.
-        bob.send(f"<presence to='{room}/robert'>{muc}</presence>")
-        await comes(bob, "<subject")
-        await comes(alice, f"from='{room}/robert'", f"jid='{BOB}/r'")
-        await bob.close()
-        await comes(alice, f"from='{room}/robert'", "type='unavailable'")
-        assert len(app.xmpp.foreigners) == 0
-        # Into a room of members, invited by either side's client; a bounce says that nobody is there.
-        bob = await log_in("bob", THEIRS, prosody.c2s)
-        invite = f"<x xmlns='http://jabber.org/protocol/muc#user'><invite to='{BOB}'/></x>"
-        alice.send(f"<message to='{room}'>{invite}</message>")
-        await comes(bob, "<message", f"<invite from='{ALICE}'", f"from='{room}'")
-        bob.send(f"<presence to='{room}/robert'>{muc}</presence>")
-        await comes(bob, "<subject")
-        prosody.process.kill()
-        alice.send(f"<message to='{room}' type='groupchat' id='g3'><body>says-alice-3</body></message>")
-        await comes(alice, f"from='{room}/robert'", "type='unavailable'", "<status code='333'/>")
-
-    with_both(tmp_path, work, proof=proof)
+@pytest.mark.parametrize(
+    "work",
+    [
+        people_talk_and_see_each_other,
+        a_room_of_theirs,
+        somebody_of_theirs_in_a_room_of_ours,
+        one_connection_does_for_both,
+    ],
+)
+def test_prosody(tmp_path: Path, work: Work, proof: str) -> None:
+    with_both(tmp_path, running_prosody, "pro.example", work, proof=proof)

@@ -342,8 +342,17 @@ def test_what_the_server_says_of_itself() -> None:
         async with matrix() as server:
             response = await server.request("GET", "/_matrix/client/versions")
             assert orjson.loads(response.body)["versions"][-1] == "v1.19"
-            unstable = ("org.matrix.simplified_msc3575", "org.matrix.msc4140", "org.matrix.msc4108")
-            assert orjson.loads(response.body)["unstable_features"] == dict.fromkeys(unstable, True)
+            unstable = dict.fromkeys(
+                (
+                    "org.matrix.simplified_msc3575",
+                    "org.matrix.msc4140",
+                    "org.matrix.msc4354",
+                    "dev.tripoint.sync_socket",
+                    "org.matrix.msc4108",
+                ),
+                True,
+            )
+            assert orjson.loads(response.body)["unstable_features"] == unstable
             response = await server.request("GET", "/.well-known/matrix/client")
             assert orjson.loads(response.body) == {"m.homeserver": {"base_url": "https://chat.example.org"}}
             alice = await server.register("alice")

@@ -436,7 +436,7 @@ def test_a_file_whose_bytes_are_lost_is_not_forgotten() -> None:
         async with matrix() as server:
             alice = await server.register("alice")
             uri = await upload(alice, b"here")
-            server.media.disk.remove(hashlib.sha256(b"here").hexdigest())
+            await server.media.disk.remove(hashlib.sha256(b"here").hexdigest())
             assert await error_of(await get(alice, f"download/{name_of(uri)}")) == (404, "M_NOT_FOUND")
             assert await server.party.middle.store.load_media(*name_of(uri).split("/"))  # type: ignore[arg-type]
 

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from tests.support.middle import run
 from tests.support.slow_store import SlowStore
 from tripoint.core.ids import ServerName, UserId
-from tripoint.media.disk import Disk, FileTooLarge, Incoming
+from tripoint.media.disk import Disk
+from tripoint.media.files import FileTooLarge, Incoming
 from tripoint.media.refusals import MediaRefusal, MediaRefused
 from tripoint.media.shelf import Shelf
 from tripoint.store.interface import StoreError
@@ -53,7 +54,7 @@ def test_bytes_go_with_their_last_name(tmp_path: Path) -> None:
         await shelf.drop(row("b", two))
         assert not path.exists()
         assert list((tmp_path / "coming").iterdir()) == []
-        disk.close()
+        await disk.close()
 
     run(work)
 
@@ -68,7 +69,7 @@ def test_a_name_that_cannot_be_stored_leaves_no_bytes(tmp_path: Path) -> None:
             await shelf.keep(incoming, row("a", incoming))
         assert refused.value.refusal is MediaRefusal.SERVER_BUSY
         assert not disk.path(incoming.content).exists()
-        disk.close()
+        await disk.close()
 
     run(work)
 
@@ -91,7 +92,49 @@ def test_the_same_bytes_come_while_they_are_taken_away(tmp_path: Path, turns: in
         assert disk.path(first.content).read_bytes() == b"same"
         await shelf.drop(row("b", again))
         assert not disk.path(first.content).exists()
-        disk.close()
+        await disk.close()
+
+    run(work)
+
+
+class SlowToRemove(Disk):
+    """Taking away takes a while, as in a store far away."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.removing, self.go_on = asyncio.Event(), asyncio.Event()
+        self.fails = False
+
+    async def remove(self, content: str) -> None:
+        self.removing.set()
+        await self.go_on.wait()
+        if self.fails:
+            raise OSError("the store is away")
+        await super().remove(content)
+
+
+def test_who_brings_the_same_bytes_waits_until_they_are_gone(tmp_path: Path) -> None:
+    async def work() -> None:
+        store = MemoryStore()
+        disk = SlowToRemove(tmp_path)
+        disk.start()
+        shelf = Shelf(store, Stream(store, 0), disk)
+        first, again = await disk.receive(pieces(b"same"), 10), await disk.receive(pieces(b"same"), 10)
+        await shelf.keep(first, row("a", first))
+        dropping = asyncio.create_task(shelf.drop(row("a", first)))
+        await disk.removing.wait()
+        keeping = asyncio.create_task(shelf.keep(again, row("b", again)))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert again.path.exists() and not keeping.done()
+        disk.go_on.set()
+        await asyncio.gather(dropping, keeping)
+        assert disk.path(first.content).read_bytes() == b"same"
+        # What cannot be taken away stays, and the name is gone all the same.
+        disk.fails = True
+        await shelf.drop(row("b", again))
+        assert disk.path(first.content).exists() and await store.load_media(HERE, "b") is None
+        await disk.close()
 
     run(work)
 
@@ -108,7 +151,7 @@ def test_what_breaks_off_leaves_nothing(tmp_path: Path) -> None:
             await disk.receive(broken(), 10)
         with pytest.raises(FileTooLarge):
             await disk.receive(pieces(b"x" * 11), 10)
-        disk.close()
+        await disk.close()
 
     run(work)
     assert files(tmp_path) == []
@@ -120,10 +163,10 @@ def test_a_start_throws_away_what_was_half_there(tmp_path: Path) -> None:
         whole = await disk.receive(pieces(b"whole"), 10)
         await shelf.keep(whole, row("a", whole))
         (tmp_path / "coming" / "half").write_bytes(b"ha")
-        disk.close()
+        await disk.close()
         again = Disk(tmp_path)
         again.start()
-        again.close()
+        await again.close()
 
     run(work)
     assert files(tmp_path) == [b"whole"]
@@ -135,7 +178,7 @@ def test_an_open_file_can_be_read_to_its_end_when_its_name_is_gone(tmp_path: Pat
         data = bytes(1000) * 500
         incoming = await disk.receive(pieces(data), len(data))
         await shelf.keep(incoming, row("a", incoming))
-        file = await disk.open(disk.path(incoming.content))
+        file = await disk.open(incoming.content)
         assert file is not None and file.length == len(data)
         read = bytearray()
         async for piece in file:
@@ -145,7 +188,7 @@ def test_an_open_file_can_be_read_to_its_end_when_its_name_is_gone(tmp_path: Pat
         file.close()
         file.close()
         assert read == data
-        assert await disk.open(disk.path(incoming.content)) is None
-        disk.close()
+        assert await disk.open(incoming.content) is None
+        await disk.close()
 
     run(work)

@@ -29,6 +29,7 @@ from tripoint.net.tls import ClientTls
 from tripoint.runtime.media import MediaParts
 from tripoint.runtime.middle import Middle, build_middle, clock_ms
 from tripoint.store.memory import MemoryStore
+from tripoint.xmpp.components.service import Component
 from tripoint.xmpp.frontend import XmppFrontEnd
 from tripoint.xmpp.options import XmppOptions
 from tripoint.xmpp.web import PATH, XmppWeb
@@ -381,6 +382,7 @@ async def serve(
     stack = AsyncExitStack()
     media = await stack.enter_async_context(beside(config, middle, clock_ms))
     loop = asyncio.get_running_loop()
+    components = [Component(one.name, one.secret, one.title) for one in config.xmpp.component]
     front = XmppFrontEnd(
         ServerName(config.server.name),
         middle.service,
@@ -397,6 +399,7 @@ async def serve(
         now_ms=clock_ms,
         monotonic=monotonic,
         tls=tls,
+        components=components,
     )
     await front.start()
     listener = await loop.create_server(lambda: front.protocol(secure=False), "127.0.0.1", 0)

@@ -129,7 +129,7 @@ def test_who_is_here_and_what_is_announced() -> None:
     async def work(server: TestServer, bard: Client) -> None:
         juliet = await server.online("juliet")
         count = await command(bard, "get-online-users-num")
-        assert "<field var='onlineusersnum' type='text-single' label=''><value>2</value></field>" in count
+        assert "<field var='onlineusersnum' type='text-single'><value>2</value></field>" in count
         assert "<option label='25'><value>25</value></option>" in await command(bard, "get-online-users-list")
         listed = await command(bard, "get-online-users-list", max_items="1")
         assert f"<value>bard@{SERVER}</value></field></x>" in listed
@@ -141,5 +141,60 @@ def test_who_is_here_and_what_is_announced() -> None:
         told = await juliet.xml()
         assert told.startswith(f"<message from='{SERVER}' type='headline' to='juliet@{SERVER}/r'>")
         assert "<body>The server rests\nat noon</body>" in told
+
+    as_admin(work)
+
+
+def test_lists_and_numbers_of_accounts() -> None:
+    """spec: XEP-0133 4.13-4.22: all, those that are locked, those who are here, and away or not"""
+
+    async def work(server: TestServer, bard: Client) -> None:
+        alice = await server.online("alice")
+        await server.make_account("carol")
+        await server.make_account("dave")
+        accounts = server.middle.accounts
+        await accounts.set_locked(accounts.user_id("dave"), True)
+        await accounts.create_guest("visitor", address="192.0.2.1")
+        alice.send("<presence><show>xa</show></presence>")
+        await alice.skip()
+        everybody = [f"{name}@{SERVER}" for name in ("alice", "bard", "carol", "dave")]
+        for kind, wanted in (
+            ("registered", everybody),
+            ("disabled", everybody[3:]),
+            ("online", everybody[:2]),
+            ("active", everybody[1:2]),
+            ("idle", everybody[:1]),
+        ):
+            number = await command(bard, f"get-{kind}-users-num")
+            assert f"<field var='{kind}usersnum' type='text-single'><value>{len(wanted)}</value></field>" in number
+            listed = await command(bard, f"get-{kind}-users-list", max_items="none")
+            inside = "".join(f"<value>{jid}</value>" for jid in wanted)
+            assert f"<field var='{kind}userjids' type='jid-multi'>{inside}</field>" in listed, listed
+            assert "status='executing'" in await command(bard, f"get-{kind}-users-list")
+        one = await command(bard, "get-registered-users-list", max_items="1")
+        assert one.count("<value>") == 2 and everybody[0] in one
+        assert "<not-acceptable " in await command(bard, "get-registered-users-list", max_items="all")
+        assert "<forbidden " in await command(alice, "get-registered-users-num")
+
+    as_admin(work)
+
+
+def test_what_somebody_is_about() -> None:
+    """spec: XEP-0133 4.8, 4.10"""
+
+    async def work(server: TestServer, bard: Client) -> None:
+        alice = await server.online("alice", "work")
+        item = f"<item jid='bard@{SERVER}' name='The Bard'/>"
+        await alice.ask(f"<iq type='set' id='r'><query xmlns='jabber:iq:roster'>{item}</query></iq>")
+        who = f"alice@{SERVER}"
+        roster = await command(bard, "get-user-roster", accountjids=who)
+        shown = f"<item jid='bard@{SERVER}' subscription='none' name='The Bard'/>"
+        assert f"<query xmlns='jabber:iq:roster'>{shown}</query>" in roster
+        told = await command(bard, "user-stats", accountjid=who)
+        for var, value in (("ipaddresses", "127.0.0.1"), ("rostersize", "1"), ("onlineresources", "work")):
+            assert f"<field var='{var}'" in told and f"<value>{value}</value>" in told
+        for name, var in (("get-user-roster", "accountjids"), ("user-stats", "accountjid")):
+            assert "status='executing'" in await command(bard, name)
+            assert "<item-not-found " in await command(bard, name, **{var: f"nobody@{SERVER}"})
 
     as_admin(work)

@@ -24,9 +24,9 @@ def nicks(remembered=None) -> Nicks:
     ("rank", "public", "standing"),
     [
         (Rank.OWNER, True, Standing("owner", "moderator")),
-        (Rank.ADMIN, True, Standing("admin", "moderator")),
+        (Rank.ADMIN, True, Standing("admin", "moderator", "admin")),
         (Rank.OP, True, Standing("admin", "moderator")),
-        (Rank.HALFOP, True, Standing("member", "moderator")),
+        (Rank.HALFOP, True, Standing("member", "moderator", "halfop")),
         (Rank.VOICE, True, Standing("member", "participant")),
         (Rank.PLAIN, True, Standing("none", "participant")),
         (Rank.PLAIN, False, Standing("member", "participant")),

@@ -60,11 +60,14 @@ def ask(path: str, method: str = "GET", public_url: str = "https://im.example.co
 def test_clients_find_it() -> None:
     """spec: XEP-0156 2.3 (examples 1 and 2), 3"""
     xrd, jrd = ask(HOST_META), ask(HOST_META_JSON)
-    link = ElementTree.fromstring(xrd.body.decode())[0]
-    assert link.tag == "{http://docs.oasis-open.org/ns/xri/xrd-1.0}Link"
-    wanted = {"rel": "urn:xmpp:alt-connections:websocket", "href": "wss://im.example.com/xmpp-websocket"}
-    assert dict(link.items()) == wanted
-    assert json.loads(jrd.body) == {"links": [wanted]}
+    links = list(ElementTree.fromstring(xrd.body.decode()))
+    assert {link.tag for link in links} == {"{http://docs.oasis-open.org/ns/xri/xrd-1.0}Link"}
+    wanted = [
+        {"rel": "urn:xmpp:alt-connections:websocket", "href": "wss://im.example.com/xmpp-websocket"},
+        {"rel": "urn:xmpp:alt-connections:xbosh", "href": "https://im.example.com/http-bind"},
+    ]
+    assert [dict(link.items()) for link in links] == wanted
+    assert json.loads(jrd.body) == {"links": wanted}
     for answer, kind in ((xrd, b"application/xrd+xml; charset=utf-8"), (jrd, b"application/json")):
         assert (answer.status, dict(answer.headers)[b"content-type"]) == (200, kind)
         assert dict(answer.headers)[b"access-control-allow-origin"] == b"*"

@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 from msgspec.structs import replace
 
+from tripoint.accounts.commit import commit
 from tripoint.accounts.contact_letters import Purpose, confirm_letter, in_use_letter, unknown_letter
 from tripoint.accounts.in_turn import InTurn
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
@@ -27,7 +28,7 @@ from tripoint.core.letters import Letter, MailFailed, SendLetter
 from tripoint.core.oauth.metadata import CONFIRM_MAIL
 from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.store.contact_writes import PutThreePid, PutValidation, TrimValidations
-from tripoint.store.interface import AccountStore, StoreError
+from tripoint.store.interface import AccountStore
 from tripoint.store.stream import Stream
 from tripoint.store.writes import Write
 
@@ -99,7 +100,7 @@ class Contacts:
             return
         canonical = parse_email_address(address)
         async with self._turns(canonical):
-            await self._commit([PutThreePid(EMAIL, canonical, None)])
+            await commit(self._stream, [PutThreePid(EMAIL, canonical, None)])
         if self.removed is not None:
             await self.removed(user_id, canonical)
 
@@ -117,7 +118,7 @@ class Contacts:
             async with self._turns(address):
                 if await self._store.load_threepid(EMAIL, address) is not None:
                     raise AccountRefused(AccountRefusal.EMAIL_IN_USE)
-                await self._commit([PutThreePid(EMAIL, address, user_id, now_ms, now_ms)])
+                await commit(self._stream, [PutThreePid(EMAIL, address, user_id, now_ms, now_ms)])
         for gone in sorted(had - wanted):
             await self.remove(user_id, EMAIL, gone)
 
@@ -163,7 +164,7 @@ class Contacts:
                 return row
         if len(open_ones) >= MAX_OF_ADDRESS:
             raise AccountRefused(AccountRefusal.RATE_LIMITED, retry_after_ms=RESET_MS)
-        await self._commit([TrimValidations(now_ms)])
+        await commit(self._stream, [TrimValidations(now_ms)])
         if await self._store.count_validations() >= MAX_VALIDATIONS:
             raise AccountRefused(AccountRefusal.SERVER_BUSY, "Too many addresses wait to be confirmed; try again later")
         return replace(_NEW, sid=secrets.token_urlsafe(18), address=to)
@@ -192,9 +193,9 @@ class Contacts:
             expires_ts_ms=self._clock_ms() + life_ms,
         )
         # As not sent, until it is: who asks again with the same number then gets the letter.
-        await self._commit([row])
+        await commit(self._stream, [row])
         await self._send(letter)
-        await self._commit([replace(row, attempt=attempt)])
+        await commit(self._stream, [replace(row, attempt=attempt)])
         return row.sid
 
     async def _send(self, letter: Letter) -> None:
@@ -233,7 +234,7 @@ class Contacts:
                 now_ms = self._clock_ms()
                 until_ms = max(row.expires_ts_ms, now_ms + AFTER_MS)
                 row = replace(row, token_hash=None, validated_ts_ms=now_ms, expires_ts_ms=until_ms)
-                await self._commit([row])
+                await commit(self._stream, [row])
             return row
 
     async def check_shown(self, purpose: Purpose, sid: str, secret: str) -> PutValidation:
@@ -268,7 +269,7 @@ class Contacts:
     async def add(self, user_id: UserId, shown: PutValidation) -> None:
         """An address that was shown is an account's from now on. As giving()."""
         async with self.giving(shown, user_id) as writes:
-            await self._commit(writes)
+            await commit(self._stream, writes)
 
     @asynccontextmanager
     async def using(self, shown: PutValidation) -> AsyncIterator[tuple[UserId, list[Write]]]:
@@ -292,12 +293,6 @@ class Contacts:
         wait_s = buckets.take(key, self._clock_ms() / 1000)
         if wait_s > 0:
             raise AccountRefused(AccountRefusal.RATE_LIMITED, retry_after_ms=int(wait_s * 1000) + 1)
-
-    async def _commit(self, writes: Sequence[Write]) -> None:
-        try:
-            await self._stream.commit(writes)
-        except StoreError as error:
-            raise AccountRefused(AccountRefusal.SERVER_BUSY) from error
 
 
 def _hash(text: str) -> bytes:

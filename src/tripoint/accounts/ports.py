@@ -278,6 +278,10 @@ class AccountService(Protocol):
     async def create_guest(self, nick: str, *, address: str) -> Account:
         """A guest account (docs/mapping.md 1.9) whose display name is `nick`. GUESTS_OFF, BAD_NAME, NAME_TAKEN."""
 
+    async def create_numbered_guest(self, *, address: str) -> Account:
+        """A guest account that is called by its number until it says otherwise. TOO_MANY_GUESTS, BANNED,
+        RATE_LIMITED."""
+
     async def create_matrix_guest(self, *, address: str) -> Account:
         """A guest account without a connection: it ends when it logs out, or is not heard of for some hours.
         GUESTS_OFF, TOO_MANY_GUESTS, BANNED, RATE_LIMITED."""
@@ -293,7 +297,10 @@ class AccountService(Protocol):
     ) -> Account:
         """Make an account of a guest, which keeps its name. As register()."""
 
-    async def rename_guest(self, user_id: UserId, nick: str) -> None: ...
+    async def rename_guest(self, user_id: UserId, nick: str) -> None:
+        """A guest is called so from now on. BAD_NAME, NAME_TAKEN."""
+
+    def is_guest(self, user_id: UserId) -> bool: ...
     async def end_guest(self, user_id: UserId, reason: str | None = None) -> None:
         """The guest's connection is gone: its rooms are left, for this reason, and the account removed."""
 

@@ -14,13 +14,14 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tripoint.accounts.commit import commit
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import UserId
 from tripoint.core.json_view import object_at, text_at
 from tripoint.rooms.changes import SessionsEnded, UserChange
 from tripoint.store.contact_writes import PutDigest
-from tripoint.store.interface import AccountStore, StoreError
+from tripoint.store.interface import AccountStore
 from tripoint.store.stream import Stream
 from tripoint.store.writes import PutPusher
 
@@ -91,7 +92,7 @@ class Pushers:
             names = (row.user_id, row.app_id, row.pushkey, row.device_id)
             self._keep(Pusher(*names, settings, row.set_ts_ms, row.position))
         if lost:
-            await self._commit(lost)
+            await commit(self._stream, lost)
 
     async def close(self) -> None:
         """Wait for what is being written."""
@@ -126,7 +127,7 @@ class Pushers:
                 other = pushers.get(pusher.key[1:]) if user_id != pusher.user_id else None
                 if other is not None and other.kind == pusher.kind:
                     others.append(other)
-        await self._commit([*_gone(others), _row(pusher)])
+        await commit(self._stream, [*_gone(others), _row(pusher)])
         for other in others:
             self._drop(other)
         self._keep(pusher)
@@ -136,7 +137,7 @@ class Pushers:
         """Take one away; nothing happens where there is none."""
         pusher = self.find(key)
         if pusher is not None:
-            await self._commit(_gone([pusher]))
+            await commit(self._stream, _gone([pusher]))
             self._drop(pusher)
             self.changed()
 
@@ -151,19 +152,19 @@ class Pushers:
             self._keep(now)
             rows.append(_row(now))
         if rows:
-            await self._commit(rows)
+            await commit(self._stream, rows)
 
     async def load_digests(self) -> Mapping[Key, bytes]:
         """What the letters of pushers wait for. What is left of those that are gone goes too."""
         rows = {(row.user_id, row.app_id, row.pushkey): row.content or b"" for row in await self._store.load_digests()}
         lost = [key for key in rows if self.find(key) is None]
         if lost:
-            await self._commit([PutDigest(*key, None) for key in lost])
+            await commit(self._stream, [PutDigest(*key, None) for key in lost])
         return {key: content for key, content in rows.items() if key not in lost}
 
     async def put_digests(self, contents: Mapping[Key, bytes]) -> None:
         """Write down what letters wait for. SERVER_BUSY."""
-        await self._commit([PutDigest(*key, content) for key, content in contents.items()])
+        await commit(self._stream, [PutDigest(*key, content) for key, content in contents.items()])
 
     def user_changed(self, change: UserChange) -> None:
         """A device that is gone hears no more."""
@@ -180,7 +181,7 @@ class Pushers:
 
     async def _forget(self, gone: Sequence[Pusher]) -> None:
         try:
-            await self._commit(_gone(gone))
+            await commit(self._stream, _gone(gone))
         except AccountRefused as refused:
             # At the next start it is seen that their devices are gone.
             log.warning("pushers.not_dropped", user_id=gone[0].user_id, reason=refused.text)
@@ -194,12 +195,6 @@ class Pushers:
         if not own:
             self._pushers.pop(pusher.user_id, None)
 
-    async def _commit(self, rows: Sequence[PutPusher | PutDigest]) -> None:
-        try:
-            await self._stream.commit(rows)
-        except StoreError as error:
-            raise AccountRefused(AccountRefusal.SERVER_BUSY) from error
-
 
 def _row(pusher: Pusher) -> PutPusher:
     settings = orjson.dumps(pusher.settings)
@@ -210,5 +205,3 @@ def _gone(pushers: Sequence[Pusher]) -> list[PutPusher | PutDigest]:
     """The writes that take pushers away, and what their letters wait for."""
     rows = [PutPusher(*one.key, one.device_id, None, one.set_ts_ms, one.position) for one in pushers]
     return [*rows, *(PutDigest(*one.key, None) for one in pushers if one.kind == EMAIL)]
-
-

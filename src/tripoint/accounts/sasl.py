@@ -1,4 +1,4 @@
-"""The server's side of SASL: PLAIN, EXTERNAL, OAUTHBEARER and the SCRAM family, without I/O, clock or randomness.
+"""The server's side of SASL: PLAIN, EXTERNAL, ANONYMOUS, OAUTHBEARER, SCRAM; without I/O, clock or randomness.
 
 An exchange takes the client's messages (decoded from base64 by the front end) and returns values:
 a Challenge to send, a question to whoever keeps the accounts (NeedCredentials, CheckPassword,
@@ -6,7 +6,7 @@ CheckCertificate), or Done. A wrong client is SaslFailed, with a condition that 
 words.
 `ScramVerifier` is the stored form of a password.
 
-spec: RFC4422 3 and appendix A (EXTERNAL), RFC4616 (PLAIN), RFC5802 and RFC7677 (SCRAM), RFC5929 4
+spec: RFC4422 3 and appendix A (EXTERNAL), RFC4616 (PLAIN), RFC4505 (ANONYMOUS), RFC5802 and RFC7677 (SCRAM), RFC5929 4
 (tls-server-end-point), RFC9266 (tls-exporter), RFC7628 (OAUTHBEARER), XEP-0484 (HT, for tokens of this server's own).
 Does not know accounts, does not decide who may act for whom (Done carries the authzid as asked).
 PBKDF2 of `ScramVerifier.make` and `verify_cleartext` takes some 30-100 ms: run it off the loop.
@@ -108,6 +108,14 @@ class CheckCertificate:
 
 
 @dataclass(frozen=True, slots=True)
+class Anonymous:
+    """ANONYMOUS is complete: the client is nobody in particular, and the caller decides whether that will do. Terminal.
+
+    What it may have said of itself is not kept: it proves nothing (XEP-0175 3).
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class CheckToken:
     """OAUTHBEARER is complete: the caller finds out whose access token it is and decides; where it is nobody's, the
     exchange goes on with `exchange.token_refused()`."""
@@ -147,7 +155,7 @@ class Done:
     app: str = ""
 
 
-Step = HashedToken | Challenge | NeedCredentials | CheckPassword | CheckCertificate | CheckToken | Done
+Step = HashedToken | Challenge | NeedCredentials | CheckPassword | CheckCertificate | CheckToken | Anonymous | Done
 
 
 class AppKey(Struct, frozen=True, array_like=True):
@@ -284,6 +292,25 @@ class ExternalExchange:
     def credentials(self, verifier: ScramVerifier) -> Challenge:
         """EXTERNAL never asks for credentials; calling this is a bug in the caller."""
         raise RuntimeError("EXTERNAL does not ask for credentials")
+
+
+class AnonymousExchange:
+    """ANONYMOUS: one message, which may be empty.
+
+    spec: RFC4505 2: trace information of up to 255 characters, in UTF-8
+    """
+
+    mechanism = "ANONYMOUS"
+
+    def receive(self, data: bytes) -> Step:
+        """The client's only message → Anonymous. Raises SaslFailed."""
+        if len(_decode(data)) > 255:
+            raise _malformed("trace information has at most 255 characters")
+        return Anonymous()
+
+    def credentials(self, verifier: ScramVerifier) -> Challenge:
+        """ANONYMOUS never asks for credentials; calling this is a bug in the caller."""
+        raise RuntimeError("ANONYMOUS does not ask for credentials")
 
 
 class ScramExchange:
@@ -511,20 +538,28 @@ class HashedTokenExchange:
         raise RuntimeError("HT does not ask for credentials")
 
 
-Exchange = PlainExchange | ExternalExchange | BearerExchange | ScramExchange | HashedTokenExchange
+Exchange = (
+    PlainExchange | ExternalExchange | AnonymousExchange | BearerExchange | ScramExchange | HashedTokenExchange
+)
 
 
 def mechanisms(
-    *, plain: bool, sha1: bool, binding: bool, certificate: bool = False, migrating: bool = False
+    *,
+    plain: bool,
+    sha1: bool,
+    binding: bool,
+    certificate: bool = False,
+    migrating: bool = False,
+    anonymous: bool = False,
 ) -> tuple[str, ...]:
     """The mechanisms to offer, those that show the least first. `plain`: TLS is on; `binding`: there is something to
     bind to; `certificate`: the client has shown one; `migrating`: passwords have to be seen in clear text, since there
-    are hashes of another server's (docs/mapping.md 18.2)."""
+    are hashes of another server's (docs/mapping.md 18.2); `anonymous`: guests are let in."""
     hashes: Sequence[str] = () if migrating else ("SCRAM-SHA-256", "SCRAM-SHA-1") if sha1 else ("SCRAM-SHA-256",)
     offered = ["EXTERNAL"] if certificate else []
     offered += [name + "-PLUS" for name in hashes] if binding else []
     # Last, since some clients take the first that they know of, and have no token.
-    return (*offered, *hashes, *(("PLAIN", "OAUTHBEARER") if plain else ()))
+    return (*offered, *hashes, *(("PLAIN", "OAUTHBEARER") if plain else ()), *(("ANONYMOUS",) if anonymous else ()))
 
 
 def token_mechanisms(bindings: Collection[str]) -> tuple[str, ...]:
@@ -547,6 +582,8 @@ def start_exchange(
         return PlainExchange()
     if mechanism == "EXTERNAL":
         return ExternalExchange()
+    if mechanism == AnonymousExchange.mechanism:
+        return AnonymousExchange()
     if mechanism == BearerExchange.mechanism:
         return BearerExchange()
     if mechanism.startswith("HT-"):

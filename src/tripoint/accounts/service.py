@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from tripoint.accounts.administration import Administration, Erase, account_of
 from tripoint.accounts.app_passwords import AppPasswords
 from tripoint.accounts.certificates import Certificates
+from tripoint.accounts.commit import commit
 from tripoint.accounts.contacts import Contacts
 from tripoint.accounts.data import AccountData
 from tripoint.accounts.devices import Devices
@@ -53,7 +54,7 @@ from tripoint.core.stand_ins import stand_in_id
 from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.core.vendor import V
 from tripoint.store.contact_writes import PutValidation
-from tripoint.store.interface import Store, StoreError
+from tripoint.store.interface import Store
 from tripoint.store.oauth_writes import DropBrowserSessions, PutIdentity
 from tripoint.store.stream import Stream
 from tripoint.store.writes import (
@@ -85,8 +86,9 @@ DropKeys = Callable[[UserId], Awaitable[None]]
 class Registration:
     """How accounts come to be here: what the configuration says. `mode`: open | token | closed.
 
-    `guests_per_address` 0 means any number. `rate` is how often one address may make an account or come as a
-    guest; `email_required`: whoever makes an account shows an e-mail address; `clock_s` is monotonic.
+    `guests_per_address` 0 means any number. `rate` is how often one address may make an account or come as a guest of
+    Matrix, `guest_rate` how often as a guest at all, `guest_room_rate` how often its guests may make rooms;
+    `email_required`: whoever makes an account shows an e-mail address; `clock_s` is monotonic.
     """
 
     def __init__(
@@ -96,6 +98,8 @@ class Registration:
         matrix_guests: bool,
         guests_per_address: int,
         rate: Rate,
+        guest_rate: Rate,
+        guest_room_rate: Rate,
         email_required: bool,
         clock_s: Callable[[], float],
     ) -> None:
@@ -105,6 +109,8 @@ class Registration:
         self.guests_per_address = guests_per_address
         self.email_required = email_required
         self._made = TokenBuckets(rate)
+        self._guests = TokenBuckets(guest_rate)
+        self._guest_rooms = TokenBuckets(guest_room_rate)
         self._clock_s = clock_s
 
     def change(
@@ -114,12 +120,24 @@ class Registration:
         matrix_guests: bool,
         guests_per_address: int,
         rate: Rate,
+        guest_rate: Rate,
+        guest_room_rate: Rate,
         email_required: bool,
     ) -> None:
         """The configuration was changed."""
         self.mode, self.guests, self.guests_per_address = mode, guests, guests_per_address
         self.matrix_guests, self.email_required = matrix_guests, email_required
-        self._made.rate = rate
+        self._made.rate, self._guests.rate, self._guest_rooms.rate = rate, guest_rate, guest_room_rate
+
+    def take_guest(self, network: str) -> None:
+        """One more guest from this network, or AccountRefused(RATE_LIMITED). docs/mapping.md 1.9"""
+        wait_s = self._guests.take(network, self._clock_s())
+        if wait_s > 0:
+            raise AccountRefused(AccountRefusal.RATE_LIMITED, retry_after_ms=int(wait_s * 1000) + 1)
+
+    def take_guest_room(self, network: str) -> float:
+        """Seconds until guests from this network may make one more room; 0: it is counted. docs/mapping.md 1.9"""
+        return self._guest_rooms.take(network, self._clock_s())
 
     def take(self, address: str) -> None:
         """One more from this address, or AccountRefused(RATE_LIMITED)."""
@@ -333,7 +351,7 @@ class Accounts:
             row = PutAccount(user_id, name, False, admin, False, False, self._clock_ms())
             # spec: client-server: a new user's display name is the localpart until they choose one.
             profile = PutProfile(user_id, "displayname", name)
-            await self._commit([row, *forms, profile, *writes])
+            await commit(self._stream, [row, *forms, profile, *writes])
         except AccountRefused:
             # Not when cancelled: the commit goes on without us, and the name is taken.
             self._skeletons.pop(shape, None)
@@ -358,6 +376,10 @@ class Accounts:
     def is_guest(self, user_id: UserId) -> bool:
         return user_id in self._guests
 
+    def guest_room_wait_s(self, user_id: UserId) -> float:
+        """How long a guest waits until it may make one more room; 0: it is counted."""
+        return self._registration.take_guest_room(self._guests.get(user_id, ""))
+
     async def deactivate(self, user_id: UserId, *, erase: bool = False) -> None:
         """Close an account for good: sessions end, rooms are left, credentials and profile go; the name
         stays taken."""
@@ -367,7 +389,7 @@ class Accounts:
         closed = replace(row, deactivated=True, erased=row.erased or erase)
         gone: list[Write] = [PutProfile(user_id, field, None) for field in await self.stored_profile(user_id)]
         credentials = [*self._passwords.no_forms(user_id), *await self.contacts.none_of(user_id)]
-        await self._commit([closed, *credentials, DropBrowserSessions(user_id, None)])
+        await commit(self._stream, [closed, *credentials, DropBrowserSessions(user_id, None)])
         self._remember(closed)
         await self._devices.drop_all(user_id, "account closed")
         if self.drop_keys is not None:
@@ -383,20 +405,20 @@ class Accounts:
         await self.vhosts.drop(user_id)
         await self.certificates.drop_all(user_id)
         if gone:
-            await self._commit(gone)
+            await commit(self._stream, gone)
         self._profiles.pop(user_id, None)
 
     async def set_locked(self, user_id: UserId, locked: bool) -> None:
         row = await self._row(user_id)
         changed = replace(row, locked=locked)
-        await self._commit([changed])
+        await commit(self._stream, [changed])
         self._remember(changed)
         if locked and not row.locked:
             await self._devices.interrupt(user_id, AccountRefusal.LOCKED.value)
 
     async def set_suspended(self, user_id: UserId, suspended: bool) -> None:
         changed = replace(await self._row(user_id), suspended=suspended)
-        await self._commit([changed])
+        await commit(self._stream, [changed])
         self._remember(changed)
 
     def is_suspended(self, user_id: UserId) -> bool:
@@ -435,7 +457,7 @@ class Accounts:
                 row = PutAccount(user_id, split_user_id(user_id)[0], False, False, False, False, self._clock_ms())
                 origin = stored_value(f"{V}.origin", {"proto": "xmpp", "id": bare})
                 profile = (PutProfile(user_id, "displayname", bare), PutProfile(user_id, f"{V}.origin", origin))
-                await self._commit([row, *profile])
+                await commit(self._stream, [row, *profile])
                 account = self._remember(row)
             return account
 
@@ -446,6 +468,9 @@ class Accounts:
             raise AccountRefused(AccountRefusal.GUESTS_OFF)
         self.check_guest_nick(nick)
         return await self._make_guest(nick, address)
+
+    async def create_numbered_guest(self, *, address: str) -> Account:
+        return await self._make_guest(None, address)
 
     async def create_matrix_guest(self, *, address: str) -> Account:
         if not self._registration.matrix_guests:
@@ -461,6 +486,7 @@ class Accounts:
         limit = self._registration.guests_per_address
         if limit and self._guests_at[address] >= limit:
             raise AccountRefused(AccountRefusal.TOO_MANY_GUESTS)
+        self._registration.take_guest(address)
         self._guest_number += 1
         name = f"guest-{self._guest_number}"
         nick = name if nick is None else nick
@@ -471,7 +497,7 @@ class Accounts:
         self._guest_nicks[nick.lower()] = user_id
         try:
             number = PutMeta("guest_number", str(self._guest_number))
-            await self._commit([row, PutProfile(user_id, "displayname", nick), number])
+            await commit(self._stream, [row, PutProfile(user_id, "displayname", nick), number])
         except BaseException:
             self._forget_guest(user_id)
             raise
@@ -506,7 +532,7 @@ class Accounts:
                 raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
             self._registration.take(address)
             kept = replace(row, guest=False)
-            await self._commit([kept, *forms, *used])
+            await commit(self._stream, [kept, *forms, *used])
         self._skeletons[skeleton(row.name)] = row.name
         self._no_guest_any_more(user_id)
         return self._remember(kept)
@@ -547,7 +573,7 @@ class Accounts:
         if self.leave_rooms is not None:
             await self.leave_rooms(user_id, reason)
         await self._devices.drop_all(user_id, reason or "the guest is gone")
-        await self._commit([DropAccount(user_id), self._stream.floor()])
+        await commit(self._stream, [DropAccount(user_id), self._stream.floor()])
         self._forget_guest(user_id)
         self.push_rules.forget(user_id)
 
@@ -698,7 +724,7 @@ class Accounts:
         forms = await self._passwords.forms(user_id, password)
         apps = [app.device_id for app in await self.app_passwords.of(user_id)]
         async with self._passwords.turn(user_id):
-            await self._commit([*forms, *writes, DropBrowserSessions(user_id, keep_browser)])
+            await commit(self._stream, [*forms, *writes, DropBrowserSessions(user_id, keep_browser)])
         self._login_tokens.forget(user_id)
         if logout_devices:
             await self._devices.drop_all(user_id, "password changed", keep=keep_device)
@@ -780,7 +806,7 @@ class Accounts:
 
     async def log_out_all(self, user_id: UserId) -> None:
         self._login_tokens.forget(user_id)
-        await self._commit([DropBrowserSessions(user_id, None)])
+        await commit(self._stream, [DropBrowserSessions(user_id, None)])
         await self._devices.drop_all(user_id, "logged out everywhere")
         if user_id in self._guests_heard_ms:
             await self.end_guest(user_id)
@@ -841,9 +867,3 @@ class Accounts:
 
     async def set_roster_item(self, user_id: UserId, item: RosterItem) -> None:
         await self._data.set_roster_item(user_id, item)
-
-    async def _commit(self, writes: Sequence[Write]) -> None:
-        try:
-            await self._stream.commit(writes)
-        except StoreError as error:
-            raise AccountRefused(AccountRefusal.SERVER_BUSY) from error

@@ -6,15 +6,11 @@ from pathlib import Path
 import click
 
 from tripoint import __version__
-from tripoint.config.options import Config
-
-_CONFIG = click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="Configuration file. Without it: ./tripoint.toml if it exists, else a server on this machine alone.",
-)
+from tripoint.cli.media_group import media
+from tripoint.cli.options import CONFIG, found, load
+from tripoint.cli.room_group import room
+from tripoint.cli.server_group import server, status
+from tripoint.cli.user_group import user
 
 
 @click.group()
@@ -24,7 +20,7 @@ def main() -> None:
 
 
 @main.command()
-@_CONFIG
+@CONFIG
 def run(config_path: Path | None) -> None:
     """Run the server until it is told to stop (Ctrl-C, SIGTERM). SIGHUP takes up renewed certificates and most of
     a changed configuration."""
@@ -47,7 +43,7 @@ def config() -> None:
 
 
 @config.command("check")
-@_CONFIG
+@CONFIG
 def config_check(config_path: Path | None) -> None:
     """Say what is wrong with the configuration, and how to mend it."""
     from tripoint.config.load import registration_mode
@@ -66,7 +62,7 @@ def config_example() -> None:
 
 @config.command("hash")
 @click.option("--password", default=None, help="Asked for when not given.")
-@_CONFIG
+@CONFIG
 def config_hash(password: str | None, config_path: Path | None) -> None:
     """Print the hash of a password, for an operator of IRC in the configuration."""
     from tripoint.accounts.passwords import make_hash
@@ -84,7 +80,7 @@ def config_hash(password: str | None, config_path: Path | None) -> None:
 
 @config.command("mail")
 @click.argument("address")
-@_CONFIG
+@CONFIG
 def config_mail(address: str, config_path: Path | None) -> None:
     """Send a letter to ADDRESS by the mail server of the configuration, and say what came of it."""
     from tripoint.cli.mail import try_mail
@@ -94,7 +90,7 @@ def config_mail(address: str, config_path: Path | None) -> None:
 
 @main.command()
 @click.option("--done", type=int, default=None, help="The number of a report that was dealt with.")
-@_CONFIG
+@CONFIG
 def reports(done: int | None, config_path: Path | None) -> None:
     """Show what people reported to the administrators."""
     from tripoint.cli.users import show_reports
@@ -102,16 +98,11 @@ def reports(done: int | None, config_path: Path | None) -> None:
     sys.exit(show_reports(load(config_path), done))
 
 
-@main.group()
-def user() -> None:
-    """Accounts. The server may be running or not."""
-
-
 @user.command("add")
 @click.argument("name")
 @click.option("--password", default=None, help="Asked for when not given.")
 @click.option("--admin", is_flag=True, help="An administrator of this server.")
-@_CONFIG
+@CONFIG
 def user_add(name: str, password: str | None, admin: bool, config_path: Path | None) -> None:
     """Make the account NAME, whatever the configuration says about registration."""
     from tripoint.cli.users import add_user
@@ -125,7 +116,7 @@ def user_add(name: str, password: str | None, admin: bool, config_path: Path | N
 @user.command("list")
 @click.argument("name", required=False)
 @click.option("--closed", is_flag=True, help="Those that were closed, too.")
-@_CONFIG
+@CONFIG
 def user_list(name: str | None, closed: bool, config_path: Path | None) -> None:
     """Show the accounts; with NAME, those in whose name or display name that stands."""
     from tripoint.cli.users import list_users
@@ -135,7 +126,7 @@ def user_list(name: str | None, closed: bool, config_path: Path | None) -> None:
 
 @user.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@_CONFIG
+@CONFIG
 def user_import(file: Path, config_path: Path | None) -> None:
     """Make the accounts of FILE, which come from another server: a JSON object a line, with name and hash."""
     from tripoint.cli.importing import import_users
@@ -146,7 +137,7 @@ def user_import(file: Path, config_path: Path | None) -> None:
 @user.command("invite")
 @click.option("--uses", type=int, default=1, show_default=True, help="How often it may be used; 0: any number.")
 @click.option("--days", type=int, default=30, show_default=True, help="How long it is good for; 0: for ever.")
-@_CONFIG
+@CONFIG
 def user_invite(uses: int, days: int, config_path: Path | None) -> None:
     """Make a registration token, for accounts.registration = "token"."""
     from tripoint.cli.users import add_token
@@ -156,7 +147,7 @@ def user_invite(uses: int, days: int, config_path: Path | None) -> None:
 
 @user.command("invitations")
 @click.option("--drop", default=None, metavar="TOKEN", help="Take this token away.")
-@_CONFIG
+@CONFIG
 def user_invitations(drop: str | None, config_path: Path | None) -> None:
     """Show the registration tokens that are good for something, or take one away."""
     from tripoint.cli.users import drop_token, show_tokens
@@ -165,31 +156,9 @@ def user_invitations(drop: str | None, config_path: Path | None) -> None:
     sys.exit(show_tokens(loaded) if drop is None else drop_token(loaded, drop))
 
 
-@main.group()
-def media() -> None:
-    """Files that people uploaded. The server may be running or not."""
-
-
-@media.command("quarantine")
-@click.argument("mxc")
-@click.option("--release", is_flag=True, help="Give it out again.")
-@_CONFIG
-def media_quarantine(mxc: str, release: bool, config_path: Path | None) -> None:
-    """Give the file MXC (mxc://server/id) out to nobody any more: not by Matrix, not by links, not to other
-    servers. Its bytes stay on disk."""
-    from tripoint.cli.media import quarantine
-
-    sys.exit(quarantine(load(config_path), mxc, on=not release))
-
-
-@main.group()
-def room() -> None:
-    """Rooms. The server may be running or not."""
-
-
 @room.command("list")
 @click.argument("text", required=False)
-@_CONFIG
+@CONFIG
 def room_list(text: str | None, config_path: Path | None) -> None:
     """Show the rooms, the largest first; with TEXT, those in whose name or alias that stands."""
     from tripoint.cli.rooms import list_rooms
@@ -203,7 +172,7 @@ def db() -> None:
 
 
 @db.command("compact")
-@_CONFIG
+@CONFIG
 def db_compact(config_path: Path | None) -> None:
     """Give space back that purged and deleted rooms took. Needs as much free space as the database takes."""
     from tripoint.cli.database import compact
@@ -217,7 +186,7 @@ def keys() -> None:
 
 
 @keys.command("rotate")
-@_CONFIG
+@CONFIG
 def keys_rotate(config_path: Path | None) -> None:
     """Sign with a new key from now on. What the old one signed stays valid: it is published as retired."""
     from tripoint.cli.keys import rotate
@@ -225,18 +194,5 @@ def keys_rotate(config_path: Path | None) -> None:
     sys.exit(rotate(load(config_path)))
 
 
-def found(path: Path | None) -> Path | None:
-    """The configuration file: the one named, or the one of this folder, or none."""
-    return Path("tripoint.toml") if path is None and Path("tripoint.toml").exists() else path
-
-
-def load(path: Path | None) -> Config:
-    """The configuration, or the end of the program with every mistake on standard error."""
-    from tripoint.config.load import ConfigError, load_config
-
-    try:
-        return load_config(found(path))
-    except ConfigError as error:
-        for mistake in error.mistakes:
-            click.echo(mistake, err=True)
-        sys.exit(2)
+for one in (user, room, media, server, status):
+    main.add_command(one)

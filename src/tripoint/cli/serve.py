@@ -129,6 +129,8 @@ def instructions(app: App) -> str:
         lines.append(f"Servers  other Matrix servers reach this one on port {port('federation')}")
     if links := [port(name) for name in ("s2s", "s2s_tls") if ports.get(name)]:
         lines.append(f"         other XMPP servers on port {' and '.join(links)}")
+    if ports.get("components"):
+        lines.append(f"         XMPP components on port {port('components')}")
     lines += [
         "",
         f"{room}: it is one room.",

@@ -26,6 +26,10 @@ CONTACT_KINDS = ("abuse", "admin", "feedback", "sales", "security", "status", "s
 # spec: XEP-0357 11.3.1
 PUSH_FIELDS = ("message-count", "last-message-sender", "last-message-body", "pending-subscription-count")
 
+_LISTENERS = ("http", "irc", "irc_tls", "xmpp", "xmpp_tls", "s2s", "s2s_tls", "components", "federation", "metrics")
+_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
+
 
 class ConfigError(Exception):
     """The configuration cannot be used. `mistakes` are sentences with file and line."""
@@ -165,7 +169,7 @@ class _Reader:
                 kinds = ", ".join(CONTACT_KINDS)
                 text = f'{contact!r} is not one of {kinds} and an address, like "abuse mailto:abuse@example.org"'
                 self._mistake("server", "contacts", text)
-        for key in ("http", "irc", "irc_tls", "xmpp", "xmpp_tls", "s2s", "s2s_tls", "federation", "metrics"):
+        for key in _LISTENERS:
             for address in getattr(config.listen, key):
                 if split_address(address) is None:
                     self._mistake("listen", key, f'{address!r} is not an address like "127.0.0.1:6667" or "[::]:6667"')
@@ -215,7 +219,9 @@ class _Reader:
         if not 10_000 <= accounts.scram_iterations <= 600_000:
             self._mistake("accounts", "scram_iterations", "scram_iterations is between 10000 and 600000")
         self._check_turn(config)
+        self._check_bucket(config)
         self._check_providers(config)
+        self._check_components(config)
         self._check_mail(config)
         if config.log.level not in LOG_LEVELS:
             self._mistake("log", "level", f"level is one of {', '.join(LOG_LEVELS)}")
@@ -235,6 +241,18 @@ class _Reader:
             if getattr(config.media, key) < 0:
                 self._mistake("media", key, f"{key} cannot be negative")
 
+    def _check_bucket(self, config: Config) -> None:
+        s3 = config.media_s3
+        if not s3.bucket:
+            return
+        if s3.endpoint and not _is_base_url(s3.endpoint):
+            self._mistake("media_s3", "endpoint", 'endpoint is an address like "https://s3.example.org"')
+        for key in ("region", "access_key_id", "secret_access_key"):
+            if not getattr(s3, key):
+                self._mistake("media_s3", key, f"{key} is needed for a bucket")
+        if not _PREFIX.fullmatch(s3.prefix):
+            self._mistake("media_s3", "prefix", 'prefix is like "tripoint/": letters, digits, ".", "_", "-"; "/" last')
+
     def _check_turn(self, config: Config) -> None:
         turn = config.turn
         servers = [parse_turn_uri(uri) for uri in turn.uris]
@@ -246,6 +264,17 @@ class _Reader:
             self._mistake("turn", "secret", "secret is needed for turn: and turns: addresses")
         if turn.lifetime_s < 60:
             self._mistake("turn", "lifetime_s", "lifetime_s is at least 60")
+
+    def _check_components(self, config: Config) -> None:
+        table, server = "xmpp.component", config.server.name
+        names = [one.name for one in config.xmpp.component]
+        for one in config.xmpp.component:
+            if _DOMAIN.fullmatch(one.name) is None or names.count(one.name) > 1:
+                self._mistake(table, "name", 'every component has a domain of its own, like "irc.example.org"')
+            elif one.name in (server, f"rooms.{server}", f"matrix.{server}"):
+                self._mistake(table, "name", f"{one.name} is a domain of this server itself")
+            if len(one.secret) < 8:
+                self._mistake(table, "secret", "every component has a secret, of at least 8 characters")
 
     def _check_mail(self, config: Config) -> None:
         mail = config.mail
@@ -312,6 +341,9 @@ class _Reader:
             elif inside and stripped.partition("=")[0].strip().strip('"') == key:
                 return number
         return 1
+
+
+_PREFIX = re.compile(r"(?:[A-Za-z0-9._-]+/)*")
 
 
 def read_password(path: str) -> str:

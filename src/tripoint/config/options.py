@@ -72,6 +72,11 @@ class Listen:
         (),
     )
     s2s_tls: tuple[str, ...] = option("Other XMPP servers, direct TLS; they find it by SRV _xmpps-server._tcp.", ())
+    components: tuple[str, ...] = option(
+        "XMPP components, where [[xmpp.component]] names some. Nothing is encrypted: keep it on this machine or a "
+        "private network.",
+        ("127.0.0.1:5347",),
+    )
     federation: tuple[str, ...] = option(
         "Other Matrix servers, TLS; 8448 is where they look first. A proxy that forwards /_matrix to http does too.",
         ("127.0.0.1:8448",),
@@ -118,7 +123,12 @@ class Accounts:
     matrix_guests: bool = option(
         "Matrix clients without an account may come in as guests (kind=guest): into rooms that let guests in.", False
     )
+    xmpp_guests: bool = option(
+        "XMPP clients without an account may come in as guests (SASL ANONYMOUS): into rooms that let guests in.", False
+    )
     guests_per_address: int = option("How many guests one address may have at a time.", 3)
+    guests_per_hour: int = option("How many guests may come from one address in an hour; 0: any number.", 30)
+    guest_rooms_per_hour: int = option("How many rooms guests of one address may make in an hour; 0: any number.", 20)
     scram_sha1: bool = option("Also keep SCRAM-SHA-1 forms of passwords, for old XMPP clients.", True)
     migrating: bool = option(
         "Accounts came from another server (`tripoint user import`): IRC and XMPP clients are asked for the password "
@@ -266,6 +276,21 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaS3:
+    """Files in a bucket of an S3-compatible store instead of in data_dir; `tripoint media move` takes over what is
+    there."""
+
+    bucket: str = option("Its name; empty: files lie in data_dir.", "")
+    endpoint: str = option(
+        'The address of the store, as "https://s3.example.org"; empty: that of AWS in the region.', ""
+    )
+    region: str = option("The region that the bucket is in; stores of one's own take any.", "us-east-1")
+    prefix: str = option('What the names of all objects begin with, as "tripoint/".', "")
+    access_key_id: str = option("As whom the store is spoken to; it may read, write, delete and list there.", "")
+    secret_access_key: str = option("What goes with it (a secret).", "")
+
+
+@dataclass(frozen=True, slots=True)
 class Outbound:
     """Connections that the server makes by itself, to other Matrix servers and to what people link to."""
 
@@ -364,8 +389,18 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class XmppComponent:
+    """A program with a domain of its own that connects to listen.components (XEP-0114)."""
+
+    name: str = option('Its domain, like "irc.example.org"; other servers find it by the DNS.', "")
+    secret: str = option("What it proves its name with; long and random.", "")
+    title: str = option("What it is called among the services of this server; empty: its name.", "")
+
+
+@dataclass(frozen=True, slots=True)
 class Xmpp:
-    """XMPP between servers, which listen.s2s switches on, and what clients and their push services are told."""
+    """XMPP between servers, which listen.s2s switches on, components, and what clients and their push services are
+    told."""
 
     dialback: bool = option(
         "Speak to XMPP servers whose certificate is not valid for their name: they prove it by the DNS alone "
@@ -382,6 +417,9 @@ class Xmpp:
         "pending-subscription-count; nothing of it with [].",
         ("message-count",),
     )
+    component: tuple[XmppComponent, ...] = option(
+        "Gateways, bots and services that run beside this server and have their own domain.", ()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,6 +433,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     irc: Irc = field(default_factory=Irc)
     media: Media = field(default_factory=Media)
+    media_s3: MediaS3 = field(default_factory=MediaS3)
     outbound: Outbound = field(default_factory=Outbound)
     federation: Federation = field(default_factory=Federation)
     turn: Turn = field(default_factory=Turn)

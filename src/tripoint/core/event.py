@@ -15,6 +15,7 @@ from typing import TypeAlias
 import orjson
 from msgspec import Struct
 
+from tripoint.core import sticky
 from tripoint.core.canonical_json import (
     MAX_SAFE_INTEGER,
     CanonicalJsonError,
@@ -84,7 +85,7 @@ StateKey: TypeAlias = tuple[str, str]  # (event type, state key)
 
 class EventDraft(Struct, frozen=True):
     """What somebody wants to send, before it has a place in the graph. `room_id` is None where the event will
-    make the room (m.room.create from version 12 on)."""
+    make the room (m.room.create from version 12 on). `sticky_ms`: for how long it is sticky (core/sticky.py)."""
 
     type: str
     sender: UserId
@@ -92,6 +93,7 @@ class EventDraft(Struct, frozen=True):
     state_key: str | None = None
     redacts: EventId | None = None
     room_id: RoomId | None = None
+    sticky_ms: int | None = None
 
 
 class Event:
@@ -99,11 +101,12 @@ class Event:
 
     `content` is shared with whoever looks: do not change it. `json` is the PDU in canonical form, as
     federation sends it. `redacts` is the target of an m.room.redaction, wherever the room version keeps it.
+    `sticky_ms`: for how long the event is sticky (core/sticky.py); None for nearly all.
     """
 
     __slots__ = (
         "_pdu", "auth_events", "content", "depth", "event_id", "json", "origin_server_ts", "prev_events",
-        "redacts", "room_id", "sender", "state_key", "type", "version",
+        "redacts", "room_id", "sender", "state_key", "sticky_ms", "type", "version",
     )  # fmt: skip
 
     event_id: EventId
@@ -117,6 +120,7 @@ class Event:
     prev_events: tuple[EventId, ...]
     auth_events: tuple[EventId, ...]
     redacts: EventId | None
+    sticky_ms: int | None
     json: bytes
     version: RoomVersion
     _pdu: JsonObject | None
@@ -228,6 +232,8 @@ def make_template(
     }
     if room_id is not None:
         pdu["room_id"] = room_id
+    if draft.sticky_ms is not None:
+        pdu[sticky.KEY] = {sticky.DURATION: draft.sticky_ms}
     if draft.state_key is not None:
         pdu["state_key"] = draft.state_key
     if draft.redacts is not None and not version.redacts_in_content:
@@ -326,6 +332,7 @@ def _event(pdu: JsonObject, json: bytes, event_id: EventId, version: RoomVersion
     event.state_key = pdu.get("state_key")  # type: ignore[assignment]
     event.origin_server_ts = pdu["origin_server_ts"]  # type: ignore[assignment]
     event.depth = pdu["depth"]  # type: ignore[assignment]
+    event.sticky_ms = sticky.sticky_ms_in(pdu) if sticky.KEY in pdu else None
     event.prev_events = references(pdu["prev_events"], version)
     event.auth_events = references(pdu["auth_events"], version)
     room_id = pdu.get("room_id")

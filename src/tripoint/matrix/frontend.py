@@ -8,6 +8,7 @@ from tripoint.accounts.encryption import Encryption
 from tripoint.accounts.oauth.service import Authorization
 from tripoint.accounts.ports import AccountService, ServiceDesk
 from tripoint.core.ids import ServerName
+from tripoint.core.notices import notices_user
 from tripoint.core.turn import NO_SERVERS, TurnServers
 from tripoint.fanout.hub import Hub
 from tripoint.matrix.admin.devices import AdminDeviceEndpoints
@@ -52,8 +53,10 @@ from tripoint.matrix.client.services import ServiceEndpoints
 from tripoint.matrix.client.sliding_sync import SlidingSyncEndpoints
 from tripoint.matrix.client.spaces import SpaceClientEndpoints
 from tripoint.matrix.client.sync import SyncEndpoints
+from tripoint.matrix.client.sync_socket import SyncSocketEndpoints
 from tripoint.matrix.client.tags import TagEndpoints
 from tripoint.matrix.client.third_party import ThirdPartyEndpoints
+from tripoint.matrix.client.threads import ThreadUpdateEndpoints
 from tripoint.matrix.client.to_device import ToDeviceEndpoints
 from tripoint.matrix.client.user_directory import UserDirectoryEndpoints
 from tripoint.matrix.federation.asking_keys import KeyQuestions
@@ -80,12 +83,14 @@ from tripoint.matrix.sliding.extensions import ExtensionAnswers
 from tripoint.matrix.sliding.places import Places
 from tripoint.matrix.sliding.rooms import Results
 from tripoint.matrix.sliding.server import SlidingServer
+from tripoint.matrix.sliding.threads import Threads
 from tripoint.matrix.sliding.words import Words
 from tripoint.matrix.sync.devices import DeviceNews
 from tripoint.matrix.sync.ephemera import Ephemera
 from tripoint.matrix.sync.rooms import RoomChunks
 from tripoint.matrix.sync.server import SyncServer
 from tripoint.matrix.sync.waiting import Waiters
+from tripoint.matrix.sync_socket.session import SyncSockets
 from tripoint.matrix.uia import UserInteractive
 from tripoint.media.ports import Media
 from tripoint.rooms.delayed import Delayed
@@ -114,6 +119,8 @@ ENDPOINT_CLASSES = (
     EphemeralEndpoints,
     SyncEndpoints,
     SlidingSyncEndpoints,
+    ThreadUpdateEndpoints,
+    SyncSocketEndpoints,
     MediaEndpoints,
     SearchEndpoints,
     ReportEndpoints,
@@ -195,12 +202,12 @@ class MatrixFrontEnd:
         livekit: Sequence[str] = (),
         shared_secret: str = "",
     ) -> None:
-        renderer = Renderer()
+        renderer = Renderer(reader.sticky_left_ms)
         ephemera = Ephemera(reader, now_ms)
         chunks = RoomChunks(reader, renderer)
         news = DeviceNews(server, reader, encryption)
         waiters = Waiters()
-        sync = SyncServer(reader, accounts, chunks, ephemera, news, waiters, secrets.token_hex(4))
+        sync = SyncServer(reader, accounts, chunks, renderer, ephemera, news, waiters, secrets.token_hex(4))
         sync.delay_of = delayed.delay_of
         delayed.code_of = lambda refused: of_room(refused).errcode
         self.later = later = DelayedEndpoints(delayed, reader, now_ms, time.monotonic)
@@ -211,6 +218,8 @@ class MatrixFrontEnd:
         hub.watch_users(sync.user_changed)
         words = Words(chunks, renderer, sync.own)
         places, bumps = Places(reader, accounts), Bumps(reader)
+        threads = Threads(reader, renderer, sync.own)
+        hub.watch_all_rooms(threads.room_changed)
         sliding = SlidingServer(
             reader,
             sync,
@@ -219,10 +228,12 @@ class MatrixFrontEnd:
             places,
             bumps,
             Results(reader, chunks, words, bumps, sync.departure, ephemera.receipt_at),
-            ExtensionAnswers(reader, sync, ephemera, news.lists, encryption),
+            ExtensionAnswers(reader, sync, ephemera, news.lists, encryption, threads, renderer),
         )
         hub.watch_all_rooms(sliding.room_changed)
         hub.watch_users(sliding.user_changed)
+        self.sockets = SyncSockets(accounts)
+        hub.watch_users(self.sockets.user_changed)
         uia = UserInteractive(oauth.confirmations)
         log_in = LogInEndpoints(accounts, uia, oauth, plaintext_passwords=plaintext_passwords)
         self.presence = DevicePresence(presence, now_ms)
@@ -255,6 +266,8 @@ class MatrixFrontEnd:
             EphemeralEndpoints(rooms, reader, self.presence),
             SyncEndpoints(sync, accounts, self.presence),
             SlidingSyncEndpoints(sliding, self.presence),
+            ThreadUpdateEndpoints(reader, threads, sync),
+            SyncSocketEndpoints(self.sockets),
             OpenIdEndpoints(server, accounts, secret, now_ms),
             SpaceClientEndpoints(reader),
             MediaEndpoints(media, server),
@@ -303,7 +316,8 @@ class MatrixFrontEnd:
             ):
                 router.add(for_servers)
         gate = None if federated is None else federated.trust.gate
-        self.listener = MatrixListener(router, accounts, fallback, gate)
+        self.listener = MatrixListener(router, accounts, fallback, gate, notices_user(server))
+        self.sockets.handle = self.listener.handle
         self.sync = sync
         self.waiters = waiters
 
@@ -314,6 +328,7 @@ class MatrixFrontEnd:
     def drain(self) -> None:
         """Answer whoever is waiting, so that connections can close."""
         self.waiters.wake_everybody()
+        self.sockets.close()
 
 
 def _random_name() -> str:

@@ -5,9 +5,11 @@ spec: Matrix client-server "Using access tokens", "Web Browser Clients"; server-
 
 from collections.abc import Awaitable, Callable
 
+from tripoint.accounts.account import Account
 from tripoint.accounts.ports import AccountService, TokenOwner
 from tripoint.accounts.refusals import AccountRefused, KeyRefused
 from tripoint.core.errors import PeerError
+from tripoint.core.ids import DeviceId, UserId, split_user_id
 from tripoint.core.server_bans import Visitor
 from tripoint.matrix import refusals
 from tripoint.matrix.errors import CORS, ETAG_CORS, MatrixError, invalid
@@ -21,6 +23,7 @@ from tripoint.rooms.refusals import Refused
 FEDERATION_PATHS = ("/_matrix/federation/", "/_matrix/key/", "/_matrix/policy/")
 # What is never a page.
 OWN_PATHS = ("/_matrix/", "/_synapse/")
+OPERATOR_PATHS = ("/_synapse/admin/",)
 FEDERATION_DOCUMENT = "/.well-known/matrix/server"
 
 # Addresses whose preconditions browsers have to be let send.
@@ -33,7 +36,7 @@ Fallback = Callable[[Request], Awaitable[Response | None]]
 
 class MatrixListener:
     """The handler behind HttpFront. `fallback` may answer paths that are not Matrix's (a web page); `gate` lets
-    other servers in."""
+    other servers in; in the name of `operator` is done what is asked on the machine itself."""
 
     def __init__(
         self,
@@ -41,15 +44,29 @@ class MatrixListener:
         accounts: AccountService,
         fallback: Fallback | None = None,
         gate: FederationGate | None = None,
+        operator: UserId | None = None,
     ) -> None:
+        self._operator: TokenOwner | None = None
+        if operator is not None:
+            account = Account(operator, split_user_id(operator)[0], guest=False, admin=True, created_ts_ms=0)
+            self._operator = TokenOwner(account, DeviceId("control"))
         self._router = router
         self._accounts = accounts
         self._gate = gate
         self._fallback = fallback
 
     async def handle(self, request: Request) -> Response:
+        return await self._answer(request)
+
+    async def handle_operator(self, request: Request) -> Response:
+        """The administrators' API for who has the machine (runtime/control.py): no token is asked for."""
+        if not request.path.startswith(OPERATOR_PATHS):
+            return MatrixError(404, "M_UNRECOGNIZED", "Here is the administrators' API alone").response()
+        return await self._answer(request, self._operator)
+
+    async def _answer(self, request: Request, operator: TokenOwner | None = None) -> Response:
         try:
-            return await self._handle(request)
+            return await self._handle(request, operator)
         except MatrixError as error:
             return error.response()
         except Refused as refused:
@@ -69,7 +86,7 @@ class MatrixListener:
             return MatrixError(404, "M_UNRECOGNIZED", "This port is for other servers").response()
         return await self.handle(request)
 
-    async def _handle(self, request: Request) -> Response:
+    async def _handle(self, request: Request, operator: TokenOwner | None) -> Response:
         if self._fallback is not None and not request.path.startswith(OWN_PATHS):
             answer = await self._fallback(request)
             if answer is not None:
@@ -83,6 +100,8 @@ class MatrixListener:
             assert self._gate is not None, "endpoints for servers are declared where there is a gate"
             origin, json = await self._gate.check(request)
             return await handler(Call(request, path, None, origin=origin, json=json))
+        if operator is not None:
+            return await handler(Call(request, path, operator))
         caller = None
         if declared.auth is not Auth.NONE:
             caller = await self._caller(request, declared.auth)

@@ -3,12 +3,14 @@
 spec: Matrix client-server "Room event format", definitions ClientEvent, UnsignedData
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import orjson
 
+from tripoint.core import sticky
 from tripoint.core.event import Event
-from tripoint.core.ids import UserId
+from tripoint.core.ids import EventId, UserId
 from tripoint.rooms.history import Bundle, HistoryItem
 
 # Rendered events kept; one is some 500 bytes.
@@ -25,7 +27,9 @@ class Own(NamedTuple):
 class Renderer:
     """Client forms of events. `unsigned` of an event is the same for all readers but for what is its sender's own."""
 
-    def __init__(self) -> None:
+    def __init__(self, sticky_left_ms: Callable[[EventId], int | None] = lambda event_id: None) -> None:
+        """`sticky_left_ms`: how long an event is sticky yet."""
+        self._sticky_left_ms = sticky_left_ms
         self._plain: dict[str, tuple[Event, bytes]] = {}
 
     def head(self, event: Event) -> bytes:
@@ -42,6 +46,8 @@ class Renderer:
         }
         if event.state_key is not None:
             body["state_key"] = event.state_key
+        if event.sticky_ms is not None:
+            body[sticky.KEY] = {sticky.DURATION: event.sticky_ms}
         if event.redacts is not None:
             # spec: rooms/v11: clients of older and newer versions find `redacts` in both places.
             body["redacts"] = event.redacts
@@ -112,6 +118,8 @@ class Renderer:
             unsigned["transaction_id"] = own.transaction_id
         if own is not None and own.delay_id is not None:
             unsigned["org.matrix.msc4140.delay_id"] = own.delay_id
+        if item.event.sticky_ms is not None and (left_ms := self._sticky_left_ms(item.event.event_id)) is not None:
+            unsigned["msc4354_sticky_duration_ttl_ms"] = left_ms
         if bundle is not None:
             unsigned["m.relations"] = self._relations(bundle)
         return b',"unsigned":' + orjson.dumps(unsigned) if unsigned else b""

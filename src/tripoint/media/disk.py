@@ -1,8 +1,7 @@
-"""Bytes of files on disk: written to a side, made durable, then put in their place by their hash.
+"""Bytes of files on disk: written to a side, made durable, then put in their place by their hash (files.py).
 
-A file is named after the SHA-256 of its bytes, so the same picture sent a hundred times is there once. What has a name
-under content/ is whole; what a killed server leaves in coming/ is thrown away at the next start. All of it happens on
-threads of its own: a slow disk stops no chat.
+What has a name under content/ is whole; what a killed server leaves in coming/ is thrown away at the next start. All of
+it happens on threads of its own: a slow disk stops no chat.
 """
 
 import asyncio
@@ -12,10 +11,12 @@ import secrets
 import shutil
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
+
+from tripoint.media.files import FileTooLarge, Incoming, OpenFile
 
 T = TypeVar("T")
 
@@ -26,21 +27,8 @@ _CHUNK: Final = 131_072
 _GATHER: Final = 262_144
 
 
-class FileTooLarge(Exception):
-    """What is written is over its limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """Bytes that have come and are on disk, not in their place yet. `content`: their SHA-256 in hex."""
-
-    path: Path
-    content: str
-    size: int
-
-
-class OpenFile:
-    """A part of a file that is being read (net.http_body.Pieces). It stays readable when its name is taken away."""
+class _Open:
+    """A file, or a part of it, that is being read. It stays readable when its name is taken away."""
 
     def __init__(self, disk: "Disk", descriptor: int, size: int, part: tuple[int, int] | None) -> None:
         self._disk = disk
@@ -80,7 +68,8 @@ class Disk:
         for left in self._coming.iterdir():
             left.unlink()
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Nothing is asked any more: its threads have little to end."""
         self._pool.shutdown(wait=True)
 
     async def off_loop(self, work: Callable[[], T]) -> T:
@@ -95,8 +84,6 @@ class Disk:
     # -- files
 
     async def receive(self, pieces: AsyncIterable[bytes], limit_bytes: int) -> Incoming:
-        """Write what comes to a side, durably. Raises FileTooLarge, OSError, and what `pieces` raises; then nothing
-        is left of it."""
         path = self._coming / secrets.token_hex(16)
         descriptor = await self.off_loop(partial(os.open, path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         digest, size = hashlib.sha256(), 0
@@ -131,20 +118,19 @@ class Disk:
                 await self.off_loop(partial(path.unlink, missing_ok=True))
 
     async def place(self, incoming: Incoming) -> None:
-        """Put what has come in its place. Durable when it returns. Raises OSError."""
         await self.off_loop(partial(_place, incoming.path, self.path(incoming.content)))
 
     async def discard(self, incoming: Incoming) -> None:
-        """What has come is not wanted."""
         await self.off_loop(partial(incoming.path.unlink, missing_ok=True))
 
     def path(self, content: str) -> Path:
         """Where the bytes with this hash are, if they are here."""
         return self._content / content[:2] / content
 
-    async def open(self, path: Path, part: tuple[int, int] | None = None) -> OpenFile | None:
-        """A file, or `part` (first byte, length) of it; None if there is none."""
+    async def open(self, content: str, part: tuple[int, int] | None = None) -> OpenFile | None:
+        return await self._open(self.path(content), part)
 
+    async def _open(self, path: Path, part: tuple[int, int] | None = None) -> OpenFile | None:
         def opened() -> tuple[int, int] | None:
             try:
                 descriptor = os.open(path, os.O_RDONLY)
@@ -153,12 +139,23 @@ class Disk:
             return descriptor, os.fstat(descriptor).st_size
 
         found = await self.off_loop(opened)
-        return None if found is None else OpenFile(self, *found, part)
+        return None if found is None else _Open(self, *found, part)
 
-    def remove(self, content: str) -> None:
-        """Take the bytes with this hash away, and the thumbnails of them. Names only: quick enough for the loop."""
+    async def remove(self, content: str) -> None:
+        """Names only, of the thumbnails too: quick enough for the loop."""
         self.path(content).unlink(missing_ok=True)
-        shutil.rmtree(self.thumbnail_folder(content), ignore_errors=True)
+        self.forget_thumbnails(content)
+
+    @asynccontextmanager
+    async def at_hand(self, content: str) -> AsyncIterator[Path]:
+        yield self.path(content)
+
+    async def listing(self) -> AsyncIterator[tuple[str, int]]:
+        for folder in sorted(await self.off_loop(partial(_inside, self._content))):
+            for path in await self.off_loop(partial(_inside, folder)):
+                size = await self.off_loop(partial(_size, path))
+                if size is not None:
+                    yield path.name, size
 
     # -- thumbnails: they can be made again, so nothing about them needs to be durable
 
@@ -168,6 +165,14 @@ class Disk:
     def side_path(self) -> Path:
         """A new path beside the others, for something that is being made."""
         return self._coming / secrets.token_hex(16)
+
+    def forget_thumbnails(self, content: str) -> None:
+        """Their file is gone."""
+        shutil.rmtree(self.thumbnail_folder(content), ignore_errors=True)
+
+    async def open_thumbnail(self, content: str, name: str) -> OpenFile | None:
+        """One that was made."""
+        return await self._open(self.thumbnail_folder(content) / name)
 
     async def place_thumbnail(self, made: Path, content: str, name: str) -> Path:
         """Put a thumbnail that was made at a side path in its place."""
@@ -179,6 +184,17 @@ class Disk:
 
         await self.off_loop(move)
         return path
+
+
+def _inside(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None  # it was taken away meanwhile
 
 
 def _place(source: Path, target: Path) -> None:

@@ -18,7 +18,7 @@ from tripoint.core.ids import ServerName
 from tripoint.core.listings import OldMediaQuery
 from tripoint.core.media_types import clean_filename, clean_type
 from tripoint.core.mxc import Mxc
-from tripoint.media.disk import Disk, FileTooLarge, OpenFile
+from tripoint.media.files import Files, FileTooLarge, OpenFile
 from tripoint.media.ports import File, NoSuchFile, RemoteMedia
 from tripoint.media.refusals import MediaRefusal, MediaRefused
 from tripoint.media.shelf import Shelf, file_of
@@ -62,7 +62,7 @@ class Library:
         server: ServerName,
         store: MediaStore,
         shelf: Shelf,
-        disk: Disk,
+        files: Files,
         limits: CacheLimits,
         now_ms: Callable[[], int],
     ) -> None:
@@ -71,7 +71,7 @@ class Library:
         self._server = server
         self._store = store
         self._shelf = shelf
-        self._disk = disk
+        self._files = files
         self._now_ms = now_ms
         self._waiting: dict[Mxc, set[asyncio.Future[None]]] = {}
         self._fetches: dict[Mxc, asyncio.Task[File]] = {}
@@ -103,7 +103,7 @@ class Library:
     async def open(self, file: File, part: tuple[int, int] | None = None) -> OpenFile:
         """Raises MediaRefused(NOT_FOUND) where the bytes are gone meanwhile."""
         try:
-            opened = await self._disk.open(self._disk.path(file.content), part)
+            opened = await self._files.open(file.content, part)
         except OSError as error:
             log.error("media.not_read", mxc=str(file.mxc), error=str(error))
             raise MediaRefused(MediaRefusal.SERVER_BUSY) from error
@@ -181,7 +181,7 @@ class Library:
         async with turns_of_server, self._turns:
             try:
                 async with self.remote.fetch(mxc) as found:
-                    incoming = await self._disk.receive(found.pieces, self.limits.file_bytes)
+                    incoming = await self._files.receive(found.pieces, self.limits.file_bytes)
                     now = self._now_ms()
                     row = PutMedia(
                         mxc.server, mxc.media_id, incoming.content, clean_type(found.type),

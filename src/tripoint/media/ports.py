@@ -10,7 +10,7 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import EventId, UserId
 from tripoint.core.listings import MediaQuery, MediaUse, MediaUseQuery
 from tripoint.core.mxc import Mxc
-from tripoint.media.disk import OpenFile
+from tripoint.media.files import OpenFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from tripoint.core.ids import UserId
 from tripoint.core.mxc import Mxc
-from tripoint.media.disk import Disk, Incoming
+from tripoint.media.files import Files, Incoming
 from tripoint.media.ports import File
 from tripoint.media.refusals import MediaRefusal, MediaRefused
 from tripoint.store.interface import MediaStore, StoreError
@@ -25,14 +25,15 @@ log = structlog.get_logger("tripoint.media")
 class Shelf:
     """Puts files in and takes them out."""
 
-    def __init__(self, store: MediaStore, stream: Stream, disk: Disk) -> None:
+    def __init__(self, store: MediaStore, stream: Stream, files: Files) -> None:
         self._store = store
         self._stream = stream
-        self._disk = disk
+        self._files = files
         self._arriving: Counter[str] = Counter()  # bytes whose names are being written
         # Bytes that may have lost their last name: whoever brings the same again takes them from here.
         self._doomed: set[str] = set()
         self._sweeping = asyncio.Lock()
+        self._removing: dict[str, asyncio.Event] = {}  # bytes that are being taken away
 
     async def commit(self, *rows: PutMedia) -> None:
         """Write names. MediaRefused(SERVER_BUSY) where the store cannot."""
@@ -46,14 +47,16 @@ class Shelf:
         content = incoming.content
         self._arriving[content] += 1
         self._doomed.discard(content)
+        if (removed := self._removing.get(content)) is not None:
+            await removed.wait()
         refused: MediaRefused | None = None
         try:
-            await self._disk.place(incoming)
+            await self._files.place(incoming)
             # Whoever is cancelled here leaves the bytes: their name may be on its way to the disk.
             await self.commit(row)
         except OSError as error:
             log.error("media.not_written", error=str(error))
-            await self._disk.discard(incoming)
+            await self._files.discard(incoming)
             raise MediaRefused(MediaRefusal.SERVER_BUSY) from error
         except MediaRefused as error:
             refused = error
@@ -86,8 +89,20 @@ class Shelf:
             kept = await self._store.is_content_kept(content)
             # Who brought the same bytes since the question has taken them off the list, or is writing their name.
             if not kept and content in self._doomed and content not in self._arriving:
-                self._disk.remove(content)
+                await self._remove(content)
             self._doomed.discard(content)
+
+
+    async def _remove(self, content: str) -> None:
+        """Bytes that cannot be taken away now stay without a name: `tripoint media check` finds them."""
+        removed = self._removing[content] = asyncio.Event()
+        try:
+            await self._files.remove(content)
+        except OSError as error:
+            log.error("media.not_removed", content=content, error=str(error))
+        finally:
+            del self._removing[content]
+            removed.set()
 
 
 def gone(row: PutMedia) -> PutMedia:

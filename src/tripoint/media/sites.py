@@ -15,7 +15,8 @@ from msgspec import Struct
 
 from tripoint.core.errors import RemoteFailed
 from tripoint.core.media_types import bare_type
-from tripoint.media.disk import Disk, FileTooLarge, Incoming
+from tripoint.media.disk import Disk
+from tripoint.media.files import FileTooLarge, Incoming
 from tripoint.media.open_graph import MAX_URL, PAGE_BYTES, clean, urljoin_or
 from tripoint.media.refusals import MediaRefusal, MediaRefused
 from tripoint.media.side_process import SideProcess

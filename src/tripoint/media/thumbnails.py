@@ -10,7 +10,8 @@ from typing import Final
 import structlog
 
 from tripoint.core.media_types import bare_type
-from tripoint.media.disk import Disk, OpenFile
+from tripoint.media.disk import Disk
+from tripoint.media.files import Files, OpenFile
 from tripoint.media.ports import File
 from tripoint.media.refusals import MediaRefusal, MediaRefused
 from tripoint.media.side_process import SideProcess
@@ -38,7 +39,9 @@ def image_worker() -> SideProcess:
 class Thumbnails:
     """media.ports.ThumbnailService."""
 
-    def __init__(self, disk: Disk, worker: SideProcess) -> None:
+    def __init__(self, files: Files, disk: Disk, worker: SideProcess) -> None:
+        """`disk`: where they are kept."""
+        self._files = files
         self._disk = disk
         self._worker = worker
         # Pictures that are no larger than a thumbnail, so that they need not be looked at again.
@@ -72,9 +75,9 @@ class Thumbnails:
         if bare_type(file.type) not in IMAGE_TYPES or file.size > MAX_SOURCE_BYTES:
             return None
         try:
-            async with asyncio.timeout(MEASURE_S):
-                answer = await self._worker.do({"source": str(self._disk.path(file.content))})
-        except (MediaRefused, TimeoutError):
+            async with asyncio.timeout(MEASURE_S), self._files.at_hand(file.content) as source:
+                answer = await self._worker.do({"source": str(source)})
+        except (MediaRefused, TimeoutError, OSError):
             return None
         return None if "error" in answer else (answer["width"], answer["height"])
 
@@ -101,10 +104,11 @@ class Thumbnails:
             task.exception()  # whoever waits has it; nobody may
 
     async def _make(self, file: File, size: tuple[int, int], name: str, *, crop: bool) -> None:
-        job = {"source": str(self._disk.path(file.content)), "width": size[0], "height": size[1], "crop": crop}
+        job = {"width": size[0], "height": size[1], "crop": crop}
         made = self._disk.side_path()
         try:
-            answer = await self._worker.do({**job, "target": str(made)})
+            async with self._files.at_hand(file.content) as source:
+                answer = await self._worker.do({**job, "source": str(source), "target": str(made)})
             if answer.get("error") == "too large":
                 raise MediaRefused(MediaRefusal.IMAGE_TOO_LARGE)
             if "error" in answer:
@@ -119,9 +123,8 @@ class Thumbnails:
             made.unlink(missing_ok=True)
 
     async def _open(self, file: File, name: str) -> tuple[OpenFile, str] | None:
-        folder = self._disk.thumbnail_folder(file.content)
         for content_type, suffix in _SUFFIXES.items():
-            opened = await self._disk.open(folder / f"{name}.{suffix}")
+            opened = await self._disk.open_thumbnail(file.content, f"{name}.{suffix}")
             if opened is not None:
                 return opened, content_type
         return None

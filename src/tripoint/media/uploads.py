@@ -15,7 +15,7 @@ import structlog
 from tripoint.core.ids import ServerName, UserId
 from tripoint.core.media_types import UNKNOWN_TYPE, clean_filename, clean_type
 from tripoint.core.mxc import Mxc
-from tripoint.media.disk import Disk, FileTooLarge, Incoming
+from tripoint.media.files import Files, FileTooLarge, Incoming
 from tripoint.media.ports import File, Pending
 from tripoint.media.refusals import MediaRefusal, MediaRefused
 from tripoint.media.shelf import Shelf, file_of
@@ -47,7 +47,7 @@ class Uploads:
         server: ServerName,
         store: MediaStore,
         shelf: Shelf,
-        disk: Disk,
+        files: Files,
         limits: UploadLimits,
         is_guest: Callable[[UserId], bool],
         now_ms: Callable[[], int],
@@ -57,7 +57,7 @@ class Uploads:
         self._server = server
         self._store = store
         self._shelf = shelf
-        self._disk = disk
+        self._files = files
         self._is_guest = is_guest
         self._now_ms = now_ms
         self._coming: Counter[UserId] = Counter()  # how many uploads of an account come in
@@ -130,7 +130,7 @@ class Uploads:
         try:
             incoming = await self._receive(user_id, pieces, declared, already=row.size)
             if row.size and incoming.size != row.size:
-                await self._disk.discard(incoming)
+                await self._files.discard(incoming)
                 raise MediaRefused(MediaRefusal.NOT_ANNOUNCED)
             filled = PutMedia(
                 row.server,
@@ -190,7 +190,7 @@ class Uploads:
         self._coming[user_id] += 1
         self._reserved[user_id] += expected
         try:
-            incoming = await self._disk.receive(pieces, self.limits.file_bytes)
+            incoming = await self._files.receive(pieces, self.limits.file_bytes)
         except FileTooLarge:
             raise MediaRefused(MediaRefusal.TOO_LARGE) from None
         except OSError as error:
@@ -207,7 +207,7 @@ class Uploads:
         try:
             await self._check_quota(user_id, more)
         except BaseException:
-            await self._disk.discard(incoming)
+            await self._files.discard(incoming)
             raise
         self._reserved[user_id] += more
         try:

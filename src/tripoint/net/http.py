@@ -17,11 +17,12 @@ class Request:
     """One request. `path` is still percent-encoded; `address` is the client's, behind trusted proxies too;
     `secure` says that it came over TLS, to us or to a trusted proxy. `stream` is the body where the front was told to
     hand it over in pieces; `body` is empty then. `can_switch`: its HTTP is 1.1, which lets a
-    client ask for another protocol."""
+    client ask for another protocol. A handler sets `waits` when what the request changes is done and it waits for
+    something to answer: it is cancelled when the connection goes, as those of GET always are."""
 
     __slots__ = (
         *("_headers", "_query", "_query_string", "address", "body"),
-        *("can_switch", "method", "path", "secure", "stream"),
+        *("can_switch", "method", "path", "secure", "stream", "waits"),
     )
 
     def __init__(
@@ -36,6 +37,7 @@ class Request:
         stream: BodyStream | None = None,
         can_switch: bool = False,
     ) -> None:
+        self.waits = False
         self.secure = secure
         self.can_switch = can_switch
         self.stream = stream

@@ -61,7 +61,7 @@ class HttpConnection(asyncio.Protocol):
         self._latest = float("inf")  # when the request that is coming in must be complete
         self._waiting: deque[tuple[Request, bool, bool]] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._reading = True  # the request that is being answered changes nothing
+        self._answering: Request | None = None
         self._last = False
         self._early: bytearray | None = None  # what came behind a request that wants another protocol
         self._crowded = False  # as many requests wait as may
@@ -93,7 +93,8 @@ class HttpConnection(asyncio.Protocol):
         self._waiting.clear()
         if self._writable is not None and not self._writable.done():
             self._writable.set_exception(ClientGone())
-        if self._task is not None and self._reading:
+        asked = self._answering
+        if self._task is not None and (asked is None or asked.waits or asked.method in _READING):
             # Nobody waits for this answer any more: a long poll ends with its connection. What changes something
             # runs to its end, so that nothing stays half done.
             self._task.cancel()
@@ -284,7 +285,7 @@ class HttpConnection(asyncio.Protocol):
         try:
             while self._waiting:
                 request, keep_alive, too_large = self._waiting.popleft()
-                self._reading = request.method in _READING
+                self._answering = request
                 if too_large:
                     response = front.too_large(request)
                 else:

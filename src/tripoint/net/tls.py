@@ -1,8 +1,8 @@
 """TLS: server contexts behind one interface, and the certificate a new server makes for itself.
 
-The standard library serves everything that asks for no client certificate, and XMPP servers whose certificate an
-authority signed. Clients of IRC and XMPP, who may show one that nobody signed, are served by pyOpenSSL
-(tls_transport.py): docs/decisions/tls.md.
+The standard library serves HTTP, which asks for no client certificate. Clients of IRC and XMPP, who may show one that
+nobody signed, are served by pyOpenSSL (tls_transport.py), and so are other XMPP servers (link_tls.py):
+docs/decisions/tls.md.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import hashlib
 import ipaddress
 import os
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -40,7 +40,9 @@ class ServerTls:
     def __init__(self, certificate: Path, key: Path) -> None:
         self.certificate = certificate
         self.key = key
-        self.context = _server_context()
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # spec: RFC7590 3.1 and RFC7525: nothing below TLS 1.2, no compression (the default already).
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.end_point = b""
         self.reload()
 
@@ -82,25 +84,34 @@ class ClientTls:
         self.context = self._make()
 
     def _make(self) -> SSL.Context:
-        context = SSL.Context(SSL.TLS_SERVER_METHOD)
-        context.set_min_proto_version(SSL.TLS1_2_VERSION)
-        context.set_cipher_list(_CIPHERS)
-        context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE)
-        context.set_mode(_MODE_RELEASE_BUFFERS)
+        context = serving_context(self._own)
         context.set_verify(SSL.VERIFY_PEER, _takes_any)
         context.set_verify_depth(0)  # who signed it is not looked at, so that nobody makes us check long chains
         # Without it OpenSSL refuses to resume a session of who showed a certificate.
         context.set_session_id(b"tripoint")
-        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # tickets keep sessions at the client
         if self._alpn is not None:
             context.set_alpn_select_callback(partial(_choose, self._alpn))
-        try:
-            context.use_certificate_chain_file(str(self._own.certificate))
-            context.use_privatekey_file(str(self._own.key))
-            context.check_privatekey()
-        except SSL.Error as error:
-            raise ValueError(f"{self._own.certificate}: {error}") from error
         return context
+
+
+def serving_context(own: ServerTls) -> SSL.Context:
+    """A context of pyOpenSSL that serves with the server's certificate; whom it asks for one is the caller's choice.
+
+    Raises ValueError for files that do not fit.
+    """
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_cipher_list(_CIPHERS)
+    context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE)
+    context.set_mode(_MODE_RELEASE_BUFFERS)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # tickets keep sessions at the client
+    try:
+        context.use_certificate_chain_file(str(own.certificate))
+        context.use_privatekey_file(str(own.key))
+        context.check_privatekey()
+    except SSL.Error as error:
+        raise ValueError(f"{own.certificate}: {error}") from error
+    return context
 
 
 def _takes_any(_connection: SSL.Connection, _certificate: object, _error: int, _depth: int, _ok: int) -> bool:
@@ -111,44 +122,6 @@ def _takes_any(_connection: SSL.Connection, _certificate: object, _error: int, _
 def _choose(own: bytes, _connection: SSL.Connection, offered: list[bytes]) -> bytes | SSL._NoOverlappingProtocols:
     """spec: RFC7301 3.2, but that a client who names something else is served all the same: it is our only protocol."""
     return own if own in offered else SSL.NO_OVERLAPPING_PROTOCOLS
-
-
-class LinkTls:
-    """Contexts for streams between XMPP servers, with the server's own certificate in both directions.
-
-    `asking` serves and asks for a certificate, which an authority that is trusted must have signed; `silent` serves
-    and asks for none. `verified` connects to who shows a valid certificate for its name, `unverified` to anybody.
-    `authorities`: PEM files beside the system's. Raises OSError, ValueError.
-    """
-
-    def __init__(self, own: ServerTls, authorities: Sequence[str] = ()) -> None:
-        self._own = own
-        self.silent = own.context
-        self.asking = _server_context()
-        self.asking.verify_mode = ssl.CERT_OPTIONAL
-        self.verified = ssl.create_default_context()
-        self.verified.minimum_version = ssl.TLSVersion.TLSv1_2
-        for path in authorities:
-            self.verified.load_verify_locations(path)
-            self.asking.load_verify_locations(path)
-        self.asking.load_default_certs(ssl.Purpose.CLIENT_AUTH)
-        self.unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self.unverified.minimum_version = ssl.TLSVersion.TLSv1_2
-        self.unverified.check_hostname = False
-        self.unverified.verify_mode = ssl.CERT_NONE
-        self.reload()
-
-    def reload(self) -> None:
-        """As ServerTls.reload(), which comes first."""
-        for context in (self.asking, self.verified, self.unverified):
-            context.load_cert_chain(self._own.certificate, self._own.key)
-
-
-def _server_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # spec: RFC7590 3.1 and RFC7525: nothing below TLS 1.2, no compression (the default already).
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def end_point_binding(certificate_pem: bytes) -> bytes:

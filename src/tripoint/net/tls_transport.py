@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 import structlog
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from tripoint.core.tls_facts import TLS_EXPORTER, TLS_SERVER_END_POINT, TlsFacts
@@ -22,6 +23,8 @@ log = structlog.get_logger()
 # What extra info of a transport is called that only this engine has.
 FINGERPRINT: Final = "peer_fingerprint"
 EXPORTER: Final = "tls_exporter"
+CERTIFICATE: Final = "peer_certificate_der"
+VERIFIED: Final = "peer_verified"
 
 # The plaintext of one record. spec: RFC8446 5.1
 _RECORD: Final = 16384
@@ -295,7 +298,8 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         return self._above
 
     def get_extra_info(self, name: str, default: object = None) -> object:
-        """Also FINGERPRINT: the SHA-256 of the peer's certificate in lower-case hex; EXPORTER: of tls-exporter.
+        """Also FINGERPRINT: the SHA-256 of the peer's certificate in lower-case hex; EXPORTER: of tls-exporter;
+        CERTIFICATE: the peer's; VERIFIED: whether an authority signed it, where the context looks at that.
 
         spec: RFC9266 2: before TLS 1.3 the latter is defined only with the extended master secret, of which nothing
         tells whether it was used.
@@ -307,6 +311,11 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
             if self._make is not None or self._tls.get_protocol_version() < SSL.TLS1_3_VERSION:
                 return default
             return self._tls.export_keying_material(_EXPORTER_LABEL, _EXPORTER_BYTES, b"")
+        if name == CERTIFICATE:
+            certificate = self._tls.get_peer_certificate()
+            return default if certificate is None else certificate.to_cryptography().public_bytes(Encoding.DER)
+        if name == VERIFIED:
+            return self._tls.get_app_data() is True
         return default if self._below is None else self._below.get_extra_info(name, default)
 
 

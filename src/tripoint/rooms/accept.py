@@ -8,7 +8,7 @@ spec: Matrix server-server-api "Checks performed on receipt of a PDU", "Rejectio
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -92,6 +92,8 @@ class Accept:
         self._turns = turns
         # Set where there are policy servers to ask.
         self.policy: Policy | None = None
+        # Hears of messages that soft-failed by what the room is now.
+        self.soft_failed: Callable[[RoomId, Event], None] = lambda room_id, event: None
         # Events that are judged and not on disk yet, of all rooms, with what is done when they are.
         self._in_flight: dict[EventId, asyncio.Future[None]] = {}
 
@@ -255,6 +257,8 @@ class Accept:
                 commit = self._remote.submit(room, place, keep=self._states.keep)
                 self._sent(event.event_id, commit)
                 await asyncio.shield(commit)
+                if place.may_unfail:
+                    self.soft_failed(room.room_id, event)
                 return _VERDICTS[place.flags]
         raise Refused(Refusal.SERVER_BUSY)
 
@@ -306,13 +310,15 @@ class Accept:
         after = before
         if event.state_key is not None and allowed:
             after = {**before, event.key: own_key}
-        flags = FLAG_RELAYED if how.relayed else 0
+        flags, may_unfail = FLAG_RELAYED if how.relayed else 0, False
         current: StateKeys | None = None
         if not allowed:
             flags = FLAG_REJECTED
         elif not how.recommended or not permits({**members, **_head_state(room, event)}, event):
             # 6. "... based on the current state of the room, otherwise it is soft failed."; 7. the policy server.
             flags = FLAG_SOFT_FAILED
+            # spec: MSC4354: what the policy server is against stays so
+            may_unfail = how.recommended and event.state_key is None
         else:
             remaining = ends_with(room.head.extremities, event)
             if not remaining:
@@ -344,7 +350,23 @@ class Accept:
             current=current,
             changed=changed,
             redacting=redacting,
+            may_unfail=may_unfail,
         )
+
+    async def unfail(self, room_id: RoomId, event_id: EventId) -> bool:
+        """Look again at a message that soft-failed (sticky.py): whether it is shown from now on.
+        Refused(NO_SUCH_ROOM), SERVER_BUSY."""
+        async with self._turns.of(room_id):
+            room = await self._rooms.get(room_id)
+            stored = await self._store.load_event(event_id)
+            if stored is None or stored.flags != FLAG_SOFT_FAILED or room.outside:
+                return False
+            event = parsed(stored, room.version)
+            await room.settled()
+            if event.sticky_ms is None or not permits(_head_state(room, event), event):
+                return False
+            await asyncio.shield(self._remote.unfail(room, stored, event))
+        return True
 
     async def _changed(
         self, room: Room, current: Mapping[StateKey, int], own_key: int, event: Event

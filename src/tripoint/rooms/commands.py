@@ -185,20 +185,23 @@ class SetRoomNick(Command, frozen=True):
 
 
 class SendEvent(Command, frozen=True):
-    """Say something: any event that is not state. Content is as Matrix has it."""
+    """Say something: any event that is not state. Content is as Matrix has it. `sticky_ms`: core/sticky.py."""
 
     room_id: RoomId
     type: str
     content: JsonObject
+    sticky_ms: int | None = None
 
 
 class SendState(Command, frozen=True):
-    """Write any state event. Member events are turned into the membership command they stand for."""
+    """Write any state event. Member events are turned into the membership command they stand for, and cannot be
+    sticky."""
 
     room_id: RoomId
     type: str
     state_key: str
     content: JsonObject
+    sticky_ms: int | None = None
 
 
 class SetTopic(Command, frozen=True):

@@ -58,6 +58,7 @@ class DelayedEvent(Struct, frozen=True):
     delay_ms: int
     since_ms: int
     outcome: Outcome | None = None
+    sticky_ms: int | None = None
 
     @property
     def due_ms(self) -> int:
@@ -117,6 +118,7 @@ class Delayed:
                     row.delay_ms,
                     row.since_ms,
                     outcome,
+                    row.sticky_ms,
                 )
             )
 
@@ -295,11 +297,17 @@ def _command(event: DelayedEvent) -> Command:
             type=event.type,
             state_key=event.state_key,
             content=event.content,
+            sticky_ms=event.sticky_ms,
         )
     # The id that the event got before the server was killed is found by this.
     origin = Origin(f"{event.user_id}/delayed", event.delay_id, once=True, scope="delayed")
     return SendEvent(
-        actor=event.user_id, room_id=event.room_id, type=event.type, content=event.content, origin=origin
+        actor=event.user_id,
+        room_id=event.room_id,
+        type=event.type,
+        content=event.content,
+        origin=origin,
+        sticky_ms=event.sticky_ms,
     )
 
 
@@ -315,6 +323,7 @@ def _row(event: DelayedEvent) -> PutDelayed:
         event.delay_ms,
         event.since_ms,
         None if outcome is None else orjson.dumps([outcome.at_ms, outcome.event_id, outcome.error]),
+        event.sticky_ms,
     )
 
 

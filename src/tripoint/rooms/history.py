@@ -5,6 +5,7 @@ spec: docs/mapping.md 14.1, 14.2. Which events a viewer may see is visibility.py
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 
 from msgspec import Struct
@@ -176,6 +177,41 @@ class ThreadsQuery(Struct, frozen=True, kw_only=True):
     participated: bool = False
     start: int | None = None
     limit: int = 20
+
+
+class ThreadUpdatesQuery(Struct, frozen=True, kw_only=True):
+    """Threads with something new at after < position <= upto, in all rooms that `viewer` is joined to, the one that was
+    written in last first.
+
+    `end`: those that are written in at upto < position <= end were on a page before this one. `rooms`: where alone
+    something is new, and the newest position of it; None: anywhere. `shown`: events that the viewer has got otherwise;
+    a thread with nothing but these is left out.
+    """
+
+    viewer: UserId
+    after: int
+    upto: int
+    end: int
+    limit: int = 100
+    rooms: Mapping[RoomId, int] | None = None
+    shown: Mapping[RoomId, frozenset[EventId]] = {}
+
+
+class ThreadUpdate(Struct, frozen=True):
+    """`root` None: the viewer may not see it, or it is not here. `prior`: the position of what is new in the thread
+    before its latest event, if there is any."""
+
+    room_id: RoomId
+    root_id: EventId
+    root: HistoryItem | None
+    prior: int | None
+
+
+class ThreadUpdates(Struct, frozen=True):
+    """A page of them; `end`: the `upto` of the next one, None: there is none."""
+
+    updates: tuple[ThreadUpdate, ...]
+    end: int | None
 
 
 def matches(query: HistoryQuery | SearchQuery, event: Event) -> bool:

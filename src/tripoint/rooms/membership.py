@@ -35,6 +35,7 @@ class People:
         self,
         exists: Callable[[UserId], Awaitable[bool]],
         is_guest: Callable[[UserId], bool],
+        guest_room_wait_s: Callable[[UserId], float],
         profile: LoadProfile,
         mark_direct: Callable[[UserId, UserId, RoomId], Awaitable[None]],
         stored_profile: LoadProfile,
@@ -45,6 +46,8 @@ class People:
     ) -> None:
         self.exists = exists
         self.is_guest = is_guest
+        # How long a guest waits until it may make one more room; 0: it is counted.
+        self.guest_room_wait_s = guest_room_wait_s
         self.profile = profile
         self.mark_direct = mark_direct
         self.stored_profile = stored_profile

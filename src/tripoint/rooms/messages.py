@@ -105,7 +105,7 @@ class Messages:
         content = without_colours(command.content) if text_rule(room.state, "no_colour") else command.content
         with self._pace.one_message(room, command):
             transaction = self._writer.begin(room)
-            transaction.append(command.actor, command.type, content)
+            transaction.append(command.actor, command.type, content, sticky_ms=command.sticky_ms)
             if self._people.is_shadow_banned(command.actor):
                 return tell_alone(self._room_bus, room, transaction.events[-1], command.origin)
             event = await self._writer.commit(room, transaction, origin=command.origin)
@@ -178,6 +178,8 @@ class Messages:
 
     async def send_state(self, command: SendState) -> Done:
         if command.type == "m.room.member":
+            if command.sticky_ms is not None:
+                raise Refused(Refusal.BAD_CONTENT, "A membership is not sticky: everybody gets it as it is")
             return await self._send_member(command)
         room = await self._rooms.get(command.room_id)
         self._check_inside(room, command.actor)
@@ -185,7 +187,9 @@ class Messages:
             raise Refused(Refusal.POWER_TOO_LOW, "A room is created once")
         if command.type == "m.room.canonical_alias":
             await self._check_canonical_alias(room, command.content)
-        return await self.put_state(room, command, command.type, command.state_key, command.content)
+        return await self.put_state(
+            room, command, command.type, command.state_key, command.content, sticky_ms=command.sticky_ms
+        )
 
     async def set_topic(self, command: SetTopic) -> Done:
         room = await self._rooms.get(command.room_id)
@@ -273,11 +277,19 @@ class Messages:
         return None
 
     async def put_state(
-        self, room: Room, command: Command, type_: str, state_key: str, content: JsonObject
+        self,
+        room: Room,
+        command: Command,
+        type_: str,
+        state_key: str,
+        content: JsonObject,
+        *,
+        sticky_ms: int | None = None,
     ) -> Done:
         """Write one state event; none where the same stands there by the same hand. Refused(POWER_TOO_LOW)."""
         current = room.head_event(type_, state_key)
-        if current is not None and current.content == content and current.sender == command.actor:
+        same = current is not None and current.content == content and current.sender == command.actor
+        if current is not None and same and sticky_ms is None:
             # Saying again what stands already makes no event: clients do, and history would fill with it.
             return Done(room.room_id, current.event_id)
         power = room.head_power()
@@ -285,7 +297,7 @@ class Messages:
         if power.user(command.actor) < needed:
             raise Refused(Refusal.POWER_TOO_LOW, f"Changing {type_} here needs power level {needed:g}")
         transaction = self._writer.begin(room)
-        transaction.append(command.actor, type_, content, state_key=state_key)
+        transaction.append(command.actor, type_, content, state_key=state_key, sticky_ms=sticky_ms)
         if self._people.is_shadow_banned(command.actor):
             return Done(room.room_id, transaction.events[-1].event_id, created=True)
         event = await self._writer.commit(room, transaction, origin=command.origin)

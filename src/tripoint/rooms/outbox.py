@@ -16,8 +16,9 @@ from tripoint.rooms.audience import Audience, Servers
 from tripoint.rooms.changes import EventCommitted, ReceiptMoved
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.refusals import Refused
-from tripoint.rooms.room import Room
+from tripoint.rooms.room import Room, membership_of
 from tripoint.rooms.states import parsed
+from tripoint.rooms.sticky import Sticky, StickyBoard
 from tripoint.store.interface import FederationStore, RoomStore, StoreError
 from tripoint.store.stream import Stream
 from tripoint.store.writes import PutDestination, PutMeta, PutMissedRoom, PutReceipt, PutUnanswered, Write
@@ -29,6 +30,8 @@ PAGE = 500
 MAX_ENDS = 10
 # Events that are sent to a server that is not in the room any more, up to the one that says so: it may not ask.
 MAX_FAREWELL = 40
+# Sticky events that are sent at a time to a server that lacks some.
+MAX_STICKY = 25
 
 DestinationRow = PutDestination
 MissedRow = PutMissedRoom
@@ -73,12 +76,35 @@ class Saved(Struct, frozen=True):
     unanswered: Sequence[tuple[ServerName, str]]
 
 
+class Newcomer(Struct, frozen=True):
+    """A server that lacks something of a room since a position, from before it came."""
+
+    server: ServerName
+    room_key: int
+    since: int
+
+
+class Missed(Struct, frozen=True):
+    """From what a server finds out what it missed in a room. `more`: from which position on there is more to send."""
+
+    pdus: Sequence[bytes] = ()
+    receipts: Sequence[OutgoingReceipt] = ()
+    more: int | None = None
+
+
 class Outbox:
     """Reads and writes what sending needs."""
 
     def __init__(
-        self, server: ServerName, rooms: LoadedRooms, store: OutboxStore, stream: Stream, audience: Audience
+        self,
+        server: ServerName,
+        rooms: LoadedRooms,
+        store: OutboxStore,
+        stream: Stream,
+        audience: Audience,
+        sticky: StickyBoard,
     ) -> None:
+        self._sticky = sticky
         self._suffix = f":{server}"
         self._rooms = rooms
         self._store = store
@@ -94,6 +120,24 @@ class Outbox:
         if room is None:
             return None
         return Outgoing(change.position, room.room_key, change.event.json, servers)
+
+    def newcomer(self, change: EventCommitted) -> Newcomer | None:
+        """The server that came into a room by an event, where events of this server are sticky there.
+
+        spec: MSC4354 "When a new server joins the room, existing servers MUST attempt to push all of their own" """
+        event = change.event
+        if event.type != "m.room.member" or event.state_key is None or event.state_key.endswith(self._suffix):
+            return None
+        room = self._rooms.peek(change.room_id)
+        own = self._own_sticky(change.room_id, 0) if membership_of(event) == "join" else ()
+        if room is None or not own or membership_of(change.replaced) == "join":
+            return None
+        server = server_of(UserId(event.state_key))
+        return Newcomer(server, room.room_key, own[0].position) if room.servers().get(server) == 1 else None
+
+    def _own_sticky(self, room_id: RoomId, since: int) -> Sequence[Sticky]:
+        found = self._sticky.of(room_id, since - 1, self._stream.committed)
+        return [one for one in found if one.sender.endswith(self._suffix)]
 
     def moved(self, change: ReceiptMoved) -> OutgoingReceipt | None:
         """A receipt that just moved, if other servers are to be told of it."""
@@ -165,31 +209,32 @@ class Outbox:
                 if room is not None:
                     yield self._receipt(row, room)
 
-    async def missed(
-        self, server: ServerName, room_key: int, since: int
-    ) -> tuple[Sequence[bytes], Sequence[OutgoingReceipt]]:
+    async def missed(self, server: ServerName, room_key: int, since: int) -> Missed:
         """The PDUs and receipts from which a server finds out what it missed in a room since a position.
 
-        The room's forward extremities; where none of its users is there any more, the newest event that says so and
-        what came before it.
+        The room's forward extremities and what of this server is sticky; where none of its users is there any more, the
+        newest event that says so and what came before it.
         """
         room = await self._room(room_key)
         if room is None:
-            return (), ()
+            return Missed()
         if server not in self._audience.of_room(room):
-            return await self._farewell(room, server, since), ()
-        pdus: Sequence[bytes] = ()
+            return Missed(await self._farewell(room, server, since))
+        own = self._own_sticky(room.room_id, since)
+        rows = await self._store.load_events_by_id([one.event_id for one in own[:MAX_STICKY]])
+        stuck = (parsed(rows[one.event_id], room.version) for one in own[:MAX_STICKY] if one.event_id in rows)
+        pdus = [event.json for event in stuck if event.sticky_ms is not None]
         if room.last_position >= since:
             # Events of the head that are not on disk yet go out by themselves when they are.
-            rows = (await self._store.load_events_by_id(list(room.head.extremities))).values()
-            ends = sorted((parsed(row, room.version) for row in rows), key=lambda event: event.depth)
-            pdus = [event.json for event in ends[-MAX_ENDS:]]
+            heads = (await self._store.load_events_by_id(list(room.head.extremities))).values()
+            ends = sorted((parsed(row, room.version) for row in heads), key=lambda event: event.depth)
+            pdus += [event.json for event in ends[-MAX_ENDS:] if event.json not in pdus]
         receipts = [
             self._receipt(row, room)
             for row in await self._store.load_receipts(room_key)
             if row.position >= since and self._is_told(row.user_id, row.kind)
         ]
-        return pdus, receipts
+        return Missed(pdus, receipts, own[MAX_STICKY].position if len(own) > MAX_STICKY else None)
 
     async def _farewell(self, room: Room, server: ServerName, since: int) -> Sequence[bytes]:
         if not room.allows_server(server):

@@ -28,10 +28,13 @@ from tripoint.rooms.history import (
     SearchPage,
     SearchQuery,
     ThreadsQuery,
+    ThreadUpdates,
+    ThreadUpdatesQuery,
 )
 
 if TYPE_CHECKING:
     from tripoint.rooms.notified import NotificationPage
+    from tripoint.rooms.sticky import Sticky
     from tripoint.rooms.unread import Unread
 
 StateMap = Mapping[tuple[str, str], Event]
@@ -294,6 +297,24 @@ class RoomReader(Protocol):
 
     async def threads(self, query: ThreadsQuery) -> HistoryPage:
         """Roots of threads."""
+
+    async def thread_updates(self, query: ThreadUpdatesQuery) -> ThreadUpdates:
+        """Threads of all rooms of somebody in which something is new."""
+
+    def sticky_rooms(self) -> Collection[RoomId]:
+        """Rooms in which events are sticky now (core/sticky.py); nearly always few."""
+
+    def sticky_in(self, room_id: RoomId, after: int, upto: int) -> Sequence[Sticky]:
+        """What is sticky in a room, at after < position <= upto, by position."""
+
+    def sticky_left_ms(self, event_id: EventId) -> int | None:
+        """How long an event is sticky yet; None: it is not."""
+
+    async def sticky_events(
+        self, room_id: RoomId, viewer: UserId, found: Sequence[Sticky]
+    ) -> Sequence[HistoryItem]:
+        """These as somebody who is joined sees them: whatever the history visibility, and nothing of whom he has
+        blocked. spec: MSC4354"""
 
     async def displayname_at(self, room_id: RoomId, user_id: UserId, position: int) -> str | None:
         """What a member was called in the room when the event at this position was sent."""

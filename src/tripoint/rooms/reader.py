@@ -34,6 +34,8 @@ from tripoint.rooms.history import (
     SearchPage,
     SearchQuery,
     ThreadsQuery,
+    ThreadUpdates,
+    ThreadUpdatesQuery,
     matches,
 )
 from tripoint.rooms.indexing import Indexing
@@ -49,7 +51,9 @@ from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.relating import Relating
 from tripoint.rooms.room import Room, member_of
 from tripoint.rooms.searching import Searching
+from tripoint.rooms.sticky import Sticky, StickyBoard
 from tripoint.rooms.succession import lineage, newest
+from tripoint.rooms.thread_news import ThreadNews
 from tripoint.rooms.unread import Unreads
 from tripoint.rooms.user_directory import UserDirectory
 from tripoint.rooms.visibility import Sight, load_sight
@@ -98,11 +102,14 @@ class Reader:
         blocks: Blocks,
         indexing: Indexing,
         unreads: Unreads,
+        sticky: StickyBoard,
     ) -> None:
+        self._sticky = sticky
         self.unread = unreads.of
         self.notified = Notified(rooms, store, unreads).page
         self._blocks = blocks
         self._relating = Relating(store, blocks, self._sight, self._item)
+        self._threads = ThreadNews(rooms, store, index, blocks, self._sight, self._item)
         self._searching = Searching(rooms, store, indexing, self._sight, self._item, self._is_blocked)
         self._directory = UserDirectory(rooms, store, index, names.server)
         self._abroad = abroad
@@ -400,6 +407,30 @@ class Reader:
 
     async def threads(self, query: ThreadsQuery) -> HistoryPage:
         return await self._relating.threads(await self._rooms.get(query.room_id), query)
+
+    async def thread_updates(self, query: ThreadUpdatesQuery) -> ThreadUpdates:
+        return await self._threads.updates(query)
+
+    def sticky_rooms(self) -> Collection[RoomId]:
+        return self._sticky.rooms()
+
+    def sticky_in(self, room_id: RoomId, after: int, upto: int) -> Sequence[Sticky]:
+        return self._sticky.of(room_id, after, upto)
+
+    def sticky_left_ms(self, event_id: EventId) -> int | None:
+        return self._sticky.left_ms(event_id)
+
+    async def sticky_events(
+        self, room_id: RoomId, viewer: UserId, found: Sequence[Sticky]
+    ) -> Sequence[HistoryItem]:
+        ids = [one.event_id for one in found if not self._blocks.blocks(viewer, one.sender)]
+        if not ids:
+            return ()
+        room = await self._rooms.get(room_id)
+        stored = await self._store.load_events_by_id(ids)
+        rows = [stored[event_id] for event_id in ids if event_id in stored]
+        items = [await self._item(room, row) for row in rows if row.position is not None]
+        return [item for item in items if item.event.sticky_ms is not None]  # one that is redacted is so no more
 
     async def search(self, query: SearchQuery) -> SearchPage:
         return await self._searching.search(query)

@@ -17,7 +17,9 @@ from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.redactions import NOTHING, Redacting
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Head, Room, StateKey, membership_of
+from tripoint.rooms.sticky import sticky_writes
 from tripoint.rooms.writer import Writer
+from tripoint.store.interface import StoredEvent
 from tripoint.store.writes import (
     FLAG_REDACTED,
     FLAG_RELAYED,
@@ -37,7 +39,7 @@ class RemotePlace:
     it is committed. `current` is the room's state from now on, None where the head stays (rejected,
     soft-failed); `changed` the events in which that differs from the head. `enters`: the event is this server's
     way into the room, and what the head was before does not count any more. `redacting`: redactions.py; it counts where
-    the event is accepted.
+    the event is accepted. `may_unfail`: it is soft-failed by what the room is now alone (sticky.py).
     """
 
     event: Event
@@ -51,6 +53,7 @@ class RemotePlace:
     changed: Mapping[StateKey, Event | None]
     enters: bool = False
     redacting: Redacting = NOTHING
+    may_unfail: bool = False
 
 
 class RemoteWriter:
@@ -115,6 +118,9 @@ class RemoteWriter:
             unit.append(PlaceEvent(event_key, position, group, flags))
             if redacting.because is not None:
                 unit.append(ReplaceEventJson(event_key, flags, event.json, redacting.because.event_id))
+        if shown or place.may_unfail:
+            now_ms = self._writer.signer.clock_ms()
+            unit.extend(sticky_writes(event, event_key, room.room_key, now_ms, failed=not shown))
         changed: dict[StateKey, tuple[Event, int] | None] = {}
         if place.current is not None:
             current = own(place.current)
@@ -171,10 +177,22 @@ class RemoteWriter:
                 event.json,
             )
         )
+        unit.extend(sticky_writes(event, number, room.room_key, self._writer.signer.clock_ms()))
         head.extremities = ends_with(head.extremities, event)
         head.extremities[event.event_id] = extremity_of(event, head.group)
         new_head = head.copy()
         return self._writer.queue(room, unit, lambda: self._tell(room, event, number, number, changed, new_head))
+
+    def unfail(self, room: Room, stored: StoredEvent, event: Event) -> "asyncio.Future[None]":
+        """Queue a message that soft-failed and is allowed now: it is told as one that has just come. It ends nothing
+        and no state is after it, so the room's head stays where it is."""
+        if room.gone:
+            raise Refused(Refusal.NO_SUCH_ROOM)
+        number = self._writer.stream.next()
+        unit: list[Write] = [PlaceEvent(stored.event_key, number, stored.state_group, 0)]
+        unit.extend(sticky_writes(event, stored.event_key, room.room_key, self._writer.signer.clock_ms()))
+        head = room.head.copy()
+        return self._writer.queue(room, unit, lambda: self._tell(room, event, stored.event_key, number, {}, head))
 
     def membership_writes(
         self, room: Room, changed: Mapping[StateKey, tuple[Event, int] | None], position: int

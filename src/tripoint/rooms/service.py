@@ -219,9 +219,13 @@ class Service:
         return done
 
     def _check_may_create(self, command: CreateRoom) -> None:
-        """docs/mapping.md 1.9: guests make temporary channels and nothing else."""
-        if self._people.is_guest(command.actor) and command.template is not Template.TEMPORARY:
-            raise Refused(Refusal.GUESTS_FORBIDDEN)
+        """docs/mapping.md 1.9: guests make temporary channels and nothing else, and not too many."""
+        if self._people.is_guest(command.actor):
+            if command.template is not Template.TEMPORARY:
+                raise Refused(Refusal.GUESTS_FORBIDDEN)
+            wait_s = self._people.guest_room_wait_s(command.actor)
+            if wait_s > 0:
+                raise Refused(Refusal.RATE_LIMITED, retry_after_ms=int(wait_s * 1000) + 1)
         if stand_in_address(command.actor, self._server) is not None:
             # docs/mapping.md 23.1
             raise Refused(Refusal.FOREIGNERS_FORBIDDEN, "People of other XMPP servers make no rooms here")

@@ -88,7 +88,12 @@ class RoomTransaction:
         other = RoomTransaction(self._signer, self.version, self.room, self._now_ms)
         for event in self.events:
             other.append(
-                event.sender, event.type, event.content, state_key=event.state_key, redacts=event.redacts
+                event.sender,
+                event.type,
+                event.content,
+                state_key=event.state_key,
+                redacts=event.redacts,
+                sticky_ms=event.sticky_ms,
             )
         return other
 
@@ -100,6 +105,7 @@ class RoomTransaction:
         *,
         state_key: str | None = None,
         redacts: EventId | None = None,
+        sticky_ms: int | None = None,
     ) -> Event:
         """Build, sign and authorise one event after the ones before it.
 
@@ -128,7 +134,7 @@ class RoomTransaction:
             hashes |= {found.event_id: reference_text(found) for found in auth_state.values()}
         try:
             event = build_event(
-                EventDraft(type_, sender, content, state_key, redacts),
+                EventDraft(type_, sender, content, state_key, redacts, sticky_ms=sticky_ms),
                 self.version,
                 room_id=self._room_id,
                 prev_events=prev_events,

@@ -23,6 +23,7 @@ from tripoint.rooms.policy import Policy, policy_server_of
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Head, Room, member_of, membership_of
 from tripoint.rooms.state_groups import StateGroups
+from tripoint.rooms.sticky import sticky_writes
 from tripoint.rooms.transaction import RoomTransaction, Signer
 from tripoint.rooms.turns import Turns
 from tripoint.store.interface import StoreError
@@ -306,6 +307,7 @@ class Writer:
                 event.json,
             )
         )
+        unit.extend(sticky_writes(event, position, room.room_key, self.signer.clock_ms()))
         return _Item(event, position, head.copy(), token)
 
     def _take(

@@ -36,16 +36,18 @@ from tripoint.net.discovery import Names
 from tripoint.net.dns import Dns
 from tripoint.net.http import Request, Response
 from tripoint.net.http_front import HttpFront
+from tripoint.net.link_tls import LinkTls
 from tripoint.net.listen import bind
 from tripoint.net.proxied import ProxiedListener, Proxies
 from tripoint.net.proxy_header import Source
 from tripoint.net.strangers import Strangers
-from tripoint.net.tls import ClientTls, LinkTls, ServerTls
+from tripoint.net.tls import ClientTls, ServerTls
 from tripoint.net.web_push import Vapid
 from tripoint.oauth.frontend import OAuthFrontEnd
 from tripoint.oauth.provider_client import ProviderClient
 from tripoint.observe.metrics import Metrics
 from tripoint.rooms.changes import EventCommitted, RoomChange
+from tripoint.runtime.control import bind_control
 from tripoint.runtime.data_dir import DataDir
 from tripoint.runtime.federation import build_federation
 from tripoint.runtime.mail import build_postman
@@ -59,7 +61,9 @@ from tripoint.runtime.welcome_page import WelcomePage
 from tripoint.store.interface import Store
 from tripoint.store.search import SqliteSearch
 from tripoint.store.sqlite import SqliteStore
+from tripoint.xmpp.components.service import Component
 from tripoint.xmpp.frontend import XmppFrontEnd
+from tripoint.xmpp.jid import prepare_domain
 from tripoint.xmpp.options import XmppOptions
 from tripoint.xmpp.s2s.service import Means
 from tripoint.xmpp.web import XmppWeb
@@ -177,6 +181,7 @@ class App:
             now_ms=clock_ms,
             monotonic=time.monotonic,
             means=self._means(tls),
+            components=_components(config),
             token_configuration=lambda: middle.oauth.configuration,
         )
         self.pushing = build_pushing(
@@ -297,7 +302,7 @@ class App:
         if not _is_dns_name(self.config.server.name):
             # docs/mapping.md 1.6: an XMPP domain is a DNS name without a port.
             log.warning("xmpp.off", reason="the server name is no plain DNS name", server=self.config.server.name)
-            listen = replace(listen, xmpp=(), xmpp_tls=(), s2s=(), s2s_tls=())
+            listen = replace(listen, xmpp=(), xmpp_tls=(), s2s=(), s2s_tls=(), components=())
         await self._serve("xmpp", listen.xmpp, self.xmpp.protocol)
         await self._serve("xmpp_tls", listen.xmpp_tls, self.xmpp.protocol, self.xmpp_tls)
         if self.xmpp.servers is not None:
@@ -305,6 +310,8 @@ class App:
             # Without a proxy the handshake is made where it can ask for a certificate, or not.
             behind = self.tls.context if listen.proxy_protocol else None
             await self._serve("s2s_tls", listen.s2s_tls, self.xmpp.servers.direct, behind)
+        if self.xmpp.components is not None:
+            await self._serve("components", listen.components, self.xmpp.components.protocol)
         limits = self.config.limits
         http = HttpFront(
             self.matrix.listener.handle,
@@ -328,6 +335,7 @@ class App:
             max_connections=limits.http_connections,
         )
         await self._serve_http("federation", listen.federation, servers, tls=True)
+        await self._listen_to_operator()
         metrics = HttpFront(
             self._metrics(self.middle).handle,
             body_limit=1024,
@@ -336,6 +344,23 @@ class App:
             report=report_bug,
         )
         await self._serve_http("metrics", listen.metrics, metrics)
+
+    async def _listen_to_operator(self) -> None:
+        """For `tripoint` on this machine. Without it the server is as good; the commands say that they need it."""
+        try:
+            sock = bind_control(self._folder.path)
+        except OSError as error:
+            log.warning("control.off", error=str(error))
+            return
+        control = HttpFront(
+            self.matrix.listener.handle_operator,
+            body_limit=self.config.limits.http_body_bytes,
+            too_large=self.matrix.listener.too_large,
+            failed=self.matrix.listener.failed,
+            report=report_bug,
+        )
+        self._fronts.append(control)
+        await control.listen(sock)
 
     async def _serve(
         self, name: str, addresses: Sequence[str], make: MakeClient, tls: ssl.SSLContext | ClientTls | None = None
@@ -440,6 +465,7 @@ class App:
                 report_bug("app.sweep", error)
 
     async def _sweep_media(self) -> None:
+        await self.media.check()
         while True:
             try:
                 await self.media.library.sweep()
@@ -487,6 +513,8 @@ class App:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.matrix.drain()
+        if self.web is not None:
+            self.web.drain()
         for front in self._fronts:
             await front.close(GRACE_S)
         await self.irc.drain()
@@ -509,6 +537,11 @@ def _parts(address: str) -> tuple[str, int]:
 def _links_to_xmpp(config: Config) -> bool:
     """Whether other XMPP servers are spoken to. docs/mapping.md 1.6: an XMPP domain is a DNS name without a port."""
     return bool(config.listen.s2s or config.listen.s2s_tls) and _is_dns_name(config.server.name)
+
+
+def _components(config: Config) -> list[Component]:
+    made = config.xmpp.component if _is_dns_name(config.server.name) else ()
+    return [Component(prepare_domain(one.name), one.secret, one.title or one.name) for one in made]
 
 
 def _speaks_xmpp(config: Config) -> bool:
@@ -583,6 +616,7 @@ def _xmpp_options(config: Config) -> XmppOptions:
         plaintext_passwords=config.listen.plaintext_passwords,
         migrating=config.accounts.migrating,
         scram_sha1=config.accounts.scram_sha1,
+        guests=config.accounts.xmpp_guests,
         turn=_turn_servers(config),
         contacts=_contacts(config),
         status_addresses=config.xmpp.status_addresses,

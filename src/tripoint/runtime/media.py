@@ -4,11 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from tripoint.config.load import server_name
 from tripoint.config.options import Config
 from tripoint.core.addresses import is_loopback
+from tripoint.media.bucket import Bucket, BucketOptions
 from tripoint.media.desk import MediaDesk
 from tripoint.media.disk import Disk
+from tripoint.media.files import Files
 from tripoint.media.library import CacheLimits, Library
 from tripoint.media.links import Links
 from tripoint.media.ports import Media
@@ -25,6 +29,8 @@ from tripoint.media.web import MediaPages
 from tripoint.net.http import Request
 from tripoint.runtime.middle import Middle
 
+log = structlog.get_logger("tripoint.media")
+
 # Files of other servers that are asked for go on being sent while the older are thrown out: an hour is often enough.
 SWEEP_S = 3600.0
 # What reading one page may take, which is some hundredths of a second unless somebody means harm.
@@ -36,6 +42,7 @@ class MediaParts:
     """What the app starts and stops of it. `ports` is what front ends are given."""
 
     disk: Disk
+    files: Files
     shelf: Shelf
     uploads: Uploads
     library: Library
@@ -45,6 +52,14 @@ class MediaParts:
     previews: Previews
     sites: SideProcess
     ports: Media
+
+    async def check(self) -> None:
+        """Tell the operator where files cannot be reached; everything else goes on."""
+        if isinstance(self.files, Bucket):
+            try:
+                await self.files.check()
+            except OSError as error:
+                log.error("media.bucket_not_reached", error=str(error))
 
     def connect(self, config: Config, open_url: OpenUrl) -> None:
         """Where links are fetched from: previews can be made from now on, if the configuration says so."""
@@ -56,7 +71,7 @@ class MediaParts:
         await self.sites.close()
         await self.library.close()
         await self.thumbnails.close()
-        self.disk.close()
+        await self.files.close()
 
     def reload(self, config: Config) -> None:
         """Take up changed limits; the largest upload is built into the HTTP front."""
@@ -75,11 +90,12 @@ def build_media(
     server = server_name(config)
     disk = Disk(folder)
     disk.start()
-    shelf = Shelf(middle.store, middle.stream, disk)
-    uploads = Uploads(server, middle.store, shelf, disk, _upload_limits(config), middle.accounts.is_guest, now_ms)
-    library = Library(server, middle.store, shelf, disk, _cache_limits(config), now_ms)
+    files = files_of(config, disk)
+    shelf = Shelf(middle.store, middle.stream, files)
+    uploads = Uploads(server, middle.store, shelf, files, _upload_limits(config), middle.accounts.is_guest, now_ms)
+    library = Library(server, middle.store, shelf, files, _cache_limits(config), now_ms)
     uploads.arrived = library.arrived
-    thumbnails = Thumbnails(disk, image_worker())
+    thumbnails = Thumbnails(files, disk, image_worker())
     links = Links(server, middle.store, middle.stream, secret, origin(config))
     plaintext = config.listen.plaintext_passwords
 
@@ -102,7 +118,24 @@ def build_media(
     )
     sites = SideProcess("tripoint.media.page_worker", PAGE_S, MediaRefusal.NO_PREVIEW)
     ports = Media(uploads, library, thumbnails, links, received, desk, tokens, previews)
-    return MediaParts(disk, shelf, uploads, library, thumbnails, links, pages, previews, sites, ports)
+    return MediaParts(disk, files, shelf, uploads, library, thumbnails, links, pages, previews, sites, ports)
+
+
+def files_of(config: Config, disk: Disk) -> Files:
+    """Where bytes lie by the configuration."""
+    s3 = config.media_s3
+    if not s3.bucket:
+        return disk
+    options = BucketOptions(
+        s3.bucket,
+        s3.endpoint,
+        s3.region,
+        s3.prefix,
+        s3.access_key_id,
+        s3.secret_access_key,
+        config.tls.extra_authorities,
+    )
+    return Bucket(options, disk)
 
 
 def origin(config: Config) -> str:

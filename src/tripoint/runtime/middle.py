@@ -95,9 +95,11 @@ from tripoint.rooms.service import Service
 from tripoint.rooms.serving import Serving
 from tripoint.rooms.showing_out import ShowingOut
 from tripoint.rooms.state_groups import StateGroups
+from tripoint.rooms.sticky import StickyBoard
 from tripoint.rooms.sweeping import Sweeping
 from tripoint.rooms.transaction import Signer
 from tripoint.rooms.turns import Turns
+from tripoint.rooms.unfailing import Unfailing
 from tripoint.rooms.unread import Unreads
 from tripoint.rooms.upgrading import Upgrading
 from tripoint.rooms.warden import Warden
@@ -154,6 +156,8 @@ class Middle:
     direct_invitations: DirectInvitations
     indexing: Indexing
     sweeping: Sweeping
+    sticky: StickyBoard
+    unfailing: Unfailing
     encryption: Encryption
     pushing: Pushing
     oauth: Authorization
@@ -174,6 +178,7 @@ class Middle:
         await self.departures.close()
         await self.policy_lists.close()
         await self.sweeping.close()
+        await self.unfailing.close()
         await self.direct_invitations.close()
         await self.following.close()
         await self.upgrading.close()
@@ -266,13 +271,14 @@ async def build_middle(
     people = People(
         accounts.is_local_user,
         accounts.is_guest,
+        accounts.guest_room_wait_s,
         accounts.profile,
         accounts.mark_direct,
         accounts.stored_profile,
         blocks.refuses_invites,
         accounts.is_suspended,
         accounts.is_shadow_banned,
-        accounts.stand_in if config.listen.s2s or config.listen.s2s_tls else None,
+        accounts.stand_in if config.listen.s2s or config.listen.s2s_tls or config.xmpp.component else None,
     )
     remote_writer = RemoteWriter(writer, index)
     accept = Accept(loaded, remote_writer, store, turns)
@@ -385,6 +391,12 @@ async def build_middle(
     indexing = Indexing(store, stream, index_of_words if index_of_words is not None else SqliteSearch(None))
     await indexing.start()
     hub.watch_all_rooms(indexing.room_changed)
+    sticky = StickyBoard(store, clock)
+    await sticky.start()
+    hub.watch_all_rooms(sticky.room_changed)
+    unfailing = Unfailing(store, accept.unfail, clock, report_bug)
+    await unfailing.start()
+    hub.watch_all_rooms(unfailing.room_changed)
     unreads = Unreads(loaded, store, blocks, accounts.push_rules.of)
     hub.watch_all_rooms(unreads.room_changed)
     hub.watch_users(unreads.user_changed)
@@ -403,7 +415,9 @@ async def build_middle(
         blocks,
         indexing,
         unreads,
+        sticky,
     )
+    accept.soft_failed = unfailing.failed
     delayed = Delayed(store, stream, service.do, clock, secret)
     await delayed.start()
     accounts.leave_rooms = _leaver(service, index.load, index.unload)
@@ -472,6 +486,8 @@ async def build_middle(
         direct_invitations,
         indexing,
         sweeping,
+        sticky,
+        unfailing,
         encryption,
         Pushing(loaded, store, stream, unreads, blocks),
         oauth,
@@ -480,17 +496,25 @@ async def build_middle(
     )
 
 
-def _registration(config: Config) -> tuple[str, bool, bool, int, Rate, bool]:
-    """How accounts come to be: mode, guests on IRC, on Matrix, how many of them per address, how often per address,
-    whether with an e-mail address."""
-    limits = config.limits
+def _hourly(times: int) -> Rate:
+    """So many at once, and so many an hour; 0: any number."""
+    return Rate(float(times), times / 3600)
+
+
+def _registration(config: Config) -> tuple[str, bool, bool, int, Rate, Rate, Rate, bool]:
+    """How accounts come to be: mode, guests on IRC, on Matrix, how many of them per address, how often per address;
+    then how often guests come from one address, and make rooms; whether with an e-mail address."""
+    limits, accounts = config.limits, config.accounts
+    alone = only_loopback(config)
     return (
         registration_mode(config),
         config.accounts.guests,
         config.accounts.matrix_guests,
         # Where nobody else can come from, the limit would only meet whoever tries the server out.
-        0 if only_loopback(config) else config.accounts.guests_per_address,
+        0 if alone else accounts.guests_per_address,
         Rate(limits.registrations_burst, limits.registrations_per_s),
+        _hourly(0 if alone else accounts.guests_per_hour),
+        _hourly(0 if alone else accounts.guest_rooms_per_hour),
         config.accounts.email_required,
     )
 

@@ -106,7 +106,12 @@ def build_traffic(
     middle.invitations.catch_up = catch_up.take
     staging = Staging(server, middle.loaded, middle.store, middle.stream, _checker(check), catch_up, report)
     outbox = Outbox(
-        server, middle.loaded, middle.store, middle.stream, Audience(server, middle.loaded, middle.store)
+        server,
+        middle.loaded,
+        middle.store,
+        middle.stream,
+        Audience(server, middle.loaded, middle.store),
+        middle.sticky,
     )
     presence = config.federation.presence
     sender = Sender(

@@ -86,6 +86,16 @@ class RelationRow(Struct, frozen=True):
     sender: UserId
 
 
+class StickyRow(Struct, frozen=True):
+    """An event that is sticky. `position` None: it soft-failed."""
+
+    room_id: RoomId
+    event_id: EventId
+    position: int | None
+    sender: UserId
+    until_ms: int
+
+
 class RelationCount(Struct, frozen=True):
     """How many events are about another in one way, and the newest of them."""
 
@@ -217,6 +227,12 @@ class RoomStore(Writer, Protocol):
     ) -> Sequence[RelationRow]:
         """The newest events of a room up to a position that are about another in this way."""
 
+    async def load_related_rooms(
+        self, user_id: UserId, rel_type: str, *, after: int, upto: int
+    ) -> Sequence[tuple[RoomId, int]]:
+        """The rooms that a user is joined to in which something at after < position <= upto is about another event in
+        this way, and the position of the newest of it."""
+
     async def load_relation_counts(
         self, room_key: int, targets: Sequence[EventId], without: Sequence[UserId]
     ) -> Sequence[RelationCount]:
@@ -226,6 +242,9 @@ class RoomStore(Writer, Protocol):
         self, room_key: int, targets: Sequence[EventId], rel_type: str, sender: UserId
     ) -> frozenset[EventId]:
         """Which of `targets` a user has sent something about, in this way."""
+
+    async def load_sticky(self, now_ms: int) -> Sequence[StickyRow]:
+        """What is sticky after a time, by position; what soft-failed comes first."""
 
     async def load_room_password(self, room_key: int) -> PutRoomPassword | None: ...
     async def load_names(self, kind: str, scope: str) -> Mapping[str, str]: ...
@@ -412,6 +431,9 @@ class MediaStore(Writer, AdminStore, PreviewStore, Protocol):
     async def load_media(self, server: ServerName, media_id: str) -> PutMedia | None: ...
     async def is_content_kept(self, content: str) -> bool:
         """Whether any name still stands for these bytes."""
+
+    async def load_contents(self, after: str, limit: int) -> Sequence[str]:
+        """The bytes that names stand for, each once, in order, behind `after`."""
 
     async def load_uploaded_bytes(self, user_id: UserId) -> int:
         """How much a user has uploaded, what was announced and has not come included. Each file counts as MEDIA_BLOCK

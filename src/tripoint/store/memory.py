@@ -17,6 +17,7 @@ from tripoint.store.interface import (
     RelationCount,
     RelationRow,
     Report,
+    StickyRow,
     StoredEvent,
     StoreError,
     WordsGone,
@@ -48,6 +49,7 @@ from tripoint.store.writes import (
     DropRegistrationToken,
     DropReport,
     DropRoom,
+    ForgetSticky,
     ForgetWordsGone,
     PlaceEvent,
     PutAccount,
@@ -82,6 +84,7 @@ from tripoint.store.writes import (
     PutServerBan,
     PutServerKey,
     PutStagedPdu,
+    PutSticky,
     PutStrippedState,
     PutToken,
     PutUnanswered,
@@ -126,6 +129,7 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ContactsInMemory, PreviewsInMe
         self.rosters: dict[tuple[UserId, str], PutRosterItem] = {}
         self.nodes: dict[tuple[UserId, str], PutNode] = {}
         self.delayed: dict[str, PutDelayed] = {}
+        self.sticky: dict[int, PutSticky] = {}
         self.fast_tokens: dict[tuple[UserId, str, str], PutFastToken] = {}
         self.pushers: dict[tuple[UserId, str, str], PutPusher] = {}
         self.node_subscriptions: dict[tuple[UserId, str, str], PutNodeSubscription] = {}
@@ -239,6 +243,10 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ContactsInMemory, PreviewsInMe
                 _put(self.nodes, (write.user_id, write.node), write, write.config is None)
             case PutDelayed():
                 _put(self.delayed, write.delay_id, write, write.content is None)
+            case PutSticky():
+                self.sticky[write.event_key] = write
+            case ForgetSticky():
+                self.sticky = {key: one for key, one in self.sticky.items() if one.until_ts_ms > write.now_ms}
             case PutFastToken():
                 _put(self.fast_tokens, (write.user_id, write.client, write.slot), write, write.salt is None)
             case PutPusher():
@@ -353,6 +361,7 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ContactsInMemory, PreviewsInMe
     def _drop_event(self, key: int) -> None:
         self._note_words_gone(self.events[key])
         self.relations.pop(key, None)
+        self.sticky.pop(key, None)
         del self.keys[self.events[key].event_id]
         del self.events[key], self.state_keys[key]
 
@@ -611,6 +620,16 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ContactsInMemory, PreviewsInMe
         found = [row for row in self._related(room_key) if row.rel_type == rel_type and row.position <= upto]
         return found[::-1][:limit]
 
+    async def load_related_rooms(
+        self, user_id: UserId, rel_type: str, *, after: int, upto: int
+    ) -> Sequence[tuple[RoomId, int]]:
+        found = []
+        for row in await self.load_memberships(user_id):
+            newest = await self.load_room_relations(row.room_key, rel_type, upto=upto, limit=1)
+            if row.membership == "join" and newest and newest[0].position > after:
+                found.append((row.room_id, newest[0].position))
+        return found
+
     async def load_relation_counts(
         self, room_key: int, targets: Sequence[EventId], without: Sequence[UserId]
     ) -> Sequence[RelationCount]:
@@ -667,6 +686,10 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ContactsInMemory, PreviewsInMe
 
     async def is_content_kept(self, content: str) -> bool:
         return any(write.content == content for write in self.media.values())
+
+    async def load_contents(self, after: str, limit: int) -> Sequence[str]:
+        contents = {row.content for row in self.media.values() if row.content is not None and row.content > after}
+        return sorted(contents)[:limit]
 
     async def load_uploaded_bytes(self, user_id: UserId) -> int:
         return sum(max(write.size, MEDIA_BLOCK) for write in self.media.values() if write.uploader == user_id)
@@ -778,6 +801,15 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ContactsInMemory, PreviewsInMe
 
     async def load_delayed(self) -> Sequence[PutDelayed]:
         return [write for _, write in sorted(self.delayed.items())]
+
+    async def load_sticky(self, now_ms: int) -> Sequence[StickyRow]:
+        rows = []
+        for key, one in self.sticky.items():
+            if one.until_ts_ms > now_ms:
+                event, room = self.events[key], self.rooms[one.room_key]
+                position = None if one.failed else event.position
+                rows.append(StickyRow(room.room_id, event.event_id, position, one.sender, one.until_ts_ms))
+        return sorted(rows, key=lambda row: -1 if row.position is None else row.position)
 
     async def load_fast_tokens(self, user_id: UserId) -> Sequence[PutFastToken]:
         return [write for key, write in sorted(self.fast_tokens.items()) if key[0] == user_id]

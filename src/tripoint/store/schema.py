@@ -4,7 +4,7 @@ A test upgrades the first schema step by step and compares it with this file. Ke
 small integers so that state groups and indexes stay small; a room's key stands for its id in every table.
 """
 
-SCHEMA_VERSION = "0026"
+SCHEMA_VERSION = "0027"
 
 STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -228,7 +228,7 @@ STATEMENTS: tuple[str, ...] = (
     """CREATE TABLE delayed_events (
         delay_id TEXT PRIMARY KEY NOT NULL, user_id TEXT NOT NULL, room_id TEXT NOT NULL, type TEXT NOT NULL,
         state_key TEXT, content BLOB NOT NULL, delay_ms INTEGER NOT NULL, since_ms INTEGER NOT NULL,
-        outcome BLOB) WITHOUT ROWID""",
+        outcome BLOB, sticky_ms INTEGER) WITHOUT ROWID""",
     # Tokens with which XMPP clients come back (migration 0023).
     """CREATE TABLE fast_tokens (
         user_id TEXT NOT NULL, client TEXT NOT NULL, slot TEXT NOT NULL, device_id TEXT NOT NULL,
@@ -238,6 +238,11 @@ STATEMENTS: tuple[str, ...] = (
     """CREATE TABLE certificates (
         fingerprint TEXT PRIMARY KEY NOT NULL, user_id TEXT NOT NULL, added_ts_ms INTEGER NOT NULL) WITHOUT ROWID""",
     "CREATE INDEX certificates_by_user ON certificates (user_id)",
+    # Events that are delivered for a while, whatever else happens (migration 0027).
+    """CREATE TABLE sticky_events (
+        event_key INTEGER PRIMARY KEY, room_key INTEGER NOT NULL, sender TEXT NOT NULL, until_ts_ms INTEGER NOT NULL,
+        failed INTEGER NOT NULL)""",
+    "CREATE INDEX sticky_events_until ON sticky_events (until_ts_ms)",
     # E-mail addresses of accounts, letters that wait, previews of links (migration 0026).
     """CREATE TABLE threepids (
         medium TEXT NOT NULL, address TEXT NOT NULL, user_id TEXT NOT NULL, validated_ts_ms INTEGER NOT NULL,

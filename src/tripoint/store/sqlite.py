@@ -21,6 +21,7 @@ from tripoint.store.interface import (
     RelationCount,
     RelationRow,
     Report,
+    StickyRow,
     StoredEvent,
     StoreError,
     WordsGone,
@@ -453,6 +454,21 @@ class SqliteStore(DeviceReads, OAuthReads, ContactReads, PreviewReads, AdminRead
         )
         return [RelationRow(*row) for row in found]
 
+    async def load_related_rooms(
+        self, user_id: UserId, rel_type: str, *, after: int, upto: int
+    ) -> Sequence[tuple[RoomId, int]]:
+        found = self._all(
+            "SELECT * FROM (SELECT r.room_id, (SELECT max(position) FROM relations WHERE room_key = m.room_key"
+            " AND rel_type = ? AND position <= ? AND position > ? AND position != 0) AS newest FROM memberships m"
+            " JOIN rooms r ON r.room_key = m.room_key WHERE m.user_id = ? AND m.membership = 'join')"
+            " WHERE newest IS NOT NULL",
+            rel_type,
+            upto,
+            after,
+            user_id,
+        )
+        return [(room_id, position) for room_id, position in found]
+
     async def load_relation_counts(
         self, room_key: int, targets: Sequence[EventId], without: Sequence[UserId]
     ) -> Sequence[RelationCount]:
@@ -540,6 +556,12 @@ class SqliteStore(DeviceReads, OAuthReads, ContactReads, PreviewReads, AdminRead
 
     async def is_content_kept(self, content: str) -> bool:
         return self._one("SELECT 1 FROM media WHERE content = ? LIMIT 1", content) is not None
+
+    async def load_contents(self, after: str, limit: int) -> Sequence[str]:
+        found = self._all(
+            "SELECT DISTINCT content FROM media WHERE content > ? ORDER BY content LIMIT ?", after, limit
+        )
+        return [str(row[0]) for row in found]
 
     async def load_uploaded_bytes(self, user_id: UserId) -> int:
         row = self._one("SELECT coalesce(sum(max(size, ?)), 0) FROM media WHERE uploader = ?", MEDIA_BLOCK, user_id)
@@ -666,9 +688,18 @@ class SqliteStore(DeviceReads, OAuthReads, ContactReads, PreviewReads, AdminRead
         return None if row is None else PutNodeItem(*row)
 
     async def load_delayed(self) -> Sequence[PutDelayed]:
-        columns = "delay_id, user_id, room_id, type, state_key, content, delay_ms, since_ms, outcome"
+        columns = "delay_id, user_id, room_id, type, state_key, content, delay_ms, since_ms, outcome, sticky_ms"
         found = self._read.execute(f"SELECT {columns} FROM delayed_events ORDER BY delay_id").fetchall()
         return [PutDelayed(*row) for row in found]
+
+    async def load_sticky(self, now_ms: int) -> Sequence[StickyRow]:
+        found = self._all(
+            "SELECT r.room_id, e.event_id, CASE WHEN s.failed THEN NULL ELSE e.position END AS at, s.sender,"
+            " s.until_ts_ms FROM sticky_events s JOIN events e ON e.event_key = s.event_key"
+            " JOIN rooms r ON r.room_key = s.room_key WHERE s.until_ts_ms > ? ORDER BY at",
+            now_ms,
+        )
+        return [StickyRow(*row) for row in found]
 
     async def load_fast_tokens(self, user_id: UserId) -> Sequence[PutFastToken]:
         columns = "user_id, client, slot, device_id, mechanism, salt, expires_ts_ms, count"

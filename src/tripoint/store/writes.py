@@ -305,6 +305,22 @@ class PutPusher(Struct, frozen=True):
     position: int
 
 
+class PutSticky(Struct, frozen=True):
+    """An event is sticky for a while (rooms/sticky.py). `failed`: it soft-failed, and is shown to nobody."""
+
+    event_key: int
+    room_key: int
+    sender: UserId
+    until_ts_ms: int
+    failed: bool
+
+
+class ForgetSticky(Struct, frozen=True):
+    """What was sticky until then is so no more."""
+
+    now_ms: int
+
+
 class PutDelayed(Struct, frozen=True):
     """An event that is sent later, or what became of it (rooms/delayed.py). `outcome`: JSON, None while it is to be
     sent. `content` of None deletes."""
@@ -318,6 +334,7 @@ class PutDelayed(Struct, frozen=True):
     delay_ms: int
     since_ms: int
     outcome: bytes | None
+    sticky_ms: int | None = None
 
 
 class PutRegistrationToken(Struct, frozen=True):
@@ -549,6 +566,8 @@ Write = (
     | PutNodeSubscription
     | PutPusher
     | PutFastToken
+    | PutSticky
+    | ForgetSticky
     | PutDelayed
     | PutRegistrationToken
     | DropRegistrationToken

@@ -7,8 +7,7 @@ silent clients. Does not open sockets: runtime does, with `protocol` as the fact
 import asyncio
 import hmac
 import secrets
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
@@ -36,9 +35,11 @@ from tripoint.xmpp.c2s.foreign import Back, Foreign, Nowhere
 from tripoint.xmpp.c2s.markers import DirectMarkers
 from tripoint.xmpp.c2s.presence import went_away
 from tripoint.xmpp.c2s.users import MAX_RESOURCES, Users
+from tripoint.xmpp.components.service import Component, Components
 from tripoint.xmpp.connection import ClientConnection
 from tripoint.xmpp.features import Policy
 from tripoint.xmpp.framing import Framing
+from tripoint.xmpp.guests import end_guest
 from tripoint.xmpp.identities import Identities
 from tripoint.xmpp.jid import Domains, InvalidJid, Jid, escape_local, prepare_resource
 from tripoint.xmpp.listener import XmppProtocol
@@ -46,13 +47,14 @@ from tripoint.xmpp.muc.foreigners import Foreigners
 from tripoint.xmpp.muc.service import Muc
 from tripoint.xmpp.newcomers import Newcomers
 from tripoint.xmpp.options import XmppOptions
+from tripoint.xmpp.outside import Outside
 from tripoint.xmpp.pep.service import Pep
 from tripoint.xmpp.pictures import Pictures
 from tripoint.xmpp.push import PushServices
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.resumption import Resumptions
 from tripoint.xmpp.router import dispatch, return_requests
-from tripoint.xmpp.s2s.listener import Traffic
+from tripoint.xmpp.s2s.intake import Traffic
 from tripoint.xmpp.s2s.service import Means, Servers
 from tripoint.xmpp.sasl_profiles import BindRequest, UserAgent
 from tripoint.xmpp.session import Carrier, Doors, Sink, XmppSession
@@ -82,7 +84,8 @@ class XmppFrontEnd:
 
     `now_ms` is the wall clock, `monotonic` the one for timeouts, `call_later` the loop's where none is given;
     `secret` (32 bytes, the same at every start) makes occupant ids. `tls` None: neither STARTTLS nor channel
-    binding is offered, so only loopback logs in. `means` None: no other XMPP server is spoken to.
+    binding is offered, so only loopback logs in. `means` None: no other XMPP server is spoken to. `components`: who may
+    connect as one (XEP-0114).
     `token_configuration`: the address where clients learn how to get access tokens.
     """
 
@@ -107,6 +110,7 @@ class XmppFrontEnd:
         tls: TlsMaterial | None,
         desk: ServiceDesk | None = None,
         means: Means | None = None,
+        components: Sequence[Component] = (),
         token_configuration: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.domains = Domains.of(server)
@@ -119,7 +123,9 @@ class XmppFrontEnd:
         self.accounts = accounts
         self.tls = tls
         self.token_configuration = token_configuration
+        self.components = self._components(components) if components else None
         self.servers = None if means is None else self._servers(means, secret)
+        self.outside = Outside(self.domains, self.servers, self.components)
         doors = Doors(
             self.domains,
             rooms,
@@ -138,7 +144,8 @@ class XmppFrontEnd:
             options.contacts,
             options.turn,
             options.status_addresses,
-            self.servers,
+            None if self.servers is None and self.components is None else self.outside,
+            tuple((one.name, one.title) for one in components),
         )
         self._doors = doors
         self.users = Users(self.domains, accounts)
@@ -161,15 +168,16 @@ class XmppFrontEnd:
                 self.domains.same,
                 name_table,
                 self.servers.claims,
-                partial(self.servers.links.confirms, self.domains.server),
+                self.outside.confirms,
                 self.spawn,
                 monotonic,
             )
             self.servers.links.connected = self.identities.connected
+        foreign = Foreign(doors, self.users, self.outside, newcomers, self.foreigners, self._visitor)
+        foreign.revoked = self.push.revoked
+        self.outside.deliver, self.outside.bounce = foreign.deliver, foreign.bounce
         if self.servers is not None:
-            foreign = Foreign(doors, self.users, self.servers, newcomers, self.foreigners, self._visitor)
-            foreign.revoked = self.push.revoked
-            self.servers.deliver, self.servers.bounce = foreign.deliver, foreign.bounce
+            self.servers.deliver, self.servers.bounce = self.outside.came, self.outside.bounced
             self.servers.links.failed, self.servers.links.broken = self.foreigners.unreachable, self.foreigners.broken
             self.servers.listener.banned = self._banned_from
         self._registration = "closed"
@@ -180,7 +188,25 @@ class XmppFrontEnd:
         options = self.options
         traffic = Traffic(options.stanzas_burst, options.stanzas_per_s, options.connections_per_address)
         return Servers(
-            self.domains, secret, means, traffic, options.stanza_bytes, new_id=self.new_id, now_s=self.monotonic
+            self.domains,
+            secret,
+            means,
+            traffic,
+            options.stanza_bytes,
+            components=frozenset() if self.components is None else self.components.names,
+            new_id=self.new_id,
+            now_s=self.monotonic,
+        )
+
+    def _components(self, components: Sequence[Component]) -> Components:
+        return Components(
+            components,
+            self.options.stanza_bytes,
+            new_id=self.new_id,
+            now_s=self.monotonic,
+            deliver=lambda stanza: self.outside.came(stanza),  # which is made after it
+            # Its people are gone from the rooms with it.
+            gone=lambda name: self.foreigners.unreachable(self.domains.rooms, name),
         )
 
     def _session(
@@ -215,8 +241,7 @@ class XmppFrontEnd:
 
     def _foreigner_in_rooms(self, jid: Jid, account: Account) -> XmppSession:
         """As whom somebody of another server is in rooms."""
-        assert self.servers is not None  # a stanza of theirs has come
-        return self._visitor(jid, account, Back(self.servers, self.domains.rooms, jid), Nowhere())
+        return self._visitor(jid, account, Back(self.outside, self.domains.rooms, jid), Nowhere())
 
     @property
     def connections(self) -> int:
@@ -224,11 +249,12 @@ class XmppFrontEnd:
         return len(self._connections)
 
     def link_counts(self) -> dict[str, float]:
-        """Streams to other servers and from them, and sessions of their people in rooms."""
+        """Streams to other servers and from them, components, and sessions of their people in rooms."""
         servers = self.servers
         return {
             "out": 0.0 if servers is None else float(len(servers.links.proofs())),
             "in": 0.0 if servers is None else float(len(servers.listener.connections)),
+            "components": 0.0 if self.components is None else float(len(self.components)),
             "foreigners": float(len(self.foreigners)),
         }
 
@@ -278,6 +304,8 @@ class XmppFrontEnd:
         self.foreigners.sweep()
         if self.servers is not None:
             self.servers.sweep()
+        if self.components is not None:
+            self.components.sweep()
 
     async def drain(self, reason: str = "The server is shutting down") -> None:
         """Tell everybody, close every connection and wait for what was begun."""
@@ -289,6 +317,8 @@ class XmppFrontEnd:
                 self.push.lost(stream.session)
             stream.end("system-shutdown", reason)
         self.resumptions.end_all()
+        if self.components is not None:
+            await self.components.close()
         if self.servers is not None:
             await self.servers.close()
         await self._background.finish(DRAIN_S)
@@ -313,6 +343,7 @@ class XmppFrontEnd:
             require_tls=not (self.options.plaintext_passwords and is_loopback(address)),
             registration=self._registration != "closed",
             scram_sha1=self.options.scram_sha1,
+            anonymous=self.options.guests,
             migrating=self.options.migrating,
             stanza_bytes=self.options.stanza_bytes,
             idle_s=self.options.ping_interval_s,
@@ -424,3 +455,5 @@ class XmppFrontEnd:
         self.users.remove(session)
         self._blocking.ended(session)
         self.pep.ended(session)
+        if session.account.guest:
+            self.spawn(end_guest(self.accounts, session.user_id))

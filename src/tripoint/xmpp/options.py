@@ -31,6 +31,7 @@ class XmppOptions:
     connections_per_network: int = 0
     connection_rate: Rate = NO_RATE
     scram_sha1: bool = True
+    guests: bool = False  # SASL ANONYMOUS
     migrating: bool = False
     # Who runs the server: what for, and a URI (XEP-0157).
     contacts: tuple[tuple[str, str], ...] = ()

@@ -15,7 +15,7 @@ from typing import Final
 from tripoint.core.ids import InvalidId, UserId
 from tripoint.core.media_types import bare_type
 from tripoint.core.mxc import Mxc, parse_mxc
-from tripoint.media.disk import OpenFile
+from tripoint.media.files import OpenFile
 from tripoint.media.ports import Media
 from tripoint.media.refusals import MediaRefused
 from tripoint.xmpp.refusals import Problem

@@ -27,17 +27,21 @@ from tripoint.xmpp.jid import (
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What XEP-0045 5 calls affiliation (lasting) and role (this visit). Here both follow the rank."""
+    """What XEP-0045 5 calls affiliation (lasting) and role (this visit). Here both follow the rank.
+
+    `hat`: the name of a rank that these two do not tell from others; "" for those that they do. docs/mapping.md 7
+    """
 
     affiliation: str
     role: str
+    hat: str = ""
 
 
 _STANDINGS: Final = {
     Rank.OWNER: Standing("owner", "moderator"),
-    Rank.ADMIN: Standing("admin", "moderator"),
+    Rank.ADMIN: Standing("admin", "moderator", "admin"),
     Rank.OP: Standing("admin", "moderator"),
-    Rank.HALFOP: Standing("member", "moderator"),
+    Rank.HALFOP: Standing("member", "moderator", "halfop"),
     Rank.VOICE: Standing("member", "participant"),
     Rank.BANNED: Standing("outcast", "none"),
 }

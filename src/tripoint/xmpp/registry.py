@@ -39,7 +39,8 @@ StanzaHandler = Callable[["XmppSession", Element, Jid], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class IqEntry:
-    """One kind of IQ that is answered. `feature` is advertised where it stands; "" for none."""
+    """One kind of IQ that is answered. `feature` is advertised where it stands; "" for none. `guests`: to guests
+    too."""
 
     kind: str
     namespace: str
@@ -48,6 +49,7 @@ class IqEntry:
     feature: str
     spec: str
     handle: IqHandler
+    guests: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +71,29 @@ _FEATURES: Final[dict[At, set[str]]] = {}
 
 
 def iq(
-    kinds: str, namespace: str, element: str = "query", *, at: tuple[At, ...], spec: str, feature: str = ""
+    kinds: str,
+    namespace: str,
+    element: str = "query",
+    *,
+    at: tuple[At, ...],
+    spec: str,
+    feature: str = "",
+    guests: bool | None = None,
 ) -> Callable[[IqHandler], IqHandler]:
-    """Declare a handler of IQs. `kinds` is "get", "set" or both with a space between."""
+    """Declare a handler of IQs. `kinds` is "get", "set" or both with a space between.
+
+    `guests`: whether it answers guests, too; None: not where an account or the server would keep something
+    (XEP-0175 3).
+    """
 
     def declare(handle: IqHandler) -> IqHandler:
         for kind in kinds.split():
             for place in at:
                 key = (kind, namespace, element, place)
                 assert key not in IQS, f"two handlers for {key}"
-                IQS[key] = IqEntry(kind, namespace, element, place, feature, spec, handle)
+                keeps_nothing = kind == "get" or place not in (At.ACCOUNT, At.SERVER, At.USER)
+                too = keeps_nothing if guests is None else guests
+                IQS[key] = IqEntry(kind, namespace, element, place, feature, spec, handle, too)
         return handle
 
     return declare

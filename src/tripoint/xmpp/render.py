@@ -6,14 +6,17 @@ markup of our own making.
 spec: RFC6120 8, XEP-0045, XEP-0203, XEP-0359, XEP-0421. What is said, and when, is decided in c2s/ and muc/.
 """
 
+import hashlib
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from tripoint.core.vendor import NS
 from tripoint.xmpp.projection import Standing
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.tables import (
     CONFERENCE_NS,
     DELAY_NS,
+    HATS_NS,
     MUC_NS,
     MUC_USER_NS,
     NOTICE_NS,
@@ -77,6 +80,19 @@ def item(
     if reason:
         inside += f"<reason>{escape_text(reason)}</reason>"
     return f"<item{attributes}>{inside}</item>" if inside else f"<item{attributes}/>"
+
+
+_HATS: Final = {"admin": "Admin", "halfop": "Half-operator"}
+# They are the same in every room. spec: XEP-0317 2
+HATS_HASH: Final = hashlib.sha256("\0".join(f"{NS}#{hat}" for hat in sorted(_HATS)).encode()).hexdigest()
+
+
+def hats(standing: Standing) -> str:
+    """The hat of a rank that affiliation and role do not tell; nothing for the others. spec: XEP-0317 3.1"""
+    if not standing.hat:
+        return ""
+    uri, title = f"{NS}#{standing.hat}", _HATS[standing.hat]
+    return f"<hats xmlns='{HATS_NS}'><hat uri='{uri}' title='{title}' xml:lang='en'/></hats>"
 
 
 def muc_user(item_xml: str, codes: tuple[Status, ...] = ()) -> str:

@@ -91,6 +91,11 @@ class Resumptions:
         past = self._past.get(sm_id)
         return past[1] if past is not None and past[0] == user_id else None
 
+    def find_guest(self, sm_id: str) -> XmppSession | None:
+        """The session of a guest with this id, which is all that shows whose it is."""
+        session = self._sessions.get(sm_id)
+        return session if session is not None and session.account.guest else None
+
     def resumed(self, session: XmppSession) -> None:
         """It has a connection again."""
         assert session.managed is not None and session.managed.sm_id is not None

@@ -1,8 +1,8 @@
 """What happens to a stanza: its address decides who answers, the registry which handler.
 
-spec: RFC6120 8.1, 8.2, 10.3-10.5; RFC6121 8. Other domains are other servers' (c2s/abroad.py); without a way to
-them they are answered with remote-server-not-found. Handlers are declared in c2s/ and muc/; importing those packages
-fills the table.
+spec: RFC6120 8.1, 8.2, 10.3-10.5; RFC6121 8. Other domains are components and other servers (c2s/abroad.py); without a
+way to them they are answered with remote-server-not-found. Handlers are declared in c2s/ and muc/; importing those
+packages fills the table.
 """
 
 from tripoint.rooms.refusals import Refusal, Refused
@@ -34,7 +34,11 @@ async def dispatch(session: XmppSession, stanza: Element) -> None:
         place = place_of(jid, session.jid, session.doors.domains)
         if place is At.ABROAD and _is_served_here(session, jid):
             place = At.OCCUPANT if jid.resource else At.ROOM
-        if place is At.ABROAD and session.doors.abroad is None:
+        abroad = session.doors.abroad
+        if place is At.ABROAD and session.account.guest:
+            # spec: XEP-0175 3 (2)
+            raise Problem("not-allowed", "Guests are in rooms of this server alone: log in with an account")
+        if place is At.ABROAD and (abroad is None or not abroad.reaches(jid.domain)):
             _unreachable(stanza)
             return
     if stanza.name == "message":
@@ -127,6 +131,8 @@ async def _iq(session: XmppSession, stanza: Element, jid: Jid, place: At) -> Non
     if entry is None:
         # spec: RFC6120 8.4
         raise Problem("service-unavailable", "This is not offered here")
+    if session.account.guest and not entry.guests:
+        raise Problem("not-allowed", "This is not for guests: log in with an account")
     answer = await entry.handle(session, stanza, jid)
     if answer is not None:
         session.answer(stanza, answer)

@@ -84,7 +84,10 @@ class Carrier(Protocol):
 
 
 class Abroad(Protocol):
-    """The way to other servers (s2s/service.py)."""
+    """The way to components and other servers (outside.py)."""
+
+    def reaches(self, domain: str) -> bool:
+        """Whether there is a way to a domain that is not ours, so far as can be told without trying."""
 
     def send(self, stanza: bytes, ours: str, to: Jid, original: Element | None = None) -> None:
         """A whole stanza, with its addresses, from one of our domains; `original` goes back where it cannot."""
@@ -115,7 +118,8 @@ class Doors:
     contacts: tuple[tuple[str, str], ...] = ()  # what for, and an address: those who run the server (XEP-0157)
     turn: TurnServers = NO_SERVERS  # what helps calls through firewalls
     status_addresses: tuple[str, ...] = ()  # where clients look when this server does not answer (XEP-0455)
-    abroad: Abroad | None = None  # None: this server does not talk to others
+    abroad: Abroad | None = None  # None: this server talks to nobody else
+    services: tuple[tuple[str, str], ...] = ()  # domains of components, and their titles
 
     def url_of(self, event_id: EventId) -> Callable[[Attachment], str | None]:
         """Gives the addresses of the files of one event."""

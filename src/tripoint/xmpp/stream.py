@@ -14,19 +14,16 @@ import structlog
 from tripoint.accounts.fast_tokens import Recognized
 from tripoint.accounts.ports import Account, LetIn
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
-from tripoint.accounts.sasl import CheckCertificate, CheckPassword, CheckToken, HashedToken, NeedCredentials
+from tripoint.accounts.sasl import Anonymous, CheckCertificate, CheckPassword, CheckToken, HashedToken, NeedCredentials
 from tripoint.accounts.server_bans import banned_text
 from tripoint.core.ids import DeviceId
-from tripoint.core.server_bans import Visitor
+from tripoint.core.server_bans import ServerBan, Visitor
 from tripoint.fanout.delivery import ByteWriter, Outbox
 from tripoint.xmpp.acks import HandledTooMuch
-from tripoint.xmpp.c2s.archive import archive_metadata
-from tripoint.xmpp.c2s.registration import Registering
-from tripoint.xmpp.connection import (
+from tripoint.xmpp.actions import (
     Action,
     Authenticated,
     Bind,
-    ClientConnection,
     Close,
     Registration,
     Resume,
@@ -34,6 +31,10 @@ from tripoint.xmpp.connection import (
     StartTls,
     WrongPassword,
 )
+from tripoint.xmpp.c2s.archive import archive_metadata
+from tripoint.xmpp.c2s.registration import Registering
+from tripoint.xmpp.connection import ClientConnection
+from tripoint.xmpp.guests import GuestLogin
 from tripoint.xmpp.jid import InvalidJid, prepare_resource
 from tripoint.xmpp.management import enabled_xml, too_high
 from tripoint.xmpp.refusals import Problem, sasl_condition
@@ -57,6 +58,7 @@ _Question = (
     | CheckCertificate
     | CheckToken
     | HashedToken
+    | Anonymous
     | Authenticated
     | Registration
     | Bind
@@ -91,6 +93,7 @@ class ClientStream:
         # The device whose access token let this client in: it ends with it.
         self._let_in_by: DeviceId | None = None
         self._registering: Registering | None = None
+        self._guest: GuestLogin | None = None
         self._paused = False
         self._gone = False
         self._closed = False  # the stream was ended, by whichever side
@@ -193,6 +196,8 @@ class ClientStream:
                 answer = await self._check_token(connection, action)
             elif isinstance(action, HashedToken):
                 answer = await self._check_hashed(connection, action)
+            elif isinstance(action, Anonymous):
+                answer = await self._begin_as_guest(connection)
             elif isinstance(action, Authenticated):
                 who = self._let_in(await accounts.scram_done(action.name, True, address=self.address, app=action.app))
                 answer = connection.admitted(who.name, token=await self._token(connection))
@@ -216,6 +221,16 @@ class ClientStream:
     def _let_in(self, let_in: LetIn) -> Account:
         self._account, self._let_in_by = let_in.account, let_in.device_id
         return let_in.account
+
+    async def _begin_as_guest(self, connection: ClientConnection) -> list[Action]:
+        """spec: XEP-0175 4"""
+        self._guest = GuestLogin(self._front.accounts, self._front.spawn)
+        if not connection.is_named_at_once:
+            return connection.admitted("")
+        self._account = await self._guest.become(self.address)
+        if self._gone:
+            self._guest.drop()
+        return connection.admitted(self._account.name)
 
     async def _check_token(self, connection: ClientConnection, action: CheckToken) -> list[Action]:
         """spec: RFC7628 3.2"""
@@ -261,11 +276,21 @@ class ClientStream:
 
     async def _bind(self, connection: ClientConnection, bind: Bind) -> None:
         """spec: RFC6120 7.6, 7.7: the client's resource, or one of ours; a taken one passes to the newcomer."""
-        front, account = self._front, self._account
-        assert account is not None  # bound after login only
+        front, guest = self._front, self._guest
         request, user_agent = bind.request, bind.user_agent
+        if guest is not None:
+            try:
+                self._account = await guest.become(self.address)
+            except AccountRefused as refused:
+                self.act(connection.fail("resource-constraint", refused.text))
+                return
+        account = self._account
+        assert account is not None  # bound after login only
         try:
-            if request is not None and user_agent is not None:
+            if guest is not None:
+                # spec: XEP-0175 3 (1)
+                resource = front.new_id()
+            elif request is not None and user_agent is not None:
                 resource = front.resource_for(account, request, user_agent)
             else:
                 resource = front.new_id() if bind.resource is None else prepare_resource(bind.resource)
@@ -277,6 +302,8 @@ class ClientStream:
                 account, resource, self.outbox, self, secure=connection.secure, user_agent=user_agent
             )
             session.let_in_by = self._let_in_by
+            if guest is not None:
+                guest.has_session()
         except (AccountRefused, Problem) as refused:
             self.act(connection.bind_refused(Problem("resource-constraint", refused.text, "cancel").render()))
             return
@@ -289,7 +316,7 @@ class ClientStream:
         if self._gone or connection.state is not State.BIND_WAITS_FOR_US:
             front.end_session(session)
             return
-        banned = front.accounts.bans.of_visitor(Visitor(self.address, (account.name,)))
+        banned = self._banned(account)
         if banned is not None:
             # He was banned between his login and this.
             front.end_session(session)
@@ -326,9 +353,13 @@ class ClientStream:
 
     async def _resume(self, connection: ClientConnection, resume: Resume) -> None:
         """Bring an earlier session here, from wherever it is. spec: XEP-0198 5"""
-        resumptions, account = self._front.resumptions, self._account
-        assert account is not None  # logged in by now
-        session = resumptions.find(resume.previd, account.user_id)
+        resumptions = self._front.resumptions
+        session: XmppSession | int | None
+        if self._guest is not None:
+            session = resumptions.find_guest(resume.previd)
+        else:
+            assert self._account is not None  # logged in by now
+            session = resumptions.find(resume.previd, self._account.user_id)
         if not isinstance(session, XmppSession):
             self.act(connection.resume_refused("item-not-found", session))
             return
@@ -344,9 +375,12 @@ class ClientStream:
                 await session.rest()
             if session.closed or not _is_waiting(session) or not _can_go_on(session, resume.h):
                 self.act(connection.resume_refused("item-not-found"))
-            elif (banned := self._front.accounts.bans.of_visitor(Visitor(self.address, (account.name,)))) is not None:
+            elif (banned := self._banned(session.account)) is not None:
                 self.act(connection.fail("policy-violation", banned_text(banned)))
             elif not self._gone and connection.state is State.RESUME_WAITS_FOR_US:
+                self._account = session.account
+                if self._guest is not None:
+                    self._guest.drop()
                 self.session = session
                 session.address = self.address
                 session.let_in_by = self._let_in_by
@@ -356,6 +390,9 @@ class ClientStream:
             self.act(connection.fail("undefined-condition", str(error), too_high(error)))
         except TimeoutError:
             self.act(connection.resume_refused("resource-constraint"))
+
+    def _banned(self, account: Account) -> ServerBan | None:
+        return self._front.accounts.bans.of_visitor(Visitor(self.address, (account.name,)))
 
     # -- the end
 
@@ -368,6 +405,8 @@ class ClientStream:
 
     def _end_session(self) -> None:
         session, self.session = self.session, None
+        if self._guest is not None:
+            self._guest.drop()
         if session is not None:
             self._front.end_session(session)
 

@@ -1,10 +1,11 @@
-"""XMPP for web pages: streams over WebSockets, and the documents by which clients find them.
+"""XMPP for web pages: streams over WebSockets and BOSH, and the documents by which clients find them.
 
 A page of any origin may connect: there are no cookies here that it could use, and who logs in proves it inside the
 stream. spec: RFC7395 3, 4; XEP-0156 2; RFC6415 2, 3 (host-meta), appendix A (JRD). How messages make a stream is
-framing.py, frames and handshakes are net/websocket.py.
+framing.py, frames and handshakes are net/websocket.py; BOSH is bosh.py.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -13,6 +14,8 @@ import structlog
 from tripoint.fanout.delivery import MessageOutbox
 from tripoint.net.http import Request, Response
 from tripoint.net.websocket import WebSocket, accept
+from tripoint.xmpp.bosh import PATH as BOSH_PATH
+from tripoint.xmpp.bosh import Bosh
 from tripoint.xmpp.framing import MessageFraming, standalone
 from tripoint.xmpp.stream import ClientStream
 from tripoint.xmpp.wire import escape_attribute
@@ -25,9 +28,10 @@ log = structlog.get_logger()
 PATH: Final = "/xmpp-websocket"
 HOST_META: Final = "/.well-known/host-meta"
 HOST_META_JSON: Final = "/.well-known/host-meta.json"
-PATHS: Final = (PATH, HOST_META, HOST_META_JSON)
+PATHS: Final = (PATH, BOSH_PATH, HOST_META, HOST_META_JSON)
 
 _RELATION: Final = "urn:xmpp:alt-connections:websocket"
+_BOSH_RELATION: Final = "urn:xmpp:alt-connections:xbosh"
 _SUBPROTOCOL: Final = "xmpp"  # spec: RFC7395 3.1
 # spec: XEP-0156 3: web clients of other domains read it; it holds nothing that is not public.
 _CORS: Final = (b"access-control-allow-origin", b"*")
@@ -49,14 +53,18 @@ class XmppWeb:
 
     def __init__(self, front: "XmppFrontEnd", public_url: str) -> None:
         self._front = front
+        self._bosh = Bosh(front)
         url = websocket_url(public_url)
-        self._xrd = None if url is None else _xrd(url)
-        self._jrd = None if url is None else orjson.dumps({"links": [{"rel": _RELATION, "href": url}]})
+        links = () if url is None else ((_RELATION, url), (_BOSH_RELATION, public_url.rstrip("/") + BOSH_PATH))
+        self._xrd = _xrd(links) if links else None
+        self._jrd = orjson.dumps({"links": [{"rel": rel, "href": href} for rel, href in links]}) if links else None
 
     async def handle(self, request: Request) -> Response | None:
         """The answer, or None for an address that is not XMPP's."""
         if request.path == PATH:
             return self._connect(request)
+        if request.path == BOSH_PATH:
+            return await self._bosh.handle(request)
         if request.path == HOST_META:
             # spec: RFC6415 3: who accepts JSON alone may be given it here too
             if request.header(b"accept") == "application/json":
@@ -65,6 +73,10 @@ class XmppWeb:
         if request.path == HOST_META_JSON:
             return _document(request, self._jrd, b"application/json")
         return None
+
+    def drain(self) -> None:
+        """The server stops."""
+        self._bosh.drain()
 
     def _connect(self, request: Request) -> Response:
         options = self._front.options
@@ -77,10 +89,11 @@ class XmppWeb:
         )
 
 
-def _xrd(url: str) -> bytes:
+def _xrd(links: Sequence[tuple[str, str]]) -> bytes:
+    written = "".join(f"<Link rel='{rel}' href='{escape_attribute(href)}'/>" for rel, href in links)
     return (
         "<?xml version='1.0' encoding='utf-8'?>\n<XRD xmlns='http://docs.oasis-open.org/ns/xri/xrd-1.0'>"
-        f"<Link rel='{_RELATION}' href='{escape_attribute(url)}'/></XRD>\n"
+        f"{written}</XRD>\n"
     ).encode()
 
 

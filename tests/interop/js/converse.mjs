@@ -1,10 +1,10 @@
 // converse.js in headless Chromium behind one JSON object a line: commands on standard input, what happened on standard
 // output. What is told is read from the page as a person would read it.
-// node converse.mjs WEBSOCKET JID PASSWORD CHROMIUM PROFILE
+// node converse.mjs DOOR JID PASSWORD CHROMIUM PROFILE
 import { join } from "node:path";
 import { here, modules, obey, open_browser, serve_site, tell } from "./browser.mjs";
 
-const [, , websocket, jid, password, executablePath, profile] = process.argv;
+const [, , door, jid, password, executablePath, profile] = process.argv;
 const dist = join(modules, "converse.js", "dist");
 
 // The page and the files of the client, from this machine alone.
@@ -16,14 +16,14 @@ const { browser, page } = await open_browser(executablePath, profile);
 page.on("console", (line) => {
     if (["error", "warning"].includes(line.type())) tell({ is: "console", type: line.type(), text: line.text() });
 });
-page.on("pageerror", (error) => tell({ is: "console", type: "error", text: String(error) }));
+page.on("pageerror", (error) => tell({ is: "console", type: "error", text: String(error.stack ?? error) }));
 page.on("websocket", (socket) => {
     socket.on("framesent", ({ payload }) => tell({ is: "frame", by: "client", data: String(payload) }));
     socket.on("framereceived", ({ payload }) => tell({ is: "frame", by: "server", data: String(payload) }));
 });
 
 const address = () => {
-    const asked = new URLSearchParams({ jid, password, websocket });
+    const asked = new URLSearchParams({ jid, password, door });
     return `${site}/?${asked}`;
 };
 const connected = () => page.waitForFunction(() => window.inside?.api.connection.connected(), null, { timeout: 20000 });

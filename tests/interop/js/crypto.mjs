@@ -3,6 +3,7 @@
 import { createInterface } from "node:readline";
 import { createClient, ClientEvent, MatrixEventEvent, RoomEvent } from "matrix-js-sdk";
 import { CryptoEvent, VerifierEvent, VerificationPhase, VerificationRequestEvent } from "matrix-js-sdk/lib/crypto-api/index.js";
+import { Attachment, EncryptedAttachment } from "@matrix-org/matrix-sdk-crypto-wasm";
 import { logger } from "matrix-js-sdk/lib/logger.js";
 
 logger.disableAll();
@@ -27,6 +28,7 @@ const client = createClient({
     userId: account.user_id,
     accessToken: account.access_token,
     deviceId: account.device_id,
+    verificationMethods: ["m.sas.v1", "m.qr_code.show.v1", "m.qr_code.scan.v1", "m.reciprocate.v1"],
     cryptoCallbacks: {
         getSecretStorageKey: async ({ keys }) => (recoveryKey ? [Object.keys(keys)[0], recoveryKey] : null),
         cacheSecretStorageKey: () => {},
@@ -59,15 +61,17 @@ client.on(ClientEvent.Sync, (state) => {
 // A verification: whoever is asked accepts; both show their emoji and say that they match when told to.
 let request = null;
 let sas = null;
+let scanned = null;
 let outcome = null;
 const follow = (one) => {
     request = one;
-    sas = outcome = null;
+    sas = scanned = outcome = null;
     const watch = () => {
         const verifier = one.verifier;
         if (verifier && !verifier.followed) {
             verifier.followed = true;
             verifier.on(VerifierEvent.ShowSas, (shown) => (sas = shown));
+            verifier.on(VerifierEvent.ShowReciprocateQr, (shown) => (scanned = shown));
             verifier.verify().then(
                 () => (outcome = "verified"),
                 (error) => (outcome = String(error)),
@@ -191,11 +195,47 @@ const commands = {
     phase: async () => ({
         phase: request ? VerificationPhase[request.phase] : null,
         emoji: sas?.sas?.emoji?.map(([shown]) => shown).join(" ") ?? null,
+        scanned: Boolean(scanned ?? request?.verifier?.getReciprocateQrCodeCallbacks?.()),
         outcome,
     }),
     match: async () => {
         await sas.confirm();
         return {};
+    },
+    // A code for a camera, what a camera saw, and whoever showed the code says that it was seen.
+    qr: async () => ({ code: Buffer.from(await request.generateQRCode()).toString("base64") }),
+    scan: async ({ code }) => {
+        const verifier = await request.scanQRCode(new Uint8ClampedArray(Buffer.from(code, "base64")));
+        verifier.followed = true;
+        verifier.verify().then(
+            () => (outcome = "verified"),
+            (error) => (outcome = String(error)),
+        );
+        return {};
+    },
+    seen: async () => {
+        (scanned ?? request.verifier.getReciprocateQrCodeCallbacks()).confirm();
+        return {};
+    },
+    // A file of a message: what is uploaded is for nobody to read, the key to it is in the message.
+    attach: async ({ room, name, text }) => {
+        const encrypted = Attachment.encrypt(new TextEncoder().encode(text));
+        const info = JSON.parse(encrypted.mediaEncryptionInfo);
+        const data = new Blob([encrypted.encryptedData], { type: "application/octet-stream" });
+        const { content_uri: url } = await client.uploadContent(data, { includeFilename: false });
+        const content = { msgtype: "m.file", body: name, file: { ...info, url }, info: { mimetype: "text/plain" } };
+        return { id: (await client.sendMessage(room, content)).event_id, url };
+    },
+    fetch: async ({ room, id }) => {
+        const event = client.getRoom(room).findEventById(id);
+        await event?.getDecryptionPromise();
+        const file = event?.getContent().file;
+        if (!file) return { text: null };
+        const url = client.mxcUrlToHttp(file.url, undefined, undefined, undefined, false, true, true);
+        const answer = await fetch(url, { headers: { authorization: `Bearer ${client.getAccessToken()}` } });
+        const data = new Uint8Array(await answer.arrayBuffer());
+        const text = Attachment.decrypt(new EncryptedAttachment(data, JSON.stringify(file)));
+        return { text: new TextDecoder().decode(text), stored: Buffer.from(data).toString("base64") };
     },
     dehydrate: async () => {
         await crypto.startDehydration({ createNewKey: true, rehydrate: false });

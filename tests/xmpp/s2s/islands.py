@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.middle import UNLIMITED
 from tests.xmpp.server import HEADER, SERVER, Client
-from tripoint.config.options import Accounts, Config, Listen, Outbound, Server, Tls, Xmpp
+from tripoint.config.options import Accounts, Config, Listen, Outbound, Server, Tls, Xmpp, XmppComponent
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import RoomAlias, RoomId, UserId
 from tripoint.net.resolver import SrvRecord
@@ -44,6 +44,7 @@ class Pair:
     folder: Path
     table: Table = field(default_factory=Table)
     apps: dict[str, App] = field(default_factory=dict)
+    components: dict[str, tuple[XmppComponent, ...]] = field(default_factory=dict)
 
     def config(self, name: str, *, trusted: bool, dialback: bool, direct: bool) -> Config:
         authorities = tuple(str(self.folder / one / "self-made.crt") for one in (ONE, TWO)) if trusted else ()
@@ -57,6 +58,7 @@ class Pair:
                 xmpp_tls=(),
                 federation=(),
                 metrics=(),
+                components=FREE,
                 s2s=() if direct else FREE,
                 s2s_tls=FREE if direct else (),
             ),
@@ -64,7 +66,7 @@ class Pair:
             accounts=Accounts(registration="open", scram_iterations=10_000),
             limits=replace(UNLIMITED, xmpp_stanzas_per_s=0),
             outbound=Outbound(allow_networks=("127.0.0.0/8",)),
-            xmpp=Xmpp(dialback=dialback),
+            xmpp=Xmpp(dialback=dialback, component=self.components.get(name, ())),
         )
 
     async def start(self, **how: bool) -> None:
@@ -121,8 +123,10 @@ class Pair:
 
 
 @asynccontextmanager
-async def two_servers(folder: Path, **how: bool) -> AsyncIterator[Pair]:
-    pair = Pair(folder)
+async def two_servers(
+    folder: Path, components: dict[str, tuple[XmppComponent, ...]] | None = None, **how: bool
+) -> AsyncIterator[Pair]:
+    pair = Pair(folder, components=components or {})
     try:
         await pair.start(**how)
         yield pair

@@ -405,7 +405,7 @@ def test_they_are_counted(tmp_path: Path) -> None:
     async def work(world: Outside) -> None:
         await owner_in(world, ROOM)
         await world.enter(f"{BOB}/r", ROOM, "bobby")
-        assert world.apps[ONE].xmpp.link_counts() == {"out": 0.0, "in": 0.0, "foreigners": 1.0}
+        assert world.apps[ONE].xmpp.link_counts() == {"out": 0.0, "in": 0.0, "components": 0.0, "foreigners": 1.0}
 
     play(tmp_path, work)
 

@@ -21,8 +21,9 @@ from tripoint.xmpp.jid import (
     user_jid,
 )
 from tripoint.xmpp.s2s.actions import Send
-from tripoint.xmpp.s2s.incoming import IncomingStream, Terms
+from tripoint.xmpp.s2s.incoming import IncomingStream
 from tripoint.xmpp.s2s.outgoing import OutgoingStream
+from tripoint.xmpp.s2s.pairs import Terms
 
 FAR = "far.example"
 
@@ -202,10 +203,10 @@ def test_the_domain_says_it_inside_tls_of_its_people_alone() -> None:
             answer = b"".join(act.data for act in stream.receive(head.format(domain).encode()) if isinstance(act, Send))
             says = b"<identity xmlns='https://tripoint.dev/ns#same_identity'/>" in answer
             assert says is (secure and domain == FAR)
-            out = OutgoingStream("here.example", domain, b"s", secure=True)
+            out = OutgoingStream("here.example", domain, terms, secure=True)
             out.receive(answer)
             assert out.same_identity is says
-    out = OutgoingStream("here.example", FAR, b"s", secure=False, require_tls=False)
+    out = OutgoingStream("here.example", FAR, terms, secure=False)
     out.receive(
         b"<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' version='1.0' id='x'>"
         b"<stream:features><identity xmlns='https://tripoint.dev/ns#same_identity'/></stream:features>"

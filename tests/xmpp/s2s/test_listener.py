@@ -1,20 +1,26 @@
-"""One connection of another server: how much it may send, how long it may be silent, and whom we ask for what."""
+"""One connection of another server: how much it may send, and how long it may be silent."""
 
 import asyncio
-import ssl
+from collections.abc import Callable
 
 from tests.xmpp.s2s.test_streams import TERMS, TLS, header
 from tripoint.net.connections import Connections
+from tripoint.net.tls_transport import TlsLayer
 from tripoint.xmpp.s2s.actions import Ask
-from tripoint.xmpp.s2s.incoming import Terms
-from tripoint.xmpp.s2s.listener import BACKLOG, IDLE_S, PROOF_S, VOUCHED_S, IncomingLink, Listener, Traffic
+from tripoint.xmpp.s2s.intake import BACKLOG, Receiving, Traffic
+from tripoint.xmpp.s2s.listener import IDLE_S, PROOF_S, IncomingLink, Listener
+from tripoint.xmpp.s2s.pairs import Terms
 from tripoint.xmpp.s2s.wire import Wire
 from tripoint.xmpp.wire import Element
 
 
-class Tls:
-    asking = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    silent = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+class NoTls:
+    """Nobody gets as far as a handshake."""
+
+    def layer(
+        self, make: Callable[[], asyncio.BaseProtocol], deadline_s: float, before: asyncio.BaseProtocol
+    ) -> TlsLayer:
+        raise NotImplementedError
 
 
 class FakeWire(Wire):
@@ -43,17 +49,19 @@ class Bench:
     def __init__(self, *, per_s: float = 0, per_address: int = 0, terms: Terms = TERMS) -> None:
         self.now = 1000.0
         self.delivered: list[Element] = []
+        self.breaks = ""  # the id of the stanza that a bug meets
         self.gate = asyncio.Event()
         self.gate.set()
         self.answer: bool | None = True
         traffic = Traffic(5, per_s, per_address)
         connections: Connections[IncomingLink] = Connections(clock_s=lambda: self.now)
-        self.listener = Listener(
-            terms, Tls(), traffic, connections, lambda: "id", self._deliver, self._ask, lambda: self.now
-        )
+        receiving = Receiving(traffic, self._deliver, self._ask, lambda: self.now)
+        self.listener = Listener(terms, NoTls(), receiving, connections, lambda: "id")
 
     async def _deliver(self, stanza: Element) -> None:
         await self.gate.wait()
+        if self.breaks and stanza.get("id") == self.breaks:
+            raise RuntimeError("a bug")
         self.delivered.append(stanza)
 
     async def _ask(self, ask: Ask) -> bool | None:
@@ -114,14 +122,7 @@ def test_a_bug_costs_one_stanza() -> None:
     async def work() -> None:
         bench = Bench()
         wire = await bench.proved()
-        deliver = bench.listener.deliver
-
-        async def breaks(stanza: Element) -> None:
-            if stanza.get("id") == "0":
-                raise RuntimeError("a bug")
-            await deliver(stanza)
-
-        bench.listener.deliver = breaks
+        bench.breaks = "0"
         wire.hear(STANZA % 0 + STANZA % 1)
         await bench.listener.settled()
         assert [one.get("id") for one in bench.delivered] == ["1"]
@@ -176,27 +177,6 @@ def test_nobody_comes_from_where_a_ban_is() -> None:
     asyncio.run(asyncio.wait_for(work(), 20))
 
 
-def test_who_is_asked_for_a_certificate() -> None:
-    """docs/decisions/tls.md"""
-
-    async def work() -> None:
-        bench = Bench()
-        listener, tls = bench.listener, bench.listener.tls
-        assert listener.context_for("sender.example") is tls.silent
-        listener.vouch("sender.example", "192.0.2.1")
-        assert listener.context_for("sender.example") is tls.asking
-        assert listener.context_for("192.0.2.1") is tls.asking
-        listener.do_not_ask("sender.example")
-        assert listener.context_for("sender.example") is tls.silent
-        bench.now += VOUCHED_S
-        assert listener.context_for("192.0.2.1") is tls.silent
-        terms = Terms(TERMS.domains, TERMS.secret, require_tls=True, dialback=False, stanza_bytes=1000)
-        alone = Bench(terms=terms).listener
-        assert alone.context_for("sender.example") is alone.tls.asking
-
-    asyncio.run(asyncio.wait_for(work(), 20))
-
-
 def test_bytes_in_the_clear_are_not_heard_after_proceed() -> None:
     """spec: RFC6120 5.4.3.3"""
 
@@ -205,17 +185,14 @@ def test_bytes_in_the_clear_are_not_heard_after_proceed() -> None:
         wire = bench.connect(secure=False)
         wire.hear(header())
         written = len(wire.written)
-        started = []
+        started: list[Callable[[], None]] = []
 
-        async def start_tls(*args: object, **how: object) -> list[bytes]:
-            started.append(how["server_side"])
-            return [header()]
-
-        wire.start_tls = start_tls  # type: ignore[assignment]
+        wire.serve_tls = lambda tls, deadline_s, on: started.append(on)  # type: ignore[method-assign]
         wire.hear(f"<starttls {TLS}/>".encode() + header())
+        wire.hear(header())
         assert wire.written[written:] == f"<proceed {TLS}/>".encode()
-        await bench.listener.settled()
-        assert started == [True]
+        started[0]()
+        wire.hear(header())
         assert wire.written.count(b"<stream:features>") == 2
 
     asyncio.run(asyncio.wait_for(work(), 20))

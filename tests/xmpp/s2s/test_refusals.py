@@ -16,7 +16,9 @@ from tripoint.xmpp.c2s.foreign import Foreign
 from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.newcomers import Newcomers
 from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.s2s.intake import Receiving, Traffic
 from tripoint.xmpp.s2s.links import FIRST_REST_S, MAX_QUEUED, MAX_QUEUED_BYTES, Links
+from tripoint.xmpp.s2s.pairs import Terms
 from tripoint.xmpp.wire import CLIENT_NS, Element
 
 ALICE, BOB = f"alice@{ONE}", f"bob@{TWO}"
@@ -217,6 +219,13 @@ class Nowhere:
         raise AssertionError(name)
 
 
+TERMS = Terms(frozenset({"a.example"}), b"s", require_tls=True, dialback=True, stanza_bytes=10_000)
+
+
+async def nobody(_: object) -> None:
+    """What comes back, and who asks: nothing and nobody."""
+
+
 class NoTls:
     verified = unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -230,7 +239,8 @@ def test_the_queue_is_bounded_and_failures_are_remembered(size: int, fit: int) -
             back.append((stanza.get("id"), problem.condition))
 
         policy = AddressPolicy(())
-        links = Links(b"s", NoTls(), names, policy, bounced, dialback=True, now_s=lambda: now[0])
+        receiving = Receiving(Traffic(0, 0, 0), nobody, nobody, lambda: now[0])
+        links = Links(TERMS, NoTls(), names, policy, receiving, bounced)
 
         def send(number: int) -> None:
             stanza = Element("message", CLIENT_NS, {"id": str(number)})

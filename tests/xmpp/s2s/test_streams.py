@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,16 +16,20 @@ from tripoint.net.resolver import SrvRecord
 from tripoint.xmpp.s2s.actions import Ask, Close, Failed, Ready, Send, Stanza, StartTls, Verified
 from tripoint.xmpp.s2s.certificates import speaks_for
 from tripoint.xmpp.s2s.dialback import dialback_key, is_dialback_key
-from tripoint.xmpp.s2s.incoming import MAX_ASKED, IncomingStream, Terms
+from tripoint.xmpp.s2s.incoming import IncomingStream
 from tripoint.xmpp.s2s.outgoing import OutgoingStream, Question
+from tripoint.xmpp.s2s.pairs import MAX_ASKED, Terms
 from tripoint.xmpp.s2s.route import Target, targets_of
 from tripoint.xmpp.wire import MAX_STANZA_BYTES_UNAUTHENTICATED, render
 
 SECRET = b"s3cr3tf0rd14lb4ck"
 OURS = frozenset({"target.example", "rooms.target.example"})
 TERMS = Terms(OURS, SECRET, require_tls=True, dialback=True, stanza_bytes=100_000)
+SENDERS = replace(TERMS, domains=frozenset({"sender.example", "rooms.sender.example"}))
 SASL = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'"
 TLS = "xmlns='urn:ietf:params:xml:ns:xmpp-tls'"
+
+BIDI_FEATURE = "<bidi xmlns='urn:xmpp:features:bidi'/>"
 
 
 def header(from_: str = "sender.example", to: str = "target.example", more: str = "") -> bytes:
@@ -63,7 +68,7 @@ def test_nothing_but_tls_is_offered_in_the_clear() -> None:
     """spec: RFC6120 5.3.1, 5.4.1"""
     stream = IncomingStream(TERMS, lambda: "id")
     told = text_of(stream.receive(header()))
-    assert f"<stream:features><starttls {TLS}><required/></starttls></stream:features>" in told
+    assert f"<stream:features><starttls {TLS}><required/></starttls>{BIDI_FEATURE}</stream:features>" in told
     assert "from='target.example' to='sender.example'" in told
     told = text_of(stream.receive(b"<db:result from='sender.example' to='target.example'>key</db:result>"))
     assert "<policy-violation" in told
@@ -107,7 +112,7 @@ def test_external_for_nobody_else(element: str, condition: str) -> None:
     stream = incoming(certified=frozenset({"sender.example"}))
     stream.receive(header())
     assert f"<{condition}/>" in text_of(stream.receive(element.encode()))
-    assert stream.verified_pairs == set()
+    assert stream.pairs.verified == set()
 
 
 def test_external_is_not_offered_without_a_certificate() -> None:
@@ -274,7 +279,7 @@ def answer(more: str = "", features: str = "") -> bytes:
 
 def outgoing(**how: object) -> OutgoingStream:
     """A stream that is open over TLS."""
-    stream = OutgoingStream("sender.example", "target.example", SECRET, **how)  # type: ignore[arg-type]
+    stream = OutgoingStream("sender.example", "target.example", SENDERS, **how)  # type: ignore[arg-type]
     assert "from='sender.example' to='target.example'" in text_of(stream.open())
     assert text_of(stream.receive(answer(features=f"<starttls {TLS}/>"))) == f"<starttls {TLS}/>"
     assert [type(one) for one in stream.receive(f"<proceed {TLS}/>".encode())] == [StartTls]
@@ -330,7 +335,7 @@ def test_what_ends_it(told: str, reason: str) -> None:
 
 def test_no_tls_no_stream() -> None:
     """spec: RFC7590 3.1"""
-    stream = OutgoingStream("sender.example", "target.example", SECRET)
+    stream = OutgoingStream("sender.example", "target.example", SENDERS)
     actions = stream.receive(answer(features="<dialback xmlns='urn:xmpp:features:dialback'/>"))
     assert actions[-1] == Failed("it does not offer TLS")
 
@@ -384,8 +389,18 @@ def test_keys() -> None:
 )
 def test_certificates(names: list[str], domain: str, valid: bool) -> None:
     """spec: RFC6120 13.7.1.2"""
-    certificate = {"subjectAltName": tuple(("DNS", name) for name in names), "subject": ((("commonName", domain),),)}
-    assert speaks_for(certificate, b"", domain) is valid
+    assert speaks_for(certificate([x509.DNSName(name) for name in names], domain), domain) is valid
+
+
+def certificate(names: list[x509.GeneralName], common_name: str = "x") -> bytes:
+    """One for these names, as DER."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    named = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    builder = x509.CertificateBuilder(named, named, key.public_key(), 1, day, day + timedelta(days=1))
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
 def other_name(kind: str, value: bytes) -> x509.OtherName:
@@ -413,25 +428,9 @@ LONG = "x" * 60 + "." + "y" * 60 + "." + "z" * 30 + ".example"
     ],
 )
 def test_other_names_of_a_certificate(name: x509.OtherName, domain: str, valid: bool) -> None:
-    """spec: RFC6120 13.7.1.2: of one that was verified, and shown"""
-    key = ec.generate_private_key(ec.SECP256R1())
-    named = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
-    day = datetime(2026, 1, 1, tzinfo=UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(named)
-        .issuer_name(named)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(day)
-        .not_valid_after(day + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([name]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    der = made.public_bytes(serialization.Encoding.DER)
-    assert speaks_for({"serialNumber": "01"}, der, domain) is valid
-    assert not speaks_for({}, der, domain)
-    assert not speaks_for({"serialNumber": "01"}, b"no certificate", domain)
+    """spec: RFC6120 13.7.1.2"""
+    assert speaks_for(certificate([name]), domain) is valid
+    assert not speaks_for(b"no certificate", domain)
 
 
 class _Names:

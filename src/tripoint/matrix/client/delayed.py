@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import RoomId
 from tripoint.core.token_bucket import Rate, TokenBuckets
+from tripoint.matrix.client.sticky import sticky_ms_of
 from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response, missing
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response
@@ -86,6 +87,7 @@ class DelayedEndpoints:
             content=content,
             delay_ms=delay_ms,
             since_ms=self._now_ms(),
+            sticky_ms=sticky_ms_of(call),
         )
         try:
             return json_response({"delay_id": await self._delayed.schedule(event)})

@@ -9,6 +9,7 @@ import orjson
 
 from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.matrix.client.delayed import DelayedEndpoints
+from tripoint.matrix.client.sticky import sticky_ms_of
 from tripoint.matrix.errors import MatrixError, bytes_response, invalid, json_response
 from tripoint.matrix.registry import Call, endpoint, time_and_direction
 from tripoint.matrix.render import Renderer
@@ -53,6 +54,7 @@ class EventEndpoints:
                 room_id=RoomId(path["roomId"]),
                 type=path["eventType"],
                 content=call.json(),
+                sticky_ms=sticky_ms_of(call),
             )
         )
         return bytes_response(b'{"event_id":"%s"}' % (done.event_id or "").encode())
@@ -93,6 +95,7 @@ class EventEndpoints:
             type=call.path["eventType"],
             state_key=call.path.get("stateKey", ""),
             content=call.json(),
+            sticky_ms=sticky_ms_of(call),
         )
         try:
             done = await self._rooms.do(command)

@@ -18,7 +18,7 @@ from tripoint.rooms.delayed import MAX_DELAY_MS, MAX_SCHEDULED
 VERSIONS = tuple(f"v1.{number}" for number in range(1, 20))
 
 # Sliding sync as it was deployed before it was merged; clients that want it look for this (MSC4186 "Unstable prefix").
-UNSTABLE = ("org.matrix.simplified_msc3575", "org.matrix.msc4140")
+UNSTABLE = ("org.matrix.simplified_msc3575", "org.matrix.msc4140", "org.matrix.msc4354", "dev.tripoint.sync_socket")
 # And where OAuth is: letting a device in by a QR code (rendezvous.py).
 WITH_OAUTH = (*UNSTABLE, "org.matrix.msc4108")
 

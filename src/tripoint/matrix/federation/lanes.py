@@ -205,6 +205,10 @@ class Lane:
         if replaced and self.missed.pop(-replaced, None) is not None:
             self._changed_rooms.add(-replaced)
 
+    def lack_room(self, room_key: int, since: int) -> None:
+        """It lacks something of a room since a position, which no event that comes now tells."""
+        self._miss(room_key, since)
+
     def _miss(self, room_key: int, since: int) -> None:
         known = self.missed.get(room_key)
         if known is None or since < known:

@@ -36,7 +36,7 @@ from tripoint.rooms.changes import (
     TypingChanged,
     UserChange,
 )
-from tripoint.rooms.outbox import Outbox, OutboxRow, Outgoing, OutgoingReceipt
+from tripoint.rooms.outbox import Newcomer, Outbox, OutboxRow, Outgoing, OutgoingReceipt
 
 log = structlog.get_logger()
 
@@ -49,6 +49,8 @@ TICK_S: Final = 1.0
 HEARD_MS: Final = 10_000
 # A server that does not answer, and to which nothing is to be said, is remembered this long after its retry was due.
 FORGET_MS: Final = 24 * 60 * 60_000
+# A server that comes into a room has to have the answer to its /send_join before it takes events of the room.
+NEWCOMER_MS: Final = 5_000
 # Other servers end somebody's typing by themselves: it is said again while it lasts.
 TYPING_AGAIN_MS: Final = 30_000
 
@@ -118,6 +120,7 @@ class Sender:
         self._sending, self._retrying = _Pool(MAX_SENDING), _Pool(MAX_RETRYING)
         self._tasks: set[asyncio.Task[None]] = set()
         self._typing: dict[tuple[RoomId, UserId], int] = {}  # who types here, and when that was last said
+        self._newcomers: deque[tuple[int, Newcomer]] = deque()  # by when they are told
         self._seen = self._floor = 0
         self._open = False  # between start() and close()
         self.results: Counter[str] = Counter()
@@ -160,6 +163,9 @@ class Sender:
             if outgoing is not None:
                 self._offer(outgoing)
             self._devices.room_changed(change)
+            newcomer = self._outbox.newcomer(change)
+            if newcomer is not None:
+                self._newcomers.append((self._now_ms() + NEWCOMER_MS, newcomer))
         elif isinstance(change, StateReset):
             self._outbox.forget(change.room_id)
         elif isinstance(change, ReceiptMoved):
@@ -354,23 +360,30 @@ class Sender:
 
     async def _pack(self, lane: Lane) -> Parcel:
         parcel = lane.pack()
+        more: dict[int, int] = {}
         while (missed := lane.next_missed()) is not None:
-            pdus, edus = await self._missed(lane.server, *missed)
+            pdus, edus, rest = await self._missed(lane.server, *missed)
             if not lane.add_missed(pdus, edus):
                 lane.leave_missed(missed[0])
                 break
+            if rest is not None:
+                more[missed[0]] = rest
+        for room_key, since in more.items():
+            lane.lack_room(room_key, since)
         if lane.has_direct:
             await self._pack_direct(lane)
         self._dirty[lane] = None
         return parcel
 
-    async def _missed(self, server: ServerName, key: int, since: int) -> tuple[Sequence[bytes], Sequence[Edu]]:
-        """What a server missed in a room, or of a device (Lane.lack_device)."""
+    async def _missed(
+        self, server: ServerName, key: int, since: int
+    ) -> tuple[Sequence[bytes], Sequence[Edu], int | None]:
+        """What a server missed in a room, or of a device (Lane.lack_device), and since when it misses more."""
         if key < 0:
             edu = await self._devices.edu(server, -key)
-            return (), [] if edu is None else [edu]
-        pdus, receipts = await self._outbox.missed(server, key, since)
-        return pdus, [receipt_edu(receipt)[1] for receipt in receipts]
+            return (), [] if edu is None else [edu], None
+        missed = await self._outbox.missed(server, key, since)
+        return missed.pdus, [receipt_edu(receipt)[1] for receipt in missed.receipts], missed.more
 
     async def _pack_direct(self, lane: Lane) -> None:
         limit, limit_bytes = lane.direct_room()
@@ -442,10 +455,19 @@ class Sender:
                 lane.failing = None
                 self._down.pop(lane, None)
                 self._dirty[lane] = None
+        while self._newcomers and self._newcomers[0][0] <= now_ms:
+            self._welcome(self._newcomers.popleft()[1])
         for (room_id, user_id), said_ms in list(self._typing.items()):
             if now_ms - said_ms >= TYPING_AGAIN_MS:
                 self._tell_typing(room_id, user_id, True)
         await self.write_down()
+
+    def _welcome(self, newcomer: Newcomer) -> None:
+        """A server lacks what is sticky in a room from before it came."""
+        lane = self._lane(newcomer.server)
+        lane.lack_room(newcomer.room_key, newcomer.since)
+        self._dirty[lane] = None
+        self._wake(lane)
 
     async def write_down(self) -> None:
         """Store how far everybody is; with the next commit, together with whatever else is stored then."""
@@ -484,6 +506,8 @@ class Sender:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._devices.close()
+        for _, newcomer in self._newcomers:
+            self._welcome(newcomer)
         for lane in self._lanes.values():
             if lane.parcel is not None:
                 lane.hold()

@@ -85,6 +85,7 @@ class State(Struct, frozen=True, kw_only=True):
     global_data: bool = False  # told up to `upto`
     counts: KeyCounts | None = None
     device_lists: int | None = None  # told up to this position
+    sticky: int | None = None  # told up to this position
 
 
 class Connection:

@@ -1,9 +1,11 @@
-"""What is told beside the rooms: messages to the device, keys, account data, receipts, typing.
+"""What is told beside the rooms: messages to the device, keys, account data, receipts, typing, sticky events, threads
+(threads.py).
 
 Of an extension that speaks of rooms a connection remembers the rooms of which it has told everything up to the last
 answer. Of these only what changed is told, of others that come into its scope all that counts; one whose news came
 while it was out of scope is taken out.
-spec: MSC3885, MSC3884, MSC3959, MSC3960, MSC3961; MSC4508 "Common extension semantics" (which rooms are in scope)
+spec: MSC3885, MSC3884, MSC3959, MSC3960, MSC3961, MSC4360, MSC4480; MSC4508 "Common extension semantics" (which rooms
+are in scope)
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -17,18 +19,24 @@ from tripoint.accounts.encryption import Encryption
 from tripoint.accounts.to_device import PAGE
 from tripoint.core.ids import DeviceId, EventId, RoomId, UserId
 from tripoint.matrix.errors import invalid
+from tripoint.matrix.render import Renderer
 from tripoint.matrix.sliding.connections import State, Told
 from tripoint.matrix.sliding.lists import Window
-from tripoint.matrix.sliding.request import Extension, Extensions
+from tripoint.matrix.sliding.request import STICKY, THREADS, Extension, Extensions
+from tripoint.matrix.sliding.threads import ThreadPlace, Threads
 from tripoint.matrix.sync.device_lists import DeviceLists
 from tripoint.matrix.sync.ephemera import Ephemera, marker_event, receipt_events, typing_event
 from tripoint.matrix.sync.server import SyncServer
+from tripoint.matrix.sync.stays import Stay, stay_since
+from tripoint.matrix.sync.sticky import MAX_EVENTS, rendered, sticky_items, sticky_news
 from tripoint.matrix.sync.tokens import SyncToken
 from tripoint.rooms.ports import Receipt, RoomReader
 
 _EVERY: Final = "*"
 _NONE: Final[frozenset[RoomId]] = frozenset()
 _MAX_DIGITS: Final = 18
+# spec: MSC4480: "default 100"
+_STICKY_EVENTS: Final = 100
 
 
 class Scene(Struct, frozen=True, kw_only=True):
@@ -53,7 +61,11 @@ class ExtensionAnswers:
         ephemera: Ephemera,
         lists: DeviceLists,
         encryption: Encryption,
+        threads: Threads,
+        renderer: Renderer,
     ) -> None:
+        self._renderer = renderer
+        self._threads = threads
         self._reader = reader
         self._sync = sync
         self._ephemera = ephemera
@@ -65,7 +77,7 @@ class ExtensionAnswers:
         """Messages up to the token of a request are with the device. M_INVALID_PARAM where that is no token."""
         if not wanted.to_device.enabled:
             return
-        since = _messages_token(wanted.to_device)
+        since = _token(wanted.to_device, "to_device")
         if since and not self._messages.is_quiet(user_id, device_id):
             await self._messages.acknowledge(user_id, device_id, since)
 
@@ -77,6 +89,8 @@ class ExtensionAnswers:
         after = await self._account_data(scene, after, parts)
         after = await self._receipts(scene, after, parts)
         after = self._typing(scene, after, parts)
+        after = await self._sticky(scene, after, parts)
+        await self._thread_updates(scene, parts)
         return b"{" + b",".join(parts) + b"}", news or len(parts) > scene.wanted.to_device.enabled, after
 
     async def _to_device(self, scene: Scene, parts: list[bytes]) -> bool:
@@ -84,7 +98,7 @@ class ExtensionAnswers:
         wanted = scene.wanted.to_device
         if not wanted.enabled:
             return False
-        since, upto = _messages_token(wanted), scene.upto.position
+        since, upto = _token(wanted, "to_device"), scene.upto.position
         events: Sequence[bytes] = ()
         if not self._messages.is_quiet(scene.user_id, scene.device_id):
             limit = min(PAGE, wanted.limit or PAGE)
@@ -175,6 +189,56 @@ class ExtensionAnswers:
             return shown or ()
         return {item.event.event_id for item in list(room.recent)[-max(1, told.limit) :]}
 
+    async def _sticky(self, scene: Scene, after: State, parts: list[bytes]) -> State:
+        """spec: MSC4480; a client that sends no token back is taken to have what it was told"""
+        wanted, reader, window = scene.wanted.sticky, self._reader, scene.window
+        if not wanted.enabled:
+            return replace(after, sticky=None)
+        upto = scene.upto.position
+        since = _token(wanted, "sticky_events") or (-1 if after.sticky is None else after.sticky)
+        if not reader.sticky_rooms():
+            return replace(after, sticky=max(since, upto))
+        memberships = await reader.membership_positions(scene.user_id)
+        inside = {
+            room_id: moved
+            for room_id, (membership, moved) in memberships.items()
+            if membership == "join" and room_id in window.passed
+        }
+        news = sticky_news(reader, inside, since, upto, min(MAX_EVENTS, wanted.limit or _STICKY_EVENTS))
+        rooms = []
+        for room_id in news.rooms:
+            came = since < 0 or inside[room_id] <= since or await self._came(room_id, scene.user_id, since)
+            items = await sticky_items(reader, room_id, scene.user_id, news, -1 if came else since)
+            events = rendered(self._renderer, items, scene.events.get(room_id, ()))
+            if events:
+                rooms.append(_member(room_id, b'{"events":[' + b",".join(events) + b"]}"))
+        told = upto if news.upto is None else news.upto
+        if news.rooms:
+            # The token moves on behind what the timelines show, too.
+            parts.append(b'"%s":{"next_batch":"%d","rooms":{%s}}' % (STICKY.encode(), told, b",".join(rooms)))
+        return replace(after, sticky=max(since, told))
+
+    async def _came(self, room_id: RoomId, user_id: UserId, since: int) -> bool:
+        """Whether somebody who is in a room now was outside of it at any time since."""
+        room = self._reader.peek(room_id) or await self._reader.room(room_id)
+        stay, _, _ = await stay_since(self._reader, room, user_id, since)
+        return stay is not Stay.STAYED
+
+    async def _thread_updates(self, scene: Scene, parts: list[bytes]) -> None:
+        """spec: MSC4360: "If the client hasn't missed any thread updates, then this whole section [...] is omitted" """
+        wanted, upto = scene.wanted.threads, scene.upto.position
+        if not wanted.enabled:
+            return
+        after = None if scene.before is None else scene.before.upto.position
+        shown = {} if wanted.include_roots else scene.events
+        page = await self._threads.since(scene.user_id, after, upto, wanted.limit, shown)
+        if not page.updates and page.end is None:
+            return
+        session = f"{scene.user_id}/{scene.device_id}"
+        updates = await self._threads.text(scene.user_id, session, page.updates, roots=wanted.include_roots)
+        more = b"" if page.end is None else b',"prev_batch":"%s"' % ThreadPlace(page.end, upto).text().encode()
+        parts.append(b'"%s":{"updates":%s%s}' % (THREADS.encode(), updates, more))
+
     def _typing(self, scene: Scene, after: State, parts: list[bytes]) -> State:
         """spec: MSC3961: of a room that is new "if there are typing users" """
         if not scene.wanted.typing.enabled:
@@ -217,12 +281,12 @@ def _moved_on(known: frozenset[RoomId], stale: Collection[RoomId], scope: frozen
     return (known - frozenset(stale)) | scope
 
 
-def _messages_token(wanted: Extension) -> int:
+def _token(wanted: Extension, name: str) -> int:
     since = wanted.since
     if since is None or since == "":
         return 0
     if not since.isascii() or not since.isdigit() or len(since) > _MAX_DIGITS:
-        raise invalid("That since of to_device is no token of this server")
+        raise invalid(f"That since of {name} is no token of this server")
     return int(since)
 
 

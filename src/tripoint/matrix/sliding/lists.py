@@ -16,7 +16,7 @@ from tripoint.matrix.sliding.request import Config, Filters, ListWanted
 class Window(Struct, frozen=True):
     """What the lists of a request show. `counts` of all that pass, `in_list` the rooms within the ranges, by list;
     `configs` of each room that is wanted; `subscribed` those of them that were named;
-    `rooms` all, and `joined` those that the user is in."""
+    `rooms` all, and `joined` those that the user is in. `passed`: all that pass the filters of a list, or are named."""
 
     counts: dict[str, int]
     in_list: dict[str, list[RoomId]]
@@ -24,6 +24,7 @@ class Window(Struct, frozen=True):
     subscribed: set[RoomId]
     rooms: frozenset[RoomId]
     joined: frozenset[RoomId]
+    passed: Collection[RoomId]
 
 
 def window(
@@ -41,12 +42,16 @@ def window(
     in_list: dict[str, list[RoomId]] = {}
     configs: dict[RoomId, Config] = {}
     order = list(places)
+    some: set[RoomId] = set()
+    every = False
     for name, wanted in lists.items():
         filters = wanted.filters
         passed = order
         if not filters.pass_all:
             children = in_spaces.get(name, ())
             passed = [room_id for room_id, place in places.items() if passes(place, filters, marks, children)]
+            some.update(passed)
+        every = every or filters.pass_all
         counts[name] = len(passed)
         inside = in_list[name] = within(passed, wanted.ranges)
         for room_id in inside:
@@ -58,7 +63,8 @@ def window(
             configs[room_id] = config if before is None else before.joined(config)
     subscribed = {room_id for room_id in subscriptions if room_id in named}
     joined = frozenset(room_id for room_id in configs if named[room_id].membership == "join")
-    return Window(counts, in_list, configs, subscribed, frozenset(configs), joined)
+    interesting = named if every else some | subscribed
+    return Window(counts, in_list, configs, subscribed, frozenset(configs), joined, interesting)
 
 
 def within(rooms: Sequence[RoomId], ranges: Sequence[tuple[int, int]] | None) -> list[RoomId]:

@@ -24,6 +24,10 @@ MAX_NAME: Final = 255
 # Elements of required_state in one request: Element X asks for some 15 in each of a few lists.
 MAX_ELEMENTS: Final = 2_000
 MAX_RANGES: Final = 100
+# spec: MSC4480 "Unstable prefix"
+STICKY: Final = "org.matrix.msc4354.sticky_events"
+# spec: MSC4360 "Unstable prefix"
+THREADS: Final = "io.element.msc4360.threads"
 
 _Count = Annotated[int, Meta(ge=0, lt=2**53)]
 _Range = tuple[_Count, _Count]
@@ -94,6 +98,14 @@ class Extension(Struct, frozen=True):
 OFF: Final = Extension()
 
 
+class ThreadsWanted(Struct, frozen=True):
+    """The config of the extension for threads, which knows no scope. spec: MSC4360"""
+
+    enabled: bool = False
+    include_roots: bool = False
+    limit: Annotated[int, Meta(ge=1)] | None = None
+
+
 class Extensions(Struct, frozen=True):
     """spec: "servers MUST ignore extensions with keys they do not recognise" """
 
@@ -102,6 +114,8 @@ class Extensions(Struct, frozen=True):
     account_data: Extension = OFF
     receipts: Extension = OFF
     typing: Extension = OFF
+    sticky: Extension = msgspec.field(default=OFF, name=STICKY)
+    threads: ThreadsWanted = msgspec.field(default=ThreadsWanted(), name=THREADS)
 
 
 class Request(Struct, frozen=True, kw_only=True):

@@ -206,6 +206,7 @@ def _after(before: State, upto: SyncToken, rooms: dict[RoomId, Told], view: View
         global_data=before.global_data,
         counts=before.counts,
         device_lists=before.device_lists,
+        sticky=before.sticky,
     )
 
 

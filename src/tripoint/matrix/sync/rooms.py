@@ -12,6 +12,7 @@ from tripoint.core.event import Event
 from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.matrix.render import Own, Renderer
 from tripoint.matrix.sync.filters import SyncFilter
+from tripoint.matrix.sync.sticky import SECTION
 from tripoint.matrix.sync.tokens import page_token
 from tripoint.rooms.history import Bundle, ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import Member, RoomReader, RoomView, StateMap
@@ -253,12 +254,15 @@ class RoomChunks:
         unread: bytes,
         transactions: dict[str, Own],
         summary: bytes | None,
+        sticky: Sequence[bytes],
         share_as: tuple[object, ...] | None,
     ) -> bytes:
         """The chunk of a joined room. With `share_as`, a key that holds for all readers of this same chunk,
         it is kept for the others who were woken by the same event."""
         key = None
-        if share_as is not None and not account_data and not transactions and summary is None and not timeline.bundles:
+        own = account_data or transactions or summary is not None or timeline.bundles or sticky
+        # How long an event is sticky yet is true for a moment.
+        if share_as is not None and not own and not any(item.event.sticky_ms is not None for item in timeline.items):
             ids = tuple(event.event_id for event in state)
             key = (room.room_id, *share_as, wanted.state_after, ids, tuple(ephemeral), unread)
             found = self._shared.get(key)
@@ -275,6 +279,8 @@ class RoomChunks:
         ]
         if summary is not None:
             parts.append(b',"summary":' + summary)
+        if sticky:
+            parts.append(b',"%s":{"events":[%s]}' % (SECTION.encode(), b",".join(sticky)))
         parts.append(b"}")
         chunk = b"".join(parts)
         if key is not None:

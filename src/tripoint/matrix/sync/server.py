@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from tripoint.accounts.ports import AccountService
 from tripoint.core.event import Event
-from tripoint.core.ids import DeviceId, RoomId, UserId
+from tripoint.core.ids import DeviceId, EventId, RoomId, UserId
 from tripoint.core.push_rules import ACCOUNT_DATA as PUSH_RULES
-from tripoint.matrix.render import Own, member_event
+from tripoint.matrix.render import Own, Renderer, member_event
 from tripoint.matrix.sync.devices import DeviceNews
 from tripoint.matrix.sync.ephemera import Ephemera
 from tripoint.matrix.sync.filters import SyncFilter
@@ -30,6 +30,7 @@ from tripoint.matrix.sync.rooms import (
     unread_counts,
 )
 from tripoint.matrix.sync.stays import Stay, stay_since
+from tripoint.matrix.sync.sticky import NOTHING, StickyNews, rendered, sticky_items, sticky_news
 from tripoint.matrix.sync.tokens import SyncToken
 from tripoint.matrix.sync.waiting import Waiters
 from tripoint.rooms.blocking import EMPTY
@@ -81,6 +82,7 @@ class SyncServer:
         reader: RoomReader,
         accounts: AccountService,
         chunks: RoomChunks,
+        renderer: Renderer,
         ephemera: Ephemera,
         devices: DeviceNews,
         waiters: Waiters,
@@ -90,6 +92,7 @@ class SyncServer:
         self._reader = reader
         self._accounts = accounts
         self._chunks = chunks
+        self._renderer = renderer
         self._ephemera = ephemera
         self.start = start
         self._waiters = waiters
@@ -233,7 +236,12 @@ class SyncServer:
         rooms = list(memberships.items())
         position = since.position if since is not None else 0
         room_data = await self.account_data_since(user_id, since)
-        one = _Answer(user_id, f"{user_id}/{device_id}", since, upto, wanted, full_state, known)
+        sticky = NOTHING
+        if self._reader.sticky_rooms():
+            inside = {room_id: moved for room_id, (membership, moved) in rooms if membership == "join"}
+            stuck = since.stuck if since is not None else -1
+            sticky = sticky_news(self._reader, inside, stuck, upto.position)
+        one = _Answer(user_id, f"{user_id}/{device_id}", since, upto, wanted, full_state, known, sticky)
         sections: dict[str, list[bytes]] = {"join": [], "invite": [], "knock": [], "leave": []}
         count = 0
         for room_id, (membership, moved) in rooms:
@@ -251,6 +259,7 @@ class SyncServer:
                     and not data
                     and since is not None
                     and not full_state
+                    and room_id not in sticky.rooms
                     and not self._ephemera.changed(room_id, position, since.ephemeral)
                 ):
                     continue
@@ -277,7 +286,9 @@ class SyncServer:
         joined = b",".join(
             b'"%s":{%s}' % (name.encode(), b",".join(chunks)) for name, chunks in sections.items() if chunks
         )
-        next_batch = replace(upto, to_device=devices.to_device) if devices.to_device is not None else upto
+        next_batch = upto
+        if devices.to_device is not None or sticky.upto is not None:
+            next_batch = replace(upto, to_device=devices.to_device, sticky=sticky.upto)
         parts = [b'{"next_batch":"', next_batch.text(self.start).encode(), b'"', devices.parts]
         if joined:
             parts.append(b',"rooms":{' + joined + b"}")
@@ -339,11 +350,15 @@ class SyncServer:
         ephemeral, marker = await self._ephemera.of_room(
             room.room_id, user_id, since if stay is Stay.STAYED else None, wanted
         )
+        stuck = since.stuck if since is not None and stay is Stay.STAYED else -1
+        sticky = await sticky_items(self._reader, room.room_id, user_id, one.sticky, stuck)
         unread = unread_counts(await self._reader.unread(room.room_id, user_id), wanted.threads_apart)
         # Nothing is awaited from here on.
         present = present_state(room, upto)
         if not wanted.state_after:
             timeline = told_in_full(timeline, present)
+        shown = {item.event.event_id for item in timeline.items} if sticky else frozenset[EventId]()
+        sticky_said = rendered(self._renderer, sticky, shown)
         states = RoomStates(present, timeline)
         if wanted.state_after:
             full = whole
@@ -367,7 +382,7 @@ class SyncServer:
         account_data = [entry for type_, entry in data if wanted.room_account_data.wants_type(type_)]
         if marker is not None and wanted.room_account_data.wants_type("m.fully_read"):
             account_data.append(marker)
-        if not (timeline.items or timeline.limited or state or ephemeral or account_data or summary):
+        if not (timeline.items or timeline.limited or state or ephemeral or account_data or summary or sticky_said):
             return None
         if wanted.lazy_members:
             in_timeline = (i.event.state_key for i in timeline.items if i.event.type == "m.room.member")
@@ -385,6 +400,7 @@ class SyncServer:
             unread=unread,
             transactions=self.own_transactions(timeline, one.session),
             summary=summary,
+            sticky=sticky_said,
             share_as=None if whole or self._reader.block_list(user_id) != EMPTY else (start, upto, wanted.key),
         )
 
@@ -494,7 +510,7 @@ class SyncServer:
 class _Answer:
     """One answer in the making: whose, from where to where."""
 
-    __slots__ = ("full_state", "known", "session", "since", "upto", "user_id", "wanted")
+    __slots__ = ("full_state", "known", "session", "since", "sticky", "upto", "user_id", "wanted")
 
     def __init__(
         self,
@@ -505,7 +521,9 @@ class _Answer:
         wanted: SyncFilter,
         full_state: bool,
         known: _Known,
+        sticky: StickyNews,
     ) -> None:
+        self.sticky = sticky
         self.user_id = user_id
         self.session = session
         self.since = since

@@ -25,6 +25,7 @@ from tripoint.store.writes import (
     DropRegistrationToken,
     DropReport,
     DropRoom,
+    ForgetSticky,
     ForgetWordsGone,
     PlaceEvent,
     PutAccount,
@@ -59,6 +60,7 @@ from tripoint.store.writes import (
     PutServerBan,
     PutServerKey,
     PutStagedPdu,
+    PutSticky,
     PutStrippedState,
     PutToken,
     PutUnanswered,
@@ -277,13 +279,18 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
     ),
     PutDelayed: (
         "INSERT OR REPLACE INTO delayed_events"
-        " (delay_id, user_id, room_id, type, state_key, content, delay_ms, since_ms, outcome)"
-        " VALUES (?,?,?,?,?,?,?,?,?)",
+        " (delay_id, user_id, room_id, type, state_key, content, delay_ms, since_ms, outcome, sticky_ms)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?)",
         lambda w: (
             *(w.delay_id, w.user_id, w.room_id, w.type, w.state_key),
-            *(w.content, w.delay_ms, w.since_ms, w.outcome),
+            *(w.content, w.delay_ms, w.since_ms, w.outcome, w.sticky_ms),
         ),
     ),
+    PutSticky: (
+        "INSERT OR REPLACE INTO sticky_events (event_key, room_key, sender, until_ts_ms, failed) VALUES (?,?,?,?,?)",
+        lambda w: (w.event_key, w.room_key, w.sender, w.until_ts_ms, w.failed),
+    ),
+    ForgetSticky: ("DELETE FROM sticky_events WHERE until_ts_ms <= ?", lambda w: (w.now_ms,)),
     PutRegistrationToken: (
         "INSERT OR REPLACE INTO registration_tokens (token, uses_left, expires_ts_ms, username, completed)"
         " VALUES (?,?,?,?,?)",
@@ -513,6 +520,7 @@ _DROP_ROOM = tuple(
         "missed_rooms",
         "staged_pdus",
         "relations",
+        "sticky_events",
         "rooms",
     )
 )
@@ -649,7 +657,7 @@ def execute(connection: sqlite3.Connection, units: Sequence[Sequence[Write]]) ->
             elif isinstance(write, DropEvents):
                 gathered.flush()
                 keys = [(key,) for key in write.event_keys]
-                for table in ("events", "relations"):
+                for table in ("events", "relations", "sticky_events"):
                     connection.executemany(f"DELETE FROM {table} WHERE event_key = ?", keys)
             elif isinstance(write, CompleteStates):
                 gathered.flush()

@@ -1,6 +1,7 @@
-"""Running the server by commands: accounts, who is here, announcements; for accounts that are administrators.
+"""Running the server by commands: accounts, sessions, announcements; for accounts that are administrators.
 
-What there is besides, bans above all, are the commands of OperServ (service_commands.py).
+What there is besides, bans above all, are the commands of OperServ (service_commands.py). What can be looked at is
+looking.py's.
 spec: XEP-0133 4, 5, 8.2; XEP-0401 5.4; docs/mapping.md 18.3, 18.4.
 """
 
@@ -23,16 +24,16 @@ MAX_ACCOUNTS: Final = 100
 MAX_LISTED: Final = 500
 # An invitation waits for a week in somebody's mail.
 INVITATION_MS: Final = 7 * 24 * 3_600_000
-_WHO, _WHOM, _PASSWORD = "accountjid", "accountjids", "password"
-_TYPE = f"<field type='hidden' var='{FORM_TYPE}'><value>{NS}</value></field>"
-_command = partial(adhoc, at=At.SERVER, may=lambda session: session.account.admin)
+WHO, WHOM, _PASSWORD = "accountjid", "accountjids", "password"
+TYPE = f"<field type='hidden' var='{FORM_TYPE}'><value>{NS}</value></field>"
+command = partial(adhoc, at=At.SERVER, may=lambda session: session.account.admin)
 
 
-def _ask(title: str, *fields: str) -> Ask:
-    return Ask(title, _TYPE + "".join(fields))
+def ask_for(title: str, *fields: str) -> Ask:
+    return Ask(title, TYPE + "".join(fields))
 
 
-def _values(var: str, kind: str, values: list[str]) -> str:
+def values(var: str, kind: str, values: list[str]) -> str:
     inside = "".join([f"<value>{escape_text(value)}</value>" for value in values])
     return f"<field var='{var}' type='{kind}'>{inside}</field>"
 
@@ -56,7 +57,7 @@ def _addresses(session: XmppSession, fields: Fields, var: str) -> list[tuple[Jid
     return list(found.items())
 
 
-async def _accounts(session: XmppSession, fields: Fields, var: str, *, others: bool = False) -> list[UserId]:
+async def accounts_named(session: XmppSession, fields: Fields, var: str, *, others: bool = False) -> list[UserId]:
     """Accounts that are there. `others`: not one's own, which nobody is to lose by a slip."""
     users = list(dict.fromkeys([user_id for _, user_id in _addresses(session, fields, var)]))
     for user_id in users:
@@ -67,8 +68,8 @@ async def _accounts(session: XmppSession, fields: Fields, var: str, *, others: b
     return users
 
 
-async def _one(session: XmppSession, fields: Fields, var: str) -> UserId:
-    users = await _accounts(session, fields, var)
+async def one_account(session: XmppSession, fields: Fields, var: str) -> UserId:
+    users = await accounts_named(session, fields, var)
     if len(users) != 1:
         raise Problem("not-acceptable", "Name one account")
     return users[0]
@@ -77,34 +78,34 @@ async def _one(session: XmppSession, fields: Fields, var: str) -> UserId:
 # -- accounts
 
 
-@_command(f"{NS}#add-user", "Add an account", spec="XEP-0133 4.1")
+@command(f"{NS}#add-user", "Add an account", spec="XEP-0133 4.1")
 async def add_user(session: XmppSession, jid: Jid, fields: Fields | None) -> Ask | Told:
     """An account, whether people may register themselves or not."""
     if fields is None:
-        return _ask(
+        return ask_for(
             "Add an account",
-            field(_WHO, "jid-single", "Its address", required=True),
+            field(WHO, "jid-single", "Its address", required=True),
             field(_PASSWORD, "text-private", "Its password", required=True),
             field("password-verify", "text-private", "The password again", required=True),
         )
-    ((address, _),) = _addresses(session, {**fields, _WHO: fields.get(_WHO, [])[:1]}, _WHO)
+    ((address, _),) = _addresses(session, {**fields, WHO: fields.get(WHO, [])[:1]}, WHO)
     if fields.get(_PASSWORD) != fields.get("password-verify") or not one(fields, _PASSWORD):
         raise Problem("not-acceptable", "The two passwords differ, or there is none")
     await session.doors.accounts.add_account(prepare_local(address.local), fields[_PASSWORD][0], admin=False)
     return Told("The account is there")
 
 
-@_command(f"{NS}#delete-user", "Delete accounts", spec="XEP-0133 4.2")
+@command(f"{NS}#delete-user", "Delete accounts", spec="XEP-0133 4.2")
 async def delete_users(session: XmppSession, jid: Jid, fields: Fields | None) -> Ask | Told:
     """For good: they leave their rooms, and nobody gets their names."""
     if fields is None:
-        return _ask("Delete accounts", field(_WHOM, "jid-multi", "Their addresses", required=True))
-    for user_id in await _accounts(session, fields, _WHOM, others=True):
+        return ask_for("Delete accounts", field(WHOM, "jid-multi", "Their addresses", required=True))
+    for user_id in await accounts_named(session, fields, WHOM, others=True):
         await session.doors.accounts.deactivate(user_id)
     return Told()
 
 
-@_command("urn:xmpp:invite#create-account", "Invite somebody to make an account", spec="XEP-0401 5.4")
+@command("urn:xmpp:invite#create-account", "Invite somebody to make an account", spec="XEP-0401 5.4")
 async def invite_account(session: XmppSession, jid: Jid, fields: Fields | None) -> Ask | Told:
     """A token for one account, in an address that clients open. A name that is given is kept for who has the token."""
     accounts, doors = session.doors.accounts, session.doors
@@ -136,25 +137,25 @@ def _locking(locked: bool) -> Handle:
         """Lock accounts, or let them in again. docs/mapping.md 18.3"""
         title = "Disable accounts" if locked else "Enable accounts again"
         if fields is None:
-            return _ask(title, field(_WHOM, "jid-multi", "Their addresses", required=True))
-        for user_id in await _accounts(session, fields, _WHOM, others=locked):
+            return ask_for(title, field(WHOM, "jid-multi", "Their addresses", required=True))
+        for user_id in await accounts_named(session, fields, WHOM, others=locked):
             await session.doors.accounts.set_locked(user_id, locked)
         return Told()
 
     return lock
 
 
-_command(f"{NS}#disable-user", "Disable accounts", spec="XEP-0133 4.3")(_locking(locked=True))
-_command(f"{NS}#reenable-user", "Enable accounts again", spec="XEP-0133 4.4")(_locking(locked=False))
+command(f"{NS}#disable-user", "Disable accounts", spec="XEP-0133 4.3")(_locking(locked=True))
+command(f"{NS}#reenable-user", "Enable accounts again", spec="XEP-0133 4.4")(_locking(locked=False))
 
 
-@_command(f"{NS}#end-user-session", "End sessions", spec="XEP-0133 4.5")
+@command(f"{NS}#end-user-session", "End sessions", spec="XEP-0133 4.5")
 async def end_sessions(session: XmppSession, jid: Jid, fields: Fields | None) -> Ask | Told:
     """All XMPP sessions of an account, or the one of a full JID; they may come back."""
     if fields is None:
-        return _ask("End sessions", field(_WHOM, "jid-multi", "Whose, or which", required=True))
+        return ask_for("End sessions", field(WHOM, "jid-multi", "Whose, or which", required=True))
     ended = 0
-    for address, user_id in _addresses(session, fields, _WHOM):
+    for address, user_id in _addresses(session, fields, WHOM):
         user = session.users.live(user_id)
         for other in [] if user is None else list(user.sessions.values()):
             if not address.resource or other.jid.resource == address.resource:
@@ -163,16 +164,16 @@ async def end_sessions(session: XmppSession, jid: Jid, fields: Fields | None) ->
     return Told(f"{ended} ended")
 
 
-@_command(f"{NS}#change-user-password", "Change a password", spec="XEP-0133 4.7")
+@command(f"{NS}#change-user-password", "Change a password", spec="XEP-0133 4.7")
 async def change_password(session: XmppSession, jid: Jid, fields: Fields | None) -> Ask | Told:
     """Whoever is logged in with the old one is logged out."""
     if fields is None:
-        return _ask(
+        return ask_for(
             "Change a password",
-            field(_WHO, "jid-single", "Whose", required=True),
+            field(WHO, "jid-single", "Whose", required=True),
             field(_PASSWORD, "text-private", "The new password", required=True),
         )
-    user_id = await _one(session, fields, _WHO)
+    user_id = await one_account(session, fields, WHO)
     if not one(fields, _PASSWORD):
         raise Problem("not-acceptable", "A password is needed")
     keep = session.device_id if user_id == session.user_id else None
@@ -180,45 +181,14 @@ async def change_password(session: XmppSession, jid: Jid, fields: Fields | None)
     return Told()
 
 
-# -- looking
+# -- telling
 
 
-@_command(f"{NS}#get-user-lastlogin", "Last time somebody was here", spec="XEP-0133 4.9")
-async def last_login(session: XmppSession, jid: Jid, fields: Fields | None) -> Ask | Told:
-    """On whatever protocol."""
-    if fields is None:
-        return _ask("Last time somebody was here", field(_WHOM, "jid-multi", "Who", required=True))
-    user_id = await _one(session, fields, _WHOM)
-    seen = [device.last_seen_ts_ms for device in await session.doors.accounts.devices(user_id)]
-    last = [timestamp(max(seen))] if seen else []
-    shown = _values(_WHOM, "jid-multi", [session.users.jid_of(user_id)]) + _values("lastlogin", "text-single", last)
-    return Told(fields=_TYPE + shown)
-
-
-@_command(f"{NS}#get-online-users-num", "How many are here", spec="XEP-0133 4.15")
-async def count_online(session: XmppSession, jid: Jid, fields: Fields | None) -> Ask | Told:
-    """By XMPP."""
-    return Told(fields=_TYPE + field("onlineusersnum", "text-single", "", str(len(session.users.everybody()))))
-
-
-@_command(f"{NS}#get-online-users-list", "Who is here", spec="XEP-0133 4.20")
-async def list_online(session: XmppSession, jid: Jid, fields: Fields | None) -> Ask | Told:
-    """By XMPP, up to as many as the form says."""
-    if fields is None:
-        sizes = [(str(size), str(size)) for size in (25, 50, 100, MAX_LISTED)]
-        return _ask("Who is here", field("max_items", "list-single", "How many to show", "25", sizes))
-    text = one(fields, "max_items") or str(MAX_LISTED)
-    if not (text.isascii() and text.isdecimal() and 0 < len(text) < 6):
-        raise Problem("not-acceptable", "max_items is a whole number")
-    here = sorted(session.users.jid_of(user_id) for user_id in session.users.everybody())
-    return Told(fields=_TYPE + _values("onlineuserjids", "jid-multi", here[: min(int(text), MAX_LISTED)]))
-
-
-@_command(f"{NS}#announce", "Tell everybody something", spec="XEP-0133 4.23")
+@command(f"{NS}#announce", "Tell everybody something", spec="XEP-0133 4.23")
 async def announce(session: XmppSession, jid: Jid, fields: Fields | None) -> Ask | Told:
     """A headline to everybody who is here by XMPP, a notice to everybody on IRC."""
     if fields is None:
-        return _ask("Tell everybody something", field("announcement", "text-multi", "What", required=True))
+        return ask_for("Tell everybody something", field("announcement", "text-multi", "What", required=True))
     lines = fields.get("announcement", [])
     if not "".join(lines).strip():
         raise Problem("not-acceptable", "An announcement says something")

@@ -1,7 +1,7 @@
 """The archive of a user: everything that he and others wrote to each other, on whatever protocol, one by one.
 
 It is one archive over his direct rooms, in the order of the server's stream. What is in rooms is in the archives of
-the rooms. There are no preferences: a room keeps its whole history for everybody alike.
+the rooms. Which conversations it gives is for its owner to choose (archive_preferences.py).
 spec: XEP-0313 3.3.1, 4, 5, 6.1.1, 7; docs/mapping.md 11.11, 14.6.  Read next: tripoint/xmpp/archives.py.
 """
 
@@ -17,6 +17,7 @@ from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.archive_query import FULL_TEXT_FEATURE, ArchiveQuery, read_query
 from tripoint.xmpp.archives import FORM, Archived, Window, cut_to, metadata_xml, send_page, sizes
+from tripoint.xmpp.c2s.archive_preferences import preferences_of
 from tripoint.xmpp.c2s.conversation import said
 from tripoint.xmpp.c2s.discovery import refuse_nodes
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid, user_jid
@@ -127,7 +128,7 @@ async def form(session: XmppSession, stanza: Element, jid: Jid) -> str:
     return FORM
 
 
-@iq("set", MAM_NS, at=(At.ACCOUNT,), spec="XEP-0313 4")
+@iq("set", MAM_NS, at=(At.ACCOUNT,), spec="XEP-0313 4", guests=True)
 async def query(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """The messages of one page, each in a stanza, and then where the page begins and ends."""
     refuse_nodes(stanza)
@@ -155,12 +156,6 @@ async def archive_metadata(session: XmppSession) -> str:
     return metadata_xml(first, await _merged(conversations, window, backward=True, limit=1))
 
 
-@iq("get set", MAM_NS, "prefs", at=(At.ACCOUNT,), spec="XEP-0441 2.1")
-async def preferences(session: XmppSession, stanza: Element, jid: Jid) -> str:
-    """Conversations are kept."""
-    raise Problem("feature-not-implemented", "Conversations are kept whole; there is nothing to choose")
-
-
 async def _conversations(session: XmppSession, with_jid: str | None) -> list[_Conversation]:
     """Those of the reader, or the one with somebody. spec: XEP-0313 4.1.1"""
     doors = session.doors
@@ -176,8 +171,12 @@ async def _conversations(session: XmppSession, with_jid: str | None) -> list[_Co
         room_id = None if peer is None else await doors.reader.direct_room(session.user_id, peer)
         if peer is not None and room_id is not None:
             rooms = [(room_id, peer)]
+    chosen = await preferences_of(session)
+    roster = await session.users.roster_of(session.user_id) if chosen.default == "roster" else {}
     found = []
     for room_id, peer in rooms:
+        if not chosen.holds(peer, roster, doors.domains):
+            continue
         # Where it was replaced both are the conversation (docs/mapping.md 21.4).
         for room in await doors.reader.lineage(room_id):
             # docs/mapping.md 19.2; one that is left is nobody's conversation any more

@@ -41,7 +41,7 @@ async def block_list(session: XmppSession, stanza: Element, jid: Jid) -> str:
     return f"<blocklist xmlns='{BLOCKING_NS}'>{items}</blocklist>" if items else f"<blocklist xmlns='{BLOCKING_NS}'/>"
 
 
-@iq("set", BLOCKING_NS, "block", at=_AT, spec="XEP-0191 3.3")
+@iq("set", BLOCKING_NS, "block", at=_AT, spec="XEP-0191 3.3", guests=True)
 async def block(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """Hear no more of users or servers."""
     users, masks = _named(session, stanza)
@@ -56,7 +56,7 @@ async def block(session: XmppSession, stanza: Element, jid: Jid) -> str:
     return ""
 
 
-@iq("set", BLOCKING_NS, "unblock", at=_AT, spec="XEP-0191 3.4, 3.5")
+@iq("set", BLOCKING_NS, "unblock", at=_AT, spec="XEP-0191 3.4, 3.5", guests=True)
 async def unblock(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """Hear of them again; of everybody, where nobody is named."""
     users, masks = _named(session, stanza)

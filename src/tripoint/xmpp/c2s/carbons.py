@@ -16,14 +16,14 @@ from tripoint.xmpp.wire import Element, escape_attribute
 declare_feature(CARBONS_NS, at=(At.SERVER, At.ACCOUNT), spec="XEP-0280 3")
 
 
-@iq("set", CARBONS_NS, "enable", at=(At.ACCOUNT, At.SERVER), spec="XEP-0280 4, 10.1")
+@iq("set", CARBONS_NS, "enable", at=(At.ACCOUNT, At.SERVER), spec="XEP-0280 4, 10.1", guests=True)
 async def enable(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """From now on this resource gets copies."""
     session.carbons = True
     return ""
 
 
-@iq("set", CARBONS_NS, "disable", at=(At.ACCOUNT, At.SERVER), spec="XEP-0280 5, 10.1")
+@iq("set", CARBONS_NS, "disable", at=(At.ACCOUNT, At.SERVER), spec="XEP-0280 5, 10.1", guests=True)
 async def disable(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """No more copies."""
     session.carbons = False

@@ -277,7 +277,8 @@ class DirectMessages:
         return stand_in_address(user_id, self._doors.domains.server) is not None
 
     def _is_abroad(self, user_id: UserId) -> bool:
-        return self._doors.abroad is not None and self._is_foreign(user_id)
+        address, abroad = stand_in_address(user_id, self._doors.domains.server), self._doors.abroad
+        return address is not None and abroad is not None and abroad.reaches(address.rpartition("@")[2])
 
     def _send_abroad(self, route: Route, from_jid: str, target: UserId, its_id: str, inside: str) -> None:
         """To somebody of another server, as one of our users wrote it. docs/mapping.md 15.8"""
@@ -319,10 +320,12 @@ class DirectMessages:
         user = session.user
         if user is None or any(o is not session and o.priority >= 0 for o in user.available()):
             return
-        seen = (await self._doors.names.load_names(_SEEN, session.user_id)).get("position")
+        rooms = await self.direct_rooms(session.user_id)
+        names = await self._doors.names.load_names(_SEEN, session.user_id) if rooms else {}
         # The first time here nothing was missed yet.
-        known = int(seen) if seen is not None and seen.isdecimal() else None
-        for room_id, peer in await self.direct_rooms(session.user_id):
+        seen = names.get("position", "")
+        known = int(seen) if seen.isdecimal() else None
+        for room_id, peer in rooms:
             since = 0 if room_id in opened else known
             room = self._doors.reader.peek(room_id) or await self._doors.reader.room(room_id)
             if since is not None and room.last_position > since:

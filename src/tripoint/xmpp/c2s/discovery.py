@@ -89,12 +89,15 @@ def status_form(addresses: tuple[str, ...]) -> str:
 
 @iq("get", DISCO_ITEMS_NS, at=(At.SERVER,), spec="XEP-0030 4.1")
 async def server_items(session: XmppSession, stanza: Element, jid: Jid) -> str:
-    """The services of this server: its rooms, and the users of other Matrix servers; or its commands."""
+    """The services of this server: its rooms, the users of other Matrix servers, components; or its commands."""
     query = stanza.first()
     if query is not None and query.get("node") == ADHOC_NS:
         return adhoc.list_of(session, At.SERVER, jid)
     refuse_nodes(stanza)
     domains = session.doors.domains
-    services = ((domains.rooms, "Rooms"), (domains.gateway, "Users of other Matrix servers"))
-    items = "".join([f"<item jid='{escape_attribute(jid)}' name='{name}'/>" for jid, name in services])
+    own = ((domains.rooms, "Rooms"), (domains.gateway, "Users of other Matrix servers"))
+    items = "".join(
+        f"<item jid='{escape_attribute(jid)}' name='{escape_attribute(name)}'/>"
+        for jid, name in (*own, *session.doors.services)
+    )
     return f"<query xmlns='{DISCO_ITEMS_NS}'>{items}</query>"

@@ -14,7 +14,7 @@ from tripoint.xmpp.tables import EXTERNAL_NS
 from tripoint.xmpp.wire import Element, escape_attribute
 
 
-@iq("get", EXTERNAL_NS, "services", at=(At.SERVER,), feature=EXTERNAL_NS, spec="XEP-0215 3.1, 3.2")
+@iq("get", EXTERNAL_NS, "services", at=(At.SERVER,), feature=EXTERNAL_NS, spec="XEP-0215 3.1, 3.2", guests=False)
 async def services(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """All, or those of one type."""
     turn = _configured(session)
@@ -25,7 +25,7 @@ async def services(session: XmppSession, stanza: Element, jid: Jid) -> str:
     return f"<services xmlns='{EXTERNAL_NS}'{typed}>{listed}</services>"
 
 
-@iq("get", EXTERNAL_NS, "credentials", at=(At.SERVER,), spec="XEP-0215 3.3")
+@iq("get", EXTERNAL_NS, "credentials", at=(At.SERVER,), spec="XEP-0215 3.3", guests=False)
 async def credentials(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """Those for one service, which the client names."""
     turn = _configured(session)

@@ -5,6 +5,7 @@ subscription states is subscriptions.py.
 """
 
 from tripoint.core.ids import RoomId, UserId
+from tripoint.xmpp.c2s.invitations import approve, asks_back, redeem
 from tripoint.xmpp.c2s.photos import is_update, photo_for
 from tripoint.xmpp.c2s.subscriptions import Subscription, inbound, outbound, subscription_of, with_subscription
 from tripoint.xmpp.c2s.users import MAX_ITEMS, LiveUser
@@ -165,6 +166,10 @@ async def probe(session: XmppSession, stanza: Element, jid: Jid) -> None:
 @presence(*_SUBSCRIPTIONS, at=(At.USER, At.ABROAD), spec="RFC6121 3")
 async def subscription(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """Ask for, grant, refuse or end a subscription."""
+    asked = parse_user_jid(jid.bare, session.doors.domains)
+    if session.account.guest or (asked is not None and session.doors.accounts.is_guest(asked)):
+        # spec: XEP-0175 3 (3): what ended with the guest would only be in the way of others
+        raise Problem("not-allowed", "Guests have no contacts")
     await handle_subscription(session, stanza.get("type") or "", jid.bare, stanza)
 
 
@@ -191,7 +196,10 @@ async def handle_subscription(session: XmppSession, kind: str, contact: Jid, sta
     if session.doors.reader.blocks(target, session.user_id):
         return  # spec: XEP-0191 3.3: no answer, no error
     children = "" if stanza is None else _inside(stanza)
+    invited = await _is_invited(session, kind, target, session.bare, stanza)
     await _receive_subscription(session, kind, target, bare, session.bare, children)
+    if invited and await asks_back(session, target, session.bare):
+        await _receive_subscription(session, "subscribe", session.user_id, session.bare, bare, "")
     if kind == "subscribed":
         # spec: RFC6121 3.1.5: the contact now sees us
         live = users.live(target)
@@ -240,13 +248,25 @@ async def received_subscription(visitor: XmppSession, kind: str, user_id: UserId
     own_bare = users.jid_of(user_id)
     roster = await users.roster_of(user_id)
     before = subscription_of(roster.get(visitor.bare))
+    invited = await _is_invited(visitor, kind, user_id, visitor.bare, stanza)
     await _receive_subscription(visitor, kind, user_id, own_bare, visitor.bare, _inside(stanza))
+    if invited and await asks_back(visitor, user_id, visitor.bare):
+        _back(visitor, _stanza(own_bare, "", "subscribe"))
     live = users.live(user_id)
     after = subscription_of((await users.roster_of(user_id)).get(visitor.bare))
     if live is not None and before.from_ != after.from_:
         for mine in live.available():
             gone = "" if after.from_ else "unavailable"
             _back(visitor, _stanza(mine.full, "" if gone else mine.presence or "", gone))
+
+
+async def _is_invited(
+    session: XmppSession, kind: str, inviter: UserId, guest: str, stanza: Element | None
+) -> bool:
+    """Whether a request comes with an invitation, and is granted for it. spec: XEP-0379 3.5"""
+    if kind != "subscribe" or stanza is None or not await redeem(session, inviter, stanza):
+        return False
+    return await approve(session, inviter, guest)
 
 
 async def answer_probe(visitor: XmppSession, user_id: UserId) -> None:
@@ -271,7 +291,8 @@ def _back(visitor: XmppSession, stanza: tuple[bytes, bytes]) -> None:
 
 def _is_abroad(session: XmppSession, jid: Jid) -> bool:
     """Whether this is somebody of another XMPP server, and there is a way to it."""
-    return session.doors.abroad is not None and not session.doors.domains.has(jid.domain)
+    doors = session.doors
+    return doors.abroad is not None and not doors.domains.has(jid.domain) and doors.abroad.reaches(jid.domain)
 
 
 def _send_abroad(

@@ -40,13 +40,13 @@ async def entity_time(session: XmppSession, stanza: Element, jid: Jid) -> str:
     return f"<time xmlns='{TIME_NS}'><tzo>+00:00</tzo><utc>{timestamp(session.doors.now_ms())}</utc></time>"
 
 
-@iq("set", SESSION_NS, "session", at=(At.SERVER, At.ACCOUNT), spec="RFC3921 3")
+@iq("set", SESSION_NS, "session", at=(At.SERVER, At.ACCOUNT), spec="RFC3921 3", guests=True)
 async def start_session(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """COMPAT: clients from before RFC 6121 ask for a session after they are bound. There is one."""
     return ""
 
 
-@iq("set", BIND_NS, "bind", at=(At.SERVER, At.ACCOUNT), spec="RFC6120 7.7.1")
+@iq("set", BIND_NS, "bind", at=(At.SERVER, At.ACCOUNT), spec="RFC6120 7.7.1", guests=True)
 async def bind_again(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """One resource per stream."""
     raise Problem("not-allowed", "This stream has its resource")

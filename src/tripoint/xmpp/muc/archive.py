@@ -84,7 +84,7 @@ async def metadata(session: XmppSession, stanza: Element, jid: Jid) -> str:
 async def preferences(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """A room keeps everything, for everybody alike."""
     await _readable_room(session, jid)
-    raise Problem("feature-not-implemented", "A room keeps its whole history; there is nothing to choose")
+    raise Problem("feature-not-implemented", "A room keeps its whole history for all; there is nothing to choose")
 
 
 # -- who may read

@@ -19,12 +19,14 @@ from tripoint.xmpp.muc.vcard import avatar_of
 from tripoint.xmpp.projection import is_public, room_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
+from tripoint.xmpp.render import HATS_HASH
 from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import (
     ADHOC_NS,
     DATA_FORMS_NS,
     DISCO_INFO_NS,
     DISCO_ITEMS_NS,
+    HATS_NS,
     MUC_ROOMINFO,
     MUC_SELF_PING_NS,
     PING_NS,
@@ -32,6 +34,7 @@ from tripoint.xmpp.tables import (
 from tripoint.xmpp.wire import Element, escape_attribute, escape_text
 
 declare_feature(MUC_ROOMINFO, at=(At.ROOM,), spec="XEP-0045 16.3")
+declare_feature(HATS_NS, at=(At.ROOM,), spec="XEP-0317 2")
 declare_feature(MUC_SELF_PING_NS, at=(At.ROOM,), spec="XEP-0410 3.3")
 
 _SLOW_MODE = "muc#roominfo_slow_mode_duration"
@@ -122,6 +125,7 @@ def _info_form(room: RoomView, now_ms: int, avatar_hash: str | None) -> str:
         ("muc#roominfo_subjectmod", "1" if anybody else "0"),
         ("muc#roominfo_occupants", str(room.joined_count())),
         ("muc#maxhistoryfetch", str(MAX_HISTORY)),
+        ("hats#hash", HATS_HASH),
     ]
     if avatar_hash is not None:
         fields.append((_AVATAR_HASH, avatar_hash))

@@ -20,10 +20,10 @@ from tripoint.xmpp.messages import is_payload
 from tripoint.xmpp.muc import joining
 from tripoint.xmpp.muc.events import history_message, subject
 from tripoint.xmpp.muc.moving import chain_of
-from tripoint.xmpp.muc.nicks import change_nick, check_nick, wished_nick
+from tripoint.xmpp.muc.nicks import change_nick, check_nick, take_nick, wished_nick
 from tripoint.xmpp.muc.registering import show_knocks
 from tripoint.xmpp.muc.view import MucView
-from tripoint.xmpp.projection import Standing, are_alike, handle_of, is_valid_nick
+from tripoint.xmpp.projection import Standing, is_valid_nick
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, presence
 from tripoint.xmpp.render import Shared, item, muc_user, room_presence
@@ -243,13 +243,16 @@ async def _create(session: XmppSession, localpart: str, jid: Jid) -> tuple[RoomI
     """A locked room, whose first occupant configures it. spec: XEP-0045 10.1.1"""
     if not is_valid_nick(jid.resource):
         raise Problem("not-acceptable", "This nick cannot be used")
-    own = handle_of(session.user_id, session.doors.domains.server)
+    guest = session.account.guest
+    if guest:
+        await take_nick(session, jid.resource)
     command = CreateRoom(
         actor=session.user_id,
-        template=Template.MUC,
+        # docs/mapping.md 4.8: what a guest makes is open, and goes with the last who is in it
+        template=Template.TEMPORARY if guest else Template.MUC,
         alias_localpart=localpart,
-        locked=True,
-        nick=None if are_alike(jid.resource, own) else jid.resource,
+        locked=not guest,
+        nick=wished_nick(session, jid.resource),
     )
     try:
         done = await session.doors.rooms.do(command)

@@ -3,6 +3,7 @@
 spec: XEP-0045 7.2.8, 7.6, 7.10; docs/mapping.md 2.6-2.8. Who has which nick is projection.Nicks.
 """
 
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.rooms.commands import SetRoomNick
 from tripoint.rooms.ports import RoomView
 from tripoint.xmpp.muc.view import MucView, Visit
@@ -12,7 +13,12 @@ from tripoint.xmpp.session import XmppSession
 
 
 def wished_nick(session: XmppSession, nick: str) -> str | None:
-    """docs/mapping.md 2.7: the wish becomes the name in this room, unless it is what he is called anyway."""
+    """docs/mapping.md 2.7: the wish becomes the name in this room, unless it is what he is called anyway.
+
+    A guest has one nick in all rooms (1.9), which it has taken by then.
+    """
+    if session.account.guest:
+        return None
     own = handle_of(session.user_id, session.doors.domains.server)
     return None if are_alike(nick, own) else nick
 
@@ -26,11 +32,24 @@ async def check_nick(session: XmppSession, view: MucView, nick: str) -> None:
         if holder != session.user_id:
             raise Problem("conflict", "Somebody else has that nick in this room")
         return
+    if session.account.guest:
+        await take_nick(session, nick)
+        return
     name = nick.lower()
     if name != session.account.name and name.isascii() and " " not in name:
         accounts = session.doors.accounts
         if await accounts.is_local_user(accounts.user_id(name)):
             raise Problem("conflict", "That nick is the name of another account")
+
+
+async def take_nick(session: XmppSession, nick: str) -> None:
+    """A guest is called so from now on, on all protocols. Problem for a nick that no guest can have. docs/mapping.md
+    1.9"""
+    try:
+        await session.doors.accounts.rename_guest(session.user_id, nick)
+    except AccountRefused as refused:
+        taken = refused.refusal is AccountRefusal.NAME_TAKEN
+        raise Problem("conflict" if taken else "not-acceptable", refused.text) from None
 
 
 async def change_nick(session: XmppSession, visit: Visit, nick: str) -> None:
@@ -39,7 +58,8 @@ async def change_nick(session: XmppSession, visit: Visit, nick: str) -> None:
     Who gets another nick than he asked for hears which one it is. spec: XEP-0045 7.6 (210)
     """
     await check_nick(session, visit.view, nick)
-    await set_nick(session, visit.view.room, nick)
+    if not session.account.guest:
+        await set_nick(session, visit.view.room, nick)
     if session.visits.get(visit.view.jid) is visit and visit.occupant.nick != nick:
         session.send_shared(visit.view.assigned_presence(visit.occupant))
 

@@ -410,10 +410,10 @@ class Muc:
             log.info("muc.locked_room_stays", room_id=view.room.room_id, reason=refused.refusal.name)
 
     def lost(self, session: XmppSession) -> None:
-        """The stream is gone. docs/mapping.md 4.5"""
+        """The stream is gone. docs/mapping.md 4.5, 4.11: an account is still a member, and a guest is gone."""
         self.activity.unsubscribe(session)
         for visit in list(session.visits.values()):
-            visit.view.end_visit(visit, left=False)
+            visit.view.end_visit(visit, left=session.account.guest)
             self.end_if_locked(visit.view, session.user_id)
             self.close_if_empty(visit.view)
 

@@ -25,6 +25,7 @@ from tripoint.xmpp.projection import Nicks, Standing, handle_of, occupant_id, st
 from tripoint.xmpp.render import (
     Shared,
     body,
+    hats,
     item,
     muc_user,
     occupant,
@@ -224,7 +225,7 @@ class MucView:
             picture = self.doors.pictures.known_id(None if member is None else member.avatar_url)
             inside += "" if picture is None else photo_xml(picture)
         x = muc_user(item(who.standing, jid=self.shown_jid(who)), codes)
-        return room_presence(who.jid, inside + x + who.id_xml, stanza_id=echo)
+        return room_presence(who.jid, inside + x + hats(who.standing) + who.id_xml, stanza_id=echo)
 
     def shown_jid(self, who: Occupant) -> str:
         """His address as the others see it: of his latest visit, or the bare one. spec: XEP-0045 7.2.3"""

@@ -45,6 +45,15 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Proved:
+    """The peer has proved that it is `theirs` to `ours`, and stanzas from `ours` to `theirs` may go back over this
+    stream. spec: XEP-0288 2.2"""
+
+    theirs: str
+    ours: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verified:
     """The authoritative server has answered: `valid` or not, None for an error."""
 
@@ -86,12 +95,13 @@ def stream_error(condition: str, text: str) -> bytes:
     ).encode()
 
 
-def as_client(element: Element) -> Element:
-    """The element with jabber:server called jabber:client, all through; changed in place, since it was just read."""
+def as_client(element: Element, namespace: str = SERVER_NS) -> Element:
+    """The element with the namespace of its stream called jabber:client, all through; changed in place, since it was
+    just read."""
     waiting = [element]
     while waiting:
         one = waiting.pop()
-        if one.namespace == SERVER_NS:
+        if one.namespace == namespace:
             one.namespace = "jabber:client"
             waiting += one.elements()
     return element

@@ -4,11 +4,10 @@ spec: RFC6120 13.7.1.2 (SRVName, dNSName, XmppAddr; a wildcard stands for the wh
 When we connect the standard library decides, by dNSName alone.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 _XMPP_ADDR: Final = "1.3.6.1.5.5.7.8.5"
 _SRV_NAME: Final = "1.3.6.1.5.5.7.8.7"
@@ -19,46 +18,32 @@ _IA5_STRING: Final = 0x16
 _TEXTS: Final = {_XMPP_ADDR: _UTF8_STRING, _SRV_NAME: _IA5_STRING}
 
 
-def is_for_clients(certificate: bytes) -> bool:
-    """Whether a certificate (DER) may be shown by who connects too: that is not said of many that authorities sign."""
-    try:
-        usage = x509.load_der_x509_certificate(certificate).extensions.get_extension_for_class(x509.ExtendedKeyUsage)
-    except x509.ExtensionNotFound:
-        return True
-    except ValueError:
-        return False
-    return ExtendedKeyUsageOID.CLIENT_AUTH in usage.value
-
-
-def speaks_for(certificate: Mapping[str, Any], der: bytes, domain: str) -> bool:
-    """Whether a certificate that was verified is valid for a domain, which is prepared. It comes as
-    ssl.SSLSocket.getpeercert() shows it, and as DER; nothing of either where none was shown."""
+def speaks_for(certificate: bytes, domain: str) -> bool:
+    """Whether a certificate (DER) that was verified is valid for a domain, which is prepared."""
     try:
         wanted = domain.encode("idna").decode("ascii").lower()
     except UnicodeError:
         return False
+    try:
+        found = x509.load_der_x509_certificate(certificate).extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+    except (ValueError, x509.ExtensionNotFound):
+        return False
     rest = wanted.partition(".")[2]
-    for kind, name in certificate.get("subjectAltName", ()):
-        if kind != "DNS":
-            continue
+    for name in found.value.get_values_for_type(x509.DNSName):
         name = name.lower().rstrip(".")
         if name == wanted or ("." in rest and name == f"*.{rest}"):
             return True
-    if not certificate:
-        return False
     return any(
-        text.lower() == (domain if kind == _XMPP_ADDR else _SERVICE + wanted) for kind, text in _other_names(der)
+        text.lower() == (domain if kind == _XMPP_ADDR else _SERVICE + wanted)
+        for kind, text in _other_names(found.value.get_values_for_type(x509.OtherName))
     )
 
 
-def _other_names(der: bytes) -> Iterator[tuple[str, str]]:
-    """(kind, text) of each SRVName and XmppAddr that a certificate has; what is malformed is not there."""
-    try:
-        names = x509.load_der_x509_certificate(der).extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        found = names.value.get_values_for_type(x509.OtherName)
-    except (ValueError, x509.ExtensionNotFound):
-        return
-    for one in found:
+def _other_names(names: Iterable[x509.OtherName]) -> Iterator[tuple[str, str]]:
+    """(kind, text) of each SRVName and XmppAddr; what is malformed is not there."""
+    for one in names:
         kind = one.type_id.dotted_string
         text = _text(one.value, _TEXTS[kind]) if kind in _TEXTS else None
         if text is not None:

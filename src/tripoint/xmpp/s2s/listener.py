@@ -1,86 +1,51 @@
 """Connections that other servers open to us: bytes to stanzas, one stanza after the other.
 
-The standard library ends a handshake in which a certificate comes that it cannot verify, where dialback would still
-do. So only those are asked for one who have shown a valid one when we connected to them (docs/decisions/tls.md).
+Everybody is asked for a certificate; who has none that an authority signed may still prove its name by dialback.
 spec: RFC6120 4.6, 5.4.3, 10.1. What a stream is, is incoming.py; who asks about keys links.py.
 """
 
-import asyncio
-import ssl
-from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
-from typing import Final, Protocol
-
-import structlog
+from typing import Final
 
 from tripoint.net.connections import Background, Connections
-from tripoint.xmpp.s2s.actions import Ask, Close, Send, Stanza, StartTls
+from tripoint.xmpp.s2s.actions import Ask, Close, Proved, Send, Stanza, StartTls
 from tripoint.xmpp.s2s.certificates import speaks_for
-from tripoint.xmpp.s2s.incoming import Action, IncomingStream, State, Terms
-from tripoint.xmpp.s2s.wire import Wire
-from tripoint.xmpp.wire import Element
-
-log = structlog.get_logger()
+from tripoint.xmpp.s2s.incoming import Action, IncomingStream, State
+from tripoint.xmpp.s2s.intake import Intake, Receiving
+from tripoint.xmpp.s2s.pairs import Terms
+from tripoint.xmpp.s2s.wire import ServingTls, Wire
 
 HANDSHAKE_S: Final = 30.0
 # Until a server has proved one name.
 PROOF_S: Final = 60.0
 # A stream that nothing came over for so long is closed.
 IDLE_S: Final = 3600.0
-# Stanzas of one stream that may wait before its socket is read no further.
-BACKLOG: Final = 64
-# How long it is known of a domain that it can be asked for a certificate, and of how many.
-VOUCHED_S: Final = 86_400.0
-MAX_VOUCHED: Final = 20_000
 DRAIN_S: Final = 3.0
 
 
-class ServingTls(Protocol):
-    """See net/tls.py: `asking` asks the peer for a certificate, `silent` does not."""
-
-    @property
-    def asking(self) -> ssl.SSLContext: ...
-    @property
-    def silent(self) -> ssl.SSLContext: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """How much one stream and one address may send; 0: any number."""
-
-    stanzas_burst: float
-    stanzas_per_s: float
-    connections_per_address: int
-
-
 class Listener:
-    """All streams of other servers. `deliver` handles one stanza, `ask` asks an authoritative server."""
+    """All streams of other servers."""
 
     def __init__(
         self,
         terms: Terms,
         tls: ServingTls,
-        traffic: Traffic,
+        receiving: Receiving,
         connections: "Connections[IncomingLink]",
         new_id: Callable[[], str],
-        deliver: Callable[[Element], Awaitable[None]],
-        ask: Callable[[Ask], Awaitable[bool | None]],
-        now_s: Callable[[], float],
     ) -> None:
         self.terms = terms
         self.tls = tls
-        self.traffic = traffic
+        self.receiving = receiving
         self.connections = connections
         self.new_id = new_id
-        self.deliver = deliver
-        self.ask = ask
-        self.now_s = now_s
+        self.now_s = receiving.now_s
         self.background = Background("xmpp.s2s")
         # Why nobody is let in from an address, where that is so.
         self.banned: Callable[[str], str | None] = lambda address: None
-        self._vouched: dict[str, float] = {}
+        # Told of a pair of domains, ours and theirs, whose stanzas may go back over a stream (XEP-0288).
+        self.goes_back: Callable[[str, str, IncomingLink], None] = lambda ours, theirs, link: None
 
     def protocol(self, *, secure: bool, address: str | None = None, direct: bool = False) -> Wire:
         """The factory for `loop.create_server`; `secure`, `address`: as of XmppFrontEnd.protocol, `direct`: TLS begins
@@ -89,35 +54,15 @@ class Listener:
         wire.made = lambda: IncomingLink(self, wire, address, secure=secure, direct=direct).begin()
         return wire
 
-    def context_for(self, *known_by: str) -> ssl.SSLContext:
-        """How TLS begins with a peer that goes by a domain, or comes from an address. Where certificates alone count,
-        all are asked."""
-        now = self.now_s()
-        asks = not self.terms.dialback or any(now < self._vouched.get(name, 0.0) for name in known_by)
-        return self.tls.asking if asks else self.tls.silent
-
-    def vouch(self, *known_by: str) -> None:
-        """When we connected to it, this peer showed a certificate that it can show us too."""
-        for name in known_by:
-            self._vouched.pop(name, None)
-            while len(self._vouched) >= MAX_VOUCHED:
-                del self._vouched[next(iter(self._vouched))]
-            self._vouched[name] = self.now_s() + VOUCHED_S
-
-    def do_not_ask(self, *known_by: str) -> None:
-        """The peer has shown a certificate that cannot be verified."""
-        for name in known_by:
-            self._vouched.pop(name, None)
-
     def sweep(self) -> None:
         """Close who proves nothing, who says nothing for long, and who is banned by now."""
         now = self.now_s()
         for link in self.connections.all():
             if (banned := self.banned(link.address)) is not None:
                 link.end("policy-violation", banned)
-            elif not link.stream.verified_pairs and now - link.since > PROOF_S:
+            elif not link.stream.pairs.verified and now - link.since > PROOF_S:
                 link.end("connection-timeout", "You did not prove your name")
-            elif now - link.heard_at > IDLE_S:
+            elif now - max(link.heard_at, link.used_at) > IDLE_S:
                 link.act(link.stream.close())
 
     async def close(self) -> None:
@@ -133,36 +78,50 @@ class Listener:
 
 
 class IncomingLink:
-    """One connection of another server."""
+    """One connection of another server. For links.py, it is a way to it too where stanzas go back over it."""
+
+    confirms = None  # a server tells of its people on the streams that are opened to it
 
     def __init__(self, listener: Listener, wire: Wire, address: str | None, *, secure: bool, direct: bool) -> None:
         self.stream = IncomingStream(listener.terms, listener.new_id)
-        self.since = self.heard_at = listener.now_s()
+        self.since = self.heard_at = self.used_at = listener.now_s()
+        self.address = wire.peer_address if address is None else address
+        self.broke = False  # it ended without the end of the stream
+        self.on_end: list[Callable[[], None]] = []
         self._listener = listener
         self._wire = wire
-        self.address = wire.peer_address if address is None else address
         self._secure = secure
         self._direct = direct
-        self._backlog: deque[Element] = deque()
-        self._busy = False
-        self._allowance = listener.traffic.stanzas_burst
-        self._allowance_at = self.since
+        self._intake = Intake(listener.receiving, listener.background, wire.reads)
         wire.hear = self._hear
         wire.lost = self._lost
+
+    @property
+    def how(self) -> str:
+        """By what it has proved its name."""
+        return self.stream.how
+
+    @property
+    def is_open(self) -> bool:
+        """Whether stanzas can be sent back."""
+        return self.stream.state is State.OPEN and not self._wire.is_closing
+
+    def write(self, stanza: bytes) -> None:
+        """Send something back."""
+        self.used_at = self._listener.now_s()
+        self._wire.write(stanza)
 
     def begin(self) -> None:
         """The connection stands."""
         if self._secure:
             self._tls_started()
-        limit = self._listener.traffic.connections_per_address
+        limit = self._listener.receiving.traffic.connections_per_address
         refused = self._listener.connections.admit(self, self.address, limit)
         refused = refused or self._listener.banned(self.address)
         if refused is not None:
             self.end("policy-violation", refused)
         elif self._direct:
-            # Not a byte is read before the handshake takes over.
-            self._wire.reads(False)
-            self._listener.background.spawn(self._start_tls())
+            self._start_tls()
 
     def act(self, actions: list[Action]) -> None:
         """Do what the stream says."""
@@ -170,14 +129,17 @@ class IncomingLink:
             if isinstance(action, Send):
                 self._wire.write(action.data)
             elif isinstance(action, StartTls):
-                self._listener.background.spawn(self._start_tls())
+                # <proceed/> goes out in the clear, what comes after it is the handshake. spec: RFC6120 5.4.3
+                self._start_tls()
             elif isinstance(action, Close):
                 self._wire.close()
             elif isinstance(action, Ask):
                 self._listener.background.spawn(self._ask(action))
+            elif isinstance(action, Proved):
+                self._listener.goes_back(action.ours, action.theirs, self)
             else:
                 assert isinstance(action, Stanza)
-                self._take(action.element)
+                self._intake.take(action.element)
 
     def end(self, condition: str, text: str) -> None:
         """Close from our side, with a stream error."""
@@ -191,69 +153,23 @@ class IncomingLink:
         self.act(self.stream.receive(data))
 
     def _lost(self) -> None:
+        self.broke = self.stream.state is not State.CLOSED
         self.stream.close()
         self._listener.connections.gone(self)
+        for told in self.on_end:
+            told()
+
+    def _start_tls(self) -> None:
+        self._wire.serve_tls(self._listener.tls, HANDSHAKE_S, self._tls_started)
 
     def _tls_started(self) -> None:
-        self.stream.tls_started(partial(speaks_for, self._wire.certificate, self._wire.certificate_der))
-
-    async def _start_tls(self) -> None:
-        """<proceed/> goes out in the clear, what comes after it is the handshake. spec: RFC6120 5.4.3"""
-        listener = self._listener
-        known_by = (self.address,) if self.stream.peer is None else (self.stream.peer,)
-        context = listener.context_for(*known_by)
-        try:
-            early = await self._wire.start_tls(context, server_side=True, name=None, timeout_s=HANDSHAKE_S)
-        except ssl.SSLCertVerificationError as error:
-            log.info("xmpp.s2s.certificate_unknown", address=self.address, reason=error.verify_message)
-            listener.do_not_ask(*known_by)
-            return
-        except (OSError, TimeoutError) as error:
-            # spec: RFC6120 5.4.3.2: a failed handshake ends the connection
-            log.debug("xmpp.s2s.tls_failed", address=self.address, error=str(error))
-            return
-        self._tls_started()
-        for data in early:
-            self._hear(data)
+        certificate = self._wire.verified_certificate
+        self.stream.tls_started(_nobody if certificate is None else partial(speaks_for, certificate))
 
     async def _ask(self, ask: Ask) -> None:
-        self.act(self.stream.verified(ask, await self._listener.ask(ask)))
+        self.act(self.stream.verified(ask, await self._listener.receiving.ask(ask)))
 
-    # -- stanzas
 
-    def _take(self, stanza: Element) -> None:
-        self._backlog.append(stanza)
-        if len(self._backlog) == BACKLOG:
-            self._wire.reads(False)
-        if not self._busy:
-            self._busy = True
-            self._listener.background.spawn(self._work())
-
-    async def _work(self) -> None:
-        """Handle what waits, in its order. What was received before the stream ended is handled too."""
-        try:
-            while self._backlog:
-                wait_s = self._owed()
-                if wait_s:
-                    await asyncio.sleep(wait_s)
-                stanza = self._backlog.popleft()
-                try:
-                    await self._listener.deliver(stanza)
-                except Exception:  # a bug: told to us with its trace; the stanzas after it are handled
-                    log.exception("xmpp.s2s.handler_failed", stanza=stanza.name)
-                if len(self._backlog) == BACKLOG // 2:
-                    self._wire.reads(True)
-        finally:
-            self._busy = False
-            self._wire.reads(True)
-
-    def _owed(self) -> float:
-        """Seconds that the next stanza has to wait. docs/mapping.md 24"""
-        traffic = self._listener.traffic
-        if traffic.stanzas_per_s <= 0:
-            return 0.0
-        now = self._listener.now_s()
-        earned = self._allowance + (now - self._allowance_at) * traffic.stanzas_per_s
-        self._allowance = min(traffic.stanzas_burst, earned) - 1
-        self._allowance_at = now
-        return max(0.0, -self._allowance / traffic.stanzas_per_s)
+def _nobody(_domain: str) -> bool:
+    """For whom a peer speaks that showed no certificate, or one that nobody knows."""
+    return False

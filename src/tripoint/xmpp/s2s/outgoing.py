@@ -1,30 +1,41 @@
 """A stream that we open to another server, as a pure state machine: to send stanzas, or to ask about a dialback key.
 
-TLS first, then SASL EXTERNAL where it is offered, dialback otherwise or after a refusal.
-spec: RFC6120 4, 5.4.3.3, 6.3.4; XEP-0220 2.1.1, 2.2.1, 2.4; XEP-0178 3. Read next: links.py.
+TLS first, then SASL EXTERNAL where it is offered, dialback otherwise or after a refusal. Where the peer can, stanzas
+come back over the same stream, and more of its domains may prove their names in it.
+spec: RFC6120 4, 5.4.3.3, 6.3.4; XEP-0220 2.1.1, 2.2.1, 2.4; XEP-0178 3; XEP-0288 2. Read next: pairs.py, links.py.
 """
 
 import base64
 from dataclasses import dataclass
 from enum import Enum
 
-from tripoint.xmpp.s2s.actions import Close, Failed, Ready, Send, StartTls, Verified, stream_error, stream_header
-from tripoint.xmpp.s2s.dialback import DIALBACK_NS, SERVER_NS, dialback_key
-from tripoint.xmpp.tables import SAME_IDENTITY_NS, SASL_NS, STREAM_ERRORS_NS, TLS_NS
-from tripoint.xmpp.wire import (
-    MAX_STANZA_BYTES_UNAUTHENTICATED,
-    STREAMS_NS,
-    Broken,
-    Element,
-    StreamClosed,
-    StreamError,
-    StreamOpened,
-    StreamParser,
-    escape_attribute,
-    escape_text,
+from tripoint.xmpp.hearing import Hearing
+from tripoint.xmpp.s2s.actions import (
+    Ask,
+    Close,
+    Failed,
+    Proved,
+    Ready,
+    Send,
+    Stanza,
+    StartTls,
+    Verified,
+    stream_error,
+    stream_header,
 )
+from tripoint.xmpp.s2s.dialback import DIALBACK_NS, SERVER_NS, dialback_key
+from tripoint.xmpp.s2s.pairs import Pairs, Terms
+from tripoint.xmpp.tables import (
+    BIDI_FEATURE_NS,
+    BIDI_NS,
+    SAME_IDENTITY_NS,
+    SASL_NS,
+    STREAM_ERRORS_NS,
+    TLS_NS,
+)
+from tripoint.xmpp.wire import STREAMS_NS, Element, StreamError, StreamOpened, escape_attribute, escape_text
 
-Action = Send | StartTls | Close | Ready | Verified | Failed
+Action = Send | StartTls | Close | Ready | Ask | Proved | Stanza | Verified | Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +56,7 @@ class State(Enum):
     SASL = "answer to EXTERNAL"
     DIALBACK = "answer to dialback"
     READY = "nothing"
+    ENDING = "the end of the stream, after ours"
     CLOSED = "closed"
 
 
@@ -53,15 +65,7 @@ class OutgoingStream:
     instead of sending stanzas."""
 
     def __init__(
-        self,
-        ours: str,
-        theirs: str,
-        secret: bytes,
-        *,
-        secure: bool = False,
-        require_tls: bool = True,
-        dialback: bool = True,
-        question: Question | None = None,
+        self, ours: str, theirs: str, terms: Terms, *, secure: bool = False, question: Question | None = None
     ) -> None:
         self.state = State.HEADER
         self.secure = secure
@@ -69,13 +73,12 @@ class OutgoingStream:
         # It says, inside TLS, that its people are those of the Matrix server of this name (docs/mapping.md 1.6).
         self.same_identity = False
         self.answered = False  # since the last header of ours, inside TLS if that was begun
-        self._ours, self._theirs, self._secret = ours, theirs, secret
-        self._require_tls = require_tls
-        self._dialback = dialback
+        self.pairs = Pairs(terms)  # what the peer has proved to us
+        self._ours, self._theirs, self._terms = ours, theirs, terms
         self._question = question
         self._tried_external = False
         self._authenticated = False
-        self._parser = StreamParser(MAX_STANZA_BYTES_UNAUTHENTICATED)
+        self._hearing: Hearing[Action] = Hearing(self.pairs.stanza_bytes)
         self._stream_id: str | None = None
 
     def open(self) -> list[Action]:
@@ -89,48 +92,53 @@ class OutgoingStream:
 
     def receive(self, data: bytes) -> list[Action]:
         """What these bytes lead to."""
-        if self.state in (State.TLS_SWITCH, State.CLOSED):
-            return []
-        actions: list[Action] = []
-        parser = self._parser
-        for event in parser.receive(data):
-            if self.state in (State.TLS_SWITCH, State.CLOSED) or parser is not self._parser:
-                break
-            try:
-                if isinstance(event, Element):
-                    self._element(event, actions)
-                elif isinstance(event, StreamOpened):
-                    self._header(event)
-                elif isinstance(event, StreamClosed):
-                    actions += self.close("it closed the stream")
-                else:
-                    assert isinstance(event, Broken)
-                    raise StreamError(event.condition, event.text)
-            except StreamError as error:
-                actions += self._break(error)
-        return actions
+        return self._hearing.receive(data, self)
+
+    def verified(self, ask: Ask, valid: bool | None) -> list[Action]:
+        """What the authoritative server of another domain of the peer said; None: it could not be asked.
+
+        spec: XEP-0288 2.2
+        """
+        return [*self.pairs.answered(ask, valid)] if self.state is State.READY else []
 
     def close(self, reason: str) -> list[Action]:
         """End the stream in peace."""
         if self.state is State.CLOSED:
             return []
+        said = self.state is State.ENDING
         self.state = State.CLOSED
-        self._parser.close()
-        return [Send(b"</stream:stream>"), Close(), Failed(reason)]
+        self._hearing.stop()
+        return [*([] if said else [Send(b"</stream:stream>")]), Close(), Failed(reason)]
 
-    def _break(self, error: StreamError) -> list[Action]:
+    def finish(self, reason: str) -> list[Action]:
+        """Send nothing any more; what the peer has on its way back is still taken. spec: RFC6120 4.4"""
+        if self.state is not State.READY or not self.pairs.both_ways:
+            return self.close(reason)
+        self.state = State.ENDING
+        return [Send(b"</stream:stream>")]
+
+    # -- what the peer sends
+
+    def ended(self, actions: list[Action]) -> None:
+        if self.state is State.ENDING:
+            self.state = State.CLOSED
+            self._hearing.stop()
+            actions.append(Close())
+        else:
+            actions += self.close("it closed the stream")
+
+    def broke(self, error: StreamError, actions: list[Action]) -> None:
         self.state = State.CLOSED
-        self._parser.close()
-        return [Send(stream_error(error.condition, error.text)), Close(), Failed(error.text)]
+        self._hearing.stop()
+        actions += [Send(stream_error(error.condition, error.text)), Close(), Failed(error.text)]
 
     def _again(self) -> list[Action]:
-        self._parser.close()
-        self._parser = StreamParser(MAX_STANZA_BYTES_UNAUTHENTICATED)
+        self._hearing.renew()
         self.state = State.HEADER
         self.answered = False
         return self.open()
 
-    def _header(self, header: StreamOpened) -> None:
+    def header(self, header: StreamOpened, actions: list[Action]) -> None:
         if header.default_ns != SERVER_NS:
             raise StreamError("invalid-namespace", "The content namespace between servers is jabber:server")
         if header.version is None or header.version.partition(".")[0] != "1":
@@ -139,7 +147,7 @@ class OutgoingStream:
         self.answered = True
         self.state = State.FEATURES
 
-    def _element(self, element: Element, actions: list[Action]) -> None:
+    def element(self, element: Element, actions: list[Action]) -> None:
         kind = (element.namespace, element.name)
         if kind == (STREAMS_NS, "error"):
             named = next((one for one in element.elements() if one.namespace == STREAM_ERRORS_NS), None)
@@ -151,7 +159,7 @@ class OutgoingStream:
                 self._features(element, actions)
         elif kind == (TLS_NS, "proceed") and self.state is State.PROCEED:
             self.state = State.TLS_SWITCH
-            self._parser.close()
+            self._hearing.stop()
             actions.append(StartTls())
         elif kind == (TLS_NS, "failure") and self.state is State.PROCEED:
             actions += self.close("it refuses to begin TLS")
@@ -165,8 +173,23 @@ class OutgoingStream:
             self._answered(element, actions)
         elif kind == (DIALBACK_NS, "verify") and self.state is State.DIALBACK and self._question is not None:
             self._verified(element, actions)
+        elif self.pairs.both_ways and self.state in (State.READY, State.ENDING):
+            self._comes_back(element, actions)
         else:
-            # spec: RFC6120 4.9.3.24; a stream between servers carries stanzas one way (RFC6120 4.5)
+            # spec: RFC6120 4.9.3.24; a stream between servers carries stanzas one way (RFC6120 4.5), unless both were
+            # asked for and the peer knows who we are (XEP-0288 2.2)
+            raise StreamError("unsupported-stanza-type", f"<{element.name}/> is not expected in this stream")
+
+    def _comes_back(self, element: Element, actions: list[Action]) -> None:
+        """spec: XEP-0288 2.2"""
+        kind = (element.namespace, element.name)
+        if element.namespace == SERVER_NS and element.name in ("message", "presence", "iq"):
+            actions.append(self.pairs.stanza(element))
+        elif kind == (DIALBACK_NS, "result"):
+            actions += filter(None, [self.pairs.result(element, self._stream_id or "")])
+        elif kind == (DIALBACK_NS, "verify"):
+            actions.append(self.pairs.verify(element))
+        else:
             raise StreamError("unsupported-stanza-type", f"<{element.name}/> is not expected in this stream")
 
     def _features(self, features: Element, actions: list[Action]) -> None:
@@ -180,13 +203,16 @@ class OutgoingStream:
                 self.state = State.PROCEED
                 actions.append(Send(f"<starttls xmlns='{TLS_NS}'/>".encode()))
                 return
-            if self._require_tls:
+            if self._terms.require_tls:
                 actions += self.close("it does not offer TLS")
                 return
         if self._question is not None:
             self.state = State.DIALBACK
             actions.append(Send(self._dialback_element("verify", self._question.key, self._question.stream_id)))
             return
+        if features.child("bidi", BIDI_FEATURE_NS) is not None:
+            self.pairs.both_ways = True
+            actions.append(Send(f"<bidi xmlns='{BIDI_NS}'/>".encode()))
         mechanisms = features.child("mechanisms", SASL_NS)
         offered = [] if mechanisms is None else [one.text.strip() for one in mechanisms.elements()]
         if self.secure and "EXTERNAL" in offered and not self._tried_external:
@@ -199,13 +225,13 @@ class OutgoingStream:
         self._prove_by_dialback(actions)
 
     def _prove_by_dialback(self, actions: list[Action]) -> None:
-        if not self._dialback:
+        if not self._terms.dialback:
             actions += self.close("it does not take our certificate")
         elif not self._stream_id:
             actions += self.close("its stream has no id")
         else:
             self.state = State.DIALBACK
-            key = dialback_key(self._secret, self._theirs, self._ours, self._stream_id)
+            key = dialback_key(self._terms.secret, self._theirs, self._ours, self._stream_id)
             actions.append(Send(self._dialback_element("result", key, None)))
 
     def _dialback_element(self, name: str, key: str, stream_id: str | None) -> bytes:
@@ -239,4 +265,7 @@ class OutgoingStream:
     def _ready(self, how: str, actions: list[Action]) -> None:
         self.state = State.READY
         self.how = how
+        if self.pairs.both_ways:
+            self.pairs.admit((self._theirs, self._ours))
+            self._hearing.limit(self.pairs.stanza_bytes)
         actions.append(Ready(how))

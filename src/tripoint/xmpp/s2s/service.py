@@ -14,16 +14,18 @@ from tripoint.net.connections import Connections
 from tripoint.net.discovery import Names
 from tripoint.xmpp.jid import Domains, Jid
 from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.s2s import links, listener
-from tripoint.xmpp.s2s.incoming import Terms
+from tripoint.xmpp.s2s.actions import Ask
+from tripoint.xmpp.s2s.connecting import LinkTls
+from tripoint.xmpp.s2s.intake import Receiving, Traffic
 from tripoint.xmpp.s2s.links import Links
-from tripoint.xmpp.s2s.listener import Listener, Traffic
-from tripoint.xmpp.s2s.wire import Wire
+from tripoint.xmpp.s2s.listener import Listener
+from tripoint.xmpp.s2s.pairs import Terms
+from tripoint.xmpp.s2s.wire import ServingTls, Wire
 from tripoint.xmpp.wire import Element
 
 
-class BothTls(links.LinkTls, listener.ServingTls, Protocol):
-    """Contexts for both directions (net/tls.py)."""
+class BothTls(LinkTls, ServingTls, Protocol):
+    """TLS for both directions (net/link_tls.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class Means:
 
 
 class Servers:
-    """Every stream to and from other servers. `deliver` and `bounce` are set before the first stream."""
+    """Every stream to and from other servers. `deliver` and `bounce` are set before the first stream. `components`:
+    more domains for which this server speaks."""
 
     def __init__(
         self,
@@ -50,35 +53,25 @@ class Servers:
         traffic: Traffic,
         stanza_bytes: int,
         *,
+        components: frozenset[str] = frozenset(),
         new_id: Callable[[], str],
         now_s: Callable[[], float],
     ) -> None:
         self.deliver: Callable[[Element], Awaitable[None]] | None = None
         self.bounce: Callable[[Element, Problem], None] | None = None
-        own = hmac.digest(secret, b"dialback", "sha256")
-        self.links = Links(
-            own, means.tls, means.names, means.policy, self._bounced, dialback=means.dialback, now_s=now_s
+        terms = Terms(
+            frozenset((domains.server, domains.rooms, domains.gateway)) | components,
+            hmac.digest(secret, b"dialback", "sha256"),
+            require_tls=True,
+            dialback=means.dialback,
+            stanza_bytes=stanza_bytes,
+            identity=None if means.claims is None else domains.server,
         )
-        self.listener = Listener(
-            Terms(
-                frozenset((domains.server, domains.rooms, domains.gateway)),
-                own,
-                require_tls=True,
-                dialback=means.dialback,
-                stanza_bytes=stanza_bytes,
-                identity=None if means.claims is None else domains.server,
-            ),
-            means.tls,
-            traffic,
-            Connections(clock_s=now_s),
-            new_id,
-            self._delivered,
-            self.links.ask,
-            now_s,
-        )
-
+        receiving = Receiving(traffic, self._delivered, self._asked, now_s)
+        self.links = Links(terms, means.tls, means.names, means.policy, receiving, self._bounced)
+        self.listener = Listener(terms, means.tls, receiving, Connections(clock_s=now_s), new_id)
+        self.listener.goes_back = self.links.goes_back
         self.claims = means.claims
-        self.links.vouch = self.listener.vouch
 
     def send(self, stanza: bytes, ours: str, to: Jid, original: Element | None = None) -> None:
         """A whole stanza, with its addresses, from one of our domains. `original`: what its sender is told of where it
@@ -106,6 +99,9 @@ class Servers:
     async def _delivered(self, stanza: Element) -> None:
         assert self.deliver is not None
         await self.deliver(stanza)
+
+    async def _asked(self, ask: Ask) -> bool | None:
+        return await self.links.ask(ask)
 
     def _bounced(self, stanza: Element, problem: Problem) -> None:
         assert self.bounce is not None

@@ -6,7 +6,9 @@ spec: RFC6120 3, 5.4.3; RFC7590. Read next: links.py (outgoing), listener.py (in
 import asyncio
 import ssl
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Final, Protocol, cast
+
+from tripoint.net.tls_transport import CERTIFICATE, VERIFIED, TlsLayer
 
 # What may wait to be read by the peer.
 MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
@@ -24,6 +26,24 @@ class _TlsSide(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._main.connection_lost(exc)
+
+
+class _Secured(asyncio.Protocol):
+    """What the TLS of a peer that connected is made for."""
+
+    def __init__(self, secured: Callable[[asyncio.Transport], None]) -> None:
+        self._tell = secured
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._tell(cast(asyncio.Transport, transport))
+
+
+class ServingTls(Protocol):
+    """TLS for servers that connect, who are asked for a certificate (net/link_tls.py)."""
+
+    def layer(
+        self, make: Callable[[], asyncio.BaseProtocol], deadline_s: float, before: asyncio.BaseProtocol
+    ) -> TlsLayer: ...
 
 
 class Wire(asyncio.Protocol):
@@ -86,21 +106,30 @@ class Wire(asyncio.Protocol):
         return str(peer[0]) if isinstance(peer, tuple) and peer else "local"
 
     @property
-    def certificate(self) -> dict[str, Any]:
-        """The peer's certificate, where it was asked for and verified."""
-        secured = None if self.transport is None else self.transport.get_extra_info("ssl_object")
-        return {} if secured is None else secured.getpeercert() or {}
+    def verified_certificate(self) -> bytes | None:
+        """The certificate (DER) of a peer that connected, where it showed one that an authority signed."""
+        told = None if self.transport is None else self.transport.get_extra_info
+        shown = told(CERTIFICATE) if told is not None and told(VERIFIED) else None
+        return shown if isinstance(shown, bytes) else None
 
-    @property
-    def certificate_der(self) -> bytes:
-        """The peer's certificate as it came."""
-        secured = None if self.transport is None else self.transport.get_extra_info("ssl_object")
-        return b"" if secured is None else secured.getpeercert(binary_form=True) or b""
+    def serve_tls(self, tls: ServingTls, deadline_s: float, started: Callable[[], None]) -> None:
+        """Begin TLS as the server; `started` is called before anything is heard inside it. A handshake that fails ends
+        the connection."""
+        transport = self.transport
+        assert transport is not None  # TLS begins at the start of a connection or inside a stream
 
-    async def start_tls(
-        self, context: ssl.SSLContext, *, server_side: bool, name: str | None, timeout_s: float
-    ) -> list[bytes]:
-        """Begin TLS; what was heard inside it already. Raises OSError (ssl.SSLError is one), TimeoutError."""
+        def secured(inside: asyncio.Transport) -> None:
+            inside.set_protocol(self)
+            self.transport = inside
+            started()
+
+        layer = tls.layer(lambda: _Secured(secured), deadline_s, self)
+        # Whatever comes from now on is for the handshake.
+        transport.set_protocol(layer)
+        layer.connection_made(transport)
+
+    async def start_tls(self, context: ssl.SSLContext, name: str, timeout_s: float) -> list[bytes]:
+        """Begin TLS as the client; what was heard inside it already. Raises OSError, TimeoutError."""
         transport = self.transport
         assert transport is not None  # TLS begins inside a stream
         side = _TlsSide(self)
@@ -109,7 +138,6 @@ class Wire(asyncio.Protocol):
                 transport,
                 side,
                 context,
-                server_side=server_side,
                 server_hostname=name,
                 ssl_handshake_timeout=timeout_s,
             )
