@@ -1,5 +1,6 @@
 """Guests on Matrix: what they may, where they get in, how they end. spec: Matrix client-server-api guest-access"""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -181,7 +182,8 @@ def test_guests_where_there_are_none_or_enough(options: dict[str, Any]) -> None:
         async with matrix(make_config(**options)) as server:
             if options:
                 # On a server for this machine alone there is no limit.
-                server.party.middle.registration.guests_per_address = 2
+                registration = server.party.middle.registration
+                registration.change(replace(registration.policy, guests_per_address=2))
                 await guest(server)
                 await guest(server)
             response = await server.request("POST", "/_matrix/client/v3/register", {}, kind="guest")

@@ -29,6 +29,7 @@ from tripoint.accounts.ports import Account, Device, LetIn, LogIn, RosterItem, T
 from tripoint.accounts.push_rules import AccountPushRules
 from tripoint.accounts.pushers import EMAIL, Pushers
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.accounts.registration import Registration
 from tripoint.accounts.registration_tokens import RegistrationTokens
 from tripoint.accounts.reports import ReportDesk
 from tripoint.accounts.sasl import ScramVerifier
@@ -51,7 +52,6 @@ from tripoint.core.ids import (
 from tripoint.core.profile import SHOWN, stored_value
 from tripoint.core.server_bans import Visitor
 from tripoint.core.stand_ins import stand_in_id
-from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.core.vendor import V
 from tripoint.store.contact_writes import PutValidation
 from tripoint.store.interface import Store
@@ -81,69 +81,6 @@ LeaveRooms = Callable[[UserId, str | None], Awaitable[None]]
 Rename = Callable[[UserId, str], Awaitable[None]]
 Unpublish = Callable[[UserId], Awaitable[None]]
 DropKeys = Callable[[UserId], Awaitable[None]]
-
-
-class Registration:
-    """How accounts come to be here: what the configuration says. `mode`: open | token | closed.
-
-    `guests_per_address` 0 means any number. `rate` is how often one address may make an account or come as a guest of
-    Matrix, `guest_rate` how often as a guest at all, `guest_room_rate` how often its guests may make rooms;
-    `email_required`: whoever makes an account shows an e-mail address; `clock_s` is monotonic.
-    """
-
-    def __init__(
-        self,
-        mode: str,
-        guests: bool,
-        matrix_guests: bool,
-        guests_per_address: int,
-        rate: Rate,
-        guest_rate: Rate,
-        guest_room_rate: Rate,
-        email_required: bool,
-        clock_s: Callable[[], float],
-    ) -> None:
-        self.mode = mode
-        self.guests = guests
-        self.matrix_guests = matrix_guests
-        self.guests_per_address = guests_per_address
-        self.email_required = email_required
-        self._made = TokenBuckets(rate)
-        self._guests = TokenBuckets(guest_rate)
-        self._guest_rooms = TokenBuckets(guest_room_rate)
-        self._clock_s = clock_s
-
-    def change(
-        self,
-        mode: str,
-        guests: bool,
-        matrix_guests: bool,
-        guests_per_address: int,
-        rate: Rate,
-        guest_rate: Rate,
-        guest_room_rate: Rate,
-        email_required: bool,
-    ) -> None:
-        """The configuration was changed."""
-        self.mode, self.guests, self.guests_per_address = mode, guests, guests_per_address
-        self.matrix_guests, self.email_required = matrix_guests, email_required
-        self._made.rate, self._guests.rate, self._guest_rooms.rate = rate, guest_rate, guest_room_rate
-
-    def take_guest(self, network: str) -> None:
-        """One more guest from this network, or AccountRefused(RATE_LIMITED). docs/mapping.md 1.9"""
-        wait_s = self._guests.take(network, self._clock_s())
-        if wait_s > 0:
-            raise AccountRefused(AccountRefusal.RATE_LIMITED, retry_after_ms=int(wait_s * 1000) + 1)
-
-    def take_guest_room(self, network: str) -> float:
-        """Seconds until guests from this network may make one more room; 0: it is counted. docs/mapping.md 1.9"""
-        return self._guest_rooms.take(network, self._clock_s())
-
-    def take(self, address: str) -> None:
-        """One more from this address, or AccountRefused(RATE_LIMITED)."""
-        wait_s = self._made.take(network_of(address), self._clock_s())
-        if wait_s > 0:
-            raise AccountRefused(AccountRefusal.RATE_LIMITED, retry_after_ms=int(wait_s * 1000) + 1)
 
 
 class Accounts:
@@ -226,16 +163,16 @@ class Accounts:
     # -- accounts
 
     async def registration_state(self) -> str:
-        return self._registration.mode
+        return self._registration.policy.mode
 
     async def registration_in_band(self) -> str:
-        return "closed" if self.email_required else self._registration.mode
+        return "closed" if self.email_required else self._registration.policy.mode
 
     async def check_new_name(self, name: str) -> None:
         self._check_new_name(name)
 
     async def check_name(self, name: str) -> None:
-        if self._registration.mode == "closed":
+        if self._registration.policy.mode == "closed":
             raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
         self._check_new_name(name)
 
@@ -263,7 +200,7 @@ class Accounts:
         was_valid: bool = False,
         shown: PutValidation | None = None,
     ) -> Account:
-        mode = self._registration.mode
+        mode = self._registration.policy.mode
         if mode == "closed":
             raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
         self._check_new_name(name, registration_token)
@@ -284,7 +221,7 @@ class Accounts:
 
     @property
     def email_required(self) -> bool:
-        return self._registration.email_required
+        return self._registration.policy.email_required
 
     @asynccontextmanager
     async def _address(self, name: str, shown: PutValidation | None) -> AsyncIterator[list[Write]]:
@@ -464,7 +401,7 @@ class Accounts:
     # -- guests
 
     async def create_guest(self, nick: str, *, address: str) -> Account:
-        if not self._registration.guests:
+        if not self._registration.policy.guests:
             raise AccountRefused(AccountRefusal.GUESTS_OFF)
         self.check_guest_nick(nick)
         return await self._make_guest(nick, address)
@@ -473,7 +410,7 @@ class Accounts:
         return await self._make_guest(None, address)
 
     async def create_matrix_guest(self, *, address: str) -> Account:
-        if not self._registration.matrix_guests:
+        if not self._registration.policy.matrix_guests:
             raise AccountRefused(AccountRefusal.GUESTS_OFF)
         self._registration.take(address)
         account = await self._make_guest(None, address)
@@ -483,7 +420,7 @@ class Accounts:
     async def _make_guest(self, nick: str | None, address: str) -> Account:
         self.bans.check(Visitor(address, () if nick is None else (nick,)))
         address = network_of(address)
-        limit = self._registration.guests_per_address
+        limit = self._registration.policy.guests_per_address
         if limit and self._guests_at[address] >= limit:
             raise AccountRefused(AccountRefusal.TOO_MANY_GUESTS)
         self._registration.take_guest(address)
@@ -520,11 +457,11 @@ class Accounts:
         shown: PutValidation | None = None,
     ) -> Account:
         """spec: client-server-api guest-access: the guest keeps its name, rooms and devices"""
-        if self._registration.mode == "closed":
+        if self._registration.policy.mode == "closed":
             raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
         name = split_user_id(user_id)[0]
         async with self.registration_tokens.turn, self._address(name, shown) as used:
-            if self._registration.mode == "token":
+            if self._registration.policy.mode == "token":
                 used.append(await self.registration_tokens.use(registration_token))
             forms = await self._passwords.forms(user_id, password)
             row = await self._store.load_account(user_id)

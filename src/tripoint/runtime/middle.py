@@ -24,9 +24,10 @@ from tripoint.accounts.nodes import Nodes
 from tripoint.accounts.oauth.service import Authorization
 from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused, KeyRefused
+from tripoint.accounts.registration import Registration, RegistrationPolicy
 from tripoint.accounts.remote_lists import RemoteLists
 from tripoint.accounts.server_bans import ServerBans
-from tripoint.accounts.service import Accounts, Registration
+from tripoint.accounts.service import Accounts
 from tripoint.accounts.to_device import ToDevice
 from tripoint.accounts.tokens import Tokens
 from tripoint.accounts.vhosts import Vhosts
@@ -166,7 +167,7 @@ class Middle:
 
     def reload(self, config: Config) -> None:
         """Take up changed limits and registration."""
-        self.registration.change(*_registration(config))
+        self.registration.change(_registration(config))
         self.limits.change(*_rates(config))
         self.passwords.change_rate(_failures(config))
 
@@ -228,7 +229,7 @@ async def build_middle(
         failures=_failures(config),
         clock_s=monotonic,
     )
-    registration = Registration(*_registration(config), monotonic)
+    registration = Registration(_registration(config), monotonic)
     device_changes = DeviceChanges(store, stream, user_bus)
     device_keys = DeviceKeys(store, stream, device_changes, user_bus)
     tokens = Tokens(store, stream, clock, config.accounts.token_life_s * 1000)
@@ -501,21 +502,20 @@ def _hourly(times: int) -> Rate:
     return Rate(float(times), times / 3600)
 
 
-def _registration(config: Config) -> tuple[str, bool, bool, int, Rate, Rate, Rate, bool]:
-    """How accounts come to be: mode, guests on IRC, on Matrix, how many of them per address, how often per address;
-    then how often guests come from one address, and make rooms; whether with an e-mail address."""
+def _registration(config: Config) -> RegistrationPolicy:
+    """How accounts come to be."""
     limits, accounts = config.limits, config.accounts
+    # Where nobody else can come from, the limits would only meet whoever tries the server out.
     alone = only_loopback(config)
-    return (
-        registration_mode(config),
-        config.accounts.guests,
-        config.accounts.matrix_guests,
-        # Where nobody else can come from, the limit would only meet whoever tries the server out.
-        0 if alone else accounts.guests_per_address,
-        Rate(limits.registrations_burst, limits.registrations_per_s),
-        _hourly(0 if alone else accounts.guests_per_hour),
-        _hourly(0 if alone else accounts.guest_rooms_per_hour),
-        config.accounts.email_required,
+    return RegistrationPolicy(
+        mode=registration_mode(config),
+        guests=accounts.guests,
+        matrix_guests=accounts.matrix_guests,
+        guests_per_address=0 if alone else accounts.guests_per_address,
+        rate=Rate(limits.registrations_burst, limits.registrations_per_s),
+        guest_rate=_hourly(0 if alone else accounts.guests_per_hour),
+        guest_room_rate=_hourly(0 if alone else accounts.guest_rooms_per_hour),
+        email_required=accounts.email_required,
     )
 
 

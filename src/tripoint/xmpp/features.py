@@ -41,6 +41,7 @@ class Policy:
     anonymous: bool = False
     migrating: bool = False
     stanza_bytes: int = MAX_STANZA_BYTES
+    caps: str = ""  # <c/> of XEP-0115, of the server
     idle_s: float = 240.0  # after so long a silence a client is asked whether it is there
 
 
@@ -75,6 +76,7 @@ def session_features(policy: Policy, *, bound: bool) -> str:
         f"{'' if bound else bind}<sub xmlns='{PRE_APPROVAL_NS}'/>"
         f"<sm xmlns='{SM_NS}'/>"
         f"<csi xmlns='{CSI_NS}'/>"
+        f"{policy.caps}"
         f"<ver xmlns='{ROSTER_VERSIONS_NS}'/>"
         f"<limits xmlns='{LIMITS_NS}'><max-bytes>{policy.stanza_bytes}</max-bytes>"
         f"<idle-seconds>{policy.idle_s:.0f}</idle-seconds></limits>"

@@ -31,6 +31,7 @@ from tripoint.net.tls_transport import TlsLayer
 from tripoint.rooms.ports import NameTable, PresenceService, RoomReader, RoomService
 from tripoint.xmpp.c2s.blocking import BlockPushes
 from tripoint.xmpp.c2s.direct import DirectMessages
+from tripoint.xmpp.c2s.discovery import own_caps
 from tripoint.xmpp.c2s.foreign import Back, Foreign, Nowhere
 from tripoint.xmpp.c2s.markers import DirectMarkers
 from tripoint.xmpp.c2s.presence import went_away
@@ -345,6 +346,7 @@ class XmppFrontEnd:
             scram_sha1=self.options.scram_sha1,
             anonymous=self.options.guests,
             migrating=self.options.migrating,
+            caps=own_caps(self._doors),
             stanza_bytes=self.options.stanza_bytes,
             idle_s=self.options.ping_interval_s,
         )

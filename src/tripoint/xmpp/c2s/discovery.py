@@ -4,14 +4,19 @@ spec: XEP-0030 3, 4. What is advertised comes from the registry. Rooms and the M
 accounts in pep/discovery.py.
 """
 
+from functools import lru_cache
+from typing import Final
+
 from tripoint.xmpp import adhoc
 from tripoint.xmpp.c2s import upload
+from tripoint.xmpp.caps import verification
 from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, features_at, iq
-from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.session import Doors, XmppSession
 from tripoint.xmpp.tables import (
     ADHOC_NS,
+    CAPS_NS,
     DATA_FORMS_NS,
     DISCO_INFO_NS,
     DISCO_ITEMS_NS,
@@ -20,9 +25,13 @@ from tripoint.xmpp.tables import (
     SERVER_INFO,
     UPLOAD_NS,
 )
-from tripoint.xmpp.wire import Element, escape_attribute, escape_text
+from tripoint.xmpp.wire import Element, escape_attribute, escape_text, parse_fragment
+
+# Names the software, as XEP-0115 4 wants it.
+CAPS_NODE: Final = "https://tripoint.dev"
 
 declare_feature(DISCO_INFO_NS, at=(At.SERVER, At.ACCOUNT, At.ROOMS, At.ROOM), spec="XEP-0030 3.1")
+declare_feature(CAPS_NS, at=(At.SERVER,), spec="XEP-0115 7")
 declare_feature(DISCO_ITEMS_NS, at=(At.SERVER, At.ACCOUNT, At.ROOMS, At.ROOM), spec="XEP-0030 4.1")
 
 
@@ -54,11 +63,34 @@ async def server_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
     node = None if query is None else query.get("node")
     if node and (about := adhoc.node_info(session, At.SERVER, node)) is not None:
         return about
+    about = about_server(session.doors)
+    if node and node == f"{CAPS_NODE}#{_hashed(about)}":
+        # spec: XEP-0115 6.2: the answer names the node
+        return about.replace(f"<query xmlns='{DISCO_INFO_NS}'", f"<query xmlns='{DISCO_INFO_NS}' node='{node}'", 1)
     refuse_nodes(stanza)
-    media = session.doors.media
+    return about
+
+
+def own_caps(doors: Doors) -> str:
+    """The <c/> by which clients know what this server can without asking. spec: XEP-0115 6.3"""
+    ver = _hashed(about_server(doors))
+    return f"<c xmlns='{CAPS_NS}' hash='sha-1' node='{CAPS_NODE}' ver='{ver}'/>"
+
+
+@lru_cache(maxsize=8)
+def _hashed(about: str) -> str:
+    (query,) = parse_fragment(about)
+    ver = verification(query, "sha-1")
+    assert ver is not None, "what this server says of itself is well-formed"
+    return ver
+
+
+def about_server(doors: Doors) -> str:
+    """The disco#info of the server."""
+    media = doors.media
     identities = identity("server", "im", "tripoint")
-    contacts = contact_form(session.doors.contacts) + status_form(session.doors.status_addresses)
-    without = () if session.doors.turn.servers else (EXTERNAL_NS,)
+    contacts = contact_form(doors.contacts) + status_form(doors.status_addresses)
+    without = () if doors.turn.servers else (EXTERNAL_NS,)
     if media.links.upload_url is None:
         return info(At.SERVER, identities, forms=contacts, without=(UPLOAD_NS, *without))
     forms = upload.limit_form(media.uploads.limit_bytes) + contacts
