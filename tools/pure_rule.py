@@ -22,6 +22,7 @@ PURE = (
     r"matrix/(depth|errors|refusals|render)\.py",
     r"matrix/federation/(auth|remote_keys)\.py",
     r"matrix/keys/(document|ports)\.py",
+    r"matrix/push/(gateway|letter)\.py",
     r"matrix/sync/(filters|tokens)\.py",
     r"matrix/sync_socket/dialogue\.py",
     r"net/(address_policy|resolver|multipart)\.py",

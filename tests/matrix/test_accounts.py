@@ -348,6 +348,7 @@ def test_what_the_server_says_of_itself() -> None:
                     "org.matrix.msc4140",
                     "org.matrix.msc4354",
                     "dev.tripoint.sync_socket",
+                    "org.matrix.msc4108",
                 ),
                 True,
             )

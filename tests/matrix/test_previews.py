@@ -16,6 +16,7 @@ import structlog
 
 from tests.matrix.client import Client, Server, matrix
 from tests.matrix.test_media import NEW, picture
+from tests.matrix.test_pushers import until
 from tests.net.https import Certificate, https_server, make_certificate
 from tests.support.media import body_of
 from tests.support.middle import run
@@ -306,6 +307,23 @@ def test_a_page_that_takes_too_long_is_given_up(certificate: Certificate) -> Non
             tea.server.media.sites._job_s = 1.0
             assert (await tea.preview(alice, "/slow"))[0] == 502
             assert (await tea.preview(alice, "/tea"))[0] == 200
+
+    run(work)
+
+
+def test_one_who_links_to_slow_sites_does_not_take_every_turn(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        monkeypatch.setattr(limits, "MAKE_S", 2.0)
+        async with site(certificate, slow=silent, tea=say(b"<title>Tea</title>")) as tea:
+            alice, bob = await tea.server.register("alice"), await tea.server.register("bob")
+            slow = [asyncio.create_task(tea.preview(alice, f"/slow?{number}")) for number in range(6)]
+            await until(lambda: len(tea.asked) >= limits.MAX_OF_USER)
+            # They have come as far as they may; who links to something else is not kept waiting.
+            assert await tea.preview(bob, "/tea") == (200, {"og:title": "Tea"})
+            assert sum(path.startswith("/slow") for path in tea.asked) == limits.MAX_OF_USER
+            assert [status for status, _ in await asyncio.gather(*slow)] == [502] * 6
 
     run(work)
 

@@ -142,6 +142,12 @@ def test_a_page_that_is_cut_off_in_a_letter() -> None:
     assert "\u00c3" not in decoded(data[:PAGE_BYTES], None)
 
 
+def test_all_of_it_together_is_bounded() -> None:
+    names = ("title", "type", "url", "locale", "site_name", "video", "audio", "determiner")
+    said = tags_of("".join(f"<meta property=og:{name} content='{chr(0x1F375) * 990}'>" for name in names))
+    assert list(said) == ["og:title", "og:type", "og:url", "og:locale"]
+
+
 @given(st.binary(max_size=500), st.sampled_from([None, "utf-8", "utf-16", "shift_jis", "x"]))
 def test_nothing_makes_it_fail(data: bytes, charset: str | None) -> None:
     for html in (data, b"<title>" + data, b"<meta property='og:title' content='" + data + b"'>"):

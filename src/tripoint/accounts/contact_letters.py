@@ -41,15 +41,15 @@ def confirm_letter(
     lines: tuple[Line, ...]
     if purpose.is_reset:
         subject = f"A new password at {server}"
-        asked = f"Somebody, you as we hope, has asked for a new password for {account}."
+        asked = f"Somebody, hopefully you, has asked for a new password for {account}."
         lines = (Text(asked), Link("Choose a new password", url), good, Text(_NOT_YOU))
     elif purpose.is_add:
         subject = f"Confirm your e-mail address at {server}"
-        asked = f"Somebody, you as we hope, wants this address to be one of their account at {server}."
+        asked = f"Somebody, hopefully you, wants this address to be one of their account at {server}."
         lines = (Text(asked), Link("Confirm the address", url), good, Text(_NOT_YOU))
     else:
         subject = f"Make your account at {server}"
-        asked = f"Somebody, you as we hope, wants to make an account at {server} with this address."
+        asked = f"Somebody, hopefully you, wants to make an account at {server} with this address."
         lines = (Text(asked), Link("Go on with the account", url), good, Text(_NOT_YOU))
     return Letter(to, subject, lines)
 
@@ -60,7 +60,7 @@ def in_use_letter(to: EmailAddress, server: str) -> Letter:
         to,
         f"You have an account at {server} already",
         (
-            Text(f"Somebody, you as we hope, wanted to use this address at {server}. An account there has it already."),
+            Text(f"Somebody, hopefully you, wanted to use this address at {server}. An account there has it already."),
             Text("If you do not remember its password, ask your client, or the page where you log in, for a new one."),
             Text("If that was not you, there is nothing to do."),
         ),
@@ -73,7 +73,7 @@ def unknown_letter(to: EmailAddress, server: str) -> Letter:
         to,
         f"No account at {server} has this address",
         (
-            Text(f"Somebody, you as we hope, has asked for a new password at {server}."),
+            Text(f"Somebody, hopefully you, has asked for a new password at {server}."),
             Text("No account there has this address; perhaps yours has another, or is at another server."),
             Text("If that was not you, there is nothing to do."),
         ),

@@ -292,7 +292,7 @@ class MediaS3:
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
-    """Connections that the server makes by itself, to other Matrix servers."""
+    """Connections that the server makes by itself, to other Matrix servers and to what people link to."""
 
     allow_networks: tuple[str, ...] = option(
         "Private networks that may be connected to (CIDR). Empty: public addresses alone.", ()

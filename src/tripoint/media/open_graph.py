@@ -18,6 +18,8 @@ PAGE_BYTES: Final = 1_048_576
 MAX_ELEMENTS: Final = 5000
 MAX_TAGS: Final = 40
 MAX_VALUE: Final = 1000
+# All tags together; the answer is one line of the process that finds them.
+MAX_TOTAL: Final = 4000
 MAX_DESCRIPTION: Final = 500
 MAX_URL: Final = 2048
 MAX_PARAGRAPHS: Final = 50
@@ -95,8 +97,8 @@ class _Reader:
             self._stand_in(_STAND_INS[name], clean(content, MAX_DESCRIPTION))
         elif _PROPERTY.match(name) and not name.startswith("og:image") and len(self._tags) < MAX_TAGS:
             value = clean(content, MAX_VALUE)
-            if value:
-                self._tags.setdefault(name, value)
+            if value and name not in self._tags and sum(map(len, self._tags.values())) + len(value) <= MAX_TOTAL:
+                self._tags[name] = value
 
     def _read_link(self, element: Any) -> None:
         rel, href = (element.get("rel") or "").lower().split(), element.get("href")

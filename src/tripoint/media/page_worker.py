@@ -25,7 +25,8 @@ def work() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.nice(10)
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(answer(json.loads(line))) + "\n")
+        told = json.dumps(answer(json.loads(line)), ensure_ascii=False)
+        sys.stdout.buffer.write(told.encode("utf-8", "replace") + b"\n")
         sys.stdout.flush()
 
 

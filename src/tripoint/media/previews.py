@@ -8,6 +8,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
+from weakref import WeakValueDictionary
 
 import orjson
 import structlog
@@ -36,9 +37,12 @@ MAX_PREVIEWS: Final = 20_000
 # A link that could not be had is not tried again so soon; nor are more of them remembered.
 FAILED_MS: Final = 300_000
 MAX_FAILED: Final = 5_000
-# Links that are fetched at a time, and that wait for it.
+# Links that are fetched at a time, of them those that one account has asked for, and those that wait: a slow site that
+# somebody links to does not take every turn. What one may take, its picture and all.
 MAX_FETCHES: Final = 8
+MAX_OF_USER: Final = 3
 MAX_WAITING: Final = 100
+MAKE_S: Final = 25.0
 # Links that one account may have fetched.
 RATE: Final = Rate(30, 0.5)
 _SWEEP_ROWS: Final = 100
@@ -72,6 +76,7 @@ class Previews:
         self._asked = TokenBuckets(RATE)
         self._making: dict[tuple[str, str], asyncio.Task[PutPreview]] = {}
         self._turns = asyncio.Semaphore(MAX_FETCHES)
+        self._turns_of: WeakValueDictionary[UserId, asyncio.Semaphore] = WeakValueDictionary()
         self._failed: dict[tuple[str, str], int] = {}
 
     @property
@@ -118,7 +123,7 @@ class Previews:
                 raise MediaRefused(MediaRefusal.TOO_MANY_PREVIEWS, retry_after_ms=int(wait_s * 1000) + 1)
             if len(self._making) >= MAX_WAITING:
                 raise MediaRefused(MediaRefusal.SERVER_BUSY)
-            task = self._making[key] = asyncio.get_running_loop().create_task(self._make(key))
+            task = self._making[key] = asyncio.get_running_loop().create_task(self._make_in_turn(key, user_id))
             task.add_done_callback(lambda done: self._ended(key, done))
         return await asyncio.shield(task)
 
@@ -133,18 +138,24 @@ class Previews:
             self._failed.pop(key, None)
             self._failed[key] = self._now_ms() + FAILED_MS
 
-    async def _make(self, key: tuple[str, str]) -> PutPreview:
-        url, language = key
-        assert self.sites is not None, "it was asked whether there are previews"
-        async with self._turns:
+    async def _make_in_turn(self, key: tuple[str, str], user_id: UserId) -> PutPreview:
+        own = self._turns_of.setdefault(user_id, asyncio.Semaphore(MAX_OF_USER))
+        async with own, self._turns:
             try:
-                found = await self.sites.look(url, language)
-                picture = found.image
-                if isinstance(picture, str):
-                    picture = await self.sites.picture(picture)
+                async with asyncio.timeout(MAKE_S):
+                    return await self._make(*key)
             except RemoteFailed as failed:
                 log.debug("media.no_preview", reason=failed.reason)
                 raise MediaRefused(MediaRefusal.NO_PREVIEW) from failed
+            except TimeoutError:
+                raise MediaRefused(MediaRefusal.NO_PREVIEW) from None
+
+    async def _make(self, url: str, language: str) -> PutPreview:
+        assert self.sites is not None, "it was asked whether there are previews"
+        found = await self.sites.look(url, language)
+        picture = found.image
+        if isinstance(picture, str):
+            picture = await self.sites.picture(picture)
         tags: JsonObject = dict(found.tags)
         media_id = None
         if picture is not None:
