@@ -12,6 +12,7 @@ STORE_DOOR = (
     *("store.interface", "store.writes", "store.device_store", "store.device_writes", "store.stream"),
     "store.admin_store",
     *("store.oauth_store", "store.oauth_writes"),
+    *("store.contact_store", "store.contact_writes", "store.preview_store"),
     "bus.interface",
 )
 MIDDLE = ("core", "rooms", "accounts", "media", "fanout", "net")

@@ -15,7 +15,7 @@ PURE = (
     r"accounts/(sasl|refusals)\.py",
     r"rooms/(commands|changes|refusals|visibility|limits|succession|inheritance)\.py",
     r"irc/(wire|connection|tables|numerics|formatting|splitting|names|richtext|refusals)\.py",
-    r"xmpp/(wire|framing|acks|idle|sasl_profiles|features|connection|tables|jid|styling|refusals|caps|vcards)\.py",
+    r"xmpp/(wire|framing|acks|idle|sasl_profiles|features|actions|login|connection|tables|jid|styling|refusals|caps|vcards)\.py",
     r"xmpp/(hearing|components/stream)\.py",
     r"xmpp/s2s/(actions|certificates|dialback|incoming|outgoing|pairs|route)\.py",
     r"xmpp/pep/(settings|conference)\.py",
@@ -25,6 +25,7 @@ PURE = (
     r"matrix/sync/(filters|tokens)\.py",
     r"matrix/sync_socket/dialogue\.py",
     r"net/(address_policy|resolver|multipart)\.py",
+    r"media/open_graph\.py",
     r"store/(interface|writes|schema)\.py",
 )
 IMPURE = frozenset(

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import structlog
 from click.testing import CliRunner
 
 from tests.support.server import Server, running_server
@@ -18,6 +19,19 @@ from tripoint.cli.main import main
 from tripoint.runtime.control import NAME, address_of, connect_control
 
 PASSWORD = "correct horse"
+
+
+@pytest.fixture(autouse=True)
+def logs_are_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The commands run in this process and say how it logs: for their time alone, and loggers keep nothing of it."""
+    configure = structlog.configure
+
+    def for_now(**how: Any) -> None:
+        configure(**{**how, "cache_logger_on_first_use": False})
+
+    monkeypatch.setattr(structlog, "configure", for_now)
+    yield
+    structlog.reset_defaults()
 
 
 class Site:

@@ -1,12 +1,18 @@
 """The configuration: what it takes, how mistakes are told, the example that is generated from it."""
 
+import asyncio
 import re
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from tests.net.https import make_certificate
+from tests.support.mail import PASSWORD, USER, mail_house
+from tests.support.middle import run
 from tripoint.accounts.passwords import make_hash
+from tripoint.cli.main import main
 from tripoint.config.example import example
 from tripoint.config.load import ConfigError, load_config, only_loopback, parse_config, registration_mode
 from tripoint.config.options import Config, Operator, OperatorClass
@@ -64,6 +70,27 @@ def test_three_lines_make_a_public_server() -> None:
         ('[irc]\ndnsbl = ["a b"]', "t.toml:2: 'a b' is no name of the DNS"),
         ('[irc]\nadmin = ["a", "b", "c", "d"]', "t.toml:2: admin has at most three lines"),
         ('[irc]\nicon_url = "cat.png"', "t.toml:2: icon_url is an address like"),
+        ('[mail]\nsecurity = "ssl"', "t.toml:2: security is one of starttls, tls, none"),
+        ("[mail]\nport = 0", "t.toml:2: port is between 1 and 65535"),
+        ('[mail]\nhost = "a b"', 't.toml:2: host is a name like "mail.example.org"'),
+        ('[mail]\nhost = "mail.example.org"\nsender = "tripoint"', "t.toml:3: sender is an address like"),
+        ('[mail]\nhost = "mail.example.org"\nuser = "a"', "t.toml:3: user and password_file are given together"),
+        (
+            '[mail]\nhost = "mail.example.org"\nuser = "a"\npassword_file = "/nowhere/secret"',
+            "t.toml:4: /nowhere/secret cannot be read: No such file",
+        ),
+        (
+            '[mail]\nhost = "mail.example.org"\nuser = "a"\npassword_file = "/dev/null"\nsecurity = "none"',
+            "t.toml:5: a password goes over TLS alone",
+        ),
+        (
+            '[mail]\nhost = "mail.example.org"\nuser = "a"\npassword_file = "/dev/null"',
+            "t.toml:4: /dev/null holds no password",
+        ),
+        (
+            '[listen]\nhttp = ["0.0.0.0:80"]\n[mail]\nhost = "mail.example.org"\nsender = "a@example.org"',
+            "t.toml:1: public_url is needed for [mail]",
+        ),
         ("server = 5", "t.toml:1: server is a table: write [server]"),
         ("[server", "t.toml: not TOML:"),
     ],
@@ -111,3 +138,30 @@ def test_the_example_says_every_option_and_changes_nothing() -> None:
         for option in fields(getattr(Config(), table.name)):
             assert f"# {option.name} = " in text or f"# [[{table.name}.{option.name}]]" in text
             assert option.metadata["help"]
+
+
+def test_a_letter_is_tried(tmp_path: Path) -> None:
+    """`tripoint config mail`, against a real mail server."""
+    certificate = make_certificate(tmp_path, "localhost")
+    (tmp_path / "password").write_text(PASSWORD + "\n")
+
+    async def work() -> None:
+        async with mail_house(certificate.context()) as house:
+            (tmp_path / "t.toml").write_text(
+                f'[mail]\nhost = "localhost"\nport = {house.port}\nuser = "{USER}"\n'
+                f'password_file = "{tmp_path / "password"}"\nsender = "chat@example.org"\n'
+                f'[tls]\nextra_authorities = ["{certificate.path}"]\n'
+            )
+            tried = ["config", "mail", "alice@home.example", "--config", str(tmp_path / "t.toml")]
+            done = await asyncio.to_thread(CliRunner().invoke, main, tried)
+            assert (done.exit_code, done.output) == (0, "localhost took the letter\n")
+            assert house.recipients == [["alice@home.example"]]
+            house.refuses = "550 no such user"
+            done = await asyncio.to_thread(CliRunner().invoke, main, tried)
+            assert done.exit_code == 1
+            said = "localhost did not take the letter: it does not take the address: 550 no such user\n"
+            assert done.output == said
+
+    run(work)
+    done = CliRunner().invoke(main, ["config", "mail", "alice@home.example"])
+    assert (done.exit_code, done.output) == (1, "No mail is sent: mail.host is empty\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import pytest
@@ -113,10 +113,10 @@ def test_words_in_a_body(pattern: str, body: str, wanted: bool) -> None:
 
 def test_a_pattern_of_many_stars_takes_no_time() -> None:
     body = "a " * 16_000
-    started = perf_counter()
+    started = process_time()
     for pattern in ("a*" * 30 + "b", "*a" * 30 + "b", "a?" * 30 + "*b"):
         assert not holds(match("content.body", pattern), said(body))
-    assert perf_counter() - started < 2
+    assert process_time() - started < 2
 
 
 _PIECES = st.text("ab_ *?.", max_size=8)
@@ -389,11 +389,10 @@ def test_hundreds_of_muted_rooms_cost_nothing() -> None:
     for number in range(700):
         room = f"!{number}:one.example"
         rules = PushRules({**rules.rules, "override": (*rules.rules["override"], _muting(room))})
-    of, where = said("x"), around()
-    started = perf_counter()
-    for _ in range(1000):
-        rules.judge(of, where)
-    assert perf_counter() - started < 0.5
+    of = said("x")
+    rules.judge(of, around())
+    looked_at = rules._for_room(of.room_id)
+    assert len(looked_at) < 40, "those of other rooms are not looked at again"
 
 
 def _muting(room: str) -> PushRule:

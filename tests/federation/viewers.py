@@ -156,7 +156,7 @@ class XmppViewer:
         self.nick = nick
         self.room_jid = room_jid
         self.inside = False
-        self.members: dict[str, tuple[str, str]] = {}
+        self.members: dict[str, tuple[str, str, str]] = {}
         self.jids: dict[str, str] = {}
         self.subject = ""
         self.stanzas: list[str] = []
@@ -195,7 +195,9 @@ class XmppViewer:
                 self.inside = False
             assert "332" not in codes, text
             return
-        self.members[nick] = (item.get("affiliation", ""), item.get("role", ""))
+        hat = stanza.find("{urn:xmpp:hats:0}hats/{urn:xmpp:hats:0}hat")
+        worn = "" if hat is None else (hat.get("uri") or "").rpartition("#")[2]
+        self.members[nick] = (item.get("affiliation", ""), item.get("role", ""), worn)
         self.jids[nick] = item.get("jid", "")
         if "110" in codes:
             self.inside = True
@@ -209,7 +211,8 @@ class XmppViewer:
         told = {self.jids[nick].partition("/")[0]: Standing(*standing) for nick, standing in self.members.items()}
         assert told == wanted
         if self.truth is not None:
-            assert told == {user_jid(u, domains): Standing(*self.truth.standing(u)) for u in room.joined()}
+            shown = {user: (standing.affiliation, standing.role) for user, standing in told.items()}
+            assert shown == {user_jid(u, domains): self.truth.standing(u) for u in room.joined()}
         assert self.subject == (room.topic or "")
 
 

@@ -12,14 +12,14 @@ with atheris.instrument_imports():
     from tripoint.accounts.sasl import CheckPassword, NeedCredentials, fake_verifier
     from tripoint.core.tls_facts import NO_TLS
     from tripoint.xmpp import framing, idle, jid, messages, styling, wire
-    from tripoint.xmpp.connection import (
+    from tripoint.xmpp.actions import (
         Authenticated,
         Bind,
-        ClientConnection,
         Registration,
         Resume,
         StartTls,
     )
+    from tripoint.xmpp.connection import ClientConnection
     from tripoint.xmpp.features import Policy
     from tripoint.xmpp.refusals import Problem
 

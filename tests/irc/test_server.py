@@ -93,6 +93,23 @@ def test_pass_logs_in() -> None:
     run(scenario())
 
 
+def test_accounts_that_need_an_address_are_made_elsewhere() -> None:
+    async def scenario() -> None:
+        config = replace(CONFIG, accounts=replace(CONFIG.accounts, email_required=True))
+        async with serve(config) as server:
+            client = await server.connect()
+            client.send("CAP LS 302")
+            assert "draft/account-registration" not in " ".join(await client.until(r" CAP \* LS :?[^*]"))
+            # What the configuration says of registration is taken up while the server runs.
+            server.middle.reload(CONFIG)
+            await server.front.reload(OPTIONS)
+            other = await server.connect()
+            other.send("CAP LS 302")
+            assert "draft/account-registration" in " ".join(await other.until(r" CAP \* LS :?[^*]"))
+
+    run(scenario())
+
+
 def test_register_before_connect() -> None:
     async def scenario() -> None:
         async with serve() as server:

@@ -133,11 +133,35 @@ def test_making_and_changing_an_account() -> None:
     run(work)
 
 
+def test_the_addresses_of_an_account() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            ada, bob = await admin_of(server), await server.register("bob")
+            path = f"/v2/users/{bob.user_id}"
+            two = [{"medium": "email", "address": address} for address in ("B@x.example", "a@x.example")]
+            shown = (await ada.done("PUT", path, {"threepids": two}))["threepids"]
+            assert [one["address"] for one in shown] == ["a@x.example", "b@x.example"]
+            assert (await ada.done("GET", path))["threepids"] == shown
+            assert await bob.call("GET", "/account/3pid") == {"threepids": shown}
+            assert await ada.done("GET", "/v1/threepid/email/users/b%40X.example") == {"user_id": bob.user_id}
+            assert await ada.no("GET", "/v1/threepid/email/users/c@x.example") == (404, "M_NOT_FOUND")
+            # What a tool was shown it can send back; what is not there any more is taken away.
+            await ada.done("PUT", path, {"threepids": shown, "displayname": "Bobby"})
+            await ada.done("PUT", path, {"threepids": shown[:1]})
+            assert await bob.call("GET", "/account/3pid") == {"threepids": shown[:1]}
+            mine = {"threepids": [{"medium": "email", "address": "a@x.example"}]}
+            assert await ada.no("PUT", "/v2/users/@ada:example.org", mine) == (400, "M_THREEPID_IN_USE")
+
+    run(work)
+
+
 @pytest.mark.parametrize(
     ("path", "body", "errcode"),
     [
         ("/v2/users/@bob:elsewhere.org", {}, "M_INVALID_PARAM"),
-        ("/v2/users/@bob:example.org", {"threepids": [{"medium": "email", "address": "b@x"}]}, "M_UNRECOGNIZED"),
+        ("/v2/users/@ada:example.org", {"threepids": [{"medium": "email", "address": "b@x"}]}, "M_INVALID_PARAM"),
+        ("/v2/users/@bob:example.org", {"threepids": [{"medium": "msisdn", "address": "1"}]}, "M_UNRECOGNIZED"),
+        ("/v2/users/@bob:example.org", {"threepids": ["b@x.example"]}, "M_BAD_JSON"),
         ("/v2/users/@bob:example.org", {"external_ids": [{}]}, "M_UNRECOGNIZED"),
         ("/v2/users/@bob:example.org", {"user_type": "bot"}, "M_UNRECOGNIZED"),
         ("/v2/users/@bob:example.org", {"admin": "yes"}, "M_BAD_JSON"),

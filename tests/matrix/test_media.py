@@ -421,9 +421,9 @@ def test_a_worker_that_dies_or_hangs_costs_one_thumbnail(monkeypatch: pytest.Mon
             process = server.media.thumbnails._worker._process
             assert process is not None
             process.send_signal(signal.SIGSTOP)
-            monkeypatch.setattr("tripoint.media.thumbnails.JOB_S", 0.3)
+            monkeypatch.setattr(server.media.thumbnails._worker, "_job_s", 0.3)
             assert await error_of(await thumbnail(alice, two, 96, 96)) == (400, "M_UNKNOWN")
-            monkeypatch.setattr("tripoint.media.thumbnails.JOB_S", 20.0)
+            monkeypatch.setattr(server.media.thumbnails._worker, "_job_s", 20.0)
             await body_of(await thumbnail(alice, two, 96, 96))
             assert process.returncode is not None, "the one that hung is killed"
 

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 
 from tripoint.accounts.sasl import CheckPassword, NeedCredentials, ScramVerifier, fake_verifier
 from tripoint.core.tls_facts import NO_TLS, TlsFacts
-from tripoint.xmpp.connection import (
+from tripoint.xmpp.actions import (
     Authenticated,
     Bind,
-    ClientConnection,
     Close,
     Registration,
     Resume,
@@ -26,6 +25,7 @@ from tripoint.xmpp.connection import (
     StartTls,
     WrongPassword,
 )
+from tripoint.xmpp.connection import ClientConnection
 from tripoint.xmpp.features import Policy
 from tripoint.xmpp.jid import parse_jid
 from tripoint.xmpp.sasl_profiles import BindRequest, UserAgent

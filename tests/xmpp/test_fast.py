@@ -6,44 +6,26 @@ spec: XEP-0484 3.1-3.6, 4.2, 5.1
 import asyncio
 import base64
 import hmac
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.xmpp.server import CONFIG, SERVER, Client, TestServer, serve
+from tests.xmpp.in_one_step import BIND2, DESK, PHONE, SASL2, bind, log_in, on_server
+from tests.xmpp.server import CONFIG, SERVER, Client, TestServer
 from tests.xmpp.test_listener import client_context
 from tests.xmpp.test_management import SM
-from tests.xmpp.test_sasl2 import BIND2, DESK, PHONE, SASL2, bind, log_in
 from tripoint.accounts.fast_tokens import LIFE_MS, MAX_CLIENTS, ROTATE_MS
 from tripoint.accounts.sasl import HashedToken, HashedTokenExchange, SaslFailed
 from tripoint.core.ids import DeviceId
 from tripoint.core.signing import SigningKey
-from tripoint.net.tls import ClientTls, ServerTls, make_self_signed
+from tripoint.net.tls import ClientTls
 from tripoint.runtime.middle import build_middle
 from tripoint.store.sqlite import SqliteStore
 from tripoint.xmpp.wire import Element
 
 FAST = "urn:xmpp:fast:0"
 NONE, ENDP = "HT-SHA-256-NONE", "HT-SHA-256-ENDP"
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> ClientTls:
-    folder = tmp_path_factory.mktemp("tls")
-    make_self_signed([SERVER], folder / "cert.pem", folder / "key.pem")
-    return ClientTls(ServerTls(folder / "cert.pem", folder / "key.pem"))
-
-
-def on_server(tls: ClientTls, work: Callable[[TestServer], Awaitable[None]]) -> None:
-    async def go() -> None:
-        async with serve(tls=tls) as server:
-            for name in ("alice", "bob"):
-                await server.make_account(name)
-            await work(server)
-
-    asyncio.run(go())
 
 
 def asking(mechanism: str = NONE) -> str:

@@ -165,3 +165,14 @@ def test_nobody_is_invited_to_a_closed_server() -> None:
         assert (await client.open()).child("register", TOKEN_FEATURE) is None
 
     by_token(work, "closed")
+
+
+def test_where_an_address_is_needed_accounts_are_made_elsewhere() -> None:
+    async def work() -> None:
+        config = replace(CONFIG, accounts=replace(CONFIG.accounts, registration="open", email_required=True))
+        async with serve(config=config) as server:
+            client = await server.connect()
+            features = await client.open()
+            assert features.child("register", "http://jabber.org/features/iq-register") is None
+
+    asyncio.run(work())

@@ -4,60 +4,14 @@ spec: XEP-0388, XEP-0386, XEP-0198 9. Orders and errors of the elements are in t
 """
 
 import asyncio
-import base64
 import re
-from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.xmpp.server import SERVER, Client, TestServer, serve
-from tests.xmpp.test_listener import client_context
+from tests.xmpp.in_one_step import BIND2, DESK, PHONE, bind, log_in, on_server
+from tests.xmpp.server import SERVER, TestServer
 from tests.xmpp.test_management import SM, bodies, drop, say
-from tripoint.net.tls import ClientTls, ServerTls, make_self_signed
-from tripoint.xmpp.wire import Element
-
-SASL2, BIND2 = "urn:xmpp:sasl:2", "urn:xmpp:bind:0"
-PHONE, DESK = "d4565fa7-4d72-4749-b3d3-740edbf87770", "0f8fad5b-d9cb-469f-a165-70867728950e"
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> ClientTls:
-    folder = tmp_path_factory.mktemp("tls")
-    make_self_signed([SERVER], folder / "cert.pem", folder / "key.pem")
-    return ClientTls(ServerTls(folder / "cert.pem", folder / "key.pem"))
-
-
-def on_server(tls: ClientTls, work: Callable[[TestServer], Awaitable[None]]) -> None:
-    async def go() -> None:
-        async with serve(tls=tls) as server:
-            for name in ("alice", "bob"):
-                await server.make_account(name)
-            await work(server)
-
-    asyncio.run(go())
-
-
-async def log_in(server: TestServer, name: str, inside: str, agent: str = "") -> tuple[Client, Element]:
-    """A client over TLS, and the <success/>; the features behind it are read where there are any."""
-    client = await server.connect_tls(client_context())
-    await client.open()
-    first = base64.b64encode(f"\0{name}\0correct horse".encode()).decode()
-    identified = f"<user-agent id='{agent}'><software>Awesome</software></user-agent>" if agent else ""
-    client.send(
-        f"<authenticate xmlns='{SASL2}' mechanism='PLAIN'><initial-response>{first}</initial-response>"
-        f"{identified}{inside}</authenticate>"
-    )
-    success = await client.stanza()
-    assert success.name == "success", success
-    client.jid = success.child_text("authorization-identifier", SASL2) or ""
-    if success.child("resumed", SM[7:-1]) is None:
-        assert (await client.stanza()).name == "features"
-    return client, success
-
-
-def bind(*inside: str, tag: str = "Awesome") -> str:
-    return f"<bind xmlns='{BIND2}'><tag>{tag}</tag>{''.join(inside)}</bind>"
-
+from tripoint.net.tls import ClientTls
 
 CARBONS = "<enable xmlns='urn:xmpp:carbons:2'/>"
 MANAGED = f"<enable {SM} resume='true'/>"
@@ -84,14 +38,11 @@ def test_a_resource_comes_with_the_login(tls: ClientTls) -> None:
         await phone.expect("<stream:error><conflict …")
         await again.quiet()
         assert len(server.front.users) == 4
-        devices = await server.middle.accounts.devices(again_user(server))
+        accounts = server.middle.accounts
+        devices = await accounts.devices(accounts.user_id("alice"))
         assert "XMPP (Awesome)" in {device.display_name for device in devices}
 
     on_server(tls, work)
-
-
-def again_user(server: TestServer):
-    return server.middle.accounts.user_id("alice")
 
 
 @pytest.mark.parametrize("tag", ["\u0000", "a" * 300, "\u200b", " "])

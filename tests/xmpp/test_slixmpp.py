@@ -303,3 +303,40 @@ def test_a_stream_is_resumed(tmp_path):
             assert bob.heard["session_start"].empty()
 
     asyncio.run(main())
+
+
+def test_preferences_of_an_archive(tmp_path):
+    """spec: XEP-0441 2"""
+
+    async def main() -> None:
+        async with clients(tmp_path, "alice", plugins=("xep_0441",)) as (_, alice):
+            prefs, bob = alice["xep_0441"], slixmpp.JID(f"bob@{SERVER}")
+            default, always, never = await prefs.get_preferences(timeout=PATIENCE_S)
+            assert (default, set(always), set(never)) == ("always", set(), set())
+            await prefs.set_preferences("roster", always=[bob], never=[], timeout=PATIENCE_S)
+            default, always, never = await prefs.get_preferences(timeout=PATIENCE_S)
+            assert (default, set(always), set(never)) == ("roster", {bob}, set())
+
+    asyncio.run(main())
+
+
+def test_the_hat_of_a_half_operator(tmp_path):
+    """spec: XEP-0317 3.1"""
+
+    async def main() -> None:
+        event = f"muc::{ROOM}::presence"
+        async with clients(tmp_path, "alice", "bob", plugins=("xep_0317",), events=(event,)) as (_, alice, bob):
+            muc = alice["xep_0045"]
+            await muc.join_muc_wait(ROOM, "alice", timeout=PATIENCE_S)
+            form = await muc.get_room_config(ROOM)
+            form["type"] = "submit"
+            await muc.set_room_config(ROOM, form)
+            await bob["xep_0045"].join_muc_wait(ROOM, "bob", timeout=PATIENCE_S)
+            await muc.set_role(ROOM, "bob", "moderator", timeout=PATIENCE_S)
+            while not (hats := list((await bob.wait(event))["hats"])):
+                pass
+            assert [(hat["title"], hat["uri"]) for hat in hats] == [
+                ("Half-operator", "https://tripoint.dev/ns#halfop")
+            ]
+
+    asyncio.run(main())

@@ -9,11 +9,12 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 
+from tripoint.accounts.commit import commit
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.ids import UserId
-from tripoint.store.interface import AccountStore, StoreError
+from tripoint.store.interface import AccountStore
 from tripoint.store.stream import Stream
-from tripoint.store.writes import PutCertificate, Write
+from tripoint.store.writes import PutCertificate
 
 # One for each device that somebody has, and the one that will replace it.
 MAX_CERTIFICATES = 16
@@ -52,7 +53,7 @@ class Certificates:
                 raise AccountRefused(AccountRefusal.CERTIFICATE_TAKEN)
             if len(await self.of(user_id)) >= MAX_CERTIFICATES:
                 raise AccountRefused(AccountRefusal.TOO_MANY_CERTIFICATES)
-            await self._commit([PutCertificate(fingerprint, user_id, self._clock_ms())])
+            await commit(self._stream, [PutCertificate(fingerprint, user_id, self._clock_ms())])
         return fingerprint
 
     async def drop(self, user_id: UserId, wish: str) -> bool:
@@ -60,19 +61,13 @@ class Certificates:
         fingerprint = parse_fingerprint(wish)
         if await self.owner(fingerprint) != user_id:
             return False
-        await self._commit([PutCertificate(fingerprint, None, 0)])
+        await commit(self._stream, [PutCertificate(fingerprint, None, 0)])
         return True
 
     async def drop_all(self, user_id: UserId) -> None:
         """An account is closed. SERVER_BUSY."""
         if fingerprints := await self.of(user_id):
-            await self._commit([PutCertificate(fingerprint, None, 0) for fingerprint in fingerprints])
-
-    async def _commit(self, writes: Sequence[Write]) -> None:
-        try:
-            await self._stream.commit(writes)
-        except StoreError as error:
-            raise AccountRefused(AccountRefusal.SERVER_BUSY) from error
+            await commit(self._stream, [PutCertificate(fingerprint, None, 0) for fingerprint in fingerprints])
 
 
 def parse_fingerprint(text: str) -> str:

@@ -20,9 +20,10 @@ SESSION_LIFE_S: Final = 900
 
 class Confirmation:
     """One session. `stages`: any one of them will do; `what`: what is to be done, in a word; `user_id`: whose password
-    is asked for. `passed`: what was shown on the page, as a client would have said it."""
+    is asked for. `passed`: what was shown on the page, as a client would have said it. `shown`: the stages that are
+    passed, where several are needed."""
 
-    __slots__ = ("passed", "purpose", "stages", "until_s", "user_id", "what")
+    __slots__ = ("passed", "purpose", "shown", "stages", "until_s", "user_id", "what")
 
     def __init__(
         self, purpose: str, stages: Sequence[str], what: str, user_id: UserId | None, until_s: float
@@ -33,6 +34,7 @@ class Confirmation:
         self.user_id = user_id
         self.until_s = until_s
         self.passed: JsonObject | None = None
+        self.shown: dict[str, JsonObject] = {}
 
 
 class Confirmations:

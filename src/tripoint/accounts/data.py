@@ -4,21 +4,21 @@ spec: Matrix client-server "Client Config", "Filtering"; RFC6121 2
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
 import orjson
 
+from tripoint.accounts.commit import commit
 from tripoint.accounts.in_turn import InTurn
 from tripoint.accounts.ports import RosterItem
-from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.bus.interface import Bus
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import RoomId, UserId
 from tripoint.core.vendor import V
 from tripoint.rooms.changes import AccountDataChanged, RosterChanged, UserChange
-from tripoint.store.interface import AccountStore, StoreError
+from tripoint.store.interface import AccountStore
 from tripoint.store.stream import Stream
 from tripoint.store.writes import PutAccountData, PutFilter, PutRosterItem, Write
 
@@ -62,14 +62,15 @@ class AccountData:
             on_commit()
             self._user_bus.publish(change)
 
-        await self._commit([PutAccountData(user_id, room_id or "", type, orjson.dumps(content), position)], committed)
+        row = PutAccountData(user_id, room_id or "", type, orjson.dumps(content), position)
+        await commit(self._stream, [row], committed)
 
     async def add_filter(self, user_id: UserId, definition: JsonObject) -> str:
         """The same definition gets the same id: clients upload theirs at every start."""
         data = orjson.dumps(definition, option=orjson.OPT_SORT_KEYS)
         filter_id = hashlib.sha256(data).hexdigest()[:16]
         if await self._store.load_filter(user_id, filter_id) is None:
-            await self._commit([PutFilter(user_id, filter_id, data)])
+            await commit(self._stream, [PutFilter(user_id, filter_id, data)])
         return filter_id
 
     async def filter(self, user_id: UserId, filter_id: str) -> JsonObject | None:
@@ -102,13 +103,7 @@ class AccountData:
                 for change in told:
                     self._user_bus.publish(change)
 
-            await self._commit(writes, committed)
-
-    async def _commit(self, writes: Sequence[Write], on_commit: Callable[[], None] | None = None) -> None:
-        try:
-            await self._stream.commit(writes, on_commit)
-        except StoreError as error:
-            raise AccountRefused(AccountRefusal.SERVER_BUSY) from error
+            await commit(self._stream, writes, committed)
 
 
 def _contacts(roster: Mapping[str, RosterItem]) -> JsonObject:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import structlog
 from msgspec.structs import replace
 
+from tripoint.accounts.commit import commit
 from tripoint.accounts.device_changes import DeviceChanges
 from tripoint.accounts.device_keys import DeviceKeys
 from tripoint.accounts.ports import Account, Device, LogIn
@@ -81,7 +82,7 @@ class Devices:
             name = display_name if row is None or display_name is not None else row.display_name
             writes.append(PutDevice(account.user_id, device_id, protocol, name, self._clock_ms()))
         if not tokens:
-            await self._commit(writes)
+            await commit(self._stream, writes)
             return LogIn(account, DeviceId(device_id))
         renamed = row is not None and name != row.display_name
         if row is not None:
@@ -94,7 +95,7 @@ class Devices:
         if renamed:
             await self._commit_changed(account.user_id, [*writes, *fresh], [device_id])
         else:
-            await self._commit([*writes, *fresh])
+            await commit(self._stream, [*writes, *fresh])
         self._tokens.forget(dropped)
         self._tokens.keep(fresh)
         return LogIn(account, DeviceId(device_id), made.access_token, made.refresh_token, made.expires_in_ms)
@@ -179,14 +180,6 @@ class Devices:
                 await self._changes.commit(user_id, writes, changed)
             except StoreError as error:
                 raise AccountRefused(AccountRefusal.SERVER_BUSY) from error
-
-    async def _commit(self, writes: Sequence[Write]) -> None:
-        if not writes:
-            return
-        try:
-            await self._stream.commit(writes)
-        except StoreError as error:
-            raise AccountRefused(AccountRefusal.SERVER_BUSY) from error
 
 
 def _new_device_id() -> str:

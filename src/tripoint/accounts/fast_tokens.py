@@ -15,11 +15,12 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tripoint.accounts.commit import commit
 from tripoint.accounts.in_turn import InTurn
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.accounts.sasl import HashedToken, ScramVerifier
 from tripoint.core.ids import DeviceId, UserId
-from tripoint.store.interface import AccountStore, StoreError
+from tripoint.store.interface import AccountStore
 from tripoint.store.stream import Stream
 from tripoint.store.writes import PutFastToken
 
@@ -105,7 +106,7 @@ class FastTokens:
             writes = [replace(one, salt=None) for one in rows if invalidate or one.slot == NEW == there.slot]
             if not invalidate and (there.slot == NEW or row.count != there.count):
                 writes.append(replace(row, slot=CURRENT))
-            await self._commit(writes)
+            await commit(self._stream, writes)
 
     def is_due(self, known: Recognized) -> bool:
         """Whether its successor is to be given. spec: XEP-0484 3.5"""
@@ -121,7 +122,7 @@ class FastTokens:
         row = PutFastToken(user_id, client, NEW, device_id, mechanism, salt, expires_ts_ms, 0)
         async with self._turns(user_id):
             rows = await self._store.load_fast_tokens(user_id)
-            await self._commit([*(replace(one, salt=None) for one in self._in_excess(rows, client)), row])
+            await commit(self._stream, [*(replace(one, salt=None) for one in self._in_excess(rows, client)), row])
         return Granted(await self._token(row), expires_ts_ms)
 
     def _in_excess(self, rows: Sequence[PutFastToken], client: str) -> list[PutFastToken]:
@@ -144,11 +145,3 @@ class FastTokens:
         made_of = "\0".join((row.user_id, row.client, row.mechanism, verifier.stored_key.hex()))
         digest = hmac.digest(self._secret, made_of.encode() + b"\0" + (row.salt or b""), "sha256")
         return f"tpf_{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
-
-    async def _commit(self, writes: Sequence[PutFastToken]) -> None:
-        if not writes:
-            return
-        try:
-            await self._stream.commit(writes)
-        except StoreError as error:
-            raise AccountRefused(AccountRefusal.SERVER_BUSY) from error

@@ -7,7 +7,9 @@ from msgspec import Struct
 
 from tripoint.accounts.account import Account as Account
 from tripoint.accounts.administration import Administration
+from tripoint.accounts.contacts import Contacts
 from tripoint.accounts.fast_tokens import FastTokens
+from tripoint.accounts.leaving import Leaving
 from tripoint.accounts.pushers import Pushers
 from tripoint.accounts.registration_tokens import RegistrationTokens
 from tripoint.accounts.sasl import ScramVerifier
@@ -15,6 +17,7 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import DeviceId, RoomId, ServerName, UserId
 from tripoint.core.push_rules import PushRules
 from tripoint.core.server_bans import BanKind, ServerBan, Visitor
+from tripoint.store.contact_writes import PutValidation
 from tripoint.store.interface import Report
 from tripoint.store.writes import PutVhost
 
@@ -219,6 +222,14 @@ class AccountService(Protocol):
     @property
     def certificates(self) -> CertificateList: ...
     @property
+    def contacts(self) -> Contacts: ...
+    @property
+    def leaving(self) -> Leaving: ...
+    @property
+    def email_required(self) -> bool:
+        """Whether register() asks for an e-mail address."""
+
+    @property
     def tags(self) -> RoomTags: ...
     @property
     def pushers(self) -> Pushers: ...
@@ -244,9 +255,11 @@ class AccountService(Protocol):
         address: str,
         registration_token: str | None = None,
         was_valid: bool = False,
+        shown: PutValidation | None = None,
     ) -> Account:
         """Make an account as the configuration allows (open, token, closed). `address` is for limits. `was_valid`:
-        the token was shown while it was, and may have expired since."""
+        the token was shown while it was, and may have expired since. `shown`: the e-mail address that it has from the
+        beginning (contacts.py); EMAIL_NEEDED without one where it has to be."""
 
     async def add_account(self, name: str, password: str | None, *, admin: bool) -> Account:
         """Make an account whatever the configuration says: the administrator's own way. Without a password nobody gets
@@ -274,7 +287,13 @@ class AccountService(Protocol):
         GUESTS_OFF, TOO_MANY_GUESTS, BANNED, RATE_LIMITED."""
 
     async def upgrade_guest(
-        self, user_id: UserId, password: str, *, address: str, registration_token: str | None = None
+        self,
+        user_id: UserId,
+        password: str,
+        *,
+        address: str,
+        registration_token: str | None = None,
+        shown: PutValidation | None = None,
     ) -> Account:
         """Make an account of a guest, which keeps its name. As register()."""
 
@@ -293,6 +312,9 @@ class AccountService(Protocol):
 
     async def registration_state(self) -> str:
         """open | token | closed: what register() asks for now."""
+
+    async def registration_in_band(self) -> str:
+        """The same for clients of IRC and XMPP, where nobody opens links: closed where an address is asked for."""
 
 
     # -- credentials
@@ -344,6 +366,12 @@ class AccountService(Protocol):
         keep_browser: bytes | None = None,
     ) -> None:
         """`keep_browser`: the browser that stays logged in on the pages (oauth/browsers.py)."""
+
+    async def reset_password(
+        self, shown: PutValidation, password: str, *, address: str, logout_devices: bool = True
+    ) -> Account:
+        """Another password for the account whose e-mail address somebody has shown. NOT_CONFIRMED, BAD_PASSWORD,
+        DEACTIVATED, LOCKED, BANNED."""
 
     async def deactivate(self, user_id: UserId, *, erase: bool = False) -> None:
         """Close an account for good. `erase`: what it has said is taken back in the rooms that it is in

@@ -6,7 +6,7 @@ spec: Matrix client-server module push, POST /pushers/set
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import orjson
@@ -14,18 +14,22 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tripoint.accounts.commit import commit
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import UserId
 from tripoint.core.json_view import object_at, text_at
 from tripoint.rooms.changes import SessionsEnded, UserChange
-from tripoint.store.interface import AccountStore, StoreError
+from tripoint.store.contact_writes import PutDigest
+from tripoint.store.interface import AccountStore
 from tripoint.store.stream import Stream
 from tripoint.store.writes import PutPusher
 
 log = structlog.get_logger()
 
 HTTP: Final = "http"
+EMAIL: Final = "email"
+Key = tuple[UserId, str, str]
 # Of one account: a phone has one or two.
 MAX_PUSHERS: Final = 50
 
@@ -45,13 +49,13 @@ class Pusher(Struct, frozen=True):
     position: int
 
     @property
-    def key(self) -> tuple[UserId, str, str]:
+    def key(self) -> Key:
         """No two pushers have the same."""
         return self.user_id, self.app_id, self.pushkey
 
     @property
     def kind(self) -> str:
-        """How it is told: http, webpush, xmpp."""
+        """How it is told: http, email, webpush, xmpp."""
         return text_at(self.settings, "kind") or HTTP
 
     @property
@@ -88,7 +92,7 @@ class Pushers:
             names = (row.user_id, row.app_id, row.pushkey, row.device_id)
             self._keep(Pusher(*names, settings, row.set_ts_ms, row.position))
         if lost:
-            await self._commit(lost)
+            await commit(self._stream, lost)
 
     async def close(self) -> None:
         """Wait for what is being written."""
@@ -104,9 +108,9 @@ class Pushers:
 
     def on_a_view(self, user_id: UserId) -> bool:
         """Whether a client of IRC or XMPP is told: these have no invitations to a conversation of two."""
-        return any(pusher.kind != HTTP for pusher in self._pushers.get(user_id, {}).values())
+        return any(pusher.kind not in (HTTP, EMAIL) for pusher in self._pushers.get(user_id, {}).values())
 
-    def find(self, key: tuple[UserId, str, str]) -> Pusher | None:
+    def find(self, key: Key) -> Pusher | None:
         return self._pushers.get(key[0], {}).get(key[1:])
 
     async def set(self, pusher: Pusher, *, append: bool) -> None:
@@ -123,27 +127,44 @@ class Pushers:
                 other = pushers.get(pusher.key[1:]) if user_id != pusher.user_id else None
                 if other is not None and other.kind == pusher.kind:
                     others.append(other)
-        await self._commit([*map(_gone, others), _row(pusher)])
+        await commit(self._stream, [*_gone(others), _row(pusher)])
         for other in others:
             self._drop(other)
         self._keep(pusher)
         self.changed()
 
-    async def delete(self, key: tuple[UserId, str, str]) -> None:
+    async def delete(self, key: Key) -> None:
         """Take one away; nothing happens where there is none."""
         pusher = self.find(key)
         if pusher is not None:
-            await self._commit([_gone(pusher)])
+            await commit(self._stream, _gone([pusher]))
             self._drop(pusher)
             self.changed()
 
-    async def told(self, pusher: Pusher, position: int) -> None:
-        """A pusher was told of the event at this position."""
+    async def told(self, pusher: Pusher, position: int, digest: bytes | None = None) -> None:
+        """A pusher was told of the event at this position. `digest`: what its next letter waits for."""
         now = self.find(pusher.key)
-        if now is not None and now.position < position:
+        if now is None:
+            return
+        rows: list[PutPusher | PutDigest] = [] if digest is None else [PutDigest(*now.key, digest)]
+        if now.position < position:
             now = replace(now, position=position)
             self._keep(now)
-            await self._commit([_row(now)])
+            rows.append(_row(now))
+        if rows:
+            await commit(self._stream, rows)
+
+    async def load_digests(self) -> Mapping[Key, bytes]:
+        """What the letters of pushers wait for. What is left of those that are gone goes too."""
+        rows = {(row.user_id, row.app_id, row.pushkey): row.content or b"" for row in await self._store.load_digests()}
+        lost = [key for key in rows if self.find(key) is None]
+        if lost:
+            await commit(self._stream, [PutDigest(*key, None) for key in lost])
+        return {key: content for key, content in rows.items() if key not in lost}
+
+    async def put_digests(self, contents: Mapping[Key, bytes]) -> None:
+        """Write down what letters wait for. SERVER_BUSY."""
+        await commit(self._stream, [PutDigest(*key, content) for key, content in contents.items()])
 
     def user_changed(self, change: UserChange) -> None:
         """A device that is gone hears no more."""
@@ -160,7 +181,7 @@ class Pushers:
 
     async def _forget(self, gone: Sequence[Pusher]) -> None:
         try:
-            await self._commit([_gone(pusher) for pusher in gone])
+            await commit(self._stream, _gone(gone))
         except AccountRefused as refused:
             # At the next start it is seen that their devices are gone.
             log.warning("pushers.not_dropped", user_id=gone[0].user_id, reason=refused.text)
@@ -174,19 +195,13 @@ class Pushers:
         if not own:
             self._pushers.pop(pusher.user_id, None)
 
-    async def _commit(self, rows: Sequence[PutPusher]) -> None:
-        try:
-            await self._stream.commit(rows)
-        except StoreError as error:
-            raise AccountRefused(AccountRefusal.SERVER_BUSY) from error
-
 
 def _row(pusher: Pusher) -> PutPusher:
     settings = orjson.dumps(pusher.settings)
     return PutPusher(*pusher.key, pusher.device_id, settings, pusher.set_ts_ms, pusher.position)
 
 
-def _gone(pusher: Pusher) -> PutPusher:
-    return PutPusher(*pusher.key, pusher.device_id, None, pusher.set_ts_ms, pusher.position)
-
-
+def _gone(pushers: Sequence[Pusher]) -> list[PutPusher | PutDigest]:
+    """The writes that take pushers away, and what their letters wait for."""
+    rows = [PutPusher(*one.key, one.device_id, None, one.set_ts_ms, one.position) for one in pushers]
+    return [*rows, *(PutDigest(*one.key, None) for one in pushers if one.kind == EMAIL)]

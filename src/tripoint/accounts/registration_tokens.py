@@ -11,11 +11,12 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from tripoint.accounts.commit import commit
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.confusables import skeleton
-from tripoint.store.interface import AccountStore, StoreError
+from tripoint.store.interface import AccountStore
 from tripoint.store.stream import Stream
-from tripoint.store.writes import DropRegistrationToken, PutRegistrationToken, Write
+from tripoint.store.writes import DropRegistrationToken, PutRegistrationToken
 
 # spec: "with maximum length of 64 characters"
 _TOKEN = re.compile(r"[0-9A-Za-z._~-]{1,64}\Z")
@@ -117,7 +118,7 @@ class RegistrationTokens:
             # Those that nobody can use any more go with the next one that is made.
             gone = [DropRegistrationToken(one) for one in over]
             row = PutRegistrationToken(token, uses, expires_ts_ms, username)
-            await self._commit([*gone, row])
+            await commit(self._stream, [*gone, row])
             if username is not None:
                 self._keeping[skeleton(username)] = row
             return token
@@ -143,7 +144,7 @@ class RegistrationTokens:
             if row is None:
                 return None
             changed = replace(row, uses_left=uses_left, expires_ts_ms=expires_ts_ms)
-            await self._commit([changed])
+            await commit(self._stream, [changed])
             if changed.username is not None:
                 self._keeping[skeleton(changed.username)] = changed
             return changed
@@ -154,15 +155,9 @@ class RegistrationTokens:
             row = await self._store.load_registration_token(token)
             if row is None:
                 return False
-            await self._commit([DropRegistrationToken(token)])
+            await commit(self._stream, [DropRegistrationToken(token)])
             self.used_up(row)
             return True
-
-    async def _commit(self, writes: Sequence[Write]) -> None:
-        try:
-            await self._stream.commit(writes)
-        except StoreError as error:
-            raise AccountRefused(AccountRefusal.SERVER_BUSY) from error
 
 
 def token_line(row: PutRegistrationToken, now_ms: int) -> str:

@@ -7,9 +7,10 @@ spec: docs/mapping.md 9.4, 18.4.  Read next: tripoint/core/server_bans.py.
 
 from collections.abc import Callable, Sequence
 
+from tripoint.accounts.commit import commit
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.server_bans import BanIndex, BanKind, ServerBan, Visitor
-from tripoint.store.interface import AccountStore, StoreError
+from tripoint.store.interface import AccountStore
 from tripoint.store.stream import Stream
 from tripoint.store.writes import PutServerBan
 
@@ -71,7 +72,7 @@ class ServerBans:
             await self._sweep(now)
         if len(self._index) >= MAX_BANS and self._index.get(ban.kind, ban.mask) is None:
             raise AccountRefused(AccountRefusal.TOO_MANY_BANS)
-        await self._commit([_row(ban)])
+        await commit(self._stream, [_row(ban)])
         self._index.put(ban)
         for watcher in self._watchers:
             watcher(ban)
@@ -81,22 +82,16 @@ class ServerBans:
         ban = self._index.get(kind, mask)
         if ban is None:
             return False
-        await self._commit([_gone(ban)])
+        await commit(self._stream, [_gone(ban)])
         self._index.drop(kind, mask)
         return ban.holds(self._clock_ms())
 
     async def _sweep(self, now: int) -> None:
         over = [ban for ban in self._index if not ban.holds(now)]
         if over:
-            await self._commit([_gone(ban) for ban in over])
+            await commit(self._stream, [_gone(ban) for ban in over])
             for ban in over:
                 self._index.drop(ban.kind, ban.mask)
-
-    async def _commit(self, rows: Sequence[PutServerBan]) -> None:
-        try:
-            await self._stream.commit(rows)
-        except StoreError as error:
-            raise AccountRefused(AccountRefusal.SERVER_BUSY) from error
 
 
 def banned_text(ban: ServerBan) -> str:

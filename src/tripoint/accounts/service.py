@@ -7,7 +7,8 @@ Devices and tokens are devices.py, passwords passwords.py, account data and rost
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 
 from msgspec.structs import replace
@@ -15,15 +16,18 @@ from msgspec.structs import replace
 from tripoint.accounts.administration import Administration, Erase, account_of
 from tripoint.accounts.app_passwords import AppPasswords
 from tripoint.accounts.certificates import Certificates
+from tripoint.accounts.commit import commit
+from tripoint.accounts.contacts import Contacts
 from tripoint.accounts.data import AccountData
 from tripoint.accounts.devices import Devices
 from tripoint.accounts.fast_tokens import FastTokens
 from tripoint.accounts.in_turn import InTurn
+from tripoint.accounts.leaving import Leaving
 from tripoint.accounts.login_tokens import LIFE_MS, LoginTokens
 from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.ports import Account, Device, LetIn, LogIn, RosterItem, TokenOwner
 from tripoint.accounts.push_rules import AccountPushRules
-from tripoint.accounts.pushers import Pushers
+from tripoint.accounts.pushers import EMAIL, Pushers
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.accounts.registration_tokens import RegistrationTokens
 from tripoint.accounts.reports import ReportDesk
@@ -49,7 +53,8 @@ from tripoint.core.server_bans import Visitor
 from tripoint.core.stand_ins import stand_in_id
 from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.core.vendor import V
-from tripoint.store.interface import Store, StoreError
+from tripoint.store.contact_writes import PutValidation
+from tripoint.store.interface import Store
 from tripoint.store.oauth_writes import DropBrowserSessions, PutIdentity
 from tripoint.store.stream import Stream
 from tripoint.store.writes import (
@@ -82,8 +87,8 @@ class Registration:
     """How accounts come to be here: what the configuration says. `mode`: open | token | closed.
 
     `guests_per_address` 0 means any number. `rate` is how often one address may make an account or come as a guest of
-    Matrix, `guest_rate` how often as a guest at all, `guest_room_rate` how often its guests may make rooms; `clock_s`
-    is monotonic.
+    Matrix, `guest_rate` how often as a guest at all, `guest_room_rate` how often its guests may make rooms;
+    `email_required`: whoever makes an account shows an e-mail address; `clock_s` is monotonic.
     """
 
     def __init__(
@@ -95,12 +100,14 @@ class Registration:
         rate: Rate,
         guest_rate: Rate,
         guest_room_rate: Rate,
+        email_required: bool,
         clock_s: Callable[[], float],
     ) -> None:
         self.mode = mode
         self.guests = guests
         self.matrix_guests = matrix_guests
         self.guests_per_address = guests_per_address
+        self.email_required = email_required
         self._made = TokenBuckets(rate)
         self._guests = TokenBuckets(guest_rate)
         self._guest_rooms = TokenBuckets(guest_room_rate)
@@ -115,10 +122,11 @@ class Registration:
         rate: Rate,
         guest_rate: Rate,
         guest_room_rate: Rate,
+        email_required: bool,
     ) -> None:
         """The configuration was changed."""
         self.mode, self.guests, self.guests_per_address = mode, guests, guests_per_address
-        self.matrix_guests = matrix_guests
+        self.matrix_guests, self.email_required = matrix_guests, email_required
         self._made.rate, self._guests.rate, self._guest_rooms.rate = rate, guest_rate, guest_room_rate
 
     def take_guest(self, network: str) -> None:
@@ -176,6 +184,9 @@ class Accounts:
         self.vhosts = vhosts
         self.push_rules = AccountPushRules(data)
         self.pushers = Pushers(store, stream)
+        self.contacts = Contacts(server, store, stream, clock_ms)
+        self.contacts.removed = self._address_removed
+        self.leaving = Leaving(self.pushers, secret, lambda: self.contacts.base())
         self.app_passwords = AppPasswords(store, stream, passwords, clock_ms)
         self.certificates = Certificates(store, stream, clock_ms)
         self.fast_tokens = FastTokens(store, stream, partial(passwords.verifier, hash_name="sha256"), secret, clock_ms)
@@ -217,6 +228,9 @@ class Accounts:
     async def registration_state(self) -> str:
         return self._registration.mode
 
+    async def registration_in_band(self) -> str:
+        return "closed" if self.email_required else self._registration.mode
+
     async def check_new_name(self, name: str) -> None:
         self._check_new_name(name)
 
@@ -247,6 +261,7 @@ class Accounts:
         address: str,
         registration_token: str | None = None,
         was_valid: bool = False,
+        shown: PutValidation | None = None,
     ) -> Account:
         mode = self._registration.mode
         if mode == "closed":
@@ -255,16 +270,38 @@ class Accounts:
         self.bans.check(Visitor(address, (name,)))
         kept = self.registration_tokens.keeping(name)
         if mode != "token" and (kept is None or kept.token != registration_token):
-            self._registration.take(address)
-            return await self._make(name, password, admin=False, writes=[])
-        async with self.registration_tokens.turn:
+            async with self._address(name, shown) as writes:
+                self._registration.take(address)
+                return await self._make(name, password, admin=False, writes=writes)
+        async with self.registration_tokens.turn, self._address(name, shown) as writes:
             used = await self.registration_tokens.use(registration_token, was_valid=was_valid)
             if used.username not in (None, name):
                 raise AccountRefused(AccountRefusal.BAD_REGISTRATION_TOKEN, f"This token is for {used.username}")
             self._registration.take(address)
-            account = await self._make(name, password, admin=False, writes=[used], token=registration_token)
+            account = await self._make(name, password, admin=False, writes=[*writes, used], token=registration_token)
             self.registration_tokens.used_up(used)
             return account
+
+    @property
+    def email_required(self) -> bool:
+        return self._registration.email_required
+
+    @asynccontextmanager
+    async def _address(self, name: str, shown: PutValidation | None) -> AsyncIterator[list[Write]]:
+        """The writes that give a new account the address that its maker has shown, to be committed inside."""
+        if shown is not None:
+            async with self.contacts.giving(shown, self.user_id(name)) as writes:
+                yield writes
+        elif self.email_required:
+            raise AccountRefused(AccountRefusal.EMAIL_NEEDED)
+        else:
+            yield []
+
+    async def _address_removed(self, user_id: UserId, address: str) -> None:
+        """Nobody is written to any more at an address that is no account's."""
+        for pusher in self.pushers.of(user_id):
+            if pusher.kind == EMAIL and pusher.pushkey == address:
+                await self.pushers.delete(pusher.key)
 
     async def register_by_identity(
         self, name: str, display_name: str, *, provider: str, subject: str, address: str
@@ -314,7 +351,7 @@ class Accounts:
             row = PutAccount(user_id, name, False, admin, False, False, self._clock_ms())
             # spec: client-server: a new user's display name is the localpart until they choose one.
             profile = PutProfile(user_id, "displayname", name)
-            await self._commit([row, *forms, profile, *writes])
+            await commit(self._stream, [row, *forms, profile, *writes])
         except AccountRefused:
             # Not when cancelled: the commit goes on without us, and the name is taken.
             self._skeletons.pop(shape, None)
@@ -351,7 +388,8 @@ class Accounts:
             raise AccountRefused(AccountRefusal.WRONG_CREDENTIALS)
         closed = replace(row, deactivated=True, erased=row.erased or erase)
         gone: list[Write] = [PutProfile(user_id, field, None) for field in await self.stored_profile(user_id)]
-        await self._commit([closed, *self._passwords.no_forms(user_id), DropBrowserSessions(user_id, None)])
+        credentials = [*self._passwords.no_forms(user_id), *await self.contacts.none_of(user_id)]
+        await commit(self._stream, [closed, *credentials, DropBrowserSessions(user_id, None)])
         self._remember(closed)
         await self._devices.drop_all(user_id, "account closed")
         if self.drop_keys is not None:
@@ -367,20 +405,20 @@ class Accounts:
         await self.vhosts.drop(user_id)
         await self.certificates.drop_all(user_id)
         if gone:
-            await self._commit(gone)
+            await commit(self._stream, gone)
         self._profiles.pop(user_id, None)
 
     async def set_locked(self, user_id: UserId, locked: bool) -> None:
         row = await self._row(user_id)
         changed = replace(row, locked=locked)
-        await self._commit([changed])
+        await commit(self._stream, [changed])
         self._remember(changed)
         if locked and not row.locked:
             await self._devices.interrupt(user_id, AccountRefusal.LOCKED.value)
 
     async def set_suspended(self, user_id: UserId, suspended: bool) -> None:
         changed = replace(await self._row(user_id), suspended=suspended)
-        await self._commit([changed])
+        await commit(self._stream, [changed])
         self._remember(changed)
 
     def is_suspended(self, user_id: UserId) -> bool:
@@ -419,7 +457,7 @@ class Accounts:
                 row = PutAccount(user_id, split_user_id(user_id)[0], False, False, False, False, self._clock_ms())
                 origin = stored_value(f"{V}.origin", {"proto": "xmpp", "id": bare})
                 profile = (PutProfile(user_id, "displayname", bare), PutProfile(user_id, f"{V}.origin", origin))
-                await self._commit([row, *profile])
+                await commit(self._stream, [row, *profile])
                 account = self._remember(row)
             return account
 
@@ -459,7 +497,7 @@ class Accounts:
         self._guest_nicks[nick.lower()] = user_id
         try:
             number = PutMeta("guest_number", str(self._guest_number))
-            await self._commit([row, PutProfile(user_id, "displayname", nick), number])
+            await commit(self._stream, [row, PutProfile(user_id, "displayname", nick), number])
         except BaseException:
             self._forget_guest(user_id)
             raise
@@ -473,22 +511,28 @@ class Accounts:
                 await self.end_guest(user_id)
 
     async def upgrade_guest(
-        self, user_id: UserId, password: str, *, address: str, registration_token: str | None = None
+        self,
+        user_id: UserId,
+        password: str,
+        *,
+        address: str,
+        registration_token: str | None = None,
+        shown: PutValidation | None = None,
     ) -> Account:
         """spec: client-server-api guest-access: the guest keeps its name, rooms and devices"""
         if self._registration.mode == "closed":
             raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
-        async with self.registration_tokens.turn:
-            used: list[Write] = []
+        name = split_user_id(user_id)[0]
+        async with self.registration_tokens.turn, self._address(name, shown) as used:
             if self._registration.mode == "token":
-                used = [await self.registration_tokens.use(registration_token)]
+                used.append(await self.registration_tokens.use(registration_token))
             forms = await self._passwords.forms(user_id, password)
             row = await self._store.load_account(user_id)
             if row is None or not row.guest:
                 raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
             self._registration.take(address)
             kept = replace(row, guest=False)
-            await self._commit([kept, *forms, *used])
+            await commit(self._stream, [kept, *forms, *used])
         self._skeletons[skeleton(row.name)] = row.name
         self._no_guest_any_more(user_id)
         return self._remember(kept)
@@ -529,7 +573,7 @@ class Accounts:
         if self.leave_rooms is not None:
             await self.leave_rooms(user_id, reason)
         await self._devices.drop_all(user_id, reason or "the guest is gone")
-        await self._commit([DropAccount(user_id), self._stream.floor()])
+        await commit(self._stream, [DropAccount(user_id), self._stream.floor()])
         self._forget_guest(user_id)
         self.push_rules.forget(user_id)
 
@@ -654,14 +698,33 @@ class Accounts:
         if account.locked:
             raise AccountRefused(AccountRefusal.LOCKED)
 
+    async def reset_password(
+        self, shown: PutValidation, password: str, *, address: str, logout_devices: bool = True
+    ) -> Account:
+        async with self.contacts.using(shown) as (user_id, writes):
+            account = await self.check_open(user_id, address=address)
+            await self._change_password(user_id, password, writes, None, logout_devices, None)
+            return account
+
     async def change_password(
         self, user_id: UserId, password: str, *, keep_device: DeviceId | None, logout_devices: bool = True,
         keep_browser: bytes | None = None,
     ) -> None:
+        await self._change_password(user_id, password, [], keep_device, logout_devices, keep_browser)
+
+    async def _change_password(
+        self,
+        user_id: UserId,
+        password: str,
+        writes: Sequence[Write],
+        keep_device: DeviceId | None,
+        logout_devices: bool,
+        keep_browser: bytes | None,
+    ) -> None:
         forms = await self._passwords.forms(user_id, password)
         apps = [app.device_id for app in await self.app_passwords.of(user_id)]
         async with self._passwords.turn(user_id):
-            await self._commit([*forms, DropBrowserSessions(user_id, keep_browser)])
+            await commit(self._stream, [*forms, *writes, DropBrowserSessions(user_id, keep_browser)])
         self._login_tokens.forget(user_id)
         if logout_devices:
             await self._devices.drop_all(user_id, "password changed", keep=keep_device)
@@ -743,7 +806,7 @@ class Accounts:
 
     async def log_out_all(self, user_id: UserId) -> None:
         self._login_tokens.forget(user_id)
-        await self._commit([DropBrowserSessions(user_id, None)])
+        await commit(self._stream, [DropBrowserSessions(user_id, None)])
         await self._devices.drop_all(user_id, "logged out everywhere")
         if user_id in self._guests_heard_ms:
             await self.end_guest(user_id)
@@ -804,9 +867,3 @@ class Accounts:
 
     async def set_roster_item(self, user_id: UserId, item: RosterItem) -> None:
         await self._data.set_roster_item(user_id, item)
-
-    async def _commit(self, writes: Sequence[Write]) -> None:
-        try:
-            await self._stream.commit(writes)
-        except StoreError as error:
-            raise AccountRefused(AccountRefusal.SERVER_BUSY) from error

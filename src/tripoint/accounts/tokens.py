@@ -15,10 +15,11 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tripoint.accounts.commit import commit
 from tripoint.accounts.in_turn import InTurn
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.ids import UserId
-from tripoint.store.interface import AccountStore, StoreError
+from tripoint.store.interface import AccountStore
 from tripoint.store.stream import Stream
 from tripoint.store.writes import PutToken
 
@@ -128,7 +129,7 @@ class Tokens:
                 row.user_id, row.device_id, refreshable=True, client_id=client_id, replaces=digest
             )
             dropped = [replace(one, device_id=None) for one in unused]
-            await self._commit([*dropped, *fresh])
+            await commit(self._stream, [*dropped, *fresh])
             self.forget(dropped)
             self.keep(fresh)
             return row.user_id, made
@@ -167,7 +168,7 @@ class Tokens:
             for number, one in enumerate(spent)
             if number >= MAX_SPENT or (one.expires_ts_ms or 0) <= now_ms
         ]
-        await self._commit(writes)
+        await commit(self._stream, writes)
         self.forget(writes)
         self.keep([one for one in writes if one.device_id is not None])
 
@@ -181,9 +182,3 @@ class Tokens:
         """Once more, when the disk knows: a request that came in between read the old row and kept it."""
         for row in rows:
             self._cached.pop(row.token_hash, None)
-
-    async def _commit(self, writes: Sequence[PutToken]) -> None:
-        try:
-            await self._stream.commit(writes)
-        except StoreError as error:
-            raise AccountRefused(AccountRefusal.SERVER_BUSY) from error

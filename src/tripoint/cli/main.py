@@ -78,6 +78,16 @@ def config_hash(password: str | None, config_path: Path | None) -> None:
         sys.exit(1)
 
 
+@config.command("mail")
+@click.argument("address")
+@CONFIG
+def config_mail(address: str, config_path: Path | None) -> None:
+    """Send a letter to ADDRESS by the mail server of the configuration, and say what came of it."""
+    from tripoint.cli.mail import try_mail
+
+    sys.exit(try_mail(load(config_path), address))
+
+
 @main.command()
 @click.option("--done", type=int, default=None, help="The number of a report that was dealt with.")
 @CONFIG

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 from urllib.parse import urlsplit
 
-from tripoint.config.options import LOG_LEVELS, PRIVILEGES, REGISTRATION_MODES, Config
+from tripoint.config.options import LOG_LEVELS, MAIL_SECURITY, PRIVILEGES, REGISTRATION_MODES, Config
+from tripoint.core.addresses import is_loopback
+from tripoint.core.email_address import parse_email_address
 from tripoint.core.errors import PeerError
 from tripoint.core.ids import ServerName, parse_server_name
 from tripoint.core.password_hash import is_hash
@@ -220,6 +222,7 @@ class _Reader:
         self._check_bucket(config)
         self._check_providers(config)
         self._check_components(config)
+        self._check_mail(config)
         if config.log.level not in LOG_LEVELS:
             self._mistake("log", "level", f"level is one of {', '.join(LOG_LEVELS)}")
         for option in fields(config.limits):
@@ -231,6 +234,9 @@ class _Reader:
         for url in config.rtc.livekit:
             if not _is_base_url(url):
                 self._mistake("rtc", "livekit", f'{url!r} is not an address like "https://rtc.example.org"')
+        for host in config.media.preview_blocked:
+            if not _is_host(host):
+                self._mistake("media", "preview_blocked", f"{host!r} is no name of a site")
         for key in ("upload_bytes", "account_bytes", "remote_file_bytes", "cache_bytes"):
             if getattr(config.media, key) < 0:
                 self._mistake("media", key, f"{key} cannot be negative")
@@ -269,6 +275,35 @@ class _Reader:
                 self._mistake(table, "name", f"{one.name} is a domain of this server itself")
             if len(one.secret) < 8:
                 self._mistake(table, "secret", "every component has a secret, of at least 8 characters")
+
+    def _check_mail(self, config: Config) -> None:
+        mail = config.mail
+        if mail.security not in MAIL_SECURITY:
+            self._mistake("mail", "security", f"security is one of {', '.join(MAIL_SECURITY)}")
+        if not 1 <= mail.port <= 65535:
+            self._mistake("mail", "port", "port is between 1 and 65535")
+        if not mail.host:
+            if config.accounts.email_required:
+                self._mistake("accounts", "email_required", "email_required needs [mail], to send letters")
+            return
+        if not _is_host(mail.host):
+            self._mistake("mail", "host", 'host is a name like "mail.example.org", or an IP address')
+        if not _is_email(mail.sender):
+            self._mistake("mail", "sender", 'sender is an address like "chat@example.org"')
+        if not mail.sender_name.isprintable():
+            self._mistake("mail", "sender_name", "sender_name is one line")
+        if bool(mail.user) != bool(mail.password_file):
+            self._mistake("mail", "user", "user and password_file are given together or not at all")
+        if mail.password_file:
+            try:
+                read_password(mail.password_file)
+            except ConfigError as error:
+                self._mistake("mail", "password_file", str(error))
+        local = mail.host == "localhost" or is_loopback(mail.host)
+        if mail.user and mail.security == "none" and not local:
+            self._mistake("mail", "security", "a password goes over TLS alone: security is starttls or tls")
+        if not config.server.public_url and not only_loopback(config):
+            self._mistake("server", "public_url", "public_url is needed for [mail]: its letters lead back to it")
 
     def _check_providers(self, config: Config) -> None:
         table, ids = "sso.provider", [one.id for one in config.sso.provider]
@@ -309,6 +344,21 @@ class _Reader:
 
 
 _PREFIX = re.compile(r"(?:[A-Za-z0-9._-]+/)*")
+
+
+def read_password(path: str) -> str:
+    """What a file holds, without the end of its line. Raises ConfigError."""
+    try:
+        text = Path(path).read_text("utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ConfigError([f"{path} cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path} is not UTF-8 text"]) from error
+    if not text or not text.isprintable():
+        raise ConfigError([f"{path} holds no password: one line is wanted"])
+    return text
+
+
 _SAY = {str: 'a text in quotes, like "this"', bool: "true or false", int: "a whole number", float: "a number"}
 
 
@@ -353,6 +403,18 @@ def _is_ip(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
     except ValueError:
+        return False
+    return True
+
+
+def _is_host(text: str) -> bool:
+    return _is_ip(text) or (_is_server_name(text) and ":" not in text)
+
+
+def _is_email(text: str) -> bool:
+    try:
+        parse_email_address(text)
+    except PeerError:
         return False
     return True
 

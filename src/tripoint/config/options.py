@@ -13,6 +13,8 @@ REGISTRATION_MODES = ("auto", "open", "token", "closed")
 # everybody, `notices` what the server tells of itself, `rooms` SAJOIN and its kin.
 PRIVILEGES = ("ban", "invite", "kill", "look", "mass", "notices", "rehash", "reports", "rooms", "vhost", "wallops")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+# How letters go to the mail server.
+MAIL_SECURITY = ("starttls", "tls", "none")
 
 
 def option(help: str, default: Any) -> Any:
@@ -139,6 +141,11 @@ class Accounts:
         "(POST /_synapse/admin/v1/register; a secret). Empty: nobody does.",
         "",
     )
+    email_required: bool = option(
+        "Who makes an account shows an e-mail address first, by a link in a letter (see [mail]): in a browser, or with "
+        "a Matrix client. Accounts of providers (sso) and those that administrators make need none.",
+        False,
+    )
     token_life_s: int = option("Life of Matrix access tokens of clients that can refresh them.", 3600)
 
 
@@ -255,6 +262,14 @@ class Media:
         "0: for ever.",
         0,
     )
+    url_previews: bool = option(
+        "Make previews of links in messages for Matrix clients that ask for them. The server then fetches what people "
+        "link to, from public addresses alone (see [outbound]); whoever runs those sites sees its address.",
+        False,
+    )
+    preview_blocked: tuple[str, ...] = option(
+        'Sites of which no previews are made, with all below them, like "intranet.example.org".', ()
+    )
     remote_life_s: int = option(
         "The same of other servers' files, which can be fetched again; 0: while there is room.", 0
     )
@@ -350,6 +365,22 @@ class Rtc:
 
 
 @dataclass(frozen=True, slots=True)
+class Mail:
+    """E-mail that the server sends, by a mail server of yours. `tripoint config mail ADDRESS` tries it."""
+
+    host: str = option("The name of the mail server; empty: no mail is sent.", "")
+    port: int = option("Its port: 587 with starttls, 465 with tls, as a rule.", 587)
+    security: str = option(
+        "starttls; tls (from the first byte); none: for a mail server on this machine or in a network that you trust.",
+        "starttls",
+    )
+    user: str = option("As whom this server logs in there; empty: it does not.", "")
+    password_file: str = option("A file that holds the password and nothing else, for this server's eyes alone.", "")
+    sender: str = option("The address that letters come from, like chat@example.org.", "")
+    sender_name: str = option("The name that goes with it; empty: server.name.", "")
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is logged. Passwords, tokens and message texts never are."""
 
@@ -409,4 +440,5 @@ class Config:
     sso: Sso = field(default_factory=Sso)
     rtc: Rtc = field(default_factory=Rtc)
     xmpp: Xmpp = field(default_factory=Xmpp)
+    mail: Mail = field(default_factory=Mail)
     log: Log = field(default_factory=Log)

@@ -1,8 +1,11 @@
 """Peers' addresses: which are this machine's own, and which count as one for limits (docs/mapping.md 1.9)."""
 
 import ipaddress
+from functools import lru_cache
 
 
+# Asked several times of every connection.
+@lru_cache(maxsize=4096)
 def parse_address(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The address without its zone, IPv4 where it is only mapped; None for what is no address."""
     try:

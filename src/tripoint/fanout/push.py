@@ -10,14 +10,17 @@ spec: docs/decisions/push.md; docs/mapping.md 18.5
 import asyncio
 from bisect import insort
 from collections.abc import Callable, Mapping
-from enum import Enum
 from typing import Final, Protocol
 
 import structlog
 
+from tripoint.accounts.pushers import Key as Key
 from tripoint.accounts.pushers import Pusher, Pushers
 from tripoint.accounts.refusals import AccountRefused
 from tripoint.core.ids import UserId
+from tripoint.core.relations import child_of
+from tripoint.fanout.digests import TICK_S, Digests
+from tripoint.fanout.told import Told as Told
 from tripoint.rooms.changes import EventCommitted, MembershipChanged, ReceiptMoved, RoomChange, UserChange
 from tripoint.rooms.pushing import Alert, Place, Pushing
 
@@ -33,26 +36,11 @@ GIVE_UP_MS: Final = 24 * 3600 * 1000
 # How often it is written down how far all lanes are.
 SAVE_S: Final = 60.0
 
-
-
-class Told(Enum):
-    """What became of it: it is told, or not worth telling; the client is connected and hears it by itself; to be tried
-    again; the pusher is there no more."""
-
-    DONE = "done"
-    THERE = "there"
-    LATER = "later"
-    GONE = "gone"
-
-
 class Channel(Protocol):
     """How pushers of one kind are told."""
 
     async def tell(self, pusher: Pusher, alert: Alert | None, unread: int) -> Told:
         """Of an event, or (None) of how much is unread alone."""
-
-
-Key = tuple[UserId, str, str]
 
 
 class _Lane:
@@ -69,7 +57,8 @@ class _Lane:
 
 
 class PushSender:
-    """`channels` by the kinds of pushers; start() before changes count, close() at the end."""
+    """`channels` by the kinds of pushers, but those that are told of several events at once (`digests`); start() before
+    changes count, close() at the end."""
 
     def __init__(
         self,
@@ -79,8 +68,10 @@ class PushSender:
         now_ms: Callable[[], int],
         report: Callable[[str, BaseException], None],
         *,
+        digests: Digests | None = None,
         first_retry_s: float = FIRST_RETRY_S,
     ) -> None:
+        self.digests = digests
         self._pushers = pushers
         self._pushing = pushing
         self._channels = channels
@@ -92,19 +83,22 @@ class PushSender:
         self._saved = 0
         self._scanned = False
         self._task: asyncio.Task[None] | None = None
+        self._ticking: asyncio.Task[None] | None = None
         self.results = {"sent": 0, "failed": 0, "rejected": 0}
         pushers.changed = self._people_changed
 
     async def start(self) -> None:
         """Take up what was committed and not told before this process began."""
         self._saved = await self._pushing.floor()
+        if self.digests is not None:
+            await self.digests.start()
+            self._ticking = asyncio.create_task(self._tick(self.digests))
         self._task = asyncio.create_task(self._run(self._pushing.committed))
 
     async def close(self) -> None:
         """End what is on its way: it is told after the next start."""
         tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
-        if self._task is not None:
-            tasks.append(self._task)
+        tasks += [task for task in (self._task, self._ticking) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -119,9 +113,15 @@ class PushSender:
             place = Place(change.position, change.room_id)
             for user_id in self._pushing.concerned(change, self._pushers.users):
                 self._add(user_id, place)
+            if self.digests is not None and _reads_up_to(change):
+                self.digests.said(change.event.sender, place)
         elif isinstance(change, ReceiptMoved) and change.kind != "m.fully_read":
             self._pushing.read(change)
+            if self.digests is not None:
+                self.digests.read(change.user_id, change.room_id)
             for pusher in self._pushers.of(change.user_id):
+                if self._gathers(pusher):
+                    continue
                 lane = self._lane(pusher.key)
                 lane.badge_wanted = True
                 self._wake(pusher.key, lane)
@@ -141,10 +141,15 @@ class PushSender:
 
     def _people_changed(self) -> None:
         self._pushing.forget_people()
+        if self.digests is not None:
+            self.digests.people_changed()
         for key in [key for key in self._lanes if self._pushers.find(key) is None]:
             lane = self._lanes.pop(key)
             if lane.task is not None and lane.task is not asyncio.current_task():
                 lane.task.cancel()
+
+    def _gathers(self, pusher: Pusher) -> bool:
+        return self.digests is not None and pusher.kind == self.digests.kind
 
     def _lane(self, key: Key) -> _Lane:
         return self._lanes.setdefault(key, _Lane())
@@ -152,6 +157,9 @@ class PushSender:
     def _add(self, user_id: UserId, place: Place) -> None:
         for pusher in self._pushers.of(user_id):
             if place.position <= pusher.position:
+                continue
+            if self.digests is not None and self._gathers(pusher):
+                self.digests.add(pusher, place)
                 continue
             lane = self._lane(pusher.key)
             if place in lane.waiting:
@@ -261,6 +269,14 @@ class PushSender:
 
     # -- how far it is
 
+    async def _tick(self, digests: Digests) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                await digests.tick()
+            except Exception as error:  # a bug in one letter must not stop the others
+                self._report("push.digests", error)
+
     async def _run(self, upto: int) -> None:
         try:
             users = self._pushers.users
@@ -279,5 +295,16 @@ class PushSender:
             return
         waiting = [lane.waiting[0].position - 1 for lane in self._lanes.values() if lane.waiting]
         floor = min((self._pushing.committed, *waiting))
+        # What waits for a letter is written down itself: the floor does not wait for it.
+        if self.digests is not None and not await self.digests.save():
+            return
         if floor > self._saved and await self._pushing.save_floor(floor):
             self._saved = floor
+
+
+def _reads_up_to(change: EventCommitted) -> bool:
+    """Whether its sender has read what stands before it (docs/decisions/push.md), and not only in a thread."""
+    if change.event.state_key is not None:
+        return False
+    child = child_of(change.event.content)
+    return child is None or child[0] != "m.thread"

@@ -135,7 +135,7 @@ class IrcFrontEnd:
         await self.names.load()
         for user_id in self.accounts.vhosts.given():
             self.names.set_host(user_id, self.accounts.vhosts.host(user_id))
-        self.network.registration = await self.accounts.registration_state()
+        self.network.registration = await self.accounts.registration_in_band()
 
     def protocol(
         self, *, secure: bool, address: str | None = None, offloaded: bool = False
@@ -154,7 +154,7 @@ class IrcFrontEnd:
         self._connections.change_rate(options.connection_rate)
         if self.strangers is not None:
             self.strangers.change(options.dnsbl, hostnames=options.hostnames, ident=options.ident)
-        self._registration = await self.accounts.registration_state()
+        self.network.registration = await self.accounts.registration_in_band()
 
     async def run(self) -> None:
         """Look after silent clients until cancelled."""

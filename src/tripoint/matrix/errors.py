@@ -11,11 +11,22 @@ CORS = (
     (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
     (b"access-control-allow-headers", b"X-Requested-With, Content-Type, Authorization"),
 )
+# spec: MSC4108 of September 2024 "CORS", for addresses that go by ETags
+ETAG_CORS = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
+    (
+        b"access-control-allow-headers",
+        b"X-Requested-With, Content-Type, Authorization, If-Match, If-None-Match",
+    ),
+    (b"access-control-expose-headers", b"ETag"),
+)
 JSON_HEADERS = ((b"content-type", b"application/json"), *CORS)
 
 
 class MatrixError(Exception):
-    """Ends a call with an error answer. `extra` are more keys of the body."""
+    """Ends a call with an error answer. `extra` are more keys of the body; `errcode` "": it is no error, but what a
+    client does next."""
 
     def __init__(self, status: int, errcode: str, error: str, **extra: object) -> None:
         self.status = status
@@ -25,7 +36,8 @@ class MatrixError(Exception):
         super().__init__(errcode)
 
     def response(self) -> Response:
-        body = orjson.dumps({"errcode": self.errcode, "error": self.error, **self.extra})
+        told = {"errcode": self.errcode, "error": self.error} if self.errcode else {}
+        body = orjson.dumps({**told, **self.extra})
         retry_after = self.extra.get("retry_after_ms")
         if isinstance(retry_after, int):
             # spec: client-server "Rate limiting": Retry-After in seconds, beside the older retry_after_ms.

@@ -26,6 +26,7 @@ from tripoint.matrix.admin.users import UserEndpoints
 from tripoint.matrix.client.account import AccountDataEndpoints, DeviceEndpoints, ProfileEndpoints
 from tripoint.matrix.client.admin import AdminEndpoints
 from tripoint.matrix.client.calls import CallEndpoints
+from tripoint.matrix.client.contacts import ContactEndpoints
 from tripoint.matrix.client.cross_signing import CrossSigningEndpoints
 from tripoint.matrix.client.dehydrated import DehydratedDeviceEndpoints
 from tripoint.matrix.client.delayed import DelayedEndpoints
@@ -41,7 +42,9 @@ from tripoint.matrix.client.notifications import NotificationEndpoints
 from tripoint.matrix.client.pages import PageEndpoints
 from tripoint.matrix.client.push_rules import PushRuleEndpoints
 from tripoint.matrix.client.pushers import PusherEndpoints
+from tripoint.matrix.client.registration import RegistrationEndpoints
 from tripoint.matrix.client.relations import RelationEndpoints
+from tripoint.matrix.client.rendezvous import RendezvousEndpoints
 from tripoint.matrix.client.reports import ReportEndpoints
 from tripoint.matrix.client.rooms import RoomEndpoints
 from tripoint.matrix.client.search import SearchEndpoints
@@ -99,6 +102,9 @@ from tripoint.rooms.readers import ReadersOf
 ENDPOINT_CLASSES = (
     ServerInfo,
     LogInEndpoints,
+    RegistrationEndpoints,
+    ContactEndpoints,
+    RendezvousEndpoints,
     PageEndpoints,
     RoomEndpoints,
     EventEndpoints,
@@ -229,12 +235,22 @@ class MatrixFrontEnd:
         self.sockets = SyncSockets(accounts)
         hub.watch_users(self.sockets.user_changed)
         uia = UserInteractive(oauth.confirmations)
-        log_in = LogInEndpoints(accounts, uia, oauth, _random_name, plaintext_passwords=plaintext_passwords)
+        log_in = LogInEndpoints(accounts, uia, oauth, plaintext_passwords=plaintext_passwords)
         self.presence = DevicePresence(presence, now_ms)
         router = Router()
         for module in (
-            ServerInfo(public_url, default_room_version, contacts, livekit),
+            ServerInfo(
+                public_url,
+                default_room_version,
+                contacts,
+                livekit,
+                lambda: accounts.contacts.is_on,
+                lambda: oauth.is_on,
+            ),
             log_in,
+            RegistrationEndpoints(accounts, uia, log_in, _random_name),
+            ContactEndpoints(accounts, log_in),
+            RendezvousEndpoints(oauth, now_ms),
             PageEndpoints(oauth),
             RoomEndpoints(rooms, reader, server),
             EventEndpoints(rooms, reader, renderer, sync, later),

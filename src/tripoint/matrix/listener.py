@@ -12,7 +12,7 @@ from tripoint.core.errors import PeerError
 from tripoint.core.ids import DeviceId, UserId, split_user_id
 from tripoint.core.server_bans import Visitor
 from tripoint.matrix import refusals
-from tripoint.matrix.errors import CORS, MatrixError, invalid
+from tripoint.matrix.errors import CORS, ETAG_CORS, MatrixError, invalid
 from tripoint.matrix.federation.gate import FederationGate
 from tripoint.matrix.registry import Auth, Call, Router
 from tripoint.media.refusals import MediaRefused
@@ -26,7 +26,11 @@ OWN_PATHS = ("/_matrix/", "/_synapse/")
 OPERATOR_PATHS = ("/_synapse/admin/",)
 FEDERATION_DOCUMENT = "/.well-known/matrix/server"
 
+# Addresses whose preconditions browsers have to be let send.
+ETAG_PATHS = "/_matrix/client/unstable/org.matrix.msc4108/"
+
 _PREFLIGHT = Response(204, b"", CORS)
+_ETAG_PREFLIGHT = Response(204, b"", ETAG_CORS)
 Fallback = Callable[[Request], Awaitable[Response | None]]
 
 
@@ -88,7 +92,7 @@ class MatrixListener:
             if answer is not None:
                 return answer
         if request.method == "OPTIONS":
-            return _PREFLIGHT
+            return _ETAG_PREFLIGHT if request.path.startswith(ETAG_PATHS) else _PREFLIGHT
         # spec: RFC9110 9.3.2: HEAD is GET without the body, which the HTTP front leaves out.
         method = "GET" if request.method == "HEAD" else request.method
         declared, handler, path = self._router.find(method, request.path)

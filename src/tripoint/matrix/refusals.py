@@ -80,6 +80,14 @@ ACCOUNT_ERRORS: dict[AccountRefusal, tuple[int, str]] = {
     AccountRefusal.NO_SUCH_DEVICE: (404, "M_NOT_FOUND"),
     AccountRefusal.NO_SUCH_ACCOUNT: (404, "M_NOT_FOUND"),
     AccountRefusal.RATE_LIMITED: (429, "M_LIMIT_EXCEEDED"),
+    AccountRefusal.NO_MAIL: (403, "M_THREEPID_DENIED"),
+    AccountRefusal.BAD_EMAIL: (400, "M_INVALID_PARAM"),
+    AccountRefusal.EMAIL_NEEDED: (403, "M_FORBIDDEN"),
+    AccountRefusal.EMAIL_IN_USE: (400, "M_THREEPID_IN_USE"),
+    AccountRefusal.TOO_MANY_EMAILS: (400, "M_RESOURCE_LIMIT_EXCEEDED"),
+    AccountRefusal.NOT_CONFIRMED: (400, "M_THREEPID_AUTH_FAILED"),
+    AccountRefusal.BAD_LINK: (400, "M_THREEPID_AUTH_FAILED"),
+    AccountRefusal.MAIL_FAILED: (503, "M_UNKNOWN"),
     AccountRefusal.TLS_REQUIRED: (403, "M_FORBIDDEN"),
     AccountRefusal.SERVER_BUSY: (503, "M_UNKNOWN"),
 }
@@ -99,6 +107,9 @@ MEDIA_ERRORS: dict[MediaRefusal, tuple[int, str]] = {
     MediaRefusal.IMAGE_TOO_LARGE: (413, "M_TOO_LARGE"),
     MediaRefusal.REMOTE_TOO_LARGE: (502, "M_TOO_LARGE"),
     MediaRefusal.REMOTE_FAILED: (502, "M_UNKNOWN"),
+    MediaRefusal.BAD_LINK: (400, "M_INVALID_PARAM"),
+    MediaRefusal.NO_PREVIEW: (502, "M_UNKNOWN"),
+    MediaRefusal.TOO_MANY_PREVIEWS: (429, "M_LIMIT_EXCEEDED"),
     MediaRefusal.SERVER_BUSY: (503, "M_UNKNOWN"),
 }
 

@@ -1,14 +1,16 @@
 """User-interactive authentication: what a client must show before something grave is done.
 
-spec: Matrix client-server-api user-interactive-authentication-api. Every flow here has one stage, so a session
-only has to be one we gave out for this purpose; what was shown on a page (fallback) is in it.
+spec: Matrix client-server-api user-interactive-authentication-api. Most flows here have one stage, so a session
+only has to be one we gave out for this purpose; what was shown on a page (fallback) is in it. Where a flow has several
+(collect), what is passed of them is kept in the session.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec import Struct
 
-from tripoint.accounts.confirmations import Confirmations
+from tripoint.accounts.confirmations import Confirmation, Confirmations
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import UserId
 from tripoint.matrix.errors import MatrixError
@@ -16,13 +18,18 @@ from tripoint.matrix.errors import MatrixError
 
 class Asked(Struct, frozen=True):
     """What something needs: one of `stages`. `purpose` tells one thing from another; `what` is for people; `user_id` is
-    whose password is meant; `params` go along for the stages that have some."""
+    whose password is meant; `params` go along for the stages that have some. `flows`: ways of several stages."""
 
     purpose: str
     stages: tuple[str, ...]
     what: str = ""
     user_id: UserId | None = None
     params: Mapping[str, JsonObject] = {}
+    flows: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def ways(self) -> tuple[tuple[str, ...], ...]:
+        return self.flows or tuple((stage,) for stage in self.stages)
 
 
 class Shown(Struct, frozen=True):
@@ -64,6 +71,44 @@ class UserInteractive:
             self._confirmations.end(session)
         return Shown(auth)
 
+    async def collect(
+        self, auth: object, asked: Asked, check: Callable[[str, JsonObject], Awaitable[None]]
+    ) -> Mapping[str, JsonObject]:
+        """What the client has shown for all stages of one of the ways, or the 401 that asks for the next.
+
+        `check` looks at one stage and raises AccountRefused where that is not passed; the session goes on then.
+        """
+        if not isinstance(auth, dict):
+            raise self._go_on(asked, self._begin(asked))
+        session, given = auth.get("session"), auth
+        if session is None:
+            session = self._begin(asked)
+        known = self._confirmations.find(session) if isinstance(session, str) else None
+        if known is None or known.purpose != asked.purpose or not isinstance(session, str):
+            raise MatrixError(400, "M_UNKNOWN", "That authentication session is not known, or too old")
+        if auth.get("type") is None and known.passed is not None:
+            given = known.passed
+        stage = given.get("type")
+        if not isinstance(stage, str) or not any(stage in way for way in asked.ways):
+            raise self._go_on(asked, session, known)
+        try:
+            await check(stage, given)
+        except AccountRefused as refused:
+            code = "M_UNAUTHORIZED" if refused.refusal is not AccountRefusal.RATE_LIMITED else "M_LIMIT_EXCEEDED"
+            raise self._error(asked, session, code, refused.text, known) from refused
+        known.shown[stage] = given
+        if any(known.shown.keys() >= set(way) for way in asked.ways):
+            self._confirmations.end(session)
+            return known.shown
+        raise self._go_on(asked, session, known)
+
+    def _begin(self, asked: Asked) -> str:
+        return self._confirmations.ask(asked.purpose, asked.stages, asked.what, asked.user_id)
+
+    def _go_on(self, asked: Asked, session: str, known: Confirmation | None = None) -> MatrixError:
+        """spec: a stage that was passed is no error, nor is what comes before the first."""
+        return self._error(asked, session, "", "", known)
+
     def session_of(self, auth: object, asked: Asked) -> str | None:
         """The session that a client names, where it is ours and of this purpose."""
         session = auth.get("session") if isinstance(auth, dict) else None
@@ -81,16 +126,17 @@ class UserInteractive:
     def _ask(
         self, asked: Asked, errcode: str = "M_FORBIDDEN", error: str = "This needs authentication"
     ) -> MatrixError:
-        session = self._confirmations.ask(asked.purpose, asked.stages, asked.what, asked.user_id)
-        return self._error(asked, session, errcode, error)
+        return self._error(asked, self._begin(asked), errcode, error)
 
-    def _error(self, asked: Asked, session: str, errcode: str, error: str) -> MatrixError:
+    def _error(
+        self, asked: Asked, session: str, errcode: str, error: str, known: Confirmation | None = None
+    ) -> MatrixError:
         return MatrixError(
             401,
             errcode,
             error,
             session=session,
-            flows=[{"stages": [stage]} for stage in asked.stages],
+            flows=[{"stages": list(way)} for way in asked.ways],
             params={stage: asked.params[stage] for stage in asked.stages if stage in asked.params},
-            completed=[],
+            completed=[] if known is None else list(known.shown),
         )

@@ -118,6 +118,17 @@ class FileLinks(Protocol):
         """Whether a text is exactly an address as this server gives them out."""
 
 
+class PreviewService(Protocol):
+    """Previews of links. Raises MediaRefused."""
+
+    @property
+    def is_on(self) -> bool: ...
+    async def preview(self, user_id: UserId, url: str, *, ts_ms: int | None, language: str) -> JsonObject:
+        """What is at a link, as Open Graph and Matrix name it; empty where nothing is said. `ts_ms`: of when, if that
+        can still be had; `language`: of who reads it, "" where that is not known. BAD_LINK, NO_PREVIEW,
+        TOO_MANY_PREVIEWS, SERVER_BUSY."""
+
+
 class Received(Protocol):
     """What people paste: addresses that become files in messages."""
 
@@ -190,6 +201,7 @@ class Media:
     received: Received
     desk: MediaAdministration
     upload_access: UploadAccess
+    previews: PreviewService
 
 
 @dataclass(frozen=True, slots=True)

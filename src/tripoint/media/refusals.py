@@ -20,6 +20,9 @@ class MediaRefusal(Enum):
     IMAGE_TOO_LARGE = "The image is too large to make a thumbnail of"
     REMOTE_TOO_LARGE = "The file on the other server is too large for this one"
     REMOTE_FAILED = "The other server did not give the file"
+    BAD_LINK = "That is no web address of which this server makes previews"
+    NO_PREVIEW = "No preview can be made of what is there"
+    TOO_MANY_PREVIEWS = "You ask for too many previews; try again later"
     SERVER_BUSY = "The server cannot store this right now; nothing was changed"
 
 

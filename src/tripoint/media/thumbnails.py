@@ -5,10 +5,7 @@ spec: Matrix client-server-api "Thumbnails"
 """
 
 import asyncio
-import json
-import os
-import sys
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -17,6 +14,7 @@ from tripoint.media.disk import Disk
 from tripoint.media.files import Files, OpenFile
 from tripoint.media.ports import File
 from tripoint.media.refusals import MediaRefusal, MediaRefused
+from tripoint.media.side_process import SideProcess
 
 log = structlog.get_logger("tripoint.media")
 
@@ -27,107 +25,21 @@ IMAGE_TYPES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/w
 MAX_SOURCE_BYTES: Final = 50_000_000
 # What one picture may take; the process is killed then.
 JOB_S: Final = 20.0
-# Jobs that may wait for it, and how long.
-MAX_WAITING: Final = 200
-WAIT_S: Final = 60.0
 # What a message may wait for the size of its picture.
 MEASURE_S: Final = 5.0
 MAX_SMALL: Final = 10_000
-# It ends when nothing was asked for so long.
-IDLE_S: Final = 60.0
 _SUFFIXES: Final = {"image/png": "png", "image/jpeg": "jpg"}
 
 
-class ImageWorker:
-    """One process of thumbnail_worker.py, started when there is something to do. One job at a time."""
-
-    def __init__(self) -> None:
-        self._process: asyncio.subprocess.Process | None = None
-        self._turn = asyncio.Lock()
-        self._waiting = 0
-        self._idle: asyncio.TimerHandle | None = None
-
-    async def do(self, job: dict[str, Any]) -> dict[str, Any]:
-        """The worker's answer. MediaRefused(NO_THUMBNAIL) where it died of the job or took too long, SERVER_BUSY where
-        others were before."""
-        if self._waiting >= MAX_WAITING:
-            raise MediaRefused(MediaRefusal.SERVER_BUSY)
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(WAIT_S):
-                await self._turn.acquire()
-        except TimeoutError:
-            raise MediaRefused(MediaRefusal.SERVER_BUSY) from None
-        finally:
-            self._waiting -= 1
-        try:
-            return await self._do(job)
-        finally:
-            self._turn.release()
-
-    async def _do(self, job: dict[str, Any]) -> dict[str, Any]:
-        if self._idle is not None:
-            self._idle.cancel()
-        finished = False
-        try:
-            async with asyncio.timeout(JOB_S):
-                process = await self._started()
-                assert process.stdin is not None and process.stdout is not None
-                process.stdin.write(json.dumps(job).encode() + b"\n")
-                await process.stdin.drain()
-                line = await process.stdout.readline()
-            if not line:
-                raise ConnectionError("it ended")
-            answer: dict[str, Any] = json.loads(line)
-            finished = True
-            return answer
-        except (TimeoutError, OSError, ValueError) as error:
-            log.warning("media.image_worker_failed", error=f"{type(error).__name__}: {error}")
-            raise MediaRefused(MediaRefusal.NO_THUMBNAIL) from error
-        finally:
-            # After a job that did not end (or whose asker has gone) the next one must not read its answer.
-            if not finished:
-                await self._end()
-            else:
-                self._idle = asyncio.get_running_loop().call_later(IDLE_S, self._retire)
-
-    async def _started(self) -> asyncio.subprocess.Process:
-        if self._process is None or self._process.returncode is not None:
-            # Nothing of this process's environment but where Python finds its modules.
-            environment = {key: value for key, value in os.environ.items() if key in ("PATH", "PYTHONPATH", "LC_ALL")}
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "tripoint.media.thumbnail_worker",
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                env=environment,
-            )
-        return self._process
-
-    def _retire(self) -> None:
-        """Nothing was asked for a while: the process reads the end of its input and ends."""
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-
-    async def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
-
-    async def close(self) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
-        await self._end()
+def image_worker() -> SideProcess:
+    """The process that looks at pictures (thumbnail_worker.py)."""
+    return SideProcess("tripoint.media.thumbnail_worker", JOB_S, MediaRefusal.NO_THUMBNAIL)
 
 
 class Thumbnails:
     """media.ports.ThumbnailService."""
 
-    def __init__(self, files: Files, disk: Disk, worker: ImageWorker) -> None:
+    def __init__(self, files: Files, disk: Disk, worker: SideProcess) -> None:
         """`disk`: where they are kept."""
         self._files = files
         self._disk = disk

@@ -54,6 +54,9 @@ STATUSES: Final[dict[MediaRefusal, int]] = {
     MediaRefusal.IMAGE_TOO_LARGE: 413,
     MediaRefusal.REMOTE_TOO_LARGE: 502,
     MediaRefusal.REMOTE_FAILED: 502,
+    MediaRefusal.BAD_LINK: 400,
+    MediaRefusal.NO_PREVIEW: 502,
+    MediaRefusal.TOO_MANY_PREVIEWS: 429,
     MediaRefusal.SERVER_BUSY: 503,
 }
 _LOGIN: Final[dict[AccountRefusal, int]] = {AccountRefusal.RATE_LIMITED: 429, AccountRefusal.SERVER_BUSY: 503}

@@ -11,7 +11,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MAX_REDIRECTS: Final = 5
 # One attempt to connect, TLS included; a server has several addresses.
 CONNECT_S: Final = 8.0
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 
 
@@ -41,11 +42,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class OpenAnswer:
-    """An answer whose body is still to be read, once. Reading it raises RemoteFailed."""
+    """An answer whose body is still to be read, once. Reading it raises RemoteFailed. `url`: where it came from in the
+    end, for open_url()."""
 
     status: int
     headers: Mapping[str, str]
     pieces: AsyncIterator[bytes]
+    url: str = ""
 
     async def whole(self, server: str, limit_bytes: int) -> Answer:
         """All of it. Raises RemoteFailed naming `server`, where it is over `limit_bytes` too."""
@@ -170,22 +173,30 @@ class Outbound:
             return await answer.whole(_host_in(url), limit_bytes)
 
     @asynccontextmanager
-    async def open_url(self, url: str, *, timeout_s: float) -> AsyncIterator[OpenAnswer]:
-        """As get(), for a body that is read in pieces."""
+    async def open_url(
+        self,
+        url: str,
+        *,
+        timeout_s: float,
+        headers: Mapping[str, str] = NO_HEADERS,
+        plain: bool = False,
+    ) -> AsyncIterator[OpenAnswer]:
+        """As get(), for a body that is read in pieces. `headers` go to wherever redirects lead, too; `plain`: http is
+        as good as https, for what is public anyway."""
         client = self._client()
         first = _host_in(url)
         seen: set[str] = set()
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
-                    check_url(first, url)
+                    check_url(first, url, plain=plain)
                     if url in seen or len(seen) > MAX_REDIRECTS:
                         raise RemoteFailed(first, "its redirects do not end")
                     seen.add(url)
-                    async with client.opened(first, "GET", url, headers={}, body=b"", tls_name=None) as answer:
+                    async with client.opened(first, "GET", url, headers=headers, body=b"", tls_name=None) as answer:
                         location = answer.headers.get("location")
                         if answer.status not in _REDIRECTS or location is None:
-                            yield answer
+                            yield replace(answer, url=url)
                             return
                     try:
                         url = urljoin(url, location).partition("#")[0]
@@ -245,11 +256,13 @@ def _host_in(url: str) -> str:
         return url
 
 
-def check_url(host: str, url: str) -> None:
-    """Raise RemoteFailed, naming `host`, unless a URL is plain https: nothing else is ever fetched."""
+def check_url(host: str, url: str, *, plain: bool = False) -> None:
+    """Raise RemoteFailed, naming `host`, unless a URL is an https address, or with `plain` one of http: nothing else is
+    ever fetched."""
     try:
         parts = urlsplit(url)
-        usable = parts.scheme == "https" and parts.hostname and parts.port != 0 and "@" not in parts.netloc
+        schemes = ("https", "http") if plain else ("https",)
+        usable = parts.scheme in schemes and parts.hostname and parts.port != 0 and "@" not in parts.netloc
     except ValueError:
         usable = False
     if not usable or not url.isprintable():

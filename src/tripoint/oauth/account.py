@@ -16,6 +16,7 @@ from tripoint.core.oauth.metadata import (
 )
 from tripoint.net.http import Response
 from tripoint.oauth.app_password_pages import AppPasswordPages
+from tripoint.oauth.contact_pages import ContactPages
 from tripoint.oauth.gate import Gate, other_account
 from tripoint.oauth.html import Html, el
 from tripoint.oauth.identity_pages import IdentityPages
@@ -28,6 +29,7 @@ from tripoint.rooms.refusals import Refused
 PASSWORD = "password"
 IDENTITIES = "identities"
 APPS = "apps"
+EMAILS = "emails"
 MAX_DISPLAY_NAME = 256
 
 
@@ -40,6 +42,7 @@ class AccountPages:
         self._sessions = SessionPages(accounts)
         self._apps = AppPasswordPages(accounts)
         self._identities = IdentityPages(accounts, oauth)
+        self._contacts = ContactPages(accounts)
 
     async def handle(self, visitor: Visitor) -> Response:
         instead = await self._gate.check(visitor)
@@ -65,6 +68,8 @@ class AccountPages:
                     return await self._password(visitor)
                 case "apps":
                     return await self._apps.handle(visitor)
+                case "emails" if self._accounts.contacts.is_on:
+                    return await self._contacts.handle(visitor)
                 case "identities" if self._oauth.providers:
                     return await self._identities.handle(visitor)
         except AccountRefused as refused:
@@ -81,6 +86,7 @@ class AccountPages:
                 _link(words("sessions"), DEVICES),
                 _link(words("change_password"), PASSWORD),
                 _link(words("apps"), APPS),
+                *([_link(words("emails"), EMAILS)] if self._accounts.contacts.is_on else []),
                 *([_link(words("identities"), IDENTITIES)] if self._oauth.providers else []),
                 _link(words("reset_title"), CROSS_SIGNING),
                 _link(words("deactivate"), DEACTIVATE),

@@ -29,6 +29,7 @@ _WHAT: Final = {
     "deactivate": "what_deactivate",
     "device_signing": "what_signing",
     "login token": "what_token",
+    "threepid": "what_threepid",
 }
 
 

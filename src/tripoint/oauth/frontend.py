@@ -11,9 +11,12 @@ from tripoint.core.oauth.metadata import (
     AUTHORIZE,
     CALLBACK,
     CONFIRM,
+    CONFIRM_MAIL,
     DEVICE_AUTHORIZATION,
     FALLBACK,
+    FORGOT,
     KEYS,
+    LEAVE_MAIL,
     LINK,
     PROVIDER,
     REGISTER,
@@ -31,6 +34,7 @@ from tripoint.oauth.endpoints import OAuthEndpoints
 from tripoint.oauth.fallback import FallbackPage
 from tripoint.oauth.gate import Gate
 from tripoint.oauth.link import LinkPage
+from tripoint.oauth.mail_pages import ConfirmMailPage, ForgotPage, LeavePage
 from tripoint.oauth.provider_client import ProviderClient
 from tripoint.oauth.providers import ProviderPages
 from tripoint.oauth.sso import SsoPage
@@ -76,6 +80,9 @@ class OAuthFrontEnd:
             SSO: SsoPage(accounts, self.gate).handle,
             CONFIRM: ConfirmPage(accounts, oauth).handle,
             FALLBACK: FallbackPage(accounts, self.gate).handle,
+            CONFIRM_MAIL: ConfirmMailPage(accounts, self.gate).handle,
+            FORGOT: ForgotPage(accounts).handle,
+            LEAVE_MAIL: LeavePage(accounts).handle,
             PROVIDER: by_provider.start,
             CALLBACK: by_provider.callback,
         }

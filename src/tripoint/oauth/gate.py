@@ -6,16 +6,19 @@ spec: Matrix client-server-api user-registration (prompt=create)
 
 from collections.abc import Callable, Sequence
 
+from tripoint.accounts.contact_letters import Purpose
 from tripoint.accounts.oauth.browsers import Browsers
 from tripoint.accounts.ports import Account, AccountService
 from tripoint.accounts.refusals import AccountRefused
 from tripoint.core.ids import InvalidId, parse_user_id, split_user_id
+from tripoint.core.oauth.metadata import FORGOT
 from tripoint.core.oauth.uris import form_target
 from tripoint.net.http import Response
 from tripoint.oauth.html import Child, Html, el
+from tripoint.oauth.letter_forms import ask_by_page, email_field, letter_sent, make_fields
 from tripoint.oauth.visitor import Visitor, button, labelled, paragraph, say
 
-LOG_IN, MAKE, OUT = "log-in", "make-account", "log-out"
+LOG_IN, MAKE, MAIL, OUT = "log-in", "make-account", "make-by-mail", "log-out"
 
 
 class Gate:
@@ -50,6 +53,8 @@ class Gate:
                 return await self._log_in(visitor, client)
             if do == MAKE:
                 return await self._make(visitor, client)
+            if do == MAIL:
+                return await self._write(visitor, client)
             if do == OUT:
                 if visitor.visit is not None:
                     await self._browsers.close(visitor.visit)
@@ -92,6 +97,12 @@ class Gate:
         except AccountRefused as refused:
             return await self._show(visitor, client, True, visitor.refused(refused), 400)
 
+    async def _write(self, visitor: Visitor, client: str | None) -> Response:
+        """The account is made on the page to which the letter leads (mail_pages.py), which then goes on to this one."""
+        back = visitor.target(without=["prompt"])
+        problem = await ask_by_page(self._accounts, visitor, Purpose.REGISTER_ON_PAGE, back)
+        return letter_sent(visitor) if problem is None else await self._show(visitor, client, True, problem, 400)
+
     def _localpart(self, typed: str) -> str:
         """People type alice, Alice, @alice:example.org and alice@example.org."""
         name, server = typed.strip(), self._accounts.server_name
@@ -110,6 +121,7 @@ class Gate:
         mode = await self._accounts.registration_state()
         form: Html | None
         switch: Html | None
+        forgot: Html | None = None
         if wants_account:
             # spec: prompt=create is for servers with accounts to make; what is typed stays but the passwords.
             closed = say(words("registration_closed"), alarm=True)
@@ -121,6 +133,7 @@ class Gate:
             form = self._log_in_form(visitor)
             link = el("a", words("make_account_link"), href=visitor.target(prompt="create"))
             switch = None if mode == "closed" else paragraph(words("no_account"), " ", link)
+            forgot = self._forgot(visitor)
             title, why = words("log_in", server=server), "log_in_for"
         ways: Sequence[Child] = self.other_ways(visitor)
         between = el("h2", words("or_password")) if ways and not wants_account else None
@@ -131,6 +144,7 @@ class Gate:
             *ways,
             between,
             form,
+            forgot,
             switch,
             status=status,
         )
@@ -147,27 +161,17 @@ class Gate:
             do=LOG_IN,
         )
 
+    def _forgot(self, visitor: Visitor) -> Html | None:
+        if not self._accounts.contacts.is_on:
+            return None
+        return paragraph(el("a", visitor.words("forgot"), href=FORGOT))
+
     def _make_form(self, visitor: Visitor, mode: str) -> Html:
         words = visitor.words
-        token = None
-        if mode == "token":
-            hint = words("registration_token_hint")
-            token = labelled(words("registration_token"), "token", hint=hint, value=visitor.field("token") or None)
-        return visitor.form(
-            labelled(
-                words("name"),
-                "name",
-                hint=words("name_hint"),
-                complete="username",
-                value=visitor.field("name") or None,
-                focus=True,
-            ),
-            labelled(words("new_password"), "password", type_="password", complete="new-password"),
-            labelled(words("password_again"), "again", type_="password", complete="new-password"),
-            token,
-            button(words("make_account_button")),
-            do=MAKE,
-        )
+        if self._accounts.email_required:
+            text = paragraph(words("make_by_mail"))
+            return visitor.form(text, email_field(visitor), button(words("send_letter")), do=MAIL)
+        return visitor.form(*make_fields(visitor, mode), button(words("make_account_button")), do=MAKE)
 
 
 def other_account(visitor: Visitor) -> Html:

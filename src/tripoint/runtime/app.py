@@ -50,6 +50,7 @@ from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.runtime.control import bind_control
 from tripoint.runtime.data_dir import DataDir
 from tripoint.runtime.federation import build_federation
+from tripoint.runtime.mail import build_postman
 from tripoint.runtime.media import SWEEP_S as MEDIA_SWEEP_S
 from tripoint.runtime.media import build_media
 from tripoint.runtime.middle import Middle, build_middle, clock_ms, report_bug
@@ -115,6 +116,7 @@ class App:
         self.irc_tls, self.xmpp_tls = ClientTls(tls, b"irc"), ClientTls(tls, b"xmpp-client")
         store = self._store if self._store is not None else SqliteStore(folder.database)
         secret = folder.secret()
+        self.postman = build_postman(config)
         key, old_keys = folder.signing_key(), folder.old_keys()
         self.middle = middle = await build_middle(
             config, store, key, secret=secret, index_of_words=SqliteSearch(folder.search_index)
@@ -132,9 +134,12 @@ class App:
         self.traffic = build_traffic(config, middle, self.federation.trust, clock_ms, report_bug)
         middle.hub.watch_all_rooms(self._count)
         self.media = build_media(config, middle, folder.media, secret=secret, now_ms=clock_ms)
+        self.media.connect(config, self.federation.outbound.open_url)
         self.media.library.remote = FileFetcher(self.federation.trust.client, self.federation.outbound)
         flusher = Flusher(asyncio.get_running_loop().call_soon)
         vapid = Vapid(secret, next((address for _, address in _contacts(config) if ":" in address), ""))
+        if self.postman is not None:
+            middle.accounts.contacts.send = self.postman.send
         self.irc = IrcFrontEnd(
             server,
             middle.service,
@@ -395,6 +400,9 @@ class App:
             kind = "message" if change.event.state_key is None else "state"
             self._events[kind] = self._events.get(kind, 0) + 1
 
+    def _mails(self) -> dict[str, int]:
+        return {} if self.postman is None else self.postman.results
+
     def _metrics(self, middle: Middle) -> Metrics:
         metrics = Metrics()
         metrics.counter("tripoint_events", "Events committed.", "kind", lambda: self._events)
@@ -435,6 +443,8 @@ class App:
             lambda: self.traffic.sender.results,
         )
         metrics.counter("tripoint_pushes", "Notifications to push gateways.", "result", lambda: self.pushing.results)
+        if self.postman is not None:
+            metrics.counter("tripoint_mails", "Letters handed to the mail server.", "result", self._mails)
         metrics.counter(
             "tripoint_federation_pdus",
             "Events that other servers sent.",
@@ -459,6 +469,7 @@ class App:
         while True:
             try:
                 await self.media.library.sweep()
+                await self.media.previews.sweep()
             except Exception as error:  # the sweep goes on; the bug is told
                 report_bug("app.sweep_media", error)
             await asyncio.sleep(MEDIA_SWEEP_S)
@@ -486,6 +497,7 @@ class App:
             told.append(f"These wait for a restart: {', '.join(waiting)}")
         self.middle.reload(config)
         self.media.reload(config)
+        self.media.connect(config, self.federation.outbound.open_url)
         await self.irc.reload(_irc_options(config))
         await self.xmpp.reload(_xmpp_options(config))
         log.info("config.reloaded")

@@ -16,9 +16,13 @@ from tripoint.media.files import Files
 from tripoint.media.library import CacheLimits, Library
 from tripoint.media.links import Links
 from tripoint.media.ports import Media
+from tripoint.media.previews import Previews
 from tripoint.media.received import ReceivedLinks
+from tripoint.media.refusals import MediaRefusal
 from tripoint.media.shelf import Shelf
-from tripoint.media.thumbnails import ImageWorker, Thumbnails
+from tripoint.media.side_process import SideProcess
+from tripoint.media.sites import OpenUrl, Sites
+from tripoint.media.thumbnails import Thumbnails, image_worker
 from tripoint.media.upload_tokens import UploadTokens
 from tripoint.media.uploads import UploadLimits, Uploads
 from tripoint.media.web import MediaPages
@@ -29,6 +33,8 @@ log = structlog.get_logger("tripoint.media")
 
 # Files of other servers that are asked for go on being sent while the older are thrown out: an hour is often enough.
 SWEEP_S = 3600.0
+# What reading one page may take, which is some hundredths of a second unless somebody means harm.
+PAGE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,8 @@ class MediaParts:
     thumbnails: Thumbnails
     links: Links
     pages: MediaPages
+    previews: Previews
+    sites: SideProcess
     ports: Media
 
     async def check(self) -> None:
@@ -53,8 +61,14 @@ class MediaParts:
             except OSError as error:
                 log.error("media.bucket_not_reached", error=str(error))
 
+    def connect(self, config: Config, open_url: OpenUrl) -> None:
+        """Where links are fetched from: previews can be made from now on, if the configuration says so."""
+        self.previews.sites = Sites(self.disk, self.sites, open_url) if config.media.url_previews else None
+
     async def close(self) -> None:
         """Give up what is being fetched and made. The listeners take nothing any more."""
+        await self.previews.close()
+        await self.sites.close()
         await self.library.close()
         await self.thumbnails.close()
         await self.files.close()
@@ -63,6 +77,7 @@ class MediaParts:
         """Take up changed limits; the largest upload is built into the HTTP front."""
         self.uploads.limits = UploadLimits(self.uploads.limits.file_bytes, config.media.account_bytes)
         self.library.limits = _cache_limits(config)
+        self.previews.blocked = config.media.preview_blocked
 
 
 def build_media(
@@ -80,7 +95,7 @@ def build_media(
     uploads = Uploads(server, middle.store, shelf, files, _upload_limits(config), middle.accounts.is_guest, now_ms)
     library = Library(server, middle.store, shelf, files, _cache_limits(config), now_ms)
     uploads.arrived = library.arrived
-    thumbnails = Thumbnails(files, disk, ImageWorker())
+    thumbnails = Thumbnails(files, disk, image_worker())
     links = Links(server, middle.store, middle.stream, secret, origin(config))
     plaintext = config.listen.plaintext_passwords
 
@@ -91,8 +106,19 @@ def build_media(
     pages = MediaPages(server, links, library, uploads, tokens, middle.accounts, password_allowed)
     received = ReceivedLinks(links, library, thumbnails)
     desk = MediaDesk(server, middle.store, shelf, library)
-    ports = Media(uploads, library, thumbnails, links, received, desk, tokens)
-    return MediaParts(disk, files, shelf, uploads, library, thumbnails, links, pages, ports)
+    previews = Previews(
+        server,
+        middle.store,
+        middle.stream,
+        shelf,
+        disk,
+        thumbnails.measure,
+        config.media.preview_blocked,
+        now_ms,
+    )
+    sites = SideProcess("tripoint.media.page_worker", PAGE_S, MediaRefusal.NO_PREVIEW)
+    ports = Media(uploads, library, thumbnails, links, received, desk, tokens, previews)
+    return MediaParts(disk, files, shelf, uploads, library, thumbnails, links, pages, previews, sites, ports)
 
 
 def files_of(config: Config, disk: Disk) -> Files:

@@ -442,6 +442,8 @@ async def build_middle(
     jobs = Jobs(store, writer, workers, report_bug)
     own_limits = OwnLimits(store, writer, room_limits)
     await own_limits.start()
+    oauth = Authorization(store, stream, accounts, config.server.public_url, clock)
+    accounts.contacts.base = lambda: oauth.base
     await accounts.start(end_guests=end_guests)
     await accounts.pushers.start()
     await sweeping.start()
@@ -488,7 +490,7 @@ async def build_middle(
         unfailing,
         encryption,
         Pushing(loaded, store, stream, unreads, blocks),
-        Authorization(store, stream, accounts, config.server.public_url, clock),
+        oauth,
         showing_out,
         Desk(Inspection(server, loaded, store, index), jobs, own_limits, closing, deleting, purging),
     )
@@ -499,9 +501,9 @@ def _hourly(times: int) -> Rate:
     return Rate(float(times), times / 3600)
 
 
-def _registration(config: Config) -> tuple[str, bool, bool, int, Rate, Rate, Rate]:
+def _registration(config: Config) -> tuple[str, bool, bool, int, Rate, Rate, Rate, bool]:
     """How accounts come to be: mode, guests on IRC, on Matrix, how many of them per address, how often per address;
-    then how often guests come from one address, and make rooms."""
+    then how often guests come from one address, and make rooms; whether with an e-mail address."""
     limits, accounts = config.limits, config.accounts
     alone = only_loopback(config)
     return (
@@ -513,6 +515,7 @@ def _registration(config: Config) -> tuple[str, bool, bool, int, Rate, Rate, Rat
         Rate(limits.registrations_burst, limits.registrations_per_s),
         _hourly(0 if alone else accounts.guests_per_hour),
         _hourly(0 if alone else accounts.guest_rooms_per_hour),
+        config.accounts.email_required,
     )
 
 

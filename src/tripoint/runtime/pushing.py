@@ -3,13 +3,15 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tripoint.accounts.pushers import HTTP
+from tripoint.accounts.pushers import EMAIL, HTTP
+from tripoint.fanout.digests import Digests
 from tripoint.fanout.push import Channel, PushSender
 from tripoint.irc.frontend import IrcFrontEnd
 from tripoint.irc.web_push import KIND as WEBPUSH
 from tripoint.irc.web_push import WebPushChannel
 from tripoint.matrix.push.channel import GatewayChannel
 from tripoint.matrix.push.gateway import LIMIT_BYTES
+from tripoint.matrix.push.mail import MailChannel
 from tripoint.net.outbound import Answer, Outbound
 from tripoint.net.web_push import Vapid
 from tripoint.runtime.middle import Middle
@@ -42,7 +44,10 @@ def build_pushing(
         WEBPUSH: WebPushChannel(irc.names, middle.reader, vapid, post_sealed, now_ms),
         XMPP: xmpp.push,
     }
-    sender = PushSender(middle.accounts.pushers, middle.pushing, channels, now_ms, report)
+    accounts = middle.accounts
+    letters = MailChannel(accounts.server_name, accounts.contacts, accounts.leaving)
+    digests = Digests(EMAIL, accounts.pushers, middle.pushing, letters, now_ms)
+    sender = PushSender(accounts.pushers, middle.pushing, channels, now_ms, report, digests=digests)
     xmpp.push.again = sender.again
     middle.hub.watch_all_rooms(sender.room_changed)
     middle.hub.watch_users(sender.user_changed)

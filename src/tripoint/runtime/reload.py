@@ -27,6 +27,7 @@ _OPTIONS = frozenset(
         ("accounts", "guests_per_address"),
         ("accounts", "guests_per_hour"),
         ("accounts", "guest_rooms_per_hour"),
+        ("accounts", "email_required"),
         ("listen", "plaintext_passwords"),
         ("xmpp", "push_summary"),
     }

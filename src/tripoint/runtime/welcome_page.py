@@ -10,6 +10,7 @@ from tripoint.accounts.ports import AccountService
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.config.options import Config
 from tripoint.core.addresses import is_loopback
+from tripoint.core.oauth.metadata import ACCOUNT
 from tripoint.net.http import Request, Response
 from tripoint.xmpp.web import PATH, websocket_url
 
@@ -52,6 +53,7 @@ _FORM = """<h2>Make an account</h2>
 {token}<button>Make the account</button>
 </form>"""
 
+_BY_MAIL = f'<p><a href="{ACCOUNT}?prompt=create">Make an account</a>, with an e-mail address.</p>'
 _TOKEN = '<label>Registration token<br><input name="token" required></label><br>\n'
 
 
@@ -102,6 +104,8 @@ class WelcomePage:
     async def _page(self, request: Request, say: str, status: int = 200) -> Response:
         mode = await self._accounts.registration_state()
         form = "" if mode == "closed" else _FORM.format(token=_TOKEN if mode == "token" else "")
+        if form and self._accounts.email_required:
+            form = _BY_MAIL
         if mode == "closed" and not say:
             say = "New accounts are made by the administrator: tripoint user add NAME."
         text = _PAGE.format(

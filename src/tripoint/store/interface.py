@@ -13,8 +13,10 @@ from msgspec import Struct
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.core.words import Question
 from tripoint.store.admin_store import AdminStore
+from tripoint.store.contact_store import ContactStore
 from tripoint.store.device_store import DeviceStore
 from tripoint.store.oauth_store import OAuthStore
+from tripoint.store.preview_store import PreviewStore
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
@@ -258,7 +260,7 @@ class RoomStore(Writer, Protocol):
         guests, nobody who is deactivated. In the order of user ids."""
 
 
-class AccountStore(Writer, OAuthStore, Protocol):
+class AccountStore(Writer, OAuthStore, ContactStore, Protocol):
     """Accounts, credentials, devices, account data."""
 
     async def load_account(self, user_id: UserId) -> PutAccount | None: ...
@@ -423,7 +425,7 @@ class SearchIndex(Protocol):
     async def close(self) -> None: ...
 
 
-class MediaStore(Writer, AdminStore, Protocol):
+class MediaStore(Writer, AdminStore, PreviewStore, Protocol):
     """What is known of files. Their bytes are not here (media/disk.py)."""
 
     async def load_media(self, server: ServerName, media_id: str) -> PutMedia | None: ...

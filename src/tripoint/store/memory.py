@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
+from tripoint.store.contact_writes import PutDigest, PutThreePid, PutValidation, TrimValidations
 from tripoint.store.interface import (
     MEDIA_BLOCK,
     Done,
@@ -21,11 +22,13 @@ from tripoint.store.interface import (
     StoreError,
     WordsGone,
 )
+from tripoint.store.memory_contacts import ContactsInMemory
 from tripoint.store.memory_devices import DevicesInMemory
 from tripoint.store.memory_devices import drop as _drop
 from tripoint.store.memory_devices import put as _put
 from tripoint.store.memory_lists import ListsInMemory
 from tripoint.store.memory_oauth import OAuthInMemory
+from tripoint.store.memory_previews import PreviewsInMemory
 from tripoint.store.oauth_writes import (
     DropBrowserSessions,
     PutBrowserSession,
@@ -34,6 +37,7 @@ from tripoint.store.oauth_writes import (
     PutOAuthGrant,
     TrimOAuth,
 )
+from tripoint.store.preview_store import PutPreview
 from tripoint.store.sql.rows import related_by
 from tripoint.store.writes import (
     AddEvent,
@@ -93,7 +97,7 @@ from tripoint.store.writes import (
 )
 
 
-class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
+class MemoryStore(DevicesInMemory, OAuthInMemory, ContactsInMemory, PreviewsInMemory, ListsInMemory):
     """store.interface.Store in dictionaries.
 
     `fail_next(error)` makes the next units fail as a full disk would, for tests of faults.
@@ -102,6 +106,8 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
     def __init__(self) -> None:
         DevicesInMemory.__init__(self)
         OAuthInMemory.__init__(self)
+        ContactsInMemory.__init__(self)
+        PreviewsInMemory.__init__(self)
         self._loop = asyncio.get_running_loop()
         self._error: StoreError | None = None
         self._closed = False
@@ -337,6 +343,10 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
                 | TrimOAuth()
             ):
                 self.apply_oauth(write, {token.client_id for token in self.tokens.values()})
+            case PutThreePid() | PutValidation() | TrimValidations() | PutDigest():
+                self.apply_contact(write)
+            case PutPreview():
+                _put(self.previews, (write.url, write.language), write, write.content is None)
             case _:
                 self.apply(write)
 
@@ -374,6 +384,7 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ListsInMemory):
         self.accounts.pop(user_id, None)
         self.drop_user(user_id)
         self.drop_oauth_of(user_id)
+        self.drop_contacts_of(user_id)
         _drop(self.credentials, lambda key, _: key[0] == user_id)
         _drop(self.devices, lambda key, _: key[0] == user_id)
         _drop(self.tokens, lambda _, token: token.user_id == user_id)

@@ -28,8 +28,10 @@ from tripoint.store.interface import (
 )
 from tripoint.store.sql import rows
 from tripoint.store.sql.admin_reads import AdminReads
+from tripoint.store.sql.contact_reads import ContactReads
 from tripoint.store.sql.device_reads import DeviceReads
 from tripoint.store.sql.oauth_reads import OAuthReads
+from tripoint.store.sql.preview_reads import PreviewReads
 from tripoint.store.writes import (
     PutAccount,
     PutAccountData,
@@ -123,7 +125,7 @@ def schema_version(connection: sqlite3.Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
-class SqliteStore(DeviceReads, OAuthReads, AdminReads):
+class SqliteStore(DeviceReads, OAuthReads, ContactReads, PreviewReads, AdminReads):
     """store.interface.Store on one SQLite file."""
 
     def __init__(self, path: Path) -> None:

@@ -8,8 +8,10 @@ happen in the order in which they were submitted.
 from msgspec import Struct
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
+from tripoint.store.contact_writes import ContactWrite
 from tripoint.store.device_writes import DeviceWrite
 from tripoint.store.oauth_writes import OAuthWrite
+from tripoint.store.preview_store import PutPreview
 
 # Flags of an event. An outlier's state before it is not known; a rejected event breaks the rules; a soft-failed
 # one breaks those of the present; a redacted one is stored in its redacted form; a relayed one is another server's
@@ -589,4 +591,6 @@ Write = (
     | PutMeta
     | DeviceWrite
     | OAuthWrite
+    | ContactWrite
+    | PutPreview
 )

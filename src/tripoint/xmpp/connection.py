@@ -5,46 +5,29 @@ the wish to switch to TLS or to close. The legal order is the table TRANSITIONS 
 in it ends the stream with the error RFC6120 names. Bytes that arrive before a TLS switch never survive it.
 
 spec: RFC6120 4 (streams), 5 (STARTTLS), 6 (SASL), 7 (bind); XEP-0077 5 (registration before login), XEP-0198 5, 9
-(resumption), XEP-0388 and XEP-0386 (login and resource in one), XEP-0474. Who the peer may be is the driver's business
-(stream.py), what is offered features.py's; what stanzas mean is c2s/ and muc/.
+(resumption), XEP-0388 and XEP-0386 (login and resource in one). What a client says of who it is, is login.py's; who it
+may be the driver's business (stream.py), what is offered features.py's; what stanzas mean is c2s/ and muc/.
 """
 
-import base64
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tripoint.accounts.sasl import (
-    Anonymous,
-    AnonymousExchange,
-    BearerExchange,
     Challenge,
-    CheckCertificate,
-    CheckPassword,
-    CheckToken,
-    Done,
-    Exchange,
-    HashedToken,
-    NeedCredentials,
     SaslCondition,
     SaslFailed,
     ScramVerifier,
     mechanisms,
-    start_exchange,
     token_mechanisms,
 )
 from tripoint.core.tls_facts import NO_TLS, TlsFacts
 from tripoint.xmpp.acks import failed, parse_count
+from tripoint.xmpp.actions import Action, Bind, Close, Registration, Resume, Send, StartTls, WrongPassword
 from tripoint.xmpp.features import Policy, login_features, session_features
 from tripoint.xmpp.framing import Framing, StreamFraming
-from tripoint.xmpp.jid import InvalidJid, Jid, escape_local, parse_jid, prepare_local, unescape_local
-from tripoint.xmpp.sasl_profiles import (
-    BindRequest,
-    Profile,
-    Sasl1,
-    Sasl2,
-    UserAgent,
-    Wishes,
-)
+from tripoint.xmpp.jid import InvalidJid, Jid, escape_local, parse_jid
+from tripoint.xmpp.login import Login
+from tripoint.xmpp.sasl_profiles import Profile, Sasl1, Sasl2, Wishes
 from tripoint.xmpp.tables import (
     BIND2_NS,
     BIND_NS,
@@ -76,84 +59,6 @@ from tripoint.xmpp.wire import (
 MAX_SASL_ATTEMPTS = 5
 MAX_REGISTRATIONS = 20
 
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """One stream header, element or closing tag to write: over a WebSocket, a message."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StartTls:
-    """Write out what is waiting, then begin the TLS handshake as server; then call tls_started()."""
-
-
-@dataclass(frozen=True, slots=True)
-class Authenticated:
-    """SCRAM proved that the peer knows the password of `name`: admit with admitted() or refused().
-
-    `app`: the device whose app password it was.
-    """
-
-    name: str
-    app: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class WrongPassword:
-    """A SCRAM proof did not fit: for whoever counts failures. The peer has been answered."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """An IQ with jabber:iq:register before login, or with a token for it (XEP-0445); answer with
-    registration_answered()."""
-
-    iq: Element
-
-
-@dataclass(frozen=True, slots=True)
-class Bind:
-    """Bind a resource (None: any) and answer with bound() or bind_refused(). `request`: it comes with the login."""
-
-    resource: str | None
-    request: BindRequest | None = None
-    user_agent: UserAgent | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """Go on with the session `previd`, whose client has handled `h`; answer with resumed() or resume_refused()."""
-
-    previd: str
-    h: int
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Write out what is waiting and close the TCP connection."""
-
-
-Action = (
-    Send
-    | StartTls
-    | NeedCredentials
-    | CheckPassword
-    | CheckCertificate
-    | CheckToken
-    | HashedToken
-    | Anonymous
-    | Authenticated
-    | WrongPassword
-    | Registration
-    | Bind
-    | Resume
-    | Close
-    | Element
-)
 
 _STANZAS = frozenset({"message", "presence", "iq"})
 # Elements beside the stanzas that a session takes in their order. spec: XEP-0198 3, 4; XEP-0352 4.2
@@ -187,16 +92,11 @@ class ClientConnection:
         self._framing = StreamFraming() if framing is None else framing
         self._header_sent = False
         self._peer_from: str | None = None
-        self._exchange: Exchange | None = None
-        self._trying: str | None = None
-        self._attempts = 0
+        self._login = Login(policy, new_id)
         self._registrations = 0
         self._bind_id = ""
-        self._success_data = b""
-        self._profile: Profile = Sasl1
-        # What came with a login that has succeeded and was not answered yet (XEP-0388 2.6.1), and what is said of it.
-        self._wishes: Wishes | None = None
-        self._answered = ""
+        self._proof = b""  # of a login that has succeeded and was not answered yet (XEP-0388 2.6.1)
+        self._answered = ""  # what is said with the success of a login of what came with it
 
     # -- from the peer
 
@@ -370,23 +270,24 @@ class ClientConnection:
     # -- SASL
 
     def _sasl(self, element: Element, profile: Profile, actions: list[Action]) -> None:
-        if element.name == "abort" and self.state is State.SASL_WAITS_FOR_PEER and profile is self._profile:
-            self._exchange = self._wishes = None
+        login = self._login
+        if element.name == "abort" and self.state is State.SASL_WAITS_FOR_PEER and profile is login.profile:
+            login.end()
             self._go(Input.ABORT)
             actions.append(Send(profile.failure(SaslCondition.ABORTED.value, "You ended the login")))
             return
         try:
             if element.name == profile.begins:
                 self._begin_sasl(element, profile, actions)
-            elif element.name == "response" and profile is self._profile:
+            elif element.name == "response" and profile is login.profile:
                 self._require(Input.RESPONSE)
                 self._go(Input.RESPONSE)
                 self._sasl_message(profile.response(element), actions)
             else:
                 raise StreamError("unsupported-stanza-type", f"<{element.name}/> is not expected in this stream")
         except SaslFailed as failed_login:
-            if self._trying is not None and failed_login.condition is SaslCondition.NOT_AUTHORIZED:
-                actions.append(WrongPassword(self._trying))
+            if login.trying is not None and failed_login.condition is SaslCondition.NOT_AUTHORIZED:
+                actions.append(WrongPassword(login.trying))
             actions += self.refused(failed_login.condition.value, failed_login.text)
 
     def _begin_sasl(self, element: Element, profile: Profile, actions: list[Action]) -> None:
@@ -396,108 +297,24 @@ class ClientConnection:
             return
         self._require(Input.AUTH)
         self._go(Input.AUTH)
-        self._attempts += 1
-        self._trying, self._wishes, self._profile = None, None, profile
-        begun = profile.begin(element)
-        self._exchange = start_exchange(
-            begun.mechanism,
-            self._offered() if begun.wishes is None or begun.wishes.fast is None else self._for_tokens(begun.wishes),
-            server_nonce=self._new_id(),
-            bindings=self.tls.bindings,
-            advertised=self._advertised(),
-        )
-        self._wishes = begun.wishes
-        if begun.initial is None and begun.mechanism == AnonymousExchange.mechanism:
-            # spec: XEP-0175 4, examples 4 and 5
-            self._sasl_message(b"", actions)
-            return
-        if begun.initial is None:
+        first = self._login.begin(element, profile, self._offered(), self.tls, self._peer_from)
+        if first is None:
             # spec: RFC6120 6.4.2: no initial response: ask for it with an empty challenge
             self._go(Input.SASL_CHALLENGE)
             actions.append(Send(f"<challenge xmlns='{profile.namespace}'/>".encode()))
             return
-        self._sasl_message(begun.initial, actions)
-
-    def _for_tokens(self, wishes: Wishes) -> tuple[str, ...]:
-        """What a client can choose that comes with a token. spec: XEP-0484 3.4, 4.1"""
-        if wishes.user_agent.id is None:
-            raise SaslFailed(SaslCondition.MALFORMED_REQUEST, "A client with a token says which one it is (user-agent)")
-        return self.token_mechanisms
-
-    def _advertised(self) -> bytes:
-        """What SCRAM signs of our offer, so that nobody cuts it unseen. spec: XEP-0474 6.1"""
-        offer = "\x1e".join(sorted(self._offered()))
-        bindings = "\x1e".join(sorted(self.tls.bindings))
-        return (f"{offer}\x1f{bindings}" if bindings else offer).encode()
+        self._sasl_message(first, actions)
 
     def _sasl_message(self, data: bytes, actions: list[Action]) -> None:
-        exchange = self._exchange
-        assert exchange is not None  # the table lets a message through only inside an exchange
-        step = exchange.receive(data)
-        if isinstance(step, NeedCredentials):
-            self._trying = self._account_name(step.username)
-            actions.append(NeedCredentials(self._trying, step.hash_name))
-        elif isinstance(step, CheckPassword):
-            self._trying = self._account_name(step.authcid)
-            self._check_authzid(step.authzid)
-            actions.append(CheckPassword("", self._trying, step.password))
-        elif isinstance(step, CheckCertificate):
-            actions.append(CheckCertificate(self._authorized_name(step.authzid)))
-        elif isinstance(step, HashedToken):
-            self._trying = self._account_name(step.authcid)
-            actions.append(replace(step, authcid=self._trying))
-        elif isinstance(step, CheckToken | Anonymous):
+        step = self._login.step(data)
+        if isinstance(step, Challenge):
+            self._challenge(step, actions)
+        else:
             actions.append(step)
-        elif isinstance(step, Done):
-            self._check_authzid(step.authzid)
-            self._success_data = step.data
-            assert self._trying is not None  # NeedCredentials came before
-            actions.append(Authenticated(self._trying, step.app))
-        elif isinstance(step, Challenge):
-            self._go(Input.SASL_CHALLENGE)
-            actions.append(Send(self._profile.challenge(step.data)))
 
-    def _account_name(self, authcid: str) -> str:
-        """The account that a client names; some send their whole bare JID. spec: RFC6120 6.3.7"""
-        local, at, domain = authcid.partition("@")
-        if at and domain.lower() != self._policy.domain:
-            raise SaslFailed(SaslCondition.NOT_AUTHORIZED, f"This server is {self._policy.domain}")
-        try:
-            return unescape_local(prepare_local(local))
-        except InvalidJid:
-            raise SaslFailed(SaslCondition.NOT_AUTHORIZED, "Wrong user name or password") from None
-
-    def _check_authzid(self, authzid: str) -> None:
-        """Nobody acts for somebody else here. spec: RFC6120 6.3.8: the authzid is a bare JID; XEP-0388 2.3, 4.4"""
-        if not authzid:
-            return
-        try:
-            jid = parse_jid(authzid)
-        except InvalidJid:
-            raise SaslFailed(SaslCondition.INVALID_AUTHZID, "The address to act for is not an address") from None
-        self._check_is(jid, self._trying)
-
-    def _check_is(self, jid: Jid, name: str | None) -> None:
-        """That a client asks to be the account `name`, and said nothing else when it opened the stream."""
-        if self._profile is Sasl2 and self._peer_from and self._peer_from.partition("/")[0] != str(jid):
-            raise SaslFailed(SaslCondition.INVALID_AUTHZID, "The stream was opened in another name")
-        if jid.resource or jid.domain != self._policy.domain or unescape_local(jid.local) != name:
-            raise SaslFailed(SaslCondition.INVALID_AUTHZID, "You can only log in as yourself")
-
-    def _authorized_name(self, authzid: str) -> str:
-        """The account that a client with a certificate asks for; "" leaves it to the certificate.
-
-        spec: XEP-0178 2, step 10: an authorization identity is a bare JID
-        """
-        if not authzid:
-            return ""
-        try:
-            jid = parse_jid(authzid)
-        except InvalidJid:
-            raise SaslFailed(SaslCondition.INVALID_AUTHZID, "The address to act for is not an address") from None
-        name = unescape_local(jid.local)
-        self._check_is(jid, name)
-        return name
+    def _challenge(self, challenge: Challenge, actions: list[Action]) -> None:
+        self._go(Input.SASL_CHALLENGE)
+        actions.append(Send(self._login.profile.challenge(challenge.data)))
 
     # -- from the driver
 
@@ -512,19 +329,17 @@ class ClientConnection:
 
     def credentials(self, verifier: ScramVerifier) -> list[Action]:
         """The answer to NeedCredentials."""
-        if self.state is not State.SASL_WAITS_FOR_US or self._exchange is None:
-            return []  # the stream ended while the accounts were asked
-        challenge = self._exchange.credentials(verifier)
-        self._go(Input.SASL_CHALLENGE)
-        return [Send(self._profile.challenge(challenge.data))]
+        actions: list[Action] = []
+        if self.state is State.SASL_WAITS_FOR_US:  # else the stream ended while the accounts were asked
+            self._challenge(self._login.credentials(verifier), actions)
+        return actions
 
     def token_checked(self, name: str, authzid: str, *, token: str = "") -> list[Action]:
         """The answer to CheckToken: whose it is. `token`: see admitted(). spec: RFC7628 3.2"""
         if self.state is not State.SASL_WAITS_FOR_US:
             return []
-        self._trying = name
         try:
-            self._check_authzid(authzid)
+            self._login.acts_for(name, authzid)
         except SaslFailed as failed:
             return self.refused(failed.condition.value, failed.text)
         return self.admitted(name, token=token)
@@ -534,10 +349,10 @@ class ClientConnection:
 
         spec: RFC7628 3.2.2, 3.2.3
         """
-        if self.state is not State.SASL_WAITS_FOR_US or not isinstance(self._exchange, BearerExchange):
-            return []
-        self._go(Input.SASL_CHALLENGE)
-        return [Send(self._profile.challenge(self._exchange.token_refused(configuration).data))]
+        actions: list[Action] = []
+        if self.state is State.SASL_WAITS_FOR_US:
+            self._challenge(self._login.token_refused(configuration), actions)
+        return actions
 
     @property
     def token_mechanisms(self) -> tuple[str, ...]:
@@ -547,12 +362,13 @@ class ClientConnection:
     @property
     def wishes(self) -> Wishes:
         """What is to come with the login that is going on."""
-        return self._wishes or Wishes()
+        return self._login.wishes or Wishes()
 
     @property
     def is_named_at_once(self) -> bool:
         """Whether the success of the login that is going on says who the client is, before it has a resource."""
-        return self._wishes is not None and self._wishes.bind is None
+        wishes = self._login.wishes
+        return wishes is not None and wishes.bind is None
 
     def admitted(self, name: str, *, proof: bytes = b"", token: str = "") -> list[Action]:
         """The answer to CheckPassword, CheckCertificate, HashedToken, Anonymous or Authenticated: `name` is who the
@@ -563,30 +379,27 @@ class ClientConnection:
         if self.state is not State.SASL_WAITS_FOR_US:
             return []
         self.name = name
-        self._success_data = proof or self._success_data
         self._answered = token
-        self._exchange = None
-        if self._profile is Sasl2:
+        data = self._login.succeed(proof)
+        if self._login.profile is Sasl2:
+            self._proof = data
             self._go(Input.SASL2_DONE)
             self._framing.widen(self._policy.stanza_bytes)
             return self._next_wish()
         self._go(Input.SASL_DONE)
-        data = base64.b64encode(self._success_data).decode()
-        self._success_data = b""
         # spec: RFC6120 6.4.6: the stream restarts; nothing of the old one is kept
         self._framing.renew(self._policy.stanza_bytes)
         self._header_sent = False
-        return [Send(f"<success xmlns='{SASL_NS}'>{data}</success>".encode())]
+        return [Send(Sasl1.success(data))]
 
     def refused(self, condition: str, text: str) -> list[Action]:
         """The login failed. `condition` is of RFC6120 6.5. After too many attempts the stream is closed."""
         if self.state is not State.SASL_WAITS_FOR_US:
             return []
         self._go(Input.SASL_FAILED)
-        self._exchange = self._wishes = None
-        self._success_data = b""
-        actions: list[Action] = [Send(self._profile.failure(condition, text))]
-        if self._attempts >= MAX_SASL_ATTEMPTS:
+        self._login.end()
+        actions: list[Action] = [Send(self._login.profile.failure(condition, text))]
+        if self._login.attempts >= MAX_SASL_ATTEMPTS:
             actions += self.fail("policy-violation", "Too many failed logins on one stream")
         return actions
 
@@ -599,10 +412,10 @@ class ClientConnection:
 
     def _next_wish(self) -> list[Action]:
         """What came with the login, one after the other: an earlier session, else a resource. spec: XEP-0386 3.2"""
-        wishes = self._wishes
+        wishes = self._login.wishes
         assert wishes is not None  # it is kept until it is answered
         if wishes.resume is not None:
-            self._wishes = replace(wishes, resume=None)
+            self._login.wishes = replace(wishes, resume=None)
             previd, h = wishes.resume
             if previd:
                 self._go(Input.RESUME)
@@ -617,8 +430,8 @@ class ClientConnection:
         """Say that the login is done, and what there is now. spec: XEP-0388 2.6.1"""
         assert self.name is not None  # admitted
         identity = self.jid or Jid(escape_local(self.name), self._policy.domain, "")
-        success = Sasl2.success(self._success_data, str(identity), self._answered + more)
-        self._success_data, self._answered, self._wishes = b"", "", None
+        success = Sasl2.success(self._proof, str(identity), self._answered + more)
+        self._proof, self._answered, self._login.wishes = b"", "", None
         features = session_features(self._policy, bound=bound)
         return [Send(success), Send(f"<stream:features>{features}</stream:features>".encode())]
 
@@ -628,7 +441,7 @@ class ClientConnection:
             return []
         self._go(Input.BIND_DONE)
         self.jid = jid
-        if self._wishes is not None:
+        if self._login.wishes is not None:
             return self._succeed(f"<bound xmlns='{BIND2_NS}'>{more}</bound>", bound=True)
         return [
             Send(
@@ -642,7 +455,7 @@ class ClientConnection:
         if self.state is not State.BIND_WAITS_FOR_US:
             return []
         self._go(Input.BIND_REFUSED)
-        if self._wishes is not None:
+        if self._login.wishes is not None:
             # Nothing is defined for this: the login holds, and the client is offered to bind by itself.
             return self._succeed("", bound=False)
         return [Send(f"<iq type='error' id='{escape_attribute(self._bind_id)}'>{error}</iq>".encode())]
@@ -654,7 +467,7 @@ class ClientConnection:
         self._go(Input.RESUMED)
         self.jid = jid
         resumed = f"<resumed xmlns='{SM_NS}' previd='{escape_attribute(previd)}' h='{handled}'/>"
-        if self._wishes is not None:
+        if self._login.wishes is not None:
             # spec: XEP-0198 9.2: no features follow: the stream is what it was
             return self._succeed(resumed, bound=True)[:1]
         return [Send(resumed.encode())]
@@ -664,7 +477,7 @@ class ClientConnection:
         if self.state is not State.RESUME_WAITS_FOR_US:
             return []
         self._go(Input.RESUME_REFUSED)
-        if self._wishes is not None:
+        if self._login.wishes is not None:
             # spec: XEP-0198 9.2.1: it is told with the success, and a resource is bound
             self._answered += failed(condition, handled).decode()
             return self._next_wish()
@@ -694,7 +507,7 @@ class ClientConnection:
 
     def _end(self) -> None:
         self.state = State.CLOSED
-        self._exchange = None
+        self._login.end()
         self._framing.close()
 
     # -- shared

@@ -5,6 +5,7 @@ RFC6121 2.6.1 (versions of rosters), 3.4.1 (pre-approval). When which is sent is
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tripoint.accounts.sasl import token_mechanisms
 from tripoint.xmpp.sasl_profiles import authentication_feature
@@ -43,6 +44,8 @@ class Policy:
     idle_s: float = 240.0  # after so long a silence a client is asked whether it is there
 
 
+# The same few for all clients.
+@lru_cache(maxsize=64)
 def login_features(
     policy: Policy, mechanisms: tuple[str, ...], *, starttls: bool, secure: bool, bindings: tuple[str, ...]
 ) -> str:
@@ -64,6 +67,7 @@ def login_features(
     return "".join(parts)
 
 
+@lru_cache(maxsize=64)
 def session_features(policy: Policy, *, bound: bool) -> str:
     """What there is for whoever is logged in; `bound`: with a resource already."""
     bind = f"<bind xmlns='{BIND_NS}'/><session xmlns='{SESSION_NS}'><optional/></session>"

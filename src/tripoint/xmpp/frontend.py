@@ -260,7 +260,7 @@ class XmppFrontEnd:
 
     async def start(self) -> None:
         """Load what is needed before the first connection."""
-        self._registration = await self.accounts.registration_state()
+        self._registration = await self.accounts.registration_in_band()
         await self.pep.start()
         await self.foreigners.start()
         if self.identities is not None:
@@ -279,7 +279,7 @@ class XmppFrontEnd:
         """The configuration was changed: connections go by the new options from now on."""
         self.options = options
         self._connections.change_rate(options.connection_rate)
-        self._registration = await self.accounts.registration_state()
+        self._registration = await self.accounts.registration_in_band()
 
     async def run(self) -> None:
         """Look after silent clients until cancelled."""

@@ -113,6 +113,14 @@ ACCOUNT_REFUSALS: Final[dict[AccountRefusal, str | tuple[str, str]]] = {
     AccountRefusal.NO_SUCH_DEVICE: "item-not-found",
     AccountRefusal.NO_SUCH_ACCOUNT: "item-not-found",
     AccountRefusal.RATE_LIMITED: "resource-constraint",
+    AccountRefusal.NO_MAIL: "not-allowed",
+    AccountRefusal.BAD_EMAIL: "not-acceptable",
+    AccountRefusal.EMAIL_NEEDED: "not-allowed",
+    AccountRefusal.EMAIL_IN_USE: "conflict",
+    AccountRefusal.TOO_MANY_EMAILS: "resource-constraint",
+    AccountRefusal.NOT_CONFIRMED: "not-acceptable",
+    AccountRefusal.BAD_LINK: "item-not-found",
+    AccountRefusal.MAIL_FAILED: ("internal-server-error", "wait"),
     AccountRefusal.TLS_REQUIRED: "policy-violation",
     AccountRefusal.SERVER_BUSY: ("internal-server-error", "wait"),
 }
@@ -131,6 +139,9 @@ MEDIA_REFUSALS: Final[dict[MediaRefusal, str | tuple[str, str]]] = {
     MediaRefusal.IMAGE_TOO_LARGE: "not-acceptable",
     MediaRefusal.REMOTE_TOO_LARGE: "not-acceptable",
     MediaRefusal.REMOTE_FAILED: "remote-server-timeout",
+    MediaRefusal.BAD_LINK: "bad-request",
+    MediaRefusal.NO_PREVIEW: "item-not-found",
+    MediaRefusal.TOO_MANY_PREVIEWS: "resource-constraint",
     MediaRefusal.SERVER_BUSY: ("internal-server-error", "wait"),
 }
 

@@ -118,6 +118,12 @@ class Sasl1:
         return f"<failure xmlns='{SASL_NS}'><{condition}/>{said}</failure>".encode()
 
 
+    @staticmethod
+    def success(data: bytes) -> bytes:
+        """spec: RFC6120 6.4.6"""
+        return f"<success xmlns='{SASL_NS}'>{_encode(data)}</success>".encode()
+
+
 class Sasl2:
     """spec: XEP-0388"""
 

@@ -20,13 +20,10 @@ from tripoint.core.ids import DeviceId
 from tripoint.core.server_bans import ServerBan, Visitor
 from tripoint.fanout.delivery import ByteWriter, Outbox
 from tripoint.xmpp.acks import HandledTooMuch
-from tripoint.xmpp.c2s.archive import archive_metadata
-from tripoint.xmpp.c2s.registration import Registering
-from tripoint.xmpp.connection import (
+from tripoint.xmpp.actions import (
     Action,
     Authenticated,
     Bind,
-    ClientConnection,
     Close,
     Registration,
     Resume,
@@ -34,6 +31,9 @@ from tripoint.xmpp.connection import (
     StartTls,
     WrongPassword,
 )
+from tripoint.xmpp.c2s.archive import archive_metadata
+from tripoint.xmpp.c2s.registration import Registering
+from tripoint.xmpp.connection import ClientConnection
 from tripoint.xmpp.guests import GuestLogin
 from tripoint.xmpp.jid import InvalidJid, prepare_resource
 from tripoint.xmpp.management import enabled_xml, too_high

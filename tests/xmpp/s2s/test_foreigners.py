@@ -233,7 +233,7 @@ def test_a_crash_leaves_no_ghost_and_gives_no_second_day(tmp_path: Path) -> None
             alice.send(f"<message to='{ROOM}' type='groupchat' id='m'><body>Kept</body></message>")
             while "Kept" not in await alice.xml():
                 pass
-            shutil.copytree(tmp_path / "was" / ONE, tmp_path / "is")
+            shutil.copytree(tmp_path / "was" / ONE, tmp_path / "is", ignore=shutil.ignore_patterns("control"))
         world = Outside(tmp_path)
         await world.start_one(tmp_path / "is")
         try:

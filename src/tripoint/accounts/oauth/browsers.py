@@ -10,10 +10,10 @@ from typing import Final
 
 from msgspec import Struct
 
+from tripoint.accounts.commit import commit
 from tripoint.accounts.ports import Account
-from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.ids import UserId
-from tripoint.store.interface import AccountStore, StoreError
+from tripoint.store.interface import AccountStore
 from tripoint.store.oauth_writes import PutBrowserSession
 from tripoint.store.stream import Stream
 
@@ -46,7 +46,7 @@ class Browsers:
         """Log somebody in; what the cookie says. SERVER_BUSY."""
         cookie = secrets.token_urlsafe(32)
         now_ms = self._clock_ms()
-        await self._commit(PutBrowserSession(_hash(cookie), account.user_id, now_ms, now_ms + LIFE_MS))
+        await commit(self._stream, [PutBrowserSession(_hash(cookie), account.user_id, now_ms, now_ms + LIFE_MS)])
         return cookie
 
     async def find(self, cookie: str) -> Visit | None:
@@ -61,13 +61,7 @@ class Browsers:
 
     async def close(self, visit: Visit) -> None:
         """Log out."""
-        await self._commit(PutBrowserSession(visit.token_hash, None, 0, 0))
-
-    async def _commit(self, write: PutBrowserSession) -> None:
-        try:
-            await self._stream.commit([write])
-        except StoreError as error:
-            raise AccountRefused(AccountRefusal.SERVER_BUSY) from error
+        await commit(self._stream, [PutBrowserSession(visit.token_hash, None, 0, 0)])
 
 
 def _hash(cookie: str) -> bytes:

@@ -12,10 +12,10 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.accounts.commit import commit
 from tripoint.core.ids import UserId
 from tripoint.core.oauth.requests import USER_CODE_LENGTH, USER_CODE_LETTERS
-from tripoint.store.interface import AccountStore, StoreError
+from tripoint.store.interface import AccountStore
 from tripoint.store.oauth_writes import PutOAuthGrant
 from tripoint.store.stream import Stream
 
@@ -109,16 +109,10 @@ class Codes:
 
     async def drop(self, code: str) -> None:
         """A device code is traded, or of no use any more."""
-        await self._commit(PutOAuthGrant(_hash(code), None, None, 0))
+        await commit(self._stream, [PutOAuthGrant(_hash(code), None, None, 0)])
 
     async def _put(self, code_hash: bytes, user_code: str | None, grant: Grant, expires_ts_ms: int) -> None:
-        await self._commit(PutOAuthGrant(code_hash, user_code, msgspec.msgpack.encode(grant), expires_ts_ms))
-
-    async def _commit(self, write: PutOAuthGrant) -> None:
-        try:
-            await self._stream.commit([write])
-        except StoreError as error:
-            raise AccountRefused(AccountRefusal.SERVER_BUSY) from error
+        await commit(self._stream, [PutOAuthGrant(code_hash, user_code, msgspec.msgpack.encode(grant), expires_ts_ms)])
 
 
 def _hash(code: str) -> bytes:

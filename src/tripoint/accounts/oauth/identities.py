@@ -5,10 +5,11 @@ spec: Matrix client-server-api sso-login
 
 from collections.abc import Sequence
 
+from tripoint.accounts.commit import commit
 from tripoint.accounts.in_turn import InTurn
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.ids import UserId
-from tripoint.store.interface import AccountStore, StoreError
+from tripoint.store.interface import AccountStore
 from tripoint.store.oauth_writes import PutIdentity
 from tripoint.store.stream import Stream
 
@@ -37,13 +38,7 @@ class Identities:
             known = await self.find(provider, subject)
             if known is not None and known != user_id:
                 raise AccountRefused(AccountRefusal.NAME_TAKEN, "Another account here is linked with that one")
-            await self._commit(PutIdentity(provider, subject, user_id))
+            await commit(self._stream, [PutIdentity(provider, subject, user_id)])
 
     async def unlink(self, provider: str, subject: str) -> None:
-        await self._commit(PutIdentity(provider, subject, None))
-
-    async def _commit(self, write: PutIdentity) -> None:
-        try:
-            await self._stream.commit([write])
-        except StoreError as error:
-            raise AccountRefused(AccountRefusal.SERVER_BUSY) from error
+        await commit(self._stream, [PutIdentity(provider, subject, None)])

@@ -24,6 +24,9 @@ PROVIDER: Final = "/oauth2/provider"
 CALLBACK: Final = "/oauth2/callback"
 CONFIRM: Final = "/confirm"
 FALLBACK: Final = "/oauth2/fallback"
+CONFIRM_MAIL: Final = "/mail/confirm"
+LEAVE_MAIL: Final = "/mail/leave"
+FORGOT: Final = "/mail/forgot"
 
 # What the account page does, by the names of the specification; in the order of the page.
 PROFILE: Final = "org.matrix.profile"

@@ -23,6 +23,7 @@ from tripoint.matrix.admin.asking import (
     text_in,
     user_of,
 )
+from tripoint.matrix.client.contacts import shown_contacts
 from tripoint.matrix.errors import MatrixError, bad_json, invalid, json_response
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response
@@ -31,7 +32,6 @@ from tripoint.rooms.ports import RoomService
 
 # What only other servers of this API have, and what is said of it where somebody wants to set it.
 _NOT_HERE = {
-    "threepids": "This server keeps no e-mail addresses and telephone numbers of accounts",
     "external_ids": "Who somebody is at an identity provider is said by logging in there",
     "user_type": "This server has no types of users",
 }
@@ -96,6 +96,7 @@ class UserEndpoints:
         admin = bool_in(body, "admin") is True
         await self._accounts.add_account(name, text_in(body, "password"), admin=admin)
         await self._set_profile(user_id, body)
+        await self._set_contacts(user_id, body)
         await self._set_states(user_id, body)
         return json_response(await self._shown(user_id), 201)
 
@@ -114,6 +115,7 @@ class UserEndpoints:
         if closed:
             return
         await self._set_profile(user_id, body)
+        await self._set_contacts(user_id, body)
         admin = bool_in(body, "admin")
         if admin is not None:
             await self._accounts.administration.set_admin(user_id, admin)
@@ -123,6 +125,11 @@ class UserEndpoints:
         for field in ("displayname", "avatar_url"):
             if field in body:
                 await self._rooms.do(SetProfile(actor=user_id, field=field, value=text_in(body, field) or None))
+
+    async def _set_contacts(self, user_id: UserId, body: JsonObject) -> None:
+        addresses = _addresses(body)
+        if addresses is not None:
+            await self._accounts.contacts.put_all(user_id, addresses)
 
     async def _set_states(self, user_id: UserId, body: JsonObject) -> None:
         locked, suspended = bool_in(body, "locked"), bool_in(body, "suspended")
@@ -156,7 +163,7 @@ class UserEndpoints:
             "consent_version": None,
             "consent_ts": None,
             "user_type": None,
-            "threepids": [],
+            "threepids": shown_contacts(await self._accounts.contacts.of(user_id)),
             "external_ids": [{"auth_provider": one.provider, "external_id": one.subject} for one in known],
         }
 
@@ -186,8 +193,10 @@ class UserEndpoints:
 
     @endpoint("GET", f"{V1}/threepid/{{medium}}/users/{{address}}", auth=Auth.ADMIN)
     async def by_threepid(self, call: Call) -> Response:
-        """Nobody has one here."""
-        raise not_found("This server keeps no e-mail addresses and telephone numbers of accounts")
+        found = await self._accounts.contacts.owner(call.path["medium"], call.path["address"])
+        if found is None:
+            raise not_found("There is no such user")
+        return json_response({"user_id": found})
 
     @endpoint("GET", f"{V1}/username_available", auth=Auth.ADMIN)
     async def is_available(self, call: Call) -> Response:
@@ -204,6 +213,7 @@ def _check(call: Call, user_id: UserId, body: JsonObject) -> None:
     for name, why in _NOT_HERE.items():
         if body.get(name):
             raise not_here(why)
+    _addresses(body)
     for name in ("admin", "locked", "suspended", "deactivated", "logout_devices"):
         bool_in(body, name)
     for name in ("password", "displayname", "avatar_url"):
@@ -215,6 +225,22 @@ def _check(call: Call, user_id: UserId, body: JsonObject) -> None:
             raise invalid("You may not take your own rights away")
         if bool_in(body, "locked") or bool_in(body, "suspended"):
             raise invalid("You may not lock yourself out")
+
+
+def _addresses(body: JsonObject) -> list[str] | None:
+    """The e-mail addresses that an account is to have, all of them; None where nothing is said of them."""
+    given = body.get("threepids")
+    if given is None:
+        return None
+    found: list[str] = []
+    for one in given if isinstance(given, list) else [None]:
+        medium, address = (one.get("medium"), one.get("address")) if isinstance(one, dict) else (None, None)
+        if not isinstance(medium, str) or not isinstance(address, str):
+            raise bad_json("threepids is a list of objects with medium and address")
+        if medium != "email":
+            raise not_here("This server knows no phone numbers")
+        found.append(address)
+    return found
 
 
 def _line(row: ListedAccount) -> JsonObject:

@@ -1,10 +1,12 @@
-"""Getting in and out: registration, log-in, refresh, log-out, passwords, the end of an account.
+"""Getting in and out: log-in, refresh, log-out, passwords, the end of an account. New accounts: registration.py.
 
 spec: Matrix client-server "Account registration and management", "Login", "User-Interactive Authentication"
 """
 
-from collections.abc import Callable
+import hashlib
 
+from tripoint.accounts.contact_letters import Purpose
+from tripoint.accounts.contacts import Contacts, Validation
 from tripoint.accounts.oauth.service import Authorization
 from tripoint.accounts.ports import Account, AccountService
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
@@ -18,18 +20,15 @@ from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.matrix.uia import Asked, UserInteractive
 from tripoint.net.http import Response
 
-_BAD_TOKEN = (AccountRefusal.REGISTRATION_TOKEN_NEEDED, AccountRefusal.BAD_REGISTRATION_TOKEN)
+EMAIL = "m.login.email.identity"
 
 
 class LogInEndpoints:
-    """`random_name` makes a localpart for clients that register without one."""
-
     def __init__(
         self,
         accounts: AccountService,
         uia: UserInteractive,
         oauth: Authorization,
-        random_name: Callable[[], str],
         *,
         plaintext_passwords: bool,
     ) -> None:
@@ -37,7 +36,6 @@ class LogInEndpoints:
         self._accounts = accounts
         self._uia = uia
         self._oauth = oauth
-        self._random_name = random_name
 
     @endpoint("GET", "/_matrix/client/v3/login", "/_matrix/client/r0/login", auth=Auth.NONE)
     async def flows(self, call: Call) -> Response:
@@ -49,34 +47,47 @@ class LogInEndpoints:
     async def log_in(self, call: Call) -> Response:
         body = call.json()
         if body.get("type") == "m.login.token":
-            return json_response(await self._open(await self._by_token(call, body), body))
+            return json_response(await self.open(await self._by_token(call, body), body))
         if body.get("type") != "m.login.password":
             raise MatrixError(400, "M_UNKNOWN", "This server knows log-in by m.login.password and m.login.token")
         password = body.get("password")
         if not isinstance(password, str):
             raise missing("password")
-        name = self._localpart(_identifier(body))
+        name = await self._name_in(body)
         if name is None:
             raise MatrixError(403, "M_FORBIDDEN", "Wrong user name or password")
-        self._check_secure(call)
+        self.check_secure(call)
         account = await self._accounts.check_password(name, password, address=call.request.address)
-        return json_response(await self._open(account, body))
+        return json_response(await self.open(account, body))
 
     async def _by_token(self, call: Call, body: JsonObject) -> Account:
         """spec: "Token-based": the token stands for the user, whatever else the request names."""
         token = body.get("token")
         if not isinstance(token, str):
             raise missing("token")
-        self._check_secure(call)
+        self.check_secure(call)
         return await self._accounts.check_login_token(token, address=call.request.address)
 
     @endpoint("POST", "/_matrix/client/v1/login/get_token")
     async def login_token(self, call: Call) -> Response:
         """Always asks for the password: each further client is a decision of its own (spec)."""
-        self._check_secure(call)
+        self.check_secure(call)
         await self._confirm(call, call.json_or_empty(), "login token")
         token, life_ms = await self._accounts.make_login_token(call.user_id)
         return json_response({"login_token": token, "expires_in_ms": life_ms})
+
+    async def _name_in(self, body: JsonObject) -> str | None:
+        """The account that a log-in or a stage names; None for another server's."""
+        identifier = body.get("identifier")
+        if not isinstance(identifier, dict) or identifier.get("type") != "m.id.thirdparty":
+            return self._localpart(_identifier(body))
+        medium, address = identifier.get("medium"), identifier.get("address")
+        if not isinstance(medium, str) or not isinstance(address, str):
+            raise missing("medium" if not isinstance(medium, str) else "address")
+        owner = await self._accounts.contacts.owner(medium, address)
+        # spec: "In the case that the homeserver does not know about the supplied 3PID": as a wrong password, after as
+        # long; the name is one that nobody can have, and each unknown address has its own.
+        return split_user_id(owner)[0] if owner is not None else hashlib.sha256(address.encode()).hexdigest()
 
     def _localpart(self, user: str) -> str | None:
         """The account meant by a localpart or a whole user id; None for another server's."""
@@ -89,7 +100,8 @@ class LogInEndpoints:
         # Names of this server have no capitals, whatever a person types.
         return localpart.lower() if server == self._accounts.server_name else None
 
-    async def _open(self, account: Account, body: JsonObject) -> JsonObject:
+    async def open(self, account: Account, body: JsonObject) -> JsonObject:
+        """A device for an account, as the body of a log-in or a registration wishes it; the answer."""
         device_id, name = body.get("device_id"), body.get("initial_device_display_name")
         if device_id is not None and not isinstance(device_id, str):
             raise invalid("device_id must be a text")
@@ -133,97 +145,14 @@ class LogInEndpoints:
             {"user_id": call.user_id, "device_id": call.device_id, "is_guest": call.caller.account.guest}
         )
 
-    @endpoint("GET", "/_matrix/client/v3/account/3pid", "/_matrix/client/r0/account/3pid")
-    async def third_party_ids(self, call: Call) -> Response:
-        """None: an account is known by its name alone, and m.3pid_changes says that this cannot be changed."""
-        return json_response({"threepids": []})
-
-    @endpoint("GET", "/_matrix/client/v3/register/available", auth=Auth.NONE)
-    async def available(self, call: Call) -> Response:
-        name = call.query("username")
-        if name is None:
-            raise missing("username")
-        await self._accounts.check_name(name)
-        return json_response({"available": True})
-
-    @endpoint("GET", "/_matrix/client/v1/register/m.login.registration_token/validity", auth=Auth.NONE)
-    async def token_validity(self, call: Call) -> Response:
-        token = call.query("token")
-        if token is None:
-            raise missing("token")
-        return json_response({"valid": await self._accounts.registration_tokens.is_valid(token)})
-
-    @endpoint("POST", "/_matrix/client/v3/register", "/_matrix/client/r0/register", auth=Auth.NONE)
-    async def register(self, call: Call) -> Response:
-        kind = call.query("kind") or "user"
-        if kind == "guest":
-            return await self._register_guest(call)
-        if kind != "user":
-            raise invalid("kind is user or guest")
-        body = call.json()
-        guest = await self._guest_of(body)
-        name = body.get("username") or self._random_name()
-        if not isinstance(name, str):
-            raise invalid("username must be a text")
-        name = name.lower()
-        if guest is None:
-            await self._accounts.check_name(name)
-        elif name != guest.name:
-            # spec: guest-access: "required to specify the username parameter to the value of the local part"
-            raise MatrixError(400, "M_INVALID_USERNAME", f"A guest keeps its name: {guest.name}")
-        password, auth = body.get("password"), body.get("auth")
-        mode = await self._accounts.registration_state()
-        stage = "m.login.registration_token" if mode == "token" else "m.login.dummy"
-        if isinstance(auth, dict) and not isinstance(password, str) and auth.get("type") == stage:
-            raise missing("password")
-        asked = Asked("register", (stage,))
-        done = self._uia.check(auth, asked).auth
-        registration_token = done.get("token") if mode == "token" else None
-        if not isinstance(password, str):
-            raise missing("password")
-        try:
-            self._check_secure(call)
-            token = registration_token if isinstance(registration_token, str) else None
-            address = call.request.address
-            if guest is not None:
-                account = await self._accounts.upgrade_guest(
-                    guest.user_id, password, address=address, registration_token=token
-                )
-            else:
-                account = await self._accounts.register(
-                    name, password, address=address, registration_token=token
-                )
-        except AccountRefused as refused:
-            if refused.refusal in _BAD_TOKEN:
-                raise self._uia.failed(asked, "M_UNAUTHORIZED", refused.text) from refused
-            raise
-        if body.get("inhibit_login") is True:
-            return json_response({"user_id": account.user_id, "home_server": self._accounts.server_name})
-        return json_response(await self._open(account, body))
-
-    async def _register_guest(self, call: Call) -> Response:
-        """spec: POST /register: nothing of the body counts but initial_device_display_name"""
-        name = call.json_or_empty().get("initial_device_display_name")
-        account = await self._accounts.create_matrix_guest(address=call.request.address)
-        body: JsonObject = {"initial_device_display_name": name} if isinstance(name, str) else {}
-        return json_response(await self._open(account, body))
-
-    async def _guest_of(self, body: JsonObject) -> Account | None:
-        """The guest who wants to become an account. spec: guest-access "guest_access_token" """
-        token = body.get("guest_access_token")
-        if token is None:
-            return None
-        if not isinstance(token, str):
-            raise invalid("guest_access_token must be a text")
-        owner = await self._accounts.owner_of_token(token)
-        if not owner.account.guest:
-            raise MatrixError(403, "M_FORBIDDEN", "That is no guest's access token")
-        return owner.account
-
-    @endpoint("POST", "/_matrix/client/v3/account/password")
+    @endpoint("POST", "/_matrix/client/v3/account/password", auth=Auth.OPTIONAL)
     async def change_password(self, call: Call) -> Response:
         body = call.json()
         password = body.get("new_password")
+        if call.maybe_caller is None:
+            return await self._reset_password(call, body, password)
+        if call.caller.account.guest:
+            raise MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guests have no password")
         if not isinstance(password, str):
             raise missing("new_password")
         await self._confirm(call, body, "password")
@@ -231,6 +160,32 @@ class LogInEndpoints:
             call.user_id,
             password,
             keep_device=call.device_id,
+            logout_devices=body.get("logout_devices", True) is not False,
+        )
+        return EMPTY
+
+    async def _reset_password(self, call: Call, body: JsonObject, password: Json) -> Response:
+        """Without an access token: by an e-mail address of the account. spec: POST /account/password, "The homeserver
+        may change the flows available depending on whether a valid access token is provided" """
+        if not self._accounts.contacts.is_on:
+            raise MatrixError(401, "M_MISSING_TOKEN", "This needs an access token")
+        asked = Asked("password reset", (EMAIL,))
+
+        async def check(stage: str, auth: JsonObject) -> None:
+            await shown_email(self._accounts.contacts, Purpose.RESET, auth)
+
+        auth = body.get("auth")
+        if isinstance(auth, dict) and not isinstance(password, str):
+            raise missing("new_password")
+        done = await self._uia.collect(auth, asked, check)
+        if not isinstance(password, str):
+            raise missing("new_password")
+        self.check_secure(call)
+        shown = await shown_email(self._accounts.contacts, Purpose.RESET, done[EMAIL])
+        await self._accounts.reset_password(
+            shown,
+            password,
+            address=call.request.address,
             logout_devices=body.get("logout_devices", True) is not False,
         )
         return EMPTY
@@ -245,7 +200,7 @@ class LogInEndpoints:
         """The caller gives the password once more. spec: "Password-based" UIA stage."""
         await self.check_password_stage(call, body.get("auth"), what)
 
-    def _check_secure(self, call: Call) -> None:
+    def check_secure(self, call: Call) -> None:
         """A password crosses no network in the clear: TLS, or this machine itself (see [listen])."""
         local = self._plaintext_passwords and is_loopback(call.request.address)
         if not (call.request.secure or local):
@@ -267,13 +222,13 @@ class LogInEndpoints:
         if shown.auth.get("type") == "m.login.sso":
             raise self._uia.failed(asked, "M_FORBIDDEN", "That is shown on the page of this server")
         password = shown.auth.get("password")
-        user = self._localpart(_identifier(shown.auth))
+        user = await self._name_in(shown.auth)
         if not isinstance(password, str) or user is None:
             raise bad_json("m.login.password needs an identifier and a password")
         if self._accounts.user_id(user) != call.user_id:
             raise MatrixError(403, "M_FORBIDDEN", "That is not your account")
         try:
-            self._check_secure(call)
+            self.check_secure(call)
             await self._accounts.check_password(user, password, address=call.request.address)
         except AccountRefused as refused:
             if refused.refusal is AccountRefusal.WRONG_CREDENTIALS:
@@ -305,10 +260,23 @@ def _identifier(body: JsonObject) -> str:
     identifier = body.get("identifier")
     if isinstance(identifier, dict):
         if identifier.get("type") != "m.id.user":
-            raise MatrixError(400, "M_UNKNOWN", "This server knows identifiers of type m.id.user alone")
+            raise MatrixError(400, "M_UNKNOWN", "This server knows identifiers of type m.id.user and m.id.thirdparty")
         user = identifier.get("user")
     else:
         user = body.get("user")
     if not isinstance(user, str):
         raise missing("identifier")
     return user
+
+
+async def shown_email(contacts: Contacts, purpose: Purpose, auth: JsonObject) -> Validation:
+    """What the stage m.login.email.identity shows. NOT_CONFIRMED."""
+    creds = auth.get("threepid_creds")
+    # COMPAT: clients from before it was specified wrote it so.
+    creds = creds if isinstance(creds, dict) else auth.get("threepidCreds")
+    if not isinstance(creds, dict):
+        raise missing("threepid_creds")
+    sid, secret = creds.get("sid"), creds.get("client_secret")
+    if not isinstance(sid, str) or not isinstance(secret, str):
+        raise missing("sid" if not isinstance(sid, str) else "client_secret")
+    return await contacts.check_shown(purpose, sid, secret)

@@ -1,8 +1,11 @@
 """Uploading, downloading and thumbnails. spec: Matrix client-server-api content-repo
 
 The deprecated addresses that ask for no token are frozen, as the specification has it: what is uploaded here is newer
-than the freeze, so nothing is found there. Whoever shows a token has the file all the same. URL previews are not there.
+than the freeze, so nothing is found there. Whoever shows a token has the file all the same.
 """
+
+import re
+from typing import Final
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import InvalidId, ServerName
@@ -27,6 +30,8 @@ SAFE_HEADERS: tuple[Header, ...] = (
 )
 # The bytes behind a name never change. Private: a shared cache would hand them to who has no token.
 _CACHED: Header = (b"cache-control", b"private, max-age=86400, immutable")
+# The language that somebody reads best, without its regions: sites have few of them, and each is a preview of its own.
+_LANGUAGE: Final = re.compile(r"\s*([A-Za-z]{2,3})(?![A-Za-z])")
 # spec: timeout_ms: the default.
 DEFAULT_WAIT_MS = 20_000
 
@@ -36,6 +41,7 @@ class MediaEndpoints:
         self._uploads = media.uploads
         self._library = media.library
         self._thumbnails = media.thumbnails
+        self._previews = media.previews
         self._server = server
 
     # -- in
@@ -80,6 +86,23 @@ class MediaEndpoints:
         """spec: getConfigAuthed"""
         body: JsonObject = {"m.upload.size": self._uploads.limit_bytes}
         return json_response(body)
+
+    @endpoint("GET", "/_matrix/client/v1/media/preview_url", "/_matrix/media/v3/preview_url")
+    async def preview(self, call: Call) -> Response:
+        """spec: getUrlPreviewAuthed; the other address is deprecated, and asks for a token too"""
+        if not self._previews.is_on:
+            raise MatrixError(404, "M_UNRECOGNIZED", "This server makes no previews of links")
+        url = call.query("url")
+        if not url:
+            raise missing("url")
+        language = _LANGUAGE.match(call.request.header(b"accept-language") or "")
+        told = await self._previews.preview(
+            call.user_id,
+            url,
+            ts_ms=call.number("ts"),
+            language="" if language is None else language[1].lower(),
+        )
+        return json_response(told)
 
     # -- out
 

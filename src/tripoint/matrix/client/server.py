@@ -3,7 +3,7 @@
 spec: Matrix client-server "Server Discovery" (with support details), "Capabilities negotiation"
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import unquote
 
 from tripoint.core.canonical_json import Json, JsonObject
@@ -19,10 +19,13 @@ VERSIONS = tuple(f"v1.{number}" for number in range(1, 20))
 
 # Sliding sync as it was deployed before it was merged; clients that want it look for this (MSC4186 "Unstable prefix").
 UNSTABLE = ("org.matrix.simplified_msc3575", "org.matrix.msc4140", "org.matrix.msc4354", "dev.tripoint.sync_socket")
+# And where OAuth is: letting a device in by a QR code (rendezvous.py).
+WITH_OAUTH = (*UNSTABLE, "org.matrix.msc4108")
 
 
 class ServerInfo:
-    """`public_url`: what .well-known gives out; empty gives 404, as the specification asks."""
+    """`public_url`: what .well-known gives out; empty gives 404, as the specification asks. `has_mail`: whether people
+    can show e-mail addresses; `has_oauth`: whether there is OAuth."""
 
     def __init__(
         self,
@@ -30,31 +33,38 @@ class ServerInfo:
         default_room_version: str = DEFAULT,
         contacts: Sequence[tuple[str, str]] = (),
         livekit: Sequence[str] = (),
+        has_mail: Callable[[], bool] = lambda: False,
+        has_oauth: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._has_oauth = has_oauth
+        self._has_mail = has_mail
         self._livekit = livekit
         self._public_url = public_url
         self._support = _support(contacts)
-        self._versions = json_response({"versions": list(VERSIONS), "unstable_features": dict.fromkeys(UNSTABLE, True)})
+        self._versions = {
+            oauth: json_response({"versions": list(VERSIONS), "unstable_features": dict.fromkeys(features, True)})
+            for oauth, features in ((False, UNSTABLE), (True, WITH_OAUTH))
+        }
         capabilities: JsonObject = {
             "m.change_password": {"enabled": True},
             "m.room_versions": {"default": default_room_version, "available": dict.fromkeys(SUPPORTED, "stable")},
             "m.profile_fields": {"enabled": True},
             "m.set_displayname": {"enabled": True},
             "m.set_avatar_url": {"enabled": True},
-            "m.3pid_changes": {"enabled": False},
             "m.get_login_token": {"enabled": True},
             "org.matrix.msc4140.delayed_events": {"max_delay_ms": MAX_DELAY_MS, "max_scheduled": MAX_SCHEDULED},
         }
         moderation: JsonObject = {"m.account_moderation": {"suspend": True, "lock": True}}
         # spec: oauth-20-api: what asks for the password is not for clients that came in by OAuth.
         no_password: JsonObject = {
-            key: {"enabled": False} for key in ("m.change_password", "m.get_login_token")
+            key: {"enabled": False} for key in ("m.change_password", "m.get_login_token", "m.3pid_changes")
         }
         self._capabilities = {
-            (admin, by_oauth): json_response(
+            (admin, by_oauth, mail): json_response(
                 {
                     "capabilities": {
                         **capabilities,
+                        "m.3pid_changes": {"enabled": mail},
                         **(moderation if admin else {}),
                         **(no_password if by_oauth else {}),
                     }
@@ -62,11 +72,12 @@ class ServerInfo:
             )
             for admin in (False, True)
             for by_oauth in (False, True)
+            for mail in (False, True)
         }
 
     @endpoint("GET", "/_matrix/client/versions", auth=Auth.NONE)
     async def versions(self, call: Call) -> Response:
-        return self._versions
+        return self._versions[self._has_oauth()]
 
     @endpoint("GET", "/.well-known/matrix/client", auth=Auth.NONE)
     async def well_known(self, call: Call) -> Response:
@@ -87,7 +98,7 @@ class ServerInfo:
     @endpoint("GET", "/_matrix/client/v3/capabilities")
     async def capabilities(self, call: Call) -> Response:
         admin, by_oauth = call.caller.account.admin, call.caller.client_id is not None
-        return self._capabilities[admin, by_oauth]
+        return self._capabilities[admin, by_oauth, self._has_mail()]
 
 
 # spec: GET /.well-known/matrix/support: m.role.admin is for whatever has no role of its own.

@@ -14,7 +14,7 @@ import orjson
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId
 from tripoint.core.json_view import object_at, text_at
 from tripoint.core.relations import child_of
-from tripoint.store.sql import device_rows, oauth_rows
+from tripoint.store.sql import contact_rows, device_rows, oauth_rows, preview_reads
 from tripoint.store.writes import (
     AddEvent,
     AddReport,
@@ -400,6 +400,8 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
     PutMeta: ("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", lambda w: (w.key, w.value)),
     **device_rows.PUT,
     **oauth_rows.PUT,
+    **contact_rows.PUT,
+    **preview_reads.PUT,
 }
 
 # Kind of write -> (the field that is None to delete, statement, row).
@@ -499,6 +501,8 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
     PutStagedPdu: ("room_key", "DELETE FROM staged_pdus WHERE event_id = ?", lambda w: (w.event_id,)),
     **device_rows.DELETE,
     **oauth_rows.DELETE,
+    **contact_rows.DELETE,
+    **preview_reads.DELETE,
 }
 
 _DROP_ROOM = tuple(
@@ -537,6 +541,7 @@ _DROP_ACCOUNT = tuple(
         "pushers",
         "fast_tokens",
         *oauth_rows.OF_ACCOUNT,
+        *contact_rows.OF_ACCOUNT,
         "delayed_events",
         "memberships",
         "receipts",
@@ -637,6 +642,11 @@ def _complete(connection: sqlite3.Connection, write: CompleteStates) -> None:
         )
 
 
+def _drops(write: Write) -> list[tuple[str, Row]] | None:
+    """The statements of a write that clears several rows or tables; None for any other."""
+    return device_rows.drops(write) or oauth_rows.drops(write) or contact_rows.drops(write)
+
+
 def execute(connection: sqlite3.Connection, units: Sequence[Sequence[Write]]) -> None:
     """Carry out the writes of all units, in order, inside the caller's transaction."""
     gathered = _Gathered(connection)
@@ -654,7 +664,7 @@ def execute(connection: sqlite3.Connection, units: Sequence[Sequence[Write]]) ->
                 _complete(connection, write)
             elif isinstance(write, DropAccount):
                 gathered.drop(_DROP_ACCOUNT, write.user_id)
-            elif (statements := device_rows.drops(write) or oauth_rows.drops(write)) is not None:
+            elif (statements := _drops(write)) is not None:
                 gathered.run(statements)
             else:
                 gathered.add(write)

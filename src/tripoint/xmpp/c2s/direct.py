@@ -320,10 +320,12 @@ class DirectMessages:
         user = session.user
         if user is None or any(o is not session and o.priority >= 0 for o in user.available()):
             return
-        seen = (await self._doors.names.load_names(_SEEN, session.user_id)).get("position")
+        rooms = await self.direct_rooms(session.user_id)
+        names = await self._doors.names.load_names(_SEEN, session.user_id) if rooms else {}
         # The first time here nothing was missed yet.
-        known = int(seen) if seen is not None and seen.isdecimal() else None
-        for room_id, peer in await self.direct_rooms(session.user_id):
+        seen = names.get("position", "")
+        known = int(seen) if seen.isdecimal() else None
+        for room_id, peer in rooms:
             since = 0 if room_id in opened else known
             room = self._doors.reader.peek(room_id) or await self._doors.reader.room(room_id)
             if since is not None and room.last_position > since:

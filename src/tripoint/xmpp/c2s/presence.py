@@ -5,6 +5,7 @@ subscription states is subscriptions.py.
 """
 
 from tripoint.core.ids import RoomId, UserId
+from tripoint.xmpp.c2s.invitations import approve, asks_back, redeem
 from tripoint.xmpp.c2s.photos import is_update, photo_for
 from tripoint.xmpp.c2s.subscriptions import Subscription, inbound, outbound, subscription_of, with_subscription
 from tripoint.xmpp.c2s.users import MAX_ITEMS, LiveUser
@@ -195,7 +196,10 @@ async def handle_subscription(session: XmppSession, kind: str, contact: Jid, sta
     if session.doors.reader.blocks(target, session.user_id):
         return  # spec: XEP-0191 3.3: no answer, no error
     children = "" if stanza is None else _inside(stanza)
+    invited = await _is_invited(session, kind, target, session.bare, stanza)
     await _receive_subscription(session, kind, target, bare, session.bare, children)
+    if invited and await asks_back(session, target, session.bare):
+        await _receive_subscription(session, "subscribe", session.user_id, session.bare, bare, "")
     if kind == "subscribed":
         # spec: RFC6121 3.1.5: the contact now sees us
         live = users.live(target)
@@ -244,13 +248,25 @@ async def received_subscription(visitor: XmppSession, kind: str, user_id: UserId
     own_bare = users.jid_of(user_id)
     roster = await users.roster_of(user_id)
     before = subscription_of(roster.get(visitor.bare))
+    invited = await _is_invited(visitor, kind, user_id, visitor.bare, stanza)
     await _receive_subscription(visitor, kind, user_id, own_bare, visitor.bare, _inside(stanza))
+    if invited and await asks_back(visitor, user_id, visitor.bare):
+        _back(visitor, _stanza(own_bare, "", "subscribe"))
     live = users.live(user_id)
     after = subscription_of((await users.roster_of(user_id)).get(visitor.bare))
     if live is not None and before.from_ != after.from_:
         for mine in live.available():
             gone = "" if after.from_ else "unavailable"
             _back(visitor, _stanza(mine.full, "" if gone else mine.presence or "", gone))
+
+
+async def _is_invited(
+    session: XmppSession, kind: str, inviter: UserId, guest: str, stanza: Element | None
+) -> bool:
+    """Whether a request comes with an invitation, and is granted for it. spec: XEP-0379 3.5"""
+    if kind != "subscribe" or stanza is None or not await redeem(session, inviter, stanza):
+        return False
+    return await approve(session, inviter, guest)
 
 
 async def answer_probe(visitor: XmppSession, user_id: UserId) -> None:

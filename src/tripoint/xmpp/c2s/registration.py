@@ -54,6 +54,8 @@ class Registering:
         state = await self._accounts.registration_state()
         if state == "closed":
             raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
+        if self._accounts.email_required:
+            raise AccountRefused(AccountRefusal.EMAIL_NEEDED)
         if state != "token" or self._token is not None:
             return (
                 f"<query xmlns='{REGISTER_NS}'><instructions>Choose a name and a password.</instructions>"

@@ -4,6 +4,7 @@ spec: RFC6121 2 (roster), 4 (presence). The roster lives with the accounts; that
 held here and written through. Read next: presence.py, roster.py.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Iterator, Mapping
 
@@ -69,6 +70,7 @@ class Users:
         self._accounts = accounts
         self._users: dict[UserId, LiveUser] = {}
         self._sessions: dict[str, XmppSession] = {}
+        self.invitations = asyncio.Lock()  # what is open is read and written by one at a time: it is seldom
 
     def __len__(self) -> int:
         return len(self._sessions)

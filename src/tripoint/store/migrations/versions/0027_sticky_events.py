@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0027"
-down_revision = "0025"
+down_revision = "0026"
 
 STATEMENTS = (
     """CREATE TABLE sticky_events (

@@ -1,0 +1,63 @@
+"""Parts of pages that make accounts and have letters sent, which several pages share."""
+
+import secrets
+
+from tripoint.accounts.contact_letters import Purpose
+from tripoint.accounts.ports import AccountService
+from tripoint.accounts.refusals import AccountRefused
+from tripoint.net.http import Response
+from tripoint.oauth.html import Html
+from tripoint.oauth.visitor import Visitor, labelled, paragraph
+
+
+async def ask_by_page(
+    accounts: AccountService, visitor: Visitor, purpose: Purpose, next_link: str | None = None
+) -> str | None:
+    """Send a letter to the address that was typed; None, or what is wrong. The answer is the same whoever has it."""
+    account = None if visitor.visit is None else visitor.visit.account.user_id
+    try:
+        await accounts.contacts.ask(
+            purpose,
+            visitor.field("email"),
+            secrets.token_urlsafe(18),
+            1,
+            next_link,
+            address=visitor.request.address,
+            user_id=account if purpose.is_add else None,
+        )
+    except AccountRefused as refused:
+        return visitor.refused(refused)
+    return None
+
+
+def letter_sent(visitor: Visitor) -> Response:
+    words, address = visitor.words, visitor.field("email")[:254]
+    return visitor.page(words("letter_sent"), paragraph(words("letter_sent_text", address=address)))
+
+
+def email_field(visitor: Visitor) -> Html:
+    return labelled(
+        visitor.words("email"), "email", type_="email", complete="email", value=visitor.field("email")[:254] or None
+    )
+
+
+def make_fields(visitor: Visitor, mode: str) -> tuple[Html | None, ...]:
+    """What somebody types who makes an account; `mode`: whether that takes a registration token."""
+    words = visitor.words
+    token = None
+    if mode == "token":
+        hint = words("registration_token_hint")
+        token = labelled(words("registration_token"), "token", hint=hint, value=visitor.field("token") or None)
+    return (
+        labelled(
+            words("name"),
+            "name",
+            hint=words("name_hint"),
+            complete="username",
+            value=visitor.field("name") or None,
+            focus=True,
+        ),
+        labelled(words("new_password"), "password", type_="password", complete="new-password"),
+        labelled(words("password_again"), "again", type_="password", complete="new-password"),
+        token,
+    )
