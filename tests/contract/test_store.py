@@ -823,6 +823,17 @@ def test_media_rows(on_store: OnStore) -> None:
     on_store(test)
 
 
+def test_contents_each_once_page_by_page(on_store: OnStore) -> None:
+    async def test(store: Store) -> None:
+        twice = [media("a", content="c1"), media("b", content="c1"), media("c", server=FAR, content="c3")]
+        await write(store, *twice, media("d", content="c2"), media("e", content=None, type="image/png"))
+        assert list(await store.load_contents("", 2)) == ["c1", "c2"]
+        assert list(await store.load_contents("c2", 2)) == ["c3"]
+        assert list(await store.load_contents("c3", 2)) == []
+
+    on_store(test)
+
+
 def test_media_of_other_servers(on_store: OnStore) -> None:
     async def test(store: Store) -> None:
         far = [media(name, server=THERE, uploader=None, used_ts_ms=used) for name, used in (("a", 30), ("b", 10))]

@@ -72,6 +72,8 @@ class StickyBoard:
         heapq.heappush(self._ends, (sticky.until_ms, room_id))
 
     def _forget_old(self) -> None:
+        if not self._ends:
+            return
         now_ms = self._now_ms()
         while self._ends and self._ends[0][0] <= now_ms:
             room_id = heapq.heappop(self._ends)[1]

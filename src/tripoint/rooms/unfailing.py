@@ -102,7 +102,8 @@ class Unfailing:
             key = next(iter(self._todo))
             del self._todo[key]
             for event_id in list(self._of.get(key, ())):
-                if self._failed[*key, event_id] <= self._now_ms():
+                # It may have been dropped while another one was looked at.
+                if self._failed.get((*key, event_id), 0) <= self._now_ms():
                     self._drop(*key, event_id)
                     continue
                 try:

@@ -84,7 +84,7 @@ class SyncSockets:
         sessions = self._of.setdefault((owner.account.user_id, owner.device_id), [])
         sessions.append(session)
         if len(sessions) > PER_DEVICE:
-            sessions[0].close(Close.TOO_MANY, f"This device has {PER_DEVICE} newer connections")
+            sessions.pop(0).close(Close.TOO_MANY, f"This device has {PER_DEVICE} newer connections")
 
     def lost(self, session: "SyncSession") -> None:
         self._all.discard(session)
