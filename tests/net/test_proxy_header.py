@@ -6,7 +6,8 @@ spec: the PROXY protocol 2.1, 2.2 (haproxy.org)
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from tests.support.middle import run
 from tripoint.net.listen import bind
 from tripoint.net.proxied import ProxiedListener, Proxies
 from tripoint.net.proxy_header import SIGNATURE, BadHeader, Source, parse_v1, parse_v2, v2_length
-from tripoint.net.tls import ServerTls, make_self_signed
+from tripoint.net.tls import ClientTls, ServerTls, make_self_signed
 
 V4 = bytes((192, 0, 2, 1, 198, 51, 100, 9)) + (5000).to_bytes(2, "big") + (6667).to_bytes(2, "big")
 V6 = bytes.fromhex("20010db8000000000000000000000001") * 2 + b"\x13\x88\x1a\x0b"
@@ -128,9 +129,11 @@ class Echo(asyncio.Protocol):
 
 
 @contextlib.asynccontextmanager
-async def listening(proxies: tuple[str, ...], tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+async def listening(
+    proxies: tuple[str, ...], make: Callable[[Source], asyncio.Protocol] = Echo
+) -> AsyncIterator[int]:
     sock = bind("127.0.0.1", 0)
-    listener = ProxiedListener(sock, Proxies(proxies), Echo, tls)
+    listener = ProxiedListener(sock, Proxies(proxies), make)
     listener.start()
     try:
         yield sock.getsockname()[1]
@@ -195,7 +198,8 @@ def test_the_header_comes_before_tls(tmp_path: Path) -> None:
         certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
         make_self_signed(["localhost"], certificate, key)
         trust = ssl.create_default_context(cafile=str(certificate))
-        async with listening(("127.0.0.1",), ServerTls(certificate, key).context) as port:
+        tls = ClientTls(ServerTls(certificate, key))
+        async with listening(("127.0.0.1",), lambda source: tls.layer(partial(Echo, source))) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(HEADERS[0][0])
             await writer.drain()

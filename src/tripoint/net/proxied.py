@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-import ssl
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -54,13 +53,10 @@ class Proxies:
 class ProxiedListener:
     """A listening socket. `make` is given who is at the other end: with an address of None, the peer itself."""
 
-    def __init__(
-        self, sock: socket.socket, proxies: Proxies, make: MakeProtocol, tls: ssl.SSLContext | None
-    ) -> None:
+    def __init__(self, sock: socket.socket, proxies: Proxies, make: MakeProtocol) -> None:
         self._sock = sock
         self._proxies = proxies
         self._make = make
-        self._tls = tls
         self._opening: set[asyncio.Task[None]] = set()
         self._accepting: asyncio.Task[None] | None = None
 
@@ -102,17 +98,12 @@ class ProxiedListener:
             if self._proxies.holds(peer):
                 async with asyncio.timeout(HEADER_S):
                     source = await _read_header(loop, connection)
-            await loop.connect_accepted_socket(
-                lambda: self._make(source),
-                connection,
-                ssl=self._tls,
-                ssl_handshake_timeout=HEADER_S * 2 if self._tls is not None else None,
-            )
+            await loop.connect_accepted_socket(lambda: self._make(source), connection)
             handed_over = True
         except BadHeader as error:
             log.warning("net.bad_proxy_header", proxy=peer, reason=str(error))
         except (OSError, TimeoutError) as error:
-            # A peer that is gone, or whose handshake failed: as a server of the loop has it.
+            # A peer that is gone: as a server of the loop has it.
             log.debug("net.not_opened", peer=peer, error=str(error))
         finally:
             if not handed_over:

@@ -5,7 +5,6 @@ clients are told, what is queued is written, the store closes.
 """
 
 import asyncio
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -307,9 +306,7 @@ class App:
         await self._serve("xmpp_tls", listen.xmpp_tls, self.xmpp.protocol, self.xmpp_tls)
         if self.xmpp.servers is not None:
             await self._serve("s2s", listen.s2s, self.xmpp.servers.protocol)
-            # Without a proxy the handshake is made where it can ask for a certificate, or not.
-            behind = self.tls.context if listen.proxy_protocol else None
-            await self._serve("s2s_tls", listen.s2s_tls, self.xmpp.servers.direct, behind)
+            await self._serve("s2s_tls", listen.s2s_tls, self.xmpp.servers.protocol, self.link_tls)
         if self.xmpp.components is not None:
             await self._serve("components", listen.components, self.xmpp.components.protocol)
         limits = self.config.limits
@@ -363,27 +360,25 @@ class App:
         await control.listen(sock)
 
     async def _serve(
-        self, name: str, addresses: Sequence[str], make: MakeClient, tls: ssl.SSLContext | ClientTls | None = None
+        self, name: str, addresses: Sequence[str], make: MakeClient, tls: ClientTls | LinkTls | None = None
     ) -> None:
-        """`tls`: with TLS from the first byte, of the standard library or, where clients may show certificates, not."""
+        """`tls`: with TLS from the first byte; who connects may show a certificate."""
         loop = asyncio.get_running_loop()
         proxies = self.config.listen.proxy_protocol
-        context = tls if isinstance(tls, ssl.SSLContext) else None
-        layered = tls if isinstance(tls, ClientTls) else None
         for address in addresses:
             sock = bind(*_parts(address))
             if proxies:
                 behind = _behind_proxy(make, tls=tls is not None)
-                if layered is not None:
-                    behind = _layered_behind_proxy(behind, layered)
-                listener = ProxiedListener(sock, Proxies(proxies), behind, context)
+                if tls is not None:
+                    behind = _layered_behind_proxy(behind, tls)
+                listener = ProxiedListener(sock, Proxies(proxies), behind)
                 listener.start()
                 self._proxied.append(listener)
             else:
                 factory: Callable[[], asyncio.Protocol] = partial(make, secure=tls is not None)
-                if layered is not None:
-                    factory = partial(layered.layer, factory)
-                self._servers.append(await loop.create_server(factory, sock=sock, ssl=context, backlog=1024))
+                if tls is not None:
+                    factory = partial(tls.layer, factory)
+                self._servers.append(await loop.create_server(factory, sock=sock, backlog=1024))
             self.ports.setdefault(name, []).append(sock.getsockname()[1])
 
     async def _serve_http(
@@ -560,7 +555,7 @@ def _behind_proxy(make: MakeClient, *, tls: bool) -> Callable[[Source], asyncio.
 
 
 def _layered_behind_proxy(
-    make: Callable[[Source], asyncio.Protocol], tls: ClientTls
+    make: Callable[[Source], asyncio.Protocol], tls: ClientTls | LinkTls
 ) -> Callable[[Source], asyncio.Protocol]:
     return lambda source: tls.layer(partial(make, source))
 

@@ -32,10 +32,14 @@ class Echo(slixmpp.ComponentXMPP):
         self.add_event_handler("session_start", lambda _: self.started.set())
         self.add_event_handler("disconnected", lambda _: self.ended.set())
         self.add_event_handler("message", self._said)
+        self.add_event_handler("presence_subscribe", self._asked)
 
     def _said(self, message: slixmpp.Message) -> None:
         if message["type"] == "chat" and message["body"]:
             message.reply(f"You said {message['body']}").send()
+
+    def _asked(self, presence: slixmpp.Presence) -> None:
+        self.send_presence_subscription(pto=presence["from"], pfrom=presence["to"], ptype="subscribed")
 
 
 async def connected(world: World) -> Echo:

@@ -69,7 +69,7 @@ class Bench:
 
     def connect(self, *, secure: bool = True) -> FakeWire:
         wire = FakeWire()
-        IncomingLink(self.listener, wire, "192.0.2.1", secure=secure, direct=False).begin()
+        IncomingLink(self.listener, wire, "192.0.2.1", secure=secure).begin()
         return wire
 
     async def proved(self) -> FakeWire:

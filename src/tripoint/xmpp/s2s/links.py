@@ -160,6 +160,8 @@ class Links:
         destination = self._destinations.get((ours, theirs))
         if self._closing or (destination is not None and destination.link is not None and destination.link.is_open):
             return
+        if destination is None and len(self._destinations) >= MAX_DESTINATIONS:
+            return
         if destination is None or destination.link is not None:
             destination = self._destinations[ours, theirs] = _Destination()
         log.info("xmpp.s2s.both_ways", domain=theirs, by=link.how)

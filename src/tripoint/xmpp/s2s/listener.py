@@ -47,11 +47,10 @@ class Listener:
         # Told of a pair of domains, ours and theirs, whose stanzas may go back over a stream (XEP-0288).
         self.goes_back: Callable[[str, str, IncomingLink], None] = lambda ours, theirs, link: None
 
-    def protocol(self, *, secure: bool, address: str | None = None, direct: bool = False) -> Wire:
-        """The factory for `loop.create_server`; `secure`, `address`: as of XmppFrontEnd.protocol, `direct`: TLS begins
-        with the first byte, and here."""
+    def protocol(self, *, secure: bool, address: str | None = None) -> Wire:
+        """The factory for `loop.create_server`; `secure`, `address`: as of XmppFrontEnd.protocol."""
         wire = Wire()
-        wire.made = lambda: IncomingLink(self, wire, address, secure=secure, direct=direct).begin()
+        wire.made = lambda: IncomingLink(self, wire, address, secure=secure).begin()
         return wire
 
     def sweep(self) -> None:
@@ -82,7 +81,7 @@ class IncomingLink:
 
     confirms = None  # a server tells of its people on the streams that are opened to it
 
-    def __init__(self, listener: Listener, wire: Wire, address: str | None, *, secure: bool, direct: bool) -> None:
+    def __init__(self, listener: Listener, wire: Wire, address: str | None, *, secure: bool) -> None:
         self.stream = IncomingStream(listener.terms, listener.new_id)
         self.since = self.heard_at = self.used_at = listener.now_s()
         self.address = wire.peer_address if address is None else address
@@ -91,7 +90,6 @@ class IncomingLink:
         self._listener = listener
         self._wire = wire
         self._secure = secure
-        self._direct = direct
         self._intake = Intake(listener.receiving, listener.background, wire.reads)
         wire.hear = self._hear
         wire.lost = self._lost
@@ -120,8 +118,6 @@ class IncomingLink:
         refused = refused or self._listener.banned(self.address)
         if refused is not None:
             self.end("policy-violation", refused)
-        elif self._direct:
-            self._start_tls()
 
     def act(self, actions: list[Action]) -> None:
         """Do what the stream says."""

@@ -82,10 +82,6 @@ class Servers:
         """The factory of the listener; see Listener.protocol."""
         return self.listener.protocol(secure=secure, address=address)
 
-    def direct(self, *, secure: bool, address: str | None = None, offloaded: bool = False) -> Wire:
-        """The factory of the listener on which TLS begins with the first byte."""
-        return self.listener.protocol(secure=secure, address=address, direct=not secure)
-
     def sweep(self) -> None:
         """Close what is idle."""
         self.links.sweep()
