@@ -64,26 +64,27 @@ async def redeem(session: XmppSession, inviter: UserId, request: Element) -> boo
 
 async def approve(session: XmppSession, inviter: UserId, guest: str) -> bool:
     """The next request of `guest` (a bare address) is granted; False where the inviter's roster is full."""
-    roster = await session.users.roster_of(inviter)
-    before = roster.get(guest)
-    state = subscription_of(before)
-    if before is None and len(roster) >= MAX_ITEMS:
-        return False
-    if not state.from_:
-        approved = outbound("subscribed", state).state
-        await session.users.put_item(inviter, with_subscription(before, guest, approved))
+    async with session.users.rosters(inviter):
+        roster = await session.users.roster_of(inviter)
+        before = roster.get(guest)
+        state = subscription_of(before)
+        if before is None and len(roster) >= MAX_ITEMS:
+            return False
+        if not state.from_:
+            approved = outbound("subscribed", state).state
+            await session.users.put_item(inviter, with_subscription(before, guest, approved))
     return True
 
 
 async def asks_back(session: XmppSession, inviter: UserId, guest: str) -> bool:
     """The inviter wants to see `guest` too: whether he asks for it now. spec: XEP-0379 3.5"""
-    roster = await session.users.roster_of(inviter)
-    before = roster.get(guest)
-    state = subscription_of(before)
-    if state.to or state.asked:
-        return False
-    asking = outbound("subscribe", state).state
-    await session.users.put_item(inviter, with_subscription(before, guest, asking))
+    async with session.users.rosters(inviter):
+        before = (await session.users.roster_of(inviter)).get(guest)
+        state = subscription_of(before)
+        if state.to or state.asked:
+            return False
+        asking = outbound("subscribe", state).state
+        await session.users.put_item(inviter, with_subscription(before, guest, asking))
     return True
 
 

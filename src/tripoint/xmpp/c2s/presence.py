@@ -176,15 +176,16 @@ async def subscription(session: XmppSession, stanza: Element, jid: Jid) -> None:
 async def handle_subscription(session: XmppSession, kind: str, contact: Jid, stanza: Element | None) -> None:
     """Both sides of a subscription stanza of `session`'s user. `stanza` None: made by the server."""
     users, bare = session.users, str(contact)
-    roster = await users.roster_of(session.user_id)
-    before = roster.get(bare)
-    state = subscription_of(before)
-    outcome = outbound(kind, state)
-    if outcome.state != state:
-        if before is None and len(roster) >= MAX_ITEMS:
-            raise Problem("resource-constraint", f"A roster holds at most {MAX_ITEMS} contacts")
-        item = with_subscription(before, bare, outcome.state)
-        await users.put_item(session.user_id, item, if_changed=True)
+    async with users.rosters(session.user_id):
+        roster = await users.roster_of(session.user_id)
+        before = roster.get(bare)
+        state = subscription_of(before)
+        outcome = outbound(kind, state)
+        if outcome.state != state:
+            if before is None and len(roster) >= MAX_ITEMS:
+                raise Problem("resource-constraint", f"A roster holds at most {MAX_ITEMS} contacts")
+            item = with_subscription(before, bare, outcome.state)
+            await users.put_item(session.user_id, item, if_changed=True)
     if not outcome.pass_on:
         return
     if _is_abroad(session, contact):
@@ -313,15 +314,16 @@ async def _receive_subscription(
 ) -> None:
     """The other side: `user_id` (whose JID is `own_bare`) gets a stanza of `kind` from `from_bare`."""
     users = session.users
-    roster = await users.roster_of(user_id)
-    before = roster.get(from_bare)
-    state = subscription_of(before)
-    outcome = inbound(kind, state)
-    if before is None and len(roster) >= MAX_ITEMS + MAX_REQUESTS:
-        return  # nobody answers so many; who really wants to can ask again when there is room
-    if outcome.state != state:
-        item = with_subscription(before, from_bare, outcome.state)
-        await users.put_item(user_id, item, if_changed=True)
+    async with users.rosters(user_id):
+        roster = await users.roster_of(user_id)
+        before = roster.get(from_bare)
+        state = subscription_of(before)
+        outcome = inbound(kind, state)
+        if before is None and len(roster) >= MAX_ITEMS + MAX_REQUESTS:
+            return  # nobody answers so many; who really wants to can ask again when there is room
+        if outcome.state != state:
+            item = with_subscription(before, from_bare, outcome.state)
+            await users.put_item(user_id, item, if_changed=True)
     live = users.live(user_id)
     if outcome.pass_on and live is not None:
         _tell_user(live, _stanza(from_bare, children, kind))

@@ -51,9 +51,12 @@ async def set_roster(session: XmppSession, stanza: Element, jid: Jid) -> str:
         return ""
     if current is None and len(roster) >= MAX_ITEMS:
         raise Problem("resource-constraint", f"A roster holds at most {MAX_ITEMS} contacts")
-    base = current if current is not None else wished
-    item = replace(base, name=wished.name, groups=wished.groups)
-    await session.users.put_item(session.user_id, item)
+    async with session.users.rosters(session.user_id):
+        # A subscription may have changed while this waited.
+        current = (await session.users.roster_of(session.user_id)).get(wished.jid)
+        base = current if current is not None else wished
+        item = replace(base, name=wished.name, groups=wished.groups)
+        await session.users.put_item(session.user_id, item)
     return ""
 
 

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 from collections.abc import Iterator, Mapping
 
+from tripoint.accounts.in_turn import InTurn
 from tripoint.accounts.ports import AccountService, RosterItem
 from tripoint.core.ids import UserId
 from tripoint.xmpp.jid import Domains, Jid, parse_jid, parse_user_jid, user_jid
@@ -70,6 +71,8 @@ class Users:
         self._accounts = accounts
         self._users: dict[UserId, LiveUser] = {}
         self._sessions: dict[str, XmppSession] = {}
+        # What is made of an item as it is, is stored before anybody else looks at that roster: by user.
+        self.rosters = InTurn()
         self.invitations = asyncio.Lock()  # what is open is read and written by one at a time: it is seldom
 
     def __len__(self) -> int:
