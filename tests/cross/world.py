@@ -31,7 +31,7 @@ from tripoint.xmpp.wire import Broken, Element, StreamOpened, StreamParser, rend
 SERVER = "example.org"
 ROOMS = f"rooms.{SERVER}"
 PASSWORD = "correct horse"
-PATIENCE_S = 10.0
+PATIENCE_S = 20.0
 LIMITS = replace(
     UNLIMITED, connections_per_address=0, irc_commands_per_s=0, xmpp_stanzas_per_s=0, rooms_per_account=500
 )

@@ -59,7 +59,7 @@ class Browser:
         """It stands on the page, sooner or later."""
         shown = ""
         try:
-            async with asyncio.timeout(4 * PATIENCE_S):
+            async with asyncio.timeout(2 * PATIENCE_S):
                 while text not in shown:
                     shown = (await self.do("text"))["text"]
                     await asyncio.sleep(0.2)

@@ -49,6 +49,9 @@ class CryptoPeer:
                 self.timeline = [(event["sender"], event["body"]) for event in what["events"]]
             elif what["is"] == "answer":
                 self._answers.pop(what["to"]).set_result(what)
+        for waiting in self._answers.values():
+            if not waiting.done():
+                waiting.set_result({"error": f"{self.account} has ended: {self._errors.decode()}"})
 
     async def _read_errors(self) -> None:
         assert self._process.stderr is not None

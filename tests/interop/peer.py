@@ -15,7 +15,7 @@ import pytest
 from tests.support.server import Server
 
 ROOM = "tea"
-PATIENCE_S = 20.0
+PATIENCE_S = 40.0
 PASSWORD = "correct-horse-5-battery"
 _MARK = re.compile(r"says-[a-z]+-\d+")
 

@@ -54,7 +54,7 @@ CONFIG = Config(
 )
 PUBLIC_URL = "https://chat.example.org/"
 OPTIONS = XmppOptions(stanzas_per_s=0, connections_per_address=0)
-PATIENCE_S = 5.0
+PATIENCE_S = 20.0
 HEADER = (
     f"<?xml version='1.0'?><stream:stream to='{SERVER}' xmlns='jabber:client' "
     "xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"

@@ -104,7 +104,8 @@ class RegistrationTokens:
         async with self.turn:
             listed = await self._store.load_registration_tokens()
             if token is None:
-                token = secrets.token_urlsafe(12)
+                # Without dashes: with one in front a command line takes it for an option.
+                token = secrets.token_urlsafe(12).replace("-", "_")
             elif _TOKEN.match(token) is None or any(one.token == token for one in listed):
                 raise AccountRefused(
                     AccountRefusal.BAD_REGISTRATION_TOKEN,

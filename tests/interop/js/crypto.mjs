@@ -248,8 +248,8 @@ const commands = {
         return { keys };
     },
     logout: async () => {
-        client.stopClient();
-        await client.logout(true);
+        // It is not stopped: what its crypto still does in that moment would end the process.
+        await client.logout();
         return {};
     },
 };
