@@ -18,7 +18,6 @@ from tripoint.core.errors import RemoteFailed
 from tripoint.core.ids import ServerName, UserId
 from tripoint.core.mxc import Mxc
 from tripoint.core.token_bucket import Rate, TokenBuckets
-from tripoint.media.disk import Disk
 from tripoint.media.ports import File
 from tripoint.media.refusals import MediaRefusal, MediaRefused
 from tripoint.media.shelf import Shelf, file_of
@@ -59,7 +58,6 @@ class Previews:
         store: MediaStore,
         stream: Stream,
         shelf: Shelf,
-        disk: Disk,
         measure: Measure,
         blocked: Sequence[str],
         now_ms: Callable[[], int],
@@ -70,7 +68,6 @@ class Previews:
         self._store = store
         self._stream = stream
         self._shelf = shelf
-        self._disk = disk
         self._measure = measure
         self._now_ms = now_ms
         self._asked = TokenBuckets(RATE)

@@ -111,7 +111,6 @@ def build_media(
         middle.store,
         middle.stream,
         shelf,
-        disk,
         thumbnails.measure,
         config.media.preview_blocked,
         now_ms,

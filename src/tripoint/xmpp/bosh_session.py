@@ -230,7 +230,7 @@ class BoshSession:
     def _is_keyed(self, body: Body) -> bool:
         """spec: XEP-0124 15.4, 15.5"""
         if self._new or self._key is None:
-            self._key = body.newkey if self._new or body.newkey is not None else self._key
+            self._key = body.newkey or self._key
             return True
         if body.key is None:
             return False
