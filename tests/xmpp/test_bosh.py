@@ -451,6 +451,34 @@ def test_14_3_a_connection_that_goes_takes_nothing_with_it() -> None:
     on_server(work)
 
 
+def test_14_3_one_that_went_before_its_turn_gets_nothing() -> None:
+    """It came out of order and its connection went: what is in it is done, and what is written waits for another."""
+
+    async def work(server: TestServer, web: XmppWeb) -> None:
+        alice, bob = Bosh(web), Bosh(web)
+        await bob.log_in("bob")
+        await bob.until(PRESENCE)
+        await alice.log_in("alice")
+        await alice.until(PRESENCE)
+        first = alice.rid
+        alice.rid += 2
+        cut_off = alice.ask(message("bob", "two"), rid=first + 1)
+        await asyncio.sleep(0)
+        cut_off.cancel()
+        await asyncio.sleep(0)
+        early = alice.ask(message("bob", "one"), rid=first)
+        heard: list[str | None] = []
+        while len(heard) < 2:
+            heard += [one.findtext(f"{CLIENT}body") for one in await bob.until("") if one.tag == f"{CLIENT}message"]
+        assert heard == ["one", "two"]
+        bob.ask(message("alice", "still here?")).add_done_callback(lambda _: None)
+        async with asyncio.timeout(10):
+            answer = await early
+        assert answer[0].findtext(f"{CLIENT}body") == "still here?"
+
+    on_server(work)
+
+
 def test_14_3_over_sockets() -> None:
     async def work(server: TestServer, web: XmppWeb) -> None:
         async def post(text: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -509,6 +537,22 @@ def test_15_requests_that_are_not_the_client_s() -> None:
         await client.begin(newkey=keys[5], wait="1")
         assert condition(await client.say(key=keys[4], newkey=first_of_new)) == (None, None)
         assert condition(await client.say(key=new)) == (None, None)
+
+    on_server(work)
+
+
+def test_15_a_wrong_key_of_one_that_went() -> None:
+    async def work(server: TestServer, web: XmppWeb) -> None:
+        key = hashlib.sha1(b"seed").hexdigest()
+        client = Bosh(web)
+        await client.begin(newkey=hashlib.sha1(key.encode()).hexdigest())
+        first = client.rid
+        client.rid += 2
+        cut_off = client.ask(rid=first + 1, key="0" * 40)
+        await asyncio.sleep(0)
+        cut_off.cancel()
+        await asyncio.sleep(0)
+        assert condition(await client.ask(rid=first, key=key)) == ("terminate", "item-not-found")
 
     on_server(work)
 

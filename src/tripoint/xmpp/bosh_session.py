@@ -212,10 +212,10 @@ class BoshSession:
         while not self._paused and (taken := self._arrived.pop(self._next, None)) is not None:
             self._next += 1
             body = taken.body
-            if not self._is_keyed(body):
-                taken.answer.set_result(self._refuse("item-not-found"))
-                return
             self._held.append(taken)
+            if not self._is_keyed(body):
+                self._refuse("item-not-found")
+                return
             if self._is_too_busy(body):
                 self._refuse("policy-violation")
                 return
@@ -225,6 +225,8 @@ class BoshSession:
             elif self.stream is not None and not self._closing:
                 self.framing.put(body)
                 self.stream.receive(b"")
+            if taken.answer.cancelled():
+                self._drop(taken.answer)  # its connection went before its turn came
         self._schedule()
 
     def _is_keyed(self, body: Body) -> bool:
