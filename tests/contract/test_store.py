@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -1188,9 +1189,9 @@ def test_accounts_in_a_list(on_store: OnStore) -> None:
         await write(store, *rows, PutProfile(ada, "displayname", "Élodie"), PutProfile(bob, "avatar_url", "mxc://x/b"))
         await write(store, PutDevice(ada, "A", "irc", None, 5), PutDevice(ada, "B", "matrix", None, 7))
 
-        async def names(**query: object) -> list[str]:
+        async def names(**query: Any) -> list[str]:
             page = query.pop("page", Page(0, 10))
-            found, total = await store.list_accounts(AccountQuery(page=page, **query))  # type: ignore[arg-type]
+            found, total = await store.list_accounts(AccountQuery(page=page, **query))
             assert total >= len(found)
             return [row.account.name for row in found]
 
@@ -1238,9 +1239,9 @@ def test_rooms_in_a_list(on_store: OnStore) -> None:
             PutAlias(RoomAlias("#cow:x"), 2, UserId("@ada:x")),
         )
 
-        async def names(**query: object) -> list[str]:
+        async def names(**query: Any) -> list[str]:
             page = query.pop("page", Page(0, 10))
-            found, total = await store.list_rooms(RoomQuery(page=page, **query))  # type: ignore[arg-type]
+            found, total = await store.list_rooms(RoomQuery(page=page, **query))
             assert total >= len(found)
             return [*found]
 
@@ -1284,8 +1285,8 @@ def test_files_and_servers_in_lists(on_store: OnStore) -> None:
         kept = await store.load_media(here, "f")
         assert kept is not None and kept.quarantined_by == bob and not kept.protected
 
-        async def own(**query: object) -> list[str]:
-            found, total = await store.list_media(MediaQuery(Page(0, 10), ada, **query))  # type: ignore[arg-type]
+        async def own(**query: Any) -> list[str]:
+            found, total = await store.list_media(MediaQuery(Page(0, 10), ada, **query))
             assert total == 4
             return [row.media_id for row in found]
 
@@ -1293,8 +1294,8 @@ def test_files_and_servers_in_lists(on_store: OnStore) -> None:
         for order in MEDIA_ORDERS:
             assert sorted(await own(order=order)) == list("abef")
 
-        async def old(**query: object) -> list[str]:
-            found = await store.list_old_media(OldMediaQuery(here, **query))  # type: ignore[arg-type]
+        async def old(**query: Any) -> list[str]:
+            found = await store.list_old_media(OldMediaQuery(here, **query))
             return [row.media_id for row in found]
 
         assert await old(local=True, before_ms=9) == ["a", "b"] and await old(local=False, before_ms=9) == ["d"]

@@ -164,7 +164,7 @@ class SyncSession:
             self.close(Close.BAD_MESSAGE, str(bad))
         except TimeoutError:
             self.close(Close.TOO_SLOW, "Nothing came in time")
-        except Exception:
+        except Exception:  # a bug: told to us with its trace, and to the client as ours
             log.exception("matrix.sync_socket_failed")
             self.close(Close.BUG, "Something went wrong on the server")
 
