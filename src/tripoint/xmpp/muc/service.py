@@ -48,6 +48,7 @@ from tripoint.xmpp.muc.mentioned import Mentioned
 from tripoint.xmpp.muc.moving import CLOSING, UPGRADED, go_over, is_left, stay, turn_away
 from tripoint.xmpp.muc.resets import tell_reset
 from tripoint.xmpp.muc.retraction import tell_swept
+from tripoint.xmpp.muc.versions import Versions
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.projection import Nicks, is_public, room_jid
 from tripoint.xmpp.questions import Questions
@@ -91,6 +92,7 @@ class Muc:
         # Which other servers are Matrix servers too; None where none is spoken to.
         self.identities: Identities | None = None
         self.activity = Activity(doors, users, hub)
+        self.versions = Versions(doors.reader, doors.names)
         self._mentioned = Mentioned(doors, users, self, hub)
         hub.watch_users(self._user_changed)
 
@@ -216,6 +218,7 @@ class Muc:
             if not views:
                 del self._views[room_id]
                 self._nicks.pop(room_id, None)
+                self.versions.forget(room_id)
                 self._hub.unwatch_room(room_id, self._room_changed)
 
     def _room_changed(self, change: RoomChange) -> None:
@@ -242,6 +245,8 @@ class Muc:
             elif isinstance(change, RoomClosed):
                 tell_closed(view, change.reason, change.venue or self._venue(change.replacement))
                 self.close_if_empty(view)
+            if view.has_affiliations:
+                self.versions.told(view)
 
     def _venue(self, room_id: RoomId | None) -> str | None:
         """The address of the room that takes the place of another, as far as it is known now."""
