@@ -24,6 +24,7 @@ PROMISES = {
     "urn:xmpp:reporting:1": {At.SERVER, At.ACCOUNT},  # what a blocking command may hold
     "urn:xmpp:pubsub-filter:0": {At.ACCOUNT},  # pep/discovery.py
     "http://jabber.org/protocol/caps": {At.SERVER},  # features.py: with those of the stream
+    "urn:xmpp:message-moderate:0": {At.ROOM},  # muc/retraction.py: in what is fastened
     "urn:xmpp:muc:affiliations:1": {At.ROOM},  # muc/versions.py: in presence
     "urn:xmpp:hats:0": {At.ROOM},  # muc/view.py: in presence
     "urn:xmpp:rai:0": {At.ROOMS},  # muc/activity.py: in presence

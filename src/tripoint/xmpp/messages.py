@@ -19,6 +19,7 @@ from tripoint.core.message_profile import without_fallback as without_profile
 from tripoint.core.relations import NOTHING, Relation, relation_in
 from tripoint.core.richtext import RichText, from_html, from_plain, mentioned_users
 from tripoint.core.vendor import V
+from tripoint.xmpp.fastening import is_forged
 from tripoint.xmpp.files import UrlOf, file_inside
 from tripoint.xmpp.places import geoloc
 from tripoint.xmpp.refusals import Problem
@@ -41,6 +42,8 @@ from tripoint.xmpp.tables import (
     MUC_USER_NS,
     NOTICE_NS,
     OCCUPANT_ID_NS,
+    OLD_MODERATE_NS,
+    OLD_RETRACT_NS,
     REACTIONS_NS,
     REPLY_NS,
     RETRACT_NS,
@@ -53,6 +56,8 @@ PAYLOAD_KEY: Final = V + ".xmpp.payload"
 THREAD_KEY: Final = V + ".xmpp.thread"
 # docs/mapping.md 10.0: what is kept beside the text is at most 8 KiB.
 MAX_PAYLOAD_BYTES: Final = 8192
+# Of a message without a text: one that is encrypted for everybody in a room of some dozens.
+MAX_BARE_BYTES: Final = 32_768
 # What a part of a text stands for that XMPP has no element for (docs/mapping.md 10.14).
 PROFILE: Final = KEYS[0]
 _XHTML_IM_NS: Final = "http://jabber.org/protocol/xhtml-im"
@@ -77,6 +82,8 @@ _NOT_PAYLOAD: Final = frozenset(
         NOTICE_NS,
         MENTIONS_NS,
         OCCUPANT_ID_NS,
+        OLD_MODERATE_NS,
+        OLD_RETRACT_NS,
         REACTIONS_NS,
         REPLY_NS,
         RETRACT_NS,
@@ -96,6 +103,8 @@ def is_payload(element: Element) -> bool:
         return element.name == "origin-id"
     if element.namespace == FALLBACK_NS:
         return element.get("for") not in (REPLY_NS, PROFILE)
+    if is_forged(element):
+        return False
     return element.namespace not in _NOT_PAYLOAD and element.namespace != ""
 
 
@@ -193,7 +202,9 @@ def inside_of(
         # The body has to be the address alone, so what is answered is not quoted before it.
         return xml + _around(content, relation, None if answer is None else replace(answer, quoted=""))
     if view is None:
-        return None
+        # docs/mapping.md 10.0: a message without a text, for clients of XMPP alone
+        payload = _payload_of(content, MAX_BARE_BYTES)
+        return payload + _around(content, relation, answer) if payload else None
     styled = render_styling(view.text, naming)
     text = styled.body
     if name is not None:
@@ -245,10 +256,10 @@ def _around(content: JsonObject, relation: Relation, answer: Answer | None) -> s
     return xml
 
 
-def _payload_of(content: JsonObject) -> str:
+def _payload_of(content: JsonObject, most: int = MAX_PAYLOAD_BYTES) -> str:
     """Payload from an event, as it may be sent: the event may be anybody's, so it is read with the wire's rules."""
     payload = text_at(content, PAYLOAD_KEY)
-    if payload is None or len(payload) > MAX_PAYLOAD_BYTES:
+    if payload is None or len(payload) > most:
         return ""
     try:
         elements = parse_fragment(payload)

@@ -12,7 +12,6 @@ from typing import Final
 import structlog
 
 from tripoint.core.ids import EventId, InvalidId, RoomId, UserId, parse_user_id
-from tripoint.core.in_words import is_spoken
 from tripoint.core.message import MessageKind
 from tripoint.core.richtext import RichText
 from tripoint.core.stand_ins import stand_in_address
@@ -34,6 +33,7 @@ from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.jid import Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.links import link_rooms
 from tripoint.xmpp.messages import content_of, text_of
+from tripoint.xmpp.payloads import BARE, bare_content, is_kept, is_said
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_of, reactions_xml
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, message
@@ -92,8 +92,11 @@ class DirectMessages:
 
     # -- sending
 
-    async def send(self, session: XmppSession, stanza: Element, text: Said, target: UserId, route: Route) -> None:
-        """A message that says something, from `session` to `target`. Raises Refused, Problem."""
+    async def send(
+        self, session: XmppSession, stanza: Element, text: Said | None, target: UserId, route: Route
+    ) -> None:
+        """A message that says something, from `session` to `target`; or without a text, one that is kept for clients
+        of XMPP alone. Raises Refused, Problem."""
         abroad = stand_in_address(target, self._doors.domains.server) is not None
         wants_receipt = take_request(stanza)
         if session.foreign:
@@ -103,19 +106,21 @@ class DirectMessages:
             route, wants_receipt = replace(route, receipt=True), None
         room = await self._room(session.user_id, target)
         relation = await relation_of(session, room, stanza, (target, session.user_id))
-        if relation.answers is not None:
+        if text is not None and relation.answers is not None:
             text = text_of(stanza, relation) or text
-        content = await pasted(session, stanza, relation)
+        event_type = BARE if text is None else MESSAGE
+        content = bare_content(stanza, relation) if text is None else await pasted(session, stanza, relation)
         if content is None:
+            assert text is not None  # what has none has its content already
             kind, words = text
             content = content_of(stanza, kind, link_rooms(words, self._doors.domains), relation)
-        content = await corrected(session, room, stanza, content)
+        content = await corrected(session, room, stanza, content, event_type)
         origin = origin_of(session, stanza)
         key = (session.id, origin.token)
         self._routes[key] = replace(route, private=True) if is_private(stanza) else route
         try:
             await self._doors.rooms.do(
-                SendEvent(actor=session.user_id, origin=origin, room_id=room, type=MESSAGE, content=content)
+                SendEvent(actor=session.user_id, origin=origin, room_id=room, type=event_type, content=content)
             )
         finally:
             self._routes.pop(key, None)
@@ -155,7 +160,7 @@ class DirectMessages:
         if event.type == "m.room.member":
             self._pairs.pop(change.room_id, None)
             return
-        if event.type not in _TOLD and not is_spoken(event):
+        if event.type not in _TOLD and not is_said(event):
             return
         undecided = self._undecided.get(change.room_id)
         if undecided is not None:
@@ -201,7 +206,7 @@ class DirectMessages:
             return
         room = self._doors.reader.peek(change.room_id)
         inside = behind = None
-        if is_spoken(event):
+        if is_said(event):
             inside = said(self._doors, event, room, whole=False)
             behind = caption(event)
         elif gone is not None:
@@ -234,7 +239,7 @@ class DirectMessages:
         if self._doors.reader.blocks(target, writer):
             recipient = None
         goes_abroad = target != writer and self._is_abroad(target)
-        if target != writer and not goes_abroad and self._is_foreign(target) and is_spoken(change.event):
+        if target != writer and not goes_abroad and self._is_foreign(target) and is_said(change.event):
             why = "this server does not talk to other XMPP servers"
             self._doors.spawn(say_undelivered(self._doors, writer, target, why))
         if recipient is None and own is None and not goes_abroad:
@@ -346,6 +351,7 @@ class DirectMessages:
                 anchor=ByPosition(seen),
                 limit=_MISSED_PER_ROOM,
                 spoken=True,
+                types=(BARE,),
                 not_senders=(user_id,),
             )
         )
@@ -483,8 +489,10 @@ async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
         return
     text = text_of(stanza)
     if text is None or not text[1].blocks:
-        await _pass_on(session, stanza, jid, target)
-        return
+        text = None
+        if not is_kept(stanza):
+            await _pass_on(session, stanza, jid, target)
+            return
     await session.direct.send(session, stanza, text, target, Route(to=str(jid) if jid.resource else None))
 
 

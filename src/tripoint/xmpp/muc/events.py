@@ -25,6 +25,7 @@ from tripoint.xmpp.muc.reactions import tell_reaction
 from tripoint.xmpp.muc.registering import tell_knock
 from tripoint.xmpp.muc.retraction import id_told, retraction, tell_redaction, tombstone
 from tripoint.xmpp.muc.view import GONE, MucView, Occupant, Visit
+from tripoint.xmpp.payloads import BARE
 from tripoint.xmpp.projection import Standing, is_public
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_xml
 from tripoint.xmpp.related import Related
@@ -41,7 +42,7 @@ MAX_TOLD_ALONE: Final = 20
 MAX_ITEMS: Final = 100
 _OF_AFFILIATIONS: Final = frozenset({"m.room.member", "m.room.power_levels", "m.room.join_rules"})
 # What is reflected to somebody whom nobody else hears.
-_SHOWN_ALONE: Final = frozenset({"m.room.message", "m.sticker", "m.room.encrypted"})
+_SHOWN_ALONE: Final = frozenset({"m.room.message", "m.sticker", "m.room.encrypted", BARE})
 
 
 def tell_event(view: MucView, change: EventCommitted) -> None:
@@ -160,11 +161,11 @@ def archived_message(view: MucView, entry: HistoryItem, related: Related) -> str
     its_id = entry.token or event.event_id
     if event.type == "m.room.redaction":
         gone = None if event.redacts is None else related.find(event.redacts)
-        if gone is None or gone.event.type not in SPOKEN_TYPES:
+        if gone is None or gone.event.type not in (*SPOKEN_TYPES, BARE):
             return None
         return _in_archive(retraction(view, event, gone.event, its_id))
     if entry.redacted_because is not None:
-        if event.type not in SPOKEN_TYPES:
+        if event.type not in (*SPOKEN_TYPES, BARE):
             return None
         because = related.find(entry.redacted_because.event_id)
         by = entry.redacted_because.event_id if because is None or because.token is None else because.token

@@ -8,10 +8,12 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import UserId
 from tripoint.core.message import call_everybody
 from tripoint.rooms.commands import Leave, SendEvent, SetTopic, SetTyping
+from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.c2s.direct import Route
 from tripoint.xmpp.c2s.relating import relate
 from tripoint.xmpp.c2s.upload import link_in, pasted
 from tripoint.xmpp.corrections import corrected
+from tripoint.xmpp.fastening import retracting
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid
 from tripoint.xmpp.links import link_rooms
 from tripoint.xmpp.markers import displayed_in
@@ -25,6 +27,7 @@ from tripoint.xmpp.muc.registering import approve, is_approval
 from tripoint.xmpp.muc.retraction import retract
 from tripoint.xmpp.muc.view import MucView, Occupant, Visit
 from tripoint.xmpp.muc.voice import is_voice_form, voice_form
+from tripoint.xmpp.payloads import BARE, bare_content, is_kept, payload_of
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, message
 from tripoint.xmpp.render import room_message
@@ -41,7 +44,6 @@ from tripoint.xmpp.tables import (
     OOB_NS,
     REACTIONS_NS,
     REPLY_NS,
-    RETRACT_NS,
     STANZA_ID_NS,
 )
 from tripoint.xmpp.wire import Element, render
@@ -63,9 +65,9 @@ _OF_ROOMS = frozenset({MUC_USER_NS, OCCUPANT_ID_NS})
 async def to_room(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """Something said to everybody, or a new subject."""
     visit = await session.muc.visiting(session, jid)
-    retracting = stanza.child("retract", RETRACT_NS)
-    if retracting is not None:
-        await retract(session, visit, stanza, retracting)
+    element = retracting(stanza)
+    if element is not None:
+        await retract(session, visit, stanza, element)
         return
     reactions = stanza.child("reactions", REACTIONS_NS)
     if reactions is not None:
@@ -153,10 +155,11 @@ async def _set_subject(session: XmppSession, visit: Visit, stanza: Element, subj
 
 
 async def _without_text(session: XmppSession, visit: Visit, stanza: Element) -> None:
-    """Chat states are typing (docs/mapping.md 13.1); for anything else a room has no place yet."""
+    """Chat states are typing (docs/mapping.md 13.1); anything else is kept, or told to who is there (10.0)."""
     state = next((child for child in stanza.elements() if child.namespace == CHAT_STATES_NS), None)
     if state is None:
-        raise Problem("feature-not-implemented", "A message to a room needs a text here")
+        await _bare(session, visit, stanza)
+        return
     await session.doors.rooms.do(
         SetTyping(
             actor=session.user_id,
@@ -165,6 +168,30 @@ async def _without_text(session: XmppSession, visit: Visit, stanza: Element) -> 
             timeout_ms=_TYPING_MS,
         )
     )
+
+
+async def _bare(session: XmppSession, visit: Visit, stanza: Element) -> None:
+    """A message for clients of XMPP alone. spec: XEP-0045 7.4; XEP-0334 4; docs/mapping.md 10.0"""
+    view = visit.view
+    payload = payload_of(stanza)
+    if not payload:
+        raise Problem("bad-request", "There is nothing in this message")
+    if is_kept(stanza):
+        room_id = view.room.room_id
+        content = bare_content(stanza, await relation_of(session, room_id, stanza))
+        content = await corrected(session, room_id, stanza, content, BARE)
+        origin = origin_of(session, stanza)
+        await session.doors.rooms.do(
+            SendEvent(actor=session.user_id, origin=origin, room_id=room_id, type=BARE, content=content)
+        )
+        return
+    if len(payload.encode()) > MAX_PAYLOAD_BYTES:
+        raise Problem("policy-violation", "The message carries more than 8 KiB")
+    if not view.room.may_speak(session.user_id):
+        raise Refused(Refusal.CANNOT_SPEAK)
+    who = visit.occupant
+    with view.unheard_by(session.doors.reader.blockers(session.user_id)):
+        view.tell(room_message(who.jid, payload + who.id_xml, stanza.get("id")))
 
 
 @message("groupchat", at=(At.OCCUPANT,), spec="XEP-0045 7.5")
@@ -187,11 +214,15 @@ async def private_message(session: XmppSession, stanza: Element, jid: Jid) -> No
     if await relate(session, stanza, who.user_id):
         return
     said = text_of(stanza)
-    if said is None:
-        return  # chat states and the like of private messages: nothing that is kept
+    if said is None and not is_kept(stanza):
+        # chat states and the like: for whoever is there
+        if not session.doors.reader.blocks(who.user_id, session.user_id):
+            _pass_on(visit, who, stanza)
+        return
     abroad = any(other.session.foreign for other in who.visits)
     if abroad and session.foreign:
-        _between_foreigners(visit, who, stanza)
+        # Neither of the two is of this server: it is kept where they are.
+        _pass_on(visit, who, stanza)
         return
     route = Route(
         from_=visit.occupant.jid,
@@ -203,8 +234,8 @@ async def private_message(session: XmppSession, stanza: Element, jid: Jid) -> No
     await session.direct.send(session, stanza, said, who.user_id, route)
 
 
-def _between_foreigners(visit: Visit, who: Occupant, stanza: Element) -> None:
-    """Neither of the two is of this server: it is passed on, and kept where they are. spec: XEP-0045 7.5"""
+def _pass_on(visit: Visit, who: Occupant, stanza: Element) -> None:
+    """To every session of an occupant; nothing is kept here. spec: XEP-0045 7.5"""
     inside = "".join([render(child).decode() for child in stanza.elements() if child.namespace not in _OF_ROOMS])
     x = f"<x xmlns='{MUC_USER_NS}'/>" + visit.occupant.id_xml
     shared = room_message(visit.occupant.jid, inside + x, stanza.get("id"), kind=stanza.get("type") or "normal")
