@@ -44,9 +44,12 @@ from tripoint.xmpp.tables import (
     OCCUPANT_ID_NS,
     OLD_MODERATE_NS,
     OLD_RETRACT_NS,
+    OOB_NS,
     REACTIONS_NS,
+    REFERENCE_NS,
     REPLY_NS,
     RETRACT_NS,
+    SFS_NS,
     STANZA_ID_NS,
     STYLING_NS,
 )
@@ -143,7 +146,25 @@ def file_content(stanza: Element, file: JsonObject, caption: str, relation: Rela
     thread = stanza.child_text("thread", CLIENT_NS) if relation.thread is None else None
     if thread:
         content[THREAD_KEY] = thread[:MAX_PAYLOAD_BYTES]
+    kept = "".join([render(child).decode() for child in stanza.elements() if is_payload(child) and _is_beside(child)])
+    if kept:
+        _check_size(kept, "")
+        content[PAYLOAD_KEY] = kept
     return content
+
+
+def _is_beside(element: Element) -> bool:
+    """Whether what stands beside a file says something else than which file it is."""
+    if element.namespace == FALLBACK_NS:
+        return element.get("for") not in (SFS_NS, OOB_NS)
+    if element.namespace == REFERENCE_NS and element.get("type") == "data":
+        return False  # XEP-0385: the same once more, with the address that is for its writer
+    return element.namespace not in (SFS_NS, OOB_NS)
+
+
+def _check_size(kept: str, thread: str) -> None:
+    if len(kept.encode()) + len(thread) > MAX_PAYLOAD_BYTES:
+        raise Problem("policy-violation", "The message carries more than 8 KiB beside its text")
 
 
 def content_of(stanza: Element, kind: MessageKind, text: RichText, relation: Relation = NOTHING) -> JsonObject:
@@ -161,8 +182,7 @@ def content_of(stanza: Element, kind: MessageKind, text: RichText, relation: Rel
         kept = "".join([render(child).decode() for child in stanza.elements() if is_payload(child)])
         if kept:
             content[PAYLOAD_KEY] = kept
-        if len(kept.encode()) + len(thread or "") > MAX_PAYLOAD_BYTES:
-            raise Problem("policy-violation", "The message carries more than 8 KiB beside its text")
+        _check_size(kept, thread or "")
     return content
 
 
@@ -198,9 +218,12 @@ def inside_of(
     if attachment is not None:
         caption = render_styling(view.text, naming).body if view is not None and attachment.has_caption else ""
         url = None if url_of is None else url_of(attachment)
-        xml = file_inside(attachment, url, caption if whole else "")
+        small = attachment.thumbnail
+        thumbnail = None if url_of is None or small is None else url_of(small.as_file())
+        xml = file_inside(attachment, url, caption if whole else "", thumbnail)
         # The body has to be the address alone, so what is answered is not quoted before it.
-        return xml + _around(content, relation, None if answer is None else replace(answer, quoted=""))
+        xml += _around(content, relation, None if answer is None else replace(answer, quoted=""))
+        return xml + _payload_of(content)
     if view is None:
         # docs/mapping.md 10.0: a message without a text, for clients of XMPP alone
         payload = _payload_of(content, MAX_BARE_BYTES)

@@ -17,7 +17,7 @@ from tripoint.core.richtext import RichText
 from tripoint.core.stand_ins import stand_in_address
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.changes import EventCommitted, RoomChange
-from tripoint.rooms.commands import OpenDirect, SendEvent
+from tripoint.rooms.commands import OpenDirect, Origin, SendEvent
 from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
@@ -109,9 +109,12 @@ class DirectMessages:
         if text is not None and relation.answers is not None:
             text = text_of(stanza, relation) or text
         event_type = BARE if text is None else MESSAGE
-        content = bare_content(stanza, relation) if text is None else await pasted(session, stanza, relation)
-        if content is None:
-            assert text is not None  # what has none has its content already
+        files = await pasted(session, stanza, relation)
+        if files:
+            event_type, content = MESSAGE, files[0]
+        elif text is None:
+            content = bare_content(stanza, relation)
+        else:
             kind, words = text
             content = content_of(stanza, kind, link_rooms(words, self._doors.domains), relation)
         content = await corrected(session, room, stanza, content, event_type)
@@ -122,6 +125,12 @@ class DirectMessages:
             await self._doors.rooms.do(
                 SendEvent(actor=session.user_id, origin=origin, room_id=room, type=event_type, content=content)
             )
+            for more in files[1:]:
+                # spec: XEP-0447 4.2: several files; here each is a message
+                origin = Origin(session.id)
+                await self._doors.rooms.do(
+                    SendEvent(actor=session.user_id, origin=origin, room_id=room, type=MESSAGE, content=more)
+                )
         finally:
             self._routes.pop(key, None)
         if wants_receipt is not None:

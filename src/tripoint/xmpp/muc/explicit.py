@@ -12,10 +12,9 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import UserId
 from tripoint.core.json_view import object_at
 from tripoint.core.message import Mentions
-from tripoint.xmpp.tables import MENTIONS_NS
+from tripoint.xmpp.tables import MENTIONS_NS, REFERENCE_NS
 from tripoint.xmpp.wire import Element, escape_attribute
 
-REFERENCE_NS: Final = "urn:xmpp:reference:0"
 CHANNEL: Final = f"{MENTIONS_NS}#channel"
 # So many are read of one stanza, and written into one.
 MAX_MENTIONS: Final = 50

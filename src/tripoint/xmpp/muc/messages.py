@@ -7,13 +7,14 @@ Everybody, the sender too, sees a message when it is committed: view.py.
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import UserId
 from tripoint.core.message import call_everybody
-from tripoint.rooms.commands import Leave, SendEvent, SetTopic, SetTyping
+from tripoint.rooms.commands import Leave, Origin, SendEvent, SetTopic, SetTyping
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.c2s.direct import Route
 from tripoint.xmpp.c2s.relating import relate
 from tripoint.xmpp.c2s.upload import link_in, pasted
 from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.fastening import retracting
+from tripoint.xmpp.files import shared_in
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid
 from tripoint.xmpp.links import link_rooms
 from tripoint.xmpp.markers import displayed_in
@@ -83,7 +84,7 @@ async def to_room(session: XmppSession, stanza: Element, jid: Jid) -> None:
     # spec: XEP-0045 8.1: a subject change has no <body/> and no <thread/>
     if subject is not None and not has_body and stanza.child("thread", CLIENT_NS) is None:
         await _set_subject(session, visit, stanza, subject)
-    elif has_body or stanza.child("x", OOB_NS) is not None:
+    elif has_body or stanza.child("x", OOB_NS) is not None or shared_in(stanza):
         await _say(session, visit, stanza)
     else:
         await _without_text(session, visit, stanza)
@@ -92,7 +93,8 @@ async def to_room(session: XmppSession, stanza: Element, jid: Jid) -> None:
 async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
     view = visit.view
     relation = await relation_of(session, view.room.room_id, stanza)
-    content = await pasted(session, stanza, relation)
+    files = await pasted(session, stanza, relation)
+    content = files[0] if files else None
     if content is None:
         said = text_of(stanza, relation)
         if said is None:
@@ -110,17 +112,18 @@ async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
     content = await corrected(session, view.room.room_id, stanza, content)
     visit.pasted = link_in(session, stanza)
     try:
-        await session.doors.rooms.do(
-            SendEvent(
-                actor=session.user_id,
-                origin=origin_of(session, stanza),
-                room_id=view.room.room_id,
-                type="m.room.message",
-                content=content,
-            )
-        )
+        await session.doors.rooms.do(_saying(session, view, origin_of(session, stanza), content))
+        for more in files[1:]:
+            # spec: XEP-0447 4.2: several files; here each is a message
+            await session.doors.rooms.do(_saying(session, view, Origin(session.id), more))
     finally:
         visit.pasted = None
+
+
+def _saying(session: XmppSession, view: MucView, origin: Origin, content: JsonObject) -> SendEvent:
+    return SendEvent(
+        actor=session.user_id, origin=origin, room_id=view.room.room_id, type="m.room.message", content=content
+    )
 
 
 def _people(view: MucView, called: Called) -> list[UserId]:
