@@ -25,6 +25,7 @@ PROMISES = {
     "urn:xmpp:pubsub-filter:0": {At.ACCOUNT},  # pep/discovery.py
     "http://jabber.org/protocol/caps": {At.SERVER},  # features.py: with those of the stream
     "urn:xmpp:message-moderate:0": {At.ROOM},  # muc/retraction.py: in what is fastened
+    "urn:xmpp:caps": {At.SERVER},  # c2s/discovery.py: in the features of the stream
     "urn:xmpp:hashes:2": {At.SERVER},  # files.py: of files
     "urn:xmpp:hash-function-text-names:sha-256": {At.SERVER},
     "urn:xmpp:muc:affiliations:1": {At.ROOM},  # muc/versions.py: in presence

@@ -14,6 +14,7 @@ from tripoint.xmpp.dates import parse_date
 from tripoint.xmpp.render import body, timestamp
 from tripoint.xmpp.tables import (
     CLIENT_NS,
+    ENCRYPTED_FILES_NS,
     FALLBACK_NS,
     FILE_METADATA_NS,
     HASHES_NS,
@@ -106,6 +107,18 @@ def shared_in(stanza: Element) -> list[tuple[str, Element]]:
         if (sharing.name, sharing.namespace) == ("file-sharing", SFS_NS):
             found += [(address, sharing) for address in _sources(sharing)[:1]]
     return found
+
+
+def has_encrypted(stanza: Element) -> bool:
+    """Whether a message shares a file that is encrypted: what its address gives is of no use to others.
+
+    spec: XEP-0448 3
+    """
+    for sharing in stanza.elements():
+        sources = sharing.child("sources", SFS_NS) if sharing.name == "file-sharing" else None
+        if sources is not None and any(source.namespace == ENCRYPTED_FILES_NS for source in sources.elements()):
+            return True
+    return False
 
 
 def _sources(sharing: Element) -> list[str]:

@@ -25,6 +25,7 @@ from tripoint.xmpp.places import geoloc
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import body as render_body
 from tripoint.xmpp.replies import Answer, without_fallback
+from tripoint.xmpp.spoilers import hidden, hint_in, spoiler_xml
 from tripoint.xmpp.styling import Naming, parse_styling, render_styling
 from tripoint.xmpp.tables import (
     CARBONS_NS,
@@ -50,6 +51,7 @@ from tripoint.xmpp.tables import (
     REPLY_NS,
     RETRACT_NS,
     SFS_NS,
+    SPOILER_NS,
     STANZA_ID_NS,
     STYLING_NS,
 )
@@ -113,6 +115,11 @@ def is_payload(element: Element) -> bool:
 
 def text_of(stanza: Element, relation: Relation = NOTHING) -> tuple[MessageKind, RichText] | None:
     """Kind and text of a message with a body; None for one without. What is answered is not said again."""
+    found, hint = _text_of(stanza, relation), hint_in(stanza)
+    return found if found is None or hint is None else (found[0], hidden(found[1], hint))
+
+
+def _text_of(stanza: Element, relation: Relation) -> tuple[MessageKind, RichText] | None:
     text = stanza.child_text("body", CLIENT_NS)
     if text is None:
         return None
@@ -179,7 +186,9 @@ def content_of(stanza: Element, kind: MessageKind, text: RichText, relation: Rel
     if thread:
         content[THREAD_KEY] = thread
     if len(stanza.children) > 1:
-        kept = "".join([render(child).decode() for child in stanza.elements() if is_payload(child)])
+        # That it is hidden is said in the text.
+        beside = [child for child in stanza.elements() if is_payload(child) and child.namespace != SPOILER_NS]
+        kept = "".join([render(child).decode() for child in beside])
         if kept:
             content[PAYLOAD_KEY] = kept
         _check_size(kept, thread or "")
@@ -246,7 +255,7 @@ def inside_of(
         xml += _profile_fallback(name, 0 if answer is None else len(answer.quoted))
     if calls is not None and (view.mentions.user_ids or view.mentions.room):
         xml += calls(view.mentions, text)
-    return xml + geoloc(content) + _around(content, relation, answer) + _payload_of(content)
+    return xml + spoiler_xml(view.text) + geoloc(content) + _around(content, relation, answer) + _payload_of(content)
 
 
 def _profile_fallback(name: str, start: int) -> str:

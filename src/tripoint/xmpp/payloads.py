@@ -2,7 +2,7 @@
 
 What is to be found in archives becomes an event of an own type that only XMPP shows: encrypted messages, fastenings,
 files without an address yet, and whatever asks for it by a hint. All else is told to those who are there.
-spec: XEP-0334 4; XEP-0313 5.1.3; XEP-0384 5.3; XEP-0447 3.1; XEP-0422; docs/mapping.md 10.0.
+spec: XEP-0334 4; XEP-0313 6.1; XEP-0384 7.1; XEP-0447 3.1; XEP-0422; docs/mapping.md 10.0.
 """
 
 from typing import Final

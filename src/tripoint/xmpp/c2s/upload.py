@@ -12,7 +12,7 @@ from tripoint.core.json_view import object_at
 from tripoint.core.media_types import clean_filename
 from tripoint.core.relations import Relation
 from tripoint.media.refusals import MediaRefusal, MediaRefused
-from tripoint.xmpp.files import addresses_in, caption_beside, facts_of, shared_in
+from tripoint.xmpp.files import addresses_in, caption_beside, facts_of, has_encrypted, shared_in
 from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.messages import file_content
 from tripoint.xmpp.refusals import Problem, problem_of
@@ -93,6 +93,8 @@ async def pasted(session: XmppSession, stanza: Element, relation: Relation) -> l
     """The contents of a message that is a file, or of several messages where it shares several: its body, or what
     stands beside it, is the address to which its writer uploaded one. None where it is none: addresses of other places,
     aesgcm: among them, stay text. spec: XEP-0447 4.2; docs/mapping.md 12.4, 12.6"""
+    if has_encrypted(stanza):
+        return []
     links = session.doors.media.links
     shared = [(address, one) for address, one in shared_in(stanza) if links.is_link(address)][:MAX_FILES]
     address = link_in(session, stanza)

@@ -17,7 +17,7 @@ from tripoint.rooms.changes import EventCommitted, TypingChanged
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.listing import DENIED_NOTE
 from tripoint.rooms.refusals import Refusal
-from tripoint.rooms.settings import FOREIGN, LIMITS, SLOW, TLS_ONLY, tls_only
+from tripoint.rooms.settings import FOREIGN, LIMITS, MENTIONS, SLOW, TLS_ONLY, tls_only
 from tripoint.xmpp.corrections import replacing
 from tripoint.xmpp.messages import caption_of, inside_of
 from tripoint.xmpp.muc.affiliations import known_users
@@ -466,6 +466,7 @@ _FORMS: Final[dict[str, Callable[[MucView, EventCommitted], None]]] = {
     REACTION: tell_reaction,
     FOREIGN: _configured,
     LIMITS: _configured,
+    MENTIONS: _configured,
     TLS_ONLY: _for_tls_alone,
     SLOW: _configured,
     "m.room.avatar": _configured,

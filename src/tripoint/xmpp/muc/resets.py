@@ -6,7 +6,7 @@ spec: docs/mapping.md 5.5, 21.5; XEP-0045 8.1, 8.2, 9.1, 10.2.1.  Read next: eve
 """
 
 from tripoint.rooms.changes import StateReset
-from tripoint.rooms.settings import FOREIGN, LIMITS, SLOW, TLS_ONLY
+from tripoint.rooms.settings import FOREIGN, LIMITS, MENTIONS, SLOW, TLS_ONLY
 from tripoint.xmpp.muc.affiliations import known_users
 from tripoint.xmpp.muc.events import (
     membership_of,
@@ -25,6 +25,7 @@ _CONFIGURATION = frozenset(
     {
         FOREIGN,
         LIMITS,
+        MENTIONS,
         SLOW,
         TLS_ONLY,
         "m.room.avatar",
