@@ -1,4 +1,4 @@
-"""When Python looks for garbage in a server: not for each few hundred objects, and never in what is there from the start.
+"""When a server looks for garbage: not for each few hundred objects, and never in what is there from the start.
 
 Nearly everything here is freed by its reference count. As Python comes, a thousand people who connect make it walk the
 whole heap several times, 60 to 100 ms each, in which nobody is answered, and a fifth of all CPU.
