@@ -17,6 +17,7 @@ PROMISES = {
     "urn:xmpp:carbons:2": {At.SERVER, At.ACCOUNT},  # c2s/carbons.py: asked of the account
     "urn:xmpp:mam:2#extended": {At.ROOM, At.ACCOUNT},  # muc/archive.py: ids, flipped pages, metadata
     "urn:xmpp:mentions:0": {At.ROOM},  # muc/explicit.py
+    "urn:xmpp:mentions:0#associations": {At.ROOM},
     "urn:xmpp:mentions:0#channel": {At.ROOM},
     "urn:xmpp:occupant-id:0": {At.ROOMS, At.ROOM},
     "urn:xmpp:message-retract:1#tombstone": {At.ROOM, At.ACCOUNT},  # what archives give

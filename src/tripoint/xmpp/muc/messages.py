@@ -20,7 +20,16 @@ from tripoint.xmpp.links import link_rooms
 from tripoint.xmpp.markers import displayed_in
 from tripoint.xmpp.messages import MAX_PAYLOAD_BYTES, THREAD_KEY, content_of, text_of
 from tripoint.xmpp.muc.events import subject_again
-from tripoint.xmpp.muc.explicit import CHANNEL, Called, add_called, called_in
+from tripoint.xmpp.muc.explicit import (
+    ASSOCIATIONS,
+    CHANNEL,
+    MAX_MENTIONS,
+    NOBODY,
+    ROLE_GROUPS,
+    STAFF_GROUPS,
+    add_called,
+    called_in,
+)
 from tripoint.xmpp.muc.markers import displayed
 from tripoint.xmpp.muc.mentions import link_mentions
 from tripoint.xmpp.muc.reactions import react
@@ -53,6 +62,7 @@ declare_feature(MUC_NS, at=(At.ROOMS, At.ROOM), spec="XEP-0045 6.2")
 declare_feature(STANZA_ID_NS, at=(At.ROOM,), spec="XEP-0359 4")
 declare_feature(MUC_STABLE_ID_NS, at=(At.ROOMS, At.ROOM), spec="XEP-0045 16.3: the id of a message comes back")
 declare_feature(MENTIONS_NS, at=(At.ROOM,), spec="XEP-0513 2")
+declare_feature(ASSOCIATIONS, at=(At.ROOM,), spec="XEP-0513 3.2.2")
 declare_feature(CHANNEL, at=(At.ROOM,), spec="XEP-0513 3.2")
 declare_feature(OCCUPANT_ID_NS, at=(At.ROOMS, At.ROOM), spec="XEP-0421 4")
 declare_feature(REPLY_NS, at=(At.ROOM,), spec="XEP-0461 2")
@@ -107,8 +117,11 @@ async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
     may_call = view.room.power.may_call_everybody(session.user_id)
     if may_call:
         call_everybody(content)
-    if called.occupant_ids or called.jids or called.everybody:
-        add_called(content, _people(view, called), everybody=may_call and called.everybody)
+    if called != NOBODY:
+        groups = called.groups if may_call else called.groups & STAFF_GROUPS
+        people = _people(view, called.occupant_ids, called.jids) + _grouped(view, groups, active=called.active)
+        quiet = _people(view, called.quiet, called.quiet)
+        add_called(content, people, everybody=may_call and called.everybody, quiet=quiet)
     content = await corrected(session, view.room.room_id, stanza, content)
     visit.pasted = link_in(session, stanza)
     try:
@@ -126,10 +139,10 @@ def _saying(session: XmppSession, view: MucView, origin: Origin, content: JsonOb
     )
 
 
-def _people(view: MucView, called: Called) -> list[UserId]:
-    """Those in the room whom a stanza calls by their occupant ids or addresses."""
-    found = [view.with_occupant_id(one) for one in called.occupant_ids]
-    for text in called.jids:
+def _people(view: MucView, occupant_ids: tuple[str, ...], jids: tuple[str, ...]) -> list[UserId]:
+    """Those in the room whom a stanza names by their occupant ids or addresses."""
+    found = [view.with_occupant_id(one) for one in occupant_ids]
+    for text in jids:
         try:
             jid = parse_jid(text)
         except InvalidJid:
@@ -141,6 +154,20 @@ def _people(view: MucView, called: Called) -> list[UserId]:
             user_id = parse_any_user_jid(jid, view.doors.domains)
             found.append(user_id if user_id in view.occupants else None)
     return [user_id for user_id in found if user_id is not None]
+
+
+def _grouped(view: MucView, groups: frozenset[str], *, active: bool) -> list[UserId]:
+    """Those in the room who have one of these roles or affiliations: so many as may be named. With `active`, those who
+    are online. spec: XEP-0513 3.2.2, 3.5.1"""
+    roles = {ROLE_GROUPS[group] for group in groups if group in ROLE_GROUPS}
+    presence = view.doors.reader.presence
+    found = [
+        who.user_id
+        for who in view.occupants.values()
+        if ("channel" in groups or who.standing.role in roles or who.standing.affiliation in groups)
+        and not (active and presence(who.user_id).presence != "online")
+    ]
+    return found[:MAX_MENTIONS]
 
 
 async def _set_subject(session: XmppSession, visit: Visit, stanza: Element, subject: str) -> None:
