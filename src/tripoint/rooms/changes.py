@@ -49,6 +49,15 @@ class StateReset(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     completes: bool = False
 
 
+class PassedOn(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
+    """Somebody shows something that is not kept (commands.PassOn)."""
+
+    room_id: RoomId
+    sender: UserId
+    payload: str
+    token: str | None
+
+
 class TypingChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     """Who is typing now: the whole set, and who it was before."""
 
@@ -100,7 +109,7 @@ class Swept(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
 
 
 RoomChange = (
-    EventCommitted | StateReset | TypingChanged | ReceiptMoved | DirectoryChanged | RoomClosed | Swept
+    EventCommitted | StateReset | PassedOn | TypingChanged | ReceiptMoved | DirectoryChanged | RoomClosed | Swept
 )
 
 

@@ -34,6 +34,7 @@ from tripoint.rooms.commands import (
     Knock,
     Leave,
     OpenDirect,
+    PassOn,
     Redact,
     RenameRoom,
     Report,
@@ -59,7 +60,7 @@ from tripoint.rooms.commands import (
 from tripoint.rooms.creation import Creation
 from tripoint.rooms.direct import Direct
 from tripoint.rooms.direct_invitations import DirectInvitations
-from tripoint.rooms.ephemeral import Receipts, Typing
+from tripoint.rooms.ephemeral import Passing, Receipts, Typing
 from tripoint.rooms.following import Following
 from tripoint.rooms.forcing import Forcing
 from tripoint.rooms.keeping import Keeping
@@ -109,6 +110,7 @@ class Service:
         direct: Direct,
         names: Names,
         typing: Typing,
+        passing: Passing,
         receipts: Receipts,
         profiles: Profiles,
         removal: Removal,
@@ -162,6 +164,7 @@ class Service:
             DeleteAlias: (names.delete_alias, state),
             RenameRoom: (names.rename, state),
             SetListed: (names.set_listed, state),
+            PassOn: (passing.pass_on, said),
             SetTyping: (typing.set, None),
             SetReceipt: (receipts.set, None),
             SetProfile: (profiles.set, state),

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from tripoint.core.ids import RoomId, UserId
 from tripoint.core.json_view import object_at
 from tripoint.rooms.ports import RoomView
-from tripoint.xmpp.projection import affiliation_in
+from tripoint.xmpp.projection import affiliation_in, is_public
 from tripoint.xmpp.render import affiliations_version
 
 _NOT_LISTED: Final = frozenset({"none", "outcast"})
@@ -36,7 +36,7 @@ class Affiliations:
         self._sum = 0
         # In the order in which they are told.
         self._waiting: dict[UserId, str] = {}
-        for user_id in known_users(room):
+        for user_id in listable_users(room):
             self._put(user_id, listed_affiliation(room, user_id))
 
     @property
@@ -97,6 +97,15 @@ def listed_affiliation(room: RoomView, user_id: UserId) -> str:
     """What somebody is on the list; ``none``: he is not on it."""
     affiliation = affiliation_in(room, user_id)
     return "none" if affiliation in _NOT_LISTED else affiliation
+
+
+def listable_users(room: RoomView) -> Iterable[UserId]:
+    """Everybody who can be on the list: in a room for all, those alone who have a rank."""
+    power = room.power
+    if is_public(room) and power.users_default == 0:
+        founder = () if power.exists else (power.creator,)
+        return [UserId(one) for one in dict.fromkeys([*power.creators, *object_at(power.content, "users"), *founder])]
+    return known_users(room)
 
 
 def known_users(room: RoomView) -> Iterator[UserId]:

@@ -13,14 +13,14 @@ from tripoint.core.event import Event
 from tripoint.core.ids import EventId, UserId
 from tripoint.core.in_words import SPOKEN_TYPES
 from tripoint.core.json_view import object_at, text_at
-from tripoint.rooms.changes import EventCommitted, TypingChanged
+from tripoint.rooms.changes import EventCommitted, PassedOn, TypingChanged
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.listing import DENIED_NOTE
 from tripoint.rooms.refusals import Refusal
 from tripoint.rooms.settings import FOREIGN, LIMITS, MENTIONS, SLOW, TLS_ONLY, tls_only
 from tripoint.xmpp.corrections import replacing
 from tripoint.xmpp.messages import caption_of, inside_of
-from tripoint.xmpp.muc.affiliations import known_users
+from tripoint.xmpp.muc.affiliations import listable_users
 from tripoint.xmpp.muc.reactions import tell_reaction
 from tripoint.xmpp.muc.registering import tell_knock
 from tripoint.xmpp.muc.retraction import id_told, retraction, tell_redaction, tombstone
@@ -216,6 +216,13 @@ def _topic(view: MucView, change: EventCommitted) -> None:
     view.tell(_subject_of(view, change.event, id_told(change), late=False))
 
 
+def tell_passed_on(view: MucView, change: PassedOn) -> None:
+    """A message without a text that nobody keeps. spec: XEP-0045 7.4; XEP-0334 4.2; docs/mapping.md 10.0"""
+    who = view.appear(change.sender)
+    with view.unheard_by(view.doors.reader.blockers(change.sender)):
+        view.tell(room_message(who.jid, change.payload + who.id_xml, change.token))
+
+
 def tell_typing(view: MucView, change: TypingChanged) -> None:
     """Who types now, as chat states. spec: XEP-0085 5.5
 
@@ -273,12 +280,12 @@ def _touched(view: MucView, change: EventCommitted) -> Iterable[UserId]:
         if {**before, "users": None} == {**now, "users": None}:
             levels, new = object_at(before, "users"), object_at(now, "users")
             return [UserId(one) for one in {**levels, **new} if levels.get(one) != new.get(one)]
-    return known_users(view.room)
+    return {*listable_users(view.room), *view.affiliations.items()}
 
 
 def tell_ranks(view: MucView) -> None:
     """Everybody may be something else now."""
-    view.affiliations.look(view.room, {*known_users(view.room), *view.affiliations.items()})
+    view.affiliations.look(view.room, {*listable_users(view.room), *view.affiliations.items()})
     view.take_ranks()
     tell_affiliations(view)
 

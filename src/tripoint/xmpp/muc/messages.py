@@ -7,8 +7,7 @@ Everybody, the sender too, sees a message when it is committed: view.py.
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import UserId
 from tripoint.core.message import call_everybody
-from tripoint.rooms.commands import Leave, Origin, SendEvent, SetTopic, SetTyping
-from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.commands import Leave, Origin, PassOn, SendEvent, SetTopic, SetTyping
 from tripoint.xmpp.c2s.direct import Route
 from tripoint.xmpp.c2s.relating import relate
 from tripoint.xmpp.c2s.upload import link_in, pasted
@@ -217,11 +216,10 @@ async def _bare(session: XmppSession, visit: Visit, stanza: Element) -> None:
         return
     if len(payload.encode()) > MAX_PAYLOAD_BYTES:
         raise Problem("policy-violation", "The message carries more than 8 KiB")
-    if not view.room.may_speak(session.user_id):
-        raise Refused(Refusal.CANNOT_SPEAK)
-    who = visit.occupant
-    with view.unheard_by(session.doors.reader.blockers(session.user_id)):
-        view.tell(room_message(who.jid, payload + who.id_xml, stanza.get("id")))
+    token = origin_of(session, stanza).token
+    await session.doors.rooms.do(
+        PassOn(actor=session.user_id, room_id=view.room.room_id, payload=payload, token=token)
+    )
 
 
 @message("groupchat", at=(At.OCCUPANT,), spec="XEP-0045 7.5")

@@ -7,7 +7,7 @@ spec: docs/mapping.md 5.5, 21.5; XEP-0045 8.1, 8.2, 9.1, 10.2.1.  Read next: eve
 
 from tripoint.rooms.changes import StateReset
 from tripoint.rooms.settings import FOREIGN, LIMITS, MENTIONS, SLOW, TLS_ONLY
-from tripoint.xmpp.muc.affiliations import known_users
+from tripoint.xmpp.muc.affiliations import listable_users
 from tripoint.xmpp.muc.events import (
     membership_of,
     tell_affiliations,
@@ -43,11 +43,11 @@ def tell_reset(view: MucView, change: StateReset) -> None:
     if change.position < view.position:
         return  # the room was read when it was so already
     if change.completes:
-        view.affiliations.look(view.room, known_users(view.room))
+        view.affiliations.look(view.room, listable_users(view.room))
         view.completed()
         tell_affiliations(view)
         return
-    view.affiliations.look(view.room, {*known_users(view.room), *view.affiliations.items()})
+    view.affiliations.look(view.room, {*listable_users(view.room), *view.affiliations.items()})
     members = [pair for pair in change.changed if any(e is not None and e.type == "m.room.member" for e in pair)]
     # Who goes goes first: his nick may be theirs who come.
     for before, after in sorted(members, key=lambda pair: membership_of(pair[1]) == "join"):

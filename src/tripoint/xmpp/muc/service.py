@@ -20,6 +20,7 @@ from tripoint.rooms.changes import (
     EventCommitted,
     MembershipChanged,
     MoveRefused,
+    PassedOn,
     PresenceChanged,
     ReceiptMoved,
     RoomChange,
@@ -41,7 +42,7 @@ from tripoint.xmpp.identities import Identities
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_jid, room_id_jid_local
 from tripoint.xmpp.messages import THREAD_KEY
 from tripoint.xmpp.muc.activity import Activity
-from tripoint.xmpp.muc.events import tell_closed, tell_configured, tell_event, tell_typing
+from tripoint.xmpp.muc.events import tell_closed, tell_configured, tell_event, tell_passed_on, tell_typing
 from tripoint.xmpp.muc.invited import Invited
 from tripoint.xmpp.muc.markers import MAX_MEMBERS, tell_displayed
 from tripoint.xmpp.muc.mentioned import Mentioned
@@ -233,6 +234,8 @@ class Muc:
             elif isinstance(change, StateReset):
                 tell_reset(view, change)
                 self.close_if_empty(view)
+            elif isinstance(change, PassedOn):
+                tell_passed_on(view, change)
             elif isinstance(change, TypingChanged):
                 tell_typing(view, change)
             elif isinstance(change, ReceiptMoved):
