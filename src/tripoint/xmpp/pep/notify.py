@@ -7,7 +7,7 @@ spec: XEP-0060 7.1.2.1, 7.2.2.1, 8.4.2, 8.5.2; XEP-0163 4.3. Read next: capabili
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tripoint.accounts.ports import RosterItem
 from tripoint.core.ids import UserId
@@ -18,11 +18,15 @@ from tripoint.xmpp.render import delay
 from tripoint.xmpp.tables import ADDRESS_NS, PUBSUB_EVENT_NS
 from tripoint.xmpp.wire import escape_attribute
 
+# The id of what goes to other servers: an answer to it is no answer to anything that somebody has written.
+NOTIFICATION: Final = "pep"
+
 Subscriptions = Callable[[UserId], Awaitable[Sequence[Subscription]]]
 MayRead = Callable[[UserId, NodeConfig, "XmppSession"], Awaitable[bool]]
 
 if TYPE_CHECKING:
     from tripoint.xmpp.c2s.users import LiveUser, Users
+    from tripoint.xmpp.pep.contacts_abroad import ContactsAbroad
     from tripoint.xmpp.session import Doors, XmppSession
 
 
@@ -93,6 +97,8 @@ class Notifier:
         self._users = users
         self._subscriptions = subscriptions
         self._may_read = may_read
+        # Contacts of other servers, where there are any.
+        self.abroad: ContactsAbroad | None = None
 
     async def tell(
         self,
@@ -109,6 +115,9 @@ class Notifier:
         sessions = self._own(owner, node)
         sessions += self._contacts(owner, node, config, await self._users.roster_of(owner))
         self._send(sessions, owner, xml + by)
+        if self.abroad is not None:
+            wanting = await self.abroad.wanting(owner, node)
+            self._send([one for one in wanting if await self._may_read(owner, config, one)], owner, xml + by)
         # Once each, however often somebody subscribed.
         others = dict.fromkeys(await self._subscribers(owner, node, config, subscribers))
         self._send([one for one in others if one not in sessions], owner, xml)
@@ -148,8 +157,9 @@ class Notifier:
         # spec: XEP-0163 4.3.1: from the bare address, to full ones
         head = f"<message from='{escape_attribute(self._users.jid_of(owner))}' type='headline'".encode()
         tail = f">{xml}</message>".encode()
+        marked = f" id='{NOTIFICATION}'{tail.decode()}".encode()
         for session in sessions:
-            session.send(head + session.to + tail)
+            session.send(head + session.to + (marked if session.foreign else tail))
 
     def _own(self, owner: UserId, node: str) -> "list[XmppSession]":
         user = self._users.live(owner)

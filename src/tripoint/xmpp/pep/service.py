@@ -19,6 +19,7 @@ from tripoint.xmpp.pep.affiliations import OUTCAST, PUBLISH_ONLY, PUBLISHERS, RE
 from tripoint.xmpp.pep.avatars import Avatars
 from tripoint.xmpp.pep.bookmarks import Bookmarks
 from tripoint.xmpp.pep.capabilities import Capabilities
+from tripoint.xmpp.pep.contacts_abroad import ContactsAbroad
 from tripoint.xmpp.pep.displayed import Displayed
 from tripoint.xmpp.pep.nick import Nick
 from tripoint.xmpp.pep.notify import Notifier, changed, last_item, reply_to
@@ -67,6 +68,9 @@ class Pep:
         self.stored = nodes
         self.notifier = Notifier(doors, users, nodes.subscriptions, self.may_read)
         self.capabilities = Capabilities(self._wants)
+        self.contacts_abroad = ContactsAbroad(doors, users, muc.questions, self.capabilities, self.show_last)
+        if doors.abroad is not None:
+            self.notifier.abroad = self.contacts_abroad
         self._doors = doors
         self._users = users
         self._live: dict[str, LiveNode] = {}
