@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from functools import partial
 
+import structlog
 from msgspec.structs import replace
 
-from tripoint.accounts.administration import Administration, Erase, account_of
+from tripoint.accounts.administration import Administration, Erase, ImportedAccount, account_of
 from tripoint.accounts.app_passwords import AppPasswords
 from tripoint.accounts.certificates import Certificates
 from tripoint.accounts.commit import commit
@@ -37,6 +38,7 @@ from tripoint.accounts.server_bans import ServerBans
 from tripoint.accounts.tags import AccountTags
 from tripoint.accounts.vhosts import Vhosts
 from tripoint.core.addresses import network_of
+from tripoint.core.app_services import NO_SERVICES, AppService, AppServices
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.confusables import skeleton
 from tripoint.core.ids import (
@@ -51,7 +53,7 @@ from tripoint.core.ids import (
 )
 from tripoint.core.profile import SHOWN, stored_value
 from tripoint.core.server_bans import Visitor
-from tripoint.core.stand_ins import stand_in_id
+from tripoint.core.stand_ins import stand_in_address, stand_in_id
 from tripoint.core.vendor import V
 from tripoint.store.contact_writes import PutValidation
 from tripoint.store.interface import Store
@@ -64,6 +66,8 @@ from tripoint.store.writes import (
     PutProfile,
     Write,
 )
+
+log = structlog.get_logger("tripoint")
 
 # docs/mapping.md 1.9: guest accounts are named guest-<n>; nobody registers such a name.
 _NOBODYS = "This certificate belongs to no account here; log in otherwise, then NickServ CERT ADD makes it yours"
@@ -104,8 +108,10 @@ class Accounts:
         vhosts: Vhosts,
         clock_ms: Callable[[], int],
         secret: bytes,
+        app_services: AppServices = NO_SERVICES,
     ) -> None:
         self.server_name = server
+        self.app_services = app_services
         self.leave_rooms: LeaveRooms | None = None
         self.rename: Rename | None = None
         self.unpublish: Unpublish | None = None
@@ -152,6 +158,7 @@ class Accounts:
         for name in await self._store.load_account_names():
             self._skeletons[skeleton(name)] = name
         await self.registration_tokens.start()
+        await self._make_senders()
         self._guest_number = int(await self._store.load_meta("guest_number") or 0)
         if end_guests:
             for row in await self._store.load_guests():
@@ -177,6 +184,7 @@ class Accounts:
         self._check_new_name(name)
 
     def _check_new_name(self, name: str, token: str | None = None) -> UserId:
+        self._check_not_exclusive(name)
         if skeleton(name) in self._skeletons:
             raise AccountRefused(AccountRefusal.NAME_TAKEN)
         kept = self.registration_tokens.keeping(name)
@@ -189,6 +197,42 @@ class Accounts:
         if _GUEST_NAME.match(name):
             raise AccountRefused(AccountRefusal.BAD_NAME, "Names like guest-1 are given to guests")
         return user_id
+
+    def _check_not_exclusive(self, name: str) -> None:
+        """spec: application-service-api: "An exclusive namespace prevents humans and other application services from
+        creating/deleting entities in that namespace" """
+        try:
+            owner = self.app_services.owner_of(self.user_id(name)) if self.app_services.all else None
+        except InvalidId:
+            return  # what is no user id at all is refused for that
+        if owner is not None:
+            raise AccountRefused(AccountRefusal.NAME_EXCLUSIVE)
+
+    async def register_for(self, service: AppService, name: str) -> Account:
+        try:
+            covered = service.covers_user(self.user_id(name))
+        except InvalidId as error:
+            raise AccountRefused(AccountRefusal.BAD_NAME, f"Not a name for an account: {error}") from error
+        if stand_in_address(self.user_id(name), self.server_name) is not None:
+            raise AccountRefused(AccountRefusal.BAD_NAME, "Names like this stand for people of other XMPP servers")
+        if not covered:
+            raise AccountRefused(AccountRefusal.NAME_EXCLUSIVE, "That name is in no namespace of this service")
+        async with self._linking(f"@{name}"):
+            user_id = await self.administration.take_in(ImportedAccount(name))
+        self._skeletons.setdefault(skeleton(name), name)
+        account = await self.account(user_id)
+        assert account is not None, "it was just made"
+        return account
+
+    async def _make_senders(self) -> None:
+        """The users as whom application services speak for themselves."""
+        for service in self.app_services.all:
+            account = await self.account(service.sender)
+            if account is None:
+                await self.register_for(service, split_user_id(service.sender)[0])
+            elif await self.has_password(service.sender):
+                # It is not ours to take away; whoever has it speaks as the service.
+                log.warning("app_service.sender_has_password", service=service.service_id, user_id=service.sender)
 
     async def register(
         self,
@@ -479,6 +523,7 @@ class Accounts:
         if not 0 < len(nick) <= MAX_GUEST_NICK or _NOT_IN_GUEST_NICK.search(nick):
             raise AccountRefused(AccountRefusal.BAD_NAME, "That nick cannot be used")
         folded = nick.lower()
+        self._check_not_exclusive(folded)
         holder = self._guest_nicks.get(folded)
         if holder is not None and holder != user_id:
             raise AccountRefused(AccountRefusal.NAME_TAKEN, "That nick is in use")

@@ -12,6 +12,7 @@ from tripoint.core.errors import PeerError
 from tripoint.core.ids import DeviceId, UserId, split_user_id
 from tripoint.core.server_bans import Visitor
 from tripoint.matrix import refusals
+from tripoint.matrix.appservice.identity import asserted
 from tripoint.matrix.errors import CORS, ETAG_CORS, MatrixError, invalid
 from tripoint.matrix.federation.gate import FederationGate
 from tripoint.matrix.registry import Auth, Call, Router
@@ -115,19 +116,14 @@ class MatrixListener:
         return await handler(Call(request, path, caller))
 
     async def _caller(self, request: Request, auth: Auth) -> TokenOwner | None:
-        """spec: "Using access tokens": the Authorization header, or the deprecated query parameter."""
-        token = None
-        header = request.header(b"authorization")
-        if header is not None:
-            scheme, _, value = header.partition(" ")
-            if scheme.lower() == "bearer":
-                token = value.strip()
-        else:
-            token = request.query("access_token")
+        token = Call(request, {}, None).token()
         if not token:
             if auth is not Auth.OPTIONAL:
                 raise MatrixError(401, "M_MISSING_TOKEN", "This needs an access token")
             return None
+        service = self._accounts.app_services.of_token(token)
+        if service is not None:
+            return await asserted(self._accounts, service, request)
         return await self._accounts.owner_of_token(token, locked_too=auth is Auth.LOCKED_TOO)
 
     def too_large(self, request: Request) -> Response:

@@ -89,12 +89,35 @@ class Call:
 
     @property
     def device_id(self) -> DeviceId:
-        return self.caller.device_id
+        """The device that calls. M_MISSING_PARAM where an application service calls as none. spec:
+        application-service-api "Identity assertion": "will fail to complete operations which require a device ID" """
+        device_id = self.caller.device_id
+        if device_id is None:
+            raise missing("device_id")
+        return device_id
+
+    @property
+    def known_device(self) -> DeviceId:
+        """The device, or an empty name that is no device's."""
+        return self.caller.device_id or DeviceId("")
 
     @property
     def session(self) -> str:
-        """The device as a session among those of all protocols (rooms.commands.Origin)."""
-        return f"{self.user_id}/{self.device_id}"
+        """The device as a session among those of all protocols (rooms.commands.Origin); an application service is one
+        for each of its users."""
+        caller = self.caller
+        if caller.device_id is None and caller.service is not None:
+            return f"{self.user_id}/ {caller.service.service_id}"
+        return f"{self.user_id}/{caller.device_id}"
+
+    def token(self) -> str | None:
+        """The access token of the request, unchecked. spec: "Using access tokens": the Authorization header, or the
+        deprecated query parameter."""
+        header = self.request.header(b"authorization")
+        if header is None:
+            return self.request.query("access_token")
+        scheme, _, value = header.partition(" ")
+        return value.strip() if scheme.lower() == "bearer" else None
 
     def query(self, name: str) -> str | None:
         return self.request.query(name)

@@ -64,10 +64,12 @@ class Template(Enum):
 
 
 class Command(Struct, frozen=True, tag=True, tag_field="command", kw_only=True):
-    """Base of all commands. `actor` is a local user."""
+    """Base of all commands. `actor` is a local user. `ts_ms`: the time that the event bears which is said, or says a
+    membership, where it is not now (Matrix application-service-api "Timestamp massaging")."""
 
     actor: UserId
     origin: Origin | None = None
+    ts_ms: int | None = None
 
 
 class CreateRoom(Command, frozen=True):
@@ -392,14 +394,13 @@ class SetTyping(Command, frozen=True):
 class SetReceipt(Command, frozen=True):
     """Move a read marker. `kind`: m.read, m.read.private or m.fully_read; `thread_id` None = unthreaded.
 
-    `ts_ms`: when, where another server says so; None: now.
+    `ts_ms`: when, where another server says so.
     """
 
     room_id: RoomId
     event_id: EventId
     kind: str = "m.read"
     thread_id: str | None = None
-    ts_ms: int | None = None
 
 
 class OpenDirect(Command, frozen=True):

@@ -21,6 +21,7 @@ class Refusal(Enum):
     NO_SUCH_ROOM = "There is no such room"
     CREATION_OFF = "There is no such room, and it cannot be created here"
     ALIAS_TAKEN = "That room name is taken"
+    ALIAS_EXCLUSIVE = "That room name is kept for a bridge of this server"
     BAD_ALIAS = "That is not a valid room name"
     NO_SUCH_ALIAS = "There is no such room name"
     POWER_TOO_LOW = "You do not have the rights to do this here"

@@ -32,6 +32,7 @@ from tripoint.accounts.to_device import ToDevice
 from tripoint.accounts.tokens import Tokens
 from tripoint.accounts.vhosts import Vhosts
 from tripoint.bus.local import LocalBus
+from tripoint.config.app_services import load_app_services
 from tripoint.config.load import only_loopback, registration_mode, server_name
 from tripoint.config.options import Config
 from tripoint.core.ids import RoomId, UserId
@@ -256,6 +257,7 @@ async def build_middle(
         Vhosts(server, store, stream),
         clock,
         secret,
+        load_app_services(config.matrix.app_services, server),
     )
 
     blocks = Blocks(accounts.set_account_data, server)
@@ -292,7 +294,7 @@ async def build_middle(
     entry = Entry(server, index, people.is_guest, room_passwords, loaded.find)
     membership = Membership(loaded, writer, people, index, elsewhere, entry)
     messages = Messages(loaded, writer, store, membership, blocks, people, room_bus)
-    names = Names(loaded, writer, store, room_bus)
+    names = Names(loaded, writer, store, room_bus, accounts.app_services.may_name)
 
     def mint() -> str:
         return secrets.token_urlsafe(24)[:18].replace("-", "a").replace("_", "b")
@@ -311,7 +313,7 @@ async def build_middle(
     typing = Typing(loaded, room_bus, clock, loop.call_later)
     receipts = Receipts(loaded, writer, store, room_bus)
     presence = PresenceBoard(user_bus, clock)
-    room_limits = Limits(*_rates(config), monotonic)
+    room_limits = Limits(*_rates(config), monotonic, accounts.app_services.is_unlimited)
     closing = Closing(loaded, writer, store, room_bus)
     await closing.start()
     upgrading = Upgrading(

@@ -209,6 +209,8 @@ class DeviceEndpoints:
     @endpoint("PUT", "/_matrix/client/v3/devices/{deviceId}", guests=True)
     async def rename(self, call: Call) -> Response:
         name, device_id = call.json().get("display_name"), call.path["deviceId"]
+        if call.caller.service is not None:
+            return await self._put_for_service(call, name, device_id)
         if isinstance(name, str):
             await self._accounts.rename_device(call.user_id, device_id, name)
         elif name is not None:
@@ -216,6 +218,18 @@ class DeviceEndpoints:
         elif all(device.device_id != device_id for device in await self._accounts.devices(call.user_id)):
             raise MatrixError(404, "M_NOT_FOUND", "There is no such device")
         return EMPTY
+
+    async def _put_for_service(self, call: Call, name: object, device_id: str) -> Response:
+        """spec: PUT /devices: an application service makes devices so: 201 for a new one"""
+        if name is not None and not isinstance(name, str):
+            raise invalid("display_name must be a text")
+        if await self._accounts.has_device(call.user_id, device_id):
+            if name is not None:
+                await self._accounts.rename_device(call.user_id, device_id, name)
+            return EMPTY
+        account = call.caller.account
+        await self._accounts.log_in(account, protocol="matrix", device_id=device_id, display_name=name)
+        return json_response({}, status=201)
 
     @endpoint("DELETE", "/_matrix/client/v3/devices/{deviceId}")
     async def delete(self, call: Call) -> Response:

@@ -2,6 +2,7 @@
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import RoomAlias, RoomId, ServerName, parse_room_alias, parse_server_name
+from tripoint.matrix.appservice.identity import check_own_name
 from tripoint.matrix.errors import EMPTY, MatrixError, invalid, json_response, missing
 from tripoint.matrix.public_rooms import check_search, room_page
 from tripoint.matrix.registry import Auth, Call, endpoint
@@ -36,6 +37,7 @@ class DirectoryEndpoints:
         if not isinstance(room_id, str):
             raise missing("room_id")
         alias: RoomAlias = parse_room_alias(call.path["roomAlias"])
+        check_own_name(call, alias)
         try:
             await self._rooms.do(
                 SetAlias(actor=call.user_id, origin=Origin(call.session), alias=alias, room_id=RoomId(room_id))

@@ -55,6 +55,7 @@ class EventEndpoints:
                 type=path["eventType"],
                 content=call.json(),
                 sticky_ms=sticky_ms_of(call),
+                ts_ms=_ts_ms(call),
             )
         )
         return bytes_response(b'{"event_id":"%s"}' % (done.event_id or "").encode())
@@ -96,6 +97,7 @@ class EventEndpoints:
             state_key=call.path.get("stateKey", ""),
             content=call.json(),
             sticky_ms=sticky_ms_of(call),
+            ts_ms=_ts_ms(call),
         )
         try:
             done = await self._rooms.do(command)
@@ -355,6 +357,11 @@ def _query(
         contains_url=wanted.contains_url,
         with_replaced=True,
     )
+
+
+def _ts_ms(call: Call) -> int | None:
+    """spec: application-service-api "Timestamp massaging": for application services alone"""
+    return None if call.caller.service is None else call.number("ts")
 
 
 def _scope(event_type: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId, parse_room_alias, parse_server_name, parse_user_id
+from tripoint.matrix.appservice.identity import check_own_name
 from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response, missing
 from tripoint.matrix.registry import Call, endpoint
 from tripoint.net.http import Response
@@ -48,6 +49,9 @@ class RoomEndpoints:
     @endpoint("POST", "/_matrix/client/v3/createRoom", "/_matrix/client/r0/createRoom")
     async def create(self, call: Call) -> Response:
         body = call.json_or_empty()
+        name = _text(body, "room_alias_name")
+        if name is not None:
+            check_own_name(call, RoomAlias(f"#{name}:{self._server}"))
         visibility = body.get("visibility", "private")
         if visibility not in ("public", "private"):
             raise invalid("visibility is public or private")
@@ -62,7 +66,7 @@ class RoomEndpoints:
                 actor=call.user_id,
                 origin=Origin(call.session),
                 template=template,
-                alias_localpart=_text(body, "room_alias_name"),
+                alias_localpart=name,
                 name=_text(body, "name") or None,
                 topic=_text(body, "topic") or None,
                 invite=tuple(dict.fromkeys(parse_user_id(user) for user in _texts(body, "invite"))),
