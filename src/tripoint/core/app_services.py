@@ -16,7 +16,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from tripoint.core.errors import PeerError
-from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId, make_user_id, server_of
+from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId, make_user_id
 from tripoint.core.stand_ins import stand_in_id
 from tripoint.core.vendor import V
 
@@ -70,13 +70,17 @@ class AppService:
         """Whether a user is the service's to speak for. spec: "can only register interest in local users" """
         if user_id == self.sender:
             return True
-        return server_of(user_id) == self.server and any(one.has(user_id) for one in self.users)
+        return self._is_local(user_id) and any(one.has(user_id) for one in self.users)
 
     def owns_user(self, user_id: UserId) -> bool:
         """Whether a user is the service's alone."""
         if user_id == self.sender:
             return True
-        return server_of(user_id) == self.server and any(one.exclusive and one.has(user_id) for one in self.users)
+        return self._is_local(user_id) and any(one.exclusive and one.has(user_id) for one in self.users)
+
+    def _is_local(self, user_id: str) -> bool:
+        """Of anything that a state key may be."""
+        return user_id.partition(":")[2] == self.server
 
     def covers_alias(self, alias: RoomAlias) -> bool:
         return any(one.has(alias) for one in self.aliases)

@@ -23,6 +23,8 @@ from tripoint.matrix.admin.rooms import AdminRoomEndpoints
 from tripoint.matrix.admin.tokens import TokenEndpoints
 from tripoint.matrix.admin.user_actions import UserActionEndpoints
 from tripoint.matrix.admin.users import UserEndpoints
+from tripoint.matrix.appservice.ping import PingEndpoints
+from tripoint.matrix.appservice.services import Bridges, Means
 from tripoint.matrix.client.account import AccountDataEndpoints, DeviceEndpoints, ProfileEndpoints
 from tripoint.matrix.client.admin import AdminEndpoints
 from tripoint.matrix.client.calls import CallEndpoints
@@ -149,6 +151,7 @@ ENDPOINT_CLASSES = (
     ToDeviceEndpoints,
     KeyBackupEndpoints,
     DehydratedDeviceEndpoints,
+    PingEndpoints,
     FederationInfo,
     KeyEndpoints,
     NotaryEndpoints,
@@ -169,8 +172,8 @@ class MatrixFrontEnd:
     """All of Matrix in this process. `listener.handle` answers requests; `sweep` is called every few seconds.
 
     `now_ms` is the wall clock, `secret` 32 bytes of this server's own. Without `federated` other servers find
-    nothing here. `delegated`: what .well-known/matrix/server says; `contacts`: what for, and an address;
-    `shared_secret`: who knows it makes accounts.
+    nothing here; without `bridging` application services hear nothing. `delegated`: what .well-known/matrix/server
+    says; `contacts`: what for, and an address; `shared_secret`: who knows it makes accounts.
     """
 
     def __init__(
@@ -201,6 +204,7 @@ class MatrixFrontEnd:
         turn: TurnServers = NO_SERVERS,
         livekit: Sequence[str] = (),
         shared_secret: str = "",
+        bridging: Means | None = None,
     ) -> None:
         renderer = Renderer(reader.sticky_left_ms)
         ephemera = Ephemera(reader, now_ms)
@@ -234,6 +238,12 @@ class MatrixFrontEnd:
         hub.watch_users(sliding.user_changed)
         self.sockets = SyncSockets(accounts)
         hub.watch_users(self.sockets.user_changed)
+        # Who speaks to application services and listens to them; None: nobody is spoken to.
+        self.bridges: Bridges | None = None
+        if bridging is not None:
+            self.bridges = Bridges(accounts.app_services, bridging, renderer, reader.joined_rooms, now_ms)
+            hub.watch_all_rooms(self.bridges.room_changed)
+            hub.watch_users(self.bridges.user_changed)
         uia = UserInteractive(oauth.confirmations)
         log_in = LogInEndpoints(accounts, uia, oauth, plaintext_passwords=plaintext_passwords)
         self.presence = DevicePresence(presence, now_ms)
@@ -298,6 +308,8 @@ class MatrixFrontEnd:
             DehydratedDeviceEndpoints(encryption, reader, now_ms),
         ):
             router.add(module)
+        if self.bridges is not None:
+            router.add(PingEndpoints(self.bridges))
         if federated is not None:
             trust = federated.trust
             for for_servers in (
@@ -317,6 +329,8 @@ class MatrixFrontEnd:
                 router.add(for_servers)
         gate = None if federated is None else federated.trust.gate
         self.listener = MatrixListener(router, accounts, fallback, gate, notices_user(server))
+        if self.bridges is not None:
+            self.listener.heard_from = self.bridges.heard_from
         self.sockets.handle = self.listener.handle
         self.sync = sync
         self.waiters = waiters

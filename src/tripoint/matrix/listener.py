@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from tripoint.accounts.account import Account
 from tripoint.accounts.ports import AccountService, TokenOwner
 from tripoint.accounts.refusals import AccountRefused, KeyRefused
+from tripoint.core.app_services import AppService
 from tripoint.core.errors import PeerError
 from tripoint.core.ids import DeviceId, UserId, split_user_id
 from tripoint.core.server_bans import Visitor
@@ -51,6 +52,8 @@ class MatrixListener:
         if operator is not None:
             account = Account(operator, split_user_id(operator)[0], guest=False, admin=True, created_ts_ms=0)
             self._operator = TokenOwner(account, DeviceId("control"))
+        # Told of every request of an application service.
+        self.heard_from: Callable[[AppService], None] | None = None
         self._router = router
         self._accounts = accounts
         self._gate = gate
@@ -123,6 +126,8 @@ class MatrixListener:
             return None
         service = self._accounts.app_services.of_token(token)
         if service is not None:
+            if self.heard_from is not None:
+                self.heard_from(service)
             return await asserted(self._accounts, service, request)
         return await self._accounts.owner_of_token(token, locked_too=auth is Auth.LOCKED_TOO)
 

@@ -586,6 +586,10 @@ class Reader:
         event = self._parsed(stored, room.version)
         return HistoryItem(stored.place, event, plain_token(stored.token), None, because)
 
+    async def whole_item(self, room: Room, stored: StoredEvent) -> HistoryItem:
+        """An event of the timeline with all that history says of it, whoever reads."""
+        return await self._with_replaced(room, await self._item(room, stored))
+
     async def _with_replaced(self, room: Room, item: HistoryItem) -> HistoryItem:
         event = item.event
         if event.state_key is None or item.replaced is not None:

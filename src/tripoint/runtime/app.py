@@ -46,6 +46,7 @@ from tripoint.oauth.frontend import OAuthFrontEnd
 from tripoint.oauth.provider_client import ProviderClient
 from tripoint.observe.metrics import Metrics
 from tripoint.rooms.changes import EventCommitted, RoomChange
+from tripoint.runtime.app_services import build_bridging, build_service_client
 from tripoint.runtime.control import bind_control
 from tripoint.runtime.data_dir import DataDir
 from tripoint.runtime.federation import build_federation
@@ -130,6 +131,7 @@ class App:
             clock_ms,
             same_identity=_links_to_xmpp(config),
         )
+        self.service_client = build_service_client(config)
         self.traffic = build_traffic(config, middle, self.federation.trust, clock_ms, report_bug)
         middle.hub.watch_all_rooms(self._count)
         self.media = build_media(config, middle, folder.media, secret=secret, now_ms=clock_ms)
@@ -234,11 +236,14 @@ class App:
             turn=_turn_servers(config),
             livekit=config.rtc.livekit,
             shared_secret=config.accounts.registration_shared_secret,
+            bridging=build_bridging(middle.service_log, self.service_client, report_bug),
         )
         await self.irc.start()
         await self.xmpp.start()
         await self.traffic.start()
         await self.pushing.start()
+        if self.matrix.bridges is not None:
+            await self.matrix.bridges.start()
         await self._listen()
         page.ports = self.ports
         page.has_websocket = self.web is not None
@@ -437,6 +442,12 @@ class App:
             "result",
             lambda: self.traffic.sender.results,
         )
+        bridges = self.matrix.bridges
+        if bridges is not None and bridges.services.all:
+            metrics.gauge("tripoint_app_services", "Application services.", "state", bridges.counts)
+            metrics.counter(
+                "tripoint_app_service_transactions", "Transactions to them.", "result", bridges.results
+            )
         metrics.counter("tripoint_pushes", "Notifications to push gateways.", "result", lambda: self.pushing.results)
         if self.postman is not None:
             metrics.counter("tripoint_mails", "Letters handed to the mail server.", "result", self._mails)
@@ -516,6 +527,9 @@ class App:
         await self.xmpp.drain()
         await self.matrix.key_questions.close()
         await self.pushing.close()
+        if self.matrix.bridges is not None:
+            await self.matrix.bridges.close()
+        await self.service_client.close()
         await self.traffic.stop()
         await self.media.close()
         await self.federation.close()

@@ -63,6 +63,7 @@ from tripoint.rooms.following import Following
 from tripoint.rooms.foreigners import Departures
 from tripoint.rooms.indexing import Indexing
 from tripoint.rooms.inspection import Inspection
+from tripoint.rooms.interest import Interest
 from tripoint.rooms.invitations import Invitations
 from tripoint.rooms.jobs import Jobs
 from tripoint.rooms.keeping import Keeping
@@ -94,6 +95,7 @@ from tripoint.rooms.resident import Resident
 from tripoint.rooms.room_passwords import RoomPasswords
 from tripoint.rooms.server_notices import ServerNotices
 from tripoint.rooms.service import Service
+from tripoint.rooms.service_log import ServiceLog
 from tripoint.rooms.serving import Serving
 from tripoint.rooms.showing_out import ShowingOut
 from tripoint.rooms.state_groups import StateGroups
@@ -165,6 +167,7 @@ class Middle:
     oauth: Authorization
     showing_out: ShowingOut
     desk: Desk
+    service_log: ServiceLog
 
     def reload(self, config: Config) -> None:
         """Take up changed limits and registration."""
@@ -420,6 +423,8 @@ async def build_middle(
         unreads,
         sticky,
     )
+    interest = Interest(loaded, store, blocks)
+    hub.watch_all_rooms(interest.room_changed)
     accept.soft_failed = unfailing.failed
     delayed = Delayed(store, stream, service.do, clock, secret)
     await delayed.start()
@@ -496,6 +501,7 @@ async def build_middle(
         oauth,
         showing_out,
         Desk(Inspection(server, loaded, store, index), jobs, own_limits, closing, deleting, purging),
+        ServiceLog(loaded, store, stream, interest, reader.whole_item),
     )
 
 
