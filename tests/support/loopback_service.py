@@ -1,4 +1,4 @@
-"""An application service that listens on loopback, as a bridge does: over real sockets, for servers that are processes."""
+"""An application service that listens on loopback, as a bridge does: over real sockets."""
 
 import asyncio
 import re
@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from tests.support.app_service import Asked, Service
+from tests.support.app_service import Service
 from tripoint.core.errors import RemoteFailed
 
 
