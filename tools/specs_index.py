@@ -163,7 +163,7 @@ def _file(module: str) -> str:
 
 
 def declared_endpoints() -> dict[str, str]:
-    """ "GET /path" -> file, of every Matrix endpoint that the server answers, and of those of services that it calls."""
+    """ "GET /path" -> file, of every Matrix endpoint that the server answers, or calls of application services."""
     from tripoint.matrix.appservice import link
     from tripoint.matrix.frontend import ENDPOINT_CLASSES
     from tripoint.matrix.registry import declared_endpoints as endpoints_of
