@@ -7,11 +7,13 @@ import asyncio
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 
 from tests.cross.world import ROOMS, IrcPerson, MatrixPerson, World, XmppPerson, world
-from tests.support.app_service import TOKEN, registered
+from tests.support.app_service import TOKEN, Asked, registered
+from tests.support.loopback_service import LoopbackService, loopback_service
 
 PREFIX = {
     "users": [{"regex": "@irc_.*", "exclusive": True}],
@@ -79,8 +81,107 @@ def test_names_of_a_bridge_are_refused_on_every_protocol(tmp_path: Path, sockets
     asyncio.run(work())
 
 
-def _with_service(folder: Path, config: Any) -> Any:
-    return registered(folder, config=config, namespaces=PREFIX)
+# rows: 1.12
+@pytest.mark.parametrize("sockets", [False, True], ids=["memory", "sockets"])
+def test_a_user_of_a_bridge_is_one_of_everybody(tmp_path: Path, sockets: bool) -> None:
+    """The bridge makes rooms and users when they are wanted, over loopback HTTP; its user speaks and is spoken to on
+    all three protocols, under an ordinary nick, and is seen to be a bot."""
+
+    async def work() -> None:
+        async with loopback_service() as service:
+            change = partial(_with_service, tmp_path, url=f"http://127.0.0.1:{service.port}/bridge", bot=True)
+            async with world(tmp_path / "data", sockets=sockets, change=change) as at:
+                service.answer = partial(_made, at)
+                alice = await at.person("alice", "irc", "account", ["message-tags", "echo-message"])
+                bob = await at.person("bob", "xmpp", "account", [])
+                carol = await at.person("carol", "matrix", "account", [])
+                assert isinstance(alice, IrcPerson) and isinstance(bob, XmppPerson) and isinstance(carol, MatrixPerson)
+                await _in_the_room(at, service, alice, bob, carol)
+                await _by_themselves(service, alice, bob, carol)
+
+    asyncio.run(work())
+
+
+async def _in_the_room(
+    at: World, service: LoopbackService, alice: IrcPerson, bob: XmppPerson, carol: MatrixPerson
+) -> None:
+    # Nobody has made the room: whoever enters it first has it made.
+    await alice.send("JOIN #irc_tea")
+    await _heard(alice, " 366 ")
+    await bob.send(f"<presence to='irc_tea@{ROOMS}/bob'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+    await _heard(bob, "<subject")
+    status, joined = await carol.call("POST", f"/join/{quote('#irc_tea:example.org')}", {})
+    assert status == 200, joined
+    made = [unquote(asked.path) for asked in service.asked if asked.method == "GET"]
+    assert made == ["/bridge/_matrix/app/v1/rooms/#irc_tea:example.org"]
+    await carol.start()
+    # Its user enters and speaks.
+    zoe, room = "@irc_zoe:example.org", quote(joined["room_id"])
+    await _register(at, "irc_zoe")
+    assert (await _service(at, "POST", f"/join/{room}", {}, f"user_id={quote(zoe)}"))[0] == 200
+    said = {"msgtype": "m.text", "body": "hello from afar"}
+    path = f"/rooms/{room}/send/m.room.message/1"
+    assert (await _service(at, "PUT", path, said, f"user_id={quote(zoe)}"))[0] == 200
+    line = await _heard(alice, "hello from afar")
+    assert ":irc_zoe!irc_zoe@example.org PRIVMSG #irc_tea :hello from afar" in line
+    assert ";bot" in line.partition(" ")[0] or line.startswith("@bot"), "spec: IRCv3 bot-mode"
+    assert f"from='irc_tea@{ROOMS}/irc_zoe'" in await _heard(bob, "hello from afar")
+    assert zoe in await carol.next() + await carol.next()
+    # All of them are heard by it.
+    await alice.send("PRIVMSG #irc_tea :from irc")
+    await bob.send(f"<message to='irc_tea@{ROOMS}' type='groupchat'><body>from xmpp</body></message>")
+    await carol.send("say #irc_tea:example.org from matrix")
+    await service.until(lambda: {"from irc", "from xmpp", "from matrix"} <= set(service.texts()))
+    senders = {e["content"]["body"]: e["sender"] for e in service.heard() if e["type"] == "m.room.message"}
+    assert senders["from irc"] == "@alice:example.org" and senders["from xmpp"] == "@bob:example.org"
+    # What it is: a bot, and said so where each protocol says it.
+    await alice.send("WHOIS irc_zoe")
+    assert " 335 alice irc_zoe " in await _heard(alice, " 335 ")
+    await alice.send("WHO #irc_tea")
+    flags = (await _heard(alice, " 352 alice #irc_tea irc_zoe ")).split(" :")[0].rsplit(" ", 1)[1]
+    assert "B" in flags
+    about = "<query xmlns='http://jabber.org/protocol/disco#info'/>"
+    for number, address in enumerate((f"irc_tea@{ROOMS}/irc_zoe", "irc_zoe@example.org")):
+        await bob.send(f"<iq type='get' id='d{number}' to='{address}'>{about}</iq>")
+        assert "category='client' type='bot'" in await _heard(bob, f"id='d{number}'")
+    await bob.send(f"<iq type='get' id='d3' to='irc_tea@{ROOMS}/alice'>{about}</iq>")
+    assert "type='bot'" not in await _heard(bob, "id='d3'")
+
+
+async def _by_themselves(service: LoopbackService, alice: IrcPerson, bob: XmppPerson, carol: MatrixPerson) -> None:
+    """To users of the bridge whom nobody has seen yet."""
+    await alice.send("PRIVMSG irc_one :hello one")
+    await _heard(alice, "hello one")
+    await bob.send("<message to='irc_two@example.org' type='chat'><body>hello two</body></message>")
+    status, _ = await carol.call("POST", "/createRoom", {"invite": ["@irc_three:example.org"], "is_direct": True})
+    assert status == 200
+    await service.until(lambda: {"hello one", "hello two"} <= set(service.texts()))
+    await service.until(lambda: any(e.get("state_key") == "@irc_three:example.org" for e in service.heard()))
+    await alice.send("WHOIS irc_nobody")
+    await _heard(alice, " 401 alice irc_nobody ")
+
+
+async def _made(at: World, asked: Asked) -> tuple[int, Any]:
+    """The bridge makes what it is asked for, but for nobody."""
+    what, _, name = unquote(asked.path).rpartition("/")
+    if "nobody" in name:
+        return 404, {"errcode": "NOT_HERE"}
+    if what.endswith("/users"):
+        await _register(at, name[1:].partition(":")[0])
+    elif what.endswith("/rooms"):
+        wanted = {"room_alias_name": name[1:].partition(":")[0], "preset": "public_chat"}
+        assert (await _service(at, "POST", "/createRoom", wanted))[0] == 200
+    return 200, {}
+
+
+async def _register(at: World, name: str) -> None:
+    body = {"type": "m.login.application_service", "username": name, "inhibit_login": True}
+    status, answer = await _service(at, "POST", "/register", body)
+    assert status == 200, answer
+
+
+def _with_service(folder: Path, config: Any, *, url: str | None = None, bot: bool = False) -> Any:
+    return registered(folder, config=config, namespaces=PREFIX, url=url, **{"dev.tripoint.bot": bot})
 
 
 async def _service(at: World, method: str, path: str, body: Any = None, query: str = "") -> tuple[int, Any]:

@@ -19,9 +19,12 @@ from tripoint.matrix.frontend import MatrixFrontEnd
 from tripoint.net.http import Request, Response
 from tripoint.oauth.frontend import OAuthFrontEnd
 from tripoint.oauth.provider_client import ProviderClient
+from tripoint.runtime.app_services import connect
 from tripoint.runtime.media import MediaParts
 from tripoint.store.interface import Store
 
+# How long application services are asked.
+PATIENCE_S = 0.5
 PASSWORD = "correct horse"
 
 
@@ -182,9 +185,10 @@ async def matrix(
             fallback=pages.handle,
             livekit=livekit,
             shared_secret=config.accounts.registration_shared_secret,
-            bridging=None if ask is None else Means(p.middle.service_log, ask, failed, p.clock.s, first_retry_s=0.01),
+            bridging=None if ask is None else Means(p.middle.service_log, ask, failed, p.clock.s, 0.01, PATIENCE_S),
         )
         if front.bridges is not None:
+            connect(p.middle, front.bridges)
             await front.bridges.start()
         yield Server(p, front, media)
         front.drain()

@@ -314,7 +314,10 @@ class AccountService(Protocol):
         """The guest's connection is gone: its rooms are left, for this reason, and the account removed."""
 
     async def account(self, user_id: UserId) -> Account | None: ...
-    async def is_local_user(self, user_id: UserId) -> bool: ...
+    async def is_local_user(self, user_id: UserId) -> bool:
+        """Whether there is such a user here. An application service that has the name for itself is asked, which may
+        make the user then; that takes some seconds at most."""
+
     async def stand_in(self, bare: str) -> Account:
         """The account that stands for the person of another XMPP server who has this bare JID, made if there is none
         (docs/mapping.md 1.7). Nobody can log in to it. Raises InvalidId for an address that is too long."""

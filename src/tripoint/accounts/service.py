@@ -117,6 +117,8 @@ class Accounts:
         self.unpublish: Unpublish | None = None
         self.drop_keys: DropKeys | None = None
         self.erase: Erase | None = None
+        # Whether an application service that has a name for itself has made the user who bears it.
+        self.ask_for_user: Callable[[UserId], Awaitable[bool]] | None = None
         self._store = store
         self._stream = stream
         self._registration = registration
@@ -352,6 +354,8 @@ class Accounts:
 
     async def is_local_user(self, user_id: UserId) -> bool:
         account = await self.account(user_id)
+        if account is None and self.ask_for_user is not None and await self.ask_for_user(user_id):
+            account = await self.account(user_id)
         return account is not None and not account.deactivated
 
     def is_guest(self, user_id: UserId) -> bool:

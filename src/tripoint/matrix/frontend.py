@@ -265,7 +265,7 @@ class MatrixFrontEnd:
             RoomEndpoints(rooms, reader, server),
             EventEndpoints(rooms, reader, renderer, sync, later),
             later,
-            DirectoryEndpoints(rooms, reader, server),
+            DirectoryEndpoints(rooms, reader, accounts, server),
             ProfileEndpoints(rooms, reader, accounts, server),
             AccountDataEndpoints(accounts, reader),
             PushRuleEndpoints(accounts),

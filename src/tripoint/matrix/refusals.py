@@ -44,6 +44,7 @@ ROOM_ERRORS: dict[Refusal, tuple[int, str]] = {
     Refusal.NICK_TAKEN: (400, "M_INVALID_PARAM"),
     Refusal.BAD_NICK: (400, "M_INVALID_PARAM"),
     Refusal.REMOTE_TIMEOUT: (504, "M_UNKNOWN"),
+    Refusal.BRIDGE_TIMEOUT: (408, "M_UNKNOWN"),  # spec: application-service-api "Querying"
     Refusal.ROOM_INCOMPATIBLE: (400, "M_INCOMPATIBLE_ROOM_VERSION"),
     Refusal.VERSION_UNSUPPORTED: (400, "M_UNSUPPORTED_ROOM_VERSION"),
     Refusal.ENCRYPTED: (403, "M_FORBIDDEN"),

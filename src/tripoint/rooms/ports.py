@@ -207,10 +207,11 @@ class RoomReader(Protocol):
     def peek(self, room_id: RoomId) -> RoomView | None:
         """The room if it is in memory (it is, while anybody watches it)."""
 
-    async def resolve_alias(self, alias: RoomAlias) -> RoomId | None:
+    async def resolve_alias(self, alias: RoomAlias, *, ask: bool = True) -> RoomId | None:
         """The room that an alias names; one of another server is asked for there. None: there is no such alias.
 
-        Refused(REMOTE_TIMEOUT) where that server gives no usable answer.
+        An application service that has a local name for itself is asked (unless `ask` is off), and may make the room
+        then. Refused: REMOTE_TIMEOUT where that server gives no usable answer, BRIDGE_TIMEOUT where that service does.
         """
 
     async def ways_to(self, room_id: RoomId) -> Sequence[ServerName]:

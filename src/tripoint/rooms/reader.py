@@ -5,7 +5,7 @@ Live rooms answer from memory, the newest history too; older pages come from the
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -125,6 +125,8 @@ class Reader:
         self._committed = committed
         # Set where there are other servers to ask.
         self.past: Past | None = None
+        # Whether an application service that has a name for itself has made the room that bears it.
+        self.ask_for_room: Callable[[RoomAlias], Awaitable[bool]] | None = None
         self.failing_since: Callable[[ServerName], int | None] = lambda server: None
         self._events: OrderedDict[int, tuple[bytes, Event]] = OrderedDict()
 
@@ -157,14 +159,18 @@ class Reader:
         """How far the stream is committed: what a reader may call "now"."""
         return StreamPosition.at(self._committed())
 
-    async def resolve_alias(self, alias: RoomAlias) -> RoomId | None:
+    async def resolve_alias(self, alias: RoomAlias, *, ask: bool = True) -> RoomId | None:
         if not self._names.is_local(alias):
             found = await self._abroad.resolve_alias(alias)
             return None if found is None else found.room_id
         try:
-            return await self._store.load_alias(self._names.fold(alias))
+            alias = self._names.fold(alias)
         except Refused:
             return None
+        room_id = await self._store.load_alias(alias)
+        if room_id is None and ask and self.ask_for_room is not None and await self.ask_for_room(alias):
+            return await self._store.load_alias(alias)
+        return room_id
 
     async def own_room(self, user_id: UserId, alias: RoomAlias) -> RoomId | None:
         for room_id, (membership, _) in list((await self._index.load(user_id)).items()):

@@ -48,6 +48,7 @@ class Refusal(Enum):
     NICK_TAKEN = "Somebody else has that nick in this room"
     BAD_NICK = "That nick cannot be used"
     REMOTE_TIMEOUT = "The other server did not answer in time"
+    BRIDGE_TIMEOUT = "The bridge that has this name did not answer in time"
     ROOM_INCOMPATIBLE = "This server does not know the version of that room"
     VERSION_UNSUPPORTED = "This server does not know that room version"
     ENCRYPTED = "End-to-end encrypted: open it in a Matrix client"

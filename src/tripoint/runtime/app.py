@@ -46,7 +46,7 @@ from tripoint.oauth.frontend import OAuthFrontEnd
 from tripoint.oauth.provider_client import ProviderClient
 from tripoint.observe.metrics import Metrics
 from tripoint.rooms.changes import EventCommitted, RoomChange
-from tripoint.runtime.app_services import build_bridging, build_service_client
+from tripoint.runtime.app_services import build_bridging, build_service_client, connect
 from tripoint.runtime.control import bind_control
 from tripoint.runtime.data_dir import DataDir
 from tripoint.runtime.federation import build_federation
@@ -243,6 +243,7 @@ class App:
         await self.traffic.start()
         await self.pushing.start()
         if self.matrix.bridges is not None:
+            connect(middle, self.matrix.bridges)
             await self.matrix.bridges.start()
         await self._listen()
         page.ports = self.ports

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from tripoint import __version__
 from tripoint.config.options import Config
 from tripoint.core.errors import RemoteFailed
-from tripoint.matrix.appservice.services import Means
+from tripoint.matrix.appservice.services import Bridges, Means
 from tripoint.net.address_policy import AddressPolicy
 from tripoint.net.outbound import Outbound, client_context
 from tripoint.rooms.service_log import ServiceLog
+from tripoint.runtime.middle import Middle
 
 # A registration's address is the operator's word, as allow_networks is for what strangers name.
 _ANYWHERE = ("0.0.0.0/0", "::/0")
@@ -27,6 +28,13 @@ def build_bridging(
     service_log: ServiceLog, client: Outbound, report: Callable[[str, BaseException], None]
 ) -> Means:
     return Means(service_log, client.ask, report)
+
+
+def connect(middle: Middle, bridges: Bridges) -> None:
+    """Whoever asks for a name that a service has for itself has the service asked."""
+    if bridges.links:
+        middle.accounts.ask_for_user = bridges.questions.user
+        middle.reader.ask_for_room = bridges.questions.room
 
 
 async def system_addresses(host: str) -> Sequence[str]:

@@ -77,6 +77,7 @@ REFUSALS: Final[dict[Refusal, str | tuple[str, str]]] = {
     Refusal.NICK_TAKEN: "conflict",
     Refusal.BAD_NICK: "not-acceptable",
     Refusal.REMOTE_TIMEOUT: "remote-server-timeout",
+    Refusal.BRIDGE_TIMEOUT: "remote-server-timeout",
     Refusal.ROOM_INCOMPATIBLE: "feature-not-implemented",
     Refusal.VERSION_UNSUPPORTED: "feature-not-implemented",
     Refusal.ENCRYPTED: ("not-acceptable", "cancel"),

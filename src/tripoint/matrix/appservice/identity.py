@@ -39,6 +39,12 @@ async def asserted(accounts: AccountService, service: AppService, request: Reque
     return TokenOwner(account, DeviceId(device_id), service=service)
 
 
+def is_by_service(accounts: AccountService, call: Call) -> bool:
+    """Whether an application service asks, where anybody may."""
+    token = call.token()
+    return token is not None and accounts.app_services.of_token(token) is not None
+
+
 def check_own_name(call: Call, alias: RoomAlias) -> None:
     """M_EXCLUSIVE where an application service makes an alias that is in no namespace of its. spec: "Server admin style
     permissions" """

@@ -19,7 +19,12 @@ from tripoint.net.outbound import Answer, TimedOut
 V1: Final = "/_matrix/app/v1"
 UNSTABLE: Final = "/_matrix/app/unstable"
 # What services answer, for docs/specs.toml.
-CALLED: Final = (f"PUT {V1}/transactions/{{txnId}}", f"POST {V1}/ping")
+CALLED: Final = (
+    f"PUT {V1}/transactions/{{txnId}}",
+    f"POST {V1}/ping",
+    f"GET {V1}/users/{{userId}}",
+    f"GET {V1}/rooms/{{roomAlias}}",
+)
 # What says that a path is not known, as services of different ages do.
 _UNKNOWN: Final = frozenset({404, 405, 501})
 # spec: "Homeservers should periodically try again for the newer endpoints"

@@ -12,6 +12,7 @@ from tripoint.core.app_services import AppService, AppServices
 from tripoint.matrix.appservice.delivery import FIRST_RETRY_S, Delivery
 from tripoint.matrix.appservice.link import Ask, ServiceLink
 from tripoint.matrix.appservice.passing import Passing, RoomsOf
+from tripoint.matrix.appservice.questions import PATIENCE_S, Questions
 from tripoint.matrix.render import Renderer
 from tripoint.rooms.changes import RoomChange, UserChange
 from tripoint.rooms.service_log import ServiceLog
@@ -20,13 +21,14 @@ from tripoint.rooms.service_log import ServiceLog
 @dataclass(frozen=True, slots=True)
 class Means:
     """What runtime gives: the log of rooms, the way out, who hears of bugs. `clock_s` is monotonic; `first_retry_s`:
-    how long to wait after a first failure."""
+    how long to wait after a first failure; `patience_s`: for how long a name is asked for."""
 
     log: ServiceLog
     ask: Ask
     report: Callable[[str, BaseException], None]
     clock_s: Callable[[], float] = time.monotonic
     first_retry_s: float = FIRST_RETRY_S
+    patience_s: float = PATIENCE_S
 
 
 class Bridges:
@@ -51,6 +53,7 @@ class Bridges:
             )
             for one in with_address
         }
+        self.questions = Questions(services, self.links, means.clock_s, patience_s=means.patience_s)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -61,6 +64,7 @@ class Bridges:
 
     async def close(self) -> None:
         """End what is on its way: it is sent again after the next start."""
+        await self.questions.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

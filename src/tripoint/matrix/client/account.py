@@ -14,6 +14,7 @@ from tripoint.core.ids import RoomId, ServerName, UserId, parse_user_id, server_
 from tripoint.core.profile import MAX_KEY_BYTES, SHOWN, TIME_ZONE, is_profile_key
 from tripoint.core.push_rules import ACCOUNT_DATA as PUSH_RULES
 from tripoint.core.vendor import V
+from tripoint.matrix.appservice.identity import is_by_service
 from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.errors import EMPTY, MatrixError, bytes_response, invalid, json_response, missing
 from tripoint.matrix.registry import Auth, Call, endpoint
@@ -64,7 +65,13 @@ class ProfileEndpoints:
         user_id = parse_user_id(call.path["userId"])
         if server_of(user_id) != self._server:
             return _checked(await self._reader.remote_profile(user_id))
-        if not await self._accounts.is_local_user(user_id):
+        # A service that looks whether its user is here is not asked whether it has it.
+        if is_by_service(self._accounts, call):
+            account = await self._accounts.account(user_id)
+            here = account is not None and not account.deactivated
+        else:
+            here = await self._accounts.is_local_user(user_id)
+        if not here:
             raise MatrixError(404, "M_NOT_FOUND", Refusal.NO_SUCH_USER.value)
         return await self._reader.whole_profile(user_id)
 

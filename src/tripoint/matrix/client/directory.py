@@ -1,8 +1,9 @@
 """Room names and the directory. spec: Matrix client-server "Room aliases", "Listing rooms"."""
 
+from tripoint.accounts.ports import AccountService
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import RoomAlias, RoomId, ServerName, parse_room_alias, parse_server_name
-from tripoint.matrix.appservice.identity import check_own_name
+from tripoint.matrix.appservice.identity import check_own_name, is_by_service
 from tripoint.matrix.errors import EMPTY, MatrixError, invalid, json_response, missing
 from tripoint.matrix.public_rooms import check_search, room_page
 from tripoint.matrix.registry import Auth, Call, endpoint
@@ -13,7 +14,10 @@ from tripoint.rooms.refusals import Refusal, Refused
 
 
 class DirectoryEndpoints:
-    def __init__(self, rooms: RoomService, reader: RoomReader, server: ServerName) -> None:
+    def __init__(
+        self, rooms: RoomService, reader: RoomReader, accounts: AccountService, server: ServerName
+    ) -> None:
+        self._accounts = accounts
         self._rooms = rooms
         self._reader = reader
         self._server = server
@@ -26,7 +30,7 @@ class DirectoryEndpoints:
     )
     async def resolve(self, call: Call) -> Response:
         alias = parse_room_alias(call.path["roomAlias"])
-        room_id = await self._reader.resolve_alias(alias)
+        room_id = await self._reader.resolve_alias(alias, ask=not is_by_service(self._accounts, call))
         if room_id is None:
             raise MatrixError(404, "M_NOT_FOUND", Refusal.NO_SUCH_ROOM.value)
         return json_response({"room_id": room_id, "servers": list(await self._reader.ways_to(room_id))})

@@ -90,7 +90,7 @@ class RoomEndpoints:
 
     @endpoint("POST", "/_matrix/client/v3/join/{roomIdOrAlias}", "/_matrix/client/r0/join/{roomIdOrAlias}", guests=True)
     async def join(self, call: Call) -> Response:
-        return await self._join(call, await self._room_id(call.path["roomIdOrAlias"]), _via(call))
+        return await self._join(call, await self._room_id(call, call.path["roomIdOrAlias"]), _via(call))
 
     @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/join", "/_matrix/client/r0/rooms/{roomId}/join", guests=True)
     async def join_id(self, call: Call) -> Response:
@@ -116,7 +116,7 @@ class RoomEndpoints:
     @endpoint("POST", "/_matrix/client/v3/knock/{roomIdOrAlias}")
     async def knock(self, call: Call) -> Response:
         body = call.json_or_empty()
-        room_id = await self._room_id(call.path["roomIdOrAlias"])
+        room_id = await self._room_id(call, call.path["roomIdOrAlias"])
         await self._rooms.do(
             Knock(
                 actor=call.user_id,
@@ -128,11 +128,11 @@ class RoomEndpoints:
         )
         return json_response({"room_id": room_id})
 
-    async def _room_id(self, name: str) -> RoomId:
+    async def _room_id(self, call: Call, name: str) -> RoomId:
         if name.startswith("!"):
             return RoomId(name)
         alias: RoomAlias = parse_room_alias(name)
-        found = await self._reader.resolve_alias(alias)
+        found = await self._reader.resolve_alias(alias, ask=call.caller.service is None)
         if found is None:
             raise MatrixError(404, "M_NOT_FOUND", Refusal.NO_SUCH_ROOM.value)
         return found
