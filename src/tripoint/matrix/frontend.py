@@ -23,6 +23,7 @@ from tripoint.matrix.admin.rooms import AdminRoomEndpoints
 from tripoint.matrix.admin.tokens import TokenEndpoints
 from tripoint.matrix.admin.user_actions import UserActionEndpoints
 from tripoint.matrix.admin.users import UserEndpoints
+from tripoint.matrix.appservice.directory import NetworkDirectoryEndpoints
 from tripoint.matrix.appservice.ping import PingEndpoints
 from tripoint.matrix.appservice.services import Bridges, Means
 from tripoint.matrix.client.account import AccountDataEndpoints, DeviceEndpoints, ProfileEndpoints
@@ -152,6 +153,7 @@ ENDPOINT_CLASSES = (
     KeyBackupEndpoints,
     DehydratedDeviceEndpoints,
     PingEndpoints,
+    NetworkDirectoryEndpoints,
     FederationInfo,
     KeyEndpoints,
     NotaryEndpoints,
@@ -300,7 +302,8 @@ class MatrixFrontEnd:
             RelationEndpoints(reader, renderer, sync),
             UserDirectoryEndpoints(reader),
             CallEndpoints(turn, now_ms, livekit),
-            ThirdPartyEndpoints(),
+            ThirdPartyEndpoints(None if self.bridges is None else self.bridges.networks),
+            NetworkDirectoryEndpoints(rooms),
             DeviceKeyEndpoints(encryption, self.key_questions, news.lists, sync.start),
             CrossSigningEndpoints(encryption, log_in, server),
             ToDeviceEndpoints(encryption),

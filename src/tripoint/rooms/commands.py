@@ -385,6 +385,15 @@ class SetListed(Command, frozen=True):
     listed: bool
 
 
+class SetNetworkListed(Command, frozen=True):
+    """Publish a room in the directory of a network that an application service reaches, or take it off. `network`: the
+    service's id, `|`, the network's; the actor is a user of the service. NO_SUCH_ROOM."""
+
+    room_id: RoomId
+    network: str
+    listed: bool
+
+
 class SetTyping(Command, frozen=True):
     room_id: RoomId
     typing: bool

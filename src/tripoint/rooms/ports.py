@@ -159,6 +159,18 @@ class PublicRoom(Struct, frozen=True):
     topic_ts_ms: int | None
 
 
+class Listing(Struct, frozen=True):
+    """Which directories rooms are looked for in: the server's own, those of networks that application services reach
+    (one of them: its service, `|`, its id), or all."""
+
+    own: bool = True
+    networks: bool = False
+    network: str | None = None
+
+
+OWN = Listing()
+
+
 class FoundUser(Struct, frozen=True):
     """Somebody whom a search for people found, as they call themselves."""
 
@@ -337,7 +349,9 @@ class RoomReader(Protocol):
         """People in whose user id or display name a text stands, upper and lower case alike, the best match first:
         those who share a room with the searcher and those who are in public rooms (rooms/user_directory.py)."""
 
-    async def public_rooms(self, *, search: str | None, limit: int, offset: int) -> Sequence[PublicRoom]:
+    async def public_rooms(
+        self, *, search: str | None, limit: int, offset: int, listing: Listing = OWN
+    ) -> Sequence[PublicRoom]:
         """Directory rows by falling number of members."""
 
     async def direct_room(self, one: UserId, other: UserId) -> RoomId | None:

@@ -44,8 +44,9 @@ from tripoint.rooms.membership import LoadProfile
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.messages import Messages
 from tripoint.rooms.naming import Names
+from tripoint.rooms.network_rooms import NetworkRooms
 from tripoint.rooms.notified import Notified
-from tripoint.rooms.ports import Presence, PublicRoom, Receipt, RoomView, StateMap, UsersFound
+from tripoint.rooms.ports import OWN, Listing, Presence, PublicRoom, Receipt, RoomView, StateMap, UsersFound
 from tripoint.rooms.presence import PresenceBoard
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.relating import Relating
@@ -103,7 +104,9 @@ class Reader:
         indexing: Indexing,
         unreads: Unreads,
         sticky: StickyBoard,
+        network_rooms: NetworkRooms,
     ) -> None:
+        self._network_rooms = network_rooms
         self._sticky = sticky
         self.unread = unreads.of
         self.notified = Notified(rooms, store, unreads).page
@@ -330,11 +333,19 @@ class Reader:
             raise Refused(Refusal.NO_SUCH_EVENT)
         return stored
 
-    async def public_rooms(self, *, search: str | None, limit: int, offset: int) -> Sequence[PublicRoom]:
+    async def public_rooms(
+        self, *, search: str | None, limit: int, offset: int, listing: Listing = OWN
+    ) -> Sequence[PublicRoom]:
         found = []
         wanted = search.casefold() if search else None
-        for row in await self._store.load_listed_rooms():
-            entry = _public(await self._rooms.get(row.room_id))
+        room_ids = [row.room_id for row in await self._store.load_listed_rooms()] if listing.own else []
+        if listing.networks:
+            room_ids += await self._network_rooms.of(listing.network)
+        for room_id in dict.fromkeys(room_ids):
+            room = await self._rooms.get(room_id)
+            if room.outside:
+                continue  # this server has gone from it
+            entry = _public(room)
             texts = (entry.name, entry.topic, entry.alias)
             if wanted is None or any(wanted in text.casefold() for text in texts if text):
                 found.append(entry)

@@ -75,6 +75,7 @@ from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.messages import Messages
 from tripoint.rooms.name_table import StoredNames
 from tripoint.rooms.naming import Names
+from tripoint.rooms.network_rooms import NetworkRooms
 from tripoint.rooms.outliers import OutlierJudge
 from tripoint.rooms.outside import Outside
 from tripoint.rooms.own_limits import OwnLimits
@@ -366,6 +367,7 @@ async def build_middle(
     entry.listed_against = policy_lists.against
     hub.watch_all_rooms(policy_lists.room_changed)
     hub.watch_users(following.user_changed)
+    network_rooms = NetworkRooms(loaded, writer, store)
     service = Service(
         server,
         loaded,
@@ -380,6 +382,7 @@ async def build_middle(
         creation=creation,
         direct=Direct(loaded, store, creation, membership, people, index, blocks),
         names=names,
+        network_rooms=network_rooms,
         typing=typing,
         receipts=receipts,
         profiles=Profiles(loaded, writer, people, index, user_bus, accounts.profile_changed),
@@ -422,6 +425,7 @@ async def build_middle(
         indexing,
         unreads,
         sticky,
+        network_rooms,
     )
     interest = Interest(loaded, store, blocks)
     hub.watch_all_rooms(interest.room_changed)

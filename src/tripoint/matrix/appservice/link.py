@@ -24,6 +24,11 @@ CALLED: Final = (
     f"POST {V1}/ping",
     f"GET {V1}/users/{{userId}}",
     f"GET {V1}/rooms/{{roomAlias}}",
+    f"GET {V1}/thirdparty/protocol/{{protocol}}",
+    f"GET {V1}/thirdparty/location/{{protocol}}",
+    f"GET {V1}/thirdparty/user/{{protocol}}",
+    f"GET {V1}/thirdparty/location",
+    f"GET {V1}/thirdparty/user",
 )
 # What says that a path is not known, as services of different ages do.
 _UNKNOWN: Final = frozenset({404, 405, 501})

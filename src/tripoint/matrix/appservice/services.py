@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tripoint.core.app_services import AppService, AppServices
 from tripoint.matrix.appservice.delivery import FIRST_RETRY_S, Delivery
 from tripoint.matrix.appservice.link import Ask, ServiceLink
+from tripoint.matrix.appservice.networks import Networks
 from tripoint.matrix.appservice.passing import Passing, RoomsOf
 from tripoint.matrix.appservice.questions import PATIENCE_S, Questions
 from tripoint.matrix.render import Renderer
@@ -54,6 +55,7 @@ class Bridges:
             for one in with_address
         }
         self.questions = Questions(services, self.links, means.clock_s, patience_s=means.patience_s)
+        self.networks = Networks(services, self.links, means.clock_s)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
