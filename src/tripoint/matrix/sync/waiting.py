@@ -6,17 +6,20 @@ from contextlib import contextmanager
 
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.ids import DeviceId, UserId
+from tripoint.fanout.holding import Pace
 from tripoint.rooms.changes import SessionsEnded
 
 Future = asyncio.Future[None]
 
 
 class Waiters:
-    """Whoever is woken is woken once per turn of the loop, however much happened in it."""
+    """Whoever is woken is woken once per turn of the loop, however much happened in it; many wait for more while the
+    server is busy (fanout/holding.py)."""
 
-    def __init__(self) -> None:
+    def __init__(self, pace: Pace) -> None:
         self._waiting: dict[UserId, dict[Future, DeviceId]] = {}
         self._to_wake: set[UserId] = set()
+        self._schedule = pace.holding(lambda: len(self._to_wake), self._wake_all).schedule
         self.draining = False
 
     @property
@@ -50,7 +53,7 @@ class Waiters:
         if user_id not in self._waiting:
             return
         if not self._to_wake:
-            asyncio.get_running_loop().call_soon(self._wake_all)
+            self._schedule()
         self._to_wake.add(user_id)
 
     def _wake_all(self) -> None:
