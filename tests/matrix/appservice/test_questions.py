@@ -104,9 +104,7 @@ def test_what_is_not_there_is_remembered_for_a_while(tmp_path: Path) -> None:
             for _ in range(3):
                 assert await alice.refused("GET", f"/profile/{q(GHOST)}") == (404, "M_NOT_FOUND")
                 assert await alice.refused("POST", f"/join/{q(ALIAS)}", {}) == (404, "M_NOT_FOUND")
-            paths = (USER_PATH, ROOM_PATH)
-            legacy = [f"{path.removeprefix('/_matrix/app/v1')}?access_token={HS_TOKEN}" for path in paths]
-            assert bridge.questions() == [USER_PATH, legacy[0], ROOM_PATH, legacy[1]]
+            assert bridge.questions() == [USER_PATH, ROOM_PATH]
             bridge.has = True
             server.party.clock.now += 61
             await alice.join(ALIAS)
@@ -114,6 +112,23 @@ def test_what_is_not_there_is_remembered_for_a_while(tmp_path: Path) -> None:
             bridge.has = False
             await ghost(server)
             assert (await alice.call("GET", f"/profile/{q(GHOST)}"))["displayname"] == "_irc_bob"
+
+    run(work)
+
+
+def test_old_services_are_asked_by_the_old_path(tmp_path: Path) -> None:
+    async def work() -> None:
+        service = Service()
+
+        async def old(asked: Asked) -> tuple[int, Any]:
+            return 404, b"<html>no such page</html>" if asked.path.startswith("/_matrix/") else {}
+
+        service.answer = old
+        async with matrix(registered(tmp_path, url=URL), ask=service.ask) as server:
+            alice = await server.register("alice")
+            assert await alice.refused("GET", f"/profile/{q(GHOST)}") == (404, "M_NOT_FOUND")
+            paths = [asked.path for asked in service.asked]
+            assert paths == [USER_PATH, f"/users/{q(GHOST)}?access_token={HS_TOKEN}"]
 
     run(work)
 

@@ -30,7 +30,7 @@ CALLED: Final = (
     f"GET {V1}/thirdparty/location",
     f"GET {V1}/thirdparty/user",
 )
-# What says that a path is not known, as services of different ages do.
+# What may say that a path is not known, as services of different ages do.
 _UNKNOWN: Final = frozenset({404, 405, 501})
 # spec: "Homeservers should periodically try again for the newer endpoints"
 LEGACY_S: Final = 3600.0
@@ -114,7 +114,7 @@ class ServiceLink:
             return await self._send(method, legacy, body, timeout_s, legacy=True)
         self._legacy.pop(kind, None)
         answer = await self._send(method, V1 + path, body, timeout_s)
-        if answer.status not in _UNKNOWN:
+        if not _is_unknown_path(answer):
             return answer
         older = await self._send(method, legacy, body, timeout_s, legacy=True)
         if older.status // 100 == 2:
@@ -145,3 +145,18 @@ class ServiceLink:
             raise TimedOut(service.service_id, failed.reason) from failed
         except RemoteFailed as failed:
             raise RemoteFailed(service.service_id, failed.reason) from failed
+
+
+def _is_unknown_path(answer: Answer) -> bool:
+    """Whether a service says that it does not know a path, and not that it does not have what was asked for.
+
+    spec: "Legacy routes" takes every failure for that; but who answers in JSON to "GET /users" with 404 has looked, and
+    would be asked twice to make something.
+    """
+    if answer.status != 404:
+        return answer.status in _UNKNOWN
+    try:
+        body = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        return True  # what web servers say by themselves
+    return not isinstance(body, dict) or body.get("errcode") == "M_UNRECOGNIZED"
