@@ -246,8 +246,9 @@ class MatrixFrontEnd:
         self.bridges: Bridges | None = None
         if bridging is not None:
             self.bridges = Bridges(accounts.app_services, bridging, renderer, reader.joined_rooms, now_ms)
-            hub.watch_all_rooms(self.bridges.room_changed)
-            hub.watch_users(self.bridges.user_changed)
+            if self.bridges.links:
+                hub.watch_all_rooms(self.bridges.room_changed)
+                hub.watch_users(self.bridges.user_changed)
         uia = UserInteractive(oauth.confirmations)
         log_in = LogInEndpoints(accounts, uia, oauth, plaintext_passwords=plaintext_passwords)
         self.presence = DevicePresence(presence, now_ms)

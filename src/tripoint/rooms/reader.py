@@ -171,8 +171,15 @@ class Reader:
         except Refused:
             return None
         room_id = await self._store.load_alias(alias)
-        if room_id is None and ask and self.ask_for_room is not None and await self.ask_for_room(alias):
-            return await self._store.load_alias(alias)
+        if room_id is None and ask and self.ask_for_room is not None:
+            try:
+                await self.ask_for_room(alias)
+            except Refused:
+                # It may have made the room all the same.
+                room_id = await self._store.load_alias(alias)
+                if room_id is None:
+                    raise
+            return room_id or await self._store.load_alias(alias)
         return room_id
 
     async def own_room(self, user_id: UserId, alias: RoomAlias) -> RoomId | None:

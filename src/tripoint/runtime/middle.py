@@ -434,7 +434,8 @@ async def build_middle(
         network_rooms,
     )
     interest = Interest(loaded, store, blocks)
-    hub.watch_all_rooms(interest.room_changed)
+    if accounts.app_services.all:
+        hub.watch_all_rooms(interest.room_changed)
     accept.soft_failed = unfailing.failed
     delayed = Delayed(store, stream, service.do, clock, secret)
     await delayed.start()

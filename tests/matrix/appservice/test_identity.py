@@ -10,10 +10,12 @@ import orjson
 import pytest
 
 from tests.matrix.client import PASSWORD, Server, matrix, q
+from tests.matrix.crypto import Tree
 from tests.support.app_service import BOT, HS_TOKEN, TOKEN, registered
 from tests.support.middle import UNLIMITED, make_config, run
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.config.options import Limits
+from tripoint.core.ids import UserId
 
 GHOST = "@_irc_bob:example.org"
 V3 = "/_matrix/client/v3"
@@ -248,12 +250,60 @@ def test_a_locked_or_closed_user_stays_so(tmp_path: Path) -> None:
     async def work() -> None:
         async with matrix(registered(tmp_path, config=make_config(UNLIMITED))) as server:
             await ghost(server)
-            await server.party.middle.accounts.set_locked(GHOST, True)  # type: ignore[arg-type]
+            await server.party.middle.accounts.set_locked(UserId(GHOST), True)
             refused = await ask(server, "GET", "/account/whoami", status=401, user_id=GHOST)
             assert refused["errcode"] == "M_USER_LOCKED"
-            await server.party.middle.accounts.set_locked(GHOST, False)  # type: ignore[arg-type]
+            await server.party.middle.accounts.set_locked(UserId(GHOST), False)
             await ask(server, "POST", "/account/deactivate", {}, user_id=GHOST)
             refused = await ask(server, "GET", "/account/whoami", status=403, user_id=GHOST)
             assert refused["errcode"] == "M_USER_DEACTIVATED"
+
+    run(work)
+
+
+def test_cross_signing_keys_are_replaced_without_a_password(tmp_path: Path) -> None:
+    """spec: "Cross-signing": "even if cross-signing keys already exist" """
+
+    async def work() -> None:
+        async with matrix(registered(tmp_path)) as server:
+            await ghost(server)
+            for word in ("", "new"):
+                body = Tree(GHOST, word).body()
+                await ask(server, "POST", "/keys/device_signing/upload", body, user_id=GHOST)
+                found = await ask(server, "POST", "/keys/query", {"device_keys": {GHOST: []}}, user_id=GHOST)
+                assert found["master_keys"][GHOST]["keys"] == body["master_key"]["keys"]
+
+    run(work)
+
+
+def test_what_else_a_service_does_for_its_users(tmp_path: Path) -> None:
+    """Files, profiles, and presence, which lasts: nobody syncs for them."""
+
+    async def work() -> None:
+        async with matrix(registered(tmp_path)) as server:
+            await ghost(server)
+            alice = await server.register("alice")
+            room_id = await alice.create(preset="public_chat")
+            await ask(server, "POST", f"/join/{q(room_id)}", {}, user_id=GHOST)
+            name = {"displayname": "Bob (IRC)"}
+            await ask(server, "PUT", f"/profile/{q(GHOST)}/displayname", name, user_id=GHOST)
+            assert (await alice.call("GET", f"/profile/{q(GHOST)}"))["displayname"] == "Bob (IRC)"
+            refused = await ask(server, "PUT", f"/profile/{q(BOT)}/displayname", name, status=403, user_id=GHOST)
+            assert refused["errcode"] == "M_FORBIDDEN"
+            path = f"/presence/{q(GHOST)}/status"
+            await ask(server, "PUT", path, {"presence": "online"}, user_id=GHOST)
+            server.party.clock.now += 3600
+            server.front.sweep()
+            assert (await alice.call("GET", path))["presence"] == "online"
+            await ask(server, "PUT", path, {"presence": "offline"}, user_id=GHOST)
+            assert (await alice.call("GET", path))["presence"] == "offline"
+            # Administrators see whose it is.
+            middle = server.party.middle
+            await middle.accounts.administration.set_admin(UserId(alice.user_id), True)
+            response = await server.request("GET", f"/_synapse/admin/v2/users/{q(GHOST)}", token=alice.token)
+            assert orjson.loads(response.body)["appservice_id"] == "irc"
+            media = "/_matrix/media/v3/upload"
+            response = await server.request("POST", media, raw=b"a file", token=TOKEN, user_id=GHOST, filename="a.txt")
+            assert response.status == 200 and orjson.loads(response.body)["content_uri"].startswith("mxc://")
 
     run(work)

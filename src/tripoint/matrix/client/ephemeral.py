@@ -92,7 +92,13 @@ class EphemeralEndpoints:
         presence, status = body.get("presence"), body.get("status_msg")
         if presence not in ("online", "unavailable", "offline"):
             raise invalid("presence is online, unavailable or offline")
-        self._presence.set(call.user_id, call.session, str(presence), status if isinstance(status, str) else None)
+        self._presence.set(
+            call.user_id,
+            call.session,
+            str(presence),
+            status if isinstance(status, str) else None,
+            lasts=call.caller.service is not None,
+        )
         return EMPTY
 
     @endpoint("GET", "/_matrix/client/v3/presence/{userId}/status")
