@@ -20,6 +20,7 @@ from tripoint.core.ids import DeviceId, ServerName, UserId
 from tripoint.matrix.depth import MAX_DEPTH, too_deep
 from tripoint.matrix.errors import MatrixError, bad_json, invalid, missing, not_json
 from tripoint.net.http import Request, Response
+from tripoint.rooms.commands import Origin
 
 # As many digits as a canonical JSON integer is sure to hold.
 _NUMBER = re.compile(r"[0-9]{1,15}\Z")
@@ -109,6 +110,12 @@ class Call:
         if caller.device_id is None and caller.service is not None:
             return f"{self.user_id}/ {caller.service.service_id}"
         return f"{self.user_id}/{caller.device_id}"
+
+    def by(self, token: str | None = None, *, once: bool = False, scope: str = "") -> Origin:
+        """Who asks, for a command to rooms. An application service is not limited unless its registration says so."""
+        service = self.caller.service
+        unlimited = service is not None and (not service.rate_limited or self.user_id == service.sender)
+        return Origin(self.session, token, once=once, scope=scope, unlimited=unlimited)
 
     def token(self) -> str | None:
         """The access token of the request, unchecked. spec: "Using access tokens": the Authorization header, or the

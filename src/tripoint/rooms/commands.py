@@ -25,7 +25,8 @@ class Origin(Struct, frozen=True):
     transaction id, the stanza id or the label. `once`: a repeated command with the same session and token
     answers with the first result instead of doing it twice, over a restart too (Matrix transaction ids).
     `scope`: within what a `once` token stands for one request; Matrix: the rest of the request's path.
-    `keep`: the token is stored with the event and comes back in history (the `id` of an XMPP stanza).
+    `keep`: the token is stored with the event and comes back in history (the `id` of an XMPP stanza). `unlimited`: an
+    application service asks, for which no limits hold.
     """
 
     session: str
@@ -33,6 +34,7 @@ class Origin(Struct, frozen=True):
     once: bool = False
     keep: bool = False
     scope: str = ""
+    unlimited: bool = False
 
 
 class Secret(Struct, frozen=True):

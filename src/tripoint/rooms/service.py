@@ -201,7 +201,8 @@ class Service:
             raise Refused(Refusal.GUESTS_FORBIDDEN)
         if bucket is not None:
             self._closing.check(command)  # what cannot be costs nothing
-            self._limits.take(bucket, command.actor)
+            if command.origin is None or not command.origin.unlimited:
+                self._limits.take(bucket, command.actor)
         return await self._carry_out(command)
 
     async def _carry_out(self, command: Command) -> Done:

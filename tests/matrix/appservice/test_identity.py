@@ -246,6 +246,27 @@ def test_limits_do_not_hold_where_the_registration_says_so(tmp_path: Path) -> No
     run(work)
 
 
+def test_people_whom_a_service_may_speak_for_have_their_limits(tmp_path: Path) -> None:
+    """A namespace that is not exclusive: the service is free of them, the people are not."""
+
+    async def work() -> None:
+        spaces = {"users": [{"regex": "@.*", "exclusive": False}]}
+        config = make_config(Limits(events_burst=2, events_per_s=0.1))
+        async with matrix(registered(tmp_path, config=config, namespaces=spaces)) as server:
+            alice = await server.register("alice")
+            room_id = await alice.create(preset="public_chat")
+            send = f"/rooms/{q(room_id)}/send/m.room.message"
+            said = {"msgtype": "m.text", "body": "hi"}
+            for number in range(10):
+                sent = await ask(server, "PUT", f"{send}/{number}", said, user_id=alice.user_id)
+            event = await alice.call("GET", f"/rooms/{q(room_id)}/event/{q(sent['event_id'])}")
+            assert event["sender"] == alice.user_id
+            assert [await alice.say(room_id, "hi") for _ in range(2)]
+            assert await alice.refused("PUT", f"{send}/x", said) == (429, "M_LIMIT_EXCEEDED")
+
+    run(work)
+
+
 def test_a_locked_or_closed_user_stays_so(tmp_path: Path) -> None:
     async def work() -> None:
         async with matrix(registered(tmp_path, config=make_config(UNLIMITED))) as server:

@@ -20,7 +20,7 @@ from tripoint.matrix.errors import EMPTY, MatrixError, bytes_response, invalid, 
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.matrix.sync.filters import read_filter
 from tripoint.net.http import Response
-from tripoint.rooms.commands import Origin, SetProfile
+from tripoint.rooms.commands import SetProfile
 from tripoint.rooms.ports import RoomReader, RoomService
 from tripoint.rooms.refusals import Refusal, Refused
 
@@ -101,7 +101,7 @@ class ProfileEndpoints:
         return EMPTY
 
     async def _set(self, call: Call, key: str, value: Json | None) -> None:
-        command = SetProfile(actor=call.user_id, origin=Origin(call.session), field=key, value=value)
+        command = SetProfile(actor=call.user_id, origin=call.by(), field=key, value=value)
         try:
             await self._rooms.do(command)
         except Refused as refused:

@@ -8,7 +8,7 @@ from tripoint.matrix.errors import EMPTY, MatrixError, invalid, json_response, m
 from tripoint.matrix.public_rooms import check_search, room_page
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response
-from tripoint.rooms.commands import DeleteAlias, Origin, SetAlias, SetListed
+from tripoint.rooms.commands import DeleteAlias, SetAlias, SetListed
 from tripoint.rooms.ports import RoomReader, RoomService
 from tripoint.rooms.refusals import Refusal, Refused
 
@@ -44,7 +44,7 @@ class DirectoryEndpoints:
         check_own_name(call, alias)
         try:
             await self._rooms.do(
-                SetAlias(actor=call.user_id, origin=Origin(call.session), alias=alias, room_id=RoomId(room_id))
+                SetAlias(actor=call.user_id, origin=call.by(), alias=alias, room_id=RoomId(room_id))
             )
         except Refused as refused:
             if refused.refusal is Refusal.ALIAS_TAKEN:
@@ -56,7 +56,7 @@ class DirectoryEndpoints:
     @endpoint("DELETE", "/_matrix/client/v3/directory/room/{roomAlias}")
     async def delete_alias(self, call: Call) -> Response:
         alias = parse_room_alias(call.path["roomAlias"])
-        await self._rooms.do(DeleteAlias(actor=call.user_id, origin=Origin(call.session), alias=alias))
+        await self._rooms.do(DeleteAlias(actor=call.user_id, origin=call.by(), alias=alias))
         return EMPTY
 
     @endpoint("GET", "/_matrix/client/v3/rooms/{roomId}/aliases")

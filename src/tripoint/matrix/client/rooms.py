@@ -21,7 +21,6 @@ from tripoint.rooms.commands import (
     Kick,
     Knock,
     Leave,
-    Origin,
     Secret,
     StateDraft,
     Template,
@@ -64,7 +63,7 @@ class RoomEndpoints:
         done = await self._create(
             CreateRoom(
                 actor=call.user_id,
-                origin=Origin(call.session),
+                origin=call.by(),
                 template=template,
                 alias_localpart=name,
                 name=_text(body, "name") or None,
@@ -104,7 +103,7 @@ class RoomEndpoints:
         await self._rooms.do(
             Join(
                 actor=call.user_id,
-                origin=Origin(call.session),
+                origin=call.by(),
                 room_id=room_id,
                 reason=_text(body, "reason"),
                 via=via,
@@ -120,7 +119,7 @@ class RoomEndpoints:
         await self._rooms.do(
             Knock(
                 actor=call.user_id,
-                origin=Origin(call.session),
+                origin=call.by(),
                 room_id=room_id,
                 reason=_text(body, "reason"),
                 via=_via(call),
@@ -145,7 +144,7 @@ class RoomEndpoints:
             await self._rooms.do(
                 Leave(
                     actor=call.user_id,
-                    origin=Origin(call.session),
+                    origin=call.by(),
                     room_id=room_id,
                     reason=_text(body, "reason"),
                 )
@@ -173,7 +172,7 @@ class RoomEndpoints:
         await self._rooms.do(
             Invite(
                 actor=call.user_id,
-                origin=Origin(call.session),
+                origin=call.by(),
                 room_id=RoomId(call.path["roomId"]),
                 target=target,
                 reason=reason,
@@ -188,7 +187,7 @@ class RoomEndpoints:
         await self._rooms.do(
             Kick(
                 actor=call.user_id,
-                origin=Origin(call.session),
+                origin=call.by(),
                 room_id=room_id,
                 target=target,
                 reason=reason,
@@ -204,7 +203,7 @@ class RoomEndpoints:
         await self._rooms.do(
             Ban(
                 actor=call.user_id,
-                origin=Origin(call.session),
+                origin=call.by(),
                 room_id=room_id,
                 target=target,
                 reason=reason,
@@ -218,7 +217,7 @@ class RoomEndpoints:
         target, reason = _target(call)
         room_id = RoomId(call.path["roomId"])
         await self._rooms.do(
-            Unban(actor=call.user_id, origin=Origin(call.session), room_id=room_id, target=target, reason=reason)
+            Unban(actor=call.user_id, origin=call.by(), room_id=room_id, target=target, reason=reason)
         )
         return EMPTY
 
@@ -231,7 +230,7 @@ class RoomEndpoints:
         done = await self._rooms.do(
             UpgradeRoom(
                 actor=call.user_id,
-                origin=Origin(call.session),
+                origin=call.by(),
                 room_id=RoomId(call.path["roomId"]),
                 room_version=version,
                 creators=tuple(dict.fromkeys(parse_user_id(user) for user in _texts(body, "additional_creators"))),
