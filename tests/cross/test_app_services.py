@@ -180,6 +180,21 @@ async def _register(at: World, name: str) -> None:
     assert status == 200, answer
 
 
+def test_another_registration_waits_for_a_restart(tmp_path: Path) -> None:
+    """On SIGHUP and REHASH, though the option that names the file is the same."""
+    waits = "These wait for a restart: matrix.app_services"
+
+    async def work() -> None:
+        async with world(tmp_path / "data", sockets=False, change=partial(_with_service, tmp_path)) as at:
+            assert waits not in await at.app.reload(at.app.config)
+            _with_service(tmp_path, at.app.config, bot=True)
+            assert waits in await at.app.reload(at.app.config)
+            (tmp_path / "service0.yaml").write_text("half of")
+            assert waits in await at.app.reload(at.app.config)
+
+    asyncio.run(work())
+
+
 def _with_service(folder: Path, config: Any, *, url: str | None = None, bot: bool = False) -> Any:
     return registered(folder, config=config, namespaces=PREFIX, url=url, **{"dev.tripoint.bot": bot})
 

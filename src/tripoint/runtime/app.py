@@ -54,7 +54,7 @@ from tripoint.runtime.media import SWEEP_S as MEDIA_SWEEP_S
 from tripoint.runtime.media import build_media
 from tripoint.runtime.middle import Middle, build_middle, clock_ms, report_bug
 from tripoint.runtime.pushing import build_pushing
-from tripoint.runtime.reload import waiting_for_restart
+from tripoint.runtime.reload import services_differ, waiting_for_restart
 from tripoint.runtime.traffic import build_traffic
 from tripoint.runtime.welcome_page import WelcomePage
 from tripoint.store.interface import Store
@@ -69,6 +69,8 @@ from tripoint.xmpp.web import XmppWeb
 
 log = structlog.get_logger("tripoint")
 
+# The option whose files may have changed though it has not.
+_SERVICES = "matrix.app_services"
 # How often rooms whose MUC lock ran out and Matrix devices that stopped syncing are looked for.
 SWEEP_S = 10.0
 # What a drain waits for requests that are running.
@@ -498,7 +500,10 @@ class App:
         except (OSError, ValueError) as error:  # what cannot be read leaves the old ones in use
             log.error("tls.not_reloaded", error=str(error))
             told.append(f"The certificate could not be read again: {error}")
-        if waiting := waiting_for_restart(self.config, config):
+        waiting = waiting_for_restart(self.config, config)
+        if services_differ(config, self.middle.accounts.app_services) and _SERVICES not in waiting:
+            waiting.append(_SERVICES)
+        if waiting:
             log.warning("config.needs_restart", options=waiting)
             told.append(f"These wait for a restart: {', '.join(waiting)}")
         self.middle.reload(config)
