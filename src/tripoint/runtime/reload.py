@@ -1,7 +1,8 @@
 """SIGHUP: what of a changed configuration is taken up while the server runs, and what waits for a restart.
 
 Certificates, limits, registration, guests and the texts of IRC change at once, for existing connections as
-far as they look. Names, folders, listeners, application services and the like are read once; a change to them is told, not guessed.
+far as they look. Names, folders, listeners, application services and the like are read once; a change to them is told,
+not guessed.
 """
 
 from dataclasses import fields
