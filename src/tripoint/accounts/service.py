@@ -14,7 +14,7 @@ from functools import partial
 import structlog
 from msgspec.structs import replace
 
-from tripoint.accounts.administration import Administration, Erase, ImportedAccount, account_of
+from tripoint.accounts.administration import Administration, Erase, account_of
 from tripoint.accounts.app_passwords import AppPasswords
 from tripoint.accounts.certificates import Certificates
 from tripoint.accounts.commit import commit
@@ -35,6 +35,7 @@ from tripoint.accounts.registration_tokens import RegistrationTokens
 from tripoint.accounts.reports import ReportDesk
 from tripoint.accounts.sasl import ScramVerifier
 from tripoint.accounts.server_bans import ServerBans
+from tripoint.accounts.service_accounts import ServiceAccounts
 from tripoint.accounts.tags import AccountTags
 from tripoint.accounts.vhosts import Vhosts
 from tripoint.core.addresses import network_of
@@ -53,7 +54,7 @@ from tripoint.core.ids import (
 )
 from tripoint.core.profile import SHOWN, stored_value
 from tripoint.core.server_bans import Visitor
-from tripoint.core.stand_ins import stand_in_address, stand_in_id
+from tripoint.core.stand_ins import stand_in_id
 from tripoint.core.vendor import V
 from tripoint.store.contact_writes import PutValidation
 from tripoint.store.interface import Store
@@ -139,6 +140,7 @@ class Accounts:
         self.reports = ReportDesk(store, stream)
         self.registration_tokens = RegistrationTokens(store, stream, clock_ms, self._check_new_name)
         self.administration = Administration(server, store, stream, passwords, self._put)
+        self._of_services = ServiceAccounts(server, app_services, self.administration)
         self._clock_ms = clock_ms
         self._login_tokens = LoginTokens(clock_ms)
         self._accounts: dict[UserId, Account] = {}
@@ -186,7 +188,7 @@ class Accounts:
         self._check_new_name(name)
 
     def _check_new_name(self, name: str, token: str | None = None) -> UserId:
-        self._check_not_exclusive(name)
+        self._of_services.check_free(name)
         if skeleton(name) in self._skeletons:
             raise AccountRefused(AccountRefusal.NAME_TAKEN)
         kept = self.registration_tokens.keeping(name)
@@ -200,27 +202,9 @@ class Accounts:
             raise AccountRefused(AccountRefusal.BAD_NAME, "Names like guest-1 are given to guests")
         return user_id
 
-    def _check_not_exclusive(self, name: str) -> None:
-        """spec: application-service-api: "An exclusive namespace prevents humans and other application services from
-        creating/deleting entities in that namespace" """
-        try:
-            owner = self.app_services.owner_of(self.user_id(name)) if self.app_services.all else None
-        except InvalidId:
-            return  # what is no user id at all is refused for that
-        if owner is not None:
-            raise AccountRefused(AccountRefusal.NAME_EXCLUSIVE)
-
     async def register_for(self, service: AppService, name: str) -> Account:
-        try:
-            covered = service.covers_user(self.user_id(name))
-        except InvalidId as error:
-            raise AccountRefused(AccountRefusal.BAD_NAME, f"Not a name for an account: {error}") from error
-        if stand_in_address(self.user_id(name), self.server_name) is not None:
-            raise AccountRefused(AccountRefusal.BAD_NAME, "Names like this stand for people of other XMPP servers")
-        if not covered:
-            raise AccountRefused(AccountRefusal.NAME_EXCLUSIVE, "That name is in no namespace of this service")
         async with self._linking(f"@{name}"):
-            user_id = await self.administration.take_in(ImportedAccount(name))
+            user_id = await self._of_services.make(service, name)
         self._skeletons.setdefault(skeleton(name), name)
         account = await self.account(user_id)
         assert account is not None, "it was just made"
@@ -229,8 +213,7 @@ class Accounts:
     async def _make_senders(self) -> None:
         """The users as whom application services speak for themselves."""
         for service in self.app_services.all:
-            account = await self.account(service.sender)
-            if account is None:
+            if await self.account(service.sender) is None:
                 await self.register_for(service, split_user_id(service.sender)[0])
             elif await self.has_password(service.sender):
                 # It is not ours to take away; whoever has it speaks as the service.
@@ -527,7 +510,7 @@ class Accounts:
         if not 0 < len(nick) <= MAX_GUEST_NICK or _NOT_IN_GUEST_NICK.search(nick):
             raise AccountRefused(AccountRefusal.BAD_NAME, "That nick cannot be used")
         folded = nick.lower()
-        self._check_not_exclusive(folded)
+        self._of_services.check_free(folded)
         holder = self._guest_nicks.get(folded)
         if holder is not None and holder != user_id:
             raise AccountRefused(AccountRefusal.NAME_TAKEN, "That nick is in use")
