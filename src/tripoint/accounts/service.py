@@ -156,15 +156,16 @@ class Accounts:
         self._guests_heard_ms: dict[UserId, int] = {}
 
     async def start(self, *, end_guests: bool) -> None:
-        """Read the names in use and the bans, and end guests that a stopped server left behind."""
+        """Read the names in use and the bans; a server (`end_guests`) ends guests that it left behind when it stopped,
+        and makes the users that application services are."""
         await self.bans.start()
         await self.vhosts.start()
         for name in await self._store.load_account_names():
             self._skeletons[skeleton(name)] = name
         await self.registration_tokens.start()
-        await self._make_senders()
         self._guest_number = int(await self._store.load_meta("guest_number") or 0)
         if end_guests:
+            await self._make_senders()
             for row in await self._store.load_guests():
                 await self.end_guest(row.user_id)
 
