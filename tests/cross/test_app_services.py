@@ -157,6 +157,15 @@ async def _by_themselves(service: LoopbackService, alice: IrcPerson, bob: XmppPe
     assert status == 200
     await service.until(lambda: {"hello one", "hello two"} <= set(service.texts()))
     await service.until(lambda: any(e.get("state_key") == "@irc_three:example.org" for e in service.heard()))
+    # Rooms as well, by whatever protocol they are wanted; they are the bridge's, not his who came first.
+    await bob.send(f"<presence to='irc_cellar@{ROOMS}/bob'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+    own = await _heard(bob, f"from='irc_cellar@{ROOMS}/bob'")
+    assert "code='110'" in own and "code='201'" not in own and "affiliation='owner'" not in own
+    assert (await carol.call("POST", f"/join/{quote('#irc_attic:example.org')}", {}))[0] == 200
+    asked = {unquote(asked.path).rpartition("/")[2] for asked in service.asked if "/rooms/" in asked.path}
+    assert asked == {f"#irc_{name}:example.org" for name in ("tea", "cellar", "attic")}
+    await alice.send("JOIN #irc_nobody")
+    assert "That room name is kept for a bridge" in await _heard(alice, " 476 ")
     await alice.send("WHOIS irc_nobody")
     await _heard(alice, " 401 alice irc_nobody ")
 

@@ -23,8 +23,6 @@ from tripoint.runtime.app_services import connect
 from tripoint.runtime.media import MediaParts
 from tripoint.store.interface import Store
 
-# How long application services are asked.
-PATIENCE_S = 0.5
 PASSWORD = "correct horse"
 
 
@@ -145,8 +143,9 @@ async def matrix(
     providers: Sequence[ProviderClient] = (),
     livekit: tuple[str, ...] = (),
     ask: Ask | None = None,
+    patience_s: float = 20.0,
 ) -> AsyncIterator[Server]:
-    """`ask`: how application services are reached; None: they are not."""
+    """`ask`: how application services are reached, and for how long they are asked; None: they are not."""
     config = config or make_config()
     bugs: list[BaseException] = []
 
@@ -186,7 +185,7 @@ async def matrix(
             fallback=pages.handle,
             livekit=livekit,
             shared_secret=config.accounts.registration_shared_secret,
-            bridging=None if ask is None else Means(p.middle.service_log, ask, failed, p.clock.s, 0.01, PATIENCE_S),
+            bridging=None if ask is None else Means(p.middle.service_log, ask, failed, p.clock.s, 0.01, patience_s),
         )
         if front.bridges is not None:
             connect(p.middle, front.bridges)

@@ -17,7 +17,7 @@ from tripoint.net.outbound import Answer
 TOKEN, HS_TOKEN = "the-token-of-the-service", "the-token-of-the-server"
 BOT = "@ircbot:example.org"
 URL = "http://bridge.example:29317/base"
-PATIENCE_S = 10.0
+PATIENCE_S = 20.0
 
 
 def registered(folder: Path, *more: dict[str, Any], config: Config | None = None, **changes: Any) -> Config:

@@ -144,7 +144,7 @@ def test_who_waits_does_not_wait_for_long(tmp_path: Path) -> None:
             return 200, {}
 
         service.answer = never
-        async with matrix(registered(tmp_path, url=URL), ask=service.ask) as server:
+        async with matrix(registered(tmp_path, url=URL), ask=service.ask, patience_s=0.2) as server:
             alice = await server.register("alice")
             assert await alice.refused("POST", f"/join/{q(ALIAS)}", {}) == (408, "M_UNKNOWN")
             # At once, for some seconds.
