@@ -205,3 +205,17 @@ def test_the_configuration_tells_of_a_bad_file(tmp_path: Path) -> None:
         parse_config(text, "tripoint.toml")
     (tmp_path / "none.yaml").write_text(YAML)
     assert parse_config(text, "tripoint.toml").matrix.app_services == (str(tmp_path / "none.yaml"),)
+
+
+def test_the_example_of_the_manual_is_a_good_one(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "operate" / "bridges.md").read_text("utf-8")
+    registered = text.partition("```yaml\n")[2].partition("```")[0]
+    configured = text.partition("```toml\n")[2].partition("```")[0]
+    (tmp_path / "telegram.yaml").write_text(registered)
+    (service,) = load_app_services([str(tmp_path / "telegram.yaml")], SERVER).all
+    assert service.owns_user(UserId("@telegram_17:example.org"))
+    assert service.owns_alias(RoomAlias("#telegram_tea:example.org"))
+    assert not service.owns_user(UserId("@telegram_17:example.organisation"))
+    named = configured.replace("/etc/tripoint/telegram.yaml", str(tmp_path / "telegram.yaml"))
+    config = parse_config(f'[server]\nname = "example.org"\n{named}', "tripoint.toml")
+    assert config.matrix.app_services == (str(tmp_path / "telegram.yaml"),)

@@ -16,7 +16,7 @@ from tripoint.matrix import refusals
 from tripoint.matrix.appservice.identity import asserted
 from tripoint.matrix.errors import CORS, ETAG_CORS, MatrixError, invalid
 from tripoint.matrix.federation.gate import FederationGate
-from tripoint.matrix.registry import Auth, Call, Router
+from tripoint.matrix.registry import Auth, Call, Router, token_of
 from tripoint.media.refusals import MediaRefused
 from tripoint.net.http import Request, Response
 from tripoint.rooms.refusals import Refused
@@ -119,7 +119,7 @@ class MatrixListener:
         return await handler(Call(request, path, caller))
 
     async def _caller(self, request: Request, auth: Auth) -> TokenOwner | None:
-        token = Call(request, {}, None).token()
+        token = token_of(request)
         if not token:
             if auth is not Auth.OPTIONAL:
                 raise MatrixError(401, "M_MISSING_TOKEN", "This needs an access token")

@@ -117,15 +117,6 @@ class Call:
         unlimited = service is not None and (not service.rate_limited or self.user_id == service.sender)
         return Origin(self.session, token, once=once, scope=scope, unlimited=unlimited)
 
-    def token(self) -> str | None:
-        """The access token of the request, unchecked. spec: "Using access tokens": the Authorization header, or the
-        deprecated query parameter."""
-        header = self.request.header(b"authorization")
-        if header is None:
-            return self.request.query("access_token")
-        scheme, _, value = header.partition(" ")
-        return value.strip() if scheme.lower() == "bearer" else None
-
     def query(self, name: str) -> str | None:
         return self.request.query(name)
 
@@ -155,6 +146,16 @@ class Call:
     def json_or_empty(self) -> JsonObject:
         """As json(), where a missing body stands for an empty object."""
         return self.json() if self.request.body.strip() else {}
+
+
+def token_of(request: Request) -> str | None:
+    """The access token of a request, unchecked. spec: "Using access tokens": the Authorization header, or the
+    deprecated query parameter."""
+    header = request.header(b"authorization")
+    if header is None:
+        return request.query("access_token")
+    scheme, _, value = header.partition(" ")
+    return value.strip() if scheme.lower() == "bearer" else None
 
 
 EndpointMethod = Callable[[Any, Call], Awaitable[Response]]

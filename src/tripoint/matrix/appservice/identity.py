@@ -8,7 +8,7 @@ from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.app_services import AppService
 from tripoint.core.ids import DeviceId, InvalidId, RoomAlias, parse_user_id
 from tripoint.matrix.errors import MatrixError, invalid
-from tripoint.matrix.registry import Call
+from tripoint.matrix.registry import Call, token_of
 from tripoint.net.http import Request
 
 # COMPAT: MSC3202, as bridges have sent it since before it was specified.
@@ -41,7 +41,7 @@ async def asserted(accounts: AccountService, service: AppService, request: Reque
 
 def is_by_service(accounts: AccountService, call: Call) -> bool:
     """Whether an application service asks, where anybody may."""
-    token = call.token()
+    token = token_of(call.request)
     return token is not None and accounts.app_services.of_token(token) is not None
 
 
@@ -55,7 +55,7 @@ def check_own_name(call: Call, alias: RoomAlias) -> None:
 
 def service_of(accounts: AccountService, call: Call) -> AppService:
     """The service that asks for m.login.application_service. M_MISSING_TOKEN, M_UNKNOWN_TOKEN."""
-    token = call.token()
+    token = token_of(call.request)
     if not token:
         raise MatrixError(401, "M_MISSING_TOKEN", "This is for application services: it needs an as_token")
     service = accounts.app_services.of_token(token)
