@@ -396,6 +396,17 @@ class SetNetworkListed(Command, frozen=True):
     listed: bool
 
 
+class PassOn(Command, frozen=True):
+    """Show something to those who are in the room now and understand it; it is not kept.
+
+    `payload` is XML (docs/mapping.md 10.0), `token` the sender's own mark for it.
+    """
+
+    room_id: RoomId
+    payload: str
+    token: str | None = None
+
+
 class SetTyping(Command, frozen=True):
     room_id: RoomId
     typing: bool

@@ -335,6 +335,11 @@ class RoomReader(Protocol):
     async def member_at(self, room_id: RoomId, user_id: UserId, position: int) -> Event | None:
         """The m.room.member event that stood when the event at this position was sent."""
 
+    async def state_changes(
+        self, room_id: RoomId, type: str, state_key: str, *, after: int
+    ) -> Sequence[Event]:
+        """The event that stood under this key at this position, and all that took its place, oldest first."""
+
     async def position_before(self, room_id: RoomId, ts_ms: int) -> int:
         """The position of the last event before this time (ms since 1970), for ByPosition; 0 without one."""
 

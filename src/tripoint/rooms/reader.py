@@ -497,6 +497,15 @@ class Reader:
         stored = await self._store.load_state_before(room.room_key, "m.room.member", user_id, position)
         return None if stored is None else self._parsed(stored, room.version)
 
+    async def state_changes(
+        self, room_id: RoomId, type: str, state_key: str, *, after: int
+    ) -> Sequence[Event]:
+        room = await self._rooms.get(room_id)
+        found = await self._store.load_state_changes(
+            room.room_key, type, state_key, after=after, upto=room.last_position
+        )
+        return [self._parsed(stored, room.version) for stored in found]
+
     async def position_before(self, room_id: RoomId, ts_ms: int) -> int:
         return await self._position(await self._rooms.get(room_id), ByTime(ts_ms))
 

@@ -34,6 +34,7 @@ from tripoint.rooms.commands import (
     Knock,
     Leave,
     OpenDirect,
+    PassOn,
     Redact,
     RenameRoom,
     Report,
@@ -60,7 +61,7 @@ from tripoint.rooms.commands import (
 from tripoint.rooms.creation import Creation
 from tripoint.rooms.direct import Direct
 from tripoint.rooms.direct_invitations import DirectInvitations
-from tripoint.rooms.ephemeral import Receipts, Typing
+from tripoint.rooms.ephemeral import Passing, Receipts, Typing
 from tripoint.rooms.following import Following
 from tripoint.rooms.forcing import Forcing
 from tripoint.rooms.keeping import Keeping
@@ -112,6 +113,7 @@ class Service:
         names: Names,
         network_rooms: NetworkRooms,
         typing: Typing,
+        passing: Passing,
         receipts: Receipts,
         profiles: Profiles,
         removal: Removal,
@@ -166,6 +168,7 @@ class Service:
             RenameRoom: (names.rename, state),
             SetListed: (names.set_listed, state),
             SetNetworkListed: (network_rooms.set_listed, state),
+            PassOn: (passing.pass_on, said),
             SetTyping: (typing.set, None),
             SetReceipt: (receipts.set, None),
             SetProfile: (profiles.set, state),

@@ -268,7 +268,7 @@ class App:
         self.link_tls = None
         if not _links_to_xmpp(config):
             return None
-        self.link_tls = LinkTls(tls, config.tls.extra_authorities)
+        self.link_tls = LinkTls(tls, config.tls.extra_authorities, "xmpp-server")
         return Means(
             self._names,
             AddressPolicy(config.outbound.allow_networks),

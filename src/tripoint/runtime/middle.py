@@ -58,7 +58,7 @@ from tripoint.rooms.direct_invitations import DirectInvitations
 from tripoint.rooms.elsewhere import Elsewhere
 from tripoint.rooms.entering import Entering
 from tripoint.rooms.entry import Entry
-from tripoint.rooms.ephemeral import Receipts, Typing
+from tripoint.rooms.ephemeral import Passing, Receipts, Typing
 from tripoint.rooms.erasing import KIND as ERASING
 from tripoint.rooms.erasing import Erasing
 from tripoint.rooms.following import Following
@@ -390,6 +390,7 @@ async def build_middle(
         names=names,
         network_rooms=network_rooms,
         typing=typing,
+        passing=Passing(loaded, room_bus),
         receipts=receipts,
         profiles=Profiles(loaded, writer, people, index, user_bus, accounts.profile_changed),
         removal=Removal(loaded, writer, index, room_bus),
