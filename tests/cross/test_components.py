@@ -87,7 +87,7 @@ def test_its_people_are_of_another_xmpp_server_to_all(tmp_path: Path) -> None:
             pass
 
         # What it says and what is said to it, once on each.
-        bot.send(f"<message from='echo@{BOT}/1' to='{ROOM}' type='groupchat' id='e1'><body>who is there?</body></message>")
+        bot.send(f"<message from='echo@{BOT}/1' to='{ROOM}' type='groupchat'><body>who is there?</body></message>")
         assert f":echo|{BOT}!" in await hears(alice, "PRIVMSG #tea :who is there")
         assert STAND_IN in await hears(carol, "who is there")
         assert f"from='{ROOM}/Echo'" in await hears(bob, "who is there")

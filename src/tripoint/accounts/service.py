@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from functools import partial
 
+import structlog
 from msgspec.structs import replace
 
 from tripoint.accounts.administration import Administration, Erase, account_of
@@ -34,9 +35,11 @@ from tripoint.accounts.registration_tokens import RegistrationTokens
 from tripoint.accounts.reports import ReportDesk
 from tripoint.accounts.sasl import ScramVerifier
 from tripoint.accounts.server_bans import ServerBans
+from tripoint.accounts.service_accounts import ServiceAccounts
 from tripoint.accounts.tags import AccountTags
 from tripoint.accounts.vhosts import Vhosts
 from tripoint.core.addresses import network_of
+from tripoint.core.app_services import NO_SERVICES, AppService, AppServices
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.confusables import skeleton
 from tripoint.core.ids import (
@@ -64,6 +67,8 @@ from tripoint.store.writes import (
     PutProfile,
     Write,
 )
+
+log = structlog.get_logger("tripoint")
 
 # docs/mapping.md 1.9: guest accounts are named guest-<n>; nobody registers such a name.
 _NOBODYS = "This certificate belongs to no account here; log in otherwise, then NickServ CERT ADD makes it yours"
@@ -104,13 +109,17 @@ class Accounts:
         vhosts: Vhosts,
         clock_ms: Callable[[], int],
         secret: bytes,
+        app_services: AppServices = NO_SERVICES,
     ) -> None:
         self.server_name = server
+        self.app_services = app_services
         self.leave_rooms: LeaveRooms | None = None
         self.rename: Rename | None = None
         self.unpublish: Unpublish | None = None
         self.drop_keys: DropKeys | None = None
         self.erase: Erase | None = None
+        # Whether an application service that has a name for itself has made the user who bears it.
+        self.ask_for_user: Callable[[UserId], Awaitable[bool]] | None = None
         self._store = store
         self._stream = stream
         self._registration = registration
@@ -131,6 +140,7 @@ class Accounts:
         self.reports = ReportDesk(store, stream)
         self.registration_tokens = RegistrationTokens(store, stream, clock_ms, self._check_new_name)
         self.administration = Administration(server, store, stream, passwords, self._put)
+        self._of_services = ServiceAccounts(server, app_services, self.administration)
         self._clock_ms = clock_ms
         self._login_tokens = LoginTokens(clock_ms)
         self._accounts: dict[UserId, Account] = {}
@@ -146,7 +156,8 @@ class Accounts:
         self._guests_heard_ms: dict[UserId, int] = {}
 
     async def start(self, *, end_guests: bool) -> None:
-        """Read the names in use and the bans, and end guests that a stopped server left behind."""
+        """Read the names in use and the bans; a server (`end_guests`) ends guests that it left behind when it stopped,
+        and makes the users that application services are."""
         await self.bans.start()
         await self.vhosts.start()
         for name in await self._store.load_account_names():
@@ -154,6 +165,7 @@ class Accounts:
         await self.registration_tokens.start()
         self._guest_number = int(await self._store.load_meta("guest_number") or 0)
         if end_guests:
+            await self._make_senders()
             for row in await self._store.load_guests():
                 await self.end_guest(row.user_id)
 
@@ -177,6 +189,7 @@ class Accounts:
         self._check_new_name(name)
 
     def _check_new_name(self, name: str, token: str | None = None) -> UserId:
+        self._of_services.check_free(name)
         if skeleton(name) in self._skeletons:
             raise AccountRefused(AccountRefusal.NAME_TAKEN)
         kept = self.registration_tokens.keeping(name)
@@ -189,6 +202,23 @@ class Accounts:
         if _GUEST_NAME.match(name):
             raise AccountRefused(AccountRefusal.BAD_NAME, "Names like guest-1 are given to guests")
         return user_id
+
+    async def register_for(self, service: AppService, name: str) -> Account:
+        async with self._linking(f"@{name}"):
+            user_id = await self._of_services.make(service, name)
+        self._skeletons.setdefault(skeleton(name), name)
+        account = await self.account(user_id)
+        assert account is not None, "it was just made"
+        return account
+
+    async def _make_senders(self) -> None:
+        """The users as whom application services speak for themselves."""
+        for service in self.app_services.all:
+            if await self.account(service.sender) is None:
+                await self.register_for(service, split_user_id(service.sender)[0])
+            elif await self.has_password(service.sender):
+                # It is not ours to take away; whoever has it speaks as the service.
+                log.warning("app_service.sender_has_password", service=service.service_id, user_id=service.sender)
 
     async def register(
         self,
@@ -308,6 +338,8 @@ class Accounts:
 
     async def is_local_user(self, user_id: UserId) -> bool:
         account = await self.account(user_id)
+        if account is None and self.ask_for_user is not None and await self.ask_for_user(user_id):
+            account = await self.account(user_id)
         return account is not None and not account.deactivated
 
     def is_guest(self, user_id: UserId) -> bool:
@@ -479,6 +511,7 @@ class Accounts:
         if not 0 < len(nick) <= MAX_GUEST_NICK or _NOT_IN_GUEST_NICK.search(nick):
             raise AccountRefused(AccountRefusal.BAD_NAME, "That nick cannot be used")
         folded = nick.lower()
+        self._of_services.check_free(folded)
         holder = self._guest_nicks.get(folded)
         if holder is not None and holder != user_id:
             raise AccountRefused(AccountRefusal.NAME_TAKEN, "That nick is in use")

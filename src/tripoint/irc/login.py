@@ -50,6 +50,9 @@ from tripoint.irc.tables import fold
 from tripoint.irc.wire import Line
 from tripoint.net.strangers import Known
 
+# A nick that somebody cannot have, whoever has it.
+_NICK_REFUSED = (AccountRefusal.NAME_TAKEN, AccountRefusal.BAD_NAME, AccountRefusal.NAME_EXCLUSIVE)
+
 
 class LoggedIn(Struct, frozen=True):
     """The client is this account, which for a guest was just made."""
@@ -284,7 +287,7 @@ class Login:
         try:
             account = await self._accounts.create_guest(nick, address=self._address)
         except AccountRefused as refused:
-            if refused.refusal in (AccountRefusal.NAME_TAKEN, AccountRefusal.BAD_NAME):
+            if refused.refusal in _NICK_REFUSED:
                 # COMPAT: 433 for reserved names too: on 432 irssi gives up, on 433 it tries another nick.
                 text = f"{refused.text}; log in with SASL or PASS account:password, or choose another"
                 self._refuse_nick(nick, text)

@@ -144,6 +144,7 @@ class UserEndpoints:
             raise not_found("There is no such user")
         account = row.account
         known = await self._accounts.administration.identities(user_id)
+        service = self._accounts.app_services.owner_of(user_id)
         return {
             "name": account.user_id,
             "displayname": row.displayname,
@@ -158,7 +159,7 @@ class UserEndpoints:
             # In seconds here, in milliseconds in lists: so do the tools read it.
             "creation_ts": account.created_ts_ms // 1000,
             "last_seen_ts": row.last_seen_ts_ms,
-            "appservice_id": None,
+            "appservice_id": None if service is None else service.service_id,
             "consent_server_notice_sent": None,
             "consent_version": None,
             "consent_ts": None,
