@@ -46,11 +46,10 @@ class ServiceAccounts:
             raise AccountRefused(AccountRefusal.BAD_NAME, f"Not a name for an account: {error}") from error
         if stand_in_address(user_id, self._server) is not None:
             raise AccountRefused(AccountRefusal.BAD_NAME, "Names like this stand for people of other XMPP servers")
-        owner = self._services.owner_of(user_id)
-        if not service.covers_user(user_id) or owner not in (None, service):
+        if not self._services.may_speak_as(service, user_id):
             text = "That name is in no namespace of this service, or it is another service's alone"
             raise AccountRefused(AccountRefusal.NAME_EXCLUSIVE, text)
-        if owner is None and self._looks_taken(name):
+        if not service.owns_user(user_id) and self._looks_taken(name):
             # Among people's names it is one of theirs.
             raise AccountRefused(AccountRefusal.NAME_TAKEN)
         return await self._administration.take_in(ImportedAccount(name))

@@ -115,6 +115,11 @@ class AppServices:
         """The service whose alone a user is, here or not yet here."""
         return next((one for one in self.all if one.owns_user(user_id)), None)
 
+    def may_speak_as(self, service: AppService, user_id: UserId) -> bool:
+        """Whether a user is one of those whom a service speaks for. spec: "Registration": of exclusive namespaces
+        services are "the only ones who can manage a specified namespace" """
+        return service.covers_user(user_id) and self.owner_of(user_id) in (None, service)
+
     def owner_of_alias(self, alias: RoomAlias) -> AppService | None:
         return next((one for one in self.all if one.owns_alias(alias)), None)
 

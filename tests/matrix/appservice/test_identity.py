@@ -213,6 +213,11 @@ def test_two_services_keep_out_of_each_others_names(tmp_path: Path) -> None:
                 wanted = {**body, "username": name}
                 refused = await ask(server, "POST", "/register", wanted, status=400, token="other-token")
                 assert refused["errcode"] == errcode, name
+            await ghost(server)
+            whoami = "/account/whoami"
+            refused = await ask(server, "GET", whoami, status=403, token="other-token", user_id=GHOST)
+            assert refused["errcode"] == "M_FORBIDDEN"
+            assert (await ask(server, "GET", whoami, token="other-token", user_id="@alice:example.org"))["user_id"]
             made = await ask(server, "POST", "/register", {**body, "username": "helper"}, token="other-token")
             assert made["user_id"] == "@helper:example.org"
             room_id = (await ask(server, "POST", "/createRoom", {}, token="other-token"))["room_id"]
