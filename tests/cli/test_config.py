@@ -60,6 +60,10 @@ def test_three_lines_make_a_public_server() -> None:
         ('[[sso.provider]]\nid = "a"\nissuer = "http://a.example"', "t.toml:3: issuer is an address like"),
         ('[[sso.provider]]\nid = "a"\nname = "A"', "t.toml:3: every provider has a name, and a client_id"),
         ('[[sso.provider]]\nscopes = ["profile"]', 't.toml:2: scopes has "openid" among them'),
+        ('[[accounts.terms]]\nid = "A b"', "t.toml:2: every document has an id of its own"),
+        ('[[accounts.terms]]\nid = "a"', "t.toml:2: a needs a text: write [[accounts.terms.text]] below it"),
+        ('[[accounts.terms]]\nid = "a"\n[[accounts.terms.text]]\nlanguage = "version"', "t.toml:4: language is"),
+        ('[[accounts.terms]]\nid = "a"\n[[accounts.terms.text]]\nurl = "terms.html"', "t.toml:4: url is an address"),
         ('[[irc.operator]]\naccount = "a"\noperator_class = "b"', "t.toml:3: there is no operator class 'b'"),
         ('[[irc.operator]]\naccount = "a"\npassword = "tea"', "t.toml:3: password is what `tripoint config hash`"),
         ('[[irc.operator_class]]\nname = "a"\nprivileges = ["fly"]', "t.toml:3: 'fly' is none of ban, invite, kill"),
@@ -100,6 +104,21 @@ def test_mistakes_are_told_with_file_line_and_fix(text: str, said: str) -> None:
         parse_config(text, "t.toml")
     (mistake,) = [m for m in caught.value.mistakes if m.startswith(said)] or [str(caught.value)]
     assert mistake.startswith(said), mistake
+
+
+def test_lists_within_lists_of_tables() -> None:
+    text = (
+        '[[accounts.terms]]\nid = "terms"\nversion = "1"\n'
+        '[[accounts.terms.text]]\nlanguage = "en"\nname = "Terms"\nurl = "https://x.example/en"\n'
+        '[[accounts.terms.text]]\nlanguage = "de"\nname = "Regeln"\nurl = "https://x.example/de?v=1"\n'
+        '[[accounts.terms]]\nid = "privacy"\nversion = "2"\n'
+        '[[accounts.terms.text]]\nlanguage = "en"\nname = "Privacy"\nurl = "https://x.example/privacy"\n'
+    )
+    terms = parse_config(text, "t.toml").accounts.terms
+    assert [(one.id, one.version, [text.language for text in one.text]) for one in terms] == [
+        ("terms", "1", ["en", "de"]),
+        ("privacy", "2", ["en"]),
+    ]
 
 
 def test_lists_of_tables() -> None:

@@ -17,6 +17,7 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import DeviceId, RoomId, ServerName, UserId
 from tripoint.core.push_rules import PushRules
 from tripoint.core.server_bans import BanKind, ServerBan, Visitor
+from tripoint.core.terms import NOTHING_ACCEPTED, Accepted, Terms
 from tripoint.store.contact_writes import PutValidation
 from tripoint.store.interface import Report
 from tripoint.store.writes import PutVhost
@@ -230,6 +231,10 @@ class AccountService(Protocol):
         """Whether register() asks for an e-mail address."""
 
     @property
+    def terms(self) -> Sequence[Terms]:
+        """What whoever makes an account has to accept; empty: nothing."""
+
+    @property
     def tags(self) -> RoomTags: ...
     @property
     def pushers(self) -> Pushers: ...
@@ -256,20 +261,29 @@ class AccountService(Protocol):
         registration_token: str | None = None,
         was_valid: bool = False,
         shown: PutValidation | None = None,
+        accepted: Accepted = NOTHING_ACCEPTED,
     ) -> Account:
         """Make an account as the configuration allows (open, token, closed). `address` is for limits. `was_valid`:
         the token was shown while it was, and may have expired since. `shown`: the e-mail address that it has from the
-        beginning (contacts.py); EMAIL_NEEDED without one where it has to be."""
+        beginning (contacts.py); EMAIL_NEEDED without one where it has to be. `accepted`: documents, and in which
+        versions; TERMS_NEEDED, which names them, where some of `terms` are missing."""
 
     async def add_account(self, name: str, password: str | None, *, admin: bool) -> Account:
         """Make an account whatever the configuration says: the administrator's own way. Without a password nobody gets
         in until it has one. BAD_NAME, NAME_TAKEN, BAD_PASSWORD."""
 
     async def register_by_identity(
-        self, name: str, display_name: str, *, provider: str, subject: str, address: str
+        self,
+        name: str,
+        display_name: str,
+        *,
+        provider: str,
+        subject: str,
+        address: str,
+        accepted: Accepted = NOTHING_ACCEPTED,
     ) -> Account:
         """Make an account without a password for somebody whom an identity provider knows, whatever registration() says
-        of others. BAD_NAME, NAME_TAKEN, BANNED, RATE_LIMITED."""
+        of others. BAD_NAME, NAME_TAKEN, BANNED, RATE_LIMITED, TERMS_NEEDED."""
 
     async def check_open(self, user_id: UserId, *, address: str) -> Account:
         """An account into which somebody comes who has shown elsewhere that it is theirs. NO_SUCH_ACCOUNT, DEACTIVATED,
@@ -294,6 +308,7 @@ class AccountService(Protocol):
         address: str,
         registration_token: str | None = None,
         shown: PutValidation | None = None,
+        accepted: Accepted = NOTHING_ACCEPTED,
     ) -> Account:
         """Make an account of a guest, which keeps its name. As register()."""
 

@@ -52,8 +52,9 @@ from tripoint.core.ids import (
 from tripoint.core.profile import SHOWN, stored_value
 from tripoint.core.server_bans import Visitor
 from tripoint.core.stand_ins import stand_in_id
+from tripoint.core.terms import NOTHING_ACCEPTED, Accepted, Terms, in_words, lacking
 from tripoint.core.vendor import V
-from tripoint.store.contact_writes import PutValidation
+from tripoint.store.contact_writes import PutAccepted, PutValidation
 from tripoint.store.interface import Store
 from tripoint.store.oauth_writes import DropBrowserSessions, PutIdentity
 from tripoint.store.stream import Stream
@@ -199,18 +200,20 @@ class Accounts:
         registration_token: str | None = None,
         was_valid: bool = False,
         shown: PutValidation | None = None,
+        accepted: Accepted = NOTHING_ACCEPTED,
     ) -> Account:
         mode = self._registration.policy.mode
         if mode == "closed":
             raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
         self._check_new_name(name, registration_token)
+        self._check_accepted(accepted)
         self.bans.check(Visitor(address, (name,)))
         kept = self.registration_tokens.keeping(name)
         if mode != "token" and (kept is None or kept.token != registration_token):
-            async with self._address(name, shown) as writes:
+            async with self._shown(name, shown, accepted) as writes:
                 self._registration.take(address)
                 return await self._make(name, password, admin=False, writes=writes)
-        async with self.registration_tokens.turn, self._address(name, shown) as writes:
+        async with self.registration_tokens.turn, self._shown(name, shown, accepted) as writes:
             used = await self.registration_tokens.use(registration_token, was_valid=was_valid)
             if used.username not in (None, name):
                 raise AccountRefused(AccountRefusal.BAD_REGISTRATION_TOKEN, f"This token is for {used.username}")
@@ -223,16 +226,35 @@ class Accounts:
     def email_required(self) -> bool:
         return self._registration.policy.email_required
 
+    @property
+    def terms(self) -> Sequence[Terms]:
+        return self._registration.policy.terms
+
+    def _check_accepted(self, accepted: Accepted) -> None:
+        wanted = lacking(self.terms, accepted)
+        if wanted:
+            raise AccountRefused(AccountRefusal.TERMS_NEEDED, f"To make an account, accept first: {in_words(wanted)}")
+
+    def _accepting(self, user_id: UserId, accepted: Accepted) -> list[Write]:
+        """The writes that keep what somebody has accepted of what is asked for now."""
+        now_ms = self._clock_ms()
+        asked = {one.document for one in self.terms}
+        return [PutAccepted(user_id, *one, now_ms) for one in accepted.items() if one[0] in asked]
+
     @asynccontextmanager
-    async def _address(self, name: str, shown: PutValidation | None) -> AsyncIterator[list[Write]]:
-        """The writes that give a new account the address that its maker has shown, to be committed inside."""
+    async def _shown(
+        self, name: str, shown: PutValidation | None, accepted: Accepted
+    ) -> AsyncIterator[list[Write]]:
+        """The writes that give a new account the address that its maker has shown, and keep what they have accepted,
+        to be committed inside."""
+        writes = self._accepting(self.user_id(name), accepted)
         if shown is not None:
-            async with self.contacts.giving(shown, self.user_id(name)) as writes:
-                yield writes
+            async with self.contacts.giving(shown, self.user_id(name)) as given:
+                yield [*given, *writes]
         elif self.email_required:
             raise AccountRefused(AccountRefusal.EMAIL_NEEDED)
         else:
-            yield []
+            yield writes
 
     async def _address_removed(self, user_id: UserId, address: str) -> None:
         """Nobody is written to any more at an address that is no account's."""
@@ -241,16 +263,24 @@ class Accounts:
                 await self.pushers.delete(pusher.key)
 
     async def register_by_identity(
-        self, name: str, display_name: str, *, provider: str, subject: str, address: str
+        self,
+        name: str,
+        display_name: str,
+        *,
+        provider: str,
+        subject: str,
+        address: str,
+        accepted: Accepted = NOTHING_ACCEPTED,
     ) -> Account:
         self._check_new_name(name)
+        self._check_accepted(accepted)
         self.bans.check(Visitor(address, (name,)))
         self._registration.take(address)
         async with self._linking(f"{provider} {subject}"):
             if await self._store.load_identity(provider, subject) is not None:
                 raise AccountRefused(AccountRefusal.NAME_TAKEN, "You have an account here already")
             link = PutIdentity(provider, subject, self.user_id(name))
-            writes: list[Write] = [link]
+            writes = [link, *self._accepting(self.user_id(name), accepted)]
             if display_name:
                 writes.append(PutProfile(self.user_id(name), "displayname", display_name))
             return await self._make(name, None, admin=False, writes=writes)
@@ -455,12 +485,14 @@ class Accounts:
         address: str,
         registration_token: str | None = None,
         shown: PutValidation | None = None,
+        accepted: Accepted = NOTHING_ACCEPTED,
     ) -> Account:
         """spec: client-server-api guest-access: the guest keeps its name, rooms and devices"""
         if self._registration.policy.mode == "closed":
             raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
+        self._check_accepted(accepted)
         name = split_user_id(user_id)[0]
-        async with self.registration_tokens.turn, self._address(name, shown) as used:
+        async with self.registration_tokens.turn, self._shown(name, shown, accepted) as used:
             if self._registration.policy.mode == "token":
                 used.append(await self.registration_tokens.use(registration_token))
             forms = await self._passwords.forms(user_id, password)

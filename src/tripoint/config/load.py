@@ -19,6 +19,7 @@ from tripoint.core.errors import PeerError
 from tripoint.core.ids import ServerName, parse_server_name
 from tripoint.core.password_hash import is_hash
 from tripoint.core.room_version import SUPPORTED
+from tripoint.core.terms import is_document_id, is_language
 from tripoint.core.turn import parse_turn_uri
 
 # spec: XEP-0157 7.1
@@ -218,6 +219,7 @@ class _Reader:
             self._mistake("accounts", "registration", f"registration is one of {', '.join(REGISTRATION_MODES)}")
         if not 10_000 <= accounts.scram_iterations <= 600_000:
             self._mistake("accounts", "scram_iterations", "scram_iterations is between 10000 and 600000")
+        self._check_terms(config)
         self._check_turn(config)
         self._check_bucket(config)
         self._check_providers(config)
@@ -240,6 +242,24 @@ class _Reader:
         for key in ("upload_bytes", "account_bytes", "remote_file_bytes", "cache_bytes"):
             if getattr(config.media, key) < 0:
                 self._mistake("media", key, f"{key} cannot be negative")
+
+    def _check_terms(self, config: Config) -> None:
+        table, ids = "accounts.terms", [one.id for one in config.accounts.terms]
+        for one in config.accounts.terms:
+            if not is_document_id(one.id) or ids.count(one.id) > 1:
+                self._mistake(table, "id", "every document has an id of its own, of a-z, 0-9, '.', '_' and '-'")
+            if not one.version or not one.version.isprintable() or len(one.version) > 64:
+                self._mistake(table, "version", "every document has a version, of at most 64 characters")
+            languages = [text.language for text in one.text]
+            if not languages:
+                self._mistake(table, "id", f"{one.id} needs a text: write [[{table}.text]] below it")
+            for text in one.text:
+                if not is_language(text.language) or languages.count(text.language) > 1:
+                    self._mistake(f"{table}.text", "language", 'language is one like "en" or "pt-BR", each once')
+                if not text.name or not text.name.isprintable() or len(text.name) > 100:
+                    self._mistake(f"{table}.text", "name", "every text has a name, of at most 100 characters")
+                if not _is_url(text.url):
+                    self._mistake(f"{table}.text", "url", 'url is an address like "https://example.org/terms.html"')
 
     def _check_bucket(self, config: Config) -> None:
         s3 = config.media_s3

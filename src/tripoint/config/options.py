@@ -111,6 +111,24 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class TermsText:
+    """A document as people read it in one language."""
+
+    language: str = option('The language, as "en" or "pt-BR".', "")
+    name: str = option('What the document is called in it, as "Terms of service".', "")
+    url: str = option("Where it is to be read.", "")
+
+
+@dataclass(frozen=True, slots=True)
+class TermsDocument:
+    """A document that whoever makes an account has to accept."""
+
+    id: str = option("How it is known, as terms_of_service, in a-z, 0-9, '.', '_' and '-'.", "")
+    version: str = option("Its version; which one somebody has accepted is kept with the account.", "")
+    text: tuple[TermsText, ...] = option("The same document in each of its languages.", ())
+
+
+@dataclass(frozen=True, slots=True)
 class Accounts:
     """Who may have an account."""
 
@@ -145,6 +163,11 @@ class Accounts:
         "Who makes an account shows an e-mail address first, by a link in a letter (see [mail]): in a browser, or with "
         "a Matrix client. Accounts of providers (sso) and those that administrators make need none.",
         False,
+    )
+    terms: tuple[TermsDocument, ...] = option(
+        "Documents that whoever makes an account has to accept, on every protocol; accounts that administrators make "
+        "need nothing. An account has one from when it was made: newer versions are for new accounts.",
+        (),
     )
     token_life_s: int = option("Life of Matrix access tokens of clients that can refresh them.", 3600)
 

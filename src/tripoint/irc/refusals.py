@@ -124,6 +124,7 @@ ACCOUNT_REFUSALS: Mapping[AccountRefusal, No] = {
     AccountRefusal.NO_MAIL: No(code="TEMPORARILY_UNAVAILABLE"),
     AccountRefusal.BAD_EMAIL: No(code="INVALID_EMAIL"),
     AccountRefusal.EMAIL_NEEDED: No(code="TEMPORARILY_UNAVAILABLE"),
+    AccountRefusal.TERMS_NEEDED: No(code="TEMPORARILY_UNAVAILABLE"),
     AccountRefusal.EMAIL_IN_USE: No(code="UNACCEPTABLE_EMAIL"),
     AccountRefusal.TOO_MANY_EMAILS: No(code="LIMIT_REACHED"),
     AccountRefusal.NOT_CONFIRMED: No(code="UNACCEPTABLE_EMAIL"),

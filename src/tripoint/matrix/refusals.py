@@ -83,6 +83,7 @@ ACCOUNT_ERRORS: dict[AccountRefusal, tuple[int, str]] = {
     AccountRefusal.NO_MAIL: (403, "M_THREEPID_DENIED"),
     AccountRefusal.BAD_EMAIL: (400, "M_INVALID_PARAM"),
     AccountRefusal.EMAIL_NEEDED: (403, "M_FORBIDDEN"),
+    AccountRefusal.TERMS_NEEDED: (403, "M_FORBIDDEN"),
     AccountRefusal.EMAIL_IN_USE: (400, "M_THREEPID_IN_USE"),
     AccountRefusal.TOO_MANY_EMAILS: (400, "M_RESOURCE_LIMIT_EXCEEDED"),
     AccountRefusal.NOT_CONFIRMED: (400, "M_THREEPID_AUTH_FAILED"),

@@ -37,6 +37,7 @@ from tripoint.config.options import Config
 from tripoint.core.ids import RoomId, UserId
 from tripoint.core.signing import SigningKey
 from tripoint.core.stand_ins import stand_in_address
+from tripoint.core.terms import Terms, TermsText
 from tripoint.core.token_bucket import Rate
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.abroad import Abroad
@@ -516,6 +517,10 @@ def _registration(config: Config) -> RegistrationPolicy:
         guest_rate=_hourly(0 if alone else accounts.guests_per_hour),
         guest_room_rate=_hourly(0 if alone else accounts.guest_rooms_per_hour),
         email_required=accounts.email_required,
+        terms=tuple(
+            Terms(one.id, one.version, tuple(TermsText(text.language, text.name, text.url) for text in one.text))
+            for one in accounts.terms
+        ),
     )
 
 

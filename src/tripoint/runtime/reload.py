@@ -28,6 +28,7 @@ _OPTIONS = frozenset(
         ("accounts", "guests_per_hour"),
         ("accounts", "guest_rooms_per_hour"),
         ("accounts", "email_required"),
+        ("accounts", "terms"),
         ("listen", "plaintext_passwords"),
         ("xmpp", "push_summary"),
     }

@@ -116,6 +116,7 @@ ACCOUNT_REFUSALS: Final[dict[AccountRefusal, str | tuple[str, str]]] = {
     AccountRefusal.NO_MAIL: "not-allowed",
     AccountRefusal.BAD_EMAIL: "not-acceptable",
     AccountRefusal.EMAIL_NEEDED: "not-allowed",
+    AccountRefusal.TERMS_NEEDED: "not-acceptable",
     AccountRefusal.EMAIL_IN_USE: "conflict",
     AccountRefusal.TOO_MANY_EMAILS: "resource-constraint",
     AccountRefusal.NOT_CONFIRMED: "not-acceptable",

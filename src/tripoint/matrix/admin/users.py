@@ -144,6 +144,7 @@ class UserEndpoints:
             raise not_found("There is no such user")
         account = row.account
         known = await self._accounts.administration.identities(user_id)
+        accepted = await self._accounts.administration.accepted(user_id)
         return {
             "name": account.user_id,
             "displayname": row.displayname,
@@ -160,8 +161,12 @@ class UserEndpoints:
             "last_seen_ts": row.last_seen_ts_ms,
             "appservice_id": None,
             "consent_server_notice_sent": None,
-            "consent_version": None,
-            "consent_ts": None,
+            # One document of these tools' API; here there may be several, with the newest in its place.
+            "consent_version": accepted[-1].version if accepted else None,
+            "consent_ts": accepted[-1].accepted_ts_ms if accepted else None,
+            "accepted_terms": [
+                {"id": one.document, "version": one.version, "accepted_ts": one.accepted_ts_ms} for one in accepted
+            ],
             "user_type": None,
             "threepids": shown_contacts(await self._accounts.contacts.of(user_id)),
             "external_ids": [{"auth_provider": one.provider, "external_id": one.subject} for one in known],

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from tripoint.store.contact_writes import PutDigest, PutThreePid, PutValidation, TrimValidations
+from tripoint.store.contact_writes import PutAccepted, PutDigest, PutThreePid, PutValidation, TrimValidations
 
 Row = tuple[object, ...]
 
 # Tables whose rows go with an account.
-OF_ACCOUNT = ("threepids", "validations", "push_digests")
+OF_ACCOUNT = ("threepids", "validations", "push_digests", "accepted_terms")
 
 PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
     PutThreePid: (
@@ -26,6 +26,11 @@ PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
     PutDigest: (
         "INSERT OR REPLACE INTO push_digests (user_id, app_id, pushkey, content) VALUES (?,?,?,?)",
         lambda w: (w.user_id, w.app_id, w.pushkey, w.content),
+    ),
+    PutAccepted: (
+        # The first time counts.
+        "INSERT OR IGNORE INTO accepted_terms (user_id, document, version, accepted_ts_ms) VALUES (?,?,?,?)",
+        lambda w: (w.user_id, w.document, w.version, w.accepted_ts_ms),
     ),
 }
 
