@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from tripoint.accounts.account import Account as Account
 from tripoint.accounts.administration import Administration
+from tripoint.accounts.bindings import Bindings
 from tripoint.accounts.contacts import Contacts
 from tripoint.accounts.fast_tokens import FastTokens
 from tripoint.accounts.leaving import Leaving
@@ -224,6 +225,8 @@ class AccountService(Protocol):
     def certificates(self) -> CertificateList: ...
     @property
     def contacts(self) -> Contacts: ...
+    @property
+    def bindings(self) -> Bindings: ...
     @property
     def leaving(self) -> Leaving: ...
     @property

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from tripoint.accounts.administration import Administration, Erase, account_of
 from tripoint.accounts.app_passwords import AppPasswords
+from tripoint.accounts.bindings import Bindings
 from tripoint.accounts.certificates import Certificates
 from tripoint.accounts.commit import commit
 from tripoint.accounts.contacts import Contacts
@@ -124,6 +125,7 @@ class Accounts:
         self.pushers = Pushers(store, stream)
         self.contacts = Contacts(server, store, stream, clock_ms)
         self.contacts.removed = self._address_removed
+        self.bindings = Bindings(store, stream)
         self.leaving = Leaving(self.pushers, secret, lambda: self.contacts.base())
         self.app_passwords = AppPasswords(store, stream, passwords, clock_ms)
         self.certificates = Certificates(store, stream, clock_ms)
@@ -369,6 +371,7 @@ class Accounts:
         self.push_rules.forget(user_id)
         if self.unpublish is not None:
             await self.unpublish(user_id)
+        await self.bindings.unbind_all(user_id)
         await self.vhosts.drop(user_id)
         await self.certificates.drop_all(user_id)
         if gone:

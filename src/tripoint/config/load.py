@@ -185,6 +185,9 @@ class _Reader:
                 self._mistake("outbound", "allow_networks", f'{network!r} is not a network like "10.0.0.0/8"')
         if config.server.federation_address and not _is_server_name(config.server.federation_address):
             self._mistake("server", "federation_address", 'federation_address is a name like "matrix.example.org:443"')
+        for name in config.federation.identity_servers:
+            if not _is_server_name(name):
+                self._mistake("federation", "identity_servers", f'{name!r} is no name like "id.example.org"')
         for notary in config.outbound.key_notaries:
             if not _is_server_name(notary):
                 self._mistake("outbound", "key_notaries", f"{notary!r} is not a server name")

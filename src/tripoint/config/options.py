@@ -329,8 +329,13 @@ class Outbound:
 
 @dataclass(frozen=True, slots=True)
 class Federation:
-    """What other Matrix servers are told and asked."""
+    """What other Matrix servers are told and asked, and identity servers."""
 
+    identity_servers: tuple[str, ...] = option(
+        'Identity servers that people may name, as "id.example.org": to invite by e-mail address or phone number, and '
+        "to be found by their own. They learn the addresses. Empty: none is spoken to.",
+        (),
+    )
     presence: bool = option(
         "Tell other servers who is online, and show who is there. It is a message for every change, to every server "
         "that shares a room with the user.",

@@ -178,7 +178,8 @@ class Membership:
         # What a user of another server is called is for that server to say, once they have joined.
         profile = await self._people.profile(target) if local else {}
         room = await self._rooms.get(command.room_id)
-        self._check_inside(room, command.actor)
+        if command.third_party is None:
+            self.check_may_invite(room, command.actor)
         if not command.is_direct:
             check_foreigner(room, target, self._writer.signer.server)
         membership = room.head_membership(target)
@@ -186,10 +187,9 @@ class Membership:
             raise Refused(Refusal.ALREADY_JOINED)
         if membership == "ban":
             raise Refused(Refusal.BANNED, "They are banned from this room")
-        power = room.head_power()
-        if power.user(command.actor) < power.invite:
-            raise Refused(Refusal.POWER_TOO_LOW, "You may not invite to this room")
         content = profile_content("invite", profile)
+        if command.third_party is not None:
+            content["third_party_invite"] = command.third_party
         if command.is_direct:
             content["is_direct"] = True
         if command.reason is not None:
@@ -220,12 +220,16 @@ class Membership:
         if self._people.stand_in is None:
             raise Refused(Refusal.FOREIGNERS_FORBIDDEN, "This server does not talk to other XMPP servers")
         room = await self._rooms.get(command.room_id)
-        self._check_inside(room, command.actor)
+        self.check_may_invite(room, command.actor)
         check_foreigner(room, command.target, server)
-        power = room.head_power()
-        if power.user(command.actor) < power.invite:
-            raise Refused(Refusal.POWER_TOO_LOW, "You may not invite to this room")
         await self._people.stand_in(address)
+
+    def check_may_invite(self, room: Room, actor: UserId) -> None:
+        """Refused: NOT_JOINED, POWER_TOO_LOW."""
+        self._check_inside(room, actor)
+        power = room.head_power()
+        if power.user(actor) < power.invite:
+            raise Refused(Refusal.POWER_TOO_LOW, "You may not invite to this room")
 
     async def kick(self, command: Kick) -> Done:
         room = await self._rooms.get(command.room_id)

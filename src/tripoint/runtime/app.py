@@ -130,6 +130,7 @@ class App:
             clock_ms,
             same_identity=_links_to_xmpp(config),
         )
+        middle.third_party.identity = middle.accounts.bindings.publisher = self.federation.identity
         self.traffic = build_traffic(config, middle, self.federation.trust, clock_ms, report_bug)
         middle.hub.watch_all_rooms(self._count)
         self.media = build_media(config, middle, folder.media, secret=secret, now_ms=clock_ms)
@@ -224,6 +225,7 @@ class App:
                 middle.serving,
                 middle.resident,
                 middle.invitations,
+                middle.third_party,
                 self.traffic.transactions,
                 self.traffic.sender,
             ),

@@ -99,6 +99,7 @@ from tripoint.rooms.showing_out import ShowingOut
 from tripoint.rooms.state_groups import StateGroups
 from tripoint.rooms.sticky import StickyBoard
 from tripoint.rooms.sweeping import Sweeping
+from tripoint.rooms.third_party_invites import ThirdPartyInvites
 from tripoint.rooms.transaction import Signer
 from tripoint.rooms.turns import Turns
 from tripoint.rooms.unfailing import Unfailing
@@ -143,6 +144,7 @@ class Middle:
     entering: Entering
     elsewhere: Elsewhere
     invitations: Invitations
+    third_party: ThirdPartyInvites
     resident: Resident
     serving: Serving
     door: RemoteDoor
@@ -292,6 +294,7 @@ async def build_middle(
     room_passwords = RoomPasswords(loaded, writer, store)
     entry = Entry(server, index, people.is_guest, room_passwords, loaded.find)
     membership = Membership(loaded, writer, people, index, elsewhere, entry)
+    third_party = ThirdPartyInvites(server, loaded, writer, membership, people, door)
     messages = Messages(loaded, writer, store, membership, blocks, people, room_bus)
     names = Names(loaded, writer, store, room_bus)
 
@@ -386,6 +389,7 @@ async def build_middle(
         notices=ServerNotices(
             server, loaded, store, creation, membership, messages, people, _tagger(accounts)
         ),
+        third_party=third_party,
         reports=Reports(loaded, writer, store, people, user_bus),
         people=people,
         limits=room_limits,
@@ -473,6 +477,7 @@ async def build_middle(
         entering,
         elsewhere,
         Invitations(loaded, writer, accept, outside, people, turns, closing.is_closed),
+        third_party,
         Resident(loaded, writer, accept, serving),
         serving,
         door,

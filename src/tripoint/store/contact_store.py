@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tripoint.core.ids import UserId
-from tripoint.store.contact_writes import PutAccepted, PutDigest, PutThreePid, PutValidation
+from tripoint.store.contact_writes import PutAccepted, PutBinding, PutDigest, PutThreePid, PutValidation
 
 
 class ContactStore(Protocol):
@@ -30,3 +30,6 @@ class ContactStore(Protocol):
 
     async def load_accepted(self, user_id: UserId) -> Sequence[PutAccepted]:
         """What somebody has accepted, every version, the earliest first."""
+
+    async def load_bindings(self, user_id: UserId) -> Sequence[PutBinding]:
+        """What identity servers say of an account, by medium and address."""

@@ -64,4 +64,13 @@ class PutAccepted(Struct, frozen=True):
     accepted_ts_ms: int
 
 
-ContactWrite = PutThreePid | PutValidation | TrimValidations | PutDigest | PutAccepted
+class PutBinding(Struct, frozen=True):
+    """An identity server says whose an address is, because an account had it do so. `id_server` None takes it away."""
+
+    user_id: UserId
+    medium: str
+    address: str
+    id_server: str | None
+
+
+ContactWrite = PutThreePid | PutValidation | TrimValidations | PutDigest | PutAccepted | PutBinding

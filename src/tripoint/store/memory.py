@@ -9,7 +9,14 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
-from tripoint.store.contact_writes import PutAccepted, PutDigest, PutThreePid, PutValidation, TrimValidations
+from tripoint.store.contact_writes import (
+    PutAccepted,
+    PutBinding,
+    PutDigest,
+    PutThreePid,
+    PutValidation,
+    TrimValidations,
+)
 from tripoint.store.interface import (
     MEDIA_BLOCK,
     Done,
@@ -343,7 +350,7 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ContactsInMemory, PreviewsInMe
                 | TrimOAuth()
             ):
                 self.apply_oauth(write, {token.client_id for token in self.tokens.values()})
-            case PutThreePid() | PutValidation() | TrimValidations() | PutDigest() | PutAccepted():
+            case PutThreePid() | PutValidation() | TrimValidations() | PutDigest() | PutAccepted() | PutBinding():
                 self.apply_contact(write)
             case PutPreview():
                 _put(self.previews, (write.url, write.language), write, write.content is None)

@@ -6,6 +6,7 @@ from tripoint.core.ids import UserId
 from tripoint.store.contact_writes import (
     ContactWrite,
     PutAccepted,
+    PutBinding,
     PutDigest,
     PutThreePid,
     PutValidation,
@@ -21,6 +22,7 @@ class ContactsInMemory:
         self.threepids: dict[tuple[str, str], PutThreePid] = {}
         self.validations: dict[str, PutValidation] = {}
         self.digests: dict[tuple[UserId, str, str], PutDigest] = {}
+        self.bindings: dict[tuple[UserId, str, str], PutBinding] = {}
         self.accepted: dict[tuple[UserId, str, str], PutAccepted] = {}
 
     def apply_contact(self, write: ContactWrite) -> None:
@@ -35,6 +37,9 @@ class ContactsInMemory:
                         del self.validations[sid]
             case PutDigest():
                 put(self.digests, (write.user_id, write.app_id, write.pushkey), write, write.content is None)
+            case PutBinding():
+                key = (write.user_id, write.medium, write.address)
+                put(self.bindings, key, write, write.id_server is None)
             case PutAccepted():
                 self.accepted.setdefault((write.user_id, write.document, write.version), write)
 
@@ -49,6 +54,9 @@ class ContactsInMemory:
         for key in list(self.digests):
             if key[0] == user_id:
                 del self.digests[key]
+        for one in list(self.bindings):
+            if one[0] == user_id:
+                del self.bindings[one]
         for one in list(self.accepted):
             if one[0] == user_id:
                 del self.accepted[one]
@@ -74,3 +82,6 @@ class ContactsInMemory:
     async def load_accepted(self, user_id: UserId) -> Sequence[PutAccepted]:
         found = [one for one in self.accepted.values() if one.user_id == user_id]
         return sorted(found, key=lambda one: (one.accepted_ts_ms, one.document, one.version))
+
+    async def load_bindings(self, user_id: UserId) -> Sequence[PutBinding]:
+        return [one for key, one in sorted(self.bindings.items()) if key[0] == user_id]

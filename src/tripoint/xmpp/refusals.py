@@ -76,6 +76,7 @@ REFUSALS: Final[dict[Refusal, str | tuple[str, str]]] = {
     Refusal.NICK_TAKEN: "conflict",
     Refusal.BAD_NICK: "not-acceptable",
     Refusal.REMOTE_TIMEOUT: "remote-server-timeout",
+    Refusal.IDENTITY_SERVER_DENIED: "not-allowed",
     Refusal.ROOM_INCOMPATIBLE: "feature-not-implemented",
     Refusal.VERSION_UNSUPPORTED: "feature-not-implemented",
     Refusal.ENCRYPTED: ("not-acceptable", "cancel"),

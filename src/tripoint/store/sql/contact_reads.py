@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tripoint.core.ids import UserId
-from tripoint.store.contact_writes import PutAccepted, PutDigest, PutThreePid, PutValidation
+from tripoint.store.contact_writes import PutAccepted, PutBinding, PutDigest, PutThreePid, PutValidation
 
 _THREEPID = "SELECT medium, address, user_id, validated_ts_ms, added_ts_ms FROM threepids "
 _VALIDATION = (
@@ -51,3 +51,10 @@ class ContactReads:
             user_id,
         )
         return [PutAccepted(*row) for row in found]
+
+    async def load_bindings(self, user_id: UserId) -> Sequence[PutBinding]:
+        found = self._all(
+            "SELECT user_id, medium, address, id_server FROM bindings WHERE user_id = ? ORDER BY medium, address",
+            user_id,
+        )
+        return [PutBinding(*row) for row in found]
