@@ -16,7 +16,7 @@ from tripoint.config.options import LOG_LEVELS, MAIL_SECURITY, PRIVILEGES, REGIS
 from tripoint.core.addresses import is_loopback
 from tripoint.core.email_address import parse_email_address
 from tripoint.core.errors import PeerError
-from tripoint.core.ids import ServerName, parse_server_name
+from tripoint.core.ids import ServerName, parse_room_id, parse_server_name
 from tripoint.core.password_hash import is_hash
 from tripoint.core.room_version import SUPPORTED
 from tripoint.core.terms import is_document_id, is_language
@@ -188,6 +188,9 @@ class _Reader:
         for name in config.federation.identity_servers:
             if not _is_server_name(name):
                 self._mistake("federation", "identity_servers", f'{name!r} is no name like "id.example.org"')
+        for room_id in config.federation.policy_lists:
+            if not _is_room_id(room_id):
+                self._mistake("federation", "policy_lists", f'{room_id!r} is no room id like "!abc:example.org"')
         for notary in config.outbound.key_notaries:
             if not _is_server_name(notary):
                 self._mistake("outbound", "key_notaries", f"{notary!r} is not a server name")
@@ -432,6 +435,14 @@ def _is_ip(text: str) -> bool:
 
 def _is_host(text: str) -> bool:
     return _is_ip(text) or (_is_server_name(text) and ":" not in text)
+
+
+def _is_room_id(text: str) -> bool:
+    try:
+        parse_room_id(text)
+    except PeerError:
+        return False
+    return True
 
 
 def _is_email(text: str) -> bool:

@@ -336,6 +336,12 @@ class Federation:
         "to be found by their own. They learn the addresses. Empty: none is spoken to.",
         (),
     )
+    policy_lists: tuple[str, ...] = option(
+        "Rooms, by their ids, whose moderation rules (m.policy.rule) hold for this whole server: users are invited "
+        "nowhere here and enter no room, servers are not spoken to, rooms are not entered. Somebody of this server has "
+        "to be in each list.",
+        (),
+    )
     presence: bool = option(
         "Tell other servers who is online, and show who is there. It is a message for every change, to every server "
         "that shares a room with the user.",

@@ -92,6 +92,7 @@ from tripoint.rooms.removal import Removal
 from tripoint.rooms.reports import Reports
 from tripoint.rooms.resident import Resident
 from tripoint.rooms.room_passwords import RoomPasswords
+from tripoint.rooms.server_lists import ServerLists
 from tripoint.rooms.server_notices import ServerNotices
 from tripoint.rooms.service import Service
 from tripoint.rooms.serving import Serving
@@ -154,6 +155,7 @@ class Middle:
     departures: Departures
     blocks: Blocks
     policy_lists: PolicyLists
+    server_lists: ServerLists
     delayed: Delayed
     upgrading: Upgrading
     following: Following
@@ -173,6 +175,7 @@ class Middle:
         self.registration.change(_registration(config))
         self.limits.change(*_rates(config))
         self.passwords.change_rate(_failures(config))
+        self.server_lists.lists = _lists(config)
 
     async def close(self) -> None:
         """End what is asked of other servers, write what is queued, close the store."""
@@ -363,6 +366,9 @@ async def build_middle(
     policy_lists = PolicyLists(server, loaded, messages.put_state, membership.ban, name_table)
     await policy_lists.start()
     entry.listed_against = policy_lists.against
+    server_lists = ServerLists(server, policy_lists.rules_of, _is_admin(accounts))
+    server_lists.lists = _lists(config)
+    membership.server_lists = creation.server_lists = server_lists
     hub.watch_all_rooms(policy_lists.room_changed)
     hub.watch_users(following.user_changed)
     service = Service(
@@ -455,6 +461,9 @@ async def build_middle(
     await sweeping.start()
     if end_guests:
         await jobs.start()
+    invitations = Invitations(loaded, writer, accept, outside, people, turns, closing.is_closed)
+    resident = Resident(loaded, writer, accept, serving)
+    invitations.server_lists = resident.server_lists = server_lists
     return Middle(
         store,
         stream,
@@ -476,9 +485,9 @@ async def build_middle(
         outliers,
         entering,
         elsewhere,
-        Invitations(loaded, writer, accept, outside, people, turns, closing.is_closed),
+        invitations,
         third_party,
-        Resident(loaded, writer, accept, serving),
+        resident,
         serving,
         door,
         registration,
@@ -487,6 +496,7 @@ async def build_middle(
         departures,
         blocks,
         policy_lists,
+        server_lists,
         delayed,
         upgrading,
         following,
@@ -527,6 +537,18 @@ def _registration(config: Config) -> RegistrationPolicy:
             for one in accounts.terms
         ),
     )
+
+
+def _lists(config: Config) -> list[RoomId]:
+    return [RoomId(room_id) for room_id in config.federation.policy_lists]
+
+
+def _is_admin(accounts: Accounts) -> Callable[[UserId], Awaitable[bool]]:
+    async def is_admin(user_id: UserId) -> bool:
+        account = await accounts.account(user_id)
+        return account is not None and account.admin
+
+    return is_admin
 
 
 def _rates(config: Config) -> tuple[Rate, Rate, Rate]:

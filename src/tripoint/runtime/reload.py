@@ -29,6 +29,7 @@ _OPTIONS = frozenset(
         ("accounts", "guest_rooms_per_hour"),
         ("accounts", "email_required"),
         ("accounts", "terms"),
+        ("federation", "policy_lists"),
         ("listen", "plaintext_passwords"),
         ("xmpp", "push_summary"),
     }
