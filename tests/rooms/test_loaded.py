@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.middle import party, run
 from tripoint.core.ids import RoomId
-from tripoint.rooms.loaded import LoadedRooms
+from tripoint.rooms.loaded import LOOKED_AT, LoadedRooms
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room
 
@@ -77,5 +77,34 @@ def test_a_room_that_was_not_made_is_not_waited_for() -> None:
                 made.last_unit.set_exception(Refused(Refusal.SERVER_BUSY))
             assert await _refused(asked) is Refusal.NO_SUCH_ROOM
             assert await _refused(asyncio.ensure_future(rooms.get(other))) is Refusal.NO_SUCH_ROOM
+
+    run(work)
+
+
+def test_rooms_that_must_stay_are_not_looked_at_each_time() -> None:
+    """Many watched rooms beyond the limit: what nobody watches is let go, and a room more asks about few of them."""
+
+    async def work() -> None:
+        async with party() as p:
+            alice = await p.account("alice")
+            made = [await p.middle.loaded.get(await p.room(alice)) for _ in range(40)]
+            watched = {room.room_id for room in made[:20]}
+            asked: list[RoomId] = []
+
+            def is_watched(room_id: RoomId) -> bool:
+                asked.append(room_id)
+                return room_id in watched
+
+            rooms = LoadedRooms(p.middle.store, is_watched, 5)
+            for room in made[:20]:
+                rooms.add(room)
+            for room in made[20:]:
+                asked.clear()
+                rooms.add(room)
+                assert len(asked) <= LOOKED_AT
+            here = {room.room_id for room in rooms.in_memory()}
+            assert watched <= here
+            assert len(here - watched) <= 10
+            assert made[-1].room_id in here
 
     run(work)

@@ -20,6 +20,10 @@ from tripoint.store.writes import PutRoom
 # Newest events that are read with a room, for the first page of history.
 RECENT_LOADED = 30
 
+# Rooms that are looked at for one that comes. More than one, or rooms that nobody watches would pile up behind those
+# that somebody does: so there are about a third as many of them as of the others at most, or as many as `limit`.
+LOOKED_AT = 4
+
 
 class LoadedRooms:
     """The rooms of this process. `is_watched(room_id)` says which may not be let go; `limit` is how many
@@ -139,12 +143,15 @@ class LoadedRooms:
         return room
 
     def _let_go(self) -> None:
-        if len(self._rooms) <= self._limit:
-            return
-        for room_id, room in list(self._rooms.items()):
+        """Look at the few rooms that were asked for the longest ago: however many are watched, a room more costs the
+        same. Those that must stay come again when all others have been looked at."""
+        for _ in range(LOOKED_AT):
             if len(self._rooms) <= self._limit:
                 return
-            if not room.pending_units and not self._is_watched(room_id):
+            room_id, room = next(iter(self._rooms.items()))
+            if room.pending_units or self._is_watched(room_id):
+                self._rooms.move_to_end(room_id)
+            else:
                 del self._rooms[room_id]
 
 
