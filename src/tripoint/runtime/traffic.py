@@ -135,6 +135,7 @@ def build_traffic(
     transactions = TransactionEndpoints(
         server, middle.loaded, middle.accept, staging, check, edus.take, middle.invitations.take_back
     )
+    transactions.entered = middle.elsewhere.entered
     return Traffic(sender, staging, completion, edus, devices, transactions, [])
 
 

@@ -53,6 +53,8 @@ FORGET_MS: Final = 24 * 60 * 60_000
 NEWCOMER_MS: Final = 5_000
 # Other servers end somebody's typing by themselves: it is said again while it lasts.
 TYPING_AGAIN_MS: Final = 30_000
+# How often other servers are told of one user's presence.
+PRESENCE_GAP_MS: Final = 5_000
 
 # Answers that say that this very transaction will never be taken: what it held is told in another way.
 HOPELESS: Final = frozenset({400, 413})
@@ -120,6 +122,9 @@ class Sender:
         self._sending, self._retrying = _Pool(MAX_SENDING), _Pool(MAX_RETRYING)
         self._tasks: set[asyncio.Task[None]] = set()
         self._typing: dict[tuple[RoomId, UserId], int] = {}  # who types here, and when that was last said
+        # When somebody's presence was told last, and what is to be told of it later.
+        self._presence_told: dict[UserId, int] = {}
+        self._presence_later: dict[UserId, PresenceChanged] = {}
         self._newcomers: deque[tuple[int, Newcomer]] = deque()  # by when they are told
         self._seen = self._floor = 0
         self._open = False  # between start() and close()
@@ -195,10 +200,21 @@ class Sender:
         if not isinstance(change, PresenceChanged) or self._presence_of is None:
             return
         if server_of(change.user_id) == self._server:
-            key, edu = presence_edu(change, self._now_ms())
-            rooms = self._presence_of(change.user_id)
-            for server in dict.fromkeys(s for room_id in rooms for s in self._outbox.servers(room_id)):
-                self.tell(server, key, edu)
+            self._tell_presence(change)
+
+    def _tell_presence(self, change: PresenceChanged) -> None:
+        """Once in a while for each user: of what comes sooner the newest is told then."""
+        assert self._presence_of is not None, "it was asked whether presence is told"
+        now_ms = self._now_ms()
+        if now_ms - self._presence_told.get(change.user_id, -PRESENCE_GAP_MS) < PRESENCE_GAP_MS:
+            self._presence_later[change.user_id] = change
+            return
+        self._presence_later.pop(change.user_id, None)
+        self._presence_told[change.user_id] = now_ms
+        key, edu = presence_edu(change, now_ms)
+        rooms = self._presence_of(change.user_id)
+        for server in dict.fromkeys(s for room_id in rooms for s in self._outbox.servers(room_id)):
+            self.tell(server, key, edu)
 
     def _tell_typing(self, room_id: RoomId, user_id: UserId, typing: bool) -> None:
         servers = self._outbox.servers(room_id)
@@ -457,6 +473,12 @@ class Sender:
                 self._dirty[lane] = None
         while self._newcomers and self._newcomers[0][0] <= now_ms:
             self._welcome(self._newcomers.popleft()[1])
+        for user, told_ms in list(self._presence_told.items()):
+            if now_ms - told_ms >= PRESENCE_GAP_MS:
+                del self._presence_told[user]
+                later = self._presence_later.pop(user, None)
+                if later is not None:
+                    self._tell_presence(later)
         for (room_id, user_id), said_ms in list(self._typing.items()):
             if now_ms - said_ms >= TYPING_AGAIN_MS:
                 self._tell_typing(room_id, user_id, True)
