@@ -1,12 +1,10 @@
-"""Accounts: registration, guests, log-in, the end of an account. Implements accounts.ports.AccountService.
+"""Accounts: registration, log-in, the end of an account. Implements accounts.ports.AccountService.
 
 spec: docs/mapping.md 1.2, 1.9, 18; Matrix client-server "Account registration and management"
-Devices and tokens are devices.py, passwords passwords.py, account data and rosters data.py.
+Devices and tokens are devices.py, passwords passwords.py, account data and rosters data.py, guests guests.py.
 """
 
 import asyncio
-import re
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -22,6 +20,7 @@ from tripoint.accounts.contacts import Contacts
 from tripoint.accounts.data import AccountData
 from tripoint.accounts.devices import Devices
 from tripoint.accounts.fast_tokens import FastTokens
+from tripoint.accounts.guests import GUEST_NAME, Guests
 from tripoint.accounts.in_turn import InTurn
 from tripoint.accounts.leaving import Leaving
 from tripoint.accounts.login_tokens import LIFE_MS, LoginTokens
@@ -37,7 +36,6 @@ from tripoint.accounts.sasl import ScramVerifier
 from tripoint.accounts.server_bans import ServerBans
 from tripoint.accounts.tags import AccountTags
 from tripoint.accounts.vhosts import Vhosts
-from tripoint.core.addresses import network_of
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.confusables import skeleton
 from tripoint.core.ids import (
@@ -60,21 +58,12 @@ from tripoint.store.interface import Store
 from tripoint.store.oauth_writes import DropBrowserSessions, PutIdentity
 from tripoint.store.stream import Stream
 from tripoint.store.writes import (
-    DropAccount,
     PutAccount,
-    PutMeta,
     PutProfile,
     Write,
 )
 
-# docs/mapping.md 1.9: guest accounts are named guest-<n>; nobody registers such a name.
 _NOBODYS = "This certificate belongs to no account here; log in otherwise, then NickServ CERT ADD makes it yours"
-_GUEST_NAME = re.compile(r"guest-\d+\Z")
-# docs/mapping.md 1.9: what is the server's alone in nicks, and what no line or JID can carry.
-_NOT_IN_GUEST_NICK = re.compile(r"[:~@#!\s\x00-\x1f\x7f]")
-MAX_GUEST_NICK = 64
-# A guest on Matrix has no connection that ends: an evening without a word, and it is gone.
-GUEST_IDLE_MS = 6 * 3_600_000
 
 # Account data about a room that says nothing about single messages of it.
 _KEPT_ALONG = ("m.tag", f"{V}.irc.autojoin")
@@ -141,12 +130,20 @@ class Accounts:
         self._skeletons: dict[str, str] = {}
         self._standing_in = asyncio.Lock()
         self._linking = InTurn()
-        self._guests: dict[UserId, str] = {}  # guest -> address
-        self._guests_at: Counter[str] = Counter()  # address -> how many guests
-        self._guest_nicks: dict[str, UserId] = {}  # folded nick -> guest
-        self._guest_number = 0
-        # Guests without a connection, and when they were last heard of.
-        self._guests_heard_ms: dict[UserId, int] = {}
+        self.guests = Guests(
+            server,
+            store,
+            stream,
+            registration,
+            bans,
+            devices,
+            clock_ms,
+            is_taken=lambda folded: skeleton(folded) in self._skeletons,
+            remember=self._remember,
+            forget=self._forget,
+            leave_rooms=self._leave_rooms,
+            rename=self._rename,
+        )
 
     async def start(self, *, end_guests: bool) -> None:
         """Read the names in use and the bans, and end guests that a stopped server left behind."""
@@ -155,10 +152,7 @@ class Accounts:
         for name in await self._store.load_account_names():
             self._skeletons[skeleton(name)] = name
         await self.registration_tokens.start()
-        self._guest_number = int(await self._store.load_meta("guest_number") or 0)
-        if end_guests:
-            for row in await self._store.load_guests():
-                await self.end_guest(row.user_id)
+        await self.guests.start(end=end_guests)
 
     def user_id(self, name: str) -> UserId:
         return make_user_id(name, self.server_name)
@@ -189,7 +183,7 @@ class Accounts:
             user_id = check_new_account_name(name, self.server_name)
         except InvalidId as error:
             raise AccountRefused(AccountRefusal.BAD_NAME, f"Not a name for an account: {error}") from error
-        if _GUEST_NAME.match(name):
+        if GUEST_NAME.match(name):
             raise AccountRefused(AccountRefusal.BAD_NAME, "Names like guest-1 are given to guests")
         return user_id
 
@@ -325,10 +319,10 @@ class Accounts:
             # Not when cancelled: the commit goes on without us, and the name is taken.
             self._skeletons.pop(shape, None)
             raise
-        guest = self._guest_nicks.get(name)
+        guest = self.guests.with_nick(name)
         if guest is not None:
             # docs/mapping.md 1.9: an account registered under a guest's nick renames the guest.
-            await self.rename_guest(guest, split_user_id(guest)[0])
+            await self.guests.rename(guest, split_user_id(guest)[0])
         return self._remember(row)
 
     async def account(self, user_id: UserId) -> Account | None:
@@ -343,11 +337,11 @@ class Accounts:
         return account is not None and not account.deactivated
 
     def is_guest(self, user_id: UserId) -> bool:
-        return user_id in self._guests
+        return user_id in self.guests
 
     def guest_room_wait_s(self, user_id: UserId) -> float:
         """How long a guest waits until it may make one more room; 0: it is counted."""
-        return self._registration.take_guest_room(self._guests.get(user_id, ""))
+        return self._registration.take_guest_room(self.guests.network(user_id))
 
     async def deactivate(self, user_id: UserId, *, erase: bool = False) -> None:
         """Close an account for good: sessions end, rooms are left, credentials and profile go; the name
@@ -434,51 +428,19 @@ class Accounts:
     # -- guests
 
     async def create_guest(self, nick: str, *, address: str) -> Account:
-        if not self._registration.policy.guests:
-            raise AccountRefused(AccountRefusal.GUESTS_OFF)
-        self.check_guest_nick(nick)
-        return await self._make_guest(nick, address)
+        return await self.guests.create(nick, address=address)
 
     async def create_numbered_guest(self, *, address: str) -> Account:
-        return await self._make_guest(None, address)
+        return await self.guests.create_numbered(address=address)
 
     async def create_matrix_guest(self, *, address: str) -> Account:
-        if not self._registration.policy.matrix_guests:
-            raise AccountRefused(AccountRefusal.GUESTS_OFF)
-        self._registration.take(address)
-        account = await self._make_guest(None, address)
-        self._guests_heard_ms[account.user_id] = self._clock_ms()
-        return account
+        return await self.guests.create_on_matrix(address=address)
 
-    async def _make_guest(self, nick: str | None, address: str) -> Account:
-        self.bans.check(Visitor(address, () if nick is None else (nick,)))
-        address = network_of(address)
-        limit = self._registration.policy.guests_per_address
-        if limit and self._guests_at[address] >= limit:
-            raise AccountRefused(AccountRefusal.TOO_MANY_GUESTS)
-        self._registration.take_guest(address)
-        self._guest_number += 1
-        name = f"guest-{self._guest_number}"
-        nick = name if nick is None else nick
-        user_id = self.user_id(name)
-        row = PutAccount(user_id, name, True, False, False, False, self._clock_ms())
-        self._guests[user_id] = address
-        self._guests_at[address] += 1
-        self._guest_nicks[nick.lower()] = user_id
-        try:
-            number = PutMeta("guest_number", str(self._guest_number))
-            await commit(self._stream, [row, PutProfile(user_id, "displayname", nick), number])
-        except BaseException:
-            self._forget_guest(user_id)
-            raise
-        return self._remember(row)
+    async def rename_guest(self, user_id: UserId, nick: str) -> None:
+        await self.guests.rename(user_id, nick)
 
-    async def end_idle_guests(self) -> None:
-        """Guests without a connection that were not heard of for long are gone."""
-        before_ms = self._clock_ms() - GUEST_IDLE_MS
-        for user_id, heard_ms in list(self._guests_heard_ms.items()):
-            if heard_ms < before_ms:
-                await self.end_guest(user_id)
+    async def end_guest(self, user_id: UserId, reason: str | None = None) -> None:
+        await self.guests.end(user_id, reason)
 
     async def upgrade_guest(
         self,
@@ -506,64 +468,21 @@ class Accounts:
             kept = replace(row, guest=False)
             await commit(self._stream, [kept, *forms, *used])
         self._skeletons[skeleton(row.name)] = row.name
-        self._no_guest_any_more(user_id)
+        self.guests.no_more(user_id)
         return self._remember(kept)
 
-    def check_guest_nick(self, nick: str, user_id: UserId | None = None) -> None:
-        """BAD_NAME or NAME_TAKEN unless a guest (`user_id`, if it is one already) may have this nick."""
-        if not 0 < len(nick) <= MAX_GUEST_NICK or _NOT_IN_GUEST_NICK.search(nick):
-            raise AccountRefused(AccountRefusal.BAD_NAME, "That nick cannot be used")
-        folded = nick.lower()
-        holder = self._guest_nicks.get(folded)
-        if holder is not None and holder != user_id:
-            raise AccountRefused(AccountRefusal.NAME_TAKEN, "That nick is in use")
-        if skeleton(folded) in self._skeletons:
-            raise AccountRefused(AccountRefusal.NAME_TAKEN, "That nick belongs to an account")
-        own = user_id is not None and folded == split_user_id(user_id)[0]
-        if own:
-            return
-        try:
-            # Reserved names and their look-alikes; a nick that is no account name at all is none of them.
-            if folded.isascii() and re.fullmatch(r"[a-z][a-z0-9._-]{0,31}", folded):
-                check_new_account_name(folded, self.server_name)
-        except InvalidId as error:
-            raise AccountRefused(AccountRefusal.BAD_NAME, f"That nick cannot be used: {error}") from error
-
-    async def rename_guest(self, user_id: UserId, nick: str) -> None:
-        self.check_guest_nick(nick, user_id)
-        for folded, holder in list(self._guest_nicks.items()):
-            if holder == user_id:
-                del self._guest_nicks[folded]
-        self._guest_nicks[nick.lower()] = user_id
-        if self.rename is not None:
-            await self.rename(user_id, nick)
-
-    async def end_guest(self, user_id: UserId, reason: str | None = None) -> None:
-        account = await self.account(user_id)
-        if account is None or not account.guest:
-            return
-        if self.leave_rooms is not None:
-            await self.leave_rooms(user_id, reason)
-        await self._devices.drop_all(user_id, reason or "the guest is gone")
-        await commit(self._stream, [DropAccount(user_id), self._stream.floor()])
-        self._forget_guest(user_id)
-        self.push_rules.forget(user_id)
-
-    def _forget_guest(self, user_id: UserId) -> None:
-        self._no_guest_any_more(user_id)
+    def _forget(self, user_id: UserId) -> None:
         self._accounts.pop(user_id, None)
         self._profiles.pop(user_id, None)
+        self.push_rules.forget(user_id)
 
-    def _no_guest_any_more(self, user_id: UserId) -> None:
-        self._guests_heard_ms.pop(user_id, None)
-        address = self._guests.pop(user_id, None)
-        if address is not None:
-            self._guests_at[address] -= 1
-            if not self._guests_at[address]:
-                del self._guests_at[address]
-        for folded, holder in list(self._guest_nicks.items()):
-            if holder == user_id:
-                del self._guest_nicks[folded]
+    async def _leave_rooms(self, user_id: UserId, reason: str | None) -> None:
+        if self.leave_rooms is not None:
+            await self.leave_rooms(user_id, reason)
+
+    async def _rename(self, user_id: UserId, nick: str) -> None:
+        if self.rename is not None:
+            await self.rename(user_id, nick)
 
     # -- profiles: written by rooms.profiles, kept here for everybody who asks
 
@@ -737,8 +656,8 @@ class Accounts:
             raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
         if not (account.locked and locked_too):
             self._check_open(account)
-        if account.guest and account.user_id in self._guests_heard_ms:
-            self._guests_heard_ms[account.user_id] = self._clock_ms()
+        if account.guest:
+            self.guests.heard_from(account.user_id)
         return TokenOwner(account, DeviceId(row.device_id), row.client_id)
 
     async def check_token(self, access_token: str, *, address: str) -> TokenOwner:
@@ -772,7 +691,7 @@ class Accounts:
 
     async def log_out(self, user_id: UserId, device_ids: Sequence[str], *, reason: str = "logged out") -> None:
         await self._devices.drop(user_id, device_ids, reason)
-        if user_id in self._guests_heard_ms and not await self._devices.devices(user_id):
+        if self.guests.has_no_connection(user_id) and not await self._devices.devices(user_id):
             # Nobody gets in with it again.
             await self.end_guest(user_id)
 
@@ -780,7 +699,7 @@ class Accounts:
         self._login_tokens.forget(user_id)
         await commit(self._stream, [DropBrowserSessions(user_id, None)])
         await self._devices.drop_all(user_id, "logged out everywhere")
-        if user_id in self._guests_heard_ms:
+        if self.guests.has_no_connection(user_id):
             await self.end_guest(user_id)
 
     # -- account data, filters, roster

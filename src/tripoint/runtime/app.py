@@ -456,7 +456,7 @@ class App:
             try:
                 self.matrix.sweep()
                 self.traffic.edus.sweep()
-                await self.middle.accounts.end_idle_guests()
+                await self.middle.accounts.guests.end_idle()
                 await self.middle.creation.unlock_due(clock_ms())
             except Exception as error:  # the sweep goes on; the bug is told
                 report_bug("app.sweep", error)
