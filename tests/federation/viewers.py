@@ -17,7 +17,6 @@ from tests.federation.islands import Island, bring_in
 from tests.support.media import files
 from tests.support.middle import make_config
 from tripoint.core.ids import RoomAlias, RoomId, UserId, server_of
-from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
 from tripoint.irc.options import IrcOptions
 from tripoint.irc.projection import channel_flags, prefix, shown_rank
@@ -291,11 +290,10 @@ async def front_ends(
     stack = AsyncExitStack()
     media = (await stack.enter_async_context(files(make_config(), island.party))).ports
     middle, clock = island.party.middle, island.party.clock
-    flusher = Flusher(asyncio.get_running_loop().call_soon)
     service: Any = elsewhere or middle.service
     reader: Any = elsewhere or middle.reader
     accounts, presence, table = middle.accounts, middle.presence, middle.name_table
-    doors = (island.name, service, reader, accounts, presence, table, middle.hub, media, flusher)
+    doors = (island.name, service, reader, accounts, presence, table, middle.hub, media, middle.flusher)
     common: Any = {"secret": bytes(32), "now_ms": clock.ms, "monotonic": clock.s}
     if timers is not None:
         common["call_later"] = timers.call_later

@@ -17,7 +17,6 @@ from tripoint.accounts.passwords import make_hash
 from tripoint.config.options import Accounts, Config, Limits, Server
 from tripoint.core.ids import ServerName
 from tripoint.core.signing import SigningKey
-from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
 from tripoint.irc.operators import Operator, Privilege
 from tripoint.irc.options import IrcOptions
@@ -197,7 +196,7 @@ async def serve(
         middle.name_table,
         middle.hub,
         media.ports,
-        Flusher(loop.call_soon),
+        middle.flusher,
         options,
         secret=bytes(32),
         now_ms=clock_ms,

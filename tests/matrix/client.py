@@ -159,6 +159,7 @@ async def matrix(
             p.middle.accounts,
             p.middle.presence,
             p.middle.hub,
+            p.middle.pace,
             media.ports,
             p.middle.encryption,
             p.middle.oauth,

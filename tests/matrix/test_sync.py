@@ -6,6 +6,7 @@ spec: Matrix client-server "Syncing", "Filtering", "Lazy-loading room members"
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from tests.matrix.client import Client, matrix, q
 from tests.support.middle import UNLIMITED, make_config, run
 from tripoint.core.ids import RoomId
+from tripoint.matrix.sync.server import SyncServer
 from tripoint.store.memory import MemoryStore
 from tripoint.store.sqlite import SqliteStore
 from tripoint.store.writes import PutRoom
@@ -118,6 +120,62 @@ def test_a_sync_waits_until_something_happens() -> None:
             assert own["unsigned"]["transaction_id"] == "1"
 
     run(work)
+
+
+def test_who_comes_back_before_anything_happened_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """He waits for the first thing after the answer that he was given, between two requests too."""
+    looked = 0
+    answer = SyncServer._answer
+
+    async def spy(self: SyncServer, *args: Any) -> Any:
+        nonlocal looked
+        looked += 1
+        return await answer(self, *args)
+
+    monkeypatch.setattr(SyncServer, "_answer", spy)
+
+    async def work() -> None:
+        nonlocal looked
+        async with matrix() as server:
+            alice, bob = await server.register("alice"), await server.register("bob")
+            room_id = await alice.create(preset="public_chat")
+            await bob.join(room_id)
+            await bob.sync()
+            first = bob.since
+            for word in ("one", "two"):
+                looked = 0
+                waiting = asyncio.create_task(bob.sync(timeout=30_000))
+                for _ in range(20):
+                    await asyncio.sleep(0)
+                assert looked == 0
+                await alice.say(room_id, word)
+                assert bodies(await asyncio.wait_for(waiting, 5), room_id) == [word]
+                assert looked == 1
+            # What happens between two requests is told at once, whatever it is.
+            await alice.say(room_id, "three")
+            assert bodies(await asyncio.wait_for(bob.sync(timeout=30_000), 5), room_id) == ["three"]
+            await alice.call("PUT", f"/presence/{q(alice.user_id)}/status", {"presence": "unavailable"})
+            assert "presence" in await asyncio.wait_for(bob.sync(timeout=30_000), 5)
+            await alice.call("PUT", f"/rooms/{q(room_id)}/typing/{q(alice.user_id)}", {"typing": True, "timeout": 9000})
+            told = await asyncio.wait_for(bob.sync(timeout=30_000), 5)
+            assert told["rooms"]["join"][room_id]["ephemeral"]["events"][0]["type"] == "m.typing"
+            # An answer that was lost is given again; so is one with another filter; who does not wait is looked at.
+            last, bob.since = bob.since, first
+            assert bodies(await bob.sync(timeout=30_000), room_id) == ["one", "two", "three"]
+            bob.since = last
+            looked = 0
+            assert "rooms" not in await bob.sync(timeout=0)
+            assert looked == 1
+            # Nothing for a while: looked at once, at its end.
+            looked = 0
+            assert "rooms" not in await bob.sync(timeout=20)
+            assert looked == 1
+
+    run(work)
+
+
+def bodies(answer: dict[str, Any], room_id: str) -> list[str]:
+    return [event["content"]["body"] for event in answer["rooms"]["join"][room_id]["timeline"]["events"]]
 
 
 def test_old_tokens_still_work_after_a_restart(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from tests.support.media import beside
 from tripoint.config.options import Accounts, Config, Limits, Server
 from tripoint.core.ids import ServerName
 from tripoint.core.signing import SigningKey
-from tripoint.fanout.delivery import Flusher
 from tripoint.net.http import Request, Response
 from tripoint.net.http_front import HttpFront
 from tripoint.net.listen import bind
@@ -392,7 +391,7 @@ async def serve(
         middle.name_table,
         middle.hub,
         media.ports,
-        Flusher(loop.call_soon),
+        middle.flusher,
         options,
         nodes=middle.nodes,
         secret=bytes(32),

@@ -16,6 +16,7 @@ from tripoint.config.options import Config, Listen, Server
 from tripoint.observe.log import configure
 from tripoint.runtime.app import App, open_app
 from tripoint.runtime.data_dir import DataDirError
+from tripoint.runtime.garbage import settle_in
 from tripoint.runtime.reload import read_again
 from tripoint.store.interface import StoreError
 
@@ -50,6 +51,7 @@ async def _serve(config: Config, path: Path | None, note: str) -> int:
     except (DataDirError, StoreError, OSError, ValueError) as error:
         click.echo(_explain(error), err=True)
         return 1
+    settle_in()
     reloads: set[asyncio.Task[list[str]]] = set()
 
     async def rehash() -> list[str]:

@@ -205,6 +205,8 @@ def fold_alias_localpart(localpart: str) -> str:
     any kind, unassigned or private code points, invisible format characters, `:` (ends the localpart of an
     alias) and `,` (separates channels). Folding a folded name changes nothing. docs/mapping.md 3.3, 3.4
     """
+    if _PLAIN_ALIAS.fullmatch(localpart):
+        return localpart.lower()  # nearly always
     if _SURROGATE.search(localpart):
         raise InvalidId("alias holds a lone surrogate")
     # Twice: lower-casing can make a pair that composes (H + macron below has no capital of its own, h has).
@@ -219,6 +221,8 @@ def fold_alias_localpart(localpart: str) -> str:
     return folded
 
 
+# ASCII without controls, the space, `,` and `:`.
+_PLAIN_ALIAS: Final = re.compile(r"[!-+\--9;-~]+")
 _ASCII_LOWER: Final = {code: code + 32 for code in range(0x41, 0x5B)}
 
 

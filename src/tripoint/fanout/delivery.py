@@ -1,12 +1,14 @@
 """How bytes leave: one outbox per connection, all outboxes written once per turn of the loop.
 
 A send() on loopback costs 5-7 µs whoever makes it, so what is appended within one turn is joined and written
-once. When a peer does not read, its outbox grows to its limit and `on_overflow` closes that connection; what
-it missed is in the room's history.
+once; on a busy server it waits for more (holding.py). When a peer does not read, its outbox grows to its limit and
+`on_overflow` closes that connection; what it missed is in the room's history.
 """
 
 from collections.abc import Callable
 from typing import Protocol
+
+from tripoint.fanout.holding import Pace
 
 
 class ByteWriter(Protocol):
@@ -17,21 +19,14 @@ class ByteWriter(Protocol):
     def is_closing(self) -> bool: ...
 
 
-CallSoon = Callable[[Callable[[], None]], object]
-
-
 class Flusher:
     """Writes all outboxes that were touched in this turn of the loop. One per loop."""
 
-    def __init__(self, call_soon: CallSoon) -> None:
-        self._call_soon = call_soon
+    def __init__(self, pace: Pace) -> None:
         self.dirty: list[Outbox] = []
+        self.schedule = pace.holding(lambda: len(self.dirty), self._flush).schedule
 
-    def schedule(self) -> None:
-        self._call_soon(self.flush)
-
-    def flush(self) -> None:
-        """Write what every touched outbox holds."""
+    def _flush(self) -> None:
         outboxes, self.dirty = self.dirty, []
         for outbox in outboxes:
             outbox.flush()

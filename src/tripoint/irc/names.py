@@ -109,6 +109,8 @@ def is_channel(word: str) -> bool:
 
     Controls are refused beyond RFC2812 1.3 because formatting codes are (Modern IRC formatting "Names").
     """
+    if len(word) <= CHANNELLEN and _PLAIN_CHANNEL.fullmatch(word):
+        return True  # nearly always
     return (
         len(word) > 1
         and word[0] == "#"
@@ -117,6 +119,7 @@ def is_channel(word: str) -> bool:
     )
 
 
+_PLAIN_CHANNEL = re.compile(r"#[!-+\--~]+")
 # Controls, format characters (bidi overrides too), lone surrogates, line and paragraph separators, spaces.
 _UNSHOWABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"})
 

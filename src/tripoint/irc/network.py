@@ -6,6 +6,7 @@ spec: docs/mapping.md 1.5, 3, 4.2, 4.5, 4.11.  Read next: tripoint/irc/entrance.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -106,6 +107,8 @@ class Network:
         self.missed = self.channels.missed = Missed(reader, name_table, self.markers)
         hub.watch_all_rooms(self.markers.changed)
         self.joining = Joining(spawn, call_later, self._entered)
+        # Channels that are being made, by their folded names: done when there is one, or why there is none was said.
+        self.making: dict[str, asyncio.Future[None]] = {}
         self.spawn = spawn
         self.host_changed = Hosts(names, accounts.vhosts, self.sessions, teller, now_ms).changed
         hub.watch_users(teller.user_changed)

@@ -10,6 +10,7 @@ from tripoint.accounts.ports import AccountService, ServiceDesk
 from tripoint.core.ids import ServerName
 from tripoint.core.notices import notices_user
 from tripoint.core.turn import NO_SERVERS, TurnServers
+from tripoint.fanout.holding import Pace
 from tripoint.fanout.hub import Hub
 from tripoint.matrix.admin.devices import AdminDeviceEndpoints
 from tripoint.matrix.admin.federation import DestinationEndpoints
@@ -183,6 +184,7 @@ class MatrixFrontEnd:
         accounts: AccountService,
         presence: PresenceService,
         hub: Hub,
+        pace: Pace,
         media: Media,
         encryption: Encryption,
         oauth: Authorization,
@@ -208,7 +210,7 @@ class MatrixFrontEnd:
         ephemera = Ephemera(reader, now_ms)
         chunks = RoomChunks(reader, renderer)
         news = DeviceNews(server, reader, encryption)
-        waiters = Waiters()
+        waiters = Waiters(pace)
         sync = SyncServer(reader, accounts, chunks, renderer, ephemera, news, waiters, secrets.token_hex(4))
         sync.delay_of = delayed.delay_of
         delayed.code_of = lambda refused: of_room(refused).errcode

@@ -19,7 +19,6 @@ from tripoint.config.options import Config
 from tripoint.core.oauth.providers import Provider
 from tripoint.core.token_bucket import Rate
 from tripoint.core.turn import TurnServers, parse_turn_uri
-from tripoint.fanout.delivery import Flusher
 from tripoint.irc.frontend import IrcFrontEnd
 from tripoint.irc.operators import Operator, Privilege
 from tripoint.irc.options import IrcOptions
@@ -136,7 +135,6 @@ class App:
         self.media = build_media(config, middle, folder.media, secret=secret, now_ms=clock_ms)
         self.media.connect(config, self.federation.outbound.open_url)
         self.media.library.remote = FileFetcher(self.federation.trust.client, self.federation.outbound)
-        flusher = Flusher(asyncio.get_running_loop().call_soon)
         vapid = Vapid(secret, next((address for _, address in _contacts(config) if ":" in address), ""))
         if self.postman is not None:
             middle.accounts.contacts.send = self.postman.send
@@ -149,7 +147,7 @@ class App:
             middle.name_table,
             middle.hub,
             self.media.ports,
-            flusher,
+            middle.flusher,
             replace(_irc_options(config), vapid=vapid.public_key),
             secret=secret,
             now_ms=clock_ms,
@@ -172,7 +170,7 @@ class App:
             middle.name_table,
             middle.hub,
             self.media.ports,
-            flusher,
+            middle.flusher,
             _xmpp_options(config),
             nodes=middle.nodes,
             desk=self.irc.desk(),
@@ -209,6 +207,7 @@ class App:
             middle.accounts,
             middle.presence,
             middle.hub,
+            middle.pace,
             self.media.ports,
             middle.encryption,
             middle.oauth,

@@ -39,6 +39,8 @@ from tripoint.core.signing import SigningKey
 from tripoint.core.stand_ins import stand_in_address
 from tripoint.core.terms import Terms, TermsText
 from tripoint.core.token_bucket import Rate
+from tripoint.fanout.delivery import Flusher
+from tripoint.fanout.holding import Pace
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.abroad import Abroad
 from tripoint.rooms.accept import Accept
@@ -131,6 +133,8 @@ class Middle:
     turns: Turns
     monotonic: Callable[[], float]
     hub: Hub
+    pace: Pace
+    flusher: Flusher
     service: Service
     reader: Reader
     accounts: Accounts
@@ -221,6 +225,8 @@ async def build_middle(
     position = max(position, int(await store.load_meta(POSITION_FLOOR) or 0))
     stream = Stream(store, position)
     hub = Hub(report_bug)
+    pace = Pace(asyncio.get_running_loop(), stream.busy)
+    stream.on_settled = pace.settled
     room_bus: LocalBus[RoomChange] = LocalBus(lambda error: report_bug("bus.room", error))
     user_bus: LocalBus[UserChange] = LocalBus(lambda error: report_bug("bus.user", error))
     room_bus.subscribe(hub.room_changed)
@@ -472,6 +478,8 @@ async def build_middle(
         turns,
         monotonic,
         hub,
+        pace,
+        Flusher(pace),
         service,
         reader,
         accounts,

@@ -52,6 +52,7 @@ async def offline(config: Config, folder: DataDir) -> AsyncIterator[Offline]:
                     middle.accounts,
                     middle.presence,
                     middle.hub,
+                    middle.pace,
                     media.ports,
                     middle.encryption,
                     middle.oauth,

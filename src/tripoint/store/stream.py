@@ -16,12 +16,17 @@ POSITION_FLOOR = "position_floor"
 
 
 class Stream:
-    """Positions and commits of one writer. `last` is the highest position ever used."""
+    """Positions and commits of one writer. `last` is the highest position ever used.
+
+    `on_settled` is called whenever nothing is on its way to the disk any more.
+    """
 
     def __init__(self, writer: Writer, last: int) -> None:
         self._writer = writer
         self._last = last
         self.committed = last
+        self.on_settled: Callable[[], None] = lambda: None
+        self._under_way = 0
 
     def next(self) -> int:
         """The next position. Use it in the unit that is submitted before anything else is awaited."""
@@ -33,6 +38,10 @@ class Stream:
         """The highest position handed out."""
         return self._last
 
+    def busy(self) -> bool:
+        """Whether something is on its way to the disk."""
+        return self._under_way > 0
+
     def floor(self) -> PutMeta:
         """For a unit that deletes rows with positions, or uses some that no table keeps: none is handed out again
         after a restart."""
@@ -41,11 +50,15 @@ class Stream:
     def submit(self, writes: Sequence[Write], done: Done) -> None:
         """Writer.submit, and `committed` moves on before `done(None)` is called."""
         upto = self._last
+        self._under_way += 1
 
         def finished(error: StoreError | None) -> None:
             if error is None and upto > self.committed:
                 self.committed = upto
             done(error)
+            self._under_way -= 1
+            if not self._under_way:
+                self.on_settled()
 
         self._writer.submit(writes, finished)
 

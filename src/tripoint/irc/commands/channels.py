@@ -63,14 +63,8 @@ async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
     if room_id is None and alias is not None and server_of(alias) != network.names.server:
         network.joining.begin(session, word, alias)
         return
-    if room_id is None:
-        try:
-            await create_channel(session, word)
-            return
-        except Refused as refused:
-            if refused.refusal is not Refusal.ALIAS_TAKEN:
-                raise
-        room_id = await _made_meanwhile(session, word)
+    if room_id is None and (room_id := await _made(session, word)) is None:
+        return
     room = await session.reader.room(room_id)
     if room_id in session.channels:
         name = network.names.channel(room)
@@ -117,8 +111,29 @@ async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
         tell_history(session, room, name)
 
 
+async def _made(session: IrcSession, word: str) -> RoomId | None:
+    """Make the channel, and be in it (None); or the room that another session made first. One makes it and all who
+    ask at the same time wait for that one, or a thousand at once would all try."""
+    network, name = session.network, fold(word)
+    while (under_way := network.making.get(name)) is not None:
+        await asyncio.wait([under_way])
+        if (room_id := await network.find_room(word, session.user_id)) is not None:
+            return room_id
+    made = network.making[name] = asyncio.get_running_loop().create_future()
+    try:
+        await create_channel(session, word)
+    except Refused as refused:
+        if refused.refusal is not Refusal.ALIAS_TAKEN:
+            raise
+        return await _made_meanwhile(session, word)
+    finally:
+        del network.making[name]
+        made.set_result(None)
+    return None
+
+
 async def _made_meanwhile(session: IrcSession, word: str) -> RoomId:
-    """The room that somebody else is just making under this name: two JOINs at once make one channel."""
+    """The room that somebody on another protocol is just making under this name."""
     for _ in range(CREATION_LOOKS):
         room_id = await session.network.find_room(word, session.user_id)
         if room_id is not None:

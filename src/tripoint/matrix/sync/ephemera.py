@@ -28,6 +28,7 @@ class Ephemera:
         self._reader = reader
         self._clock_ms = clock_ms
         self.counter = 0
+        self.presence_at = 0  # the counter when somebody's presence changed last
         self._started_at = reader.stream_position().of()
         self._typing: dict[RoomId, int] = {}
         self._receipts: dict[RoomId, OrderedDict[_ReceiptKey, Receipt]] = {}
@@ -42,7 +43,7 @@ class Ephemera:
     def presence_changed(self, change: PresenceChanged) -> None:
         self.counter += 1
         self._presence.pop(change.user_id, None)
-        self._presence[change.user_id] = self.counter
+        self._presence[change.user_id] = self.presence_at = self.counter
 
     def receipt_moved(self, change: ReceiptMoved) -> None:
         self._receipt_at.pop(change.room_id, None)

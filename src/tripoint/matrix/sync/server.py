@@ -8,6 +8,7 @@ spec: Matrix client-server GET /_matrix/client/v3/sync
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import orjson
 from msgspec.structs import replace
@@ -32,7 +33,7 @@ from tripoint.matrix.sync.rooms import (
 from tripoint.matrix.sync.stays import Stay, stay_since
 from tripoint.matrix.sync.sticky import NOTHING, StickyNews, rendered, sticky_items, sticky_news
 from tripoint.matrix.sync.tokens import SyncToken
-from tripoint.matrix.sync.waiting import Waiters
+from tripoint.matrix.sync.waiting import Future, Waiters
 from tripoint.rooms.blocking import EMPTY
 from tripoint.rooms.changes import (
     AccountDataChanged,
@@ -64,14 +65,26 @@ _LAZY_DEVICES = 20_000
 _ROOMS_PER_TURN = 20
 
 
+class _Told(NamedTuple):
+    """An answer, and what is done once there is more to say than it said. A device that comes back with the token that
+    it gave, before anything happened, can wait without being looked at: that is every second request of a long poll."""
+
+    upto: SyncToken
+    wanted: SyncFilter
+    presence_at: int
+    news: Future
+
+
 class _Known:
     """Which members a lazy-loading device was told of, and in the answer up to which position: a device that
-    comes back with an older token (the answer was lost, it kept an older state) is told again."""
+    comes back with an older token (the answer was lost, it kept an older state) is told again. `told`: the last
+    answer."""
 
-    __slots__ = ("members",)
+    __slots__ = ("members", "told")
 
     def __init__(self) -> None:
         self.members: dict[RoomId, dict[UserId, int]] = {}
+        self.told: _Told | None = None
 
 
 class SyncServer:
@@ -201,15 +214,46 @@ class SyncServer:
             await self._devices.acknowledge(user_id, device_id, since)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
-        while True:
-            with self._waiters.listening(user_id, device_id) as future:
-                body, empty = await self._answer(user_id, device_id, since, wanted, full_state, known)
-                if future.done():
-                    future.result()  # raises where the device was logged out meanwhile
+        waiters = self._waiters
+        news = self._none_since(known, since, wanted) if timeout_s > 0 and not full_state else None
+        try:
+            if news is not None:
+                await waiters.wait(news, timeout_s)
+            while True:
+                if news is not None:
+                    waiters.forget(user_id, news)
+                news = waiters.listen(user_id, device_id)
+                presence_at = self._ephemera.presence_at
+                body, empty, upto = await self._answer(user_id, device_id, since, wanted, full_state, known)
+                if news.done():
+                    news.result()  # raises where the device was logged out meanwhile
                 left_s = deadline - loop.time()
-                if not empty or since is None or full_state or left_s <= 0 or self._waiters.draining:
+                if not empty or since is None or full_state or left_s <= 0 or waiters.draining:
+                    if known.told is not None:
+                        waiters.forget(user_id, known.told.news)
+                    known.told, news = _Told(upto, wanted, presence_at, news), None
                     return body
-                await self._waiters.wait(future, left_s)
+                await waiters.wait(news, left_s)
+        finally:
+            if news is not None:
+                waiters.forget(user_id, news)
+
+    def _none_since(self, known: _Known, since: SyncToken | None, wanted: SyncFilter) -> Future | None:
+        """What is done when something happens, if nothing has since the answer that gave this token."""
+        told = known.told
+        if (
+            told is None
+            or told.news.done()
+            or told.upto != since
+            or since.to_device is not None  # there was more to tell already
+            or since.sticky is not None
+            or told.wanted != wanted
+            or told.presence_at != self._ephemera.presence_at
+            or self._waiters.draining
+        ):
+            return None
+        known.told = None
+        return told.news
 
     def _known_of(self, user_id: UserId, device_id: DeviceId) -> _Known:
         key = (user_id, device_id)
@@ -217,7 +261,9 @@ class SyncServer:
         if known is None:
             known = self._known[key] = _Known()
             if len(self._known) > _LAZY_DEVICES:
-                self._known.popitem(last=False)
+                (gone, _), forgotten = self._known.popitem(last=False)
+                if forgotten.told is not None:
+                    self._waiters.forget(gone, forgotten.told.news)
         return known
 
     async def _answer(
@@ -228,8 +274,8 @@ class SyncServer:
         wanted: SyncFilter,
         full_state: bool,
         known: _Known,
-    ) -> tuple[bytes, bool]:
-        """(body, whether it says nothing)."""
+    ) -> tuple[bytes, bool, SyncToken]:
+        """(body, whether it says nothing, up to where)."""
         memberships = await self._reader.membership_positions(user_id)
         # Nothing is awaited from here to the copy of the memberships: they are of this very position.
         upto = SyncToken(self._reader.stream_position(), self._ephemera.counter)
@@ -297,7 +343,7 @@ class SyncServer:
         if presence:
             parts.append(b',"presence":{"events":[' + b",".join(presence) + b"]}")
         parts.append(b"}")
-        return b"".join(parts), empty
+        return b"".join(parts), empty, next_batch
 
     def _ended(self, one: "_Answer", memberships: Mapping[RoomId, tuple[str, int]]) -> list[bytes]:
         """Rooms that the user has left since and that are not among the user's rooms any more."""
