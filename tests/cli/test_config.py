@@ -14,7 +14,14 @@ from tests.support.middle import run
 from tripoint.accounts.passwords import make_hash
 from tripoint.cli.main import main
 from tripoint.config.example import example
-from tripoint.config.load import ConfigError, load_config, only_loopback, parse_config, registration_mode
+from tripoint.config.load import (
+    ConfigError,
+    load_config,
+    only_loopback,
+    parse_config,
+    read_letter_words,
+    registration_mode,
+)
 from tripoint.config.options import Config, Operator, OperatorClass
 
 
@@ -104,6 +111,23 @@ def test_mistakes_are_told_with_file_line_and_fix(text: str, said: str) -> None:
         parse_config(text, "t.toml")
     (mistake,) = [m for m in caught.value.mistakes if m.startswith(said)] or [str(caught.value)]
     assert mistake.startswith(said), mistake
+
+
+def test_words_of_letters(tmp_path: Path) -> None:
+    mail = '[listen]\nhttp = []\n[mail]\nhost = "localhost"\nsender = "a@example.org"\nwords = '
+    (tmp_path / "de.toml").write_text('reset_subject = "Neues Passwort bei {server}"\n')
+    config = parse_config(f'{mail}"{tmp_path}"', "t.toml")
+    assert read_letter_words(config.mail.words) == {"de": {"reset_subject": "Neues Passwort bei {server}"}}
+    (tmp_path / "fr.toml").write_text('reset_subject = "Nouveau"\nnothing = "x"\n')
+    (tmp_path / "no_language.toml").write_text("")
+    (tmp_path / "it.toml").write_text("reset_subject =")
+    with pytest.raises(ConfigError) as caught:
+        parse_config(f'{mail}"{tmp_path}"', "t.toml")
+    said = "\n".join(caught.value.mistakes)
+    assert "fr.toml: reset_subject has other placeholders" in said and "fr.toml: there is no sentence nothing" in said
+    assert "no_language.toml: is called after its language" in said and "it.toml: cannot be read" in said
+    with pytest.raises(ConfigError, match="is no folder"):
+        parse_config(f'{mail}"{tmp_path / "none"}"', "t.toml")
 
 
 def test_lists_within_lists_of_tables() -> None:

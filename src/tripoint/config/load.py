@@ -17,6 +17,7 @@ from tripoint.core.addresses import is_loopback
 from tripoint.core.email_address import parse_email_address
 from tripoint.core.errors import PeerError
 from tripoint.core.ids import ServerName, parse_room_id, parse_server_name
+from tripoint.core.letter_words import check_words
 from tripoint.core.password_hash import is_hash
 from tripoint.core.room_version import SUPPORTED
 from tripoint.core.terms import is_document_id, is_language
@@ -325,6 +326,11 @@ class _Reader:
                 read_password(mail.password_file)
             except ConfigError as error:
                 self._mistake("mail", "password_file", str(error))
+        try:
+            read_letter_words(mail.words)
+        except ConfigError as error:
+            for mistake in error.mistakes:
+                self._mistake("mail", "words", mistake)
         local = mail.host == "localhost" or is_loopback(mail.host)
         if mail.user and mail.security == "none" and not local:
             self._mistake("mail", "security", "a password goes over TLS alone: security is starttls or tls")
@@ -383,6 +389,28 @@ def read_password(path: str) -> str:
     if not text or not text.isprintable():
         raise ConfigError([f"{path} holds no password: one line is wanted"])
     return text
+
+
+def read_letter_words(folder: str) -> dict[str, dict[str, str]]:
+    """Language -> what letters say in it; nothing for no folder. Raises ConfigError with every mistake."""
+    if not folder:
+        return {}
+    if not Path(folder).is_dir():
+        raise ConfigError([f"{folder} is no folder"])
+    found, mistakes = {}, []
+    for path in sorted(Path(folder).glob("*.toml")):
+        try:
+            given = tomllib.loads(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            mistakes.append(f"{path}: cannot be read: {error}")
+            continue
+        if not is_language(path.stem):
+            mistakes.append(f"{path}: is called after its language, like de.toml or pt-BR.toml")
+        mistakes += [f"{path}: {mistake}" for mistake in check_words(given)]
+        found[path.stem] = {name: str(text) for name, text in given.items()}
+    if mistakes:
+        raise ConfigError(mistakes)
+    return found
 
 
 _SAY = {str: 'a text in quotes, like "this"', bool: "true or false", int: "a whole number", float: "a number"}

@@ -120,7 +120,13 @@ class ConfirmPage:
         """Send a letter to the address that was typed; its link confirms it to nobody but this session."""
         secret = secrets.token_urlsafe(18)
         sid = await self._accounts.contacts.ask(
-            _LETTERS[found.purpose], visitor.field("email"), secret, 1, None, address=visitor.request.address
+            _LETTERS[found.purpose],
+            visitor.field("email"),
+            secret,
+            1,
+            None,
+            address=visitor.request.address,
+            languages=visitor.languages,
         )
         found.pending = {"type": EMAIL, "threepid_creds": {"sid": sid, "client_secret": secret}}
 

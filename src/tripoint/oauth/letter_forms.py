@@ -30,6 +30,7 @@ async def ask_by_page(
             next_link,
             address=visitor.request.address,
             user_id=account if purpose.is_add else None,
+            languages=visitor.languages,
         )
     except AccountRefused as refused:
         return visitor.refused(refused)

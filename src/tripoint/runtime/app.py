@@ -48,7 +48,7 @@ from tripoint.rooms.changes import EventCommitted, RoomChange
 from tripoint.runtime.control import bind_control
 from tripoint.runtime.data_dir import DataDir
 from tripoint.runtime.federation import build_federation
-from tripoint.runtime.mail import build_postman
+from tripoint.runtime.mail import build_postman, letter_words
 from tripoint.runtime.media import SWEEP_S as MEDIA_SWEEP_S
 from tripoint.runtime.media import build_media
 from tripoint.runtime.middle import Middle, build_middle, clock_ms, report_bug
@@ -138,6 +138,7 @@ class App:
         vapid = Vapid(secret, next((address for _, address in _contacts(config) if ":" in address), ""))
         if self.postman is not None:
             middle.accounts.contacts.send = self.postman.send
+            middle.accounts.contacts.words = letter_words(config)
         self.irc = IrcFrontEnd(
             server,
             middle.service,

@@ -10,9 +10,9 @@ from tripoint.accounts.ports import AccountService
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.config.options import Config
 from tripoint.core.addresses import is_loopback
+from tripoint.core.languages import read_accept_language
 from tripoint.core.oauth.metadata import ACCOUNT
 from tripoint.net.http import Request, Response
-from tripoint.oauth.words import read_accept_language
 from tripoint.xmpp.web import PATH, websocket_url
 
 _HEADERS = (

@@ -17,6 +17,7 @@ from tripoint.accounts.ports import AccountService
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.errors import PeerError
+from tripoint.core.languages import read_accept_language
 from tripoint.core.third_party import parse_third_party_id
 from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.errors import EMPTY, MatrixError, invalid, json_response, missing
@@ -139,7 +140,13 @@ class ContactEndpoints:
         if not 0 <= attempt < 2**31:
             raise invalid("send_attempt is a small number")
         sid = await self._contacts.ask(
-            purpose, email, secret, attempt, _next_link(body), address=call.request.address
+            purpose,
+            email,
+            secret,
+            attempt,
+            _next_link(body),
+            address=call.request.address,
+            languages=read_accept_language(call.request.header(b"accept-language")),
         )
         return json_response({"sid": sid})
 
