@@ -10,7 +10,7 @@ from tools.source import ROOT, SRC, imports_of, module_name, python_files, repor
 
 STORE_DOOR = (
     *("store.interface", "store.writes", "store.device_store", "store.device_writes", "store.stream"),
-    "store.admin_store",
+    *("store.admin_store", "store.app_service_store"),
     *("store.oauth_store", "store.oauth_writes"),
     *("store.contact_store", "store.contact_writes", "store.preview_store"),
     "bus.interface",

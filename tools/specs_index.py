@@ -163,11 +163,12 @@ def _file(module: str) -> str:
 
 
 def declared_endpoints() -> dict[str, str]:
-    """ "GET /path" -> file, of every Matrix endpoint that the server answers."""
+    """ "GET /path" -> file, of every Matrix endpoint that the server answers, or calls of application services."""
+    from tripoint.matrix.appservice import link
     from tripoint.matrix.frontend import ENDPOINT_CLASSES
     from tripoint.matrix.registry import declared_endpoints as endpoints_of
 
-    return {
+    return dict.fromkeys(link.CALLED, _file(link.__name__)) | {
         f"{one.method} {path}": _file(cls.__module__)
         for cls in ENDPOINT_CLASSES
         for _, declared in endpoints_of(cls)

@@ -5,6 +5,7 @@ spec: docs/mapping.md 12, 27.2, 27.7
 
 import asyncio
 import base64
+import hashlib
 import io
 import re
 from collections.abc import Awaitable, Callable
@@ -419,6 +420,105 @@ def test_12_4_a_caption_and_a_file_beside_it(at_tea: AtTea) -> None:
         content = (await tea.event())["content"]
         assert (content["msgtype"], content["filename"], content["body"]) == ("m.file", "tea.txt", "as promised")
         assert content["formatted_body"] == "as <strong>promised</strong>"
+
+    at_tea(test)
+
+
+SHARED = "<url-data xmlns='http://jabber.org/protocol/url-data' target='{}'/>"
+
+
+async def uploaded(tea: Tea, name: str, data: bytes, kind: str = "text/plain") -> str:
+    """The address of a file that is uploaded by XMPP."""
+    answer = await slot(tea, filename=name, size=str(len(data)), content_type=kind)
+    put, get = re.findall(r"url='([^']*)'", answer)
+    assert (await tea.at.web("PUT", put, data))[0] == 201
+    return str(get)
+
+
+def test_12_1_a_small_picture_from_matrix(at_tea: AtTea) -> None:
+    """spec: XEP-0446 2 (thumbnail)"""
+
+    async def test(tea: Tea) -> None:
+        mxc, small = await tea.upload(picture(), "image/png", "tea.png"), picture()
+        thumbnail = await tea.upload(small, "image/png", "small.png")
+        about = {"mimetype": "image/png", "w": 6, "h": 4}
+        event_id = await tea.say(image(mxc, info={"thumbnail_url": thumbnail, "thumbnail_info": about}))
+        stanza = await tea.xmpp.next()
+        found = re.search(
+            "<thumbnail xmlns='urn:xmpp:thumbs:1' uri='([^']*)' media-type='image/png' width='6' height='4'/>", stanza
+        )
+        assert found is not None, stanza
+        assert await tea.get(found[1]) == (200, small)
+        await tea.matrix.send(f"PUT /rooms/{{{ALIAS}}}/redact/<{event_id}>/r1 {{}}")
+        await tea.matrix.pending()
+        await tea.xmpp.next()
+        assert (await tea.get(found[1]))[0] == 404
+
+    at_tea(test)
+
+
+def test_12_4_what_is_said_of_a_file_is_kept_and_comes_back(at_tea: AtTea) -> None:
+    """spec: XEP-0446 2, XEP-0300 3: the hash that this server has found out is the right one"""
+
+    async def test(tea: Tea) -> None:
+        get, small = await uploaded(tea, "tea.txt", b"hello"), await uploaded(tea, "s.png", picture(), "image/png")
+        said = (
+            "<desc>Tea at five</desc><date>2015-07-26T21:46:00+01:00</date>"
+            "<hash xmlns='urn:xmpp:hashes:2' algo='sha-256'>AAAA</hash>"
+            "<hash xmlns='urn:xmpp:hashes:2' algo='sha3-256'>2XarmwTlNxDAMkvymloX3S5+VbylNrJt/l5QyPa+YoU=</hash>"
+            "<hash xmlns='urn:xmpp:hashes:2' algo='no hash'>&lt;</hash>"
+            "<thumbnail xmlns='urn:xmpp:thumbs:1' uri='cid:sha1+ffd7@bob.xmpp.org' media-type='image/png' width='9'/>"
+            f"<thumbnail xmlns='urn:xmpp:thumbs:1' uri='{small}' media-type='image/png' width='30' height='20'/>"
+        )
+        sharing = (
+            f"<file-sharing xmlns='urn:xmpp:sfs:0'><file xmlns='urn:xmpp:file:metadata:0'>{said}</file>"
+            f"<sources>{SHARED.format(get)}</sources></file-sharing>"
+        )
+        spoiler = "<spoiler xmlns='urn:xmpp:spoiler:0'>tea</spoiler>"
+        inside = f"<body>{get}</body>{sharing}{spoiler}"
+        await tea.xmpp.send(f"<message to='tea@{ROOMS}' type='groupchat'>{inside}</message>")
+        content = (await tea.event())["content"]
+        digest = base64.b64encode(hashlib.sha256(b"hello").digest()).decode()
+        assert content["dev.tripoint.file"] == {
+            "hashes": {"sha-256": digest, "sha3-256": "2XarmwTlNxDAMkvymloX3S5+VbylNrJt/l5QyPa+YoU="},
+            "description": "Tea at five",
+            "made": "2015-07-26T21:46:00+01:00",
+            "previews": [{"uri": "cid:sha1+ffd7@bob.xmpp.org", "type": "image/png", "w": 9}],
+        }
+        assert content["info"]["thumbnail_info"] == {"mimetype": "image/png", "w": 30, "h": 20}
+        assert content["info"]["thumbnail_url"].startswith("mxc://example.org/")
+        stanza = await tea.xmpp.next()
+        assert f"<hash xmlns='urn:xmpp:hashes:2' algo='sha-256'>{digest}</hash><hash " in stanza
+        assert "<desc>Tea at five</desc><date>2015-07-26T20:46:00.000Z</date>" in stanza
+        assert "<thumbnail xmlns='urn:xmpp:thumbs:1' uri='cid:sha1+ffd7@bob.xmpp.org' media-type='image/png'" in stanza
+        assert "media-type='image/png' width='30' height='20'/></file>" in stanza
+        assert "</fallback>" + spoiler in stanza
+
+    at_tea(test)
+
+
+def test_12_4_several_files_in_a_message_are_several_messages(at_tea: AtTea) -> None:
+    """spec: XEP-0447 4.2"""
+
+    async def test(tea: Tea) -> None:
+        gets = [await uploaded(tea, f"{number}.txt", b"%d" % number) for number in (1, 2, 3)]
+        sharings = "".join(
+            [
+                f"<file-sharing xmlns='urn:xmpp:sfs:0' id='{number}'><sources>{SHARED.format(get)}</sources>"
+                "</file-sharing>"
+                for number, get in enumerate(gets)
+            ]
+        )
+        body = f"<body>three files\n{' '.join(gets)}</body>"
+        await tea.xmpp.send(f"<message to='tea@{ROOMS}' type='groupchat' id='f3'>{body}{sharings}</message>")
+        contents = [(await tea.event())["content"] for _ in gets]
+        assert [one["filename"] for one in contents] == ["1.txt", "2.txt", "3.txt"]
+        assert [one["body"] for one in contents] == ["three files", "2.txt", "3.txt"]
+        assert " id='f3'" in await tea.xmpp.next()
+        # Without a text at all.
+        await tea.xmpp.pending()
+        await tea.xmpp.send(f"<message to='tea@{ROOMS}' type='groupchat'>{sharings}</message>")
+        assert [(await tea.event())["content"]["body"] for _ in gets] == ["1.txt", "2.txt", "3.txt"]
 
     at_tea(test)
 

@@ -8,7 +8,7 @@ import asyncio
 import base64
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -540,12 +540,19 @@ async def worlds(folder: Path, names: Sequence[str], *, sockets: bool) -> AsyncI
 
 @asynccontextmanager
 async def world(
-    folder: Path, *, sockets: bool, limits: Limits = LIMITS, store: MemoryStore | None = None
+    folder: Path,
+    *,
+    sockets: bool,
+    limits: Limits = LIMITS,
+    store: MemoryStore | None = None,
+    change: Callable[[Config], Config] = lambda config: config,
 ) -> AsyncIterator[World]:
-    """A running server, stopped at the end whatever happened. `store` stands in for the one in memory."""
+    """A running server, stopped at the end whatever happened. `store` stands in for the one in memory; `change` makes
+    its configuration another one."""
     if not sockets and store is None:
         store = MemoryStore()
-    app = App(config(folder, listening=sockets, limits=limits), DataDir(folder), store, names=Table())
+    made_so = change(config(folder, listening=sockets, limits=limits))
+    app = App(made_so, DataDir(folder), store, names=Table())
     await app.start()
     made = World(app, sockets=sockets)
     try:

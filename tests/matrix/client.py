@@ -13,10 +13,13 @@ from tests.support.middle import SERVER, Clock, Party, make_config, party
 from tripoint.config.options import Config
 from tripoint.core.ids import ServerName
 from tripoint.core.turn import NO_SERVERS, TurnServers
+from tripoint.matrix.appservice.link import Ask
+from tripoint.matrix.appservice.services import Means
 from tripoint.matrix.frontend import MatrixFrontEnd
 from tripoint.net.http import Request, Response
 from tripoint.oauth.frontend import OAuthFrontEnd
 from tripoint.oauth.provider_client import ProviderClient
+from tripoint.runtime.app_services import connect
 from tripoint.runtime.media import MediaParts
 from tripoint.store.interface import Store
 
@@ -139,8 +142,16 @@ async def matrix(
     turn: TurnServers = NO_SERVERS,
     providers: Sequence[ProviderClient] = (),
     livekit: tuple[str, ...] = (),
+    ask: Ask | None = None,
+    patience_s: float = 20.0,
 ) -> AsyncIterator[Server]:
+    """`ask`: how application services are reached, and for how long they are asked; None: they are not."""
     config = config or make_config()
+    bugs: list[BaseException] = []
+
+    def failed(where: str, error: BaseException) -> None:
+        bugs.append(error)
+
     async with party(config, store, clock) as p, files(config, p) as media:
         p.middle.oauth.base = "https://chat.example.org"
         pages = OAuthFrontEnd(
@@ -174,7 +185,14 @@ async def matrix(
             fallback=pages.handle,
             livekit=livekit,
             shared_secret=config.accounts.registration_shared_secret,
+            bridging=None if ask is None else Means(p.middle.service_log, ask, failed, p.clock.s, 0.01, patience_s),
         )
+        if front.bridges is not None:
+            connect(p.middle, front.bridges)
+            await front.bridges.start()
         yield Server(p, front, media)
         front.drain()
+        if front.bridges is not None:
+            await front.bridges.close()
+        assert not bugs, bugs
         await asyncio.sleep(0)

@@ -94,6 +94,34 @@ async def noted_of(folder: Path, authorities: tuple[Path, ...], *peers: ssl.SSLC
     return found
 
 
+async def agreed_with(folder: Path, *offered: list[str]) -> list[str | None]:
+    """What is agreed on with who connects and offers these; last, what it offers itself, when it connects."""
+    make_self_signed(["example.org"], folder / "own.crt", folder / "own.key")
+    tls = LinkTls(ServerTls(folder / "own.crt", folder / "own.key"), (), "xmpp-server")
+    noted: asyncio.Queue[tuple[object, object]] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: tls.layer(lambda: Noting(noted), PATIENCE_S), "127.0.0.1", 0)
+    found: list[str | None] = []
+    peers = [client_context() for _ in offered]
+    for peer, protocols in zip(peers, offered, strict=True):
+        peer.set_alpn_protocols(protocols)
+    try:
+        for peer in (*peers, tls.unverified):
+            async with asyncio.timeout(PATIENCE_S):
+                _, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), ssl=peer)
+                found.append(writer.get_extra_info("ssl_object").selected_alpn_protocol())
+                writer.close()
+    finally:
+        server.close()
+    return found
+
+
+def test_servers_name_their_protocol_in_tls(tmp_path: Path) -> None:
+    """spec: XEP-0368 4 (xmpp-server), RFC7301 3.2"""
+    offered = (["xmpp-server"], ["h2", "xmpp-server"], ["h2"])
+    assert asyncio.run(agreed_with(tmp_path, *offered)) == ["xmpp-server", "xmpp-server", None, "xmpp-server"]
+
+
 @pytest.mark.parametrize(
     ("usage", "days", "counts"),
     [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tripoint.xmpp.caps import Caps, caps_in, is_as_promised, verification, wanted_nodes
+from tripoint.xmpp.caps import Caps, caps_in, is_as_promised, verification, verification2, wanted_nodes
 from tripoint.xmpp.wire import Element, parse_fragment
 
 DISCO = "http://jabber.org/protocol/disco#info"
@@ -42,6 +42,93 @@ def test_verification_strings_of_the_specification(inside: str, ver: str) -> Non
     assert not is_as_promised(query(inside + "<feature var='more'/>"), Caps("n", ver, "sha-1"))
     assert not is_as_promised(query(inside), Caps("n", ver, "sha-256"))
     assert not is_as_promised(query(inside), Caps("n", ver, None))
+
+
+# spec: XEP-0390 4.5.1
+BOMBUS = "<identity category='client' name='BombusMod' type='mobile'/>" + "".join(
+    [
+        f"<feature var='{var}'/>"
+        for var in (
+            *("http://jabber.org/protocol/si", "http://jabber.org/protocol/bytestreams"),
+            *("http://jabber.org/protocol/chatstates", DISCO, "http://jabber.org/protocol/disco#items"),
+            *("urn:xmpp:ping", "jabber:iq:time", "jabber:iq:privacy", "jabber:iq:version"),
+            *("http://jabber.org/protocol/rosterx", "urn:xmpp:time", "jabber:x:oob"),
+            *("http://jabber.org/protocol/ibb", "http://jabber.org/protocol/si/profile/file-transfer"),
+            *("urn:xmpp:receipts", "jabber:iq:roster", "jabber:iq:last"),
+        )
+    ]
+)
+
+
+# spec: XEP-0390 4.5.2
+TKABBER = (
+    "<identity category='client' name='Tkabber' type='pc' xml:lang='en'/>"
+    "<identity category='client' name='Ткаббер' type='pc' xml:lang='ru'/>"
+    "<x xmlns='jabber:x:data' type='result'>"
+    "<field type='hidden' var='FORM_TYPE'><value>urn:xmpp:dataforms:softwareinfo</value></field>"
+    "<field var='software'><value>Tkabber</value></field>"
+    "<field var='software_version'><value>0.11.1-svn-20111216-mod (Tcl/Tk 8.6b2)</value></field>"
+    "<field var='os'><value>Windows</value></field>"
+    "<field var='os_version'><value>XP</value></field>"
+    "</x>"
+    + "".join(
+        [
+            f"<feature var='{var}'/>"
+            for var in (
+                "games:board",
+                "http://jabber.org/protocol/activity",
+                "http://jabber.org/protocol/activity+notify",
+                "http://jabber.org/protocol/bytestreams",
+                "http://jabber.org/protocol/chatstates",
+                "http://jabber.org/protocol/commands",
+                "http://jabber.org/protocol/disco#info",
+                "http://jabber.org/protocol/disco#items",
+                "http://jabber.org/protocol/evil",
+                "http://jabber.org/protocol/feature-neg",
+                "http://jabber.org/protocol/geoloc",
+                "http://jabber.org/protocol/geoloc+notify",
+                "http://jabber.org/protocol/ibb",
+                "http://jabber.org/protocol/iqibb",
+                "http://jabber.org/protocol/mood",
+                "http://jabber.org/protocol/mood+notify",
+                "http://jabber.org/protocol/rosterx",
+                "http://jabber.org/protocol/si",
+                "http://jabber.org/protocol/si/profile/file-transfer",
+                "http://jabber.org/protocol/tune",
+                "http://www.facebook.com/xmpp/messages",
+                "http://www.xmpp.org/extensions/xep-0084.html#ns-metadata+notify",
+                "jabber:iq:avatar",
+                "jabber:iq:browse",
+                "jabber:iq:dtcp",
+                "jabber:iq:filexfer",
+                "jabber:iq:ibb",
+                "jabber:iq:inband",
+                "jabber:iq:jidlink",
+                "jabber:iq:last",
+                "jabber:iq:oob",
+                "jabber:iq:privacy",
+                "jabber:iq:roster",
+                "jabber:iq:time",
+                "jabber:iq:version",
+                "jabber:x:data",
+                "jabber:x:event",
+                "jabber:x:oob",
+                "urn:xmpp:avatar:metadata+notify",
+                "urn:xmpp:ping",
+                "urn:xmpp:receipts",
+                "urn:xmpp:time",
+            )
+        ]
+    )
+)
+
+
+def test_the_second_form_of_the_specification() -> None:
+    assert verification2(query(BOMBUS)) == "kzBZbkqJ3ADrj7v08reD1qcWUwNGHaidNUgD7nHpiw8="
+    assert verification2(query(TKABBER)) == "u79ZroNJbdSWhdSp311mddz44oHHPsEBntQ5b1jqBSY="
+    # what has no form of its own in the hash cannot be hashed
+    assert verification2(query(BOMBUS + "<other xmlns='urn:x'/>")) is None
+    assert verification2(query(BOMBUS + "<x xmlns='jabber:x:data' type='result'/>")) is None
 
 
 @pytest.mark.parametrize(

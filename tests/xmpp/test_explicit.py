@@ -21,6 +21,11 @@ def mention(**attributes: str) -> Element:
     return Element("mention", NS, attributes, [])
 
 
+def modified(modifier: str, **attributes: str) -> Element:
+    """spec: XEP-0513 3.5"""
+    return Element("mention", NS, attributes, [Element(modifier, NS)])
+
+
 def reference(**attributes: str) -> Element:
     return Element("reference", "urn:xmpp:reference:0", attributes, [])
 
@@ -34,7 +39,11 @@ def reference(**attributes: str) -> Element:
         # example 2
         (mention(mentions=f"{NS}#channel"), Called((), (), True)),
         (mention(mentions=f"{NS}#channel", uri="xmpp:other@rooms.x.org"), Called((), (), False)),
-        (mention(mentions=f"{NS}#moderators", occupantid="a1"), Called((), (), False)),
+        (mention(mentions=f"{NS}#moderators", occupantid="a1"), Called((), (), False, frozenset({"moderators"}))),
+        (mention(mentions=f"{NS}#owner", uri="xmpp:other@rooms.x.org"), Called((), (), False)),
+        (mention(mentions=f"{NS}#space"), Called((), (), False)),
+        (modified("noping", occupantid="a1"), Called((), (), False, quiet=("a1",))),
+        (modified("active", mentions=f"{NS}#channel"), Called((), (), False, frozenset({"channel"}), active=True)),
         (mention(), Called((), (), False)),
         (reference(type="mention", uri="xmpp:tea@rooms.x.org/bob?x"), Called((), ("tea@rooms.x.org/bob",), False)),
         (reference(type="mention", uri="https://x.org"), Called((), (), False)),

@@ -345,7 +345,7 @@ def test_who_does_not_come_back_in_time() -> None:
             await managed(client)
             await client.close()
             user_id = UserId(f"@guest-1:{SERVER}")
-            await until(lambda: len(server.front.resumptions) == 1, lambda: "it does not wait")
+            await until(lambda: len(server.front.sessions.resumptions) == 1, lambda: "it does not wait")
             assert await server.middle.accounts.account(user_id) is not None
             now[0] += 61
             server.front.sweep()

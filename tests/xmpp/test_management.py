@@ -278,7 +278,7 @@ def test_the_old_connection_is_closed_when_the_new_one_resumes(web: bool) -> Non
         await alice.expect("<stream:error><conflict …")
         await alice.lost()
         await back.quiet()
-        assert len(server.front.users) == 1 and len(server.front.resumptions) == 0
+        assert len(server.front.users) == 1 and len(server.front.sessions.resumptions) == 0
 
     on_server(work, web=web)
 
@@ -424,7 +424,7 @@ def test_who_does_not_come_back_in_time_is_gone() -> None:
         assert await alice.skip() == []
         clock.now += 2
         server.front.sweep()
-        assert len(server.front.users) == 2 and len(server.front.resumptions) == 0
+        assert len(server.front.users) == 2 and len(server.front.sessions.resumptions) == 0
         back = await resume(server, "bob", enabled.get("id") or "", 0)
         await back.expect(f"<failed {SM} h='1'><item-not-found …")
         await bob.quiet()
@@ -515,7 +515,7 @@ def test_a_silent_client_is_cut_off_and_waited_for() -> None:
         server.front.sweep()
         await alice.lost()
         await server.front.settled()
-        assert len(server.front.resumptions) == 1
+        assert len(server.front.sessions.resumptions) == 1
         back = await resume(server, "alice", sm_id, 1)
         await back.expect(f"<resumed {SM} previd='{sm_id}' h='1'/>")
 
@@ -528,7 +528,7 @@ def test_another_client_takes_the_resource() -> None:
         sm_id = await enable(alice)
         await drop(server, alice)
         await server.online("alice")
-        assert len(server.front.users) == 1 and len(server.front.resumptions) == 0
+        assert len(server.front.users) == 1 and len(server.front.sessions.resumptions) == 0
         client = await resume(server, "alice", sm_id, 0)
         await client.expect(f"<failed {SM} h='0'><item-not-found …")
 
@@ -558,7 +558,7 @@ def test_sessions_that_wait_give_way() -> None:
             client = await server.bound("alice", f"r{number}")
             await enable(client)
             await drop(server, client)
-        assert len(server.front.users) == len(server.front.resumptions) == 20
+        assert len(server.front.users) == len(server.front.sessions.resumptions) == 20
 
     on_server(work)
 
@@ -578,7 +578,7 @@ def test_what_is_kept_is_bounded() -> None:
         client = await resume(server, "bob", sm_id, 0)
         await client.expect(f"<failed {SM} h='0'><item-not-found …")
         server.front.sweep()
-        assert len(server.front.resumptions) == 0
+        assert len(server.front.sessions.resumptions) == 0
         client.send("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
         await client.stanza()
         client.send("<presence/>")
@@ -593,7 +593,7 @@ def test_the_server_stops_while_somebody_is_away() -> None:
         await enable(alice)
         await drop(server, alice)
         await server.front.drain()
-        assert len(server.front.users) == len(server.front.resumptions) == 0
+        assert len(server.front.users) == len(server.front.sessions.resumptions) == 0
 
     on_server(work)
 

@@ -72,7 +72,7 @@ def test_all_of_it_and_pages() -> None:
     async def work(server: TestServer, alice: Client) -> None:
         ids, fin = await ask(alice)
         assert ids == ["r0", "r1", "r2", "r3"] and "complete='true'" in fin
-        assert "<first>r0</first><last>r3</last>" in fin
+        assert "<first index='0'>r0</first><last>r3</last><count>4</count>" in fin
         ids, fin = await ask(alice, page("<max>3</max>"))
         assert ids == ["r0", "r1", "r2"] and "complete='false'" in fin
         assert (await ask(alice, page("<max>3</max><after>r2</after>")))[0] == ["r3"]

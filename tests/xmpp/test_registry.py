@@ -17,6 +17,7 @@ PROMISES = {
     "urn:xmpp:carbons:2": {At.SERVER, At.ACCOUNT},  # c2s/carbons.py: asked of the account
     "urn:xmpp:mam:2#extended": {At.ROOM, At.ACCOUNT},  # muc/archive.py: ids, flipped pages, metadata
     "urn:xmpp:mentions:0": {At.ROOM},  # muc/explicit.py
+    "urn:xmpp:mentions:0#associations": {At.ROOM},
     "urn:xmpp:mentions:0#channel": {At.ROOM},
     "urn:xmpp:occupant-id:0": {At.ROOMS, At.ROOM},
     "urn:xmpp:message-retract:1#tombstone": {At.ROOM, At.ACCOUNT},  # what archives give
@@ -24,6 +25,11 @@ PROMISES = {
     "urn:xmpp:reporting:1": {At.SERVER, At.ACCOUNT},  # what a blocking command may hold
     "urn:xmpp:pubsub-filter:0": {At.ACCOUNT},  # pep/discovery.py
     "http://jabber.org/protocol/caps": {At.SERVER},  # features.py: with those of the stream
+    "urn:xmpp:message-moderate:0": {At.ROOM},  # muc/retraction.py: in what is fastened
+    "urn:xmpp:caps": {At.SERVER},  # c2s/discovery.py: in the features of the stream
+    "urn:xmpp:hashes:2": {At.SERVER},  # files.py: of files
+    "urn:xmpp:hash-function-text-names:sha-256": {At.SERVER},
+    "urn:xmpp:muc:affiliations:1": {At.ROOM},  # muc/versions.py: in presence
     "urn:xmpp:hats:0": {At.ROOM},  # muc/view.py: in presence
     "urn:xmpp:rai:0": {At.ROOMS},  # muc/activity.py: in presence
     "urn:xmpp:reply:0": {At.ROOM},  # replies.py

@@ -17,6 +17,7 @@ from tripoint.accounts.passwords import Passwords
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.ids import RESERVED_ACCOUNT_NAMES, InvalidId, ServerName, UserId, make_user_id
 from tripoint.core.listings import AccountQuery
+from tripoint.core.notices import writes_notices
 from tripoint.store.admin_store import AccountRow
 from tripoint.store.contact_writes import PutAccepted
 from tripoint.store.interface import Store, StoreError
@@ -121,7 +122,8 @@ class Administration:
     async def take_in(self, given: ImportedAccount) -> UserId:
         """Make an account of another server's one here. Its name may be one that nobody could register
         (docs/mapping.md 1.3). BAD_NAME, NAME_TAKEN, BAD_PASSWORD for a hash that cannot be used."""
-        reserved = given.name in RESERVED_ACCOUNT_NAMES or _GUEST_NAME.fullmatch(given.name)
+        reserved = given.name in RESERVED_ACCOUNT_NAMES or _GUEST_NAME.fullmatch(given.name) is not None
+        reserved = reserved or writes_notices(f"@{given.name}:{self._server}", self._server)
         if reserved or not _IMPORTED_NAME.fullmatch(given.name):
             raise AccountRefused(AccountRefusal.BAD_NAME)
         try:

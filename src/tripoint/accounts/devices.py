@@ -73,7 +73,7 @@ class Devices:
             raise AccountRefused(AccountRefusal.NO_SUCH_DEVICE, "A device id has 1 to 255 characters")
         row = known.get(device_id)
         # What a device of this name may have left behind is not for this one.
-        new = row is None and tokens
+        new = row is None and (tokens or protocol == "matrix")
         writes: list[Write] = self._keys.dropping(account.user_id, [device_id]) if new else []
         dropped: list[PutToken] = []
         if new and await self._keys.is_key_name(account.user_id, device_id):

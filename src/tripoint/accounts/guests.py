@@ -33,7 +33,8 @@ IDLE_MS: Final = 6 * 3_600_000
 
 
 class Guests:
-    """`is_taken(folded nick)`: an account has a name that looks like it. `remember` takes up the row of a new guest;
+    """`is_taken(folded nick)`: an account has a name that looks like it; `check_free` raises where an application
+    service has the name for itself. `remember` takes up the row of a new guest;
     `forget` is called when one is gone, `leave_rooms` and `rename` are those of Accounts."""
 
     def __init__(
@@ -47,6 +48,7 @@ class Guests:
         clock_ms: Callable[[], int],
         *,
         is_taken: Callable[[str], bool],
+        check_free: Callable[[str], None],
         remember: Callable[[PutAccount], Account],
         forget: Callable[[UserId], None],
         leave_rooms: Callable[[UserId, str | None], Awaitable[None]],
@@ -60,6 +62,7 @@ class Guests:
         self._devices = devices
         self._clock_ms = clock_ms
         self._is_taken = is_taken
+        self._check_free = check_free
         self._remember = remember
         self._forget = forget
         self._leave_rooms = leave_rooms
@@ -145,10 +148,11 @@ class Guests:
     # -- nicks
 
     def check_nick(self, nick: str, user_id: UserId | None = None) -> None:
-        """BAD_NAME or NAME_TAKEN unless a guest (`user_id`, if it is one already) may have this nick."""
+        """BAD_NAME, NAME_TAKEN, NAME_EXCLUSIVE unless a guest (`user_id`, if it is one already) may have this nick."""
         if not 0 < len(nick) <= MAX_NICK or _NOT_IN_NICK.search(nick):
             raise AccountRefused(AccountRefusal.BAD_NAME, "That nick cannot be used")
         folded = nick.lower()
+        self._check_free(folded)
         holder = self._nicks.get(folded)
         if holder is not None and holder != user_id:
             raise AccountRefused(AccountRefusal.NAME_TAKEN, "That nick is in use")

@@ -163,17 +163,17 @@ class Nodes:
                 raise NodeRefused(NodeRefusal.NOT_PERSISTENT)
             await self._commit(await self._no_items(user_id, node), NodeChanged(user_id, node, config, purged=True))
 
-    async def delete(self, user_id: UserId, node: str) -> None:
-        """Take a node away, with its items. NO_SUCH_NODE."""
+    async def delete(self, user_id: UserId, node: str, redirect: str = "") -> None:
+        """Take a node away, with its items; who hears of it hears where to look instead. NO_SUCH_NODE."""
         async with self._turn(user_id):
             config = await self._existing(user_id, node)
+            subscribers = tuple(one for one in await self.subscriptions(user_id) if one.node == node)
             writes: list[Write] = [PutNode(user_id, node, None), *await self._no_items(user_id, node)]
-            writes += [
-                PutNodeSubscription(user_id, node, subscription.jid, None)
-                for subscription in await self.subscriptions(user_id)
-                if subscription.node == node
-            ]
-            await self._commit(writes, NodeChanged(user_id, node, config, deleted=True))
+            writes += [PutNodeSubscription(user_id, node, one.jid, None) for one in subscribers]
+            change = NodeChanged(
+                user_id, node, config, deleted=True, redirect=redirect, subscribers=subscribers
+            )
+            await self._commit(writes, change)
 
     async def drop_all(self, user_id: UserId) -> None:
         """The account is closed: nothing of it is published any more."""

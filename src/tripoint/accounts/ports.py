@@ -14,6 +14,7 @@ from tripoint.accounts.leaving import Leaving
 from tripoint.accounts.pushers import Pushers
 from tripoint.accounts.registration_tokens import RegistrationTokens
 from tripoint.accounts.sasl import ScramVerifier
+from tripoint.core.app_services import AppService, AppServices
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import DeviceId, RoomId, ServerName, UserId
 from tripoint.core.push_rules import PushRules
@@ -58,11 +59,13 @@ class LogIn(Struct, frozen=True):
 
 
 class TokenOwner(Struct, frozen=True):
-    """Whose an access token is. `client_id`: the OAuth client that has it; None: it comes from the legacy API."""
+    """Whose an access token is. `client_id`: the OAuth client that has it; None: it comes from the legacy API.
+    `service`: the application service that speaks for the account; `device_id` None: as no device of it."""
 
     account: Account
-    device_id: DeviceId
+    device_id: DeviceId | None
     client_id: str | None = None
+    service: AppService | None = None
 
 
 class RosterItem(Struct, frozen=True):
@@ -210,6 +213,8 @@ class AccountService(Protocol):
     @property
     def server_name(self) -> ServerName: ...
     @property
+    def app_services(self) -> AppServices: ...
+    @property
     def bans(self) -> BanList: ...
     @property
     def reports(self) -> Reports: ...
@@ -275,6 +280,10 @@ class AccountService(Protocol):
         """Make an account whatever the configuration says: the administrator's own way. Without a password nobody gets
         in until it has one. BAD_NAME, NAME_TAKEN, BAD_PASSWORD."""
 
+    async def register_for(self, service: AppService, name: str) -> Account:
+        """Make an account without a password for an application service, of any name that it may have, whatever
+        registration() says of others. BAD_NAME, NAME_TAKEN, NAME_EXCLUSIVE where it is in no namespace of its."""
+
     async def register_by_identity(
         self,
         name: str,
@@ -323,7 +332,10 @@ class AccountService(Protocol):
         """The guest's connection is gone: its rooms are left, for this reason, and the account removed."""
 
     async def account(self, user_id: UserId) -> Account | None: ...
-    async def is_local_user(self, user_id: UserId) -> bool: ...
+    async def is_local_user(self, user_id: UserId) -> bool:
+        """Whether there is such a user here. An application service that has the name for itself is asked, which may
+        make the user then; that takes some seconds at most."""
+
     async def stand_in(self, bare: str) -> Account:
         """The account that stands for the person of another XMPP server who has this bare JID, made if there is none
         (docs/mapping.md 1.7). Nobody can log in to it. Raises InvalidId for an address that is too long."""

@@ -13,6 +13,7 @@ from tripoint.core.nodes import MAX_BYTES, MAX_NODES, MAX_PAYLOAD_BYTES, MAX_SUB
 class AccountRefusal(Enum):
     BAD_NAME = "A name has 1 to 32 of a-z, 0-9, '.', '_' and '-', and begins with a letter"
     NAME_TAKEN = "That name is taken"
+    NAME_EXCLUSIVE = "That name is kept for a bridge of this server"
     REGISTRATION_CLOSED = "This server does not take new accounts; ask its administrator for one"
     REGISTRATION_TOKEN_NEEDED = "This server asks for a registration token"
     BAD_REGISTRATION_TOKEN = "That registration token is not valid"

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from functools import partial
 
+import structlog
 from msgspec.structs import replace
 
 from tripoint.accounts.administration import Administration, Erase, account_of
@@ -34,8 +35,10 @@ from tripoint.accounts.registration_tokens import RegistrationTokens
 from tripoint.accounts.reports import ReportDesk
 from tripoint.accounts.sasl import ScramVerifier
 from tripoint.accounts.server_bans import ServerBans
+from tripoint.accounts.service_accounts import ServiceAccounts
 from tripoint.accounts.tags import AccountTags
 from tripoint.accounts.vhosts import Vhosts
+from tripoint.core.app_services import NO_SERVICES, AppService, AppServices
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.confusables import skeleton
 from tripoint.core.ids import (
@@ -62,6 +65,8 @@ from tripoint.store.writes import (
     PutProfile,
     Write,
 )
+
+log = structlog.get_logger("tripoint")
 
 _NOBODYS = "This certificate belongs to no account here; log in otherwise, then NickServ CERT ADD makes it yours"
 
@@ -95,13 +100,17 @@ class Accounts:
         vhosts: Vhosts,
         clock_ms: Callable[[], int],
         secret: bytes,
+        app_services: AppServices = NO_SERVICES,
     ) -> None:
         self.server_name = server
+        self.app_services = app_services
         self.leave_rooms: LeaveRooms | None = None
         self.rename: Rename | None = None
         self.unpublish: Unpublish | None = None
         self.drop_keys: DropKeys | None = None
         self.erase: Erase | None = None
+        # Whether an application service that has a name for itself has made the user who bears it.
+        self.ask_for_user: Callable[[UserId], Awaitable[bool]] | None = None
         self._store = store
         self._stream = stream
         self._registration = registration
@@ -123,6 +132,7 @@ class Accounts:
         self.reports = ReportDesk(store, stream)
         self.registration_tokens = RegistrationTokens(store, stream, clock_ms, self._check_new_name)
         self.administration = Administration(server, store, stream, passwords, self._put)
+        self._of_services = ServiceAccounts(server, app_services, self.administration)
         self._clock_ms = clock_ms
         self._login_tokens = LoginTokens(clock_ms)
         self._accounts: dict[UserId, Account] = {}
@@ -139,6 +149,7 @@ class Accounts:
             devices,
             clock_ms,
             is_taken=lambda folded: skeleton(folded) in self._skeletons,
+            check_free=self._of_services.check_free,
             remember=self._remember,
             forget=self._forget,
             leave_rooms=self._leave_rooms,
@@ -146,12 +157,15 @@ class Accounts:
         )
 
     async def start(self, *, end_guests: bool) -> None:
-        """Read the names in use and the bans, and end guests that a stopped server left behind."""
+        """Read the names in use and the bans; a server (`end_guests`) ends guests that it left behind when it stopped,
+        and makes the users that application services are."""
         await self.bans.start()
         await self.vhosts.start()
         for name in await self._store.load_account_names():
             self._skeletons[skeleton(name)] = name
         await self.registration_tokens.start()
+        if end_guests:
+            await self._make_senders()
         await self.guests.start(end=end_guests)
 
     def user_id(self, name: str) -> UserId:
@@ -174,6 +188,7 @@ class Accounts:
         self._check_new_name(name)
 
     def _check_new_name(self, name: str, token: str | None = None) -> UserId:
+        self._of_services.check_free(name)
         if skeleton(name) in self._skeletons:
             raise AccountRefused(AccountRefusal.NAME_TAKEN)
         kept = self.registration_tokens.keeping(name)
@@ -186,6 +201,23 @@ class Accounts:
         if GUEST_NAME.match(name):
             raise AccountRefused(AccountRefusal.BAD_NAME, "Names like guest-1 are given to guests")
         return user_id
+
+    async def register_for(self, service: AppService, name: str) -> Account:
+        async with self._linking(f"@{name}"):
+            user_id = await self._of_services.make(service, name)
+        self._skeletons.setdefault(skeleton(name), name)
+        account = await self.account(user_id)
+        assert account is not None, "it was just made"
+        return account
+
+    async def _make_senders(self) -> None:
+        """The users as whom application services speak for themselves."""
+        for service in self.app_services.all:
+            if await self.account(service.sender) is None:
+                await self.register_for(service, split_user_id(service.sender)[0])
+            elif await self.has_password(service.sender):
+                # It is not ours to take away; whoever has it speaks as the service.
+                log.warning("app_service.sender_has_password", service=service.service_id, user_id=service.sender)
 
     async def register(
         self,
@@ -334,6 +366,8 @@ class Accounts:
 
     async def is_local_user(self, user_id: UserId) -> bool:
         account = await self.account(user_id)
+        if account is None and self.ask_for_user is not None and await self.ask_for_user(user_id):
+            account = await self.account(user_id)
         return account is not None and not account.deactivated
 
     def is_guest(self, user_id: UserId) -> bool:

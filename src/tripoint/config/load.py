@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 from urllib.parse import urlsplit
 
+from tripoint.config.app_services import BadFile, load_app_services
 from tripoint.config.options import LOG_LEVELS, MAIL_SECURITY, PRIVILEGES, REGISTRATION_MODES, Config
 from tripoint.core.addresses import is_loopback
 from tripoint.core.email_address import parse_email_address
@@ -232,6 +233,7 @@ class _Reader:
         self._check_providers(config)
         self._check_components(config)
         self._check_mail(config)
+        self._check_app_services(config)
         if config.log.level not in LOG_LEVELS:
             self._mistake("log", "level", f"level is one of {', '.join(LOG_LEVELS)}")
         for option in fields(config.limits):
@@ -302,6 +304,14 @@ class _Reader:
                 self._mistake(table, "name", f"{one.name} is a domain of this server itself")
             if len(one.secret) < 8:
                 self._mistake(table, "secret", "every component has a secret, of at least 8 characters")
+
+    def _check_app_services(self, config: Config) -> None:
+        if not config.matrix.app_services or not _is_server_name(config.server.name):
+            return
+        try:
+            load_app_services(config.matrix.app_services, server_name(config))
+        except BadFile as error:
+            self._mistake("matrix", "app_services", str(error))
 
     def _check_mail(self, config: Config) -> None:
         mail = config.mail

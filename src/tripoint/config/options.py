@@ -328,6 +328,17 @@ class Outbound:
 
 
 @dataclass(frozen=True, slots=True)
+class Matrix:
+    """Programs that speak for many users over Matrix: application services, as bridges are."""
+
+    app_services: tuple[str, ...] = option(
+        'Their registrations: YAML files that come with them, like "/etc/tripoint/telegram.yaml". They are read at the '
+        "start.",
+        (),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Federation:
     """What other Matrix servers are told and asked, and identity servers."""
 
@@ -475,6 +486,7 @@ class Config:
     media_s3: MediaS3 = field(default_factory=MediaS3)
     outbound: Outbound = field(default_factory=Outbound)
     federation: Federation = field(default_factory=Federation)
+    matrix: Matrix = field(default_factory=Matrix)
     turn: Turn = field(default_factory=Turn)
     sso: Sso = field(default_factory=Sso)
     rtc: Rtc = field(default_factory=Rtc)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tripoint.core.canonical_json import JsonObject
+from tripoint.core.file_facts import NO_FACTS, FileFacts, facts_in, number_in
 from tripoint.core.ids import InvalidId
 from tripoint.core.json_view import object_at, text_at
 from tripoint.core.media_types import UNKNOWN_TYPE, bare_type, clean_filename, clean_type, readable_size
@@ -17,7 +18,20 @@ from tripoint.core.message import edit_in
 from tripoint.core.mxc import Mxc, parse_mxc
 
 _MSGTYPES: Final = frozenset({"m.image", "m.file", "m.audio", "m.video"})
-_MAX_NUMBER: Final = 2**53 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A small picture of a file, which is a file itself."""
+
+    mxc: Mxc
+    type: str | None = None
+    width: int | None = None
+    height: int | None = None
+
+    def as_file(self) -> Attachment:
+        """It, as a file to link to."""
+        return Attachment(self.mxc, False, "thumbnail", has_caption=False, type=self.type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +47,8 @@ class Attachment:
     width: int | None = None
     height: int | None = None
     duration_ms: int | None = None
+    facts: FileFacts = NO_FACTS
+    thumbnail: Thumbnail | None = None
 
     @property
     def described(self) -> str:
@@ -63,15 +79,22 @@ def attachment_in(content: JsonObject) -> Attachment | None:
         clean_filename(named or body) or "file",
         has_caption=named is not None and body not in ("", named),
         type=None if kind is None or clean_type(kind) == UNKNOWN_TYPE else bare_type(clean_type(kind)),
-        size=_number(info, "size"),
-        width=_number(info, "w"),
-        height=_number(info, "h"),
-        duration_ms=_number(info, "duration"),
+        size=number_in(info, "size"),
+        width=number_in(info, "w"),
+        height=number_in(info, "h"),
+        duration_ms=number_in(info, "duration"),
+        facts=facts_in(content),
+        thumbnail=None if encrypted else _thumbnail(info),
     )
 
 
 def attachment_content(
-    mxc: Mxc, filename: str | None, kind: str, size: int, dimensions: tuple[int, int] | None = None
+    mxc: Mxc,
+    filename: str | None,
+    kind: str,
+    size: int,
+    dimensions: tuple[int, int] | None = None,
+    facts: FileFacts = NO_FACTS,
 ) -> JsonObject:
     """The content of the m.room.message that is this file. Nobody is mentioned by it."""
     kind = bare_type(kind)
@@ -83,7 +106,16 @@ def attachment_content(
         info["w"], info["h"] = dimensions
     content: JsonObject = {"msgtype": msgtype, "body": name, "filename": name, "url": str(mxc), "info": info}
     content["m.mentions"] = {}
-    return content
+    return content | facts.content()
+
+
+def _thumbnail(info: JsonObject) -> Thumbnail | None:
+    mxc, about = _mxc(text_at(info, "thumbnail_url") or ""), object_at(info, "thumbnail_info")
+    if mxc is None:
+        return None
+    kind = text_at(about, "mimetype")
+    known = None if kind is None or clean_type(kind) == UNKNOWN_TYPE else bare_type(clean_type(kind))
+    return Thumbnail(mxc, known, number_in(about, "w"), number_in(about, "h"))
 
 
 def _mxc(url: str) -> Mxc | None:
@@ -91,11 +123,3 @@ def _mxc(url: str) -> Mxc | None:
         return parse_mxc(url)
     except InvalidId:
         return None
-
-
-def _number(info: JsonObject, key: str) -> int | None:
-    """A size as its sender states it: anybody may write anything there."""
-    value = info.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_NUMBER:
-        return None
-    return value

@@ -29,6 +29,14 @@ class Access(Enum):
     WHITELIST = "whitelist"  # the owner, and members
 
 
+class Publishers(Enum):
+    """Who may publish at a node besides its owner. spec: XEP-0060 16.4.4 (publish_model)"""
+
+    PUBLISHERS = "publishers"  # those whom the owner has made publishers
+    SUBSCRIBERS = "subscribers"
+    OPEN = "open"
+
+
 class SendLast(Enum):
     """When somebody gets the newest item without asking. spec: XEP-0060 16.4.4"""
 
@@ -38,8 +46,8 @@ class SendLast(Enum):
 
 
 class NodeConfig(Struct, frozen=True):
-    """Settings of a node. `max_items` is how many of the newest items stay; `affiliations`: the member or outcast with
-    each bare JID (XEP-0060 4.1)."""
+    """Settings of a node. `max_items` is how many of the newest items stay; `affiliations`: the bare JIDs that are
+    member, publisher, publish-only or outcast, and which of them (XEP-0060 4.1)."""
 
     access: Access = Access.PRESENCE
     groups: tuple[str, ...] = ()
@@ -52,6 +60,7 @@ class NodeConfig(Struct, frozen=True):
     title: str = ""
     type: str = ""
     affiliations: tuple[tuple[str, str], ...] = ()
+    publishers: Publishers = Publishers.PUBLISHERS
 
 
 class Subscription(Struct, frozen=True):

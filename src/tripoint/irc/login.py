@@ -51,6 +51,8 @@ from tripoint.irc.wire import Line
 from tripoint.net.strangers import Known
 
 _TERMS = "Accept what there is to accept first: connect, then /msg NickServ TERMS; or make the account in a browser"
+# A nick that somebody cannot have, whoever has it.
+_NICK_REFUSED = (AccountRefusal.NAME_TAKEN, AccountRefusal.BAD_NAME, AccountRefusal.NAME_EXCLUSIVE)
 
 
 class LoggedIn(Struct, frozen=True):
@@ -288,7 +290,7 @@ class Login:
         try:
             account = await self._accounts.create_guest(nick, address=self._address)
         except AccountRefused as refused:
-            if refused.refusal in (AccountRefusal.NAME_TAKEN, AccountRefusal.BAD_NAME):
+            if refused.refusal in _NICK_REFUSED:
                 # COMPAT: 433 for reserved names too: on 432 irssi gives up, on 433 it tries another nick.
                 text = f"{refused.text}; log in with SASL or PASS account:password, or choose another"
                 self._refuse_nick(nick, text)

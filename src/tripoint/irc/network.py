@@ -300,8 +300,8 @@ class Network:
         user_id = self.names.local_user(word) if is_nick(word) else foreign_user(word, server)
         if user_id is None:
             return None
-        account = await self.accounts.account(user_id)
-        return user_id if account is not None and not account.deactivated and not account.guest else None
+        account = await self.accounts.account(user_id) if await self.accounts.is_local_user(user_id) else None
+        return user_id if account is not None and not account.guest else None
 
     def _remote_user(self, localpart: str, server: str, word: str) -> UserId | None:
         try:

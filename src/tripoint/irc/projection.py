@@ -8,6 +8,7 @@ spec: docs/mapping.md 1, 2, 3, 7, 8.  Read next: tripoint/irc/render.py.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
@@ -36,7 +37,15 @@ _MAX_HOST: Final = 64
 class Names:
     """Which nick a user has and which channel name a room, and back; what address a file. One for all IRC sessions."""
 
-    def __init__(self, server: ServerName, table: NameTable, files: FileLinks) -> None:
+    def __init__(
+        self,
+        server: ServerName,
+        table: NameTable,
+        files: FileLinks,
+        is_bot: Callable[[UserId], bool] = lambda user_id: False,
+    ) -> None:
+        """`is_bot`: users of application services that say so of themselves (docs/mapping.md 1.12)."""
+        self._is_bot = is_bot
         self.server = server
         self.files = files
         self._table = table
@@ -121,10 +130,11 @@ class Names:
     def who(self, user_id: UserId) -> Who:
         """What tags say of a user."""
         marks = self._marks.get(user_id) if self._marks else None
-        return Who(self.account(user_id)) if marks is None else marks
+        return Who(self.account(user_id), self._is_bot(user_id)) if marks is None else marks
 
     def mark(self, user_id: UserId, *, bot: bool, operator: bool) -> None:
         """A user is, or is not any more, a bot or an operator."""
+        bot = bot or self._is_bot(user_id)
         if bot or operator:
             self._marks[user_id] = Who(self.account(user_id), bot, operator)
         else:

@@ -24,6 +24,9 @@ from tripoint.matrix.admin.rooms import AdminRoomEndpoints
 from tripoint.matrix.admin.tokens import TokenEndpoints
 from tripoint.matrix.admin.user_actions import UserActionEndpoints
 from tripoint.matrix.admin.users import UserEndpoints
+from tripoint.matrix.appservice.directory import NetworkDirectoryEndpoints
+from tripoint.matrix.appservice.ping import PingEndpoints
+from tripoint.matrix.appservice.services import Bridges, Means
 from tripoint.matrix.client.account import AccountDataEndpoints, DeviceEndpoints, ProfileEndpoints
 from tripoint.matrix.client.admin import AdminEndpoints
 from tripoint.matrix.client.calls import CallEndpoints
@@ -151,6 +154,8 @@ ENDPOINT_CLASSES = (
     ToDeviceEndpoints,
     KeyBackupEndpoints,
     DehydratedDeviceEndpoints,
+    PingEndpoints,
+    NetworkDirectoryEndpoints,
     FederationInfo,
     KeyEndpoints,
     NotaryEndpoints,
@@ -172,8 +177,8 @@ class MatrixFrontEnd:
     """All of Matrix in this process. `listener.handle` answers requests; `sweep` is called every few seconds.
 
     `now_ms` is the wall clock, `secret` 32 bytes of this server's own. Without `federated` other servers find
-    nothing here. `delegated`: what .well-known/matrix/server says; `contacts`: what for, and an address;
-    `shared_secret`: who knows it makes accounts.
+    nothing here; without `bridging` application services hear nothing. `delegated`: what .well-known/matrix/server
+    says; `contacts`: what for, and an address; `shared_secret`: who knows it makes accounts.
     """
 
     def __init__(
@@ -205,6 +210,7 @@ class MatrixFrontEnd:
         turn: TurnServers = NO_SERVERS,
         livekit: Sequence[str] = (),
         shared_secret: str = "",
+        bridging: Means | None = None,
     ) -> None:
         renderer = Renderer(reader.sticky_left_ms)
         ephemera = Ephemera(reader, now_ms)
@@ -238,6 +244,13 @@ class MatrixFrontEnd:
         hub.watch_users(sliding.user_changed)
         self.sockets = SyncSockets(accounts)
         hub.watch_users(self.sockets.user_changed)
+        # Who speaks to application services and listens to them; None: nobody is spoken to.
+        self.bridges: Bridges | None = None
+        if bridging is not None:
+            self.bridges = Bridges(accounts.app_services, bridging, renderer, reader.joined_rooms, now_ms)
+            if self.bridges.links:
+                hub.watch_all_rooms(self.bridges.room_changed)
+                hub.watch_users(self.bridges.user_changed)
         uia = UserInteractive(oauth.confirmations)
         log_in = LogInEndpoints(accounts, uia, oauth, plaintext_passwords=plaintext_passwords)
         self.presence = DevicePresence(presence, now_ms)
@@ -259,7 +272,7 @@ class MatrixFrontEnd:
             RoomEndpoints(rooms, reader, server, accounts.bindings.trusts),
             EventEndpoints(rooms, reader, renderer, sync, later),
             later,
-            DirectoryEndpoints(rooms, reader, server),
+            DirectoryEndpoints(rooms, reader, accounts, server),
             ProfileEndpoints(rooms, reader, accounts, server),
             AccountDataEndpoints(accounts, reader),
             PushRuleEndpoints(accounts),
@@ -294,7 +307,8 @@ class MatrixFrontEnd:
             RelationEndpoints(reader, renderer, sync),
             UserDirectoryEndpoints(reader),
             CallEndpoints(turn, now_ms, livekit),
-            ThirdPartyEndpoints(),
+            ThirdPartyEndpoints(None if self.bridges is None else self.bridges.networks),
+            NetworkDirectoryEndpoints(rooms),
             DeviceKeyEndpoints(encryption, self.key_questions, news.lists, sync.start),
             CrossSigningEndpoints(encryption, log_in, server),
             ToDeviceEndpoints(encryption),
@@ -302,6 +316,8 @@ class MatrixFrontEnd:
             DehydratedDeviceEndpoints(encryption, reader, now_ms),
         ):
             router.add(module)
+        if self.bridges is not None:
+            router.add(PingEndpoints(self.bridges))
         if federated is not None:
             trust = federated.trust
             for for_servers in (
@@ -322,6 +338,8 @@ class MatrixFrontEnd:
                 router.add(for_servers)
         gate = None if federated is None else federated.trust.gate
         self.listener = MatrixListener(router, accounts, fallback, gate, notices_user(server))
+        if self.bridges is not None:
+            self.listener.heard_from = self.bridges.heard_from
         self.sockets.handle = self.listener.handle
         self.sync = sync
         self.waiters = waiters

@@ -8,13 +8,15 @@ from collections.abc import Awaitable, Callable
 from tripoint.accounts.account import Account
 from tripoint.accounts.ports import AccountService, TokenOwner
 from tripoint.accounts.refusals import AccountRefused, KeyRefused
+from tripoint.core.app_services import AppService
 from tripoint.core.errors import PeerError
 from tripoint.core.ids import DeviceId, UserId, split_user_id
 from tripoint.core.server_bans import Visitor
 from tripoint.matrix import refusals
+from tripoint.matrix.appservice.identity import asserted
 from tripoint.matrix.errors import CORS, ETAG_CORS, MatrixError, invalid
 from tripoint.matrix.federation.gate import FederationGate
-from tripoint.matrix.registry import Auth, Call, Router
+from tripoint.matrix.registry import Auth, Call, Router, token_of
 from tripoint.media.refusals import MediaRefused
 from tripoint.net.http import Request, Response
 from tripoint.rooms.refusals import Refused
@@ -50,6 +52,8 @@ class MatrixListener:
         if operator is not None:
             account = Account(operator, split_user_id(operator)[0], guest=False, admin=True, created_ts_ms=0)
             self._operator = TokenOwner(account, DeviceId("control"))
+        # Told of every request of an application service.
+        self.heard_from: Callable[[AppService], None] | None = None
         self._router = router
         self._accounts = accounts
         self._gate = gate
@@ -115,19 +119,16 @@ class MatrixListener:
         return await handler(Call(request, path, caller))
 
     async def _caller(self, request: Request, auth: Auth) -> TokenOwner | None:
-        """spec: "Using access tokens": the Authorization header, or the deprecated query parameter."""
-        token = None
-        header = request.header(b"authorization")
-        if header is not None:
-            scheme, _, value = header.partition(" ")
-            if scheme.lower() == "bearer":
-                token = value.strip()
-        else:
-            token = request.query("access_token")
+        token = token_of(request)
         if not token:
             if auth is not Auth.OPTIONAL:
                 raise MatrixError(401, "M_MISSING_TOKEN", "This needs an access token")
             return None
+        service = self._accounts.app_services.of_token(token)
+        if service is not None:
+            if self.heard_from is not None:
+                self.heard_from(service)
+            return await asserted(self._accounts, service, request)
         return await self._accounts.owner_of_token(token, locked_too=auth is Auth.LOCKED_TOO)
 
     def too_large(self, request: Request) -> Response:

@@ -34,12 +34,17 @@ class DevicePresence:
             self._said[session] = (presence, status)
             self._presence.set(user_id, session, presence, status)
 
-    def set(self, user_id: UserId, session: str, presence: str, status_msg: str | None) -> None:
-        """The user said it: PUT /presence."""
+    def set(
+        self, user_id: UserId, session: str, presence: str, status_msg: str | None, *, lasts: bool = False
+    ) -> None:
+        """The user said it: PUT /presence. `lasts`: until something else is said, for who never syncs."""
         if presence == "offline":
             self._end(session)
+            if lasts:
+                self._presence.session_down(user_id, session)
             return
-        self._seen[session] = (user_id, self._clock_ms())
+        if not lasts:
+            self._seen[session] = (user_id, self._clock_ms())
         self._said[session] = (presence, status_msg)
         self._presence.set(user_id, session, presence, status_msg)
 

@@ -10,7 +10,7 @@ from typing import Any
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.json_view import list_at, object_at
 from tripoint.matrix.errors import bad_json, invalid
-from tripoint.rooms.ports import PublicRoom, RoomReader
+from tripoint.rooms.ports import Listing, PublicRoom, RoomReader
 
 MAX_PAGE = 500
 _PAGE = re.compile(r"[0-9]{1,9}\Z")
@@ -35,7 +35,7 @@ async def room_page(reader: RoomReader, wanted: JsonObject) -> dict[str, Any]:
     offset = int(since) if isinstance(since, str) and since else 0
     count = min(limit, MAX_PAGE) if isinstance(limit, int) and limit else MAX_PAGE
     rows: Sequence[PublicRoom] = await reader.public_rooms(
-        search=search if isinstance(search, str) else None, limit=1_000_000, offset=0
+        search=search if isinstance(search, str) else None, limit=1_000_000, offset=0, listing=_listing(wanted)
     )
     if isinstance(criteria.get("room_types"), list):
         types = list_at(criteria, "room_types")
@@ -49,6 +49,16 @@ async def room_page(reader: RoomReader, wanted: JsonObject) -> dict[str, Any]:
     if offset:
         body["prev_batch"] = str(max(0, offset - count))
     return body
+
+
+def _listing(wanted: JsonObject) -> Listing:
+    """spec: include_all_networks; third_party_instance_id "can only be used if include_all_networks is false" """
+    everywhere, network = wanted.get("include_all_networks") is True, wanted.get("third_party_instance_id")
+    if not isinstance(network, str) or not network:
+        return Listing(networks=everywhere)
+    if everywhere:
+        raise invalid("third_party_instance_id names one network, include_all_networks all of them")
+    return Listing(own=False, networks=True, network=network)
 
 
 def _entry(row: PublicRoom) -> dict[str, Any]:

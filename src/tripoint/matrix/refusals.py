@@ -21,6 +21,7 @@ ROOM_ERRORS: dict[Refusal, tuple[int, str]] = {
     Refusal.NO_SUCH_ROOM: (404, "M_NOT_FOUND"),
     Refusal.CREATION_OFF: (404, "M_NOT_FOUND"),
     Refusal.ALIAS_TAKEN: (400, "M_ROOM_IN_USE"),
+    Refusal.ALIAS_EXCLUSIVE: (400, "M_EXCLUSIVE"),
     Refusal.BAD_ALIAS: (400, "M_INVALID_PARAM"),
     Refusal.NO_SUCH_ALIAS: (404, "M_NOT_FOUND"),
     Refusal.POWER_TOO_LOW: (403, "M_FORBIDDEN"),
@@ -50,6 +51,7 @@ ROOM_ERRORS: dict[Refusal, tuple[int, str]] = {
     Refusal.REMOTE_TIMEOUT: (504, "M_UNKNOWN"),
     # spec: "Common error codes"
     Refusal.IDENTITY_SERVER_DENIED: (403, "M_SERVER_NOT_TRUSTED"),
+    Refusal.BRIDGE_TIMEOUT: (408, "M_UNKNOWN"),  # spec: application-service-api "Querying"
     Refusal.ROOM_INCOMPATIBLE: (400, "M_INCOMPATIBLE_ROOM_VERSION"),
     Refusal.VERSION_UNSUPPORTED: (400, "M_UNSUPPORTED_ROOM_VERSION"),
     Refusal.ENCRYPTED: (403, "M_FORBIDDEN"),
@@ -65,6 +67,7 @@ ROOM_ERRORS: dict[Refusal, tuple[int, str]] = {
 ACCOUNT_ERRORS: dict[AccountRefusal, tuple[int, str]] = {
     AccountRefusal.BAD_NAME: (400, "M_INVALID_USERNAME"),
     AccountRefusal.NAME_TAKEN: (400, "M_USER_IN_USE"),
+    AccountRefusal.NAME_EXCLUSIVE: (400, "M_EXCLUSIVE"),
     AccountRefusal.TOO_MANY_PUSHERS: (400, "M_RESOURCE_LIMIT_EXCEEDED"),
     AccountRefusal.REGISTRATION_CLOSED: (403, "M_FORBIDDEN"),
     AccountRefusal.REGISTRATION_TOKEN_NEEDED: (401, "M_UNAUTHORIZED"),

@@ -20,6 +20,7 @@ from tripoint.core.ids import DeviceId, ServerName, UserId
 from tripoint.matrix.depth import MAX_DEPTH, too_deep
 from tripoint.matrix.errors import MatrixError, bad_json, invalid, missing, not_json
 from tripoint.net.http import Request, Response
+from tripoint.rooms.commands import Origin
 
 # As many digits as a canonical JSON integer is sure to hold.
 _NUMBER = re.compile(r"[0-9]{1,15}\Z")
@@ -89,12 +90,32 @@ class Call:
 
     @property
     def device_id(self) -> DeviceId:
-        return self.caller.device_id
+        """The device that calls. M_MISSING_PARAM where an application service calls as none. spec:
+        application-service-api "Identity assertion": "will fail to complete operations which require a device ID" """
+        device_id = self.caller.device_id
+        if device_id is None:
+            raise missing("device_id")
+        return device_id
+
+    @property
+    def known_device(self) -> DeviceId:
+        """The device, or an empty name that is no device's."""
+        return self.caller.device_id or DeviceId("")
 
     @property
     def session(self) -> str:
-        """The device as a session among those of all protocols (rooms.commands.Origin)."""
-        return f"{self.user_id}/{self.device_id}"
+        """The device as a session among those of all protocols (rooms.commands.Origin); an application service is one
+        for each of its users."""
+        caller = self.caller
+        if caller.device_id is None and caller.service is not None:
+            return f"{self.user_id}/ {caller.service.service_id}"
+        return f"{self.user_id}/{caller.device_id}"
+
+    def by(self, token: str | None = None, *, once: bool = False, scope: str = "") -> Origin:
+        """Who asks, for a command to rooms. An application service is not limited unless its registration says so."""
+        service = self.caller.service
+        unlimited = service is not None and (not service.rate_limited or self.user_id == service.sender)
+        return Origin(self.session, token, once=once, scope=scope, unlimited=unlimited)
 
     def query(self, name: str) -> str | None:
         return self.request.query(name)
@@ -125,6 +146,16 @@ class Call:
     def json_or_empty(self) -> JsonObject:
         """As json(), where a missing body stands for an empty object."""
         return self.json() if self.request.body.strip() else {}
+
+
+def token_of(request: Request) -> str | None:
+    """The access token of a request, unchecked. spec: "Using access tokens": the Authorization header, or the
+    deprecated query parameter."""
+    header = request.header(b"authorization")
+    if header is None:
+        return request.query("access_token")
+    scheme, _, value = header.partition(" ")
+    return value.strip() if scheme.lower() == "bearer" else None
 
 
 EndpointMethod = Callable[[Any, Call], Awaitable[Response]]

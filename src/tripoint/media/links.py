@@ -198,7 +198,8 @@ class Links:
             return (await self._store.load_profile(UserId(subject))).get("avatar_url") == str(mxc)
         content = await self._shown(EventId(subject))
         attachment = None if content is None else attachment_in(content)
-        return attachment is not None and attachment.mxc == mxc
+        thumbnail = None if attachment is None else attachment.thumbnail
+        return attachment is not None and mxc in (attachment.mxc, None if thumbnail is None else thumbnail.mxc)
 
     async def _shown(self, event_id: EventId) -> JsonObject | None:
         """The content of an event (of an edit, the new one), as long as it is there for somebody of this server."""

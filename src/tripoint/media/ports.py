@@ -135,6 +135,9 @@ class Received(Protocol):
     async def content(self, url: str, user_id: UserId) -> JsonObject | None:
         """The content of the message that is the file which a user uploaded to this address; None for any other."""
 
+    async def thumbnail(self, url: str, user_id: UserId) -> str | None:
+        """The mxc: name of what a user uploaded to this address, to be a small picture of something else."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:

@@ -5,6 +5,7 @@ spec: docs/mapping.md 12.3, 12.4. Addresses of other places stay text: this serv
 
 from tripoint.core.attachment import attachment_content
 from tripoint.core.canonical_json import JsonObject
+from tripoint.core.file_facts import FileFacts, sha_256
 from tripoint.core.ids import UserId
 from tripoint.media.links import Links
 from tripoint.media.ports import FileLibrary
@@ -28,4 +29,10 @@ class ReceivedLinks:
             file = await self._library.find(mxc)
         except MediaRefused:
             return None
-        return attachment_content(mxc, file.filename, file.type, file.size, await self._thumbnails.measure(file))
+        facts = FileFacts(hashes=(sha_256(file.content),))
+        dimensions = await self._thumbnails.measure(file)
+        return attachment_content(mxc, file.filename, file.type, file.size, dimensions, facts)
+
+    async def thumbnail(self, url: str, user_id: UserId) -> str | None:
+        mxc = await self._links.upload_of(url, user_id)
+        return None if mxc is None else str(mxc)

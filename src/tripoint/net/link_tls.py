@@ -8,13 +8,14 @@ spec: RFC6120 13.7; RFC7590 3.4.
 import asyncio
 import ssl
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL, crypto
 
-from tripoint.net.tls import HANDSHAKE_S, ServerTls, serving_context
+from tripoint.net.tls import HANDSHAKE_S, ServerTls, choose_alpn, serving_context
 from tripoint.net.tls_transport import TlsLayer
 
 # Nobody makes us check longer chains of signatures; authorities' are of two or three.
@@ -25,11 +26,13 @@ _INVALID_PURPOSE: Final = 26  # X509_V_ERR_INVALID_PURPOSE
 class LinkTls:
     """`verified` connects to who shows a valid certificate for its name, `unverified` to anybody; layer() serves.
 
-    `authorities`: PEM files beside the system's. Raises OSError, ValueError.
+    `authorities`: PEM files beside the system's. `alpn`: the protocol that is named to who is connected to, and agreed
+    on with who connects and names it. Raises OSError, ValueError.
     """
 
-    def __init__(self, own: ServerTls, authorities: Sequence[str] = ()) -> None:
+    def __init__(self, own: ServerTls, authorities: Sequence[str] = (), alpn: str | None = None) -> None:
         self._own = own
+        self._alpn = alpn
         self._authorities = tuple(authorities)
         self.verified = ssl.create_default_context()
         self.verified.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -39,6 +42,9 @@ class LinkTls:
         self.unverified.minimum_version = ssl.TLSVersion.TLSv1_2
         self.unverified.check_hostname = False
         self.unverified.verify_mode = ssl.CERT_NONE
+        if alpn is not None:
+            for context in (self.verified, self.unverified):
+                context.set_alpn_protocols([alpn])
         self._serving = self._make()
         self.reload()
 
@@ -69,6 +75,8 @@ class LinkTls:
         context.set_verify_depth(_MAX_DEPTH)
         # A session that is taken up again would bring a certificate that nobody looked at.
         context.set_options(SSL.OP_NO_TICKET)
+        if self._alpn is not None:
+            context.set_alpn_select_callback(partial(choose_alpn, self._alpn.encode()))
         return context
 
 

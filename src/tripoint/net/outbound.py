@@ -62,6 +62,10 @@ class OpenAnswer:
         return Answer(self.status, b"".join(chunks), self.headers)
 
 
+class TimedOut(RemoteFailed):
+    """No whole answer came in time."""
+
+
 class ConnectFailed(RemoteFailed):
     """Nothing was sent: the next address may be tried."""
 
@@ -158,7 +162,7 @@ class Outbound:
                     raise failed or RemoteFailed(server, "it has no address")
                 yield answer
         except TimeoutError:
-            raise RemoteFailed(server, f"no whole answer within {timeout_s:g} s") from None
+            raise TimedOut(server, f"no whole answer within {timeout_s:g} s") from None
 
     async def get(
         self, url: str, *, headers: Mapping[str, str] | None = None, limit_bytes: int, timeout_s: float
@@ -203,7 +207,7 @@ class Outbound:
                     except ValueError:
                         raise RemoteFailed(first, "its redirect is no URL") from None
         except TimeoutError:
-            raise RemoteFailed(first, f"no whole answer within {timeout_s:g} s") from None
+            raise TimedOut(first, f"no whole answer within {timeout_s:g} s") from None
 
     async def post(
         self,
@@ -220,18 +224,42 @@ class Outbound:
         """
         return await self._exchange("POST", url, body, headers, limit_bytes, timeout_s)
 
+    async def ask(
+        self,
+        method: str,
+        url: str,
+        body: bytes = b"",
+        *,
+        headers: Mapping[str, str],
+        limit_bytes: int,
+        timeout_s: float,
+    ) -> Answer:
+        """Any request to an address that the operator gave, of http too; redirects are answers like others.
+
+        Raises RemoteFailed, naming the host; ConnectFailed where nothing was sent.
+        """
+        return await self._exchange(method, url, body, headers, limit_bytes, timeout_s, plain=True)
+
     async def _exchange(
-        self, method: str, url: str, body: bytes, headers: Mapping[str, str], limit_bytes: int, timeout_s: float
+        self,
+        method: str,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        limit_bytes: int,
+        timeout_s: float,
+        *,
+        plain: bool = False,
     ) -> Answer:
         host = _host_in(url)
-        check_url(host, url)
+        check_url(host, url, plain=plain)
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._client().exchange(
                     host, method, url, headers=headers, body=body, tls_name=None, limit_bytes=limit_bytes
                 )
         except TimeoutError:
-            raise RemoteFailed(host, f"no whole answer within {timeout_s:g} s") from None
+            raise TimedOut(host, f"no whole answer within {timeout_s:g} s") from None
 
     async def close(self) -> None:
         """Close idle connections; requests that run fail."""

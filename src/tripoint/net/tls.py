@@ -90,7 +90,7 @@ class ClientTls:
         # Without it OpenSSL refuses to resume a session of who showed a certificate.
         context.set_session_id(b"tripoint")
         if self._alpn is not None:
-            context.set_alpn_select_callback(partial(_choose, self._alpn))
+            context.set_alpn_select_callback(partial(choose_alpn, self._alpn))
         return context
 
 
@@ -119,8 +119,11 @@ def _takes_any(_connection: SSL.Connection, _certificate: object, _error: int, _
     return True
 
 
-def _choose(own: bytes, _connection: SSL.Connection, offered: list[bytes]) -> bytes | SSL._NoOverlappingProtocols:
-    """spec: RFC7301 3.2, but that a client who names something else is served all the same: it is our only protocol."""
+def choose_alpn(own: bytes, _connection: SSL.Connection, offered: list[bytes]) -> bytes | SSL._NoOverlappingProtocols:
+    """Our protocol, where it is offered.
+
+    spec: RFC7301 3.2, but that a client who names something else is served all the same: it is our only protocol.
+    """
     return own if own in offered else SSL.NO_OVERLAPPING_PROTOCOLS
 
 

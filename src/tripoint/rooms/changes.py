@@ -9,7 +9,7 @@ from msgspec import Struct
 from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId
-from tripoint.core.nodes import NodeConfig, NodeItem
+from tripoint.core.nodes import NodeConfig, NodeItem, Subscription
 from tripoint.rooms.commands import Origin
 
 
@@ -47,6 +47,15 @@ class StateReset(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     room_id: RoomId
     changed: tuple[tuple[Event | None, Event | None], ...]
     completes: bool = False
+
+
+class PassedOn(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
+    """Somebody shows something that is not kept (commands.PassOn)."""
+
+    room_id: RoomId
+    sender: UserId
+    payload: str
+    token: str | None
 
 
 class TypingChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
@@ -100,7 +109,7 @@ class Swept(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
 
 
 RoomChange = (
-    EventCommitted | StateReset | TypingChanged | ReceiptMoved | DirectoryChanged | RoomClosed | Swept
+    EventCommitted | StateReset | PassedOn | TypingChanged | ReceiptMoved | DirectoryChanged | RoomClosed | Swept
 )
 
 
@@ -184,7 +193,7 @@ class NodeChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     """What a user publishes changed (accounts/nodes.py); `config` is the node's, of a deleted one as it was.
 
     `published` are new items, the newest last, `retracted` ids of items that are gone. `purged`: all items are gone;
-    `deleted`: the node is.
+    `deleted`: the node is, `redirect` says where to look instead, if anywhere, and `subscribers` who had subscribed.
     """
 
     user_id: UserId
@@ -194,6 +203,8 @@ class NodeChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     retracted: tuple[str, ...] = ()
     purged: bool = False
     deleted: bool = False
+    redirect: str = ""
+    subscribers: tuple[Subscription, ...] = ()
 
 
 class DeviceListChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):

@@ -25,7 +25,8 @@ class Origin(Struct, frozen=True):
     transaction id, the stanza id or the label. `once`: a repeated command with the same session and token
     answers with the first result instead of doing it twice, over a restart too (Matrix transaction ids).
     `scope`: within what a `once` token stands for one request; Matrix: the rest of the request's path.
-    `keep`: the token is stored with the event and comes back in history (the `id` of an XMPP stanza).
+    `keep`: the token is stored with the event and comes back in history (the `id` of an XMPP stanza). `unlimited`: an
+    application service asks, for which no limits hold.
     """
 
     session: str
@@ -33,6 +34,7 @@ class Origin(Struct, frozen=True):
     once: bool = False
     keep: bool = False
     scope: str = ""
+    unlimited: bool = False
 
 
 class Secret(Struct, frozen=True):
@@ -64,10 +66,12 @@ class Template(Enum):
 
 
 class Command(Struct, frozen=True, tag=True, tag_field="command", kw_only=True):
-    """Base of all commands. `actor` is a local user."""
+    """Base of all commands. `actor` is a local user. `ts_ms`: the time that the event bears which is said, or says a
+    membership, where it is not now (Matrix application-service-api "Timestamp massaging")."""
 
     actor: UserId
     origin: Origin | None = None
+    ts_ms: int | None = None
 
 
 class CreateRoom(Command, frozen=True):
@@ -407,6 +411,26 @@ class SetListed(Command, frozen=True):
     listed: bool
 
 
+class SetNetworkListed(Command, frozen=True):
+    """Publish a room in the directory of a network that an application service reaches, or take it off. `network`: the
+    service's id, `|`, the network's; the actor is a user of the service. NO_SUCH_ROOM."""
+
+    room_id: RoomId
+    network: str
+    listed: bool
+
+
+class PassOn(Command, frozen=True):
+    """Show something to those who are in the room now and understand it; it is not kept.
+
+    `payload` is XML (docs/mapping.md 10.0), `token` the sender's own mark for it.
+    """
+
+    room_id: RoomId
+    payload: str
+    token: str | None = None
+
+
 class SetTyping(Command, frozen=True):
     room_id: RoomId
     typing: bool
@@ -416,14 +440,13 @@ class SetTyping(Command, frozen=True):
 class SetReceipt(Command, frozen=True):
     """Move a read marker. `kind`: m.read, m.read.private or m.fully_read; `thread_id` None = unthreaded.
 
-    `ts_ms`: when, where another server says so; None: now.
+    `ts_ms`: when, where another server says so.
     """
 
     room_id: RoomId
     event_id: EventId
     kind: str = "m.read"
     thread_id: str | None = None
-    ts_ms: int | None = None
 
 
 class OpenDirect(Command, frozen=True):

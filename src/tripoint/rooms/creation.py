@@ -124,7 +124,7 @@ class Creation:
         invited = [(user_id, await self._invitable(user_id)) for user_id in local]
         alias = self._wished_alias(command)
         if alias is not None:
-            await self._names.reserve(alias)
+            await self._names.reserve(alias, command.actor)
         try:
             room_id = await self._create(
                 command, version, alias, profile_content("join", profile), invited, direct_with

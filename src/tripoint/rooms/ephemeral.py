@@ -1,4 +1,4 @@
-"""What is told but not kept in the graph: typing and read markers.
+"""What is told but not kept in the graph: typing, read markers, and what clients show each other in passing.
 
 Typing lives in memory and ends by itself; receipts are stored, since clients ask for them after a restart.
 spec: Matrix client-server modules typing_notifications, receipts, read_markers; docs/mapping.md 13.1-13.3
@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 from tripoint.bus.interface import Bus
 from tripoint.core.ids import EventId, RoomId, UserId
-from tripoint.rooms.changes import ReceiptMoved, RoomChange, TypingChanged
-from tripoint.rooms.commands import Done, SetReceipt, SetTyping
+from tripoint.rooms.changes import PassedOn, ReceiptMoved, RoomChange, TypingChanged
+from tripoint.rooms.commands import Done, PassOn, SetReceipt, SetTyping
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.ports import Receipt
 from tripoint.rooms.refusals import Refusal, Refused
@@ -83,6 +83,24 @@ class Typing:
         after = self.now(room_id)
         if after != before:
             self._room_bus.publish(TypingChanged(room_id, after, before))
+
+
+class Passing:
+    """Shows to those who are in a room what is not kept of it."""
+
+    def __init__(self, rooms: LoadedRooms, room_bus: Bus[RoomChange]) -> None:
+        self._rooms = rooms
+        self._room_bus = room_bus
+
+    async def pass_on(self, command: PassOn) -> Done:
+        """By the rights of a message. See commands.PassOn."""
+        room = await self._rooms.get(command.room_id)
+        if room.head_membership(command.actor) != "join":
+            raise Refused(Refusal.NOT_JOINED)
+        if not room.may_speak(command.actor):
+            raise Refused(Refusal.CANNOT_SPEAK)
+        self._room_bus.publish(PassedOn(room.room_id, command.actor, command.payload, command.token))
+        return Done(room.room_id)
 
 
 class Receipts:

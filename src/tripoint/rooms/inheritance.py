@@ -21,7 +21,7 @@ from tripoint.rooms.policy import POLICY
 from tripoint.rooms.policy_lists import LISTS
 from tripoint.rooms.ports import Member, RoomView
 from tripoint.rooms.room import USER_RULE
-from tripoint.rooms.settings import FOREIGN, LIMITS, SLOW, TEXT_RULES, TLS_ONLY
+from tripoint.rooms.settings import FOREIGN, LIMITS, MENTIONS, SLOW, TEXT_RULES, TLS_ONLY
 
 JOIN_RULES: Final = "m.room.join_rules"
 POWER: Final = "m.room.power_levels"
@@ -36,6 +36,7 @@ _SINGLE: Final = (
     POLICY[0],
     FOREIGN,
     LIMITS,
+    MENTIONS,
     SLOW,
     TEXT_RULES,
     TLS_ONLY,

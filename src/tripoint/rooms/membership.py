@@ -128,7 +128,7 @@ class Membership:
             # Whether this user is banned may not be known here yet; a server that has all members knows.
             event_id = await self._elsewhere.let_in(room, actor, content)
             return Done(room.room_id, event_id, created=True)
-        transaction = self._writer.begin(room)
+        transaction = self._writer.begin(room, command.ts_ms)
         if way.invited_by is not None:
             invitation = profile_content("invite", profile)
             transaction.append(way.invited_by, "m.room.member", invitation, state_key=actor)
@@ -216,7 +216,7 @@ class Membership:
                 raise Refused(Refusal.SERVER_DENIED, "Their server is denied in this room")
             event_id = await self._elsewhere.invite(room, command.actor, target, content)
             return Done(room.room_id, event_id, created=True)
-        transaction = self._writer.begin(room)
+        transaction = self._writer.begin(room, command.ts_ms)
         transaction.append(command.actor, "m.room.member", content, state_key=target)
         event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id, created=True)
@@ -288,7 +288,7 @@ class Membership:
         check_foreigner(room, command.actor, self._writer.signer.server)
         if room.join_rule not in ("knock", "knock_restricted"):
             raise Refused(Refusal.NOT_INVITED, "This room does not take knocks")
-        transaction = self._writer.begin(room)
+        transaction = self._writer.begin(room, command.ts_ms)
         transaction.append(command.actor, "m.room.member", content, state_key=command.actor)
         event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id, created=True)
@@ -305,7 +305,7 @@ class Membership:
         return await self._rename(room, command, current, nick)
 
     async def _rename(self, room: Room, command: Command, current: Event, nick: str | None) -> Done:
-        transaction = self._writer.begin(room)
+        transaction = self._writer.begin(room, command.ts_ms)
         append_renamed(transaction, current, "displayname", nick)
         event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id)
@@ -325,7 +325,7 @@ class Membership:
             content["reason"] = reason
         if sweep:
             content[UNSTABLE_FLAG] = True
-        transaction = self._writer.begin(room)
+        transaction = self._writer.begin(room, command.ts_ms)
         event = transaction.append(command.actor, "m.room.member", content, state_key=target)
         writes = [begun(room.room_id, event.event_id)] if sweep else ()
         event = await self._writer.commit(room, transaction, origin=command.origin, writes=writes)

@@ -104,7 +104,7 @@ class Messages:
                 return there
         content = without_colours(command.content) if text_rule(room.state, "no_colour") else command.content
         with self._pace.one_message(room, command):
-            transaction = self._writer.begin(room)
+            transaction = self._writer.begin(room, command.ts_ms)
             transaction.append(command.actor, command.type, content, sticky_ms=command.sticky_ms)
             if self._people.is_shadow_banned(command.actor):
                 return tell_alone(self._room_bus, room, transaction.events[-1], command.origin)
@@ -296,7 +296,7 @@ class Messages:
         needed = power.event(type_, is_state=True)
         if power.user(command.actor) < needed:
             raise Refused(Refusal.POWER_TOO_LOW, f"Changing {type_} here needs power level {needed:g}")
-        transaction = self._writer.begin(room)
+        transaction = self._writer.begin(room, command.ts_ms)
         transaction.append(command.actor, type_, content, state_key=state_key, sticky_ms=sticky_ms)
         if self._people.is_shadow_banned(command.actor):
             return Done(room.room_id, transaction.events[-1].event_id, created=True)
@@ -312,36 +312,44 @@ class Messages:
             raise Refused(Refusal.BAD_CONTENT, f"That is no user id: {error}") from error
         wish, reason_value = content.get("membership"), content.get("reason")
         reason = reason_value if isinstance(reason_value, str) else None
-        origin = command.origin
+        origin, ts_ms = command.origin, command.ts_ms
         if wish in ("join", "knock") and target != actor:
             raise Refused(Refusal.POWER_TOO_LOW, f"Nobody can {wish} for somebody else")
         if wish == "join":
             return await self._rejoin(command)
         if wish == "knock":
-            return await self._membership.knock(Knock(actor=actor, origin=origin, room_id=room_id, reason=reason))
+            return await self._membership.knock(
+                Knock(actor=actor, origin=origin, ts_ms=ts_ms, room_id=room_id, reason=reason)
+            )
         if wish == "invite":
             direct = content.get("is_direct") is True
             return await self._membership.invite(
                 Invite(
-                    actor=actor, origin=origin, room_id=room_id, target=target, reason=reason, is_direct=direct
+                    actor=actor,
+                    origin=origin,
+                    ts_ms=ts_ms,
+                    room_id=room_id,
+                    target=target,
+                    reason=reason,
+                    is_direct=direct,
                 )
             )
         if wish == "ban":
             return await self._membership.ban(
-                Ban(actor=actor, origin=origin, room_id=room_id, target=target, reason=reason)
+                Ban(actor=actor, origin=origin, ts_ms=ts_ms, room_id=room_id, target=target, reason=reason)
             )
         if wish == "leave":
             if target == actor:
                 return await self._membership.leave(
-                    Leave(actor=actor, origin=origin, room_id=room_id, reason=reason)
+                    Leave(actor=actor, origin=origin, ts_ms=ts_ms, room_id=room_id, reason=reason)
                 )
             room = await self._rooms.get(room_id)
             if room.head_membership(target) == "ban":
                 return await self._membership.unban(
-                    Unban(actor=actor, origin=origin, room_id=room_id, target=target, reason=reason)
+                    Unban(actor=actor, origin=origin, ts_ms=ts_ms, room_id=room_id, target=target, reason=reason)
                 )
             return await self._membership.kick(
-                Kick(actor=actor, origin=origin, room_id=room_id, target=target, reason=reason)
+                Kick(actor=actor, origin=origin, ts_ms=ts_ms, room_id=room_id, target=target, reason=reason)
             )
         raise Refused(Refusal.BAD_CONTENT, "membership is join, invite, leave, ban or knock")
 
@@ -353,11 +361,12 @@ class Messages:
                 Join(
                     actor=command.actor,
                     origin=command.origin,
+                    ts_ms=command.ts_ms,
                     room_id=command.room_id,
                     content={key: value for key, value in command.content.items() if key != "membership"},
                 )
             )
-        transaction = self._writer.begin(room)
+        transaction = self._writer.begin(room, command.ts_ms)
         transaction.append(
             command.actor, "m.room.member", command.content, state_key=command.actor
         )

@@ -3,6 +3,8 @@
 spec: Matrix client-server "Room aliases", "Listing rooms"; docs/mapping.md 3.3, 6.2
 """
 
+from collections.abc import Callable
+
 from msgspec.structs import replace
 
 from tripoint.bus.interface import Bus
@@ -32,16 +34,29 @@ class Names:
     the same moment cannot have the same one."""
 
     def __init__(
-        self, rooms: LoadedRooms, writer: Writer, store: RoomStore, room_bus: Bus[RoomChange]
+        self,
+        rooms: LoadedRooms,
+        writer: Writer,
+        store: RoomStore,
+        room_bus: Bus[RoomChange],
+        may_name: Callable[[UserId, RoomAlias], bool] = lambda user_id, alias: True,
     ) -> None:
+        """`may_name`: whether a name is not kept from somebody for others (core/app_services.py)."""
+        self._may_name = may_name
         self._rooms = rooms
         self._writer = writer
         self._store = store
         self._room_bus = room_bus
         self._reserved: set[RoomAlias] = set()
 
-    async def reserve(self, alias: RoomAlias) -> None:
-        """Hold a free name until release(). Refused(ALIAS_TAKEN)."""
+    def check_may_name(self, actor: UserId, alias: RoomAlias) -> None:
+        """Refused(ALIAS_EXCLUSIVE) where a name is kept for others."""
+        if not self._may_name(actor, alias):
+            raise Refused(Refusal.ALIAS_EXCLUSIVE)
+
+    async def reserve(self, alias: RoomAlias, actor: UserId) -> None:
+        """Hold a free name until release(). Refused: ALIAS_TAKEN, ALIAS_EXCLUSIVE."""
+        self.check_may_name(actor, alias)
         taken = await self._store.load_alias(alias) is not None
         if taken or alias in self._reserved:
             raise Refused(Refusal.ALIAS_TAKEN, f"The room name {alias} is taken")
@@ -59,7 +74,7 @@ class Names:
         room = await self._rooms.get(command.room_id)
         if room.head_membership(command.actor) != "join":
             raise Refused(Refusal.NOT_JOINED)
-        await self.reserve(alias)
+        await self.reserve(alias, command.actor)
         try:
             await self._writer.write([PutAlias(alias, room.room_key, command.actor)])
         finally:
@@ -78,6 +93,7 @@ class Names:
         room_id = await self._store.load_alias(alias)
         if room_id is None:
             raise Refused(Refusal.NO_SUCH_ALIAS)
+        self.check_may_name(actor, alias)
         room = await self._rooms.get(room_id)
         power = room.head_power()
         may = power.user(actor) >= power.event("m.room.canonical_alias", is_state=True)

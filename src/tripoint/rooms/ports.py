@@ -159,6 +159,18 @@ class PublicRoom(Struct, frozen=True):
     topic_ts_ms: int | None
 
 
+class Listing(Struct, frozen=True):
+    """Which directories rooms are looked for in: the server's own, those of networks that application services reach
+    (one of them: its service, `|`, its id), or all."""
+
+    own: bool = True
+    networks: bool = False
+    network: str | None = None
+
+
+OWN = Listing()
+
+
 class FoundUser(Struct, frozen=True):
     """Somebody whom a search for people found, as they call themselves."""
 
@@ -207,10 +219,11 @@ class RoomReader(Protocol):
     def peek(self, room_id: RoomId) -> RoomView | None:
         """The room if it is in memory (it is, while anybody watches it)."""
 
-    async def resolve_alias(self, alias: RoomAlias) -> RoomId | None:
+    async def resolve_alias(self, alias: RoomAlias, *, ask: bool = True) -> RoomId | None:
         """The room that an alias names; one of another server is asked for there. None: there is no such alias.
 
-        Refused(REMOTE_TIMEOUT) where that server gives no usable answer.
+        An application service that has a local name for itself is asked (unless `ask` is off), and may make the room
+        then. Refused: REMOTE_TIMEOUT where that server gives no usable answer, BRIDGE_TIMEOUT where that service does.
         """
 
     async def ways_to(self, room_id: RoomId) -> Sequence[ServerName]:
@@ -322,6 +335,11 @@ class RoomReader(Protocol):
     async def member_at(self, room_id: RoomId, user_id: UserId, position: int) -> Event | None:
         """The m.room.member event that stood when the event at this position was sent."""
 
+    async def state_changes(
+        self, room_id: RoomId, type: str, state_key: str, *, after: int
+    ) -> Sequence[Event]:
+        """The event that stood under this key at this position, and all that took its place, oldest first."""
+
     async def position_before(self, room_id: RoomId, ts_ms: int) -> int:
         """The position of the last event before this time (ms since 1970), for ByPosition; 0 without one."""
 
@@ -336,7 +354,9 @@ class RoomReader(Protocol):
         """People in whose user id or display name a text stands, upper and lower case alike, the best match first:
         those who share a room with the searcher and those who are in public rooms (rooms/user_directory.py)."""
 
-    async def public_rooms(self, *, search: str | None, limit: int, offset: int) -> Sequence[PublicRoom]:
+    async def public_rooms(
+        self, *, search: str | None, limit: int, offset: int, listing: Listing = OWN
+    ) -> Sequence[PublicRoom]:
         """Directory rows by falling number of members."""
 
     async def direct_room(self, one: UserId, other: UserId) -> RoomId | None:

@@ -5,7 +5,7 @@ Live rooms answer from memory, the newest history too; older pages come from the
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -44,8 +44,9 @@ from tripoint.rooms.membership import LoadProfile
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.messages import Messages
 from tripoint.rooms.naming import Names
+from tripoint.rooms.network_rooms import NetworkRooms
 from tripoint.rooms.notified import Notified
-from tripoint.rooms.ports import Presence, PublicRoom, Receipt, RoomView, StateMap, UsersFound
+from tripoint.rooms.ports import OWN, Listing, Presence, PublicRoom, Receipt, RoomView, StateMap, UsersFound
 from tripoint.rooms.presence import PresenceBoard
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.relating import Relating
@@ -103,7 +104,9 @@ class Reader:
         indexing: Indexing,
         unreads: Unreads,
         sticky: StickyBoard,
+        network_rooms: NetworkRooms,
     ) -> None:
+        self._network_rooms = network_rooms
         self._sticky = sticky
         self.unread = unreads.of
         self.notified = Notified(rooms, store, unreads).page
@@ -125,6 +128,8 @@ class Reader:
         self._committed = committed
         # Set where there are other servers to ask.
         self.past: Past | None = None
+        # Whether an application service that has a name for itself has made the room that bears it.
+        self.ask_for_room: Callable[[RoomAlias], Awaitable[bool]] | None = None
         self.failing_since: Callable[[ServerName], int | None] = lambda server: None
         self._events: OrderedDict[int, tuple[bytes, Event]] = OrderedDict()
 
@@ -157,14 +162,25 @@ class Reader:
         """How far the stream is committed: what a reader may call "now"."""
         return StreamPosition.at(self._committed())
 
-    async def resolve_alias(self, alias: RoomAlias) -> RoomId | None:
+    async def resolve_alias(self, alias: RoomAlias, *, ask: bool = True) -> RoomId | None:
         if not self._names.is_local(alias):
             found = await self._abroad.resolve_alias(alias)
             return None if found is None else found.room_id
         try:
-            return await self._store.load_alias(self._names.fold(alias))
+            alias = self._names.fold(alias)
         except Refused:
             return None
+        room_id = await self._store.load_alias(alias)
+        if room_id is None and ask and self.ask_for_room is not None:
+            try:
+                await self.ask_for_room(alias)
+            except Refused:
+                # It may have made the room all the same.
+                room_id = await self._store.load_alias(alias)
+                if room_id is None:
+                    raise
+            return room_id or await self._store.load_alias(alias)
+        return room_id
 
     async def own_room(self, user_id: UserId, alias: RoomAlias) -> RoomId | None:
         for room_id, (membership, _) in list((await self._index.load(user_id)).items()):
@@ -324,11 +340,19 @@ class Reader:
             raise Refused(Refusal.NO_SUCH_EVENT)
         return stored
 
-    async def public_rooms(self, *, search: str | None, limit: int, offset: int) -> Sequence[PublicRoom]:
+    async def public_rooms(
+        self, *, search: str | None, limit: int, offset: int, listing: Listing = OWN
+    ) -> Sequence[PublicRoom]:
         found = []
         wanted = search.casefold() if search else None
-        for row in await self._store.load_listed_rooms():
-            entry = _public(await self._rooms.get(row.room_id))
+        room_ids = [row.room_id for row in await self._store.load_listed_rooms()] if listing.own else []
+        if listing.networks:
+            room_ids += await self._network_rooms.of(listing.network)
+        for room_id in dict.fromkeys(room_ids):
+            room = await self._rooms.get(room_id)
+            if room.outside:
+                continue  # this server has gone from it
+            entry = _public(room)
             texts = (entry.name, entry.topic, entry.alias)
             if wanted is None or any(wanted in text.casefold() for text in texts if text):
                 found.append(entry)
@@ -473,6 +497,15 @@ class Reader:
         stored = await self._store.load_state_before(room.room_key, "m.room.member", user_id, position)
         return None if stored is None else self._parsed(stored, room.version)
 
+    async def state_changes(
+        self, room_id: RoomId, type: str, state_key: str, *, after: int
+    ) -> Sequence[Event]:
+        room = await self._rooms.get(room_id)
+        found = await self._store.load_state_changes(
+            room.room_key, type, state_key, after=after, upto=room.last_position
+        )
+        return [self._parsed(stored, room.version) for stored in found]
+
     async def position_before(self, room_id: RoomId, ts_ms: int) -> int:
         return await self._position(await self._rooms.get(room_id), ByTime(ts_ms))
 
@@ -585,6 +618,10 @@ class Reader:
             because = None if redaction is None else self._parsed(redaction, room.version)
         event = self._parsed(stored, room.version)
         return HistoryItem(stored.place, event, plain_token(stored.token), None, because)
+
+    async def whole_item(self, room: Room, stored: StoredEvent) -> HistoryItem:
+        """An event of the timeline with all that history says of it, whoever reads."""
+        return await self._with_replaced(room, await self._item(room, stored))
 
     async def _with_replaced(self, room: Room, item: HistoryItem) -> HistoryItem:
         event = item.event

@@ -35,6 +35,7 @@ from tripoint.rooms.commands import (
     Knock,
     Leave,
     OpenDirect,
+    PassOn,
     Redact,
     RedeemInvite,
     RenameRoom,
@@ -46,6 +47,7 @@ from tripoint.rooms.commands import (
     SetLevels,
     SetListed,
     SetMask,
+    SetNetworkListed,
     SetPassword,
     SetProfile,
     SetRanks,
@@ -61,7 +63,7 @@ from tripoint.rooms.commands import (
 from tripoint.rooms.creation import Creation
 from tripoint.rooms.direct import Direct
 from tripoint.rooms.direct_invitations import DirectInvitations
-from tripoint.rooms.ephemeral import Receipts, Typing
+from tripoint.rooms.ephemeral import Passing, Receipts, Typing
 from tripoint.rooms.following import Following
 from tripoint.rooms.forcing import Forcing
 from tripoint.rooms.keeping import Keeping
@@ -71,6 +73,7 @@ from tripoint.rooms.masks import Masks
 from tripoint.rooms.membership import Membership, People
 from tripoint.rooms.messages import Messages
 from tripoint.rooms.naming import Names
+from tripoint.rooms.network_rooms import NetworkRooms
 from tripoint.rooms.policy_lists import PolicyLists
 from tripoint.rooms.profiles import Profiles
 from tripoint.rooms.refusals import Refusal, Refused
@@ -111,7 +114,9 @@ class Service:
         creation: Creation,
         direct: Direct,
         names: Names,
+        network_rooms: NetworkRooms,
         typing: Typing,
+        passing: Passing,
         receipts: Receipts,
         profiles: Profiles,
         removal: Removal,
@@ -168,6 +173,8 @@ class Service:
             DeleteAlias: (names.delete_alias, state),
             RenameRoom: (names.rename, state),
             SetListed: (names.set_listed, state),
+            SetNetworkListed: (network_rooms.set_listed, state),
+            PassOn: (passing.pass_on, said),
             SetTyping: (typing.set, None),
             SetReceipt: (receipts.set, None),
             SetProfile: (profiles.set, state),
@@ -203,7 +210,8 @@ class Service:
             raise Refused(Refusal.GUESTS_FORBIDDEN)
         if bucket is not None:
             self._closing.check(command)  # what cannot be costs nothing
-            self._limits.take(bucket, command.actor)
+            if command.origin is None or not command.origin.unlimited:
+                self._limits.take(bucket, command.actor)
         return await self._carry_out(command)
 
     async def _carry_out(self, command: Command) -> Done:

@@ -21,6 +21,7 @@ SLOW: Final = f"{V}.room.slow"
 TEXT_RULES: Final = f"{V}.room.irc"
 TLS_ONLY: Final = f"{V}.room.tls_only"
 FOREIGN: Final = f"{V}.room.foreign"
+MENTIONS: Final = f"{V}.room.mentions"
 PASSWORD: Final = f"{V}.password"
 # A day: longer is a room that is moderated.
 MAX_SLOW_S: Final = 86_400
@@ -83,6 +84,17 @@ def says_of_foreigners(state: StateMap) -> bool | None:
 def foreign_content(lets_in: bool) -> JsonObject:
     """The content of FOREIGN."""
     return {"xmpp": lets_in}
+
+
+def forwards_mentions(state: StateMap) -> bool:
+    """Whether who is named while none of their clients is in the room is sent the message (docs/mapping.md 2.10)."""
+    event = state.get((MENTIONS, ""))
+    return event is None or event.content.get("forward") is not False
+
+
+def mentions_content(forward: bool) -> JsonObject:
+    """The content of MENTIONS."""
+    return {} if forward else {"forward": False}
 
 
 def asks_password(state: StateMap) -> bool:

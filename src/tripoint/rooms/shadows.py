@@ -27,6 +27,7 @@ from tripoint.rooms.commands import (
     Kick,
     Knock,
     Origin,
+    PassOn,
     RenameRoom,
     SetAlias,
     SetListed,
@@ -40,7 +41,7 @@ from tripoint.rooms.room import Room
 # What is answered as if it had been done.
 WITHOUT_A_TRACE: Final = (
     *(Invite, InviteByAddress, Knock, Kick, Ban, Unban),
-    *(SetTyping, SetListed, SetAlias, DeleteAlias, RenameRoom, CloseRoom),
+    *(PassOn, SetTyping, SetListed, SetAlias, DeleteAlias, RenameRoom, CloseRoom),
 )
 
 

@@ -102,9 +102,9 @@ class Writer:
         self._room_keys += 1
         return self._room_keys
 
-    def begin(self, room: Room) -> RoomTransaction:
-        """A transaction on a room's head, dated now. Submit it before anything is awaited."""
-        return RoomTransaction(self.signer, room.version, room)
+    def begin(self, room: Room, ts_ms: int | None = None) -> RoomTransaction:
+        """A transaction on a room's head, dated now or as `ts_ms` says. Submit it before anything is awaited."""
+        return RoomTransaction(self.signer, room.version, room, ts_ms)
 
     def begin_room(self, version: RoomVersion) -> RoomTransaction:
         """A transaction whose first event makes a new room.

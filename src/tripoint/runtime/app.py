@@ -45,6 +45,7 @@ from tripoint.oauth.frontend import OAuthFrontEnd
 from tripoint.oauth.provider_client import ProviderClient
 from tripoint.observe.metrics import Metrics
 from tripoint.rooms.changes import EventCommitted, RoomChange
+from tripoint.runtime.app_services import build_bridging, build_service_client, connect
 from tripoint.runtime.control import bind_control
 from tripoint.runtime.data_dir import DataDir
 from tripoint.runtime.federation import build_federation
@@ -53,7 +54,7 @@ from tripoint.runtime.media import SWEEP_S as MEDIA_SWEEP_S
 from tripoint.runtime.media import build_media
 from tripoint.runtime.middle import Middle, build_middle, clock_ms, report_bug
 from tripoint.runtime.pushing import build_pushing
-from tripoint.runtime.reload import waiting_for_restart
+from tripoint.runtime.reload import services_differ, waiting_for_restart
 from tripoint.runtime.traffic import build_traffic
 from tripoint.runtime.welcome_page import WelcomePage
 from tripoint.store.interface import Store
@@ -68,6 +69,8 @@ from tripoint.xmpp.web import XmppWeb
 
 log = structlog.get_logger("tripoint")
 
+# The option whose files may have changed though it has not.
+_SERVICES = "matrix.app_services"
 # How often rooms whose MUC lock ran out and Matrix devices that stopped syncing are looked for.
 SWEEP_S = 10.0
 # What a drain waits for requests that are running.
@@ -130,6 +133,7 @@ class App:
             same_identity=_links_to_xmpp(config),
         )
         middle.third_party.identity = middle.accounts.bindings.publisher = self.federation.identity
+        self.service_client = build_service_client(config)
         self.traffic = build_traffic(config, middle, self.federation.trust, clock_ms, report_bug)
         middle.hub.watch_all_rooms(self._count)
         self.media = build_media(config, middle, folder.media, secret=secret, now_ms=clock_ms)
@@ -236,11 +240,15 @@ class App:
             turn=_turn_servers(config),
             livekit=config.rtc.livekit,
             shared_secret=config.accounts.registration_shared_secret,
+            bridging=build_bridging(middle.service_log, self.service_client, report_bug),
         )
         await self.irc.start()
         await self.xmpp.start()
         await self.traffic.start()
         await self.pushing.start()
+        if self.matrix.bridges is not None:
+            connect(middle, self.matrix.bridges)
+            await self.matrix.bridges.start()
         await self._listen()
         page.ports = self.ports
         page.has_websocket = self.web is not None
@@ -263,7 +271,7 @@ class App:
         self.link_tls = None
         if not _links_to_xmpp(config):
             return None
-        self.link_tls = LinkTls(tls, config.tls.extra_authorities)
+        self.link_tls = LinkTls(tls, config.tls.extra_authorities, "xmpp-server")
         return Means(
             self._names,
             AddressPolicy(config.outbound.allow_networks),
@@ -439,6 +447,12 @@ class App:
             "result",
             lambda: self.traffic.sender.results,
         )
+        bridges = self.matrix.bridges
+        if bridges is not None and bridges.services.all:
+            metrics.gauge("tripoint_app_services", "Application services.", "state", bridges.counts)
+            metrics.counter(
+                "tripoint_app_service_transactions", "Transactions to them.", "result", bridges.results
+            )
         metrics.counter("tripoint_pushes", "Notifications to push gateways.", "result", lambda: self.pushing.results)
         if self.postman is not None:
             metrics.counter("tripoint_mails", "Letters handed to the mail server.", "result", self._mails)
@@ -489,7 +503,10 @@ class App:
         except (OSError, ValueError) as error:  # what cannot be read leaves the old ones in use
             log.error("tls.not_reloaded", error=str(error))
             told.append(f"The certificate could not be read again: {error}")
-        if waiting := waiting_for_restart(self.config, config):
+        waiting = waiting_for_restart(self.config, config)
+        if services_differ(config, self.middle.accounts.app_services) and _SERVICES not in waiting:
+            waiting.append(_SERVICES)
+        if waiting:
             log.warning("config.needs_restart", options=waiting)
             told.append(f"These wait for a restart: {', '.join(waiting)}")
         self.middle.reload(config)
@@ -518,6 +535,9 @@ class App:
         await self.xmpp.drain()
         await self.matrix.key_questions.close()
         await self.pushing.close()
+        if self.matrix.bridges is not None:
+            await self.matrix.bridges.close()
+        await self.service_client.close()
         await self.traffic.stop()
         await self.media.close()
         await self.federation.close()

@@ -32,6 +32,7 @@ from tripoint.accounts.to_device import ToDevice
 from tripoint.accounts.tokens import Tokens
 from tripoint.accounts.vhosts import Vhosts
 from tripoint.bus.local import LocalBus
+from tripoint.config.app_services import load_app_services
 from tripoint.config.load import only_loopback, registration_mode, server_name
 from tripoint.config.options import Config
 from tripoint.core.ids import RoomId, UserId
@@ -58,13 +59,14 @@ from tripoint.rooms.direct_invitations import DirectInvitations
 from tripoint.rooms.elsewhere import Elsewhere
 from tripoint.rooms.entering import Entering
 from tripoint.rooms.entry import Entry
-from tripoint.rooms.ephemeral import Receipts, Typing
+from tripoint.rooms.ephemeral import Passing, Receipts, Typing
 from tripoint.rooms.erasing import KIND as ERASING
 from tripoint.rooms.erasing import Erasing
 from tripoint.rooms.following import Following
 from tripoint.rooms.foreigners import Departures
 from tripoint.rooms.indexing import Indexing
 from tripoint.rooms.inspection import Inspection
+from tripoint.rooms.interest import Interest
 from tripoint.rooms.invitations import Invitations
 from tripoint.rooms.jobs import Jobs
 from tripoint.rooms.keeping import Keeping
@@ -76,6 +78,7 @@ from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.messages import Messages
 from tripoint.rooms.name_table import StoredNames
 from tripoint.rooms.naming import Names
+from tripoint.rooms.network_rooms import NetworkRooms
 from tripoint.rooms.outliers import OutlierJudge
 from tripoint.rooms.outside import Outside
 from tripoint.rooms.own_limits import OwnLimits
@@ -97,6 +100,7 @@ from tripoint.rooms.room_passwords import RoomPasswords
 from tripoint.rooms.server_lists import ServerLists
 from tripoint.rooms.server_notices import ServerNotices
 from tripoint.rooms.service import Service
+from tripoint.rooms.service_log import ServiceLog
 from tripoint.rooms.serving import Serving
 from tripoint.rooms.showing_out import ShowingOut
 from tripoint.rooms.state_groups import StateGroups
@@ -173,6 +177,7 @@ class Middle:
     oauth: Authorization
     showing_out: ShowingOut
     desk: Desk
+    service_log: ServiceLog
 
     def reload(self, config: Config) -> None:
         """Take up changed limits and registration."""
@@ -268,6 +273,7 @@ async def build_middle(
         Vhosts(server, store, stream),
         clock,
         secret,
+        load_app_services(config.matrix.app_services, server),
     )
 
     blocks = Blocks(accounts.set_account_data, server)
@@ -305,7 +311,7 @@ async def build_middle(
     membership = Membership(loaded, writer, people, index, elsewhere, entry)
     third_party = ThirdPartyInvites(server, loaded, writer, membership, people, door)
     messages = Messages(loaded, writer, store, membership, blocks, people, room_bus)
-    names = Names(loaded, writer, store, room_bus)
+    names = Names(loaded, writer, store, room_bus, accounts.app_services.may_name)
 
     def mint() -> str:
         return secrets.token_urlsafe(24)[:18].replace("-", "a").replace("_", "b")
@@ -324,7 +330,7 @@ async def build_middle(
     typing = Typing(loaded, room_bus, clock, loop.call_later)
     receipts = Receipts(loaded, writer, store, room_bus)
     presence = PresenceBoard(user_bus, clock)
-    room_limits = Limits(*_rates(config), monotonic)
+    room_limits = Limits(*_rates(config), monotonic, accounts.app_services.is_unlimited)
     closing = Closing(loaded, writer, store, room_bus)
     await closing.start()
     upgrading = Upgrading(
@@ -377,6 +383,7 @@ async def build_middle(
     membership.server_lists = creation.server_lists = server_lists
     hub.watch_all_rooms(policy_lists.room_changed)
     hub.watch_users(following.user_changed)
+    network_rooms = NetworkRooms(loaded, writer, store)
     service = Service(
         server,
         loaded,
@@ -391,7 +398,9 @@ async def build_middle(
         creation=creation,
         direct=Direct(loaded, store, creation, membership, people, index, blocks),
         names=names,
+        network_rooms=network_rooms,
         typing=typing,
+        passing=Passing(loaded, room_bus),
         receipts=receipts,
         profiles=Profiles(loaded, writer, people, index, user_bus, accounts.profile_changed),
         removal=Removal(loaded, writer, index, room_bus),
@@ -434,7 +443,11 @@ async def build_middle(
         indexing,
         unreads,
         sticky,
+        network_rooms,
     )
+    interest = Interest(loaded, store, blocks)
+    if accounts.app_services.all:
+        hub.watch_all_rooms(interest.room_changed)
     accept.soft_failed = unfailing.failed
     delayed = Delayed(store, stream, service.do, clock, secret)
     await delayed.start()
@@ -518,6 +531,7 @@ async def build_middle(
         oauth,
         showing_out,
         Desk(Inspection(server, loaded, store, index), jobs, own_limits, closing, deleting, purging),
+        ServiceLog(loaded, store, stream, interest, reader.whole_item),
     )
 
 

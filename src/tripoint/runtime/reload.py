@@ -1,7 +1,8 @@
 """SIGHUP: what of a changed configuration is taken up while the server runs, and what waits for a restart.
 
 Certificates, limits, registration, guests and the texts of IRC change at once, for existing connections as
-far as they look. Names, folders, listeners and the like are read once; a change to them is told, not guessed.
+far as they look. Names, folders, listeners, application services and the like are read once; a change to them is told,
+not guessed.
 """
 
 from dataclasses import fields
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import structlog
 
-from tripoint.config.load import ConfigError, load_config
+from tripoint.config.app_services import BadFile, load_app_services
+from tripoint.config.load import ConfigError, load_config, server_name
 from tripoint.config.options import Config
+from tripoint.core.app_services import AppServices
 
 log = structlog.get_logger("tripoint")
 
@@ -50,6 +53,16 @@ def read_again(path: Path | None, running: Config) -> tuple[Config, list[str]]:
     except ConfigError as error:
         log.error("config.not_reloaded", mistakes=error.mistakes)
         return running, error.mistakes
+
+
+def services_differ(wished: Config, running: AppServices) -> bool:
+    """Whether registrations of application services are others now; the files, not the option that names them."""
+    try:
+        return load_app_services(wished.matrix.app_services, server_name(wished)).all != running.all
+    except BadFile as error:
+        # They were read a moment ago: somebody is writing them.
+        log.error("app_services.not_read", error=str(error))
+        return True
 
 
 def waiting_for_restart(running: Config, wished: Config) -> list[str]:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.core.words import Question
 from tripoint.store.admin_store import AdminStore
+from tripoint.store.app_service_store import AppServiceStore
 from tripoint.store.contact_store import ContactStore
 from tripoint.store.device_store import DeviceStore
 from tripoint.store.oauth_store import OAuthStore
@@ -479,6 +480,7 @@ class Store(
     MediaStore,
     DeviceStore,
     AdminStore,
+    AppServiceStore,
     Protocol,
 ):
     """Everything, as runtime opens and closes it."""

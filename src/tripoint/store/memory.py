@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
+from tripoint.store.app_service_store import PutAppService, PutNetworkRoom
 from tripoint.store.contact_writes import (
     PutAccepted,
     PutBinding,
@@ -29,6 +30,7 @@ from tripoint.store.interface import (
     StoreError,
     WordsGone,
 )
+from tripoint.store.memory_app_services import AppServicesInMemory
 from tripoint.store.memory_contacts import ContactsInMemory
 from tripoint.store.memory_devices import DevicesInMemory
 from tripoint.store.memory_devices import drop as _drop
@@ -104,7 +106,9 @@ from tripoint.store.writes import (
 )
 
 
-class MemoryStore(DevicesInMemory, OAuthInMemory, ContactsInMemory, PreviewsInMemory, ListsInMemory):
+class MemoryStore(
+    DevicesInMemory, OAuthInMemory, ContactsInMemory, PreviewsInMemory, AppServicesInMemory, ListsInMemory
+):
     """store.interface.Store in dictionaries.
 
     `fail_next(error)` makes the next units fail as a full disk would, for tests of faults.
@@ -115,6 +119,7 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ContactsInMemory, PreviewsInMe
         OAuthInMemory.__init__(self)
         ContactsInMemory.__init__(self)
         PreviewsInMemory.__init__(self)
+        AppServicesInMemory.__init__(self)
         self._loop = asyncio.get_running_loop()
         self._error: StoreError | None = None
         self._closed = False
@@ -352,6 +357,11 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ContactsInMemory, PreviewsInMe
                 self.apply_oauth(write, {token.client_id for token in self.tokens.values()})
             case PutThreePid() | PutValidation() | TrimValidations() | PutDigest() | PutAccepted() | PutBinding():
                 self.apply_contact(write)
+            case PutAppService():
+                _put(self.app_services, write.service_id, write, write.place is None)
+            case PutNetworkRoom():
+                listing = (write.service_id, write.network_id, write.room_key)
+                _put(self.network_rooms, listing, write, write.listed is None)
             case PutPreview():
                 _put(self.previews, (write.url, write.language), write, write.content is None)
             case _:
@@ -384,6 +394,7 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ContactsInMemory, PreviewsInMe
         self.partial_rooms.pop(room_key, None)
         self.missing_past = {entry for entry in self.missing_past if entry[0] != room_key}
         _drop(self.missed_rooms, lambda key, _: key[1] == room_key)
+        self.drop_network_rooms(room_key)
         _drop(self.staged, lambda _, staged: staged.room_key == room_key)
         self.rooms.pop(room_key, None)
 
@@ -593,6 +604,10 @@ class MemoryStore(DevicesInMemory, OAuthInMemory, ContactsInMemory, PreviewsInMe
     async def load_log(self, after: int, limit: int) -> Sequence[StoredEvent]:
         found = [e for key, e in sorted(self.events.items()) if key > after and e.position is not None]
         return found[:limit]
+
+    async def load_placed_after(self, position: int, limit: int) -> Sequence[StoredEvent]:
+        found = [e for e in self.events.values() if e.position is not None and e.position > position]
+        return sorted(found, key=lambda event: event.place)[:limit]
 
     def _related(self, room_key: int) -> list[RelationRow]:
         """All relations of a room, the oldest first."""

@@ -269,4 +269,13 @@ STATEMENTS: tuple[str, ...] = (
         url TEXT NOT NULL, language TEXT NOT NULL, content BLOB NOT NULL, media_id TEXT,
         fetched_ts_ms INTEGER NOT NULL, expires_ts_ms INTEGER NOT NULL, PRIMARY KEY (url, language)) WITHOUT ROWID""",
     "CREATE INDEX url_previews_expires ON url_previews (expires_ts_ms)",
+    # Application services (migration 0028).
+    """CREATE TABLE app_services (
+        service_id TEXT PRIMARY KEY NOT NULL, place INTEGER NOT NULL, number INTEGER NOT NULL, body BLOB)""",
+    """CREATE TABLE network_rooms (
+        service_id TEXT NOT NULL, network_id TEXT NOT NULL, room_key INTEGER NOT NULL,
+        PRIMARY KEY (service_id, network_id, room_key)) WITHOUT ROWID""",
+    "CREATE INDEX network_rooms_room ON network_rooms (room_key)",
+    # Events that were here before they had their place: few.
+    "CREATE INDEX events_placed ON events (position) WHERE position > event_key",
 )

@@ -28,6 +28,7 @@ from tripoint.store.interface import (
 )
 from tripoint.store.sql import rows
 from tripoint.store.sql.admin_reads import AdminReads
+from tripoint.store.sql.app_service_rows import AppServiceReads
 from tripoint.store.sql.contact_reads import ContactReads
 from tripoint.store.sql.device_reads import DeviceReads
 from tripoint.store.sql.oauth_reads import OAuthReads
@@ -125,7 +126,7 @@ def schema_version(connection: sqlite3.Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
-class SqliteStore(DeviceReads, OAuthReads, ContactReads, PreviewReads, AdminReads):
+class SqliteStore(DeviceReads, OAuthReads, ContactReads, PreviewReads, AppServiceReads, AdminReads):
     """store.interface.Store on one SQLite file."""
 
     def __init__(self, path: Path) -> None:
@@ -414,6 +415,13 @@ class SqliteStore(DeviceReads, OAuthReads, ContactReads, PreviewReads, AdminRead
             _EVENT + "WHERE event_key > ? AND position IS NOT NULL ORDER BY event_key LIMIT ?", after, limit
         )
         return [StoredEvent(*row) for row in found]
+
+    async def load_placed_after(self, position: int, limit: int) -> Sequence[StoredEvent]:
+        # Nearly all have the position that is their key; the others have an index of their own.
+        usual = "WHERE event_key > ? AND position = event_key ORDER BY event_key LIMIT ?"
+        placed = "WHERE position > ? AND position > event_key ORDER BY position LIMIT ?"
+        found = [*self._all(_EVENT + usual, position, limit), *self._all(_EVENT + placed, position, limit)]
+        return sorted((StoredEvent(*row) for row in found), key=lambda event: event.place)[:limit]
 
     async def load_relations(
         self,

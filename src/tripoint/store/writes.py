@@ -8,6 +8,7 @@ happen in the order in which they were submitted.
 from msgspec import Struct
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
+from tripoint.store.app_service_store import PutAppService, PutNetworkRoom
 from tripoint.store.contact_writes import ContactWrite
 from tripoint.store.device_writes import DeviceWrite
 from tripoint.store.oauth_writes import OAuthWrite
@@ -593,4 +594,6 @@ Write = (
     | OAuthWrite
     | ContactWrite
     | PutPreview
+    | PutAppService
+    | PutNetworkRoom
 )

@@ -5,7 +5,7 @@ one of its ends.  spec: XEP-0313 4; XEP-0059 2; XEP-0297 2.
 Read next: archive_query.py (what is asked), muc/archive.py, c2s/archive.py.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -95,15 +95,28 @@ def cut_to(archived: Iterable[Archived], limit: int, *, backward: bool) -> Gathe
     return Gathered(tuple(page[::-1] if backward else page), more=len(page) < len(ordered))
 
 
-def send_page(session: XmppSession, archive: str, asked: ArchiveQuery, page: Gathered[Archived]) -> str:
-    """Send the messages of a page from the archive with this address; what follows them is the answer."""
+def send_page(
+    session: XmppSession,
+    archive: str,
+    asked: ArchiveQuery,
+    page: Gathered[Archived],
+    whole: Sequence[Archived] | None = None,
+) -> str:
+    """Send the messages of a page from the archive with this address; what follows them is the answer.
+
+    `whole`: everything of which it is a page, where that is known; else nothing is counted (XEP-0059 2.6: who may read
+    what differs from reader to reader, and counting would read everything).
+    """
     shown = page.items[::-1] if asked.flipped else page.items
     for archived in shown:
         session.send(_result(session, archive, asked.query_id, archived))
     ends = ""
     if page.items:
         first, last = page.items[0].event_id, page.items[-1].event_id
-        ends = f"<first>{escape_text(first)}</first><last>{escape_text(last)}</last>"
+        index = "" if whole is None else f" index='{whole.index(page.items[0])}'"
+        ends = f"<first{index}>{escape_text(first)}</first><last>{escape_text(last)}</last>"
+    if whole is not None:
+        ends += f"<count>{len(whole)}</count>"
     complete = "false" if page.more or not page.complete else "true"
     return f"<fin xmlns='{MAM_NS}' complete='{complete}'><set xmlns='{RSM_NS}'>{ends}</set></fin>"
 

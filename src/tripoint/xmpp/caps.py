@@ -1,6 +1,7 @@
 """Entity capabilities: what a presence says of a client's features, and whether an answer is what was promised. Pure.
 
-spec: XEP-0115 4, 5; XEP-0163 4.2, XEP-0060 9.2 (features ending in +notify). Read next: pep/capabilities.py.
+spec: XEP-0115 4, 5; XEP-0390 4 (of this server alone); XEP-0163 4.2, XEP-0060 9.2 (features ending in +notify). Read
+next: pep/capabilities.py.
 """
 
 import base64
@@ -80,6 +81,32 @@ def verification(query: Element, hash_name: str) -> str | None:
     parts = [f"{one}<" for one in [*_sorted(identities), *_sorted(features)]]
     text = "".join(parts) + "".join([forms[name] for name in _sorted(list(forms))])
     return base64.b64encode(hashlib.new(_HASHES[hash_name], text.encode()).digest()).decode()
+
+
+def verification2(query: Element) -> str | None:
+    """The SHA-256 of a disco#info result as XEP-0390 4.1 has it; None where it is ill-formed."""
+    features, identities, forms = [], [], []
+    for child in query.elements():
+        if (child.name, child.namespace) == ("feature", DISCO_INFO_NS):
+            features.append(f"{child.get('var') or ''}\x1f".encode())
+        elif (child.name, child.namespace) == ("identity", DISCO_INFO_NS):
+            keys = ("category", "type", "xml:lang", "name")
+            identities.append("".join([f"{child.get(key) or ''}\x1f" for key in keys]).encode() + b"\x1e")
+        elif (child.name, child.namespace) == ("x", DATA_FORMS_NS) and _form(child) is not None:
+            forms.append(_form2(child))
+        else:
+            return None
+    parts = (b"".join(sorted(one)) + b"\x1c" for one in (features, identities, forms))
+    return base64.b64encode(hashlib.sha256(b"".join(parts)).digest()).decode()
+
+
+def _form2(form: Element) -> bytes:
+    fields = []
+    for field in form.elements():
+        if (field.name, field.namespace) == ("field", DATA_FORMS_NS):
+            values = [f"{value.text}\x1f".encode() for value in field.elements() if value.name == "value"]
+            fields.append(f"{field.get('var') or ''}\x1f".encode() + b"".join(sorted(values)) + b"\x1e")
+    return b"".join(sorted(fields)) + b"\x1d"
 
 
 def _features(query: Element) -> list[str]:

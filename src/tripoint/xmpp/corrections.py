@@ -17,18 +17,20 @@ from tripoint.xmpp.wire import Element, escape_attribute
 _MESSAGE = "m.room.message"
 
 
-async def corrected(session: XmppSession, room_id: RoomId, stanza: Element, content: JsonObject) -> JsonObject:
-    """The content of a stanza's event: an edit, where it corrects an own message, else `content` as it is.
+async def corrected(
+    session: XmppSession, room_id: RoomId, stanza: Element, content: JsonObject, kind: str = _MESSAGE
+) -> JsonObject:
+    """The content of a stanza's event: an edit, where it corrects an own message of that type, else `content` as it is.
 
     docs/mapping.md 11.3: whatever else a <replace/> names, what is said is a new message.
     """
     replace = stanza.child("replace", CORRECT_NS)
     its_id = None if replace is None else replace.get("id")
-    target = None if not its_id else await _own_message(session, room_id, its_id)
+    target = None if not its_id else await _own_message(session, room_id, its_id, kind)
     return content if target is None else edit_content(target, content)
 
 
-async def _own_message(session: XmppSession, room_id: RoomId, its_id: str) -> EventId | None:
+async def _own_message(session: XmppSession, room_id: RoomId, its_id: str, kind: str) -> EventId | None:
     """The own message with this `id` attribute; of a correction, what it corrects."""
     reader = session.doors.reader
     event_id = await reader.event_by_token(room_id, session.user_id, its_id)
@@ -39,7 +41,7 @@ async def _own_message(session: XmppSession, room_id: RoomId, its_id: str) -> Ev
             raise
         return None
     event = found.event
-    if event.sender != session.user_id or event.type != _MESSAGE or found.redacted_because is not None:
+    if event.sender != session.user_id or event.type != kind or found.redacted_because is not None:
         return None
     edit = edit_in(event.content)
     return event.event_id if edit is None else EventId(edit[0])

@@ -1,11 +1,11 @@
 """The XMPP front end as runtime sees it: built once, given to listeners, run, drained.
 
 Holds what connections share: users, rooms, one-to-one messages, the flusher, limits per address, the sweep for
-silent clients. Does not open sockets: runtime does, with `protocol` as the factory. Read next: listener.py.
+silent clients. Does not open sockets: runtime does, with `protocol` as the factory. Read next: listener.py,
+sessions.py.
 """
 
 import asyncio
-import hmac
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -20,10 +20,10 @@ from tripoint.accounts.nodes import Nodes
 from tripoint.accounts.ports import Account, AccountService, ServiceDesk
 from tripoint.accounts.server_bans import banned_text
 from tripoint.core.addresses import is_loopback
-from tripoint.core.ids import DeviceId, ServerName
+from tripoint.core.ids import ServerName
 from tripoint.core.server_bans import BanIndex, ServerBan, Visitor
 from tripoint.core.tls_facts import NO_TLS, TlsFacts
-from tripoint.fanout.delivery import Flusher, Outbox
+from tripoint.fanout.delivery import Flusher
 from tripoint.fanout.hub import Hub
 from tripoint.media.ports import Media
 from tripoint.net.connections import Background, CallLater, Connections
@@ -34,15 +34,14 @@ from tripoint.xmpp.c2s.direct import DirectMessages
 from tripoint.xmpp.c2s.discovery import own_caps
 from tripoint.xmpp.c2s.foreign import Back, Foreign, Nowhere
 from tripoint.xmpp.c2s.markers import DirectMarkers
-from tripoint.xmpp.c2s.presence import went_away
-from tripoint.xmpp.c2s.users import MAX_RESOURCES, Users
+from tripoint.xmpp.c2s.missed import Missed
+from tripoint.xmpp.c2s.users import Users
 from tripoint.xmpp.components.service import Component, Components
 from tripoint.xmpp.connection import ClientConnection
 from tripoint.xmpp.features import Policy
 from tripoint.xmpp.framing import Framing
-from tripoint.xmpp.guests import end_guest
 from tripoint.xmpp.identities import Identities
-from tripoint.xmpp.jid import Domains, InvalidJid, Jid, escape_local, prepare_resource
+from tripoint.xmpp.jid import Domains, Jid
 from tripoint.xmpp.listener import XmppProtocol
 from tripoint.xmpp.muc.foreigners import Foreigners
 from tripoint.xmpp.muc.service import Muc
@@ -52,13 +51,10 @@ from tripoint.xmpp.outside import Outside
 from tripoint.xmpp.pep.service import Pep
 from tripoint.xmpp.pictures import Pictures
 from tripoint.xmpp.push import PushServices
-from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.resumption import Resumptions
-from tripoint.xmpp.router import dispatch, return_requests
 from tripoint.xmpp.s2s.intake import Traffic
 from tripoint.xmpp.s2s.service import Means, Servers
-from tripoint.xmpp.sasl_profiles import BindRequest, UserAgent
-from tripoint.xmpp.session import Carrier, Doors, Sink, XmppSession
+from tripoint.xmpp.session import Doors, XmppSession
+from tripoint.xmpp.sessions import Parts, Sessions
 from tripoint.xmpp.stream import ClientStream
 
 log = structlog.get_logger()
@@ -152,12 +148,14 @@ class XmppFrontEnd:
         self.users = Users(self.domains, accounts)
         self.muc = Muc(doors, self.users, hub)
         self.direct = DirectMessages(doors, self.users, hub)
+        self.missed = Missed(doors, self.users, self.direct)
         self._markers = DirectMarkers(doors, self.users, self.direct, hub)
         self.pep = Pep(doors, self.users, self.muc, self.direct, nodes, hub)
         self.push = PushServices(doors, self.users, self.muc, self.direct, lambda: self.options.push_summary)
         self._blocking = BlockPushes(doors, self.users)
         hub.watch_users(self._blocking.user_changed)
-        self.resumptions = Resumptions(lambda: self.options, monotonic, self.new_id, self.end_session)
+        parts = Parts(self.users, self.muc, self.direct, self.missed, self.pep, self._blocking, self.push)
+        self.sessions = Sessions(doors, parts, lambda: self.options, self.new_id)
         accounts.bans.watch(self._banned)
         newcomers = Newcomers(accounts, monotonic)
         # Who was in rooms goes from them in time, whether other servers are spoken to now or not.
@@ -174,7 +172,7 @@ class XmppFrontEnd:
                 monotonic,
             )
             self.servers.links.connected = self.identities.connected
-        foreign = Foreign(doors, self.users, self.outside, newcomers, self.foreigners, self._visitor)
+        foreign = Foreign(doors, self.users, self.outside, newcomers, self.foreigners, self.sessions.visitor)
         foreign.revoked = self.push.revoked
         self.outside.deliver, self.outside.bounce = foreign.deliver, foreign.bounce
         if self.servers is not None:
@@ -182,8 +180,6 @@ class XmppFrontEnd:
             self.servers.links.failed, self.servers.links.broken = self.foreigners.unreachable, self.foreigners.broken
             self.servers.listener.banned = self._banned_from
         self._registration = "closed"
-        self._run_id = secrets.token_hex(4)
-        self._count = 0
 
     def _servers(self, means: Means, secret: bytes) -> Servers:
         options = self.options
@@ -210,39 +206,9 @@ class XmppFrontEnd:
             gone=lambda name: self.foreigners.unreachable(self.domains.rooms, name),
         )
 
-    def _session(
-        self, jid: Jid, account: Account, device_id: DeviceId, outbox: Sink, carrier: Carrier, *, secure: bool
-    ) -> XmppSession:
-        """A session of its own id, in no list yet."""
-        self._count += 1
-        return XmppSession(
-            f"xmpp-{self._run_id}-{self._count}",
-            jid,
-            account,
-            device_id,
-            outbox,
-            self._doors,
-            self.options.stanzas_burst,
-            self.options.stanzas_per_s,
-            users=self.users,
-            muc=self.muc,
-            direct=self.direct,
-            pep=self.pep,
-            dispatch=dispatch,
-            carrier=carrier,
-            resumptions=self.resumptions,
-            secure=secure,
-        )
-
-    def _visitor(self, jid: Jid, account: Account, back: Sink, carrier: Carrier) -> XmppSession:
-        """As whom a stanza of somebody of another server is handled."""
-        session = self._session(jid, account, DeviceId(""), back, carrier, secure=True)
-        session.foreign = True
-        return session
-
     def _foreigner_in_rooms(self, jid: Jid, account: Account) -> XmppSession:
         """As whom somebody of another server is in rooms."""
-        return self._visitor(jid, account, Back(self.outside, self.domains.rooms, jid), Nowhere())
+        return self.sessions.visitor(jid, account, Back(self.outside, self.domains.rooms, jid), Nowhere())
 
     @property
     def connections(self) -> int:
@@ -301,7 +267,7 @@ class XmppFrontEnd:
                 stream.ping(now)
             elif stream.session.managed is not None:
                 stream.session.managed.ask()
-        self.resumptions.sweep()
+        self.sessions.resumptions.sweep()
         self.foreigners.sweep()
         if self.servers is not None:
             self.servers.sweep()
@@ -317,7 +283,7 @@ class XmppFrontEnd:
                 # Nobody can resume it; what it may not have had is told after the next start.
                 self.push.lost(stream.session)
             stream.end("system-shutdown", reason)
-        self.resumptions.end_all()
+        self.sessions.resumptions.end_all()
         if self.components is not None:
             await self.components.close()
         if self.servers is not None:
@@ -352,36 +318,6 @@ class XmppFrontEnd:
         )
         return ClientConnection(policy, self.new_id, secure=secure, tls=tls, framing=framing)
 
-    def resource_for(self, account: Account, request: BindRequest, user_agent: UserAgent) -> str:
-        """A name for a resource that the client leaves to us: the same each time for the same installation.
-
-        spec: XEP-0386 3.2.1
-        """
-        made = self.new_id()
-        if user_agent.id is not None:
-            known = "\0".join((account.user_id, user_agent.id, request.tag)).encode()
-            made = hmac.digest(self._doors.secret, b"resource\0" + known, "sha256").hex()[:20]
-        try:
-            return prepare_resource(f"{request.tag}/{made}" if request.tag else made)
-        except InvalidJid:
-            return made
-
-    def keep(self, session: XmppSession) -> bool:
-        """Its connection is lost: whether the session waits for another."""
-        kept = self.resumptions.keep(session)
-        if kept:
-            self.push.lost(session)
-        return kept
-
-    def end_former(self, session: XmppSession) -> None:
-        """Earlier sessions of the same installation of a client are over. spec: XEP-0386 3.2"""
-        user = session.user
-        if user is None or session.installation is None:
-            return
-        for other in list(user.sessions.values()):
-            if other is not session and other.installation == session.installation:
-                other.carrier.end("conflict", "The same client has logged in again")
-
     def admit(self, stream: ClientStream) -> str | None:
         """Count a new connection; the reason if it may not stay."""
         options = self.options
@@ -404,58 +340,6 @@ class XmppFrontEnd:
             names = () if protocol.session is None else (protocol.session.account.name,)
             if index.of_visitor(Visitor(protocol.address, names), now) is not None:
                 protocol.end("policy-violation", banned_text(ban))
-        for session in self.resumptions.waiting():
+        for session in self.sessions.resumptions.waiting():
             if index.of_visitor(Visitor("", (session.account.name,)), now) is not None:
-                self.end_session(session)
-
-    async def device_of(self, account: Account, resource: str, user_agent: UserAgent | None) -> DeviceId:
-        """docs/mapping.md 4: one device per account and client; clients put random text behind a dot or slash."""
-        label = resource.partition(".")[0].partition("/")[0][:40]
-        if user_agent is not None and user_agent.name:
-            label = user_agent.name
-        device = await self.accounts.log_in(account, protocol="xmpp", display_name=f"XMPP ({label})")
-        return device.device_id
-
-    async def begin_session(
-        self,
-        account: Account,
-        resource: str,
-        outbox: Outbox,
-        carrier: Carrier,
-        *,
-        secure: bool,
-        user_agent: UserAgent | None = None,
-    ) -> XmppSession:
-        """Bind a resource. Raises AccountRefused, or Problem for too many resources."""
-        device_id = await self.device_of(account, resource, user_agent)
-        jid = Jid(escape_local(account.name), self.domains.server, resource)
-        session = self._session(jid, account, device_id, outbox, carrier, secure=secure)
-        session.installation = None if user_agent is None else user_agent.id
-        user = self.users.live(account.user_id)
-        crowded = user is not None and resource not in user.sessions and len(user.sessions) >= MAX_RESOURCES
-        if crowded and not self.resumptions.give_way(account.user_id):
-            raise Problem("resource-constraint", f"An account has at most {MAX_RESOURCES} resources")
-        # docs/mapping.md 4: what the rooms' presence needs to know at once.
-        await self._doors.reader.memberships(account.user_id)
-        await self.users.add(session)
-        self._blocking.began(session)
-        self.pep.began(session)
-        return session
-
-    def end_session(self, session: XmppSession) -> None:
-        """The stream is over: leave the rooms, tell the contacts, forget the resource."""
-        if session.closed:
-            return
-        session.closed = True
-        self.resumptions.ended(session)
-        self.direct.went_silent(session)
-        return_requests(session)
-        went_away(session)
-        # First: the rooms show those who have nobody there as the middle says they are.
-        self._doors.presence.session_down(session.user_id, session.id)
-        self.muc.lost(session)
-        self.users.remove(session)
-        self._blocking.ended(session)
-        self.pep.ended(session)
-        if session.account.guest:
-            self.spawn(end_guest(self.accounts, session.user_id))
+                self.sessions.end(session)

@@ -19,11 +19,13 @@ from tripoint.core.message_profile import without_fallback as without_profile
 from tripoint.core.relations import NOTHING, Relation, relation_in
 from tripoint.core.richtext import RichText, from_html, from_plain, mentioned_users
 from tripoint.core.vendor import V
+from tripoint.xmpp.fastening import is_forged
 from tripoint.xmpp.files import UrlOf, file_inside
 from tripoint.xmpp.places import geoloc
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import body as render_body
 from tripoint.xmpp.replies import Answer, without_fallback
+from tripoint.xmpp.spoilers import hidden, hint_in, spoiler_xml
 from tripoint.xmpp.styling import Naming, parse_styling, render_styling
 from tripoint.xmpp.tables import (
     CARBONS_NS,
@@ -41,9 +43,15 @@ from tripoint.xmpp.tables import (
     MUC_USER_NS,
     NOTICE_NS,
     OCCUPANT_ID_NS,
+    OLD_MODERATE_NS,
+    OLD_RETRACT_NS,
+    OOB_NS,
     REACTIONS_NS,
+    REFERENCE_NS,
     REPLY_NS,
     RETRACT_NS,
+    SFS_NS,
+    SPOILER_NS,
     STANZA_ID_NS,
     STYLING_NS,
 )
@@ -53,6 +61,8 @@ PAYLOAD_KEY: Final = V + ".xmpp.payload"
 THREAD_KEY: Final = V + ".xmpp.thread"
 # docs/mapping.md 10.0: what is kept beside the text is at most 8 KiB.
 MAX_PAYLOAD_BYTES: Final = 8192
+# Of a message without a text: one that is encrypted for everybody in a room of some dozens.
+MAX_BARE_BYTES: Final = 32_768
 # What a part of a text stands for that XMPP has no element for (docs/mapping.md 10.14).
 PROFILE: Final = KEYS[0]
 _XHTML_IM_NS: Final = "http://jabber.org/protocol/xhtml-im"
@@ -77,6 +87,8 @@ _NOT_PAYLOAD: Final = frozenset(
         NOTICE_NS,
         MENTIONS_NS,
         OCCUPANT_ID_NS,
+        OLD_MODERATE_NS,
+        OLD_RETRACT_NS,
         REACTIONS_NS,
         REPLY_NS,
         RETRACT_NS,
@@ -96,11 +108,18 @@ def is_payload(element: Element) -> bool:
         return element.name == "origin-id"
     if element.namespace == FALLBACK_NS:
         return element.get("for") not in (REPLY_NS, PROFILE)
+    if is_forged(element):
+        return False
     return element.namespace not in _NOT_PAYLOAD and element.namespace != ""
 
 
 def text_of(stanza: Element, relation: Relation = NOTHING) -> tuple[MessageKind, RichText] | None:
     """Kind and text of a message with a body; None for one without. What is answered is not said again."""
+    found, hint = _text_of(stanza, relation), hint_in(stanza)
+    return found if found is None or hint is None else (found[0], hidden(found[1], hint))
+
+
+def _text_of(stanza: Element, relation: Relation) -> tuple[MessageKind, RichText] | None:
     text = stanza.child_text("body", CLIENT_NS)
     if text is None:
         return None
@@ -134,7 +153,25 @@ def file_content(stanza: Element, file: JsonObject, caption: str, relation: Rela
     thread = stanza.child_text("thread", CLIENT_NS) if relation.thread is None else None
     if thread:
         content[THREAD_KEY] = thread[:MAX_PAYLOAD_BYTES]
+    kept = "".join([render(child).decode() for child in stanza.elements() if is_payload(child) and _is_beside(child)])
+    if kept:
+        _check_size(kept, "")
+        content[PAYLOAD_KEY] = kept
     return content
+
+
+def _is_beside(element: Element) -> bool:
+    """Whether what stands beside a file says something else than which file it is."""
+    if element.namespace == FALLBACK_NS:
+        return element.get("for") not in (SFS_NS, OOB_NS)
+    if element.namespace == REFERENCE_NS and element.get("type") == "data":
+        return False  # XEP-0385: the same once more, with the address that is for its writer
+    return element.namespace not in (SFS_NS, OOB_NS)
+
+
+def _check_size(kept: str, thread: str) -> None:
+    if len(kept.encode()) + len(thread) > MAX_PAYLOAD_BYTES:
+        raise Problem("policy-violation", "The message carries more than 8 KiB beside its text")
 
 
 def content_of(stanza: Element, kind: MessageKind, text: RichText, relation: Relation = NOTHING) -> JsonObject:
@@ -149,11 +186,12 @@ def content_of(stanza: Element, kind: MessageKind, text: RichText, relation: Rel
     if thread:
         content[THREAD_KEY] = thread
     if len(stanza.children) > 1:
-        kept = "".join([render(child).decode() for child in stanza.elements() if is_payload(child)])
+        # That it is hidden is said in the text.
+        beside = [child for child in stanza.elements() if is_payload(child) and child.namespace != SPOILER_NS]
+        kept = "".join([render(child).decode() for child in beside])
         if kept:
             content[PAYLOAD_KEY] = kept
-        if len(kept.encode()) + len(thread or "") > MAX_PAYLOAD_BYTES:
-            raise Problem("policy-violation", "The message carries more than 8 KiB beside its text")
+        _check_size(kept, thread or "")
     return content
 
 
@@ -189,11 +227,16 @@ def inside_of(
     if attachment is not None:
         caption = render_styling(view.text, naming).body if view is not None and attachment.has_caption else ""
         url = None if url_of is None else url_of(attachment)
-        xml = file_inside(attachment, url, caption if whole else "")
+        small = attachment.thumbnail
+        thumbnail = None if url_of is None or small is None else url_of(small.as_file())
+        xml = file_inside(attachment, url, caption if whole else "", thumbnail)
         # The body has to be the address alone, so what is answered is not quoted before it.
-        return xml + _around(content, relation, None if answer is None else replace(answer, quoted=""))
+        xml += _around(content, relation, None if answer is None else replace(answer, quoted=""))
+        return xml + _payload_of(content)
     if view is None:
-        return None
+        # docs/mapping.md 10.0: a message without a text, for clients of XMPP alone
+        payload = _payload_of(content, MAX_BARE_BYTES)
+        return payload + _around(content, relation, answer) if payload else None
     styled = render_styling(view.text, naming)
     text = styled.body
     if name is not None:
@@ -212,7 +255,7 @@ def inside_of(
         xml += _profile_fallback(name, 0 if answer is None else len(answer.quoted))
     if calls is not None and (view.mentions.user_ids or view.mentions.room):
         xml += calls(view.mentions, text)
-    return xml + geoloc(content) + _around(content, relation, answer) + _payload_of(content)
+    return xml + spoiler_xml(view.text) + geoloc(content) + _around(content, relation, answer) + _payload_of(content)
 
 
 def _profile_fallback(name: str, start: int) -> str:
@@ -245,10 +288,10 @@ def _around(content: JsonObject, relation: Relation, answer: Answer | None) -> s
     return xml
 
 
-def _payload_of(content: JsonObject) -> str:
+def _payload_of(content: JsonObject, most: int = MAX_PAYLOAD_BYTES) -> str:
     """Payload from an event, as it may be sent: the event may be anybody's, so it is read with the wire's rules."""
     payload = text_at(content, PAYLOAD_KEY)
-    if payload is None or len(payload) > MAX_PAYLOAD_BYTES:
+    if payload is None or len(payload) > most:
         return ""
     try:
         elements = parse_fragment(payload)

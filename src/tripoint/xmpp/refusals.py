@@ -50,6 +50,7 @@ REFUSALS: Final[dict[Refusal, str | tuple[str, str]]] = {
     Refusal.NO_SUCH_ROOM: "item-not-found",
     Refusal.CREATION_OFF: "not-allowed",
     Refusal.ALIAS_TAKEN: "conflict",
+    Refusal.ALIAS_EXCLUSIVE: "not-allowed",
     Refusal.BAD_ALIAS: "jid-malformed",
     Refusal.NO_SUCH_ALIAS: "item-not-found",
     Refusal.POWER_TOO_LOW: "forbidden",
@@ -77,6 +78,7 @@ REFUSALS: Final[dict[Refusal, str | tuple[str, str]]] = {
     Refusal.BAD_NICK: "not-acceptable",
     Refusal.REMOTE_TIMEOUT: "remote-server-timeout",
     Refusal.IDENTITY_SERVER_DENIED: "not-allowed",
+    Refusal.BRIDGE_TIMEOUT: "remote-server-timeout",
     Refusal.ROOM_INCOMPATIBLE: "feature-not-implemented",
     Refusal.VERSION_UNSUPPORTED: "feature-not-implemented",
     Refusal.ENCRYPTED: ("not-acceptable", "cancel"),
@@ -92,6 +94,7 @@ REFUSALS: Final[dict[Refusal, str | tuple[str, str]]] = {
 ACCOUNT_REFUSALS: Final[dict[AccountRefusal, str | tuple[str, str]]] = {
     AccountRefusal.BAD_NAME: "not-acceptable",  # docs/mapping.md 1.2
     AccountRefusal.NAME_TAKEN: "conflict",  # spec: XEP-0077 3.1
+    AccountRefusal.NAME_EXCLUSIVE: "not-acceptable",
     AccountRefusal.REGISTRATION_CLOSED: "not-allowed",
     AccountRefusal.REGISTRATION_TOKEN_NEEDED: "not-acceptable",
     AccountRefusal.BAD_REGISTRATION_TOKEN: "not-acceptable",

@@ -17,6 +17,7 @@ from tripoint.xmpp.tables import (
     CONFERENCE_NS,
     DELAY_NS,
     HATS_NS,
+    MUC_AFFILIATIONS_NS,
     MUC_NS,
     MUC_USER_NS,
     NOTICE_NS,
@@ -95,10 +96,16 @@ def hats(standing: Standing) -> str:
     return f"<hats xmlns='{HATS_NS}'><hat uri='{uri}' title='{title}' xml:lang='en'/></hats>"
 
 
-def muc_user(item_xml: str, codes: tuple[Status, ...] = ()) -> str:
-    """The <x/> of muc#user with an item and status codes."""
+def muc_user(item_xml: str, codes: tuple[Status, ...] = (), version: str = "") -> str:
+    """The <x/> of muc#user with an item and status codes. `version`: affiliations_version(), where it says that."""
     statuses = "".join([f"<status code='{code.value}'/>" for code in codes])
-    return f"<x xmlns='{MUC_USER_NS}'>{item_xml}{statuses}</x>"
+    return f"<x xmlns='{MUC_USER_NS}'>{item_xml}{statuses}{version}</x>"
+
+
+def affiliations_version(*, since: str | None = None, until: str) -> str:
+    """Of which versions of the list of affiliations a stanza tells. spec: XEP-0463 5.2"""
+    before = "" if since is None else f" since='{since}'"
+    return f"<mav xmlns='{MUC_AFFILIATIONS_NS}'{before} until='{until}'/>"
 
 
 def occupant(occupant_id: str) -> str:

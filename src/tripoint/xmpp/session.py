@@ -38,6 +38,7 @@ from tripoint.xmpp.wire import Element
 
 if TYPE_CHECKING:
     from tripoint.xmpp.c2s.direct import DirectMessages
+    from tripoint.xmpp.c2s.missed import Missed
     from tripoint.xmpp.c2s.users import LiveUser, Users
     from tripoint.xmpp.caps import Caps
     from tripoint.xmpp.muc.joining import Waiting
@@ -167,6 +168,7 @@ class XmppSession:
         "jid",
         "let_in_by",
         "managed",
+        "missed",
         "muc",
         "outbox",
         "pep",
@@ -200,6 +202,7 @@ class XmppSession:
         users: "Users",
         muc: "Muc",
         direct: "DirectMessages",
+        missed: "Missed",
         pep: "Pep",
         dispatch: Dispatch,
         carrier: Carrier,
@@ -232,6 +235,7 @@ class XmppSession:
         self.users = users
         self.muc = muc
         self.direct = direct
+        self.missed = missed
         self.pep = pep
         self.user: LiveUser | None = None  # set by Users.add
         # Available presence as the others see it (its children); None while not available.

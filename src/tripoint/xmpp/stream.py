@@ -126,7 +126,7 @@ class ClientStream:
         self.outbox.closed = True
         self.connection.close()
         session = self.session
-        if session is not None and not self._closed and self._front.keep(session):
+        if session is not None and not self._closed and self._front.sessions.keep(session):
             self.session = None
         self._end_session()
         self._front.gone(self)
@@ -270,7 +270,7 @@ class ClientStream:
         device_id = self._let_in_by
         if device_id is None:
             tag = "" if wishes.bind is None else wishes.bind.tag
-            device_id = await self._front.device_of(account, tag, wishes.user_agent)
+            device_id = await self._front.sessions.device_of(account, tag, wishes.user_agent)
         granted = await tokens.grant(account.user_id, client, device_id, mechanism)
         return token_xml(granted.token, granted.expires_ts_ms)
 
@@ -291,14 +291,14 @@ class ClientStream:
                 # spec: XEP-0175 3 (1)
                 resource = front.new_id()
             elif request is not None and user_agent is not None:
-                resource = front.resource_for(account, request, user_agent)
+                resource = front.sessions.resource_for(account, request, user_agent)
             else:
                 resource = front.new_id() if bind.resource is None else prepare_resource(bind.resource)
         except InvalidJid as error:
             self.act(connection.bind_refused(Problem("bad-request", str(error)).render()))
             return
         try:
-            session = await front.begin_session(
+            session = await front.sessions.begin(
                 account, resource, self.outbox, self, secure=connection.secure, user_agent=user_agent
             )
             session.let_in_by = self._let_in_by
@@ -310,16 +310,16 @@ class ClientStream:
         let_in_by = self._let_in_by
         if let_in_by is not None and not await front.accounts.has_device(account.user_id, let_in_by):
             # It was logged out between the login and this.
-            front.end_session(session)
+            front.sessions.end(session)
             self.act(connection.fail("not-authorized", "logged out"))
             return
         if self._gone or connection.state is not State.BIND_WAITS_FOR_US:
-            front.end_session(session)
+            front.sessions.end(session)
             return
         banned = self._banned(account)
         if banned is not None:
             # He was banned between his login and this.
-            front.end_session(session)
+            front.sessions.end(session)
             self.act(connection.fail("policy-violation", banned_text(banned)))
             return
         session.address = self.address
@@ -332,13 +332,13 @@ class ClientStream:
         try:
             metadata = await archive_metadata(session)
         except BaseException:
-            front.end_session(session)
+            front.sessions.end(session)
             raise
         pending = session.go()
         if session.closed or self._gone or connection.state is not State.BIND_WAITS_FOR_US:
-            front.end_session(session)
+            front.sessions.end(session)
             return
-        front.end_former(session)
+        front.sessions.end_former(session)
         self.session = session
         session.reads_archive = True
         session.carbons = request.carbons
@@ -353,7 +353,7 @@ class ClientStream:
 
     async def _resume(self, connection: ClientConnection, resume: Resume) -> None:
         """Bring an earlier session here, from wherever it is. spec: XEP-0198 5"""
-        resumptions = self._front.resumptions
+        resumptions = self._front.sessions.resumptions
         session: XmppSession | int | None
         if self._guest is not None:
             session = resumptions.find_guest(resume.previd)
@@ -400,7 +400,7 @@ class ClientStream:
         """The session goes on with another connection: this one ends. spec: XEP-0198 5, example 15"""
         session, self.session = self.session, None
         if session is not None:
-            self._front.resumptions.keep(session)
+            self._front.sessions.resumptions.keep(session)
         self.act(self.connection.fail("conflict", "The session goes on with another connection"))
 
     def _end_session(self) -> None:
@@ -408,7 +408,7 @@ class ClientStream:
         if self._guest is not None:
             self._guest.drop()
         if session is not None:
-            self._front.end_session(session)
+            self._front.sessions.end(session)
 
     def end(self, condition: str, text: str, more: str = "") -> None:
         """Close from our side, with a stream error."""

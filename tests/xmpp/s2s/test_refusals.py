@@ -189,7 +189,7 @@ def test_an_address_that_is_too_long_to_have_a_stand_in(tmp_path: Path) -> None:
 
         front = pair.apps[ONE].xmpp
         newcomers = Newcomers(front.accounts, front.monotonic)
-        foreign = Foreign(front._doors, front.users, Back(), newcomers, front.foreigners, front._visitor)
+        foreign = Foreign(front._doors, front.users, Back(), newcomers, front.foreigners, front.sessions.visitor)
         long = "b" * 250 + f"@{TWO}"
         attributes = {"from": long, "to": ALICE, "type": "get", "id": "i"}
         await foreign.deliver(Element("iq", CLIENT_NS, attributes, [Element("ping", "urn:xmpp:ping")]))

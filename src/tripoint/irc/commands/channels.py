@@ -58,7 +58,7 @@ async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
     network = session.network
     if not is_channel(word):
         raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), Refusal.NO_SUCH_ROOM.value)
-    room_id = await network.find_room(word, session.user_id)
+    room_id = await _found(session, word)
     alias = network.alias_named(word)
     if room_id is None and alias is not None and server_of(alias) != network.names.server:
         network.joining.begin(session, word, alias)
@@ -111,13 +111,20 @@ async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
         tell_history(session, room, name)
 
 
+async def _found(session: IrcSession, word: str) -> RoomId | None:
+    """The room of this name, if need be once it is made."""
+    under_way = session.network.making.get(fold(word))
+    if under_way is not None:
+        await asyncio.wait([under_way])
+    return await session.network.find_room(word, session.user_id)
+
+
 async def _made(session: IrcSession, word: str) -> RoomId | None:
     """Make the channel, and be in it (None); or the room that another session made first. One makes it and all who
     ask at the same time wait for that one, or a thousand at once would all try."""
     network, name = session.network, fold(word)
-    while (under_way := network.making.get(name)) is not None:
-        await asyncio.wait([under_way])
-        if (room_id := await network.find_room(word, session.user_id)) is not None:
+    while name in network.making:
+        if (room_id := await _found(session, word)) is not None:
             return room_id
     made = network.making[name] = asyncio.get_running_loop().create_future()
     try:

@@ -26,7 +26,7 @@ class NoticeEndpoints:
     @endpoint("PUT", f"{V1}/send_server_notice/{{txn_id}}", auth=Auth.ADMIN)
     async def send_once(self, call: Call) -> Response:
         scope = f"send_server_notice/{call.path['txn_id']}"
-        return await self._send(call, Origin(call.session, call.path["txn_id"], once=True, scope=scope))
+        return await self._send(call, call.by(call.path["txn_id"], once=True, scope=scope))
 
     async def _send(self, call: Call, origin: Origin | None) -> Response:
         """A text alone, as every protocol can show one."""

@@ -159,6 +159,7 @@ class UserEndpoints:
         account = row.account
         known = await self._accounts.administration.identities(user_id)
         accepted = await self._accounts.administration.accepted(user_id)
+        service = self._accounts.app_services.owner_of(user_id)
         return {
             "name": account.user_id,
             "displayname": row.displayname,
@@ -173,7 +174,7 @@ class UserEndpoints:
             # In seconds here, in milliseconds in lists: so do the tools read it.
             "creation_ts": account.created_ts_ms // 1000,
             "last_seen_ts": row.last_seen_ts_ms,
-            "appservice_id": None,
+            "appservice_id": None if service is None else service.service_id,
             "consent_server_notice_sent": None,
             # One document of these tools' API; here there may be several, with the newest in its place.
             "consent_version": accepted[-1].version if accepted else None,

@@ -14,12 +14,13 @@ from tripoint.core.ids import RoomId, ServerName, UserId, parse_user_id, server_
 from tripoint.core.profile import MAX_KEY_BYTES, SHOWN, TIME_ZONE, is_profile_key
 from tripoint.core.push_rules import ACCOUNT_DATA as PUSH_RULES
 from tripoint.core.vendor import V
+from tripoint.matrix.appservice.identity import is_by_service
 from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.errors import EMPTY, MatrixError, bytes_response, invalid, json_response, missing
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.matrix.sync.filters import read_filter
 from tripoint.net.http import Response
-from tripoint.rooms.commands import Origin, SetProfile
+from tripoint.rooms.commands import SetProfile
 from tripoint.rooms.ports import RoomReader, RoomService
 from tripoint.rooms.refusals import Refusal, Refused
 
@@ -64,7 +65,13 @@ class ProfileEndpoints:
         user_id = parse_user_id(call.path["userId"])
         if server_of(user_id) != self._server:
             return _checked(await self._reader.remote_profile(user_id))
-        if not await self._accounts.is_local_user(user_id):
+        # A service that looks whether its user is here is not asked whether it has it.
+        if is_by_service(self._accounts, call):
+            account = await self._accounts.account(user_id)
+            here = account is not None and not account.deactivated
+        else:
+            here = await self._accounts.is_local_user(user_id)
+        if not here:
             raise MatrixError(404, "M_NOT_FOUND", Refusal.NO_SUCH_USER.value)
         return await self._reader.whole_profile(user_id)
 
@@ -94,7 +101,7 @@ class ProfileEndpoints:
         return EMPTY
 
     async def _set(self, call: Call, key: str, value: Json | None) -> None:
-        command = SetProfile(actor=call.user_id, origin=Origin(call.session), field=key, value=value)
+        command = SetProfile(actor=call.user_id, origin=call.by(), field=key, value=value)
         try:
             await self._rooms.do(command)
         except Refused as refused:
@@ -209,6 +216,8 @@ class DeviceEndpoints:
     @endpoint("PUT", "/_matrix/client/v3/devices/{deviceId}", guests=True)
     async def rename(self, call: Call) -> Response:
         name, device_id = call.json().get("display_name"), call.path["deviceId"]
+        if call.caller.service is not None:
+            return await self._put_for_service(call, name, device_id)
         if isinstance(name, str):
             await self._accounts.rename_device(call.user_id, device_id, name)
         elif name is not None:
@@ -216,6 +225,18 @@ class DeviceEndpoints:
         elif all(device.device_id != device_id for device in await self._accounts.devices(call.user_id)):
             raise MatrixError(404, "M_NOT_FOUND", "There is no such device")
         return EMPTY
+
+    async def _put_for_service(self, call: Call, name: object, device_id: str) -> Response:
+        """spec: PUT /devices: an application service makes devices so: 201 for a new one"""
+        if name is not None and not isinstance(name, str):
+            raise invalid("display_name must be a text")
+        if await self._accounts.has_device(call.user_id, device_id):
+            if name is not None:
+                await self._accounts.rename_device(call.user_id, device_id, name)
+            return EMPTY
+        account = call.caller.account
+        await self._accounts.log_in(account, protocol="matrix", device_id=device_id, display_name=name)
+        return json_response({}, status=201)
 
     @endpoint("DELETE", "/_matrix/client/v3/devices/{deviceId}")
     async def delete(self, call: Call) -> Response:

@@ -36,7 +36,7 @@ class CrossSigningEndpoints:
         confirmed = False
         while not confirmed:
             if await self._signing.brings_new(call.user_id, uploaded):
-                if call.caller.client_id is None:
+                if call.caller.client_id is None or call.caller.service is not None:
                     await self._log_in.check_password_stage(call, body.get("auth"), "device_signing")
                 else:
                     self._log_in.check_reset_stage(call, body.get("auth"))

@@ -1,18 +1,23 @@
 """Room names and the directory. spec: Matrix client-server "Room aliases", "Listing rooms"."""
 
+from tripoint.accounts.ports import AccountService
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import RoomAlias, RoomId, ServerName, parse_room_alias, parse_server_name
+from tripoint.matrix.appservice.identity import check_own_name, is_by_service
 from tripoint.matrix.errors import EMPTY, MatrixError, invalid, json_response, missing
 from tripoint.matrix.public_rooms import check_search, room_page
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response
-from tripoint.rooms.commands import DeleteAlias, Origin, SetAlias, SetListed
+from tripoint.rooms.commands import DeleteAlias, SetAlias, SetListed
 from tripoint.rooms.ports import RoomReader, RoomService
 from tripoint.rooms.refusals import Refusal, Refused
 
 
 class DirectoryEndpoints:
-    def __init__(self, rooms: RoomService, reader: RoomReader, server: ServerName) -> None:
+    def __init__(
+        self, rooms: RoomService, reader: RoomReader, accounts: AccountService, server: ServerName
+    ) -> None:
+        self._accounts = accounts
         self._rooms = rooms
         self._reader = reader
         self._server = server
@@ -25,7 +30,7 @@ class DirectoryEndpoints:
     )
     async def resolve(self, call: Call) -> Response:
         alias = parse_room_alias(call.path["roomAlias"])
-        room_id = await self._reader.resolve_alias(alias)
+        room_id = await self._reader.resolve_alias(alias, ask=not is_by_service(self._accounts, call))
         if room_id is None:
             raise MatrixError(404, "M_NOT_FOUND", Refusal.NO_SUCH_ROOM.value)
         return json_response({"room_id": room_id, "servers": list(await self._reader.ways_to(room_id))})
@@ -36,9 +41,10 @@ class DirectoryEndpoints:
         if not isinstance(room_id, str):
             raise missing("room_id")
         alias: RoomAlias = parse_room_alias(call.path["roomAlias"])
+        check_own_name(call, alias)
         try:
             await self._rooms.do(
-                SetAlias(actor=call.user_id, origin=Origin(call.session), alias=alias, room_id=RoomId(room_id))
+                SetAlias(actor=call.user_id, origin=call.by(), alias=alias, room_id=RoomId(room_id))
             )
         except Refused as refused:
             if refused.refusal is Refusal.ALIAS_TAKEN:
@@ -50,7 +56,7 @@ class DirectoryEndpoints:
     @endpoint("DELETE", "/_matrix/client/v3/directory/room/{roomAlias}")
     async def delete_alias(self, call: Call) -> Response:
         alias = parse_room_alias(call.path["roomAlias"])
-        await self._rooms.do(DeleteAlias(actor=call.user_id, origin=Origin(call.session), alias=alias))
+        await self._rooms.do(DeleteAlias(actor=call.user_id, origin=call.by(), alias=alias))
         return EMPTY
 
     @endpoint("GET", "/_matrix/client/v3/rooms/{roomId}/aliases")

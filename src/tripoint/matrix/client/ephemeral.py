@@ -6,7 +6,7 @@ from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_r
 from tripoint.matrix.presence import DevicePresence
 from tripoint.matrix.registry import Call, endpoint
 from tripoint.net.http import Response
-from tripoint.rooms.commands import Origin, SetReceipt, SetTyping
+from tripoint.rooms.commands import SetReceipt, SetTyping
 from tripoint.rooms.ports import RoomReader, RoomService
 
 # The body of /read_markers: key -> kind of receipt.
@@ -33,7 +33,7 @@ class EphemeralEndpoints:
         await self._rooms.do(
             SetTyping(
                 actor=call.user_id,
-                origin=Origin(call.session),
+                origin=call.by(),
                 room_id=RoomId(call.path["roomId"]),
                 typing=typing,
                 timeout_ms=timeout,
@@ -77,7 +77,7 @@ class EphemeralEndpoints:
         await self._rooms.do(
             SetReceipt(
                 actor=call.user_id,
-                origin=Origin(call.session),
+                origin=call.by(),
                 room_id=RoomId(call.path["roomId"]),
                 event_id=EventId(event_id),
                 kind=kind,
@@ -92,7 +92,13 @@ class EphemeralEndpoints:
         presence, status = body.get("presence"), body.get("status_msg")
         if presence not in ("online", "unavailable", "offline"):
             raise invalid("presence is online, unavailable or offline")
-        self._presence.set(call.user_id, call.session, str(presence), status if isinstance(status, str) else None)
+        self._presence.set(
+            call.user_id,
+            call.session,
+            str(presence),
+            status if isinstance(status, str) else None,
+            lasts=call.caller.service is not None,
+        )
         return EMPTY
 
     @endpoint("GET", "/_matrix/client/v3/presence/{userId}/status")

@@ -17,7 +17,7 @@ from tripoint.matrix.sync.filters import PASS_ALL, EventFilter, parse_filter_jso
 from tripoint.matrix.sync.server import SyncServer
 from tripoint.matrix.sync.tokens import page_token, parse_token
 from tripoint.net.http import Response
-from tripoint.rooms.commands import Origin, Redact, SendEvent, SendState
+from tripoint.rooms.commands import Redact, SendEvent, SendState
 from tripoint.rooms.history import Bundle, ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.ports import RoomReader, RoomService, RoomView, StateMap
 from tripoint.rooms.refusals import Refusal, Refused
@@ -50,11 +50,12 @@ class EventEndpoints:
         done = await self._rooms.do(
             SendEvent(
                 actor=call.user_id,
-                origin=Origin(call.session, path["txnId"], once=True, scope=_scope(path["eventType"])),
+                origin=call.by(path["txnId"], once=True, scope=_scope(path["eventType"])),
                 room_id=RoomId(path["roomId"]),
                 type=path["eventType"],
                 content=call.json(),
                 sticky_ms=sticky_ms_of(call),
+                ts_ms=_ts_ms(call),
             )
         )
         return bytes_response(b'{"event_id":"%s"}' % (done.event_id or "").encode())
@@ -69,7 +70,7 @@ class EventEndpoints:
         done = await self._rooms.do(
             Redact(
                 actor=call.user_id,
-                origin=Origin(call.session, call.path["txnId"], once=True, scope=f"redact {call.path['eventId']}"),
+                origin=call.by(call.path["txnId"], once=True, scope=f"redact {call.path['eventId']}"),
                 room_id=RoomId(call.path["roomId"]),
                 event_id=EventId(call.path["eventId"]),
                 reason=reason if isinstance(reason, str) else None,
@@ -90,12 +91,13 @@ class EventEndpoints:
             return await self._delayed.instead(call, state=True)
         command = SendState(
             actor=call.user_id,
-            origin=Origin(call.session),
+            origin=call.by(),
             room_id=RoomId(call.path["roomId"]),
             type=call.path["eventType"],
             state_key=call.path.get("stateKey", ""),
             content=call.json(),
             sticky_ms=sticky_ms_of(call),
+            ts_ms=_ts_ms(call),
         )
         try:
             done = await self._rooms.do(command)
@@ -355,6 +357,11 @@ def _query(
         contains_url=wanted.contains_url,
         with_replaced=True,
     )
+
+
+def _ts_ms(call: Call) -> int | None:
+    """spec: application-service-api "Timestamp massaging": for application services alone"""
+    return None if call.caller.service is None else call.number("ts")
 
 
 def _scope(event_type: str) -> str:

@@ -14,6 +14,7 @@ from tripoint.core.addresses import is_loopback
 from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.ids import InvalidId, parse_user_id, split_user_id
 from tripoint.core.oauth.metadata import ACCOUNT, CROSS_SIGNING
+from tripoint.matrix.appservice.identity import service_of
 from tripoint.matrix.client.pages import sso_flow
 from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response, missing
 from tripoint.matrix.registry import Auth, Call, endpoint
@@ -21,6 +22,7 @@ from tripoint.matrix.uia import Asked, UserInteractive
 from tripoint.net.http import Response
 
 EMAIL = "m.login.email.identity"
+APP_SERVICE = "m.login.application_service"
 
 
 class LogInEndpoints:
@@ -41,6 +43,8 @@ class LogInEndpoints:
     async def flows(self, call: Call) -> Response:
         sso = sso_flow(self._oauth)
         flows: list[Json] = [{"type": "m.login.password"}, {"type": "m.login.token", "get_login_token": True}]
+        if self._accounts.app_services.all:
+            flows.append({"type": APP_SERVICE})
         return json_response({"flows": flows if sso is None else [sso, *flows]})
 
     @endpoint("POST", "/_matrix/client/v3/login", "/_matrix/client/r0/login", auth=Auth.NONE)
@@ -48,6 +52,8 @@ class LogInEndpoints:
         body = call.json()
         if body.get("type") == "m.login.token":
             return json_response(await self.open(await self._by_token(call, body), body))
+        if body.get("type") == APP_SERVICE:
+            return json_response(await self.open(await self._by_service(call, body), body))
         if body.get("type") != "m.login.password":
             raise MatrixError(400, "M_UNKNOWN", "This server knows log-in by m.login.password and m.login.token")
         password = body.get("password")
@@ -59,6 +65,18 @@ class LogInEndpoints:
         self.check_secure(call)
         account = await self._accounts.check_password(name, password, address=call.request.address)
         return json_response(await self.open(account, body))
+
+    async def _by_service(self, call: Call, body: JsonObject) -> Account:
+        """spec: application-service-api "Server admin style permissions" """
+        service = service_of(self._accounts, call)
+        localpart = self._localpart(_identifier(body))
+        user_id = None if localpart is None else self._accounts.user_id(localpart)
+        if user_id is None or not service.covers_user(user_id):
+            raise MatrixError(400, "M_EXCLUSIVE", "That user is in no namespace of this service")
+        account = await self._accounts.account(user_id)
+        if account is None or account.guest:
+            raise MatrixError(403, "M_FORBIDDEN", "There is no such user; register it first")
+        return account
 
     async def _by_token(self, call: Call, body: JsonObject) -> Account:
         """spec: "Token-based": the token stands for the user, whatever else the request names."""
@@ -72,6 +90,8 @@ class LogInEndpoints:
     async def login_token(self, call: Call) -> Response:
         """Always asks for the password: each further client is a decision of its own (spec)."""
         self.check_secure(call)
+        if call.caller.service is not None:
+            raise MatrixError(403, "M_FORBIDDEN", "An application service logs in by m.login.application_service")
         await self._confirm(call, call.json_or_empty(), "login token")
         token, life_ms = await self._accounts.make_login_token(call.user_id)
         return json_response({"login_token": token, "expires_in_ms": life_ms})
@@ -142,7 +162,11 @@ class LogInEndpoints:
     @endpoint("GET", "/_matrix/client/v3/account/whoami", "/_matrix/client/r0/account/whoami", guests=True)
     async def whoami(self, call: Call) -> Response:
         return json_response(
-            {"user_id": call.user_id, "device_id": call.device_id, "is_guest": call.caller.account.guest}
+            {
+                "user_id": call.user_id,
+                **({"device_id": call.caller.device_id} if call.caller.device_id is not None else {}),
+                "is_guest": call.caller.account.guest,
+            }
         )
 
     @endpoint("POST", "/_matrix/client/v3/account/password", auth=Auth.OPTIONAL)
@@ -153,6 +177,9 @@ class LogInEndpoints:
             return await self._reset_password(call, body, password)
         if call.caller.account.guest:
             raise MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guests have no password")
+        if call.caller.service is not None:
+            # spec: application-service-api "Identity assertion": "except for Account Management"
+            raise MatrixError(403, "M_FORBIDDEN", "An application service sets no passwords")
         if not isinstance(password, str):
             raise missing("new_password")
         await self._confirm(call, body, "password")
@@ -209,7 +236,10 @@ class LogInEndpoints:
             raise AccountRefused(AccountRefusal.TLS_REQUIRED)
 
     async def check_password_stage(self, call: Call, given: object, what: str) -> None:
-        """The stage m.login.password, which is all that `what` asks for."""
+        """The stage m.login.password, which is all that `what` asks for; nothing of an application service."""
+        if call.caller.service is not None:
+            # spec: application-service-api "Device management", "Cross-signing": "MUST NOT require"
+            return
         if call.caller.client_id is not None:
             # spec: oauth-20-api: "The User-Interactive Authentication API is not compatible with the OAuth 2.0 API"
             where = self._oauth.base + ACCOUNT

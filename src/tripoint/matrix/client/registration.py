@@ -12,7 +12,8 @@ from tripoint.accounts.ports import Account, AccountService
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.terms import all_of, read_policies, write_policies
-from tripoint.matrix.client.login import EMAIL, LogInEndpoints, shown_email
+from tripoint.matrix.appservice.identity import service_of
+from tripoint.matrix.client.login import APP_SERVICE, EMAIL, LogInEndpoints, shown_email
 from tripoint.matrix.errors import MatrixError, invalid, json_response, missing
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.matrix.uia import Asked, UserInteractive
@@ -66,6 +67,8 @@ class RegistrationEndpoints:
         if kind != "user":
             raise invalid("kind is user or guest")
         body = call.json()
+        if body.get("type") == APP_SERVICE:
+            return await self._register_for_service(call, body)
         guest = await self._guest_of(body)
         name = body.get("username") or self._random_name()
         if not isinstance(name, str):
@@ -91,6 +94,17 @@ class RegistrationEndpoints:
             raise missing("password")
         self._log_in.check_secure(call)
         account = await self._make(call, name, guest, password, asked, done)
+        if body.get("inhibit_login") is True:
+            return json_response({"user_id": account.user_id, "home_server": self._accounts.server_name})
+        return json_response(await self._log_in.open(account, body))
+
+    async def _register_for_service(self, call: Call, body: JsonObject) -> Response:
+        """spec: application-service-api "Server admin style permissions": no stages, no password"""
+        service = service_of(self._accounts, call)
+        name = body.get("username")
+        if not isinstance(name, str):
+            raise missing("username") if name is None else invalid("username must be a text")
+        account = await self._accounts.register_for(service, name)
         if body.get("inhibit_login") is True:
             return json_response({"user_id": account.user_id, "home_server": self._accounts.server_name})
         return json_response(await self._log_in.open(account, body))

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.errors import RemoteFailed
 from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId, parse_room_alias, parse_server_name, parse_user_id
+from tripoint.matrix.appservice.identity import check_own_name
 from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response, missing
 from tripoint.matrix.refusals import identity_errors, of_room
 from tripoint.matrix.registry import Call, endpoint
@@ -59,6 +60,9 @@ class RoomEndpoints:
     @endpoint("POST", "/_matrix/client/v3/createRoom", "/_matrix/client/r0/createRoom")
     async def create(self, call: Call) -> Response:
         body = call.json_or_empty()
+        name = _text(body, "room_alias_name")
+        if name is not None:
+            check_own_name(call, RoomAlias(f"#{name}:{self._server}"))
         visibility = body.get("visibility", "private")
         if visibility not in ("public", "private"):
             raise invalid("visibility is public or private")
@@ -73,9 +77,9 @@ class RoomEndpoints:
         done = await self._create(
             CreateRoom(
                 actor=call.user_id,
-                origin=Origin(call.session),
+                origin=call.by(),
                 template=template,
-                alias_localpart=_text(body, "room_alias_name"),
+                alias_localpart=name,
                 name=_text(body, "name") or None,
                 topic=_text(body, "topic") or None,
                 invite=tuple(dict.fromkeys(parse_user_id(user) for user in _texts(body, "invite"))),
@@ -103,7 +107,7 @@ class RoomEndpoints:
 
     @endpoint("POST", "/_matrix/client/v3/join/{roomIdOrAlias}", "/_matrix/client/r0/join/{roomIdOrAlias}", guests=True)
     async def join(self, call: Call) -> Response:
-        return await self._join(call, await self._room_id(call.path["roomIdOrAlias"]), _via(call))
+        return await self._join(call, await self._room_id(call, call.path["roomIdOrAlias"]), _via(call))
 
     @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/join", "/_matrix/client/r0/rooms/{roomId}/join", guests=True)
     async def join_id(self, call: Call) -> Response:
@@ -118,7 +122,7 @@ class RoomEndpoints:
         await self._rooms.do(
             Join(
                 actor=call.user_id,
-                origin=Origin(call.session),
+                origin=call.by(),
                 room_id=room_id,
                 reason=_text(body, "reason"),
                 via=via,
@@ -145,11 +149,11 @@ class RoomEndpoints:
     @endpoint("POST", "/_matrix/client/v3/knock/{roomIdOrAlias}")
     async def knock(self, call: Call) -> Response:
         body = call.json_or_empty()
-        room_id = await self._room_id(call.path["roomIdOrAlias"])
+        room_id = await self._room_id(call, call.path["roomIdOrAlias"])
         await self._rooms.do(
             Knock(
                 actor=call.user_id,
-                origin=Origin(call.session),
+                origin=call.by(),
                 room_id=room_id,
                 reason=_text(body, "reason"),
                 via=_via(call),
@@ -157,11 +161,11 @@ class RoomEndpoints:
         )
         return json_response({"room_id": room_id})
 
-    async def _room_id(self, name: str) -> RoomId:
+    async def _room_id(self, call: Call, name: str) -> RoomId:
         if name.startswith("!"):
             return RoomId(name)
         alias: RoomAlias = parse_room_alias(name)
-        found = await self._reader.resolve_alias(alias)
+        found = await self._reader.resolve_alias(alias, ask=call.caller.service is None)
         if found is None:
             raise MatrixError(404, "M_NOT_FOUND", Refusal.NO_SUCH_ROOM.value)
         return found
@@ -174,7 +178,7 @@ class RoomEndpoints:
             await self._rooms.do(
                 Leave(
                     actor=call.user_id,
-                    origin=Origin(call.session),
+                    origin=call.by(),
                     room_id=room_id,
                     reason=_text(body, "reason"),
                 )
@@ -209,7 +213,7 @@ class RoomEndpoints:
         await self._rooms.do(
             Invite(
                 actor=call.user_id,
-                origin=Origin(call.session),
+                origin=call.by(),
                 room_id=RoomId(call.path["roomId"]),
                 target=target,
                 reason=reason,
@@ -224,7 +228,7 @@ class RoomEndpoints:
         await self._rooms.do(
             Kick(
                 actor=call.user_id,
-                origin=Origin(call.session),
+                origin=call.by(),
                 room_id=room_id,
                 target=target,
                 reason=reason,
@@ -240,7 +244,7 @@ class RoomEndpoints:
         await self._rooms.do(
             Ban(
                 actor=call.user_id,
-                origin=Origin(call.session),
+                origin=call.by(),
                 room_id=room_id,
                 target=target,
                 reason=reason,
@@ -254,7 +258,7 @@ class RoomEndpoints:
         target, reason = _target(call)
         room_id = RoomId(call.path["roomId"])
         await self._rooms.do(
-            Unban(actor=call.user_id, origin=Origin(call.session), room_id=room_id, target=target, reason=reason)
+            Unban(actor=call.user_id, origin=call.by(), room_id=room_id, target=target, reason=reason)
         )
         return EMPTY
 
@@ -267,7 +271,7 @@ class RoomEndpoints:
         done = await self._rooms.do(
             UpgradeRoom(
                 actor=call.user_id,
-                origin=Origin(call.session),
+                origin=call.by(),
                 room_id=RoomId(call.path["roomId"]),
                 room_version=version,
                 creators=tuple(dict.fromkeys(parse_user_id(user) for user in _texts(body, "additional_creators"))),

@@ -32,4 +32,4 @@ class SlidingSyncEndpoints:
     async def _sync(self, call: Call, request: Request) -> Response:
         self._presence.synced(call.user_id, call.session, request.presence)
         timeout_s = min(request.timeout_ms, MAX_TIMEOUT_MS) / 1000
-        return bytes_response(await self._server.sync(call.user_id, call.device_id, request, timeout_s))
+        return bytes_response(await self._server.sync(call.user_id, call.known_device, request, timeout_s))

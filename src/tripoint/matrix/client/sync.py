@@ -41,7 +41,7 @@ class SyncEndpoints:
         self._presence.synced(call.user_id, call.session, presence)
         body = await self._server.sync(
             call.user_id,
-            call.device_id,
+            call.known_device,
             since,
             wanted,
             timeout_s=min(timeout_ms, MAX_TIMEOUT_MS) / 1000,

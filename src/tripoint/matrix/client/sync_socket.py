@@ -26,11 +26,14 @@ class SyncSocketEndpoints:
     async def open(self, call: Call) -> Response:
         if call.query("access_token") is not None:
             raise invalid("Tokens do not belong in addresses: send it in a header, or in the first message")
+        caller = call.maybe_caller
+        if caller is not None and caller.service is not None:
+            raise MatrixError(403, "M_FORBIDDEN", "A connection is one device's; an application service asks /sync")
         header = call.request.header(b"authorization")
         token = None if header is None else header.partition(" ")[2].strip()
         response = accept(
             call.request,
-            SyncSession(self._sockets, call.request, token, call.maybe_caller),
+            SyncSession(self._sockets, call.request, token, caller),
             subprotocols=(SUBPROTOCOL,),
             limit_bytes=MAX_MESSAGE_BYTES,
             unsent_bytes=MAX_UNSENT_BYTES,

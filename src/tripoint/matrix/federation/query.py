@@ -50,7 +50,12 @@ class QueryEndpoints:
 
     @endpoint("GET", "/_matrix/federation/v1/publicRooms", auth=Auth.SERVER)
     async def list_rooms(self, call: Call) -> Response:
-        wanted: JsonObject = {"limit": call.number("limit"), "since": call.query("since")}
+        wanted: JsonObject = {
+            "limit": call.number("limit"),
+            "since": call.query("since"),
+            "include_all_networks": call.query("include_all_networks") == "true",
+            "third_party_instance_id": call.query("third_party_instance_id"),
+        }
         return json_response(await room_page(self._reader, wanted))
 
     @endpoint("POST", "/_matrix/federation/v1/publicRooms", auth=Auth.SERVER)

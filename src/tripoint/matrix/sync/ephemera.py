@@ -13,7 +13,7 @@ from tripoint.core.ids import RoomId, UserId
 from tripoint.matrix.sync.filters import SyncFilter
 from tripoint.matrix.sync.tokens import SyncToken
 from tripoint.rooms.changes import PresenceChanged, ReceiptMoved, TypingChanged
-from tripoint.rooms.ports import Receipt, RoomReader
+from tripoint.rooms.ports import Presence, Receipt, RoomReader
 
 # Rooms whose receipts stay in memory; those of the others are read when they are asked for.
 CACHED_ROOMS = 10_000
@@ -138,15 +138,19 @@ class Ephemera:
         return events
 
     def _presence_event(self, user_id: UserId) -> bytes:
-        presence = self._reader.presence(user_id)
-        content: dict[str, object] = {
-            "presence": presence.presence,
-            "last_active_ago": max(0, self._clock_ms() - presence.last_active_ts_ms),
-            "currently_active": presence.presence == "online",
-        }
-        if presence.status_msg is not None:
-            content["status_msg"] = presence.status_msg
-        return orjson.dumps({"type": "m.presence", "sender": user_id, "content": content})
+        return presence_event(user_id, self._reader.presence(user_id), self._clock_ms())
+
+
+def presence_event(user_id: UserId, presence: Presence, now_ms: int) -> bytes:
+    """spec: m.presence"""
+    content: dict[str, object] = {
+        "presence": presence.presence,
+        "last_active_ago": max(0, now_ms - presence.last_active_ts_ms),
+        "currently_active": presence.presence == "online",
+    }
+    if presence.status_msg is not None:
+        content["status_msg"] = presence.status_msg
+    return orjson.dumps({"type": "m.presence", "sender": user_id, "content": content})
 
 
 def _newer(numbered: dict[RoomId, int], number: int) -> list[RoomId]:
@@ -159,14 +163,20 @@ def _newer(numbered: dict[RoomId, int], number: int) -> list[RoomId]:
     return found
 
 
-def typing_event(typing: Sequence[UserId]) -> bytes:
-    return orjson.dumps({"type": "m.typing", "content": {"user_ids": typing}})
+def typing_event(typing: Sequence[UserId], room_id: RoomId | None = None) -> bytes:
+    """spec: m.typing. `room_id` where it does not stand among a room's."""
+    return _in_room("m.typing", {"user_ids": typing}, room_id)
 
 
-def receipt_events(receipts: Sequence[Receipt], user_id: UserId) -> list[bytes]:
-    """m.receipt events that tell these to a user; nearly always one."""
+def receipt_events(receipts: Sequence[Receipt], user_id: UserId, room_id: RoomId | None = None) -> list[bytes]:
+    """m.receipt events that tell these to a user; nearly always one. `room_id` as above."""
     contents = _receipt_contents(receipts, user_id)
-    return [orjson.dumps({"type": "m.receipt", "content": content}) for content in contents]
+    return [_in_room("m.receipt", content, room_id) for content in contents]
+
+
+def _in_room(type_: str, content: object, room_id: RoomId | None) -> bytes:
+    named = {} if room_id is None else {"room_id": room_id}
+    return orjson.dumps({"type": type_, **named, "content": content})
 
 
 def marker_event(receipts: Sequence[Receipt], user_id: UserId) -> bytes | None:

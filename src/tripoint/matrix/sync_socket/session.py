@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from tripoint.accounts.ports import AccountService, TokenOwner
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
-from tripoint.core.ids import UserId
+from tripoint.core.ids import DeviceId, UserId
 from tripoint.matrix import refusals
 from tripoint.matrix.errors import MatrixError
 from tripoint.matrix.sync_socket.dialogue import Ask, BadMessage, Close, Dialogue, Kind, LogIn, Phase
@@ -53,7 +53,7 @@ class SyncSockets:
         self.handle: Handle | None = None
         self.closing = False
         self._all: set[SyncSession] = set()
-        self._of: dict[tuple[UserId, str], list[SyncSession]] = {}
+        self._of: dict[tuple[UserId, DeviceId | None], list[SyncSession]] = {}
 
     def __len__(self) -> int:
         return len(self._all)

@@ -14,7 +14,7 @@ import orjson
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId
 from tripoint.core.json_view import object_at, text_at
 from tripoint.core.relations import child_of
-from tripoint.store.sql import contact_rows, device_rows, oauth_rows, preview_reads
+from tripoint.store.sql import app_service_rows, contact_rows, device_rows, oauth_rows, preview_reads
 from tripoint.store.writes import (
     AddEvent,
     AddReport,
@@ -402,6 +402,7 @@ _PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
     **oauth_rows.PUT,
     **contact_rows.PUT,
     **preview_reads.PUT,
+    **app_service_rows.PUT,
 }
 
 # Kind of write -> (the field that is None to delete, statement, row).
@@ -503,6 +504,7 @@ _DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
     **oauth_rows.DELETE,
     **contact_rows.DELETE,
     **preview_reads.DELETE,
+    **app_service_rows.DELETE,
 }
 
 _DROP_ROOM = tuple(
@@ -521,6 +523,7 @@ _DROP_ROOM = tuple(
         "staged_pdus",
         "relations",
         "sticky_events",
+        "network_rooms",
         "rooms",
     )
 )

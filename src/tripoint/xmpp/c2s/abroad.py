@@ -15,6 +15,7 @@ from tripoint.xmpp.c2s.markers import displayed
 from tripoint.xmpp.c2s.relating import relate
 from tripoint.xmpp.jid import Jid, parse_any_user_jid
 from tripoint.xmpp.messages import text_of
+from tripoint.xmpp.payloads import is_kept
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, message
 from tripoint.xmpp.router import stamped
@@ -77,7 +78,9 @@ async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
             return
         # A marker is noted here, and told there.
         await displayed(session, stanza, target)
-    if text is None or not text[1].blocks:
+    if text is not None and not text[1].blocks:
+        text = None
+    if text is None and not is_kept(stanza):
         pass_on(session, stanza, jid)
         if stanza.get("type") == "chat" and not is_private(stanza) and session.user is not None:
             copy_to(wants_copies(session.user, {session}), "sent", stamped(stanza, session.full))

@@ -20,6 +20,7 @@ from tripoint.xmpp.archives import FORM, Archived, Window, cut_to, metadata_xml,
 from tripoint.xmpp.c2s.archive_preferences import preferences_of
 from tripoint.xmpp.c2s.conversation import said
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid, parse_user_jid, user_jid
+from tripoint.xmpp.payloads import BARE
 from tripoint.xmpp.pep.archive import node_archive, node_of
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_xml
 from tripoint.xmpp.refusals import Problem
@@ -39,7 +40,7 @@ declare_feature(TOMBSTONE_FEATURE, at=(At.ACCOUNT,), spec="XEP-0424 4")
 MAX_ROOMS: Final = 500
 # Behind everything that was ever said.
 _END: Final = -BEGINNING
-_TYPES: Final = (REACTION, "m.room.redaction")
+_TYPES: Final = (REACTION, "m.room.redaction", BARE)
 
 
 class _Conversation:
@@ -103,14 +104,15 @@ class _Conversation:
         event, related = item.event, self._related
         if event.type == "m.room.redaction":
             gone = None if event.redacts is None else related.find(event.redacts)
-            if gone is None or gone.event.type not in SPOKEN_TYPES or gone.event.sender != event.sender:
+            if gone is None or gone.event.type not in (*SPOKEN_TYPES, BARE) or gone.event.sender != event.sender:
                 return None
             return retract_xml(gone.token or gone.event.event_id)
         because = item.redacted_because
         if because is not None:
             found = related.find(because.event_id)
             its_id = because.event_id if found is None or found.token is None else found.token
-            return retracted_xml(its_id, timestamp(because.origin_server_ts)) if event.type in SPOKEN_TYPES else None
+            tombstone = retracted_xml(its_id, timestamp(because.origin_server_ts))
+            return tombstone if event.type in (*SPOKEN_TYPES, BARE) else None
         if event.type == REACTION:
             about = reacted_to(event)
             if about is None or is_word(about[1]):

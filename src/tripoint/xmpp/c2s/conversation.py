@@ -6,7 +6,6 @@ Read next: direct.py (live), archive.py.
 """
 
 from tripoint.core.event import Event
-from tripoint.core.in_words import is_spoken
 from tripoint.core.message import edit_in
 from tripoint.core.richtext import Mention, RoomPill
 from tripoint.rooms.answers import content_now
@@ -14,6 +13,7 @@ from tripoint.rooms.ports import RoomView
 from tripoint.xmpp.corrections import replacing, replacing_message
 from tripoint.xmpp.jid import user_jid
 from tripoint.xmpp.messages import caption_of, inside_of
+from tripoint.xmpp.payloads import is_said
 from tripoint.xmpp.replies import Find, among_recent, answer_of
 from tripoint.xmpp.retractions import retract_xml
 from tripoint.xmpp.session import Doors
@@ -48,7 +48,7 @@ def taken_back(
     doors: Doors, event: Event, gone: Event, room: RoomView | None, find: Find | None = None
 ) -> str | None:
     """What a redaction of a message says; `gone` is what it took away, as it was. Of an edit, the text before it."""
-    if not is_spoken(gone) or gone.sender != event.sender:
+    if not is_said(gone) or gone.sender != event.sender:
         return None
     edit = edit_in(gone.content)
     now = None if edit is None or room is None else content_now(room, edit[0])

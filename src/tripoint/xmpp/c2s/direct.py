@@ -1,45 +1,39 @@
-"""One-to-one messages: a message with a text goes through the direct room of the two users, so it is kept and
-seen on every protocol; what has no text is passed on as it is.
+"""One-to-one messages: what is kept goes through the direct room of the two users, and is seen on every protocol.
 
-spec: RFC6121 5, 8.5; docs/mapping.md 15.1-15.7; XEP-0160 (what was missed). Messages to occupants of a room come
-from muc/messages.py through send(). What is said of earlier messages is relating.py's, copies are carbons.py's.
+spec: RFC6121 8.5; docs/mapping.md 15.1-15.7. Messages come from one_to_one.py, abroad.py, and those to occupants of a
+room from muc/messages.py, through send(). What was missed is missed.py's, what is said of earlier messages
+relating.py's, copies are carbons.py's.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
 
 from tripoint.core.ids import EventId, InvalidId, RoomId, UserId, parse_user_id
-from tripoint.core.in_words import is_spoken
 from tripoint.core.message import MessageKind
 from tripoint.core.richtext import RichText
 from tripoint.core.stand_ins import stand_in_address
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.changes import EventCommitted, RoomChange
-from tripoint.rooms.commands import OpenDirect, SendEvent
-from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
+from tripoint.rooms.commands import OpenDirect, Origin, SendEvent
 from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.succession import replacement_of
 from tripoint.xmpp.c2s.carbons import copy_to, is_private, wants_copies
 from tripoint.xmpp.c2s.conversation import MESSAGE, caption, said, taken_back
-from tripoint.xmpp.c2s.markers import displayed, send_receipt, take_request
-from tripoint.xmpp.c2s.relating import relate
+from tripoint.xmpp.c2s.markers import send_receipt, take_request
 from tripoint.xmpp.c2s.undelivered import say_undelivered
 from tripoint.xmpp.c2s.upload import pasted
 from tripoint.xmpp.c2s.users import LiveUser, Users
 from tripoint.xmpp.corrections import corrected
-from tripoint.xmpp.jid import Jid, parse_jid, parse_user_jid
+from tripoint.xmpp.jid import parse_jid
 from tripoint.xmpp.links import link_rooms
 from tripoint.xmpp.messages import content_of, text_of
+from tripoint.xmpp.payloads import BARE, bare_content, is_said
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_of, reactions_xml
-from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.registry import At, message
-from tripoint.xmpp.render import Shared, delay, stanza_id, to_attribute
+from tripoint.xmpp.render import Shared, stanza_id, to_attribute
 from tripoint.xmpp.replies import relation_of
-from tripoint.xmpp.router import stamped
 from tripoint.xmpp.session import Doors, XmppSession, origin_of
 from tripoint.xmpp.tables import CLIENT_NS, RECEIPTS_NS
 from tripoint.xmpp.wire import Element, escape_attribute
@@ -51,10 +45,8 @@ _TOLD = frozenset({REACTION, "m.room.redaction"})
 PLAIN_DIRECT: Final = "Unencrypted conversation"
 # Rooms of two that are looked up once; a busy server has some thousands of them alive.
 _REMEMBERED_PAIRS = 20_000
-# What a user who was away gets at login; the whole of it is in the room's history.
-_MISSED_PER_ROOM = 100
-_MISSED_ROOMS = 50
-_SEEN = "xmpp_seen"  # name table: account -> stream position up to which its messages were delivered
+# How many conversations are looked at for what was missed.
+MISSED_ROOMS = 50
 
 Pair = tuple[UserId, UserId]
 Said = tuple[MessageKind, RichText]
@@ -85,15 +77,19 @@ class DirectMessages:
         self._rooms: dict[Pair, RoomId] = {}
         self._undecided: dict[RoomId, list[EventCommitted]] = {}
         self._routes: dict[tuple[str, str | None], Route] = {}
-        self._last_position = 0
+        # Of what was told last.
+        self.last_position = 0
         # The position of what is being delivered now; a managed session remembers it with the stanza.
         self.position = 0
         hub.watch_all_rooms(self._changed)
 
     # -- sending
 
-    async def send(self, session: XmppSession, stanza: Element, text: Said, target: UserId, route: Route) -> None:
-        """A message that says something, from `session` to `target`. Raises Refused, Problem."""
+    async def send(
+        self, session: XmppSession, stanza: Element, text: Said | None, target: UserId, route: Route
+    ) -> None:
+        """A message that says something, from `session` to `target`; or without a text, one that is kept for clients
+        of XMPP alone. Raises Refused, Problem."""
         abroad = stand_in_address(target, self._doors.domains.server) is not None
         wants_receipt = take_request(stanza)
         if session.foreign:
@@ -103,20 +99,31 @@ class DirectMessages:
             route, wants_receipt = replace(route, receipt=True), None
         room = await self._room(session.user_id, target)
         relation = await relation_of(session, room, stanza, (target, session.user_id))
-        if relation.answers is not None:
+        if text is not None and relation.answers is not None:
             text = text_of(stanza, relation) or text
-        content = await pasted(session, stanza, relation)
-        if content is None:
+        event_type = BARE if text is None else MESSAGE
+        files = await pasted(session, stanza, relation)
+        if files:
+            event_type, content = MESSAGE, files[0]
+        elif text is None:
+            content = bare_content(stanza, relation)
+        else:
             kind, words = text
             content = content_of(stanza, kind, link_rooms(words, self._doors.domains), relation)
-        content = await corrected(session, room, stanza, content)
+        content = await corrected(session, room, stanza, content, event_type)
         origin = origin_of(session, stanza)
         key = (session.id, origin.token)
         self._routes[key] = replace(route, private=True) if is_private(stanza) else route
         try:
             await self._doors.rooms.do(
-                SendEvent(actor=session.user_id, origin=origin, room_id=room, type=MESSAGE, content=content)
+                SendEvent(actor=session.user_id, origin=origin, room_id=room, type=event_type, content=content)
             )
+            for more in files[1:]:
+                # spec: XEP-0447 4.2: several files; here each is a message
+                origin = Origin(session.id)
+                await self._doors.rooms.do(
+                    SendEvent(actor=session.user_id, origin=origin, room_id=room, type=MESSAGE, content=more)
+                )
         finally:
             self._routes.pop(key, None)
         if wants_receipt is not None:
@@ -150,12 +157,12 @@ class DirectMessages:
     def _changed(self, change: RoomChange) -> None:
         if type(change) is not EventCommitted:
             return
-        self._last_position = self.position = change.position
+        self.last_position = self.position = change.position
         event = change.event
         if event.type == "m.room.member":
             self._pairs.pop(change.room_id, None)
             return
-        if event.type not in _TOLD and not is_spoken(event):
+        if event.type not in _TOLD and not is_said(event):
             return
         undecided = self._undecided.get(change.room_id)
         if undecided is not None:
@@ -201,7 +208,7 @@ class DirectMessages:
             return
         room = self._doors.reader.peek(change.room_id)
         inside = behind = None
-        if is_spoken(event):
+        if is_said(event):
             inside = said(self._doors, event, room, whole=False)
             behind = caption(event)
         elif gone is not None:
@@ -234,7 +241,7 @@ class DirectMessages:
         if self._doors.reader.blocks(target, writer):
             recipient = None
         goes_abroad = target != writer and self._is_abroad(target)
-        if target != writer and not goes_abroad and self._is_foreign(target) and is_spoken(change.event):
+        if target != writer and not goes_abroad and self._is_foreign(target) and is_said(change.event):
             why = "this server does not talk to other XMPP servers"
             self._doors.spawn(say_undelivered(self._doors, writer, target, why))
         if recipient is None and own is None and not goes_abroad:
@@ -258,9 +265,9 @@ class DirectMessages:
         heard: set[XmppSession] = set() if sender is None else {sender}
         if recipient is not None:
             marked = named(recipient.bare)
-            plain = _chat(from_jid, its_id, marked)
-            occupant = None if route.from_ is None else _chat(route.from_, its_id, marked + route.inside)
-            for session in _hearers(recipient, route.to):
+            plain = chat(from_jid, its_id, marked)
+            occupant = None if route.from_ is None else chat(route.from_, its_id, marked + route.inside)
+            for session in hearers(recipient, route.to):
                 heard.add(session)
                 if occupant is not None and (route.only is None or session.id in route.only):
                     session.send_shared(occupant)
@@ -269,9 +276,9 @@ class DirectMessages:
             if not route.private and (wanting := wants_copies(recipient, heard)):
                 copy_to(wanting, "received", plain.to(to_attribute(route.to or recipient.bare)))
         if own is not None and not route.private and (wanting := wants_copies(own, heard)):
-            sent = _chat(from_jid, its_id, named(own.bare))
+            sent = chat(from_jid, its_id, named(own.bare))
             copy_to(wanting, "sent", sent.to(to_attribute(route.to or self._users.jid_of(target))))
-        self.position = self._last_position
+        self.position = self.last_position
 
     def _is_foreign(self, user_id: UserId) -> bool:
         return stand_in_address(user_id, self._doors.domains.server) is not None
@@ -289,7 +296,7 @@ class DirectMessages:
         to = route.to or self._users.jid_of(target)
         if route.receipt:
             inside += f"<request xmlns='{RECEIPTS_NS}'/>"
-        stanza = _chat(from_jid, its_id, inside).to(to_attribute(to))
+        stanza = chat(from_jid, its_id, inside).to(to_attribute(to))
         attributes = {"from": from_jid, "to": to, "id": its_id, "type": "chat"}
         self._doors.abroad.send(
             stanza, self._doors.domains.server, parse_jid(to), Element("message", CLIENT_NS, attributes)
@@ -298,7 +305,7 @@ class DirectMessages:
     def _send_to_occupant(self, route: Route, from_: str, writer: str, its_id: str, inside: str) -> None:
         """To the sessions that somebody of another server has in the room. spec: XEP-0045 7.5; docs/mapping.md 15.6"""
         assert self._doors.abroad is not None
-        shared = _chat(from_, its_id, inside + route.inside)
+        shared = chat(from_, its_id, inside + route.inside)
         attributes = {"from": writer, "to": route.to or from_, "id": its_id, "type": "chat"}
         for full in route.at:
             self._doors.abroad.send(
@@ -308,72 +315,7 @@ class DirectMessages:
                 Element("message", CLIENT_NS, attributes),
             )
 
-    # -- what was missed
-
-    async def show_missed(self, session: XmppSession, opened: Collection[RoomId]) -> None:
-        """Messages that came while no resource of the account took any; all of those in rooms that were `opened` just
-        now. spec: XEP-0160 3"""
-        session.hearing_since = self._last_position
-        if session.reads_archive:
-            self._note_seen(session.user_id)
-            return
-        user = session.user
-        if user is None or any(o is not session and o.priority >= 0 for o in user.available()):
-            return
-        rooms = await self.direct_rooms(session.user_id)
-        names = await self._doors.names.load_names(_SEEN, session.user_id) if rooms else {}
-        # The first time here nothing was missed yet.
-        seen = names.get("position", "")
-        known = int(seen) if seen.isdecimal() else None
-        for room_id, peer in rooms:
-            since = 0 if room_id in opened else known
-            room = self._doors.reader.peek(room_id) or await self._doors.reader.room(room_id)
-            if since is not None and room.last_position > since:
-                await self._show_missed_in(session, room_id, peer, since)
-        self._note_seen(session.user_id)
-
-    async def _show_missed_in(self, session: XmppSession, room_id: RoomId, peer: UserId, seen: int) -> None:
-        peer_jid = self._users.jid_of(peer)
-        for item in await self._missed_in(session.user_id, room_id, seen):
-            self._show_late(session, item, peer_jid)
-
-    async def _missed_in(self, user_id: UserId, room_id: RoomId, seen: int) -> tuple[HistoryItem, ...]:
-        page = await self._doors.reader.history(
-            HistoryQuery(
-                room_id=room_id,
-                viewer=user_id,
-                direction=Direction.FORWARD,
-                anchor=ByPosition(seen),
-                limit=_MISSED_PER_ROOM,
-                spoken=True,
-                not_senders=(user_id,),
-            )
-        )
-        return page.items
-
-    async def _hand_on(self, session: XmppSession, others: list[XmppSession], since: int) -> None:
-        """What a session that is gone did not acknowledge, for those who came too late to hear it themselves."""
-        newest = max(other.hearing_since for other in others)
-        for room_id, peer in await self.direct_rooms(session.user_id):
-            room = self._doors.reader.peek(room_id) or await self._doors.reader.room(room_id)
-            if room.last_position < since:
-                continue
-            for item in await self._missed_in(session.user_id, room_id, since - 1):
-                for other in others:
-                    if item.position <= min(newest, other.hearing_since) and not other.closed:
-                        self._show_late(other, item, self._users.jid_of(peer))
-
-    def _show_late(self, session: XmppSession, item: HistoryItem, peer_jid: str) -> None:
-        inside = said(self._doors, item.event, self._doors.reader.peek(item.event.room_id))
-        if inside is None:
-            return
-        # spec: XEP-0203 3: `from` is who delays: the server
-        late = stanza_id(session.bare, item.event.event_id)
-        late += delay(self._doors.domains.server, item.event.origin_server_ts)
-        shared = _chat(peer_jid, item.token or item.event.event_id, inside + late)
-        self.position = item.position
-        session.send(shared.to(to_bare(session)))
-        self.position = self._last_position
+    # -- which rooms
 
     async def is_direct(self, room: RoomView) -> bool:
         """Whether a room is what two people's one-to-one messages go to, so that it is no MUC for them."""
@@ -389,7 +331,7 @@ class DirectMessages:
             return None
         return people[0] if people[1] == user_id else people[1]
 
-    async def direct_rooms(self, user_id: UserId, most: int = _MISSED_ROOMS) -> list[tuple[RoomId, UserId]]:
+    async def direct_rooms(self, user_id: UserId, most: int = MISSED_ROOMS) -> list[tuple[RoomId, UserId]]:
         """The newest canonical direct rooms, from m.direct (docs/mapping.md 15.2 keeps it for both users)."""
         found: list[tuple[RoomId, UserId]] = []
         direct = await self._doors.accounts.account_data(user_id, None, "m.direct") or {}
@@ -402,34 +344,6 @@ class DirectMessages:
             if room_id is not None:
                 found.append((room_id, peer))
         return found
-
-    def went_silent(self, session: XmppSession) -> None:
-        """A session takes no more messages; if it was the last of its account, note how far it has read.
-
-        What it has not acknowledged (XEP-0198) it may not have had: that is missed by whoever comes next, and by those
-        who came after it was said. spec: XEP-0198 4
-        """
-        user = session.user
-        if user is None:
-            return
-        since = None if session.managed is None else session.managed.missed_since()
-        others = [o for o in user.available() if o is not session and o.priority >= 0]
-        if not others:
-            self._note_seen(session.user_id, since)
-        elif since is not None and (late := [o for o in others if o.hearing_since >= since]):
-            self._doors.spawn(self._hand_on(session, late, since))
-
-    def _note_seen(self, user_id: UserId, since: int | None = None) -> None:
-        """From here on messages are missed, or from what has the position `since` on. Noted at login and at the end: a
-        server that was killed in between shows some messages twice rather than none."""
-        position = self._last_position if since is None else since - 1
-        if self._last_position:
-            self._doors.names.put_name(_SEEN, user_id, "position", str(position))
-
-
-def to_bare(session: XmppSession) -> bytes:
-    """` to=` with the bare JID of the session's account."""
-    return session.user.to if session.user is not None else session.to
 
 
 def _is_theirs(room: RoomView, pair: Pair) -> bool:
@@ -452,7 +366,7 @@ def _two_of(room: RoomView) -> Pair | None:
     return (people[0], people[1]) if len(people) == 2 else None
 
 
-def _hearers(user: LiveUser, wanted: str | None) -> list[XmppSession]:
+def hearers(user: LiveUser, wanted: str | None) -> list[XmppSession]:
     """All resources that take messages, and the one that was named. spec: RFC6121 8.5.2.1.1, 8.5.3.1"""
     return [
         session
@@ -461,70 +375,9 @@ def _hearers(user: LiveUser, wanted: str | None) -> list[XmppSession]:
     ]
 
 
-def _chat(from_jid: str, its_id: str, inside: str) -> Shared:
+def chat(from_jid: str, its_id: str, inside: str) -> Shared:
+    """A one-to-one message."""
     # A server talks to nobody: it tells (docs/mapping.md 10.13).
     kind = "chat" if "@" in from_jid else "normal"
     head = f"<message from='{escape_attribute(from_jid)}' type='{kind}' id='{escape_attribute(its_id)}'"
     return Shared(head.encode(), f">{inside}</message>".encode())
-
-
-# -- handlers
-
-
-@message("chat", "normal", at=(At.USER, At.ACCOUNT, At.REMOTE), spec="RFC6121 5.2, 8.5")
-async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
-    """To a user: into the direct room if it says something, else straight to his resources."""
-    target = parse_user_jid(jid, session.doors.domains)
-    if target is None:
-        raise Problem("service-unavailable", "There is no such user here")
-    if await session.muc.accept_direct_invitation(session, stanza, target):
-        return
-    if await relate(session, stanza, target) or await displayed(session, stanza, target):
-        return
-    text = text_of(stanza)
-    if text is None or not text[1].blocks:
-        await _pass_on(session, stanza, jid, target)
-        return
-    await session.direct.send(session, stanza, text, target, Route(to=str(jid) if jid.resource else None))
-
-
-async def _pass_on(session: XmppSession, stanza: Element, jid: Jid, target: UserId) -> None:
-    """Chat states, receipts, call signalling: nothing that is kept. spec: RFC6121 8.5.2, 8.5.3; XEP-0280 6.1"""
-    user = session.users.live(target)
-    if session.doors.reader.blocks(session.user_id, target):
-        raise Refused(Refusal.BLOCKED)
-    if session.doors.reader.blocks(target, session.user_id):
-        # spec: XEP-0191 3.3: as if he was not there
-        raise Problem("service-unavailable", "There is nobody who takes this")
-    if user is None and not await session.doors.accounts.is_local_user(target):
-        raise Problem("service-unavailable", "There is no such user here")
-    data = stamped(stanza, session.full)
-    heard = {session}
-    if user is not None:
-        named = user.sessions.get(jid.resource) if jid.resource else None
-        hearers = _hearers(user, None) if not jid.resource else [] if named is None else [named]
-        for other in hearers:
-            if other is not session or named is session:
-                other.send(data)
-            heard.add(other)
-    if stanza.get("type") == "chat" and not is_private(stanza):
-        if user is not None:
-            copy_to(wants_copies(user, heard), "received", data)
-        if session.user is not None:
-            copy_to(wants_copies(session.user, heard), "sent", data)
-
-
-@message("headline", at=(At.USER, At.ACCOUNT, At.REMOTE), spec="RFC6121 8.5.2.1.1")
-async def headline(session: XmppSession, stanza: Element, jid: Jid) -> None:
-    """To whoever is there; nobody stores it."""
-    target = parse_user_jid(jid, session.doors.domains)
-    if target is not None:
-        await _pass_on(session, stanza, jid, target)
-
-
-@message("error", at=(At.USER, At.ACCOUNT), spec="RFC6121 8.5.3.1")
-async def returned_error(session: XmppSession, stanza: Element, jid: Jid) -> None:
-    """An error goes to the resource that is named, or nowhere."""
-    other = session.users.session(str(jid)) if jid.resource else None
-    if other is not None:
-        other.send(stamped(stanza, session.full))

@@ -7,20 +7,23 @@ accounts in pep/discovery.py.
 from functools import lru_cache
 from typing import Final
 
+from tripoint.core.file_facts import SHA_256
 from tripoint.xmpp import adhoc
 from tripoint.xmpp.c2s import upload
-from tripoint.xmpp.caps import verification
+from tripoint.xmpp.caps import verification, verification2
 from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, features_at, iq
 from tripoint.xmpp.session import Doors, XmppSession
 from tripoint.xmpp.tables import (
     ADHOC_NS,
+    CAPS2_NS,
     CAPS_NS,
     DATA_FORMS_NS,
     DISCO_INFO_NS,
     DISCO_ITEMS_NS,
     EXTERNAL_NS,
+    HASHES_NS,
     OUTAGE_NS,
     SERVER_INFO,
     UPLOAD_NS,
@@ -32,6 +35,7 @@ CAPS_NODE: Final = "https://tripoint.dev"
 
 declare_feature(DISCO_INFO_NS, at=(At.SERVER, At.ACCOUNT, At.ROOMS, At.ROOM), spec="XEP-0030 3.1")
 declare_feature(CAPS_NS, at=(At.SERVER,), spec="XEP-0115 7")
+declare_feature(CAPS2_NS, at=(At.SERVER,), spec="XEP-0390 6")
 declare_feature(DISCO_ITEMS_NS, at=(At.SERVER, At.ACCOUNT, At.ROOMS, At.ROOM), spec="XEP-0030 4.1")
 
 
@@ -64,7 +68,7 @@ async def server_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
     if node and (about := adhoc.node_info(session, At.SERVER, node)) is not None:
         return about
     about = about_server(session.doors)
-    if node and node == f"{CAPS_NODE}#{_hashed(about)}":
+    if node in (f"{CAPS_NODE}#{_hashed(about)}", f"{CAPS2_NS}#{SHA_256}.{_hashed2(about)}"):
         # spec: XEP-0115 6.2: the answer names the node
         return about.replace(f"<query xmlns='{DISCO_INFO_NS}'", f"<query xmlns='{DISCO_INFO_NS}' node='{node}'", 1)
     refuse_nodes(stanza)
@@ -72,9 +76,12 @@ async def server_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
 
 
 def own_caps(doors: Doors) -> str:
-    """The <c/> by which clients know what this server can without asking. spec: XEP-0115 6.3"""
-    ver = _hashed(about_server(doors))
-    return f"<c xmlns='{CAPS_NS}' hash='sha-1' node='{CAPS_NODE}' ver='{ver}'/>"
+    """The <c/> by which clients know what this server can without asking. spec: XEP-0115 6.3, XEP-0390 5.2"""
+    ver, digest = _hashed(about_server(doors)), _hashed2(about_server(doors))
+    return (
+        f"<c xmlns='{CAPS_NS}' hash='sha-1' node='{CAPS_NODE}' ver='{ver}'/>"
+        f"<c xmlns='{CAPS2_NS}'><hash xmlns='{HASHES_NS}' algo='{SHA_256}'>{digest}</hash></c>"
+    )
 
 
 @lru_cache(maxsize=8)
@@ -83,6 +90,14 @@ def _hashed(about: str) -> str:
     ver = verification(query, "sha-1")
     assert ver is not None, "what this server says of itself is well-formed"
     return ver
+
+
+@lru_cache(maxsize=8)
+def _hashed2(about: str) -> str:
+    (query,) = parse_fragment(about)
+    digest = verification2(query)
+    assert digest is not None, "what this server says of itself is well-formed"
+    return digest
 
 
 def about_server(doors: Doors) -> str:

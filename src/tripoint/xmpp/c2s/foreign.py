@@ -20,6 +20,7 @@ from tripoint.xmpp.c2s.users import LiveUser, Users
 from tripoint.xmpp.jid import Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.messages import text_of
 from tripoint.xmpp.newcomers import Newcomers
+from tripoint.xmpp.pep.notify import NOTIFICATION
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import stanza_error
 from tripoint.xmpp.session import Abroad, Carrier, Doors, Sink, XmppSession
@@ -103,6 +104,8 @@ class Foreign:
             self._rooms.bounced(stanza, problem)
         elif session is not None:
             session.refuse(stanza, problem)
+        elif stanza.name == "iq":
+            self._rooms.bounced(stanza, problem)
         elif stanza.name == "message":
             self._doors.spawn(self._say_so(parse_jid(sender), parse_jid(stanza.get("to") or ""), problem.text))
 
@@ -160,6 +163,9 @@ class Foreign:
         live = self._users.live(target)
         named = None if live is None or not to.resource else live.sessions.get(to.resource)
         in_room = named is not None and visitor.bare in named.rooms_abroad
+        if kind == "error" and stanza.get("id") == NOTIFICATION and not to.resource:
+            visitor.pep.contacts_abroad.gone(target, visitor.full)
+            return
         if kind in ("groupchat", "error"):
             if named is not None:
                 named.send(_as_it_is(stanza))
@@ -197,6 +203,10 @@ class Foreign:
     async def _presence(self, visitor: XmppSession, stanza: Element, to: Jid, target: UserId) -> None:
         kind = stanza.get("type") or ""
         live = self._users.live(target)
+        if kind == "":
+            visitor.pep.contacts_abroad.heard(visitor, stanza, target)
+        elif kind in ("unavailable", "error"):
+            visitor.pep.contacts_abroad.gone(target, visitor.full)
         if kind in _SUBSCRIPTIONS:
             await received_subscription(visitor, kind, target, stanza)
         elif kind == "probe":
@@ -210,7 +220,8 @@ class Foreign:
     async def _iq(self, visitor: XmppSession, stanza: Element, to: Jid) -> None:
         domains = self._doors.domains
         if stanza.get("type") in ("result", "error"):
-            if to == Jid("", domains.server, "") and visitor.muc.questions.answered(visitor.jid, stanza):
+            ours = to.domain == domains.server and not to.resource
+            if ours and visitor.muc.questions.answered(visitor.jid, stanza):
                 return
             if to.domain == domains.server and to.resource:
                 await visitor.dispatch(stanza)

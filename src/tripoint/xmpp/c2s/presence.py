@@ -84,7 +84,7 @@ async def became_available(session: XmppSession, stanza: Element, jid: Jid) -> N
         _show_requests(session, user)
         opened = await session.muc.show_invitations(session)
     if was_silent and session.priority >= 0:
-        await session.direct.show_missed(session, opened)
+        await session.missed.show(session, opened)
 
 
 @presence("unavailable", at=(At.ACCOUNT,), spec="RFC6121 4.5")
@@ -92,7 +92,7 @@ async def became_unavailable(session: XmppSession, stanza: Element, jid: Jid) ->
     """No longer available, but still connected."""
     session.muc.leave_all(session)
     went_away(session, _inside(stanza))
-    session.direct.went_silent(session)
+    session.missed.went_silent(session)
     session.doors.presence.session_down(session.user_id, session.id)
 
 

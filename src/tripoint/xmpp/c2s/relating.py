@@ -5,31 +5,32 @@ docs/mapping.md 11.5, 11.9, 15.1. What the other one sees of it is conversation.
 """
 
 from tripoint.core.ids import EventId, RoomId, UserId
-from tripoint.core.in_words import is_spoken
 from tripoint.core.message import edit_in
 from tripoint.rooms.commands import Redact
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.xmpp.fastening import retracting
+from tripoint.xmpp.payloads import is_said
 from tripoint.xmpp.reactions import set_reactions, wanted_reactions
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.session import XmppSession, origin_of
-from tripoint.xmpp.tables import REACTIONS_NS, RETRACT_NS
+from tripoint.xmpp.tables import REACTIONS_NS
 from tripoint.xmpp.wire import Element
 
 
 async def relate(session: XmppSession, stanza: Element, peer: UserId) -> bool:
     """Carry out a stanza that retracts or reacts; False for any other. Raises Problem, Refused."""
-    retracting, reactions = stanza.child("retract", RETRACT_NS), stanza.child("reactions", REACTIONS_NS)
-    if retracting is None and reactions is None:
+    gone, reactions = retracting(stanza), stanza.child("reactions", REACTIONS_NS)
+    if gone is None and reactions is None:
         return False
-    element = retracting if retracting is not None else reactions
+    element = gone if gone is not None else reactions
     assert element is not None
     room_id = await session.doors.reader.direct_room(session.user_id, peer)
     found = None if room_id is None else await message_named(session, room_id, element.get("id") or "", peer)
     if room_id is None or found is None:
         raise Problem("item-not-found", "There is no such message")
     event = found.event
-    if retracting is not None:
+    if gone is not None:
         if event.sender != session.user_id:
             raise Problem("forbidden", "Only its writer retracts a message")
         origin = origin_of(session, stanza)
@@ -56,4 +57,4 @@ async def message_named(session: XmppSession, room_id: RoomId, named: str, peer:
         if refused.refusal is not Refusal.NO_SUCH_EVENT:
             raise
         return None
-    return found if is_spoken(found.event) and found.redacted_because is None else None
+    return found if is_said(found.event) and found.redacted_because is None else None

@@ -3,24 +3,32 @@
 The bytes go over HTTP (media/web.py). spec: XEP-0363; docs/mapping.md 12.4, 12.5.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from tripoint.core.canonical_json import JsonObject
+from tripoint.core.file_facts import MAX_HASHES, SHA_256, facts_in
+from tripoint.core.json_view import object_at
 from tripoint.core.media_types import clean_filename
 from tripoint.core.relations import Relation
 from tripoint.media.refusals import MediaRefusal, MediaRefused
-from tripoint.xmpp.files import addresses_in, caption_beside
+from tripoint.xmpp.files import addresses_in, caption_beside, facts_of, has_encrypted, shared_in
 from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.messages import file_content
 from tripoint.xmpp.refusals import Problem, problem_of
-from tripoint.xmpp.registry import At, iq
+from tripoint.xmpp.registry import At, declare_feature, iq
 from tripoint.xmpp.render import timestamp
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.tables import DATA_FORMS_NS, UPLOAD_NS
+from tripoint.xmpp.tables import DATA_FORMS_NS, HASH_NAMES, HASHES_NS, UPLOAD_NS
 from tripoint.xmpp.wire import Element, escape_attribute
 
 # spec: XEP-0363 8: around 300 s, since nobody waits between asking for a slot and using it.
 SLOT_MS: Final = 300_000
+# Files in one message.
+MAX_FILES: Final = 20
+declare_feature(HASHES_NS, at=(At.SERVER,), spec="XEP-0300 5")
+declare_feature(HASH_NAMES + SHA_256, at=(At.SERVER,), spec="XEP-0300 5")
+
 IDENTITY: Final = "<identity category='store' type='file' name='HTTP File Upload'/>"
 
 
@@ -81,11 +89,40 @@ def link_in(session: XmppSession, stanza: Element) -> str | None:
     return next((one for one in addresses_in(stanza) if links.is_link(one)), None)
 
 
-async def pasted(session: XmppSession, stanza: Element, relation: Relation) -> JsonObject | None:
-    """The content of a message that is a file: its body, or what stands beside it, is the address to which its writer
-    uploaded one. Addresses of other places, aesgcm: among them, stay text. docs/mapping.md 12.4, 12.6"""
+async def pasted(session: XmppSession, stanza: Element, relation: Relation) -> list[JsonObject]:
+    """The contents of a message that is a file, or of several messages where it shares several: its body, or what
+    stands beside it, is the address to which its writer uploaded one. None where it is none: addresses of other places,
+    aesgcm: among them, stay text. spec: XEP-0447 4.2; docs/mapping.md 12.4, 12.6"""
+    if has_encrypted(stanza):
+        return []
+    links = session.doors.media.links
+    shared = [(address, one) for address, one in shared_in(stanza) if links.is_link(address)][:MAX_FILES]
     address = link_in(session, stanza)
-    file = None if address is None else await session.doors.media.received.content(address, session.user_id)
-    if address is None or file is None:
-        return None
-    return file_content(stanza, file, caption_beside(stanza, address), relation)
+    if len(shared) < 2 and address is not None:
+        shared = [(address, shared[0][1] if shared else stanza)]
+    found = []
+    for one, sharing in shared:
+        file = await session.doors.media.received.content(one, session.user_id)
+        if file is None:
+            return []
+        found.append(await _with_facts(session, file, sharing))
+    caption = caption_beside(stanza, [one for one, _ in shared])
+    return [file_content(stanza, file, "" if number else caption, relation) for number, file in enumerate(found)]
+
+
+async def _with_facts(session: XmppSession, file: JsonObject, sharing: Element) -> JsonObject:
+    """A file with what its writer says of it; what this server has found out itself it knows better."""
+    said, sizes, previews = facts_of(sharing)
+    known, info, kept = facts_in(file), dict(object_at(file, "info")), []
+    for preview in previews:
+        mxc = await session.doors.media.received.thumbnail(preview.uri, session.user_id)
+        if mxc is None:
+            kept.append(preview)
+        else:
+            about = {"mimetype": preview.type, "w": preview.width, "h": preview.height}
+            info["thumbnail_url"] = mxc
+            info["thumbnail_info"] = {key: value for key, value in about.items() if value is not None}
+    hashes = dict(known.hashes)
+    hashes |= {algorithm: digest for algorithm, digest in said.hashes if algorithm not in hashes}
+    facts = replace(said, hashes=tuple(hashes.items())[:MAX_HASHES], previews=tuple(kept))
+    return file | {"info": {**sizes, **info}} | facts.content()

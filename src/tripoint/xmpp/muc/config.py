@@ -20,12 +20,15 @@ from tripoint.rooms.settings import (
     LIMITS,
     MAX_LIMIT,
     MAX_SLOW_S,
+    MENTIONS,
     SLOW,
     asks_password,
     federated,
     foreign_content,
+    forwards_mentions,
     limit_content,
     member_limit,
+    mentions_content,
     slow_content,
     slow_mode_s,
 )
@@ -56,6 +59,7 @@ _WITH_PASSWORD = "muc#roomconfig_passwordprotectedroom"
 _SECRET = "muc#roomconfig_roomsecret"
 _MAX_USERS = "muc#roomconfig_maxusers"
 _SLOW = "muc#roomconfig_slow_mode_duration"
+_MENTIONS = "muc#roomconfig_forwardmentions"
 _ALLOW_INVITES = "muc#roomconfig_allowinvites"
 _ADMINS = "muc#roomconfig_roomadmins"
 _OWNERS = "muc#roomconfig_roomowners"
@@ -122,6 +126,12 @@ def configuration_form(session: XmppSession, room: RoomView) -> str:
             "People of other XMPP servers may enter",
             _bool(lets_foreigners_in(room, session.doors.domains.server)),
         ),
+        _field(
+            _MENTIONS,
+            "boolean",
+            "Members who are named while away get the message",
+            _bool(forwards_mentions(room.state)),
+        ),
         _field(_ALLOW_INVITES, "boolean", "Everybody who is in may invite", _bool(_anybody_invites(room))),
         _people(session, room, _ADMINS, "Admins", Rank.ADMIN, Rank.OP),
         _people(session, room, _OWNERS, "Owners", Rank.OWNER),
@@ -175,7 +185,6 @@ _FIXED = (
     _fixed("muc#roomconfig_allowpm", "list-single", "Who writes to one person (always everybody)", _EVERYBODY),
     _fixed("muc#roomconfig_presencebroadcast", "list-multi", "Whose presence is shown (always everybody)", _ROLES),
     _fixed("muc#roomconfig_getmemberlist", "list-multi", "Who sees the members (always everybody inside)", _ROLES),
-    _fixed("muc#roomconfig_forwardmentions", "boolean", "Who is named hears of it outside (always)", {"1": ""}),
     _fixed("muc#maxhistoryfetch", "text-single", "Messages shown on entry, at most (always)", {str(MAX_HISTORY): ""}),
     "<field type='fixed'><value>A language, and a publish-subscribe node, are not kept of rooms here "
     "(muc#roomconfig_lang, muc#roomconfig_pubsub).</value></field>",
@@ -302,6 +311,10 @@ def _access(
     if slow is not None and (seconds := _whole(_SLOW, slow, MAX_SLOW_S)) != slow_mode_s(room):
         content = slow_content(seconds)
         commands.append(SendState(actor=actor, room_id=room_id, type=SLOW, state_key="", content=content))
+    forward = boolean(wishes, _MENTIONS)
+    if forward is not None and forward is not forwards_mentions(room.state):
+        content = mentions_content(forward)
+        commands.append(SendState(actor=actor, room_id=room_id, type=MENTIONS, state_key="", content=content))
     foreign = boolean(wishes, FOREIGN_VAR)
     if foreign is not None and foreign is not lets_foreigners_in(room, session.doors.domains.server):
         content = foreign_content(foreign)

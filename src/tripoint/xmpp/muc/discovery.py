@@ -16,6 +16,7 @@ from tripoint.xmpp.c2s.discovery import identity, info, refuse_nodes
 from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.muc.enter import MAX_HISTORY
 from tripoint.xmpp.muc.vcard import avatar_of
+from tripoint.xmpp.muc.view import Occupant
 from tripoint.xmpp.projection import is_public, room_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
@@ -222,9 +223,10 @@ async def ping_occupant(session: XmppSession, stanza: Element, jid: Jid) -> str:
 @iq("get", DISCO_INFO_NS, at=(At.OCCUPANT,), spec="XEP-0045 6.6")
 async def occupant_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """The room answers for its occupants."""
-    _look_at_occupant(session, jid)
+    who = _look_at_occupant(session, jid)
     refuse_nodes(stanza)
-    return info(At.OCCUPANT, identity("client", "pc"), (DISCO_INFO_NS, PING_NS))
+    bot = session.doors.accounts.app_services.is_bot(who.user_id)
+    return info(At.OCCUPANT, identity("client", "bot" if bot else "pc"), (DISCO_INFO_NS, PING_NS))
 
 
 @iq("get", DISCO_ITEMS_NS, at=(At.OCCUPANT,), spec="XEP-0045 6.6")
@@ -237,10 +239,12 @@ async def occupant_items(session: XmppSession, stanza: Element, jid: Jid) -> str
     return f"<query xmlns='{DISCO_ITEMS_NS}'{at}/>"
 
 
-def _look_at_occupant(session: XmppSession, jid: Jid) -> None:
+def _look_at_occupant(session: XmppSession, jid: Jid) -> Occupant:
     """spec: XEP-0045 6.6: whoever is outside MUST be told bad-request"""
     visit = session.visits.get(str(jid.bare))
     if visit is None:
         raise Problem("bad-request", "Only who is in the room asks about those who are")
-    if visit.view.with_nick(jid.resource) is None:
+    who = visit.view.with_nick(jid.resource)
+    if who is None:
         raise Problem("item-not-found", "Nobody has that nick in this room")
+    return who

@@ -17,7 +17,7 @@ from tripoint.xmpp.c2s.presence import show_of
 from tripoint.xmpp.dates import parse_date
 from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.messages import is_payload
-from tripoint.xmpp.muc import joining
+from tripoint.xmpp.muc import joining, versions
 from tripoint.xmpp.muc.events import history_message, subject
 from tripoint.xmpp.muc.moving import chain_of
 from tripoint.xmpp.muc.nicks import change_nick, check_nick, take_nick, wished_nick
@@ -196,6 +196,9 @@ async def _enter(
         nick = view.nicks.nick(user_id)
         if nick is not None and nick != jid.resource:
             codes.append(Status.NICK_ASSIGNED)
+        await _show_affiliations(session, stanza, view)
+        if session.closed or room.membership(user_id) != "join":
+            return
         former = session.visits.get(view.jid)
         if former is not None:
             former.view.forget_visit(former)
@@ -211,6 +214,18 @@ async def _enter(
     history = await _history(session, view, visit.position, wanted)
     view.end_of_entry(visit, history, subject(view))
     show_knocks(view, visit)
+
+
+async def _show_affiliations(session: XmppSession, stanza: Element, view: MucView) -> None:
+    """What has changed since the client was here, where it asks. spec: XEP-0463 5.2.1 (before any presence)"""
+    try:
+        past = await session.muc.versions.load(session, view, stanza)
+    except Problem as problem:
+        session.send(versions.refusal(session, view, stanza, problem))
+    else:
+        for shared in () if past is None else versions.answer(view, past):
+            session.send_shared(shared)
+    session.muc.versions.told(view)
 
 
 def _password(stanza: Element) -> Secret | None:

@@ -5,7 +5,7 @@ Every event type that has a form in a MUC has one function; what has none, and n
 spec: XEP-0045 7.4, 7.6, 7.14, 8-10; XEP-0085; docs/mapping.md 2.8, 5, 7.6, 8.1, 9, 10, 11, 13.1, 19.3.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from tripoint.core.attachment import attachment_in
@@ -13,18 +13,20 @@ from tripoint.core.event import Event
 from tripoint.core.ids import EventId, UserId
 from tripoint.core.in_words import SPOKEN_TYPES
 from tripoint.core.json_view import object_at, text_at
-from tripoint.rooms.changes import EventCommitted, TypingChanged
+from tripoint.rooms.changes import EventCommitted, PassedOn, TypingChanged
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.listing import DENIED_NOTE
 from tripoint.rooms.refusals import Refusal
-from tripoint.rooms.settings import FOREIGN, LIMITS, SLOW, TLS_ONLY, tls_only
+from tripoint.rooms.settings import FOREIGN, LIMITS, MENTIONS, SLOW, TLS_ONLY, tls_only
 from tripoint.xmpp.corrections import replacing
 from tripoint.xmpp.messages import caption_of, inside_of
+from tripoint.xmpp.muc.affiliations import listable_users
 from tripoint.xmpp.muc.reactions import tell_reaction
 from tripoint.xmpp.muc.registering import tell_knock
 from tripoint.xmpp.muc.retraction import id_told, retraction, tell_redaction, tombstone
 from tripoint.xmpp.muc.view import GONE, MucView, Occupant, Visit
-from tripoint.xmpp.projection import Standing, affiliation_in, is_public
+from tripoint.xmpp.payloads import BARE
+from tripoint.xmpp.projection import Standing, is_public
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_xml
 from tripoint.xmpp.related import Related
 from tripoint.xmpp.render import Shared, delay, item, muc_user, room_message, room_presence, stanza_id
@@ -34,10 +36,13 @@ from tripoint.xmpp.wire import escape_attribute, escape_text
 
 # docs/mapping.md 5: older than this when it is delivered, a message says when it was sent.
 LATE_MS: Final = 30_000
-# A client changes a few at once; whoever rewrites the levels of a whole room need not have all of it told.
-MAX_ABSENT_TOLD: Final = 20
+# A client changes a few at once, each told by itself, as every client understands it; of those beyond, as of whole
+# lists, many are told together.
+MAX_TOLD_ALONE: Final = 20
+MAX_ITEMS: Final = 100
+_OF_AFFILIATIONS: Final = frozenset({"m.room.member", "m.room.power_levels", "m.room.join_rules"})
 # What is reflected to somebody whom nobody else hears.
-_SHOWN_ALONE: Final = frozenset({"m.room.message", "m.sticker", "m.room.encrypted"})
+_SHOWN_ALONE: Final = frozenset({"m.room.message", "m.sticker", "m.room.encrypted", BARE})
 
 
 def tell_event(view: MucView, change: EventCommitted) -> None:
@@ -53,8 +58,12 @@ def tell_event(view: MucView, change: EventCommitted) -> None:
     event = change.event
     tell = _FORMS.get(event.type)
     if event.is_state:
+        if event.type in _OF_AFFILIATIONS:
+            view.affiliations.look(view.room, _touched(view, change))
         if tell is not None:
             tell(view, change)
+        if event.type in _OF_AFFILIATIONS:
+            tell_affiliations(view)
         return
     with view.unheard_by(view.doors.reader.blockers(event.sender)):
         (tell or _said)(view, change)
@@ -152,11 +161,11 @@ def archived_message(view: MucView, entry: HistoryItem, related: Related) -> str
     its_id = entry.token or event.event_id
     if event.type == "m.room.redaction":
         gone = None if event.redacts is None else related.find(event.redacts)
-        if gone is None or gone.event.type not in SPOKEN_TYPES:
+        if gone is None or gone.event.type not in (*SPOKEN_TYPES, BARE):
             return None
         return _in_archive(retraction(view, event, gone.event, its_id))
     if entry.redacted_because is not None:
-        if event.type not in SPOKEN_TYPES:
+        if event.type not in (*SPOKEN_TYPES, BARE):
             return None
         because = related.find(entry.redacted_because.event_id)
         by = entry.redacted_because.event_id if because is None or because.token is None else because.token
@@ -207,6 +216,13 @@ def _topic(view: MucView, change: EventCommitted) -> None:
     view.tell(_subject_of(view, change.event, id_told(change), late=False))
 
 
+def tell_passed_on(view: MucView, change: PassedOn) -> None:
+    """A message without a text that nobody keeps. spec: XEP-0045 7.4; XEP-0334 4.2; docs/mapping.md 10.0"""
+    who = view.appear(change.sender)
+    with view.unheard_by(view.doors.reader.blockers(change.sender)):
+        view.tell(room_message(who.jid, change.payload + who.id_xml, change.token))
+
+
 def tell_typing(view: MucView, change: TypingChanged) -> None:
     """Who types now, as chat states. spec: XEP-0085 5.5
 
@@ -252,18 +268,39 @@ def _ranks(view: MucView, change: EventCommitted) -> None:
     if view.take_settings():
         tell_configured(view, change.event.event_id)
     view.take_ranks()
-    _tell_ranks_of_absent(view, change)
 
 
-def _tell_ranks_of_absent(view: MucView, change: EventCommitted) -> None:
-    """Who is what now and not in the room. spec: XEP-0045 10.3, 10.6, 10.7"""
-    before = object_at({} if change.replaced is None else change.replaced.content, "users")
-    now = object_at(change.event.content, "users")
-    changed = [UserId(one) for one in {**before, **now} if before.get(one) != now.get(one)]
-    absent = [one for one in changed if view.room.membership(one) not in ("join", "ban")]
-    for user_id in absent[:MAX_ABSENT_TOLD]:
-        standing = Standing(affiliation_in(view.room, user_id), GONE)
-        view.tell(room_message(view.jid, muc_user(item(standing, jid=view.bare_jid(user_id))), kind="normal"))
+def _touched(view: MucView, change: EventCommitted) -> Iterable[UserId]:
+    """Whose affiliation can be another one by this."""
+    event = change.event
+    if event.type == "m.room.member":
+        return (UserId(event.state_key or ""),)
+    if event.type == "m.room.power_levels" and change.replaced is not None:
+        before, now = change.replaced.content, event.content
+        if {**before, "users": None} == {**now, "users": None}:
+            levels, new = object_at(before, "users"), object_at(now, "users")
+            return [UserId(one) for one in {**levels, **new} if levels.get(one) != new.get(one)]
+    return {*listable_users(view.room), *view.affiliations.items()}
+
+
+def tell_ranks(view: MucView) -> None:
+    """Everybody may be something else now."""
+    view.affiliations.look(view.room, {*listable_users(view.room), *view.affiliations.items()})
+    view.take_ranks()
+    tell_affiliations(view)
+
+
+def tell_affiliations(view: MucView) -> None:
+    """Who is what now of whom no presence told it. spec: XEP-0045 9.3, 10.3, 10.6, 10.7; XEP-0463 5.2.2"""
+    waiting = view.affiliations.waiting()
+    single, others = waiting[:MAX_TOLD_ALONE], waiting[MAX_TOLD_ALONE:]
+    groups = [[one] for one in single] + [others[at : at + MAX_ITEMS] for at in range(0, len(others), MAX_ITEMS)]
+    for group in groups:
+        version = view.affiliations.take(*[change.user_id for change in group])
+        items = "".join(
+            [item(Standing(change.affiliation, GONE), jid=view.bare_jid(change.user_id)) for change in group]
+        )
+        view.tell(room_message(view.jid, muc_user(items, version=version), kind="normal"))
 
 
 def _denied(view: MucView, change: EventCommitted) -> None:
@@ -417,10 +454,11 @@ def _tell_gone(view: MucView, who: Occupant, about: str, codes: tuple[Status, ..
     if who.hidden:
         return
     own = tuple(sorted((Status.SELF_PRESENCE, *codes), key=lambda code: code.value))
+    version = view.affiliations.take(who.user_id)
     view.tell_of(
         who,
-        room_presence(who.jid, status + muc_user(about, codes) + who.id_xml, unavailable=True),
-        room_presence(who.jid, status + muc_user(about, own) + who.id_xml, unavailable=True),
+        room_presence(who.jid, status + muc_user(about, codes, version) + who.id_xml, unavailable=True),
+        room_presence(who.jid, status + muc_user(about, own, version) + who.id_xml, unavailable=True),
     )
 
 
@@ -435,6 +473,7 @@ _FORMS: Final[dict[str, Callable[[MucView, EventCommitted], None]]] = {
     REACTION: tell_reaction,
     FOREIGN: _configured,
     LIMITS: _configured,
+    MENTIONS: _configured,
     TLS_ONLY: _for_tls_alone,
     SLOW: _configured,
     "m.room.avatar": _configured,

@@ -3,6 +3,7 @@
 spec: XEP-0045 6.3, XEP-0433, XEP-0059 (pages); docs/mapping.md 6.1.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -13,6 +14,7 @@ from tripoint.xmpp.forms import form_fields
 from tripoint.xmpp.jid import Jid, alias_jid_local, room_id_jid_local
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
+from tripoint.xmpp.result_sets import number_in, stretch_of
 from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import CHANNEL_SEARCH_NS, DATA_FORMS_NS, DISCO_ITEMS_NS, RSM_NS
 from tripoint.xmpp.wire import Element, escape_attribute, escape_text
@@ -36,24 +38,6 @@ class _Listed(Struct, frozen=True):
     room: PublicRoom
 
 
-class _Page(Struct, frozen=True):
-    """Part of a list. `first` is the number of its first entry, from 0; `total` counts the whole list."""
-
-    entries: Sequence[_Listed]
-    first: int
-    total: int
-
-    def ends(self) -> str:
-        """The <set/> that tells where this is in the list. spec: XEP-0059 2.2, 2.3"""
-        ends = (
-            f"<first index='{self.first}'>{escape_text(self.entries[0].jid)}</first>"
-            f"<last>{escape_text(self.entries[-1].jid)}</last>"
-            if self.entries
-            else ""
-        )
-        return f"<set xmlns='{RSM_NS}'>{ends}<count>{self.total}</count></set>"
-
-
 @iq("get", DISCO_ITEMS_NS, at=(At.ROOMS,), spec="XEP-0045 6.3")
 async def list_rooms(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """Published rooms, most members first, in pages. spec: XEP-0059 2.1-2.3; an item's id is its JID."""
@@ -61,14 +45,14 @@ async def list_rooms(session: XmppSession, stanza: Element, jid: Jid) -> str:
     query = stanza.first()
     rsm = None if query is None else query.child("set", RSM_NS)
     listed = await _listed(session)
-    page = _page(listed, rsm)
+    page, ends = _page(listed, rsm)
     items = "".join(
         [
             f"<item jid='{escape_attribute(entry.jid)}' name='{escape_attribute(_title(entry.room))}'/>"
-            for entry in page.entries
+            for entry in page
         ]
     )
-    ends = "" if rsm is None and len(listed) <= PAGE else page.ends()
+    ends = "" if rsm is None and len(listed) <= PAGE else ends
     return f"<query xmlns='{DISCO_ITEMS_NS}'>{items}{ends}</query>"
 
 
@@ -95,9 +79,9 @@ async def search_rooms(session: XmppSession, stanza: Element, jid: Jid) -> str:
     by_address = wanted.key == _BY_ADDRESS
     if by_address:
         found.sort(key=lambda entry: entry.jid)
-    page = _page(found, search.child("set", RSM_NS), by_address=by_address)
-    items = "".join([_item(entry) for entry in page.entries])
-    return f"<result xmlns='{CHANNEL_SEARCH_NS}'>{items}{page.ends()}</result>"
+    page, ends = _page(found, search.child("set", RSM_NS), by_address=by_address)
+    items = "".join([_item(entry) for entry in page])
+    return f"<result xmlns='{CHANNEL_SEARCH_NS}'>{items}{ends}</result>"
 
 
 class _Wanted(Struct, frozen=True):
@@ -153,7 +137,7 @@ def _wanted(fields: dict[str, list[str]]) -> _Wanted:
         in_name=places[0],
         in_description=places[1],
         in_address=places[2],
-        min_users=_number((fields.get("min_users") or ["1"])[0]),
+        min_users=number_in((fields.get("min_users") or ["1"])[0]),
         muc=_MUC in fields.get("types", [_MUC]),
         key=key,
     )
@@ -189,35 +173,18 @@ async def _listed(session: XmppSession) -> list[_Listed]:
     return found
 
 
-def _page(listed: Sequence[_Listed], rsm: Element | None, *, by_address: bool = False) -> _Page:
-    """The part of the list that is asked for; without a question its beginning. spec: XEP-0059 2.1-2.3"""
-    size, start = PAGE, 0
-    if rsm is not None:
-        text = rsm.child_text("max", RSM_NS)
-        size = PAGE if text is None else min(_number(text), MAX_PAGE)
-        if rsm.child("before", RSM_NS) is not None or rsm.child("index", RSM_NS) is not None:
-            raise Problem("feature-not-implemented", "The list of rooms can be read forwards alone")
-        after = rsm.child_text("after", RSM_NS)
-        if after:
-            start = _place_after(listed, after, by_address=by_address)
-    return _Page(listed[start : start + size], start, len(listed))
+def _page(
+    listed: Sequence[_Listed], rsm: Element | None, *, by_address: bool = False
+) -> tuple[Sequence[_Listed], str]:
+    """The part of the list that is asked for, without a question its beginning; and the <set/> that goes with it.
 
-
-def _place_after(listed: Sequence[_Listed], after: str, *, by_address: bool) -> int:
-    if by_address:
-        # Whether that room is listed still does not matter: nothing is left out and nothing comes twice.
-        return sum(entry.jid <= after for entry in listed)
-    for number, entry in enumerate(listed):
-        if entry.jid == after:
-            return number + 1
-    raise Problem("item-not-found", "The room after which to go on is not in the list any more")
-
-
-def _number(text: str) -> int:
-    digits = text.strip()
-    if not digits.isdecimal() or not digits.isascii():
-        raise Problem("bad-request", f"'{text[:20]}' is not a number")
-    return int(digits[:9])
+    Of a list by address, whether a room is still there does not matter: nothing is left out and nothing comes twice.
+    spec: XEP-0059 2
+    """
+    jids = [entry.jid for entry in listed]
+    missing = (lambda jid: bisect_left(jids, jid)) if by_address else None
+    found = stretch_of(jids, rsm, usual=PAGE, most=MAX_PAGE, missing=missing)
+    return listed[found.start : found.stop], found.xml()
 
 
 def _name(room: PublicRoom) -> str:

@@ -1,8 +1,8 @@
 """Mention notifications: who is named in a room in which none of his clients is gets the message forwarded.
 
 For members of the room on this server who are connected; who is not finds it in the archive, and is pushed to
-(tripoint/xmpp/push.py). That is so in all rooms: it is nothing that owners choose.
-spec: XEP-0452 3.2; docs/mapping.md 2.10
+(tripoint/xmpp/push.py). That is so in all rooms whose owners have not switched it off.
+spec: XEP-0452 3.1, 3.2; docs/mapping.md 2.10
 """
 
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from tripoint.core.ids import UserId
 from tripoint.core.json_view import object_at, texts_at
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.changes import EventCommitted, RoomChange
+from tripoint.rooms.settings import forwards_mentions
 from tripoint.xmpp.c2s.users import Users
 from tripoint.xmpp.muc.activity import is_there
 from tripoint.xmpp.muc.events import forwarded_message
@@ -46,6 +47,8 @@ class Mentioned:
         user, sender = self._users.live(user_id), change.event.sender
         room = None if user is None else self._doors.reader.peek(change.room_id)
         if user is None or room is None or user_id == sender or self._doors.reader.blocks(user_id, sender):
+            return []
+        if not forwards_mentions(room.state):
             return []
         if room.membership(user_id) != "join" or room.direct_pair is not None or room.encrypted:
             return []

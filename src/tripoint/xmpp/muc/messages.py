@@ -7,17 +7,28 @@ Everybody, the sender too, sees a message when it is committed: view.py.
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import UserId
 from tripoint.core.message import call_everybody
-from tripoint.rooms.commands import Leave, SendEvent, SetTopic, SetTyping
+from tripoint.rooms.commands import Leave, Origin, PassOn, SendEvent, SetTopic, SetTyping
 from tripoint.xmpp.c2s.direct import Route
 from tripoint.xmpp.c2s.relating import relate
 from tripoint.xmpp.c2s.upload import link_in, pasted
 from tripoint.xmpp.corrections import corrected
+from tripoint.xmpp.fastening import retracting
+from tripoint.xmpp.files import shared_in
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid
 from tripoint.xmpp.links import link_rooms
 from tripoint.xmpp.markers import displayed_in
 from tripoint.xmpp.messages import MAX_PAYLOAD_BYTES, THREAD_KEY, content_of, text_of
 from tripoint.xmpp.muc.events import subject_again
-from tripoint.xmpp.muc.explicit import CHANNEL, Called, add_called, called_in
+from tripoint.xmpp.muc.explicit import (
+    ASSOCIATIONS,
+    CHANNEL,
+    MAX_MENTIONS,
+    NOBODY,
+    ROLE_GROUPS,
+    STAFF_GROUPS,
+    add_called,
+    called_in,
+)
 from tripoint.xmpp.muc.markers import displayed
 from tripoint.xmpp.muc.mentions import link_mentions
 from tripoint.xmpp.muc.reactions import react
@@ -25,6 +36,7 @@ from tripoint.xmpp.muc.registering import approve, is_approval
 from tripoint.xmpp.muc.retraction import retract
 from tripoint.xmpp.muc.view import MucView, Occupant, Visit
 from tripoint.xmpp.muc.voice import is_voice_form, voice_form
+from tripoint.xmpp.payloads import BARE, bare_content, is_kept, payload_of
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, message
 from tripoint.xmpp.render import room_message
@@ -41,7 +53,6 @@ from tripoint.xmpp.tables import (
     OOB_NS,
     REACTIONS_NS,
     REPLY_NS,
-    RETRACT_NS,
     STANZA_ID_NS,
 )
 from tripoint.xmpp.wire import Element, render
@@ -50,6 +61,7 @@ declare_feature(MUC_NS, at=(At.ROOMS, At.ROOM), spec="XEP-0045 6.2")
 declare_feature(STANZA_ID_NS, at=(At.ROOM,), spec="XEP-0359 4")
 declare_feature(MUC_STABLE_ID_NS, at=(At.ROOMS, At.ROOM), spec="XEP-0045 16.3: the id of a message comes back")
 declare_feature(MENTIONS_NS, at=(At.ROOM,), spec="XEP-0513 2")
+declare_feature(ASSOCIATIONS, at=(At.ROOM,), spec="XEP-0513 3.2.2")
 declare_feature(CHANNEL, at=(At.ROOM,), spec="XEP-0513 3.2")
 declare_feature(OCCUPANT_ID_NS, at=(At.ROOMS, At.ROOM), spec="XEP-0421 4")
 declare_feature(REPLY_NS, at=(At.ROOM,), spec="XEP-0461 2")
@@ -63,9 +75,9 @@ _OF_ROOMS = frozenset({MUC_USER_NS, OCCUPANT_ID_NS})
 async def to_room(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """Something said to everybody, or a new subject."""
     visit = await session.muc.visiting(session, jid)
-    retracting = stanza.child("retract", RETRACT_NS)
-    if retracting is not None:
-        await retract(session, visit, stanza, retracting)
+    element = retracting(stanza)
+    if element is not None:
+        await retract(session, visit, stanza, element)
         return
     reactions = stanza.child("reactions", REACTIONS_NS)
     if reactions is not None:
@@ -81,7 +93,7 @@ async def to_room(session: XmppSession, stanza: Element, jid: Jid) -> None:
     # spec: XEP-0045 8.1: a subject change has no <body/> and no <thread/>
     if subject is not None and not has_body and stanza.child("thread", CLIENT_NS) is None:
         await _set_subject(session, visit, stanza, subject)
-    elif has_body or stanza.child("x", OOB_NS) is not None:
+    elif has_body or stanza.child("x", OOB_NS) is not None or shared_in(stanza):
         await _say(session, visit, stanza)
     else:
         await _without_text(session, visit, stanza)
@@ -90,7 +102,8 @@ async def to_room(session: XmppSession, stanza: Element, jid: Jid) -> None:
 async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
     view = visit.view
     relation = await relation_of(session, view.room.room_id, stanza)
-    content = await pasted(session, stanza, relation)
+    files = await pasted(session, stanza, relation)
+    content = files[0] if files else None
     if content is None:
         said = text_of(stanza, relation)
         if said is None:
@@ -103,28 +116,32 @@ async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
     may_call = view.room.power.may_call_everybody(session.user_id)
     if may_call:
         call_everybody(content)
-    if called.occupant_ids or called.jids or called.everybody:
-        add_called(content, _people(view, called), everybody=may_call and called.everybody)
+    if called != NOBODY:
+        groups = called.groups if may_call else called.groups & STAFF_GROUPS
+        people = _people(view, called.occupant_ids, called.jids) + _grouped(view, groups, active=called.active)
+        quiet = _people(view, called.quiet, called.quiet)
+        add_called(content, people, everybody=may_call and called.everybody, quiet=quiet)
     content = await corrected(session, view.room.room_id, stanza, content)
     visit.pasted = link_in(session, stanza)
     try:
-        await session.doors.rooms.do(
-            SendEvent(
-                actor=session.user_id,
-                origin=origin_of(session, stanza),
-                room_id=view.room.room_id,
-                type="m.room.message",
-                content=content,
-            )
-        )
+        await session.doors.rooms.do(_saying(session, view, origin_of(session, stanza), content))
+        for more in files[1:]:
+            # spec: XEP-0447 4.2: several files; here each is a message
+            await session.doors.rooms.do(_saying(session, view, Origin(session.id), more))
     finally:
         visit.pasted = None
 
 
-def _people(view: MucView, called: Called) -> list[UserId]:
-    """Those in the room whom a stanza calls by their occupant ids or addresses."""
-    found = [view.with_occupant_id(one) for one in called.occupant_ids]
-    for text in called.jids:
+def _saying(session: XmppSession, view: MucView, origin: Origin, content: JsonObject) -> SendEvent:
+    return SendEvent(
+        actor=session.user_id, origin=origin, room_id=view.room.room_id, type="m.room.message", content=content
+    )
+
+
+def _people(view: MucView, occupant_ids: tuple[str, ...], jids: tuple[str, ...]) -> list[UserId]:
+    """Those in the room whom a stanza names by their occupant ids or addresses."""
+    found = [view.with_occupant_id(one) for one in occupant_ids]
+    for text in jids:
         try:
             jid = parse_jid(text)
         except InvalidJid:
@@ -136,6 +153,20 @@ def _people(view: MucView, called: Called) -> list[UserId]:
             user_id = parse_any_user_jid(jid, view.doors.domains)
             found.append(user_id if user_id in view.occupants else None)
     return [user_id for user_id in found if user_id is not None]
+
+
+def _grouped(view: MucView, groups: frozenset[str], *, active: bool) -> list[UserId]:
+    """Those in the room who have one of these roles or affiliations: so many as may be named. With `active`, those who
+    are online. spec: XEP-0513 3.2.2, 3.5.1"""
+    roles = {ROLE_GROUPS[group] for group in groups if group in ROLE_GROUPS}
+    presence = view.doors.reader.presence
+    found = [
+        who.user_id
+        for who in view.occupants.values()
+        if ("channel" in groups or who.standing.role in roles or who.standing.affiliation in groups)
+        and not (active and presence(who.user_id).presence != "online")
+    ]
+    return found[:MAX_MENTIONS]
 
 
 async def _set_subject(session: XmppSession, visit: Visit, stanza: Element, subject: str) -> None:
@@ -153,10 +184,11 @@ async def _set_subject(session: XmppSession, visit: Visit, stanza: Element, subj
 
 
 async def _without_text(session: XmppSession, visit: Visit, stanza: Element) -> None:
-    """Chat states are typing (docs/mapping.md 13.1); for anything else a room has no place yet."""
+    """Chat states are typing (docs/mapping.md 13.1); anything else is kept, or told to who is there (10.0)."""
     state = next((child for child in stanza.elements() if child.namespace == CHAT_STATES_NS), None)
     if state is None:
-        raise Problem("feature-not-implemented", "A message to a room needs a text here")
+        await _bare(session, visit, stanza)
+        return
     await session.doors.rooms.do(
         SetTyping(
             actor=session.user_id,
@@ -164,6 +196,29 @@ async def _without_text(session: XmppSession, visit: Visit, stanza: Element) -> 
             typing=state.name == "composing",
             timeout_ms=_TYPING_MS,
         )
+    )
+
+
+async def _bare(session: XmppSession, visit: Visit, stanza: Element) -> None:
+    """A message for clients of XMPP alone. spec: XEP-0045 7.4; XEP-0334 4; docs/mapping.md 10.0"""
+    view = visit.view
+    payload = payload_of(stanza)
+    if not payload:
+        raise Problem("bad-request", "There is nothing in this message")
+    if is_kept(stanza):
+        room_id = view.room.room_id
+        content = bare_content(stanza, await relation_of(session, room_id, stanza))
+        content = await corrected(session, room_id, stanza, content, BARE)
+        origin = origin_of(session, stanza)
+        await session.doors.rooms.do(
+            SendEvent(actor=session.user_id, origin=origin, room_id=room_id, type=BARE, content=content)
+        )
+        return
+    if len(payload.encode()) > MAX_PAYLOAD_BYTES:
+        raise Problem("policy-violation", "The message carries more than 8 KiB")
+    token = origin_of(session, stanza).token
+    await session.doors.rooms.do(
+        PassOn(actor=session.user_id, room_id=view.room.room_id, payload=payload, token=token)
     )
 
 
@@ -187,11 +242,15 @@ async def private_message(session: XmppSession, stanza: Element, jid: Jid) -> No
     if await relate(session, stanza, who.user_id):
         return
     said = text_of(stanza)
-    if said is None:
-        return  # chat states and the like of private messages: nothing that is kept
+    if said is None and not is_kept(stanza):
+        # chat states and the like: for whoever is there
+        if not session.doors.reader.blocks(who.user_id, session.user_id):
+            _pass_on(visit, who, stanza)
+        return
     abroad = any(other.session.foreign for other in who.visits)
     if abroad and session.foreign:
-        _between_foreigners(visit, who, stanza)
+        # Neither of the two is of this server: it is kept where they are.
+        _pass_on(visit, who, stanza)
         return
     route = Route(
         from_=visit.occupant.jid,
@@ -203,8 +262,8 @@ async def private_message(session: XmppSession, stanza: Element, jid: Jid) -> No
     await session.direct.send(session, stanza, said, who.user_id, route)
 
 
-def _between_foreigners(visit: Visit, who: Occupant, stanza: Element) -> None:
-    """Neither of the two is of this server: it is passed on, and kept where they are. spec: XEP-0045 7.5"""
+def _pass_on(visit: Visit, who: Occupant, stanza: Element) -> None:
+    """To every session of an occupant; nothing is kept here. spec: XEP-0045 7.5"""
     inside = "".join([render(child).decode() for child in stanza.elements() if child.namespace not in _OF_ROOMS])
     x = f"<x xmlns='{MUC_USER_NS}'/>" + visit.occupant.id_xml
     shared = room_message(visit.occupant.jid, inside + x, stanza.get("id"), kind=stanza.get("type") or "normal")

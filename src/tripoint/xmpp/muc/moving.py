@@ -14,7 +14,7 @@ from tripoint.rooms.ports import RoomView
 from tripoint.rooms.refusals import Refusal
 from tripoint.rooms.settings import tls_only
 from tripoint.rooms.succession import replacement_of
-from tripoint.xmpp.muc.events import subject, tell_destroyed
+from tripoint.xmpp.muc.events import subject, tell_destroyed, tell_ranks
 from tripoint.xmpp.muc.view import GONE, MucView, Occupant, Visit
 from tripoint.xmpp.projection import Standing
 from tripoint.xmpp.render import Shared, item, muc_user, room_message, room_presence
@@ -36,7 +36,7 @@ def stay(view: MucView, replacement: RoomId) -> None:
     """Nobody goes over to the room that this one leads to: what was not told meanwhile is told now."""
     if view.stays_before != replacement:
         view.stays_before = replacement
-        view.take_ranks()
+        tell_ranks(view)
 
 
 def go_over(old: MucView, new: MucView) -> None:

@@ -6,8 +6,17 @@ spec: docs/mapping.md 5.5, 21.5; XEP-0045 8.1, 8.2, 9.1, 10.2.1.  Read next: eve
 """
 
 from tripoint.rooms.changes import StateReset
-from tripoint.rooms.settings import FOREIGN, LIMITS, SLOW, TLS_ONLY
-from tripoint.xmpp.muc.events import membership_of, tell_configured, tell_encrypted, tell_member, tell_tls_only
+from tripoint.rooms.settings import FOREIGN, LIMITS, MENTIONS, SLOW, TLS_ONLY
+from tripoint.xmpp.muc.affiliations import listable_users
+from tripoint.xmpp.muc.events import (
+    membership_of,
+    tell_affiliations,
+    tell_configured,
+    tell_encrypted,
+    tell_member,
+    tell_ranks,
+    tell_tls_only,
+)
 from tripoint.xmpp.muc.view import MucView
 from tripoint.xmpp.render import room_message
 from tripoint.xmpp.wire import escape_text
@@ -16,6 +25,7 @@ _CONFIGURATION = frozenset(
     {
         FOREIGN,
         LIMITS,
+        MENTIONS,
         SLOW,
         TLS_ONLY,
         "m.room.avatar",
@@ -33,13 +43,16 @@ def tell_reset(view: MucView, change: StateReset) -> None:
     if change.position < view.position:
         return  # the room was read when it was so already
     if change.completes:
+        view.affiliations.look(view.room, listable_users(view.room))
         view.completed()
+        tell_affiliations(view)
         return
+    view.affiliations.look(view.room, {*listable_users(view.room), *view.affiliations.items()})
     members = [pair for pair in change.changed if any(e is not None and e.type == "m.room.member" for e in pair)]
     # Who goes goes first: his nick may be theirs who come.
     for before, after in sorted(members, key=lambda pair: membership_of(pair[1]) == "join"):
         tell_member(view, before, after, None)
-    view.take_ranks()
+    tell_ranks(view)
     types = {event.type for pair in change.changed for event in pair if event is not None}
     if "m.room.topic" in types:
         view.tell(room_message(view.jid, f"<subject>{escape_text(view.room.topic or '')}</subject>"))

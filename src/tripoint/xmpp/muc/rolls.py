@@ -4,14 +4,13 @@ spec: XEP-0045 5.2.1 (who may ask), 8.5, 9.2, 9.5, 9.8, 10.5, 10.8, 17.4 (5, 6);
 non-anonymous, so members see who else is what; who is banned is for those who may ban.
 """
 
-from collections.abc import Iterator
-
 from tripoint.core.ids import UserId
-from tripoint.core.json_view import object_at, text_at
+from tripoint.core.json_view import text_at
 from tripoint.rooms.masks import ACL, texts_of
 from tripoint.rooms.ports import RoomView
 from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.muc.admin import items_of
+from tripoint.xmpp.muc.affiliations import known_users
 from tripoint.xmpp.muc.view import MucView
 from tripoint.xmpp.projection import affiliation_in, is_public, standing_in
 from tripoint.xmpp.refusals import Problem
@@ -72,7 +71,7 @@ def _with_affiliation(session: XmppSession, view: MucView, affiliation: str) -> 
     room = view.room
     found = [
         _listed(session, view, user_id, affiliation)
-        for user_id in _known(room)
+        for user_id in known_users(room)
         if affiliation_in(room, user_id) == affiliation
     ]
     if affiliation == "outcast":
@@ -82,15 +81,6 @@ def _with_affiliation(session: XmppSession, view: MucView, affiliation: str) -> 
             if not set(host) & set("*?")
         ]
     return "".join(found)
-
-
-def _known(room: RoomView) -> Iterator[UserId]:
-    """Everybody who can have an affiliation: members, invited and banned people, those whose rank waits for them."""
-    members = room.members()
-    yield from members
-    for user_id in dict.fromkeys([*sorted(room.power.creators), *object_at(room.power.content, "users")]):
-        if user_id not in members:
-            yield UserId(user_id)
 
 
 def _listed(session: XmppSession, view: MucView, user_id: UserId, affiliation: str) -> str:

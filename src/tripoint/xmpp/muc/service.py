@@ -20,6 +20,7 @@ from tripoint.rooms.changes import (
     EventCommitted,
     MembershipChanged,
     MoveRefused,
+    PassedOn,
     PresenceChanged,
     ReceiptMoved,
     RoomChange,
@@ -41,13 +42,14 @@ from tripoint.xmpp.identities import Identities
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_jid, room_id_jid_local
 from tripoint.xmpp.messages import THREAD_KEY
 from tripoint.xmpp.muc.activity import Activity
-from tripoint.xmpp.muc.events import tell_closed, tell_configured, tell_event, tell_typing
+from tripoint.xmpp.muc.events import tell_closed, tell_configured, tell_event, tell_passed_on, tell_typing
 from tripoint.xmpp.muc.invited import Invited
 from tripoint.xmpp.muc.markers import MAX_MEMBERS, tell_displayed
 from tripoint.xmpp.muc.mentioned import Mentioned
 from tripoint.xmpp.muc.moving import CLOSING, UPGRADED, go_over, is_left, stay, turn_away
 from tripoint.xmpp.muc.resets import tell_reset
 from tripoint.xmpp.muc.retraction import tell_swept
+from tripoint.xmpp.muc.versions import Versions
 from tripoint.xmpp.muc.view import MucView, Visit
 from tripoint.xmpp.projection import Nicks, is_public, room_jid
 from tripoint.xmpp.questions import Questions
@@ -91,6 +93,7 @@ class Muc:
         # Which other servers are Matrix servers too; None where none is spoken to.
         self.identities: Identities | None = None
         self.activity = Activity(doors, users, hub)
+        self.versions = Versions(doors.reader, doors.names)
         self._mentioned = Mentioned(doors, users, self, hub)
         hub.watch_users(self._user_changed)
 
@@ -216,6 +219,7 @@ class Muc:
             if not views:
                 del self._views[room_id]
                 self._nicks.pop(room_id, None)
+                self.versions.forget(room_id)
                 self._hub.unwatch_room(room_id, self._room_changed)
 
     def _room_changed(self, change: RoomChange) -> None:
@@ -230,6 +234,8 @@ class Muc:
             elif isinstance(change, StateReset):
                 tell_reset(view, change)
                 self.close_if_empty(view)
+            elif isinstance(change, PassedOn):
+                tell_passed_on(view, change)
             elif isinstance(change, TypingChanged):
                 tell_typing(view, change)
             elif isinstance(change, ReceiptMoved):
@@ -242,6 +248,8 @@ class Muc:
             elif isinstance(change, RoomClosed):
                 tell_closed(view, change.reason, change.venue or self._venue(change.replacement))
                 self.close_if_empty(view)
+            if view.has_affiliations:
+                self.versions.told(view)
 
     def _venue(self, room_id: RoomId | None) -> str | None:
         """The address of the room that takes the place of another, as far as it is known now."""

@@ -20,10 +20,12 @@ from tripoint.rooms.ports import RoomView
 from tripoint.rooms.succession import replacement_of
 from tripoint.xmpp.c2s.photos import photo_xml
 from tripoint.xmpp.jid import alias_jid_local, user_jid
+from tripoint.xmpp.muc.affiliations import Affiliations
 from tripoint.xmpp.muc.explicit import mentions_xml
 from tripoint.xmpp.projection import Nicks, Standing, handle_of, occupant_id, standing_in
 from tripoint.xmpp.render import (
     Shared,
+    affiliations_version,
     body,
     hats,
     item,
@@ -103,6 +105,7 @@ class MucView:
         self._hearing: dict[Visit, tuple[Callable[[bytes], None], bytes]] = {}
         self._entering: list[Visit] = []
         self._names: dict[str, UserId] | None = None
+        self._affiliations: Affiliations | None = None
         self.typing: set[UserId] = set()  # who was told to be typing
         # Members whose first visit is about to begin: their presence is told then, once.
         self.expected: set[UserId] = set()
@@ -117,6 +120,18 @@ class MucView:
     def is_empty(self) -> bool:
         """Nobody is here by XMPP, nor about to be."""
         return not self._hearing and not self._entering and not self.holds
+
+    @property
+    def affiliations(self) -> Affiliations:
+        """Who is what, as it was told; made when somebody comes first."""
+        if self._affiliations is None:
+            self._affiliations = Affiliations(self.doors.secret, self.root, self.room)
+        return self._affiliations
+
+    @property
+    def has_affiliations(self) -> bool:
+        """Whether anybody was told who is what."""
+        return self._affiliations is not None
 
     # -- finding
 
@@ -211,8 +226,13 @@ class MucView:
         who.presence = self._render_presence(who)
         return who
 
-    def _render_presence(self, who: Occupant, codes: tuple[Status, ...] = (), echo: str | None = None) -> Shared:
-        """Available presence. `codes` and `echo` (the id of his own stanza) are for himself."""
+    def _render_presence(
+        self, who: Occupant, codes: tuple[Status, ...] = (), echo: str | None = None, version: str = ""
+    ) -> Shared:
+        """Available presence. `codes` and `echo` (the id of his own stanza) are for himself.
+
+        `version` says that it tells of a change of affiliations; his own always says which version he knows now.
+        """
         if who.visits:
             # spec: XEP-0045 7.2.8: several resources, one occupant: the latest presence stands for all.
             inside = who.visits[-1].inside
@@ -224,7 +244,10 @@ class MucView:
             member = self.room.member(who.user_id)
             picture = self.doors.pictures.known_id(None if member is None else member.avatar_url)
             inside += "" if picture is None else photo_xml(picture)
-        x = muc_user(item(who.standing, jid=self.shown_jid(who)), codes)
+        if Status.SELF_PRESENCE in codes and not version:
+            # spec: XEP-0463 5.2.1
+            version = affiliations_version(until=self.affiliations.version)
+        x = muc_user(item(who.standing, jid=self.shown_jid(who)), codes, version)
         return room_presence(who.jid, inside + x + hats(who.standing) + who.id_xml, stanza_id=echo)
 
     def shown_jid(self, who: Occupant) -> str:
@@ -313,7 +336,9 @@ class MucView:
             return
         who.presence = presence
         if not who.hidden:
-            self.tell_of(who, presence, self._render_presence(who, (Status.SELF_PRESENCE,)))
+            version = self.affiliations.take(who.user_id)
+            told = self._render_presence(who, version=version) if version else presence
+            self.tell_of(who, told, self._render_presence(who, (Status.SELF_PRESENCE,), version=version))
 
     def appear(self, user_id: UserId) -> Occupant:
         """Whoever speaks is shown first. docs/mapping.md 4.4, 4.7"""

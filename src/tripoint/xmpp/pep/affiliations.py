@@ -1,7 +1,8 @@
-"""Who is affiliated with a node: its owner, those who may read it whatever its access model says, and who may not.
+"""Who is affiliated with a node: its owner, those who may read it or publish there whatever it says of others, and who
+may do neither.
 
-Members are the list of a node with the access model `whitelist`. Nobody but the owner publishes, so there are no
-publishers. Nodes that are views of something else have their owner alone.
+Members and publishers are the list of a node with the access model `whitelist`. Nodes that are views of something else
+have their owner alone.
 spec: XEP-0060 4.1, 5.7, 8.9. Read next: requests.py.
 """
 
@@ -11,7 +12,7 @@ from tripoint.core.ids import UserId
 from tripoint.core.nodes import MAX_AFFILIATIONS, NodeConfig
 from tripoint.xmpp.jid import InvalidJid, parse_jid
 from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.tables import PUBSUB_ERRORS_NS, PUBSUB_OWNER_NS
+from tripoint.xmpp.tables import PUBSUB_OWNER_NS
 from tripoint.xmpp.wire import Element, escape_attribute
 
 if TYPE_CHECKING:
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
 MEMBER: Final = "member"
 OUTCAST: Final = "outcast"
-_NOT_HERE: Final = frozenset({"publisher", "publish-only"})
+PUBLISHER: Final = "publisher"
+PUBLISH_ONLY: Final = "publish-only"
+# spec: XEP-0060 4.1, table 1
+READERS: Final = frozenset({MEMBER, PUBLISHER})
+PUBLISHERS: Final = frozenset({PUBLISHER, PUBLISH_ONLY})
+_GIVEN: Final = (MEMBER, OUTCAST, PUBLISHER, PUBLISH_ONLY)
 
 
 def affiliation_of(config: NodeConfig, bare: str) -> str:
@@ -60,15 +66,13 @@ def changed_affiliations(config: NodeConfig, request: Element, owner: str) -> tu
             bare = str(parse_jid(element.get("jid") or "").bare)
         except InvalidJid:
             raise Problem("jid-malformed", "An address to affiliate is not valid") from None
-        if kind in _NOT_HERE:
-            raise _unsupported(f"{kind}-affiliation")
-        if kind not in (MEMBER, OUTCAST, "none", "owner"):
+        if kind not in (*_GIVEN, "none", "owner"):
             raise Problem("bad-request", "There is no such affiliation")
         if (bare == owner) != (kind == "owner"):
             # spec: XEP-0060 8.9.2.4
             raise Problem("not-acceptable", "A node of an account has one owner, which is the account")
         after.pop(bare, None)
-        if kind in (MEMBER, OUTCAST):
+        if kind in _GIVEN:
             after[bare] = kind
     if len(after) > MAX_AFFILIATIONS:
         raise Problem("policy-violation", f"A node has up to {MAX_AFFILIATIONS} affiliations")
@@ -84,8 +88,3 @@ async def set_affiliations(session: "XmppSession", owner: UserId, node: str, req
             raise Problem("not-allowed", "This node shows what is so, to those who may know it")
         return
     await session.pep.stored.configure(owner, node, {"affiliations": affiliations})
-
-
-def _unsupported(feature: str) -> Problem:
-    detail = f"<unsupported xmlns='{PUBSUB_ERRORS_NS}' feature='{feature}'/>"
-    return Problem("feature-not-implemented", "Only the owner publishes here", extra=detail)

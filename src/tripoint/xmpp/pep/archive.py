@@ -28,7 +28,8 @@ async def node_archive(session: XmppSession, stanza: Element, owner: UserId, nod
     items = list(await session.pep.items(owner, node))[::-1]
     archive = user_jid(owner, session.doors.domains)
     found = [_archived(archive, node, place, item) for place, item in enumerate(items)]
-    return send_page(session, archive, asked, _page(found, asked))
+    page, whole = _page(found, asked)
+    return send_page(session, archive, asked, page, whole)
 
 
 def _archived(archive: str, node: str, place: int, item: NodeItem) -> Archived:
@@ -37,7 +38,8 @@ def _archived(archive: str, node: str, place: int, item: NodeItem) -> Archived:
     return Archived(place, EventId(item.item_id), item.ts_ms, xml)
 
 
-def _page(items: list[Archived], asked: ArchiveQuery) -> Gathered[Archived]:
+def _page(items: list[Archived], asked: ArchiveQuery) -> tuple[Gathered[Archived], list[Archived]]:
+    """The page, and everything that fits the request, of which it is a part (XEP-0059 2.6)."""
     places = {one.event_id: one.position for one in items}
 
     def place(item_id: EventId | None, otherwise: int) -> int:
@@ -48,19 +50,20 @@ def _page(items: list[Archived], asked: ArchiveQuery) -> Gathered[Archived]:
             raise Problem("item-not-found", "There is no such item in this archive")
         return places[item_id]
 
-    after = max(place(asked.after_id, -1), place(asked.after, -1))
-    before = min(place(asked.before_id, len(items)), place(asked.before, len(items)))
+    low, high = place(asked.after_id, -1), place(asked.before_id, len(items))
     for item_id in asked.ids:
         place(item_id, 0)
-    wanted = [
+    fitting = [
         one
         for one in items
-        if after < one.position < before
+        if low < one.position < high
         and (not asked.ids or one.event_id in asked.ids)
         and (asked.start_ts_ms is None or one.ts_ms >= asked.start_ts_ms)
         and (asked.end_ts_ms is None or one.ts_ms <= asked.end_ts_ms)
     ]
-    return cut_to(wanted, asked.limit, backward=asked.backward)
+    after, before = place(asked.after, -1), place(asked.before, len(items))
+    wanted = [one for one in fitting if after < one.position < before]
+    return cut_to(wanted, asked.limit, backward=asked.backward), fitting
 
 
 def node_of(stanza: Element) -> str | None:

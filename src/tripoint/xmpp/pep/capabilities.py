@@ -45,6 +45,20 @@ class Capabilities:
         else:
             self._ask(session, caps)
 
+    def wanted(self, caps: Caps) -> frozenset[str] | None:
+        """The nodes that clients with this hash want to hear of; None: they have not been asked."""
+        known = self._known.get((caps.hash or "", caps.ver))
+        return None if known is None else known[0]
+
+    def learn(self, caps: Caps, query: Element) -> frozenset[str]:
+        """What a disco#info result says of that; it counts for others too where it hashes to what was promised."""
+        wanted, shows = wanted_nodes(query), understood(query)
+        if can_check(caps) and is_as_promised(query, caps):
+            self._known[caps.hash or "", caps.ver] = (wanted, shows)
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        return wanted
+
     def answered(self, session: "XmppSession", iq: Element) -> None:
         """The answer to what was asked last, or to something else."""
         caps = session.caps
@@ -54,12 +68,7 @@ class Capabilities:
         query = iq.child("query", DISCO_INFO_NS)
         if iq.get("type") != "result" or query is None:
             return
-        wanted, shows = wanted_nodes(query), understood(query)
-        if can_check(caps) and is_as_promised(query, caps):
-            self._known[caps.hash or "", caps.ver] = (wanted, shows)
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
-        self._set(session, wanted, shows)
+        self._set(session, self.learn(caps, query), understood(query))
 
     def _set(self, session: "XmppSession", wanted: frozenset[str], shows: frozenset[str]) -> None:
         before, session.wants = session.wants, wanted

@@ -48,6 +48,9 @@ async def user_info(session: XmppSession, stanza: Element, jid: Jid) -> str:
     if target is not None and await session.doors.accounts.is_local_user(target):
         if node := _node(stanza):
             return await _node_info(session, target, node)
+        if session.doors.accounts.app_services.is_bot(target):
+            # docs/mapping.md 1.12: what it is is for everybody to know
+            return info(At.USER, _ACCOUNT + identity("client", "bot"), (DISCO_INFO_NS,))
         if await _sees(session, target):
             return info(At.USER, _ACCOUNT, (DISCO_INFO_NS,))
     raise Problem("service-unavailable", "This is not offered here")

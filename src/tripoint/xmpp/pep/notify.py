@@ -7,22 +7,26 @@ spec: XEP-0060 7.1.2.1, 7.2.2.1, 8.4.2, 8.5.2; XEP-0163 4.3. Read next: capabili
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tripoint.accounts.ports import RosterItem
 from tripoint.core.ids import UserId
 from tripoint.core.nodes import Access, NodeConfig, NodeItem, Subscription
 from tripoint.rooms.changes import NodeChanged
-from tripoint.xmpp.pep.affiliations import MEMBER, affiliation_of
+from tripoint.xmpp.pep.affiliations import READERS, affiliation_of
 from tripoint.xmpp.render import delay
 from tripoint.xmpp.tables import ADDRESS_NS, PUBSUB_EVENT_NS
 from tripoint.xmpp.wire import escape_attribute
+
+# The id of what goes to other servers: an answer to it is no answer to anything that somebody has written.
+NOTIFICATION: Final = "pep"
 
 Subscriptions = Callable[[UserId], Awaitable[Sequence[Subscription]]]
 MayRead = Callable[[UserId, NodeConfig, "XmppSession"], Awaitable[bool]]
 
 if TYPE_CHECKING:
     from tripoint.xmpp.c2s.users import LiveUser, Users
+    from tripoint.xmpp.pep.contacts_abroad import ContactsAbroad
     from tripoint.xmpp.session import Doors, XmppSession
 
 
@@ -46,7 +50,11 @@ def changed(change: NodeChanged) -> str:
     """The inside of the notification of a change; empty where the node is not set to tell."""
     node, config = change.node, change.config
     if change.deleted:
-        return _event(f"<delete node='{escape_attribute(node)}'/>") if config.notify_delete else ""
+        if not config.notify_delete:
+            return ""
+        head = f"<delete node='{escape_attribute(node)}'"
+        to = f"<redirect uri='{escape_attribute(change.redirect)}'/>" if change.redirect else ""
+        return _event(f"{head}>{to}</delete>" if to else f"{head}/>")
     if change.purged:
         return _event(f"<purge node='{escape_attribute(node)}'/>") if config.notify_retract else ""
     if change.retracted:
@@ -67,6 +75,12 @@ def reply_to(items: Sequence[NodeItem]) -> str:
     return f"<addresses xmlns='{ADDRESS_NS}'><address type='replyto' jid='{escape_attribute(by)}'/></addresses>"
 
 
+def subscription_changed(node: str, jid: str, state: str) -> str:
+    """That the owner of a node has subscribed somebody, or ended that. spec: XEP-0060 8.8.4"""
+    node, jid = escape_attribute(node), escape_attribute(jid)
+    return _event(f"<subscription node='{node}' jid='{jid}' subscription='{state}'/>")
+
+
 def _items(node: str, inside: str) -> str:
     return _event(f"<items node='{escape_attribute(node)}'>{inside}</items>")
 
@@ -83,21 +97,37 @@ class Notifier:
         self._users = users
         self._subscriptions = subscriptions
         self._may_read = may_read
+        # Contacts of other servers, where there are any.
+        self.abroad: ContactsAbroad | None = None
 
-    async def tell(self, owner: UserId, node: str, config: NodeConfig, xml: str, by: str = "") -> None:
+    async def tell(
+        self,
+        owner: UserId,
+        node: str,
+        config: NodeConfig,
+        xml: str,
+        by: str = "",
+        subscribers: Sequence[Subscription] | None = None,
+    ) -> None:
         """Tell everybody who may hear of a node and wants to; `xml` is the inside of the message, `by` what stands
-        behind it for those who may see which of the owner's clients published (reply_to)."""
+        behind it for those who may see which of the owner's clients published (reply_to). `subscribers`: of a node that
+        is gone, those that it had."""
         sessions = self._own(owner, node)
         sessions += self._contacts(owner, node, config, await self._users.roster_of(owner))
         self._send(sessions, owner, xml + by)
+        if self.abroad is not None:
+            wanting = await self.abroad.wanting(owner, node)
+            self._send([one for one in wanting if await self._may_read(owner, config, one)], owner, xml + by)
         # Once each, however often somebody subscribed.
-        others = dict.fromkeys(await self._subscribers(owner, node, config))
+        others = dict.fromkeys(await self._subscribers(owner, node, config, subscribers))
         self._send([one for one in others if one not in sessions], owner, xml)
 
-    async def _subscribers(self, owner: UserId, node: str, config: NodeConfig) -> "list[XmppSession]":
+    async def _subscribers(
+        self, owner: UserId, node: str, config: NodeConfig, known: Sequence[Subscription] | None
+    ) -> "list[XmppSession]":
         """Who asked to hear of it, whatever his client says of its interests. spec: XEP-0163 4, XEP-0060 6.1"""
         found: list[XmppSession] = []
-        for one in await self._subscriptions(owner):
+        for one in await self._subscriptions(owner) if known is None else known:
             user = self._users.live(one.subscriber) if one.node == node else None
             for session in () if user is None else user.available():
                 if one.jid in (session.bare, session.full) and await self._may_read(owner, config, session):
@@ -107,6 +137,13 @@ class Notifier:
     def tell_owner(self, owner: UserId, node: str, xml: str) -> None:
         """Tell the owner's own clients that want to hear of a node."""
         self._send(self._own(owner, node), owner, xml)
+
+    def tell_subscriber(self, owner: UserId, subscription: Subscription, state: str) -> None:
+        """Tell somebody that the owner of a node has subscribed them, or ended that. spec: XEP-0060 8.8.4"""
+        user = self._users.live(subscription.subscriber)
+        xml = subscription_changed(subscription.node, subscription.jid, state)
+        told = () if user is None else user.available()
+        self._send([one for one in told if subscription.jid in (one.bare, one.full)], owner, xml)
 
     def send(self, session: "XmppSession", owner: UserId, xml: str) -> None:
         """Tell one session."""
@@ -120,8 +157,9 @@ class Notifier:
         # spec: XEP-0163 4.3.1: from the bare address, to full ones
         head = f"<message from='{escape_attribute(self._users.jid_of(owner))}' type='headline'".encode()
         tail = f">{xml}</message>".encode()
+        marked = f" id='{NOTIFICATION}'{tail.decode()}".encode()
         for session in sessions:
-            session.send(head + session.to + tail)
+            session.send(head + session.to + (marked if session.foreign else tail))
 
     def _own(self, owner: UserId, node: str) -> "list[XmppSession]":
         user = self._users.live(owner)
@@ -148,7 +186,7 @@ def _is_for(config: NodeConfig, bare: str, item: RosterItem) -> bool:
     """Whether a contact who sees the owner's presence may read a node. spec: XEP-0060 4.1, 4.5"""
     affiliation = affiliation_of(config, bare)
     if affiliation != "none" or config.access is Access.WHITELIST:
-        return affiliation == MEMBER
+        return affiliation in READERS
     return config.access is not Access.ROSTER or not set(item.groups).isdisjoint(config.groups)
 
 

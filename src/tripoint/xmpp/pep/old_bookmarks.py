@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 from tripoint.accounts.refusals import AccountRefused, NodeRefused
 from tripoint.core.ids import UserId
-from tripoint.core.nodes import Access, NodeConfig, NodeItem, SendLast
+from tripoint.core.nodes import MAX_ITEMS, Access, NodeConfig, NodeItem, SendLast
 from tripoint.rooms.refusals import Refused
 from tripoint.xmpp.jid import InvalidJid, parse_jid
 from tripoint.xmpp.pep.conference import Conference, read_conference
 from tripoint.xmpp.pep.notify import published
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature
-from tripoint.xmpp.tables import BOOKMARKS_CONVERSION_NS, OLD_BOOKMARKS_NS
-from tripoint.xmpp.wire import Element
+from tripoint.xmpp.tables import BOOKMARKS_CONVERSION_NS, OLD_BOOKMARKS_NS, PRIVATE_NS
+from tripoint.xmpp.wire import Element, parse_fragment, render
 
 if TYPE_CHECKING:
     from tripoint.xmpp.c2s.users import Users
@@ -32,6 +32,9 @@ declare_feature(BOOKMARKS_CONVERSION_NS, at=(At.ACCOUNT,), spec="XEP-0411 2")
 # What a request can raise that its client is told.
 _REFUSALS: Final = (Problem, Refused, NodeRefused, AccountRefused)
 _ITEM: Final = "current"
+# The name under which addresses of web pages are kept in private storage, where no client can ask for it.
+_PAGES: Final = f"{{{OLD_BOOKMARKS_NS}}}url"
+PRIVATE_CONFIG: Final = NodeConfig(access=Access.WHITELIST, max_items=MAX_ITEMS, send_last=SendLast.NEVER)
 
 
 class OldBookmarks:
@@ -50,7 +53,7 @@ class OldBookmarks:
         listed = await self._bookmarks.all(user_id)
         for session in self._hearing(user_id):
             session.bookmarks_seen = frozenset(listed)
-        return [NodeItem(_ITEM, _storage(listed), self._users.jid_of(user_id), 0)]
+        return [NodeItem(_ITEM, _storage(listed, await self._pages(user_id)), self._users.jid_of(user_id), 0)]
 
     async def item(self, user_id: UserId, item_id: str) -> NodeItem | None:
         """See LiveNode."""
@@ -79,11 +82,28 @@ class OldBookmarks:
         """The list for one client, which may take something out of it."""
         found = await self._bookmarks.all(session.user_id)
         session.bookmarks_seen = frozenset(found)
-        return _storage(found)
+        return _storage(found, await self._pages(session.user_id))
+
+    async def _pages(self, user_id: UserId) -> str:
+        """The addresses of web pages, which are kept as they were written. spec: XEP-0048 2.2"""
+        kept = await self._pep.stored.item(user_id, PRIVATE_NS, _PAGES)
+        (storage,) = parse_fragment(kept.payload) if kept is not None else (Element("none", ""),)
+        return "".join([render(child, OLD_BOOKMARKS_NS).decode() for child in storage.elements()])
+
+    async def _keep_pages(self, session: "XmppSession", storage: Element) -> None:
+        pages = [child for child in storage.elements() if (child.name, child.namespace) == ("url", OLD_BOOKMARKS_NS)]
+        stored, user_id = self._pep.stored, session.user_id
+        if pages:
+            payload = render(Element("storage", OLD_BOOKMARKS_NS, {}, pages), " ").decode()
+            item = NodeItem(_PAGES, payload, session.full, 0)
+            await stored.publish(user_id, PRIVATE_NS, item, default=PRIVATE_CONFIG)
+        elif await stored.item(user_id, PRIVATE_NS, _PAGES) is not None:
+            await stored.retract(user_id, PRIVATE_NS, _PAGES)
 
     async def replace(self, session: "XmppSession", storage: Element) -> None:
         """Make the bookmarks those of a list. What is refused of it does not keep the rest from being done."""
         wanted = _read(storage)
+        await self._keep_pages(session, storage)
         present = await self._bookmarks.all(session.user_id)
         problem: Exception | None = None
         for jid, wish in wanted.items():
@@ -106,9 +126,9 @@ class OldBookmarks:
             raise problem
 
 
-def _storage(listed: dict[str, Conference]) -> str:
+def _storage(listed: dict[str, Conference], pages: str) -> str:
     inside = "".join([conference.old_xml(jid) for jid, conference in listed.items()])
-    return f"<storage xmlns='{OLD_BOOKMARKS_NS}'>{inside}</storage>"
+    return f"<storage xmlns='{OLD_BOOKMARKS_NS}'>{inside}{pages}</storage>"
 
 
 def _read(storage: Element) -> dict[str, Conference]:

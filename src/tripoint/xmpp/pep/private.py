@@ -6,8 +6,9 @@ spec: XEP-0049 2, XEP-0411 3. Read next: old_bookmarks.py.
 
 from typing import Final
 
-from tripoint.core.nodes import MAX_ITEMS, Access, NodeConfig, NodeItem, SendLast
+from tripoint.core.nodes import NodeItem
 from tripoint.xmpp.jid import Jid
+from tripoint.xmpp.pep.old_bookmarks import PRIVATE_CONFIG
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, iq
 from tripoint.xmpp.session import XmppSession
@@ -16,7 +17,6 @@ from tripoint.xmpp.wire import Element, render
 
 # Clients send these without an address, which is the account; the server, who says that it can, takes them too.
 _AT: Final = (At.ACCOUNT, At.SERVER)
-_CONFIG: Final = NodeConfig(access=Access.WHITELIST, max_items=MAX_ITEMS, send_last=SendLast.NEVER)
 
 
 @iq("get", PRIVATE_NS, at=_AT, feature=PRIVATE_NS, spec="XEP-0049 2")
@@ -39,7 +39,7 @@ async def set_private(session: XmppSession, stanza: Element, jid: Jid) -> str:
         await session.pep.old_bookmarks.replace(session, wanted)
         return ""
     item = NodeItem(_key(wanted), render(wanted, " ").decode(), session.full, 0)
-    await session.pep.stored.publish(session.user_id, PRIVATE_NS, item, default=_CONFIG)
+    await session.pep.stored.publish(session.user_id, PRIVATE_NS, item, default=PRIVATE_CONFIG)
     return ""
 
 

@@ -1,9 +1,9 @@
 """What can be asked of an account's nodes: publish, retract, read; create, configure, purge and delete.
 
-Writing is the owner's alone. Whoever may see the owner's presence need not subscribe: subscriptions are automatic
-(XEP-0163 4.1). Who does it nevertheless, or may read without seeing the presence, hears whatever his client says of its
-interests. Nodes inside nodes are not there.
-spec: XEP-0060 5.6, 6.1, 6.2, 6.5, 7, 8.1-8.5; XEP-0163 3, 5. Read next: service.py, settings.py.
+Writing is the owner's, and theirs whom the owner lets (service.check_may_publish). Whoever may see the owner's presence
+need not subscribe: subscriptions are automatic (XEP-0163 4.1). Who does it nevertheless, or may read without seeing the
+presence, hears whatever his client says of its interests. Nodes inside nodes are not there.
+spec: XEP-0060 5.6, 6.1, 6.2, 6.5, 7, 8.1-8.5, 8.8; XEP-0059; XEP-0163 3, 5. Read next: service.py, settings.py.
 """
 
 import secrets
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from tripoint.accounts.refusals import NodeRefusal, NodeRefused
 from tripoint.core.ids import UserId
 from tripoint.core.nodes import MAX_ITEMS, Access, NodeConfig, NodeItem, Subscription
+from tripoint.xmpp.archives import MAX_PAGE_BYTES
 from tripoint.xmpp.forms import form_fields
 from tripoint.xmpp.jid import Jid, parse_user_jid
 from tripoint.xmpp.pep.affiliations import all_affiliations, own_affiliations, set_affiliations
@@ -24,22 +25,24 @@ from tripoint.xmpp.pep.settings import config_form, read_settings
 from tripoint.xmpp.pep.vcard4 import take_card4
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, iq
+from tripoint.xmpp.result_sets import part_of, stretch_of
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.tables import DATA_FORMS_NS, PUBSUB_ERRORS_NS, PUBSUB_NS, PUBSUB_OWNER_NS, VCARD4_NODE
+from tripoint.xmpp.tables import DATA_FORMS_NS, PUBSUB_ERRORS_NS, PUBSUB_NS, PUBSUB_OWNER_NS, RSM_NS, VCARD4_NODE
 from tripoint.xmpp.wire import Element, escape_attribute, render
 
 # spec: XEP-0060 10, XEP-0163 6.1
 _FEATURES: Final = (
     *("access-open", "access-presence", "access-roster", "access-whitelist", "auto-create", "auto-subscribe"),
     *("config-node", "config-node-max", "create-and-configure", "create-nodes", "delete-items", "delete-nodes"),
-    *("filtered-notifications", "item-ids", "last-published", "member-affiliation", "meta-data"),
-    *("modify-affiliations", "outcast-affiliation", "persistent-items", "publish", "publish-options", "purge-nodes"),
-    *("retract-items", "retrieve-affiliations", "retrieve-default", "retrieve-items", "retrieve-subscriptions"),
-    "subscribe",
+    *("filtered-notifications", "item-ids", "last-published", "manage-subscriptions", "member-affiliation"),
+    *("meta-data", "modify-affiliations", "outcast-affiliation", "persistent-items", "publish", "publish-options"),
+    *("publish-only-affiliation", "publisher-affiliation", "purge-nodes", "retract-items", "retrieve-affiliations"),
+    *("retrieve-default", "retrieve-items", "retrieve-subscriptions", "rsm", "subscribe"),
 )
 for _feature in _FEATURES:
     declare_feature(f"{PUBSUB_NS}#{_feature}", at=(At.ACCOUNT,), spec="XEP-0060 10")
 
+MAX_URI: Final = 1000
 # No namespace is called so: payloads say theirs themselves.
 _NOWHERE: Final = " "
 
@@ -94,8 +97,32 @@ async def _items(session: XmppSession, envelope: Element, request: Element, owne
     else:
         # The oldest first, as they were published. spec: XEP-0060 6.5.3
         found = list(await pep.items(owner, node, _limit(request)))[::-1]
+    rsm = envelope.child("set", RSM_NS)
+    found, ends = _paged(found, rsm)
     inside = "".join([item_xml(item) for item in found])
-    return _enveloped(f"<items node='{escape_attribute(node)}'>{inside}</items>")
+    return _enveloped(f"<items node='{escape_attribute(node)}'>{inside}</items>{ends}")
+
+
+def _paged(items: list[NodeItem], rsm: Element | None) -> tuple[list[NodeItem], str]:
+    """The page that is asked for; of what is too much for one stanza, the newest, and where these lie.
+
+    spec: XEP-0060 6.5.4, XEP-0059
+    """
+    ids = [item.item_id for item in items]
+    asked = stretch_of(ids, rsm, usual=len(ids), most=len(ids))
+    backward = rsm is None or rsm.child("before", RSM_NS) is not None
+    places = list(range(asked.start, asked.stop))
+    used = 0
+    kept: list[int] = []
+    for place in reversed(places) if backward else places:
+        used += len(items[place].payload.encode())
+        if kept and used > MAX_PAGE_BYTES:
+            break
+        kept.append(place)
+    if rsm is None and len(kept) == len(items):
+        return items, ""
+    start, stop = (min(kept), max(kept) + 1) if kept else (asked.start, asked.start)
+    return items[start:stop], part_of(ids, start, stop).xml()
 
 
 def _limit(request: Element) -> int:
@@ -144,6 +171,49 @@ async def _subscriptions(session: XmppSession, envelope: Element, request: Eleme
     return _enveloped(f"<subscriptions{at}>{''.join(map(_subscribed, mine))}</subscriptions>")
 
 
+async def _subscribers(session: XmppSession, envelope: Element, request: Element, owner: UserId) -> str:
+    """Everybody who has subscribed, for the owner. spec: XEP-0060 8.8.1"""
+    node = _node(request)
+    await session.pep.config(owner, node)
+    listed = "".join(
+        [
+            f"<subscription jid='{escape_attribute(one.jid)}' subscription='subscribed'/>"
+            for one in await session.pep.stored.subscriptions(owner)
+            if one.node == node
+        ]
+    )
+    return _owner_enveloped(f"<subscriptions node='{escape_attribute(node)}'>{listed}</subscriptions>")
+
+
+async def _set_subscribers(session: XmppSession, envelope: Element, request: Element, owner: UserId) -> str:
+    """The owner subscribes people of this server, or ends their subscriptions; they hear of it. spec: XEP-0060 8.8.2"""
+    node = _node(request)
+    config = await session.pep.config(owner, node)
+    present = {one.jid: one for one in await session.pep.stored.subscriptions(owner) if one.node == node}
+    changes: list[tuple[Subscription, str]] = []
+    for element in _elements(request, "subscription"):
+        state, jid = element.get("subscription"), element.get("jid") or ""
+        if state is None:
+            continue  # spec: XEP-0060 8.8.2.1: it stays as it is
+        who = session.users.user_of(jid.partition("/")[0])
+        if state not in ("none", "subscribed"):
+            raise Problem("not-acceptable", "A subscription is there, or it is not")
+        if state == "none":
+            if jid in present:
+                changes.append((present[jid], state))
+        elif who is None or not await session.doors.accounts.is_local_user(who):
+            raise Problem("not-acceptable", "People of this server alone can be subscribed")
+        elif config.access is Access.WHITELIST and session.pep.live(node) is not None:
+            raise _unsupported("subscribe")
+        elif jid not in present:
+            changes.append((Subscription(node, jid, who), state))
+    for subscription, state in changes:
+        change = session.pep.stored.subscribe if state == "subscribed" else session.pep.stored.unsubscribe
+        await change(owner, subscription)
+        session.pep.notifier.tell_subscriber(owner, subscription, state)
+    return ""
+
+
 def _subscription(session: XmppSession, node: str, request: Element) -> Subscription:
     """spec: XEP-0060 6.1.3.1: nobody subscribes anybody else"""
     jid = request.get("jid") or ""
@@ -177,6 +247,11 @@ async def _publish(session: XmppSession, envelope: Element, request: Element, ow
     options = envelope.child("publish-options", PUBSUB_NS)
     wanted = _settings(options, known_only=True)
     live = session.pep.live(node)
+    if owner != session.user_id:
+        # Nodes are made by their owners alone.
+        await session.pep.check_may_publish(owner, node, await session.pep.config(owner, node), session)
+        if item_id is not None:
+            await _check_wrote(session, owner, node, item_id)
     if live is not None:
         if not _fits(live.config, wanted):
             raise NodeRefused(NodeRefusal.PRECONDITION)
@@ -200,12 +275,22 @@ async def _retract(session: XmppSession, envelope: Element, request: Element, ow
         raise _bad("item-required", "Say which item is to be taken away")
     item_id = items[0].get("id") or ""
     live = session.pep.live(node)
+    if owner != session.user_id:
+        await session.pep.check_may_publish(owner, node, await session.pep.config(owner, node), session)
+        await _check_wrote(session, owner, node, item_id)
     if live is not None:
         await live.retract(session, item_id)
     else:
         notify = request.get("notify") in ("1", "true")
         await session.pep.stored.retract(owner, _own(node), item_id, notify=notify)
     return ""
+
+
+async def _check_wrote(session: XmppSession, owner: UserId, node: str, item_id: str) -> None:
+    """Publishers put others' items in no other place, and take none away but their own. spec: XEP-0060 4.1, 7.2.3.1"""
+    item = await session.pep.stored.item(owner, node, item_id)
+    if item is not None and item.publisher.partition("/")[0] != session.bare:
+        raise Problem("forbidden", "Somebody else has published this item")
 
 
 # -- nodes
@@ -254,7 +339,9 @@ async def _default(session: XmppSession, envelope: Element, request: Element, ow
 
 async def _delete(session: XmppSession, envelope: Element, request: Element, owner: UserId) -> str:
     """spec: XEP-0060 8.4"""
-    await session.pep.stored.delete(owner, _stored(session, _node(request)))
+    redirect = request.child("redirect", PUBSUB_OWNER_NS)
+    uri = "" if redirect is None else (redirect.get("uri") or "")[:MAX_URI]
+    await session.pep.stored.delete(owner, _stored(session, _node(request)), uri)
     return ""
 
 
@@ -287,8 +374,8 @@ async def _affiliate(session: XmppSession, envelope: Element, request: Element, 
 # What is asked, and whether only the owner may.
 _REQUESTS: Final[dict[tuple[str, str], tuple[Request, bool]]] = {
     ("get", "items"): (_items, False),
-    ("set", "publish"): (_publish, True),
-    ("set", "retract"): (_retract, True),
+    ("set", "publish"): (_publish, False),
+    ("set", "retract"): (_retract, False),
     ("set", "create"): (_create, True),
     ("set", "subscribe"): (_subscribe, False),
     ("set", "unsubscribe"): (_unsubscribe, False),
@@ -301,12 +388,13 @@ _OWNER_REQUESTS: Final[dict[tuple[str, str], tuple[Request, bool]]] = {
     ("get", "default"): (_default, True),
     ("set", "delete"): (_delete, True),
     ("set", "purge"): (_purge, True),
+    ("get", "subscriptions"): (_subscribers, True),
+    ("set", "subscriptions"): (_set_subscribers, True),
     ("get", "affiliations"): (_affiliations, True),
     ("set", "affiliations"): (_affiliate, True),
 }
 # What the feature is called that a request would need. spec: XEP-0060 6.1.3.10 and its kin
 _UNSUPPORTED: Final = {
-    "subscriptions": "manage-subscriptions",
     "options": "subscription-options",
 }
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 from tripoint.accounts.nodes import Nodes
 from tripoint.accounts.refusals import NodeRefusal, NodeRefused
 from tripoint.core.ids import UserId
-from tripoint.core.nodes import MAX_ITEMS, Access, NodeConfig, NodeItem, SendLast
+from tripoint.core.nodes import MAX_ITEMS, Access, NodeConfig, NodeItem, Publishers, SendLast
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.changes import NodeChanged, UserChange
-from tripoint.xmpp.pep.affiliations import MEMBER, OUTCAST, affiliation_of
+from tripoint.xmpp.pep.affiliations import OUTCAST, PUBLISH_ONLY, PUBLISHERS, READERS, affiliation_of
 from tripoint.xmpp.pep.avatars import Avatars
 from tripoint.xmpp.pep.bookmarks import Bookmarks
 from tripoint.xmpp.pep.capabilities import Capabilities
+from tripoint.xmpp.pep.contacts_abroad import ContactsAbroad
 from tripoint.xmpp.pep.displayed import Displayed
 from tripoint.xmpp.pep.nick import Nick
 from tripoint.xmpp.pep.notify import Notifier, changed, last_item, reply_to
@@ -67,6 +68,9 @@ class Pep:
         self.stored = nodes
         self.notifier = Notifier(doors, users, nodes.subscriptions, self.may_read)
         self.capabilities = Capabilities(self._wants)
+        self.contacts_abroad = ContactsAbroad(doors, users, muc.questions, self.capabilities, self.show_last)
+        if doors.abroad is not None:
+            self.notifier.abroad = self.contacts_abroad
         self._doors = doors
         self._users = users
         self._live: dict[str, LiveNode] = {}
@@ -138,9 +142,9 @@ class Pep:
         affiliation = affiliation_of(config, viewer.bare)
         if affiliation == OUTCAST or blocks(owner, viewer.user_id):
             return False
-        if affiliation == MEMBER:
+        if affiliation in READERS:
             return True
-        if config.access is Access.WHITELIST:
+        if config.access is Access.WHITELIST or affiliation == PUBLISH_ONLY:
             return False
         if config.access is Access.OPEN:
             return True
@@ -155,13 +159,26 @@ class Pep:
         """Problem unless somebody may read a node. spec: XEP-0060 6.5.9.6-6.5.9.8"""
         if await self.may_read(owner, config, viewer):
             return
-        if affiliation_of(config, viewer.bare) == OUTCAST:
+        if affiliation_of(config, viewer.bare) in (OUTCAST, PUBLISH_ONLY):
             raise Problem("forbidden", "Its owner does not let you read this")
         if config.access is Access.PRESENCE:
             raise _closed("not-authorized", "presence-subscription-required", "Only who may see its owner's presence")
         if config.access is Access.ROSTER:
             raise _closed("not-authorized", "not-in-roster-group", "Only some of its owner's contacts")
         raise _closed("not-allowed", "closed-node", "Only those on its owner's list")
+
+    async def check_may_publish(self, owner: UserId, node: str, config: NodeConfig, writer: "XmppSession") -> None:
+        """Problem unless somebody else may publish at a node. spec: XEP-0060 4.1, 7.1.3.1"""
+        affiliation, who = affiliation_of(config, writer.bare), config.publishers
+        # What is a view, or the account's own card, is of the owner alone.
+        theirs = node not in self._live and node != VCARD4_NODE
+        allowed = affiliation in PUBLISHERS or who is Publishers.OPEN
+        if theirs and not allowed and who is Publishers.SUBSCRIBERS:
+            present = await self.stored.subscriptions(owner)
+            allowed = any(one.node == node and one.subscriber == writer.user_id for one in present)
+        blocked = affiliation == OUTCAST or self._doors.reader.blocks(owner, writer.user_id)
+        if not theirs or not allowed or blocked:
+            raise Problem("forbidden", "Its owner does not let you publish here")
 
     # -- telling
 
@@ -180,7 +197,8 @@ class Pep:
             xml = changed(change)
             if xml:
                 by = reply_to(change.published)
-                self._doors.spawn(self.notifier.tell(change.user_id, change.node, change.config, xml, by))
+                gone = change.subscribers if change.deleted else None
+                self._doors.spawn(self.notifier.tell(change.user_id, change.node, change.config, xml, by, gone))
 
     def _wants(self, session: "XmppSession", before: frozenset[str]) -> None:
         """It is known what a client wants to hear of: it gets the newest items. spec: XEP-0163 4.3.4"""

@@ -6,7 +6,7 @@ spec: XEP-0060 7.1.5 (publish-options), 8.2 (configuration), 16.4.3, 16.4.4; XEP
 from collections.abc import Callable
 from typing import Final
 
-from tripoint.core.nodes import MAX_ITEMS, Access, NodeConfig, SendLast
+from tripoint.core.nodes import MAX_ITEMS, Access, NodeConfig, Publishers, SendLast
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.tables import DATA_FORMS_NS, PUBSUB_NS
 from tripoint.xmpp.wire import escape_attribute, escape_text
@@ -20,7 +20,6 @@ _BOOLEANS: Final = {"1": True, "true": True, "0": False, "false": False}
 
 # Fields that have one value here. Whoever asks for that value gets it. spec: XEP-0060 16.4.4
 _FIXED: Final = {
-    "publish_model": ("publishers",),
     "deliver_notifications": ("1", "true"),
     "notification_type": ("headline",),
     "notify_config": ("0", "false"),
@@ -61,6 +60,7 @@ _FIELDS: Final[dict[str, tuple[str, _Read, str, str]]] = {
     "title": ("title", _text, "text-single", "A name for the node"),
     "type": ("type", _text, "text-single", "Namespace of what is published"),
     "access_model": ("access", lambda values: Access(values[0].strip()), "list-single", "Who may read and hear of it"),
+    "publish_model": ("publishers", lambda values: Publishers(values[0].strip()), "list-single", "Who may publish"),
     "roster_groups_allowed": ("groups", _groups, "list-multi", "Groups of contacts that may"),
     "max_items": ("max_items", _count, "text-single", "How many items stay"),
     "persist_items": ("persist_items", _boolean, "boolean", "Whether items stay"),
@@ -113,6 +113,7 @@ def _values(config: NodeConfig) -> dict[str, tuple[str, ...]]:
         "title": (config.title,) if config.title else (),
         "type": (config.type,) if config.type else (),
         "access_model": (config.access.value,),
+        "publish_model": (config.publishers.value,),
         "roster_groups_allowed": config.groups,
         "max_items": (str(config.max_items),),
         "persist_items": (_said(config.persist_items),),
@@ -129,6 +130,7 @@ def _said(on: bool) -> str:
 
 _OPTIONS: Final = {
     "access_model": [access.value for access in Access],
+    "publish_model": [who.value for who in Publishers],
     "send_last_published_item": [when.value for when in SendLast],
 }
 
@@ -146,9 +148,9 @@ def config_form(config: NodeConfig) -> str:
 def meta_data_form(config: NodeConfig, owner: str) -> str:
     """What a node is, for who may read it. spec: XEP-0060 5.4"""
     values = _values(config)
-    shown = ("title", "type", "access_model", "max_items", "persist_items", "send_last_published_item")
+    shown = ("title", "type", "access_model", "publish_model", "max_items", "persist_items", "send_last_published_item")
     fields = "".join([_field(name, values[name]) for name in shown if values[name]])
-    return _form("result", META_DATA, f"{fields}{_field('publish_model', ('publishers',))}{_field('owner', (owner,))}")
+    return _form("result", META_DATA, f"{fields}{_field('owner', (owner,))}")
 
 
 def _field(name: str, values: tuple[str, ...], attributes: str = "", options: list[str] | tuple[str, ...] = ()) -> str:

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0031"
-down_revision = "0027"
+down_revision = "0028"
 
 STATEMENTS = (
     """CREATE TABLE accepted_terms (

@@ -1,0 +1,80 @@
+"""One-to-one messages as clients send them to people of this server: what is kept, and what is only passed on.
+
+spec: RFC6121 5, 8.5; docs/mapping.md 10.0, 15.1. Read next: direct.py; abroad.py, for people of other servers.
+"""
+
+from tripoint.core.ids import UserId
+from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.xmpp.c2s.carbons import copy_to, is_private, wants_copies
+from tripoint.xmpp.c2s.direct import Route, hearers
+from tripoint.xmpp.c2s.markers import displayed
+from tripoint.xmpp.c2s.relating import relate
+from tripoint.xmpp.jid import Jid, parse_user_jid
+from tripoint.xmpp.messages import text_of
+from tripoint.xmpp.payloads import is_kept
+from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.registry import At, message
+from tripoint.xmpp.router import stamped
+from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.wire import Element
+
+
+@message("chat", "normal", at=(At.USER, At.ACCOUNT, At.REMOTE), spec="RFC6121 5.2, 8.5")
+async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """To a user: into the direct room if it says something, else straight to his resources."""
+    target = parse_user_jid(jid, session.doors.domains)
+    if target is None:
+        raise Problem("service-unavailable", "There is no such user here")
+    if await session.muc.accept_direct_invitation(session, stanza, target):
+        return
+    if await relate(session, stanza, target) or await displayed(session, stanza, target):
+        return
+    text = text_of(stanza)
+    if text is None or not text[1].blocks:
+        text = None
+        if not is_kept(stanza):
+            await _pass_on(session, stanza, jid, target)
+            return
+    await session.direct.send(session, stanza, text, target, Route(to=str(jid) if jid.resource else None))
+
+
+async def _pass_on(session: XmppSession, stanza: Element, jid: Jid, target: UserId) -> None:
+    """Chat states, receipts, call signalling: nothing that is kept. spec: RFC6121 8.5.2, 8.5.3; XEP-0280 6.1"""
+    user = session.users.live(target)
+    if session.doors.reader.blocks(session.user_id, target):
+        raise Refused(Refusal.BLOCKED)
+    if session.doors.reader.blocks(target, session.user_id):
+        # spec: XEP-0191 3.3: as if he was not there
+        raise Problem("service-unavailable", "There is nobody who takes this")
+    if user is None and not await session.doors.accounts.is_local_user(target):
+        raise Problem("service-unavailable", "There is no such user here")
+    data = stamped(stanza, session.full)
+    heard = {session}
+    if user is not None:
+        named = user.sessions.get(jid.resource) if jid.resource else None
+        heard_by = hearers(user, None) if not jid.resource else [] if named is None else [named]
+        for other in heard_by:
+            if other is not session or named is session:
+                other.send(data)
+            heard.add(other)
+    if stanza.get("type") == "chat" and not is_private(stanza):
+        if user is not None:
+            copy_to(wants_copies(user, heard), "received", data)
+        if session.user is not None:
+            copy_to(wants_copies(session.user, heard), "sent", data)
+
+
+@message("headline", at=(At.USER, At.ACCOUNT, At.REMOTE), spec="RFC6121 8.5.2.1.1")
+async def headline(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """To whoever is there; nobody stores it."""
+    target = parse_user_jid(jid, session.doors.domains)
+    if target is not None:
+        await _pass_on(session, stanza, jid, target)
+
+
+@message("error", at=(At.USER, At.ACCOUNT), spec="RFC6121 8.5.3.1")
+async def returned_error(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """An error goes to the resource that is named, or nowhere."""
+    other = session.users.session(str(jid)) if jid.resource else None
+    if other is not None:
+        other.send(stamped(stanza, session.full))

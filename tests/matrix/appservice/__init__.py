@@ -1,0 +1,1 @@
+"""Application services: tests of matrix/appservice/ and of what it changes elsewhere."""
