@@ -248,6 +248,16 @@ def test_an_identity_server_that_is_told_of_failure_tries_again(tmp_path: Path) 
     run(work, timeout_s=60)
 
 
+def test_nobody_asks_too_much_through_an_identity_server(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with world(tmp_path) as w:
+            friend = await w.client(w.two, "friend")
+            statuses = [(await w.onbind(w.two, friend.user_id, invites=[5] * 20))[0] for _ in range(4)]
+            assert statuses == [200, 200, 429, 429]
+
+    run(work, timeout_s=60)
+
+
 def test_who_invited_may_have_left_since(tmp_path: Path) -> None:
     """spec: rooms/v12.md rule 4.4.1: allowed before the sender's membership is looked at."""
 

@@ -35,6 +35,7 @@ def following(found: Rules, *admins: str) -> ServerLists:
     [
         (server("evil.example"), "evil.example", "Rule about evil.example"),
         (server("evil.example"), "EVIL.example:8448", "Rule about evil.example"),
+        (server("[2001:db8::1]"), "[2001:db8::1]:8448", "Rule about [2001:db8::1]"),
         (server("*.example"), "a.example", "Rule about *.example"),
         (server("*.example"), "example", None),
         (server("evi?.example"), "evil.example", "Rule about evi?.example"),

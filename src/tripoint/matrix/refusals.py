@@ -154,8 +154,8 @@ def identity_errors() -> Iterator[None]:
         yield
     except IdentityRefused as refused:
         # 401 would be about the access token of this server.
-        status = refused.status if 400 <= refused.status < 500 and refused.status != 401 else 403
-        status = status if refused.status < 500 else 502
+        status = 403 if refused.status == 401 else refused.status
+        status = status if 400 <= status < 500 else 502
         text = f"{refused.host}: {refused.error or 'it refuses that'}"
         raise MatrixError(status, refused.errcode or "M_UNKNOWN", text) from refused
     except RemoteFailed as failed:

@@ -15,6 +15,7 @@ import structlog
 
 from tripoint.core.ids import RoomId, ServerName, UserId, server_of
 from tripoint.core.notices import writes_notices
+from tripoint.core.server_acl import host_of
 from tripoint.rooms.policy_lists import Rules
 from tripoint.rooms.refusals import Refusal, Refused
 
@@ -55,7 +56,7 @@ class ServerLists:
         for list_id in self.lists:
             rules = await self._rules_of(list_id)
             authors |= rules.authors
-            found = found or rules.servers.about(server.partition(":")[0]) or rules.servers.about(server)
+            found = found or rules.servers.about(host_of(server)[0]) or rules.servers.about(server)
         return None if server in authors else found
 
     async def against_room(self, names: Iterable[str]) -> str | None:

@@ -29,8 +29,8 @@ log = structlog.get_logger()
 # Invitations to one address that are told at once, and how long they may take altogether: the identity server waits.
 MAX_INVITES: Final = 20
 ALL_S: Final = 60.0
-# Nothing says who calls onbind: so often from one network.
-BINDS: Final = Rate(30, 1 / 2)
+# Nothing says who calls onbind, and each invitation is a question to another server: so many from one network.
+BINDS: Final = Rate(60, 1)
 # What comes right by itself, so that the identity server may try again.
 _PASSING: Final = (Refusal.REMOTE_TIMEOUT, Refusal.SERVER_BUSY)
 
@@ -80,19 +80,19 @@ class ExchangeEndpoints:
 
     async def _bound(self, call: Call) -> Response:
         """Who asks does not matter: each invitation is signed by a key that is in its room."""
-        wait_s = self._binds.take(network_of(call.request.address), self._clock_s())
+        body = call.json()
+        given = list_at(body, "invites")
+        if len(given) > MAX_INVITES:
+            raise bad_json(f"At most {MAX_INVITES} invitations are told at once")
+        wait_s = self._binds.take(network_of(call.request.address), self._clock_s(), 1 + len(given))
         if wait_s > 0:
             raise MatrixError(429, "M_LIMIT_EXCEEDED", "Too many of these", retry_after_ms=int(wait_s * 1000) + 1)
-        body = call.json()
         try:
             mxid = parse_user_id(text_at(body, "mxid") or "")
         except PeerError as error:
             raise invalid(str(error)) from error
         if server_of(mxid) != self._server or not await self._accounts.is_local_user(mxid):
             raise MatrixError(404, "M_NOT_FOUND", "There is no such user here")
-        given = list_at(body, "invites")
-        if len(given) > MAX_INVITES:
-            raise bad_json(f"At most {MAX_INVITES} invitations are told at once")
         failed = False
         try:
             async with asyncio.timeout(ALL_S):
