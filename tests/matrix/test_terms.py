@@ -3,9 +3,11 @@
 spec: Matrix client-server-api "Terms of service at registration", fallback
 """
 
+import re
 from typing import Any
 
 import pytest
+from tools.source import SRC
 
 from tests.matrix.admin import admin_of
 from tests.matrix.client import PASSWORD, Server, matrix, q
@@ -17,6 +19,7 @@ from tests.support.middle import make_config, run
 from tests.support.terms import ACCEPTED, NEWER, TERMS
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.ids import UserId
+from tripoint.oauth.confirm import STAGES
 
 STAGE = "m.login.terms"
 BODY = {"username": "alice", "password": PASSWORD}
@@ -260,6 +263,14 @@ def test_every_stage_of_a_registration_has_a_page() -> None:
             assert owner == "@alice:example.org"
 
     run(work)
+
+
+def test_no_stage_is_asked_for_that_has_no_page() -> None:
+    """Every name of a stage in the Matrix front end is one of the page's."""
+    code = "".join(path.read_text("utf-8") for path in (SRC / "tripoint" / "matrix").rglob("*.py"))
+    named = set(re.findall(r'"(m\.login\.[a-z_.]+|m\.oauth|org\.matrix\.cross_signing_reset)"', code))
+    # What POST /login alone knows is no stage.
+    assert named - {"m.login.token", "m.login.application_service"} == set(STAGES)
 
 
 def test_two_pages_are_seen_to_before_the_client_asks() -> None:
