@@ -70,8 +70,8 @@ class Registering:
             instructions += " This server asks for a registration token."
             fields = f"<field type='text-single' label='Registration token' var='{_TOKEN}'><required/></field>"
         if terms:
-            instructions += f" Read and accept first: {in_words(terms)}. A client that shows no boxes to tick for that"
-            instructions += " cannot; make the account in a browser then."
+            instructions += f" Read and accept first: {in_words(terms)}. Where this client shows no boxes for that,"
+            instructions += " make the account in a browser."
             instructions = escape_text(instructions)
             fields += "".join(map(_box, terms))
         return (
