@@ -192,7 +192,7 @@ class Membership:
         profile = await self._people.profile(target) if local else {}
         room = await self._rooms.get(command.room_id)
         if command.third_party is None:
-            self.check_may_invite(room, command.actor)
+            self._check_inside(room, command.actor)
         if not command.is_direct:
             check_foreigner(room, target, self._writer.signer.server)
         membership = room.head_membership(target)
@@ -200,6 +200,8 @@ class Membership:
             raise Refused(Refusal.ALREADY_JOINED)
         if membership == "ban":
             raise Refused(Refusal.BANNED, "They are banned from this room")
+        if command.third_party is None:
+            self.check_may_invite(room, command.actor)
         content = profile_content("invite", profile)
         if command.third_party is not None:
             content["third_party_invite"] = command.third_party
@@ -233,8 +235,9 @@ class Membership:
         if self._people.stand_in is None:
             raise Refused(Refusal.FOREIGNERS_FORBIDDEN, "This server does not talk to other XMPP servers")
         room = await self._rooms.get(command.room_id)
-        self.check_may_invite(room, command.actor)
+        self._check_inside(room, command.actor)
         check_foreigner(room, command.target, server)
+        self.check_may_invite(room, command.actor)
         await self._people.stand_in(address)
 
     def check_may_invite(self, room: Room, actor: UserId) -> None:
