@@ -55,8 +55,7 @@ class People:
     async def arrive(self) -> None:
         for name in ("alice", "bob", "carol", "dora", "erin"):
             self.server.register(name, PASSWORD)
-        self.matrix, self.token = await log_in(self.server, "carol")
-        self.other, self.other_token = await log_in(self.server, "erin")
+        await self.connect()
         made = await self.ask("POST", f"{C}/createRoom", {"preset": "public_chat", "room_alias_name": "tea"})
         self.room = quote(str(made["room_id"]), safe="")
         self.irc = IrcPerson(await wire(self.server, "irc"))
@@ -67,6 +66,11 @@ class People:
         await self.xmpp.log_in("bob", [])
         await self.enter()
         self.since = str((await self.ask("GET", f"{C}/sync?timeout=0"))["next_batch"])
+
+    async def connect(self) -> None:
+        """On Matrix; also where it took so long to fill other servers that the connections were closed."""
+        self.matrix, self.token = await log_in(self.server, "carol")
+        self.other, self.other_token = await log_in(self.server, "erin")
 
     async def ask(self, method: str, path: str, body: object = None) -> dict[str, object]:
         status, answer = await self.matrix.call(method, path, body, self.token)
@@ -222,6 +226,8 @@ async def grow(what: str, stages: list[int], fill: Callable[[People, int], Await
             await people.arrive()
             await fill(people, stage)
             grown.append(people)
+        for people in grown:
+            await people.connect()
         await measure(grown)  # what filling has left to be done is not the operations'
         columns = await measure(grown)
         print(f"{'us of CPU each, with so many ' + what:34}" + "".join(f"{stage:>10,}" for stage in stages))

@@ -105,6 +105,7 @@ def test_the_sender_is_never_limited_and_people_are_always() -> None:
         ({"namespaces": {"users": [{"regex": "@a.*"}]}}, "exclusive: true or false"),
         ({"namespaces": users("@a(.*")}, "no regular expression"),
         ({"namespaces": users("@_xmpp_.*")}, "people of other XMPP servers"),
+        ({"namespaces": users("@_s.*")}, "keeps for its notices"),
         ({"rate_limited": "no"}, "true or false"),
         ({"protocols": "irc"}, "list of names"),
     ],

@@ -523,6 +523,27 @@ def test_12_4_several_files_in_a_message_are_several_messages(at_tea: AtTea) -> 
     at_tea(test)
 
 
+def test_12_6_a_file_that_is_encrypted_is_passed_on_as_it_is(at_tea: AtTea) -> None:
+    """spec: XEP-0448 3: what lies at its address is of no use without what stands beside it"""
+
+    async def test(tea: Tea) -> None:
+        get = await uploaded(tea, "secret.bin", b"hidden")
+        where = f"<sources>{SHARED.format(get)}</sources>"
+        source = f"<encrypted xmlns='urn:xmpp:esfs:0'><key>SuRJ</key>{where}</encrypted>"
+        sharing = (
+            "<file-sharing xmlns='urn:xmpp:sfs:0'><file xmlns='urn:xmpp:file:metadata:0'><name>tea.txt</name></file>"
+            f"<sources>{source}</sources></file-sharing>"
+        )
+        await tea.xmpp.send(f"<message to='tea@{ROOMS}' type='groupchat' id='s1'>{sharing}</message>")
+        assert (await tea.event())["type"] == "dev.tripoint.xmpp.message"
+        assert sharing in await tea.xmpp.next()
+        await tea.xmpp.send(f"<message to='tea@{ROOMS}' type='groupchat'><body>{get}</body>{sharing}</message>")
+        assert (await tea.event())["content"]["msgtype"] == "m.text"
+        assert sharing in await tea.xmpp.next()
+
+    at_tea(test)
+
+
 def test_12_4_and_12_6_what_stays_text(at_tea: AtTea) -> None:
     async def test(tea: Tea) -> None:
         for text in ("https://elsewhere.example/tea.png", "aesgcm://elsewhere.example/tea.png#00ff"):

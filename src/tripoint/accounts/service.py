@@ -132,7 +132,7 @@ class Accounts:
         self.reports = ReportDesk(store, stream)
         self.registration_tokens = RegistrationTokens(store, stream, clock_ms, self._check_new_name)
         self.administration = Administration(server, store, stream, passwords, self._put)
-        self._of_services = ServiceAccounts(server, app_services, self.administration)
+        self._of_services = ServiceAccounts(server, app_services, self.administration, self._looks_taken)
         self._clock_ms = clock_ms
         self._login_tokens = LoginTokens(clock_ms)
         self._accounts: dict[UserId, Account] = {}
@@ -189,7 +189,7 @@ class Accounts:
 
     def _check_new_name(self, name: str, token: str | None = None) -> UserId:
         self._of_services.check_free(name)
-        if skeleton(name) in self._skeletons:
+        if self._looks_taken(name):
             raise AccountRefused(AccountRefusal.NAME_TAKEN)
         kept = self.registration_tokens.keeping(name)
         if kept is not None and kept.token != token:
@@ -201,6 +201,9 @@ class Accounts:
         if GUEST_NAME.match(name):
             raise AccountRefused(AccountRefusal.BAD_NAME, "Names like guest-1 are given to guests")
         return user_id
+
+    def _looks_taken(self, name: str) -> bool:
+        return skeleton(name) in self._skeletons
 
     async def register_for(self, service: AppService, name: str) -> Account:
         async with self._linking(f"@{name}"):

@@ -4,6 +4,8 @@ spec: Matrix application-service-api "Registration", "Server admin style permiss
 core/app_services.py. Read next: service.py.
 """
 
+from collections.abc import Callable
+
 from tripoint.accounts.administration import Administration, ImportedAccount
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.app_services import AppService, AppServices
@@ -12,9 +14,16 @@ from tripoint.core.stand_ins import stand_in_address
 
 
 class ServiceAccounts:
-    """Raises AccountRefused."""
+    """Raises AccountRefused. `looks_taken`: whether a name is taken, or looks like one that is."""
 
-    def __init__(self, server: ServerName, services: AppServices, administration: Administration) -> None:
+    def __init__(
+        self,
+        server: ServerName,
+        services: AppServices,
+        administration: Administration,
+        looks_taken: Callable[[str], bool],
+    ) -> None:
+        self._looks_taken = looks_taken
         self._server = server
         self._services = services
         self._administration = administration
@@ -37,6 +46,10 @@ class ServiceAccounts:
             raise AccountRefused(AccountRefusal.BAD_NAME, f"Not a name for an account: {error}") from error
         if stand_in_address(user_id, self._server) is not None:
             raise AccountRefused(AccountRefusal.BAD_NAME, "Names like this stand for people of other XMPP servers")
-        if not service.covers_user(user_id):
-            raise AccountRefused(AccountRefusal.NAME_EXCLUSIVE, "That name is in no namespace of this service")
+        if not self._services.may_speak_as(service, user_id):
+            text = "That name is in no namespace of this service, or it is another service's alone"
+            raise AccountRefused(AccountRefusal.NAME_EXCLUSIVE, text)
+        if not service.owns_user(user_id) and self._looks_taken(name):
+            # Among people's names it is one of theirs.
+            raise AccountRefused(AccountRefusal.NAME_TAKEN)
         return await self._administration.take_in(ImportedAccount(name))

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from tripoint.core.errors import PeerError
 from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId, make_user_id
+from tripoint.core.notices import notices_user
 from tripoint.core.stand_ins import stand_in_id
 from tripoint.core.vendor import V
 
@@ -115,6 +116,11 @@ class AppServices:
         """The service whose alone a user is, here or not yet here."""
         return next((one for one in self.all if one.owns_user(user_id)), None)
 
+    def may_speak_as(self, service: AppService, user_id: UserId) -> bool:
+        """Whether a user is one of those whom a service speaks for. spec: "Registration": of exclusive namespaces
+        services are "the only ones who can manage a specified namespace" """
+        return service.covers_user(user_id) and self.owner_of(user_id) in (None, service)
+
     def owner_of_alias(self, alias: RoomAlias) -> AppService | None:
         return next((one for one in self.all if one.owns_alias(alias)), None)
 
@@ -164,8 +170,10 @@ def read_registration(data: object, server: ServerName) -> AppService:
     protocols = [] if protocols is None else protocols
     if not isinstance(protocols, list) or not all(isinstance(one, str) and one for one in protocols):
         raise BadRegistration("protocols is a list of names")
-    if any(one.exclusive and one.has(stand_in_id("a@b.c", server)) for one in users):
-        raise BadRegistration("namespaces.users has names that the server keeps for people of other XMPP servers")
+    own = {"people of other XMPP servers": stand_in_id("a@b.c", server), "its notices": notices_user(server)}
+    for whom, name in own.items():
+        if any(one.exclusive and one.has(name) for one in users):
+            raise BadRegistration(f"namespaces.users has names that the server keeps for {whom}")
     try:
         sender = make_user_id(localpart, server)
     except PeerError as error:

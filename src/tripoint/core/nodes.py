@@ -47,7 +47,8 @@ class SendLast(Enum):
 
 class NodeConfig(Struct, frozen=True):
     """Settings of a node. `max_items` is how many of the newest items stay; `affiliations`: the bare JIDs that are
-    member, publisher, publish-only or outcast, and which of them (XEP-0060 4.1)."""
+    member, publisher, publish-only or outcast, and which of them (XEP-0060 4.1); `names_publishers`: items say who has
+    published them (XEP-0060 7.1.2.3)."""
 
     access: Access = Access.PRESENCE
     groups: tuple[str, ...] = ()
@@ -61,6 +62,7 @@ class NodeConfig(Struct, frozen=True):
     type: str = ""
     affiliations: tuple[tuple[str, str], ...] = ()
     publishers: Publishers = Publishers.PUBLISHERS
+    names_publishers: bool = False
 
 
 class Subscription(Struct, frozen=True):

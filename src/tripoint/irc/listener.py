@@ -140,6 +140,8 @@ class IrcProtocol(asyncio.Protocol):
         if self.session is not None:
             # spec: RFC2812 3.1.7: an unexpected end shows the reason.
             self._front.network.remove(self.session, "Connection closed")
+        # Each of these leads back to here: without them all of it is freed now, and not once garbage is looked for.
+        self.transport = self.outbox = self.login = self.session = None
 
     # --- lines -------------------------------------------------------------------------------------------
 
@@ -226,24 +228,26 @@ class IrcProtocol(asyncio.Protocol):
         if isinstance(ended, Rejected):
             self._end(ended.reason)
         elif isinstance(ended, LoggedIn):
-            assert self.outbox is not None
             if self._closing:
                 # The client went away while its account was looked up; a guest that was made ends again.
                 await self._front.abandon(ended.account)
                 return
-            self.session = await self._front.begin_session(
+            assert self.outbox is not None
+            session = await self._front.begin_session(
                 ended.account, login.negotiation, self.outbox, self._end, self.address, secure=self._secure
             )
-            self.session.let_in_by = login.let_in_by
+            session.let_in_by = login.let_in_by
             self.login = None
             if self._closing:
-                self._front.network.remove(self.session, "Connection closed")
-            elif login.let_in_by is not None and not await self._front.accounts.has_device(
+                self._front.network.remove(session, "Connection closed")
+                return
+            self.session = session
+            if login.let_in_by is not None and not await self._front.accounts.has_device(
                 ended.account.user_id, login.let_in_by
             ):
                 # It was logged out between the login and this.
-                self.session.close("logged out")
-            else:
+                session.close("logged out")
+            elif not self._closing:
                 self._front.begun(self)
 
     def _owed(self, line: Incoming) -> float:

@@ -98,6 +98,9 @@ class HttpConnection(asyncio.Protocol):
             # Nobody waits for this answer any more: a long poll ends with its connection. What changes something
             # runs to its end, so that nothing stays half done.
             self._task.cancel()
+        # It calls what is here: without it all is freed now, and not once garbage is looked for. Nothing is fed to it
+        # any more.
+        del self._parser
 
     def data_received(self, data: bytes) -> None:
         if self._transport is None or self._transport.is_closing():

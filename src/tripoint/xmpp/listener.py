@@ -67,6 +67,8 @@ class XmppProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self.stream is not None:
             self.stream.lost()
+        # Both lead back to here: without them all of it is freed now, and not once garbage is looked for.
+        self.transport = self.stream = None
 
     def _overflowed(self) -> None:
         assert self.stream is not None  # it has sent too much

@@ -196,6 +196,38 @@ def test_names_of_a_service_are_nobody_elses(tmp_path: Path) -> None:
     run(work)
 
 
+def test_two_services_keep_out_of_each_others_names(tmp_path: Path) -> None:
+    """And where a service's names are everybody's, they may not look like those of people."""
+
+    async def work() -> None:
+        other = {
+            "id": "other",
+            "as_token": "other-token",
+            "sender_localpart": "otherbot",
+            "namespaces": {"users": [{"regex": "@.*", "exclusive": False}]},
+        }
+        async with matrix(registered(tmp_path, other)) as server:
+            await server.register("alice")
+            body = {"type": "m.login.application_service", "inhibit_login": True}
+            for name, errcode in (("_irc_x", "M_EXCLUSIVE"), ("ircbot", "M_EXCLUSIVE"), ("a1ice", "M_USER_IN_USE")):
+                wanted = {**body, "username": name}
+                refused = await ask(server, "POST", "/register", wanted, status=400, token="other-token")
+                assert refused["errcode"] == errcode, name
+            await ghost(server)
+            whoami = "/account/whoami"
+            refused = await ask(server, "GET", whoami, status=403, token="other-token", user_id=GHOST)
+            assert refused["errcode"] == "M_FORBIDDEN"
+            assert (await ask(server, "GET", whoami, token="other-token", user_id="@alice:example.org"))["user_id"]
+            made = await ask(server, "POST", "/register", {**body, "username": "helper"}, token="other-token")
+            assert made["user_id"] == "@helper:example.org"
+            room_id = (await ask(server, "POST", "/createRoom", {}, token="other-token"))["room_id"]
+            path = f"/directory/room/{q('#irc_tea:example.org')}"
+            refused = await ask(server, "PUT", path, {"room_id": room_id}, status=400, token="other-token")
+            assert refused["errcode"] == "M_EXCLUSIVE"
+
+    run(work)
+
+
 def test_times_of_events(tmp_path: Path) -> None:
     """spec: "Timestamp massaging": of services alone, and of these two endpoints."""
 

@@ -197,3 +197,24 @@ def test_it_is_there_on_irc_and_matrix_too(tmp_path: Path) -> None:
         write.close()
 
     run(tmp_path, work)
+
+
+def test_messages_without_a_text_that_are_for_the_archive(tmp_path: Path) -> None:
+    """spec: XEP-0384 7.1, XEP-0334 4.4; docs/mapping.md 10.0"""
+
+    async def work(pair: Pair) -> None:
+        alice, bob = await both(pair)
+        secret = "<encrypted xmlns='urn:xmpp:omemo:2'><payload>x</payload></encrypted>"
+        alice.send(f"<message to='{BOB}' type='chat' id='e1'>{secret}<store xmlns='urn:xmpp:hints'/></message>")
+        await bob.expect(f"<message from='{ALICE}/r' type='chat' id='e1' to='{BOB}'>{secret}<store …")
+        # What is not for it comes through all the same.
+        paused = "<paused xmlns='http://jabber.org/protocol/chatstates'/>"
+        alice.send(f"<message to='{BOB}' type='chat' id='e2'>{paused}</message>")
+        await bob.expect("<message …id='e2'…<paused …")
+        query = "<query xmlns='urn:xmpp:mam:2'><set xmlns='http://jabber.org/protocol/rsm'><before/></set></query>"
+        for client in (alice, bob):
+            client.send(f"<iq type='set' id='q'>{query}</iq>")
+            assert secret in await client.xml()
+            assert (await client.xml()).startswith("<iq type='result' id='q'")
+
+    run(tmp_path, work)

@@ -108,7 +108,7 @@ class Delivery:
             try:
                 if (self._at is None and not await self.begin()) or not await self._turn():
                     await self._pause()
-            except Exception as error:  # a bug in one event must not end what comes after it
+            except Exception as error:  # a bug is told, and what met it tried again: nothing is passed over
                 self._report("appservice.delivery", error)
                 await self._pause()
 

@@ -22,7 +22,7 @@ async def asserted(accounts: AccountService, service: AppService, request: Reque
         user_id = service.sender if named is None else parse_user_id(named)
     except InvalidId as error:
         raise invalid(f"user_id: {error}") from error
-    if not service.covers_user(user_id):
+    if not accounts.app_services.may_speak_as(service, user_id):
         raise MatrixError(403, "M_FORBIDDEN", "This service may not speak as that user: it is in no namespace of its")
     account = await accounts.account(user_id)
     if account is None:

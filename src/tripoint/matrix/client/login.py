@@ -71,7 +71,7 @@ class LogInEndpoints:
         service = service_of(self._accounts, call)
         localpart = self._localpart(_identifier(body))
         user_id = None if localpart is None else self._accounts.user_id(localpart)
-        if user_id is None or not service.covers_user(user_id):
+        if user_id is None or not self._accounts.app_services.may_speak_as(service, user_id):
             raise MatrixError(400, "M_EXCLUSIVE", "That user is in no namespace of this service")
         account = await self._accounts.account(user_id)
         if account is None or account.guest:

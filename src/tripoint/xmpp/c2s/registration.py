@@ -145,10 +145,16 @@ async def change_registration(session: XmppSession, stanza: Element, jid: Jid) -
         # spec: docs/mapping.md 18.2: it lets one client in, and gives it no hold on the account
         raise Problem("not-allowed", "An app password is not enough for that: log in with the account's own")
     if query.child("remove", REGISTER_NS) is not None:
+        if len(list(query.elements())) != 1:
+            # spec: XEP-0077 3.2, table 1: half a request must not end an account
+            raise Problem("bad-request", "Who ends an account says nothing else in the same request")
         await accounts.deactivate(session.user_id)
         return ""
-    name = query.child_text("username", REGISTER_NS)
-    password = query.child_text("password", REGISTER_NS)
+    # The fields as they were first, or the same in a form (XEP-0077 4).
+    form = query.child("x", DATA_FORMS_NS)
+    fields = {} if form is None else submitted(form, REGISTER_NS)
+    name = query.child_text("username", REGISTER_NS) or "".join(fields.get("username", []))
+    password = query.child_text("password", REGISTER_NS) or "".join(fields.get("password", []))
     if not name or not password:
         raise Problem("bad-request", "A name and a password are needed")
     if _prepared(name) != session.account.name:

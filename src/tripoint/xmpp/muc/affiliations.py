@@ -6,6 +6,7 @@ everybody who is in the room, and who is banned is for those who may ban to ask 
 spec: XEP-0463 5.2; docs/mapping.md 7. Pure. What was changed since a version that a client names is versions.py.
 """
 
+import hashlib
 import hmac
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
@@ -90,7 +91,7 @@ class Affiliations:
     def _digest(self, user_id: UserId, affiliation: str) -> int:
         # No affiliation has a space in its name, so no two pairs are the same text.
         text = f"{affiliation} {user_id}".encode("utf-8", "surrogatepass")
-        return int.from_bytes(hmac.digest(self._key, text, "sha256")[:16])
+        return int.from_bytes(hashlib.blake2b(text, key=self._key, digest_size=16).digest())
 
 
 def listed_affiliation(room: RoomView, user_id: UserId) -> str:

@@ -6,7 +6,7 @@ spec: XEP-0442 3; XEP-0313 4; XEP-0059 2.  Read next: tripoint/xmpp/archives.py.
 """
 
 from tripoint.core.ids import EventId, UserId
-from tripoint.core.nodes import NodeItem
+from tripoint.core.nodes import NodeConfig, NodeItem
 from tripoint.rooms.paging import Gathered
 from tripoint.xmpp.archive_query import ArchiveQuery, read_query
 from tripoint.xmpp.archives import Archived, cut_to, send_page
@@ -27,13 +27,13 @@ async def node_archive(session: XmppSession, stanza: Element, owner: UserId, nod
         raise Problem("feature-not-implemented", "Items of a node are asked for by their times and ids alone")
     items = list(await session.pep.items(owner, node))[::-1]
     archive = user_jid(owner, session.doors.domains)
-    found = [_archived(archive, node, place, item) for place, item in enumerate(items)]
+    found = [_archived(archive, node, config, place, item) for place, item in enumerate(items)]
     page, whole = _page(found, asked)
     return send_page(session, archive, asked, page, whole)
 
 
-def _archived(archive: str, node: str, place: int, item: NodeItem) -> Archived:
-    inside = published(node, (item,))
+def _archived(archive: str, node: str, config: NodeConfig, place: int, item: NodeItem) -> Archived:
+    inside = published(node, (item,), by=config.names_publishers)
     xml = f"<message xmlns='{CLIENT_NS}' from='{escape_attribute(archive)}' type='headline'>{inside}</message>"
     return Archived(place, EventId(item.item_id), item.ts_ms, xml)
 

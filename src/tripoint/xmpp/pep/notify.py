@@ -30,15 +30,17 @@ if TYPE_CHECKING:
     from tripoint.xmpp.session import Doors, XmppSession
 
 
-def item_xml(item: NodeItem, *, payload: bool = True) -> str:
-    """An <item/>; its payload says its own namespace."""
+def item_xml(item: NodeItem, *, payload: bool = True, by: bool = False) -> str:
+    """An <item/>; its payload says its own namespace. `by`: it says who has published it. spec: XEP-0060 7.1.2.3"""
     head = f"<item id='{escape_attribute(item.item_id)}'"
+    if by:
+        head += f" publisher='{escape_attribute(item.publisher.partition('/')[0])}'"
     return f"{head}>{item.payload}</item>" if payload else f"{head}/>"
 
 
-def published(node: str, items: tuple[NodeItem, ...], *, payload: bool = True) -> str:
-    """spec: XEP-0060 7.1.2.1, 7.1.2.2"""
-    return _items(node, "".join([item_xml(item, payload=payload) for item in items]))
+def published(node: str, items: tuple[NodeItem, ...], *, payload: bool = True, by: bool = False) -> str:
+    """spec: XEP-0060 7.1.2.1-7.1.2.3"""
+    return _items(node, "".join([item_xml(item, payload=payload, by=by) for item in items]))
 
 
 def retracted(node: str, item_ids: tuple[str, ...]) -> str:
@@ -59,12 +61,13 @@ def changed(change: NodeChanged) -> str:
         return _event(f"<purge node='{escape_attribute(node)}'/>") if config.notify_retract else ""
     if change.retracted:
         return retracted(node, change.retracted) if config.notify_retract else ""
-    return published(node, change.published, payload=config.deliver_payloads)
+    return published(node, change.published, payload=config.deliver_payloads, by=config.names_publishers)
 
 
-def last_item(node: str, item: NodeItem, by: str) -> str:
+def last_item(node: str, config: NodeConfig, item: NodeItem, server: str) -> str:
     """The newest item, for who has just come, and since when it is there if that is known. spec: XEP-0163 4.3.4"""
-    return published(node, (item,)) + (delay(by, item.ts_ms) if item.ts_ms else "")
+    xml = published(node, (item,), by=config.names_publishers)
+    return xml + (delay(server, item.ts_ms) if item.ts_ms else "")
 
 
 def reply_to(items: Sequence[NodeItem]) -> str:

@@ -99,7 +99,7 @@ async def _items(session: XmppSession, envelope: Element, request: Element, owne
         found = list(await pep.items(owner, node, _limit(request)))[::-1]
     rsm = envelope.child("set", RSM_NS)
     found, ends = _paged(found, rsm)
-    inside = "".join([item_xml(item) for item in found])
+    inside = "".join([item_xml(item, by=config.names_publishers) for item in found])
     return _enveloped(f"<items node='{escape_attribute(node)}'>{inside}</items>{ends}")
 
 

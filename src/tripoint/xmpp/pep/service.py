@@ -228,7 +228,7 @@ class Pep:
             if await self.may_read(owner, config, session):
                 found = await self.items(owner, node, 1)
                 if found:
-                    xml = last_item(node, found[0], self._doors.domains.server)
+                    xml = last_item(node, config, found[0], self._doors.domains.server)
                     by = reply_to(found[:1]) if await self._sees(session, owner) else ""
                     self.notifier.send(session, owner, xml + by)
 

@@ -54,6 +54,11 @@ def _groups(values: list[str]) -> object:
     return tuple(sorted({value[:_MAX_TEXT] for value in values}))[:_MAX_GROUPS]
 
 
+def _reply(values: list[str]) -> object:
+    """spec: XEP-0060 12.17: the owner's address is that of the node"""
+    return {"publisher": True, "owner": False, "none": False}[values[0].strip()]
+
+
 _Read = Callable[[list[str]], object]
 # Name of a field, without `pubsub#`: the setting it is, how it is read, its type in a form, its label.
 _FIELDS: Final[dict[str, tuple[str, _Read, str, str]]] = {
@@ -61,6 +66,7 @@ _FIELDS: Final[dict[str, tuple[str, _Read, str, str]]] = {
     "type": ("type", _text, "text-single", "Namespace of what is published"),
     "access_model": ("access", lambda values: Access(values[0].strip()), "list-single", "Who may read and hear of it"),
     "publish_model": ("publishers", lambda values: Publishers(values[0].strip()), "list-single", "Who may publish"),
+    "itemreply": ("names_publishers", _reply, "list-single", "Whose address items carry"),
     "roster_groups_allowed": ("groups", _groups, "list-multi", "Groups of contacts that may"),
     "max_items": ("max_items", _count, "text-single", "How many items stay"),
     "persist_items": ("persist_items", _boolean, "boolean", "Whether items stay"),
@@ -114,6 +120,7 @@ def _values(config: NodeConfig) -> dict[str, tuple[str, ...]]:
         "type": (config.type,) if config.type else (),
         "access_model": (config.access.value,),
         "publish_model": (config.publishers.value,),
+        "itemreply": ("publisher" if config.names_publishers else "none",),
         "roster_groups_allowed": config.groups,
         "max_items": (str(config.max_items),),
         "persist_items": (_said(config.persist_items),),
@@ -131,6 +138,7 @@ def _said(on: bool) -> str:
 _OPTIONS: Final = {
     "access_model": [access.value for access in Access],
     "publish_model": [who.value for who in Publishers],
+    "itemreply": ["publisher", "none"],
     "send_last_published_item": [when.value for when in SendLast],
 }
 
