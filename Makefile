@@ -4,7 +4,7 @@
 #   make test    every test; real clients that are found on this machine take part (PYTEST="tests/irc -k JOIN")
 #   make check   style, types, the rules of the tree, the index of specifications, generated files
 #   make docs    write the generated pages again
-#   make peers   install the JavaScript clients for tests/interop (needs node and npm) and matrix-synapse for tests/agreement
+#   make peers   install the JavaScript clients for tests/interop (needs node and npm) matrix-synapse for tests/agreement, and Sydent
 #   make soak    the long versions of the randomised and fault tests
 #   make fuzz    each fuzz harness for FUZZ_S seconds
 #   make lock    pin requirements/*.in again (UPGRADE=1 for newer versions)
@@ -18,6 +18,7 @@ FUZZ_S ?= 20
 JS := tests/interop/js
 LOUNGE := tests/interop/lounge
 SYNAPSE := .peers/synapse
+SYDENT := .peers/sydent
 # TRIPOINT_SPECS=FOLDER: where the texts of the specifications lie; some tests read vectors from them.
 
 .PHONY: run test check docs peers soak fuzz lock clean
@@ -43,7 +44,7 @@ check: $(VENV)/.test
 docs: $(VENV)/.test
 	$(BIN)/python -m tools.generate
 
-peers: $(JS)/node_modules/.installed $(LOUNGE)/node_modules/.installed $(SYNAPSE)/.installed
+peers: $(JS)/node_modules/.installed $(LOUNGE)/node_modules/.installed $(SYNAPSE)/.installed $(SYDENT)/.installed
 
 soak: $(VENV)/.test
 	TRIPOINT_HYPOTHESIS=soak $(BIN)/python -m pytest -m "soak or not interop" --timeout=7200 $(PYTEST)
@@ -53,7 +54,7 @@ fuzz: $(VENV)/.fuzz
 
 # One file after the other: each is held to the versions of those before it.
 lock: $(VENV)/.test
-	cd requirements && for name in run build dev interop fuzz synapse; do \
+	cd requirements && for name in run build dev interop fuzz synapse sydent; do \
 	  ../$(BIN)/python -m piptools compile --quiet $(if $(UPGRADE),--upgrade) --generate-hashes --allow-unsafe \
 	    --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	    --output-file $$name.txt $$name.in || exit 1; \
@@ -89,4 +90,12 @@ $(VENV)/.fuzz: $(VENV)/.test requirements/fuzz.txt
 $(SYNAPSE)/.installed: requirements/synapse.txt
 	$(PYTHON) -m venv --clear $(SYNAPSE)
 	$(SYNAPSE)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary=:all: -r $<
+	touch $@
+
+$(SYDENT)/.installed: requirements/sydent.txt requirements/sydent-itself.txt
+	$(PYTHON) -m venv --clear $(SYDENT)
+	for list in $^; do \
+	  $(SYDENT)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes --only-binary=:all: \
+	    -r $$list || exit 1; \
+	done
 	touch $@

@@ -298,3 +298,20 @@ def test_a_socket_deep_in_folders(tmp_path: Path) -> None:
     with address_of(deep) as address, socket.socket(socket.AF_UNIX) as sock:
         sock.bind(address)
         assert (deep / NAME).is_socket()
+
+
+def test_what_somebody_has_accepted(tmp_path: Path) -> None:
+    terms = (
+        '[accounts]\nregistration = "open"\n[[accounts.terms]]\nid = "rules"\nversion = "1.2"\n'
+        '[[accounts.terms.text]]\nlanguage = "en"\nname = "Rules"\nurl = "https://x.example/rules"\n'
+    )
+    made = Site(tmp_path)
+    with running_server(tmp_path, more=terms) as server:
+        made.server = server
+        body: dict[str, Any] = {"username": "carol", "password": PASSWORD}
+        with pytest.raises(urllib.error.HTTPError) as raised:
+            made.ask("", "POST", "client/v3/register", body)
+        session = json.loads(raised.value.read())["session"]
+        auth = {"type": "m.login.terms", "session": session}
+        made.ask("", "POST", "client/v3/register", {**body, "auth": auth})
+        assert "  accepted rules 1.2, " in made.do("user", "show", "carol")

@@ -14,7 +14,14 @@ from tests.support.middle import run
 from tripoint.accounts.passwords import make_hash
 from tripoint.cli.main import main
 from tripoint.config.example import example
-from tripoint.config.load import ConfigError, load_config, only_loopback, parse_config, registration_mode
+from tripoint.config.load import (
+    ConfigError,
+    load_config,
+    only_loopback,
+    parse_config,
+    read_letter_words,
+    registration_mode,
+)
 from tripoint.config.options import Config, Operator, OperatorClass
 
 
@@ -60,6 +67,10 @@ def test_three_lines_make_a_public_server() -> None:
         ('[[sso.provider]]\nid = "a"\nissuer = "http://a.example"', "t.toml:3: issuer is an address like"),
         ('[[sso.provider]]\nid = "a"\nname = "A"', "t.toml:3: every provider has a name, and a client_id"),
         ('[[sso.provider]]\nscopes = ["profile"]', 't.toml:2: scopes has "openid" among them'),
+        ('[[accounts.terms]]\nid = "A b"', "t.toml:2: every document has an id of its own"),
+        ('[[accounts.terms]]\nid = "a"', "t.toml:2: a needs a text: write [[accounts.terms.text]] below it"),
+        ('[[accounts.terms]]\nid = "a"\n[[accounts.terms.text]]\nlanguage = "version"', "t.toml:4: language is"),
+        ('[[accounts.terms]]\nid = "a"\n[[accounts.terms.text]]\nurl = "terms.html"', "t.toml:4: url is an address"),
         ('[[irc.operator]]\naccount = "a"\noperator_class = "b"', "t.toml:3: there is no operator class 'b'"),
         ('[[irc.operator]]\naccount = "a"\npassword = "tea"', "t.toml:3: password is what `tripoint config hash`"),
         ('[[irc.operator_class]]\nname = "a"\nprivileges = ["fly"]', "t.toml:3: 'fly' is none of ban, invite, kill"),
@@ -100,6 +111,38 @@ def test_mistakes_are_told_with_file_line_and_fix(text: str, said: str) -> None:
         parse_config(text, "t.toml")
     (mistake,) = [m for m in caught.value.mistakes if m.startswith(said)] or [str(caught.value)]
     assert mistake.startswith(said), mistake
+
+
+def test_words_of_letters(tmp_path: Path) -> None:
+    mail = '[listen]\nhttp = []\n[mail]\nhost = "localhost"\nsender = "a@example.org"\nwords = '
+    (tmp_path / "de.toml").write_text('reset_subject = "Neues Passwort bei {server}"\n')
+    config = parse_config(f'{mail}"{tmp_path}"', "t.toml")
+    assert read_letter_words(config.mail.words) == {"de": {"reset_subject": "Neues Passwort bei {server}"}}
+    (tmp_path / "fr.toml").write_text('reset_subject = "Nouveau"\nnothing = "x"\n')
+    (tmp_path / "no_language.toml").write_text("")
+    (tmp_path / "it.toml").write_text("reset_subject =")
+    with pytest.raises(ConfigError) as caught:
+        parse_config(f'{mail}"{tmp_path}"', "t.toml")
+    said = "\n".join(caught.value.mistakes)
+    assert "fr.toml: reset_subject has other placeholders" in said and "fr.toml: there is no sentence nothing" in said
+    assert "no_language.toml: is called after its language" in said and "it.toml: cannot be read" in said
+    with pytest.raises(ConfigError, match="is no folder"):
+        parse_config(f'{mail}"{tmp_path / "none"}"', "t.toml")
+
+
+def test_lists_within_lists_of_tables() -> None:
+    text = (
+        '[[accounts.terms]]\nid = "terms"\nversion = "1"\n'
+        '[[accounts.terms.text]]\nlanguage = "en"\nname = "Terms"\nurl = "https://x.example/en"\n'
+        '[[accounts.terms.text]]\nlanguage = "de"\nname = "Regeln"\nurl = "https://x.example/de?v=1"\n'
+        '[[accounts.terms]]\nid = "privacy"\nversion = "2"\n'
+        '[[accounts.terms.text]]\nlanguage = "en"\nname = "Privacy"\nurl = "https://x.example/privacy"\n'
+    )
+    terms = parse_config(text, "t.toml").accounts.terms
+    assert [(one.id, one.version, [text.language for text in one.text]) for one in terms] == [
+        ("terms", "1", ["en", "de"]),
+        ("privacy", "2", ["en"]),
+    ]
 
 
 def test_lists_of_tables() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.middle import make_config, party, run
+from tests.support.terms import TERMS
 from tripoint.net.http import Request, Response
 from tripoint.runtime.welcome_page import WelcomePage
 
@@ -80,3 +81,16 @@ def test_it_shows_what_registration_asks_for(mode: str, said: bytes) -> None:
         assert refused.status == 400
 
     with_page(test, registration=mode)
+
+
+def test_what_has_to_be_accepted_is_ticked() -> None:
+    async def test(page: WelcomePage, p: Any) -> None:
+        text = (await ask(page, get("/"))).body.decode()
+        assert 'name="terms.privacy" value="3" required' in text and "Privacy &lt;policy&gt;</a>" in text
+        form = b"name=alice&password=correct+horse&terms.privacy=3"
+        response = await ask(page, get("/register", "POST", form))
+        assert response.status == 400 and b"accept first: Terms of Service" in response.body
+        response = await ask(page, get("/register", "POST", form + b"&terms.terms_of_service=1.2"))
+        assert b"@alice:example.org is made" in response.body
+
+    with_page(test, terms=TERMS)

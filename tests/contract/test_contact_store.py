@@ -2,7 +2,14 @@
 
 from tests.contract.test_store import OnStore, on_store, write
 from tripoint.core.ids import UserId
-from tripoint.store.contact_writes import PutDigest, PutThreePid, PutValidation, TrimValidations
+from tripoint.store.contact_writes import (
+    PutAccepted,
+    PutBinding,
+    PutDigest,
+    PutThreePid,
+    PutValidation,
+    TrimValidations,
+)
 from tripoint.store.interface import Store
 from tripoint.store.preview_store import PutPreview
 from tripoint.store.writes import DropAccount
@@ -77,5 +84,37 @@ def test_previews_go_the_oldest_first(on_store: OnStore) -> None:
         await write(store, PutPreview("https://a.example/", "de", None))
         assert await store.load_preview("https://a.example/", "de") is None
         assert await store.count_previews() == 1
+
+    on_store(work)
+
+
+def test_what_was_accepted_is_kept_once_and_goes_with_the_account(on_store: OnStore) -> None:
+    async def work(store: Store) -> None:
+        first = PutAccepted(ALICE, "terms", "1", 5)
+        newer = PutAccepted(ALICE, "terms", "2", 9)
+        privacy = PutAccepted(ALICE, "privacy", "1", 5)
+        await write(store, newer, first, privacy, PutAccepted(BOB, "terms", "1", 6))
+        # The first time counts.
+        await write(store, PutAccepted(ALICE, "terms", "1", 7))
+        assert await store.load_accepted(ALICE) == [privacy, first, newer]
+        await write(store, DropAccount(ALICE))
+        assert await store.load_accepted(ALICE) == []
+        assert len(await store.load_accepted(BOB)) == 1
+
+    on_store(work)
+
+
+def test_what_identity_servers_say_is_kept_for_each_address(on_store: OnStore) -> None:
+    async def work(store: Store) -> None:
+        one = PutBinding(ALICE, "email", "a@b.example", "id.example")
+        phone = PutBinding(ALICE, "msisdn", "491701", "id.example")
+        await write(store, phone, one, PutBinding(BOB, "email", "a@b.example", "id.example"))
+        assert await store.load_bindings(ALICE) == [one, phone]
+        moved = PutBinding(ALICE, "email", "a@b.example", "other.example")
+        await write(store, moved, PutBinding(ALICE, "msisdn", "491701", None))
+        assert await store.load_bindings(ALICE) == [moved]
+        await write(store, DropAccount(ALICE))
+        assert await store.load_bindings(ALICE) == []
+        assert len(await store.load_bindings(BOB)) == 1
 
     on_store(work)

@@ -397,6 +397,16 @@ def test_third_party_keys_may_be_a_list() -> None:
     )
 
 
+def test_third_party_keys_may_be_in_the_url_safe_alphabet() -> None:
+    """spec: m.room.third_party_invite public_key: "using the standard or URL-safe alphabets" """
+    keys = [SigningKey("ed25519:0", bytes([number]) * 32) for number in range(99)]
+    key = next(key for key in keys if "/" in key.verify_key_b64)
+    room = RoomBuilder("12")
+    state, _ = _third_party(room, public_key=key.verify_key_b64.replace("+", "-").replace("/", "_"))
+    third: JsonObject = {"signed": sign_json({"mxid": CAROL, "token": "tok"}, ServerName("id.example"), key)}
+    assert member(room, state, ALICE, CAROL, "invite", third_party_invite=third) == ""
+
+
 def test_third_party_signatures_are_tried_a_bounded_number_of_times() -> None:
     room = RoomBuilder("12")
     state, third = _third_party(room, public_keys=[{"public_key": THIRD.verify_key_b64}] * 80)

@@ -15,6 +15,7 @@ from tests.federation.viewers import front_ends, irc_viewer, xmpp_viewer
 from tests.support.middle import run
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId
+from tripoint.core.token_bucket import Rate
 from tripoint.matrix.federation.edus import EduIntake
 from tripoint.matrix.federation.incoming_devices import IncomingDevices
 from tripoint.rooms.changes import PresenceChanged, ReceiptMoved, TypingChanged
@@ -185,16 +186,16 @@ def test_presence_is_told_where_it_is_switched_on() -> None:
         users = [UserId("@u0:a.org"), UserId("@u1:b.org")]
         await one.party.middle.reader.memberships(users[0])
         one.party.middle.presence.set(users[0], "phone", "unavailable", "at lunch")
-        await asyncio.sleep(1)
+        await asyncio.sleep(10)
         seen = two.party.middle.reader.presence(users[0])
         assert (seen.presence, seen.status_msg) == ("unavailable", "at lunch")
         assert any(isinstance(c, PresenceChanged) and c.user_id == users[0] for c in two.party.user_changes)
         one.party.middle.presence.session_down(users[0], "phone")
-        await asyncio.sleep(1)
+        await asyncio.sleep(10)
         assert two.party.middle.reader.presence(users[0]).presence == "offline"
         # Whoever is not heard of again is not there for ever.
         one.party.middle.presence.set(users[0], "phone", "online", None)
-        await asyncio.sleep(1)
+        await asyncio.sleep(10)
         assert two.party.middle.reader.presence(users[0]).presence == "online"
         await asyncio.sleep(3600)
         two.traffic.edus.sweep()
@@ -207,6 +208,39 @@ def test_presence_is_told_where_it_is_switched_on() -> None:
         await put(one, two, "1", edus=[{"edu_type": "m.presence", "content": {"push": [*push, 7]}}])
         assert two.party.middle.reader.presence(UserId("@stranger:a.org")).presence == "offline"
         assert not two.traffic.edus._present
+
+    sailing("a.org", "b.org", config=with_presence)(test)
+
+
+def test_presence_that_flutters_is_told_now_and_then() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        await shared(ships)
+        await launch(ships)
+        one, two = ships
+        user = UserId("@u0:a.org")
+        await one.party.middle.reader.memberships(user)
+        await asyncio.sleep(5)
+        before = len(two.party.user_changes)
+        for number in range(20):
+            one.party.middle.presence.set(user, "phone", "online", f"mood {number}")
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(20)
+        told = [c.status_msg for c in two.party.user_changes[before:] if isinstance(c, PresenceChanged)]
+        assert told == ["mood 0", "mood 19"]
+
+    sailing("a.org", "b.org", config=with_presence)(test)
+
+
+def test_a_server_that_says_too_much_of_who_is_there() -> None:
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        _, users = await shared(ships)
+        await launch(ships)
+        one, two = ships
+        two.traffic.edus._said.rate = Rate(2, 0.1)
+        for number in range(4):
+            push: Any = [{"user_id": users[0], "presence": "online", "status_msg": str(number)}]
+            await put(one, two, str(number), edus=[{"edu_type": "m.presence", "content": {"push": push}}])
+        assert two.party.middle.reader.presence(users[0]).status_msg == "1"
 
     sailing("a.org", "b.org", config=with_presence)(test)
 

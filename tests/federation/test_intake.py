@@ -415,3 +415,27 @@ def test_slow_keys_do_not_hold_up_the_answer() -> None:
 
 def test_fifty_of_the_largest_events_fit() -> None:
     assert MAX_PDUS * 65_536 + MAX_EDUS * 4096 < BODY_BYTES
+
+
+def test_a_flood_of_sticky_events_is_to_come_again_later() -> None:
+    """spec: MSC4354 "Rate limits": "Servers MUST NOT silently drop sticky events and return 200 OK" """
+
+    async def test(sea: Sea, ships: list[Ship]) -> None:
+        one, two = ships
+        room_id, users = await shared(ships)
+        await launch(ships)
+        sticky = {"msc4354_sticky": {"duration_ms": 60_000}}
+        one.traffic.transactions._sticky.rate = Rate(3, 0.1)
+        events = [await forge(two, room_id, users[1], str(number)) for number in range(4)]
+        pdus = [{**event.pdu, **sticky} for event in events]
+        await put(two, one, "1", pdus[:2])
+        with pytest.raises(RemoteRefused) as refused:
+            await put(two, one, "2", pdus[2:])
+        assert (refused.value.status, refused.value.errcode) == (429, "M_LIMIT_EXCEEDED")
+        # What is not sticky is taken meanwhile, and the others when they come again.
+        plain = await forge(two, room_id, users[1], "plain")
+        assert (await put(two, one, "3", [plain.pdu]))["pdus"] == {plain.event_id: {}}
+        await asyncio.sleep(10)
+        await put(two, one, "2", pdus[2:])
+
+    sailing("a.org", "b.org")(test)

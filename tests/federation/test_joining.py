@@ -6,6 +6,7 @@ spec: Matrix server-server-api "Joining Rooms", "Knocking upon a room", "Invitin
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -14,6 +15,8 @@ from tests.support.middle import run
 from tripoint.config.options import Outbound
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import RoomAlias, RoomId, UserId
+from tripoint.matrix.federation import intake
+from tripoint.matrix.federation.client import RemoteRefused
 from tripoint.rooms.commands import (
     Ban,
     CreateRoom,
@@ -390,3 +393,58 @@ def test_an_invitation_is_taken_back(tmp_path: Path) -> None:
             assert (await refused(two, Join(actor=bob, room_id=room_id))).refusal is Refusal.NOT_INVITED
 
     run(work)
+
+
+def test_events_that_come_while_a_room_is_being_entered_are_not_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice, bob = await account(one, "alice"), await account(two, "bob")
+            room_id = await make_room(one, alice)
+            rooms = two.middle.door.rooms
+            asked, go_on, send_join = asyncio.Event(), asyncio.Event(), rooms.send_join
+
+            async def slow(*args: Any, **how: Any) -> Any:
+                entered = await send_join(*args, **how)
+                asked.set()
+                await go_on.wait()
+                return entered
+
+            monkeypatch.setattr(rooms, "send_join", slow)
+            joining = asyncio.ensure_future(
+                two.middle.service.do(Join(actor=bob, room_id=room_id, via=(ONE,)))
+            )
+            await asyncio.wait_for(asked.wait(), 10)
+            # We are told of it at once, before the room is here.
+            await one.middle.service.do(
+                SendEvent(actor=alice, room_id=room_id, type="m.room.message", content=text("welcome"))
+            )
+            while not two.traffic.transactions._running:  # noqa: ASYNC110  # nothing tells of it
+                await asyncio.sleep(0.01)
+            go_on.set()
+            await joining
+            await until(two, room_id, lambda room: any(i.event.content.get("body") == "welcome" for i in room.recent))
+            assert two.traffic.transactions.results["dropped"] == 0
+
+    run(work, timeout_s=30)
+
+
+def test_events_of_a_room_that_takes_long_to_enter_are_to_come_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            monkeypatch.setattr(intake, "ENTERING_S", 0.05)
+            room_id = RoomId("!slow:one.example")
+            async with two.middle.elsewhere._on_the_way(room_id):
+                body = {"origin": ONE, "origin_server_ts": 1, "pdus": [{"room_id": room_id}], "edus": []}
+                with pytest.raises(RemoteRefused) as refused:
+                    await one.federation.trust.client.request(
+                        TWO, "PUT", "/_matrix/federation/v1/send/1", cast(Any, body)
+                    )
+            assert refused.value.status == 503
+
+    run(work, timeout_s=30)

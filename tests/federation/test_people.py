@@ -4,10 +4,11 @@ spec: Matrix client-server, module "User directory": those who share a room with
 """
 
 import pytest
+from msgspec.structs import replace
 
 from tests.federation.islands import bring_in, islands, make_room
 from tests.support.middle import run
-from tripoint.core.ids import UserId
+from tripoint.core.ids import RoomId, UserId
 from tripoint.rooms import user_directory
 from tripoint.rooms.commands import Join
 from tripoint.rooms.ports import UsersFound
@@ -34,5 +35,47 @@ def test_who_shares_a_room_is_found_and_a_search_cut_short_says_so(monkeypatch: 
             monkeypatch.setattr(user_directory, "MAX_MEMBERS", 1)
             cut = await found(alice, "a.org")
             assert (len(cut.users), cut.more) == (1, True)
+
+    run(work)
+
+
+def test_who_is_in_rooms_of_the_directory_that_nobody_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        async with islands("a.org", "b.org") as (one, two):
+            alice, eve = UserId("@alice:b.org"), UserId("@eve:b.org")
+            rooms = []
+            for number in range(3):
+                room_id = await make_room(one, UserId(f"@carol{number}:a.org"), "12")
+                await bring_in(one, two, alice, room_id)
+                rooms.append(room_id)
+            middle = two.party.middle
+
+            async def listed(room_id: RoomId, on: bool) -> None:
+                """As somebody has it done who may."""
+                await middle.stream.commit([replace((await middle.loaded.get(room_id)).row, listed=on)])
+
+            for room_id in rooms[:2]:
+                await listed(room_id, True)
+            monkeypatch.setattr(user_directory, "READ_ROOMS", 1)
+
+            async def found(term: str) -> tuple[list[str], bool]:
+                # Whatever was read is let go again.
+                middle.loaded._rooms.clear()
+                middle.loaded._alive.clear()
+                answer = await middle.reader.find_users(eve, term, 10)
+                return sorted(user.user_id for user in answer.users), answer.more
+
+            # A search reads one room more, and says that there may be others.
+            first, more = await found("carol")
+            assert len(first) == 1 and more
+            assert await found("carol") == (["@carol0:a.org", "@carol1:a.org"], False)
+            # What is not for everybody to find is not found, nor what is in the directory no more.
+            await listed(rooms[0], False)
+            assert await found("carol") == (["@carol1:a.org"], False)
+            # No more people are remembered than there is room for.
+            monkeypatch.setattr(user_directory, "MAX_KEPT", 0)
+            await listed(rooms[0], True)
+            await found("carol")
+            assert len(middle.reader._directory._kept) == 1
 
     run(work)

@@ -27,6 +27,7 @@ registrations_per_s = 0.0
 login_failures_per_s = 0.0
 [federation]
 presence = true
+identity_servers = [{identity}]
 [log]
 level = "{level}"
 """
@@ -40,6 +41,7 @@ class Tripoint:
     folder: Path
     town: Neighbourhood
     level: str = "info"
+    identity: str = ""  # an identity server that it speaks to
     process: Server = field(init=False)
     output: list[str] = field(default_factory=list)
 
@@ -58,7 +60,13 @@ class Tripoint:
             name=self.name,
             federation=f"127.0.0.1:{self.town.links[self.name].upstream}",
             inside=self.town.inside,
-            more=_MORE.format(certificate=certificate, key=key, authority=authority.path, level=self.level),
+            more=_MORE.format(
+                certificate=certificate,
+                key=key,
+                authority=authority.path,
+                level=self.level,
+                identity=self.identity,
+            ),
         )
         self.process.authority = authority.path
 
@@ -75,11 +83,11 @@ class Tripoint:
 
 
 @contextmanager
-def running_tripoint(folder: Path, town: Neighbourhood, name: str) -> Iterator[Tripoint]:
+def running_tripoint(folder: Path, town: Neighbourhood, name: str, identity: str = "") -> Iterator[Tripoint]:
     """A new server of this name; at its end nothing has gone wrong inside."""
     folder.mkdir(exist_ok=True)
     town.add(name)
-    server = Tripoint(name, folder, town)
+    server = Tripoint(name, folder, town, identity=f'"{identity}"' if identity else "")
     server.start()
     try:
         yield server

@@ -112,7 +112,7 @@ def test_a_storm_of_nicks() -> None:
             assert server.front.names.user("n499") is None
             assert server.front.names.user("m198") is None
             assert server.front.names.user("m199") is not None
-            assert len(server.middle.accounts._guest_nicks) == 1
+            assert len(server.middle.accounts.guests) == 1
 
     run(scenario())
 

@@ -9,6 +9,7 @@ import hmac
 from dataclasses import replace
 
 from tests.irc.server import CONFIG, OPTIONS, PATIENCE_S, SERVER, Client, TestServer, serve, with_limits
+from tests.support.terms import ACCEPTED, NEWER, TERMS
 from tripoint.config.options import Server
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import RoomAlias, RoomId, UserId
@@ -106,6 +107,43 @@ def test_accounts_that_need_an_address_are_made_elsewhere() -> None:
             other = await server.connect()
             other.send("CAP LS 302")
             assert "draft/account-registration" in " ".join(await other.until(r" CAP \* LS :?[^*]"))
+
+    run(scenario())
+
+
+def test_an_account_whose_terms_have_to_be_accepted() -> None:
+    async def scenario() -> None:
+        config = replace(CONFIG, accounts=replace(CONFIG.accounts, terms=TERMS))
+        async with serve(config) as server:
+            client = await server.connect()
+            client.send("CAP LS 302")
+            offered = " ".join(await client.until(r" CAP \* LS :?[^*]"))
+            # Who is not connected could not ask what there is to accept.
+            assert "draft/account-registration=custom-account-name" in offered
+            client.send("NICK tester", "USER t 0 * :T", "REGISTER * * hunter2")
+            await client.expect(":* FAIL REGISTER TEMPORARILY_UNAVAILABLE * :Accept what there is to accept first: *")
+            guest = await server.guest("tea", "standard-replies")
+            guest.send("REGISTER * * hunter2")
+            await guest.expect(":* FAIL REGISTER TEMPORARILY_UNAVAILABLE tea :To make an account, * NickServ TERMS;*")
+            guest.send("NS REGISTER hunter2")
+            await guest.expect(":NickServ!* NOTICE tea :To make an account, accept what there is to accept first: *")
+            listed = (
+                ":NickServ!* NOTICE tea :Terms of Service, version 1.2: https://example.org/somewhere/terms-1.2-en.html",
+                ":NickServ!* NOTICE tea :Privacy <policy>, version 3: https://example.org/privacy.html",
+                ":NickServ!* NOTICE tea :If you have read and accept that: /msg NickServ TERMS ACCEPT",
+            )
+            # Nobody accepts what they were not shown, nor another version of it.
+            guest.send("NS TERMS ACCEPT")
+            await guest.expect(*listed)
+            server.middle.reload(replace(CONFIG, accounts=replace(CONFIG.accounts, terms=NEWER)))
+            guest.send("NS TERMS ACCEPT")
+            await guest.expect(listed[0].replace("version 1.2", "version 1.3"), *listed[1:])
+            guest.send("NS TERMS ACCEPT")
+            await guest.expect(":NickServ!* NOTICE tea :You have accepted that; REGISTER makes an account")
+            guest.send("REGISTER * * hunter2")
+            await guest.expect(f":{SERVER} REGISTER SUCCESS tea :Account successfully registered")
+            accepted = await server.middle.accounts.administration.accepted(UserId(f"@tea:{SERVER}"))
+            assert {one.document: one.version for one in accepted} == {**ACCEPTED, "terms_of_service": "1.3"}
 
     run(scenario())
 

@@ -9,6 +9,7 @@ import pytest
 from tests.matrix.admin import admin_of, as_admin
 from tests.matrix.client import PASSWORD, Client, matrix, q
 from tests.support.middle import Clock, make_config, run
+from tripoint.core.ids import UserId
 from tripoint.matrix.frontend import ENDPOINT_CLASSES
 from tripoint.matrix.registry import Auth, declared_endpoints
 
@@ -151,6 +152,31 @@ def test_the_addresses_of_an_account() -> None:
             assert await bob.call("GET", "/account/3pid") == {"threepids": shown[:1]}
             mine = {"threepids": [{"medium": "email", "address": "a@x.example"}]}
             assert await ada.no("PUT", "/v2/users/@ada:example.org", mine) == (400, "M_THREEPID_IN_USE")
+
+    run(work)
+
+
+def test_who_somebody_is_elsewhere_comes_back_as_it_was_shown() -> None:
+    async def work() -> None:
+        async with matrix() as server:
+            ada = await admin_of(server)
+            bob = await server.register("bob")
+            await server.party.middle.oauth.identities.link("prov", "subject 1", UserId(bob.user_id))
+            path = f"/v2/users/{bob.user_id}"
+            shown = await ada.done("GET", path)
+            assert shown["external_ids"] == [{"auth_provider": "prov", "external_id": "subject 1"}]
+            # What a tool has read it writes with one thing changed.
+            changed = await ada.done("PUT", path, {**shown, "displayname": "Bobby"})
+            assert changed["displayname"] == "Bobby" and changed["external_ids"] == shown["external_ids"]
+            for other in (
+                [],
+                [{"auth_provider": "prov", "external_id": "subject 2"}],
+                [*shown["external_ids"], {"auth_provider": "other", "external_id": "x"}],
+            ):
+                assert await ada.no("PUT", path, {"external_ids": other}) == (400, "M_UNRECOGNIZED")
+            for wrong in ("prov", ["prov"], [{"auth_provider": 5, "external_id": "x"}]):
+                assert await ada.no("PUT", path, {"external_ids": wrong}) == (400, "M_BAD_JSON")
+            assert (await ada.done("GET", path))["external_ids"] == shown["external_ids"]
 
     run(work)
 

@@ -194,7 +194,9 @@ def test_filters_name_rooms_and_senders_in_each_part() -> None:
             assert bob.user_id not in {e["sender"] for e in answer.get("presence", {}).get("events", [])}
             user = f"/user/{q(alice.user_id)}/filter"
             assert await alice.refused("POST", user, {"x": "y" * 20_000}) == (413, "M_TOO_LARGE")
-            assert await alice.refused("POST", user, {"event_format": "federation"}) == (400, "M_INVALID_PARAM")
+            assert await alice.refused("POST", user, {"event_format": "matrix"}) == (400, "M_INVALID_PARAM")
+            assert await alice.refused("POST", user, {"event_fields": ["a"] * 101}) == (400, "M_INVALID_PARAM")
+            assert await alice.refused("POST", user, {"event_fields": "content"}) == (400, "M_BAD_JSON")
 
     run(work)
 

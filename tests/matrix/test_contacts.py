@@ -19,6 +19,8 @@ from tests.oauth.browser import Browser
 from tests.support.letters import LetterBox
 from tests.support.middle import Clock, make_config, reopened, run
 from tripoint.config.options import Config
+from tripoint.core.letter_words import LetterWords
+from tripoint.core.letters import Text
 from tripoint.store.interface import Store, StoreError
 from tripoint.store.memory import MemoryStore
 from tripoint.store.sqlite import SqliteStore
@@ -543,5 +545,29 @@ def test_a_store_that_is_full_changes_nothing() -> None:
             status, made = await post(server, "/login", by_password())
             assert orjson.dumps(made) and status == 200
             await Client(server, made).call("POST", "/account/3pid/add", body)
+
+    run(work)
+
+
+def test_letters_are_in_the_language_of_who_asks() -> None:
+    async def work() -> None:
+        async with mailing() as (server, box):
+            contacts = server.party.middle.accounts.contacts
+            contacts.words = LetterWords({"de": {"register_subject": "Ihr Konto bei {server}"}})
+            body = {"client_secret": "s3cret", "email": ADDRESS, "send_attempt": 1}
+            response = await server.request(
+                "POST",
+                "/_matrix/client/v3/register/email/requestToken",
+                body,
+                headers=((b"accept-language", b"de-AT, en;q=0.5"),),
+            )
+            assert response.status == 200
+            assert box.letters[-1].subject == "Ihr Konto bei example.org"
+            # What the language lacks is in English.
+            assert box.letters[-1].lines[0] == Text(
+                "Somebody, hopefully you, wants to make an account at example.org with this address."
+            )
+            await ask(server, "register", "other@home.example")
+            assert box.letters[-1].subject == "Make your account at example.org"
 
     run(work)

@@ -136,7 +136,7 @@ def test_a_guest_ends_when_it_logs_out_or_is_not_heard_of() -> None:
             server.party.clock.now += 5 * 3600
             await second.call("GET", "/account/whoami")
             server.party.clock.now += 2 * 3600
-            await accounts.end_idle_guests()
+            await accounts.guests.end_idle()
             for visitor in (first, third):
                 assert await visitor.refused("GET", "/account/whoami") == (401, "M_UNKNOWN_TOKEN")
             await second.call("GET", "/account/whoami")
@@ -170,7 +170,7 @@ def test_a_guest_becomes_an_account_and_keeps_its_name() -> None:
             await member.say(room, "I stay")
             await member.create()
             server.party.clock.now += 24 * 3600
-            await server.party.middle.accounts.end_idle_guests()
+            await server.party.middle.accounts.guests.end_idle()
             await member.call("GET", "/account/whoami")
 
     run(work)

@@ -456,3 +456,57 @@ def test_ignored_people_are_not_in_it() -> None:
             assert eve.user_id in members
 
     run(work)
+
+
+def test_events_as_they_go_between_servers() -> None:
+    """spec: Filter event_format: "federation will return the raw event as received over federation" """
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            room_id = await alice.create(name="Tea")
+            event_id = await alice.say(room_id, "hello", "txn")
+            wanted = orjson.dumps({"event_format": "federation", "room": {"timeline": {"limit": 1}}}).decode()
+            chunk = (await alice.sync(filter=wanted))["rooms"]["join"][room_id]
+            (raw,) = chunk["timeline"]["events"]
+            room = await server.party.middle.loaded.get(RoomId(room_id))
+            item = room.recent[-1]
+            unsigned = raw.pop("unsigned")
+            assert unsigned["transaction_id"] == "txn" and raw.pop("event_id") == event_id
+            assert raw == {key: value for key, value in item.event.pdu.items() if key != "unsigned"}
+            assert raw["signatures"]["example.org"] and raw["prev_events"] and raw["hashes"]["sha256"]
+            (name,) = [e for e in chunk["state"]["events"] if e["type"] == "m.room.name"]
+            assert name["auth_events"] and name["depth"] and name["event_id"]
+            # Whoever asks for nothing of that gets events as ever.
+            alice.since = None
+            plain = (await alice.sync())["rooms"]["join"][room_id]["timeline"]["events"][-1]
+            assert "signatures" not in plain and plain["event_id"] == event_id
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        (["content.body"], {"content": {"body": "hello"}}),
+        (["type", "content"], {"type": "m.room.message", "content": {"body": "hello", "m.x": {"a.b": 1, "c": 2}}}),
+        (["content.m\\.x.a\\.b", "content.m\\.x"], {"content": {"m.x": {"a.b": 1, "c": 2}}}),
+        (["content", "content.body"], {"content": {"body": "hello", "m.x": {"a.b": 1, "c": 2}}}),
+        (["content.m.x", "content.body.length", "nothing"], {}),
+        ([], {}),
+    ],
+)
+def test_some_fields_of_events_alone(fields: list[str], told: dict[str, object]) -> None:
+    """spec: Filter event_fields; appendices "Dot-separated property paths" """
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            room_id = await alice.create()
+            content = {"body": "hello", "m.x": {"a.b": 1, "c": 2}}
+            await alice.call("PUT", f"/rooms/{q(room_id)}/send/m.room.message/1", content)
+            wanted = orjson.dumps({"event_fields": fields}).decode()
+            chunk = (await alice.sync(filter=wanted))["rooms"]["join"][room_id]
+            assert chunk["timeline"]["events"][-1] == told
+
+    run(work)

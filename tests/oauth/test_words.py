@@ -6,8 +6,9 @@ from string import Formatter
 import pytest
 
 from tripoint.accounts.refusals import AccountRefusal
+from tripoint.core.languages import read_accept_language
 from tripoint.core.oauth.clients import Client
-from tripoint.oauth.words import DEFAULT, LANGUAGES, WORDS, choose_words, read_accept_language
+from tripoint.oauth.words import DEFAULT, LANGUAGES, WORDS, choose_words
 
 OWN = "refused_"
 

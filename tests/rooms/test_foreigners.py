@@ -115,7 +115,8 @@ def test_who_is_invited_where_none_are_let_in() -> None:
             room_id = await p.room(alice)
             assert await refusal(p, Invite(actor=alice, room_id=room_id, target=bob)) is Refusal.FOREIGNERS_FORBIDDEN
             assert await refusal(p, CreateRoom(actor=alice, invite=(bob,))) is Refusal.FOREIGNERS_FORBIDDEN
-            event = cast(Event, SimpleNamespace(room_id=RoomId("!there:far.example"), state_key=bob))
+            there = RoomId("!there:far.example")
+            event = cast(Event, SimpleNamespace(sender="@far:far.example", room_id=there, state_key=bob))
             with pytest.raises(Refused) as caught:
                 await p.middle.invitations.receive(event, ())
             assert caught.value.refusal is Refusal.FOREIGNERS_FORBIDDEN

@@ -20,6 +20,8 @@ EVE = UserId("@eve:example.org")
 
 
 class _Rule:
+    sender = "@carol:list.example"
+
     def __init__(self, **content: object) -> None:
         self.content = content
 

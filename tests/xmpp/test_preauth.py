@@ -10,7 +10,9 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support.terms import ACCEPTED, TERMS
 from tests.xmpp.server import CONFIG, SERVER, Client, TestServer, serve
+from tripoint.core.ids import UserId
 from tripoint.store.writes import PutRegistrationToken
 
 TOKEN_FEATURE = "urn:xmpp:ibr-token:0"
@@ -176,3 +178,47 @@ def test_where_an_address_is_needed_accounts_are_made_elsewhere() -> None:
             assert features.child("register", "http://jabber.org/features/iq-register") is None
 
     asyncio.run(work())
+
+
+def test_terms_are_boxes_of_the_form() -> None:
+    """spec: XEP-0077 4, XEP-0004 3.3: a boolean field"""
+
+    async def work(server: TestServer) -> None:
+        await server.middle.accounts.registration_tokens.add("TOKEN", 1, FOR_EVER)
+        client = await stranger(server)
+        form = await client.ask(f"<iq type='get' to='{SERVER}' id='g'><query xmlns='jabber:iq:register'/></iq>")
+        address = "https://example.org/somewhere/terms-1.2-en.html"
+        assert f"Terms of Service ({address}), Privacy &lt;policy&gt; (https" in form
+        assert f"type='boolean' label='I have read and accept: Terms of Service, {address}'" in form
+        assert "var='terms:terms_of_service:1.2'" in form and "var='token'" in form
+        # A client that fills in no form has accepted nothing.
+        await show(client, "TOKEN")
+        answer = await register(client, "juliet")
+        assert "<not-acceptable " in answer and f"accept first: Terms of Service ({address})" in answer
+
+        async def fill(**boxes: str) -> str:
+            values = {
+                "FORM_TYPE": "jabber:iq:register",
+                "username": "juliet",
+                "password": "correct horse",
+                "terms:terms_of_service:1.2": boxes.get("terms", "1"),
+                "terms:privacy:3": boxes.get("privacy", "true"),
+            }
+            fields = "".join(f"<field var='{name}'><value>{value}</value></field>" for name, value in values.items())
+            return await client.ask(
+                f"<iq type='set' to='{SERVER}' id='r2'><query xmlns='jabber:iq:register'>"
+                f"<x xmlns='jabber:x:data' type='submit'>{fields}</x></query></iq>"
+            )
+
+        answer = await fill(privacy="0")
+        assert "accept first: Privacy" in answer and "Terms of Service" not in answer
+        assert "type='result'" in await fill()
+        found = await server.middle.accounts.administration.accepted(UserId(f"@juliet:{SERVER}"))
+        assert {one.document: one.version for one in found} == ACCEPTED
+
+    async def go() -> None:
+        accounts = replace(CONFIG.accounts, registration="token", terms=TERMS)
+        async with serve(config=replace(CONFIG, accounts=accounts)) as server:
+            await work(server)
+
+    asyncio.run(go())

@@ -19,6 +19,7 @@ from tripoint.core.ids import RESERVED_ACCOUNT_NAMES, InvalidId, ServerName, Use
 from tripoint.core.listings import AccountQuery
 from tripoint.core.notices import writes_notices
 from tripoint.store.admin_store import AccountRow
+from tripoint.store.contact_writes import PutAccepted
 from tripoint.store.interface import Store, StoreError
 from tripoint.store.stream import Stream
 from tripoint.store.writes import PutAccount, PutProfile, Write
@@ -26,6 +27,10 @@ from tripoint.store.writes import PutAccount, PutProfile, Write
 # spec: Matrix appendices, historical user ids: what a localpart could be; capitals are another account's elsewhere.
 _GUEST_NAME: Final = re.compile(r"guest-\d+")
 _IMPORTED_NAME: Final = re.compile(r"[!-9;-@\[-~]{1,200}")
+
+
+# What somebody has accepted, for those who do not name the store.
+Acceptance = PutAccepted
 
 
 class ListedAccount(Struct, frozen=True):
@@ -97,6 +102,10 @@ class Administration:
 
     async def identities(self, user_id: UserId) -> Sequence[Identity]:
         return [Identity(one.provider, one.subject) for one in await self._store.load_identities(user_id)]
+
+    async def accepted(self, user_id: UserId) -> Sequence[Acceptance]:
+        """The documents that somebody has accepted, the earliest first."""
+        return await self._store.load_accepted(user_id)
 
     async def of_identity(self, provider: str, subject: str) -> UserId | None:
         found = await self._store.load_identity(provider, subject)

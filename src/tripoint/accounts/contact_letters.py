@@ -1,9 +1,10 @@
-"""What the letters about addresses say: confirm one, it is in use, there is no account with it."""
+"""Letters about addresses: confirm one, it is in use, there is no account with it. Their words: core/letter_words.py"""
 
 from enum import Enum
 
 from tripoint.core.email_address import EmailAddress
-from tripoint.core.letters import Letter, Line, Link, Text
+from tripoint.core.letter_words import Say
+from tripoint.core.letters import Letter, Link, Text
 
 
 class Purpose(Enum):
@@ -30,51 +31,24 @@ class Purpose(Enum):
         return self in (Purpose.ADD_ON_PAGE, Purpose.RESET_ON_PAGE, Purpose.REGISTER_ON_PAGE)
 
 
-_NOT_YOU = "If that was not you, there is nothing to do: without this link nothing happens."
-
-
 def confirm_letter(
-    purpose: Purpose, to: EmailAddress, server: str, url: str, hours: int, account: str | None
+    say: Say, purpose: Purpose, to: EmailAddress, server: str, url: str, hours: int, account: str | None
 ) -> Letter:
     """A link that shows that the address is theirs. `account`: whose password is to be reset."""
-    good = Text(f"The link is good for {'an hour' if hours == 1 else f'{hours} hours'}, once.")
-    lines: tuple[Line, ...]
-    if purpose.is_reset:
-        subject = f"A new password at {server}"
-        asked = f"Somebody, hopefully you, has asked for a new password for {account}."
-        lines = (Text(asked), Link("Choose a new password", url), good, Text(_NOT_YOU))
-    elif purpose.is_add:
-        subject = f"Confirm your e-mail address at {server}"
-        asked = f"Somebody, hopefully you, wants this address to be one of their account at {server}."
-        lines = (Text(asked), Link("Confirm the address", url), good, Text(_NOT_YOU))
-    else:
-        subject = f"Make your account at {server}"
-        asked = f"Somebody, hopefully you, wants to make an account at {server} with this address."
-        lines = (Text(asked), Link("Go on with the account", url), good, Text(_NOT_YOU))
-    return Letter(to, subject, lines)
+    kind = "reset" if purpose.is_reset else "add" if purpose.is_add else "register"
+    asked = say("reset_text", account=account or "") if purpose.is_reset else say(f"{kind}_text", server=server)
+    good = say("good_hour") if hours == 1 else say("good_hours", hours=str(hours))
+    lines = (Text(asked), Link(say(f"{kind}_link"), url), Text(good), Text(say("not_you")))
+    return Letter(to, say(f"{kind}_subject", server=server), lines)
 
 
-def in_use_letter(to: EmailAddress, server: str) -> Letter:
+def in_use_letter(say: Say, to: EmailAddress, server: str) -> Letter:
     """spec: Matrix client-server-api POST /register/email/requestToken: told to the address, not to who asked."""
-    return Letter(
-        to,
-        f"You have an account at {server} already",
-        (
-            Text(f"Somebody, hopefully you, wanted to use this address at {server}. An account there has it already."),
-            Text("If you do not remember its password, ask your client, or the page where you log in, for a new one."),
-            Text("If that was not you, there is nothing to do."),
-        ),
-    )
+    lines = (say("in_use_text", server=server), say("in_use_password"), say("nothing_to_do"))
+    return Letter(to, say("in_use_subject", server=server), tuple(map(Text, lines)))
 
 
-def unknown_letter(to: EmailAddress, server: str) -> Letter:
+def unknown_letter(say: Say, to: EmailAddress, server: str) -> Letter:
     """spec: Matrix client-server-api POST /account/password/email/requestToken, as in_use_letter()."""
-    return Letter(
-        to,
-        f"No account at {server} has this address",
-        (
-            Text(f"Somebody, hopefully you, has asked for a new password at {server}."),
-            Text("No account there has this address; perhaps yours has another, or is at another server."),
-            Text("If that was not you, there is nothing to do."),
-        ),
-    )
+    lines = (say("unknown_text", server=server), say("unknown_perhaps"), say("nothing_to_do"))
+    return Letter(to, say("unknown_subject", server=server), tuple(map(Text, lines)))

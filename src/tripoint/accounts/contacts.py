@@ -24,6 +24,7 @@ from tripoint.core.addresses import network_of
 from tripoint.core.email_address import EmailAddress, parse_email_address
 from tripoint.core.errors import PeerError
 from tripoint.core.ids import ServerName, UserId
+from tripoint.core.letter_words import LetterWords
 from tripoint.core.letters import Letter, MailFailed, SendLetter
 from tripoint.core.oauth.metadata import CONFIRM_MAIL
 from tripoint.core.token_bucket import Rate, TokenBuckets
@@ -61,6 +62,7 @@ class Contacts:
         self, server: ServerName, store: AccountStore, stream: Stream, clock_ms: Callable[[], int]
     ) -> None:
         self.send: SendLetter | None = None
+        self.words = LetterWords()
         self.base: Callable[[], str] = lambda: ""
         # Called when an account has lost an address.
         self.removed: Callable[[UserId, str], Awaitable[None]] | None = None
@@ -134,11 +136,13 @@ class Contacts:
         *,
         address: str,
         user_id: UserId | None = None,
+        languages: Sequence[str] = (),
     ) -> str:
         """Send a letter to an address, where this is a new attempt; the id of what was begun.
 
         `secret`: what the client keeps to itself; `address`: where the question comes from; `user_id`: who asks, if
-        that is to be known to who opens the link. NO_MAIL, BAD_EMAIL, RATE_LIMITED, MAIL_FAILED, SERVER_BUSY.
+        that is to be known to who opens the link; `languages`: what the reader has the letter in, the dearest first.
+        NO_MAIL, BAD_EMAIL, RATE_LIMITED, MAIL_FAILED, SERVER_BUSY.
         """
         if not self.is_on:
             raise AccountRefused(AccountRefusal.NO_MAIL)
@@ -153,7 +157,7 @@ class Contacts:
                 return row.sid
             self._take(self._letters, to)
             row = replace(row, next_link=next_link, user_id=user_id)
-            return await self._write_to(purpose, to, row, secret, attempt)
+            return await self._write_to(purpose, to, row, secret, attempt, languages)
 
     async def _begun(self, purpose: Purpose, to: EmailAddress, secret: str) -> PutValidation:
         """What this client began for the address; something new (without a purpose) where it began nothing."""
@@ -170,20 +174,27 @@ class Contacts:
         return replace(_NEW, sid=secrets.token_urlsafe(18), address=to)
 
     async def _write_to(
-        self, purpose: Purpose, to: EmailAddress, begun: PutValidation, secret: str, attempt: int
+        self,
+        purpose: Purpose,
+        to: EmailAddress,
+        begun: PutValidation,
+        secret: str,
+        attempt: int,
+        languages: Sequence[str],
     ) -> str:
         token = secrets.token_urlsafe(32)
         life_ms = RESET_MS if purpose.is_reset else LIFE_MS
         held = await self._store.load_threepid(EMAIL, to)
         owner = None if held is None else held.user_id
         letter: Letter
+        say = self.words.in_language(languages)
         if purpose.is_reset and owner is None:
-            letter, token = unknown_letter(to, self._server), ""
+            letter, token = unknown_letter(say, to, self._server), ""
         elif not purpose.is_reset and owner is not None:
-            letter, token = in_use_letter(to, self._server), ""
+            letter, token = in_use_letter(say, to, self._server), ""
         else:
             link = f"{self.base()}{CONFIRM_MAIL}?{urlencode({'sid': begun.sid, 'token': token})}"
-            letter = confirm_letter(purpose, to, self._server, link, life_ms // 3_600_000, owner)
+            letter = confirm_letter(say, purpose, to, self._server, link, life_ms // 3_600_000, owner)
         row = replace(
             begun,
             purpose=purpose.value,

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from tripoint.accounts.account import Account as Account
 from tripoint.accounts.administration import Administration
+from tripoint.accounts.bindings import Bindings
 from tripoint.accounts.contacts import Contacts
 from tripoint.accounts.fast_tokens import FastTokens
 from tripoint.accounts.leaving import Leaving
@@ -18,6 +19,7 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import DeviceId, RoomId, ServerName, UserId
 from tripoint.core.push_rules import PushRules
 from tripoint.core.server_bans import BanKind, ServerBan, Visitor
+from tripoint.core.terms import NOTHING_ACCEPTED, Accepted, Terms
 from tripoint.store.contact_writes import PutValidation
 from tripoint.store.interface import Report
 from tripoint.store.writes import PutVhost
@@ -229,10 +231,16 @@ class AccountService(Protocol):
     @property
     def contacts(self) -> Contacts: ...
     @property
+    def bindings(self) -> Bindings: ...
+    @property
     def leaving(self) -> Leaving: ...
     @property
     def email_required(self) -> bool:
         """Whether register() asks for an e-mail address."""
+
+    @property
+    def terms(self) -> Sequence[Terms]:
+        """What whoever makes an account has to accept; empty: nothing."""
 
     @property
     def tags(self) -> RoomTags: ...
@@ -261,10 +269,12 @@ class AccountService(Protocol):
         registration_token: str | None = None,
         was_valid: bool = False,
         shown: PutValidation | None = None,
+        accepted: Accepted = NOTHING_ACCEPTED,
     ) -> Account:
         """Make an account as the configuration allows (open, token, closed). `address` is for limits. `was_valid`:
         the token was shown while it was, and may have expired since. `shown`: the e-mail address that it has from the
-        beginning (contacts.py); EMAIL_NEEDED without one where it has to be."""
+        beginning (contacts.py); EMAIL_NEEDED without one where it has to be. `accepted`: documents, and in which
+        versions; TERMS_NEEDED, which names them, where some of `terms` are missing."""
 
     async def add_account(self, name: str, password: str | None, *, admin: bool) -> Account:
         """Make an account whatever the configuration says: the administrator's own way. Without a password nobody gets
@@ -275,10 +285,17 @@ class AccountService(Protocol):
         registration() says of others. BAD_NAME, NAME_TAKEN, NAME_EXCLUSIVE where it is in no namespace of its."""
 
     async def register_by_identity(
-        self, name: str, display_name: str, *, provider: str, subject: str, address: str
+        self,
+        name: str,
+        display_name: str,
+        *,
+        provider: str,
+        subject: str,
+        address: str,
+        accepted: Accepted = NOTHING_ACCEPTED,
     ) -> Account:
         """Make an account without a password for somebody whom an identity provider knows, whatever registration() says
-        of others. BAD_NAME, NAME_TAKEN, BANNED, RATE_LIMITED."""
+        of others. BAD_NAME, NAME_TAKEN, BANNED, RATE_LIMITED, TERMS_NEEDED."""
 
     async def check_open(self, user_id: UserId, *, address: str) -> Account:
         """An account into which somebody comes who has shown elsewhere that it is theirs. NO_SUCH_ACCOUNT, DEACTIVATED,
@@ -303,6 +320,7 @@ class AccountService(Protocol):
         address: str,
         registration_token: str | None = None,
         shown: PutValidation | None = None,
+        accepted: Accepted = NOTHING_ACCEPTED,
     ) -> Account:
         """Make an account of a guest, which keeps its name. As register()."""
 

@@ -39,6 +39,7 @@ class AccountRefusal(Enum):
     NO_MAIL = "This server sends no mail"
     BAD_EMAIL = "That is no e-mail address that this server can write to"
     EMAIL_NEEDED = "A new account here needs an e-mail address; make it in a browser, or with a Matrix client"
+    TERMS_NEEDED = "A new account here needs its terms to be accepted; make it in a browser, or with a Matrix client"
     EMAIL_IN_USE = "An account has this e-mail address already"
     TOO_MANY_EMAILS = "An account has at most 10 e-mail addresses; take some away first"
     NOT_CONFIRMED = "The e-mail address is not confirmed: open the link in the letter"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.addresses import network_of
+from tripoint.core.terms import Terms
 from tripoint.core.token_bucket import Rate, TokenBuckets
 
 
@@ -17,7 +18,7 @@ class RegistrationPolicy:
 
     `rate` is how often one address may make an account or come as a guest of Matrix, `guest_rate` how often as a guest
     at all, `guest_room_rate` how often its guests may make rooms. `email_required`: whoever makes an account shows an
-    e-mail address.
+    e-mail address. `terms`: and accepts these.
     """
 
     mode: str
@@ -28,6 +29,7 @@ class RegistrationPolicy:
     guest_rate: Rate
     guest_room_rate: Rate
     email_required: bool
+    terms: tuple[Terms, ...] = ()
 
 
 class Registration:

@@ -1,12 +1,10 @@
-"""Accounts: registration, guests, log-in, the end of an account. Implements accounts.ports.AccountService.
+"""Accounts: registration, log-in, the end of an account. Implements accounts.ports.AccountService.
 
 spec: docs/mapping.md 1.2, 1.9, 18; Matrix client-server "Account registration and management"
-Devices and tokens are devices.py, passwords passwords.py, account data and rosters data.py.
+Devices and tokens are devices.py, passwords passwords.py, account data and rosters data.py, guests guests.py.
 """
 
 import asyncio
-import re
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,12 +14,14 @@ from msgspec.structs import replace
 
 from tripoint.accounts.administration import Administration, Erase, account_of
 from tripoint.accounts.app_passwords import AppPasswords
+from tripoint.accounts.bindings import Bindings
 from tripoint.accounts.certificates import Certificates
 from tripoint.accounts.commit import commit
 from tripoint.accounts.contacts import Contacts
 from tripoint.accounts.data import AccountData
 from tripoint.accounts.devices import Devices
 from tripoint.accounts.fast_tokens import FastTokens
+from tripoint.accounts.guests import GUEST_NAME, Guests
 from tripoint.accounts.in_turn import InTurn
 from tripoint.accounts.leaving import Leaving
 from tripoint.accounts.login_tokens import LIFE_MS, LoginTokens
@@ -38,7 +38,6 @@ from tripoint.accounts.server_bans import ServerBans
 from tripoint.accounts.service_accounts import ServiceAccounts
 from tripoint.accounts.tags import AccountTags
 from tripoint.accounts.vhosts import Vhosts
-from tripoint.core.addresses import network_of
 from tripoint.core.app_services import NO_SERVICES, AppService, AppServices
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.confusables import skeleton
@@ -55,29 +54,21 @@ from tripoint.core.ids import (
 from tripoint.core.profile import SHOWN, stored_value
 from tripoint.core.server_bans import Visitor
 from tripoint.core.stand_ins import stand_in_id
+from tripoint.core.terms import NOTHING_ACCEPTED, Accepted, Terms, in_words, lacking
 from tripoint.core.vendor import V
-from tripoint.store.contact_writes import PutValidation
+from tripoint.store.contact_writes import PutAccepted, PutValidation
 from tripoint.store.interface import Store
 from tripoint.store.oauth_writes import DropBrowserSessions, PutIdentity
 from tripoint.store.stream import Stream
 from tripoint.store.writes import (
-    DropAccount,
     PutAccount,
-    PutMeta,
     PutProfile,
     Write,
 )
 
 log = structlog.get_logger("tripoint")
 
-# docs/mapping.md 1.9: guest accounts are named guest-<n>; nobody registers such a name.
 _NOBODYS = "This certificate belongs to no account here; log in otherwise, then NickServ CERT ADD makes it yours"
-_GUEST_NAME = re.compile(r"guest-\d+\Z")
-# docs/mapping.md 1.9: what is the server's alone in nicks, and what no line or JID can carry.
-_NOT_IN_GUEST_NICK = re.compile(r"[:~@#!\s\x00-\x1f\x7f]")
-MAX_GUEST_NICK = 64
-# A guest on Matrix has no connection that ends: an evening without a word, and it is gone.
-GUEST_IDLE_MS = 6 * 3_600_000
 
 # Account data about a room that says nothing about single messages of it.
 _KEPT_ALONG = ("m.tag", f"{V}.irc.autojoin")
@@ -132,6 +123,7 @@ class Accounts:
         self.pushers = Pushers(store, stream)
         self.contacts = Contacts(server, store, stream, clock_ms)
         self.contacts.removed = self._address_removed
+        self.bindings = Bindings(store, stream)
         self.leaving = Leaving(self.pushers, secret, lambda: self.contacts.base())
         self.app_passwords = AppPasswords(store, stream, passwords, clock_ms)
         self.certificates = Certificates(store, stream, clock_ms)
@@ -148,12 +140,21 @@ class Accounts:
         self._skeletons: dict[str, str] = {}
         self._standing_in = asyncio.Lock()
         self._linking = InTurn()
-        self._guests: dict[UserId, str] = {}  # guest -> address
-        self._guests_at: Counter[str] = Counter()  # address -> how many guests
-        self._guest_nicks: dict[str, UserId] = {}  # folded nick -> guest
-        self._guest_number = 0
-        # Guests without a connection, and when they were last heard of.
-        self._guests_heard_ms: dict[UserId, int] = {}
+        self.guests = Guests(
+            server,
+            store,
+            stream,
+            registration,
+            bans,
+            devices,
+            clock_ms,
+            is_taken=lambda folded: skeleton(folded) in self._skeletons,
+            check_free=self._of_services.check_free,
+            remember=self._remember,
+            forget=self._forget,
+            leave_rooms=self._leave_rooms,
+            rename=self._rename,
+        )
 
     async def start(self, *, end_guests: bool) -> None:
         """Read the names in use and the bans; a server (`end_guests`) ends guests that it left behind when it stopped,
@@ -163,11 +164,9 @@ class Accounts:
         for name in await self._store.load_account_names():
             self._skeletons[skeleton(name)] = name
         await self.registration_tokens.start()
-        self._guest_number = int(await self._store.load_meta("guest_number") or 0)
         if end_guests:
             await self._make_senders()
-            for row in await self._store.load_guests():
-                await self.end_guest(row.user_id)
+        await self.guests.start(end=end_guests)
 
     def user_id(self, name: str) -> UserId:
         return make_user_id(name, self.server_name)
@@ -199,7 +198,7 @@ class Accounts:
             user_id = check_new_account_name(name, self.server_name)
         except InvalidId as error:
             raise AccountRefused(AccountRefusal.BAD_NAME, f"Not a name for an account: {error}") from error
-        if _GUEST_NAME.match(name):
+        if GUEST_NAME.match(name):
             raise AccountRefused(AccountRefusal.BAD_NAME, "Names like guest-1 are given to guests")
         return user_id
 
@@ -232,18 +231,20 @@ class Accounts:
         registration_token: str | None = None,
         was_valid: bool = False,
         shown: PutValidation | None = None,
+        accepted: Accepted = NOTHING_ACCEPTED,
     ) -> Account:
         mode = self._registration.policy.mode
         if mode == "closed":
             raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
         self._check_new_name(name, registration_token)
+        self._check_accepted(accepted)
         self.bans.check(Visitor(address, (name,)))
         kept = self.registration_tokens.keeping(name)
         if mode != "token" and (kept is None or kept.token != registration_token):
-            async with self._address(name, shown) as writes:
+            async with self._shown(name, shown, accepted) as writes:
                 self._registration.take(address)
                 return await self._make(name, password, admin=False, writes=writes)
-        async with self.registration_tokens.turn, self._address(name, shown) as writes:
+        async with self.registration_tokens.turn, self._shown(name, shown, accepted) as writes:
             used = await self.registration_tokens.use(registration_token, was_valid=was_valid)
             if used.username not in (None, name):
                 raise AccountRefused(AccountRefusal.BAD_REGISTRATION_TOKEN, f"This token is for {used.username}")
@@ -256,16 +257,35 @@ class Accounts:
     def email_required(self) -> bool:
         return self._registration.policy.email_required
 
+    @property
+    def terms(self) -> Sequence[Terms]:
+        return self._registration.policy.terms
+
+    def _check_accepted(self, accepted: Accepted) -> None:
+        wanted = lacking(self.terms, accepted)
+        if wanted:
+            raise AccountRefused(AccountRefusal.TERMS_NEEDED, f"To make an account, accept first: {in_words(wanted)}")
+
+    def _accepting(self, user_id: UserId, accepted: Accepted) -> list[Write]:
+        """The writes that keep what somebody has accepted of what is asked for now."""
+        now_ms = self._clock_ms()
+        asked = {one.document for one in self.terms}
+        return [PutAccepted(user_id, *one, now_ms) for one in accepted.items() if one[0] in asked]
+
     @asynccontextmanager
-    async def _address(self, name: str, shown: PutValidation | None) -> AsyncIterator[list[Write]]:
-        """The writes that give a new account the address that its maker has shown, to be committed inside."""
+    async def _shown(
+        self, name: str, shown: PutValidation | None, accepted: Accepted
+    ) -> AsyncIterator[list[Write]]:
+        """The writes that give a new account the address that its maker has shown, and keep what they have accepted,
+        to be committed inside."""
+        writes = self._accepting(self.user_id(name), accepted)
         if shown is not None:
-            async with self.contacts.giving(shown, self.user_id(name)) as writes:
-                yield writes
+            async with self.contacts.giving(shown, self.user_id(name)) as given:
+                yield [*given, *writes]
         elif self.email_required:
             raise AccountRefused(AccountRefusal.EMAIL_NEEDED)
         else:
-            yield []
+            yield writes
 
     async def _address_removed(self, user_id: UserId, address: str) -> None:
         """Nobody is written to any more at an address that is no account's."""
@@ -274,16 +294,24 @@ class Accounts:
                 await self.pushers.delete(pusher.key)
 
     async def register_by_identity(
-        self, name: str, display_name: str, *, provider: str, subject: str, address: str
+        self,
+        name: str,
+        display_name: str,
+        *,
+        provider: str,
+        subject: str,
+        address: str,
+        accepted: Accepted = NOTHING_ACCEPTED,
     ) -> Account:
         self._check_new_name(name)
+        self._check_accepted(accepted)
         self.bans.check(Visitor(address, (name,)))
         self._registration.take(address)
         async with self._linking(f"{provider} {subject}"):
             if await self._store.load_identity(provider, subject) is not None:
                 raise AccountRefused(AccountRefusal.NAME_TAKEN, "You have an account here already")
             link = PutIdentity(provider, subject, self.user_id(name))
-            writes: list[Write] = [link]
+            writes = [link, *self._accepting(self.user_id(name), accepted)]
             if display_name:
                 writes.append(PutProfile(self.user_id(name), "displayname", display_name))
             return await self._make(name, None, admin=False, writes=writes)
@@ -326,10 +354,10 @@ class Accounts:
             # Not when cancelled: the commit goes on without us, and the name is taken.
             self._skeletons.pop(shape, None)
             raise
-        guest = self._guest_nicks.get(name)
+        guest = self.guests.with_nick(name)
         if guest is not None:
             # docs/mapping.md 1.9: an account registered under a guest's nick renames the guest.
-            await self.rename_guest(guest, split_user_id(guest)[0])
+            await self.guests.rename(guest, split_user_id(guest)[0])
         return self._remember(row)
 
     async def account(self, user_id: UserId) -> Account | None:
@@ -346,11 +374,11 @@ class Accounts:
         return account is not None and not account.deactivated
 
     def is_guest(self, user_id: UserId) -> bool:
-        return user_id in self._guests
+        return user_id in self.guests
 
     def guest_room_wait_s(self, user_id: UserId) -> float:
         """How long a guest waits until it may make one more room; 0: it is counted."""
-        return self._registration.take_guest_room(self._guests.get(user_id, ""))
+        return self._registration.take_guest_room(self.guests.network(user_id))
 
     async def deactivate(self, user_id: UserId, *, erase: bool = False) -> None:
         """Close an account for good: sessions end, rooms are left, credentials and profile go; the name
@@ -374,6 +402,7 @@ class Accounts:
         self.push_rules.forget(user_id)
         if self.unpublish is not None:
             await self.unpublish(user_id)
+        await self.bindings.unbind_all(user_id)
         await self.vhosts.drop(user_id)
         await self.certificates.drop_all(user_id)
         if gone:
@@ -436,51 +465,19 @@ class Accounts:
     # -- guests
 
     async def create_guest(self, nick: str, *, address: str) -> Account:
-        if not self._registration.policy.guests:
-            raise AccountRefused(AccountRefusal.GUESTS_OFF)
-        self.check_guest_nick(nick)
-        return await self._make_guest(nick, address)
+        return await self.guests.create(nick, address=address)
 
     async def create_numbered_guest(self, *, address: str) -> Account:
-        return await self._make_guest(None, address)
+        return await self.guests.create_numbered(address=address)
 
     async def create_matrix_guest(self, *, address: str) -> Account:
-        if not self._registration.policy.matrix_guests:
-            raise AccountRefused(AccountRefusal.GUESTS_OFF)
-        self._registration.take(address)
-        account = await self._make_guest(None, address)
-        self._guests_heard_ms[account.user_id] = self._clock_ms()
-        return account
+        return await self.guests.create_on_matrix(address=address)
 
-    async def _make_guest(self, nick: str | None, address: str) -> Account:
-        self.bans.check(Visitor(address, () if nick is None else (nick,)))
-        address = network_of(address)
-        limit = self._registration.policy.guests_per_address
-        if limit and self._guests_at[address] >= limit:
-            raise AccountRefused(AccountRefusal.TOO_MANY_GUESTS)
-        self._registration.take_guest(address)
-        self._guest_number += 1
-        name = f"guest-{self._guest_number}"
-        nick = name if nick is None else nick
-        user_id = self.user_id(name)
-        row = PutAccount(user_id, name, True, False, False, False, self._clock_ms())
-        self._guests[user_id] = address
-        self._guests_at[address] += 1
-        self._guest_nicks[nick.lower()] = user_id
-        try:
-            number = PutMeta("guest_number", str(self._guest_number))
-            await commit(self._stream, [row, PutProfile(user_id, "displayname", nick), number])
-        except BaseException:
-            self._forget_guest(user_id)
-            raise
-        return self._remember(row)
+    async def rename_guest(self, user_id: UserId, nick: str) -> None:
+        await self.guests.rename(user_id, nick)
 
-    async def end_idle_guests(self) -> None:
-        """Guests without a connection that were not heard of for long are gone."""
-        before_ms = self._clock_ms() - GUEST_IDLE_MS
-        for user_id, heard_ms in list(self._guests_heard_ms.items()):
-            if heard_ms < before_ms:
-                await self.end_guest(user_id)
+    async def end_guest(self, user_id: UserId, reason: str | None = None) -> None:
+        await self.guests.end(user_id, reason)
 
     async def upgrade_guest(
         self,
@@ -490,12 +487,14 @@ class Accounts:
         address: str,
         registration_token: str | None = None,
         shown: PutValidation | None = None,
+        accepted: Accepted = NOTHING_ACCEPTED,
     ) -> Account:
         """spec: client-server-api guest-access: the guest keeps its name, rooms and devices"""
         if self._registration.policy.mode == "closed":
             raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
+        self._check_accepted(accepted)
         name = split_user_id(user_id)[0]
-        async with self.registration_tokens.turn, self._address(name, shown) as used:
+        async with self.registration_tokens.turn, self._shown(name, shown, accepted) as used:
             if self._registration.policy.mode == "token":
                 used.append(await self.registration_tokens.use(registration_token))
             forms = await self._passwords.forms(user_id, password)
@@ -506,65 +505,21 @@ class Accounts:
             kept = replace(row, guest=False)
             await commit(self._stream, [kept, *forms, *used])
         self._skeletons[skeleton(row.name)] = row.name
-        self._no_guest_any_more(user_id)
+        self.guests.no_more(user_id)
         return self._remember(kept)
 
-    def check_guest_nick(self, nick: str, user_id: UserId | None = None) -> None:
-        """BAD_NAME or NAME_TAKEN unless a guest (`user_id`, if it is one already) may have this nick."""
-        if not 0 < len(nick) <= MAX_GUEST_NICK or _NOT_IN_GUEST_NICK.search(nick):
-            raise AccountRefused(AccountRefusal.BAD_NAME, "That nick cannot be used")
-        folded = nick.lower()
-        self._of_services.check_free(folded)
-        holder = self._guest_nicks.get(folded)
-        if holder is not None and holder != user_id:
-            raise AccountRefused(AccountRefusal.NAME_TAKEN, "That nick is in use")
-        if skeleton(folded) in self._skeletons:
-            raise AccountRefused(AccountRefusal.NAME_TAKEN, "That nick belongs to an account")
-        own = user_id is not None and folded == split_user_id(user_id)[0]
-        if own:
-            return
-        try:
-            # Reserved names and their look-alikes; a nick that is no account name at all is none of them.
-            if folded.isascii() and re.fullmatch(r"[a-z][a-z0-9._-]{0,31}", folded):
-                check_new_account_name(folded, self.server_name)
-        except InvalidId as error:
-            raise AccountRefused(AccountRefusal.BAD_NAME, f"That nick cannot be used: {error}") from error
-
-    async def rename_guest(self, user_id: UserId, nick: str) -> None:
-        self.check_guest_nick(nick, user_id)
-        for folded, holder in list(self._guest_nicks.items()):
-            if holder == user_id:
-                del self._guest_nicks[folded]
-        self._guest_nicks[nick.lower()] = user_id
-        if self.rename is not None:
-            await self.rename(user_id, nick)
-
-    async def end_guest(self, user_id: UserId, reason: str | None = None) -> None:
-        account = await self.account(user_id)
-        if account is None or not account.guest:
-            return
-        if self.leave_rooms is not None:
-            await self.leave_rooms(user_id, reason)
-        await self._devices.drop_all(user_id, reason or "the guest is gone")
-        await commit(self._stream, [DropAccount(user_id), self._stream.floor()])
-        self._forget_guest(user_id)
-        self.push_rules.forget(user_id)
-
-    def _forget_guest(self, user_id: UserId) -> None:
-        self._no_guest_any_more(user_id)
+    def _forget(self, user_id: UserId) -> None:
         self._accounts.pop(user_id, None)
         self._profiles.pop(user_id, None)
+        self.push_rules.forget(user_id)
 
-    def _no_guest_any_more(self, user_id: UserId) -> None:
-        self._guests_heard_ms.pop(user_id, None)
-        address = self._guests.pop(user_id, None)
-        if address is not None:
-            self._guests_at[address] -= 1
-            if not self._guests_at[address]:
-                del self._guests_at[address]
-        for folded, holder in list(self._guest_nicks.items()):
-            if holder == user_id:
-                del self._guest_nicks[folded]
+    async def _leave_rooms(self, user_id: UserId, reason: str | None) -> None:
+        if self.leave_rooms is not None:
+            await self.leave_rooms(user_id, reason)
+
+    async def _rename(self, user_id: UserId, nick: str) -> None:
+        if self.rename is not None:
+            await self.rename(user_id, nick)
 
     # -- profiles: written by rooms.profiles, kept here for everybody who asks
 
@@ -738,8 +693,8 @@ class Accounts:
             raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
         if not (account.locked and locked_too):
             self._check_open(account)
-        if account.guest and account.user_id in self._guests_heard_ms:
-            self._guests_heard_ms[account.user_id] = self._clock_ms()
+        if account.guest:
+            self.guests.heard_from(account.user_id)
         return TokenOwner(account, DeviceId(row.device_id), row.client_id)
 
     async def check_token(self, access_token: str, *, address: str) -> TokenOwner:
@@ -773,7 +728,7 @@ class Accounts:
 
     async def log_out(self, user_id: UserId, device_ids: Sequence[str], *, reason: str = "logged out") -> None:
         await self._devices.drop(user_id, device_ids, reason)
-        if user_id in self._guests_heard_ms and not await self._devices.devices(user_id):
+        if self.guests.has_no_connection(user_id) and not await self._devices.devices(user_id):
             # Nobody gets in with it again.
             await self.end_guest(user_id)
 
@@ -781,7 +736,7 @@ class Accounts:
         self._login_tokens.forget(user_id)
         await commit(self._stream, [DropBrowserSessions(user_id, None)])
         await self._devices.drop_all(user_id, "logged out everywhere")
-        if user_id in self._guests_heard_ms:
+        if self.guests.has_no_connection(user_id):
             await self.end_guest(user_id)
 
     # -- account data, filters, roster

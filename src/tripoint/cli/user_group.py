@@ -31,6 +31,8 @@ def show(name: str, config_path: Path | None) -> None:
         click.echo(f"  made {when(found['creation_ts'] * 1000)}, last seen {when(found['last_seen_ts'])}")
         for identity in found["external_ids"]:
             click.echo(f"  logs in by {identity['auth_provider']} as {identity['external_id']}")
+        for terms in found["accepted_terms"]:
+            click.echo(f"  accepted {terms['id']} {terms['version']}, {when(terms['accepted_ts'])}")
 
     run(load(config_path), work)
 

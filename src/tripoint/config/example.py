@@ -42,8 +42,15 @@ def _list_of_tables(name: str, cls: type) -> list[str]:
     """How one of a list of tables is written."""
     lines = [f"# [[{name}]]"]
     options = cls()
+    types = get_type_hints(cls)
     for entry in fields(options):
         lines.extend(f"#   # {line}" for line in textwrap.wrap(entry.metadata["help"], 94))
+        inner = next(iter(get_args(types[entry.name])), None)
+        if is_dataclass(inner):
+            assert isinstance(inner, type)
+            # What hangs on one of them is written below it.
+            lines.extend(f"#   {line.removeprefix('# ')}" for line in _list_of_tables(f"{name}.{entry.name}", inner))
+            continue
         lines.append(f"#   {entry.name} = {_toml(getattr(options, entry.name))}")
     return lines
 

@@ -17,9 +17,11 @@ from tripoint.config.options import LOG_LEVELS, MAIL_SECURITY, PRIVILEGES, REGIS
 from tripoint.core.addresses import is_loopback
 from tripoint.core.email_address import parse_email_address
 from tripoint.core.errors import PeerError
-from tripoint.core.ids import ServerName, parse_server_name
+from tripoint.core.ids import ServerName, parse_room_id, parse_server_name
+from tripoint.core.letter_words import check_words
 from tripoint.core.password_hash import is_hash
 from tripoint.core.room_version import SUPPORTED
+from tripoint.core.terms import is_document_id, is_language
 from tripoint.core.turn import parse_turn_uri
 
 # spec: XEP-0157 7.1
@@ -185,6 +187,12 @@ class _Reader:
                 self._mistake("outbound", "allow_networks", f'{network!r} is not a network like "10.0.0.0/8"')
         if config.server.federation_address and not _is_server_name(config.server.federation_address):
             self._mistake("server", "federation_address", 'federation_address is a name like "matrix.example.org:443"')
+        for name in config.federation.identity_servers:
+            if not _is_server_name(name):
+                self._mistake("federation", "identity_servers", f'{name!r} is no name like "id.example.org"')
+        for room_id in config.federation.policy_lists:
+            if not _is_room_id(room_id):
+                self._mistake("federation", "policy_lists", f'{room_id!r} is no room id like "!abc:example.org"')
         for notary in config.outbound.key_notaries:
             if not _is_server_name(notary):
                 self._mistake("outbound", "key_notaries", f"{notary!r} is not a server name")
@@ -219,6 +227,7 @@ class _Reader:
             self._mistake("accounts", "registration", f"registration is one of {', '.join(REGISTRATION_MODES)}")
         if not 10_000 <= accounts.scram_iterations <= 600_000:
             self._mistake("accounts", "scram_iterations", "scram_iterations is between 10000 and 600000")
+        self._check_terms(config)
         self._check_turn(config)
         self._check_bucket(config)
         self._check_providers(config)
@@ -242,6 +251,24 @@ class _Reader:
         for key in ("upload_bytes", "account_bytes", "remote_file_bytes", "cache_bytes"):
             if getattr(config.media, key) < 0:
                 self._mistake("media", key, f"{key} cannot be negative")
+
+    def _check_terms(self, config: Config) -> None:
+        table, ids = "accounts.terms", [one.id for one in config.accounts.terms]
+        for one in config.accounts.terms:
+            if not is_document_id(one.id) or ids.count(one.id) > 1:
+                self._mistake(table, "id", "every document has an id of its own, of a-z, 0-9, '.', '_' and '-'")
+            if not one.version or not one.version.isprintable() or len(one.version) > 64:
+                self._mistake(table, "version", "every document has a version, of at most 64 characters")
+            languages = [text.language for text in one.text]
+            if not languages:
+                self._mistake(table, "id", f"{one.id} needs a text: write [[{table}.text]] below it")
+            for text in one.text:
+                if not is_language(text.language) or languages.count(text.language) > 1:
+                    self._mistake(f"{table}.text", "language", 'language is one like "en" or "pt-BR", each once')
+                if not text.name or not text.name.isprintable() or len(text.name) > 100:
+                    self._mistake(f"{table}.text", "name", "every text has a name, of at most 100 characters")
+                if not _is_url(text.url):
+                    self._mistake(f"{table}.text", "url", 'url is an address like "https://example.org/terms.html"')
 
     def _check_bucket(self, config: Config) -> None:
         s3 = config.media_s3
@@ -309,6 +336,11 @@ class _Reader:
                 read_password(mail.password_file)
             except ConfigError as error:
                 self._mistake("mail", "password_file", str(error))
+        try:
+            read_letter_words(mail.words)
+        except ConfigError as error:
+            for mistake in error.mistakes:
+                self._mistake("mail", "words", mistake)
         local = mail.host == "localhost" or is_loopback(mail.host)
         if mail.user and mail.security == "none" and not local:
             self._mistake("mail", "security", "a password goes over TLS alone: security is starttls or tls")
@@ -369,6 +401,28 @@ def read_password(path: str) -> str:
     return text
 
 
+def read_letter_words(folder: str) -> dict[str, dict[str, str]]:
+    """Language -> what letters say in it; nothing for no folder. Raises ConfigError with every mistake."""
+    if not folder:
+        return {}
+    if not Path(folder).is_dir():
+        raise ConfigError([f"{folder} is no folder"])
+    found, mistakes = {}, []
+    for path in sorted(Path(folder).glob("*.toml")):
+        try:
+            given = tomllib.loads(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            mistakes.append(f"{path}: cannot be read: {error}")
+            continue
+        if not is_language(path.stem):
+            mistakes.append(f"{path}: is called after its language, like de.toml or pt-BR.toml")
+        mistakes += [f"{path}: {mistake}" for mistake in check_words(given)]
+        found[path.stem] = {name: str(text) for name, text in given.items()}
+    if mistakes:
+        raise ConfigError(mistakes)
+    return found
+
+
 _SAY = {str: 'a text in quotes, like "this"', bool: "true or false", int: "a whole number", float: "a number"}
 
 
@@ -419,6 +473,14 @@ def _is_ip(text: str) -> bool:
 
 def _is_host(text: str) -> bool:
     return _is_ip(text) or (_is_server_name(text) and ":" not in text)
+
+
+def _is_room_id(text: str) -> bool:
+    try:
+        parse_room_id(text)
+    except PeerError:
+        return False
+    return True
 
 
 def _is_email(text: str) -> bool:

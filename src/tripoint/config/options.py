@@ -111,6 +111,24 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class TermsText:
+    """A document as people read it in one language."""
+
+    language: str = option('The language, as "en" or "pt-BR".', "")
+    name: str = option('What the document is called in it, as "Terms of service".', "")
+    url: str = option("Where it is to be read.", "")
+
+
+@dataclass(frozen=True, slots=True)
+class TermsDocument:
+    """A document that whoever makes an account has to accept."""
+
+    id: str = option("How it is known, as terms_of_service, in a-z, 0-9, '.', '_' and '-'.", "")
+    version: str = option("Its version; which one somebody has accepted is kept with the account.", "")
+    text: tuple[TermsText, ...] = option("The same document in each of its languages.", ())
+
+
+@dataclass(frozen=True, slots=True)
 class Accounts:
     """Who may have an account."""
 
@@ -145,6 +163,11 @@ class Accounts:
         "Who makes an account shows an e-mail address first, by a link in a letter (see [mail]): in a browser, or with "
         "a Matrix client. Accounts of providers (sso) and those that administrators make need none.",
         False,
+    )
+    terms: tuple[TermsDocument, ...] = option(
+        "Documents that whoever makes an account has to accept, on every protocol; accounts that administrators make "
+        "need nothing. An account has one from when it was made: newer versions are for new accounts.",
+        (),
     )
     token_life_s: int = option("Life of Matrix access tokens of clients that can refresh them.", 3600)
 
@@ -317,8 +340,19 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Federation:
-    """What other Matrix servers are told and asked."""
+    """What other Matrix servers are told and asked, and identity servers."""
 
+    identity_servers: tuple[str, ...] = option(
+        'Identity servers that people may name, as "id.example.org": to invite by e-mail address or phone number, and '
+        "to be found by their own. They learn the addresses. Empty: none is spoken to.",
+        (),
+    )
+    policy_lists: tuple[str, ...] = option(
+        "Rooms, by their ids, whose moderation rules (m.policy.rule) hold for this whole server: users are invited "
+        "nowhere here and enter no room, servers are not spoken to, rooms are not entered. Somebody of this server has "
+        "to be in each list.",
+        (),
+    )
     presence: bool = option(
         "Tell other servers who is online, and show who is there. It is a message for every change, to every server "
         "that shares a room with the user.",
@@ -389,6 +423,11 @@ class Mail:
     password_file: str = option("A file that holds the password and nothing else, for this server's eyes alone.", "")
     sender: str = option("The address that letters come from, like chat@example.org.", "")
     sender_name: str = option("The name that goes with it; empty: server.name.", "")
+    words: str = option(
+        "A folder with what letters about addresses say in other languages than English, each in a file like de.toml "
+        "(docs/operate/letters.md); empty: there are none.",
+        "",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ class ServerAcl:
 
     def allows(self, server: ServerName) -> bool:
         """Whether a server may take part in the room. Its port does not matter."""
-        host, is_literal = _host(server)
+        host, is_literal = host_of(server)
         if is_literal and not self._ip_literals:
             return False
         if self._deny is not None and self._deny.match(host):
@@ -30,7 +30,7 @@ class ServerAcl:
         return self._allow is not None and self._allow.match(host) is not None
 
 
-def _host(server: ServerName) -> tuple[str, bool]:
+def host_of(server: ServerName) -> tuple[str, bool]:
     """(the name without its port, whether it is an IP literal)"""
     if server.startswith("["):
         return server[: server.find("]") + 1], True

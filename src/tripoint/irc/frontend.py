@@ -259,13 +259,19 @@ class IrcFrontEnd:
         """What CAP LS shows on one connection: the same object for all that are shown the same."""
         registers = self.network.registration == "open" and passwords
         options = self.options
-        what = (mechanisms, registers, secure, options.sts_duration_s, options.sts_port)
+        # Where something is to be accepted first, that is said to NickServ, by who is connected.
+        at_once = not self.accounts.terms
+        what = (mechanisms, registers, at_once, secure, options.sts_duration_s, options.sts_port)
         known = self._offers.get(what)
         if known is None:
-            known = self._offers[what] = self._offer(mechanisms, registers=registers, secure=secure)
+            known = self._offers[what] = self._offer(
+                mechanisms, registers=registers, at_once=at_once, secure=secure
+            )
         return known
 
-    def _offer(self, mechanisms: tuple[str, ...], *, registers: bool, secure: bool) -> dict[str, str]:
+    def _offer(
+        self, mechanisms: tuple[str, ...], *, registers: bool, at_once: bool, secure: bool
+    ) -> dict[str, str]:
         offered = {name: capability.value for name, capability in CAPABILITIES.items()}
         offered["sasl"] = ",".join(mechanisms)
         if not mechanisms:
@@ -278,7 +284,7 @@ class IrcFrontEnd:
             if not secure and options.sts_duration_s == 0:
                 del offered[STS]  # whoever comes without TLS keeps to nothing, and is sent nowhere
         if registers:
-            offered["draft/account-registration"] = "before-connect,custom-account-name"
+            offered["draft/account-registration"] = f"{'before-connect,' if at_once else ''}custom-account-name"
         else:
             del offered["draft/account-registration"]
         return offered

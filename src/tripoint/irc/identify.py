@@ -10,11 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tripoint.accounts.ports import Account
+from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.irc import numerics as n
 from tripoint.irc.render import Audience, Outgoing, fitted
 from tripoint.irc.session import IrcSession
 from tripoint.rooms.commands import Join
 from tripoint.rooms.refusals import Refused
+
+# What the documents are is said by NickServ, in as many lines as it takes.
+TERMS = "To make an account, accept what there is to accept first: /msg NickServ TERMS; then try again"
 
 
 async def register_as(session: IrcSession, name: str, password: str, made: Callable[[Account], None]) -> None:
@@ -22,9 +26,15 @@ async def register_as(session: IrcSession, name: str, password: str, made: Calla
     nick, mask = session.nick, session.mask
     session.changing_account = True
     try:
-        account = await session.accounts.register(name, password, address=session.address)
+        account = await session.accounts.register(
+            name, password, address=session.address, accepted=session.accepted
+        )
         made(account)
         await _go_on_as(session, account, nick, mask)
+    except AccountRefused as refused:
+        if refused.refusal is AccountRefusal.TERMS_NEEDED:
+            raise AccountRefused(refused.refusal, TERMS) from refused
+        raise
     finally:
         session.changing_account = False
 

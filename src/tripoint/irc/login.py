@@ -50,6 +50,7 @@ from tripoint.irc.tables import fold
 from tripoint.irc.wire import Line
 from tripoint.net.strangers import Known
 
+_TERMS = "Accept what there is to accept first: connect, then /msg NickServ TERMS; or make the account in a browser"
 # A nick that somebody cannot have, whoever has it.
 _NICK_REFUSED = (AccountRefusal.NAME_TAKEN, AccountRefusal.BAD_NAME, AccountRefusal.NAME_EXCLUSIVE)
 
@@ -238,8 +239,10 @@ class Login:
             account = await self._accounts.register(fold(step.account), step.password, address=self._address)
         except AccountRefused as refused:
             code = ACCOUNT_REFUSALS[refused.refusal].code or "TEMPORARILY_UNAVAILABLE"
+            # Who is not connected yet cannot ask NickServ.
+            text = _TERMS if refused.refusal is AccountRefusal.TERMS_NEEDED else refused.text
             name = step.account if step.account and " " not in step.account else "*"
-            self._say(Reply("FAIL", ("REGISTER", code, name.lstrip(":")[:100] or "*", refused.text)))
+            self._say(Reply("FAIL", ("REGISTER", code, name.lstrip(":")[:100] or "*", text)))
             return
         self._account = account
         self._say_all(self.negotiation.account_made(account.name))

@@ -5,6 +5,7 @@ spec: docs/mapping.md 4, 18.1, 19; IRCv3 account-registration for the same over 
 
 from __future__ import annotations
 
+from tripoint.core.terms import all_of
 from tripoint.irc.identify import log_in_as, register_as
 from tripoint.irc.services import Request, help_lines, service_command
 from tripoint.irc.tables import fold
@@ -49,6 +50,26 @@ async def register(request: Request) -> None:
         request.word(0),
         lambda account: request.say(f"Account {account.name} is made, and you are logged in"),
     )
+
+
+@service_command(
+    "NickServ", "TERMS", "[ACCEPT]: what there is to read and accept before an account is made", here=True
+)
+async def terms(request: Request) -> None:
+    """TERMS; TERMS ACCEPT. What was accepted counts for accounts made over this connection (docs/mapping.md 18.1)."""
+    session, wanted = request.session, request.session.accounts.terms
+    if not wanted:
+        request.say("There is nothing to accept here")
+        return
+    if request.word(0).upper() == "ACCEPT" and session.presented == all_of(wanted):
+        session.accepted = session.presented
+        request.say("You have accepted that; REGISTER makes an account")
+        return
+    for one in wanted:
+        text = one.text_for()
+        request.say(f"{text.name}, version {one.version}: {text.url}")
+    session.presented = all_of(wanted)
+    request.say("If you have read and accept that: /msg NickServ TERMS ACCEPT")
 
 
 @service_command("NickServ", "IDENTIFY", "[<account>] <password>: log in", min_words=1, here=True)

@@ -19,6 +19,7 @@ from tripoint.accounts.ports import Account
 from tripoint.accounts.refusals import AccountRefused
 from tripoint.core.errors import PeerError
 from tripoint.core.ids import DeviceId, RoomId, UserId
+from tripoint.core.terms import NOTHING_ACCEPTED, Accepted
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
 from tripoint.irc.connection import IrcConnection, Reply, Step
@@ -80,11 +81,13 @@ class IrcSession:
     """One client of one user. `id` is unique over all sessions and names the origin of its commands."""
 
     __slots__ = (
-        "_asked", "_batches", "_posts", "_slow", "account", "accounts", "active_ts_ms", "address", "audience",
+        "_asked", "_batches", "_posts", "_slow", "accepted", "account", "accounts", "active_ts_ms", "address",
+        "audience",
         "away", "caps", "changing_account", "changing_metadata", "channels", "close", "collected",
         "connected_ts_ms", "device_id", "direct", "entering", "id", "let_in_by", "live", "missed_since", "modes",
         "monitored",
         "names", "negotiation", "network", "notices", "operator", "outbox", "passwords_allowed", "pending",
+        "presented",
         "reader", "received", "received_bytes", "rooms", "secure", "subscribed", "told_cut", "told_history",
         "user_id",
     )
@@ -151,6 +154,9 @@ class IrcSession:
         self.told_cut: frozenset[RoomId] = _NO_ROOMS  # huge rooms of which it was told that not everybody is listed
         # True while this session becomes an account: what the guest is called meanwhile is nobody's business.
         self.changing_account = False
+        # Documents that somebody has to accept for an account: which were named, which were accepted (nickserv.py).
+        self.presented: Accepted = NOTHING_ACCEPTED
+        self.accepted: Accepted = NOTHING_ACCEPTED
         self._batches = 0
         self._posts: tuple[asyncio.Event, ...] = ()
         self._slow = 0  # posts that wait: for the rate, or for one that does

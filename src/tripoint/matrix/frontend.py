@@ -65,6 +65,7 @@ from tripoint.matrix.client.to_device import ToDeviceEndpoints
 from tripoint.matrix.client.user_directory import UserDirectoryEndpoints
 from tripoint.matrix.federation.asking_keys import KeyQuestions
 from tripoint.matrix.federation.devices import DeviceListEndpoints
+from tripoint.matrix.federation.exchanging import ExchangeEndpoints
 from tripoint.matrix.federation.intake import TransactionEndpoints
 from tripoint.matrix.federation.inviting import InvitingEndpoints
 from tripoint.matrix.federation.joining import JoiningEndpoints
@@ -160,6 +161,7 @@ ENDPOINT_CLASSES = (
     NotaryEndpoints,
     ReadingEndpoints,
     JoiningEndpoints,
+    ExchangeEndpoints,
     InvitingEndpoints,
     QueryEndpoints,
     DeviceListEndpoints,
@@ -267,7 +269,7 @@ class MatrixFrontEnd:
             ContactEndpoints(accounts, log_in),
             RendezvousEndpoints(oauth, now_ms),
             PageEndpoints(oauth),
-            RoomEndpoints(rooms, reader, server),
+            RoomEndpoints(rooms, reader, server, accounts.bindings.trusts),
             EventEndpoints(rooms, reader, renderer, sync, later),
             later,
             DirectoryEndpoints(rooms, reader, accounts, server),
@@ -324,6 +326,7 @@ class MatrixFrontEnd:
                 NotaryEndpoints(trust.own, trust.ring),
                 ReadingEndpoints(federated.serving, server, now_ms),
                 JoiningEndpoints(federated.resident, trust.check),
+                ExchangeEndpoints(federated.third_party, accounts, server, time.monotonic),
                 InvitingEndpoints(federated.invitations, trust.check, server),
                 QueryEndpoints(reader, accounts, server),
                 DeviceListEndpoints(accounts, encryption, self.key_questions, server),

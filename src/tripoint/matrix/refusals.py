@@ -1,8 +1,13 @@
 """No, in Matrix: every refusal of rooms, accounts and media as status and errcode (docs/mapping.md 25)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused, KeyRefusal, KeyRefused
+from tripoint.core.errors import RemoteFailed
 from tripoint.matrix.errors import MatrixError
 from tripoint.media.refusals import MediaRefusal, MediaRefused
+from tripoint.rooms.identity import IdentityRefused
 from tripoint.rooms.refusals import Refusal, Refused
 
 ROOM_ERRORS: dict[Refusal, tuple[int, str]] = {
@@ -44,6 +49,8 @@ ROOM_ERRORS: dict[Refusal, tuple[int, str]] = {
     Refusal.NICK_TAKEN: (400, "M_INVALID_PARAM"),
     Refusal.BAD_NICK: (400, "M_INVALID_PARAM"),
     Refusal.REMOTE_TIMEOUT: (504, "M_UNKNOWN"),
+    # spec: "Common error codes"
+    Refusal.IDENTITY_SERVER_DENIED: (403, "M_SERVER_NOT_TRUSTED"),
     Refusal.BRIDGE_TIMEOUT: (408, "M_UNKNOWN"),  # spec: application-service-api "Querying"
     Refusal.ROOM_INCOMPATIBLE: (400, "M_INCOMPATIBLE_ROOM_VERSION"),
     Refusal.VERSION_UNSUPPORTED: (400, "M_UNSUPPORTED_ROOM_VERSION"),
@@ -86,6 +93,7 @@ ACCOUNT_ERRORS: dict[AccountRefusal, tuple[int, str]] = {
     AccountRefusal.NO_MAIL: (403, "M_THREEPID_DENIED"),
     AccountRefusal.BAD_EMAIL: (400, "M_INVALID_PARAM"),
     AccountRefusal.EMAIL_NEEDED: (403, "M_FORBIDDEN"),
+    AccountRefusal.TERMS_NEEDED: (403, "M_FORBIDDEN"),
     AccountRefusal.EMAIL_IN_USE: (400, "M_THREEPID_IN_USE"),
     AccountRefusal.TOO_MANY_EMAILS: (400, "M_RESOURCE_LIMIT_EXCEEDED"),
     AccountRefusal.NOT_CONFIRMED: (400, "M_THREEPID_AUTH_FAILED"),
@@ -134,6 +142,24 @@ KEY_ERRORS: dict[KeyRefusal, tuple[int, str]] = {
     KeyRefusal.NOT_THE_DEHYDRATED_DEVICE: (403, "M_FORBIDDEN"),
     KeyRefusal.BUSY: (503, "M_UNKNOWN"),
 }
+
+
+@contextmanager
+def identity_errors() -> Iterator[None]:
+    """What an identity server said, or that it said nothing, as the client hears it.
+
+    spec: identity-service-api POST /3pid/unbind: a Matrix error "should be passed through to the client"
+    """
+    try:
+        yield
+    except IdentityRefused as refused:
+        # 401 would be about the access token of this server.
+        status = 403 if refused.status == 401 else refused.status
+        status = status if 400 <= status < 500 else 502
+        text = f"{refused.host}: {refused.error or 'it refuses that'}"
+        raise MatrixError(status, refused.errcode or "M_UNKNOWN", text) from refused
+    except RemoteFailed as failed:
+        raise MatrixError(504, "M_UNKNOWN", f"No usable answer came from {failed.host}") from failed
 
 
 def of_keys(refused: KeyRefused) -> MatrixError:

@@ -61,10 +61,10 @@ class UserInteractive:
             assert isinstance(session, str), "it was found"
             # spec: "Fallback": with nothing but its session, the client says that the page was seen to.
             if stage is None:
-                if known.passed is None:
+                if not known.passed:
                     raise self._error(asked, session, "M_FORBIDDEN", "This is not confirmed yet")
                 self._confirmations.end(session)
-                return Shown(known.passed, on_page=True)
+                return Shown(next(iter(known.passed.values())), on_page=True)
         if stage not in asked.stages:
             raise self._ask(asked)
         if isinstance(session, str):
@@ -83,11 +83,15 @@ class UserInteractive:
         session, given = auth.get("session"), auth
         if session is None:
             session = self._begin(asked)
+            if auth.get("type") in asked.params:
+                # Nobody has seen what a stage is about before they were told.
+                raise self._go_on(asked, session)
         known = self._confirmations.find(session) if isinstance(session, str) else None
         if known is None or known.purpose != asked.purpose or not isinstance(session, str):
             raise MatrixError(400, "M_UNKNOWN", "That authentication session is not known, or too old")
-        if auth.get("type") is None and known.passed is not None:
-            given = known.passed
+        if auth.get("type") is None:
+            seen_to = [stage for stage in known.passed if stage not in known.shown]
+            given = known.passed[seen_to[0]] if seen_to else {}
         stage = given.get("type")
         if not isinstance(stage, str) or not any(stage in way for way in asked.ways):
             raise self._go_on(asked, session, known)
@@ -96,14 +100,15 @@ class UserInteractive:
         except AccountRefused as refused:
             code = "M_UNAUTHORIZED" if refused.refusal is not AccountRefusal.RATE_LIMITED else "M_LIMIT_EXCEEDED"
             raise self._error(asked, session, code, refused.text, known) from refused
-        known.shown[stage] = given
+        # What it was asked with goes along: which versions of documents were presented.
+        known.shown[stage] = {**given, **known.params.get(stage, {})}
         if any(known.shown.keys() >= set(way) for way in asked.ways):
             self._confirmations.end(session)
             return known.shown
         raise self._go_on(asked, session, known)
 
     def _begin(self, asked: Asked) -> str:
-        return self._confirmations.ask(asked.purpose, asked.stages, asked.what, asked.user_id)
+        return self._confirmations.ask(asked.purpose, asked.stages, asked.what, asked.user_id, asked.params)
 
     def _go_on(self, asked: Asked, session: str, known: Confirmation | None = None) -> MatrixError:
         """spec: a stage that was passed is no error, nor is what comes before the first."""
@@ -137,6 +142,6 @@ class UserInteractive:
             error,
             session=session,
             flows=[{"stages": list(way)} for way in asked.ways],
-            params={stage: asked.params[stage] for stage in asked.stages if stage in asked.params},
+            params=dict(asked.params if known is None else known.params),
             completed=[] if known is None else list(known.shown),
         )

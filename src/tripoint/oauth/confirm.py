@@ -1,22 +1,32 @@
-"""The page on which somebody shows what a client cannot ask for by itself: the password, a registration token.
+"""The page on which somebody shows what a client cannot ask for by itself: each stage that is offered has one.
 
 spec: Matrix client-server-api fallback. The script is the specification's: it tells the client that it may go on.
 """
 
+import secrets
 from typing import Final
+from urllib.parse import urlencode
 
 from tripoint.accounts.confirmations import Confirmation
+from tripoint.accounts.contact_letters import Purpose
 from tripoint.accounts.oauth.service import Authorization
 from tripoint.accounts.ports import AccountService
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import split_user_id
+from tripoint.core.json_view import object_at, text_at
+from tripoint.core.oauth.metadata import ACCOUNT, CONFIRM, CROSS_SIGNING
+from tripoint.core.terms import lacking, read_policies
 from tripoint.net.http import Response
 from tripoint.oauth.html import Html, el
+from tripoint.oauth.letter_forms import accepted_on, email_field, terms_fields
 from tripoint.oauth.providers import confirm_address
 from tripoint.oauth.visitor import Visitor, button, labelled, paragraph, say
 
 PASSWORD, TOKEN, DUMMY = "m.login.password", "m.login.registration_token", "m.login.dummy"
-SSO: Final = "m.login.sso"
+SSO, EMAIL, TERMS = "m.login.sso", "m.login.email.identity", "m.login.terms"
+OAUTH: Final = ("m.oauth", "org.matrix.cross_signing_reset")
+STAGES: Final = (PASSWORD, TOKEN, DUMMY, SSO, EMAIL, TERMS, *OAUTH)
 DONE: Final = (
     "if(window.onAuthDone){window.onAuthDone()}"
     'else if(window.opener&&window.opener.postMessage){window.opener.postMessage("authDone","*")}'
@@ -31,6 +41,9 @@ _WHAT: Final = {
     "login token": "what_token",
     "threepid": "what_threepid",
 }
+# What an address is shown for, by the purpose of the session.
+_LETTERS: Final = {"register": Purpose.REGISTER, "password reset": Purpose.RESET}
+_ASK: Final = "ask"
 
 
 class ConfirmPage:
@@ -45,19 +58,23 @@ class ConfirmPage:
         words = visitor.words
         found = self._confirmations.find(visitor.query("session") or "")
         stage = visitor.query("stage") or ""
-        if found is None or stage not in found.stages or stage not in (PASSWORD, TOKEN, DUMMY, SSO):
+        if found is None or stage not in found.stages or stage not in STAGES:
             return visitor.problem(words("uia_unknown"), 404)
-        if found.passed is not None:
+        if stage in found.passed:
             return _done(visitor)
         if stage == SSO:
             return await self._by_provider(visitor, found)
+        if stage in OAUTH:
+            return self._by_account_page(visitor, found)
         problem = None
         if visitor.posted:
             try:
                 if not visitor.is_ours():
                     problem = words("expired_form")
+                elif stage == EMAIL and visitor.field("do") == _ASK:
+                    await self._write(visitor, found)
                 else:
-                    await self._pass(visitor, found, stage)
+                    found.passed[stage] = await self._pass(visitor, found, stage)
                     return _done(visitor)
             except AccountRefused as refused:
                 problem = visitor.refused(refused)
@@ -85,35 +102,86 @@ class ConfirmPage:
         ]
         return visitor.page(words("uia_title"), paragraph(words("uia_sso", what=words(_WHAT[found.what]))), *ways)
 
-    async def _pass(self, visitor: Visitor, found: Confirmation, stage: str) -> None:
+    def _by_account_page(self, visitor: Visitor, found: Confirmation) -> Response:
+        """spec: oauth-authentication: it is done on the account page; here is the way there, and the end of it."""
+        assert found.user_id is not None, "keys are somebody's"
+        words = visitor.words
+        if self._oauth.is_reset_allowed(found.user_id):
+            return _done(visitor)
+        again = urlencode({"session": visitor.query("session") or "", "stage": visitor.query("stage") or ""})
+        return visitor.page(
+            words("uia_title"),
+            paragraph(words("uia_account_page", user=found.user_id)),
+            el("a", words("reset_title"), href=f"{ACCOUNT}?action={CROSS_SIGNING}", target="_blank", class_="button"),
+            paragraph(el("a", words("uia_go_on"), href=f"{CONFIRM}?{again}")),
+        )
+
+    async def _write(self, visitor: Visitor, found: Confirmation) -> None:
+        """Send a letter to the address that was typed; its link confirms it to nobody but this session."""
+        secret = secrets.token_urlsafe(18)
+        sid = await self._accounts.contacts.ask(
+            _LETTERS[found.purpose],
+            visitor.field("email"),
+            secret,
+            1,
+            None,
+            address=visitor.request.address,
+            languages=visitor.languages,
+        )
+        found.pending = {"type": EMAIL, "threepid_creds": {"sid": sid, "client_secret": secret}}
+
+    async def _pass(self, visitor: Visitor, found: Confirmation, stage: str) -> JsonObject:
+        """What a client would say that shows the same. AccountRefused where nothing is shown."""
         if stage == PASSWORD:
             assert found.user_id is not None, "a password is somebody's"
             visitor.check_secure()
             name, _ = split_user_id(found.user_id)
             await self._accounts.check_password(name, visitor.field("password"), address=visitor.request.address)
-            found.passed = {"type": PASSWORD}
-        elif stage == TOKEN:
+            return {"type": PASSWORD}
+        if stage == TOKEN:
             token = visitor.field("token").strip()
             if not await self._accounts.registration_tokens.is_valid(token):
                 raise AccountRefused(AccountRefusal.BAD_REGISTRATION_TOKEN)
-            found.passed = {"type": TOKEN, "token": token}
-        else:
-            found.passed = {"type": DUMMY}
+            return {"type": TOKEN, "token": token}
+        if stage == TERMS:
+            presented = read_policies(found.params.get(TERMS, {}))
+            if lacking(presented, accepted_on(visitor, presented)):
+                raise AccountRefused(AccountRefusal.TERMS_NEEDED)
+        elif stage == EMAIL:
+            if found.pending is None:
+                raise AccountRefused(AccountRefusal.NOT_CONFIRMED)
+            creds = object_at(found.pending, "threepid_creds")
+            sid, secret = text_at(creds, "sid") or "", text_at(creds, "client_secret") or ""
+            await self._accounts.contacts.check_shown(_LETTERS[found.purpose], sid, secret)
+            return found.pending
+        return {"type": stage}
 
 
 def _fields(visitor: Visitor, found: Confirmation, stage: str) -> list[Html]:
     words = visitor.words
+    fields: list[Html] = []
     if stage == PASSWORD:
-        field = labelled(
-            words("password"), "password", type_="password", complete="current-password", focus=True
-        )
+        fields = [labelled(words("password"), "password", type_="password", complete="current-password", focus=True)]
         text = words("uia_password", what=words(_WHAT[found.what]))
     elif stage == TOKEN:
-        field = labelled(words("registration_token"), "token", hint=words("registration_token_hint"), focus=True)
+        fields = [labelled(words("registration_token"), "token", hint=words("registration_token_hint"), focus=True)]
         text = words("uia_token")
+    elif stage == TERMS:
+        fields = list(terms_fields(visitor, read_policies(found.params.get(TERMS, {}))))
+        text = words("uia_terms")
+    elif stage == EMAIL:
+        ask = visitor.form(email_field(visitor), button(words("send_letter")), do=_ASK)
+        if found.pending is None:
+            return [paragraph(words("uia_email")), ask]
+        return [
+            paragraph(words("uia_email_sent")),
+            visitor.form(button(words("uia_go_on")), do="confirm"),
+            el("h2", words("uia_email_again")),
+            ask,
+        ]
     else:
-        return [paragraph(words("uia_dummy")), visitor.form(button(words("uia_go_on")), do="confirm")]
-    return [paragraph(text), visitor.form(field, button(words("uia_go_on")), do="confirm")]
+        text = words("uia_dummy")
+    return [paragraph(text), visitor.form(*fields, button(words("uia_go_on")), do="confirm")]
 
 
 def _done(visitor: Visitor) -> Response:

@@ -15,7 +15,7 @@ from tripoint.core.oauth.metadata import FORGOT
 from tripoint.core.oauth.uris import form_target
 from tripoint.net.http import Response
 from tripoint.oauth.html import Child, Html, el
-from tripoint.oauth.letter_forms import ask_by_page, email_field, letter_sent, make_fields
+from tripoint.oauth.letter_forms import accepted_on, ask_by_page, email_field, letter_sent, make_fields
 from tripoint.oauth.visitor import Visitor, button, labelled, paragraph, say
 
 LOG_IN, MAKE, MAIL, OUT = "log-in", "make-account", "make-by-mail", "log-out"
@@ -92,6 +92,7 @@ class Gate:
                 visitor.field("password"),
                 address=visitor.request.address,
                 registration_token=visitor.field("token").strip() or None,
+                accepted=accepted_on(visitor, self._accounts.terms),
             )
             return await self.enter(visitor, account, visitor.target(without=["prompt"]))
         except AccountRefused as refused:
@@ -171,7 +172,8 @@ class Gate:
         if self._accounts.email_required:
             text = paragraph(words("make_by_mail"))
             return visitor.form(text, email_field(visitor), button(words("send_letter")), do=MAIL)
-        return visitor.form(*make_fields(visitor, mode), button(words("make_account_button")), do=MAKE)
+        fields = make_fields(visitor, mode, self._accounts.terms)
+        return visitor.form(*fields, button(words("make_account_button")), do=MAKE)
 
 
 def other_account(visitor: Visitor) -> Html:

@@ -17,7 +17,7 @@ from tripoint.core.oauth.uris import form_target
 from tripoint.net.http import Response
 from tripoint.oauth.gate import Gate
 from tripoint.oauth.html import Html
-from tripoint.oauth.letter_forms import ask_by_page, email_field, letter_sent, make_fields
+from tripoint.oauth.letter_forms import accepted_on, ask_by_page, email_field, letter_sent, make_fields
 from tripoint.oauth.visitor import Visitor, button, labelled, paragraph, say
 
 GO_ON: Final = "go-on"
@@ -89,6 +89,7 @@ class ConfirmMailPage:
             visitor.field("password"),
             address=visitor.request.address,
             registration_token=visitor.field("token").strip() or None,
+            accepted=accepted_on(visitor, self._accounts.terms),
             shown=shown,
         )
         return await self._gate.enter(visitor, account, shown.next_link or "/account")
@@ -107,7 +108,7 @@ class ConfirmMailPage:
         elif purpose is Purpose.REGISTER_ON_PAGE:
             mode = await self._accounts.registration_state()
             title, text = "make_account", words("mail_confirm_account", address=row.address)
-            fields = list(make_fields(visitor, mode))
+            fields = list(make_fields(visitor, mode, self._accounts.terms))
         elif row.next_link is not None:
             then = words("mail_then", host=urlsplit(row.next_link).hostname or "")
             text = f"{text} {then}"

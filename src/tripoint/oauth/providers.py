@@ -21,12 +21,14 @@ from tripoint.core.oauth.openid import BadProvider, authorization_url, suggested
 from tripoint.net.http import Response
 from tripoint.oauth.gate import Gate
 from tripoint.oauth.html import Html, el
+from tripoint.oauth.letter_forms import accepted_on, terms_fields
 from tripoint.oauth.pending import Pending, PendingLogIns, Purpose
 from tripoint.oauth.provider_client import ProviderClient
 from tripoint.oauth.visitor import Visitor, button, labelled, paragraph, say
 
 log = structlog.get_logger("tripoint")
 
+SSO_STAGE: Final = "m.login.sso"
 CHOOSE, DO_LINK = "choose-name", "link"
 MAX_DISPLAY_NAME: Final = 256
 _PAGES: Final = frozenset({AUTHORIZE, LINK, ACCOUNT, SSO, FALLBACK})
@@ -137,8 +139,8 @@ class ProviderPages:
             found = self._oauth.confirmations.find(pending.to)
             if found is None or user_id is None or found.user_id != user_id:
                 return visitor.problem(visitor.words("uia_unknown"), 403)
-            found.passed = {"type": "m.login.sso"}
-            return visitor.redirect(f"{CONFIRM}?{urlencode({'session': pending.to, 'stage': 'm.login.sso'})}")
+            found.passed[SSO_STAGE] = {"type": SSO_STAGE}
+            return visitor.redirect(f"{CONFIRM}?{urlencode({'session': pending.to, 'stage': SSO_STAGE})}")
         if pending.purpose is Purpose.LINK:
             return await self._link(visitor, client, state, pending)
         if user_id is not None:
@@ -167,6 +169,7 @@ class ProviderPages:
                         provider=provider.provider_id,
                         subject=subject,
                         address=visitor.request.address,
+                        accepted=accepted_on(visitor, self._accounts.terms),
                     )
                     self._pending.end(state)
                     return await self._gate.enter(visitor, account, pending.to)
@@ -181,6 +184,7 @@ class ProviderPages:
                 labelled(
                     words("name"), "name", hint=words("name_hint"), value=name or None, complete="username", focus=True
                 ),
+                *terms_fields(visitor, self._accounts.terms),
                 button(words("make_account_button")),
                 do=CHOOSE,
                 action=_callback_address(state),

@@ -19,7 +19,7 @@ from tripoint.core.oauth.errors import OAuthError
 from tripoint.core.oauth.requests import read_form
 from tripoint.net.http import Header, Request, Response
 from tripoint.oauth.html import Child, Html, el, join, page, redirect
-from tripoint.oauth.words import Words, choose_words
+from tripoint.oauth.words import Words, choose_words, wanted_languages
 
 _SESSION: Final = "tripoint"
 _BROWSER: Final = "tripoint-browser"
@@ -70,6 +70,11 @@ class Visitor:
     def browser(self) -> str:
         """The same for everything this browser asks, and known to nobody else."""
         return self._browser
+
+    @property
+    def languages(self) -> Sequence[str]:
+        """What the person reads, the dearest first, whether the pages have it or not."""
+        return wanted_languages(self.request.query("ui_locales"), self.request.header(b"accept-language"))
 
     def query(self, name: str) -> str | None:
         return self.request.query(name)

@@ -3,14 +3,14 @@
 Adding a language is adding a file; a test compares its names and placeholders with the English ones.
 """
 
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Final
 
+from tripoint.core.languages import read_accept_language
+
 DEFAULT: Final = "en"
-_RANGE = re.compile(r"\s*([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*|\*)\s*(?:;\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*)?\Z")
 
 
 def load_words() -> dict[str, dict[str, str]]:
@@ -47,7 +47,7 @@ class Words:
 
 def choose_words(ui_locales: str | None, accept_language: str | None) -> Words:
     """By what the client says the person reads (ui_locales), then by what the browser does. spec: RFC9110 12.5.4"""
-    wanted = (ui_locales or "")[:200].split() + read_accept_language(accept_language)
+    wanted = wanted_languages(ui_locales, accept_language)
     for tag in wanted:
         language = tag.partition("-")[0].lower()
         if language in WORDS:
@@ -55,13 +55,6 @@ def choose_words(ui_locales: str | None, accept_language: str | None) -> Words:
     return Words(DEFAULT)
 
 
-def read_accept_language(header: str | None) -> list[str]:
-    """The languages of an Accept-Language header, the dearest first. What is malformed is skipped."""
-    ranges: list[tuple[float, int, str]] = []
-    for number, part in enumerate((header or "")[:500].split(",")[:20]):
-        matched = _RANGE.match(part)
-        if matched is not None and matched[1] != "*":
-            quality = float(matched[2] or 1)
-            if quality > 0:
-                ranges.append((-quality, number, matched[1]))
-    return [tag for _, _, tag in sorted(ranges)]
+def wanted_languages(ui_locales: str | None, accept_language: str | None) -> list[str]:
+    """Language tags, the dearest first."""
+    return (ui_locales or "")[:200].split() + read_accept_language(accept_language)

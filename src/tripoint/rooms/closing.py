@@ -15,7 +15,18 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import RoomId, UserId, server_of
 from tripoint.core.power import Rank, rank_of
 from tripoint.rooms.changes import DirectoryChanged, RoomChange, RoomClosed
-from tripoint.rooms.commands import CloseRoom, Command, Done, Invite, Join, Knock, UnlockRoom, UpgradeRoom
+from tripoint.rooms.commands import (
+    CloseRoom,
+    Command,
+    Done,
+    Invite,
+    InviteByAddress,
+    Join,
+    Knock,
+    RedeemInvite,
+    UnlockRoom,
+    UpgradeRoom,
+)
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room, member_of
@@ -26,7 +37,7 @@ from tripoint.store.writes import PutAlias, PutClosedRoom
 
 # Member events of one commit; others have their turn in between.
 AT_ONCE = 50
-_ASKS_TO_BE_IN = (Join, Knock, Invite, UnlockRoom, UpgradeRoom)
+_ASKS_TO_BE_IN = (Join, Knock, Invite, InviteByAddress, RedeemInvite, UnlockRoom, UpgradeRoom)
 TEXT = "This room was closed"
 
 

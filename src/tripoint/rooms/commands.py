@@ -133,13 +133,37 @@ class Leave(Command, frozen=True):
 
 
 class Invite(Command, frozen=True):
-    """`content` is merged into the member event."""
+    """`content` is merged into the member event. `third_party`: the proof that an invitation by address is theirs
+    (third_party_invites.py), which stands for the actor's rights of now."""
 
     room_id: RoomId
     target: UserId
     reason: str | None = None
     is_direct: bool = False
     content: JsonObject = {}
+    third_party: JsonObject | None = None
+
+
+class InviteByAddress(Command, frozen=True):
+    """Invite whoever has an e-mail address or phone number, as an identity server knows, or will know.
+
+    `access_token`: the actor's at the identity server, which is named as host or host:port.
+    """
+
+    room_id: RoomId
+    id_server: str
+    access_token: Secret
+    medium: str
+    address: str
+    reason: str | None = None
+
+
+class RedeemInvite(Command, frozen=True):
+    """The actor shows that an invitation by address, which `sender` made, is theirs. `signed`: as it came."""
+
+    room_id: RoomId
+    sender: UserId
+    signed: JsonObject
 
 
 class Kick(Command, frozen=True):

@@ -32,6 +32,7 @@ from tripoint.rooms.messages import aliases_in, topic_content
 from tripoint.rooms.naming import Names
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Head, Room, direct_pair
+from tripoint.rooms.server_lists import ServerLists
 from tripoint.rooms.settings import FOREIGN, foreign_content
 from tripoint.rooms.transaction import RoomTransaction
 from tripoint.rooms.writer import Writer
@@ -90,6 +91,8 @@ class Creation:
         self._elsewhere = elsewhere
         self._default_version = default_version
         self._mint = mint
+        # The policy lists of the server itself; set by who wires.
+        self.server_lists: ServerLists | None = None
 
     @property
     def server(self) -> ServerName:
@@ -112,6 +115,9 @@ class Creation:
         away = [user_id for user_id in command.invite if server_of(user_id) != self.server]
         if away and command.creation_content.get("m.federate") is False:
             raise Refused(Refusal.NOT_SUPPORTED, "A room for users of this server alone has no others in it")
+        if self.server_lists is not None:
+            for user_id in command.invite:
+                await self.server_lists.check_invites(command.actor, user_id)
         if direct_with is None and not command.is_direct:
             for user_id in local:
                 check_has_account(user_id, self.server)

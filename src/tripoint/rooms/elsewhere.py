@@ -7,7 +7,8 @@ say too. spec: Matrix server-server-api "Joining Rooms", "Knocking upon a room",
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import structlog
@@ -67,6 +68,7 @@ class Elsewhere:
         # Fetches what was said in a room while this server was out of it (CatchUp.fill_absence).
         self.coming_back: Callable[[Room, Event, ServerName], Awaitable[None]] | None = None
         self._running: set[asyncio.Task[Any]] = set()
+        self._entering_now: dict[RoomId, asyncio.Future[None]] = {}
         self._ways: OrderedDict[RoomId, tuple[ServerName, ...]] = OrderedDict()
 
     def remember(self, room_id: RoomId, servers: Sequence[ServerName]) -> None:
@@ -109,11 +111,27 @@ class Elsewhere:
         """
         return await self._to_the_end(self._join(room_id, user_id, content, via, whole=whole))
 
+    async def entered(self, room_id: RoomId) -> None:
+        """Wait while this server is on its way into a room, whether it gets in or not. At once for any other."""
+        entering = self._entering_now.get(room_id)
+        if entering is not None:
+            await asyncio.shield(entering)
+
+    @asynccontextmanager
+    async def _on_the_way(self, room_id: RoomId) -> AsyncIterator[None]:
+        """The turn of a room that is being entered: its events wait for it, and find the room when they get it."""
+        async with self._turns.of(room_id):
+            done = self._entering_now[room_id] = asyncio.get_running_loop().create_future()
+            try:
+                yield
+            finally:
+                self._entering_now.pop(room_id, None)
+                done.set_result(None)
+
     async def _join(
         self, room_id: RoomId, user_id: UserId, content: JsonObject, via: Sequence[ServerName], *, whole: bool
     ) -> EventId | None:
-        # Events of the room that come while we enter wait for the same turn, and find the room when they get it.
-        async with self._turns.of(room_id):
+        async with self._on_the_way(room_id):
             known = await self._rooms.find(room_id)
             if known is not None and known.is_here(self._server):
                 return None

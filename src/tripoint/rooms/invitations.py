@@ -17,6 +17,7 @@ from tripoint.rooms.membership import People
 from tripoint.rooms.outside import Outside
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import member_of
+from tripoint.rooms.server_lists import ServerLists
 from tripoint.rooms.turns import Turns
 from tripoint.rooms.writer import Writer
 
@@ -44,6 +45,8 @@ class Invitations:
         self._outside = outside
         self._people = people
         self._turns = turns
+        # The policy lists of the server itself; set by who wires.
+        self.server_lists: ServerLists | None = None
         # Takes in an event and what it lacks (CatchUp.take); set where there are other servers to ask.
         self.catch_up: Callable[[Event, ServerName], Awaitable[object]] | None = None
 
@@ -51,13 +54,15 @@ class Invitations:
         """Tell a local user of an invitation whose signatures were checked; it comes back signed by this server.
 
         `told`: the room's stripped state. Refused: NO_SUCH_USER, GUESTS_FORBIDDEN, INVITES_BLOCKED, ALREADY_JOINED,
-        NO_SUCH_ROOM (it was closed here).
+        BANNED (by a list of the server), NO_SUCH_ROOM (it was closed here).
         """
         target = UserId(event.state_key or "")
         if self._is_closed(event.room_id):
             raise Refused(Refusal.NO_SUCH_ROOM, "This room was closed here")
         if not await self._people.exists(target):
             raise Refused(Refusal.NO_SUCH_USER)
+        if self.server_lists is not None:
+            await self.server_lists.check_invites(UserId(event.sender), target, event.room_id)
         if self._people.refuses_invites(target):
             raise Refused(Refusal.INVITES_BLOCKED)
         if self._people.is_guest(target):

@@ -21,6 +21,7 @@ from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.membership_index import MembershipIndex
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room, member_of
+from tripoint.rooms.server_lists import ServerLists
 from tripoint.rooms.sweeping import UNSTABLE_FLAG, begun
 from tripoint.rooms.transaction import RoomTransaction
 from tripoint.rooms.writer import Writer
@@ -87,6 +88,8 @@ class Membership:
         self._writer = writer
         self._people = people
         self._index = index
+        # The policy lists of the server itself; set by who wires.
+        self.server_lists: ServerLists | None = None
 
     async def join(self, command: Join) -> Done:
         actor = command.actor
@@ -98,6 +101,7 @@ class Membership:
         if command.reason is not None:
             content["reason"] = command.reason
         room = await self._elsewhere.present(command.room_id)
+        await self._check_lists(actor, command.room_id, room)
         if room is None:
             self._check_may_go_elsewhere(command)
             self._index.check_one_more(actor)
@@ -138,6 +142,13 @@ class Membership:
         event = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, event.event_id, created=membership != "join")
 
+    async def _check_lists(self, actor: UserId, room_id: RoomId, room: Room | None) -> None:
+        """Whom the server's own lists keep out, and of which rooms (server_lists.py)."""
+        if self.server_lists is None or (room is not None and room.head_membership(actor) == "join"):
+            return
+        names = () if room is None else (*room.aliases, *filter(None, (room.canonical_alias,)))
+        await self.server_lists.check_enters(actor, room_id, names)
+
     def _check_may_go_elsewhere(self, command: Join | Knock) -> None:
         """docs/mapping.md 1.9: guests enter rooms that federate only where an op of this server let guests in; 23.1:
         people of other XMPP servers enter none of another server."""
@@ -171,6 +182,8 @@ class Membership:
     async def invite(self, command: Invite) -> Done:
         target = command.target
         local = server_of(target) == self._writer.signer.server
+        if self.server_lists is not None:
+            await self.server_lists.check_invites(command.actor, target, command.room_id)
         if local and not await self._people.exists(target):
             await self._make_known(command)
         if local and self._people.refuses_invites(target) and not self._notifies(command.actor):
@@ -178,7 +191,8 @@ class Membership:
         # What a user of another server is called is for that server to say, once they have joined.
         profile = await self._people.profile(target) if local else {}
         room = await self._rooms.get(command.room_id)
-        self._check_inside(room, command.actor)
+        if command.third_party is None:
+            self._check_inside(room, command.actor)
         if not command.is_direct:
             check_foreigner(room, target, self._writer.signer.server)
         membership = room.head_membership(target)
@@ -186,10 +200,11 @@ class Membership:
             raise Refused(Refusal.ALREADY_JOINED)
         if membership == "ban":
             raise Refused(Refusal.BANNED, "They are banned from this room")
-        power = room.head_power()
-        if power.user(command.actor) < power.invite:
-            raise Refused(Refusal.POWER_TOO_LOW, "You may not invite to this room")
+        if command.third_party is None:
+            self.check_may_invite(room, command.actor)
         content = profile_content("invite", profile)
+        if command.third_party is not None:
+            content["third_party_invite"] = command.third_party
         if command.is_direct:
             content["is_direct"] = True
         if command.reason is not None:
@@ -222,10 +237,15 @@ class Membership:
         room = await self._rooms.get(command.room_id)
         self._check_inside(room, command.actor)
         check_foreigner(room, command.target, server)
-        power = room.head_power()
-        if power.user(command.actor) < power.invite:
-            raise Refused(Refusal.POWER_TOO_LOW, "You may not invite to this room")
+        self.check_may_invite(room, command.actor)
         await self._people.stand_in(address)
+
+    def check_may_invite(self, room: Room, actor: UserId) -> None:
+        """Refused: NOT_JOINED, POWER_TOO_LOW."""
+        self._check_inside(room, actor)
+        power = room.head_power()
+        if power.user(actor) < power.invite:
+            raise Refused(Refusal.POWER_TOO_LOW, "You may not invite to this room")
 
     async def kick(self, command: Kick) -> Done:
         room = await self._rooms.get(command.room_id)
@@ -258,6 +278,7 @@ class Membership:
         if command.reason is not None:
             content["reason"] = command.reason
         room = await self._elsewhere.present(command.room_id)
+        await self._check_lists(command.actor, command.room_id, room)
         if room is None:
             self._check_may_go_elsewhere(command)
             event_id = await self._elsewhere.knock(command.room_id, command.actor, content, command.via)

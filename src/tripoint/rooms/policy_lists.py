@@ -2,7 +2,7 @@
 
 A room follows a list by a state event of ours, in the name of whoever wrote it: as long as he is in the room and may
 ban, this server bans for him whom the list is about, members and whoever comes. Another server does nothing by it.
-Rules about rooms are for people and servers to act on, not for rooms.
+Rules about rooms are for people and servers to act on (server_lists.py), not for rooms.
 spec: Matrix client-server-api "Moderation policy lists"; docs/mapping.md 9.14
 """
 
@@ -40,6 +40,7 @@ _KIND: Final = "policy_lists"
 # COMPAT: lists of today have rules under the names from before the specification.
 _USERS: Final = frozenset({"m.policy.rule.user", "m.room.rule.user", "org.matrix.mjolnir.rule.user"})
 _SERVERS: Final = frozenset({"m.policy.rule.server", "m.room.rule.server", "org.matrix.mjolnir.rule.server"})
+_ROOMS: Final = frozenset({"m.policy.rule.room", "m.room.rule.room", "org.matrix.mjolnir.rule.room"})
 _BANS: Final = frozenset({"m.ban", "org.matrix.mjolnir.ban"})
 # Rooms and people that wait to be looked at. Who does not fit is met when he comes again.
 QUEUE: Final = 1000
@@ -56,28 +57,62 @@ def lists_of(room: RoomView) -> tuple[RoomId, ...]:
     return tuple(RoomId(one) for one in named if isinstance(one, str) and one.startswith("!"))[:MAX_LISTS]
 
 
+class Entities:
+    """The rules about one kind of entity: most name one, the others are globs. Reasons are texts."""
+
+    def __init__(self) -> None:
+        self._exact: dict[str, str] = {}
+        self._globs: list[tuple[re.Pattern[str], str]] = []
+
+    def add(self, entity: str, reason: str) -> None:
+        if "*" not in entity and "?" not in entity:
+            self._exact[entity.lower()] = reason
+        else:
+            self._globs.append((re.compile(glob_expression(entity), re.IGNORECASE | re.DOTALL), reason))
+
+    def about(self, entity: str) -> str | None:
+        """The reason of a rule about this one; None where there is none."""
+        found = self._exact.get(entity.lower())
+        if found is not None:
+            return found
+        return next((reason for glob, reason in self._globs if glob.match(entity)), None)
+
+
 class Rules:
-    """The rules of one list: most name one user or server, the others are globs."""
+    """The rules of one list. `servers` and `rooms` are what they say of these; `authors` the servers of who wrote them.
+
+    What a rule says of users is `against`; one about a server is about all of its users.
+    """
 
     def __init__(self, state: Mapping[tuple[str, str], Event]) -> None:
+        self.servers = Entities()
+        self.rooms = Entities()
+        self.authors: set[ServerName] = set()
         self._exact: dict[str, str] = {}
         self._globs: list[tuple[re.Pattern[str], str]] = []
         for count, ((type_, _), event) in enumerate([*state.items()][::-1]):
             if count >= MAX_RULES:
                 break
             entity, about_user = text_at(event.content, "entity"), type_ in _USERS
-            if not entity or not (about_user or type_ in _SERVERS):
+            if not entity or not (about_user or type_ in _SERVERS or type_ in _ROOMS):
                 continue
-            if text_at(event.content, "recommendation") in _BANS:
-                self._add(entity, text_at(event.content, "reason") or "", about_user=about_user)
+            if text_at(event.content, "recommendation") not in _BANS:
+                continue
+            reason = text_at(event.content, "reason") or f"Rule about {entity}"
+            self.authors.add(server_of(event.sender))
+            if type_ in _ROOMS:
+                self.rooms.add(entity, reason)
+                continue
+            if not about_user:
+                self.servers.add(entity, reason)
+            self._add(entity, reason, about_user=about_user)
 
     def _add(self, entity: str, reason: str, *, about_user: bool) -> None:
-        text = reason or f"Rule about {entity}"
         if "*" not in entity and "?" not in entity:
-            self._exact[entity.lower()] = text
+            self._exact[entity.lower()] = reason
         else:
             glob = entity if about_user else f"@*:{entity}"
-            self._globs.append((re.compile(glob_expression(glob), re.IGNORECASE | re.DOTALL), text))
+            self._globs.append((re.compile(glob_expression(glob), re.IGNORECASE | re.DOTALL), reason))
 
     def against(self, user_id: UserId, server: ServerName) -> str | None:
         """Why this user is to be kept out; None where no rule is about him. Nobody shuts `server`, this one, out."""
@@ -173,11 +208,13 @@ class PolicyLists:
         if event.type == LISTS:
             self._take(room_id)
         elif event.type == "m.room.member":
+            if event.state_key is not None and event.state_key.endswith(f":{self._server}"):
+                self._rules.pop(room_id, None)  # whether this server is in the list may be otherwise now
             room = self._rooms.peek(room_id)
             if room is not None and (LISTS, "") in room.state and text_at(event.content, "membership") == "join":
                 self._take(room_id)  # a server that was killed may not have noted it
                 self._look_at(room_id, UserId(event.state_key or ""))
-        elif event.type in _USERS or event.type in _SERVERS:
+        elif event.type in _USERS or event.type in _SERVERS or event.type in _ROOMS:
             self._rules.pop(room_id, None)
             for follower, lists in self._lists.items():
                 if room_id in lists:
@@ -209,13 +246,14 @@ class PolicyLists:
     async def against(self, room: Room, user_id: UserId, guise: str | None = None) -> str | None:
         """Why a list that the room follows keeps this user out; None where none does, or the room says otherwise."""
         for list_id in lists_of(room):
-            reason = (await self._rules_of(list_id)).against(user_id, self._server)
+            reason = (await self.rules_of(list_id)).against(user_id, self._server)
             shown = guise or guise_of(user_id, self._server)
             if reason is not None and not meets_list(room, MaskList.EXEMPT, user_id, shown):
                 return reason
         return None
 
-    async def _rules_of(self, list_id: RoomId) -> Rules:
+    async def rules_of(self, list_id: RoomId) -> Rules:
+        """What a list says; nothing where this server is not in it."""
         rules = self._rules.get(list_id)
         if rules is None:
             room = await self._rooms.find(list_id)

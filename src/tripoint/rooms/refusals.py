@@ -56,6 +56,7 @@ class Refusal(Enum):
     BAD_CONTENT = "That is not well-formed"
     INVALID_ROOM_STATE = "A room cannot begin like that"
     RATE_LIMITED = "You are sending too fast"
+    IDENTITY_SERVER_DENIED = "This server does not speak to that identity server"
     NOT_SUPPORTED = "This server does not support that yet"
     ACCOUNT_SUSPENDED = "Your account is suspended"
     SERVER_BUSY = "The server cannot store this right now; nothing was changed"

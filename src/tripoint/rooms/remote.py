@@ -106,6 +106,12 @@ class RemoteRooms(Protocol):
     async def invite(self, server: ServerName, event: Event, state: Sequence[Event]) -> Event:
         """The invitation of one of the server's users, with its signature. spec: PUT /invite"""
 
+    async def exchange(
+        self, server: ServerName, room_id: RoomId, sender: UserId, target: UserId, content: JsonObject
+    ) -> None:
+        """Have `sender`'s server make an invitation of one by address, whose proof is in `content`.
+        spec: PUT /exchange_third_party_invite"""
+
     async def resolve_alias(self, alias: RoomAlias) -> NamedRoom | None:
         """None: the server says that there is no such alias. spec: GET /query/directory"""
 

@@ -18,6 +18,7 @@ from tripoint.rooms.entry import authorising_user
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room, member_of
+from tripoint.rooms.server_lists import ServerLists
 from tripoint.rooms.serving import Serving
 from tripoint.rooms.stripped import stripped_of
 from tripoint.rooms.writer import Writer
@@ -58,6 +59,8 @@ class Resident:
         self._writer = writer
         self._accept = accept
         self._serving = serving
+        # The policy lists of the server itself; set by who wires.
+        self.server_lists: ServerLists | None = None
 
     async def version_of(self, server: ServerName, room_id: RoomId) -> RoomVersion:
         """The version of a room that this server is in and that takes the other one. Refused: NO_SUCH_ROOM,
@@ -75,6 +78,8 @@ class Resident:
             raise Refused(Refusal.POWER_TOO_LOW, "That user is not one of your server's")
         room = await self._room(server, room_id)
         content: JsonObject = {"membership": membership}
+        if membership in ("join", "knock"):
+            await self._check_lists(room, user_id)
         if membership == "join":
             self._check_may_join(room, user_id)
             if (authoriser := await self._authoriser(room, user_id)) is not None:
@@ -107,6 +112,7 @@ class Resident:
     async def take_join(self, server: ServerName, event: Event, *, omit_members: bool) -> Welcome:
         """Take a join of a user of `server`, whose signatures were checked. Refused where the room does not."""
         room = await self._room(server, event.room_id)
+        await self._check_lists(room, UserId(event.sender))
         servers = sorted(room.servers())
         await self._take(room, event)
         state, chain = await self._serving.state_before(server, room.room_id, event.event_id)
@@ -132,6 +138,7 @@ class Resident:
     async def take_knock(self, server: ServerName, event: Event) -> Sequence[Event]:
         """Take a knock; the state by which who knocked recognises the room."""
         room = await self._room(server, event.room_id)
+        await self._check_lists(room, UserId(event.sender))
         await self._take(room, event)
         return stripped_of(room.state)
 
@@ -153,6 +160,10 @@ class Resident:
         if not room.allows_server(server):
             raise Refused(Refusal.SERVER_DENIED, "Your server is denied in this room")
         return room
+
+    async def _check_lists(self, room: Room, user_id: UserId) -> None:
+        if self.server_lists is not None and room.head_membership(user_id) != "join":
+            await self.server_lists.check_enters(user_id, room.room_id)
 
     def _check_may_join(self, room: Room, user_id: UserId) -> None:
         """Say no in words where the rules would say it anyway."""

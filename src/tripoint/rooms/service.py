@@ -28,6 +28,7 @@ from tripoint.rooms.commands import (
     Forced,
     Forget,
     Invite,
+    InviteByAddress,
     Join,
     KeepRoom,
     Kick,
@@ -36,6 +37,7 @@ from tripoint.rooms.commands import (
     OpenDirect,
     PassOn,
     Redact,
+    RedeemInvite,
     RenameRoom,
     Report,
     SendEvent,
@@ -80,6 +82,7 @@ from tripoint.rooms.reports import Reports
 from tripoint.rooms.room_passwords import RoomPasswords
 from tripoint.rooms.server_notices import ServerNotices
 from tripoint.rooms.shadows import WITHOUT_A_TRACE, in_the_shadow
+from tripoint.rooms.third_party_invites import ThirdPartyInvites
 from tripoint.rooms.upgrading import Upgrading
 from tripoint.store.interface import StoreError
 
@@ -122,6 +125,7 @@ class Service:
         direct_invitations: DirectInvitations,
         reports: Reports,
         notices: ServerNotices,
+        third_party: ThirdPartyInvites,
         people: People,
         limits: Limits,
     ) -> None:
@@ -141,6 +145,8 @@ class Service:
             Join: (membership.join, moved),
             Leave: (membership.leave, None),
             Invite: (membership.invite, moved),
+            InviteByAddress: (third_party.invite, moved),
+            RedeemInvite: (third_party.redeem, moved),
             Kick: (membership.kick, moved),
             Ban: (membership.ban, moved),
             Unban: (membership.unban, moved),

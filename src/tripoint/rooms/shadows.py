@@ -23,6 +23,7 @@ from tripoint.rooms.commands import (
     CreateRoom,
     DeleteAlias,
     Invite,
+    InviteByAddress,
     Kick,
     Knock,
     Origin,
@@ -39,7 +40,7 @@ from tripoint.rooms.room import Room
 
 # What is answered as if it had been done.
 WITHOUT_A_TRACE: Final = (
-    *(Invite, Knock, Kick, Ban, Unban),
+    *(Invite, InviteByAddress, Knock, Kick, Ban, Unban),
     *(PassOn, SetTyping, SetListed, SetAlias, DeleteAlias, RenameRoom, CloseRoom),
 )
 

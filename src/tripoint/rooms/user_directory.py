@@ -1,11 +1,13 @@
 """Finding people by a part of their name: those of this server and of others whom the searcher may know about.
 
 spec: Matrix client-server, module "User directory": users that share a room with the searcher, and users joined to
-rooms that are public or world-readable. Of other servers' users in rooms that nobody here looks at only those are
-found that share a room: what the others are called would have to be read for every search.
+rooms that are public or world-readable. Of other servers' users in such rooms those are found whose room is in memory,
+and those of rooms in the directory: a search reads a few of these, and who is in them is remembered, so that the next
+ones find the rest.
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Iterator
 
 from tripoint.core.ids import RoomId, ServerName, UserId, server_of, split_user_id
@@ -20,6 +22,9 @@ MAX_LOCAL = 500
 # Members of rooms that a search compares at most, and between two turns of the loop.
 MAX_MEMBERS = 50_000
 PER_TURN = 2_000
+# Rooms of the directory that one search reads, and people of other servers that are remembered of such rooms.
+READ_ROOMS = 10
+MAX_KEPT = 50_000
 
 
 class UserDirectory:
@@ -30,6 +35,9 @@ class UserDirectory:
         self._store = store
         self._index = index
         self._server = server
+        # Of rooms in the directory that are not in memory: those of other servers, as they were when it was read.
+        self._kept: OrderedDict[RoomId, tuple[FoundUser, ...]] = OrderedDict()
+        self._kept_people = 0
 
     async def find(self, searcher: UserId, term: str, limit: int) -> UsersFound:
         wanted = term.strip().casefold().removeprefix("@")
@@ -80,7 +88,37 @@ class UserDirectory:
                     await asyncio.sleep(0)
                 if user.user_id not in found and _contains(user, wanted):
                     found[user.user_id] = user
-        return list(found.values()), False
+        whole = await self._read_listed()
+        for people in tuple(self._kept.values()):
+            for user in people:
+                if compared == MAX_MEMBERS:
+                    return list(found.values()), True
+                compared += 1
+                if compared % PER_TURN == 0:
+                    await asyncio.sleep(0)
+                if user.user_id not in found and _contains(user, wanted):
+                    found[user.user_id] = user
+        return list(found.values()), not whole
+
+    async def _read_listed(self) -> bool:
+        """Remember who is in some more rooms of the directory; False where there are others still."""
+        listed = [row.room_id for row in await self._store.load_listed_rooms()]
+        loaded = {room.room_id for room in self._rooms.in_memory()}
+        known = set(listed)
+        for room_id in [one for one in self._kept if one in loaded or one not in known]:
+            self._forget(room_id)  # it was looked at above, or is for nobody to find any more
+        wanted = [room_id for room_id in listed if room_id not in loaded and room_id not in self._kept]
+        for room_id in wanted[:READ_ROOMS]:
+            room = await self._rooms.find(room_id)
+            people = tuple(self._members(room)) if room is not None and _is_open(room) else ()
+            self._kept[room_id] = people
+            self._kept_people += len(people)
+            while self._kept_people > MAX_KEPT and len(self._kept) > 1:
+                self._forget(next(iter(self._kept)))
+        return len(wanted) <= READ_ROOMS
+
+    def _forget(self, room_id: RoomId) -> None:
+        self._kept_people -= len(self._kept.pop(room_id))
 
     def _members(self, room: Room) -> Iterator[FoundUser]:
         """Those of other servers; the list is that of this moment."""

@@ -49,7 +49,7 @@ from tripoint.runtime.app_services import build_bridging, build_service_client, 
 from tripoint.runtime.control import bind_control
 from tripoint.runtime.data_dir import DataDir
 from tripoint.runtime.federation import build_federation
-from tripoint.runtime.mail import build_postman
+from tripoint.runtime.mail import build_postman, letter_words
 from tripoint.runtime.media import SWEEP_S as MEDIA_SWEEP_S
 from tripoint.runtime.media import build_media
 from tripoint.runtime.middle import Middle, build_middle, clock_ms, report_bug
@@ -132,6 +132,7 @@ class App:
             clock_ms,
             same_identity=_links_to_xmpp(config),
         )
+        middle.third_party.identity = middle.accounts.bindings.publisher = self.federation.identity
         self.service_client = build_service_client(config)
         self.traffic = build_traffic(config, middle, self.federation.trust, clock_ms, report_bug)
         middle.hub.watch_all_rooms(self._count)
@@ -141,6 +142,7 @@ class App:
         vapid = Vapid(secret, next((address for _, address in _contacts(config) if ":" in address), ""))
         if self.postman is not None:
             middle.accounts.contacts.send = self.postman.send
+            middle.accounts.contacts.words = letter_words(config)
         self.irc = IrcFrontEnd(
             server,
             middle.service,
@@ -227,6 +229,7 @@ class App:
                 middle.serving,
                 middle.resident,
                 middle.invitations,
+                middle.third_party,
                 self.traffic.transactions,
                 self.traffic.sender,
             ),
@@ -467,7 +470,7 @@ class App:
             try:
                 self.matrix.sweep()
                 self.traffic.edus.sweep()
-                await self.middle.accounts.end_idle_guests()
+                await self.middle.accounts.guests.end_idle()
                 await self.middle.creation.unlock_due(clock_ms())
             except Exception as error:  # the sweep goes on; the bug is told
                 report_bug("app.sweep", error)

@@ -11,6 +11,7 @@ from tripoint.config.options import Config
 from tripoint.core.canonical_json import decode_object, encode
 from tripoint.core.ids import ServerName, parse_server_name
 from tripoint.core.signing import SigningKey
+from tripoint.matrix.federation.identity import IdentityClient
 from tripoint.matrix.federation.trust import Trust
 from tripoint.matrix.keys.document import OldKey, VerifyKey
 from tripoint.matrix.keys.own import OwnKeys
@@ -63,6 +64,7 @@ class Federation:
     trust: Trust
     outbound: Outbound
     discovery: Discovery
+    identity: IdentityClient
 
     async def close(self) -> None:
         await self.trust.close()
@@ -97,4 +99,5 @@ def build_federation(
         [parse_server_name(notary) for notary in config.outbound.key_notaries],
         now_ms,
     )
-    return Federation(trust, outbound, discovery)
+    identity = IdentityClient(server_name(config), key, outbound, config.federation.identity_servers)
+    return Federation(trust, outbound, discovery, identity)

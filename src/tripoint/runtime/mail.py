@@ -2,10 +2,19 @@
 
 import time
 
-from tripoint.config.load import ConfigError, read_password
+from tripoint.config.load import ConfigError, read_letter_words, read_password
 from tripoint.config.options import Config
+from tripoint.core.letter_words import LetterWords
 from tripoint.net.outbound import client_context
 from tripoint.net.smtp import MailServer, Postman
+
+
+def letter_words(config: Config) -> LetterWords:
+    """What letters say. Raises ValueError where a file cannot be used any more."""
+    try:
+        return LetterWords(read_letter_words(config.mail.words))
+    except ConfigError as error:
+        raise ValueError(f"mail.words: {error}") from error
 
 
 def build_postman(config: Config) -> Postman | None:

@@ -38,6 +38,7 @@ from tripoint.config.options import Config
 from tripoint.core.ids import RoomId, UserId
 from tripoint.core.signing import SigningKey
 from tripoint.core.stand_ins import stand_in_address
+from tripoint.core.terms import Terms, TermsText
 from tripoint.core.token_bucket import Rate
 from tripoint.fanout.delivery import Flusher
 from tripoint.fanout.holding import Pace
@@ -96,6 +97,7 @@ from tripoint.rooms.removal import Removal
 from tripoint.rooms.reports import Reports
 from tripoint.rooms.resident import Resident
 from tripoint.rooms.room_passwords import RoomPasswords
+from tripoint.rooms.server_lists import ServerLists
 from tripoint.rooms.server_notices import ServerNotices
 from tripoint.rooms.service import Service
 from tripoint.rooms.service_log import ServiceLog
@@ -104,6 +106,7 @@ from tripoint.rooms.showing_out import ShowingOut
 from tripoint.rooms.state_groups import StateGroups
 from tripoint.rooms.sticky import StickyBoard
 from tripoint.rooms.sweeping import Sweeping
+from tripoint.rooms.third_party_invites import ThirdPartyInvites
 from tripoint.rooms.transaction import Signer
 from tripoint.rooms.turns import Turns
 from tripoint.rooms.unfailing import Unfailing
@@ -150,6 +153,7 @@ class Middle:
     entering: Entering
     elsewhere: Elsewhere
     invitations: Invitations
+    third_party: ThirdPartyInvites
     resident: Resident
     serving: Serving
     door: RemoteDoor
@@ -159,6 +163,7 @@ class Middle:
     departures: Departures
     blocks: Blocks
     policy_lists: PolicyLists
+    server_lists: ServerLists
     delayed: Delayed
     upgrading: Upgrading
     following: Following
@@ -179,6 +184,7 @@ class Middle:
         self.registration.change(_registration(config))
         self.limits.change(*_rates(config))
         self.passwords.change_rate(_failures(config))
+        self.server_lists.lists = _lists(config)
 
     async def close(self) -> None:
         """End what is asked of other servers, write what is queued, close the store."""
@@ -303,6 +309,7 @@ async def build_middle(
     room_passwords = RoomPasswords(loaded, writer, store)
     entry = Entry(server, index, people.is_guest, room_passwords, loaded.find)
     membership = Membership(loaded, writer, people, index, elsewhere, entry)
+    third_party = ThirdPartyInvites(server, loaded, writer, membership, people, door)
     messages = Messages(loaded, writer, store, membership, blocks, people, room_bus)
     names = Names(loaded, writer, store, room_bus, accounts.app_services.may_name)
 
@@ -371,6 +378,9 @@ async def build_middle(
     policy_lists = PolicyLists(server, loaded, messages.put_state, membership.ban, name_table)
     await policy_lists.start()
     entry.listed_against = policy_lists.against
+    server_lists = ServerLists(server, policy_lists.rules_of, _is_admin(accounts))
+    server_lists.lists = _lists(config)
+    membership.server_lists = creation.server_lists = server_lists
     hub.watch_all_rooms(policy_lists.room_changed)
     hub.watch_users(following.user_changed)
     network_rooms = NetworkRooms(loaded, writer, store)
@@ -400,6 +410,7 @@ async def build_middle(
         notices=ServerNotices(
             server, loaded, store, creation, membership, messages, people, _tagger(accounts)
         ),
+        third_party=third_party,
         reports=Reports(loaded, writer, store, people, user_bus),
         people=people,
         limits=room_limits,
@@ -469,6 +480,9 @@ async def build_middle(
     await sweeping.start()
     if end_guests:
         await jobs.start()
+    invitations = Invitations(loaded, writer, accept, outside, people, turns, closing.is_closed)
+    resident = Resident(loaded, writer, accept, serving)
+    invitations.server_lists = resident.server_lists = server_lists
     return Middle(
         store,
         stream,
@@ -492,8 +506,9 @@ async def build_middle(
         outliers,
         entering,
         elsewhere,
-        Invitations(loaded, writer, accept, outside, people, turns, closing.is_closed),
-        Resident(loaded, writer, accept, serving),
+        invitations,
+        third_party,
+        resident,
         serving,
         door,
         registration,
@@ -502,6 +517,7 @@ async def build_middle(
         departures,
         blocks,
         policy_lists,
+        server_lists,
         delayed,
         upgrading,
         following,
@@ -538,7 +554,23 @@ def _registration(config: Config) -> RegistrationPolicy:
         guest_rate=_hourly(0 if alone else accounts.guests_per_hour),
         guest_room_rate=_hourly(0 if alone else accounts.guest_rooms_per_hour),
         email_required=accounts.email_required,
+        terms=tuple(
+            Terms(one.id, one.version, tuple(TermsText(text.language, text.name, text.url) for text in one.text))
+            for one in accounts.terms
+        ),
     )
+
+
+def _lists(config: Config) -> list[RoomId]:
+    return [RoomId(room_id) for room_id in config.federation.policy_lists]
+
+
+def _is_admin(accounts: Accounts) -> Callable[[UserId], Awaitable[bool]]:
+    async def is_admin(user_id: UserId) -> bool:
+        account = await accounts.account(user_id)
+        return account is not None and account.admin
+
+    return is_admin
 
 
 def _rates(config: Config) -> tuple[Rate, Rate, Rate]:

@@ -31,6 +31,8 @@ _OPTIONS = frozenset(
         ("accounts", "guests_per_hour"),
         ("accounts", "guest_rooms_per_hour"),
         ("accounts", "email_required"),
+        ("accounts", "terms"),
+        ("federation", "policy_lists"),
         ("listen", "plaintext_passwords"),
         ("xmpp", "push_summary"),
     }

@@ -131,9 +131,11 @@ def build_traffic(
     middle.hub.watch_all_rooms(sender.room_changed)
     middle.hub.watch_users(sender.user_changed)
     trust.gate.heard = sender.heard_from
+    trust.gate.kept_out = middle.server_lists.against_server
     transactions = TransactionEndpoints(
         server, middle.loaded, middle.accept, staging, check, edus.take, middle.invitations.take_back
     )
+    transactions.entered = middle.elsewhere.entered
     return Traffic(sender, staging, completion, edus, devices, transactions, [])
 
 

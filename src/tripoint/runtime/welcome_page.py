@@ -10,6 +10,7 @@ from tripoint.accounts.ports import AccountService
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.config.options import Config
 from tripoint.core.addresses import is_loopback
+from tripoint.core.languages import read_accept_language
 from tripoint.core.oauth.metadata import ACCOUNT
 from tripoint.net.http import Request, Response
 from tripoint.xmpp.web import PATH, websocket_url
@@ -29,7 +30,7 @@ _PAGE = """<!doctype html>
 <style>
 body{{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:2rem auto;padding:0 1rem}}
 table{{border-collapse:collapse}}td,th{{text-align:left;padding:.3rem 1rem .3rem 0;vertical-align:top}}
-input{{font:inherit;padding:.3rem;margin:.2rem 0;width:16rem}}
+input{{font:inherit;padding:.3rem;margin:.2rem 0;width:16rem}}input[type=checkbox]{{width:auto}}
 .say{{border-left:4px solid #888;padding:.3rem 1rem;background:#f4f4f4}}
 </style>
 <h1>{server}</h1>
@@ -50,11 +51,15 @@ _FORM = """<h2>Make an account</h2>
 <form method="post" action="/register">
 <label>Name<br><input name="name" autocomplete="username" required maxlength="32"></label><br>
 <label>Password<br><input name="password" type="password" autocomplete="new-password" required></label><br>
-{token}<button>Make the account</button>
+{token}{terms}<button>Make the account</button>
 </form>"""
 
 _BY_MAIL = f'<p><a href="{ACCOUNT}?prompt=create">Make an account</a>, with an e-mail address.</p>'
 _TOKEN = '<label>Registration token<br><input name="token" required></label><br>\n'
+_TERMS = (
+    '<label><input type="checkbox" name="terms.{document}" value="{version}" required> I have read and accept: '
+    '<a href="{url}" target="_blank" rel="noopener">{name}</a></label><br>\n'
+)
 
 
 class WelcomePage:
@@ -86,7 +91,7 @@ class WelcomePage:
         if not (request.secure or local):
             return await self._page(request, AccountRefusal.TLS_REQUIRED.value, 403)
         try:
-            fields = parse_qs(request.body.decode("utf-8"), max_num_fields=10)
+            fields = parse_qs(request.body.decode("utf-8"), max_num_fields=40)
         except (UnicodeDecodeError, ValueError):
             return await self._page(request, "That form could not be read.", 400)
         name, password = _first(fields, "name").lower(), _first(fields, "password")
@@ -96,6 +101,7 @@ class WelcomePage:
                 password,
                 address=request.address,
                 registration_token=_first(fields, "token") or None,
+                accepted={one.document: _first(fields, f"terms.{one.document}") for one in self._accounts.terms},
             )
         except AccountRefused as refused:
             return await self._page(request, refused.text, 400)
@@ -103,7 +109,7 @@ class WelcomePage:
 
     async def _page(self, request: Request, say: str, status: int = 200) -> Response:
         mode = await self._accounts.registration_state()
-        form = "" if mode == "closed" else _FORM.format(token=_TOKEN if mode == "token" else "")
+        form = "" if mode == "closed" else self._form(request, mode)
         if form and self._accounts.email_required:
             form = _BY_MAIL
         if mode == "closed" and not say:
@@ -115,6 +121,19 @@ class WelcomePage:
             rows="\n".join(self._rows(_host_of(request))),
         )
         return Response(status, text.encode(), _HEADERS)
+
+    def _form(self, request: Request, mode: str) -> str:
+        wanted = read_accept_language(request.header(b"accept-language"))
+        boxes = ""
+        for one in self._accounts.terms:
+            text = one.text_for(wanted)
+            boxes += _TERMS.format(
+                document=html.escape(one.document),
+                version=html.escape(one.version),
+                url=html.escape(text.url),
+                name=html.escape(text.name),
+            )
+        return _FORM.format(token=_TOKEN if mode == "token" else "", terms=boxes)
 
     def _rows(self, host: str) -> list[str]:
         """A line for each protocol that is spoken here, with the name by which the visitor found this server."""

@@ -1,4 +1,5 @@
-"""The part of the store's door for e-mail addresses of accounts, and letters that wait.
+"""The part of the store's door for e-mail addresses of accounts, letters that wait, and documents that were
+accepted.
 
 As in interface.py: absent is None or empty, never an exception; tests/contract holds every store to it.
 """
@@ -7,11 +8,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tripoint.core.ids import UserId
-from tripoint.store.contact_writes import PutDigest, PutThreePid, PutValidation
+from tripoint.store.contact_writes import PutAccepted, PutBinding, PutDigest, PutThreePid, PutValidation
 
 
 class ContactStore(Protocol):
-    """Third-party identifiers, what is being confirmed, digests."""
+    """Third-party identifiers, what is being confirmed, digests, what was accepted."""
 
     async def load_threepid(self, medium: str, address: str) -> PutThreePid | None: ...
     async def load_threepids(self, user_id: UserId) -> Sequence[PutThreePid]:
@@ -26,3 +27,9 @@ class ContactStore(Protocol):
     async def count_validations(self) -> int: ...
     async def load_digests(self) -> Sequence[PutDigest]:
         """Those of all accounts."""
+
+    async def load_accepted(self, user_id: UserId) -> Sequence[PutAccepted]:
+        """What somebody has accepted, every version, the earliest first."""
+
+    async def load_bindings(self, user_id: UserId) -> Sequence[PutBinding]:
+        """What identity servers say of an account, by medium and address."""

@@ -1,4 +1,5 @@
-"""What can be written about ways to reach people elsewhere: e-mail addresses of accounts, and letters that wait.
+"""What can be written about ways to reach people elsewhere (e-mail addresses of accounts, and letters that wait), and
+about what they have accepted.
 
 As in writes.py: frozen values; None in the field that says so deletes.
 """
@@ -53,4 +54,23 @@ class PutDigest(Struct, frozen=True):
     content: bytes | None
 
 
-ContactWrite = PutThreePid | PutValidation | TrimValidations | PutDigest
+class PutAccepted(Struct, frozen=True):
+    """Somebody has accepted a document, in this version (core/terms.py); nothing takes that back but the account's
+    end as a row: a closed account keeps it."""
+
+    user_id: UserId
+    document: str
+    version: str
+    accepted_ts_ms: int
+
+
+class PutBinding(Struct, frozen=True):
+    """An identity server says whose an address is, because an account had it do so. `id_server` None takes it away."""
+
+    user_id: UserId
+    medium: str
+    address: str
+    id_server: str | None
+
+
+ContactWrite = PutThreePid | PutValidation | TrimValidations | PutDigest | PutAccepted | PutBinding

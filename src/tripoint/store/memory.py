@@ -10,7 +10,14 @@ from msgspec.structs import replace
 
 from tripoint.core.ids import EventId, RoomAlias, RoomId, ServerName, UserId
 from tripoint.store.app_service_store import PutAppService, PutNetworkRoom
-from tripoint.store.contact_writes import PutDigest, PutThreePid, PutValidation, TrimValidations
+from tripoint.store.contact_writes import (
+    PutAccepted,
+    PutBinding,
+    PutDigest,
+    PutThreePid,
+    PutValidation,
+    TrimValidations,
+)
 from tripoint.store.interface import (
     MEDIA_BLOCK,
     Done,
@@ -348,7 +355,7 @@ class MemoryStore(
                 | TrimOAuth()
             ):
                 self.apply_oauth(write, {token.client_id for token in self.tokens.values()})
-            case PutThreePid() | PutValidation() | TrimValidations() | PutDigest():
+            case PutThreePid() | PutValidation() | TrimValidations() | PutDigest() | PutAccepted() | PutBinding():
                 self.apply_contact(write)
             case PutAppService():
                 _put(self.app_services, write.service_id, write, write.place is None)

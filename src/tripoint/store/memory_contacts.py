@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 
 from tripoint.core.ids import UserId
-from tripoint.store.contact_writes import ContactWrite, PutDigest, PutThreePid, PutValidation, TrimValidations
+from tripoint.store.contact_writes import (
+    ContactWrite,
+    PutAccepted,
+    PutBinding,
+    PutDigest,
+    PutThreePid,
+    PutValidation,
+    TrimValidations,
+)
 from tripoint.store.memory_devices import put
 
 
@@ -14,6 +22,8 @@ class ContactsInMemory:
         self.threepids: dict[tuple[str, str], PutThreePid] = {}
         self.validations: dict[str, PutValidation] = {}
         self.digests: dict[tuple[UserId, str, str], PutDigest] = {}
+        self.bindings: dict[tuple[UserId, str, str], PutBinding] = {}
+        self.accepted: dict[tuple[UserId, str, str], PutAccepted] = {}
 
     def apply_contact(self, write: ContactWrite) -> None:
         match write:
@@ -27,6 +37,11 @@ class ContactsInMemory:
                         del self.validations[sid]
             case PutDigest():
                 put(self.digests, (write.user_id, write.app_id, write.pushkey), write, write.content is None)
+            case PutBinding():
+                key = (write.user_id, write.medium, write.address)
+                put(self.bindings, key, write, write.id_server is None)
+            case PutAccepted():
+                self.accepted.setdefault((write.user_id, write.document, write.version), write)
 
     def drop_contacts_of(self, user_id: UserId) -> None:
         """What goes with an account."""
@@ -39,6 +54,12 @@ class ContactsInMemory:
         for key in list(self.digests):
             if key[0] == user_id:
                 del self.digests[key]
+        for one in list(self.bindings):
+            if one[0] == user_id:
+                del self.bindings[one]
+        for one in list(self.accepted):
+            if one[0] == user_id:
+                del self.accepted[one]
 
     async def load_threepid(self, medium: str, address: str) -> PutThreePid | None:
         return self.threepids.get((medium, address))
@@ -57,3 +78,10 @@ class ContactsInMemory:
 
     async def load_digests(self) -> Sequence[PutDigest]:
         return list(self.digests.values())
+
+    async def load_accepted(self, user_id: UserId) -> Sequence[PutAccepted]:
+        found = [one for one in self.accepted.values() if one.user_id == user_id]
+        return sorted(found, key=lambda one: (one.accepted_ts_ms, one.document, one.version))
+
+    async def load_bindings(self, user_id: UserId) -> Sequence[PutBinding]:
+        return [one for key, one in sorted(self.bindings.items()) if key[0] == user_id]

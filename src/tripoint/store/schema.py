@@ -4,7 +4,7 @@ A test upgrades the first schema step by step and compares it with this file. Ke
 small integers so that state groups and indexes stay small; a room's key stands for its id in every table.
 """
 
-SCHEMA_VERSION = "0028"
+SCHEMA_VERSION = "0032"
 
 STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -257,6 +257,14 @@ STATEMENTS: tuple[str, ...] = (
     """CREATE TABLE push_digests (
         user_id TEXT NOT NULL, app_id TEXT NOT NULL, pushkey TEXT NOT NULL, content BLOB NOT NULL,
         PRIMARY KEY (user_id, app_id, pushkey)) WITHOUT ROWID""",
+    # Documents that somebody has accepted (migration 0031).
+    """CREATE TABLE accepted_terms (
+        user_id TEXT NOT NULL, document TEXT NOT NULL, version TEXT NOT NULL, accepted_ts_ms INTEGER NOT NULL,
+        PRIMARY KEY (user_id, document, version)) WITHOUT ROWID""",
+    # What identity servers say of accounts (migration 0032).
+    """CREATE TABLE bindings (
+        user_id TEXT NOT NULL, medium TEXT NOT NULL, address TEXT NOT NULL, id_server TEXT NOT NULL,
+        PRIMARY KEY (user_id, medium, address)) WITHOUT ROWID""",
     """CREATE TABLE url_previews (
         url TEXT NOT NULL, language TEXT NOT NULL, content BLOB NOT NULL, media_id TEXT,
         fetched_ts_ms INTEGER NOT NULL, expires_ts_ms INTEGER NOT NULL, PRIMARY KEY (url, language)) WITHOUT ROWID""",

@@ -265,6 +265,10 @@ class Authorization:
         if len(self._resets) > MAX_RESETS:
             self._resets.popitem(last=False)
 
+    def is_reset_allowed(self, user_id: UserId) -> bool:
+        """As take_reset(), without using it up."""
+        return self._resets.get(user_id, 0) > self._clock_ms()
+
     def take_reset(self, user_id: UserId) -> bool:
         """Whether they have said so, within the last minutes; it is used up by this."""
         return self._resets.pop(user_id, 0) > self._clock_ms()

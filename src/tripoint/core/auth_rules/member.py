@@ -15,6 +15,7 @@ from tripoint.core.event import Event, StateKey
 from tripoint.core.json_view import list_at, object_at, text_at
 from tripoint.core.levels import PowerLevels, creator_of
 from tripoint.core.signing import BadSignature, verify
+from tripoint.core.third_party import standard_key
 
 # A third-party invite has one signature and one or two keys. Without a bound an event of 64 KiB could ask for
 # a hundred thousand verifications.
@@ -151,7 +152,7 @@ def _public_keys(content: JsonObject) -> list[str]:
     # 5.4.1.7.1, 5.4.1.7.2
     keys = [content.get("public_key")]
     keys += [entry.get("public_key") for entry in list_at(content, "public_keys") if isinstance(entry, dict)]
-    return [key for key in keys if isinstance(key, str)]
+    return [standard_key(key) for key in keys if isinstance(key, str)]
 
 
 def _signed_by_any(signed: JsonObject, keys: list[str], event: Event) -> bool:

@@ -30,9 +30,9 @@ from tripoint.net.http import Response
 from tripoint.rooms.commands import SetProfile
 from tripoint.rooms.ports import RoomService
 
+_IDENTITIES = "Who somebody is at an identity provider is said by logging in there"
 # What only other servers of this API have, and what is said of it where somebody wants to set it.
 _NOT_HERE = {
-    "external_ids": "Who somebody is at an identity provider is said by logging in there",
     "user_type": "This server has no types of users",
 }
 
@@ -83,11 +83,25 @@ class UserEndpoints:
         """Make an account, or change what the body names of one."""
         user_id, body = user_of(call, self._server), call.json()
         _check(call, user_id, body)
+        await self._check_identities(user_id, body)
         found = await self._accounts.administration.account(user_id)
         if found is None:
             return await self._make(user_id, body)
         await self._change(found, body)
         return json_response(await self._shown(user_id))
+
+    async def _check_identities(self, user_id: UserId, body: JsonObject) -> None:
+        """What was shown may come back, as tools do that change something else; nothing may come to it or go."""
+        given = body.get("external_ids")
+        if given is None:
+            return
+        entries = [entry for entry in given if isinstance(entry, dict)] if isinstance(given, list) else None
+        if entries is None or not isinstance(given, list) or len(entries) != len(given):
+            raise bad_json("external_ids is a list of objects with auth_provider and external_id")
+        named = {(text_in(entry, "auth_provider"), text_in(entry, "external_id")) for entry in entries}
+        known = await self._accounts.administration.identities(user_id)
+        if named != {(one.provider, one.subject) for one in known}:
+            raise not_here(_IDENTITIES)
 
     async def _make(self, user_id: UserId, body: JsonObject) -> Response:
         if bool_in(body, "deactivated"):
@@ -144,6 +158,7 @@ class UserEndpoints:
             raise not_found("There is no such user")
         account = row.account
         known = await self._accounts.administration.identities(user_id)
+        accepted = await self._accounts.administration.accepted(user_id)
         service = self._accounts.app_services.owner_of(user_id)
         return {
             "name": account.user_id,
@@ -161,8 +176,12 @@ class UserEndpoints:
             "last_seen_ts": row.last_seen_ts_ms,
             "appservice_id": None if service is None else service.service_id,
             "consent_server_notice_sent": None,
-            "consent_version": None,
-            "consent_ts": None,
+            # One document of these tools' API; here there may be several, with the newest in its place.
+            "consent_version": accepted[-1].version if accepted else None,
+            "consent_ts": accepted[-1].accepted_ts_ms if accepted else None,
+            "accepted_terms": [
+                {"id": one.document, "version": one.version, "accepted_ts": one.accepted_ts_ms} for one in accepted
+            ],
             "user_type": None,
             "threepids": shown_contacts(await self._accounts.contacts.of(user_id)),
             "external_ids": [{"auth_provider": one.provider, "external_id": one.subject} for one in known],

@@ -1,6 +1,7 @@
 """E-mail addresses of accounts: asking for a letter, adding what it confirmed, taking it away. Phone numbers: none.
 
-This server is its own judge of who has an address; identity servers are not spoken to, so nothing is published in any.
+This server is its own judge of who has an address. Identity servers that the operator trusts publish one where a client
+wants it, and forget it (accounts/bindings.py).
 spec: Matrix client-server "Adding Account Administrative Contact Information"; POST /register/email/requestToken,
 POST /account/password/email/requestToken
 """
@@ -15,17 +16,20 @@ from tripoint.accounts.contacts import ThreePid
 from tripoint.accounts.ports import AccountService
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.canonical_json import Json, JsonObject
+from tripoint.core.errors import PeerError
+from tripoint.core.languages import read_accept_language
+from tripoint.core.third_party import parse_third_party_id
 from tripoint.matrix.client.login import LogInEndpoints
 from tripoint.matrix.errors import EMPTY, MatrixError, invalid, json_response, missing
+from tripoint.matrix.refusals import identity_errors
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response
+from tripoint.rooms.refusals import Refusal
 
 # spec: identity-service-api request_email_validation
 _SECRET: Final = re.compile(r"[0-9a-zA-Z.=_-]{1,255}\Z")
 MAX_LINK: Final = 2048
 _NO_PHONES: Final = "This server knows no phone numbers"
-# spec: "an indicator as to whether or not the homeserver was able to unbind the 3PID from the identity server"
-_UNBOUND: Final[JsonObject] = {"id_server_unbind_result": "no-support"}
 
 
 class ContactEndpoints:
@@ -57,19 +61,41 @@ class ContactEndpoints:
     @endpoint("POST", "/_matrix/client/v3/account/3pid/bind")
     async def bind(self, call: Call) -> Response:
         """spec: "Common error codes": an identity server "that this server does not trust"."""
-        raise MatrixError(403, "M_SERVER_NOT_TRUSTED", "This server publishes nothing in identity servers")
+        body = call.json()
+        sid, secret = _sid(body), _secret(body)
+        server, token = body.get("id_server"), body.get("id_access_token")
+        if not isinstance(server, str) or not isinstance(token, str):
+            raise missing("id_access_token" if isinstance(server, str) else "id_server")
+        if not self._accounts.bindings.trusts(server):
+            raise MatrixError(403, "M_SERVER_NOT_TRUSTED", Refusal.IDENTITY_SERVER_DENIED.value)
+        with identity_errors():
+            await self._accounts.bindings.bind(call.user_id, server, token, sid, secret)
+        return EMPTY
 
     @endpoint("POST", "/_matrix/client/v3/account/3pid/unbind")
     async def unbind(self, call: Call) -> Response:
-        """Nothing was ever bound through this server, so it knows of no identity server that could unbind it."""
-        _third_party_id(call.json())
-        return json_response(_UNBOUND)
+        return json_response(await self._unbind(call, call.json()))
 
     @endpoint("POST", "/_matrix/client/v3/account/3pid/delete")
     async def delete(self, call: Call) -> Response:
-        medium, address = _third_party_id(call.json())
+        """What no identity server can take back now is no address of the account any more all the same."""
+        body = call.json()
+        medium, address = _third_party_id(body)
         await self._contacts.remove(call.user_id, medium, address)
-        return json_response(_UNBOUND)
+        return json_response(await self._unbind(call, body))
+
+    async def _unbind(self, call: Call, body: JsonObject) -> JsonObject:
+        """spec: "If not provided, the homeserver MUST use the id_server the identifier was added through" """
+        medium, address = _third_party_id(body)
+        server = body.get("id_server")
+        try:
+            of = parse_third_party_id(medium, address)
+        except PeerError as error:
+            raise invalid(str(error)) from error
+        with identity_errors():
+            done = await self._accounts.bindings.unbind(call.user_id, of, server if isinstance(server, str) else None)
+        # "an indicator as to whether or not the homeserver was able to unbind the 3PID from the identity server"
+        return {"id_server_unbind_result": "success" if done else "no-support"}
 
     # -- letters
 
@@ -114,7 +140,13 @@ class ContactEndpoints:
         if not 0 <= attempt < 2**31:
             raise invalid("send_attempt is a small number")
         sid = await self._contacts.ask(
-            purpose, email, secret, attempt, _next_link(body), address=call.request.address
+            purpose,
+            email,
+            secret,
+            attempt,
+            _next_link(body),
+            address=call.request.address,
+            languages=read_accept_language(call.request.header(b"accept-language")),
         )
         return json_response({"sid": sid})
 

@@ -220,8 +220,10 @@ class LogInEndpoints:
     @endpoint("POST", "/_matrix/client/v3/account/deactivate")
     async def deactivate(self, call: Call) -> Response:
         await self._confirm(call, call.json_or_empty(), "deactivate")
+        server = call.json_or_empty().get("id_server")
+        unbound = await self._accounts.bindings.unbind_all(call.user_id, server if isinstance(server, str) else None)
         await self._accounts.deactivate(call.user_id, erase=call.json_or_empty().get("erase") is True)
-        return json_response({"id_server_unbind_result": "no-support"})
+        return json_response({"id_server_unbind_result": "success" if unbound else "no-support"})
 
     async def _confirm(self, call: Call, body: JsonObject, what: str) -> None:
         """The caller gives the password once more. spec: "Password-based" UIA stage."""

@@ -1,6 +1,7 @@
 """New accounts: which names are free, registration, guests and what becomes of them.
 
-spec: Matrix client-server "Account registration and management", "Token-authenticated registration"; guest-access
+spec: Matrix client-server "Account registration and management", "Token-authenticated registration",
+"Terms of service at registration"; guest-access
 """
 
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from tripoint.accounts.contact_letters import Purpose
 from tripoint.accounts.ports import Account, AccountService
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.canonical_json import JsonObject
+from tripoint.core.terms import all_of, read_policies, write_policies
 from tripoint.matrix.appservice.identity import service_of
 from tripoint.matrix.client.login import APP_SERVICE, EMAIL, LogInEndpoints, shown_email
 from tripoint.matrix.errors import MatrixError, invalid, json_response, missing
@@ -19,7 +21,12 @@ from tripoint.net.http import Response
 
 TOKEN: Final = "m.login.registration_token"
 DUMMY: Final = "m.login.dummy"
-_BAD_TOKEN = (AccountRefusal.REGISTRATION_TOKEN_NEEDED, AccountRefusal.BAD_REGISTRATION_TOKEN)
+TERMS: Final = "m.login.terms"
+_AGAIN = (
+    AccountRefusal.REGISTRATION_TOKEN_NEEDED,
+    AccountRefusal.BAD_REGISTRATION_TOKEN,
+    AccountRefusal.TERMS_NEEDED,
+)
 
 
 class RegistrationEndpoints:
@@ -72,7 +79,13 @@ class RegistrationEndpoints:
         elif name != guest.name:
             # spec: guest-access: "required to specify the username parameter to the value of the local part"
             raise MatrixError(400, "M_INVALID_USERNAME", f"A guest keeps its name: {guest.name}")
-        asked = Asked("register", (TOKEN, DUMMY, EMAIL), flows=await self._ways())
+        terms = self._accounts.terms
+        asked = Asked(
+            "register",
+            (TOKEN, DUMMY, EMAIL, TERMS),
+            params={TERMS: write_policies(terms)} if terms else {},
+            flows=await self._ways(),
+        )
         password, auth = body.get("password"), body.get("auth")
         if isinstance(auth, dict) and not isinstance(password, str) and auth.get("type") in asked.stages:
             raise missing("password")
@@ -97,12 +110,15 @@ class RegistrationEndpoints:
         return json_response(await self._log_in.open(account, body))
 
     async def _ways(self) -> tuple[tuple[str, ...], ...]:
-        """What somebody shows who makes an account here. Where mail is sent, an address can be shown from the start."""
-        others = (TOKEN,) if await self._accounts.registration_state() == "token" else ()
+        """What somebody shows who makes an account here. Where mail is sent, an address can be shown from the start;
+        nobody is written to who has not accepted what there is to accept."""
+        terms = (TERMS,) if self._accounts.terms else ()
+        token = (TOKEN,) if await self._accounts.registration_state() == "token" else ()
+        by_mail = (*terms, EMAIL, *token)
         if self._accounts.email_required:
-            return ((EMAIL, *others),)
-        without = others or (DUMMY,)
-        return (without, (EMAIL, *others)) if self._accounts.contacts.is_on else (without,)
+            return (by_mail,)
+        without = (*terms, *token) or (DUMMY,)
+        return (without, by_mail) if self._accounts.contacts.is_on else (without,)
 
     async def _check_stage(self, stage: str, auth: JsonObject) -> None:
         if stage == EMAIL:
@@ -130,17 +146,19 @@ class RegistrationEndpoints:
         if EMAIL in done:
             shown = await shown_email(self._accounts.contacts, Purpose.REGISTER, done[EMAIL])
         address = call.request.address
+        # spec: "expected to track which document versions it presented to the user"
+        accepted = all_of(read_policies(done.get(TERMS, {})))
         try:
             if guest is not None:
                 return await self._accounts.upgrade_guest(
-                    guest.user_id, password, address=address, registration_token=token, shown=shown
+                    guest.user_id, password, address=address, registration_token=token, shown=shown, accepted=accepted
                 )
             return await self._accounts.register(
-                name, password, address=address, registration_token=token, shown=shown
+                name, password, address=address, registration_token=token, shown=shown, accepted=accepted
             )
         except AccountRefused as refused:
-            # It was used up by somebody else meanwhile.
-            if refused.refusal in _BAD_TOKEN:
+            # It was used up by somebody else meanwhile, or there is a newer version.
+            if refused.refusal in _AGAIN:
                 raise self._uia.failed(asked, "M_UNAUTHORIZED", refused.text) from refused
             raise
 

@@ -3,12 +3,16 @@
 spec: Matrix client-server "Creation", "Room membership", "Listing rooms"
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from tripoint.core.canonical_json import JsonObject
+from msgspec.structs import replace
+
+from tripoint.core.canonical_json import Json, JsonObject
+from tripoint.core.errors import RemoteFailed
 from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId, parse_room_alias, parse_server_name, parse_user_id
 from tripoint.matrix.appservice.identity import check_own_name
 from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response, missing
+from tripoint.matrix.refusals import identity_errors, of_room
 from tripoint.matrix.registry import Call, endpoint
 from tripoint.net.http import Response
 from tripoint.rooms.commands import (
@@ -17,10 +21,13 @@ from tripoint.rooms.commands import (
     Done,
     Forget,
     Invite,
+    InviteByAddress,
     Join,
     Kick,
     Knock,
     Leave,
+    Origin,
+    RedeemInvite,
     Secret,
     StateDraft,
     Template,
@@ -40,7 +47,12 @@ _PRESETS = {
 
 
 class RoomEndpoints:
-    def __init__(self, rooms: RoomService, reader: RoomReader, server: ServerName) -> None:
+    """`trusts`: whether an identity server is spoken to."""
+
+    def __init__(
+        self, rooms: RoomService, reader: RoomReader, server: ServerName, trusts: Callable[[str], bool]
+    ) -> None:
+        self._trusts = trusts
         self._rooms = rooms
         self._reader = reader
         self._server = server
@@ -58,8 +70,10 @@ class RoomEndpoints:
         template = _PRESETS.get(preset) if isinstance(preset, str) else None
         if template is None:
             raise invalid("preset is private_chat, trusted_private_chat or public_chat")
-        if body.get("invite_3pid"):
-            raise MatrixError(403, "M_THREEPID_DENIED", "This server invites by user id alone")
+        by_address = _by_address(call, body)
+        for one in by_address:
+            if not self._trusts(one.id_server):
+                raise of_room(Refused(Refusal.IDENTITY_SERVER_DENIED))
         done = await self._create(
             CreateRoom(
                 actor=call.user_id,
@@ -77,7 +91,11 @@ class RoomEndpoints:
                 power_levels_override=_object(body, "power_level_content_override"),
             )
         )
-        return json_response({"room_id": done.room_id or ""})
+        room_id = done.room_id or RoomId("")
+        for one in by_address:
+            with identity_errors():
+                await self._rooms.do(replace(one, room_id=room_id))
+        return json_response({"room_id": room_id})
 
     async def _create(self, command: CreateRoom) -> Done:
         try:
@@ -97,8 +115,9 @@ class RoomEndpoints:
 
     async def _join(self, call: Call, room_id: RoomId, via: tuple[ServerName, ...]) -> Response:
         body = call.json_or_empty()
-        if body.get("third_party_signed") is not None:
-            raise MatrixError(403, "M_FORBIDDEN", "This server takes no third-party invitations")
+        signed = body.get("third_party_signed")
+        if signed is not None:
+            await self._redeem(call, room_id, signed)
         password = _text(body, PASSWORD)  # docs/mapping.md 8.5
         await self._rooms.do(
             Join(
@@ -111,6 +130,21 @@ class RoomEndpoints:
             )
         )
         return json_response({"room_id": room_id})
+
+    async def _redeem(self, call: Call, room_id: RoomId, signed: Json) -> None:
+        """spec: "the homeserver must verify that it matches a pending m.room.third_party_invite event in the room, and
+        perform key validity checking if required by the event" """
+        if not isinstance(signed, dict):
+            raise bad_json("third_party_signed must be an object")
+        sender = _text(signed, "sender")
+        if sender is None:
+            raise missing("sender")
+        try:
+            await self._rooms.do(
+                RedeemInvite(actor=call.user_id, room_id=room_id, sender=parse_user_id(sender), signed=signed)
+            )
+        except RemoteFailed as failed:
+            raise MatrixError(504, "M_UNKNOWN", f"No usable answer came from {failed.host}") from failed
 
     @endpoint("POST", "/_matrix/client/v3/knock/{roomIdOrAlias}")
     async def knock(self, call: Call) -> Response:
@@ -168,6 +202,13 @@ class RoomEndpoints:
 
     @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/invite", "/_matrix/client/r0/rooms/{roomId}/invite")
     async def invite(self, call: Call) -> Response:
+        body = call.json()
+        if "user_id" not in body and "medium" in body:
+            # spec: module third-party-invites, the other form of this endpoint
+            invitation = _third_party(call, body, RoomId(call.path["roomId"]))
+            with identity_errors():
+                await self._rooms.do(invitation)
+            return EMPTY
         target, reason = _target(call)
         await self._rooms.do(
             Invite(
@@ -250,10 +291,33 @@ def _target(call: Call) -> tuple[UserId, str | None]:
     body = call.json()
     user_id = body.get("user_id")
     if not isinstance(user_id, str):
-        if "medium" in body:
-            raise MatrixError(403, "M_THREEPID_DENIED", "This server invites by user id alone")
         raise missing("user_id")
     return parse_user_id(user_id), _text(body, "reason")
+
+
+def _third_party(call: Call, body: JsonObject, room_id: RoomId) -> InviteByAddress:
+    given = {key: _text(body, key) for key in ("id_server", "id_access_token", "medium", "address")}
+    for key, value in given.items():
+        if value is None:
+            raise missing(key)
+    return InviteByAddress(
+        actor=call.user_id,
+        origin=Origin(call.session),
+        room_id=room_id,
+        id_server=given["id_server"] or "",
+        access_token=Secret(given["id_access_token"] or ""),
+        medium=given["medium"] or "",
+        address=given["address"] or "",
+        reason=_text(body, "reason"),
+    )
+
+
+def _by_address(call: Call, body: JsonObject) -> Sequence[InviteByAddress]:
+    """invite_3pid of POST /createRoom, for a room that is not there yet."""
+    given = body.get("invite_3pid", [])
+    if not isinstance(given, list) or not all(isinstance(entry, dict) for entry in given):
+        raise bad_json("invite_3pid must be a list of objects")
+    return [_third_party(call, entry, RoomId("")) for entry in given if isinstance(entry, dict)]
 
 
 def _via(call: Call) -> tuple[ServerName, ...]:

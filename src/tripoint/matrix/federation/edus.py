@@ -16,6 +16,7 @@ from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.errors import PeerError
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId, parse_user_id, server_of
 from tripoint.core.json_view import object_at
+from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.matrix.federation.incoming_devices import IncomingDevices
 from tripoint.matrix.federation.lanes import Edu, EduKey
 from tripoint.rooms.changes import PresenceChanged
@@ -30,6 +31,8 @@ log = structlog.get_logger()
 # Of one transaction; a hostile server can put as many into one EDU as its body holds.
 MAX_RECEIPTS: Final = 500
 MAX_PRESENCES: Final = 100
+# What one server may say of who is there. Whoever has thousands of users says this much of them.
+PRESENCES: Final = Rate(500, 20)
 AT_ONCE: Final = 50
 # Somebody of another server types for this long unless it says so again. Servers say it again after 30 to 40 s.
 TYPING_MS: Final = 60_000
@@ -91,6 +94,7 @@ class EduIntake:
         self._presence = presence
         self._now_ms = now_ms
         self._present: OrderedDict[UserId, int] = OrderedDict()
+        self._said = TokenBuckets(PRESENCES)
         self._kinds: Mapping[str, Callable[[ServerName, Sequence[JsonObject]], Awaitable[None]]] = {
             "m.typing": self._typing,
             "m.receipt": self._receipts,
@@ -153,6 +157,9 @@ class EduIntake:
             user = _user_of(origin, user_id) if isinstance(user_id, str) else None
             if user is None or not self._shares_room(user):
                 continue
+            if self._said.take(origin, self._now_ms() / 1000) > 0:
+                # The next one says what is so then; what is not said again is over in half an hour.
+                return
             if presence in ("online", "unavailable"):
                 self._presence.set(user, SESSION, str(presence), status if isinstance(status, str) else None)
                 self._present[user] = self._now_ms()

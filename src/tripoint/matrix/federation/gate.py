@@ -3,7 +3,7 @@
 spec: Matrix server-server-api request-authentication. What a header says is auth.py's, keys are keys/ring.py's.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from tripoint.core.canonical_json import JsonObject, decode_lenient
 from tripoint.core.errors import PeerError
@@ -21,11 +21,14 @@ class FederationGate:
     def __init__(self, server: ServerName, ring: KeyRing) -> None:
         self._server = server
         self._ring = ring
+        # Why a server is not spoken to (rooms/server_lists.py); set by who wires.
+        self.kept_out: Callable[[ServerName], Awaitable[str | None]] | None = None
         # Hears of every server whose request was proven to be its: it is up.
         self.heard: Callable[[ServerName], None] = _nobody_listens
 
     async def check(self, request: Request) -> tuple[ServerName, JsonObject | None]:
-        """The server that sent a request, and its body. Raises MatrixError: 401 M_UNAUTHORIZED without proof.
+        """The server that sent a request, and its body. Raises MatrixError: 401 M_UNAUTHORIZED without proof,
+        403 M_FORBIDDEN where its server is not spoken to.
 
         Numbers in the body are as received (floats, large integers): events of old room versions have them.
         """
@@ -42,6 +45,8 @@ class FederationGate:
             check_request(credentials, keys, self._server, request.method, request.target, content)
         except PeerError as error:
             raise _unauthorized(str(error)) from None
+        if self.kept_out is not None and (reason := await self.kept_out(origin)) is not None:
+            raise MatrixError(403, "M_FORBIDDEN", f"{self._server} does not speak to your server: {reason}")
         self.heard(origin)
         return origin, content
 

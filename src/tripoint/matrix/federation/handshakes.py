@@ -138,6 +138,26 @@ class Handshakes:
             raise RemoteFailed(server, f"the invitation it signed is not valid: {error}") from error
         return signed
 
+    async def exchange(
+        self, server: ServerName, room_id: RoomId, sender: UserId, target: UserId, content: JsonObject
+    ) -> None:
+        wanted: JsonObject = {
+            "type": "m.room.member",
+            "room_id": room_id,
+            "sender": sender,
+            "state_key": target,
+            "content": content,
+        }
+        try:
+            await self._client.request(
+                server, "PUT", make_target(*V1, "exchange_third_party_invite", room_id), wanted
+            )
+        except RemoteRefused as refused:
+            if 400 <= refused.status < 500 and refused.status != 429:
+                # Nobody else could say anything else.
+                raise Refused(Refusal.NOT_INVITED, refused.error or Refusal.NOT_INVITED.value) from refused
+            raise
+
     async def resolve_alias(self, alias: RoomAlias) -> NamedRoom | None:
         server = server_of(alias)
         target = make_target(*V1, "query", "directory", query={"room_alias": alias})

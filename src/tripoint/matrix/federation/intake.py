@@ -18,6 +18,7 @@ from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.errors import PeerError
 from tripoint.core.event import Event, parse_event
 from tripoint.core.ids import EventId, RoomId, ServerName
+from tripoint.core.sticky import KEY
 from tripoint.core.token_bucket import Rate, TokenBuckets
 from tripoint.matrix.errors import MatrixError, bad_json, bytes_response
 from tripoint.matrix.federation.lanes import MAX_EDUS, MAX_PDUS
@@ -46,6 +47,11 @@ MAX_TXN_ID: Final = 255
 # Events that nobody can use (unknown rooms, no signature, against the rules) which one server may send. Who is in a
 # thousand rooms sends some; who sends nothing else is asked to wait.
 JUNK: Final = Rate(5000, 100)
+# Sticky events of one server: every client gets all of them, whatever it asks for. A call of a thousand people renews
+# some thousand an hour. spec: MSC4354 "Rate limits", option A: "return a non-2xx status code from /send"
+STICKY: Final = Rate(200, 5)
+# How long events of a room wait that this server is entering just now; then they are to come again.
+ENTERING_S: Final = 20.0
 # Fifty events of the largest size and the rest; canonical JSON has no shorter form that is longer here.
 BODY_BYTES: Final = 5 * 1_048_576
 
@@ -84,6 +90,9 @@ class TransactionEndpoints:
         self._busy: Counter[ServerName] = Counter()
         self._answers: OrderedDict[ServerName, tuple[str, bytes]] = OrderedDict()
         self._junk = TokenBuckets(JUNK)
+        self._sticky = TokenBuckets(STICKY)
+        # Returns when the room is entered, or could not be; at once for nearly all. Set by who wires.
+        self.entered: Callable[[RoomId], Awaitable[None]] | None = None
         self.results: Counter[str] = Counter()
 
     @endpoint("PUT", "/_matrix/federation/v1/send/{txnId}", auth=Auth.SERVER)
@@ -101,6 +110,9 @@ class TransactionEndpoints:
                 raise _too_fast("Transactions are taken one after the other", 1.0)
             if wait_s := self._junk.wait_s(origin, asyncio.get_running_loop().time()):
                 raise _too_fast("Most of what your server sends is of no use here", wait_s)
+            sticky = sum(1 for pdu in pdus if isinstance(pdu, dict) and KEY in pdu)
+            if sticky and (wait_s := self._sticky.take(origin, asyncio.get_running_loop().time(), sticky)):
+                raise _too_fast("Your server sends too many sticky events", wait_s)
             running = asyncio.ensure_future(self._take(origin, pdus, edus))
             self._running[origin, txn_id] = running
             self._busy[origin] += 1
@@ -129,6 +141,7 @@ class TransactionEndpoints:
         results: Results = {}
         by_room: dict[RoomId, tuple[Room, list[Event]]] = {}
         dropped: Counter[str] = Counter()
+        await self._wait_for_entries(pdus)
         for pdu in pdus:
             try:
                 room, event = await self._read(pdu)
@@ -163,6 +176,19 @@ class TransactionEndpoints:
         return orjson.dumps(
             {"pdus": {event_id: {} if error is None else {"error": error} for event_id, error in results.items()}}
         )
+
+    async def _wait_for_entries(self, pdus: Sequence[Json]) -> None:
+        """Who lets us into a room tells us of it at once, before we have looked at all that it has answered."""
+        if self.entered is None:
+            return
+        named = {pdu.get("room_id") for pdu in pdus if isinstance(pdu, dict)}
+        try:
+            async with asyncio.timeout(ENTERING_S):
+                for room_id in named:
+                    if isinstance(room_id, str):
+                        await self.entered(RoomId(room_id))
+        except TimeoutError:
+            raise MatrixError(503, "M_UNKNOWN", "This server is entering that room; try again") from None
 
     async def _read(self, pdu: Json) -> tuple[Room, Event]:
         """The room of a PDU and the event, unverified. Raises PeerError, Refused(NO_SUCH_ROOM)."""

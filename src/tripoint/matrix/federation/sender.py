@@ -20,9 +20,10 @@ from msgspec import Struct
 
 from tripoint.accounts.to_device import ToDevice
 from tripoint.core.errors import RemoteFailed
-from tripoint.core.ids import RoomId, ServerName, UserId, server_of
+from tripoint.core.ids import ServerName
 from tripoint.matrix.federation.client import RemoteRefused
-from tripoint.matrix.federation.edus import presence_edu, receipt_edu, typing_edu
+from tripoint.matrix.federation.edus import receipt_edu
+from tripoint.matrix.federation.fleeting import Fleeting, RoomsOf
 from tripoint.matrix.federation.lanes import Edu, EduKey, Failing, Lane, Parcel
 from tripoint.matrix.federation.outgoing_devices import OutgoingDevices
 from tripoint.rooms.changes import (
@@ -51,16 +52,11 @@ HEARD_MS: Final = 10_000
 FORGET_MS: Final = 24 * 60 * 60_000
 # A server that comes into a room has to have the answer to its /send_join before it takes events of the room.
 NEWCOMER_MS: Final = 5_000
-# Other servers end somebody's typing by themselves: it is said again while it lasts.
-TYPING_AGAIN_MS: Final = 30_000
-
 # Answers that say that this very transaction will never be taken: what it held is told in another way.
 HOPELESS: Final = frozenset({400, 413})
 
 # (destination, transaction id, body): returns when the server has acknowledged, raises RemoteFailed.
 Send = Callable[[ServerName, str, bytes], Awaitable[None]]
-# The rooms that a local user is joined to, as far as they are known at once.
-RoomsOf = Callable[[UserId], Sequence[RoomId]]
 
 
 class Destination(Struct, frozen=True):
@@ -108,7 +104,7 @@ class Sender:
         self._devices = devices
         devices.offer = self._offer_device
         self._messages = messages
-        self._presence_of = presence_of
+        self._fleeting = Fleeting(server, outbox.servers, self.tell, now_ms, presence_of)
         self._chance = chance
         # spec: a transaction id is used once: this process's own prefix, and a number.
         self._prefix = name if name is not None else secrets.token_hex(6)
@@ -119,7 +115,6 @@ class Sender:
         self._down: dict[Lane, None] = {}
         self._sending, self._retrying = _Pool(MAX_SENDING), _Pool(MAX_RETRYING)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._typing: dict[tuple[RoomId, UserId], int] = {}  # who types here, and when that was last said
         self._newcomers: deque[tuple[int, Newcomer]] = deque()  # by when they are told
         self._seen = self._floor = 0
         self._open = False  # between start() and close()
@@ -175,9 +170,7 @@ class Sender:
                 self._offer_receipt(receipt)
 
         elif isinstance(change, TypingChanged):
-            for user_id in change.user_ids ^ change.before:
-                if server_of(user_id) == self._server:
-                    self._tell_typing(change.room_id, user_id, user_id in change.user_ids)
+            self._fleeting.typing_changed(change)
 
     def user_changed(self, change: UserChange) -> None:
         """A watcher of all users (fanout.hub)."""
@@ -192,23 +185,8 @@ class Sender:
             self._seen = max(self._seen, change.position)
             self._devices.user_changed(change)
             return
-        if not isinstance(change, PresenceChanged) or self._presence_of is None:
-            return
-        if server_of(change.user_id) == self._server:
-            key, edu = presence_edu(change, self._now_ms())
-            rooms = self._presence_of(change.user_id)
-            for server in dict.fromkeys(s for room_id in rooms for s in self._outbox.servers(room_id)):
-                self.tell(server, key, edu)
-
-    def _tell_typing(self, room_id: RoomId, user_id: UserId, typing: bool) -> None:
-        servers = self._outbox.servers(room_id)
-        if typing and servers:
-            self._typing[room_id, user_id] = self._now_ms()
-        else:
-            self._typing.pop((room_id, user_id), None)
-        key, edu = typing_edu(room_id, user_id, typing)
-        for server in servers:
-            self.tell(server, key, edu)
+        if isinstance(change, PresenceChanged):
+            self._fleeting.presence_changed(change)
 
     def _offer(self, outgoing: Outgoing) -> None:
         for server in outgoing.servers:
@@ -457,9 +435,7 @@ class Sender:
                 self._dirty[lane] = None
         while self._newcomers and self._newcomers[0][0] <= now_ms:
             self._welcome(self._newcomers.popleft()[1])
-        for (room_id, user_id), said_ms in list(self._typing.items()):
-            if now_ms - said_ms >= TYPING_AGAIN_MS:
-                self._tell_typing(room_id, user_id, True)
+        self._fleeting.tick()
         await self.write_down()
 
     def _welcome(self, newcomer: Newcomer) -> None:

@@ -18,6 +18,7 @@ from tripoint.net.outbound import Outbound
 from tripoint.rooms.invitations import Invitations
 from tripoint.rooms.resident import Resident
 from tripoint.rooms.serving import Serving
+from tripoint.rooms.third_party_invites import ThirdPartyInvites
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Federated:
     serving: Serving
     resident: Resident
     invitations: Invitations
+    third_party: ThirdPartyInvites
     transactions: TransactionEndpoints
     sender: Sender
 

@@ -137,8 +137,8 @@ class ExtensionAnswers:
         scope = _scope(scene, scene.wanted.account_data)
         since = before.upto if before is not None else None
         fresh = scope - after.data
-        moved = {} if since is None else await self._sync.account_data_since(user_id, since)
-        whole = {} if after.global_data and not fresh else await self._sync.account_data_since(user_id, None)
+        moved = {} if since is None else await self._sync.account_data.since(user_id, since)
+        whole = {} if after.global_data and not fresh else await self._sync.account_data.since(user_id, None)
         said = [entry for _, entry in (moved if after.global_data else whole).get(None, ())]
         rooms: dict[RoomId, list[bytes]] = {}
         for room_id in scope & (moved.keys() | whole.keys()):

@@ -11,6 +11,7 @@ from tripoint.core.event import Event
 from tripoint.core.glob import glob_match
 from tripoint.matrix.depth import MAX_DEPTH, too_deep
 from tripoint.matrix.errors import bad_json, invalid
+from tripoint.matrix.sync.event_form import MAX_FIELDS, EventForm, read_fields
 
 DEFAULT_TIMELINE = 10
 MAX_TIMELINE = 1000
@@ -83,6 +84,7 @@ class SyncFilter(Struct, frozen=True):
     state_after: bool = False  # GET /sync use_state_after
     threads_apart: bool = False  # unread_thread_notifications
     by_room: bool = False  # one of the parts names rooms
+    form: EventForm | None = None  # event_format and event_fields, where they are not the usual
 
     def in_room(self, room_id: str) -> "SyncFilter":
         """This filter as it stands for one room."""
@@ -104,12 +106,7 @@ NO_FILTER = SyncFilter()
 
 
 def read_filter(definition: JsonObject) -> SyncFilter:
-    """A filter definition. M_BAD_JSON where a field has the wrong shape.
-
-    Not here: event_fields (a server may send more), event_format "federation", which is refused.
-    """
-    if definition.get("event_format", "client") != "client":
-        raise invalid("This server gives events in the format client alone")
+    """A filter definition. M_BAD_JSON where a field has the wrong shape."""
     room = _object(definition, "room")
     timeline = _object(room, "timeline")
     state = _object(room, "state")
@@ -135,8 +132,20 @@ def read_filter(definition: JsonObject) -> SyncFilter:
         lazy_members=lazy,
         threads_apart=_flag(timeline, "unread_thread_notifications"),
         redundant_members=_flag(state, "include_redundant_members"),
+        form=_form(definition),
         by_room=any("rooms" in part or "not_rooms" in part for part in parts),
     )
+
+
+def _form(definition: JsonObject) -> EventForm | None:
+    format_, fields = definition.get("event_format", "client"), _texts(definition, "event_fields")
+    if format_ not in ("client", "federation"):
+        raise invalid("event_format is client or federation")
+    if fields is not None and len(fields) > MAX_FIELDS:
+        raise invalid(f"event_fields names at most {MAX_FIELDS} fields")
+    if format_ == "client" and fields is None:
+        return None
+    return EventForm(format_ == "federation", None if fields is None else read_fields(fields))
 
 
 def read_event_filter(definition: Mapping[str, object]) -> EventFilter:

@@ -310,17 +310,21 @@ class RoomChunks:
         if not wanted.state.passes_all:
             state = [event for event in state if wanted.state.wants(event)]
         bundles = timeline.bundles
-        items = (
+        items = [
             render.timeline(item, transactions.get(item.event.event_id), bundles.get(item.event.event_id))
             for item in timeline.items
-        )
+        ]
+        states = [render.state(event) for event in state]
+        if wanted.form is not None:
+            items = [wanted.form.of(item.event, shown) for item, shown in zip(timeline.items, items, strict=True)]
+            states = [wanted.form.of(event, shown) for event, shown in zip(state, states, strict=True)]
         return [
             b'{"timeline":{"events":[',
             b",".join(items),
             b'],"limited":true,"prev_batch":"' if timeline.limited else b'],"limited":false,"prev_batch":"',
             page_token(timeline.start).encode(),
             b'"},"state_after":{"events":[' if wanted.state_after else b'"},"state":{"events":[',
-            b",".join(render.state(event) for event in state),
+            b",".join(states),
             b"]}",
         ]
 

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from tripoint.accounts.ports import AccountService
 from tripoint.core.event import Event
 from tripoint.core.ids import DeviceId, EventId, RoomId, UserId
-from tripoint.core.push_rules import ACCOUNT_DATA as PUSH_RULES
 from tripoint.matrix.render import Own, Renderer, member_event
+from tripoint.matrix.sync.account_data import AccountDataNews
 from tripoint.matrix.sync.devices import DeviceNews
 from tripoint.matrix.sync.ephemera import Ephemera
 from tripoint.matrix.sync.filters import SyncFilter
@@ -103,7 +103,6 @@ class SyncServer:
     ) -> None:
         self._devices = devices
         self._reader = reader
-        self._accounts = accounts
         self._chunks = chunks
         self._renderer = renderer
         self._ephemera = ephemera
@@ -112,11 +111,11 @@ class SyncServer:
         self._transactions: OrderedDict[str, tuple[str, str]] = OrderedDict()
         # As what an event was scheduled (rooms/delayed.py); set by who wires.
         self.delay_of: Callable[[str], str | None] = lambda _: None
-        self._account_data: dict[UserId, int] = {}
         # Newest last. The room may have ended with its last member, or be forgotten on another device.
         self._departures: OrderedDict[tuple[RoomId, UserId], EventCommitted] = OrderedDict()
         self._room_at: dict[RoomId, int] = {}  # the newest event of each room since the start
         self._started_at = reader.stream_position().of()
+        self.account_data = AccountDataNews(accounts, self._started_at)
         self._known: OrderedDict[tuple[UserId, DeviceId], _Known] = OrderedDict()
 
     # -- changes
@@ -164,7 +163,7 @@ class SyncServer:
 
     def user_changed(self, change: UserChange) -> None:
         if isinstance(change, AccountDataChanged):
-            self._account_data[change.user_id] = change.position
+            self.account_data.changed(change)
             self._waiters.wake(change.user_id)
         elif isinstance(change, MembershipChanged):
             # A resolution that took somebody out has no event for the timeline; the room's state tells it.
@@ -281,7 +280,7 @@ class SyncServer:
         upto = SyncToken(self._reader.stream_position(), self._ephemera.counter)
         rooms = list(memberships.items())
         position = since.position if since is not None else 0
-        room_data = await self.account_data_since(user_id, since)
+        room_data = await self.account_data.since(user_id, since)
         sticky = NOTHING
         if self._reader.sticky_rooms():
             inside = {room_id: moved for room_id, (membership, moved) in rooms if membership == "join"}
@@ -388,7 +387,7 @@ class SyncServer:
         whole = stay is not Stay.STAYED or one.full_state or late
         if stay is not Stay.STAYED and since is not None:
             # What was kept for the room while the user was outside is news too.
-            data = await self.room_data(user_id, room.room_id)
+            data = await self.account_data.of_room(user_id, room.room_id)
         timeline = await self._chunks.timeline(
             room, user_id, wanted, since=start, upto=upto, all_visible=stay is Stay.STAYED
         )
@@ -521,36 +520,6 @@ class SyncServer:
         account_data = [entry for type_, entry in data if wanted.room_account_data.wants_type(type_)]
         transactions = self.own_transactions(timeline, one.session)
         return self._chunks.left(timeline, state, wanted, account_data=account_data, transactions=transactions)
-
-    async def room_data(self, user_id: UserId, room_id: RoomId) -> Sequence[tuple[str, bytes]]:
-        """All account data that a user keeps for a room."""
-        data = await self._accounts.all_account_data(user_id)
-        return [
-            (type_, orjson.dumps({"type": type_, "content": content}))
-            for (where, type_), content in data.items()
-            if where == room_id
-        ]
-
-    async def account_data_since(
-        self, user_id: UserId, since: SyncToken | None
-    ) -> Mapping[RoomId | None, list[tuple[str, bytes]]]:
-        """Account data events by room (None: global)."""
-        position = since.position if since is not None else 0
-        if since is not None and position >= self._account_data.get(user_id, self._started_at):
-            return {}
-        found: dict[RoomId | None, list[tuple[str, bytes]]] = {}
-        data = await self._accounts.all_account_data(user_id, since=position)
-        for (room_id, type_), content in data.items():
-            if (room_id, type_) == (None, PUSH_RULES):
-                continue
-            entry = orjson.dumps({"type": type_, "content": content})
-            found.setdefault(room_id, []).append((type_, entry))
-        if since is None or (None, PUSH_RULES) in data:
-            # What is stored may be of a time when the server had other rules of its own.
-            rules = (await self._accounts.push_rules.of(user_id)).content()
-            entry = orjson.dumps({"type": PUSH_RULES, "content": rules})
-            found.setdefault(None, []).append((PUSH_RULES, entry))
-        return found
 
 
 class _Answer:

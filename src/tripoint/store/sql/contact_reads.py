@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tripoint.core.ids import UserId
-from tripoint.store.contact_writes import PutDigest, PutThreePid, PutValidation
+from tripoint.store.contact_writes import PutAccepted, PutBinding, PutDigest, PutThreePid, PutValidation
 
 _THREEPID = "SELECT medium, address, user_id, validated_ts_ms, added_ts_ms FROM threepids "
 _VALIDATION = (
@@ -43,3 +43,18 @@ class ContactReads:
 
     async def load_digests(self) -> Sequence[PutDigest]:
         return [PutDigest(*row) for row in self._all("SELECT user_id, app_id, pushkey, content FROM push_digests")]
+
+    async def load_accepted(self, user_id: UserId) -> Sequence[PutAccepted]:
+        found = self._all(
+            "SELECT user_id, document, version, accepted_ts_ms FROM accepted_terms WHERE user_id = ?"
+            " ORDER BY accepted_ts_ms, document, version",
+            user_id,
+        )
+        return [PutAccepted(*row) for row in found]
+
+    async def load_bindings(self, user_id: UserId) -> Sequence[PutBinding]:
+        found = self._all(
+            "SELECT user_id, medium, address, id_server FROM bindings WHERE user_id = ? ORDER BY medium, address",
+            user_id,
+        )
+        return [PutBinding(*row) for row in found]

@@ -3,12 +3,19 @@
 from collections.abc import Callable
 from typing import Any
 
-from tripoint.store.contact_writes import PutDigest, PutThreePid, PutValidation, TrimValidations
+from tripoint.store.contact_writes import (
+    PutAccepted,
+    PutBinding,
+    PutDigest,
+    PutThreePid,
+    PutValidation,
+    TrimValidations,
+)
 
 Row = tuple[object, ...]
 
 # Tables whose rows go with an account.
-OF_ACCOUNT = ("threepids", "validations", "push_digests")
+OF_ACCOUNT = ("threepids", "validations", "push_digests", "accepted_terms", "bindings")
 
 PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
     PutThreePid: (
@@ -27,6 +34,15 @@ PUT: dict[type, tuple[str, Callable[[Any], Row]]] = {
         "INSERT OR REPLACE INTO push_digests (user_id, app_id, pushkey, content) VALUES (?,?,?,?)",
         lambda w: (w.user_id, w.app_id, w.pushkey, w.content),
     ),
+    PutBinding: (
+        "INSERT OR REPLACE INTO bindings (user_id, medium, address, id_server) VALUES (?,?,?,?)",
+        lambda w: (w.user_id, w.medium, w.address, w.id_server),
+    ),
+    PutAccepted: (
+        # The first time counts.
+        "INSERT OR IGNORE INTO accepted_terms (user_id, document, version, accepted_ts_ms) VALUES (?,?,?,?)",
+        lambda w: (w.user_id, w.document, w.version, w.accepted_ts_ms),
+    ),
 }
 
 # Kind of write -> (the field that is None to delete, statement, row).
@@ -35,6 +51,11 @@ DELETE: dict[type, tuple[str, str, Callable[[Any], Row]]] = {
         "user_id",
         "DELETE FROM threepids WHERE medium = ? AND address = ?",
         lambda w: (w.medium, w.address),
+    ),
+    PutBinding: (
+        "id_server",
+        "DELETE FROM bindings WHERE user_id = ? AND medium = ? AND address = ?",
+        lambda w: (w.user_id, w.medium, w.address),
     ),
     PutValidation: ("purpose", "DELETE FROM validations WHERE sid = ?", lambda w: (w.sid,)),
     PutDigest: (

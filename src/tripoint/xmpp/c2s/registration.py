@@ -1,11 +1,13 @@
 """In-band registration: making an account before login, changing the password, ending the account.
 
 spec: XEP-0077 3, 5; XEP-0445 4; docs/mapping.md 1.2, 18. Where the server asks for a registration token, it is shown
-first (XEP-0445), or the form of XEP-0077 4 carries it in the field `token`.
+first (XEP-0445), or the form of XEP-0077 4 carries it in the field `token`. Documents to be accepted are boxes of
+that form.
 """
 
 from tripoint.accounts.ports import AccountService
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.core.terms import Terms, all_of, in_words
 from tripoint.xmpp.forms import submitted
 from tripoint.xmpp.jid import InvalidJid, Jid, prepare_local
 from tripoint.xmpp.refusals import Problem, problem_of
@@ -13,7 +15,7 @@ from tripoint.xmpp.registry import At, iq
 from tripoint.xmpp.render import iq_result, stanza_error
 from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import DATA_FORMS_NS, PREAUTH_NS, REGISTER_NS
-from tripoint.xmpp.wire import Element, escape_text
+from tripoint.xmpp.wire import Element, escape_attribute, escape_text
 
 _TOKEN = "token"
 
@@ -56,12 +58,22 @@ class Registering:
             raise AccountRefused(AccountRefusal.REGISTRATION_CLOSED)
         if self._accounts.email_required:
             raise AccountRefused(AccountRefusal.EMAIL_NEEDED)
-        if state != "token" or self._token is not None:
+        wants_token, terms = state == "token" and self._token is None, self._accounts.terms
+        if not wants_token and not terms:
             return (
                 f"<query xmlns='{REGISTER_NS}'><instructions>Choose a name and a password.</instructions>"
                 "<username/><password/></query>"
             )
-        instructions = "Choose a name and a password. This server asks for a registration token."
+        instructions = "Choose a name and a password."
+        fields = ""
+        if wants_token:
+            instructions += " This server asks for a registration token."
+            fields = f"<field type='text-single' label='Registration token' var='{_TOKEN}'><required/></field>"
+        if terms:
+            instructions += f" Read and accept first: {in_words(terms)}. Where this client shows no boxes for that,"
+            instructions += " make the account in a browser."
+            instructions = escape_text(instructions)
+            fields += "".join(map(_box, terms))
         return (
             f"<query xmlns='{REGISTER_NS}'><instructions>{instructions}</instructions><username/><password/>"
             f"<x xmlns='{DATA_FORMS_NS}' type='form'><title>New account</title>"
@@ -69,7 +81,7 @@ class Registering:
             f"<field type='hidden' var='FORM_TYPE'><value>{REGISTER_NS}</value></field>"
             "<field type='text-single' label='Name' var='username'><required/></field>"
             "<field type='text-private' label='Password' var='password'><required/></field>"
-            f"<field type='text-single' label='Registration token' var='{_TOKEN}'><required/></field></x></query>"
+            f"{fields}</x></query>"
         )
 
     async def _register(self, query: Element, address: str) -> None:
@@ -78,6 +90,8 @@ class Registering:
         name = query.child_text("username", REGISTER_NS) or "".join(fields.get("username", []))
         password = query.child_text("password", REGISTER_NS) or "".join(fields.get("password", []))
         given = "".join(fields.get(_TOKEN, [])) or None
+        # spec: XEP-0004 3.3: a boolean is "1" or "true"
+        ticked = [one for one in self._accounts.terms if "".join(fields.get(_variable(one), [])) in ("1", "true")]
         if not name or not password:
             # spec: XEP-0077 3.1
             raise Problem("not-acceptable", "A name and a password are needed")
@@ -87,8 +101,23 @@ class Registering:
             address=address,
             registration_token=given or self._token,
             was_valid=given is None and self._token is not None,
+            accepted=all_of(ticked),
         )
         self._token = None
+
+
+def _variable(terms: Terms) -> str:
+    """The version is in it: who ticks the box of a form has read what that form named."""
+    return f"terms:{terms.document}:{terms.version}"
+
+
+def _box(terms: Terms) -> str:
+    text = terms.text_for()
+    label = escape_attribute(f"I have read and accept: {text.name}, {text.url}")
+    return (
+        f"<field type='fixed'><value>{escape_text(f'{text.name}: {text.url}')}</value></field>"
+        f"<field type='boolean' label='{label}' var='{escape_attribute(_variable(terms))}'><required/></field>"
+    )
 
 
 def _prepared(name: str) -> str:
