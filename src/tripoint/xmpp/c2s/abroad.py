@@ -13,6 +13,7 @@ from tripoint.xmpp.c2s.carbons import copy_to, is_private, wants_copies
 from tripoint.xmpp.c2s.direct import Route
 from tripoint.xmpp.c2s.markers import displayed
 from tripoint.xmpp.c2s.relating import relate
+from tripoint.xmpp.heard import is_heard
 from tripoint.xmpp.jid import Jid, parse_any_user_jid
 from tripoint.xmpp.messages import text_of
 from tripoint.xmpp.payloads import is_kept
@@ -31,6 +32,8 @@ def pass_on(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """As it is, from the full address. Its sender hears of it if it cannot be delivered."""
     doors = session.doors
     assert doors.abroad is not None  # the router has looked
+    if stanza.name == "message" and stanza.get("type") != "error" and not is_heard(session):
+        return
     data = stamped(stanza, session.full)
     doors.abroad.send(data, doors.domains.server, jid, _from(stanza, session.full))
 

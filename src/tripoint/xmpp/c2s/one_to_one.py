@@ -9,6 +9,7 @@ from tripoint.xmpp.c2s.carbons import copy_to, is_private, wants_copies
 from tripoint.xmpp.c2s.direct import Route, hearers
 from tripoint.xmpp.c2s.markers import displayed
 from tripoint.xmpp.c2s.relating import relate
+from tripoint.xmpp.heard import is_heard
 from tripoint.xmpp.jid import Jid, parse_user_jid
 from tripoint.xmpp.messages import text_of
 from tripoint.xmpp.payloads import is_kept
@@ -41,6 +42,8 @@ async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
 async def _pass_on(session: XmppSession, stanza: Element, jid: Jid, target: UserId) -> None:
     """Chat states, receipts, call signalling: nothing that is kept. spec: RFC6121 8.5.2, 8.5.3; XEP-0280 6.1"""
     user = session.users.live(target)
+    if not is_heard(session) and target != session.user_id:
+        user = None
     if session.doors.reader.blocks(session.user_id, target):
         raise Refused(Refusal.BLOCKED)
     if session.doors.reader.blocks(target, session.user_id):

@@ -14,6 +14,7 @@ from tripoint.xmpp.c2s.upload import link_in, pasted
 from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.fastening import retracting
 from tripoint.xmpp.files import shared_in
+from tripoint.xmpp.heard import is_heard
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid
 from tripoint.xmpp.links import link_rooms
 from tripoint.xmpp.markers import displayed_in
@@ -244,7 +245,7 @@ async def private_message(session: XmppSession, stanza: Element, jid: Jid) -> No
     said = text_of(stanza)
     if said is None and not is_kept(stanza):
         # chat states and the like: for whoever is there
-        if not session.doors.reader.blocks(who.user_id, session.user_id):
+        if is_heard(session) and not session.doors.reader.blocks(who.user_id, session.user_id):
             _pass_on(visit, who, stanza)
         return
     abroad = any(other.session.foreign for other in who.visits)
