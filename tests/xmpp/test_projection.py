@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from tripoint.core.ids import RoomId, ServerName, UserId
 from tripoint.core.power import Rank
 from tripoint.xmpp.jid import Jid, parse_jid
-from tripoint.xmpp.projection import Nicks, Standing, clean_nick, handle_of, is_valid_nick, occupant_id, standing_of
+from tripoint.xmpp.projection import (
+    Nicks,
+    Standing,
+    are_alike,
+    clean_nick,
+    handle_of,
+    is_valid_nick,
+    occupant_id,
+    standing_of,
+)
 
 SERVER = ServerName("example.org")
 
@@ -16,8 +25,11 @@ def user(name: str) -> UserId:
     return UserId(f"@{name}:example.org")
 
 
-def nicks(remembered=None) -> Nicks:
-    return Nicks(SERVER, remembered or {}, lambda user_id, nick: None)
+def nicks(remembered=None, accounts=()) -> Nicks:
+    def account_like(name: str) -> UserId | None:
+        return next((user(one) for one in accounts if are_alike(one, name)), None)
+
+    return Nicks(SERVER, remembered or {}, lambda user_id, nick: None, account_like)
 
 
 @pytest.mark.parametrize(
@@ -121,3 +133,19 @@ def test_nicks_stay_unique_and_valid(steps):
         assert parse_jid(f"r@rooms.example.org/{nick}") == Jid("r", "rooms.example.org", nick)
     held = [table.nick(user(name)) for name in "abcdef" if table.nick(user(name))]
     assert len(held) == len(set(held))
+
+
+def test_nobody_is_called_like_an_account_that_is_not_here() -> None:
+    """docs/mapping.md 2.6: "is not another local account's localpart"; the first holder keeps it."""
+    mallory = UserId("@mallory:evil.example")
+    handle = handle_of(mallory, SERVER)
+    room = nicks(accounts=("alice",))
+    for wish in ("alice", "Alice", "\u0430lice", "a1ice"):
+        assert room.assign(mallory, wish) == f"{wish} ({handle})", wish
+        assert room.former(UserId("@trudy:evil.example"), wish) == handle_of(UserId("@trudy:evil.example"), SERVER)
+    assert room.assign(user("bob"), "Alice") == "Alice (bob)"
+    assert room.assign(user("alice"), "Alice") == "Alice"
+    # Who was called so before there was such an account stays so.
+    room = nicks({"@mallory:evil.example": "Alice"}, accounts=("alice",))
+    assert room.assign(mallory, "Alice") == "Alice"
+    assert room.assign(mallory, "Mal") == "Mal"

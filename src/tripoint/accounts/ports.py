@@ -328,6 +328,9 @@ class AccountService(Protocol):
         """A guest is called so from now on. BAD_NAME, NAME_TAKEN."""
 
     def is_guest(self, user_id: UserId) -> bool: ...
+    def account_like(self, name: str) -> UserId | None:
+        """The local account that has this name, or one that could be taken for it (core.confusables); None for none."""
+
     def is_suspended(self, user_id: UserId) -> bool: ...
     def is_shadow_banned(self, user_id: UserId) -> bool: ...
     async def end_guest(self, user_id: UserId, reason: str | None = None) -> None:

@@ -40,7 +40,7 @@ from tripoint.accounts.tags import AccountTags
 from tripoint.accounts.vhosts import Vhosts
 from tripoint.core.app_services import NO_SERVICES, AppService, AppServices
 from tripoint.core.canonical_json import JsonObject
-from tripoint.core.confusables import skeleton
+from tripoint.core.confusables import skeleton, skeletons
 from tripoint.core.ids import (
     DeviceId,
     InvalidId,
@@ -201,6 +201,11 @@ class Accounts:
         if GUEST_NAME.match(name):
             raise AccountRefused(AccountRefusal.BAD_NAME, "Names like guest-1 are given to guests")
         return user_id
+
+    def account_like(self, name: str) -> UserId | None:
+        """See ports.AccountService."""
+        found = next((taken for shape in skeletons(name) if (taken := self._skeletons.get(shape)) is not None), None)
+        return None if found is None else self.user_id(found)
 
     def _looks_taken(self, name: str) -> bool:
         return skeleton(name) in self._skeletons

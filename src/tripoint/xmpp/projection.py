@@ -158,12 +158,20 @@ def clean_nick(name: str) -> str:
 class Nicks:
     """Who has which nick in one room. First come, first kept; others' renames never change mine.
 
-    `keep(user_id, nick)` is called when a nick was given, to remember it.
+    `keep(user_id, nick)` is called when a nick was given, to remember it. `account_like(name)`: the local account
+    that has this name, or one too much like it; nobody else is given that, in the room or not.
     """
 
-    def __init__(self, server: ServerName, remembered: Mapping[str, str], keep: Callable[[UserId, str], None]) -> None:
+    def __init__(
+        self,
+        server: ServerName,
+        remembered: Mapping[str, str],
+        keep: Callable[[UserId, str], None],
+        account_like: Callable[[str], UserId | None],
+    ) -> None:
         self._server = server
         self._keep = keep
+        self._account_like = account_like
         self._nicks: dict[UserId, str] = {}
         self._names: dict[UserId, str | None] = {}
         self._holders: dict[str, UserId] = {}
@@ -173,7 +181,8 @@ class Nicks:
     def heir(self, keep: Callable[[UserId, str], None]) -> "Nicks":
         """The nicks of a room that takes the place of this one: who comes over is called what he was called."""
         known = {**self._remembered, **self._nicks}
-        heir = Nicks(self._server, {str(user_id): nick for user_id, nick in known.items()}, keep)
+        nicks = {str(user_id): nick for user_id, nick in known.items()}
+        heir = Nicks(self._server, nicks, keep, self._account_like)
         for user_id, nick in self._remembered.items():
             keep(user_id, nick)
         return heir
@@ -226,7 +235,7 @@ class Nicks:
             return nick
         wish = displayname if displayname is not None else handle_of(user_id, self._server)
         holder = self.holder(wish)
-        if is_valid_nick(wish) and (holder is None or holder == user_id):
+        if is_valid_nick(wish) and holder in (None, user_id) and not self._is_anothers(wish, user_id):
             return wish
         return handle_of(user_id, self._server)
 
@@ -243,12 +252,16 @@ class Nicks:
             # He was called so before, when somebody else had the name alone; who left is not a reason to rename.
             wishes.insert(0, remembered)
         for wish in wishes:
-            if self._is_free(wish, user_id):
+            if self._is_free(wish, user_id) and (wish in (handle, remembered) or not self._is_anothers(wish, user_id)):
                 return wish
         number = 2
         while not self._is_free(f"{handle} {number}", user_id):
             number += 1
         return f"{handle} {number}"
+
+    def _is_anothers(self, nick: str, user_id: UserId) -> bool:
+        """Whether somebody else of this server is called so, here or not."""
+        return self._account_like(nick) not in (None, user_id)
 
     def _is_free(self, nick: str, user_id: UserId) -> bool:
         """Nobody here has it, and it is not the handle of another member."""

@@ -35,11 +35,14 @@ async def check_nick(session: XmppSession, view: MucView, nick: str) -> None:
     if session.account.guest:
         await take_nick(session, nick)
         return
+    accounts = session.doors.accounts
     name = nick.lower()
-    if name != session.account.name and name.isascii() and " " not in name:
-        accounts = session.doors.accounts
-        if await accounts.is_local_user(accounts.user_id(name)):
-            raise Problem("conflict", "That nick is the name of another account")
+    other = accounts.account_like(nick) not in (None, session.user_id)
+    if not other and name != session.account.name and name.isascii() and " " not in name:
+        # It may be that of a user whom an application service makes when somebody asks.
+        other = await accounts.is_local_user(accounts.user_id(name))
+    if other:
+        raise Problem("conflict", "That nick is the name of another account, or too much like it")
 
 
 async def take_nick(session: XmppSession, nick: str) -> None:

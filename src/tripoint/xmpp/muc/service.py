@@ -163,7 +163,8 @@ class Muc:
 
     async def _load_nicks(self, room_id: RoomId) -> Nicks:
         remembered = await self._doors.names.load_names(_NICKS, room_id)
-        return Nicks(self._doors.domains.server, remembered, self._keeper(room_id))
+        doors = self._doors
+        return Nicks(doors.domains.server, remembered, self._keeper(room_id), doors.accounts.account_like)
 
     def _keeper(self, room_id: RoomId) -> Callable[[UserId, str], None]:
         return lambda user_id, nick: self._doors.names.put_name(_NICKS, room_id, user_id, nick)
