@@ -7,7 +7,7 @@ spec: docs/mapping.md 1.9; Matrix client-server-api guest-access
 
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from tripoint.accounts.account import Account
@@ -34,7 +34,7 @@ IDLE_MS: Final = 6 * 3_600_000
 
 class Guests:
     """`is_taken(folded nick)`: an account has a name that looks like it; `check_free` raises where an application
-    service has the name for itself. `remember` takes up the row of a new guest;
+    service has the name for itself. `remember` takes up the row and the profile of a new guest;
     `forget` is called when one is gone, `leave_rooms` and `rename` are those of Accounts."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Guests:
         *,
         is_taken: Callable[[str], bool],
         check_free: Callable[[str], None],
-        remember: Callable[[PutAccount], Account],
+        remember: Callable[[PutAccount, Mapping[str, str]], Account],
         forget: Callable[[UserId], None],
         leave_rooms: Callable[[UserId, str | None], Awaitable[None]],
         rename: Callable[[UserId, str], Awaitable[None]],
@@ -143,7 +143,7 @@ class Guests:
         except BaseException:
             self._gone(user_id)
             raise
-        return self._remember(row)
+        return self._remember(row, {"displayname": nick})
 
     # -- nicks
 

@@ -150,7 +150,7 @@ class Accounts:
             clock_ms,
             is_taken=lambda folded: skeleton(folded) in self._skeletons,
             check_free=self._of_services.check_free,
-            remember=self._remember,
+            remember=self._remember_guest,
             forget=self._forget,
             leave_rooms=self._leave_rooms,
             rename=self._rename,
@@ -452,6 +452,11 @@ class Accounts:
         account = account_of(row)
         self._accounts[row.user_id] = account
         return account
+
+    def _remember_guest(self, row: PutAccount, profile: Mapping[str, str]) -> Account:
+        """One that was just made: nothing of it is to be read."""
+        self._profiles[row.user_id] = dict(profile)
+        return self._remember(row)
 
     # -- people of other XMPP servers
 

@@ -68,6 +68,8 @@ class OutgoingDevices:
         event = change.event
         if event.type != "m.room.member" or server_of(UserId(event.state_key or "")) != self._server:
             return
+        if not self._servers(change.room_id):
+            return  # most rooms
         if membership_of(event) == "join" and membership_of(change.replaced) != "join":
             self._work_out(self._tell_newcomers(UserId(event.state_key or ""), change.room_id))
 
