@@ -10,7 +10,6 @@ import asyncio
 import datetime
 import os
 import shutil
-import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,18 +26,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.interop.peer import must_have
+from tests.support.ports import free_port
 
 T = TypeVar("T")
 HOST = "host.example"
 _ENTERING = 'mount --bind "$0/resolv.conf" /etc/resolv.conf && mount --bind "$0/hosts" /etc/hosts && exec "$@"'
-
-
-def free_port() -> int:
-    """A port that was free a moment ago; loopback gives the same one again only after all others."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 @dataclass

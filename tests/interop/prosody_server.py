@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 
-from tests.interop.neighbourhood import Authority, Neighbourhood, free_port
+from tests.interop.neighbourhood import Authority, Neighbourhood
 from tests.interop.peer import PASSWORD, must_have
+from tests.support.ports import free_port
 
 START_S = 20.0
 STOP_S = 10.0

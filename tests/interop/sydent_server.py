@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 
-from tests.interop.neighbourhood import HOST, Neighbourhood, free_port
+from tests.interop.neighbourhood import HOST, Neighbourhood
 from tests.interop.peer import must_have
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 PYTHON = ROOT / ".peers" / "sydent" / "bin" / "python"

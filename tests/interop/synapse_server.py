@@ -16,8 +16,9 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from tests.agreement.synapse_peer import PYTHON
-from tests.interop.neighbourhood import Neighbourhood, free_port
+from tests.interop.neighbourhood import Neighbourhood
 from tests.interop.peer import must_have
+from tests.support.ports import free_port
 
 START_S = 60.0
 STOP_S = 20.0

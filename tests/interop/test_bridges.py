@@ -5,7 +5,6 @@ a channel that others are in by IRC and XMPP, and back. docs/operate/bridges.md;
 """
 
 import asyncio
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,18 +22,13 @@ from tests.interop.matrix_person import Person
 from tests.interop.peer import PASSWORD, until
 from tests.interop.slix_peer import SlixPeer
 from tests.support.app_service import registered
+from tests.support.ports import free_port
 from tests.support.server import Server, running_server
 
 pytestmark = pytest.mark.interop
 STOP_S = 20.0
 # mautrix takes an empty answer of its handlers for "there is none".
 MADE = {"made": "so"}
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @contextmanager
@@ -59,7 +53,7 @@ def _process(*command: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
 @pytest.fixture
 def heisenbridge(tmp_path: Path) -> Iterator[Server]:
     """A server with Heisenbridge beside it, made as its manual says: it writes its registration by itself."""
-    registration = ("-c", "heisenbridge.yaml", "-l", "127.0.0.1", "-p", str(_free_port()))
+    registration = ("-c", "heisenbridge.yaml", "-l", "127.0.0.1", "-p", str(free_port()))
     subprocess.run(
         [sys.executable, "-m", "heisenbridge", *registration, "--generate"],
         cwd=tmp_path,
@@ -202,7 +196,7 @@ class Echo:
 
 
 def test_a_service_made_with_mautrix(tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     users, aliases = ([{"regex": f"{sigil}echo_.*", "exclusive": True}] for sigil in "@#")
     registered(
         tmp_path,

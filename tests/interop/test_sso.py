@@ -6,13 +6,13 @@ spec: Matrix client-server-api sso-login; OpenID Connect Core 3.1
 import asyncio
 import json
 import shutil
-import socket
 from pathlib import Path
 
 import pytest
 from tests.interop.browser_peer import CHROMIUM
 from tests.interop.js_peer import FOLDER
 from tests.interop.peer import must_have
+from tests.support.ports import free_port
 from tests.support.server import running_server
 
 from tripoint.net.tls import make_self_signed
@@ -31,13 +31,6 @@ extra_authorities = ["{certificate}"]
 [outbound]
 allow_networks = ["127.0.0.0/8"]
 """
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 async def run_node(*arguments: str, seconds: float = 110) -> tuple[bytes, bytes]:

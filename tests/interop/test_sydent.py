@@ -17,11 +17,12 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 from tests.interop.matrix_person import Person, Refused
-from tests.interop.neighbourhood import HOST, free_port, neighbourhood
+from tests.interop.neighbourhood import HOST, neighbourhood
 from tests.interop.peer import until
 from tests.interop.sydent_server import PYTHON, Sydent, must_have, running_sydent
 from tests.interop.tripoint_server import running_tripoint
 from tests.support.mail import MailHouse, mail_house
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.interop
 

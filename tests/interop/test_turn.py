@@ -20,6 +20,7 @@ from xml.etree import ElementTree
 import pytest
 from tests.interop.peer import PASSWORD, PATIENCE_S, must_have
 from tests.interop.slix_peer import SlixPeer
+from tests.support.ports import free_port
 from tests.support.server import Server, running_server
 
 from tripoint.core.turn import TurnServers, make_credentials
@@ -35,9 +36,7 @@ NS = "urn:xmpp:extdisco:2"
 def turn_server(folder: Path) -> Iterator[int]:
     """coturn with the secret, on a port of its own."""
     must_have(shutil.which("turnserver") and shutil.which("turnutils_uclient"), "coturn")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((HOST, 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     log = folder / "turn.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
