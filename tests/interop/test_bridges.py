@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -185,14 +186,14 @@ class Echo:
         await walls.join_room_by_id(room)
         return MADE
 
-    async def heard(self, event: object) -> None:
-        kind, sender = event.type, getattr(event, "sender", "")  # type: ignore[attr-defined]
+    async def heard(self, event: Any) -> None:
+        kind, sender = event.type, getattr(event, "sender", "")
         if kind == EventType.TYPING:
-            self.typing.append(event.content.user_ids)  # type: ignore[attr-defined]
+            self.typing.append(event.content.user_ids)
         elif kind == EventType.ROOM_MESSAGE and not sender.startswith("@echo"):
             walls = self.service.intent.user(f"@echo_walls:{self.name}")
-            words = f"again {event.content.body}"  # type: ignore[attr-defined]
-            await walls.send_text(event.room_id, words, msgtype=MessageType.TEXT)  # type: ignore[attr-defined]
+            words = f"again {event.content.body}"
+            await walls.send_text(event.room_id, words, msgtype=MessageType.TEXT)
 
 
 def test_a_service_made_with_mautrix(tmp_path: Path) -> None:
