@@ -5,11 +5,12 @@ subscription states is subscriptions.py.
 """
 
 from tripoint.core.ids import RoomId, UserId
+from tripoint.xmpp.blocked import apart, has_blocked
 from tripoint.xmpp.c2s.invitations import approve, asks_back, redeem
 from tripoint.xmpp.c2s.photos import is_update, photo_for
 from tripoint.xmpp.c2s.subscriptions import Subscription, inbound, outbound, subscription_of, with_subscription
 from tripoint.xmpp.c2s.users import MAX_ITEMS, LiveUser
-from tripoint.xmpp.jid import Jid, parse_any_user_jid, parse_jid, parse_user_jid
+from tripoint.xmpp.jid import Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, presence
 from tripoint.xmpp.render import to_attribute
@@ -160,7 +161,8 @@ async def probe(session: XmppSession, stanza: Element, jid: Jid) -> None:
     item = target.roster.get(session.bare)
     if target is session.user or (item is not None and item.subscription in ("from", "both")):
         for other in target.available():
-            _send(session, _stanza(other.full, other.presence or ""), session.to)
+            if not apart(session, other):
+                _send(session, _stanza(other.full, other.presence or ""), session.to)
 
 
 @presence(*_SUBSCRIPTIONS, at=(At.USER, At.ABROAD), spec="RFC6121 3")
@@ -302,9 +304,8 @@ def _send_abroad(
     """To somebody of another server, unless he is blocked. spec: XEP-0191 3.3"""
     doors = session.doors
     assert doors.abroad is not None  # _is_abroad has looked
-    person = parse_any_user_jid(to, doors.domains)
     gone = stanza[0].endswith(b" type='unavailable'")
-    if person is not None and doors.reader.blocks(session.user_id, person) and not gone:
+    if has_blocked(session, to) and not gone:
         return
     doors.abroad.send(stanza[0] + to_attribute(str(to)) + stanza[1], doors.domains.server, to, original)
 
@@ -370,7 +371,9 @@ def _tell_contacts(session: XmppSession, user: LiveUser, stanza: tuple[bytes, by
                 continue
             contact = session.users.at(jid)
             if contact is not None and contact is not user and not _apart(session, contact):
-                _tell_user(contact, stanza)
+                for theirs in contact.available():
+                    if not apart(session, theirs):
+                        _send(theirs, stanza, contact.to)
 
 
 def _apart(session: XmppSession, other: LiveUser) -> bool:
@@ -398,7 +401,8 @@ def _show_contacts(session: XmppSession, user: LiveUser) -> None:
         theirs = contact.roster.get(session.bare)
         if theirs is not None and theirs.subscription in ("from", "both"):
             for other in contact.available():
-                _send(session, _stanza(other.full, other.presence or ""), session.to)
+                if not apart(session, other):
+                    _send(session, _stanza(other.full, other.presence or ""), session.to)
 
 
 def _show_requests(session: XmppSession, user: LiveUser) -> None:
@@ -417,8 +421,10 @@ def _deliver(session: XmppSession, jid: Jid, stanza: tuple[bytes, bytes]) -> Non
     if target is None or _apart(session, target):
         return
     if not jid.resource:
-        _tell_user(target, stanza)
+        for theirs in target.available():
+            if not apart(session, theirs):
+                _send(theirs, stanza, target.to)
         return
     other = target.sessions.get(jid.resource)
-    if other is not None:
+    if other is not None and not apart(session, other):
         _send(other, stanza, other.to)

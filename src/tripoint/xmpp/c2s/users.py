@@ -73,6 +73,8 @@ class Users:
         self._sessions: dict[str, XmppSession] = {}
         # What is made of an item as it is, is stored before anybody else looks at that roster: by user.
         self.rosters = InTurn()
+        # Who is taking everybody off his list of blocked people at this moment (blocking.py).
+        self.unblocking_all: set[UserId] = set()
         self.invitations = asyncio.Lock()  # what is open is read and written by one at a time: it is seldom
 
     def __len__(self) -> int:

@@ -13,6 +13,7 @@ from tripoint.core.event import Event
 from tripoint.core.ids import EventId, UserId
 from tripoint.core.in_words import SPOKEN_TYPES
 from tripoint.core.json_view import object_at, text_at
+from tripoint.core.sealed import BARE
 from tripoint.rooms.changes import EventCommitted, PassedOn, TypingChanged
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.listing import DENIED_NOTE
@@ -25,7 +26,6 @@ from tripoint.xmpp.muc.reactions import tell_reaction
 from tripoint.xmpp.muc.registering import tell_knock
 from tripoint.xmpp.muc.retraction import id_told, retraction, tell_redaction, tombstone
 from tripoint.xmpp.muc.view import GONE, MucView, Occupant, Visit
-from tripoint.xmpp.payloads import BARE
 from tripoint.xmpp.projection import Standing, is_public
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_xml
 from tripoint.xmpp.related import Related
@@ -65,7 +65,7 @@ def tell_event(view: MucView, change: EventCommitted) -> None:
         if event.type in _OF_AFFILIATIONS:
             tell_affiliations(view)
         return
-    with view.unheard_by(view.doors.reader.blockers(event.sender)):
+    with view.unheard_from(event.sender):
         (tell or _said)(view, change)
 
 
@@ -219,7 +219,7 @@ def _topic(view: MucView, change: EventCommitted) -> None:
 def tell_passed_on(view: MucView, change: PassedOn) -> None:
     """A message without a text that nobody keeps. spec: XEP-0045 7.4; XEP-0334 4.2; docs/mapping.md 10.0"""
     who = view.appear(change.sender)
-    with view.unheard_by(view.doors.reader.blockers(change.sender)):
+    with view.unheard_from(change.sender):
         view.tell(room_message(who.jid, change.payload + who.id_xml, change.token))
 
 
@@ -241,7 +241,7 @@ def _tell_state(view: MucView, user_id: UserId, state: str) -> None:
     who = view.occupants.get(user_id)
     if who is None or who.hidden:
         return
-    with view.unheard_by(view.doors.reader.blockers(user_id)):
+    with view.unheard_from(user_id):
         view.tell(room_message(who.jid, f"<{state} xmlns='{CHAT_STATES_NS}'/>" + who.id_xml))
 
 

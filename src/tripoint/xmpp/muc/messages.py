@@ -8,6 +8,7 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import UserId
 from tripoint.core.message import call_everybody
 from tripoint.rooms.commands import Leave, Origin, PassOn, SendEvent, SetTopic, SetTyping
+from tripoint.xmpp.blocked import is_blocked_by
 from tripoint.xmpp.c2s.direct import Route
 from tripoint.xmpp.c2s.relating import relate
 from tripoint.xmpp.c2s.upload import link_in, pasted
@@ -240,12 +241,15 @@ async def private_message(session: XmppSession, stanza: Element, jid: Jid) -> No
     who = view.with_nick(jid.resource)
     if who is None:
         raise Problem("item-not-found", "Nobody has that nick in this room")
+    if is_blocked_by(session, who.user_id) or view.has_blocked(who.user_id, visit.occupant):
+        # spec: XEP-0191 3.3
+        raise Problem("service-unavailable", "There is nobody who takes this")
     if await relate(session, stanza, who.user_id):
         return
     said = text_of(stanza)
     if said is None and not is_kept(stanza):
         # chat states and the like: for whoever is there
-        if is_heard(session) and not session.doors.reader.blocks(who.user_id, session.user_id):
+        if is_heard(session):
             _pass_on(visit, who, stanza)
         return
     abroad = any(other.session.foreign for other in who.visits)

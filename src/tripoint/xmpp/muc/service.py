@@ -37,6 +37,7 @@ from tripoint.rooms.ports import RoomView
 from tripoint.rooms.readers import Feature, ReaderNow
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.succession import predecessor_of, replacement_of, succeeds
+from tripoint.xmpp.blocked import addresses_of
 from tripoint.xmpp.c2s.users import Users
 from tripoint.xmpp.identities import Identities
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_jid, room_id_jid_local
@@ -486,7 +487,10 @@ class Muc:
     def _told_of_invitation(self, room: RoomView, user_id: UserId) -> bytes | None:
         """An invitation as it is shown; None: it is not."""
         member = room.member(user_id)
-        if member is None or self._doors.reader.hides_invitation(user_id, member.event.sender):
+        reader, address = self._doors.reader, parse_jid(room_jid(room, self._doors.domains))
+        if member is None or reader.hides_invitation(user_id, member.event.sender):
+            return None
+        if user_id in reader.address_blockers(addresses_of(address)):
             return None  # docs/mapping.md 16.3
         people = sum(other.membership in ("join", "invite") for other in room.members().values())
         if member.event.content.get("is_direct") is not True or people > 2:
