@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tripoint.core.ids import RoomId, UserId
+from tripoint.core.sealed import is_sealed
 from tripoint.rooms.commands import SendEvent
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room
@@ -32,7 +33,7 @@ class Pace:
         """Around saying one thing: Refused(SLOW_MODE) where it is too soon; what fails was not said."""
         seconds = slow_mode_s(room)
         power = room.head_power()
-        if not seconds or command.type not in _SAID or power.user(command.actor) >= power.ban:
+        if not seconds or not _is_said(command) or power.user(command.actor) >= power.ban:
             yield
             return
         key, now = (room.room_id, command.actor), self._clock_ms()
@@ -53,3 +54,7 @@ class Pace:
             else:
                 self._last[key] = before
             raise
+
+
+def _is_said(command: SendEvent) -> bool:
+    return command.type in _SAID or is_sealed(command.type, command.content)

@@ -11,6 +11,7 @@ from typing import Final
 from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.core.in_words import SPOKEN_TYPES
 from tripoint.core.notices import notices_user, writes_notices
+from tripoint.core.sealed import BARE
 from tripoint.rooms.history import BEGINNING, ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.paging import Gathered, gather
 from tripoint.rooms.ports import RoomView
@@ -20,7 +21,6 @@ from tripoint.xmpp.archives import FORM, Archived, Window, cut_to, metadata_xml,
 from tripoint.xmpp.c2s.archive_preferences import preferences_of
 from tripoint.xmpp.c2s.conversation import said
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid, parse_user_jid, user_jid
-from tripoint.xmpp.payloads import BARE
 from tripoint.xmpp.pep.archive import node_archive, node_of
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_xml
 from tripoint.xmpp.refusals import Problem

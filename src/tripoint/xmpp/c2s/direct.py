@@ -13,6 +13,7 @@ import structlog
 from tripoint.core.ids import EventId, InvalidId, RoomId, UserId, parse_user_id
 from tripoint.core.message import MessageKind
 from tripoint.core.richtext import RichText
+from tripoint.core.sealed import BARE
 from tripoint.core.stand_ins import stand_in_address
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.changes import EventCommitted, RoomChange
@@ -30,7 +31,7 @@ from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.jid import parse_jid
 from tripoint.xmpp.links import link_rooms
 from tripoint.xmpp.messages import content_of, text_of
-from tripoint.xmpp.payloads import BARE, bare_content, is_said
+from tripoint.xmpp.payloads import bare_content, is_said
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_of, reactions_xml
 from tripoint.xmpp.render import Shared, stanza_id, to_attribute
 from tripoint.xmpp.replies import relation_of

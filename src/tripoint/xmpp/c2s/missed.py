@@ -8,11 +8,11 @@ from collections.abc import Collection
 from typing import Final
 
 from tripoint.core.ids import RoomId, UserId
+from tripoint.core.sealed import BARE
 from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.xmpp.c2s.conversation import said
 from tripoint.xmpp.c2s.direct import DirectMessages, chat
 from tripoint.xmpp.c2s.users import Users
-from tripoint.xmpp.payloads import BARE
 from tripoint.xmpp.render import delay, stanza_id
 from tripoint.xmpp.session import Doors, XmppSession
 

@@ -7,6 +7,7 @@ Everybody, the sender too, sees a message when it is committed: view.py.
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import UserId
 from tripoint.core.message import call_everybody
+from tripoint.core.sealed import BARE
 from tripoint.rooms.commands import Leave, Origin, PassOn, SendEvent, SetTopic, SetTyping
 from tripoint.xmpp.blocked import is_blocked_by
 from tripoint.xmpp.c2s.direct import Route
@@ -38,7 +39,7 @@ from tripoint.xmpp.muc.registering import approve, is_approval
 from tripoint.xmpp.muc.retraction import retract
 from tripoint.xmpp.muc.view import MucView, Occupant, Visit
 from tripoint.xmpp.muc.voice import is_voice_form, voice_form
-from tripoint.xmpp.payloads import BARE, bare_content, is_kept, payload_of
+from tripoint.xmpp.payloads import bare_content, is_kept, payload_of
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, message
 from tripoint.xmpp.render import room_message
