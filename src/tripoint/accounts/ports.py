@@ -10,6 +10,7 @@ from tripoint.accounts.administration import Administration
 from tripoint.accounts.bindings import Bindings
 from tripoint.accounts.contacts import Contacts
 from tripoint.accounts.fast_tokens import FastTokens
+from tripoint.accounts.greetings import Greetings
 from tripoint.accounts.leaving import Leaving
 from tripoint.accounts.pushers import Pushers
 from tripoint.accounts.registration_tokens import RegistrationTokens
@@ -242,6 +243,8 @@ class AccountService(Protocol):
     def terms(self) -> Sequence[Terms]:
         """What whoever makes an account has to accept; empty: nothing."""
 
+    @property
+    def greetings(self) -> Greetings: ...
     @property
     def tags(self) -> RoomTags: ...
     @property

@@ -6,6 +6,7 @@ subscription states is subscriptions.py.
 
 from tripoint.core.ids import RoomId, UserId
 from tripoint.xmpp.blocked import apart, has_blocked
+from tripoint.xmpp.c2s.greetings import show_motd
 from tripoint.xmpp.c2s.invitations import approve, asks_back, redeem
 from tripoint.xmpp.c2s.photos import is_update, photo_for
 from tripoint.xmpp.c2s.subscriptions import Subscription, inbound, outbound, subscription_of, with_subscription
@@ -84,6 +85,8 @@ async def became_available(session: XmppSession, stanza: Element, jid: Jid) -> N
         _show_contacts(session, user)
         _show_requests(session, user)
         opened = await session.muc.show_invitations(session)
+        await show_motd(session)
+        await session.doors.accounts.greetings.came(session.user_id)
     if was_silent and session.priority >= 0:
         await session.missed.show(session, opened)
 
