@@ -79,6 +79,8 @@ class RosterItem(Struct, frozen=True):
     groups: tuple[str, ...]
     approved: bool = False
     pending_in: bool = False  # the contact asked for our presence and we have not answered
+    request: str = ""  # what stands in that request, as XML
+    request_id: str | None = None
 
     @property
     def shown(self) -> bool:

@@ -6,7 +6,7 @@ held here and written through. Read next: presence.py, roster.py.
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from tripoint.accounts.in_turn import InTurn
 from tripoint.accounts.ports import AccountService, RosterItem
@@ -150,12 +150,21 @@ class Users:
         live = self._users.get(user_id)
         return live.roster if live is not None else dict(await self._accounts.roster(user_id))
 
-    async def put_item(self, user_id: UserId, item: RosterItem, *, if_changed: bool = False) -> None:
+    async def put_item(
+        self,
+        user_id: UserId,
+        item: RosterItem,
+        *,
+        if_changed: bool = False,
+        first: Callable[[], None] = lambda: None,
+    ) -> None:
         """Store one roster item (subscription `remove` drops it) and push it. spec: RFC6121 2.1.6
 
-        `if_changed`: pushed only if clients see a difference; a request that came in is none (RFC6121 A.3.1).
+        `if_changed`: pushed only if clients see a difference; a request that came in is none (RFC6121 A.3.1). `first`
+        is called when it is stored, before it is pushed.
         """
         await self._accounts.set_roster_item(user_id, item)
+        first()
         live = self._users.get(user_id)
         if live is None:
             return
