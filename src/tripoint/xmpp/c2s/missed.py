@@ -15,6 +15,7 @@ from tripoint.xmpp.c2s.direct import DirectMessages, chat
 from tripoint.xmpp.c2s.users import Users
 from tripoint.xmpp.render import delay, stanza_id
 from tripoint.xmpp.session import Doors, XmppSession
+from tripoint.xmpp.stanza_facts import facts_in
 
 # What a user who was away gets at login; the whole of it is in the room's history.
 _PER_ROOM: Final = 100
@@ -91,7 +92,9 @@ class Missed:
         # spec: XEP-0203 3: `from` is who delays: the server
         late = stanza_id(session.bare, item.event.event_id)
         late += delay(self._doors.domains.server, item.event.origin_server_ts)
-        shared = chat(peer_jid, item.token or item.event.event_id, inside + late)
+        facts = facts_in(item.event.content)
+        sender = f"{peer_jid}/{facts.resource}" if facts.resource else peer_jid
+        shared = chat(sender, item.token or item.event.event_id, inside + late, facts)
         self._direct.position = item.position
         session.send(shared.to(_to_bare(session)))
         self._direct.position = self._direct.last_position

@@ -31,6 +31,7 @@ from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_xml
 from tripoint.xmpp.related import Related
 from tripoint.xmpp.render import Shared, delay, item, muc_user, room_message, room_presence, stanza_id
 from tripoint.xmpp.replies import Answer, Find, among_recent, answer_of
+from tripoint.xmpp.stanza_facts import facts_in
 from tripoint.xmpp.tables import CHAT_STATES_NS, CLIENT_NS, MUC_USER_NS, Status
 from tripoint.xmpp.wire import escape_attribute, escape_text
 
@@ -121,7 +122,7 @@ def _message(
     xml = inside + replacing(view.room, event) + stanza_id(view.jid, event.event_id) + id_xml
     if late:
         xml += delay(view.jid, event.origin_server_ts)
-    return room_message(from_jid, xml, its_id)
+    return room_message(from_jid, xml, its_id, attributes=facts_in(event.content).attributes)
 
 
 def _of_sender(view: MucView, event: Event, its_id: str, inside: str, *, late: bool) -> Shared:

@@ -45,6 +45,7 @@ from tripoint.xmpp.registry import At, declare_feature, message
 from tripoint.xmpp.render import room_message
 from tripoint.xmpp.replies import relation_of
 from tripoint.xmpp.session import XmppSession, origin_of
+from tripoint.xmpp.stanza_facts import facts_of_stanza
 from tripoint.xmpp.tables import (
     CHAT_STATES_NS,
     CLIENT_NS,
@@ -124,6 +125,7 @@ async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
         people = _people(view, called.occupant_ids, called.jids) + _grouped(view, groups, active=called.active)
         quiet = _people(view, called.quiet, called.quiet)
         add_called(content, people, everybody=may_call and called.everybody, quiet=quiet)
+    content |= facts_of_stanza(stanza).content()
     content = await corrected(session, view.room.room_id, stanza, content)
     visit.pasted = link_in(session, stanza)
     try:
@@ -211,6 +213,7 @@ async def _bare(session: XmppSession, visit: Visit, stanza: Element) -> None:
     if is_kept(stanza):
         room_id = view.room.room_id
         content = bare_content(stanza, await relation_of(session, room_id, stanza))
+        content |= facts_of_stanza(stanza).content()
         content = await corrected(session, room_id, stanza, content, BARE)
         origin = origin_of(session, stanza)
         await session.doors.rooms.do(
