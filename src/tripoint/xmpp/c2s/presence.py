@@ -172,15 +172,29 @@ async def to_another_server(session: XmppSession, stanza: Element, jid: Jid) -> 
 
 @presence("probe", at=(At.USER, At.ACCOUNT), spec="RFC6121 4.3.2")
 async def probe(session: XmppSession, stanza: Element, jid: Jid) -> None:
-    """A client asks for a contact's presence: answered if the subscription allows it, else with silence."""
-    target = session.users.at(jid)
-    if target is None or _apart(session, target):
+    """A client asks for a contact's presence: answered if the subscription allows it, else with silence, which is what
+    a client hears of an unsubscribed that changes nothing (RFC6121 A.3.4)."""
+    users = session.users
+    user_id = parse_user_jid(jid.bare, session.doors.domains)
+    if user_id is None or not await session.doors.accounts.is_local_user(user_id):
         return
-    item = target.roster.get(session.bare)
-    if target is session.user or (item is not None and item.subscription in ("from", "both")):
-        for other in target.available():
-            if not apart(session, other):
-                _send(session, _stanza(other.full, other.presence or ""), session.to)
+    item = (await users.roster_of(user_id)).get(session.bare)
+    seen = user_id == session.user_id or (item is not None and item.subscription in ("from", "both"))
+    target = users.live(user_id)
+    blocks = session.doors.reader.blocks
+    if not seen or blocks(user_id, session.user_id) or blocks(session.user_id, user_id):
+        return
+    here = [] if target is None else [one for one in target.available() if not apart(session, one)]
+    if jid.resource:
+        # Of one client that it is there, and no more.
+        for one in here:
+            if one.jid == jid:
+                _send(session, _stanza(one.full, ""), session.to)
+        return
+    for one in here:
+        _send(session, _stanza(one.full, one.presence or ""), session.to)
+    if not here:
+        _send(session, _stanza(str(jid.bare), "", "unavailable"), session.to)
 
 
 @presence(*_SUBSCRIPTIONS, at=(At.USER, At.ABROAD), spec="RFC6121 3")
