@@ -21,6 +21,7 @@ from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid
 from tripoint.xmpp.links import link_rooms
 from tripoint.xmpp.markers import displayed_in
 from tripoint.xmpp.messages import MAX_PAYLOAD_BYTES, THREAD_KEY, content_of, text_of
+from tripoint.xmpp.muc.calling import mentions_allowed
 from tripoint.xmpp.muc.events import subject_again
 from tripoint.xmpp.muc.explicit import (
     ASSOCIATIONS,
@@ -117,6 +118,9 @@ async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
         text = link_rooms(link_mentions(text, view.known_names()), view.doors.domains)
         content = content_of(stanza, kind, text, relation)
     called = called_in(stanza)
+    if len(called.occupant_ids) + len(called.jids) > mentions_allowed(view.room):
+        # spec: XEP-0513 3.6: of more than that, none counts
+        called = NOBODY
     may_call = view.room.power.may_call_everybody(session.user_id)
     if may_call:
         call_everybody(content)
