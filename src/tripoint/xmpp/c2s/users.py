@@ -73,6 +73,7 @@ class Users:
         self._sessions: dict[str, XmppSession] = {}
         # What is made of an item as it is, is stored before anybody else looks at that roster: by user.
         self.rosters = InTurn()
+        self._pushed = 0
         # Who is taking everybody off his list of blocked people at this moment (blocking.py).
         self.unblocking_all: set[UserId] = set()
         self.invitations = asyncio.Lock()  # what is open is read and written by one at a time: it is seldom
@@ -183,7 +184,8 @@ class Users:
             if session.interested:
                 ver = version if session.versions else ""
                 xml = f"<query xmlns='{ROSTER_NS}'{ver}>{render_item(item)}</query></iq>"
-                session.send(f"<iq type='set' id='push' to='{escape_attribute(session.full)}'>{xml}".encode())
+                self._pushed += 1  # spec: RFC6120 8.1.3: unique within a stream
+                session.send(f"<iq type='set' id='push-{self._pushed}' to='{escape_attribute(session.full)}'>{xml}".encode())
 
     def shares_presence(self, session: XmppSession, with_: XmppSession) -> bool:
         """Whether `session` lets `with_` see that it is there: own account, subscription or directed presence.
