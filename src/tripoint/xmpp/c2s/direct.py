@@ -50,6 +50,9 @@ _REMEMBERED_PAIRS = 20_000
 # How many conversations are looked at for what was missed.
 MISSED_ROOMS = 50
 
+# Asks for a receipt. spec: XEP-0184 5.3
+REQUEST: Final = f"<request xmlns='{RECEIPTS_NS}'/>"
+
 Pair = tuple[UserId, UserId]
 Said = tuple[MessageKind, RichText]
 
@@ -65,7 +68,7 @@ class Route:
     private: bool = False  # no copies (XEP-0280 9)
     sender: str | None = None  # the full JID of a sender of another server
     at: tuple[str, ...] = ()  # full JIDs of a reader of another server who is in the room of `from_`
-    receipt: bool = False  # a reader of another server is asked for a receipt (XEP-0184)
+    receipt: bool = False  # the reader's client is asked for a receipt (XEP-0184)
 
 
 class DirectMessages:
@@ -96,7 +99,7 @@ class DirectMessages:
         wants_receipt = take_request(stanza)
         if session.foreign:
             route = replace(route, sender=session.full)
-        if abroad and wants_receipt is not None:
+        if wants_receipt is not None and (abroad or self._is_heard_by_client(session, target, route)):
             # spec: XEP-0184 5.3: it is for their client to say that it has come
             route, wants_receipt = replace(route, receipt=True), None
         room = await self._room(session.user_id, target)
@@ -133,6 +136,13 @@ class DirectMessages:
         if wants_receipt is not None:
             to = stanza.get("to") or session.bare
             send_receipt(session, to if route.from_ is not None else to.partition("/")[0], wants_receipt)
+
+    def _is_heard_by_client(self, session: XmppSession, target: UserId, route: Route) -> bool:
+        """Whether a client of XMPP gets what is sent to somebody now."""
+        recipient = self._users.live(target)
+        if recipient is None or recipient is session.user or self._doors.reader.blocks(target, session.user_id):
+            return False
+        return bool(hearers(recipient, route.to))
 
     async def _room(self, actor: UserId, target: UserId) -> RoomId:
         """The direct room of two users. The one found before serves as long as it is still theirs alone."""
@@ -269,7 +279,7 @@ class DirectMessages:
         self.position = change.position
         heard: set[XmppSession] = set() if sender is None else {sender}
         if recipient is not None:
-            marked = named(recipient.bare)
+            marked = named(recipient.bare) + (REQUEST if route.receipt and not is_caption else "")
             plain = chat(from_jid, its_id, marked, facts)
             occupant = None if route.from_ is None else chat(route.from_, its_id, marked + route.inside, facts)
             for session in hearers(recipient, route.to):
@@ -302,7 +312,7 @@ class DirectMessages:
             return
         to = route.to or self._users.jid_of(target)
         if route.receipt:
-            inside += f"<request xmlns='{RECEIPTS_NS}'/>"
+            inside += REQUEST
         stanza = chat(from_jid, its_id, inside, facts).to(to_attribute(to))
         attributes = {"from": from_jid, "to": to, "id": its_id, "type": kind_of(from_jid, facts)}
         self._doors.abroad.send(
