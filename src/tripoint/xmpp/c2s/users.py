@@ -185,7 +185,8 @@ class Users:
                 ver = version if session.versions else ""
                 xml = f"<query xmlns='{ROSTER_NS}'{ver}>{render_item(item)}</query></iq>"
                 self._pushed += 1  # spec: RFC6120 8.1.3: unique within a stream
-                session.send(f"<iq type='set' id='push-{self._pushed}' to='{escape_attribute(session.full)}'>{xml}".encode())
+                head = f"<iq type='set' id='push-{self._pushed}' to='{escape_attribute(session.full)}'>"
+                session.send(f"{head}{xml}".encode())
 
     def shares_presence(self, session: XmppSession, with_: XmppSession) -> bool:
         """Whether `session` lets `with_` see that it is there: own account, subscription or directed presence.
