@@ -243,7 +243,11 @@ def _tell_state(view: MucView, user_id: UserId, state: str) -> None:
     if who is None or who.hidden:
         return
     with view.unheard_from(user_id):
-        view.tell(room_message(who.jid, f"<{state} xmlns='{CHAT_STATES_NS}'/>" + who.id_xml))
+        # spec: XEP-0045 7.4: a message that is reflected has the id that its sender gave it
+        its_id, said = view.states_said.pop(user_id, (None, state))
+        if (said == "composing") is (state == "composing"):
+            state = said
+        view.tell(room_message(who.jid, f"<{state} xmlns='{CHAT_STATES_NS}'/>" + who.id_xml, its_id))
 
 
 # -- the room

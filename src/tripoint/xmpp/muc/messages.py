@@ -72,6 +72,8 @@ declare_feature(OCCUPANT_ID_NS, at=(At.ROOMS, At.ROOM), spec="XEP-0421 4")
 declare_feature(REPLY_NS, at=(At.ROOM,), spec="XEP-0461 2")
 
 _TYPING_MS = 30_000
+# spec: XEP-0085 5.1
+_STATES = frozenset({"active", "composing", "gone", "inactive", "paused"})
 # What rooms alone say in a private message.
 _OF_ROOMS = frozenset({MUC_USER_NS, OCCUPANT_ID_NS})
 
@@ -194,18 +196,24 @@ async def _set_subject(session: XmppSession, visit: Visit, stanza: Element, subj
 
 async def _without_text(session: XmppSession, visit: Visit, stanza: Element) -> None:
     """Chat states are typing (docs/mapping.md 13.1); anything else is kept, or told to who is there (10.0)."""
-    state = next((child for child in stanza.elements() if child.namespace == CHAT_STATES_NS), None)
+    states = (child for child in stanza.elements() if child.namespace == CHAT_STATES_NS)
+    state = next((child for child in states if child.name in _STATES), None)
     if state is None:
         await _bare(session, visit, stanza)
         return
-    await session.doors.rooms.do(
-        SetTyping(
-            actor=session.user_id,
-            room_id=visit.view.room.room_id,
-            typing=state.name == "composing",
-            timeout_ms=_TYPING_MS,
+    said = visit.view.states_said
+    said[session.user_id] = (origin_of(session, stanza).token, state.name)
+    try:
+        await session.doors.rooms.do(
+            SetTyping(
+                actor=session.user_id,
+                room_id=visit.view.room.room_id,
+                typing=state.name == "composing",
+                timeout_ms=_TYPING_MS,
+            )
         )
-    )
+    finally:
+        said.pop(session.user_id, None)
 
 
 async def _bare(session: XmppSession, visit: Visit, stanza: Element) -> None:

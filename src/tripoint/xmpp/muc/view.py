@@ -107,6 +107,8 @@ class MucView:
         self._names: dict[str, UserId] | None = None
         self._affiliations: Affiliations | None = None
         self.typing: set[UserId] = set()  # who was told to be typing
+        # Chat states that are being said by stanzas: the stanza's id, and the state in its own word.
+        self.states_said: dict[UserId, tuple[str | None, str]] = {}
         # Members whose first visit is about to begin: their presence is told then, once.
         self.expected: set[UserId] = set()
         # How many are on their way in: the view must not be forgotten while they ask for things.
