@@ -7,7 +7,7 @@ subscription states is subscriptions.py.
 from msgspec.structs import replace as replace_struct
 
 from tripoint.accounts.ports import RosterItem
-from tripoint.core.ids import RoomId, UserId
+from tripoint.core.ids import UserId
 from tripoint.xmpp.blocked import apart, has_blocked
 from tripoint.xmpp.c2s.greetings import show_motd
 from tripoint.xmpp.c2s.invitations import approve, asks_back, redeem
@@ -89,7 +89,6 @@ async def became_available(session: XmppSession, stanza: Element, jid: Jid) -> N
         return
     inside = _said(session, stanza)
     first = session.presence is None
-    opened: list[RoomId] = []
     session.presence = inside
     was_silent = first or session.priority < 0
     session.priority = _priority_of(stanza)
@@ -99,11 +98,14 @@ async def became_available(session: XmppSession, stanza: Element, jid: Jid) -> N
     if first:
         _show_contacts(session, user)
         _show_requests(session, user)
-        opened = await session.muc.show_invitations(session)
+        user.opened |= {*await session.muc.show_invitations(session)}
         await show_motd(session)
-        await session.doors.accounts.greetings.came(session.user_id)
     if was_silent and session.priority >= 0:
-        await session.missed.show(session, opened)
+        await session.missed.show(session)
+    elif session.priority < 0:
+        session.missed.went_silent(session)
+    if first:
+        await session.doors.accounts.greetings.came(session.user_id)
 
 
 @presence("unavailable", at=(At.ACCOUNT,), spec="RFC6121 4.5")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from tripoint.accounts.in_turn import InTurn
 from tripoint.accounts.ports import AccountService, RosterItem
-from tripoint.core.ids import UserId
+from tripoint.core.ids import RoomId, UserId
 from tripoint.xmpp.jid import Domains, Jid, parse_jid, parse_user_jid, user_jid
 from tripoint.xmpp.render import to_attribute
 from tripoint.xmpp.session import XmppSession
@@ -26,7 +26,7 @@ MAX_ITEMS = 2000
 class LiveUser:
     """A user with at least one session. `roster` maps bare JIDs to items."""
 
-    __slots__ = ("bare", "photo", "roster", "sessions", "to", "user_id")
+    __slots__ = ("bare", "opened", "photo", "roster", "sessions", "to", "user_id")
 
     def __init__(self, user_id: UserId, bare: str, roster: dict[str, RosterItem]) -> None:
         self.user_id = user_id
@@ -35,6 +35,8 @@ class LiveUser:
         self.roster = roster
         self.photo = ""  # what presence says of the avatar, where it is known that there is or was one (photos.py)
         self.sessions: dict[str, XmppSession] = {}  # by resource
+        # Rooms of two that were entered at a login, and of which no client was shown what was said there (missed.py).
+        self.opened: set[RoomId] = set()
 
     def available(self) -> list[XmppSession]:
         """Resources that have sent presence."""
