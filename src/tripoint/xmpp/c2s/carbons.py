@@ -44,10 +44,12 @@ def copy_to(sessions: Iterable[XmppSession], kind: str, message: bytes) -> None:
     """A copy for each of these.
 
     `kind` is sent or received, `message` what was sent. spec: XEP-0280 7, 8: copies come from the account's own bare
-    address.
+    address, and are of the same type.
     """
+    # Quotes inside of its attributes are escaped.
+    typed = "chat" if b" type='chat'" in message.partition(b">")[0] else "normal"
     for session in sessions:
         forwarded = message.decode().replace("<message ", f"<message xmlns='{CLIENT_NS}' ", 1)
         inside = f"<{kind} xmlns='{CARBONS_NS}'><forwarded xmlns='{FORWARD_NS}'>{forwarded}</forwarded></{kind}>"
-        head = f"<message from='{escape_attribute(session.bare)}' type='chat'"
+        head = f"<message from='{escape_attribute(session.bare)}' type='{typed}'"
         session.send(head.encode() + session.to + f">{inside}</message>".encode())
