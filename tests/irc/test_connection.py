@@ -454,7 +454,7 @@ def test_what_the_server_supports_before_001() -> None:
     steps = irc.receive(line)
     assert show(steps)[0] == "BATCH +isupport draft/isupport"
     assert show(steps)[-1] == "BATCH -isupport"
-    assert [step.tags for step in steps if isinstance(step, Reply)] == ["", "batch=isupport", "batch=isupport", ""]
+    assert [step.batch for step in steps if isinstance(step, Reply)] == ["", "isupport", "isupport", ""]
 
 
 def test_away_before_001() -> None:

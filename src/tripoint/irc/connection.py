@@ -115,11 +115,15 @@ SASL_STATES: Mapping[tuple[SaslState, SaslInput], SaslState] = {
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """A line from the server; the driver adds the source, and a label if there is one."""
+    """A line from the server; the driver adds the source, and a label if there is one.
+
+    `batch`: the one that an earlier line opened and in which this one stands. `inner`: it stands in, or closes, such.
+    """
 
     command: str
     params: tuple[str, ...]
-    tags: str = ""
+    batch: str = ""
+    inner: bool = False
 
 
 class SaslStart(msgspec.Struct, frozen=True):
@@ -465,8 +469,8 @@ class IrcConnection:
         lines = [self._numeric(n.RPL_ISUPPORT, *params) for params in isupport_lines(self._isupport)]
         if "batch" not in self.caps:
             return list(lines)
-        inside = [Reply(line.command, line.params, "batch=isupport") for line in lines]
-        return [Reply("BATCH", ("+isupport", ISUPPORT_BATCH)), *inside, Reply("BATCH", ("-isupport",))]
+        inside = [Reply(line.command, line.params, "isupport", inner=True) for line in lines]
+        return [Reply("BATCH", ("+isupport", ISUPPORT_BATCH)), *inside, Reply("BATCH", ("-isupport",), inner=True)]
 
     def _away(self, line: Line) -> list[Step]:
         """AWAY [:<text>].  spec: IRCv3 pre-away: "servers MUST accept the AWAY command before" registration"""

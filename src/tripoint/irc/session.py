@@ -398,22 +398,23 @@ class IrcSession:
             return
         if self._posts and (line.tags or line.command not in ("PRIVMSG", "NOTICE", "PING", "PONG")):
             await self.settle()
-        label = line.tags.get("label", "") if line.tags else ""
+        tags = line.tags
         if line.command == "BATCH" and line.param(0).startswith("-") and self.collected is not None:
             # The label of a batch stands where it was opened, and its response comes when it is whole.
-            label = self.collected.tags.get("label", "")
-        if not label or not self.caps >= _LABEL_CAPS or len(label.encode()) > MAX_LABEL_BYTES:
+            tags = self.collected.tags
+        label = label_in(tags, self.caps)
+        if not label:
             await self._handle(line)
             return
         self._batches += 1
-        self.outbox.begin(label)
+        self.outbox.begin(label, self.names.server, f"r{self._batches}")
         whole = True
         try:
             await self._handle(line)
             opened = line.command == "BATCH" and line.param(0).startswith("+") and self.collected is not None
             whole = not opened or (self.collected is not None and self.collected.failed)
         finally:
-            self.outbox.end(self.names.server, f"r{self._batches}", answered=whole)
+            self.outbox.end(answered=whole)
 
     def in_batch(self, line: Line) -> bool:
         """Whether a line is a part of the message that is being collected: it costs nothing beside the whole."""
@@ -496,6 +497,12 @@ class IrcSession:
             self.standard("FAIL", command, no.code, *context, text=text)
         if no.numeric is not None:
             self.numeric(no.numeric, *context, text)
+
+
+def label_in(tags: Mapping[str, str], caps: frozenset[str]) -> str:
+    """The label of a line; "" where there is none, or none that counts."""
+    label = tags.get("label", "") if tags else ""
+    return label if label and caps >= _LABEL_CAPS and len(label.encode()) <= MAX_LABEL_BYTES else ""
 
 
 def echo(word: str) -> str:
