@@ -25,7 +25,6 @@ from tripoint.irc.channel import Channel
 from tripoint.irc.connection import IrcConnection, Reply, Step
 from tripoint.irc.multiline import BATCH_TYPE as MULTILINE
 from tripoint.irc.multiline import Collected
-from tripoint.irc.names import is_channel
 from tripoint.irc.operators import Operator, Privilege
 from tripoint.irc.outbox import IrcOutbox
 from tripoint.irc.refusals import (
@@ -361,8 +360,8 @@ class IrcSession:
         """The name by which this client waits for a room of another server; None if it does not."""
         return next((one.word for one in self.pending.values() if one.room_id == room_id), None)
 
-    def channel_named(self, word: str) -> Channel:
-        """The channel of this name that we hear. Raises IrcRefused: 403 for no name, 442 if we are not in."""
+    async def channel_named(self, word: str) -> Channel:
+        """The channel of this name that we hear. Raises IrcRefused: 403 if there is none, 442 if we are not in."""
         channel = self.network.channels.named(word)
         if channel is not None and channel.room_id in self.channels and not channel.direct:
             return channel
@@ -370,8 +369,7 @@ class IrcSession:
             # Where a room was replaced some hear the old one a moment longer than others.
             if not own.direct and fold(own.name) == fold(word):
                 return own
-        if not is_channel(word):
-            raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), Refusal.NO_SUCH_ROOM.value)
+        await self.room_named(word)
         raise IrcRefused(n.ERR_NOTONCHANNEL, echo(word), Refusal.NOT_JOINED.value)
 
     async def room_named(self, word: str) -> RoomId:

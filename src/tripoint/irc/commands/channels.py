@@ -43,7 +43,7 @@ async def join(session: IrcSession, line: Line) -> None:
     session.entering = True
     try:
         keys = dict(zip(line.params[0].split(","), line.param(1).split(","), strict=False))
-        for word in _targets(line.params[0]):
+        for word in _some_targets(line):
             try:
                 await _join_one(session, word, keys.get(word) or None)
             except Refused as refused:
@@ -182,7 +182,7 @@ async def create_channel(session: IrcSession, word: str, *, federate: bool = Tru
 @command("PART", min_params=1, spec="RFC2812 3.2.2")
 async def part(session: IrcSession, line: Line) -> None:
     """PART <channel>{,<channel>} [:<reason>]. Leaves the room, on every protocol."""
-    for word in _targets(line.params[0]):
+    for word in _some_targets(line):
         if session.network.joining.part(session, word, line.param(1) or None):
             continue
         try:
@@ -202,7 +202,7 @@ async def _leave(session: IrcSession, room_id: RoomId, word: str, reason: str | 
 @command("TOPIC", min_params=1, spec="RFC2812 3.2.4")
 async def topic(session: IrcSession, line: Line) -> None:
     """TOPIC <channel> [:<topic>]. An empty topic takes it away."""
-    channel = session.channel_named(line.params[0])
+    channel = await session.channel_named(line.params[0])
     if len(line.params) > 1:
         await session.do(
             SetTopic(
@@ -226,7 +226,8 @@ async def names(session: IrcSession, line: Line) -> None:
     if not line.param(0):
         session.numeric(n.RPL_ENDOFNAMES, "*", "End of /NAMES list")
         return
-    for word in _targets(line.params[0])[:MAX_TARGETS]:
+    targets = _targets(line.params[0])
+    for word in targets[:MAX_TARGETS]:
         channel = session.network.channels.named(word)
         if channel is None or channel.room_id not in session.channels:
             channel = await _seen_from_outside(session, word)
@@ -234,6 +235,8 @@ async def names(session: IrcSession, line: Line) -> None:
             session.numeric(n.RPL_ENDOFNAMES, echo(word), "End of /NAMES list")
         else:
             session.network.channels.show_names(session, channel)
+    if len(targets) > MAX_TARGETS:
+        raise IrcRefused(n.ERR_TOOMANYTARGETS, echo(targets[MAX_TARGETS]), "Too many targets")
 
 
 async def _seen_from_outside(session: IrcSession, word: str) -> Channel | None:
@@ -247,6 +250,14 @@ async def _seen_from_outside(session: IrcSession, word: str) -> Channel | None:
     channel = Channel(room, session.names, direct=False)
     channel.take_shown(session.reader, session.network.now_ms())
     return channel
+
+
+def _some_targets(line: Line) -> list[str]:
+    """The channels that JOIN or PART names. Raises IrcRefused(461) where that is none."""
+    targets = _targets(line.params[0])
+    if not targets:
+        raise IrcRefused(n.ERR_NEEDMOREPARAMS, line.command, "Not enough parameters")
+    return targets
 
 
 def _targets(word: str) -> list[str]:

@@ -57,7 +57,7 @@ async def _target(session: IrcSession, word: str) -> _Target:
         return _Target(session.nick, session.user_id, None)
     try:
         if word.startswith("#"):
-            channel = session.channel_named(word)
+            channel = await session.channel_named(word)
             return _Target(channel.name, None, channel)
         user_id = await session.user_named(word)
     except IrcRefused:

@@ -85,7 +85,7 @@ async def mode(session: IrcSession, line: Line) -> None:
         for letter in dict.fromkeys(change.letter for change in changes):
             show_list(session, channel, letter)
         return
-    await apply_changes(session, session.channel_named(target), changes)
+    await apply_changes(session, await session.channel_named(target), changes)
 
 
 def _show_modes(session: IrcSession, channel: Channel) -> None:

@@ -20,6 +20,7 @@ from tripoint.irc.projection import prefix, shown_rank
 from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.render import cut, one_line
+from tripoint.irc.servers import check_server
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import AWAYLEN, BOT_MODE, MAX_TARGETS, fold
 from tripoint.irc.telling import away_text
@@ -146,16 +147,20 @@ def _shared(session: IrcSession, user_id: UserId) -> list[Channel]:
 @command("WHOIS", cost=2, spec="RFC2812 3.6.2")
 async def whois(session: IrcSession, line: Line) -> None:
     """WHOIS [<server>] <nick>{,<nick>}."""
-    if not line.params:
+    if line.param(1) and await session.network.find_user(line.params[0]) is None:
+        check_server(session, line.param(0))
+    nicks = list(dict.fromkeys(nick for nick in (line.param(1) or line.param(0)).split(",") if nick))
+    if not nicks:
         raise IrcRefused(n.ERR_NONICKNAMEGIVEN, "No nickname given")
-    word = line.params[1] if len(line.params) > 1 and line.params[1] else line.params[0]
-    for nick in list(dict.fromkeys(word.split(",")))[:MAX_TARGETS]:
-        user_id = await session.network.find_user(nick) if nick else None
+    for nick in nicks[:MAX_TARGETS]:
+        user_id = await session.network.find_user(nick)
         if user_id is None:
             session.numeric(n.ERR_NOSUCHNICK, echo(nick), Refusal.NO_SUCH_USER.value)
         else:
             await _whois_one(session, user_id)
         session.numeric(n.RPL_ENDOFWHOIS, echo(nick), "End of /WHOIS list")
+    if len(nicks) > MAX_TARGETS:
+        raise IrcRefused(n.ERR_TOOMANYTARGETS, echo(nicks[MAX_TARGETS]), "Too many targets")
 
 
 async def _whois_one(session: IrcSession, user_id: UserId) -> None:

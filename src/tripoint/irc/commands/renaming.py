@@ -21,7 +21,7 @@ from tripoint.rooms.refusals import Refusal, Refused
 @command("RENAME", min_params=2, cost=2, spec="IRCv3 channel-rename")
 async def rename(session: IrcSession, line: Line) -> None:
     """RENAME <channel> <new name> [:<reason>]."""
-    channel = session.channel_named(line.params[0])
+    channel = await session.channel_named(line.params[0])
     word = line.params[1]
     context = (channel.name, echo(word))
     alias = session.network.alias_named(word)
