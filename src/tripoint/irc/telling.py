@@ -105,7 +105,9 @@ class Teller:
         elif kind == "m.room.member":
             self._member_event(channel, change)
         elif kind == "m.room.canonical_alias":
-            self._renamed(channel, self._names.mask(change.event.sender))
+            reason = text_at(change.event.content, "reason") or ""
+            asker = None if change.origin is None else change.origin.session
+            self._renamed(channel, self._names.mask(change.event.sender), reason, asker)
         elif kind == "m.room.encryption":
             self._encrypted(channel)
         else:
@@ -304,10 +306,10 @@ class Teller:
                     out = typing_line(self._names, user_id, session.nick, active=active)
                 session.tell(out)
 
-    def _renamed(self, channel: Channel, by: str) -> None:
+    def _renamed(self, channel: Channel, by: str, reason: str = "", asker: str | None = None) -> None:
         """Another canonical alias. A room that was replaced is left under the name that it had."""
         if not self.moving.is_left(channel):
-            self.channels.take_name(channel, by)
+            self.channels.take_name(channel, by, reason, asker)
 
     def _directory_changed(self, channel: Channel) -> None:
         """+s and -s: no event says who did it, so the server does.  spec: docs/mapping.md 6.2"""
