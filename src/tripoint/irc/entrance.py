@@ -17,7 +17,7 @@ from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
 from tripoint.irc.events import joined_line, topic_text
 from tripoint.irc.projection import Names
-from tripoint.irc.render import Outgoing, fitted, server_line
+from tripoint.irc.render import fitted, server_line
 from tripoint.irc.replay import Place
 from tripoint.irc.tables import CHANNEL_RENAME, fold
 from tripoint.irc.wire import Unbuildable, seal
@@ -320,7 +320,8 @@ class Channels:
     def take_name(self, channel: Channel, by: str, reason: str = "", asker: str | None = None) -> None:
         """Another name than was told: RENAME; for clients without it PART the old one and JOIN the new one.
 
-        `by`: the mask of who did it, or the server; `asker`: the session that did. spec: IRCv3 channel-rename "Fallback"; docs/mapping.md 3.7
+        `by`: the mask of who did it, or the server; `asker`: the session that did.
+        spec: IRCv3 channel-rename "Fallback"; docs/mapping.md 3.7
         """
         old, new = channel.name, self._names.channel(channel.room)
         if old == new:

@@ -130,7 +130,8 @@ class Names:
         if await self._store.load_alias(alias) != room.room_id:
             await self.set_alias(SetAlias(actor=command.actor, alias=alias, room_id=room.room_id))
         transaction = self._writer.begin(room)
-        transaction.append(command.actor, "m.room.canonical_alias", _renamed(content, alias, command.reason), state_key="")
+        content = _renamed(content, alias, command.reason)
+        transaction.append(command.actor, "m.room.canonical_alias", content, state_key="")
         done = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, done.event_id)
 

@@ -77,7 +77,7 @@ async def _who_rows(session: IrcSession, mask: str) -> list[WhoRow]:
         return _matching_rows(session, mask)
     user_id = await session.network.find_user(mask)
     if user_id is None:
-        return []
+        return _matching_rows(session, mask)
     shared = _shared(session, user_id)
     if shared:
         return [_channel_row(session, shared[0], user_id)]
@@ -87,14 +87,22 @@ async def _who_rows(session: IrcSession, mask: str) -> list[WhoRow]:
 
 
 def _matching_rows(session: IrcSession, mask: str) -> list[WhoRow]:
-    """Users in our channels whose nick matches; nobody can list strangers."""
-    pattern = re.compile(re.escape(fold(mask)).replace(r"\*", ".*").replace(r"\?", "."))
-    rows: dict[UserId, WhoRow] = {}
+    """Users in our channels who match; nobody can list strangers.
+
+    spec: RFC2812 3.6.1: "matched against users' host, server, real name and nickname"; their user names too
+    """
+    pattern = re.compile(re.escape(fold(mask)).replace(r"\*", ".*").replace(r"\?", "."), re.DOTALL)
+    names, rows = session.names, dict[UserId, WhoRow]()
     for channel in session.channels.values():
         if channel.direct:
             continue
         for user_id in channel.room.joined():
-            if user_id not in rows and pattern.fullmatch(fold(session.names.nick(user_id))):
+            if user_id in rows or not channel.shows(user_id):
+                continue
+            member = channel.room.member(user_id)
+            realname = (member.displayname if member is not None else None) or ""
+            words = (names.nick(user_id), *names.username_and_host(user_id), server_of(user_id), realname)
+            if any(pattern.fullmatch(fold(word)) for word in words):
                 rows[user_id] = _channel_row(session, channel, user_id)
                 if len(rows) == MAX_WHO:
                     return list(rows.values())
@@ -257,7 +265,8 @@ async def userhost(session: IrcSession, line: Line) -> None:
         if user_id is not None:
             user, host = session.names.username_and_host(user_id)
             here = session.reader.presence(user_id).presence == "online"
-            words.append(f"{session.names.nick(user_id)}={'+' if here else '-'}{user}@{host}")
+            operator = "*" if session.names.who(user_id).operator else ""
+            words.append(f"{session.names.nick(user_id)}{operator}={'+' if here else '-'}{user}@{host}")
     session.numeric(n.RPL_USERHOST, " ".join(words))
 
 
