@@ -186,7 +186,7 @@ def test_errors_before_registration() -> None:
 
 def test_quit_closes() -> None:
     irc = connection()
-    assert say(irc, "QUIT :bye") == [Close("bye")]
+    assert say(irc, "QUIT :bye") == [Close("Quit: bye")]
     assert irc.phase is Phase.CLOSED
 
 

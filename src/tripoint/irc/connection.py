@@ -41,6 +41,8 @@ SASL_MAX_RESPONSE = 8 * SASL_CHUNK
 # More than any client's own retries; then it must reconnect, which the listener's limits slow down.
 MAX_SASL_FAILURES = 3
 _NO_CAPS: frozenset[str] = frozenset()
+# spec: Modern IRC "QUIT message": before the reason of who went by himself, which may be none.
+QUIT = "Quit: "
 NO_CODES = "Accounts need no verification here: REGISTER is all"
 
 
@@ -179,8 +181,8 @@ class IrcConnection:
 
     __slots__ = (
         "_failures", "_initial", "_isupport", "_login", "_mechanisms", "_offered", "_passwords_allowed",
-        "_realname", "_response", "_server", "_username", "account", "away", "cap_version", "caps", "certificate",
-        "gateway", "hostname", "ident", "nick", "phase", "sasl",
+        "_response", "_server", "_username", "account", "away", "cap_version", "caps", "certificate",
+        "gateway", "hostname", "ident", "nick", "phase", "realname", "sasl",
     )
 
     def __init__(
@@ -210,7 +212,7 @@ class IrcConnection:
         self.caps = _NO_CAPS
         self.cap_version = 0
         self._username = ""
-        self._realname = ""
+        self.realname = ""  # what USER said, and a guest since
         self._login: tuple[str, str] | None = None
         self._response = ""
         self._failures = 0
@@ -219,11 +221,6 @@ class IrcConnection:
     def username(self) -> str:
         """What USER said; nobody checks it."""
         return self._username
-
-    @property
-    def realname(self) -> str:
-        """What USER said."""
-        return self._realname
 
     # --- lines -------------------------------------------------------------------------------------------
 
@@ -444,7 +441,7 @@ class IrcConnection:
         if self._username:
             return [self._numeric(n.ERR_ALREADYREGISTERED, "You may not reregister")]
         self._username = line.params[0]
-        self._realname = line.params[3]
+        self.realname = line.params[3]
         return self._enough()
 
     def _register(self, line: Line) -> list[Step]:
@@ -504,7 +501,7 @@ class IrcConnection:
 
     def _quit(self, line: Line) -> list[Step]:
         self._move(PhaseInput.CLOSE)
-        return [Close(line.param(0, "Client quit"))]
+        return [Close(f"{QUIT}{line.param(0)}")]
 
     # --- machinery ---------------------------------------------------------------------------------------
 
@@ -518,7 +515,7 @@ class IrcConnection:
             self._sasl_move(SaslInput.ABORT)
             steps += [SaslAbort(), self._numeric(n.ERR_SASLABORTED, "SASL authentication aborted")]
         login = None if self.account else self._login
-        steps.append(Complete(self.nick, self._username, self._realname, login))
+        steps.append(Complete(self.nick, self._username, self.realname, login))
         return steps
 
     def _move(self, given: PhaseInput) -> bool:

@@ -46,7 +46,8 @@ from tripoint.irc.connection import (
 )
 from tripoint.irc.projection import Names
 from tripoint.irc.refusals import ACCOUNT_REFUSALS
-from tripoint.irc.tables import fold
+from tripoint.irc.render import cut, one_line
+from tripoint.irc.tables import NAMELEN, fold
 from tripoint.irc.wire import Line
 from tripoint.net.strangers import Known
 
@@ -268,7 +269,7 @@ class Login:
             return Rejected(banned)
         if self._account is not None:
             return LoggedIn(self._account)
-        return await self._as_guest(step.nick)
+        return await self._as_guest(step.nick, cut(one_line(step.realname), NAMELEN))
 
     def _banned(self, step: Complete) -> str | None:
         """What somebody is told who meets a ban of his real name, or as a guest.  spec: docs/mapping.md 9.4"""
@@ -282,7 +283,7 @@ class Login:
         ban = self._accounts.bans.of_visitor(Visitor(self._address, names, hosts, step.realname))
         return None if ban is None else banned_text(ban)
 
-    async def _as_guest(self, nick: str) -> LoggedIn | Rejected | None:
+    async def _as_guest(self, nick: str, realname: str) -> LoggedIn | Rejected | None:
         """spec: docs/mapping.md 1.9: any free nick that is nobody's name."""
         if self._names.user(nick) is not None:
             self._refuse_nick(nick, "Nickname is already in use")
@@ -298,7 +299,7 @@ class Login:
             # spec: IRCv3 account-registration: "FAIL * ACCOUNT_REQUIRED"
             self._say(Reply("FAIL", ("*", "ACCOUNT_REQUIRED", refused.text)))
             return Rejected(refused.text)
-        self._names.set_guest(account.user_id, nick, self._guest_host())
+        self._names.set_guest(account.user_id, nick, self._guest_host(), realname)
         return LoggedIn(account)
 
     def _refuse_nick(self, nick: str, text: str) -> None:

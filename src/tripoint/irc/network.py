@@ -23,6 +23,7 @@ from tripoint.core.ids import (
 )
 from tripoint.fanout.hub import Hub
 from tripoint.irc.channel import Boxes, Channel, spread, together
+from tripoint.irc.connection import QUIT
 from tripoint.irc.entrance import Channels, Spawn, tell_history
 from tripoint.irc.hosts import Hosts
 from tripoint.irc.joining import Joining
@@ -111,6 +112,7 @@ class Network:
         self.making: dict[str, asyncio.Future[None]] = {}
         self.spawn = spawn
         self.host_changed = Hosts(names, accounts.vhosts, self.sessions, teller, now_ms).changed
+        self.tell_realname = teller.tell_realname
         hub.watch_users(teller.user_changed)
         hub.watch_users(self._reported)
 
@@ -181,7 +183,7 @@ class Network:
         if not session.account.guest and not self.sessions.of(session.user_id):
             self.missed.note(session.user_id)
         if session.account.guest:
-            self.end_guest(session.user_id, reason)
+            self.end_guest(session.user_id, reason.removeprefix(QUIT) or None)
 
     def guest_left(self, user_id: UserId, mask: str, channels: Iterable[Channel], skip: IrcOutbox, reason: str) -> None:
         """The guest that a session was before it logged in quits `channels`.

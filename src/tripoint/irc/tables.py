@@ -13,6 +13,7 @@ from functools import lru_cache
 from tripoint.core.vendor import IRC_VENDOR
 
 NICKLEN = 64
+NAMELEN = 200
 CHANNELLEN = 200
 TOPICLEN = 390
 AWAYLEN = 200
@@ -143,6 +144,7 @@ def isupport_tokens(
         f"TARGMAX=PRIVMSG:{MAX_TARGETS},NOTICE:{MAX_TARGETS},TAGMSG:{MAX_TARGETS},JOIN:,PART:,"
         f"KICK:{MAX_TARGETS},NAMES:{MAX_TARGETS},WHOIS:{MAX_TARGETS}",
         f"NICKLEN={NICKLEN}",
+        f"NAMELEN={NAMELEN}",
         f"CHANNELLEN={CHANNELLEN}",
         f"TOPICLEN={TOPICLEN}",
         f"AWAYLEN={AWAYLEN}",

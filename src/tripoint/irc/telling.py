@@ -30,7 +30,7 @@ from tripoint.irc.events import (
     spoken_to,
     typing_line,
 )
-from tripoint.irc.metadata import Metadata
+from tripoint.irc.metadata import NAME, Metadata
 from tripoint.irc.monitors import Monitors
 from tripoint.irc.moving import Moving
 from tripoint.irc.names import is_nick
@@ -425,6 +425,7 @@ class Teller:
             change.user_id,
             Outgoing(
                 [fitted(head, away) if away else head],
+                ts_ms=self._now_ms(),
                 who=self._names.who(change.user_id),
                 requires=int(Audience.AWAY_NOTIFY),
             ),
@@ -439,10 +440,13 @@ class Teller:
         if self._names.is_our_guest(change.user_id):
             self._guest_renamed(change.user_id, shown)
         else:
-            name = shown or self._names.nick(change.user_id)
-            line = fitted(f":{self._names.mask(change.user_id)} SETNAME", name)
-            out = Outgoing([line], who=self._names.who(change.user_id), requires=int(Audience.SETNAME))
-            self.tell_members_once(change.user_id, out, and_self=True)
+            self.tell_realname(change.user_id, shown or self._names.nick(change.user_id))
+
+    def tell_realname(self, user_id: UserId, name: str) -> None:
+        """SETNAME, to the user's own clients too."""
+        line, who = fitted(f":{self._names.mask(user_id)} SETNAME", name), self._names.who(user_id)
+        out = Outgoing([line], ts_ms=self._now_ms(), who=who, requires=int(Audience.SETNAME))
+        self.tell_members_once(user_id, out, and_self=True)
 
     def _guest_renamed(self, user_id: UserId, nick: str) -> None:
         """A guest's display name is its nick.  spec: docs/mapping.md 1.9, RFC2812 3.1.2"""
@@ -473,7 +477,10 @@ class Teller:
         spread(out, {audience: dict.fromkeys(b for b in part if b not in mine) for audience, part in boxes.items()})
         if and_self:
             for session in mine.values():
-                session.tell(out)
+                if session.changing_metadata == NAME and session.hears(out):
+                    session.own(out)
+                else:
+                    session.tell(out)
         for session in self._monitors.extended(user_id):
             # spec: IRCv3 extended-monitor: who shares a channel has heard it.
             if session.outbox not in mine and not any(session.outbox in part for part in boxes.values()):

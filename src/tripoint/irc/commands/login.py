@@ -9,7 +9,7 @@ from __future__ import annotations
 from tripoint.accounts.ports import Account
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.irc import numerics as n
-from tripoint.irc.connection import NO_CODES
+from tripoint.irc.connection import NO_CODES, QUIT
 from tripoint.irc.identify import register_as
 from tripoint.irc.names import is_nick
 from tripoint.irc.refusals import ACCOUNT_REFUSALS, Failed, IrcRefused
@@ -115,4 +115,4 @@ async def verify(session: IrcSession, line: Line) -> None:
 @command("QUIT", cost=0, spec="RFC2812 3.1.7")
 async def quit_(session: IrcSession, line: Line) -> None:
     """QUIT [:<reason>]. The server answers ERROR and closes; an account stays in its rooms (MAPPING 4.5)."""
-    session.close(line.param(0, "Client quit"))
+    session.close(f"{QUIT}{line.param(0)}")

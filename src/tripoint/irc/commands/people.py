@@ -10,11 +10,14 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from tripoint.accounts.server_bans import banned_text
 from tripoint.core.ids import UserId, server_of
 from tripoint.core.power import Rank
 from tripoint.irc import numerics as n
+from tripoint.irc.banning import visitor_of
 from tripoint.irc.channel import Channel
 from tripoint.irc.events import rank_shown
+from tripoint.irc.metadata import NAME
 from tripoint.irc.operators import Privilege
 from tripoint.irc.projection import prefix, shown_rank
 from tripoint.irc.refusals import Failed, IrcRefused
@@ -22,7 +25,7 @@ from tripoint.irc.registry import command
 from tripoint.irc.render import cut, one_line
 from tripoint.irc.servers import check_server
 from tripoint.irc.session import IrcSession, echo
-from tripoint.irc.tables import AWAYLEN, BOT_MODE, MAX_TARGETS, fold
+from tripoint.irc.tables import AWAYLEN, BOT_MODE, MAX_TARGETS, NAMELEN, fold
 from tripoint.irc.telling import away_text
 from tripoint.irc.wire import Line
 from tripoint.rooms.commands import SetProfile
@@ -82,8 +85,8 @@ async def _who_rows(session: IrcSession, mask: str) -> list[WhoRow]:
     if shared:
         return [_channel_row(session, shared[0], user_id)]
     profile = await session.reader.profile(user_id)
-    realname = profile.get("displayname") or session.names.nick(user_id)
-    return [WhoRow(user_id, "*", _flags(session, user_id, Rank.PLAIN), one_line(realname))]
+    realname = session.names.realname(user_id, profile.get("displayname"))
+    return [WhoRow(user_id, "*", _flags(session, user_id, Rank.PLAIN), realname)]
 
 
 def _matching_rows(session: IrcSession, mask: str) -> list[WhoRow]:
@@ -100,7 +103,7 @@ def _matching_rows(session: IrcSession, mask: str) -> list[WhoRow]:
             if user_id in rows or not channel.shows(user_id):
                 continue
             member = channel.room.member(user_id)
-            realname = (member.displayname if member is not None else None) or ""
+            realname = names.realname(user_id, member.displayname if member is not None else None)
             words = (names.nick(user_id), *names.username_and_host(user_id), server_of(user_id), realname)
             if any(pattern.fullmatch(fold(word)) for word in words):
                 rows[user_id] = _channel_row(session, channel, user_id)
@@ -111,10 +114,9 @@ def _matching_rows(session: IrcSession, mask: str) -> list[WhoRow]:
 
 def _channel_row(session: IrcSession, channel: Channel, user_id: UserId) -> WhoRow:
     member = channel.room.member(user_id)
-    nick = session.names.nick(user_id, member.displayname if member else None)
-    realname = (member.displayname if member else None) or nick
+    realname = session.names.realname(user_id, member.displayname if member else None)
     flags = _flags(session, user_id, shown_rank(channel.room, user_id))
-    return WhoRow(user_id, channel.name, flags, one_line(realname))
+    return WhoRow(user_id, channel.name, flags, realname)
 
 
 def _flags(session: IrcSession, user_id: UserId, rank: Rank) -> str:
@@ -176,8 +178,7 @@ async def _whois_one(session: IrcSession, user_id: UserId) -> None:
     nick = names.nick(user_id)
     user, host = names.username_and_host(user_id)
     profile = await session.reader.profile(user_id)
-    realname = one_line(profile.get("displayname") or nick)
-    session.numeric(n.RPL_WHOISUSER, nick, user, host, "*", realname or nick)
+    session.numeric(n.RPL_WHOISUSER, nick, user, host, "*", names.realname(user_id, profile.get("displayname")))
     shared = _shared(session, user_id)
     multi = "multi-prefix" in session.caps
     # Several lines rather than one cut short: a line has room for some two long channel names.
@@ -245,15 +246,33 @@ async def away(session: IrcSession, line: Line) -> None:
 
 @command("SETNAME", min_params=1, cost=2, spec="IRCv3 setname")
 async def setname(session: IrcSession, line: Line) -> None:
-    """SETNAME :<realname>: the global display name.  spec: docs/mapping.md 2.3"""
-    if session.account.guest:
-        raise Failed("CANNOT_CHANGE_REALNAME", text="A guest's display name is its nick")
+    """SETNAME :<realname>: what you are called everywhere; of a guest, what WHOIS says of it.
+
+    spec: docs/mapping.md 2.3. Who has not asked for the capability is not answered, as of old (setname).
+    """
     name = line.params[0].strip()
     if not name:
         raise Failed("INVALID_REALNAME", text="A display name cannot be empty")
-    await session.do(SetProfile(actor=session.user_id, field="displayname", value=name, origin=session.origin()))
-    if "setname" not in session.caps:
-        session.notice(f"Your display name is now {name}")
+    if len(name.encode()) > NAMELEN:
+        raise Failed("INVALID_REALNAME", text=f"A real name has at most {NAMELEN} bytes")
+    session.changing_metadata = NAME
+    try:
+        if session.account.guest:
+            _rename_guest(session, name)
+        else:
+            wish = SetProfile(actor=session.user_id, field="displayname", value=name, origin=session.origin())
+            await session.do(wish)
+    finally:
+        session.changing_metadata = None
+
+
+def _rename_guest(session: IrcSession, name: str) -> None:
+    """A guest's display name is its nick (docs/mapping.md 1.9): its real name is known to IRC alone."""
+    if (ban := session.accounts.bans.of_visitor(visitor_of(session)._replace(realname=name))) is not None:
+        raise Failed("CANNOT_CHANGE_REALNAME", text=banned_text(ban))
+    session.negotiation.realname = name
+    session.names.set_realname(session.user_id, name)
+    session.network.tell_realname(session.user_id, name)
 
 
 @command("USERHOST", min_params=1, spec="RFC2812 4.8")
