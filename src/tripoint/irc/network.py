@@ -103,6 +103,7 @@ class Network:
             names, reader, self.sessions, self.monitors, media.links, spawn, RoomSettings(accounts)
         )
         self.metadata.channels = self.channels
+        self.monitors.shown = self.metadata.show_user
         self.markers = self.channels.markers = ReadMarkers(names, reader, spawn)
         self.markers.channels = self.channels
         self.missed = self.channels.missed = Missed(reader, name_table, self.markers)

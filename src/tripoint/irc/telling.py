@@ -178,10 +178,29 @@ class Teller:
             self._knocked(channel, event, user_id)
         elif change.replaced is not None and text_at(change.replaced.content, "membership") == "invite":
             self._declined(channel, event, change.replaced)
-        if membership != "join":
+        if membership == "join":
+            self._came_away(channel, change, user_id)
+        else:
             for session in self._sessions.of(user_id):
                 if session.id in channel.sessions:
                     self.channels.detach(channel, session)
+
+    def _came_away(self, channel: Channel, change: EventCommitted, user_id: UserId) -> None:
+        """AWAY of who comes.  spec: IRCv3 away-notify: "when a user joins and has an away message set" """
+        presence = self._reader.presence(user_id)
+        before = change.replaced and text_at(change.replaced.content, "membership")
+        if before == "join" or presence.presence != "unavailable" or not channel.shows(user_id):
+            return
+        out = self._away_line(user_id, away_text(presence.presence, presence.status_msg))
+        for session in channel.sessions.values():
+            if session.user_id != user_id:
+                session.tell(out)
+
+    def _away_line(self, user_id: UserId, away: str | None) -> Outgoing:
+        """AWAY of somebody, for who has asked for that."""
+        head, who = f":{self._names.mask(user_id)} AWAY", self._names.who(user_id)
+        body = fitted(head, away) if away else head
+        return Outgoing([body], ts_ms=self._now_ms(), who=who, requires=int(Audience.AWAY_NOTIFY))
 
     def _reset(self, channel: Channel, change: StateReset) -> None:
         """State that changed without an event.  spec: docs/mapping.md 5.5"""
@@ -420,16 +439,7 @@ class Teller:
                     for out in appearing(channel, change.user_id, self._now_ms()):
                         spread(out, channel.boxes())
         away = away_text(change.presence, change.status_msg)
-        head = f":{self._names.mask(change.user_id)} AWAY"
-        self.tell_members_once(
-            change.user_id,
-            Outgoing(
-                [fitted(head, away) if away else head],
-                ts_ms=self._now_ms(),
-                who=self._names.who(change.user_id),
-                requires=int(Audience.AWAY_NOTIFY),
-            ),
-        )
+        self.tell_members_once(change.user_id, self._away_line(change.user_id, away))
 
     def _profile_changed(self, change: ProfileChanged) -> None:
         """SETNAME and METADATA for who asked for them.  spec: IRCv3 setname; docs/mapping.md 2.3, 2.9, 17.3"""

@@ -72,12 +72,16 @@ Condition = Callable[[PublicRoom, str], bool]
 
 @command("LIST", cost=4, spec="RFC2812 3.2.6, Modern IRC LIST")
 async def list_(session: IrcSession, line: Line) -> None:
-    """LIST [<channel or condition>{,<channel or condition>}]: the channels in the directory.
+    """LIST [<channel or condition>{,<channel or condition>}] [<condition>{,<condition>}]: channels in the directory.
 
     Conditions: <n and >n members, C<n and C>n minutes old, T<n and T>n minutes since the topic was set, masks, and
     masks behind an exclamation mark. *:remote.org asks another server.
     """
     text, names = line.param(0), session.names
+    if line.param(1) and not _CONDITION.match(line.params[1]):
+        check_server(session, line.params[1])  # spec: RFC2812 3.2.6 has a server there, Modern IRC conditions
+    elif line.param(1):
+        text = f"{text},{line.params[1]}"
     remote = remote_server(text, names.server)
     if remote is not None:
         rooms = await remote_rooms(session, remote[1])
@@ -102,6 +106,7 @@ async def list_(session: IrcSession, line: Line) -> None:
     session.numeric(n.RPL_LISTEND, "End of /LIST")
 
 
+_CONDITION = re.compile(r"[<>!#*?]|[CT][<>]")
 _TIMED = re.compile(r"([CT])([<>])(\d{1,9})", re.ASCII)
 
 
