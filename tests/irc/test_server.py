@@ -121,7 +121,8 @@ def test_an_account_whose_terms_have_to_be_accepted() -> None:
             # Who is not connected could not ask what there is to accept.
             assert "draft/account-registration=custom-account-name" in offered
             client.send("NICK tester", "USER t 0 * :T", "REGISTER * * hunter2")
-            await client.expect(":* FAIL REGISTER TEMPORARILY_UNAVAILABLE * :Accept what there is to accept first: *")
+            code = "COMPLETE_CONNECTION_REQUIRED"
+            await client.expect(f":* FAIL REGISTER {code} :Accept what there is to accept first: *")
             guest = await server.guest("tea", "standard-replies")
             guest.send("REGISTER * * hunter2")
             await guest.expect(":* FAIL REGISTER TEMPORARILY_UNAVAILABLE tea :To make an account, * NickServ TERMS;*")
@@ -185,9 +186,12 @@ def test_reserved_and_lookalike_names_are_refused() -> None:
 def test_guests_off() -> None:
     async def scenario() -> None:
         config = replace(CONFIG, accounts=replace(CONFIG.accounts, guests=False))
-        async with serve(config) as server:
+        async with serve(config, replace(OPTIONS, guests=False)) as server:
             client = await server.connect()
-            client.send("NICK gus", "USER g 0 * :G")
+            # spec: IRCv3 account-registration: the token says it before, the reply at the end.
+            client.send("CAP REQ draft/extended-isupport", "ISUPPORT")
+            await client.until(" 005 .* draft/ACCOUNTREQUIRED ")
+            client.send("CAP END", "NICK gus", "USER g 0 * :G")
             await client.expect(f":{SERVER} FAIL * ACCOUNT_REQUIRED :*", "ERROR :*")
 
     run(scenario())

@@ -240,10 +240,12 @@ class Login:
             account = await self._accounts.register(fold(step.account), step.password, address=self._address)
         except AccountRefused as refused:
             code = ACCOUNT_REFUSALS[refused.refusal].code or "TEMPORARILY_UNAVAILABLE"
-            # Who is not connected yet cannot ask NickServ.
-            text = _TERMS if refused.refusal is AccountRefusal.TERMS_NEEDED else refused.text
+            if refused.refusal is AccountRefusal.TERMS_NEEDED:
+                # Who is not connected yet cannot ask NickServ.
+                self._say(Reply("FAIL", ("REGISTER", "COMPLETE_CONNECTION_REQUIRED", _TERMS)))
+                return
             name = step.account if step.account and " " not in step.account else "*"
-            self._say(Reply("FAIL", ("REGISTER", code, name.lstrip(":")[:100] or "*", text)))
+            self._say(Reply("FAIL", ("REGISTER", code, name.lstrip(":")[:100] or "*", refused.text)))
             return
         self._account = account
         self._say_all(self.negotiation.account_made(account.name))

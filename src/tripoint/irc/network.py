@@ -124,7 +124,10 @@ class Network:
 
     def isupport(self) -> tuple[str, ...]:
         """What the server supports, as the tokens of RPL_ISUPPORT; one tuple for all connections."""
-        return isupport_tokens(self.title, self.media.links.upload_url, self.options.icon_url, self.options.vapid)
+        options = self.options
+        return isupport_tokens(
+            self.title, self.media.links.upload_url, options.icon_url, options.vapid, guests=options.guests
+        )
 
     async def _entered(self, session: IrcSession, room: RoomView, word: str, created: bool) -> None:
         """A room of another server is joined. Where the account was in it already, the session is let in here."""
