@@ -173,7 +173,7 @@ class Teller:
             cut.add(user_id)
         self._tell(channel, change, member_event(channel, change), spoken=False)
         if membership == "invite":
-            self._invited(channel, event, user_id)
+            self._invited(channel, event, user_id, None if change.origin is None else change.origin.session)
         elif membership == "knock":
             self._knocked(channel, event, user_id)
         elif change.replaced is not None and text_at(change.replaced.content, "membership") == "invite":
@@ -230,8 +230,11 @@ class Teller:
         for session in channel.sessions.values():
             self.channels.show_list(session, channel, own=False)
 
-    def _invited(self, channel: Channel, event: Event, user_id: UserId) -> None:
-        """invite-notify, to members who could invite.  spec: docs/mapping.md 9.9, IRCv3 invite-notify"""
+    def _invited(self, channel: Channel, event: Event, user_id: UserId, asker: str | None) -> None:
+        """invite-notify, to members who could invite; who does so (`asker`) has RPL_INVITING already.
+
+        spec: docs/mapping.md 9.9, IRCv3 invite-notify
+        """
         power = channel.room.power
         names = self._names
         out = Outgoing(
@@ -241,7 +244,9 @@ class Teller:
             requires=int(Audience.INVITE_NOTIFY),
         )
         for session in channel.sessions.values():
-            if session.user_id != user_id and power.user(session.user_id) >= power.invite:
+            if session.user_id == user_id or session.id == asker:
+                continue
+            if power.user(session.user_id) >= power.invite:
                 session.tell(out)
 
     def _declined(self, channel: Channel, event: Event, invitation: Event) -> None:

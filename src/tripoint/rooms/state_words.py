@@ -28,7 +28,7 @@ _WORDS: Final[Mapping[str, str]] = {
     TEXT_RULES: "the rules for texts",
     TLS_ONLY: "whether TLS is needed",
     FOREIGN: "whether people of other XMPP servers come in",
-    MENTIONS: "who may call everybody",
+    MENTIONS: "whether mentions are sent on",
 }
 
 
