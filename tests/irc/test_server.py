@@ -513,6 +513,8 @@ def test_bad_lines_are_answered_and_the_next_one_is_read() -> None:
             await bob.expect(f":{SERVER} 400 bob * :A line must not hold NUL or CR")
             bob.send_bytes(b"PRIVMSG #tea :caf\xe9\r\n")
             await bob.expect(f":{SERVER} WARN PRIVMSG INVALID_UTF8 :*")
+            bob.send_bytes(b"TOPIC #tea :caf\xe9\r\n")
+            await bob.expect(f":{SERVER} WARN TOPIC INVALID_UTF8 :*", ":bob!bob@* TOPIC #tea :caf\xe9")
             bob.send_bytes(b"\r\n\n \r\n")
             await bob.quiet()
             other = await server.account("carl")

@@ -452,6 +452,8 @@ class IrcSession:
             text = "Guests may not do this here; log in with an account"
             self.standard("FAIL", line.command, "ACCOUNT_REQUIRED", text=text)
             return
+        if not line.utf8:
+            self.warn_encoding(line)
         try:
             await entry.handler(self, line)
         except IrcRefused as refused:
@@ -465,6 +467,11 @@ class IrcSession:
         except PeerError as error:
             # An identifier that is none, made of a word of the client's.
             self.standard("FAIL", line.command, "INVALID_PARAMS", text=str(error) or "That is not well-formed")
+
+    def warn_encoding(self, line: Line) -> None:
+        """It was read as cp1252, and that is said.  spec: IRCv3 utf8-only; docs/mapping.md 10.9"""
+        text = "Your message was not UTF-8 and was read as Windows-1252"
+        self.standard("WARN", line.command, "INVALID_UTF8", text=text)
 
     def has(self, privilege: Privilege) -> bool:
         """Whether this is an operator who may do such things."""

@@ -19,7 +19,7 @@ from tripoint.irc.session import IrcSession
 from tripoint.irc.tables import fold
 from tripoint.irc.welcome import show_isupport, show_lusers, show_motd, version
 from tripoint.irc.wire import Line
-from tripoint.rooms.ports import PublicRoom
+from tripoint.rooms.ports import PublicRoom, RoomView
 
 # Rows of LIST; a client that asks for all of a big server gets this many and can narrow its question.
 MAX_LIST = 2000
@@ -89,7 +89,7 @@ async def list_(session: IrcSession, line: Line) -> None:
         # Its channels have its name behind theirs here.
         text = f"{remote[0]}:*" + (f",{rest}" if rest else "")
     else:
-        rooms = await session.reader.public_rooms(search=None, limit=MAX_LIST, offset=0)
+        rooms = [*_own_secrets(session), *await session.reader.public_rooms(search=None, limit=MAX_LIST, offset=0)]
     conditions = parse_elist(text, session.network.now_ms())
     session.numeric(n.RPL_LISTSTART, "Channel", "Users  Name")
     for room in rooms:
@@ -104,6 +104,31 @@ async def list_(session: IrcSession, line: Line) -> None:
         if all(condition(room, name) for condition in conditions):
             session.numeric(n.RPL_LIST, name, str(room.joined), topic_text(room.topic or ""))
     session.numeric(n.RPL_LISTEND, "End of /LIST")
+
+
+def _own_secrets(session: IrcSession) -> list[PublicRoom]:
+    """The secret channels that one is on: hidden from the others alone.  spec: RFC2811 4.2.6, Modern IRC "Secret" """
+    rooms = [channel.room for channel in session.channels.values() if not channel.direct and not channel.room.listed]
+    return [_as_listed(room) for room in rooms]
+
+
+def _as_listed(room: RoomView) -> PublicRoom:
+    """A room as a row of the directory, as far as LIST needs it."""
+    topic = room.topic_event
+    return PublicRoom(
+        room_id=room.room_id,
+        alias=room.canonical_alias,
+        name=room.name,
+        topic=room.topic,
+        joined=room.joined_count(),
+        join_rule=room.join_rule,
+        world_readable=False,
+        guest_can_join=room.guest_access == "can_join",
+        avatar_url=None,
+        room_type=None,
+        created_ts_ms=room.created_ts_ms,
+        topic_ts_ms=None if topic is None else topic.origin_server_ts,
+    )
 
 
 _CONDITION = re.compile(r"[<>!#*?]|[CT][<>]")

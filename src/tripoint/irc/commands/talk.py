@@ -65,10 +65,6 @@ async def _speak(session: IrcSession, line: Line) -> None:
     except IrcRefused as refused:
         _refuse(session, refused, line.command, line.param(0))
         return
-    if not line.utf8:
-        # spec: IRCv3 utf8-only; docs/mapping.md 10.9: read as cp1252, and said so.
-        text = "Your message was not UTF-8 and was read as Windows-1252"
-        session.standard("WARN", line.command, "INVALID_UTF8", text=text)
     session.active_ts_ms = session.network.now_ms()
     for target in targets:
         try:
