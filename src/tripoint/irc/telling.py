@@ -35,7 +35,7 @@ from tripoint.irc.monitors import Monitors
 from tripoint.irc.moving import Moving
 from tripoint.irc.names import is_nick
 from tripoint.irc.projection import Names, channel_flags
-from tripoint.irc.render import Audience, Outgoing, fitted, one_line, server_line
+from tripoint.irc.render import NOBODY, Audience, Outgoing, fitted, one_line, server_line
 from tripoint.irc.resets import reset_lines
 from tripoint.irc.sessions import Sessions
 from tripoint.irc.wire import seal
@@ -94,7 +94,7 @@ class Teller:
         elif isinstance(change, TypingChanged):
             self._typing(channel, change)
         elif isinstance(change, DirectoryChanged) and not channel.direct:
-            self._directory_changed(channel)
+            self._directory_changed(channel, change)
         elif isinstance(change, Swept) and not channel.direct:
             self._swept(channel, change)
 
@@ -335,14 +335,21 @@ class Teller:
         if not self.moving.is_left(channel):
             self.channels.take_name(channel, by, reason, asker)
 
-    def _directory_changed(self, channel: Channel) -> None:
-        """+s and -s: no event says who did it, so the server does.  spec: docs/mapping.md 6.2"""
+    def _directory_changed(self, channel: Channel, change: DirectoryChanged) -> None:
+        """+s and -s: no event says so. The server does where nobody here asked for it.  spec: docs/mapping.md 6.2"""
         before, now = channel.flags, channel_flags(channel.room)
         if before != now:
             channel.flags = now
             channel.members_changed()
-            words = f":{self._names.server} MODE {channel.name} {flag_changes(before, now)}"
-            channel.tell(Outgoing([words], ts_ms=self._now_ms()))
+            mask = self._names.server if change.by is None else self._names.mask(change.by)
+            who = NOBODY if change.by is None else self._names.who(change.by)
+            out = Outgoing([f":{mask} MODE {channel.name} {flag_changes(before, now)}"], ts_ms=self._now_ms(), who=who)
+            asker = None if change.origin is None else self._sessions.get(change.origin.session)
+            if asker is None or not channel.hears(asker):
+                channel.tell(out)
+                return
+            asker.own(out)
+            channel.tell(out, asker.outbox)
 
     def _encrypted(self, channel: Channel) -> None:
         """The room became encrypted: sessions part, the accounts stay.  spec: docs/mapping.md 19.3"""

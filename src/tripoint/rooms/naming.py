@@ -141,7 +141,7 @@ class Names:
         if room.row.listed != command.listed:
             row = replace(room.row, listed=command.listed)
             await self._writer.commit(room, self._writer.begin(room), row=row)
-            self._room_bus.publish(DirectoryChanged(room.room_id))
+            self._room_bus.publish(DirectoryChanged(room.room_id, command.actor, command.origin))
         return Done(room.room_id)
 
     def check_may_list(self, room: Room, actor: UserId) -> None:
