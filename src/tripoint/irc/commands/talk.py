@@ -15,6 +15,7 @@ from tripoint.irc.messages import (
     EDIT_CAPABILITY,
     EDIT_TAG,
     MESSAGE,
+    REPLY_TAGS,
     TagsTooLarge,
     content_of,
     reply_target,
@@ -272,7 +273,7 @@ async def _tag(session: IrcSession, line: Line, target: str) -> None:
         room_id = await _direct_room(session, user_id)
     reply = reply_target(line.tags)
     reaction, undone = line.tags.get("+draft/react"), line.tags.get("+draft/unreact")
-    if (reaction or undone) and reply is None:
+    if (reaction or undone) and not REPLY_TAGS & line.tags.keys():
         text = "A reaction needs +reply with the msgid of a message"
         raise Failed("INVALID_PARAMS", echo(target), text=text)
     if reply is not None and reaction:
