@@ -24,6 +24,7 @@ from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.render import cut, one_line
 from tripoint.irc.servers import check_server
+from tripoint.irc.services import ABOUT, service_named
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import AWAYLEN, BOT_MODE, MAX_TARGETS, NAMELEN, fold
 from tripoint.irc.telling import away_text
@@ -164,13 +165,23 @@ async def whois(session: IrcSession, line: Line) -> None:
         raise IrcRefused(n.ERR_NONICKNAMEGIVEN, "No nickname given")
     for nick in nicks[:MAX_TARGETS]:
         user_id = await session.network.find_user(nick)
-        if user_id is None:
+        if (service := service_named(nick)) is not None:
+            _whois_service(session, service)
+        elif user_id is None:
             session.numeric(n.ERR_NOSUCHNICK, echo(nick), Refusal.NO_SUCH_USER.value)
         else:
             await _whois_one(session, user_id)
         session.numeric(n.RPL_ENDOFWHOIS, echo(nick), "End of /WHOIS list")
     if len(nicks) > MAX_TARGETS:
         raise IrcRefused(n.ERR_TOOMANYTARGETS, echo(nicks[MAX_TARGETS]), "Too many targets")
+
+
+def _whois_service(session: IrcSession, name: str) -> None:
+    """Services are nobody, but people look at whom they write to."""
+    server = session.names.server
+    session.numeric(n.RPL_WHOISUSER, name, name, f"services.{server}", "*", f"{name} {ABOUT[name]}")
+    session.numeric(n.RPL_WHOISSERVER, name, server, session.network.title)
+    session.numeric(n.RPL_WHOISSPECIAL, name, f"is a service of this server: /msg {name} HELP")
 
 
 async def _whois_one(session: IrcSession, user_id: UserId) -> None:
@@ -294,6 +305,9 @@ async def ison(session: IrcSession, line: Line) -> None:
     """ISON <nick>{ <nick>}: those of them who are here. Of a remote user whose presence is not known: not here."""
     here = []
     for nick in [nick for word in line.params for nick in word.split()][:MAX_ISON]:
+        if (service := service_named(nick)) is not None:
+            here.append(service)
+            continue
         user_id = await session.network.find_user(nick)
         if user_id is not None and session.reader.presence(user_id).presence != "offline":
             here.append(session.names.nick(user_id))
