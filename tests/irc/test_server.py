@@ -60,6 +60,11 @@ def test_scram_sha_256() -> None:
             assert b" 904 " in await scram(client, "nobody", "pencil")
             assert b" 900 " in await scram(client, "alice", "pencil")
             await client.expect(":* 903 *")
+            # spec: IRCv3 sasl-3.2 "SASL Reauthentication"
+            guest = await server.guest("gus", "sasl")
+            assert b" 904 " in await scram(guest, "alice", "wrong")
+            assert b" NICK alice" in await scram(guest, "alice", "pencil")
+            await guest.expect(f":{SERVER} 900 alice *", f":{SERVER} 903 alice :*")
             client.send("CAP END")
             # The nick of an account is its name, whatever was asked for.
             await client.expect(f":{SERVER} 001 alice :*")

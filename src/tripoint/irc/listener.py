@@ -249,6 +249,8 @@ class IrcProtocol(asyncio.Protocol):
             )
             session.let_in_by = login.let_in_by
             self.login = None
+            if ended.account.guest:
+                session.login = login
             if self._closing:
                 self._front.network.remove(session, "Connection closed")
                 return

@@ -107,6 +107,7 @@ class Login:
         self._scram_name: str | None = None
         self._proven: Account | None = None
         self._account: Account | None = None
+        self._connected = False
 
     async def receive(self, line: Line) -> LoggedIn | Rejected | None:
         """Answer one line; None while more is to come."""
@@ -134,6 +135,18 @@ class Login:
         return None
 
     # --- SASL --------------------------------------------------------------------------------------------
+
+    async def authenticate(self, line: Line) -> Account | Rejected | None:
+        """AUTHENTICATE of a guest who is connected: the account that it has proven to be. The caller tells it so.
+
+        spec: IRCv3 sasl-3.2 "SASL Reauthentication"
+        """
+        self._connected = True
+        for step in self.negotiation.authenticate(line):
+            ended = await self._step(step)
+            if isinstance(ended, Rejected):
+                return ended
+        return self._account
 
     async def _begin(self, mechanism: str) -> LoggedIn | Rejected | None:
         self._proven = None
@@ -216,7 +229,9 @@ class Login:
     def _succeed(self, account: Account) -> None:
         self._account = account
         self._exchange = None
-        self._say_all(self.negotiation.sasl_succeeded(account.name))
+        told = self.negotiation.sasl_succeeded(account.name)
+        if not self._connected:
+            self._say_all(told)
 
     async def _sasl_failed(self, text: str, *, counted: bool = False) -> Rejected | None:
         self._exchange = self._proven = None

@@ -46,6 +46,7 @@ from tripoint.rooms.refusals import Refusal, Refused
 
 if TYPE_CHECKING:
     from tripoint.irc.joining import Pending
+    from tripoint.irc.login import Login
     from tripoint.irc.network import Network
 
 log = structlog.get_logger()
@@ -83,7 +84,8 @@ class IrcSession:
         "_asked", "_batches", "_posts", "_slow", "accepted", "account", "accounts", "active_ts_ms", "address",
         "audience",
         "away", "caps", "changing_account", "changing_metadata", "channels", "close", "collected",
-        "connected_ts_ms", "device_id", "direct", "entering", "id", "let_in_by", "live", "missed_since", "modes",
+        "connected_ts_ms", "device_id", "direct", "entering", "id", "let_in_by", "live", "login", "missed_since",
+        "modes",
         "monitored",
         "names", "negotiation", "network", "notices", "operator", "outbox", "passwords_allowed", "pending",
         "presented",
@@ -116,6 +118,7 @@ class IrcSession:
         self.device_id = device_id
         # The device whose access token let this client in (RFC 7628): it ends with it.
         self.let_in_by: DeviceId | None = None
+        self.login: Login | None = None  # of a guest, who may still prove to be somebody
         self.outbox = outbox
         self.negotiation = negotiation
         self.caps = negotiation.caps
