@@ -75,6 +75,12 @@ class Login:
     what the DNS says of the address; `configuration`: where clients learn how to get access tokens.
     """
 
+    # A guest's session keeps it: somebody who is only connected costs little.
+    __slots__ = (
+        "_account", "_accounts", "_address", "_configuration", "_connected", "_exchange", "_guest_key", "_known",
+        "_mechanisms", "_names", "_nonce", "_proven", "_say", "_scram_name", "_tls", "let_in_by", "negotiation",
+    )
+
     def __init__(
         self,
         negotiation: IrcConnection,

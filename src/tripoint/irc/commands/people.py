@@ -52,13 +52,13 @@ class WhoRow(Struct, frozen=True):
 @command("WHO", spec="RFC2812 3.6.1, IRCv3 whox")
 async def who(session: IrcSession, line: Line) -> None:
     """WHO <mask> [o] [%<fields>[,<token>]]: who somebody is, or is in a channel; with o the operators among them."""
-    mask = line.param(0, "*")
+    mask = line.param(0, "*")  # spec: RFC2812 3.6.1: "0" is everybody too
     operators = line.param(1).partition("%")[0] == "o"
     fields, _, token = line.param(1).partition("%")[2].partition(",")
     whox = "%" in line.param(1)
     if "t" in fields and not re.fullmatch(r"\d{1,3}", token):
         token = "0"
-    for row in await _who_rows(session, mask):
+    for row in await _who_rows(session, "*" if mask == "0" else mask):
         if operators and not session.names.who(row.user_id).operator:
             continue
         if whox:
