@@ -21,6 +21,7 @@ class Hub:
     def __init__(self, report: Report) -> None:
         self._rooms: dict[RoomId, list[RoomWatcher]] = {}
         self._everything: list[RoomWatcher] = []
+        self._of_messages: list[RoomWatcher] = []
         self._users: list[UserWatcher] = []
         self._report = report
 
@@ -37,9 +38,14 @@ class Hub:
     def is_watched(self, room_id: RoomId) -> bool:
         return room_id in self._rooms
 
-    def watch_all_rooms(self, watcher: RoomWatcher) -> None:
-        """For readers that serve all rooms by position (Matrix sync, federation, push)."""
+    def watch_all_rooms(self, watcher: RoomWatcher, *, messages: bool = True) -> None:
+        """For readers that serve all rooms by position (Matrix sync, federation, push).
+
+        Without `messages` it does not hear of events that are neither state nor redactions, which most are.
+        """
         self._everything.append(watcher)
+        if messages:
+            self._of_messages.append(watcher)
 
     def watch_users(self, watcher: UserWatcher) -> None:
         """`watcher` hears of every user change; it filters by the users it serves."""
@@ -52,9 +58,13 @@ class Hub:
             # A copy: a watcher may leave the room while it hears of its own departure.
             for watcher in tuple(watchers):
                 self._deliver(watcher, change)
-        if isinstance(change, EventCommitted) and change.only_for is not None:
-            return  # it has no place in the stream
-        for watcher in self._everything:
+        everything = self._everything
+        if type(change) is EventCommitted:
+            if change.only_for is not None:
+                return  # it has no place in the stream
+            if change.event.state_key is None and change.event.type != "m.room.redaction":
+                everything = self._of_messages
+        for watcher in everything:
             self._deliver(watcher, change)
 
     def user_changed(self, change: UserChange) -> None:

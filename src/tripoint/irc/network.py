@@ -107,7 +107,7 @@ class Network:
         self.markers = self.channels.markers = ReadMarkers(names, reader, spawn)
         self.markers.channels = self.channels
         self.missed = self.channels.missed = Missed(reader, name_table, self.markers)
-        hub.watch_all_rooms(self.markers.changed)
+        hub.watch_all_rooms(self.markers.changed, messages=False)
         self.joining = Joining(spawn, call_later, self._entered)
         # Channels that are being made, by their folded names: done when there is one, or why there is none was said.
         self.making: dict[str, asyncio.Future[None]] = {}

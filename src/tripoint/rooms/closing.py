@@ -81,7 +81,7 @@ class Closing:
 
     def check(self, command: Command) -> None:
         """Refused(NO_SUCH_ROOM) for what would bring somebody into a closed room."""
-        if isinstance(command, _ASKS_TO_BE_IN) and command.room_id in self._closed:
+        if self._closed and isinstance(command, _ASKS_TO_BE_IN) and command.room_id in self._closed:
             raise Refused(Refusal.NO_SUCH_ROOM, TEXT)
 
     async def close(self, command: CloseRoom) -> Done:

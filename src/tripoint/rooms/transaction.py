@@ -150,7 +150,7 @@ class RoomTransaction:
         except (InvalidEvent, CanonicalJsonError) as error:
             raise Refused(Refusal.BAD_CONTENT, f"That is not well-formed: {error}") from error
         try:
-            check_event_auth(event, auth_state)
+            check_event_auth(event, auth_state, None if self.room is None else self.power())
         except NotAllowed as error:
             raise Refused(Refusal.POWER_TOO_LOW, f"You do not have the rights to do this here ({error})") from error
         self._parents = {event.event_id: (event.depth, reference_text(event))}

@@ -111,21 +111,25 @@ class Unreads:
 
     def room_changed(self, change: RoomChange) -> None:
         """Forget what a change makes untrue."""
-        if isinstance(change, ReceiptMoved):
+        if isinstance(change, EventCommitted):
+            if change.event.type == "m.room.member":
+                self._forget(change.room_id, UserId(change.event.state_key or ""))
+            elif change.event.type == "m.room.redaction":
+                self._forget_room(change.room_id)
+        elif isinstance(change, ReceiptMoved):
             self._forget(change.room_id, change.user_id)
-        elif isinstance(change, EventCommitted) and change.event.type == "m.room.member":
-            self._forget(change.room_id, UserId(change.event.state_key or ""))
-        elif isinstance(change, Swept | StateReset | RoomClosed) or (
-            isinstance(change, EventCommitted) and change.event.type == "m.room.redaction"
-        ):
-            self._forgotten += 1
-            self._size -= len(self._counted.pop(change.room_id, {}))
+        elif isinstance(change, Swept | StateReset | RoomClosed):
+            self._forget_room(change.room_id)
 
     def user_changed(self, change: UserChange) -> None:
         """Whom one has blocked counts in what is unread already."""
         if isinstance(change, AccountDataChanged) and change.type in BLOCKING:
             for room_id in self._counted:
                 self._forget(room_id, change.user_id)
+
+    def _forget_room(self, room_id: RoomId) -> None:
+        self._forgotten += 1
+        self._size -= len(self._counted.pop(room_id, {}))
 
     def _forget(self, room_id: RoomId, user_id: UserId) -> None:
         self._forgotten += 1

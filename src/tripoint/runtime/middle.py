@@ -373,7 +373,7 @@ async def build_middle(
         ),
     )
     hub.watch_users(direct_invitations.user_changed)
-    hub.watch_all_rooms(following.room_changed)
+    hub.watch_all_rooms(following.room_changed, messages=False)
     name_table = StoredNames(store, stream, _name_lost)
     policy_lists = PolicyLists(server, loaded, messages.put_state, membership.ban, name_table)
     await policy_lists.start()
@@ -381,7 +381,7 @@ async def build_middle(
     server_lists = ServerLists(server, policy_lists.rules_of, _is_admin(accounts))
     server_lists.lists = _lists(config)
     membership.server_lists = creation.server_lists = server_lists
-    hub.watch_all_rooms(policy_lists.room_changed)
+    hub.watch_all_rooms(policy_lists.room_changed, messages=False)
     hub.watch_users(following.user_changed)
     network_rooms = NetworkRooms(loaded, writer, store)
     service = Service(
@@ -423,9 +423,9 @@ async def build_middle(
     hub.watch_all_rooms(sticky.room_changed)
     unfailing = Unfailing(store, accept.unfail, clock, report_bug)
     await unfailing.start()
-    hub.watch_all_rooms(unfailing.room_changed)
+    hub.watch_all_rooms(unfailing.room_changed, messages=False)
     unreads = Unreads(loaded, store, blocks, accounts.push_rules.of)
-    hub.watch_all_rooms(unreads.room_changed)
+    hub.watch_all_rooms(unreads.room_changed, messages=False)
     hub.watch_users(unreads.user_changed)
     reader = Reader(
         loaded,
@@ -458,13 +458,13 @@ async def build_middle(
     accounts.drop_keys = _key_dropper(encryption)
     serving = Serving(loaded, store)
     sweeping = Sweeping(loaded, writer, store, room_bus, report_bug)
-    hub.watch_all_rooms(sweeping.room_changed)
+    hub.watch_all_rooms(sweeping.room_changed, messages=False)
     showing_out = ShowingOut(loaded, people.is_guest, membership.leave)
-    hub.watch_all_rooms(showing_out.room_changed)
+    hub.watch_all_rooms(showing_out.room_changed, messages=False)
     warden = Warden(server, loaded, membership.ban)
-    hub.watch_all_rooms(warden.room_changed)
+    hub.watch_all_rooms(warden.room_changed, messages=False)
     departures = Departures(server, loaded, service.do)
-    hub.watch_all_rooms(departures.room_changed)
+    hub.watch_all_rooms(departures.room_changed, messages=False)
     erasing = Erasing(server, loaded, store, service.do_without_limits)
     accounts.erase = _eraser(erasing, index.load)
     deleting = Deleting(server, loaded, writer, store, index, closing, room_bus, service.do_without_limits)

@@ -127,7 +127,7 @@ def build_traffic(
     middle.reader.failing_since = sender.failing_since
     devices = IncomingDevices(server, middle.encryption, middle.loaded, middle.monotonic, report)
     edus = EduIntake(middle.loaded, middle.service, middle.presence if presence else None, now_ms, devices)
-    middle.hub.watch_all_rooms(devices.room_changed)
+    middle.hub.watch_all_rooms(devices.room_changed, messages=False)
     middle.hub.watch_all_rooms(sender.room_changed)
     middle.hub.watch_users(sender.user_changed)
     trust.gate.heard = sender.heard_from

@@ -18,12 +18,14 @@ from tripoint.core.levels import CREATE, PowerLevels
 from tripoint.core.room_version import ROOM_VERSIONS
 
 
-def check_event_auth(event: Event, auth_state: Mapping[StateKey, Event]) -> None:
+def check_event_auth(
+    event: Event, auth_state: Mapping[StateKey, Event], levels: PowerLevels | None = None
+) -> None:
     """Raise NotAllowed, naming the rule, unless `auth_state` permits the event.
 
     `auth_state` may be a whole room state or only what needed_keys_for asks for: unlike the auth events it
-    must hold m.room.create in every version. Checks no signatures of servers and no hashes. Runs up to three
-    times per event, each time with another state.
+    must hold m.room.create in every version. `levels` are those of that state, where the caller has them. Checks
+    no signatures of servers and no hashes. Runs up to three times per event, each time with another state.
     """
     version = event.version
     # 1.
@@ -47,7 +49,8 @@ def check_event_auth(event: Event, auth_state: Mapping[StateKey, Event]) -> None
         if event.state_key != server_of(event.sender):
             raise NotAllowed("aliases.other_server", "a server can list its own aliases only")
         return
-    levels = PowerLevels.from_state(auth_state, version)
+    if levels is None:
+        levels = PowerLevels.from_state(auth_state, version)
     # 5.
     if event.type == "m.room.member":
         check_member(event, auth_state, create, levels)

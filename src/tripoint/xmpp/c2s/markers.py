@@ -62,7 +62,7 @@ class DirectMarkers:
         self._doors = doors
         self._users = users
         self._direct = direct
-        hub.watch_all_rooms(self._room_changed)
+        hub.watch_all_rooms(self._room_changed, messages=False)
 
     def _room_changed(self, change: RoomChange) -> None:
         """See fanout.hub."""

@@ -37,6 +37,8 @@ class Mentioned:
     def _room_changed(self, change: RoomChange) -> None:
         if not isinstance(change, EventCommitted) or change.event.is_state:
             return
+        if "m.mentions" not in change.event.content:
+            return
         named = texts_at(object_at(change.event.content, "m.mentions"), "user_ids")[:MAX_MENTIONS]
         absent = [session for name in dict.fromkeys(named) for session in self._absent(UserId(name), change)]
         if absent:

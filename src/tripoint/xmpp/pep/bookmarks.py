@@ -84,7 +84,7 @@ class Bookmarks:
         # How loud rooms are for each account that is here, as its clients were told last.
         self._levels: dict[UserId, Mapping[str, RoomLevel]] = {}
         hub.watch_users(self._user_changed)
-        hub.watch_all_rooms(self._room_changed)
+        hub.watch_all_rooms(self._room_changed, messages=False)
 
     async def start(self) -> None:
         """Read whose bookmarks are kept."""

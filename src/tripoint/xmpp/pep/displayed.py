@@ -70,7 +70,7 @@ class Displayed:
         self._notifier = notifier
         # Position of what was told last to an account that is here.
         self._told: dict[UserId, dict[RoomId, int]] = {}
-        hub.watch_all_rooms(self._room_changed)
+        hub.watch_all_rooms(self._room_changed, messages=False)
 
     # -- reading
 
