@@ -290,8 +290,8 @@ class FollowRoom(Command, frozen=True):
 
 
 class KeepRoom(Command, frozen=True):
-    """Make a temporary channel permanent, with the actor as its owner, as long as the guest who made it is there
-    (docs/mapping.md 4.8). Refused: POWER_TOO_LOW, NOT_JOINED, NOT_SUPPORTED."""
+    """Make a temporary channel permanent, with the actor as its owner: who is it already, or as long as the guest who
+    made it is there (docs/mapping.md 4.8). Refused: POWER_TOO_LOW, NOT_JOINED, NOT_SUPPORTED."""
 
     room_id: RoomId
 
