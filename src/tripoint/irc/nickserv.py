@@ -44,12 +44,9 @@ async def register(request: Request) -> None:
     if len(request.words) > 2 or (len(request.words) == 2 and "@" not in request.word(1)):
         request.say(_SPACES + "choose another one, or make the account with /REGISTER")
         return
-    await register_as(
-        session,
-        fold(session.nick),
-        request.word(0),
-        lambda account: request.say(f"Account {account.name} is made, and you are logged in"),
-    )
+    # Said at the end: in between the client is neither called what it was, nor what it will be.
+    await register_as(session, fold(session.nick), request.word(0), lambda account: None)
+    request.say(f"Account {session.account.name} is made, and you are logged in")
 
 
 @service_command(

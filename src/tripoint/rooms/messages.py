@@ -42,6 +42,7 @@ from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room
 from tripoint.rooms.settings import text_rule, without_colours
 from tripoint.rooms.shadows import tell_alone
+from tripoint.rooms.state_words import level_needed
 from tripoint.rooms.succession import TOMBSTONE, UPGRADED, replacement_in
 from tripoint.rooms.writer import Writer, stored_token
 from tripoint.store.interface import RoomStore, StoredEvent
@@ -300,7 +301,7 @@ class Messages:
         power = room.head_power()
         needed = power.event(type_, is_state=True)
         if power.user(command.actor) < needed:
-            raise Refused(Refusal.POWER_TOO_LOW, f"Changing {type_} here needs power level {needed:g}")
+            raise level_needed(type_, needed)
         transaction = self._writer.begin(room, command.ts_ms)
         transaction.append(command.actor, type_, content, state_key=state_key, sticky_ms=sticky_ms)
         if self._people.is_shadow_banned(command.actor):
