@@ -10,6 +10,7 @@ from tripoint.accounts.administration import Administration
 from tripoint.accounts.bindings import Bindings
 from tripoint.accounts.contacts import Contacts
 from tripoint.accounts.fast_tokens import FastTokens
+from tripoint.accounts.greetings import Greetings
 from tripoint.accounts.leaving import Leaving
 from tripoint.accounts.pushers import Pushers
 from tripoint.accounts.registration_tokens import RegistrationTokens
@@ -78,6 +79,8 @@ class RosterItem(Struct, frozen=True):
     groups: tuple[str, ...]
     approved: bool = False
     pending_in: bool = False  # the contact asked for our presence and we have not answered
+    request: str = ""  # what stands in that request, as XML
+    request_id: str | None = None
 
     @property
     def shown(self) -> bool:
@@ -242,6 +245,8 @@ class AccountService(Protocol):
     def terms(self) -> Sequence[Terms]:
         """What whoever makes an account has to accept; empty: nothing."""
 
+    @property
+    def greetings(self) -> Greetings: ...
     @property
     def tags(self) -> RoomTags: ...
     @property

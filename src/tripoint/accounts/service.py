@@ -21,6 +21,7 @@ from tripoint.accounts.contacts import Contacts
 from tripoint.accounts.data import AccountData
 from tripoint.accounts.devices import Devices
 from tripoint.accounts.fast_tokens import FastTokens
+from tripoint.accounts.greetings import Greetings
 from tripoint.accounts.guests import GUEST_NAME, Guests
 from tripoint.accounts.in_turn import InTurn
 from tripoint.accounts.leaving import Leaving
@@ -129,6 +130,7 @@ class Accounts:
         self.certificates = Certificates(store, stream, clock_ms)
         self.fast_tokens = FastTokens(store, stream, partial(passwords.verifier, hash_name="sha256"), secret, clock_ms)
         self.tags = AccountTags(data)
+        self.greetings = Greetings(store, stream, data)
         self.reports = ReportDesk(store, stream)
         self.registration_tokens = RegistrationTokens(store, stream, clock_ms, self._check_new_name)
         self.administration = Administration(server, store, stream, passwords, self._put)
@@ -160,6 +162,7 @@ class Accounts:
         """Read the names in use and the bans; a server (`end_guests`) ends guests that it left behind when it stopped,
         and makes the users that application services are."""
         await self.bans.start()
+        await self.greetings.start()
         await self.vhosts.start()
         for name in await self._store.load_account_names():
             self._skeletons[skeleton(name)] = name
@@ -363,7 +366,9 @@ class Accounts:
         if guest is not None:
             # docs/mapping.md 1.9: an account registered under a guest's nick renames the guest.
             await self.guests.rename(guest, split_user_id(guest)[0])
-        return self._remember(row)
+        account = self._remember(row)
+        await self.greetings.account_made(user_id)
+        return account
 
     async def account(self, user_id: UserId) -> Account | None:
         account = self._accounts.get(user_id)
@@ -685,7 +690,7 @@ class Accounts:
         expires_ts_ms: int | None = None,
     ) -> LogIn:
         self._check_open(account)
-        return await self._devices.log_in(
+        opened = await self._devices.log_in(
             account,
             protocol=protocol,
             device_id=device_id,
@@ -695,6 +700,10 @@ class Accounts:
             client_id=client_id,
             expires_ts_ms=expires_ts_ms,
         )
+        if protocol == "matrix":
+            # It reads by position, so it hears already; sessions of the others say by themselves when they do.
+            await self.greetings.came(account.user_id)
+        return opened
 
     async def owner_of_token(self, access_token: str, *, locked_too: bool = False) -> TokenOwner:
         row = await self._devices.find_token(access_token)

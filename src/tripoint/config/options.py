@@ -33,7 +33,9 @@ class Server:
     )
     data_dir: str = option("Where the database, keys and certificates are kept.", "data")
     default_room_version: str = option("Room version of new rooms: 1 to 12.", "12")
-    motd: str = option("Message of the day on IRC.", "Welcome. One room, three protocols.")
+    motd: str = option(
+        "Message of the day on IRC, until another one is set (`tripoint motd`).", "Welcome. One room, three protocols."
+    )
     public_url: str = option(
         "The address under which clients reach HTTP, for .well-known/matrix/client and host-meta; empty: none is given "
         "out.",

@@ -77,7 +77,7 @@ def show_lusers(session: IrcSession) -> None:
 
 def show_motd(session: IrcSession) -> None:
     """RPL_MOTD lines, or ERR_NOMOTD."""
-    text = session.network.options.motd
+    text = session.accounts.greetings.motd(session.network.options.motd)
     if not text:
         session.numeric(n.ERR_NOMOTD, "MOTD File is missing")
         return

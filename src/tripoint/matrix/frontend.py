@@ -14,6 +14,7 @@ from tripoint.fanout.holding import Pace
 from tripoint.fanout.hub import Hub
 from tripoint.matrix.admin.devices import AdminDeviceEndpoints
 from tripoint.matrix.admin.federation import DestinationEndpoints
+from tripoint.matrix.admin.greetings import GreetingEndpoints
 from tripoint.matrix.admin.media import AdminMediaEndpoints
 from tripoint.matrix.admin.notices import NoticeEndpoints
 from tripoint.matrix.admin.registration import SharedSecretEndpoints
@@ -140,6 +141,7 @@ ENDPOINT_CLASSES = (
     RoomActionEndpoints,
     ReportAdminEndpoints,
     NoticeEndpoints,
+    GreetingEndpoints,
     AdminMediaEndpoints,
     DestinationEndpoints,
     ServiceEndpoints,
@@ -301,6 +303,7 @@ class MatrixFrontEnd:
             RoomActionEndpoints(accounts, rooms, reader, administration, server),
             ReportAdminEndpoints(accounts, reader, renderer, administration),
             NoticeEndpoints(accounts, rooms, server),
+            GreetingEndpoints(accounts),
             AdminMediaEndpoints(media.desk, administration, server, now_ms),
             ServiceEndpoints(desk),
             FeatureEndpoints(reader, views),

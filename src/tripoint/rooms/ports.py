@@ -6,7 +6,7 @@ The implementation is service.py; front ends are given it by runtime and know th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
@@ -285,6 +285,9 @@ class RoomReader(Protocol):
 
     def blockers(self, sender: UserId) -> frozenset[UserId]:
         """The accounts that have blocked this user; nearly always none."""
+
+    def address_blockers(self, addresses: Iterable[str]) -> frozenset[UserId]:
+        """The accounts that have blocked one of these addresses of XMPP; nearly always none."""
 
     def block_list(self, user_id: UserId) -> BlockList: ...
     def lagging(self, room: RoomView) -> Mapping[ServerName, int]:

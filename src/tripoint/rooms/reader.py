@@ -5,7 +5,7 @@ Live rooms answer from memory, the newest history too; older pages come from the
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -144,6 +144,9 @@ class Reader:
 
     def blockers(self, sender: UserId) -> frozenset[UserId]:
         return self._blocks.blockers(sender)
+
+    def address_blockers(self, addresses: Iterable[str]) -> frozenset[UserId]:
+        return self._blocks.address_blockers(addresses)
 
     def block_list(self, user_id: UserId) -> BlockList:
         return self._blocks.of(user_id)

@@ -35,7 +35,8 @@ from tripoint.bus.local import LocalBus
 from tripoint.config.app_services import load_app_services
 from tripoint.config.load import only_loopback, registration_mode, server_name
 from tripoint.config.options import Config
-from tripoint.core.ids import RoomId, UserId
+from tripoint.core.ids import RoomId, ServerName, UserId
+from tripoint.core.notices import notices_user
 from tripoint.core.signing import SigningKey
 from tripoint.core.stand_ins import stand_in_address
 from tripoint.core.terms import Terms, TermsText
@@ -48,7 +49,7 @@ from tripoint.rooms.accept import Accept
 from tripoint.rooms.blocking import TYPES, Blocks
 from tripoint.rooms.changes import RoomChange, UserChange
 from tripoint.rooms.closing import Closing
-from tripoint.rooms.commands import Leave, SetProfile
+from tripoint.rooms.commands import Leave, SendNotice, SetProfile
 from tripoint.rooms.creation import Creation
 from tripoint.rooms.delayed import Delayed
 from tripoint.rooms.deleting import KIND as DELETING
@@ -453,6 +454,7 @@ async def build_middle(
     await delayed.start()
     accounts.leave_rooms = _leaver(service, index.load, index.unload)
     accounts.rename = _renamer(service)
+    accounts.greetings.tell = _welcomer(service, server)
     nodes = Nodes(store, stream, user_bus, clock)
     accounts.unpublish = nodes.drop_all
     accounts.drop_keys = _key_dropper(encryption)
@@ -589,6 +591,17 @@ def _failures(config: Config) -> Rate:
 
 def _name_lost(error: StoreError) -> None:
     log.warning("names.not_stored", error=str(error))
+
+
+def _welcomer(service: Service, server: ServerName) -> Callable[[UserId, str], Awaitable[None]]:
+    async def welcome(user_id: UserId, text: str) -> None:
+        try:
+            await service.do_without_limits(SendNotice(actor=notices_user(server), target=user_id, text=text))
+        except Refused as refused:
+            # The account is there all the same.
+            log.warning("accounts.could_not_welcome", refusal=refused.refusal.name)
+
+    return welcome
 
 
 def _leaver(

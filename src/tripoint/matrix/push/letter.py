@@ -13,6 +13,7 @@ from tripoint.core.ids import RoomId, split_user_id
 from tripoint.core.letters import Heading, Letter, Line, Link, Quote, Text, shortened
 from tripoint.core.message import MessageKind, view_message
 from tripoint.core.richtext import to_plain
+from tripoint.core.sealed import ENCRYPTED, is_sealed
 from tripoint.rooms.pushing import Alert
 
 # What a letter shows; the rest is counted.
@@ -77,7 +78,7 @@ def _said(alert: Alert) -> str:
     event = alert.event
     if alert.about_reader:
         return "invites you"
-    if event.type == "m.room.encrypted":
+    if event.type == ENCRYPTED or is_sealed(event.type, event.content):
         return "(an encrypted message)"
     text = _words(event)
     return shortened(text, MAX_TEXT) if text else f"({event.type})"
