@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from tripoint.bus.interface import Bus
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import load_event, redact
-from tripoint.core.ids import EventId, InvalidId, RoomAlias, RoomId, UserId, parse_room_alias, parse_user_id
+from tripoint.core.ids import EventId, InvalidId, RoomAlias, RoomId, UserId, parse_room_alias, parse_user_id, server_of
 from tripoint.core.json_view import object_at
 from tripoint.core.power import GrantRefused, PowerLevels, change_levels, change_ranks
 from tripoint.core.relations import child_of
+from tripoint.rooms.abroad import Abroad
 from tripoint.rooms.blocking import Blocks
 from tripoint.rooms.changes import RoomChange
 from tripoint.rooms.closing import TEXT as CLOSED
@@ -67,6 +68,8 @@ class Messages:
         people: People,
         room_bus: Bus[RoomChange],
     ) -> None:
+        # Set where there are other servers to ask.
+        self.abroad: Abroad | None = None
         self._people = people
         self._room_bus = room_bus
         self._rooms = rooms
@@ -81,6 +84,8 @@ class Messages:
     async def send_event(self, command: SendEvent) -> Done:
         if command.type == "m.room.redaction":
             return await self.redact(_as_redaction(command))
+        if command.type == "m.room.create":
+            raise Refused(Refusal.POWER_TOO_LOW, "A room is created once")
         room = await self._rooms.get(command.room_id)
         return await self._once(room, command, lambda: self._send(room, command))
 
@@ -390,8 +395,17 @@ class Messages:
                 alias = parse_room_alias(value)
             except InvalidId as error:
                 raise Refused(Refusal.BAD_ALIAS, f"That is not a valid room name: {error}") from error
-            if await self._store.load_alias(alias) != room.room_id:
+            if await self._leads_to(alias) != room.room_id:
                 raise Refused(Refusal.NO_SUCH_ALIAS, f"{alias} does not point to this room")
+
+    async def _leads_to(self, alias: RoomAlias) -> RoomId | None:
+        if server_of(alias) == self._writer.signer.server or self.abroad is None:
+            return await self._store.load_alias(alias)
+        try:
+            found = await self.abroad.resolve_alias(alias)
+        except Refused as refused:
+            raise Refused(Refusal.NO_SUCH_ALIAS, f"Nobody says where {alias} leads: {refused.text}") from refused
+        return None if found is None else found.room_id
 
     def _check_inside(self, room: Room, actor: UserId) -> None:
         if room.head_membership(actor) != "join":

@@ -427,6 +427,7 @@ async def build_middle(
     unreads = Unreads(loaded, store, blocks, accounts.push_rules.of)
     hub.watch_all_rooms(unreads.room_changed)
     hub.watch_users(unreads.user_changed)
+    abroad = messages.abroad = Abroad(door, elsewhere, monotonic)
     reader = Reader(
         loaded,
         store,
@@ -438,7 +439,7 @@ async def build_middle(
         presence,
         accounts.stored_profile,
         lambda: stream.committed,
-        Abroad(door, elsewhere, monotonic),
+        abroad,
         blocks,
         indexing,
         unreads,
