@@ -1,6 +1,7 @@
 """The answers of single endpoints where the specification names a status, an errcode or a shape of its own."""
 
 import asyncio
+from typing import Any
 
 import orjson
 import pytest
@@ -146,6 +147,38 @@ def test_a_failed_stage_may_be_tried_again() -> None:
     run(work)
 
 
+def test_a_session_goes_on_until_its_stage_is_passed() -> None:
+    """spec: "User-Interactive Authentication API": `session` is passed back "in subsequent attempts to authenticate in
+    the same API call"; what was no attempt is no error."""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            path = "/_matrix/client/v3/account/password"
+            body: dict[str, Any] = {"new_password": "another horse", "logout_devices": False}
+
+            async def ask() -> tuple[int, dict[str, Any]]:
+                answer = await server.request("POST", path, body, token=alice.token)
+                return answer.status, orjson.loads(answer.body)
+
+            status, first = await ask()
+            assert (status, "errcode" in first, "error" in first) == (401, False, False)
+            user = {"type": "m.id.user", "user": "alice"}
+            auth = {"type": "m.login.password", "identifier": user, "session": first["session"]}
+            for wrong in ({**auth, "password": "wrong"}, {**auth, "type": "m.login.dummy"}):
+                body["auth"] = wrong
+                status, told = await ask()
+                assert (status, told["errcode"], told["session"]) == (401, "M_FORBIDDEN", first["session"])
+                assert told["flows"] == first["flows"]
+            body["auth"] = {**auth, "password": PASSWORD}
+            assert (await ask())[0] == 200
+            # It is used.
+            body["auth"] = {**auth, "password": "another horse"}
+            assert (await ask())[0] == 400
+
+    run(work)
+
+
 def test_receipts_of_several_threads_on_one_event() -> None:
     async def work() -> None:
         async with matrix() as server:
@@ -165,6 +198,65 @@ def test_receipts_of_several_threads_on_one_event() -> None:
             assert await bob.refused("POST", read, {"thread_id": "main"}) == (400, "M_INVALID_PARAM")
             for thread in ("", 5):
                 assert await bob.refused("POST", path, {"thread_id": thread}) == (400, "M_INVALID_PARAM")
+
+    run(work)
+
+
+def test_receipts_are_of_the_thread_that_their_event_is_in() -> None:
+    """spec: POST /receipt: 400 where "The event_id is not related to the thread_id"; roots, and what is related to them
+    otherwise, are in the main timeline"""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob = await server.register("alice"), await server.register("bob")
+            room_id = await alice.create(preset="public_chat")
+            room = f"/rooms/{q(room_id)}"
+            await bob.join(room_id)
+
+            async def said(txn: str, rel_type: str, event_id: str) -> str:
+                about = {"rel_type": rel_type, "event_id": event_id}
+                content = {"body": "x", "msgtype": "m.text", "m.relates_to": about}
+                sent = await alice.call("PUT", f"{room}/send/m.room.message/{txn}", content)
+                return str(sent["event_id"])
+
+            root, other = await alice.say(room_id, "root"), await alice.say(room_id, "other")
+            inside = await said("t", "m.thread", root)
+            about_root, about_inside = await said("a", "m.reference", root), await said("b", "m.reference", inside)
+            taken = {
+                root: {"main", root},
+                other: {"main", other},
+                inside: {root, inside},
+                about_root: {"main", root, about_root},
+                about_inside: {root, inside, about_inside},
+            }
+            for event_id, threads in taken.items():
+                path = f"{room}/receipt/m.read/{q(event_id)}"
+                for thread in ("main", *taken, "$nothing"):
+                    if thread in threads:
+                        await bob.call("POST", path, {"thread_id": thread})
+                    else:
+                        assert await bob.refused("POST", path, {"thread_id": thread}) == (400, "M_INVALID_PARAM")
+                await bob.call("POST", path, {})
+            # What is redacted does not say any more where it was.
+            await alice.call("PUT", f"{room}/redact/{q(inside)}/r", {})
+            await bob.call("POST", f"{room}/receipt/m.read/{q(inside)}", {"thread_id": root})
+
+    run(work)
+
+
+def test_a_departure_tells_nothing_twice() -> None:
+    """spec: GET /sync, Left room: `state`: "The state updates for the room up to the start of the timeline"."""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob = await server.register("alice"), await server.register("bob")
+            room_id = await alice.create(preset="public_chat")
+            await bob.join(room_id)
+            await bob.sync()
+            await bob.call("POST", f"/rooms/{q(room_id)}/leave", {})
+            left = (await bob.sync())["rooms"]["leave"][room_id]
+            assert left["state"]["events"] == []
+            assert [event["content"]["membership"] for event in left["timeline"]["events"]] == ["leave"]
 
     run(work)
 
