@@ -181,6 +181,12 @@ def test_who_may_not_come_in_hears_why(tmp_path: Path) -> None:
             )
             said = await refused(two, Join(actor=bob, room_id=denied, via=(ONE,)))
             assert said.refusal is Refusal.NOT_INVITED and "denied" in said.text
+            # Nothing gives entry, so nobody else could say anything else.
+            for rule in ({"join_rule": "restricted"}, {"join_rule": "restricted", "allow": [{"type": "x.unknown"}]}):
+                shut = await make_room(
+                    one, alice, room_version="10", initial_state=(StateDraft("m.room.join_rules", "", rule),)
+                )
+                assert (await refused(two, Join(actor=bob, room_id=shut, via=(ONE,)))).refusal is Refusal.NOT_INVITED
             banned = await make_room(one, alice)
             await one.middle.service.do(Ban(actor=alice, room_id=banned, target=bob))
             assert (await refused(two, Join(actor=bob, room_id=banned, via=(ONE,)))).refusal is Refusal.NOT_INVITED
