@@ -244,6 +244,33 @@ def test_receipts_are_of_the_thread_that_their_event_is_in() -> None:
     run(work)
 
 
+def test_calls_say_how_old_they_are() -> None:
+    """spec: module voip-events: a client knows by `age` whether an invite is still valid"""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob, carol = [await server.register(name) for name in ("alice", "bob", "carol")]
+            room_id = await alice.create(preset="public_chat")
+            await bob.join(room_id)
+            await carol.join(room_id)
+            await bob.sync()
+            await carol.sync()
+            invite = {"call_id": "1", "version": "1", "lifetime": 60_000, "party_id": "p", "offer": {}}
+            await alice.call("PUT", f"/rooms/{q(room_id)}/send/m.call.invite/1", invite)
+            await alice.say(room_id, "hello?")
+            server.party.clock.now += 5
+            told = await bob.timeline(room_id)
+            assert [event.get("unsigned", {}).get("age") for event in told] == [5000, None]
+            # Who asks later, from the same token, hears another age.
+            server.party.clock.now += 55
+            told = await carol.timeline(room_id)
+            assert [event.get("unsigned", {}).get("age") for event in told] == [60_000, None]
+            page = await carol.call("GET", f"/rooms/{q(room_id)}/messages", dir="b", limit="2")
+            assert page["chunk"][1]["unsigned"]["age"] == 60_000
+
+    run(work)
+
+
 def test_a_departure_tells_nothing_twice() -> None:
     """spec: GET /sync, Left room: `state`: "The state updates for the room up to the start of the timeline"."""
 

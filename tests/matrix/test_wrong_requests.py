@@ -12,6 +12,7 @@ from tests.matrix.client import PASSWORD, matrix, q
 from tests.support.middle import run
 
 USER = {"type": "m.id.user", "user": "alice"}
+SAYS = {"msgtype": "org.example.kind", "body": ""}
 NOBODY = {"type": "m.id.user"}
 
 
@@ -57,6 +58,11 @@ def test_of_somebody_in_a_room() -> None:
             said = await alice.say(room_id, "hello")
             redact = f"{room}/redact/{q(said)}/1"
             assert await alice.refused("PUT", redact, {"reason": 5}) == (400, "M_BAD_JSON")
+            # spec: module instant-messaging: rejected with 400
+            for wrong in ({}, {"body": "x"}, {"msgtype": "m.text"}, {"msgtype": 5, "body": "x"}, {**SAYS, "body": 5}):
+                send = f"{room}/send/m.room.message/2"
+                assert await alice.refused("PUT", send, wrong) == (400, "M_BAD_JSON")
+            await alice.call("PUT", f"{room}/send/m.room.message/2", SAYS)
             # A room has one create event, and that is no message.
             made = await alice.refused("PUT", f"{room}/send/m.room.create/1", {"room_version": "12"})
             assert made == (403, "M_FORBIDDEN")

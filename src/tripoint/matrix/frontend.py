@@ -212,7 +212,7 @@ class MatrixFrontEnd:
         shared_secret: str = "",
         bridging: Means | None = None,
     ) -> None:
-        renderer = Renderer(reader.sticky_left_ms)
+        renderer = Renderer(reader.sticky_left_ms, now_ms)
         ephemera = Ephemera(reader, now_ms)
         chunks = RoomChunks(reader, renderer)
         news = DeviceNews(server, reader, encryption)

@@ -92,6 +92,7 @@ class Messages:
     async def _send(self, room: Room, command: SendEvent) -> EventId:
         self._check_inside(room, command.actor)
         if command.type == "m.room.message":
+            _check_says(command.content)
             self._check_not_moved(room, command)
         power = room.head_power()
         if power.user(command.actor) < power.event(command.type, is_state=False):
@@ -426,6 +427,14 @@ class Messages:
         new, is_told = self._rooms.peek(named), room.state.get(TOMBSTONE) is tombstone
         if not is_told or (new is not None and new.head_membership(command.actor) == "join"):
             raise Refused(Refusal.NOT_JOINED, UPGRADED)
+
+
+def _check_says(content: JsonObject) -> None:
+    """spec: module instant-messaging: "Homeservers SHOULD reject m.room.message events which don't have a msgtype key,
+    or which don't have a textual body key" """
+    for key in ("msgtype", "body"):
+        if not isinstance(content.get(key), str):
+            raise Refused(Refusal.BAD_CONTENT, f"A message has the text {key}")
 
 
 def _by_a_view(command: Command) -> bool:

@@ -10,7 +10,7 @@ import orjson
 
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId, RoomId, UserId
-from tripoint.matrix.render import Own, Renderer
+from tripoint.matrix.render import Own, Renderer, is_of_a_moment
 from tripoint.matrix.sync.filters import SyncFilter
 from tripoint.matrix.sync.sticky import SECTION
 from tripoint.matrix.sync.tokens import page_token
@@ -261,8 +261,7 @@ class RoomChunks:
         it is kept for the others who were woken by the same event."""
         key = None
         own = account_data or transactions or summary is not None or timeline.bundles or sticky
-        # How long an event is sticky yet is true for a moment.
-        if share_as is not None and not own and not any(item.event.sticky_ms is not None for item in timeline.items):
+        if share_as is not None and not own and not any(is_of_a_moment(item.event) for item in timeline.items):
             ids = tuple(event.event_id for event in state)
             key = (room.room_id, *share_as, wanted.state_after, ids, tuple(ephemeral), unread)
             found = self._shared.get(key)
