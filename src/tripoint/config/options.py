@@ -424,7 +424,7 @@ class Mail:
     sender: str = option("The address that letters come from, like chat@example.org.", "")
     sender_name: str = option("The name that goes with it; empty: server.name.", "")
     words: str = option(
-        "A folder with what letters about addresses say in other languages than English, each in a file like de.toml "
+        "A folder with what letters say in other languages than English, each in a file like de.toml "
         "(docs/operate/letters.md); empty: there are none.",
         "",
     )
