@@ -11,6 +11,7 @@ from tests.support.middle import run
 from tripoint.core.ids import ServerName
 from tripoint.matrix.openid import OpenIdEndpoints
 from tripoint.rooms.commands import CreateRoom, Template
+from tripoint.store.memory import MemoryStore
 
 
 @pytest.mark.parametrize("number", ["²", "x", "-1", "9" * 5000, "1.5"])
@@ -240,6 +241,23 @@ def test_receipts_are_of_the_thread_that_their_event_is_in() -> None:
             # What is redacted does not say any more where it was.
             await alice.call("PUT", f"{room}/redact/{q(inside)}/r", {})
             await bob.call("POST", f"{room}/receipt/m.read/{q(inside)}", {"thread_id": root})
+
+    run(work)
+
+
+def test_presence_of_who_was_not_there_since_the_start() -> None:
+    """spec: GET /presence/{userId}/status: 403 is for those whose presence one may not see"""
+
+    async def work() -> None:
+        store = MemoryStore()
+        async with matrix(store=store) as server:
+            alice, bob, carol = [await server.register(name) for name in ("alice", "bob", "carol")]
+            await bob.join(await alice.create(preset="public_chat"))
+        async with matrix(store=store) as server:
+            alice.server = server
+            status = f"/presence/{q(bob.user_id)}/status"
+            assert await alice.call("GET", status) == {"presence": "offline"}
+            assert await alice.refused("GET", f"/presence/{q(carol.user_id)}/status") == (403, "M_FORBIDDEN")
 
     run(work)
 

@@ -231,7 +231,10 @@ class Reader:
         return self._index.joined(user_id)
 
     def shares_room(self, one: UserId, other: UserId) -> bool:
-        return self._index.share_room(one, other)
+        if self._index.is_loaded(other):
+            return self._index.share_room(one, other)
+        rooms = (self._rooms.peek(room_id) for room_id in self._index.joined(one))
+        return any(room is not None and other in room.joined() for room in rooms)
 
     async def sharing(
         self, user_id: UserId, others: Collection[UserId], *, encrypted: bool = False

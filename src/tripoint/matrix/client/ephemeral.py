@@ -111,8 +111,7 @@ class EphemeralEndpoints:
     @endpoint("GET", "/_matrix/client/v3/presence/{userId}/status")
     async def get_presence(self, call: Call) -> Response:
         user_id: UserId = parse_user_id(call.path["userId"])
-        await self._reader.memberships(call.user_id)
-        if user_id != call.user_id and not self._reader.shares_room(call.user_id, user_id):
+        if user_id != call.user_id and user_id not in await self._reader.sharing(call.user_id, {user_id}):
             raise MatrixError(403, "M_FORBIDDEN", "You share no room with them")
         presence = self._reader.presence(user_id)
         body: JsonObject = {"presence": presence.presence}
