@@ -166,8 +166,14 @@ class Accounts:
     )
     terms: tuple[TermsDocument, ...] = option(
         "Documents that whoever makes an account has to accept, on every protocol; accounts that administrators make "
-        "need nothing. An account has one from when it was made: newer versions are for new accounts.",
+        "need nothing. An account has one from when it was made: newer versions are for new accounts, but for "
+        "terms_for_all.",
         (),
+    )
+    terms_for_all: bool = option(
+        "Accounts that exist have to accept the present versions of `terms` too, however they were made: until then "
+        "they read and leave, and enter, make and say nothing. They are told of a page for it.",
+        False,
     )
     token_life_s: int = option("Life of Matrix access tokens of clients that can refresh them.", 3600)
 
