@@ -391,9 +391,20 @@ def test_hundreds_of_muted_rooms_cost_nothing() -> None:
         rules = PushRules({**rules.rules, "override": (*rules.rules["override"], _muting(room))})
     of = said("x")
     rules.judge(of, around())
-    looked_at = rules._for_room(of.room_id)
+    looked_at = rules._asked(of.room_id, of.type)
     assert len(looked_at) < 40, "those of other rooms are not looked at again"
 
 
 def _muting(room: str) -> PushRule:
     return PushRule(room, (), conditions=({"kind": "event_match", "key": "room_id", "pattern": room},))
+
+
+@pytest.mark.parametrize("type_", ["m.room.message", "M.Room.Message", "m.room.member", "m.reaction", "org.tea"])
+def test_rules_of_a_type_hold_for_that_type_alone(type_: str) -> None:
+    """Which rules are asked depends on the type; case is not looked at, globs are asked always."""
+    rules = read_rules(ME, None)
+    for pattern in ("m.room.MESSAGE", "m.r*", "m.react?on", "m.room.member"):
+        conditions = [match("type", pattern)]
+        only = put(rules, "override", "mine", conditions=conditions, actions=["notify", {"set_tweak": "mine"}])
+        of = event({}, type_)
+        assert ("mine" in only.judge(of, around()).tweaks) is holds(conditions[0], of), pattern

@@ -1,5 +1,7 @@
 """Words of texts and questions.  docs/mapping.md 14.5"""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,3 +99,9 @@ def test_terms() -> None:
 )
 def test_searchable_text(type_: str, content: dict[str, object], text: str) -> None:
     assert searchable_text(type_, content) == text  # type: ignore[arg-type]  # JSON written by hand
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=300))
+def test_words_of_ascii_are_runs_of_letters_and_digits(text: str) -> None:
+    runs = re.findall("[0-9a-z]+", text.lower())
+    assert words_of(text) == list(dict.fromkeys(run[:MAX_WORD] for run in runs))

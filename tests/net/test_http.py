@@ -5,6 +5,7 @@ spec: RFC9110 6.6.1, 9.3.2, 10.1.1, 15.5.14; RFC6585 5 (431)
 
 import asyncio
 import itertools
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from tests.support.middle import run
 from tripoint.net import http_connection
 from tripoint.net.http import Request, Response
-from tripoint.net.http_connection import KEEP_ALIVE_S, MAX_HEAD_BYTES, READ_S, REQUEST_S
+from tripoint.net.http_connection import KEEP_ALIVE_S, MAX_HEAD_BYTES, READ_S, REQUEST_S, HttpConnection
 from tripoint.net.http_front import HttpFront
 from tripoint.net.listen import bind
 
@@ -411,3 +412,59 @@ def test_some_addresses_take_longer_bodies(monkeypatch: pytest.MonkeyPatch) -> N
         assert b" 413 " in await exchange(made, b"PUT /send/1" + tail.replace(b"3000", b"5001"))
 
     on_site(test)
+
+
+HEADS = (b"host: x\r\nauthorization: Bearer a\r\n\r\n", b"host: x\r\nconnection: keep-alive\r\n\r\n")
+PIECES = [
+    *(b"GET %s HTTP/1.1\r\n%s" % (path, head) for path in (b"/one", b"/two?a=1") for head in HEADS),
+    b"GET /one HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n",
+    b"GET /one HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+    b"GET /one HTTP/1.0\r\n" + HEADS[0],
+    b"GET /a b HTTP/1.1\r\n" + HEADS[0],
+    b"GET /one HTTP/1.1\r\nx: y\r\n" + HEADS[0],
+    b"POST /one HTTP/1.1\r\n" + HEADS[0],
+    b"GET /two HTTP/1.1\r\n",
+    *HEADS,
+    b"\r\n",
+    b"hi",
+]
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(PIECES), max_size=8))
+def test_headers_that_come_again_are_read_as_if_they_were_new(chunks: list[bytes]) -> None:
+    """What is remembered of the last request changes nothing, whatever comes."""
+
+    async def both() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            made, sent = await _feed(chunks)
+            patch.setattr(HttpConnection, "_keep_head", lambda self, data: None)
+            parsed, said = await _feed(chunks)
+        fields = [
+            [(r.method, r.target, list(r.all_headers()), r.body, r.can_switch) for r in one.seen]
+            for one in (made, parsed)
+        ]
+        assert fields[0] == fields[1]
+        assert _undated(sent.data) == _undated(said.data)
+        assert sent.closed == said.closed
+
+    asyncio.run(both())
+
+
+def _undated(data: bytes) -> bytes:
+    return re.sub(rb"date: [^\r]*", b"", data)
+
+
+def test_headers_that_come_again_are_not_parsed_again() -> None:
+    async def work() -> None:
+        made = Site()
+        connection = made.front.connection()
+        connection.connection_made(Gathered())
+        for path in (b"/one", b"/two?a=1", b"/three"):
+            connection.data_received(b"GET %s HTTP/1.1\r\n%s" % (path, HEADS[0]))
+            await asyncio.wait(made.front.tasks)
+        assert [request.target for request in made.seen] == ["/one", "/two?a=1", "/three"]
+        assert made.seen[0].all_headers() is made.seen[2].all_headers()
+        await made.front.close(0)
+
+    asyncio.run(work())

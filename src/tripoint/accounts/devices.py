@@ -102,7 +102,7 @@ class Devices:
 
     async def find_token(self, access_token: str) -> PutToken:
         """The row of a valid access token. UNKNOWN_TOKEN, EXPIRED_TOKEN."""
-        return await self._tokens.find(access_token)
+        return self._tokens.known(access_token) or await self._tokens.find(access_token)
 
     async def refresh(self, refresh_token: str, client_id: str | None) -> tuple[UserId, LogInTokens]:
         """Trade a refresh token for new tokens. UNKNOWN_TOKEN.

@@ -710,7 +710,7 @@ class Accounts:
 
     async def owner_of_token(self, access_token: str, *, locked_too: bool = False) -> TokenOwner:
         row = await self._devices.find_token(access_token)
-        account = await self.account(row.user_id)
+        account = self._accounts.get(row.user_id) or await self.account(row.user_id)
         if account is None or row.device_id is None:
             raise AccountRefused(AccountRefusal.UNKNOWN_TOKEN)
         if not (account.locked and locked_too):

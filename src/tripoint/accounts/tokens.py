@@ -94,6 +94,13 @@ class Tokens:
             if not row.refresh:
                 self._cached[row.token_hash] = row
 
+    def known(self, access_token: str) -> PutToken | None:
+        """The row of a valid access token where it is in memory and nothing else is to be done; find() knows more."""
+        row = self._cached.get(token_hash(access_token))
+        if row is None or row.replaces is not None:
+            return None
+        return row if row.expires_ts_ms is None or row.expires_ts_ms > self._clock_ms() else None
+
     async def find(self, access_token: str) -> PutToken:
         """The row of a valid access token. UNKNOWN_TOKEN, EXPIRED_TOKEN."""
         digest = token_hash(access_token)

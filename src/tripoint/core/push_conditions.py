@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 import orjson
+from msgspec import Struct
 
 from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.event import Event
@@ -28,8 +28,7 @@ _COUNT: Final = re.compile(r"(==|<=|>=|<|>)?([0-9]{1,15})\Z")
 _MISSING: Final = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What an event alone does not tell: the members of its room, the reader's name there, the room's levels."""
 
     members: int
@@ -97,19 +96,24 @@ def parse_path(path: str) -> tuple[str, ...]:
     return (*members, member)
 
 
-def _value_at(event: Event, path: tuple[str, ...]) -> object:
+def _property(path: tuple[str, ...]) -> Callable[[Event], object]:
+    """What reads a property of an event; _MISSING where it is not there."""
     first, *rest = path
-    if first == "content":
+    if first != "content":
+        return (lambda event: _MISSING) if rest else (lambda event: _top_level(event, first))
+    if len(rest) == 1:
+        name = rest[0]
+        return lambda event: event.content.get(name, _MISSING)
+
+    def read(event: Event) -> object:
         value: object = event.content
-    elif rest:
-        return _MISSING
-    else:
-        value = _top_level(event, first)
-    for member in rest:
-        if not isinstance(value, dict) or member not in value:
-            return _MISSING
-        value = value[member]
-    return value
+        for member in rest:
+            if not isinstance(value, dict) or member not in value:
+                return _MISSING
+            value = value[member]
+        return value
+
+    return read
 
 
 def _top_level(event: Event, name: str) -> object:
@@ -128,10 +132,10 @@ def _event_match(condition: JsonObject) -> Condition:
         return never
     if key == _BODY:
         return says(pattern)
-    path, matches = parse_path(key), _whole(pattern)
+    read, matches = _property(parse_path(key)), _whole(pattern)
 
     def holds(event: Event, around: Surroundings) -> bool:
-        value = _value_at(event, path)
+        value = read(event)
         return isinstance(value, str) and matches(value)
 
     return holds
@@ -141,18 +145,18 @@ def _event_property_is(condition: JsonObject) -> Condition:
     key, wanted = text_at(condition, "key"), condition.get("value", _MISSING)
     if key is None or not _is_simple(wanted):
         return never
-    path = parse_path(key)
-    return lambda event, around: _same(_value_at(event, path), wanted)
+    read = _property(parse_path(key))
+    return lambda event, around: _same(read(event), wanted)
 
 
 def _event_property_contains(condition: JsonObject) -> Condition:
     key, wanted = text_at(condition, "key"), condition.get("value", _MISSING)
     if key is None or not _is_simple(wanted):
         return never
-    path = parse_path(key)
+    read = _property(parse_path(key))
 
     def holds(event: Event, around: Surroundings) -> bool:
-        values = _value_at(event, path)
+        values = read(event)
         return isinstance(values, list) and any(_same(value, wanted) for value in values)
 
     return holds

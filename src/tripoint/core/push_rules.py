@@ -60,14 +60,16 @@ class Verdict(Struct, frozen=True):
 
 SILENT: Final = Verdict()
 Rules = Mapping[str, tuple[PushRule, ...]]
-# Rooms whose rules stay picked out.
+# Rooms whose rules stay picked out, and types of which most events are.
 _ROOMS: Final = 256
+_COMMON: Final = frozenset({"m.room.message", "m.room.encrypted", "m.room.member", "m.reaction"})
 
 
 class _Compiled(Struct, frozen=True):
-    """A rule that can be asked. `room`: what the room's id is in small letters where it can match at all."""
+    """A rule that can be asked. `room`, `type`: what these are in small letters where it can match at all."""
 
     room: str | None
+    type: str | None
     conditions: tuple[Condition, ...]
     verdict: Verdict
 
@@ -75,14 +77,14 @@ class _Compiled(Struct, frozen=True):
 class PushRules:
     """All rules of a user, ready to be asked."""
 
-    __slots__ = ("_about_rooms", "_by_room", "_compiled", "rules")
+    __slots__ = ("_about_rooms", "_compiled", "_picked", "rules")
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self._compiled: list[_Compiled] | None = None
         self._about_rooms = False
-        # Of hundreds of muted rooms an event is asked about its own.
-        self._by_room: dict[str, list[_Compiled]] = {}
+        # Of hundreds of muted rooms an event is asked about its own, and a message about no member.
+        self._picked: dict[tuple[str, str], list[_Compiled]] = {}
 
     def content(self) -> JsonObject:
         """The content of m.push_rules."""
@@ -93,7 +95,7 @@ class PushRules:
 
     def judge(self, event: Event, around: Surroundings) -> Verdict:
         """What the first rule that matches says; SILENT where none does. Own events are for the caller to leave out."""
-        for rule in self._for_room(event.room_id):
+        for rule in self._asked(event.room_id, event.type):
             for condition in rule.conditions:
                 if not condition(event, around):
                     break
@@ -101,33 +103,34 @@ class PushRules:
                 return rule.verdict
         return SILENT
 
-    def _for_room(self, room_id: str) -> list[_Compiled]:
-        """The rules that can match in a room, in their order."""
+    def _asked(self, room_id: str, type_: str) -> list[_Compiled]:
+        """The rules that can match such an event, in their order."""
         if self._compiled is None:
             self._compiled = [
-                _Compiled(_room_of(kind, rule), _conditions(kind, rule), read_actions(rule.actions))
-                for kind in KINDS
-                for rule in self.rules[kind]
-                if rule.enabled
+                _compiled(kind, rule) for kind in KINDS for rule in self.rules[kind] if rule.enabled
             ]
             self._about_rooms = any(rule.room is not None for rule in self._compiled)
-        if not self._about_rooms:
-            return self._compiled
-        found = self._by_room.get(room_id)
+        key = (room_id if self._about_rooms else "", type_ if type_ in _COMMON else "")
+        found = self._picked.get(key)
         if found is None:
-            if len(self._by_room) >= _ROOMS:
-                self._by_room.clear()
-            folded = room_id.lower()
-            found = self._by_room[room_id] = [rule for rule in self._compiled if rule.room in (None, folded)]
+            if len(self._picked) >= _ROOMS:
+                self._picked.clear()
+            rooms, types = (None, key[0].lower()), (None, key[1])
+            found = self._picked[key] = [
+                rule for rule in self._compiled if rule.room in rooms and (not key[1] or rule.type in types)
+            ]
         return found
 
 
-def _room_of(kind: str, rule: PushRule) -> str | None:
-    """The only room in which a rule can match; None: it may in any."""
-    if kind == "room":
-        return rule.rule_id.lower()
+def _compiled(kind: str, rule: PushRule) -> _Compiled:
+    room = rule.rule_id.lower() if kind == "room" else _only(rule, "room_id")
+    return _Compiled(room, _only(rule, "type"), _conditions(kind, rule), read_actions(rule.actions))
+
+
+def _only(rule: PushRule, key: str) -> str | None:
+    """What a property must be for a rule's conditions to hold, in small letters; None: several things."""
     for condition in rule.conditions:
-        if isinstance(condition, dict) and condition.get("kind") == "event_match" and condition.get("key") == "room_id":
+        if isinstance(condition, dict) and condition.get("kind") == "event_match" and condition.get("key") == key:
             pattern = text_at(condition, "pattern")
             if pattern is not None and "*" not in pattern and "?" not in pattern:
                 return pattern.lower()

@@ -25,7 +25,8 @@ _MARKS: Final = (
     "\u0900-\u0dff\u200c\u200d"
 )
 _RUN: Final = re.compile(f"([{_PAIRED}]+)|((?:[^\\W_{_PAIRED}][{_MARKS}]*)+)")
-_ASCII_RUN: Final = re.compile("[0-9a-z]+")
+# Letters and digits of ASCII in small letters, and spaces for everything between them.
+_ASCII: Final = bytes(ord(chr(code).lower()) if chr(code).isalnum() and code < 128 else 32 for code in range(256))
 _ACCENTS: Final = re.compile("[\u0300-\u036f]")
 _ASKED: Final = re.compile(r'(-?)"([^"]*)"?|(\S+)')
 # Beyond this a word is cut; what is longer is no word that anybody types.
@@ -52,7 +53,8 @@ def words_of(text: str) -> list[str]:
 def _parts(bare: str) -> list[str]:
     """Words and pairs of a folded text."""
     if bare.isascii():
-        return [word[:MAX_WORD] for word in _ASCII_RUN.findall(bare)]
+        words = bare.encode().translate(_ASCII).decode().split()
+        return [word[:MAX_WORD] for word in words] if len(bare) > MAX_WORD else words
     found: list[str] = []
     for run, word in _RUN.findall(bare):
         if run:

@@ -69,15 +69,19 @@ class Digests:
 
     def read(self, user_id: UserId, room_id: RoomId) -> None:
         """Somebody has read in a room."""
-        for key in [key for key in self._digests if key[0] == user_id]:
+        for key in self._of(user_id):
             self._put(key, self._digests[key].read(room_id))
 
     def said(self, user_id: UserId, place: Place) -> None:
         """Somebody has said something in a room: what stands before it there is read."""
-        for key in [key for key in self._digests if key[0] == user_id]:
+        for key in self._of(user_id):
             digest = self._digests[key]
             before = [one for one in digest.waiting if one.room_id == place.room_id and one.position < place.position]
             self._put(key, digest.without(before).read(place.room_id))
+
+    def _of(self, user_id: UserId) -> list[Key]:
+        """The digests of one user; those of the others are not looked at."""
+        return [pusher.key for pusher in self._pushers.of(user_id) if pusher.key in self._digests]
 
     def people_changed(self) -> None:
         """Pushers came or went."""

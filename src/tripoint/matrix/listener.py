@@ -59,16 +59,13 @@ class MatrixListener:
         self._gate = gate
         self._fallback = fallback
 
-    async def handle(self, request: Request) -> Response:
-        return await self._answer(request)
-
     async def handle_operator(self, request: Request) -> Response:
         """The administrators' API for who has the machine (runtime/control.py): no token is asked for."""
         if not request.path.startswith(OPERATOR_PATHS):
             return MatrixError(404, "M_UNRECOGNIZED", "Here is the administrators' API alone").response()
-        return await self._answer(request, self._operator)
+        return await self.handle(request, self._operator)
 
-    async def _answer(self, request: Request, operator: TokenOwner | None = None) -> Response:
+    async def handle(self, request: Request, operator: TokenOwner | None = None) -> Response:
         try:
             return await self._handle(request, operator)
         except MatrixError as error:

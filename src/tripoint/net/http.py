@@ -69,6 +69,11 @@ class Request:
         return self._headers
 
     @property
+    def query_string(self) -> bytes:
+        """The query as it came."""
+        return self._query_string
+
+    @property
     def target(self) -> str:
         """Path and query as they stood in the request."""
         return f"{self.path}?{self._query_string.decode('latin-1')}" if self._query_string else self.path

@@ -5,6 +5,7 @@ Requests behind the one that is answered wait. Bodies are held whole, but for up
 """
 
 import asyncio
+import re
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
@@ -35,6 +36,12 @@ MAX_EARLY_BYTES = 65_536
 # Bodies that are on their way, of all connections together. Beyond it the next to grow are turned away.
 MAX_BUFFERED_BYTES = 268_435_456
 
+# What a client sends before the headers that it sent with its last request, and how long those may be.
+_AGAIN = re.compile(rb"GET (/[!-~]*) HTTP/1\.1\r\n")
+_KEPT_HEAD_BYTES = 2_048
+# Headers that say more of a request than what it asks for.
+_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"connection", b"te", b"trailer"})
+
 # spec: RFC9110 9.2.1: safe methods.
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -54,6 +61,9 @@ class HttpConnection(asyncio.Protocol):
         self._body_bytes = self._body_limit = 0
         self._head_bytes = 0
         self._in_head = True
+        # The headers of the last request, as they came and as they were read, where it was a GET and nothing else.
+        self._kept_head: bytes | None = None
+        self._kept_headers: list[Header] = []
         self._too_large = False
         self._stream: BodyStream | None = None  # the body that is coming in, where it is taken in pieces
         self._expects = False  # its client waits for 100 Continue
@@ -112,6 +122,9 @@ class HttpConnection(asyncio.Protocol):
             return
         if self._last:
             return
+        between = self._in_head and not self._head_bytes
+        if between and self._kept_head is not None and self._same_again(data, self._kept_head):
+            return
         if self._in_head:
             self._head_bytes += len(data)
         try:
@@ -125,10 +138,31 @@ class HttpConnection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse(400)
             return
+        if between:
+            self._keep_head(data)
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(431)
         elif not self._lingering and (self._task is None or self._stream is not None):
             self._expect_more()
+
+    def _keep_head(self, data: bytes) -> None:
+        """Remember the headers of a GET that came alone and whole: most clients send the same with all of them."""
+        if data.startswith(b"GET ") and data.find(b"\r\n\r\n") == len(data) - 4 and not self._head_bytes:
+            head = data[data.index(b"\r\n") + 2 :]
+            plain = all(name not in _FRAMING or value.lower() == b"keep-alive" for name, value in self._headers)
+            if plain and len(head) <= _KEPT_HEAD_BYTES and not self._last:
+                self._kept_head, self._kept_headers = head, self._headers
+
+    def _same_again(self, data: bytes, head: bytes) -> bool:
+        """Take a GET whose headers are those of the one before, byte for byte, without parsing them once more."""
+        if not data.endswith(head):
+            return False
+        line = _AGAIN.fullmatch(data, 0, len(data) - len(head))
+        if line is None or len(data) > MAX_HEAD_BYTES or self._front.stream_limit(line[1]) is not None:
+            return False
+        path, _, query = line[1].partition(b"?")
+        self._take("GET", path, query, self._kept_headers, b"", keep_alive=True, too_large=False, can_switch=True)
+        return True
 
     def _expect_more(self) -> None:
         """The next piece has to come; where the reader of a body is behind, nobody waits for the client."""
@@ -259,21 +293,45 @@ class HttpConnection(asyncio.Protocol):
     def _finish(self, *, keep_alive: bool) -> None:
         """A request is complete (or too large): answer it when it is its turn."""
         path, _, query = self._url.partition(b"?")
-        # Behind such a request the parser stops: what is answered as plain HTTP is the last of its connection.
-        wants_other = self._parser.should_upgrade()
-        request = Request(
+        body = b"".join(self._body)
+        self._drop_body()
+        self._take(
             self._parser.get_method().decode("latin-1"),
-            path.decode("latin-1"),
+            path,
             query,
             self._headers,
-            b"".join(self._body),
-            self._front.address_of(self._peer, self._headers),
-            self._front.is_secure(self._peer, self._headers, self._own_tls),
-            self._stream,
-            self._parser.get_http_version() == "1.1",
+            body,
+            # Behind such a request the parser stops: what is answered as plain HTTP is the last of its connection.
+            keep_alive=keep_alive and not self._parser.should_upgrade(),
+            too_large=self._too_large,
+            can_switch=self._parser.get_http_version() == "1.1",
         )
-        self._drop_body()
-        self._waiting.append((request, keep_alive and not wants_other, self._too_large))
+
+    def _take(
+        self,
+        method: str,
+        path: bytes,
+        query: bytes,
+        headers: list[Header],
+        body: bytes,
+        *,
+        keep_alive: bool,
+        too_large: bool,
+        can_switch: bool,
+    ) -> None:
+        front = self._front
+        request = Request(
+            method,
+            path.decode("latin-1"),
+            query,
+            headers,
+            body,
+            front.address_of(self._peer, headers),
+            front.is_secure(self._peer, headers, self._own_tls),
+            self._stream,
+            can_switch,
+        )
+        self._waiting.append((request, keep_alive, too_large))
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._answer())
             self._front.tasks.add(self._task)

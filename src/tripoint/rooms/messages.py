@@ -109,12 +109,17 @@ class Messages:
             if there is not None:
                 return there
         content = without_colours(command.content) if text_rule(room.state, "no_colour") else command.content
-        with self._pace.one_message(room, command):
+        unsaid = self._pace.take(room, command)
+        try:
             transaction = self._writer.begin(room, command.ts_ms)
             transaction.append(command.actor, command.type, content, sticky_ms=command.sticky_ms)
             if self._people.is_shadow_banned(command.actor):
                 return tell_alone(self._room_bus, room, transaction.events[-1], command.origin)
             event = await self._writer.commit(room, transaction, origin=command.origin)
+        except Refused:
+            if unsaid is not None:
+                unsaid()
+            raise
         return event.event_id
 
     async def _check_relation(

@@ -5,8 +5,7 @@ spec: XEP-0500 6; docs/mapping.md 8.18
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from tripoint.core.ids import RoomId, UserId
 from tripoint.rooms.commands import SendEvent
@@ -27,14 +26,15 @@ class Pace:
         self._clock_ms = clock_ms
         self._last: OrderedDict[tuple[RoomId, UserId], int] = OrderedDict()
 
-    @contextmanager
-    def one_message(self, room: Room, command: SendEvent) -> Iterator[None]:
-        """Around saying one thing: Refused(SLOW_MODE) where it is too soon; what fails was not said."""
+    def take(self, room: Room, command: SendEvent) -> Callable[[], None] | None:
+        """Somebody says one thing: Refused(SLOW_MODE) where it is too soon. What to call where it then fails, so that
+        it was not said; None where nobody counts."""
         seconds = slow_mode_s(room)
+        if not seconds or command.type not in _SAID:
+            return None
         power = room.head_power()
-        if not seconds or command.type not in _SAID or power.user(command.actor) >= power.ban:
-            yield
-            return
+        if power.user(command.actor) >= power.ban:
+            return None
         key, now = (room.room_id, command.actor), self._clock_ms()
         before = self._last.get(key)
         if before is not None and 0 <= now - before < seconds * 1000:
@@ -45,11 +45,11 @@ class Pace:
         self._last.move_to_end(key)
         if len(self._last) > REMEMBERED:
             self._last.popitem(last=False)
-        try:
-            yield
-        except Refused:
+
+        def unsaid() -> None:
             if before is None:
                 self._last.pop(key, None)
             else:
                 self._last[key] = before
-            raise
+
+        return unsaid

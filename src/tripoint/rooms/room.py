@@ -46,7 +46,8 @@ def member_of(event: Event) -> Member:
 
 def membership_of(event: Event | None) -> str:
     """The membership that a member event gives; `leave` where there is none."""
-    return "leave" if event is None else member_of(event).membership
+    membership = None if event is None else event.content.get("membership")
+    return membership if isinstance(membership, str) else "leave"
 
 
 def direct_pair(one: UserId, other: UserId) -> str:
@@ -302,8 +303,7 @@ class Room:
         return [pending for pending in self.pending.values() if pending is not None]
 
     def head_membership(self, user_id: UserId) -> str:
-        event = self.head_event("m.room.member", user_id)
-        return "leave" if event is None else member_of(event).membership
+        return membership_of(self.head_event("m.room.member", user_id))
 
     def head_power(self) -> PowerLevels:
         """Power levels after everything that was built so far."""

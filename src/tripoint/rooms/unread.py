@@ -136,7 +136,7 @@ class Unreads:
 
     async def of(self, room_id: RoomId, user_id: UserId) -> Unread:
         """What a joined local user has not read of a room. Refused(NO_SUCH_ROOM)."""
-        room = await self._rooms.get(room_id)
+        room = self._rooms.peek(room_id) or await self._rooms.get(room_id)
         rules = await self._rules(user_id)
         begun = self._forgotten
         before = self._counted.get(room_id, {}).get(user_id)
@@ -153,8 +153,9 @@ class Unreads:
         """`before` and what came since."""
         marks = before.marks
         floor, upto = max(before.upto, marks.everywhere), room.last_position
-        main, threads = before.unread.main, dict(before.unread.threads)
-        for number, item in enumerate(await self._items(room, floor, upto)):
+        main, threads = before.unread.main, {**before.unread.threads}
+        items = _recent(room, floor, upto) if floor >= room.recent_from else await self._items(room, floor, upto)
+        for number, item in enumerate(items):
             if number % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
             event = item.event
@@ -169,7 +170,7 @@ class Unreads:
             verdict = self.verdict(room, user_id, before.rules, item)
             if not verdict.notify:
                 continue
-            thread = await self.thread_of(room, event)
+            thread = None if child_of(event.content) is None else await self.thread_of(room, event)
             if marks.has_read(item.position, thread):
                 continue
             if thread is None:
@@ -180,14 +181,6 @@ class Unreads:
 
     async def _items(self, room: Room, floor: int, upto: int) -> Sequence[HistoryItem]:
         """The newest events with floor < position <= upto, oldest first."""
-        if floor >= room.recent_from:
-            found: list[HistoryItem] = []
-            for item in reversed(room.recent):
-                if item.position <= floor or len(found) == MAX_COUNTED:
-                    break
-                if item.position <= upto:
-                    found.append(item)
-            return found[::-1]
         rows = await self._store.load_timeline(
             room.room_key, after=floor, upto=upto, limit=MAX_COUNTED, backward=True
         )
@@ -275,3 +268,15 @@ async def trace(store: RoomStore, room: Room, event: Event) -> tuple[EventId | N
         seen.append(target)
         event = parsed(stored, room.version)
     return None, seen
+
+
+def _recent(room: Room, floor: int, upto: int) -> Sequence[HistoryItem]:
+    """As Unreads._items, of what is in memory."""
+    found: list[HistoryItem] = []
+    for item in reversed(room.recent):
+        if item.position <= floor or len(found) == MAX_COUNTED:
+            break
+        if item.position <= upto:
+            found.append(item)
+    found.reverse()
+    return found

@@ -96,6 +96,7 @@ class Writer:
         self._room_bus = room_bus
         self._user_bus = user_bus
         self._suffix = f":{signer.server}"
+        self._loop = asyncio.get_running_loop()
 
     def mint_room_key(self) -> int:
         """The key of a new room."""
@@ -125,6 +126,7 @@ class Writer:
         row: PutRoom | None = None,
         on_commit: Callable[[], None] | None = None,
         redacted: Event | None = None,
+        waiter: "asyncio.Future[None] | None" = None,
     ) -> "asyncio.Future[None]":
         """Put a transaction's events on the room's head and queue them; the future is done after the commit.
 
@@ -151,7 +153,7 @@ class Writer:
                 on_commit()
             self.tell(changes)
 
-        return self.queue(room, unit, committed)
+        return self._queue((room,), unit, committed, waiter)
 
     def queue(self, room: Room, unit: list[Write], committed: Callable[[], None]) -> "asyncio.Future[None]":
         """Queue the writes of a room whose head was moved, its record among them.
@@ -162,9 +164,15 @@ class Writer:
         return self._queue((room,), unit, committed)
 
     def _queue(
-        self, rooms: Sequence[Room], unit: list[Write], committed: Callable[[], None]
+        self,
+        rooms: Sequence[Room],
+        unit: list[Write],
+        committed: Callable[[], None],
+        waiter: "asyncio.Future[None] | None" = None,
     ) -> "asyncio.Future[None]":
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """queue(). `waiter` is done with the future; it may be cancelled, and nothing else waits for it: what
+        asyncio.shield makes, a turn of the loop sooner."""
+        future: asyncio.Future[None] = self._loop.create_future()
         stored_rows: list[PutRoom] = []
         for room in rooms:
             room.row = replace(room.row, head_group=room.head.group, extremities=room.head.rows())
@@ -179,6 +187,10 @@ class Writer:
                     room.discard_pending()
                 if not future.done():
                     future.set_exception(Refused(Refusal.SERVER_BUSY))
+                if waiter is not None:
+                    future.exception()  # told to the waiter, if he still is there
+                    if not waiter.done():
+                        waiter.set_exception(Refused(Refusal.SERVER_BUSY))
                 return
             for room, stored_row in zip(rooms, stored_rows, strict=True):
                 room.pending_units -= 1
@@ -186,6 +198,8 @@ class Writer:
             committed()
             if not future.done():
                 future.set_result(None)
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
 
         self.stream.submit(unit, done)
         return future
@@ -243,10 +257,17 @@ class Writer:
                 )
             await asyncio.shield(future)
             return transaction.events[-1]
-        future = self.submit(
-            room, transaction, origin=origin, writes=writes, row=row, on_commit=on_commit, redacted=redacted
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self.submit(
+            *(room, transaction),
+            origin=origin,
+            writes=writes,
+            row=row,
+            on_commit=on_commit,
+            redacted=redacted,
+            waiter=waiter,
         )
-        await asyncio.shield(future)
+        await waiter
         return transaction.events[-1] if transaction.events else room.create_event
 
     def asks_first(self, room: Room) -> bool:

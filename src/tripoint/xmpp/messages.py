@@ -272,8 +272,11 @@ def caption_of(content: JsonObject, naming: Naming) -> str | None:
     edit = edit_in(content)
     if edit is not None:
         content = edit[1]
-    attachment, view = attachment_in(content), view_message(content)
-    if attachment is None or view is None or not attachment.has_caption:
+    attachment = attachment_in(content)
+    if attachment is None or not attachment.has_caption:
+        return None
+    view = view_message(content)
+    if view is None:
         return None
     styled = render_styling(view.text, naming)
     return render_body(styled.body, unstyled=styled.unstyled)

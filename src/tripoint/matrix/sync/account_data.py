@@ -37,11 +37,15 @@ class AccountDataNews:
             if where == room_id
         ]
 
+    def is_quiet(self, user_id: UserId, since: SyncToken | None) -> bool:
+        """Whether nothing is new, as far as that is known from memory."""
+        return since is not None and since.position >= self._changed_at.get(user_id, self._started_at)
+
     async def since(self, user_id: UserId, since: SyncToken | None) -> Mapping[RoomId | None, list[Entry]]:
         """What is new, by room (None: for all rooms); everything where `since` is None."""
-        position = since.position if since is not None else 0
-        if since is not None and position >= self._changed_at.get(user_id, self._started_at):
+        if self.is_quiet(user_id, since):
             return {}
+        position = since.position if since is not None else 0
         found: dict[RoomId | None, list[Entry]] = {}
         data = await self._accounts.all_account_data(user_id, since=position)
         for (room_id, type_), content in data.items():

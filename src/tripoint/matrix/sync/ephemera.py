@@ -82,9 +82,22 @@ class Ephemera:
             marker = marker_event(found, user_id)
         return events, marker
 
+    def changed_rooms(self, position: int, counter: int, most: int) -> set[RoomId] | None:
+        """Rooms of which changed() would be true; None where more than so many would have to be looked at.
+
+        Only of a position since the start of this process.
+        """
+        found = set[RoomId]()
+        for numbered, number in ((self._typing, counter), (self._receipt_at, position)):
+            some = newer(numbered, number, most)
+            if some is None:
+                return None
+            found.update(some)
+        return found
+
     def typing_since(self, counter: int) -> list[RoomId]:
         """Rooms where somebody began or stopped to type after this."""
-        return _newer(self._typing, counter)
+        return newer(self._typing, counter) or []
 
     def typing_in(self, room_id: RoomId, user_id: UserId) -> list[UserId]:
         """Who is typing, as far as a user is to hear of it."""
@@ -92,7 +105,7 @@ class Ephemera:
 
     def receipts_since(self, position: int) -> list[RoomId]:
         """Rooms where a receipt or marker of somebody moved after this position; since the start of this process."""
-        return _newer(self._receipt_at, position)
+        return newer(self._receipt_at, position) or []
 
     def receipt_at(self, room_id: RoomId) -> int:
         """Where in the stream a receipt moved last in a room; 0 where none did since the start of this process."""
@@ -153,12 +166,14 @@ def presence_event(user_id: UserId, presence: Presence, now_ms: int) -> bytes:
     return orjson.dumps({"type": "m.presence", "sender": user_id, "content": content})
 
 
-def _newer(numbered: dict[RoomId, int], number: int) -> list[RoomId]:
-    """Those with a greater number; the greatest are last."""
-    found = []
+def newer(numbered: dict[RoomId, int], number: int, most: int | None = None) -> list[RoomId] | None:
+    """Those with a greater number, where the greatest are last; None where they are more than `most`."""
+    found: list[RoomId] = []
     for room_id in reversed(numbered):
         if numbered[room_id] <= number:
             break
+        if len(found) == most:
+            return None
         found.append(room_id)
     return found
 

@@ -44,6 +44,24 @@ class Timeline:
         self.bundles: Mapping[EventId, Bundle] = {}
 
 
+class Span:
+    """The commonest of chunks: new messages for somebody who was inside all the time, and nothing else. What of it is
+    the same for all readers with one filter. `senders`: whoever wrote one of them is answered apart."""
+
+    __slots__ = ("_begin", "_said", "senders")
+
+    def __init__(self, senders: Collection[UserId], begin: bytes) -> None:
+        self.senders = senders
+        self._begin = begin
+        self._said: tuple[bytes, bytes] = (b"", b"")
+
+    def chunk(self, unread: bytes) -> bytes:
+        """The chunk of a reader of whom that is unread."""
+        if self._said[0] != unread:
+            self._said = unread, b"%s%s}" % (self._begin, unread)
+        return self._said[1]
+
+
 class RoomStates:
     """A room's state around a timeline that ends at position `upto`; the room may have moved on since.
 
@@ -142,6 +160,7 @@ class RoomChunks:
         self._reader = reader
         self._renderer = renderer
         self._shared: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
+        self._spans: OrderedDict[tuple[RoomId, int, int, str, bool], Span | None] = OrderedDict()
         self._counted: OrderedDict[RoomId, tuple[int, int, list[UserId], list[UserId]]] = OrderedDict()
 
     async def timeline(
@@ -190,6 +209,41 @@ class RoomChunks:
             # The reader stopped looking: there may be more, and paging on from there finds it.
             return Timeline(timeline.items, True, page.end, whole=whole)
         return timeline
+
+    def span(self, room: RoomView, wanted: SyncFilter, since: int, upto: int) -> Span | None:
+        """What happened between two positions, where that is messages alone and all of them; None where it is more,
+        or has to be put together for each reader. Receipts, typing and the like are not looked at.
+        """
+        key = (room.room_id, since, upto, wanted.key, wanted.state_after)
+        if key in self._spans:
+            return self._spans[key]
+        made = self._span(room, wanted, since, upto)
+        self._spans[key] = made
+        if len(self._spans) > _SHARED_CHUNKS:
+            self._spans.popitem(last=False)
+        return made
+
+    def _span(self, room: RoomView, wanted: SyncFilter, since: int, upto: int) -> Span | None:
+        if since < max(room.recent_from, room.reset_position, room.completed_position):
+            return None
+        if not wanted.timeline.passes_all or wanted.redundant_members:
+            return None
+        found = []
+        for item in reversed(room.recent):
+            if item.position <= since:
+                break
+            if item.position <= upto:
+                if item.event.is_state or is_of_a_moment(item.event):
+                    return None
+                found.append(item)
+        if not 0 < len(found) <= wanted.timeline_limit:
+            return None
+        timeline = Timeline(found[::-1], False, since, whole=True)
+        told = self._told(timeline, (), wanted, {})
+        return Span(
+            {item.event.sender for item in found},
+            b"".join((*told, b',"ephemeral":{"events":[]},"account_data":{"events":[]},')),
+        )
 
     async def bundle(self, room: RoomView, user_id: UserId, timeline: Timeline) -> None:
         """Find out what goes with the events of a timeline that leaves out earlier ones."""
@@ -385,6 +439,8 @@ class RoomChunks:
         """A message of the room was redacted: chunks that showed it are not given again."""
         for key in [key for key in self._shared if key[0] == room_id]:
             del self._shared[key]
+        for span in [span for span in self._spans if span[0] == room_id]:
+            del self._spans[span]
 
 
 def _newest(newest_first: Sequence[HistoryItem], limit: int, since: int, *, whole: bool) -> Timeline:

@@ -17,13 +17,14 @@ from tripoint.accounts.ports import AccountService
 from tripoint.core.event import Event
 from tripoint.core.ids import DeviceId, EventId, RoomId, UserId
 from tripoint.matrix.render import Own, Renderer, member_event
-from tripoint.matrix.sync.account_data import AccountDataNews
+from tripoint.matrix.sync.account_data import AccountDataNews, Entry
 from tripoint.matrix.sync.devices import DeviceNews
-from tripoint.matrix.sync.ephemera import Ephemera
+from tripoint.matrix.sync.ephemera import Ephemera, newer
 from tripoint.matrix.sync.filters import SyncFilter
 from tripoint.matrix.sync.rooms import (
     RoomChunks,
     RoomStates,
+    Span,
     Timeline,
     lazy_members,
     present_state,
@@ -113,7 +114,7 @@ class SyncServer:
         self.delay_of: Callable[[str], str | None] = lambda _: None
         # Newest last. The room may have ended with its last member, or be forgotten on another device.
         self._departures: OrderedDict[tuple[RoomId, UserId], EventCommitted] = OrderedDict()
-        self._room_at: dict[RoomId, int] = {}  # the newest event of each room since the start
+        self._room_at: dict[RoomId, int] = {}  # the newest event of each room since the start, the newest last
         self._started_at = reader.stream_position().of()
         self.account_data = AccountDataNews(accounts, self._started_at)
         self._known: OrderedDict[tuple[UserId, DeviceId], _Known] = OrderedDict()
@@ -124,7 +125,7 @@ class SyncServer:
         """Wake who is in the room."""
         self._devices.room_changed(change)
         if isinstance(change, EventCommitted):
-            self._room_at[change.room_id] = change.position
+            self._moved(change.room_id, change.position)
             origin = change.origin
             if origin is not None and origin.token is not None and origin.once:
                 self._transactions[change.event.event_id] = (origin.session, origin.token)
@@ -133,7 +134,7 @@ class SyncServer:
             if change.event.type == "m.room.redaction":
                 self._chunks.forget(change.room_id)
         elif isinstance(change, StateReset):
-            self._room_at[change.room_id] = change.position
+            self._moved(change.room_id, change.position)
             self._chunks.forget(change.room_id)
         elif isinstance(change, Swept):
             self._chunks.forget(change.room_id)
@@ -160,6 +161,10 @@ class SyncServer:
             for user_id in joined:
                 if user_id in waiting:
                     self._waiters.wake(user_id)
+
+    def _moved(self, room_id: RoomId, position: int) -> None:
+        self._room_at.pop(room_id, None)
+        self._room_at[room_id] = position
 
     def user_changed(self, change: UserChange) -> None:
         if isinstance(change, AccountDataChanged):
@@ -211,9 +216,8 @@ class SyncServer:
             known.members.clear()
         else:
             await self._devices.acknowledge(user_id, device_id, since)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout_s
         waiters = self._waiters
+        deadline = waiters.now() + timeout_s
         news = self._none_since(known, since, wanted) if timeout_s > 0 and not full_state else None
         try:
             if news is not None:
@@ -226,7 +230,7 @@ class SyncServer:
                 body, empty, upto = await self._answer(user_id, device_id, since, wanted, full_state, known)
                 if news.done():
                     news.result()  # raises where the device was logged out meanwhile
-                left_s = deadline - loop.time()
+                left_s = deadline - waiters.now()
                 if not empty or since is None or full_state or left_s <= 0 or waiters.draining:
                     if known.told is not None:
                         waiters.forget(user_id, known.told.news)
@@ -280,17 +284,26 @@ class SyncServer:
         upto = SyncToken(self._reader.stream_position(), self._ephemera.counter)
         rooms = list(memberships.items())
         position = since.position if since is not None else 0
-        room_data = await self.account_data.since(user_id, since)
+        room_data: Mapping[RoomId | None, Sequence[Entry]] = {}
+        if not self.account_data.is_quiet(user_id, since):
+            room_data = await self.account_data.since(user_id, since)
         sticky = NOTHING
         if self._reader.sticky_rooms():
             inside = {room_id: moved for room_id, (membership, moved) in rooms if membership == "join"}
             stuck = since.stuck if since is not None else -1
             sticky = sticky_news(self._reader, inside, stuck, upto.position)
         one = _Answer(user_id, f"{user_id}/{device_id}", since, upto, wanted, full_state, known, sticky)
-        sections: dict[str, list[bytes]] = {"join": [], "invite": [], "knock": [], "leave": []}
+        changed = None
+        if since is not None and not full_state and position >= self._started_at:
+            changed = self._changed_rooms(since, len(rooms) + _ROOMS_PER_TURN)
+        sections: dict[str, list[bytes]] = {}
         count = 0
         for room_id, (membership, moved) in rooms:
             if membership == "join":
+                if changed is not None and not (
+                    room_id in changed or room_id in room_data or room_id in sticky.rooms
+                ):
+                    continue
                 if not wanted.wants_room(room_id):
                     continue
                 room = self._reader.peek(room_id)
@@ -321,28 +334,35 @@ class SyncServer:
                 continue  # it ended just now
             if chunk is not None:
                 section = "leave" if _is_outside(membership) else membership
-                sections[section].append(orjson.dumps(room_id) + b":" + chunk)
-        if since is not None:
-            sections["leave"].extend(self._ended(one, memberships))
+                sections.setdefault(section, []).append(orjson.dumps(room_id) + b":" + chunk)
+        if since is not None and (ended := self._ended(one, memberships)):
+            sections.setdefault("leave", []).extend(ended)
         global_data = [entry for type_, entry in room_data.get(None, ()) if wanted.account_data.wants_type(type_)]
         presence = self._ephemera.presence(user_id, since, wanted)
         devices = await self._devices.since(user_id, device_id, since, upto)
-        empty = not (any(sections.values()) or global_data or presence or devices.is_news)
-        joined = b",".join(
-            b'"%s":{%s}' % (name.encode(), b",".join(chunks)) for name, chunks in sections.items() if chunks
-        )
+        empty = not (sections or global_data or presence or devices.is_news)
         next_batch = upto
         if devices.to_device is not None or sticky.upto is not None:
             next_batch = replace(upto, to_device=devices.to_device, sticky=sticky.upto)
         parts = [b'{"next_batch":"', next_batch.text(self.start).encode(), b'"', devices.parts]
-        if joined:
-            parts.append(b',"rooms":{' + joined + b"}")
+        if sections:
+            told = [b'"%s":{%s}' % (name.encode(), b",".join(chunks)) for name, chunks in sections.items()]
+            parts.append(b',"rooms":{%s}' % b",".join(told))
         if global_data:
             parts.append(b',"account_data":{"events":[' + b",".join(global_data) + b"]}")
         if presence:
             parts.append(b',"presence":{"events":[' + b",".join(presence) + b"]}")
         parts.append(b"}")
         return b"".join(parts), empty, next_batch
+
+    def _changed_rooms(self, since: SyncToken, most: int) -> set[RoomId] | None:
+        """Rooms in which anything happened since a token of this run; None where a user's own are sooner looked at."""
+        found = self._ephemera.changed_rooms(since.position, since.ephemeral, most)
+        moved = newer(self._room_at, since.position, most)
+        if found is None or moved is None:
+            return None
+        found.update(moved)
+        return found
 
     def _ended(self, one: "_Answer", memberships: Mapping[RoomId, tuple[str, int]]) -> list[bytes]:
         """Rooms that the user has left since and that are not among the user's rooms any more."""
@@ -379,6 +399,10 @@ class SyncServer:
     ) -> bytes | None:
         since, wanted, user_id, upto = one.since, one.wanted.in_room(room.room_id), one.user_id, one.upto.position
         position = since.position if since is not None else 0
+        span = self._span(one, room, moved, data, wanted)
+        if span is not None:
+            left = await self._reader.unread(room.room_id, user_id)
+            return span.chunk(unread_counts(left, wanted.threads_apart))
         stay, start, inside = (Stay.CAME, 0, 0) if since is None else (Stay.STAYED, position, position)
         if since is not None and moved > position:
             stay, start, inside = await stay_since(self._reader, room, user_id, position)
@@ -448,6 +472,26 @@ class SyncServer:
             sticky=sticky_said,
             share_as=None if whole or self._reader.block_list(user_id) != EMPTY else (start, upto, wanted.key),
         )
+
+    def _span(
+        self, one: "_Answer", room: RoomView, moved: int, data: Sequence[tuple[str, bytes]], wanted: SyncFilter
+    ) -> Span | None:
+        """What this reader is told of a room, where it is what everybody is told, but for what is unread."""
+        since, user_id = one.since, one.user_id
+        if since is None or one.full_state or data or moved > since.position or room.room_id in one.sticky.rooms:
+            return None
+        position = since.position
+        if self._ephemera.changed(room.room_id, position, since.ephemeral) or self._reader.block_list(user_id) != EMPTY:
+            return None
+        span = self._chunks.span(room, wanted, position, one.upto.position)
+        # Whoever wrote one of the messages gets it with its transaction id.
+        if span is None or user_id in span.senders:
+            return None
+        if wanted.lazy_members:
+            told = one.known.members.get(room.room_id)
+            if told is None or any(told.get(sender, position + 1) > position for sender in span.senders):
+                return None
+        return span
 
     def own_transactions(self, timeline: Timeline, session: str) -> dict[str, Own]:
         """event id -> by what this device knows it, of the events that it or its user sent."""

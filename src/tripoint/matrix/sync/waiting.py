@@ -13,6 +13,8 @@ Future = asyncio.Future[None]
 
 # Answering a sync takes some 0.2 ms: what is woken at once is how long all others wait for their turn.
 AT_ONCE = 8
+# Who waits so long shares a timer with those whose time is over with his, or up to so much earlier.
+LONG_S, TOGETHER_S = 5.0, 0.25
 
 
 class Waiters:
@@ -22,6 +24,9 @@ class Waiters:
     def __init__(self, pace: Pace) -> None:
         self._waiting: dict[UserId, dict[Future, DeviceId]] = {}
         self._to_wake: set[UserId] = set()
+        self._loop = asyncio.get_running_loop()
+        # What ends at a time, in TOGETHER_S.
+        self._ending: dict[int, set[Future]] = {}
         self._schedule = pace.holding(lambda: len(self._to_wake), self._wake_some).schedule
         self.draining = False
 
@@ -33,7 +38,7 @@ class Waiters:
     def listen(self, user_id: UserId, device_id: DeviceId) -> Future:
         """A future that is done when something has happened for a user since; it fails when the device is logged
         out. Whoever does not want it any more says so by forget()."""
-        future: Future = asyncio.get_running_loop().create_future()
+        future: Future = self._loop.create_future()
         self._waiting.setdefault(user_id, {})[future] = device_id
         return future
 
@@ -52,13 +57,33 @@ class Waiters:
         finally:
             self.forget(user_id, future)
 
+    def now(self) -> float:
+        """The loop's time, in seconds."""
+        return self._loop.time()
+
     async def wait(self, future: Future, left_s: float) -> None:
-        """Until it is done, or so long."""
-        timer = asyncio.get_running_loop().call_later(left_s, _expire, future)
+        """Until it is done, or so long; where that is long, some TOGETHER_S longer."""
+        if left_s < LONG_S:
+            timer = self._loop.call_later(left_s, _expire, future)
+            try:
+                await future
+            finally:
+                timer.cancel()
+            return
+        at = int((self._loop.time() + left_s) / TOGETHER_S) + 1
+        ending = self._ending.get(at)
+        if ending is None:
+            ending = self._ending[at] = set()
+            self._loop.call_at(at * TOGETHER_S, self._end_of, at)
+        ending.add(future)
         try:
             await future
         finally:
-            timer.cancel()
+            ending.discard(future)
+
+    def _end_of(self, at: int) -> None:
+        for future in tuple(self._ending.pop(at)):
+            _expire(future)
 
     def wake(self, user_id: UserId) -> None:
         if user_id not in self._waiting:
@@ -73,7 +98,7 @@ class Waiters:
         for _ in range(min(AT_ONCE, len(to_wake))):
             self._wake_user(to_wake.pop())
         if to_wake:
-            asyncio.get_running_loop().call_soon(self._wake_some)
+            self._loop.call_soon(self._wake_some)
 
     def _wake_user(self, user_id: UserId) -> None:
         for future in self._waiting.pop(user_id, ()):

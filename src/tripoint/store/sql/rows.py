@@ -569,6 +569,19 @@ def related_by(write: AddEvent) -> tuple[str, str, str, str] | None:
     return child[1], child[0], text_at(fields, "type") or "", text_at(fields, "sender") or ""
 
 
+# What nearly every event changes of its room, and nothing else: no index has a part in it. A row that would change in
+# anything else is left as it is.
+_MOVE_HEAD = """UPDATE rooms SET head_group = ?, extremities = ? WHERE room_key = ? AND listed = ? AND temporary = ?
+    AND locked_until_ms IS ? AND unlock_join_rule IS ? AND direct_pair IS ?"""
+
+
+def _head_row(write: PutRoom) -> Row:
+    return (
+        *(write.head_group, orjson.dumps(write.extremities).decode(), write.room_key, write.listed, write.temporary),
+        *(write.locked_until_ms, write.unlock_join_rule, write.direct_pair),
+    )
+
+
 class _Gathered:
     """Rows on their way, one list per kind of write; a kind changes its statement only after a flush."""
 
@@ -617,8 +630,10 @@ class _Gathered:
 
     def flush(self) -> None:
         if self._rooms:
-            statement, make_row = _PUT[PutRoom]
-            self._connection.executemany(statement, [make_row(write) for write in self._rooms.values()])
+            moved = self._connection.executemany(_MOVE_HEAD, [_head_row(write) for write in self._rooms.values()])
+            if moved.rowcount < len(self._rooms):
+                statement, make_row = _PUT[PutRoom]
+                self._connection.executemany(statement, [make_row(write) for write in self._rooms.values()])
             self._rooms = {}
         for statement, gathered in self._rows.values():
             self._connection.executemany(statement, gathered)
@@ -655,7 +670,9 @@ def execute(connection: sqlite3.Connection, units: Sequence[Sequence[Write]]) ->
     gathered = _Gathered(connection)
     for unit in units:
         for write in unit:
-            if isinstance(write, DropRoom):
+            if type(write) in _PUT:
+                gathered.add(write)
+            elif isinstance(write, DropRoom):
                 gathered.drop(_DROP_ROOM, write.room_key)
             elif isinstance(write, DropEvents):
                 gathered.flush()
@@ -670,5 +687,5 @@ def execute(connection: sqlite3.Connection, units: Sequence[Sequence[Write]]) ->
             elif (statements := _drops(write)) is not None:
                 gathered.run(statements)
             else:
-                gathered.add(write)
+                raise TypeError(f"nobody stores {type(write).__name__}")
     gathered.flush()
