@@ -262,6 +262,46 @@ def test_presence_of_who_was_not_there_since_the_start() -> None:
     run(work)
 
 
+def test_events_say_what_their_reader_was_in_the_room_then() -> None:
+    """spec: UnsignedData membership: "including any changes caused by the event"; `leave` before there was any"""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob = await server.register("alice"), await server.register("bob")
+            room_id = await alice.create(preset="public_chat")
+            room = f"/rooms/{q(room_id)}"
+            ids = [await alice.say(room_id, "before")]
+            await alice.call("POST", f"{room}/invite", {"user_id": bob.user_id})
+            ids.append(await alice.say(room_id, "invited"))
+            await bob.join(room_id)
+            ids.append(await alice.say(room_id, "there"))
+            told = {event["event_id"]: event for event in await bob.timeline(room_id)}
+            assert [told[one]["unsigned"]["membership"] for one in ids] == ["leave", "invite", "join"]
+            own = [e["unsigned"]["membership"] for e in told.values() if e.get("state_key") == bob.user_id]
+            assert own == ["invite", "join"]
+            await bob.call("POST", f"{room}/leave", {})
+            left = (await bob.sync())["rooms"]["leave"][room_id]["timeline"]["events"]
+            assert [event["unsigned"]["membership"] for event in left] == ["leave"]
+            ids.append(await alice.say(room_id, "gone"))
+            await bob.join(room_id)
+            await bob.call("PUT", f"/profile/{q(bob.user_id)}/displayname", {"displayname": "Bobby"})
+            ids.append(await alice.say(room_id, "back"))
+            then = dict(zip(ids, ("leave", "invite", "join", "leave", "join"), strict=True))
+            page = await bob.call("GET", f"{room}/messages", dir="b", limit="50")
+            found = {event["event_id"]: event["unsigned"]["membership"] for event in page["chunk"]}
+            assert {one: found[one] for one in ids} == then
+            for one in ids:
+                event = await bob.call("GET", f"{room}/event/{q(one)}")
+                around = await bob.call("GET", f"{room}/context/{q(one)}", limit="2")
+                assert event["unsigned"]["membership"] == around["event"]["unsigned"]["membership"] == then[one]
+            # What one hears at once is what one was there for.
+            await bob.sync()
+            await alice.say(room_id, "now")
+            assert [event["unsigned"] for event in await bob.timeline(room_id)] == [{"membership": "join"}]
+
+    run(work)
+
+
 def test_calls_say_how_old_they_are() -> None:
     """spec: module voip-events: a client knows by `age` whether an invite is still valid"""
 

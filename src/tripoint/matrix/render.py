@@ -73,10 +73,11 @@ class Renderer:
         return self.head(event) + _room_id(event) + b"}"
 
     def timeline(
-        self, item: HistoryItem, own: Own | None = None, bundle: Bundle | None = None
+        self, item: HistoryItem, own: Own | None = None, bundle: Bundle | None = None, membership: str | None = None
     ) -> bytes:
-        """An event of a /sync timeline: unsigned, no room_id."""
-        return self.head(item.event) + self._unsigned(item, own, bundle) + b"}"
+        """An event of a /sync timeline: unsigned, no room_id. `membership`: what the reader was then, where the item
+        does not say it."""
+        return self.head(item.event) + self._unsigned(item, own, bundle, membership) + b"}"
 
     def history(
         self, item: HistoryItem, own: Own | None = None, bundle: Bundle | None = None
@@ -111,8 +112,12 @@ class Renderer:
             }
         return found
 
-    def _unsigned(self, item: HistoryItem, own: Own | None, bundle: Bundle | None = None) -> bytes:
+    def _unsigned(
+        self, item: HistoryItem, own: Own | None, bundle: Bundle | None = None, membership: str | None = None
+    ) -> bytes:
         unsigned: dict[str, Any] = {}
+        if (membership := item.membership or membership) is not None:
+            unsigned["membership"] = membership
         if item.replaced is not None:
             unsigned["prev_content"] = item.replaced.content
             unsigned["prev_sender"] = item.replaced.sender

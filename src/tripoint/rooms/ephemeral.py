@@ -143,9 +143,9 @@ class Receipts:
         stored = await self._store.load_event(command.event_id)
         if stored is None or stored.room_key != room.room_key or stored.position is None:
             raise Refused(Refusal.NO_SUCH_EVENT)
-        # What came from another server is its own matter (and has its own time): the others show it as it is.
-        # What is redacted does not say any more where it was.
-        if command.thread_id is not None and command.ts_ms is None and not stored.flags & FLAG_REDACTED:
+        # What came from another server is its own matter, and threads of XMPP are not those of Matrix: who asks from
+        # there has no origin. What is redacted does not say any more where it was.
+        if command.thread_id is not None and command.origin is not None and not stored.flags & FLAG_REDACTED:
             await self._check_thread(room, parsed(stored, room.version), command.thread_id)
         ts_ms = self._writer.signer.clock_ms() if command.ts_ms is None else command.ts_ms
         position = self._writer.stream.next()

@@ -31,12 +31,16 @@ class Timeline:
     """The events of a chunk, oldest first. `limited`: earlier ones were left out; `start` is the position
     before the first. `whole`: without `limited`, every event since then is in it (no filter, nothing hidden).
 
-    `bundles`: what of their children goes with events. spec: "Aggregations of child events": of limited timelines
+    `membership`: what the reader was at the events that do not say it. `bundles`: what of their children goes with
+    events. spec: "Aggregations of child events": of limited timelines
     """
 
-    __slots__ = ("bundles", "items", "limited", "start", "whole")
+    __slots__ = ("bundles", "items", "limited", "membership", "start", "whole")
 
-    def __init__(self, items: Sequence[HistoryItem], limited: bool, start: int, *, whole: bool) -> None:
+    def __init__(
+        self, items: Sequence[HistoryItem], limited: bool, start: int, *, whole: bool, membership: str | None = None
+    ) -> None:
+        self.membership = membership
         self.items = items
         self.limited = limited
         self.start = start
@@ -134,7 +138,7 @@ def told_in_full(timeline: Timeline, present: StateMap) -> Timeline:
     if not outdated:
         return timeline
     items = [item for item in timeline.items if item.position > outdated]
-    shorter = Timeline(items, True, outdated, whole=False)
+    shorter = Timeline(items, True, outdated, whole=False, membership=timeline.membership)
     shorter.bundles = timeline.bundles
     return shorter
 
@@ -187,7 +191,7 @@ class RoomChunks:
                     found.append(item)
                     if len(found) > limit:
                         break
-            return _newest(found, limit, since, whole=whole)
+            return _newest(found, limit, since, whole=whole, membership="join")
         page = await self._reader.history(
             HistoryQuery(
                 room_id=room.room_id,
@@ -238,7 +242,7 @@ class RoomChunks:
                 found.append(item)
         if not 0 < len(found) <= wanted.timeline_limit:
             return None
-        timeline = Timeline(found[::-1], False, since, whole=True)
+        timeline = Timeline(found[::-1], False, since, whole=True, membership="join")
         told = self._told(timeline, (), wanted, {})
         return Span(
             {item.event.sender for item in found},
@@ -364,7 +368,9 @@ class RoomChunks:
             state = [event for event in state if wanted.state.wants(event)]
         bundles = timeline.bundles
         items = [
-            render.timeline(item, transactions.get(item.event.event_id), bundles.get(item.event.event_id))
+            render.timeline(
+                item, transactions.get(item.event.event_id), bundles.get(item.event.event_id), timeline.membership
+            )
             for item in timeline.items
         ]
         states = [render.state(event) for event in state]
@@ -443,12 +449,14 @@ class RoomChunks:
             del self._spans[span]
 
 
-def _newest(newest_first: Sequence[HistoryItem], limit: int, since: int, *, whole: bool) -> Timeline:
+def _newest(
+    newest_first: Sequence[HistoryItem], limit: int, since: int, *, whole: bool, membership: str | None = None
+) -> Timeline:
     """A timeline of the first `limit` of these."""
     items = newest_first[:limit][::-1]
     if len(newest_first) > limit:
-        return Timeline(items, True, items[0].position - 1, whole=whole)
-    return Timeline(items, False, since, whole=whole)
+        return Timeline(items, True, items[0].position - 1, whole=whole, membership=membership)
+    return Timeline(items, False, since, whole=whole, membership=membership)
 
 
 def _users(names: Sequence[str] | None) -> tuple[UserId, ...] | None:
