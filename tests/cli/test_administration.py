@@ -315,3 +315,18 @@ def test_what_somebody_has_accepted(tmp_path: Path) -> None:
         auth = {"type": "m.login.terms", "session": session}
         made.ask("", "POST", "client/v3/register", {**body, "auth": auth})
         assert "  accepted rules 1.2, " in made.do("user", "show", "carol")
+
+
+def test_greetings(on_site: Callable[..., None]) -> None:
+    """docs/mapping.md 10.15"""
+
+    def test(s: Site) -> None:
+        assert "As the configuration says." in s.do("motd")
+        assert "Closed today." in s.do("motd", "Closed today.")
+        assert "Closed today." in s.do("motd")
+        assert "Nothing is said." in s.do("motd", "--none")
+        assert "As the configuration says." in s.do("motd", "--configured")
+        assert "Hello" in s.do("welcome", "Hello, you")
+        assert "Nothing is said." in s.do("welcome", "--none")
+
+    on_site(lambda _: None, test)

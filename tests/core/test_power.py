@@ -156,8 +156,9 @@ def test_what_a_grant_writes(rank: str, written: int | None, before: int | None)
 
 
 def test_voice() -> None:
-    with pytest.raises(GrantRefused, match="Everybody may speak"):
-        grant(levels(users={ALICE: 100}), ALICE, BOB, Rank.VOICE)
+    # Where everybody may speak it is the level above the others'.
+    assert grant(levels(users={ALICE: 100}), ALICE, BOB, Rank.VOICE)["users"] == {ALICE: 100, BOB: 1}
+    assert grant(levels(users={ALICE: 100}, users_default=5), ALICE, BOB, Rank.VOICE)["users"] == {ALICE: 100, BOB: 6}
     quiet = levels(events_default=1, users={ALICE: 100})
     assert grant(quiet, ALICE, BOB, Rank.VOICE)["users"] == {ALICE: 100, BOB: 1}
     # 7.0: where speaking needs 30, that level is a half-operator's.

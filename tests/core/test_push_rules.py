@@ -30,6 +30,7 @@ from tripoint.core.push_changes import (
 from tripoint.core.push_conditions import Surroundings, compile_condition, parse_path
 from tripoint.core.push_rules import KINDS, PushRule, PushRules, Verdict, read_actions, read_rules
 from tripoint.core.room_version import get_room_version
+from tripoint.core.sealed import BARE
 
 V11 = get_room_version("11")
 ME = UserId("@me:one.example")
@@ -397,6 +398,18 @@ def test_hundreds_of_muted_rooms_cost_nothing() -> None:
 
 def _muting(room: str) -> PushRule:
     return PushRule(room, (), conditions=({"kind": "event_match", "key": "room_id", "pattern": room},))
+
+
+def test_what_clients_of_xmpp_encrypted_is_judged_as_encrypted() -> None:
+    """docs/mapping.md 19.10; spec: .m.rule.encrypted, .m.rule.encrypted_room_one_to_one"""
+    rules = read_rules(ME, None)
+    sealed = event({"dev.tripoint.xmpp.payload": "<e/>", "dev.tripoint.xmpp.encrypted": "urn:xmpp:omemo:2"}, BARE)
+    plain = event({"dev.tripoint.xmpp.payload": "<store/>"}, BARE)
+    assert (rules.judge(sealed, around()).notify, rules.judge(plain, around()).notify) == (True, False)
+    assert rules.judge(sealed, around(members=2)).tweaks == {"sound": "default"}
+    assert holds(match("type", "m.room.encrypted"), sealed)
+    assert not holds(match("type", "m.room.encrypted"), plain)
+    assert holds(match("type", BARE), plain)
 
 
 @pytest.mark.parametrize("type_", ["m.room.message", "M.Room.Message", "m.room.member", "m.reaction", "org.tea"])

@@ -359,3 +359,27 @@ def test_notices() -> None:
                 assert await ada.no("POST", "/v1/send_server_notice", {**body, **change}) == expected
 
     run(work)
+
+
+def test_greetings() -> None:
+    """docs/mapping.md 10.15"""
+
+    async def work() -> None:
+        async with matrix() as server:
+            ada = await admin_of(server)
+            for which in ("motd", "welcome"):
+                path = f"/v1/greetings/{which}"
+                assert await ada.done("GET", path) == {"text": None}
+                assert await ada.done("PUT", path, {"text": " Two  \nlines\n"}) == {"text": "Two\nlines"}
+                assert await ada.done("GET", path) == {"text": "Two\nlines"}
+                assert await ada.no("PUT", path, {"text": "x\n" * 61}) == (400, "M_INVALID_PARAM")
+                assert await ada.no("PUT", path, {}) == (400, "M_MISSING_PARAM")
+            bob = await server.register("bob")
+            assert len((await bob.sync())["rooms"]["invite"]) == 1
+            assert await ada.done("PUT", "/v1/greetings/welcome", {"text": ""}) == {"text": ""}
+            carol = await server.register("carol")
+            assert "invite" not in (await carol.sync()).get("rooms", {})
+            assert await ada.done("DELETE", "/v1/greetings/motd") == {"text": None}
+            assert await ada.no("GET", "/v1/greetings/goodbye") == (404, "M_NOT_FOUND")
+
+    run(work)

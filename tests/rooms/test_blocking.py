@@ -5,7 +5,7 @@ import pytest
 from tests.support.middle import Party, party, run
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import UserId
-from tripoint.rooms.blocking import IGNORED, MASKS, MAX_MASKS, BlockList
+from tripoint.rooms.blocking import IGNORED, MASKS, MAX_ADDRESSES, MAX_MASKS, BlockList
 from tripoint.rooms.commands import BlockUsers, Command, OpenDirect
 from tripoint.rooms.history import Direction, HistoryQuery
 from tripoint.rooms.refusals import Refusal, Refused
@@ -122,5 +122,32 @@ def test_people_of_other_xmpp_servers_go_by_their_own_names() -> None:
                 assert not blocks(dora, UserId("@" + "b" * 230 + ":far.example"))
                 p.middle.blocks.same = frozenset()
                 await p.do(BlockUsers(actor=dora, users=(listed,), on=False))
+
+    run(work)
+
+
+def test_addresses_stand_beside_the_masks_and_are_found_by_who_sends() -> None:
+    async def work() -> None:
+        store = MemoryStore()
+        async with party(store=store) as p:
+            alice, bob = await p.accounts("alice", "bob")
+            phone, room = "eve@example.org/phone", "tea@rooms.example.org"
+            await p.do(BlockUsers(actor=alice, masks=("*!*@spam.org",), addresses=(phone, room)))
+            await p.do(BlockUsers(actor=bob, addresses=(phone,)))
+            assert await data(p, alice, MASKS) == {"masks": ["*!*@spam.org"], "addresses": [phone, room]}
+            reader = p.middle.reader
+            assert reader.address_blockers((phone, "eve@example.org")) == {alice, bob}
+            assert reader.address_blockers((f"{room}/eve", room)) == {alice}
+            assert reader.address_blockers(("eve@example.org",)) == frozenset()
+        store._closed = False
+        async with party(store=store) as p:
+            reader = p.middle.reader
+            assert reader.block_list(alice) == BlockList((), ("*!*@spam.org",), (phone, room))
+            await p.do(BlockUsers(actor=alice, addresses=(phone,), on=False))
+            assert reader.address_blockers((phone,)) == {bob}
+            await p.do(BlockUsers(actor=bob, addresses=(phone,), on=False))
+            assert reader.address_blockers((phone,)) == frozenset()
+            many = tuple(f"a@b.org/{number}" for number in range(MAX_ADDRESSES))
+            assert await refused(p, BlockUsers(actor=alice, addresses=many)) is Refusal.LIST_FULL
 
     run(work)

@@ -28,6 +28,7 @@ PROMISES = {
     "urn:xmpp:message-moderate:0": {At.ROOM},  # muc/retraction.py: in what is fastened
     "urn:xmpp:caps": {At.SERVER},  # c2s/discovery.py: in the features of the stream
     "urn:xmpp:hashes:2": {At.SERVER},  # files.py: of files
+    "urn:xmpp:http:upload:purpose:0#message": {At.SERVER},  # c2s/upload.py: in requests for slots
     "urn:xmpp:hash-function-text-names:sha-256": {At.SERVER},
     "urn:xmpp:muc:affiliations:1": {At.ROOM},  # muc/versions.py: in presence
     "urn:xmpp:hats:0": {At.ROOM},  # muc/view.py: in presence

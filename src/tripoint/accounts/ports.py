@@ -8,8 +8,10 @@ from msgspec import Struct
 from tripoint.accounts.account import Account as Account
 from tripoint.accounts.administration import Administration
 from tripoint.accounts.bindings import Bindings
+from tripoint.accounts.consents import Consents
 from tripoint.accounts.contacts import Contacts
 from tripoint.accounts.fast_tokens import FastTokens
+from tripoint.accounts.greetings import Greetings
 from tripoint.accounts.leaving import Leaving
 from tripoint.accounts.pushers import Pushers
 from tripoint.accounts.registration_tokens import RegistrationTokens
@@ -78,6 +80,8 @@ class RosterItem(Struct, frozen=True):
     groups: tuple[str, ...]
     approved: bool = False
     pending_in: bool = False  # the contact asked for our presence and we have not answered
+    request: str = ""  # what stands in that request, as XML
+    request_id: str | None = None
 
     @property
     def shown(self) -> bool:
@@ -231,6 +235,8 @@ class AccountService(Protocol):
     @property
     def contacts(self) -> Contacts: ...
     @property
+    def consents(self) -> Consents: ...
+    @property
     def bindings(self) -> Bindings: ...
     @property
     def leaving(self) -> Leaving: ...
@@ -242,6 +248,8 @@ class AccountService(Protocol):
     def terms(self) -> Sequence[Terms]:
         """What whoever makes an account has to accept; empty: nothing."""
 
+    @property
+    def greetings(self) -> Greetings: ...
     @property
     def tags(self) -> RoomTags: ...
     @property

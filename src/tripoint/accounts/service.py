@@ -17,10 +17,12 @@ from tripoint.accounts.app_passwords import AppPasswords
 from tripoint.accounts.bindings import Bindings
 from tripoint.accounts.certificates import Certificates
 from tripoint.accounts.commit import commit
+from tripoint.accounts.consents import Consents
 from tripoint.accounts.contacts import Contacts
 from tripoint.accounts.data import AccountData
 from tripoint.accounts.devices import Devices
 from tripoint.accounts.fast_tokens import FastTokens
+from tripoint.accounts.greetings import Greetings
 from tripoint.accounts.guests import GUEST_NAME, Guests
 from tripoint.accounts.in_turn import InTurn
 from tripoint.accounts.leaving import Leaving
@@ -49,11 +51,13 @@ from tripoint.core.ids import (
     UserId,
     check_new_account_name,
     make_user_id,
+    server_of,
     split_user_id,
 )
+from tripoint.core.notices import writes_notices
 from tripoint.core.profile import SHOWN, stored_value
 from tripoint.core.server_bans import Visitor
-from tripoint.core.stand_ins import stand_in_id
+from tripoint.core.stand_ins import stand_in_address, stand_in_id
 from tripoint.core.terms import NOTHING_ACCEPTED, Accepted, Terms, in_words, lacking
 from tripoint.core.vendor import V
 from tripoint.store.contact_writes import PutAccepted, PutValidation
@@ -123,12 +127,14 @@ class Accounts:
         self.pushers = Pushers(store, stream)
         self.contacts = Contacts(server, store, stream, clock_ms)
         self.contacts.removed = self._address_removed
+        self.consents = Consents(store, stream, clock_ms, lambda: self.terms, self._is_asked)
         self.bindings = Bindings(store, stream)
         self.leaving = Leaving(self.pushers, secret, lambda: self.contacts.base())
         self.app_passwords = AppPasswords(store, stream, passwords, clock_ms)
         self.certificates = Certificates(store, stream, clock_ms)
         self.fast_tokens = FastTokens(store, stream, partial(passwords.verifier, hash_name="sha256"), secret, clock_ms)
         self.tags = AccountTags(data)
+        self.greetings = Greetings(store, stream, data)
         self.reports = ReportDesk(store, stream)
         self.registration_tokens = RegistrationTokens(store, stream, clock_ms, self._check_new_name)
         self.administration = Administration(server, store, stream, passwords, self._put)
@@ -160,6 +166,7 @@ class Accounts:
         """Read the names in use and the bans; a server (`end_guests`) ends guests that it left behind when it stopped,
         and makes the users that application services are."""
         await self.bans.start()
+        await self.greetings.start()
         await self.vhosts.start()
         for name in await self._store.load_account_names():
             self._skeletons[skeleton(name)] = name
@@ -266,6 +273,14 @@ class Accounts:
     def terms(self) -> Sequence[Terms]:
         return self._registration.policy.terms
 
+    async def _is_asked(self, user_id: UserId) -> bool:
+        """Whether somebody has an account of his own here: no guest, no user of a service, nobody's stand-in."""
+        server = self.server_name
+        if server_of(user_id) != server or stand_in_address(user_id, server) or writes_notices(user_id, server):
+            return False
+        account = await self.account(user_id)
+        return account is not None and not account.guest and self.app_services.owner_of(user_id) is None
+
     def _check_accepted(self, accepted: Accepted) -> None:
         wanted = lacking(self.terms, accepted)
         if wanted:
@@ -363,7 +378,9 @@ class Accounts:
         if guest is not None:
             # docs/mapping.md 1.9: an account registered under a guest's nick renames the guest.
             await self.guests.rename(guest, split_user_id(guest)[0])
-        return self._remember(row)
+        account = self._remember(row)
+        await self.greetings.account_made(user_id)
+        return account
 
     async def account(self, user_id: UserId) -> Account | None:
         account = self._accounts.get(user_id)
@@ -685,7 +702,7 @@ class Accounts:
         expires_ts_ms: int | None = None,
     ) -> LogIn:
         self._check_open(account)
-        return await self._devices.log_in(
+        opened = await self._devices.log_in(
             account,
             protocol=protocol,
             device_id=device_id,
@@ -695,6 +712,10 @@ class Accounts:
             client_id=client_id,
             expires_ts_ms=expires_ts_ms,
         )
+        if protocol == "matrix":
+            # It reads by position, so it hears already; sessions of the others say by themselves when they do.
+            await self.greetings.came(account.user_id)
+        return opened
 
     async def owner_of_token(self, access_token: str, *, locked_too: bool = False) -> TokenOwner:
         row = await self._devices.find_token(access_token)

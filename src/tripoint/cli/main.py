@@ -9,7 +9,7 @@ from tripoint import __version__
 from tripoint.cli.media_group import media
 from tripoint.cli.options import CONFIG, found, load
 from tripoint.cli.room_group import room
-from tripoint.cli.server_group import server, status
+from tripoint.cli.server_group import motd, server, status, welcome
 from tripoint.cli.user_group import user
 
 
@@ -194,5 +194,5 @@ def keys_rotate(config_path: Path | None) -> None:
     sys.exit(rotate(load(config_path)))
 
 
-for one in (user, room, media, server, status):
+for one in (user, room, media, server, status, motd, welcome):
     main.add_command(one)

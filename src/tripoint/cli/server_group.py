@@ -1,4 +1,4 @@
-"""`tripoint server` and `tripoint status`: other servers, and this one (asking.py)."""
+"""`tripoint server`, `status`, `motd` and `welcome`: other servers, and this one (asking.py)."""
 
 from pathlib import Path
 
@@ -76,6 +76,40 @@ def status(config_path: Path | None) -> None:
         click.echo(f"{several(accounts, 'account')}, {several(rooms, 'room')}, {several(reports, 'report')} waiting")
 
     run(load(config_path), work)
+
+
+def _greeting(which: str, text: str | None, config_path: Path | None, *, none: bool, configured: bool) -> None:
+    def work(asked: Asking) -> None:
+        path = f"v1/greetings/{which}"
+        if configured:
+            found = asked.ask("DELETE", path)
+        elif none or text is not None:
+            found = asked.ask("PUT", path, {"text": "" if none else text})
+        else:
+            found = asked.get(path)
+        said = found["text"]
+        click.echo("As the configuration says." if said is None else said or "Nothing is said.")
+
+    run(load(config_path), work)
+
+
+@click.command()
+@click.argument("text", required=False)
+@click.option("--none", is_flag=True, help="There is none.")
+@click.option("--configured", is_flag=True, help="The one of the configuration again.")
+@CONFIG
+def motd(text: str | None, none: bool, configured: bool, config_path: Path | None) -> None:
+    """Show the message of the day that was set; with TEXT, set it, in the place of the configuration's."""
+    _greeting("motd", text, config_path, none=none, configured=configured)
+
+
+@click.command()
+@click.argument("text", required=False)
+@click.option("--none", is_flag=True, help="New accounts are told nothing.")
+@CONFIG
+def welcome(text: str | None, none: bool, config_path: Path | None) -> None:
+    """Show what new accounts are told; with TEXT, tell them that."""
+    _greeting("welcome", text, config_path, none=none, configured=False)
 
 
 def _state(found: dict[str, int | None]) -> str:

@@ -130,7 +130,8 @@ def _level_for(levels: PowerLevels, rank: Rank) -> int | None:
     if rank is Rank.HALFOP:
         return _HALFOP_LEVEL
     if rank is Rank.VOICE:
-        return _speak(levels)
+        # Where everybody may speak it is a rank all the same: IRC shows it, a MUC has it on its list of members.
+        return max(_speak(levels), levels.users_default + 1)
     if rank is Rank.MUTED:
         return _MUTED_LEVEL
     return None
@@ -179,8 +180,6 @@ def _checked_level(levels: PowerLevels, rank: Rank) -> int | None:
         return None
     if rank is Rank.HALFOP and levels.kick > _HALFOP_LEVEL:
         raise GrantRefused(f"This room has no half-operators: kicking needs power level {levels.kick}")
-    if rank is Rank.VOICE and level <= levels.users_default:
-        raise GrantRefused("Everybody may speak in this room: voice would change nothing")
     result = _rank_at(levels, level)
     if result is rank:
         return level

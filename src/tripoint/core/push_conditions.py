@@ -19,6 +19,7 @@ from tripoint.core.event import Event
 from tripoint.core.glob import glob_expression
 from tripoint.core.json_view import text_at
 from tripoint.core.levels import PowerLevels
+from tripoint.core.sealed import ENCRYPTED, is_sealed
 
 _BODY: Final = "content.body"
 # spec: a word boundary is an end of the value, or a character that is none of these.
@@ -120,7 +121,9 @@ def _top_level(event: Event, name: str) -> object:
     """A member of the event as clients see it."""
     if name == "state_key":
         return _MISSING if event.state_key is None else event.state_key
-    if name in ("type", "sender", "room_id", "event_id", "origin_server_ts"):
+    if name == "type":
+        return ENCRYPTED if is_sealed(event.type, event.content) else event.type
+    if name in ("sender", "room_id", "event_id", "origin_server_ts"):
         value: object = getattr(event, name)
         return value
     return _MISSING

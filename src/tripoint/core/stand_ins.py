@@ -31,6 +31,11 @@ def stand_in_id(bare: str, server: ServerName) -> UserId:
 
 def stand_in_address(user_id: UserId, server: ServerName) -> str | None:
     """The bare JID of the person for whom a user of `server` stands; None for everybody else."""
+    address = _decoded(user_id, server)
+    return address if address is not None and "@" in address else None
+
+
+def _decoded(user_id: UserId, server: ServerName) -> str | None:
     if not user_id.startswith("@" + PREFIX):
         return None
     localpart, its_server = split_user_id(user_id)
@@ -52,10 +57,13 @@ def stand_in_address(user_id: UserId, server: ServerName) -> str | None:
         address = read.decode()
     except UnicodeDecodeError:
         return None
-    return address if "@" in address and "/" not in address else None
+    return None if "/" in address else address
 
 
 def guise_of(user_id: UserId, server: ServerName) -> str | None:
-    """Under which other name masks meet somebody of another server: `@bob:other.org`. docs/mapping.md 9.3"""
-    address = stand_in_address(user_id, server)
-    return None if address is None else "@" + ":".join(address.rsplit("@", 1))
+    """Under which other name masks meet somebody of another server: `@bob:other.org`, and that server itself, which is
+    `@:other.org`. docs/mapping.md 9.3"""
+    address = _decoded(user_id, server)
+    if address is None:
+        return None
+    return "@" + ":".join(address.rsplit("@", 1)) if "@" in address else f"@:{address}"

@@ -159,6 +159,7 @@ class Network:
             if READ_MARKER in session.caps:
                 await self.markers.load(session.user_id, view.room_id)
             await self.channels.enter(session, view)
+        await session.accounts.greetings.came(session.user_id)
 
     async def _talk_along(self, session: IrcSession, room_id: RoomId) -> None:
         """Somebody here wrote while there was no client to be written to: what was said is shown (MAPPING 15.5)."""

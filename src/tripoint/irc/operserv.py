@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tripoint.accounts.greetings import Greeting, TooLong
 from tripoint.accounts.ports import Account
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.accounts.registration_tokens import token_line
@@ -226,3 +227,56 @@ async def global_(request: Request) -> None:
         other.tell(Outgoing([fitted(f"{source} NOTICE {other.nick}", text)], ts_ms=network.now_ms()))
     network.notify(Notice.FORCED, f"{session.mask} said to everybody: {text}")
     request.say(f"Said to {len(others)} on IRC")
+
+
+_GREETING = "SHOW | SET <text> | OFF | RESET"
+
+
+async def _greet(request: Request, which: Greeting) -> None:
+    greetings, action = request.session.accounts.greetings, request.word(0).upper()
+    text = request.rest.partition(" ")[2].strip()
+    if action == "SET" and text:
+        try:
+            # A line of IRC holds no end of a line: \\n is one.
+            await greetings.put(which, text.replace("\\n", "\n"))
+        except TooLong as error:
+            request.say(str(error))
+            return
+    elif action == "OFF":
+        await greetings.put(which, "")
+    elif action == "RESET":
+        await greetings.put(which, None)
+    elif action != "SHOW":
+        request.say(f"Say what to do: {_GREETING}")
+        return
+    present = greetings.text(which)
+    if present is None:
+        request.say("Nothing is set: it is as the configuration says")
+    for line in (present or "").splitlines():
+        request.say(line)
+    if present == "":
+        request.say("Nothing is said")
+
+
+@service_command(
+    "OperServ",
+    "MOTD",
+    f"{_GREETING}: the message of the day, in the place of the configuration's; \\n ends a line",
+    min_words=1,
+    privilege=Privilege.MASS,
+)
+async def motd(request: Request) -> None:
+    """MOTD.  spec: docs/mapping.md 10.15"""
+    await _greet(request, Greeting.MOTD)
+
+
+@service_command(
+    "OperServ",
+    "WELCOME",
+    f"{_GREETING}: what every new account is told; \\n ends a line",
+    min_words=1,
+    privilege=Privilege.MASS,
+)
+async def welcome(request: Request) -> None:
+    """WELCOME.  spec: docs/mapping.md 10.15"""
+    await _greet(request, Greeting.WELCOME)

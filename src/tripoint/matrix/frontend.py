@@ -14,6 +14,7 @@ from tripoint.fanout.holding import Pace
 from tripoint.fanout.hub import Hub
 from tripoint.matrix.admin.devices import AdminDeviceEndpoints
 from tripoint.matrix.admin.federation import DestinationEndpoints
+from tripoint.matrix.admin.greetings import GreetingEndpoints
 from tripoint.matrix.admin.media import AdminMediaEndpoints
 from tripoint.matrix.admin.notices import NoticeEndpoints
 from tripoint.matrix.admin.registration import SharedSecretEndpoints
@@ -140,6 +141,7 @@ ENDPOINT_CLASSES = (
     RoomActionEndpoints,
     ReportAdminEndpoints,
     NoticeEndpoints,
+    GreetingEndpoints,
     AdminMediaEndpoints,
     DestinationEndpoints,
     ServiceEndpoints,
@@ -212,7 +214,7 @@ class MatrixFrontEnd:
         shared_secret: str = "",
         bridging: Means | None = None,
     ) -> None:
-        renderer = Renderer(reader.sticky_left_ms)
+        renderer = Renderer(reader.sticky_left_ms, now_ms)
         ephemera = Ephemera(reader, now_ms)
         chunks = RoomChunks(reader, renderer)
         news = DeviceNews(server, reader, encryption)
@@ -247,7 +249,7 @@ class MatrixFrontEnd:
         # Who speaks to application services and listens to them; None: nobody is spoken to.
         self.bridges: Bridges | None = None
         if bridging is not None:
-            self.bridges = Bridges(accounts.app_services, bridging, renderer, reader.joined_rooms, now_ms)
+            self.bridges = Bridges(accounts.app_services, bridging, renderer, now_ms)
             if self.bridges.links:
                 hub.watch_all_rooms(self.bridges.room_changed)
                 hub.watch_users(self.bridges.user_changed)
@@ -301,6 +303,7 @@ class MatrixFrontEnd:
             RoomActionEndpoints(accounts, rooms, reader, administration, server),
             ReportAdminEndpoints(accounts, reader, renderer, administration),
             NoticeEndpoints(accounts, rooms, server),
+            GreetingEndpoints(accounts),
             AdminMediaEndpoints(media.desk, administration, server, now_ms),
             ServiceEndpoints(desk),
             FeatureEndpoints(reader, views),

@@ -1,9 +1,10 @@
 """Whom everybody has blocked: one list per account, whichever protocol wrote it, known without waiting.
 
 The list of users is Matrix's m.ignored_user_list; masks and whole servers, which that has no place for, stand beside
-it. What somebody blocked says, types, reads and where he invites to does not reach the account, on any protocol; who
-is in which room stays visible. Who wants no invitations at all says so beside it. Only the accounts that block
-somebody, or invitations, are in memory.
+it, and so do addresses that are no account's: those that speak XMPP compare them, and nobody else meets one. What
+somebody blocked says, types, reads and where he invites to does not reach the account, on any protocol; who is in which
+room stays visible. Who wants no invitations at all says so beside it. Only the accounts that block somebody, or
+invitations, are in memory.
 spec: docs/mapping.md 16; Matrix client-server-api "Ignoring Users", "Invite permission"; XEP-0191.
 """
 
@@ -28,6 +29,7 @@ INVITES = "m.invite_permission_config"
 TYPES = (IGNORED, MASKS, INVITES)
 # docs/mapping.md 0 (SILENCE=100) for masks; users are as many as people can dislike.
 MAX_MASKS = 100
+MAX_ADDRESSES = 500
 MAX_USERS = 5000
 
 SetAccountData = Callable[[UserId, RoomId | None, str, JsonObject], Awaitable[None]]
@@ -38,6 +40,7 @@ class BlockList(Struct, frozen=True):
 
     users: tuple[UserId, ...] = ()
     masks: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
 
 
 EMPTY = BlockList()
@@ -56,6 +59,7 @@ class Blocks:
         self._set_account_data = set_account_data
         self._content: dict[tuple[UserId, str], JsonObject] = {}
         self._lists: dict[UserId, tuple[BlockList, frozenset[UserId], Matcher]] = {}
+        self._by_address: dict[str, frozenset[UserId]] = {}
 
     def take(self, user_id: UserId, type_: str, content: JsonObject) -> None:
         """Account data of one of the TYPES, as it is now."""
@@ -66,6 +70,7 @@ class Blocks:
         if type_ == INVITES:
             return
         found = self._read(user_id)
+        self._note_addresses(user_id, self.of(user_id).addresses, found.addresses)
         if found == EMPTY:
             self._lists.pop(user_id, None)
         else:
@@ -105,6 +110,22 @@ class Blocks:
         except InvalidId:
             return None
 
+    def address_blockers(self, addresses: Iterable[str]) -> frozenset[UserId]:
+        """Accounts that have blocked one of these addresses: of whoever sends, from the narrowest to the widest."""
+        if not self._by_address:
+            return _NOBODY
+        return _NOBODY.union(*(self._by_address.get(one, _NOBODY) for one in addresses))
+
+    def _note_addresses(self, user_id: UserId, before: Iterable[str], now: Iterable[str]) -> None:
+        for address in before:
+            left = self._by_address.get(address, _NOBODY) - {user_id}
+            if left:
+                self._by_address[address] = left
+            else:
+                self._by_address.pop(address, None)
+        for address in now:
+            self._by_address[address] = self._by_address.get(address, _NOBODY) | {user_id}
+
     def refuses_invites(self, user_id: UserId) -> bool:
         """Whether an account wants no invitations. spec: m.invite_permission_config"""
         return self._content.get((user_id, INVITES), {}).get("default_action") == "block"
@@ -135,24 +156,29 @@ class Blocks:
 
     async def change(self, command: BlockUsers) -> Done:
         """See commands.BlockUsers."""
-        users, masks = _edited(self.of(command.actor), command)
-        if len(masks) > MAX_MASKS or len(users) > MAX_USERS:
-            raise Refused(Refusal.LIST_FULL, "Your list of blocked people is full")
         before = self.of(command.actor)
+        users, masks = _edited(before, command)
+        addresses = _with_addresses(before.addresses, command)
+        if len(masks) > MAX_MASKS or len(users) > MAX_USERS or len(addresses) > MAX_ADDRESSES:
+            raise Refused(Refusal.LIST_FULL, "Your list of blocked people is full")
         if users != before.users:
             content = self._content.get((command.actor, IGNORED), {})
             known = object_at(content, "ignored_users")
             ignored: JsonObject = {user_id: known.get(user_id, {}) for user_id in users}
             await self._set_account_data(command.actor, None, IGNORED, {**content, "ignored_users": ignored})
-        if masks != before.masks:
-            await self._set_account_data(command.actor, None, MASKS, {"masks": list(masks)})
+        if (masks, addresses) != (before.masks, before.addresses):
+            content = {"masks": list(masks), **({"addresses": list(addresses)} if addresses else {})}
+            await self._set_account_data(command.actor, None, MASKS, content)
         return Done()
 
     def _read(self, user_id: UserId) -> BlockList:
         ignored = object_at(self._content.get((user_id, IGNORED), {}), "ignored_users")
-        masks = self._content.get((user_id, MASKS), {}).get("masks")
-        texts = [one for one in masks if isinstance(one, str)] if isinstance(masks, list) else []
-        return BlockList(tuple(UserId(one) for one in list(ignored)[:MAX_USERS]), tuple(texts[:MAX_MASKS]))
+        beside = self._content.get((user_id, MASKS), {})
+        return BlockList(
+            tuple(UserId(one) for one in list(ignored)[:MAX_USERS]),
+            tuple(_texts(beside.get("masks"))[:MAX_MASKS]),
+            tuple(dict.fromkeys(_texts(beside.get("addresses"))[:MAX_ADDRESSES])),
+        )
 
 
 _NOBODY: frozenset[UserId] = frozenset()
@@ -182,6 +208,16 @@ def _edited(present: BlockList, command: BlockUsers) -> tuple[tuple[UserId, ...]
         else:
             masks.pop(mask.text, None)
     return tuple(users), tuple(masks)
+
+
+def _with_addresses(present: tuple[str, ...], command: BlockUsers) -> tuple[str, ...]:
+    if command.on:
+        return tuple(dict.fromkeys((*present, *command.addresses)))
+    return tuple(one for one in present if one not in command.addresses)
+
+
+def _texts(value: object) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
 
 def _entities(masks: Iterable[str]) -> list[str]:

@@ -343,11 +343,13 @@ class AllowInvites(Command, frozen=True):
 class BlockUsers(Command, frozen=True):
     """Hear no more of users, or of all whom masks mean, or hear of them again (docs/mapping.md 16).
 
+    `addresses` are those of XMPP that are nobody's account: one client of somebody, a room, one in a room, a service.
     Refused: BAD_MASK, LIST_FULL.
     """
 
     users: tuple[UserId, ...] = ()
     masks: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
     on: bool = True
 
 

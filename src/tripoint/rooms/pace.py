@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from tripoint.core.ids import RoomId, UserId
+from tripoint.core.sealed import is_sealed
 from tripoint.rooms.commands import SendEvent
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room
@@ -30,7 +31,7 @@ class Pace:
         """Somebody says one thing: Refused(SLOW_MODE) where it is too soon. What to call where it then fails, so that
         it was not said; None where nobody counts."""
         seconds = slow_mode_s(room)
-        if not seconds or command.type not in _SAID:
+        if not seconds or not _is_said(command):
             return None
         power = room.head_power()
         if power.user(command.actor) >= power.ban:
@@ -53,3 +54,7 @@ class Pace:
                 self._last[key] = before
 
         return unsaid
+
+
+def _is_said(command: SendEvent) -> bool:
+    return command.type in _SAID or is_sealed(command.type, command.content)

@@ -6,7 +6,7 @@ The implementation is service.py; front ends are given it by runtime and know th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
@@ -286,12 +286,18 @@ class RoomReader(Protocol):
     def blockers(self, sender: UserId) -> frozenset[UserId]:
         """The accounts that have blocked this user; nearly always none."""
 
+    def address_blockers(self, addresses: Iterable[str]) -> frozenset[UserId]:
+        """The accounts that have blocked one of these addresses of XMPP; nearly always none."""
+
     def block_list(self, user_id: UserId) -> BlockList: ...
     def lagging(self, room: RoomView) -> Mapping[ServerName, int]:
         """The servers of a room that do not answer, and since when (ms). What is said waits for them (docs/mapping.md
         21.1)."""
 
-    def shares_room(self, one: UserId, other: UserId) -> bool: ...
+    def shares_room(self, one: UserId, other: UserId) -> bool:
+        """Whether somebody whose memberships were loaded is joined to a room with another, of this server or of
+        another one; of who was not loaded, as far as rooms are in memory. sharing() looks further."""
+
     async def sharing(
         self, user_id: UserId, others: Collection[UserId], *, encrypted: bool = False
     ) -> frozenset[UserId]:

@@ -92,9 +92,15 @@ def forwards_mentions(state: StateMap) -> bool:
     return event is None or event.content.get("forward") is not False
 
 
-def mentions_content(forward: bool) -> JsonObject:
+def most_mentions(state: StateMap) -> int | None:
+    """How many people one message may mention (docs/mapping.md 2.11); None: nothing is said."""
+    return _number(state, MENTIONS, "most", MAX_LIMIT)
+
+
+def mentions_content(forward: bool, most: int | None) -> JsonObject:
     """The content of MENTIONS."""
-    return {} if forward else {"forward": False}
+    content: JsonObject = {} if forward else {"forward": False}
+    return content if most is None else {**content, "most": most}
 
 
 def asks_password(state: StateMap) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import orjson
 import structlog
 
+from tripoint.accounts.consents import Consents
 from tripoint.accounts.cross_signing import CrossSigning
 from tripoint.accounts.data import AccountData
 from tripoint.accounts.dehydration import Dehydration
@@ -35,10 +36,12 @@ from tripoint.bus.local import LocalBus
 from tripoint.config.app_services import load_app_services
 from tripoint.config.load import only_loopback, registration_mode, server_name
 from tripoint.config.options import Config
-from tripoint.core.ids import RoomId, UserId
+from tripoint.core.ids import RoomId, ServerName, UserId
+from tripoint.core.notices import notices_user
+from tripoint.core.oauth.metadata import ACCOUNT, TERMS
 from tripoint.core.signing import SigningKey
 from tripoint.core.stand_ins import stand_in_address
-from tripoint.core.terms import Terms, TermsText
+from tripoint.core.terms import Terms, TermsText, in_words
 from tripoint.core.token_bucket import Rate
 from tripoint.fanout.delivery import Flusher
 from tripoint.fanout.holding import Pace
@@ -48,7 +51,7 @@ from tripoint.rooms.accept import Accept
 from tripoint.rooms.blocking import TYPES, Blocks
 from tripoint.rooms.changes import RoomChange, UserChange
 from tripoint.rooms.closing import Closing
-from tripoint.rooms.commands import Leave, SetProfile
+from tripoint.rooms.commands import Leave, SendNotice, SetProfile
 from tripoint.rooms.creation import Creation
 from tripoint.rooms.delayed import Delayed
 from tripoint.rooms.deleting import KIND as DELETING
@@ -427,6 +430,7 @@ async def build_middle(
     unreads = Unreads(loaded, store, blocks, accounts.push_rules.of)
     hub.watch_all_rooms(unreads.room_changed, messages=False)
     hub.watch_users(unreads.user_changed)
+    abroad = messages.abroad = Abroad(door, elsewhere, monotonic)
     reader = Reader(
         loaded,
         store,
@@ -438,7 +442,7 @@ async def build_middle(
         presence,
         accounts.stored_profile,
         lambda: stream.committed,
-        Abroad(door, elsewhere, monotonic),
+        abroad,
         blocks,
         indexing,
         unreads,
@@ -453,6 +457,7 @@ async def build_middle(
     await delayed.start()
     accounts.leave_rooms = _leaver(service, index.load, index.unload)
     accounts.rename = _renamer(service)
+    accounts.greetings.tell = _welcomer(service, server)
     nodes = Nodes(store, stream, user_bus, clock)
     accounts.unpublish = nodes.drop_all
     accounts.drop_keys = _key_dropper(encryption)
@@ -475,6 +480,9 @@ async def build_middle(
     await own_limits.start()
     oauth = Authorization(store, stream, accounts, config.server.public_url, clock)
     accounts.contacts.base = lambda: oauth.base
+    if config.accounts.terms_for_all:
+        accounts.consents.of_all = True
+        service.check_terms = _terms_check(accounts.consents, lambda: oauth.base)
     await accounts.start(end_guests=end_guests)
     await accounts.pushers.start()
     await sweeping.start()
@@ -561,6 +569,17 @@ def _registration(config: Config) -> RegistrationPolicy:
     )
 
 
+def _terms_check(consents: Consents, base: Callable[[], str]) -> Callable[[UserId], Awaitable[None]]:
+    async def check(user_id: UserId) -> None:
+        wanted = await consents.lacking(user_id)
+        if wanted:
+            page = f"{base()}{ACCOUNT}?action={TERMS}"
+            text = f"Read and accept first: {in_words(wanted)}. That is done at {page}"
+            raise Refused(Refusal.TERMS_NOT_ACCEPTED, text, where=page)
+
+    return check
+
+
 def _lists(config: Config) -> list[RoomId]:
     return [RoomId(room_id) for room_id in config.federation.policy_lists]
 
@@ -589,6 +608,17 @@ def _failures(config: Config) -> Rate:
 
 def _name_lost(error: StoreError) -> None:
     log.warning("names.not_stored", error=str(error))
+
+
+def _welcomer(service: Service, server: ServerName) -> Callable[[UserId, str], Awaitable[None]]:
+    async def welcome(user_id: UserId, text: str) -> None:
+        try:
+            await service.do_without_limits(SendNotice(actor=notices_user(server), target=user_id, text=text))
+        except Refused as refused:
+            # The account is there all the same.
+            log.warning("accounts.could_not_welcome", refusal=refused.refusal.name)
+
+    return welcome
 
 
 def _leaver(

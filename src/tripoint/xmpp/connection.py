@@ -46,6 +46,7 @@ from tripoint.xmpp.tables import (
 from tripoint.xmpp.wire import (
     CLIENT_NS,
     MAX_STANZA_BYTES_UNAUTHENTICATED,
+    STREAMS_NS,
     Broken,
     Element,
     StreamClosed,
@@ -192,6 +193,9 @@ class ClientConnection:
             self._starttls(actions)
         elif namespace == CLIENT_NS and name in _STANZAS:
             self._early_stanza(element, actions)
+        elif (name, namespace) == ("error", STREAMS_NS):
+            # spec: RFC6120 4.9.1.1: who says so ends the stream; there is nothing to say to it
+            actions += self.close()
         else:
             # spec: RFC6120 4.9.3.24
             raise StreamError("unsupported-stanza-type", f"<{name}/> is not expected in this stream")

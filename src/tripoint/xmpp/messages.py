@@ -26,6 +26,7 @@ from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import body as render_body
 from tripoint.xmpp.replies import Answer, without_fallback
 from tripoint.xmpp.spoilers import hidden, hint_in, spoiler_xml
+from tripoint.xmpp.stanza_facts import StanzaFacts, facts_in
 from tripoint.xmpp.styling import Naming, parse_styling, render_styling
 from tripoint.xmpp.tables import (
     CARBONS_NS,
@@ -55,7 +56,7 @@ from tripoint.xmpp.tables import (
     STANZA_ID_NS,
     STYLING_NS,
 )
-from tripoint.xmpp.wire import Element, StreamError, escape_text, parse_fragment, render
+from tripoint.xmpp.wire import Element, StreamError, parse_fragment, render
 
 PAYLOAD_KEY: Final = V + ".xmpp.payload"
 THREAD_KEY: Final = V + ".xmpp.thread"
@@ -215,7 +216,7 @@ def inside_of(
     Of an edit the new content is said; the <replace/> that goes with it is corrections.py's.
     """
     edit = edit_in(content)
-    relation = relation_in(content)
+    relation, facts = relation_in(content), facts_in(content)
     if edit is not None:
         content = edit[1]
     name = profile_name(content)
@@ -229,14 +230,14 @@ def inside_of(
         url = None if url_of is None else url_of(attachment)
         small = attachment.thumbnail
         thumbnail = None if url_of is None or small is None else url_of(small.as_file())
-        xml = file_inside(attachment, url, caption if whole else "", thumbnail)
+        xml = facts.subject_xml + file_inside(attachment, url, caption if whole else "", thumbnail)
         # The body has to be the address alone, so what is answered is not quoted before it.
-        xml += _around(content, relation, None if answer is None else replace(answer, quoted=""))
+        xml += _around(content, relation, None if answer is None else replace(answer, quoted=""), facts)
         return xml + _payload_of(content)
     if view is None:
         # docs/mapping.md 10.0: a message without a text, for clients of XMPP alone
         payload = _payload_of(content, MAX_BARE_BYTES)
-        return payload + _around(content, relation, answer) if payload else None
+        return facts.subject_xml + payload + _around(content, relation, answer, facts) if payload else None
     styled = render_styling(view.text, naming)
     text = styled.body
     if name is not None:
@@ -250,12 +251,13 @@ def inside_of(
         answer = replace(answer, quoted="")
     if answer is not None:
         text = answer.quoted + text
-    xml = render_body(text, unstyled=styled.unstyled, notice=view.kind is MessageKind.NOTICE)
+    xml = facts.subject_xml + render_body(text, unstyled=styled.unstyled, notice=view.kind is MessageKind.NOTICE)
     if name is not None and view.kind is not MessageKind.EMOTE:
         xml += _profile_fallback(name, 0 if answer is None else len(answer.quoted))
     if calls is not None and (view.mentions.user_ids or view.mentions.room):
         xml += calls(view.mentions, text)
-    return xml + spoiler_xml(view.text) + geoloc(content) + _around(content, relation, answer) + _payload_of(content)
+    xml += spoiler_xml(view.text) + geoloc(content)
+    return xml + _around(content, relation, answer, facts) + _payload_of(content)
 
 
 def _profile_fallback(name: str, start: int) -> str:
@@ -282,12 +284,12 @@ def caption_of(content: JsonObject, naming: Naming) -> str | None:
     return render_body(styled.body, unstyled=styled.unstyled)
 
 
-def _around(content: JsonObject, relation: Relation, answer: Answer | None) -> str:
+def _around(content: JsonObject, relation: Relation, answer: Answer | None, facts: StanzaFacts) -> str:
     """What a message refers to."""
     xml = "" if answer is None else answer.xml()
     thread = relation.thread or text_at(content, THREAD_KEY)
     if thread is not None:
-        xml += f"<thread>{escape_text(thread)}</thread>"
+        xml += facts.thread_xml(thread)
     return xml
 
 

@@ -11,21 +11,20 @@ from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import Event
 from tripoint.core.in_words import is_spoken
 from tripoint.core.relations import NOTHING, Relation
-from tripoint.core.vendor import V
+from tripoint.core.sealed import BARE, SEALED_BY
 from tripoint.xmpp.messages import MAX_BARE_BYTES, PAYLOAD_KEY, THREAD_KEY, is_payload
 from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.tables import CLIENT_NS, FASTEN_NS, HINTS_NS, SFS_NS
+from tripoint.xmpp.tables import CLIENT_NS, EME_NS, FASTEN_NS, HINTS_NS, SFS_NS
 from tripoint.xmpp.wire import Element, render
 
-BARE: Final = V + ".xmpp.message"
 MAX_THREAD: Final = 1024
+_OMEMO: Final = frozenset({"eu.siacs.conversations.axolotl", "urn:xmpp:omemo:1", "urn:xmpp:omemo:2"})
+_OPENPGP: Final = "urn:xmpp:openpgp:0"
 # Namespaces of what is a message by itself.
 _KEPT: Final = frozenset(
     {
-        "eu.siacs.conversations.axolotl",
-        "urn:xmpp:omemo:1",
-        "urn:xmpp:omemo:2",
-        "urn:xmpp:openpgp:0",
+        *_OMEMO,
+        _OPENPGP,
         FASTEN_NS,
         SFS_NS,
         "urn:xmpp:esfs:0",
@@ -56,12 +55,29 @@ def bare_content(stanza: Element, relation: Relation = NOTHING) -> JsonObject:
     if len(payload.encode()) > MAX_BARE_BYTES:
         raise Problem("policy-violation", f"A message without a text holds at most {MAX_BARE_BYTES} bytes here")
     content: JsonObject = {PAYLOAD_KEY: payload}
+    if (means := _sealed_by(stanza)) is not None:
+        content[SEALED_BY] = means
     thread = stanza.child_text("thread", CLIENT_NS) if relation.thread is None else None
     if thread:
         content[THREAD_KEY] = thread[:MAX_THREAD]
     if relation is not NOTHING:
         content["m.relates_to"] = relation.content()
     return content
+
+
+def _sealed_by(stanza: Element) -> str | None:
+    """The means by which a message is encrypted, if it says something.
+
+    spec: XEP-0380 3.1; XEP-0384 5.5.3: what has no payload is about keys alone
+    """
+    for child in stanza.elements():
+        if child.namespace in _OMEMO:
+            told = child.name == "encrypted" and child.child("payload", child.namespace) is not None
+            return child.namespace if told else None
+        if child.namespace == _OPENPGP:
+            return child.namespace
+    hint = stanza.child("encryption", EME_NS)
+    return None if hint is None else (hint.get("namespace") or None)
 
 
 def is_said(event: Event) -> bool:

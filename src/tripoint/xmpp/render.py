@@ -126,11 +126,13 @@ def room_presence(occupant_jid: str, xml: str, *, unavailable: bool = False, sta
     return Shared(head.encode(), f">{xml}</presence>".encode())
 
 
-def room_message(from_jid: str, xml: str, stanza_id: str | None = None, kind: str = "groupchat") -> Shared:
+def room_message(
+    from_jid: str, xml: str, stanza_id: str | None = None, kind: str = "groupchat", attributes: str = ""
+) -> Shared:
     """A message from a room or an occupant, of type groupchat to everybody there; `xml` is everything inside."""
     named = "" if stanza_id is None else f" id='{escape_attribute(stanza_id)}'"
     return Shared(
-        f"<message from='{escape_attribute(from_jid)}' type='{kind}'{named}".encode(),
+        f"<message from='{escape_attribute(from_jid)}' type='{kind}'{named}{attributes}".encode(),
         f">{xml}</message>".encode(),
     )
 

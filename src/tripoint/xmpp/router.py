@@ -6,6 +6,7 @@ packages fills the table.
 """
 
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.xmpp.blocked import apart, check_not_blocked
 from tripoint.xmpp.jid import Domains, InvalidJid, Jid, parse_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import IQS, MESSAGES, PRESENCES, At
@@ -41,6 +42,7 @@ async def dispatch(session: XmppSession, stanza: Element) -> None:
         if place is At.ABROAD and (abroad is None or not abroad.reaches(jid.domain)):
             _unreachable(stanza)
             return
+        check_not_blocked(session, stanza, jid)
     if stanza.name == "message":
         await _message(session, stanza, jid, place)
     elif stanza.name == "presence":
@@ -145,7 +147,7 @@ def _iq_to_resource(session: XmppSession, stanza: Element, jid: Jid) -> None:
     blocks = session.doors.reader.blocks
     if target is not None and blocks(session.user_id, target.user_id) and request:
         raise Refused(Refusal.BLOCKED)
-    if target is not None and blocks(target.user_id, session.user_id):
+    if target is not None and (blocks(target.user_id, session.user_id) or apart(target, session)):
         target = None
     if target is None or (request and not session.users.shares_presence(target, session)):
         if request:

@@ -161,6 +161,7 @@ class XmppSession:
         "foreign",
         "full",
         "hearing_since",
+        "hears",
         "hides_photo",
         "id",
         "installation",
@@ -241,6 +242,7 @@ class XmppSession:
         # Available presence as the others see it (its children); None while not available.
         self.presence: str | None = None
         self.priority = 0
+        self.hears = False  # takes one-to-one messages, as presence of no negative priority says
         self.hearing_since = 0  # the position from which on it takes one-to-one messages
         self.carbons = False  # wants copies of what other resources send and get
         self.interested = False  # asked for the roster: gets roster pushes

@@ -261,3 +261,42 @@ def test_the_end_of_the_server() -> None:
         await bot.lost()
 
     play(work)
+
+
+def test_who_is_blocked_of_a_domain() -> None:
+    """spec: XEP-0191 6: the narrowest address first; of a domain itself, everybody who is there."""
+    senders = (f"echo@{BOT}/x", f"echo@{BOT}/y", f"other@{BOT}/x", f"{BOT}/x", f"{BOT}/y", BOT, f"echo@{GATE}/x")
+    cases = {
+        f"echo@{BOT}/x": senders[:1],
+        f"echo@{BOT}": senders[:2],
+        f"{BOT}/x": senders[3:4],
+        BOT: senders[:6],
+    }
+
+    async def work(world: World) -> None:
+        alice = await world.client("alice")
+        programs = {BOT: await world.component(BOT), GATE: await world.component(GATE)}
+        for item, blocked in cases.items():
+            block = f"<block xmlns='urn:xmpp:blocking'><item jid='{item}'/></block>"
+            assert "type='result'" in await alice.ask(f"<iq type='set' id='b'>{block}</iq>")
+            for sender in senders:
+                program = programs[sender.partition("/")[0].rpartition("@")[2]]
+                program.send(f"<message from='{sender}' to='{ALICE}' type='headline' id='h'><body>Hi</body></message>")
+                program.send(f"<presence from='{sender}' to='{ALICE}/r'/>")
+                program.send(f"<iq type='get' from='{sender}' to='{ALICE}' id='i'><vCard xmlns='vcard-temp'/></iq>")
+                if sender in blocked:
+                    await has(program, "<message", "type='error'", "<service-unavailable", f"to='{sender}'")
+                    await has(program, "<iq", "type='error'", "<service-unavailable", f"to='{sender}'")
+                else:
+                    await has(program, "<iq", "type='result'", f"to='{sender}'")
+                    came = await alice.skip()
+                    assert any(one.startswith(f"<presence from='{sender}'") for one in came), (item, sender, came)
+                assert await alice.skip() == []
+                alice.send(f"<message to='{sender}' type='headline' id='m'><body>Hi</body></message>")
+                if sender in blocked:
+                    await has(alice, "type='error'", f"from='{sender}'", "<blocked xmlns='urn:xmpp:blocking:errors'/>")
+                else:
+                    await has(program, "<message", f"to='{sender}'")
+            await alice.ask("<iq type='set' id='u'><unblock xmlns='urn:xmpp:blocking'/></iq>")
+
+    play(work)

@@ -175,6 +175,45 @@ def test_what_is_published(tmp_path: Path) -> None:
     play(tmp_path, work)
 
 
+ENCRYPTED = (
+    "<encrypted xmlns='{0}'><header sid='1'/>{1}</encrypted>",
+    "<openpgp xmlns='urn:xmpp:openpgp:0'>BASE64</openpgp>",
+    "<other xmlns='urn:example:cipher'>BASE64</other>"
+    "<encryption xmlns='urn:xmpp:eme:0' namespace='urn:example:cipher'/><store xmlns='urn:xmpp:hints'/>",
+)
+
+
+@pytest.mark.parametrize(
+    ("inside", "told"),
+    [
+        (ENCRYPTED[0].format("urn:xmpp:omemo:2", "<payload>BASE64</payload>"), True),
+        (ENCRYPTED[0].format("eu.siacs.conversations.axolotl", "<payload>BASE64</payload>"), True),
+        (ENCRYPTED[1], True),
+        (ENCRYPTED[2], True),
+        # spec: XEP-0384 5.5.3: without a payload it is about keys alone
+        (ENCRYPTED[0].format("urn:xmpp:omemo:2", ""), False),
+        ("<note xmlns='urn:example:note'/><store xmlns='urn:xmpp:hints'/>", False),
+    ],
+)
+def test_what_is_encrypted_without_a_body_wakes_phones(tmp_path: Path, inside: str, told: bool) -> None:
+    """As m.room.encrypted does on Matrix; docs/mapping.md 19.10. spec: XEP-0357 7, XEP-0380 3.1"""
+
+    async def work(world: Outside) -> None:
+        alice, bob = await phone(world)
+        await gone(world, alice)
+        world.heard()
+        bob.send(f"<message to='alice@{ONE}' type='chat' id='m'>{inside}</message>")
+        await bob.skip()
+        if not told:
+            await say(bob, "in the clear")
+        ((its_id, _, _, form, _),) = await published(world)
+        # The one that is told is the only one that counts.
+        assert "<field var='message-count'><value>1</value></field>" in form
+        await answer(world, its_id)
+
+    play(tmp_path, work)
+
+
 def test_of_rooms(tmp_path: Path) -> None:
     """Messages in rooms, whose sender is the occupant, and invitations into them, which are the room's."""
 

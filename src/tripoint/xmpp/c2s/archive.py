@@ -10,7 +10,8 @@ from typing import Final
 
 from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.core.in_words import SPOKEN_TYPES
-from tripoint.core.notices import notices_user, writes_notices
+from tripoint.core.notices import notices_user
+from tripoint.core.sealed import BARE
 from tripoint.rooms.history import BEGINNING, ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.rooms.paging import Gathered, gather
 from tripoint.rooms.ports import RoomView
@@ -19,8 +20,8 @@ from tripoint.xmpp.archive_query import FULL_TEXT_FEATURE, ArchiveQuery, read_qu
 from tripoint.xmpp.archives import FORM, Archived, Window, cut_to, metadata_xml, send_page, sizes
 from tripoint.xmpp.c2s.archive_preferences import preferences_of
 from tripoint.xmpp.c2s.conversation import said
+from tripoint.xmpp.c2s.direct import kind_of
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid, parse_user_jid, user_jid
-from tripoint.xmpp.payloads import BARE
 from tripoint.xmpp.pep.archive import node_archive, node_of
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_xml
 from tripoint.xmpp.refusals import Problem
@@ -29,6 +30,7 @@ from tripoint.xmpp.related import Related
 from tripoint.xmpp.render import stanza_id, timestamp
 from tripoint.xmpp.retractions import retract_xml, retracted_xml
 from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.stanza_facts import facts_in
 from tripoint.xmpp.tables import CLIENT_NS, MAM_EXTENDED_NS, MAM_NS, TOMBSTONE_FEATURE
 from tripoint.xmpp.wire import Element, escape_attribute
 
@@ -46,10 +48,12 @@ _TYPES: Final = (REACTION, "m.room.redaction", BARE)
 class _Conversation:
     """One direct room of the reader, and with whom."""
 
-    def __init__(self, session: XmppSession, room: RoomView, peer: UserId) -> None:
+    def __init__(self, session: XmppSession, room: RoomView, peer: UserId, full: str = "") -> None:
         self._session = session
         self.room = room
         self._peer = peer
+        # Messages from or to this client of theirs alone; "": all. spec: XEP-0313 4.1.1
+        self._full = full
         self._related = Related(session.doors.reader, room.room_id, session.user_id)
 
     async def read(self, window: Window, *, backward: bool, limit: int) -> Gathered[Archived]:
@@ -90,12 +94,17 @@ class _Conversation:
         if inside is None:
             return None
         domains, reader = self._session.doors.domains, self._session.user_id
+        facts, sender = facts_in(event.content), user_jid(event.sender, self._session.doors.domains)
         to = self._peer if event.sender == reader else reader
+        full = f"{sender}/{facts.resource}" if facts.resource else sender
+        recipient = user_jid(to, domains) + (f"/{facts.to}" if facts.to else "")
+        if self._full and self._full not in (full, recipient):
+            return None
         xml = (
-            f"<message xmlns='{CLIENT_NS}' from='{escape_attribute(user_jid(event.sender, domains))}'"
-            f" to='{escape_attribute(user_jid(to, domains))}'"
-            f" type='{'normal' if writes_notices(event.sender, domains.server) else 'chat'}'"
-            f" id='{escape_attribute(item.token or event.event_id)}'>{inside}"
+            f"<message xmlns='{CLIENT_NS}' from='{escape_attribute(full)}'"
+            f" to='{escape_attribute(recipient)}'"
+            f" type='{kind_of(sender, facts)}'"
+            f" id='{escape_attribute(item.token or event.event_id)}'{facts.attributes}>{inside}"
             f"{stanza_id(self._session.bare, event.event_id)}</message>"
         )
         return Archived(item.position, event.event_id, event.origin_server_ts, xml)
@@ -174,11 +183,13 @@ async def _conversations(session: XmppSession, with_jid: str | None) -> list[_Co
     """Those of the reader, or the one with somebody. spec: XEP-0313 4.1.1"""
     doors = session.doors
     rooms: list[tuple[RoomId, UserId]] = []
+    full = ""
     if with_jid is None:
         rooms = await session.direct.direct_rooms(session.user_id, MAX_ROOMS)
     else:
         try:
-            jid, server = parse_jid(with_jid).bare, doors.domains.server
+            asked, server = parse_jid(with_jid), doors.domains.server
+            jid, full = asked.bare, str(asked) if asked.resource else ""
             peer = notices_user(server) if str(jid) == server else parse_any_user_jid(jid, doors.domains)
         except InvalidJid:
             raise Problem("jid-malformed", "The address in the field 'with' is not valid") from None
@@ -195,7 +206,7 @@ async def _conversations(session: XmppSession, with_jid: str | None) -> list[_Co
         for room in await doors.reader.lineage(room_id):
             # docs/mapping.md 19.2; one that is left is nobody's conversation any more
             if not room.encrypted and room.membership(session.user_id) == "join":
-                found.append(_Conversation(session, room, peer))
+                found.append(_Conversation(session, room, peer, full))
     return found
 
 

@@ -1,7 +1,8 @@
 """The blocking command: XMPP's view of the one list of an account, and what blocking does to presence.
 
-Bare JIDs are users, domains are whole servers; other masks of the list have no form here and stay as they are when all
-is unblocked one by one. A single resource cannot be blocked.
+Bare JIDs are users, domains are whole servers; full JIDs, rooms and people in rooms are addresses beside them. Other
+masks of the list have no form here and stay as they are when all is unblocked one by one. What is compared with what is
+blocked.py's.
 spec: XEP-0191; docs/mapping.md 16.
 """
 
@@ -9,11 +10,12 @@ from contextlib import suppress
 
 from tripoint.core.ids import EventId, UserId
 from tripoint.core.masks import MaskRefused, mask_of_server, parse_mask
-from tripoint.rooms.blocking import IGNORED, MASKS, BlockList
+from tripoint.rooms.blocking import EMPTY, IGNORED, MASKS, BlockList
 from tripoint.rooms.changes import AccountDataChanged, UserChange
 from tripoint.rooms.commands import BlockUsers, Report
 from tripoint.rooms.refusals import Refused
 from tripoint.rooms.reports import MAX_EVENTS, MAX_REASON
+from tripoint.xmpp.blocked import covers, has_blocked
 from tripoint.xmpp.c2s.users import LiveUser, Users
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid
 from tripoint.xmpp.refusals import Problem
@@ -44,11 +46,11 @@ async def block_list(session: XmppSession, stanza: Element, jid: Jid) -> str:
 @iq("set", BLOCKING_NS, "block", at=_AT, spec="XEP-0191 3.3", guests=True)
 async def block(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """Hear no more of users or servers."""
-    users, masks = _named(session, stanza)
-    if not users and not masks:
+    named = _named(session, stanza)
+    if named == EMPTY:
         raise Problem("bad-request", "Say who is to be blocked")
     reports = _reports(session, stanza)
-    await session.doors.rooms.do(BlockUsers(actor=session.user_id, users=users, masks=masks))
+    await session.doors.rooms.do(_blocking(session, named, on=True))
     for report in reports:
         # spec: XEP-0377 6: blocked they are as if there were no report, whatever is wrong with that
         with suppress(Refused):
@@ -59,19 +61,32 @@ async def block(session: XmppSession, stanza: Element, jid: Jid) -> str:
 @iq("set", BLOCKING_NS, "unblock", at=_AT, spec="XEP-0191 3.4, 3.5", guests=True)
 async def unblock(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """Hear of them again; of everybody, where nobody is named."""
-    users, masks = _named(session, stanza)
-    if not users and not masks:
+    named = _named(session, stanza)
+    if named != EMPTY:
+        await session.doors.rooms.do(_blocking(session, named, on=False))
+        return ""
+    everybody = session.users.unblocking_all
+    everybody.add(session.user_id)
+    try:
         present = session.doors.reader.block_list(session.user_id)
-        users, masks = present.users, present.masks
-    await session.doors.rooms.do(BlockUsers(actor=session.user_id, users=users, masks=masks, on=False))
+        await session.doors.rooms.do(_blocking(session, present, on=False))
+    finally:
+        everybody.discard(session.user_id)
     return ""
 
 
-def _named(session: XmppSession, stanza: Element) -> tuple[tuple[UserId, ...], tuple[str, ...]]:
+def _blocking(session: XmppSession, who: BlockList, *, on: bool) -> BlockUsers:
+    return BlockUsers(actor=session.user_id, users=who.users, masks=who.masks, addresses=who.addresses, on=on)
+
+
+def _named(session: XmppSession, stanza: Element) -> BlockList:
+    """Whom a request names. Raises Problem."""
     command = stanza.first()
     assert command is not None  # the router has looked
     users: list[UserId] = []
     masks: list[str] = []
+    addresses: list[str] = []
+    domains = session.doors.domains
     for item in command.elements():
         if (item.name, item.namespace) != ("item", BLOCKING_NS):
             continue
@@ -79,18 +94,21 @@ def _named(session: XmppSession, stanza: Element) -> tuple[tuple[UserId, ...], t
             jid = parse_jid(item.get("jid") or "")
         except InvalidJid:
             raise Problem("jid-malformed", "An address to block is not valid") from None
-        if jid.resource:
-            raise Problem("not-acceptable", "Whole accounts and servers can be blocked, not single resources")
-        user_id = parse_any_user_jid(jid, session.doors.domains)
-        if user_id is not None:
+        if str(jid.bare) == session.bare:
+            # spec: XEP-0191, note 8: one's own clients are never kept apart
+            raise Problem("not-acceptable", "You cannot block yourself")
+        user_id = parse_any_user_jid(jid, domains)
+        if jid.resource or jid.domain == domains.rooms:
+            addresses.append(str(jid))
+        elif user_id is not None:
             users.append(user_id)
-        elif not jid.local:
+        elif not jid.local and jid.domain != domains.gateway:
             masks.append(mask_of_server(jid.domain))
         else:
             raise Problem("item-not-found", "There is no such user here")
-    if len(users) + len(masks) > MAX_ITEMS:
+    if len(users) + len(masks) + len(addresses) > MAX_ITEMS:
         raise Problem("bad-request", f"A request names up to {MAX_ITEMS} addresses")
-    return tuple(users), tuple(masks)
+    return BlockList(tuple(users), tuple(masks), tuple(addresses))
 
 
 def _reports(session: XmppSession, stanza: Element) -> list[Report]:
@@ -121,7 +139,7 @@ def _reports(session: XmppSession, stanza: Element) -> list[Report]:
 
 
 def _addresses(users: Users, blocked: BlockList) -> list[str]:
-    """The addresses of a list: of masks those that are a server's name."""
+    """The JIDs of a list: of masks those that are a server's name."""
     found = [users.jid_of(user_id) for user_id in blocked.users]
     for text in blocked.masks:
         try:
@@ -130,7 +148,7 @@ def _addresses(users: Users, blocked: BlockList) -> list[str]:
             continue
         if server is not None and not set(server) & set("*?"):
             found.append(server)
-    return found
+    return [*found, *blocked.addresses]
 
 
 def _items(addresses: list[str]) -> str:
@@ -170,11 +188,13 @@ class BlockPushes:
         came, went = [a for a in now if a not in before], [a for a in before if a not in now]
         if came:
             self._push(user, f"<block xmlns='{BLOCKING_NS}'>{_items(came)}</block>")
-        if went:
-            inside = _items(went) if now else ""
-            self._push(user, f"<unblock xmlns='{BLOCKING_NS}'>{inside}</unblock>")
-        for bare, shown in (*((a, False) for a in came), *((a, True) for a in went)):
-            self._show_to(user, bare, shown=shown)
+        if went and change.user_id not in self._users.unblocking_all:
+            self._push(user, f"<unblock xmlns='{BLOCKING_NS}'>{_items(went)}</unblock>")
+        elif went and not now:
+            # spec: XEP-0191 3.5
+            self._push(user, f"<unblock xmlns='{BLOCKING_NS}'/>")
+        for address, shown in (*((a, False) for a in came), *((a, True) for a in went)):
+            self._show_to(user, parse_jid(address), shown=shown)
 
     def _now(self, user_id: UserId) -> list[str]:
         return _addresses(self._users, self._doors.reader.block_list(user_id))
@@ -186,18 +206,27 @@ class BlockPushes:
                 head = f"<iq type='set' id='block-{self._count}' to='{escape_attribute(session.full)}'>"
                 session.send(f"{head}{xml}</iq>".encode())
 
-    def _show_to(self, user: LiveUser, bare: str, *, shown: bool) -> None:
-        item = user.roster.get(bare)
-        if item is None or item.subscription not in ("from", "both"):
-            return
-        jid = parse_jid(bare)
-        contact = self._users.at(jid)
-        abroad, domains = self._doors.abroad, self._doors.domains
+    def _show_to(self, user: LiveUser, address: Jid, *, shown: bool) -> None:
+        """To every contact whom an address is about, who may see us, and to whom we have shown ourselves."""
+        jids = [parse_jid(bare) for bare, item in user.roster.items() if item.subscription in ("from", "both")]
         for mine in user.available():
             head = f"<presence from='{escape_attribute(mine.full)}'".encode()
             whole = (f">{mine.presence or ''}</presence>" if shown else " type='unavailable'/>").encode()
-            if abroad is not None and not domains.has(jid.domain):
-                abroad.send(head + to_attribute(bare) + whole, domains.server, jid)
-            if contact is not None:
-                for theirs in contact.available():
-                    theirs.send(head + contact.to + whole)
+            about: dict[str, Jid] = {}
+            for jid in (*jids, *(() if shown else mine.directed.values())):
+                if covers(address, jid) and str(jid.bare) not in about:
+                    about[str(jid)] = jid
+                elif covers(jid, address) and address.local and address.resource:
+                    about[str(address)] = address  # a single client of a contact
+            for jid in about.values():
+                if not (shown and has_blocked(mine, jid)):
+                    self._send(head, whole, jid)
+
+    def _send(self, head: bytes, whole: bytes, jid: Jid) -> None:
+        abroad, domains = self._doors.abroad, self._doors.domains
+        if abroad is not None and not domains.has(jid.domain):
+            abroad.send(head + to_attribute(str(jid)) + whole, domains.server, jid)
+        contact = self._users.at(jid)
+        for theirs in () if contact is None else contact.available():
+            if not jid.resource or theirs.jid == jid:
+                theirs.send(head + to_attribute(str(jid)) + whole)

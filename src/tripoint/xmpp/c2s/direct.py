@@ -13,6 +13,7 @@ import structlog
 from tripoint.core.ids import EventId, InvalidId, RoomId, UserId, parse_user_id
 from tripoint.core.message import MessageKind
 from tripoint.core.richtext import RichText
+from tripoint.core.sealed import BARE
 from tripoint.core.stand_ins import stand_in_address
 from tripoint.fanout.hub import Hub
 from tripoint.rooms.changes import EventCommitted, RoomChange
@@ -30,11 +31,12 @@ from tripoint.xmpp.corrections import corrected
 from tripoint.xmpp.jid import parse_jid
 from tripoint.xmpp.links import link_rooms
 from tripoint.xmpp.messages import content_of, text_of
-from tripoint.xmpp.payloads import BARE, bare_content, is_said
+from tripoint.xmpp.payloads import bare_content, is_said
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_of, reactions_xml
 from tripoint.xmpp.render import Shared, stanza_id, to_attribute
 from tripoint.xmpp.replies import relation_of
 from tripoint.xmpp.session import Doors, XmppSession, origin_of
+from tripoint.xmpp.stanza_facts import NO_FACTS, StanzaFacts, facts_in, facts_of_stanza
 from tripoint.xmpp.tables import CLIENT_NS, RECEIPTS_NS
 from tripoint.xmpp.wire import Element, escape_attribute
 
@@ -47,6 +49,9 @@ PLAIN_DIRECT: Final = "Unencrypted conversation"
 _REMEMBERED_PAIRS = 20_000
 # How many conversations are looked at for what was missed.
 MISSED_ROOMS = 50
+
+# Asks for a receipt. spec: XEP-0184 5.3
+REQUEST: Final = f"<request xmlns='{RECEIPTS_NS}'/>"
 
 Pair = tuple[UserId, UserId]
 Said = tuple[MessageKind, RichText]
@@ -63,7 +68,7 @@ class Route:
     private: bool = False  # no copies (XEP-0280 9)
     sender: str | None = None  # the full JID of a sender of another server
     at: tuple[str, ...] = ()  # full JIDs of a reader of another server who is in the room of `from_`
-    receipt: bool = False  # a reader of another server is asked for a receipt (XEP-0184)
+    receipt: bool = False  # the reader's client is asked for a receipt (XEP-0184)
 
 
 class DirectMessages:
@@ -94,7 +99,7 @@ class DirectMessages:
         wants_receipt = take_request(stanza)
         if session.foreign:
             route = replace(route, sender=session.full)
-        if abroad and wants_receipt is not None:
+        if wants_receipt is not None and (abroad or self._is_heard_by_client(session, target, route)):
             # spec: XEP-0184 5.3: it is for their client to say that it has come
             route, wants_receipt = replace(route, receipt=True), None
         room = await self._room(session.user_id, target)
@@ -110,6 +115,8 @@ class DirectMessages:
         else:
             kind, words = text
             content = content_of(stanza, kind, link_rooms(words, self._doors.domains), relation)
+        to = "" if route.to is None or route.from_ is not None else parse_jid(route.to).resource
+        content |= facts_of_stanza(stanza, resource=session.jid.resource, to=to).content()
         content = await corrected(session, room, stanza, content, event_type)
         origin = origin_of(session, stanza)
         key = (session.id, origin.token)
@@ -129,6 +136,13 @@ class DirectMessages:
         if wants_receipt is not None:
             to = stanza.get("to") or session.bare
             send_receipt(session, to if route.from_ is not None else to.partition("/")[0], wants_receipt)
+
+    def _is_heard_by_client(self, session: XmppSession, target: UserId, route: Route) -> bool:
+        """Whether a client of XMPP gets what is sent to somebody now."""
+        recipient = self._users.live(target)
+        if recipient is None or recipient is session.user or self._doors.reader.blocks(target, session.user_id):
+            return False
+        return bool(hearers(recipient, route.to))
 
     async def _room(self, actor: UserId, target: UserId) -> RoomId:
         """The direct room of two users. The one found before serves as long as it is still theirs alone."""
@@ -252,6 +266,7 @@ class DirectMessages:
         if origin is not None:
             route = self._routes.get((origin.session, origin.token), route)
         from_jid = route.sender or (self._users.jid_of(writer) if sender is None else sender.full)
+        facts = facts_in(change.event.content)
         its_id = origin.token if origin is not None and origin.keep and origin.token else event_id
         if is_caption:
             its_id += "-caption"
@@ -260,13 +275,13 @@ class DirectMessages:
             return inside if is_caption else inside + stanza_id(by, event_id)
 
         if goes_abroad:
-            self._send_abroad(route, from_jid, target, its_id, inside)
+            self._send_abroad(route, from_jid, target, its_id, inside, facts)
         self.position = change.position
         heard: set[XmppSession] = set() if sender is None else {sender}
         if recipient is not None:
-            marked = named(recipient.bare)
-            plain = chat(from_jid, its_id, marked)
-            occupant = None if route.from_ is None else chat(route.from_, its_id, marked + route.inside)
+            marked = named(recipient.bare) + (REQUEST if route.receipt and not is_caption else "")
+            plain = chat(from_jid, its_id, marked, facts)
+            occupant = None if route.from_ is None else chat(route.from_, its_id, marked + route.inside, facts)
             for session in hearers(recipient, route.to):
                 heard.add(session)
                 if occupant is not None and (route.only is None or session.id in route.only):
@@ -276,7 +291,7 @@ class DirectMessages:
             if not route.private and (wanting := wants_copies(recipient, heard)):
                 copy_to(wanting, "received", plain.to(to_attribute(route.to or recipient.bare)))
         if own is not None and not route.private and (wanting := wants_copies(own, heard)):
-            sent = chat(from_jid, its_id, named(own.bare))
+            sent = chat(from_jid, its_id, named(own.bare), facts)
             copy_to(wanting, "sent", sent.to(to_attribute(route.to or self._users.jid_of(target))))
         self.position = self.last_position
 
@@ -287,26 +302,30 @@ class DirectMessages:
         address, abroad = stand_in_address(user_id, self._doors.domains.server), self._doors.abroad
         return address is not None and abroad is not None and abroad.reaches(address.rpartition("@")[2])
 
-    def _send_abroad(self, route: Route, from_jid: str, target: UserId, its_id: str, inside: str) -> None:
+    def _send_abroad(
+        self, route: Route, from_jid: str, target: UserId, its_id: str, inside: str, facts: StanzaFacts
+    ) -> None:
         """To somebody of another server, as one of our users wrote it. docs/mapping.md 15.8"""
         assert self._doors.abroad is not None
         if route.from_ is not None and route.at:
-            self._send_to_occupant(route, route.from_, from_jid, its_id, inside)
+            self._send_to_occupant(route, route.from_, from_jid, its_id, inside, facts)
             return
         to = route.to or self._users.jid_of(target)
         if route.receipt:
-            inside += f"<request xmlns='{RECEIPTS_NS}'/>"
-        stanza = chat(from_jid, its_id, inside).to(to_attribute(to))
-        attributes = {"from": from_jid, "to": to, "id": its_id, "type": "chat"}
+            inside += REQUEST
+        stanza = chat(from_jid, its_id, inside, facts).to(to_attribute(to))
+        attributes = {"from": from_jid, "to": to, "id": its_id, "type": kind_of(from_jid, facts)}
         self._doors.abroad.send(
             stanza, self._doors.domains.server, parse_jid(to), Element("message", CLIENT_NS, attributes)
         )
 
-    def _send_to_occupant(self, route: Route, from_: str, writer: str, its_id: str, inside: str) -> None:
+    def _send_to_occupant(
+        self, route: Route, from_: str, writer: str, its_id: str, inside: str, facts: StanzaFacts
+    ) -> None:
         """To the sessions that somebody of another server has in the room. spec: XEP-0045 7.5; docs/mapping.md 15.6"""
         assert self._doors.abroad is not None
-        shared = chat(from_, its_id, inside + route.inside)
-        attributes = {"from": writer, "to": route.to or from_, "id": its_id, "type": "chat"}
+        shared = chat(from_, its_id, inside + route.inside, facts)
+        attributes = {"from": writer, "to": route.to or from_, "id": its_id, "type": kind_of(from_, facts)}
         for full in route.at:
             self._doors.abroad.send(
                 shared.to(to_attribute(full)),
@@ -367,17 +386,22 @@ def _two_of(room: RoomView) -> Pair | None:
 
 
 def hearers(user: LiveUser, wanted: str | None) -> list[XmppSession]:
-    """All resources that take messages, and the one that was named. spec: RFC6121 8.5.2.1.1, 8.5.3.1"""
-    return [
-        session
-        for session in user.sessions.values()
-        if session.full == wanted or (session.presence is not None and session.priority >= 0)
+    """The resource that was named, or all that take messages. spec: RFC6121 8.5.2.1.1, 8.5.3.1"""
+    named = [session for session in user.sessions.values() if session.full == wanted]
+    return named or [
+        session for session in user.sessions.values() if session.presence is not None and session.priority >= 0
     ]
 
 
-def chat(from_jid: str, its_id: str, inside: str) -> Shared:
-    """A one-to-one message."""
+def kind_of(from_jid: str, facts: StanzaFacts) -> str:
+    """The type of a one-to-one message: the one that its writer gave it. spec: RFC6121 5.2.2"""
     # A server talks to nobody: it tells (docs/mapping.md 10.13).
-    kind = "chat" if "@" in from_jid else "normal"
+    return "normal" if facts.normal or "@" not in from_jid else "chat"
+
+
+def chat(from_jid: str, its_id: str, inside: str, facts: StanzaFacts = NO_FACTS) -> Shared:
+    """A one-to-one message."""
+    kind = kind_of(from_jid, facts)
     head = f"<message from='{escape_attribute(from_jid)}' type='{kind}' id='{escape_attribute(its_id)}'"
+    head += facts.attributes
     return Shared(head.encode(), f">{inside}</message>".encode())

@@ -13,6 +13,7 @@ import structlog
 from tripoint.accounts.ports import Account
 from tripoint.core.ids import InvalidId, UserId
 from tripoint.core.stand_ins import stand_in_address, stand_in_id
+from tripoint.xmpp.blocked import is_blocked_by
 from tripoint.xmpp.c2s.abroad import of_a_room
 from tripoint.xmpp.c2s.presence import answer_probe, received_subscription
 from tripoint.xmpp.c2s.undelivered import say_undelivered
@@ -136,7 +137,7 @@ class Foreign:
             if stanza.name == "message" or kind == "subscribe":
                 raise Problem("service-unavailable", "There is no such user here")
             return
-        hidden = self._doors.reader.blocks(target, visitor.user_id)
+        hidden = is_blocked_by(visitor, target)
         if stanza.name == "presence":
             # spec: XEP-0191 3.3: nothing comes from who is blocked
             if not hidden:
@@ -232,7 +233,7 @@ class Foreign:
         if person:
             target = await self._account(to)
             # spec: XEP-0191 3.3: as if they were not there
-            served = target is not None and not self._doors.reader.blocks(target, visitor.user_id)
+            served = target is not None and not is_blocked_by(visitor, target)
         if person and to.resource and served:
             await visitor.dispatch(stanza)
             return

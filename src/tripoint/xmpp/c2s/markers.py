@@ -1,7 +1,8 @@
 """What came of one-to-one messages: that they are kept, and that the other one has read them.
 
-A receipt says that the server has stored the message, for that is when it cannot be lost any more; clients' own
-receipts are not asked for. Displayed markers are the public receipts of the direct room, whatever client moved them.
+Where clients of XMPP get a message they say so themselves. Where none does, because its reader is on another protocol
+or away, a receipt says that the server has stored it: it cannot be lost any more. Displayed markers are the public
+receipts of the direct room, whatever client moved them.
 spec: XEP-0184 5, 7; XEP-0333 4; docs/mapping.md 13.2, 13.4.
 """
 

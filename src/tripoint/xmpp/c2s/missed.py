@@ -4,17 +4,17 @@ What was said is in the rooms of two: there is no spool. Noted is how far an acc
 spec: XEP-0160 3; XEP-0198 4; docs/mapping.md 15. Read next: direct.py.
 """
 
-from collections.abc import Collection
 from typing import Final
 
 from tripoint.core.ids import RoomId, UserId
+from tripoint.core.sealed import BARE
 from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQuery
 from tripoint.xmpp.c2s.conversation import said
 from tripoint.xmpp.c2s.direct import DirectMessages, chat
 from tripoint.xmpp.c2s.users import Users
-from tripoint.xmpp.payloads import BARE
 from tripoint.xmpp.render import delay, stanza_id
 from tripoint.xmpp.session import Doors, XmppSession
+from tripoint.xmpp.stanza_facts import facts_in
 
 # What a user who was away gets at login; the whole of it is in the room's history.
 _PER_ROOM: Final = 100
@@ -29,28 +29,36 @@ class Missed:
         self._users = users
         self._direct = direct
 
-
-    async def show(self, session: XmppSession, opened: Collection[RoomId]) -> None:
-        """Messages that came while no resource of the account took any; all of those in rooms that were `opened` just
-        now. spec: XEP-0160 3"""
+    async def show(self, session: XmppSession) -> None:
+        """Messages that came while no resource of the account took any; all of those in rooms that it has entered
+        since. spec: XEP-0160 3"""
         session.hearing_since = self._direct.last_position
+        session.hears = True
+        user = session.user
+        opened: set[RoomId] = set()
+        if user is not None:
+            opened, user.opened = user.opened, opened
         if session.reads_archive:
             self._note_seen(session.user_id)
             return
-        user = session.user
         if user is None or any(o is not session and o.priority >= 0 for o in user.available()):
             return
         rooms = await self._direct.direct_rooms(session.user_id)
         names = await self._doors.names.load_names(_SEEN, session.user_id) if rooms else {}
-        # The first time here nothing was missed yet.
         seen = names.get("position", "")
-        known = int(seen) if seen.isdecimal() else None
+        known = int(seen) if seen.isdecimal() else await self._at_first(session.user_id) if rooms else None
         for room_id, peer in rooms:
             since = 0 if room_id in opened else known
             room = self._doors.reader.peek(room_id) or await self._doors.reader.room(room_id)
             if since is not None and room.last_position > since:
                 await self._show_missed_in(session, room_id, peer, since)
         self._note_seen(session.user_id)
+
+    async def _at_first(self, user_id: UserId) -> int | None:
+        """Since when an account has missed things that no client of XMPP has heard for: always, where nobody has heard
+        for it by another protocol either; else (None) it missed nothing yet."""
+        devices = await self._doors.accounts.devices(user_id)
+        return 0 if all(one.protocol == "xmpp" for one in devices) else None
 
     async def _show_missed_in(self, session: XmppSession, room_id: RoomId, peer: UserId, seen: int) -> None:
         peer_jid = self._users.jid_of(peer)
@@ -91,7 +99,9 @@ class Missed:
         # spec: XEP-0203 3: `from` is who delays: the server
         late = stanza_id(session.bare, item.event.event_id)
         late += delay(self._doors.domains.server, item.event.origin_server_ts)
-        shared = chat(peer_jid, item.token or item.event.event_id, inside + late)
+        facts = facts_in(item.event.content)
+        sender = f"{peer_jid}/{facts.resource}" if facts.resource else peer_jid
+        shared = chat(sender, item.token or item.event.event_id, inside + late, facts)
         self._direct.position = item.position
         session.send(shared.to(_to_bare(session)))
         self._direct.position = self._direct.last_position
@@ -104,8 +114,9 @@ class Missed:
         who came after it was said. spec: XEP-0198 4
         """
         user = session.user
-        if user is None:
+        if user is None or not session.hears:
             return
+        session.hears = False
         since = None if session.managed is None else session.managed.missed_since()
         others = [o for o in user.available() if o is not session and o.priority >= 0]
         if not others:

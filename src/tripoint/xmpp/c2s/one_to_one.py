@@ -3,7 +3,7 @@
 spec: RFC6121 5, 8.5; docs/mapping.md 10.0, 15.1. Read next: direct.py; abroad.py, for people of other servers.
 """
 
-from tripoint.core.ids import UserId
+from tripoint.core.ids import UserId, server_of
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.c2s.carbons import copy_to, is_private, wants_copies
 from tripoint.xmpp.c2s.direct import Route, hearers
@@ -26,8 +26,15 @@ async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
     target = parse_user_jid(jid, session.doors.domains)
     if target is None:
         raise Problem("service-unavailable", "There is no such user here")
+    here = server_of(target) == session.doors.domains.server
+    if here and not await session.doors.accounts.is_local_user(target):
+        # spec: RFC6121 8.5.1
+        raise Problem("service-unavailable", Refusal.NO_SUCH_USER.value)
     if await session.muc.accept_direct_invitation(session, stanza, target):
         return
+    if here and jid.resource and (stanza.get("type") or "normal") != "chat" and session.users.session(str(jid)) is None:
+        # spec: RFC6121 8.5.3.2.1: a chat goes on with whoever is there, a message for one client does not
+        raise Problem("service-unavailable", "There is no such client")
     if await relate(session, stanza, target) or await displayed(session, stanza, target):
         return
     text = text_of(stanza)
@@ -71,8 +78,21 @@ async def _pass_on(session: XmppSession, stanza: Element, jid: Jid, target: User
 async def headline(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """To whoever is there; nobody stores it."""
     target = parse_user_jid(jid, session.doors.domains)
-    if target is not None:
+    if target is None:
+        return
+    here = server_of(target) == session.doors.domains.server
+    if not here or await session.doors.accounts.is_local_user(target):
         await _pass_on(session, stanza, jid, target)
+
+
+@message("groupchat", at=(At.USER, At.ACCOUNT), spec="RFC6121 8.5.2.1.1, 8.5.3.1")
+async def groupchat(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """To the client that is named: it may be in a room that a program is. To nobody else."""
+    other = session.users.session(str(jid)) if jid.resource else None
+    if other is None:
+        raise Problem("service-unavailable", "Nobody takes messages of this type here")
+    if is_heard(session):
+        other.send(stamped(stanza, session.full))
 
 
 @message("error", at=(At.USER, At.ACCOUNT), spec="RFC6121 8.5.3.1")

@@ -4,12 +4,17 @@ spec: RFC6121 3, 4; docs/mapping.md 13.6 (what the middle hears), 13.10. Presenc
 subscription states is subscriptions.py.
 """
 
-from tripoint.core.ids import RoomId, UserId
+from msgspec.structs import replace as replace_struct
+
+from tripoint.accounts.ports import RosterItem
+from tripoint.core.ids import UserId
+from tripoint.xmpp.blocked import apart, has_blocked
+from tripoint.xmpp.c2s.greetings import show_motd
 from tripoint.xmpp.c2s.invitations import approve, asks_back, redeem
 from tripoint.xmpp.c2s.photos import is_update, photo_for
 from tripoint.xmpp.c2s.subscriptions import Subscription, inbound, outbound, subscription_of, with_subscription
 from tripoint.xmpp.c2s.users import MAX_ITEMS, LiveUser
-from tripoint.xmpp.jid import Jid, parse_any_user_jid, parse_jid, parse_user_jid
+from tripoint.xmpp.jid import Jid, parse_jid, parse_user_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, presence
 from tripoint.xmpp.render import to_attribute
@@ -48,10 +53,22 @@ def _said(session: XmppSession, stanza: Element) -> str:
 
 def _inside(stanza: Element) -> str:
     """What a presence says, to be passed on; of a very long one only what RFC 6121 itself defines."""
+    lang = stanza.get("xml:lang")
+    if lang is not None:
+        # The attribute of the stanza is its children's. spec: RFC6120 8.1.5
+        stanza = Element(
+            stanza.name, stanza.namespace, stanza.attributes, [_in_language(child, lang) for child in stanza.elements()]
+        )
     inside = "".join([render(child).decode() for child in stanza.elements() if not is_update(child)])
     if len(inside) > MAX_PRESENCE_BYTES:
         inside = "".join([render(child).decode() for child in stanza.elements() if child.namespace == CLIENT_NS])
     return inside if len(inside) <= MAX_PRESENCE_BYTES else ""
+
+
+def _in_language(child: Element, lang: str) -> Element:
+    if child.namespace != CLIENT_NS or child.name != "status" or child.get("xml:lang") is not None:
+        return child
+    return Element(child.name, child.namespace, {**child.attributes, "xml:lang": lang}, child.children)
 
 
 def _priority_of(stanza: Element) -> int:
@@ -72,7 +89,6 @@ async def became_available(session: XmppSession, stanza: Element, jid: Jid) -> N
         return
     inside = _said(session, stanza)
     first = session.presence is None
-    opened: list[RoomId] = []
     session.presence = inside
     was_silent = first or session.priority < 0
     session.priority = _priority_of(stanza)
@@ -82,9 +98,14 @@ async def became_available(session: XmppSession, stanza: Element, jid: Jid) -> N
     if first:
         _show_contacts(session, user)
         _show_requests(session, user)
-        opened = await session.muc.show_invitations(session)
+        user.opened |= {*await session.muc.show_invitations(session)}
+        await show_motd(session)
     if was_silent and session.priority >= 0:
-        await session.missed.show(session, opened)
+        await session.missed.show(session)
+    elif session.priority < 0:
+        session.missed.went_silent(session)
+    if first:
+        await session.doors.accounts.greetings.came(session.user_id)
 
 
 @presence("unavailable", at=(At.ACCOUNT,), spec="RFC6121 4.5")
@@ -153,14 +174,29 @@ async def to_another_server(session: XmppSession, stanza: Element, jid: Jid) -> 
 
 @presence("probe", at=(At.USER, At.ACCOUNT), spec="RFC6121 4.3.2")
 async def probe(session: XmppSession, stanza: Element, jid: Jid) -> None:
-    """A client asks for a contact's presence: answered if the subscription allows it, else with silence."""
-    target = session.users.at(jid)
-    if target is None or _apart(session, target):
+    """A client asks for a contact's presence: answered if the subscription allows it, else with silence, which is what
+    a client hears of an unsubscribed that changes nothing (RFC6121 A.3.4)."""
+    users = session.users
+    user_id = parse_user_jid(jid.bare, session.doors.domains)
+    if user_id is None or not await session.doors.accounts.is_local_user(user_id):
         return
-    item = target.roster.get(session.bare)
-    if target is session.user or (item is not None and item.subscription in ("from", "both")):
-        for other in target.available():
-            _send(session, _stanza(other.full, other.presence or ""), session.to)
+    item = (await users.roster_of(user_id)).get(session.bare)
+    seen = user_id == session.user_id or (item is not None and item.subscription in ("from", "both"))
+    target = users.live(user_id)
+    blocks = session.doors.reader.blocks
+    if not seen or blocks(user_id, session.user_id) or blocks(session.user_id, user_id):
+        return
+    here = [] if target is None else [one for one in target.available() if not apart(session, one)]
+    if jid.resource:
+        # Of one client that it is there, and no more.
+        for one in here:
+            if one.jid == jid:
+                _send(session, _stanza(one.full, ""), session.to)
+        return
+    for one in here:
+        _send(session, _stanza(one.full, one.presence or ""), session.to)
+    if not here:
+        _send(session, _stanza(str(jid.bare), "", "unavailable"), session.to)
 
 
 @presence(*_SUBSCRIPTIONS, at=(At.USER, At.ABROAD), spec="RFC6121 3")
@@ -173,8 +209,8 @@ async def subscription(session: XmppSession, stanza: Element, jid: Jid) -> None:
     await handle_subscription(session, stanza.get("type") or "", jid.bare, stanza)
 
 
-async def handle_subscription(session: XmppSession, kind: str, contact: Jid, stanza: Element | None) -> None:
-    """Both sides of a subscription stanza of `session`'s user. `stanza` None: made by the server."""
+async def handle_subscription(session: XmppSession, kind: str, contact: Jid, stanza: Element) -> None:
+    """Both sides of a subscription stanza of `session`'s user."""
     users, bare = session.users, str(contact)
     async with users.rosters(session.user_id):
         roster = await users.roster_of(session.user_id)
@@ -186,8 +222,25 @@ async def handle_subscription(session: XmppSession, kind: str, contact: Jid, sta
                 raise Problem("resource-constraint", f"A roster holds at most {MAX_ITEMS} contacts")
             item = with_subscription(before, bare, outcome.state)
             await users.put_item(session.user_id, item, if_changed=True)
-    if not outcome.pass_on:
-        return
+    if outcome.pass_on:
+        await _tell_the_other(session, kind, contact, state, stanza)
+
+
+async def end_subscriptions(session: XmppSession, item: RosterItem) -> None:
+    """Tell a contact who was removed that the subscriptions in both directions have ended. spec: RFC6121 2.5.2"""
+    state, contact = subscription_of(item), parse_jid(item.jid)
+    if state.to or state.asked:
+        await _tell_the_other(session, "unsubscribe", contact, state, None)
+    if state.from_ or state.asks:
+        await _tell_the_other(session, "unsubscribed", contact, state, None)
+
+
+async def _tell_the_other(
+    session: XmppSession, kind: str, contact: Jid, state: Subscription, stanza: Element | None
+) -> None:
+    """The contact's side of a subscription stanza, and the presence that goes with it. `state`: what was between the
+    two, as `session`'s user saw it; `stanza` None: the server made it."""
+    users, bare = session.users, str(contact)
     if _is_abroad(session, contact):
         _subscription_abroad(session, kind, contact, state, stanza)
         return
@@ -196,31 +249,28 @@ async def handle_subscription(session: XmppSession, kind: str, contact: Jid, sta
         return  # spec: RFC6121 8.5.1: silently ignored
     if session.doors.reader.blocks(target, session.user_id):
         return  # spec: XEP-0191 3.3: no answer, no error
-    children = "" if stanza is None else _inside(stanza)
+    live = users.live(target)
+    mine = [] if session.user is None else session.user.available()
+    if kind == "unsubscribed" and state.from_ and live is not None:
+        # spec: RFC6121 3.2.2: while the contact is still subscribed
+        for one in mine:
+            _tell_user(live, _stanza(one.full, "", "unavailable"))
     invited = await _is_invited(session, kind, target, session.bare, stanza)
-    await _receive_subscription(session, kind, target, bare, session.bare, children)
+    await _receive_subscription(session, kind, target, bare, session.bare, stanza)
     if invited and await asks_back(session, target, session.bare):
-        await _receive_subscription(session, "subscribe", session.user_id, session.bare, bare, "")
+        await _receive_subscription(session, "subscribe", session.user_id, session.bare, bare, None)
+    live = users.live(target)
     if kind == "subscribed":
         # spec: RFC6121 3.1.5: the contact now sees us
-        live = users.live(target)
-        if live is not None and session.user is not None:
-            for mine in session.user.available():
-                _tell_user(live, _stanza(mine.full, mine.presence or ""))
         if live is not None:
+            for one in mine:
+                _tell_user(live, _stanza(one.full, one.presence or ""))
             # spec: XEP-0163 4.3.4: and hears of what we publish
             for theirs in live.available():
                 await session.pep.show_last(theirs, session.user_id, theirs.wants)
-    elif kind == "unsubscribed" and state.from_:
-        live = users.live(target)
-        if live is not None and session.user is not None:
-            for mine in session.user.available():
-                _tell_user(live, _stanza(mine.full, "", "unavailable"))
-    elif kind == "unsubscribe" and state.to and session.user is not None:
-        live = users.live(target)
-        if live is not None:
-            for theirs in live.available():
-                _tell_user(session.user, _stanza(theirs.full, "", "unavailable"))
+    elif kind == "unsubscribe" and state.to and session.user is not None and live is not None:
+        for theirs in live.available():
+            _tell_user(session.user, _stanza(theirs.full, "", "unavailable"))
 
 
 def _subscription_abroad(
@@ -236,7 +286,8 @@ def _subscription_abroad(
     original = None
     if kind == "subscribe":
         original = Element("presence", CLIENT_NS, {"from": session.full, "to": str(contact), "type": kind})
-    _send_abroad(session, _stanza(session.bare, children, kind), contact, original)
+    its_id = None if stanza is None else stanza.get("id")
+    _send_abroad(session, _stanza(session.bare, children, kind, its_id), contact, original)
     if kind == "subscribed":
         for one in mine:
             _send_abroad(session, _stanza(one.full, one.presence or ""), contact)
@@ -250,7 +301,7 @@ async def received_subscription(visitor: XmppSession, kind: str, user_id: UserId
     roster = await users.roster_of(user_id)
     before = subscription_of(roster.get(visitor.bare))
     invited = await _is_invited(visitor, kind, user_id, visitor.bare, stanza)
-    await _receive_subscription(visitor, kind, user_id, own_bare, visitor.bare, _inside(stanza))
+    await _receive_subscription(visitor, kind, user_id, own_bare, visitor.bare, stanza)
     if invited and await asks_back(visitor, user_id, visitor.bare):
         _back(visitor, _stanza(own_bare, "", "subscribe"))
     live = users.live(user_id)
@@ -302,18 +353,25 @@ def _send_abroad(
     """To somebody of another server, unless he is blocked. spec: XEP-0191 3.3"""
     doors = session.doors
     assert doors.abroad is not None  # _is_abroad has looked
-    person = parse_any_user_jid(to, doors.domains)
     gone = stanza[0].endswith(b" type='unavailable'")
-    if person is not None and doors.reader.blocks(session.user_id, person) and not gone:
+    if has_blocked(session, to) and not gone:
         return
     doors.abroad.send(stanza[0] + to_attribute(str(to)) + stanza[1], doors.domains.server, to, original)
 
 
 async def _receive_subscription(
-    session: XmppSession, kind: str, user_id: UserId, own_bare: str, from_bare: str, children: str
+    session: XmppSession, kind: str, user_id: UserId, own_bare: str, from_bare: str, stanza: Element | None
 ) -> None:
-    """The other side: `user_id` (whose JID is `own_bare`) gets a stanza of `kind` from `from_bare`."""
+    """The other side: `user_id` (whose JID is `own_bare`) gets a stanza of `kind` from `from_bare`. It is told before
+    the roster is pushed. spec: RFC6121 3.1.3, 3.1.6, 3.2.3, 3.3.3"""
     users = session.users
+    children, its_id = ("", None) if stanza is None else (_inside(stanza), stanza.get("id"))
+
+    def tell() -> None:
+        live = users.live(user_id)
+        if outcome.pass_on and live is not None:
+            _tell_of_subscription(live, kind, _stanza(from_bare, children, kind, its_id))
+
     async with users.rosters(user_id):
         roster = await users.roster_of(user_id)
         before = roster.get(from_bare)
@@ -323,16 +381,16 @@ async def _receive_subscription(
             return  # nobody answers so many; who really wants to can ask again when there is room
         if outcome.state != state:
             item = with_subscription(before, from_bare, outcome.state)
-            await users.put_item(user_id, item, if_changed=True)
+            if outcome.state.asks and not state.asks:
+                item = replace_struct(item, request=children, request_id=its_id)
+            await users.put_item(user_id, item, if_changed=True, first=tell)
     live = users.live(user_id)
-    if outcome.pass_on and live is not None:
-        _tell_user(live, _stanza(from_bare, children, kind))
     if outcome.reply is not None and session.foreign:
         _back(session, _stanza(own_bare, "", outcome.reply))
     elif outcome.reply is not None:
         sender = parse_user_jid(parse_jid(from_bare), session.doors.domains)
         if sender is not None:
-            await _receive_subscription(session, outcome.reply, sender, from_bare, own_bare, "")
+            await _receive_subscription(session, outcome.reply, sender, from_bare, own_bare, None)
             other = users.live(sender)
             if outcome.reply == "subscribed" and live is not None and other is not None:
                 for theirs in live.available():
@@ -359,6 +417,13 @@ def _tell_user(user: LiveUser, stanza: tuple[bytes, bytes]) -> None:
         _send(session, stanza, user.to)
 
 
+def _tell_of_subscription(user: LiveUser, kind: str, stanza: tuple[bytes, bytes]) -> None:
+    """A request to those who are available, everything else to those who keep the roster too."""
+    for session in user.sessions.values():
+        if session.presence is not None or (session.interested and kind != "subscribe"):
+            _send(session, stanza, user.to)
+
+
 def _tell_contacts(session: XmppSession, user: LiveUser, stanza: tuple[bytes, bytes]) -> None:
     """spec: RFC6121 4.2.2, 4.4.2: to who is subscribed, and to all own available resources."""
     _tell_user(user, stanza)
@@ -370,7 +435,9 @@ def _tell_contacts(session: XmppSession, user: LiveUser, stanza: tuple[bytes, by
                 continue
             contact = session.users.at(jid)
             if contact is not None and contact is not user and not _apart(session, contact):
-                _tell_user(contact, stanza)
+                for theirs in contact.available():
+                    if not apart(session, theirs):
+                        _send(theirs, stanza, contact.to)
 
 
 def _apart(session: XmppSession, other: LiveUser) -> bool:
@@ -398,14 +465,15 @@ def _show_contacts(session: XmppSession, user: LiveUser) -> None:
         theirs = contact.roster.get(session.bare)
         if theirs is not None and theirs.subscription in ("from", "both"):
             for other in contact.available():
-                _send(session, _stanza(other.full, other.presence or ""), session.to)
+                if not apart(session, other):
+                    _send(session, _stanza(other.full, other.presence or ""), session.to)
 
 
 def _show_requests(session: XmppSession, user: LiveUser) -> None:
     """spec: RFC6121 3.1.3: requests that were not answered come again at every login."""
     for bare, item in user.roster.items():
         if item.pending_in:
-            _send(session, _stanza(bare, "", "subscribe"), user.to)
+            _send(session, _stanza(bare, item.request, "subscribe", item.request_id), user.to)
 
 
 def _deliver(session: XmppSession, jid: Jid, stanza: tuple[bytes, bytes]) -> None:
@@ -417,8 +485,10 @@ def _deliver(session: XmppSession, jid: Jid, stanza: tuple[bytes, bytes]) -> Non
     if target is None or _apart(session, target):
         return
     if not jid.resource:
-        _tell_user(target, stanza)
+        for theirs in target.available():
+            if not apart(session, theirs):
+                _send(theirs, stanza, target.to)
         return
     other = target.sessions.get(jid.resource)
-    if other is not None:
+    if other is not None and not apart(session, other):
         _send(other, stanza, other.to)

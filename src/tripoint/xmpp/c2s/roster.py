@@ -6,8 +6,7 @@ spec: RFC6121 2
 from msgspec.structs import replace
 
 from tripoint.accounts.ports import RosterItem
-from tripoint.xmpp.c2s.presence import handle_subscription
-from tripoint.xmpp.c2s.subscriptions import subscription_of
+from tripoint.xmpp.c2s.presence import end_subscriptions
 from tripoint.xmpp.c2s.users import MAX_ITEMS, render_item, version_of
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid
 from tripoint.xmpp.refusals import Problem
@@ -60,16 +59,19 @@ async def set_roster(session: XmppSession, stanza: Element, jid: Jid) -> str:
     return ""
 
 
+@iq("set", ROSTER_NS, at=(At.USER,), spec="RFC6121 2.3.3")
+async def set_roster_of_other(session: XmppSession, stanza: Element, jid: Jid) -> str:
+    """Nobody writes another one's roster."""
+    raise Problem("forbidden", "That is somebody else's roster")
+
+
 async def _remove(session: XmppSession, item: RosterItem) -> None:
     """spec: RFC6121 2.5.2: subscriptions in both directions end with the item."""
-    state = subscription_of(item)
-    contact = parse_jid(item.jid)
-    if state.to or state.asked:
-        await handle_subscription(session, "unsubscribe", contact, None)
-    if state.from_ or state.asks:
-        await handle_subscription(session, "unsubscribed", contact, None)
-    gone = replace(item, subscription="remove", ask=False, approved=False, groups=(), name=None)
-    await session.users.put_item(session.user_id, gone)
+    async with session.users.rosters(session.user_id):
+        item = (await session.users.roster_of(session.user_id)).get(item.jid, item)
+        gone = replace(item, subscription="remove", ask=False, approved=False, groups=(), name=None)
+        await session.users.put_item(session.user_id, gone)
+    await end_subscriptions(session, item)
 
 
 def _read_item(stanza: Element) -> RosterItem:
@@ -78,6 +80,8 @@ def _read_item(stanza: Element) -> RosterItem:
     items = [] if query is None else [e for e in query.elements() if (e.name, e.namespace) == ("item", ROSTER_NS)]
     if len(items) != 1:
         raise Problem("bad-request", "A roster set holds exactly one item")
+    if items[0].get("jid") is None:
+        raise Problem("bad-request", "An item of a roster has an address")
     try:
         jid = parse_jid(items[0].get("jid") or "").bare
     except InvalidJid as error:

@@ -62,6 +62,8 @@ def with_subscription(item: RosterItem | None, jid: str, state: Subscription) ->
         ask=state.asked,
         pending_in=state.asks,
         approved=state.approved,
+        request=base.request if state.asks else "",
+        request_id=base.request_id if state.asks else None,
     )
 
 

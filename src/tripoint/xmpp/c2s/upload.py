@@ -26,6 +26,8 @@ from tripoint.xmpp.wire import Element, escape_attribute
 SLOT_MS: Final = 300_000
 # Files in one message.
 MAX_FILES: Final = 20
+PURPOSE_NS: Final = "urn:xmpp:http:upload:purpose:0"
+declare_feature(PURPOSE_NS + "#message", at=(At.SERVER,), spec="XEP-0363 5.1")
 declare_feature(HASHES_NS, at=(At.SERVER,), spec="XEP-0300 5")
 declare_feature(HASH_NAMES + SHA_256, at=(At.SERVER,), spec="XEP-0300 5")
 
@@ -40,6 +42,10 @@ async def request_slot(session: XmppSession, stanza: Element, jid: Jid) -> str:
         raise Problem("service-unavailable", "This server does not know the address at which it could take files")
     request = stanza.first()
     assert request is not None  # dispatch has found it by its name
+    for purpose in request.elements():
+        if purpose.namespace == PURPOSE_NS and purpose.name != "message":
+            # How long files are kept is one rule for all: what asks for more or less must not be told that it is so.
+            raise Problem("feature-not-implemented", f"Files are kept for messages here, not for {purpose.name}")
     filename, size = clean_filename(request.get("filename")), request.get("size") or ""
     if filename is None:
         raise Problem("bad-request", "A slot is for a file with a name")

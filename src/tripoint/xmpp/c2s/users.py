@@ -6,11 +6,11 @@ held here and written through. Read next: presence.py, roster.py.
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from tripoint.accounts.in_turn import InTurn
 from tripoint.accounts.ports import AccountService, RosterItem
-from tripoint.core.ids import UserId
+from tripoint.core.ids import RoomId, UserId
 from tripoint.xmpp.jid import Domains, Jid, parse_jid, parse_user_jid, user_jid
 from tripoint.xmpp.render import to_attribute
 from tripoint.xmpp.session import XmppSession
@@ -26,7 +26,7 @@ MAX_ITEMS = 2000
 class LiveUser:
     """A user with at least one session. `roster` maps bare JIDs to items."""
 
-    __slots__ = ("bare", "photo", "roster", "sessions", "to", "user_id")
+    __slots__ = ("bare", "opened", "photo", "roster", "sessions", "to", "user_id")
 
     def __init__(self, user_id: UserId, bare: str, roster: dict[str, RosterItem]) -> None:
         self.user_id = user_id
@@ -35,6 +35,8 @@ class LiveUser:
         self.roster = roster
         self.photo = ""  # what presence says of the avatar, where it is known that there is or was one (photos.py)
         self.sessions: dict[str, XmppSession] = {}  # by resource
+        # Rooms of two that were entered at a login, and of which no client was shown what was said there (missed.py).
+        self.opened: set[RoomId] = set()
 
     def available(self) -> list[XmppSession]:
         """Resources that have sent presence."""
@@ -73,6 +75,9 @@ class Users:
         self._sessions: dict[str, XmppSession] = {}
         # What is made of an item as it is, is stored before anybody else looks at that roster: by user.
         self.rosters = InTurn()
+        self._pushed = 0
+        # Who is taking everybody off his list of blocked people at this moment (blocking.py).
+        self.unblocking_all: set[UserId] = set()
         self.invitations = asyncio.Lock()  # what is open is read and written by one at a time: it is seldom
 
     def __len__(self) -> int:
@@ -148,12 +153,21 @@ class Users:
         live = self._users.get(user_id)
         return live.roster if live is not None else dict(await self._accounts.roster(user_id))
 
-    async def put_item(self, user_id: UserId, item: RosterItem, *, if_changed: bool = False) -> None:
+    async def put_item(
+        self,
+        user_id: UserId,
+        item: RosterItem,
+        *,
+        if_changed: bool = False,
+        first: Callable[[], None] = lambda: None,
+    ) -> None:
         """Store one roster item (subscription `remove` drops it) and push it. spec: RFC6121 2.1.6
 
-        `if_changed`: pushed only if clients see a difference; a request that came in is none (RFC6121 A.3.1).
+        `if_changed`: pushed only if clients see a difference; a request that came in is none (RFC6121 A.3.1). `first`
+        is called when it is stored, before it is pushed.
         """
         await self._accounts.set_roster_item(user_id, item)
+        first()
         live = self._users.get(user_id)
         if live is None:
             return
@@ -172,7 +186,9 @@ class Users:
             if session.interested:
                 ver = version if session.versions else ""
                 xml = f"<query xmlns='{ROSTER_NS}'{ver}>{render_item(item)}</query></iq>"
-                session.send(f"<iq type='set' id='push' to='{escape_attribute(session.full)}'>{xml}".encode())
+                self._pushed += 1  # spec: RFC6120 8.1.3: unique within a stream
+                head = f"<iq type='set' id='push-{self._pushed}' to='{escape_attribute(session.full)}'>"
+                session.send(f"{head}{xml}".encode())
 
     def shares_presence(self, session: XmppSession, with_: XmppSession) -> bool:
         """Whether `session` lets `with_` see that it is there: own account, subscription or directed presence.

@@ -7,6 +7,7 @@ the registry.
 from tripoint.xmpp.muc import (
     admin,
     archive,
+    calling,
     commands,
     discovery,
     enter,
@@ -21,6 +22,7 @@ from tripoint.xmpp.muc import (
 __all__ = [
     "admin",
     "archive",
+    "calling",
     "commands",
     "discovery",
     "enter",

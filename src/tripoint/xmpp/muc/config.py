@@ -29,6 +29,7 @@ from tripoint.rooms.settings import (
     limit_content,
     member_limit,
     mentions_content,
+    most_mentions,
     slow_content,
     slow_mode_s,
 )
@@ -313,7 +314,7 @@ def _access(
         commands.append(SendState(actor=actor, room_id=room_id, type=SLOW, state_key="", content=content))
     forward = boolean(wishes, _MENTIONS)
     if forward is not None and forward is not forwards_mentions(room.state):
-        content = mentions_content(forward)
+        content = mentions_content(forward, most_mentions(room.state))
         commands.append(SendState(actor=actor, room_id=room_id, type=MENTIONS, state_key="", content=content))
     foreign = boolean(wishes, FOREIGN_VAR)
     if foreign is not None and foreign is not lets_foreigners_in(room, session.doors.domains.server):

@@ -14,6 +14,7 @@ from tripoint.rooms.spaces import children_of, is_space, may_look_from
 from tripoint.xmpp import adhoc
 from tripoint.xmpp.c2s.discovery import identity, info, refuse_nodes
 from tripoint.xmpp.jid import Jid
+from tripoint.xmpp.muc.calling import calling_fields
 from tripoint.xmpp.muc.enter import MAX_HISTORY
 from tripoint.xmpp.muc.vcard import avatar_of
 from tripoint.xmpp.muc.view import Occupant
@@ -127,6 +128,7 @@ def _info_form(room: RoomView, now_ms: int, avatar_hash: str | None) -> str:
         ("muc#roominfo_occupants", str(room.joined_count())),
         ("muc#maxhistoryfetch", str(MAX_HISTORY)),
         ("hats#hash", HATS_HASH),
+        *calling_fields(room),
     ]
     if avatar_hash is not None:
         fields.append((_AVATAR_HASH, avatar_hash))

@@ -13,6 +13,7 @@ from tripoint.core.event import Event
 from tripoint.core.ids import EventId, UserId
 from tripoint.core.in_words import SPOKEN_TYPES
 from tripoint.core.json_view import object_at, text_at
+from tripoint.core.sealed import BARE
 from tripoint.rooms.changes import EventCommitted, PassedOn, TypingChanged
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.listing import DENIED_NOTE
@@ -25,12 +26,12 @@ from tripoint.xmpp.muc.reactions import tell_reaction
 from tripoint.xmpp.muc.registering import tell_knock
 from tripoint.xmpp.muc.retraction import id_told, retraction, tell_redaction, tombstone
 from tripoint.xmpp.muc.view import GONE, MucView, Occupant, Visit
-from tripoint.xmpp.payloads import BARE
 from tripoint.xmpp.projection import Standing, is_public
 from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_xml
 from tripoint.xmpp.related import Related
 from tripoint.xmpp.render import Shared, delay, item, muc_user, room_message, room_presence, stanza_id
 from tripoint.xmpp.replies import Answer, Find, among_recent, answer_of
+from tripoint.xmpp.stanza_facts import facts_in
 from tripoint.xmpp.tables import CHAT_STATES_NS, CLIENT_NS, MUC_USER_NS, Status
 from tripoint.xmpp.wire import escape_attribute, escape_text
 
@@ -65,7 +66,7 @@ def tell_event(view: MucView, change: EventCommitted) -> None:
         if event.type in _OF_AFFILIATIONS:
             tell_affiliations(view)
         return
-    with view.unheard_by(view.doors.reader.blockers(event.sender)):
+    with view.unheard_from(event.sender):
         (tell or _said)(view, change)
 
 
@@ -121,7 +122,7 @@ def _message(
     xml = inside + replacing(view.room, event) + stanza_id(view.jid, event.event_id) + id_xml
     if late:
         xml += delay(view.jid, event.origin_server_ts)
-    return room_message(from_jid, xml, its_id)
+    return room_message(from_jid, xml, its_id, attributes=facts_in(event.content).attributes)
 
 
 def _of_sender(view: MucView, event: Event, its_id: str, inside: str, *, late: bool) -> Shared:
@@ -219,7 +220,7 @@ def _topic(view: MucView, change: EventCommitted) -> None:
 def tell_passed_on(view: MucView, change: PassedOn) -> None:
     """A message without a text that nobody keeps. spec: XEP-0045 7.4; XEP-0334 4.2; docs/mapping.md 10.0"""
     who = view.appear(change.sender)
-    with view.unheard_by(view.doors.reader.blockers(change.sender)):
+    with view.unheard_from(change.sender):
         view.tell(room_message(who.jid, change.payload + who.id_xml, change.token))
 
 
@@ -241,8 +242,12 @@ def _tell_state(view: MucView, user_id: UserId, state: str) -> None:
     who = view.occupants.get(user_id)
     if who is None or who.hidden:
         return
-    with view.unheard_by(view.doors.reader.blockers(user_id)):
-        view.tell(room_message(who.jid, f"<{state} xmlns='{CHAT_STATES_NS}'/>" + who.id_xml))
+    with view.unheard_from(user_id):
+        # spec: XEP-0045 7.4: a message that is reflected has the id that its sender gave it
+        its_id, said = view.states_said.pop(user_id, (None, state))
+        if (said == "composing") is (state == "composing"):
+            state = said
+        view.tell(room_message(who.jid, f"<{state} xmlns='{CHAT_STATES_NS}'/>" + who.id_xml, its_id))
 
 
 # -- the room

@@ -40,5 +40,5 @@ def tell_displayed(view: MucView, change: ReceiptMoved) -> None:
     xml = displayed_xml(item.event.event_id)
     if change.thread_id is not None and change.thread_id not in _MAIN:
         xml += f"<thread>{escape_text(change.thread_id)}</thread>"
-    with view.unheard_by(view.doors.reader.blockers(change.user_id)):
+    with view.unheard_from(change.user_id):
         view.tell(room_message(who.jid, xml + who.id_xml))

@@ -7,7 +7,9 @@ Everybody, the sender too, sees a message when it is committed: view.py.
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import UserId
 from tripoint.core.message import call_everybody
+from tripoint.core.sealed import BARE
 from tripoint.rooms.commands import Leave, Origin, PassOn, SendEvent, SetTopic, SetTyping
+from tripoint.xmpp.blocked import is_blocked_by
 from tripoint.xmpp.c2s.direct import Route
 from tripoint.xmpp.c2s.relating import relate
 from tripoint.xmpp.c2s.upload import link_in, pasted
@@ -19,6 +21,7 @@ from tripoint.xmpp.jid import InvalidJid, Jid, parse_any_user_jid, parse_jid
 from tripoint.xmpp.links import link_rooms
 from tripoint.xmpp.markers import displayed_in
 from tripoint.xmpp.messages import MAX_PAYLOAD_BYTES, THREAD_KEY, content_of, text_of
+from tripoint.xmpp.muc.calling import mentions_allowed
 from tripoint.xmpp.muc.events import subject_again
 from tripoint.xmpp.muc.explicit import (
     ASSOCIATIONS,
@@ -37,12 +40,13 @@ from tripoint.xmpp.muc.registering import approve, is_approval
 from tripoint.xmpp.muc.retraction import retract
 from tripoint.xmpp.muc.view import MucView, Occupant, Visit
 from tripoint.xmpp.muc.voice import is_voice_form, voice_form
-from tripoint.xmpp.payloads import BARE, bare_content, is_kept, payload_of
+from tripoint.xmpp.payloads import bare_content, is_kept, payload_of
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, message
 from tripoint.xmpp.render import room_message
 from tripoint.xmpp.replies import relation_of
 from tripoint.xmpp.session import XmppSession, origin_of
+from tripoint.xmpp.stanza_facts import facts_of_stanza
 from tripoint.xmpp.tables import (
     CHAT_STATES_NS,
     CLIENT_NS,
@@ -68,6 +72,8 @@ declare_feature(OCCUPANT_ID_NS, at=(At.ROOMS, At.ROOM), spec="XEP-0421 4")
 declare_feature(REPLY_NS, at=(At.ROOM,), spec="XEP-0461 2")
 
 _TYPING_MS = 30_000
+# spec: XEP-0085 5.1
+_STATES = frozenset({"active", "composing", "gone", "inactive", "paused"})
 # What rooms alone say in a private message.
 _OF_ROOMS = frozenset({MUC_USER_NS, OCCUPANT_ID_NS})
 
@@ -114,6 +120,9 @@ async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
         text = link_rooms(link_mentions(text, view.known_names()), view.doors.domains)
         content = content_of(stanza, kind, text, relation)
     called = called_in(stanza)
+    if len(called.occupant_ids) + len(called.jids) > mentions_allowed(view.room):
+        # spec: XEP-0513 3.6: of more than that, none counts
+        called = NOBODY
     may_call = view.room.power.may_call_everybody(session.user_id)
     if may_call:
         call_everybody(content)
@@ -122,6 +131,7 @@ async def _say(session: XmppSession, visit: Visit, stanza: Element) -> None:
         people = _people(view, called.occupant_ids, called.jids) + _grouped(view, groups, active=called.active)
         quiet = _people(view, called.quiet, called.quiet)
         add_called(content, people, everybody=may_call and called.everybody, quiet=quiet)
+    content |= facts_of_stanza(stanza).content()
     content = await corrected(session, view.room.room_id, stanza, content)
     visit.pasted = link_in(session, stanza)
     try:
@@ -186,18 +196,24 @@ async def _set_subject(session: XmppSession, visit: Visit, stanza: Element, subj
 
 async def _without_text(session: XmppSession, visit: Visit, stanza: Element) -> None:
     """Chat states are typing (docs/mapping.md 13.1); anything else is kept, or told to who is there (10.0)."""
-    state = next((child for child in stanza.elements() if child.namespace == CHAT_STATES_NS), None)
+    states = (child for child in stanza.elements() if child.namespace == CHAT_STATES_NS)
+    state = next((child for child in states if child.name in _STATES), None)
     if state is None:
         await _bare(session, visit, stanza)
         return
-    await session.doors.rooms.do(
-        SetTyping(
-            actor=session.user_id,
-            room_id=visit.view.room.room_id,
-            typing=state.name == "composing",
-            timeout_ms=_TYPING_MS,
+    said = visit.view.states_said
+    said[session.user_id] = (origin_of(session, stanza).token, state.name)
+    try:
+        await session.doors.rooms.do(
+            SetTyping(
+                actor=session.user_id,
+                room_id=visit.view.room.room_id,
+                typing=state.name == "composing",
+                timeout_ms=_TYPING_MS,
+            )
         )
-    )
+    finally:
+        said.pop(session.user_id, None)
 
 
 async def _bare(session: XmppSession, visit: Visit, stanza: Element) -> None:
@@ -209,6 +225,7 @@ async def _bare(session: XmppSession, visit: Visit, stanza: Element) -> None:
     if is_kept(stanza):
         room_id = view.room.room_id
         content = bare_content(stanza, await relation_of(session, room_id, stanza))
+        content |= facts_of_stanza(stanza).content()
         content = await corrected(session, room_id, stanza, content, BARE)
         origin = origin_of(session, stanza)
         await session.doors.rooms.do(
@@ -240,12 +257,15 @@ async def private_message(session: XmppSession, stanza: Element, jid: Jid) -> No
     who = view.with_nick(jid.resource)
     if who is None:
         raise Problem("item-not-found", "Nobody has that nick in this room")
+    if is_blocked_by(session, who.user_id) or view.has_blocked(who.user_id, visit.occupant):
+        # spec: XEP-0191 3.3
+        raise Problem("service-unavailable", "There is nobody who takes this")
     if await relate(session, stanza, who.user_id):
         return
     said = text_of(stanza)
     if said is None and not is_kept(stanza):
         # chat states and the like: for whoever is there
-        if is_heard(session) and not session.doors.reader.blocks(who.user_id, session.user_id):
+        if is_heard(session):
             _pass_on(visit, who, stanza)
         return
     abroad = any(other.session.foreign for other in who.visits)

@@ -91,8 +91,10 @@ async def _destroy(session: XmppSession, room: RoomView, destroy: Element) -> No
             venue = str(jid)  # a room of another service: its members are told, and that is all
         else:
             replacement = await session.muc.find(session, jid)
-            if replacement is None or replacement == room.room_id:
-                raise Problem("item-not-found", "There is no such room to take the place of this one")
+            if replacement == room.room_id:
+                raise Problem("not-acceptable", "Another room takes the place of this one")
+            # One that is not there yet may be made by who comes first.
+            venue = str(jid) if replacement is None else None
     await session.doors.rooms.do(
         CloseRoom(
             actor=session.user_id, room_id=room.room_id, reason=reason, replacement=replacement, venue=venue

@@ -52,5 +52,5 @@ async def _tell(view: MucView, user_id: UserId, target: str, event_id: EventId, 
         return
     who = view.appear(user_id)
     xml = reactions_xml(target, present.get(target, ())) + stanza_id(view.jid, event_id) + who.id_xml
-    with view.unheard_by(view.doors.reader.blockers(user_id)):
+    with view.unheard_from(user_id):
         view.tell(room_message(who.jid, xml, its_id))

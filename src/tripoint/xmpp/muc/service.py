@@ -37,6 +37,7 @@ from tripoint.rooms.ports import RoomView
 from tripoint.rooms.readers import Feature, ReaderNow
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.succession import predecessor_of, replacement_of, succeeds
+from tripoint.xmpp.blocked import addresses_of
 from tripoint.xmpp.c2s.users import Users
 from tripoint.xmpp.identities import Identities
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid, parse_room_jid, room_id_jid_local
@@ -57,7 +58,7 @@ from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import body, invitation, room_message, to_attribute
 from tripoint.xmpp.session import Doors, XmppSession
 from tripoint.xmpp.tables import CLIENT_NS, CONFERENCE_NS, CORRECT_NS, MUC_NS, REACTIONS_NS, RETRACT_NS, Status
-from tripoint.xmpp.wire import Element
+from tripoint.xmpp.wire import Element, render
 
 log = structlog.get_logger()
 
@@ -90,6 +91,8 @@ class Muc:
         self._opening: dict[RoomId, _Opening] = {}
         self.questions = Questions(doors)
         self.invited = Invited(doors)
+        # Direct invitations that are being made, as they were sent.
+        self._direct_invitations: dict[tuple[RoomId, UserId], bytes] = {}
         # Which other servers are Matrix servers too; None where none is spoken to.
         self.identities: Identities | None = None
         self.activity = Activity(doors, users, hub)
@@ -471,6 +474,7 @@ class Muc:
             return
         data = self._told_of_invitation(room, change.user_id)
         if data is not None:
+            data = self._direct_invitations.get((room.room_id, change.user_id), data)
             for session in user.available():
                 session.send(data)
 
@@ -486,7 +490,10 @@ class Muc:
     def _told_of_invitation(self, room: RoomView, user_id: UserId) -> bytes | None:
         """An invitation as it is shown; None: it is not."""
         member = room.member(user_id)
-        if member is None or self._doors.reader.hides_invitation(user_id, member.event.sender):
+        reader, address = self._doors.reader, parse_jid(room_jid(room, self._doors.domains))
+        if member is None or reader.hides_invitation(user_id, member.event.sender):
+            return None
+        if user_id in reader.address_blockers(addresses_of(address)):
             return None  # docs/mapping.md 16.3
         people = sum(other.membership in ("join", "invite") for other in room.members().values())
         if member.event.content.get("is_direct") is not True or people > 2:
@@ -540,7 +547,8 @@ class Muc:
     async def accept_direct_invitation(self, session: XmppSession, stanza: Element, target: UserId) -> bool:
         """A direct invitation (XEP-0249) into a room of ours is a real one; True if this was one.
 
-        spec: XEP-0249 2; docs/mapping.md 9.9. The invitee hears of it as of a mediated one.
+        spec: XEP-0249 2; docs/mapping.md 9.9. Whose clients are there get it as it was sent. Where it could not be one,
+        and the room lets in who comes, it is a message like others.
         """
         x = stanza.child("x", CONFERENCE_NS)
         try:
@@ -552,7 +560,16 @@ class Muc:
         if jid.domain != self._doors.domains.rooms and await self.find(session, jid) is None:
             return False  # of a server that is a Matrix server too, and not known here: whoever is invited finds it
         room = await self.room_for(session, jid)
-        await self.invite(session, room, target, x.get("reason") or None)
+        key, sent = (room.room_id, target), {**stanza.attributes, "from": session.full}
+        self._direct_invitations[key] = render(Element(stanza.name, stanza.namespace, sent, stanza.children))
+        try:
+            await self.invite(session, room, target, x.get("reason") or None)
+        except Refused as refused:
+            if refused.refusal not in (Refusal.POWER_TOO_LOW, Refusal.ALREADY_JOINED) or not is_public(room):
+                raise
+            return False
+        finally:
+            self._direct_invitations.pop(key, None)
         return True
 
 

@@ -7,7 +7,7 @@ spec: XEP-0045 7.1, 7.2, 7.7, 7.14; docs/mapping.md 2.6-2.9, 4.4-4.7, 5.2, 7, 13
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 from tripoint.core.ids import RoomAlias, RoomId, UserId
@@ -107,6 +107,8 @@ class MucView:
         self._names: dict[str, UserId] | None = None
         self._affiliations: Affiliations | None = None
         self.typing: set[UserId] = set()  # who was told to be typing
+        # Chat states that are being said by stanzas: the stanza's id, and the state in its own word.
+        self.states_said: dict[UserId, tuple[str | None, str]] = {}
         # Members whose first visit is about to begin: their presence is told then, once.
         self.expected: set[UserId] = set()
         # How many are on their way in: the view must not be forgotten while they ask for things.
@@ -282,12 +284,25 @@ class MucView:
 
     @contextmanager
     def unheard_by(self, users: frozenset[UserId]) -> Iterator[None]:
-        """What is said meanwhile is by somebody whom these have blocked; who is there they see. docs/mapping.md 16.3"""
+        """What is said meanwhile is not for these; who is there they see."""
         self._deaf = users
         try:
             yield
         finally:
             self._deaf = frozenset()
+
+    def unheard_from(self, speaker: UserId) -> AbstractContextManager[None]:
+        """What is said meanwhile is by somebody whom some have blocked, or this room. docs/mapping.md 16.3"""
+        who, reader = self.occupants.get(speaker), self.doors.reader
+        return self.unheard_by(reader.blockers(speaker) | reader.address_blockers(self._addresses(who)))
+
+    def has_blocked(self, user_id: UserId, who: Occupant) -> bool:
+        """Whether somebody has blocked another as he is here, or this room. spec: XEP-0191 6"""
+        return user_id in self.doors.reader.address_blockers(self._addresses(who))
+
+    def _addresses(self, who: Occupant | None) -> tuple[str, ...]:
+        here = (self.jid, self.doors.domains.rooms)
+        return here if who is None else (who.jid, *here)
 
     def tell(self, shared: Shared) -> None:
         """To every visit. This loop is what a busy room does all day."""

@@ -64,9 +64,11 @@ async def user_items(session: XmppSession, stanza: Element, jid: Jid) -> str:
         if node := _node(stanza):
             return await _node_items(session, target, node)
         items = await _nodes(session, target, stanza)
-        if items or await _sees(session, target):
-            return f"<query xmlns='{DISCO_ITEMS_NS}'>{items}</query>"
-    raise Problem("service-unavailable", "This is not offered here")
+        return f"<query xmlns='{DISCO_ITEMS_NS}'>{items}</query>"
+    if _node(stanza):
+        raise Problem("service-unavailable", "This is not offered here")
+    # spec: XEP-0030 8 (2): as of an account that has nothing to show
+    return f"<query xmlns='{DISCO_ITEMS_NS}'/>"
 
 
 async def _sees(session: XmppSession, target: UserId) -> bool:

@@ -145,6 +145,9 @@ async def _subscribe(session: XmppSession, envelope: Element, request: Element, 
     await session.pep.check_may_read(owner, config, session)
     if config.access is Access.WHITELIST and session.pep.live(node) is not None:
         raise _unsupported("subscribe")
+    if envelope.child("options", PUBSUB_NS) is not None:
+        # spec: XEP-0060 6.3.4.6
+        raise _unsupported("subscription-options")
     subscription = _subscription(session, node, request)
     if subscription.jid not in (session.bare, session.full):
         raise _bad("invalid-jid", "Subscribe your account or this client")
@@ -395,6 +398,7 @@ _OWNER_REQUESTS: Final[dict[tuple[str, str], tuple[Request, bool]]] = {
 }
 # What the feature is called that a request would need. spec: XEP-0060 6.1.3.10 and its kin
 _UNSUPPORTED: Final = {
+    "default": "subscription-options",
     "options": "subscription-options",
 }
 
