@@ -67,6 +67,7 @@ def test_three_lines_make_a_public_server() -> None:
         ('[[sso.provider]]\nid = "a"\nissuer = "http://a.example"', "t.toml:3: issuer is an address like"),
         ('[[sso.provider]]\nid = "a"\nname = "A"', "t.toml:3: every provider has a name, and a client_id"),
         ('[[sso.provider]]\nscopes = ["profile"]', 't.toml:2: scopes has "openid" among them'),
+        ("[accounts]\nterms_for_all = true", "t.toml:2: terms_for_all needs documents: [[accounts.terms]]"),
         ('[[accounts.terms]]\nid = "A b"', "t.toml:2: every document has an id of its own"),
         ('[[accounts.terms]]\nid = "a"', "t.toml:2: a needs a text: write [[accounts.terms.text]] below it"),
         ('[[accounts.terms]]\nid = "a"\n[[accounts.terms.text]]\nlanguage = "version"', "t.toml:4: language is"),

@@ -632,6 +632,11 @@ def test_the_log_of_all_rooms_is_read_by_position(on_store: OnStore) -> None:
         assert [row.event_key for row in await store.load_log(0, 10)] == [1, 2, 4, 5]
         assert [row.event_key for row in await store.load_log(1, 2)] == [2, 4]
         assert await store.load_log(5, 10) == []
+        # What was here before it had its place comes when it is placed; what is fetched of the past when it is stored.
+        await write(store, PlaceEvent(3, 6, 0, 0), event(7, position=-7), event(8))
+        assert [(row.event_key, row.logged) for row in await store.load_log(4, 10)] == [(5, 5), (3, 6), (7, 7), (8, 8)]
+        assert [row.event_key for row in await store.load_log(5, 2)] == [3, 7]
+        assert [row.event_key for row in await store.load_log(6, 2)] == [7, 8]
 
     on_store(test)
 

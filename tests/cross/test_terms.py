@@ -3,7 +3,7 @@
 spec: docs/mapping.md 18, Matrix client-server-api "Terms of service at registration", XEP-0077 4
 """
 
-# rows: 18 Accept terms (`accounts.terms`)
+# rows: 18 Accept terms (`accounts.terms`), 18 Accept newer terms (`accounts.terms_for_all`)
 
 import asyncio
 from dataclasses import replace
@@ -88,6 +88,46 @@ def test_nobody_gets_an_account_without(tmp_path: Path) -> None:
             await on_xmpp(here)
             for name in ("alice", "bob", "carol"):
                 assert await accepted(here, name) == ACCEPTED, name
+        finally:
+            await here.close()
+            await app.stop()
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_accounts_that_exist_are_asked_on_every_protocol(tmp_path: Path) -> None:
+    page = "/account?action=terms"
+
+    async def main() -> None:
+        made = config(tmp_path, listening=False)
+        made = replace(made, accounts=replace(made.accounts, terms_for_all=True))
+        app = App(made, DataDir(tmp_path), MemoryStore())
+        await app.start()
+        here = World(app, sockets=False)
+        try:
+            alice = await here.person("alice", "irc", "account", ["standard-replies"])
+            bob = await here.person("bob", "xmpp", "account", [])
+            carol = await here.person("carol", "matrix", "account", [])
+            assert isinstance(carol, MatrixPerson)
+            await alice.send("JOIN #tea")
+            await hears(alice, " 366 ")
+            app.middle.reload(replace(made, accounts=replace(made.accounts, terms=TERMS)))
+            # docs/mapping.md 18.1: nobody says anything, and everybody hears what there is to read, and where.
+            await alice.send("PRIVMSG #tea :hello")
+            told = await hears(alice, " FAIL PRIVMSG TERMS_NOT_ACCEPTED ")
+            assert ADDRESS in told and page in told
+            await bob.send(f"<presence to='tea@rooms.{SERVER}/bob'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+            told = await hears(bob, "type='error'")
+            assert "<policy-violation " in told and ADDRESS in told and page.replace("&", "&amp;") in told
+            status, answer = await carol.call("POST", "/join/%23tea%3A" + SERVER, {})
+            assert (status, answer["errcode"]) == (403, "M_CONSENT_NOT_GIVEN") and answer["consent_uri"].endswith(page)
+            await alice.send("NS TERMS")
+            await hears(alice, "NOTICE alice :If you have read")
+            await alice.send("NS TERMS ACCEPT")
+            await hears(alice, "NOTICE alice :You have accepted that")
+            await alice.send("TOPIC #tea :hello")
+            await hears(alice, " TOPIC #tea :hello")
+            assert await accepted(here, "alice") == ACCEPTED and await accepted(here, "bob") == {}
         finally:
             await here.close()
             await app.stop()

@@ -5,6 +5,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from tests.federation.islands import Island, bring_in, make_room
+from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import RoomId, UserId
 from tripoint.core.power import Rank
 from tripoint.rooms.accept import Verdict
@@ -32,8 +33,9 @@ async def something(
     everybody = list(itertools.chain(*people))
     actor, target = dice.choice(own), dice.choice(everybody)
     ranks = [Rank.OP, Rank.PLAIN, Rank.VOICE, Rank.OWNER]
+    said: JsonObject = {"msgtype": "m.text", "body": str(dice.random())[2:]}
     commands: list[Command] = [
-        SendEvent(actor=actor, room_id=room_id, type="m.room.message", content={"body": str(dice.random())[2:]}),
+        SendEvent(actor=actor, room_id=room_id, type="m.room.message", content=said),
         SetTopic(actor=actor, room_id=room_id, topic=str(dice.random())),
         Join(actor=dice.choice(own), room_id=room_id),
         Leave(actor=own[1], room_id=room_id),

@@ -15,6 +15,7 @@ from tests.federation.fleet import Sea, Ship, Weather, fleet, launch
 from tests.federation.islands import bring_in, make_room
 from tests.federation.virtual import run_virtually
 from tripoint.core.auth_rules import check_event_auth, state_of
+from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import load_event
 from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.core.power import Rank
@@ -119,8 +120,9 @@ class Voyage:
         room_id, actor = rng.choice(self.rooms), rng.choice(self.users[index])
         target = rng.choice([user for mine in self.users for user in mine])
         text = f"{index} {rng.random()}"
+        said: JsonObject = {"msgtype": "m.text", "body": text}
         rank = rng.choice((Rank.PLAIN, Rank.VOICE, Rank.OP))
-        message = SendEvent(actor=actor, room_id=room_id, type="m.room.message", content={"body": text})
+        message = SendEvent(actor=actor, room_id=room_id, type="m.room.message", content=said)
         command: Command = rng.choices(
             (
                 message,

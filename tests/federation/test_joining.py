@@ -26,6 +26,8 @@ from tripoint.rooms.commands import (
     Knock,
     Leave,
     SendEvent,
+    SendState,
+    SetLevels,
     StateDraft,
     Template,
 )
@@ -111,6 +113,37 @@ def test_a_public_room_is_found_by_its_name_and_entered(tmp_path: Path, version:
     run(work)
 
 
+def test_a_room_shows_names_of_other_servers(tmp_path: Path) -> None:
+    """spec: client-server PUT /state, M_BAD_ALIAS: the server that gave a name is asked where it leads."""
+
+    async def work() -> None:
+        async with islands(tmp_path, ONE, TWO) as made:
+            one, two = made.apps[ONE], made.apps[TWO]
+            alice, bob = await account(one, "alice"), await account(two, "bob")
+            room_id = await make_room(one, alice, alias_localpart="tea", room_version="10")
+            await make_room(one, alice, alias_localpart="other")
+            await two.middle.service.do(Join(actor=bob, room_id=room_id, via=(ONE,)))
+            await one.middle.service.do(SetLevels(actor=alice, room_id=room_id, levels=((bob, 50),)))
+            await until(two, room_id, lambda room: room.head_power().user(bob) == 50)
+
+            async def name(*names: str) -> None:
+                content: JsonObject = {"alias": names[0], "alt_aliases": list(names[1:])}
+                named = SendState(
+                    actor=bob, room_id=room_id, type="m.room.canonical_alias", state_key="", content=content
+                )
+                await two.middle.service.do(named)
+
+            # New here, though the room has it there: whoever shows it looks it up.
+            await name(f"#tea:{ONE}")
+            assert (await room_of(two, room_id)).canonical_alias == f"#tea:{ONE}"
+            for wrong in (f"#other:{ONE}", f"#none:{ONE}", "#tea:nowhere.example"):
+                with pytest.raises(Refused) as caught:
+                    await name(f"#tea:{ONE}", wrong)
+                assert caught.value.refusal is Refusal.NO_SUCH_ALIAS
+
+    run(work)
+
+
 def test_a_room_that_was_entered_is_there_after_a_restart(tmp_path: Path) -> None:
     async def work() -> None:
         async with islands(tmp_path, ONE, TWO) as made:
@@ -148,6 +181,12 @@ def test_who_may_not_come_in_hears_why(tmp_path: Path) -> None:
             )
             said = await refused(two, Join(actor=bob, room_id=denied, via=(ONE,)))
             assert said.refusal is Refusal.NOT_INVITED and "denied" in said.text
+            # Nothing gives entry, so nobody else could say anything else.
+            for rule in ({"join_rule": "restricted"}, {"join_rule": "restricted", "allow": [{"type": "x.unknown"}]}):
+                shut = await make_room(
+                    one, alice, room_version="10", initial_state=(StateDraft("m.room.join_rules", "", rule),)
+                )
+                assert (await refused(two, Join(actor=bob, room_id=shut, via=(ONE,)))).refusal is Refusal.NOT_INVITED
             banned = await make_room(one, alice)
             await one.middle.service.do(Ban(actor=alice, room_id=banned, target=bob))
             assert (await refused(two, Join(actor=bob, room_id=banned, via=(ONE,)))).refusal is Refusal.NOT_INVITED

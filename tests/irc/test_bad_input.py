@@ -51,7 +51,15 @@ BAD_LINES = {
             ":example.org 401 gus nobody :There is no such user",
         ],
     ),
-    "a nick that is not UTF-8": (b"WHOIS \xff\xff\r\n", b"", [":example.org 401 gus *", ":example.org 318 gus *"]),
+    "a nick that is not UTF-8": (
+        b"WHOIS \xff\xff\r\n",
+        b"",
+        [
+            ":example.org NOTICE gus :WHOIS: Your message was not UTF-8 and was read as Windows-1252",
+            ":example.org 401 gus *",
+            ":example.org 318 gus *",
+        ],
+    ),
     "more than fifteen parameters": (
         b"PING " + b" ".join(b"%d" % number for number in range(40)) + b"\r\n",
         b"",

@@ -186,7 +186,7 @@ def test_errors_before_registration() -> None:
 
 def test_quit_closes() -> None:
     irc = connection()
-    assert say(irc, "QUIT :bye") == [Close("bye")]
+    assert say(irc, "QUIT :bye") == [Close("Quit: bye")]
     assert irc.phase is Phase.CLOSED
 
 
@@ -454,7 +454,7 @@ def test_what_the_server_supports_before_001() -> None:
     steps = irc.receive(line)
     assert show(steps)[0] == "BATCH +isupport draft/isupport"
     assert show(steps)[-1] == "BATCH -isupport"
-    assert [step.tags for step in steps if isinstance(step, Reply)] == ["", "batch=isupport", "batch=isupport", ""]
+    assert [step.batch for step in steps if isinstance(step, Reply)] == ["", "isupport", "isupport", ""]
 
 
 def test_away_before_001() -> None:

@@ -1,6 +1,7 @@
 """Every file in transcripts/ is a script over real sockets; its first line names the spec.
 
-``name = guest [caps]``, ``account`` and ``admin`` (an administrator who has sent OPER) connect; ``name > line`` sends;
+``name = guest [caps]``, ``account`` and ``admin`` (an administrator who has sent OPER) connect, ``raw`` does so and
+says nothing yet; ``name > line`` sends;
 ``name < line`` is the next line that must come (``*`` stands for anything); ``name -`` says that nothing comes.
 """
 
@@ -33,6 +34,9 @@ async def play(server: TestServer, text: str) -> None:
 async def step(server: TestServer, clients: dict[str, Client], name: str, sign: str, rest: str) -> None:
     if sign == "=":
         kind, *caps = rest.split()
+        if kind == "raw":
+            clients[name] = await server.connect()
+            return
         connect = {"guest": server.guest, "account": server.account, "admin": server.admin}[kind]
         clients[name] = await connect(name.rstrip("0123456789"), *caps)
     elif sign == ">":

@@ -68,7 +68,7 @@ def test_a_line_is_a_message(tmp_path: Path, subprotocol: str, kind: type) -> No
             pass
         assert line.endswith(" PRIVMSG #tea :né\N{TEACUP WITHOUT HANDLE}")
         await client.send("QUIT :bye")
-        await until(client, "ERROR :Closing link: bye")
+        await until(client, "ERROR :Closing link: Quit: bye")
         with pytest.raises(ConnectionClosed):
             await client.recv()
 

@@ -1,6 +1,7 @@
 """The answers of single endpoints where the specification names a status, an errcode or a shape of its own."""
 
 import asyncio
+from typing import Any
 
 import orjson
 import pytest
@@ -10,6 +11,7 @@ from tests.support.middle import run
 from tripoint.core.ids import ServerName
 from tripoint.matrix.openid import OpenIdEndpoints
 from tripoint.rooms.commands import CreateRoom, Template
+from tripoint.store.memory import MemoryStore
 
 
 @pytest.mark.parametrize("number", ["²", "x", "-1", "9" * 5000, "1.5"])
@@ -146,6 +148,38 @@ def test_a_failed_stage_may_be_tried_again() -> None:
     run(work)
 
 
+def test_a_session_goes_on_until_its_stage_is_passed() -> None:
+    """spec: "User-Interactive Authentication API": `session` is passed back "in subsequent attempts to authenticate in
+    the same API call"; what was no attempt is no error."""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice = await server.register("alice")
+            path = "/_matrix/client/v3/account/password"
+            body: dict[str, Any] = {"new_password": "another horse", "logout_devices": False}
+
+            async def ask() -> tuple[int, dict[str, Any]]:
+                answer = await server.request("POST", path, body, token=alice.token)
+                return answer.status, orjson.loads(answer.body)
+
+            status, first = await ask()
+            assert (status, "errcode" in first, "error" in first) == (401, False, False)
+            user = {"type": "m.id.user", "user": "alice"}
+            auth = {"type": "m.login.password", "identifier": user, "session": first["session"]}
+            for wrong in ({**auth, "password": "wrong"}, {**auth, "type": "m.login.dummy"}):
+                body["auth"] = wrong
+                status, told = await ask()
+                assert (status, told["errcode"], told["session"]) == (401, "M_FORBIDDEN", first["session"])
+                assert told["flows"] == first["flows"]
+            body["auth"] = {**auth, "password": PASSWORD}
+            assert (await ask())[0] == 200
+            # It is used.
+            body["auth"] = {**auth, "password": "another horse"}
+            assert (await ask())[0] == 400
+
+    run(work)
+
+
 def test_receipts_of_several_threads_on_one_event() -> None:
     async def work() -> None:
         async with matrix() as server:
@@ -165,6 +199,149 @@ def test_receipts_of_several_threads_on_one_event() -> None:
             assert await bob.refused("POST", read, {"thread_id": "main"}) == (400, "M_INVALID_PARAM")
             for thread in ("", 5):
                 assert await bob.refused("POST", path, {"thread_id": thread}) == (400, "M_INVALID_PARAM")
+
+    run(work)
+
+
+def test_receipts_are_of_the_thread_that_their_event_is_in() -> None:
+    """spec: POST /receipt: 400 where "The event_id is not related to the thread_id"; roots, and what is related to them
+    otherwise, are in the main timeline"""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob = await server.register("alice"), await server.register("bob")
+            room_id = await alice.create(preset="public_chat")
+            room = f"/rooms/{q(room_id)}"
+            await bob.join(room_id)
+
+            async def said(txn: str, rel_type: str, event_id: str) -> str:
+                about = {"rel_type": rel_type, "event_id": event_id}
+                content = {"body": "x", "msgtype": "m.text", "m.relates_to": about}
+                sent = await alice.call("PUT", f"{room}/send/m.room.message/{txn}", content)
+                return str(sent["event_id"])
+
+            root, other = await alice.say(room_id, "root"), await alice.say(room_id, "other")
+            inside = await said("t", "m.thread", root)
+            about_root, about_inside = await said("a", "m.reference", root), await said("b", "m.reference", inside)
+            taken = {
+                root: {"main", root},
+                other: {"main", other},
+                inside: {root, inside},
+                about_root: {"main", root, about_root},
+                about_inside: {root, inside, about_inside},
+            }
+            for event_id, threads in taken.items():
+                path = f"{room}/receipt/m.read/{q(event_id)}"
+                for thread in ("main", *taken, "$nothing"):
+                    if thread in threads:
+                        await bob.call("POST", path, {"thread_id": thread})
+                    else:
+                        assert await bob.refused("POST", path, {"thread_id": thread}) == (400, "M_INVALID_PARAM")
+                await bob.call("POST", path, {})
+            # What is redacted does not say any more where it was.
+            await alice.call("PUT", f"{room}/redact/{q(inside)}/r", {})
+            await bob.call("POST", f"{room}/receipt/m.read/{q(inside)}", {"thread_id": root})
+
+    run(work)
+
+
+def test_presence_of_who_was_not_there_since_the_start() -> None:
+    """spec: GET /presence/{userId}/status: 403 is for those whose presence one may not see"""
+
+    async def work() -> None:
+        store = MemoryStore()
+        async with matrix(store=store) as server:
+            alice, bob, carol = [await server.register(name) for name in ("alice", "bob", "carol")]
+            await bob.join(await alice.create(preset="public_chat"))
+        async with matrix(store=store) as server:
+            alice.server = server
+            status = f"/presence/{q(bob.user_id)}/status"
+            assert await alice.call("GET", status) == {"presence": "offline"}
+            assert await alice.refused("GET", f"/presence/{q(carol.user_id)}/status") == (403, "M_FORBIDDEN")
+
+    run(work)
+
+
+def test_events_say_what_their_reader_was_in_the_room_then() -> None:
+    """spec: UnsignedData membership: "including any changes caused by the event"; `leave` before there was any"""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob = await server.register("alice"), await server.register("bob")
+            room_id = await alice.create(preset="public_chat")
+            room = f"/rooms/{q(room_id)}"
+            ids = [await alice.say(room_id, "before")]
+            await alice.call("POST", f"{room}/invite", {"user_id": bob.user_id})
+            ids.append(await alice.say(room_id, "invited"))
+            await bob.join(room_id)
+            ids.append(await alice.say(room_id, "there"))
+            told = {event["event_id"]: event for event in await bob.timeline(room_id)}
+            assert [told[one]["unsigned"]["membership"] for one in ids] == ["leave", "invite", "join"]
+            own = [e["unsigned"]["membership"] for e in told.values() if e.get("state_key") == bob.user_id]
+            assert own == ["invite", "join"]
+            await bob.call("POST", f"{room}/leave", {})
+            left = (await bob.sync())["rooms"]["leave"][room_id]["timeline"]["events"]
+            assert [event["unsigned"]["membership"] for event in left] == ["leave"]
+            ids.append(await alice.say(room_id, "gone"))
+            await bob.join(room_id)
+            await bob.call("PUT", f"/profile/{q(bob.user_id)}/displayname", {"displayname": "Bobby"})
+            ids.append(await alice.say(room_id, "back"))
+            then = dict(zip(ids, ("leave", "invite", "join", "leave", "join"), strict=True))
+            page = await bob.call("GET", f"{room}/messages", dir="b", limit="50")
+            found = {event["event_id"]: event["unsigned"]["membership"] for event in page["chunk"]}
+            assert {one: found[one] for one in ids} == then
+            for one in ids:
+                event = await bob.call("GET", f"{room}/event/{q(one)}")
+                around = await bob.call("GET", f"{room}/context/{q(one)}", limit="2")
+                assert event["unsigned"]["membership"] == around["event"]["unsigned"]["membership"] == then[one]
+            # What one hears at once is what one was there for.
+            await bob.sync()
+            await alice.say(room_id, "now")
+            assert [event["unsigned"] for event in await bob.timeline(room_id)] == [{"membership": "join"}]
+
+    run(work)
+
+
+def test_calls_say_how_old_they_are() -> None:
+    """spec: module voip-events: a client knows by `age` whether an invite is still valid"""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob, carol = [await server.register(name) for name in ("alice", "bob", "carol")]
+            room_id = await alice.create(preset="public_chat")
+            await bob.join(room_id)
+            await carol.join(room_id)
+            await bob.sync()
+            await carol.sync()
+            invite = {"call_id": "1", "version": "1", "lifetime": 60_000, "party_id": "p", "offer": {}}
+            await alice.call("PUT", f"/rooms/{q(room_id)}/send/m.call.invite/1", invite)
+            await alice.say(room_id, "hello?")
+            server.party.clock.now += 5
+            told = await bob.timeline(room_id)
+            assert [event.get("unsigned", {}).get("age") for event in told] == [5000, None]
+            # Who asks later, from the same token, hears another age.
+            server.party.clock.now += 55
+            told = await carol.timeline(room_id)
+            assert [event.get("unsigned", {}).get("age") for event in told] == [60_000, None]
+            page = await carol.call("GET", f"/rooms/{q(room_id)}/messages", dir="b", limit="2")
+            assert page["chunk"][1]["unsigned"]["age"] == 60_000
+
+    run(work)
+
+
+def test_a_departure_tells_nothing_twice() -> None:
+    """spec: GET /sync, Left room: `state`: "The state updates for the room up to the start of the timeline"."""
+
+    async def work() -> None:
+        async with matrix() as server:
+            alice, bob = await server.register("alice"), await server.register("bob")
+            room_id = await alice.create(preset="public_chat")
+            await bob.join(room_id)
+            await bob.sync()
+            await bob.call("POST", f"/rooms/{q(room_id)}/leave", {})
+            left = (await bob.sync())["rooms"]["leave"][room_id]
+            assert left["state"]["events"] == []
+            assert [event["content"]["membership"] for event in left["timeline"]["events"]] == ["leave"]
 
     run(work)
 

@@ -389,10 +389,12 @@ def test_what_is_refused() -> None:
             for change, errcode in (
                 ({"email": "no address"}, "M_INVALID_PARAM"),
                 ({"email": None}, "M_MISSING_PARAM"),
+                ({"email": 5}, "M_BAD_JSON"),
                 ({"client_secret": "with space"}, "M_INVALID_PARAM"),
                 ({"client_secret": ""}, "M_INVALID_PARAM"),
                 ({"client_secret": "s" * 256}, "M_INVALID_PARAM"),
-                ({"send_attempt": "1"}, "M_MISSING_PARAM"),
+                ({"send_attempt": "1"}, "M_BAD_JSON"),
+                ({"send_attempt": None}, "M_MISSING_PARAM"),
                 ({"send_attempt": -1}, "M_INVALID_PARAM"),
                 ({"next_link": "javascript:alert(1)"}, "M_INVALID_PARAM"),
                 ({"next_link": "file:///etc/passwd"}, "M_INVALID_PARAM"),

@@ -96,6 +96,8 @@ async def play(damage: list[tuple[int, int, Any, str]]) -> None:
             response = await server.request(method, path, raw=raw, token=alice.token, version=version)
             assert response.status < 500, (method, path, body, response.body)
             answer = orjson.loads(response.body)
+            if response.status == 401 and "flows" in answer:
+                continue  # the password is asked for first, which is no error
             if response.status >= 400:
                 assert answer["errcode"].startswith("M_") and answer["error"], (path, answer)
         # Whatever was taken can be read again.

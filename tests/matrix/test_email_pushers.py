@@ -23,6 +23,7 @@ from tests.support.middle import Clock, run
 from tripoint.accounts.pushers import EMAIL
 from tripoint.core.digest import DELAY_MS, LONGEST_MS
 from tripoint.core.ids import UserId
+from tripoint.core.letter_words import LetterWords
 from tripoint.fanout.digests import Digests
 from tripoint.fanout.push import PushSender
 from tripoint.matrix.push.mail import MailChannel
@@ -157,6 +158,35 @@ def test_one_room_is_told_less_and_less_often_until_it_is_read() -> None:
             await alice.say(room, "five")
             await letters.tick(DELAY_S)
             assert len(box.letters) == 4 and "> five" in box.text and "four" not in box.text
+
+    run(work)
+
+
+GERMAN = {
+    "unread_subject_message": "Eine Nachricht von {sender} in {room} ({server})",
+    "unread_open": "Raum öffnen",
+    "unread_leave": "Keine solchen Briefe mehr",
+}
+
+
+def test_a_letter_is_in_the_language_of_its_pusher() -> None:
+    """spec: POST /pushers/set `lang`"""
+
+    async def work() -> None:
+        async with mailing() as (server, box), writing(server) as letters:
+            alice, bob, room = await readers(server, box)
+            server.party.middle.accounts.contacts.words = LetterWords({"de": GERMAN})
+            await alice.say(room, "one")
+            await letters.tick(DELAY_S)
+            assert box.letters[-1].subject.startswith("A message from") and "Open the room" in box.text
+            await bob.call("POST", "/pushers/set", {**PUSHER, "lang": "de-AT"})
+            await read(bob, room, await alice.say(room, "two"))
+            await alice.say(room, "three")
+            await letters.tick(DELAY_S)
+            assert box.letters[-1].subject.startswith("Eine Nachricht von alice in ")
+            assert "Raum öffnen" in box.text and "Keine solchen Briefe mehr" in box.text
+            # What the language lacks is said in English.
+            assert "You get letters like this because" in box.text
 
     run(work)
 

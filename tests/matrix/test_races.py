@@ -108,6 +108,7 @@ def test_a_redacted_state_event_is_gone_from_what_replaced_it_too() -> None:
             await alice.call("PUT", f"{room}/redact/{q(bad['event_id'])}/1", {})
             (topic, _) = await alice.timeline(room_id)
             assert topic["unsigned"] == {
+                "membership": "join",
                 "prev_content": {},
                 "prev_sender": alice.user_id,
                 "replaces_state": bad["event_id"],

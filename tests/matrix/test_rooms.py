@@ -232,10 +232,10 @@ def test_rooms_of_the_first_versions(version: str) -> None:
             alice, bob = await server.register("alice"), await server.register("bob")
             room_id = await alice.create(room_version=version, preset="public_chat", name="Old", topic="and dry")
             await bob.join(room_id)
-            said = (await bob.call("PUT", f"/rooms/{q(room_id)}/send/m.room.message/1", {"body": "hello"}))["event_id"]
+            said = await bob.say(room_id, "hello")
             assert said.startswith("$") and said.endswith(":example.org")
             found = await alice.call("GET", f"/rooms/{q(room_id)}/event/{q(said)}")
-            assert (found["content"], found["event_id"]) == ({"body": "hello"}, said)
+            assert (found["content"], found["event_id"]) == ({"msgtype": "m.text", "body": "hello"}, said)
             create = await alice.call("GET", f"/rooms/{q(room_id)}/state/m.room.create")
             assert create == {"creator": alice.user_id, "room_version": version}
             # Everybody may redact what their own server's users said (rooms/v1 rule 11); here, their own.

@@ -660,8 +660,9 @@ def test_a_client_sees_its_own_transaction_ids() -> None:
             phone, other = Sliding(alice, one_list(limit=1)), Sliding(bob, one_list(limit=1))
             await alice.say(room_id, "mine", "txn-7")
             event = (await phone.sync())["rooms"][room_id]["timeline"][0]
-            assert event["unsigned"] == {"transaction_id": "txn-7"}
-            assert "unsigned" not in (await other.sync())["rooms"][room_id]["timeline"][0]
+            assert event["unsigned"] == {"transaction_id": "txn-7", "membership": "join"}
+            (event,) = (await other.sync())["rooms"][room_id]["timeline"]
+            assert event["unsigned"] == {"membership": "join"}
 
     run(work)
 

@@ -489,7 +489,7 @@ def test_events_as_they_go_between_servers() -> None:
     ("fields", "told"),
     [
         (["content.body"], {"content": {"body": "hello"}}),
-        (["type", "content"], {"type": "m.room.message", "content": {"body": "hello", "m.x": {"a.b": 1, "c": 2}}}),
+        (["type", "content"], {"type": "org.example.note", "content": {"body": "hello", "m.x": {"a.b": 1, "c": 2}}}),
         (["content.m\\.x.a\\.b", "content.m\\.x"], {"content": {"m.x": {"a.b": 1, "c": 2}}}),
         (["content", "content.body"], {"content": {"body": "hello", "m.x": {"a.b": 1, "c": 2}}}),
         (["content.m.x", "content.body.length", "nothing"], {}),
@@ -504,7 +504,7 @@ def test_some_fields_of_events_alone(fields: list[str], told: dict[str, object])
             alice = await server.register("alice")
             room_id = await alice.create()
             content = {"body": "hello", "m.x": {"a.b": 1, "c": 2}}
-            await alice.call("PUT", f"/rooms/{q(room_id)}/send/m.room.message/1", content)
+            await alice.call("PUT", f"/rooms/{q(room_id)}/send/org.example.note/1", content)
             wanted = orjson.dumps({"event_fields": fields}).decode()
             chunk = (await alice.sync(filter=wanted))["rooms"]["join"][room_id]
             assert chunk["timeline"]["events"][-1] == told

@@ -97,7 +97,7 @@ def test_threads_apart() -> None:
             alice, bob, room = await pair(server)
             root = await bob.say(room, "tea?")
             in_thread = await reply(alice, room, root, "yes")
-            await alice.say(room, "main")
+            main = await alice.say(room, "main")
             about = {"rel_type": "m.reference", "event_id": in_thread}
             hop = await send(alice, room, {"m.relates_to": about, "body": "x", "msgtype": "m.text"})
             await react(alice, room, in_thread, "x")
@@ -108,7 +108,7 @@ def test_threads_apart() -> None:
             await read(bob, room, in_thread, thread_id=root)
             answer = await bob.sync(filter=THREADS)
             assert (counts(answer, room), threads(answer, room)) == ((1, 0), {root: (1, 0)})
-            await read(bob, room, hop, thread_id="main")
+            await read(bob, room, main, thread_id="main")
             answer = await bob.sync(filter=THREADS)
             assert (counts(answer, room), threads(answer, room)) == ((0, 0), {root: (1, 0)})
             await read(bob, room, hop)

@@ -162,3 +162,21 @@ def test_a_channel_whose_maker_has_left_is_nobodys_to_keep() -> None:
             assert await refused(p, KeepRoom(actor=alice, room_id=room_id)) is Refusal.NOT_SUPPORTED
 
     run(work)
+
+
+def test_who_was_made_an_owner_keeps_a_channel_whose_maker_has_left() -> None:
+    async def work() -> None:
+        async with party() as p:
+            (alice,) = await p.accounts("alice")
+            room_id = await temporary(p)
+            room = await p.middle.reader.room(room_id)
+            guest = room.state["m.room.create", ""].sender
+            await p.do(Join(actor=alice, room_id=room_id))
+            await p.do(SetRanks(actor=guest, room_id=room_id, ranks=((alice, Rank.OWNER),)))
+            await p.do(Leave(actor=guest, room_id=room_id))
+            await p.do(KeepRoom(actor=alice, room_id=room_id))
+            await p.do(Leave(actor=alice, room_id=room_id))
+            assert (await p.do(Join(actor=alice, room_id=room_id))).created
+            assert room.rank(alice) is Rank.OWNER
+
+    run(work)

@@ -178,10 +178,11 @@ def test_slow_mode_slows_what_is_said_and_nobody_who_may_ban() -> None:
 
 def test_colours_are_taken_out() -> None:
     html = "<span data-mx-color='#ff0000' data-mx-bg-color=\"#000\">a</span> color=red <font color=red>b</font>"
-    content = {"body": "a", "formatted_body": html, "m.new_content": {"formatted_body": html}}
+    new = {"formatted_body": html}
+    content = {"msgtype": "m.text", "body": "a", "formatted_body": html, "m.new_content": new}
     plain = "<span>a</span> color=red <font>b</font>"
     edited = {"formatted_body": plain}
-    assert without_colours(content) == {"body": "a", "formatted_body": plain, "m.new_content": edited}
+    assert without_colours(content) == {**content, "formatted_body": plain, "m.new_content": edited}
 
     async def work() -> None:
         async with party() as p:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.middle import KEY, Clock, Party, make_config, party, run
+from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import check_content_hash, parse_event, verify_event_signature
 from tripoint.core.ids import EventId, RoomId, UserId
 from tripoint.core.power import Rank
@@ -251,10 +252,11 @@ def test_a_store_that_fails_changes_nothing_and_the_room_goes_on() -> None:
             await p.say(alice, room_id, "before")
             told = len(p.room_changes)
             store.fail_next(StoreError("database or disk is full"))
+            said: JsonObject = {"msgtype": "m.text", "body": "lost"}
             failing: list[Command] = [
                 SetTopic(actor=alice, room_id=room_id, topic="lost"),
                 Kick(actor=alice, room_id=room_id, target=bob),
-                SendEvent(actor=alice, room_id=room_id, type="m.room.message", content={"body": "lost"}),
+                SendEvent(actor=alice, room_id=room_id, type="m.room.message", content=said),
                 CreateRoom(actor=alice, alias_localpart="lost"),
                 SetProfile(actor=alice, field="displayname", value="Lost"),
             ]
@@ -365,9 +367,10 @@ def test_a_room_read_from_disk_is_the_room_in_memory(tmp_path: Path, seed: int) 
 async def _something(p: Party, dice: random.Random, people: list[UserId], room_id: RoomId, number: int) -> None:
     """One random thing that people do; refusals are part of it."""
     owner, actor, target = people[0], dice.choice(people), dice.choice(people[1:])
+    said: JsonObject = {"msgtype": "m.text", "body": str(number)}
     command: Command = dice.choice(
         [
-            SendEvent(actor=actor, room_id=room_id, type="m.room.message", content={"body": str(number)}),
+            SendEvent(actor=actor, room_id=room_id, type="m.room.message", content=said),
             SetTopic(actor=actor, room_id=room_id, topic=str(number)),
             Join(actor=target, room_id=room_id),
             Leave(actor=target, room_id=room_id),

@@ -15,6 +15,7 @@ from tripoint.rooms.indexing import Indexing
 from tripoint.store.interface import StoreError
 from tripoint.store.memory import MemoryStore
 from tripoint.store.search import SqliteSearch
+from tripoint.store.writes import FLAG_SOFT_FAILED, AddEvent, PlaceEvent
 
 
 async def search(at: Party, viewer: UserId, text: str, **more: object) -> SearchPage:
@@ -48,6 +49,34 @@ def test_only_what_may_be_read() -> None:
             assert await bodies(at, bob, "tea") == []
             await at.do(Ban(actor=alice, room_id=room_id, target=carol))
             assert await bodies(at, carol, "tea") == []
+
+    run(work)
+
+
+def test_what_was_here_before_it_had_its_place_is_found_when_it_has_it() -> None:
+    """An event that soft-failed, or came before what it follows, and is shown later."""
+
+    async def work() -> None:
+        store = MemoryStore()
+        async with party(store=store) as at:
+            (alice,) = await at.accounts("alice")
+            room_id = await at.room(alice)
+            said = await store.load_event(await at.say(alice, room_id, "tea"))
+            assert said is not None
+            stream, late = at.middle.stream, EventId("$late")
+            key, json = stream.next(), said.json.replace(b'"tea"', b'"orchid"')
+            group, ts_ms = said.state_group, said.ts_ms
+            await stream.commit(
+                [AddEvent(key, None, said.room_key, late, group, ts_ms, FLAG_SOFT_FAILED, None, None, None, json)]
+            )
+            await at.say(alice, room_id, "and cake")
+            assert (await bodies(at, alice, "cake"), await bodies(at, alice, "orchid")) == (["and cake"], [])
+            place = stream.next()
+            await stream.commit([PlaceEvent(key, place, group, 0)])
+            assert await bodies(at, alice, "orchid") == ["orchid"]
+            # Who reads the log from where it was then hears of it too.
+            log = await store.load_log(key, 10)
+            assert (log[-1].event_id, log[-1].logged, log[-1].event_key) == (late, place, key)
 
     run(work)
 

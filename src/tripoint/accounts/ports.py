@@ -8,6 +8,7 @@ from msgspec import Struct
 from tripoint.accounts.account import Account as Account
 from tripoint.accounts.administration import Administration
 from tripoint.accounts.bindings import Bindings
+from tripoint.accounts.consents import Consents
 from tripoint.accounts.contacts import Contacts
 from tripoint.accounts.fast_tokens import FastTokens
 from tripoint.accounts.greetings import Greetings
@@ -233,6 +234,8 @@ class AccountService(Protocol):
     def certificates(self) -> CertificateList: ...
     @property
     def contacts(self) -> Contacts: ...
+    @property
+    def consents(self) -> Consents: ...
     @property
     def bindings(self) -> Bindings: ...
     @property

@@ -17,6 +17,7 @@ from tripoint.accounts.app_passwords import AppPasswords
 from tripoint.accounts.bindings import Bindings
 from tripoint.accounts.certificates import Certificates
 from tripoint.accounts.commit import commit
+from tripoint.accounts.consents import Consents
 from tripoint.accounts.contacts import Contacts
 from tripoint.accounts.data import AccountData
 from tripoint.accounts.devices import Devices
@@ -50,11 +51,13 @@ from tripoint.core.ids import (
     UserId,
     check_new_account_name,
     make_user_id,
+    server_of,
     split_user_id,
 )
+from tripoint.core.notices import writes_notices
 from tripoint.core.profile import SHOWN, stored_value
 from tripoint.core.server_bans import Visitor
-from tripoint.core.stand_ins import stand_in_id
+from tripoint.core.stand_ins import stand_in_address, stand_in_id
 from tripoint.core.terms import NOTHING_ACCEPTED, Accepted, Terms, in_words, lacking
 from tripoint.core.vendor import V
 from tripoint.store.contact_writes import PutAccepted, PutValidation
@@ -124,6 +127,7 @@ class Accounts:
         self.pushers = Pushers(store, stream)
         self.contacts = Contacts(server, store, stream, clock_ms)
         self.contacts.removed = self._address_removed
+        self.consents = Consents(store, stream, clock_ms, lambda: self.terms, self._is_asked)
         self.bindings = Bindings(store, stream)
         self.leaving = Leaving(self.pushers, secret, lambda: self.contacts.base())
         self.app_passwords = AppPasswords(store, stream, passwords, clock_ms)
@@ -268,6 +272,14 @@ class Accounts:
     @property
     def terms(self) -> Sequence[Terms]:
         return self._registration.policy.terms
+
+    async def _is_asked(self, user_id: UserId) -> bool:
+        """Whether somebody has an account of his own here: no guest, no user of a service, nobody's stand-in."""
+        server = self.server_name
+        if server_of(user_id) != server or stand_in_address(user_id, server) or writes_notices(user_id, server):
+            return False
+        account = await self.account(user_id)
+        return account is not None and not account.guest and self.app_services.owner_of(user_id) is None
 
     def _check_accepted(self, accepted: Accepted) -> None:
         wanted = lacking(self.terms, accepted)

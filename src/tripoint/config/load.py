@@ -233,6 +233,7 @@ class _Reader:
         self._check_providers(config)
         self._check_components(config)
         self._check_mail(config)
+        self._check_terms_for_all(config)
         self._check_app_services(config)
         if config.log.level not in LOG_LEVELS:
             self._mistake("log", "level", f"level is one of {', '.join(LOG_LEVELS)}")
@@ -312,6 +313,14 @@ class _Reader:
             load_app_services(config.matrix.app_services, server_name(config))
         except BadFile as error:
             self._mistake("matrix", "app_services", str(error))
+
+    def _check_terms_for_all(self, config: Config) -> None:
+        if not config.accounts.terms_for_all:
+            return
+        if not config.accounts.terms:
+            self._mistake("accounts", "terms_for_all", "terms_for_all needs documents: [[accounts.terms]]")
+        elif not config.server.public_url and not only_loopback(config):
+            self._mistake("accounts", "terms_for_all", "terms_for_all needs server.public_url, for its page")
 
     def _check_mail(self, config: Config) -> None:
         mail = config.mail

@@ -168,8 +168,14 @@ class Accounts:
     )
     terms: tuple[TermsDocument, ...] = option(
         "Documents that whoever makes an account has to accept, on every protocol; accounts that administrators make "
-        "need nothing. An account has one from when it was made: newer versions are for new accounts.",
+        "need nothing. An account has one from when it was made: newer versions are for new accounts, but for "
+        "terms_for_all.",
         (),
+    )
+    terms_for_all: bool = option(
+        "Accounts that exist have to accept the present versions of `terms` too, however they were made: until then "
+        "they read and leave, and enter, make and say nothing. They are told of a page for it.",
+        False,
     )
     token_life_s: int = option("Life of Matrix access tokens of clients that can refresh them.", 3600)
 
@@ -426,7 +432,7 @@ class Mail:
     sender: str = option("The address that letters come from, like chat@example.org.", "")
     sender_name: str = option("The name that goes with it; empty: server.name.", "")
     words: str = option(
-        "A folder with what letters about addresses say in other languages than English, each in a file like de.toml "
+        "A folder with what letters say in other languages than English, each in a file like de.toml "
         "(docs/operate/letters.md); empty: there are none.",
         "",
     )

@@ -1,4 +1,5 @@
-"""What the letters about addresses say, in English and in the languages that an operator gives. Pure.
+"""What letters say, about addresses and about what is unread, in English and in the languages that an operator gives.
+Pure.
 
 A language may lack sentences: those are in English. Placeholders are names in braces and nothing else, each of a
 sentence as in the English one, so that a file of sentences can say nothing but what it is given.
@@ -30,6 +31,22 @@ ENGLISH: Final[Mapping[str, str]] = {
     "unknown_subject": "No account at {server} has this address",
     "unknown_text": "Somebody, hopefully you, has asked for a new password at {server}.",
     "unknown_perhaps": "No account there has this address; perhaps yours has another, or is at another server.",
+    "unread_subject_invitation": "{sender} invites you to {room} ({server})",
+    "unread_subject_message": "A message from {sender} in {room} ({server})",
+    "unread_subject_messages": "{number} messages in {room} ({server})",
+    "unread_subject_two_rooms": "Messages in {room} and {other} ({server})",
+    "unread_subject_three_rooms": "Messages in {room}, {other} and 1 other room ({server})",
+    "unread_subject_rooms": "Messages in {room}, {other} and {number} other rooms ({server})",
+    "unread_conversation": "a conversation with {sender}",
+    "unread_one_earlier": "1 earlier message not shown here.",
+    "unread_earlier": "{number} earlier messages not shown here.",
+    "unread_invites": "invites you",
+    "unread_encrypted": "(an encrypted message)",
+    "unread_open": "Open the room",
+    "unread_one_more_room": "There is more in 1 other room.",
+    "unread_more_rooms": "There is more in {number} other rooms.",
+    "unread_why": "You get letters like this because a client of yours at {server} asked for them.",
+    "unread_leave": "No more letters like this",
 }
 
 # A sentence by its name, with its placeholders filled.

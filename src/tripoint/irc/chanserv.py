@@ -57,9 +57,9 @@ async def _visible(request: Request, word: str) -> RoomView:
     return room
 
 
-def _inside(request: Request) -> Channel:
+async def _inside(request: Request) -> Channel:
     """The channel that a request names, for who is in it. Raises IrcRefused."""
-    return request.session.channel_named(request.word(0))
+    return await request.session.channel_named(request.word(0))
 
 
 async def _user(request: Request, word: str) -> UserId:
@@ -145,7 +145,7 @@ async def deop(request: Request) -> None:
 
 
 async def _set_rank(request: Request, rank: Rank) -> None:
-    session, channel = request.session, _inside(request)
+    session, channel = request.session, await _inside(request)
     user_id = await _user(request, request.word(1)) if request.word(1) else session.user_id
     await session.do(SetRanks(actor=session.user_id, room_id=channel.room_id, ranks=((user_id, rank),)))
     request.say("Done")
@@ -154,7 +154,7 @@ async def _set_rank(request: Request, rank: Rank) -> None:
 @service_command("ChanServ", "LEVEL", "<channel> <nick> [<level>]: show or set an exact power level", min_words=2)
 async def level(request: Request) -> None:
     """LEVEL <channel> <nick> [<level>].  spec: docs/mapping.md 7.7"""
-    session, channel = request.session, _inside(request)
+    session, channel = request.session, await _inside(request)
     user_id = await _user(request, request.word(1))
     if request.word(2):
         try:
@@ -173,7 +173,7 @@ async def set_(request: Request) -> None:
     """SET <channel> HISTORY <visibility>; SET <channel> SLOW <seconds>; SET <channel> FOREIGN xmpp|off.
 
     spec: docs/mapping.md 8.14, 8.18, 23.1"""
-    session, channel = request.session, _inside(request)
+    session, channel = request.session, await _inside(request)
     what, value = request.word(1).upper(), request.word(2).lower()
     if what == "HISTORY":
         if value not in _VISIBILITIES:
@@ -206,7 +206,7 @@ def _visibility(value: str) -> JsonObject:
 @service_command("ChanServ", "MASKS", "<channel>: all lists of masks", min_words=1)
 async def masks(request: Request) -> None:
     """MASKS <channel>."""
-    room, names = _inside(request).room, request.session.names
+    room, names = (await _inside(request)).room, request.session.names
     lines = [
         f"b {ban_mask(names, user_id)} by {names.nick(member.event.sender)}"
         for user_id, member in room.members().items()
@@ -222,7 +222,7 @@ async def masks(request: Request) -> None:
 @service_command("ChanServ", "PINS", "<channel>: pinned messages", min_words=1)
 async def pins(request: Request) -> None:
     """PINS <channel>.  spec: docs/mapping.md 8.16"""
-    session, room = request.session, _inside(request).room
+    session, room = request.session, (await _inside(request)).room
     shown = 0
     for event_id in texts_of(room.state.get(("m.room.pinned_events", "")), "pinned")[-MAX_LINES:]:
         try:
@@ -239,7 +239,7 @@ async def pins(request: Request) -> None:
 @service_command("ChanServ", "WHOIS", "<channel> <nick>: what somebody is called there, and may do", min_words=2)
 async def whois(request: Request) -> None:
     """WHOIS <channel> <nick>.  spec: docs/mapping.md 2.5"""
-    session, room = request.session, _inside(request).room
+    session, room = request.session, (await _inside(request)).room
     user_id = await _user(request, request.word(1))
     member = room.member(user_id)
     if member is None or member.membership != "join":
@@ -254,7 +254,7 @@ async def whois(request: Request) -> None:
 )
 async def subscribe(request: Request) -> None:
     """SUBSCRIBE <channel> [<list>].  spec: docs/mapping.md 9.14"""
-    session, channel = request.session, _inside(request)
+    session, channel = request.session, await _inside(request)
     if not request.word(1):
         lists = lists_of(channel.room)
         for list_id in lists:
@@ -270,7 +270,7 @@ async def subscribe(request: Request) -> None:
 @service_command("ChanServ", "UNSUBSCRIBE", "<channel> <list>: follow a policy list no more", min_words=2)
 async def unsubscribe(request: Request) -> None:
     """UNSUBSCRIBE <channel> <list>.  spec: docs/mapping.md 9.14"""
-    session, channel = request.session, _inside(request)
+    session, channel = request.session, await _inside(request)
     list_id = await session.room_named(request.word(1))
     await session.do(FollowList(actor=session.user_id, room_id=channel.room_id, list_id=list_id, on=False))
     request.say(f"{channel.name} does not follow {request.word(1)} any more")
@@ -293,7 +293,7 @@ async def create(request: Request) -> None:
 @service_command("ChanServ", "REGISTER", "<channel>: keep a guest's channel, as its owner", min_words=1)
 async def register(request: Request) -> None:
     """REGISTER <channel>.  spec: docs/mapping.md 4.8"""
-    session, channel = request.session, _inside(request)
+    session, channel = request.session, await _inside(request)
     await session.do(KeepRoom(actor=session.user_id, room_id=channel.room_id))
     request.say(f"{channel.name} stays from now on, and you are its owner")
 
@@ -313,7 +313,7 @@ async def decline(request: Request) -> None:
 @service_command("ChanServ", "DROP", "<channel> [<reason>]: close a channel for good", min_words=1)
 async def drop(request: Request) -> None:
     """DROP <channel> [<reason>], twice.  spec: docs/mapping.md 4.9"""
-    session, channel = request.session, _inside(request)
+    session, channel = request.session, await _inside(request)
     name = channel.name
     if rank_of(channel.room.power, session.user_id, "join") is not Rank.OWNER:
         raise Refused(Refusal.POWER_TOO_LOW, "Only an owner closes a room")
@@ -332,7 +332,7 @@ async def transfer(request: Request) -> None:
     A creator of version 12 has his power from the room itself: the room is replaced by one that the other has made,
     and everybody goes there (docs/mapping.md 18, 21.4). That is asked for twice.
     """
-    session, channel = request.session, _inside(request)
+    session, channel = request.session, await _inside(request)
     user_id = await _user(request, request.word(1))
     power = channel.room.power
     if user_id not in channel.room.joined():

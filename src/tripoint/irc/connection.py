@@ -41,6 +41,8 @@ SASL_MAX_RESPONSE = 8 * SASL_CHUNK
 # More than any client's own retries; then it must reconnect, which the listener's limits slow down.
 MAX_SASL_FAILURES = 3
 _NO_CAPS: frozenset[str] = frozenset()
+# spec: Modern IRC "QUIT message": before the reason of who went by himself, which may be none.
+QUIT = "Quit: "
 NO_CODES = "Accounts need no verification here: REGISTER is all"
 
 
@@ -115,11 +117,15 @@ SASL_STATES: Mapping[tuple[SaslState, SaslInput], SaslState] = {
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """A line from the server; the driver adds the source, and a label if there is one."""
+    """A line from the server; the driver adds the source, and a label if there is one.
+
+    `batch`: the one that an earlier line opened and in which this one stands. `inner`: it stands in, or closes, such.
+    """
 
     command: str
     params: tuple[str, ...]
-    tags: str = ""
+    batch: str = ""
+    inner: bool = False
 
 
 class SaslStart(msgspec.Struct, frozen=True):
@@ -175,8 +181,8 @@ class IrcConnection:
 
     __slots__ = (
         "_failures", "_initial", "_isupport", "_login", "_mechanisms", "_offered", "_passwords_allowed",
-        "_realname", "_response", "_server", "_username", "account", "away", "cap_version", "caps", "certificate",
-        "gateway", "hostname", "ident", "nick", "phase", "sasl",
+        "_response", "_server", "_username", "account", "away", "cap_version", "caps", "certificate",
+        "gateway", "hostname", "ident", "nick", "phase", "realname", "sasl",
     )
 
     def __init__(
@@ -206,7 +212,7 @@ class IrcConnection:
         self.caps = _NO_CAPS
         self.cap_version = 0
         self._username = ""
-        self._realname = ""
+        self.realname = ""  # what USER said, and a guest since
         self._login: tuple[str, str] | None = None
         self._response = ""
         self._failures = 0
@@ -215,11 +221,6 @@ class IrcConnection:
     def username(self) -> str:
         """What USER said; nobody checks it."""
         return self._username
-
-    @property
-    def realname(self) -> str:
-        """What USER said."""
-        return self._realname
 
     # --- lines -------------------------------------------------------------------------------------------
 
@@ -440,7 +441,7 @@ class IrcConnection:
         if self._username:
             return [self._numeric(n.ERR_ALREADYREGISTERED, "You may not reregister")]
         self._username = line.params[0]
-        self._realname = line.params[3]
+        self.realname = line.params[3]
         return self._enough()
 
     def _register(self, line: Line) -> list[Step]:
@@ -465,8 +466,8 @@ class IrcConnection:
         lines = [self._numeric(n.RPL_ISUPPORT, *params) for params in isupport_lines(self._isupport)]
         if "batch" not in self.caps:
             return list(lines)
-        inside = [Reply(line.command, line.params, "batch=isupport") for line in lines]
-        return [Reply("BATCH", ("+isupport", ISUPPORT_BATCH)), *inside, Reply("BATCH", ("-isupport",))]
+        inside = [Reply(line.command, line.params, "isupport", inner=True) for line in lines]
+        return [Reply("BATCH", ("+isupport", ISUPPORT_BATCH)), *inside, Reply("BATCH", ("-isupport",), inner=True)]
 
     def _away(self, line: Line) -> list[Step]:
         """AWAY [:<text>].  spec: IRCv3 pre-away: "servers MUST accept the AWAY command before" registration"""
@@ -500,7 +501,7 @@ class IrcConnection:
 
     def _quit(self, line: Line) -> list[Step]:
         self._move(PhaseInput.CLOSE)
-        return [Close(line.param(0, "Client quit"))]
+        return [Close(f"{QUIT}{line.param(0)}")]
 
     # --- machinery ---------------------------------------------------------------------------------------
 
@@ -514,7 +515,7 @@ class IrcConnection:
             self._sasl_move(SaslInput.ABORT)
             steps += [SaslAbort(), self._numeric(n.ERR_SASLABORTED, "SASL authentication aborted")]
         login = None if self.account else self._login
-        steps.append(Complete(self.nick, self._username, self._realname, login))
+        steps.append(Complete(self.nick, self._username, self.realname, login))
         return steps
 
     def _move(self, given: PhaseInput) -> bool:

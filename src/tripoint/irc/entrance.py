@@ -17,10 +17,10 @@ from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
 from tripoint.irc.events import joined_line, topic_text
 from tripoint.irc.projection import Names
-from tripoint.irc.render import Outgoing, fitted, server_line
+from tripoint.irc.render import fitted, server_line
 from tripoint.irc.replay import Place
 from tripoint.irc.tables import CHANNEL_RENAME, fold
-from tripoint.irc.wire import seal
+from tripoint.irc.wire import Unbuildable, seal
 from tripoint.rooms.changes import EventCommitted, MembershipChanged, RoomChange, StateReset
 from tripoint.rooms.listing import CUT_NOTE, lists_all
 from tripoint.rooms.ports import RoomReader, RoomView
@@ -317,21 +317,28 @@ class Channels:
         channel.members_changed()
         self._by_name[fold(new)] = channel
 
-    def take_name(self, channel: Channel, by: str) -> None:
+    def take_name(self, channel: Channel, by: str, reason: str = "", asker: str | None = None) -> None:
         """Another name than was told: RENAME; for clients without it PART the old one and JOIN the new one.
 
-        `by`: the mask of who did it, or the server. spec: IRCv3 channel-rename "Fallback"; docs/mapping.md 3.7
+        `by`: the mask of who did it, or the server; `asker`: the session that did.
+        spec: IRCv3 channel-rename "Fallback"; docs/mapping.md 3.7
         """
         old, new = channel.name, self._names.channel(channel.room)
         if old == new:
             return
         self.renamed(channel, old, new)
+        try:
+            line = fitted(f":{by} RENAME {old} {new}", reason)
+        except Unbuildable:
+            line = None  # the two longest names do not fit beside each other
         for session in list(channel.sessions.values()):
-            if CHANNEL_RENAME in session.caps:
-                session.tell(Outgoing([f":{by} RENAME {old} {new} :"]))
+            own = session.id == asker
+            if line is not None and CHANNEL_RENAME in session.caps:
+                session.shown(line, own=own)
                 continue
-            session.tell(Outgoing([fitted(f":{session.mask} PART {old}", f"This channel is now {new}")]))
-            self.show(session, channel, None, own=False)
+            # spec: IRCv3 channel-rename "Fallback": "part message matching the rename reason if given"
+            session.shown(fitted(f":{session.mask} PART {old}", reason or f"This channel is now {new}"), own=own)
+            self.show(session, channel, None, own=own)
 
     def forget(self, session: IrcSession) -> None:
         """A session that ends hears nothing any more."""

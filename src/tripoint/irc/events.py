@@ -52,12 +52,12 @@ def joined_line(names: Names, channel: Channel, user_id: UserId, ts_ms: int | No
     """JOIN, with account and real name for who has extended-join."""
     member = channel.room.member(user_id)
     displayname = member.displayname if member is not None else None
-    nick = names.nick(user_id, displayname)
+    names.nick(user_id, displayname)  # where it is given only now it can be made of the display name
     head = f":{names.mask(user_id)} JOIN {channel.name}"
     who = names.who(user_id)
     return Outgoing(
         [head],
-        extended=fitted(f"{head} {who.account or '*'}", displayname or nick),
+        extended=fitted(f"{head} {who.account or '*'}", names.realname(user_id, displayname)),
         who=who,
         ts_ms=ts_ms,
     )

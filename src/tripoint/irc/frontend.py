@@ -382,6 +382,8 @@ class IrcFrontEnd:
         self.network.sessions.add(session)
         self.network.notify(Notice.CONNECTIONS, f"Client connecting: {session.mask} [{address}]")
         show_welcome(session, await self.network.metadata.own_lines(session))
+        # What was labelled is answered; the rooms of an account are not part of it, however many there are.
+        outbox.end()
         if not account.guest:
             await self.network.enter_joined_rooms(session)
         return session

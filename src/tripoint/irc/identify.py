@@ -8,13 +8,16 @@ Others see the guest quit.  spec: docs/mapping.md 1.9, 4.11, 18.1; IRCv3 account
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from tripoint.accounts.ports import Account
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
+from tripoint.core.power import Rank
 from tripoint.irc import numerics as n
+from tripoint.irc.channel import Channel
 from tripoint.irc.render import Audience, Outgoing, fitted
 from tripoint.irc.session import IrcSession
-from tripoint.rooms.commands import Join
+from tripoint.rooms.commands import Join, SetRanks
 from tripoint.rooms.refusals import Refused
 
 # What the documents are is said by NickServ, in as many lines as it takes.
@@ -44,12 +47,27 @@ async def log_in_as(session: IrcSession, account: Account) -> None:
     await _go_on_as(session, account, session.nick, session.mask)
 
 
+async def _hand_on_ranks(session: IrcSession, account: Account, channels: list[Channel]) -> None:
+    """What the guest is in its channels the account is, as far as the guest may give it: or they had no operator."""
+    for channel in channels:
+        room = channel.room
+        rank = room.rank(session.user_id)
+        if rank.above(Rank.PLAIN) and rank.above(room.rank(account.user_id)):
+            ranks = ((account.user_id, rank),)
+            with suppress(Refused):
+                await session.rooms.do(
+                    SetRanks(actor=session.user_id, room_id=channel.room_id, ranks=ranks, absent=True)
+                )
+
+
 async def _go_on_as(session: IrcSession, account: Account, old_nick: str, old_mask: str) -> None:
     """`old_nick` and `old_mask` are what the client and others still take for this session's."""
     network, names = session.network, session.names
     log_in = await session.accounts.log_in(account, protocol="irc", display_name="IRC")
     before, was_guest = session.user_id, session.account.guest
     channels = [channel for channel in session.channels.values() if not channel.direct]
+    if was_guest:
+        await _hand_on_ranks(session, account, channels)
     for channel in channels:
         session.own(Outgoing([fitted(f":{old_mask} PART {channel.name}", "Logging in")]))
     if was_guest:

@@ -19,9 +19,9 @@ from tripoint.irc.login import LoggedIn, Login, Rejected
 from tripoint.irc.outbox import IrcOutbox
 from tripoint.irc.registry import COMMANDS
 from tripoint.irc.render import fitted, server_line
-from tripoint.irc.session import IrcSession
+from tripoint.irc.session import IrcSession, label_in
 from tripoint.irc.webirc import Unbelieved
-from tripoint.irc.wire import Incoming, Line, LineReader, Malformed, TooLong, build_line, seal
+from tripoint.irc.wire import Incoming, Line, LineReader, Malformed, TooLong, build_line
 
 if TYPE_CHECKING:
     from tripoint.irc.frontend import IrcFrontEnd
@@ -224,6 +224,17 @@ class IrcProtocol(asyncio.Protocol):
         if line.command == "WEBIRC":
             await self._webirc(line, first=first)
             return
+        assert self.outbox is not None
+        label = label_in(line.tags, login.negotiation.caps)
+        if label:
+            self.outbox.begin(label, self._front.names.server, "r0")
+        try:
+            await self._negotiated(login, line)
+        finally:
+            if self.outbox is not None:
+                self.outbox.end()
+
+    async def _negotiated(self, login: Login, line: Line) -> None:
         ended = await login.receive(line)
         if isinstance(ended, Rejected):
             self._end(ended.reason)
@@ -238,6 +249,8 @@ class IrcProtocol(asyncio.Protocol):
             )
             session.let_in_by = login.let_in_by
             self.login = None
+            if ended.account.guest:
+                session.login = login
             if self._closing:
                 self._front.network.remove(session, "Connection closed")
                 return
@@ -269,7 +282,9 @@ class IrcProtocol(asyncio.Protocol):
 
     def _say(self, reply: Reply) -> None:
         if self.outbox is not None:
-            self.outbox.send(seal(server_line(self._front.names.server, reply.command, reply.params), reply.tags))
+            tags = [("batch", reply.batch)] if reply.batch else []
+            body = server_line(self._front.names.server, reply.command, reply.params)
+            self.outbox.respond(body, tags, inner=reply.inner)
 
     def _numeric(self, numeric: str, *params: str) -> None:
         if self.session is not None:
@@ -297,7 +312,7 @@ class IrcProtocol(asyncio.Protocol):
         if self.session is not None:
             self._front.network.remove(self.session, reason)
         if self.outbox is not None and self.transport is not None:
-            self.outbox.send(seal(fitted("ERROR", f"Closing link: {reason}")))
+            self.outbox.respond(fitted("ERROR", f"Closing link: {reason}"), [])
             self.outbox.close()
             self.transport.close()
 

@@ -46,7 +46,8 @@ from tripoint.irc.connection import (
 )
 from tripoint.irc.projection import Names
 from tripoint.irc.refusals import ACCOUNT_REFUSALS
-from tripoint.irc.tables import fold
+from tripoint.irc.render import cut, one_line
+from tripoint.irc.tables import NAMELEN, fold
 from tripoint.irc.wire import Line
 from tripoint.net.strangers import Known
 
@@ -73,6 +74,12 @@ class Login:
     `guest_key` makes guests' hosts out of addresses; `mechanisms` are what the negotiation offers; `known` waits for
     what the DNS says of the address; `configuration`: where clients learn how to get access tokens.
     """
+
+    # A guest's session keeps it: somebody who is only connected costs little.
+    __slots__ = (
+        "_account", "_accounts", "_address", "_configuration", "_connected", "_exchange", "_guest_key", "_known",
+        "_mechanisms", "_names", "_nonce", "_proven", "_say", "_scram_name", "_tls", "let_in_by", "negotiation",
+    )
 
     def __init__(
         self,
@@ -106,6 +113,7 @@ class Login:
         self._scram_name: str | None = None
         self._proven: Account | None = None
         self._account: Account | None = None
+        self._connected = False
 
     async def receive(self, line: Line) -> LoggedIn | Rejected | None:
         """Answer one line; None while more is to come."""
@@ -133,6 +141,18 @@ class Login:
         return None
 
     # --- SASL --------------------------------------------------------------------------------------------
+
+    async def authenticate(self, line: Line) -> Account | Rejected | None:
+        """AUTHENTICATE of a guest who is connected: the account that it has proven to be. The caller tells it so.
+
+        spec: IRCv3 sasl-3.2 "SASL Reauthentication"
+        """
+        self._connected = True
+        for step in self.negotiation.authenticate(line):
+            ended = await self._step(step)
+            if isinstance(ended, Rejected):
+                return ended
+        return self._account
 
     async def _begin(self, mechanism: str) -> LoggedIn | Rejected | None:
         self._proven = None
@@ -215,7 +235,9 @@ class Login:
     def _succeed(self, account: Account) -> None:
         self._account = account
         self._exchange = None
-        self._say_all(self.negotiation.sasl_succeeded(account.name))
+        told = self.negotiation.sasl_succeeded(account.name)
+        if not self._connected:
+            self._say_all(told)
 
     async def _sasl_failed(self, text: str, *, counted: bool = False) -> Rejected | None:
         self._exchange = self._proven = None
@@ -239,10 +261,12 @@ class Login:
             account = await self._accounts.register(fold(step.account), step.password, address=self._address)
         except AccountRefused as refused:
             code = ACCOUNT_REFUSALS[refused.refusal].code or "TEMPORARILY_UNAVAILABLE"
-            # Who is not connected yet cannot ask NickServ.
-            text = _TERMS if refused.refusal is AccountRefusal.TERMS_NEEDED else refused.text
+            if refused.refusal is AccountRefusal.TERMS_NEEDED:
+                # Who is not connected yet cannot ask NickServ.
+                self._say(Reply("FAIL", ("REGISTER", "COMPLETE_CONNECTION_REQUIRED", _TERMS)))
+                return
             name = step.account if step.account and " " not in step.account else "*"
-            self._say(Reply("FAIL", ("REGISTER", code, name.lstrip(":")[:100] or "*", text)))
+            self._say(Reply("FAIL", ("REGISTER", code, name.lstrip(":")[:100] or "*", refused.text)))
             return
         self._account = account
         self._say_all(self.negotiation.account_made(account.name))
@@ -268,7 +292,7 @@ class Login:
             return Rejected(banned)
         if self._account is not None:
             return LoggedIn(self._account)
-        return await self._as_guest(step.nick)
+        return await self._as_guest(step.nick, cut(one_line(step.realname), NAMELEN))
 
     def _banned(self, step: Complete) -> str | None:
         """What somebody is told who meets a ban of his real name, or as a guest.  spec: docs/mapping.md 9.4"""
@@ -282,7 +306,7 @@ class Login:
         ban = self._accounts.bans.of_visitor(Visitor(self._address, names, hosts, step.realname))
         return None if ban is None else banned_text(ban)
 
-    async def _as_guest(self, nick: str) -> LoggedIn | Rejected | None:
+    async def _as_guest(self, nick: str, realname: str) -> LoggedIn | Rejected | None:
         """spec: docs/mapping.md 1.9: any free nick that is nobody's name."""
         if self._names.user(nick) is not None:
             self._refuse_nick(nick, "Nickname is already in use")
@@ -298,7 +322,7 @@ class Login:
             # spec: IRCv3 account-registration: "FAIL * ACCOUNT_REQUIRED"
             self._say(Reply("FAIL", ("*", "ACCOUNT_REQUIRED", refused.text)))
             return Rejected(refused.text)
-        self._names.set_guest(account.user_id, nick, self._guest_host())
+        self._names.set_guest(account.user_id, nick, self._guest_host(), realname)
         return LoggedIn(account)
 
     def _refuse_nick(self, nick: str, text: str) -> None:

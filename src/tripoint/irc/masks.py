@@ -87,6 +87,9 @@ async def _invite(session: IrcSession, channel: Channel, user_id: UserId, *, on:
     """+I of one user is an invitation.  spec: docs/mapping.md 9.5"""
     actor, room_id, origin = session.user_id, channel.room_id, session.origin()
     membership = channel.room.membership(user_id)
+    if on and membership == "join":
+        nick, text = session.names.nick(user_id), "is already on channel"
+        raise IrcRefused(n.ERR_USERONCHANNEL, nick, channel.name, text)
     if on:
         await session.do(Invite(actor=actor, room_id=room_id, target=user_id, origin=origin))
     elif membership == "invite":

@@ -43,7 +43,9 @@ _MAX_RELAY_NICK: Final = 64
 EDIT_CAPABILITY: Final = f"{IRC_VENDOR}/edit"
 EDIT_TAG: Final = f"+{EDIT_CAPABILITY}"
 THREAD_TAG: Final = f"+{IRC_VENDOR}/thread"
-_MAPPED_TAGS: Final = frozenset({"+reply", "+draft/reply", "+typing", "+draft/typing", EDIT_TAG, THREAD_TAG})
+_MAPPED_TAGS: Final = frozenset({"+typing", "+draft/typing", EDIT_TAG, THREAD_TAG})
+# These too, where they name what is there to be answered; else they are as all others (MAPPING 11.13).
+REPLY_TAGS: Final = frozenset({"+reply", "+draft/reply"})
 
 
 # --- out -----------------------------------------------------------------------------------------------
@@ -190,8 +192,9 @@ def client_tags_of(content: JsonObject) -> tuple[tuple[str, str], ...]:
     if reply and " " not in reply:
         # spec: docs/mapping.md 0: ratified client tags are sent unprefixed and with draft/.
         tags += [("+reply", reply), ("+draft/reply", reply)]
+    mapped = _MAPPED_TAGS | REPLY_TAGS if reply else _MAPPED_TAGS
     for key, value in object_at(content, _TAGS_KEY).items():
-        if isinstance(value, str) and key not in _MAPPED_TAGS:
+        if isinstance(value, str) and key not in mapped:
             tags.append((key, value))
     return safe_client_tags(tags)
 
@@ -235,13 +238,14 @@ def content_of(
     if relation is not NOTHING:
         content["m.relates_to"] = relation.content()
     if tags:
-        _take_tags(content, tags)
+        mapped = _MAPPED_TAGS if relation is NOTHING else _MAPPED_TAGS | REPLY_TAGS
+        _take_tags(content, tags, mapped)
     return content
 
 
-def _take_tags(content: JsonObject, tags: Mapping[str, str]) -> None:
+def _take_tags(content: JsonObject, tags: Mapping[str, str], mapped: frozenset[str]) -> None:
     kept: JsonObject = {
-        key: value for key, value in tags.items() if key.startswith("+") and key not in _MAPPED_TAGS and is_tag_key(key)
+        key: value for key, value in tags.items() if key.startswith("+") and key not in mapped and is_tag_key(key)
     }
     if kept:
         size = sum(len(key) + len(value.encode()) for key, value in kept.items() if isinstance(value, str))

@@ -196,6 +196,18 @@ class Metadata:
         if session.id in channel.sessions:
             self.send_batch(session, channel.name, lines)
 
+    def show_user(self, session: IrcSession, user_id: UserId) -> None:
+        """What a client is told of somebody whom it watches and who is here.  spec: IRCv3 metadata "Notifications" """
+        if CAPABILITY in session.caps and session.subscribed:
+            self._spawn(self._show_user(session, user_id))
+
+    async def _show_user(self, session: IrcSession, user_id: UserId) -> None:
+        values, nick = await self.of_user(user_id), self._names.nick(user_id)
+        made = [self.line(self._names.server, nick, key, values[key]) for key in session.subscribed if key in values]
+        lines = [line for line in made if line is not None]
+        if lines and session.live:
+            self.send_batch(session, nick, lines)
+
     def send_batch(self, session: IrcSession, target: str, lines: list[str]) -> None:
         """Lines as a batch that answers nothing."""
         server = self._names.server

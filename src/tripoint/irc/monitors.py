@@ -7,7 +7,7 @@ spec: IRCv3 monitor, extended-monitor.  Read next: commands/monitor.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from tripoint.core.ids import UserId
@@ -35,6 +35,8 @@ class Monitors:
         self._reader = reader
         self._watchers: dict[str, dict[str, IrcSession]] = {}
         self._told: dict[str, bool] = {}
+        # Who watches somebody who is here now is shown more of him: (session, user).
+        self.shown: Callable[[IrcSession, UserId], None] = lambda session, user_id: None
 
     def add(self, session: IrcSession, nick: str) -> None:
         """`session` watches a nick from now on; what it is now is the caller's to say."""
@@ -82,6 +84,8 @@ class Monitors:
         for session in list(watchers.values()):
             shown = session.monitored[key] if user_id is None else self._names.mask(user_id)
             session.outbox.send(seal(server_line(self._names.server, numeric, (session.nick, shown))))
+            if user_id is not None:
+                self.shown(session, user_id)
 
     def watching(self, user_id: UserId) -> list[IrcSession]:
         """Sessions that watch this user."""

@@ -23,6 +23,7 @@ from tripoint.core.ids import (
 )
 from tripoint.fanout.hub import Hub
 from tripoint.irc.channel import Boxes, Channel, spread, together
+from tripoint.irc.connection import QUIT
 from tripoint.irc.entrance import Channels, Spawn, tell_history
 from tripoint.irc.hosts import Hosts
 from tripoint.irc.joining import Joining
@@ -102,6 +103,7 @@ class Network:
             names, reader, self.sessions, self.monitors, media.links, spawn, RoomSettings(accounts)
         )
         self.metadata.channels = self.channels
+        self.monitors.shown = self.metadata.show_user
         self.markers = self.channels.markers = ReadMarkers(names, reader, spawn)
         self.markers.channels = self.channels
         self.missed = self.channels.missed = Missed(reader, name_table, self.markers)
@@ -111,6 +113,7 @@ class Network:
         self.making: dict[str, asyncio.Future[None]] = {}
         self.spawn = spawn
         self.host_changed = Hosts(names, accounts.vhosts, self.sessions, teller, now_ms).changed
+        self.tell_realname = teller.tell_realname
         hub.watch_users(teller.user_changed)
         hub.watch_users(self._reported)
 
@@ -121,7 +124,10 @@ class Network:
 
     def isupport(self) -> tuple[str, ...]:
         """What the server supports, as the tokens of RPL_ISUPPORT; one tuple for all connections."""
-        return isupport_tokens(self.title, self.media.links.upload_url, self.options.icon_url, self.options.vapid)
+        options = self.options
+        return isupport_tokens(
+            self.title, self.media.links.upload_url, options.icon_url, options.vapid, guests=options.guests
+        )
 
     async def _entered(self, session: IrcSession, room: RoomView, word: str, created: bool) -> None:
         """A room of another server is joined. Where the account was in it already, the session is let in here."""
@@ -182,7 +188,7 @@ class Network:
         if not session.account.guest and not self.sessions.of(session.user_id):
             self.missed.note(session.user_id)
         if session.account.guest:
-            self.end_guest(session.user_id, reason)
+            self.end_guest(session.user_id, reason.removeprefix(QUIT) or None)
 
     def guest_left(self, user_id: UserId, mask: str, channels: Iterable[Channel], skip: IrcOutbox, reason: str) -> None:
         """The guest that a session was before it logged in quits `channels`.

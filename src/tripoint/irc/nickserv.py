@@ -44,26 +44,28 @@ async def register(request: Request) -> None:
     if len(request.words) > 2 or (len(request.words) == 2 and "@" not in request.word(1)):
         request.say(_SPACES + "choose another one, or make the account with /REGISTER")
         return
-    await register_as(
-        session,
-        fold(session.nick),
-        request.word(0),
-        lambda account: request.say(f"Account {account.name} is made, and you are logged in"),
-    )
+    # Said at the end: in between the client is neither called what it was, nor what it will be.
+    await register_as(session, fold(session.nick), request.word(0), lambda account: None)
+    request.say(f"Account {session.account.name} is made, and you are logged in")
 
 
 @service_command(
     "NickServ", "TERMS", "[ACCEPT]: what there is to read and accept before an account is made", here=True
 )
 async def terms(request: Request) -> None:
-    """TERMS; TERMS ACCEPT. What was accepted counts for accounts made over this connection (docs/mapping.md 18.1)."""
+    """TERMS; TERMS ACCEPT. What was accepted counts for accounts made over this connection, and for the account that
+    one is logged in to where it is asked (docs/mapping.md 18.1)."""
     session, wanted = request.session, request.session.accounts.terms
     if not wanted:
         request.say("There is nothing to accept here")
         return
     if request.word(0).upper() == "ACCEPT" and session.presented == all_of(wanted):
         session.accepted = session.presented
-        request.say("You have accepted that; REGISTER makes an account")
+        if await session.accounts.consents.lacking(session.user_id):
+            await session.accounts.consents.accept(session.user_id, session.accepted)
+            request.say("You have accepted that")
+        else:
+            request.say("You have accepted that; REGISTER makes an account")
         return
     for one in wanted:
         text = one.text_for()

@@ -26,6 +26,7 @@ class IrcOptions:
     connections_per_network: int = 0
     connection_rate: Rate = NO_RATE
     autojoin: int = 150
+    guests: bool = True  # whether somebody without an account gets in
     vapid: str = ""  # the public key by which push servers know this one
     plaintext_passwords: bool = True
     migrating: bool = False

@@ -33,7 +33,7 @@ class Own(msgspec.Struct, frozen=True):
 class IrcOutbox(Outbox):
     """`send` takes finished lines from anywhere; `respond` takes lines of the running command."""
 
-    __slots__ = ("_apart", "_held", "_label", "_overflow")
+    __slots__ = ("_apart", "_batch", "_held", "_label", "_overflow")
 
     def __init__(
         self, transport: ByteWriter, flusher: Flusher, limit_bytes: int, on_overflow: Callable[[], None]
@@ -41,6 +41,7 @@ class IrcOutbox(Outbox):
         super().__init__(transport, flusher, limit_bytes, on_overflow)
         self._held: list[bytes | Own] | None = None
         self._label = ""
+        self._batch = ("", "")
         self._apart = False
         self._overflow = on_overflow
 
@@ -88,15 +89,21 @@ class IrcOutbox(Outbox):
         finally:
             self._apart = False
 
-    def begin(self, label: str) -> None:
-        """A command with this label begins."""
+    def begin(self, label: str, server: str, batch_id: str) -> None:
+        """A command with this label begins. `batch_id`: what the batch of its response is called, if it needs one."""
         self._held = []
         self._label = label
+        self._batch = (server, batch_id)
 
-    def end(self, server: str, batch_id: str, *, answered: bool = True) -> None:
+    def close(self) -> None:
+        """What the running command was answered with, the last word too, goes out before the end."""
+        self.end()
+        super().close()
+
+    def end(self, *, answered: bool = True) -> None:
         """The command is done: send its response with the label, as a batch if it has several lines.
 
-        `answered` False: it has no response yet, not even an ACK.
+        `answered` False: it has no response yet, not even an ACK. Without a labelled command nothing happens.
 
         spec: IRCv3 labeled-response: exactly one logical message carries the label, an ACK if there is none; a
         response that is one batch carries it where that opens.
@@ -104,6 +111,7 @@ class IrcOutbox(Outbox):
         held, self._held = self._held, None
         if held is None:
             return
+        server, batch_id = self._batch
         label = ("label", self._label)
         mine = [item for item in held if isinstance(item, Own)]
         single = sum(not item.inner for item in mine) == 1

@@ -22,7 +22,7 @@ _ENDS = 100
 async def vote(request: Request) -> None:
     """VOTE <channel> <number> [<msgid>]. A second vote takes the place of the first."""
     session = request.session
-    channel = session.channel_named(request.word(0))
+    channel = await session.channel_named(request.word(0))
     found = await _poll(session, channel.room_id, request.word(2))
     if found is None:
         request.say("There is no such poll here" if request.word(2) else "There is no poll here")

@@ -17,7 +17,7 @@ from tripoint.core.json_view import object_at
 from tripoint.core.notices import writes_notices
 from tripoint.core.power import PowerLevels, Rank, moderated, op_is_owner
 from tripoint.irc.names import alias_of_channel, channel_of_alias, is_nick, nick_of, room_slug, slug_nick
-from tripoint.irc.render import Who
+from tripoint.irc.render import Who, one_line
 from tripoint.irc.tables import fold
 from tripoint.media.ports import FileLinks
 from tripoint.rooms.ports import NameTable, RoomView
@@ -53,6 +53,7 @@ class Names:
         self._users: dict[str, UserId] = {}
         self._masks: dict[UserId, str] = {}
         self._guests: dict[UserId, str] = {}
+        self._realnames: dict[UserId, str] = {}  # of guests alone
         # The hosts that accounts have in the place of the server's name (MAPPING 18.4).
         self._hosts: dict[UserId, str] = {}
         # Who is a bot or an operator now; nearly nobody.
@@ -152,11 +153,26 @@ class Names:
         """The host of a guest, or one that an account was given; None for all others."""
         return self._guests.get(user_id) or self._hosts.get(user_id)
 
-    def set_guest(self, user_id: UserId, nick: str, host: str) -> None:
-        """A guest of ours has, or changes to, this nick."""
+    def set_guest(self, user_id: UserId, nick: str, host: str, realname: str = "") -> None:
+        """A guest of ours has, or changes to, this nick. `realname`: what else it calls itself; "" as before."""
+        realname = realname or self._realnames.get(user_id, "")
         self.forget(user_id)
         self._guests[user_id] = host
         self._keep(user_id, nick)
+        if realname:
+            self.set_realname(user_id, realname)
+
+    def set_realname(self, user_id: UserId, realname: str) -> None:
+        """A guest of ours calls itself so, beside its nick."""
+        self._realnames[user_id] = realname
+
+    def realname(self, user_id: UserId, displayname: str | None) -> str:
+        """What stands where IRC has the real name: the display name; of a guest, whose nick that is, its own word.
+
+        spec: docs/mapping.md 2.3
+        """
+        own = self._realnames.get(user_id) if self._realnames else None
+        return one_line(own or displayname or "") or self.nick(user_id, displayname)
 
     def forget(self, user_id: UserId) -> None:
         """A guest is gone, or its nick changes."""
@@ -165,6 +181,7 @@ class Names:
             del self._users[fold(nick)]
         self._masks.pop(user_id, None)
         self._guests.pop(user_id, None)
+        self._realnames.pop(user_id, None)
 
     def is_our_guest(self, user_id: UserId) -> bool:
         return user_id in self._guests

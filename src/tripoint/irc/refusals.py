@@ -91,6 +91,7 @@ ROOM_REFUSALS: Mapping[Refusal, No] = {
     Refusal.RATE_LIMITED: No(code="RATE_LIMITED"),
     Refusal.NOT_SUPPORTED: No(code="NOT_SUPPORTED"),
     Refusal.ACCOUNT_SUSPENDED: No(code="ACCOUNT_SUSPENDED"),
+    Refusal.TERMS_NOT_ACCEPTED: No(code="TERMS_NOT_ACCEPTED"),
     Refusal.SERVER_BUSY: No(code="TEMPORARILY_UNAVAILABLE"),
 }
 

@@ -94,6 +94,11 @@ def is_service(target: str) -> bool:
     return fold(target) in _FOLDED
 
 
+def service_named(nick: str) -> str | None:
+    """The service with this nick, as it is written."""
+    return _FOLDED.get(fold(nick))
+
+
 async def service(session: IrcSession, target: str, text: str) -> None:
     """One request to a service."""
     name = _FOLDED[fold(target)]

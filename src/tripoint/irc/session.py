@@ -25,7 +25,6 @@ from tripoint.irc.channel import Channel
 from tripoint.irc.connection import IrcConnection, Reply, Step
 from tripoint.irc.multiline import BATCH_TYPE as MULTILINE
 from tripoint.irc.multiline import Collected
-from tripoint.irc.names import is_channel
 from tripoint.irc.operators import Operator, Privilege
 from tripoint.irc.outbox import IrcOutbox
 from tripoint.irc.refusals import (
@@ -47,6 +46,7 @@ from tripoint.rooms.refusals import Refusal, Refused
 
 if TYPE_CHECKING:
     from tripoint.irc.joining import Pending
+    from tripoint.irc.login import Login
     from tripoint.irc.network import Network
 
 log = structlog.get_logger()
@@ -84,7 +84,8 @@ class IrcSession:
         "_asked", "_batches", "_posts", "_slow", "accepted", "account", "accounts", "active_ts_ms", "address",
         "audience",
         "away", "caps", "changing_account", "changing_metadata", "channels", "close", "collected",
-        "connected_ts_ms", "device_id", "direct", "entering", "id", "let_in_by", "live", "missed_since", "modes",
+        "connected_ts_ms", "device_id", "direct", "entering", "id", "let_in_by", "live", "login", "missed_since",
+        "modes",
         "monitored",
         "names", "negotiation", "network", "notices", "operator", "outbox", "passwords_allowed", "pending",
         "presented",
@@ -117,6 +118,7 @@ class IrcSession:
         self.device_id = device_id
         # The device whose access token let this client in (RFC 7628): it ends with it.
         self.let_in_by: DeviceId | None = None
+        self.login: Login | None = None  # of a guest, who may still prove to be somebody
         self.outbox = outbox
         self.negotiation = negotiation
         self.caps = negotiation.caps
@@ -361,8 +363,8 @@ class IrcSession:
         """The name by which this client waits for a room of another server; None if it does not."""
         return next((one.word for one in self.pending.values() if one.room_id == room_id), None)
 
-    def channel_named(self, word: str) -> Channel:
-        """The channel of this name that we hear. Raises IrcRefused: 403 for no name, 442 if we are not in."""
+    async def channel_named(self, word: str) -> Channel:
+        """The channel of this name that we hear. Raises IrcRefused: 403 if there is none, 442 if we are not in."""
         channel = self.network.channels.named(word)
         if channel is not None and channel.room_id in self.channels and not channel.direct:
             return channel
@@ -370,8 +372,7 @@ class IrcSession:
             # Where a room was replaced some hear the old one a moment longer than others.
             if not own.direct and fold(own.name) == fold(word):
                 return own
-        if not is_channel(word):
-            raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), Refusal.NO_SUCH_ROOM.value)
+        await self.room_named(word)
         raise IrcRefused(n.ERR_NOTONCHANNEL, echo(word), Refusal.NOT_JOINED.value)
 
     async def room_named(self, word: str) -> RoomId:
@@ -398,22 +399,23 @@ class IrcSession:
             return
         if self._posts and (line.tags or line.command not in ("PRIVMSG", "NOTICE", "PING", "PONG")):
             await self.settle()
-        label = line.tags.get("label", "") if line.tags else ""
+        tags = line.tags
         if line.command == "BATCH" and line.param(0).startswith("-") and self.collected is not None:
             # The label of a batch stands where it was opened, and its response comes when it is whole.
-            label = self.collected.tags.get("label", "")
-        if not label or not self.caps >= _LABEL_CAPS or len(label.encode()) > MAX_LABEL_BYTES:
+            tags = self.collected.tags
+        label = label_in(tags, self.caps)
+        if not label:
             await self._handle(line)
             return
         self._batches += 1
-        self.outbox.begin(label)
+        self.outbox.begin(label, self.names.server, f"r{self._batches}")
         whole = True
         try:
             await self._handle(line)
             opened = line.command == "BATCH" and line.param(0).startswith("+") and self.collected is not None
             whole = not opened or (self.collected is not None and self.collected.failed)
         finally:
-            self.outbox.end(self.names.server, f"r{self._batches}", answered=whole)
+            self.outbox.end(answered=whole)
 
     def in_batch(self, line: Line) -> bool:
         """Whether a line is a part of the message that is being collected: it costs nothing beside the whole."""
@@ -453,6 +455,8 @@ class IrcSession:
             text = "Guests may not do this here; log in with an account"
             self.standard("FAIL", line.command, "ACCOUNT_REQUIRED", text=text)
             return
+        if not line.utf8:
+            self.warn_encoding(line)
         try:
             await entry.handler(self, line)
         except IrcRefused as refused:
@@ -466,6 +470,11 @@ class IrcSession:
         except PeerError as error:
             # An identifier that is none, made of a word of the client's.
             self.standard("FAIL", line.command, "INVALID_PARAMS", text=str(error) or "That is not well-formed")
+
+    def warn_encoding(self, line: Line) -> None:
+        """It was read as cp1252, and that is said.  spec: IRCv3 utf8-only; docs/mapping.md 10.9"""
+        text = "Your message was not UTF-8 and was read as Windows-1252"
+        self.standard("WARN", line.command, "INVALID_UTF8", text=text)
 
     def has(self, privilege: Privilege) -> bool:
         """Whether this is an operator who may do such things."""
@@ -496,6 +505,12 @@ class IrcSession:
             self.standard("FAIL", command, no.code, *context, text=text)
         if no.numeric is not None:
             self.numeric(no.numeric, *context, text)
+
+
+def label_in(tags: Mapping[str, str], caps: frozenset[str]) -> str:
+    """The label of a line; "" where there is none, or none that counts."""
+    label = tags.get("label", "") if tags else ""
+    return label if label and caps >= _LABEL_CAPS and len(label.encode()) <= MAX_LABEL_BYTES else ""
 
 
 def echo(word: str) -> str:

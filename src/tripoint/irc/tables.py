@@ -13,6 +13,7 @@ from functools import lru_cache
 from tripoint.core.vendor import IRC_VENDOR
 
 NICKLEN = 64
+NAMELEN = 200
 CHANNELLEN = 200
 TOPICLEN = 390
 AWAYLEN = 200
@@ -126,12 +127,12 @@ CAPABILITIES: dict[str, Capability] = {
 
 @lru_cache(maxsize=4)
 def isupport_tokens(
-    network: str, upload_url: str | None = None, icon_url: str = "", vapid: str = ""
+    network: str, upload_url: str | None = None, icon_url: str = "", vapid: str = "", *, guests: bool = True
 ) -> tuple[str, ...]:
     """The tokens of RPL_ISUPPORT, in the order in which they are sent. `upload_url`: where files are uploaded.
 
     Only what is true of this build. `icon_url`: a picture of the network. `vapid`: the key by which push
-    servers know this one.
+    servers know this one. `guests`: whether somebody without an account gets in.
     """
     return (
         "CASEMAPPING=ascii",
@@ -143,6 +144,7 @@ def isupport_tokens(
         f"TARGMAX=PRIVMSG:{MAX_TARGETS},NOTICE:{MAX_TARGETS},TAGMSG:{MAX_TARGETS},JOIN:,PART:,"
         f"KICK:{MAX_TARGETS},NAMES:{MAX_TARGETS},WHOIS:{MAX_TARGETS}",
         f"NICKLEN={NICKLEN}",
+        f"NAMELEN={NAMELEN}",
         f"CHANNELLEN={CHANNELLEN}",
         f"TOPICLEN={TOPICLEN}",
         f"AWAYLEN={AWAYLEN}",
@@ -162,6 +164,8 @@ def isupport_tokens(
         "UTF8ONLY",
         "WHOX",
         f"NETWORK={network}",
+        # spec: IRCv3 account-registration "ISUPPORT token"
+        *(() if guests else ("draft/ACCOUNTREQUIRED",)),
         *((f"draft/ICON={icon_url}",) if icon_url else ()),
         *((f"VAPID={vapid}",) if vapid else ()),
         # The name that clients know it by, and that of its draft (docs/mapping.md 12.3).

@@ -30,12 +30,12 @@ from tripoint.irc.events import (
     spoken_to,
     typing_line,
 )
-from tripoint.irc.metadata import Metadata
+from tripoint.irc.metadata import NAME, Metadata
 from tripoint.irc.monitors import Monitors
 from tripoint.irc.moving import Moving
 from tripoint.irc.names import is_nick
 from tripoint.irc.projection import Names, channel_flags
-from tripoint.irc.render import Audience, Outgoing, fitted, one_line, server_line
+from tripoint.irc.render import NOBODY, Audience, Outgoing, fitted, one_line, server_line
 from tripoint.irc.resets import reset_lines
 from tripoint.irc.sessions import Sessions
 from tripoint.irc.wire import seal
@@ -94,7 +94,7 @@ class Teller:
         elif isinstance(change, TypingChanged):
             self._typing(channel, change)
         elif isinstance(change, DirectoryChanged) and not channel.direct:
-            self._directory_changed(channel)
+            self._directory_changed(channel, change)
         elif isinstance(change, Swept) and not channel.direct:
             self._swept(channel, change)
 
@@ -105,7 +105,9 @@ class Teller:
         elif kind == "m.room.member":
             self._member_event(channel, change)
         elif kind == "m.room.canonical_alias":
-            self._renamed(channel, self._names.mask(change.event.sender))
+            reason = text_at(change.event.content, "reason") or ""
+            asker = None if change.origin is None else change.origin.session
+            self._renamed(channel, self._names.mask(change.event.sender), reason, asker)
         elif kind == "m.room.encryption":
             self._encrypted(channel)
         else:
@@ -171,15 +173,34 @@ class Teller:
             cut.add(user_id)
         self._tell(channel, change, member_event(channel, change), spoken=False)
         if membership == "invite":
-            self._invited(channel, event, user_id)
+            self._invited(channel, event, user_id, None if change.origin is None else change.origin.session)
         elif membership == "knock":
             self._knocked(channel, event, user_id)
         elif change.replaced is not None and text_at(change.replaced.content, "membership") == "invite":
             self._declined(channel, event, change.replaced)
-        if membership != "join":
+        if membership == "join":
+            self._came_away(channel, change, user_id)
+        else:
             for session in self._sessions.of(user_id):
                 if session.id in channel.sessions:
                     self.channels.detach(channel, session)
+
+    def _came_away(self, channel: Channel, change: EventCommitted, user_id: UserId) -> None:
+        """AWAY of who comes.  spec: IRCv3 away-notify: "when a user joins and has an away message set" """
+        presence = self._reader.presence(user_id)
+        before = change.replaced and text_at(change.replaced.content, "membership")
+        if before == "join" or presence.presence != "unavailable" or not channel.shows(user_id):
+            return
+        out = self._away_line(user_id, away_text(presence.presence, presence.status_msg))
+        for session in channel.sessions.values():
+            if session.user_id != user_id:
+                session.tell(out)
+
+    def _away_line(self, user_id: UserId, away: str | None) -> Outgoing:
+        """AWAY of somebody, for who has asked for that."""
+        head, who = f":{self._names.mask(user_id)} AWAY", self._names.who(user_id)
+        body = fitted(head, away) if away else head
+        return Outgoing([body], ts_ms=self._now_ms(), who=who, requires=int(Audience.AWAY_NOTIFY))
 
     def _reset(self, channel: Channel, change: StateReset) -> None:
         """State that changed without an event.  spec: docs/mapping.md 5.5"""
@@ -209,8 +230,11 @@ class Teller:
         for session in channel.sessions.values():
             self.channels.show_list(session, channel, own=False)
 
-    def _invited(self, channel: Channel, event: Event, user_id: UserId) -> None:
-        """invite-notify, to members who could invite.  spec: docs/mapping.md 9.9, IRCv3 invite-notify"""
+    def _invited(self, channel: Channel, event: Event, user_id: UserId, asker: str | None) -> None:
+        """invite-notify, to members who could invite; who does so (`asker`) has RPL_INVITING already.
+
+        spec: docs/mapping.md 9.9, IRCv3 invite-notify
+        """
         power = channel.room.power
         names = self._names
         out = Outgoing(
@@ -220,7 +244,9 @@ class Teller:
             requires=int(Audience.INVITE_NOTIFY),
         )
         for session in channel.sessions.values():
-            if session.user_id != user_id and power.user(session.user_id) >= power.invite:
+            if session.user_id == user_id or session.id == asker:
+                continue
+            if power.user(session.user_id) >= power.invite:
                 session.tell(out)
 
     def _declined(self, channel: Channel, event: Event, invitation: Event) -> None:
@@ -304,19 +330,26 @@ class Teller:
                     out = typing_line(self._names, user_id, session.nick, active=active)
                 session.tell(out)
 
-    def _renamed(self, channel: Channel, by: str) -> None:
+    def _renamed(self, channel: Channel, by: str, reason: str = "", asker: str | None = None) -> None:
         """Another canonical alias. A room that was replaced is left under the name that it had."""
         if not self.moving.is_left(channel):
-            self.channels.take_name(channel, by)
+            self.channels.take_name(channel, by, reason, asker)
 
-    def _directory_changed(self, channel: Channel) -> None:
-        """+s and -s: no event says who did it, so the server does.  spec: docs/mapping.md 6.2"""
+    def _directory_changed(self, channel: Channel, change: DirectoryChanged) -> None:
+        """+s and -s: no event says so. The server does where nobody here asked for it.  spec: docs/mapping.md 6.2"""
         before, now = channel.flags, channel_flags(channel.room)
         if before != now:
             channel.flags = now
             channel.members_changed()
-            words = f":{self._names.server} MODE {channel.name} {flag_changes(before, now)}"
-            channel.tell(Outgoing([words], ts_ms=self._now_ms()))
+            mask = self._names.server if change.by is None else self._names.mask(change.by)
+            who = NOBODY if change.by is None else self._names.who(change.by)
+            out = Outgoing([f":{mask} MODE {channel.name} {flag_changes(before, now)}"], ts_ms=self._now_ms(), who=who)
+            asker = None if change.origin is None else self._sessions.get(change.origin.session)
+            if asker is None or not channel.hears(asker):
+                channel.tell(out)
+                return
+            asker.own(out)
+            channel.tell(out, asker.outbox)
 
     def _encrypted(self, channel: Channel) -> None:
         """The room became encrypted: sessions part, the accounts stay.  spec: docs/mapping.md 19.3"""
@@ -418,15 +451,7 @@ class Teller:
                     for out in appearing(channel, change.user_id, self._now_ms()):
                         spread(out, channel.boxes())
         away = away_text(change.presence, change.status_msg)
-        head = f":{self._names.mask(change.user_id)} AWAY"
-        self.tell_members_once(
-            change.user_id,
-            Outgoing(
-                [fitted(head, away) if away else head],
-                who=self._names.who(change.user_id),
-                requires=int(Audience.AWAY_NOTIFY),
-            ),
-        )
+        self.tell_members_once(change.user_id, self._away_line(change.user_id, away))
 
     def _profile_changed(self, change: ProfileChanged) -> None:
         """SETNAME and METADATA for who asked for them.  spec: IRCv3 setname; docs/mapping.md 2.3, 2.9, 17.3"""
@@ -437,10 +462,13 @@ class Teller:
         if self._names.is_our_guest(change.user_id):
             self._guest_renamed(change.user_id, shown)
         else:
-            name = shown or self._names.nick(change.user_id)
-            line = fitted(f":{self._names.mask(change.user_id)} SETNAME", name)
-            out = Outgoing([line], who=self._names.who(change.user_id), requires=int(Audience.SETNAME))
-            self.tell_members_once(change.user_id, out, and_self=True)
+            self.tell_realname(change.user_id, shown or self._names.nick(change.user_id))
+
+    def tell_realname(self, user_id: UserId, name: str) -> None:
+        """SETNAME, to the user's own clients too."""
+        line, who = fitted(f":{self._names.mask(user_id)} SETNAME", name), self._names.who(user_id)
+        out = Outgoing([line], ts_ms=self._now_ms(), who=who, requires=int(Audience.SETNAME))
+        self.tell_members_once(user_id, out, and_self=True)
 
     def _guest_renamed(self, user_id: UserId, nick: str) -> None:
         """A guest's display name is its nick.  spec: docs/mapping.md 1.9, RFC2812 3.1.2"""
@@ -471,7 +499,10 @@ class Teller:
         spread(out, {audience: dict.fromkeys(b for b in part if b not in mine) for audience, part in boxes.items()})
         if and_self:
             for session in mine.values():
-                session.tell(out)
+                if session.changing_metadata == NAME and session.hears(out):
+                    session.own(out)
+                else:
+                    session.tell(out)
         for session in self._monitors.extended(user_id):
             # spec: IRCv3 extended-monitor: who shares a channel has heard it.
             if session.outbox not in mine and not any(session.outbox in part for part in boxes.values()):

@@ -6,10 +6,8 @@ spec: RFC2812 5.1, Modern IRC "RPL_WELCOME" and what follows.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
 
+from tripoint import __version__
 from tripoint.irc import numerics as n
 from tripoint.irc.render import server_line
 from tripoint.irc.session import IrcSession
@@ -23,13 +21,9 @@ from tripoint.irc.tables import (
 )
 
 
-@cache
 def version() -> str:
-    """``tripoint-0.1.0``. Reading it costs files, so it is done once."""
-    try:
-        return f"tripoint-{installed_version('tripoint-server')}"
-    except PackageNotFoundError:
-        return "tripoint"
+    """``tripoint-0.1.0``"""
+    return f"tripoint-{__version__}"
 
 
 def show_welcome(session: IrcSession, metadata: list[str] | None = None) -> None:

@@ -214,7 +214,7 @@ class MatrixFrontEnd:
         shared_secret: str = "",
         bridging: Means | None = None,
     ) -> None:
-        renderer = Renderer(reader.sticky_left_ms)
+        renderer = Renderer(reader.sticky_left_ms, now_ms)
         ephemera = Ephemera(reader, now_ms)
         chunks = RoomChunks(reader, renderer)
         news = DeviceNews(server, reader, encryption)
@@ -249,7 +249,7 @@ class MatrixFrontEnd:
         # Who speaks to application services and listens to them; None: nobody is spoken to.
         self.bridges: Bridges | None = None
         if bridging is not None:
-            self.bridges = Bridges(accounts.app_services, bridging, renderer, reader.joined_rooms, now_ms)
+            self.bridges = Bridges(accounts.app_services, bridging, renderer, now_ms)
             if self.bridges.links:
                 hub.watch_all_rooms(self.bridges.room_changed)
                 hub.watch_users(self.bridges.user_changed)

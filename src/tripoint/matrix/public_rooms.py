@@ -9,6 +9,7 @@ from typing import Any
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.json_view import list_at, object_at
+from tripoint.matrix.body import text_in
 from tripoint.matrix.errors import bad_json, invalid
 from tripoint.rooms.ports import Listing, PublicRoom, RoomReader
 
@@ -20,6 +21,12 @@ def check_search(body: JsonObject) -> JsonObject:
     """The body of a search for rooms; the fields that are looked at have their types. Raises MatrixError."""
     if not isinstance(body.get("filter", {}), dict):
         raise bad_json("filter must be an object")
+    criteria = object_at(body, "filter")
+    types = criteria.get("room_types", [])
+    if not isinstance(types, list) or not all(one is None or isinstance(one, str) for one in types):
+        raise bad_json("room_types is a list of types of rooms, and null for rooms without one")
+    text_in(criteria, "generic_search_term")
+    text_in(body, "since")
     limit = body.get("limit")
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
         raise invalid("limit must be a number")

@@ -61,6 +61,8 @@ ROOM_ERRORS: dict[Refusal, tuple[int, str]] = {
     Refusal.RATE_LIMITED: (429, "M_LIMIT_EXCEEDED"),
     Refusal.NOT_SUPPORTED: (400, "M_UNKNOWN"),
     Refusal.ACCOUNT_SUSPENDED: (403, "M_USER_SUSPENDED"),
+    # COMPAT: no errcode of the specification; clients show the page that Synapse sends along with this one.
+    Refusal.TERMS_NOT_ACCEPTED: (403, "M_CONSENT_NOT_GIVEN"),
     Refusal.SERVER_BUSY: (503, "M_UNKNOWN"),
 }
 
@@ -183,6 +185,8 @@ def of_room(refused: Refused) -> MatrixError:
     status, errcode = ROOM_ERRORS[refused.refusal]
     if refused.retry_after_ms is not None:
         return MatrixError(status, errcode, refused.text, retry_after_ms=refused.retry_after_ms)
+    if refused.where is not None:
+        return MatrixError(status, errcode, refused.text, consent_uri=refused.where)
     return MatrixError(status, errcode, refused.text)
 
 

@@ -259,8 +259,8 @@ def declared_endpoints(cls: type) -> Iterator[tuple[str, list[Endpoint]]]:
 def time_and_direction(call: Call) -> tuple[int, bool]:
     """`ts` (ms) and whether `dir` is forwards. spec: getEventByTimestamp. Raises MatrixError."""
     ts_ms, direction = call.number("ts"), call.query("dir")
-    if ts_ms is None:
-        raise missing("ts")
+    if ts_ms is None or direction is None:
+        raise missing("ts" if ts_ms is None else "dir")
     if direction not in ("f", "b"):
         raise invalid("dir is f or b")
     return ts_ms, direction == "f"

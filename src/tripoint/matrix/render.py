@@ -17,6 +17,10 @@ from tripoint.rooms.history import Bundle, HistoryItem
 CACHED = 20_000
 
 
+# Types that begin so: clients ring, or do not any more, by the age of these.
+AGED = "m.call."
+
+
 class Own(NamedTuple):
     """What the sender of an event knows it by. spec: UnsignedData transaction_id; MSC4140 delay_id"""
 
@@ -27,9 +31,10 @@ class Own(NamedTuple):
 class Renderer:
     """Client forms of events. `unsigned` of an event is the same for all readers but for what is its sender's own."""
 
-    def __init__(self, sticky_left_ms: Callable[[EventId], int | None] = lambda event_id: None) -> None:
+    def __init__(self, sticky_left_ms: Callable[[EventId], int | None], now_ms: Callable[[], int]) -> None:
         """`sticky_left_ms`: how long an event is sticky yet."""
         self._sticky_left_ms = sticky_left_ms
+        self._now_ms = now_ms
         self._plain: dict[str, tuple[Event, bytes]] = {}
 
     def head(self, event: Event) -> bytes:
@@ -68,10 +73,11 @@ class Renderer:
         return self.head(event) + _room_id(event) + b"}"
 
     def timeline(
-        self, item: HistoryItem, own: Own | None = None, bundle: Bundle | None = None
+        self, item: HistoryItem, own: Own | None = None, bundle: Bundle | None = None, membership: str | None = None
     ) -> bytes:
-        """An event of a /sync timeline: unsigned, no room_id."""
-        return self.head(item.event) + self._unsigned(item, own, bundle) + b"}"
+        """An event of a /sync timeline: unsigned, no room_id. `membership`: what the reader was then, where the item
+        does not say it."""
+        return self.head(item.event) + self._unsigned(item, own, bundle, membership) + b"}"
 
     def history(
         self, item: HistoryItem, own: Own | None = None, bundle: Bundle | None = None
@@ -106,8 +112,12 @@ class Renderer:
             }
         return found
 
-    def _unsigned(self, item: HistoryItem, own: Own | None, bundle: Bundle | None = None) -> bytes:
+    def _unsigned(
+        self, item: HistoryItem, own: Own | None, bundle: Bundle | None = None, membership: str | None = None
+    ) -> bytes:
         unsigned: dict[str, Any] = {}
+        if (membership := item.membership or membership) is not None:
+            unsigned["membership"] = membership
         if item.replaced is not None:
             unsigned["prev_content"] = item.replaced.content
             unsigned["prev_sender"] = item.replaced.sender
@@ -120,9 +130,17 @@ class Renderer:
             unsigned["org.matrix.msc4140.delay_id"] = own.delay_id
         if item.event.sticky_ms is not None and (left_ms := self._sticky_left_ms(item.event.event_id)) is not None:
             unsigned["msc4354_sticky_duration_ttl_ms"] = left_ms
+        if item.event.type.startswith(AGED):
+            # spec: module voip-events, m.call.invite: whether it is still valid is told by `age`
+            unsigned["age"] = self._now_ms() - item.event.origin_server_ts
         if bundle is not None:
             unsigned["m.relations"] = self._relations(bundle)
         return b',"unsigned":' + orjson.dumps(unsigned) if unsigned else b""
+
+
+def is_of_a_moment(event: Event) -> bool:
+    """Whether something is said of an event that is true for a moment: what shows it cannot be kept for others."""
+    return event.sticky_ms is not None or event.type.startswith(AGED)
 
 
 def _room_id(event: Event) -> bytes:

@@ -33,9 +33,11 @@ class Asked(Struct, frozen=True):
 
 
 class Shown(Struct, frozen=True):
-    """What the client showed. `on_page`: it was checked on the page of this server already."""
+    """What the client showed, in which session if in one. `on_page`: it was checked on the page of this server
+    already."""
 
     auth: JsonObject
+    session: str | None = None
     on_page: bool = False
 
 
@@ -48,11 +50,11 @@ class UserInteractive:
     def check(self, auth: object, asked: Asked) -> Shown:
         """What the client shows for one of the stages, or the 401 that asks for it.
 
-        A `session` that was given is ours, of the same purpose, and ends here; none at all is taken too, since
-        a client may know the only stage without asking.
+        A `session` that was given is ours and of the same purpose; it goes on until passed(). None at all is taken
+        too, since a client may know the only stage without asking.
         """
         if not isinstance(auth, dict):
-            raise self._ask(asked)
+            raise self._go_on(asked, self._begin(asked))
         session, stage = auth.get("session"), auth.get("type")
         if session is not None:
             known = self._confirmations.find(session) if isinstance(session, str) else None
@@ -64,12 +66,15 @@ class UserInteractive:
                 if not known.passed:
                     raise self._error(asked, session, "M_FORBIDDEN", "This is not confirmed yet")
                 self._confirmations.end(session)
-                return Shown(next(iter(known.passed.values())), on_page=True)
+                return Shown(next(iter(known.passed.values())), session, on_page=True)
         if stage not in asked.stages:
-            raise self._ask(asked)
-        if isinstance(session, str):
-            self._confirmations.end(session)
-        return Shown(auth)
+            raise self.failed(asked, "M_FORBIDDEN", "That is no stage of this", session)
+        return Shown(auth, session)
+
+    def passed(self, shown: Shown) -> None:
+        """What the client showed holds: its session is used."""
+        if shown.session is not None:
+            self._confirmations.end(shown.session)
 
     async def collect(
         self, auth: object, asked: Asked, check: Callable[[str, JsonObject], Awaitable[None]]
@@ -120,18 +125,14 @@ class UserInteractive:
         known = self._confirmations.find(session) if isinstance(session, str) else None
         return session if isinstance(session, str) and known is not None and known.purpose == asked.purpose else None
 
-    def failed(self, asked: Asked, errcode: str, error: str) -> MatrixError:
-        """The 401 for a stage that was tried and not passed: the client may try again."""
-        return self._ask(asked, errcode, error)
+    def failed(self, asked: Asked, errcode: str, error: str, session: str | None = None) -> MatrixError:
+        """The 401 for a stage that was tried and not passed: the client may try again, in the same session if it had
+        one. spec: `session` is passed back "in subsequent attempts to authenticate in the same API call" """
+        return self._error(asked, session or self._begin(asked), errcode, error)
 
     def again(self, asked: Asked, session: str) -> MatrixError:
         """The 401 for a stage that is not passed yet: the same session goes on."""
         return self._error(asked, session, "M_FORBIDDEN", "This is not confirmed yet")
-
-    def _ask(
-        self, asked: Asked, errcode: str = "M_FORBIDDEN", error: str = "This needs authentication"
-    ) -> MatrixError:
-        return self._error(asked, self._begin(asked), errcode, error)
 
     def _error(
         self, asked: Asked, session: str, errcode: str, error: str, known: Confirmation | None = None

@@ -13,6 +13,7 @@ from tripoint.core.oauth.metadata import (
     DEACTIVATE,
     DEVICES,
     PROFILE,
+    TERMS,
 )
 from tripoint.net.http import Response
 from tripoint.oauth.app_password_pages import AppPasswordPages
@@ -21,6 +22,7 @@ from tripoint.oauth.gate import Gate, other_account
 from tripoint.oauth.html import Html, el
 from tripoint.oauth.identity_pages import IdentityPages
 from tripoint.oauth.sessions import SessionPages
+from tripoint.oauth.terms_pages import TermsPages
 from tripoint.oauth.visitor import Visitor, bullets, button, labelled, paragraph, say
 from tripoint.rooms.commands import SetProfile
 from tripoint.rooms.ports import RoomService
@@ -43,6 +45,7 @@ class AccountPages:
         self._apps = AppPasswordPages(accounts)
         self._identities = IdentityPages(accounts, oauth)
         self._contacts = ContactPages(accounts)
+        self._terms = TermsPages(accounts)
 
     async def handle(self, visitor: Visitor) -> Response:
         instead = await self._gate.check(visitor)
@@ -70,18 +73,22 @@ class AccountPages:
                     return await self._apps.handle(visitor)
                 case "emails" if self._accounts.contacts.is_on:
                     return await self._contacts.handle(visitor)
+                case "terms" if self._accounts.consents.of_all:
+                    return await self._terms.handle(visitor)
                 case "identities" if self._oauth.providers:
                     return await self._identities.handle(visitor)
         except AccountRefused as refused:
             return visitor.problem(visitor.refused(refused))
-        return self._overview(visitor)
+        return await self._overview(visitor)
 
-    def _overview(self, visitor: Visitor) -> Response:
+    async def _overview(self, visitor: Visitor) -> Response:
         words = visitor.words
+        to_accept = await self._accounts.consents.lacking(visitor.account.user_id)
         return visitor.page(
             words("account"),
             paragraph(el("strong", visitor.account.user_id)),
             bullets(
+                *([_link(words("terms_title"), TERMS)] if to_accept else []),
                 _link(words("profile"), PROFILE),
                 _link(words("sessions"), DEVICES),
                 _link(words("change_password"), PASSWORD),

@@ -79,9 +79,11 @@ class ReceiptMoved(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
 
 
 class DirectoryChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
-    """Aliases of the room or its place in the directory changed."""
+    """Aliases of the room or its place in the directory changed. `by` and `origin`: who asked for that place."""
 
     room_id: RoomId
+    by: UserId | None = None
+    origin: Origin | None = None
 
 
 class RoomClosed(Struct, frozen=True, tag=True, tag_field="kind_of_change"):

@@ -290,8 +290,8 @@ class FollowRoom(Command, frozen=True):
 
 
 class KeepRoom(Command, frozen=True):
-    """Make a temporary channel permanent, with the actor as its owner, as long as the guest who made it is there
-    (docs/mapping.md 4.8). Refused: POWER_TOO_LOW, NOT_JOINED, NOT_SUPPORTED."""
+    """Make a temporary channel permanent, with the actor as its owner: who is it already, or as long as the guest who
+    made it is there (docs/mapping.md 4.8). Refused: POWER_TOO_LOW, NOT_JOINED, NOT_SUPPORTED."""
 
     room_id: RoomId
 
@@ -400,10 +400,12 @@ class DeleteAlias(Command, frozen=True):
 
 class RenameRoom(Command, frozen=True):
     """Give a room another canonical alias of this server, which is made if it is free; the one before stays as an
-    alternative (docs/mapping.md 3.7). NOT_JOINED, ALIAS_TAKEN, BAD_ALIAS, POWER_TOO_LOW."""
+    alternative (docs/mapping.md 3.7). `reason` stands in the event. NOT_JOINED, ALIAS_TAKEN, BAD_ALIAS,
+    POWER_TOO_LOW."""
 
     room_id: RoomId
     alias: RoomAlias
+    reason: str | None = None
 
 
 class SetListed(Command, frozen=True):

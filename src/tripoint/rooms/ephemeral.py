@@ -7,15 +7,19 @@ spec: Matrix client-server modules typing_notifications, receipts, read_markers;
 from collections.abc import Callable, Sequence
 
 from tripoint.bus.interface import Bus
-from tripoint.core.ids import EventId, RoomId, UserId
+from tripoint.core.event import Event
+from tripoint.core.ids import RoomId, UserId
 from tripoint.rooms.changes import PassedOn, ReceiptMoved, RoomChange, TypingChanged
 from tripoint.rooms.commands import Done, PassOn, SetReceipt, SetTyping
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.ports import Receipt
 from tripoint.rooms.refusals import Refusal, Refused
+from tripoint.rooms.room import Room
+from tripoint.rooms.states import parsed
+from tripoint.rooms.unread import MAIN, trace
 from tripoint.rooms.writer import Writer
 from tripoint.store.interface import RoomStore
-from tripoint.store.writes import PutReceipt
+from tripoint.store.writes import FLAG_REDACTED, PutReceipt
 
 # A client that says "typing for an hour" and dies would type for an hour: two minutes are plenty.
 MAX_TYPING_MS = 120_000
@@ -129,14 +133,20 @@ class Receipts:
         ]
 
     async def set(self, command: SetReceipt) -> Done:
-        """Refused(BAD_CONTENT) for an unknown kind, NO_SUCH_EVENT for an event that is not in the room."""
+        """Refused(BAD_CONTENT) for an unknown kind, NO_SUCH_EVENT for an event that is not in the room, NO_THREAD_THERE
+        for one that is not in the thread."""
         if command.kind not in RECEIPT_KINDS:
             raise Refused(Refusal.BAD_CONTENT, f"{command.kind} is no kind of receipt")
         room = await self._rooms.get(command.room_id)
         if room.head_membership(command.actor) != "join":
             raise Refused(Refusal.NOT_JOINED)
-        if not await self._in_room(room.room_key, command.event_id):
+        stored = await self._store.load_event(command.event_id)
+        if stored is None or stored.room_key != room.room_key or stored.position is None:
             raise Refused(Refusal.NO_SUCH_EVENT)
+        # What came from another server is its own matter, and threads of XMPP are not those of Matrix: who asks from
+        # there has no origin. What is redacted does not say any more where it was.
+        if command.thread_id is not None and command.origin is not None and not stored.flags & FLAG_REDACTED:
+            await self._check_thread(room, parsed(stored, room.version), command.thread_id)
         ts_ms = self._writer.signer.clock_ms() if command.ts_ms is None else command.ts_ms
         position = self._writer.stream.next()
         change = ReceiptMoved(
@@ -161,6 +171,12 @@ class Receipts:
         await self._writer.write([row], lambda: self._room_bus.publish(change))
         return Done(room.room_id)
 
-    async def _in_room(self, room_key: int, event_id: EventId) -> bool:
-        stored = await self._store.load_event(event_id)
-        return stored is not None and stored.room_key == room_key and stored.position is not None
+    async def _check_thread(self, room: Room, event: Event, thread_id: str) -> None:
+        """Refused(NO_THREAD_THERE) unless an event is in a thread, or related to its root.
+
+        spec: POST /receipt: "The event_id is not related to the thread_id"; module receipts "Threaded read receipts":
+        roots of threads, and what is related to them otherwise, are in the main timeline
+        """
+        thread, about = await trace(self._store, room, event)
+        if thread is not None if thread_id == MAIN else thread_id not in about:
+            raise Refused(Refusal.NO_THREAD_THERE, "That message is in another thread")

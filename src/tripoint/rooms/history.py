@@ -71,18 +71,21 @@ class HistoryQuery(Struct, frozen=True, kw_only=True):
     contains_url: bool | None = None
     says: str | None = None
     only_here: bool = False  # what this server does not have is asked of nobody
-    with_replaced: bool = False  # fill HistoryItem.replaced, which costs a look-up per state event
+    # Fill HistoryItem.replaced, which costs a look-up per state event, and membership.
+    with_replaced: bool = False
 
 
 class HistoryItem(Struct, frozen=True):
     """An event of a page. `token` is the Origin.token that was kept with it (`keep`); `replaced` the state
-    event that stood under the same key before; `redacted_because` the redaction, if it was redacted."""
+    event that stood under the same key before; `redacted_because` the redaction, if it was redacted. `membership`: what
+    the reader was in the room then, where that was looked up."""
 
     position: int
     event: Event
     token: str | None = None
     replaced: Event | None = None
     redacted_because: Event | None = None
+    membership: str | None = None
 
 
 class HistoryPage(Struct, frozen=True):

@@ -48,7 +48,8 @@ class Indexing:
         """Open the index, and empty it if it is of another database."""
         reached = await self._index.open()
         known = (await self._store.load_events([reached.event_key])).get(reached.event_key)
-        # It may have gone with its room; what never was is of another database, or of a newer copy of this one.
+        # It may have gone with its room, or have another key where it was placed late; what never was is of another
+        # database, or of a newer copy of this one.
         other = known is not None and known.event_id != reached.event_id
         if other or reached.event_key > self._stream.committed:
             await self._index.start_anew()
@@ -111,7 +112,7 @@ class Indexing:
                 return False
             added = [_document(row.event_key, row.place, row.room_key, row.json) for row in rows]
             lost = [_document(row.event_key, row.position, row.room_key, row.json) for row in gone]
-            reached = Reached(rows[-1].event_key, rows[-1].event_id) if rows else self._reached
+            reached = Reached(rows[-1].logged, rows[-1].event_id) if rows else self._reached
             await self._index.add(
                 [document for document in added if document.words],
                 [document for document in lost if document.words],

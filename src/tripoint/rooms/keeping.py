@@ -1,7 +1,7 @@
 """Temporary channels that somebody wants to keep: they stay when everybody has left, and have an owner with an account.
 
 The guest who made the channel is its creator, and gone with his connection; while he is there, the server gives the
-registrant his rights in his name.
+registrant his rights in his name, unless he has them.
 spec: docs/mapping.md 4.8
 """
 
@@ -41,6 +41,10 @@ class Keeping:
         if self._is_guest(actor) or Rank.OP.above(rank):
             raise Refused(Refusal.POWER_TOO_LOW, "An operator with an account makes a channel permanent")
         creator = room.create_event.sender
+        if rank is Rank.OWNER:
+            # Nothing is to be handed over: it was, by a guest who made an account (irc/identify.py), say.
+            await self._writer.commit(room, self._writer.begin(room), row=replace(room.row, temporary=False))
+            return Done(room.room_id)
         if room.head_membership(creator) != "join":
             raise Refused(Refusal.NOT_SUPPORTED, "Who made this channel has left, and nobody can hand it over")
         content: JsonObject = dict(power.content)

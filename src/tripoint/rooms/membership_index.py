@@ -60,6 +60,9 @@ class MembershipIndex:
         if len(self._joined.get(user_id, ())) >= self._max_rooms and not writes_notices(user_id, self._suffix[1:]):
             raise Refused(Refusal.TOO_MANY_ROOMS, f"You are in {self._max_rooms} rooms; leave one first")
 
+    def is_loaded(self, user_id: UserId) -> bool:
+        return user_id in self._users
+
     def share_room(self, one: UserId, other: UserId) -> bool:
         """Whether two loaded users are joined to a room together."""
         return not self._joined.get(one, set()).isdisjoint(self._joined.get(other, set()))

@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from tripoint.bus.interface import Bus
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.event import load_event, redact
-from tripoint.core.ids import EventId, InvalidId, RoomAlias, RoomId, UserId, parse_room_alias, parse_user_id
+from tripoint.core.ids import EventId, InvalidId, RoomAlias, RoomId, UserId, parse_room_alias, parse_user_id, server_of
 from tripoint.core.json_view import object_at
 from tripoint.core.power import GrantRefused, PowerLevels, change_levels, change_ranks
 from tripoint.core.relations import child_of
+from tripoint.rooms.abroad import Abroad
 from tripoint.rooms.blocking import Blocks
 from tripoint.rooms.changes import RoomChange
 from tripoint.rooms.closing import TEXT as CLOSED
@@ -42,6 +43,7 @@ from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room
 from tripoint.rooms.settings import text_rule, without_colours
 from tripoint.rooms.shadows import tell_alone
+from tripoint.rooms.state_words import level_needed
 from tripoint.rooms.succession import TOMBSTONE, UPGRADED, replacement_in
 from tripoint.rooms.writer import Writer, stored_token
 from tripoint.store.interface import RoomStore, StoredEvent
@@ -67,6 +69,8 @@ class Messages:
         people: People,
         room_bus: Bus[RoomChange],
     ) -> None:
+        # Set where there are other servers to ask.
+        self.abroad: Abroad | None = None
         self._people = people
         self._room_bus = room_bus
         self._rooms = rooms
@@ -81,12 +85,15 @@ class Messages:
     async def send_event(self, command: SendEvent) -> Done:
         if command.type == "m.room.redaction":
             return await self.redact(_as_redaction(command))
+        if command.type == "m.room.create":
+            raise Refused(Refusal.POWER_TOO_LOW, "A room is created once")
         room = await self._rooms.get(command.room_id)
         return await self._once(room, command, lambda: self._send(room, command))
 
     async def _send(self, room: Room, command: SendEvent) -> EventId:
         self._check_inside(room, command.actor)
         if command.type == "m.room.message":
+            _check_says(command.content)
             self._check_not_moved(room, command)
         power = room.head_power()
         if power.user(command.actor) < power.event(command.type, is_state=False):
@@ -300,7 +307,7 @@ class Messages:
         power = room.head_power()
         needed = power.event(type_, is_state=True)
         if power.user(command.actor) < needed:
-            raise Refused(Refusal.POWER_TOO_LOW, f"Changing {type_} here needs power level {needed:g}")
+            raise level_needed(type_, needed)
         transaction = self._writer.begin(room, command.ts_ms)
         transaction.append(command.actor, type_, content, state_key=state_key, sticky_ms=sticky_ms)
         if self._people.is_shadow_banned(command.actor):
@@ -395,8 +402,17 @@ class Messages:
                 alias = parse_room_alias(value)
             except InvalidId as error:
                 raise Refused(Refusal.BAD_ALIAS, f"That is not a valid room name: {error}") from error
-            if await self._store.load_alias(alias) != room.room_id:
+            if await self._leads_to(alias) != room.room_id:
                 raise Refused(Refusal.NO_SUCH_ALIAS, f"{alias} does not point to this room")
+
+    async def _leads_to(self, alias: RoomAlias) -> RoomId | None:
+        if server_of(alias) == self._writer.signer.server or self.abroad is None:
+            return await self._store.load_alias(alias)
+        try:
+            found = await self.abroad.resolve_alias(alias)
+        except Refused as refused:
+            raise Refused(Refusal.NO_SUCH_ALIAS, f"Nobody says where {alias} leads: {refused.text}") from refused
+        return None if found is None else found.room_id
 
     def _check_inside(self, room: Room, actor: UserId) -> None:
         if room.head_membership(actor) != "join":
@@ -417,6 +433,14 @@ class Messages:
         new, is_told = self._rooms.peek(named), room.state.get(TOMBSTONE) is tombstone
         if not is_told or (new is not None and new.head_membership(command.actor) == "join"):
             raise Refused(Refusal.NOT_JOINED, UPGRADED)
+
+
+def _check_says(content: JsonObject) -> None:
+    """spec: module instant-messaging: "Homeservers SHOULD reject m.room.message events which don't have a msgtype key,
+    or which don't have a textual body key" """
+    for key in ("msgtype", "body"):
+        if not isinstance(content.get(key), str):
+            raise Refused(Refusal.BAD_CONTENT, f"A message has the text {key}")
 
 
 def _by_a_view(command: Command) -> bool:

@@ -130,7 +130,8 @@ class Names:
         if await self._store.load_alias(alias) != room.room_id:
             await self.set_alias(SetAlias(actor=command.actor, alias=alias, room_id=room.room_id))
         transaction = self._writer.begin(room)
-        transaction.append(command.actor, "m.room.canonical_alias", _renamed(content, alias), state_key="")
+        content = _renamed(content, alias, command.reason)
+        transaction.append(command.actor, "m.room.canonical_alias", content, state_key="")
         done = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, done.event_id)
 
@@ -140,7 +141,7 @@ class Names:
         if room.row.listed != command.listed:
             row = replace(room.row, listed=command.listed)
             await self._writer.commit(room, self._writer.begin(room), row=row)
-            self._room_bus.publish(DirectoryChanged(room.room_id))
+            self._room_bus.publish(DirectoryChanged(room.room_id, command.actor, command.origin))
         return Done(room.room_id)
 
     def check_may_list(self, room: Room, actor: UserId) -> None:
@@ -176,13 +177,15 @@ class Names:
         self._room_bus.publish(DirectoryChanged(room.room_id))
 
 
-def _renamed(content: JsonObject, alias: RoomAlias) -> JsonObject:
-    """The content with another canonical alias; the one before is an alternative."""
+def _renamed(content: JsonObject, alias: RoomAlias, reason: str | None) -> JsonObject:
+    """The content with another canonical alias, and why; the one before is an alternative."""
     before, others = content.get("alias"), content.get("alt_aliases")
     alternatives = [other for other in others if other != alias] if isinstance(others, list) else []
     if isinstance(before, str) and before and before not in alternatives:
         alternatives.insert(0, before)
-    return {**content, "alias": alias, "alt_aliases": alternatives}
+    why: JsonObject = {"reason": reason} if reason else {}
+    kept = {key: value for key, value in content.items() if key != "reason"}
+    return {**kept, "alias": alias, "alt_aliases": alternatives, **why}
 
 
 def _without(room: Room, alias: RoomAlias) -> JsonObject | None:
@@ -190,7 +193,7 @@ def _without(room: Room, alias: RoomAlias) -> JsonObject | None:
     event = room.head_event("m.room.canonical_alias")
     if event is None:
         return None
-    content = dict(event.content)
+    content = {key: value for key, value in event.content.items() if key != "reason"}  # that of the name before
     alternatives = content.get("alt_aliases")
     named = False
     if content.get("alias") == alias:

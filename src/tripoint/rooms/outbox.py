@@ -190,7 +190,7 @@ class Outbox:
         while True:
             page = await self._store.load_log(floor, PAGE)
             for row in page:
-                floor = row.event_key
+                floor = row.logged
                 if floor > upto:
                     return
                 room = await self._room(row.room_key)

@@ -294,7 +294,10 @@ class RoomReader(Protocol):
         """The servers of a room that do not answer, and since when (ms). What is said waits for them (docs/mapping.md
         21.1)."""
 
-    def shares_room(self, one: UserId, other: UserId) -> bool: ...
+    def shares_room(self, one: UserId, other: UserId) -> bool:
+        """Whether somebody whose memberships were loaded is joined to a room with another, of this server or of
+        another one; of who was not loaded, as far as rooms are in memory. sharing() looks further."""
+
     async def sharing(
         self, user_id: UserId, others: Collection[UserId], *, encrypted: bool = False
     ) -> frozenset[UserId]:

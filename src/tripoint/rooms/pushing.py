@@ -112,7 +112,7 @@ class Pushing:
         while users:
             page = await self._store.load_log(floor, _PAGE)
             for row in page:
-                floor = row.event_key
+                floor = row.logged
                 if floor > upto:
                     return
                 room = await self._room(row.room_key)

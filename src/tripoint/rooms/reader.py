@@ -234,7 +234,10 @@ class Reader:
         return self._index.joined(user_id)
 
     def shares_room(self, one: UserId, other: UserId) -> bool:
-        return self._index.share_room(one, other)
+        if self._index.is_loaded(other):
+            return self._index.share_room(one, other)
+        rooms = (self._rooms.peek(room_id) for room_id in self._index.joined(one))
+        return any(room is not None and other in room.joined() for room in rooms)
 
     async def sharing(
         self, user_id: UserId, others: Collection[UserId], *, encrypted: bool = False
@@ -312,7 +315,8 @@ class Reader:
         sight = await self._sight(room, viewer, stored.place)
         if not sight.may_see(stored.place, own_member_event=_own(item.event, viewer)):
             raise Refused(Refusal.NO_SUCH_EVENT)
-        return await self._with_replaced(room, item)
+        await sight.reach(stored.place, memberships=True)
+        return await self._for_reader(room, item, sight)
 
     async def event_at(self, room_id: RoomId, ts_ms: int, viewer: UserId, *, forward: bool) -> HistoryItem:
         room = await self._rooms.get(room_id)
@@ -567,7 +571,8 @@ class Reader:
         while True:
             chunk, more = await self._chunk(room, after, upto, max(20, limit - len(items)), backward)
             if chunk:
-                await sight.reach(min(chunk[0].position, chunk[-1].position))
+                low = min(chunk[0].position, chunk[-1].position)
+                await sight.reach(low, memberships=query.with_replaced)
             for item in chunk:
                 if backward:
                     upto = item.position - 1
@@ -576,7 +581,7 @@ class Reader:
                 event = item.event
                 visible = sight.may_see(item.position, own_member_event=_own(event, query.viewer))
                 if visible and matches(query, event) and not self._is_blocked(query.viewer, event):
-                    items.append(await self._with_replaced(room, item) if query.with_replaced else item)
+                    items.append(await self._for_reader(room, item, sight) if query.with_replaced else item)
                     if len(items) == limit:
                         return items, upto if backward else after
             scanned += len(chunk)
@@ -625,6 +630,9 @@ class Reader:
     async def whole_item(self, room: Room, stored: StoredEvent) -> HistoryItem:
         """An event of the timeline with all that history says of it, whoever reads."""
         return await self._with_replaced(room, await self._item(room, stored))
+
+    async def _for_reader(self, room: Room, item: HistoryItem, sight: Sight) -> HistoryItem:
+        return replace(await self._with_replaced(room, item), membership=sight.membership_at(item.position))
 
     async def _with_replaced(self, room: Room, item: HistoryItem) -> HistoryItem:
         event = item.event

@@ -59,17 +59,22 @@ class Refusal(Enum):
     IDENTITY_SERVER_DENIED = "This server does not speak to that identity server"
     NOT_SUPPORTED = "This server does not support that yet"
     ACCOUNT_SUSPENDED = "Your account is suspended"
+    TERMS_NOT_ACCEPTED = "This server has something for you to read and accept first"
     SERVER_BUSY = "The server cannot store this right now; nothing was changed"
 
 
 class Refused(Exception):
     """A command was refused and nothing was changed.
 
-    `text` is shown to the person; `retry_after_ms` is set for RATE_LIMITED and SLOW_MODE.
+    `text` is shown to the person; `retry_after_ms` is set for RATE_LIMITED and SLOW_MODE, `where` (the address of a
+    page) for TERMS_NOT_ACCEPTED.
     """
 
-    def __init__(self, refusal: Refusal, text: str | None = None, *, retry_after_ms: int | None = None) -> None:
+    def __init__(
+        self, refusal: Refusal, text: str | None = None, *, retry_after_ms: int | None = None, where: str | None = None
+    ) -> None:
         self.refusal = refusal
         self.text = text if text is not None else refusal.value
         self.retry_after_ms = retry_after_ms
+        self.where = where
         super().__init__(self.text)

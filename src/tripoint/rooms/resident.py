@@ -181,7 +181,12 @@ class Resident:
             return None
         if not room.version.restricted_join or room.join_rule not in ("restricted", "knock_restricted"):
             return None
-        found = [await self._rooms.find(room_id) for room_id in _entries(room)]
+        entries = _entries(room)
+        if not entries:
+            # spec: "If no conditions are available, or none match the required schema, then the joining server is
+            # considered to have failed all conditions"
+            raise Refused(Refusal.NOT_INVITED, "No room gives entry here")
+        found = [await self._rooms.find(room_id) for room_id in entries]
         known = [other for other in found if other is not None and other.is_here(self._writer.signer.server)]
         if not known:
             raise CannotAuthorise

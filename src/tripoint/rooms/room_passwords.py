@@ -23,6 +23,7 @@ from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room
 from tripoint.rooms.settings import PASSWORD, rule_asks_password
+from tripoint.rooms.state_words import level_needed
 from tripoint.rooms.writer import Writer
 from tripoint.store.interface import RoomStore
 from tripoint.store.writes import PutRoomPassword
@@ -142,7 +143,7 @@ class RoomPasswords:
         power = room.head_power()
         needed = power.event(JOIN_RULES, is_state=True)
         if power.user(command.actor) < needed:
-            raise Refused(Refusal.POWER_TOO_LOW, f"Changing {JOIN_RULES} here needs power level {needed:g}")
+            raise level_needed(JOIN_RULES, needed)
 
 
 def _check_usable(password: str) -> None:

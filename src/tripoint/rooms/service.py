@@ -8,7 +8,7 @@ profiles.py; the events they build are committed by writer.py.
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tripoint.core.ids import ServerName
+from tripoint.core.ids import ServerName, UserId
 from tripoint.core.stand_ins import stand_in_address
 from tripoint.core.token_bucket import TokenBuckets
 from tripoint.rooms.blocking import Blocks
@@ -90,7 +90,8 @@ from tripoint.store.interface import StoreError
 Handler = Callable[[Any], Awaitable[Done]]
 
 
-# What a suspended account may do; of redactions those of what it said itself (messages.py).
+# What a suspended account may do, and one that has something to accept first; of redactions those of what it said
+# itself (messages.py).
 # spec: client-server "Account suspension"; docs/mapping.md 18.3
 WHILE_SUSPENDED = (Leave, Forget, Redact, SetReceipt, BlockUsers, AllowInvites, Report, FollowRoom)
 
@@ -134,6 +135,8 @@ class Service:
         self._removal = removal
         self._server = server
         self._people = people
+        # Refused(TERMS_NOT_ACCEPTED) for who has something to accept; set where accounts that exist are asked.
+        self.check_terms: Callable[[UserId], Awaitable[None]] | None = None
         self._limits = limits
         self._closing = closing
         forcing = Forcing(server, rooms, self._carry_out)
@@ -200,6 +203,8 @@ class Service:
         bucket = self._handlers[type(command)][1]
         if self._people.is_suspended(command.actor) and not isinstance(command, WHILE_SUSPENDED):
             raise Refused(Refusal.ACCOUNT_SUSPENDED)
+        if self.check_terms is not None and not isinstance(command, WHILE_SUSPENDED):
+            await self.check_terms(command.actor)
         if self._people.is_shadow_banned(command.actor):
             if isinstance(command, WITHOUT_A_TRACE):
                 return Done(getattr(command, "room_id", None))

@@ -7,7 +7,7 @@ spec: Matrix application-service-api "Pushing events"
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -63,6 +63,10 @@ class ServiceLog:
         """Whether a service hears of what somebody does now in a room, which is in no history."""
         room = self._rooms.peek(room_id)
         return room is not None and self.interest.in_room(service, room, of)
+
+    def rooms_of(self, user_id: UserId) -> Iterable[RoomId]:
+        """The rooms in memory that somebody is joined to, whichever server is his."""
+        return [room.room_id for room in self._rooms.in_memory() if user_id in room.joined()]
 
     async def load(self, service: AppService) -> ServicePlace | None:
         """Where a service is; one that is new here begins with now. None where the store could not write that."""

@@ -50,7 +50,7 @@ _ROOMS: Final = 10_000
 _COUNTS: Final = 50_000
 # Receipts that move the read position.
 MARKS: Final = ("m.read", "m.read.private")
-_MAIN: Final = "main"
+MAIN: Final = "main"
 
 
 class Count(Struct, frozen=True):
@@ -233,7 +233,7 @@ class Unreads:
             if not row.thread_id:
                 everywhere = max(everywhere, stored.position)
             else:
-                thread = None if row.thread_id == _MAIN else EventId(row.thread_id)
+                thread = None if row.thread_id == MAIN else EventId(row.thread_id)
                 threads[thread] = max(threads.get(thread, 0), stored.position)
         if everywhere < room.state_positions.get(("m.room.member", user_id), 0):
             everywhere = max(everywhere, await self.entered(room, user_id))
@@ -251,19 +251,27 @@ class Unreads:
 
     async def thread_of(self, room: Room, event: Event) -> EventId | None:
         """The root of the thread that an event belongs to, by what it is about; None: the main timeline."""
-        for _ in range(_HOPS):
-            about = child_of(event.content)
-            if about is None:
-                return None
-            rel_type, target = about
-            if rel_type == "m.thread":
-                return EventId(target)
-            stored = await self._store.load_event(EventId(target))
-            if stored is None or stored.room_key != room.room_key:
-                return None
-            event = parsed(stored, room.version)
+        return (await trace(self._store, room, event))[0]
+
+
+async def trace(store: RoomStore, room: Room, event: Event) -> tuple[EventId | None, Sequence[EventId]]:
+    """(the root of the thread that an event belongs to, or None; the event and what it is about, as far as is known)"""
+    seen = [event.event_id]
+    for hop in range(_HOPS + 1):
         about = child_of(event.content)
-        return EventId(about[1]) if about is not None and about[0] == "m.thread" else None
+        if about is None:
+            break
+        rel_type, target = about[0], EventId(about[1])
+        if rel_type == "m.thread":
+            return target, (*seen, target)
+        if hop == _HOPS:
+            break
+        stored = await store.load_event(target)
+        if stored is None or stored.room_key != room.room_key:
+            break
+        seen.append(target)
+        event = parsed(stored, room.version)
+    return None, seen
 
 
 def _recent(room: Room, floor: int, upto: int) -> Sequence[HistoryItem]:

@@ -43,12 +43,17 @@ class Sight:
         # Joined without a break since: everything later is visible.
         self._since = memberships[-1][0] if memberships and memberships[-1][1] == "join" else None
 
-    async def reach(self, low: int) -> None:
+    @property
+    def _is_open(self) -> bool:
+        """Whether who is joined sees everything, whenever it was said."""
+        return self._first in _OPEN and all(visibility in _OPEN for _, visibility in self._visibilities)
+
+    async def reach(self, low: int, *, memberships: bool = False) -> None:
         """Know the memberships from position `low` on. Somebody who came and went for years has thousands: only those
-        that a page needs are read."""
+        that a page needs are read. `memberships`: for membership_at() too, not for may_see() alone."""
         if self._low is None or self._load is None or low >= self._low:
             return
-        if self._first in _OPEN and all(visibility in _OPEN for _, visibility in self._visibilities):
+        if not memberships and self._is_open:
             return
         self._memberships = [*await self._load(low, self._low - 1), *self._memberships]
         self._low = low
@@ -57,9 +62,16 @@ class Sight:
         """Whether everything behind a position that may be seen may be seen too, up to now."""
         if self._since is None:
             return False
-        return position >= self._since or (
-            self._first in _OPEN and all(visibility in _OPEN for _, visibility in self._visibilities)
-        )
+        return position >= self._since or self._is_open
+
+    def membership_at(self, position: int) -> str:
+        """What the user was at the event at `position`, which was reached for that, its own change included.
+
+        spec: UnsignedData membership: `leave` before there was any
+        """
+        if self._since is not None and position >= self._since:
+            return "join"
+        return _at(self._memberships, position, "leave")
 
     def may_see(self, position: int, *, own_member_event: bool = False) -> bool:
         """Whether the event at `position` is visible.

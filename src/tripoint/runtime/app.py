@@ -595,6 +595,7 @@ def _irc_options(config: Config) -> IrcOptions:
         connection_rate=Rate(limits.connections_burst, limits.connections_per_s),
         plaintext_passwords=config.listen.plaintext_passwords,
         migrating=config.accounts.migrating,
+        guests=config.accounts.guests,
         admin=config.irc.admin,
         icon_url=config.irc.icon_url,
         operators=_operators(config),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import orjson
 import structlog
 
+from tripoint.accounts.consents import Consents
 from tripoint.accounts.cross_signing import CrossSigning
 from tripoint.accounts.data import AccountData
 from tripoint.accounts.dehydration import Dehydration
@@ -37,9 +38,10 @@ from tripoint.config.load import only_loopback, registration_mode, server_name
 from tripoint.config.options import Config
 from tripoint.core.ids import RoomId, ServerName, UserId
 from tripoint.core.notices import notices_user
+from tripoint.core.oauth.metadata import ACCOUNT, TERMS
 from tripoint.core.signing import SigningKey
 from tripoint.core.stand_ins import stand_in_address
-from tripoint.core.terms import Terms, TermsText
+from tripoint.core.terms import Terms, TermsText, in_words
 from tripoint.core.token_bucket import Rate
 from tripoint.fanout.delivery import Flusher
 from tripoint.fanout.holding import Pace
@@ -428,6 +430,7 @@ async def build_middle(
     unreads = Unreads(loaded, store, blocks, accounts.push_rules.of)
     hub.watch_all_rooms(unreads.room_changed, messages=False)
     hub.watch_users(unreads.user_changed)
+    abroad = messages.abroad = Abroad(door, elsewhere, monotonic)
     reader = Reader(
         loaded,
         store,
@@ -439,7 +442,7 @@ async def build_middle(
         presence,
         accounts.stored_profile,
         lambda: stream.committed,
-        Abroad(door, elsewhere, monotonic),
+        abroad,
         blocks,
         indexing,
         unreads,
@@ -477,6 +480,9 @@ async def build_middle(
     await own_limits.start()
     oauth = Authorization(store, stream, accounts, config.server.public_url, clock)
     accounts.contacts.base = lambda: oauth.base
+    if config.accounts.terms_for_all:
+        accounts.consents.of_all = True
+        service.check_terms = _terms_check(accounts.consents, lambda: oauth.base)
     await accounts.start(end_guests=end_guests)
     await accounts.pushers.start()
     await sweeping.start()
@@ -561,6 +567,17 @@ def _registration(config: Config) -> RegistrationPolicy:
             for one in accounts.terms
         ),
     )
+
+
+def _terms_check(consents: Consents, base: Callable[[], str]) -> Callable[[UserId], Awaitable[None]]:
+    async def check(user_id: UserId) -> None:
+        wanted = await consents.lacking(user_id)
+        if wanted:
+            page = f"{base()}{ACCOUNT}?action={TERMS}"
+            text = f"Read and accept first: {in_words(wanted)}. That is done at {page}"
+            raise Refused(Refusal.TERMS_NOT_ACCEPTED, text, where=page)
+
+    return check
 
 
 def _lists(config: Config) -> list[RoomId]:

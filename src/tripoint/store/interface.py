@@ -75,6 +75,11 @@ class StoredEvent(Struct, frozen=True):
         assert self.position is not None, "not in a timeline"
         return self.position
 
+    @property
+    def logged(self) -> int:
+        """Where it stands in the log: what was here before it had its place stands where it was placed."""
+        return max(self.event_key, self.place)
+
 
 class RelationRow(Struct, frozen=True):
     """An event that is about another: `target`, in the way of `rel_type`."""
@@ -337,7 +342,8 @@ class FederationStore(Writer, Protocol):
     """What other servers have heard, and what of theirs waits."""
 
     async def load_log(self, after: int, limit: int) -> Sequence[StoredEvent]:
-        """Events of all rooms' timelines that were stored after position `after`, in the order of their keys."""
+        """Events of all rooms' timelines that were stored or placed after position `after`, in the order in which they
+        came into them (StoredEvent.logged)."""
 
     async def load_receipts_after(self, position: int) -> Sequence[PutReceipt]:
         """Receipts of all rooms that moved after a position, in that order."""
@@ -399,7 +405,7 @@ class Document(Struct, frozen=True):
 
 
 class Reached(Struct, frozen=True):
-    """How far an index goes: up to this event of the log. Key 0: nothing is in it."""
+    """How far an index goes: up to this event of the log, which stands there at `event_key`. 0: nothing is in it."""
 
     event_key: int
     event_id: EventId

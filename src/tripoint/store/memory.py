@@ -602,8 +602,8 @@ class MemoryStore(
     # -- federation
 
     async def load_log(self, after: int, limit: int) -> Sequence[StoredEvent]:
-        found = [e for key, e in sorted(self.events.items()) if key > after and e.position is not None]
-        return found[:limit]
+        found = [event for event in self.events.values() if event.position is not None and event.logged > after]
+        return sorted(found, key=lambda event: event.logged)[:limit]
 
     async def load_placed_after(self, position: int, limit: int) -> Sequence[StoredEvent]:
         found = [e for e in self.events.values() if e.position is not None and e.position > position]

@@ -70,6 +70,8 @@ _EVENT = (
     "SELECT event_key, position, room_key, event_id, state_group, ts_ms, flags, token, json, redacted_by"
     " FROM events "
 )
+# What was here before it had its place; it has an index of its own.
+_PLACED = "WHERE position > ? AND position > event_key ORDER BY position LIMIT ?"
 _ROOM = f"SELECT {rows.ROOM_COLUMNS} FROM rooms "
 _ACCOUNT = f"SELECT {rows.ACCOUNT_COLUMNS} FROM accounts "
 _USERS_LIKE = """SELECT a.user_id, n.value, p.value FROM accounts a
@@ -411,16 +413,14 @@ class SqliteStore(DeviceReads, OAuthReads, ContactReads, PreviewReads, AppServic
     # -- federation
 
     async def load_log(self, after: int, limit: int) -> Sequence[StoredEvent]:
-        found = self._all(
-            _EVENT + "WHERE event_key > ? AND position IS NOT NULL ORDER BY event_key LIMIT ?", after, limit
-        )
-        return [StoredEvent(*row) for row in found]
+        usual = "WHERE event_key > ? AND position <= event_key ORDER BY event_key LIMIT ?"
+        found = [*self._all(_EVENT + usual, after, limit), *self._all(_EVENT + _PLACED, after, limit)]
+        return sorted((StoredEvent(*row) for row in found), key=lambda event: event.logged)[:limit]
 
     async def load_placed_after(self, position: int, limit: int) -> Sequence[StoredEvent]:
-        # Nearly all have the position that is their key; the others have an index of their own.
+        # Nearly all have the position that is their key.
         usual = "WHERE event_key > ? AND position = event_key ORDER BY event_key LIMIT ?"
-        placed = "WHERE position > ? AND position > event_key ORDER BY position LIMIT ?"
-        found = [*self._all(_EVENT + usual, position, limit), *self._all(_EVENT + placed, position, limit)]
+        found = [*self._all(_EVENT + usual, position, limit), *self._all(_EVENT + _PLACED, position, limit)]
         return sorted((StoredEvent(*row) for row in found), key=lambda event: event.place)[:limit]
 
     async def load_relations(

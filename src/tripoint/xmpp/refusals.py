@@ -88,6 +88,7 @@ REFUSALS: Final[dict[Refusal, str | tuple[str, str]]] = {
     Refusal.RATE_LIMITED: "resource-constraint",
     Refusal.NOT_SUPPORTED: "feature-not-implemented",
     Refusal.ACCOUNT_SUSPENDED: "forbidden",
+    Refusal.TERMS_NOT_ACCEPTED: ("policy-violation", "modify"),
     Refusal.SERVER_BUSY: ("internal-server-error", "wait"),
 }
 

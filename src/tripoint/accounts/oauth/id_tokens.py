@@ -9,10 +9,7 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import Callable
-from typing import Any, Final
-
-from joserfc import jwt
-from joserfc.jwk import RSAKey
+from typing import TYPE_CHECKING, Any, Final
 
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.canonical_json import JsonObject
@@ -20,6 +17,9 @@ from tripoint.core.ids import UserId
 from tripoint.store.interface import AccountStore, StoreError
 from tripoint.store.stream import Stream
 from tripoint.store.writes import PutMeta
+
+if TYPE_CHECKING:
+    from joserfc.jwk import RSAKey
 
 _META: Final = "id_token_key"
 # spec: OpenID Connect Core 15.1: RS256 is what every client can verify.
@@ -47,6 +47,9 @@ class IdTokens:
         self, issuer: str, client_id: str, user_id: UserId, nonce: str | None, access_token: str
     ) -> str:
         """An ID token for a client that was just given an access token."""
+        # Few servers are ever asked for one: what makes them is loaded then.
+        from joserfc import jwt
+
         key = await self._load()
         now_s = self._clock_ms() // 1000
         half = hashlib.sha256(access_token.encode("ascii")).digest()[:16]
@@ -62,7 +65,9 @@ class IdTokens:
             claims["nonce"] = nonce
         return jwt.encode({"alg": ALGORITHM, "kid": key.thumbprint()}, claims, key)
 
-    async def _load(self) -> RSAKey:
+    async def _load(self) -> "RSAKey":
+        from joserfc.jwk import RSAKey
+
         async with self._making:
             if self._key is None:
                 pem = await self._store.load_meta(_META)

@@ -19,6 +19,8 @@ REGISTER: Final = "/oauth2/register"
 DEVICE_AUTHORIZATION: Final = "/oauth2/device_authorization"
 LINK: Final = "/link"
 ACCOUNT: Final = "/account"
+# An action of the account page that no specification has: what there is to accept.
+TERMS: Final = "terms"
 SSO: Final = "/sso"
 PROVIDER: Final = "/oauth2/provider"
 CALLBACK: Final = "/oauth2/callback"

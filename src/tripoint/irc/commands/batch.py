@@ -50,4 +50,6 @@ async def _close(session: IrcSession, reference: str) -> None:
     session.collected = None
     if not collected.failed:
         message = collected.message()
+        if not message.utf8:
+            session.warn_encoding(message)
         await COMMANDS[message.command].handler(session, message)

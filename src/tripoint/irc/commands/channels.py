@@ -19,7 +19,7 @@ from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.spaces import tell_children
-from tripoint.irc.tables import MAX_TARGETS, fold
+from tripoint.irc.tables import CHANNELLEN, MAX_TARGETS, fold
 from tripoint.irc.wire import Line
 from tripoint.rooms.commands import CreateRoom, Join, Leave, Secret, SetTopic, Template
 from tripoint.rooms.refusals import Refusal, Refused
@@ -30,6 +30,7 @@ from tripoint.rooms.succession import replacement_of
 # Making a room takes one commit; a second of looking every 20 ms outlasts a slow disk.
 CREATION_LOOKS = 50
 CREATION_LOOK_S = 0.02
+_NO_NAME = f"That is no name of a channel: it begins with #, has at most {CHANNELLEN} bytes and no control characters"
 
 
 @command("JOIN", min_params=1, cost=2, spec="RFC2812 3.2.1")
@@ -43,7 +44,7 @@ async def join(session: IrcSession, line: Line) -> None:
     session.entering = True
     try:
         keys = dict(zip(line.params[0].split(","), line.param(1).split(","), strict=False))
-        for word in _targets(line.params[0]):
+        for word in _some_targets(line):
             try:
                 await _join_one(session, word, keys.get(word) or None)
             except Refused as refused:
@@ -57,7 +58,7 @@ async def join(session: IrcSession, line: Line) -> None:
 async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
     network = session.network
     if not is_channel(word):
-        raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), Refusal.NO_SUCH_ROOM.value)
+        raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), _NO_NAME)
     room_id = await _found(session, word)
     alias = network.alias_named(word)
     if room_id is None and alias is not None and server_of(alias) != network.names.server:
@@ -182,7 +183,7 @@ async def create_channel(session: IrcSession, word: str, *, federate: bool = Tru
 @command("PART", min_params=1, spec="RFC2812 3.2.2")
 async def part(session: IrcSession, line: Line) -> None:
     """PART <channel>{,<channel>} [:<reason>]. Leaves the room, on every protocol."""
-    for word in _targets(line.params[0]):
+    for word in _some_targets(line):
         if session.network.joining.part(session, word, line.param(1) or None):
             continue
         try:
@@ -202,7 +203,7 @@ async def _leave(session: IrcSession, room_id: RoomId, word: str, reason: str | 
 @command("TOPIC", min_params=1, spec="RFC2812 3.2.4")
 async def topic(session: IrcSession, line: Line) -> None:
     """TOPIC <channel> [:<topic>]. An empty topic takes it away."""
-    channel = session.channel_named(line.params[0])
+    channel = await session.channel_named(line.params[0])
     if len(line.params) > 1:
         await session.do(
             SetTopic(
@@ -226,7 +227,8 @@ async def names(session: IrcSession, line: Line) -> None:
     if not line.param(0):
         session.numeric(n.RPL_ENDOFNAMES, "*", "End of /NAMES list")
         return
-    for word in _targets(line.params[0])[:MAX_TARGETS]:
+    targets = _targets(line.params[0])
+    for word in targets[:MAX_TARGETS]:
         channel = session.network.channels.named(word)
         if channel is None or channel.room_id not in session.channels:
             channel = await _seen_from_outside(session, word)
@@ -234,6 +236,8 @@ async def names(session: IrcSession, line: Line) -> None:
             session.numeric(n.RPL_ENDOFNAMES, echo(word), "End of /NAMES list")
         else:
             session.network.channels.show_names(session, channel)
+    if len(targets) > MAX_TARGETS:
+        raise IrcRefused(n.ERR_TOOMANYTARGETS, echo(targets[MAX_TARGETS]), "Too many targets")
 
 
 async def _seen_from_outside(session: IrcSession, word: str) -> Channel | None:
@@ -247,6 +251,14 @@ async def _seen_from_outside(session: IrcSession, word: str) -> Channel | None:
     channel = Channel(room, session.names, direct=False)
     channel.take_shown(session.reader, session.network.now_ms())
     return channel
+
+
+def _some_targets(line: Line) -> list[str]:
+    """The channels that JOIN or PART names. Raises IrcRefused(461) where that is none."""
+    targets = _targets(line.params[0])
+    if not targets:
+        raise IrcRefused(n.ERR_NEEDMOREPARAMS, line.command, "Not enough parameters")
+    return targets
 
 
 def _targets(word: str) -> list[str]:

@@ -90,7 +90,10 @@ async def chathistory(session: IrcSession, line: Line) -> None:
             if refused.refusal is not Refusal.NO_SUCH_EVENT:
                 raise
             raise Failed("MESSAGE_ERROR", asked, echo(params[0]), text="There is no such message here") from None
-    session.own_batch("chathistory", (place.name if place is not None else params[0],), lines)
+    name = params[0] if place is None else place.name
+    if place is None and (peer := await session.network.find_user(name)) is not None:
+        name = session.names.nick(peer)  # spec: "the canonical name of the target being queried"
+    session.own_batch("chathistory", (name,), lines)
 
 
 def _reference(asked: str, target: str, word: str) -> Reference | None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from tripoint.accounts.ports import Account
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.irc import numerics as n
-from tripoint.irc.connection import NO_CODES
-from tripoint.irc.identify import register_as
+from tripoint.irc.connection import NO_CODES, QUIT
+from tripoint.irc.identify import log_in_as, register_as
+from tripoint.irc.login import Rejected
 from tripoint.irc.names import is_nick
 from tripoint.irc.refusals import ACCOUNT_REFUSALS, Failed, IrcRefused
 from tripoint.irc.registry import command
@@ -32,11 +33,21 @@ async def cap(session: IrcSession, line: Line) -> None:
 
 @command("AUTHENTICATE", min_params=1, spec="IRCv3 sasl-3.1")
 async def authenticate(session: IrcSession, line: Line) -> None:
-    """AUTHENTICATE <mechanism>: log in, before the connection is registered. Later, ask NickServ."""
-    if session.account.guest:
-        text = "SASL is for the start of a connection; use /msg NickServ IDENTIFY, or reconnect"
-        raise IrcRefused(n.ERR_SASLFAIL, text)
-    raise IrcRefused(n.ERR_SASLALREADY, "You have already authenticated using SASL")
+    """AUTHENTICATE <mechanism>: log in. A guest can do so at any time."""
+    login = session.login
+    if not session.account.guest or login is None:
+        raise IrcRefused(n.ERR_SASLALREADY, "You have already authenticated using SASL")
+    session.negotiation.nick = session.nick
+    proven = await login.authenticate(line)
+    if isinstance(proven, Rejected):
+        session.close(proven.reason)
+    elif proven is not None:
+        session.login = None
+        await log_in_as(session, proven)
+        session.let_in_by = login.let_in_by
+        session.numeric(n.RPL_SASLSUCCESS, "SASL authentication successful")
+        if login.let_in_by is not None and not await session.accounts.has_device(proven.user_id, login.let_in_by):
+            session.close("logged out")  # between the login and this
 
 
 @command("PASS", spec="RFC2812 3.1.1")
@@ -115,4 +126,4 @@ async def verify(session: IrcSession, line: Line) -> None:
 @command("QUIT", cost=0, spec="RFC2812 3.1.7")
 async def quit_(session: IrcSession, line: Line) -> None:
     """QUIT [:<reason>]. The server answers ERROR and closes; an account stays in its rooms (MAPPING 4.5)."""
-    session.close(line.param(0, "Client quit"))
+    session.close(f"{QUIT}{line.param(0)}")

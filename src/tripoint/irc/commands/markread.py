@@ -51,7 +51,7 @@ def _time(word: str) -> int:
 async def _place(session: IrcSession, target: str) -> tuple[str, RoomId | None]:
     """What is read, by its name; None where nothing was ever said to somebody."""
     if target.startswith("#"):
-        channel = session.channel_named(target)
+        channel = await session.channel_named(target)
         return channel.name, channel.room_id
     peer = await session.user_named(target)
     return session.names.nick(peer), await session.reader.direct_room(session.user_id, peer)

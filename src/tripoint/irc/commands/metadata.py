@@ -57,7 +57,7 @@ async def _target(session: IrcSession, word: str) -> _Target:
         return _Target(session.nick, session.user_id, None)
     try:
         if word.startswith("#"):
-            channel = session.channel_named(word)
+            channel = await session.channel_named(word)
             return _Target(channel.name, None, channel)
         user_id = await session.user_named(word)
     except IrcRefused:
@@ -77,6 +77,7 @@ async def _values(session: IrcSession, target: _Target) -> Values:
 
 
 async def _get(session: IrcSession, target: _Target, words: tuple[str, ...]) -> None:
+    _check_some(words)
     values = await _values(session, target)
     lines: list[_Tagged] = []
     for key in words:
@@ -124,8 +125,7 @@ def _lines(session: IrcSession, numeric: str, *params: str) -> list[_Tagged]:
 
 
 async def _set(session: IrcSession, target: _Target, words: tuple[str, ...]) -> None:
-    if not words:
-        raise IrcRefused(n.ERR_NEEDMOREPARAMS, "METADATA", "Not enough parameters")
+    _check_some(words)
     key, value = words[0], words[1] if len(words) > 1 else None
     if not is_key(key):
         raise Failed("KEY_INVALID", echo(key), text="That is no name for a key")
@@ -245,8 +245,9 @@ async def _clear(session: IrcSession, target: _Target, words: tuple[str, ...]) -
 async def _sub(session: IrcSession, target: _Target, words: tuple[str, ...]) -> None:
     done: list[str] = []
     fresh: list[str] = []
+    _check_some(words)
     for key in words:
-        if len(session.subscribed) >= MAX_METADATA_SUBS:
+        if key not in session.subscribed and len(session.subscribed) >= MAX_METADATA_SUBS:
             session.standard("FAIL", "METADATA", "TOO_MANY_SUBS", echo(key), text="Too many subscriptions")
             break
         if not is_key(key):
@@ -262,7 +263,14 @@ async def _sub(session: IrcSession, target: _Target, words: tuple[str, ...]) -> 
             session.network.spawn(session.network.metadata.show_later(session, channel, frozenset(fresh)))
 
 
+def _check_some(words: tuple[str, ...]) -> None:
+    """Raise IrcRefused(461) where no key is named."""
+    if not words:
+        raise IrcRefused(n.ERR_NEEDMOREPARAMS, "METADATA", "Not enough parameters")
+
+
 async def _unsub(session: IrcSession, target: _Target, words: tuple[str, ...]) -> None:
+    _check_some(words)
     done: list[str] = []
     for key in words:
         if is_key(key):

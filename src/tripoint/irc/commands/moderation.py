@@ -21,8 +21,10 @@ from tripoint.rooms.refusals import Refusal, Refused
 @command("KICK", min_params=2, cost=2, spec="RFC2812 3.2.8")
 async def kick(session: IrcSession, line: Line) -> None:
     """KICK <channel> <nick>{,<nick>} [:<reason>]. Everyone, the kicker too, hears it through fan-out."""
-    channel = session.channel_named(line.params[0])
+    channel = await session.channel_named(line.params[0])
     nicks = list(dict.fromkeys(nick for nick in line.params[1].split(",") if nick))
+    if not nicks:
+        raise IrcRefused(n.ERR_NEEDMOREPARAMS, "KICK", "Not enough parameters")
     if len(nicks) > MAX_TARGETS:
         raise IrcRefused(n.ERR_TOOMANYTARGETS, echo(nicks[MAX_TARGETS]), "Too many targets")
     for nick in nicks:
@@ -64,7 +66,7 @@ async def invite(session: IrcSession, line: Line) -> None:
     nick, word = line.params[:2]
     # docs/mapping.md 23.1: people of other XMPP servers are invited who were never here.
     user_id = foreign_user(nick, session.names.server) or await session.user_named(nick)
-    channel = session.channel_named(word)
+    channel = await session.channel_named(word)
     if user_id in channel.room.joined():
         raise IrcRefused(n.ERR_USERONCHANNEL, echo(nick), channel.name, "is already on channel")
     asked = Invite(actor=session.user_id, room_id=channel.room_id, target=user_id, origin=session.origin())

@@ -85,7 +85,7 @@ async def mode(session: IrcSession, line: Line) -> None:
         for letter in dict.fromkeys(change.letter for change in changes):
             show_list(session, channel, letter)
         return
-    await apply_changes(session, session.channel_named(target), changes)
+    await apply_changes(session, await session.channel_named(target), changes)
 
 
 def _show_modes(session: IrcSession, channel: Channel) -> None:
@@ -134,9 +134,10 @@ async def _wishes(session: IrcSession, channel: Channel, changes: list[Change]) 
     """
     wishes: dict[UserId, Rank] = {}
     not_held: list[tuple[Change, UserId]] = []
+    if any(change.arg is None for change in changes):
+        session.numeric(n.ERR_NEEDMOREPARAMS, "MODE", "Not enough parameters")
     for change in changes:
         if change.arg is None:
-            session.numeric(n.ERR_NEEDMOREPARAMS, "MODE", "Not enough parameters")
             continue
         user_id = await session.network.find_user(change.arg)
         if user_id is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tripoint.core.ids import UserId
 from tripoint.irc import numerics as n
 from tripoint.irc.monitors import in_lines
 from tripoint.irc.refusals import Failed, IrcRefused
@@ -58,11 +59,13 @@ def _add(session: IrcSession, targets: list[str]) -> None:
                 break
             session.network.monitors.add(session, target)
         added.append(target)
-    _show(session, added)
+    for user_id in _show(session, added):
+        session.network.monitors.shown(session, user_id)
 
 
-def _show(session: IrcSession, targets: Iterable[str]) -> None:
-    """Who of them is here, with masks, and who is not."""
+def _show(session: IrcSession, targets: Iterable[str]) -> list[UserId]:
+    """Say who of them is here, with masks, and who is not; those who are."""
+    users: list[UserId] = []
     here: list[str] = []
     gone: list[str] = []
     for target in targets:
@@ -70,7 +73,9 @@ def _show(session: IrcSession, targets: Iterable[str]) -> None:
         if user_id is None:
             gone.append(target)
         else:
+            users.append(user_id)
             here.append(session.names.mask(user_id))
     for numeric, found in ((n.RPL_MONONLINE, here), (n.RPL_MONOFFLINE, gone)):
         for part in in_lines(found):
             session.numeric(numeric, part)
+    return users

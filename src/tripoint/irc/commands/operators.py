@@ -70,6 +70,8 @@ async def _check(session: IrcSession, operator: Operator, password: str) -> None
 async def kill(session: IrcSession, line: Line) -> None:
     """KILL <nick> :<reason>: close the connections of a user, on IRC and XMPP. The account stays in its rooms."""
     nick, reason = line.params[0], line.params[1]
+    if not nick or not reason:
+        raise IrcRefused(n.ERR_NEEDMOREPARAMS, "KILL", "Not enough parameters")
     if fold(nick) == fold(session.names.server):
         raise IrcRefused(n.ERR_CANTKILLSERVER, "You can't kill a server!")
     await kill_user(session, await session.user_named(nick), echo(nick), reason)

@@ -10,18 +10,23 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from tripoint.accounts.server_bans import banned_text
 from tripoint.core.ids import UserId, server_of
 from tripoint.core.power import Rank
 from tripoint.irc import numerics as n
+from tripoint.irc.banning import visitor_of
 from tripoint.irc.channel import Channel
 from tripoint.irc.events import rank_shown
+from tripoint.irc.metadata import NAME
 from tripoint.irc.operators import Privilege
 from tripoint.irc.projection import prefix, shown_rank
 from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
 from tripoint.irc.render import cut, one_line
+from tripoint.irc.servers import check_server
+from tripoint.irc.services import ABOUT, service_named
 from tripoint.irc.session import IrcSession, echo
-from tripoint.irc.tables import AWAYLEN, BOT_MODE, MAX_TARGETS, fold
+from tripoint.irc.tables import AWAYLEN, BOT_MODE, MAX_TARGETS, NAMELEN, fold
 from tripoint.irc.telling import away_text
 from tripoint.irc.wire import Line
 from tripoint.rooms.commands import SetProfile
@@ -47,13 +52,13 @@ class WhoRow(Struct, frozen=True):
 @command("WHO", spec="RFC2812 3.6.1, IRCv3 whox")
 async def who(session: IrcSession, line: Line) -> None:
     """WHO <mask> [o] [%<fields>[,<token>]]: who somebody is, or is in a channel; with o the operators among them."""
-    mask = line.param(0, "*")
+    mask = line.param(0, "*")  # spec: RFC2812 3.6.1: "0" is everybody too
     operators = line.param(1).partition("%")[0] == "o"
     fields, _, token = line.param(1).partition("%")[2].partition(",")
     whox = "%" in line.param(1)
     if "t" in fields and not re.fullmatch(r"\d{1,3}", token):
         token = "0"
-    for row in await _who_rows(session, mask):
+    for row in await _who_rows(session, "*" if mask == "0" else mask):
         if operators and not session.names.who(row.user_id).operator:
             continue
         if whox:
@@ -76,24 +81,32 @@ async def _who_rows(session: IrcSession, mask: str) -> list[WhoRow]:
         return _matching_rows(session, mask)
     user_id = await session.network.find_user(mask)
     if user_id is None:
-        return []
+        return _matching_rows(session, mask)
     shared = _shared(session, user_id)
     if shared:
         return [_channel_row(session, shared[0], user_id)]
     profile = await session.reader.profile(user_id)
-    realname = profile.get("displayname") or session.names.nick(user_id)
-    return [WhoRow(user_id, "*", _flags(session, user_id, Rank.PLAIN), one_line(realname))]
+    realname = session.names.realname(user_id, profile.get("displayname"))
+    return [WhoRow(user_id, "*", _flags(session, user_id, Rank.PLAIN), realname)]
 
 
 def _matching_rows(session: IrcSession, mask: str) -> list[WhoRow]:
-    """Users in our channels whose nick matches; nobody can list strangers."""
-    pattern = re.compile(re.escape(fold(mask)).replace(r"\*", ".*").replace(r"\?", "."))
-    rows: dict[UserId, WhoRow] = {}
+    """Users in our channels who match; nobody can list strangers.
+
+    spec: RFC2812 3.6.1: "matched against users' host, server, real name and nickname"; their user names too
+    """
+    pattern = re.compile(re.escape(fold(mask)).replace(r"\*", ".*").replace(r"\?", "."), re.DOTALL)
+    names, rows = session.names, dict[UserId, WhoRow]()
     for channel in session.channels.values():
         if channel.direct:
             continue
         for user_id in channel.room.joined():
-            if user_id not in rows and pattern.fullmatch(fold(session.names.nick(user_id))):
+            if user_id in rows or not channel.shows(user_id):
+                continue
+            member = channel.room.member(user_id)
+            realname = names.realname(user_id, member.displayname if member is not None else None)
+            words = (names.nick(user_id), *names.username_and_host(user_id), server_of(user_id), realname)
+            if any(pattern.fullmatch(fold(word)) for word in words):
                 rows[user_id] = _channel_row(session, channel, user_id)
                 if len(rows) == MAX_WHO:
                     return list(rows.values())
@@ -102,10 +115,9 @@ def _matching_rows(session: IrcSession, mask: str) -> list[WhoRow]:
 
 def _channel_row(session: IrcSession, channel: Channel, user_id: UserId) -> WhoRow:
     member = channel.room.member(user_id)
-    nick = session.names.nick(user_id, member.displayname if member else None)
-    realname = (member.displayname if member else None) or nick
+    realname = session.names.realname(user_id, member.displayname if member else None)
     flags = _flags(session, user_id, shown_rank(channel.room, user_id))
-    return WhoRow(user_id, channel.name, flags, one_line(realname))
+    return WhoRow(user_id, channel.name, flags, realname)
 
 
 def _flags(session: IrcSession, user_id: UserId, rank: Rank) -> str:
@@ -146,16 +158,30 @@ def _shared(session: IrcSession, user_id: UserId) -> list[Channel]:
 @command("WHOIS", cost=2, spec="RFC2812 3.6.2")
 async def whois(session: IrcSession, line: Line) -> None:
     """WHOIS [<server>] <nick>{,<nick>}."""
-    if not line.params:
+    if line.param(1) and await session.network.find_user(line.params[0]) is None:
+        check_server(session, line.param(0))
+    nicks = list(dict.fromkeys(nick for nick in (line.param(1) or line.param(0)).split(",") if nick))
+    if not nicks:
         raise IrcRefused(n.ERR_NONICKNAMEGIVEN, "No nickname given")
-    word = line.params[1] if len(line.params) > 1 and line.params[1] else line.params[0]
-    for nick in list(dict.fromkeys(word.split(",")))[:MAX_TARGETS]:
-        user_id = await session.network.find_user(nick) if nick else None
-        if user_id is None:
+    for nick in nicks[:MAX_TARGETS]:
+        user_id = await session.network.find_user(nick)
+        if (service := service_named(nick)) is not None:
+            _whois_service(session, service)
+        elif user_id is None:
             session.numeric(n.ERR_NOSUCHNICK, echo(nick), Refusal.NO_SUCH_USER.value)
         else:
             await _whois_one(session, user_id)
         session.numeric(n.RPL_ENDOFWHOIS, echo(nick), "End of /WHOIS list")
+    if len(nicks) > MAX_TARGETS:
+        raise IrcRefused(n.ERR_TOOMANYTARGETS, echo(nicks[MAX_TARGETS]), "Too many targets")
+
+
+def _whois_service(session: IrcSession, name: str) -> None:
+    """Services are nobody, but people look at whom they write to."""
+    server = session.names.server
+    session.numeric(n.RPL_WHOISUSER, name, name, f"services.{server}", "*", f"{name} {ABOUT[name]}")
+    session.numeric(n.RPL_WHOISSERVER, name, server, session.network.title)
+    session.numeric(n.RPL_WHOISSPECIAL, name, f"is a service of this server: /msg {name} HELP")
 
 
 async def _whois_one(session: IrcSession, user_id: UserId) -> None:
@@ -163,8 +189,7 @@ async def _whois_one(session: IrcSession, user_id: UserId) -> None:
     nick = names.nick(user_id)
     user, host = names.username_and_host(user_id)
     profile = await session.reader.profile(user_id)
-    realname = one_line(profile.get("displayname") or nick)
-    session.numeric(n.RPL_WHOISUSER, nick, user, host, "*", realname or nick)
+    session.numeric(n.RPL_WHOISUSER, nick, user, host, "*", names.realname(user_id, profile.get("displayname")))
     shared = _shared(session, user_id)
     multi = "multi-prefix" in session.caps
     # Several lines rather than one cut short: a line has room for some two long channel names.
@@ -232,15 +257,33 @@ async def away(session: IrcSession, line: Line) -> None:
 
 @command("SETNAME", min_params=1, cost=2, spec="IRCv3 setname")
 async def setname(session: IrcSession, line: Line) -> None:
-    """SETNAME :<realname>: the global display name.  spec: docs/mapping.md 2.3"""
-    if session.account.guest:
-        raise Failed("CANNOT_CHANGE_REALNAME", text="A guest's display name is its nick")
+    """SETNAME :<realname>: what you are called everywhere; of a guest, what WHOIS says of it.
+
+    spec: docs/mapping.md 2.3. Who has not asked for the capability is not answered, as of old (setname).
+    """
     name = line.params[0].strip()
     if not name:
         raise Failed("INVALID_REALNAME", text="A display name cannot be empty")
-    await session.do(SetProfile(actor=session.user_id, field="displayname", value=name, origin=session.origin()))
-    if "setname" not in session.caps:
-        session.notice(f"Your display name is now {name}")
+    if len(name.encode()) > NAMELEN:
+        raise Failed("INVALID_REALNAME", text=f"A real name has at most {NAMELEN} bytes")
+    session.changing_metadata = NAME
+    try:
+        if session.account.guest:
+            _rename_guest(session, name)
+        else:
+            wish = SetProfile(actor=session.user_id, field="displayname", value=name, origin=session.origin())
+            await session.do(wish)
+    finally:
+        session.changing_metadata = None
+
+
+def _rename_guest(session: IrcSession, name: str) -> None:
+    """A guest's display name is its nick (docs/mapping.md 1.9): its real name is known to IRC alone."""
+    if (ban := session.accounts.bans.of_visitor(visitor_of(session)._replace(realname=name))) is not None:
+        raise Failed("CANNOT_CHANGE_REALNAME", text=banned_text(ban))
+    session.negotiation.realname = name
+    session.names.set_realname(session.user_id, name)
+    session.network.tell_realname(session.user_id, name)
 
 
 @command("USERHOST", min_params=1, spec="RFC2812 4.8")
@@ -252,7 +295,8 @@ async def userhost(session: IrcSession, line: Line) -> None:
         if user_id is not None:
             user, host = session.names.username_and_host(user_id)
             here = session.reader.presence(user_id).presence == "online"
-            words.append(f"{session.names.nick(user_id)}={'+' if here else '-'}{user}@{host}")
+            operator = "*" if session.names.who(user_id).operator else ""
+            words.append(f"{session.names.nick(user_id)}{operator}={'+' if here else '-'}{user}@{host}")
     session.numeric(n.RPL_USERHOST, " ".join(words))
 
 
@@ -261,6 +305,9 @@ async def ison(session: IrcSession, line: Line) -> None:
     """ISON <nick>{ <nick>}: those of them who are here. Of a remote user whose presence is not known: not here."""
     here = []
     for nick in [nick for word in line.params for nick in word.split()][:MAX_ISON]:
+        if (service := service_named(nick)) is not None:
+            here.append(service)
+            continue
         user_id = await session.network.find_user(nick)
         if user_id is not None and session.reader.presence(user_id).presence != "offline":
             here.append(session.names.nick(user_id))

@@ -24,7 +24,11 @@ async def redact(session: IrcSession, line: Line) -> None:
     if _CAPABILITY not in session.caps:
         raise IrcRefused(n.ERR_UNKNOWNCOMMAND, "REDACT", f"Ask for the {_CAPABILITY} capability first")
     target, msgid = line.params[0], line.params[1]
-    room_id = await _room(session, target)
+    try:
+        room_id = await _room(session, target)
+    except IrcRefused as refused:
+        # spec: IRCv3 message-redaction "Errors"
+        raise Failed("INVALID_TARGET", echo(target), text=refused.params[-1]) from None
     try:
         await take_back(session, room_id, msgid, line.param(2) or None)
     except Refused as refused:

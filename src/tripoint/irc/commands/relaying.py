@@ -33,7 +33,7 @@ async def relaymsg(session: IrcSession, line: Line) -> None:
     """RELAYMSG <channel> <name>/<from where> :<text>: say something under that name. For operators of the channel."""
     if CAPABILITY not in session.caps:
         raise IrcRefused(n.ERR_UNKNOWNCOMMAND, "RELAYMSG", f"Ask for the {CAPABILITY} capability first")
-    channel, name = session.channel_named(line.params[0]), line.params[1]
+    channel, name = await session.channel_named(line.params[0]), line.params[1]
     context = (channel.name, echo(name))
     if rank_of(channel.room.power, session.user_id, "join") not in _MAY:
         raise Failed("PRIVS_NEEDED", *context, text="Only operators of a channel speak in it under other names")

@@ -1,7 +1,7 @@
 """RENAME: another name for a channel, which keeps all that it is.
 
-The name is an alias of the room, so it is lower case, and the one before still leads there; the reason has no place in
-the room's state, and nobody is told it. How others hear of it: telling.py.
+The name is an alias of the room, so it is lower case, and the one before still leads there. How others hear of it:
+telling.py.
 spec: IRCv3 channel-rename; docs/mapping.md 3.7, 3.3
 """
 
@@ -21,7 +21,7 @@ from tripoint.rooms.refusals import Refusal, Refused
 @command("RENAME", min_params=2, cost=2, spec="IRCv3 channel-rename")
 async def rename(session: IrcSession, line: Line) -> None:
     """RENAME <channel> <new name> [:<reason>]."""
-    channel = session.channel_named(line.params[0])
+    channel = await session.channel_named(line.params[0])
     word = line.params[1]
     context = (channel.name, echo(word))
     alias = session.network.alias_named(word)
@@ -31,7 +31,13 @@ async def rename(session: IrcSession, line: Line) -> None:
         raise Failed("CANNOT_RENAME", *context, text="It is called so: names have no upper case here")
     try:
         await session.do(
-            RenameRoom(actor=session.user_id, room_id=channel.room_id, alias=alias, origin=session.origin())
+            RenameRoom(
+                actor=session.user_id,
+                room_id=channel.room_id,
+                alias=alias,
+                reason=line.param(2) or None,
+                origin=session.origin(),
+            )
         )
     except Refused as refused:
         if refused.refusal is Refusal.POWER_TOO_LOW:

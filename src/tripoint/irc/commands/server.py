@@ -19,7 +19,7 @@ from tripoint.irc.session import IrcSession
 from tripoint.irc.tables import fold
 from tripoint.irc.welcome import show_isupport, show_lusers, show_motd, version
 from tripoint.irc.wire import Line
-from tripoint.rooms.ports import PublicRoom
+from tripoint.rooms.ports import PublicRoom, RoomView
 
 # Rows of LIST; a client that asks for all of a big server gets this many and can narrow its question.
 MAX_LIST = 2000
@@ -72,12 +72,16 @@ Condition = Callable[[PublicRoom, str], bool]
 
 @command("LIST", cost=4, spec="RFC2812 3.2.6, Modern IRC LIST")
 async def list_(session: IrcSession, line: Line) -> None:
-    """LIST [<channel or condition>{,<channel or condition>}]: the channels in the directory.
+    """LIST [<channel or condition>{,<channel or condition>}] [<condition>{,<condition>}]: channels in the directory.
 
     Conditions: <n and >n members, C<n and C>n minutes old, T<n and T>n minutes since the topic was set, masks, and
     masks behind an exclamation mark. *:remote.org asks another server.
     """
     text, names = line.param(0), session.names
+    if line.param(1) and not _CONDITION.match(line.params[1]):
+        check_server(session, line.params[1])  # spec: RFC2812 3.2.6 has a server there, Modern IRC conditions
+    elif line.param(1):
+        text = f"{text},{line.params[1]}"
     remote = remote_server(text, names.server)
     if remote is not None:
         rooms = await remote_rooms(session, remote[1])
@@ -85,7 +89,7 @@ async def list_(session: IrcSession, line: Line) -> None:
         # Its channels have its name behind theirs here.
         text = f"{remote[0]}:*" + (f",{rest}" if rest else "")
     else:
-        rooms = await session.reader.public_rooms(search=None, limit=MAX_LIST, offset=0)
+        rooms = [*_own_secrets(session), *await session.reader.public_rooms(search=None, limit=MAX_LIST, offset=0)]
     conditions = parse_elist(text, session.network.now_ms())
     session.numeric(n.RPL_LISTSTART, "Channel", "Users  Name")
     for room in rooms:
@@ -102,6 +106,32 @@ async def list_(session: IrcSession, line: Line) -> None:
     session.numeric(n.RPL_LISTEND, "End of /LIST")
 
 
+def _own_secrets(session: IrcSession) -> list[PublicRoom]:
+    """The secret channels that one is on: hidden from the others alone.  spec: RFC2811 4.2.6, Modern IRC "Secret" """
+    rooms = [channel.room for channel in session.channels.values() if not channel.direct and not channel.room.listed]
+    return [_as_listed(room) for room in rooms]
+
+
+def _as_listed(room: RoomView) -> PublicRoom:
+    """A room as a row of the directory, as far as LIST needs it."""
+    topic = room.topic_event
+    return PublicRoom(
+        room_id=room.room_id,
+        alias=room.canonical_alias,
+        name=room.name,
+        topic=room.topic,
+        joined=room.joined_count(),
+        join_rule=room.join_rule,
+        world_readable=False,
+        guest_can_join=room.guest_access == "can_join",
+        avatar_url=None,
+        room_type=None,
+        created_ts_ms=room.created_ts_ms,
+        topic_ts_ms=None if topic is None else topic.origin_server_ts,
+    )
+
+
+_CONDITION = re.compile(r"[<>!#*?]|[CT][<>]")
 _TIMED = re.compile(r"([CT])([<>])(\d{1,9})", re.ASCII)
 
 

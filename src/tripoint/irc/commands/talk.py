@@ -15,6 +15,7 @@ from tripoint.irc.messages import (
     EDIT_CAPABILITY,
     EDIT_TAG,
     MESSAGE,
+    REPLY_TAGS,
     TagsTooLarge,
     content_of,
     reply_target,
@@ -39,6 +40,7 @@ from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.succession import replacement_of
 
 _ACTION = "\x01ACTION "
+_TYPING_TAGS = frozenset({"+typing", "+draft/typing"})
 
 
 @command("PRIVMSG", spec="RFC2812 3.3.1")
@@ -52,27 +54,24 @@ async def privmsg(session: IrcSession, line: Line) -> None:
 
 @command("NOTICE", spec="RFC2812 3.3.2")
 async def notice(session: IrcSession, line: Line) -> None:
-    """NOTICE <target>{,<target>} :<text>: as PRIVMSG, of something that asks for no answer."""
+    """NOTICE <target>{,<target>} :<text>: as PRIVMSG, of something that asks for no answer, and gets none."""
     await _speak(session, line)
 
 
 async def _speak(session: IrcSession, line: Line) -> None:
-    if not line.param(0):
-        raise IrcRefused(n.ERR_NORECIPIENT, f"No recipient given ({line.command})")
-    if not line.param(1):
-        raise IrcRefused(n.ERR_NOTEXTTOSEND, "No text to send")
-    if not line.utf8:
-        # spec: IRCv3 utf8-only; docs/mapping.md 10.9: read as cp1252, and said so.
-        text = "Your message was not UTF-8 and was read as Windows-1252"
-        session.standard("WARN", line.command, "INVALID_UTF8", text=text)
+    try:
+        targets = _targets(session, line)
+        if not line.param(1):
+            raise IrcRefused(n.ERR_NOTEXTTOSEND, "No text to send")
+    except IrcRefused as refused:
+        _refuse(session, refused, line.command, line.param(0))
+        return
     session.active_ts_ms = session.network.now_ms()
-    for target in _targets(session, line):
+    for target in targets:
         try:
             await _speak_to(session, line, target)
-        except Refused as refused:
+        except (Refused, IrcRefused) as refused:
             _refuse(session, refused, line.command, target)
-        except IrcRefused as refused:
-            session.numeric(refused.numeric, *refused.params)
 
 
 async def _speak_to(session: IrcSession, line: Line, target: str) -> None:
@@ -90,9 +89,10 @@ async def _speak_to(session: IrcSession, line: Line, target: str) -> None:
         # spec: docs/mapping.md 10.10; STATUSMSG is not in ISUPPORT
         raise IrcRefused(n.ERR_CANNOTSENDTOCHAN, echo(target), "Use a separate room")
     if is_service(target):
-        await service(session, target, text)
+        if line.command == "PRIVMSG":
+            await service(session, target, text)
         return
-    if target.lower() == PLAYBACK and ZNC_PLAYBACK in session.caps:
+    if target.lower() == PLAYBACK and ZNC_PLAYBACK in session.caps and line.command == "PRIVMSG":
         await ask_playback(session, text)
         return
     if is_mass(target):
@@ -214,24 +214,36 @@ def _member_named(session: IrcSession, room: RoomView | None) -> Mentions:
 
 def _relay_ctcp(session: IrcSession, command_name: str, user_id: UserId, text: str) -> None:
     """Between live IRC sessions only; a user without one does not answer.  spec: docs/mapping.md 10.4"""
+    body = f":{session.mask} {command_name} {session.names.nick(user_id)} :{text}"
+    out = Outgoing([body], ts_ms=session.network.now_ms(), who=session.names.who(session.user_id))
+    if "echo-message" in session.caps:
+        session.own(out)
     if session.reader.blocks(user_id, session.user_id):
         return  # as if nobody was there (MAPPING 16.3)
     for other in session.network.sessions.of(user_id):
-        body = f":{session.mask} {command_name} {other.nick} :{text}"
-        who = session.names.who(session.user_id)
-        other.tell(Outgoing([body], ts_ms=session.network.now_ms(), who=who))
+        other.tell(out)
 
 
-def _refuse(session: IrcSession, refused: Refused, command_name: str, target: str) -> None:
-    """spec: docs/mapping.md 25: who is not in the room cannot send to it: 404."""
-    if refused.refusal is Refusal.NOT_JOINED and target.startswith("#"):
+def _refuse(session: IrcSession, refused: Refused | IrcRefused, command_name: str, target: str) -> None:
+    """spec: docs/mapping.md 25: who is not in the room cannot send to it: 404.
+
+    RFC2812 3.3.2 of NOTICE: servers "must not send any error reply back to the client".
+    """
+    if command_name == "NOTICE":
+        return
+    if isinstance(refused, IrcRefused):
+        session.numeric(refused.numeric, *refused.params)
+    elif refused.refusal is Refusal.NOT_JOINED and target.startswith("#"):
         session.numeric(n.ERR_CANNOTSENDTOCHAN, echo(target), refused.text)
     else:
         session.refuse(refused, command_name, target)
 
 
 def _targets(session: IrcSession, line: Line) -> list[str]:
-    targets = list(dict.fromkeys(target for target in line.params[0].split(",") if target))
+    """Whom a line is for, each once. Raises IrcRefused: 411 for nobody, 407 for too many."""
+    targets = list(dict.fromkeys(target for target in line.param(0).split(",") if target))
+    if not targets:
+        raise IrcRefused(n.ERR_NORECIPIENT, f"No recipient given ({line.command})")
     if len(targets) > MAX_TARGETS:
         raise IrcRefused(n.ERR_TOOMANYTARGETS, echo(targets[MAX_TARGETS]), "Too many targets")
     return targets
@@ -240,7 +252,7 @@ def _targets(session: IrcSession, line: Line) -> list[str]:
 # --- TAGMSG --------------------------------------------------------------------------------------------
 
 
-@command("TAGMSG", min_params=1, spec="IRCv3 message-tags")
+@command("TAGMSG", spec="IRCv3 message-tags")
 async def tagmsg(session: IrcSession, line: Line) -> None:
     """TAGMSG <target>: reactions become events, typing is told, other tags go to live sessions alone."""
     if "message-tags" not in session.caps:
@@ -248,10 +260,8 @@ async def tagmsg(session: IrcSession, line: Line) -> None:
     for target in _targets(session, line):
         try:
             await _tag(session, line, target)
-        except Refused as refused:
+        except (Refused, IrcRefused) as refused:
             _refuse(session, refused, "TAGMSG", target)
-        except IrcRefused as refused:
-            session.numeric(refused.numeric, *refused.params)
 
 
 async def _tag(session: IrcSession, line: Line, target: str) -> None:
@@ -263,7 +273,7 @@ async def _tag(session: IrcSession, line: Line, target: str) -> None:
         room_id = await _direct_room(session, user_id)
     reply = reply_target(line.tags)
     reaction, undone = line.tags.get("+draft/react"), line.tags.get("+draft/unreact")
-    if (reaction or undone) and reply is None:
+    if (reaction or undone) and not REPLY_TAGS & line.tags.keys():
         text = "A reaction needs +reply with the msgid of a message"
         raise Failed("INVALID_PARAMS", echo(target), text=text)
     if reply is not None and reaction:
@@ -284,7 +294,6 @@ async def _tag(session: IrcSession, line: Line, target: str) -> None:
     typing = line.tags.get("+typing") or line.tags.get("+draft/typing")
     if typing:
         await _type(session, room_id, typing)
-        return
     _relay_tags(session, line, room_id, user_id)
 
 
@@ -317,29 +326,33 @@ async def _type(session: IrcSession, room_id: RoomId, state: str) -> None:
 
 
 def _relay_tags(session: IrcSession, line: Line, room_id: RoomId, user_id: UserId | None) -> None:
-    """Tags without a meaning in the middle go to those who are here now.  spec: docs/mapping.md 10.0"""
-    tags = safe_client_tags(line.tags.items())
+    """Tags without a meaning in the middle go to those who are here now.  spec: docs/mapping.md 10.0
+
+    That somebody types has gone through the middle already: only the echo says it again.
+    """
+    echoed = safe_client_tags(line.tags.items())
+    tags = tuple(tag for tag in echoed if tag[0] not in _TYPING_TAGS)
     channel = session.network.channels.get(room_id)
-    if not tags or channel is None:
+    if channel is None:
         return
     if session.user_id not in channel.room.joined():
         raise Refused(Refusal.NOT_JOINED)
     if not channel.room.may_speak(session.user_id):
         raise Refused(Refusal.CANNOT_SPEAK)
+    ts_ms, who = session.network.now_ms(), session.names.who(session.user_id)
+
+    def tagged(target: str, client_tags: tuple[tuple[str, str], ...]) -> Outgoing:
+        body = f":{session.mask} TAGMSG {target}"
+        return Outgoing([body], ts_ms=ts_ms, who=who, client_tags=client_tags, requires=int(Audience.TAGS))
+
+    to = channel.name if user_id is None else session.names.nick(user_id)
+    if "echo-message" in session.caps:
+        session.own(tagged(to, echoed))
+    if echoed and not tags:
+        return
+    out = tagged(to, tags)
     for other in list(channel.sessions.values()):
-        if other is session and "echo-message" not in session.caps:
+        if other is session and user_id != session.user_id:
             continue
-        target = channel.name
-        if user_id is not None:
-            target = session.names.nick(user_id) if other.user_id == session.user_id else other.nick
-        out = Outgoing(
-            [f":{session.mask} TAGMSG {target}"],
-            ts_ms=session.network.now_ms(),
-            who=session.names.who(session.user_id),
-            client_tags=tags,
-            requires=int(Audience.TAGS),
-        )
-        if other is session:
-            session.own(out)
-        else:
+        if not session.reader.blocks(other.user_id, session.user_id):
             other.tell(out)

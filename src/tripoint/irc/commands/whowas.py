@@ -17,12 +17,13 @@ from tripoint.irc.wire import Line
 @command("WHOWAS", cost=2, spec="RFC2812 3.6.3")
 async def whowas(session: IrcSession, line: Line) -> None:
     """WHOWAS <nick>{,<nick>} [<count> [<server>]]: who had a nick, the latest first."""
-    if not line.param(0):
+    nicks = list(dict.fromkeys(one for one in line.param(0).split(",") if one))
+    if not nicks:
         raise IrcRefused(n.ERR_NONICKNAMEGIVEN, "No nickname given")
     check_server(session, line.param(2))
     word = line.param(1)
     count = int(word) if word.isascii() and word.isdigit() and len(word) < 6 else 0
-    for nick in list(dict.fromkeys(one for one in line.params[0].split(",") if one))[:MAX_TARGETS]:
+    for nick in nicks[:MAX_TARGETS]:
         found = session.network.whowas.of(nick, count)
         if not found:
             session.numeric(n.ERR_WASNOSUCHNICK, echo(nick), "There was no such nickname")
@@ -32,3 +33,5 @@ async def whowas(session: IrcSession, line: Line) -> None:
             at = datetime.fromtimestamp(was.ts_ms / 1000, UTC)
             session.numeric(n.RPL_WHOISSERVER, was.nick, session.names.server, f"{at:%a %b %d %Y %H:%M:%S} UTC")
         session.numeric(n.RPL_ENDOFWHOWAS, echo(nick), "End of WHOWAS")
+    if len(nicks) > MAX_TARGETS:
+        raise IrcRefused(n.ERR_TOOMANYTARGETS, echo(nicks[MAX_TARGETS]), "Too many targets")

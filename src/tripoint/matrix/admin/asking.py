@@ -5,10 +5,9 @@ The words of the errors are this server's; errcodes are those that tools expect.
 
 from typing import TypeVar
 
-from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId, parse_room_id, parse_user_id, server_of
 from tripoint.core.listings import Page
-from tripoint.matrix.errors import MatrixError, bad_json, invalid, missing
+from tripoint.matrix.errors import MatrixError, invalid
 from tripoint.matrix.registry import Call
 from tripoint.rooms.ports import RoomReader
 
@@ -77,38 +76,6 @@ def backward_of(call: Call, default: str = "f") -> bool:
     if direction not in ("f", "b"):
         raise invalid("dir is f or b")
     return direction == "b"
-
-
-def bool_in(body: JsonObject, name: str) -> bool | None:
-    """A field of a body that is true or false; None: it is not there. M_BAD_JSON."""
-    value = body.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise bad_json(f"{name} is true or false")
-    return value
-
-
-def text_in(body: JsonObject, name: str) -> str | None:
-    """A field of a body that is a text; None: it is not there. M_BAD_JSON."""
-    value = body.get(name)
-    if value is not None and not isinstance(value, str):
-        raise bad_json(f"{name} is a text")
-    return value
-
-
-def needed_text(body: JsonObject, name: str) -> str:
-    """The same, of what has to be there. M_MISSING_PARAM."""
-    value = text_in(body, name)
-    if value is None:
-        raise missing(name)
-    return value
-
-
-def number_in(body: JsonObject, name: str) -> int | None:
-    """A field of a body that is a whole number, 0 or more; None: it is not there. M_INVALID_PARAM."""
-    value = body.get(name)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise invalid(f"{name} is a whole number, 0 or more")
-    return value
 
 
 def not_found(error: str) -> MatrixError:

@@ -7,7 +7,8 @@ from tripoint import __version__
 from tripoint.accounts.ports import AccountService, Device
 from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.ids import ServerName, UserId
-from tripoint.matrix.admin.asking import V1, V2, not_found, not_here, text_in, user_of
+from tripoint.matrix.admin.asking import V1, V2, not_found, not_here, user_of
+from tripoint.matrix.body import text_in
 from tripoint.matrix.errors import bad_json, json_response, missing
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response

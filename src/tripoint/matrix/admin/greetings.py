@@ -5,7 +5,8 @@ This project's own: other servers have no such call. docs/operate/administration
 
 from tripoint.accounts.greetings import Greeting, TooLong
 from tripoint.accounts.ports import AccountService
-from tripoint.matrix.admin.asking import V1, needed_text, not_found
+from tripoint.matrix.admin.asking import V1, not_found
+from tripoint.matrix.body import needed_text
 from tripoint.matrix.errors import invalid, json_response
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response

@@ -5,7 +5,8 @@ docs/mapping.md 10.13; docs/operate/administration.md
 
 from tripoint.accounts.ports import AccountService
 from tripoint.core.ids import ServerName, parse_user_id, server_of
-from tripoint.matrix.admin.asking import V1, needed_text, not_found, not_here
+from tripoint.matrix.admin.asking import V1, not_found, not_here
+from tripoint.matrix.body import needed_text
 from tripoint.matrix.errors import bad_json, invalid, json_response, missing
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response

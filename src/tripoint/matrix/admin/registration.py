@@ -12,7 +12,8 @@ from typing import Final
 
 from tripoint.accounts.ports import AccountService
 from tripoint.core.ids import ServerName
-from tripoint.matrix.admin.asking import V1, bool_in, needed_text, not_here, text_in
+from tripoint.matrix.admin.asking import V1, not_here
+from tripoint.matrix.body import bool_in, needed_text, text_in
 from tripoint.matrix.errors import MatrixError, json_response
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response

@@ -7,17 +7,8 @@ from tripoint.accounts.ports import AccountService
 from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId, parse_user_id, server_of
 from tripoint.core.power import Rank
-from tripoint.matrix.admin.asking import (
-    V1,
-    V2,
-    bool_in,
-    needed_text,
-    not_found,
-    number_in,
-    room_named,
-    room_of,
-    text_in,
-)
+from tripoint.matrix.admin.asking import V1, V2, not_found, room_named, room_of
+from tripoint.matrix.body import bool_in, needed_text, number_in, text_in
 from tripoint.matrix.errors import MatrixError, invalid, json_response, missing
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response

@@ -7,17 +7,8 @@ from tripoint.accounts.ports import AccountService
 from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.ids import ServerName, server_of
 from tripoint.core.listings import ROOM_ORDERS, RoomQuery
-from tripoint.matrix.admin.asking import (
-    V1,
-    backward_of,
-    bool_in,
-    flag_of,
-    next_page,
-    order_of,
-    page_of,
-    room_named,
-    room_of,
-)
+from tripoint.matrix.admin.asking import V1, backward_of, flag_of, next_page, order_of, page_of, room_named, room_of
+from tripoint.matrix.body import bool_in
 from tripoint.matrix.errors import bytes_response, invalid, json_response, missing
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.matrix.render import Renderer

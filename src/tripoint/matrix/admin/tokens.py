@@ -10,7 +10,8 @@ from collections.abc import Callable
 from tripoint.accounts.ports import AccountService
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.canonical_json import JsonObject
-from tripoint.matrix.admin.asking import V1, flag_of, not_found, number_in
+from tripoint.matrix.admin.asking import V1, flag_of, not_found
+from tripoint.matrix.body import number_in
 from tripoint.matrix.errors import invalid, json_response
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response

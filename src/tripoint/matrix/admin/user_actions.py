@@ -9,16 +9,8 @@ from tripoint.accounts.pushers import HTTP
 from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.ids import RoomId, ServerName, UserId, parse_room_id, parse_user_id, server_of
 from tripoint.core.token_bucket import Rate
-from tripoint.matrix.admin.asking import (
-    V1,
-    bool_in,
-    needed_text,
-    not_found,
-    not_here,
-    number_in,
-    text_in,
-    user_of,
-)
+from tripoint.matrix.admin.asking import V1, not_found, not_here, user_of
+from tripoint.matrix.body import bool_in, needed_text, number_in, text_in
 from tripoint.matrix.client.pushers import shown_pusher
 from tripoint.matrix.errors import bad_json, invalid, json_response, missing
 from tripoint.matrix.registry import Auth, Call, endpoint

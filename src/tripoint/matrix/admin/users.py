@@ -13,16 +13,15 @@ from tripoint.matrix.admin.asking import (
     V2,
     V3,
     backward_of,
-    bool_in,
     flag_of,
     next_page,
     not_found,
     not_here,
     order_of,
     page_of,
-    text_in,
     user_of,
 )
+from tripoint.matrix.body import bool_in, text_in
 from tripoint.matrix.client.contacts import shown_contacts
 from tripoint.matrix.errors import MatrixError, bad_json, invalid, json_response
 from tripoint.matrix.registry import Auth, Call, endpoint

@@ -5,11 +5,10 @@ spec: Matrix application-service-api "Pushing ephemeral data"
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from tripoint.core.app_services import AppService
-from tripoint.core.ids import RoomId, UserId
 from tripoint.matrix.sync.ephemera import presence_event, receipt_events, typing_event
 from tripoint.rooms.changes import PresenceChanged, ReceiptMoved, RoomChange, TypingChanged, UserChange
 from tripoint.rooms.ports import Presence, Receipt
@@ -20,17 +19,13 @@ MAX_WAITING: Final = 1000
 # That go with one transaction.
 MAX_SENT: Final = 100
 
-RoomsOf = Callable[[UserId], Iterable[RoomId]]
-
 
 class Passing:
-    """For one service. `rooms_of`: the rooms that a local user is joined to; none for others, whose presence is told
-    to nobody here."""
+    """For one service."""
 
-    def __init__(self, service: AppService, log: ServiceLog, rooms_of: RoomsOf, now_ms: Callable[[], int]) -> None:
+    def __init__(self, service: AppService, log: ServiceLog, now_ms: Callable[[], int]) -> None:
         self._service = service
         self._log = log
-        self._rooms_of = rooms_of
         self._now_ms = now_ms
         self._waiting: OrderedDict[tuple[str, ...], bytes] = OrderedDict()
 
@@ -65,9 +60,10 @@ class Passing:
         if not isinstance(change, PresenceChanged):
             return False
         user_id = change.user_id
-        shared = (self._log.concerns(self._service, room_id, user_id) for room_id in self._rooms_of(user_id))
-        if not self._service.covers_user(user_id) and not any(shared):
-            return False
+        if not self._service.covers_user(user_id):
+            rooms = self._log.rooms_of(user_id)
+            if not any(self._log.concerns(self._service, room_id, user_id) for room_id in rooms):
+                return False
         presence = Presence(change.presence, change.status_msg, change.last_active_ts_ms)
         self._add(("presence", user_id), presence_event(user_id, presence, self._now_ms()))
         return True

@@ -12,7 +12,7 @@ from tripoint.core.app_services import AppService, AppServices
 from tripoint.matrix.appservice.delivery import FIRST_RETRY_S, Delivery
 from tripoint.matrix.appservice.link import Ask, ServiceLink
 from tripoint.matrix.appservice.networks import Networks
-from tripoint.matrix.appservice.passing import Passing, RoomsOf
+from tripoint.matrix.appservice.passing import Passing
 from tripoint.matrix.appservice.questions import PATIENCE_S, Questions
 from tripoint.matrix.render import Renderer
 from tripoint.rooms.changes import RoomChange, UserChange
@@ -36,9 +36,7 @@ class Bridges:
     """start(), then room_changed() and user_changed() for every change, close(). A service without an address is told
     nothing and asked nothing."""
 
-    def __init__(
-        self, services: AppServices, means: Means, renderer: Renderer, rooms_of: RoomsOf, now_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, services: AppServices, means: Means, renderer: Renderer, now_ms: Callable[[], int]) -> None:
         self.services = services
         self.clock_s = means.clock_s
         with_address = [one for one in services.all if one.url is not None]
@@ -48,7 +46,7 @@ class Bridges:
                 self.links[one.service_id],
                 means.log,
                 renderer,
-                Passing(one, means.log, rooms_of, now_ms) if one.receive_ephemeral else None,
+                Passing(one, means.log, now_ms) if one.receive_ephemeral else None,
                 means.report,
                 first_retry_s=means.first_retry_s,
             )

@@ -16,7 +16,7 @@ from tripoint.core.push_rules import ACCOUNT_DATA as PUSH_RULES
 from tripoint.core.vendor import V
 from tripoint.matrix.appservice.identity import is_by_service
 from tripoint.matrix.client.login import LogInEndpoints
-from tripoint.matrix.errors import EMPTY, MatrixError, bytes_response, invalid, json_response, missing
+from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, bytes_response, invalid, json_response, missing
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.matrix.sync.filters import read_filter
 from tripoint.net.http import Response
@@ -246,8 +246,10 @@ class DeviceEndpoints:
     @endpoint("POST", "/_matrix/client/v3/delete_devices")
     async def delete_many(self, call: Call) -> Response:
         wanted = call.json().get("devices")
-        if not isinstance(wanted, list) or not all(isinstance(device, str) for device in wanted):
+        if wanted is None:
             raise missing("devices")
+        if not isinstance(wanted, list) or not all(isinstance(device, str) for device in wanted):
+            raise bad_json("devices is a list of device ids")
         await self._delete(call, [device for device in wanted if isinstance(device, str)])
         return EMPTY
 

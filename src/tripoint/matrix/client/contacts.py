@@ -19,8 +19,9 @@ from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.errors import PeerError
 from tripoint.core.languages import read_accept_language
 from tripoint.core.third_party import parse_third_party_id
+from tripoint.matrix.body import needed_text
 from tripoint.matrix.client.login import LogInEndpoints
-from tripoint.matrix.errors import EMPTY, MatrixError, invalid, json_response, missing
+from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response, missing
 from tripoint.matrix.refusals import identity_errors
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response
@@ -63,9 +64,7 @@ class ContactEndpoints:
         """spec: "Common error codes": an identity server "that this server does not trust"."""
         body = call.json()
         sid, secret = _sid(body), _secret(body)
-        server, token = body.get("id_server"), body.get("id_access_token")
-        if not isinstance(server, str) or not isinstance(token, str):
-            raise missing("id_access_token" if isinstance(server, str) else "id_server")
+        server, token = needed_text(body, "id_server"), needed_text(body, "id_access_token")
         if not self._accounts.bindings.trusts(server):
             raise MatrixError(403, "M_SERVER_NOT_TRUSTED", Refusal.IDENTITY_SERVER_DENIED.value)
         with identity_errors():
@@ -132,11 +131,11 @@ class ContactEndpoints:
     async def _ask(self, call: Call, purpose: Purpose) -> Response:
         """`id_server` is ignored: "when the homeserver handles 3PID verification"."""
         body = call.json()
-        secret, email, attempt = _secret(body), body.get("email"), body.get("send_attempt")
-        if not isinstance(email, str):
-            raise missing("email")
-        if not isinstance(attempt, int) or isinstance(attempt, bool):
+        secret, email, attempt = _secret(body), needed_text(body, "email"), body.get("send_attempt")
+        if attempt is None:
             raise missing("send_attempt")
+        if not isinstance(attempt, int) or isinstance(attempt, bool):
+            raise bad_json("send_attempt is a number")
         if not 0 <= attempt < 2**31:
             raise invalid("send_attempt is a small number")
         sid = await self._contacts.ask(
@@ -165,28 +164,18 @@ def shown_contacts(found: Sequence[ThreePid]) -> list[Json]:
 
 
 def _secret(body: JsonObject) -> str:
-    secret = body.get("client_secret")
-    if not isinstance(secret, str):
-        raise missing("client_secret")
+    secret = needed_text(body, "client_secret")
     if _SECRET.match(secret) is None:
         raise invalid("client_secret has 1 to 255 of 0-9, a-z, A-Z, '.', '=', '_' and '-'")
     return secret
 
 
 def _sid(body: JsonObject) -> str:
-    sid = body.get("sid")
-    if not isinstance(sid, str):
-        raise missing("sid")
-    return sid
+    return needed_text(body, "sid")
 
 
 def _third_party_id(body: JsonObject) -> tuple[str, str]:
-    medium, address = body.get("medium"), body.get("address")
-    if not isinstance(medium, str):
-        raise missing("medium")
-    if not isinstance(address, str):
-        raise missing("address")
-    return medium, address
+    return needed_text(body, "medium"), needed_text(body, "address")
 
 
 def _next_link(body: JsonObject) -> str | None:

@@ -4,7 +4,8 @@ from tripoint.accounts.ports import AccountService
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import RoomAlias, RoomId, ServerName, parse_room_alias, parse_server_name
 from tripoint.matrix.appservice.identity import check_own_name, is_by_service
-from tripoint.matrix.errors import EMPTY, MatrixError, invalid, json_response, missing
+from tripoint.matrix.body import needed_text
+from tripoint.matrix.errors import EMPTY, MatrixError, invalid, json_response
 from tripoint.matrix.public_rooms import check_search, room_page
 from tripoint.matrix.registry import Auth, Call, endpoint
 from tripoint.net.http import Response
@@ -37,9 +38,7 @@ class DirectoryEndpoints:
 
     @endpoint("PUT", "/_matrix/client/v3/directory/room/{roomAlias}")
     async def set_alias(self, call: Call) -> Response:
-        room_id = call.json().get("room_id")
-        if not isinstance(room_id, str):
-            raise missing("room_id")
+        room_id = needed_text(call.json(), "room_id")
         alias: RoomAlias = parse_room_alias(call.path["roomAlias"])
         check_own_name(call, alias)
         try:

@@ -2,12 +2,14 @@
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import EventId, RoomId, UserId, parse_user_id
+from tripoint.matrix.body import needed_text, text_in
 from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response
 from tripoint.matrix.presence import DevicePresence
 from tripoint.matrix.registry import Call, endpoint
 from tripoint.net.http import Response
 from tripoint.rooms.commands import SetReceipt, SetTyping
 from tripoint.rooms.ports import RoomReader, RoomService
+from tripoint.rooms.refusals import Refusal, Refused
 
 # The body of /read_markers: key -> kind of receipt.
 _MARKERS = ("m.fully_read", "m.read", "m.read.private")
@@ -55,7 +57,12 @@ class EphemeralEndpoints:
             raise invalid("thread_id must be main or an event id")
         if thread is not None and kind == "m.fully_read":
             raise invalid("m.fully_read is for the whole room, not for a thread")
-        await self._set(call, kind, call.path["eventId"], thread if isinstance(thread, str) else None)
+        try:
+            await self._set(call, kind, call.path["eventId"], thread if isinstance(thread, str) else None)
+        except Refused as refused:
+            if refused.refusal is not Refusal.NO_THREAD_THERE:
+                raise
+            raise invalid(refused.text) from refused
         return EMPTY
 
     @endpoint(
@@ -89,14 +96,14 @@ class EphemeralEndpoints:
     async def set_presence(self, call: Call) -> Response:
         _check_own(call)
         body = call.json()
-        presence, status = body.get("presence"), body.get("status_msg")
+        presence, status = needed_text(body, "presence"), text_in(body, "status_msg")
         if presence not in ("online", "unavailable", "offline"):
             raise invalid("presence is online, unavailable or offline")
         self._presence.set(
             call.user_id,
             call.session,
-            str(presence),
-            status if isinstance(status, str) else None,
+            presence,
+            status,
             lasts=call.caller.service is not None,
         )
         return EMPTY
@@ -104,8 +111,7 @@ class EphemeralEndpoints:
     @endpoint("GET", "/_matrix/client/v3/presence/{userId}/status")
     async def get_presence(self, call: Call) -> Response:
         user_id: UserId = parse_user_id(call.path["userId"])
-        await self._reader.memberships(call.user_id)
-        if user_id != call.user_id and not self._reader.shares_room(call.user_id, user_id):
+        if user_id != call.user_id and user_id not in await self._reader.sharing(call.user_id, {user_id}):
             raise MatrixError(403, "M_FORBIDDEN", "You share no room with them")
         presence = self._reader.presence(user_id)
         body: JsonObject = {"presence": presence.presence}

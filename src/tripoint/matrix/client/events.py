@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
+from tripoint.core.canonical_json import Json
 from tripoint.core.ids import EventId, RoomId, UserId
+from tripoint.matrix.body import text_in
 from tripoint.matrix.client.delayed import DelayedEndpoints
 from tripoint.matrix.client.sticky import sticky_ms_of
 from tripoint.matrix.errors import MatrixError, bytes_response, invalid, json_response
 from tripoint.matrix.registry import Call, endpoint, time_and_direction
 from tripoint.matrix.render import Renderer
-from tripoint.matrix.sync.filters import PASS_ALL, EventFilter, parse_filter_json, read_event_filter
+from tripoint.matrix.sync.filters import PASS_ALL, EventFilter, parse_filter_json, read_event_filter, read_limit
 from tripoint.matrix.sync.server import SyncServer
 from tripoint.matrix.sync.tokens import page_token, parse_token
 from tripoint.net.http import Response
@@ -23,6 +25,7 @@ from tripoint.rooms.ports import RoomReader, RoomService, RoomView, StateMap
 from tripoint.rooms.refusals import Refusal, Refused
 
 MAX_PAGE = 1000
+MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
 
 
 class EventEndpoints:
@@ -66,14 +69,14 @@ class EventEndpoints:
         "/_matrix/client/r0/rooms/{roomId}/redact/{eventId}/{txnId}",
     )
     async def redact(self, call: Call) -> Response:
-        reason = call.json_or_empty().get("reason")
+        reason = text_in(call.json_or_empty(), "reason")
         done = await self._rooms.do(
             Redact(
                 actor=call.user_id,
                 origin=call.by(call.path["txnId"], once=True, scope=f"redact {call.path['eventId']}"),
                 room_id=RoomId(call.path["roomId"]),
                 event_id=EventId(call.path["eventId"]),
-                reason=reason if isinstance(reason, str) else None,
+                reason=reason,
             )
         )
         return json_response({"event_id": done.event_id or ""})
@@ -140,16 +143,12 @@ class EventEndpoints:
     )
     async def members(self, call: Call) -> Response:
         at = self._position(call, "at")
-        state = await self._state(call, at)
-        wanted, unwanted = call.query("membership"), call.query("not_membership")
-        events = [
-            event
-            for event in state.values()
-            if event.type == "m.room.member"
-            and (wanted is None or event.content.get("membership") == wanted)
-            and (unwanted is None or event.content.get("membership") != unwanted)
-        ]
-        chunk = b",".join(self._renderer.event(event) for event in events)
+        wanted, unwanted = _membership(call, "membership"), _membership(call, "not_membership")
+        members = [event for event in (await self._state(call, at)).values() if event.type == "m.room.member"]
+        # spec: "When specified alongside not_membership, the two parameters create an 'or' condition"
+        if wanted is not None or unwanted is not None:
+            members = [event for event in members if _is_wanted(event.content.get("membership"), wanted, unwanted)]
+        chunk = b",".join(self._renderer.event(event) for event in members)
         return bytes_response(b'{"chunk":[' + chunk + b"]}")
 
     @endpoint(
@@ -186,7 +185,8 @@ class EventEndpoints:
             raise invalid("dir is b or f")
         backward = direction == "b"
         start, end = self._position(call, "from"), self._position(call, "to")
-        wanted, lazy = self._event_filter(call)
+        wanted, lazy, most = self._event_filter(call)
+        limit = _limit(call, 10)
         page = await self._reader.history(
             _query(
                 room,
@@ -195,7 +195,7 @@ class EventEndpoints:
                 Direction.BACKWARD if backward else Direction.FORWARD,
                 start,
                 end,
-                max(1, _limit(call, 10)),
+                max(1, limit if most is None else min(limit, most)),
             )
         )
         bundles = await self._reader.bundles(room.room_id, call.user_id, page.items)
@@ -230,7 +230,7 @@ class EventEndpoints:
         event_id = EventId(call.path["eventId"])
         target = await self._reader.event(room.room_id, event_id, call.user_id)
         limit = _limit(call, 10)
-        wanted, lazy = self._event_filter(call)
+        wanted, lazy, _ = self._event_filter(call)
         here = target.position
         before, start = await self._side(call, room, wanted, Direction.BACKWARD, here - 1, limit - limit // 2)
         after, end = await self._side(call, room, wanted, Direction.FORWARD, here, limit // 2)
@@ -319,12 +319,14 @@ class EventEndpoints:
         text = call.query(name)
         return None if text is None else parse_token(text, self._sync.start).position
 
-    def _event_filter(self, call: Call) -> tuple[EventFilter, bool]:
+    def _event_filter(self, call: Call) -> tuple[EventFilter, bool, int | None]:
+        """(what is wanted, whether members are loaded lazily, how many events at most)"""
         text = call.query("filter")
         if text is None:
-            return PASS_ALL, False
+            return PASS_ALL, False, None
         definition = parse_filter_json(text)
-        return read_event_filter(definition), definition.get("lazy_load_members") is True
+        wanted = read_event_filter(definition)
+        return wanted, definition.get("lazy_load_members") is True, read_limit(definition)
 
     def _members_of(self, room: RoomView, items: tuple[HistoryItem, ...]) -> bytes:
         senders = dict.fromkeys(item.event.sender for item in items)
@@ -372,6 +374,17 @@ def _scope(event_type: str) -> str:
 
 def _outside() -> MatrixError:
     return MatrixError(403, "M_FORBIDDEN", "You are not in this room")
+
+
+def _membership(call: Call, name: str) -> str | None:
+    value = call.query(name)
+    if value is not None and value not in MEMBERSHIPS:
+        raise invalid(f"{name} is one of {', '.join(MEMBERSHIPS)}")
+    return value
+
+
+def _is_wanted(membership: Json, wanted: str | None, unwanted: str | None) -> bool:
+    return membership == wanted or (unwanted is not None and membership != unwanted)
 
 
 def _limit(call: Call, default: int) -> int:

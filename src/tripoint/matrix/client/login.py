@@ -15,6 +15,7 @@ from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.ids import InvalidId, parse_user_id, split_user_id
 from tripoint.core.oauth.metadata import ACCOUNT, CROSS_SIGNING
 from tripoint.matrix.appservice.identity import service_of
+from tripoint.matrix.body import needed_text, text_in
 from tripoint.matrix.client.pages import sso_flow
 from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response, missing
 from tripoint.matrix.registry import Auth, Call, endpoint
@@ -54,11 +55,9 @@ class LogInEndpoints:
             return json_response(await self.open(await self._by_token(call, body), body))
         if body.get("type") == APP_SERVICE:
             return json_response(await self.open(await self._by_service(call, body), body))
-        if body.get("type") != "m.login.password":
+        if needed_text(body, "type") != "m.login.password":
             raise MatrixError(400, "M_UNKNOWN", "This server knows log-in by m.login.password and m.login.token")
-        password = body.get("password")
-        if not isinstance(password, str):
-            raise missing("password")
+        password = needed_text(body, "password")
         name = await self._name_in(body)
         if name is None:
             raise MatrixError(403, "M_FORBIDDEN", "Wrong user name or password")
@@ -80,9 +79,7 @@ class LogInEndpoints:
 
     async def _by_token(self, call: Call, body: JsonObject) -> Account:
         """spec: "Token-based": the token stands for the user, whatever else the request names."""
-        token = body.get("token")
-        if not isinstance(token, str):
-            raise missing("token")
+        token = needed_text(body, "token")
         self.check_secure(call)
         return await self._accounts.check_login_token(token, address=call.request.address)
 
@@ -101,9 +98,7 @@ class LogInEndpoints:
         identifier = body.get("identifier")
         if not isinstance(identifier, dict) or identifier.get("type") != "m.id.thirdparty":
             return self._localpart(_identifier(body))
-        medium, address = identifier.get("medium"), identifier.get("address")
-        if not isinstance(medium, str) or not isinstance(address, str):
-            raise missing("medium" if not isinstance(medium, str) else "address")
+        medium, address = needed_text(identifier, "medium"), needed_text(identifier, "address")
         owner = await self._accounts.contacts.owner(medium, address)
         # spec: "In the case that the homeserver does not know about the supplied 3PID": as a wrong password, after as
         # long; the name is one that nobody can have, and each unknown address has its own.
@@ -137,10 +132,7 @@ class LogInEndpoints:
 
     @endpoint("POST", "/_matrix/client/v3/refresh", auth=Auth.NONE)
     async def refresh(self, call: Call) -> Response:
-        token = call.json().get("refresh_token")
-        if not isinstance(token, str):
-            raise missing("refresh_token")
-        opened = await self._accounts.refresh(token)
+        opened = await self._accounts.refresh(needed_text(call.json(), "refresh_token"))
         return json_response(
             {
                 "access_token": opened.access_token or "",
@@ -172,7 +164,7 @@ class LogInEndpoints:
     @endpoint("POST", "/_matrix/client/v3/account/password", auth=Auth.OPTIONAL)
     async def change_password(self, call: Call) -> Response:
         body = call.json()
-        password = body.get("new_password")
+        password = text_in(body, "new_password")
         if call.maybe_caller is None:
             return await self._reset_password(call, body, password)
         if call.caller.account.guest:
@@ -180,7 +172,7 @@ class LogInEndpoints:
         if call.caller.service is not None:
             # spec: application-service-api "Identity assertion": "except for Account Management"
             raise MatrixError(403, "M_FORBIDDEN", "An application service sets no passwords")
-        if not isinstance(password, str):
+        if password is None:
             raise missing("new_password")
         await self._confirm(call, body, "password")
         await self._accounts.change_password(
@@ -191,7 +183,7 @@ class LogInEndpoints:
         )
         return EMPTY
 
-    async def _reset_password(self, call: Call, body: JsonObject, password: Json) -> Response:
+    async def _reset_password(self, call: Call, body: JsonObject, password: str | None) -> Response:
         """Without an access token: by an e-mail address of the account. spec: POST /account/password, "The homeserver
         may change the flows available depending on whether a valid access token is provided" """
         if not self._accounts.contacts.is_on:
@@ -202,10 +194,10 @@ class LogInEndpoints:
             await shown_email(self._accounts.contacts, Purpose.RESET, auth)
 
         auth = body.get("auth")
-        if isinstance(auth, dict) and not isinstance(password, str):
+        if isinstance(auth, dict) and password is None:
             raise missing("new_password")
         done = await self._uia.collect(auth, asked, check)
-        if not isinstance(password, str):
+        if password is None:
             raise missing("new_password")
         self.check_secure(call)
         shown = await shown_email(self._accounts.contacts, Purpose.RESET, done[EMAIL])
@@ -252,7 +244,7 @@ class LogInEndpoints:
         if shown.on_page:
             return
         if shown.auth.get("type") == "m.login.sso":
-            raise self._uia.failed(asked, "M_FORBIDDEN", "That is shown on the page of this server")
+            raise self._uia.failed(asked, "M_FORBIDDEN", "That is shown on the page of this server", shown.session)
         password = shown.auth.get("password")
         user = await self._name_in(shown.auth)
         if not isinstance(password, str) or user is None:
@@ -265,8 +257,9 @@ class LogInEndpoints:
         except AccountRefused as refused:
             if refused.refusal is AccountRefusal.WRONG_CREDENTIALS:
                 # spec: a failed stage is 401 with the flows again, not the 403 of /login.
-                raise self._uia.failed(asked, "M_FORBIDDEN", refused.text) from refused
+                raise self._uia.failed(asked, "M_FORBIDDEN", refused.text, shown.session) from refused
             raise
+        self._uia.passed(shown)
 
     def check_reset_stage(self, call: Call, given: object) -> None:
         """The stage m.oauth: somebody has agreed to new cross-signing keys on the account page.
@@ -293,10 +286,11 @@ def _identifier(body: JsonObject) -> str:
     if isinstance(identifier, dict):
         if identifier.get("type") != "m.id.user":
             raise MatrixError(400, "M_UNKNOWN", "This server knows identifiers of type m.id.user and m.id.thirdparty")
-        user = identifier.get("user")
-    else:
-        user = body.get("user")
-    if not isinstance(user, str):
+        return needed_text(identifier, "user")
+    if identifier is not None:
+        raise bad_json("identifier is an object")
+    user = text_in(body, "user")
+    if user is None:
         raise missing("identifier")
     return user
 
@@ -308,7 +302,5 @@ async def shown_email(contacts: Contacts, purpose: Purpose, auth: JsonObject) ->
     creds = creds if isinstance(creds, dict) else auth.get("threepidCreds")
     if not isinstance(creds, dict):
         raise missing("threepid_creds")
-    sid, secret = creds.get("sid"), creds.get("client_secret")
-    if not isinstance(sid, str) or not isinstance(secret, str):
-        raise missing("sid" if not isinstance(sid, str) else "client_secret")
+    sid, secret = needed_text(creds, "sid"), needed_text(creds, "client_secret")
     return await contacts.check_shown(purpose, sid, secret)

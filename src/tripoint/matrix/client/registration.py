@@ -13,6 +13,7 @@ from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.terms import all_of, read_policies, write_policies
 from tripoint.matrix.appservice.identity import service_of
+from tripoint.matrix.body import text_in
 from tripoint.matrix.client.login import APP_SERVICE, EMAIL, LogInEndpoints, shown_email
 from tripoint.matrix.errors import MatrixError, invalid, json_response, missing
 from tripoint.matrix.registry import Auth, Call, endpoint
@@ -86,11 +87,11 @@ class RegistrationEndpoints:
             params={TERMS: write_policies(terms)} if terms else {},
             flows=await self._ways(),
         )
-        password, auth = body.get("password"), body.get("auth")
-        if isinstance(auth, dict) and not isinstance(password, str) and auth.get("type") in asked.stages:
+        password, auth = text_in(body, "password"), body.get("auth")
+        if isinstance(auth, dict) and password is None and auth.get("type") in asked.stages:
             raise missing("password")
         done = await self._uia.collect(auth, asked, self._check_stage)
-        if not isinstance(password, str):
+        if password is None:
             raise missing("password")
         self._log_in.check_secure(call)
         account = await self._make(call, name, guest, password, asked, done)

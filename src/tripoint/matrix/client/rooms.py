@@ -11,7 +11,8 @@ from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.errors import RemoteFailed
 from tripoint.core.ids import RoomAlias, RoomId, ServerName, UserId, parse_room_alias, parse_server_name, parse_user_id
 from tripoint.matrix.appservice.identity import check_own_name
-from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response, missing
+from tripoint.matrix.body import needed_text, text_in
+from tripoint.matrix.errors import EMPTY, MatrixError, bad_json, invalid, json_response
 from tripoint.matrix.refusals import identity_errors, of_room
 from tripoint.matrix.registry import Call, endpoint
 from tripoint.net.http import Response
@@ -60,7 +61,7 @@ class RoomEndpoints:
     @endpoint("POST", "/_matrix/client/v3/createRoom", "/_matrix/client/r0/createRoom")
     async def create(self, call: Call) -> Response:
         body = call.json_or_empty()
-        name = _text(body, "room_alias_name")
+        name = text_in(body, "room_alias_name")
         if name is not None:
             check_own_name(call, RoomAlias(f"#{name}:{self._server}"))
         visibility = body.get("visibility", "private")
@@ -80,10 +81,10 @@ class RoomEndpoints:
                 origin=call.by(),
                 template=template,
                 alias_localpart=name,
-                name=_text(body, "name") or None,
-                topic=_text(body, "topic") or None,
+                name=text_in(body, "name") or None,
+                topic=text_in(body, "topic") or None,
                 invite=tuple(dict.fromkeys(parse_user_id(user) for user in _texts(body, "invite"))),
-                room_version=_text(body, "room_version"),
+                room_version=text_in(body, "room_version"),
                 is_direct=body.get("is_direct") is True,
                 listed=visibility == "public",
                 creation_content=_object(body, "creation_content") or {},
@@ -118,13 +119,13 @@ class RoomEndpoints:
         signed = body.get("third_party_signed")
         if signed is not None:
             await self._redeem(call, room_id, signed)
-        password = _text(body, PASSWORD)  # docs/mapping.md 8.5
+        password = text_in(body, PASSWORD)  # docs/mapping.md 8.5
         await self._rooms.do(
             Join(
                 actor=call.user_id,
                 origin=call.by(),
                 room_id=room_id,
-                reason=_text(body, "reason"),
+                reason=text_in(body, "reason"),
                 via=via,
                 password=None if password is None else Secret(password),
             )
@@ -136,9 +137,7 @@ class RoomEndpoints:
         perform key validity checking if required by the event" """
         if not isinstance(signed, dict):
             raise bad_json("third_party_signed must be an object")
-        sender = _text(signed, "sender")
-        if sender is None:
-            raise missing("sender")
+        sender = needed_text(signed, "sender")
         try:
             await self._rooms.do(
                 RedeemInvite(actor=call.user_id, room_id=room_id, sender=parse_user_id(sender), signed=signed)
@@ -155,7 +154,7 @@ class RoomEndpoints:
                 actor=call.user_id,
                 origin=call.by(),
                 room_id=room_id,
-                reason=_text(body, "reason"),
+                reason=text_in(body, "reason"),
                 via=_via(call),
             )
         )
@@ -180,7 +179,7 @@ class RoomEndpoints:
                     actor=call.user_id,
                     origin=call.by(),
                     room_id=room_id,
-                    reason=_text(body, "reason"),
+                    reason=text_in(body, "reason"),
                 )
             )
         except Refused as refused:
@@ -265,9 +264,7 @@ class RoomEndpoints:
     @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/upgrade", "/_matrix/client/r0/rooms/{roomId}/upgrade")
     async def upgrade(self, call: Call) -> Response:
         body = call.json()
-        version = _text(body, "new_version")
-        if version is None:
-            raise missing("new_version")
+        version = needed_text(body, "new_version")
         done = await self._rooms.do(
             UpgradeRoom(
                 actor=call.user_id,
@@ -289,26 +286,20 @@ class RoomEndpoints:
 
 def _target(call: Call) -> tuple[UserId, str | None]:
     body = call.json()
-    user_id = body.get("user_id")
-    if not isinstance(user_id, str):
-        raise missing("user_id")
-    return parse_user_id(user_id), _text(body, "reason")
+    return parse_user_id(needed_text(body, "user_id")), text_in(body, "reason")
 
 
 def _third_party(call: Call, body: JsonObject, room_id: RoomId) -> InviteByAddress:
-    given = {key: _text(body, key) for key in ("id_server", "id_access_token", "medium", "address")}
-    for key, value in given.items():
-        if value is None:
-            raise missing(key)
+    given = {key: needed_text(body, key) for key in ("id_server", "id_access_token", "medium", "address")}
     return InviteByAddress(
         actor=call.user_id,
         origin=Origin(call.session),
         room_id=room_id,
-        id_server=given["id_server"] or "",
-        access_token=Secret(given["id_access_token"] or ""),
-        medium=given["medium"] or "",
-        address=given["address"] or "",
-        reason=_text(body, "reason"),
+        id_server=given["id_server"],
+        access_token=Secret(given["id_access_token"]),
+        medium=given["medium"],
+        address=given["address"],
+        reason=text_in(body, "reason"),
     )
 
 
@@ -324,13 +315,6 @@ def _via(call: Call) -> tuple[ServerName, ...]:
     """spec: `via`, and its deprecated form `server_name`: servers to enter through."""
     queries = call.request.queries()
     return tuple(parse_server_name(name) for name in (*queries.get("via", ()), *queries.get("server_name", ())))
-
-
-def _text(body: JsonObject, key: str) -> str | None:
-    value = body.get(key)
-    if value is not None and not isinstance(value, str):
-        raise bad_json(f"{key} must be a text")
-    return value
 
 
 def _texts(body: JsonObject, key: str) -> Sequence[str]:

@@ -35,8 +35,14 @@ class SpaceClientEndpoints:
 
     @endpoint("GET", "/_matrix/client/v1/rooms/{roomId}/hierarchy")
     async def hierarchy(self, call: Call) -> Response:
-        suggested = call.query("suggested_only") == "true"
-        limit = min(call.number("limit") or DEFAULT_PAGE, MAX_PAGE)
+        flag = call.query("suggested_only") or "false"
+        if flag not in ("true", "false"):
+            raise invalid("suggested_only is true or false")
+        suggested = flag == "true"
+        limit = call.number("limit")
+        if limit == 0:
+            raise invalid("limit is above 0")
+        limit = min(limit or DEFAULT_PAGE, MAX_PAGE)
         depth = call.number("max_depth")
         depth = MAX_DEPTH if depth is None else min(depth, MAX_DEPTH)
         skip = _skipped(call.query("from"), depth, suggested)

@@ -34,9 +34,11 @@ class MailChannel:
             return Told.LATER  # it may be switched on again
         if not await self._contacts.has(pusher.user_id, pusher.pushkey):
             return Told.GONE
-        to = EmailAddress(pusher.pushkey)
+        to, lang = EmailAddress(pusher.pushkey), pusher.settings.get("lang")
+        # spec: POST /pushers/set `lang`: "The preferred language for receiving notifications"
+        say = self._contacts.words.in_language((lang,) if isinstance(lang, str) else ())
         try:
-            await send(letter_about(alerts, to, self._server, self._leaving.url(pusher)))
+            await send(letter_about(alerts, to, self._server, self._leaving.url(pusher), say))
         except MailFailed as failed:
             if not failed.for_good:
                 return Told.LATER

@@ -201,7 +201,8 @@ class Results:
             # All that is older was told, without a gap: only the new is new.
             items = [item for item in timeline.items if item.position > told.position]
             gap = timeline.start > told.position
-            shorter = Timeline(items, gap, timeline.start if gap else told.position, whole=False)
+            start = timeline.start if gap else told.position
+            shorter = Timeline(items, gap, start, whole=False, membership=timeline.membership)
             return shorter, timeline.start if gap else told.start, False
         return timeline, timeline.start, True
 

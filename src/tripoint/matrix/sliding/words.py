@@ -62,7 +62,7 @@ class Words:
         render, bundles = self._renderer.timeline, timeline.bundles
         events = [
             render(
-                item, self._own(item.event, ask.session), bundles.get(item.event.event_id)
+                item, self._own(item.event, ask.session), bundles.get(item.event.event_id), timeline.membership
             )
             for item in timeline.items
         ]

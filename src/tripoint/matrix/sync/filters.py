@@ -110,10 +110,9 @@ def read_filter(definition: JsonObject) -> SyncFilter:
     room = _object(definition, "room")
     timeline = _object(room, "timeline")
     state = _object(room, "state")
-    limit = timeline.get("limit", DEFAULT_TIMELINE)
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
-        raise bad_json("limit must be a number of events")
-    rooms = _texts(room, "rooms")
+    limit = read_limit(timeline)
+    limit = DEFAULT_TIMELINE if limit is None else limit
+    rooms = _ids(room, "rooms", "!")
     ephemeral, account_data = _object(room, "ephemeral"), _object(room, "account_data")
     parts = (timeline, state, ephemeral, account_data)
     lazy = _flag(state, "lazy_load_members") or _flag(timeline, "lazy_load_members")
@@ -127,7 +126,7 @@ def read_filter(definition: JsonObject) -> SyncFilter:
         account_data=read_event_filter(_object(definition, "account_data")),
         presence=read_event_filter(_object(definition, "presence")),
         rooms=None if rooms is None else frozenset(rooms),
-        not_rooms=frozenset(_texts(room, "not_rooms") or ()),
+        not_rooms=frozenset(_ids(room, "not_rooms", "!") or ()),
         include_leave=_flag(room, "include_leave"),
         lazy_members=lazy,
         threads_apart=_flag(timeline, "unread_thread_notifications"),
@@ -149,16 +148,28 @@ def _form(definition: JsonObject) -> EventForm | None:
 
 
 def read_event_filter(definition: Mapping[str, object]) -> EventFilter:
-    url = definition.get("contains_url")
+    """A RoomEventFilter, or an EventFilter, which has less. M_BAD_JSON where a field has the wrong shape, those too
+    that are not looked at here."""
+    read_limit(definition)
+    for name in ("lazy_load_members", "include_redundant_members", "unread_thread_notifications"):
+        _flag(definition, name)
     return EventFilter(
         types=_texts(definition, "types"),
         not_types=_texts(definition, "not_types") or (),
-        senders=_texts(definition, "senders"),
-        not_senders=_texts(definition, "not_senders") or (),
-        contains_url=url if isinstance(url, bool) else None,
-        rooms=_texts(definition, "rooms"),
-        not_rooms=_texts(definition, "not_rooms") or (),
+        senders=_ids(definition, "senders", "@"),
+        not_senders=_ids(definition, "not_senders", "@") or (),
+        contains_url=None if definition.get("contains_url") is None else _flag(definition, "contains_url"),
+        rooms=_ids(definition, "rooms", "!"),
+        not_rooms=_ids(definition, "not_rooms", "!") or (),
     )
+
+
+def read_limit(definition: Mapping[str, object]) -> int | None:
+    """`limit`; None: it is not there. 0 is taken, as clients send it."""
+    limit = definition.get("limit")
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
+        raise bad_json("limit must be a number of events")
+    return limit
 
 
 def parse_filter_json(text: str) -> JsonObject:
@@ -188,6 +199,14 @@ def _texts(definition: Mapping[str, object], key: str) -> tuple[str, ...] | None
     if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(v, str) for v in value):
         raise bad_json(f"{key} must be a list of texts")
     return tuple(value)
+
+
+def _ids(definition: Mapping[str, object], key: str, sigil: str) -> tuple[str, ...] | None:
+    """spec: definitions/event_filter, room_event_filter: ids of users and rooms, by what they begin with"""
+    texts = _texts(definition, key)
+    if texts is not None and any(not text.startswith(sigil) for text in texts):
+        raise bad_json(f"{key} holds what is no id that begins with {sigil}")
+    return texts
 
 
 def _flag(definition: Mapping[str, object], key: str) -> bool:

@@ -10,7 +10,7 @@ import orjson
 
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId, RoomId, UserId
-from tripoint.matrix.render import Own, Renderer
+from tripoint.matrix.render import Own, Renderer, is_of_a_moment
 from tripoint.matrix.sync.filters import SyncFilter
 from tripoint.matrix.sync.sticky import SECTION
 from tripoint.matrix.sync.tokens import page_token
@@ -31,12 +31,16 @@ class Timeline:
     """The events of a chunk, oldest first. `limited`: earlier ones were left out; `start` is the position
     before the first. `whole`: without `limited`, every event since then is in it (no filter, nothing hidden).
 
-    `bundles`: what of their children goes with events. spec: "Aggregations of child events": of limited timelines
+    `membership`: what the reader was at the events that do not say it. `bundles`: what of their children goes with
+    events. spec: "Aggregations of child events": of limited timelines
     """
 
-    __slots__ = ("bundles", "items", "limited", "start", "whole")
+    __slots__ = ("bundles", "items", "limited", "membership", "start", "whole")
 
-    def __init__(self, items: Sequence[HistoryItem], limited: bool, start: int, *, whole: bool) -> None:
+    def __init__(
+        self, items: Sequence[HistoryItem], limited: bool, start: int, *, whole: bool, membership: str | None = None
+    ) -> None:
+        self.membership = membership
         self.items = items
         self.limited = limited
         self.start = start
@@ -134,7 +138,7 @@ def told_in_full(timeline: Timeline, present: StateMap) -> Timeline:
     if not outdated:
         return timeline
     items = [item for item in timeline.items if item.position > outdated]
-    shorter = Timeline(items, True, outdated, whole=False)
+    shorter = Timeline(items, True, outdated, whole=False, membership=timeline.membership)
     shorter.bundles = timeline.bundles
     return shorter
 
@@ -187,7 +191,7 @@ class RoomChunks:
                     found.append(item)
                     if len(found) > limit:
                         break
-            return _newest(found, limit, since, whole=whole)
+            return _newest(found, limit, since, whole=whole, membership="join")
         page = await self._reader.history(
             HistoryQuery(
                 room_id=room.room_id,
@@ -233,13 +237,12 @@ class RoomChunks:
             if item.position <= since:
                 break
             if item.position <= upto:
-                # How long an event is sticky yet is true for a moment.
-                if item.event.is_state or item.event.sticky_ms is not None:
+                if item.event.is_state or is_of_a_moment(item.event):
                     return None
                 found.append(item)
         if not 0 < len(found) <= wanted.timeline_limit:
             return None
-        timeline = Timeline(found[::-1], False, since, whole=True)
+        timeline = Timeline(found[::-1], False, since, whole=True, membership="join")
         told = self._told(timeline, (), wanted, {})
         return Span(
             {item.event.sender for item in found},
@@ -316,8 +319,7 @@ class RoomChunks:
         it is kept for the others who were woken by the same event."""
         key = None
         own = account_data or transactions or summary is not None or timeline.bundles or sticky
-        # How long an event is sticky yet is true for a moment.
-        if share_as is not None and not own and not any(item.event.sticky_ms is not None for item in timeline.items):
+        if share_as is not None and not own and not any(is_of_a_moment(item.event) for item in timeline.items):
             ids = tuple(event.event_id for event in state)
             key = (room.room_id, *share_as, wanted.state_after, ids, tuple(ephemeral), unread)
             found = self._shared.get(key)
@@ -366,7 +368,9 @@ class RoomChunks:
             state = [event for event in state if wanted.state.wants(event)]
         bundles = timeline.bundles
         items = [
-            render.timeline(item, transactions.get(item.event.event_id), bundles.get(item.event.event_id))
+            render.timeline(
+                item, transactions.get(item.event.event_id), bundles.get(item.event.event_id), timeline.membership
+            )
             for item in timeline.items
         ]
         states = [render.state(event) for event in state]
@@ -445,12 +449,14 @@ class RoomChunks:
             del self._spans[span]
 
 
-def _newest(newest_first: Sequence[HistoryItem], limit: int, since: int, *, whole: bool) -> Timeline:
+def _newest(
+    newest_first: Sequence[HistoryItem], limit: int, since: int, *, whole: bool, membership: str | None = None
+) -> Timeline:
     """A timeline of the first `limit` of these."""
     items = newest_first[:limit][::-1]
     if len(newest_first) > limit:
-        return Timeline(items, True, items[0].position - 1, whole=whole)
-    return Timeline(items, False, since, whole=whole)
+        return Timeline(items, True, items[0].position - 1, whole=whole, membership=membership)
+    return Timeline(items, False, since, whole=whole, membership=membership)
 
 
 def _users(names: Sequence[str] | None) -> tuple[UserId, ...] | None:

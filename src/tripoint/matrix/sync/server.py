@@ -551,7 +551,8 @@ class SyncServer:
             state = []
             for key, event in present.items():
                 told = event if wanted.state_after else states.start(key)
-                if told is not None and told is not before.get(key):
+                known_before = before.get(key)
+                if told is not None and (known_before is None or told.event_id != known_before.event_id):
                     state.append(told)
         if wanted.lazy_members:
             told_before = one.known.members.get(room.room_id, {})

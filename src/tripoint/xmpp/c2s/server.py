@@ -3,8 +3,7 @@
 spec: XEP-0199, XEP-0092, XEP-0202, RFC3921 3 (session; a no-op since RFC 6121), RFC6120 7.7 (no second bind).
 """
 
-from importlib.metadata import PackageNotFoundError, version
-
+from tripoint import __version__
 from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, iq
@@ -12,12 +11,6 @@ from tripoint.xmpp.render import timestamp
 from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.tables import BIND_NS, PING_NS, SESSION_NS, TIME_NS, VERSION_NS
 from tripoint.xmpp.wire import Element, escape_text
-
-try:
-    _VERSION = version("tripoint-server")
-except PackageNotFoundError:  # run from a source tree that was never installed
-    _VERSION = "unknown"
-
 
 _PINGED = (At.SERVER, At.ACCOUNT, At.ROOMS, At.ROOM, At.GATEWAY)
 
@@ -31,7 +24,7 @@ async def ping(session: XmppSession, stanza: Element, jid: Jid) -> str:
 @iq("get", VERSION_NS, at=(At.SERVER, At.ROOMS, At.GATEWAY), feature=VERSION_NS, spec="XEP-0092 3")
 async def software_version(session: XmppSession, stanza: Element, jid: Jid) -> str:
     """Name and version of the software; the operating system is nobody's business."""
-    return f"<query xmlns='{VERSION_NS}'><name>tripoint</name><version>{escape_text(_VERSION)}</version></query>"
+    return f"<query xmlns='{VERSION_NS}'><name>tripoint</name><version>{escape_text(__version__)}</version></query>"
 
 
 @iq("get", TIME_NS, "time", at=(At.SERVER, At.ROOMS, At.GATEWAY), feature=TIME_NS, spec="XEP-0202 2")
