@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tripoint.core.ids import InvalidId, UserId
 from tripoint.core.stand_ins import stand_in_id
+from tripoint.rooms.blocking import EMPTY
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.xmpp.jid import Domains, Jid, parse_any_user_jid, parse_user_jid
 from tripoint.xmpp.refusals import Problem
@@ -41,7 +42,7 @@ def person_of(jid: Jid, domains: Domains) -> UserId | None:
 def has_blocked(viewer: "XmppSession", jid: Jid) -> bool:
     """Whether the account of `viewer` has blocked an address. Nobody can block himself."""
     reader = viewer.doors.reader
-    if str(jid.bare) == viewer.bare:
+    if reader.block_list(viewer.user_id) == EMPTY or str(jid.bare) == viewer.bare:
         return False
     if viewer.user_id in reader.address_blockers(addresses_of(jid)):
         return True
