@@ -125,7 +125,7 @@ def test_questions_about_a_remote_user() -> None:
                 await at.irc.send(question)
             lines = await at.irc.pending()
             for wanted in (
-                ":a.org 352 alice #tea bob remote.org a.org bob:remote.org G :0 bob:remote.org",
+                ":a.org 352 alice #tea bob remote.org remote.org bob:remote.org G :0 bob:remote.org",
                 ":a.org 311 alice bob:remote.org bob remote.org * :bob:remote.org",
                 ":a.org 330 alice bob:remote.org bob:remote.org :is logged in as",
                 ":a.org 320 alice bob:remote.org :is @bob:remote.org",

@@ -68,6 +68,8 @@ async def _change(session: IrcSession, channel: Channel, letter: str, mask: str,
         user_id = await _muted_one(session, mask.partition(":")[2])
         await session.do(SetRanks(actor=actor, room_id=room_id, ranks=((user_id, rank),), origin=origin))
         return
+    if letter == "e" and mask.startswith(("~a:", "~account:")):
+        mask = await _mask_of_account(session, mask.partition(":")[2])
     one = await named_by(session, mask) if letter != "e" else None
     if one is None and mask.startswith("~"):
         raise Refused(Refusal.BAD_MASK, _NO_SUCH_USER if mask.startswith(("~a:", "~account:")) else None)
@@ -81,6 +83,15 @@ async def _change(session: IrcSession, channel: Channel, letter: str, mask: str,
         await session.do(Ban(actor=actor, room_id=room_id, target=one, origin=origin))
     else:
         await session.do(Unban(actor=actor, room_id=room_id, target=one, origin=origin))
+
+
+async def _mask_of_account(session: IrcSession, name: str) -> str:
+    """The mask that meets one account alone: exceptions are masks, whoever they are for."""
+    user_id = await session.network.find_user(name)
+    if user_id is None:
+        raise Refused(Refusal.BAD_MASK, _NO_SUCH_USER)
+    localpart, _, server = user_id[1:].partition(":")
+    return f"*!{localpart}@{server}"
 
 
 async def _invite(session: IrcSession, channel: Channel, user_id: UserId, *, on: bool) -> None:

@@ -66,7 +66,7 @@ async def who(session: IrcSession, line: Line) -> None:
         else:
             user, host = session.names.username_and_host(row.user_id)
             nick = session.names.nick(row.user_id)
-            server, realname = session.names.server, f"0 {row.realname}"
+            server, realname = server_of(row.user_id), f"0 {row.realname}"
             session.numeric(n.RPL_WHOREPLY, row.channel, user, host, server, nick, row.flags, realname)
     session.numeric(n.RPL_ENDOFWHO, echo(mask), "End of WHO list")
 
@@ -138,7 +138,7 @@ def _whox_words(session: IrcSession, row: WhoRow, fields: str, token: str) -> li
         # Addresses are not shown: spec: IRCv3 whox names this placeholder.
         "i": "255.255.255.255",
         "h": host,
-        "s": session.names.server,
+        "s": server_of(row.user_id),
         "n": session.names.nick(row.user_id),
         "f": row.flags,
         "d": "0",
