@@ -220,7 +220,7 @@ class MatrixFrontEnd:
         news = DeviceNews(server, reader, encryption)
         waiters = Waiters(pace)
         sync = SyncServer(reader, accounts, chunks, renderer, ephemera, news, waiters, secrets.token_hex(4))
-        sync.delay_of = delayed.delay_of
+        sync.heard.delay_of = delayed.delay_of
         delayed.code_of = lambda refused: of_room(refused).errcode
         self.later = later = DelayedEndpoints(delayed, reader, now_ms, time.monotonic)
         client = None if federated is None else federated.trust.client
@@ -228,9 +228,9 @@ class MatrixFrontEnd:
         encryption.signing.foreign = self.key_questions.master_key
         hub.watch_all_rooms(sync.room_changed)
         hub.watch_users(sync.user_changed)
-        words = Words(chunks, renderer, sync.own)
+        words = Words(chunks, renderer, sync.heard.own)
         places, bumps = Places(reader, accounts), Bumps(reader)
-        threads = Threads(reader, renderer, sync.own)
+        threads = Threads(reader, renderer, sync.heard.own)
         hub.watch_all_rooms(threads.room_changed)
         sliding = SlidingServer(
             reader,
@@ -239,7 +239,7 @@ class MatrixFrontEnd:
             waiters,
             places,
             bumps,
-            Results(reader, chunks, words, bumps, sync.departure, ephemera.receipt_at),
+            Results(reader, chunks, words, bumps, sync.heard.departure, ephemera.receipt_at),
             ExtensionAnswers(reader, sync, ephemera, news.lists, encryption, threads, renderer),
         )
         hub.watch_all_rooms(sliding.room_changed)

@@ -313,7 +313,7 @@ class EventEndpoints:
 
     def _history(self, item: HistoryItem, session: str, bundles: Mapping[EventId, Bundle]) -> bytes:
         event_id = item.event.event_id
-        return self._renderer.history(item, self._sync.own(item.event, session), bundles.get(event_id))
+        return self._renderer.history(item, self._sync.heard.own(item.event, session), bundles.get(event_id))
 
     def _position(self, call: Call, name: str) -> int | None:
         text = call.query(name)

@@ -71,7 +71,7 @@ class RelationEndpoints:
         bundles = await self._reader.bundles(room_id, call.user_id, page.items)
         events = [
             self._renderer.history(
-                item, self._sync.own(item.event, call.session), bundles.get(item.event.event_id)
+                item, self._sync.heard.own(item.event, call.session), bundles.get(item.event.event_id)
             )
             for item in page.items
         ]

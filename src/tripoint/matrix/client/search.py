@@ -132,7 +132,7 @@ class SearchEndpoints:
             yield orjson.dumps(room_id) + b":[" + events + b"]"
 
     def _history(self, item: HistoryItem, session: str, bundle: Bundle | None = None) -> bytes:
-        return self._renderer.history(item, self._sync.own(item.event, session), bundle)
+        return self._renderer.history(item, self._sync.heard.own(item.event, session), bundle)
 
 
 def _read(call: Call, criteria: JsonObject) -> _Asked:
