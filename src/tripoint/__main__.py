@@ -1,5 +1,5 @@
 """python -m tripoint"""
 
-from tripoint.cli.main import main
+from tripoint.cli.entry import main
 
 main()

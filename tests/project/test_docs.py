@@ -11,7 +11,7 @@ from tools.doap import doap
 from tools.source import ROOT
 from tools.specs_index import INDEX, load_index
 
-from tripoint.cli import main
+from tripoint.cli.main import main
 from tripoint.config.load import ConfigError, parse_config, registration_mode
 
 PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "requirements" / "README.md"})

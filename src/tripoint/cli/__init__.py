@@ -1,5 +1,5 @@
 """The command line: tripoint run | try | config | user | db. Imports are late: `--help` is quick."""
 
-from tripoint.cli.main import main
+from tripoint.cli.entry import main
 
 __all__ = ["main"]
