@@ -128,6 +128,10 @@ class DeviceKeys:
                 writes.append(PutFallbackKey(user_id, device_id, key.algorithm, key.key_id, key.json, used=False))
         return writes
 
+    def known_counts(self, user_id: UserId, device_id: str) -> KeyCounts | None:
+        """counts(), where they are in memory."""
+        return self._counts.get((user_id, device_id))
+
     async def counts(self, user_id: UserId, device_id: str) -> KeyCounts:
         """From memory, once they were read."""
         device = (user_id, device_id)

@@ -35,8 +35,8 @@ class DeviceNews:
         self._reader = reader
         self._keys = encryption.keys
         self._messages = encryption.messages
-        # What was said of a device's own keys last time.
-        self._said: OrderedDict[tuple[UserId, str], tuple[KeyCounts, bytes]] = OrderedDict()
+        # What was said of a device's own keys last time, where nothing else was to be said.
+        self._said: OrderedDict[tuple[UserId, str], tuple[KeyCounts, News]] = OrderedDict()
         self.lists = DeviceLists(server, reader, encryption.changes)
 
     def room_changed(self, change: RoomChange) -> None:
@@ -60,20 +60,34 @@ class DeviceNews:
                     yield user_id
                     break
 
+    def is_quiet(self, user_id: UserId, device_id: DeviceId) -> bool:
+        """Whether nothing waits for a device that could be acknowledged, as far as that is known from memory."""
+        return self._messages.is_quiet(user_id, device_id)
+
     async def acknowledge(self, user_id: UserId, device_id: DeviceId, since: SyncToken) -> None:
         """The device has what was told up to a token. spec: "delete them from the store" """
         if not self._messages.is_quiet(user_id, device_id):
             await self._messages.acknowledge(user_id, device_id, since.messages)
+
+    def nothing_since(self, user_id: UserId, device_id: DeviceId, since: SyncToken | None) -> News | None:
+        """since() where nothing is new, as far as that is known from memory: nearly always."""
+        known = self._said.get((user_id, device_id))
+        if known is None or since is None or known[0] is not self._keys.known_counts(user_id, device_id):
+            return None
+        position = since.position
+        if known[0].position > position or not self._messages.is_quiet(user_id, device_id):
+            return None
+        return None if self.lists.may_have_moved(user_id, position) else known[1]
 
     async def since(self, user_id: UserId, device_id: DeviceId, since: SyncToken | None, upto: SyncToken) -> News:
         """What is to be told between two tokens."""
         counts = await self._keys.counts(user_id, device_id)
         known = self._said.get((user_id, device_id))
         if known is None or known[0] is not counts:
-            known = self._said[user_id, device_id] = counts, _said(counts)
+            known = self._said[user_id, device_id] = counts, News(_said(counts), False)
             if len(self._said) > CACHED_COUNTS:
                 self._said.popitem(last=False)
-        parts = [known[1]]
+        parts = [known[1].parts]
         position = since.position if since is not None else 0
         is_news = counts.position > position
         page = NOTHING

@@ -177,7 +177,7 @@ class SyncServer:
         known = self._known_of(user_id, device_id)
         if since is None:
             known.members.clear()
-        else:
+        elif not self._devices.is_quiet(user_id, device_id):
             await self._devices.acknowledge(user_id, device_id, since)
         waiters = self._waiters
         deadline = waiters.now() + timeout_s
@@ -303,7 +303,9 @@ class SyncServer:
                 sections.setdefault("leave", []).append(orjson.dumps(room_id) + b":" + chunk)
         global_data = [entry for type_, entry in room_data.get(None, ()) if wanted.account_data.wants_type(type_)]
         presence = self._ephemera.presence(user_id, since, wanted)
-        devices = await self._devices.since(user_id, device_id, since, upto)
+        devices = self._devices.nothing_since(user_id, device_id, since)
+        if devices is None:
+            devices = await self._devices.since(user_id, device_id, since, upto)
         empty = not (sections or global_data or presence or devices.is_news)
         next_batch = upto
         if devices.to_device is not None or sticky.upto is not None:
