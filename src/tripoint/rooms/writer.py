@@ -133,7 +133,7 @@ class Writer:
         `origin` marks the last event, which is the one that was asked for; `redacted` is told with it. `writes` go
         into the same unit, `row` replaces the room's record. `on_commit` runs before the changes are told. On
         failure the future raises Refused(SERVER_BUSY) and the room is as it was. Refused(NO_SUCH_ROOM) for a room
-        that was dropped.
+        that was dropped. `waiter` as for _queue().
         """
         if room.gone:
             raise Refused(Refusal.NO_SUCH_ROOM)

@@ -54,7 +54,8 @@ class SyncEndpoints:
                     self._asked.popitem(last=False)
         wanted = NO_FILTER
         if asked.filter:
-            wanted = self._known_filter(call, asked.filter) or await self._filter(call, asked.filter)
+            key = asked.filter if asked.filter.startswith("{") else f"{call.user_id} {asked.filter}"
+            wanted = self._filters.get(key) or await self._filter(call, asked.filter, key)
         if asked.state_after:
             wanted = replace(wanted, state_after=True)
         session = call.session
@@ -87,11 +88,8 @@ class SyncEndpoints:
             _flag(call, "use_state_after"),
         )
 
-    def _known_filter(self, call: Call, text: str) -> SyncFilter | None:
-        return self._filters.get(text if text.startswith("{") else f"{call.user_id} {text}")
-
-    async def _filter(self, call: Call, text: str) -> SyncFilter:
-        key = text if text.startswith("{") else f"{call.user_id} {text}"
+    async def _filter(self, call: Call, text: str, key: str) -> SyncFilter:
+        """A filter that is not in memory yet, under its key from now on."""
         if text.startswith("{"):
             definition = parse_filter_json(text)
         else:

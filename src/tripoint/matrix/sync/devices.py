@@ -66,8 +66,7 @@ class DeviceNews:
 
     async def acknowledge(self, user_id: UserId, device_id: DeviceId, since: SyncToken) -> None:
         """The device has what was told up to a token. spec: "delete them from the store" """
-        if not self._messages.is_quiet(user_id, device_id):
-            await self._messages.acknowledge(user_id, device_id, since.messages)
+        await self._messages.acknowledge(user_id, device_id, since.messages)
 
     def nothing_since(self, user_id: UserId, device_id: DeviceId, since: SyncToken | None) -> News | None:
         """since() where nothing is new, as far as that is known from memory: nearly always."""

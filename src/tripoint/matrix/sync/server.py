@@ -263,26 +263,15 @@ class SyncServer:
         count = 0
         for room_id, (membership, moved) in rooms:
             if membership == "join":
-                if changed is not None and not (
-                    room_id in changed or room_id in room_data or room_id in sticky.rooms
+                if (
+                    since is not None
+                    and not full_state
+                    and room_id not in room_data
+                    and room_id not in sticky.rooms
+                    and not (self._happened(room_id, since) if changed is None else room_id in changed)
                 ):
                     continue
                 if not wanted.wants_room(room_id):
-                    continue
-                room = self._reader.peek(room_id)
-                data = room_data.get(room_id, ())
-                # A room that is not in memory is not read only to find that nothing happened there.
-                last = self.heard.last_in(room_id)
-                if room is not None:
-                    last = max(room.last_position, room.reset_position, room.completed_position)
-                if (
-                    last <= position
-                    and not data
-                    and since is not None
-                    and not full_state
-                    and room_id not in sticky.rooms
-                    and not self._ephemera.changed(room_id, position, since.ephemeral)
-                ):
                     continue
                 count += 1
                 if count % _ROOMS_PER_TURN == 0:
@@ -320,6 +309,14 @@ class SyncServer:
             parts.append(b',"presence":{"events":[' + b",".join(presence) + b"]}")
         parts.append(b"}")
         return b"".join(parts), empty, next_batch
+
+    def _happened(self, room_id: RoomId, since: SyncToken) -> bool:
+        """Whether anything happened in a room since a token. One that is not in memory is not read for it."""
+        room = self._reader.peek(room_id)
+        last = self.heard.last_in(room_id)
+        if room is not None:
+            last = max(room.last_position, room.reset_position, room.completed_position)
+        return last > since.position or self._ephemera.changed(room_id, since.position, since.ephemeral)
 
     def _changed_rooms(self, since: SyncToken, most: int) -> set[RoomId] | None:
         """Rooms in which anything happened since a token of this run; None where a user's own are sooner looked at."""
