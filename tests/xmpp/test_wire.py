@@ -62,8 +62,6 @@ def test_prefixes_and_foreign_attributes_survive_a_round_trip():
         (HEADER + b"<a b='1' b='2'/>", "not-well-formed"),
         (HEADER + b"<a>\x01</a>", "not-well-formed"),
         (HEADER + b"<a>&#1;</a>", "not-well-formed"),
-        (HEADER + b"<a>\xff\xfe</a>", "not-well-formed"),
-        (HEADER + b"<a>\xed\xa0\x80</a>", "not-well-formed"),
         (b"GET / HTTP/1.1\r\n", "not-well-formed"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01", "not-well-formed"),
         (HEADER + b"<?xml version='1.0'?>", "not-well-formed"),
@@ -76,6 +74,11 @@ def test_prefixes_and_foreign_attributes_survive_a_round_trip():
         (b"<\x00s\x00", "unsupported-encoding"),
         (b"<?xml version='1.0' encoding='iso-8859-1'?>" + HEADER[21:], "unsupported-encoding"),
         (b"\xff\xfe<\x00", "unsupported-encoding"),
+        (HEADER + b"<a>\xff\xfe</a>", "unsupported-encoding"),
+        (HEADER + b"<a b='\xc3\xa9\xc0\x80'/>", "unsupported-encoding"),
+        (HEADER + b"<a>\xed\xa0\x80</a>", "unsupported-encoding"),
+        (HEADER + b"<a>\xe2\x82</a>", "unsupported-encoding"),
+        (HEADER + b"<a>\xef\xbf\xbf</a>", "not-well-formed"),  # UTF-8, but no character of XML
         # limits
         (HEADER + b"<a>" * 100, "policy-violation"),
         (HEADER + b"<a " + b" ".join(b"a%d=''" % i for i in range(51)) + b"/>", "policy-violation"),

@@ -114,6 +114,12 @@ class StreamOpened:
     default_ns: str | None
     id: str | None = None
 
+    @property
+    def speaks_xmpp(self) -> bool:
+        """Its version is 1.0, or a later one, which goes down to that; none at all is 0.9. spec: RFC6120 4.7.5"""
+        major = (self.version or "").partition(".")[0]
+        return major.isascii() and major.isdigit() and int(major[:9]) >= 1
+
 
 @dataclass(frozen=True, slots=True)
 class StreamClosed:
@@ -157,6 +163,7 @@ class StreamParser:
         "_over",
         "_parser",
         "_stack",
+        "_tail",
         "max_stanza_bytes",
     )
 
@@ -170,6 +177,7 @@ class StreamParser:
         self._consumed = 0  # where the last whole stanza ended
         self._over = False
         self._default_ns: str | None = None
+        self._tail = b""  # the beginning of a character that more bytes have to complete
         self._names: dict[str, str] = {}
         parser = pyexpat.ParserCreate("UTF-8", _SEPARATOR, intern=self._names)
         # COMPAT: expat 2.6 waits for more bytes before it looks again at a cut token, which holds back a
@@ -206,7 +214,10 @@ class StreamParser:
         except StreamError as error:
             self._break(error.condition, error.text)
         except pyexpat.ExpatError as error:
-            self._break(*_expat_condition(error.code))
+            seen = self._tail + data
+            at = parser.ErrorByteIndex - (self._fed - len(seen))
+            self._break(*_expat_condition(error.code, seen[max(at, 0) : at + 4]))
+        self._tail = data[-3:] if len(data) > 2 else (self._tail + data)[-3:]
         events, self._events = self._events, []
         return events
 
@@ -359,7 +370,11 @@ def _is_not_utf8(fed: int, data: bytes) -> bool:
 _EXPAT = pyexpat.errors.codes
 
 
-def _expat_condition(code: int) -> tuple[str, str]:
+def _expat_condition(code: int, found: bytes) -> tuple[str, str]:
+    """The stream error for an error of the parser, which has `found` these bytes."""
+    if code == _EXPAT[pyexpat.errors.XML_ERROR_INVALID_TOKEN] and _breaks_utf8(found):
+        # spec: RFC6120 4.9.3.22: violating the rules of UTF-8 is named so
+        return "unsupported-encoding", "This is not UTF-8"
     if code == _EXPAT[pyexpat.errors.XML_ERROR_UNDEFINED_ENTITY]:
         return "restricted-xml", "Only the five predefined entities are allowed in XMPP"
     if code in (
@@ -373,6 +388,15 @@ def _expat_condition(code: int) -> tuple[str, str]:
         "not-well-formed",
         f"The XML is not well-formed: {pyexpat.errors.messages.get(code, 'syntax error')}",
     )
+
+
+def _breaks_utf8(found: bytes) -> bool:
+    """Whether no character begins so. What is cut short is not judged."""
+    try:
+        found.decode()
+    except UnicodeDecodeError as error:
+        return error.start == 0 and error.reason != "unexpected end of data"
+    return False
 
 
 # -- output

@@ -119,7 +119,7 @@ class IncomingStream:
         if header.default_ns != SERVER_NS:
             raise StreamError("invalid-namespace", "The content namespace between servers is jabber:server")
         # spec: RFC6120 4.7.5; XEP-0220 2.1.1: what is older than 1.0 cannot encrypt
-        if header.version is None or header.version.partition(".")[0] != "1":
+        if not header.speaks_xmpp:
             raise StreamError("unsupported-version", "This server speaks XMPP 1.0")
         if header.to is None:
             raise StreamError("improper-addressing", "The stream header needs a 'to'")
