@@ -10,7 +10,8 @@ from tripoint.core.richtext import Mention, from_plain, inline_text, walk_inline
 from tripoint.xmpp.messages import PAYLOAD_KEY, THREAD_KEY, content_of, inside_of, text_of
 from tripoint.xmpp.muc.mentions import link_mentions
 from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.wire import Element, parse_fragment, render
+from tripoint.xmpp.stanza_facts import KEY, facts_between_two
+from tripoint.xmpp.wire import CLIENT_NS, Element, parse_fragment, render
 
 NAMES = {
     "bob": UserId("@bob:example.org"),
@@ -65,7 +66,11 @@ def content(inside: str) -> dict:
             "<body>x</body><a xmlns='urn:x'>&lt;</a>",
             {"msgtype": "m.text", "body": "x", PAYLOAD_KEY: "<a xmlns='urn:x'>&lt;</a>"},
         ),
-        ("<body>x</body><body xml:lang='de'>y</body>", {"msgtype": "m.text", "body": "x"}),
+        ("<body>x</body><body>y</body>", {"msgtype": "m.text", "body": "x"}),
+        (
+            "<body>x</body><body xml:lang='de'>y</body>",
+            {"msgtype": "m.text", "body": "x", PAYLOAD_KEY: "<body xml:lang='de'>y</body>"},
+        ),
     ],
 )
 def test_in(inside, expected):
@@ -151,3 +156,18 @@ def test_any_body_comes_out_as_xml(text):
 def test_kinds_are_told_apart():
     assert text_of(stanza("<body>/me</body>"))[0] is MessageKind.TEXT
     assert text_of(stanza("<body>/me </body>"))[0] is MessageKind.EMOTE
+
+
+@pytest.mark.parametrize(
+    ("kind", "stays", "kept"),
+    [
+        ("chat", True, {"resource": "balcony", "to": "orchard"}),
+        ("normal", True, {"type": "normal", "resource": "balcony", "to": "orchard"}),
+        ("chat", False, None),
+        ("normal", False, {"type": "normal"}),
+    ],
+)
+def test_between_which_clients_a_message_goes_is_not_told_to_other_matrix_servers(kind, stays, kept):
+    stanza = Element("message", CLIENT_NS, {"type": kind})
+    facts = facts_between_two(stanza, resource="balcony", to="orchard", stays=stays)
+    assert facts.content() == ({} if kept is None else {KEY: kept})

@@ -114,6 +114,11 @@ def is_payload(element: Element) -> bool:
     return element.namespace not in _NOT_PAYLOAD and element.namespace != ""
 
 
+def _is_translation(element: Element) -> bool:
+    """Whether this is a text in a language that it names: the first one is the message. spec: RFC6121 5.2.3"""
+    return element.name == "body" and element.namespace == CLIENT_NS and bool(element.get("xml:lang"))
+
+
 def text_of(stanza: Element, relation: Relation = NOTHING) -> tuple[MessageKind, RichText] | None:
     """Kind and text of a message with a body; None for one without. What is answered is not said again."""
     found, hint = _text_of(stanza, relation), hint_in(stanza)
@@ -189,6 +194,8 @@ def content_of(stanza: Element, kind: MessageKind, text: RichText, relation: Rel
     if len(stanza.children) > 1:
         # That it is hidden is said in the text.
         beside = [child for child in stanza.elements() if is_payload(child) and child.namespace != SPOILER_NS]
+        bodies = [child for child in stanza.elements() if child.name == "body" and child.namespace == CLIENT_NS]
+        beside += filter(_is_translation, bodies[1:])
         kept = "".join([render(child).decode() for child in beside])
         if kept:
             content[PAYLOAD_KEY] = kept
@@ -302,4 +309,4 @@ def _payload_of(content: JsonObject, most: int = MAX_PAYLOAD_BYTES) -> str:
         elements = parse_fragment(payload)
     except StreamError:
         return ""
-    return "".join([render(element).decode() for element in elements if is_payload(element)])
+    return "".join([render(one).decode() for one in elements if is_payload(one) or _is_translation(one)])

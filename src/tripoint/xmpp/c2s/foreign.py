@@ -24,6 +24,7 @@ from tripoint.xmpp.newcomers import Newcomers
 from tripoint.xmpp.pep.notify import NOTIFICATION
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import stanza_error
+from tripoint.xmpp.router import drop_forged_ids
 from tripoint.xmpp.session import Abroad, Carrier, Doors, Sink, XmppSession
 from tripoint.xmpp.tables import (
     CLIENT_NS,
@@ -113,6 +114,8 @@ class Foreign:
     async def deliver(self, stanza: Element) -> None:
         """Handle one stanza, whose domains were checked."""
         sender, to = parse_jid(stanza.get("from") or ""), parse_jid(stanza.get("to") or "")
+        if stanza.name == "message":
+            drop_forged_ids(stanza, self._doors.domains)
         try:
             user_id = stand_in_id(str(sender.bare), self._doors.domains.server)
         except InvalidId:

@@ -166,6 +166,13 @@ async def directed_presence(session: XmppSession, stanza: Element, jid: Jid) -> 
     _deliver(session, jid, _stanza(session.full, inside, kind))
 
 
+@presence("error", at=(At.USER,), spec="RFC6120 8.3, RFC6121 8.5.3.1")
+async def refused_presence(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """An error that answers directed presence goes to the client that sent it."""
+    if jid.resource:
+        _deliver(session, jid, _stanza(session.full, _inside(stanza), "error", stanza.get("id")))
+
+
 @presence("error", "probe", at=(At.ABROAD,), spec="RFC6120 10.4")
 async def to_another_server(session: XmppSession, stanza: Element, jid: Jid) -> None:
     """As it is, from the client's own address."""
