@@ -62,7 +62,7 @@ MAX_SASL_ATTEMPTS = 5
 MAX_REGISTRATIONS = 20
 # Of all streams of this server, to clients and to other servers.
 LANGUAGE = "en"
-_LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,7}\Z")  # spec: RFC5646 2.1, without the rarest
+_LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,7}\Z")  # a language tag, but for the rarest
 
 _STANZAS = frozenset({"message", "presence", "iq"})
 # Elements beside the stanzas that a session takes in their order. spec: XEP-0198 3, 4; XEP-0352 4.2
