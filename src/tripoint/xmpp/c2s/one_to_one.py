@@ -5,7 +5,7 @@ spec: RFC6121 5, 8.5; docs/mapping.md 10.0, 15.1. Read next: direct.py; abroad.p
 
 from tripoint.core.ids import UserId, server_of
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.xmpp.c2s.carbons import copy_to, is_private, wants_copies
+from tripoint.xmpp.c2s.carbons import copy_sent, copy_to, is_copied, wants_copies
 from tripoint.xmpp.c2s.direct import Route, hearers
 from tripoint.xmpp.c2s.markers import displayed
 from tripoint.xmpp.c2s.relating import relate
@@ -31,6 +31,8 @@ async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
         # spec: RFC6121 8.5.1
         raise Problem("service-unavailable", Refusal.NO_SUCH_USER.value)
     if await session.muc.accept_direct_invitation(session, stanza, target):
+        if is_copied(stanza):
+            copy_sent(session, stamped(stanza, session.full))
         return
     if here and jid.resource and (stanza.get("type") or "normal") != "chat" and session.users.session(str(jid)) is None:
         # spec: RFC6121 8.5.3.2.1: a chat goes on with whoever is there, a message for one client does not
@@ -67,7 +69,7 @@ async def _pass_on(session: XmppSession, stanza: Element, jid: Jid, target: User
             if other is not session or named is session:
                 other.send(data)
             heard.add(other)
-    if stanza.get("type") == "chat" and not is_private(stanza):
+    if is_copied(stanza):
         if user is not None:
             copy_to(wants_copies(user, heard), "received", data)
         if session.user is not None:
