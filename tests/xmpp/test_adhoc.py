@@ -38,7 +38,7 @@ def refused(answer: str) -> str:
 
 def test_a_session_is_of_who_began_it_and_of_its_command() -> None:
     async def work(server: TestServer) -> None:
-        alice, desk, bob = [await server.online(name, at) for name, at in (("alice", "r"), ("alice", "d"), ("bob", "r"))]
+        alice, desk, bob = await server.online("alice"), await server.online("alice", "d"), await server.online("bob")
         given = session_in(await do(alice, "action='execute'"))
         assert session_in(await do(alice, "action='execute'")) != given
         assert session_in(await do(alice, f"sessionid='{given}' action='next'")) == given

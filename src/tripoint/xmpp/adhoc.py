@@ -1,8 +1,8 @@
 """Ad-hoc commands: what has no protocol of its own on XMPP, offered as forms that any client can show.
 
 A command is declared where it is written, with @adhoc; lists, information and dispatch are made from that. Each is
-done in one go or with one form, and the server keeps nothing in between: what a form says is judged when it comes, and a
-session id says itself for whom and for which command it was given.
+done in one go or with one form, and the server keeps nothing in between: what a form says is judged when it comes, and
+a session id says itself for whom and for which command it was given.
 spec: XEP-0050 2, 3; XEP-0004 3. Read next: muc/commands.py.
 """
 
