@@ -104,6 +104,22 @@ def test_messages_presence_and_requests() -> None:
     play(work)
 
 
+def test_addresses_that_are_not_valid() -> None:
+    """spec: RFC6120 8.3.3.8. Nobody else pays for them."""
+
+    async def work(world: World) -> None:
+        alice, bot = await world.client("alice"), await world.component(BOT)
+        bot.send(f"<message from='\u2603@{BOT}' to='{ALICE}' id='m1'><body>From nobody</body></message>")
+        bot.send(f"<message from='echo@{BOT}' to='\u2603@{SERVER}' type='error' id='m2'/>")
+        bot.send(f"<message from='echo@{BOT}' to='\u2603@rooms.{SERVER}/x' id='m3'><body>To nobody</body></message>")
+        told = await has(bot, "<message", " type='error'", " id='m3'", f" from='rooms.{SERVER}'", "<jid-malformed")
+        assert f" to='echo@{BOT}'" in told
+        bot.send(f"<message from='echo@{BOT}/\U0001fae8\ufe0f' to='{ALICE}' type='chat'><body>Hello</body></message>")
+        await has(alice, f"from='echo@{BOT}/\U0001fae8'", "<body>Hello</body>")
+
+    play(work)
+
+
 def test_what_the_server_says_of_them() -> None:
     """spec: XEP-0030 4.1"""
 

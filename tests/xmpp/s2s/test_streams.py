@@ -217,6 +217,17 @@ def test_stanzas_that_are_not_taken(stanza: str, condition: str) -> None:
     assert stream.receive(b"<message from='a@sender.example' to='b@target.example'/>") == []
 
 
+@pytest.mark.parametrize(
+    ("from_", "to"), [("\u2603@sender.example", "b@target.example"), ("a@sender.example", "b@target.example/\u0378")]
+)
+def test_an_address_that_is_not_valid_costs_one_stanza(from_: str, to: str) -> None:
+    """Whose it is can be told, and others of that domain are not to blame. spec: RFC6120 8.3.3.8"""
+    stream = proved()
+    (got,) = stream.receive(f"<message from='{from_}' to='{to}'/>".encode())
+    assert isinstance(got, Stanza) and (got.element.get("from"), got.element.get("to")) == (from_, to)
+    assert stream.receive(b"<message from='a@sender.example' to='b@target.example'/>")
+
+
 def test_stanzas_before_a_name_is_proved() -> None:
     """spec: RFC6120 4.9.3.12"""
     stream = incoming()

@@ -7,7 +7,7 @@ spec: RFC6120 8.1.1.2, 8.1.2.2 (from and to between servers), 13.12; XEP-0220 2.
 from dataclasses import dataclass
 from typing import Final
 
-from tripoint.xmpp.jid import InvalidJid, parse_jid, prepare_domain
+from tripoint.xmpp.jid import InvalidJid, domain_in, prepare_domain
 from tripoint.xmpp.s2s.actions import Ask, Proved, Send, Stanza, as_client
 from tripoint.xmpp.s2s.dialback import is_dialback_key
 from tripoint.xmpp.tables import STANZA_ERRORS_NS
@@ -107,7 +107,7 @@ class Pairs:
         if not self.verified:
             raise StreamError("not-authorized", "Prove your name first")
         try:
-            theirs, ours = parse_jid(from_).domain, parse_jid(to).domain
+            theirs, ours = domain_in(from_), domain_in(to)
         except InvalidJid:
             raise StreamError("improper-addressing", "The 'from' or 'to' of a stanza is no address") from None
         if (theirs, ours) not in self.verified:
