@@ -208,7 +208,7 @@ class Limits:
     irc_commands_per_s: float = option("IRC commands a second after that.", 20.0)
     xmpp_stanzas_burst: float = option("XMPP stanzas at once.", 200.0)
     xmpp_stanzas_per_s: float = option("XMPP stanzas a second after that.", 50.0)
-    stanza_bytes: int = option("Largest XMPP stanza.", 262_144)
+    stanza_bytes: int = option("Largest XMPP stanza of a client; of another server twice that.", 262_144)
     http_body_bytes: int = option("Largest body of an HTTP request that is not an upload.", 1_048_576)
     http_connections: int = option("HTTP connections at a time; 0: no limit.", 20_000)
     rooms_in_memory: int = option("Rooms kept in memory that nobody is watching.", 2000)

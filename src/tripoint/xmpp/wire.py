@@ -24,7 +24,8 @@ XML_NS: Final = "http://www.w3.org/XML/1998/namespace"
 # Limits of what a peer may send. Deepest nesting seen in published extensions is about 10 (PubSub with Jingle).
 MAX_DEPTH: Final = 40
 MAX_ATTRIBUTES: Final = 50
-MAX_ELEMENTS: Final = 4000
+MAX_ELEMENTS: Final = 4000  # or more, where larger stanzas are taken:
+BYTES_PER_ELEMENT: Final = 64
 # expat keeps every element and attribute name of a stream for its whole life; clients use a few hundred.
 MAX_NAMES: Final = 5000
 # docs/mapping.md 10.8; before authentication nobody needs more than a SASL message.
@@ -251,7 +252,7 @@ class StreamParser:
         if depth == 2:
             self._elements = 0
         self._elements += 1
-        if self._elements > MAX_ELEMENTS:
+        if self._elements > MAX_ELEMENTS and self._elements > self.max_stanza_bytes // BYTES_PER_ELEMENT:
             raise StreamError("policy-violation", "The stanza has too many elements")
         element = Element.__new__(Element)
         element.name = name

@@ -298,6 +298,10 @@ def outgoing(**how: object) -> OutgoingStream:
     return stream
 
 
+def limits(size: object) -> str:
+    return f"<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>{size}</max-bytes></limits>"
+
+
 EXTERNAL = f"<mechanisms {SASL}><mechanism>EXTERNAL</mechanism></mechanisms>"
 
 
@@ -320,6 +324,41 @@ def test_dialback_after_a_refusal() -> None:
     assert told == f"<db:result from='sender.example' to='target.example'>{key}</db:result>"
     valid = b"<db:result from='target.example' to='sender.example' type='valid'/>"
     assert stream.receive(valid) == [Ready("dialback")]
+
+
+@pytest.mark.parametrize(
+    ("said", "takes"),
+    [
+        (limits(200_000), 200_000),
+        (limits(100), 100),
+        (limits("many"), None),
+        (limits(""), None),
+        (limits(-5), None),
+        ("", None),
+    ],
+)
+def test_how_large_a_stanza_the_peer_takes(said: str, takes: int | None) -> None:
+    """What it says last. spec: XEP-0478 3.1, 4"""
+    stream = outgoing()
+    stream.receive(answer(features=EXTERNAL + limits(70_000)))
+    stream.receive(f"<success {SASL}/>".encode())
+    assert stream.receive(answer(features=said)) == [Ready("external")]
+    assert stream.pairs.takes == takes
+
+
+@pytest.mark.parametrize(("said", "takes"), [(200_000, 200_000), (16_384, None)])
+def test_a_limit_for_strangers_is_none_for_us(said: int, takes: int | None) -> None:
+    """After dialback there are no other features than those for who has proved nothing yet."""
+    stream = outgoing()
+    stream.receive(answer(features=limits(said)))
+    valid = b"<db:result from='target.example' to='sender.example' type='valid'/>"
+    assert stream.receive(valid) == [Ready("dialback")]
+    assert stream.pairs.takes == takes
+
+
+def test_how_large_a_stanza_we_take() -> None:
+    """spec: XEP-0478 3.1"""
+    assert limits(100_000) in text_of(incoming().receive(header()))
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,11 @@ class OutgoingLink:
         return self.stream.how
 
     @property
+    def takes(self) -> int | None:
+        """The largest stanza, in bytes, that the peer says it takes. spec: XEP-0478 4"""
+        return self.stream.pairs.takes
+
+    @property
     def is_open(self) -> bool:
         """Whether stanzas can be sent."""
         return self.stream.state is State.READY and not self._wire.is_closing

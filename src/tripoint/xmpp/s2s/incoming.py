@@ -2,7 +2,7 @@
 
 A pair of domains (its, ours) is verified by a certificate (SASL EXTERNAL) or by dialback; of one stream there may be
 several pairs. Nothing but what proves a pair is taken before, and a stanza only for a verified pair.
-spec: RFC6120 4, 5, 6.3.4; XEP-0178 3; XEP-0288 2. Read next: pairs.py, outgoing.py.
+spec: RFC6120 4, 5, 6.3.4; XEP-0178 3; XEP-0288 2; XEP-0478 3. Read next: pairs.py, outgoing.py.
 """
 
 import base64
@@ -157,7 +157,7 @@ class IncomingStream:
             dialback = f"<dialback xmlns='{DIALBACK_FEATURE_NS}'><errors/></dialback>"
         if self.secure and self._to == self._terms.identity:
             same = f"<identity xmlns='{SAME_IDENTITY_NS}'/>"
-        return tls + external + dialback + ("" if authenticated else bidi) + same
+        return tls + external + dialback + ("" if authenticated else bidi) + same + self.pairs.limits_xml
 
     def element(self, element: Element, actions: list[Action]) -> None:
         kind = (element.namespace, element.name)
@@ -169,7 +169,7 @@ class IncomingStream:
         elif element.namespace == SASL_NS:
             self._sasl(element, actions)
         elif kind == (BIDI_NS, "bidi"):
-            self._bidi(actions)
+            self._bidi(element, actions)
         elif kind == (DIALBACK_NS, "result"):
             actions += filter(None, [self.pairs.result(element, self._id)])
         elif kind == (DIALBACK_NS, "verify"):
@@ -190,12 +190,13 @@ class IncomingStream:
         self.pairs.forget_questions()
         actions += [Send(f"<proceed xmlns='{TLS_NS}'/>".encode()), StartTls()]
 
-    def _bidi(self, actions: list[Action]) -> None:
+    def _bidi(self, element: Element, actions: list[Action]) -> None:
         """Stanzas go back for every pair that is proved, whether this comes first, as it should, or after the proof.
 
         spec: XEP-0288 2.2
         """
         self.pairs.both_ways = True
+        self.pairs.note_limits(element)
         actions += [Proved(*pair) for pair in sorted(self.pairs.verified)]
 
     def _sasl(self, element: Element, actions: list[Action]) -> None:

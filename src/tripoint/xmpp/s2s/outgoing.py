@@ -2,12 +2,14 @@
 
 TLS first, then SASL EXTERNAL where it is offered, dialback otherwise or after a refusal. Where the peer can, stanzas
 come back over the same stream, and more of its domains may prove their names in it.
-spec: RFC6120 4, 5.4.3.3, 6.3.4; XEP-0220 2.1.1, 2.2.1, 2.4; XEP-0178 3; XEP-0288 2. Read next: pairs.py, links.py.
+spec: RFC6120 4, 5.4.3.3, 6.3.4; XEP-0220 2.1.1, 2.2.1, 2.4; XEP-0178 3; XEP-0288 2; XEP-0478 3, 4.
+Read next: pairs.py, links.py.
 """
 
 import base64
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from tripoint.xmpp.hearing import Hearing
 from tripoint.xmpp.s2s.actions import (
@@ -34,6 +36,9 @@ from tripoint.xmpp.tables import (
     TLS_NS,
 )
 from tripoint.xmpp.wire import STREAMS_NS, Element, StreamError, StreamOpened, escape_attribute, escape_text
+
+# A limit that is smaller is not that of a server for servers it knows, but for strangers.
+LEAST_AFTER_DIALBACK: Final = 65_536
 
 Action = Send | StartTls | Close | Ready | Ask | Proved | Stanza | Verified | Failed
 
@@ -193,6 +198,7 @@ class OutgoingStream:
             raise StreamError("unsupported-stanza-type", f"<{element.name}/> is not expected in this stream")
 
     def _features(self, features: Element, actions: list[Action]) -> None:
+        self.pairs.note_limits(features)
         if self.secure and features.child("identity", SAME_IDENTITY_NS) is not None:
             self.same_identity = True
         if self._authenticated:
@@ -212,7 +218,7 @@ class OutgoingStream:
             return
         if features.child("bidi", BIDI_FEATURE_NS) is not None:
             self.pairs.both_ways = True
-            actions.append(Send(f"<bidi xmlns='{BIDI_NS}'/>".encode()))
+            actions.append(Send(f"<bidi xmlns='{BIDI_NS}'>{self.pairs.limits_xml}</bidi>".encode()))
         mechanisms = features.child("mechanisms", SASL_NS)
         offered = [] if mechanisms is None else [one.text.strip() for one in mechanisms.elements()]
         if self.secure and "EXTERNAL" in offered and not self._tried_external:
@@ -265,6 +271,9 @@ class OutgoingStream:
     def _ready(self, how: str, actions: list[Action]) -> None:
         self.state = State.READY
         self.how = how
+        if how == "dialback" and (self.pairs.takes or 0) < LEAST_AFTER_DIALBACK:
+            # No features follow: what they say may have been for peers that have proved nothing yet.
+            self.pairs.takes = None
         if self.pairs.both_ways:
             self.pairs.admit((self._theirs, self._ours))
             self._hearing.limit(self.pairs.stanza_bytes)

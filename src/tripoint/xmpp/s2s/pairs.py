@@ -10,7 +10,7 @@ from typing import Final
 from tripoint.xmpp.jid import InvalidJid, domain_in, prepare_domain
 from tripoint.xmpp.s2s.actions import Ask, Proved, Send, Stanza, as_client
 from tripoint.xmpp.s2s.dialback import is_dialback_key
-from tripoint.xmpp.tables import STANZA_ERRORS_NS
+from tripoint.xmpp.tables import LIMITS_NS, STANZA_ERRORS_NS
 from tripoint.xmpp.wire import MAX_STANZA_BYTES_UNAUTHENTICATED, Element, StreamError, escape_attribute
 
 # Pairs of domains of one stream: our three names times the domains of a large host.
@@ -39,6 +39,7 @@ class Pairs:
     def __init__(self, terms: Terms) -> None:
         self.verified: set[Pair] = set()
         self.both_ways = False
+        self.takes: int | None = None  # the largest stanza, in bytes, that the peer says it takes
         self._terms = terms
         self._asked: set[Pair] = set()
 
@@ -46,6 +47,17 @@ class Pairs:
     def stanza_bytes(self) -> int:
         """How large a stanza the peer may send by now."""
         return self._terms.stanza_bytes if self.verified else MAX_STANZA_BYTES_UNAUTHENTICATED
+
+    @property
+    def limits_xml(self) -> str:
+        """How large a stanza it may send once it has proved its name. spec: XEP-0478 3.1, 3.2"""
+        return f"<limits xmlns='{LIMITS_NS}'><max-bytes>{self._terms.stanza_bytes}</max-bytes></limits>"
+
+    def note_limits(self, said: Element) -> None:
+        """What the peer says inside of its features, or of its <bidi/>. spec: XEP-0478 3.1, 3.2, 4"""
+        limits = said.child("limits", LIMITS_NS)
+        text = "" if limits is None else (limits.child_text("max-bytes", LIMITS_NS) or "").strip()
+        self.takes = int(text[:12]) if text.isascii() and text.isdecimal() else None
 
     def forget_questions(self) -> None:
         """The stream begins anew: what was asked in it is not answered any more."""
