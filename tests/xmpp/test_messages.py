@@ -171,3 +171,24 @@ def test_between_which_clients_a_message_goes_is_not_told_to_other_matrix_server
     stanza = Element("message", CLIENT_NS, {"type": kind})
     facts = facts_between_two(stanza, resource="balcony", to="orchard", stays=stays)
     assert facts.content() == ({} if kept is None else {KEY: kept})
+
+
+def encrypted(clients: int, namespace: str = "eu.siacs.conversations.axolotl") -> str:
+    """As clients say it to those who cannot read it, with a key for each client of everybody in the room."""
+    keys = "".join([f"<key rid='{2**31 - number}'>{'k' * 140}</key>" for number in range(clients)])
+    inside = f"<header>{keys}</header><payload>p</payload>"
+    return f"<body>This is encrypted.</body><encrypted xmlns='{namespace}'>{inside}</encrypted>"
+
+
+@pytest.mark.parametrize("namespace", ["eu.siacs.conversations.axolotl", "urn:xmpp:omemo:2"])
+def test_what_is_encrypted_for_a_room_full_of_clients_is_kept_whole(namespace):
+    inside = encrypted(240, namespace)
+    kept = content(inside)
+    assert len(kept[PAYLOAD_KEY]) > 8192 and kept["body"] == "This is encrypted."
+    assert kept[PAYLOAD_KEY] in inside_of(kept, lambda pill: pill.text)
+
+
+@pytest.mark.parametrize("inside", [encrypted(300), encrypted(60, "urn:example:other")])
+def test_there_is_an_end_to_what_is_kept_beside_a_text(inside):
+    with pytest.raises(Problem, match="KiB beside its text"):
+        content(inside)
