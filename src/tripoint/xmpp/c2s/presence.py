@@ -11,6 +11,7 @@ from tripoint.core.ids import UserId
 from tripoint.xmpp.blocked import apart, has_blocked
 from tripoint.xmpp.c2s.greetings import show_motd
 from tripoint.xmpp.c2s.invitations import approve, asks_back, redeem
+from tripoint.xmpp.c2s.kept_invitations import show_kept_invitations
 from tripoint.xmpp.c2s.photos import is_update, photo_for
 from tripoint.xmpp.c2s.subscriptions import Subscription, inbound, outbound, subscription_of, with_subscription
 from tripoint.xmpp.c2s.users import MAX_ITEMS, LiveUser
@@ -99,6 +100,8 @@ async def became_available(session: XmppSession, stanza: Element, jid: Jid) -> N
         _show_contacts(session, user)
         _show_requests(session, user)
         user.opened |= {*await session.muc.show_invitations(session)}
+        if len(user.available()) == 1:
+            await show_kept_invitations(session)
         await show_motd(session)
     if was_silent and session.priority >= 0:
         await session.missed.show(session)
