@@ -19,6 +19,9 @@ log = structlog.get_logger()
 
 # Stanzas of one stream that may wait before its socket is read no further.
 BACKLOG: Final = 64
+# As how many clients at full speed a server may send: there are many people behind it, and who enters a large room over
+# it is shown thousands of others at once, for whom everybody else would wait.
+CLIENTS_OF_A_SERVER: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,12 @@ class Traffic:
     stanzas_burst: float
     stanzas_per_s: float
     connections_per_address: int
+
+    @classmethod
+    def of_servers(cls, client_burst: float, client_per_s: float, connections_per_address: int) -> "Traffic":
+        """What a server may send, by what a client may."""
+        burst, per_s = CLIENTS_OF_A_SERVER * client_burst, CLIENTS_OF_A_SERVER * client_per_s
+        return cls(burst, per_s, connections_per_address)
 
 
 @dataclass(frozen=True, slots=True)
