@@ -282,8 +282,11 @@ class NarrowWay:
         self.on_end: list[Callable[[], None]] = []
         self.written: list[bytes] = []
 
-    def write(self, stanza: bytes) -> None:
+    def write(self, stanza: bytes, original: Element | None = None) -> None:
         self.written.append(stanza)
+
+    def lost(self) -> list[Element]:
+        return []
 
 
 def test_what_is_larger_than_the_other_server_takes() -> None:

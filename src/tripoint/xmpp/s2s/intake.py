@@ -50,7 +50,7 @@ class Receiving:
 
 
 class Intake:
-    """`reads(on)`: whether bytes of this peer are taken from its socket."""
+    """`reads(on)`: whether bytes of this peer are taken from its socket. `taken` and `handled`: how many there were."""
 
     def __init__(self, receiving: Receiving, background: Background, reads: Callable[[bool], None]) -> None:
         self._receiving = receiving
@@ -58,12 +58,14 @@ class Intake:
         self._reads = reads
         self._backlog: deque[Element] = deque()
         self._busy = False
+        self.taken = self.handled = 0
         self._allowance = receiving.traffic.stanzas_burst
         self._allowance_at = receiving.now_s()
 
     def take(self, stanza: Element) -> None:
         """The next one."""
         self._backlog.append(stanza)
+        self.taken += 1
         if len(self._backlog) == BACKLOG:
             self._reads(False)
         if not self._busy:
@@ -82,6 +84,7 @@ class Intake:
                     await self._receiving.deliver(stanza)
                 except Exception:  # a bug: told to us with its trace; the stanzas after it are handled
                     log.exception("xmpp.s2s.handler_failed", stanza=stanza.name)
+                self.handled += 1
                 if len(self._backlog) == BACKLOG // 2:
                     self._reads(True)
         finally:

@@ -16,11 +16,14 @@ from tripoint.xmpp.s2s.actions import (
     Ask,
     Close,
     Failed,
+    Handled,
+    Managed,
     Proved,
     Ready,
     Send,
     Stanza,
     StartTls,
+    TellHandled,
     Verified,
     stream_error,
     stream_header,
@@ -32,6 +35,7 @@ from tripoint.xmpp.tables import (
     BIDI_NS,
     SAME_IDENTITY_NS,
     SASL_NS,
+    SM_NS,
     STREAM_ERRORS_NS,
     TLS_NS,
 )
@@ -40,7 +44,9 @@ from tripoint.xmpp.wire import STREAMS_NS, Element, StreamError, StreamOpened, e
 # A limit that is smaller is not that of a server for servers it knows, but for strangers.
 LEAST_AFTER_DIALBACK: Final = 65_536
 
-Action = Send | StartTls | Close | Ready | Ask | Proved | Stanza | Verified | Failed
+Action = (
+    Send | StartTls | Close | Ready | Ask | Proved | Stanza | Verified | Failed | Managed | TellHandled | Handled
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,7 @@ class OutgoingStream:
         self._question = question
         self._tried_external = False
         self._authenticated = False
+        self._managed = False  # offered with the last features, and then asked for
         self._hearing: Hearing[Action] = Hearing(self.pairs.stanza_bytes)
         self._stream_id: str | None = None
 
@@ -178,12 +185,24 @@ class OutgoingStream:
             self._answered(element, actions)
         elif kind == (DIALBACK_NS, "verify") and self.state is State.DIALBACK and self._question is not None:
             self._verified(element, actions)
+        elif element.namespace == SM_NS and self._managed and self.state in (State.READY, State.ENDING):
+            self._manage(element, actions)
         elif self.pairs.both_ways and self.state in (State.READY, State.ENDING):
             self._comes_back(element, actions)
         else:
             # spec: RFC6120 4.9.3.24; a stream between servers carries stanzas one way (RFC6120 4.5), unless both were
             # asked for and the peer knows who we are (XEP-0288 2.2)
             raise StreamError("unsupported-stanza-type", f"<{element.name}/> is not expected in this stream")
+
+    def _manage(self, element: Element, actions: list[Action]) -> None:
+        """spec: XEP-0198 3, 4, 6"""
+        if self.state is State.ENDING:
+            return  # nothing can be said any more
+        if element.name == "failed":
+            self._managed = False
+            actions.append(Managed(on=False))
+        elif element.name != "enabled":
+            actions.append(self.pairs.manage(element))
 
     def _comes_back(self, element: Element, actions: list[Action]) -> None:
         """spec: XEP-0288 2.2"""
@@ -199,6 +218,7 @@ class OutgoingStream:
 
     def _features(self, features: Element, actions: list[Action]) -> None:
         self.pairs.note_limits(features)
+        self._managed = features.child("sm", SM_NS) is not None
         if self.secure and features.child("identity", SAME_IDENTITY_NS) is not None:
             self.same_identity = True
         if self._authenticated:
@@ -277,4 +297,6 @@ class OutgoingStream:
         if self.pairs.both_ways:
             self.pairs.admit((self._theirs, self._ours))
             self._hearing.limit(self.pairs.stanza_bytes)
+        if self._managed:
+            actions += [Send(f"<enable xmlns='{SM_NS}'/>".encode()), Managed()]
         actions.append(Ready(how))

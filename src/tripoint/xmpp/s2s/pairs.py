@@ -7,8 +7,9 @@ spec: RFC6120 8.1.1.2, 8.1.2.2 (from and to between servers), 13.12; XEP-0220 2.
 from dataclasses import dataclass
 from typing import Final
 
+from tripoint.xmpp.acks import parse_count
 from tripoint.xmpp.jid import InvalidJid, domain_in, prepare_domain
-from tripoint.xmpp.s2s.actions import Ask, Proved, Send, Stanza, as_client
+from tripoint.xmpp.s2s.actions import Ask, Handled, Proved, Send, Stanza, TellHandled, as_client
 from tripoint.xmpp.s2s.dialback import is_dialback_key
 from tripoint.xmpp.tables import LIMITS_NS, STANZA_ERRORS_NS
 from tripoint.xmpp.wire import MAX_STANZA_BYTES_UNAUTHENTICATED, Element, StreamError, escape_attribute
@@ -58,6 +59,15 @@ class Pairs:
         limits = said.child("limits", LIMITS_NS)
         text = "" if limits is None else (limits.child_text("max-bytes", LIMITS_NS) or "").strip()
         self.takes = int(text[:12]) if text.isascii() and text.isdecimal() else None
+
+    def manage(self, element: Element) -> TellHandled | Handled:
+        """What a peer says of stanzas that are counted. spec: XEP-0198 4, 6"""
+        if element.name == "r":
+            return TellHandled()
+        h = parse_count(element.get("h")) if element.name == "a" else None
+        if h is None:
+            raise StreamError("unsupported-stanza-type", f"<{element.name}/> is not expected in this stream")
+        return Handled(h)
 
     def forget_questions(self) -> None:
         """The stream begins anew: what was asked in it is not answered any more."""
