@@ -98,13 +98,14 @@ def test_refused(data, condition):
         assert isinstance(events[-1], Broken) and events[-1].condition == condition
 
 
-def test_names_of_a_stream_are_bounded():
-    parser = StreamParser()
+@pytest.mark.parametrize("most", [wire.MAX_NAMES, wire.MAX_NAMES_OF_SERVERS])
+def test_names_of_a_stream_are_bounded(most):
+    parser = StreamParser(max_names=most)
     parser.receive(HEADER)
-    for i in range(wire.MAX_NAMES + 10):
-        events = parser.receive(b"<n%d/>" % i)
+    for i in range(0, most + 100, 100):
+        events = parser.receive(b"".join([b"<n%d/>" % (i + number) for number in range(100)]))
         if isinstance(events[-1], Broken):
-            assert events[-1].condition == "policy-violation" and i > 4000
+            assert events[-1].condition == "policy-violation" and i > 0.8 * most
             return
     raise AssertionError("the names were never counted")
 

@@ -28,6 +28,8 @@ MAX_ELEMENTS: Final = 4000  # or more, where larger stanzas are taken:
 BYTES_PER_ELEMENT: Final = 64
 # expat keeps every element and attribute name of a stream for its whole life; clients use a few hundred.
 MAX_NAMES: Final = 5000
+# Of a server: what all its people use, for weeks, and not one of them may end it for the others in a moment.
+MAX_NAMES_OF_SERVERS: Final = 30_000
 # docs/mapping.md 10.8; before authentication nobody needs more than a SASL message.
 MAX_STANZA_BYTES: Final = 262_144
 MAX_STANZA_BYTES_UNAUTHENTICATED: Final = 16_384
@@ -165,11 +167,13 @@ class StreamParser:
         "_parser",
         "_stack",
         "_tail",
+        "max_names",
         "max_stanza_bytes",
     )
 
-    def __init__(self, max_stanza_bytes: int = MAX_STANZA_BYTES) -> None:
+    def __init__(self, max_stanza_bytes: int = MAX_STANZA_BYTES, max_names: int = MAX_NAMES) -> None:
         self.max_stanza_bytes = max_stanza_bytes
+        self.max_names = max_names
         self._events: list[StreamEvent] = []
         self._stack: list[Element] = []
         self._depth = 0
@@ -281,7 +285,7 @@ class StreamParser:
             if len(element.children) > 1:
                 _join_text(element)
             self._events.append(element)
-            if len(self._names) > MAX_NAMES:
+            if len(self._names) > self.max_names:
                 raise StreamError("policy-violation", "The stream uses too many different names")
         else:
             self._over = True

@@ -217,6 +217,15 @@ def test_stanzas_that_are_not_taken(stanza: str, condition: str) -> None:
     assert stream.receive(b"<message from='a@sender.example' to='b@target.example'/>") == []
 
 
+def test_one_person_does_not_end_a_stream_by_names() -> None:
+    """As many as a stanza can hold, three times: a client's stream would end. See wire.MAX_NAMES_OF_SERVERS."""
+    stream = proved()
+    for part in range(3):
+        names = "".join([f"<n{part}-{number}/>" for number in range(3000)])
+        (got,) = stream.receive(f"<message from='a@sender.example' to='b@target.example'>{names}</message>".encode())
+        assert isinstance(got, Stanza)
+
+
 @pytest.mark.parametrize(
     ("from_", "to"), [("\u2603@sender.example", "b@target.example"), ("a@sender.example", "b@target.example/\u0378")]
 )
