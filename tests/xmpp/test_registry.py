@@ -20,6 +20,7 @@ PROMISES = {
     "urn:xmpp:mentions:0#associations": {At.ROOM},
     "urn:xmpp:mentions:0#channel": {At.ROOM},
     "urn:xmpp:occupant-id:0": {At.ROOMS, At.ROOM},
+    "urn:xmpp:message-retract:1": {At.ROOM, At.ACCOUNT},
     "urn:xmpp:message-retract:1#tombstone": {At.ROOM, At.ACCOUNT},  # what archives give
     "urn:xmpp:fulltext:0": {At.ROOM, At.ACCOUNT},  # a field of what is asked of archives
     "urn:xmpp:reporting:1": {At.SERVER, At.ACCOUNT},  # what a blocking command may hold

@@ -172,14 +172,16 @@ def return_requests(session: XmppSession) -> None:
 
 def drop_forged_ids(message: Element, domains: Domains) -> None:
     """Take out what says to be an id that an account or a room of this server has given. spec: XEP-0359 3 (2)"""
-    forged = [one for one in message.elements() if one.name == "stanza-id" and _is_forged(one, domains)]
-    for one in forged:
-        message.children.remove(one)
+    if any([type(one) is Element and one.name == "stanza-id" for one in message.children]):
+        kept = [one for one in message.children if isinstance(one, str) or not _is_forged(one, domains)]
+        message.children = kept
 
 
-def _is_forged(stanza_id: Element, domains: Domains) -> bool:
+def _is_forged(child: Element, domains: Domains) -> bool:
+    if (child.name, child.namespace) != ("stanza-id", STANZA_ID_NS):
+        return False
     try:
-        return stanza_id.namespace == STANZA_ID_NS and domains.has(parse_jid(stanza_id.get("by") or "").domain)
+        return domains.has(parse_jid(child.get("by") or "").domain)
     except InvalidJid:
         return True
 
