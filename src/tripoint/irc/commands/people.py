@@ -76,48 +76,53 @@ async def _who_rows(session: IrcSession, mask: str) -> list[WhoRow]:
         channel = session.network.channels.named(mask)
         if channel is None or channel.room_id not in session.channels:
             return []
-        return [_channel_row(session, channel, user_id) for user_id in channel.room.joined() if channel.shows(user_id)]
+        shown = [user_id for user_id in channel.room.joined() if channel.shows(user_id)]
+        return [await _channel_row(session, channel, user_id) for user_id in shown]
     if any(c in mask for c in "*?"):
-        return _matching_rows(session, mask)
+        return await _matching_rows(session, mask)
     user_id = await session.network.find_user(mask)
     if user_id is None:
-        return _matching_rows(session, mask)
+        return await _matching_rows(session, mask)
     shared = _shared(session, user_id)
     if shared:
-        return [_channel_row(session, shared[0], user_id)]
-    profile = await session.reader.profile(user_id)
-    realname = session.names.realname(user_id, profile.get("displayname"))
-    return [WhoRow(user_id, "*", _flags(session, user_id, Rank.PLAIN), realname)]
+        return [await _channel_row(session, shared[0], user_id)]
+    return [WhoRow(user_id, "*", _flags(session, user_id, Rank.PLAIN), await session.network.realname(user_id))]
 
 
-def _matching_rows(session: IrcSession, mask: str) -> list[WhoRow]:
+async def _matching_rows(session: IrcSession, mask: str) -> list[WhoRow]:
     """Users in our channels who match; nobody can list strangers.
 
     spec: RFC2812 3.6.1: "matched against users' host, server, real name and nickname"; their user names too
     """
     pattern = re.compile(re.escape(fold(mask)).replace(r"\*", ".*").replace(r"\?", "."), re.DOTALL)
     names, rows = session.names, dict[UserId, WhoRow]()
-    for channel in session.channels.values():
+    for channel in list(session.channels.values()):
         if channel.direct:
             continue
-        for user_id in channel.room.joined():
+        for user_id in list(channel.room.joined()):
             if user_id in rows or not channel.shows(user_id):
                 continue
-            member = channel.room.member(user_id)
-            realname = names.realname(user_id, member.displayname if member is not None else None)
+            realname = await _realname(session, channel, user_id)
             words = (names.nick(user_id), *names.username_and_host(user_id), server_of(user_id), realname)
             if any(pattern.fullmatch(fold(word)) for word in words):
-                rows[user_id] = _channel_row(session, channel, user_id)
+                rows[user_id] = await _channel_row(session, channel, user_id)
                 if len(rows) == MAX_WHO:
                     return list(rows.values())
     return list(rows.values())
 
 
-def _channel_row(session: IrcSession, channel: Channel, user_id: UserId) -> WhoRow:
-    member = channel.room.member(user_id)
-    realname = session.names.realname(user_id, member.displayname if member else None)
+async def _channel_row(session: IrcSession, channel: Channel, user_id: UserId) -> WhoRow:
+    realname = await _realname(session, channel, user_id)
     flags = _flags(session, user_id, shown_rank(channel.room, user_id))
     return WhoRow(user_id, channel.name, flags, realname)
+
+
+async def _realname(session: IrcSession, channel: Channel, user_id: UserId) -> str:
+    """As Network.realname, of a member of a channel: of other servers' users that one is as good as any."""
+    if server_of(user_id) == session.names.server:
+        return await session.network.realname(user_id)
+    member = channel.room.member(user_id)
+    return session.names.realname(user_id, None if member is None else member.displayname)
 
 
 def _flags(session: IrcSession, user_id: UserId, rank: Rank) -> str:
@@ -188,8 +193,7 @@ async def _whois_one(session: IrcSession, user_id: UserId) -> None:
     names = session.names
     nick = names.nick(user_id)
     user, host = names.username_and_host(user_id)
-    profile = await session.reader.profile(user_id)
-    session.numeric(n.RPL_WHOISUSER, nick, user, host, "*", names.realname(user_id, profile.get("displayname")))
+    session.numeric(n.RPL_WHOISUSER, nick, user, host, "*", await session.network.realname(user_id))
     shared = _shared(session, user_id)
     multi = "multi-prefix" in session.caps
     # Several lines rather than one cut short: a line has room for some two long channel names.

@@ -91,7 +91,7 @@ async def list_(session: IrcSession, line: Line) -> None:
     else:
         rooms = [*_own_secrets(session), *await session.reader.public_rooms(search=None, limit=MAX_LIST, offset=0)]
     conditions = parse_elist(text, session.network.now_ms())
-    session.numeric(n.RPL_LISTSTART, "Channel", "Users  Name")
+    rows: list[tuple[str, PublicRoom]] = []
     for room in rooms:
         if room.room_type is not None:
             continue  # spaces are not channels: docs/mapping.md 22.1
@@ -102,7 +102,12 @@ async def list_(session: IrcSession, line: Line) -> None:
         if not name:
             continue  # IRC cannot carry what it is called
         if all(condition(room, name) for condition in conditions):
-            session.numeric(n.RPL_LIST, name, str(room.joined), topic_text(room.topic or ""))
+            rows.append((name, room))
+    # The largest first, and those of one size by name: whoever asks twice finds them where they were.
+    rows.sort(key=lambda row: (-row[1].joined, fold(row[0])))
+    session.numeric(n.RPL_LISTSTART, "Channel", "Users  Name")
+    for name, room in rows:
+        session.numeric(n.RPL_LIST, name, str(room.joined), topic_text(room.topic or ""))
     session.numeric(n.RPL_LISTEND, "End of /LIST")
 
 
