@@ -327,6 +327,7 @@ class Channels:
         if old == new:
             return
         self.renamed(channel, old, new)
+        case_alone = fold(old) == fold(new)
         try:
             line = fitted(f":{by} RENAME {old} {new}", reason)
         except Unbuildable:
@@ -336,6 +337,8 @@ class Channels:
             if line is not None and CHANNEL_RENAME in session.caps:
                 session.shown(line, own=own)
                 continue
+            if case_alone:
+                continue  # the fallback "SHOULD NOT be used if the rename only changes the case"
             # spec: IRCv3 channel-rename "Fallback": "part message matching the rename reason if given"
             session.shown(fitted(f":{session.mask} PART {old}", reason or f"This channel is now {new}"), own=own)
             self.show(session, channel, None, own=own)

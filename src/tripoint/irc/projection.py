@@ -21,7 +21,7 @@ from tripoint.irc.render import Who, one_line
 from tripoint.irc.tables import fold
 from tripoint.media.ports import FileLinks
 from tripoint.rooms.ports import NameTable, RoomView
-from tripoint.rooms.settings import asks_password, member_limit, text_rule, tls_only
+from tripoint.rooms.settings import asks_password, member_limit, spelling, text_rule, tls_only
 from tripoint.rooms.succession import predecessor_of
 
 _NICKS: Final = "irc_nick"
@@ -65,6 +65,8 @@ class Names:
         # Which room has an alias of another server as its channel name. Any room can claim one.
         self._claimed: dict[str, RoomId] = {}
         self._claims: dict[RoomId, str] = {}
+        # Upper case that names of channels have, as their rooms were last seen (MAPPING 3.7); few have any.
+        self._spellings: dict[RoomId, str] = {}
 
     async def load(self) -> None:
         """Take the names that were given in earlier runs."""
@@ -210,6 +212,11 @@ class Names:
         Whoever may set the state of a room can claim any alias: one of ours has to be the room's, one of
         another server is the first room's that claims it.
         """
+        spelled = spelling(room)
+        if spelled is not None:
+            self._spellings[room.room_id] = spelled
+        elif self._spellings:
+            self._spellings.pop(room.room_id, None)
         alias = room.canonical_alias
         if alias is not None and server_of(alias) == self.server and alias not in room.aliases:
             alias = None
@@ -235,7 +242,8 @@ class Names:
         if alias is not None:
             channel = channel_of_alias(alias, self.server)
             if channel is not None and (server_of(alias) == self.server or self._claim(room_id, channel)):
-                return channel
+                spelled = self._spellings.get(room_id, channel)
+                return spelled if fold(spelled) == fold(channel) else channel
         slug = self._slugs.get(room_id)
         if slug is None:
             slug = room_slug(room_id, name or "", members)
