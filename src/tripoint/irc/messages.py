@@ -43,9 +43,11 @@ _MAX_RELAY_NICK: Final = 64
 EDIT_CAPABILITY: Final = f"{IRC_VENDOR}/edit"
 EDIT_TAG: Final = f"+{EDIT_CAPABILITY}"
 THREAD_TAG: Final = f"+{IRC_VENDOR}/thread"
-_MAPPED_TAGS: Final = frozenset({"+typing", "+draft/typing", EDIT_TAG, THREAD_TAG})
+_MAPPED_TAGS: Final = frozenset({EDIT_TAG, THREAD_TAG})
 # These too, where they name what is there to be answered; else they are as all others (MAPPING 11.13).
 REPLY_TAGS: Final = frozenset({"+reply", "+draft/reply"})
+# What somebody does while he says something; of what was said before nobody needs to know it.
+TYPING_TAGS: Final = frozenset({"+typing", "+draft/typing"})
 
 
 # --- out -----------------------------------------------------------------------------------------------
