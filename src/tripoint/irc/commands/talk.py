@@ -22,6 +22,7 @@ from tripoint.irc.messages import (
     reply_target,
     thread_target,
 )
+from tripoint.irc.multiline import Whole
 from tripoint.irc.names import foreign_user
 from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
@@ -172,7 +173,8 @@ async def _message(session: IrcSession, line: Line, room_id: RoomId, mentions: M
         # spec: docs/mapping.md 12.3
         file = await session.network.media.received.content(line.params[1], session.user_id)
     try:
-        content = content_of(line.command, line.params[1], line.tags, mentions, relation, file)
+        cuts = line.cuts if isinstance(line, Whole) else ()
+        content = content_of(line.command, line.params[1], line.tags, mentions, relation, file, cuts)
     except TagsTooLarge:
         raise IrcRefused(n.ERR_INPUTTOOLONG, "Your client-only tags are over 8 KiB") from None
     room = session.reader.peek(room_id) if EVERYBODY in line.params[1] else None
