@@ -182,7 +182,7 @@ class IrcConnection:
     __slots__ = (
         "_failures", "_initial", "_isupport", "_login", "_mechanisms", "_offered", "_passwords_allowed",
         "_response", "_server", "_username", "account", "away", "cap_version", "caps", "certificate",
-        "gateway", "hostname", "ident", "nick", "phase", "realname", "sasl",
+        "gateway", "hostname", "ident", "nick", "phase", "realname", "sasl", "subscribed",
     )
 
     def __init__(
@@ -205,6 +205,7 @@ class IrcConnection:
         self.ident: str | None = None
         self._initial: str | None = None
         self.away: str | None = None
+        self.subscribed: tuple[str, ...] = ()  # keys of metadata (early.py)
         self.phase = Phase.READY
         self.sasl = SaslState.IDLE
         self.nick = "*"

@@ -27,6 +27,7 @@ from tripoint.irc import numerics as n
 from tripoint.irc.banning import visitor_of
 from tripoint.irc.connection import IrcConnection, Reply
 from tripoint.irc.desk import Desk
+from tripoint.irc.early import NOT_YET, EarlySession
 from tripoint.irc.listener import IrcProtocol
 from tripoint.irc.login import Login
 from tripoint.irc.messages import EDIT_CAPABILITY
@@ -349,6 +350,21 @@ class IrcFrontEnd:
             configuration=self._token_configuration,
         )
 
+    def early(self, login: Login, outbox: IrcOutbox, address: str) -> EarlySession:
+        """What answers METADATA before 001."""
+        return EarlySession(
+            "",
+            self.network,
+            login.account or NOT_YET,
+            None,
+            outbox,
+            login.negotiation,
+            lambda reason: None,
+            address=address,
+            secure=False,
+            passwords_allowed=False,
+        )
+
     async def begin_session(
         self,
         account: Account,
@@ -378,6 +394,7 @@ class IrcFrontEnd:
             passwords_allowed=self.passwords_allowed(address, secure),
         )
         session.away = negotiation.away
+        session.subscribed = negotiation.subscribed
         self.network.unregistered -= 1
         self.network.sessions.add(session)
         self.network.notify(Notice.CONNECTIONS, f"Client connecting: {session.mask} [{address}]")

@@ -89,7 +89,7 @@ CAPABILITIES: dict[str, Capability] = {
         Capability(
             "draft/metadata-2",
             "IRCv3 metadata",
-            f"max-subs={MAX_METADATA_SUBS},max-keys={MAX_METADATA_KEYS},max-value-bytes={MAX_METADATA_BYTES}",
+            f"before-connect,max-subs={MAX_METADATA_SUBS},max-keys={MAX_METADATA_KEYS},max-value-bytes={MAX_METADATA_BYTES}",
         ),
         Capability(
             "draft/multiline",
