@@ -178,8 +178,9 @@ class IrcSession:
         if self.away is None:
             return "online", None
         if self.away == "*" and PRE_AWAY in self.caps:
-            # spec: IRCv3 pre-away: "as though the connection did not exist at all"
-            return "offline", None
+            # spec: IRCv3 pre-away: "as though the connection did not exist at all". An account is there without it too;
+            # a guest is not: "the away message ... does not inhibit reporting of the change in nickname status".
+            return ("unavailable", "Away") if self.account.guest else ("offline", None)
         return "unavailable", self.away
 
     def origin(self) -> Origin:
