@@ -38,6 +38,7 @@ from tripoint.irc.outbox import IrcOutbox
 from tripoint.irc.projection import Names
 from tripoint.irc.session import IrcSession
 from tripoint.irc.tables import CAPABILITIES, STS
+from tripoint.irc.user_modes import reconsider
 from tripoint.irc.webirc import Gateways, gateway_at
 from tripoint.irc.welcome import show_welcome
 from tripoint.media.ports import Media
@@ -152,6 +153,8 @@ class IrcFrontEnd:
         self.options = options
         self._offers.clear()
         self.network.options = options
+        for session in list(self.network.operators.values()):
+            reconsider(session, options.operators)
         self._connections.change_rate(options.connection_rate)
         if self.strangers is not None:
             self.strangers.change(options.dnsbl, hostnames=options.hostnames, ident=options.ident)
