@@ -150,6 +150,9 @@ async def sessions(request: Request) -> None:
         await session.accounts.log_out(session.user_id, [wanted], reason="Ended by yourself")
         request.say(f"Session {wanted} has ended")
         return
+    if request.word(0):
+        request.say("SESSIONS shows your sessions, and SESSIONS END <id> ends one")
+        return
     for device in devices[:MAX_SHOWN]:
         here = " (this one)" if device.device_id == session.device_id else ""
         shown = {
