@@ -30,7 +30,8 @@ class Whole(Line, frozen=True):
 class Collected:
     """A batch that a client has opened: `tags` and `label` are of the line that did, at `opened_ms`.
 
-    After a mistake `failed` is set, and what is still to come of the batch counts for nothing.
+    After a mistake `failed` is set, and what is still to come of the batch counts for nothing. `answered`: its label
+    is, by what was said of that.
     """
 
     reference: str
@@ -45,6 +46,7 @@ class Collected:
     size: int = 0
     utf8: bool = True
     failed: bool = False
+    answered: bool = False
 
     def add(self, line: Line) -> None:
         """One PRIVMSG or NOTICE of the batch. Raises Failed with what the specification has for each mistake."""

@@ -401,15 +401,13 @@ class IrcSession:
         if self._posts and (line.tags or line.command not in ("PRIVMSG", "NOTICE", "PING", "PONG")):
             await self.settle()
         tags = line.tags
-        if line.command == "BATCH" and line.param(0).startswith("-") and self.collected is not None:
+        collected = self.collected
+        if line.command == "BATCH" and line.param(0).startswith("-") and collected is not None:
             # The label of a batch stands where it was opened, and its response comes when it is whole.
-            tags = self.collected.tags
-        label = label_in(tags, self.caps)
-        if not label:
+            tags = tags if collected.answered else collected.tags
+        if not self._begin_response(tags):
             await self._handle(line)
             return
-        self._batches += 1
-        self.outbox.begin(label, self.names.server, f"r{self._batches}")
         whole = True
         try:
             await self._handle(line)
@@ -417,6 +415,14 @@ class IrcSession:
             whole = not opened or (self.collected is not None and self.collected.failed)
         finally:
             self.outbox.end(answered=whole)
+
+    def _begin_response(self, tags: Mapping[str, str]) -> bool:
+        """What is said until `outbox.end` is the response to a line with these tags, if it has a label."""
+        label = label_in(tags, self.caps)
+        if label:
+            self._batches += 1
+            self.outbox.begin(label, self.names.server, f"r{self._batches}")
+        return bool(label)
 
     def in_batch(self, line: Line) -> bool:
         """Whether a line is a part of the message that is being collected: it costs nothing beside the whole."""
@@ -435,10 +441,14 @@ class IrcSession:
                 raise Failed("TIMEOUT", collected.reference, text="The batch was open for too long")
             collected.add(line)
         except Failed as failed:
-            if collected is not None:
-                collected.failed = True
             context = [echo(word) for word in failed.context]
+            if collected is None or not self.in_batch(line):
+                self.standard("FAIL", "BATCH", failed.code, *context, text=failed.text)
+                return
+            collected.failed = collected.answered = True
+            self._begin_response(collected.tags)
             self.standard("FAIL", "BATCH", failed.code, *context, text=failed.text)
+            self.outbox.end()
 
     async def _handle(self, line: Line) -> None:
         entry = COMMANDS.get(line.command)
