@@ -259,29 +259,35 @@ class IrcFrontEnd:
             migrating=self.options.migrating,
         )
 
-    def offered(self, mechanisms: tuple[str, ...], *, passwords: bool, secure: bool) -> Mapping[str, str]:
-        """What CAP LS shows on one connection: the same object for all that are shown the same."""
+    def offered(
+        self, mechanisms: tuple[str, ...], *, passwords: bool, secure: bool, named: bool = True
+    ) -> Mapping[str, str]:
+        """What CAP LS shows on one connection: the same object for all that are shown the same.
+
+        `named`: the client has said by which name it found the server.
+        """
         registers = self.network.registration == "open" and passwords
         options = self.options
         # Where something is to be accepted first, that is said to NickServ, by who is connected.
         at_once = not self.accounts.terms
-        what = (mechanisms, registers, at_once, secure, options.sts_duration_s, options.sts_port)
+        what = (mechanisms, registers, at_once, secure, named, options.sts_duration_s, options.sts_port)
         known = self._offers.get(what)
         if known is None:
             known = self._offers[what] = self._offer(
-                mechanisms, registers=registers, at_once=at_once, secure=secure
+                mechanisms, registers=registers, at_once=at_once, secure=secure, named=named
             )
         return known
 
     def _offer(
-        self, mechanisms: tuple[str, ...], *, registers: bool, at_once: bool, secure: bool
+        self, mechanisms: tuple[str, ...], *, registers: bool, at_once: bool, secure: bool, named: bool
     ) -> dict[str, str]:
         offered = {name: capability.value for name, capability in CAPABILITIES.items()}
         offered["sasl"] = ",".join(mechanisms)
         if not mechanisms:
             del offered["sasl"]  # without TLS, where passwords have to be seen in clear text
         options = self.options
-        if options.sts_duration_s is None:
+        if options.sts_duration_s is None or (secure and not named):
+            # spec: IRCv3 sts: without a hostname "an STS persistence policy SHOULD NOT be advertised"
             del offered[STS]
         else:
             offered[STS] = f"duration={options.sts_duration_s}" if secure else f"port={options.sts_port}"

@@ -105,7 +105,7 @@ class IrcProtocol(asyncio.Protocol):
         mechanisms = front.mechanisms(tls, plain=allowed)
         negotiation = IrcConnection(
             front.names.server,
-            front.offered(mechanisms, passwords=allowed, secure=self._secure),
+            front.offered(mechanisms, passwords=allowed, secure=self._secure, named=tls.named),
             mechanisms,
             passwords_allowed=allowed,
             isupport=front.network.isupport(),
