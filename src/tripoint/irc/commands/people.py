@@ -5,8 +5,9 @@ spec: RFC2812 3.6, 4.1, 4.8; IRCv3 whox, setname, away-notify; docs/mapping.md 2
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 from msgspec import Struct
 
@@ -34,6 +35,8 @@ from tripoint.rooms.refusals import Refusal
 
 # Rows that WHO of a pattern gives at most: what others use.
 MAX_WHO = 500
+# Members whose profiles are looked at in one turn.
+_AT_ONCE = 100
 # Nicks that one ISON asks for: more than a line of short ones holds.
 MAX_ISON = 100
 # spec: IRCv3 whox: the order of the fields is fixed.
@@ -77,7 +80,7 @@ async def _who_rows(session: IrcSession, mask: str) -> list[WhoRow]:
         if channel is None or channel.room_id not in session.channels:
             return []
         shown = [user_id for user_id in channel.room.joined() if channel.shows(user_id)]
-        return [await _channel_row(session, channel, user_id) for user_id in shown]
+        return [await _channel_row(session, channel, user_id) async for user_id in _by_and_by(shown)]
     if any(c in mask for c in "*?"):
         return await _matching_rows(session, mask)
     user_id = await session.network.find_user(mask)
@@ -99,7 +102,7 @@ async def _matching_rows(session: IrcSession, mask: str) -> list[WhoRow]:
     for channel in list(session.channels.values()):
         if channel.direct:
             continue
-        for user_id in list(channel.room.joined()):
+        async for user_id in _by_and_by(list(channel.room.joined())):
             if user_id in rows or not channel.shows(user_id):
                 continue
             realname = await _realname(session, channel, user_id)
@@ -109,6 +112,14 @@ async def _matching_rows(session: IrcSession, mask: str) -> list[WhoRow]:
                 if len(rows) == MAX_WHO:
                     return list(rows.values())
     return list(rows.values())
+
+
+async def _by_and_by(users: list[UserId]) -> AsyncIterator[UserId]:
+    """One after the other; others have their turn in between."""
+    for at, user_id in enumerate(users, 1):
+        yield user_id
+        if at % _AT_ONCE == 0:
+            await asyncio.sleep(0)
 
 
 async def _channel_row(session: IrcSession, channel: Channel, user_id: UserId) -> WhoRow:
