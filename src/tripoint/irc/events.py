@@ -57,7 +57,7 @@ def joined_line(names: Names, channel: Channel, user_id: UserId, ts_ms: int | No
     who = names.who(user_id)
     return Outgoing(
         [head],
-        extended=fitted(f"{head} {who.account or '*'}", names.realname(user_id, displayname)),
+        extended=fitted(f"{head} {who.account or '*'}", names.realname_in(user_id, displayname)),
         who=who,
         ts_ms=ts_ms,
     )

@@ -94,7 +94,7 @@ class IrcFrontEnd:
         strangers: Strangers | None = None,
         token_configuration: Callable[[], str | None] = lambda: None,
     ) -> None:
-        self.names = Names(server, name_table, media.links, accounts.app_services.is_bot)
+        self.names = Names(server, name_table, media.links, accounts.app_services.is_bot, accounts.called)
         self._background = Background("irc")
         self._connections: Connections[IrcProtocol] = Connections(options.connection_rate, monotonic)
         self.spawn = self._background.spawn

@@ -43,9 +43,13 @@ class Names:
         table: NameTable,
         files: FileLinks,
         is_bot: Callable[[UserId], bool] = lambda user_id: False,
+        called: Callable[[UserId], str | None] = lambda user_id: None,
     ) -> None:
-        """`is_bot`: users of application services that say so of themselves (docs/mapping.md 1.12)."""
+        """`is_bot`: users of application services that say so of themselves (docs/mapping.md 1.12). `called`: what
+        somebody is called everywhere, where that is known.
+        """
         self._is_bot = is_bot
+        self._called = called
         self.server = server
         self.files = files
         self._table = table
@@ -175,6 +179,11 @@ class Names:
         """
         own = self._realnames.get(user_id) if self._realnames else None
         return one_line(own or displayname or "") or self.nick(user_id, displayname)
+
+    def realname_in(self, user_id: UserId, displayname: str | None) -> str:
+        """As `realname`, of a member whom a room calls `displayname`: what he is called everywhere counts (2.5)."""
+        called = self._called(user_id) if server_of(user_id) == self.server else None
+        return self.realname(user_id, displayname if called is None else called)
 
     def forget(self, user_id: UserId) -> None:
         """A guest is gone, or its nick changes."""
