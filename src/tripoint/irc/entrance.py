@@ -17,7 +17,7 @@ from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
 from tripoint.irc.events import joined_line, topic_text
 from tripoint.irc.projection import Names
-from tripoint.irc.render import fitted, server_line
+from tripoint.irc.render import fitted
 from tripoint.irc.replay import Place
 from tripoint.irc.tables import CHANNEL_RENAME, fold
 from tripoint.irc.wire import Unbuildable, seal
@@ -241,8 +241,7 @@ class Channels:
         if word is not None:
             own = False  # the command that runs now is another one
             if fold(word) != fold(channel.name):
-                params = (session.nick, word, channel.name, "Forwarding to another channel")
-                session.shown(server_line(self._names.server, n.ERR_LINKCHANNEL, params), own=False)
+                session.forwarded(word, channel.name, own=False)
         self.show(session, channel, change, own=own)
 
     def show(

@@ -39,7 +39,7 @@ from tripoint.irc.refusals import (
 )
 from tripoint.irc.registry import COMMANDS
 from tripoint.irc.render import Outgoing, audience_of, fitted, server_line
-from tripoint.irc.tables import PRE_AWAY, fold
+from tripoint.irc.tables import CHANNEL_RENAME, PRE_AWAY, fold
 from tripoint.irc.wire import Line, Unbuildable, build_tags, seal
 from tripoint.rooms.commands import Command, Done, Forced, Origin
 from tripoint.rooms.refusals import Refusal, Refused
@@ -67,6 +67,8 @@ _SECURE = frozenset({"Z"})
 # docs/mapping.md 0: client tags that are ratified go out under both names.
 _CONTEXT_TAGS = ("+channel-context", "+draft/channel-context")
 _LABEL_CAPS = frozenset({"labeled-response", "batch"})
+_RENAME_CAPS = frozenset({CHANNEL_RENAME, "standard-replies"})
+FORWARDING = "Forwarding to another channel"
 # spec: docs/mapping.md 24: excess is delayed up to 10 s, then refused.
 MAX_WAIT_MS = 10_000
 # Lines of one client that may be on their way to the disk together.
@@ -277,6 +279,20 @@ class IrcSession:
             self.reply(kind, command, code, *context, text)
         else:
             self.notice(" ".join([f"{command}:", *context, text]) if command != "*" else text)
+
+    def forwarded(self, asked: str, name: str, text: str = FORWARDING, *, own: bool = True) -> None:
+        """A channel goes by another name than the one that was asked for.  spec: docs/mapping.md 3.6
+
+        IRCv3 channel-rename "Channel redirection": 470 "SHOULD NOT be used when the capability has been negotiated".
+        """
+        if self.caps >= _RENAME_CAPS:
+            words: tuple[str, ...] = ("FAIL", "JOIN", "CHANNEL_RENAMED")
+        else:
+            words = (n.ERR_LINKCHANNEL, self.nick)
+        try:
+            self.shown(server_line(self.names.server, words[0], (*words[1:], asked, name, text)), own=own)
+        except Unbuildable:
+            return  # the two longest names do not fit beside each other; JOIN says which it is
 
     def confirms(self, what: str) -> bool:
         """True if the client asked the same within the last minute; else this asking is remembered."""

@@ -70,7 +70,7 @@ async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
     if room_id in session.channels:
         name = network.names.channel(room)
         if fold(name) != fold(word):
-            session.numeric(n.ERR_LINKCHANNEL, word, name, "You are on that channel already, by its other name")
+            session.forwarded(word, name, "You are on that channel already, by its other name")
         return
     if not room.is_here(network.names.server):
         network.joining.begin(session, word, room_id)
@@ -87,7 +87,7 @@ async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
         raise Refused(Refusal.TLS_NEEDED)
     name = network.names.channel(room)
     if fold(name) != fold(word):
-        session.numeric(n.ERR_LINKCHANNEL, word, name, "Forwarding to another channel")
+        session.forwarded(word, name)
     if READ_MARKER in session.caps:
         await network.markers.load(session.user_id, room_id)
     done = await session.do(

@@ -53,6 +53,8 @@ async def metadata(session: IrcSession, line: Line) -> None:
     handle = _SUBCOMMANDS.get(line.params[1].upper())
     if handle is None:
         raise Failed("SUBCOMMAND_INVALID", echo(line.params[1]), text="There is no such subcommand")
+    if not line.utf8:
+        raise Failed("VALUE_INVALID", text="Metadata is UTF-8")
     await handle(session, await _target(session, line.params[0]), line.params[2:])
 
 
