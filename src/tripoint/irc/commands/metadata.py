@@ -1,5 +1,6 @@
 """Keys and values of users and channels: METADATA.
 
+Clients that are not connected yet ask for it too: tripoint/irc/early.py.
 spec: IRCv3 metadata; docs/mapping.md 2.3, 8.11, 17.3.  What keys there are: tripoint/irc/metadata.py.
 """
 
@@ -44,10 +45,7 @@ class _Target:
 
 @command("METADATA", min_params=2, spec="IRCv3 metadata")
 async def metadata(session: IrcSession, line: Line) -> None:
-    """METADATA <target> GET|LIST|SET|CLEAR|SUB|UNSUB|SUBS|SYNC [<parameters>].
-
-    Of a client that is not connected yet too (early.py).
-    """
+    """METADATA <target> GET|LIST|SET|CLEAR|SUB|UNSUB|SUBS|SYNC [<parameters>]."""
     if CAPABILITY not in session.caps:
         raise IrcRefused(n.ERR_UNKNOWNCOMMAND, "METADATA", f"Ask for the {CAPABILITY} capability first")
     handle = _SUBCOMMANDS.get(line.params[1].upper())
