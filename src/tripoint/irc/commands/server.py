@@ -20,6 +20,7 @@ from tripoint.irc.tables import fold
 from tripoint.irc.welcome import show_isupport, show_lusers, show_motd, version
 from tripoint.irc.wire import Line
 from tripoint.rooms.ports import PublicRoom, RoomView
+from tripoint.rooms.settings import spelling
 
 # Rows of LIST; a client that asks for all of a big server gets this many and can narrow its question.
 MAX_LIST = 2000
@@ -96,7 +97,11 @@ async def list_(session: IrcSession, line: Line) -> None:
         if room.room_type is not None:
             continue  # spaces are not channels: docs/mapping.md 22.1
         if remote is None:
-            name = names.channel_of(room.room_id, room.alias, room.name)
+            view = session.reader.peek(room.room_id)
+            if view is not None and spelling(view) is not None:
+                name = names.channel(view)  # the directory knows aliases alone
+            else:
+                name = names.channel_of(room.room_id, room.alias, room.name)
         else:
             name = channel_of_alias(room.alias or "", names.server) or ""
         if not name:
