@@ -512,7 +512,8 @@ class App:
         self.middle.reload(config)
         self.media.reload(config)
         self.media.connect(config, self.federation.outbound.open_url)
-        await self.irc.reload(_irc_options(config))
+        # Clients were told this key, and push servers know it: it is no option.
+        await self.irc.reload(replace(_irc_options(config), vapid=self.irc.options.vapid))
         await self.xmpp.reload(_xmpp_options(config))
         log.info("config.reloaded")
         return told
