@@ -458,11 +458,9 @@ class IrcSession:
             collected.add(line)
         except Failed as failed:
             context = [echo(word) for word in failed.context]
-            if collected is None or not self.in_batch(line):
-                self.standard("FAIL", "BATCH", failed.code, *context, text=failed.text)
-                return
-            collected.failed = collected.answered = True
-            self._begin_response(collected.tags)
+            if collected is not None and not collected.answered:
+                self._begin_response(collected.tags)
+                collected.failed = collected.answered = True
             self.standard("FAIL", "BATCH", failed.code, *context, text=failed.text)
             self.outbox.end()
 
