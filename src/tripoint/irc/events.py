@@ -311,12 +311,13 @@ def spoken_to(
     lead = NO_LEAD if room is None else _lead(names, event, room)
     if stamp and lead is not NO_LEAD:
         lead = replace(lead, stamp=stamp)
-    relayed, body = relayed_lines(names, event, target), text_at(event.content, "body") or ""
+    relayed, body = relayed_lines(names, event, target), event.content.get("body")
+    # One line and a blank one are one line to clients without multiline.
+    whole = len(bodies) > 1 or (isinstance(body, str) and "\n" in body)
     return [
         Outgoing(
             bodies,
-            # One line and a blank one are one line to clients without multiline.
-            batch=batch_of(names, event, mask, target) if len(bodies) > 1 or "\n" in body else None,
+            batch=batch_of(names, event, mask, target) if whole else None,
             untagged=spoken_lines(names, event, mask, target, lead) if lead is not NO_LEAD else None,
             ts_ms=event.origin_server_ts,
             msgid=event.event_id,

@@ -137,15 +137,16 @@ def _spoken(
     text = text_of(names, event_id, content)
     if not text:
         return None
-    cuts = cuts_in(text, content[CUTS_KEY]) if CUTS_KEY in content else ()
-    length = len(text)
+    words = text
     if not relayed and (name := profile_name(content)) is not None:
         # spec: docs/mapping.md 10.14
         text = f"<{one_line(name)}> {text}"
     if edit is not None:
         # spec: docs/mapping.md 11.1
         text = f"* {text}"
-    cuts = _moved(cuts, len(text) - length)
+    cuts: tuple[int, ...] = ()
+    if CUTS_KEY in content:
+        cuts = _moved(cuts_in(words, content[CUTS_KEY]), len(text) - len(words))
     # What the server itself says is a notice (docs/mapping.md 10.13).
     command = "NOTICE" if kind == "m.notice" or mask == names.server else "PRIVMSG"
     head = f":{mask} {command} {target} :"
