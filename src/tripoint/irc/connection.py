@@ -43,6 +43,7 @@ MAX_SASL_FAILURES = 3
 _NO_CAPS: frozenset[str] = frozenset()
 # spec: Modern IRC "QUIT message": before the reason of who went by himself, which may be none.
 QUIT = "Quit: "
+NEEDS_TLS = "Passwords need TLS here: connect to the TLS port"
 NO_CODES = "Accounts need no verification here: REGISTER is all"
 
 
@@ -423,7 +424,7 @@ class IrcConnection:
         if not colon or not account:
             return [self._numeric(n.ERR_PASSWDMISMATCH, "Send PASS account:password")]
         if not self._passwords_allowed:
-            return [self._numeric(n.ERR_PASSWDMISMATCH, "Passwords need TLS here: connect to the TLS port")]
+            return [self._numeric(n.ERR_PASSWDMISMATCH, NEEDS_TLS)]
         self._login = (account, password)
         return []
 
@@ -450,8 +451,8 @@ class IrcConnection:
         if len(line.params) < 3:
             return [self._need_more("REGISTER")]
         account, _, password = line.params[:3]
-        if "draft/account-registration" not in self._offered:
-            text = "Accounts cannot be made here: ask the operator"
+        if not self._passwords_allowed or "draft/account-registration" not in self._offered:
+            text = "Accounts cannot be made here: ask the operator" if self._passwords_allowed else NEEDS_TLS
             return [Reply("FAIL", ("REGISTER", "TEMPORARILY_UNAVAILABLE", _echo(account), text))]
         if self.nick == "*":
             return [Reply("FAIL", ("REGISTER", "NEED_NICK", "*", "Send NICK first"))]
