@@ -105,6 +105,23 @@ def test_addresses_of_every_kind(address: str) -> None:
     run(scenario())
 
 
+def test_addresses_that_begin_with_a_colon_stand_in_lines() -> None:
+    """spec: RFC2812 2.3.1; IRCv3 webirc writes them with a zero before it"""
+
+    async def scenario() -> None:
+        async with serve(options=WITH_KIWI) as server:
+            client = await come(server, "WEBIRC hunter2 kiwi h 0::7", "NICK g", "USER g 0 * :g")
+            await client.until(" 376 ")
+            client.send("WHOIS g")
+            shown = await client.until(" 318 ")
+            assert f":{SERVER} 338 g g 0::7 :is actually using host" in shown
+            admin = await server.admin("ann")
+            await admin.answer("DLINE 0::8 :why")
+            assert (await admin.answer("STATS d"))[0].startswith(f":{SERVER} 225 ann D 0::8 :for ever")
+
+    run(scenario())
+
+
 def test_a_gateway_is_not_counted_as_one_address() -> None:
     async def scenario() -> None:
         async with serve(options=replace(WITH_KIWI, connections_per_address=2)) as server:

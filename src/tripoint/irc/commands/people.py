@@ -23,7 +23,7 @@ from tripoint.irc.operators import Privilege
 from tripoint.irc.projection import prefix, shown_rank
 from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
-from tripoint.irc.render import cut, one_line
+from tripoint.irc.render import as_word, cut, one_line
 from tripoint.irc.servers import check_server
 from tripoint.irc.services import ABOUT, service_named
 from tripoint.irc.session import IrcSession, echo
@@ -248,7 +248,7 @@ def _whois_connections(session: IrcSession, nick: str, live: list[IrcSession]) -
     """
     for place in dict.fromkeys(place for other in live for place in (other.negotiation.hostname, other.address)):
         if place is not None:
-            session.numeric(n.RPL_WHOISACTUALLY, nick, place, "is actually using host")
+            session.numeric(n.RPL_WHOISACTUALLY, nick, as_word(place), "is actually using host")
     for shown in dict.fromkeys(other.negotiation.certificate for other in live if other.negotiation.certificate):
         session.numeric(n.RPL_WHOISCERTFP, nick, f"has client certificate fingerprint {shown}")
     for gateway in dict.fromkeys(other.negotiation.gateway for other in live if other.negotiation.gateway):
