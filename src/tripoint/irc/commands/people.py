@@ -19,6 +19,7 @@ from tripoint.irc.banning import visitor_of
 from tripoint.irc.channel import Channel
 from tripoint.irc.events import rank_shown
 from tripoint.irc.metadata import NAME
+from tripoint.irc.monitors import in_lines
 from tripoint.irc.operators import Privilege
 from tripoint.irc.projection import prefix, shown_rank
 from tripoint.irc.refusals import Failed, IrcRefused
@@ -207,10 +208,8 @@ async def _whois_one(session: IrcSession, user_id: UserId) -> None:
     session.numeric(n.RPL_WHOISUSER, nick, user, host, "*", await session.network.realname(user_id))
     shared = _shared(session, user_id)
     multi = "multi-prefix" in session.caps
-    # Several lines rather than one cut short: a line has room for some two long channel names.
-    for at in range(0, len(shared), 2):
-        words = [prefix(shown_rank(c.room, user_id), multi=multi) + c.name for c in shared[at : at + 2]]
-        session.numeric(n.RPL_WHOISCHANNELS, nick, " ".join(words))
+    for words in in_lines((prefix(shown_rank(c.room, user_id), multi=multi) + c.name for c in shared), " "):
+        session.numeric(n.RPL_WHOISCHANNELS, nick, words)
     home = server_of(user_id)
     title = session.network.title if home == names.server else "another server"
     session.numeric(n.RPL_WHOISSERVER, nick, home, title)
