@@ -10,7 +10,9 @@
 #   make lock    pin requirements/*.in again (UPGRADE=1 for newer versions)
 #   make clean   remove what was installed and built; never ./data
 
-PYTHON ?= python3
+# The system's own Python where it is new enough and has venv: distributions build theirs with profile-guided optimisation,
+# and the server takes a tenth to a fifth less CPU with it than with one that was built without.
+PYTHON ?= $(shell /usr/bin/python3 -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary=:all:

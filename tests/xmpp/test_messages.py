@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from tripoint.core.ids import UserId
 from tripoint.core.message import MessageKind
-from tripoint.core.richtext import Mention, from_plain, inline_text, walk_inlines
-from tripoint.xmpp.messages import PAYLOAD_KEY, THREAD_KEY, content_of, inside_of, text_of
+from tripoint.core.richtext import Mention, RichText, from_plain, inline_text, to_plain, walk_inlines
+from tripoint.xmpp.messages import PAYLOAD_KEY, THREAD_KEY, content_of, inside_of, is_words, text_of
 from tripoint.xmpp.muc.mentions import link_mentions
 from tripoint.xmpp.refusals import Problem
+from tripoint.xmpp.stanza_facts import KEY
 from tripoint.xmpp.wire import Element, parse_fragment, render
 
 NAMES = {
@@ -151,3 +152,28 @@ def test_any_body_comes_out_as_xml(text):
 def test_kinds_are_told_apart():
     assert text_of(stanza("<body>/me</body>"))[0] is MessageKind.TEXT
     assert text_of(stanza("<body>/me </body>"))[0] is MessageKind.EMOTE
+
+
+@given(
+    st.text() | st.sampled_from(["/me waves", "> said", "*bold*", "a\r\nb\rc\n", "", "```", "/me *x*"]),
+    st.sampled_from([{}, {"lang": "de"}, {"subject": "news", "to": "desk"}]),
+    st.sampled_from([{}, {PAYLOAD_KEY: "<active xmlns='http://jabber.org/protocol/chatstates'/>"}, {PAYLOAD_KEY: "<"}]),
+)
+def test_words_alone_are_said_as_every_other_message_is(text: str, facts: dict, beside: dict) -> None:
+    words = {"msgtype": "m.text", "body": text, "m.mentions": {}, KEY: facts, **beside}
+    assert is_words(words)
+    other = {**words, "org.example.key": 1}
+    assert not is_words(other)
+    assert inside_of(words, lambda pill: pill.text) == inside_of(other, lambda pill: pill.text)
+
+
+@given(st.text())
+def test_one_line_is_what_the_long_way_gives(text: str) -> None:
+    rich = from_plain(text)
+    longer = RichText((*rich.blocks, *from_plain("end").blocks))
+    line = rich.line
+    assert (line is None) == (not text or "\n" in text or "\r" in text)
+    if line is not None:
+        assert to_plain(rich) == line == text
+        assert rich.is_plain
+        assert to_plain(longer) == f"{line}\n\nend"

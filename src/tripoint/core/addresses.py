@@ -23,6 +23,7 @@ def is_loopback(address: str) -> bool:
     return parsed is not None and parsed.is_loopback
 
 
+@lru_cache(maxsize=4096)
 def wide_network_of(address: str) -> str:
     """The /24 or /48 around an address: what one customer of a provider may have. What is no address is itself."""
     parsed = parse_address(address)
@@ -31,6 +32,7 @@ def wide_network_of(address: str) -> str:
     return str(ipaddress.ip_network((parsed, 48 if parsed.version == 6 else 24), strict=False))
 
 
+@lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
     """The /32 or /64 that an address is counted as. What is no address (a socket path) is itself."""
     parsed = parse_address(address)

@@ -12,6 +12,7 @@ import ipaddress
 import re
 import unicodedata
 from collections.abc import Container
+from functools import lru_cache
 from typing import Final, NewType
 
 from tripoint.core.confusables import skeleton
@@ -46,6 +47,7 @@ class InvalidId(PeerError):
     """A string that is not the identifier it was taken for. The text says why, without quoting the string."""
 
 
+@lru_cache(maxsize=4096)  # asked for every id; those in use are few
 def parse_server_name(text: str) -> ServerName:
     """`host[:port]`: a DNS name, an IPv4 literal or a bracketed IPv6 literal. Case is kept and matters.
 
@@ -76,6 +78,7 @@ def parse_server_name(text: str) -> ServerName:
     return ServerName(text)
 
 
+@lru_cache(maxsize=16_384)  # those who speak, again and again; one is some 200 bytes
 def parse_user_id(text: str) -> UserId:
     """A user id as events from other servers may carry it.
 

@@ -57,7 +57,10 @@ class Hub:
         if watchers is not None:
             # A copy: a watcher may leave the room while it hears of its own departure.
             for watcher in tuple(watchers):
-                self._deliver(watcher, change)
+                try:
+                    watcher(change)
+                except Exception as error:  # a bug in one front end must not stop the others
+                    self._report("fanout.room_watcher", error)
         everything = self._everything
         if type(change) is EventCommitted:
             if change.only_for is not None:
@@ -65,7 +68,10 @@ class Hub:
             if change.event.state_key is None and change.event.type != "m.room.redaction":
                 everything = self._of_messages
         for watcher in everything:
-            self._deliver(watcher, change)
+            try:
+                watcher(change)
+            except Exception as error:
+                self._report("fanout.room_watcher", error)
 
     def user_changed(self, change: UserChange) -> None:
         for watcher in self._users:
@@ -73,9 +79,3 @@ class Hub:
                 watcher(change)
             except Exception as error:  # a bug in one front end must not stop the others
                 self._report("fanout.user_watcher", error)
-
-    def _deliver(self, watcher: RoomWatcher, change: RoomChange) -> None:
-        try:
-            watcher(change)
-        except Exception as error:  # a bug in one front end must not stop the others
-            self._report("fanout.room_watcher", error)

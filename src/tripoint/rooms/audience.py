@@ -7,8 +7,6 @@ from here.
 spec: Matrix server-server-api "Transactions", "Server Access Control Lists (ACLs)"; client-server m.room.create
 """
 
-from weakref import WeakKeyDictionary
-
 import orjson
 
 from tripoint.core.event import Event
@@ -37,24 +35,23 @@ class Audience:
         self._server = server
         self._rooms = rooms
         self._store = store
-        self._now: WeakKeyDictionary[Room, Servers] = WeakKeyDictionary()
         self._of_group: tuple[int, Servers] = (-1, NOBODY)
 
     def forget(self, room_id: RoomId) -> None:
         """The room's members or its list moved: what was worked out for it no longer holds."""
         room = self._rooms.peek(room_id)
         if room is not None:
-            self._now.pop(room, None)
+            room.other_servers = None
 
     def of_room(self, room: Room) -> Servers:
         """The other servers in a room, as it is now."""
-        servers = self._now.get(room)
+        servers = room.other_servers
         if servers is None:
             servers = NOBODY
             if _federates(room):
                 there = {*room.servers(), *_told(room)}
                 servers = tuple(sorted(one for one in there if self._may_hear(room, one)))
-            self._now[room] = servers
+            room.other_servers = servers
         return servers
 
     def of(self, change: EventCommitted) -> Servers:

@@ -91,6 +91,8 @@ class Pushing:
 
     def concerned(self, change: EventCommitted, users: Collection[UserId]) -> frozenset[UserId]:
         """Those of `users` who may want to hear of an event that was just committed."""
+        if not users:
+            return NOBODY
         room = self._rooms.peek(change.room_id)
         if room is None:
             return NOBODY

@@ -119,6 +119,7 @@ class Room:
         self.completed_position = 0
         self.gone = False  # dropped from the store
         self.closing = False  # everybody is being put out (closing.py)
+        self.other_servers: tuple[ServerName, ...] | None = None  # where it is known who hears of it (audience.py)
         self._committed_head = head.copy()
         # -- recent history: every event of the room after `recent_from` is in `recent`
         self.recent: deque[HistoryItem] = deque()

@@ -79,6 +79,6 @@ def check_not_blocked(session: "XmppSession", stanza: Element, jid: Jid) -> None
         raise Refused(Refusal.BLOCKED)
     if stanza.name == "presence":
         return
-    target = parse_user_jid(jid.bare, session.doors.domains)
+    target = parse_user_jid(jid, session.doors.domains)
     if target is not None and is_blocked_by(session, target):
         raise Problem("service-unavailable", "There is nobody who takes this")

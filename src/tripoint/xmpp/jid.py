@@ -93,6 +93,7 @@ def prepare_local(local: str) -> str:
     return prepared
 
 
+@lru_cache(maxsize=4096)
 def prepare_resource(resource: str) -> str:
     """A resourcepart; case is kept. Raises InvalidJid. spec: RFC7622 3.4.1"""
     try:

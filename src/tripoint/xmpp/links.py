@@ -16,6 +16,9 @@ _URI: Final = re.compile(r"xmpp:([^\s<>\"?#/@]+@[\w.-]*\w)(?:\?join)?(?![\w?/#@-
 
 def link_rooms(text: RichText, domains: Domains) -> RichText:
     """`text` with pills where it gives the address of a room that is had through this server."""
+    line = text.line
+    if line is not None and "xmpp:" not in line.lower():
+        return text
     blocks: list[Block] = []
     changed = False
     for block in text.blocks:

@@ -17,7 +17,7 @@ from tripoint.core.message import Mentions, MessageKind, edit_in, message_conten
 from tripoint.core.message_profile import KEYS, profile_name
 from tripoint.core.message_profile import without_fallback as without_profile
 from tripoint.core.relations import NOTHING, Relation, relation_in
-from tripoint.core.richtext import RichText, from_html, from_plain, mentioned_users
+from tripoint.core.richtext import RichText, from_html, from_plain, mentioned_users, with_line_feeds
 from tripoint.core.vendor import V
 from tripoint.xmpp.fastening import is_forged
 from tripoint.xmpp.files import UrlOf, file_inside
@@ -26,8 +26,9 @@ from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import body as render_body
 from tripoint.xmpp.replies import Answer, without_fallback
 from tripoint.xmpp.spoilers import hidden, hint_in, spoiler_xml
+from tripoint.xmpp.stanza_facts import KEY as FACTS_KEY
 from tripoint.xmpp.stanza_facts import StanzaFacts, facts_in
-from tripoint.xmpp.styling import Naming, parse_styling, render_styling
+from tripoint.xmpp.styling import Naming, parse_styling, render_plain, render_styling
 from tripoint.xmpp.tables import (
     CARBONS_NS,
     CLIENT_NS,
@@ -197,6 +198,13 @@ def content_of(stanza: Element, kind: MessageKind, text: RichText, relation: Rel
 
 
 Calls = Callable[[Mentions, str], str]
+# What the content of a message without formatting, relation, file or place is made of.
+_OF_WORDS: Final = frozenset({"body", "m.mentions", "msgtype", PAYLOAD_KEY, FACTS_KEY})
+
+
+def is_words(content: JsonObject) -> bool:
+    """Whether a message is words and nothing else, as most are: what else it might be need not be asked."""
+    return content.get("msgtype") == "m.text" and content.keys() <= _OF_WORDS and type(content.get("body")) is str
 
 
 def inside_of(
@@ -215,6 +223,8 @@ def inside_of(
     `calls` says who is meant, given the text as readers have it.
     Of an edit the new content is said; the <replace/> that goes with it is corrections.py's.
     """
+    if answer is None and calls is None and is_words(content):
+        return _words_inside(content)
     edit = edit_in(content)
     relation, facts = relation_in(content), facts_in(content)
     if edit is not None:
@@ -258,6 +268,16 @@ def inside_of(
         xml += calls(view.mentions, text)
     xml += spoiler_xml(view.text) + geoloc(content)
     return xml + _around(content, relation, answer, facts) + _payload_of(content)
+
+
+def _words_inside(content: JsonObject) -> str:
+    """inside_of() for what is_words()."""
+    styled = render_plain(with_line_feeds(str(content["body"])))
+    text = _INVISIBLE + styled.body if styled.body.startswith(_EMOTE) else styled.body
+    xml = render_body(text, unstyled=styled.unstyled)
+    if FACTS_KEY in content:
+        xml = facts_in(content).subject_xml + xml
+    return xml + _payload_of(content) if PAYLOAD_KEY in content else xml
 
 
 def _profile_fallback(name: str, start: int) -> str:

@@ -5,9 +5,10 @@ What disco#info advertises is collected from here, so nothing is advertised that
 spec: RFC6120 8.2.3, 10.3; XEP-0030 3. Read next: router.py.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from tripoint.xmpp.jid import Jid
@@ -128,9 +129,15 @@ def declare_feature(feature: str, *, at: tuple[At, ...], spec: str) -> None:
         _FEATURES.setdefault(place, set()).add(feature)
 
 
-def features_at(place: At) -> list[str]:
+def features_at(place: At) -> Sequence[str]:
     """What disco#info says of this kind of address, sorted."""
+    declared = len(IQS) + len(PRESENCES) + len(MESSAGES) + sum([len(features) for features in _FEATURES.values()])
+    return _features_at(place, declared)
+
+
+@lru_cache(maxsize=32)  # for every connection; nothing is declared any more once the handlers are imported
+def _features_at(place: At, declared: int) -> tuple[str, ...]:
     found = set(_FEATURES.get(place, ()))
     entries: list[IqEntry | StanzaEntry] = [*IQS.values(), *PRESENCES.values(), *MESSAGES.values()]
     found.update(entry.feature for entry in entries if entry.at is place and entry.feature)
-    return sorted(found)
+    return tuple(sorted(found))

@@ -155,8 +155,7 @@ Naming = Callable[[Mention | RoomPill], str]
 def render_styling(text: RichText, name: Naming = lambda pill: pill.text) -> StyledBody:
     """The body for readers on XMPP; `name` is how a mention or a room is called for them."""
     if text.is_plain:
-        body = "\n".join(_plain_lines(text))
-        return StyledBody(body, _MIGHT_BE_STYLED.search(body) is not None and not parse_styling(body).is_plain)
+        return render_plain("\n".join(_plain_lines(text)))
     return StyledBody("\n".join(_lines(text.blocks, name)), False)
 
 

@@ -30,6 +30,7 @@ from tripoint.core.richtext.model import (
     merge_runs,
     to_plain,
     walk_inlines,
+    with_line_feeds,
 )
 
 __all__ = [
@@ -60,4 +61,5 @@ __all__ = [
     "to_html",
     "to_plain",
     "walk_inlines",
+    "with_line_feeds",
 ]

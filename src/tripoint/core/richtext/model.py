@@ -123,9 +123,20 @@ class RichText:
     blocks: tuple[Block, ...] = ()
 
     @property
+    def line(self) -> str | None:
+        """The words, where they are one line without anything to it, as most texts are; else None."""
+        if len(self.blocks) != 1:
+            return None
+        block = self.blocks[0]
+        if type(block) is not Paragraph or len(block.inlines) != 1:
+            return None
+        run = block.inlines[0]
+        return run.text if type(run) is Run and run.style is PLAIN and run.link is None else None
+
+    @property
     def is_plain(self) -> bool:
         """Whether from_plain(to_plain(text)) gives the same: nothing but words and line ends."""
-        if not self.blocks:
+        if not self.blocks or self.line is not None:
             return True
         first = self.blocks[0]
         return (
@@ -152,10 +163,15 @@ def is_safe_url(url: str) -> bool:
     )
 
 
+def with_line_feeds(text: str) -> str:
+    """The text with a line feed at each end of a line, where there may be CR LF or CR."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
 def inlines_of(text: str, style: Style = PLAIN, link: str | None = None) -> tuple[Inline, ...]:
     """Runs for the lines of `text`, with breaks between them. CR LF and CR end lines as LF does."""
     found: list[Inline] = []
-    for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n")):
+    for number, line in enumerate(with_line_feeds(text).split("\n")):
         if number:
             found.append(BREAK)
         if line:
@@ -189,7 +205,8 @@ def to_plain(text: RichText, *, spoilers: bool = True) -> str:
 
     `spoilers=False` writes [Spoiler] in place of what is hidden.
     """
-    return "\n".join(_lines(text.blocks, spoilers))
+    line = text.line
+    return "\n".join(_lines(text.blocks, spoilers)) if line is None else line
 
 
 def _lines(blocks: tuple[Block, ...], spoilers: bool) -> Iterator[str]:
@@ -256,6 +273,8 @@ def walk_inlines(blocks: Iterable[Block]) -> Iterator[Inline]:
 
 def mentioned_users(text: RichText) -> tuple[UserId, ...]:
     """The users mentioned outside quotes, each once, in order: what m.mentions lists for this text."""
+    if text.line is not None:
+        return ()
     unquoted = (block for block in text.blocks if not isinstance(block, Quote))
     return tuple(
         dict.fromkeys(inline.user_id for inline in walk_inlines(unquoted) if isinstance(inline, Mention))

@@ -116,7 +116,7 @@ async def _found(session: IrcSession, word: str) -> RoomId | None:
     """The room of this name, if need be once it is made."""
     under_way = session.network.making.get(fold(word))
     if under_way is not None:
-        await asyncio.wait([under_way])
+        await asyncio.shield(under_way)
     return await session.network.find_room(word, session.user_id)
 
 

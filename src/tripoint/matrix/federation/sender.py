@@ -157,10 +157,11 @@ class Sender:
             self._seen = max(self._seen, change.position)
             if outgoing is not None:
                 self._offer(outgoing)
-            self._devices.room_changed(change)
-            newcomer = self._outbox.newcomer(change)
-            if newcomer is not None:
-                self._newcomers.append((self._now_ms() + NEWCOMER_MS, newcomer))
+            if change.event.type == "m.room.member":
+                self._devices.room_changed(change)
+                newcomer = self._outbox.newcomer(change)
+                if newcomer is not None:
+                    self._newcomers.append((self._now_ms() + NEWCOMER_MS, newcomer))
         elif isinstance(change, StateReset):
             self._outbox.forget(change.room_id)
         elif isinstance(change, ReceiptMoved):

@@ -91,6 +91,8 @@ class Places:
             return
         self._facts.pop(change.room_id, None)
         self._changes += 1
+        if not self._orders:
+            return
         room = self._reader.peek(change.room_id)
         if room is None:
             self._orders.clear()

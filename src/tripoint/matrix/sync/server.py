@@ -104,12 +104,14 @@ class SyncServer:
 
     def room_changed(self, change: RoomChange) -> None:
         """Wake who is in the room."""
-        self._devices.room_changed(change)
         if isinstance(change, EventCommitted):
             self.heard.happened(change)
-            if change.event.type == "m.room.redaction":
+            if change.event.state_key is not None:
+                self._devices.room_changed(change)
+            elif change.event.type == "m.room.redaction":
                 self._chunks.forget(change.room_id)
         elif isinstance(change, StateReset):
+            self._devices.room_changed(change)
             self.heard.happened(change)
             self._chunks.forget(change.room_id)
         elif isinstance(change, Swept):

@@ -12,7 +12,7 @@ from tripoint.rooms.answers import content_now
 from tripoint.rooms.ports import RoomView
 from tripoint.xmpp.corrections import replacing, replacing_message
 from tripoint.xmpp.jid import user_jid
-from tripoint.xmpp.messages import caption_of, inside_of
+from tripoint.xmpp.messages import caption_of, inside_of, is_words
 from tripoint.xmpp.payloads import is_said
 from tripoint.xmpp.replies import Find, among_recent, answer_of
 from tripoint.xmpp.retractions import retract_xml
@@ -31,6 +31,9 @@ def said(
     """What a message says; None for nothing. `find` gives what it answers, without it the room's newest events.
     Without `whole`, of a file with a caption the file alone."""
 
+    if is_words(event.content):
+        return inside_of(event.content, _naming)
+
     def who(answered: Event) -> tuple[str, None]:
         return user_jid(answered.sender, doors.domains), None
 
@@ -41,7 +44,7 @@ def said(
 
 def caption(event: Event) -> str | None:
     """The caption of a file, for a message behind it; None without one."""
-    return caption_of(event.content, _naming)
+    return None if is_words(event.content) else caption_of(event.content, _naming)
 
 
 def taken_back(

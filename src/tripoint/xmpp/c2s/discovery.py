@@ -103,12 +103,20 @@ def _hashed2(about: str) -> str:
 def about_server(doors: Doors) -> str:
     """The disco#info of the server."""
     media = doors.media
+    limit_bytes = None if media.links.upload_url is None else media.uploads.limit_bytes
+    return _about_server(doors.contacts, doors.status_addresses, bool(doors.turn.servers), limit_bytes)
+
+
+@lru_cache(maxsize=8)
+def _about_server(
+    contacts: tuple[tuple[str, str], ...], status: tuple[str, ...], turn: bool, limit_bytes: int | None
+) -> str:
     identities = identity("server", "im", "tripoint")
-    contacts = contact_form(doors.contacts) + status_form(doors.status_addresses)
-    without = () if doors.turn.servers else (EXTERNAL_NS,)
-    if media.links.upload_url is None:
-        return info(At.SERVER, identities, forms=contacts, without=(UPLOAD_NS, *without))
-    forms = upload.limit_form(media.uploads.limit_bytes) + contacts
+    forms = contact_form(contacts) + status_form(status)
+    without = () if turn else (EXTERNAL_NS,)
+    if limit_bytes is None:
+        return info(At.SERVER, identities, forms=forms, without=(UPLOAD_NS, *without))
+    forms = upload.limit_form(limit_bytes) + forms
     return info(At.SERVER, identities + upload.IDENTITY, forms=forms, without=without)
 
 
