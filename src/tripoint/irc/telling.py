@@ -477,7 +477,7 @@ class Teller:
         if nick == self._names.nick(user_id) or not is_nick(nick):
             return
         for session in self._sessions.of(user_id)[:1]:
-            session.network.note_gone(user_id, session.negotiation.realname)
+            session.network.note_gone(session)
         self._names.set_guest(user_id, nick, host)
         self._monitors.refresh(old.partition("!")[0])
         self._monitors.refresh(nick)
