@@ -1,4 +1,4 @@
-"""Lines that many connections get in common: whatever happens between them, each gets its own lines, once and in order."""
+"""Lines that many connections get in common: whatever happens between them, each gets its own, once and in order."""
 
 from collections.abc import Callable
 
