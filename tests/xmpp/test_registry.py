@@ -34,7 +34,8 @@ PROMISES = {
     "urn:xmpp:hats:0": {At.ROOM},  # muc/view.py: in presence
     "urn:xmpp:rai:0": {At.ROOMS},  # muc/activity.py: in presence
     "urn:xmpp:reply:0": {At.ROOM},  # replies.py
-    "urn:xmpp:sid:0": {At.ROOM},
+    "urn:xmpp:sid:0": {At.ROOM, At.ACCOUNT},  # router.py: those of others do not come through
+    "msgoffline": {At.SERVER},  # c2s/missed.py
     "jabber:x:data": {At.ROOM},  # muc/voice.py, muc/registering.py: in messages
     "http://jabber.org/protocol/muc#request": {At.ROOM},  # muc/voice.py
     "vcard-temp": {At.ROOMS},  # muc/vcard.py: of its rooms

@@ -11,6 +11,7 @@ from tripoint.xmpp.jid import Domains, InvalidJid, Jid, parse_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import IQS, MESSAGES, PRESENCES, At
 from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.tables import STANZA_ID_NS
 from tripoint.xmpp.wire import Element, parse_fragment, render
 
 _MESSAGE_TYPES = frozenset({"chat", "error", "groupchat", "headline", "normal"})
@@ -86,6 +87,7 @@ def _unreachable(stanza: Element) -> None:
 async def _message(session: XmppSession, stanza: Element, jid: Jid, place: At) -> None:
     kind = stanza.get("type") or "normal"
     # spec: RFC6121 5.2.2: an unknown type is normal
+    drop_forged_ids(stanza, session.doors.domains)
     if len(stanza.children) > 1:
         await session.pep.displayed.assist(session, stanza, jid)
     entry = MESSAGES.get((kind if kind in _MESSAGE_TYPES else "normal", place))
@@ -166,6 +168,20 @@ def return_requests(session: XmppSession) -> None:
         asking = session.users.session(request.get("from") or "")
         if asking is not None and asking is not session and request.get("type") in ("get", "set"):
             asking.refuse(request, Problem("recipient-unavailable", "They went away before they could answer"))
+
+
+def drop_forged_ids(message: Element, domains: Domains) -> None:
+    """Take out what says to be an id that an account or a room of this server has given. spec: XEP-0359 3 (2)"""
+    forged = [one for one in message.elements() if one.name == "stanza-id" and _is_forged(one, domains)]
+    for one in forged:
+        message.children.remove(one)
+
+
+def _is_forged(stanza_id: Element, domains: Domains) -> bool:
+    try:
+        return stanza_id.namespace == STANZA_ID_NS and domains.has(parse_jid(stanza_id.get("by") or "").domain)
+    except InvalidJid:
+        return True
 
 
 def stamped(stanza: Element, from_jid: str) -> bytes:

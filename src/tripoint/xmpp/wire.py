@@ -24,9 +24,12 @@ XML_NS: Final = "http://www.w3.org/XML/1998/namespace"
 # Limits of what a peer may send. Deepest nesting seen in published extensions is about 10 (PubSub with Jingle).
 MAX_DEPTH: Final = 40
 MAX_ATTRIBUTES: Final = 50
-MAX_ELEMENTS: Final = 4000
+MAX_ELEMENTS: Final = 4000  # or more, where larger stanzas are taken:
+BYTES_PER_ELEMENT: Final = 64
 # expat keeps every element and attribute name of a stream for its whole life; clients use a few hundred.
 MAX_NAMES: Final = 5000
+# Of a server: what all its people use, for weeks, and not one of them may end it for the others in a moment.
+MAX_NAMES_OF_SERVERS: Final = 30_000
 # docs/mapping.md 10.8; before authentication nobody needs more than a SASL message.
 MAX_STANZA_BYTES: Final = 262_144
 MAX_STANZA_BYTES_UNAUTHENTICATED: Final = 16_384
@@ -114,6 +117,12 @@ class StreamOpened:
     default_ns: str | None
     id: str | None = None
 
+    @property
+    def speaks_xmpp(self) -> bool:
+        """Its version is 1.0, or a later one, which goes down to that; none at all is 0.9. spec: RFC6120 4.7.5"""
+        major = (self.version or "").partition(".")[0]
+        return major.isascii() and major.isdigit() and int(major[:9]) >= 1
+
 
 @dataclass(frozen=True, slots=True)
 class StreamClosed:
@@ -157,11 +166,14 @@ class StreamParser:
         "_over",
         "_parser",
         "_stack",
+        "_tail",
+        "max_names",
         "max_stanza_bytes",
     )
 
-    def __init__(self, max_stanza_bytes: int = MAX_STANZA_BYTES) -> None:
+    def __init__(self, max_stanza_bytes: int = MAX_STANZA_BYTES, max_names: int = MAX_NAMES) -> None:
         self.max_stanza_bytes = max_stanza_bytes
+        self.max_names = max_names
         self._events: list[StreamEvent] = []
         self._stack: list[Element] = []
         self._depth = 0
@@ -170,6 +182,7 @@ class StreamParser:
         self._consumed = 0  # where the last whole stanza ended
         self._over = False
         self._default_ns: str | None = None
+        self._tail = b""  # the beginning of a character that more bytes have to complete
         self._names: dict[str, str] = {}
         parser = pyexpat.ParserCreate("UTF-8", _SEPARATOR, intern=self._names)
         # COMPAT: expat 2.6 waits for more bytes before it looks again at a cut token, which holds back a
@@ -206,7 +219,10 @@ class StreamParser:
         except StreamError as error:
             self._break(error.condition, error.text)
         except pyexpat.ExpatError as error:
-            self._break(*_expat_condition(error.code))
+            seen = self._tail + data
+            at = parser.ErrorByteIndex - (self._fed - len(seen))
+            self._break(*_expat_condition(error.code, seen[max(at, 0) : at + 4]))
+        self._tail = data[-3:] if len(data) > 2 else (self._tail + data)[-3:]
         events, self._events = self._events, []
         return events
 
@@ -240,7 +256,7 @@ class StreamParser:
         if depth == 2:
             self._elements = 0
         self._elements += 1
-        if self._elements > MAX_ELEMENTS:
+        if self._elements > MAX_ELEMENTS and self._elements > self.max_stanza_bytes // BYTES_PER_ELEMENT:
             raise StreamError("policy-violation", "The stanza has too many elements")
         element = Element.__new__(Element)
         element.name = name
@@ -269,7 +285,7 @@ class StreamParser:
             if len(element.children) > 1:
                 _join_text(element)
             self._events.append(element)
-            if len(self._names) > MAX_NAMES:
+            if len(self._names) > self.max_names:
                 raise StreamError("policy-violation", "The stream uses too many different names")
         else:
             self._over = True
@@ -359,7 +375,11 @@ def _is_not_utf8(fed: int, data: bytes) -> bool:
 _EXPAT = pyexpat.errors.codes
 
 
-def _expat_condition(code: int) -> tuple[str, str]:
+def _expat_condition(code: int, found: bytes) -> tuple[str, str]:
+    """The stream error for an error of the parser, which has `found` these bytes."""
+    if code == _EXPAT[pyexpat.errors.XML_ERROR_INVALID_TOKEN] and _breaks_utf8(found):
+        # spec: RFC6120 4.9.3.22: violating the rules of UTF-8 is named so
+        return "unsupported-encoding", "This is not UTF-8"
     if code == _EXPAT[pyexpat.errors.XML_ERROR_UNDEFINED_ENTITY]:
         return "restricted-xml", "Only the five predefined entities are allowed in XMPP"
     if code in (
@@ -373,6 +393,15 @@ def _expat_condition(code: int) -> tuple[str, str]:
         "not-well-formed",
         f"The XML is not well-formed: {pyexpat.errors.messages.get(code, 'syntax error')}",
     )
+
+
+def _breaks_utf8(found: bytes) -> bool:
+    """Whether no character begins so. What is cut short is not judged."""
+    try:
+        found.decode()
+    except UnicodeDecodeError as error:
+        return error.start == 0 and error.reason != "unexpected end of data"
+    return False
 
 
 # -- output
