@@ -14,7 +14,7 @@ PURE = (
     r"core/.*",
     r"accounts/(sasl|refusals)\.py",
     r"rooms/(commands|changes|refusals|visibility|limits|succession|inheritance)\.py",
-    r"irc/(wire|connection|tables|numerics|formatting|splitting|names|richtext|refusals)\.py",
+    r"irc/(wire|connection|tables|numerics|formatting|splitting|cuts|names|richtext|refusals)\.py",
     r"xmpp/(wire|framing|acks|idle|sasl_profiles|features|actions|login|connection|tables|jid|styling|refusals|caps|vcards)\.py",
     r"xmpp/(hearing|components/stream)\.py",
     r"xmpp/s2s/(actions|certificates|dialback|incoming|outgoing|pairs|route)\.py",

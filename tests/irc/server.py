@@ -129,8 +129,9 @@ class TestServer:
         self.port = port
         self._clients: list[Client] = []
 
-    async def connect(self, context: ssl.SSLContext | None = None) -> Client:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=context)
+    async def connect(self, context: ssl.SSLContext | None = None, name: str | None = None) -> Client:
+        """`name`: what a client over TLS wants to reach; without one it has an address alone."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=context, server_hostname=name)
         client = Client(reader, writer)
         self._clients.append(client)
         return client

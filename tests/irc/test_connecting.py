@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.irc.server import CONFIG, OPTIONS, SERVER, Client, TestServer, serve
 from tests.irc.test_server import run
+from tests.net.client_certificates import client_context
 from tripoint.accounts.passwords import make_hash
 from tripoint.core.server_bans import BanKind, ServerBan
 from tripoint.core.token_bucket import Rate
 from tripoint.irc.options import IrcOptions
 from tripoint.irc.webirc import Gateway
 from tripoint.net.strangers import Known, Strangers
+from tripoint.net.tls import ClientTls, ServerTls, make_self_signed
 
 KIWI = Gateway("kiwi", ("127.0.0.0/8",), make_hash("hunter2", 10_000))
 WITH_KIWI = replace(OPTIONS, gateways=(KIWI,))
@@ -102,6 +105,23 @@ def test_addresses_of_every_kind(address: str) -> None:
     run(scenario())
 
 
+def test_addresses_that_begin_with_a_colon_stand_in_lines() -> None:
+    """spec: RFC2812 2.3.1; IRCv3 webirc writes them with a zero before it"""
+
+    async def scenario() -> None:
+        async with serve(options=WITH_KIWI) as server:
+            client = await come(server, "WEBIRC hunter2 kiwi h 0::7", "NICK g", "USER g 0 * :g")
+            await client.until(" 376 ")
+            client.send("WHOIS g")
+            shown = await client.until(" 318 ")
+            assert f":{SERVER} 338 g g 0::7 :is actually using host" in shown
+            admin = await server.admin("ann")
+            await admin.answer("DLINE 0::8 :why")
+            assert (await admin.answer("STATS d"))[0].startswith(f":{SERVER} 225 ann D 0::8 :for ever")
+
+    run(scenario())
+
+
 def test_a_gateway_is_not_counted_as_one_address() -> None:
     async def scenario() -> None:
         async with serve(options=replace(WITH_KIWI, connections_per_address=2)) as server:
@@ -134,6 +154,24 @@ def test_policies_of_tls_are_told_and_not_asked_for() -> None:
         async with serve(options=replace(OPTIONS, sts_duration_s=0, sts_port=6697)) as server:
             assert offered(server, secure=True)["sts"] == "duration=0"
             assert "sts" not in offered(server, secure=False)
+
+    run(scenario())
+
+
+def test_who_names_no_host_is_told_no_policy_for_it(tmp_path: Path) -> None:
+    """spec: sts "Server Name Indication": without a hostname "an STS persistence policy SHOULD NOT be advertised" """
+
+    async def scenario() -> None:
+        make_self_signed([SERVER], tmp_path / "cert.pem", tmp_path / "key.pem")
+        tls = ClientTls(ServerTls(tmp_path / "cert.pem", tmp_path / "key.pem"), b"irc")
+        options = replace(OPTIONS, sts_duration_s=86_400, sts_port=6697)
+        async with serve(options=options, tls=tls) as server:
+            for name, told in ((SERVER, True), (None, False)):
+                client = await server.connect(client_context(), name)
+                client.send("CAP LS 302")
+                lines = " ".join(await client.until(r" CAP \* LS :?[^*]"))
+                assert ("sts=duration=86400" in lines) is told
+                assert "sts=port" not in lines
 
     run(scenario())
 

@@ -201,6 +201,9 @@ def test_pass_needs_tls_where_passwords_are_not_allowed() -> None:
     irc = connection(passwords_allowed=False)
     assert say(irc, "PASS alice:x") == ["464 * :Passwords need TLS here: connect to the TLS port"]
     say(irc, "NICK alice")
+    assert say(irc, "REGISTER * * x") == [
+        "FAIL REGISTER TEMPORARILY_UNAVAILABLE * :Passwords need TLS here: connect to the TLS port"
+    ]
     assert say(irc, "USER a 0 * :A") == [Complete("alice", "a", "A", None)]
 
 

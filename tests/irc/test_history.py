@@ -208,7 +208,8 @@ def test_who_left_and_came_back_reads_what_was_visible(visibility: str, wanted: 
             assert "PRIVMSG #tea :3" in refused[-2]
         else:
             assert refused == [
-                ":example.org FAIL CHATHISTORY INVALID_TARGET LATEST #tea :Messages could not be retrieved"
+                ":example.org FAIL CHATHISTORY INVALID_TARGET LATEST #tea "
+                ":There is no such channel or nick, or none whose messages you may read"
             ]
         await bob.answer("JOIN #tea")
         await say(server, "alice", "4")

@@ -125,7 +125,7 @@ def test_mentions_are_words(text: str, users: list[UserId]) -> None:
 
 
 def test_replies_and_unknown_tags_are_kept() -> None:
-    tags = {"+draft/reply": "$abc", "+typing": "active", "+x/y": "1", "label": "l", "+bad key": "1"}
+    tags = {"+draft/reply": "$abc", "+x/y": "1", "label": "l", "+bad key": "1"}
     content = content_of("PRIVMSG", "hi", tags, nobody, Relation("$abc"))
     assert content["m.relates_to"] == {"m.in_reply_to": {"event_id": "$abc"}}
     assert content["dev.tripoint.irc.tags"] == {"+x/y": "1"}

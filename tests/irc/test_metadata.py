@@ -54,6 +54,19 @@ def test_a_large_channel_is_told_of_when_it_is_asked_for(monkeypatch: pytest.Mon
     asyncio.run(work())
 
 
+def test_values_are_utf8() -> None:
+    async def work() -> None:
+        async with serve() as server:
+            alice = await server.account("alice", metadata.CAPABILITY, "batch", "standard-replies")
+            alice.send_bytes(b"METADATA * SET url :caf\xe9\r\n")
+            await alice.expect(":example.org WARN METADATA INVALID_UTF8 :*")
+            await alice.expect(":example.org FAIL METADATA VALUE_INVALID :Metadata is UTF-8")
+            alice.send("METADATA * GET url")
+            await alice.until(" 766 alice alice url ")
+
+    asyncio.run(work())
+
+
 def test_subscriptions_are_bounded() -> None:
     async def work() -> None:
         async with serve() as server:

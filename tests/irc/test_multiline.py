@@ -10,15 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.irc.server import OPTIONS, SERVER, serve
-from tripoint.irc.multiline import pieces
+from tripoint.core.canonical_json import Json
+from tripoint.irc.cuts import cut_marks, cuts_in
+from tripoint.irc.formatting import strip_codes
+from tripoint.irc.multiline import CONCAT_TAG, Collected, pieces
 from tripoint.irc.tables import MULTILINE_MAX_BYTES, MULTILINE_MAX_LINES
+from tripoint.irc.wire import Line
+
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=600)
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=600), st.integers(64, 400))
-def test_pieces_are_the_text(text: str, budget: int) -> None:
-    found = pieces(text, budget)
+@given(TEXTS, st.integers(64, 400), st.sets(st.integers(0, 600), max_size=5))
+def test_pieces_are_the_text(text: str, budget: int, cuts: set[int]) -> None:
+    found = pieces(text, budget, sorted(cuts))
     if found is None:
-        assert text.count("\n") >= MULTILINE_MAX_LINES or len(text.encode()) <= budget
+        lines = text.count("\n") + len(cuts)
+        assert lines >= MULTILINE_MAX_LINES or (len(text.encode()) <= budget and not cuts)
         return
     whole = ""
     for at, (piece, goes_on) in enumerate(found):
@@ -26,6 +33,37 @@ def test_pieces_are_the_text(text: str, budget: int) -> None:
         assert not goes_on or (piece and at)
         whole += piece if goes_on or not at else "\n" + piece
     assert whole == text
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), min_size=1), min_size=2, max_size=9))
+def test_a_line_is_cut_where_its_writer_cut_it(parts: list[str]) -> None:
+    """Codes and what is in the text do not move the cuts; text in bold is still cut at the same letters."""
+    batch = Collected("a", "#tea", {}, 0)
+    for number, part in enumerate(parts):
+        batch.add(Line("PRIVMSG", ("#tea", part), "", {CONCAT_TAG: ""} if number else {}))
+    whole = batch.message()
+    assert [piece for piece, _ in pieces(whole.params[1], 10_000, whole.cuts) or ()] == parts
+    marks = cut_marks(whole.params[1], whole.cuts)
+    plain = strip_codes(whole.params[1])
+    again = cuts_in(plain, marks)
+    shown = [strip_codes(whole.params[1][:cut]) for cut in whole.cuts]
+    wanted = {len(text) for text in shown} - {0, len(plain)}
+    assert set(again) == wanted
+    assert {len(strip_codes(f"\x02{plain}"[:cut])) for cut in cuts_in(f"\x02{plain}", marks)} == wanted
+
+
+@pytest.mark.parametrize("marks", [None, "3", {}, [True, "3", 2.5, -1, 0, 99], list(range(200))])
+def test_marks_of_others_that_are_none(marks: Json) -> None:
+    assert cuts_in("hello", marks) == ()
+    assert cuts_in("\x02hello", marks) == ()
+
+
+def test_the_limit_is_of_what_was_sent() -> None:
+    """As many lines as may be sent are told as so many, though some of them do not fit behind the mask."""
+    text = "\n".join(["x" * 300, *["x"] * (MULTILINE_MAX_LINES - 1)])
+    found = pieces(text, 200)
+    assert found is not None
+    assert len(found) == MULTILINE_MAX_LINES + 1
 
 
 @pytest.mark.parametrize("text", ["x\n" * MULTILINE_MAX_LINES + "x", "x" * (MULTILINE_MAX_BYTES + 1)])

@@ -143,6 +143,19 @@ def test_new_options_make_and_unmake_operators() -> None:
             await server.front.reload(replace(OPTIONS, operators=(Operator("bob"),)))
             bob.send("OPER bob :correct horse")
             await bob.until(" 381 ")
+            await bob.until(" 008 ")
+            fewer = Operator("bob", frozenset({Privilege.KILL}))
+            await server.front.reload(replace(OPTIONS, operators=(fewer,)))
+            # What he was to hear goes with the right to hear it; what he may still do he may.
+            await bob.expect(":bob!bob@example.org MODE bob :-s")
+            bob.send("WALLOPS :hi", "KILL nobody :why")
+            await bob.expect(":example.org 723 bob wallops :Your operator class does not have this privilege")
+            await bob.expect(":example.org 401 bob nobody :There is no such user")
+            await server.front.reload(OPTIONS)
+            await bob.expect(":bob!bob@example.org MODE bob :-o")
+            bob.send("KILL nobody :why")
+            await bob.expect(":example.org 481 bob :*")
+            assert not server.front.network.operators
 
     run(scenario())
 

@@ -8,7 +8,8 @@ import pytest
 
 from tripoint.irc import numerics
 from tripoint.irc.connection import ONLY_FROM_302
-from tripoint.irc.tables import CAPABILITIES, ISUPPORT_TOKENS_PER_LINE, isupport_tokens
+from tripoint.irc.render import server_line
+from tripoint.irc.tables import CAPABILITIES, ISUPPORT_TOKENS_PER_LINE, NICKLEN, isupport_lines, isupport_tokens
 from tripoint.irc.wire import build_line
 
 NAMES = {name: value for name, value in vars(numerics).items() if name.startswith(("RPL_", "ERR_"))}
@@ -47,3 +48,14 @@ def test_the_plain_list_of_capabilities_is_one_line() -> None:
     # Clients below CAP version 302 cannot read a continued list.
     words = [name for name in CAPABILITIES if name not in ONLY_FROM_302]
     build_line("CAP", "n" * 64, "LS", " ".join(words), source="s" * 40)
+
+
+def test_long_addresses_do_not_push_tokens_out_of_their_lines() -> None:
+    long = "https://files.a-rather-long-name-of-a-society.example.org/" + "x" * 120
+    tokens = isupport_tokens("tea.example.org", long, long, "B" * 87, guests=False)
+    lines = isupport_lines(tokens)
+    assert [token for line in lines for token in line[:-1]] == list(tokens)
+    for line in lines:
+        assert 1 < len(line) <= ISUPPORT_TOKENS_PER_LINE + 1
+        told = server_line("matrix.a-rather-long-name-of-a-society.example.org", "005", ("n" * NICKLEN, *line))
+        assert len(told) <= 510 and told.endswith(" :are supported by this server")

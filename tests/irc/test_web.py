@@ -29,7 +29,7 @@ def on_server(folder: Path, work: Callable[[World], Awaitable[None]]) -> None:
 async def come(at: World, *subprotocols: str, headers: Sequence[tuple[str, str]] = ()) -> ClientConnection:
     return await connect(
         f"ws://127.0.0.1:{at.app.ports['http'][0]}{PATH}",
-        subprotocols=[Subprotocol(name) for name in subprotocols],
+        subprotocols=[Subprotocol(name) for name in subprotocols] or None,
         additional_headers=headers,
         compression=None,
         proxy=None,
@@ -84,6 +84,20 @@ def test_the_client_says_which_it_likes_best(tmp_path: Path) -> None:
         with pytest.raises(InvalidStatus) as refused:
             await come(at, "chat")
         assert refused.value.response.status_code == 400
+
+    on_server(tmp_path, work)
+
+
+def test_who_names_none_gets_text(tmp_path: Path) -> None:
+    """spec: "servers could accept either incoming message type, while using a fixed ... type for outgoing messages" """
+
+    async def work(at: World) -> None:
+        client = await come(at)
+        assert client.subprotocol is None
+        await client.send("NICK gus")
+        await client.send(b"USER g 0 * :g")
+        assert all(type(message) is str for message in await until(client, " 376 "))
+        await client.close()
 
     on_server(tmp_path, work)
 

@@ -24,6 +24,7 @@ ZONE = {
     ("1.2.0.192.in-addr.arpa.", "PTR"): ["Gate.Example."],
     (f"{'.'.join('1' + '0' * 23)}.8.b.d.0.1.0.0.2.ip6.arpa.", "PTR"): ["six.example."],
     ("1.2.0.192.bad.example.", "A"): ["127.0.0.2"],
+    ("4.2.0.192.bad.example.", "A"): ["127.255.255.254"],
     ("2.2.0.192.bad.example.", "A"): ["192.0.2.200"],
     (f"{'.'.join('1' + '0' * 23)}.8.b.d.0.1.0.0.2.bad.example.", "A"): ["127.0.0.4"],
     ("_matrix-fed._tcp.both.example.", "SRV"): ["10 5 8443 Target.Example.", "20 0 1 ."],
@@ -179,6 +180,7 @@ def test_names_of_addresses_and_lists_of_bad_ones() -> None:
             # Who answers everything with his own address keeps no list.
             assert not await client.listed("192.0.2.2", "bad.example")
             assert not await client.listed("192.0.2.3", "bad.example")
+            assert not await client.listed("192.0.2.4", "bad.example")
             assert not await client.listed("192.0.2.1", "a" * 64 + ".example")
 
     run(work)

@@ -53,6 +53,8 @@ def test_lines_of_version_1(line: bytes, source: Source) -> None:
         b"PROXY TCP4 192.0.2.1 198.51.100.9 5000 6667 1\r\n",
         b"PROXY TCP4 192.0.2.1 198.51.100.9 5000 66667\r\n",
         b"PROXY TCP4 192.0.2.1 198.51.100.9 -1 6667\r\n",
+        b"PROXY TCP4 192.0.2.1 198.51.100.9 +1 6667\r\n",
+        b"PROXY TCP4 192.0.2.1 198.51.100.9 5_0 6667\r\n",
         b"PROXY TCP4 2001:db8::1 2001:db8::2 5000 6667\r\n",
         b"PROXY TCP6 192.0.2.1 198.51.100.9 5000 6667\r\n",
         b"PROXY TCP4 192.0.2.\xe9 198.51.100.9 5000 6667\r\n",

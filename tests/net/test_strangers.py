@@ -10,11 +10,11 @@ from tripoint.net.strangers import UNKNOWN, Known, Strangers
 
 PTR = {"8.8.4.4": ["Gate.Example.net"], "8.8.4.5": ["liar.example.net"], "8.8.4.6": ["bad name", "gate.example.net"]}
 FORWARD = {"Gate.Example.net": ["8.8.4.4"], "gate.example.net": ["8.8.4.6"], "liar.example.net": ["8.8.8.8"]}
-LISTED = {("8.8.4.4", "two.example")}
+LISTED = {("8.8.4.4", "two.example"), ("8.8.4.8", "two.example")}
 
 
 class Table:
-    """A DNS; what is asked of `slow` never answers, of `broken` fails."""
+    """A DNS; what is asked of `slow` never answers, of `broken` fails; nor does anybody say what 8.8.4.8 is called."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -24,6 +24,8 @@ class Table:
 
     async def names_of(self, address: str) -> Sequence[str]:
         self.asked += 1
+        if address == "8.8.4.8":
+            await asyncio.Event().wait()
         return PTR.get(address, [])
 
     async def listed(self, address: str, zone: str) -> bool:
@@ -92,6 +94,10 @@ def test_nobody_waits_for_long() -> None:
         before, strangers.LOOK_UP_S = strangers.LOOK_UP_S, 0.01  # type: ignore[misc]
         try:
             assert await Strangers(Table(), ("slow",)).look_up("8.8.4.4") == UNKNOWN
+            # What one does not answer, who has the say over his own address, does not hide what another says of it.
+            both = Strangers(Table(), ("slow", "two.example"), hostnames=True)
+            assert await both.look_up("8.8.4.8") == Known(None, "two.example")
+            assert await both.look_up("8.8.4.4") == Known("gate.example.net", "two.example")
         finally:
             strangers.LOOK_UP_S = before  # type: ignore[misc]
 

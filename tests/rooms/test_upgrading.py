@@ -27,6 +27,7 @@ from tripoint.rooms.commands import (
     MaskList,
     OpenDirect,
     Origin,
+    RenameRoom,
     Secret,
     SendEvent,
     SendState,
@@ -41,6 +42,7 @@ from tripoint.rooms.commands import (
 )
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room
+from tripoint.rooms.settings import spelling
 from tripoint.store.interface import StoreError
 from tripoint.store.memory import MemoryStore
 from tripoint.store.sqlite import SqliteStore
@@ -137,6 +139,7 @@ def test_what_a_room_is_goes_over(version: str, wished: str) -> None:
             await p.do(Join(actor=carol, room_id=old_id))
             await p.do(SetRanks(actor=alice, room_id=old_id, ranks=((bob, Rank.OP),)))
             await p.do(SetTopic(actor=alice, room_id=old_id, topic="Kettle on"))
+            await p.do(RenameRoom(actor=alice, room_id=old_id, alias=RoomAlias("#Tea:example.org")))
             await p.do(Ban(actor=alice, room_id=old_id, target=dora, reason="coffee"))
             acl = {"allow": ["*"], "deny": ["evil.example"], "allow_ip_literals": True}
             for type_, content in (
@@ -178,6 +181,7 @@ def test_what_a_room_is_goes_over(version: str, wished: str) -> None:
             assert await p.middle.reader.resolve_alias(alias) == new.room_id
             assert (new.canonical_alias, list(new.aliases), new.listed) == (alias, [alias], True)
             assert (old.canonical_alias, list(old.aliases), old.listed) == (None, [], False)
+            assert (spelling(new), spelling(old)) == ("#Tea", None)
             tombstone = old.state["m.room.tombstone", ""]
             assert tombstone.content == {"body": "This room was upgraded", "replacement_room": new.room_id}
             assert tombstone.sender == alice

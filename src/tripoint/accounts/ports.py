@@ -261,6 +261,9 @@ class AccountService(Protocol):
 
     def user_id(self, name: str) -> UserId: ...
 
+    def called(self, user_id: UserId) -> str | None:
+        """The display name in a user's profile, "" for none; None where the profile is not in memory."""
+
     # -- accounts
     async def check_name(self, name: str) -> None:
         """BAD_NAME or NAME_TAKEN where a new account could not have this name; also REGISTRATION_CLOSED."""

@@ -561,6 +561,10 @@ class Accounts:
             profile = self._profiles[user_id] = dict(await self._store.load_profile(user_id))
         return profile
 
+    def called(self, user_id: UserId) -> str | None:
+        profile = self._profiles.get(user_id)
+        return None if profile is None else profile.get("displayname", "")
+
     def profile_changed(self, user_id: UserId, field: str, value: str | None) -> None:
         profile = self._profiles.get(user_id)
         if profile is None:

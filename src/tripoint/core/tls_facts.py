@@ -19,10 +19,12 @@ NO_BINDINGS: Final[Bindings] = MappingProxyType({})
 @dataclass(frozen=True, slots=True)
 class TlsFacts:
     """`bindings`: what the connection can be bound to, the better first; `certificate`: the fingerprint of the one that
-    the client has shown (SHA-256 of its DER form in lower-case hex), "" for none."""
+    the client has shown (SHA-256 of its DER form in lower-case hex), "" for none; `named`: whether the client has said
+    by which name it found the server (SNI)."""
 
     bindings: Bindings
     certificate: str = ""
+    named: bool = True
 
 
 # Without TLS, and where TLS ends at a proxy.

@@ -55,6 +55,8 @@ def split_ban(words: tuple[str, ...]) -> tuple[int, str, str]:
     seconds = parse_duration(rest[0]) if len(rest) > 1 else None
     if seconds is not None:
         rest.pop(0)
+    elif len(rest) > 1 and rest[0].removeprefix("-").isdecimal():
+        raise Failed("INVALID_PARAMS", echo(rest[0]), text="A duration is like 30m, 12h, 7d; a plain number is minutes")
     if not rest or not rest[0]:
         raise Failed("INVALID_PARAMS", text="A mask is needed")
     return seconds or 0, rest[0], " ".join(rest[1:]).strip()[:MAX_REASON]

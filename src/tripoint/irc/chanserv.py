@@ -6,12 +6,14 @@ spec: docs/mapping.md 4.8, 4.9, 7.7, 8.14-8.18, 9.2-9.5, 9.10, 18, 23.1.
 
 from __future__ import annotations
 
+import re
+
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId, server_of
 from tripoint.core.json_view import object_at, text_at
 from tripoint.core.power import Rank, rank_of
 from tripoint.irc.channel import Channel
-from tripoint.irc.commands.channels import create_channel
+from tripoint.irc.commands.channels import NO_NAME, create_channel
 from tripoint.irc.events import ban_mask
 from tripoint.irc.projection import channel_args, channel_flags
 from tripoint.irc.render import server_time
@@ -39,6 +41,8 @@ from tripoint.rooms.spaces import CHILD, is_space
 _VISIBILITIES = ("world_readable", "shared", "invited", "joined")
 # An owner of a room that has no creators with power of their own; docs/mapping.md 7.
 OWNER_LEVEL = 100
+# spec: Matrix appendices "Canonical JSON"
+MAX_LEVEL = 2**53 - 1
 MAX_LINES = 50
 MAX_VIA = 3
 
@@ -157,15 +161,20 @@ async def level(request: Request) -> None:
     session, channel = request.session, await _inside(request)
     user_id = await _user(request, request.word(1))
     if request.word(2):
-        try:
-            number = int(request.word(2))
-        except ValueError:
-            request.say("A power level is a whole number")
+        number = _level(request.word(2))
+        if number is None:
+            request.say(f"A power level is a whole number between -{MAX_LEVEL} and {MAX_LEVEL}")
             return
         await session.do(SetLevels(actor=session.user_id, room_id=channel.room_id, levels=((user_id, number),)))
     shown = channel.room.power.user(user_id)
-    text = "made this room: no number is above theirs" if shown == float("inf") else f"has power level {shown:g}"
+    text = "made this room: no number is above theirs" if shown == float("inf") else f"has power level {shown:.0f}"
     request.say(f"{session.names.nick(user_id)} {text}")
+
+
+def _level(word: str) -> int | None:
+    """A power level, as events can have it (canonical JSON); None for what is none."""
+    number = int(word) if re.fullmatch(r"[+-]?\d{1,16}", word, re.ASCII) else MAX_LEVEL + 1
+    return number if -MAX_LEVEL <= number <= MAX_LEVEL else None
 
 
 @service_command("ChanServ", "SET", "<channel> HISTORY|SLOW|FOREIGN <value>: who reads; pace; who enters", min_words=3)
@@ -286,6 +295,13 @@ async def create(request: Request) -> None:
     if request.word(1) and not local_only:
         request.say("LOCALONLY is all that can be said of it")
         return
+    alias = session.network.alias_named(request.word(0))
+    if alias is None:
+        request.say(NO_NAME)
+        return
+    if server_of(alias) != session.names.server:
+        request.say(f"A channel of another server is made there; here it is named #name, of {session.names.server}")
+        return
     await create_channel(session, request.word(0), federate=not local_only)
     request.say(f"{request.word(0)} is made" + (", for users of this server alone" if local_only else ""))
 
@@ -337,10 +353,13 @@ async def transfer(request: Request) -> None:
     power = channel.room.power
     if user_id not in channel.room.joined():
         raise Refused(Refusal.TARGET_NOT_JOINED)
+    own = power.user(session.user_id)
+    if user_id == session.user_id and own >= OWNER_LEVEL:
+        request.say(f"{channel.name} is yours already")
+        return
     if session.user_id in power.creators:
         await _transfer_by_upgrade(request, channel, user_id)
         return
-    own = power.user(session.user_id)
     level = max(OWNER_LEVEL, int(own))
     await session.do(
         SetLevels(
@@ -353,9 +372,6 @@ async def transfer(request: Request) -> None:
 async def _transfer_by_upgrade(request: Request, channel: Channel, user_id: UserId) -> None:
     session, name = request.session, channel.name
     nick = session.names.nick(user_id)
-    if user_id == session.user_id:
-        request.say(f"{name} is yours already")
-        return
     if server_of(user_id) != session.names.server:
         text = "A maker's rights go to somebody with an account here alone; give +q instead"
         raise Refused(Refusal.NOT_SUPPORTED, text)

@@ -43,6 +43,7 @@ MAX_SASL_FAILURES = 3
 _NO_CAPS: frozenset[str] = frozenset()
 # spec: Modern IRC "QUIT message": before the reason of who went by himself, which may be none.
 QUIT = "Quit: "
+NEEDS_TLS = "Passwords need TLS here: connect to the TLS port"
 NO_CODES = "Accounts need no verification here: REGISTER is all"
 
 
@@ -182,7 +183,7 @@ class IrcConnection:
     __slots__ = (
         "_failures", "_initial", "_isupport", "_login", "_mechanisms", "_offered", "_passwords_allowed",
         "_response", "_server", "_username", "account", "away", "cap_version", "caps", "certificate",
-        "gateway", "hostname", "ident", "nick", "phase", "realname", "sasl",
+        "gateway", "hostname", "ident", "nick", "phase", "realname", "sasl", "subscribed",
     )
 
     def __init__(
@@ -205,6 +206,7 @@ class IrcConnection:
         self.ident: str | None = None
         self._initial: str | None = None
         self.away: str | None = None
+        self.subscribed: tuple[str, ...] = ()  # keys of metadata (early.py)
         self.phase = Phase.READY
         self.sasl = SaslState.IDLE
         self.nick = "*"
@@ -422,7 +424,7 @@ class IrcConnection:
         if not colon or not account:
             return [self._numeric(n.ERR_PASSWDMISMATCH, "Send PASS account:password")]
         if not self._passwords_allowed:
-            return [self._numeric(n.ERR_PASSWDMISMATCH, "Passwords need TLS here: connect to the TLS port")]
+            return [self._numeric(n.ERR_PASSWDMISMATCH, NEEDS_TLS)]
         self._login = (account, password)
         return []
 
@@ -449,8 +451,8 @@ class IrcConnection:
         if len(line.params) < 3:
             return [self._need_more("REGISTER")]
         account, _, password = line.params[:3]
-        if "draft/account-registration" not in self._offered:
-            text = "Accounts cannot be made here: ask the operator"
+        if not self._passwords_allowed or "draft/account-registration" not in self._offered:
+            text = "Accounts cannot be made here: ask the operator" if self._passwords_allowed else NEEDS_TLS
             return [Reply("FAIL", ("REGISTER", "TEMPORARILY_UNAVAILABLE", _echo(account), text))]
         if self.nick == "*":
             return [Reply("FAIL", ("REGISTER", "NEED_NICK", "*", "Send NICK first"))]

@@ -17,7 +17,7 @@ from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
 from tripoint.irc.events import joined_line, topic_text
 from tripoint.irc.projection import Names
-from tripoint.irc.render import fitted, server_line
+from tripoint.irc.render import fitted
 from tripoint.irc.replay import Place
 from tripoint.irc.tables import CHANNEL_RENAME, fold
 from tripoint.irc.wire import Unbuildable, seal
@@ -241,8 +241,7 @@ class Channels:
         if word is not None:
             own = False  # the command that runs now is another one
             if fold(word) != fold(channel.name):
-                params = (session.nick, word, channel.name, "Forwarding to another channel")
-                session.shown(server_line(self._names.server, n.ERR_LINKCHANNEL, params), own=False)
+                session.forwarded(word, channel.name, own=False)
         self.show(session, channel, change, own=own)
 
     def show(
@@ -327,6 +326,7 @@ class Channels:
         if old == new:
             return
         self.renamed(channel, old, new)
+        case_alone = fold(old) == fold(new)
         try:
             line = fitted(f":{by} RENAME {old} {new}", reason)
         except Unbuildable:
@@ -336,6 +336,8 @@ class Channels:
             if line is not None and CHANNEL_RENAME in session.caps:
                 session.shown(line, own=own)
                 continue
+            if case_alone:
+                continue  # the fallback "SHOULD NOT be used if the rename only changes the case"
             # spec: IRCv3 channel-rename "Fallback": "part message matching the rename reason if given"
             session.shown(fitted(f":{session.mask} PART {old}", reason or f"This channel is now {new}"), own=own)
             self.show(session, channel, None, own=own)

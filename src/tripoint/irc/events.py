@@ -57,7 +57,7 @@ def joined_line(names: Names, channel: Channel, user_id: UserId, ts_ms: int | No
     who = names.who(user_id)
     return Outgoing(
         [head],
-        extended=fitted(f"{head} {who.account or '*'}", names.realname(user_id, displayname)),
+        extended=fitted(f"{head} {who.account or '*'}", names.realname_in(user_id, displayname)),
         who=who,
         ts_ms=ts_ms,
     )
@@ -311,11 +311,13 @@ def spoken_to(
     lead = NO_LEAD if room is None else _lead(names, event, room)
     if stamp and lead is not NO_LEAD:
         lead = replace(lead, stamp=stamp)
-    relayed = relayed_lines(names, event, target)
+    relayed, body = relayed_lines(names, event, target), event.content.get("body")
+    # One line and a blank one are one line to clients without multiline.
+    whole = len(bodies) > 1 or (isinstance(body, str) and "\n" in body)
     return [
         Outgoing(
             bodies,
-            batch=batch_of(names, event, mask, target) if len(bodies) > 1 else None,
+            batch=batch_of(names, event, mask, target) if whole else None,
             untagged=spoken_lines(names, event, mask, target, lead) if lead is not NO_LEAD else None,
             ts_ms=event.origin_server_ts,
             msgid=event.event_id,

@@ -27,6 +27,7 @@ from tripoint.irc import numerics as n
 from tripoint.irc.banning import visitor_of
 from tripoint.irc.connection import IrcConnection, Reply
 from tripoint.irc.desk import Desk
+from tripoint.irc.early import NOT_YET, EarlySession
 from tripoint.irc.listener import IrcProtocol
 from tripoint.irc.login import Login
 from tripoint.irc.messages import EDIT_CAPABILITY
@@ -37,6 +38,7 @@ from tripoint.irc.outbox import IrcOutbox
 from tripoint.irc.projection import Names
 from tripoint.irc.session import IrcSession
 from tripoint.irc.tables import CAPABILITIES, STS
+from tripoint.irc.user_modes import reconsider
 from tripoint.irc.webirc import Gateways, gateway_at
 from tripoint.irc.welcome import show_welcome
 from tripoint.media.ports import Media
@@ -92,7 +94,7 @@ class IrcFrontEnd:
         strangers: Strangers | None = None,
         token_configuration: Callable[[], str | None] = lambda: None,
     ) -> None:
-        self.names = Names(server, name_table, media.links, accounts.app_services.is_bot)
+        self.names = Names(server, name_table, media.links, accounts.app_services.is_bot, accounts.called)
         self._background = Background("irc")
         self._connections: Connections[IrcProtocol] = Connections(options.connection_rate, monotonic)
         self.spawn = self._background.spawn
@@ -151,6 +153,8 @@ class IrcFrontEnd:
         self.options = options
         self._offers.clear()
         self.network.options = options
+        for session in list(self.network.operators.values()):
+            reconsider(session, options.operators)
         self._connections.change_rate(options.connection_rate)
         if self.strangers is not None:
             self.strangers.change(options.dnsbl, hostnames=options.hostnames, ident=options.ident)
@@ -255,29 +259,35 @@ class IrcFrontEnd:
             migrating=self.options.migrating,
         )
 
-    def offered(self, mechanisms: tuple[str, ...], *, passwords: bool, secure: bool) -> Mapping[str, str]:
-        """What CAP LS shows on one connection: the same object for all that are shown the same."""
+    def offered(
+        self, mechanisms: tuple[str, ...], *, passwords: bool, secure: bool, named: bool = True
+    ) -> Mapping[str, str]:
+        """What CAP LS shows on one connection: the same object for all that are shown the same.
+
+        `named`: the client has said by which name it found the server.
+        """
         registers = self.network.registration == "open" and passwords
         options = self.options
         # Where something is to be accepted first, that is said to NickServ, by who is connected.
         at_once = not self.accounts.terms
-        what = (mechanisms, registers, at_once, secure, options.sts_duration_s, options.sts_port)
+        what = (mechanisms, registers, at_once, secure, named, options.sts_duration_s, options.sts_port)
         known = self._offers.get(what)
         if known is None:
             known = self._offers[what] = self._offer(
-                mechanisms, registers=registers, at_once=at_once, secure=secure
+                mechanisms, registers=registers, at_once=at_once, secure=secure, named=named
             )
         return known
 
     def _offer(
-        self, mechanisms: tuple[str, ...], *, registers: bool, at_once: bool, secure: bool
+        self, mechanisms: tuple[str, ...], *, registers: bool, at_once: bool, secure: bool, named: bool
     ) -> dict[str, str]:
         offered = {name: capability.value for name, capability in CAPABILITIES.items()}
         offered["sasl"] = ",".join(mechanisms)
         if not mechanisms:
             del offered["sasl"]  # without TLS, where passwords have to be seen in clear text
         options = self.options
-        if options.sts_duration_s is None:
+        if options.sts_duration_s is None or (secure and not named):
+            # spec: IRCv3 sts: without a hostname "an STS persistence policy SHOULD NOT be advertised"
             del offered[STS]
         else:
             offered[STS] = f"duration={options.sts_duration_s}" if secure else f"port={options.sts_port}"
@@ -349,6 +359,21 @@ class IrcFrontEnd:
             configuration=self._token_configuration,
         )
 
+    def early(self, login: Login, outbox: IrcOutbox, address: str) -> EarlySession:
+        """What answers METADATA before 001."""
+        return EarlySession(
+            "",
+            self.network,
+            login.account or NOT_YET,
+            None,
+            outbox,
+            login.negotiation,
+            lambda reason: None,
+            address=address,
+            secure=False,
+            passwords_allowed=False,
+        )
+
     async def begin_session(
         self,
         account: Account,
@@ -378,6 +403,7 @@ class IrcFrontEnd:
             passwords_allowed=self.passwords_allowed(address, secure),
         )
         session.away = negotiation.away
+        session.subscribed = negotiation.subscribed
         self.network.unregistered -= 1
         self.network.sessions.add(session)
         self.network.notify(Notice.CONNECTIONS, f"Client connecting: {session.mask} [{address}]")

@@ -16,6 +16,7 @@ from tripoint.core.tls_facts import NO_TLS
 from tripoint.irc import numerics as n
 from tripoint.irc.connection import IrcConnection, Reply
 from tripoint.irc.login import LoggedIn, Login, Rejected
+from tripoint.irc.metadata import CAPABILITY as METADATA
 from tripoint.irc.outbox import IrcOutbox
 from tripoint.irc.registry import COMMANDS
 from tripoint.irc.render import fitted, server_line
@@ -104,7 +105,7 @@ class IrcProtocol(asyncio.Protocol):
         mechanisms = front.mechanisms(tls, plain=allowed)
         negotiation = IrcConnection(
             front.names.server,
-            front.offered(mechanisms, passwords=allowed, secure=self._secure),
+            front.offered(mechanisms, passwords=allowed, secure=self._secure, named=tls.named),
             mechanisms,
             passwords_allowed=allowed,
             isupport=front.network.isupport(),
@@ -229,7 +230,10 @@ class IrcProtocol(asyncio.Protocol):
         if label:
             self.outbox.begin(label, self._front.names.server, "r0")
         try:
-            await self._negotiated(login, line)
+            if line.command == "METADATA" and METADATA in login.negotiation.caps:
+                await self._front.early(login, self.outbox, self.address).take(line)
+            else:
+                await self._negotiated(login, line)
         finally:
             if self.outbox is not None:
                 self.outbox.end()

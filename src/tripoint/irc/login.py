@@ -115,6 +115,11 @@ class Login:
         self._account: Account | None = None
         self._connected = False
 
+    @property
+    def account(self) -> Account | None:
+        """Who the client has proven to be."""
+        return self._account
+
     async def receive(self, line: Line) -> LoggedIn | Rejected | None:
         """Answer one line; None while more is to come."""
         for step in self.negotiation.receive(line):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from tripoint.irc import numerics as n
 from tripoint.irc.operators import Notice, Privilege
 from tripoint.irc.refusals import IrcRefused
-from tripoint.irc.render import Outgoing, fitted
+from tripoint.irc.render import Outgoing, fitted, safe_client_tags
 from tripoint.irc.servers import matches
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.wire import Line
@@ -33,7 +33,8 @@ def say_to_all(session: IrcSession, line: Line, target: str) -> None:
         raise IrcRefused(n.ERR_WILDTOPLEVEL, echo(target), "Wildcard in toplevel domain")
     network = session.network
     body = fitted(f":{session.mask} {line.command} {target}", line.params[1])
-    out = Outgoing([body], ts_ms=network.now_ms(), who=session.names.who(session.user_id))
+    who, tags = session.names.who(session.user_id), safe_client_tags(line.tags.items())
+    out = Outgoing([body], ts_ms=network.now_ms(), who=who, client_tags=tags)
     for other in _met(session, target[1], mask):
         if other is not session:
             other.tell(out)

@@ -22,6 +22,7 @@ from tripoint.core.message_profile import profile_name, without_fallback
 from tripoint.core.relations import NOTHING, Relation, relation_in
 from tripoint.core.richtext import RoomPill
 from tripoint.core.vendor import IRC_VENDOR, V
+from tripoint.irc.cuts import CUTS_KEY, cut_marks, cuts_in
 from tripoint.irc.formatting import RESET, has_codes, strip_codes
 from tripoint.irc.lead import NO_LEAD, Lead
 from tripoint.irc.multiline import pieces
@@ -43,9 +44,11 @@ _MAX_RELAY_NICK: Final = 64
 EDIT_CAPABILITY: Final = f"{IRC_VENDOR}/edit"
 EDIT_TAG: Final = f"+{EDIT_CAPABILITY}"
 THREAD_TAG: Final = f"+{IRC_VENDOR}/thread"
-_MAPPED_TAGS: Final = frozenset({"+typing", "+draft/typing", EDIT_TAG, THREAD_TAG})
+_MAPPED_TAGS: Final = frozenset({EDIT_TAG, THREAD_TAG})
 # These too, where they name what is there to be answered; else they are as all others (MAPPING 11.13).
 REPLY_TAGS: Final = frozenset({"+reply", "+draft/reply"})
+# What somebody does while he says something; of what was said before nobody needs to know it.
+TYPING_TAGS: Final = frozenset({"+typing", "+draft/typing"})
 
 
 # --- out -----------------------------------------------------------------------------------------------
@@ -86,8 +89,10 @@ def relay_nick(name: str) -> str:
 
 
 def _lines(names: Names, event_id: EventId, spoken: _Spoken, lead: Lead) -> list[str]:
-    text = lead.before(spoken.text, emote=spoken.emote)
-    lines = split_message(text, spoken.budget, lambda: names.files.text_url(event_id))
+    text, cuts = lead.before(spoken.text, emote=spoken.emote), spoken.cuts
+    if cuts:
+        cuts = _moved(cuts, len(text) - len(spoken.text))
+    lines = split_message(text, spoken.budget, lambda: names.files.text_url(event_id), cuts)
     if spoken.emote:
         return [f"{spoken.head}{_ACTION}{line}\x01" for line in lines]
     return [spoken.head + line for line in lines]
@@ -101,18 +106,24 @@ def batch_of(names: Names, event: Event, mask: str, target: str) -> Batch | None
     spoken = _spoken(names, event.event_id, event.content, mask, target)
     if spoken is None:
         return None
-    text = f"{_ACTION}{spoken.text}\x01" if spoken.emote else spoken.text
-    found = pieces(text, spoken.budget)
+    text, cuts = spoken.text, spoken.cuts
+    if spoken.emote:
+        text, cuts = f"{_ACTION}{text}\x01", _moved(cuts, len(_ACTION))
+    found = pieces(text, spoken.budget, cuts)
     return None if found is None else Batch(f"m{short_hash(event.event_id, 12)}", mask, target, spoken.head, found)
 
 
 class _Spoken(NamedTuple):
-    """What a message says: `head` is a line up to its text, which has room for `budget` bytes."""
+    """What a message says: `head` is a line up to its text, which has room for `budget` bytes.
+
+    `cuts`: indices in the text where its writer has cut long lines.
+    """
 
     head: str
     text: str
     budget: int
     emote: bool
+    cuts: tuple[int, ...] = ()
 
 
 def _spoken(
@@ -126,12 +137,16 @@ def _spoken(
     text = text_of(names, event_id, content)
     if not text:
         return None
+    words = text
     if not relayed and (name := profile_name(content)) is not None:
         # spec: docs/mapping.md 10.14
         text = f"<{one_line(name)}> {text}"
     if edit is not None:
         # spec: docs/mapping.md 11.1
         text = f"* {text}"
+    cuts: tuple[int, ...] = ()
+    if CUTS_KEY in content:
+        cuts = _moved(cuts_in(words, content[CUTS_KEY]), len(text) - len(words))
     # What the server itself says is a notice (docs/mapping.md 10.13).
     command = "NOTICE" if kind == "m.notice" or mask == names.server else "PRIVMSG"
     head = f":{mask} {command} {target} :"
@@ -139,7 +154,12 @@ def _spoken(
     budget = MAX_BODY_BYTES - len(head.encode("utf-8", "replace")) - (len(_ACTION) + 1 if emote else 0)
     # NUL has no place on a wire, and a leading \x01 would make a CTCP of what was said elsewhere.
     text = text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n").lstrip("\x01")
-    return _Spoken(head, text, budget, emote) if text.strip("\n") else None
+    return _Spoken(head, text, budget, emote, cuts) if text.strip("\n") else None
+
+
+def _moved(cuts: tuple[int, ...], by: int) -> tuple[int, ...]:
+    """Cuts of a text before which something is put."""
+    return tuple(cut + by for cut in cuts) if by else cuts
 
 
 def text_of(names: Names, event_id: EventId, content: JsonObject) -> str:
@@ -213,12 +233,14 @@ def content_of(
     mentions: Mentions,
     relation: Relation = NOTHING,
     file: JsonObject | None = None,
+    cuts: tuple[int, ...] = (),
 ) -> JsonObject:
     """m.room.message content of a PRIVMSG or NOTICE. Raises TagsTooLarge.
 
     `mentions` tells who in the room has a nick (MAPPING 2.10); `relation` is what the tags refer to; `file` is the
-    content of the file that the text is the address of.
+    content of the file that the text is the address of; `cuts` where the writer has cut long lines of the text.
     """
+    marks = cut_marks(text, cuts, len(_ACTION) if text.startswith(_ACTION) else 0) if cuts else []
     kind = MessageKind.NOTICE if command == "NOTICE" else MessageKind.TEXT
     if text.startswith(_ACTION):
         kind, text = MessageKind.EMOTE, text[len(_ACTION) :].removesuffix("\x01")
@@ -235,6 +257,8 @@ def content_of(
     else:
         # An empty m.mentions says that nobody is meant: without it clients would search the text for names.
         content = {"msgtype": kind.value, "body": text, "m.mentions": {}}
+    if marks and file is None:
+        content[CUTS_KEY] = marks
     if relation is not NOTHING:
         content["m.relates_to"] = relation.content()
     if tags:

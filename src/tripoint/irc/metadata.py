@@ -196,14 +196,26 @@ class Metadata:
         if session.id in channel.sessions:
             self.send_batch(session, channel.name, lines)
 
-    def show_user(self, session: IrcSession, user_id: UserId) -> None:
-        """What a client is told of somebody whom it watches and who is here.  spec: IRCv3 metadata "Notifications" """
-        if CAPABILITY in session.caps and session.subscribed:
-            self._spawn(self._show_user(session, user_id))
+    def show_user(self, session: IrcSession, user_id: UserId, keys: Iterable[str] | None = None) -> None:
+        """What a client is told of somebody whom it watches and who is here: of all its keys, or of these.
 
-    async def _show_user(self, session: IrcSession, user_id: UserId) -> None:
+        spec: IRCv3 metadata "Notifications"
+        """
+        if CAPABILITY in session.caps and session.subscribed:
+            self._spawn(self._show_user(session, user_id, tuple(session.subscribed if keys is None else keys)))
+
+    def show_watched(self, session: IrcSession, keys: Iterable[str]) -> None:
+        """The same of everybody whom it watches and shares no channel with: those it is shown with the channel."""
+        shared = [channel for channel in session.channels.values() if not channel.direct]
+        here = dict.fromkeys(self._monitors.user_here(nick) for nick in session.monitored.values())
+        for user_id in here:
+            if user_id is None or any(user_id in one.room.joined() and one.shows(user_id) for one in shared):
+                continue
+            self.show_user(session, user_id, keys)
+
+    async def _show_user(self, session: IrcSession, user_id: UserId, keys: tuple[str, ...]) -> None:
         values, nick = await self.of_user(user_id), self._names.nick(user_id)
-        made = [self.line(self._names.server, nick, key, values[key]) for key in session.subscribed if key in values]
+        made = [self.line(self._names.server, nick, key, values[key]) for key in keys if key in values]
         lines = [line for line in made if line is not None]
         if lines and session.live:
             self.send_batch(session, nick, lines)

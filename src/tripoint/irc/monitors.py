@@ -98,13 +98,13 @@ class Monitors:
                 yield session
 
 
-def in_lines(targets: Iterable[str]) -> Iterator[str]:
+def in_lines(targets: Iterable[str], between: str = ",") -> Iterator[str]:
     """Targets with commas between, as many as go into one line each."""
     line = ""
     for target in targets:
-        if line and len(line) + 1 + len(target) > _TARGETS_BYTES:
+        if line and len(line.encode()) + 1 + len(target.encode()) > _TARGETS_BYTES:
             yield line
             line = ""
-        line = f"{line},{target}" if line else target
+        line = f"{line}{between}{target}" if line else target
     if line:
         yield line

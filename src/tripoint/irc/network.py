@@ -29,7 +29,7 @@ from tripoint.irc.hosts import Hosts
 from tripoint.irc.joining import Joining
 from tripoint.irc.markers import CAPABILITY as READ_MARKER
 from tripoint.irc.markers import ReadMarkers
-from tripoint.irc.metadata import Metadata
+from tripoint.irc.metadata import NAME, Metadata
 from tripoint.irc.missed import Missed
 from tripoint.irc.monitors import Monitors
 from tripoint.irc.moving import Moving
@@ -180,7 +180,7 @@ class Network:
         self.sessions.remove(session)
         self.operators.pop(session.id, None)
         if session.account.guest or not self.sessions.of(session.user_id):
-            self.note_gone(session.user_id, session.negotiation.realname)
+            self.note_gone(session)
         if session.modes:
             mark(session, session.user_id)
         if self.operators:
@@ -231,10 +231,22 @@ class Network:
         line, who = fitted(f":{mask} QUIT", reason), self.names.who(user_id)
         spread(Outgoing([line], ts_ms=self.now_ms(), who=who), boxes, skip)
 
-    def note_gone(self, user_id: UserId, realname: str) -> None:
+    def note_gone(self, session: IrcSession) -> None:
         """Somebody has gone, or goes by another nick: WHOWAS knows."""
+        user_id, guest = session.user_id, session.account.guest
         username, host = self.names.username_and_host(user_id)
-        self.whowas.add(Was(self.names.nick(user_id), username, host, realname, self.now_ms()))
+        realname = one_line(session.negotiation.realname) if guest else ""
+        nick, account = self.names.nick(user_id), None if guest else user_id
+        self.whowas.add(Was(nick, username, host, realname, self.now_ms(), account))
+
+    async def realname(self, user_id: UserId) -> str:
+        """What stands where IRC has the real name: what somebody is called everywhere, whatever a room has.
+
+        spec: docs/mapping.md 2.3, 2.5. Of other servers' users it is what a room that is heard here calls them.
+        """
+        if server_of(user_id) == self.names.server:
+            return self.names.realname(user_id, (await self.reader.profile(user_id)).get("displayname"))
+        return self.names.realname(user_id, (await self.metadata.of_user(user_id)).get(NAME))
 
     def notify(self, kind: Notice, text: str) -> None:
         """Tell the operators who want to hear of such things (MODE +s)."""

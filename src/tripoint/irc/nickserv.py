@@ -6,6 +6,7 @@ spec: docs/mapping.md 4, 18.1, 19; IRCv3 account-registration for the same over 
 from __future__ import annotations
 
 from tripoint.core.terms import all_of
+from tripoint.irc.connection import NEEDS_TLS
 from tripoint.irc.identify import log_in_as, register_as
 from tripoint.irc.services import Request, help_lines, service_command
 from tripoint.irc.tables import fold
@@ -15,7 +16,6 @@ _E2EE = (
     "Encrypted rooms can only be read in a client that holds the keys, which this server does not.",
     "Open them in a Matrix client with the same account; you stay a member while you are here.",
 )
-_TLS = "Passwords need TLS here: connect to the TLS port"
 _SPACES = "A password with spaces cannot be told from what stands beside it here: "
 MAX_SHOWN = 50
 
@@ -36,7 +36,7 @@ async def register(request: Request) -> None:
     """REGISTER <password> [<email>]."""
     session = request.session
     if not session.passwords_allowed:
-        request.say(_TLS)
+        request.say(NEEDS_TLS)
         return
     if not session.account.guest:
         request.say(f"You are logged in as {session.account.name} already")
@@ -79,7 +79,7 @@ async def identify(request: Request) -> None:
     """IDENTIFY [<account>] <password>. Behind an account everything is the password, with its spaces."""
     session = request.session
     if not session.passwords_allowed:
-        request.say(_TLS)
+        request.say(NEEDS_TLS)
         return
     first, _, others = request.rest.partition(" ")
     name, password = (first, others) if others else (session.nick, first)
@@ -101,7 +101,7 @@ async def change_password(request: Request) -> None:
         request.say("You have no account here; REGISTER makes one")
         return
     if not session.passwords_allowed:
-        request.say(_TLS)
+        request.say(NEEDS_TLS)
         return
     if len(request.words) != 2:
         request.say(_SPACES + "change it in a client of another protocol, or to one without spaces first")
@@ -149,6 +149,9 @@ async def sessions(request: Request) -> None:
             return
         await session.accounts.log_out(session.user_id, [wanted], reason="Ended by yourself")
         request.say(f"Session {wanted} has ended")
+        return
+    if request.word(0):
+        request.say("SESSIONS shows your sessions, and SESSIONS END <id> ends one")
         return
     for device in devices[:MAX_SHOWN]:
         here = " (this one)" if device.device_id == session.device_id else ""

@@ -5,6 +5,7 @@ spec: docs/mapping.md 18.2.  What they are is tripoint/accounts/app_passwords.py
 
 from __future__ import annotations
 
+from tripoint.irc.connection import NEEDS_TLS
 from tripoint.irc.services import Request, service_command
 
 _USAGE = "APPPASS ADD <name>, APPPASS DEL <id> and APPPASS LIST is what I know"
@@ -25,7 +26,7 @@ async def app_passwords(request: Request) -> None:
             request.say(f"{app.device_id}: {app.name}")
         request.say(f"End of app passwords ({len(mine)})")
     elif what == "ADD" and name and not session.passwords_allowed:
-        request.say("Passwords need TLS here: connect to the TLS port")
+        request.say(NEEDS_TLS)
     elif what == "ADD" and name:
         password = await known.add(session.user_id, name)
         request.say(f"The password for {name}, which is shown this once: {password}")

@@ -21,7 +21,7 @@ from tripoint.irc.render import Who, one_line
 from tripoint.irc.tables import fold
 from tripoint.media.ports import FileLinks
 from tripoint.rooms.ports import NameTable, RoomView
-from tripoint.rooms.settings import asks_password, member_limit, text_rule, tls_only
+from tripoint.rooms.settings import asks_password, member_limit, spelling, text_rule, tls_only
 from tripoint.rooms.succession import predecessor_of
 
 _NICKS: Final = "irc_nick"
@@ -43,9 +43,13 @@ class Names:
         table: NameTable,
         files: FileLinks,
         is_bot: Callable[[UserId], bool] = lambda user_id: False,
+        called: Callable[[UserId], str | None] = lambda user_id: None,
     ) -> None:
-        """`is_bot`: users of application services that say so of themselves (docs/mapping.md 1.12)."""
+        """`is_bot`: users of application services that say so of themselves (docs/mapping.md 1.12). `called`: what
+        somebody is called everywhere, where that is known.
+        """
         self._is_bot = is_bot
+        self._called = called
         self.server = server
         self.files = files
         self._table = table
@@ -65,6 +69,8 @@ class Names:
         # Which room has an alias of another server as its channel name. Any room can claim one.
         self._claimed: dict[str, RoomId] = {}
         self._claims: dict[RoomId, str] = {}
+        # Upper case that names of channels have, as their rooms were last seen (MAPPING 3.7); few have any.
+        self._spellings: dict[RoomId, str] = {}
 
     async def load(self) -> None:
         """Take the names that were given in earlier runs."""
@@ -174,6 +180,11 @@ class Names:
         own = self._realnames.get(user_id) if self._realnames else None
         return one_line(own or displayname or "") or self.nick(user_id, displayname)
 
+    def realname_in(self, user_id: UserId, displayname: str | None) -> str:
+        """As `realname`, of a member whom a room calls `displayname`: what he is called everywhere counts (2.5)."""
+        called = self._called(user_id) if server_of(user_id) == self.server else None
+        return self.realname(user_id, displayname if called is None else called)
+
     def forget(self, user_id: UserId) -> None:
         """A guest is gone, or its nick changes."""
         nick = self._nicks.pop(user_id, None)
@@ -210,6 +221,11 @@ class Names:
         Whoever may set the state of a room can claim any alias: one of ours has to be the room's, one of
         another server is the first room's that claims it.
         """
+        spelled = spelling(room)
+        if spelled is not None:
+            self._spellings[room.room_id] = spelled
+        elif self._spellings:
+            self._spellings.pop(room.room_id, None)
         alias = room.canonical_alias
         if alias is not None and server_of(alias) == self.server and alias not in room.aliases:
             alias = None
@@ -235,7 +251,8 @@ class Names:
         if alias is not None:
             channel = channel_of_alias(alias, self.server)
             if channel is not None and (server_of(alias) == self.server or self._claim(room_id, channel)):
-                return channel
+                spelled = self._spellings.get(room_id, channel)
+                return spelled if fold(spelled) == fold(channel) else channel
         slug = self._slugs.get(room_id)
         if slug is None:
             slug = room_slug(room_id, name or "", members)

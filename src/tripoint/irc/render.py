@@ -257,6 +257,11 @@ def one_line(text: str) -> str:
     return text.replace("\0", "")
 
 
+def as_word(text: str) -> str:
+    """An address, or a mask of some, as a middle parameter: none may begin with a colon. IRCv3 webirc has the zero."""
+    return f"0{text}" if text.startswith(":") else text
+
+
 def cut(text: str, limit_bytes: int) -> str:
     """`text` within `limit_bytes`, with ``...`` if something is missing (MAPPING 8.1)."""
     data = text.encode("utf-8", "replace")

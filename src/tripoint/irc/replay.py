@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tripoint.core.ids import RoomId, UserId
 from tripoint.irc.events import spoken_to
+from tripoint.irc.messages import TYPING_TAGS
 from tripoint.rooms.history import HistoryItem
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def said_lines(
     stamp = _clock(item.event.origin_server_ts) if stamped else ""
     room = session.reader.peek(place.room_id)
     said = spoken_to(session.names, item.event, target, mask, room, stamp)
-    return [line for out in said for line in out.lines(session.audience)]
+    lines = [line for out in said for line in out.lines(session.audience)]
+    return [(body, [tag for tag in tags if tag[0] not in TYPING_TAGS]) for body, tags in lines]
 
 
 def former_mask(session: IrcSession, item: HistoryItem, displayname: str | None) -> str | None:

@@ -14,9 +14,11 @@ from tripoint.accounts.refusals import AccountRefused
 from tripoint.core.errors import PeerError
 from tripoint.irc.operators import Privilege
 from tripoint.irc.refusals import Failed, IrcRefused
-from tripoint.irc.render import fitted
+from tripoint.irc.render import cut, one_line
 from tripoint.irc.session import IrcSession
+from tripoint.irc.splitting import split_line
 from tripoint.irc.tables import fold
+from tripoint.irc.wire import MAX_BODY_BYTES
 from tripoint.rooms.refusals import Refused
 
 ABOUT = {
@@ -27,6 +29,8 @@ ABOUT = {
     "HostServ": "keeps hosts that stand behind your nick in the place of the server's name",
 }
 _FOLDED = {fold(name): name for name in ABOUT}
+# Lines of one answer: a topic can be as long as an event, and who it is that owns a channel can be many.
+MAX_SAID = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,8 @@ def _line(entry: Entry) -> str:
 
 
 def say(session: IrcSession, name: str, text: str) -> None:
-    """One line from a service."""
-    source = f":{name}!{name}@services.{session.names.server}"
-    session.outbox.respond(fitted(f"{source} NOTICE {session.nick}", text), [])
+    """Something from a service, in as many lines as it takes up to MAX_SAID."""
+    head = f":{name}!{name}@services.{session.names.server} NOTICE {session.nick}"
+    budget = MAX_BODY_BYTES - len(head.encode()) - 2
+    for line in split_line(cut(one_line(text), MAX_SAID * budget // 2), budget):
+        session.outbox.respond(f"{head} :{line}", [])

@@ -39,7 +39,7 @@ from tripoint.irc.refusals import (
 )
 from tripoint.irc.registry import COMMANDS
 from tripoint.irc.render import Outgoing, audience_of, fitted, server_line
-from tripoint.irc.tables import PRE_AWAY, fold
+from tripoint.irc.tables import CHANNEL_RENAME, PRE_AWAY, fold
 from tripoint.irc.wire import Line, Unbuildable, build_tags, seal
 from tripoint.rooms.commands import Command, Done, Forced, Origin
 from tripoint.rooms.refusals import Refusal, Refused
@@ -67,6 +67,8 @@ _SECURE = frozenset({"Z"})
 # docs/mapping.md 0: client tags that are ratified go out under both names.
 _CONTEXT_TAGS = ("+channel-context", "+draft/channel-context")
 _LABEL_CAPS = frozenset({"labeled-response", "batch"})
+_RENAME_CAPS = frozenset({CHANNEL_RENAME, "standard-replies"})
+FORWARDING = "Forwarding to another channel"
 # spec: docs/mapping.md 24: excess is delayed up to 10 s, then refused.
 MAX_WAIT_MS = 10_000
 # Lines of one client that may be on their way to the disk together.
@@ -178,8 +180,9 @@ class IrcSession:
         if self.away is None:
             return "online", None
         if self.away == "*" and PRE_AWAY in self.caps:
-            # spec: IRCv3 pre-away: "as though the connection did not exist at all"
-            return "offline", None
+            # spec: IRCv3 pre-away: "as though the connection did not exist at all". An account is there without it too;
+            # a guest is not: "the away message ... does not inhibit reporting of the change in nickname status".
+            return ("unavailable", "Away") if self.account.guest else ("offline", None)
         return "unavailable", self.away
 
     def origin(self) -> Origin:
@@ -276,6 +279,20 @@ class IrcSession:
             self.reply(kind, command, code, *context, text)
         else:
             self.notice(" ".join([f"{command}:", *context, text]) if command != "*" else text)
+
+    def forwarded(self, asked: str, name: str, text: str = FORWARDING, *, own: bool = True) -> None:
+        """A channel goes by another name than the one that was asked for.  spec: docs/mapping.md 3.6
+
+        IRCv3 channel-rename "Channel redirection": 470 "SHOULD NOT be used when the capability has been negotiated".
+        """
+        if self.caps >= _RENAME_CAPS:
+            words: tuple[str, ...] = ("FAIL", "JOIN", "CHANNEL_RENAMED")
+        else:
+            words = (n.ERR_LINKCHANNEL, self.nick)
+        try:
+            self.shown(server_line(self.names.server, words[0], (*words[1:], asked, name, text)), own=own)
+        except Unbuildable:
+            return  # the two longest names do not fit beside each other; JOIN says which it is
 
     def confirms(self, what: str) -> bool:
         """True if the client asked the same within the last minute; else this asking is remembered."""
@@ -400,15 +417,13 @@ class IrcSession:
         if self._posts and (line.tags or line.command not in ("PRIVMSG", "NOTICE", "PING", "PONG")):
             await self.settle()
         tags = line.tags
-        if line.command == "BATCH" and line.param(0).startswith("-") and self.collected is not None:
+        collected = self.collected
+        if line.command == "BATCH" and line.param(0).startswith("-") and collected is not None:
             # The label of a batch stands where it was opened, and its response comes when it is whole.
-            tags = self.collected.tags
-        label = label_in(tags, self.caps)
-        if not label:
+            tags = tags if collected.answered else collected.tags
+        if not self._begin_response(tags):
             await self._handle(line)
             return
-        self._batches += 1
-        self.outbox.begin(label, self.names.server, f"r{self._batches}")
         whole = True
         try:
             await self._handle(line)
@@ -416,6 +431,14 @@ class IrcSession:
             whole = not opened or (self.collected is not None and self.collected.failed)
         finally:
             self.outbox.end(answered=whole)
+
+    def _begin_response(self, tags: Mapping[str, str]) -> bool:
+        """What is said until `outbox.end` is the response to a line with these tags, if it has a label."""
+        label = label_in(tags, self.caps)
+        if label:
+            self._batches += 1
+            self.outbox.begin(label, self.names.server, f"r{self._batches}")
+        return bool(label)
 
     def in_batch(self, line: Line) -> bool:
         """Whether a line is a part of the message that is being collected: it costs nothing beside the whole."""
@@ -434,10 +457,12 @@ class IrcSession:
                 raise Failed("TIMEOUT", collected.reference, text="The batch was open for too long")
             collected.add(line)
         except Failed as failed:
-            if collected is not None:
-                collected.failed = True
             context = [echo(word) for word in failed.context]
+            if collected is not None and not collected.answered:
+                self._begin_response(collected.tags)
+                collected.failed = collected.answered = True
             self.standard("FAIL", "BATCH", failed.code, *context, text=failed.text)
+            self.outbox.end()
 
     async def _handle(self, line: Line) -> None:
         entry = COMMANDS.get(line.command)

@@ -8,7 +8,7 @@ spec: docs/mapping.md 10.7, 10.8.  The line limit itself is in wire.py.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tripoint.irc.formatting import PLAIN, apply_code, has_codes, switch_codes
 
@@ -21,22 +21,40 @@ _LOOK_BACK = 80
 _ZERO_WIDTH_JOINER = "\u200d"
 
 
-def split_message(text: str, budget: int, url_of_whole: Callable[[], str | None] = lambda: None) -> list[str]:
+def split_message(
+    text: str, budget: int, url_of_whole: Callable[[], str | None] = lambda: None, cuts: Sequence[int] = ()
+) -> list[str]:
     """The lines of one message: its own line breaks (blank ones dropped) and then each cut to `budget` bytes.
 
-    Beyond MAX_LINES lines or MAX_BYTES bytes only the first three are given, and then ``... [N lines]`` with where
-    the whole text can be read, if there is such a place.
+    `cuts` are indices where the writer has cut lines already (cuts.py). Beyond MAX_LINES lines or MAX_BYTES bytes
+    only the first three are given, and then ``... [N lines]`` with where the whole text can be read, if there is such
+    a place.
     """
-    if "\n" not in text and len(text) * 4 <= budget:
+    if "\n" not in text and not cuts and len(text) * 4 <= budget:
         return [text] if text else []
     lines: list[str] = []
+    at = 0
     for piece in text.split("\n"):
-        if piece.strip():
-            lines += split_line(piece.rstrip("\r"), budget)
+        parts, codes = cut_at(piece, cuts, at), ""
+        for number, part in enumerate(parts, 1):
+            part = codes + part
+            if part.strip():
+                lines += split_line(part.rstrip("\r"), budget)
+            if number < len(parts) and has_codes(part):
+                codes = _codes_on_at_end(part, parts[number][:1])
+        at += len(piece) + 1
     if len(lines) > MAX_LINES or sum(len(line.encode("utf-8", "replace")) for line in lines) > MAX_BYTES:
         rest, url = f"... [{len(lines)} lines]", url_of_whole()
         return [*lines[:LINES_BEFORE_POINTER], f"{rest} {url}" if url else rest]
     return lines
+
+
+def cut_at(line: str, cuts: Sequence[int], at: int) -> list[str]:
+    """A line that begins at index `at` of its message, in the pieces that the cuts make of it. None is empty."""
+    inside = [cut - at for cut in cuts if at < cut < at + len(line)] if cuts else []
+    if not inside:
+        return [line]
+    return [line[start:end] for start, end in zip([0, *inside], [*inside, len(line)], strict=True)]
 
 
 def split_line(text: str, budget: int) -> list[str]:

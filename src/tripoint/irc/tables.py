@@ -89,7 +89,7 @@ CAPABILITIES: dict[str, Capability] = {
         Capability(
             "draft/metadata-2",
             "IRCv3 metadata",
-            f"max-subs={MAX_METADATA_SUBS},max-keys={MAX_METADATA_KEYS},max-value-bytes={MAX_METADATA_BYTES}",
+            f"before-connect,max-subs={MAX_METADATA_SUBS},max-keys={MAX_METADATA_KEYS},max-value-bytes={MAX_METADATA_BYTES}",
         ),
         Capability(
             "draft/multiline",
@@ -175,9 +175,19 @@ def isupport_tokens(
 
 # spec: Modern IRC RPL_ISUPPORT: at most 13 tokens a line.
 ISUPPORT_TOKENS_PER_LINE = 13
+# What a line has for them beside the longest names of servers and nicks that people have. Addresses of files and
+# pictures can be long; one that is longer than this has a line of its own.
+ISUPPORT_BYTES_PER_LINE = 300
 
 
 def isupport_lines(tokens: tuple[str, ...]) -> list[tuple[str, ...]]:
     """The parameters of each RPL_ISUPPORT, without the nick."""
-    parts = [tokens[at : at + ISUPPORT_TOKENS_PER_LINE] for at in range(0, len(tokens), ISUPPORT_TOKENS_PER_LINE)]
+    parts: list[list[str]] = []
+    size = 0
+    for token in tokens:
+        size += len(token.encode()) + 1
+        if not parts or len(parts[-1]) == ISUPPORT_TOKENS_PER_LINE or size > ISUPPORT_BYTES_PER_LINE:
+            parts.append([])
+            size = len(token.encode()) + 1
+        parts[-1].append(token)
     return [(*part, "are supported by this server") for part in parts]

@@ -8,11 +8,11 @@ spec: RFC2812 3.1.5; Modern IRC "User Modes"; IRCv3 bot-mode; docs/mapping.md 8.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tripoint.core.ids import UserId
 from tripoint.irc import numerics as n
-from tripoint.irc.operators import DEFAULT_NOTICES, Notice, Operator, Privilege, change_notices
+from tripoint.irc.operators import DEFAULT_NOTICES, Notice, Operator, Privilege, change_notices, operator_of
 from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import fold
@@ -96,6 +96,21 @@ def set_operator(session: IrcSession, operator: Operator | None) -> None:
     else:
         session.modes = session.modes | {"o"}
         network.operators[session.id] = session
+
+
+def reconsider(session: IrcSession, configured: Iterable[Operator]) -> None:
+    """The configuration was read again: an operator may do what it says now, or is one no more."""
+    before, operator = session.modes, operator_of(session.account, configured)
+    if operator is None:
+        set_operator(session, None)
+    else:
+        session.operator = operator
+        if not operator.may(Privilege.NOTICES):
+            session.notices, session.modes = "", session.modes - {"s"}
+        elif not operator.may(Privilege.LOOK):
+            session.notices = change_notices(session.notices, f"-{Notice.CONNECTIONS.value}")
+    with session.outbox.apart():
+        tell_changed(session, before)
 
 
 def tell_changed(session: IrcSession, before: frozenset[str]) -> None:

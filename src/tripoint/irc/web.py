@@ -45,9 +45,14 @@ class IrcWeb:
 
 
 def _wished(request: Request) -> list[str]:
-    """spec: "The server MUST accept any subprotocol it supports, respecting the client's order of preference." """
+    """spec: "The server MUST accept any subprotocol it supports, respecting the client's order of preference."
+
+    COMPAT: gamja and others name none, and "the server MAY continue" without: it sends text.
+    """
     offered = ",".join(request.headers(b"sec-websocket-protocol"))
     wished = [word.strip() for word in offered.split(",")]
+    if not any(wished):
+        return []
     return [word for word in dict.fromkeys(wished) if word in (TEXT, BINARY)] or [TEXT, BINARY]
 
 
@@ -76,7 +81,7 @@ class _Lines:
 
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
-        self._frame = socket.frame_text if socket.subprotocol == TEXT else socket.frame_binary
+        self._frame = socket.frame_binary if socket.subprotocol == BINARY else socket.frame_text
         self.close = socket.close
         self.abort = socket.abort
         self.is_closing = socket.is_closing

@@ -10,19 +10,21 @@ from collections import deque
 
 from msgspec import Struct
 
+from tripoint.core.ids import UserId
 from tripoint.irc.tables import fold
 
 MAX_ENTRIES = 2000
 
 
 class Was(Struct, frozen=True):
-    """Somebody who was here; `ts_ms` is when he went."""
+    """Somebody who was here; `ts_ms` is when he went. `user_id`: whose profile has his real name; None of guests."""
 
     nick: str
     username: str
     host: str
     realname: str
     ts_ms: int
+    user_id: UserId | None = None
 
 
 class Whowas:

@@ -59,6 +59,11 @@ STATUSES: Final[dict[MediaRefusal, int]] = {
     MediaRefusal.TOO_MANY_PREVIEWS: 429,
     MediaRefusal.SERVER_BUSY: 503,
 }
+# spec: RFC9110 11.6.1, RFC6750 3, IRCv3 filehost: what a client may show instead.
+_CHALLENGES: tuple[Header, ...] = (
+    (b"www-authenticate", b'Bearer realm="tripoint"'),
+    (b"www-authenticate", b'Basic realm="tripoint", charset="UTF-8"'),
+)
 _LOGIN: Final[dict[AccountRefusal, int]] = {AccountRefusal.RATE_LIMITED: 429, AccountRefusal.SERVER_BUSY: 503}
 
 
@@ -138,8 +143,7 @@ class MediaPages:
             user_id = await self._user(request)
         except AccountRefused as refused:
             status = _LOGIN.get(refused.refusal, 401)
-            challenge: tuple[Header, ...] = ((b"www-authenticate", b'Basic realm="tripoint", charset="UTF-8"'),)
-            return _plain(status, refused.text, challenge if status == 401 else ())
+            return _plain(status, refused.text, _CHALLENGES if status == 401 else ())
         file = await self._uploads.upload(
             user_id,
             whole(request.body) if request.stream is None else request.stream,

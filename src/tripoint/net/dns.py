@@ -70,14 +70,16 @@ class Dns:
     async def listed(self, address: str, zone: str) -> bool:
         """Whether a list of addresses, kept as a zone of the DNS, has this one. Raises RemoteFailed.
 
-        Such lists answer 127.0.0.0/8; any other address is that of somebody who answers everything.
+        Such lists answer 127.0.0.0/8; any other address is that of somebody who answers everything. 127.255.255.0/24 is
+        how they refuse to answer who asks too much or by way of a public resolver, and says nothing of the address.
         """
         import dns.reversename
 
         labels = dns.reversename.from_address(address).labels[:-3]  # without in-addr.arpa or ip6.arpa, and the root
         name = ".".join([*(label.decode("ascii") for label in labels), zone])
         answer = await self._resolve(name, "A")
-        return any(r.address.startswith("127.") for r in answer or ())
+        found = [record.address for record in answer or ()]
+        return any(one.startswith("127.") and not one.startswith("127.255.255.") for one in found)
 
     async def _resolve(self, name: str, kind: str) -> Answer | None:
         """The answer; None where name or records do not exist. Raises RemoteFailed for no answer at all."""

@@ -46,7 +46,7 @@ def parse_v1(line: bytes) -> Source:
     version = 4 if words[1] == b"TCP4" else 6
     try:
         source, target = (ipaddress.ip_address(word.decode("ascii")) for word in words[2:4])
-        ports = [int(word) for word in words[4:]]
+        ports = [int(word) if word.isdigit() and len(word) <= 5 else -1 for word in words[4:]]
     except (ValueError, UnicodeDecodeError):
         raise BadHeader("an address or a port of a PROXY line is none") from None
     if source.version != version or target.version != version or not all(0 <= port < 65536 for port in ports):

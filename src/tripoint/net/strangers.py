@@ -25,6 +25,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 # A client registers meanwhile, and waits for the rest.
 LOOK_UP_S: Final = 4.0
+# Sooner than the DNS may take: most machines drop what asks them.
 IDENT_S: Final = 2.5
 # Look-ups that may be under way; whoever connects beyond that comes in unlooked at: a flood must not fill the DNS.
 MAX_RUNNING: Final = 200
@@ -82,14 +83,12 @@ class Strangers:
             return UNKNOWN
         self._running += 1
         try:
-            async with asyncio.timeout(LOOK_UP_S):
-                hostname, user, *listed = await asyncio.gather(
-                    _or_none(self._hostname, parsed),
-                    _or_none(self._user, parsed, ports),
-                    *(_or_none(self._in, parsed, zone) for zone in self._zones),
-                )
-        except TimeoutError:
-            return UNKNOWN
+            # Each has its own time: whose address it is may let one question wait, and must not lose the others so.
+            hostname, user, *listed = await asyncio.gather(
+                _or_none(LOOK_UP_S, self._hostname, parsed),
+                _or_none(IDENT_S, self._user, parsed, ports),
+                *(_or_none(LOOK_UP_S, self._in, parsed, zone) for zone in self._zones),
+            )
         finally:
             self._running -= 1
         return Known(hostname, next((zone for zone in listed if zone is not None), None), user)
@@ -99,12 +98,7 @@ class Strangers:
     ) -> str | None:
         if not self._ident or ports is None:
             return None
-        try:
-            # Sooner than the DNS may take: most machines drop what asks them.
-            async with asyncio.timeout(IDENT_S):
-                return await user_of(str(address), *ports)
-        except TimeoutError:
-            return None
+        return await user_of(str(address), *ports)
 
     async def _hostname(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str | None:
         if not self._hostnames:
@@ -120,9 +114,12 @@ class Strangers:
         return zone if await self._names.listed(str(address), zone) else None
 
 
-async def _or_none(question: Callable[P, Awaitable[T | None]], *args: P.args, **kwargs: P.kwargs) -> T | None:
+async def _or_none(
+    patience_s: float, question: Callable[P, Awaitable[T | None]], *args: P.args, **kwargs: P.kwargs
+) -> T | None:
     try:
-        return await question(*args, **kwargs)
-    except RemoteFailed as error:
+        async with asyncio.timeout(patience_s):
+            return await question(*args, **kwargs)
+    except (RemoteFailed, TimeoutError) as error:
         log.debug("net.stranger_unknown", error=str(error))
         return None

@@ -25,6 +25,7 @@ FINGERPRINT: Final = "peer_fingerprint"
 EXPORTER: Final = "tls_exporter"
 CERTIFICATE: Final = "peer_certificate_der"
 VERIFIED: Final = "peer_verified"
+SERVER_NAME: Final = "tls_server_name"
 
 # The plaintext of one record. spec: RFC8446 5.1
 _RECORD: Final = 16384
@@ -299,7 +300,8 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
 
     def get_extra_info(self, name: str, default: object = None) -> object:
         """Also FINGERPRINT: the SHA-256 of the peer's certificate in lower-case hex; EXPORTER: of tls-exporter;
-        CERTIFICATE: the peer's; VERIFIED: whether an authority signed it, where the context looks at that.
+        CERTIFICATE: the peer's; VERIFIED: whether an authority signed it, where the context looks at that; SERVER_NAME:
+        the name that the client wanted to reach.
 
         spec: RFC9266 2: before TLS 1.3 the latter is defined only with the extended master secret, of which nothing
         tells whether it was used.
@@ -316,6 +318,8 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
             return default if certificate is None else certificate.to_cryptography().public_bytes(Encoding.DER)
         if name == VERIFIED:
             return self._tls.get_app_data() is True
+        if name == SERVER_NAME:
+            return self._tls.get_servername() or default
         return default if self._below is None else self._below.get_extra_info(name, default)
 
 
@@ -328,7 +332,8 @@ def tls_facts(transport: asyncio.BaseTransport, end_point: bytes) -> TlsFacts:
     bindings = {TLS_SERVER_END_POINT: end_point}
     if isinstance(exporter, bytes):
         bindings = {TLS_EXPORTER: exporter, **bindings}
-    return TlsFacts(bindings, shown if isinstance(shown, str) else "")
+    named = transport.get_extra_info(SERVER_NAME) is not None
+    return TlsFacts(bindings, shown if isinstance(shown, str) else "", named)
 
 
 def _reasons(error: SSL.Error) -> list[tuple[str, str, str]]:

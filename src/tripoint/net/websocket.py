@@ -56,7 +56,8 @@ def accept(
 ) -> Response:
     """The answer to a request that wants a WebSocket: the handshake, with `party` behind it, or an error that says why.
 
-    The client has to offer one of `subprotocols`; the first of ours that it offers is taken. A message over
+    The client has to offer one of `subprotocols`; the first of ours that it offers is taken. Where there are none, none
+    is agreed on. A message over
     `limit_bytes` ends the connection (1009), as do answers to pings that pile up behind `unsent_bytes` of what it has
     not read.
     spec: RFC6455 4.2.1, 4.2.2
@@ -98,8 +99,8 @@ class WebSocket(asyncio.Protocol):
 
     @property
     def subprotocol(self) -> str:
-        """What was agreed on."""
-        return str(self._protocol.subprotocol)
+        """What was agreed on; "" for none."""
+        return str(self._protocol.subprotocol or "")
 
     def limit(self, limit_bytes: int) -> None:
         """From the next message on, this is how long one may be."""

@@ -401,8 +401,8 @@ class DeleteAlias(Command, frozen=True):
 
 class RenameRoom(Command, frozen=True):
     """Give a room another canonical alias of this server, which is made if it is free; the one before stays as an
-    alternative (docs/mapping.md 3.7). `reason` stands in the event. NOT_JOINED, ALIAS_TAKEN, BAD_ALIAS,
-    POWER_TOO_LOW."""
+    alternative (docs/mapping.md 3.7). Its upper case is kept beside it, for IRC. `reason` stands in the event.
+    NOT_JOINED, ALIAS_TAKEN, BAD_ALIAS, POWER_TOO_LOW."""
 
     room_id: RoomId
     alias: RoomAlias

@@ -86,7 +86,7 @@ class Direct:
             raise Refused(Refusal.INVITES_BLOCKED)
         foreign = any(stand_in_address(one, self._creation.server) is not None for one in (actor, target))
         with_guest = self._people.is_guest(actor) or self._people.is_guest(target)
-        if self._people.is_guest(actor):
+        if self._people.is_guest(actor) and target != actor:  # docs/mapping.md 1.9: notes to oneself trouble nobody
             await self._index.load(actor)
             await self._index.load(target)
             if not self._index.share_room(actor, target):

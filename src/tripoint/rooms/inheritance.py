@@ -21,7 +21,7 @@ from tripoint.rooms.policy import POLICY
 from tripoint.rooms.policy_lists import LISTS
 from tripoint.rooms.ports import Member, RoomView
 from tripoint.rooms.room import USER_RULE
-from tripoint.rooms.settings import FOREIGN, LIMITS, MENTIONS, SLOW, TEXT_RULES, TLS_ONLY
+from tripoint.rooms.settings import FOREIGN, LIMITS, MENTIONS, SLOW, SPELLING, TEXT_RULES, TLS_ONLY
 
 JOIN_RULES: Final = "m.room.join_rules"
 POWER: Final = "m.room.power_levels"
@@ -212,6 +212,8 @@ def moved_aliases(old: RoomView, server: ServerName) -> tuple[JsonObject, JsonOb
     alias = text_at(there, "alias")
     if alias in local:
         here["alias"] = there.pop("alias")
+        if SPELLING in there:
+            here[SPELLING] = there.pop(SPELLING)
     alternatives = list_at(there, "alt_aliases")
     ours: list[Json] = [one for one in alternatives if one in local]
     if ours:

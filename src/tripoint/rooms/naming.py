@@ -24,6 +24,7 @@ from tripoint.rooms.commands import DeleteAlias, Done, RenameRoom, SetAlias, Set
 from tripoint.rooms.loaded import LoadedRooms
 from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.room import Room
+from tripoint.rooms.settings import SPELLING
 from tripoint.rooms.writer import Writer
 from tripoint.store.interface import RoomStore
 from tripoint.store.writes import PutAlias, Write
@@ -125,12 +126,13 @@ class Names:
             raise Refused(Refusal.POWER_TOO_LOW, "You may not rename this room")
         event = room.head_event("m.room.canonical_alias")
         content = {} if event is None else dict(event.content)
-        if content.get("alias") == alias:
+        spelled = _spelled(command.alias, alias)
+        if content.get("alias") == alias and content.get(SPELLING) == spelled:
             return Done(room.room_id)
         if await self._store.load_alias(alias) != room.room_id:
             await self.set_alias(SetAlias(actor=command.actor, alias=alias, room_id=room.room_id))
         transaction = self._writer.begin(room)
-        content = _renamed(content, alias, command.reason)
+        content = _renamed(content, alias, spelled, command.reason)
         transaction.append(command.actor, "m.room.canonical_alias", content, state_key="")
         done = await self._writer.commit(room, transaction, origin=command.origin)
         return Done(room.room_id, done.event_id)
@@ -177,15 +179,25 @@ class Names:
         self._room_bus.publish(DirectoryChanged(room.room_id))
 
 
-def _renamed(content: JsonObject, alias: RoomAlias, reason: str | None) -> JsonObject:
+def _spelled(wished: RoomAlias, alias: RoomAlias) -> str | None:
+    """The channel name as it was wished, where that is the alias but for the case of its letters."""
+    written, folded = split_room_alias(wished)[0], split_room_alias(alias)[0]
+    alike = len(written) == len(folded) and all(a in (b, b.upper()) for a, b in zip(written, folded, strict=True))
+    return f"#{written}" if written != folded and alike else None
+
+
+def _renamed(content: JsonObject, alias: RoomAlias, spelled: str | None, reason: str | None) -> JsonObject:
     """The content with another canonical alias, and why; the one before is an alternative."""
     before, others = content.get("alias"), content.get("alt_aliases")
     alternatives = [other for other in others if other != alias] if isinstance(others, list) else []
-    if isinstance(before, str) and before and before not in alternatives:
+    if isinstance(before, str) and before not in ("", alias, *alternatives):
         alternatives.insert(0, before)
-    why: JsonObject = {"reason": reason} if reason else {}
-    kept = {key: value for key, value in content.items() if key != "reason"}
-    return {**kept, "alias": alias, "alt_aliases": alternatives, **why}
+    kept: JsonObject = {key: value for key, value in content.items() if key not in ("reason", SPELLING)}
+    if spelled is not None:
+        kept[SPELLING] = spelled
+    if reason:
+        kept["reason"] = reason
+    return {**kept, "alias": alias, "alt_aliases": alternatives}
 
 
 def _without(room: Room, alias: RoomAlias) -> JsonObject | None:

@@ -363,7 +363,7 @@ class Reader:
             texts = (entry.name, entry.topic, entry.alias)
             if wanted is None or any(wanted in text.casefold() for text in texts if text):
                 found.append(entry)
-        found.sort(key=lambda entry: (-entry.joined, entry.room_id))
+        found.sort(key=lambda entry: (-entry.joined, entry.alias or "~", entry.room_id))
         return found[offset : offset + limit]
 
     async def find_users(self, searcher: UserId, term: str, limit: int) -> UsersFound:

@@ -23,6 +23,8 @@ TLS_ONLY: Final = f"{V}.room.tls_only"
 FOREIGN: Final = f"{V}.room.foreign"
 MENTIONS: Final = f"{V}.room.mentions"
 PASSWORD: Final = f"{V}.password"
+# In m.room.canonical_alias: the name of the channel with its upper case, which no alias has (docs/mapping.md 3.7).
+SPELLING: Final = f"{V}.irc.name"
 # A day: longer is a room that is moderated.
 MAX_SLOW_S: Final = 86_400
 MAX_LIMIT: Final = 1_000_000
@@ -54,6 +56,12 @@ def slow_mode_s(room: RoomView) -> int:
 def slow_content(seconds: int) -> JsonObject:
     """The content of SLOW."""
     return {"seconds": seconds} if seconds else {}
+
+
+def spelling(room: RoomView) -> str | None:
+    """How the name of a channel is written, if somebody has said so. It counts where it is the name in another case."""
+    event = room.state.get(("m.room.canonical_alias", ""))
+    return None if event is None else text_at(event.content, SPELLING)
 
 
 def federated(room: RoomView) -> bool:

@@ -54,7 +54,7 @@ from tripoint.runtime.media import SWEEP_S as MEDIA_SWEEP_S
 from tripoint.runtime.media import build_media
 from tripoint.runtime.middle import Middle, build_middle, clock_ms, report_bug
 from tripoint.runtime.pushing import build_pushing
-from tripoint.runtime.reload import services_differ, waiting_for_restart
+from tripoint.runtime.reload import services_differ, taken_up, waiting_for_restart
 from tripoint.runtime.traffic import build_traffic
 from tripoint.runtime.welcome_page import WelcomePage
 from tripoint.store.interface import Store
@@ -509,10 +509,12 @@ class App:
         if waiting:
             log.warning("config.needs_restart", options=waiting)
             told.append(f"These wait for a restart: {', '.join(waiting)}")
+        config = taken_up(self.config, config)
         self.middle.reload(config)
         self.media.reload(config)
         self.media.connect(config, self.federation.outbound.open_url)
-        await self.irc.reload(_irc_options(config))
+        # Clients were told this key, and push servers know it: it is no option.
+        await self.irc.reload(replace(_irc_options(config), vapid=self.irc.options.vapid))
         await self.xmpp.reload(_xmpp_options(config))
         log.info("config.reloaded")
         return told

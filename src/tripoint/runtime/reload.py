@@ -5,7 +5,7 @@ far as they look. Names, folders, listeners, application services and the like a
 not guessed.
 """
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import structlog
@@ -71,9 +71,20 @@ def waiting_for_restart(running: Config, wished: Config) -> list[str]:
     for table in fields(Config):
         old, new = getattr(running, table.name), getattr(wished, table.name)
         for option in fields(old):
-            if getattr(old, option.name) == getattr(new, option.name):
-                continue
-            taken = table.name in _TABLES and option.name not in _BUILT_IN
-            if not taken and (table.name, option.name) not in _OPTIONS:
+            if getattr(old, option.name) != getattr(new, option.name) and not _is_taken(table.name, option.name):
                 waiting.append(f"{table.name}.{option.name}")
     return waiting
+
+
+def taken_up(running: Config, wished: Config) -> Config:
+    """What holds from now on: the configuration as it is wished, but for what waits for a restart."""
+    tables = {}
+    for table in fields(Config):
+        old, new = getattr(running, table.name), getattr(wished, table.name)
+        waiting = {one.name: getattr(old, one.name) for one in fields(old) if not _is_taken(table.name, one.name)}
+        tables[table.name] = replace(new, **waiting)
+    return replace(wished, **tables)
+
+
+def _is_taken(table: str, option: str) -> bool:
+    return (table in _TABLES and option not in _BUILT_IN) or (table, option) in _OPTIONS

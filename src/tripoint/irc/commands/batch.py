@@ -36,10 +36,10 @@ async def batch(session: IrcSession, line: Line) -> None:
     kind, target = line.param(1), line.param(2)
     session.collected = Collected(reference, target, line.tags, session.network.now_ms())
     if kind != BATCH_TYPE:
-        session.collected.failed = True
+        session.collected.failed = session.collected.answered = True
         raise Failed("UNKNOWN_TYPE", reference, echo(kind), text="There is no such type of batch")
     if not target or "," in target:
-        session.collected.failed = True
+        session.collected.failed = session.collected.answered = True
         raise Failed("MULTILINE_INVALID", text="A multiline batch has one target")
 
 

@@ -30,7 +30,7 @@ from tripoint.rooms.succession import replacement_of
 # Making a room takes one commit; a second of looking every 20 ms outlasts a slow disk.
 CREATION_LOOKS = 50
 CREATION_LOOK_S = 0.02
-_NO_NAME = f"That is no name of a channel: it begins with #, has at most {CHANNELLEN} bytes and no control characters"
+NO_NAME = f"That is no name of a channel: it begins with #, has at most {CHANNELLEN} bytes and no control characters"
 
 
 @command("JOIN", min_params=1, cost=2, spec="RFC2812 3.2.1")
@@ -58,7 +58,7 @@ async def join(session: IrcSession, line: Line) -> None:
 async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
     network = session.network
     if not is_channel(word):
-        raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), _NO_NAME)
+        raise IrcRefused(n.ERR_NOSUCHCHANNEL, echo(word), NO_NAME)
     room_id = await _found(session, word)
     alias = network.alias_named(word)
     if room_id is None and alias is not None and server_of(alias) != network.names.server:
@@ -70,7 +70,7 @@ async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
     if room_id in session.channels:
         name = network.names.channel(room)
         if fold(name) != fold(word):
-            session.numeric(n.ERR_LINKCHANNEL, word, name, "You are on that channel already, by its other name")
+            session.forwarded(word, name, "You are on that channel already, by its other name")
         return
     if not room.is_here(network.names.server):
         network.joining.begin(session, word, room_id)
@@ -87,7 +87,7 @@ async def _join_one(session: IrcSession, word: str, key: str | None) -> None:
         raise Refused(Refusal.TLS_NEEDED)
     name = network.names.channel(room)
     if fold(name) != fold(word):
-        session.numeric(n.ERR_LINKCHANNEL, word, name, "Forwarding to another channel")
+        session.forwarded(word, name)
     if READ_MARKER in session.caps:
         await network.markers.load(session.user_id, room_id)
     done = await session.do(

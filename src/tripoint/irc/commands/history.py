@@ -37,7 +37,7 @@ from tripoint.rooms.refusals import Refusal, Refused
 
 # Parameters of each subcommand, itself not counted.
 _PARAMS = {"BEFORE": 3, "AFTER": 3, "LATEST": 3, "AROUND": 3, "BETWEEN": 4, "TARGETS": 3}
-_NOT_TO_BE_HAD = "Messages could not be retrieved"
+_NOT_TO_BE_HAD = "There is no such channel or nick, or none whose messages you may read"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from tripoint.accounts.ports import Account
 from tripoint.accounts.refusals import AccountRefusal, AccountRefused
 from tripoint.irc import numerics as n
-from tripoint.irc.connection import NO_CODES, QUIT
+from tripoint.irc.connection import NEEDS_TLS, NO_CODES, QUIT
 from tripoint.irc.identify import log_in_as, register_as
 from tripoint.irc.login import Rejected
 from tripoint.irc.names import is_nick
@@ -96,7 +96,7 @@ async def register(session: IrcSession, line: Line) -> None:
         text = "You are already logged in"
         raise Failed("ALREADY_AUTHENTICATED", session.account.name, text=text)
     if not session.passwords_allowed:
-        raise Failed("TEMPORARILY_UNAVAILABLE", echo(name), text="Passwords need TLS here")
+        raise Failed("TEMPORARILY_UNAVAILABLE", echo(name), text=NEEDS_TLS)
 
     def made(account: Account) -> None:
         session.reply("REGISTER", "SUCCESS", account.name, "Account successfully registered")

@@ -50,10 +50,14 @@ def _time(word: str) -> int:
 
 async def _place(session: IrcSession, target: str) -> tuple[str, RoomId | None]:
     """What is read, by its name; None where nothing was ever said to somebody."""
-    if target.startswith("#"):
-        channel = await session.channel_named(target)
-        return channel.name, channel.room_id
-    peer = await session.user_named(target)
+    try:
+        if target.startswith("#"):
+            channel = await session.channel_named(target)
+            return channel.name, channel.room_id
+        peer = await session.user_named(target)
+    except IrcRefused as refused:
+        # spec: read-marker "Errors and Warnings"
+        raise Failed("INVALID_PARAMS", echo(target), text=refused.params[-1]) from None
     return session.names.nick(peer), await session.reader.direct_room(session.user_id, peer)
 
 

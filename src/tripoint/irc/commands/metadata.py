@@ -1,5 +1,6 @@
 """Keys and values of users and channels: METADATA.
 
+Clients that are not connected yet ask for it too: tripoint/irc/early.py.
 spec: IRCv3 metadata; docs/mapping.md 2.3, 8.11, 17.3.  What keys there are: tripoint/irc/metadata.py.
 """
 
@@ -14,6 +15,7 @@ from tripoint.core.json_view import text_at
 from tripoint.core.push_changes import TooManyRules
 from tripoint.irc import numerics as n
 from tripoint.irc.channel import Channel
+from tripoint.irc.early import NOBODY, NOT_YET, EarlySession
 from tripoint.irc.metadata import AVATAR, CAPABILITY, NAME, ROOM_AVATAR, Values, field_of, is_key
 from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
@@ -49,12 +51,16 @@ async def metadata(session: IrcSession, line: Line) -> None:
     handle = _SUBCOMMANDS.get(line.params[1].upper())
     if handle is None:
         raise Failed("SUBCOMMAND_INVALID", echo(line.params[1]), text="There is no such subcommand")
+    if not line.utf8:
+        raise Failed("VALUE_INVALID", text="Metadata is UTF-8")
     await handle(session, await _target(session, line.params[0]), line.params[2:])
 
 
 async def _target(session: IrcSession, word: str) -> _Target:
     if word == "*":
         return _Target(session.nick, session.user_id, None)
+    if isinstance(session, EarlySession):
+        raise Failed("INVALID_TARGET", echo(word), text=f"Before you are connected you are {NOBODY}")
     try:
         if word.startswith("#"):
             channel = await session.channel_named(word)
@@ -70,6 +76,8 @@ async def _values(session: IrcSession, target: _Target) -> Values:
     if target.channel is not None:
         return await store.of_channel_for(session, target.channel)
     assert target.user_id is not None  # a target is one of the two
+    if session.account is NOT_YET:
+        return {}
     return await store.of_user(target.user_id)
 
 
@@ -261,6 +269,8 @@ async def _sub(session: IrcSession, target: _Target, words: tuple[str, ...]) -> 
     for channel in list(session.channels.values()) if fresh else ():
         if not channel.direct:
             session.network.spawn(session.network.metadata.show_later(session, channel, frozenset(fresh)))
+    if fresh:
+        session.network.metadata.show_watched(session, fresh)
 
 
 def _check_some(words: tuple[str, ...]) -> None:

@@ -5,8 +5,9 @@ spec: RFC2812 3.6, 4.1, 4.8; IRCv3 whox, setname, away-notify; docs/mapping.md 2
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 from msgspec import Struct
 
@@ -18,11 +19,12 @@ from tripoint.irc.banning import visitor_of
 from tripoint.irc.channel import Channel
 from tripoint.irc.events import rank_shown
 from tripoint.irc.metadata import NAME
+from tripoint.irc.monitors import in_lines
 from tripoint.irc.operators import Privilege
 from tripoint.irc.projection import prefix, shown_rank
 from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
-from tripoint.irc.render import cut, one_line
+from tripoint.irc.render import as_word, cut, one_line
 from tripoint.irc.servers import check_server
 from tripoint.irc.services import ABOUT, service_named
 from tripoint.irc.session import IrcSession, echo
@@ -34,6 +36,8 @@ from tripoint.rooms.refusals import Refusal
 
 # Rows that WHO of a pattern gives at most: what others use.
 MAX_WHO = 500
+# Members whose profiles are looked at in one turn.
+_AT_ONCE = 100
 # Nicks that one ISON asks for: more than a line of short ones holds.
 MAX_ISON = 100
 # spec: IRCv3 whox: the order of the fields is fixed.
@@ -76,48 +80,61 @@ async def _who_rows(session: IrcSession, mask: str) -> list[WhoRow]:
         channel = session.network.channels.named(mask)
         if channel is None or channel.room_id not in session.channels:
             return []
-        return [_channel_row(session, channel, user_id) for user_id in channel.room.joined() if channel.shows(user_id)]
+        shown = [user_id for user_id in channel.room.joined() if channel.shows(user_id)]
+        return [await _channel_row(session, channel, user_id) async for user_id in _by_and_by(shown)]
     if any(c in mask for c in "*?"):
-        return _matching_rows(session, mask)
+        return await _matching_rows(session, mask)
     user_id = await session.network.find_user(mask)
     if user_id is None:
-        return _matching_rows(session, mask)
+        return await _matching_rows(session, mask)
     shared = _shared(session, user_id)
     if shared:
-        return [_channel_row(session, shared[0], user_id)]
-    profile = await session.reader.profile(user_id)
-    realname = session.names.realname(user_id, profile.get("displayname"))
-    return [WhoRow(user_id, "*", _flags(session, user_id, Rank.PLAIN), realname)]
+        return [await _channel_row(session, shared[0], user_id)]
+    return [WhoRow(user_id, "*", _flags(session, user_id, Rank.PLAIN), await session.network.realname(user_id))]
 
 
-def _matching_rows(session: IrcSession, mask: str) -> list[WhoRow]:
+async def _matching_rows(session: IrcSession, mask: str) -> list[WhoRow]:
     """Users in our channels who match; nobody can list strangers.
 
     spec: RFC2812 3.6.1: "matched against users' host, server, real name and nickname"; their user names too
     """
     pattern = re.compile(re.escape(fold(mask)).replace(r"\*", ".*").replace(r"\?", "."), re.DOTALL)
     names, rows = session.names, dict[UserId, WhoRow]()
-    for channel in session.channels.values():
+    for channel in list(session.channels.values()):
         if channel.direct:
             continue
-        for user_id in channel.room.joined():
+        async for user_id in _by_and_by(list(channel.room.joined())):
             if user_id in rows or not channel.shows(user_id):
                 continue
-            member = channel.room.member(user_id)
-            realname = names.realname(user_id, member.displayname if member is not None else None)
+            realname = await _realname(session, channel, user_id)
             words = (names.nick(user_id), *names.username_and_host(user_id), server_of(user_id), realname)
             if any(pattern.fullmatch(fold(word)) for word in words):
-                rows[user_id] = _channel_row(session, channel, user_id)
+                rows[user_id] = await _channel_row(session, channel, user_id)
                 if len(rows) == MAX_WHO:
                     return list(rows.values())
     return list(rows.values())
 
 
-def _channel_row(session: IrcSession, channel: Channel, user_id: UserId) -> WhoRow:
-    member = channel.room.member(user_id)
-    realname = session.names.realname(user_id, member.displayname if member else None)
+async def _by_and_by(users: list[UserId]) -> AsyncIterator[UserId]:
+    """One after the other; others have their turn in between."""
+    for at, user_id in enumerate(users, 1):
+        yield user_id
+        if at % _AT_ONCE == 0:
+            await asyncio.sleep(0)
+
+
+async def _channel_row(session: IrcSession, channel: Channel, user_id: UserId) -> WhoRow:
+    realname = await _realname(session, channel, user_id)
     flags = _flags(session, user_id, shown_rank(channel.room, user_id))
     return WhoRow(user_id, channel.name, flags, realname)
+
+
+async def _realname(session: IrcSession, channel: Channel, user_id: UserId) -> str:
+    """As Network.realname, of a member of a channel: of other servers' users that one is as good as any."""
+    if server_of(user_id) == session.names.server:
+        return await session.network.realname(user_id)
+    member = channel.room.member(user_id)
+    return session.names.realname(user_id, None if member is None else member.displayname)
 
 
 def _flags(session: IrcSession, user_id: UserId, rank: Rank) -> str:
@@ -188,14 +205,11 @@ async def _whois_one(session: IrcSession, user_id: UserId) -> None:
     names = session.names
     nick = names.nick(user_id)
     user, host = names.username_and_host(user_id)
-    profile = await session.reader.profile(user_id)
-    session.numeric(n.RPL_WHOISUSER, nick, user, host, "*", names.realname(user_id, profile.get("displayname")))
+    session.numeric(n.RPL_WHOISUSER, nick, user, host, "*", await session.network.realname(user_id))
     shared = _shared(session, user_id)
     multi = "multi-prefix" in session.caps
-    # Several lines rather than one cut short: a line has room for some two long channel names.
-    for at in range(0, len(shared), 2):
-        words = [prefix(shown_rank(c.room, user_id), multi=multi) + c.name for c in shared[at : at + 2]]
-        session.numeric(n.RPL_WHOISCHANNELS, nick, " ".join(words))
+    for words in in_lines((prefix(shown_rank(c.room, user_id), multi=multi) + c.name for c in shared), " "):
+        session.numeric(n.RPL_WHOISCHANNELS, nick, words)
     home = server_of(user_id)
     title = session.network.title if home == names.server else "another server"
     session.numeric(n.RPL_WHOISSERVER, nick, home, title)
@@ -233,7 +247,7 @@ def _whois_connections(session: IrcSession, nick: str, live: list[IrcSession]) -
     """
     for place in dict.fromkeys(place for other in live for place in (other.negotiation.hostname, other.address)):
         if place is not None:
-            session.numeric(n.RPL_WHOISACTUALLY, nick, place, "is actually using host")
+            session.numeric(n.RPL_WHOISACTUALLY, nick, as_word(place), "is actually using host")
     for shown in dict.fromkeys(other.negotiation.certificate for other in live if other.negotiation.certificate):
         session.numeric(n.RPL_WHOISCERTFP, nick, f"has client certificate fingerprint {shown}")
     for gateway in dict.fromkeys(other.negotiation.gateway for other in live if other.negotiation.gateway):

@@ -76,7 +76,11 @@ async def _read(session: IrcSession, attributes: dict[str, str]) -> Wanted | Non
     sender = None if nick is None else await session.network.find_user(nick)
     place = None
     if target is not None:
-        place = await place_for(session, "in", target)
+        try:
+            place = await place_for(session, "in", target)
+        except Failed as failed:
+            # spec: search: "If the selectors were invalid, the INVALID_PARAMS error code SHOULD be returned."
+            raise Failed("INVALID_PARAMS", "in", text=f"Invalid parameters: {failed.text}") from None
         if place is None:
             return None
     if nick is not None and sender is None:

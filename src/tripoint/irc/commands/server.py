@@ -20,6 +20,7 @@ from tripoint.irc.tables import fold
 from tripoint.irc.welcome import show_isupport, show_lusers, show_motd, version
 from tripoint.irc.wire import Line
 from tripoint.rooms.ports import PublicRoom, RoomView
+from tripoint.rooms.settings import spelling
 
 # Rows of LIST; a client that asks for all of a big server gets this many and can narrow its question.
 MAX_LIST = 2000
@@ -91,18 +92,27 @@ async def list_(session: IrcSession, line: Line) -> None:
     else:
         rooms = [*_own_secrets(session), *await session.reader.public_rooms(search=None, limit=MAX_LIST, offset=0)]
     conditions = parse_elist(text, session.network.now_ms())
-    session.numeric(n.RPL_LISTSTART, "Channel", "Users  Name")
+    rows: list[tuple[str, PublicRoom]] = []
     for room in rooms:
         if room.room_type is not None:
             continue  # spaces are not channels: docs/mapping.md 22.1
         if remote is None:
-            name = names.channel_of(room.room_id, room.alias, room.name)
+            view = session.reader.peek(room.room_id)
+            if view is not None and spelling(view) is not None:
+                name = names.channel(view)  # the directory knows aliases alone
+            else:
+                name = names.channel_of(room.room_id, room.alias, room.name)
         else:
             name = channel_of_alias(room.alias or "", names.server) or ""
         if not name:
             continue  # IRC cannot carry what it is called
         if all(condition(room, name) for condition in conditions):
-            session.numeric(n.RPL_LIST, name, str(room.joined), topic_text(room.topic or ""))
+            rows.append((name, room))
+    # The largest first, and those of one size by name: whoever asks twice finds them where they were.
+    rows.sort(key=lambda row: (-row[1].joined, fold(row[0])))
+    session.numeric(n.RPL_LISTSTART, "Channel", "Users  Name")
+    for name, room in rows:
+        session.numeric(n.RPL_LIST, name, str(room.joined), topic_text(room.topic or ""))
     session.numeric(n.RPL_LISTEND, "End of /LIST")
 
 

@@ -13,6 +13,7 @@ from tripoint.irc.banning import NUMERICS, ban_lines
 from tripoint.irc.operators import Privilege
 from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.registry import command
+from tripoint.irc.render import as_word
 from tripoint.irc.servers import check_server, matches
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import fold
@@ -85,7 +86,7 @@ def _bans(kind: BanKind) -> Callable[[IrcSession], None]:
             session.numeric(n.ERR_NOPRIVILEGES, "Permission Denied- bans are for operators who may set them")
             return
         for mask, text in ban_lines(session, kind):
-            session.numeric(NUMERICS[kind], kind.value.upper(), echo(mask.replace(" ", "?")), text)
+            session.numeric(NUMERICS[kind], kind.value.upper(), echo(as_word(mask.replace(" ", "?"))), text)
 
     return show
 

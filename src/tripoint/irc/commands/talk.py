@@ -16,11 +16,13 @@ from tripoint.irc.messages import (
     EDIT_TAG,
     MESSAGE,
     REPLY_TAGS,
+    TYPING_TAGS,
     TagsTooLarge,
     content_of,
     reply_target,
     thread_target,
 )
+from tripoint.irc.multiline import Whole
 from tripoint.irc.names import foreign_user
 from tripoint.irc.refusals import Failed, IrcRefused
 from tripoint.irc.registry import command
@@ -29,7 +31,7 @@ from tripoint.irc.richtext import Mentions
 from tripoint.irc.services import is_service, service
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import MAX_TARGETS, PREFIX_SIGNS, ZNC_PLAYBACK
-from tripoint.irc.wire import Line
+from tripoint.irc.wire import MAX_BODY_BYTES, Line
 from tripoint.irc.znc_playback import NICK as PLAYBACK
 from tripoint.irc.znc_playback import ask_playback
 from tripoint.rooms.answers import answering
@@ -40,7 +42,6 @@ from tripoint.rooms.refusals import Refusal, Refused
 from tripoint.rooms.succession import replacement_of
 
 _ACTION = "\x01ACTION "
-_TYPING_TAGS = frozenset({"+typing", "+draft/typing"})
 
 
 @command("PRIVMSG", spec="RFC2812 3.3.1")
@@ -100,7 +101,7 @@ async def _speak_to(session: IrcSession, line: Line, target: str) -> None:
         return
     user_id = await _recipient(session, target)
     if ctcp:
-        _relay_ctcp(session, line.command, user_id, text)
+        _relay_ctcp(session, line, user_id)
         return
     await _send_direct(session, line, user_id)
 
@@ -172,7 +173,8 @@ async def _message(session: IrcSession, line: Line, room_id: RoomId, mentions: M
         # spec: docs/mapping.md 12.3
         file = await session.network.media.received.content(line.params[1], session.user_id)
     try:
-        content = content_of(line.command, line.params[1], line.tags, mentions, relation, file)
+        cuts = line.cuts if isinstance(line, Whole) else ()
+        content = content_of(line.command, line.params[1], line.tags, mentions, relation, file, cuts)
     except TagsTooLarge:
         raise IrcRefused(n.ERR_INPUTTOOLONG, "Your client-only tags are over 8 KiB") from None
     room = session.reader.peek(room_id) if EVERYBODY in line.params[1] else None
@@ -212,10 +214,18 @@ def _member_named(session: IrcSession, room: RoomView | None) -> Mentions:
     return lookup
 
 
-def _relay_ctcp(session: IrcSession, command_name: str, user_id: UserId, text: str) -> None:
+def _relay_ctcp(session: IrcSession, line: Line, user_id: UserId) -> None:
     """Between live IRC sessions only; a user without one does not answer.  spec: docs/mapping.md 10.4"""
-    body = f":{session.mask} {command_name} {session.names.nick(user_id)} :{text}"
-    out = Outgoing([body], ts_ms=session.network.now_ms(), who=session.names.who(session.user_id))
+    body = f":{session.mask} {line.command} {session.names.nick(user_id)} :{line.params[1]}"
+    if len(body.encode("utf-8", "replace")) > MAX_BODY_BYTES:
+        # What a client reads as one thing cannot be cut.
+        raise IrcRefused(n.ERR_INPUTTOOLONG, "With your mask before it that is too long for a line")
+    out = Outgoing(
+        [body],
+        ts_ms=session.network.now_ms(),
+        who=session.names.who(session.user_id),
+        client_tags=safe_client_tags(line.tags.items()),
+    )
     if "echo-message" in session.caps:
         session.own(out)
     if session.reader.blocks(user_id, session.user_id):
@@ -331,7 +341,7 @@ def _relay_tags(session: IrcSession, line: Line, room_id: RoomId, user_id: UserI
     That somebody types has gone through the middle already: only the echo says it again.
     """
     echoed = safe_client_tags(line.tags.items())
-    tags = tuple(tag for tag in echoed if tag[0] not in _TYPING_TAGS)
+    tags = tuple(tag for tag in echoed if tag[0] not in TYPING_TAGS)
     channel = session.network.channels.get(room_id)
     if channel is None:
         return

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from tripoint.irc import numerics as n
 from tripoint.irc.refusals import IrcRefused
 from tripoint.irc.registry import command
-from tripoint.irc.render import one_line
 from tripoint.irc.servers import check_server
 from tripoint.irc.session import IrcSession, echo
 from tripoint.irc.tables import MAX_TARGETS
@@ -28,7 +27,9 @@ async def whowas(session: IrcSession, line: Line) -> None:
         if not found:
             session.numeric(n.ERR_WASNOSUCHNICK, echo(nick), "There was no such nickname")
         for was in found:
-            realname = one_line(was.realname) or was.nick
+            realname = was.realname or was.nick
+            if was.user_id is not None:
+                realname = await session.network.realname(was.user_id)  # docs/mapping.md 2.3: as WHOIS has it
             session.numeric(n.RPL_WHOWASUSER, was.nick, was.username, was.host, "*", realname)
             at = datetime.fromtimestamp(was.ts_ms / 1000, UTC)
             session.numeric(n.RPL_WHOISSERVER, was.nick, session.names.server, f"{at:%a %b %d %Y %H:%M:%S} UTC")
