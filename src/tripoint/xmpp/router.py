@@ -172,9 +172,12 @@ def return_requests(session: XmppSession) -> None:
 
 def drop_forged_ids(message: Element, domains: Domains) -> None:
     """Take out what says to be an id that an account or a room of this server has given. spec: XEP-0359 3 (2)"""
-    if any([type(one) is Element and one.name == "stanza-id" for one in message.children]):
-        kept = [one for one in message.children if isinstance(one, str) or not _is_forged(one, domains)]
-        message.children = kept
+    for child in message.children:
+        if type(child) is Element and child.name == "stanza-id":
+            break
+    else:
+        return
+    message.children = [one for one in message.children if isinstance(one, str) or not _is_forged(one, domains)]
 
 
 def _is_forged(child: Element, domains: Domains) -> bool:
