@@ -110,6 +110,32 @@ def test_names_of_a_stream_are_bounded(most):
     raise AssertionError("the names were never counted")
 
 
+TOO_MUCH = [
+    b"<b>" * 60 + b"x" + b"</b>" * 60,
+    b"<b/>" * 9000,
+    b"<c><b " + b" ".join(b"a%d=''" % i for i in range(51)) + b"/>text</c>",
+    b"<" + b"x" * 2000 + b"/>",
+]
+
+
+@pytest.mark.parametrize("inside", TOO_MUCH)
+@pytest.mark.parametrize("step", [7, 10**6])
+def test_a_server_pays_for_no_stanza_of_one_person(inside, step):
+    parser = StreamParser(forgiving=True)
+    sent = HEADER + b"<message to='a'>before" + inside + b"<c>behind</c></message><message to='b'><c>d</c></message>"
+    events = [event for at in range(0, len(sent), step) for event in parser.receive(sent[at : at + step])]
+    _, first, second = events
+    assert first.get("to") == "a" and [one.name for one in first.children] == [wire.REFUSED]
+    assert second == Element("message", "jabber:client", {"to": "b"}, [Element("c", "jabber:client", None, ["d"])])
+    # A client does.
+    assert isinstance(StreamParser().receive(sent)[-1], Broken)
+
+
+@pytest.mark.parametrize("stanza", [TOO_MUCH[3], TOO_MUCH[2].removeprefix(b"<c>").removesuffix(b"text</c>")])
+def test_a_stanza_that_is_too_much_by_itself_ends_any_stream(stanza):
+    assert isinstance(StreamParser(forgiving=True).receive(HEADER + stanza)[-1], Broken)
+
+
 def test_nothing_after_the_end():
     parser = StreamParser()
     parser.receive(HEADER + b"</stream:stream>")

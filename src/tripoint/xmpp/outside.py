@@ -14,7 +14,7 @@ from tripoint.xmpp.jid import Domains, InvalidJid, Jid, domain_in, parse_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import stanza_error
 from tripoint.xmpp.s2s.service import Servers
-from tripoint.xmpp.wire import Element, render
+from tripoint.xmpp.wire import REFUSED, REFUSED_NS, Element, render
 
 log = structlog.get_logger()
 
@@ -70,7 +70,10 @@ class Outside:
         except InvalidJid as error:
             self._refuse_malformed(stanza, sender, error)
             return
-        if self._domains.has(to.domain):
+        if (why := stanza.child_text(REFUSED, REFUSED_NS)) is not None:
+            if stanza.get("type") not in ("error", "result"):
+                self.send(stanza_error(stanza, str(sender), Problem("policy-violation", why)), to.domain, sender)
+        elif self._domains.has(to.domain):
             await self.deliver(stanza)
         else:
             self.send(render(stanza), sender.domain, to, stanza)

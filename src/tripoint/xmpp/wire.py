@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final, Union
 
 from tripoint.core.errors import PeerError
+from tripoint.core.vendor import NS
 
 STREAMS_NS: Final = "http://etherx.jabber.org/streams"
 CLIENT_NS: Final = "jabber:client"
@@ -30,6 +31,9 @@ BYTES_PER_ELEMENT: Final = 64
 MAX_NAMES: Final = 5000
 # Of a server: what all its people use, for weeks, and not one of them may end it for the others in a moment.
 MAX_NAMES_OF_SERVERS: Final = 30_000
+# What is left of a stanza that was refused (StreamParser.forgiving): one element of this name, with the reason.
+REFUSED: Final = "refused"
+REFUSED_NS: Final = NS + "#refused"
 # docs/mapping.md 10.8; before authentication nobody needs more than a SASL message.
 MAX_STANZA_BYTES: Final = 262_144
 MAX_STANZA_BYTES_UNAUTHENTICATED: Final = 16_384
@@ -152,6 +156,8 @@ class StreamError(PeerError):
 class StreamParser:
     """One XML stream. Feed it with receive(); a restarted stream is a new parser.
 
+    `forgiving`: where a stanza has too many or too deeply nested elements, only that it was refused is left inside of
+    it, and the stream goes on: on the stream of a server others are not to pay for what one person writes.
     After a Broken or StreamClosed event it swallows whatever comes.
     """
 
@@ -165,14 +171,20 @@ class StreamParser:
         "_names",
         "_over",
         "_parser",
+        "_refused",
         "_stack",
         "_tail",
+        "forgiving",
         "max_names",
         "max_stanza_bytes",
     )
 
-    def __init__(self, max_stanza_bytes: int = MAX_STANZA_BYTES, max_names: int = MAX_NAMES) -> None:
+    def __init__(
+        self, max_stanza_bytes: int = MAX_STANZA_BYTES, max_names: int = MAX_NAMES, *, forgiving: bool = False
+    ) -> None:
         self.max_stanza_bytes = max_stanza_bytes
+        self.forgiving = forgiving
+        self._refused = ""  # why what is being read is refused
         self.max_names = max_names
         self._events: list[StreamEvent] = []
         self._stack: list[Element] = []
@@ -241,23 +253,29 @@ class StreamParser:
 
     def _start(self, raw: str, attributes: list[str]) -> None:
         depth = self._depth = self._depth + 1
+        if self._refused:
+            return
         namespace, _, name = raw.rpartition(_SEPARATOR)
         if len(attributes) > 2 * MAX_ATTRIBUTES:
-            raise StreamError("policy-violation", "The element has too many attributes")
+            self._refuse("The element has too many attributes")
+            return
         if len(raw) > MAX_NAME_CHARS:
-            raise StreamError("policy-violation", "The name of the element is too long")
+            self._refuse("The name of the element is too long")
+            return
         if namespace == XML_NS:
             raise StreamError("bad-format", "No element is defined in the XML namespace")
         if depth == 1:
             self._open(name, namespace, _attributes(attributes))
             return
         if depth > MAX_DEPTH:
-            raise StreamError("policy-violation", "The XML is nested too deeply")
+            self._refuse("The XML is nested too deeply")
+            return
         if depth == 2:
             self._elements = 0
         self._elements += 1
         if self._elements > MAX_ELEMENTS and self._elements > self.max_stanza_bytes // BYTES_PER_ELEMENT:
-            raise StreamError("policy-violation", "The stanza has too many elements")
+            self._refuse("The stanza has too many elements")
+            return
         element = Element.__new__(Element)
         element.name = name
         element.namespace = namespace
@@ -265,9 +283,21 @@ class StreamParser:
         element.children = []
         self._stack.append(element)
 
+    def _refuse(self, why: str) -> None:
+        """The stanza is not taken, or the stream ends. What encloses the stanza is not there yet."""
+        if not self.forgiving or not self._stack:
+            raise StreamError("policy-violation", why)
+        self._refused = why
+        del self._stack[1:]
+
     def _end(self, raw: str) -> None:
         self._depth -= 1
         stack = self._stack
+        if self._refused:
+            if self._depth > 1:
+                return
+            stack[0].children = [Element(REFUSED, REFUSED_NS, None, [self._refused])]
+            self._refused = ""
         if self._depth > 1:
             element = stack.pop()
             if len(element.children) > 1:
@@ -292,6 +322,8 @@ class StreamParser:
             self._events.append(StreamClosed())
 
     def _text(self, data: str) -> None:
+        if self._refused:
+            return
         if self._depth > 1:
             self._stack[-1].children.append(data)
         elif data.strip(" \t\r\n"):

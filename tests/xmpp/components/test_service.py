@@ -122,6 +122,21 @@ def test_addresses_that_are_not_valid() -> None:
     play(work)
 
 
+def test_a_stanza_that_is_too_much() -> None:
+    """Its sender is told, and nobody else hears of it."""
+
+    async def work(world: World) -> None:
+        alice, bot = await world.client("alice"), await world.component(BOT)
+        deep = "<b>" * 60 + "</b>" * 60
+        for kind in ("error", "chat"):
+            bot.send(f"<message from='echo@{BOT}' to='{ALICE}' type='{kind}' id='{kind}'>{deep}</message>")
+        await has(bot, "<message", " type='error'", " id='chat'", f" from='{ALICE}'", "<policy-violation", "too deeply")
+        bot.send(f"<message from='echo@{BOT}' to='{ALICE}' type='chat'><body>Hello</body></message>")
+        await has(alice, "<body>Hello</body>")
+
+    play(work)
+
+
 def test_an_invitation_of_a_room_elsewhere_waits_for_who_is_away() -> None:
     """spec: XEP-0045 7.8.2, XEP-0160 3"""
 
