@@ -12,7 +12,7 @@ from typing import Final
 from tripoint.core.attachment import attachment_in
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.in_words import in_words
-from tripoint.core.json_view import text_at
+from tripoint.core.json_view import object_at, text_at
 from tripoint.core.message import Mentions, MessageKind, edit_in, message_content, view_message
 from tripoint.core.message_profile import KEYS, profile_name
 from tripoint.core.message_profile import without_fallback as without_profile
@@ -289,7 +289,7 @@ def _words_inside(content: JsonObject) -> str:
     styled = render_plain(with_line_feeds(str(content["body"])))
     text = _INVISIBLE + styled.body if styled.body.startswith(_EMOTE) else styled.body
     xml = render_body(text, unstyled=styled.unstyled)
-    if FACTS_KEY in content:
+    if "subject" in object_at(content, FACTS_KEY):
         xml = facts_in(content).subject_xml + xml
     return xml + _payload_of(content) if PAYLOAD_KEY in content else xml
 
