@@ -9,7 +9,7 @@ from tests.irc.server import Client, TestServer, serve
 from tests.irc.test_server import run
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.ids import RoomId
-from tripoint.rooms.commands import SendEvent, SendState
+from tripoint.rooms.commands import SendEvent, SendState, SetProfile
 
 
 async def at_tea(server: TestServer, *caps: str) -> tuple[Client, Client, RoomId]:
@@ -61,5 +61,33 @@ def test_reactions_that_no_tag_holds() -> None:
                 await server.middle.service.do(wish)
                 for line in await bob.answer():
                     assert len(line.partition(" ")[0].encode()) <= 4096
+
+    run(scenario())
+
+
+def test_long_words_as_metadata_are_cut() -> None:
+    """A value without a space in it stands without a colon, as long as it fits. spec: IRCv3 metadata"""
+
+    async def scenario() -> None:
+        async with serve() as server:
+            _, bob, room_id = await at_tea(server, "draft/metadata-2", "batch")
+            alice = server.middle.accounts.user_id("alice")
+            bob.send("METADATA * SUB display-name url")
+            await bob.until("BATCH -md")
+            for name in ("Tea", "x" * 5_000, "é" * 900, "two words " * 300, "two\nlines"):
+                content: JsonObject = {"name": name}
+                await server.middle.service.do(
+                    SendState(actor=alice, room_id=room_id, type="m.room.name", state_key="", content=content)
+                )
+                (told,) = await bob.answer()
+                head, _, value = told.partition(" METADATA #tea display-name * ")
+                assert head == ":alice!alice@example.org"
+                assert " " not in value or value[0] == ":"
+                value, name = value.removeprefix(":"), name.replace("\n", " | ")
+                assert value == name or (value.endswith("...") and name.startswith(value[:-3]))
+            value_of_many = {"a": "x" * 900}
+            await server.middle.service.do(SetProfile(actor=alice, field="dev.tripoint.irc.url", value=value_of_many))
+            (told,) = await bob.answer()
+            assert told.startswith(":alice!alice@example.org METADATA alice url * :{") and told.endswith("...")
 
     run(scenario())
