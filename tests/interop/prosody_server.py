@@ -21,7 +21,7 @@ data_path = "{folder}/data"
 certificates = "{folder}"
 log = {{ debug = "{folder}/log" }}
 modules_enabled = {{ "roster", "saslauth", "tls", "dialback", "disco", "carbons", "ping", "mam", "vcard4",
-  "vcard_legacy", "pep", "s2s_bidi" }}
+  "vcard_legacy", "pep", "s2s_bidi", "smacks" }}
 modules_disabled = {{ "http" }}
 interfaces = {{ "127.0.0.1" }}
 c2s_ports = {{ {c2s} }}

@@ -144,7 +144,7 @@ def test_7_2_what_is_said_of_a_new_session() -> None:
         ({"rid": "0"}, "bad-request"),
         ({"rid": "9007199254740992"}, "bad-request"),
         ({"newkey": "short"}, "bad-request"),
-        ({"xmpp_version": "2.0"}, "remote-stream-error"),
+        ({"xmpp_version": "0.9"}, "remote-stream-error"),
     ],
 )
 def test_7_and_17_2_what_begins_nothing(attributes: dict[str, str], wanted: str) -> None:

@@ -176,6 +176,18 @@ def test_stanzas_flow_when_bound():
     assert driver.sent == b""
 
 
+@pytest.mark.parametrize("lang", ["de", "de-CH", "en", "EN", None, "", "not a language", "x" * 300])
+def test_what_a_client_writes_is_in_the_language_of_its_stream(lang):
+    """spec: RFC6120 4.7.4, 8.1.5. Our own streams are in English, so that this goes without saying."""
+    of_stream = b"" if lang is None else f" xml:lang='{lang}'".encode()
+    driver = Driver(POLICIES["loopback"])
+    driver.receive(HEADER + PLAIN)
+    driver.receive(HEADER.replace(b" to=", of_stream + b" to="))
+    driver.receive(b"<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
+    driver.receive(b"<message/><presence xml:lang='fr'/><iq xml:lang=''/>")
+    assert [one.get("xml:lang") for one in driver.stanzas] == [lang if lang in ("de", "de-CH") else None, "fr", ""]
+
+
 @pytest.mark.parametrize(
     ("data", "condition"),
     [

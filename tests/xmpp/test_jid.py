@@ -10,6 +10,7 @@ from tripoint.xmpp.jid import (
     InvalidJid,
     Jid,
     alias_jid_local,
+    domain_in,
     escape_local,
     parse_jid,
     parse_room_local,
@@ -45,6 +46,13 @@ HERE = Domains.of(ServerName("example.org"))
         ("Juliet@EXAMPLE.com./Balcony", ("juliet", "example.com", "Balcony")),
         ("juliet@[::1]/x", ("juliet", "[::1]", "x")),
         ("juliet@xn--bcher-kva.example", ("juliet", "b\u00fccher.example", "")),
+        # what nobody sees is taken out, as by Resourceprep, where it would make the address invalid
+        ("juliet@example.com/Juliet \u2764\ufe0f", ("juliet", "example.com", "Juliet \u2764")),
+        ("juliet@example.com/\U0001f469\u200d\U0001f467", ("juliet", "example.com", "\U0001f469\U0001f467")),
+        ("juliet@example.com/\u0915\u094d\u200d\u0937", ("juliet", "example.com", "\u0915\u094d\u200d\u0937")),
+        # a pictograph that is newer than our data, or to come
+        ("juliet@example.com/\U0001fae8", ("juliet", "example.com", "\U0001fae8")),
+        ("juliet@example.com/\U0001fafd", ("juliet", "example.com", "\U0001fafd")),
     ],
 )
 def test_valid(text, parts):
@@ -74,11 +82,29 @@ def test_valid(text, parts):
         "x" * 1024 + "@example.com",
         "a@example.com/" + "x" * 1024,
         "a@example.com/x\u202ey",
+        "a@example.com/\ufe0f",
+        "a@example.com/\u0378",
+        "\U0001fae8@example.com",
+        "a\u00ad@example.com",
     ],
 )
 def test_invalid(text):
     with pytest.raises(InvalidJid):
         parse_jid(text)
+
+
+@pytest.mark.parametrize(
+    ("address", "domain"),
+    [("\u265a@EXAMPLE.com/\u0378", "example.com"), ("example.com", "example.com"), ("a.b/c@d", "a.b")],
+)
+def test_whose_an_address_is_that_need_not_be_valid(address, domain):
+    assert domain_in(address) == domain
+
+
+@pytest.mark.parametrize("address", ["", "@example.com", "a@", "example.com/", "a@b@c", "a@exa mple.com/x", "/x"])
+def test_whose_an_address_is_that_is_none(address):
+    with pytest.raises(InvalidJid):
+        domain_in(address)
 
 
 # spec: XEP-0106 5.1

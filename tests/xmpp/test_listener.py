@@ -236,7 +236,7 @@ def test_a_logged_out_device_is_disconnected():
         (b"<message><body>&x;</body></message>", "restricted-xml"),
         (b"<!-- x -->", "restricted-xml"),
         (b"<message></presence>", "not-well-formed"),
-        (b"\xff\xfe", "not-well-formed"),
+        (b"\xff\xfe", "unsupported-encoding"),
         (b"<message><body>" + b"x" * 300_000 + b"</body></message>", "policy-violation"),
         (b"<message from='bob@example.org'/>", "invalid-from"),
         (b"<message>" + b"<a>" * 50, "policy-violation"),

@@ -10,8 +10,8 @@ from tripoint.core.richtext import Mention, RichText, from_plain, inline_text, t
 from tripoint.xmpp.messages import PAYLOAD_KEY, THREAD_KEY, content_of, inside_of, is_words, text_of
 from tripoint.xmpp.muc.mentions import link_mentions
 from tripoint.xmpp.refusals import Problem
-from tripoint.xmpp.stanza_facts import KEY
-from tripoint.xmpp.wire import Element, parse_fragment, render
+from tripoint.xmpp.stanza_facts import KEY, facts_between_two
+from tripoint.xmpp.wire import CLIENT_NS, Element, parse_fragment, render
 
 NAMES = {
     "bob": UserId("@bob:example.org"),
@@ -66,7 +66,11 @@ def content(inside: str) -> dict:
             "<body>x</body><a xmlns='urn:x'>&lt;</a>",
             {"msgtype": "m.text", "body": "x", PAYLOAD_KEY: "<a xmlns='urn:x'>&lt;</a>"},
         ),
-        ("<body>x</body><body xml:lang='de'>y</body>", {"msgtype": "m.text", "body": "x"}),
+        ("<body>x</body><body>y</body>", {"msgtype": "m.text", "body": "x"}),
+        (
+            "<body>x</body><body xml:lang='de'>y</body>",
+            {"msgtype": "m.text", "body": "x", PAYLOAD_KEY: "<body xml:lang='de'>y</body>"},
+        ),
     ],
 )
 def test_in(inside, expected):
@@ -152,6 +156,42 @@ def test_any_body_comes_out_as_xml(text):
 def test_kinds_are_told_apart():
     assert text_of(stanza("<body>/me</body>"))[0] is MessageKind.TEXT
     assert text_of(stanza("<body>/me </body>"))[0] is MessageKind.EMOTE
+
+
+@pytest.mark.parametrize(
+    ("kind", "stays", "kept"),
+    [
+        ("chat", True, {"resource": "balcony", "to": "orchard"}),
+        ("normal", True, {"type": "normal", "resource": "balcony", "to": "orchard"}),
+        ("chat", False, None),
+        ("normal", False, {"type": "normal"}),
+    ],
+)
+def test_between_which_clients_a_message_goes_is_not_told_to_other_matrix_servers(kind, stays, kept):
+    stanza = Element("message", CLIENT_NS, {"type": kind})
+    facts = facts_between_two(stanza, resource="balcony", to="orchard", stays=stays)
+    assert facts.content() == ({} if kept is None else {KEY: kept})
+
+
+def encrypted(clients: int, namespace: str = "eu.siacs.conversations.axolotl") -> str:
+    """As clients say it to those who cannot read it, with a key for each client of everybody in the room."""
+    keys = "".join([f"<key rid='{2**31 - number}'>{'k' * 140}</key>" for number in range(clients)])
+    inside = f"<header>{keys}</header><payload>p</payload>"
+    return f"<body>This is encrypted.</body><encrypted xmlns='{namespace}'>{inside}</encrypted>"
+
+
+@pytest.mark.parametrize("namespace", ["eu.siacs.conversations.axolotl", "urn:xmpp:omemo:2"])
+def test_what_is_encrypted_for_a_room_full_of_clients_is_kept_whole(namespace):
+    inside = encrypted(240, namespace)
+    kept = content(inside)
+    assert len(kept[PAYLOAD_KEY]) > 8192 and kept["body"] == "This is encrypted."
+    assert kept[PAYLOAD_KEY] in inside_of(kept, lambda pill: pill.text)
+
+
+@pytest.mark.parametrize("inside", [encrypted(300), encrypted(60, "urn:example:other")])
+def test_there_is_an_end_to_what_is_kept_beside_a_text(inside):
+    with pytest.raises(Problem, match="KiB beside its text"):
+        content(inside)
 
 
 @given(

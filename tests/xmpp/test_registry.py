@@ -20,6 +20,7 @@ PROMISES = {
     "urn:xmpp:mentions:0#associations": {At.ROOM},
     "urn:xmpp:mentions:0#channel": {At.ROOM},
     "urn:xmpp:occupant-id:0": {At.ROOMS, At.ROOM},
+    "urn:xmpp:message-retract:1": {At.ROOM, At.ACCOUNT},
     "urn:xmpp:message-retract:1#tombstone": {At.ROOM, At.ACCOUNT},  # what archives give
     "urn:xmpp:fulltext:0": {At.ROOM, At.ACCOUNT},  # a field of what is asked of archives
     "urn:xmpp:reporting:1": {At.SERVER, At.ACCOUNT},  # what a blocking command may hold
@@ -34,7 +35,8 @@ PROMISES = {
     "urn:xmpp:hats:0": {At.ROOM},  # muc/view.py: in presence
     "urn:xmpp:rai:0": {At.ROOMS},  # muc/activity.py: in presence
     "urn:xmpp:reply:0": {At.ROOM},  # replies.py
-    "urn:xmpp:sid:0": {At.ROOM},
+    "urn:xmpp:sid:0": {At.ROOM, At.ACCOUNT},  # router.py: those of others do not come through
+    "msgoffline": {At.SERVER},  # c2s/missed.py
     "jabber:x:data": {At.ROOM},  # muc/voice.py, muc/registering.py: in messages
     "http://jabber.org/protocol/muc#request": {At.ROOM},  # muc/voice.py
     "vcard-temp": {At.ROOMS},  # muc/vcard.py: of its rooms

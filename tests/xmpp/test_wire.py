@@ -62,8 +62,6 @@ def test_prefixes_and_foreign_attributes_survive_a_round_trip():
         (HEADER + b"<a b='1' b='2'/>", "not-well-formed"),
         (HEADER + b"<a>\x01</a>", "not-well-formed"),
         (HEADER + b"<a>&#1;</a>", "not-well-formed"),
-        (HEADER + b"<a>\xff\xfe</a>", "not-well-formed"),
-        (HEADER + b"<a>\xed\xa0\x80</a>", "not-well-formed"),
         (b"GET / HTTP/1.1\r\n", "not-well-formed"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01", "not-well-formed"),
         (HEADER + b"<?xml version='1.0'?>", "not-well-formed"),
@@ -76,10 +74,15 @@ def test_prefixes_and_foreign_attributes_survive_a_round_trip():
         (b"<\x00s\x00", "unsupported-encoding"),
         (b"<?xml version='1.0' encoding='iso-8859-1'?>" + HEADER[21:], "unsupported-encoding"),
         (b"\xff\xfe<\x00", "unsupported-encoding"),
+        (HEADER + b"<a>\xff\xfe</a>", "unsupported-encoding"),
+        (HEADER + b"<a b='\xc3\xa9\xc0\x80'/>", "unsupported-encoding"),
+        (HEADER + b"<a>\xed\xa0\x80</a>", "unsupported-encoding"),
+        (HEADER + b"<a>\xe2\x82</a>", "unsupported-encoding"),
+        (HEADER + b"<a>\xef\xbf\xbf</a>", "not-well-formed"),  # UTF-8, but no character of XML
         # limits
         (HEADER + b"<a>" * 100, "policy-violation"),
         (HEADER + b"<a " + b" ".join(b"a%d=''" % i for i in range(51)) + b"/>", "policy-violation"),
-        (HEADER + b"<a>" + b"<b/>" * 4000 + b"</a>", "policy-violation"),
+        (HEADER + b"<a>" + b"<b/>" * 5000 + b"</a>", "policy-violation"),
         (HEADER + b"<a>" + b"x" * 300_000, "policy-violation"),
         (HEADER + b"<a b='" + b"x" * 300_000, "policy-violation"),
         (HEADER + b"<" + b"x" * 2000 + b">", "policy-violation"),
@@ -95,15 +98,42 @@ def test_refused(data, condition):
         assert isinstance(events[-1], Broken) and events[-1].condition == condition
 
 
-def test_names_of_a_stream_are_bounded():
-    parser = StreamParser()
+@pytest.mark.parametrize("most", [wire.MAX_NAMES, wire.MAX_NAMES_OF_SERVERS])
+def test_names_of_a_stream_are_bounded(most):
+    parser = StreamParser(max_names=most)
     parser.receive(HEADER)
-    for i in range(wire.MAX_NAMES + 10):
-        events = parser.receive(b"<n%d/>" % i)
+    for i in range(0, most + 100, 100):
+        events = parser.receive(b"".join([b"<n%d/>" % (i + number) for number in range(100)]))
         if isinstance(events[-1], Broken):
-            assert events[-1].condition == "policy-violation" and i > 4000
+            assert events[-1].condition == "policy-violation" and i > 0.8 * most
             return
     raise AssertionError("the names were never counted")
+
+
+TOO_MUCH = [
+    b"<b>" * 60 + b"x" + b"</b>" * 60,
+    b"<b/>" * 9000,
+    b"<c><b " + b" ".join(b"a%d=''" % i for i in range(51)) + b"/>text</c>",
+    b"<" + b"x" * 2000 + b"/>",
+]
+
+
+@pytest.mark.parametrize("inside", TOO_MUCH)
+@pytest.mark.parametrize("step", [7, 10**6])
+def test_a_server_pays_for_no_stanza_of_one_person(inside, step):
+    parser = StreamParser(forgiving=True)
+    sent = HEADER + b"<message to='a'>before" + inside + b"<c>behind</c></message><message to='b'><c>d</c></message>"
+    events = [event for at in range(0, len(sent), step) for event in parser.receive(sent[at : at + step])]
+    _, first, second = events
+    assert first.get("to") == "a" and [one.name for one in first.children] == [wire.REFUSED]
+    assert second == Element("message", "jabber:client", {"to": "b"}, [Element("c", "jabber:client", None, ["d"])])
+    # A client does.
+    assert isinstance(StreamParser().receive(sent)[-1], Broken)
+
+
+@pytest.mark.parametrize("stanza", [TOO_MUCH[3], TOO_MUCH[2].removeprefix(b"<c>").removesuffix(b"text</c>")])
+def test_a_stanza_that_is_too_much_by_itself_ends_any_stream(stanza):
+    assert isinstance(StreamParser(forgiving=True).receive(HEADER + stanza)[-1], Broken)
 
 
 def test_nothing_after_the_end():

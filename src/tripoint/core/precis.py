@@ -4,6 +4,9 @@ OpaqueString (passwords, XMPP resourceparts) and UsernameCaseMapped (XMPP localp
 property of a code point is computed from Python's Unicode data, so code points assigned after that
 data was made count as unassigned.
 
+Departure from RFC 8264 8: code points that Unicode keeps for emoji to come are symbols, assigned or not: people write
+this year's, and others have to be able to talk to them.
+
 Departure from RFC 5892 A.1: a zero-width non-joiner is allowed only after a virama; the second half
 of its rule needs joining types, which Python does not carry.
 
@@ -46,6 +49,8 @@ _DEFAULT_IGNORABLE = (
     (0x1D173, 0x1D17A),
     (0xE0000, 0xE0FFF),
 )
+# Unicode emoji-data.txt, Extended_Pictographic: the blocks in which all that is not assigned yet will be a pictograph.
+_EMOJI_TO_COME = ((0x1F000, 0x1FAFF), (0x1FC00, 0x1FFFD))
 _LETTER_DIGITS = frozenset({"Ll", "Lu", "Lo", "Nd", "Lm", "Mn", "Mc"})
 _FREEFORM_ONLY = frozenset(
     {"Lt", "Nl", "No", "Me", "Zs", "Sm", "Sc", "Sk", "So", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po"}
@@ -69,7 +74,7 @@ def _derived(char: str) -> str:
     if cp in _CONTEXT_RULED:
         return "CONTEXT"
     if category == "Cn":
-        return "DISALLOWED"
+        return "FREE_PVAL" if _in(cp, _EMOJI_TO_COME) else "DISALLOWED"
     if 0x21 <= cp <= 0x7E:
         return "PVALID"
     if _in(cp, _OLD_HANGUL_JAMO) or _in(cp, _DEFAULT_IGNORABLE) or category == "Cc":
@@ -132,6 +137,11 @@ def prepare_opaque(text: str) -> str:
     _check_class(text, freeform=True)
     spaced = "".join(" " if unicodedata.category(char) == "Zs" else char for char in text)
     return unicodedata.normalize("NFC", spaced)
+
+
+def without_invisible(text: str) -> str:
+    """`text` without what stringprep maps to nothing: joiners, variation selectors, soft hyphens. spec: RFC3454 B.1"""
+    return "".join([char for char in text if not stringprep.in_table_b1(char)])
 
 
 def prepare_username(text: str) -> str:

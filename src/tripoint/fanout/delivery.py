@@ -24,10 +24,12 @@ class Flusher:
 
     def __init__(self, pace: Pace) -> None:
         self.dirty: list[Outbox] = []
+        self.generation = 0  # how many times they were written
         self.schedule = pace.holding(lambda: len(self.dirty), self._flush).schedule
 
     def _flush(self) -> None:
         outboxes, self.dirty = self.dirty, []
+        self.generation += 1
         for outbox in outboxes:
             outbox.flush()
 
@@ -39,7 +41,7 @@ class Outbox:
     once and everything later is dropped.
     """
 
-    __slots__ = ("_chunks", "_flusher", "_limit_bytes", "_on_overflow", "closed", "sent", "sent_bytes", "transport")
+    __slots__ = ("_chunks", "_limit_bytes", "_on_overflow", "closed", "flusher", "sent", "sent_bytes", "transport")
 
     def __init__(
         self, transport: ByteWriter, flusher: Flusher, limit_bytes: int, on_overflow: Callable[[], None]
@@ -48,7 +50,7 @@ class Outbox:
         self.closed = False
         self.sent = 0  # what was written: how many times something was sent, and how many bytes
         self.sent_bytes = 0
-        self._flusher = flusher
+        self.flusher = flusher
         self._chunks: list[bytes] = []
         self._limit_bytes = limit_bytes
         self._on_overflow = on_overflow
@@ -59,9 +61,9 @@ class Outbox:
             return
         chunks = self._chunks
         if not chunks:
-            dirty = self._flusher.dirty
+            dirty = self.flusher.dirty
             if not dirty:
-                self._flusher.schedule()
+                self.flusher.schedule()
             dirty.append(self)
         chunks.append(data)
 
@@ -71,15 +73,18 @@ class Outbox:
         if not chunks:
             return
         self._chunks = []
+        self.write(chunks[0] if len(chunks) == 1 else b"".join(chunks), len(chunks))
+
+    def write(self, data: bytes, pieces: int) -> None:
+        """Write what was appended, in so many pieces."""
         if self.closed or self.transport.is_closing():
             return
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         size = len(data)
         if self.transport.get_write_buffer_size() + size > self._limit_bytes:
             self.closed = True
             self._on_overflow()
             return
-        self.sent += len(chunks)
+        self.sent += pieces
         self.sent_bytes += size
         self.transport.write(data)
 

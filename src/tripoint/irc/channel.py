@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tripoint.core.ids import RoomId, UserId
 from tripoint.core.json_view import object_at
 from tripoint.core.power import Rank, rank_of
+from tripoint.irc.hearers import Hearers
 from tripoint.irc.member_list import MemberList
 from tripoint.irc.outbox import IrcOutbox
 from tripoint.irc.projection import Names, channel_args, channel_flags, muted_users, prefix, shown_rank
@@ -28,23 +29,15 @@ if TYPE_CHECKING:
     from tripoint.irc.session import IrcSession
 
 
-Boxes = Mapping[int, dict[IrcOutbox, None]]
+Boxes = Mapping[int, Hearers]
 
 
 def spread(out: Outgoing, boxes: Boxes, skip: IrcOutbox | None = None) -> None:
-    """Append `out` to outboxes grouped by audience, all but `skip`. A busy server does this all day."""
+    """Append `out` to outboxes grouped by audience, all but `skip`."""
     requires = out.requires
-    for audience, part in boxes.items():
-        if requires and not audience & requires:
-            continue
-        data = out.form(audience)
-        if skip is None or skip not in part:
-            for box in part:
-                box.send(data)
-        else:
-            for box in part:
-                if box is not skip:
-                    box.send(data)
+    for audience, hearers in boxes.items():
+        if not requires or audience & requires:
+            hearers.say(out.form(audience), skip)
 
 
 def together(channels: Iterable[Channel]) -> Boxes:
@@ -54,9 +47,9 @@ def together(channels: Iterable[Channel]) -> Boxes:
         return found[0].boxes()
     boxes: dict[int, dict[IrcOutbox, None]] = {}
     for channel in found:
-        for audience, part in channel.boxes().items():
-            boxes.setdefault(audience, {}).update(part)
-    return boxes
+        for audience, hearers in channel.boxes().items():
+            boxes.setdefault(audience, {}).update(dict.fromkeys(hearers))
+    return {audience: Hearers(some) for audience, some in boxes.items()}
 
 
 class Channel:
@@ -80,7 +73,7 @@ class Channel:
         self.shown: set[UserId] | None = None
         self.take_ranks()
         self.muted = muted_users(room.power)
-        self._audiences: dict[int, dict[IrcOutbox, None]] = {}
+        self._audiences: dict[int, Hearers] = {}
         # Sessions that attached at a position which the watcher has not reached yet: see `catch_up`.
         self._waiting: list[tuple[int, IrcSession]] = []
         # The room that this one leads to and that nobody goes over to (moving.py): who enters it all the same stays.
@@ -103,21 +96,27 @@ class Channel:
         if self.sessions.pop(session.id, None) is None:
             return
         session.channels.pop(self.room_id, None)
-        boxes = self._audiences.get(session.audience)
-        if boxes is not None:
-            boxes.pop(session.outbox, None)
-            if not boxes:
-                del self._audiences[session.audience]
+        self._no_more(session)
         self._waiting = [entry for entry in self._waiting if entry[1] is not session]
 
     def regroup(self, session: IrcSession, audience: int) -> None:
         """`session` changed its capabilities."""
-        boxes = self._audiences.get(session.audience)
-        if boxes is not None and session.outbox in boxes:
-            del boxes[session.outbox]
-            if not boxes:
+        if self.hears(session):
+            self._no_more(session)
+            self._hear(session, audience)
+
+    def _hear(self, session: IrcSession, audience: int) -> None:
+        hearers = self._audiences.get(audience)
+        if hearers is None:
+            hearers = self._audiences[audience] = Hearers()
+        hearers.add(session.outbox)
+
+    def _no_more(self, session: IrcSession) -> None:
+        hearers = self._audiences.get(session.audience)
+        if hearers is not None:
+            hearers.discard(session.outbox)
+            if not hearers:
                 del self._audiences[session.audience]
-            self._audiences.setdefault(audience, {})[session.outbox] = None
 
     def catch_up(self, position: int) -> None:
         """A change with this position comes next: those who attached before it hear it.
@@ -131,7 +130,7 @@ class Channel:
         for entry in self._waiting:
             if entry[0] < position:
                 session = entry[1]
-                self._audiences.setdefault(session.audience, {})[session.outbox] = None
+                self._hear(session, session.audience)
             else:
                 later.append(entry)
         self._waiting = later

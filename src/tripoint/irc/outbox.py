@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import msgspec
 
 from tripoint.fanout.delivery import ByteWriter, Flusher, Outbox
+from tripoint.irc.hearers import Run
 from tripoint.irc.wire import build_tags, seal
 
 # A labelled command takes milliseconds; one that takes longer must not collect a busy channel without end.
@@ -33,49 +34,87 @@ class Own(msgspec.Struct, frozen=True):
 class IrcOutbox(Outbox):
     """`send` takes finished lines from anywhere; `respond` takes lines of the running command."""
 
-    __slots__ = ("_apart", "_batch", "_held", "_label", "_overflow")
+    __slots__ = ("_apart", "_batch", "_label", "_overflow", "_since", "held", "run")
 
     def __init__(
         self, transport: ByteWriter, flusher: Flusher, limit_bytes: int, on_overflow: Callable[[], None]
     ) -> None:
         super().__init__(transport, flusher, limit_bytes, on_overflow)
-        self._held: list[bytes | Own] | None = None
+        self.held: list[bytes | Own] | None = None
         self._label = ""
         self._batch = ("", "")
         self._apart = False
         self._overflow = on_overflow
+        # What it gets in common with others, behind its own chunks, and from which line on (hearers.py).
+        self.run: Run | None = None
+        self._since = 0
 
     @property
     def holding(self) -> bool:
         """Whether a labelled command runs."""
-        return self._held is not None
+        return self.held is not None
 
     def send(self, data: bytes) -> None:
         """Whole lines. They leave at the end of this turn, or behind the response that is being made."""
-        if self._held is not None:
+        if self.held is not None:
             self._hold(data)
         elif not self.closed:
+            if self.run is not None:
+                self.leave()
             # The body of Outbox.send again: this is called for every line and reader, and a second call would
             # be a third of what that costs.
             chunks = self._chunks
             if not chunks:
-                dirty = self._flusher.dirty
+                dirty = self.flusher.dirty
                 if not dirty:
-                    self._flusher.schedule()
+                    self.flusher.schedule()
                 dirty.append(self)
             chunks.append(data)
 
+    def follow(self, run: Run, at: int) -> None:
+        """What is said from this line of a run on is for this connection, too."""
+        if self.run is not None:
+            self.leave()
+        elif not self._chunks:
+            dirty = self.flusher.dirty
+            if not dirty:
+                self.flusher.schedule()
+            dirty.append(self)
+        self.run = run
+        self._since = at
+
+    def leave(self) -> None:
+        """What the run had until now is among one's own chunks; what it has next is not."""
+        run = self.run
+        assert run is not None
+        self.run = None
+        run.apart[self] = None
+        self._chunks.append(run.since(self._since))
+        self.sent += len(run.lines) - self._since - 1
+
+    def flush(self) -> None:
+        run = self.run
+        if run is None:
+            super().flush()
+        elif self._chunks or run.generation == self.flusher.generation:
+            self.leave()
+            super().flush()
+        else:
+            # It is over, and nobody need be apart from it.
+            self.run = None
+            self.write(run.since(self._since), len(run.lines) - self._since)
+
     def _hold(self, item: bytes | Own) -> None:
-        assert self._held is not None
-        if len(self._held) < MAX_HELD:
-            self._held.append(item)
+        assert self.held is not None
+        if len(self.held) < MAX_HELD:
+            self.held.append(item)
         elif not self.closed:
             self.closed = True
             self._overflow()
 
     def respond(self, body: str, tags: list[tuple[str, str]], *, inner: bool = False) -> None:
         """One line of the answer to the running command. `inner` as in Own."""
-        if self._held is None or self._apart:
+        if self.held is None or self._apart:
             self.send(seal(body, build_tags(tags)))
         else:
             self._hold(Own(body, tags, inner))
@@ -91,7 +130,9 @@ class IrcOutbox(Outbox):
 
     def begin(self, label: str, server: str, batch_id: str) -> None:
         """A command with this label begins. `batch_id`: what the batch of its response is called, if it needs one."""
-        self._held = []
+        if self.run is not None:
+            self.leave()
+        self.held = []
         self._label = label
         self._batch = (server, batch_id)
 
@@ -108,7 +149,7 @@ class IrcOutbox(Outbox):
         spec: IRCv3 labeled-response: exactly one logical message carries the label, an ACK if there is none; a
         response that is one batch carries it where that opens.
         """
-        held, self._held = self._held, None
+        held, self.held = self.held, None
         if held is None:
             return
         server, batch_id = self._batch

@@ -30,6 +30,7 @@ from tripoint.irc.events import (
     spoken_to,
     typing_line,
 )
+from tripoint.irc.hearers import Hearers
 from tripoint.irc.metadata import NAME, Metadata
 from tripoint.irc.monitors import Monitors
 from tripoint.irc.moving import Moving
@@ -496,7 +497,7 @@ class Teller:
         """Everybody who shares a channel with a local user, and who watches him, once each."""
         mine = {session.outbox: session for session in self._sessions.of(user_id)}
         boxes = together(self.channels_of(user_id))
-        spread(out, {audience: dict.fromkeys(b for b in part if b not in mine) for audience, part in boxes.items()})
+        spread(out, {audience: Hearers(b for b in some if b not in mine) for audience, some in boxes.items()})
         if and_self:
             for session in mine.values():
                 if session.changing_metadata == NAME and session.hears(out):

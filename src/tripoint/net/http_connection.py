@@ -276,8 +276,7 @@ class HttpConnection(asyncio.Protocol):
         self._latest = float("inf")
         if self._lingering:
             self._last = True
-            if self._transport is not None:
-                self._transport.close()
+            self._end()
             return
         if self._stream is not None:
             self._stream.end()
@@ -365,8 +364,8 @@ class HttpConnection(asyncio.Protocol):
                     if not await self._send(request, response, goes_on):
                         if unread:
                             self._linger()
-                        elif self._transport is not None:
-                            self._transport.close()
+                        else:
+                            self._end()
                         return
                 finally:
                     if response.pieces is not None:
@@ -451,13 +450,17 @@ class HttpConnection(asyncio.Protocol):
         if self._transport is not None and self._task is None:
             empty = Response(status)
             self._transport.write(self._front.head(empty) + b"connection: close\r\ncontent-length: 0\r\n\r\n")
-        if self._transport is not None:
+        self._end()
+
+    def _end(self) -> None:
+        """Close behind what is written. Not twice: asyncio's TLS of Python 3.11.2 cannot be aborted after that."""
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.close()
 
     def close_when_idle(self) -> None:
         """The server stops: close now, or behind the answer that is being made."""
-        if self._task is None and self._transport is not None:
-            self._transport.close()
+        if self._task is None:
+            self._end()
 
     def abort(self) -> None:
         """Close at once; what was not sent is lost with the connection."""

@@ -10,7 +10,7 @@ from tripoint.core.canonical_json import Json, JsonObject
 from tripoint.core.event import Event
 from tripoint.core.ids import EventId, RoomId, ServerName, UserId
 from tripoint.core.nodes import NodeConfig, NodeItem, Subscription
-from tripoint.rooms.commands import Origin
+from tripoint.rooms.commands import Origin, Secret
 
 
 class EventCommitted(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
@@ -89,13 +89,14 @@ class DirectoryChanged(Struct, frozen=True, tag=True, tag_field="kind_of_change"
 class RoomClosed(Struct, frozen=True, tag=True, tag_field="kind_of_change"):
     """The room is being closed (rooms/closing.py): everybody is about to go, for this reason.
 
-    `replacement`: the room that takes its place; `venue`: see commands.CloseRoom.
+    `replacement`: the room that takes its place; `venue`, `venue_password`: see commands.CloseRoom.
     """
 
     room_id: RoomId
     reason: str | None
     replacement: RoomId | None
     venue: str | None = None
+    venue_password: Secret | None = None
 
 
 class Swept(Struct, frozen=True, tag=True, tag_field="kind_of_change"):

@@ -120,7 +120,9 @@ class Closing:
 
         def shut() -> None:
             self._closed.setdefault(room.room_id, actor)
-            self._room_bus.publish(RoomClosed(room.room_id, command.reason, command.replacement, command.venue))
+            self._room_bus.publish(
+                RoomClosed(room.room_id, command.reason, command.replacement, command.venue, command.venue_password)
+            )
 
         room.closing = True
         try:

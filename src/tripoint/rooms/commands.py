@@ -242,14 +242,15 @@ class CloseRoom(Command, frozen=True):
     place in the directory go; nobody of this server gets in any more (docs/mapping.md 4.9).
 
     `replacement`: the room that takes its place, for a tombstone; `venue`: an address where the talk goes on that is
-    none of a room known here, for those who can be told of it. Refused: POWER_TOO_LOW, NOT_JOINED (by him, or
-    by anybody any more: another room has taken its place).
+    none of a room known here, for those who can be told of it. `venue_password`: lets them in there; nothing keeps it.
+    Refused: POWER_TOO_LOW, NOT_JOINED (by him, or by anybody any more: another room has taken its place).
     """
 
     room_id: RoomId
     reason: str | None = None
     replacement: RoomId | None = None
     venue: str | None = None
+    venue_password: Secret | None = None
 
 
 class UpgradeRoom(Command, frozen=True):

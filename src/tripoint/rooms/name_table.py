@@ -18,7 +18,7 @@ class StoredNames:
     async def load_names(self, kind: str, scope: str) -> Mapping[str, str]:
         return await self._store.load_names(kind, scope)
 
-    def put_name(self, kind: str, scope: str, key: str, value: str) -> None:
+    def put_name(self, kind: str, scope: str, key: str, value: str | None) -> None:
         self._stream.submit([PutName(kind, scope, key, value)], self._done)
 
     def _done(self, error: StoreError | None) -> None:

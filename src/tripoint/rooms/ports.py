@@ -425,5 +425,5 @@ class NameTable(Protocol):
     """
 
     async def load_names(self, kind: str, scope: str) -> Mapping[str, str]: ...
-    def put_name(self, kind: str, scope: str, key: str, value: str) -> None:
-        """Kept with the next commit; a lost one is made anew."""
+    def put_name(self, kind: str, scope: str, key: str, value: str | None) -> None:
+        """Kept with the next commit; a lost one is made anew. `value` None: it is kept no more."""

@@ -1,10 +1,13 @@
 """Ad-hoc commands: what has no protocol of its own on XMPP, offered as forms that any client can show.
 
 A command is declared where it is written, with @adhoc; lists, information and dispatch are made from that. Each is
-done in one go or with one form, and the server keeps nothing in between: what a form says is judged when it comes.
+done in one go or with one form, and the server keeps nothing in between: what a form says is judged when it comes, and
+a session id says itself for whom and for which command it was given.
 spec: XEP-0050 2, 3; XEP-0004 3. Read next: muc/commands.py.
 """
 
+import base64
+import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +23,8 @@ from tripoint.xmpp.wire import Element, escape_attribute, escape_text
 if TYPE_CHECKING:
     from tripoint.xmpp.session import XmppSession
 
-# A session id is echoed; nobody needs a longer one than ours.
-_MAX_SESSION_ID = 100
+# The first part of a session id, which is random.
+_NONCE_CHARS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +178,16 @@ async def _execute(session: "XmppSession", stanza: Element, jid: Jid, place: At)
     if entry is None:
         # spec: XEP-0050 4, table: an unknown node
         raise Problem("item-not-found", "There is no such command here")
-    session_id = (command.get("sessionid") or "")[:_MAX_SESSION_ID] or secrets.token_urlsafe(12)
     action = command.get("action") or "execute"
+    if action not in ("execute", "complete", "next", "prev", "cancel"):
+        raise _bad("malformed-action", "There is no such action")
+    about = f"{session.full}\0{jid}\0{node}"
+    session_id = command.get("sessionid") or _session_id(session, about, secrets.token_urlsafe(12))
+    if session_id != _session_id(session, about, session_id[:_NONCE_CHARS]):
+        raise _bad("bad-sessionid", "This session id was not given to you for this command")
     if action == "cancel":
         return _command(entry, session_id, "canceled", "")
-    if action not in ("execute", "complete", "next"):
+    if action == "prev":
         raise _bad("bad-action", "There is nothing to go back to")
     form = command.child("x", DATA_FORMS_NS)
     answer = await entry.handle(session, jid, None if form is None else _fields(form))
@@ -191,6 +199,12 @@ async def _execute(session: "XmppSession", stanza: Element, jid: Jid, place: At)
         return _command(entry, session_id, "executing", xml)
     note = f"<note type='info'>{escape_text(answer.text)}</note>" if answer.text else ""
     return _command(entry, session_id, "completed", note + _table(answer))
+
+
+def _session_id(session: "XmppSession", about: str, nonce: str) -> str:
+    """What stands for one execution of a command. spec: XEP-0050 3.3, 4.4"""
+    proof = hmac.digest(session.doors.secret, f"adhoc\0{about}\0{nonce}".encode(), "sha256")
+    return nonce + base64.urlsafe_b64encode(proof[:12]).decode()
 
 
 def _fields(form: Element) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ spec: RFC6120 4 (streams), 5 (STARTTLS), 6 (SASL), 7 (bind); XEP-0077 5 (registr
 may be the driver's business (stream.py), what is offered features.py's; what stanzas mean is c2s/ and muc/.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -59,7 +60,9 @@ from tripoint.xmpp.wire import (
 # spec: RFC6120 6.4.5: at least 2 and at most 5 attempts
 MAX_SASL_ATTEMPTS = 5
 MAX_REGISTRATIONS = 20
-
+# Of all streams of this server, to clients and to other servers.
+LANGUAGE = "en"
+_LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,7}\Z")  # a language tag, but for the rarest
 
 _STANZAS = frozenset({"message", "presence", "iq"})
 # Elements beside the stanzas that a session takes in their order. spec: XEP-0198 3, 4; XEP-0352 4.2
@@ -93,6 +96,7 @@ class ClientConnection:
         self._framing = StreamFraming() if framing is None else framing
         self._header_sent = False
         self._peer_from: str | None = None
+        self._lang = ""  # of what the client writes, where it is not that of our own streams
         self._login = Login(policy, new_id)
         self._registrations = 0
         self._bind_id = ""
@@ -129,10 +133,10 @@ class ClientConnection:
         if self.state not in (State.AWAIT_HEADER, State.AWAIT_HEADER_AGAIN):
             raise StreamError("policy-violation", "The stream is open already")
         self._peer_from = header.from_
+        self._lang = _language_in(header.lang)
         if header.default_ns != CLIENT_NS:
             raise StreamError("invalid-namespace", "The content namespace of a client's stream is jabber:client")
-        # spec: RFC6120 4.7.5: a missing version is 0.9, which this server does not speak
-        if header.version is None or header.version.partition(".")[0] != "1":
+        if not header.speaks_xmpp:
             raise StreamError("unsupported-version", "This server speaks XMPP 1.0")
         if header.to is None:
             raise StreamError("improper-addressing", "The stream header needs a 'to'")
@@ -180,6 +184,9 @@ class ClientConnection:
         name, namespace = element.name, element.namespace
         if self.state is State.BOUND and namespace == CLIENT_NS and name in _STANZAS:
             self._check_from(element)
+            if self._lang and "xml:lang" not in element.attributes:
+                # spec: RFC6120 4.7.4, 8.1.5
+                element.attributes["xml:lang"] = self._lang
             actions.append(element)
         elif self.state is State.BOUND and (namespace, name) in _IN_TURN:
             actions.append(element)
@@ -527,8 +534,25 @@ class ClientConnection:
 
     def _render_header(self) -> bytes:
         self._header_sent = True
-        to = f" to='{escape_attribute(self._peer_from)}'" if self._peer_from else ""
+        peer = _bare(self._peer_from)
+        to = "" if peer is None else f" to='{escape_attribute(peer)}'"
         return self._framing.opening(
             f" id='{escape_attribute(self._new_id())}' from='{escape_attribute(self._policy.domain)}'{to}"
-            " version='1.0' xml:lang='en'"
+            f" version='1.0' xml:lang='{LANGUAGE}'"
         )
+
+
+def _bare(from_: str | None) -> str | None:
+    """What the header says of who opens the stream, as our own answers it. spec: RFC6120 4.7.2: the bare JID"""
+    try:
+        return None if from_ is None else str(parse_jid(from_).bare)
+    except InvalidJid:
+        return None
+
+
+def _language_in(lang: str | None) -> str:
+    """The language of a stream, for stanzas without one of their own; "" for what we say in our streams: whoever
+    hears a stanza there takes it for that. spec: RFC6120 4.7.4, 8.1.5"""
+    if lang is None or not _LANGUAGE.match(lang) or lang.lower() == LANGUAGE:
+        return ""
+    return lang

@@ -183,7 +183,7 @@ class XmppFrontEnd:
 
     def _servers(self, means: Means, secret: bytes) -> Servers:
         options = self.options
-        traffic = Traffic(options.stanzas_burst, options.stanzas_per_s, options.connections_per_address)
+        traffic = Traffic.of_servers(options.stanzas_burst, options.stanzas_per_s, options.connections_per_address)
         return Servers(
             self.domains,
             secret,

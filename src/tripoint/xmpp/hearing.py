@@ -6,7 +6,16 @@ spec: RFC6120 4.3.3, 5.4.3.3, 6.4.6 (a stream begins anew), 4.9.1
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
-from tripoint.xmpp.wire import Broken, Element, StreamClosed, StreamError, StreamEvent, StreamOpened, StreamParser
+from tripoint.xmpp.wire import (
+    MAX_NAMES_OF_SERVERS,
+    Broken,
+    Element,
+    StreamClosed,
+    StreamError,
+    StreamEvent,
+    StreamOpened,
+    StreamParser,
+)
 
 A = TypeVar("A")
 
@@ -24,7 +33,7 @@ class Hearing(Generic[A]):
     """The XML of one stream. What came before a switch to TLS or a new beginning does not survive it."""
 
     def __init__(self, max_stanza_bytes: int) -> None:
-        self._parser = StreamParser(max_stanza_bytes)
+        self._parser = StreamParser(max_stanza_bytes, MAX_NAMES_OF_SERVERS, forgiving=True)
         self._on = True
 
     def receive(self, data: bytes, told: Heard[A]) -> list[A]:
@@ -52,7 +61,7 @@ class Hearing(Generic[A]):
     def renew(self) -> None:
         """A new header comes next."""
         self._parser.close()
-        self._parser = StreamParser(self._parser.max_stanza_bytes)
+        self._parser = StreamParser(self._parser.max_stanza_bytes, MAX_NAMES_OF_SERVERS, forgiving=True)
         self._on = True
 
     def stop(self) -> None:

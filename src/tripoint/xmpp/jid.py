@@ -29,7 +29,7 @@ from tripoint.core.ids import (
     split_user_id,
 )
 from tripoint.core.notices import writes_notices
-from tripoint.core.precis import PrecisError, prepare_opaque, prepare_username
+from tripoint.core.precis import PrecisError, prepare_opaque, prepare_username, without_invisible
 from tripoint.core.stand_ins import stand_in_address, stand_in_id
 
 MAX_PART_BYTES: Final = 1023  # spec: RFC7622 3.2, 3.3, 3.4
@@ -95,13 +95,30 @@ def prepare_local(local: str) -> str:
 
 @lru_cache(maxsize=4096)
 def prepare_resource(resource: str) -> str:
-    """A resourcepart; case is kept. Raises InvalidJid. spec: RFC7622 3.4.1"""
+    """A resourcepart; case is kept. Raises InvalidJid. spec: RFC7622 3.4.1
+
+    COMPAT: what nobody sees is taken out where it would make the whole invalid, as Resourceprep did (RFC3920 B.3) and
+    most servers still do: keyboards of phones put it behind a heart.
+    """
     try:
         prepared = prepare_opaque(resource)
     except PrecisError as error:
-        raise InvalidJid(f"the resource is not valid: {error}") from None
+        try:
+            prepared = prepare_opaque(without_invisible(resource))
+        except PrecisError:
+            raise InvalidJid(f"the resource is not valid: {error}") from None
     _check_length(prepared)
     return prepared
+
+
+def domain_in(address: str) -> str:
+    """The prepared domain of an address; of its other parts it is only asked whether they are empty, for whoever is
+    that domain answers for them. Raises InvalidJid. spec: RFC7622 3.1, RFC6120 8.3.3.8"""
+    rest, slash, resource = address.partition("/")
+    local, at, domain = rest.partition("@")
+    if (slash and not resource) or (at and not local):
+        raise InvalidJid("a part of the address is empty")
+    return prepare_domain(domain if at else rest)
 
 
 _DNS_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\Z")

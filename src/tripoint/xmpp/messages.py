@@ -63,8 +63,11 @@ PAYLOAD_KEY: Final = V + ".xmpp.payload"
 THREAD_KEY: Final = V + ".xmpp.thread"
 # docs/mapping.md 10.0: what is kept beside the text is at most 8 KiB.
 MAX_PAYLOAD_BYTES: Final = 8192
-# Of a message without a text: one that is encrypted for everybody in a room of some dozens.
-MAX_BARE_BYTES: Final = 32_768
+# Of a message without a text, and of one that is encrypted, which may say so in a text: there is a key in it for each
+# client of everybody in the room, so this is for some hundred people. An event has at most 64 KiB.
+MAX_BARE_BYTES: Final = 49_152
+OMEMO_NAMESPACES: Final = frozenset({"eu.siacs.conversations.axolotl", "urn:xmpp:omemo:1", "urn:xmpp:omemo:2"})
+OPENPGP_NS: Final = "urn:xmpp:openpgp:0"
 # What a part of a text stands for that XMPP has no element for (docs/mapping.md 10.14).
 PROFILE: Final = KEYS[0]
 _XHTML_IM_NS: Final = "http://jabber.org/protocol/xhtml-im"
@@ -115,6 +118,11 @@ def is_payload(element: Element) -> bool:
     return element.namespace not in _NOT_PAYLOAD and element.namespace != ""
 
 
+def _is_translation(element: Element) -> bool:
+    """Whether this is a text in a language that it names: the first one is the message. spec: RFC6121 5.2.3"""
+    return element.name == "body" and element.namespace == CLIENT_NS and bool(element.get("xml:lang"))
+
+
 def text_of(stanza: Element, relation: Relation = NOTHING) -> tuple[MessageKind, RichText] | None:
     """Kind and text of a message with a body; None for one without. What is answered is not said again."""
     found, hint = _text_of(stanza, relation), hint_in(stanza)
@@ -157,7 +165,7 @@ def file_content(stanza: Element, file: JsonObject, caption: str, relation: Rela
         content[THREAD_KEY] = thread[:MAX_PAYLOAD_BYTES]
     kept = "".join([render(child).decode() for child in stanza.elements() if is_payload(child) and _is_beside(child)])
     if kept:
-        _check_size(kept, "")
+        _check_size(kept, "", MAX_PAYLOAD_BYTES)
         content[PAYLOAD_KEY] = kept
     return content
 
@@ -171,9 +179,13 @@ def _is_beside(element: Element) -> bool:
     return element.namespace not in (SFS_NS, OOB_NS)
 
 
-def _check_size(kept: str, thread: str) -> None:
-    if len(kept.encode()) + len(thread) > MAX_PAYLOAD_BYTES:
-        raise Problem("policy-violation", "The message carries more than 8 KiB beside its text")
+def _check_size(kept: str, thread: str, most: int) -> None:
+    if len(kept.encode()) + len(thread) > most:
+        raise Problem("policy-violation", f"The message carries more than {most // 1024} KiB beside its text")
+
+
+def _is_sealed(element: Element) -> bool:
+    return element.namespace in OMEMO_NAMESPACES or element.namespace == OPENPGP_NS
 
 
 def content_of(stanza: Element, kind: MessageKind, text: RichText, relation: Relation = NOTHING) -> JsonObject:
@@ -190,10 +202,12 @@ def content_of(stanza: Element, kind: MessageKind, text: RichText, relation: Rel
     if len(stanza.children) > 1:
         # That it is hidden is said in the text.
         beside = [child for child in stanza.elements() if is_payload(child) and child.namespace != SPOILER_NS]
+        bodies = [child for child in stanza.elements() if child.name == "body" and child.namespace == CLIENT_NS]
+        beside += filter(_is_translation, bodies[1:])
         kept = "".join([render(child).decode() for child in beside])
         if kept:
             content[PAYLOAD_KEY] = kept
-        _check_size(kept, thread or "")
+        _check_size(kept, thread or "", MAX_BARE_BYTES if any(map(_is_sealed, beside)) else MAX_PAYLOAD_BYTES)
     return content
 
 
@@ -246,7 +260,7 @@ def inside_of(
         return xml + _payload_of(content)
     if view is None:
         # docs/mapping.md 10.0: a message without a text, for clients of XMPP alone
-        payload = _payload_of(content, MAX_BARE_BYTES)
+        payload = _payload_of(content)
         return facts.subject_xml + payload + _around(content, relation, answer, facts) if payload else None
     styled = render_styling(view.text, naming)
     text = styled.body
@@ -313,13 +327,13 @@ def _around(content: JsonObject, relation: Relation, answer: Answer | None, fact
     return xml
 
 
-def _payload_of(content: JsonObject, most: int = MAX_PAYLOAD_BYTES) -> str:
+def _payload_of(content: JsonObject) -> str:
     """Payload from an event, as it may be sent: the event may be anybody's, so it is read with the wire's rules."""
     payload = text_at(content, PAYLOAD_KEY)
-    if payload is None or len(payload) > most:
+    if payload is None or len(payload) > MAX_BARE_BYTES:
         return ""
     try:
         elements = parse_fragment(payload)
     except StreamError:
         return ""
-    return "".join([render(element).decode() for element in elements if is_payload(element)])
+    return "".join([render(one).decode() for one in elements if is_payload(one) or _is_translation(one)])

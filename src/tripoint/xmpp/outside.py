@@ -2,17 +2,21 @@
 
 One way out for our people, rooms and components alike, one way in for what comes from components and servers, and one
 place where what cannot be delivered goes back from.
-spec: RFC6120 10.4, 10.5, 8.3.3.15, 8.3.3.16; XEP-0114. Who they are here is c2s/foreign.py's.
+spec: RFC6120 10.4, 10.5, 8.3.3.8, 8.3.3.15, 8.3.3.16; XEP-0114. Who they are here is c2s/foreign.py's.
 """
 
 from collections.abc import Awaitable, Callable
 
+import structlog
+
 from tripoint.xmpp.components.service import Components
-from tripoint.xmpp.jid import Domains, Jid, parse_jid
+from tripoint.xmpp.jid import Domains, InvalidJid, Jid, domain_in, parse_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import stanza_error
 from tripoint.xmpp.s2s.service import Servers
-from tripoint.xmpp.wire import Element, render
+from tripoint.xmpp.wire import REFUSED, REFUSED_NS, Element, render
+
+log = structlog.get_logger()
 
 
 class Outside:
@@ -54,13 +58,34 @@ class Outside:
         return await self._servers.links.confirms(self._domains.server, domain)
 
     async def came(self, stanza: Element) -> None:
-        """A stanza of a component or another server, whose sender's domain was checked."""
-        to = parse_jid(stanza.get("to") or "")
-        if self._domains.has(to.domain):
+        """A stanza of a component or another server, whose domains were checked."""
+        try:
+            sender = parse_jid(stanza.get("from") or "")
+        except InvalidJid as error:
+            # It has no address that could be answered, and the others of that domain are not to blame.
+            log.info("xmpp.outside.malformed_sender", reason=str(error))
+            return
+        try:
+            to = parse_jid(stanza.get("to") or "")
+        except InvalidJid as error:
+            self._refuse_malformed(stanza, sender, error)
+            return
+        if (why := stanza.child_text(REFUSED, REFUSED_NS)) is not None:
+            if stanza.get("type") not in ("error", "result"):
+                self.send(stanza_error(stanza, str(sender), Problem("policy-violation", why)), to.domain, sender)
+        elif self._domains.has(to.domain):
             await self.deliver(stanza)
         else:
-            sender = parse_jid(stanza.get("from") or "")
             self.send(render(stanza), sender.domain, to, stanza)
+
+    def _refuse_malformed(self, stanza: Element, sender: Jid, error: InvalidJid) -> None:
+        """spec: RFC6120 8.3.3.8. The answer comes from the domain: the rest is no address."""
+        if stanza.get("type") in ("error", "result"):
+            return
+        ours = domain_in(stanza.get("to") or "")
+        addressed = Element(stanza.name, stanza.namespace, {**stanza.attributes, "to": ours})
+        problem = Problem("jid-malformed", f"The address is not valid: {error}")
+        self.send(stanza_error(addressed, str(sender), problem), ours, sender)
 
     def bounced(self, stanza: Element, problem: Problem) -> None:
         """A stanza could not be delivered; whoever sent it is told. spec: RFC6120 10.4.3"""

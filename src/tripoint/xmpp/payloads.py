@@ -12,19 +12,24 @@ from tripoint.core.event import Event
 from tripoint.core.in_words import is_spoken
 from tripoint.core.relations import NOTHING, Relation
 from tripoint.core.sealed import BARE, SEALED_BY
-from tripoint.xmpp.messages import MAX_BARE_BYTES, PAYLOAD_KEY, THREAD_KEY, is_payload
+from tripoint.xmpp.messages import (
+    MAX_BARE_BYTES,
+    OMEMO_NAMESPACES,
+    OPENPGP_NS,
+    PAYLOAD_KEY,
+    THREAD_KEY,
+    is_payload,
+)
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.tables import CLIENT_NS, EME_NS, FASTEN_NS, HINTS_NS, SFS_NS
 from tripoint.xmpp.wire import Element, render
 
 MAX_THREAD: Final = 1024
-_OMEMO: Final = frozenset({"eu.siacs.conversations.axolotl", "urn:xmpp:omemo:1", "urn:xmpp:omemo:2"})
-_OPENPGP: Final = "urn:xmpp:openpgp:0"
 # Namespaces of what is a message by itself.
 _KEPT: Final = frozenset(
     {
-        *_OMEMO,
-        _OPENPGP,
+        *OMEMO_NAMESPACES,
+        OPENPGP_NS,
         FASTEN_NS,
         SFS_NS,
         "urn:xmpp:esfs:0",
@@ -71,10 +76,10 @@ def _sealed_by(stanza: Element) -> str | None:
     spec: XEP-0380 3.1; XEP-0384 5.5.3: what has no payload is about keys alone
     """
     for child in stanza.elements():
-        if child.namespace in _OMEMO:
+        if child.namespace in OMEMO_NAMESPACES:
             told = child.name == "encrypted" and child.child("payload", child.namespace) is not None
             return child.namespace if told else None
-        if child.namespace == _OPENPGP:
+        if child.namespace == OPENPGP_NS:
             return child.namespace
     hint = stanza.child("encryption", EME_NS)
     return None if hint is None else (hint.get("namespace") or None)

@@ -11,6 +11,7 @@ from tripoint.xmpp.jid import Domains, InvalidJid, Jid, parse_jid
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import IQS, MESSAGES, PRESENCES, At
 from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.tables import STANZA_ID_NS
 from tripoint.xmpp.wire import Element, parse_fragment, render
 
 _MESSAGE_TYPES = frozenset({"chat", "error", "groupchat", "headline", "normal"})
@@ -86,6 +87,7 @@ def _unreachable(stanza: Element) -> None:
 async def _message(session: XmppSession, stanza: Element, jid: Jid, place: At) -> None:
     kind = stanza.get("type") or "normal"
     # spec: RFC6121 5.2.2: an unknown type is normal
+    drop_forged_ids(stanza, session.doors.domains)
     if len(stanza.children) > 1:
         await session.pep.displayed.assist(session, stanza, jid)
     entry = MESSAGES.get((kind if kind in _MESSAGE_TYPES else "normal", place))
@@ -166,6 +168,25 @@ def return_requests(session: XmppSession) -> None:
         asking = session.users.session(request.get("from") or "")
         if asking is not None and asking is not session and request.get("type") in ("get", "set"):
             asking.refuse(request, Problem("recipient-unavailable", "They went away before they could answer"))
+
+
+def drop_forged_ids(message: Element, domains: Domains) -> None:
+    """Take out what says to be an id that an account or a room of this server has given. spec: XEP-0359 3 (2)"""
+    for child in message.children:
+        if type(child) is Element and child.name == "stanza-id":
+            break
+    else:
+        return
+    message.children = [one for one in message.children if isinstance(one, str) or not _is_forged(one, domains)]
+
+
+def _is_forged(child: Element, domains: Domains) -> bool:
+    if (child.name, child.namespace) != ("stanza-id", STANZA_ID_NS):
+        return False
+    try:
+        return domains.has(parse_jid(child.get("by") or "").domain)
+    except InvalidJid:
+        return True
 
 
 def stamped(stanza: Element, from_jid: str) -> bytes:

@@ -7,6 +7,7 @@ spec: RFC6120 8.1.5 (xml:lang is not taken away), RFC6121 5.2.2-5.2.5; docs/mapp
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tripoint.core.canonical_json import JsonObject
 from tripoint.core.json_view import object_at, text_at
@@ -63,17 +64,23 @@ class StanzaFacts(Struct, frozen=True):
 NO_FACTS: Final = StanzaFacts()
 
 
-def facts_of_stanza(stanza: Element, *, resource: str = "", to: str = "") -> StanzaFacts:
-    """What a message of a client says of itself; what is longer than anybody writes is left out. `resource`: of who
-    sends, `to`: of who is meant, where it is between two."""
-    thread, kind = stanza.child("thread", CLIENT_NS), stanza.get("type")
+def facts_between_two(stanza: Element, *, resource: str, to: str, stays: bool) -> StanzaFacts:
+    """What a one-to-one message says of itself. Where it does not stay on this server, between which clients it goes is
+    left out: all who read the event there, now or later, would learn where somebody is and by what. docs/mapping.md
+    10.0"""
+    normal = stanza.get("type") not in ("chat", "groupchat")
+    facts = facts_of_stanza(stanza)
+    return replace(facts, normal=normal, resource=resource if stays else "", to=to if stays else "")
+
+
+def facts_of_stanza(stanza: Element) -> StanzaFacts:
+    """What a message of a client says of itself; what is longer than anybody writes is left out."""
+    thread, body = stanza.child("thread", CLIENT_NS), stanza.child("body", CLIENT_NS)
+    own_lang = None if body is None else body.get("xml:lang")
     return StanzaFacts(
-        normal=bool(resource) and kind not in ("chat", "groupchat"),
-        lang=_short(stanza.get("xml:lang")),
+        lang=_short(own_lang or stanza.get("xml:lang")),
         subject=_short(stanza.child_text("subject", CLIENT_NS)),
         parent="" if thread is None else _short(thread.get("parent")),
-        resource=resource,
-        to=to,
     )
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final, Union
 
 from tripoint.core.errors import PeerError
+from tripoint.core.vendor import NS
 
 STREAMS_NS: Final = "http://etherx.jabber.org/streams"
 CLIENT_NS: Final = "jabber:client"
@@ -24,9 +25,15 @@ XML_NS: Final = "http://www.w3.org/XML/1998/namespace"
 # Limits of what a peer may send. Deepest nesting seen in published extensions is about 10 (PubSub with Jingle).
 MAX_DEPTH: Final = 40
 MAX_ATTRIBUTES: Final = 50
-MAX_ELEMENTS: Final = 4000
+MAX_ELEMENTS: Final = 4000  # or more, where larger stanzas are taken:
+BYTES_PER_ELEMENT: Final = 64
 # expat keeps every element and attribute name of a stream for its whole life; clients use a few hundred.
 MAX_NAMES: Final = 5000
+# Of a server: what all its people use, for weeks, and not one of them may end it for the others in a moment.
+MAX_NAMES_OF_SERVERS: Final = 30_000
+# What is left of a stanza that was refused (StreamParser.forgiving): one element of this name, with the reason.
+REFUSED: Final = "refused"
+REFUSED_NS: Final = NS + "#refused"
 # docs/mapping.md 10.8; before authentication nobody needs more than a SASL message.
 MAX_STANZA_BYTES: Final = 262_144
 MAX_STANZA_BYTES_UNAUTHENTICATED: Final = 16_384
@@ -114,6 +121,12 @@ class StreamOpened:
     default_ns: str | None
     id: str | None = None
 
+    @property
+    def speaks_xmpp(self) -> bool:
+        """Its version is 1.0, or a later one, which goes down to that; none at all is 0.9. spec: RFC6120 4.7.5"""
+        major = (self.version or "").partition(".")[0]
+        return major.isascii() and major.isdigit() and int(major[:9]) >= 1
+
 
 @dataclass(frozen=True, slots=True)
 class StreamClosed:
@@ -143,6 +156,8 @@ class StreamError(PeerError):
 class StreamParser:
     """One XML stream. Feed it with receive(); a restarted stream is a new parser.
 
+    `forgiving`: where a stanza has too many or too deeply nested elements, only that it was refused is left inside of
+    it, and the stream goes on: on the stream of a server others are not to pay for what one person writes.
     After a Broken or StreamClosed event it swallows whatever comes.
     """
 
@@ -156,12 +171,21 @@ class StreamParser:
         "_names",
         "_over",
         "_parser",
+        "_refused",
         "_stack",
+        "_tail",
+        "forgiving",
+        "max_names",
         "max_stanza_bytes",
     )
 
-    def __init__(self, max_stanza_bytes: int = MAX_STANZA_BYTES) -> None:
+    def __init__(
+        self, max_stanza_bytes: int = MAX_STANZA_BYTES, max_names: int = MAX_NAMES, *, forgiving: bool = False
+    ) -> None:
         self.max_stanza_bytes = max_stanza_bytes
+        self.forgiving = forgiving
+        self._refused = ""  # why what is being read is refused
+        self.max_names = max_names
         self._events: list[StreamEvent] = []
         self._stack: list[Element] = []
         self._depth = 0
@@ -170,6 +194,7 @@ class StreamParser:
         self._consumed = 0  # where the last whole stanza ended
         self._over = False
         self._default_ns: str | None = None
+        self._tail = b""  # the beginning of a character that more bytes have to complete
         self._names: dict[str, str] = {}
         parser = pyexpat.ParserCreate("UTF-8", _SEPARATOR, intern=self._names)
         # COMPAT: expat 2.6 waits for more bytes before it looks again at a cut token, which holds back a
@@ -206,7 +231,10 @@ class StreamParser:
         except StreamError as error:
             self._break(error.condition, error.text)
         except pyexpat.ExpatError as error:
-            self._break(*_expat_condition(error.code))
+            seen = self._tail + data
+            at = parser.ErrorByteIndex - (self._fed - len(seen))
+            self._break(*_expat_condition(error.code, seen[max(at, 0) : at + 4]))
+        self._tail = data[-3:] if len(data) > 2 else (self._tail + data)[-3:]
         events, self._events = self._events, []
         return events
 
@@ -225,23 +253,29 @@ class StreamParser:
 
     def _start(self, raw: str, attributes: list[str]) -> None:
         depth = self._depth = self._depth + 1
+        if self._refused:
+            return
         namespace, _, name = raw.rpartition(_SEPARATOR)
         if len(attributes) > 2 * MAX_ATTRIBUTES:
-            raise StreamError("policy-violation", "The element has too many attributes")
+            self._refuse("The element has too many attributes")
+            return
         if len(raw) > MAX_NAME_CHARS:
-            raise StreamError("policy-violation", "The name of the element is too long")
+            self._refuse("The name of the element is too long")
+            return
         if namespace == XML_NS:
             raise StreamError("bad-format", "No element is defined in the XML namespace")
         if depth == 1:
             self._open(name, namespace, _attributes(attributes))
             return
         if depth > MAX_DEPTH:
-            raise StreamError("policy-violation", "The XML is nested too deeply")
+            self._refuse("The XML is nested too deeply")
+            return
         if depth == 2:
             self._elements = 0
         self._elements += 1
-        if self._elements > MAX_ELEMENTS:
-            raise StreamError("policy-violation", "The stanza has too many elements")
+        if self._elements > MAX_ELEMENTS and self._elements > self.max_stanza_bytes // BYTES_PER_ELEMENT:
+            self._refuse("The stanza has too many elements")
+            return
         element = Element.__new__(Element)
         element.name = name
         element.namespace = namespace
@@ -249,9 +283,21 @@ class StreamParser:
         element.children = []
         self._stack.append(element)
 
+    def _refuse(self, why: str) -> None:
+        """The stanza is not taken, or the stream ends. What encloses the stanza is not there yet."""
+        if not self.forgiving or not self._stack:
+            raise StreamError("policy-violation", why)
+        self._refused = why
+        del self._stack[1:]
+
     def _end(self, raw: str) -> None:
         self._depth -= 1
         stack = self._stack
+        if self._refused:
+            if self._depth > 1:
+                return
+            stack[0].children = [Element(REFUSED, REFUSED_NS, None, [self._refused])]
+            self._refused = ""
         if self._depth > 1:
             element = stack.pop()
             if len(element.children) > 1:
@@ -269,13 +315,15 @@ class StreamParser:
             if len(element.children) > 1:
                 _join_text(element)
             self._events.append(element)
-            if len(self._names) > MAX_NAMES:
+            if len(self._names) > self.max_names:
                 raise StreamError("policy-violation", "The stream uses too many different names")
         else:
             self._over = True
             self._events.append(StreamClosed())
 
     def _text(self, data: str) -> None:
+        if self._refused:
+            return
         if self._depth > 1:
             self._stack[-1].children.append(data)
         elif data.strip(" \t\r\n"):
@@ -359,7 +407,11 @@ def _is_not_utf8(fed: int, data: bytes) -> bool:
 _EXPAT = pyexpat.errors.codes
 
 
-def _expat_condition(code: int) -> tuple[str, str]:
+def _expat_condition(code: int, found: bytes) -> tuple[str, str]:
+    """The stream error for an error of the parser, which has `found` these bytes."""
+    if code == _EXPAT[pyexpat.errors.XML_ERROR_INVALID_TOKEN] and _breaks_utf8(found):
+        # spec: RFC6120 4.9.3.22: violating the rules of UTF-8 is named so
+        return "unsupported-encoding", "This is not UTF-8"
     if code == _EXPAT[pyexpat.errors.XML_ERROR_UNDEFINED_ENTITY]:
         return "restricted-xml", "Only the five predefined entities are allowed in XMPP"
     if code in (
@@ -373,6 +425,15 @@ def _expat_condition(code: int) -> tuple[str, str]:
         "not-well-formed",
         f"The XML is not well-formed: {pyexpat.errors.messages.get(code, 'syntax error')}",
     )
+
+
+def _breaks_utf8(found: bytes) -> bool:
+    """Whether no character begins so. What is cut short is not judged."""
+    try:
+        found.decode()
+    except UnicodeDecodeError as error:
+        return error.start == 0 and error.reason != "unexpected end of data"
+    return False
 
 
 # -- output

@@ -18,6 +18,8 @@ BOT, GATE = f"bot.{SERVER}", "gate.example.net"
 COMPONENTS = (XmppComponent(BOT, "secret-of-bot", "A bot & more"), XmppComponent(GATE, "secret-of-gate", "Gate"))
 ALICE = f"alice@{SERVER}"
 ROOM = f"tea@rooms.{SERVER}"
+PING = "<ping xmlns='urn:xmpp:ping'/>"
+PRIVATE = "<x xmlns='http://jabber.org/protocol/muc#user'/>"
 MUC = "<x xmlns='http://jabber.org/protocol/muc'/>"
 
 
@@ -100,6 +102,59 @@ def test_messages_presence_and_requests() -> None:
         assert "<feature " in await bot.ask(f"<iq type='get' id='i2' from='{BOT}' to='{SERVER}'>{info}</iq>")
         card = "<vCard xmlns='vcard-temp'/>"
         assert "<vCard" in await bot.ask(f"<iq type='get' id='i3' from='{BOT}' to='{ALICE}'>{card}</iq>")
+
+    play(work)
+
+
+def test_addresses_that_are_not_valid() -> None:
+    """spec: RFC6120 8.3.3.8. Nobody else pays for them."""
+
+    async def work(world: World) -> None:
+        alice, bot = await world.client("alice"), await world.component(BOT)
+        bot.send(f"<message from='\u2603@{BOT}' to='{ALICE}' id='m1'><body>From nobody</body></message>")
+        bot.send(f"<message from='echo@{BOT}' to='\u2603@{SERVER}' type='error' id='m2'/>")
+        bot.send(f"<message from='echo@{BOT}' to='\u2603@rooms.{SERVER}/x' id='m3'><body>To nobody</body></message>")
+        told = await has(bot, "<message", " type='error'", " id='m3'", f" from='rooms.{SERVER}'", "<jid-malformed")
+        assert f" to='echo@{BOT}'" in told
+        bot.send(f"<message from='echo@{BOT}/\U0001fae8\ufe0f' to='{ALICE}' type='chat'><body>Hello</body></message>")
+        await has(alice, f"from='echo@{BOT}/\U0001fae8'", "<body>Hello</body>")
+
+    play(work)
+
+
+def test_a_stanza_that_is_too_much() -> None:
+    """Its sender is told, and nobody else hears of it."""
+
+    async def work(world: World) -> None:
+        alice, bot = await world.client("alice"), await world.component(BOT)
+        deep = "<b>" * 60 + "</b>" * 60
+        for kind in ("error", "chat"):
+            bot.send(f"<message from='echo@{BOT}' to='{ALICE}' type='{kind}' id='{kind}'>{deep}</message>")
+        await has(bot, "<message", " type='error'", " id='chat'", f" from='{ALICE}'", "<policy-violation", "too deeply")
+        bot.send(f"<message from='echo@{BOT}' to='{ALICE}' type='chat'><body>Hello</body></message>")
+        await has(alice, "<body>Hello</body>")
+
+    play(work)
+
+
+def test_an_invitation_of_a_room_elsewhere_waits_for_who_is_away() -> None:
+    """spec: XEP-0045 7.8.2, XEP-0160 3"""
+
+    async def work(world: World) -> None:
+        await world.server.make_account("alice")
+        gate = await world.component(GATE)
+        invite = f"<invite from='bob@{GATE}'><reason>Come</reason></invite>"
+        inside = f"<body>Bob invites you</body><x xmlns='http://jabber.org/protocol/muc#user'>{invite}</x>"
+        for its_id in ("m1", "m2"):
+            gate.send(f"<message from='tea@{GATE}' to='{ALICE}' id='{its_id}'>{inside}</message>")
+        whisper = f"<body>A whisper</body>{PRIVATE}"
+        gate.send(f"<message from='tea@{GATE}/bob' to='{ALICE}' type='chat' id='m3'>{whisper}</message>")
+        # What is handled after them has been.
+        assert " type='result'" in await gate.ask(f"<iq type='get' id='i' from='{GATE}' to='{SERVER}'>{PING}</iq>")
+        alice = await world.server.bound("alice")
+        alice.send("<presence/>")
+        (got,) = [text for text in await alice.skip() if text.startswith("<message")]
+        assert got.startswith(f"<message from='tea@{GATE}' id='m2' to='{ALICE}'>{inside}<delay ")
 
     play(work)
 

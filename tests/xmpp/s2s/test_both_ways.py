@@ -9,7 +9,18 @@ import pytest
 
 from tests.interop.peer import until
 from tests.xmpp.s2s.islands import ONE, TWO, Pair, run
-from tests.xmpp.s2s.test_streams import BIDI_FEATURE, EXTERNAL, SASL, TLS, answer, header, incoming, outgoing, text_of
+from tests.xmpp.s2s.test_streams import (
+    BIDI_FEATURE,
+    EXTERNAL,
+    SASL,
+    TLS,
+    answer,
+    header,
+    incoming,
+    limits,
+    outgoing,
+    text_of,
+)
 from tripoint.xmpp.s2s.actions import Ask, Close, Failed, Proved, Ready, Send, Stanza
 from tripoint.xmpp.s2s.incoming import IncomingStream
 from tripoint.xmpp.s2s.links import IDLE_S
@@ -53,6 +64,15 @@ def test_dialback_both_ways() -> None:
     assert [type(one) for one in stream.verified(ask, False)] == [Send]
 
 
+def test_how_large_stanzas_may_be_that_go_back() -> None:
+    """spec: XEP-0478 3.2"""
+    stream = incoming()
+    stream.receive(header())
+    assert stream.pairs.takes is None
+    stream.receive(BIDI.replace(b"/>", f">{limits(20_000)}</bidi>".encode()))
+    assert stream.pairs.takes == 20_000
+
+
 def test_who_does_not_ask_is_sent_nothing() -> None:
     stream = incoming()
     stream.receive(header())
@@ -82,7 +102,7 @@ def ready(how: str = "external") -> OutgoingStream:
     """A stream of ours that carries stanzas both ways."""
     stream = outgoing()
     told = text_of(stream.receive(answer(features=BIDI_FEATURE + (EXTERNAL if how == "external" else ""))))
-    assert told.startswith(BIDI.decode())
+    assert told.startswith(f"<bidi xmlns='urn:xmpp:bidi'>{limits(100_000)}</bidi>")
     if how == "external":
         stream.receive(f"<success {SASL}/>".encode())
         assert stream.receive(answer()) == [Ready("external")]

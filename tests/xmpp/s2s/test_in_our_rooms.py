@@ -202,8 +202,13 @@ def test_private_messages(tmp_path: Path) -> None:
         alice.send(f"<message to='{ROOM}/bobby' type='chat' id='p1'><body>Psst</body></message>")
         x = f"<x xmlns='{USER}'/>"
         await bob.expect(f"<message from='{ROOM}/alice' type='chat' id='p1' to='{BOB}/r'><body>Psst</body>…{x}…")
+        # spec: XEP-0280 6.1: what is sent to an occupant is copied, what comes from one is not
+        desk = await pair.again("bob", TWO, "desk")
+        await desk.ask("<iq type='set' id='on'><enable xmlns='urn:xmpp:carbons:2'/></iq>")
         bob.send(f"<message to='{ROOM}/alice' type='chat' id='p2'><body>What?</body></message>")
         await alice.expect(f"<message from='{ROOM}/bobby' type='chat' id='p2'…<body>What?</body>…{x}…")
+        copied = await until(desk, "<sent xmlns='urn:xmpp:carbons:2'>")
+        assert f" to='{ROOM}/alice'" in copied and "<body>What?</body>" in copied
         carl = await pair.client("carl", TWO)
         await carl.join(ROOM, "carl")
         await until(bob, f"{ROOM}/carl")

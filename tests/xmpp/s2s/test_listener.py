@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from tests.xmpp.s2s.test_streams import TERMS, TLS, header
+from tripoint.config.options import Limits
 from tripoint.net.connections import Connections
 from tripoint.net.tls_transport import TlsLayer
 from tripoint.xmpp.s2s.actions import Ask
@@ -116,6 +117,14 @@ def test_so_many_at_once_and_then_so_many_a_second() -> None:
         assert len(bench.delivered) == 15
 
     asyncio.run(asyncio.wait_for(work(), 20))
+
+
+def test_a_large_room_comes_at_once() -> None:
+    """Two thousand others who are in it, with the defaults of the configuration."""
+    limits = Limits()
+    traffic = Traffic.of_servers(limits.xmpp_stanzas_burst, limits.xmpp_stanzas_per_s, 10)
+    assert traffic.stanzas_burst >= 2000 and traffic.stanzas_per_s >= 500
+    assert Traffic.of_servers(0, 0, 0) == Traffic(0, 0, 0)
 
 
 def test_a_bug_costs_one_stanza() -> None:

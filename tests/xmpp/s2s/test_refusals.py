@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -269,5 +269,50 @@ def test_the_queue_is_bounded_and_failures_are_remembered(size: int, fit: int) -
         await links.close()
         send(10_002)
         assert back[-1] == ("10002", "remote-server-timeout")
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+
+
+class NarrowWay:
+    """A stream that is open, of a server that takes small stanzas alone."""
+
+    confirms, how, is_open, broke, takes = None, "external", True, False, 100
+
+    def __init__(self) -> None:
+        self.on_end: list[Callable[[], None]] = []
+        self.written: list[bytes] = []
+
+    def write(self, stanza: bytes, original: Element | None = None) -> None:
+        self.written.append(stanza)
+
+    def lost(self) -> list[Element]:
+        return []
+
+
+def test_what_is_larger_than_the_other_server_takes() -> None:
+    """It would end the stream for everybody. spec: XEP-0478 4"""
+
+    async def work() -> None:
+        names, back, way = Nowhere(), list[str | None](), NarrowWay()
+
+        def bounced(stanza: Element, problem: Problem) -> None:
+            assert problem.condition == "policy-violation" and "b.example takes at most 100 bytes" in problem.text
+            back.append(stanza.get("id"))
+
+        receiving = Receiving(Traffic(0, 0, 0), nobody, nobody, lambda: 1000.0)
+        links = Links(TERMS, NoTls(), names, AddressPolicy(()), receiving, bounced)
+
+        def send(its_id: str, size: int) -> None:
+            links.send("a.example", "b.example", b"x" * size, Element("message", CLIENT_NS, {"id": its_id}))
+
+        for when in ("waiting", "open"):
+            send(f"{when} small", 100)
+            send(f"{when} large", 101)
+            links.goes_back("a.example", "b.example", way)
+        assert [len(stanza) for stanza in way.written] == [100, 100]
+        assert back == ["waiting large", "open large"]
+        names.let.set()
+        await links.settled()
+        await links.close()
 
     asyncio.run(asyncio.wait_for(work(), 20))

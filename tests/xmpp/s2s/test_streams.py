@@ -217,6 +217,26 @@ def test_stanzas_that_are_not_taken(stanza: str, condition: str) -> None:
     assert stream.receive(b"<message from='a@sender.example' to='b@target.example'/>") == []
 
 
+def test_one_person_does_not_end_a_stream_by_names() -> None:
+    """As many as a stanza can hold, three times: a client's stream would end. See wire.MAX_NAMES_OF_SERVERS."""
+    stream = proved()
+    for part in range(3):
+        names = "".join([f"<n{part}-{number}/>" for number in range(3000)])
+        (got,) = stream.receive(f"<message from='a@sender.example' to='b@target.example'>{names}</message>".encode())
+        assert isinstance(got, Stanza)
+
+
+@pytest.mark.parametrize(
+    ("from_", "to"), [("\u2603@sender.example", "b@target.example"), ("a@sender.example", "b@target.example/\u0378")]
+)
+def test_an_address_that_is_not_valid_costs_one_stanza(from_: str, to: str) -> None:
+    """Whose it is can be told, and others of that domain are not to blame. spec: RFC6120 8.3.3.8"""
+    stream = proved()
+    (got,) = stream.receive(f"<message from='{from_}' to='{to}'/>".encode())
+    assert isinstance(got, Stanza) and (got.element.get("from"), got.element.get("to")) == (from_, to)
+    assert stream.receive(b"<message from='a@sender.example' to='b@target.example'/>")
+
+
 def test_stanzas_before_a_name_is_proved() -> None:
     """spec: RFC6120 4.9.3.12"""
     stream = incoming()
@@ -287,6 +307,10 @@ def outgoing(**how: object) -> OutgoingStream:
     return stream
 
 
+def limits(size: object) -> str:
+    return f"<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>{size}</max-bytes></limits>"
+
+
 EXTERNAL = f"<mechanisms {SASL}><mechanism>EXTERNAL</mechanism></mechanisms>"
 
 
@@ -309,6 +333,41 @@ def test_dialback_after_a_refusal() -> None:
     assert told == f"<db:result from='sender.example' to='target.example'>{key}</db:result>"
     valid = b"<db:result from='target.example' to='sender.example' type='valid'/>"
     assert stream.receive(valid) == [Ready("dialback")]
+
+
+@pytest.mark.parametrize(
+    ("said", "takes"),
+    [
+        (limits(200_000), 200_000),
+        (limits(100), 100),
+        (limits("many"), None),
+        (limits(""), None),
+        (limits(-5), None),
+        ("", None),
+    ],
+)
+def test_how_large_a_stanza_the_peer_takes(said: str, takes: int | None) -> None:
+    """What it says last. spec: XEP-0478 3.1, 4"""
+    stream = outgoing()
+    stream.receive(answer(features=EXTERNAL + limits(70_000)))
+    stream.receive(f"<success {SASL}/>".encode())
+    assert stream.receive(answer(features=said)) == [Ready("external")]
+    assert stream.pairs.takes == takes
+
+
+@pytest.mark.parametrize(("said", "takes"), [(200_000, 200_000), (16_384, None)])
+def test_a_limit_for_strangers_is_none_for_us(said: int, takes: int | None) -> None:
+    """After dialback there are no other features than those for who has proved nothing yet."""
+    stream = outgoing()
+    stream.receive(answer(features=limits(said)))
+    valid = b"<db:result from='target.example' to='sender.example' type='valid'/>"
+    assert stream.receive(valid) == [Ready("dialback")]
+    assert stream.pairs.takes == takes
+
+
+def test_how_large_a_stanza_we_take() -> None:
+    """spec: XEP-0478 3.1"""
+    assert limits(100_000) in text_of(incoming().receive(header()))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Final
 
 from tripoint.core.ids import UserId
 from tripoint.core.stand_ins import stand_in_address
-from tripoint.xmpp.c2s.carbons import copy_to, is_private, wants_copies
+from tripoint.xmpp.c2s.carbons import copy_sent, is_copied
 from tripoint.xmpp.c2s.direct import Route
 from tripoint.xmpp.c2s.markers import displayed
 from tripoint.xmpp.c2s.relating import relate
@@ -36,6 +36,8 @@ def pass_on(session: XmppSession, stanza: Element, jid: Jid) -> None:
         return
     data = stamped(stanza, session.full)
     doors.abroad.send(data, doors.domains.server, jid, _from(stanza, session.full))
+    if stanza.name == "message" and is_copied(stanza):
+        copy_sent(session, data)
 
 
 def _from(stanza: Element, full: str) -> Element:
@@ -85,8 +87,6 @@ async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
         text = None
     if text is None and not is_kept(stanza):
         pass_on(session, stanza, jid)
-        if stanza.get("type") == "chat" and not is_private(stanza) and session.user is not None:
-            copy_to(wants_copies(session.user, {session}), "sent", stamped(stanza, session.full))
         return
     if stands_in:
         await session.doors.accounts.stand_in(str(jid.bare))

@@ -31,11 +31,13 @@ from tripoint.xmpp.render import stanza_id, timestamp
 from tripoint.xmpp.retractions import retract_xml, retracted_xml
 from tripoint.xmpp.session import XmppSession
 from tripoint.xmpp.stanza_facts import facts_in
-from tripoint.xmpp.tables import CLIENT_NS, MAM_EXTENDED_NS, MAM_NS, TOMBSTONE_FEATURE
+from tripoint.xmpp.tables import CLIENT_NS, MAM_EXTENDED_NS, MAM_NS, RETRACT_NS, STANZA_ID_NS, TOMBSTONE_FEATURE
 from tripoint.xmpp.wire import Element, escape_attribute
 
 declare_feature(MAM_EXTENDED_NS, at=(At.ACCOUNT,), spec="XEP-0313 7: ids, flipped pages, metadata")
+declare_feature(STANZA_ID_NS, at=(At.ACCOUNT,), spec="XEP-0359 5")
 declare_feature(FULL_TEXT_FEATURE, at=(At.ACCOUNT,), spec="XEP-0431 2.1")
+declare_feature(RETRACT_NS, at=(At.ACCOUNT,), spec="XEP-0424 2")
 declare_feature(TOMBSTONE_FEATURE, at=(At.ACCOUNT,), spec="XEP-0424 4")
 
 # Conversations that are read at most; more than anybody has, and each is looked at for a page over all.

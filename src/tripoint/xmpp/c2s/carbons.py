@@ -1,17 +1,31 @@
 """Copies of one-to-one messages for the other resources of those who write and get them.
 
-spec: XEP-0280 4-9; docs/mapping.md 5.3. What is copied: messages of type chat, and of type normal with a text, between
-two users, from whatever protocol; nothing of rooms, which tell every resource themselves.
+spec: XEP-0280 4-9; docs/mapping.md 5.3. What is copied: what two users write to each other, from whatever protocol, and
+of rooms what one client sends to somebody in them; nothing that comes from rooms, which tell every resource themselves.
 """
 
 from collections.abc import Iterable, Set
+from typing import Final
 
 from tripoint.xmpp.c2s.users import LiveUser
 from tripoint.xmpp.jid import Jid
 from tripoint.xmpp.registry import At, declare_feature, iq
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.tables import CARBONS_NS, CLIENT_NS, FORWARD_NS, HINTS_NS
+from tripoint.xmpp.tables import (
+    CARBONS_NS,
+    CHAT_MARKERS_NS,
+    CHAT_STATES_NS,
+    CLIENT_NS,
+    CONFERENCE_NS,
+    FORWARD_NS,
+    HINTS_NS,
+    MUC_USER_NS,
+    RECEIPTS_NS,
+)
 from tripoint.xmpp.wire import Element, escape_attribute
+
+# What talks between people are made of, beside texts. spec: XEP-0280 6.1
+_OF_TALKS: Final = frozenset({CHAT_MARKERS_NS, CHAT_STATES_NS, CONFERENCE_NS, RECEIPTS_NS})
 
 declare_feature(CARBONS_NS, at=(At.SERVER, At.ACCOUNT), spec="XEP-0280 3")
 
@@ -33,6 +47,26 @@ async def disable(session: XmppSession, stanza: Element, jid: Jid) -> str:
 def is_private(stanza: Element) -> bool:
     """Whether the sender wants no copies of a message. spec: XEP-0280 9, XEP-0334 4.3"""
     return stanza.child("private", CARBONS_NS) is not None or stanza.child("no-copy", HINTS_NS) is not None
+
+
+def is_copied(stanza: Element) -> bool:
+    """Whether a message that is only passed on is for the other resources too. spec: XEP-0280 6.1, 9"""
+    kind = stanza.get("type") or "normal"
+    if kind in ("groupchat", "headline", "error") or is_private(stanza):
+        return False
+    return kind == "chat" or any(_is_of_a_talk(child) for child in stanza.elements())
+
+
+def _is_of_a_talk(child: Element) -> bool:
+    if child.namespace == MUC_USER_NS:
+        return child.child("invite", MUC_USER_NS) is not None
+    return child.namespace in _OF_TALKS or (child.name, child.namespace) == ("body", CLIENT_NS)
+
+
+def copy_sent(session: XmppSession, message: bytes) -> None:
+    """A copy of what `session` sends, for the other resources of its account."""
+    if session.user is not None:
+        copy_to(wants_copies(session.user, {session}), "sent", message)
 
 
 def wants_copies(user: LiveUser, heard: Set[XmppSession]) -> list[XmppSession]:

@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from tripoint.core.ids import EventId, InvalidId, RoomId, UserId, parse_user_id
+from tripoint.core.ids import EventId, InvalidId, RoomId, UserId, parse_user_id, server_of
 from tripoint.core.message import MessageKind
 from tripoint.core.richtext import RichText
 from tripoint.core.sealed import BARE
@@ -36,7 +36,7 @@ from tripoint.xmpp.reactions import REACTION, is_word, reacted_to, reactions_of,
 from tripoint.xmpp.render import Shared, stanza_id, to_attribute
 from tripoint.xmpp.replies import relation_of
 from tripoint.xmpp.session import Doors, XmppSession, origin_of
-from tripoint.xmpp.stanza_facts import NO_FACTS, StanzaFacts, facts_in, facts_of_stanza
+from tripoint.xmpp.stanza_facts import NO_FACTS, StanzaFacts, facts_between_two, facts_in
 from tripoint.xmpp.tables import CLIENT_NS, RECEIPTS_NS
 from tripoint.xmpp.wire import Element, escape_attribute
 
@@ -116,7 +116,8 @@ class DirectMessages:
             kind, words = text
             content = content_of(stanza, kind, link_rooms(words, self._doors.domains), relation)
         to = "" if route.to is None or route.from_ is not None else parse_jid(route.to).resource
-        content |= facts_of_stanza(stanza, resource=session.jid.resource, to=to).content()
+        stays = server_of(target) == self._doors.domains.server
+        content |= facts_between_two(stanza, resource=session.jid.resource, to=to, stays=stays).content()
         content = await corrected(session, room, stanza, content, event_type)
         origin = origin_of(session, stanza)
         key = (session.id, origin.token)

@@ -15,6 +15,7 @@ from tripoint.core.ids import InvalidId, UserId
 from tripoint.core.stand_ins import stand_in_address, stand_in_id
 from tripoint.xmpp.blocked import is_blocked_by
 from tripoint.xmpp.c2s.abroad import of_a_room
+from tripoint.xmpp.c2s.kept_invitations import keep_invitation
 from tripoint.xmpp.c2s.presence import answer_probe, received_subscription
 from tripoint.xmpp.c2s.undelivered import say_undelivered
 from tripoint.xmpp.c2s.users import LiveUser, Users
@@ -24,6 +25,7 @@ from tripoint.xmpp.newcomers import Newcomers
 from tripoint.xmpp.pep.notify import NOTIFICATION
 from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.render import stanza_error
+from tripoint.xmpp.router import drop_forged_ids
 from tripoint.xmpp.session import Abroad, Carrier, Doors, Sink, XmppSession
 from tripoint.xmpp.tables import (
     CLIENT_NS,
@@ -113,6 +115,8 @@ class Foreign:
     async def deliver(self, stanza: Element) -> None:
         """Handle one stanza, whose domains were checked."""
         sender, to = parse_jid(stanza.get("from") or ""), parse_jid(stanza.get("to") or "")
+        if stanza.name == "message":
+            drop_forged_ids(stanza, self._doors.domains)
         try:
             user_id = stand_in_id(str(sender.bare), self._doors.domains.server)
         except InvalidId:
@@ -183,8 +187,11 @@ class Foreign:
         if not to.resource and await self.revoked(target, str(visitor.jid), stanza):
             return
         if not visitor.jid.local or in_room or of_a_room(stanza):
-            for session in [named] if named is not None else [] if live is None else live.available():
+            there = [named] if named is not None else [] if live is None else live.available()
+            for session in there:
                 session.send(_as_it_is(stanza))
+            if not there:
+                keep_invitation(self._doors, target, stanza, visitor.full)
             return
         text = text_of(stanza)
         if text is not None and text[1].blocks:

@@ -12,9 +12,12 @@ from tripoint.rooms.history import ByPosition, Direction, HistoryItem, HistoryQu
 from tripoint.xmpp.c2s.conversation import said
 from tripoint.xmpp.c2s.direct import DirectMessages, chat
 from tripoint.xmpp.c2s.users import Users
+from tripoint.xmpp.registry import At, declare_feature
 from tripoint.xmpp.render import delay, stanza_id
 from tripoint.xmpp.session import Doors, XmppSession
 from tripoint.xmpp.stanza_facts import facts_in
+
+declare_feature("msgoffline", at=(At.SERVER,), spec="XEP-0160 4")
 
 # What a user who was away gets at login; the whole of it is in the room's history.
 _PER_ROOM: Final = 100

@@ -5,8 +5,9 @@ spec: RFC6121 5, 8.5; docs/mapping.md 10.0, 15.1. Read next: direct.py; abroad.p
 
 from tripoint.core.ids import UserId, server_of
 from tripoint.rooms.refusals import Refusal, Refused
-from tripoint.xmpp.c2s.carbons import copy_to, is_private, wants_copies
+from tripoint.xmpp.c2s.carbons import copy_sent, copy_to, is_copied, wants_copies
 from tripoint.xmpp.c2s.direct import Route, hearers
+from tripoint.xmpp.c2s.kept_invitations import keep_invitation
 from tripoint.xmpp.c2s.markers import displayed
 from tripoint.xmpp.c2s.relating import relate
 from tripoint.xmpp.heard import is_heard
@@ -17,6 +18,7 @@ from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, message
 from tripoint.xmpp.router import stamped
 from tripoint.xmpp.session import XmppSession
+from tripoint.xmpp.tables import CONFERENCE_NS
 from tripoint.xmpp.wire import Element
 
 
@@ -31,13 +33,16 @@ async def one_to_one(session: XmppSession, stanza: Element, jid: Jid) -> None:
         # spec: RFC6121 8.5.1
         raise Problem("service-unavailable", Refusal.NO_SUCH_USER.value)
     if await session.muc.accept_direct_invitation(session, stanza, target):
+        if is_copied(stanza):
+            copy_sent(session, stamped(stanza, session.full))
         return
     if here and jid.resource and (stanza.get("type") or "normal") != "chat" and session.users.session(str(jid)) is None:
         # spec: RFC6121 8.5.3.2.1: a chat goes on with whoever is there, a message for one client does not
         raise Problem("service-unavailable", "There is no such client")
     if await relate(session, stanza, target) or await displayed(session, stanza, target):
         return
-    text = text_of(stanza)
+    # An invitation into a room of another server is not a talk, even with a text for clients that do not know it.
+    text = None if stanza.child("x", CONFERENCE_NS) is not None else text_of(stanza)
     if text is None or not text[1].blocks:
         text = None
         if not is_kept(stanza):
@@ -60,6 +65,7 @@ async def _pass_on(session: XmppSession, stanza: Element, jid: Jid, target: User
         raise Problem("service-unavailable", "There is no such user here")
     data = stamped(stanza, session.full)
     heard = {session}
+    heard_by: list[XmppSession] = []
     if user is not None:
         named = user.sessions.get(jid.resource) if jid.resource else None
         heard_by = hearers(user, None) if not jid.resource else [] if named is None else [named]
@@ -67,7 +73,9 @@ async def _pass_on(session: XmppSession, stanza: Element, jid: Jid, target: User
             if other is not session or named is session:
                 other.send(data)
             heard.add(other)
-    if stanza.get("type") == "chat" and not is_private(stanza):
+    if not heard_by and target != session.user_id and is_heard(session):
+        keep_invitation(session.doors, target, stanza, session.full)
+    if is_copied(stanza):
         if user is not None:
             copy_to(wants_copies(user, heard), "received", data)
         if session.user is not None:

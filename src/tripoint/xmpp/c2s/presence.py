@@ -11,6 +11,7 @@ from tripoint.core.ids import UserId
 from tripoint.xmpp.blocked import apart, has_blocked
 from tripoint.xmpp.c2s.greetings import show_motd
 from tripoint.xmpp.c2s.invitations import approve, asks_back, redeem
+from tripoint.xmpp.c2s.kept_invitations import show_kept_invitations
 from tripoint.xmpp.c2s.photos import is_update, photo_for
 from tripoint.xmpp.c2s.subscriptions import Subscription, inbound, outbound, subscription_of, with_subscription
 from tripoint.xmpp.c2s.users import MAX_ITEMS, LiveUser
@@ -99,6 +100,8 @@ async def became_available(session: XmppSession, stanza: Element, jid: Jid) -> N
         _show_contacts(session, user)
         _show_requests(session, user)
         user.opened |= {*await session.muc.show_invitations(session)}
+        if len(user.available()) == 1:
+            await show_kept_invitations(session)
         await show_motd(session)
     if was_silent and session.priority >= 0:
         await session.missed.show(session)
@@ -164,6 +167,13 @@ async def directed_presence(session: XmppSession, stanza: Element, jid: Jid) -> 
         _send_abroad(session, _stanza(session.full, inside, its_id=stanza.get("id")), jid, original)
         return
     _deliver(session, jid, _stanza(session.full, inside, kind))
+
+
+@presence("error", at=(At.USER,), spec="RFC6120 8.3, RFC6121 8.5.3.1")
+async def refused_presence(session: XmppSession, stanza: Element, jid: Jid) -> None:
+    """An error that answers directed presence goes to the client that sent it."""
+    if jid.resource:
+        _deliver(session, jid, _stanza(session.full, _inside(stanza), "error", stanza.get("id")))
 
 
 @presence("error", "probe", at=(At.ABROAD,), spec="RFC6120 10.4")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from tripoint.xmpp.hearing import Hearing
-from tripoint.xmpp.jid import InvalidJid, parse_jid, prepare_domain
+from tripoint.xmpp.jid import InvalidJid, domain_in, prepare_domain
 from tripoint.xmpp.s2s.actions import Close, Send, Stanza, as_client, stream_error
 from tripoint.xmpp.tables import COMPONENT_NS
 from tripoint.xmpp.wire import (
@@ -121,10 +121,10 @@ class ComponentStream:
         if not from_ or not to:
             raise StreamError("improper-addressing", "Every stanza of a component has a 'from' and a 'to'")
         try:
-            sender, _ = parse_jid(from_), parse_jid(to)
+            sender, _ = domain_in(from_), domain_in(to)
         except InvalidJid:
             raise StreamError("improper-addressing", "The 'from' or 'to' of a stanza is no address") from None
-        if sender.domain != self.name:
+        if sender != self.name:
             raise StreamError("invalid-from", f"This component is {self.name}, and nobody else")
         return Stanza(as_client(element, COMPONENT_NS))
 

@@ -194,7 +194,8 @@ async def _enter(
         if created:
             codes.append(Status.CREATED)
         nick = view.nicks.nick(user_id)
-        if nick is not None and nick != jid.resource:
+        # As it was written: what the preparation of addresses changes is another nick to the client.
+        if nick is not None and nick != (stanza.get("to") or "").partition("/")[2]:
             codes.append(Status.NICK_ASSIGNED)
         await _show_affiliations(session, stanza, view)
         if session.closed or room.membership(user_id) != "join":

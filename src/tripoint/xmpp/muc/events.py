@@ -14,7 +14,8 @@ from tripoint.core.ids import EventId, UserId
 from tripoint.core.in_words import SPOKEN_TYPES
 from tripoint.core.json_view import object_at, text_at
 from tripoint.core.sealed import BARE
-from tripoint.rooms.changes import EventCommitted, PassedOn, TypingChanged
+from tripoint.rooms.changes import EventCommitted, PassedOn, RoomClosed, TypingChanged
+from tripoint.rooms.commands import Secret
 from tripoint.rooms.history import HistoryItem
 from tripoint.rooms.listing import DENIED_NOTE
 from tripoint.rooms.refusals import Refusal
@@ -346,16 +347,19 @@ def _see_out(view: MucView, visits: list[Visit], why: str) -> None:
         view.forget_visit(visit)
 
 
-def tell_closed(view: MucView, reason: str | None, venue: str | None) -> None:
+def tell_closed(view: MucView, closed: RoomClosed, venue: str | None) -> None:
     """The room is being closed: one unavailable presence to everybody who is there. spec: XEP-0045 10.9"""
     for visit in view.visits():
-        tell_destroyed(view, visit, reason, venue)
+        tell_destroyed(view, visit, closed.reason, venue, closed.venue_password)
 
 
-def tell_destroyed(view: MucView, visit: Visit, reason: str | None, venue: str | None) -> None:
+def tell_destroyed(
+    view: MucView, visit: Visit, reason: str | None, venue: str | None, password: Secret | None = None
+) -> None:
     """For one session the room is gone, and where it went. spec: XEP-0045 10.9"""
     at = "" if venue is None else f" jid='{escape_attribute(venue)}'"
-    why = f"<reason>{escape_text(reason)}</reason>" if reason else ""
+    why = "" if password is None else f"<password>{escape_text(password.value)}</password>"
+    why += f"<reason>{escape_text(reason)}</reason>" if reason else ""
     destroy = f"<destroy{at}>{why}</destroy>" if why else f"<destroy{at}/>"
     x = muc_user(item(Standing(GONE, GONE)) + destroy, (Status.SELF_PRESENCE,))
     visit.session.send_shared(room_presence(visit.occupant.jid, x, unavailable=True))
@@ -428,7 +432,8 @@ def _removed(view: MucView, user_id: UserId, membership: str, event: Event | Non
     """Left, kicked or banned. spec: XEP-0045 7.14, 8.2, 9.1; docs/mapping.md 9.1, 9.7"""
     if view.room.locked and not view.room.joined_count():
         # spec: XEP-0045 10.1.3: a room that was never opened ends with who made it
-        tell_closed(view, text_at(event.content, "reason") if event is not None else None, None)
+        reason = text_at(event.content, "reason") if event is not None else None
+        tell_closed(view, RoomClosed(view.room.room_id, reason, None), None)
     who = view.remove(user_id)
     if who is None:
         return

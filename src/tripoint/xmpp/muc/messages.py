@@ -10,6 +10,7 @@ from tripoint.core.message import call_everybody
 from tripoint.core.sealed import BARE
 from tripoint.rooms.commands import Leave, Origin, PassOn, SendEvent, SetTopic, SetTyping
 from tripoint.xmpp.blocked import is_blocked_by
+from tripoint.xmpp.c2s.carbons import copy_sent, is_copied
 from tripoint.xmpp.c2s.direct import Route
 from tripoint.xmpp.c2s.relating import relate
 from tripoint.xmpp.c2s.upload import link_in, pasted
@@ -45,6 +46,7 @@ from tripoint.xmpp.refusals import Problem
 from tripoint.xmpp.registry import At, declare_feature, message
 from tripoint.xmpp.render import room_message
 from tripoint.xmpp.replies import relation_of
+from tripoint.xmpp.router import stamped
 from tripoint.xmpp.session import XmppSession, origin_of
 from tripoint.xmpp.stanza_facts import facts_of_stanza
 from tripoint.xmpp.tables import (
@@ -300,6 +302,8 @@ async def to_room_itself(session: XmppSession, stanza: Element, jid: Jid) -> Non
     decline = None if x is None else x.child("decline", MUC_USER_NS)
     if invites:
         await _invite(session, jid, invites)
+        if is_copied(stanza):
+            copy_sent(session, stamped(stanza, session.full))
     elif decline is not None:
         await _decline(session, jid, decline)
     elif is_approval(stanza):

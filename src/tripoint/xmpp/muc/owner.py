@@ -3,7 +3,7 @@
 spec: XEP-0045 10.1, 10.2, 10.9; docs/mapping.md 4.3, 4.9. What the form holds is config.py.
 """
 
-from tripoint.rooms.commands import CloseRoom, Leave, SendState, SetPassword, UnlockRoom, UpgradeRoom
+from tripoint.rooms.commands import CloseRoom, Leave, Secret, SendState, SetPassword, UnlockRoom, UpgradeRoom
 from tripoint.rooms.ports import RoomView
 from tripoint.xmpp.forms import submitted
 from tripoint.xmpp.jid import InvalidJid, Jid, parse_jid
@@ -82,6 +82,7 @@ async def _destroy(session: XmppSession, room: RoomView, destroy: Element) -> No
     """spec: XEP-0045 10.9; docs/mapping.md 4.9. What the occupants are told comes with the change."""
     reason, address = destroy.child_text("reason", MUC_OWNER_NS) or None, destroy.get("jid")
     replacement = venue = None
+    password = destroy.child_text("password", MUC_OWNER_NS) if address else None
     if address:
         try:
             jid = parse_jid(address)
@@ -97,7 +98,12 @@ async def _destroy(session: XmppSession, room: RoomView, destroy: Element) -> No
             venue = str(jid) if replacement is None else None
     await session.doors.rooms.do(
         CloseRoom(
-            actor=session.user_id, room_id=room.room_id, reason=reason, replacement=replacement, venue=venue
+            actor=session.user_id,
+            room_id=room.room_id,
+            reason=reason,
+            replacement=replacement,
+            venue=venue,
+            venue_password=Secret(password) if password else None,
         )
     )
 

@@ -27,6 +27,7 @@ from tripoint.xmpp.session import XmppSession, origin_of
 from tripoint.xmpp.tables import FASTEN_NS, MODERATE_NS, OLD_MODERATE_NS, OLD_RETRACT_NS, RETRACT_NS, TOMBSTONE_FEATURE
 from tripoint.xmpp.wire import Element, escape_attribute, escape_text
 
+declare_feature(RETRACT_NS, at=(At.ROOM,), spec="XEP-0424 2")
 declare_feature(TOMBSTONE_FEATURE, at=(At.ROOM,), spec="XEP-0424 4")
 
 

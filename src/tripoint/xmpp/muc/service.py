@@ -250,7 +250,7 @@ class Muc:
             elif isinstance(change, Swept):
                 tell_swept(view, change)
             elif isinstance(change, RoomClosed):
-                tell_closed(view, change.reason, change.venue or self._venue(change.replacement))
+                tell_closed(view, change, change.venue or self._venue(change.replacement))
                 self.close_if_empty(view)
             if view.has_affiliations:
                 self.versions.told(view)

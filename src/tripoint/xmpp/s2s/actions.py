@@ -68,6 +68,25 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Managed:
+    """From here on stanzas are counted, in both directions; `on` False: no more. spec: XEP-0198 3"""
+
+    on: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TellHandled:
+    """The peer asks how many stanzas were handled since they are counted. spec: XEP-0198 4"""
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """The peer has handled so many. spec: XEP-0198 4"""
+
+    h: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stanza:
     """A stanza whose two domains were checked; its namespace is jabber:client, as everywhere inside."""
 

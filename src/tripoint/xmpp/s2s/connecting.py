@@ -15,12 +15,26 @@ from tripoint.core.errors import RemoteFailed
 from tripoint.net.address_policy import AddressPolicy, AddressRefused
 from tripoint.net.connections import Background
 from tripoint.net.discovery import Names
-from tripoint.xmpp.s2s.actions import Ask, Close, Proved, Ready, Send, Stanza, StartTls, Verified
+from tripoint.xmpp.s2s.actions import (
+    Ask,
+    Close,
+    Handled,
+    Managed,
+    Proved,
+    Ready,
+    Send,
+    Stanza,
+    StartTls,
+    TellHandled,
+    Verified,
+)
+from tripoint.xmpp.s2s.counting import Counting
 from tripoint.xmpp.s2s.intake import Intake, Receiving
 from tripoint.xmpp.s2s.outgoing import Action, OutgoingStream, Question, State
 from tripoint.xmpp.s2s.pairs import Terms
 from tripoint.xmpp.s2s.route import Target, targets_of
 from tripoint.xmpp.s2s.wire import Wire
+from tripoint.xmpp.wire import Element, StreamError
 
 # One address, until stanzas can be sent: TCP, TLS and the other server's look-back at us.
 ATTEMPT_S: Final = 20.0
@@ -78,6 +92,7 @@ class OutgoingLink:
         self._context = context
         self._name = name
         self._intake = Intake(receiving, background, wire.reads)
+        self._counting = Counting(self._intake, wire.write, self._counts_wrong)
         wire.hear = self._hear
         wire.lost = self._lost
 
@@ -85,6 +100,11 @@ class OutgoingLink:
     def how(self) -> str:
         """By what the peer knows us: "external" or "dialback"."""
         return self.stream.how
+
+    @property
+    def takes(self) -> int | None:
+        """The largest stanza, in bytes, that the peer says it takes. spec: XEP-0478 4"""
+        return self.stream.pairs.takes
 
     @property
     def is_open(self) -> bool:
@@ -96,10 +116,15 @@ class OutgoingLink:
         """Whether the connection is over."""
         return self._wire.gone
 
-    def write(self, stanza: bytes) -> None:
-        """Send something."""
+    def write(self, stanza: bytes, original: Element | None = None) -> None:
+        """Send something; `original` answers for it where it does not arrive (lost)."""
         self.used_at = self._receiving.now_s()
         self._wire.write(stanza)
+        self._counting.sent(original)
+
+    def lost(self) -> list[Element]:
+        """Of what was sent before the connection broke, what may not have arrived; once. spec: XEP-0198 4"""
+        return self._counting.lost()
 
     def finish(self, reason: str) -> None:
         """End the stream in peace, and lose nothing that is on its way back. spec: RFC6120 4.4"""
@@ -133,8 +158,15 @@ class OutgoingLink:
                 self._settle(True)
             elif isinstance(action, Verified):
                 self._settle(action.valid)
+            elif isinstance(action, Managed | TellHandled | Handled):
+                self._counting.act(action)
             else:
                 self._fail(RemoteFailed(self._name, action.reason))
+
+    def _counts_wrong(self, text: str) -> None:
+        actions: list[Action] = []
+        self.stream.broke(StreamError("undefined-condition", text), actions)
+        self.act(actions)
 
     def _hear(self, data: bytes) -> None:
         self.used_at = self._receiving.now_s()

@@ -2,7 +2,7 @@
 
 A pair of domains (its, ours) is verified by a certificate (SASL EXTERNAL) or by dialback; of one stream there may be
 several pairs. Nothing but what proves a pair is taken before, and a stanza only for a verified pair.
-spec: RFC6120 4, 5, 6.3.4; XEP-0178 3; XEP-0288 2. Read next: pairs.py, outgoing.py.
+spec: RFC6120 4, 5, 6.3.4; XEP-0178 3; XEP-0288 2; XEP-0478 3. Read next: pairs.py, outgoing.py.
 """
 
 import base64
@@ -10,14 +10,27 @@ import binascii
 from collections.abc import Callable
 from enum import Enum
 
+from tripoint.xmpp.acks import failed
 from tripoint.xmpp.hearing import Hearing
-from tripoint.xmpp.s2s.actions import Ask, Close, Proved, Send, Stanza, StartTls, stream_error, stream_header
+from tripoint.xmpp.s2s.actions import (
+    Ask,
+    Close,
+    Handled,
+    Managed,
+    Proved,
+    Send,
+    Stanza,
+    StartTls,
+    TellHandled,
+    stream_error,
+    stream_header,
+)
 from tripoint.xmpp.s2s.dialback import DIALBACK_FEATURE_NS, DIALBACK_NS, SERVER_NS
 from tripoint.xmpp.s2s.pairs import Pairs, Terms, domain_of
-from tripoint.xmpp.tables import BIDI_FEATURE_NS, BIDI_NS, SAME_IDENTITY_NS, SASL_NS, TLS_NS
+from tripoint.xmpp.tables import BIDI_FEATURE_NS, BIDI_NS, SAME_IDENTITY_NS, SASL_NS, SM_NS, TLS_NS
 from tripoint.xmpp.wire import Element, StreamError, StreamOpened
 
-Action = Send | StartTls | Close | Ask | Proved | Stanza
+Action = Send | StartTls | Close | Ask | Proved | Stanza | Managed | TellHandled | Handled
 
 
 class State(Enum):
@@ -46,6 +59,7 @@ class IncomingStream:
         self._to = ""
         self._header_sent = False
         self._offered_external = False
+        self._managed = False
         self._awaiting: list[Proved] = []  # stanzas go back once the stream has begun anew
 
     @property
@@ -119,7 +133,7 @@ class IncomingStream:
         if header.default_ns != SERVER_NS:
             raise StreamError("invalid-namespace", "The content namespace between servers is jabber:server")
         # spec: RFC6120 4.7.5; XEP-0220 2.1.1: what is older than 1.0 cannot encrypt
-        if header.version is None or header.version.partition(".")[0] != "1":
+        if not header.speaks_xmpp:
             raise StreamError("unsupported-version", "This server speaks XMPP 1.0")
         if header.to is None:
             raise StreamError("improper-addressing", "The stream header needs a 'to'")
@@ -157,7 +171,8 @@ class IncomingStream:
             dialback = f"<dialback xmlns='{DIALBACK_FEATURE_NS}'><errors/></dialback>"
         if self.secure and self._to == self._terms.identity:
             same = f"<identity xmlns='{SAME_IDENTITY_NS}'/>"
-        return tls + external + dialback + ("" if authenticated else bidi) + same
+        last = f"<sm xmlns='{SM_NS}'/>" if authenticated else bidi
+        return tls + external + dialback + last + same + self.pairs.limits_xml
 
     def element(self, element: Element, actions: list[Action]) -> None:
         kind = (element.namespace, element.name)
@@ -169,11 +184,13 @@ class IncomingStream:
         elif element.namespace == SASL_NS:
             self._sasl(element, actions)
         elif kind == (BIDI_NS, "bidi"):
-            self._bidi(actions)
+            self._bidi(element, actions)
         elif kind == (DIALBACK_NS, "result"):
             actions += filter(None, [self.pairs.result(element, self._id)])
         elif kind == (DIALBACK_NS, "verify"):
             actions.append(self.pairs.verify(element))
+        elif element.namespace == SM_NS:
+            self._manage(element, actions)
         elif element.namespace == SERVER_NS and element.name in ("message", "presence", "iq"):
             actions.append(self.pairs.stanza(element))
         else:
@@ -190,13 +207,26 @@ class IncomingStream:
         self.pairs.forget_questions()
         actions += [Send(f"<proceed xmlns='{TLS_NS}'/>".encode()), StartTls()]
 
-    def _bidi(self, actions: list[Action]) -> None:
+    def _bidi(self, element: Element, actions: list[Action]) -> None:
         """Stanzas go back for every pair that is proved, whether this comes first, as it should, or after the proof.
 
         spec: XEP-0288 2.2
         """
         self.pairs.both_ways = True
+        self.pairs.note_limits(element)
         actions += [Proved(*pair) for pair in sorted(self.pairs.verified)]
+
+    def _manage(self, element: Element, actions: list[Action]) -> None:
+        """Nothing is resumed here. spec: XEP-0198 3, 4, 6"""
+        if element.name == "enable" and self.pairs.verified and not self._managed:
+            self._managed = True
+            actions += [Send(f"<enabled xmlns='{SM_NS}'/>".encode()), Managed()]
+        elif element.name in ("enable", "resume"):
+            actions.append(Send(failed("unexpected-request" if element.name == "enable" else "item-not-found")))
+        elif self._managed:
+            actions.append(self.pairs.manage(element))
+        else:
+            actions.append(Send(failed("unexpected-request")))
 
     def _sasl(self, element: Element, actions: list[Action]) -> None:
         """spec: RFC6120 6.3.4, 6.4; RFC4422 A; XEP-0178 3"""

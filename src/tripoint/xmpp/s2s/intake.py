@@ -19,6 +19,9 @@ log = structlog.get_logger()
 
 # Stanzas of one stream that may wait before its socket is read no further.
 BACKLOG: Final = 64
+# As how many clients at full speed a server may send: there are many people behind it, and who enters a large room over
+# it is shown thousands of others at once, for whom everybody else would wait.
+CLIENTS_OF_A_SERVER: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,12 @@ class Traffic:
     stanzas_burst: float
     stanzas_per_s: float
     connections_per_address: int
+
+    @classmethod
+    def of_servers(cls, client_burst: float, client_per_s: float, connections_per_address: int) -> "Traffic":
+        """What a server may send, by what a client may."""
+        burst, per_s = CLIENTS_OF_A_SERVER * client_burst, CLIENTS_OF_A_SERVER * client_per_s
+        return cls(burst, per_s, connections_per_address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +50,7 @@ class Receiving:
 
 
 class Intake:
-    """`reads(on)`: whether bytes of this peer are taken from its socket."""
+    """`reads(on)`: whether bytes of this peer are taken from its socket. `taken` and `handled`: how many there were."""
 
     def __init__(self, receiving: Receiving, background: Background, reads: Callable[[bool], None]) -> None:
         self._receiving = receiving
@@ -49,12 +58,14 @@ class Intake:
         self._reads = reads
         self._backlog: deque[Element] = deque()
         self._busy = False
+        self.taken = self.handled = 0
         self._allowance = receiving.traffic.stanzas_burst
         self._allowance_at = receiving.now_s()
 
     def take(self, stanza: Element) -> None:
         """The next one."""
         self._backlog.append(stanza)
+        self.taken += 1
         if len(self._backlog) == BACKLOG:
             self._reads(False)
         if not self._busy:
@@ -73,6 +84,7 @@ class Intake:
                     await self._receiving.deliver(stanza)
                 except Exception:  # a bug: told to us with its trace; the stanzas after it are handled
                     log.exception("xmpp.s2s.handler_failed", stanza=stanza.name)
+                self.handled += 1
                 if len(self._backlog) == BACKLOG // 2:
                     self._reads(True)
         finally:

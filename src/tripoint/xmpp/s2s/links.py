@@ -2,9 +2,10 @@
 
 A way is a stream of ours, or one that the other server opened and over which stanzas go back (XEP-0288). What cannot be
 delivered goes back to its sender as an error (RFC6120 10.4.3, 8.3.3.15, 8.3.3.16), at once while a domain that failed a
-moment ago is not tried again. A stream that nothing is sent over is closed. What a connection takes with it when it
-breaks is lost, as RFC 6120 has it (no XEP-0198 between servers).
-spec: RFC6120 4.5, 10.4; XEP-0220 2.1.1; XEP-0288 2.2. How a stream is opened is connecting.py's.
+moment ago is not tried again. A stream that nothing is sent over is closed. What a connection may have taken with it
+when it broke goes back too, where the other side acknowledges what it has handled (XEP-0198).
+spec: RFC6120 4.5, 10.4; XEP-0198 4; XEP-0220 2.1.1; XEP-0288 2.2; XEP-0478 4.
+How a stream is opened is connecting.py's.
 """
 
 import asyncio
@@ -55,8 +56,11 @@ class Way(Protocol):
     @property
     def how(self) -> str: ...
     @property
+    def takes(self) -> int | None: ...
+    @property
     def is_open(self) -> bool: ...
-    def write(self, stanza: bytes) -> None: ...
+    def write(self, stanza: bytes, original: Element | None = None) -> None: ...
+    def lost(self) -> list[Element]: ...
 
 
 @dataclass(slots=True)
@@ -112,7 +116,7 @@ class Links:
         destination = self._destinations.get((ours, theirs))
         if destination is not None and destination.link is not None:
             if destination.link.is_open:
-                destination.link.write(stanza)
+                self._write(theirs, destination.link, stanza, original)
                 return
             # It is ending: the next one begins.
             del self._destinations[ours, theirs]
@@ -284,13 +288,24 @@ class Links:
                 del self._destinations[pair]
             if link.broke and not self._closing:
                 log.info("xmpp.s2s.broken", domain=pair[1])
+                text = f"The connection to {pair[1]} broke: it may not have arrived"
+                problem = Problem("remote-server-timeout", text)
+                for original in link.lost():
+                    self._return(original, problem)
                 self.broken(*pair)
 
         link.on_end.append(ended)
         destination.link = link
         waiting, destination.waiting = destination.waiting, []
-        for stanza, _ in waiting:
-            link.write(stanza)
+        for stanza, original in waiting:
+            self._write(pair[1], link, stanza, original)
+
+    def _write(self, theirs: str, link: Way, stanza: bytes, original: Element | None) -> None:
+        """spec: XEP-0478 4: what is larger than the other side takes would end the stream for everybody"""
+        if link.takes is not None and len(stanza) > link.takes:
+            self._return(original, Problem("policy-violation", f"{theirs} takes at most {link.takes} bytes at a time"))
+            return
+        link.write(stanza, original)
 
     def _return_all(self, destination: _Destination, problem: Problem) -> None:
         waiting, destination.waiting = destination.waiting, []

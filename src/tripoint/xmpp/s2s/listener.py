@@ -9,12 +9,14 @@ from functools import partial
 from typing import Final
 
 from tripoint.net.connections import Background, Connections
-from tripoint.xmpp.s2s.actions import Ask, Close, Proved, Send, Stanza, StartTls
+from tripoint.xmpp.s2s.actions import Ask, Close, Handled, Managed, Proved, Send, Stanza, StartTls, TellHandled
 from tripoint.xmpp.s2s.certificates import speaks_for
+from tripoint.xmpp.s2s.counting import Counting
 from tripoint.xmpp.s2s.incoming import Action, IncomingStream, State
 from tripoint.xmpp.s2s.intake import Intake, Receiving
 from tripoint.xmpp.s2s.pairs import Terms
 from tripoint.xmpp.s2s.wire import ServingTls, Wire
+from tripoint.xmpp.wire import Element
 
 HANDSHAKE_S: Final = 30.0
 # Until a server has proved one name.
@@ -91,6 +93,7 @@ class IncomingLink:
         self._wire = wire
         self._secure = secure
         self._intake = Intake(listener.receiving, listener.background, wire.reads)
+        self._counting = Counting(self._intake, wire.write, self._counts_wrong)
         wire.hear = self._hear
         wire.lost = self._lost
 
@@ -100,14 +103,24 @@ class IncomingLink:
         return self.stream.how
 
     @property
+    def takes(self) -> int | None:
+        """The largest stanza, in bytes, that the peer says it takes. spec: XEP-0478 4"""
+        return self.stream.pairs.takes
+
+    @property
     def is_open(self) -> bool:
         """Whether stanzas can be sent back."""
         return self.stream.state is State.OPEN and not self._wire.is_closing
 
-    def write(self, stanza: bytes) -> None:
-        """Send something back."""
+    def write(self, stanza: bytes, original: Element | None = None) -> None:
+        """Send something back; `original` answers for it where it does not arrive (lost)."""
         self.used_at = self._listener.now_s()
         self._wire.write(stanza)
+        self._counting.sent(original)
+
+    def lost(self) -> list[Element]:
+        """Of what was sent before the connection broke, what may not have arrived; once. spec: XEP-0198 4"""
+        return self._counting.lost()
 
     def begin(self) -> None:
         """The connection stands."""
@@ -133,6 +146,8 @@ class IncomingLink:
                 self._listener.background.spawn(self._ask(action))
             elif isinstance(action, Proved):
                 self._listener.goes_back(action.ours, action.theirs, self)
+            elif isinstance(action, Managed | TellHandled | Handled):
+                self._counting.act(action)
             else:
                 assert isinstance(action, Stanza)
                 self._intake.take(action.element)
@@ -143,6 +158,9 @@ class IncomingLink:
         self.act(self.stream.fail(condition, text))
         if switching:
             self._wire.abort()
+
+    def _counts_wrong(self, text: str) -> None:
+        self.end("undefined-condition", text)
 
     def _hear(self, data: bytes) -> None:
         self.heard_at = self._listener.now_s()

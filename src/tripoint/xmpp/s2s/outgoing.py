@@ -2,23 +2,28 @@
 
 TLS first, then SASL EXTERNAL where it is offered, dialback otherwise or after a refusal. Where the peer can, stanzas
 come back over the same stream, and more of its domains may prove their names in it.
-spec: RFC6120 4, 5.4.3.3, 6.3.4; XEP-0220 2.1.1, 2.2.1, 2.4; XEP-0178 3; XEP-0288 2. Read next: pairs.py, links.py.
+spec: RFC6120 4, 5.4.3.3, 6.3.4; XEP-0220 2.1.1, 2.2.1, 2.4; XEP-0178 3; XEP-0288 2; XEP-0478 3, 4.
+Read next: pairs.py, links.py.
 """
 
 import base64
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from tripoint.xmpp.hearing import Hearing
 from tripoint.xmpp.s2s.actions import (
     Ask,
     Close,
     Failed,
+    Handled,
+    Managed,
     Proved,
     Ready,
     Send,
     Stanza,
     StartTls,
+    TellHandled,
     Verified,
     stream_error,
     stream_header,
@@ -30,12 +35,18 @@ from tripoint.xmpp.tables import (
     BIDI_NS,
     SAME_IDENTITY_NS,
     SASL_NS,
+    SM_NS,
     STREAM_ERRORS_NS,
     TLS_NS,
 )
 from tripoint.xmpp.wire import STREAMS_NS, Element, StreamError, StreamOpened, escape_attribute, escape_text
 
-Action = Send | StartTls | Close | Ready | Ask | Proved | Stanza | Verified | Failed
+# A limit that is smaller is not that of a server for servers it knows, but for strangers.
+LEAST_AFTER_DIALBACK: Final = 65_536
+
+Action = (
+    Send | StartTls | Close | Ready | Ask | Proved | Stanza | Verified | Failed | Managed | TellHandled | Handled
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,7 @@ class OutgoingStream:
         self._question = question
         self._tried_external = False
         self._authenticated = False
+        self._managed = False  # offered with the last features, and then asked for
         self._hearing: Hearing[Action] = Hearing(self.pairs.stanza_bytes)
         self._stream_id: str | None = None
 
@@ -173,12 +185,24 @@ class OutgoingStream:
             self._answered(element, actions)
         elif kind == (DIALBACK_NS, "verify") and self.state is State.DIALBACK and self._question is not None:
             self._verified(element, actions)
+        elif element.namespace == SM_NS and self._managed and self.state in (State.READY, State.ENDING):
+            self._manage(element, actions)
         elif self.pairs.both_ways and self.state in (State.READY, State.ENDING):
             self._comes_back(element, actions)
         else:
             # spec: RFC6120 4.9.3.24; a stream between servers carries stanzas one way (RFC6120 4.5), unless both were
             # asked for and the peer knows who we are (XEP-0288 2.2)
             raise StreamError("unsupported-stanza-type", f"<{element.name}/> is not expected in this stream")
+
+    def _manage(self, element: Element, actions: list[Action]) -> None:
+        """spec: XEP-0198 3, 4, 6"""
+        if self.state is State.ENDING:
+            return  # nothing can be said any more
+        if element.name == "failed":
+            self._managed = False
+            actions.append(Managed(on=False))
+        elif element.name != "enabled":
+            actions.append(self.pairs.manage(element))
 
     def _comes_back(self, element: Element, actions: list[Action]) -> None:
         """spec: XEP-0288 2.2"""
@@ -193,6 +217,8 @@ class OutgoingStream:
             raise StreamError("unsupported-stanza-type", f"<{element.name}/> is not expected in this stream")
 
     def _features(self, features: Element, actions: list[Action]) -> None:
+        self.pairs.note_limits(features)
+        self._managed = features.child("sm", SM_NS) is not None
         if self.secure and features.child("identity", SAME_IDENTITY_NS) is not None:
             self.same_identity = True
         if self._authenticated:
@@ -212,7 +238,7 @@ class OutgoingStream:
             return
         if features.child("bidi", BIDI_FEATURE_NS) is not None:
             self.pairs.both_ways = True
-            actions.append(Send(f"<bidi xmlns='{BIDI_NS}'/>".encode()))
+            actions.append(Send(f"<bidi xmlns='{BIDI_NS}'>{self.pairs.limits_xml}</bidi>".encode()))
         mechanisms = features.child("mechanisms", SASL_NS)
         offered = [] if mechanisms is None else [one.text.strip() for one in mechanisms.elements()]
         if self.secure and "EXTERNAL" in offered and not self._tried_external:
@@ -265,7 +291,12 @@ class OutgoingStream:
     def _ready(self, how: str, actions: list[Action]) -> None:
         self.state = State.READY
         self.how = how
+        if how == "dialback" and (self.pairs.takes or 0) < LEAST_AFTER_DIALBACK:
+            # No features follow: what they say may have been for peers that have proved nothing yet.
+            self.pairs.takes = None
         if self.pairs.both_ways:
             self.pairs.admit((self._theirs, self._ours))
             self._hearing.limit(self.pairs.stanza_bytes)
+        if self._managed:
+            actions += [Send(f"<enable xmlns='{SM_NS}'/>".encode()), Managed()]
         actions.append(Ready(how))

@@ -7,10 +7,11 @@ spec: RFC6120 8.1.1.2, 8.1.2.2 (from and to between servers), 13.12; XEP-0220 2.
 from dataclasses import dataclass
 from typing import Final
 
-from tripoint.xmpp.jid import InvalidJid, parse_jid, prepare_domain
-from tripoint.xmpp.s2s.actions import Ask, Proved, Send, Stanza, as_client
+from tripoint.xmpp.acks import parse_count
+from tripoint.xmpp.jid import InvalidJid, domain_in, prepare_domain
+from tripoint.xmpp.s2s.actions import Ask, Handled, Proved, Send, Stanza, TellHandled, as_client
 from tripoint.xmpp.s2s.dialback import is_dialback_key
-from tripoint.xmpp.tables import STANZA_ERRORS_NS
+from tripoint.xmpp.tables import LIMITS_NS, STANZA_ERRORS_NS
 from tripoint.xmpp.wire import MAX_STANZA_BYTES_UNAUTHENTICATED, Element, StreamError, escape_attribute
 
 # Pairs of domains of one stream: our three names times the domains of a large host.
@@ -39,6 +40,7 @@ class Pairs:
     def __init__(self, terms: Terms) -> None:
         self.verified: set[Pair] = set()
         self.both_ways = False
+        self.takes: int | None = None  # the largest stanza, in bytes, that the peer says it takes
         self._terms = terms
         self._asked: set[Pair] = set()
 
@@ -46,6 +48,26 @@ class Pairs:
     def stanza_bytes(self) -> int:
         """How large a stanza the peer may send by now."""
         return self._terms.stanza_bytes if self.verified else MAX_STANZA_BYTES_UNAUTHENTICATED
+
+    @property
+    def limits_xml(self) -> str:
+        """How large a stanza it may send once it has proved its name. spec: XEP-0478 3.1, 3.2"""
+        return f"<limits xmlns='{LIMITS_NS}'><max-bytes>{self._terms.stanza_bytes}</max-bytes></limits>"
+
+    def note_limits(self, said: Element) -> None:
+        """What the peer says inside of its features, or of its <bidi/>. spec: XEP-0478 3.1, 3.2, 4"""
+        limits = said.child("limits", LIMITS_NS)
+        text = "" if limits is None else (limits.child_text("max-bytes", LIMITS_NS) or "").strip()
+        self.takes = int(text[:12]) if text.isascii() and text.isdecimal() else None
+
+    def manage(self, element: Element) -> TellHandled | Handled:
+        """What a peer says of stanzas that are counted. spec: XEP-0198 4, 6"""
+        if element.name == "r":
+            return TellHandled()
+        h = parse_count(element.get("h")) if element.name == "a" else None
+        if h is None:
+            raise StreamError("unsupported-stanza-type", f"<{element.name}/> is not expected in this stream")
+        return Handled(h)
 
     def forget_questions(self) -> None:
         """The stream begins anew: what was asked in it is not answered any more."""
@@ -107,7 +129,7 @@ class Pairs:
         if not self.verified:
             raise StreamError("not-authorized", "Prove your name first")
         try:
-            theirs, ours = parse_jid(from_).domain, parse_jid(to).domain
+            theirs, ours = domain_in(from_), domain_in(to)
         except InvalidJid:
             raise StreamError("improper-addressing", "The 'from' or 'to' of a stanza is no address") from None
         if (theirs, ours) not in self.verified:

@@ -64,7 +64,8 @@ class Servers:
             hmac.digest(secret, b"dialback", "sha256"),
             require_tls=True,
             dialback=means.dialback,
-            stanza_bytes=stanza_bytes,
+            # A server adds to what its client has written, and lists that services give are longer than that.
+            stanza_bytes=2 * stanza_bytes,
             identity=None if means.claims is None else domains.server,
         )
         receiving = Receiving(traffic, self._delivered, self._asked, now_s)
