@@ -44,8 +44,8 @@ def test_the_rooms_of_another_server() -> None:
             await alice.send("LIST *:a.org")
             assert await alice.pending() == [
                 ":b.org 321 alice Channel :Users  Name",
-                ":b.org 322 alice #tea:a.org 3 :Kettle | on",
                 ":b.org 322 alice #cups:a.org 9 :",
+                ":b.org 322 alice #tea:a.org 3 :Kettle | on",
                 ":b.org 323 alice :End of /LIST",
             ]
             assert [server for server, _ in asked] == ["a.org"]

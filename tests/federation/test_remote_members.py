@@ -226,9 +226,9 @@ def test_a_rename_is_303_on_xmpp_and_nothing_on_irc() -> None:
             assert lines == []
             assert "nick='Bob the Builder'/><status code='303'/>" in gone
             assert f"from='{ROOM}/Bob the Builder'" in here
-            # An avatar has no form on either.
+            # An avatar has no form on either. What a room calls somebody of another server is all that is known of him.
             await at.irc.send("WHOIS bob:remote.org")
-            assert ":a.org 311 alice bob:remote.org bob remote.org * :bob:remote.org" in await at.irc.pending()
+            assert ":a.org 311 alice bob:remote.org bob remote.org * :Bob the Builder" in await at.irc.pending()
 
     run(work)
 

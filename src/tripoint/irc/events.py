@@ -21,7 +21,7 @@ from tripoint.irc.channel import Channel
 from tripoint.irc.lead import NEAR_EVENTS, NO_LEAD, Lead
 from tripoint.irc.messages import batch_of, client_tags_of, content_lines, relayed_lines, spoken_lines, text_of
 from tripoint.irc.projection import Names, channel_args, channel_flags, muted_users, rank_letters, shown_rank
-from tripoint.irc.render import NOBODY, Audience, Outgoing, Who, cut, fitted, one_line
+from tripoint.irc.render import NOBODY, Audience, Outgoing, Who, cut, fitted, one_line, safe_client_tags
 from tripoint.irc.tables import KICKLEN, MAX_MODES, TOPICLEN
 from tripoint.irc.wire import MAX_BODY_BYTES
 from tripoint.rooms.answers import content_now, recent_item
@@ -268,12 +268,16 @@ def rank_modes(channel: Channel, by: By) -> list[Outgoing]:
 
 
 def step_lines(channel_name: str, by: By, steps: list[tuple[str, str, str]]) -> list[Outgoing]:
-    """MODE lines of (sign, letter, argument), as many in one as it holds."""
+    """MODE lines of (sign, letter, argument), as many in one as it holds; what none can hold is left out.
+
+    Masks of other servers, and of clients of other protocols, are as long as somebody likes.
+    """
     out = []
-    steps = list(steps)
+    head = len(f":{by.mask} MODE {channel_name} ".encode()) + 2
+    steps = [step for step in steps if head + len(step[2].encode("utf-8", "replace")) + 3 <= MAX_BODY_BYTES]
     while steps:
         part: list[tuple[str, str, str]] = []
-        size = len(f":{by.mask} MODE {channel_name} ".encode()) + 2
+        size = head
         while steps and len(part) < MAX_MODES and (
             not part or size + len(steps[0][2].encode()) + 3 <= MAX_BODY_BYTES
         ):
@@ -356,16 +360,26 @@ def reaction_to(names: Names, event: Event, target: str) -> list[Outgoing]:
     about, key = text_at(relation, "event_id"), text_at(relation, "key")
     if not about or not key or text_at(relation, "rel_type") != "m.annotation":
         return []
+    tags = _about(about, ("+draft/react", key))
+    if not tags:
+        return []
     return [
         Outgoing(
             [f":{names.mask(event.sender)} TAGMSG {target}"],
             ts_ms=event.origin_server_ts,
             msgid=event.event_id,
             who=names.who(event.sender),
-            client_tags=(("+reply", about), ("+draft/reply", about), ("+draft/react", key)),
+            client_tags=tags,
             requires=_TAGS,
         )
     ]
+
+
+def _about(event_id: str, what: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+    """Tags that say something of an event; none where they are longer than tags may be: a key can be anything."""
+    wanted = (("+reply", event_id), ("+draft/reply", event_id), what)
+    tags = safe_client_tags(wanted)
+    return tags if len(tags) == len(wanted) else ()
 
 
 def redaction_event(channel: Channel, change: EventCommitted) -> list[Outgoing]:
@@ -384,14 +398,15 @@ def redaction_to(names: Names, change: EventCommitted, target: str, room: RoomVi
     if gone.type == "m.reaction":
         relation = object_at(gone.content, "m.relates_to")
         about, key = text_at(relation, "event_id"), text_at(relation, "key")
-        if not about or not key:
+        tags = _about(about, ("+draft/unreact", key)) if about and key else ()
+        if not tags:
             return []
         return [
             Outgoing(
                 [f":{mask} TAGMSG {target}"],
                 ts_ms=event.origin_server_ts,
                 who=who,
-                client_tags=(("+reply", about), ("+draft/reply", about), ("+draft/unreact", key)),
+                client_tags=tags,
                 requires=_TAGS,
             )
         ]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import IntFlag
 from typing import Final, NamedTuple
 
-from tripoint.irc.wire import MAX_TAG_DATA_BYTES, Unbuildable, build_tags, seal
+from tripoint.irc.wire import MAX_BODY_BYTES, MAX_TAG_DATA_BYTES, Unbuildable, build_tags, seal
 
 
 class Audience(IntFlag):
@@ -279,7 +279,10 @@ def server_line(server: str, command: str, params: tuple[str, ...]) -> str:
     # Numerics end in text for people and always have the colon; COMPAT: some scripts look for it.
     if command.isdigit() or not last or " " in last or last[0] == ":":
         return fitted(head, last)
-    return f"{head} {one_line(last)}"
+    word = one_line(last)
+    if " " in word or len(head.encode("utf-8", "replace")) + 1 + len(word.encode("utf-8", "replace")) > MAX_BODY_BYTES:
+        return fitted(head, last)
+    return f"{head} {word}"
 
 
 def fitted(head: str, text: str) -> str:
