@@ -1,6 +1,6 @@
 """Writes to statements and rows, and rows back to values.
 
-Writes of one kind in a transaction go out in one executemany. Kinds that touch several tables (DropRoom,
+Writes of one kind in a transaction go out together (steps.py). Kinds that touch several tables (DropRoom,
 DropAccount) first flush what is gathered, so that order is kept where it matters.
 """
 
@@ -15,6 +15,7 @@ from tripoint.core.ids import EventId, RoomId, ServerName, UserId
 from tripoint.core.json_view import object_at, text_at
 from tripoint.core.relations import child_of
 from tripoint.store.sql import app_service_rows, contact_rows, device_rows, oauth_rows, preview_reads
+from tripoint.store.sql.steps import in_few_steps
 from tripoint.store.writes import (
     AddEvent,
     AddReport,
@@ -571,13 +572,14 @@ def related_by(write: AddEvent) -> tuple[str, str, str, str] | None:
 
 # What nearly every event changes of its room, and nothing else: no index has a part in it. A row that would change in
 # anything else is left as it is.
-_MOVE_HEAD = """UPDATE rooms SET head_group = ?, extremities = ? WHERE room_key = ? AND listed = ? AND temporary = ?
-    AND locked_until_ms IS ? AND unlock_join_rule IS ? AND direct_pair IS ?"""
+_MOVE_HEADS = """UPDATE rooms SET head_group = m.column2, extremities = m.column3
+    FROM (VALUES (?,?,?,?,?,?,?,?)) AS m WHERE room_key = m.column1 AND listed = m.column4 AND temporary = m.column5
+    AND locked_until_ms IS m.column6 AND unlock_join_rule IS m.column7 AND direct_pair IS m.column8"""
 
 
 def _head_row(write: PutRoom) -> Row:
     return (
-        *(write.head_group, orjson.dumps(write.extremities).decode(), write.room_key, write.listed, write.temporary),
+        *(write.room_key, write.head_group, orjson.dumps(write.extremities).decode(), write.listed, write.temporary),
         *(write.locked_until_ms, write.unlock_join_rule, write.direct_pair),
     )
 
@@ -612,7 +614,7 @@ class _Gathered:
             gathered[1].append(row)
             return
         if gathered is not None:
-            self._connection.executemany(*gathered)
+            in_few_steps(self._connection, *gathered)
         self._rows[kind] = (statement, [row])
 
     def _relate(self, write: Write) -> None:
@@ -630,13 +632,13 @@ class _Gathered:
 
     def flush(self) -> None:
         if self._rooms:
-            moved = self._connection.executemany(_MOVE_HEAD, [_head_row(write) for write in self._rooms.values()])
-            if moved.rowcount < len(self._rooms):
+            moved = in_few_steps(self._connection, _MOVE_HEADS, [_head_row(write) for write in self._rooms.values()])
+            if moved < len(self._rooms):
                 statement, make_row = _PUT[PutRoom]
                 self._connection.executemany(statement, [make_row(write) for write in self._rooms.values()])
             self._rooms = {}
         for statement, gathered in self._rows.values():
-            self._connection.executemany(statement, gathered)
+            in_few_steps(self._connection, statement, gathered)
         self._rows = {}
 
     def drop(self, statements: Sequence[str], key: int | UserId) -> None:
