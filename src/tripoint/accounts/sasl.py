@@ -21,6 +21,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from typing import Literal
 
 from msgspec import Struct
@@ -543,6 +544,7 @@ Exchange = (
 )
 
 
+@lru_cache(maxsize=64)  # for every connection; there are some dozen answers
 def mechanisms(
     *,
     plain: bool,

@@ -78,7 +78,7 @@ def parse_server_name(text: str) -> ServerName:
     return ServerName(text)
 
 
-@lru_cache(maxsize=16_384)  # those who speak, again and again; one is some 200 bytes
+@lru_cache(maxsize=1024)  # those who speak, again and again; one is some 300 bytes
 def parse_user_id(text: str) -> UserId:
     """A user id as events from other servers may carry it.
 

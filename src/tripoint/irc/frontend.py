@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import structlog
 
@@ -341,21 +342,18 @@ class IrcFrontEnd:
         looking: asyncio.Future[Known] | None,
     ) -> Login:
         """What drives a connection until 001. `looking`: for what the DNS says of its address."""
-
-        async def known() -> Known:
-            return UNKNOWN if looking is None else await looking
-
+        # A guest keeps it for as long as it is there: nothing is made for each that all can share.
         return Login(
             negotiation,
             self.accounts,
             self.names,
             say,
-            lambda: secrets.token_urlsafe(24),
+            _nonce,
             mechanisms=mechanisms,
             address=address,
             guest_key=self._secret,
             tls=tls,
-            known=known,
+            known=_nothing_known if looking is None else partial(_known, looking),
             configuration=self._token_configuration,
         )
 
@@ -422,3 +420,15 @@ class IrcFrontEnd:
                 await self.accounts.end_guest(account.user_id)
             except AccountRefused as refused:
                 log.warning("irc.guest_not_ended", reason=refused.text)
+
+
+def _nonce() -> str:
+    return secrets.token_urlsafe(24)
+
+
+async def _nothing_known() -> Known:
+    return UNKNOWN
+
+
+async def _known(looking: asyncio.Future[Known]) -> Known:
+    return await looking
