@@ -424,6 +424,19 @@ def test_12_4_a_caption_and_a_file_beside_it(at_tea: AtTea) -> None:
     at_tea(test)
 
 
+def test_12_4_a_file_without_anything_beside_it(at_tea: AtTea) -> None:
+    """spec: XEP-0447 3.1: a body is for clients that know no such element"""
+
+    async def test(tea: Tea) -> None:
+        get = await uploaded(tea, "tea.txt", b"hello")
+        sharing = f"<file-sharing xmlns='urn:xmpp:sfs:0'><sources>{SHARED.format(get)}</sources></file-sharing>"
+        await tea.xmpp.send(f"<message to='tea@{ROOMS}' type='groupchat'>{sharing}</message>")
+        content = (await tea.event())["content"]
+        assert (content["msgtype"], content["body"]) == ("m.file", "tea.txt")
+
+    at_tea(test)
+
+
 SHARED = "<url-data xmlns='http://jabber.org/protocol/url-data' target='{}'/>"
 
 

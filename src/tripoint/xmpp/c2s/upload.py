@@ -19,7 +19,7 @@ from tripoint.xmpp.refusals import Problem, problem_of
 from tripoint.xmpp.registry import At, declare_feature, iq
 from tripoint.xmpp.render import timestamp
 from tripoint.xmpp.session import XmppSession
-from tripoint.xmpp.tables import CLIENT_NS, DATA_FORMS_NS, HASH_NAMES, HASHES_NS, UPLOAD_NS
+from tripoint.xmpp.tables import DATA_FORMS_NS, HASH_NAMES, HASHES_NS, UPLOAD_NS
 from tripoint.xmpp.wire import Element, escape_attribute
 
 # spec: XEP-0363 8: around 300 s, since nobody waits between asking for a slot and using it.
@@ -99,14 +99,12 @@ async def pasted(session: XmppSession, stanza: Element, relation: Relation) -> l
     """The contents of a message that is a file, or of several messages where it shares several: its body, or what
     stands beside it, is the address to which its writer uploaded one. None where it is none: addresses of other places,
     aesgcm: among them, stay text. spec: XEP-0447 4.2; docs/mapping.md 12.4, 12.6"""
-    links = session.doors.media.links
-    if len(stanza.children) == 1 and not links.is_link((stanza.child_text("body", CLIENT_NS) or "").strip()):
-        return []  # most messages
-    if has_encrypted(stanza):
-        return []
-    shared = [(address, one) for address, one in shared_in(stanza) if links.is_link(address)][:MAX_FILES]
     address = link_in(session, stanza)
-    if len(shared) < 2 and address is not None:
+    if address is None or has_encrypted(stanza):
+        return []
+    links = session.doors.media.links
+    shared = [(address, one) for address, one in shared_in(stanza) if links.is_link(address)][:MAX_FILES]
+    if len(shared) < 2:
         shared = [(address, shared[0][1] if shared else stanza)]
     found = []
     for one, sharing in shared:
