@@ -27,6 +27,12 @@ class Flusher:
         self.generation = 0  # how many times they were written
         self.schedule = pace.holding(lambda: len(self.dirty), self._flush).schedule
 
+    def add(self, outbox: "Outbox") -> None:
+        """It is written when this turn is over, or a little later."""
+        if not self.dirty:
+            self.schedule()
+        self.dirty.append(outbox)
+
     def _flush(self) -> None:
         outboxes, self.dirty = self.dirty, []
         self.generation += 1
@@ -61,10 +67,7 @@ class Outbox:
             return
         chunks = self._chunks
         if not chunks:
-            dirty = self.flusher.dirty
-            if not dirty:
-                self.flusher.schedule()
-            dirty.append(self)
+            self.flusher.add(self)
         chunks.append(data)
 
     def flush(self) -> None:

@@ -76,10 +76,7 @@ class IrcOutbox(Outbox):
         if self.run is not None:
             self.leave()
         elif not self._chunks:
-            dirty = self.flusher.dirty
-            if not dirty:
-                self.flusher.schedule()
-            dirty.append(self)
+            self.flusher.add(self)
         self.run = run
         self._since = at
 
