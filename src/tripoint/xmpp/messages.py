@@ -238,7 +238,7 @@ def inside_of(
     Of an edit the new content is said; the <replace/> that goes with it is corrections.py's.
     """
     if answer is None and calls is None and is_words(content):
-        return _words_inside(content)
+        return words_inside(content)
     edit = edit_in(content)
     relation, facts = relation_in(content), facts_in(content)
     if edit is not None:
@@ -284,7 +284,7 @@ def inside_of(
     return xml + _around(content, relation, answer, facts) + _payload_of(content)
 
 
-def _words_inside(content: JsonObject) -> str:
+def words_inside(content: JsonObject) -> str:
     """inside_of() for what is_words()."""
     styled = render_plain(with_line_feeds(str(content["body"])))
     text = _INVISIBLE + styled.body if styled.body.startswith(_EMOTE) else styled.body

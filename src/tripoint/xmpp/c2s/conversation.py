@@ -12,7 +12,7 @@ from tripoint.rooms.answers import content_now
 from tripoint.rooms.ports import RoomView
 from tripoint.xmpp.corrections import replacing, replacing_message
 from tripoint.xmpp.jid import user_jid
-from tripoint.xmpp.messages import caption_of, inside_of, is_words
+from tripoint.xmpp.messages import caption_of, inside_of, is_words, words_inside
 from tripoint.xmpp.payloads import is_said
 from tripoint.xmpp.replies import Find, among_recent, answer_of
 from tripoint.xmpp.retractions import retract_xml
@@ -32,7 +32,7 @@ def said(
     Without `whole`, of a file with a caption the file alone."""
 
     if is_words(event.content):
-        return inside_of(event.content, _naming)
+        return words_inside(event.content)
 
     def who(answered: Event) -> tuple[str, None]:
         return user_jid(answered.sender, doors.domains), None
