@@ -108,7 +108,7 @@ class SyncServer:
             self.heard.happened(change)
             if change.event.state_key is not None:
                 self._devices.room_changed(change)
-            elif change.event.type == "m.room.redaction":
+            if change.event.type == "m.room.redaction":
                 self._chunks.forget(change.room_id)
         elif isinstance(change, StateReset):
             self._devices.room_changed(change)
