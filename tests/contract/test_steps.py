@@ -1,6 +1,8 @@
 """Many rows in few steps of SQLite: the same rows as one by one."""
 
 import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pytest
 
@@ -14,12 +16,12 @@ class Watched(sqlite3.Connection):
 
     steps = 0
 
-    def execute(self, sql: str, parameters: object = (), /) -> sqlite3.Cursor:
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> sqlite3.Cursor:
         type(self).steps += 1
-        return super().execute(sql, parameters)  # type: ignore[arg-type]
+        return super().execute(sql, parameters)
 
-    def executemany(self, sql: str, rows: object, /) -> sqlite3.Cursor:
-        rows = list(rows)  # type: ignore[call-overload]
+    def executemany(self, sql: str, rows: Iterable[Any], /) -> sqlite3.Cursor:
+        rows = list(rows)
         type(self).steps += len(rows)
         return super().executemany(sql, rows)
 
